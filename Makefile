@@ -1,0 +1,123 @@
+# Everything a developer runs. `make up` and `make test` are the two that matter; both make the environment first.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+# A recipe is one script, so that it can have variables and functions.
+.ONESHELL:
+
+UV_VERSION := 0.13.8
+PYTHON := .venv/bin/python
+# The interpreter is named each time: an activated environment of something else must not be changed.
+UV_PIP := $(PYTHON) -m uv pip
+READY := .venv/.ready
+
+.PHONY: help up test format rules contracts simulate-schedules planted-bugs bench lock clean
+
+help: ## show this list
+	@sed -nE 's/^([a-z-]+):.* ## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target does; do
+	    printf '  make %-20s %s\n' "$$target" "$$does"
+	done
+
+# The environment ---------------------------------------------------------------------------------------------
+
+$(READY): pyproject.toml requirements.lock Makefile
+	@python=""
+	for candidate in python3 python3.11 python3.12 python3.13 python3.14; do
+	    if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+	        python=$$candidate
+	        break
+	    fi
+	done
+	if [ -z "$$python" ]; then
+	    echo "error: Curhat needs Python 3.11 or newer; there is none under the names python3, python3.11 … python3.14." >&2
+	    echo "       Install one (Debian 12 or newer: apt install python3 python3-venv), then run make again." >&2
+	    exit 1
+	fi
+	if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then
+	    version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+	    echo "error: $$python has no venv or no ensurepip; Debian and Ubuntu ship them apart." >&2
+	    echo "       Install them (apt install python$$version-venv), then run make again." >&2
+	    exit 1
+	fi
+	# A folder that was moved, copied, or has lost its Python cannot be mended: it is made anew.
+	if ! .venv/bin/pip --version >/dev/null 2>&1 ||
+	    ! [ "$$($(PYTHON) -c 'import sys; print(sys.prefix)')" -ef .venv ]; then
+	    echo "environment: making .venv with $$("$$python" --version)"
+	    rm -rf .venv
+	    "$$python" -m venv .venv
+	fi
+	if [ "$$($(PYTHON) -m uv --version 2>/dev/null | cut -d' ' -f2)" != "$(UV_VERSION)" ]; then
+	    echo "environment: installing uv $(UV_VERSION), which installs the rest"
+	    $(PYTHON) -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
+	fi
+	echo "environment: installing what requirements.lock names"
+	$(UV_PIP) sync --quiet --python $(PYTHON) --require-hashes requirements.lock
+	echo "environment: installing curhat itself, editable"
+	$(UV_PIP) install --quiet --python $(PYTHON) --no-build-isolation --no-deps --editable .
+	if ! problems=$$($(UV_PIP) check --python $(PYTHON) 2>&1); then
+	    echo "$$problems" >&2
+	    echo "error: requirements.lock does not fit pyproject.toml; run make lock." >&2
+	    exit 1
+	fi
+	touch $@
+
+lock: ## choose versions anew from pyproject.toml and write requirements.lock
+	@if ! [ -x .venv/bin/uv ]; then
+	    python3 -m venv .venv
+	    .venv/bin/pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
+	fi
+	$(UV_PIP) compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
+	    --no-header --no-emit-index-url --no-emit-find-links --output-file requirements.lock pyproject.toml
+	echo "requirements.lock is written"
+
+clean: ## remove the environment and every cache; the data of make up stays
+	@rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	echo "removed; .data stays (remove it by hand to begin with empty databases)"
+
+# Running -----------------------------------------------------------------------------------------------------
+
+up: $(READY) ## start everything for development: databases, server, worker, demo data
+	@exec env CURHAT_ENVIRONMENT=development .venv/bin/curhat up
+
+# Checks ------------------------------------------------------------------------------------------------------
+
+# What squawk leaves out, and why. The runner (kit/migrations.py) sets both timeouts and wraps each file in one
+# transaction. Integers here are counts, seconds and the rupiah of one payment, each with its own bounds.
+SQUAWK_FLAGS := --pg-version=18.0 --assume-in-transaction --no-error-on-unmatched-pattern \
+    --exclude=require-lock-timeout,require-statement-timeout,prefer-bigint-over-int
+
+test: $(READY) ## run every check and every test
+	@check() {
+	    printf '\n== %s\n' "$$1"
+	    if ! "$${@:2}"; then
+	        printf '\nmake test: FAILED in the check "%s": %s\n' "$$1" "$${*:2}" >&2
+	        exit 1
+	    fi
+	}
+	check "lint" .venv/bin/ruff check .
+	check "format" .venv/bin/ruff format --check .
+	check "types" .venv/bin/mypy
+	check "layers" .venv/bin/lint-imports
+	check "migrations" .venv/bin/squawk $(SQUAWK_FLAGS) 'migrations/*.sql'
+	check "contracts" $(PYTHON) -m curhat.app.contracts --check
+	check "tests" .venv/bin/pytest
+
+format: $(READY) ## put the code in order
+	@.venv/bin/ruff check --fix-only .
+	.venv/bin/ruff format .
+
+rules: $(READY) ## print each rule of docs/rules.md with its tests and what they showed last
+	@$(PYTHON) -m tests.rules_report --check
+
+contracts: $(READY) ## generate contracts/ anew from the code
+	@$(PYTHON) -m curhat.app.contracts
+
+simulate-schedules: $(READY) ## run N seeded schedules under the virtual clock: make simulate-schedules N=10000
+	@$(PYTHON) -m tests.simulation --schedules $(or $(N),500)
+
+planted-bugs: $(READY) ## plant each deliberate fault and show that the checks catch it
+	@$(PYTHON) -m tests.simulation.planted_bugs
+
+bench: $(READY) ## measure, each figure beside its peer and its target
+	@$(PYTHON) -m bench

@@ -1,0 +1,17 @@
+"""What a claim is: a name, and a function that measures it on the stand."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from bench.harness.report import Figure
+from bench.harness.stand import Stand
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What whoever runs the benchmark may choose."""
+
+    rows: int
+
+
+Measure = Callable[[Stand, Options], Awaitable[list[Figure]]]

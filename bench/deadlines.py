@@ -1,0 +1,132 @@
+"""Deadlines: 500 a second through real workers, one of them killed in the middle; how late each took effect.
+
+The mix is the product's own: a third each of unpaid payments that expire, of blasts whose window ends, and of sessions
+whose time is up. Late is what the database's clock says: the moment written by the status change, less the
+moment it was due.
+"""
+
+import asyncio
+import time
+from typing import Final
+
+from bench.claims import Options
+from bench.harness import people
+from bench.harness.report import Figure, Target, percentile
+from bench.harness.stand import Connection, Database, Stand
+
+PER_SECOND: Final = 500
+SECONDS: Final = 20
+WORKERS: Final = 2
+# Mitras whom each blast has asked, and who let it pass.
+ASKED: Final = 3
+KILL_AFTER_SECONDS: Final = 8.0
+# Workers start, and the rows are written, before the first is due.
+LEAD_SECONDS: Final = 20
+_LAST_SECONDS: Final = 30
+_THIRD: Final = PER_SECOND * SECONDS // 3
+_GROUPS: Final = 300
+
+# $1 the first due time, $2 how many of each kind. Kinds take turns: every third one is of the same kind.
+_DUE: Final = f"$1::timestamptz + make_interval(secs => (number * 3 + {{turn}}) / {PER_SECOND}::float8)"
+_EXPIRE_PAYMENTS: Final = f"""
+WITH due AS (
+    INSERT INTO payments (id, customer_id, purpose, offer_id, duration_minutes, amount_rp, is_trial, expires_at)
+    SELECT bench_id(3, number), bench_id(1, number), 'session', bench_id(7, 1), 60, 35000, false, {_DUE.format(turn=0)}
+    FROM generate_series(0, $2::bigint - 1) AS number
+    RETURNING id, expires_at
+)
+INSERT INTO deadlines (kind, entity_id, due_at) SELECT 'payment_expiry', id, expires_at FROM due
+"""
+_END_WINDOWS: Final = f"""
+WITH due AS (
+    UPDATE pairings SET deadline_at = {_DUE.format(turn=1)}
+    FROM generate_series(0, $2::bigint - 1) AS number WHERE pairings.id = bench_id(4, $2 + number)
+    RETURNING pairings.id, deadline_at
+)
+UPDATE deadlines SET due_at = due.deadline_at FROM due
+WHERE kind = 'pairing_window' AND entity_id = due.id
+"""
+_END_SESSIONS: Final = f"""
+WITH due AS (
+    UPDATE sessions SET ends_at = {_DUE.format(turn=2)}
+    FROM generate_series(0, $2::bigint - 1) AS number WHERE sessions.id = bench_id(6, 2 * $2 + number)
+    RETURNING sessions.id, ends_at
+)
+UPDATE deadlines SET due_at = due.ends_at FROM due
+WHERE kind = 'session_end' AND entity_id = due.id
+"""
+_LATE: Final = """
+SELECT entity, extract(epoch FROM changed_at - coalesce(expires_at, deadline_at, ends_at))::float8 AS late
+FROM status_changes
+LEFT JOIN payments ON payments.id = entity_id AND entity = 'payment'
+LEFT JOIN pairings ON pairings.id = entity_id AND entity = 'pairing'
+LEFT JOIN sessions ON sessions.id = entity_id AND entity = 'session'
+WHERE new_status = 'expired' OR (entity = 'pairing' AND new_status = 'failed') OR new_status = 'ended'
+"""
+
+
+async def measure(stand: Stand, _options: Options) -> list[Figure]:
+    """One run, with the kill and the restart."""
+    async with stand.database() as database, database.connect() as connection:
+        await _prepare(connection)
+        await database.settle()
+        async with stand.worker(database):
+            doomed = await stand.start_worker(database)
+            first_due = await _arm(connection)
+            await asyncio.sleep(first_due + KILL_AFTER_SECONDS - time.time())
+            await doomed.kill()
+            async with stand.worker(database):
+                await _until_none_is_left(database, first_due + SECONDS)
+        rows = await connection.fetch(_LATE)
+    late = [row["late"] * 1000 for row in rows]
+    total = 3 * _THIRD
+    about = ", ".join(
+        f"{entity} p99 {percentile([row['late'] * 1000 for row in rows if row['entity'] == entity], 0.99):.0f} ms"
+        for entity in ("payment", "pairing", "session")
+    )
+    return [
+        Figure(
+            "deadlines",
+            f"late, p99 of {len(late):,} at {PER_SECOND} a second",
+            percentile(late, 0.99),
+            "ms",
+            Target("figure", "at most", 50),
+            note=f"p50 {percentile(late, 0.5):.1f} ms; {about}; {WORKERS} worker processes, one killed after "
+            f"{KILL_AFTER_SECONDS:.0f} s and replaced",
+        ),
+        Figure("deadlines", "late, the latest", max(late), "ms", Target("figure", "at most", 250)),
+        Figure("deadlines", "early", sum(value < 0 for value in late), "", Target("figure", "at most", 0)),
+        Figure(
+            "deadlines", "lost, or taken twice", abs(total - len(late)), "", Target("figure", "at most", 0)
+        ),
+    ]
+
+
+async def _prepare(connection: Connection) -> None:
+    """The people; the second third searches, the last third chats. Nothing is due yet."""
+    await people.prepare(connection)
+    await people.customers(connection, 0, 3 * _THIRD)
+    await people.mitras(connection, 0, ASKED * _GROUPS)
+    await people.mitras(connection, 2 * _THIRD, _THIRD)
+    await people.searches(connection, _THIRD, _THIRD, places=ASKED, groups=_GROUPS)
+    await people.chats(connection, 2 * _THIRD, _THIRD)
+
+
+async def _arm(connection: Connection) -> float:
+    """Make everything due, from LEAD_SECONDS on; the answer is the first due time."""
+    first_due = await connection.fetchval(
+        "SELECT curhat_now() + make_interval(secs => $1)", float(LEAD_SECONDS)
+    )
+    for statement in (_EXPIRE_PAYMENTS, _END_WINDOWS, _END_SESSIONS):
+        await connection.execute(statement, first_due, _THIRD)
+    await connection.execute("ANALYZE")
+    if time.time() > first_due.timestamp() - 2:
+        raise RuntimeError(f"arming took longer than {LEAD_SECONDS} s")
+    return float(first_due.timestamp())
+
+
+async def _until_none_is_left(database: Database, last_due: float) -> None:
+    await asyncio.sleep(max(0.0, last_due - time.time()))
+    async with database.connect() as connection, asyncio.timeout(_LAST_SECONDS):
+        while await connection.fetchval("SELECT EXISTS (SELECT 1 FROM deadlines WHERE parked_at IS NULL)"):
+            await asyncio.sleep(0.1)

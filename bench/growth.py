@@ -1,0 +1,246 @@
+"""Growth: accepting, sending and reading a page are no slower in a database full of old rows.
+
+Two databases in one PostgreSQL, a server on each, and rounds in turn: one has only the people who are measured, the
+other has the same people and years of others besides.
+"""
+
+from typing import Final
+
+from bench.claims import Options
+from bench.harness import load, people
+from bench.harness.load import Request
+from bench.harness.report import Figure, Peer, Target, median
+from bench.harness.sockets import Address
+from bench.harness.stand import Connection, Database, Stand
+
+ROUNDS: Final = 5
+AT_A_TIME: Final = 8
+ACCEPTS: Final = 500
+MESSAGES: Final = 1_000
+PAGES: Final = 1_500
+CHATS: Final = 100
+# The history of each of the people whose pages are read: more than one page of each kind.
+READERS: Final = 50
+CHATS_A_READER: Final = 60
+MESSAGES_A_CHAT: Final = 60
+
+# Old rows stand in this proportion to old messages: of 10 million, half a million sessions.
+_OLD_MESSAGES_A_CHAT: Final = 20
+_OLD_REQUESTS_A_CHAT: Final = 5
+_OLD_CHATS_A_CUSTOMER: Final = 10
+_OLD_CHATS_A_MITRA: Final = 500
+# Where the numbers of the old rows begin, far from those of the measured people.
+_OLD: Final = 1_000_000_000
+# In the searches and in the histories the measured people have numbers of their own.
+_FIRST_READER: Final = 500_000
+
+# $1 first customer, $2 first mitra, $3 first chat, $4 customers, $5 mitras, $6 chats, $7 messages a chat,
+# $8 requests a chat. Chat n is customer n mod customers with mitra n mod mitras, and is long over.
+_CHATS: Final = (
+    """
+    INSERT INTO payments (id, customer_id, purpose, status, offer_id, duration_minutes, amount_rp, is_trial,
+        created_at, expires_at, confirmed_at, closed_at)
+    SELECT bench_id(3, $3 + n), bench_id(1, $1 + n % $4), 'session', 'served', bench_id(7, 1), 60, 35000, false,
+        at, at + interval '20 minutes', at + interval '1 minute', at + interval '2 minutes'
+    FROM old
+    """,
+    """
+    INSERT INTO charge_attempts (id, payment_id, amount_rp, status, started_at, answered_at)
+    SELECT bench_id(8, $3 + n), bench_id(3, $3 + n), 35000, 'approved', at, at FROM old
+    """,
+    """
+    INSERT INTO pairings (id, payment_id, customer_id, kind, status, created_at, deadline_at, decided_at)
+    SELECT bench_id(4, $3 + n), bench_id(3, $3 + n), bench_id(1, $1 + n % $4), 'blast', 'matched', at,
+        at + interval '1 minute', at + interval '10 seconds'
+    FROM old
+    """,
+    """
+    INSERT INTO requests (id, pairing_id, mitra_id, status, close_reason, is_returning, offered_at, answered_at)
+    SELECT bench_id(5, ($3 + n) * $8 + place), bench_id(4, $3 + n), bench_id(2, $2 + (n + place) % $5),
+        CASE place WHEN 0 THEN 'accepted' ELSE 'closed' END, CASE WHEN place > 0 THEN 'already_taken' END,
+        false, at, at
+    FROM old, generate_series(0, least($8, $5) - 1) AS place
+    """,
+    """
+    INSERT INTO sessions (id, payment_id, pairing_id, customer_id, mitra_id, status, duration_minutes, is_trial,
+        started_at, ends_at, ended_at, end_reason)
+    SELECT bench_id(6, $3 + n), bench_id(3, $3 + n), bench_id(4, $3 + n), bench_id(1, $1 + n % $4),
+        bench_id(2, $2 + n % $5), 'ended', 60, false, at, at + interval '1 hour', at + interval '1 hour', 'time_up'
+    FROM old
+    """,
+    """
+    INSERT INTO status_changes (payment_id, entity, entity_id, old_status, new_status, changed_at)
+    SELECT bench_id(3, $3 + n), entity, bench_id(kind, $3 + n), old_status, new_status, at
+    FROM old, (VALUES
+        (3, 'payment', NULL, 'pending'), (3, 'payment', 'pending', 'confirmed'),
+        (3, 'payment', 'confirmed', 'served'), (4, 'pairing', NULL, 'open'), (4, 'pairing', 'open', 'matched'),
+        (6, 'session', NULL, 'active'), (6, 'session', 'active', 'ended')
+    ) AS step (kind, entity, old_status, new_status)
+    """,
+    """
+    INSERT INTO messages (id, session_id, sender, client_message_id, text, sent_at, read_at)
+    SELECT bench_id(9, ($3 + n) * $7 + place), bench_id(6, $3 + n),
+        CASE place % 2 WHEN 0 THEN 'customer' ELSE 'mitra' END, bench_id(10, ($3 + n) * $7 + place)::text,
+        'Terima kasih sudah mau mendengarkan, hari ini berat sekali rasanya.', at, at
+    FROM old, generate_series(0, $7 - 1) AS place
+    """,
+)
+# Every parameter is named, since PostgreSQL must know the type of each.
+_OLD_CHATS: Final = """
+WITH old AS (
+    SELECT n, curhat_now() - interval '1 year' + n * interval '1 second' AS at
+    FROM generate_series(0, $6::bigint - 1) AS n
+    WHERE ($1::bigint, $2::bigint, $3::bigint, $4::bigint, $5::bigint, $7::bigint, $8::bigint) IS NOT NULL
+)
+"""
+
+
+async def measure(stand: Stand, options: Options) -> list[Figure]:
+    """Rounds of each load on each database in turn."""
+    async with stand.database() as small, stand.database() as large:
+        for database, rows in ((small, 0), (large, options.rows)):
+            async with database.connect() as connection:
+                await _measured_people(connection)
+                if rows:
+                    await _old_rows(connection, rows)
+            await database.settle()
+        sizes = [await _megabytes(database) for database in (small, large)]
+        async with stand.server(small) as few, stand.server(large) as many:
+            taken: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in _LOADS}
+            for turn in range(1 + ROUNDS):
+                for name, requests in _LOADS.items():
+                    for at, server in enumerate((few, many)):
+                        milliseconds = await _milliseconds(server.address, requests(turn))
+                        if turn > 0:  # the first of each is the warm-up
+                            taken[name][at].append(milliseconds)
+    chats = options.rows // _OLD_MESSAGES_A_CHAT
+    figures: list[Figure] = []
+    for name, (with_few, with_many) in taken.items():
+        figures.append(
+            Figure(
+                "growth",
+                f"{name}, with {options.rows:,} old messages",
+                median(with_many),
+                "ms",
+                Target("ratio", "at most", 1.2),
+                Peer("the same with none", median(with_few)),
+                f"processing time of a request (1 / throughput), {AT_A_TIME} at a time; {chats:,} old sessions; "
+                f"{sizes[1]:,.0f} MB as against {sizes[0]:,.0f} MB"
+                if not figures
+                else "",
+            )
+        )
+    return figures
+
+
+async def _milliseconds(address: Address, requests: list[Request]) -> float:
+    answered = await load.each_once(address, requests, connections=AT_A_TIME)
+    answered.only(200, 201)
+    return 1000 / answered.per_second
+
+
+def _accepts(turn: int) -> list[Request]:
+    first = turn * (ACCEPTS + AT_A_TIME)
+    return [
+        Request(
+            path=f"/api/mitra/requests/{people.identifier(people.REQUEST, number)}/accept",
+            method="POST",
+            token=people.token("mitra", number),
+            key=f"accept-{number}",
+        )
+        for number in range(first, first + ACCEPTS + AT_A_TIME)
+    ]
+
+
+def _messages(turn: int) -> list[Request]:
+    requests = []
+    for number in range(MESSAGES + AT_A_TIME):
+        chat = _FIRST_CHAT + number % CHATS
+        requests.append(
+            Request(
+                path=f"/api/client/sessions/{people.identifier(people.SESSION, chat)}/messages",
+                method="POST",
+                token=people.token("customer", chat),
+                body=f'{{"client_message_id":"{turn}-{number}","text":"Apa kabar? Ini pesan {number}."}}',
+            )
+        )
+    return requests
+
+
+def _sessions_pages(_turn: int) -> list[Request]:
+    return [
+        Request(path="/api/client/sessions", token=people.token("customer", _FIRST_READER + number % READERS))
+        for number in range(PAGES + AT_A_TIME)
+    ]
+
+
+def _messages_pages(_turn: int) -> list[Request]:
+    requests = []
+    for number in range(PAGES + AT_A_TIME):
+        chat = _FIRST_READER + (number * 37) % (READERS * CHATS_A_READER)
+        requests.append(
+            Request(
+                path=f"/api/client/sessions/{people.identifier(people.SESSION, chat)}/messages",
+                token=people.token("customer", _FIRST_READER + (chat - _FIRST_READER) % READERS),
+            )
+        )
+    return requests
+
+
+_SEARCHES: Final = (1 + ROUNDS) * (ACCEPTS + AT_A_TIME)
+_FIRST_CHAT: Final = _SEARCHES
+_LOADS: Final = {
+    "accept": _accepts,
+    "send a message": _messages,
+    "a page of sessions": _sessions_pages,
+    "a page of messages": _messages_pages,
+}
+
+
+async def _measured_people(connection: Connection) -> None:
+    """Those who accept, those who chat, and those who read their history."""
+    await people.prepare(connection)
+    await people.customers(connection, 0, _SEARCHES + CHATS)
+    await people.mitras(connection, 0, _SEARCHES + CHATS)
+    await people.searches(connection, 0, _SEARCHES, places=1, groups=_SEARCHES)
+    await people.chats(connection, _FIRST_CHAT, CHATS)
+    await people.customers(connection, _FIRST_READER, READERS)
+    await people.mitras(connection, _FIRST_READER, READERS)
+    await _chats(
+        connection, _FIRST_READER, READERS, READERS, READERS * CHATS_A_READER, messages=MESSAGES_A_CHAT
+    )
+
+
+async def _old_rows(connection: Connection, messages: int) -> None:
+    chats = messages // _OLD_MESSAGES_A_CHAT
+    customers, mitras = max(1, chats // _OLD_CHATS_A_CUSTOMER), max(1, chats // _OLD_CHATS_A_MITRA)
+    await people.customers(connection, _OLD, customers)
+    await people.mitras(connection, _OLD, mitras)
+    # The old mitras have left: they are rows, and nobody asks them.
+    await connection.execute("UPDATE mitras SET online = false WHERE id >= bench_id(2, $1)", _OLD)
+    await _chats(connection, _OLD, customers, mitras, chats, messages=_OLD_MESSAGES_A_CHAT)
+
+
+async def _chats(
+    connection: Connection, first: int, customers: int, mitras: int, chats: int, *, messages: int
+) -> None:
+    # Triggers and foreign keys would check every one of millions of rows that are right by their making.
+    await connection.execute("SET session_replication_role = replica")
+    for statement in _CHATS:
+        await connection.execute(
+            _OLD_CHATS + statement,
+            first,
+            first,
+            first,
+            customers,
+            mitras,
+            chats,
+            messages,
+            _OLD_REQUESTS_A_CHAT,
+        )
+    await connection.execute("RESET session_replication_role")
+
+
+async def _megabytes(database: Database) -> float:
+    async with database.connect() as connection:
+        return float(await connection.fetchval("SELECT pg_database_size(current_database())")) / 1e6

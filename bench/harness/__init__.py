@@ -1,0 +1,1 @@
+"""What the claims share: servers to measure, rows to measure on, load to measure with, and the report."""

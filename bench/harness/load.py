@@ -1,0 +1,125 @@
+"""HTTP load: wrk, a generator in C, where the machine has it; otherwise a slower one in Python, as the report says."""
+
+import asyncio
+import json
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bench.harness.sockets import Address, Http
+
+_HERE: Final = Path(__file__).parent
+# Ends a run in which the server has stopped answering.
+_LONGEST_SECONDS: Final = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as it goes over the wire."""
+
+    path: str
+    token: str = ""
+    method: str = "GET"
+    key: str = ""
+    body: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a run of requests was answered with, and how long it took."""
+
+    seconds: float
+    statuses: dict[int, int]
+
+    @property
+    def per_second(self) -> float:
+        """Answers a second."""
+        return sum(self.statuses.values()) / self.seconds
+
+    def only(self, *allowed: int) -> "Answered":
+        """This, when no other status was answered; a run full of errors is no figure."""
+        if set(self.statuses) - set(allowed):
+            raise RuntimeError(f"answers {self.statuses}, where only {allowed} are right")
+        return self
+
+
+def generator() -> str:
+    """The name of the generator that is used."""
+    return "wrk" if shutil.which("wrk") else "a generator in Python (wrk is not installed)"
+
+
+async def repeat(address: Address, path: str, *, connections: int, seconds: int) -> Answered:
+    """Send one GET over and over for a while."""
+    if shutil.which("wrk"):
+        return await _wrk(address, path, connections, seconds, "repeat.lua", [])
+    http = Http(address, connections)
+    end = time.monotonic() + seconds
+    statuses: Counter[int] = Counter()
+
+    async def lane() -> None:
+        while time.monotonic() < end:
+            statuses[(await http.request("GET", path))[0]] += 1
+
+    begun = time.monotonic()
+    await asyncio.gather(*(lane() for _ in range(connections)))
+    http.close()
+    return Answered(time.monotonic() - begun, dict(statuses))
+
+
+async def each_once(address: Address, requests: Sequence[Request], *, connections: int) -> Answered:
+    """Send each request once, in order, `connections` of them at a time.
+
+    The last `connections` of them only keep the others company: a run ends with all connections at work.
+    """
+    if not shutil.which("wrk"):
+        return await warm_up(address, requests, connections=connections)
+    with tempfile.NamedTemporaryFile("w", suffix=".requests", encoding="utf-8") as file:
+        for item in requests:
+            file.write(f"{item.method}\t{item.path}\t{item.token}\t{item.key}\t{item.body}\n")
+        file.flush()
+        arguments = [file.name, str(len(requests) - connections)]
+        return await _wrk(address, "/", connections, _LONGEST_SECONDS, "requests.lua", arguments)
+
+
+async def warm_up(address: Address, requests: Sequence[Request], *, connections: int) -> Answered:
+    """Send each request once, from Python; all are answered when this returns."""
+    http = Http(address, connections)
+    statuses: Counter[int] = Counter()
+    waiting = iter(requests)
+
+    async def lane() -> None:
+        for item in waiting:
+            status, _ = await http.request(
+                item.method, item.path, item.token or None, item.body.encode(), item.key or None
+            )
+            statuses[status] += 1
+
+    begun = time.monotonic()
+    await asyncio.gather(*(lane() for _ in range(connections)))
+    http.close()
+    return Answered(time.monotonic() - begun, dict(statuses))
+
+
+async def _wrk(
+    address: Address, path: str, connections: int, seconds: int, script: str, arguments: Sequence[str]
+) -> Answered:
+    process = await asyncio.create_subprocess_exec(
+        "wrk",
+        *("-t", "1", "-c", str(connections), "-d", f"{seconds}s", "--timeout", "30s"),
+        *("-s", str(_HERE / script), f"http://{address.host}:{address.port}{path}"),
+        *("--", *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    lines = [text for text in output.decode().splitlines() if text.startswith("{")]
+    if not lines:
+        raise RuntimeError(f"wrk gave no result: {output.decode()}")
+    result = json.loads(lines[-1])
+    statuses = {int(code): count for code, count in result["statuses"].items() if count}
+    return Answered(result["seconds"], statuses)

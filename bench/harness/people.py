@@ -1,0 +1,143 @@
+"""Rows to measure on, written straight into PostgreSQL: thousands of people sign in, pay and chat in seconds.
+
+Every id is made of its kind and a number, so that whoever sends requests knows them without reading them back.
+"""
+
+from typing import Final
+from uuid import UUID
+
+from bench.harness.stand import Connection
+
+CUSTOMER: Final = 1
+MITRA: Final = 2
+PAYMENT: Final = 3
+PAIRING: Final = 4
+REQUEST: Final = 5
+SESSION: Final = 6
+OFFER: Final = 7
+
+DURATION_MINUTES: Final = 60
+_PRICE_RP: Final = 35_000
+
+# A customer and a mitra with the same number are two people: their phone numbers differ in one digit.
+_PEOPLE: Final = """
+WITH given AS (
+    SELECT number, bench_id($1, number) AS id FROM generate_series($2::bigint, $2 + $3 - 1) AS number
+), person AS (
+    INSERT INTO people (id, phone_number) SELECT id, format('+628%s%s', $1::int, lpad(number::text, 9, '0')) FROM given
+)
+INSERT INTO access_tokens (digest, role, user_id, transport, expires_at)
+SELECT sha256(convert_to(bench_token($4::text, number), 'UTF8')), $4, id, 'bearer', curhat_now() + interval '1 year'
+FROM given
+"""
+_CUSTOMERS: Final = """
+INSERT INTO customers (id, call_name)
+SELECT bench_id(1, number), format('Customer %s', number) FROM generate_series($1::bigint, $1 + $2 - 1) AS number
+"""
+_MITRAS: Final = """
+INSERT INTO mitras (id, display_name, max_customers, online)
+SELECT bench_id(2, number), format('Mitra %s', number), 20, true FROM generate_series($1::bigint, $1 + $2 - 1) AS number
+"""
+_PAYMENTS: Final = """
+INSERT INTO payments (id, customer_id, purpose, status, offer_id, duration_minutes, amount_rp, is_trial, expires_at,
+    confirmed_at)
+SELECT bench_id(3, number), bench_id(1, number), 'session', 'confirmed', bench_id(7, 1), $3, $4, false,
+    curhat_now() + interval '20 minutes', curhat_now()
+FROM generate_series($1::bigint, $1 + $2 - 1) AS number
+"""
+_PAIRINGS: Final = """
+INSERT INTO pairings (id, payment_id, customer_id, kind, deadline_at)
+SELECT bench_id(4, number), bench_id(3, number), bench_id(1, number), 'blast', curhat_now() + interval '1 day'
+FROM generate_series($1::bigint, $1 + $2 - 1) AS number
+"""
+_WINDOWS: Final = """
+INSERT INTO deadlines (kind, entity_id, due_at)
+SELECT 'pairing_window', bench_id(4, number), curhat_now() + interval '1 day'
+FROM generate_series($1::bigint, $1 + $2 - 1) AS number
+"""
+# Of pairing n the place p is request n * places + p, and belongs to mitra (n mod groups) * places + p.
+_REQUESTS: Final = """
+INSERT INTO requests (id, pairing_id, mitra_id, is_returning)
+SELECT bench_id(5, number * $3 + place), bench_id(4, number), bench_id(2, (number % $4) * $3 + place), false
+FROM generate_series($1::bigint, $1 + $2 - 1) AS number, generate_series(0, $3::bigint - 1) AS place
+"""
+_MATCHED: Final = """
+WITH matched AS (
+    UPDATE pairings SET status = 'matched', decided_at = curhat_now()
+    WHERE id BETWEEN bench_id(4, $1::bigint) AND bench_id(4, $1 + $2 - 1)
+), served AS (
+    UPDATE payments SET status = 'served', closed_at = curhat_now()
+    WHERE id BETWEEN bench_id(3, $1) AND bench_id(3, $1 + $2 - 1)
+), seated AS (
+    UPDATE mitras SET active_sessions = active_sessions + 1
+    WHERE id BETWEEN bench_id(2, $1) AND bench_id(2, $1 + $2 - 1)
+), started AS (
+    INSERT INTO sessions (id, payment_id, pairing_id, customer_id, mitra_id, duration_minutes, is_trial, ends_at)
+    SELECT bench_id(6, number), bench_id(3, number), bench_id(4, number), bench_id(1, number), bench_id(2, number),
+        $3, false, curhat_now() + make_interval(mins => $3)
+    FROM generate_series($1, $1 + $2 - 1) AS number
+    RETURNING id, ends_at
+)
+INSERT INTO deadlines (kind, entity_id, due_at) SELECT 'session_end', id, ends_at FROM started
+"""
+
+
+def identifier(kind: int, number: int) -> UUID:
+    """The id of row `number` of a kind; the same as bench_id in the database."""
+    return UUID(int=kind << 96 | 0x7000 << 64 | 0x8000 << 48 | number)
+
+
+def token(role: str, number: int) -> str:
+    """The access token of a person; the same as bench_token in the database."""
+    return f"bench-{role}-{number:012}-" + "0123456789abcdef" * 2
+
+
+async def prepare(connection: Connection) -> None:
+    """The functions that the other steps use, and one offer."""
+    await connection.execute(
+        """
+        CREATE FUNCTION bench_id(kind integer, number bigint) RETURNS uuid LANGUAGE sql IMMUTABLE RETURN
+            (lpad(to_hex(kind), 8, '0') || '-0000-7000-8000-' || lpad(to_hex(number), 12, '0'))::uuid;
+        CREATE FUNCTION bench_token(role text, number bigint) RETURNS text LANGUAGE sql IMMUTABLE RETURN
+            'bench-' || role || '-' || lpad(number::text, 12, '0') || '-' || repeat('0123456789abcdef', 2);
+        """
+    )
+    await connection.execute(
+        """
+        INSERT INTO offers (id, purpose, duration_minutes, price_rp, is_trial)
+        VALUES (bench_id(7, 1), 'session', $1, $2, false)
+        ON CONFLICT DO NOTHING
+        """,
+        DURATION_MINUTES,
+        _PRICE_RP,
+    )
+
+
+async def customers(connection: Connection, first: int, count: int) -> None:
+    """Customers who have signed in."""
+    await connection.execute(_PEOPLE, CUSTOMER, first, count, "customer")
+    await connection.execute(_CUSTOMERS, first, count)
+
+
+async def mitras(connection: Connection, first: int, count: int) -> None:
+    """Mitras who have signed in, online by intent, each for 20 customers."""
+    await connection.execute(_PEOPLE, MITRA, first, count, "mitra")
+    await connection.execute(_MITRAS, first, count)
+
+
+async def searches(connection: Connection, first: int, count: int, *, places: int, groups: int) -> None:
+    """Customers `first` to `first + count - 1` have paid and search: each one's blast asks `places` mitras.
+
+    The mitras (`groups` * `places` of them) and the customers are there already.
+    """
+    await connection.execute(_PAYMENTS, first, count, DURATION_MINUTES, _PRICE_RP)
+    await connection.execute(_PAIRINGS, first, count)
+    await connection.execute(_WINDOWS, first, count)
+    await connection.execute(_REQUESTS, first, count, places, groups)
+
+
+async def chats(connection: Connection, first: int, count: int) -> None:
+    """Customer n chats with mitra n, for these n. Both are there already."""
+    await connection.execute(_PAYMENTS, first, count, DURATION_MINUTES, _PRICE_RP)
+    await connection.execute(_PAIRINGS, first, count)
+    await connection.execute(_MATCHED, first, count, DURATION_MINUTES)

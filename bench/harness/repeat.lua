@@ -1,0 +1,8 @@
+-- wrk sends one request over and over; prints what was answered as JSON.
+
+function done(summary, latency)
+    local errors = summary.errors
+    print(string.format('{"seconds": %.6f, "statuses": {"200": %d, "0": %d}}', summary.duration / 1e6,
+        summary.requests - errors.status,
+        errors.status + errors.connect + errors.read + errors.write + errors.timeout))
+end

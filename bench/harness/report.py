@@ -1,0 +1,177 @@
+"""Figures, what they are held against, and the table."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
+
+Verdict = Literal["ok", "falls short", "not compared"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A line of the promise: the figure itself, or its ratio to the peer's, at least or at most so much."""
+
+    of: Literal["figure", "ratio"]
+    bound: Literal["at least", "at most"]
+    limit: float
+
+    def holds(self, number: float) -> bool:
+        """Whether `number` keeps the promise."""
+        return number >= self.limit if self.bound == "at least" else number <= self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """What a figure is compared with. `value` is None when it could not be run; `name` then says why."""
+
+    name: str
+    value: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured number. The ratio is figure / peer's figure."""
+
+    claim: str
+    what: str
+    value: float
+    unit: str
+    target: Target | None = None
+    peer: Peer | None = None
+    note: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """The figure as a multiple of the peer's."""
+        if self.peer is None or not self.peer.value:
+            return None
+        return self.value / self.peer.value
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Whether the target is met; None for a figure that only informs."""
+        if self.target is None:
+            return None
+        number = self.value if self.target.of == "figure" else self.ratio
+        if number is None:
+            return "not compared"
+        return "ok" if self.target.holds(number) else "falls short"
+
+
+def quantity(value: float, unit: str) -> str:
+    """A number with as many digits as say something, and its unit."""
+    if abs(value) >= 100:
+        text = f"{value:,.0f}"
+    elif abs(value) >= 10:
+        text = f"{value:.1f}"
+    else:
+        text = f"{value:.2f}"
+    return f"{text} {unit}".strip()
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least this share of all values does not exceed."""
+    if not values:
+        raise ValueError("no values")
+    # Rounded, since 0.99 of 1,000 is a little more than 990 to a computer.
+    position = math.ceil(round(share * len(values), 6))
+    return sorted(values)[max(position, 1) - 1]
+
+
+def median(values: Sequence[float]) -> float:
+    """The middle one: a round disturbed by something else on the machine does not count."""
+    return percentile(values, 0.5)
+
+
+def line(figure: Figure) -> str:
+    """One figure in one line, for the moment it is measured."""
+    parts = [f"{figure.claim}: {figure.what}: {quantity(figure.value, figure.unit)}"]
+    if figure.peer is not None:
+        known = figure.peer.value is not None
+        said = quantity(figure.peer.value, figure.unit) if figure.peer.value is not None else "not run"
+        parts.append(f"{figure.peer.name}: {said}" if known else f"peer not run: {figure.peer.name}")
+    if figure.ratio is not None:
+        parts.append(f"ratio {figure.ratio:.2f}")
+    if figure.target is not None:
+        parts.append(f"target {_target(figure)}")
+        parts.append(str(figure.verdict))
+    if figure.note:
+        parts.append(figure.note)
+    return " · ".join(parts)
+
+
+def print_table(console: Console, figures: Sequence[Figure]) -> None:
+    """The table that a run ends with."""
+    table = Table(title="Curhat, measured", title_justify="left", show_lines=False, pad_edge=False)
+    table.add_column("claim", no_wrap=True)
+    table.add_column("what")
+    table.add_column("figure", justify="right", no_wrap=True)
+    table.add_column("compared with")
+    table.add_column("its figure", justify="right", no_wrap=True)
+    table.add_column("ratio", justify="right", no_wrap=True)
+    table.add_column("target", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    colours = {"ok": "green", "falls short": "red", "not compared": "yellow"}
+    before = ""
+    for figure in figures:
+        if before and figure.claim != before:
+            table.add_section()
+        verdict = figure.verdict
+        peer = figure.peer
+        table.add_row(
+            figure.claim if figure.claim != before else "",
+            figure.what,
+            quantity(figure.value, figure.unit),
+            peer.name if peer else "",
+            quantity(peer.value, figure.unit) if peer and peer.value is not None else "",
+            f"{figure.ratio:.2f}" if figure.ratio is not None else "",
+            _target(figure),
+            f"[{colours[verdict]}]{verdict}[/]" if verdict else "",
+        )
+        before = figure.claim
+    console.print(table)
+    notes = [f"{figure.claim}, {figure.what}: {figure.note}" for figure in figures if figure.note]
+    for note in notes:
+        console.print(f"  {note}", highlight=False, markup=False)
+
+
+def write_json(path: Path, figures: Sequence[Figure], machine: dict[str, object]) -> None:
+    """The same figures for programs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    document = {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine,
+        "figures": [
+            {
+                "claim": figure.claim,
+                "what": figure.what,
+                "value": figure.value,
+                "unit": figure.unit,
+                "peer": figure.peer.name if figure.peer else None,
+                "peer_value": figure.peer.value if figure.peer else None,
+                "ratio": figure.ratio,
+                "target": _target(figure) or None,
+                "verdict": figure.verdict,
+                "note": figure.note or None,
+            }
+            for figure in figures
+        ],
+    }
+    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _target(figure: Figure) -> str:
+    target = figure.target
+    if target is None:
+        return ""
+    sign = "≥" if target.bound == "at least" else "≤"
+    if target.of == "ratio":
+        return f"{sign} {target.limit:g} times"
+    return f"{sign} {target.limit:g} {figure.unit}".rstrip()

@@ -1,0 +1,305 @@
+"""The stand: real servers in a folder of their own, and the processes that are measured on them.
+
+PostgreSQL and Valkey are the embedded ones of development, with their settings. Ours are started as everybody starts
+them, by `curhat serve` and `curhat worker`. Each claim gets an empty, migrated database and an empty Valkey.
+"""
+
+import asyncio
+import ctypes
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
+
+import asyncpg
+import valkey.asyncio
+
+from bench.harness.sockets import Address, Closed, Http
+from curhat.kit.migrations import migrate
+
+# Generic to a type checker only.
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+CURHAT: Final = str(Path(sys.executable).parent / "curhat")
+_READY_SECONDS: Final = 30
+_STOP_SECONDS: Final = 15
+_TEMPLATE: Final = "bench_template"
+_PR_SET_PDEATHSIG: Final = 1
+_LIBC: Final = ctypes.CDLL(None)
+
+
+class Process:
+    """A measured process. It ends with us, however we end."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log_file: Path, address: Address | None) -> None:
+        self._process = process
+        self._log_file = log_file
+        self._address = address
+
+    @property
+    def address(self) -> Address:
+        """Where it listens."""
+        assert self._address is not None
+        return self._address
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def resident_bytes(self) -> int:
+        """The memory it occupies, its children not counted."""
+        status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
+        (line,) = (text for text in status.splitlines() if text.startswith("VmRSS:"))
+        return int(line.split()[1]) * 1024
+
+    async def ready(self, path: str) -> None:
+        """Wait until it answers 200."""
+        async with asyncio.timeout(_READY_SECONDS):
+            while True:
+                if self._process.returncode is not None:
+                    raise RuntimeError(f"ended at its start:\n{self._log_file.read_text(errors='replace')}")
+                with suppress(Closed, OSError):
+                    http = Http(self.address, 1)
+                    status, _ = await http.request("GET", path)
+                    http.close()
+                    if status == 200:
+                        return
+                await asyncio.sleep(0.005)
+
+    async def kill(self) -> None:
+        """kill -9."""
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+
+    async def stop(self) -> None:
+        """Ctrl-C; by force when that takes too long."""
+        with suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGINT)
+        try:
+            await asyncio.wait_for(self._process.wait(), _STOP_SECONDS)
+        except TimeoutError:
+            await self.kill()
+
+
+class Database:
+    """One database of the stand."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    @property
+    def name(self) -> str:
+        """Its name in PostgreSQL."""
+        return urlsplit(self.url).path.removeprefix("/")
+
+    @asynccontextmanager
+    async def connect(self) -> AsyncIterator[Connection]:
+        """A connection for preparing and counting."""
+        connection = await asyncpg.connect(self.url, command_timeout=1800)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    async def settle(self) -> None:
+        """Statistics are fresh and dirty pages written: a run is not charged for what prepared it."""
+        async with self.connect() as connection:
+            await connection.execute("VACUUM ANALYZE")
+            await connection.execute("CHECKPOINT")
+
+
+class Stand:
+    """Everything a claim needs of the outside."""
+
+    def __init__(self, folder: Path, database_url: str, valkey_url: str) -> None:
+        self.folder = folder
+        self._database_url = database_url
+        self.valkey_url = valkey_url
+        self._count = 0
+
+    @property
+    def sockets_folder(self) -> Path:
+        """Where PostgreSQL and Valkey listen: `.s.PGSQL.5432` and `valkey.sock`."""
+        return Path(self.valkey_url.removeprefix("unix://")).parent
+
+    @asynccontextmanager
+    async def valkey(self) -> AsyncIterator[valkey.asyncio.Valkey]:
+        """A client of the one Valkey."""
+        client = valkey.asyncio.Valkey.from_url(self.valkey_url)
+        try:
+            yield client
+        finally:
+            await client.aclose()
+
+    @asynccontextmanager
+    async def database(self) -> AsyncIterator[Database]:
+        """A migrated database without rows, for as long as the block lasts; Valkey is emptied."""
+        self._count += 1
+        name = f"bench_{self._count}"
+        async with Database(self._url("postgres")).connect() as connection:
+            await connection.execute(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+        async with self.valkey() as client:
+            await client.flushall()
+        try:
+            yield Database(self._url(name))
+        finally:
+            async with Database(self._url("postgres")).connect() as connection:
+                await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    @asynccontextmanager
+    async def server(self, database: Database) -> AsyncIterator[Process]:
+        """One `curhat serve`, ready."""
+        async with self.run([CURHAT, "serve"], self.environment(database), listens=True) as process:
+            await process.ready("/readyz")
+            yield process
+
+    @asynccontextmanager
+    async def worker(self, database: Database) -> AsyncIterator[Process]:
+        """One `curhat worker`."""
+        process = await self.start_worker(database)
+        try:
+            yield process
+        finally:
+            await process.stop()
+
+    async def start_worker(self, database: Database) -> Process:
+        """One `curhat worker` that whoever calls ends."""
+        return await self.start([CURHAT, "worker"], self.environment(database))
+
+    @asynccontextmanager
+    async def uvicorn(
+        self, application: str, environment: Mapping[str, str] | None = None
+    ) -> AsyncIterator[Process]:
+        """A peer on the same uvicorn, with the settings that `curhat serve` gives it."""
+        command = self.uvicorn_command(application)
+        async with self.run(command, environment or {}, listens=True) as process:
+            await process.ready("/")
+            yield process
+
+    @staticmethod
+    def uvicorn_command(application: str) -> list[str]:
+        """How a peer is started."""
+        return [sys.executable, "-m", "bench.peers.uvicorn", application]
+
+    @asynccontextmanager
+    async def run(
+        self, command: Sequence[str], environment: Mapping[str, str], *, listens: bool = False
+    ) -> AsyncIterator[Process]:
+        """A process for as long as the block lasts. One that listens is told where by CURHAT_PORT."""
+        process = await self.start(command, environment, listens=listens)
+        try:
+            yield process
+        finally:
+            await process.stop()
+
+    async def start(
+        self, command: Sequence[str], environment: Mapping[str, str], *, listens: bool = False
+    ) -> Process:
+        """Start a process; whoever calls stops it."""
+        self._count += 1
+        log_file = self.folder / f"{self._count}-{Path(command[0]).name}-{command[1].replace('/', '_')}.log"
+        address = Address("127.0.0.1", _free_port()) if listens else None
+        ours = {"CURHAT_PORT": str(address.port)} if address else {}
+        with log_file.open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                env={**_plain_environment(), **environment, **ours},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
+            )
+        return Process(process, log_file, address)
+
+    def environment(self, database: Database) -> dict[str, str]:
+        """The settings of our processes: development, since nobody's phone can be reached from here; logs as in
+        production."""
+        data_dir = self.folder / "data"
+        data_dir.mkdir(exist_ok=True)
+        return {
+            "CURHAT_ENVIRONMENT": "development",
+            "CURHAT_DATA_DIR": str(data_dir),
+            "CURHAT_DATABASE_URL": database.url,
+            "CURHAT_VALKEY_URL": self.valkey_url,
+            "CURHAT_LOG_FORMAT": "json",
+        }
+
+    async def make_template(self) -> None:
+        """Migrate once; every database is a copy."""
+        async with Database(self._url("postgres")).connect() as connection:
+            await connection.execute(f"CREATE DATABASE {_TEMPLATE}")
+        async with Database(self._url(_TEMPLATE)).connect() as connection:
+            await migrate(connection)
+
+    def _url(self, database: str) -> str:
+        return self._database_url.replace("/curhat?", f"/{database}?")
+
+
+@asynccontextmanager
+async def stand() -> AsyncIterator[Stand]:
+    """The stand, with PostgreSQL and Valkey running, in a temporary folder."""
+    # ignore_cleanup_errors: PostgreSQL may still be removing its own files.
+    with tempfile.TemporaryDirectory(prefix="curhat-bench-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        servers = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bench.harness.servers", str(folder / "servers")),
+            env=_plain_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert servers.stdin is not None
+        assert servers.stdout is not None
+        try:
+            addresses = await servers.stdout.readline()
+            if not addresses:
+                raise RuntimeError("PostgreSQL and Valkey did not start")
+            built = Stand(folder, *json.loads(addresses))
+            await built.make_template()
+            yield built
+        finally:
+            servers.stdin.close()
+            await servers.wait()
+
+
+def machine() -> dict[str, Any]:
+    """What it was measured on."""
+    names = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        if line.startswith("model name")
+    ]
+    memory_kib = int(Path("/proc/meminfo").read_text(encoding="ascii").split()[1])
+    return {
+        "processors": len(os.sched_getaffinity(0)),
+        "processor": names[0] if names else "unknown",
+        "memory_gib": round(memory_kib / 1024 / 1024),
+        "python": sys.version.split()[0],
+    }
+
+
+def _plain_environment() -> dict[str, str]:
+    """Ours without any setting of the project: whoever runs the benchmark may have some set."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("CURHAT_")}
+
+
+def _end_with_parent() -> None:
+    """In the child: be killed when the parent dies, however it dies."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

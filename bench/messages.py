@@ -1,0 +1,360 @@
+"""A message from its sender to the other side's screen, over two server processes: how late, and how many a second.
+
+500 chats are open. The customer's socket is at one process, the mitra's at the other, and the two sides write in turn.
+Messages are sent by the clock, whether or not earlier ones have arrived, and late counts from when a message was
+to be sent: a server that stalls cannot hide it by making the generator wait.
+
+Held against Socket.IO with its Redis adapter: two Node processes on the same PostgreSQL and Valkey that store each
+message and deliver it to both sides. (Ours also numbers it in both sides' streams, for those who come back.)
+"""
+
+import asyncio
+import gc
+import math
+import random
+import shutil
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final, Protocol
+
+from bench.claims import Options
+from bench.harness import people
+from bench.harness.clients import Client, some_at_a_time
+from bench.harness.report import Figure, Peer, Target, percentile
+from bench.harness.sockets import Address, Closed, Http, WebSocket
+from bench.harness.stand import Database, Process, Stand
+
+CHATS: Final = 500
+RATE: Final = 500
+RATE_SECONDS: Final = 8
+STEP_SECONDS: Final = 4
+# Upwards by this factor until a rate fails, then this often half-way back.
+STEP_FACTOR: Final = 1.4
+HALVINGS: Final = 2
+P99_LIMIT_SECONDS: Final = 0.1
+HIGHEST_RATE: Final = 20_000
+# How long after the last one a message may still arrive; one that does not is lost.
+GRACE_SECONDS: Final = 5.0
+HTTP_CONNECTIONS: Final = 250
+_TEXT: Final = "Terima kasih sudah mau mendengarkan, hari ini berat sekali rasanya."
+_PEER_FOLDER: Final = Path(__file__).parent / "peers" / "socketio"
+_CACHE: Final = Path(".cache/bench/socketio")
+_ROLES: Final = ("customer", "mitra")
+_PEER_TABLE: Final = """
+CREATE TABLE IF NOT EXISTS peer_messages (
+    id uuid PRIMARY KEY DEFAULT uuidv7(),
+    session_id uuid NOT NULL REFERENCES sessions (id),
+    sender text NOT NULL,
+    client_message_id text NOT NULL,
+    text text NOT NULL,
+    sent_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    read_at timestamptz,
+    UNIQUE (session_id, sender, client_message_id)
+);
+CREATE INDEX IF NOT EXISTS peer_messages_by_session ON peer_messages (session_id, id);
+"""
+
+
+class Sides(Protocol):
+    """Both sides of all chats, connected. `on_shown` is called with the number of each message that the side to
+    whom it was written has got."""
+
+    on_shown: Callable[[int], None]
+
+    def send(self, number: int, chat: int, role: str) -> None:
+        """Send message `number` in `chat`; what goes wrong is raised by `check`."""
+
+    def check(self) -> None:
+        """Raises when a message was refused or a socket was closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What came of sending at one rate."""
+
+    rate: float
+    late: list[float]
+    lost: int
+    generator_share: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether everything arrived, and in time."""
+        return self.lost == 0 and percentile(self.late, 0.99) <= P99_LIMIT_SECONDS
+
+
+async def measure(stand: Stand, _options: Options) -> list[Figure]:
+    """Ours first, then the peer; each at the promised rate and then upwards."""
+    async with stand.database() as database:
+        async with database.connect() as connection:
+            await people.prepare(connection)
+            await people.customers(connection, 0, CHATS)
+            await people.mitras(connection, 0, CHATS)
+            await people.chats(connection, 0, CHATS)
+            await connection.execute(_PEER_TABLE)
+        async with _our_sides(stand, database) as sides:
+            ours, our_highest = await _runs(database, sides)
+        reason = await _install_peer()
+        theirs, their_highest = None, None
+        if reason is None:
+            async with _peer_sides(stand, database) as sides:
+                theirs, their_highest = await _runs(database, sides)
+    name = reason or "Socket.IO 4, Redis adapter"
+    their_p99 = percentile(theirs.late, 0.99) * 1000 if theirs else None
+    at_highest = f"p99 {percentile(our_highest.late, 0.99) * 1000:.0f} ms then"
+    return [
+        Figure(
+            "messages",
+            f"shown at the other side, p99 at {RATE} a second",
+            percentile(ours.late, 0.99) * 1000,
+            "ms",
+            Target("figure", "at most", 20),
+            Peer(name, their_p99),
+            f"p50 {percentile(ours.late, 0.5) * 1000:.1f} ms, lost {ours.lost}; {CHATS} chats over 2 server "
+            f"processes; the generator, 1 Python process, took {ours.generator_share:.0%} of a processor",
+        ),
+        Figure(
+            "messages",
+            f"a second with p99 ≤ {P99_LIMIT_SECONDS * 1000:.0f} ms",
+            our_highest.rate,
+            "/s",
+            Target("ratio", "at least", 1),
+            Peer(name, their_highest.rate if their_highest else None),
+            f"{at_highest}; the generator took {our_highest.generator_share:.0%} of a processor"
+            + (f", {their_highest.generator_share:.0%} for the peer" if their_highest else ""),
+        ),
+    ]
+
+
+async def _runs(database: Database, sides: Sides) -> tuple[Run, Run]:
+    """The run at the promised rate, and the one at the highest rate that holds."""
+    await _run(sides, RATE / 2, 3)
+    await database.settle()
+    promised = await _run(sides, RATE, RATE_SECONDS)
+    best, failed, rate = promised, math.inf, float(RATE)
+    while rate * STEP_FACTOR < HIGHEST_RATE:
+        rate *= STEP_FACTOR
+        run = await _run(sides, rate, STEP_SECONDS)
+        if not run.holds:
+            failed = rate
+            break
+        best = run
+    for _ in range(HALVINGS if failed < math.inf else 0):
+        run = await _run(sides, math.sqrt(best.rate * failed), STEP_SECONDS)
+        if run.holds:
+            best = run
+        else:
+            failed = run.rate
+    return promised, best
+
+
+async def _run(sides: Sides, rate: float, seconds: float) -> Run:
+    count = round(rate * seconds)
+    order = [(chat, role) for chat in range(CHATS) for role in _ROLES]
+    random.Random(1).shuffle(order)
+    shown = [math.nan] * count
+
+    def note(number: int) -> None:
+        if number < count:
+            shown[number] = time.perf_counter()
+
+    sides.on_shown = note
+    gc.collect()
+    gc.freeze()
+    processor = time.process_time()
+    begun = time.perf_counter() + 0.05
+    for number in range(count):
+        wait = begun + number / rate - time.perf_counter()
+        if wait > 0 or number % 20 == 0:
+            await asyncio.sleep(max(wait, 0))
+        sides.send(number, *order[number % len(order)])
+    last = time.perf_counter()
+    processor = time.process_time() - processor
+    while any(map(math.isnan, shown)) and time.perf_counter() < last + GRACE_SECONDS:
+        await asyncio.sleep(0.05)
+    sides.check()
+    late = [at - begun - number / rate for number, at in enumerate(shown) if not math.isnan(at)]
+    return Run(rate, late or [math.inf], count - len(late), processor / (last - begun))
+
+
+def _number_in(frame: bytes) -> int:
+    """The message's number, out of its client_message_id; much cheaper than decoding everything."""
+    begin = frame.index(b'"client_message_id":"') + 21
+    return int(frame[frame.index(b"-", begin) + 1 : frame.index(b'"', begin)])
+
+
+class _Counted:
+    """What both kinds of sides share: each run has message ids of its own, and other runs' stragglers are dropped."""
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+        self._on_shown: Callable[[int], None] = lambda _number: None
+        self.run = 0
+
+    @property
+    def on_shown(self) -> Callable[[int], None]:
+        return self._on_shown
+
+    @on_shown.setter
+    def on_shown(self, note: Callable[[int], None]) -> None:
+        self._on_shown = note
+        self.run += 1
+
+    def event(self, to_role: str, frame: bytes) -> None:
+        """A message.created at a socket: it counts where the other side gets it."""
+        written_by_other = b'"sender":"customer"' if to_role == "mitra" else b'"sender":"mitra"'
+        if written_by_other in frame and b'"client_message_id":"%d-' % self.run in frame:
+            self._on_shown(_number_in(frame))
+
+    def check(self) -> None:
+        if self.errors:
+            raise RuntimeError(f"{len(self.errors)} messages failed; the first: {self.errors[0]}")
+
+
+class _OurSides(_Counted):
+    def __init__(self, servers: dict[str, Address]) -> None:
+        super().__init__()
+        self._http = {role: Http(address, HTTP_CONNECTIONS) for role, address in servers.items()}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.clients: list[Client] = []
+
+    def send(self, number: int, chat: int, role: str) -> None:
+        body = f'{{"client_message_id":"{self.run}-{number}","text":"{_TEXT}"}}'
+        area = "client" if role == "customer" else "mitra"
+        raw = (
+            f"POST /api/{area}/sessions/{people.identifier(people.SESSION, chat)}/messages HTTP/1.1\r\n"
+            f"Host: bench\r\nAuthorization: Bearer {people.token(role, chat)}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+        )
+        task = asyncio.create_task(self._post(self._http[role], raw.encode()))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _post(self, http: Http, raw: bytes) -> None:
+        try:
+            status, body = await http.send(raw)
+        except Closed as error:
+            self.errors.append(str(error))
+            return
+        if status not in (200, 201):
+            self.errors.append(f"{status} {body.decode()}")
+
+    def check(self) -> None:
+        super().check()
+        if not all(client.is_open() for client in self.clients):
+            raise RuntimeError("a socket was closed by the server")
+
+    def close(self) -> None:
+        for client in self.clients:
+            client.abort()
+        for http in self._http.values():
+            http.close()
+
+
+@asynccontextmanager
+async def _our_sides(stand: Stand, database: Database) -> AsyncIterator[_OurSides]:
+    async with stand.server(database) as first, stand.server(database) as second:
+        servers = {"customer": first.address, "mitra": second.address}
+        sides = _OurSides(servers)
+        sides.clients = await some_at_a_time(
+            Client.connect(servers[role], role, chat, partial(sides.event, role))
+            for chat in range(CHATS)
+            for role in _ROLES
+        )
+        yield sides
+        sides.close()
+
+
+class _PeerSides(_Counted):
+    """Clients of Socket.IO: Engine.IO 4 over a WebSocket, whose packets begin with their type as a digit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sockets: dict[tuple[int, str], WebSocket] = {}
+
+    def send(self, number: int, chat: int, role: str) -> None:
+        session_id = people.identifier(people.SESSION, chat)
+        self.sockets[chat, role].send_text(
+            f'42{number}["message",{{"session_id":"{session_id}",'
+            f'"client_message_id":"{self.run}-{number}","text":"{_TEXT}"}}]'.encode()
+        )
+
+    def check(self) -> None:
+        super().check()
+        if any(socket.lost for socket in self.sockets.values()):
+            raise RuntimeError("a socket was closed by the server")
+
+    async def connect(self, address: Address, chat: int, role: str) -> None:
+        connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        socket: WebSocket | None = None
+
+        def packet(frame: bytes) -> None:
+            if frame.startswith(b'42["message"'):
+                self.event(role, frame)
+            elif frame.startswith(b"43"):
+                if b'"code"' in frame:
+                    self.errors.append(frame.decode())
+            elif frame == b"2" and socket is not None:
+                socket.send_text(b"3")
+            elif frame.startswith(b"40"):
+                connected.set_result(None)
+            elif frame.startswith(b"44"):
+                connected.set_exception(Closed(frame.decode()))
+
+        socket = await WebSocket.connect(address, "/socket.io/?EIO=4&transport=websocket", packet)
+        socket.send_text(f'40{{"token":"{people.token(role, chat)}"}}'.encode())
+        await connected
+        self.sockets[chat, role] = socket
+
+    def close(self) -> None:
+        for socket in self.sockets.values():
+            socket.abort()
+
+
+@asynccontextmanager
+async def _peer_sides(stand: Stand, database: Database) -> AsyncIterator[_PeerSides]:
+    async with _peer_server(stand, database) as first, _peer_server(stand, database) as second:
+        servers = {"customer": first.address, "mitra": second.address}
+        sides = _PeerSides()
+        await some_at_a_time(
+            sides.connect(servers[role], chat, role) for chat in range(CHATS) for role in _ROLES
+        )
+        yield sides
+        sides.close()
+
+
+@asynccontextmanager
+async def _peer_server(stand: Stand, database: Database) -> AsyncIterator[Process]:
+    environment = {
+        "PEER_SOCKETS_FOLDER": str(stand.sockets_folder),
+        "PEER_DATABASE": database.name,
+        "NODE_ENV": "production",
+    }
+    command = [shutil.which("node") or "node", str(_CACHE.absolute() / "server.js")]
+    async with stand.run(command, environment, listens=True) as process:
+        await process.ready("/")
+        yield process
+
+
+async def _install_peer() -> str | None:
+    """Install the peer's packages outside the checked-in files; why not, when that cannot be done."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        return "Socket.IO was not run: node and npm are not installed"
+    _CACHE.mkdir(parents=True, exist_ok=True)
+    for name in ("package.json", "package-lock.json", "server.js"):
+        shutil.copy(_PEER_FOLDER / name, _CACHE / name)
+    process = await asyncio.create_subprocess_exec(
+        *("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--omit=dev"),
+        cwd=_CACHE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    output = (await process.communicate())[0].decode()
+    if process.returncode != 0:
+        return f"Socket.IO was not run: npm ci failed ({output.strip().splitlines()[-1]})"
+    return None

@@ -1,0 +1,19 @@
+"""The least an ASGI server can do: one answer, made once."""
+
+from bench.peers.asgi import Receive, Scope, Send, lifespan
+
+_START = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [(b"content-type", b"text/plain"), (b"content-length", b"5")],
+}
+_BODY = {"type": "http.response.body", "body": b"hello"}
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    """One ASGI connection."""
+    if scope["type"] == "lifespan":
+        await lifespan(receive, send)
+        return
+    await send(_START)
+    await send(_BODY)

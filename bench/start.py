@@ -1,0 +1,57 @@
+"""Start: from the command to the first good answer."""
+
+import time
+from typing import Final
+
+from bench.claims import Options
+from bench.harness.report import Figure, Peer, Target, median
+from bench.harness.stand import CURHAT, Stand
+
+ROUNDS: Final = 5
+UP_ROUNDS: Final = 3
+
+
+async def measure(stand: Stand, _options: Options) -> list[Figure]:
+    """`curhat serve` with its servers running; `curhat up` with data that is there; a bare server."""
+    async with stand.database() as database:
+        serve = [
+            await _seconds(stand, [CURHAT, "serve"], stand.environment(database), "/healthz")
+            for _ in range(ROUNDS)
+        ]
+    bare = [
+        await _seconds(stand, stand.uvicorn_command("bench.peers.hello:app"), {}, "/") for _ in range(ROUNDS)
+    ]
+    data_dir = stand.folder / "up"
+    environment = {
+        "CURHAT_ENVIRONMENT": "development",
+        "CURHAT_DATA_DIR": str(data_dir),
+        "CURHAT_LOG_FORMAT": "json",
+    }
+    up = [await _seconds(stand, [CURHAT, "up"], environment, "/readyz") for _ in range(1 + UP_ROUNDS)]
+    return [
+        Figure(
+            "start",
+            "curhat serve, to the first 200 of /healthz",
+            median(serve),
+            "s",
+            Target("figure", "at most", 3),
+            Peer("bare hello on the same uvicorn", median(bare)),
+            f"median of {ROUNDS}; PostgreSQL and Valkey run already",
+        ),
+        Figure(
+            "start",
+            "curhat up with existing data, to the first 200 of /readyz",
+            median(up[1:]),
+            "s",
+            Target("figure", "at most", 3),
+            note=f"median of {UP_ROUNDS}; PostgreSQL, Valkey, server and worker; {up[0]:.2f} s the very first time, "
+            "with nothing there",
+        ),
+    ]
+
+
+async def _seconds(stand: Stand, command: list[str], environment: dict[str, str], path: str) -> float:
+    begun = time.monotonic()
+    async with stand.run(command, environment, listens=True) as process:
+        await process.ready(path)
+        return time.monotonic() - begun

@@ -1,0 +1,146 @@
+"""Limits per network address: what one address may ask for, counted in Valkey for all processes together.
+
+They slow down whoever tries many phones; what protects a phone is counted in PostgreSQL. So Valkey that is away lets
+everybody through.
+"""
+
+import asyncio
+import ipaddress
+import time
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, Final
+
+import msgspec
+import structlog
+from valkey.asyncio import Valkey
+from valkey.exceptions import ValkeyError
+
+from curhat.kit.errors import TooManyRequests
+
+log = structlog.get_logger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+HOUR_SECONDS: Final = 3600
+MINUTE_SECONDS: Final = 60
+
+# Longer than Valkey takes when it is well; a request waits no longer to be counted.
+VALKEY_SECONDS: Final = 0.25
+# A process reports to Valkey after this part of an address's limit: that much may get through too many a process,
+# and all other requests cost no round trip.
+REPORT_EVERY_PART: Final = 20
+# Bounds memory in a minute of very many addresses; beyond it, counting begins anew.
+ADDRESSES_LIMIT: Final = 100_000
+
+_PREFIX: Final = "curhat:address:"
+
+
+def address_of(scope: Mapping[str, Any]) -> str:
+    """Whose request this is. One household has a whole /64 of IPv6, so that counts as one address."""
+    client = scope.get("client")
+    if client is None:
+        return "unknown"
+    try:
+        address = ipaddress.ip_address(client[0])
+    except ValueError:
+        return str(client[0])
+    if address.version == 4:
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address.packed, 64), strict=False).network_address)
+
+
+async def count_code_request(valkey: Valkey, scope: Mapping[str, Any], limit_an_hour: int) -> None:
+    """Count one request for a one-time code, known number or not. Raises TooManyRequests."""
+    count, left_seconds = await _add(valkey, "codes", address_of(scope), 1, HOUR_SECONDS)
+    if count > limit_an_hour:
+        raise TooManyRequests(retry_after_seconds=left_seconds)
+
+
+class AddressLimit:
+    """An ASGI application that lets an address through to `application` so many times a minute.
+
+    Counted in memory, and now and then in Valkey for all processes. An address that is over the limit is
+    answered 429 (a socket: refused before it is opened) until the minute is over.
+    """
+
+    def __init__(self, application: Application, valkey: Valkey, requests_per_minute: int) -> None:
+        self._application = application
+        self._valkey = valkey
+        self._limit = requests_per_minute
+        self._report_at = max(1, requests_per_minute // REPORT_EVERY_PART)
+        self._minute = -1
+        self._counts: dict[str, _Count] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI connection."""
+        if scope["type"] in ("http", "websocket") and not await self._may_pass(address_of(scope)):
+            await _refuse(scope, receive, send)
+            return
+        await self._application(scope, receive, send)
+
+    async def _may_pass(self, address: str) -> bool:
+        minute = int(time.time()) // MINUTE_SECONDS
+        if minute != self._minute or len(self._counts) >= ADDRESSES_LIMIT:
+            self._minute = minute
+            self._counts = {}
+        count = self._counts.get(address)
+        if count is None:
+            count = self._counts[address] = _Count()
+        count.unreported += 1
+        if count.unreported >= self._report_at and count.known + count.unreported <= self._limit:
+            report, count.unreported = count.unreported, 0
+            count.known += report
+            known, _ = await _add(self._valkey, "requests", address, report, MINUTE_SECONDS)
+            count.known = max(count.known, known)
+        return count.known + count.unreported <= self._limit
+
+
+class _Count:
+    """One address in the current minute: what all processes reported, and what this one did not yet."""
+
+    __slots__ = ("known", "unreported")
+
+    def __init__(self) -> None:
+        self.known = 0
+        self.unreported = 0
+
+
+async def _add(valkey: Valkey, what: str, address: str, count: int, window_seconds: int) -> tuple[int, int]:
+    """Add to the count of this window; the answer is the count (0: Valkey is away) and the seconds left."""
+    window, past_seconds = divmod(int(time.time()), window_seconds)
+    key = f"{_PREFIX}{what}:{address}:{window}"
+    try:
+        async with asyncio.timeout(VALKEY_SECONDS), valkey.pipeline(transaction=False) as pipeline:
+            pipeline.incrby(key, count)
+            pipeline.expire(key, window_seconds)
+            total, _ = await pipeline.execute()
+    except (ValkeyError, OSError, TimeoutError) as error:
+        log.warning("accounts.address_not_counted", error=type(error).__name__)
+        total = 0
+    return total, window_seconds - past_seconds
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    left_seconds = MINUTE_SECONDS - int(time.time()) % MINUTE_SECONDS
+    error = TooManyRequests(retry_after_seconds=left_seconds)
+    body = msgspec.json.encode(error.problem())
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"retry-after", str(left_seconds).encode()),
+        (b"cache-control", b"no-store"),
+    ]
+    prefix = "http.response"
+    if scope["type"] == "websocket":
+        await receive()
+        prefix = "websocket.http.response"
+        if prefix not in scope.get("extensions", {}):
+            await send({"type": "websocket.close", "code": 1013})
+            return
+    await send({"type": f"{prefix}.start", "status": error.status, "headers": headers})
+    await send({"type": f"{prefix}.body", "body": body})

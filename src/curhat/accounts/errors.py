@@ -1,0 +1,31 @@
+"""What the accounts room refuses."""
+
+from curhat.kit.errors import BusinessError
+
+
+class CodeInvalid(BusinessError):
+    """For a wrong, expired or used code, one that was tried too often, and an unknown request, alike."""
+
+    code = "code_invalid"
+    status = 401
+    detail = "The code is wrong, too old or used. Check it, or ask for a new one."
+
+
+class CallNameRequired(BusinessError):
+    code = "call_name_required"
+    status = 422
+    detail = (
+        "The code is right and still good. Send it again together with the name you want to be called by."
+    )
+
+
+class NotInvited(BusinessError):
+    code = "not_invited"
+    status = 403
+    detail = "This number was not invited as a bestie. Ask the operators for an invitation."
+
+
+class Suspended(BusinessError):
+    code = "suspended"
+    status = 403
+    detail = "This account is suspended. The operators can tell you why."

@@ -1,0 +1,34 @@
+"""Who may call an operation: the providers of the dependencies `customer` and `mitra`.
+
+A handler that names one of them is for signed-in people of that role only, and gets an Identity.
+"""
+
+from typing import Any
+
+from litestar import Request
+from litestar.di import NamedDependency
+
+from curhat.accounts.errors import Suspended
+from curhat.accounts.service import Authenticator, SignedIn
+from curhat.kit.identity import Identity
+
+AnyRequest = Request[Any, Any, Any]
+
+
+async def provide_customer(request: AnyRequest, authenticator: NamedDependency[Authenticator]) -> Identity:
+    """The customer who asks. Raises Unauthenticated, Forbidden."""
+    return _note(request, await authenticator.identify("customer", request.scope))
+
+
+async def provide_mitra(request: AnyRequest, authenticator: NamedDependency[Authenticator]) -> Identity:
+    """The mitra who asks. Raises Unauthenticated, Forbidden, Suspended."""
+    signed_in = await authenticator.identify("mitra", request.scope)
+    if signed_in.is_suspended:
+        raise Suspended
+    return _note(request, signed_in)
+
+
+def _note(request: AnyRequest, signed_in: SignedIn) -> Identity:
+    # A socket's ticket is bound to the token that it was asked for with.
+    request.state["token_digest"] = signed_in.token_digest
+    return signed_in.identity

@@ -1,0 +1,107 @@
+"""The HTTP API: every room's routes in one Litestar application, and how they get what they need."""
+
+from collections.abc import Callable
+
+from litestar import Litestar
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from valkey.asyncio import Valkey
+
+from curhat.accounts import endpoints as accounts
+from curhat.accounts.guards import provide_customer, provide_mitra
+from curhat.accounts.service import Authenticator
+from curhat.app.wiring import House
+from curhat.journeys import endpoints as journeys
+from curhat.kit.database import Database
+from curhat.kit.errors import BusinessError
+from curhat.kit.http import handle_business_error, handle_http_exception, handle_unexpected
+from curhat.kit.settings import Settings
+from curhat.payments import endpoints as payments
+from curhat.payments.gateway import Gateway
+from curhat.payments.mock_gateway import MockGateway
+from curhat.presence import endpoints as presence
+from curhat.presence.service import Presence
+from curhat.pricing import endpoints as pricing
+from curhat.realtime import endpoints as realtime
+from curhat.sessions import endpoints as sessions
+from curhat.sessions.writer import MessageWriter
+
+# A message of 4,000 characters, each written as a JSON escape, fits; nothing larger has a purpose here.
+BODY_LIMIT_BYTES = 64 * 1024
+
+ROUTES = [
+    *accounts.ROUTES,
+    *pricing.ROUTES,
+    *presence.ROUTES,
+    *journeys.ROUTES,
+    *sessions.ROUTES,
+    *realtime.ROUTES,
+]
+DEVELOPMENT_ROUTES = [*accounts.DEVELOPMENT_ROUTES, *payments.DEVELOPMENT_ROUTES]
+
+
+def build_api(house: Callable[[], House], *, development: bool) -> Litestar:
+    """The application. `house` is asked at each request, so that the contract can be read without one.
+
+    What is for development only is not mounted elsewhere: its paths do not exist (404).
+    """
+
+    def database() -> Database:
+        return house().database
+
+    def settings() -> Settings:
+        return house().settings
+
+    def valkey_client() -> Valkey:
+        return house().valkey
+
+    def presence_of_house() -> Presence:
+        return house().presence
+
+    def gateway() -> Gateway:
+        return house().gateway
+
+    def mock_gateway() -> MockGateway:
+        return house().gateway
+
+    def authenticator() -> Authenticator:
+        return house().authenticator
+
+    def message_writer() -> MessageWriter:
+        return house().message_writer
+
+    def given(provider: Callable[..., object]) -> Provide:
+        return Provide(provider, sync_to_thread=False)
+
+    return Litestar(
+        route_handlers=[*ROUTES, *(DEVELOPMENT_ROUTES if development else [])],
+        dependencies={
+            "database": given(database),
+            "settings": given(settings),
+            "valkey_client": given(valkey_client),
+            "presence": given(presence_of_house),
+            "gateway": given(gateway),
+            "mock_gateway": given(mock_gateway),
+            "authenticator": given(authenticator),
+            "message_writer": given(message_writer),
+            "customer": Provide(provide_customer),
+            "mitra": Provide(provide_mitra),
+        },
+        exception_handlers={
+            BusinessError: handle_business_error,
+            HTTPException: handle_http_exception,
+            Exception: handle_unexpected,
+        },
+        openapi_config=OpenAPIConfig(
+            title="Curhat",
+            version="1",
+            description="Someone to talk to, within seconds. Errors are application/problem+json with a `code`.",
+            path="/api",
+            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        ),
+        request_max_body_size=BODY_LIMIT_BYTES,
+        logging_config=None,
+        debug=False,
+    )

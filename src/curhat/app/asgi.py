@@ -1,0 +1,239 @@
+"""One server process: the availability poll in front, then sockets, then the API; and who is running at all."""
+
+import asyncio
+import contextlib
+import os
+import re
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import asyncpg
+import structlog
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, Histogram, generate_latest
+from valkey.exceptions import ValkeyError
+
+from curhat.accounts.address_limit import AddressLimit
+from curhat.app.api import build_api
+from curhat.app.wiring import House, open_house
+from curhat.kit import migrations
+from curhat.kit.ids import new_id
+from curhat.kit.logging import configure_logging
+from curhat.kit.settings import Settings
+from curhat.presence.availability_poll import AvailabilityPoll
+from curhat.realtime.endpoint import RealtimeEndpoint
+
+log = structlog.get_logger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+REQUESTS = Histogram(
+    "curhat_http_request_seconds",
+    "Requests by operation and status",
+    ["method", "path", "status"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 10),
+)
+POOL_IDLE = Gauge("curhat_database_connections_idle", "Connections of the pool that nobody uses")
+
+# What a reader of a response must not do with it: guess its type, show it in a frame, keep it.
+SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
+
+REQUEST_ID = re.compile(rb"^[A-Za-z0-9._-]{8,64}$")
+
+
+def create_app() -> Application:
+    """The application of one server process, with the settings of its environment."""
+    settings = Settings.from_environment(os.environ)
+    configure_logging(settings.log_level, settings.log_format)
+    return Server(settings)
+
+
+class Server:
+    """An ASGI application with a lifespan: opens the House, serves, and drains."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._house: House | None = None
+        self._serve: Application = _not_started
+        self._operations = Operations(self)
+
+    @property
+    def house(self) -> House:
+        """The parts of this process. Only while it runs."""
+        if self._house is None:
+            raise RuntimeError("the server has not started")
+        return self._house
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the House is open."""
+        return self._house is not None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI connection, or the lifespan."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await self._serve(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            async with (
+                open_house(self._settings, serves_sockets=True, application_name="curhat server") as house,
+                self._operations_port(),
+            ):
+                self._house = house
+                self._serve = self._front(house)
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+                self._house = None
+        except Exception as error:
+            log.exception("server.failed")
+            await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
+            raise
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _front(self, house: House) -> Application:
+        development = self._settings.is_development
+        api = AddressLimit(
+            build_api(lambda: house, development=development),  # type: ignore[arg-type]
+            house.valkey,
+            self._settings.address_requests_per_minute,
+        )
+        sockets = RealtimeEndpoint(house.hub, house.hooks)
+        operations = self._operations
+
+        async def route(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "websocket":
+                await sockets(scope, receive, send)
+            elif development and scope["path"] in Operations.PATHS:
+                await operations(scope, receive, send)
+            else:
+                await observed(api, scope, receive, send)
+
+        return AvailabilityPoll(route, house.presence.count_available)
+
+    @contextlib.asynccontextmanager
+    async def _operations_port(self) -> Any:
+        """In production health and metrics answer on a port of their own, apart from the public one."""
+        if self._settings.is_development:
+            yield
+            return
+        config = uvicorn.Config(
+            self._operations,
+            host=self._settings.operations_host,
+            port=self._settings.operations_port,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+        )
+        server = uvicorn.Server(config)
+        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+        task = asyncio.create_task(server.serve())
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            await task
+
+
+class Operations:
+    """/healthz, /readyz and /metrics."""
+
+    PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """One request."""
+        match scope["path"]:
+            case "/healthz":
+                await _answer(send, 200, b"ok\n")
+            case "/readyz":
+                problems = await self._problems()
+                body = "".join(f"{problem}\n" for problem in problems or ["ready"])
+                await _answer(send, 503 if problems else 200, body.encode())
+            case "/metrics":
+                if self._server.is_running:
+                    POOL_IDLE.set(self._server.house.database.pool.get_idle_size())
+                await _answer(send, 200, generate_latest(), CONTENT_TYPE_LATEST.encode())
+            case _:
+                await _answer(send, 404, b"not found\n")
+
+    async def _problems(self) -> list[str]:
+        """Why this process should get no traffic; nothing when it is ready."""
+        if not self._server.is_running:
+            return ["the server is starting or stopping"]
+        house = self._server.house
+        problems = []
+        try:
+            async with asyncio.timeout(2), house.database.pool.acquire() as connection:
+                behind = await migrations.pending(connection)
+            if behind:
+                problems.append(f"migrations to apply: {', '.join(behind)}")
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            problems.append(f"PostgreSQL does not answer ({type(error).__name__})")
+        except migrations.MigrationError as error:
+            problems.append(str(error))
+        try:
+            async with asyncio.timeout(2):
+                await house.valkey.ping()
+        except (OSError, TimeoutError, ValkeyError) as error:
+            problems.append(f"Valkey does not answer ({type(error).__name__})")
+        return problems
+
+
+async def observed(api: Application, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve a request with a request id in its logs and its answer, security headers, and a measurement."""
+    given = dict(scope["headers"]).get(b"x-request-id", b"")
+    request_id = given if REQUEST_ID.match(given) else str(new_id()).encode()
+    structlog.contextvars.clear_contextvars()
+    structlog.contextvars.bind_contextvars(request_id=request_id.decode())
+    begun = time.perf_counter()
+    status = 500
+
+    async def send_marked(message: MutableMapping[str, Any]) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+            headers = list(message.get("headers", ()))
+            named = {name.lower() for name, _ in headers}
+            headers += [header for header in SECURITY_HEADERS if header[0] not in named]
+            headers.append((b"x-request-id", request_id))
+            message["headers"] = headers
+        await send(message)
+
+    try:
+        await api(scope, receive, send_marked)
+    finally:
+        path = scope.get("path_template") or "unknown"
+        REQUESTS.labels(scope["method"], path, str(status)).observe(time.perf_counter() - begun)
+
+
+async def _answer(send: Send, status: int, body: bytes, content_type: bytes = b"text/plain") -> None:
+    headers = [
+        (b"content-type", content_type),
+        (b"content-length", str(len(body)).encode()),
+        *SECURITY_HEADERS,
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _not_started(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "http":
+        await _answer(send, 503, b"starting\n")
+    else:
+        await receive()
+        await send({"type": "websocket.close", "code": 1012})

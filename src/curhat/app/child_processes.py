@@ -1,0 +1,199 @@
+"""Programs that run as our children: started, watched, ended, and never left behind.
+
+A child ends when its parent ends, however that comes about: the kernel sends it its stop signal. One that is
+still busy ending when we start anew is found and ended first: it is known by the folder that it runs inside.
+"""
+
+import asyncio
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Final
+
+STOP_TIMEOUT_SECONDS: Final = 20
+POLL_SECONDS: Final = 0.005
+_LOG_LIMIT_BYTES: Final = 10 * 1024 * 1024
+_PR_SET_PDEATHSIG: Final = 1
+_libc = ctypes.CDLL(None)
+
+
+class ProgramError(Exception):
+    """A program cannot be run here; says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The user and group that a program runs as."""
+
+    uid: int
+    gid: int
+
+
+class Program:
+    """One program that runs inside `folder`. It may be started again after it ended.
+
+    Belongs to one asyncio loop, in the main thread: the kernel tells the child of the end of the thread that
+    started it.
+    """
+
+    title: ClassVar[str]
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM  # ends it cleanly
+    kill_signal: ClassVar[signal.Signals] = signal.SIGKILL  # ends it at once
+
+    def __init__(self, folder: Path, log_file: Path, account: Account | None = None) -> None:
+        self.folder = folder
+        self.log_file = log_file
+        self._account = account
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start it, ending first what an earlier start left running. Raises ProgramError."""
+        raise NotImplementedError
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.returncode is None
+
+    @property
+    def pid(self) -> int | None:
+        """The process id of the last start."""
+        return self._process.pid if self._process is not None else None
+
+    async def wait(self) -> str:
+        """Wait until it has ended; says how, such as "signal SIGKILL" or "exit status 1"."""
+        if self._process is None:
+            return "never started"
+        status = await self._process.wait()
+        return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+
+    async def stop(self) -> None:
+        """End it cleanly; by force when that takes more than STOP_TIMEOUT_SECONDS."""
+        self._send(self.stop_signal)
+        try:
+            await asyncio.wait_for(self.wait(), STOP_TIMEOUT_SECONDS)
+        except TimeoutError:
+            self.kill()
+            await self.wait()
+
+    def kill(self) -> None:
+        """End it at once; the next start recovers."""
+        self._send(self.kill_signal)
+
+    async def end_leftovers(self) -> None:
+        """End what an earlier start, by a process that is gone, left running. Raises ProgramError."""
+        for end in (
+            self._ask_to_end,
+            lambda processes: signal_all(processes, self.kill_signal),
+            lambda processes: signal_all(processes, signal.SIGKILL),
+        ):
+            end(self._leftovers())
+            deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
+            while self._leftovers() and time.monotonic() < deadline:
+                await asyncio.sleep(POLL_SECONDS)
+        if leftovers := self._leftovers():
+            raise ProgramError(f"{self.title} still runs as process {leftovers[0]}, and cannot be ended")
+
+    def _ask_to_end(self, processes: list[int]) -> None:
+        signal_all(processes, self.stop_signal)
+
+    def _is_ours(self, entry: Path) -> bool:
+        """Whether the process of this entry of /proc, which runs inside our folder, is this program."""
+        raise NotImplementedError
+
+    def _leftovers(self) -> list[int]:
+        folder = self.folder.resolve()
+        found = []
+        for entry in Path("/proc").iterdir():
+            # Processes end while we look, and those of others are closed to us.
+            with suppress(OSError):
+                if entry.name.isdigit() and (entry / "cwd").readlink() == folder and self._is_ours(entry):
+                    found.append(int(entry.name))
+        return found
+
+    def _send(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+    async def _spawn(
+        self, command: Sequence[str], environ: Mapping[str, str], *, output: int | None = None
+    ) -> asyncio.subprocess.Process:
+        """Start `command` inside the folder. What it prints goes to the log file, or to `output`."""
+        log = open_log(self.log_file)
+        try:
+            return await asyncio.create_subprocess_exec(
+                *command,
+                cwd=self.folder,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log if output is None else output,
+                stderr=log if output is None else subprocess.STDOUT,
+                # Ctrl-C in a terminal reaches the whole group: programs are stopped by us, in order.
+                start_new_session=True,
+                preexec_fn=_before_exec(self.stop_signal, self._account),
+            )
+        finally:
+            os.close(log)
+
+    async def _until(self, is_ready: Callable[[], bool], timeout_seconds: float) -> None:
+        deadline = time.monotonic() + timeout_seconds
+        while not is_ready():
+            if not self.is_running:
+                raise self.failure(f"ended with {await self.wait()}")
+            if time.monotonic() > deadline:
+                raise self.failure(f"was not ready after {timeout_seconds:.0f} s")
+            await asyncio.sleep(POLL_SECONDS)
+
+    def failure(self, what: str) -> ProgramError:
+        """The error to raise when it did not start: says what, and shows the end of its log."""
+        try:
+            end = self.log_file.read_text(errors="replace").splitlines()[-15:]
+        except OSError as error:
+            end = [f"it cannot be read: {error.strerror}"]
+        return ProgramError(
+            f"{self.title} {what}. The end of {self.log_file}:\n" + "\n".join(f"  {line}" for line in end)
+        )
+
+
+def signal_all(processes: Sequence[int], number: signal.Signals) -> None:
+    """Send a signal to each process that is still there."""
+    for pid in processes:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def open_log(path: Path) -> int:
+    """Open a log for appending (mode 0600), setting it aside first when it has grown large."""
+    with suppress(FileNotFoundError):
+        if path.stat().st_size > _LOG_LIMIT_BYTES:
+            path.rename(path.with_suffix(".log.1"))
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+
+
+def end_with_parent(number: signal.Signals) -> None:
+    """Ask the kernel to send this process `number` when the thread that started it ends."""
+    _libc.prctl(_PR_SET_PDEATHSIG, number)
+
+
+def _before_exec(at_parents_death: signal.Signals, account: Account | None) -> Callable[[], None]:
+    """What the child does between fork and exec."""
+    parent = os.getpid()
+
+    def before_exec() -> None:
+        if account is not None:
+            os.setgroups([])
+            os.setgid(account.gid)
+            os.setuid(account.uid)
+        # After the change of account, which clears it.
+        end_with_parent(at_parents_death)
+        if os.getppid() != parent:  # it died before the line above
+            os._exit(1)
+
+    return before_exec

@@ -1,0 +1,1 @@
+"""The command line: `curhat`. One small module a command; `main` puts them together."""

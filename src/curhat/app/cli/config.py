@@ -1,0 +1,48 @@
+"""`curhat config get` and `set`: the five rows that operators edit."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from curhat.app.cli.common import in_transaction
+
+if TYPE_CHECKING:
+    from curhat.app.cli.common import Subparsers
+
+
+def add_to(subparsers: "Subparsers") -> None:
+    """Make the command known."""
+    parser = subparsers.add_parser(
+        "config",
+        help="read or change one of the five rows that operators edit",
+        description="Read or change one of the five rows that operators edit, with the same bounds and the same "
+        "history as on their screen. A change applies to what starts after it.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    get = commands.add_parser("get", help="print the value alone")
+    get.add_argument("key", metavar="KEY", help="such as pairing_blast_timeout_seconds")
+    get.set_defaults(run=run_get)
+    change = commands.add_parser("set", help="change the value")
+    change.add_argument("key", metavar="KEY", help="such as pairing_blast_timeout_seconds")
+    change.add_argument(
+        "value", metavar="VALUE", help="within the row's bounds; a wrong one is told with them"
+    )
+    change.set_defaults(run=run_set)
+
+
+def run_get(arguments: argparse.Namespace) -> int:
+    """Print the value."""
+    from curhat.configuration import service
+
+    print(in_transaction(lambda tx: service.get_row(tx, arguments.key)).value)
+    return 0
+
+
+def run_set(arguments: argparse.Namespace) -> int:
+    """Change the value, and print it as it stands now."""
+    from curhat.configuration import service
+
+    row = in_transaction(
+        lambda tx: service.change(tx, arguments.key, value=arguments.value, changed_by="command line")
+    )
+    print(f"{row.key} is {row.value} for whatever starts from now on")
+    return 0

@@ -1,0 +1,200 @@
+"""`curhat doctor`: looks at everything the service needs, and says what to do about what is wrong."""
+
+import argparse
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+import asyncpg
+import valkey.asyncio
+from rich.console import Console
+from valkey.exceptions import ValkeyError
+
+from curhat.app.cli.common import CommandError, joined_settings
+from curhat.app.local_ports import http_status, port_problem
+from curhat.app.run_file import RunFile
+from curhat.kit import migrations
+from curhat.kit.settings import PREFIX, Settings, SettingsError
+
+if TYPE_CHECKING:
+    from curhat.app.cli.common import Subparsers
+
+POSTGRES_MINIMUM: Final = 18
+VALKEY_MINIMUM: Final = 8
+CLOCK_TOLERANCE_SECONDS: Final = 1.0
+CONNECT_TIMEOUT_SECONDS: Final = 5
+
+
+class Finding(NamedTuple):
+    """One line: what was looked at, how it is, and what to do."""
+
+    state: Literal["ok", "warn", "FAIL"]
+    subject: str
+    sentence: str
+
+
+def add_to(subparsers: "Subparsers") -> None:
+    """Make the command known."""
+    parser = subparsers.add_parser(
+        "doctor",
+        help="check settings, servers, migrations and clock, and say what to do",
+        description="Look at everything that the service needs: settings, data directory, port, both servers, "
+        "migrations, clock, parked deadlines. One line each. Exit status 1 if something must be mended.",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(_arguments: argparse.Namespace) -> int:
+    """Print the findings; returns 1 if one of them is FAIL."""
+    return asyncio.run(_report())
+
+
+async def _report() -> int:
+    console = Console(highlight=False)
+    styles = {"ok": "green", "warn": "yellow", "FAIL": "bold red"}
+    status = 0
+    async for finding in _findings():
+        console.print(f"{finding.state:<4}", style=styles[finding.state], end=" ")
+        console.print(f"{finding.subject}: {finding.sentence}", markup=False, soft_wrap=True)
+        if finding.state == "FAIL":
+            status = 1
+    return status
+
+
+async def _findings() -> AsyncIterator[Finding]:
+    try:
+        settings, run_file = _settings_to_check()
+    except SettingsError as error:
+        for problem in error.problems:
+            yield Finding("FAIL", "settings", problem)
+        return
+    yield Finding("ok", "settings", f"{settings.environment}, {settings.local_url}")
+    if settings.is_development:
+        yield _data_dir(settings)
+    yield await _server(settings, run_file)
+    if settings.database_url is None or settings.valkey_url is None:
+        yield Finding(
+            "warn", "databases", f"nothing is running in {settings.data_dir}; make up starts everything"
+        )
+        return
+    async for finding in _postgres(settings.database_url):
+        yield finding
+    yield await _valkey(settings.valkey_url)
+
+
+def _settings_to_check() -> tuple[Settings, RunFile | None]:
+    """The settings of the running `curhat up`, or those that one would start with."""
+    try:
+        settings = joined_settings()
+    except CommandError:
+        return Settings.from_environment({f"{PREFIX}ENVIRONMENT": "development", **os.environ}), None
+    return settings, RunFile.read(settings.data_dir)
+
+
+def _data_dir(settings: Settings) -> Finding:
+    data_dir = settings.data_dir
+    # Its parent when it is still to be made.
+    place = next(folder for folder in (data_dir, *data_dir.parents) if folder.exists())
+    if not os.access(place, os.W_OK | os.X_OK):
+        return Finding(
+            "FAIL", "data directory", f"{data_dir} cannot be written; choose another with {PREFIX}DATA_DIR"
+        )
+    return Finding("ok", "data directory", f"{data_dir} can be written")
+
+
+async def _server(settings: Settings, run_file: RunFile | None) -> Finding:
+    if run_file is None:
+        problem = port_problem(settings.host, settings.port)
+        if problem is not None:
+            return Finding("FAIL", "port", problem)
+        return Finding("ok", "port", f"{settings.port} is free")
+    answer = await asyncio.to_thread(http_status, f"{settings.health_url}/readyz")
+    if answer != "200":
+        logs = settings.data_dir / "logs"
+        return Finding("FAIL", "server", f"{settings.health_url}/readyz answers {answer}; look into {logs}")
+    return Finding("ok", "server", f"ready, started by process {run_file.pid}")
+
+
+async def _postgres(url: str) -> AsyncIterator[Finding]:
+    try:
+        connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_SECONDS)
+    except (OSError, asyncpg.PostgresError) as error:
+        yield Finding(
+            "FAIL",
+            "PostgreSQL",
+            f"cannot be reached ({_said(error)}); is it running, and is {PREFIX}DATABASE_URL right?",
+        )
+        return
+    try:
+        version = connection.get_server_version()
+        if version.major < POSTGRES_MINIMUM:
+            sentence = f"version {version.major} is too old; install {POSTGRES_MINIMUM} or newer"
+            yield Finding("FAIL", "PostgreSQL", sentence)
+        else:
+            yield Finding("ok", "PostgreSQL", f"version {await connection.fetchval('SHOW server_version')}")
+        yield await _migrations(connection)
+        yield await _clock(connection)
+        yield await _parked_deadlines(connection)
+    finally:
+        await connection.close()
+
+
+async def _migrations(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
+    try:
+        pending = await migrations.pending(connection)
+    except migrations.MigrationError as error:
+        return Finding("FAIL", "migrations", str(error))
+    if pending:
+        return Finding("FAIL", "migrations", f"{', '.join(pending)} not applied; run curhat migrate")
+    return Finding("ok", "migrations", "current")
+
+
+async def _clock(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
+    before = time.time()
+    database_time: float = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
+    # The database looked at its clock somewhere between asking and being answered.
+    apart = abs(database_time - (before + time.time()) / 2)
+    if apart > CLOCK_TOLERANCE_SECONDS:
+        return Finding(
+            "warn",
+            "clock",
+            f"the database's clock and this machine's are {apart:.1f} s apart; deadlines follow the database's, "
+            "but set both by NTP",
+        )
+    return Finding("ok", "clock", f"the database's and this machine's are {apart * 1000:.0f} ms apart")
+
+
+async def _parked_deadlines(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
+    if await connection.fetchval("SELECT to_regclass('deadlines')") is None:
+        return Finding("warn", "deadlines", "there is no table yet; run curhat migrate")
+    parked: int = await connection.fetchval("SELECT count(*) FROM deadlines WHERE parked_at IS NOT NULL")
+    if parked:
+        return Finding(
+            "warn",
+            "deadlines",
+            f"{parked} failed too often and wait for a person; see last_error in the table deadlines",
+        )
+    return Finding("ok", "deadlines", "none is parked")
+
+
+async def _valkey(url: str) -> Finding:
+    client = valkey.asyncio.Valkey.from_url(url, socket_connect_timeout=CONNECT_TIMEOUT_SECONDS)
+    try:
+        version: str = (await client.info("server"))["valkey_version"]
+    except (ValkeyError, OSError) as error:
+        return Finding(
+            "FAIL",
+            "Valkey",
+            f"cannot be reached ({_said(error)}); is it running, and is {PREFIX}VALKEY_URL right?",
+        )
+    finally:
+        await client.aclose()
+    if int(version.partition(".")[0]) < VALKEY_MINIMUM:
+        return Finding("FAIL", "Valkey", f"version {version} is too old; install {VALKEY_MINIMUM} or newer")
+    return Finding("ok", "Valkey", f"version {version}")
+
+
+def _said(error: Exception) -> str:
+    return str(error) or type(error).__name__

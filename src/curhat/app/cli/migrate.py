@@ -1,0 +1,42 @@
+"""`curhat migrate`: bring the database's schema up to this code."""
+
+import argparse
+import asyncio
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from curhat.app.cli.common import database_url_of, joined_settings
+from curhat.kit import migrations
+
+if TYPE_CHECKING:
+    from curhat.app.cli.common import Subparsers
+
+
+def add_to(subparsers: "Subparsers") -> None:
+    """Make the command known."""
+    parser = subparsers.add_parser(
+        "migrate",
+        help="apply the migrations that the database lacks",
+        description="Apply the files of migrations/ that the database lacks, in order, each in a transaction of its "
+        "own. Safe to repeat, and safe to start twice at once.",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(_arguments: argparse.Namespace) -> int:
+    """Apply what is pending and name it."""
+    applied = asyncio.run(_migrate(database_url_of(joined_settings())))
+    for name in applied:
+        print(f"applied {name}")
+    if not applied:
+        print("nothing to apply: the database is current")
+    return 0
+
+
+async def _migrate(url: str) -> list[str]:
+    connection = await asyncpg.connect(url)
+    try:
+        return await migrations.migrate(connection)
+    finally:
+        await connection.close()

@@ -1,0 +1,40 @@
+"""`curhat mitra invite`: let a person be a mitra."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from curhat.app.cli.common import in_transaction
+
+if TYPE_CHECKING:
+    from curhat.app.cli.common import Subparsers
+
+
+def add_to(subparsers: "Subparsers") -> None:
+    """Make the command known."""
+    parser = subparsers.add_parser("mitra", help="invite a mitra", description="What concerns mitras.")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    invite = commands.add_parser(
+        "invite",
+        help="let the owner of a phone number sign in as a mitra",
+        description="Let the owner of a phone number sign in as a mitra. Inviting the same number again changes "
+        "the name and the capacity.",
+    )
+    invite.add_argument("phone", metavar="PHONE", help="08…, 62… or +62…")
+    invite.add_argument("--name", required=True, help="what customers see")
+    invite.add_argument(
+        "--max-customers", required=True, type=int, metavar="N", help="how many customers at once, 1 to 20"
+    )
+    invite.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Invite, and say who."""
+    from curhat.accounts.phone import normalise
+    from curhat.accounts.service import invite_mitra
+
+    phone_number = normalise(arguments.phone)
+    in_transaction(lambda tx: invite_mitra(tx, phone_number, arguments.name, arguments.max_customers))
+    print(
+        f"{arguments.name} ({phone_number}) may sign in as a mitra, for up to {arguments.max_customers} at once"
+    )
+    return 0

@@ -1,0 +1,36 @@
+"""`curhat simulate`: many customers and mitras as real clients, and whether every invariant held."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from curhat.app.cli.common import allow_many_sockets, joined_settings
+
+if TYPE_CHECKING:
+    from curhat.app.cli.common import Subparsers
+
+
+def add_to(subparsers: "Subparsers") -> None:
+    """Make the command known."""
+    parser = subparsers.add_parser(
+        "simulate",
+        help="let many simulated people use the running service, and check the invariants",
+        description="Let many customers and mitras use the running service as real clients do, over HTTP and "
+        "WebSocket: with lost networks, slow people, rejections, cancels and repeated requests. Ends with a report. "
+        "Exit status 1 if an invariant is broken.",
+    )
+    parser.add_argument("--customers", type=int, default=50, metavar="N", help="default: 50")
+    parser.add_argument("--mitras", type=int, default=10, metavar="N", help="default: 10")
+    parser.add_argument("--duration-seconds", type=int, default=60, metavar="N", help="default: 60")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of everyone's choices; default: 1")
+    parser.add_argument("--url", help="where the server is; default: the running make up")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Simulate and report; returns 1 if an invariant is broken."""
+    from curhat.app.simulate import main
+
+    arguments.settings = joined_settings()
+    arguments.url = arguments.url or arguments.settings.local_url
+    allow_many_sockets()
+    return main.run(arguments)

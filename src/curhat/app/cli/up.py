@@ -1,0 +1,41 @@
+"""`curhat up`: everything at once, for development; or server and worker beside servers of one's own."""
+
+import argparse
+import asyncio
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from curhat.app.child_processes import end_with_parent
+from curhat.kit.settings import Settings
+
+if TYPE_CHECKING:
+    from curhat.app.cli.common import Subparsers
+
+
+def add_to(subparsers: "Subparsers") -> None:
+    """Make the command known."""
+    parser = subparsers.add_parser(
+        "up",
+        help="start everything and keep it running (make up)",
+        description="Start PostgreSQL and Valkey (unless CURHAT_DATABASE_URL and CURHAT_VALKEY_URL are set), migrate, "
+        "seed, and run a server and a worker until Ctrl-C. What dies meanwhile is started again.",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(_arguments: argparse.Namespace) -> int:
+    """Run until asked to stop."""
+    from rich.console import Console
+
+    from curhat.app.supervisor import Supervisor
+
+    settings = Settings.from_environment(os.environ)
+    if "MAKELEVEL" in os.environ:
+        # A killed `make up` must not leave us behind, holding the data directory.
+        end_with_parent(signal.SIGTERM)
+
+    async def supervise() -> int:
+        return await Supervisor(settings, Console(highlight=False)).run()
+
+    return asyncio.run(supervise())

@@ -1,0 +1,33 @@
+"""`curhat worker`: one worker process."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from curhat.app.cli.common import joined_settings
+
+if TYPE_CHECKING:
+    from curhat.app.cli.common import Subparsers
+
+
+def add_to(subparsers: "Subparsers") -> None:
+    """Make the command known."""
+    parser = subparsers.add_parser(
+        "worker",
+        help="run one worker process: what happens when a time is up",
+        description="Run one worker process until SIGTERM. Any number may run beside any number of servers: each "
+        "deadline is taken by one of them.",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(_arguments: argparse.Namespace) -> int:
+    """Work until SIGTERM or Ctrl-C."""
+    import uvloop
+
+    from curhat.app import worker
+    from curhat.kit.logging import configure_logging
+
+    settings = joined_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    uvloop.run(worker.run(settings))
+    return 0

@@ -1,0 +1,130 @@
+"""The contracts, generated from the code: openapi.json (OpenAPI 3.1) and realtime.json (AsyncAPI 3) in contracts/.
+
+`python -m curhat.app.contracts` writes them; with `--check` it only says whether the committed ones are current.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+
+from curhat.app.api import build_api
+from curhat.app.wiring import House
+from curhat.pairing.schemas import Pairing, Payment, Request
+from curhat.presence.schemas import MitraPresence
+from curhat.realtime import protocol
+from curhat.sessions.schemas import Message, MitraSession, ReadMark, Session
+
+FOLDER = Path(__file__).parents[3] / "contracts"
+
+# What each event's `data` is, for each reader.
+EVENT_DATA: dict[str, dict[str, type[msgspec.Struct]]] = {
+    "payment.updated": {"customer": Payment},
+    "pairing.updated": {"customer": Pairing},
+    "session.started": {"customer": Session, "mitra": MitraSession},
+    "session.updated": {"customer": Session, "mitra": MitraSession},
+    "session.ended": {"customer": Session, "mitra": MitraSession},
+    "message.created": {"customer": Message, "mitra": Message},
+    "messages.read": {"customer": ReadMark, "mitra": ReadMark},
+    "request.offered": {"mitra": Request},
+    "request.closed": {"mitra": Request},
+    "presence.changed": {"mitra": MitraPresence},
+}
+
+
+def openapi() -> dict[str, Any]:
+    """The HTTP contract, with the operations of development marked by their tag."""
+
+    def no_house() -> House:
+        raise RuntimeError("reading the contract needs no running house")
+
+    return build_api(no_house, development=True).openapi_schema.to_schema()
+
+
+def realtime() -> dict[str, Any]:
+    """The realtime contract: the two sockets, every frame of both directions, every event with its data."""
+    client_frames = list(get_args(protocol.ClientFrame))
+    server_frames = list(get_args(protocol.ServerFrame))
+    data_types = [data for readers in EVENT_DATA.values() for data in readers.values()]
+    # Frames of both directions and all data, each once, in a stable order.
+    types = list(dict.fromkeys([*client_frames, *server_frames, *data_types]))
+    _, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    messages: dict[str, Any] = {
+        frame.__name__: {"payload": {"$ref": f"#/components/schemas/{frame.__name__}"}}
+        for frame in dict.fromkeys([*client_frames, *server_frames])
+    }
+    messages |= {
+        f"{event}.{reader}": {
+            "name": event,
+            "payload": {
+                "allOf": [
+                    {"$ref": "#/components/schemas/Event"},
+                    {
+                        "type": "object",
+                        "properties": {
+                            "type": {"const": event},
+                            "data": {"$ref": f"#/components/schemas/{data.__name__}"},
+                        },
+                    },
+                ]
+            },
+        }
+        for event, readers in EVENT_DATA.items()
+        for reader, data in readers.items()
+    }
+    operations: dict[str, Any] = {}
+    channels: dict[str, Any] = {}
+    for reader, address in (("customer", "/api/client/realtime"), ("mitra", "/api/mitra/realtime")):
+        sent = [frame.__name__ for frame in server_frames if frame is not protocol.Event]
+        sent += [f"{event}.{reader}" for event, readers in EVENT_DATA.items() if reader in readers]
+        received = [frame.__name__ for frame in client_frames]
+        channels[reader] = {
+            "address": address,
+            "messages": {
+                name: {"$ref": f"#/components/messages/{name}"} for name in dict.fromkeys(sent + received)
+            },
+        }
+        for action, names in (("send", sent), ("receive", received)):
+            operations[f"{reader}.{action}"] = {
+                "action": action,
+                "channel": {"$ref": f"#/channels/{reader}"},
+                "messages": [{"$ref": f"#/channels/{reader}/messages/{name}"} for name in names],
+            }
+    return {
+        "asyncapi": "3.0.0",
+        "info": {"title": "Curhat realtime", "version": "1", "description": protocol.__doc__},
+        "channels": channels,
+        "operations": operations,
+        "components": {"schemas": components, "messages": messages},
+    }
+
+
+def main() -> int:
+    """Write or check the contracts; the exit status is 1 when `--check` finds a difference."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--check", action="store_true", help="only say whether the committed files are current"
+    )
+    check = parser.parse_args().check
+    stale = []
+    for name, contract in (("openapi.json", openapi()), ("realtime.json", realtime())):
+        path = FOLDER / name
+        text = json.dumps(contract, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+        if check:
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
+                stale.append(name)
+        else:
+            FOLDER.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    if stale:
+        sys.stderr.write(f"contracts: {', '.join(stale)} differ from the code; run make contracts\n")
+        return 1
+    sys.stdout.write("contracts: current\n" if check else f"contracts: written to {FOLDER}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

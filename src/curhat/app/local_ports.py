@@ -1,0 +1,57 @@
+"""Ports of this machine: whether one is free, who holds it, and what answers there."""
+
+import errno
+import http.client
+import socket
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from curhat.kit.settings import PREFIX
+
+
+def port_problem(host: str, port: int) -> str | None:
+    """Why nothing can listen at this address, who holds it, and what to do; None when it is free."""
+    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, kind) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            other = f"choose another port with {PREFIX}PORT"
+            if error.errno == errno.EADDRINUSE:
+                return f"port {port} is in use by {_port_holder(port)}; end that, or {other}"
+            return f"{host}:{port} cannot be listened at ({error.strerror}); {other}"
+    return None
+
+
+def _port_holder(port: int) -> str:
+    listening = "0A"
+    sockets = set()
+    for table in ("tcp", "tcp6"):
+        with suppress(OSError):
+            for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+                columns = line.split()
+                if columns[3] == listening and int(columns[1].rpartition(":")[2], 16) == port:
+                    sockets.add(f"socket:[{columns[9]}]")
+    for entry in Path("/proc").iterdir():
+        # Processes end while we look, and those of others are closed to us.
+        with suppress(OSError):
+            if entry.name.isdigit() and any(
+                str(link.readlink()) in sockets for link in (entry / "fd").iterdir()
+            ):
+                return f"process {entry.name} ({(entry / 'comm').read_text().strip()})"
+    return "a process of another user"
+
+
+def http_status(url: str) -> str:
+    """The status of a GET, or what went wrong. Not by urllib, which would ask a proxy for our own address."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=2)
+    try:
+        connection.request("GET", parts.path)
+        return str(connection.getresponse().status)
+    except (OSError, http.client.HTTPException) as error:
+        return type(error).__name__
+    finally:
+        connection.close()

@@ -1,0 +1,590 @@
+"""A person's devices: HTTP with retries, sockets that lose the network and resume, and the comparison with `/state`.
+
+Everything that must not happen is told to the tally as a fault: an answer that the contract does not have here, a gap
+in a stream, a picture that differs from a fresh snapshot, a repeated command with another answer.
+"""
+
+import asyncio
+import contextlib
+import os
+import random
+import socket
+import time
+import uuid
+from collections.abc import Callable, Collection
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+import aiohttp
+import msgspec
+from aiohttp import ClientWebSocketResponse, WSMsgType
+
+from curhat.app.simulate.people import Manner
+from curhat.app.simulate.picture import CustomerPicture, Data, MitraPicture, Picture
+from curhat.app.simulate.report import Tally
+from curhat.kit.identity import Role
+
+# A server that is this slow is broken.
+REQUEST_TIMEOUT_SECONDS: Final = 30.0
+# How often a request is sent again when the connection failed, and a command while its first one still runs.
+CONNECTION_TRIES: Final = 3
+RUNNING_TRIES: Final = 60
+RUNNING_WAIT_SECONDS: Final = 0.25
+# How long a device may take to show what a snapshot shows: a lost signal costs 3 s.
+CATCH_UP_SECONDS: Final = 15.0
+# How long a card, or one's own presence, may be shown wrongly.
+PASSING_SECONDS: Final = 8.0
+LOOK_AGAIN_SECONDS: Final = 0.5
+# Closes that no client of ours gives a reason for.
+FAULTY_CLOSES: Final = frozenset({1002, 1003, 1007, 1008, 1009, 1011, 4401, 4408, 4413, 4429})
+
+IN_PROGRESS: Final = "idempotency_in_progress"
+
+
+class Answer(NamedTuple):
+    """An HTTP answer."""
+
+    status: int
+    text: bytes
+    body: Any
+
+    @property
+    def code(self) -> str:
+        """The problem's code; empty for an answer that is no refusal."""
+        return self.body.get("code", "") if self.status >= 400 and isinstance(self.body, dict) else ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was done."""
+        return self.status < 400
+
+
+class World:
+    """What all people of a run share."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str, tally: Tally) -> None:
+        self.http = http
+        self.url = url.rstrip("/")
+        self.tally = tally
+        # No new journeys, and those under way are brought to their end.
+        self.closing = asyncio.Event()
+        # Everything is quiet: compare a last time, and go.
+        self.over = asyncio.Event()
+        # When a message was sent, by its client_message_id, until the other side shows it.
+        self.sent: dict[str, tuple[Role, float]] = {}
+        # The last comparisons of all people come at once; the server is not to be measured by that.
+        self.last_comparisons = asyncio.Semaphore(8)
+
+
+class Person:
+    """Somebody with a phone: signs in, sends commands, and has devices."""
+
+    def __init__(self, world: World, role: Role, name: str, phone_number: str, dice: random.Random) -> None:
+        self.world = world
+        self.role: Role = role
+        self.name = name
+        self.phone_number = phone_number
+        # For what does not matter to the plan: how long a reconnect waits, when exactly a network is lost.
+        self.dice = dice
+        self.id: UUID | None = None
+        self.base = "/api/client" if role == "customer" else "/api/mitra"
+        self.devices: list[Device] = []
+        # Held by whoever needs the devices' network to stay.
+        self.network = asyncio.Lock()
+        self._headers: dict[str, str] = {}
+
+    def fault(self, sentence: str) -> None:
+        """Tell the tally what must not happen."""
+        self.world.tally.fault(f"{self.role} {self.name}: {sentence}")
+
+    async def rest(self, seconds: float) -> None:
+        """Do nothing for a while, or until the run is being brought to its end."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.world.closing.wait()
+
+    def is_closing(self) -> bool:
+        """Whether nothing new is to be begun."""
+        return self.world.closing.is_set()
+
+    # HTTP ------------------------------------------------------------------------------------------------
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        key: str | None = None,
+        expected: Collection[str] = (),
+    ) -> Answer:
+        """Send a request; every refusal whose code is not `expected` is a fault.
+
+        A connection that fails is tried again: with its key a command is safe to repeat, and the other requests are
+        by nature.
+        """
+        headers = dict(self._headers)
+        if key is not None:
+            headers["Idempotency-Key"] = key
+        content = None
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            content = msgspec.json.encode(body)
+        answer = await self._answer(method, path, content, headers)
+        if answer.ok:
+            return answer
+        if answer.code in expected:
+            self.world.tally.refusals[answer.code] += 1
+        else:
+            said = answer.text[:200].decode(errors="replace")
+            self.fault(f"{method} {_shape(path)}: {answer.status} {said}")
+        return answer
+
+    async def _answer(self, method: str, path: str, content: bytes | None, headers: dict[str, str]) -> Answer:
+        tally = self.world.tally
+        error: Exception | None = None
+        for _ in range(CONNECTION_TRIES):
+            tally.requests += 1
+            try:
+                async with self.world.http.request(
+                    method, self.world.url + path, data=content, headers=headers
+                ) as response:
+                    text = await response.read()
+                    return Answer(response.status, text, _decoded(text))
+            except (aiohttp.ClientConnectionError, TimeoutError) as failure:
+                error = failure
+                tally.network_errors += 1
+                await asyncio.sleep(self.dice.uniform(0.1, 1))
+        return Answer(599, repr(error).encode(), None)
+
+    async def get(self, path: str, *, expected: Collection[str] = ()) -> Answer:
+        """Read something of one's own."""
+        return await self.call("GET", self.base + path, expected=expected)
+
+    async def post(self, path: str, body: object = None, *, expected: Collection[str] = ()) -> Answer:
+        """Send what needs no Idempotency-Key."""
+        return await self.call("POST", self.base + path, body, expected=expected)
+
+    async def command(
+        self, path: str, body: object = None, *, manner: Manner = "once", expected: Collection[str] = ()
+    ) -> Answer:
+        """Send a command in the given manner; whatever the manner, its answer is one and the same."""
+        key = str(uuid.uuid4())
+        while_running = {*expected, IN_PROGRESS}
+
+        async def send() -> Answer:
+            return await self.call("POST", self.base + path, body, key=key, expected=while_running)
+
+        if manner == "once":
+            return await self.call("POST", self.base + path, body, key=key, expected=expected)
+        if manner == "twice":
+            answers = list(await asyncio.gather(send(), send()))
+        elif manner == "repeated":
+            answers = [await send(), await send()]
+        else:
+            await self._send_and_lose(send())
+            answers = [await send()]
+        for _ in range(RUNNING_TRIES):
+            if any(answer.code != IN_PROGRESS for answer in answers):
+                break
+            await asyncio.sleep(RUNNING_WAIT_SECONDS)
+            answers = [await send()]
+        decided = [answer for answer in answers if answer.code != IN_PROGRESS]
+        if not decided:
+            self.fault(
+                f"POST {_shape(path)}: still running after {RUNNING_TRIES * RUNNING_WAIT_SECONDS:.0f} s"
+            )
+            return answers[-1]
+        if any((answer.status, answer.text) != (decided[0].status, decided[0].text) for answer in decided):
+            texts = " and ".join(f"{answer.status} {answer.text[:300]!r}" for answer in decided)
+            self.fault(f"POST {_shape(path)}: two answers to one Idempotency-Key: {texts}")
+        return decided[0]
+
+    async def _send_and_lose(self, sending: Any) -> None:
+        """The network goes away while the request is under way."""
+        task = asyncio.ensure_future(sending)
+        await asyncio.wait({task}, timeout=self.dice.uniform(0, 0.03))
+        if not task.done():
+            task.cancel()
+            self.world.tally.answers_not_waited_for += 1
+        await asyncio.wait({task})
+
+    async def sign_in(
+        self, *, call_name: str | None = None, mistypes: bool = False, forgets: bool = False
+    ) -> None:
+        """Sign in by one-time code; the code is read from the development inbox."""
+        request = await self.post(
+            "/auth/otp/request", {"phone": self.phone_number}, expected={"too_many_requests"}
+        )
+        if request.code == "too_many_requests":
+            # The last run was killed between this phone's code and its use.
+            await asyncio.sleep(31)
+            request = await self.post("/auth/otp/request", {"phone": self.phone_number})
+        phone = self.phone_number.replace("+", "%2B")
+        inbox = await self.call("GET", f"/api/dev/inbox?phone={phone}")
+        verify: Data = {"request_id": request.body["request_id"], "code": inbox.body["messages"][0]["code"]}
+        if mistypes:
+            wrong = f"{(int(verify['code']) + 1) % 1_000_000:06d}"
+            await self.post("/auth/otp/verify", {**verify, "code": wrong}, expected={"code_invalid"})
+        if forgets:
+            await self.post("/auth/otp/verify", verify, expected={"call_name_required"})
+        if call_name is not None:
+            verify["call_name"] = call_name
+        signed_in = await self.post("/auth/otp/verify", verify)
+        self._headers["Authorization"] = f"Bearer {signed_in.body['token']}"
+        self.id = UUID(signed_in.body["customer" if self.role == "customer" else "mitra"]["id"])
+
+    @property
+    def authorization(self) -> dict[str, str]:
+        """The headers that say who this is."""
+        return self._headers
+
+    # Chat ------------------------------------------------------------------------------------------------
+
+    async def say(self, session_id: str, text: str, *, repeats: bool = False) -> Answer:
+        """Send a message; with `repeats` a second time, which must give the first one back."""
+        message = {"client_message_id": str(uuid.uuid4()), "text": text}
+        self.world.sent[message["client_message_id"]] = (self.role, time.perf_counter())
+        path = f"/sessions/{session_id}/messages"
+        answer = await self.post(path, message, expected={"session_ended"})
+        if not answer.ok:
+            del self.world.sent[message["client_message_id"]]
+            return answer
+        self.world.tally.messages_sent += 1
+        if repeats:
+            again = await self.post(path, message)
+            if again.ok and again.body["id"] != answer.body["id"]:
+                self.fault(f"a repeated message became another one: {answer.body} {again.body}")
+        return answer
+
+    async def read_up_to(self, session_id: str, message_id: str) -> None:
+        """Mark the other side's messages as read."""
+        await self.post(f"/sessions/{session_id}/read", {"up_to_message_id": message_id})
+
+    async def history(self, session_id: str) -> list[Data] | None:
+        """All messages of a session, page by page, oldest first."""
+        messages: list[Data] = []
+        query = ""
+        while True:
+            page = await self.get(f"/sessions/{session_id}/messages{query}")
+            if not page.ok:
+                return None
+            messages += page.body["items"]
+            if page.body["next_cursor"] is None:
+                return messages[::-1]
+            query = f"?before={page.body['next_cursor']}"
+
+    # Devices ---------------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> "Device":
+        """The first device, which the person looks at."""
+        return self.devices[0]
+
+    def picture_changed(self, device: "Device") -> None:
+        """Called after a snapshot and after every event, for each device."""
+
+    async def connect(self, devices: int, tasks: asyncio.TaskGroup) -> None:
+        """Take the devices in hand, and wait until they are in step."""
+        for number in range(1, devices + 1):
+            device = Device(self, f"device {number}")
+            self.devices.append(device)
+            tasks.create_task(device.run())
+        for device in self.devices:
+            if not await device.until(device.is_live, CATCH_UP_SECONDS):
+                self.fault(f"{device.name} is not in step after {CATCH_UP_SECONDS:.0f} s")
+
+    async def disconnect(self) -> None:
+        """Compare a last time, and put the devices away."""
+        async with self.world.last_comparisons:
+            await self.check_pictures()
+        for device in self.devices:
+            await device.close()
+
+    async def trouble(self, first_seconds: float, deaf_seconds: float) -> None:
+        """Lose one device's network after a while."""
+        await self.rest(first_seconds)
+        async with self.network:
+            if not self.is_closing():
+                await self.dice.choice(self.devices).lose_network(deaf_seconds)
+
+    async def check_pictures(self) -> None:
+        """Compare what the devices show with a fresh snapshot."""
+        async with self.network:
+            for device in self.devices:
+                await self._check_picture(device)
+
+    async def _check_picture(self, device: "Device") -> None:
+        tally = self.world.tally
+        begun = time.monotonic()
+        lasting: set[str] | None = None
+        while True:
+            snapshot = await self.get("/state")
+            if not snapshot.ok:
+                return
+            seq = snapshot.body["stream"]["seq"]
+            if not await device.until(lambda seq=seq: device.seq >= seq, CATCH_UP_SECONDS):  # type: ignore[misc]
+                self.fault(f"{device.name} shows {device.seq}, {seq} happened {CATCH_UP_SECONDS:.0f} s ago")
+                return
+            # A device that has gone on since the snapshot cannot be compared with it; the next one may fit.
+            if device.seq == seq:
+                differences = device.picture.differences(snapshot.body)
+                if differences:
+                    self.fault(f"{device.name} differs from the snapshot at {seq}: {'; '.join(differences)}")
+                    return
+                passing = device.picture.passing_differences(snapshot.body)
+                lasting = passing if lasting is None else lasting & passing
+                if not lasting:
+                    tally.comparisons += 1
+                    return
+            if time.monotonic() - begun > PASSING_SECONDS:
+                if lasting:
+                    self.fault(f"{device.name} differs for {PASSING_SECONDS:.0f} s: {'; '.join(lasting)}")
+                else:
+                    tally.not_compared += 1
+                return
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+    async def check_chat(self, session_id: str) -> None:
+        """Compare the chat that the devices show with its history, once the session is over."""
+        async with self.network:
+            for device in self.devices:
+                begun = time.monotonic()
+                lasting: set[str] | None = None
+                while lasting is None or lasting:
+                    if lasting is not None:
+                        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+                    history = await self.history(session_id)
+                    if history is None:
+                        return
+                    differences = device.picture.chat_differences(session_id, history)
+                    # Marks of reading may still come in after the end.
+                    lasting = differences if lasting is None else lasting & differences
+                    if lasting and time.monotonic() - begun > PASSING_SECONDS:
+                        self.fault(f"{device.name} shows another chat: {'; '.join(lasting)}")
+                        return
+                self.world.tally.comparisons += 1
+
+
+class Device:
+    """One device: a socket that comes back after every loss, and the picture it keeps."""
+
+    def __init__(self, person: Person, name: str) -> None:
+        self.person = person
+        self.name = name
+        self.picture: Picture = CustomerPicture() if person.role == "customer" else MitraPicture()
+        self.epoch: str | None = None
+        self.seq = 0
+        # Since when it is in step with the stream; None while it is not.
+        self.live_since: float | None = None
+        self._closing = False
+        self._socket: ClientWebSocketResponse | None = None
+        # The last seq that came on this connection, and the one that the last hello named.
+        self._received = 0
+        self._hello_seq = 0
+        self._hello_under_way = False
+        self._deaf = False
+        self._counted = False
+        self._changed = asyncio.Event()
+
+    def is_live(self) -> bool:
+        """Whether it is in step with the stream."""
+        return self.live_since is not None
+
+    # Waiting -----------------------------------------------------------------------------------------------
+
+    async def until(self, condition: Callable[[], bool], timeout_seconds: float) -> bool:
+        """Wait until the picture fulfils a condition; False when it does not in time."""
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                while not condition():
+                    await self._changed.wait()
+        except TimeoutError:
+            return condition()
+        return True
+
+    async def changed(self) -> None:
+        """Wait until something has changed."""
+        await self._changed.wait()
+
+    def wake(self) -> None:
+        """Have whoever waits look again."""
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    # The network -------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Stay connected until `close`."""
+        tally = self.person.world.tally
+        while not self._closing:
+            try:
+                await self._connected()
+            except (aiohttp.ClientError, OSError, TimeoutError):
+                tally.network_errors += 1
+            if not self._closing:
+                await asyncio.sleep(self.person.dice.uniform(0.1, 1.5))
+
+    async def close(self) -> None:
+        """Leave for good."""
+        self._closing = True
+        if self._socket is not None:
+            await self._socket.close()
+
+    async def lose_network(self, deaf_seconds: float) -> None:
+        """Hear and say nothing for a while, as in a tunnel; then the socket is cut without a close."""
+        if self._socket is None or self.live_since is None:
+            return
+        self.person.world.tally.networks_lost += 1
+        self.live_since = None
+        if deaf_seconds:
+            self._deaf = True
+            await asyncio.sleep(deaf_seconds)
+        self._cut()
+
+    def _cut(self) -> None:
+        connection = None if self._socket is None else self._socket.get_extra_info("socket")
+        if connection is not None:
+            # Through a copy of the descriptor: an event loop's own may not be shut down.
+            with socket.socket(fileno=os.dup(connection.fileno())) as copy:
+                copy.shutdown(socket.SHUT_RDWR)
+
+    async def _connected(self) -> None:
+        world = self.person.world
+        headers, query = self.person.authorization, ""
+        if self.person.dice.random() < 0.3:
+            ticket = await self.person.post("/realtime-ticket")
+            headers, query = {}, f"?ticket={ticket.body['ticket']}"
+        url = f"{world.url.replace('http', 'ws', 1)}{self.person.base}/realtime{query}"
+        async with world.http.ws_connect(url, headers=headers, autoclose=True, max_msg_size=0) as connection:
+            self._socket = connection
+            try:
+                await self._say_hello()
+                await self._listen(connection)
+            finally:
+                self._socket = None
+                self._deaf = False
+                self.live_since = None
+                world.tally.connected[self.person.role] -= self._counted
+                self._counted = False
+
+    async def _listen(self, connection: ClientWebSocketResponse) -> None:
+        while True:
+            message = await connection.receive()
+            if message.type is not WSMsgType.TEXT:
+                break
+            if self._deaf:
+                continue  # Lost with the connection.
+            await self._take(msgspec.json.decode(message.data))
+        code = connection.close_code
+        if code is not None and not self._closing:
+            self.person.world.tally.closes[code] += 1
+            if code in FAULTY_CLOSES:
+                self.person.fault(f"{self.name}: the socket was closed with {code}")
+
+    # Frames ------------------------------------------------------------------------------------------------
+
+    async def _send(self, frame: Data) -> None:
+        if self._socket is not None and not self._socket.closed:
+            await self._socket.send_str(msgspec.json.encode(frame).decode())
+
+    async def _say_hello(self) -> None:
+        self._hello_seq = self.seq
+        self._hello_under_way = True
+        seq = None if self.epoch is None else self.seq
+        await self._send({"op": "hello", "epoch": self.epoch, "seq": seq, "device_id": self.name})
+
+    async def type_in(self, session_id: str) -> None:
+        """Tell the other side that somebody types."""
+        await self._send({"op": "signal", "type": "typing", "session_id": session_id})
+
+    async def _take(self, frame: Data) -> None:
+        match frame["op"]:
+            case "event":
+                self._take_event(frame)
+            case "ping":
+                await self._send({"op": "pong"})
+                if frame["seq"] > self.seq and not self._hello_under_way:
+                    self.person.world.tally.hellos_after_ping += 1
+                    await self._say_hello()
+            case "welcome":
+                await self._take_welcome(frame)
+            case "error":
+                self.person.fault(f"{self.name}: {frame}")
+
+    async def _take_welcome(self, welcome: Data) -> None:
+        tally = self.person.world.tally
+        first = self.epoch is None
+        if welcome["resumed"]:
+            self._received = self._hello_seq
+            tally.resumed += 1
+        else:
+            self._received = welcome["seq"]
+            tally.began_anew += not first
+            await self._begin_anew()
+        if isinstance(self.picture, MitraPicture):
+            self.picture.show_cards(welcome["requests"])
+        self._hello_under_way = False
+        if self.live_since is None:
+            self.live_since = time.perf_counter()
+        if not self._counted:
+            self._counted = True
+            tally.connected[self.person.role] += 1
+        self._picture_changed()
+
+    async def _begin_anew(self) -> None:
+        snapshot = await self.person.get("/state")
+        if not snapshot.ok:
+            self._cut()
+            return
+        self.picture.restore(snapshot.body)
+        self.epoch = snapshot.body["stream"]["epoch"]
+        self.seq = snapshot.body["stream"]["seq"]
+        for session_id in self.picture.running():
+            history = await self.person.history(session_id)
+            if history is not None:
+                self.picture.remember_chat(session_id, history)
+
+    def _take_event(self, event: Data) -> None:
+        seq = event["seq"]
+        if seq is None:
+            self.person.world.tally.cards += 1
+            self.picture.apply(event["type"], event["data"])
+            self._picture_changed()
+            return
+        if seq != self._received + 1:
+            self.person.fault(f"{self.name}: event {seq} came after {self._received}")
+        self._received = seq
+        if seq <= self.seq:
+            return
+        self.seq = seq
+        self.person.world.tally.events += 1
+        self.picture.apply(event["type"], event["data"])
+        if event["type"] == "message.created":
+            self._note_delay(event["data"])
+        self._picture_changed()
+
+    def _note_delay(self, message: Data) -> None:
+        sent = self.person.world.sent.get(message["client_message_id"])
+        if sent is None or sent[0] == self.person.role:
+            return
+        # Somebody who was not connected when it was sent could not be shown it in time.
+        if self.live_since is not None and self.live_since < sent[1]:
+            self.person.world.tally.message_delays.append(time.perf_counter() - sent[1])
+            del self.person.world.sent[message["client_message_id"]]
+
+    def _picture_changed(self) -> None:
+        self.wake()
+        self.person.picture_changed(self)
+
+
+def _decoded(text: bytes) -> Any:
+    try:
+        return msgspec.json.decode(text) if text else None
+    except msgspec.DecodeError:
+        return None
+
+
+def _shape(path: str) -> str:
+    """A path without its ids and without what follows a question mark."""
+    return "/".join("…" if len(part) == 36 else part for part in path.partition("?")[0].split("/"))

@@ -1,0 +1,263 @@
+"""What a simulated customer does: look, pay, search, chat, and again; each step as the plan of the journey says."""
+
+import asyncio
+import time
+from datetime import datetime
+from typing import Final
+
+from curhat.app.simulate.client import CATCH_UP_SECONDS, Person, World
+from curhat.app.simulate.people import CustomerPlan, JourneyPlan, dice_of
+from curhat.app.simulate.picture import CustomerPicture, Data
+from curhat.app.simulate.report import Phase
+
+# The client's poll of availability (rule 1.3).
+POLL_SECONDS: Final = 5.0
+# How long a confirmation may be unknown: a lost answer is asked for after 6 s, and then again and again.
+CONFIRMATION_SECONDS: Final = 60.0
+# How long after its deadline a search may be undecided.
+LATE_SECONDS: Final = 15.0
+# A client that hears nothing looks by itself.
+LOOK_SECONDS: Final = 5.0
+# How long a customer waits for an answer in the chat.
+PATIENCE_SECONDS: Final = 4.0
+
+TEXTS: Final = (
+    "Halo kak, lagi sibuk nggak?",
+    "Hari ini capek banget.",
+    "Aku bingung harus mulai dari mana 😔",
+    "Makasih ya sudah mau dengerin.",
+    "Menurut kakak gimana?",
+    "Baris satu\nbaris dua <b>bukan tebal</b>",
+)
+
+
+class Customer(Person):
+    """A customer."""
+
+    def __init__(self, world: World, plan: CustomerPlan) -> None:
+        dice = dice_of(f"{plan.seed}/customer {plan.index}/network")
+        super().__init__(world, "customer", plan.name, plan.phone_number, dice)
+        self.plan = plan
+        self.finished = asyncio.Event()
+        self._enter("away")
+
+    def _enter(self, phase: Phase) -> None:
+        self.world.tally.phases[self.plan.index] = phase
+
+    @property
+    def picture(self) -> CustomerPicture:
+        """What the first device shows."""
+        picture = self.device.picture
+        assert isinstance(picture, CustomerPicture)
+        return picture
+
+    async def live(self) -> None:
+        """From signing up to the end of the run."""
+        plan = self.plan
+        try:
+            await self.rest(plan.arrives_after_seconds)
+            if self.is_closing():
+                return
+            self._enter("signing in")
+            await self.sign_in(
+                call_name=plan.name, mistypes=plan.mistypes_the_code, forgets=plan.forgets_the_name
+            )
+            async with asyncio.TaskGroup() as tasks:
+                await self.connect(plan.devices, tasks)
+                for number in range(plan.journeys):
+                    if self.is_closing():
+                        break
+                    await self._journey(plan.journey(number), tasks)
+                self._enter("done")
+                self.finished.set()
+                await self.world.over.wait()
+                await self.disconnect()
+        finally:
+            self._enter("done")
+            self.finished.set()
+
+    # One journey -----------------------------------------------------------------------------------------
+
+    async def _journey(self, plan: JourneyPlan, tasks: asyncio.TaskGroup) -> None:
+        self._enter("looking")
+        offer = await self._choose(plan)
+        if offer is None:
+            return
+        opened = await self.command(
+            "/payments", {"offer_id": offer["id"]}, manner=plan.open_manner, expected={"no_mitra_available"}
+        )
+        if not opened.ok:
+            await self.rest(POLL_SECONDS)
+            return
+        self.world.tally.journeys += 1
+        self._enter("paying")
+        payment_id: str = opened.body["id"]
+        if opened.body["amount_rp"] != offer["price_rp"]:
+            self.fault(f"the price changed from the offer {offer} to the payment {opened.body}")
+        if await self._pay(plan, payment_id, offer):
+            self._enter("searching")
+            if plan.trouble:
+                tasks.create_task(self.trouble(self.dice.uniform(0, 4), self.dice.choice((0, 0, 2))))
+            if await self._search(plan, payment_id):
+                self._enter("chatting")
+                await self._chat(plan)
+        self._enter("resting")
+        await self.check_pictures()
+        await self.rest(plan.rests_seconds)
+
+    async def _choose(self, plan: JourneyPlan) -> Data | None:
+        while not self.is_closing():
+            poll = await self.call("GET", "/api/client/mitra-availability")
+            if poll.ok and poll.body["available"]:
+                break
+            await self.rest(POLL_SECONDS * self.dice.uniform(0.8, 1.2))
+        await self.rest(plan.hesitates_seconds)
+        if self.is_closing():
+            return None
+        pricing = await self.get("/pricing?purpose=session")
+        offers: list[Data] = pricing.body["offers"]
+        trials = [offer for offer in offers if offer["is_trial"]]
+        if trials and plan.wants_trial:
+            return trials[0]
+        priced = [offer for offer in offers if not offer["is_trial"]]
+        return priced[int(plan.offer * len(priced))]
+
+    async def _pay(self, plan: JourneyPlan, payment_id: str, offer: Data) -> bool:
+        """Confirm, whatever the gateway does; False: left the payment screen instead."""
+        if plan.opens_a_second:
+            second = await self.command(
+                "/payments", {"offer_id": offer["id"]}, expected={"journey_in_progress"}
+            )
+            if second.code != "journey_in_progress" or second.body.get("payment_id") != payment_id:
+                self.fault(f"a second journey beside the payment {payment_id}: {second.status} {second.body}")
+        await self.rest(plan.hesitates_seconds)
+        path = f"/payments/{payment_id}"
+        if plan.leaves or self.is_closing():
+            await self.command(f"{path}/cancel", manner=plan.cancel_manner)
+            self.world.tally.unmatched["left the payment"] += 1
+            return False
+        declines = plan.behaviour == "decline" and not offer["is_trial"]
+        if plan.behaviour != "approve":
+            await self._tell_gateway(plan.behaviour, payment_id)
+        confirmed = await self.command(
+            f"{path}/confirm", manner=plan.confirm_manner, expected={"payment_declined"} if declines else ()
+        )
+        if declines:
+            if confirmed.code != "payment_declined":
+                self.fault(f"a declined payment: {confirmed.status} {confirmed.body}")
+            await self._tell_gateway("approve", payment_id)
+            confirmed = await self.command(f"{path}/confirm", manner=plan.confirm_manner)
+        if confirmed.status == 202:
+            status = await self._until_status(
+                payment_id, {"confirmed", "served", "unserved"}, CONFIRMATION_SECONDS
+            )
+            if status is None:
+                self.fault(f"the payment {payment_id} is not confirmed after {CONFIRMATION_SECONDS:.0f} s")
+                return False
+        return confirmed.ok
+
+    async def _tell_gateway(self, behaviour: str, payment_id: str) -> None:
+        await self.call("PUT", "/api/dev/gateway", {"behaviour": behaviour, "payment_id": payment_id})
+
+    async def _search(self, plan: JourneyPlan, payment_id: str) -> bool:
+        """Wait for a bestie, or give up; True: a session has begun."""
+        tally = self.world.tally
+        payment = await self.get(f"/payments/{payment_id}")
+        if not payment.ok:
+            return False
+        pairing: Data = payment.body["pairing"]
+        window_seconds = _seconds_between(payment.body["server_now"], pairing["deadline_at"])
+        gives_up = plan.gives_up_after_seconds
+        if gives_up is not None:
+            window_seconds = min(window_seconds, gives_up)
+        status = await self._until_status(payment_id, {"served", "unserved"}, window_seconds, or_closing=True)
+        if status is None and (gives_up is not None or self.is_closing()):
+            await self.command(
+                f"/pairings/{pairing['id']}/cancel", manner=plan.cancel_manner, expected={"pairing_decided"}
+            )
+        status = status or await self._until_status(payment_id, {"served", "unserved"}, LATE_SECONDS)
+        if status is None:
+            self.fault(f"the pairing {pairing['id']} is undecided {LATE_SECONDS:.0f} s after its deadline")
+            return False
+        decided = await self.get(f"/pairings/{pairing['id']}")
+        if decided.ok and (decided.body["status"] == "matched") != (status == "served"):
+            self.fault(f"the payment is {status}, its pairing {decided.body}")
+        if status == "unserved":
+            tally.unmatched[decided.body["failure_tag"]] += 1
+            return False
+        tally.matched += 1
+        # The session's own event comes right after the payment's.
+        await self.device.until(lambda: self.picture.session is not None, LOOK_SECONDS)
+        return self.picture.session is not None
+
+    async def _until_status(
+        self, payment_id: str, statuses: set[str], timeout_seconds: float, *, or_closing: bool = False
+    ) -> str | None:
+        """Wait until the payment has one of these statuses: as shown, or, hearing nothing, as asked."""
+        until = time.monotonic() + timeout_seconds
+        while True:
+            wait_seconds = min(LOOK_SECONDS, max(0.0, until - time.monotonic()))
+            await self.device.until(
+                lambda: self._status(payment_id) in statuses or (or_closing and self.is_closing()),
+                wait_seconds,
+            )
+            status = self._status(payment_id)
+            if status not in statuses:
+                asked = await self.get(f"/payments/{payment_id}")
+                status = asked.body["status"] if asked.ok else None
+            if status in statuses:
+                return status
+            if time.monotonic() >= until or (or_closing and self.is_closing()):
+                return None
+
+    def _status(self, payment_id: str) -> str | None:
+        payment = self.picture.payment
+        if payment is not None and payment["id"] == payment_id:
+            status: str = payment["status"]
+            return status
+        return None if self.picture.session is None else "served"
+
+    async def _chat(self, plan: JourneyPlan) -> None:
+        session = self.picture.session
+        assert session is not None  # The search ended with it.
+        session_id: str = session["id"]
+        chatting = plan.chatting
+        for number in range(chatting.messages):
+            if session_id not in self.picture.running() or self.is_closing():
+                break
+            await self.device.type_in(session_id)
+            await self.rest(chatting.typing_seconds)
+            text = TEXTS[(self.plan.index + number) % len(TEXTS)]
+            said = await self.say(session_id, text, repeats=chatting.repeats)
+            if not said.ok:
+                break
+            if not chatting.ends_early:
+                await self._listen(session_id, number + 1, reads=chatting.reads)
+        await self.command(f"/sessions/{session_id}/end", manner=plan.end_manner, expected={"session_ended"})
+        if not await self.device.until(lambda: session_id not in self.picture.running(), CATCH_UP_SECONDS):
+            self.fault(f"the session {session_id} is over, and still shown {CATCH_UP_SECONDS:.0f} s later")
+        if plan.writes_after_the_end and (await self.say(session_id, "Masih ada?")).ok:
+            self.fault(f"a message was taken after the session {session_id} had ended")
+        await self.check_chat(session_id)
+        await self._check_history(session_id)
+
+    async def _listen(self, session_id: str, answers: int, *, reads: bool) -> None:
+        def theirs() -> list[str]:
+            chat = self.picture.chats.get(session_id, {})
+            return [message["id"] for message in chat.values() if message["sender"] == "mitra"]
+
+        await self.device.until(
+            lambda: len(theirs()) >= answers or session_id not in self.picture.running() or self.is_closing(),
+            PATIENCE_SECONDS,
+        )
+        if reads and theirs():
+            await self.read_up_to(session_id, max(theirs()))
+
+    async def _check_history(self, session_id: str) -> None:
+        history = await self.get("/sessions")
+        if history.ok and session_id not in {session["id"] for session in history.body["items"]}:
+            self.fault(f"the session {session_id} is not in the history")
+
+
+def _seconds_between(earlier: str, later: str) -> float:
+    return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()

@@ -1,0 +1,241 @@
+"""One run: the cast is called, plays, is brought to rest; then everything is checked and reported."""
+
+import argparse
+import asyncio
+import contextlib
+import random
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import Final
+from uuid import UUID
+
+import aiohttp
+import uvloop
+from rich.console import Console
+
+from curhat.app.simulate import people
+from curhat.app.simulate.client import REQUEST_TIMEOUT_SECONDS, Person, World
+from curhat.app.simulate.customer import Customer
+from curhat.app.simulate.invariants import IN_FLIGHT, Violation, check, violations_of
+from curhat.app.simulate.mitra import Mitra
+from curhat.app.simulate.report import Tally, read_outcome, report, show_progress
+from curhat.kit.database import Database, load_queries
+
+SQL = load_queries(__file__)
+
+# Customers come in over this time; with a duration, over a third of it at most.
+ARRIVAL_SECONDS: Final = 20.0
+# Without a duration the run ends when all journeys are made, and after this in any case.
+LONGEST_SECONDS: Final = 150.0
+# How long it may take until everybody has come to rest, and until nothing is in flight.
+REST_SECONDS: Final = 60.0
+LOOK_SECONDS: Final = 0.5
+# A server closes connections that nobody used for 5 s: ours are closed before, so that none is closed under a request.
+KEEP_ALIVE_SECONDS: Final = 3.0
+# Nobody reports a screen wider than this, however wide the terminal.
+SCREEN_WIDTH: Final = 100
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Simulate and report. 0: clean; 1: an invariant is broken, or something unexpected happened; 2: cannot begin."""
+    if arguments.customers < 1 or arguments.mitras < 1:
+        return _cannot_begin("there must be at least one customer and one mitra")
+    if arguments.duration_seconds is not None and arguments.duration_seconds < 1:
+        return _cannot_begin("a run lasts at least 1 second")
+    seed = random.SystemRandom().randrange(1_000_000) if arguments.seed is None else arguments.seed
+    return uvloop.run(_simulate(arguments, seed))
+
+
+def _cannot_begin(why: str) -> int:
+    print(f"curhat: {why}", file=sys.stderr)  # noqa: T201
+    return 2
+
+
+async def _simulate(arguments: argparse.Namespace, seed: int) -> int:
+    console = _console()
+    database = await Database.connect(
+        arguments.settings.database_url, pool_size=4, application_name="curhat simulate"
+    )
+    try:
+        async with database.pool.acquire() as connection:
+            if not await connection.fetchval(SQL.cast_lock):
+                return _cannot_begin("another simulation uses this database; wait until it has ended")
+            async with _http() as http:
+                try:
+                    async with http.get(f"{arguments.url}/readyz") as ready:
+                        if ready.status != 200:
+                            return _cannot_begin(f"the server is not ready: {(await ready.text()).strip()}")
+                except aiohttp.ClientError as error:
+                    return _cannot_begin(
+                        f"nothing answers at {arguments.url} ({error}); start it with make up"
+                    )
+                world = World(http, arguments.url, Tally())
+                return await _Run(world, database, console, arguments, seed).carry_out()
+    finally:
+        await database.close()
+
+
+class _Run:
+    def __init__(
+        self, world: World, database: Database, console: Console, arguments: argparse.Namespace, seed: int
+    ) -> None:
+        self._world = world
+        self._tally = world.tally
+        self._database = database
+        self._console = console
+        self._arguments = arguments
+        self._seed = seed
+        self._mitras: list[Mitra] = []
+        self._customers: list[Customer] = []
+        self._lives: dict[asyncio.Task[None], Person] = {}
+
+    async def carry_out(self) -> int:
+        arguments = self._arguments
+        await self._call_the_cast()
+        self._console.print(
+            f"{len(self._customers)} customers and {len(self._mitras)} mitras at {arguments.url}, seed {self._seed}",
+            highlight=False,
+        )
+        with _interrupts(self._close):
+            progress = asyncio.create_task(show_progress(self._tally, self._console))
+            try:
+                await self._play()
+                await self._come_to_rest()
+            finally:
+                progress.cancel()
+                await asyncio.wait({progress})
+        self._tally.stage = "checking"
+        violations = await self._check()
+        customer_ids = [customer.id for customer in self._customers if customer.id is not None]
+        outcome = await read_outcome(self._database, customer_ids)
+        title = f"curhat simulate: {len(self._customers)} customers, {len(self._mitras)} mitras"
+        self._console.print(report(title, self._tally, outcome, violations, self._seed))
+        return 1 if violations or self._tally.fault_count else 0
+
+    async def _call_the_cast(self) -> None:
+        arguments, seed = self._arguments, self._seed
+        phone_numbers, first_customer = await people.find_phones(self._database, arguments.mitras)
+        mitra_plans = people.plan_mitras(seed, phone_numbers)
+        await people.invite(self._database, mitra_plans)
+        duration = arguments.duration_seconds
+        customer_plans = people.plan_customers(
+            seed,
+            arguments.customers,
+            first_customer,
+            ARRIVAL_SECONDS if duration is None else min(ARRIVAL_SECONDS, duration / 3),
+            until_stopped=duration is not None,
+        )
+        self._mitras = [Mitra(self._world, plan) for plan in mitra_plans]
+        self._customers = [Customer(self._world, plan) for plan in customer_plans]
+
+    async def _play(self) -> None:
+        self._tally.stage = "mitras come online"
+        self._begin(self._mitras)
+        await asyncio.gather(*(mitra.ready.wait() for mitra in self._mitras))
+        self._tally.stage = "running"
+        self._begin(self._customers)
+        limit = self._arguments.duration_seconds or LONGEST_SECONDS
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                await asyncio.gather(*(customer.finished.wait() for customer in self._customers))
+
+    def _begin(self, persons: Sequence[Mitra] | Sequence[Customer]) -> None:
+        for person in persons:
+            task = asyncio.create_task(person.live())
+            self._lives[task] = person
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            self._lives[task].fault(f"could not go on: {_innermost(error)}")
+
+    def _close(self) -> None:
+        self._world.closing.set()
+        for person in (*self._mitras, *self._customers):
+            for device in person.devices:
+                device.wake()
+
+    async def _come_to_rest(self) -> None:
+        self._tally.stage = "coming to rest"
+        self._close()
+        await self._within(
+            REST_SECONDS,
+            asyncio.gather(*(customer.finished.wait() for customer in self._customers)),
+            "customers have not finished",
+        )
+        in_flight = await self._in_flight()
+        until = time.monotonic() + REST_SECONDS
+        while in_flight and time.monotonic() < until:
+            await asyncio.sleep(LOOK_SECONDS)
+            in_flight = await self._in_flight()
+        self._tally.stage = "comparing a last time"
+        self._world.over.set()
+        await self._within(
+            REST_SECONDS,
+            asyncio.gather(*self._lives, return_exceptions=True),
+            "people have not gone home",
+        )
+        for life in self._lives:
+            life.cancel()
+
+    async def _within(self, seconds: float, done: Awaitable[object], otherwise: str) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await done
+        except TimeoutError:
+            self._tally.fault(f"after {seconds:.0f} s {otherwise}")
+
+    async def _in_flight(self) -> list[Violation]:
+        return await violations_of([IN_FLIGHT], self._database, self._ids())
+
+    async def _check(self) -> list[Violation]:
+        return await check(self._database, quiet=True, people=self._ids())
+
+    def _ids(self) -> list[UUID]:
+        return [person.id for person in (*self._mitras, *self._customers) if person.id is not None]
+
+
+def _console() -> Console:
+    console = Console()
+    # What is piped to a file or a CI log has no width of its own.
+    return Console(width=min(console.width, SCREEN_WIDTH) if console.is_terminal else SCREEN_WIDTH)
+
+
+def _http() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS),
+    )
+
+
+@contextlib.contextmanager
+def _interrupts(close: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C brings the run to its end; a second one breaks it off."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+
+    def interrupt() -> None:
+        close()
+        loop.remove_signal_handler(signal.SIGINT)
+        loop.add_signal_handler(signal.SIGINT, task.cancel)
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+
+
+def _innermost(error: BaseException) -> str:
+    """What went wrong first, and where."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return f"{type(error).__name__}: {error}{where}"

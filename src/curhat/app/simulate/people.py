@@ -1,0 +1,243 @@
+"""Who takes part, and what each of them will do.
+
+Everything a person decides is drawn from the seed and from who they are, not from when things happen: the same seed
+makes the same people with the same plans, however fast the server is.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from curhat.accounts.service import invite_mitra
+from curhat.kit.database import Database, load_queries
+
+SQL = load_queries(__file__)
+
+# Numbers of their own: mitras come back with every run, customers are new each time.
+MITRA_PREFIX = "+628119"
+CUSTOMER_PREFIX = "+628118"
+
+MITRA_NAMES = ("Sekar", "Laras", "Bayu", "Intan", "Galih", "Nadia", "Reza", "Tiara", "Yoga", "Ayu")
+CUSTOMER_NAMES = ("Bunga", "Rio", "Mega", "Dimas", "Citra", "Fajar", "Lia", "Hana", "Ilham", "Nisa")
+
+# How a command goes out: once; again after its answer; twice at the same moment; or the network is lost before the
+# answer, and it is sent again. The last three with the same Idempotency-Key.
+Manner = Literal["once", "repeated", "twice", "cut"]
+MANNERS: tuple[Manner, ...] = ("once", "repeated", "twice", "cut")
+Behaviour = Literal["approve", "decline", "slow", "lost", "double"]
+BEHAVIOURS: tuple[Behaviour, ...] = ("approve", "decline", "slow", "lost", "double")
+# How mitras take a customer: as people do; everybody rejects; nobody reacts. Told by the call name, which is all that
+# a mitra knows.
+Reception = Literal["usual", "rejected", "overlooked"]
+RECEPTION_NAMES: dict[Reception, str] = {"rejected": "Ditolak", "overlooked": "Terlewat"}
+# Which of each forty customers are not taken as usual.
+RECEPTIONS: dict[int, Reception] = {7: "rejected", 23: "overlooked"}
+
+
+class Reaction(NamedTuple):
+    """What a mitra does with a card."""
+
+    what: Literal["accept", "reject", "ignore"]
+    after_seconds: float
+    manner: Manner
+    # Answers although the card has closed meanwhile; accepts a second time under a new key.
+    too_late_too: bool
+    once_more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Chatting:
+    """How somebody chats in one session."""
+
+    messages: int
+    typing_seconds: float
+    repeats: bool
+    reads: bool
+    # Ends the session without waiting for the other side's answers.
+    ends_early: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MitraPlan:
+    """A mitra, and how it works."""
+
+    seed: int
+    index: int
+    phone_number: str
+    name: str
+    max_customers: int
+    slow: bool
+    devices: int
+    # Seconds between two troubles with the network, and between two turns of the toggle; 0: never.
+    trouble_seconds: float
+    toggle_seconds: float
+
+    def reaction(self, call_name: str, times_seen: int) -> Reaction:
+        """What this mitra does with the next card of this customer."""
+        dice = dice_of(f"{self.seed}/mitra {self.index}/{call_name}/{times_seen}")
+        after_seconds = dice.uniform(0.4, 2.5) * (2.5 if self.slow else 1)
+        reception = reception_of(call_name)
+        if reception == "overlooked":
+            return Reaction("ignore", 0, "once", too_late_too=False, once_more=False)
+        what: Literal["accept", "reject", "ignore"]
+        if reception == "rejected":
+            what = "reject"
+        else:
+            [what] = dice.choices(("accept", "reject", "ignore"), (86, 8, 6))
+        return Reaction(what, after_seconds, _manner(dice), dice.random() < 0.15, dice.random() < 0.1)
+
+    def chatting(self, call_name: str) -> Chatting:
+        """How this mitra chats with this customer."""
+        return _chatting(dice_of(f"{self.seed}/mitra {self.index}/chat with {call_name}"), ends=0.06)
+
+
+@dataclass(frozen=True, slots=True)
+class JourneyPlan:
+    """What a customer does from one look at the button to the end of the chat."""
+
+    hesitates_seconds: float
+    wants_trial: bool
+    offer: float
+    open_manner: Manner
+    opens_a_second: bool
+    leaves: bool
+    behaviour: Behaviour
+    confirm_manner: Manner
+    gives_up_after_seconds: float | None
+    cancel_manner: Manner
+    trouble: bool
+    chatting: Chatting
+    end_manner: Manner
+    writes_after_the_end: bool
+    rests_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerPlan:
+    """A customer, and how many journeys they make."""
+
+    seed: int
+    index: int
+    phone_number: str
+    name: str
+    reception: Reception
+    arrives_after_seconds: float
+    journeys: int
+    mistypes_the_code: bool
+    forgets_the_name: bool
+    devices: int
+
+    def journey(self, number: int) -> JourneyPlan:
+        """The plan of one journey."""
+        dice = dice_of(f"{self.seed}/customer {self.index}/journey {number}")
+        [behaviour] = dice.choices(BEHAVIOURS, (76, 8, 4, 4, 8))
+        usual = self.reception == "usual"
+        return JourneyPlan(
+            hesitates_seconds=dice.uniform(0.2, 1.5),
+            wants_trial=dice.random() < 0.4,
+            offer=dice.random(),
+            open_manner=_manner(dice),
+            opens_a_second=dice.random() < 0.1,
+            leaves=usual and dice.random() < 0.1,
+            behaviour=behaviour,
+            confirm_manner=_manner(dice),
+            gives_up_after_seconds=dice.uniform(0.1, 4) if usual and dice.random() < 0.1 else None,
+            cancel_manner=_manner(dice),
+            trouble=dice.random() < 0.25,
+            chatting=_chatting(dice, ends=0.3),
+            end_manner=_manner(dice),
+            writes_after_the_end=dice.random() < 0.3,
+            rests_seconds=dice.uniform(0.5, 3),
+        )
+
+
+def reception_of(call_name: str) -> Reception:
+    """How mitras take a customer of this name."""
+    for reception, name in RECEPTION_NAMES.items():
+        if call_name.startswith(name):
+            return reception
+    return "usual"
+
+
+def plan_mitras(seed: int, phone_numbers: Sequence[str]) -> list[MitraPlan]:
+    """The mitras of a run."""
+    plans = []
+    for index, phone_number in enumerate(phone_numbers):
+        dice = dice_of(f"{seed}/mitra {index}")
+        number = int(phone_number.removeprefix(MITRA_PREFIX))
+        plans.append(
+            MitraPlan(
+                seed=seed,
+                index=index,
+                phone_number=phone_number,
+                name=f"Kak {MITRA_NAMES[number % len(MITRA_NAMES)]} {number}",
+                # By the number, not by the seed: an account keeps its capacity from run to run.
+                max_customers=1 + number % 3,
+                slow=dice.random() < 0.15,
+                devices=2 if dice.random() < 0.2 else 1,
+                trouble_seconds=dice.uniform(8, 25) if dice.random() < 0.6 else 0,
+                toggle_seconds=dice.uniform(10, 30) if dice.random() < 0.3 else 0,
+            )
+        )
+    return plans
+
+
+def plan_customers(
+    seed: int, count: int, first_number: int, arrival_seconds: float, *, until_stopped: bool
+) -> list[CustomerPlan]:
+    """The customers of a run; with `until_stopped` they begin a new journey as long as there is time."""
+    plans = []
+    for index in range(count):
+        dice = dice_of(f"{seed}/customer {index}")
+        reception = RECEPTIONS.get(index % 40, "usual")
+        names = CUSTOMER_NAMES[index % len(CUSTOMER_NAMES)]
+        plans.append(
+            CustomerPlan(
+                seed=seed,
+                index=index,
+                phone_number=f"{CUSTOMER_PREFIX}{first_number + index:07d}",
+                name=f"{RECEPTION_NAMES.get(reception, names)} {index}",
+                reception=reception,
+                # Before the mitras are busy, so that everybody who is asked can reject.
+                arrives_after_seconds=0 if reception != "usual" else dice.uniform(0, arrival_seconds),
+                journeys=1_000_000 if until_stopped else 1 if reception != "usual" else dice.randint(1, 2),
+                mistypes_the_code=dice.random() < 0.1,
+                forgets_the_name=dice.random() < 0.2,
+                devices=2 if dice.random() < 0.1 else 1,
+            )
+        )
+    return plans
+
+
+async def find_phones(database: Database, mitras: int) -> tuple[list[str], int]:
+    """The phone numbers of this run's mitras, and the first number for its customers."""
+    rows = await database.fetch(SQL.mitra_phones, MITRA_PREFIX, mitras)
+    first_customer: int = await database.fetchval(SQL.next_customer_number, CUSTOMER_PREFIX)
+    return [row["phone_number"] for row in rows], first_customer
+
+
+async def invite(database: Database, plans: Sequence[MitraPlan]) -> None:
+    """Invite the mitras who are not there yet."""
+    async with database.transaction() as tx:
+        for plan in plans:
+            await invite_mitra(tx, plan.phone_number, plan.name, plan.max_customers, by="curhat simulate")
+
+
+def dice_of(name: str) -> random.Random:
+    """Dice that fall the same for the same name."""
+    return random.Random(name)  # noqa: S311  nothing is to be kept secret
+
+
+def _manner(dice: random.Random) -> Manner:
+    return dice.choices(MANNERS, (70, 12, 9, 9))[0]
+
+
+def _chatting(dice: random.Random, *, ends: float) -> Chatting:
+    return Chatting(
+        messages=dice.randint(2, 5),
+        typing_seconds=dice.uniform(0.2, 1.2),
+        repeats=dice.random() < 0.2,
+        reads=dice.random() < 0.8,
+        ends_early=dice.random() < ends,
+    )

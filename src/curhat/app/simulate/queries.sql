@@ -1,0 +1,336 @@
+-- What must hold, as queries that return the rows for which it does not; invariants.py gives them numbers and titles.
+-- $1, where it is used: the ids of the people to look at, null for everybody.
+
+-- name: one_winner
+SELECT pairing_id, count(*) AS winners FROM requests WHERE status = 'accepted'
+GROUP BY pairing_id HAVING count(*) > 1
+
+-- name: one_session_a_payment
+SELECT payment_id, count(*) AS sessions FROM sessions GROUP BY payment_id HAVING count(*) > 1
+
+-- name: winner_and_session_agree
+SELECT pairings.id AS pairing_id, pairings.status, requests.id AS accepted_request, sessions.id AS session_id
+FROM pairings
+LEFT JOIN requests ON requests.pairing_id = pairings.id AND requests.status = 'accepted'
+LEFT JOIN sessions ON sessions.pairing_id = pairings.id
+WHERE (pairings.status = 'matched') <> (requests.id IS NOT NULL)
+    OR (pairings.status = 'matched') <> (sessions.id IS NOT NULL)
+    OR requests.mitra_id <> sessions.mitra_id
+    OR sessions.payment_id <> pairings.payment_id OR sessions.customer_id <> pairings.customer_id
+
+-- name: one_charge_a_payment
+SELECT payment_id, count(*) AS charges FROM charge_attempts WHERE status = 'approved'
+GROUP BY payment_id HAVING count(*) > 1
+
+-- name: charged_as_confirmed
+SELECT payments.id AS payment_id, payments.status, payments.amount_rp, coalesce(charged.amount_rp, 0) AS charged
+FROM payments
+LEFT JOIN (
+    SELECT payment_id, sum(amount_rp) FILTER (WHERE status = 'approved') AS amount_rp, count(*) AS attempts
+    FROM charge_attempts GROUP BY payment_id
+) AS charged ON charged.payment_id = payments.id
+WHERE coalesce(charged.amount_rp, 0)
+        <> CASE WHEN payments.confirmed_at IS NULL THEN 0 ELSE payments.amount_rp END
+    OR (payments.amount_rp = 0 AND charged.attempts > 0)
+
+-- name: late_approval_refunded
+SELECT charge_attempts.id AS attempt_id, charge_attempts.payment_id, count(refunds.id) AS refunds
+FROM charge_attempts
+LEFT JOIN refunds ON refunds.charge_attempt_id = charge_attempts.id
+    AND refunds.amount_rp = charge_attempts.amount_rp
+WHERE charge_attempts.status = 'approved_late'
+GROUP BY charge_attempts.id HAVING count(refunds.id) <> 1
+
+-- name: session_was_paid
+SELECT sessions.id AS session_id, payments.id AS payment_id, payments.status
+FROM sessions LEFT JOIN payments ON payments.id = sessions.payment_id
+WHERE payments.confirmed_at IS NULL OR payments.confirmed_at > sessions.started_at
+    OR payments.purpose <> 'session' OR payments.status NOT IN ('served', 'refunded')
+    OR payments.customer_id <> sessions.customer_id
+
+-- name: pairing_was_paid
+SELECT pairings.id AS pairing_id, payments.id AS payment_id, payments.status
+FROM pairings LEFT JOIN payments ON payments.id = pairings.payment_id
+WHERE payments.confirmed_at IS NULL OR payments.confirmed_at > pairings.created_at
+    OR payments.purpose <> 'session' OR payments.customer_id <> pairings.customer_id
+
+-- name: served_in_flight_or_failed
+SELECT payments.id AS payment_id, payments.status, sessions.id AS session_id, open.id AS open_pairing
+FROM payments
+LEFT JOIN sessions ON sessions.payment_id = payments.id
+LEFT JOIN pairings AS open ON open.payment_id = payments.id AND open.status = 'open'
+WHERE payments.purpose = 'session' AND CASE
+    WHEN payments.confirmed_at IS NULL
+        THEN payments.status NOT IN ('pending', 'confirming', 'abandoned', 'expired')
+    WHEN payments.status = 'confirmed' THEN sessions.id IS NOT NULL
+        -- Without an open pairing, only the answer to a targeted failure can be what is waited for (3.8).
+        OR (open.id IS NULL AND (payments.target_mitra_id IS NULL OR EXISTS (
+            SELECT 1 FROM pairings WHERE payment_id = payments.id AND kind = 'blast'
+        )))
+    WHEN payments.status = 'served' THEN sessions.id IS NULL OR open.id IS NOT NULL
+    WHEN payments.status = 'unserved' THEN sessions.id IS NOT NULL OR open.id IS NOT NULL
+    ELSE payments.status <> 'refunded' OR open.id IS NOT NULL
+END
+
+-- name: failed_attempt_has_event
+SELECT pairings.id AS pairing_id, pairings.status, pairings.failure_tag, events.id AS event_id, events.tag
+FROM pairings
+LEFT JOIN failed_pairing_events AS events ON events.pairing_id = pairings.id
+WHERE (pairings.status = 'failed') <> (events.id IS NOT NULL) OR pairings.failure_tag <> events.tag
+    OR events.kind IS DISTINCT FROM CASE WHEN events.id IS NOT NULL THEN pairings.kind END
+    OR events.payment_id <> pairings.payment_id
+
+-- name: failed_payment_has_tag_and_case
+SELECT payments.id AS payment_id, payments.status, cases.id AS case_id, events.logged, events.astray
+FROM payments
+LEFT JOIN review_cases AS cases ON cases.payment_id = payments.id
+CROSS JOIN LATERAL (
+    SELECT count(*) AS logged, count(*) FILTER (WHERE pairing_id IS NULL) AS without_pairing,
+        count(*) FILTER (WHERE recovered OR case_id IS DISTINCT FROM cases.id) AS astray
+    FROM failed_pairing_events WHERE payment_id = payments.id
+) AS events
+WHERE payments.purpose = 'session' AND payments.confirmed_at IS NOT NULL AND payments.status <> 'confirmed'
+    AND NOT EXISTS (SELECT 1 FROM sessions WHERE payment_id = payments.id)
+    AND (cases.id IS NULL OR events.logged = 0 OR events.without_pairing > 1 OR events.astray > 0)
+
+-- name: served_payment_did_not_fail
+SELECT sessions.payment_id, events.id AS event_id, events.tag, cases.id AS case_id, cases.reason
+FROM sessions
+LEFT JOIN failed_pairing_events AS events ON events.payment_id = sessions.payment_id
+LEFT JOIN review_cases AS cases ON cases.payment_id = sessions.payment_id
+WHERE (events.id IS NOT NULL AND NOT events.recovered) OR cases.reason = 'no_session'
+
+-- name: unpaid_payment_expired
+SELECT payments.id AS payment_id, payments.status, count(events.id) AS events
+FROM payments
+LEFT JOIN failed_pairing_events AS events ON events.payment_id = payments.id
+WHERE payments.purpose = 'session' AND payments.confirmed_at IS NULL
+GROUP BY payments.id
+HAVING count(events.id) <> CASE payments.status WHEN 'expired' THEN 1 ELSE 0 END
+    OR count(events.id) FILTER (
+        WHERE events.tag <> 'payment_session_expired' OR events.recovered OR events.case_id IS NOT NULL
+    ) > 0
+
+-- name: cut_short_has_case
+SELECT sessions.id AS session_id, sessions.end_reason, cases.id AS case_id, cases.reason
+FROM sessions
+LEFT JOIN review_cases AS cases ON cases.payment_id = sessions.payment_id
+WHERE CASE WHEN sessions.end_reason IN ('mitra_ended', 'mitra_suspended')
+    THEN cases.id IS NULL ELSE cases.reason = 'cut_short' END
+
+-- name: window_not_closed_early
+SELECT id AS pairing_id, failure_tag, deadline_at, decided_at FROM pairings
+WHERE failure_tag IN ('no_mitra_available', 'targeted_mitra_timeout') AND decided_at < deadline_at
+
+-- name: payment_not_expired_early
+SELECT id AS payment_id, expires_at, closed_at FROM payments
+WHERE purpose = 'session' AND status = 'expired' AND (closed_at IS NULL OR closed_at < expires_at)
+
+-- name: session_not_ended_early
+SELECT id AS session_id, ends_at, ended_at FROM sessions
+WHERE end_reason = 'time_up' AND ended_at < ends_at
+
+-- name: accepted_in_time
+SELECT pairings.id AS pairing_id, pairings.deadline_at, pairings.decided_at, sessions.started_at
+FROM pairings LEFT JOIN sessions ON sessions.pairing_id = pairings.id
+WHERE pairings.status = 'matched'
+    AND (pairings.decided_at >= pairings.deadline_at OR sessions.started_at >= pairings.deadline_at)
+
+-- name: done_in_time
+-- What one statement compares and a later one of the same transaction stamps may lie up to a second apart. The
+-- virtual clock of the tests moves in longer steps, so there the comparison is exact.
+SELECT 'pairing' AS what, id, deadline_at AS until, decided_at AS done_at FROM pairings
+WHERE failure_tag = 'customer_cancelled' AND decided_at > deadline_at + interval '1 second'
+UNION ALL
+SELECT 'charge attempt', charge_attempts.id, payments.expires_at, charge_attempts.started_at
+FROM charge_attempts JOIN payments ON payments.id = charge_attempts.payment_id
+WHERE payments.purpose = 'session' AND charge_attempts.started_at > payments.expires_at + interval '1 second'
+UNION ALL
+SELECT 'session', id, ends_at, ended_at FROM sessions
+WHERE end_reason <> 'time_up' AND ended_at > ends_at + interval '1 second'
+
+-- name: deadline_armed
+WITH waiting AS (
+    SELECT 'payment_expiry' AS kind, id FROM payments WHERE purpose = 'session' AND status = 'pending'
+    UNION ALL SELECT 'pairing_window', id FROM pairings WHERE status = 'open'
+    UNION ALL SELECT 'session_end', id FROM sessions WHERE status = 'active'
+    UNION ALL SELECT 'charge_answer', id FROM charge_attempts WHERE status = 'started'
+    UNION ALL SELECT 'refund_answer', id FROM refunds WHERE status = 'requested'
+)
+SELECT waiting.kind, waiting.id FROM waiting
+LEFT JOIN deadlines ON deadlines.kind = waiting.kind AND deadlines.entity_id = waiting.id
+WHERE deadlines.id IS NULL
+
+-- name: no_deadline_parked
+SELECT kind, entity_id, attempts, last_error FROM deadlines WHERE parked_at IS NOT NULL
+
+-- name: history_unbroken
+WITH steps AS (
+    SELECT entity, entity_id, old_status, new_status,
+        lag(new_status) OVER same AS before, lead(id) OVER same IS NULL AS is_last
+    FROM status_changes WINDOW same AS (PARTITION BY entity, entity_id ORDER BY id)
+), standing AS (
+    SELECT 'payment' AS entity, id, status FROM payments
+    UNION ALL SELECT 'pairing', id, status FROM pairings
+    UNION ALL SELECT 'session', id, status FROM sessions
+)
+SELECT steps.entity, steps.entity_id, steps.before, steps.old_status, steps.new_status, standing.status
+FROM steps LEFT JOIN standing ON standing.entity = steps.entity AND standing.id = steps.entity_id
+WHERE steps.old_status IS DISTINCT FROM steps.before
+    OR (steps.is_last AND steps.new_status IS DISTINCT FROM standing.status)
+
+-- name: sessions_counted
+SELECT mitras.id AS mitra_id, mitras.active_sessions, count(sessions.id) AS running
+FROM mitras LEFT JOIN sessions ON sessions.mitra_id = mitras.id AND sessions.status = 'active'
+GROUP BY mitras.id HAVING mitras.active_sessions <> count(sessions.id)
+
+-- name: capacity_never_exceeded
+WITH steps AS (
+    SELECT mitra_id, started_at AS at, 1 AS step FROM sessions
+    WHERE $1::uuid[] IS NULL OR mitra_id = ANY($1)
+    UNION ALL
+    SELECT mitra_id, ended_at, -1 FROM sessions
+    WHERE ended_at IS NOT NULL AND ($1::uuid[] IS NULL OR mitra_id = ANY($1))
+), running AS (
+    -- In one instant the leaving come first: a place that is freed may be taken at once.
+    SELECT mitra_id, sum(step) OVER (PARTITION BY mitra_id ORDER BY at, step ROWS UNBOUNDED PRECEDING) AS together
+    FROM steps
+)
+SELECT mitras.id AS mitra_id, mitras.max_customers, max(running.together) AS together
+FROM running JOIN mitras ON mitras.id = running.mitra_id
+GROUP BY mitras.id HAVING max(running.together) > mitras.max_customers
+
+-- name: stream_without_gaps
+SELECT stored.role, stored.user_id, streams.head, stored.first, stored.last, stored.events
+FROM (
+    SELECT role, user_id, min(seq) AS first, max(seq) AS last, count(*) AS events
+    FROM stream_events GROUP BY role, user_id
+) AS stored
+LEFT JOIN streams USING (role, user_id)
+WHERE streams.head IS DISTINCT FROM stored.last OR stored.events <> stored.last - stored.first + 1
+    OR stored.first < 1
+
+-- name: one_journey_at_a_time
+SELECT customer_id, count(*) AS journeys FROM (
+    SELECT customer_id FROM payments
+    WHERE purpose = 'session' AND status IN ('pending', 'confirming', 'confirmed')
+    UNION ALL
+    SELECT customer_id FROM sessions WHERE status = 'active'
+) AS under_way
+GROUP BY customer_id HAVING count(*) > 1
+
+-- name: one_trial
+SELECT customer_id, count(*) AS trials FROM sessions WHERE is_trial GROUP BY customer_id HAVING count(*) > 1
+
+-- name: not_with_oneself
+SELECT requests.id AS request_id, NULL::uuid AS session_id, requests.mitra_id
+FROM requests JOIN pairings ON pairings.id = requests.pairing_id AND pairings.customer_id = requests.mitra_id
+UNION ALL
+SELECT NULL, id, mitra_id FROM sessions WHERE customer_id = mitra_id
+
+-- name: message_within_session
+SELECT messages.id AS message_id, messages.sent_at, sessions.started_at, sessions.ends_at, sessions.ended_at
+FROM messages JOIN sessions ON sessions.id = messages.session_id
+WHERE messages.sent_at < sessions.started_at OR messages.sent_at >= sessions.ends_at
+    OR messages.sent_at > sessions.ended_at
+
+-- name: gateway_books_agree
+WITH ours AS (
+    SELECT payment_id, sum(amount_rp) AS kept FROM (
+        SELECT payment_id, amount_rp FROM charge_attempts WHERE status IN ('approved', 'approved_late')
+        UNION ALL SELECT payment_id, -amount_rp FROM refunds WHERE status = 'done'
+    ) AS movements GROUP BY payment_id
+), theirs AS (
+    SELECT payment_id, sum(amount_rp) AS kept FROM (
+        SELECT payment_id, amount_rp FROM mock_gateway.charges WHERE status = 'approved'
+        UNION ALL SELECT payment_id, -amount_rp FROM mock_gateway.refunds WHERE status = 'done'
+    ) AS movements GROUP BY payment_id
+)
+SELECT payment_id, coalesce(ours.kept, 0) AS ours_rp, coalesce(theirs.kept, 0) AS theirs_rp
+FROM ours FULL JOIN theirs USING (payment_id)
+WHERE coalesce(ours.kept, 0) <> coalesce(theirs.kept, 0)
+    AND NOT EXISTS (
+        SELECT 1 FROM charge_attempts WHERE charge_attempts.payment_id = coalesce(ours.payment_id, theirs.payment_id)
+            AND status = 'started')
+    AND NOT EXISTS (
+        SELECT 1 FROM refunds WHERE refunds.payment_id = coalesce(ours.payment_id, theirs.payment_id)
+            AND status = 'requested')
+
+-- name: nothing_in_flight
+SELECT 'payment' AS what, id, status FROM payments
+WHERE purpose = 'session' AND status IN ('pending', 'confirming', 'confirmed')
+    AND ($1::uuid[] IS NULL OR customer_id = ANY($1))
+UNION ALL
+SELECT 'pairing', id, status FROM pairings
+WHERE status = 'open' AND ($1::uuid[] IS NULL OR customer_id = ANY($1))
+UNION ALL
+SELECT 'session', id, status FROM sessions
+WHERE status = 'active' AND ($1::uuid[] IS NULL OR customer_id = ANY($1) OR mitra_id = ANY($1))
+UNION ALL
+SELECT 'charge', charge_attempts.id, charge_attempts.status
+FROM charge_attempts JOIN payments ON payments.id = charge_attempts.payment_id
+WHERE charge_attempts.status = 'started' AND ($1::uuid[] IS NULL OR payments.customer_id = ANY($1))
+UNION ALL
+SELECT 'refund', refunds.id, refunds.status
+FROM refunds JOIN payments ON payments.id = refunds.payment_id
+WHERE refunds.status = 'requested' AND ($1::uuid[] IS NULL OR payments.customer_id = ANY($1))
+
+-- name: no_deadline_overdue
+SELECT kind, entity_id, due_at, attempts, last_error FROM deadlines
+WHERE parked_at IS NULL AND due_at < curhat_now() - interval '5 seconds'
+
+-- name: cast_lock
+-- Two runs at once would play the same mitras: the second is told so.
+SELECT pg_try_advisory_lock(hashtextextended('curhat simulate', 0))
+
+-- name: mitra_phones
+-- The first $2 numbers beginning with $1 whose mitra, if there is one, may work and has nobody left over from a run
+-- that was killed, and which can still be sent codes (30 an hour).
+SELECT phone_number FROM (
+    SELECT $1 || lpad(number::text, 7, '0') AS phone_number FROM generate_series(0, 99999) AS number
+) AS numbers
+LEFT JOIN people USING (phone_number)
+LEFT JOIN mitras ON mitras.id = people.id
+WHERE mitras.suspended_at IS NULL AND coalesce(mitras.active_sessions, 0) = 0 AND (
+    SELECT count(*) FROM one_time_codes
+    WHERE one_time_codes.phone_number = numbers.phone_number AND created_at > curhat_now() - interval '1 hour'
+) < 20
+ORDER BY phone_number
+LIMIT $2
+
+-- name: next_customer_number
+-- The first number beginning with $1 that nobody has had.
+SELECT coalesce(max(substr(phone_number, char_length($1) + 1)::integer), -1) + 1 FROM people
+WHERE phone_number LIKE $1 || '_______'
+
+-- name: journeys
+-- What became of the payments of the customers $1.
+SELECT status, count(*) AS payments, count(*) FILTER (WHERE is_trial) AS trials,
+    sum(amount_rp) FILTER (WHERE confirmed_at IS NOT NULL) AS taken_rp
+FROM payments WHERE customer_id = ANY($1) AND purpose = 'session'
+GROUP BY status ORDER BY status
+
+-- name: failures
+-- Failed attempts of the customers $1 by tag.
+SELECT tag, count(*) AS events
+FROM failed_pairing_events JOIN payments ON payments.id = failed_pairing_events.payment_id
+WHERE customer_id = ANY($1)
+GROUP BY tag ORDER BY count(*) DESC, tag
+
+-- name: ends
+-- How the sessions of the customers $1 ended; null: they have not.
+SELECT end_reason, count(*) AS sessions FROM sessions WHERE customer_id = ANY($1)
+GROUP BY end_reason ORDER BY count(*) DESC
+
+-- name: charges
+-- Attempts to charge the customers $1 by their end.
+SELECT charge_attempts.status, count(*) AS attempts
+FROM charge_attempts JOIN payments ON payments.id = charge_attempts.payment_id
+WHERE customer_id = ANY($1)
+GROUP BY charge_attempts.status ORDER BY count(*) DESC
+
+-- name: seconds_to_accept
+-- From the confirmation to the accept, for the sessions of the customers $1.
+SELECT extract(epoch FROM sessions.started_at - payments.confirmed_at)::float8 AS seconds
+FROM sessions JOIN payments ON payments.id = sessions.payment_id
+WHERE sessions.customer_id = ANY($1)

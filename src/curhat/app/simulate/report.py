@@ -1,0 +1,248 @@
+"""What is counted, what is shown meanwhile, and the report at the end."""
+
+import asyncio
+import math
+import time
+from collections import Counter, deque
+from collections.abc import Collection, Sequence
+from typing import Final, Literal
+from uuid import UUID
+
+import msgspec
+from rich.console import Console, Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from curhat.app.simulate.invariants import INVARIANTS, Violation
+from curhat.kit.database import Database, load_queries
+
+SQL = load_queries(__file__)
+
+# Where a customer stands, in the order of a journey.
+Phase = Literal["away", "signing in", "looking", "paying", "searching", "chatting", "resting", "done"]
+PHASES: Final[tuple[Phase, ...]] = (
+    "away",
+    "signing in",
+    "looking",
+    "paying",
+    "searching",
+    "chatting",
+    "resting",
+    "done",
+)
+
+# Of each kind of fault so many are kept and shown; the rest is counted.
+FAULTS_SHOWN: Final = 12
+LIVE_SECONDS: Final = 0.25
+LINE_SECONDS: Final = 5.0
+
+
+class Tally:
+    """Everything that is counted while the run goes on."""
+
+    def __init__(self) -> None:
+        self.begun = time.monotonic()
+        self.stage = "preparing"
+        self.phases: dict[int, Phase] = {}
+        self.connected: Counter[str] = Counter()
+        self.requests = 0
+        self.refusals: Counter[str] = Counter()
+        self.network_errors = 0
+        self.answers_not_waited_for = 0
+        self.journeys = 0
+        self.matched = 0
+        self.unmatched: Counter[str] = Counter()
+        self.accepts: Counter[str] = Counter()
+        self.networks_lost = 0
+        self.resumed = 0
+        self.began_anew = 0
+        self.closes: Counter[int] = Counter()
+        self.events = 0
+        self.cards = 0
+        self.hellos_after_ping = 0
+        self.messages_sent = 0
+        self.message_delays: list[float] = []
+        self.comparisons = 0
+        self.not_compared = 0
+        self.fault_count = 0
+        self.faults: deque[str] = deque(maxlen=FAULTS_SHOWN)
+
+    def fault(self, sentence: str) -> None:
+        """Something that must not happen: a 5xx, a broken protocol, a picture that differs from a snapshot."""
+        self.fault_count += 1
+        if self.fault_count <= FAULTS_SHOWN:
+            self.faults.append(sentence)
+
+    def seconds(self) -> float:
+        """Since the run began."""
+        return time.monotonic() - self.begun
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """The value that `share` of the values do not exceed; None of nothing."""
+    if not values:
+        return None
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+# Meanwhile --------------------------------------------------------------------------------------------------
+
+
+async def show_progress(tally: Tally, console: Console) -> None:
+    """Until cancelled: a live screen on a terminal, a line every few seconds elsewhere."""
+    if not console.is_terminal:
+        while True:
+            console.print(progress_line(tally), soft_wrap=True, highlight=False)
+            await asyncio.sleep(LINE_SECONDS)
+    with Live(progress_screen(tally), console=console, auto_refresh=False, transient=True) as live:
+        while True:
+            live.update(progress_screen(tally), refresh=True)
+            await asyncio.sleep(LIVE_SECONDS)
+
+
+def progress_line(tally: Tally) -> str:
+    """The progress in one line."""
+    phases = Counter(tally.phases.values())
+    standing = ", ".join(f"{phases[phase]} {phase}" for phase in PHASES if phases[phase])
+    return (
+        f"{tally.seconds():5.0f} s  {tally.stage}: {_connected(tally)} connected; {standing or 'nobody yet'}; "
+        f"{tally.journeys} journeys, {tally.matched} matched, {tally.unmatched.total()} not; "
+        f"{len(tally.message_delays)} messages shown; {tally.fault_count} errors"
+    )
+
+
+def progress_screen(tally: Tally) -> Panel:
+    """The progress as a screen."""
+    phases = Counter(tally.phases.values())
+    table = _two_columns()
+    table.add_row("connected", _connected(tally))
+    table.add_row("customers", _counted({phase: phases[phase] for phase in PHASES}))
+    table.add_row("journeys", f"{tally.journeys} begun, {tally.matched} matched")
+    table.add_row("not matched", _counted(tally.unmatched) or "none")
+    table.add_row("messages", f"{tally.messages_sent} sent, {len(tally.message_delays)} shown in time")
+    table.add_row(
+        "network", f"lost {tally.networks_lost}, resumed {tally.resumed}, began anew {tally.began_anew}"
+    )
+    table.add_row("requests", f"{tally.requests}, refused {tally.refusals.total()}")
+    table.add_row("errors", Text(str(tally.fault_count), style="bold red" if tally.fault_count else "green"))
+    return Panel(table, title=f"{tally.stage}, {tally.seconds():.0f} s", title_align="left", width=100)
+
+
+def _connected(tally: Tally) -> str:
+    return f"{tally.connected['customer']} customers, {tally.connected['mitra']} mitras"
+
+
+# At the end -------------------------------------------------------------------------------------------------
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What the database says of this run's customers."""
+
+    payments: dict[str, int]
+    trials: int
+    taken_rp: int
+    failures: dict[str, int]
+    ends: dict[str, int]
+    charges: dict[str, int]
+    seconds_to_accept: list[float]
+
+
+async def read_outcome(database: Database, customer_ids: Collection[UUID]) -> Outcome:
+    """What became of the journeys of these customers."""
+    ids = list(customer_ids)
+    payments = await database.fetch(SQL.journeys, ids)
+    failures = await database.fetch(SQL.failures, ids)
+    ends = await database.fetch(SQL.ends, ids)
+    charges = await database.fetch(SQL.charges, ids)
+    accepted = await database.fetch(SQL.seconds_to_accept, ids)
+    return Outcome(
+        payments={row["status"]: row["payments"] for row in payments},
+        trials=sum(row["trials"] for row in payments if row["status"] in ("served", "refunded")),
+        taken_rp=sum(row["taken_rp"] or 0 for row in payments),
+        failures={row["tag"]: row["events"] for row in failures},
+        ends={row["end_reason"] or "still running": row["sessions"] for row in ends},
+        charges={row["status"]: row["attempts"] for row in charges},
+        seconds_to_accept=[row["seconds"] for row in accepted],
+    )
+
+
+def report(title: str, tally: Tally, outcome: Outcome, violations: Sequence[Violation], seed: int) -> Group:
+    """The whole report."""
+    table = _two_columns()
+    table.add_row("journeys", f"{sum(outcome.payments.values())}: {_counted(outcome.payments)}")
+    table.add_row("", f"{outcome.trials} free trials served; taken {_rupiah(outcome.taken_rp)}")
+    table.add_row("failed, by tag", _counted(outcome.failures) or "none")
+    table.add_row("sessions ended by", _counted(outcome.ends) or "none")
+    table.add_row("charges", _counted(outcome.charges) or "none")
+    table.add_row("confirm to accept", _spread(outcome.seconds_to_accept, "s", 1))
+    table.add_row("answers to cards", _counted(tally.accepts) or "none")
+    table.add_section()
+    table.add_row("messages", f"{tally.messages_sent} sent")
+    table.add_row("sent to shown", _spread(tally.message_delays, "ms", 1000))
+    table.add_section()
+    table.add_row("requests", f"{tally.requests}; answers not waited for: {tally.answers_not_waited_for}")
+    table.add_row("refused as expected", _counted(tally.refusals) or "none")
+    table.add_row(
+        "network",
+        f"lost {tally.networks_lost} times; streams resumed {tally.resumed}, anew {tally.began_anew}",
+    )
+    table.add_row("", f"sockets closed by code: {_counted(tally.closes) or 'none'}")
+    table.add_row("", f"connections that failed and were tried again: {tally.network_errors}")
+    table.add_row(
+        "events",
+        f"{tally.events} of streams, {tally.cards} cards; said hello again {tally.hellos_after_ping}",
+    )
+    table.add_row("pictures compared", f"{tally.comparisons}; could not be: {tally.not_compared}")
+    table.add_section()
+    table.add_row("unexpected errors", _verdict(tally.fault_count, "none"))
+    for fault in tally.faults:
+        table.add_row("", Text(fault))
+    if tally.fault_count > len(tally.faults):
+        table.add_row("", f"and {tally.fault_count - len(tally.faults)} more")
+    broken = {violation.invariant.title for violation in violations}
+    table.add_row("invariants", _verdict(len(broken), f"all {len(INVARIANTS)} hold"))
+    for violation in violations[:FAULTS_SHOWN]:
+        table.add_row("", Text(str(violation)))
+    if len(violations) > FAULTS_SHOWN:
+        table.add_row("", f"and {len(violations) - FAULTS_SHOWN} more rows")
+    clean = not broken and not tally.fault_count
+    ending = Text(
+        f"{'clean' if clean else 'NOT CLEAN'}: {tally.seconds():.0f} s, seed {seed}",
+        style="bold green" if clean else "bold red",
+    )
+    return Group(Panel(table, title=title, title_align="left"), ending)
+
+
+def _two_columns() -> Table:
+    table = Table(show_header=False, box=None, pad_edge=False, expand=True)
+    table.add_column(style="bold", no_wrap=True, width=21)
+    table.add_column(ratio=1)
+    return table
+
+
+def _counted(counts: "dict[str, int] | Counter[str] | Counter[int] | dict[Phase, int]") -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+
+
+def _verdict(count: int, none: str) -> Text:
+    return Text(f"{count} BROKEN", style="bold red") if count else Text(none, style="green")
+
+
+def _spread(values: Sequence[float], unit: str, factor: float) -> str:
+    if not values:
+        return "none"
+    shown = ", ".join(
+        f"{name} {_short((percentile(values, share) or 0) * factor)} {unit}"
+        for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+    )
+    return f"{shown} ({len(values)})"
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def _rupiah(amount: int) -> str:
+    return f"Rp{amount:,}".replace(",", ".")

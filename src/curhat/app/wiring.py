@@ -1,0 +1,183 @@
+"""Where the rooms are put together: who is called when a lower room must set something off above it.
+
+One process has one House: the connections, the rooms' long-lived parts, and the loops that run beside the server or
+in the worker. Data goes one way: endpoints and deadlines call services; services write and signal; signals wake the
+sockets.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import valkey.asyncio
+import valkey.asyncio.connection
+from valkey.asyncio.retry import Retry
+from valkey.backoff import NoBackoff
+
+from curhat.accounts.service import Authenticator
+from curhat.journeys import service as journeys
+from curhat.journeys.transitions import Transitions
+from curhat.kit.database import Database
+from curhat.kit.identity import Identity, Role
+from curhat.kit.settings import Settings
+from curhat.kit.signals import Signals
+from curhat.pairing import service as pairing
+from curhat.pairing.cards import Cards
+from curhat.payments.gateway import ChargeAnswer
+from curhat.payments.mock_gateway import MockGateway
+from curhat.presence import hooks as presence_hooks
+from curhat.presence.schemas import MitraPresence
+from curhat.presence.service import Presence
+from curhat.realtime.hooks import Scope, SocketIdentity
+from curhat.realtime.hub import Hub
+from curhat.realtime.tickets import redeem_ticket, ticket_in
+from curhat.sessions.counterparts import Counterparts
+from curhat.sessions.writer import MessageWriter
+
+# Valkey is asked for presence within this; longer is "unknown".
+VALKEY_TIMEOUT_SECONDS = 1.0
+
+
+def connect_valkey(url: str) -> valkey.asyncio.Valkey:
+    """A client that fails fast and never repeats a command by itself."""
+    client: valkey.asyncio.Valkey = valkey.asyncio.Valkey.from_url(
+        url,
+        socket_timeout=VALKEY_TIMEOUT_SECONDS,
+        socket_connect_timeout=VALKEY_TIMEOUT_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+        max_connections=64,
+    )
+    return client
+
+
+class Hooks:
+    """What the sockets ask of the rooms above them (realtime.hooks.SocketHooks)."""
+
+    def __init__(
+        self,
+        database: Database,
+        client: valkey.asyncio.Valkey,
+        authenticator: Authenticator,
+        presence: Presence,
+    ) -> None:
+        self._database = database
+        self._valkey = client
+        self._authenticator = authenticator
+        self._presence = presence
+        self._counterparts = Counterparts(database)
+        self.cards: Cards | None = None
+
+    async def authenticate(self, role: Role, scope: Scope) -> SocketIdentity | None:
+        """By one-use ticket, bearer header, or cookie with an Origin on the list."""
+        ticket = ticket_in(scope)
+        if ticket is None:
+            return await self._authenticator.socket_identity(role, scope)
+        found = await redeem_ticket(self._valkey, role, ticket)
+        if found is None or await self._authenticator.signed_out([found]):
+            return None
+        return found
+
+    async def signed_out(self, held: Sequence[SocketIdentity]) -> Collection[bytes]:
+        """Which of these tokens no longer admit their owner."""
+        return await self._authenticator.signed_out(held)
+
+    async def opened(self, identity: Identity, connection_id: str) -> None:
+        """A mitra's lease begins; it is offered what is open."""
+        if identity.role == "mitra":
+            await self._presence.opened(identity.user_id, connection_id)
+
+    def frame_received(self, identity: Identity, connection_id: str) -> None:
+        """Any frame renews the lease."""
+        if identity.role == "mitra":
+            self._presence.frame_received(identity.user_id, connection_id)
+
+    async def closed(self, identity: Identity, connection_id: str) -> None:
+        """A mitra has 3 s to come back."""
+        if identity.role == "mitra":
+            await self._presence.closed(identity.user_id, connection_id)
+
+    async def welcome_extras(self, identity: Identity) -> Mapping[str, object]:
+        """The open requests, for a mitra."""
+        if identity.role != "mitra" or self.cards is None:
+            return {}
+        return {"requests": await self.cards.welcome(identity.user_id)}
+
+    async def typing_recipient(self, identity: Identity, session_id: UUID) -> Identity | None:
+        """The other side of a running session."""
+        return await self._counterparts.of(identity, session_id)
+
+
+class House:
+    """The parts of one process, wired. Made by `open_house`."""
+
+    def __init__(self, settings: Settings, database: Database, client: valkey.asyncio.Valkey) -> None:
+        self.settings = settings
+        self.database = database
+        self.valkey = client
+        self.signals = database.sink
+        self.presence = Presence(client, database)
+        self.gateway = MockGateway(database)
+        self.message_writer = MessageWriter(database)
+        self.authenticator = Authenticator(database, settings)
+        self.hooks = Hooks(database, client, self.authenticator, self.presence)
+        self.hub = Hub(database, database.sink, self.hooks)
+        self.cards = Cards(database, self.hub)
+        self.hooks.cards = self.cards
+        self.transitions = Transitions(database, self.presence, self.gateway).by_kind()
+        self.gateway.on_charge_answer(self._charge_answered)
+        self.presence.on_may_be_asked = self._offer
+        self.presence.on_presence_changed = self._tell_presence
+
+    async def _charge_answered(self, key: UUID, answer: ChargeAnswer) -> None:
+        await journeys.take_charge_answer(self.database, self.presence, key, answer)
+
+    async def _offer(self, mitra_ids: list[UUID]) -> None:
+        await pairing.offer_open_blasts(self.database, mitra_ids)
+
+    def _tell_presence(self, mitra_id: UUID, presence: MitraPresence) -> None:
+        self.hub.send_unsequenced("mitra", mitra_id, "presence.changed", presence)
+
+
+presence_hooks.on_intent_changed.append(journeys.intent_changed)
+
+
+@asynccontextmanager
+async def open_house(
+    settings: Settings, *, serves_sockets: bool, application_name: str
+) -> AsyncIterator[House]:
+    """Connect and run the loops of a process: those of a server (`serves_sockets`), or of a worker.
+
+    Settings must name both servers (`curhat up` passes the embedded ones on).
+    """
+    if settings.database_url is None or settings.valkey_url is None:
+        raise RuntimeError("a process of the house needs CURHAT_DATABASE_URL and CURHAT_VALKEY_URL")
+    client = connect_valkey(settings.valkey_url)
+    signals = Signals(client)
+    database = await Database.connect(
+        settings.database_url,
+        pool_size=settings.database_pool_size,
+        sink=signals,
+        application_name=application_name,
+    )
+    try:
+        house = House(settings, database, client)
+        signals.handle_locally("mitra_changed", house.presence.mitra_changed)
+        loops = [signals.run, house.presence.run]
+        if serves_sockets:
+            house.hub.listen(signals)
+            house.authenticator.listen(signals, house.hub)
+            signals.handle("requests", house.cards.handle_signal)
+            loops += [house.hub.run, house.cards.run]
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(loop()) for loop in loops]
+            try:
+                yield house
+            finally:
+                await house.hub.drain()
+                await house.gateway.close()
+                for task in running:
+                    task.cancel()
+    finally:
+        await database.close()
+        await client.aclose()

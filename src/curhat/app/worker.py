@@ -1,0 +1,58 @@
+"""The worker: fires deadlines, and tidies what is old. Any number may run, beside any number of servers."""
+
+import asyncio
+import signal
+
+import structlog
+from prometheus_client import Gauge
+
+from curhat.app.wiring import House, open_house
+from curhat.deadlines import loop as deadline_loop
+from curhat.deadlines import service as deadlines
+from curhat.kit import idempotency
+from curhat.kit.settings import Settings
+from curhat.realtime import service as realtime
+
+log = structlog.get_logger(__name__)
+
+# How often old rows are removed. Each round is bounded; what is left is for the next.
+TIDY_SECONDS = 60.0
+
+PARKED = Gauge("curhat_deadlines_parked", "Deadlines that failed so often that they wait for a person")
+
+
+async def run(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT; what is claimed then is finished or undone by PostgreSQL."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with open_house(settings, serves_sockets=False, application_name="curhat worker") as house:
+        log.info("worker.started")
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(deadline_loop.run(house.database, house.transitions)),
+                tasks.create_task(_tidy(house)),
+            ]
+            await stop.wait()
+            for task in running:
+                task.cancel()
+    log.info("worker.stopped")
+
+
+async def _tidy(house: House) -> None:
+    while True:
+        try:
+            await tidy_once(house)
+        except OSError as error:
+            log.warning("worker.not_tidied", error=type(error).__name__)
+        await asyncio.sleep(TIDY_SECONDS)
+
+
+async def tidy_once(house: House) -> None:
+    """Remove stream events and idempotency keys older than a day; count what is parked."""
+    async with house.database.transaction() as tx:
+        await realtime.prune(tx)
+    async with house.database.transaction() as tx:
+        await idempotency.prune(tx)
+    PARKED.set(await deadlines.count_parked(house.database))

@@ -1,0 +1,35 @@
+"""What crosses the border about configuration."""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from curhat.configuration.definitions import ConfigurationKey, Value
+
+
+class ConfigurationRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One row: what it is, what it is set to, and who set it when."""
+
+    key: ConfigurationKey
+    label: str
+    explanation: str
+    unit: str
+    type: Literal["integer", "choice"]
+    default: Value
+    minimum: int | None
+    maximum: int | None
+    choices: tuple[str, ...] | None
+    value: Value
+    updated_at: datetime
+    updated_by: str
+
+
+class ConfigurationChange(msgspec.Struct, frozen=True, kw_only=True):
+    """One change of one row: who changed it from what to what."""
+
+    key: ConfigurationKey
+    old_value: Value
+    new_value: Value
+    changed_by: str
+    changed_at: datetime

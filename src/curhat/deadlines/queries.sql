@@ -1,0 +1,41 @@
+-- name: arm
+-- nothing → armed. The same kind, entity and generation armed again moves to the new time.
+INSERT INTO deadlines (kind, entity_id, generation, due_at, request_id) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (kind, entity_id, generation) DO UPDATE SET due_at = excluded.due_at, attempts = 0, parked_at = NULL
+
+-- name: disarm
+-- armed → gone, unless a worker holds it right now: then it fires as a no-op.
+DELETE FROM deadlines WHERE id IN (
+    SELECT id FROM deadlines WHERE kind = $1 AND entity_id = $2 FOR UPDATE SKIP LOCKED
+)
+
+-- name: due
+-- What is due now, oldest first. No locks: each is claimed on its own.
+SELECT id FROM deadlines
+WHERE parked_at IS NULL AND due_at <= curhat_now()
+ORDER BY due_at
+LIMIT $1
+
+-- name: next_due_in_seconds
+-- How long until something is due; null when nothing is armed.
+SELECT extract(epoch FROM min(due_at) - curhat_now())::float8 FROM deadlines WHERE parked_at IS NULL
+
+-- name: claim
+-- armed and due → gone with this transaction, unless another worker holds it or it was moved meanwhile.
+DELETE FROM deadlines WHERE id = (
+    SELECT id FROM deadlines
+    WHERE id = $1 AND parked_at IS NULL AND due_at <= curhat_now()
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING kind, entity_id, generation, due_at, request_id, attempts,
+    extract(epoch FROM curhat_now() - due_at)::float8 AS late_seconds
+
+-- name: postpone
+-- armed → tried again after $2 seconds with its error written down, or parked when $3.
+UPDATE deadlines
+SET attempts = attempts + 1, last_error = $4, due_at = curhat_now() + make_interval(secs => $2),
+    parked_at = CASE WHEN $3 THEN curhat_now() END
+WHERE id = $1
+
+-- name: count_parked
+SELECT count(*) FROM deadlines WHERE parked_at IS NOT NULL

@@ -1,0 +1,121 @@
+"""Arming, disarming and claiming deadlines. See the package's docstring for what is guaranteed."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from curhat.kit.database import Database, Transaction, load_queries
+from curhat.kit.logging import current_request_id
+from curhat.kit.pause_points import pause_point
+
+log = structlog.get_logger(__name__)
+SQL = load_queries(__file__)
+
+# Bounds how many deadlines one look takes, so that a backlog does not starve the newly due.
+LOOK_LIMIT = 200
+# A transition that failed this often is a fault, not a passing trouble.
+PARK_AFTER_ATTEMPTS = 10
+
+
+class Deadline(msgspec.Struct, frozen=True):
+    """A claimed deadline, handed to its transition. `late_seconds` is how long past `due_at` it was claimed."""
+
+    kind: str
+    entity_id: UUID
+    generation: int
+    due_at: datetime
+    late_seconds: float
+
+
+# Runs in the transaction of the claim. What it returns is awaited after the commit: calls to the outside that
+# the transition has prepared (and insured with a later deadline).
+FollowUp = Callable[[], Awaitable[None]]
+Transition = Callable[[Transaction, Deadline], Awaitable[FollowUp | None]]
+
+
+async def arm(tx: Transaction, kind: str, entity_id: UUID, due_at: datetime, generation: int = 1) -> None:
+    """Have the transition of `kind` run for `entity_id` at `due_at`. Armed again, it moves."""
+    await tx.execute(SQL.arm, kind, entity_id, generation, due_at, current_request_id())
+
+
+async def disarm(tx: Transaction, kind: str, entity_id: UUID) -> None:
+    """Take the deadline away, all generations; one that a worker holds right now fires as a no-op."""
+    await tx.execute(SQL.disarm, kind, entity_id)
+
+
+async def due(database: Database, limit: int = LOOK_LIMIT) -> list[int]:
+    """Ids of what is due now, oldest first, without locking anything."""
+    return [row["id"] for row in await database.fetch(SQL.due, limit)]
+
+
+async def next_due_in_seconds(database: Database) -> float | None:
+    """Seconds until the next deadline is due (negative: overdue); None when nothing is armed."""
+    seconds: float | None = await database.fetchval(SQL.next_due_in_seconds)
+    return seconds
+
+
+async def count_parked(database: Database) -> int:
+    """How many deadlines failed so often that they wait for a person."""
+    count: int = await database.fetchval(SQL.count_parked)
+    return count
+
+
+async def fire(
+    database: Database, deadline_id: int, transitions: Mapping[str, Transition]
+) -> Deadline | None:
+    """Claim one deadline and run its transition in the same transaction.
+
+    Returns the deadline that ran, or None: somebody else has it, it was moved or disarmed, or it failed and was
+    postponed or parked.
+    """
+    claimed: Deadline | None = None
+    attempts = 0
+    structlog.contextvars.clear_contextvars()
+    try:
+        async with database.transaction() as tx:
+            row = await tx.fetchrow(SQL.claim, deadline_id)
+            if row is None:
+                return None
+            attempts = row["attempts"]
+            structlog.contextvars.bind_contextvars(request_id=row["request_id"], deadline=row["kind"])
+            claimed = Deadline(
+                kind=row["kind"],
+                entity_id=row["entity_id"],
+                generation=row["generation"],
+                due_at=row["due_at"],
+                late_seconds=row["late_seconds"],
+            )
+            follow_up = await transitions[claimed.kind](tx, claimed)
+            await pause_point("deadline.before_commit")
+        await pause_point("deadline.after_commit")
+    except Exception as error:
+        if claimed is None:
+            raise  # PostgreSQL itself is in trouble: the loop's matter, not this deadline's.
+        await _postpone(database, deadline_id, claimed, attempts, error)
+        return None
+    if follow_up is not None:
+        try:
+            await follow_up()
+        except Exception:
+            # The transition armed a later deadline that does this again.
+            log.exception("deadline.follow_up_failed", kind=claimed.kind)
+    return claimed
+
+
+async def _postpone(
+    database: Database, deadline_id: int, deadline: Deadline, attempts: int, error: Exception
+) -> None:
+    park = attempts + 1 >= PARK_AFTER_ATTEMPTS
+    wait_seconds = float(min(0.1 * 2**attempts, 30))
+    text = f"{type(error).__name__}: {error}"[:500]
+    await database.execute(SQL.postpone, deadline_id, wait_seconds, park, text)
+    log.error(
+        "deadline.parked" if park else "deadline.failed",
+        kind=deadline.kind,
+        entity_id=str(deadline.entity_id),
+        attempts=attempts + 1,
+        exc_info=error,
+    )

@@ -1,0 +1,337 @@
+"""The operations of a journey: HTTP in, service, HTTP out. The transaction is opened here."""
+
+from uuid import UUID
+
+from litestar import Request, Response, get, patch, post
+from litestar.datastructures import State
+
+from curhat.accounts import service as accounts
+from curhat.journeys import service
+from curhat.journeys.schemas import (
+    AcceptedRequest,
+    Confirmation,
+    CustomerProfile,
+    CustomerState,
+    MitraState,
+    PaymentOrder,
+    ProfileChange,
+)
+from curhat.journeys.snapshot import customer_state, mitra_state
+from curhat.kit.database import Database, Transaction
+from curhat.kit.errors import BusinessError, NotFound, PresenceUnknown, ValidationFailed
+from curhat.kit.http import command, command_without_answer, to_answer, to_response
+from curhat.kit.idempotency import Answer, begin_long, finish_long, keep_refusal, once
+from curhat.kit.identity import Identity
+from curhat.kit.openapi import SIGNED_IN, WITH_KEY, answers
+from curhat.pairing import cards, views
+from curhat.pairing.errors import (
+    AlreadyTaken,
+    AtCapacity,
+    MitraOffline,
+    NoMitraAvailable,
+    PairingDecided,
+    RequestClosed,
+)
+from curhat.pairing.schemas import Pairing, Payment, RequestList
+from curhat.payments.errors import (
+    JourneyInProgress,
+    PaymentClosed,
+    PaymentConfirmed,
+    PaymentConfirming,
+    PaymentDeclined,
+    PaymentExpired,
+)
+from curhat.payments.gateway import Gateway
+from curhat.presence.service import Presence
+from curhat.pricing import service as pricing
+from curhat.pricing.errors import TrialUsed
+
+AppRequest = Request[None, None, State]
+
+CUSTOMER = ["customer"]
+MITRA = ["mitra"]
+
+
+@get(
+    "/api/client/me",
+    operation_id="get_customer_profile",
+    tags=CUSTOMER,
+    responses=answers({200: CustomerProfile}, *SIGNED_IN),
+)
+async def get_profile(database: Database, customer: Identity) -> CustomerProfile:
+    """The customer's own profile."""
+    async with database.transaction() as tx:
+        return await _profile(tx, customer.user_id)
+
+
+@patch(
+    "/api/client/me",
+    operation_id="change_customer_profile",
+    tags=CUSTOMER,
+    responses=answers({200: CustomerProfile}, *SIGNED_IN, ValidationFailed),
+)
+async def change_profile(database: Database, customer: Identity, data: ProfileChange) -> CustomerProfile:
+    """Change the call name, the only thing a mitra ever learns of a customer (X.4)."""
+    async with database.transaction() as tx:
+        await accounts.rename_customer(tx, customer.user_id, data.call_name)
+        return await _profile(tx, customer.user_id)
+
+
+async def _profile(tx: Transaction, customer_id: UUID) -> CustomerProfile:
+    profile = await accounts.customer_profile(tx, customer_id)
+    return CustomerProfile(
+        id=profile.id,
+        call_name=profile.call_name,
+        phone_masked=profile.phone_masked,
+        trial_available=await pricing.trial_available(tx, customer_id),
+    )
+
+
+@post(
+    "/api/client/payments",
+    operation_id="open_payment",
+    tags=CUSTOMER,
+    responses=answers(
+        {201: Payment}, *WITH_KEY, NotFound, NoMitraAvailable, TrialUsed, JourneyInProgress, PresenceUnknown
+    ),
+)
+async def open_payment(
+    request: AppRequest, database: Database, presence: Presence, customer: Identity, data: PaymentOrder
+) -> Response[bytes]:
+    """Open a payment session for an offer; the gate of availability is asked afresh (1, 2a)."""
+    available = await service.others_available(presence, customer.user_id)
+
+    async def step(tx: Transaction) -> Payment:
+        if data.target_mitra_id is not None:
+            # The same bestie again: nobody has a mitra to choose before that part of the product is open.
+            raise NotFound
+        return await service.open_payment(tx, customer.user_id, data.offer_id, available)
+
+    return await command(request, database, customer, step, status=201)
+
+
+@get(
+    "/api/client/payments/{payment_id:uuid}",
+    operation_id="get_payment",
+    tags=CUSTOMER,
+    responses=answers({200: Payment}, *SIGNED_IN, NotFound),
+)
+async def get_payment(database: Database, customer: Identity, payment_id: UUID) -> Payment:
+    """One payment, with its latest pairing."""
+    async with database.transaction() as tx:
+        return await views.payment_view(tx, payment_id, customer.user_id)
+
+
+@post(
+    "/api/client/payments/{payment_id:uuid}/confirm",
+    operation_id="confirm_payment",
+    tags=CUSTOMER,
+    status_code=200,
+    responses=answers(
+        {200: Confirmation, 202: Confirmation},
+        *WITH_KEY,
+        NotFound,
+        PaymentDeclined,
+        PaymentExpired,
+        PaymentClosed,
+        PresenceUnknown,
+    ),
+)
+async def confirm_payment(
+    request: AppRequest,
+    database: Database,
+    presence: Presence,
+    gateway: Gateway,
+    customer: Identity,
+    payment_id: UUID,
+) -> Response[bytes]:
+    """Pay. Confirmed, the search begins in the same transaction; not known within 5 s: 202, then an event.
+
+    Two transactions with the gateway between them, so that a crash at any point is finished by a deadline.
+    """
+    use = once(
+        customer,
+        request.headers.get("idempotency-key"),
+        request.method,
+        request.scope["path"],
+        await request.body(),
+    )
+    candidates = await service.candidates_or_none(presence)
+    try:
+        async with database.transaction() as tx:
+            stored = await begin_long(tx, use)
+            if stored is not None:
+                return to_response(stored)
+            charge = await service.begin_confirmation(tx, customer.user_id, payment_id, candidates)
+            if charge is None:
+                answer = await _confirmation(tx, customer.user_id, payment_id)
+                await finish_long(tx, use, answer)
+                return to_response(answer)
+        charged = await service.carry_out(gateway, charge)
+        outcome = None
+        async with database.transaction() as tx:
+            if charged is not None:
+                outcome = await service.charge_answered(tx, charge.key, charged, candidates or [])
+            if outcome is None or outcome.step not in ("declined", "expired"):
+                answer = await _confirmation(tx, customer.user_id, payment_id)
+                await finish_long(tx, use, answer)
+                return to_response(answer)
+        service.refuse_if_not_confirmed(outcome)
+    except BusinessError as error:
+        await keep_refusal(database, use, error)
+        raise
+    raise AssertionError("a declined charge is refused above")
+
+
+async def _confirmation(tx: Transaction, customer_id: UUID, payment_id: UUID) -> Answer:
+    payment = await views.payment_view(tx, payment_id, customer_id)
+    waits = payment.status in ("pending", "confirming")
+    return to_answer(Confirmation(payment=payment, pairing=payment.pairing), 202 if waits else 200)
+
+
+@post(
+    "/api/client/payments/{payment_id:uuid}/cancel",
+    operation_id="cancel_payment",
+    tags=CUSTOMER,
+    status_code=200,
+    responses=answers(
+        {200: Payment},
+        *WITH_KEY,
+        NotFound,
+        PaymentConfirming,
+        PaymentConfirmed,
+        PaymentExpired,
+        PaymentClosed,
+    ),
+)
+async def cancel_payment(
+    request: AppRequest, database: Database, customer: Identity, payment_id: UUID
+) -> Response[bytes]:
+    """Leave the payment screen for good: pending → abandoned. The row stays (2a.4)."""
+    return await command(
+        request,
+        database,
+        customer,
+        lambda tx: service.cancel_payment(tx, customer.user_id, payment_id),
+    )
+
+
+@get(
+    "/api/client/pairings/{pairing_id:uuid}",
+    operation_id="get_pairing",
+    tags=CUSTOMER,
+    responses=answers({200: Pairing}, *SIGNED_IN, NotFound),
+)
+async def get_pairing(database: Database, customer: Identity, pairing_id: UUID) -> Pairing:
+    """One attempt to find a mitra."""
+    async with database.transaction() as tx:
+        return await views.pairing_view(tx, pairing_id, customer.user_id)
+
+
+@post(
+    "/api/client/pairings/{pairing_id:uuid}/cancel",
+    operation_id="cancel_pairing",
+    tags=CUSTOMER,
+    status_code=200,
+    responses=answers({200: Pairing}, *WITH_KEY, NotFound, PairingDecided),
+)
+async def cancel_pairing(
+    request: AppRequest, database: Database, customer: Identity, pairing_id: UUID
+) -> Response[bytes]:
+    """Stop searching: the pairing fails with `customer_cancelled`, and an operator looks at the payment."""
+    return await command(
+        request,
+        database,
+        customer,
+        lambda tx: service.cancel_search(tx, customer.user_id, pairing_id),
+    )
+
+
+@get(
+    "/api/client/state",
+    operation_id="get_customer_state",
+    tags=CUSTOMER,
+    responses=answers({200: CustomerState}, *SIGNED_IN),
+)
+async def get_customer_state(database: Database, customer: Identity) -> CustomerState:
+    """Everything a customer's client shows, at one moment of the stream."""
+    return await customer_state(database, customer.user_id)
+
+
+@get(
+    "/api/mitra/state",
+    operation_id="get_mitra_state",
+    tags=MITRA,
+    responses=answers({200: MitraState}, *SIGNED_IN),
+)
+async def get_mitra_state(database: Database, presence: Presence, mitra: Identity) -> MitraState:
+    """Everything a mitra's client shows, at one moment of the stream."""
+    return await mitra_state(database, presence, mitra.user_id)
+
+
+@get(
+    "/api/mitra/requests",
+    operation_id="list_requests",
+    tags=MITRA,
+    responses=answers({200: RequestList}, *SIGNED_IN),
+)
+async def list_requests(database: Database, mitra: Identity) -> RequestList:
+    """The requests that are open for this mitra now."""
+    return await cards.request_list(database, mitra.user_id)
+
+
+@post(
+    "/api/mitra/requests/{request_id:uuid}/accept",
+    operation_id="accept_request",
+    tags=MITRA,
+    status_code=200,
+    responses=answers(
+        {200: AcceptedRequest}, *WITH_KEY, NotFound, AlreadyTaken, RequestClosed, MitraOffline, AtCapacity
+    ),
+)
+async def accept_request(
+    request: AppRequest, database: Database, mitra: Identity, request_id: UUID
+) -> Response[bytes]:
+    """Take the customer. One wins; the winner who repeats gets the same session (2b.5)."""
+
+    async def step(tx: Transaction) -> AcceptedRequest:
+        return AcceptedRequest(session=await service.accept(tx, mitra.user_id, request_id))
+
+    return await command(request, database, mitra, step)
+
+
+@post(
+    "/api/mitra/requests/{request_id:uuid}/reject",
+    operation_id="reject_request",
+    tags=MITRA,
+    status_code=204,
+    responses=answers({204: None}, *WITH_KEY, NotFound, AlreadyTaken, RequestClosed),
+)
+async def reject_request(
+    request: AppRequest, database: Database, presence: Presence, mitra: Identity, request_id: UUID
+) -> Response[None]:
+    """Decline the customer; this mitra is not asked again for this pairing."""
+    candidates = await service.candidates_or_none(presence)
+    return await command_without_answer(
+        request,
+        database,
+        mitra,
+        lambda tx: service.reject(tx, mitra.user_id, request_id, candidates),
+    )
+
+
+ROUTES = [
+    get_profile,
+    change_profile,
+    open_payment,
+    get_payment,
+    confirm_payment,
+    cancel_payment,
+    get_pairing,
+    cancel_pairing,
+    get_customer_state,
+    get_mitra_state,
+    list_requests,
+    accept_request,
+    reject_request,
+]

@@ -1,0 +1,107 @@
+-- name: running_session
+SELECT id FROM sessions WHERE customer_id = $1 AND status = 'active'
+
+-- name: lock_customer
+-- One journey at a time: opening a payment and starting a session both hold this row.
+SELECT id FROM customers WHERE id = $1 FOR NO KEY UPDATE
+
+-- name: accept_and_start
+-- The contested step (2b.5): request $1 of mitra $2, offered → accepted; pairing open → matched; payment
+-- confirmed → served; a place of the mitra taken; the session begins, with its end armed; the other cards close.
+-- Every condition is compared after the locks are held: payment, pairing, mitra, request, in this order.
+-- $3 is the request's id for the log. `outcome` is `won`, or why not, in the order in which the contract checks.
+WITH asked AS MATERIALIZED (
+    SELECT requests.pairing_id, pairings.payment_id, pairings.status AS pairing_status
+    FROM requests JOIN pairings ON pairings.id = requests.pairing_id
+    WHERE requests.id = $1 AND requests.mitra_id = $2
+), payment AS MATERIALIZED (
+    -- A pairing seen decided is decided for ever: its losers need no lock.
+    SELECT payments.* FROM payments JOIN asked ON payments.id = asked.payment_id
+    WHERE asked.pairing_status = 'open'
+    FOR NO KEY UPDATE OF payments
+), pairing AS MATERIALIZED (
+    SELECT pairings.* FROM pairings JOIN payment ON pairings.payment_id = payment.id
+    JOIN asked ON asked.pairing_id = pairings.id
+    FOR NO KEY UPDATE OF pairings
+), mitra AS MATERIALIZED (
+    SELECT mitras.* FROM mitras JOIN pairing ON mitras.id = $2
+    FOR NO KEY UPDATE OF mitras
+), request AS MATERIALIZED (
+    SELECT requests.* FROM requests JOIN mitra ON requests.id = $1
+    FOR NO KEY UPDATE OF requests
+), moment AS MATERIALIZED (
+    -- Read once all locks are held: a clock read while waiting for one would let a deadline be won late.
+    SELECT curhat_now() AS now FROM request
+), won AS MATERIALIZED (
+    SELECT pairing.id AS pairing_id, pairing.customer_id, payment.id AS payment_id, payment.offer_id,
+        payment.duration_minutes, payment.amount_rp, payment.is_trial, payment.created_at, payment.expires_at,
+        payment.target_mitra_id, pairing.kind, pairing.deadline_at, mitra.display_name,
+        mitra.active_sessions + 1 >= mitra.max_customers AS fills_up, moment.now
+    FROM payment, pairing, mitra, request, moment
+    WHERE pairing.status = 'open' AND request.status = 'offered' AND pairing.deadline_at > moment.now
+        AND mitra.online AND mitra.suspended_at IS NULL AND mitra.active_sessions < mitra.max_customers
+), accepted AS (
+    UPDATE requests SET status = 'accepted', answered_at = won.now FROM won WHERE requests.id = $1
+), matched AS (
+    UPDATE pairings SET status = 'matched', decided_at = won.now FROM won WHERE pairings.id = won.pairing_id
+), served AS (
+    UPDATE payments SET status = 'served', closed_at = won.now FROM won WHERE payments.id = won.payment_id
+), seated AS (
+    UPDATE mitras SET active_sessions = mitras.active_sessions + 1 FROM won WHERE mitras.id = $2
+), started AS (
+    INSERT INTO sessions
+        (payment_id, pairing_id, customer_id, mitra_id, duration_minutes, is_trial, started_at, ends_at)
+    SELECT payment_id, pairing_id, customer_id, $2, duration_minutes, is_trial, now,
+        now + make_interval(mins => duration_minutes)
+    FROM won
+    RETURNING id, started_at, ends_at
+), end_armed AS (
+    INSERT INTO deadlines (kind, entity_id, due_at, request_id) SELECT 'session_end', id, ends_at, $3 FROM started
+), window_disarmed AS (
+    DELETE FROM deadlines WHERE id IN (
+        SELECT deadlines.id FROM deadlines JOIN won ON deadlines.entity_id = won.pairing_id
+        WHERE deadlines.kind = 'pairing_window'
+        FOR UPDATE OF deadlines SKIP LOCKED
+    )
+), others AS MATERIALIZED (
+    SELECT requests.id, requests.mitra_id, requests.pairing_id = won.pairing_id AS same_pairing
+    FROM requests JOIN won ON requests.pairing_id = won.pairing_id OR (won.fills_up AND requests.mitra_id = $2)
+    WHERE requests.status = 'offered' AND requests.id <> $1
+    ORDER BY requests.id
+    FOR NO KEY UPDATE OF requests
+), closed AS (
+    UPDATE requests
+    SET status = 'closed', answered_at = moment.now,
+        close_reason = CASE WHEN others.same_pairing THEN 'already_taken' ELSE 'at_capacity' END
+    FROM others, moment WHERE requests.id = others.id AND requests.status = 'offered'
+)
+SELECT
+    CASE
+        WHEN won.pairing_id IS NOT NULL THEN 'won'
+        WHEN coalesce(request.status, asked_request.status) = 'accepted' THEN 'won_before'
+        WHEN coalesce(pairing.status, asked.pairing_status) = 'matched' THEN 'already_taken'
+        WHEN pairing.id IS NULL OR pairing.status <> 'open' OR request.status <> 'offered'
+            OR pairing.deadline_at <= moment.now THEN 'request_closed'
+        WHEN NOT mitra.online OR mitra.suspended_at IS NOT NULL THEN 'mitra_offline'
+        ELSE 'at_capacity'
+    END AS outcome,
+    asked.pairing_id AS asked_pairing_id, coalesce(request.close_reason, asked_request.close_reason) AS close_reason,
+    won.*, started.id AS session_id, started.started_at, started.ends_at, customers.call_name,
+    target.display_name AS target_display_name,
+    ARRAY(SELECT DISTINCT mitra_id FROM others) AS closed_for
+FROM asked
+JOIN requests AS asked_request ON asked_request.id = $1
+LEFT JOIN pairing ON true
+LEFT JOIN mitra ON true
+LEFT JOIN request ON true
+LEFT JOIN moment ON true
+LEFT JOIN won ON true
+LEFT JOIN started ON true
+LEFT JOIN customers ON customers.id = won.customer_id
+LEFT JOIN mitras AS target ON target.id = won.target_mitra_id
+
+-- name: session_of_pairing
+SELECT id FROM sessions WHERE pairing_id = $1
+
+-- name: running_sessions_of_mitra
+SELECT id FROM sessions WHERE mitra_id = $1 AND status = 'active' ORDER BY id

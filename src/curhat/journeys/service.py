@@ -1,0 +1,280 @@
+"""The steps of a journey that cross rooms. Functions that take a transaction never commit it."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from curhat.accounts import service as accounts
+from curhat.configuration import service as configuration
+from curhat.deadlines import service as deadlines
+from curhat.kit.database import Database, Transaction, load_queries
+from curhat.kit.errors import NotFound, PresenceUnknown
+from curhat.kit.logging import current_request_id
+from curhat.kit.pause_points import pause_point
+from curhat.pairing import service as pairing
+from curhat.pairing import views
+from curhat.pairing.errors import AlreadyTaken, AtCapacity, MitraOffline, NoMitraAvailable, RequestClosed
+from curhat.pairing.schemas import Pairing, Payment
+from curhat.payments import service as payments
+from curhat.payments.errors import JourneyInProgress, PaymentDeclined, PaymentExpired
+from curhat.payments.gateway import ANSWER_TIMEOUT_SECONDS, ChargeAnswer, Gateway, GatewayUnknown
+from curhat.payments.service import Charge, ChargeOutcome, PaymentTerms
+from curhat.presence.service import Presence
+from curhat.pricing import service as pricing
+from curhat.realtime import service as realtime
+from curhat.sessions import service as sessions
+from curhat.sessions.events import session_started
+from curhat.sessions.schemas import MitraSession
+
+log = structlog.get_logger(__name__)
+SQL = load_queries(__file__)
+
+# Deadline kind: a session of a mitra who was suspended is to be ended.
+SUSPENSION_END = "suspension_end"
+
+
+# Paying --------------------------------------------------------------------------------------------------
+
+
+async def others_available(presence: Presence, customer_id: UUID) -> bool | None:
+    """Whether any mitra other than this very person may be asked now (1.1). None: nobody knows.
+
+    One phone may be customer and mitra, and is never paired with itself.
+    """
+    try:
+        available = await presence.count_available()
+        if available == 0:
+            return False
+        return available > 1 or not await presence.may_be_asked(customer_id)
+    except PresenceUnknown:
+        return None
+
+
+async def open_payment(tx: Transaction, customer_id: UUID, offer_id: UUID, available: bool | None) -> Payment:
+    """Open a payment session for a blast (1, 2a). `available` is the gate, freshly asked; None: unknown.
+
+    Raises JourneyInProgress, NotFound (the offer), TrialUsed, PresenceUnknown, NoMitraAvailable.
+    """
+    await tx.execute(SQL.lock_customer, customer_id)
+    session_id = await tx.fetchval(SQL.running_session, customer_id)
+    if session_id is not None:
+        raise JourneyInProgress(session_id=session_id)
+    quote = await pricing.quote(tx, customer_id, offer_id, "session")
+    terms = PaymentTerms(
+        purpose="session",
+        offer_id=quote.offer_id,
+        duration_minutes=quote.duration_minutes,
+        amount_rp=quote.price_rp,
+        is_trial=quote.is_trial,
+    )
+    timeout_minutes = await configuration.payment_session_timeout_minutes(tx)
+    payment_id = await payments.open_payment(tx, customer_id, terms, timeout_minutes)
+    if available is None:
+        raise PresenceUnknown
+    if not available:
+        raise NoMitraAvailable
+    await realtime.append(tx, await views.payment_events(tx, payment_id))
+    return await views.payment_view(tx, payment_id, customer_id)
+
+
+async def begin_confirmation(
+    tx: Transaction, customer_id: UUID, payment_id: UUID, candidates: Sequence[UUID] | None
+) -> Charge | None:
+    """Begin to confirm; for Rp0 this confirms and blasts at once. Repeated, nothing more happens.
+
+    Returns the charge to carry out after the commit; None when there is nothing to charge (any more).
+    Raises NotFound, PresenceUnknown (before anything is charged), PaymentExpired, PaymentClosed.
+    """
+    payment = await payments.lock_own(tx, payment_id, customer_id)
+    if payment.status != "pending":
+        if payment.confirmed_at is None and payment.status != "confirming":
+            raise payments.closed_error(payment.status)
+        return None
+    if candidates is None:
+        raise PresenceUnknown
+    charge = await payments.begin_confirmation(tx, payment)
+    if charge is None:
+        await _begin_blast(tx, payment_id, candidates)
+    await realtime.append(tx, await views.payment_events(tx, payment_id))
+    return charge
+
+
+async def carry_out(gateway: Gateway, charge: Charge) -> ChargeAnswer | None:
+    """Ask the gateway for the money, between transactions. None: not known within 5 s."""
+    await pause_point("confirm.before_charge")
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS):
+            answer = await gateway.charge(charge.key, charge.payment_id, charge.amount_rp)
+    except (TimeoutError, GatewayUnknown):
+        return None
+    await pause_point("confirm.after_charge")
+    return None if answer.status == "processing" else answer
+
+
+async def charge_answered(
+    tx: Transaction, key: UUID, answer: ChargeAnswer, candidates: Sequence[UUID]
+) -> ChargeOutcome | None:
+    """Record what the gateway said; a confirmation opens the blast in the same transaction (2c.1).
+
+    The same function whether the answer came with the call, late, twice, or by asking. None: an unknown key.
+    """
+    outcome = await payments.record_charge_answer(tx, key, answer)
+    if outcome is None or outcome.step == "nothing":
+        return outcome
+    log.info("charge.answered", payment_id=str(outcome.payment_id), answer=answer.status, step=outcome.step)
+    if outcome.step == "confirmed":
+        await _begin_blast(tx, outcome.payment_id, candidates)
+    elif outcome.step == "expired":
+        await pairing.log_expired_payment(tx, outcome.payment_id)
+    await realtime.append(tx, await views.payment_events(tx, outcome.payment_id))
+    return outcome
+
+
+def refuse_if_not_confirmed(outcome: ChargeOutcome | None) -> None:
+    """Raises PaymentDeclined or PaymentExpired for an answer that did not confirm."""
+    if outcome is None:
+        return
+    if outcome.step == "declined":
+        raise PaymentDeclined
+    if outcome.step == "expired":
+        raise PaymentExpired
+
+
+async def candidates_or_none(presence: Presence) -> list[UUID] | None:
+    """Who may be asked now; None when presence is unknown."""
+    try:
+        return await presence.ask_candidates()
+    except PresenceUnknown:
+        return None
+
+
+async def take_charge_answer(
+    database: Database, presence: Presence, key: UUID, answer: ChargeAnswer
+) -> ChargeOutcome | None:
+    """`charge_answered` in a transaction of its own: for call-backs and for answers found by asking."""
+    candidates = await candidates_or_none(presence) or []
+    async with database.transaction() as tx:
+        return await charge_answered(tx, key, answer, candidates)
+
+
+async def cancel_payment(tx: Transaction, customer_id: UUID, payment_id: UUID) -> Payment:
+    """pending → abandoned; the row stays (2a.4). Raises what payments.abandon refuses with, NotFound."""
+    payment = await payments.lock_own(tx, payment_id, customer_id)
+    if payment.status != "abandoned":
+        await payments.abandon(tx, payment)
+        await realtime.append(tx, await views.payment_events(tx, payment_id))
+    return await views.payment_view(tx, payment_id, customer_id)
+
+
+async def expire_payment(tx: Transaction, payment_id: UUID) -> bool:
+    """pending → expired once its time is over, logged without a case (2a.4)."""
+    payment = await payments.lock(tx, payment_id)
+    if not await payments.expire(tx, payment):
+        return False
+    if payment.purpose == "session":
+        await pairing.log_expired_payment(tx, payment_id)
+    await realtime.append(tx, await views.payment_events(tx, payment_id))
+    return True
+
+
+async def _begin_blast(tx: Transaction, payment_id: UUID, candidates: Sequence[UUID]) -> UUID:
+    window_seconds = await configuration.pairing_blast_timeout_seconds(tx)
+    return await pairing.open_blast(tx, payment_id, window_seconds, candidates)
+
+
+# Pairing -------------------------------------------------------------------------------------------------
+
+
+async def accept(tx: Transaction, mitra_id: UUID, request_id: UUID) -> MitraSession:
+    """offered → accepted, and the session begins (2b.5). The winner who repeats gets the same session.
+
+    Raises NotFound, AlreadyTaken, RequestClosed, MitraOffline, AtCapacity, in the order of the contract.
+    """
+    row = await tx.fetchrow(SQL.accept_and_start, request_id, mitra_id, current_request_id())
+    if row is None:
+        raise NotFound
+    if row["outcome"] == "won_before":
+        session_id = await tx.fetchval(SQL.session_of_pairing, row["asked_pairing_id"])
+        return (await sessions.session_views(tx, session_id)).for_mitra
+    if row["outcome"] != "won":
+        raise _refusal(row)
+    both = await sessions.session_views(tx, row["session_id"])
+    events = views.events_of(_served_payment(row), row["customer_id"])
+    events += session_started(both)
+    await realtime.append(tx, events)
+    pairing.signal_requests(tx, [mitra_id, *row["closed_for"]])
+    tx.signal("mitra_changed", msgspec.json.encode([mitra_id]))
+    log.info(
+        "pairing.matched",
+        payment_id=str(row["payment_id"]),
+        pairing_id=str(row["pairing_id"]),
+        session_id=str(row["session_id"]),
+        mitra_id=str(mitra_id),
+    )
+    await pause_point("accept.before_commit")
+    return both.for_mitra
+
+
+def _refusal(row: Any) -> Exception:
+    match row["outcome"]:
+        case "already_taken":
+            return AlreadyTaken()
+        case "mitra_offline":
+            return MitraOffline()
+        case "at_capacity":
+            return AtCapacity()
+        case _:
+            return RequestClosed(close_reason=row["close_reason"])
+
+
+def _served_payment(row: Any) -> Payment:
+    return views.payment_from(
+        {
+            **dict(row),
+            "id": row["payment_id"],
+            "purpose": "session",
+            "status": "served",
+            "pairing_kind": row["kind"],
+            "pairing_status": "matched",
+            "pairing_deadline_at": row["deadline_at"],
+            "pairing_failure_tag": None,
+            "server_now": row["now"],
+        }
+    )
+
+
+async def reject(
+    tx: Transaction, mitra_id: UUID, request_id: UUID, candidates: Sequence[UUID] | None
+) -> None:
+    """offered → rejected, and the failure at once when nobody else is left (2b.4)."""
+    await pairing.reject(tx, request_id, mitra_id, candidates)
+
+
+async def cancel_search(tx: Transaction, customer_id: UUID, pairing_id: UUID) -> Pairing:
+    """open → failed with `customer_cancelled`; repeated the same."""
+    await pairing.cancel(tx, pairing_id, customer_id)
+    return await views.pairing_view(tx, pairing_id, customer_id)
+
+
+# Mitras --------------------------------------------------------------------------------------------------
+
+
+async def intent_changed(tx: Transaction, mitra_id: UUID, online: bool) -> None:
+    """The toggle to offline withdraws the mitra's requests, in the same transaction; they are offered again on
+    return by the offers that going online sets off."""
+    if not online:
+        await pairing.withdraw(tx, mitra_id, "went_offline")
+
+
+async def suspend_mitra(tx: Transaction, mitra_id: UUID) -> None:
+    """Suspend: sockets close and requests are withdrawn now; the worker ends the running sessions at once, each in
+    a transaction of its own, since a session's lock comes before its mitra's."""
+    await accounts.suspend_mitra(tx, mitra_id)
+    await pairing.withdraw(tx, mitra_id, "suspended")
+    now = await tx.fetchval("SELECT curhat_now()")
+    for row in await tx.fetch(SQL.running_sessions_of_mitra, mitra_id):
+        await deadlines.arm(tx, SUSPENSION_END, row["id"], now)

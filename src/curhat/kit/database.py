@@ -1,0 +1,164 @@
+"""PostgreSQL: a pool, transactions that signal only after they are committed, and named SQL.
+
+Guarantees
+    A signal handed to a transaction goes out after its commit, and never when it was rolled back.
+    A signal may be lost (the process dies between the commit and the signal): whoever waits for signals also
+    looks at the database every few seconds.
+Relies on
+    asyncpg; one task at a time using a Transaction.
+"""
+
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import asyncpg
+
+from curhat.kit.signals import NoSignals, SignalSink
+
+
+class Transaction:
+    """An open transaction. Services take one, and never commit it."""
+
+    __slots__ = ("_signals", "_sink", "connection")
+
+    def __init__(
+        self,
+        connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]",
+        sink: SignalSink,
+    ) -> None:
+        self.connection = connection
+        self._sink = sink
+        self._signals: list[tuple[str, bytes]] = []
+
+    async def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        """All rows of one statement."""
+        return await self.connection.fetch(query, *arguments)
+
+    async def fetchrow(self, query: str, *arguments: object) -> asyncpg.Record | None:
+        """The first row, or None: for a contested step, None says that this caller did not win."""
+        return await self.connection.fetchrow(query, *arguments)
+
+    async def fetchval(self, query: str, *arguments: object) -> Any:
+        """The first column of the first row, or None."""
+        return await self.connection.fetchval(query, *arguments)
+
+    async def execute(self, query: str, *arguments: object) -> str:
+        """Run one statement; the answer is PostgreSQL's command tag."""
+        return await self.connection.execute(query, *arguments)
+
+    async def executemany(self, query: str, arguments: Sequence[Sequence[object]]) -> None:
+        """Run one statement for each row of arguments."""
+        await self.connection.executemany(query, arguments)
+
+    def signal(self, channel: str, payload: bytes) -> None:
+        """Publish `payload` on `channel` once this transaction is committed; never if it is rolled back."""
+        self._signals.append((channel, payload))
+
+    def committed(self) -> None:
+        """Send what waited for the commit. Called by Database.transaction alone."""
+        for channel, payload in self._signals:
+            self._sink.publish(channel, payload)
+
+
+class Database:
+    """A pool of connections to the one PostgreSQL."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", sink: SignalSink) -> None:
+        self.pool = pool
+        self.sink = sink
+
+    @classmethod
+    async def connect(
+        cls,
+        url: str,
+        *,
+        pool_size: int,
+        sink: SignalSink | None = None,
+        application_name: str = "curhat",
+    ) -> Self:
+        """Open `pool_size` connections at most.
+
+        Without a `sink`, signals go nowhere: whoever waits for them finds the change by looking.
+        """
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=min(2, pool_size),
+            max_size=pool_size,
+            command_timeout=30,
+            max_inactive_connection_lifetime=0,
+            # The pool's reset query costs a round trip a transaction; nothing here leaves session state behind.
+            reset=_nothing_to_reset,
+            server_settings={"application_name": application_name, "jit": "off"},
+        )
+        return cls(pool, sink or NoSignals())
+
+    async def close(self) -> None:
+        """Close all connections, waiting for those in use."""
+        await self.pool.close()
+
+    @asynccontextmanager
+    async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Transaction]:
+        """Open a transaction; commit at the end of the block, roll back when it raises.
+
+        With `snapshot` every statement sees the same moment (repeatable read): for reading, never for deciding.
+        """
+        async with self.pool.acquire() as connection:
+            transaction = Transaction(connection, self.sink)
+            async with connection.transaction(isolation="repeatable_read" if snapshot else "read_committed"):
+                yield transaction
+        transaction.committed()
+
+    async def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
+        """All rows of one statement, in a transaction of its own."""
+        return await self.pool.fetch(query, *arguments)
+
+    async def fetchrow(self, query: str, *arguments: object) -> asyncpg.Record | None:
+        """The first row of one statement, in a transaction of its own."""
+        return await self.pool.fetchrow(query, *arguments)
+
+    async def fetchval(self, query: str, *arguments: object) -> Any:
+        """The first column of the first row, in a transaction of its own."""
+        return await self.pool.fetchval(query, *arguments)
+
+    async def execute(self, query: str, *arguments: object) -> str:
+        """Run one statement in a transaction of its own."""
+        return await self.pool.execute(query, *arguments)
+
+
+async def _nothing_to_reset(_connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    return None
+
+
+class Queries:
+    """The named statements of one `queries.sql`, as attributes."""
+
+    def __init__(self, path: Path) -> None:
+        parts = re.split(r"^-- name: (\w+)\s*$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+        self._path = path
+        self._statements = {
+            name: text.strip().rstrip(";") for name, text in zip(parts[1::2], parts[2::2], strict=True)
+        }
+        if len(self._statements) != len(parts) // 2:
+            raise ValueError(f"{path} names a statement twice")
+
+    def __getattr__(self, name: str) -> str:
+        try:
+            return self._statements[name]
+        except KeyError:
+            raise AttributeError(f"{self._path} has no statement named {name}") from None
+
+    def names(self) -> frozenset[str]:
+        """Every statement's name."""
+        return frozenset(self._statements)
+
+
+def load_queries(module_file: str) -> Queries:
+    """The statements of the `queries.sql` beside the module whose `__file__` is given.
+
+    Each begins with a line `-- name: the_name` and a comment that says what it changes from what to what;
+    parameters are PostgreSQL's own ($1, $2, …), listed in that comment where they are not plain.
+    """
+    return Queries(Path(module_file).with_name("queries.sql"))

@@ -1,0 +1,90 @@
+"""What the product refuses, and how it says so.
+
+A business error is a small class with a stable `code` (clients compare it), an HTTP status, a clear sentence and,
+as fields, the ids and figures concerned. Raising one inside a transaction rolls it back: nothing changed,
+nothing lost.
+"""
+
+from typing import Any, ClassVar
+
+
+class BusinessError(Exception):
+    """A refusal that a client can act on. Subclasses set `code`, `status` and `detail`."""
+
+    code: ClassVar[str]
+    status: ClassVar[int]
+    detail: ClassVar[str]
+
+    def __init__(self, *, retry_after_seconds: int | None = None, **fields: Any) -> None:
+        super().__init__(self.code)
+        self.retry_after_seconds = retry_after_seconds
+        self.fields = fields
+
+    def problem(self) -> dict[str, Any]:
+        """The body of RFC 9457: type, title, status, detail, code, and this error's own fields."""
+        return {
+            "type": f"urn:curhat:problem:{self.code}",
+            "title": self.code.replace("_", " "),
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+            **{name: value for name, value in self.fields.items() if value is not None},
+        }
+
+
+class Unauthenticated(BusinessError):
+    code = "unauthenticated"
+    status = 401
+    detail = "Sign in first: the token is missing, unknown, expired or revoked."
+
+
+class Forbidden(BusinessError):
+    code = "forbidden"
+    status = 403
+    detail = "This account may not do that."
+
+
+class NotFound(BusinessError):
+    """For what does not exist and for what is not yours, alike."""
+
+    code = "not_found"
+    status = 404
+    detail = "There is no such thing here."
+
+
+class ValidationFailed(BusinessError):
+    code = "validation_failed"
+    status = 422
+    detail = "Some fields are not as they must be; `errors` names them."
+
+
+class TooManyRequests(BusinessError):
+    code = "too_many_requests"
+    status = 429
+    detail = "Too many tries. Wait as long as Retry-After says, then try again."
+
+
+class PresenceUnknown(BusinessError):
+    """Valkey did not answer: who is reachable is not known, so nothing that depends on it is begun."""
+
+    code = "presence_unknown"
+    status = 503
+    detail = "We cannot see right now who is available. Nothing was charged. Try again in a moment."
+
+
+class IdempotencyKeyMissing(BusinessError):
+    code = "idempotency_key_missing"
+    status = 400
+    detail = "Send an Idempotency-Key header of 1 to 200 characters: a new one for each new intention."
+
+
+class IdempotencyKeyReused(BusinessError):
+    code = "idempotency_key_reused"
+    status = 409
+    detail = "This Idempotency-Key was used for another request. Take a new one."
+
+
+class IdempotencyInProgress(BusinessError):
+    code = "idempotency_in_progress"
+    status = 409
+    detail = "The first request with this Idempotency-Key still runs. Ask again in a moment."

@@ -1,0 +1,155 @@
+"""Idempotency keys: a repeated request gets the first answer, and its effect happens once.
+
+Guarantees
+    The effect and the stored answer are committed together. Two requests with one key never both take effect.
+    A refusal (4xx) is stored too, a 5xx never. Keys belong to one user and one role, and to one method, path and
+    body: anything else under the same key is refused.
+Relies on
+    The primary key of `idempotency_keys`, and a transaction-long advisory lock that tells "still running" apart
+    from "new" without waiting.
+"""
+
+import hashlib
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+import msgspec
+import structlog
+
+from curhat.kit.database import Database, Transaction, load_queries
+from curhat.kit.errors import (
+    BusinessError,
+    IdempotencyInProgress,
+    IdempotencyKeyMissing,
+    IdempotencyKeyReused,
+)
+from curhat.kit.identity import Identity
+
+log = structlog.get_logger(__name__)
+SQL = load_queries(__file__)
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """An HTTP answer as it was first given: the status and the JSON text of the body."""
+
+    status: int
+    body: str
+
+
+class Once(msgspec.Struct, frozen=True):
+    """One use of a key: whose, which, and for what request."""
+
+    identity: Identity
+    key: str
+    fingerprint: bytes
+
+
+def once(identity: Identity, key: str | None, method: str, path: str, body: bytes) -> Once:
+    """Raises IdempotencyKeyMissing when the header is absent, empty or longer than 200 characters."""
+    if not key or len(key) > 200 or not key.isprintable():
+        raise IdempotencyKeyMissing
+    digest = hashlib.sha256(f"{method} {path}\n".encode() + body).digest()
+    return Once(identity=identity, key=key, fingerprint=digest)
+
+
+async def run_once(database: Database, use: Once, step: Callable[[Transaction], Awaitable[Answer]]) -> Answer:
+    """Run `step` and store its answer in the same transaction, or give the answer stored before.
+
+    Raises IdempotencyKeyReused, IdempotencyInProgress, and whatever `step` refuses with.
+    """
+    try:
+        return await _run(database, use, step)
+    except asyncpg.DeadlockDetectedError:
+        # Locks are taken in one order, so this should not be; if it is, PostgreSQL undid all of this attempt.
+        log.warning("idempotency.deadlock_retried")
+        return await _run(database, use, step)
+    except asyncpg.UniqueViolationError as error:
+        if error.table_name != "idempotency_keys":
+            raise
+        # The first request was committed after our look and before our lock: its answer is there now.
+        async with database.transaction() as tx:
+            stored = await _begin(tx, use)
+        if stored is None:
+            raise IdempotencyInProgress from None
+        return stored
+    except BusinessError as error:
+        await keep_refusal(database, use, error)
+        raise
+
+
+async def _run(database: Database, use: Once, step: Callable[[Transaction], Awaitable[Answer]]) -> Answer:
+    async with database.transaction() as tx:
+        stored = await _begin(tx, use)
+        if stored is not None:
+            return stored
+        answer = await step(tx)
+        await _store(tx, use, answer)
+        return answer
+
+
+async def begin_long(tx: Transaction, use: Once) -> Answer | None:
+    """First transaction of a request that takes several: marks the key as running, or gives its stored answer.
+
+    A mark left by a process that died is taken over after 10 s (the longest such request takes 5 s).
+    Raises IdempotencyKeyReused, IdempotencyInProgress.
+    """
+    stored = await _begin(tx, use, take_over=True)
+    if stored is None:
+        await tx.execute(SQL.mark_running, use.identity.role, use.identity.user_id, use.key, use.fingerprint)
+    return stored
+
+
+async def finish_long(tx: Transaction, use: Once, answer: Answer) -> None:
+    """Store the answer of a request begun with `begin_long`, together with its last step."""
+    await tx.execute(SQL.finish, use.identity.role, use.identity.user_id, use.key, answer.status, answer.body)
+
+
+async def keep_refusal(database: Database, use: Once, error: BusinessError) -> None:
+    """Store a 4xx as this key's answer, unless the refusal is about the key itself or asks to try again."""
+    if error.status >= 500 or error.status == 429:
+        return
+    if isinstance(error, IdempotencyKeyReused | IdempotencyInProgress | IdempotencyKeyMissing):
+        return
+    body = msgspec.json.encode(error.problem()).decode()
+    await database.execute(
+        SQL.store,
+        use.identity.role,
+        use.identity.user_id,
+        use.key,
+        use.fingerprint,
+        error.status,
+        body,
+    )
+
+
+async def _begin(tx: Transaction, use: Once, *, take_over: bool = False) -> Answer | None:
+    row = await tx.fetchrow(SQL.begin, use.identity.role, use.identity.user_id, use.key)
+    assert row is not None  # The statement always gives one row.
+    if not row["free"]:
+        raise IdempotencyInProgress
+    if row["fingerprint"] is None:
+        return None
+    if row["fingerprint"] != use.fingerprint:
+        raise IdempotencyKeyReused
+    if row["status"] is None:
+        if take_over and row["abandoned"]:
+            return None
+        raise IdempotencyInProgress
+    return Answer(status=row["status"], body=row["body"])
+
+
+async def _store(tx: Transaction, use: Once, answer: Answer) -> None:
+    await tx.execute(
+        SQL.insert,
+        use.identity.role,
+        use.identity.user_id,
+        use.key,
+        use.fingerprint,
+        answer.status,
+        answer.body,
+    )
+
+
+async def prune(tx: Transaction) -> None:
+    """Forget keys older than a day."""
+    await tx.execute(SQL.prune)

@@ -1,0 +1,101 @@
+"""Structured logs: one event a line, JSON in production, readable in development.
+
+Whatever is bound with `structlog.contextvars` (the request id, the ids of a journey) is on every line written
+while it is bound. Lines of the standard library's loggers, uvicorn's among them, have the same form.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from curhat.kit.settings import LogFormat, LogLevel
+
+# The last line of defence, not the first: code that logs one of these is wrong, and still must not leak it.
+NEVER_LOGGED: Final = frozenset(
+    {
+        "authorization",
+        "code",
+        "cookie",
+        "password",
+        "phone",
+        "phone_number",
+        "secret_key",
+        "set-cookie",
+        "text",
+        "token",
+    }
+)
+REDACTED: Final = "[redacted]"
+# PostgreSQL puts the offending values into DETAIL, and asyncpg puts DETAIL into the exception's text.
+_POSTGRES_DETAIL: Final = re.compile(r"(?m)^DETAIL:.*$")
+# Not inside an id, whose groups of digits can look like a number.
+_PHONE_NUMBER: Final = re.compile(r"\+\d{8,15}|(?<![\w-])(?:62|0)8\d{7,12}(?![\w-])")
+
+
+def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
+    """Send this process's logs to standard error, from `level` upwards. Called once, at the start."""
+    before_rendering: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+        redact,
+    ]
+    structlog.configure(
+        processors=[*before_rendering, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    renderer: Processor = (
+        structlog.processors.JSONRenderer(serializer=_json)
+        if log_format == "json"
+        # Not rich's tracebacks, which print the local variables, and with them what must never be logged.
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=before_rendering,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    logging.captureWarnings(capture=True)
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """A structlog processor: hide values whose keys must never be logged, and phone numbers in texts."""
+    return {key: _clean(key, value) for key, value in event.items()}
+
+
+def _clean(key: str, value: object) -> object:
+    if key.lower() in NEVER_LOGGED:
+        return REDACTED
+    if isinstance(value, str):
+        return _PHONE_NUMBER.sub(REDACTED, _POSTGRES_DETAIL.sub(f"DETAIL: {REDACTED}", value))
+    if isinstance(value, Mapping):
+        return {str(inner): _clean(str(inner), item) for inner, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean("", item) for item in value]
+    return value
+
+
+def _json(event: EventDict, **_options: Any) -> str:
+    return msgspec.json.encode(event, enc_hook=repr).decode()
+
+
+def current_request_id() -> str | None:
+    """The id of the request that this task works for, to be kept with what it sets off."""
+    request_id: str | None = structlog.contextvars.get_contextvars().get("request_id")
+    return request_id

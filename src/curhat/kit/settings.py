@@ -1,0 +1,373 @@
+"""Settings: what the process's environment says, read once at start.
+
+What operators change while the service runs is not here; that is configuration (see `configuration/`).
+"""
+
+import difflib
+import ipaddress
+import os
+import secrets
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Final, Literal, Self, TypeVar
+from urllib.parse import SplitResult, urlsplit
+
+Environment = Literal["production", "development"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["json", "console"]
+
+PREFIX: Final = "CURHAT_"
+SECRET_KEY_MINIMUM_BYTES: Final = 32
+
+# A code sender that reaches a real phone is added here together with its adapter in `accounts/`.
+# `inbox` is not one: it shows the codes to whoever asks.
+REAL_CODE_SENDERS: Final[frozenset[str]] = frozenset()
+
+Value = TypeVar("Value")
+Choice = TypeVar("Choice", bound=str)
+
+
+class SettingsError(ValueError):
+    """Settings are wrong. `problems` has a line for each: its name, what is wrong, what would be right."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("wrong settings:\n" + "\n".join(f"  {problem}" for problem in problems))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of one process; `CURHAT_` and the field's name in capitals is the variable."""
+
+    environment: Environment
+    host: str
+    port: int
+    # /healthz, /readyz and /metrics answer here in production; in development they are on the main port.
+    operations_host: str
+    operations_port: int
+    data_dir: Path
+    # None means embedded servers, which only development has.
+    database_url: str | None = field(repr=False)
+    valkey_url: str | None = field(repr=False)
+    secret_key: bytes = field(repr=False)
+    # Where web clients are served from: the allow-list for cookies and sockets. No path, no trailing slash.
+    public_origins: tuple[str, ...]
+    code_sender: str
+    address_requests_per_minute: int
+    address_codes_per_hour: int
+    database_pool_size: int
+    log_level: LogLevel
+    log_format: LogFormat
+
+    @property
+    def is_development(self) -> bool:
+        """Whether what exists for development only (endpoints, inbox, embedded servers) exists here."""
+        return self.environment == "development"
+
+    @property
+    def local_url(self) -> str:
+        """Where this machine reaches the main port, such as http://127.0.0.1:8000."""
+        return f"http://{_reachable_host(self.host)}:{self.port}"
+
+    @property
+    def health_url(self) -> str:
+        """Where this machine reaches /healthz, /readyz and /metrics."""
+        if self.is_development:
+            return self.local_url
+        return f"http://{_reachable_host(self.operations_host)}:{self.operations_port}"
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Self:
+        """Read and check all settings.
+
+        In development, without CURHAT_SECRET_KEY, the key is read from the data directory, and made there the
+        first time. Raises SettingsError naming everything that is wrong, not only the first.
+        """
+        reader = _Reader(environ)
+        environment: Environment = reader.choice("ENVIRONMENT", ("production", "development"), "production")
+        development = environment == "development"
+        port = reader.integer("PORT", 8000, 1, 65_535)
+        data_dir = reader.value("DATA_DIR", data_dir_of, default_data_dir())
+        settings = cls(
+            environment=environment,
+            host=reader.value(
+                "HOST",
+                _loopback_host if development else _host,
+                "127.0.0.1" if development else "0.0.0.0",  # noqa: S104  a production server is there to be reached
+            ),
+            port=port,
+            operations_host=reader.value("OPERATIONS_HOST", _host, "127.0.0.1"),
+            operations_port=reader.integer("OPERATIONS_PORT", 9000, 1, 65_535),
+            data_dir=data_dir,
+            database_url=reader.value("DATABASE_URL", _database_url, None),
+            valkey_url=reader.value("VALKEY_URL", _valkey_url, None),
+            secret_key=reader.secret_key(data_dir, development=development),
+            public_origins=reader.value(
+                "PUBLIC_ORIGINS",
+                _development_origins if development else _production_origins,
+                (f"http://127.0.0.1:{port}", f"http://localhost:{port}") if development else (),
+            ),
+            code_sender=reader.code_sender(development=development),
+            address_requests_per_minute=reader.integer(
+                "ADDRESS_REQUESTS_PER_MINUTE", 1_000_000 if development else 300, 1, 1_000_000_000
+            ),
+            address_codes_per_hour=reader.integer(
+                "ADDRESS_CODES_PER_HOUR", 100_000 if development else 30, 1, 1_000_000_000
+            ),
+            database_pool_size=reader.integer("DATABASE_POOL_SIZE", 10, 2, 500),
+            log_level=reader.choice("LOG_LEVEL", ("debug", "info", "warning", "error"), "info"),
+            log_format=reader.choice("LOG_FORMAT", ("json", "console"), "console" if development else "json"),
+        )
+        reader.check_together(settings)
+        reader.check_names(PREFIX + item.name.upper() for item in fields(cls))
+        if reader.problems:
+            raise SettingsError(reader.problems)
+        return settings
+
+
+def default_data_dir() -> Path:
+    """`.data` of the checkout that this code runs from; of the current folder when it is installed elsewhere."""
+    checkout = Path(__file__).parents[3]
+    return (checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()) / ".data"
+
+
+def data_dir_of(text: str) -> Path:
+    """The folder that a value of CURHAT_DATA_DIR names; a relative one begins at the current folder."""
+    return Path(text).expanduser().absolute()
+
+
+def development_secret_key(data_dir: Path) -> bytes:
+    """The key kept in `data_dir/secret_key`, made the first time; readable by its owner only.
+
+    Raises OSError when the folder cannot be written.
+    """
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = data_dir / "secret_key"
+    if not path.exists():
+        # Written apart (with mode 0600) and then linked, so that of two processes one wins and both read the
+        # same whole key.
+        descriptor, temporary = tempfile.mkstemp(dir=data_dir)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_hex(SECRET_KEY_MINIMUM_BYTES))
+            with suppress(FileExistsError):
+                path.hardlink_to(temporary)
+        finally:
+            Path(temporary).unlink()
+    return path.read_bytes()
+
+
+class _Reader:
+    """Reads variables one by one and notes what is wrong with each, so that all can be told at once.
+
+    An empty variable counts as not set: that is how compose files and unit files leave one out.
+    """
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = {name: text for name, text in environ.items() if name.startswith(PREFIX) and text}
+        self.problems: list[str] = []
+
+    def value(self, name: str, read: Callable[[str], Value], default: Value) -> Value:
+        """Read one variable. `read` raises ValueError with a sentence saying what would be right."""
+        text = self._environ.get(PREFIX + name)
+        if text is None:
+            return default
+        try:
+            return read(text.strip())
+        except ValueError as error:
+            self.problem(name, f"is {_shown(name, text)}; {error}")
+            return default
+
+    def integer(self, name: str, default: int, minimum: int, maximum: int) -> int:
+        """Read a whole number within bounds."""
+
+        def read(text: str) -> int:
+            if not (text.isascii() and text.isdigit() and minimum <= int(text) <= maximum):
+                raise ValueError(f"right is a whole number from {minimum} to {maximum}")
+            return int(text)
+
+        return self.value(name, read, default)
+
+    def choice(self, name: str, choices: tuple[Choice, ...], default: Choice) -> Choice:
+        """Read one of a few words."""
+
+        def read(text: str) -> Choice:
+            for choice in choices:
+                if choice == text:
+                    return choice
+            raise ValueError(f"right is {' or '.join(choices)}")
+
+        return self.value(name, read, default)
+
+    def secret_key(self, data_dir: Path, *, development: bool) -> bytes:
+        """The key that one-time codes and cookies are hashed with."""
+        text = self._environ.get(f"{PREFIX}SECRET_KEY")
+        if text is not None:
+            key = text.encode()
+            if len(key) < SECRET_KEY_MINIMUM_BYTES:
+                self.problem(
+                    "SECRET_KEY",
+                    f"is {len(key)} bytes long; right is at least {SECRET_KEY_MINIMUM_BYTES} random bytes, "
+                    "such as the output of: openssl rand -hex 32",
+                )
+            return key
+        if not development:
+            self.problem("SECRET_KEY", "is not set; right is the output of: openssl rand -hex 32")
+            return b""
+        try:
+            return development_secret_key(data_dir)
+        except OSError as error:
+            self.problem(
+                "DATA_DIR",
+                f"is {str(data_dir)!r}, where nothing can be kept ({error.strerror}); "
+                "right is a folder that you may write",
+            )
+            return b""
+
+    def code_sender(self, *, development: bool) -> str:
+        """Who delivers one-time codes."""
+        name = self._environ.get(f"{PREFIX}CODE_SENDER", "inbox" if development else "")
+        if name in REAL_CODE_SENDERS or (development and name == "inbox"):
+            return name
+        known = ", ".join(sorted(REAL_CODE_SENDERS)) or "none exists yet"
+        if development:
+            self.problem("CODE_SENDER", f"is {name!r}; right is inbox, or a real sender ({known})")
+        else:
+            said = f"is {name!r}" if name else "is not set"
+            self.problem(
+                "CODE_SENDER",
+                f"{said}; production needs a sender that reaches real phones ({known}); "
+                "inbox is for development only, since it shows the codes to whoever asks",
+            )
+        return name
+
+    def check_together(self, settings: Settings) -> None:
+        """Note what is wrong between settings that are each right by themselves."""
+        urls = {"DATABASE_URL": settings.database_url, "VALKEY_URL": settings.valkey_url}
+        missing = [name for name, url in urls.items() if url is None and PREFIX + name not in self._environ]
+        if settings.is_development:
+            if len(missing) == 1:
+                (other,) = urls.keys() - set(missing)
+                self.problem(
+                    missing[0], f"is not set though {PREFIX}{other} is; right is both, or neither (embedded)"
+                )
+            return
+        examples = {
+            "DATABASE_URL": "postgresql://user:password@host/curhat",
+            "VALKEY_URL": "valkey://host:6379/0",
+        }
+        for name in missing:
+            self.problem(name, f"is not set; production embeds no servers; right is such as {examples[name]}")
+        if not settings.public_origins and f"{PREFIX}PUBLIC_ORIGINS" not in self._environ:
+            self.problem(
+                "PUBLIC_ORIGINS",
+                "is not set; right is such as https://app.example.id,https://mitra.example.id",
+            )
+        if settings.operations_port == settings.port:
+            self.problem(
+                "OPERATIONS_PORT", f"is {settings.port}, as {PREFIX}PORT; right is another port, kept private"
+            )
+
+    def check_names(self, known: Iterable[str]) -> None:
+        """Note variables that begin like ours and are none: a misspelt setting must not pass unseen."""
+        names = list(known)
+        for name in sorted(self._environ.keys() - set(names)):
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"the settings are {', '.join(names)}"
+            self.problem(name.removeprefix(PREFIX), f"is not a setting; {hint}")
+
+    def problem(self, name: str, sentence: str) -> None:
+        self.problems.append(f"{PREFIX}{name} {sentence}")
+
+
+def _shown(name: str, text: str) -> str:
+    # An address may carry a password.
+    return "not shown here" if name.endswith("_URL") else repr(text)
+
+
+def _reachable_host(host: str) -> str:
+    if host in ("0.0.0.0", ""):  # noqa: S104  compared, not bound
+        return "127.0.0.1"
+    if host == "::":
+        return "[::1]"
+    return f"[{host}]" if ":" in host else host
+
+
+def _host(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        if text == "localhost":
+            return text
+        raise ValueError("right is an address of this machine, such as 0.0.0.0, or localhost") from None
+
+
+def _loopback_host(text: str) -> str:
+    if text != "localhost":
+        try:
+            loopback = ipaddress.ip_address(text).is_loopback
+        except ValueError:
+            loopback = False
+        if not loopback:
+            raise ValueError(
+                "development listens on this machine only, since it shows one-time codes; "
+                "right is 127.0.0.1, ::1 or localhost"
+            )
+    return text
+
+
+def _url(text: str) -> SplitResult:
+    parts = urlsplit(text)
+    _ = parts.port  # raises ValueError when it is no number
+    return parts
+
+
+def _database_url(text: str) -> str | None:
+    right = "right is such as postgresql://user:password@host:5432/curhat"
+    try:
+        parts = _url(text)
+    except ValueError:
+        raise ValueError(right) from None
+    if parts.scheme not in ("postgresql", "postgres") or not (parts.hostname or "host=" in parts.query):
+        raise ValueError(right)
+    return text
+
+
+def _valkey_url(text: str) -> str | None:
+    right = "right is such as valkey://host:6379/0, valkeys://… (TLS) or unix:///path/to/socket"
+    try:
+        parts = _url(text)
+    except ValueError:
+        raise ValueError(right) from None
+    reachable = parts.path if parts.scheme == "unix" else parts.hostname
+    if parts.scheme not in ("valkey", "valkeys", "redis", "rediss", "unix") or not reachable:
+        raise ValueError(right)
+    return text
+
+
+def _origins(text: str, schemes: tuple[str, ...]) -> tuple[str, ...]:
+    right = f"right are origins with commas between, such as {schemes[0]}://app.example.id, nothing after it"
+    origins = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not origins:
+        raise ValueError(right)
+    for origin in origins:
+        try:
+            parts = _url(origin)
+        except ValueError:
+            raise ValueError(f"{origin!r} is no origin; {right}") from None
+        if parts.scheme not in schemes or not parts.hostname or f"{parts.scheme}://{parts.netloc}" != origin:
+            raise ValueError(f"{origin!r} is no origin; {right}")
+        if "@" in parts.netloc or "*" in parts.netloc:
+            raise ValueError(f"{origin!r} names no single place; {right}")
+    return origins
+
+
+def _production_origins(text: str) -> tuple[str, ...]:
+    return _origins(text, ("https",))
+
+
+def _development_origins(text: str) -> tuple[str, ...]:
+    return _origins(text, ("http", "https"))

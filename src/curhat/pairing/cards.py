@@ -1,0 +1,156 @@
+"""The mitras' request cards: each server process shows the mitras it holds the set that is open now.
+
+Level-triggered: `refresh` compares what is open in PostgreSQL with what was shown, and sends the difference. It runs
+on a signal, and for every held mitra every few seconds, so a lost signal costs that long and nothing else.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import msgspec
+import structlog
+
+from curhat.kit.database import Database, Transaction, load_queries
+from curhat.pairing.schemas import Request, RequestList
+from curhat.pairing.states import CloseReason, close_reason_of
+from curhat.realtime.hub import Hub
+
+log = structlog.get_logger(__name__)
+SQL = load_queries(__file__)
+
+# How long a card may be wrong when a signal was lost.
+LOOK_AGAIN_SECONDS = 2.0
+
+
+async def open_requests(
+    source: Database | Transaction, mitra_ids: Sequence[UUID]
+) -> dict[UUID, list[Request]]:
+    """The open requests of each mitra, oldest first; a mitra without any is absent."""
+    requests: dict[UUID, list[Request]] = {}
+    for row in await source.fetch(SQL.open_requests, list(mitra_ids)):
+        requests.setdefault(row["mitra_id"], []).append(_request(row, None))
+    return requests
+
+
+async def request_list(database: Database, mitra_id: UUID) -> RequestList:
+    """The open requests of one mitra, as the border shows them."""
+    async with database.transaction() as tx:
+        requests = await open_requests(tx, [mitra_id])
+        now = await tx.fetchval("SELECT curhat_now()")
+    return RequestList(items=requests.get(mitra_id, []), server_now=now)
+
+
+class Cards:
+    """What this process has shown to the mitras it holds."""
+
+    def __init__(self, database: Database, hub: Hub) -> None:
+        self._database = database
+        self._hub = hub
+        self._shown: dict[UUID, dict[UUID, Request]] = {}
+        self._changed: set[UUID] = set()
+        self._wake = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
+
+    def handle_signal(self, payload: bytes) -> None:
+        """Signal handler of the channel `requests`: look at these mitras soon."""
+        held = self._hub.held("mitra")
+        changed = held.intersection(msgspec.json.decode(payload, type=list[UUID]))
+        if changed:
+            self._changed |= changed
+            self._wake.set()
+
+    async def welcome(self, mitra_id: UUID) -> list[Request]:
+        """The open set for a socket that says hello. The socket is registered with the hub already.
+
+        The mitra's other devices are brought up to the same set first.
+        """
+        if mitra_id in self._shown:
+            await self.refresh([mitra_id])
+        async with self._one_at_a_time:
+            requests = (await open_requests(self._database, [mitra_id])).get(mitra_id, [])
+            # What changed between the two looks is left to the next refresh: it finds it against the first.
+            self._shown.setdefault(mitra_id, {request.id: request for request in requests})
+            return requests
+
+    async def run(self) -> None:
+        """Refresh on signals, and all held mitras every LOOK_AGAIN_SECONDS, until cancelled."""
+        loop = asyncio.get_running_loop()
+        look_again_at = loop.time() + LOOK_AGAIN_SECONDS
+        while True:
+            try:
+                async with asyncio.timeout(max(0.0, look_again_at - loop.time())):
+                    await self._wake.wait()
+                mitra_ids: Iterable[UUID] = self._changed
+            except TimeoutError:
+                mitra_ids = self._hub.held("mitra")
+                look_again_at = loop.time() + LOOK_AGAIN_SECONDS
+            self._wake.clear()
+            self._changed = set()
+            try:
+                await self.refresh(list(mitra_ids))
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                log.warning("cards.not_refreshed", error=type(error).__name__)
+
+    async def refresh(self, mitra_ids: Sequence[UUID]) -> None:
+        """Send these mitras what opened and what closed since they were last shown their cards."""
+        async with self._one_at_a_time:
+            held = self._hub.held("mitra")
+            for gone in self._shown.keys() - held:
+                del self._shown[gone]
+            mitra_ids = [mitra_id for mitra_id in mitra_ids if mitra_id in held]
+            if not mitra_ids:
+                return
+            now_open = await open_requests(self._database, mitra_ids)
+            vanished: dict[UUID, UUID] = {}
+            for mitra_id in mitra_ids:
+                shown = self._shown.get(mitra_id, {})
+                current = {request.id: request for request in now_open.get(mitra_id, [])}
+                for request_id, request in current.items():
+                    if request_id not in shown:
+                        self._hub.send_unsequenced("mitra", mitra_id, "request.offered", request)
+                vanished.update(dict.fromkeys(shown.keys() - current.keys(), mitra_id))
+                self._shown[mitra_id] = current
+            await self._close(vanished)
+
+    async def _close(self, vanished: dict[UUID, UUID]) -> None:
+        if not vanished:
+            return
+        for row in await self._database.fetch(SQL.closed_requests, list(vanished)):
+            self._hub.send_unsequenced(
+                "mitra", row["mitra_id"], "request.closed", _request(row, _why_closed(row))
+            )
+
+
+def _why_closed(row: Any) -> CloseReason:
+    """Why a card closed. A request offered in the very moment of the decision says it by its pairing."""
+    if row["status"] in ("rejected", "accepted"):
+        answered: CloseReason = row["status"]
+        return answered
+    if row["close_reason"] is not None:
+        reason: CloseReason = row["close_reason"]
+        return reason
+    if row["pairing_status"] == "matched":
+        return "already_taken"
+    if row["pairing_status"] == "failed":
+        return close_reason_of(row["failure_tag"])
+    if row["suspended"]:
+        return "suspended"
+    if row["offline"]:
+        return "went_offline"
+    return "at_capacity" if row["full"] else "timed_out"
+
+
+def _request(row: Any, close_reason: CloseReason | None) -> Request:
+    return Request(
+        id=row["id"],
+        kind=row["kind"],
+        call_name=row["call_name"],
+        is_returning=row["is_returning"],
+        duration_minutes=row["duration_minutes"],
+        deadline_at=row["deadline_at"],
+        close_reason=close_reason,
+        server_now=row["server_now"],
+    )

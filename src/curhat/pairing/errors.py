@@ -1,0 +1,43 @@
+"""What the pairing room refuses."""
+
+from curhat.kit.errors import BusinessError
+
+
+class NoMitraAvailable(BusinessError):
+    code = "no_mitra_available"
+    status = 409
+    detail = "No bestie is available right now. Nothing was charged. Try again when one is."
+
+
+class PairingDecided(BusinessError):
+    """Fields: pairing_status, session_id."""
+
+    code = "pairing_decided"
+    status = 409
+    detail = "The search is over already: look at its outcome."
+
+
+class AlreadyTaken(BusinessError):
+    code = "already_taken"
+    status = 409
+    detail = "Sudah diambil bestie lain."
+
+
+class RequestClosed(BusinessError):
+    """Fields: close_reason."""
+
+    code = "request_closed"
+    status = 409
+    detail = "This request is closed: decided, withdrawn, or its time is over."
+
+
+class MitraOffline(BusinessError):
+    code = "mitra_offline"
+    status = 409
+    detail = "Your toggle is off. Go online first, then accept."
+
+
+class AtCapacity(BusinessError):
+    code = "at_capacity"
+    status = 409
+    detail = "You are in as many chats as you take at once. End one, or wait until one ends."

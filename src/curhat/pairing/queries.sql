@@ -1,0 +1,175 @@
+-- name: open_blast
+-- nothing → open, with its window armed and a request for each candidate who is online by intent, below capacity
+-- and not the customer: $1 payment, $2 window in seconds, $3 candidates' ids, $4 the
+-- request's id for the log.
+WITH pairing AS (
+    INSERT INTO pairings (payment_id, customer_id, kind, deadline_at)
+    SELECT id, customer_id, 'blast', curhat_now() + make_interval(secs => $2) FROM payments WHERE id = $1
+    RETURNING id, customer_id, deadline_at
+), window_armed AS (
+    INSERT INTO deadlines (kind, entity_id, due_at, request_id)
+    SELECT 'pairing_window', id, deadline_at, $4 FROM pairing
+), asked AS (
+    INSERT INTO requests (pairing_id, mitra_id, is_returning)
+    SELECT pairing.id, mitras.id,
+        EXISTS (SELECT 1 FROM sessions WHERE customer_id = pairing.customer_id AND mitra_id = mitras.id)
+    FROM pairing, mitras
+    WHERE mitras.id = ANY($3::uuid[]) AND mitras.online AND mitras.suspended_at IS NULL
+        AND mitras.active_sessions < mitras.max_customers AND mitras.id <> pairing.customer_id
+    RETURNING mitra_id
+)
+SELECT pairing.id, ARRAY(SELECT mitra_id FROM asked) AS asked FROM pairing
+
+-- name: blasts_to_offer
+-- Open blasts that one of the mitras $1 has not been offered, or may be offered again. No locks.
+SELECT DISTINCT pairings.id
+FROM pairings
+CROSS JOIN mitras
+LEFT JOIN requests ON requests.pairing_id = pairings.id AND requests.mitra_id = mitras.id
+WHERE pairings.status = 'open' AND pairings.kind = 'blast' AND pairings.deadline_at > curhat_now()
+    AND mitras.id = ANY($1::uuid[]) AND mitras.online AND mitras.suspended_at IS NULL
+    AND mitras.active_sessions < mitras.max_customers AND mitras.id <> pairings.customer_id
+    AND (requests.id IS NULL OR requests.close_reason IN ('went_offline', 'at_capacity'))
+ORDER BY pairings.id
+LIMIT 100
+
+-- name: share_open_pairing
+-- Waits for a decision under way; a row means that the pairing is still open, and stays so for this transaction.
+WITH locked AS MATERIALIZED (SELECT * FROM pairings WHERE id = $1 FOR SHARE)
+SELECT id FROM locked WHERE status = 'open' AND deadline_at > curhat_now()
+
+-- name: offer
+-- nothing, or closed because offline or full → offered: pairing $1, to the mitras $2.
+INSERT INTO requests (pairing_id, mitra_id, is_returning)
+SELECT pairings.id, mitras.id,
+    EXISTS (SELECT 1 FROM sessions WHERE customer_id = pairings.customer_id AND mitra_id = mitras.id)
+FROM pairings, mitras
+WHERE pairings.id = $1 AND mitras.id = ANY($2::uuid[]) AND mitras.online AND mitras.suspended_at IS NULL
+    AND mitras.active_sessions < mitras.max_customers AND mitras.id <> pairings.customer_id
+ORDER BY mitras.id
+ON CONFLICT (pairing_id, mitra_id) DO UPDATE
+SET status = 'offered', close_reason = NULL, offered_at = curhat_now()
+WHERE requests.status = 'closed' AND requests.close_reason IN ('went_offline', 'at_capacity')
+RETURNING mitra_id
+
+-- name: payment_of_pairing
+SELECT payment_id FROM pairings WHERE id = $1
+
+-- name: payment_of_request
+SELECT pairings.payment_id, requests.pairing_id
+FROM requests JOIN pairings ON pairings.id = requests.pairing_id
+WHERE requests.id = $1 AND requests.mitra_id = $2
+
+-- name: lock
+-- Takes the pairing's lock, then reads; `is_over` compares after the lock is held.
+WITH locked AS MATERIALIZED (SELECT * FROM pairings WHERE id = $1 FOR NO KEY UPDATE)
+SELECT locked.id, locked.payment_id, locked.customer_id, locked.kind, locked.status, locked.deadline_at,
+    locked.deadline_at <= curhat_now() AS is_over,
+    (SELECT id FROM sessions WHERE pairing_id = locked.id) AS session_id
+FROM locked
+
+-- name: reject
+-- offered → rejected. No row: it was not offered any more.
+UPDATE requests SET status = 'rejected', answered_at = curhat_now()
+WHERE id = $1 AND status = 'offered'
+RETURNING id
+
+-- name: request_status
+SELECT status, close_reason FROM requests WHERE id = $1
+
+-- name: count_answers
+SELECT count(*) AS asked, count(*) FILTER (WHERE status = 'rejected') AS rejected
+FROM requests WHERE pairing_id = $1
+
+-- name: not_yet_asked
+-- Those among the mitras $2 who could take the pairing $1 and have not been asked.
+SELECT EXISTS (
+    SELECT 1 FROM mitras, pairings
+    WHERE pairings.id = $1 AND mitras.id = ANY($2::uuid[]) AND mitras.online AND mitras.suspended_at IS NULL
+        AND mitras.active_sessions < mitras.max_customers AND mitras.id <> pairings.customer_id
+        AND NOT EXISTS (SELECT 1 FROM requests WHERE pairing_id = pairings.id AND mitra_id = mitras.id)
+)
+
+-- name: fail
+-- open → failed with tag $2.
+UPDATE pairings SET status = 'failed', failure_tag = $2, decided_at = curhat_now() WHERE id = $1
+
+-- name: close_requests
+-- offered → closed for the reason $2: all requests of a pairing.
+WITH locked AS MATERIALIZED (
+    SELECT id FROM requests WHERE pairing_id = $1 AND status = 'offered' ORDER BY id FOR NO KEY UPDATE
+)
+UPDATE requests SET status = 'closed', close_reason = $2, answered_at = curhat_now()
+FROM locked WHERE requests.id = locked.id
+RETURNING requests.mitra_id
+
+-- name: withdraw
+-- offered → closed for the reason $2: all requests of a mitra.
+WITH locked AS MATERIALIZED (
+    SELECT id FROM requests WHERE mitra_id = $1 AND status = 'offered' ORDER BY id FOR NO KEY UPDATE
+)
+UPDATE requests SET status = 'closed', close_reason = $2, answered_at = curhat_now()
+FROM locked WHERE requests.id = locked.id AND requests.status = 'offered'
+RETURNING requests.id
+
+-- name: log_failure
+-- One event an attempt that failed, pointing at the payment's case.
+INSERT INTO failed_pairing_events (payment_id, pairing_id, tag, kind, case_id)
+VALUES ($1, $2, $3, $4, $5)
+
+-- name: payment_view
+-- A payment as its customer sees it, with its latest pairing; columns of the pairing begin with pairing_.
+SELECT payments.id, payments.customer_id, payments.purpose, payments.status, payments.offer_id,
+    payments.duration_minutes, payments.amount_rp, payments.is_trial, payments.created_at, payments.expires_at,
+    payments.target_mitra_id, mitras.display_name AS target_display_name,
+    pairing.id AS pairing_id, pairing.kind AS pairing_kind, pairing.status AS pairing_status,
+    pairing.deadline_at AS pairing_deadline_at, pairing.failure_tag AS pairing_failure_tag,
+    sessions.id AS session_id, curhat_now() AS server_now
+FROM payments
+LEFT JOIN mitras ON mitras.id = payments.target_mitra_id
+LEFT JOIN LATERAL (
+    SELECT * FROM pairings WHERE payment_id = payments.id ORDER BY id DESC LIMIT 1
+) AS pairing ON true
+LEFT JOIN sessions ON sessions.pairing_id = pairing.id
+WHERE payments.id = $1
+
+-- name: pairing_view
+SELECT pairings.id, pairings.payment_id, pairings.customer_id, pairings.kind, pairings.status,
+    pairings.deadline_at, pairings.failure_tag, sessions.id AS session_id, curhat_now() AS server_now
+FROM pairings LEFT JOIN sessions ON sessions.pairing_id = pairings.id
+WHERE pairings.id = $1
+
+-- name: current_payment
+-- What a customer comes back to: the open payment, or the latest one if it was taken and got no session.
+SELECT id FROM (
+    SELECT id, status FROM payments WHERE customer_id = $1 AND purpose = 'session' ORDER BY id DESC LIMIT 1
+) AS latest
+WHERE status IN ('pending', 'confirming', 'confirmed', 'unserved')
+
+-- name: open_requests
+-- The cards the mitras $1 see now: offered, the pairing open and in time, the mitra online and below capacity.
+SELECT requests.id, requests.mitra_id, pairings.kind, customers.call_name, requests.is_returning,
+    payments.duration_minutes, pairings.deadline_at, curhat_now() AS server_now
+FROM requests
+JOIN pairings ON pairings.id = requests.pairing_id
+JOIN payments ON payments.id = pairings.payment_id
+JOIN customers ON customers.id = pairings.customer_id
+JOIN mitras ON mitras.id = requests.mitra_id
+WHERE requests.mitra_id = ANY($1::uuid[]) AND requests.status = 'offered'
+    AND pairings.status = 'open' AND pairings.deadline_at > curhat_now()
+    AND mitras.online AND mitras.suspended_at IS NULL AND mitras.active_sessions < mitras.max_customers
+ORDER BY requests.mitra_id, requests.id
+
+-- name: closed_requests
+-- Why the requests $1 are not open any more.
+SELECT requests.id, requests.mitra_id, requests.status, requests.close_reason, pairings.kind,
+    pairings.status AS pairing_status, pairings.failure_tag, customers.call_name, requests.is_returning,
+    payments.duration_minutes, pairings.deadline_at, curhat_now() AS server_now,
+    NOT mitras.online AS offline, mitras.suspended_at IS NOT NULL AS suspended,
+    mitras.active_sessions >= mitras.max_customers AS full
+FROM requests
+JOIN pairings ON pairings.id = requests.pairing_id
+JOIN payments ON payments.id = pairings.payment_id
+JOIN customers ON customers.id = pairings.customer_id
+JOIN mitras ON mitras.id = requests.mitra_id
+WHERE requests.id = ANY($1::uuid[])

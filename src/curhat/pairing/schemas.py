@@ -1,0 +1,85 @@
+"""What crosses the border about payments, pairings and requests.
+
+A Payment shows the pairing under it, so both are here, in the lowest room that knows both.
+"""
+
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from curhat.pairing.states import CloseReason, FailureTag, PairingKind, PairingStatus
+from curhat.payments.states import PaymentStatus, Purpose
+
+
+class PaymentOffer(msgspec.Struct, frozen=True):
+    """The offer's terms as they were when the payment was opened."""
+
+    id: UUID
+    duration_minutes: int
+    price_rp: int
+    is_trial: bool
+
+
+class TargetMitra(msgspec.Struct, frozen=True):
+    """The mitra a customer chose from the history. Only the display name (X.4)."""
+
+    id: UUID
+    display_name: str
+
+
+class Fallback(msgspec.Struct, frozen=True):
+    """What the customer may choose after a targeted pairing failed (3.5)."""
+
+    allowed: bool
+    other_available: bool
+    answer_by: datetime
+
+
+class Pairing(msgspec.Struct, frozen=True):
+    """One attempt to find a mitra. `session_id` once matched, `failure_tag` once failed."""
+
+    id: UUID
+    payment_id: UUID
+    kind: PairingKind
+    status: PairingStatus
+    deadline_at: datetime
+    failure_tag: FailureTag | None
+    fallback: Fallback | None
+    session_id: UUID | None
+    server_now: datetime
+
+
+class Payment(msgspec.Struct, frozen=True):
+    """A payment session as its customer sees it, with the latest pairing under it."""
+
+    id: UUID
+    purpose: Purpose
+    status: PaymentStatus
+    offer: PaymentOffer
+    amount_rp: int
+    target_mitra: TargetMitra | None
+    created_at: datetime
+    expires_at: datetime
+    pairing: Pairing | None
+    server_now: datetime
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A mitra's card: the call name and nothing else that identifies (X.4). `close_reason` once closed."""
+
+    id: UUID
+    kind: PairingKind
+    call_name: str
+    is_returning: bool
+    duration_minutes: int
+    deadline_at: datetime
+    close_reason: CloseReason | None
+    server_now: datetime
+
+
+class RequestList(msgspec.Struct, frozen=True):
+    """The requests open for a mitra now, oldest first."""
+
+    items: list[Request]
+    server_now: datetime

@@ -1,0 +1,104 @@
+"""Payments and pairings as their customer sees them, and the events that say they changed."""
+
+from typing import Any
+from uuid import UUID
+
+from curhat.kit.database import Transaction, load_queries
+from curhat.kit.errors import NotFound
+from curhat.pairing.schemas import Pairing, Payment, PaymentOffer, TargetMitra
+from curhat.realtime.service import StreamEvent
+
+SQL = load_queries(__file__)
+
+
+async def payment_view(tx: Transaction, payment_id: UUID, customer_id: UUID) -> Payment:
+    """A customer's own payment. Raises NotFound for another's, too."""
+    row = await tx.fetchrow(SQL.payment_view, payment_id)
+    if row is None or row["customer_id"] != customer_id:
+        raise NotFound
+    return payment_from(row)
+
+
+async def pairing_view(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> Pairing:
+    """A customer's own pairing. Raises NotFound for another's, too."""
+    row = await tx.fetchrow(SQL.pairing_view, pairing_id)
+    if row is None or row["customer_id"] != customer_id:
+        raise NotFound
+    return Pairing(
+        id=row["id"],
+        payment_id=row["payment_id"],
+        kind=row["kind"],
+        status=row["status"],
+        deadline_at=row["deadline_at"],
+        failure_tag=row["failure_tag"],
+        fallback=None,
+        session_id=row["session_id"],
+        server_now=row["server_now"],
+    )
+
+
+async def current_payment(tx: Transaction, customer_id: UUID) -> Payment | None:
+    """The payment a customer comes back to: open, or taken without a session (so that the failure is seen)."""
+    payment_id = await tx.fetchval(SQL.current_payment, customer_id)
+    return None if payment_id is None else await payment_view(tx, payment_id, customer_id)
+
+
+async def payment_events(tx: Transaction, payment_id: UUID) -> list[StreamEvent]:
+    """`payment.updated`, and `pairing.updated` when there is one, for the payment's customer."""
+    row = await tx.fetchrow(SQL.payment_view, payment_id)
+    if row is None:
+        raise NotFound
+    return events_of(payment_from(row), row["customer_id"])
+
+
+def events_of(payment: Payment, customer_id: UUID) -> list[StreamEvent]:
+    """The events that carry this payment and its pairing."""
+    events = [StreamEvent(role="customer", user_id=customer_id, type="payment.updated", data=payment)]
+    if payment.pairing is not None:
+        events.append(
+            StreamEvent(role="customer", user_id=customer_id, type="pairing.updated", data=payment.pairing)
+        )
+    return events
+
+
+def payment_from(row: Any) -> Payment:
+    """A Payment from a row with the columns of the statement payment_view."""
+    return Payment(
+        id=row["id"],
+        purpose=row["purpose"],
+        status=row["status"],
+        offer=PaymentOffer(
+            id=row["offer_id"],
+            duration_minutes=row["duration_minutes"],
+            price_rp=row["amount_rp"],
+            is_trial=row["is_trial"],
+        ),
+        amount_rp=row["amount_rp"],
+        target_mitra=_target(row),
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        pairing=_pairing(row),
+        server_now=row["server_now"],
+    )
+
+
+def _target(row: Any) -> TargetMitra | None:
+    if row["target_mitra_id"] is None:
+        return None
+    return TargetMitra(id=row["target_mitra_id"], display_name=row["target_display_name"])
+
+
+def _pairing(row: Any) -> Pairing | None:
+    if row["pairing_id"] is None:
+        return None
+    return Pairing(
+        id=row["pairing_id"],
+        payment_id=row["id"],
+        kind=row["pairing_kind"],
+        status=row["pairing_status"],
+        deadline_at=row["pairing_deadline_at"],
+        failure_tag=row["pairing_failure_tag"],
+        fallback=None,
+        session_id=row["session_id"],
+        server_now=row["server_now"],
+    )

@@ -1,0 +1,84 @@
+-- name: open
+-- nothing → pending. No row: the customer has an open journey already.
+INSERT INTO payments (customer_id, purpose, offer_id, duration_minutes, amount_rp, is_trial, target_mitra_id, expires_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, curhat_now() + make_interval(mins => $8))
+ON CONFLICT (customer_id) WHERE purpose = 'session' AND status IN ('pending', 'confirming', 'confirmed') DO NOTHING
+RETURNING id, expires_at
+
+-- name: open_journey
+-- The open payment of purpose `session` of a customer.
+SELECT id FROM payments
+WHERE customer_id = $1 AND purpose = 'session' AND status IN ('pending', 'confirming', 'confirmed')
+
+-- name: lock
+-- Takes the journey's lock, then reads; `is_over` compares after the lock is held.
+WITH locked AS MATERIALIZED (SELECT * FROM payments WHERE id = $1 FOR NO KEY UPDATE)
+SELECT *, expires_at <= curhat_now() AS is_over FROM locked
+
+-- name: begin_confirmation
+-- pending → confirming, with the attempt that the gateway will know by its id.
+WITH step AS (
+    UPDATE payments SET status = 'confirming' WHERE id = $1 AND status = 'pending' RETURNING id, amount_rp
+)
+INSERT INTO charge_attempts (payment_id, amount_rp) SELECT id, amount_rp FROM step
+RETURNING id
+
+-- name: confirm
+-- pending or confirming → confirmed.
+UPDATE payments SET status = 'confirmed', confirmed_at = curhat_now() WHERE id = $1
+
+-- name: back_to_pending
+-- confirming → pending: declined in time, another try is possible.
+UPDATE payments SET status = 'pending' WHERE id = $1
+
+-- name: close
+-- open → the final status $2.
+UPDATE payments SET status = $2, closed_at = curhat_now() WHERE id = $1
+
+-- name: payment_of_attempt
+SELECT payment_id FROM charge_attempts WHERE id = $1
+
+-- name: lock_attempt
+SELECT * FROM charge_attempts WHERE id = $1 FOR NO KEY UPDATE
+
+-- name: answer_attempt
+-- started or declined → $2.
+UPDATE charge_attempts SET status = $2, answered_at = curhat_now(), reason = $3 WHERE id = $1
+
+-- name: attempt_under_way
+SELECT id, amount_rp FROM charge_attempts WHERE payment_id = $1 AND status = 'started'
+
+-- name: other_charge
+-- Another attempt of the payment that took the money or may yet.
+SELECT EXISTS (
+    SELECT 1 FROM charge_attempts WHERE payment_id = $1 AND id <> $2 AND status IN ('approved', 'started')
+)
+
+-- name: request_refund
+-- nothing → requested. No row: this charge is being refunded already.
+INSERT INTO refunds (payment_id, charge_attempt_id, amount_rp, reason) VALUES ($1, $2, $3, $4)
+ON CONFLICT (charge_attempt_id) DO NOTHING
+RETURNING id
+
+-- name: refund
+SELECT * FROM refunds WHERE id = $1
+
+-- name: answer_refund
+-- requested → done or failed.
+UPDATE refunds SET status = $2, gateway_reason = $3, answered_at = curhat_now()
+WHERE id = $1 AND status = 'requested'
+RETURNING payment_id, amount_rp, reason
+
+-- name: open_case
+-- nothing → open. One case a payment: a second reason finds the first case.
+WITH opened AS (
+    INSERT INTO review_cases (payment_id, reason, amount_rp)
+    SELECT id, $2, amount_rp FROM payments WHERE id = $1
+    ON CONFLICT (payment_id) DO NOTHING
+    RETURNING id
+)
+SELECT id FROM opened UNION ALL SELECT id FROM review_cases WHERE payment_id = $1 LIMIT 1
+
+-- name: audit
+INSERT INTO audit_entries (actor, action, subject, subject_id, old_value, new_value)
+VALUES ('system', $1, $2, $3::uuid::text, $4, $5)

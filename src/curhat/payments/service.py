@@ -1,0 +1,294 @@
+"""What may be done to a payment. Every function takes an open transaction and never commits."""
+
+from datetime import datetime, timedelta
+from typing import Any, Literal
+from uuid import UUID
+
+import msgspec
+
+from curhat.deadlines import service as deadlines
+from curhat.kit.database import Transaction, load_queries
+from curhat.kit.errors import NotFound
+from curhat.payments.errors import (
+    JourneyInProgress,
+    PaymentClosed,
+    PaymentConfirmed,
+    PaymentConfirming,
+    PaymentExpired,
+)
+from curhat.payments.gateway import ANSWER_TIMEOUT_SECONDS, ChargeAnswer, RefundAnswer
+from curhat.payments.states import CaseReason, PaymentStatus, Purpose, RefundReason
+
+SQL = load_queries(__file__)
+
+# Deadline kinds of this room.
+PAYMENT_EXPIRY = "payment_expiry"
+CHARGE_ANSWER = "charge_answer"
+REFUND_ANSWER = "refund_answer"
+
+# A call that got no answer is over by then, so asking by key cannot overtake it.
+FIRST_ASK_SECONDS = ANSWER_TIMEOUT_SECONDS + 1
+# The longest wait between two questions to a gateway that does not know yet.
+LONGEST_ASK_SECONDS = 30
+
+
+class PaymentTerms(msgspec.Struct, frozen=True):
+    """What a payment is for, as the server computed it from the offer (never from the client)."""
+
+    purpose: Purpose
+    offer_id: UUID
+    duration_minutes: int
+    amount_rp: int
+    is_trial: bool
+    target_mitra_id: UUID | None = None
+
+
+class LockedPayment(msgspec.Struct, frozen=True):
+    """A payment row under its lock. `is_over`: its time to pay had passed when the lock was taken."""
+
+    id: UUID
+    customer_id: UUID
+    purpose: Purpose
+    status: PaymentStatus
+    duration_minutes: int
+    amount_rp: int
+    is_trial: bool
+    target_mitra_id: UUID | None
+    expires_at: datetime
+    confirmed_at: datetime | None
+    is_over: bool
+
+
+class Charge(msgspec.Struct, frozen=True):
+    """An attempt to be carried out by the gateway, between two transactions. `key` names it for ever."""
+
+    key: UUID
+    payment_id: UUID
+    amount_rp: int
+
+
+class ChargeOutcome(msgspec.Struct, frozen=True):
+    """What an answer did: `confirmed`, `declined` (pending again), `expired` (declined too late to try again),
+    `refunding` (approved, but too late), or `nothing` (known before, or not an answer)."""
+
+    payment_id: UUID
+    step: Literal["confirmed", "declined", "expired", "refunding", "nothing"]
+
+
+async def open_payment(tx: Transaction, customer_id: UUID, terms: PaymentTerms, timeout_minutes: int) -> UUID:
+    """nothing → pending, with its expiry armed (2a.5). Raises JourneyInProgress."""
+    row = await tx.fetchrow(
+        SQL.open,
+        customer_id,
+        terms.purpose,
+        terms.offer_id,
+        terms.duration_minutes,
+        terms.amount_rp,
+        terms.is_trial,
+        terms.target_mitra_id,
+        timeout_minutes,
+    )
+    if row is None:
+        raise JourneyInProgress(payment_id=await tx.fetchval(SQL.open_journey, customer_id))
+    payment_id: UUID = row["id"]
+    await deadlines.arm(tx, PAYMENT_EXPIRY, payment_id, row["expires_at"])
+    return payment_id
+
+
+async def lock(tx: Transaction, payment_id: UUID) -> LockedPayment:
+    """Take the journey's lock. Raises NotFound."""
+    row = await tx.fetchrow(SQL.lock, payment_id)
+    if row is None:
+        raise NotFound
+    return _locked(row)
+
+
+async def lock_own(tx: Transaction, payment_id: UUID, customer_id: UUID) -> LockedPayment:
+    """Take the lock of a customer's own payment. Raises NotFound for another's, too."""
+    payment = await lock(tx, payment_id)
+    if payment.customer_id != customer_id:
+        raise NotFound
+    return payment
+
+
+async def begin_confirmation(tx: Transaction, payment: LockedPayment) -> Charge | None:
+    """pending → confirming, or straight to confirmed for Rp0, which never reaches the gateway (2a.3).
+
+    Returns the charge to carry out after the commit, or None when the payment is confirmed now. A crash in
+    between is finished by the armed deadline. Raises PaymentExpired, PaymentClosed.
+    """
+    if payment.status != "pending":
+        raise closed_error(payment.status)
+    if payment.is_over:
+        raise PaymentExpired
+    if payment.amount_rp == 0:
+        await _confirm(tx, payment.id)
+        return None
+    key: UUID = await tx.fetchval(SQL.begin_confirmation, payment.id)
+    await _ask_in(tx, CHARGE_ANSWER, key, FIRST_ASK_SECONDS)
+    return Charge(key=key, payment_id=payment.id, amount_rp=payment.amount_rp)
+
+
+def closed_error(status: PaymentStatus) -> PaymentExpired | PaymentClosed:
+    """Why a payment in a final status cannot be confirmed or left."""
+    return PaymentExpired() if status == "expired" else PaymentClosed(payment_status=status)
+
+
+async def attempt_under_way(tx: Transaction, payment_id: UUID) -> Charge | None:
+    """The attempt whose answer is not known yet."""
+    row = await tx.fetchrow(SQL.attempt_under_way, payment_id)
+    if row is None:
+        return None
+    return Charge(key=row["id"], payment_id=payment_id, amount_rp=row["amount_rp"])
+
+
+async def record_charge_answer(tx: Transaction, key: UUID, answer: ChargeAnswer) -> ChargeOutcome | None:
+    """Take down what the gateway says of an attempt: in any order, doubled or late, the end is the same.
+
+    `approved` wins over everything said before: the money is taken. It confirms the payment while that is pending
+    or confirming, and is refunded when the payment was closed or another attempt stands. `not_found` counts as
+    declined: the call is over by the time anyone asks. None: no attempt has this key.
+    """
+    payment_id = await tx.fetchval(SQL.payment_of_attempt, key)
+    if payment_id is None:
+        return None
+    payment = await lock(tx, payment_id)
+    attempt = await tx.fetchrow(SQL.lock_attempt, key)
+    assert attempt is not None  # Attempts are never deleted.
+    status = attempt["status"]
+    if answer.status == "approved" and status in ("started", "declined"):
+        return await _approved(tx, payment, key)
+    if answer.status in ("declined", "not_found") and status == "started":
+        return await _declined(tx, payment, key, answer.reason or answer.status)
+    return ChargeOutcome(payment_id, "nothing")
+
+
+async def _approved(tx: Transaction, payment: LockedPayment, key: UUID) -> ChargeOutcome:
+    await deadlines.disarm(tx, CHARGE_ANSWER, key)
+    waits_for_it = payment.status in ("pending", "confirming")
+    if waits_for_it and not await tx.fetchval(SQL.other_charge, payment.id, key):
+        await tx.execute(SQL.answer_attempt, key, "approved", None)
+        await _confirm(tx, payment.id)
+        return ChargeOutcome(payment.id, "confirmed")
+    await tx.execute(SQL.answer_attempt, key, "approved_late", f"payment was {payment.status}")
+    await request_refund(tx, payment.id, key, payment.amount_rp, "late_approval")
+    return ChargeOutcome(payment.id, "refunding")
+
+
+async def _declined(tx: Transaction, payment: LockedPayment, key: UUID, reason: str) -> ChargeOutcome:
+    await deadlines.disarm(tx, CHARGE_ANSWER, key)
+    await tx.execute(SQL.answer_attempt, key, "declined", reason)
+    if payment.status != "confirming":
+        return ChargeOutcome(payment.id, "nothing")
+    if payment.is_over:
+        await tx.execute(SQL.close, payment.id, "expired")
+        return ChargeOutcome(payment.id, "expired")
+    await tx.execute(SQL.back_to_pending, payment.id)
+    return ChargeOutcome(payment.id, "declined")
+
+
+async def ask_again(tx: Transaction, key: UUID, generation: int) -> bool:
+    """The answer is still not known: arm the next question, later each time. False: it is known by now."""
+    attempt = await tx.fetchrow(SQL.lock_attempt, key)
+    if attempt is None or attempt["status"] != "started":
+        return False
+    wait_seconds = min(2**generation, LONGEST_ASK_SECONDS)
+    await _ask_in(tx, CHARGE_ANSWER, key, wait_seconds, generation + 1)
+    return True
+
+
+async def abandon(tx: Transaction, payment: LockedPayment) -> None:
+    """pending → abandoned: the customer leaves; the row stays (2a.4).
+
+    Raises PaymentConfirming, PaymentConfirmed, PaymentExpired, PaymentClosed.
+    """
+    if payment.status == "confirming":
+        raise PaymentConfirming
+    if payment.status == "confirmed":
+        raise PaymentConfirmed
+    if payment.status != "pending":
+        raise closed_error(payment.status)
+    if payment.is_over:
+        raise PaymentExpired
+    await close(tx, payment.id, "abandoned")
+
+
+async def expire(tx: Transaction, payment: LockedPayment) -> bool:
+    """pending → expired once its time is over; a confirmation begun in time holds it back (2a.5)."""
+    if payment.status != "pending" or not payment.is_over:
+        return False
+    await close(tx, payment.id, "expired")
+    return True
+
+
+async def close(
+    tx: Transaction, payment_id: UUID, status: Literal["abandoned", "expired", "served", "unserved"]
+) -> None:
+    """open → a status that ends the journey. The caller holds the lock."""
+    await tx.execute(SQL.close, payment_id, status)
+    await deadlines.disarm(tx, PAYMENT_EXPIRY, payment_id)
+
+
+async def open_case(tx: Transaction, payment_id: UUID, reason: CaseReason) -> UUID:
+    """Have an operator look at this payment; a payment has one case at most, so the first reason stays (X.1)."""
+    case_id: UUID = await tx.fetchval(SQL.open_case, payment_id, reason)
+    return case_id
+
+
+async def request_refund(
+    tx: Transaction, payment_id: UUID, charge_key: UUID, amount_rp: int, reason: RefundReason
+) -> None:
+    """Have one charge given back, once: the worker carries it out between transactions, and audits it."""
+    refund_id = await tx.fetchval(SQL.request_refund, payment_id, charge_key, amount_rp, reason)
+    if refund_id is None:
+        return
+    await tx.execute(SQL.audit, f"refund_requested:{reason}", "payment", payment_id, None, str(amount_rp))
+    await _ask_in(tx, REFUND_ANSWER, refund_id, 0)
+
+
+class Refund(msgspec.Struct, frozen=True):
+    """A refund to be carried out by the gateway. `key` names it for ever."""
+
+    key: UUID
+    charge_key: UUID
+    payment_id: UUID
+    amount_rp: int
+
+
+async def refund_to_carry_out(tx: Transaction, refund_id: UUID, generation: int) -> Refund | None:
+    """The refund if it still waits for its answer, with the next try armed; None otherwise."""
+    row = await tx.fetchrow(SQL.refund, refund_id)
+    if row is None or row["status"] != "requested":
+        return None
+    wait_seconds = FIRST_ASK_SECONDS + min(2**generation, LONGEST_ASK_SECONDS)
+    await _ask_in(tx, REFUND_ANSWER, refund_id, wait_seconds, generation + 1)
+    return Refund(refund_id, row["charge_attempt_id"], row["payment_id"], row["amount_rp"])
+
+
+async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundAnswer) -> None:
+    """requested → done or failed; a failed one opens a case. Repeated or unknown answers change nothing."""
+    if answer.status not in ("done", "failed"):
+        return
+    row = await tx.fetchrow(SQL.answer_refund, refund_id, answer.status, answer.reason)
+    if row is None:
+        return
+    await deadlines.disarm(tx, REFUND_ANSWER, refund_id)
+    await tx.execute(
+        SQL.audit, f"refund_{answer.status}", "payment", row["payment_id"], None, str(row["amount_rp"])
+    )
+    if answer.status == "failed":
+        await open_case(tx, row["payment_id"], "refund_failed")
+
+
+async def _confirm(tx: Transaction, payment_id: UUID) -> None:
+    await tx.execute(SQL.confirm, payment_id)
+    await deadlines.disarm(tx, PAYMENT_EXPIRY, payment_id)
+
+
+async def _ask_in(tx: Transaction, kind: str, entity_id: UUID, seconds: float, generation: int = 1) -> None:
+    now: datetime = await tx.fetchval("SELECT curhat_now()")
+    await deadlines.arm(tx, kind, entity_id, now + timedelta(seconds=seconds), generation)
+
+
+def _locked(row: Any) -> LockedPayment:
+    return LockedPayment(**{field: row[field] for field in LockedPayment.__struct_fields__})

@@ -1,0 +1,107 @@
+"""The availability poll (1.2), answered before the framework is asked: every customer sends one each 5 s.
+
+Guarantees
+    Never touches PostgreSQL. However many poll, this process asks Valkey at most 5 times a second, and an
+    answer is at most ANSWER_SECONDS old. What Valkey does not answer, or answers badly, is
+    `{"available": false}` (1.6), after a second at most.
+How it works
+    The answer's bytes are made once. Polls that find the last one too old wait together for one question to
+    Valkey: a ZCOUNT inside the script of presence, so that "now" is Valkey's own and no clock needs to be
+    calibrated; at 5 a second the script's few microseconds are nothing.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import msgspec
+import structlog
+
+from curhat.kit.errors import BusinessError, PresenceUnknown
+from curhat.presence.schemas import Availability
+
+log = structlog.get_logger(__name__)
+
+PATH = "/api/client/mitra-availability"
+ANSWER_SECONDS = 0.2
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+Answer = tuple[Message, Message]
+
+
+class MethodNotAllowed(BusinessError):
+    """The poll has GET and HEAD."""
+
+    code = "method_not_allowed"
+    status = 405
+    detail = "This path has no such method."
+
+
+def _answer(status: int, body: bytes, *headers: tuple[bytes, bytes]) -> Answer:
+    length = (b"content-length", str(len(body)).encode())
+    return (
+        # A tuple: the same headers go out again and again, and nobody on the way may add to them.
+        {"type": "http.response.start", "status": status, "headers": (*headers, length)},
+        {"type": "http.response.body", "body": body},
+    )
+
+
+_JSON = (b"content-type", b"application/json")
+_NO_STORE = (b"cache-control", b"no-store")
+_AVAILABLE = _answer(200, msgspec.json.encode(Availability(available=True)), _JSON, _NO_STORE)
+_UNAVAILABLE = _answer(200, msgspec.json.encode(Availability(available=False)), _JSON, _NO_STORE)
+_NOT_ALLOWED = _answer(
+    405,
+    msgspec.json.encode(MethodNotAllowed().problem()),
+    (b"content-type", b"application/problem+json"),
+    (b"allow", b"GET, HEAD"),
+    _NO_STORE,
+)
+
+
+class AvailabilityPoll:
+    """An ASGI application that answers the poll, and hands everything else to `application`."""
+
+    def __init__(self, application: Application, count_available: Callable[[], Awaitable[int]]) -> None:
+        self._application = application
+        self._count_available = count_available
+        self._current = _UNAVAILABLE
+        self._too_old_at = 0.0
+        self._question: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI connection."""
+        if scope["type"] != "http" or scope["path"] != PATH:
+            await self._application(scope, receive, send)
+            return
+        if scope["method"] not in ("GET", "HEAD"):
+            start, body = _NOT_ALLOWED
+        else:
+            if time.monotonic() >= self._too_old_at:
+                await self._ask_once()
+            start, body = self._current
+        await send(start)
+        await send(body)
+
+    async def _ask_once(self) -> None:
+        if self._question is None:
+            self._question = asyncio.create_task(self._ask())
+        # A poller that goes away must not take the question from the others.
+        await asyncio.shield(self._question)
+
+    async def _ask(self) -> None:
+        try:
+            self._current = _AVAILABLE if await self._count_available() > 0 else _UNAVAILABLE
+        except PresenceUnknown:
+            self._current = _UNAVAILABLE
+        except Exception:
+            self._current = _UNAVAILABLE
+            log.exception("presence.poll_failed")
+        finally:
+            self._too_old_at = time.monotonic() + ANSWER_SECONDS
+            self._question = None

@@ -1,0 +1,135 @@
+-- Presence in Valkey. One script, so that whoever writes or reads measures with one clock (Valkey's own) and
+-- the same windows. `store.py` puts MAY_BE_ASKED_MS, CONNECTED_MS, COME_BACK_MS and IDLE_MS in front.
+--
+-- KEYS[1]   curhat:available   sorted set: mitra → when its reachability ends (ms); only mitras that may take
+--                              a customer are in it
+-- KEYS[2…]  curhat:mitra:<id>  hash: `version`, `askable`, and for each connection `connection:<id>` →
+--                              "<seen>" or "<seen> <closed>" (ms)
+-- ARGV[1]   the operation; then its arguments, as many for each of KEYS[2…]
+
+local AVAILABLE = KEYS[1]
+local time = server.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+-- These keys are ours: one that holds something else is damaged, and comes back with the next heartbeat.
+local function drop_unless(kind, key)
+    local found = server.call('TYPE', key)['ok']
+    if found ~= kind and found ~= 'none' then server.call('DEL', key) end
+end
+
+local function read(key)
+    local flat, fields = server.call('HGETALL', key), {}
+    for i = 1, #flat, 2 do fields[flat[i]] = flat[i + 1] end
+    return fields
+end
+
+-- When a connection's last frame was seen, and when it closed (nil: it is open). Unreadable: never seen.
+local function frames(value)
+    local seen, closed = string.match(value or '', '^(%d+) ?(%d*)$')
+    return tonumber(seen) or 0, tonumber(closed)
+end
+
+-- Until when the mitra may be asked, until when it counts as connected, and the connections that are over.
+-- A close shortens a lease; it never lengthens one that is nearly over, and never revives one.
+local function leases(fields)
+    local asked_until, connected_until, over = 0, 0, {}
+    for name, value in pairs(fields) do
+        if string.sub(name, 1, 11) == 'connection:' then
+            local seen, closed = frames(value)
+            local come_back_until = closed and closed + COME_BACK_MS or math.huge
+            local asked = math.min(seen + MAY_BE_ASKED_MS, come_back_until)
+            if asked <= now then table.insert(over, name) end
+            asked_until = math.max(asked_until, asked)
+            connected_until = math.max(connected_until, math.min(seen + CONNECTED_MS, come_back_until))
+        end
+    end
+    return asked_until, connected_until, over
+end
+
+-- Makes the sorted set say what the hash says, and answers it.
+local function settle(key, mitra, fields)
+    local asked_until, connected_until, over = leases(fields)
+    if #over > 0 then server.call('HDEL', key, unpack(over)) end
+    local may_be_asked = fields['askable'] == '1' and asked_until > now
+    if may_be_asked then
+        server.call('ZADD', AVAILABLE, string.format('%.0f', asked_until), mitra)
+    else
+        server.call('ZREM', AVAILABLE, mitra)
+    end
+    server.call('PEXPIRE', key, IDLE_MS)
+    return may_be_asked and 1 or 0, connected_until > now and 1 or 0
+end
+
+local operations = {}
+
+-- Frames of connections. mitra, connection, ms since its last frame, ms since it closed ('' while open).
+-- Repeated, late and out of order: the newest frame counts, and a closed connection stays closed.
+-- Answers the mitras whose state is not known here (Valkey came back empty): the caller applies it.
+function operations.report()
+    local unknown = {}
+    drop_unless('zset', AVAILABLE)
+    for i = 2, #KEYS do
+        local at = 4 * i - 6
+        local mitra, name = ARGV[at], 'connection:' .. ARGV[at + 1]
+        drop_unless('hash', KEYS[i])
+        local fields = read(KEYS[i])
+        local seen, closed = frames(fields[name])
+        seen = math.max(seen, now - ARGV[at + 2])
+        if not closed and ARGV[at + 3] ~= '' then closed = now - ARGV[at + 3] end
+        fields[name] = string.format('%.0f', seen) .. (closed and string.format(' %.0f', closed) or '')
+        server.call('HSET', KEYS[i], name, fields[name])
+        settle(KEYS[i], mitra, fields)
+        if not tonumber(fields['version']) then table.insert(unknown, mitra) end
+    end
+    server.call('PEXPIRE', AVAILABLE, IDLE_MS)
+    return unknown
+end
+
+-- States from PostgreSQL. mitra, version, askable ('1' or '0'). One older than what was applied is ignored:
+-- who read before a change cannot undo it. Answers may be asked, connected for each.
+function operations.apply()
+    local answers = {}
+    drop_unless('zset', AVAILABLE)
+    for i = 2, #KEYS do
+        local at = 3 * i - 4
+        drop_unless('hash', KEYS[i])
+        local fields = read(KEYS[i])
+        if tonumber(ARGV[at + 1]) >= (tonumber(fields['version']) or 0) then
+            fields['version'], fields['askable'] = ARGV[at + 1], ARGV[at + 2]
+            server.call('HSET', KEYS[i], 'version', ARGV[at + 1], 'askable', ARGV[at + 2])
+        end
+        local may_be_asked, connected = settle(KEYS[i], ARGV[at], fields)
+        table.insert(answers, may_be_asked)
+        table.insert(answers, connected)
+    end
+    server.call('PEXPIRE', AVAILABLE, IDLE_MS)
+    return answers
+end
+
+-- Reads one mitra. Answers may be asked, connected.
+function operations.look()
+    local _, connected_until = leases(read(KEYS[2]))
+    local asked_until = tonumber(server.call('ZSCORE', AVAILABLE, ARGV[2]) or 0)
+    return {asked_until > now and 1 or 0, connected_until > now and 1 or 0}
+end
+
+-- Reads everybody who may be asked now.
+function operations.candidates()
+    return server.call('ZRANGE', AVAILABLE, string.format('(%.0f', now), '+inf', 'BYSCORE')
+end
+
+-- Reads how many may be asked now.
+function operations.count()
+    return server.call('ZCOUNT', AVAILABLE, string.format('(%.0f', now), '+inf')
+end
+
+-- Removes at most ARGV[2] members whose reachability is over; the next frame of a mitra brings it back.
+function operations.prune()
+    drop_unless('zset', AVAILABLE)
+    local until_now = string.format('%.0f', now)
+    local stale = server.call('ZRANGE', AVAILABLE, '-inf', until_now, 'BYSCORE', 'LIMIT', 0, ARGV[2])
+    if #stale > 0 then server.call('ZREM', AVAILABLE, unpack(stale)) end
+    return #stale
+end
+
+return operations[ARGV[1]]()

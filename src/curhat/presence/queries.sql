@@ -1,0 +1,36 @@
+-- name: states
+-- Reads the state of the mitras $1. Changes nothing.
+SELECT id, display_name, online, suspended_at IS NOT NULL AS suspended, active_sessions, max_customers,
+    availability_version
+FROM mitras
+WHERE id = ANY ($1::uuid[])
+
+-- name: set_intent
+-- mitras.online: whatever it is → $2. Gives the state after it, and whether it was another before.
+WITH before AS MATERIALIZED (
+    SELECT id, online FROM mitras WHERE id = $1 FOR NO KEY UPDATE
+)
+UPDATE mitras SET online = $2
+FROM before
+WHERE mitras.id = before.id
+RETURNING mitras.id, mitras.display_name, mitras.online, mitras.suspended_at IS NOT NULL AS suspended,
+    mitras.active_sessions, mitras.max_customers, mitras.availability_version,
+    before.online IS DISTINCT FROM mitras.online AS changed
+
+-- name: release_place
+-- mitras.active_sessions: n → n - 1. Below zero violates the table's check.
+UPDATE mitras SET active_sessions = active_sessions - 1 WHERE id = $1
+
+-- name: write_last_seen
+-- mitras.last_seen_at: → $2 seconds ago, never back. A row that another transaction holds is left
+-- for the next time: this waits for nobody and has no part in any deadlock. Gives the mitras it wrote.
+WITH seen AS (
+    SELECT mitra_id, curhat_now() - make_interval(secs => age_seconds) AS seen_at
+    FROM unnest($1::uuid[], $2::double precision[]) AS frames (mitra_id, age_seconds)
+), free AS MATERIALIZED (
+    SELECT id FROM mitras WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE mitras SET last_seen_at = greatest(mitras.last_seen_at, seen.seen_at)
+FROM free JOIN seen ON seen.mitra_id = free.id
+WHERE mitras.id = free.id
+RETURNING mitras.id

@@ -1,0 +1,173 @@
+"""Presence in Valkey: one call each, through one script (`presence.lua`).
+
+Guarantees
+    Every call is over within a second: with an answer, or with PresenceUnknown.
+    What is written may be repeated and may arrive late or out of order: the newest frame and the newest
+    version win.
+    Nothing here is a fact about money or sessions. Wiping it loses nothing that the next heartbeat does not
+    bring back.
+Relies on
+    Valkey's clock not being set back by much, and availability versions that only grow: after PostgreSQL was
+    restored from a backup, empty Valkey.
+Not here yet
+    Push. A mitra that push can reach may be asked without a connection (1.1). With push subscriptions,
+    `apply` gets the time until which push reaches the mitra, and the score becomes the later of the two.
+"""
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+from uuid import UUID
+
+import structlog
+import valkey.asyncio
+from prometheus_client import Counter
+from valkey.exceptions import NoScriptError, ValkeyError
+
+from curhat.kit.errors import PresenceUnknown
+from curhat.presence.states import (
+    COME_BACK_SECONDS,
+    CONNECTED_SECONDS,
+    MAY_BE_ASKED_SECONDS,
+    MitraState,
+)
+
+log = structlog.get_logger(__name__)
+
+AVAILABLE_KEY = "curhat:available"
+MITRA_KEY_PREFIX = "curhat:mitra:"
+
+# Bounds how long anybody waits for a Valkey that does not answer.
+CALL_TIMEOUT_SECONDS = 1
+# Bounds how long one run of the script keeps Valkey from others: about a millisecond.
+BATCH_SIZE = 100
+# Stale members removed in one run.
+PRUNE_SIZE = 1000
+# Keys nobody touches go away by themselves.
+IDLE_SECONDS = 600
+
+_WINDOWS = {
+    "MAY_BE_ASKED_MS": MAY_BE_ASKED_SECONDS,
+    "CONNECTED_MS": CONNECTED_SECONDS,
+    "COME_BACK_MS": COME_BACK_SECONDS,
+    "IDLE_MS": IDLE_SECONDS,
+}
+_SCRIPT = "".join(f"local {name} = {seconds * 1000}\n" for name, seconds in _WINDOWS.items()) + Path(
+    __file__
+).with_name("presence.lua").read_text(encoding="utf-8")
+# The name Valkey gives a script; nothing is secret or signed here.
+_SCRIPT_NAME = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+
+_errors = Counter(
+    "curhat_presence_valkey_errors_total",
+    "Presence calls that Valkey did not answer in time, or refused.",
+    ["operation"],
+)
+
+Item = TypeVar("Item")
+
+
+class Report(NamedTuple):
+    """What a server process knows of one connection. `closed_age` is None while it is open."""
+
+    mitra_id: UUID
+    connection_id: str
+    frame_age_seconds: float
+    closed_age_seconds: float | None
+
+
+class Standing(NamedTuple):
+    """The two questions: may this mitra be asked now (1.1), and is it connected now (5.6)?"""
+
+    may_be_asked: bool
+    connected: bool
+
+
+class PresenceStore:
+    """The keys of presence. Any number of processes share them."""
+
+    def __init__(self, client: "valkey.asyncio.Valkey") -> None:
+        # Typed here, since the client's own signature is not.
+        self._execute: Callable[..., Awaitable[Any]] = client.execute_command
+        # Operations that fail at present, and since when: an outage is logged at its beginning and its end.
+        self._failing_since: dict[str, float] = {}
+
+    async def report(self, reports: Sequence[Report]) -> set[UUID]:
+        """Renew and end leases. Answers the mitras whose state must be applied: Valkey does not know it."""
+        unknown: set[UUID] = set()
+        for batch in _batches(reports):
+            arguments: list[str | int] = []
+            for report in batch:
+                closed = report.closed_age_seconds
+                arguments += (
+                    str(report.mitra_id),
+                    report.connection_id,
+                    int(report.frame_age_seconds * 1000),
+                    "" if closed is None else int(closed * 1000),
+                )
+            answer = await self._call("report", [report.mitra_id for report in batch], arguments)
+            unknown.update(UUID(mitra.decode()) for mitra in answer)
+        return unknown
+
+    async def apply(self, states: Sequence[MitraState]) -> list[Standing]:
+        """Make Valkey show these states, unless it shows newer ones. Answers in the same order."""
+        standings: list[Standing] = []
+        for batch in _batches(states):
+            arguments: list[str | int] = []
+            for state in batch:
+                arguments += (str(state.id), state.availability_version, "1" if state.askable else "0")
+            answer = await self._call("apply", [state.id for state in batch], arguments)
+            standings += (
+                Standing(bool(may_be_asked), bool(connected))
+                for may_be_asked, connected in zip(answer[::2], answer[1::2], strict=True)
+            )
+        return standings
+
+    async def look(self, mitra_id: UUID) -> Standing:
+        """The standing of one mitra."""
+        may_be_asked, connected = await self._call("look", [mitra_id], [str(mitra_id)])
+        return Standing(bool(may_be_asked), bool(connected))
+
+    async def candidates(self) -> list[UUID]:
+        """Everybody who may be asked now."""
+        return [UUID(mitra.decode()) for mitra in await self._call("candidates", [], [])]
+
+    async def count(self) -> int:
+        """How many may be asked now."""
+        return int(await self._call("count", [], []))
+
+    async def prune(self) -> int:
+        """Remove some members whose reachability is over; they count for nothing, and only take up room."""
+        return int(await self._call("prune", [], [PRUNE_SIZE]))
+
+    async def _call(self, operation: str, mitra_ids: Sequence[UUID], arguments: Sequence[str | int]) -> Any:
+        keys = [AVAILABLE_KEY, *(f"{MITRA_KEY_PREFIX}{mitra_id}" for mitra_id in mitra_ids)]
+        rest = (len(keys), *keys, operation, *arguments)
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
+                try:
+                    answer = await self._execute("EVALSHA", _SCRIPT_NAME, *rest)
+                except NoScriptError:
+                    answer = await self._execute("EVAL", _SCRIPT, *rest)
+        except (ValkeyError, OSError) as error:
+            _errors.labels(operation).inc()
+            if operation not in self._failing_since:
+                self._failing_since[operation] = time.monotonic()
+                log.warning("presence.valkey_failing", operation=operation, error=repr(error))
+            raise PresenceUnknown from error
+        failing_since = self._failing_since.pop(operation, None)
+        if failing_since is not None:
+            log.info(
+                "presence.valkey_back",
+                operation=operation,
+                seconds=round(time.monotonic() - failing_since, 1),
+            )
+        return answer
+
+
+def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    for start in range(0, len(items), BATCH_SIZE):
+        yield items[start : start + BATCH_SIZE]

@@ -1,0 +1,9 @@
+"""What the pricing room refuses."""
+
+from curhat.kit.errors import BusinessError
+
+
+class TrialUsed(BusinessError):
+    code = "trial_used"
+    status = 409
+    detail = "The free trial was used already. Choose another offer."

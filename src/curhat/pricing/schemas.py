@@ -1,0 +1,32 @@
+"""What crosses the border about prices."""
+
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+Purpose = Literal["session", "extension"]
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """A duration and its price in whole rupiah; Rp0 is the trial."""
+
+    id: UUID
+    duration_minutes: int
+    price_rp: int
+    is_trial: bool
+
+
+class OfferList(msgspec.Struct, frozen=True):
+    """What a customer may choose from: the trial first if they may have it, then by duration."""
+
+    offers: list[Offer]
+
+
+class Quote(msgspec.Struct, frozen=True):
+    """The terms of one offer for one customer, as a payment fixes them."""
+
+    offer_id: UUID
+    duration_minutes: int
+    price_rp: int
+    is_trial: bool

@@ -1,0 +1,116 @@
+"""The WebSocket: a plain ASGI callable, since a framework's layers would stay in memory with every socket."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+import structlog
+
+from curhat.kit.errors import PresenceUnknown
+from curhat.kit.identity import Role
+from curhat.realtime import protocol
+from curhat.realtime.hooks import Scope, SocketHooks, SocketIdentity
+from curhat.realtime.hub import DATABASE_AWAY, Hub
+from curhat.realtime.metrics import CLOSES, FRAMES_RECEIVED
+from curhat.realtime.protocol import Hello, TypingSignal, UnreadableFrame
+from curhat.realtime.sockets import AsgiSend, Socket, Stalled
+
+log = structlog.get_logger(__name__)
+
+AsgiReceive = Callable[[], Awaitable[Mapping[str, Any]]]
+
+PATHS: Final[dict[str, Role]] = {"/api/client/realtime": "customer", "/api/mitra/realtime": "mitra"}
+
+
+class RealtimeEndpoint:
+    """Serves scopes of type `websocket` on the two realtime paths, and turns away those on others.
+
+    The server in front must let frames of somewhat more than 64 KiB through, so that 4413 is ours to say.
+    """
+
+    __slots__ = ("_hooks", "_hub")
+
+    def __init__(self, hub: Hub, hooks: SocketHooks) -> None:
+        self._hub = hub
+        self._hooks = hooks
+
+    async def __call__(self, scope: Scope, receive: AsgiReceive, send: AsgiSend) -> None:
+        """One connection, from its opening to its end."""
+        role = PATHS.get(scope["path"])
+        await receive()
+        if role is None:
+            await send({"type": "websocket.close"})
+            return
+        # A client cannot see why a handshake was refused: it is accepted, and closed with the reason.
+        who, code = await self._authenticate(role, scope)
+        try:
+            await send({"type": "websocket.accept"})
+            if who is None:
+                CLOSES.labels(code=str(code)).inc()
+                await send({"type": "websocket.close", "code": code})
+                return
+        except OSError:
+            return  # The client has gone already.
+        socket = Socket(who, send)
+        self._hub.admit(socket)
+        try:
+            await self._listen(socket, receive)
+        except asyncio.CancelledError:
+            if not socket.was_dropped():
+                raise
+        finally:
+            self._hub.forget(socket)
+            if socket.welcomed:
+                await self._hooks.closed(who.identity, socket.connection_id)
+
+    async def _authenticate(self, role: Role, scope: Scope) -> tuple[SocketIdentity | None, int]:
+        try:
+            return await self._hooks.authenticate(role, scope), protocol.SIGNED_OUT
+        except (PresenceUnknown, *DATABASE_AWAY) as error:
+            log.warning("realtime.not_authenticated", error=type(error).__name__)
+            return None, protocol.TRY_AGAIN_LATER
+        except Exception:
+            log.exception("realtime.authentication_failed")
+            return None, protocol.OUR_FAULT
+
+    async def _listen(self, socket: Socket, receive: AsgiReceive) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                if socket.close_code is None:
+                    CLOSES.labels(code="client").inc()
+                return
+            if socket.close_code is not None:
+                continue
+            FRAMES_RECEIVED.inc()
+            frame: str | bytes = message.get("text") or message.get("bytes") or b""
+            if not socket.hear():
+                socket.close(protocol.TOO_FAST)
+            elif protocol.is_too_large(frame):
+                socket.close(protocol.FRAME_TOO_LARGE)
+            else:
+                await self._handle(socket, frame)
+
+    async def _handle(self, socket: Socket, text: str | bytes) -> None:
+        identity = socket.who.identity
+        try:
+            if socket.welcomed:
+                self._hooks.frame_received(identity, socket.connection_id)
+            frame = protocol.read(text)
+            if isinstance(frame, Hello):
+                await self._hub.greet(socket, frame)
+                if not socket.welcomed and socket.close_code is None:
+                    socket.welcomed = True
+                    await self._hooks.opened(identity, socket.connection_id)
+            elif isinstance(frame, TypingSignal) and socket.welcomed:
+                await self._hub.type(socket, frame.session_id)
+        except UnreadableFrame as error:
+            socket.send(protocol.write(protocol.Error(code="validation_failed", detail=str(error))))
+        except Stalled:
+            socket.close(protocol.TOO_SLOW, "say hello again")
+        except DATABASE_AWAY as error:
+            log.warning("realtime.frame_not_handled", error=type(error).__name__)
+            socket.close(protocol.TRY_AGAIN_LATER)
+        except Exception:
+            log.exception("realtime.frame_failed")
+            socket.close(protocol.OUR_FAULT)

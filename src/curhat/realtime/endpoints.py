@@ -1,0 +1,71 @@
+"""The operations that hand out tickets for sockets. The sockets themselves are in `endpoint.py`."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from litestar import Request, post
+from litestar.di import NamedDependency
+from litestar.handlers import HTTPRouteHandler
+from valkey.asyncio import Valkey
+
+from curhat.kit.database import Database
+from curhat.kit.errors import PresenceUnknown
+from curhat.kit.identity import Identity
+from curhat.kit.openapi import SIGNED_IN, answers
+from curhat.realtime.service import SQL
+from curhat.realtime.tickets import TICKET_SECONDS, issue_ticket
+
+
+class RealtimeTicket(msgspec.Struct, frozen=True):
+    """Opens one socket, once, as `?ticket=` in its address."""
+
+    ticket: str
+    expires_at: datetime
+    server_now: datetime
+
+
+@post(
+    "/api/client/realtime-ticket",
+    operation_id="issue_customer_realtime_ticket",
+    tags=["customer"],
+    responses=answers({201: RealtimeTicket}, *SIGNED_IN, PresenceUnknown),
+)
+async def issue_customer_ticket(
+    request: Request[Any, Any, Any],
+    customer: NamedDependency[Identity],
+    database: NamedDependency[Database],
+    valkey_client: NamedDependency[Valkey],
+) -> RealtimeTicket:
+    """A ticket for a customer's socket: one use, within 30 s, where no header can be set."""
+    return await _issue(request, customer, database, valkey_client)
+
+
+@post(
+    "/api/mitra/realtime-ticket",
+    operation_id="issue_mitra_realtime_ticket",
+    tags=["mitra"],
+    responses=answers({201: RealtimeTicket}, *SIGNED_IN, PresenceUnknown),
+)
+async def issue_mitra_ticket(
+    request: Request[Any, Any, Any],
+    mitra: NamedDependency[Identity],
+    database: NamedDependency[Database],
+    valkey_client: NamedDependency[Valkey],
+) -> RealtimeTicket:
+    """A ticket for a mitra's socket: one use, within 30 s, where no header can be set."""
+    return await _issue(request, mitra, database, valkey_client)
+
+
+ROUTES: list[HTTPRouteHandler] = [issue_customer_ticket, issue_mitra_ticket]
+
+
+async def _issue(
+    request: Request[Any, Any, Any], identity: Identity, database: Database, valkey_client: Valkey
+) -> RealtimeTicket:
+    # Asked first, so that the ticket lives at least as long as it says.
+    server_now: datetime = await database.fetchval(SQL.server_now)
+    ticket = await issue_ticket(valkey_client, identity, request.state["token_digest"])
+    return RealtimeTicket(
+        ticket=ticket, expires_at=server_now + timedelta(seconds=TICKET_SECONDS), server_now=server_now
+    )

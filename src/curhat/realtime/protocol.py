@@ -1,0 +1,142 @@
+"""Every frame of the socket, in both directions. One JSON object a text frame, told apart by `op`.
+
+Client to server: hello, pong, signal. Server to client: welcome, event, ping, signal, error.
+
+How the two sides keep in step
+    The client remembers the `epoch` and `seq` of the last event it has applied and names both in its hello.
+    After the welcome come all events after that seq, then live ones, each with seq one higher than the last.
+    A client that sees a higher seq in a ping says hello again; it may do so at any time, and ignores an event
+    whose seq it has already applied.
+    `resumed: false` means that what was missed is not stored any more, or never was this client's: fetch
+    `/state`, and apply the events whose seq is higher than the one that `/state` names. A server that has to
+    begin anew in the middle of a connection sends such a welcome unasked.
+    A frame that cannot be read is answered with `error`, code `validation_failed`, and changes nothing.
+Close codes
+    4401 signed out; 4408 no hello within 5 s, or nothing heard for 2 minutes; 4409 too slow, say hello again;
+    4413 frame over 64 KiB; 4429 too fast; 1012 the server restarts, come back after a random wait; 1013
+    something the server needs does not answer, come back after a random wait; 1011 a fault of the server.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Final, Literal
+from uuid import UUID
+
+import msgspec
+
+# Events of a stream: numbered, stored, replayed.
+EventType = Literal[
+    "payment.updated",
+    "pairing.updated",
+    "session.started",
+    "session.updated",
+    "session.ended",
+    "message.created",
+    "messages.read",
+    "extension.requested",
+    "extension.decided",
+]
+# Level-triggered: without a seq, never stored; the welcome, `/state` and the lists carry what is true now.
+UnsequencedType = Literal["request.offered", "request.closed", "presence.changed"]
+
+SIGNED_OUT: Final = 4401
+TIMED_OUT: Final = 4408
+TOO_SLOW: Final = 4409
+FRAME_TOO_LARGE: Final = 4413
+TOO_FAST: Final = 4429
+RESTARTING: Final = 1012
+TRY_AGAIN_LATER: Final = 1013
+OUR_FAULT: Final = 1011
+
+FRAME_LIMIT_BYTES: Final = 64 * 1024
+
+
+class Hello(msgspec.Struct, frozen=True, tag_field="op", tag="hello", forbid_unknown_fields=True):
+    """Who I am among this user's devices, and how far I have got. The first frame of every connection."""
+
+    device_id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
+    epoch: Annotated[str, msgspec.Meta(max_length=100)] | None = None
+    seq: int | None = None
+
+
+class Pong(msgspec.Struct, frozen=True, tag_field="op", tag="pong", forbid_unknown_fields=True):
+    """The answer to a ping. Any frame renews the lease; this one does nothing else."""
+
+
+class TypingSignal(msgspec.Struct, frozen=True, tag_field="op", tag="signal", forbid_unknown_fields=True):
+    """Somebody types in this session. Both ways; never stored; at most one every 2 s gets through."""
+
+    type: Literal["typing"]
+    session_id: UUID
+
+
+class Welcome(msgspec.Struct, frozen=True, tag_field="op", tag="welcome"):
+    """The answer to a hello. A mitra's also carries `requests`, the open ones."""
+
+    epoch: UUID
+    seq: int
+    resumed: bool
+    server_now: datetime
+
+
+class Event(msgspec.Struct, frozen=True, tag_field="op", tag="event"):
+    """Something happened. `data` is the contract's struct that it is about, as this reader may see it."""
+
+    seq: int | None
+    type: EventType | UnsequencedType
+    at: datetime
+    data: msgspec.Raw
+
+
+class Ping(msgspec.Struct, frozen=True, tag_field="op", tag="ping"):
+    """Are you there? `seq` is the head of the stream: a client that is behind says hello again."""
+
+    seq: int
+    server_now: datetime
+
+
+class Error(msgspec.Struct, frozen=True, tag_field="op", tag="error"):
+    """The client's last frame could not be read; `detail` says why, for the client's developer."""
+
+    code: Literal["validation_failed"]
+    detail: str
+
+
+ClientFrame = Hello | Pong | TypingSignal
+ServerFrame = Welcome | Event | Ping | TypingSignal | Error
+
+
+class UnreadableFrame(ValueError):
+    """A frame from the client that is none of ours."""
+
+
+_decoder = msgspec.json.Decoder(ClientFrame)
+_encoder = msgspec.json.Encoder()
+
+
+def read(frame: str | bytes) -> ClientFrame:
+    """The client's frame. Raises UnreadableFrame."""
+    try:
+        decoded: ClientFrame = _decoder.decode(frame)
+    except msgspec.DecodeError as error:
+        raise UnreadableFrame(str(error)[:200]) from None
+    except (RecursionError, UnicodeError):
+        raise UnreadableFrame("JSON cannot be read") from None
+    return decoded
+
+
+def write(frame: ServerFrame) -> str:
+    """The text of a frame for the client."""
+    return _encoder.encode(frame).decode()
+
+
+def write_welcome(welcome: Welcome, extras: Mapping[str, object]) -> str:
+    """The text of a welcome with the further fields of this user's role."""
+    return _encoder.encode({"op": "welcome", **msgspec.structs.asdict(welcome), **extras}).decode()
+
+
+def is_too_large(frame: str | bytes) -> bool:
+    """Whether a frame from the client is over 64 KiB, counted in bytes."""
+    if len(frame) > FRAME_LIMIT_BYTES:
+        return True
+    return isinstance(frame, str) and not frame.isascii() and len(frame.encode()) > FRAME_LIMIT_BYTES

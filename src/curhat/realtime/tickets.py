@@ -1,0 +1,68 @@
+"""Tickets: how a client that can set no header opens a socket, without a long-lived token in a URL.
+
+One use, 30 s, kept in Valkey under a digest: whoever reads Valkey, or a log of addresses, cannot use one.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+from urllib.parse import parse_qs
+
+import msgspec
+from valkey.asyncio import Valkey
+from valkey.exceptions import ValkeyError
+
+from curhat.kit.errors import PresenceUnknown
+from curhat.kit.identity import Identity, Role
+from curhat.realtime.hooks import Scope, SocketIdentity
+
+TICKET_SECONDS: Final = 30
+_PREFIX: Final = "curhat:realtime-ticket:"
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(SocketIdentity).decode
+
+
+async def issue_ticket(valkey: Valkey, identity: Identity, token_digest: bytes) -> str:
+    """A ticket that opens one socket for this person, as long as the token behind it is good.
+
+    Raises PresenceUnknown when Valkey does not answer.
+    """
+    ticket = secrets.token_urlsafe(32)
+    holder = SocketIdentity(identity=identity, token_digest=token_digest)
+    with _valkey_may_be_away():
+        await valkey.set(_key(ticket), _encode(holder), ex=TICKET_SECONDS)
+    return ticket
+
+
+async def redeem_ticket(valkey: Valkey, role: Role, ticket: str) -> SocketIdentity | None:
+    """Whose ticket this is; it is used up, whatever comes of it. None: unknown, used, old, another role's.
+
+    Raises PresenceUnknown when Valkey does not answer.
+    """
+    with _valkey_may_be_away():
+        stored = await valkey.getdel(_key(ticket))
+    if stored is None:
+        return None
+    holder = _decode(stored)
+    return holder if holder.identity.role == role else None
+
+
+def ticket_in(scope: Scope) -> str | None:
+    """The ticket in the address of a socket being opened, if there is one."""
+    tickets = parse_qs(scope["query_string"].decode("latin-1")).get("ticket")
+    return tickets[0] if tickets else None
+
+
+@contextmanager
+def _valkey_may_be_away() -> Iterator[None]:
+    try:
+        yield
+    except (ValkeyError, OSError, TimeoutError):
+        raise PresenceUnknown from None
+
+
+def _key(ticket: str) -> str:
+    return _PREFIX + hashlib.sha256(ticket.encode()).hexdigest()

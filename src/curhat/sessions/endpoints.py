@@ -1,0 +1,256 @@
+"""The operations on chat sessions, for both sides: HTTP in, service, HTTP out."""
+
+from uuid import UUID
+
+from litestar import Request, Response, get, post
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.handlers import BaseRouteHandler
+from litestar.params import FromPath, FromQuery, JSONBody
+
+from curhat.kit.database import Database
+from curhat.kit.errors import NotFound, ValidationFailed
+from curhat.kit.http import command
+from curhat.kit.identity import Identity
+from curhat.kit.openapi import SIGNED_IN, WITH_KEY, answers
+from curhat.kit.page import Page
+from curhat.sessions import service
+from curhat.sessions.errors import SessionEnded
+from curhat.sessions.schemas import EndEarly, MarkRead, Message, MitraSession, NewMessage, Session
+from curhat.sessions.writer import MessageWriter
+
+AppRequest = Request[None, None, State]
+
+CUSTOMER = ["customer"]
+MITRA = ["mitra"]
+
+
+# History and reading -------------------------------------------------------------------------------------
+
+
+@get(
+    "/api/client/sessions",
+    operation_id="list_customer_sessions",
+    tags=CUSTOMER,
+    responses=answers({200: Page[Session]}, *SIGNED_IN, ValidationFailed),
+)
+async def list_customer_sessions(
+    database: NamedDependency[Database],
+    customer: NamedDependency[Identity],
+    cursor: FromQuery[str | None] = None,
+) -> Page[Session]:
+    """The customer's chats, newest first."""
+    async with database.transaction() as tx:
+        page = await service.history(tx, customer, cursor)
+    return Page(items=[views.for_customer for views in page.items], next_cursor=page.next_cursor)
+
+
+@get(
+    "/api/mitra/sessions",
+    operation_id="list_mitra_sessions",
+    tags=MITRA,
+    responses=answers({200: Page[MitraSession]}, *SIGNED_IN, ValidationFailed),
+)
+async def list_mitra_sessions(
+    database: NamedDependency[Database],
+    mitra: NamedDependency[Identity],
+    cursor: FromQuery[str | None] = None,
+) -> Page[MitraSession]:
+    """The mitra's chats, newest first."""
+    async with database.transaction() as tx:
+        page = await service.history(tx, mitra, cursor)
+    return Page(items=[views.for_mitra for views in page.items], next_cursor=page.next_cursor)
+
+
+@get(
+    "/api/client/sessions/{session_id:uuid}",
+    operation_id="get_customer_session",
+    tags=CUSTOMER,
+    responses=answers({200: Session}, *SIGNED_IN, NotFound),
+)
+async def get_customer_session(
+    database: NamedDependency[Database], customer: NamedDependency[Identity], session_id: FromPath[UUID]
+) -> Session:
+    """One of the customer's chats."""
+    async with database.transaction() as tx:
+        return (await service.own_session(tx, customer, session_id)).for_customer
+
+
+@get(
+    "/api/mitra/sessions/{session_id:uuid}",
+    operation_id="get_mitra_session",
+    tags=MITRA,
+    responses=answers({200: MitraSession}, *SIGNED_IN, NotFound),
+)
+async def get_mitra_session(
+    database: NamedDependency[Database], mitra: NamedDependency[Identity], session_id: FromPath[UUID]
+) -> MitraSession:
+    """One of the mitra's chats."""
+    async with database.transaction() as tx:
+        return (await service.own_session(tx, mitra, session_id)).for_mitra
+
+
+@get(
+    "/api/client/sessions/{session_id:uuid}/messages",
+    operation_id="list_customer_messages",
+    tags=CUSTOMER,
+    responses=answers({200: Page[Message]}, *SIGNED_IN, NotFound, ValidationFailed),
+)
+async def list_customer_messages(
+    database: NamedDependency[Database],
+    customer: NamedDependency[Identity],
+    session_id: FromPath[UUID],
+    before: FromQuery[UUID | None] = None,
+) -> Page[Message]:
+    """The messages of a chat, newest first; `before` a message, the next page's cursor."""
+    async with database.transaction() as tx:
+        return await service.messages_page(tx, customer, session_id, before)
+
+
+@get(
+    "/api/mitra/sessions/{session_id:uuid}/messages",
+    operation_id="list_mitra_messages",
+    tags=MITRA,
+    responses=answers({200: Page[Message]}, *SIGNED_IN, NotFound, ValidationFailed),
+)
+async def list_mitra_messages(
+    database: NamedDependency[Database],
+    mitra: NamedDependency[Identity],
+    session_id: FromPath[UUID],
+    before: FromQuery[UUID | None] = None,
+) -> Page[Message]:
+    """The messages of a chat, newest first; `before` a message, the next page's cursor."""
+    async with database.transaction() as tx:
+        return await service.messages_page(tx, mitra, session_id, before)
+
+
+# Writing -------------------------------------------------------------------------------------------------
+
+
+@post(
+    "/api/client/sessions/{session_id:uuid}/messages",
+    operation_id="send_customer_message",
+    tags=CUSTOMER,
+    responses=answers({201: Message}, *SIGNED_IN, NotFound, ValidationFailed, SessionEnded),
+)
+async def send_customer_message(
+    message_writer: NamedDependency[MessageWriter],
+    customer: NamedDependency[Identity],
+    session_id: FromPath[UUID],
+    data: JSONBody[NewMessage],
+) -> Message:
+    """Send a message; a repeated `client_message_id` gives the first message back, even after the end."""
+    return await message_writer.send(customer, session_id, data.client_message_id, data.text)
+
+
+@post(
+    "/api/mitra/sessions/{session_id:uuid}/messages",
+    operation_id="send_mitra_message",
+    tags=MITRA,
+    responses=answers({201: Message}, *SIGNED_IN, NotFound, ValidationFailed, SessionEnded),
+)
+async def send_mitra_message(
+    message_writer: NamedDependency[MessageWriter],
+    mitra: NamedDependency[Identity],
+    session_id: FromPath[UUID],
+    data: JSONBody[NewMessage],
+) -> Message:
+    """Send a message; a repeated `client_message_id` gives the first message back, even after the end."""
+    return await message_writer.send(mitra, session_id, data.client_message_id, data.text)
+
+
+@post(
+    "/api/client/sessions/{session_id:uuid}/read",
+    operation_id="mark_read_by_customer",
+    tags=CUSTOMER,
+    status_code=204,
+    responses=answers({204: None}, *SIGNED_IN, NotFound, ValidationFailed),
+)
+async def mark_read_by_customer(
+    database: NamedDependency[Database],
+    customer: NamedDependency[Identity],
+    session_id: FromPath[UUID],
+    data: JSONBody[MarkRead],
+) -> None:
+    """The customer has read everything up to this message; repeated, nothing changes."""
+    async with database.transaction() as tx:
+        await service.mark_read(tx, customer, session_id, data.up_to_message_id)
+
+
+@post(
+    "/api/mitra/sessions/{session_id:uuid}/read",
+    operation_id="mark_read_by_mitra",
+    tags=MITRA,
+    status_code=204,
+    responses=answers({204: None}, *SIGNED_IN, NotFound, ValidationFailed),
+)
+async def mark_read_by_mitra(
+    database: NamedDependency[Database],
+    mitra: NamedDependency[Identity],
+    session_id: FromPath[UUID],
+    data: JSONBody[MarkRead],
+) -> None:
+    """The mitra has read everything up to this message; repeated, nothing changes."""
+    async with database.transaction() as tx:
+        await service.mark_read(tx, mitra, session_id, data.up_to_message_id)
+
+
+@post(
+    "/api/client/sessions/{session_id:uuid}/end",
+    operation_id="end_session_by_customer",
+    tags=CUSTOMER,
+    status_code=200,
+    responses=answers({200: Session}, *WITH_KEY, NotFound, SessionEnded),
+)
+async def end_session_by_customer(
+    request: AppRequest,
+    database: NamedDependency[Database],
+    customer: NamedDependency[Identity],
+    session_id: FromPath[UUID],
+) -> Response[bytes]:
+    """The customer ends the chat before its time."""
+    return await command(
+        request,
+        database,
+        customer,
+        lambda tx: service.end_by_customer(tx, customer.user_id, session_id),
+    )
+
+
+@post(
+    "/api/mitra/sessions/{session_id:uuid}/end",
+    operation_id="end_session_by_mitra",
+    tags=MITRA,
+    status_code=200,
+    responses=answers({200: MitraSession}, *WITH_KEY, NotFound, SessionEnded),
+)
+async def end_session_by_mitra(
+    request: AppRequest,
+    database: NamedDependency[Database],
+    mitra: NamedDependency[Identity],
+    session_id: FromPath[UUID],
+    data: JSONBody[EndEarly],
+) -> Response[bytes]:
+    """The mitra ends the chat before its time and says why; an operator looks at it (X.8)."""
+    return await command(
+        request,
+        database,
+        mitra,
+        lambda tx: service.end_by_mitra(tx, mitra.user_id, session_id, data.reason),
+    )
+
+
+ROUTES: list[BaseRouteHandler] = [
+    list_customer_sessions,
+    list_mitra_sessions,
+    get_customer_session,
+    get_mitra_session,
+    list_customer_messages,
+    list_mitra_messages,
+    send_customer_message,
+    send_mitra_message,
+    mark_read_by_customer,
+    mark_read_by_mitra,
+    end_session_by_customer,
+    end_session_by_mitra,
+]

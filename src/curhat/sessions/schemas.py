@@ -1,0 +1,105 @@
+"""What crosses the border about chat sessions.
+
+Two shapes of a session, since the two sides may not know the same of each other (X.4): what a mitra may see
+of a customer is the closed list in CustomerName.
+"""
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+
+from curhat.kit.identity import Role
+from curhat.sessions.states import EndReason, SessionStatus
+
+# PostgreSQL cannot store NUL, and a message of blanks says nothing. Each character decides alone whether the
+# match goes on, so no text makes it slow. (Lone surrogates are no text: the JSON decoder refuses them.)
+WRITTEN = r"^\s*[^\x00\s][^\x00]*$"
+NO_NUL = r"^[^\x00]+$"
+
+ClientMessageId = Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=NO_NUL)]
+MessageText = Annotated[str, msgspec.Meta(min_length=1, max_length=4000, pattern=WRITTEN)]
+EndNote = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=WRITTEN)]
+
+
+class MitraName(msgspec.Struct, frozen=True):
+    """All that a customer sees of a mitra (X.4)."""
+
+    id: UUID
+    display_name: str
+
+
+class CustomerName(msgspec.Struct, frozen=True):
+    """All that a mitra sees of a customer (X.4): no id, no phone number."""
+
+    call_name: str
+
+
+class Session(msgspec.Struct, frozen=True):
+    """A chat as its customer sees it. `ended_at` and `end_reason` once it is over."""
+
+    id: UUID
+    status: SessionStatus
+    mitra: MitraName
+    started_at: datetime
+    ends_at: datetime
+    ended_at: datetime | None
+    end_reason: EndReason | None
+    duration_minutes: int
+    server_now: datetime
+
+
+class MitraSession(Session, frozen=True):
+    """A chat as its mitra sees it."""
+
+    customer: CustomerName
+
+
+class SessionViews(msgspec.Struct, frozen=True):
+    """One session for both who are in it."""
+
+    customer_id: UUID
+    mitra_id: UUID
+    for_customer: Session
+    for_mitra: MitraSession
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message. `read_at` once the other side has read it."""
+
+    id: UUID
+    session_id: UUID
+    client_message_id: str
+    sender: Role
+    text: str
+    sent_at: datetime
+    read_at: datetime | None
+
+
+class ReadMark(msgspec.Struct, frozen=True):
+    """`reader` has read everything the other side sent, up to this message."""
+
+    session_id: UUID
+    reader: Role
+    up_to_message_id: UUID
+    read_at: datetime
+
+
+class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a person sends. `client_message_id` is the client's own: repeated, it sends nothing twice."""
+
+    client_message_id: ClientMessageId
+    text: MessageText
+
+
+class MarkRead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything the other side sent up to this message has been read."""
+
+    up_to_message_id: UUID
+
+
+class EndEarly(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why a mitra ends a chat early. Operators read it; the customer never does."""
+
+    reason: EndNote

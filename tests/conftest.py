@@ -1,0 +1,107 @@
+"""What every test may ask for: real servers, a fresh database with a virtual clock, and people to begin with.
+
+PostgreSQL and Valkey are the embedded ones, started once a run. Each test gets a database of its own, made from a
+template that has all migrations.
+"""
+
+import itertools
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+import valkey.asyncio
+
+from curhat.app.embedded import EmbeddedServers, embedded_servers
+from curhat.kit.database import Database
+from curhat.kit.migrations import migrate
+from tests.support.clock import VirtualClock, install_virtual_clock
+from tests.support.people import Make
+from tests.support.signals import RecordedSignals
+
+pytest_plugins = ["tests.rules_report"]
+
+TEMPLATE = "curhat_template"
+_numbers = itertools.count(1)
+
+
+def database_url_of(servers: EmbeddedServers, name: str) -> str:
+    """The address of another database of the same server."""
+    return servers.database_url.replace("/curhat?", f"/{name}?")
+
+
+@pytest.fixture(scope="session")
+async def servers() -> AsyncIterator[EmbeddedServers]:
+    """PostgreSQL and Valkey, real, for the whole run."""
+    with tempfile.TemporaryDirectory(prefix="curhat-tests-") as folder:
+        async with embedded_servers(Path(folder)) as started:
+            yield started
+
+
+@pytest.fixture(scope="session")
+async def template(servers: EmbeddedServers) -> str:
+    """The name of a database with all migrations and the virtual clock, from which tests get theirs."""
+    admin = await asyncpg.connect(servers.database_url)
+    await admin.execute(f"CREATE DATABASE {TEMPLATE}")
+    connection = await asyncpg.connect(database_url_of(servers, TEMPLATE))
+    await migrate(connection)
+    await install_virtual_clock(connection)
+    await connection.close()
+    await admin.close()
+    return TEMPLATE
+
+
+@pytest.fixture
+async def database_url(servers: EmbeddedServers, template: str) -> AsyncIterator[str]:
+    """The address of a fresh, migrated database of this test's own; its clock runs until `clock` stops it."""
+    name = f"test_{next(_numbers)}"
+    admin = await asyncpg.connect(servers.database_url)
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    yield database_url_of(servers, name)
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+@pytest.fixture
+def signals() -> RecordedSignals:
+    """What was signalled after commits, in order."""
+    return RecordedSignals()
+
+
+@pytest.fixture
+async def database(database_url: str, signals: RecordedSignals) -> AsyncIterator[Database]:
+    """A pool on this test's own database, with room for 60 connections at once."""
+    opened = await Database.connect(database_url, pool_size=60, sink=signals)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def clock(database: Database) -> VirtualClock:
+    """The database's clock, to be stopped and moved."""
+    return VirtualClock(database)
+
+
+@pytest.fixture
+def make(database: Database) -> Make:
+    """People, offers and payments to begin with."""
+    return Make(database)
+
+
+@pytest.fixture
+async def valkey_client(servers: EmbeddedServers) -> AsyncIterator[valkey.asyncio.Valkey]:
+    """The run's Valkey, empty."""
+    client = valkey.asyncio.Valkey.from_url(servers.valkey_url)
+    await client.flushall()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture(autouse=True)
+def no_pause_points_left() -> Iterator[None]:
+    """A handler that a test set must not reach the next test."""
+    from curhat.kit import pause_points
+
+    yield
+    pause_points._handlers.clear()

@@ -1,0 +1,444 @@
+"""One-time codes on a real PostgreSQL: what one code proves, and the limits that protect a phone."""
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+
+from curhat.accounts import codes, service
+from curhat.accounts.errors import CallNameRequired, CodeInvalid, NotInvited, Suspended
+from curhat.accounts.schemas import CustomerName, MitraName
+from curhat.accounts.service import SentCode, SignIn
+from curhat.kit.database import Database
+from curhat.kit.errors import BusinessError, TooManyRequests, ValidationFailed
+from curhat.kit.identity import Role
+from tests.support.clock import VirtualClock
+
+KEY = b"k" * 32
+PHONE = "+6281234567890"
+
+
+async def ask(database: Database, phone: str = PHONE, role: Role = "customer") -> SentCode:
+    async with database.transaction() as tx:
+        return await service.request_code(tx, KEY, role, phone)
+
+
+async def verify(
+    database: Database, request_id: UUID, code: str, call_name: str | None = "Bunga", role: Role = "customer"
+) -> SignIn:
+    """As the endpoint does it: a returned refusal is raised after the commit."""
+    async with database.transaction() as tx:
+        if role == "mitra":
+            outcome = await service.verify_mitra_code(tx, KEY, request_id, code)
+        else:
+            outcome = await service.verify_customer_code(tx, KEY, request_id, code, call_name=call_name)
+    if isinstance(outcome, BusinessError):
+        raise outcome
+    return outcome
+
+
+def wrong(code: str) -> str:
+    return f"{(int(code) + 1) % 10**6:06}"
+
+
+async def try_wrongly(database: Database, sent: SentCode, times: int) -> None:
+    for _ in range(times):
+        with pytest.raises(CodeInvalid):
+            await verify(database, sent.request_id, wrong(sent.code))
+
+
+# What a code proves --------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("S.1")
+async def test_the_first_sign_in_makes_a_customer_and_later_ones_find_it(database: Database) -> None:
+    sent = await ask(database)
+    first = await verify(database, sent.request_id, sent.code, " Bunga ")
+    sent = await ask(database)
+    again = await verify(database, sent.request_id, sent.code, None)
+    assert isinstance(first.person, CustomerName)
+    assert first.person == again.person
+    assert first.person.call_name == "Bunga"
+    assert first.token != again.token
+
+
+@pytest.mark.rule("S.1")
+async def test_being_asked_for_a_call_name_does_not_use_the_code_up(database: Database) -> None:
+    sent = await ask(database)
+    for _ in range(10):
+        with pytest.raises(CallNameRequired):
+            await verify(database, sent.request_id, sent.code, None)
+    with pytest.raises(ValidationFailed):
+        await verify(database, sent.request_id, sent.code, "0811 0000 0001")
+    assert await database.fetchval("SELECT sum(wrong_tries) FROM one_time_codes") == 0
+    assert (await verify(database, sent.request_id, sent.code)).token
+
+
+@pytest.mark.rule("S.1")
+async def test_a_wrong_code_does_not_tell_that_a_call_name_would_be_needed(database: Database) -> None:
+    sent = await ask(database)
+    with pytest.raises(CodeInvalid):
+        await verify(database, sent.request_id, wrong(sent.code), None)
+
+
+@pytest.mark.rule("S.1")
+async def test_a_code_is_good_once(database: Database) -> None:
+    sent = await ask(database)
+    await verify(database, sent.request_id, sent.code)
+    with pytest.raises(CodeInvalid):
+        await verify(database, sent.request_id, sent.code)
+
+
+@pytest.mark.rule("S.1")
+async def test_a_code_is_good_for_five_minutes(database: Database, clock: VirtualClock) -> None:
+    await clock.set()
+    sent = await ask(database)
+    assert sent.expires_at - sent.server_now == timedelta(minutes=5)
+    assert sent.resend_after - sent.server_now == timedelta(seconds=30)
+    await clock.advance(299.999)
+    with pytest.raises(CallNameRequired):
+        await verify(database, sent.request_id, sent.code, None)
+    await clock.advance(0.001)
+    with pytest.raises(CodeInvalid):
+        await verify(database, sent.request_id, sent.code)
+
+
+@pytest.mark.rule("S.1")
+async def test_a_code_is_good_for_its_own_request_and_role_only(
+    database: Database, clock: VirtualClock
+) -> None:
+    await clock.set()
+    first = await ask(database)
+    await clock.advance(30)
+    second = await ask(database)
+    if first.code != second.code:
+        with pytest.raises(CodeInvalid):
+            await verify(database, second.request_id, first.code)
+    with pytest.raises(CodeInvalid):
+        await verify(database, first.request_id, first.code, role="mitra")
+    with pytest.raises(CodeInvalid):
+        await verify(database, uuid4(), first.code)
+    assert (await verify(database, first.request_id, first.code)).token
+
+
+@pytest.mark.rule("S.1")
+@pytest.mark.parametrize(
+    "code", ["", "12345", "1234567", "\x00", "abcdef", "\uff11\uff12\uff13\uff14\uff15\uff16"]
+)
+async def test_a_code_that_cannot_be_one_is_wrong_like_any_other(database: Database, code: str) -> None:
+    sent = await ask(database)
+    with pytest.raises(CodeInvalid):
+        await verify(database, sent.request_id, code)
+    assert await database.fetchval("SELECT wrong_tries FROM one_time_codes") == 1
+
+
+@pytest.mark.rule("S.1")
+async def test_a_code_is_dead_after_five_wrong_tries(database: Database) -> None:
+    sent = await ask(database)
+    await try_wrongly(database, sent, 5)
+    with pytest.raises(CodeInvalid):
+        await verify(database, sent.request_id, sent.code)
+
+
+@pytest.mark.rule("S.1")
+async def test_four_wrong_tries_leave_the_fifth(database: Database) -> None:
+    sent = await ask(database)
+    await try_wrongly(database, sent, 4)
+    assert (await verify(database, sent.request_id, sent.code)).token
+
+
+@pytest.mark.rule("S.2")
+async def test_who_is_not_invited_learns_it_only_with_a_good_code(database: Database) -> None:
+    sent = await ask(database, role="mitra")
+    with pytest.raises(CodeInvalid):
+        await verify(database, sent.request_id, wrong(sent.code), role="mitra")
+    with pytest.raises(NotInvited):
+        await verify(database, sent.request_id, sent.code, role="mitra")
+    with pytest.raises(CodeInvalid):
+        await verify(database, sent.request_id, sent.code, role="mitra")
+    assert await database.fetchval("SELECT count(*) FROM people") == 0
+
+
+@pytest.mark.rule("S.2")
+async def test_an_invited_mitra_signs_in_and_a_suspended_one_does_not(database: Database) -> None:
+    async with database.transaction() as tx:
+        mitra_id = await service.invite_mitra(tx, "0812 3456 7890", "Kak Sari", 2)
+    sent = await ask(database, role="mitra")
+    signed_in = await verify(database, sent.request_id, sent.code, role="mitra")
+    assert signed_in.person == MitraName(id=mitra_id, display_name="Kak Sari")
+    async with database.transaction() as tx:
+        await service.suspend_mitra(tx, mitra_id)
+    sent = await ask(database, role="mitra")
+    with pytest.raises(Suspended):
+        await verify(database, sent.request_id, sent.code, role="mitra")
+
+
+@pytest.mark.rule("S.1")
+async def test_one_phone_may_be_both_customer_and_mitra(database: Database) -> None:
+    async with database.transaction() as tx:
+        mitra_id = await service.invite_mitra(tx, PHONE, "Kak Sari", 1)
+    sent = await ask(database)
+    customer = await verify(database, sent.request_id, sent.code)
+    sent = await ask(database, role="mitra")
+    mitra = await verify(database, sent.request_id, sent.code, role="mitra")
+    assert customer.person.id == mitra.person.id == mitra_id
+
+
+# The limits ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("S.1")
+async def test_another_code_may_be_asked_for_after_thirty_seconds(
+    database: Database, clock: VirtualClock
+) -> None:
+    await clock.set()
+    await ask(database)
+    await clock.advance(0.5)
+    with pytest.raises(TooManyRequests) as refused:
+        await ask(database)
+    assert refused.value.retry_after_seconds == 30
+    await clock.advance(29.499)
+    with pytest.raises(TooManyRequests) as refused:
+        await ask(database)
+    assert refused.value.retry_after_seconds == 1
+    await clock.advance(0.001)
+    assert await ask(database)
+
+
+@pytest.mark.rule("S.1")
+async def test_after_a_sign_in_another_code_may_be_asked_for_at_once(database: Database) -> None:
+    for _ in range(6):
+        sent = await ask(database)
+        await verify(database, sent.request_id, sent.code)
+
+
+@pytest.mark.rule("S.1")
+async def test_the_limits_of_one_phone_are_not_those_of_another(database: Database) -> None:
+    await ask(database)
+    await ask(database, "+6281234567891")
+    with pytest.raises(TooManyRequests):
+        await ask(database, role="mitra")
+
+
+@pytest.mark.rule("S.1")
+async def test_a_phone_gets_five_unused_codes_an_hour(database: Database, clock: VirtualClock) -> None:
+    await clock.set()
+    for _ in range(5):
+        await ask(database)
+        await clock.advance(60)
+    with pytest.raises(TooManyRequests) as refused:
+        await ask(database)
+    assert refused.value.retry_after_seconds == 3600 - 5 * 60
+    await clock.advance(3600 - 5 * 60)
+    await ask(database)
+    # The next one waits for the second of the five.
+    await clock.advance(59)
+    with pytest.raises(TooManyRequests):
+        await ask(database)
+    await clock.advance(1)
+    await ask(database)
+
+
+@pytest.mark.rule("S.1")
+async def test_a_phone_gets_thirty_codes_an_hour_even_when_all_are_used(
+    database: Database, clock: VirtualClock
+) -> None:
+    await clock.set()
+    for _ in range(30):
+        sent = await ask(database)
+        await verify(database, sent.request_id, sent.code)
+    with pytest.raises(TooManyRequests) as refused:
+        await ask(database)
+    assert refused.value.retry_after_seconds == 3600
+    await clock.advance(3600)
+    await ask(database)
+
+
+@pytest.mark.rule("S.1")
+async def test_asking_for_another_code_gives_no_more_wrong_tries(
+    database: Database, clock: VirtualClock
+) -> None:
+    await clock.set()
+    for _ in range(3):
+        sent = await ask(database)
+        await try_wrongly(database, sent, 5)
+        await clock.advance(30)
+    sent = await ask(database)
+    with pytest.raises(TooManyRequests) as refused:
+        await verify(database, sent.request_id, sent.code)
+    assert refused.value.retry_after_seconds is not None
+    assert 3500 < refused.value.retry_after_seconds <= 3900
+    assert await database.fetchval("SELECT sum(wrong_tries) FROM one_time_codes") == 15
+
+
+@pytest.mark.rule("S.1")
+async def test_a_sign_in_between_does_not_reset_the_wrong_tries(
+    database: Database, clock: VirtualClock
+) -> None:
+    await clock.set()
+    for _ in range(4):
+        sent = await ask(database)
+        tries = min(4, 15 - await wrong_tries(database))
+        await try_wrongly(database, sent, tries)
+        if await wrong_tries(database) < 15:
+            await verify(database, sent.request_id, sent.code)
+    with pytest.raises(TooManyRequests):
+        await verify(database, sent.request_id, sent.code)
+
+
+async def wrong_tries(database: Database) -> int:
+    total: int | None = await database.fetchval("SELECT sum(wrong_tries)::int FROM one_time_codes")
+    return total or 0
+
+
+@pytest.mark.rule("S.1")
+async def test_wrong_tries_count_for_a_whole_hour_after_they_were_made(
+    database: Database, clock: VirtualClock
+) -> None:
+    await clock.set()
+    for _ in range(3):
+        sent = await ask(database)
+        await clock.advance(299)
+        await try_wrongly(database, sent, 5)
+    # Fifty-nine minutes after the first five tries, sixty-four after their code.
+    await clock.advance(3600 - 2 * 299 - 60)
+    sent = await ask(database)
+    with pytest.raises(TooManyRequests) as refused:
+        await verify(database, sent.request_id, sent.code)
+    assert refused.value.retry_after_seconds is not None
+    await clock.advance(refused.value.retry_after_seconds)
+    assert (await verify(database, sent.request_id, sent.code)).token
+
+
+# Everything at once ----------------------------------------------------------------------------------------
+
+
+async def outcomes(*attempts: "asyncio.Future[object] | object") -> Counter[str]:
+    """How many of these ended how."""
+    found = await asyncio.gather(*attempts, return_exceptions=True)  # type: ignore[call-overload]
+    return Counter(type(outcome).__name__ for outcome in found)
+
+
+@pytest.mark.rule("S.1")
+async def test_of_many_requests_at_once_one_gets_a_code(database: Database) -> None:
+    found = await outcomes(*(ask(database) for _ in range(40)))
+    assert found == {"SentCode": 1, "TooManyRequests": 39}
+
+
+@pytest.mark.rule("S.1")
+async def test_many_wrong_tries_at_once_are_five(database: Database) -> None:
+    sent = await ask(database)
+    await outcomes(*(verify(database, sent.request_id, wrong(sent.code)) for _ in range(40)))
+    assert await wrong_tries(database) == 5
+    with pytest.raises(CodeInvalid):
+        await verify(database, sent.request_id, sent.code)
+
+
+@pytest.mark.rule("S.1")
+async def test_many_wrong_tries_at_once_on_all_codes_of_a_phone_are_fifteen(
+    database: Database, clock: VirtualClock
+) -> None:
+    await clock.set()
+    sent = []
+    for _ in range(5):
+        sent.append(await ask(database))
+        await clock.advance(30)
+    found = await outcomes(
+        *(verify(database, one.request_id, wrong(one.code)) for _ in range(8) for one in sent)
+    )
+    assert await wrong_tries(database) == 15
+    assert found["TooManyRequests"] > 0
+
+
+@pytest.mark.rule("S.1")
+async def test_a_right_code_sent_many_times_at_once_signs_in_once(database: Database) -> None:
+    sent = await ask(database)
+    found = await outcomes(*(verify(database, sent.request_id, sent.code) for _ in range(20)))
+    assert found == {"SignIn": 1, "CodeInvalid": 19}
+    assert await database.fetchval("SELECT count(*) FROM access_tokens") == 1
+
+
+@pytest.mark.rule("S.1")
+async def test_two_first_sign_ins_at_once_make_one_customer(database: Database, clock: VirtualClock) -> None:
+    await clock.set()
+    first = await ask(database)
+    await clock.advance(30)
+    second = await ask(database)
+    found = await outcomes(
+        verify(database, first.request_id, first.code, "Bunga"),
+        verify(database, second.request_id, second.code, "Melati"),
+    )
+    assert found == {"SignIn": 2}
+    assert await database.fetchval("SELECT count(*) FROM customers") == 1
+
+
+@pytest.mark.rule("S.1")
+async def test_a_code_that_runs_out_while_a_try_waits_for_its_turn_is_too_late(
+    database: Database, clock: VirtualClock
+) -> None:
+    await clock.set()
+    sent = await ask(database)
+    async with database.transaction() as holder:
+        await holder.execute(service.SQL.lock_phone, PHONE)
+        attempt = asyncio.create_task(verify(database, sent.request_id, sent.code))
+        while not await database.fetchval(
+            "SELECT count(*) FROM pg_locks WHERE locktype='advisory' AND NOT granted"
+        ):
+            await asyncio.sleep(0)
+        await clock.advance(300)
+    with pytest.raises(CodeInvalid):
+        await attempt
+
+
+# At rest -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("S.1")
+async def test_neither_code_nor_token_is_in_the_database(database: Database) -> None:
+    sent = await ask(database)
+    token = (await verify(database, sent.request_id, sent.code)).token
+    dump = [
+        str(row["row"])
+        for table in ("one_time_codes", "access_tokens", "customers")
+        for row in await database.fetch(f"SELECT t::text AS row FROM {table} t")
+    ]
+    assert len(dump) == 3
+    assert not any(token in row for row in dump)
+    # The code could be part of an id or a time: the column that holds it is what counts.
+    digest = await database.fetchval("SELECT code_digest FROM one_time_codes")
+    assert digest == codes.digest_of(KEY, sent.request_id, sent.code)
+    assert sent.code.encode() not in digest
+    assert await database.fetchval("SELECT digest FROM access_tokens") == service.digest_of_token(token)
+    assert len(token) >= 43
+
+
+def test_no_secret_is_in_what_is_printed_of_a_sign_in() -> None:
+    name = CustomerName(id=uuid4(), call_name="Bunga")
+    assert "s3cret" not in repr(SignIn(person=name, token="s3cret"))
+
+
+@pytest.mark.rule("S.1")
+async def test_old_codes_and_tokens_are_forgotten_and_fresh_ones_are_not(
+    database: Database, clock: VirtualClock
+) -> None:
+    await clock.set()
+    sent = await ask(database)
+    await verify(database, sent.request_id, sent.code)
+    await clock.advance(24 * 3600 + 1)
+    sent = await ask(database)
+    await prune(database)
+    assert await database.fetchval("SELECT array_agg(id) FROM one_time_codes") == [sent.request_id]
+    assert await database.fetchval("SELECT count(*) FROM access_tokens") == 1
+    await clock.advance(35 * 24 * 3600)
+    await prune(database)
+    assert await database.fetchval("SELECT count(*) FROM access_tokens") == 1
+    await clock.advance(2 * 24 * 3600)
+    await prune(database)
+    assert await database.fetchval("SELECT count(*) FROM access_tokens") == 0
+
+
+async def prune(database: Database) -> None:
+    async with database.transaction() as tx:
+        await service.prune(tx)

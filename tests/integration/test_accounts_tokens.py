@@ -1,0 +1,328 @@
+"""Tokens: believed for 3 s at most, revoked everywhere, refused while their owner is suspended."""
+
+import json
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from curhat.accounts import service
+from curhat.accounts.service import Authenticator, SignedIn
+from curhat.kit.database import Database
+from curhat.kit.errors import Forbidden, NotFound, Unauthenticated, ValidationFailed
+from curhat.kit.identity import Identity, Role
+from curhat.kit.settings import Settings
+from curhat.realtime.hooks import SocketIdentity
+from tests.support.clock import VirtualClock
+from tests.support.people import Make
+from tests.support.signals import RecordedSignals
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return Settings.from_environment({"CURHAT_ENVIRONMENT": "development", "CURHAT_SECRET_KEY": "k" * 32})
+
+
+@pytest.fixture
+def authenticator(database: Database, settings: Settings) -> Authenticator:
+    return Authenticator(database, settings)
+
+
+class Ticks:
+    """The process's own clock, moved by hand."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def ticks(monkeypatch: pytest.MonkeyPatch) -> Ticks:
+    made = Ticks()
+    monkeypatch.setattr(service, "time", made)
+    return made
+
+
+async def token_of(database: Database, role: Role, user_id: UUID) -> str:
+    async with database.transaction() as tx:
+        return await service._new_token(tx, role, user_id, "bearer")
+
+
+async def sign_out(database: Database, token: str) -> None:
+    async with database.transaction() as tx:
+        await service.sign_out(tx, service.digest_of_token(token))
+
+
+async def suspend(database: Database, mitra_id: UUID) -> None:
+    async with database.transaction() as tx:
+        await service.suspend_mitra(tx, mitra_id)
+
+
+async def lift(database: Database, mitra_id: UUID) -> None:
+    async with database.transaction() as tx:
+        await service.lift_suspension(tx, mitra_id)
+
+
+def scope(token: str, kind: str = "http") -> dict[str, Any]:
+    return {"type": kind, "method": "POST", "headers": [(b"authorization", f"Bearer {token}".encode())]}
+
+
+@pytest.mark.rule("S.1")
+async def test_a_token_says_who_it_is_for_thirty_days(
+    database: Database, authenticator: Authenticator, clock: VirtualClock, make: Make, ticks: Ticks
+) -> None:
+    await clock.set()
+    customer_id = await make.customer()
+    token = await token_of(database, "customer", customer_id)
+    signed_in = await authenticator.authenticate(token)
+    assert signed_in == SignedIn(
+        identity=Identity("customer", customer_id),
+        token_digest=service.digest_of_token(token),
+        transport="bearer",
+        is_suspended=False,
+    )
+    await clock.advance(30 * 24 * 3600 - 1)
+    ticks.now += 3
+    assert await authenticator.authenticate(token) is not None
+    await clock.advance(1)
+    ticks.now += 3
+    assert await authenticator.authenticate(token) is None
+
+
+async def test_nobody_is_signed_in_by_what_is_no_token(authenticator: Authenticator) -> None:
+    for token in ("", "x", "\x00", "é" * 1000):
+        assert await authenticator.authenticate(token) is None
+    assert not authenticator._remembered
+
+
+async def test_a_token_is_looked_up_once_in_three_seconds(
+    database: Database, authenticator: Authenticator, make: Make, ticks: Ticks
+) -> None:
+    token = await token_of(database, "customer", await make.customer())
+    assert await authenticator.authenticate(token) is not None
+    await database.execute("UPDATE access_tokens SET revoked_at = curhat_now()")
+    ticks.now += 2.999
+    assert await authenticator.authenticate(token) is not None
+    # The signal was lost: looking heals it.
+    ticks.now += 0.001
+    assert await authenticator.authenticate(token) is None
+
+
+async def test_signing_out_is_heard_of_at_once_and_closes_the_sockets_of_that_token(
+    database: Database, authenticator: Authenticator, make: Make, signals: RecordedSignals
+) -> None:
+    customer_id = await make.customer()
+    token = await token_of(database, "customer", customer_id)
+    other_device = await token_of(database, "customer", customer_id)
+    assert await authenticator.authenticate(token) is not None
+    await sign_out(database, token)
+    (payload,) = signals.on("sockets")
+    assert json.loads(payload) == {"code": 4401, "token_digest": service.digest_of_token(token).hex()}
+    authenticator.forget(payload)
+    assert await authenticator.authenticate(token) is None
+    assert await authenticator.authenticate(other_device) is not None
+
+
+async def test_signing_out_again_does_nothing(
+    database: Database, make: Make, signals: RecordedSignals
+) -> None:
+    token = await token_of(database, "customer", await make.customer())
+    await sign_out(database, token)
+    await sign_out(database, token)
+    assert len(signals.on("sockets")) == 1
+
+
+async def test_a_sign_out_that_is_rolled_back_is_not_heard_of(
+    database: Database, make: Make, signals: RecordedSignals
+) -> None:
+    token = await token_of(database, "customer", await make.customer())
+
+    async def fail() -> None:
+        async with database.transaction() as tx:
+            await service.sign_out(tx, service.digest_of_token(token))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await fail()
+    assert signals.published == []
+
+
+async def test_suspension_is_heard_of_at_once_and_closes_that_mitras_sockets(
+    database: Database, authenticator: Authenticator, make: Make, signals: RecordedSignals
+) -> None:
+    person_id = await make.customer()
+    mitra_id = await make.mitra(person_id=person_id)
+    tokens = [await token_of(database, "mitra", mitra_id) for _ in range(2)]
+    as_customer = await token_of(database, "customer", person_id)
+    for token in (*tokens, as_customer):
+        assert await authenticator.authenticate(token) is not None
+    await suspend(database, mitra_id)
+    (payload,) = signals.on("sockets")
+    assert json.loads(payload) == {"code": 4401, "role": "mitra", "user_id": str(mitra_id)}
+    assert [json.loads(changed) for changed in signals.on("mitra_changed")] == [[str(mitra_id)]]
+    authenticator.forget(payload)
+    assert len(authenticator._remembered) == 1
+    for token in tokens:
+        signed_in = await authenticator.authenticate(token)
+        assert signed_in is not None
+        assert signed_in.is_suspended
+        assert await authenticator.socket_identity("mitra", scope(token, "websocket")) is None
+    # The same person may still ask for somebody to talk to.
+    assert await authenticator.socket_identity("customer", scope(as_customer, "websocket")) is not None
+
+
+async def test_a_lifted_suspension_lets_the_same_token_in_again(
+    database: Database, authenticator: Authenticator, make: Make, ticks: Ticks
+) -> None:
+    mitra_id = await make.mitra()
+    token = await token_of(database, "mitra", mitra_id)
+    await suspend(database, mitra_id)
+    assert await authenticator.socket_identity("mitra", scope(token)) is None
+    await lift(database, mitra_id)
+    ticks.now += 3
+    assert await authenticator.socket_identity("mitra", scope(token)) is not None
+
+
+async def test_suspending_and_lifting_are_audited_once_each(
+    database: Database, make: Make, signals: RecordedSignals
+) -> None:
+    mitra_id = await make.mitra()
+    for step in (suspend, suspend, lift, lift):
+        await step(database, mitra_id)
+    rows = await database.fetch("SELECT actor, action, subject_id FROM audit_entries ORDER BY id")
+    assert [tuple(row) for row in rows] == [
+        ("command line", "mitra_suspended", str(mitra_id)),
+        ("command line", "mitra_suspension_lifted", str(mitra_id)),
+    ]
+    assert len(signals.on("mitra_changed")) == 2
+    assert len(signals.on("sockets")) == 1
+
+
+async def test_nobody_is_suspended_who_is_no_mitra(database: Database, make: Make) -> None:
+    customer_id = await make.customer()
+    with pytest.raises(NotFound):
+        await suspend(database, customer_id)
+    with pytest.raises(NotFound):
+        await lift(database, customer_id)
+
+
+async def test_those_no_longer_admitted_are_named(
+    database: Database, authenticator: Authenticator, clock: VirtualClock, make: Make
+) -> None:
+    await clock.set()
+    old = await token_of(database, "customer", await make.customer())
+    await clock.advance(20 * 24 * 3600)
+    good = await token_of(database, "customer", await make.customer())
+    revoked = await token_of(database, "customer", await make.customer())
+    mitra_id = await make.mitra()
+    suspended = await token_of(database, "mitra", mitra_id)
+    await sign_out(database, revoked)
+    await suspend(database, mitra_id)
+    await clock.advance(10 * 24 * 3600)
+    held = [
+        SocketIdentity(identity=Identity("customer", mitra_id), token_digest=service.digest_of_token(token))
+        for token in (old, good, revoked, suspended, "never given")
+    ]
+    gone = await authenticator.signed_out(held)
+    assert gone == {who.token_digest for who in held} - {service.digest_of_token(good)}
+
+
+async def test_a_token_of_one_role_is_refused_in_the_other(
+    database: Database, authenticator: Authenticator, make: Make
+) -> None:
+    person_id = await make.customer()
+    await make.mitra(person_id=person_id)
+    token = await token_of(database, "customer", person_id)
+    with pytest.raises(Forbidden):
+        await authenticator.identify("mitra", scope(token))
+    assert await authenticator.socket_identity("mitra", scope(token, "websocket")) is None
+
+
+async def test_a_token_is_presented_as_it_was_given_only(
+    database: Database, authenticator: Authenticator, settings: Settings, make: Make
+) -> None:
+    token = await token_of(database, "customer", await make.customer())
+    origin = settings.public_origins[0].encode()
+    in_cookie = {
+        "type": "http",
+        "method": "POST",
+        "headers": [(b"cookie", f"curhat_customer={token}".encode()), (b"origin", origin)],
+    }
+    with pytest.raises(Unauthenticated):
+        await authenticator.identify("customer", in_cookie)
+    await database.execute("UPDATE access_tokens SET transport = 'cookie'")
+    authenticator.forget_token(service.digest_of_token(token))
+    assert await authenticator.identify("customer", in_cookie)
+    with pytest.raises(Unauthenticated):
+        await authenticator.identify("customer", scope(token))
+
+
+async def test_the_memory_of_tokens_is_bounded(
+    database: Database, settings: Settings, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "REMEMBERED_TOKENS", 3)
+    authenticator = Authenticator(database, replace(settings))
+    customer_id = await make.customer()
+    tokens = [await token_of(database, "customer", customer_id) for _ in range(5)]
+    for token in tokens:
+        assert await authenticator.authenticate(token) is not None
+    assert set(authenticator._remembered) == {service.digest_of_token(token) for token in tokens[2:]}
+
+
+# People --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("S.2")
+async def test_a_mitra_is_invited_once_and_that_is_audited(database: Database) -> None:
+    for name in ("Kak Sari", "Kak Lain"):
+        async with database.transaction() as tx:
+            mitra_id = await service.invite_mitra(tx, "081234567890", name, 2)
+    row = await database.fetchrow("SELECT id, display_name, max_customers, online FROM mitras")
+    assert row is not None
+    assert tuple(row) == (mitra_id, "Kak Sari", 2, False)
+    audited = await database.fetch("SELECT actor, action, subject_id, new_value FROM audit_entries")
+    assert [tuple(entry) for entry in audited] == [
+        ("command line", "mitra_invited", str(mitra_id), "Kak Sari")
+    ]
+
+
+@pytest.mark.rule("S.2")
+@pytest.mark.parametrize(
+    ("phone", "name", "max_customers", "field"),
+    [
+        ("1", "Kak Sari", 1, "phone"),
+        ("081234567890", "", 1, "display_name"),
+        ("081234567890", "kak@sari", 1, "display_name"),
+        ("081234567890", "Kak Sari", 0, "max_customers"),
+        ("081234567890", "Kak Sari", 21, "max_customers"),
+    ],
+)
+async def test_a_wrong_invitation_names_what_is_wrong(
+    database: Database, phone: str, name: str, max_customers: int, field: str
+) -> None:
+    with pytest.raises(ValidationFailed) as refused:
+        async with database.transaction() as tx:
+            await service.invite_mitra(tx, phone, name, max_customers)
+    assert [error["field"] for error in refused.value.fields["errors"]] == [field]
+    assert await database.fetchval("SELECT count(*) FROM people") == 0
+
+
+@pytest.mark.rule("X.4")
+async def test_a_customer_may_be_called_something_else(database: Database, make: Make) -> None:
+    customer_id = await make.customer("Bunga")
+    async with database.transaction() as tx:
+        await service.rename_customer(tx, customer_id, "  Melati ")
+        profile = await service.customer_profile(tx, customer_id)
+    assert (profile.id, profile.call_name) == (customer_id, "Melati")
+    assert profile.phone_masked.startswith("+62 ***-****-0")
+
+
+async def test_there_is_no_profile_of_who_is_no_customer(database: Database, make: Make) -> None:
+    mitra_id = await make.mitra()
+    async with database.transaction() as tx:
+        with pytest.raises(NotFound):
+            await service.customer_profile(tx, mitra_id)
+        with pytest.raises(NotFound):
+            await service.rename_customer(tx, mitra_id, "Melati")

@@ -1,0 +1,124 @@
+"""Migrations: in order, once, whole or not at all; and never against a database that does not fit."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from curhat.app.embedded import EmbeddedServers
+from curhat.kit.migrations import (
+    Connection,
+    MigrationError,
+    load_migrations,
+    migrate,
+    migrations_folder,
+    pending,
+)
+
+
+@pytest.fixture
+async def empty_url(servers: EmbeddedServers) -> AsyncIterator[str]:
+    """The address of a database without anything in it."""
+    admin = await asyncpg.connect(servers.database_url)
+    await admin.execute("CREATE DATABASE unmigrated")
+    yield servers.database_url.replace("/curhat?", "/unmigrated?")
+    await admin.execute("DROP DATABASE unmigrated WITH (FORCE)")
+    await admin.close()
+
+
+@pytest.fixture
+async def connection(empty_url: str) -> AsyncIterator[Connection]:
+    opened = await asyncpg.connect(empty_url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "0001_first.sql").write_text("CREATE TABLE first (id int);\nCREATE TABLE other (id int);\n")
+    (tmp_path / "0002_second.sql").write_text("ALTER TABLE first ADD COLUMN name text;\n")
+    return tmp_path
+
+
+async def test_what_is_pending_is_applied_in_order_and_once(connection: Connection, folder: Path) -> None:
+    assert await pending(connection, folder) == ["0001_first", "0002_second"]
+    assert await migrate(connection, folder) == ["0001_first", "0002_second"]
+    assert await pending(connection, folder) == []
+    assert await migrate(connection, folder) == []
+    assert await connection.fetchval(
+        "SELECT array_agg(number ORDER BY applied_at) FROM schema_migrations"
+    ) == [1, 2]
+
+
+async def test_asking_what_is_pending_changes_nothing(connection: Connection, folder: Path) -> None:
+    await pending(connection, folder)
+    assert await connection.fetchval("SELECT to_regclass('schema_migrations')") is None
+
+
+async def test_a_file_that_fails_leaves_nothing_and_those_before_it_stay(
+    connection: Connection, folder: Path
+) -> None:
+    (folder / "0003_third.sql").write_text("CREATE TABLE third (id int);\nSELECT 1 / 0;\n")
+    with pytest.raises(
+        MigrationError, match="0003_third failed, and nothing of it was kept: division by zero"
+    ):
+        await migrate(connection, folder)
+    assert await connection.fetchval("SELECT to_regclass('third')") is None
+    assert await pending(connection, folder) == ["0003_third"]
+    (folder / "0003_third.sql").write_text("CREATE TABLE third (id int);\n")
+    assert await migrate(connection, folder) == ["0003_third"]
+
+
+async def test_a_file_that_changed_after_it_was_applied_is_refused(
+    connection: Connection, folder: Path
+) -> None:
+    await migrate(connection, folder)
+    (folder / "0001_first.sql").write_text("CREATE TABLE first (id bigint);\n")
+    for ask in (pending, migrate):
+        with pytest.raises(MigrationError, match="0001_first changed after it was applied"):
+            await ask(connection, folder)
+
+
+async def test_a_database_newer_than_the_code_is_refused(connection: Connection, folder: Path) -> None:
+    await migrate(connection, folder)
+    (folder / "0002_second.sql").unlink()
+    for ask in (pending, migrate):
+        with pytest.raises(MigrationError, match="the database has migration 0002_second"):
+            await ask(connection, folder)
+
+
+async def test_two_that_migrate_at_once_apply_each_file_once(empty_url: str, folder: Path) -> None:
+    connections = [await asyncpg.connect(empty_url) for _ in range(4)]
+    applied = await asyncio.gather(*(migrate(connection, folder) for connection in connections))
+    assert sorted(applied) == [[], [], [], ["0001_first", "0002_second"]]
+    for connection in connections:
+        await connection.close()
+
+
+async def test_a_file_that_waits_too_long_for_a_lock_gives_up(
+    connection: Connection, empty_url: str, folder: Path
+) -> None:
+    await migrate(connection, folder)
+    (folder / "0003_third.sql").write_text("SET LOCAL lock_timeout = '50ms';\nDROP TABLE first;\n")
+    holder = await asyncpg.connect(empty_url)
+    async with holder.transaction():
+        await holder.execute("LOCK TABLE first IN ACCESS SHARE MODE")
+        with pytest.raises(MigrationError, match="canceling statement due to lock timeout"):
+            await migrate(connection, folder)
+    assert await migrate(connection, folder) == ["0003_third"]
+    await holder.close()
+
+
+@pytest.mark.parametrize(
+    "name", ["0004_late.sql", "0002_twice.sql", "3_short.sql", "0003-dash.sql", "0003_Big.sql"]
+)
+def test_a_name_out_of_step_is_refused(folder: Path, name: str) -> None:
+    (folder / name).write_text("SELECT 1;\n")
+    with pytest.raises(MigrationError, match=r"out of step; right is a name such as 000\d_what_it_adds.sql"):
+        load_migrations(folder)
+
+
+def test_the_project_s_own_migrations_are_found_and_in_step() -> None:
+    assert load_migrations(migrations_folder())[0].name.startswith("0001_")

@@ -1,0 +1,555 @@
+"""Presence as the other rooms use it: toggle, leases, capacity and suspension, and how Valkey follows PostgreSQL."""
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from uuid import UUID, uuid4
+
+import msgspec
+import pytest
+import structlog
+import valkey.asyncio
+
+from curhat.kit.database import Database, Transaction
+from curhat.kit.errors import NotFound, PresenceUnknown
+from curhat.presence import service
+from curhat.presence.hooks import on_intent_changed
+from curhat.presence.schemas import MitraPresence
+from curhat.presence.service import Presence, announce, mitra_state, release_place, set_intent
+from curhat.presence.store import AVAILABLE_KEY
+
+_numbers = itertools.count(1)
+
+
+async def add_mitra(database: Database, *, online: bool = True, max_customers: int = 1) -> UUID:
+    phone = f"+62899{next(_numbers):08}"
+    mitra: UUID = await database.fetchval("INSERT INTO people (phone_number) VALUES ($1) RETURNING id", phone)
+    await database.execute(
+        "INSERT INTO mitras (id, display_name, max_customers, online) VALUES ($1, 'Sari', $2, $3)",
+        mitra,
+        max_customers,
+        online,
+    )
+    return mitra
+
+
+async def change(database: Database, mitra: UUID, assignment: str) -> None:
+    """Change a mitra's row behind the room's back, as another process or another room would."""
+    await database.execute(f"UPDATE mitras SET {assignment} WHERE id = $1", mitra)
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+    """Wait until it holds."""
+    deadline = time.monotonic() + seconds
+    while not await condition():
+        assert time.monotonic() < deadline, "it never came to hold"
+        await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def running(*processes: Presence) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(presence.run()) for presence in processes]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+def presence(valkey_client: "valkey.asyncio.Valkey", database: Database) -> Presence:
+    return Presence(valkey_client, database)
+
+
+@pytest.fixture
+def hooks() -> Iterator[list[Callable[[Transaction, UUID, bool], Awaitable[None]]]]:
+    before = list(on_intent_changed)
+    on_intent_changed.clear()
+    yield on_intent_changed
+    on_intent_changed[:] = before
+
+
+class Sink:
+    """Hands signals to a presence, as wiring does."""
+
+    def __init__(self, presence: Presence) -> None:
+        self.presence = presence
+        self.payloads: list[bytes] = []
+
+    def publish(self, channel: str, payload: bytes) -> None:
+        if channel == service.SIGNAL:
+            self.payloads.append(payload)
+            self.presence.mitra_changed(payload)
+
+
+@pytest.fixture
+def sink(presence: Presence, database: Database) -> Sink:
+    database.sink = sink = Sink(presence)
+    return sink
+
+
+# Who may be asked ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("1.1")
+async def test_a_mitra_who_wants_to_work_may_be_asked_as_soon_as_it_connects(
+    presence: Presence, database: Database
+) -> None:
+    mitra = await add_mitra(database)
+    assert not await presence.may_be_asked(mitra)
+
+    await presence.opened(mitra, "phone")
+
+    assert await presence.may_be_asked(mitra)
+    assert await presence.is_connected(mitra)
+    assert await presence.ask_candidates() == [mitra]
+    assert await presence.count_available() == 1
+
+
+WHAT_TAKES_A_MITRA_OUT = {
+    "intent": ("online = false", "online = true"),
+    "suspension": ("suspended_at = curhat_now()", "suspended_at = NULL"),
+    "a full house": ("active_sessions = 2", "active_sessions = 1"),
+    "less room": ("max_customers = 1", "max_customers = 2"),
+}
+
+
+@pytest.mark.rule("1.1")
+@pytest.mark.parametrize(("out", "back"), WHAT_TAKES_A_MITRA_OUT.values(), ids=WHAT_TAKES_A_MITRA_OUT.keys())
+async def test_whoever_may_not_take_a_customer_is_not_available(
+    presence: Presence, database: Database, out: str, back: str
+) -> None:
+    mitra = await add_mitra(database, max_customers=2)
+    await change(database, mitra, "active_sessions = 1")
+    await presence.opened(mitra, "phone")
+    assert await presence.count_available() == 1
+
+    await change(database, mitra, out)
+    assert await presence.refresh([mitra]) == []
+
+    assert await presence.count_available() == 0
+    assert await presence.ask_candidates() == []
+    assert not await presence.may_be_asked(mitra)
+    assert await presence.is_connected(mitra)
+
+    await change(database, mitra, back)
+    assert await presence.refresh([mitra]) == [mitra]
+    assert await presence.count_available() == 1
+
+
+@pytest.mark.rule("5.6")
+async def test_being_in_a_session_is_not_being_connected(presence: Presence, database: Database) -> None:
+    mitra = await add_mitra(database, max_customers=2)
+    await change(database, mitra, "active_sessions = 1")
+    await presence.refresh([mitra])
+
+    assert not await presence.is_connected(mitra)
+    assert not await presence.may_be_asked(mitra)
+
+
+@pytest.mark.rule("5.6")
+async def test_a_socket_that_closes_has_three_seconds_to_come_back(
+    presence: Presence, database: Database
+) -> None:
+    mitra = await add_mitra(database)
+    await presence.opened(mitra, "phone")
+    closed_at = time.monotonic()
+    await presence.closed(mitra, "phone")
+    assert await presence.is_connected(mitra)
+    assert await presence.may_be_asked(mitra)
+
+    async def gone() -> bool:
+        return not await presence.is_connected(mitra)
+
+    await until(gone)
+
+    assert 2.9 <= time.monotonic() - closed_at <= 3.5
+    assert not await presence.may_be_asked(mitra)
+
+
+@pytest.mark.rule("5.6")
+async def test_a_frame_of_a_closed_connection_is_nothing(presence: Presence, database: Database) -> None:
+    mitra = await add_mitra(database)
+    presence.frame_received(mitra, "phone")
+    await presence.flush()
+    assert not await presence.is_connected(mitra)
+
+    await presence.opened(mitra, "phone")
+    await presence.closed(mitra, "phone")
+    await presence.closed(mitra, "phone")
+    presence.frame_received(mitra, "phone")
+    await presence.flush()
+
+    async def gone() -> bool:
+        return not await presence.is_connected(mitra)
+
+    await until(gone, seconds=3.5)
+
+
+@pytest.mark.rule("1.1")
+async def test_frames_keep_a_lease_alive_and_silence_ends_it(presence: Presence, database: Database) -> None:
+    mitra = await add_mitra(database)
+    await presence.opened(mitra, "phone")
+    # As if the last frame had come 11.8 s ago.
+    connection = presence._mitras[mitra].connections["phone"]
+    connection.last_frame -= 11.8
+    await presence._store._execute("DEL", f"curhat:mitra:{mitra}", AVAILABLE_KEY)
+    await presence.reconcile()
+    assert await presence.may_be_asked(mitra)
+    assert not await presence.is_connected(mitra)
+
+    presence.frame_received(mitra, "phone")
+    await presence.flush()
+    assert await presence.is_connected(mitra)
+
+    connection.last_frame -= 12
+    await presence._store._execute("DEL", f"curhat:mitra:{mitra}", AVAILABLE_KEY)
+    await presence.reconcile()
+    assert not await presence.may_be_asked(mitra)
+
+
+@pytest.mark.rule("1.1")
+async def test_leases_of_several_processes_add_up(
+    valkey_client: "valkey.asyncio.Valkey", database: Database
+) -> None:
+    one, other = Presence(valkey_client, database), Presence(valkey_client, database)
+    mitra, second = await add_mitra(database), await add_mitra(database)
+    await one.opened(mitra, "phone")
+    await other.opened(mitra, "tablet")
+    await other.opened(second, "phone")
+    await one.closed(mitra, "phone")
+
+    for process in (one, other):
+        assert set(await process.ask_candidates()) == {mitra, second}
+        assert await process.is_connected(mitra)
+
+
+# The toggle ----------------------------------------------------------------------------------------------
+
+
+async def test_the_toggle_says_how_the_mitra_stands(database: Database, sink: Sink) -> None:
+    mitra = await add_mitra(database, online=False, max_customers=3)
+    async with database.transaction() as tx:
+        state = await set_intent(tx, mitra, True)
+
+    assert state.online
+    assert state.askable
+    assert state.max_customers == 3
+    assert state == await mitra_state(database, mitra)
+    assert sink.payloads == [msgspec.json.encode([mitra])]
+
+
+async def test_hooks_hear_of_the_toggle_only_when_it_moved(
+    database: Database, hooks: list[Callable[[Transaction, UUID, bool], Awaitable[None]]]
+) -> None:
+    heard: list[tuple[UUID, bool]] = []
+
+    async def hook(tx: Transaction, mitra_id: UUID, online: bool) -> None:
+        assert await tx.fetchval("SELECT online FROM mitras WHERE id = $1", mitra_id) is online
+        heard.append((mitra_id, online))
+
+    hooks.append(hook)
+    mitra = await add_mitra(database, online=False)
+    for online in (True, True, False, False):
+        async with database.transaction() as tx:
+            await set_intent(tx, mitra, online)
+
+    assert heard == [(mitra, True), (mitra, False)]
+
+
+async def test_a_hook_that_refuses_keeps_the_toggle_where_it_was(
+    database: Database, hooks: list[Callable[[Transaction, UUID, bool], Awaitable[None]]], sink: Sink
+) -> None:
+    async def refuse(_tx: Transaction, _mitra_id: UUID, _online: bool) -> None:
+        raise NotFound
+
+    hooks.append(refuse)
+    mitra = await add_mitra(database)
+    with pytest.raises(NotFound):
+        async with database.transaction() as tx:
+            await set_intent(tx, mitra, False)
+
+    assert (await mitra_state(database, mitra)).online
+    assert sink.payloads == []
+
+
+async def test_who_is_no_mitra_has_no_toggle(database: Database) -> None:
+    with pytest.raises(NotFound):
+        async with database.transaction() as tx:
+            await set_intent(tx, uuid4(), True)
+    with pytest.raises(NotFound):
+        await mitra_state(database, uuid4())
+
+
+@pytest.mark.invariant(8)
+async def test_a_place_is_released_once_and_never_below_zero(
+    presence: Presence, database: Database, sink: Sink
+) -> None:
+    mitra = await add_mitra(database)
+    await change(database, mitra, "active_sessions = 1")
+    await presence.opened(mitra, "phone")
+    assert await presence.count_available() == 0
+
+    async with database.transaction() as tx:
+        await release_place(tx, mitra)
+    assert sink.payloads == [msgspec.json.encode([mitra])]
+    assert await presence.refresh([mitra]) == [mitra]
+    with pytest.raises(Exception, match="active_sessions"):
+        async with database.transaction() as tx:
+            await release_place(tx, mitra)
+
+
+# Following PostgreSQL ------------------------------------------------------------------------------------
+
+
+async def test_a_reader_from_before_the_toggle_cannot_undo_it(presence: Presence, database: Database) -> None:
+    mitra = await add_mitra(database)
+    await presence.opened(mitra, "phone")
+    read_before = await mitra_state(database, mitra)
+    await change(database, mitra, "online = false")
+    await presence.refresh([mitra])
+
+    await presence._store.apply([read_before])
+
+    assert not await presence.may_be_asked(mitra)
+
+
+@pytest.mark.invariant(11)
+async def test_a_wiped_valkey_is_rebuilt_by_the_next_heartbeat(
+    presence: Presence, valkey_client: "valkey.asyncio.Valkey", database: Database
+) -> None:
+    mitra = await add_mitra(database)
+    async with running(presence):
+        await presence.opened(mitra, "phone")
+        await valkey_client.flushall()
+        assert await presence.count_available() == 0
+        presence.frame_received(mitra, "phone")
+
+        async def back() -> bool:
+            return await presence.ask_candidates() == [mitra]
+
+        await until(back, seconds=3)
+
+
+@pytest.mark.invariant(11)
+async def test_a_wiped_valkey_is_rebuilt_even_before_a_heartbeat(
+    presence: Presence, valkey_client: "valkey.asyncio.Valkey", database: Database
+) -> None:
+    mitras = {await add_mitra(database) for _ in range(3)}
+    for mitra in mitras:
+        await presence.opened(mitra, "phone")
+    await presence.flush()
+    await valkey_client.flushall()
+
+    await presence.reconcile()
+
+    assert set(await presence.ask_candidates()) == mitras
+
+
+async def test_what_another_process_changed_without_a_signal_is_found(
+    presence: Presence, database: Database
+) -> None:
+    leaving, coming = await add_mitra(database), await add_mitra(database, online=False)
+    async with running(presence):
+        await presence.opened(leaving, "phone")
+        await presence.opened(coming, "phone")
+        assert await presence.ask_candidates() == [leaving]
+        await change(database, leaving, "online = false")
+        await change(database, coming, "online = true")
+
+        async def found() -> bool:
+            return await presence.ask_candidates() == [coming]
+
+        await until(found, seconds=3)
+
+
+@pytest.mark.rule("2b.6")
+async def test_whoever_becomes_available_is_offered_what_is_open(
+    presence: Presence, database: Database, sink: Sink
+) -> None:
+    offered: asyncio.Queue[list[UUID]] = asyncio.Queue()
+    presence.on_may_be_asked = offered.put
+    mitra = await add_mitra(database, online=False)
+    async with running(presence):
+        await presence.opened(mitra, "phone")
+        await presence.reconcile()
+        assert offered.empty()
+        # The toggle, committed by this process: at once.
+        async with database.transaction() as tx:
+            await set_intent(tx, mitra, True)
+        async with asyncio.timeout(1):
+            assert await offered.get() == [mitra]
+        # And again and again, whatever was lost.
+        async with asyncio.timeout(5):
+            assert await offered.get() == [mitra]
+    assert sink.payloads
+
+
+@pytest.mark.rule("2b.6")
+async def test_whoever_connects_is_offered_what_is_open(presence: Presence, database: Database) -> None:
+    offered: asyncio.Queue[list[UUID]] = asyncio.Queue()
+    presence.on_may_be_asked = offered.put
+    mitra = await add_mitra(database)
+    async with running(presence):
+        await presence.opened(mitra, "phone")
+        async with asyncio.timeout(1):
+            assert await offered.get() == [mitra]
+
+
+async def test_an_offer_that_fails_does_not_end_the_loops(presence: Presence, database: Database) -> None:
+    calls: asyncio.Queue[list[UUID]] = asyncio.Queue()
+
+    async def fail(mitra_ids: list[UUID]) -> None:
+        calls.put_nowait(mitra_ids)
+        raise RuntimeError("pairing has a fault")
+
+    presence.on_may_be_asked = fail
+    mitra = await add_mitra(database)
+    with structlog.testing.capture_logs() as logs:
+        async with running(presence), asyncio.timeout(10):
+            await presence.opened(mitra, "phone")
+            for _ in range(3):
+                assert await calls.get() == [mitra]
+    assert {entry["event"] for entry in logs} == {"presence.step_failed"}
+
+
+async def test_devices_are_told_of_each_change_once_and_each_new_device_of_how_it_stands(
+    presence: Presence, database: Database
+) -> None:
+    told: list[tuple[UUID, MitraPresence]] = []
+    presence.on_presence_changed = lambda mitra_id, shown: told.append((mitra_id, shown))
+    mitra, elsewhere = await add_mitra(database), await add_mitra(database)
+    await presence.opened(mitra, "phone")
+    told.clear()
+    online = MitraPresence(online=True, connected=True, active_sessions=0, max_customers=1)
+
+    await presence.refresh([mitra, elsewhere])
+    await presence.refresh([mitra, elsewhere])
+    assert told == [(mitra, online)]
+
+    await change(database, mitra, "online = false")
+    await presence.refresh([mitra, elsewhere])
+    await presence.refresh([mitra, elsewhere])
+    assert told[1:] == [(mitra, msgspec.structs.replace(online, online=False))]
+
+    await presence.opened(mitra, "tablet")
+    await presence.refresh([mitra])
+    assert told[2:] == [(mitra, msgspec.structs.replace(online, online=False))]
+
+
+async def test_changes_in_a_row_are_refreshed_together(presence: Presence, database: Database) -> None:
+    mitras = {await add_mitra(database) for _ in range(20)}
+    for mitra in mitras:
+        await presence.opened(mitra, "phone")
+    offered: asyncio.Queue[list[UUID]] = asyncio.Queue()
+    presence.on_may_be_asked = offered.put
+    database.sink = Sink(presence)
+    async with database.transaction() as tx:
+        for mitra in mitras:
+            announce(tx, [mitra])
+
+    await presence.refresh_waiting()
+
+    assert offered.qsize() == 1
+    assert set(await offered.get()) == mitras
+
+
+# Last seen -----------------------------------------------------------------------------------------------
+
+
+async def test_last_seen_is_written_with_the_time_of_the_frame_and_changes_no_version(
+    presence: Presence, database: Database
+) -> None:
+    mitra = await add_mitra(database)
+    await presence.opened(mitra, "phone")
+    presence._mitras[mitra].connections["phone"].last_frame -= 5
+    presence._unwritten_last_seen.clear()
+    await presence.reconcile()
+    await presence.write_last_seen()
+
+    row = await database.fetchrow(
+        "SELECT extract(epoch FROM curhat_now() - last_seen_at)::float8 AS age, availability_version FROM mitras"
+    )
+    assert row is not None
+    assert 5 <= row["age"] < 6
+    assert row["availability_version"] == 1
+
+
+async def test_last_seen_of_who_left_at_once_is_written_too_and_never_goes_back(
+    presence: Presence, database: Database
+) -> None:
+    mitra = await add_mitra(database)
+    await presence.opened(mitra, "phone")
+    await presence.closed(mitra, "phone")
+    await presence.write_last_seen()
+    first = await database.fetchval("SELECT last_seen_at FROM mitras")
+    assert first is not None
+
+    presence._unwritten_last_seen[mitra] = time.monotonic() - 60
+    await presence.write_last_seen()
+    assert await database.fetchval("SELECT last_seen_at FROM mitras") == first
+    assert presence._unwritten_last_seen == {}
+
+
+async def test_last_seen_waits_for_nobody(presence: Presence, database: Database) -> None:
+    held, free = await add_mitra(database), await add_mitra(database)
+    await presence.opened(held, "phone")
+    await presence.opened(free, "phone")
+    async with database.transaction() as tx:
+        await tx.execute("SELECT FROM mitras WHERE id = $1 FOR NO KEY UPDATE", held)
+        async with asyncio.timeout(2):
+            await presence.write_last_seen()
+    seen = "SELECT id FROM mitras WHERE last_seen_at IS NOT NULL"
+    assert [row["id"] for row in await database.fetch(seen)] == [free]
+
+    await presence.write_last_seen()
+    assert {row["id"] for row in await database.fetch(seen)} == {held, free}
+
+
+# Without PostgreSQL --------------------------------------------------------------------------------------
+
+
+async def test_leases_go_on_while_postgresql_is_away(presence: Presence, database: Database) -> None:
+    mitra = await add_mitra(database)
+    await presence.opened(mitra, "phone")
+    connected = database.pool
+    # Nothing listens there.
+    refused = ConnectionRefusedError("PostgreSQL is away")
+
+    class Away:
+        async def fetch(self, *_: object) -> list[object]:
+            raise refused
+
+    database.pool = Away()  # type: ignore[assignment]
+    try:
+        with structlog.testing.capture_logs() as logs:
+            async with running(presence):
+                await presence.closed(mitra, "phone")
+                await presence.opened(mitra, "tablet")
+
+                async def logged() -> bool:
+                    return any(entry["event"] == "presence.database_failed" for entry in logs)
+
+                await until(logged)
+                presence.frame_received(mitra, "tablet")
+                await presence.flush()
+                assert await presence.is_connected(mitra)
+    finally:
+        database.pool = connected
+
+
+async def test_a_view_of_unknown_presence_is_not_connected(database: Database) -> None:
+    mitra = await add_mitra(database)
+    async with contextlib.aclosing(valkey.asyncio.Valkey(port=1)) as nowhere:
+        presence = Presence(nowhere, database)
+        await presence.opened(mitra, "phone")
+        presence.frame_received(mitra, "phone")
+        shown = await presence.view(await mitra_state(database, mitra))
+        assert shown == MitraPresence(online=True, connected=False, active_sessions=0, max_customers=1)
+        for question in (presence.count_available(), presence.ask_candidates(), presence.refresh([mitra])):
+            with pytest.raises(PresenceUnknown):
+                await question
+        await presence.closed(mitra, "phone")

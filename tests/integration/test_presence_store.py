@@ -1,0 +1,293 @@
+"""What Valkey keeps of presence: leases, versions, and what becomes of damage. On a real Valkey."""
+
+import contextlib
+import time
+from uuid import UUID, uuid4
+
+import pytest
+import valkey.asyncio
+
+from curhat.kit.errors import PresenceUnknown
+from curhat.presence.states import MitraState
+from curhat.presence.store import (
+    AVAILABLE_KEY,
+    BATCH_SIZE,
+    IDLE_SECONDS,
+    MITRA_KEY_PREFIX,
+    PRUNE_SIZE,
+    PresenceStore,
+    Report,
+    Standing,
+)
+
+
+@pytest.fixture
+def store(valkey_client: "valkey.asyncio.Valkey") -> PresenceStore:
+    return PresenceStore(valkey_client)
+
+
+def state(mitra_id: UUID, *, version: int = 1, askable: bool = True) -> MitraState:
+    return MitraState(
+        id=mitra_id,
+        display_name="Sari",
+        online=askable,
+        suspended=False,
+        active_sessions=0,
+        max_customers=1,
+        availability_version=version,
+    )
+
+
+async def frame(
+    store: PresenceStore, mitra_id: UUID, age: float = 0, closed: float | None = None, connection: str = "phone"
+) -> set[UUID]:
+    return await store.report([Report(mitra_id, connection, age, closed)])
+
+
+LEASES = {
+    "a frame just now": (0.0, None, True, True),
+    "a frame within 6 s": (5.9, None, True, True),
+    "no frame for 6 s": (6.0, None, True, False),
+    "a frame within 12 s": (11.9, None, True, False),
+    "no frame for 12 s": (12.0, None, False, False),
+    "closed less than 3 s ago": (2.9, 2.9, True, True),
+    "closed 3 s ago": (3.0, 3.0, False, False),
+    "closed just now, after 5 s of silence": (5.9, 0.0, True, True),
+    "closed just now, after 6 s of silence: a close makes nobody connected": (6.0, 0.0, True, False),
+    "closed just now, after 12 s of silence: a close revives nobody": (12.0, 0.0, False, False),
+}
+
+
+@pytest.mark.rule("1.1")
+@pytest.mark.rule("5.6")
+@pytest.mark.parametrize(("age", "closed", "may_be_asked", "connected"), LEASES.values(), ids=LEASES.keys())
+async def test_a_lease_lasts_as_long_as_its_rule_says(
+    store: PresenceStore, age: float, closed: float | None, may_be_asked: bool, connected: bool
+) -> None:
+    mitra = uuid4()
+    await store.apply([state(mitra)])
+    await frame(store, mitra, age, closed)
+
+    assert await store.look(mitra) == Standing(may_be_asked, connected)
+    assert await store.candidates() == ([mitra] if may_be_asked else [])
+    assert await store.count() == int(may_be_asked)
+
+
+@pytest.mark.rule("1.1")
+async def test_a_lease_ends_by_itself(store: PresenceStore) -> None:
+    mitra = uuid4()
+    await store.apply([state(mitra)])
+    await frame(store, mitra, 11.9)
+    assert await store.count() == 1
+
+    deadline = time.monotonic() + 2
+    while await store.count() and time.monotonic() < deadline:
+        pass
+
+    assert await store.count() == 0
+    assert await store.candidates() == []
+    assert not (await store.look(mitra)).may_be_asked
+
+
+@pytest.mark.rule("1.1")
+async def test_intent_without_a_connection_is_not_enough(store: PresenceStore) -> None:
+    mitra = uuid4()
+    assert await store.apply([state(mitra)]) == [Standing(may_be_asked=False, connected=False)]
+    assert await store.count() == 0
+
+
+@pytest.mark.rule("5.6")
+async def test_one_connection_of_two_is_enough(store: PresenceStore) -> None:
+    mitra = uuid4()
+    await store.apply([state(mitra)])
+    await frame(store, mitra, 1, connection="phone")
+    await frame(store, mitra, 5, 5, connection="tablet")
+
+    assert await store.look(mitra) == Standing(may_be_asked=True, connected=True)
+
+
+@pytest.mark.rule("5.6")
+async def test_a_new_connection_within_3_seconds_keeps_the_mitra_connected(store: PresenceStore) -> None:
+    mitra = uuid4()
+    await store.apply([state(mitra)])
+    await frame(store, mitra, 2, 2, connection="before the tunnel")
+    await frame(store, mitra, connection="after the tunnel")
+
+    assert await store.look(mitra) == Standing(may_be_asked=True, connected=True)
+
+
+async def test_reports_that_come_out_of_order_shorten_no_lease(store: PresenceStore) -> None:
+    mitra = uuid4()
+    await store.apply([state(mitra)])
+    await frame(store, mitra, 1)
+    await frame(store, mitra, 11)
+
+    assert await store.look(mitra) == Standing(may_be_asked=True, connected=True)
+
+
+async def test_a_report_that_comes_after_the_close_does_not_open_it_again(store: PresenceStore) -> None:
+    mitra = uuid4()
+    await store.apply([state(mitra)])
+    await frame(store, mitra, 2.5, 2.5)
+    await frame(store, mitra, 0)
+
+    deadline = time.monotonic() + 2
+    while (await store.look(mitra)).connected and time.monotonic() < deadline:
+        pass
+
+    assert await store.look(mitra) == Standing(may_be_asked=False, connected=False)
+
+
+async def test_a_state_read_before_a_change_cannot_undo_it(store: PresenceStore) -> None:
+    mitra = uuid4()
+    await frame(store, mitra)
+    await store.apply([state(mitra, version=7, askable=False)])
+
+    late = await store.apply([state(mitra, version=6, askable=True)])
+
+    assert late == [Standing(may_be_asked=False, connected=True)]
+    assert await store.count() == 0
+    newer = await store.apply([state(mitra, version=8, askable=True)])
+    assert newer == [Standing(may_be_asked=True, connected=True)]
+
+
+async def test_the_newest_state_wins_in_any_order(store: PresenceStore) -> None:
+    versions = [(1, False), (2, True), (3, False), (4, True), (5, False)]
+    for shift in range(len(versions)):
+        for order in (versions[shift:] + versions[:shift], (versions[shift:] + versions[:shift])[::-1]):
+            mitra = uuid4()
+            await frame(store, mitra)
+            for version, askable in order:
+                await store.apply([state(mitra, version=version, askable=askable)])
+            assert await store.look(mitra) == Standing(may_be_asked=False, connected=True), order
+
+
+@pytest.mark.invariant(11)
+async def test_a_valkey_that_came_back_empty_asks_for_the_state(
+    store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
+) -> None:
+    mitra = uuid4()
+    assert await frame(store, mitra) == {mitra}
+    await store.apply([state(mitra)])
+    assert await frame(store, mitra) == set()
+    await valkey_client.flushall()
+
+    assert await frame(store, mitra) == {mitra}
+    assert await store.look(mitra) == Standing(may_be_asked=False, connected=True)
+    await store.apply([state(mitra)])
+    assert await store.look(mitra) == Standing(may_be_asked=True, connected=True)
+
+
+@pytest.mark.rule("1.6")
+@pytest.mark.parametrize("key", ["the set", "the mitra"])
+async def test_a_key_of_the_wrong_type_is_unknown_until_the_next_frame(
+    store: PresenceStore, valkey_client: "valkey.asyncio.Valkey", key: str
+) -> None:
+    mitra = uuid4()
+    await store.apply([state(mitra)])
+    await frame(store, mitra)
+    await valkey_client.set(AVAILABLE_KEY if key == "the set" else f"{MITRA_KEY_PREFIX}{mitra}", "damaged")
+
+    with pytest.raises(PresenceUnknown):
+        await store.look(mitra)
+
+    if await frame(store, mitra):
+        await store.apply([state(mitra)])
+    assert await store.look(mitra) == Standing(may_be_asked=True, connected=True)
+    assert await store.count() == 1
+
+
+@pytest.mark.rule("1.6")
+@pytest.mark.parametrize("repair", ["apply", "prune"])
+async def test_a_damaged_set_cannot_be_counted_and_any_writer_repairs_it(
+    store: PresenceStore, valkey_client: "valkey.asyncio.Valkey", repair: str
+) -> None:
+    await valkey_client.set(AVAILABLE_KEY, "damaged")
+    with pytest.raises(PresenceUnknown):
+        await store.count()
+    with pytest.raises(PresenceUnknown):
+        await store.candidates()
+
+    await (store.prune() if repair == "prune" else store.apply([state(uuid4())]))
+
+    assert await store.count() == 0
+
+
+async def test_what_cannot_be_read_in_a_mitras_hash_counts_for_nothing(
+    store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
+) -> None:
+    mitra = uuid4()
+    damage: dict[str | bytes, bytes | float | int | str] = {
+        "version": "newest",
+        "askable": "yes",
+        "connection:phone": "just now",
+        "connection:tablet": "1e99",
+    }
+    await valkey_client.hset(f"{MITRA_KEY_PREFIX}{mitra}", mapping=damage)
+    assert await store.look(mitra) == Standing(may_be_asked=False, connected=False)
+
+    assert await frame(store, mitra) == {mitra}
+    await store.apply([state(mitra)])
+
+    assert await store.look(mitra) == Standing(may_be_asked=True, connected=True)
+
+
+async def test_many_mitras_go_in_batches_and_keep_their_order(store: PresenceStore) -> None:
+    mitras = [uuid4() for _ in range(2 * BATCH_SIZE + 50)]
+    unknown = await store.report([Report(mitra, "phone", 0, None) for mitra in mitras])
+    assert unknown == set(mitras)
+
+    standings = await store.apply([state(mitra, askable=i % 3 == 0) for i, mitra in enumerate(mitras)])
+
+    assert [standing.may_be_asked for standing in standings] == [i % 3 == 0 for i in range(len(mitras))]
+    assert all(standing.connected for standing in standings)
+    assert set(await store.candidates()) == set(mitras[::3])
+    assert await store.count() == len(mitras[::3])
+
+
+async def test_members_whose_time_is_over_are_removed_in_bounded_bites(
+    store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
+) -> None:
+    mitra = uuid4()
+    await store.apply([state(mitra)])
+    await frame(store, mitra)
+    await valkey_client.zadd(AVAILABLE_KEY, {str(uuid4()): 1 for _ in range(PRUNE_SIZE + 10)})
+    assert await store.count() == 1
+
+    assert [await store.prune() for _ in range(3)] == [PRUNE_SIZE, 10, 0]
+    assert await valkey_client.zrange(AVAILABLE_KEY, 0, -1) == [str(mitra).encode()]
+
+
+async def test_keys_nobody_touches_go_away(
+    store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
+) -> None:
+    mitra = uuid4()
+    await store.apply([state(mitra)])
+    await frame(store, mitra)
+
+    for key in await valkey_client.keys("curhat:*"):
+        assert 0 < await valkey_client.ttl(key) <= IDLE_SECONDS, key
+
+
+async def test_a_valkey_that_forgot_the_script_is_told_it_again(
+    store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
+) -> None:
+    await store.count()
+    await valkey_client.script_flush()
+
+    assert await store.count() == 0
+
+
+@pytest.mark.rule("X.10")
+async def test_an_unreachable_valkey_is_unknown() -> None:
+    # Nothing listens on port 1.
+    async with contextlib.aclosing(valkey.asyncio.Valkey(port=1)) as nowhere:
+        store = PresenceStore(nowhere)
+        mitra = uuid4()
+        for question in (store.count(), store.candidates(), store.look(mitra), store.prune()):
+            with pytest.raises(PresenceUnknown):
+                await question
+        with pytest.raises(PresenceUnknown):
+            await frame(store, mitra)
+        with pytest.raises(PresenceUnknown):
+            await store.apply([state(mitra)])

@@ -1,0 +1,900 @@
+"""Sockets, on real servers: hello and resume, gaps, several devices, backpressure, and how a connection ends."""
+
+import asyncio
+import json
+import random
+import socket as network
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+
+from curhat.app.embedded import EmbeddedServers
+from curhat.kit.database import Database
+from curhat.kit.errors import PresenceUnknown
+from curhat.kit.identity import Identity, Role
+from curhat.kit.pause_points import set_pause_point
+from curhat.realtime import hub as hub_module
+from curhat.realtime import service
+from curhat.realtime import sockets as sockets_module
+from curhat.realtime.sockets import QUEUE_FRAMES
+from tests.support.clock import VirtualClock
+from tests.support.people import Make
+from tests.support.realtime import (
+    Device,
+    FakeHooks,
+    Note,
+    ServerProcess,
+    append,
+    digest_of,
+    note,
+    server_process,
+    until,
+)
+
+StartProcess = Callable[..., Awaitable[ServerProcess]]
+
+
+@pytest.fixture
+async def start_process(
+    database_url: str, servers: EmbeddedServers, valkey_client: object
+) -> AsyncIterator[StartProcess]:
+    """Starts server processes that end with the test."""
+    del valkey_client  # Valkey is to be empty.
+    async with AsyncExitStack() as stack:
+
+        async def start(hooks: FakeHooks | None = None, **options: object) -> ServerProcess:
+            manager = server_process(database_url, servers.valkey_url, hooks, **options)  # type: ignore[arg-type]
+            return await stack.enter_async_context(manager)
+
+        yield start
+
+
+@pytest.fixture
+async def process(start_process: StartProcess) -> ServerProcess:
+    """One server process whose hub moves only when told."""
+    return await start_process()
+
+
+# Hello ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_first_hello_is_told_where_the_stream_stands_and_gets_what_follows(
+    process: ServerProcess, make: Make
+) -> None:
+    person = await make.person()
+    await append(process.database, note("customer", person, "before"))
+    device = await Device("customer", person).open(process)
+    welcome = await device.hello()
+    assert welcome.pop("server_now").endswith("Z")
+    stream = await service.look(process.database, "customer", person)
+    assert welcome == {"op": "welcome", "epoch": str(stream.head.epoch), "seq": 1, "resumed": False}
+    await append(process.database, note("customer", person, "after"), note("mitra", person, "not mine"))
+    await append(process.database, note("customer", person, "last"))
+    await device.read_until(3)
+    assert device.applied == [(2, "after"), (3, "last")]
+
+
+@pytest.mark.rule("V.3")
+@pytest.mark.invariant(10)
+async def test_a_device_that_comes_back_gets_exactly_what_it_missed(
+    process: ServerProcess, make: Make
+) -> None:
+    person = await make.person()
+    device = await Device("mitra", person).start(process)
+    await append(process.database, note("mitra", person, "seen"))
+    await device.read_until(1)
+    await device.vanish()
+    # More than the queue of a socket holds, and more than one read brings.
+    for number in range(3):
+        await append(
+            process.database, *(note("mitra", person, f"missed {number}.{part}") for part in range(200))
+        )
+    await device.open(process)
+    welcome = await device.hello()
+    assert (welcome["resumed"], welcome["seq"]) == (True, 601)
+    await append(process.database, note("mitra", person, "live"))
+    await device.read_until(602)
+    assert [seq for seq, _ in device.applied] == list(range(1, 603))
+    assert device.applied[-1] == (602, "live")
+
+
+async def test_nothing_missed_is_resumed_without_an_event(process: ServerProcess, make: Make) -> None:
+    person = await make.person()
+    device = await Device("customer", person).start(process)
+    await device.leave()
+    await device.open(process)
+    assert (await device.hello())["resumed"] is True
+    await device.sync()
+    assert device.applied == []
+
+
+@pytest.mark.parametrize(
+    ("epoch", "seq"),
+    [(None, None), (None, 2), ("right", None), ("right", 4), ("right", -1), ("right", 2**70), ("wrong", 2)],
+)
+async def test_what_cannot_be_resumed_begins_at_the_head(
+    process: ServerProcess, make: Make, epoch: str | None, seq: int | None
+) -> None:
+    person = await make.person()
+    await append(process.database, *(note("customer", person, str(number)) for number in range(3)))
+    device = await Device("customer", person).open(process)
+    if epoch == "right":
+        epoch = str((await service.look(process.database, "customer", person)).head.epoch)
+    device.epoch, device.seq = epoch, seq
+    welcome = await device.hello()
+    assert (welcome["resumed"], welcome["seq"]) == (False, 3)
+    await append(process.database, note("customer", person, "next"))
+    await device.read_until(4)
+    assert device.applied == [(4, "next")]
+
+
+async def test_what_was_pruned_cannot_be_resumed(
+    process: ServerProcess, make: Make, clock: VirtualClock
+) -> None:
+    person = await make.person()
+    await clock.set()
+    await append(process.database, *(note("customer", person, str(number)) for number in range(3)))
+    await clock.advance(seconds=24 * 3600 + 1)
+    await append(process.database, note("customer", person, "3"))
+    async with process.database.transaction() as tx:
+        await service.prune(tx)
+    epoch = str((await service.look(process.database, "customer", person)).head.epoch)
+    for seq, resumed in ((2, False), (3, True), (4, True)):
+        device = await Device("customer", person).open(process)
+        device.epoch, device.seq = epoch, seq
+        assert (await device.hello())["resumed"] is resumed
+        await device.read_until(4)
+        await device.leave()
+
+
+async def test_a_second_hello_sends_again_what_follows_its_seq(process: ServerProcess, make: Make) -> None:
+    person = await make.person()
+    device = await Device("customer", person).start(process)
+    await append(process.database, *(note("customer", person, str(number)) for number in range(5)))
+    await device.read_until(5)
+    device.seq = 2
+    welcome = await device.hello()
+    assert (welcome["resumed"], welcome["seq"]) == (True, 5)
+    await append(process.database, note("customer", person, "5"))
+    await device.read_until(6)
+    assert [seq for seq, _ in device.applied] == [1, 2, 3, 4, 5, 3, 4, 5, 6]
+    assert len(process.hooks.opened_connections) == 1
+
+
+@pytest.mark.invariant(10)
+@pytest.mark.parametrize("point", ["realtime.registered", "realtime.looked"])
+@pytest.mark.parametrize("resumes", [True, False])
+async def test_what_is_committed_while_a_hello_is_answered_comes_once(
+    process: ServerProcess, make: Make, point: str, resumes: bool
+) -> None:
+    person = await make.person()
+    await append(process.database, note("customer", person, "0"), note("customer", person, "1"))
+    device = await Device("customer", person).open(process)
+    if resumes:
+        device.epoch = str((await service.look(process.database, "customer", person)).head.epoch)
+        device.seq = 1
+
+    async def meanwhile() -> None:
+        set_pause_point(point, None)
+        await append(process.database, note("customer", person, "2"), note("customer", person, "3"))
+        # The signals have been through the hub before the hello is answered.
+        await until(lambda: process.hub._feeds["customer"][person].head == 4)
+
+    set_pause_point(point, meanwhile)
+    await device.hello()
+    await append(process.database, note("customer", person, "4"))
+    await device.read_until(5)
+    expected = list(range(2, 6)) if resumes else list(range(device.applied[0][0], 6))
+    assert [seq for seq, _ in device.applied] == expected
+    assert device.applied[0][0] in ({2} if resumes else {3, 5})
+
+
+async def test_events_that_vanish_while_they_are_read_have_the_device_begin_anew(
+    process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "READ_LIMIT", 2)
+    person = await make.person()
+    await append(process.database, *(note("customer", person, str(number)) for number in range(6)))
+    device = await Device("customer", person).open(process)
+    device.epoch = str((await service.look(process.database, "customer", person)).head.epoch)
+    device.seq = 0
+
+    async def vanish() -> None:
+        set_pause_point("realtime.looked", None)
+        await process.database.execute("DELETE FROM stream_events WHERE seq IN (3, 4)")
+
+    set_pause_point("realtime.looked", vanish)
+    assert (await device.hello())["resumed"] is True
+    anew = await device.next("welcome")
+    assert (anew["resumed"], anew["seq"]) == (False, 6)
+    assert [seq for seq, _ in device.applied] == [1, 2]
+    device.seq = 6
+    await append(process.database, note("customer", person, "6"))
+    await device.read_until(7)
+
+
+async def test_a_hello_that_postgresql_does_not_answer_is_to_be_tried_again(
+    process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> None:
+        raise asyncpg.ConnectionDoesNotExistError
+
+    monkeypatch.setattr(service, "look", away)
+    device = await Device("customer", await make.person()).open(process)
+    await device.send({"op": "hello", "device_id": "d"})
+    assert await device.close_code() == 1013
+    await until(lambda: process.open_sockets() == 0)
+
+
+# Gaps, and several devices --------------------------------------------------------------------------------------
+
+
+async def test_all_devices_of_a_user_get_every_event_over_two_processes(
+    start_process: StartProcess, make: Make
+) -> None:
+    here, there = await start_process(), await start_process()
+    person, other = await make.person(), await make.person()
+    devices = [
+        await Device("customer", person).start(here),
+        await Device("customer", person).start(here),
+        await Device("customer", person).start(there),
+    ]
+    stranger = await Device("customer", other).start(there)
+    same_person_as_mitra = await Device("mitra", person).start(here)
+    for number in range(20):
+        process = (here, there)[number % 2]
+        await append(process.database, note("customer", person, str(number)))
+    for device in devices:
+        await device.read_until(20)
+        assert [text for _, text in device.applied] == [str(number) for number in range(20)]
+    for device in (stranger, same_person_as_mitra):
+        await device.sync()
+        assert device.applied == []
+
+
+async def test_a_lost_signal_is_healed_by_the_comparison_with_postgresql(
+    process: ServerProcess, make: Make
+) -> None:
+    behind, in_step = await make.person(), await make.person()
+    device = await Device("customer", behind).start(process)
+    other = await Device("mitra", in_step).start(process)
+    process.signals.losing = True
+    await append(process.database, note("customer", behind, "lost"), note("customer", behind, "lost too"))
+    await device.sync()
+    assert device.applied == []
+    await process.compare()
+    await device.read_until(2)
+    process.signals.losing = False
+    await append(process.database, note("customer", behind, "live"), note("mitra", in_step, "live"))
+    await device.read_until(3)
+    await other.read_until(1)
+
+
+async def test_the_hub_compares_by_itself(
+    start_process: StartProcess, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "COMPARE_SECONDS", 0.05)
+    process = await start_process(runs=True)
+    person = await make.person()
+    device = await Device("customer", person).start(process)
+    process.signals.losing = True
+    await append(process.database, note("customer", person, "lost"))
+    await device.read_until(1)
+    process.hooks.revoked.add(digest_of(device.token))
+    assert await device.close_code() == 4401
+
+
+async def test_a_comparison_that_fails_is_repeated(
+    start_process: StartProcess, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "COMPARE_SECONDS", 0.05)
+    process = await start_process()
+    person = await make.person()
+    device = await Device("customer", person).start(process)
+    failures = [asyncpg.ConnectionDoesNotExistError(), ZeroDivisionError()]
+    compare_heads = process.hub.compare_heads
+
+    async def fail_first() -> None:
+        if failures:
+            raise failures.pop()
+        await compare_heads()
+
+    monkeypatch.setattr(process.hub, "compare_heads", fail_first)
+    process.signals.losing = True
+    await append(process.database, note("customer", person, "lost"))
+    running = asyncio.create_task(process.hub.run())
+    await device.read_until(1)
+    running.cancel()
+    with suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_a_lost_signal_is_healed_by_the_next_event(process: ServerProcess, make: Make) -> None:
+    person = await make.person()
+    device = await Device("customer", person).start(process)
+    process.signals.losing = True
+    await append(process.database, note("customer", person, "lost"))
+    process.signals.losing = False
+    await append(process.database, note("customer", person, "arrives"))
+    await device.read_until(2)
+    assert device.applied == [(1, "lost"), (2, "arrives")]
+
+
+async def test_a_gap_that_cannot_be_read_now_is_read_later(
+    process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = await make.person()
+    device = await Device("customer", person).start(process)
+    events_after = service.events_after
+    failed = asyncio.Event()
+
+    async def away(*_: object) -> None:
+        failed.set()
+        raise asyncpg.ConnectionDoesNotExistError
+
+    monkeypatch.setattr(service, "events_after", away)
+    process.signals.losing = True
+    await append(process.database, note("customer", person, "1"))
+    process.signals.losing = False
+    await append(process.database, note("customer", person, "2"))
+    await failed.wait()
+    monkeypatch.setattr(service, "events_after", events_after)
+    await until(lambda: {socket.phase for socket in process.hub._all()} == {"live"})
+    await process.compare()
+    await device.read_until(2)
+
+
+async def test_doubled_and_reordered_signals_change_nothing(
+    process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = await make.person()
+    device = await Device("customer", person).start(process)
+    published: list[bytes] = []
+    monkeypatch.setattr(process.signals, "publish", lambda _channel, payload: published.append(payload))
+    for number in range(6):
+        await append(process.database, note("customer", person, str(number)))
+    for payload in (published[1], published[0], *reversed(published), *published):
+        process.hub.stream_grew(payload)
+    await device.read_until(6)
+    await device.sync()
+    assert [text for _, text in device.applied] == ["0", "1", "2", "3", "4", "5"]
+
+
+@pytest.mark.invariant(10)
+@pytest.mark.parametrize("seed", range(3))
+async def test_every_device_applies_a_gapless_prefix_whatever_happens_to_signals_and_networks(
+    start_process: StartProcess, database: Database, make: Make, seed: int
+) -> None:
+    choose = random.Random(seed)
+    processes = [await start_process(), await start_process()]
+    for process in processes:
+        process.signals.chaos = random.Random(choose.random())
+    people = [await make.person() for _ in range(4)]
+    writers_done = asyncio.Event()
+
+    async def write(number: int) -> None:
+        own = random.Random(number * 1000 + seed)
+        for part in range(15):
+            targets = own.sample(people, own.randint(1, 3))
+            await append(
+                own.choice(processes).database,
+                *(note("customer", target, f"{number}.{part}") for target in targets),
+            )
+            await asyncio.sleep(own.random() * 0.01)
+
+    async def live(device: Device, number: int) -> None:
+        own = random.Random(number * 7777 + seed)
+        device.epoch = str((await service.look(database, "customer", device.user_id)).head.epoch)
+        device.seq = 0
+        while True:
+            await device.start(own.choice(processes))
+            stays_for = own.random() * 0.1
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if writers_done.is_set() else stays_for):
+                    last_visit = writers_done.is_set()
+                    head = (await service.look(database, "customer", device.user_id)).head.seq
+                    await device.read_until(head if last_visit else -1)
+                    return
+            await (device.vanish() if own.random() < 0.5 else device.leave())
+
+    async def compare() -> None:
+        while True:
+            for process in processes:
+                await process.compare()
+            await asyncio.sleep(0.05)
+
+    devices = [Device("customer", person) for person in people for _ in range(2)]
+    comparing = asyncio.create_task(compare())
+    living = [asyncio.create_task(live(device, number)) for number, device in enumerate(devices)]
+    await asyncio.gather(*(write(number) for number in range(12)))
+    writers_done.set()
+    await asyncio.gather(*living)
+    comparing.cancel()
+    for device in devices:
+        events = await service.events_after(database, "customer", device.user_id, 0, 10_000)
+        assert len(events) > 10
+        assert device.applied == [(event.seq, json.loads(event.frame)["data"]["text"]) for event in events]
+
+
+# Heartbeats -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_mitra_is_pinged_every_3_seconds_and_a_customer_every_15_spread_over_time(
+    process: ServerProcess, make: Make, clock: VirtualClock
+) -> None:
+    person = await make.person()
+    now = await clock.advance(seconds=0)
+    await process.compare()
+    await append(process.database, note("mitra", person, "one"))
+    mitra = await Device("mitra", person).start(process)
+    customer = await Device("customer", person).start(process)
+    without_hello = await Device("mitra", person).open(process)
+
+    process.beat(3)
+    ping = await mitra.receive()
+    at = datetime.fromisoformat(ping.pop("server_now"))
+    assert ping == {"op": "ping", "seq": 1}
+    assert timedelta(0) <= at - now < timedelta(seconds=20)
+    assert at.tzinfo == UTC
+    process.beat(12)
+    assert (await customer.receive())["seq"] == 0
+    for _ in range(4):
+        assert (await mitra.receive())["op"] == "ping"
+    for device in (mitra, customer, without_hello):
+        await device.send("?")
+        assert (await device.receive())["op"] == "error"
+
+    others = [await Device("mitra", await make.person()).start(process) for _ in range(29)]
+    slots = [len(slot) for slot in process.hub._slots["mitra"]]
+    assert max(slots) <= 2
+    process.beat(3)
+    for device in others:
+        assert (await device.receive())["op"] == "ping"
+
+
+async def test_a_ping_tells_a_head_that_the_client_does_not_have(process: ServerProcess, make: Make) -> None:
+    person = await make.person()
+    device = await Device("customer", person).start(process)
+    (socket,) = process.hub._all()
+    socket.phase = "behind"  # As while a gap cannot be read.
+    await append(process.database, note("customer", person, "one"))
+    await until(lambda: process.hub._feeds["customer"][person].head == 1)
+    process.beat(15)
+    assert (await device.next("ping"))["seq"] == 1
+    assert (await device.hello())["resumed"] is True
+    await device.read_until(1)
+
+
+async def test_every_frame_renews_the_lease_from_the_welcome_on(process: ServerProcess, make: Make) -> None:
+    person = await make.person()
+    identity = Identity(role="mitra", user_id=person)
+    hooks = process.hooks
+    device = await Device("mitra", person).open(process)
+    await device.send({"op": "pong"})
+    await device.sync()
+    assert hooks.opened_connections == []
+    await device.hello()
+    await device.sync()
+    ((opened, connection_id),) = hooks.opened_connections
+    assert opened == identity
+    before = hooks.frames[connection_id]
+    await device.send({"op": "pong"})
+    await device.send({"op": "signal", "type": "typing", "session_id": str(uuid4())})
+    await device.send("not even JSON")
+    await device.hello()
+    await device.sync()
+    # The sync's own among them.
+    assert hooks.frames[connection_id] == before + 5
+    assert process.hub.held("mitra") == {person}
+    assert process.hub.held("customer") == set()
+    await device.vanish()
+    await until(lambda: hooks.closed_connections == [(identity, connection_id)])
+    assert process.hub.held("mitra") == set()
+
+
+async def test_a_connection_without_a_hello_is_never_opened_nor_closed_above(
+    process: ServerProcess, make: Make
+) -> None:
+    device = await Device("mitra", await make.person()).open(process)
+    await device.leave()
+    await until(lambda: process.open_sockets() == 0)
+    assert process.hooks.opened_connections == process.hooks.closed_connections == []
+
+
+# Events without a seq, typing -------------------------------------------------------------------------------------
+
+
+async def test_an_event_without_a_seq_reaches_the_sockets_held_here(
+    start_process: StartProcess, make: Make
+) -> None:
+    here, there = await start_process(), await start_process()
+    person = await make.person()
+    devices = [await Device("mitra", person).start(here) for _ in range(2)]
+    elsewhere = await Device("mitra", person).start(there)
+    here.hub.send_unsequenced("mitra", person, "request.offered", Note("card"))
+    here.hub.send_unsequenced("mitra", await make.person(), "request.offered", Note("nobody's"))
+    for device in devices:
+        event = await device.next("event")
+        assert event.pop("at").endswith("Z")
+        assert event == {"op": "event", "seq": None, "type": "request.offered", "data": {"text": "card"}}
+    await elsewhere.send("?")
+    assert (await elsewhere.receive())["op"] == "error"
+
+
+async def test_the_welcome_carries_what_the_rooms_above_add_and_what_changes_meanwhile_follows_it(
+    process: ServerProcess, make: Make
+) -> None:
+    person = await make.person()
+    process.hooks.extras[Identity(role="mitra", user_id=person)] = {"requests": [Note("open")]}
+
+    async def meanwhile() -> None:
+        process.hub.send_unsequenced("mitra", person, "request.closed", Note("open"))
+
+    set_pause_point("realtime.looked", meanwhile)
+    device = await Device("mitra", person).open(process)
+    assert (await device.hello())["requests"] == [{"text": "open"}]
+    assert (await device.receive())["type"] == "request.closed"
+
+
+async def test_more_than_a_queue_held_back_while_a_hello_is_answered_closes_with_4409(
+    process: ServerProcess, make: Make
+) -> None:
+    person = await make.person()
+
+    async def meanwhile() -> None:
+        for _ in range(QUEUE_FRAMES + 1):
+            process.hub.send_unsequenced("mitra", person, "request.offered", Note("card"))
+
+    set_pause_point("realtime.looked", meanwhile)
+    device = await Device("mitra", person).open(process)
+    await device.send({"op": "hello", "device_id": "d"})
+    assert await device.close_code() == 4409
+
+
+async def test_typing_is_shown_to_the_other_side_at_most_once_in_2_seconds_and_never_stored(
+    start_process: StartProcess, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hooks = FakeHooks()
+    here, there = await start_process(hooks), await start_process(hooks)
+    customer, mitra, session = await make.person(), await make.person(), uuid4()
+    hooks.counterparts[Identity("customer", customer), session] = Identity("mitra", mitra)
+    typist = await Device("customer", customer).start(here)
+    own_other_device = await Device("customer", customer).start(here)
+    readers = [await Device("mitra", mitra).start(here), await Device("mitra", mitra).start(there)]
+    typing = {"op": "signal", "type": "typing", "session_id": str(session)}
+
+    for _ in range(5):
+        await typist.send(typing)
+    await typist.sync()
+    assert hooks.typing_questions == 1
+    await typist.send({**typing, "session_id": str(uuid4())})
+    await typist.sync()
+    assert hooks.typing_questions == 2
+    # What the reader sees next tells that nothing else was sent before it.
+    await append(here.database, note("mitra", mitra, "after"))
+    for reader in readers:
+        assert await reader.receive() == typing
+        assert (await reader.receive())["op"] == "event"
+    assert await here.database.fetchval("SELECT count(*) FROM stream_events") == 1
+
+    monkeypatch.setattr(sockets_module, "TYPING_SECONDS", 0.0)
+    await typist.send(typing)
+    for reader in readers:
+        assert await reader.receive() == typing
+    await own_other_device.send("?")
+    assert (await own_other_device.receive())["op"] == "error"
+
+
+async def test_typing_before_the_hello_is_not_passed_on(process: ServerProcess, make: Make) -> None:
+    device = await Device("customer", await make.person()).open(process)
+    await device.send({"op": "signal", "type": "typing", "session_id": str(uuid4())})
+    await device.sync()
+    assert process.hooks.typing_questions == 0
+
+
+# Backpressure -----------------------------------------------------------------------------------------------------
+
+
+def narrow_socket(process: ServerProcess) -> network.socket:
+    """A client's end that takes little into its own buffers."""
+    narrow = network.socket()
+    narrow.setsockopt(network.SOL_SOCKET, network.SO_RCVBUF, 8192)
+    narrow.connect(("127.0.0.1", process.port))
+    narrow.setblocking(False)
+    return narrow
+
+
+async def open_slow(device: Device, process: ServerProcess) -> Device:
+    """Connect such that the client stops reading when it is not asked to."""
+    return await device.start(process, sock=narrow_socket(process), max_queue=1)
+
+
+@pytest.mark.invariant(10)
+async def test_a_slow_client_is_closed_with_4409_and_resumes_without_loss(
+    start_process: StartProcess, make: Make
+) -> None:
+    process = await start_process(send_buffer_bytes=8192)
+    person = await make.person()
+    slow = await open_slow(Device("customer", person), process)
+    quick = await Device("customer", person).start(process)
+    (slow_socket, _) = sorted(process.hub._all(), key=lambda socket: socket.slot)
+    written = 0
+    while slow_socket.close_code is None:
+        assert written < 2000, "the queue has no bound"
+        await append(process.database, *(note("customer", person, "x" * 4000) for _ in range(20)))
+        written += 20
+        # The other device is not held up by the slow one.
+        await quick.read_until(written)
+    assert slow_socket.close_code == 4409
+    with pytest.raises(ConnectionClosed):
+        await slow.read_until(written + 1)
+    assert slow.connection.close_code == 4409
+    assert slow.seq is not None
+    assert slow.seq < written
+    await slow.open(process)
+    assert (await slow.hello())["resumed"] is True
+    await append(process.database, note("customer", person, "live"))
+    await slow.read_until(written + 1)
+    assert [seq for seq, _ in slow.applied] == list(range(1, written + 2))
+
+
+async def test_the_queue_is_bounded_in_bytes_as_well(start_process: StartProcess, make: Make) -> None:
+    process = await start_process(send_buffer_bytes=8192)
+    person = await make.person()
+    device = await open_slow(Device("mitra", person), process)
+    (socket,) = process.hub._all()
+    for _ in range(60):
+        process.hub.send_unsequenced("mitra", person, "request.offered", Note("x" * 40_000))
+        if socket.close_code is not None:
+            break
+    assert socket.close_code == 4409
+    await device.vanish()
+
+
+async def test_a_client_that_reads_nothing_at_all_is_dropped(
+    start_process: StartProcess, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets_module, "CLOSE_SECONDS", 0.05)
+    process = await start_process(send_buffer_bytes=8192)
+    person = await make.person()
+    device = await open_slow(Device("mitra", person), process)
+    while process.hub.held("mitra"):
+        process.hub.send_unsequenced("mitra", person, "request.offered", Note("x" * 40_000))
+        await asyncio.sleep(0)
+    await until(lambda: len(process.hooks.closed_connections) == 1)
+    await device.vanish()
+
+
+async def test_a_client_that_stops_reading_what_it_missed_is_closed_with_4409(
+    start_process: StartProcess, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets_module, "STALL_SECONDS", 0.05)
+    process = await start_process(send_buffer_bytes=8192)
+    person = await make.person()
+    await append(process.database, *(note("customer", person, "x" * 4000) for _ in range(400)))
+    device = Device("customer", person)
+    device.epoch = str((await service.look(process.database, "customer", person)).head.epoch)
+    device.seq = 0
+    await open_slow(device, process)
+    (socket,) = process.hub._all()
+    await until(lambda: socket.close_code is not None)
+    assert socket.close_code == 4409
+    with pytest.raises(ConnectionClosed):
+        await device.read_until(400)
+    assert device.connection.close_code == 4409
+
+
+async def test_a_slow_client_in_time_gets_all_it_missed(start_process: StartProcess, make: Make) -> None:
+    process = await start_process(send_buffer_bytes=8192)
+    person = await make.person()
+    await append(process.database, *(note("customer", person, "x" * 4000) for _ in range(400)))
+    device = Device("customer", person)
+    device.epoch = str((await service.look(process.database, "customer", person)).head.epoch)
+    device.seq = 0
+    await open_slow(device, process)
+    (socket,) = process.hub._all()
+    await until(lambda: socket.busy)
+    await append(process.database, note("customer", person, "meanwhile"))
+    await device.read_until(401)
+    assert device.applied[-1] == (401, "meanwhile")
+
+
+async def test_a_welcomed_client_behind_a_full_queue_may_say_hello_again(
+    start_process: StartProcess, make: Make
+) -> None:
+    process = await start_process(send_buffer_bytes=8192)
+    person = await make.person()
+    device = await open_slow(Device("customer", person), process)
+    (socket,) = process.hub._all()
+    for _ in range(10):
+        await append(process.database, *(note("customer", person, "x" * 4000) for _ in range(10)))
+    await until(lambda: socket.busy)
+    assert (await device.hello())["resumed"] is True
+    await device.read_until(100)
+    assert [seq for seq, _ in device.applied] == list(range(1, 101))
+
+
+# How a connection ends ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", ["customer", "mitra"])
+async def test_nobody_signed_in_is_closed_with_4401(process: ServerProcess, role: Role) -> None:
+    device = await Device(role, uuid4(), token="nobody").open(process)
+    assert await device.close_code() == 4401
+    assert process.open_sockets() == 0
+
+
+async def test_signing_out_closes_the_sockets_of_that_token_with_4401(
+    process: ServerProcess, make: Make
+) -> None:
+    person = await make.person()
+    gone = [await Device("customer", person, f"{person}.phone").start(process) for _ in range(2)]
+    stays = await Device("customer", person, f"{person}.tablet").start(process)
+    process.hub.close_token(digest_of(f"{person}.phone"))
+    for device in gone:
+        assert await device.close_code() == 4401
+    await append(process.database, note("customer", person, "still here"))
+    await stays.read_until(1)
+
+
+async def test_closing_a_user_closes_that_role_s_sockets_before_and_after_hello(
+    process: ServerProcess, make: Make
+) -> None:
+    person = await make.person()
+    welcomed = await Device("mitra", person).start(process)
+    silent = await Device("mitra", person).open(process)
+    customer = await Device("customer", person).start(process)
+    process.hub.close_user("mitra", person)
+    assert await welcomed.close_code() == 4401
+    assert await silent.close_code() == 4401
+    await customer.sync()
+
+
+async def test_a_revoked_token_closes_its_sockets_even_when_its_signal_was_lost(
+    process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "COMPARE_LIMIT", 2)
+    people = [await make.person() for _ in range(5)]
+    devices = [await Device("customer", person).start(process) for person in people]
+    process.hooks.revoked = {digest_of(devices[0].token), digest_of(devices[3].token)}
+    await process.compare()
+    assert await devices[0].close_code() == 4401
+    assert await devices[3].close_code() == 4401
+    for device in (devices[1], devices[2], devices[4]):
+        await device.sync()
+
+
+async def test_no_hello_in_5_seconds_is_closed_with_4408(
+    process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert hub_module.HELLO_SECONDS == 5
+    person = await make.person()
+    in_time = await Device("customer", person).open(process)
+    monkeypatch.setattr(hub_module, "HELLO_SECONDS", 0)
+    late = await Device("customer", person).open(process)
+    said_hello = await Device("customer", person).start(process)
+    await late.send({"op": "pong"})
+    await late.sync()
+    # In order of admission: what is not due yet stops the look.
+    process.hub._speechless.rotate(-1)
+    process.hub.beat_once()
+    assert await late.close_code() == 4408
+    await in_time.hello()
+    await said_hello.sync()
+
+
+async def test_a_client_that_answers_no_ping_for_long_is_closed_with_4408(
+    process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = await Device("mitra", await make.person()).start(process)
+    process.beat(3)
+    assert (await device.receive())["op"] == "ping"
+    monkeypatch.setattr(hub_module, "SILENCE_SECONDS", -1)
+    process.beat(3)
+    assert await device.close_code() == 4408
+
+
+@pytest.mark.parametrize("frame", ["a" * 65_537, "é" * 32_769, b"a" * 65_537, "a" * 1_000_000])
+async def test_a_frame_over_64_kib_is_closed_with_4413(
+    process: ServerProcess, make: Make, frame: str | bytes
+) -> None:
+    device = await Device("customer", await make.person()).start(process)
+    with suppress(ConnectionClosed):
+        await device.send(frame)
+    assert await device.close_code() == 4413
+
+
+async def test_a_frame_of_64_kib_is_read(process: ServerProcess, make: Make) -> None:
+    device = await Device("customer", await make.person()).start(process)
+    await device.send("a" * 65_536)
+    assert (await device.receive())["op"] == "error"
+
+
+async def test_a_flood_is_closed_with_4429_and_a_burst_is_not(process: ServerProcess, make: Make) -> None:
+    device = await Device("customer", await make.person()).start(process)
+    for _ in range(90):
+        await device.send({"op": "pong"})
+    await device.sync()
+    with suppress(ConnectionClosed):
+        for _ in range(500):
+            await device.send({"op": "pong"})
+    assert await device.close_code() == 4429
+
+
+async def test_an_unreadable_frame_is_answered_with_an_error_and_counts_as_a_frame(
+    process: ServerProcess, make: Make
+) -> None:
+    device = await Device("customer", await make.person()).open(process)
+    await device.send('{"op": "subscribe", "to": "everything"}')
+    error = await device.receive()
+    assert (error["op"], error["code"]) == ("error", "validation_failed")
+    assert error["detail"]
+    await device.send(b"\xff")
+    assert (await device.receive())["op"] == "error"
+    await device.hello()
+    with suppress(ConnectionClosed):
+        for _ in range(500):
+            await device.send("{")
+    assert await device.close_code() == 4429
+
+
+async def test_a_draining_process_closes_everyone_with_1012_and_admits_nobody(
+    process: ServerProcess, make: Make
+) -> None:
+    person = await make.person()
+    devices = [await Device("mitra", person).start(process), await Device("customer", person).open(process)]
+    await process.hub.drain()
+    for device in devices:
+        assert await device.close_code() == 1012
+    assert process.open_sockets() == 0
+    assert len(process.hooks.closed_connections) == 1
+    late = await Device("mitra", person).open(process)
+    assert await late.close_code() == 1012
+
+
+async def test_a_server_that_restarts_closes_with_1012_and_the_device_resumes_at_the_next(
+    start_process: StartProcess, make: Make
+) -> None:
+    person = await make.person()
+    old = await start_process()
+    device = await Device("customer", person).start(old)
+    await append(old.database, note("customer", person, "before"))
+    await device.read_until(1)
+    closing = asyncio.create_task(device.close_code())
+    await old.stop()
+    assert await closing == 1012
+    new = await start_process()
+    await append(new.database, note("customer", person, "between"))
+    await device.open(new)
+    assert (await device.hello())["resumed"] is True
+    await device.read_until(2)
+
+
+async def test_who_cannot_be_looked_up_now_is_to_come_back_later(process: ServerProcess) -> None:
+    process.hooks.authentication_error = PresenceUnknown()
+    assert await (await Device("customer", uuid4()).open(process)).close_code() == 1013
+    process.hooks.authentication_error = TimeoutError()
+    assert await (await Device("customer", uuid4()).open(process)).close_code() == 1013
+
+
+async def test_a_fault_of_ours_closes_with_1011(process: ServerProcess, make: Make) -> None:
+    process.hooks.authentication_error = ZeroDivisionError()
+    assert await (await Device("customer", uuid4()).open(process)).close_code() == 1011
+    process.hooks.authentication_error = None
+    device = await Device("customer", await make.person()).start(process)
+    process.hooks.typing_error = ZeroDivisionError()
+    await device.send({"op": "signal", "type": "typing", "session_id": str(uuid4())})
+    assert await device.close_code() == 1011
+    await until(lambda: len(process.hooks.closed_connections) == 1)
+
+
+async def test_other_paths_have_no_socket(process: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.support.realtime.PATHS", {"/api/client/other": "customer"})
+    with pytest.raises(InvalidStatus) as refusal:
+        await Device("customer", UUID(int=1)).open(process)
+    assert refusal.value.response.status_code == 403

@@ -1,0 +1,248 @@
+"""The operations on chat sessions over HTTP: what is answered, and what is refused with which code."""
+
+from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
+
+import pytest
+from httpx import ASGITransport, AsyncClient, Response
+from litestar import Litestar, Request
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.exceptions import HTTPException
+
+from curhat.kit.database import Database
+from curhat.kit.errors import BusinessError
+from curhat.kit.http import handle_business_error, handle_http_exception, handle_unexpected
+from curhat.kit.identity import Identity
+from curhat.sessions.endpoints import ROUTES
+from curhat.sessions.writer import MessageWriter
+from tests.support.chats import Chat, open_chat
+from tests.support.people import Make
+
+SURROGATE = b'{"client_message_id": "1", "text": "\\ud800"}'
+# A surrogate as if UTF-8 could hold one.
+RAW_SURROGATE = b'{"client_message_id": "1", "text": "\xed\xa0\x80"}'
+
+
+@pytest.fixture
+async def client(database: Database) -> AsyncIterator[AsyncClient]:
+    """This room's operations, with a header in place of the sign-in, which is another room's."""
+
+    def customer(request: Request[None, None, State]) -> Identity:
+        return Identity(role="customer", user_id=UUID(request.headers["x-user"]))
+
+    def mitra(request: Request[None, None, State]) -> Identity:
+        return Identity(role="mitra", user_id=UUID(request.headers["x-user"]))
+
+    message_writer = MessageWriter(database)
+    app = Litestar(
+        route_handlers=ROUTES,
+        dependencies={
+            "database": Provide(lambda: database, sync_to_thread=False),
+            "message_writer": Provide(lambda: message_writer, sync_to_thread=False),
+            "customer": Provide(customer, sync_to_thread=False),
+            "mitra": Provide(mitra, sync_to_thread=False),
+        },
+        exception_handlers={
+            BusinessError: handle_business_error,
+            HTTPException: handle_http_exception,
+            Exception: handle_unexpected,
+        },
+        logging_config=None,
+    )
+    transport = ASGITransport(app)  # type: ignore[arg-type]
+    async with AsyncClient(transport=transport, base_url="http://curhat.test") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def chat(database: Database, make: Make) -> Chat:
+    """A chat that runs for 30 minutes."""
+    return await open_chat(database, make)
+
+
+def path(chat: Chat, who: Identity, rest: str = "") -> str:
+    """The address of a chat for one side."""
+    return f"/api/{'client' if who.role == 'customer' else 'mitra'}/sessions/{chat.id}{rest}"
+
+
+def headers(who: Identity, key: str | None = None) -> dict[str, str]:
+    """Signed in as `who`, with an Idempotency-Key if given."""
+    return {"x-user": str(who.user_id)} | ({"idempotency-key": key} if key else {})
+
+
+async def send(client: AsyncClient, chat: Chat, who: Identity, name: str, text: str) -> Response:
+    """Send a message."""
+    return await client.post(
+        path(chat, who, "/messages"),
+        json={"client_message_id": name, "text": text},
+        headers=headers(who),
+    )
+
+
+def code(response: Response) -> tuple[int, str]:
+    """The status and the code of a refusal."""
+    assert response.headers["content-type"].startswith("application/problem+json")
+    return response.status_code, response.json()["code"]
+
+
+async def test_a_chat_from_its_first_message_to_its_history(client: AsyncClient, chat: Chat) -> None:
+    sent = await send(client, chat, chat.customer, "c1", "Halo, kak 👋")
+    assert sent.status_code == 201
+    assert sent.json().keys() == {
+        "id",
+        "session_id",
+        "client_message_id",
+        "sender",
+        "text",
+        "sent_at",
+        "read_at",
+    }
+    repeated = await send(client, chat, chat.customer, "c1", "Halo, kak 👋")
+    assert (repeated.status_code, repeated.json()) == (201, sent.json())
+
+    read = await client.post(
+        path(chat, chat.mitra, "/read"),
+        json={"up_to_message_id": sent.json()["id"]},
+        headers=headers(chat.mitra),
+    )
+    assert (read.status_code, read.content) == (204, b"")
+    await send(client, chat, chat.mitra, "m1", "Halo juga")
+
+    page = (await client.get(path(chat, chat.mitra, "/messages"), headers=headers(chat.mitra))).json()
+    assert [message["text"] for message in page["items"]] == ["Halo juga", "Halo, kak 👋"]
+    assert page["items"][1]["read_at"] is not None
+    assert page["next_cursor"] is None
+    older = await client.get(
+        path(chat, chat.customer, "/messages"),
+        params={"before": page["items"][0]["id"]},
+        headers=headers(chat.customer),
+    )
+    assert [message["text"] for message in older.json()["items"]] == ["Halo, kak 👋"]
+
+    ended = await client.post(
+        path(chat, chat.mitra, "/end"), json={"reason": "Saya sakit."}, headers=headers(chat.mitra, "k1")
+    )
+    assert ended.status_code == 200
+    assert (ended.json()["status"], ended.json()["end_reason"]) == ("ended", "mitra_ended")
+    assert ended.json()["customer"] == {"call_name": "Bunga"}
+    assert code(await send(client, chat, chat.customer, "c2", "Kak?")) == (409, "session_ended")
+
+    for who in (chat.customer, chat.mitra):
+        one = (await client.get(path(chat, who), headers=headers(who))).json()
+        (listed,) = (
+            await client.get(
+                f"/api/{'client' if who is chat.customer else 'mitra'}/sessions", headers=headers(who)
+            )
+        ).json()["items"]
+        for shown in (one, listed):
+            assert shown["end_reason"] == "mitra_ended"
+            assert ("customer" in shown) == (who is chat.mitra)
+            assert "sakit" not in str(shown)
+
+
+@pytest.mark.rule("X.8")
+async def test_an_end_repeated_under_its_key_is_answered_again_and_by_another_is_refused(
+    client: AsyncClient, chat: Chat
+) -> None:
+    first = await client.post(path(chat, chat.customer, "/end"), headers=headers(chat.customer, "k1"))
+    again = await client.post(path(chat, chat.customer, "/end"), headers=headers(chat.customer, "k1"))
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert again.content == first.content
+    anew = await client.post(path(chat, chat.customer, "/end"), headers=headers(chat.customer, "k2"))
+    other = await client.post(
+        path(chat, chat.mitra, "/end"), json={"reason": "sakit"}, headers=headers(chat.mitra, "k1")
+    )
+    assert code(anew) == code(other) == (409, "session_ended")
+    keyless = await client.post(path(chat, chat.customer, "/end"), headers=headers(chat.customer))
+    assert code(keyless) == (400, "idempotency_key_missing")
+
+
+@pytest.mark.rule("X.8")
+@pytest.mark.parametrize(
+    "body",
+    [None, {}, {"reason": ""}, {"reason": " \n\t"}, {"reason": "x" * 501}, {"reason": "\x00"}, {"reason": 1}],
+)
+async def test_a_mitra_must_give_a_reason(
+    database: Database, client: AsyncClient, chat: Chat, body: dict[str, object] | None
+) -> None:
+    refused = await client.post(path(chat, chat.mitra, "/end"), json=body, headers=headers(chat.mitra, "k1"))
+    assert code(refused) == (422, "validation_failed")
+    assert await database.fetchval("SELECT status FROM sessions WHERE id = $1", chat.id) == "active"
+
+
+@pytest.mark.parametrize("text", ["x", "x" * 4000, "😀" * 4000, "  x  ", "a\nb", "\u200d\u202e", "x\n"])
+async def test_a_text_of_1_to_4000_characters_is_taken_as_it_is(
+    client: AsyncClient, chat: Chat, text: str
+) -> None:
+    sent = await send(client, chat, chat.customer, "1", text)
+    assert (sent.status_code, sent.json().get("text")) == (201, text)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{",
+        b'"text"',
+        SURROGATE,
+        RAW_SURROGATE,
+        b'{"client_message_id": "1"}',
+        b'{"text": "halo"}',
+        b'{"client_message_id": "1", "text": null}',
+        b'{"client_message_id": "1", "text": 1}',
+        b'{"client_message_id": 1, "text": "halo"}',
+        b'{"client_message_id": "1", "text": ""}',
+        b'{"client_message_id": "1", "text": " \\u00a0\\n\\u3000"}',
+        b'{"client_message_id": "1", "text": "\\u0000"}',
+        b'{"client_message_id": "1", "text": "a\\u0000b"}',
+        b'{"client_message_id": "1", "text": "a\\n\\u0000"}',
+        b'{"client_message_id": "1", "text": "%s"}' % (b"x" * 4001),
+        b'{"client_message_id": "", "text": "halo"}',
+        b'{"client_message_id": "a\\u0000", "text": "halo"}',
+        b'{"client_message_id": "%s", "text": "halo"}' % (b"x" * 101),
+        b'{"client_message_id": "1", "text": "halo", "sender": "mitra"}',
+    ],
+)
+async def test_a_message_that_is_not_one_is_refused(
+    database: Database, client: AsyncClient, chat: Chat, content: bytes
+) -> None:
+    refused = await client.post(
+        path(chat, chat.customer, "/messages"),
+        content=content,
+        headers=headers(chat.customer) | {"content-type": "application/json"},
+    )
+    assert code(refused) == (422, "validation_failed")
+    assert await database.fetchval("SELECT count(*) FROM messages") == 0
+
+
+async def test_anothers_chat_is_not_found_whatever_is_asked_of_it(
+    database: Database, make: Make, client: AsyncClient, chat: Chat
+) -> None:
+    other = await open_chat(database, make)
+    message = (await send(client, chat, chat.customer, "1", "halo")).json()
+    for stranger, end_body in ((other.customer, None), (other.mitra, {"reason": "x"})):
+        signed_in = headers(stranger, str(uuid4()))
+        answers = [
+            await client.get(path(chat, stranger), headers=signed_in),
+            await client.get(path(chat, stranger, "/messages"), headers=signed_in),
+            await send(client, chat, stranger, "1", "halo"),
+            await client.post(
+                path(chat, stranger, "/read"), json={"up_to_message_id": message["id"]}, headers=signed_in
+            ),
+            await client.post(path(chat, stranger, "/end"), json=end_body, headers=signed_in),
+        ]
+        assert {code(answer) for answer in answers} == {(404, "not_found")}
+    assert await database.fetchval("SELECT count(*) FROM messages") == 1
+
+
+async def test_a_page_that_cannot_be_is_refused(client: AsyncClient, chat: Chat) -> None:
+    signed_in = headers(chat.customer)
+    odd_before = await client.get(
+        path(chat, chat.customer, "/messages"), params={"before": "x"}, headers=signed_in
+    )
+    odd_cursor = await client.get("/api/client/sessions", params={"cursor": "x"}, headers=signed_in)
+    assert code(odd_before) == code(odd_cursor) == (422, "validation_failed")
+    assert odd_cursor.json()["errors"] == [{"field": "cursor", "message": "is none of ours"}]

@@ -1,0 +1,499 @@
+"""Messages: once, in order, to both sides, and never after the end."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from uuid import uuid4
+
+import asyncpg
+import msgspec
+import pytest
+
+from curhat.kit.database import Database
+from curhat.kit.errors import BusinessError, NotFound, TooManyRequests
+from curhat.kit.identity import Identity
+from curhat.kit.pause_points import set_pause_point
+from curhat.sessions import service, writer
+from curhat.sessions.errors import SessionEnded
+from curhat.sessions.schemas import Message
+from curhat.sessions.service import Send, Sent
+from curhat.sessions.writer import MessageWriter
+from tests.support.chats import Chat, open_chat, told, waits_for_lock
+from tests.support.clock import START, VirtualClock
+from tests.support.people import Make
+from tests.support.signals import RecordedSignals
+
+
+@pytest.fixture
+async def chat(database: Database, make: Make) -> Chat:
+    """A chat that runs for 30 minutes."""
+    return await open_chat(database, make)
+
+
+@pytest.fixture
+def message_writer(database: Database) -> MessageWriter:
+    """The writer of one server process."""
+    return MessageWriter(database)
+
+
+class Gate:
+    """Stops the program at a pause point until it is opened."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.reached = asyncio.Event()
+        self._opened = asyncio.Event()
+        set_pause_point(name, self._stop)
+
+    async def _stop(self) -> None:
+        self.reached.set()
+        await self._opened.wait()
+
+    def open(self) -> None:
+        """Let everyone through, from now on."""
+        self._opened.set()
+        set_pause_point(self._name, None)
+
+
+async def stored(database: Database, chat: Chat) -> list[str]:
+    """The texts of a chat, oldest first."""
+    rows = await database.fetch("SELECT text FROM messages WHERE session_id = $1 ORDER BY id", chat.id)
+    return [row["text"] for row in rows]
+
+
+def in_transaction(
+    database: Database, step: Callable[..., Awaitable[object]], *arguments: object
+) -> "asyncio.Task[None]":
+    """Run a service function in a transaction and a task of its own."""
+
+    async def run() -> None:
+        async with database.transaction() as tx:
+            await step(tx, *arguments)
+
+    return asyncio.create_task(run())
+
+
+async def test_a_message_is_stored_once_and_told_to_both_sides_after_its_commit(
+    database: Database, chat: Chat, message_writer: MessageWriter, signals: RecordedSignals
+) -> None:
+    gate = Gate("messages.before_commit")
+    sending = asyncio.create_task(message_writer.send(chat.customer, chat.id, "a1", "halo"))
+    await gate.reached.wait()
+    assert signals.published == []
+    gate.open()
+    message = await sending
+
+    assert await stored(database, chat) == ["halo"]
+    assert (message.sender, message.text, message.client_message_id) == ("customer", "halo", "a1")
+    expected = [("message.created", msgspec.to_builtins(message, str_keys=True))]
+    assert await told(database, chat.customer) == _json(expected)
+    assert await told(database, chat.mitra) == _json(expected)
+    assert len(signals.on("stream")) == 2
+
+
+def _json(value: object) -> object:
+    return [tuple(entry) for entry in msgspec.json.decode(msgspec.json.encode(value))]
+
+
+async def test_a_repeated_client_message_id_gives_the_first_message_back(
+    database: Database, chat: Chat, message_writer: MessageWriter
+) -> None:
+    first = await message_writer.send(chat.customer, chat.id, "a1", "halo")
+    again = await message_writer.send(chat.customer, chat.id, "a1", "something else")
+    assert again == first
+    assert await stored(database, chat) == ["halo"]
+    assert len(await told(database, chat.mitra)) == 1
+
+
+async def test_both_sides_may_use_the_same_client_message_id(
+    database: Database, chat: Chat, message_writer: MessageWriter
+) -> None:
+    await message_writer.send(chat.customer, chat.id, "1", "halo")
+    await message_writer.send(chat.mitra, chat.id, "1", "hai")
+    assert await stored(database, chat) == ["halo", "hai"]
+
+
+async def test_doubles_in_one_batch_are_one_message_with_the_first_text(
+    database: Database, chat: Chat, message_writer: MessageWriter
+) -> None:
+    messages = await asyncio.gather(
+        message_writer.send(chat.customer, chat.id, "a1", "halo"),
+        message_writer.send(chat.customer, chat.id, "a1", "something else"),
+    )
+    assert messages[0] == messages[1]
+    assert await stored(database, chat) == ["halo"]
+    assert len(await told(database, chat.customer)) == 1
+
+
+async def test_doubles_in_parallel_over_several_processes_are_one_message(
+    database: Database, chat: Chat
+) -> None:
+    writers = [MessageWriter(database) for _ in range(8)]
+    sends = [each.send(chat.customer, chat.id, "a1", f"text {n}") for n, each in enumerate(writers * 3)]
+    messages = await asyncio.gather(*sends)
+    assert len({message.id for message in messages}) == 1
+    assert await stored(database, chat) == [messages[0].text]
+    assert {message.text for message in messages} == {messages[0].text}
+    assert len(await told(database, chat.mitra)) == 1
+
+
+async def test_ids_follow_the_order_of_the_stream_when_both_sides_send_at_once(
+    database: Database, chat: Chat
+) -> None:
+    writers = [MessageWriter(database) for _ in range(4)]
+    await asyncio.gather(
+        *(
+            writers[n % 4].send(chat.customer if n % 2 else chat.mitra, chat.id, f"m{n}", f"text {n}")
+            for n in range(200)
+        )
+    )
+    ids = [data["id"] for _, data in await told(database, chat.customer)]
+    assert len(ids) == 200
+    assert ids == sorted(ids)
+
+
+async def test_a_stranger_cannot_write_and_learns_nothing(
+    database: Database, make: Make, chat: Chat, message_writer: MessageWriter
+) -> None:
+    other = await open_chat(database, make)
+    strangers = [
+        other.customer,
+        other.mitra,
+        # The right people in the wrong role.
+        Identity(role="mitra", user_id=chat.customer.user_id),
+        Identity(role="customer", user_id=chat.mitra.user_id),
+    ]
+    for stranger in strangers:
+        with pytest.raises(NotFound):
+            await message_writer.send(stranger, chat.id, "a1", "halo")
+    with pytest.raises(NotFound):
+        await message_writer.send(chat.customer, uuid4(), "a1", "halo")
+    await message_writer.send(chat.customer, chat.id, "a1", "halo")
+    with pytest.raises(NotFound):
+        await message_writer.send(
+            Identity(role="customer", user_id=other.customer.user_id), chat.id, "a1", "halo"
+        )
+    assert await stored(database, chat) == ["halo"]
+
+
+# Against the end -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("X.8")
+async def test_after_the_end_a_new_message_is_refused_and_a_repeated_one_is_given_back(
+    database: Database, chat: Chat, message_writer: MessageWriter
+) -> None:
+    first = await message_writer.send(chat.customer, chat.id, "a1", "halo")
+    await in_transaction(database, service.end_by_customer, chat.customer.user_id, chat.id)
+    with pytest.raises(SessionEnded):
+        await message_writer.send(chat.customer, chat.id, "a2", "one more")
+    with pytest.raises(SessionEnded):
+        await message_writer.send(chat.mitra, chat.id, "b1", "bye")
+    assert await message_writer.send(chat.customer, chat.id, "a1", "halo") == first
+    assert await stored(database, chat) == ["halo"]
+
+
+@pytest.mark.rule("X.8")
+@pytest.mark.invariant(5)
+async def test_at_ends_at_by_the_databases_clock_a_message_is_refused(
+    database: Database, make: Make, clock: VirtualClock, message_writer: MessageWriter
+) -> None:
+    await clock.set(START)
+    chat = await open_chat(database, make, minutes=30)
+    await clock.advance(30 * 60 - 0.001)
+    last = await message_writer.send(chat.customer, chat.id, "a1", "in time")
+    assert last.sent_at == await clock.now()
+    await clock.advance(0.001)
+    with pytest.raises(SessionEnded):
+        await message_writer.send(chat.customer, chat.id, "a2", "too late")
+    # The worker has not come by yet; that lengthens nothing.
+    assert await database.fetchval("SELECT status FROM sessions WHERE id = $1", chat.id) == "active"
+    assert await stored(database, chat) == ["in time"]
+
+
+@pytest.mark.rule("X.8")
+@pytest.mark.invariant(5)
+async def test_time_that_passes_while_a_message_waits_for_its_lock_counts(
+    database: Database, make: Make, clock: VirtualClock, message_writer: MessageWriter
+) -> None:
+    await clock.set(START)
+    chat = await open_chat(database, make, minutes=30)
+    async with database.transaction() as holder:
+        await holder.execute("SELECT 1 FROM sessions WHERE id = $1 FOR NO KEY UPDATE", chat.id)
+        sending = asyncio.create_task(message_writer.send(chat.customer, chat.id, "a1", "halo"))
+        await waits_for_lock(database)
+        await clock.advance(30 * 60)
+    with pytest.raises(SessionEnded):
+        await sending
+    assert await stored(database, chat) == []
+
+
+@pytest.mark.rule("X.8")
+@pytest.mark.invariant(5)
+async def test_time_that_passes_while_another_message_of_the_batch_waits_counts_too(
+    database: Database, make: Make, clock: VirtualClock
+) -> None:
+    await clock.set(START)
+    first, second = sorted(
+        [await open_chat(database, make), await open_chat(database, make)], key=lambda chat: chat.id
+    )
+    sends = [
+        Send(first.customer, first.id, "a1", "halo"),
+        Send(second.customer, second.id, "a1", "halo"),
+    ]
+    outcomes: list[object] = []
+
+    async def send() -> None:
+        async with database.transaction() as tx:
+            outcomes.extend(await service.send_messages(tx, sends))
+
+    async with database.transaction() as holder:
+        await holder.execute("SELECT 1 FROM sessions WHERE id = $1 FOR NO KEY UPDATE", second.id)
+        sending = asyncio.create_task(send())
+        await waits_for_lock(database)
+        await clock.advance(30 * 60)
+    await sending
+    assert [type(outcome) for outcome in outcomes] == [SessionEnded, SessionEnded]
+    assert await stored(database, first) == []
+
+
+@pytest.mark.rule("X.8")
+async def test_a_message_that_meets_an_end_is_refused_when_the_end_was_first(
+    database: Database, chat: Chat, message_writer: MessageWriter
+) -> None:
+    gate = Gate("session_end.written")
+    ending = in_transaction(database, service.end_by_mitra, chat.mitra.user_id, chat.id, "sakit")
+    await gate.reached.wait()
+    sending = asyncio.create_task(message_writer.send(chat.customer, chat.id, "a1", "halo"))
+    await waits_for_lock(database)
+    gate.open()
+    await ending
+    with pytest.raises(SessionEnded):
+        await sending
+    assert await stored(database, chat) == []
+    assert [kind for kind, _ in await told(database, chat.customer)] == ["session.ended"]
+
+
+@pytest.mark.rule("X.8")
+async def test_an_end_that_meets_a_message_waits_until_it_is_stored(
+    database: Database, chat: Chat, message_writer: MessageWriter
+) -> None:
+    gate = Gate("messages.before_commit")
+    sending = asyncio.create_task(message_writer.send(chat.customer, chat.id, "a1", "halo"))
+    await gate.reached.wait()
+    ending = in_transaction(database, service.end_by_mitra, chat.mitra.user_id, chat.id, "sakit")
+    await waits_for_lock(database)
+    gate.open()
+    message = await sending
+    await ending
+    assert await stored(database, chat) == ["halo"]
+    assert message.sent_at < await database.fetchval("SELECT ended_at FROM sessions WHERE id = $1", chat.id)
+    assert [kind for kind, _ in await told(database, chat.mitra)] == ["message.created", "session.ended"]
+
+
+async def test_a_repeat_that_waits_behind_the_end_still_finds_the_message_sent_before_it(
+    database: Database, chat: Chat
+) -> None:
+    gate = Gate("messages.before_commit")
+    sending = asyncio.create_task(MessageWriter(database).send(chat.customer, chat.id, "a1", "halo"))
+    await gate.reached.wait()
+    ending = in_transaction(database, service.end_by_mitra, chat.mitra.user_id, chat.id, "sakit")
+    await waits_for_lock(database, connections=1)
+    repeating = asyncio.create_task(MessageWriter(database).send(chat.customer, chat.id, "a1", "halo"))
+    await waits_for_lock(database, connections=2)
+    gate.open()
+    await ending
+    assert await repeating == await sending
+    assert await stored(database, chat) == ["halo"]
+
+
+@pytest.mark.rule("X.8")
+@pytest.mark.invariant(12)
+async def test_in_a_storm_every_acknowledged_message_is_stored_and_none_comes_after_the_end(
+    database: Database, make: Make
+) -> None:
+    chats = [await open_chat(database, make) for _ in range(6)]
+    writers = [MessageWriter(database) for _ in range(3)]
+    acknowledged: dict[str, Message] = {}
+    refused: set[str] = set()
+
+    async def talk(chat: Chat, sender: Identity, number: int) -> None:
+        for n in range(1_000_000):
+            name = f"{number}-{n}"
+            try:
+                message = await writers[(number + n) % 3].send(sender, chat.id, name, name)
+            except SessionEnded:
+                refused.add(name)
+                return
+            acknowledged[name] = message
+
+    async def end(chat: Chat, delay_messages: int) -> None:
+        while len(acknowledged) < delay_messages:
+            await asyncio.sleep(0)
+        await in_transaction(database, service.end_by_customer, chat.customer.user_id, chat.id)
+
+    people = [(chat, person) for chat in chats for person in (chat.customer, chat.mitra)]
+    await asyncio.gather(
+        *(talk(chat, person, number) for number, (chat, person) in enumerate(people)),
+        *(end(chat, 40 * (number + 1)) for number, chat in enumerate(chats)),
+    )
+
+    rows = await database.fetch(
+        "SELECT messages.*, ended_at FROM messages JOIN sessions ON sessions.id = session_id"
+    )
+    assert {row["text"] for row in rows} == acknowledged.keys()
+    assert len(refused) == len(people)
+    assert all(row["sent_at"] < row["ended_at"] for row in rows)
+    for chat in chats:
+        for person in (chat.customer, chat.mitra):
+            events = await told(database, person)
+            assert events[-1][0] == "session.ended"
+            sent = [data["text"] for kind, data in events if kind == "message.created"]
+            assert sent == await stored(database, chat)
+
+
+# Batches -------------------------------------------------------------------------------------------------
+
+
+async def test_messages_that_arrive_together_share_a_transaction_and_keep_their_own_outcomes(
+    database: Database, make: Make, chat: Chat, message_writer: MessageWriter
+) -> None:
+    over = await open_chat(database, make)
+    await message_writer.send(over.customer, over.id, "old", "sent before the end")
+    await in_transaction(database, service.end_by_customer, over.customer.user_id, over.id)
+    commits = Counter[str]()
+
+    async def count() -> None:
+        commits["messages"] += 1
+
+    set_pause_point("messages.before_commit", count)
+    outcomes = await asyncio.gather(
+        message_writer.send(chat.customer, chat.id, "a1", "halo"),
+        message_writer.send(over.customer, over.id, "new", "too late"),
+        message_writer.send(over.customer, over.id, "old", "repeated"),
+        message_writer.send(over.mitra, chat.id, "x", "not mine"),
+        message_writer.send(chat.mitra, chat.id, "b1", "hai"),
+        return_exceptions=True,
+    )
+    assert [_said(outcome) for outcome in outcomes] == [
+        "halo",
+        "session_ended",
+        "sent before the end",
+        "not_found",
+        "hai",
+    ]
+    assert commits["messages"] == 1
+    assert await stored(database, chat) == ["halo", "hai"]
+
+
+def _said(outcome: Message | BaseException) -> str:
+    if isinstance(outcome, BusinessError):
+        return outcome.code
+    assert isinstance(outcome, Message)
+    return outcome.text
+
+
+async def test_what_arrives_during_a_transaction_forms_the_next_one(
+    database: Database, chat: Chat, message_writer: MessageWriter
+) -> None:
+    gate = Gate("messages.before_commit")
+    first = asyncio.create_task(message_writer.send(chat.customer, chat.id, "1", "first"))
+    await gate.reached.wait()
+    others = [
+        asyncio.create_task(message_writer.send(chat.customer, chat.id, f"other {n}", f"other {n}"))
+        for n in range(writer.BATCH_LIMIT + 1)
+    ]
+    await asyncio.sleep(0)
+    gate.open()
+    batches = Counter[str]()
+
+    async def count() -> None:
+        batches["more"] += 1
+
+    set_pause_point("messages.before_commit", count)
+    await asyncio.gather(first, *others)
+    assert batches["more"] == 2
+    assert await stored(database, chat) == ["first", *(f"other {n}" for n in range(writer.BATCH_LIMIT + 1))]
+
+
+async def test_one_message_that_breaks_its_batch_does_not_fail_the_others(
+    database: Database, chat: Chat, message_writer: MessageWriter
+) -> None:
+    # The border refuses such a text; this is the fault that nobody has thought of.
+    good, bad, also_good = await asyncio.gather(
+        message_writer.send(chat.customer, chat.id, "a1", "halo"),
+        message_writer.send(chat.customer, chat.id, "a2", "NUL \x00 NUL"),
+        message_writer.send(chat.mitra, chat.id, "b1", "hai"),
+        return_exceptions=True,
+    )
+    assert isinstance(good, Message)
+    assert isinstance(bad, asyncpg.PostgresError)
+    assert isinstance(also_good, Message)
+    assert await stored(database, chat) == ["halo", "hai"]
+
+
+async def test_a_transaction_whose_connection_dies_is_repeated_without_doubling_anything(
+    database: Database, chat: Chat, message_writer: MessageWriter
+) -> None:
+    deaths = 0
+
+    async def die_once() -> None:
+        nonlocal deaths
+        deaths += 1
+        if deaths == 1:
+            raise ConnectionResetError
+
+    for point in ("messages.before_commit", "messages.after_commit"):
+        deaths = 0
+        set_pause_point(point, die_once)
+        messages = await asyncio.gather(
+            message_writer.send(chat.customer, chat.id, f"{point} 1", f"{point} 1"),
+            message_writer.send(chat.customer, chat.id, f"{point} 2", f"{point} 2"),
+        )
+        set_pause_point(point, None)
+        assert [message.text for message in messages] == [f"{point} 1", f"{point} 2"]
+    assert len(await stored(database, chat)) == 4
+    assert len(await told(database, chat.mitra)) == 4
+
+
+async def test_more_than_can_wait_is_refused_at_once(
+    chat: Chat, message_writer: MessageWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "WAITING_LIMIT", 2)
+    gate = Gate("messages.before_commit")
+    first = asyncio.create_task(message_writer.send(chat.customer, chat.id, "1", "first"))
+    await gate.reached.wait()
+    waiting = [
+        asyncio.create_task(message_writer.send(chat.customer, chat.id, f"w{n}", "waits")) for n in range(2)
+    ]
+    await asyncio.sleep(0)
+    with pytest.raises(TooManyRequests) as refusal:
+        await message_writer.send(chat.customer, chat.id, "too many", "too many")
+    assert refusal.value.retry_after_seconds == 1
+    gate.open()
+    await asyncio.gather(first, *waiting)
+
+
+async def test_a_caller_who_goes_away_disturbs_nobody(
+    database: Database, chat: Chat, message_writer: MessageWriter
+) -> None:
+    gate = Gate("messages.before_commit")
+    gone = asyncio.create_task(message_writer.send(chat.customer, chat.id, "1", "gone"))
+    stays = asyncio.create_task(message_writer.send(chat.customer, chat.id, "2", "stays"))
+    await gate.reached.wait()
+    gone.cancel()
+    gate.open()
+    assert (await stays).text == "stays"
+    assert await stored(database, chat) == ["gone", "stays"]
+
+
+async def test_the_outcomes_of_a_batch_stand_in_its_order(database: Database, chat: Chat) -> None:
+    sends = [Send(chat.customer, chat.id, f"m{n}", f"text {n}") for n in range(20)]
+    async with database.transaction() as tx:
+        outcomes = await service.send_messages(tx, sends)
+    texts = [outcome.message.text for outcome in outcomes if isinstance(outcome, Sent)]
+    assert texts == [send.text for send in sends]
+    assert await stored(database, chat) == texts
+    moments: set[datetime] = {outcome.message.sent_at for outcome in outcomes if isinstance(outcome, Sent)}
+    assert len(moments) == 1

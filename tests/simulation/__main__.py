@@ -1,0 +1,62 @@
+"""Run seeded schedules: `python -m tests.simulation --schedules 10000`, or one again: `--seed 42`."""
+
+import argparse
+import asyncio
+import secrets
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import asyncpg
+
+from curhat.app.embedded import embedded_servers
+from curhat.kit.database import Database
+from curhat.kit.logging import configure_logging
+from curhat.kit.migrations import migrate
+from tests.simulation.world import BrokenInvariant, World
+from tests.support.clock import install_virtual_clock
+
+
+async def run(seeds: list[int]) -> int:
+    """Run these schedules on a database of their own; the exit status is 1 at the first that breaks."""
+    with tempfile.TemporaryDirectory(prefix="curhat-simulation-") as folder:
+        async with embedded_servers(Path(folder)) as servers:
+            connection = await asyncpg.connect(servers.database_url)
+            await migrate(connection)
+            await install_virtual_clock(connection)
+            await connection.close()
+            database = await Database.connect(servers.database_url, pool_size=4)
+            begun = time.monotonic()
+            try:
+                for number, seed in enumerate(seeds, start=1):
+                    await World(database, seed).run()
+                    if number % 50 == 0 or number == len(seeds):
+                        print(f"{number} of {len(seeds)} schedules, {time.monotonic() - begun:.0f} s", flush=True)
+            except BrokenInvariant as broken:
+                print(broken, file=sys.stderr)
+                return 1
+            finally:
+                await database.close()
+    return 0
+
+
+def main() -> int:
+    """Parse the arguments and run."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--schedules", type=int, default=500, help="how many (default 500)")
+    parser.add_argument("--first-seed", type=int, help="the first of them (default: a random one)")
+    parser.add_argument("--seed", type=int, help="run this one schedule again")
+    arguments = parser.parse_args()
+    if arguments.seed is not None:
+        seeds = [arguments.seed]
+    else:
+        first = arguments.first_seed if arguments.first_seed is not None else secrets.randbelow(10**9)
+        seeds = list(range(first, first + arguments.schedules))
+    configure_logging("error", "console")
+    print(f"seeds {seeds[0]} to {seeds[-1]}")
+    return asyncio.run(run(seeds))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

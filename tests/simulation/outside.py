@@ -1,0 +1,112 @@
+"""The outside of the simulated world: a presence that can be away and stale, a gateway that keeps its own books."""
+
+import random
+from uuid import UUID
+
+from curhat.kit.database import Database
+from curhat.kit.errors import PresenceUnknown
+from curhat.payments.gateway import ChargeAnswer, ChargeCallback, GatewayUnknown, RefundAnswer
+from curhat.presence.schemas import MitraPresence
+from curhat.presence.states import MitraState
+
+AVAILABLE = """
+SELECT id FROM mitras
+WHERE id = ANY($1::uuid[]) AND online AND suspended_at IS NULL AND active_sessions < max_customers
+ORDER BY id
+"""
+
+
+class SimulatedPresence:
+    """Answers as Presence does. What it says may be a little old, as Valkey's answer may be."""
+
+    def __init__(self, database: Database, random_source: random.Random) -> None:
+        self._database = database
+        self._random = random_source
+        self._before: list[UUID] = []
+        self.connected: set[UUID] = set()
+        self.unknown = False
+
+    async def ask_candidates(self) -> list[UUID]:
+        """Who may be asked, now or a moment ago."""
+        if self.unknown:
+            raise PresenceUnknown
+        rows = await self._database.fetch(AVAILABLE, list(self.connected))
+        now = [row["id"] for row in rows]
+        answer = self._before if self._random.random() < 0.15 else now
+        self._before = now
+        return answer
+
+    async def count_available(self) -> int:
+        """How many may be asked."""
+        return len(await self.ask_candidates())
+
+    async def may_be_asked(self, mitra_id: UUID) -> bool:
+        """Whether this one may be asked."""
+        return mitra_id in await self.ask_candidates()
+
+    async def view(self, state: MitraState) -> MitraPresence:
+        """A mitra's own presence."""
+        return MitraPresence(
+            online=state.online,
+            connected=state.id in self.connected and not self.unknown,
+            active_sessions=state.active_sessions,
+            max_customers=state.max_customers,
+        )
+
+
+class SimulatedGateway:
+    """A gateway under the virtual clock. A key is decided once; the answer may be asked for at any time."""
+
+    def __init__(self, database: Database, random_source: random.Random) -> None:
+        self._database = database
+        self._random = random_source
+
+    def on_charge_answer(self, callback: ChargeCallback) -> None:
+        """Call-backs are steps of the world (`gateway answers again`)."""
+
+    async def charge(self, key: UUID, payment_id: UUID, amount_rp: int) -> ChargeAnswer:
+        """Decide this key, once."""
+        await self._database.execute(
+            """
+            INSERT INTO mock_gateway.charges (key, payment_id, amount_rp, status, known_at, at)
+            VALUES ($1, $2, $3, $4, curhat_now(), curhat_now()) ON CONFLICT (key) DO NOTHING
+            """,
+            key,
+            payment_id,
+            amount_rp,
+            "declined" if self._random.random() < 0.25 else "approved",
+        )
+        return await self.find_charge(key)
+
+    async def find_charge(self, key: UUID) -> ChargeAnswer:
+        """What was decided. Now and then the gateway does not answer."""
+        if self._random.random() < 0.1:
+            raise GatewayUnknown
+        status = await self._database.fetchval("SELECT status FROM mock_gateway.charges WHERE key = $1", key)
+        return ChargeAnswer(status or "not_found")
+
+    async def refund(self, key: UUID, charge_key: UUID, payment_id: UUID, amount_rp: int) -> RefundAnswer:
+        """Give a charge back, once; the answer is lost now and then."""
+        await self._database.execute(
+            """
+            INSERT INTO mock_gateway.refunds (key, charge_key, payment_id, amount_rp, status, at)
+            VALUES ($1, $2, $3, $4, 'done', curhat_now()) ON CONFLICT (key) DO NOTHING
+            """,
+            key,
+            charge_key,
+            payment_id,
+            amount_rp,
+        )
+        if self._random.random() < 0.2:
+            raise GatewayUnknown
+        return RefundAnswer("done")
+
+    async def find_refund(self, key: UUID) -> RefundAnswer:
+        """What became of a refund."""
+        status = await self._database.fetchval("SELECT status FROM mock_gateway.refunds WHERE key = $1", key)
+        return RefundAnswer(status or "not_found")
+
+    async def any_key(self) -> UUID | None:
+        """One of the charges ever decided."""
+        rows = await self._database.fetch("SELECT key FROM mock_gateway.charges ORDER BY at, key")
+        return self._random.choice(rows)["key"] if rows else None

@@ -1,0 +1,433 @@
+"""One simulated evening: many customers, mitras and workers, faults and clock jumps, decided by a seed.
+
+The production services and their SQL run on a real PostgreSQL under the virtual clock. What a real process does in
+several transactions (confirm: begin, call, record) is here several steps, so that everything can happen in between:
+other people's actions, crashes, late and doubled answers, a clock that jumps. After every step the invariants are
+checked; a failure names its seed, and the same seed runs the same steps again.
+"""
+
+import contextlib
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from curhat.app.simulate import invariants
+from curhat.deadlines import service as deadlines
+from curhat.deadlines.service import FollowUp
+from curhat.journeys import service as journeys
+from curhat.journeys.snapshot import customer_state, mitra_state
+from curhat.journeys.transitions import Transitions
+from curhat.kit.database import Database
+from curhat.kit.errors import BusinessError
+from curhat.kit.identity import Identity
+from curhat.pairing import service as pairing
+from curhat.payments.gateway import ChargeAnswer, GatewayUnknown
+from curhat.payments.service import Charge
+from curhat.presence import service as presence_service
+from curhat.sessions import service as sessions
+from curhat.sessions.service import Send
+from tests.simulation.devices import Device
+from tests.simulation.outside import SimulatedGateway, SimulatedPresence
+from tests.support.clock import START, VirtualClock
+from tests.support.people import Make
+
+CUSTOMERS = 4
+MITRAS = 3
+STEPS = 45
+
+TABLES = """
+TRUNCATE people, customers, mitras, offers, payments, charge_attempts, refunds, pairings, requests, sessions, messages,
+    review_cases, failed_pairing_events, status_changes, streams, stream_events, deadlines, audit_entries,
+    mock_gateway.charges, mock_gateway.refunds RESTART IDENTITY CASCADE
+"""
+
+
+class BrokenInvariant(AssertionError):
+    """An invariant does not hold after a step; says which schedule and how to run it again."""
+
+
+class World:
+    """One schedule."""
+
+    def __init__(self, database: Database, seed: int) -> None:
+        self.database = database
+        self.seed = seed
+        self.random = random.Random(seed)
+        self.clock = VirtualClock(database)
+        self.presence = SimulatedPresence(database, self.random)
+        self.gateway = SimulatedGateway(database, self.random)
+        self.transitions = Transitions(database, self.presence, self.gateway).by_kind()  # type: ignore[arg-type]
+        self.history: list[str] = []
+        self.customers: list[UUID] = []
+        self.mitras: list[UUID] = []
+        self.offers: list[UUID] = []
+        # Charges that a server process has begun and not recorded: lost when that process is killed.
+        self.calls: list[Charge] = []
+        # Calls to the outside that a worker owes after a commit: lost when that worker is killed.
+        self.follow_ups: list[FollowUp] = []
+        self.devices: list[Device] = []
+        self.texts = 0
+
+    async def set_up(self) -> None:
+        """An empty house with a few people in it."""
+        await self.database.execute(TABLES)
+        await self.clock.set(START)
+        make = Make(self.database)
+        self.customers = [await make.customer(f"Customer {number}") for number in range(CUSTOMERS)]
+        self.mitras = [
+            await make.mitra(f"Kak {number}", max_customers=self.random.choice([1, 1, 2, 3]), online=False)
+            for number in range(MITRAS)
+        ]
+        # One person is both, and must never be paired with themself.
+        self.mitras.append(await make.mitra("Kak Both", person_id=self.customers[0], max_customers=2))
+        self.offers = [
+            await make.offer(duration_minutes=5, price_rp=0),
+            await make.offer(duration_minutes=15, price_rp=10_000),
+            await make.offer(duration_minutes=60, price_rp=35_000),
+        ]
+        self.presence.connected = set(self.mitras)
+        self.devices = [Device("customer", customer) for customer in self.customers]
+        self.devices += [Device("mitra", mitra) for mitra in self.mitras]
+
+    async def run(self) -> None:
+        """All steps, then quiet. Raises BrokenInvariant."""
+        await self.set_up()
+        steps = self._steps()
+        names = list(steps)
+        weights = [weight for weight, _ in steps.values()]
+        for _ in range(STEPS):
+            name = self.random.choices(names, weights)[0]
+            await self._do(name, steps[name][1])
+        await self._quieten()
+
+    async def _do(self, name: str, step: Callable[[], Awaitable[str]]) -> None:
+        try:
+            outcome = await step()
+        except BusinessError as error:
+            outcome = f"refused: {error.code}"
+        except GatewayUnknown:
+            outcome = "the gateway does not answer"
+        self.history.append(f"{name}: {outcome}")
+        await self._check()
+
+    async def _check(self, *, quiet: bool = False) -> None:
+        violations = await invariants.check(self.database, quiet=quiet)
+        if violations:
+            self._fail("\n".join(str(violation) for violation in violations))
+
+    def _fail(self, what: str) -> None:
+        steps = "\n".join(f"  {number:3} {line}" for number, line in enumerate(self.history, start=1))
+        raise BrokenInvariant(
+            f"seed {self.seed} breaks an invariant after step {len(self.history)}:\n{what}\n{steps}\n"
+            f"again: python -m tests.simulation --seed {self.seed}"
+        )
+
+    def _steps(self) -> Mapping[str, tuple[int, Callable[[], Awaitable[str]]]]:
+        return {
+            "open payment": (8, self.open_payment),
+            "leave payment": (2, self.leave_payment),
+            "confirm": (9, self.confirm),
+            "gateway answers": (9, self.gateway_answers),
+            "gateway answers again": (3, self.gateway_answers_again),
+            "server killed": (1, self.server_killed),
+            "offer": (7, self.offer),
+            "accept": (9, self.accept),
+            "reject": (6, self.reject),
+            "cancel search": (2, self.cancel_search),
+            "toggle": (7, self.toggle),
+            "connection": (3, self.connection),
+            "valkey": (1, self.valkey),
+            "suspend": (1, self.suspend),
+            "message": (4, self.message),
+            "end session": (3, self.end_session),
+            "worker": (9, self.worker),
+            "worker killed": (2, self.worker_killed),
+            "follow up": (4, self.follow_up),
+            "clock": (8, self.move_clock),
+            "device": (4, self.device_catches_up),
+        }
+
+    # Customers ----------------------------------------------------------------------------------------------
+
+    async def open_payment(self) -> str:
+        """A customer opens a payment session, or is told why not."""
+        customer = self.random.choice(self.customers)
+        available = await journeys.others_available(self.presence, customer)  # type: ignore[arg-type]
+        async with self.database.transaction() as tx:
+            payment = await journeys.open_payment(tx, customer, self.random.choice(self.offers), available)
+        return f"payment {payment.id}"
+
+    async def leave_payment(self) -> str:
+        """A customer leaves the payment screen."""
+        row = await self._any_payment()
+        if row is None:
+            return "none"
+        async with self.database.transaction() as tx:
+            await journeys.cancel_payment(tx, row["customer_id"], row["id"])
+        return str(row["id"])
+
+    async def confirm(self) -> str:
+        """A customer confirms: the first transaction; the call to the gateway is then under way."""
+        row = await self._any_payment()
+        if row is None:
+            return "none"
+        candidates = await journeys.candidates_or_none(self.presence)  # type: ignore[arg-type]
+        async with self.database.transaction() as tx:
+            charge = await journeys.begin_confirmation(tx, row["customer_id"], row["id"], candidates)
+        if charge is None:
+            return f"{row['id']}: nothing to charge"
+        self.calls.append(charge)
+        return f"{row['id']}: charge begun"
+
+    async def gateway_answers(self) -> str:
+        """The gateway carries out a call, or never gets it; its answer is recorded, or lost."""
+        if not self.calls:
+            return "nothing asked"
+        charge = self.calls.pop(self.random.randrange(len(self.calls)))
+        if self.random.random() < 0.15:
+            return f"{charge.key}: never reached the gateway"
+        answer = await self.gateway.charge(charge.key, charge.payment_id, charge.amount_rp)
+        if self.random.random() < 0.3:
+            return f"{charge.key}: {answer.status}, and the answer is lost"
+        return await self._record(charge.key, answer)
+
+    async def gateway_answers_again(self) -> str:
+        """An answer comes once more, or for the first time, late: by call-back."""
+        key = await self.gateway.any_key()
+        if key is None:
+            return "none"
+        return await self._record(key, await self.gateway.find_charge(key))
+
+    async def _record(self, key: UUID, answer: ChargeAnswer) -> str:
+        outcome = await journeys.take_charge_answer(
+            self.database,
+            self.presence,  # type: ignore[arg-type]
+            key,
+            answer,
+        )
+        return f"{key}: {answer.status} → {'unknown key' if outcome is None else outcome.step}"
+
+    async def cancel_search(self) -> str:
+        """A customer stops searching."""
+        row = await self.database.fetchrow(
+            "SELECT id, customer_id FROM pairings ORDER BY (status = 'open') DESC, id DESC LIMIT 1"
+        )
+        if row is None:
+            return "none"
+        async with self.database.transaction() as tx:
+            await journeys.cancel_search(tx, row["customer_id"], row["id"])
+        return str(row["id"])
+
+    # Mitras -------------------------------------------------------------------------------------------------
+
+    async def offer(self) -> str:
+        """A server looks whether somebody who may be asked has not been."""
+        reachable = await journeys.candidates_or_none(self.presence) or []  # type: ignore[arg-type]
+        return f"{await pairing.offer_open_blasts(self.database, reachable)} requests"
+
+    async def accept(self) -> str:
+        """A mitra accepts: one of its own requests, open or not."""
+        row = await self._any_request()
+        if row is None:
+            return "none"
+        async with self.database.transaction() as tx:
+            session = await journeys.accept(tx, row["mitra_id"], row["id"])
+        return f"{row['id']} → session {session.id}"
+
+    async def reject(self) -> str:
+        """A mitra rejects."""
+        row = await self._any_request()
+        if row is None:
+            return "none"
+        candidates = await journeys.candidates_or_none(self.presence)  # type: ignore[arg-type]
+        async with self.database.transaction() as tx:
+            await journeys.reject(tx, row["mitra_id"], row["id"], candidates)
+        return str(row["id"])
+
+    async def toggle(self) -> str:
+        """A mitra goes online or offline."""
+        mitra = self.random.choice(self.mitras)
+        online = self.random.random() < 0.7
+        async with self.database.transaction() as tx:
+            await presence_service.set_intent(tx, mitra, online)
+        return f"{mitra} {'online' if online else 'offline'}"
+
+    async def connection(self) -> str:
+        """A mitra's connection is lost, or comes back."""
+        mitra = self.random.choice(self.mitras)
+        self.presence.connected ^= {mitra}
+        return f"{mitra} {'back' if mitra in self.presence.connected else 'lost'}"
+
+    async def valkey(self) -> str:
+        """Valkey goes away, or comes back."""
+        self.presence.unknown = not self.presence.unknown
+        return "away" if self.presence.unknown else "back"
+
+    async def suspend(self) -> str:
+        """An operator suspends a mitra."""
+        mitra = self.random.choice(self.mitras)
+        async with self.database.transaction() as tx:
+            await journeys.suspend_mitra(tx, mitra)
+        return str(mitra)
+
+    # Sessions -----------------------------------------------------------------------------------------------
+
+    async def message(self) -> str:
+        """Somebody writes, in a running session or in one that is over."""
+        row = await self._any_session()
+        if row is None:
+            return "none"
+        who = self.random.choice(
+            [
+                Identity(role="customer", user_id=row["customer_id"]),
+                Identity(role="mitra", user_id=row["mitra_id"]),
+            ]
+        )
+        self.texts += 1
+        # A client that lost the answer sends the same message again.
+        client_message_id = str(self.random.choice([self.texts, max(1, self.texts - 1)]))
+        async with self.database.transaction() as tx:
+            await sessions.send_messages(tx, [Send(who, row["id"], client_message_id, "halo")])
+        return f"{who.role} in {row['id']}"
+
+    async def end_session(self) -> str:
+        """Somebody ends a session early."""
+        row = await self._any_session()
+        if row is None:
+            return "none"
+        async with self.database.transaction() as tx:
+            if self.random.random() < 0.5:
+                await sessions.end_by_customer(tx, row["customer_id"], row["id"])
+            else:
+                await sessions.end_by_mitra(tx, row["mitra_id"], row["id"], "harus pergi")
+        return str(row["id"])
+
+    # Processes and time ---------------------------------------------------------------------------------------
+
+    async def worker(self) -> str:
+        """A worker fires what is due, some of it or all."""
+        due = await deadlines.due(self.database, self.random.choice([1, 2, 50]))
+        fired = [await self._fire(deadline_id) for deadline_id in due]
+        return ", ".join(kind for kind in fired if kind) or "nothing due"
+
+    async def _fire(self, deadline_id: int) -> str | None:
+        """Fire one deadline; what it has to call outside waits in `follow_ups`."""
+        claimed: list[FollowUp] = []
+
+        def keeping(kind: str) -> deadlines.Transition:
+            transition = self.transitions[kind]
+
+            async def run(tx: Any, deadline: deadlines.Deadline) -> None:
+                follow_up = await transition(tx, deadline)
+                if follow_up is not None:
+                    claimed.append(follow_up)
+
+            return run
+
+        fired = await deadlines.fire(
+            self.database, deadline_id, {kind: keeping(kind) for kind in self.transitions}
+        )
+        self.follow_ups += claimed
+        return None if fired is None else fired.kind
+
+    async def worker_killed(self) -> str:
+        """A worker dies between a commit and the call it owed."""
+        lost = len(self.follow_ups)
+        self.follow_ups.clear()
+        return f"{lost} calls lost"
+
+    async def server_killed(self) -> str:
+        """A server dies with its calls to the gateway under way: some got there, and nobody recorded the answer."""
+        for charge in self.calls:
+            if self.random.random() < 0.5:
+                with contextlib.suppress(GatewayUnknown):
+                    await self.gateway.charge(charge.key, charge.payment_id, charge.amount_rp)
+        lost = len(self.calls)
+        self.calls.clear()
+        return f"{lost} answers lost"
+
+    async def follow_up(self) -> str:
+        """A worker makes a call that it owes."""
+        if not self.follow_ups:
+            return "none owed"
+        await self.follow_ups.pop(self.random.randrange(len(self.follow_ups)))()
+        return "done"
+
+    async def move_clock(self) -> str:
+        """Time passes: a little, to the next deadline or just before or after it, or a long jump."""
+        now = await self.clock.now()
+        due: datetime | None = await self.database.fetchval(
+            "SELECT min(due_at) FROM deadlines WHERE due_at > curhat_now()"
+        )
+        until_due = 5.0 if due is None else (due - now).total_seconds()
+        seconds = self.random.choice(
+            [0.5, 3.0, 20.0, until_due, max(0.0, until_due - 0.001), until_due + 0.001, 1_500.0]
+        )
+        await self.clock.advance(seconds)
+        return f"+{seconds:.3f} s"
+
+    async def device_catches_up(self) -> str:
+        """A device applies what its stream has for it, and must then show what a fresh snapshot shows."""
+        device = self.random.choice(self.devices)
+        await self._catch_up(device)
+        return f"{device.role} {device.user_id} at {device.seq}"
+
+    async def _catch_up(self, device: Device) -> None:
+        # A device that was away for long, or is new, begins with a snapshot instead.
+        fresh = not device.has_snapshot or self.random.random() < 0.2
+        if not fresh:
+            await device.apply_missed(self.database)
+        snapshot: msgspec.Struct
+        if device.role == "customer":
+            snapshot = await customer_state(self.database, device.user_id)
+        else:
+            snapshot = await mitra_state(self.database, self.presence, device.user_id)  # type: ignore[arg-type]
+        difference = device.compare_or_take(snapshot, fresh=fresh)
+        if difference is not None:
+            self.history.append(f"device: {device.role} {device.user_id}")
+            self._fail(f"invariant 10 (snapshot + events = fresh snapshot): {difference}")
+
+    # The end --------------------------------------------------------------------------------------------------
+
+    async def _quieten(self) -> None:
+        """Everybody stops; processes come back; time goes on until nothing is armed any more."""
+        self.presence.unknown = False
+        await self.server_killed()
+        for _ in range(60):
+            while self.follow_ups:
+                await self.follow_ups.pop()()
+            due = await deadlines.due(self.database)
+            for deadline_id in due:
+                await self._fire(deadline_id)
+            if not due and not self.follow_ups:
+                if await deadlines.next_due_in_seconds(self.database) is None:
+                    break
+                await self.clock.advance(900)
+        self.history.append("quiet")
+        for device in self.devices:
+            await self._catch_up(device)
+        await self._check(quiet=True)
+
+    # Picking ----------------------------------------------------------------------------------------------------
+
+    async def _any_payment(self) -> Any:
+        rows = await self.database.fetch(
+            "SELECT id, customer_id FROM payments ORDER BY (status IN ('pending', 'confirming')) DESC, id DESC LIMIT 4"
+        )
+        return self.random.choice(rows) if rows else None
+
+    async def _any_request(self) -> Any:
+        rows = await self.database.fetch(
+            "SELECT id, mitra_id FROM requests ORDER BY (status = 'offered') DESC, offered_at DESC, id LIMIT 5"
+        )
+        return self.random.choice(rows) if rows else None
+
+    async def _any_session(self) -> Any:
+        rows = await self.database.fetch(
+            "SELECT id, customer_id, mitra_id FROM sessions ORDER BY (status = 'active') DESC, id DESC LIMIT 3"
+        )
+        return self.random.choice(rows) if rows else None

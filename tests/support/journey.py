@@ -1,0 +1,91 @@
+"""Short ways to the states a test begins in, through the production services."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+from curhat.journeys import service as journeys
+from curhat.kit.database import Database, Transaction
+from curhat.kit.errors import BusinessError
+from curhat.pairing import service as pairing
+from curhat.sessions.schemas import MitraSession
+
+WINDOW_SECONDS = 60
+
+
+async def open_blast(database: Database, payment_id: UUID, mitra_ids: list[UUID]) -> UUID:
+    """Begin the blast of a confirmed payment to these mitras; its id."""
+    async with database.transaction() as tx:
+        return await pairing.open_blast(tx, payment_id, WINDOW_SECONDS, mitra_ids)
+
+
+async def request_of(database: Database, pairing_id: UUID, mitra_id: UUID) -> UUID:
+    """The id of a mitra's request."""
+    request_id: UUID = await database.fetchval(
+        "SELECT id FROM requests WHERE pairing_id = $1 AND mitra_id = $2", pairing_id, mitra_id
+    )
+    return request_id
+
+
+async def accept(database: Database, mitra_id: UUID, request_id: UUID) -> MitraSession:
+    """Accept in a transaction of its own."""
+    async with database.transaction() as tx:
+        return await journeys.accept(tx, mitra_id, request_id)
+
+
+async def reject(
+    database: Database, mitra_id: UUID, request_id: UUID, others: list[UUID] | None = None
+) -> None:
+    """Reject in a transaction of its own; `others` may be asked besides."""
+    async with database.transaction() as tx:
+        await journeys.reject(tx, mitra_id, request_id, others or [])
+
+
+async def outcome(step: Awaitable[object]) -> str:
+    """`done`, or the code of the refusal."""
+    try:
+        await step
+    except BusinessError as error:
+        return error.code
+    return "done"
+
+
+async def in_own_transaction(
+    database: Database, step: Callable[[Transaction], Awaitable[object]]
+) -> str:
+    """Run a step in a transaction of its own; `done`, or the code of the refusal."""
+
+    async def run() -> None:
+        async with database.transaction() as tx:
+            await step(tx)
+
+    return await outcome(run())
+
+
+class Gate:
+    """A pause point's handler: whoever arrives waits until the test opens it."""
+
+    def __init__(self) -> None:
+        self.reached = asyncio.Event()
+        self._opened = asyncio.Event()
+
+    async def __call__(self) -> None:
+        """Arrive, and wait."""
+        self.reached.set()
+        await self._opened.wait()
+
+    def open(self) -> None:
+        """Let everybody go on."""
+        self._opened.set()
+
+
+async def wait_for_lock(database: Database, waiting: int = 1) -> None:
+    """Until this many connections of the database wait for a lock that another one holds."""
+    async with asyncio.timeout(10):
+        while True:
+            count = await database.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            )
+            if count >= waiting:
+                return
+            await asyncio.sleep(0)

@@ -1,0 +1,105 @@
+"""People and payments to begin a test with, written straight into the tables."""
+
+import itertools
+from uuid import UUID
+
+from curhat.kit.database import Database
+
+
+class Make:
+    """Makes rows that a test needs, without saying what it does not care about."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._phones = itertools.count(1)
+
+    async def person(self) -> UUID:
+        """Somebody with a phone number of their own."""
+        person_id: UUID = await self._database.fetchval(
+            "INSERT INTO people (phone_number) VALUES ($1) RETURNING id", f"+6281300{next(self._phones):06d}"
+        )
+        return person_id
+
+    async def customer(self, call_name: str = "Bunga", *, person_id: UUID | None = None) -> UUID:
+        """A customer; of an existing person if given."""
+        person_id = person_id or await self.person()
+        await self._database.execute(
+            "INSERT INTO customers (id, call_name) VALUES ($1, $2)", person_id, call_name
+        )
+        return person_id
+
+    async def mitra(
+        self,
+        display_name: str = "Kak Sari",
+        *,
+        online: bool = True,
+        max_customers: int = 1,
+        person_id: UUID | None = None,
+    ) -> UUID:
+        """A mitra; online by intent unless said otherwise."""
+        person_id = person_id or await self.person()
+        await self._database.execute(
+            "INSERT INTO mitras (id, display_name, online, max_customers) VALUES ($1, $2, $3, $4)",
+            person_id,
+            display_name,
+            online,
+            max_customers,
+        )
+        return person_id
+
+    async def mitras(self, count: int, **properties: bool | int) -> list[UUID]:
+        """Several mitras alike."""
+        return [
+            await self.mitra(
+                f"Kak {number}",
+                online=bool(properties.get("online", True)),
+                max_customers=int(properties.get("max_customers", 1)),
+            )
+            for number in range(1, count + 1)
+        ]
+
+    async def offer(
+        self, *, duration_minutes: int = 30, price_rp: int = 20_000, purpose: str = "session"
+    ) -> UUID:
+        """An offer of the given terms, made once; Rp0 is the trial."""
+        offer_id: UUID = await self._database.fetchval(
+            """
+            INSERT INTO offers (purpose, duration_minutes, price_rp, is_trial) VALUES ($1, $2, $3, $3 = 0)
+            ON CONFLICT (purpose, duration_minutes, is_trial) WHERE withdrawn_at IS NULL
+            DO UPDATE SET price_rp = excluded.price_rp
+            RETURNING id
+            """,
+            purpose,
+            duration_minutes,
+            price_rp,
+        )
+        return offer_id
+
+    async def confirmed_payment(
+        self, customer_id: UUID, *, duration_minutes: int = 30, price_rp: int = 20_000
+    ) -> UUID:
+        """A payment that is taken and not paired yet."""
+        offer_id = await self.offer(duration_minutes=duration_minutes, price_rp=price_rp)
+        payment_id: UUID = await self._database.fetchval(
+            """
+            INSERT INTO payments (customer_id, purpose, status, offer_id, duration_minutes, amount_rp, is_trial,
+                expires_at, confirmed_at)
+            VALUES ($1, 'session', 'confirmed', $2, $3, $4, $4 = 0,
+                curhat_now() + interval '20 minutes', curhat_now())
+            RETURNING id
+            """,
+            customer_id,
+            offer_id,
+            duration_minutes,
+            price_rp,
+        )
+        if price_rp:
+            await self._database.execute(
+                """
+                INSERT INTO charge_attempts (payment_id, amount_rp, status, answered_at)
+                VALUES ($1, $2, 'approved', curhat_now())
+                """,
+                payment_id,
+                price_rp,
+            )
+        return payment_id

@@ -1,0 +1,352 @@
+"""Server processes that serve sockets alone, with the rooms above played by `FakeHooks`, and clients for them.
+
+A `ServerProcess` has all that one process of production has (pool, signals through Valkey, hub, uvicorn) on its own
+port; several of them run in the test's event loop.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import random
+import socket
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Self
+from uuid import UUID
+
+import msgspec
+import uvicorn
+import valkey.asyncio
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from curhat.kit.database import Database
+from curhat.kit.identity import Identity, Role
+from curhat.kit.signals import Signals
+from curhat.realtime import service
+from curhat.realtime.endpoint import PATHS, RealtimeEndpoint
+from curhat.realtime.hooks import Scope, SocketIdentity
+from curhat.realtime.hub import Hub
+from curhat.realtime.service import StreamEvent
+
+# Nothing in these tests takes this long; it bounds how long a failure takes to show.
+PATIENCE_SECONDS = 20.0
+
+
+class Note(msgspec.Struct, frozen=True):
+    """What the events of these tests carry."""
+
+    text: str
+
+
+def note(role: Role, user_id: UUID, text: str) -> StreamEvent:
+    """An event for a user's stream."""
+    return StreamEvent(role=role, user_id=user_id, type="message.created", data=Note(text))
+
+
+async def append(database: Database, *events: StreamEvent) -> None:
+    """Append in a transaction of its own."""
+    async with database.transaction() as tx:
+        await service.append(tx, events)
+
+
+def digest_of(token: str) -> bytes:
+    """What is kept of a token."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+class FakeHooks:
+    """The rooms above. A bearer token is `<user id>` or `<user id>.<something>`; anything else is nobody."""
+
+    def __init__(self) -> None:
+        self.revoked: set[bytes] = set()
+        self.extras: dict[Identity, dict[str, object]] = {}
+        self.counterparts: dict[tuple[Identity, UUID], Identity] = {}
+        self.opened_connections: list[tuple[Identity, str]] = []
+        self.closed_connections: list[tuple[Identity, str]] = []
+        self.frames: dict[str, int] = defaultdict(int)
+        self.typing_questions = 0
+        self.authentication_error: Exception | None = None
+        self.typing_error: Exception | None = None
+
+    async def authenticate(self, role: Role, scope: Scope) -> SocketIdentity | None:
+        """By bearer header."""
+        if self.authentication_error is not None:
+            raise self.authentication_error
+        token = dict(scope["headers"]).get(b"authorization", b"").decode().removeprefix("Bearer ")
+        try:
+            user_id = UUID(token.partition(".")[0])
+        except ValueError:
+            return None
+        return SocketIdentity(identity=Identity(role=role, user_id=user_id), token_digest=digest_of(token))
+
+    async def signed_out(self, held: Sequence[SocketIdentity]) -> Collection[bytes]:
+        """Those that the test revoked."""
+        return self.revoked & {who.token_digest for who in held}
+
+    async def opened(self, identity: Identity, connection_id: str) -> None:
+        """Remember."""
+        self.opened_connections.append((identity, connection_id))
+
+    def frame_received(self, identity: Identity, connection_id: str) -> None:
+        """Count."""
+        assert (identity, connection_id) in self.opened_connections
+        self.frames[connection_id] += 1
+
+    async def closed(self, identity: Identity, connection_id: str) -> None:
+        """Remember."""
+        self.closed_connections.append((identity, connection_id))
+
+    async def welcome_extras(self, identity: Identity) -> Mapping[str, object]:
+        """What the test says."""
+        return self.extras.get(identity, {})
+
+    async def typing_recipient(self, identity: Identity, session_id: UUID) -> Identity | None:
+        """Whom the test says."""
+        self.typing_questions += 1
+        if self.typing_error is not None:
+            raise self.typing_error
+        return self.counterparts.get((identity, session_id))
+
+
+class UnreliableSignals(Signals):
+    """Signals that a test can lose, double and reorder."""
+
+    def __init__(self, client: valkey.asyncio.Valkey) -> None:
+        super().__init__(client)
+        self.losing = False
+        self.chaos: random.Random | None = None
+        self._late: list[tuple[str, bytes]] = []
+
+    def publish(self, channel: str, payload: bytes) -> None:
+        """Publish, unless the test has it otherwise."""
+        if self.losing:
+            return
+        if self.chaos is None:
+            super().publish(channel, payload)
+            return
+        fate = self.chaos.random()
+        if fate < 0.2:
+            return
+        if fate < 0.4:
+            self._late.append((channel, payload))
+            return
+        super().publish(channel, payload)
+        if fate < 0.6:
+            super().publish(channel, payload)
+        while self._late:
+            super().publish(*self._late.pop())
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """The test run keeps its own signal handlers."""
+        yield
+
+
+class ServerProcess:
+    """One server process. Its hub's loops run only if the test starts them: `beat`, `compare`."""
+
+    def __init__(self, database: Database, signals: UnreliableSignals, hooks: FakeHooks) -> None:
+        self.database = database
+        self.signals = signals
+        self.hooks = hooks
+        self.hub = Hub(database, signals, hooks)
+        self.port = 0
+        self._server: _Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self, *, send_buffer_bytes: int | None = None) -> None:
+        """Serve on a port of this machine that is free."""
+        listener = socket.socket()
+        if send_buffer_bytes is not None:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
+        listener.bind(("127.0.0.1", 0))
+        self.port = listener.getsockname()[1]
+        config = uvicorn.Config(
+            RealtimeEndpoint(self.hub, self.hooks),
+            ws="websockets-sansio",
+            ws_max_size=1024 * 1024,
+            ws_per_message_deflate=False,
+            ws_ping_interval=None,
+            lifespan="off",
+            # A client that reads nothing must not hold the test up.
+            timeout_graceful_shutdown=1,
+            log_config=None,
+        )
+        self._server = _Server(config)
+        self._serving = asyncio.create_task(self._server.serve(sockets=[listener]))
+        await until(lambda: self._server is not None and self._server.started)
+
+    async def stop(self) -> None:
+        """Stop serving, as at a signal to stop."""
+        if self._server is not None and self._serving is not None:
+            self._server.should_exit = True
+            await self._serving
+            self._server = None
+
+    def beat(self, seconds: float) -> None:
+        """What the hub does in so many seconds, at once."""
+        for _ in range(round(seconds * 10)):
+            self.hub.beat_once()
+
+    async def compare(self) -> None:
+        """One comparison with PostgreSQL."""
+        await self.hub.compare_heads()
+        await self.hub.compare_tokens()
+
+    def open_sockets(self) -> int:
+        """How many sockets the hub has."""
+        return len(list(self.hub._all()))
+
+
+@asynccontextmanager
+async def server_process(
+    database_url: str,
+    valkey_url: str,
+    hooks: FakeHooks | None = None,
+    *,
+    runs: bool = False,
+    send_buffer_bytes: int | None = None,
+) -> AsyncIterator[ServerProcess]:
+    """A server process for the time of the block. `runs`: the hub's own loops run as well."""
+    client = valkey.asyncio.Valkey.from_url(valkey_url, socket_timeout=None)
+    signals = UnreliableSignals(client)
+    database = await Database.connect(database_url, pool_size=8, sink=signals)
+    process = ServerProcess(database, signals, hooks or FakeHooks())
+    process.hub.listen(signals)
+    loops = [asyncio.create_task(signals.run())]
+    if runs:
+        loops.append(asyncio.create_task(process.hub.run()))
+    try:
+        await asyncio.wait_for(signals.subscribed.wait(), PATIENCE_SECONDS)
+        await process.start(send_buffer_bytes=send_buffer_bytes)
+        yield process
+    finally:
+        await process.stop()
+        await process.hub.drain()
+        for loop in loops:
+            loop.cancel()
+        await asyncio.gather(*loops, return_exceptions=True)
+        await database.close()
+        await client.aclose()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+class Device:
+    """A client that keeps to the protocol: remembers epoch and seq, answers pings, checks what it gets."""
+
+    def __init__(self, role: Role, user_id: UUID, token: str | None = None) -> None:
+        self.role: Role = role
+        self.user_id = user_id
+        self.token = token or str(user_id)
+        self.epoch: str | None = None
+        self.seq: int | None = None
+        self.applied: list[tuple[int, str]] = []
+        self.answers_pings = True
+        self._connection: ClientConnection | None = None
+
+    @property
+    def connection(self) -> ClientConnection:
+        """The socket."""
+        assert self._connection is not None
+        return self._connection
+
+    async def open(self, process: ServerProcess, **options: Any) -> Self:
+        """Open the socket, without a hello."""
+        path = next(path for path, role in PATHS.items() if role == self.role)
+        options.setdefault("compression", None)
+        # By default a client that is not asked to read still reads.
+        options.setdefault("max_queue", None)
+        self._connection = await connect(
+            f"ws://127.0.0.1:{process.port}{path}",
+            additional_headers={"Authorization": f"Bearer {self.token}"},
+            proxy=None,
+            ping_interval=None,
+            max_size=None,
+            **options,
+        )
+        return self
+
+    async def send(self, frame: object) -> None:
+        """Send a frame as it is."""
+        await self.connection.send(frame if isinstance(frame, str | bytes) else json.dumps(frame))
+
+    async def receive(self) -> dict[str, Any]:
+        """The next frame, whatever it is."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            text = await self.connection.recv()
+        assert isinstance(text, str)
+        frame: dict[str, Any] = json.loads(text)
+        return frame
+
+    async def next(self, operation: str) -> dict[str, Any]:
+        """The next frame of this kind; pings are answered, events are applied."""
+        while True:
+            frame = await self.receive()
+            if frame["op"] == "ping" and self.answers_pings:
+                await self.send({"op": "pong"})
+            if frame["op"] == "event" and frame["seq"] is not None:
+                self._apply(frame)
+            if frame["op"] == operation:
+                return frame
+
+    def _apply(self, event: dict[str, Any]) -> None:
+        assert self.seq is not None
+        assert event["seq"] == self.seq + 1, f"after {self.seq} came {event['seq']}"
+        self.seq = event["seq"]
+        self.applied.append((event["seq"], event["data"]["text"]))
+
+    async def hello(self) -> dict[str, Any]:
+        """Say hello from where this device stands; the answer is the welcome."""
+        await self.send({"op": "hello", "epoch": self.epoch, "seq": self.seq, "device_id": "device"})
+        while True:
+            # What was sent before the server read the hello comes again after the welcome, or not at all.
+            frame = await self.receive()
+            if frame["op"] == "welcome":
+                break
+        self.epoch = frame["epoch"]
+        if not frame["resumed"]:
+            self.seq = frame["seq"]
+        return frame
+
+    async def start(self, process: ServerProcess, **options: Any) -> Self:
+        """Open the socket and say hello."""
+        await self.open(process, **options)
+        await self.hello()
+        return self
+
+    async def read_until(self, seq: int) -> None:
+        """Apply events up to this seq."""
+        while self.seq != seq:
+            await self.next("event")
+
+    async def sync(self) -> None:
+        """Wait until the server has handled everything sent so far: its refusal of a frame says so."""
+        await self.send("?")
+        await self.next("error")
+
+    async def close_code(self) -> int | None:
+        """Read to the end; how the server closed."""
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await self.receive()
+        return self.connection.close_code
+
+    async def leave(self) -> None:
+        """Close the socket."""
+        await self.connection.close()
+
+    async def vanish(self) -> None:
+        """Lose the network: no goodbye."""
+        self.connection.transport.abort()
+        await self.connection.wait_closed()

@@ -1,0 +1,146 @@
+"""A real server process's application on a real port, in the test's own event loop, and clients to talk to it."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+from collections.abc import AsyncIterator
+from typing import Any, Self
+from uuid import UUID, uuid4
+
+import httpx
+import uvicorn
+from websockets.asyncio.client import ClientConnection, connect
+
+from curhat.app.asgi import Server
+from curhat.kit.settings import Settings
+
+_keys = itertools.count(1)
+
+
+@contextlib.asynccontextmanager
+async def running_server(settings: Settings) -> AsyncIterator[tuple[str, Server]]:
+    """Serve until the end of the block; gives the address and the application."""
+    application = Server(settings)
+    config = uvicorn.Config(
+        application,  # type: ignore[arg-type]
+        host="127.0.0.1",
+        port=0,
+        ws="websockets-sansio",
+        ws_max_size=128 * 1024,
+        ws_ping_interval=None,
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+    )
+    server = uvicorn.Server(config)
+    task = asyncio.create_task(server.serve())
+    async with asyncio.timeout(15):
+        while not server.started:
+            if task.done():
+                task.result()
+                raise RuntimeError("the server stopped while it started")
+            await asyncio.sleep(0.005)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}", application
+    finally:
+        server.should_exit = True
+        await task
+
+
+class Person:
+    """A signed-in customer or mitra: HTTP with their token, and a socket when asked for."""
+
+    def __init__(self, http: httpx.AsyncClient, role: str, user_id: UUID, token: str) -> None:
+        self.http = http
+        self.role = role
+        self.id = user_id
+        self.token = token
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._prefix = "/api/client" if role == "customer" else "/api/mitra"
+
+    async def get(self, path: str, **parameters: Any) -> httpx.Response:
+        """GET below this role's prefix."""
+        return await self.http.get(self._prefix + path, headers=self._headers, params=parameters)
+
+    async def post(self, path: str, body: Any = None, *, key: str | None = None) -> httpx.Response:
+        """POST with a new Idempotency-Key, or with the given one ("" sends none)."""
+        headers = dict(self._headers)
+        if key != "":
+            headers["Idempotency-Key"] = key or f"key-{next(_keys)}-{uuid4()}"
+        return await self.http.post(self._prefix + path, headers=headers, json=body)
+
+    async def put(self, path: str, body: Any) -> httpx.Response:
+        """PUT."""
+        return await self.http.put(self._prefix + path, headers=self._headers, json=body)
+
+    async def patch(self, path: str, body: Any) -> httpx.Response:
+        """PATCH."""
+        return await self.http.patch(self._prefix + path, headers=self._headers, json=body)
+
+    @contextlib.asynccontextmanager
+    async def socket(self, *, epoch: str | None = None, seq: int | None = None) -> AsyncIterator["Socket"]:
+        """A socket that has said hello and was welcomed."""
+        url = str(self.http.base_url).replace("http", "ws", 1).rstrip("/") + f"{self._prefix}/realtime"
+        async with connect(url, additional_headers=self._headers) as connection:
+            socket = Socket(connection)
+            await socket.hello(epoch, seq)
+            try:
+                yield socket
+            finally:
+                await socket.stop()
+
+
+class Socket:
+    """A client's end of a socket: answers pings, keeps what came."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+        self.welcome: dict[str, Any] = {}
+        self.events: list[dict[str, Any]] = []
+        self._arrived = asyncio.Condition()
+        self._reader: asyncio.Task[None] | None = None
+
+    async def hello(self, epoch: str | None, seq: int | None) -> Self:
+        """Say hello and wait for the welcome."""
+        await self.connection.send(
+            json.dumps({"op": "hello", "epoch": epoch, "seq": seq, "device_id": str(uuid4())})
+        )
+        self.welcome = json.loads(await self.connection.recv())
+        assert self.welcome["op"] == "welcome", self.welcome
+        self._reader = asyncio.create_task(self._read())
+        return self
+
+    async def _read(self) -> None:
+        async for text in self.connection:
+            frame = json.loads(text)
+            if frame["op"] == "ping":
+                await self.connection.send('{"op": "pong"}')
+                continue
+            async with self._arrived:
+                self.events.append(frame)
+                self._arrived.notify_all()
+
+    async def wait_for(self, event: str, seconds: float = 10, **matching: Any) -> dict[str, Any]:
+        """The data of the first event of this type whose data has these values."""
+
+        def found() -> dict[str, Any] | None:
+            for frame in self.events:
+                data = frame.get("data", {})
+                if frame.get("type") == event and all(data.get(k) == v for k, v in matching.items()):
+                    return dict(data)
+            return None
+
+        async with asyncio.timeout(seconds), self._arrived:
+            await self._arrived.wait_for(lambda: found() is not None)
+        data = found()
+        assert data is not None
+        return data
+
+    async def stop(self) -> None:
+        """Stop reading."""
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)

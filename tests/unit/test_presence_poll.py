@@ -1,0 +1,150 @@
+"""The availability poll by itself: what it answers, how often it asks, and what it leaves to the framework."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import msgspec
+import pytest
+
+from curhat.kit.errors import PresenceUnknown
+from curhat.presence.availability_poll import ANSWER_SECONDS, PATH, AvailabilityPoll
+
+Scope = MutableMapping[str, Any]
+
+
+class Counter:
+    """Stands for Valkey: answers with `available`, or raises it; waits at `gate` while it is shut."""
+
+    def __init__(self, available: int | Exception) -> None:
+        self.available = available
+        self.asked = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def __call__(self) -> int:
+        self.asked += 1
+        await self.gate.wait()
+        if isinstance(self.available, Exception):
+            raise self.available
+        return self.available
+
+
+async def framework(scope: Scope, _receive: object, send: Callable[[Any], Awaitable[None]]) -> None:
+    await send({"type": "framework", "scope": scope})
+
+
+async def call(poll: AvailabilityPoll, method: str = "GET", path: str = PATH, kind: str = "http") -> list[Any]:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        raise AssertionError("the poll reads no body")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await poll({"type": kind, "method": method, "path": path}, receive, send)
+    return sent
+
+
+def body_of(sent: list[Any]) -> Any:
+    return msgspec.json.decode(sent[1]["body"])
+
+
+@pytest.mark.rule("1.2")
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_the_poll_says_whether_anybody_is_there_and_nothing_else(method: str) -> None:
+    sent = await call(AvailabilityPoll(framework, Counter(3)), method)
+
+    headers = dict(sent[0]["headers"])
+    assert sent[0]["status"] == 200
+    assert headers[b"content-type"] == b"application/json"
+    assert headers[b"cache-control"] == b"no-store"
+    assert headers[b"content-length"] == str(len(sent[1]["body"])).encode()
+    assert body_of(sent) == {"available": True}
+
+
+@pytest.mark.rule("1.2")
+async def test_nobody_there_is_unavailable() -> None:
+    assert body_of(await call(AvailabilityPoll(framework, Counter(0)))) == {"available": False}
+
+
+@pytest.mark.rule("1.6")
+@pytest.mark.parametrize("error", [PresenceUnknown(), ValueError("not a number")])
+async def test_unknown_is_unavailable_even_just_after_it_was_available(error: Exception) -> None:
+    counter = Counter(1)
+    poll = AvailabilityPoll(framework, counter)
+    assert body_of(await call(poll)) == {"available": True}
+
+    counter.available = error
+
+    async with asyncio.timeout(2 * ANSWER_SECONDS):
+        while body_of(await call(poll)) == {"available": True}:
+            await asyncio.sleep(0)
+    assert body_of(await call(poll)) == {"available": False}
+
+
+@pytest.mark.rule("1.2")
+async def test_polls_that_come_together_share_one_question() -> None:
+    counter = Counter(1)
+    counter.gate.clear()
+    poll = AvailabilityPoll(framework, counter)
+    polls = [asyncio.create_task(call(poll)) for _ in range(50)]
+    while counter.asked == 0:
+        await asyncio.sleep(0)
+    counter.gate.set()
+
+    assert [body_of(sent) for sent in await asyncio.gather(*polls)] == [{"available": True}] * 50
+    assert counter.asked == 1
+
+
+@pytest.mark.rule("1.2")
+async def test_polls_ask_at_most_five_times_a_second() -> None:
+    counter = Counter(1)
+    poll = AvailabilityPoll(framework, counter)
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    while loop.time() < begun + 1:
+        await call(poll)
+        await asyncio.sleep(0)
+
+    assert 2 <= counter.asked <= 1 / ANSWER_SECONDS + 1
+
+
+async def test_a_poller_that_goes_away_takes_no_answer_from_the_others() -> None:
+    counter = Counter(1)
+    counter.gate.clear()
+    poll = AvailabilityPoll(framework, counter)
+    gone, stays = asyncio.create_task(call(poll)), asyncio.create_task(call(poll))
+    while counter.asked == 0:
+        await asyncio.sleep(0)
+    gone.cancel()
+    await asyncio.sleep(0)
+    counter.gate.set()
+
+    assert body_of(await stays) == {"available": True}
+    assert counter.asked == 1
+    assert gone.cancelled()
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
+async def test_other_methods_are_refused_without_asking(method: str) -> None:
+    counter = Counter(1)
+    sent = await call(AvailabilityPoll(framework, counter), method)
+
+    assert sent[0]["status"] == 405
+    assert dict(sent[0]["headers"])[b"allow"] == b"GET, HEAD"
+    assert dict(sent[0]["headers"])[b"content-type"] == b"application/problem+json"
+    assert body_of(sent)["code"] == "method_not_allowed"
+    assert counter.asked == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"), [("http", "/api/client/pricing"), ("http", PATH + "/"), ("websocket", PATH), ("lifespan", "")]
+)
+async def test_everything_else_goes_to_the_framework(kind: str, path: str) -> None:
+    counter = Counter(1)
+    sent = await call(AvailabilityPoll(framework, counter), path=path, kind=kind)
+
+    assert [message["type"] for message in sent] == ["framework"]
+    assert counter.asked == 0

@@ -1,0 +1,124 @@
+"""The frames: what is read, what is refused, what is written."""
+
+import contextlib
+import json
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from curhat.realtime import protocol
+from curhat.realtime.protocol import Event, Hello, Ping, Pong, TypingSignal, UnreadableFrame, Welcome
+
+SOME_ID = UUID("0199c1c6-0000-7000-8000-000000000001")
+NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+
+
+def test_the_three_frames_of_a_client_are_read() -> None:
+    hello = '{"op": "hello", "epoch": "e", "seq": 7, "device_id": "phone"}'
+    assert protocol.read(hello) == Hello(device_id="phone", epoch="e", seq=7)
+    assert protocol.read('{"op": "hello", "epoch": null, "seq": null, "device_id": "d"}') == Hello(
+        device_id="d"
+    )
+    assert protocol.read('{"op": "pong"}') == Pong()
+    typing = f'{{"op": "signal", "type": "typing", "session_id": "{SOME_ID}"}}'
+    assert protocol.read(typing) == TypingSignal(type="typing", session_id=SOME_ID)
+    assert protocol.read(typing.encode()) == protocol.read(typing)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "",
+        "null",
+        "[]",
+        "{",
+        '"hello"',
+        "{}",
+        '{"op": "goodbye"}',
+        '{"op": 1}',
+        '{"op": "hello"}',
+        '{"op": "hello", "device_id": ""}',
+        '{"op": "hello", "device_id": 5}',
+        '{"op": "hello", "device_id": "%s"}' % ("d" * 101),
+        '{"op": "hello", "device_id": "d", "epoch": "%s"}' % ("e" * 101),
+        '{"op": "hello", "device_id": "d", "seq": "1"}',
+        '{"op": "hello", "device_id": "d", "seq": 1.5}',
+        '{"op": "hello", "device_id": "d", "admin": true}',
+        '{"op": "signal", "type": "typing", "session_id": "nobody"}',
+        '{"op": "signal", "type": "away", "session_id": "0199c1c6-0000-7000-8000-000000000001"}',
+        '{"x":' + "[" * 60_000,
+        b"\xff\xfe",
+        '{"op": "hello", "device_id": "\ud800"}',
+    ],
+)
+def test_anything_else_is_refused(frame: str | bytes) -> None:
+    with pytest.raises(UnreadableFrame) as refusal:
+        protocol.read(frame)
+    assert len(str(refusal.value)) <= 200
+
+
+@given(st.one_of(st.text(), st.binary()))
+def test_no_input_does_more_than_be_refused(frame: str | bytes) -> None:
+    with contextlib.suppress(UnreadableFrame):
+        protocol.read(frame)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["op", "device_id", "epoch", "seq", "type", "session_id"]), json_values)
+)
+def test_no_json_does_more_than_be_refused(frame: dict[str, Any]) -> None:
+    with contextlib.suppress(UnreadableFrame):
+        protocol.read(json.dumps(frame))
+
+
+def test_a_frame_is_measured_in_bytes() -> None:
+    limit = protocol.FRAME_LIMIT_BYTES
+    assert not protocol.is_too_large("a" * limit)
+    assert protocol.is_too_large("a" * (limit + 1))
+    assert not protocol.is_too_large("é" * (limit // 2))
+    assert protocol.is_too_large("é" * (limit // 2) + "a")
+    assert not protocol.is_too_large(b"a" * limit)
+    assert protocol.is_too_large(b"a" * (limit + 1))
+
+
+def test_frames_are_written_as_the_contract_has_them() -> None:
+    event = Event(seq=3, type="message.created", at=NOON, data=msgspec.Raw(b'{"text":"halo"}'))
+    assert json.loads(protocol.write(event)) == {
+        "op": "event",
+        "seq": 3,
+        "type": "message.created",
+        "at": "2026-01-01T12:00:00Z",
+        "data": {"text": "halo"},
+    }
+    assert json.loads(protocol.write(Ping(seq=3, server_now=NOON))) == {
+        "op": "ping",
+        "seq": 3,
+        "server_now": "2026-01-01T12:00:00Z",
+    }
+    assert json.loads(protocol.write(TypingSignal(type="typing", session_id=SOME_ID))) == {
+        "op": "signal",
+        "type": "typing",
+        "session_id": str(SOME_ID),
+    }
+    welcome = Welcome(epoch=SOME_ID, seq=3, resumed=True, server_now=NOON)
+    assert json.loads(protocol.write_welcome(welcome, {"requests": []})) == {
+        "op": "welcome",
+        "epoch": str(SOME_ID),
+        "seq": 3,
+        "resumed": True,
+        "server_now": "2026-01-01T12:00:00Z",
+        "requests": [],
+    }
+    assert protocol.write_welcome(welcome, {}) == protocol.write(welcome)

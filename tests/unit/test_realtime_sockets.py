@@ -1,0 +1,194 @@
+"""One socket on a transport that the test fills and empties: order, bounds, and nothing held while idle."""
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from curhat.kit.identity import Identity
+from curhat.realtime import sockets
+from curhat.realtime.hooks import SocketIdentity
+from curhat.realtime.sockets import Socket, Stalled
+
+SESSION = UUID(int=1)
+
+
+class Transport:
+    """The server's side of `send`: takes frames while it is open, and lets them wait while it is full."""
+
+    def __init__(self) -> None:
+        self.writable = asyncio.Event()
+        self.writable.set()
+        self.sent: list[str] = []
+        self.closed_with: int | None = None
+        self.error: Exception | None = None
+
+    async def send(self, message: dict[str, Any]) -> None:
+        """As uvicorn's."""
+        await self.writable.wait()
+        if self.error is not None:
+            raise self.error
+        if message["type"] == "websocket.close":
+            self.closed_with = message["code"]
+        else:
+            self.sent.append(message["text"])
+
+    def fill(self) -> None:
+        """From now on it is full."""
+        self.writable.clear()
+
+
+@pytest.fixture
+def transport() -> Transport:
+    return Transport()
+
+
+@pytest.fixture
+async def socket(transport: Transport) -> Socket:
+    who = SocketIdentity(identity=Identity(role="mitra", user_id=UUID(int=2)), token_digest=b"digest")
+    return Socket(who, transport.send)
+
+
+def closed_with(socket: Socket) -> int | None:
+    """The code it was closed with, if it was."""
+    return socket.close_code
+
+
+async def test_a_frame_goes_out_at_once_and_leaves_nothing_behind(
+    socket: Socket, transport: Transport
+) -> None:
+    tasks = asyncio.all_tasks()
+    socket.send("one")
+    socket.send("two")
+    assert transport.sent == ["one", "two"]
+    assert not socket.busy
+    assert socket._queue is None
+    assert asyncio.all_tasks() == tasks
+    assert not hasattr(socket, "__dict__")
+
+
+async def test_frames_keep_their_order_while_the_transport_is_full(
+    socket: Socket, transport: Transport
+) -> None:
+    transport.fill()
+    for number in range(5):
+        socket.send(str(number))
+    assert transport.sent == []
+    assert socket.busy
+    transport.writable.set()
+    await socket.flushed()
+    socket.send("5")
+    assert transport.sent == ["0", "1", "2", "3", "4", "5"]
+    assert not socket.busy
+
+
+async def test_256_frames_may_wait_and_the_next_closes_with_4409(
+    socket: Socket, transport: Transport
+) -> None:
+    transport.fill()
+    socket.send("with the transport")
+    for number in range(256):
+        socket.send(str(number))
+    assert not closed_with(socket)
+    socket.send("too many")
+    assert closed_with(socket) == 4409
+    transport.writable.set()
+    await socket.flushed()
+    async with asyncio.timeout(5):
+        while transport.closed_with is None:
+            await asyncio.sleep(0)
+    assert transport.closed_with == 4409
+    assert transport.sent == []
+
+
+async def test_a_mebibyte_may_wait_counted_in_bytes(socket: Socket, transport: Transport) -> None:
+    transport.fill()
+    socket.send("with the transport")
+    socket.send("é" * (512 * 1024))
+    assert not closed_with(socket)
+    socket.send("x")
+    assert closed_with(socket) == 4409
+
+
+async def test_what_has_gone_out_makes_room_again(socket: Socket, transport: Transport) -> None:
+    for _ in range(3):
+        transport.fill()
+        socket.send("with the transport")
+        for _ in range(200):
+            socket.send("x" * 5000)
+        transport.writable.set()
+        await socket.flushed()
+    assert socket.close_code is None
+    assert len(transport.sent) == 603
+
+
+@pytest.mark.parametrize("error", [OSError(), RuntimeError()])
+async def test_a_client_that_has_gone_is_no_error(
+    socket: Socket, transport: Transport, error: Exception
+) -> None:
+    transport.error = error
+    socket.send("one")
+    transport.fill()
+    socket.send("two")
+    socket.send("three")
+    transport.writable.set()
+    await socket.flushed()
+    socket.close(1012)
+    await asyncio.sleep(0)
+    assert not transport.sent
+
+
+async def test_only_the_first_close_counts_and_nothing_is_sent_after_it(
+    socket: Socket, transport: Transport
+) -> None:
+    socket.close(4401)
+    socket.close(1012)
+    socket.send("late")
+    async with asyncio.timeout(5):
+        while transport.closed_with is None:
+            await asyncio.sleep(0)
+    assert transport.closed_with == 4401
+    assert transport.sent == []
+
+
+async def test_a_reader_that_takes_nothing_is_stalled(
+    socket: Socket, transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "STALL_SECONDS", 0.01)
+    transport.fill()
+    socket.send("one")
+    with pytest.raises(Stalled):
+        await socket.flushed()
+
+
+async def test_a_hundred_frames_at_once_and_fifty_a_second_are_heard(
+    socket: Socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: now)
+    socket.heard_at = now
+    assert [socket.hear() for _ in range(101)] == [True] * 100 + [False]
+    now += 1.0
+    assert [socket.hear() for _ in range(50)].count(True) >= 49
+    assert not all(socket.hear() for _ in range(2))
+    now += 3600.0
+    assert [socket.hear() for _ in range(101)] == [True] * 100 + [False]
+
+
+async def test_typing_gets_through_once_in_2_seconds_for_each_session(
+    socket: Socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: now)
+    assert socket.may_type(SESSION)
+    assert not socket.may_type(SESSION)
+    assert socket.may_type(UUID(int=3))
+    now += 1.9
+    assert not socket.may_type(SESSION)
+    now += 0.1
+    assert socket.may_type(SESSION)
+    assert socket._typed_at is not None
+    assert len(socket._typed_at) == 1

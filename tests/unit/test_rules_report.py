@@ -1,0 +1,419 @@
+"""The rules report, in real pytest runs of small projects; and what docs/rules.md itself must be."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import rules_report
+
+pytest_plugins = ["pytester"]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+RULES = """\
+# The rules
+
+## 1. A section
+
+### 1.1 The button is live while somebody is there
+phase: main road
+
+● Text. *Held in: presence.*
+
+### 1.2 The button is grey
+phase: apps
+
+● Text. *Held in: web.*
+
+### 2b.5 Accepting is unique
+phase: main road, apps
+
+○ Text. *Held in: pairing.*
+
+### X.2 Accepting is unique
+same as: 2b.5
+
+## Invariants
+
+| no. | invariant | phase |
+|---|---|---|
+| 1 | One winner at most | main road |
+"""
+
+# Shows everything that the rules above owe.
+COMPLETE = """
+import pytest
+
+@pytest.mark.rule("1.1", "X.2")
+@pytest.mark.invariant(1)
+def test_the_button_is_live(): pass
+"""
+
+SETTINGS = """
+[pytest]
+addopts = --import-mode=importlib --strict-markers
+pythonpath = .
+testpaths = tests
+filterwarnings = error
+markers =
+    rule(number): shows this rule
+    invariant(number): shows this invariant
+"""
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A project that uses the plugin as this one does: rules, a conftest that registers it, no tests yet."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    plugin = (ROOT / "tests" / "rules_report.py").read_text(encoding="utf-8")
+    write(pytester, "tests/rules_report.py", plugin)
+    write(pytester, "tests/conftest.py", 'pytest_plugins = ["tests.rules_report"]\n')
+    write(pytester, "docs/rules.md", RULES)
+    write(pytester, "pytest.ini", SETTINGS)
+    return pytester
+
+
+def write(project: pytest.Pytester, name: str, text: str) -> None:
+    path = project.path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    return project.runpytest_subprocess(*arguments, timeout=60)
+
+
+def report(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    return project.run(sys.executable, "-m", "tests.rules_report", *arguments, timeout=60)
+
+
+def recorded(project: pytest.Pytester) -> dict[str, tuple[list[str], str]]:
+    document = json.loads((project.path / ".cache" / "rules.json").read_text(encoding="utf-8"))
+    return {test: (entry["cites"], entry["outcome"]) for test, entry in document["tests"].items()}
+
+
+# Full runs --------------------------------------------------------------------------------------------------
+
+
+def test_a_full_run_that_shows_all_it_owes_prints_one_line_a_rule(project: pytest.Pytester) -> None:
+    write(project, "tests/test_all.py", COMPLETE)
+    result = run(project)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [
+            "*= rules =*",
+            "1.1 *The button is live while somebody is there*1 test  passed",
+            "1.2 *The button is grey*no test  not yet",
+            "2b.5 *Accepting is unique (also X.2)*1 test  passed",
+            "inv.1 *One winner at most*1 test  passed",
+            "3 of 3 rules and invariants reached are shown",
+        ],
+        consecutive=True,
+    )
+    rules = [line for line in result.outlines if line.startswith(("1.", "2b.", "inv."))]
+    assert [line for line in rules if len(line) > 100] == []
+
+
+def test_a_reached_rule_without_a_test_fails_a_full_run(project: pytest.Pytester) -> None:
+    write(project, "tests/test_all.py", COMPLETE.replace('"1.1", ', ""))
+    result = run(project)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["1.1 *no test  OWED", "2 of 3 *Owed a test that passes (main road): 1.1"])
+
+
+def test_a_reached_invariant_without_a_test_fails_a_full_run(project: pytest.Pytester) -> None:
+    write(project, "tests/test_all.py", COMPLETE.replace("@pytest.mark.invariant(1)\n", ""))
+    result = run(project)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["inv.1 *no test  OWED"])
+
+
+def test_a_test_that_did_not_pass_shows_nothing(project: pytest.Pytester) -> None:
+    write(
+        project,
+        "tests/test_all.py",
+        """
+import pytest
+
+@pytest.mark.rule("1.1")
+def test_skipped(): pytest.skip("not here")
+
+@pytest.mark.rule("1.2")
+@pytest.mark.xfail
+def test_passing_against_expectation(): pass
+
+@pytest.mark.rule("2b.5")
+def test_failing_as_expected(): pytest.xfail("known")
+
+@pytest.mark.invariant(1)
+@pytest.mark.xfail
+def test_owed_too(): pass
+""",
+    )
+    result = run(project)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(skipped=1, xfailed=1, xpassed=2)
+    result.stdout.fnmatch_lines(
+        [
+            "1.1 *1 test  OWED, skipped",
+            "1.2 *1 test  xpassed",
+            "2b.5 *1 test  OWED, xfailed",
+            "inv.1 *1 test  OWED, xpassed",
+            "0 of 3 *Owed a test that passes (main road): 1.1, 2b.5, inv.1",
+        ],
+        consecutive=True,
+    )
+
+
+def test_a_failure_in_tear_down_is_a_failure(project: pytest.Pytester) -> None:
+    fixture = "\n@pytest.fixture(autouse=True)\ndef broken():\n    yield\n    raise RuntimeError\n"
+    write(project, "tests/test_all.py", COMPLETE + fixture)
+    run(project)
+    assert recorded(project)["tests/test_all.py::test_the_button_is_live"][1] == "failed"
+
+
+def test_one_failing_case_of_many_says_failed(project: pytest.Pytester) -> None:
+    test = """
+import pytest
+
+@pytest.mark.rule("1.1")
+@pytest.mark.parametrize("case", [1, 2, 3])
+def test_cases(case): assert case != 2
+"""
+    write(project, "tests/test_all.py", COMPLETE.replace('"1.1", ', "") + test)
+    result = run(project)
+    result.stdout.fnmatch_lines(["1.1 *1 test  FAILED"])
+
+
+# Selections -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments", [["tests"], ["tests/"], ["."], ["-x"], ["-q", "tests"], []], ids=" ".join
+)
+def test_the_whole_directory_is_a_full_run(pytester: pytest.Pytester, arguments: list[str]) -> None:
+    write(pytester, "pytest.ini", SETTINGS)
+    write(pytester, "tests/test_all.py", "")
+    assert rules_report.is_full_run(pytester.parseconfig(*arguments))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["tests/test_all.py"],
+        ["tests/test_all.py::test_nothing"],
+        ["-k", "nothing"],
+        ["-m", "not rule"],
+        ["--deselect", "tests/test_other.py"],
+        ["--ignore", "tests/test_other.py"],
+        ["--ignore-glob", "*other*"],
+        ["--last-failed"],
+        ["--stepwise"],
+        ["--collect-only"],
+    ],
+    ids=" ".join,
+)
+def test_a_part_of_the_directory_is_a_selection(pytester: pytest.Pytester, arguments: list[str]) -> None:
+    write(pytester, "pytest.ini", SETTINGS)
+    write(pytester, "tests/test_all.py", "")
+    assert not rules_report.is_full_run(pytester.parseconfig(*arguments))
+
+
+def test_a_selection_is_not_judged(project: pytest.Pytester) -> None:
+    write(project, "tests/test_all.py", "def test_nothing(): pass\n")
+    result = run(project, "-k", "nothing")
+    assert result.ret == 0
+    result.stdout.no_fnmatch_line("*= rules =*")
+
+
+def test_a_run_that_stopped_early_is_not_judged(project: pytest.Pytester) -> None:
+    write(project, "tests/test_all.py", "def test_first(): assert False\ndef test_second(): pass\n")
+    result = run(project, "-x")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.no_fnmatch_line("*= rules =*")
+
+
+def test_citing_a_rule_that_does_not_exist_fails_any_run(project: pytest.Pytester) -> None:
+    write(
+        project,
+        "tests/test_all.py",
+        """
+import pytest
+
+@pytest.mark.rule("9.9")
+def test_one(): pass
+
+@pytest.mark.rule()
+def test_two(): pass
+
+@pytest.mark.invariant(13)
+def test_three(): pass
+""",
+    )
+    result = run(project, "tests/test_all.py")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(
+        [
+            "tests/test_all.py::test_one cites 9.9, which docs/rules.md does not have",
+            "tests/test_all.py::test_two cites (no number), which docs/rules.md does not have",
+            "tests/test_all.py::test_three cites invariant 13, which docs/rules.md does not have",
+        ],
+        consecutive=True,
+    )
+
+
+# The record -------------------------------------------------------------------------------------------------
+
+
+def test_a_selection_adds_to_what_earlier_runs_showed(project: pytest.Pytester) -> None:
+    write(project, "tests/test_all.py", COMPLETE)
+    write(project, "tests/test_more.py", "import pytest\n@pytest.mark.rule('1.2')\ndef test_more(): pass\n")
+    run(project, "tests/test_all.py")
+    run(project, "tests/test_more.py")
+    assert recorded(project) == {
+        "tests/test_all.py::test_the_button_is_live": (["1.1", "X.2", "invariant:1"], "passed"),
+        "tests/test_more.py::test_more": (["1.2"], "passed"),
+    }
+
+
+def test_the_last_outcome_replaces_the_one_before(project: pytest.Pytester) -> None:
+    write(project, "tests/test_all.py", COMPLETE)
+    run(project)
+    write(project, "tests/test_all.py", COMPLETE.replace("pass", "assert False"))
+    run(project)
+    assert recorded(project)["tests/test_all.py::test_the_button_is_live"][1] == "failed"
+
+
+def test_tests_that_are_gone_or_cite_nothing_any_more_leave_the_record(project: pytest.Pytester) -> None:
+    other = "import pytest\n@pytest.mark.rule('1.2')\ndef test_other(): pass\n"
+    write(project, "tests/test_all.py", COMPLETE)
+    write(project, "tests/test_gone.py", other)
+    write(project, "tests/test_silent.py", other)
+    run(project)
+    (project.path / "tests/test_gone.py").unlink()
+    write(project, "tests/test_silent.py", "def test_other(): pass\n")
+    run(project, "tests/test_silent.py")
+    assert list(recorded(project)) == ["tests/test_all.py::test_the_button_is_live"]
+
+
+def test_a_damaged_record_is_begun_anew(project: pytest.Pytester) -> None:
+    write(project, "tests/test_all.py", COMPLETE)
+    write(project, ".cache/rules.json", '{"version": 1, "tests": [')
+    assert run(project, "tests/test_all.py").ret == 0
+    assert list(recorded(project)) == ["tests/test_all.py::test_the_button_is_live"]
+
+
+# The command ------------------------------------------------------------------------------------------------
+
+
+def test_the_command_prints_each_rule_with_its_tests_and_what_they_showed_last(
+    project: pytest.Pytester,
+) -> None:
+    name = "test_" + "_".join(["a_sentence_that_goes_on"] * 5)
+    cases = f"@pytest.mark.rule('1.2')\n@pytest.mark.parametrize('case', [1, 2])\ndef {name}(case): pass\n"
+    write(project, "tests/test_all.py", COMPLETE + cases)
+    run(project, "tests/test_all.py")
+    result = report(project)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [
+            "1.1 *1 test  passed",
+            "        tests/test_all.py",
+            "          passed  20??-??-?? ??:??  test_the_button_is_live",
+            "1.2 *1 test  passed",
+            "        tests/test_all.py",
+            "          passed  20??-??-?? ??:??  test_a_sentence_that_goes_on_*_",
+            "                                    *_on",
+            "                                    2 cases",
+            "2b.5 *",
+        ],
+        consecutive=True,
+    )
+    assert [line for line in result.outlines if len(line) > 100] == []
+
+
+def test_the_command_shows_the_rules_it_is_asked_for_by_any_of_their_numbers(
+    project: pytest.Pytester,
+) -> None:
+    by_other_number = report(project, "X.2")
+    assert [line[:4] for line in by_other_number.outlines[1:-1]] == ["2b.5"]
+    by_section = report(project, "1")
+    assert [line[:4] for line in by_section.outlines[1:3]] == ["1.1 ", "1.2 "]
+    unknown = report(project, "9.9")
+    assert unknown.ret == 2
+    unknown.stderr.fnmatch_lines(["docs/rules.md has no 9.9"])
+
+
+def test_the_command_checks_on_demand(project: pytest.Pytester) -> None:
+    assert report(project, "--check").ret == 1
+    write(project, "tests/test_all.py", COMPLETE)
+    run(project)
+    assert report(project, "--check").ret == 0
+
+
+# docs/rules.md ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("phase: apps\n", "", "line 10: 1.2 has no phase; right is a line 'phase: main road' below it"),
+        ("phase: apps", "phase: soon", "line 11: there is no phase 'soon'; the phases are main road,"),
+        ("### 1.2", "### 1.1", "line 10: 1.1 is there already, in line 5"),
+        ("### 1.2", "### Second:", "line 10: '### Second: The button is grey' is not a rule's heading"),
+        ("same as: 2b.5", "same as: 2b.9", "line 20: X.2 is the same as 2b.9, which is not a rule"),
+        ("○ Text", "Text", "line 15: 2b.5 has no text that begins with"),
+    ],
+)
+def test_a_mistake_in_the_rules_is_named_with_its_line(
+    tmp_path: Path, before: str, after: str, said: str
+) -> None:
+    path = tmp_path / "rules.md"
+    path.write_text(RULES.replace(before, after), encoding="utf-8")
+    with pytest.raises(rules_report.RulesFileError, match=re.escape(said)):
+        rules_report.read_rules(path)
+
+
+def test_a_mistake_in_the_rules_stops_the_run_with_a_clear_message(project: pytest.Pytester) -> None:
+    write(project, "docs/rules.md", RULES.replace("phase: apps", "phase: soon"))
+    result = run(project)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: docs/rules.md: line 11: there is no phase 'soon'*"])
+
+
+def test_every_rule_and_invariant_of_the_product_is_in_docs_rules() -> None:
+    sections = {"1": 7, "2a": 8, "2b": 9, "2c": 1, "3": 9, "4": 6, "5": 7, "X": 10, "S": 4, "V": 5}
+    numbers = [f"{section}.{number}" for section, last in sections.items() for number in range(1, last + 1)]
+    invariants = [f"invariant:{number}" for number in range(1, 13)]
+    assert list(rules_report.read_rules(ROOT / "docs" / "rules.md").names) == numbers + invariants
+
+
+def test_every_rule_says_where_it_is_held() -> None:
+    sections = re.split(
+        r"^### ", (ROOT / "docs" / "rules.md").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
+    without = [
+        text.splitlines()[0] for text in sections[1:] if "same as:" not in text and "*Held in: " not in text
+    ]
+    assert without == []
+
+
+def test_what_docs_rules_says_the_database_holds_is_in_the_migrations() -> None:
+    text = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
+    held_in = re.findall(r"\*Held in: (.+?)\*", text, flags=re.DOTALL)
+    named = {name for phrase in held_in for name in re.findall(r"`([a-z]+_[a-z_]+)`", phrase)}
+    migrations = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "migrations").glob("*.sql"))
+    assert named
+    assert sorted(name for name in named if not re.search(rf"\b{name}\b", migrations)) == []
+
+
+def test_every_link_in_docs_rules_leads_somewhere() -> None:
+    text = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    assert [target for target in re.findall(r"\]\(#([^)]+)\)", text) if target not in anchors] == []
+    files = re.findall(r"\]\(([^#)]+)\)", text)
+    assert [name for name in files if not (ROOT / "docs" / name).is_file()] == []

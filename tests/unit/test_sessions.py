@@ -1,0 +1,39 @@
+"""The pure parts of the sessions room."""
+
+import re
+import time
+
+import pytest
+
+from curhat.sessions.schemas import NO_NUL, WRITTEN
+from curhat.sessions.states import ALL_END_REASONS, OPENS_A_CASE
+
+
+@pytest.mark.rule("X.8")
+def test_a_case_opens_only_when_the_mitras_side_cut_the_chat_short() -> None:
+    assert {"mitra_ended", "mitra_suspended"} == OPENS_A_CASE
+    assert OPENS_A_CASE < ALL_END_REASONS
+
+
+@pytest.mark.parametrize("text", ["a", " a", "a ", "\na\n", "\u200b", "é", "😀", "a\tb"])
+def test_a_text_that_says_something_is_written(text: str) -> None:
+    assert re.search(WRITTEN, text)
+    assert re.search(NO_NUL, text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "\n", "\u00a0\u3000\t", "\x00", "a\x00", "\x00a", "a\n\x00", "a\x00\n"]
+)
+def test_blanks_and_nul_are_not_written(text: str) -> None:
+    assert not re.search(WRITTEN, text)
+
+
+@pytest.mark.parametrize(
+    "text", [" " * 4000, "a" * 3999 + "\x00", " " * 3999 + "\x00", " a" * 1999 + "\x00 "]
+)
+def test_no_text_makes_its_check_slow(text: str) -> None:
+    begun = time.perf_counter()
+    for _ in range(20):
+        assert not re.search(WRITTEN, text)
+    # A check that goes back over the text for each of its characters takes a hundred times as long.
+    assert time.perf_counter() - begun < 0.2

@@ -1,0 +1,159 @@
+"""Settings are checked at start: a wrong one is named, with what would be right."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from curhat.kit.settings import Settings, SettingsError, development_secret_key
+
+KEY = "k" * 32
+
+
+def development(**variables: str) -> Settings:
+    environ = {"CURHAT_ENVIRONMENT": "development", "CURHAT_SECRET_KEY": KEY}
+    return Settings.from_environment(environ | {f"CURHAT_{name}": value for name, value in variables.items()})
+
+
+def problems_of(**variables: str) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        development(**variables)
+    return caught.value.problems
+
+
+def test_development_needs_no_settings_and_listens_on_loopback_only(tmp_path: Path) -> None:
+    settings = Settings.from_environment(
+        {"CURHAT_ENVIRONMENT": "development", "CURHAT_DATA_DIR": str(tmp_path)}
+    )
+    assert (settings.host, settings.port, settings.data_dir) == ("127.0.0.1", 8000, tmp_path)
+    assert settings.public_origins == ("http://127.0.0.1:8000", "http://localhost:8000")
+    assert (settings.database_url, settings.valkey_url) == (None, None)
+    assert settings.code_sender == "inbox"
+    assert settings.log_format == "console"
+    assert settings.health_url == "http://127.0.0.1:8000"
+
+
+def test_production_is_the_default_and_names_everything_that_it_lacks() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment({})
+    named = {problem.split()[0] for problem in caught.value.problems}
+    assert named == {
+        "CURHAT_SECRET_KEY",
+        "CURHAT_CODE_SENDER",
+        "CURHAT_DATABASE_URL",
+        "CURHAT_VALKEY_URL",
+        "CURHAT_PUBLIC_ORIGINS",
+    }
+
+
+def test_production_refuses_the_inbox_as_its_code_sender() -> None:
+    with pytest.raises(SettingsError, match="CURHAT_CODE_SENDER is 'inbox'; production needs a sender"):
+        Settings.from_environment({"CURHAT_CODE_SENDER": "inbox"})
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.id"])
+def test_development_refuses_to_listen_beyond_this_machine(host: str) -> None:
+    (problem,) = problems_of(HOST=host)
+    assert problem.startswith(f"CURHAT_HOST is {host!r}; development listens on this machine only")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "::1", "localhost"])
+def test_development_listens_on_any_loopback_address(host: str) -> None:
+    assert development(HOST=host).host == host
+
+
+def test_a_misspelt_setting_is_named_with_the_right_one() -> None:
+    assert problems_of(PROT="80") == ["CURHAT_PROT is not a setting; did you mean CURHAT_PORT?"]
+
+
+def test_variables_of_others_are_not_looked_at() -> None:
+    environ = {"CURHAT_ENVIRONMENT": "development", "CURHAT_SECRET_KEY": KEY, "PORT": "x", "PGPORT": "y"}
+    assert Settings.from_environment(environ).port == 8000
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "80x", "٨٠", "1e3"])
+def test_a_port_out_of_bounds_is_refused(port: str) -> None:
+    assert problems_of(PORT=port) == [f"CURHAT_PORT is {port!r}; right is a whole number from 1 to 65535"]
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert development(PORT="", DATABASE_URL="", VALKEY_URL="").port == 8000
+
+
+def test_one_server_address_without_the_other_is_refused() -> None:
+    (problem,) = problems_of(DATABASE_URL="postgresql://u:secret@h/d")
+    assert (
+        problem
+        == "CURHAT_VALKEY_URL is not set though CURHAT_DATABASE_URL is; right is both, or neither (embedded)"
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://u:p@h:5432/d", "postgres://h/d", "postgresql://curhat@/curhat?host=/tmp/x&port=5432"],
+)
+def test_database_addresses_over_tcp_and_sockets_are_taken(url: str) -> None:
+    assert development(DATABASE_URL=url, VALKEY_URL="unix:///tmp/x/valkey.sock").database_url == url
+
+
+@pytest.mark.parametrize("url", ["mysql://h/d", "postgresql://", "h:5432", "postgresql://u:secret@h:port/d"])
+def test_a_wrong_database_address_is_refused_without_showing_it(url: str) -> None:
+    (problem,) = problems_of(DATABASE_URL=url, VALKEY_URL="valkey://h:6379/0")
+    assert problem.startswith("CURHAT_DATABASE_URL is not shown here; right is such as postgresql://")
+    assert "secret" not in problem
+
+
+@pytest.mark.parametrize("url", ["http://h", "valkey://", "unix://", "valkey://h:port"])
+def test_a_wrong_valkey_address_is_refused(url: str) -> None:
+    (problem,) = problems_of(DATABASE_URL="postgresql://h/d", VALKEY_URL=url)
+    assert problem.startswith("CURHAT_VALKEY_URL is not shown here; right is such as valkey://")
+
+
+@pytest.mark.parametrize(
+    "origins",
+    ["https://a.id/", "https://a.id/path", "a.id", "https://*.a.id", "https://u@a.id", "ftp://a.id", ","],
+)
+def test_origins_are_schemes_and_hosts_and_nothing_else(origins: str) -> None:
+    (problem,) = problems_of(PUBLIC_ORIGINS=origins)
+    assert problem.startswith("CURHAT_PUBLIC_ORIGINS is")
+
+
+def test_several_origins_have_commas_between() -> None:
+    settings = development(PUBLIC_ORIGINS="http://localhost:5173, https://a.id")
+    assert settings.public_origins == ("http://localhost:5173", "https://a.id")
+
+
+def test_production_takes_https_origins_only() -> None:
+    with pytest.raises(
+        SettingsError, match=r"CURHAT_PUBLIC_ORIGINS is 'http://a\.id'; 'http://a\.id' is no origin"
+    ):
+        Settings.from_environment({"CURHAT_PUBLIC_ORIGINS": "http://a.id"})
+
+
+def test_a_short_secret_key_is_refused_without_showing_it() -> None:
+    (problem,) = problems_of(SECRET_KEY="short-key")
+    assert problem.startswith("CURHAT_SECRET_KEY is 9 bytes long")
+    assert "short-key" not in problem
+
+
+def test_the_development_key_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    key = development_secret_key(data_dir)
+    assert len(key) >= 32
+    assert development_secret_key(data_dir) == key
+    assert stat.S_IMODE((data_dir / "secret_key").stat().st_mode) == 0o600
+    assert stat.S_IMODE(data_dir.stat().st_mode) == 0o700
+    assert [path.name for path in data_dir.iterdir()] == ["secret_key"]
+
+
+def test_a_data_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    environ = {"CURHAT_ENVIRONMENT": "development", "CURHAT_DATA_DIR": str(tmp_path / "file" / "data")}
+    with pytest.raises(SettingsError, match=r"CURHAT_DATA_DIR is .*, where nothing can be kept"):
+        Settings.from_environment(environ)
+
+
+def test_what_is_secret_is_not_in_the_text_of_the_settings() -> None:
+    text = repr(development(DATABASE_URL="postgresql://u:hush@h/d", VALKEY_URL="valkey://:hush@h"))
+    assert "hush" not in text
+    assert KEY not in text
