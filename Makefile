@@ -62,7 +62,7 @@ $(READY): pyproject.toml requirements.lock Makefile
 	fi
 	touch $@
 
-lock: ## choose versions anew from pyproject.toml and write requirements.lock
+lock: ## write requirements.lock anew for pyproject.toml
 	@if ! [ -x .venv/bin/uv ]; then
 	    python3 -m venv .venv
 	    .venv/bin/pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Final
 
@@ -67,7 +68,7 @@ async def _run(names: list[str], options: Options) -> int:
             try:
                 measured = await CLAIMS[name](built, options)
             except Exception:  # noqa: BLE001  the other claims are still worth measuring
-                console.print_exception()
+                traceback.print_exc()
                 failed.append(name)
                 continue
             for figure in measured:

@@ -13,7 +13,7 @@ from typing import Final
 
 from bench.claims import Options
 from bench.harness import load, people
-from bench.harness.load import Request
+from bench.harness.load import Answered, Request
 from bench.harness.report import Figure, Peer, Target
 from bench.harness.sockets import Address
 from bench.harness.stand import Database, Stand
@@ -26,19 +26,21 @@ PLACES: Final = 50
 # Groups of 50 mitras who take turns, so that none of them fills up (20 customers each).
 GROUPS: Final = 40
 
-# Accepts (alone) and pairings (contested) of each run: some seconds for each of the three.
-ALONE: Final = {"ours": 6_000, "orm": 1_500, "pgbench": 24_000}
+# Pairings of each run: some seconds for each of the three.
+ALONE: Final = {"ours": 6_000, "orm": 1_500, "pgbench": 16_000}
 CONTESTED: Final = {"ours": 240, "orm": 60, "pgbench": 500}
-WARM_UP: Final = 200
-WARM_UP_PAIRINGS: Final = 10
+WARM_UP_ALONE: Final = 200
+WARM_UP_CONTESTED: Final = 10
 
 
 async def measure(stand: Stand, _options: Options) -> list[Figure]:
     """Each of the three on rows of its own; first alone, then contested."""
-    async with stand.database() as database:
-        alone = await _alone(stand, database)
-    async with stand.database() as database:
-        contested = await _contested(stand, database)
+    alone = await _measure(
+        stand, ALONE, places=1, groups=None, warm_up=WARM_UP_ALONE, at_a_time=ALONE_AT_A_TIME
+    )
+    contested = await _measure(
+        stand, CONTESTED, places=PLACES, groups=GROUPS, warm_up=WARM_UP_CONTESTED, at_a_time=PLACES
+    )
     shared = f"1 server process and {load.generator()} with 1 thread"
     return [
         *_figures("alone", alone, f"{shared}, {ALONE_AT_A_TIME} at a time; every mitra's first request"),
@@ -69,82 +71,58 @@ def _figures(what: str, measured: dict[str, float], note: str) -> list[Figure]:
     ]
 
 
-async def _alone(stand: Stand, database: Database) -> dict[str, float]:
-    counts = {name: WARM_UP + count + ALONE_AT_A_TIME for name, count in ALONE.items()}
-    total = sum(counts.values())
-    first = {"ours": 0, "orm": counts["ours"], "pgbench": counts["ours"] + counts["orm"]}
-    async with database.connect() as connection:
-        await people.prepare(connection)
-        await people.customers(connection, 0, total)
-        await people.mitras(connection, 0, total)
-        await people.searches(connection, 0, total, places=1, groups=total)
-        await peer_rows.make(connection, database.url)
-    requests = {
-        name: [_request(number, number) for number in range(first[name], first[name] + counts[name])]
-        for name in ("ours", "orm")
-    }
-    measured = {}
-    async with stand.server(database) as server:
-        measured["ours"] = await _accepts(
-            database, server.address, requests["ours"], WARM_UP, ALONE_AT_A_TIME
-        )
-    async with stand.uvicorn("bench.peers.fastapi_orm.app:app", _peer(stand, database)) as server:
-        measured["orm"] = await _accepts(database, server.address, requests["orm"], WARM_UP, ALONE_AT_A_TIME)
-    share = (counts["pgbench"] - WARM_UP) // ALONE_AT_A_TIME
-    number = f"{first['pgbench']} + :client_id * {share} + :turn"
-    measured["pgbench"] = await _pgbench(
-        stand, database, clients=ALONE_AT_A_TIME, turns=share, request=number, mitra=number
-    )
-    async with database.connect() as connection:
-        won = await connection.fetchval("SELECT count(*) FROM sessions")
-    expected = counts["ours"] - ALONE_AT_A_TIME + share * ALONE_AT_A_TIME
-    if not expected <= won <= expected + 2 * ALONE_AT_A_TIME:
-        raise RuntimeError(f"{won} sessions began, where {expected} accepts were answered")
-    return measured
-
-
-async def _contested(stand: Stand, database: Database) -> dict[str, float]:
-    counts = {name: WARM_UP_PAIRINGS + count + 1 for name, count in CONTESTED.items()}
-    total = sum(counts.values())
-    first = {"ours": 0, "orm": counts["ours"], "pgbench": counts["ours"] + counts["orm"]}
-    async with database.connect() as connection:
-        await people.prepare(connection)
-        await people.customers(connection, 0, total)
-        await people.mitras(connection, 0, GROUPS * PLACES)
-        await people.searches(connection, 0, total, places=PLACES, groups=GROUPS)
-        await peer_rows.make(connection, database.url)
+async def _measure(
+    stand: Stand, pairings: dict[str, int], *, places: int, groups: int | None, warm_up: int, at_a_time: int
+) -> dict[str, float]:
+    """Requests a second of each. A pairing asks `places` mitras; `groups` of those take turns, or each mitra is
+    asked once."""
+    # Those after the counted ones keep all connections at work.
+    sizes = {name: warm_up + count + at_a_time // places for name, count in pairings.items()}
+    total = sum(sizes.values())
+    first = {"ours": 0, "orm": sizes["ours"], "pgbench": sizes["ours"] + sizes["orm"]}
+    groups = groups or total
     requests = {
         name: [
-            _request(pairing * PLACES + place, (pairing % GROUPS) * PLACES + place)
-            for pairing in range(first[name], first[name] + counts[name])
+            _request(pairing * places + place, pairing % groups * places + place)
+            for pairing in range(first[name], first[name] + sizes[name])
             # Another one comes first each time, or the same few mitras would win everything.
-            for place in ((pairing * 7 + turn) % PLACES for turn in range(PLACES))
+            for place in ((pairing * 7 + turn) % places for turn in range(places))
         ]
         for name in ("ours", "orm")
     }
     measured = {}
-    warm_up = WARM_UP_PAIRINGS * PLACES
-    async with stand.server(database) as server:
-        measured["ours"] = await _accepts(database, server.address, requests["ours"], warm_up, PLACES)
-    async with stand.uvicorn("bench.peers.fastapi_orm.app:app", _peer(stand, database)) as server:
-        measured["orm"] = await _accepts(database, server.address, requests["orm"], warm_up, PLACES)
-    pairing = f"({first['pgbench']} + :turn)"
-    measured["pgbench"] = await _pgbench(
-        stand,
-        database,
-        clients=PLACES,
-        turns=CONTESTED["pgbench"],
-        request=f"{pairing} * {PLACES} + :client_id",
-        mitra=f"({pairing} % {GROUPS}) * {PLACES} + :client_id",
-    )
-    async with database.connect() as connection:
-        pairings, sessions, unmatched = await connection.fetchrow(_OUTCOME)  # type: ignore[misc]
-    decided = counts["ours"] - 1 + CONTESTED["pgbench"]
-    if sessions != pairings or not decided <= sessions <= decided + 1:
-        raise RuntimeError(
-            f"{sessions} sessions of {pairings} matched pairings, where {decided} were contested; {unmatched} open"
+    async with stand.database() as database:
+        async with database.connect() as connection:
+            await people.prepare(connection)
+            await people.customers(connection, 0, total)
+            await people.mitras(connection, 0, groups * places)
+            await people.searches(connection, 0, total, places=places, groups=groups)
+            await peer_rows.make(connection, database.url)
+        async with stand.server(database) as server:
+            ours = await _accepts(database, server.address, requests["ours"], warm_up * places, at_a_time)
+            await _check(database, warm_up + ours.statuses[200], at_a_time)
+            measured["ours"] = ours.per_second
+        async with stand.uvicorn("bench.peers.fastapi_orm.app:app", _peer(stand, database)) as server:
+            theirs = await _accepts(database, server.address, requests["orm"], warm_up * places, at_a_time)
+            measured["orm"] = theirs.per_second
+        measured["pgbench"] = await _pgbench(
+            stand,
+            database,
+            first["pgbench"],
+            pairings["pgbench"],
+            places=places,
+            groups=groups,
+            clients=at_a_time,
         )
     return measured
+
+
+async def _check(database: Database, answered: int, at_a_time: int) -> None:
+    """Every pairing that was answered has one winner. Up to `at_a_time` were won after the last counted answer."""
+    async with database.connect() as connection:
+        matched, sessions = await connection.fetchrow(_OUTCOME)  # type: ignore[misc]  # one row, always
+    if sessions != matched or not answered <= sessions <= answered + at_a_time:
+        raise RuntimeError(f"{sessions} sessions of {matched} pairings, where {answered} accepts were won")
 
 
 def _request(request: int, mitra: int) -> Request:
@@ -165,23 +143,28 @@ def _peer(stand: Stand, database: Database) -> dict[str, str]:
 
 async def _accepts(
     database: Database, address: Address, requests: Sequence[Request], warm_up: int, at_a_time: int
-) -> float:
-    """Answers a second. The warm-up, which is not counted, prepares statements and fills caches."""
+) -> Answered:
+    """The warm-up, which is not counted, prepares statements and fills caches."""
     await load.warm_up(address, requests[:warm_up], connections=at_a_time)
     await database.settle()
     answered = await load.each_once(address, requests[warm_up:], connections=at_a_time)
-    answered.only(200, 409)
-    return answered.per_second
+    return answered.only(200, 409)
 
 
 async def _pgbench(
-    stand: Stand, database: Database, *, clients: int, turns: int, request: str, mitra: str
+    stand: Stand, database: Database, first: int, pairings: int, *, places: int, groups: int, clients: int
 ) -> float:
     """Transactions a second of the accept's own statement, prepared; its two ids are made of numbers on the way."""
-    script = stand.folder / "accept.sql"
+    # Contested: the clients are the mitras of one pairing after the other. Alone: each has pairings of its own.
+    turns = pairings if places > 1 else pairings // clients
+    pairing = f"{first} + :turn" if places > 1 else f"{first} + :client_id * {turns} + :turn"
+    place = ":client_id" if places > 1 else "0"
     statement = _with_ids(SQL.accept_and_start, _id(people.REQUEST, "request"), _id(people.MITRA, "mitra"))
+    script = stand.folder / "accept.sql"
     script.write_text(
-        f"\\set turn :turn + 1\n\\set request {request}\n\\set mitra {mitra}\n{statement};\n",
+        f"\\set turn :turn + 1\n\\set pairing {pairing}\n"
+        f"\\set request :pairing * {places} + {place}\n"
+        f"\\set mitra :pairing % {groups} * {places} + {place}\n{statement};\n",
         encoding="utf-8",
     )
     await database.settle()
@@ -194,8 +177,10 @@ async def _pgbench(
     )
     output = (await process.communicate())[0].decode()
     found = re.search(r"tps = ([0-9.]+) \(without initial connection time\)", output)
-    if found is None or "number of failed transactions: 0 " not in output:
-        raise RuntimeError(f"pgbench did not finish: {output}")
+    async with database.connect() as connection:
+        won = await connection.fetchval(_WON_FROM, people.identifier(people.PAIRING, first))
+    if found is None or won != (turns if places > 1 else turns * clients):
+        raise RuntimeError(f"pgbench won {won}: {output}")
     return float(found[1])
 
 
@@ -218,7 +203,6 @@ def _program(name: str) -> Path:
 
 
 _OUTCOME: Final = """
-SELECT count(*) FILTER (WHERE status = 'matched'), (SELECT count(*) FROM sessions),
-    count(*) FILTER (WHERE status = 'open')
-FROM pairings
+SELECT (SELECT count(*) FROM pairings WHERE status = 'matched'), (SELECT count(*) FROM sessions)
 """
+_WON_FROM: Final = "SELECT count(*) FROM sessions WHERE pairing_id >= $1"

@@ -15,7 +15,7 @@ import random
 import shutil
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -67,10 +67,10 @@ class Sides(Protocol):
     on_shown: Callable[[int], None]
 
     def send(self, number: int, chat: int, role: str) -> None:
-        """Send message `number` in `chat`; what goes wrong is raised by `check`."""
+        """Send message `number` in `chat`; `trouble` says what went wrong."""
 
-    def check(self) -> None:
-        """Raises when a message was refused or a socket was closed."""
+    def trouble(self) -> str | None:
+        """What went wrong since `on_shown` was set: messages refused, sockets closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +80,13 @@ class Run:
     rate: float
     late: list[float]
     lost: int
+    trouble: str | None
     generator_share: float
 
     @property
     def holds(self) -> bool:
         """Whether everything arrived, and in time."""
-        return self.lost == 0 and percentile(self.late, 0.99) <= P99_LIMIT_SECONDS
+        return self.lost == 0 and self.trouble is None and percentile(self.late, 0.99) <= P99_LIMIT_SECONDS
 
 
 async def measure(stand: Stand, _options: Options) -> list[Figure]:
@@ -136,6 +137,8 @@ async def _runs(database: Database, sides: Sides) -> tuple[Run, Run]:
     await _run(sides, RATE / 2, 3)
     await database.settle()
     promised = await _run(sides, RATE, RATE_SECONDS)
+    if promised.trouble:
+        raise RuntimeError(f"at {RATE} a second: {promised.trouble}")
     best, failed, rate = promised, math.inf, float(RATE)
     while rate * STEP_FACTOR < HIGHEST_RATE:
         rate *= STEP_FACTOR
@@ -177,15 +180,19 @@ async def _run(sides: Sides, rate: float, seconds: float) -> Run:
     processor = time.process_time() - processor
     while any(map(math.isnan, shown)) and time.perf_counter() < last + GRACE_SECONDS:
         await asyncio.sleep(0.05)
-    sides.check()
     late = [at - begun - number / rate for number, at in enumerate(shown) if not math.isnan(at)]
-    return Run(rate, late or [math.inf], count - len(late), processor / (last - begun))
+    return Run(rate, late or [math.inf], count - len(late), sides.trouble(), processor / (last - begun))
 
 
 def _number_in(frame: bytes) -> int:
     """The message's number, out of its client_message_id; much cheaper than decoding everything."""
     begin = frame.index(b'"client_message_id":"') + 21
     return int(frame[frame.index(b"-", begin) + 1 : frame.index(b'"', begin)])
+
+
+class _Open(Protocol):
+    def is_open(self) -> bool:
+        """Whether the connection still stands."""
 
 
 class _Counted:
@@ -204,6 +211,7 @@ class _Counted:
     def on_shown(self, note: Callable[[int], None]) -> None:
         self._on_shown = note
         self.run += 1
+        self.errors.clear()
 
     def event(self, to_role: str, frame: bytes) -> None:
         """A message.created at a socket: it counts where the other side gets it."""
@@ -211,9 +219,13 @@ class _Counted:
         if written_by_other in frame and b'"client_message_id":"%d-' % self.run in frame:
             self._on_shown(_number_in(frame))
 
-    def check(self) -> None:
-        if self.errors:
-            raise RuntimeError(f"{len(self.errors)} messages failed; the first: {self.errors[0]}")
+    def trouble(self) -> str | None:
+        if not all(socket.is_open() for socket in self.open_sockets()):
+            return "a socket was closed by the server"
+        return f"{len(self.errors)} messages failed; the first: {self.errors[0]}" if self.errors else None
+
+    def open_sockets(self) -> Iterable["_Open"]:
+        raise NotImplementedError
 
 
 class _OurSides(_Counted):
@@ -244,10 +256,8 @@ class _OurSides(_Counted):
         if status not in (200, 201):
             self.errors.append(f"{status} {body.decode()}")
 
-    def check(self) -> None:
-        super().check()
-        if not all(client.is_open() for client in self.clients):
-            raise RuntimeError("a socket was closed by the server")
+    def open_sockets(self) -> Iterable["_Open"]:
+        return self.clients
 
     def close(self) -> None:
         for client in self.clients:
@@ -284,10 +294,8 @@ class _PeerSides(_Counted):
             f'"client_message_id":"{self.run}-{number}","text":"{_TEXT}"}}]'.encode()
         )
 
-    def check(self) -> None:
-        super().check()
-        if any(socket.lost for socket in self.sockets.values()):
-            raise RuntimeError("a socket was closed by the server")
+    def open_sockets(self) -> Iterable["_Open"]:
+        return self.sockets.values()
 
     async def connect(self, address: Address, chat: int, role: str) -> None:
         connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()

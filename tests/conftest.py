@@ -36,6 +36,12 @@ async def servers() -> AsyncIterator[EmbeddedServers]:
     """PostgreSQL and Valkey, real, for the whole run."""
     with tempfile.TemporaryDirectory(prefix="curhat-tests-") as folder:
         async with embedded_servers(Path(folder)) as started:
+            # Nothing here outlives the run, so nothing has to reach the disk; crash tests start their own servers.
+            admin = await asyncpg.connect(started.database_url)
+            await admin.execute("ALTER SYSTEM SET fsync = off")
+            await admin.execute("ALTER SYSTEM SET full_page_writes = off")
+            await admin.execute("SELECT pg_reload_conf()")
+            await admin.close()
             yield started
 
 
@@ -57,7 +63,7 @@ async def database_url(servers: EmbeddedServers, template: str) -> AsyncIterator
     """The address of a fresh, migrated database of this test's own; its clock runs until `clock` stops it."""
     name = f"test_{next(_numbers)}"
     admin = await asyncpg.connect(servers.database_url)
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     yield database_url_of(servers, name)
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await admin.close()

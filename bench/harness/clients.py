@@ -39,7 +39,7 @@ class Client:
 
     def is_open(self) -> bool:
         """Whether the connection still stands."""
-        return self._socket is not None and not self._socket.lost
+        return self._socket is not None and self._socket.is_open()
 
     def abort(self) -> None:
         """Leave without a word."""

@@ -1,6 +1,7 @@
 -- wrk sends each line of a file once: method, path, token, key and body, with tabs between. Ends with the answer that
 -- completes the number asked for, and prints what was answered and how long it took as JSON.
--- Arguments: the file, how many of its requests to count. Those after it only keep all connections busy to the end.
+-- Arguments: the file, how many of its requests to count, and after how many seconds to end all the same. Requests
+-- after those only keep all connections busy to the end.
 
 local ffi = require("ffi")
 ffi.cdef [[
@@ -8,7 +9,7 @@ typedef struct { long seconds; long nanoseconds; } bench_time;
 int clock_gettime(int clock, bench_time *now);
 ]]
 
-local lines, asked, sent, answered = {}, 0, 0, 0
+local lines, asked, longest, sent, answered = {}, 0, 0, 0, 0
 local verified, began = false, nil
 local statuses = {}
 local time = ffi.new("bench_time")
@@ -22,7 +23,7 @@ function init(arguments)
     for line in io.lines(arguments[1]) do
         lines[#lines + 1] = line
     end
-    asked = tonumber(arguments[2])
+    asked, longest = tonumber(arguments[2]), tonumber(arguments[3])
 end
 
 local function raw(line)
@@ -49,12 +50,13 @@ end
 function response(status)
     answered = answered + 1
     statuses[status] = (statuses[status] or 0) + 1
-    if answered == asked then
+    local seconds = now() - began
+    if answered == asked or seconds > longest then
         local counts = {}
         for code, count in pairs(statuses) do
             counts[#counts + 1] = string.format('"%d": %d', code, count)
         end
-        print(string.format('{"seconds": %.6f, "statuses": {%s}}', now() - began, table.concat(counts, ", ")))
+        print(string.format('{"seconds": %.6f, "statuses": {%s}}', seconds, table.concat(counts, ", ")))
         io.stdout:flush()
         os.exit(0)
     end

@@ -11,7 +11,7 @@ import os
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 _TEXT: Final = 0x1
 _CLOSE: Final = 0x8
@@ -101,6 +101,10 @@ class WebSocket(asyncio.Protocol):
         if self._transport is not None:
             self._transport.write(data)
 
+    def is_open(self) -> bool:
+        """Whether the connection still stands."""
+        return not self.lost
+
     def abort(self) -> None:
         """End the connection without a word."""
         if self._transport is not None:
@@ -108,8 +112,8 @@ class WebSocket(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """For asyncio."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are none by inheritance.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """For asyncio."""
@@ -169,9 +173,15 @@ class Http:
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
             await turn
-        if self._idle:
-            connection = self._idle.pop()
-        else:
+        connection = None
+        while self._idle and connection is None:
+            # A server may end a connection that was idle for some seconds.
+            idle = self._idle.pop()
+            if idle.lost:
+                self._open -= 1
+            else:
+                connection = idle
+        if connection is None:
             self._open += 1
             _, connection = await asyncio.get_running_loop().create_connection(
                 _HttpConnection, self.address.host, self.address.port
@@ -204,11 +214,11 @@ class _HttpConnection(asyncio.Protocol):
         self._buffer = b""
         self._answer: asyncio.Future[tuple[int, bytes]] | None = None
         self._transport: asyncio.Transport | None = None
-        self._lost = False
+        self.lost = False
 
     def send(self, raw: bytes) -> "asyncio.Future[tuple[int, bytes]]":
         self._answer = asyncio.get_running_loop().create_future()
-        if self._lost or self._transport is None:
+        if self.lost or self._transport is None:
             self._answer.set_exception(Closed("the server ended an idle connection"))
         else:
             self._transport.write(raw)
@@ -219,8 +229,8 @@ class _HttpConnection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports are none by inheritance.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._buffer = self._buffer + data if self._buffer else data
@@ -238,6 +248,6 @@ class _HttpConnection(asyncio.Protocol):
             answer.set_result((int(head[9:12]), body))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._lost = True
+        self.lost = True
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(Closed(f"the server ended the connection: {exc}"))

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -63,17 +64,21 @@ class Process:
 
     async def ready(self, path: str) -> None:
         """Wait until it answers 200."""
-        async with asyncio.timeout(_READY_SECONDS):
-            while True:
-                if self._process.returncode is not None:
-                    raise RuntimeError(f"ended at its start:\n{self._log_file.read_text(errors='replace')}")
-                with suppress(Closed, OSError):
-                    http = Http(self.address, 1)
-                    status, _ = await http.request("GET", path)
-                    http.close()
-                    if status == 200:
-                        return
-                await asyncio.sleep(0.005)
+        deadline = time.monotonic() + _READY_SECONDS
+        while not await self._answers_well(path):
+            if self._process.returncode is not None or time.monotonic() > deadline:
+                log = self._log_file.read_text(encoding="utf-8", errors="replace")
+                raise RuntimeError(f"{self._log_file.name}: it did not get ready:\n{log[-4000:]}")
+            await asyncio.sleep(0.005)
+
+    async def _answers_well(self, path: str) -> bool:
+        http = Http(self.address, 1)
+        try:
+            return (await http.request("GET", path))[0] == 200
+        except (Closed, OSError):
+            return False
+        finally:
+            http.close()
 
     async def kill(self) -> None:
         """kill -9."""

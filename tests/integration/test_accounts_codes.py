@@ -2,17 +2,18 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable
 from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
 
 from curhat.accounts import codes, service
-from curhat.accounts.errors import CallNameRequired, CodeInvalid, NotInvited, Suspended
+from curhat.accounts.errors import CallNameRequired, CodeInvalid, NotInvited
 from curhat.accounts.schemas import CustomerName, MitraName
 from curhat.accounts.service import SentCode, SignIn
 from curhat.kit.database import Database
-from curhat.kit.errors import BusinessError, TooManyRequests, ValidationFailed
+from curhat.kit.errors import BusinessError, Suspended, TooManyRequests, ValidationFailed
 from curhat.kit.identity import Role
 from tests.support.clock import VirtualClock
 
@@ -204,7 +205,7 @@ async def test_another_code_may_be_asked_for_after_thirty_seconds(
         await ask(database)
     assert refused.value.retry_after_seconds == 1
     await clock.advance(0.001)
-    assert await ask(database)
+    await ask(database)
 
 
 @pytest.mark.rule("S.1")
@@ -274,16 +275,13 @@ async def test_asking_for_another_code_gives_no_more_wrong_tries(
 
 
 @pytest.mark.rule("S.1")
-async def test_a_sign_in_between_does_not_reset_the_wrong_tries(
-    database: Database, clock: VirtualClock
-) -> None:
-    await clock.set()
-    for _ in range(4):
+async def test_a_sign_in_between_does_not_reset_the_wrong_tries(database: Database) -> None:
+    for _ in range(3):
         sent = await ask(database)
-        tries = min(4, 15 - await wrong_tries(database))
-        await try_wrongly(database, sent, tries)
-        if await wrong_tries(database) < 15:
-            await verify(database, sent.request_id, sent.code)
+        await try_wrongly(database, sent, 4)
+        await verify(database, sent.request_id, sent.code)
+    sent = await ask(database)
+    await try_wrongly(database, sent, 3)
     with pytest.raises(TooManyRequests):
         await verify(database, sent.request_id, sent.code)
 
@@ -315,9 +313,9 @@ async def test_wrong_tries_count_for_a_whole_hour_after_they_were_made(
 # Everything at once ----------------------------------------------------------------------------------------
 
 
-async def outcomes(*attempts: "asyncio.Future[object] | object") -> Counter[str]:
-    """How many of these ended how."""
-    found = await asyncio.gather(*attempts, return_exceptions=True)  # type: ignore[call-overload]
+async def outcomes(*attempts: Awaitable[object]) -> Counter[str]:
+    """How many of these, all at once, ended how."""
+    found = await asyncio.gather(*attempts, return_exceptions=True)
     return Counter(type(outcome).__name__ for outcome in found)
 
 

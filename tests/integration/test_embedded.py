@@ -91,7 +91,12 @@ async def test_both_answer_with_the_settings_of_a_durable_server(own_servers: Em
         "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'synchronous_commit', 'TimeZone', 'jit')"
     )
     await connection.close()
-    assert dict(rows) == {"fsync": "on", "synchronous_commit": "on", "TimeZone": "UTC", "jit": "off"}
+    assert {row["name"]: row["setting"] for row in rows} == {
+        "fsync": "on",
+        "synchronous_commit": "on",
+        "TimeZone": "UTC",
+        "jit": "off",
+    }
     assert await answers(own_servers)
 
 
@@ -116,11 +121,10 @@ async def test_no_port_is_opened(own_servers: EmbeddedServers) -> None:
 
 
 async def test_a_second_start_finds_what_the_first_left(data_dir: Path) -> None:
-    for value in (1, 2):
-        async with embedded_servers(data_dir) as servers:
-            await store(servers, value)
-            seen = await stored(servers)
-    assert seen == [1, 2]
+    async with embedded_servers(data_dir) as servers:
+        await store(servers, 1)
+    async with embedded_servers(data_dir) as servers:
+        assert await stored(servers) == [1]
     assert not (data_dir / "sockets").is_symlink()
 
 

@@ -1,7 +1,7 @@
 """Tickets: one use, 30 s, nothing in Valkey that could be used."""
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import httpx
@@ -105,7 +105,9 @@ async def test_somebody_signed_in_gets_a_ticket_for_their_own_socket(
         },
         exception_handlers={BusinessError: handle_business_error},
     )
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(cast(Any, app)), base_url="http://test"
+    ) as client:
         answer = await client.post(path)
     assert answer.status_code == 201
     body = answer.json()

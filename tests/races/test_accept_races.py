@@ -44,17 +44,16 @@ async def test_of_fifty_mitras_who_accept_at_once_exactly_one_wins_and_the_other
     requests = [await request_of(database, pairing_id, mitra) for mitra in mitras]
 
     outcomes = await asyncio.gather(
-        *(
-            outcome(accept(database, mitra, request))
-            for mitra, request in zip(mitras, requests, strict=True)
-        )
+        *(outcome(accept(database, mitra, request)) for mitra, request in zip(mitras, requests, strict=True))
     )
 
     assert sorted(outcomes) == ["already_taken"] * 49 + ["done"]
     winner = mitras[outcomes.index("done")]
     assert await database.fetchval("SELECT mitra_id FROM sessions") == winner
     assert await database.fetchval("SELECT status FROM payments") == "served"
-    statuses = await database.fetch("SELECT status, close_reason, count(*) FROM requests GROUP BY 1, 2 ORDER BY 1")
+    statuses = await database.fetch(
+        "SELECT status, close_reason, count(*) FROM requests GROUP BY 1, 2 ORDER BY 1"
+    )
     assert [tuple(row) for row in statuses] == [("accepted", None, 1), ("closed", "already_taken", 49)]
 
 
@@ -213,7 +212,9 @@ async def test_accept_against_suspension_leaves_no_session_running(database: Dat
     assert await suspending == "done"
 
     session_id = await database.fetchval("SELECT id FROM sessions")
-    armed = await database.fetchval("SELECT entity_id FROM deadlines WHERE kind = $1", journeys.SUSPENSION_END)
+    armed = await database.fetchval(
+        "SELECT entity_id FROM deadlines WHERE kind = $1", journeys.SUSPENSION_END
+    )
     assert armed == session_id
     async with database.transaction() as tx:
         await sessions.end_for_suspension(tx, session_id)
@@ -293,9 +294,9 @@ async def test_a_storm_of_actions_on_many_pairings_ends_in_one_outcome_each_and_
 ) -> None:
     mitras = await make.mitras(8, max_customers=2)
     customers = [await make.customer() for _ in range(10)]
-    pairings = []
-    for customer in customers:
-        pairings.append(await open_blast(database, await make.confirmed_payment(customer), mitras))
+    pairings = [
+        await open_blast(database, await make.confirmed_payment(customer), mitras) for customer in customers
+    ]
     rows = await database.fetch("SELECT id, mitra_id FROM requests")
     source = random.Random(7)
 

@@ -32,7 +32,10 @@ async def run(seeds: list[int]) -> int:
                 for number, seed in enumerate(seeds, start=1):
                     await World(database, seed).run()
                     if number % 50 == 0 or number == len(seeds):
-                        print(f"{number} of {len(seeds)} schedules, {time.monotonic() - begun:.0f} s", flush=True)
+                        print(
+                            f"{number} of {len(seeds)} schedules, {time.monotonic() - begun:.0f} s",
+                            flush=True,
+                        )
             except BrokenInvariant as broken:
                 print(broken, file=sys.stderr)
                 return 1

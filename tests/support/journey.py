@@ -50,9 +50,7 @@ async def outcome(step: Awaitable[object]) -> str:
     return "done"
 
 
-async def in_own_transaction(
-    database: Database, step: Callable[[Transaction], Awaitable[object]]
-) -> str:
+async def in_own_transaction(database: Database, step: Callable[[Transaction], Awaitable[object]]) -> str:
     """Run a step in a transaction of its own; `done`, or the code of the refusal."""
 
     async def run() -> None:

@@ -1,5 +1,6 @@
 """Logs: one event a line, and nothing in them that must never be logged."""
 
+import io
 import json
 import logging
 from collections.abc import Iterator
@@ -12,66 +13,70 @@ from curhat.kit.logging import NEVER_LOGGED, configure_logging
 
 
 @pytest.fixture
-def json_log(capsys: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[str]]:
+def json_log() -> Iterator[io.StringIO]:
+    """What is logged, as in production, from `info` upwards."""
     root = logging.getLogger()
-    before = root.handlers[:], root.level, structlog.get_config()
+    level, configuration = root.level, structlog.get_config()
     configure_logging("info", "json")
-    yield capsys
+    (ours,) = root.handlers
+    assert isinstance(ours, logging.StreamHandler)
+    written = io.StringIO()
+    ours.setStream(written)
+    yield written
     logging.captureWarnings(capture=False)
-    root.handlers, root.level = before[0], before[1]
-    structlog.configure(**before[2])
+    root.removeHandler(ours)
+    root.setLevel(level)
+    structlog.configure(**configuration)
 
 
-def test_a_line_is_json_with_what_is_bound(json_log: pytest.CaptureFixture[str]) -> None:
+def test_a_line_is_json_with_what_is_bound(json_log: io.StringIO) -> None:
     with structlog.contextvars.bound_contextvars(request_id="r-1"):
         structlog.get_logger("rooms").info("payment.confirmed", payment_id="p-1", amount_rp=20_000)
-    line = json.loads(json_log.readouterr().err)
+    line = json.loads(json_log.getvalue())
     assert line["event"] == "payment.confirmed"
     assert (line["level"], line["logger"], line["request_id"]) == ("info", "rooms", "r-1")
     assert (line["payment_id"], line["amount_rp"]) == ("p-1", 20_000)
 
 
-def test_the_loggers_of_libraries_have_the_same_form(json_log: pytest.CaptureFixture[str]) -> None:
+def test_the_loggers_of_libraries_have_the_same_form(json_log: io.StringIO) -> None:
     with structlog.contextvars.bound_contextvars(request_id="r-1"):
         logging.getLogger("uvicorn.error").warning("it took %s s", 3)
-    line = json.loads(json_log.readouterr().err)
+    line = json.loads(json_log.getvalue())
     assert (line["event"], line["level"], line["request_id"]) == ("it took 3 s", "warning", "r-1")
 
 
 @pytest.mark.parametrize("key", [*sorted(NEVER_LOGGED), "Authorization"])
-def test_what_must_never_be_logged_is_redacted_at_any_depth(
-    json_log: pytest.CaptureFixture[str], key: str
-) -> None:
+def test_what_must_never_be_logged_is_redacted_at_any_depth(json_log: io.StringIO, key: str) -> None:
     structlog.get_logger("rooms").info("careless", **{key: "hush-1"}, request={"headers": [{key: "hush-2"}]})
-    text = json_log.readouterr().err
+    text = json_log.getvalue()
     assert "hush" not in text
     assert text.count("[redacted]") == 2
 
 
 @pytest.mark.parametrize("number", ["+6281100000001", "6281100000001", "081100000001"])
-def test_phone_numbers_are_redacted_in_texts(json_log: pytest.CaptureFixture[str], number: str) -> None:
+def test_phone_numbers_are_redacted_in_texts(json_log: io.StringIO, number: str) -> None:
     structlog.get_logger("rooms").info(f"sent to {number}", reason=f"({number})")
-    assert number not in json_log.readouterr().err
+    assert number not in json_log.getvalue()
 
 
-def test_ids_are_not_taken_for_phone_numbers(json_log: pytest.CaptureFixture[str]) -> None:
+def test_ids_are_not_taken_for_phone_numbers(json_log: io.StringIO) -> None:
     identity = "01990000-0812-7345-8123-081234567890"
     structlog.get_logger("rooms").info("paired", pairing_id=identity)
-    assert identity in json_log.readouterr().err
+    assert identity in json_log.getvalue()
 
 
-def test_the_values_of_a_violated_constraint_are_redacted(json_log: pytest.CaptureFixture[str]) -> None:
+def test_the_values_of_a_violated_constraint_are_redacted(json_log: io.StringIO) -> None:
     error = asyncpg.UniqueViolationError("duplicate key")
     error.detail = "Key (call_name)=(hush) already exists."
     try:
         raise error
     except asyncpg.PostgresError:
         structlog.get_logger("rooms").exception("not.stored")
-    line = json.loads(json_log.readouterr().err)
+    line = json.loads(json_log.getvalue())
     assert "UniqueViolationError" in line["exception"]
     assert "hush" not in line["exception"]
 
 
-def test_lines_below_the_level_are_left_out(json_log: pytest.CaptureFixture[str]) -> None:
+def test_lines_below_the_level_are_left_out(json_log: io.StringIO) -> None:
     structlog.get_logger("rooms").debug("detail")
-    assert json_log.readouterr().err == ""
+    assert json_log.getvalue() == ""

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from sqlalchemy import delete, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import contains_eager, joinedload
 
 from bench.peers.fastapi_orm.models import (
     AccessToken,
@@ -178,6 +178,8 @@ async def accept(session: AsyncSession, mitra_id: UUID, request_id: UUID) -> tup
     )
     request = await session.scalar(
         select(Request)
+        .join(Request.pairing)
+        .options(contains_eager(Request.pairing))
         .where(Request.id == request_id)
         .with_for_update(key_share=True, of=[Request, Pairing])
         .execution_options(populate_existing=True)

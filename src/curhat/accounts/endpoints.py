@@ -14,7 +14,7 @@ from valkey.asyncio import Valkey
 from curhat.accounts import cookies, service
 from curhat.accounts.address_limit import count_code_request
 from curhat.accounts.code_sender import DevelopmentInbox, code_sender, code_text
-from curhat.accounts.errors import CallNameRequired, CodeInvalid, NotInvited, Suspended
+from curhat.accounts.errors import CallNameRequired, CodeInvalid, NotInvited
 from curhat.accounts.phone import normalise
 from curhat.accounts.schemas import (
     CodeRequest,
@@ -28,7 +28,14 @@ from curhat.accounts.schemas import (
 )
 from curhat.accounts.service import Authenticator, SignIn
 from curhat.kit.database import Database, Transaction
-from curhat.kit.errors import BusinessError, Forbidden, TooManyRequests, Unauthenticated, ValidationFailed
+from curhat.kit.errors import (
+    BusinessError,
+    Forbidden,
+    Suspended,
+    TooManyRequests,
+    Unauthenticated,
+    ValidationFailed,
+)
 from curhat.kit.identity import Role
 from curhat.kit.openapi import answers
 from curhat.kit.pause_points import pause_point

@@ -23,9 +23,3 @@ class NotInvited(BusinessError):
     code = "not_invited"
     status = 403
     detail = "This number was not invited as a bestie. Ask the operators for an invitation."
-
-
-class Suspended(BusinessError):
-    code = "suspended"
-    status = 403
-    detail = "This account is suspended. The operators can tell you why."

@@ -8,8 +8,8 @@ from typing import Any
 from litestar import Request
 from litestar.di import NamedDependency
 
-from curhat.accounts.errors import Suspended
 from curhat.accounts.service import Authenticator, SignedIn
+from curhat.kit.errors import Suspended
 from curhat.kit.identity import Identity
 
 AnyRequest = Request[Any, Any, Any]

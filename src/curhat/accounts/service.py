@@ -18,7 +18,7 @@ import msgspec
 
 from curhat.accounts import codes, cookies, phone
 from curhat.accounts.cookies import ReadScope
-from curhat.accounts.errors import CallNameRequired, CodeInvalid, NotInvited, Suspended
+from curhat.accounts.errors import CallNameRequired, CodeInvalid, NotInvited
 from curhat.accounts.names import checked_name
 from curhat.accounts.schemas import CustomerAccount, CustomerName, MitraName, SocketsToClose, Transport
 from curhat.kit.database import Database, Transaction, load_queries
@@ -26,6 +26,7 @@ from curhat.kit.errors import (
     BusinessError,
     Forbidden,
     NotFound,
+    Suspended,
     TooManyRequests,
     Unauthenticated,
     ValidationFailed,

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from litestar import Litestar
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
-from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from valkey.asyncio import Valkey
 
@@ -17,6 +16,7 @@ from curhat.journeys import endpoints as journeys
 from curhat.kit.database import Database
 from curhat.kit.errors import BusinessError
 from curhat.kit.http import handle_business_error, handle_http_exception, handle_unexpected
+from curhat.kit.openapi import ContractConfig
 from curhat.kit.settings import Settings
 from curhat.payments import endpoints as payments
 from curhat.payments.gateway import Gateway
@@ -94,12 +94,14 @@ def build_api(house: Callable[[], House], *, development: bool) -> Litestar:
             HTTPException: handle_http_exception,
             Exception: handle_unexpected,
         },
-        openapi_config=OpenAPIConfig(
+        openapi_config=ContractConfig(
             title="Curhat",
             version="1",
             description="Someone to talk to, within seconds. Errors are application/problem+json with a `code`.",
-            path="/api",
-            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+            use_handler_docstrings=True,
+            # A folder of its own: what is not there is answered in HTML by the plugin, and not as a problem.
+            path="/api/openapi.json",
+            render_plugins=[JsonRenderPlugin(path="/")],
         ),
         request_max_body_size=BODY_LIMIT_BYTES,
         logging_config=None,

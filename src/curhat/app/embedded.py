@@ -5,13 +5,13 @@ Guarantees
     short-lived folder for their sockets and, for root, one copy of the programs (below).
     They end when the process that started them ends, however it ends.
     A `kill -9` of any of them, or of the process that started them, is recovered from by `start`.
-    Nobody but the account that runs them can connect.
+    Only the account that runs them, and root, can connect.
 Concurrency
     One process a data directory (`lock_data_dir`). A started server belongs to one asyncio loop.
 Relies on
     Linux on x86-64 (what the wheels are built for), and /proc.
 
-docs/decisions/embedded-servers.md says why the programs are started here and not by the wheels' own helpers,
+docs/decisions/0006-embedded-servers.md says why the programs are started here and not by the wheels' own helpers,
 why they run inside their folder, and why under another account when root starts them.
 """
 

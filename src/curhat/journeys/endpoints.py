@@ -4,6 +4,9 @@ from uuid import UUID
 
 from litestar import Request, Response, get, patch, post
 from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.handlers import BaseRouteHandler
+from litestar.params import FromPath, JSONBody
 
 from curhat.accounts import service as accounts
 from curhat.journeys import service
@@ -22,7 +25,7 @@ from curhat.kit.errors import BusinessError, NotFound, PresenceUnknown, Validati
 from curhat.kit.http import command, command_without_answer, to_answer, to_response
 from curhat.kit.idempotency import Answer, begin_long, finish_long, keep_refusal, once
 from curhat.kit.identity import Identity
-from curhat.kit.openapi import SIGNED_IN, WITH_KEY, answers
+from curhat.kit.openapi import MITRA_SIGNED_IN, MITRA_WITH_KEY, SIGNED_IN, WITH_KEY, answers
 from curhat.pairing import cards, views
 from curhat.pairing.errors import (
     AlreadyTaken,
@@ -58,7 +61,9 @@ MITRA = ["mitra"]
     tags=CUSTOMER,
     responses=answers({200: CustomerProfile}, *SIGNED_IN),
 )
-async def get_profile(database: Database, customer: Identity) -> CustomerProfile:
+async def get_profile(
+    database: NamedDependency[Database], customer: NamedDependency[Identity]
+) -> CustomerProfile:
     """The customer's own profile."""
     async with database.transaction() as tx:
         return await _profile(tx, customer.user_id)
@@ -70,7 +75,9 @@ async def get_profile(database: Database, customer: Identity) -> CustomerProfile
     tags=CUSTOMER,
     responses=answers({200: CustomerProfile}, *SIGNED_IN, ValidationFailed),
 )
-async def change_profile(database: Database, customer: Identity, data: ProfileChange) -> CustomerProfile:
+async def change_profile(
+    database: NamedDependency[Database], customer: NamedDependency[Identity], data: JSONBody[ProfileChange]
+) -> CustomerProfile:
     """Change the call name, the only thing a mitra ever learns of a customer (X.4)."""
     async with database.transaction() as tx:
         await accounts.rename_customer(tx, customer.user_id, data.call_name)
@@ -96,7 +103,11 @@ async def _profile(tx: Transaction, customer_id: UUID) -> CustomerProfile:
     ),
 )
 async def open_payment(
-    request: AppRequest, database: Database, presence: Presence, customer: Identity, data: PaymentOrder
+    request: AppRequest,
+    database: NamedDependency[Database],
+    presence: NamedDependency[Presence],
+    customer: NamedDependency[Identity],
+    data: JSONBody[PaymentOrder],
 ) -> Response[bytes]:
     """Open a payment session for an offer; the gate of availability is asked afresh (1, 2a)."""
     available = await service.others_available(presence, customer.user_id)
@@ -116,7 +127,9 @@ async def open_payment(
     tags=CUSTOMER,
     responses=answers({200: Payment}, *SIGNED_IN, NotFound),
 )
-async def get_payment(database: Database, customer: Identity, payment_id: UUID) -> Payment:
+async def get_payment(
+    database: NamedDependency[Database], customer: NamedDependency[Identity], payment_id: FromPath[UUID]
+) -> Payment:
     """One payment, with its latest pairing."""
     async with database.transaction() as tx:
         return await views.payment_view(tx, payment_id, customer.user_id)
@@ -139,11 +152,11 @@ async def get_payment(database: Database, customer: Identity, payment_id: UUID) 
 )
 async def confirm_payment(
     request: AppRequest,
-    database: Database,
-    presence: Presence,
-    gateway: Gateway,
-    customer: Identity,
-    payment_id: UUID,
+    database: NamedDependency[Database],
+    presence: NamedDependency[Presence],
+    gateway: NamedDependency[Gateway],
+    customer: NamedDependency[Identity],
+    payment_id: FromPath[UUID],
 ) -> Response[bytes]:
     """Pay. Confirmed, the search begins in the same transaction; not known within 5 s: 202, then an event.
 
@@ -205,7 +218,10 @@ async def _confirmation(tx: Transaction, customer_id: UUID, payment_id: UUID) ->
     ),
 )
 async def cancel_payment(
-    request: AppRequest, database: Database, customer: Identity, payment_id: UUID
+    request: AppRequest,
+    database: NamedDependency[Database],
+    customer: NamedDependency[Identity],
+    payment_id: FromPath[UUID],
 ) -> Response[bytes]:
     """Leave the payment screen for good: pending → abandoned. The row stays (2a.4)."""
     return await command(
@@ -222,7 +238,9 @@ async def cancel_payment(
     tags=CUSTOMER,
     responses=answers({200: Pairing}, *SIGNED_IN, NotFound),
 )
-async def get_pairing(database: Database, customer: Identity, pairing_id: UUID) -> Pairing:
+async def get_pairing(
+    database: NamedDependency[Database], customer: NamedDependency[Identity], pairing_id: FromPath[UUID]
+) -> Pairing:
     """One attempt to find a mitra."""
     async with database.transaction() as tx:
         return await views.pairing_view(tx, pairing_id, customer.user_id)
@@ -236,7 +254,10 @@ async def get_pairing(database: Database, customer: Identity, pairing_id: UUID) 
     responses=answers({200: Pairing}, *WITH_KEY, NotFound, PairingDecided),
 )
 async def cancel_pairing(
-    request: AppRequest, database: Database, customer: Identity, pairing_id: UUID
+    request: AppRequest,
+    database: NamedDependency[Database],
+    customer: NamedDependency[Identity],
+    pairing_id: FromPath[UUID],
 ) -> Response[bytes]:
     """Stop searching: the pairing fails with `customer_cancelled`, and an operator looks at the payment."""
     return await command(
@@ -253,7 +274,9 @@ async def cancel_pairing(
     tags=CUSTOMER,
     responses=answers({200: CustomerState}, *SIGNED_IN),
 )
-async def get_customer_state(database: Database, customer: Identity) -> CustomerState:
+async def get_customer_state(
+    database: NamedDependency[Database], customer: NamedDependency[Identity]
+) -> CustomerState:
     """Everything a customer's client shows, at one moment of the stream."""
     return await customer_state(database, customer.user_id)
 
@@ -262,9 +285,11 @@ async def get_customer_state(database: Database, customer: Identity) -> Customer
     "/api/mitra/state",
     operation_id="get_mitra_state",
     tags=MITRA,
-    responses=answers({200: MitraState}, *SIGNED_IN),
+    responses=answers({200: MitraState}, *MITRA_SIGNED_IN),
 )
-async def get_mitra_state(database: Database, presence: Presence, mitra: Identity) -> MitraState:
+async def get_mitra_state(
+    database: NamedDependency[Database], presence: NamedDependency[Presence], mitra: NamedDependency[Identity]
+) -> MitraState:
     """Everything a mitra's client shows, at one moment of the stream."""
     return await mitra_state(database, presence, mitra.user_id)
 
@@ -273,9 +298,9 @@ async def get_mitra_state(database: Database, presence: Presence, mitra: Identit
     "/api/mitra/requests",
     operation_id="list_requests",
     tags=MITRA,
-    responses=answers({200: RequestList}, *SIGNED_IN),
+    responses=answers({200: RequestList}, *MITRA_SIGNED_IN),
 )
-async def list_requests(database: Database, mitra: Identity) -> RequestList:
+async def list_requests(database: NamedDependency[Database], mitra: NamedDependency[Identity]) -> RequestList:
     """The requests that are open for this mitra now."""
     return await cards.request_list(database, mitra.user_id)
 
@@ -286,11 +311,20 @@ async def list_requests(database: Database, mitra: Identity) -> RequestList:
     tags=MITRA,
     status_code=200,
     responses=answers(
-        {200: AcceptedRequest}, *WITH_KEY, NotFound, AlreadyTaken, RequestClosed, MitraOffline, AtCapacity
+        {200: AcceptedRequest},
+        *MITRA_WITH_KEY,
+        NotFound,
+        AlreadyTaken,
+        RequestClosed,
+        MitraOffline,
+        AtCapacity,
     ),
 )
 async def accept_request(
-    request: AppRequest, database: Database, mitra: Identity, request_id: UUID
+    request: AppRequest,
+    database: NamedDependency[Database],
+    mitra: NamedDependency[Identity],
+    request_id: FromPath[UUID],
 ) -> Response[bytes]:
     """Take the customer. One wins; the winner who repeats gets the same session (2b.5)."""
 
@@ -305,10 +339,14 @@ async def accept_request(
     operation_id="reject_request",
     tags=MITRA,
     status_code=204,
-    responses=answers({204: None}, *WITH_KEY, NotFound, AlreadyTaken, RequestClosed),
+    responses=answers({204: None}, *MITRA_WITH_KEY, NotFound, AlreadyTaken, RequestClosed),
 )
 async def reject_request(
-    request: AppRequest, database: Database, presence: Presence, mitra: Identity, request_id: UUID
+    request: AppRequest,
+    database: NamedDependency[Database],
+    presence: NamedDependency[Presence],
+    mitra: NamedDependency[Identity],
+    request_id: FromPath[UUID],
 ) -> Response[None]:
     """Decline the customer; this mitra is not asked again for this pairing."""
     candidates = await service.candidates_or_none(presence)
@@ -320,7 +358,7 @@ async def reject_request(
     )
 
 
-ROUTES = [
+ROUTES: list[BaseRouteHandler] = [
     get_profile,
     change_profile,
     open_payment,

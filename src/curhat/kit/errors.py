@@ -44,6 +44,12 @@ class Forbidden(BusinessError):
     detail = "This account may not do that."
 
 
+class Suspended(BusinessError):
+    code = "suspended"
+    status = 403
+    detail = "This account is suspended. The operators can tell you why."
+
+
 class NotFound(BusinessError):
     """For what does not exist and for what is not yours, alike."""
 
@@ -56,6 +62,12 @@ class ValidationFailed(BusinessError):
     code = "validation_failed"
     status = 422
     detail = "Some fields are not as they must be; `errors` names them."
+
+
+class BodyTooLarge(BusinessError):
+    code = "body_too_large"
+    status = 413
+    detail = "The body is larger than this service accepts."
 
 
 class TooManyRequests(BusinessError):

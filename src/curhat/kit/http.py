@@ -19,7 +19,7 @@ from litestar.exceptions import (
 )
 
 from curhat.kit.database import Database, Transaction
-from curhat.kit.errors import BusinessError, NotFound, Unauthenticated, ValidationFailed
+from curhat.kit.errors import BodyTooLarge, BusinessError, NotFound, Unauthenticated, ValidationFailed
 from curhat.kit.idempotency import Answer, once, run_once
 from curhat.kit.identity import Identity
 
@@ -126,9 +126,7 @@ def handle_http_exception(_request: AnyRequest, error: HTTPException) -> Respons
         response.headers.update(error.headers or {})
         return response
     if error.status_code == 413:
-        return problem_response(
-            _FrameworkProblem("body_too_large", 413, "The body is larger than this service accepts.")
-        )
+        return problem_response(BodyTooLarge())
     if error.status_code < 500:
         # Malformed JSON, a wrong content type, an unreadable header: the body is not what it must be.
         return problem_response(ValidationFailed(errors=[{"field": "body", "message": "cannot be read"}]))

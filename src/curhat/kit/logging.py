@@ -71,7 +71,9 @@ def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
         )
     )
     logging.captureWarnings(capture=True)
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -1,17 +1,22 @@
 """What each operation declares about its answers, so that the contract says it and a client can rely on it."""
 
 from collections import defaultdict
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 import msgspec
+from litestar.openapi import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.openapi.spec import OpenAPI
 
 from curhat.kit.errors import (
+    BodyTooLarge,
     BusinessError,
     Forbidden,
     IdempotencyInProgress,
     IdempotencyKeyMissing,
     IdempotencyKeyReused,
+    Suspended,
     TooManyRequests,
     Unauthenticated,
     ValidationFailed,
@@ -28,10 +33,13 @@ class Problem(msgspec.Struct, frozen=True):
     code: str
 
 
-# What any operation of a signed-in person may answer.
+# What any operation of a signed-in person may answer; a mitra may be suspended besides.
 SIGNED_IN = (Unauthenticated, Forbidden, TooManyRequests)
-# What any operation with an Idempotency-Key may answer.
-WITH_KEY = (*SIGNED_IN, ValidationFailed, IdempotencyKeyMissing, IdempotencyKeyReused, IdempotencyInProgress)
+MITRA_SIGNED_IN = (*SIGNED_IN, Suspended)
+# What any operation with an Idempotency-Key may answer besides.
+_KEY = (ValidationFailed, IdempotencyKeyMissing, IdempotencyKeyReused, IdempotencyInProgress)
+WITH_KEY = (*SIGNED_IN, *_KEY)
+MITRA_WITH_KEY = (*MITRA_SIGNED_IN, *_KEY)
 
 
 def problems(*errors: type[BusinessError]) -> dict[int, ResponseSpec]:
@@ -44,7 +52,7 @@ def problems(*errors: type[BusinessError]) -> dict[int, ResponseSpec]:
             data_container=Problem,
             media_type=_PROBLEM,
             generate_examples=False,
-            description=f"`code`: {', '.join(sorted(found))}",
+            description=_CODES + ", ".join(sorted(found)),
         )
         for status, found in sorted(codes.items())
     }
@@ -63,3 +71,77 @@ def answers(
 
 # Litestar types the media type as its own enumeration, and takes any string.
 _PROBLEM: Any = "application/problem+json"
+_CODES: Final = "`code`: "
+
+
+# The whole contract ----------------------------------------------------------------------------------------
+
+# Refused before an operation is asked, whichever has a body.
+_WITH_BODY = problems(BodyTooLarge)
+
+_KEY_PARAMETER: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": True,
+    "description": "A new one for each new intention; the same one to repeat a request whose answer was lost.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+}
+_RETRY_AFTER: Final = {
+    "Retry-After": {"description": "Seconds to wait.", "required": True, "schema": {"type": "integer"}}
+}
+_SECURITY_SCHEMES: Final = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "The token of a sign-in, for apps."},
+    "customer_cookie": {"type": "apiKey", "in": "cookie", "name": "curhat_customer"},
+    "mitra_cookie": {"type": "apiKey", "in": "cookie", "name": "curhat_mitra"},
+}
+
+
+@dataclass
+class ContractConfig(OpenAPIConfig):
+    """What Litestar makes of the routes, completed with what follows from the refusals each of them declares."""
+
+    def to_openapi_schema(self) -> OpenAPI:
+        """See OpenAPIConfig."""
+        return _Contract(**vars(super().to_openapi_schema()))
+
+
+@dataclass
+class _Contract(OpenAPI):
+    def to_schema(self) -> dict[str, Any]:
+        schema = super().to_schema()
+        schema["components"]["securitySchemes"] = _SECURITY_SCHEMES
+        for path, operations in schema["paths"].items():
+            for operation in operations.values():
+                _complete(path, operation)
+        return schema
+
+
+def _complete(path: str, operation: dict[str, Any]) -> None:
+    responses = operation["responses"]
+    # Litestar announces its own 400 for whatever has a parameter or a body; ours is 422, declared by the operation.
+    if "400" in responses and _PROBLEM not in responses["400"]["content"]:
+        del responses["400"]
+    if "requestBody" in operation:
+        for status, refusal in _WITH_BODY.items():
+            responses[str(status)] = {
+                "description": refusal.description,
+                "content": {_PROBLEM: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}},
+            }
+    codes = {code for response in responses.values() for code in _close(response)}
+    if IdempotencyKeyMissing.code in codes:
+        operation.setdefault("parameters", []).append(_KEY_PARAMETER)
+    if Unauthenticated.code in codes:
+        cookie = "mitra_cookie" if path.startswith("/api/mitra/") else "customer_cookie"
+        operation["security"] = [{"bearer": []}, {cookie: []}]
+    if TooManyRequests.code in codes:
+        responses[str(TooManyRequests.status)]["headers"] = _RETRY_AFTER
+
+
+def _close(response: dict[str, Any]) -> list[str]:
+    """The codes of a refusal, after its schema was closed to them; none for another answer."""
+    problem = response.get("content", {}).get(_PROBLEM)
+    if problem is None:
+        return []
+    codes: list[str] = response["description"].removeprefix(_CODES).split(", ")
+    problem["schema"] = {"allOf": [problem["schema"], {"properties": {"code": {"enum": codes}}}]}
+    return codes

@@ -1,12 +1,15 @@
 """The mock gateway's controls. Mounted in development only."""
 
-from typing import Annotated
 from uuid import UUID
 
 import msgspec
 from litestar import get, put
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.handlers import BaseRouteHandler
+from litestar.params import FromQuery, JSONBody
 
+from curhat.kit.errors import ValidationFailed
+from curhat.kit.openapi import answers
 from curhat.payments.mock_gateway import Behaviour, GatewayRecords, MockGateway
 
 
@@ -17,19 +20,31 @@ class GatewayBehaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     payment_id: UUID | None = None
 
 
-@put("/api/dev/gateway", operation_id="set_gateway_behaviour", tags=["development"], status_code=200)
-async def set_gateway_behaviour(mock_gateway: MockGateway, data: GatewayBehaviour) -> GatewayBehaviour:
+@put(
+    "/api/dev/gateway",
+    operation_id="set_gateway_behaviour",
+    tags=["development"],
+    responses=answers({200: GatewayBehaviour}, ValidationFailed),
+)
+async def set_gateway_behaviour(
+    mock_gateway: NamedDependency[MockGateway], data: JSONBody[GatewayBehaviour]
+) -> GatewayBehaviour:
     """Tell the mock gateway how to behave."""
     await mock_gateway.set_behaviour(data.behaviour, data.payment_id)
     return data
 
 
-@get("/api/dev/gateway/charges", operation_id="list_gateway_charges", tags=["development"])
+@get(
+    "/api/dev/gateway/charges",
+    operation_id="list_gateway_charges",
+    tags=["development"],
+    responses=answers({200: GatewayRecords}, ValidationFailed),
+)
 async def list_gateway_charges(
-    mock_gateway: MockGateway, payment_id: Annotated[UUID, Parameter(query="payment_id")]
+    mock_gateway: NamedDependency[MockGateway], payment_id: FromQuery[UUID]
 ) -> GatewayRecords:
     """What the mock gateway itself recorded for a payment, apart from our own tables."""
     return await mock_gateway.recorded(payment_id)
 
 
-DEVELOPMENT_ROUTES = [set_gateway_behaviour, list_gateway_charges]
+DEVELOPMENT_ROUTES: list[BaseRouteHandler] = [set_gateway_behaviour, list_gateway_charges]

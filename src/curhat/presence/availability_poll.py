@@ -53,14 +53,16 @@ def _answer(status: int, body: bytes, *headers: tuple[bytes, bytes]) -> Answer:
 
 _JSON = (b"content-type", b"application/json")
 _NO_STORE = (b"cache-control", b"no-store")
-_AVAILABLE = _answer(200, msgspec.json.encode(Availability(available=True)), _JSON, _NO_STORE)
-_UNAVAILABLE = _answer(200, msgspec.json.encode(Availability(available=False)), _JSON, _NO_STORE)
+_NO_SNIFF = (b"x-content-type-options", b"nosniff")
+_AVAILABLE = _answer(200, msgspec.json.encode(Availability(available=True)), _JSON, _NO_STORE, _NO_SNIFF)
+_UNAVAILABLE = _answer(200, msgspec.json.encode(Availability(available=False)), _JSON, _NO_STORE, _NO_SNIFF)
 _NOT_ALLOWED = _answer(
     405,
     msgspec.json.encode(MethodNotAllowed().problem()),
     (b"content-type", b"application/problem+json"),
     (b"allow", b"GET, HEAD"),
     _NO_STORE,
+    _NO_SNIFF,
 )
 
 

@@ -1,12 +1,14 @@
 """The toggle, a mitra's own profile, and the availability poll's entry in the contract."""
 
 from litestar import get, put
+from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
+from litestar.params import JSONBody
 
 from curhat.kit.database import Database
 from curhat.kit.errors import PresenceUnknown, ValidationFailed
 from curhat.kit.identity import Identity
-from curhat.kit.openapi import SIGNED_IN, problems
+from curhat.kit.openapi import MITRA_SIGNED_IN, problems
 from curhat.kit.pause_points import pause_point
 from curhat.presence.schemas import Availability, MitraPresence, MitraProfile, PresenceChange
 from curhat.presence.service import Presence, mitra_state, set_intent
@@ -16,10 +18,13 @@ from curhat.presence.service import Presence, mitra_state, set_intent
     "/api/mitra/presence",
     operation_id="set_presence",
     tags=["presence"],
-    responses=problems(*SIGNED_IN, ValidationFailed, PresenceUnknown),
+    responses=problems(*MITRA_SIGNED_IN, ValidationFailed, PresenceUnknown),
 )
 async def set_presence(
-    data: PresenceChange, mitra: Identity, database: Database, presence: Presence
+    data: JSONBody[PresenceChange],
+    mitra: NamedDependency[Identity],
+    database: NamedDependency[Database],
+    presence: NamedDependency[Presence],
 ) -> MitraPresence:
     """Go online or offline. Answered when availability shows it.
 
@@ -38,9 +43,11 @@ async def set_presence(
     "/api/mitra/me",
     operation_id="get_mitra_profile",
     tags=["presence"],
-    responses=problems(*SIGNED_IN),
+    responses=problems(*MITRA_SIGNED_IN),
 )
-async def get_mitra_profile(mitra: Identity, database: Database, presence: Presence) -> MitraProfile:
+async def get_mitra_profile(
+    mitra: NamedDependency[Identity], database: NamedDependency[Database], presence: NamedDependency[Presence]
+) -> MitraProfile:
     """Who I am, and how I stand. While presence is unknown, `connected` is false."""
     state = await mitra_state(database, mitra.user_id)
     standing = await presence.view(state)
@@ -59,7 +66,7 @@ async def get_mitra_profile(mitra: Identity, database: Database, presence: Prese
     operation_id="get_mitra_availability",
     tags=["presence"],
 )
-async def get_mitra_availability(presence: Presence) -> Availability:
+async def get_mitra_availability(presence: NamedDependency[Presence]) -> Availability:
     """Whether anybody is there (1.2); unknown is no (1.6). Needs no sign-in.
 
     In the running service `availability_poll.py` answers this before the framework is asked.

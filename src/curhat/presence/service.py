@@ -263,6 +263,7 @@ class Presence:
                     del self._unwritten_last_seen[mitra_id]
 
     async def _repeat(self, step: Callable[[], Awaitable[None]], period_seconds: float) -> None:
+        task = asyncio.current_task()
         while True:
             begun = time.monotonic()
             try:
@@ -271,6 +272,10 @@ class Presence:
             except Exception:
                 # A fault in one round must not end presence for everybody; the next does the work again.
                 log.exception("presence.step_failed", step=step.__name__)
+            if task is not None and task.cancelling():
+                # Up to Python 3.11 asyncio.wait_for, through which the Valkey client writes when it has a socket
+                # timeout, can swallow a cancellation.
+                raise asyncio.CancelledError
             await asyncio.sleep(max(0.0, begun + period_seconds - time.monotonic()))
 
     async def _report(self, connections: Sequence[_Connection]) -> set[UUID]:

@@ -103,7 +103,7 @@ class RealtimeEndpoint:
                     socket.welcomed = True
                     await self._hooks.opened(identity, socket.connection_id)
             elif isinstance(frame, TypingSignal) and socket.welcomed:
-                await self._hub.type(socket, frame.session_id)
+                await self._hub.typed(socket, frame.session_id)
         except UnreadableFrame as error:
             socket.send(protocol.write(protocol.Error(code="validation_failed", detail=str(error))))
         except Stalled:

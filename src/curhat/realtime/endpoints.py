@@ -12,7 +12,7 @@ from valkey.asyncio import Valkey
 from curhat.kit.database import Database
 from curhat.kit.errors import PresenceUnknown
 from curhat.kit.identity import Identity
-from curhat.kit.openapi import SIGNED_IN, answers
+from curhat.kit.openapi import MITRA_SIGNED_IN, SIGNED_IN, answers
 from curhat.realtime.service import SQL
 from curhat.realtime.tickets import TICKET_SECONDS, issue_ticket
 
@@ -45,7 +45,7 @@ async def issue_customer_ticket(
     "/api/mitra/realtime-ticket",
     operation_id="issue_mitra_realtime_ticket",
     tags=["mitra"],
-    responses=answers({201: RealtimeTicket}, *SIGNED_IN, PresenceUnknown),
+    responses=answers({201: RealtimeTicket}, *MITRA_SIGNED_IN, PresenceUnknown),
 )
 async def issue_mitra_ticket(
     request: Request[Any, Any, Any],

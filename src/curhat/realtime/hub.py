@@ -73,7 +73,7 @@ _data_encoder = msgspec.json.Encoder()
 
 
 class Hub:
-    """The sockets of this process. Everything runs on the event loop that `run` runs on."""
+    """The sockets of this process. Made on the event loop that everything of it runs on."""
 
     def __init__(self, database: Database, signals: SignalSink, hooks: SocketHooks) -> None:
         self._database = database
@@ -191,7 +191,7 @@ class Hub:
         socket.generation += 1
         await self._welcome(socket, socket.generation, hello)
 
-    async def type(self, socket: Socket, session_id: UUID) -> None:
+    async def typed(self, socket: Socket, session_id: UUID) -> None:
         """This socket's user types in this session: tell the other side, unless it was told just now."""
         if not socket.may_type(session_id):
             return
@@ -248,12 +248,12 @@ class Hub:
                 if not missed or missed[0].seq != seq + 1:
                     seq = None
         self._set_clock(look.server_now)
+        # A socket that begins anew does so because of a head that PostgreSQL does not have, or not any more.
+        feed.head = head.seq if hello is None else max(feed.head, head.seq)
         extras = await self._hooks.welcome_extras(identity)
         await pause_point("realtime.looked")
         if socket.generation != generation or socket.close_code is not None:
             return
-        # A socket that begins anew does so because of a head that PostgreSQL does not have.
-        feed.head = max(feed.head, head.seq) if hello is not None else head.seq
         resumed = seq is not None
         socket.seq = head.seq if seq is None else seq
         WELCOMES.labels(resumed=str(resumed).lower()).inc()

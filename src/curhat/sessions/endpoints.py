@@ -12,7 +12,7 @@ from curhat.kit.database import Database
 from curhat.kit.errors import NotFound, ValidationFailed
 from curhat.kit.http import command
 from curhat.kit.identity import Identity
-from curhat.kit.openapi import SIGNED_IN, WITH_KEY, answers
+from curhat.kit.openapi import MITRA_SIGNED_IN, MITRA_WITH_KEY, SIGNED_IN, WITH_KEY, answers
 from curhat.kit.page import Page
 from curhat.sessions import service
 from curhat.sessions.errors import SessionEnded
@@ -49,7 +49,7 @@ async def list_customer_sessions(
     "/api/mitra/sessions",
     operation_id="list_mitra_sessions",
     tags=MITRA,
-    responses=answers({200: Page[MitraSession]}, *SIGNED_IN, ValidationFailed),
+    responses=answers({200: Page[MitraSession]}, *MITRA_SIGNED_IN, ValidationFailed),
 )
 async def list_mitra_sessions(
     database: NamedDependency[Database],
@@ -80,7 +80,7 @@ async def get_customer_session(
     "/api/mitra/sessions/{session_id:uuid}",
     operation_id="get_mitra_session",
     tags=MITRA,
-    responses=answers({200: MitraSession}, *SIGNED_IN, NotFound),
+    responses=answers({200: MitraSession}, *MITRA_SIGNED_IN, NotFound),
 )
 async def get_mitra_session(
     database: NamedDependency[Database], mitra: NamedDependency[Identity], session_id: FromPath[UUID]
@@ -111,7 +111,7 @@ async def list_customer_messages(
     "/api/mitra/sessions/{session_id:uuid}/messages",
     operation_id="list_mitra_messages",
     tags=MITRA,
-    responses=answers({200: Page[Message]}, *SIGNED_IN, NotFound, ValidationFailed),
+    responses=answers({200: Page[Message]}, *MITRA_SIGNED_IN, NotFound, ValidationFailed),
 )
 async def list_mitra_messages(
     database: NamedDependency[Database],
@@ -147,7 +147,7 @@ async def send_customer_message(
     "/api/mitra/sessions/{session_id:uuid}/messages",
     operation_id="send_mitra_message",
     tags=MITRA,
-    responses=answers({201: Message}, *SIGNED_IN, NotFound, ValidationFailed, SessionEnded),
+    responses=answers({201: Message}, *MITRA_SIGNED_IN, NotFound, ValidationFailed, SessionEnded),
 )
 async def send_mitra_message(
     message_writer: NamedDependency[MessageWriter],
@@ -182,7 +182,7 @@ async def mark_read_by_customer(
     operation_id="mark_read_by_mitra",
     tags=MITRA,
     status_code=204,
-    responses=answers({204: None}, *SIGNED_IN, NotFound, ValidationFailed),
+    responses=answers({204: None}, *MITRA_SIGNED_IN, NotFound, ValidationFailed),
 )
 async def mark_read_by_mitra(
     database: NamedDependency[Database],
@@ -222,7 +222,7 @@ async def end_session_by_customer(
     operation_id="end_session_by_mitra",
     tags=MITRA,
     status_code=200,
-    responses=answers({200: MitraSession}, *WITH_KEY, NotFound, SessionEnded),
+    responses=answers({200: MitraSession}, *MITRA_WITH_KEY, NotFound, SessionEnded),
 )
 async def end_session_by_mitra(
     request: AppRequest,

@@ -1,12 +1,15 @@
 """`curhat config get` and `set`: the five rows that operators edit."""
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from curhat.app.cli.common import in_transaction
+from curhat.configuration.definitions import DEFINITIONS
 
 if TYPE_CHECKING:
     from curhat.app.cli.common import Subparsers
+
+KEY_HELP: Final = f"one of {', '.join(DEFINITIONS)}"
 
 
 def add_to(subparsers: "Subparsers") -> None:
@@ -19,10 +22,10 @@ def add_to(subparsers: "Subparsers") -> None:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     get = commands.add_parser("get", help="print the value alone")
-    get.add_argument("key", metavar="KEY", help="such as pairing_blast_timeout_seconds")
+    get.add_argument("key", metavar="KEY", choices=tuple(DEFINITIONS), help=KEY_HELP)
     get.set_defaults(run=run_get)
     change = commands.add_parser("set", help="change the value")
-    change.add_argument("key", metavar="KEY", help="such as pairing_blast_timeout_seconds")
+    change.add_argument("key", metavar="KEY", choices=tuple(DEFINITIONS), help=KEY_HELP)
     change.add_argument(
         "value", metavar="VALUE", help="within the row's bounds; a wrong one is told with them"
     )
@@ -38,11 +41,12 @@ def run_get(arguments: argparse.Namespace) -> int:
 
 
 def run_set(arguments: argparse.Namespace) -> int:
-    """Change the value, and print it as it stands now."""
+    """Change the value, and say what it is now."""
     from curhat.configuration import service
 
+    value = DEFINITIONS[arguments.key].read(arguments.value)
     row = in_transaction(
-        lambda tx: service.change(tx, arguments.key, value=arguments.value, changed_by="command line")
+        lambda tx: service.change(tx, key=arguments.key, value=value, changed_by="command line")
     )
     print(f"{row.key} is {row.value} for whatever starts from now on")
     return 0

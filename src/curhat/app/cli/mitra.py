@@ -16,8 +16,8 @@ def add_to(subparsers: "Subparsers") -> None:
     invite = commands.add_parser(
         "invite",
         help="let the owner of a phone number sign in as a mitra",
-        description="Let the owner of a phone number sign in as a mitra. Inviting the same number again changes "
-        "the name and the capacity.",
+        description="Let the owner of a phone number sign in as a mitra. A mitra who is invited again stays as "
+        "they are.",
     )
     invite.add_argument("phone", metavar="PHONE", help="08…, 62… or +62…")
     invite.add_argument("--name", required=True, help="what customers see")
@@ -29,12 +29,8 @@ def add_to(subparsers: "Subparsers") -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Invite, and say who."""
-    from curhat.accounts.phone import normalise
     from curhat.accounts.service import invite_mitra
 
-    phone_number = normalise(arguments.phone)
-    in_transaction(lambda tx: invite_mitra(tx, phone_number, arguments.name, arguments.max_customers))
-    print(
-        f"{arguments.name} ({phone_number}) may sign in as a mitra, for up to {arguments.max_customers} at once"
-    )
+    in_transaction(lambda tx: invite_mitra(tx, arguments.phone, arguments.name, arguments.max_customers))
+    print(f"{arguments.name} may sign in as a mitra with {arguments.phone}")
     return 0

@@ -20,8 +20,15 @@ def add_to(subparsers: "Subparsers") -> None:
     )
     parser.add_argument("--customers", type=int, default=50, metavar="N", help="default: 50")
     parser.add_argument("--mitras", type=int, default=10, metavar="N", help="default: 10")
-    parser.add_argument("--duration-seconds", type=int, default=60, metavar="N", help="default: 60")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of everyone's choices; default: 1")
+    parser.add_argument(
+        "--duration-seconds",
+        type=int,
+        metavar="N",
+        help="new journeys begin for so long; default: until everybody has made one or two, at most 150 s",
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="of everyone's choices; default: a new one, which is printed"
+    )
     parser.add_argument("--url", help="where the server is; default: the running make up")
     parser.set_defaults(run=run)
 

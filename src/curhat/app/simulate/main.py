@@ -154,13 +154,13 @@ class _Run:
             self._lives[task].fault(f"could not go on: {_innermost(error)}")
 
     def _close(self) -> None:
+        self._tally.stage = "coming to rest"
         self._world.closing.set()
         for person in (*self._mitras, *self._customers):
             for device in person.devices:
                 device.wake()
 
     async def _come_to_rest(self) -> None:
-        self._tally.stage = "coming to rest"
         self._close()
         await self._within(
             REST_SECONDS,

@@ -66,7 +66,7 @@ class Picture:
             return set()
         stored = {message["id"]: message for message in history}
         return {
-            f"message {message_id}: shown {shown.get(message_id)}, stored {stored.get(message_id)}"
+            f"message {message_id}: {_difference(shown.get(message_id), stored.get(message_id))}"
             for message_id in shown.keys() | stored.keys()
             if shown.get(message_id) != stored.get(message_id)
         }
@@ -191,8 +191,16 @@ def _differences(shown: Data, fresh: Data) -> set[str]:
         ours, theirs = _members(name, part), _members(name, fresh[name])
         for member in ours.keys() | theirs.keys():
             if ours.get(member) != theirs.get(member):
-                differences.add(f"{member}: shown {ours.get(member)}, fresh {theirs.get(member)}")
+                differences.add(f"{member}: {_difference(ours.get(member), theirs.get(member))}")
     return differences
+
+
+def _difference(ours: Any, theirs: Any) -> str:
+    """The fields in which the two differ, or both when they are not of one kind."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        fields = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
+        return ", ".join(f"{key} is shown as {ours.get(key)!r}, is {theirs.get(key)!r}" for key in fields)
+    return f"is shown as {ours!r}, is {theirs!r}"
 
 
 def _members(name: str, part: Any) -> Data:

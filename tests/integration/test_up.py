@@ -1,0 +1,170 @@
+"""`curhat up` as real processes: what is killed comes back, commands join it, and it ends leaving nothing."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from curhat.app.embedded import EmbeddedServers
+from curhat.app.local_ports import http_status, port_problem
+from curhat.app.run_file import RunFile
+
+# The machine may be busy with other tests.
+PATIENCE_SECONDS = 60
+
+
+@dataclass
+class Up:
+    """A running `curhat up`."""
+
+    process: asyncio.subprocess.Process
+    environ: dict[str, str]
+    data_dir: Path
+    port: int
+
+    def children(self) -> dict[str, int]:
+        """Its programs: process ids by the name of the program, or of the `curhat` command."""
+        found = {}
+        for entry in Path("/proc").iterdir():
+            # A process may end while we look; one that has ended and is not yet waited for has no words.
+            with contextlib.suppress(OSError, IndexError):
+                if entry.name.isdigit() and self._is_parent_of(entry):
+                    words = os.fsdecode((entry / "cmdline").read_bytes()).split("\0")
+                    is_ours = "curhat.app.cli" in words
+                    found[words[-2] if is_ours else Path(words[0].split()[0]).name] = int(entry.name)
+        return found
+
+    def _is_parent_of(self, entry: Path) -> bool:
+        return f"\nPPid:\t{self.process.pid}\n" in (entry / "status").read_text()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a condition; fails when `curhat up` ends first."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not await asyncio.to_thread(condition):
+                assert self.process.returncode is None
+                await asyncio.sleep(0.05)
+
+    def is_ready(self) -> bool:
+        """Whether the server answers that it can work."""
+        return http_status(f"http://127.0.0.1:{self.port}/readyz") == "200"
+
+    async def command(self, *arguments: str) -> tuple[int, str, str]:
+        """Carry out another `curhat` command beside it: its exit status, output and errors."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "curhat.app.cli", *arguments),
+            env=self.environ,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        output, errors = await process.communicate()
+        return process.returncode or 0, output.decode(), errors.decode()
+
+
+@contextlib.asynccontextmanager
+async def running(data_dir: Path, port: int, **more: str) -> AsyncIterator[Up]:
+    """`curhat up`, from ready until the end of the block."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("CURHAT_")}
+    environ |= {
+        "CURHAT_ENVIRONMENT": "development",
+        "CURHAT_DATA_DIR": str(data_dir),
+        "CURHAT_PORT": str(port),
+        **more,
+    }
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "curhat.app.cli", "up"), env=environ, stdout=asyncio.subprocess.DEVNULL
+    )
+    up = Up(process, environ, data_dir, port)
+    try:
+        await up.until(lambda: RunFile.read(data_dir) is not None and up.is_ready())
+        yield up
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
+
+
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def test_commands_join_the_running_one_and_a_second_one_is_refused(
+    tmp_path: Path, free_port: int
+) -> None:
+    async with running(tmp_path, free_port) as up:
+        assert await up.command("config", "get", "pairing_blast_timeout_seconds") == (0, "60\n", "")
+        assert (await up.command("config", "set", "pairing_blast_timeout_seconds", "90"))[0] == 0
+        assert await up.command("config", "get", "pairing_blast_timeout_seconds") == (0, "90\n", "")
+        status, _, errors = await up.command("config", "set", "pairing_blast_timeout_seconds", "5")
+        assert (status, errors) == (1, "curhat: value must be a whole number of seconds from 10 to 600\n")
+        status, _, errors = await up.command(
+            "mitra", "invite", "0811x", "--name", "Tari", "--max-customers", "1"
+        )
+        assert (status, errors.startswith("curhat: phone is no mobile number")) == (1, True)
+        status, output, _ = await up.command("doctor")
+        assert (status, {line.split()[0] for line in output.splitlines()}) == (0, {"ok"})
+        status, _, errors = await up.command("up")
+        assert status == 1
+        assert (
+            errors
+            == f"curhat: {tmp_path} is in use: curhat up runs there already, as process {up.process.pid}\n"
+        )
+    assert up.process.returncode == 0
+    status, _, errors = await up.command("config", "get", "pairing_blast_timeout_seconds")
+    assert (status, errors) == (2, f"curhat: nothing is running in {tmp_path}; start it with make up\n")
+
+
+@pytest.mark.invariant(12)
+async def test_each_part_that_is_killed_comes_back(tmp_path: Path, free_port: int) -> None:
+    async with running(tmp_path, free_port) as up:
+        before = up.children()
+        assert set(before) == {"postgres", "valkey-server", "serve", "worker"}
+        for pid in before.values():
+            os.kill(pid, signal.SIGKILL)
+        await up.until(lambda: set(up.children()) == set(before))
+        await up.until(up.is_ready)
+        assert not set(up.children().values()) & set(before.values())
+
+
+@pytest.mark.invariant(12)
+async def test_the_next_start_works_whatever_was_killed(tmp_path: Path, free_port: int) -> None:
+    async with running(tmp_path, free_port) as up:
+        assert (await up.command("config", "set", "pairing_blast_timeout_seconds", "90"))[0] == 0
+        left = up.children()
+        up.process.kill()
+    async with running(tmp_path, free_port) as up:
+        assert not [name for name, pid in left.items() if Path(f"/proc/{pid}/cwd").exists()]
+        for pid in (up.process.pid, *up.children().values()):
+            os.kill(pid, signal.SIGKILL)
+    async with running(tmp_path, free_port) as up:
+        assert await up.command("config", "get", "pairing_blast_timeout_seconds") == (0, "90\n", "")
+
+
+async def test_servers_that_the_settings_name_are_used_and_none_is_embedded(
+    tmp_path: Path, free_port: int, servers: EmbeddedServers, database_url: str
+) -> None:
+    named = {"CURHAT_DATABASE_URL": database_url, "CURHAT_VALKEY_URL": servers.valkey_url}
+    async with running(tmp_path, free_port, **named) as up:
+        assert set(up.children()) == {"serve", "worker"}
+        assert not (tmp_path / "postgres").exists()
+
+
+def test_a_port_in_use_is_told_with_its_holder() -> None:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        problem = port_problem("127.0.0.1", port)
+    assert problem is not None
+    assert problem.startswith(f"port {port} is in use by process {os.getpid()} (")
+    assert problem.endswith("choose another port with CURHAT_PORT")

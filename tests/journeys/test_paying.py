@@ -1,0 +1,416 @@
+"""Opening, confirming, leaving and expiring a payment (sections 1 and 2a), through the services."""
+
+import itertools
+from collections.abc import Sequence
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from curhat.app.simulate import invariants
+from curhat.configuration import service as configuration
+from curhat.deadlines import loop as deadline_loop
+from curhat.deadlines import service as deadlines
+from curhat.journeys import service as journeys
+from curhat.journeys.transitions import Transitions
+from curhat.kit.database import Database
+from curhat.kit.errors import PresenceUnknown
+from curhat.pairing.errors import NoMitraAvailable
+from curhat.pairing.schemas import Payment
+from curhat.payments.errors import (
+    JourneyInProgress,
+    PaymentClosed,
+    PaymentConfirmed,
+    PaymentConfirming,
+    PaymentExpired,
+)
+from curhat.payments.gateway import ChargeAnswer
+from curhat.payments.mock_gateway import MockGateway
+from curhat.payments.service import Charge
+from curhat.pricing.errors import TrialUsed
+from tests.support.clock import VirtualClock
+from tests.support.house import DecidedPresence
+from tests.support.journey import accept, open_blast, request_of
+from tests.support.people import Make
+
+TIMEOUT_MINUTES = 20
+
+
+async def open_payment(
+    database: Database, customer: UUID, offer: UUID, *, available: bool | None = True
+) -> Payment:
+    async with database.transaction() as tx:
+        return await journeys.open_payment(tx, customer, offer, available)
+
+
+async def begin(
+    database: Database, customer: UUID, payment_id: UUID, candidates: Sequence[UUID] | None = ()
+) -> Charge | None:
+    async with database.transaction() as tx:
+        return await journeys.begin_confirmation(tx, customer, payment_id, candidates)
+
+
+async def answer(database: Database, key: UUID, said: ChargeAnswer) -> str:
+    async with database.transaction() as tx:
+        outcome = await journeys.charge_answered(tx, key, said, [])
+    assert outcome is not None
+    return outcome.step
+
+
+async def fire_due(database: Database, presence: DecidedPresence | None = None) -> int:
+    transitions = Transitions(database, presence or DecidedPresence(), MockGateway(database))  # type: ignore[arg-type]
+    return await deadline_loop.run_once(database, transitions.by_kind())
+
+
+async def status(database: Database, payment_id: UUID) -> str:
+    found: str = await database.fetchval("SELECT status FROM payments WHERE id = $1", payment_id)
+    return found
+
+
+@pytest.mark.rule("1.7")
+async def test_without_anybody_available_no_payment_is_opened(database: Database, make: Make) -> None:
+    customer, offer = await make.customer(), await make.offer()
+    with pytest.raises(NoMitraAvailable):
+        await open_payment(database, customer, offer, available=False)
+    assert await database.fetchval("SELECT count(*) FROM payments") == 0
+
+
+@pytest.mark.rule("1.7", "2b.6")
+async def test_a_customer_who_is_the_only_mitra_available_counts_as_nobody(make: Make) -> None:
+    both = await make.customer()
+    await make.mitra(person_id=both)
+    assert await journeys.others_available(DecidedPresence(both), both) is False  # type: ignore[arg-type]
+    other = await make.mitra()
+    assert await journeys.others_available(DecidedPresence(both, other), both) is True  # type: ignore[arg-type]
+
+
+@pytest.mark.rule("1.6", "X.10")
+async def test_with_presence_unknown_opening_and_confirming_are_refused_before_anything_is_charged(
+    database: Database, make: Make
+) -> None:
+    customer, offer = await make.customer(), await make.offer()
+    with pytest.raises(PresenceUnknown):
+        await open_payment(database, customer, offer, available=None)
+    assert await database.fetchval("SELECT count(*) FROM payments") == 0
+
+    payment = await open_payment(database, customer, offer)
+    with pytest.raises(PresenceUnknown):
+        await begin(database, customer, payment.id, None)
+    assert await status(database, payment.id) == "pending"
+    assert await database.fetchval("SELECT count(*) FROM charge_attempts") == 0
+
+
+@pytest.mark.rule("2a.8")
+async def test_a_second_payment_is_refused_and_names_the_open_one(database: Database, make: Make) -> None:
+    customer, offer = await make.customer(), await make.offer()
+    payment = await open_payment(database, customer, offer)
+    with pytest.raises(JourneyInProgress) as refusal:
+        await open_payment(database, customer, offer)
+    assert refusal.value.fields == {"payment_id": payment.id}
+
+
+@pytest.mark.rule("2a.8")
+async def test_a_payment_during_a_session_is_refused_and_names_the_session(
+    database: Database, make: Make
+) -> None:
+    customer, mitra = await make.customer(), await make.mitra()
+    pairing_id = await open_blast(database, await make.confirmed_payment(customer), [mitra])
+    session = await accept(database, mitra, await request_of(database, pairing_id, mitra))
+    with pytest.raises(JourneyInProgress) as refusal:
+        await open_payment(database, customer, await make.offer())
+    assert refusal.value.fields == {"session_id": session.id}
+
+
+@pytest.mark.rule("2a.2", "2a.8")
+async def test_the_price_is_the_offers_whatever_happens_to_the_offer_later(
+    database: Database, make: Make
+) -> None:
+    customer, offer = await make.customer(), await make.offer(duration_minutes=30, price_rp=20_000)
+    payment = await open_payment(database, customer, offer)
+    await make.offer(duration_minutes=30, price_rp=99_000)
+    charge = await begin(database, customer, payment.id)
+    assert charge is not None
+    assert (payment.amount_rp, charge.amount_rp) == (20_000, 20_000)
+
+
+@pytest.mark.rule("2a.3", "2c.1", "X.3")
+async def test_a_trial_passes_the_payment_screen_and_its_confirmation_and_never_reaches_the_gateway(
+    database: Database, make: Make
+) -> None:
+    customer, trial = await make.customer(), await make.offer(duration_minutes=5, price_rp=0)
+    payment = await open_payment(database, customer, trial)
+    assert (payment.status, payment.amount_rp, payment.pairing) == ("pending", 0, None)
+
+    assert await begin(database, customer, payment.id) is None
+
+    assert await status(database, payment.id) == "confirmed"
+    assert await database.fetchval("SELECT count(*) FROM charge_attempts") == 0
+    assert await database.fetchval("SELECT status FROM pairings") == "open"
+
+
+@pytest.mark.rule("2a.3")
+async def test_a_trial_is_used_up_by_a_session_and_not_by_a_search_that_failed(
+    database: Database, make: Make
+) -> None:
+    customer, mitra = await make.customer(), await make.mitra()
+    trial = await make.offer(duration_minutes=5, price_rp=0)
+    for served in (False, True):
+        payment = await open_payment(database, customer, trial)
+        await begin(database, customer, payment.id, [mitra])
+        pairing_id = await database.fetchval("SELECT id FROM pairings WHERE payment_id = $1", payment.id)
+        if served:
+            session = await accept(database, mitra, await request_of(database, pairing_id, mitra))
+        else:
+            async with database.transaction() as tx:
+                await journeys.cancel_search(tx, customer, pairing_id)
+    await database.execute(
+        "UPDATE sessions SET status = 'ended', ended_at = curhat_now(), end_reason = 'customer_ended' WHERE id = $1",
+        session.id,
+    )
+    with pytest.raises(TrialUsed):
+        await open_payment(database, customer, trial)
+
+
+@pytest.mark.rule("2a.3")
+async def test_the_database_forbids_a_second_trial_session(database: Database, make: Make) -> None:
+    customer, mitras = await make.customer(), await make.mitras(2)
+    first = await open_blast(database, await make.confirmed_payment(customer, price_rp=0), mitras)
+    await accept(database, mitras[0], await request_of(database, first, mitras[0]))
+    await database.execute(
+        "UPDATE sessions SET status = 'ended', ended_at = curhat_now(), end_reason = 'time_up'"
+    )
+    second = await open_blast(database, await make.confirmed_payment(customer, price_rp=0), mitras)
+    with pytest.raises(asyncpg.UniqueViolationError, match="sessions_one_trial"):
+        await accept(database, mitras[1], await request_of(database, second, mitras[1]))
+
+
+@pytest.mark.rule("2a.4")
+async def test_leaving_keeps_the_row_and_lets_the_customer_begin_anew(database: Database, make: Make) -> None:
+    customer, offer = await make.customer(), await make.offer()
+    payment = await open_payment(database, customer, offer)
+    for _ in range(2):  # Repeated, the same.
+        async with database.transaction() as tx:
+            left = await journeys.cancel_payment(tx, customer, payment.id)
+        assert left.status == "abandoned"
+    with pytest.raises(PaymentClosed):
+        await begin(database, customer, payment.id)
+    assert (await open_payment(database, customer, offer)).id != payment.id
+
+
+@pytest.mark.rule("2a.4", "2a.5", "X.1")
+@pytest.mark.invariant(5)
+async def test_a_pending_payment_expires_at_its_time_and_is_logged_without_a_case(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    await clock.set()
+    customer = await make.customer()
+    payment = await open_payment(database, customer, await make.offer())
+    await clock.advance(TIMEOUT_MINUTES * 60 - 0.001)
+    assert await fire_due(database) == 0
+    await clock.advance(0.001)
+    with pytest.raises(PaymentExpired):
+        await begin(database, customer, payment.id)
+    assert await fire_due(database) == 1
+    assert await fire_due(database) == 0
+    assert await status(database, payment.id) == "expired"
+    event = await database.fetchrow("SELECT tag, case_id, pairing_id FROM failed_pairing_events")
+    assert event is not None
+    assert tuple(event) == ("payment_session_expired", None, None)
+    assert await database.fetchval("SELECT count(*) FROM review_cases") == 0
+
+
+@pytest.mark.rule("2a.6")
+@pytest.mark.invariant(5, 9)
+async def test_a_confirmation_begun_in_time_holds_the_expiry_back(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    await clock.set()
+    customer = await make.customer()
+    payment = await open_payment(database, customer, await make.offer())
+    await clock.advance(TIMEOUT_MINUTES * 60 - 1)
+    charge = await begin(database, customer, payment.id)
+    assert charge is not None
+    await clock.advance(2)
+    async with database.transaction() as tx:
+        assert not await journeys.expire_payment(tx, payment.id)
+    async with database.transaction() as tx:
+        with pytest.raises(PaymentConfirming):
+            await journeys.cancel_payment(tx, customer, payment.id)
+    assert await answer(database, charge.key, ChargeAnswer("approved")) == "confirmed"
+    async with database.transaction() as tx:
+        with pytest.raises(PaymentConfirmed):
+            await journeys.cancel_payment(tx, customer, payment.id)
+
+
+@pytest.mark.rule("2a.6")
+async def test_a_decline_after_the_time_to_pay_expires_the_payment(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    await clock.set()
+    customer = await make.customer()
+    payment = await open_payment(database, customer, await make.offer())
+    charge = await begin(database, customer, payment.id)
+    assert charge is not None
+    await clock.advance(TIMEOUT_MINUTES * 60)
+    assert await answer(database, charge.key, ChargeAnswer("declined")) == "expired"
+    assert await database.fetchval("SELECT tag FROM failed_pairing_events") == "payment_session_expired"
+
+
+@pytest.mark.rule("2a.6")
+@pytest.mark.invariant(9)
+async def test_an_approval_after_the_payment_was_closed_is_refunded_once_and_audited(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    await clock.set()
+    customer = await make.customer()
+    payment = await open_payment(database, customer, await make.offer())
+    charge = await begin(database, customer, payment.id)
+    assert charge is not None
+    gateway = MockGateway(database)
+    await gateway.charge(charge.key, payment.id, charge.amount_rp)
+    assert await answer(database, charge.key, ChargeAnswer("declined")) == "declined"
+    async with database.transaction() as tx:
+        await journeys.cancel_payment(tx, customer, payment.id)
+    assert await answer(database, charge.key, ChargeAnswer("approved")) == "refunding"
+    assert await answer(database, charge.key, ChargeAnswer("approved")) == "nothing"
+
+    await fire_due(database)
+
+    assert await status(database, payment.id) == "abandoned"
+    records = await gateway.recorded(payment.id)
+    assert [refund.amount_rp for refund in records.refunds] == [charge.amount_rp]
+    assert await database.fetchval("SELECT status FROM refunds") == "done"
+    actions = await database.fetch("SELECT action FROM audit_entries ORDER BY id")
+    assert [row["action"] for row in actions] == ["refund_requested:late_approval", "refund_done"]
+
+
+@pytest.mark.rule("2a.7")
+async def test_a_new_attempt_has_its_own_key_and_begins_only_after_the_last_was_declined(
+    database: Database, make: Make
+) -> None:
+    customer = await make.customer()
+    payment = await open_payment(database, customer, await make.offer())
+    first = await begin(database, customer, payment.id)
+    assert first is not None
+    assert await begin(database, customer, payment.id) is None
+    assert await answer(database, first.key, ChargeAnswer("declined")) == "declined"
+    second = await begin(database, customer, payment.id)
+    assert second is not None
+    assert second.key != first.key
+    assert await answer(database, first.key, ChargeAnswer("approved")) == "refunding"
+    assert await answer(database, second.key, ChargeAnswer("approved")) == "confirmed"
+    assert await database.fetchval("SELECT count(*) FROM charge_attempts WHERE status = 'approved'") == 1
+
+
+@pytest.mark.rule("2a.6", "2a.7")
+@pytest.mark.invariant(2, 9)
+async def test_every_order_of_a_gateways_answers_ends_in_the_same_state(
+    database: Database, make: Make
+) -> None:
+    said = [
+        ChargeAnswer("approved"),
+        ChargeAnswer("approved"),
+        ChargeAnswer("declined"),
+        ChargeAnswer("processing"),
+        ChargeAnswer("not_found"),
+    ]
+    ends = set()
+    for order in set(itertools.permutations(range(len(said)))):
+        customer = await make.customer()
+        payment = await open_payment(database, customer, await make.offer())
+        charge = await begin(database, customer, payment.id)
+        assert charge is not None
+        for index in order:
+            await answer(database, charge.key, said[index])
+        row = await database.fetchrow(
+            """
+            SELECT status, (SELECT count(*) FROM pairings WHERE payment_id = payments.id),
+                (SELECT count(*) FROM refunds WHERE payment_id = payments.id)
+            FROM payments WHERE id = $1
+            """,
+            payment.id,
+        )
+        assert row is not None
+        ends.add(tuple(row))
+    assert ends == {("confirmed", 1, 0)}
+
+
+@pytest.mark.rule("2a.6")
+@pytest.mark.invariant(9, 12)
+async def test_a_lost_answer_is_found_by_asking_with_the_same_key(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    await clock.set()
+    customer, mitra = await make.customer(), await make.mitra()
+    payment = await open_payment(database, customer, await make.offer())
+    charge = await begin(database, customer, payment.id, [mitra])
+    assert charge is not None
+    gateway = MockGateway(database)
+    await gateway.charge(charge.key, payment.id, charge.amount_rp)  # And the process dies here.
+
+    await clock.advance(6)
+    await fire_due(database, DecidedPresence(mitra))
+
+    assert await status(database, payment.id) == "confirmed"
+    assert len((await gateway.recorded(payment.id)).charges) == 1
+    assert await database.fetchval("SELECT status FROM requests WHERE mitra_id = $1", mitra) == "offered"
+
+
+@pytest.mark.rule("2a.6")
+@pytest.mark.invariant(9, 12)
+async def test_a_charge_that_never_reached_the_gateway_counts_as_declined(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    await clock.set()
+    customer = await make.customer()
+    payment = await open_payment(database, customer, await make.offer())
+    assert await begin(database, customer, payment.id) is not None
+    await clock.advance(6)
+    await fire_due(database)
+    assert await status(database, payment.id) == "pending"
+    assert await begin(database, customer, payment.id) is not None
+
+
+@pytest.mark.rule("2c.1", "X.2")
+@pytest.mark.invariant(3)
+async def test_the_database_forbids_a_blast_and_a_session_without_a_confirmed_payment(
+    database: Database, make: Make
+) -> None:
+    customer, mitra = await make.customer(), await make.mitra()
+    payment = await open_payment(database, customer, await make.offer())
+    with pytest.raises(asyncpg.CheckViolationError, match="needs a confirmed payment"):
+        await open_blast(database, payment.id, [mitra])
+
+
+@pytest.mark.rule("X.5")
+async def test_a_changed_configuration_applies_to_what_starts_after_it(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    await clock.set()
+    offer = await make.offer()
+    before = await open_payment(database, await make.customer(), offer)
+    async with database.transaction() as tx:
+        await configuration.change(tx, key="payment_session_timeout_minutes", value=5, changed_by="somebody")
+    after = await open_payment(database, await make.customer(), offer)
+    assert (before.expires_at - before.created_at).total_seconds() == 20 * 60
+    assert (after.expires_at - after.created_at).total_seconds() == 5 * 60
+
+
+@pytest.mark.rule("X.1")
+@pytest.mark.invariant(4)
+async def test_a_poisoned_deadline_is_parked_and_the_others_go_on(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    await clock.set()
+    payment = await open_payment(database, await make.customer(), await make.offer())
+    async with database.transaction() as tx:
+        await deadlines.arm(tx, "nobody_knows_this_kind", payment.id, await clock.now())
+    for _ in range(deadlines.PARK_AFTER_ATTEMPTS):
+        await fire_due(database)
+        await clock.advance(31)
+    assert await deadlines.count_parked(database) == 1
+    await clock.advance(TIMEOUT_MINUTES * 60)
+    await fire_due(database)
+    assert await status(database, payment.id) == "expired"
+    found = [one.invariant.query for one in await invariants.check(database)]
+    assert found == [invariants.SQL.no_deadline_parked]

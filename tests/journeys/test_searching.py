@@ -1,0 +1,362 @@
+"""The blast, its answers and its failures (section 2b), through the services."""
+
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from curhat.deadlines import loop as deadline_loop
+from curhat.journeys import service as journeys
+from curhat.journeys.snapshot import customer_state
+from curhat.journeys.transitions import Transitions
+from curhat.kit.database import Database
+from curhat.pairing import cards, service, states
+from curhat.pairing.cards import Cards, open_requests
+from curhat.payments import states as payment_states
+from curhat.payments.mock_gateway import MockGateway
+from curhat.presence import service as presence
+from curhat.sessions import service as sessions
+from curhat.sessions import states as session_states
+from tests.support.clock import VirtualClock
+from tests.support.house import DecidedPresence
+from tests.support.journey import (
+    WINDOW_SECONDS,
+    accept,
+    in_own_transaction,
+    open_blast,
+    outcome,
+    reject,
+    request_of,
+)
+from tests.support.people import Make
+from tests.support.signals import RecordedSignals
+
+
+async def fire_due(database: Database) -> int:
+    transitions = Transitions(database, DecidedPresence(), MockGateway(database))  # type: ignore[arg-type]
+    return await deadline_loop.run_once(database, transitions.by_kind())
+
+
+async def failure(database: Database) -> tuple[str, ...]:
+    row = await database.fetchrow(
+        """
+        SELECT payments.status, failed_pairing_events.tag, review_cases.reason, review_cases.amount_rp::text
+        FROM failed_pairing_events
+        JOIN payments ON payments.id = failed_pairing_events.payment_id
+        JOIN review_cases ON review_cases.id = failed_pairing_events.case_id
+        """
+    )
+    assert row is not None
+    return tuple(row)
+
+
+async def toggle(database: Database, mitra: UUID, *, online: bool) -> None:
+    async with database.transaction() as tx:
+        await presence.set_intent(tx, mitra, online=online)
+
+
+@pytest.mark.rule("2b.2", "2b.3", "X.1", "X.6")
+@pytest.mark.invariant(4, 5)
+async def test_nobody_accepts_in_time_and_the_payment_stays_with_a_tag_and_a_case(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    await clock.set()
+    customer, mitra = await make.customer(), await make.mitra()
+    await open_blast(database, await make.confirmed_payment(customer), [mitra])
+    await clock.advance(WINDOW_SECONDS)
+    assert await fire_due(database) == 1
+    assert await failure(database) == ("unserved", "no_mitra_available", "no_session", "20000")
+    assert await database.fetchval("SELECT close_reason FROM requests") == "timed_out"
+    shown = await customer_state(database, customer)
+    assert shown.payment is not None
+    assert shown.payment.pairing is not None
+    assert shown.payment.pairing.failure_tag == "no_mitra_available"
+
+
+@pytest.mark.rule("1.7", "2b.3")
+async def test_a_blast_that_could_ask_nobody_runs_its_full_window(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    await clock.set()
+    await open_blast(database, await make.confirmed_payment(await make.customer()), [])
+    await clock.advance(WINDOW_SECONDS - 1)
+    assert await fire_due(database) == 0
+    latecomer = await make.mitra()
+    assert await service.offer_open_blasts(database, [latecomer]) == 1
+
+
+@pytest.mark.rule("2b.4")
+async def test_all_who_were_asked_rejecting_fails_at_once(database: Database, make: Make) -> None:
+    mitras = await make.mitras(3)
+    pairing_id = await open_blast(database, await make.confirmed_payment(await make.customer()), mitras)
+    for mitra in mitras:
+        assert await database.fetchval("SELECT status FROM pairings") == "open"
+        await reject(database, mitra, await request_of(database, pairing_id, mitra), mitras)
+    assert await failure(database) == ("unserved", "all_mitras_rejected", "no_session", "20000")
+
+
+@pytest.mark.rule("2b.4")
+async def test_while_another_is_available_the_last_rejection_does_not_fail_the_search(
+    database: Database, make: Make
+) -> None:
+    asked, other = await make.mitras(2)
+    pairing_id = await open_blast(database, await make.confirmed_payment(await make.customer()), [asked])
+    await reject(database, asked, await request_of(database, pairing_id, asked), [asked, other])
+    assert await database.fetchval("SELECT status FROM pairings") == "open"
+    assert await service.offer_open_blasts(database, [asked, other]) == 1
+    await reject(database, other, await request_of(database, pairing_id, other), [asked, other])
+    assert await database.fetchval("SELECT failure_tag FROM pairings") == "all_mitras_rejected"
+
+
+@pytest.mark.rule("2b.4")
+async def test_a_mitra_who_was_asked_and_went_offline_did_not_reject(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    await clock.set()
+    stays, leaves = await make.mitras(2)
+    pairing_id = await open_blast(
+        database, await make.confirmed_payment(await make.customer()), [stays, leaves]
+    )
+    async with database.transaction() as tx:
+        await journeys.intent_changed(tx, leaves, online=False)
+    await reject(database, stays, await request_of(database, pairing_id, stays))
+    assert await database.fetchval("SELECT status FROM pairings") == "open"
+    await clock.advance(WINDOW_SECONDS)
+    await fire_due(database)
+    assert await database.fetchval("SELECT failure_tag FROM pairings") == "no_mitra_available"
+
+
+@pytest.mark.rule("2b.4", "X.10")
+async def test_with_presence_unknown_the_rejections_are_counted_when_the_window_ends(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    await clock.set()
+    mitra = await make.mitra()
+    pairing_id = await open_blast(database, await make.confirmed_payment(await make.customer()), [mitra])
+    request_id = await request_of(database, pairing_id, mitra)
+    async with database.transaction() as tx:
+        await journeys.reject(tx, mitra, request_id, None)
+    assert await database.fetchval("SELECT status FROM pairings") == "open"
+    await clock.advance(WINDOW_SECONDS)
+    await fire_due(database)
+    assert await database.fetchval("SELECT failure_tag FROM pairings") == "all_mitras_rejected"
+
+
+@pytest.mark.rule("2b.6")
+async def test_a_mitra_who_rejected_is_not_asked_again(database: Database, make: Make) -> None:
+    rejects, other = await make.mitras(2)
+    pairing_id = await open_blast(
+        database, await make.confirmed_payment(await make.customer()), [rejects, other]
+    )
+    await reject(database, rejects, await request_of(database, pairing_id, rejects))
+    assert await service.offer_open_blasts(database, [rejects, other]) == 0
+    assert await open_requests(database, [rejects]) == {}
+
+
+@pytest.mark.rule("2b.6")
+async def test_one_phone_that_is_customer_and_mitra_is_never_asked_for_itself(
+    database: Database, make: Make
+) -> None:
+    both = await make.customer()
+    await make.mitra(person_id=both)
+    await open_blast(database, await make.confirmed_payment(both), [both])
+    assert await service.offer_open_blasts(database, [both]) == 0
+    assert await database.fetchval("SELECT count(*) FROM requests") == 0
+
+
+@pytest.mark.rule("2b.8")
+async def test_the_toggle_to_offline_withdraws_the_requests_and_the_return_brings_them_back(
+    database: Database, make: Make
+) -> None:
+    mitra = await make.mitra()
+    pairing_id = await open_blast(database, await make.confirmed_payment(await make.customer()), [mitra])
+    request_id = await request_of(database, pairing_id, mitra)
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE mitras SET online = false WHERE id = $1", mitra)
+        await journeys.intent_changed(tx, mitra, online=False)
+    assert await database.fetchval("SELECT close_reason FROM requests") == "went_offline"
+    assert await service.offer_open_blasts(database, [mitra]) == 0
+    await toggle(database, mitra, online=True)
+    assert await service.offer_open_blasts(database, [mitra]) == 1
+    assert [request.id for request in (await open_requests(database, [mitra]))[mitra]] == [request_id]
+    assert await outcome(accept(database, mitra, request_id)) == "done"
+
+
+@pytest.mark.rule("2b.7")
+async def test_a_mitra_who_fills_up_is_offered_the_others_again_when_a_place_frees(
+    database: Database, make: Make
+) -> None:
+    mitra = await make.mitra(max_customers=1)
+    customers = [await make.customer(), await make.customer()]
+    pairings = [
+        await open_blast(database, await make.confirmed_payment(customer), [mitra]) for customer in customers
+    ]
+    first, second = [await request_of(database, pairing_id, mitra) for pairing_id in pairings]
+    session = await accept(database, mitra, first)
+    assert await database.fetchval("SELECT close_reason FROM requests WHERE id = $1", second) == "at_capacity"
+    assert await service.offer_open_blasts(database, [mitra]) == 0
+    async with database.transaction() as tx:
+        await sessions.end_by_customer(tx, customers[0], session.id)
+    assert await service.offer_open_blasts(database, [mitra]) == 1
+    assert await outcome(accept(database, mitra, second)) == "done"
+
+
+@pytest.mark.rule("2b.7")
+async def test_refusals_come_in_the_order_of_the_contract(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    await clock.set()
+    winner, loser = await make.mitras(2)
+    pairing_id = await open_blast(
+        database, await make.confirmed_payment(await make.customer()), [winner, loser]
+    )
+    won, lost = [await request_of(database, pairing_id, mitra) for mitra in (winner, loser)]
+    await accept(database, winner, won)
+    await toggle(database, winner, online=False)
+    await toggle(database, loser, online=False)
+    await clock.advance(WINDOW_SECONDS + 1)
+    # Offline, full and too late: the winner's repetition still finds the session, the loser that it is taken.
+    assert await outcome(accept(database, winner, won)) == "done"
+    assert await outcome(accept(database, loser, lost)) == "already_taken"
+    assert await outcome(accept(database, loser, won)) == "not_found"
+    assert await outcome(reject(database, loser, lost)) == "already_taken"
+
+
+@pytest.mark.rule("2b.7")
+async def test_an_offline_mitra_and_a_full_one_are_told_so(database: Database, make: Make) -> None:
+    offline, full = await make.mitras(2)
+    pairing_id = await open_blast(
+        database, await make.confirmed_payment(await make.customer()), [offline, full]
+    )
+    await database.execute("UPDATE mitras SET online = false WHERE id = $1", offline)
+    await database.execute("UPDATE mitras SET active_sessions = 1 WHERE id = $1", full)
+    assert await outcome(accept(database, offline, await request_of(database, pairing_id, offline))) == (
+        "mitra_offline"
+    )
+    assert (
+        await outcome(accept(database, full, await request_of(database, pairing_id, full))) == "at_capacity"
+    )
+    # Neither sees the card any more, though nobody closed it.
+    assert await open_requests(database, [offline, full]) == {}
+
+
+@pytest.mark.rule("2b.9", "X.1")
+async def test_cancelling_the_search_opens_a_case_and_closes_the_cards(
+    database: Database, make: Make, signals: RecordedSignals
+) -> None:
+    customer, mitra = await make.customer(), await make.mitra()
+    pairing_id = await open_blast(database, await make.confirmed_payment(customer), [mitra])
+    signals.published.clear()
+    assert (
+        await in_own_transaction(database, lambda tx: journeys.cancel_search(tx, customer, pairing_id))
+        == "done"
+    )
+    assert await failure(database) == ("unserved", "customer_cancelled", "no_session", "20000")
+    assert await database.fetchval("SELECT close_reason FROM requests") == "customer_cancelled"
+    assert [msgspec.json.decode(payload, type=list[UUID]) for payload in signals.on("requests")] == [[mitra]]
+    assert (
+        await in_own_transaction(database, lambda tx: journeys.cancel_search(tx, customer, pairing_id))
+        == "pairing_decided"
+    )
+
+
+@pytest.mark.rule("X.1")
+async def test_a_confirmed_trial_that_fails_opens_a_case_of_rp0(database: Database, make: Make) -> None:
+    customer = await make.customer()
+    pairing_id = await open_blast(database, await make.confirmed_payment(customer, price_rp=0), [])
+    await in_own_transaction(database, lambda tx: journeys.cancel_search(tx, customer, pairing_id))
+    assert await failure(database) == ("unserved", "customer_cancelled", "no_session", "0")
+
+
+@pytest.mark.rule("X.4", "V.4")
+async def test_a_card_tells_the_call_name_and_nothing_else_that_identifies(
+    database: Database, make: Make
+) -> None:
+    customer, mitra = await make.customer("Melati"), await make.mitra()
+    await open_blast(database, await make.confirmed_payment(customer), [mitra])
+    (card,) = (await open_requests(database, [mitra]))[mitra]
+    shown = msgspec.to_builtins(card)
+    assert set(shown) == {
+        "id",
+        "kind",
+        "call_name",
+        "is_returning",
+        "duration_minutes",
+        "deadline_at",
+        "close_reason",
+        "server_now",
+    }
+    assert (card.call_name, card.is_returning, card.duration_minutes) == ("Melati", False, 30)
+    assert str(customer) not in msgspec.json.encode(card).decode()
+
+
+@pytest.mark.rule("X.8", "X.4")
+async def test_a_suspension_withdraws_the_requests_and_has_the_sessions_ended(
+    database: Database, make: Make
+) -> None:
+    mitra = await make.mitra(max_customers=2)
+    pairings = [
+        await open_blast(database, await make.confirmed_payment(await make.customer()), [mitra])
+        for _ in range(2)
+    ]
+    await accept(database, mitra, await request_of(database, pairings[0], mitra))
+    async with database.transaction() as tx:
+        await journeys.suspend_mitra(tx, mitra)
+    waiting = await request_of(database, pairings[1], mitra)
+    assert await database.fetchval("SELECT close_reason FROM requests WHERE id = $1", waiting) == "suspended"
+    assert await fire_due(database) == 1
+    assert await database.fetchval("SELECT end_reason FROM sessions") == "mitra_suspended"
+    assert await service.offer_open_blasts(database, [mitra]) == 0
+
+
+class _Hub:
+    """The part of a hub that cards need."""
+
+    def __init__(self, *mitras: UUID) -> None:
+        self.mitras = set(mitras)
+        self.sent: list[tuple[UUID, str, str | None]] = []
+
+    def held(self, _role: str) -> set[UUID]:
+        return self.mitras
+
+    def send_unsequenced(self, _role: str, user_id: UUID, event: str, data: cards.Request) -> None:
+        self.sent.append((user_id, event, data.close_reason))
+
+
+@pytest.mark.rule("2b.5", "V.3")
+async def test_cards_that_missed_every_signal_still_show_what_is_open_and_say_why_one_closed(
+    database: Database, make: Make
+) -> None:
+    winner, loser = await make.mitras(2)
+    hub = _Hub(winner, loser)
+    shown = Cards(database, hub)  # type: ignore[arg-type]
+    pairing_id = await open_blast(
+        database, await make.confirmed_payment(await make.customer()), [winner, loser]
+    )
+    await shown.refresh([winner, loser])
+    await shown.refresh([winner, loser])
+    assert hub.sent == [(winner, "request.offered", None), (loser, "request.offered", None)]
+    hub.sent.clear()
+    await accept(database, winner, await request_of(database, pairing_id, winner))
+    await shown.refresh([winner, loser])
+    assert sorted(hub.sent) == sorted(
+        [(winner, "request.closed", "accepted"), (loser, "request.closed", "already_taken")]
+    )
+
+
+@pytest.mark.invariant(6)
+@pytest.mark.parametrize(
+    ("function", "steps"),
+    [
+        ("payment_status_changed", payment_states.STEPS),
+        ("pairing_status_changed", states.PAIRING_STEPS),
+        ("session_status_changed", session_states.STEPS),
+    ],
+)
+async def test_the_database_allows_exactly_the_steps_of_each_rooms_table(
+    database: Database, function: str, steps: frozenset[tuple[str, str]]
+) -> None:
+    source: str = await database.fetchval("SELECT prosrc FROM pg_proc WHERE proname = $1", function)
+    listed = source[source.index("NOT IN (") + 8 : source.index(") THEN")]
+    pairs = [pair.strip(" ()\n'").split("', '") for pair in listed.split("),")]
+    assert {tuple(pair) for pair in pairs} == steps

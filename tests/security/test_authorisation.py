@@ -1,0 +1,516 @@
+"""Who may do what: every operation of the contract, asked by everybody, about what is somebody else's."""
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import valkey.asyncio
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from curhat.app.embedded import EmbeddedServers
+from curhat.journeys import service as journeys
+from curhat.kit.database import Database
+from curhat.kit.identity import Role
+from curhat.kit.settings import Settings, SettingsError
+from curhat.realtime import protocol
+from tests.security.operations import (
+    ENTERED,
+    ENTRIES,
+    OF_SIGNED_IN,
+    ON_THINGS,
+    OPERATIONS,
+    Call,
+    Operation,
+    send,
+)
+from tests.support.server import Person
+from tests.support.signed_in import (
+    ORIGIN,
+    Stage,
+    business,
+    development_settings,
+    environment_of,
+    free_port,
+    problem,
+    stage,
+)
+
+Answers = dict[str, tuple[int, Any]]
+
+UNAUTHENTICATED = (401, "unauthenticated")
+FORBIDDEN = (403, "forbidden")
+SUSPENDED = (403, "suspended")
+NOT_FOUND = (404, "not_found")
+
+
+def test_every_operation_has_its_entry() -> None:
+    assert set(OPERATIONS) == set(ENTRIES)
+
+
+# Operations --------------------------------------------------------------------------------------------------
+
+
+async def test_everybody_may_do_what_is_theirs(server: Stage) -> None:
+    answers: Answers = {}
+    async with server.available_mitra():
+        for operation, entry in ENTERED:
+            answers[operation.id] = problem(await send(server, operation, await entry.prepare(server)))
+    assert answers == {operation.id: (entry.status, None) for operation, entry in ENTERED}
+
+
+@pytest.mark.rule("S.1")
+async def test_without_a_good_token_only_signing_in_and_the_availability_are_open(server: Stage) -> None:
+    someone = await server.make.customer()
+    expired = await server.token("customer", someone, good_for_seconds=-1)
+    revoked = await server.token("customer", someone)
+    await server.http.post("/api/client/auth/logout", headers={"Authorization": f"Bearer {revoked}"})
+    cookie = await server.token("customer", someone, transport="cookie")
+    calls = [(operation, entry, await entry.prepare(server)) for operation, entry in OF_SIGNED_IN]
+    before = await business(server.database)
+    for token in ("", "x", "\xff", "null", str(someone), expired, revoked, cookie):
+        answers: Answers = {}
+        for operation, _, call in calls:
+            nobody = Call(None, call.ids, call.query, call.body)
+            answers[operation.id] = problem(await send(server, operation, nobody, token=token))
+        assert answers == {operation.id: UNAUTHENTICATED for operation, _, _ in calls}, token
+    assert await business(server.database) == before
+
+
+@pytest.mark.parametrize("role", ["customer", "mitra"])
+async def test_what_is_for_the_other_role_is_forbidden(server: Stage, role: Role) -> None:
+    person = await (server.customer() if role == "customer" else server.mitra())
+    calls = [(op, await entry.prepare(server)) for op, entry in OF_SIGNED_IN if entry.whose != role]
+    before = await business(server.database)
+    answers = {op.id: problem(await send(server, op, call, token=person.token)) for op, call in calls}
+    assert answers == {op.id: FORBIDDEN for op, _ in calls}
+    assert await business(server.database) == before
+
+
+async def test_who_is_customer_and_mitra_has_a_token_for_each_and_neither_serves_for_the_other(
+    server: Stage,
+) -> None:
+    person_id = await server.make.person()
+    await server.make.customer(person_id=person_id)
+    await server.make.mitra(person_id=person_id)
+    for role in ("customer", "mitra"):
+        token = await server.token(role, person_id)
+        answers = {
+            operation.id: problem(
+                await send(server, operation, Call(None, query={"purpose": "session"}), token=token)
+            )
+            for operation, entry in OF_SIGNED_IN
+            if operation.method == "GET" and "{" not in operation.path
+        }
+        assert answers == {
+            name: (200, None) if ENTRIES[name].whose == role else FORBIDDEN for name in answers
+        }
+
+
+@pytest.mark.rule("X.8")
+async def test_a_suspended_mitra_may_only_sign_out(server: Stage) -> None:
+    answers: Answers = {}
+    expected: Answers = {}
+    for operation, entry in OF_SIGNED_IN:
+        call = await entry.prepare(server)
+        if entry.whose != "mitra":
+            suspended = await server.suspended_mitra()
+            expected[operation.id] = FORBIDDEN
+        else:
+            assert call.caller is not None
+            suspended = call.caller
+            await server.database.execute(
+                "UPDATE mitras SET suspended_at = curhat_now() WHERE id = $1", suspended.id
+            )
+            expected[operation.id] = (entry.status, None) if entry.admits_suspended else SUSPENDED
+        before = await business(server.database)
+        answers[operation.id] = problem(await send(server, operation, call, token=suspended.token))
+        if not entry.admits_suspended:
+            assert await business(server.database) == before
+    assert answers == expected
+
+
+async def _of_another(server: Stage, operation: Operation, call: Call, stranger: Person) -> tuple[Any, Any]:
+    """The whole answers to a stranger about what is somebody's, and about what does not exist."""
+    not_there = Call(stranger, dict.fromkeys(call.ids, uuid4()), call.query, call.body)
+    theirs = await send(server, operation, Call(stranger, call.ids, call.query, call.body))
+    nothing = await send(server, operation, not_there)
+    varying = ("date", "x-request-id")
+    return tuple(
+        (
+            answer.status_code,
+            answer.content,
+            {name: value for name, value in answer.headers.items() if name not in varying},
+        )
+        for answer in (theirs, nothing)
+    )  # type: ignore[return-value]
+
+
+@pytest.mark.rule("X.4")
+@pytest.mark.parametrize("role", ["customer", "mitra"])
+async def test_what_is_somebody_elses_looks_as_if_it_did_not_exist(server: Stage, role: Role) -> None:
+    stranger = await (server.customer("Tari") if role == "customer" else server.mitra("Kak Dewi"))
+    # Somebody with a chat of their own, so that "has none at all" is not what refuses.
+    if role == "customer":
+        await server.chat(stranger.id, await server.make.mitra(max_customers=3))
+    else:
+        await server.chat(await server.make.customer(), stranger.id)
+    calls = [(op, await entry.prepare(server)) for op, entry in ON_THINGS if entry.whose == role]
+    assert calls
+    before = await business(server.database)
+    for operation, call in calls:
+        theirs, nothing = await _of_another(server, operation, call, stranger)
+        assert theirs == nothing, operation.id
+        assert (theirs[0], json.loads(theirs[1])["code"]) == NOT_FOUND, operation.id
+    assert await business(server.database) == before
+
+
+async def test_a_mitra_who_was_asked_by_the_same_blast_cannot_answer_for_another(server: Stage) -> None:
+    asked, other = await server.mitra(), await server.mitra("Kak Dewi")
+    pairing_id = await server.search(await server.make.customer(), [asked.id, other.id])
+    rows = await server.database.fetch("SELECT id, mitra_id FROM requests WHERE pairing_id = $1", pairing_id)
+    requests = {row["mitra_id"]: row["id"] for row in rows}
+    for step in ("accept", "reject"):
+        assert problem(await other.post(f"/requests/{requests[asked.id]}/{step}")) == NOT_FOUND
+    assert problem(await asked.post(f"/requests/{requests[asked.id]}/accept")) == (200, None)
+
+
+async def test_the_other_side_of_a_chat_has_only_its_own_operations_on_it(server: Stage) -> None:
+    customer, mitra = await server.customer(), await server.mitra(max_customers=3)
+    chat = await server.chat(customer.id, mitra.id)
+    # The customer of one chat, asking as the mitra that the same person also is.
+    await server.database.execute(
+        "INSERT INTO mitras (id, display_name, max_customers) VALUES ($1, 'Kak Bunga', 1)", customer.id
+    )
+    as_mitra = await server.person("mitra", customer.id)
+    for path in (f"/sessions/{chat.id}", f"/sessions/{chat.id}/messages"):
+        assert problem(await as_mitra.get(path)) == NOT_FOUND
+    body = {"client_message_id": "1", "text": "halo"}
+    assert problem(await as_mitra.post(f"/sessions/{chat.id}/messages", body)) == NOT_FOUND
+    assert problem(await as_mitra.post(f"/sessions/{chat.id}/end", {"reason": "x"})) == NOT_FOUND
+
+
+@pytest.mark.rule("X.4")
+async def test_ids_of_somebody_elses_in_a_body_or_a_query_find_nothing(server: Stage) -> None:
+    customer, other = await server.customer(), await server.customer("Tari")
+    mitra = await server.mitra(max_customers=3)
+    chat, others = await server.chat(customer.id, mitra.id), await server.chat(other.id, mitra.id)
+    said = await other.post(f"/sessions/{others.id}/messages", {"client_message_id": "1", "text": "rahasia"})
+    message_id = said.json()["id"]
+    before = await business(server.database)
+
+    mark = await customer.post(f"/sessions/{chat.id}/read", {"up_to_message_id": message_id})
+    page = await customer.get(f"/sessions/{chat.id}/messages", before=message_id)
+    assert problem(mark) == NOT_FOUND
+    assert page.json()["items"] == []
+
+    # A mitra nobody had a session with, and one whom this customer never had.
+    for mitra_id in (uuid4(), await server.make.mitra()):
+        order = {"offer_id": str(await server.make.offer()), "target_mitra_id": str(mitra_id)}
+        before = await business(server.database)
+        assert problem(await (await server.customer()).post("/payments", order))[0] in (404, 409)
+        assert (await business(server.database))["public.payments"] == before["public.payments"]
+
+
+@pytest.mark.rule("X.4")
+async def test_nothing_a_mitra_is_told_identifies_the_customer(server: Stage) -> None:
+    customer, mitra = await server.customer(), await server.mitra(max_customers=3)
+    phone = await server.database.fetchval("SELECT phone_number FROM people WHERE id = $1", customer.id)
+    chat = await server.chat(customer.id, mitra.id)
+    another = await server.make.customer("Tari")
+    await server.request(another, mitra.id)
+    async with mitra.socket() as socket:
+        message = {"client_message_id": "1", "text": "halo"}
+        await customer.post(f"/sessions/{chat.id}/messages", message)
+        await socket.wait_for("message.created", text="halo")
+        told = json.dumps([socket.welcome, *socket.events])
+    for path in ("/state", "/requests", "/sessions", f"/sessions/{chat.id}", f"/sessions/{chat.id}/messages"):
+        answer = await mitra.get(path)
+        assert answer.status_code == 200
+        told += answer.text
+    assert "Bunga" in told
+    assert "Tari" in told
+    for secret in (str(customer.id), str(another), phone, phone[3:], str(chat.payment_id)):
+        assert secret not in told
+
+
+# Idempotency keys --------------------------------------------------------------------------------------------
+
+
+async def test_a_key_belongs_to_its_user_and_role(server: Stage) -> None:
+    person_id = await server.make.person()
+    await server.make.customer(person_id=person_id)
+    await server.make.mitra(person_id=person_id, max_customers=3)
+    bunga, as_mitra = await server.person("customer", person_id), await server.person("mitra", person_id)
+    tari = await server.customer("Tari")
+    answers = []
+    for customer in (bunga, tari):
+        payment_id = await server.pending_payment(customer.id)
+        answers.append(await customer.post(f"/payments/{payment_id}/cancel", key="the same key"))
+    request_id = await server.request(await server.make.customer(), person_id)
+    answers.append(await as_mitra.post(f"/requests/{request_id}/accept", key="the same key"))
+    assert [problem(answer) for answer in answers] == [(200, None)] * 3
+    assert answers[0].json()["id"] != answers[1].json()["id"]
+
+
+# Sockets and tickets -----------------------------------------------------------------------------------------
+
+HELLO = json.dumps({"op": "hello", "epoch": None, "seq": None, "device_id": "d"})
+
+
+@contextlib.asynccontextmanager
+async def _socket(
+    server: Stage, role: Role, headers: dict[str, str] | None = None, query: str = ""
+) -> AsyncIterator[ClientConnection]:
+    path = "client" if role == "customer" else "mitra"
+    url = f"{server.url.replace('http', 'ws', 1)}/api/{path}/realtime{query}"
+    async with connect(url, additional_headers=headers or {}) as connection:
+        yield connection
+
+
+async def _first(connection: ClientConnection) -> str | int | None:
+    """The kind of the first frame after a hello, or how the server closed."""
+    try:
+        await connection.send(HELLO)
+        async with asyncio.timeout(10):
+            operation: str = json.loads(await connection.recv())["op"]
+        return operation
+    except ConnectionClosed as closed:
+        return None if closed.rcvd is None else closed.rcvd.code
+
+
+async def _close_code(connection: ClientConnection) -> int | None:
+    with contextlib.suppress(ConnectionClosed):
+        async with asyncio.timeout(10):
+            while True:
+                await connection.recv()
+    return connection.close_code
+
+
+async def _opened(
+    server: Stage, role: Role, headers: dict[str, str] | None = None, query: str = ""
+) -> str | int | None:
+    async with _socket(server, role, headers, query) as connection:
+        return await _first(connection)
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def test_a_socket_opens_for_its_own_role_with_a_good_token_alone(server: Stage) -> None:
+    customer, mitra = await server.customer(), await server.mitra()
+    suspended = await server.suspended_mitra()
+    expired = await server.token("customer", customer.id, good_for_seconds=-1)
+    revoked = await server.person("customer", customer.id)
+    await revoked.post("/auth/logout")
+    attempts: list[tuple[Role, str, str | int]] = [
+        ("customer", customer.token, "welcome"),
+        ("mitra", mitra.token, "welcome"),
+        ("customer", mitra.token, protocol.SIGNED_OUT),
+        ("mitra", customer.token, protocol.SIGNED_OUT),
+        ("mitra", suspended.token, protocol.SIGNED_OUT),
+        ("customer", expired, protocol.SIGNED_OUT),
+        ("customer", revoked.token, protocol.SIGNED_OUT),
+        ("customer", "x", protocol.SIGNED_OUT),
+    ]
+    outcomes = [await _opened(server, role, _bearer(token)) for role, token, _ in attempts]
+    assert outcomes == [expected for _, _, expected in attempts]
+    assert await _opened(server, "customer") == protocol.SIGNED_OUT
+    # A token is never taken from the address, where logs and histories would keep it.
+    assert await _opened(server, "customer", query=f"?token={customer.token}") == protocol.SIGNED_OUT
+    assert await _opened(server, "customer", query=f"?ticket={customer.token}") == protocol.SIGNED_OUT
+
+
+async def test_a_socket_opened_with_a_cookie_comes_from_one_of_our_own_pages(server: Stage) -> None:
+    customer_id = await server.make.customer()
+    cookie = {"Cookie": f"curhat_customer={await server.token('customer', customer_id, transport='cookie')}"}
+    assert await _opened(server, "customer", {**cookie, "Origin": ORIGIN}) == "welcome"
+    for origin in (
+        {},
+        {"Origin": "null"},
+        {"Origin": "https://evil.example"},
+        {"Origin": f"{ORIGIN}.evil.example"},
+        {"Origin": ORIGIN.replace("http:", "https:")},
+        {"Origin": ORIGIN.replace(":8000", ":8001")},
+    ):
+        assert await _opened(server, "customer", {**cookie, **origin}) == protocol.SIGNED_OUT
+
+
+async def _ticket(person: Person) -> str:
+    answer = await person.post("/realtime-ticket", key="")
+    assert answer.status_code == 201
+    ticket: str = answer.json()["ticket"]
+    return ticket
+
+
+async def test_a_ticket_opens_one_socket_once_for_the_role_it_was_asked_in(server: Stage) -> None:
+    customer = await server.customer()
+    ticket = await _ticket(customer)
+    assert await _opened(server, "customer", query=f"?ticket={ticket}") == "welcome"
+    assert await _opened(server, "customer", query=f"?ticket={ticket}") == protocol.SIGNED_OUT
+    # At the wrong door it is used up, too.
+    ticket = await _ticket(customer)
+    assert await _opened(server, "mitra", query=f"?ticket={ticket}") == protocol.SIGNED_OUT
+    assert await _opened(server, "customer", query=f"?ticket={ticket}") == protocol.SIGNED_OUT
+
+
+async def test_of_many_who_use_a_ticket_at_once_one_gets_in(server: Stage) -> None:
+    ticket = await _ticket(await server.customer())
+    outcomes = await asyncio.gather(
+        *(_opened(server, "customer", query=f"?ticket={ticket}") for _ in range(10))
+    )
+    assert sorted(map(str, outcomes)) == sorted(["welcome", *[str(protocol.SIGNED_OUT)] * 9])
+
+
+@pytest.mark.rule("X.8")
+async def test_a_ticket_is_worth_no_more_than_the_token_it_was_asked_with(server: Stage) -> None:
+    customer, mitra = await server.customer(), await server.mitra()
+    tickets = [await _ticket(customer), await _ticket(mitra)]
+    await customer.post("/auth/logout")
+    await server.database.execute("UPDATE mitras SET suspended_at = curhat_now() WHERE id = $1", mitra.id)
+    assert await _opened(server, "customer", query=f"?ticket={tickets[0]}") == protocol.SIGNED_OUT
+    assert await _opened(server, "mitra", query=f"?ticket={tickets[1]}") == protocol.SIGNED_OUT
+
+
+async def test_signing_out_closes_the_sockets_of_that_token_and_of_no_other(server: Stage) -> None:
+    customer = await server.customer()
+    elsewhere = await server.person("customer", customer.id)
+    ticket = await _ticket(customer)
+    async with (
+        _socket(server, "customer", _bearer(customer.token)) as first,
+        _socket(server, "customer", query=f"?ticket={ticket}") as second,
+        _socket(server, "customer", _bearer(elsewhere.token)) as other,
+    ):
+        assert [await _first(socket) for socket in (first, second, other)] == ["welcome"] * 3
+        assert (await customer.post("/auth/logout")).status_code == 204
+        async with asyncio.timeout(5):
+            assert [await _close_code(first), await _close_code(second)] == [protocol.SIGNED_OUT] * 2
+        assert await _first(other) == "welcome"
+
+
+@pytest.mark.rule("X.8")
+async def test_a_suspension_closes_the_mitras_sockets_and_shuts_the_api_within_five_seconds(
+    server: Stage,
+) -> None:
+    mitra = await server.mitra()
+    async with _socket(server, "mitra", _bearer(mitra.token)) as socket:
+        assert await _first(socket) == "welcome"
+        assert (await mitra.get("/me")).status_code == 200
+        # As the command line does it, in another process: no signal from this one's own pool.
+        async with server.database.transaction() as tx:
+            await journeys.suspend_mitra(tx, mitra.id)
+        async with asyncio.timeout(5):
+            assert await _close_code(socket) == protocol.SIGNED_OUT
+            while (answer := await mitra.get("/me")).status_code == 200:
+                pass
+    assert problem(answer) == SUSPENDED
+
+
+@pytest.mark.rule("X.4")
+async def test_a_stream_and_a_typing_signal_reach_nobody_but_the_two_of_a_chat(server: Stage) -> None:
+    customer, mitra = await server.customer(), await server.mitra(max_customers=3)
+    stranger, other_mitra = await server.customer("Tari"), await server.mitra("Kak Dewi")
+    chat = await server.chat(customer.id, mitra.id)
+    own = await server.chat(stranger.id, other_mitra.id)
+    async with (
+        customer.socket() as told,
+        stranger.socket() as untold,
+        other_mitra.socket() as untold_mitra,
+    ):
+        typing = {"op": "signal", "type": "typing"}
+        # Of somebody else's chat: goes nowhere. Of one's own: to the other side of it.
+        await untold.connection.send(json.dumps({**typing, "session_id": str(chat.id)}))
+        await untold_mitra.connection.send(json.dumps({**typing, "session_id": str(chat.id)}))
+        message = {"client_message_id": "1", "text": "rahasia"}
+        await mitra.post(f"/sessions/{chat.id}/messages", message)
+        await told.wait_for("message.created", text="rahasia")
+        await stranger.post(f"/sessions/{own.id}/messages", {**message, "text": "sendiri"})
+        for socket in (untold, untold_mitra):
+            await socket.wait_for("message.created", text="sendiri")
+            assert "rahasia" not in json.dumps(socket.events)
+        assert [frame for frame in told.events if frame["op"] == "signal"] == []
+
+
+async def test_a_device_that_names_somebody_elses_epoch_gets_nothing_of_it(server: Stage) -> None:
+    customer, stranger = await server.customer(), await server.customer("Tari")
+    mitra = await server.mitra(max_customers=3)
+    chat = await server.chat(customer.id, mitra.id)
+    await mitra.post(f"/sessions/{chat.id}/messages", {"client_message_id": "1", "text": "rahasia"})
+    epoch = (await customer.get("/state")).json()["stream"]["epoch"]
+    async with stranger.socket(epoch=epoch, seq=0) as socket:
+        assert socket.welcome["resumed"] is False
+        assert socket.welcome["epoch"] != epoch
+        assert socket.events == []
+
+
+# Production --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def production(
+    servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
+) -> AsyncIterator[Stage]:
+    """A server with the settings of production."""
+    settings = dataclasses.replace(
+        development_settings(database_url, servers.valkey_url),
+        environment="production",
+        operations_port=free_port(),
+        public_origins=("https://app.example.id",),
+    )
+    async with stage(settings, database) as opened:
+        yield opened
+
+
+@pytest.mark.rule("S.4")
+async def test_what_is_for_development_does_not_exist_in_production(production: Stage) -> None:
+    for operation in OPERATIONS.values():
+        if operation.is_for_development:
+            call = await ENTRIES[operation.id].prepare(production)
+            answer = await send(production, operation, call)
+            nothing = await production.http.request(operation.method, "/api/no/such/path")
+            assert problem(answer) == NOT_FOUND
+            assert answer.content == nothing.content
+    contract = (await production.http.get("/api/openapi.json")).json()
+    assert not [path for path in contract["paths"] if "dev" in path]
+
+
+@pytest.mark.rule("S.4")
+async def test_health_and_metrics_are_not_on_the_public_port_of_production(production: Stage) -> None:
+    for path in ("/healthz", "/readyz", "/metrics"):
+        assert problem(await production.http.get(path)) == NOT_FOUND
+        port = production.server.house.settings.operations_port
+        assert (await production.http.get(f"http://127.0.0.1:{port}{path}")).status_code == 200
+
+
+@pytest.mark.rule("S.4")
+@pytest.mark.parametrize("sender", ["inbox", ""])
+def test_production_does_not_start_with_the_developers_inbox(sender: str) -> None:
+    environment = environment_of(
+        "postgresql://u:p@h/curhat",
+        "valkey://h:6379/0",
+        CURHAT_ENVIRONMENT="production",
+        CURHAT_CODE_SENDER=sender,
+        CURHAT_PUBLIC_ORIGINS="https://app.example.id",
+    )
+    with pytest.raises(SettingsError) as refused:
+        Settings.from_environment(environment)
+    assert [text.partition(" ")[0] for text in refused.value.problems] == ["CURHAT_CODE_SENDER"]
+    del environment["CURHAT_ENVIRONMENT"]  # Nothing said is production, too.
+    with pytest.raises(SettingsError):
+        Settings.from_environment(environment)
+
+
+async def test_a_cookie_of_production_is_asked_for_under_its_secure_name_alone(production: Stage) -> None:
+    customer_id: UUID = await production.make.customer()
+    token = await production.token("customer", customer_id, transport="cookie")
+    statuses = [
+        (await production.http.get("/api/client/me", headers={"Cookie": f"{name}={token}"})).status_code
+        for name in ("__Secure-curhat_customer", "curhat_customer")
+    ]
+    assert statuses == [200, 401]

@@ -1,0 +1,27 @@
+"""A House without a server: the services with a mock gateway and a presence that the test decides."""
+
+from uuid import UUID
+
+from curhat.kit.errors import PresenceUnknown
+
+
+class DecidedPresence:
+    """Answers what the test says: who may be asked, or that nobody knows."""
+
+    def __init__(self, *may_be_asked: UUID) -> None:
+        self.mitras = list(may_be_asked)
+        self.unknown = False
+
+    async def ask_candidates(self) -> list[UUID]:
+        """Who may be asked."""
+        if self.unknown:
+            raise PresenceUnknown
+        return self.mitras
+
+    async def count_available(self) -> int:
+        """How many may be asked."""
+        return len(await self.ask_candidates())
+
+    async def may_be_asked(self, mitra_id: UUID) -> bool:
+        """Whether this one may."""
+        return mitra_id in await self.ask_candidates()

@@ -1,0 +1,145 @@
+"""The simulated clients notice what must not happen: a check that catches nothing is not a check."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+
+from curhat.app.simulate.client import IN_PROGRESS, Answer, Device, Person, World
+from curhat.app.simulate.people import Manner, dice_of
+from curhat.app.simulate.report import Tally
+
+EPOCH = "e1"
+
+
+class Scripted(Person):
+    """A customer to whom the server says what the test wrote down."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world, "customer", "Rio 1", "+6281180000001", dice_of("test"))
+        self.script: list[Answer] = []
+        self.asked: list[tuple[str, str, str | None]] = []
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        key: str | None = None,
+        expected: Collection[str] = (),
+    ) -> Answer:
+        self.asked.append((method, path, key))
+        answer = self.script.pop(0)
+        await asyncio.sleep(0)
+        return answer
+
+
+def answer(status: int, **body: Any) -> Answer:
+    text = msgspec.json.encode(body)
+    return Answer(status, text, msgspec.json.decode(text))
+
+
+def state(seq: int, payment: Any = None) -> Answer:
+    return answer(
+        200, payment=payment, pairing=None, session=None, extension=None, stream={"epoch": EPOCH, "seq": seq}
+    )
+
+
+@pytest.fixture
+async def person() -> AsyncIterator[Scripted]:
+    async with aiohttp.ClientSession() as http:
+        yield Scripted(World(http, "http://127.0.0.1:1", Tally()))
+
+
+@pytest.fixture
+async def device(person: Scripted) -> Device:
+    """A device in step at 5."""
+    device = Device(person, "device 1")
+    person.devices.append(device)
+    person.script = [state(5)]
+    await device.take({"op": "welcome", "epoch": EPOCH, "seq": 5, "resumed": False})
+    assert device.is_live()
+    return device
+
+
+def event(seq: int, event_type: str = "session.updated") -> dict[str, Any]:
+    return {"op": "event", "seq": seq, "type": event_type, "at": "t", "data": {"id": "s1"}}
+
+
+async def test_a_gap_in_the_stream_is_a_fault(person: Scripted, device: Device) -> None:
+    await device.take(event(6))
+    assert person.world.tally.fault_count == 0
+
+    await device.take(event(8))
+
+    assert list(person.world.tally.faults) == ["customer Rio 1: device 1: event 8 came after 6"]
+
+
+async def test_an_event_that_comes_twice_on_one_connection_is_a_fault(
+    person: Scripted, device: Device
+) -> None:
+    await device.take(event(6))
+    await device.take(event(6))
+
+    assert person.world.tally.fault_count == 1
+
+
+async def test_after_resuming_the_missed_events_follow_the_one_that_was_named(
+    person: Scripted, device: Device
+) -> None:
+    await device.say_hello()
+    await device.take({"op": "welcome", "epoch": EPOCH, "seq": 7, "resumed": True})
+    await device.take(event(6))
+    await device.take(event(7))
+
+    assert (device.seq, person.world.tally.fault_count) == (7, 0)
+
+
+async def test_a_picture_that_differs_from_the_snapshot_at_the_same_seq_is_a_fault(
+    person: Scripted, device: Device
+) -> None:
+    person.script = [state(5, payment={"id": "p1", "status": "pending", "pairing": None})]
+
+    await person.check_pictures()
+
+    [fault] = person.world.tally.faults
+    assert "differs from the snapshot at 5: payment" in fault
+
+
+async def test_a_picture_that_equals_the_snapshot_is_none(person: Scripted, device: Device) -> None:
+    person.script = [state(5)]
+
+    await person.check_pictures()
+
+    assert (person.world.tally.comparisons, person.world.tally.fault_count) == (1, 0)
+
+
+@pytest.mark.parametrize("manner", ["repeated", "twice"])
+async def test_two_answers_to_one_idempotency_key_are_a_fault(person: Scripted, manner: Manner) -> None:
+    person.script = [answer(200, id="s1"), answer(200, id="s2")]
+
+    await person.command("/requests/r1/accept", manner=manner)
+
+    [fault] = person.world.tally.faults
+    assert "two answers to one Idempotency-Key" in fault
+    assert len({key for _, _, key in person.asked}) == 1
+
+
+async def test_a_command_whose_first_still_runs_is_asked_for_again(person: Scripted) -> None:
+    person.script = [answer(409, code=IN_PROGRESS), answer(409, code=IN_PROGRESS), answer(200, id="s1")]
+
+    got = await person.command("/requests/r1/accept")
+
+    assert (got.body, person.world.tally.fault_count) == ({"id": "s1"}, 0)
+
+
+async def test_a_repeated_message_that_becomes_another_one_is_a_fault(person: Scripted) -> None:
+    person.script = [answer(201, id="m1"), answer(201, id="m2")]
+
+    await person.say("s1", "halo", repeats=True)
+
+    assert person.world.tally.fault_count == 1

@@ -1,0 +1,402 @@
+"""Each invariant of `curhat simulate` finds the row that breaks it, and nothing in a database that is right.
+
+The rows are written past the database's own safeguards: what the constraints forbid is what a query must still see,
+should a migration ever lose one.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from curhat.app.simulate.invariants import INVARIANTS, check
+from curhat.kit.database import Database
+
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+
+NOW = datetime.now(UTC)
+MINUTE = timedelta(minutes=1)
+
+
+class Rows:
+    """Writes rows in which only what matters is said."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def allow(self, *statements: str) -> None:
+        """Take safeguards away."""
+        for statement in statements:
+            await self._connection.execute(statement)
+
+    async def write(self, table: str, **values: Any) -> UUID:
+        """One row; returns its id, which is made up where none is given."""
+        values = {**DEFAULTS.get(table, dict)(), **values}
+        columns = ", ".join(values)
+        places = ", ".join(f"${number}" for number in range(1, len(values) + 1))
+        await self._connection.execute(f"INSERT INTO {table} ({columns}) VALUES ({places})", *values.values())
+        row_id: UUID = values.get("id", UUID(int=0))
+        return row_id
+
+    async def confirmed_payment(self, **values: Any) -> UUID:
+        """A payment that was charged, confirmed and served, unless said otherwise."""
+        values = {"confirmed_at": NOW, "status": "served", **values}
+        payment_id = await self.write("payments", **values)
+        if values.get("amount_rp", 20_000) > 0:
+            await self.write("charge_attempts", payment_id=payment_id)
+        return payment_id
+
+    async def session(self, *, without: str = "", **values: Any) -> UUID:
+        """A session with all that belongs to it."""
+        values = {**DEFAULTS["sessions"](), **values}
+        people = {"customer_id": values["customer_id"]}
+        if without != "payment":
+            await self.confirmed_payment(id=values["payment_id"], **people)
+        await self.write(
+            "pairings", id=values["pairing_id"], payment_id=values["payment_id"], status="matched", decided_at=NOW,
+            **people,
+        )  # fmt: skip
+        await self.write(
+            "requests", pairing_id=values["pairing_id"], mitra_id=values["mitra_id"], status="accepted"
+        )
+        return await self.write("sessions", **values)
+
+    async def failed_payment(self, **pairing: Any) -> UUID:
+        """A payment that was taken and not served, with its event and its case."""
+        customer_id = uuid4()
+        payment_id = await self.confirmed_payment(status="unserved", customer_id=customer_id)
+        case_id = await self.write("review_cases", payment_id=payment_id)
+        pairing_id = await self.write(
+            "pairings",
+            **{
+                "payment_id": payment_id,
+                "customer_id": customer_id,
+                "status": "failed",
+                "failure_tag": "all_mitras_rejected",
+                "decided_at": NOW,
+            }
+            | pairing,
+        )
+        tag = pairing.get("failure_tag", "all_mitras_rejected")
+        await self.write(
+            "failed_pairing_events", payment_id=payment_id, pairing_id=pairing_id, tag=tag, kind="blast",
+            case_id=case_id,
+        )  # fmt: skip
+        return payment_id
+
+
+def _ids(*names: str) -> dict[str, Any]:
+    return {name: uuid4() for name in names}
+
+
+DEFAULTS: dict[str, Callable[[], dict[str, Any]]] = {
+    "payments": lambda: {
+        **_ids("id", "customer_id", "offer_id"),
+        "purpose": "session",
+        "status": "pending",
+        "duration_minutes": 30,
+        "amount_rp": 20_000,
+        "is_trial": False,
+        "expires_at": NOW + 20 * MINUTE,
+    },
+    "charge_attempts": lambda: {**_ids("id", "payment_id"), "amount_rp": 20_000, "status": "approved"},
+    "refunds": lambda: {
+        **_ids("id", "payment_id", "charge_attempt_id"),
+        "amount_rp": 20_000,
+        "reason": "late_approval",
+    },
+    "pairings": lambda: {
+        **_ids("id", "payment_id", "customer_id"),
+        "kind": "blast",
+        "created_at": NOW,
+        "deadline_at": NOW + MINUTE,
+    },
+    "requests": lambda: {**_ids("id", "pairing_id", "mitra_id"), "is_returning": False},
+    "sessions": lambda: {
+        **_ids("id", "payment_id", "pairing_id", "customer_id", "mitra_id"),
+        "status": "ended",
+        "duration_minutes": 30,
+        "is_trial": False,
+        "started_at": NOW,
+        "ends_at": NOW + 30 * MINUTE,
+        "ended_at": NOW + 10 * MINUTE,
+        "end_reason": "customer_ended",
+    },
+    "messages": lambda: {
+        **_ids("id", "session_id"),
+        "sender": "customer",
+        "client_message_id": str(uuid4()),
+        "text": "halo",
+    },
+    "review_cases": lambda: {**_ids("id", "payment_id"), "reason": "no_session", "amount_rp": 20_000},
+    "failed_pairing_events": lambda: _ids("id", "payment_id"),
+    "mitras": lambda: {**_ids("id"), "display_name": "Kak Sari", "max_customers": 1},
+}
+
+Break = Callable[[Rows], Awaitable[object]]
+BREAKS: dict[str, Break] = {}
+
+
+def breaks(title: str) -> Callable[[Break], Break]:
+    """This breaks the invariant of that title."""
+
+    def remember(function: Break) -> Break:
+        BREAKS[title] = function
+        return function
+
+    return remember
+
+
+@breaks("a pairing has at most one winner")
+async def _(rows: Rows) -> None:
+    await rows.allow("DROP INDEX requests_one_winner")
+    pairing_id = uuid4()
+    for _ in range(2):
+        await rows.write("requests", pairing_id=pairing_id, status="accepted")
+
+
+@breaks("a payment has at most one session")
+async def _(rows: Rows) -> None:
+    await rows.allow("ALTER TABLE sessions DROP CONSTRAINT sessions_one_a_payment")
+    payment_id = uuid4()
+    for _ in range(2):
+        await rows.write("sessions", payment_id=payment_id)
+
+
+@breaks("a matched pairing, its winner and its session tell the same story")
+async def _(rows: Rows) -> None:
+    await rows.write("pairings", status="matched", decided_at=NOW)
+
+
+@breaks("a payment has at most one charge")
+async def _(rows: Rows) -> None:
+    await rows.allow("DROP INDEX charge_attempts_one_charge")
+    payment_id = await rows.confirmed_payment()
+    await rows.write("charge_attempts", payment_id=payment_id)
+
+
+@breaks("what a payment costs is charged if and only if it is confirmed; Rp0 never reaches the gateway")
+async def _(rows: Rows) -> None:
+    await rows.write("payments", status="confirmed", confirmed_at=NOW)
+
+
+@breaks("an approval that came too late is given back, once and in full")
+async def _(rows: Rows) -> None:
+    attempt_id = await rows.write("charge_attempts", status="approved_late")
+    await rows.write("refunds", charge_attempt_id=attempt_id, amount_rp=19_999)
+
+
+@breaks("no session without a confirmed payment")
+async def _(rows: Rows) -> None:
+    await rows.session(payment_id=await rows.write("payments"), without="payment")
+
+
+@breaks("no pairing without a confirmed payment")
+async def _(rows: Rows) -> None:
+    await rows.write("pairings", payment_id=await rows.write("payments"))
+
+
+@breaks("a confirmed payment is served, in flight or failed, and exactly one of them")
+async def _(rows: Rows) -> None:
+    await rows.confirmed_payment(status="confirmed")
+
+
+@breaks("each failed attempt has its event, and no other attempt has one")
+async def _(rows: Rows) -> None:
+    await rows.write("pairings", status="failed", failure_tag="customer_cancelled", decided_at=NOW)
+
+
+@breaks(
+    "a payment that was taken and not served has its tag and its one case, and nothing of it is recovered"
+)
+async def _(rows: Rows) -> None:
+    await rows.confirmed_payment(status="unserved")
+
+
+@breaks("a payment that was served has no failure but a recovered one, and no case for a missing session")
+async def _(rows: Rows) -> None:
+    payment_id = uuid4()
+    await rows.session(payment_id=payment_id)
+    await rows.write("failed_pairing_events", payment_id=payment_id, tag="no_mitra_available")
+
+
+@breaks("a payment that was never taken has an event if and only if it expired, and no case for it")
+async def _(rows: Rows) -> None:
+    await rows.write("payments", status="expired", closed_at=NOW + 20 * MINUTE)
+
+
+@breaks("a session that was cut short has a case, and no other has one for that")
+async def _(rows: Rows) -> None:
+    await rows.session(end_reason="mitra_ended", end_note="capek")
+
+
+@breaks("a window that ran out was not closed early")
+async def _(rows: Rows) -> None:
+    await rows.failed_payment(failure_tag="no_mitra_available", decided_at=NOW + 0.9 * MINUTE)
+
+
+@breaks("a payment did not expire early")
+async def _(rows: Rows) -> None:
+    await rows.write("payments", status="expired", closed_at=NOW + 19 * MINUTE)
+
+
+@breaks("a session was not ended by the clock early")
+async def _(rows: Rows) -> None:
+    await rows.session(end_reason="time_up", ended_at=NOW + 29 * MINUTE)
+
+
+@breaks("nobody accepted at or after the deadline")
+async def _(rows: Rows) -> None:
+    await rows.write("pairings", status="matched", deadline_at=NOW, decided_at=NOW)
+
+
+@breaks("nobody cancelled, confirmed or ended after the time for it")
+async def _(rows: Rows) -> None:
+    await rows.failed_payment(failure_tag="customer_cancelled", decided_at=NOW + 2 * MINUTE)
+
+
+@breaks("whatever waits for a deadline has one armed")
+async def _(rows: Rows) -> None:
+    await rows.write("payments")
+
+
+@breaks("no deadline is parked")
+async def _(rows: Rows) -> None:
+    await rows.write("deadlines", kind="session_end", entity_id=uuid4(), due_at=NOW, parked_at=NOW)
+
+
+@breaks("the history of each status is one unbroken chain that ends at what the row says")
+async def _(rows: Rows) -> None:
+    payment_id = await rows.write("payments")
+    for old, new in ((None, "pending"), ("confirming", "abandoned")):
+        await rows.write(
+            "status_changes", payment_id=payment_id, entity="payment", entity_id=payment_id, old_status=old,
+            new_status=new,
+        )  # fmt: skip
+
+
+@breaks("a mitra's count of sessions is the number of its sessions")
+async def _(rows: Rows) -> None:
+    await rows.write("mitras", active_sessions=1)
+
+
+@breaks("no mitra ever had more sessions at once than it takes")
+async def _(rows: Rows) -> None:
+    mitra_id = await rows.write("mitras")
+    for _ in range(2):
+        await rows.session(mitra_id=mitra_id)
+
+
+@breaks("a stream's events are numbered without gaps up to its head")
+async def _(rows: Rows) -> None:
+    user_id = uuid4()
+    await rows.write("streams", role="customer", user_id=user_id, head=3)
+    for seq in (1, 3):
+        await rows.write(
+            "stream_events", role="customer", user_id=user_id, seq=seq, type="payment.updated", data="{}"
+        )
+
+
+@breaks("a customer has one journey at a time: one open payment, or one running session")
+async def _(rows: Rows) -> None:
+    customer_id = uuid4()
+    await rows.write("payments", customer_id=customer_id)
+    await rows.session(customer_id=customer_id, status="active", ended_at=None, end_reason=None)
+
+
+@breaks("a customer has one trial")
+async def _(rows: Rows) -> None:
+    await rows.allow("DROP INDEX sessions_one_trial")
+    customer_id = uuid4()
+    for _ in range(2):
+        await rows.write("sessions", customer_id=customer_id, is_trial=True)
+
+
+@breaks("nobody is asked by, or paired with, themselves")
+async def _(rows: Rows) -> None:
+    customer_id = uuid4()
+    await rows.write(
+        "requests", pairing_id=await rows.write("pairings", customer_id=customer_id), mitra_id=customer_id
+    )
+
+
+@breaks("a message was sent while its session ran")
+async def _(rows: Rows) -> None:
+    await rows.write("messages", session_id=await rows.session(), sent_at=NOW + 11 * MINUTE)
+
+
+@breaks("the gateway's own books say the same as ours")
+async def _(rows: Rows) -> None:
+    payment_id = await rows.confirmed_payment()
+    for _ in range(2):
+        await rows.write(
+            "mock_gateway.charges", key=uuid4(), payment_id=payment_id, amount_rp=20_000, status="approved",
+            known_at=NOW, at=NOW,
+        )  # fmt: skip
+
+
+@breaks("nothing is in flight")
+async def _(rows: Rows) -> None:
+    await rows.write("payments")
+
+
+@breaks("no deadline is overdue by 5 s")
+async def _(rows: Rows) -> None:
+    await rows.write("deadlines", kind="session_end", entity_id=uuid4(), due_at=NOW - MINUTE)
+
+
+@pytest.fixture
+async def connection(database: Database) -> AsyncIterator[Connection]:
+    """A connection past triggers and foreign keys. What is written on it is undone."""
+    async with database.pool.acquire() as connection:
+        undone = connection.transaction()
+        await undone.start()
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        yield connection
+        await undone.rollback()
+
+
+def test_every_invariant_has_a_row_that_breaks_it() -> None:
+    assert {invariant.title for invariant in INVARIANTS} == BREAKS.keys()
+    assert len(BREAKS) == len(INVARIANTS)
+
+
+async def test_every_invariant_finds_the_row_that_breaks_it(connection: Connection) -> None:
+    overlooked = []
+    for title, write in BREAKS.items():
+        alone = connection.transaction()
+        await alone.start()
+        await write(Rows(connection))
+        violations = await check(connection, quiet=True)
+        if title not in {violation.invariant.title for violation in violations}:
+            overlooked.append(title)
+        await alone.rollback()
+
+    assert overlooked == []
+
+
+async def test_a_healthy_database_breaks_nothing(connection: Connection) -> None:
+    rows = Rows(connection)
+    await rows.session()
+    await rows.failed_payment()
+    payment_id = await rows.write("payments", status="expired", closed_at=NOW + 20 * MINUTE)
+    await rows.write("failed_pairing_events", payment_id=payment_id, tag="payment_session_expired")
+    await rows.write("payments", status="abandoned", closed_at=NOW)
+
+    assert await check(connection) == []
+
+
+async def test_quiet_is_asked_of_the_people_who_are_meant_alone(connection: Connection) -> None:
+    customer_id = uuid4()
+    rows = Rows(connection)
+    payment_id = await rows.write("payments", customer_id=customer_id)
+    await rows.write("deadlines", kind="payment_expiry", entity_id=payment_id, due_at=NOW + 20 * MINUTE)
+
+    assert await check(connection) == []
+    assert await check(connection, quiet=True, people=[uuid4()]) == []
+    [violation] = await check(connection, quiet=True, people=[customer_id])
+    assert violation.invariant.title == "nothing is in flight"
+    assert violation.row == {"what": "payment", "id": str(payment_id), "status": "pending"}

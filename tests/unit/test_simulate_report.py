@@ -1,0 +1,98 @@
+"""The report of a simulation: its figures, and that nothing broken is overlooked in it."""
+
+import pytest
+from rich.console import Console
+
+from curhat.app.simulate.invariants import INVARIANTS, Violation
+from curhat.app.simulate.report import (
+    FAULTS_SHOWN,
+    Outcome,
+    Tally,
+    percentile,
+    progress_line,
+    progress_screen,
+    report,
+)
+
+OUTCOME = Outcome(
+    payments={"served": 9, "unserved": 1},
+    trials=2,
+    taken_rp=1_200_000,
+    failures={"customer_cancelled": 1},
+    ends={"customer_ended": 9},
+    charges={"approved": 8},
+    seconds_to_accept=[0.5, 1.5, 2.5],
+)
+
+
+def written(tally: Tally, violations: list[Violation]) -> str:
+    console = Console(width=100, record=True, file=None, quiet=True)
+    console.quiet = False
+    with console.capture() as capture:
+        console.print(report("curhat simulate", tally, OUTCOME, violations, 7))
+    return capture.get()
+
+
+@pytest.mark.parametrize(
+    ("values", "share", "expected"),
+    [
+        ([], 0.5, None),
+        ([3.0], 0.99, 3.0),
+        ([4.0, 1.0, 3.0, 2.0], 0.5, 2.0),
+        ([1.0, 2.0, 3.0, 4.0], 0.95, 4.0),
+    ],
+)
+def test_a_percentile_is_the_value_that_its_share_does_not_exceed(
+    values: list[float], share: float, expected: float | None
+) -> None:
+    assert percentile(values, share) == expected
+
+
+def test_a_clean_run_says_so_with_its_figures() -> None:
+    tally = Tally()
+    tally.message_delays = [0.010, 0.020]
+
+    text = written(tally, [])
+
+    assert "10: served 9, unserved 1" in text
+    assert "taken Rp1.200.000" in text
+    assert "p50 1.5 s, p95 2.5 s, p99 2.5 s (3)" in text
+    assert "p50 10.0 ms, p95 20.0 ms, p99 20.0 ms (2)" in text
+    assert f"all {len(INVARIANTS)} hold" in text
+    assert "clean" in text
+    assert "NOT CLEAN" not in text
+    assert "seed 7" in text
+
+
+def test_a_broken_invariant_is_named_with_its_row() -> None:
+    text = written(Tally(), [Violation(INVARIANTS[0], {"pairing_id": "[x]", "winners": 2})])
+
+    assert "1 BROKEN" in text
+    assert "a pairing has at most one winner" in text
+    assert "pairing_id=[x], winners=2" in text
+    assert "NOT CLEAN" in text
+
+
+def test_many_faults_are_counted_and_some_are_shown() -> None:
+    tally = Tally()
+    for number in range(FAULTS_SHOWN + 5):
+        tally.fault(f"fault {number}")
+
+    text = written(tally, [])
+
+    assert f"{FAULTS_SHOWN + 5} BROKEN" in text
+    assert "fault 0" in text
+    assert "and 5 more" in text
+    assert "NOT CLEAN" in text
+
+
+def test_the_progress_says_where_everybody_stands() -> None:
+    tally = Tally()
+    tally.phases = {0: "searching", 1: "searching", 2: "chatting"}
+    tally.journeys, tally.matched = 3, 1
+
+    assert "2 searching, 1 chatting; 3 journeys, 1 matched" in progress_line(tally)
+    console = Console(width=100)
+    with console.capture() as capture:
+        console.print(progress_screen(tally))
+    assert "searching 2, chatting 1" in capture.get()
