@@ -5,6 +5,7 @@ template that has all migrations.
 """
 
 import itertools
+import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,11 +17,17 @@ import valkey.asyncio
 from curhat.app.embedded import EmbeddedServers, embedded_servers
 from curhat.kit.database import Database
 from curhat.kit.migrations import migrate
+from tests.simulation.bugs import named
 from tests.support.clock import VirtualClock, install_virtual_clock
 from tests.support.people import Make
 from tests.support.signals import RecordedSignals
 
 pytest_plugins = ["tests.rules_report"]
+
+# A deliberate fault to be planted in this run, by name (`make planted-bugs`).
+PLANTED_BUG = named(os.environ["PLANTED_BUG"]) if "PLANTED_BUG" in os.environ else None
+if PLANTED_BUG is not None and PLANTED_BUG.plant is not None:
+    PLANTED_BUG.plant()
 
 TEMPLATE = "curhat_template"
 _numbers = itertools.count(1)
@@ -53,6 +60,8 @@ async def template(servers: EmbeddedServers) -> str:
     connection = await asyncpg.connect(database_url_of(servers, TEMPLATE))
     await migrate(connection)
     await install_virtual_clock(connection)
+    if PLANTED_BUG is not None and PLANTED_BUG.schema is not None:
+        await connection.execute(PLANTED_BUG.schema)
     await connection.close()
     await admin.close()
     return TEMPLATE

@@ -10,7 +10,7 @@ import pytest
 
 from curhat.accounts import codes, service
 from curhat.accounts.errors import CallNameRequired, CodeInvalid, NotInvited
-from curhat.accounts.schemas import CustomerName, MitraName
+from curhat.accounts.schemas import OwnCustomer, OwnMitra
 from curhat.accounts.service import SentCode, SignIn
 from curhat.kit.database import Database
 from curhat.kit.errors import BusinessError, Suspended, TooManyRequests, ValidationFailed
@@ -59,7 +59,7 @@ async def test_the_first_sign_in_makes_a_customer_and_later_ones_find_it(databas
     first = await verify(database, sent.request_id, sent.code, " Bunga ")
     sent = await ask(database)
     again = await verify(database, sent.request_id, sent.code, None)
-    assert isinstance(first.person, CustomerName)
+    assert isinstance(first.person, OwnCustomer)
     assert first.person == again.person
     assert first.person.call_name == "Bunga"
     assert first.token != again.token
@@ -168,7 +168,7 @@ async def test_an_invited_mitra_signs_in_and_a_suspended_one_does_not(database: 
         mitra_id = await service.invite_mitra(tx, "0812 3456 7890", "Kak Sari", 2)
     sent = await ask(database, role="mitra")
     signed_in = await verify(database, sent.request_id, sent.code, role="mitra")
-    assert signed_in.person == MitraName(id=mitra_id, display_name="Kak Sari")
+    assert signed_in.person == OwnMitra(id=mitra_id, display_name="Kak Sari")
     async with database.transaction() as tx:
         await service.suspend_mitra(tx, mitra_id)
     sent = await ask(database, role="mitra")
@@ -413,7 +413,7 @@ async def test_neither_code_nor_token_is_in_the_database(database: Database) -> 
 
 
 def test_no_secret_is_in_what_is_printed_of_a_sign_in() -> None:
-    name = CustomerName(id=uuid4(), call_name="Bunga")
+    name = OwnCustomer(id=uuid4(), call_name="Bunga")
     assert "s3cret" not in repr(SignIn(person=name, token="s3cret"))
 
 

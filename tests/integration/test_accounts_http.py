@@ -10,7 +10,7 @@ from uuid import uuid4
 import httpx
 import pytest
 import structlog
-from litestar import Litestar, get, post
+from litestar import Litestar, Request, get, post
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
 from valkey.asyncio import Valkey
@@ -48,6 +48,11 @@ async def read_as_mitra(mitra: NamedDependency[Identity]) -> Identity:
     return mitra
 
 
+@get("/api/client/probe/token")
+async def read_digest(customer: NamedDependency[Identity], request: Request[Any, Any, Any]) -> str:
+    return f"{customer.role} {request.state['token_digest'].hex()}"
+
+
 @pytest.fixture
 def settings() -> Settings:
     return Settings.from_environment(
@@ -81,6 +86,7 @@ async def connect(database: Database, valkey_client: Valkey) -> AsyncIterator[Co
                 read_as_customer,
                 write_as_customer,
                 read_as_mitra,
+                read_digest,
             ],
             dependencies={
                 "database": given(database),
@@ -323,6 +329,12 @@ async def test_without_a_good_token_nothing_is_open(
         assert (refused.status_code, refused.json()["code"]) == (401, "unauthenticated")
     refused = await client.post("/api/client/auth/logout", headers={**headers, "Origin": ORIGIN})
     assert refused.status_code == 401
+
+
+async def test_an_operation_can_tell_with_which_token_it_was_called(client: httpx.AsyncClient) -> None:
+    token = (await sign_in(client, call_name="Bunga")).json()["token"]
+    answer = await client.get("/api/client/probe/token", headers=bearer(token))
+    assert answer.text == f"customer {service.digest_of_token(token).hex()}"
 
 
 @pytest.mark.rule("S.1")

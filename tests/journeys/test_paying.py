@@ -154,15 +154,19 @@ async def test_a_trial_is_used_up_by_a_session_and_not_by_a_search_that_failed(
 ) -> None:
     customer, mitra = await make.customer(), await make.mitra()
     trial = await make.offer(duration_minutes=5, price_rp=0)
-    for served in (False, True):
+
+    async def search() -> UUID:
         payment = await open_payment(database, customer, trial)
         await begin(database, customer, payment.id, [mitra])
-        pairing_id = await database.fetchval("SELECT id FROM pairings WHERE payment_id = $1", payment.id)
-        if served:
-            session = await accept(database, mitra, await request_of(database, pairing_id, mitra))
-        else:
-            async with database.transaction() as tx:
-                await journeys.cancel_search(tx, customer, pairing_id)
+        pairing_id: UUID = await database.fetchval(
+            "SELECT id FROM pairings WHERE payment_id = $1", payment.id
+        )
+        return pairing_id
+
+    failed = await search()
+    async with database.transaction() as tx:
+        await journeys.cancel_search(tx, customer, failed)
+    session = await accept(database, mitra, await request_of(database, await search(), mitra))
     await database.execute(
         "UPDATE sessions SET status = 'ended', ended_at = curhat_now(), end_reason = 'customer_ended' WHERE id = $1",
         session.id,

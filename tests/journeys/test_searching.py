@@ -10,8 +10,9 @@ from curhat.journeys import service as journeys
 from curhat.journeys.snapshot import customer_state
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import Database
-from curhat.pairing import cards, service, states
+from curhat.pairing import service, states
 from curhat.pairing.cards import Cards, open_requests
+from curhat.pairing.schemas import Request
 from curhat.payments import states as payment_states
 from curhat.payments.mock_gateway import MockGateway
 from curhat.presence import service as presence
@@ -319,7 +320,7 @@ class _Hub:
     def held(self, _role: str) -> set[UUID]:
         return self.mitras
 
-    def send_unsequenced(self, _role: str, user_id: UUID, event: str, data: cards.Request) -> None:
+    def send_unsequenced(self, _role: str, user_id: UUID, event: str, data: Request) -> None:
         self.sent.append((user_id, event, data.close_reason))
 
 

@@ -27,10 +27,10 @@ class Scripted(Person):
         self,
         method: str,
         path: str,
-        body: object = None,
+        body: object = None,  # noqa: ARG002
         *,
         key: str | None = None,
-        expected: Collection[str] = (),
+        expected: Collection[str] = (),  # noqa: ARG002
     ) -> Answer:
         self.asked.append((method, path, key))
         answer = self.script.pop(0)
@@ -99,9 +99,8 @@ async def test_after_resuming_the_missed_events_follow_the_one_that_was_named(
     assert (device.seq, person.world.tally.fault_count) == (7, 0)
 
 
-async def test_a_picture_that_differs_from_the_snapshot_at_the_same_seq_is_a_fault(
-    person: Scripted, device: Device
-) -> None:
+@pytest.mark.usefixtures("device")
+async def test_a_picture_that_differs_from_the_snapshot_at_the_same_seq_is_a_fault(person: Scripted) -> None:
     person.script = [state(5, payment={"id": "p1", "status": "pending", "pairing": None})]
 
     await person.check_pictures()
@@ -110,7 +109,8 @@ async def test_a_picture_that_differs_from_the_snapshot_at_the_same_seq_is_a_fau
     assert "differs from the snapshot at 5: payment" in fault
 
 
-async def test_a_picture_that_equals_the_snapshot_is_none(person: Scripted, device: Device) -> None:
+@pytest.mark.usefixtures("device")
+async def test_a_picture_that_equals_the_snapshot_is_none(person: Scripted) -> None:
     person.script = [state(5)]
 
     await person.check_pictures()

@@ -2,11 +2,7 @@
 
 from typing import Any
 
-import pytest
-
 from curhat.app.simulate.picture import CustomerPicture, Data, MitraPicture
-
-pytestmark = pytest.mark.invariant(10)
 
 
 def pairing(status: str = "open", **more: Any) -> Data:

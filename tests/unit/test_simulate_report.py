@@ -26,8 +26,7 @@ OUTCOME = Outcome(
 
 
 def written(tally: Tally, violations: list[Violation]) -> str:
-    console = Console(width=100, record=True, file=None, quiet=True)
-    console.quiet = False
+    console = Console(width=100)
     with console.capture() as capture:
         console.print(report("curhat simulate", tally, OUTCOME, violations, 7))
     return capture.get()

@@ -20,11 +20,11 @@ from curhat.accounts.schemas import (
     CodeRequest,
     CodeRequested,
     CodeVerification,
-    CustomerName,
     CustomerSignedIn,
     Inbox,
-    MitraName,
     MitraSignedIn,
+    OwnCustomer,
+    OwnMitra,
 )
 from curhat.accounts.service import Authenticator, SignIn
 from curhat.kit.database import Database, Transaction
@@ -146,7 +146,7 @@ async def verify_customer_code(
         )
 
     sign_in = await _sign_in(request, "customer", data, verify, database, settings, authenticator)
-    assert isinstance(sign_in.person, CustomerName)
+    assert isinstance(sign_in.person, OwnCustomer)
     if data.transport == "cookie":
         cookie = cookies.token_cookie("customer", sign_in.token, service.TOKEN_SECONDS, settings)
         return Response(CustomerSignedIn(sign_in.person), headers=NO_STORE, cookies=[cookie])
@@ -175,7 +175,7 @@ async def verify_mitra_code(
         )
 
     sign_in = await _sign_in(request, "mitra", data, verify, database, settings, authenticator)
-    assert isinstance(sign_in.person, MitraName)
+    assert isinstance(sign_in.person, OwnMitra)
     if data.transport == "cookie":
         cookie = cookies.token_cookie("mitra", sign_in.token, service.TOKEN_SECONDS, settings)
         return Response(MitraSignedIn(sign_in.person), headers=NO_STORE, cookies=[cookie])

@@ -41,15 +41,15 @@ class CodeVerification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     transport: Transport = "bearer"
 
 
-class CustomerName(msgspec.Struct, frozen=True):
-    """A customer to themself."""
+class OwnCustomer(msgspec.Struct, frozen=True):
+    """A customer, as they see themself."""
 
     id: UUID
     call_name: str
 
 
-class MitraName(msgspec.Struct, frozen=True):
-    """A mitra to themself."""
+class OwnMitra(msgspec.Struct, frozen=True):
+    """A mitra, as they see themself."""
 
     id: UUID
     display_name: str
@@ -58,14 +58,14 @@ class MitraName(msgspec.Struct, frozen=True):
 class CustomerSignedIn(msgspec.Struct, frozen=True):
     """A customer is signed in. Without `token` when it went into a cookie."""
 
-    customer: CustomerName
+    customer: OwnCustomer
     token: str | UnsetType = UNSET
 
 
 class MitraSignedIn(msgspec.Struct, frozen=True):
     """A mitra is signed in. Without `token` when it went into a cookie."""
 
-    mitra: MitraName
+    mitra: OwnMitra
     token: str | UnsetType = UNSET
 
 

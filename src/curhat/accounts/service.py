@@ -20,7 +20,7 @@ from curhat.accounts import codes, cookies, phone
 from curhat.accounts.cookies import ReadScope
 from curhat.accounts.errors import CallNameRequired, CodeInvalid, NotInvited
 from curhat.accounts.names import checked_name
-from curhat.accounts.schemas import CustomerAccount, CustomerName, MitraName, SocketsToClose, Transport
+from curhat.accounts.schemas import CustomerAccount, OwnCustomer, OwnMitra, SocketsToClose, Transport
 from curhat.kit.database import Database, Transaction, load_queries
 from curhat.kit.errors import (
     BusinessError,
@@ -71,7 +71,7 @@ class SentCode:
 class SignIn:
     """Somebody who has shown that the phone is theirs, and their new token."""
 
-    person: CustomerName | MitraName
+    person: OwnCustomer | OwnMitra
     token: str = field(repr=False)
 
 
@@ -135,11 +135,11 @@ async def verify_customer_code(
         return CodeInvalid()
     row = await tx.fetchrow(SQL.customer_of_phone, phone_number)
     if row is not None:
-        customer = CustomerName(id=row["id"], call_name=row["call_name"])
+        customer = OwnCustomer(id=row["id"], call_name=row["call_name"])
     elif name is None:
         raise CallNameRequired
     else:
-        customer = CustomerName(id=await tx.fetchval(SQL.ensure_person, phone_number), call_name=name)
+        customer = OwnCustomer(id=await tx.fetchval(SQL.ensure_person, phone_number), call_name=name)
         await tx.execute(SQL.insert_customer, customer.id, customer.call_name)
     await tx.execute(SQL.use_code, request_id)
     return SignIn(customer, await _new_token(tx, "customer", customer.id, transport))
@@ -163,7 +163,7 @@ async def verify_mitra_code(
         return NotInvited()
     if row["suspended"]:
         return Suspended()
-    mitra = MitraName(id=row["id"], display_name=row["display_name"])
+    mitra = OwnMitra(id=row["id"], display_name=row["display_name"])
     return SignIn(mitra, await _new_token(tx, "mitra", mitra.id, transport))
 
 

@@ -1,5 +1,6 @@
 """The toggle, a mitra's own profile, and the availability poll's entry in the contract."""
 
+import msgspec
 from litestar import get, put
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
@@ -7,6 +8,7 @@ from litestar.params import JSONBody
 
 from curhat.kit.database import Database
 from curhat.kit.errors import PresenceUnknown, ValidationFailed
+from curhat.kit.http import AnyRequest
 from curhat.kit.identity import Identity
 from curhat.kit.openapi import MITRA_SIGNED_IN, problems
 from curhat.kit.pause_points import pause_point
@@ -21,6 +23,7 @@ from curhat.presence.service import Presence, mitra_state, set_intent
     responses=problems(*MITRA_SIGNED_IN, ValidationFailed, PresenceUnknown),
 )
 async def set_presence(
+    request: AnyRequest,
     data: JSONBody[PresenceChange],
     mitra: NamedDependency[Identity],
     database: NamedDependency[Database],
@@ -32,6 +35,11 @@ async def set_presence(
     offline by intent can accept nothing), while availability could not be told: it follows by itself. Asking
     again is safe, and is what a client should do.
     """
+    try:
+        # Once more, and strictly: the framework takes "false" and 0 for a bool.
+        msgspec.json.decode(await request.body(), type=PresenceChange)
+    except msgspec.ValidationError as error:
+        raise ValidationFailed(errors=[{"field": "online", "message": "must be true or false"}]) from error
     async with database.transaction() as tx:
         state = await set_intent(tx, mitra.user_id, data.online)
     await pause_point("presence.intent_committed")

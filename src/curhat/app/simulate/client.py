@@ -179,10 +179,8 @@ class Person:
 
         if manner == "cut":
             await self._send_and_lose(send())
-        if manner == "twice":
-            answers = list(await asyncio.gather(send(), send()))
-        else:
-            answers = [await send()]
+        at_once = 2 if manner == "twice" else 1
+        answers = list(await asyncio.gather(*(send() for _ in range(at_once))))
         if manner == "repeated":
             answers.append(await send())
         for _ in range(RUNNING_TRIES):

@@ -68,13 +68,15 @@ class Customer(Person):
                     if self.is_closing():
                         break
                     await self._journey(plan.journey(number), tasks)
-                self._enter("done")
-                self.finished.set()
+                self._finish()
                 await self.world.over.wait()
                 await self.disconnect()
         finally:
-            self._enter("done")
-            self.finished.set()
+            self._finish()
+
+    def _finish(self) -> None:
+        self._enter("done")
+        self.finished.set()
 
     # One journey -----------------------------------------------------------------------------------------
 
@@ -186,8 +188,17 @@ class Customer(Person):
             tally.unmatched[decided.body["failure_tag"]] += 1
             return False
         tally.matched += 1
-        # The session's own event comes right after the payment's.
-        await self.device.until(lambda: self.picture.session is not None, LOOK_SECONDS)
+        return await self._session_is_shown(decided.body["session_id"])
+
+    async def _session_is_shown(self, session_id: str) -> bool:
+        """The session's own event comes right after the payment's; its mitra may have ended it already."""
+        if await self.device.until(lambda: self.picture.session is not None, LOOK_SECONDS):
+            return True
+        session = await self.get(f"/sessions/{session_id}")
+        if not session.ok or session.body["status"] == "ended":
+            return False
+        if not await self.device.until(lambda: self.picture.session is not None, CATCH_UP_SECONDS):
+            self.fault(f"the session {session_id} runs, and is not shown {CATCH_UP_SECONDS:.0f} s later")
         return self.picture.session is not None
 
     async def _until_status(

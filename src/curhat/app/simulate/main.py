@@ -40,13 +40,17 @@ SCREEN_WIDTH: Final = 100
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Simulate and report. 0: clean; 1: an invariant is broken, or something unexpected happened; 2: cannot begin."""
+    """Simulate and report. 0: clean; 1: an invariant is broken, or something unexpected happened; 2: cannot begin;
+    130: broken off."""
     if arguments.customers < 1 or arguments.mitras < 1:
         return _cannot_begin("there must be at least one customer and one mitra")
     if arguments.duration_seconds is not None and arguments.duration_seconds < 1:
         return _cannot_begin("a run lasts at least 1 second")
     seed = random.SystemRandom().randrange(1_000_000) if arguments.seed is None else arguments.seed
-    return uvloop.run(_simulate(arguments, seed))
+    try:
+        return uvloop.run(_simulate(arguments, seed))
+    except asyncio.CancelledError:
+        return 130
 
 
 def _cannot_begin(why: str) -> int:

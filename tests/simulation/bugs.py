@@ -1,0 +1,254 @@
+"""Deliberate faults, one at a time, to show that the checks see them (`make planted-bugs`).
+
+Each replaces a piece of a named statement, of the schema, or of a function, and names the tests that must then fail.
+conftest.py plants the one that the environment variable PLANTED_BUG names.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from curhat.deadlines import service as deadlines
+from curhat.journeys import service as journeys
+from curhat.kit import database as kit_database
+from curhat.kit import idempotency
+from curhat.kit.database import Queries, Transaction
+from curhat.pairing import service as pairing
+from curhat.payments import service as payments
+from curhat.payments.gateway import ChargeAnswer
+from curhat.presence import service as presence
+from curhat.realtime import service as realtime
+from curhat.sessions import service as sessions
+
+SIMULATION = "tests/simulation/test_schedules.py"
+RACES = "tests/races/test_accept_races.py"
+PAYING = "tests/journeys/test_paying.py"
+SEARCHING = "tests/journeys/test_searching.py"
+
+
+@dataclass(frozen=True)
+class Bug:
+    """A fault: what it is, how it is planted in this process, what it changes in the schema, who must see it."""
+
+    name: str
+    tests: Sequence[str]
+    plant: Callable[[], None] | None = None
+    schema: str | None = None
+
+
+def in_statement(queries: Queries, name: str, old: str, new: str) -> Callable[[], None]:
+    """Replace a piece of a named statement; it must be there."""
+
+    def plant() -> None:
+        text = queries._statements[name]
+        if old not in text:
+            raise LookupError(f"the statement {name} has changed: {old!r} is not in it any more")
+        queries._statements[name] = text.replace(old, new)
+
+    return plant
+
+
+def together(*plants: Callable[[], None]) -> Callable[[], None]:
+    """Plant several pieces of one fault."""
+
+    def plant() -> None:
+        for one in plants:
+            one()
+
+    return plant
+
+
+def in_module(module: Any, name: str, replacement: Any) -> Callable[[], None]:
+    """Replace a function of a module or class."""
+
+    def plant() -> None:
+        if not hasattr(module, name):
+            raise LookupError(f"{module} has no {name} any more")
+        setattr(module, name, replacement)
+
+    return plant
+
+
+def _signal_at_once(tx: Transaction, channel: str, payload: bytes) -> None:
+    tx._sink.publish(channel, payload)
+
+
+async def _no_case(_tx: Transaction, _payment_id: Any, _reason: Any) -> None:
+    return None
+
+
+async def _do_nothing(*_arguments: Any, **_keywords: Any) -> None:
+    return None
+
+
+def _unknown_counts_as_declined() -> None:
+    record = payments.record_charge_answer
+
+    async def hasty(tx: Transaction, key: Any, answer: ChargeAnswer) -> Any:
+        if answer.status == "processing":
+            answer = ChargeAnswer("declined")
+        return await record(tx, key, answer)
+
+    payments.record_charge_answer = hasty
+
+
+def _confirm_without_charging() -> None:
+    begin: Callable[..., Awaitable[Any]] = payments.begin_confirmation
+
+    async def generous(tx: Transaction, payment: Any) -> Any:
+        charge = await begin(tx, payment)
+        if charge is not None:
+            await payments._confirm(tx, payment.id)
+        return None
+
+    payments.begin_confirmation = generous
+
+
+BUGS: tuple[Bug, ...] = (
+    Bug(
+        "the deadline is compared before the locks are held",
+        [RACES],
+        together(
+            in_statement(
+                journeys.SQL,
+                "accept_and_start",
+                "SELECT curhat_now() AS now FROM request",
+                "SELECT asked.looked_at AS now FROM request, asked",
+            ),
+            in_statement(
+                journeys.SQL,
+                "accept_and_start",
+                "pairings.status AS pairing_status\n",
+                "pairings.status AS pairing_status, curhat_now() AS looked_at\n",
+            ),
+        ),
+    ),
+    Bug(
+        "the deadline is not compared at all",
+        [RACES],
+        in_statement(journeys.SQL, "accept_and_start", "AND pairing.deadline_at > moment.now", ""),
+    ),
+    Bug(
+        "capacity is not checked, and the database lets it pass",
+        [RACES],
+        in_statement(journeys.SQL, "accept_and_start", "AND mitra.active_sessions < mitra.max_customers", ""),
+        "DROP TRIGGER mitras_capacity_never_exceeded ON mitras",
+    ),
+    Bug(
+        "the toggle is not checked when accepting",
+        [SEARCHING],
+        in_statement(journeys.SQL, "accept_and_start", "AND mitra.online AND", "AND"),
+    ),
+    Bug(
+        "the pairing is not locked while rejections are counted",
+        [RACES],
+        together(
+            in_statement(payments.SQL, "lock", " FOR NO KEY UPDATE", ""),
+            in_statement(pairing.SQL, "lock", " FOR NO KEY UPDATE", ""),
+        ),
+    ),
+    Bug(
+        "a window may be closed early",
+        [RACES, SIMULATION],
+        in_statement(pairing.SQL, "lock", "locked.deadline_at <= curhat_now() AS is_over", "true AS is_over"),
+    ),
+    Bug(
+        "a deadline is claimed before it is due",
+        [PAYING, SIMULATION],
+        together(
+            in_statement(deadlines.SQL, "due", "AND due_at <= curhat_now()", ""),
+            in_statement(deadlines.SQL, "claim", "AND due_at <= curhat_now()", ""),
+            in_statement(payments.SQL, "lock", "expires_at <= curhat_now() AS is_over", "true AS is_over"),
+        ),
+    ),
+    Bug(
+        "signals go out before the commit",
+        ["tests/integration/test_realtime_streams.py", "tests/integration/test_realtime_sockets.py"],
+        in_module(kit_database.Transaction, "signal", _signal_at_once),
+    ),
+    Bug(
+        "a failure opens no case",
+        [SEARCHING, SIMULATION],
+        in_module(payments, "open_case", _no_case),
+    ),
+    Bug(
+        "a late approval is not refunded",
+        [PAYING, SIMULATION],
+        in_module(payments, "request_refund", _do_nothing),
+    ),
+    Bug(
+        "an answer that is not known yet counts as declined",
+        [PAYING],
+        _unknown_counts_as_declined,
+    ),
+    Bug(
+        "a payment is confirmed before the gateway has answered",
+        [PAYING, SIMULATION],
+        _confirm_without_charging,
+    ),
+    Bug(
+        "a mitra who rejected is asked again",
+        [SEARCHING],
+        together(
+            in_statement(
+                pairing.SQL,
+                "offer",
+                "WHERE requests.status = 'closed' AND requests.close_reason IN ('went_offline', 'at_capacity')",
+                "",
+            ),
+            in_statement(
+                pairing.SQL,
+                "blasts_to_offer",
+                "AND (requests.id IS NULL OR requests.close_reason IN ('went_offline', 'at_capacity'))",
+                "",
+            ),
+        ),
+    ),
+    Bug(
+        "a person may be asked to listen to themself",
+        [SEARCHING, SIMULATION],
+        together(
+            in_statement(pairing.SQL, "offer", "AND mitras.id <> pairings.customer_id", ""),
+            in_statement(pairing.SQL, "blasts_to_offer", "AND mitras.id <> pairings.customer_id", ""),
+        ),
+    ),
+    Bug(
+        "a mitra's place is not given back at the end",
+        [SEARCHING, SIMULATION],
+        in_module(presence, "release_place", _do_nothing),
+    ),
+    Bug(
+        "a message is taken after the session's time",
+        ["tests/integration/test_sessions_messages.py", SIMULATION],
+        in_statement(sessions.SQL, "send", "AND locked.ends_at > moment.now", ""),
+    ),
+    Bug(
+        "a stream skips a number",
+        ["tests/integration/test_realtime_streams.py", SIMULATION],
+        in_statement(
+            realtime.SQL, "append", "streams.head + excluded.head", "streams.head + excluded.head + 1"
+        ),
+    ),
+    Bug(
+        "an answer is not kept under its idempotency key",
+        ["tests/integration/test_idempotency.py"],
+        in_module(idempotency, "_store", _do_nothing),
+    ),
+    Bug(
+        "a customer may open a second journey",
+        [PAYING],
+        in_statement(
+            payments.SQL,
+            "open",
+            "ON CONFLICT (customer_id) WHERE purpose = 'session' "
+            "AND status IN ('pending', 'confirming', 'confirmed') DO NOTHING",
+            "",
+        ),
+        "DROP INDEX payments_one_open_journey",
+    ),
+)
+
+
+def named(name: str) -> Bug:
+    """The bug of this name."""
+    return next(bug for bug in BUGS if bug.name == name)

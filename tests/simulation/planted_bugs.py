@@ -1,0 +1,47 @@
+"""Plant each deliberate fault in turn and show that the checks catch it: `python -m tests.simulation.planted_bugs`.
+
+A fault that no test sees ends the command with status 1: a check that catches nothing is not a check.
+"""
+
+import os
+import subprocess
+import sys
+import time
+
+from tests.simulation.bugs import BUGS, Bug
+
+TIMEOUT_SECONDS = 300
+
+
+def is_caught(bug: Bug) -> tuple[bool, str]:
+    """Whether a test fails with this fault, and what it said."""
+    finished = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *bug.tests],
+        env={**os.environ, "PLANTED_BUG": bug.name},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    failed = [line for line in finished.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    # 1: a test failed. Anything else (nothing collected, an internal error) shows nothing.
+    caught = finished.returncode == 1 and bool(failed) and "LookupError" not in finished.stdout
+    said = failed[0] if failed else (finished.stdout + finished.stderr).strip()[-300:]
+    return caught, said.split(" - ")[0]
+
+
+def main() -> int:
+    """Plant them all; one line each."""
+    missed = 0
+    for number, bug in enumerate(BUGS, start=1):
+        begun = time.monotonic()
+        caught, said = is_caught(bug)
+        missed += not caught
+        word = "caught" if caught else "MISSED"
+        print(f"{number:2} {word}  {bug.name}  ({time.monotonic() - begun:.0f} s)\n     {said}", flush=True)
+    print(f"{len(BUGS) - missed} of {len(BUGS)} planted bugs caught")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
