@@ -30,7 +30,7 @@ _OLD_REQUESTS_A_CHAT: Final = 5
 _OLD_CHATS_A_CUSTOMER: Final = 10
 _OLD_CHATS_A_MITRA: Final = 500
 # Where the numbers of the old rows begin, far from those of the measured people.
-_OLD: Final = 1_000_000_000
+_OLD: Final = 100_000_000
 # In the searches and in the histories the measured people have numbers of their own.
 _FIRST_READER: Final = 500_000
 

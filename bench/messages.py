@@ -37,6 +37,7 @@ STEP_SECONDS: Final = 4
 STEP_FACTOR: Final = 1.4
 HALVINGS: Final = 2
 P99_LIMIT_SECONDS: Final = 0.1
+LOWEST_RATE: Final = 50
 HIGHEST_RATE: Final = 20_000
 # How long after the last one a message may still arrive; one that does not is lost.
 GRACE_SECONDS: Final = 5.0
@@ -122,10 +123,10 @@ async def measure(stand: Stand, _options: Options) -> list[Figure]:
         Figure(
             "messages",
             f"a second with p99 ≤ {P99_LIMIT_SECONDS * 1000:.0f} ms",
-            our_highest.rate,
+            our_highest.rate if our_highest.holds else 0,
             "/s",
             Target("ratio", "at least", 1),
-            Peer(name, their_highest.rate if their_highest else None),
+            Peer(name, their_highest.rate if their_highest and their_highest.holds else None),
             f"{at_highest}; the generator took {our_highest.generator_share:.0%} of a processor"
             + (f", {their_highest.generator_share:.0%} for the peer" if their_highest else ""),
         ),
@@ -139,15 +140,18 @@ async def _runs(database: Database, sides: Sides) -> tuple[Run, Run]:
     promised = await _run(sides, RATE, RATE_SECONDS)
     if promised.trouble:
         raise RuntimeError(f"at {RATE} a second: {promised.trouble}")
-    best, failed, rate = promised, math.inf, float(RATE)
-    while rate * STEP_FACTOR < HIGHEST_RATE:
+    best, rate, failed = promised, float(RATE), math.inf
+    while not best.holds and rate > LOWEST_RATE:
+        failed, rate = rate, rate / STEP_FACTOR
+        best = await _run(sides, rate, STEP_SECONDS)
+    while failed == math.inf and rate * STEP_FACTOR < HIGHEST_RATE:
         rate *= STEP_FACTOR
         run = await _run(sides, rate, STEP_SECONDS)
-        if not run.holds:
+        if run.holds:
+            best = run
+        else:
             failed = rate
-            break
-        best = run
-    for _ in range(HALVINGS if failed < math.inf else 0):
+    for _ in range(HALVINGS if best.holds and failed < math.inf else 0):
         run = await _run(sides, math.sqrt(best.rate * failed), STEP_SECONDS)
         if run.holds:
             best = run

@@ -125,21 +125,27 @@ async def send(
     if content is None and call.body is not None:
         content = msgspec.json.encode(call.body)
     path = operation.path.format(**call.ids)
+    # As a browser would: a header may hold any character up to U+00FF.
+    written = {name: value.encode("latin-1") for name, value in (sent | (headers or {})).items()}
     return await stage.http.request(
-        operation.method, path, params=call.query, content=content, headers={**sent, **(headers or {})}
+        operation.method, path, params=call.query, content=content, headers=written
     )
 
 
 # How to call each -----------------------------------------------------------------------------------------
 
 
+def _new_phone() -> str:
+    return f"+62812{uuid4().int % 10**8:08d}"
+
+
 async def _code_request(_stage: Stage) -> Call:
-    return Call(None, body={"phone": "081234567890"})
+    return Call(None, body={"phone": _new_phone()})
 
 
 def _verification(role: str) -> Callable[[Stage], Awaitable[Call]]:
     async def prepare(stage: Stage) -> Call:
-        phone = f"+62812{uuid4().int % 10**8:08d}"
+        phone = _new_phone()
         if role == "mitra":
             person_id = await stage.database.fetchval(
                 "INSERT INTO people (phone_number) VALUES ($1) RETURNING id", phone

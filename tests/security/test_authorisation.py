@@ -135,20 +135,13 @@ async def test_a_suspended_mitra_may_only_sign_out(server: Stage) -> None:
     assert answers == expected
 
 
-async def _of_another(server: Stage, operation: Operation, call: Call, stranger: Person) -> tuple[Any, Any]:
-    """The whole answers to a stranger about what is somebody's, and about what does not exist."""
-    not_there = Call(stranger, dict.fromkeys(call.ids, uuid4()), call.query, call.body)
-    theirs = await send(server, operation, Call(stranger, call.ids, call.query, call.body))
-    nothing = await send(server, operation, not_there)
-    varying = ("date", "x-request-id")
-    return tuple(
-        (
-            answer.status_code,
-            answer.content,
-            {name: value for name, value in answer.headers.items() if name not in varying},
-        )
-        for answer in (theirs, nothing)
-    )  # type: ignore[return-value]
+async def _answer_about(
+    server: Stage, operation: Operation, call: Call, ids: dict[str, UUID], stranger: Person
+) -> tuple[int, bytes, dict[str, str]]:
+    """The whole answer to a stranger who names these ids, without what is new with every answer."""
+    answer = await send(server, operation, Call(stranger, ids, call.query, call.body))
+    headers = {name: value for name, value in answer.headers.items() if name not in ("date", "x-request-id")}
+    return answer.status_code, answer.content, headers
 
 
 @pytest.mark.rule("X.4")
@@ -164,7 +157,9 @@ async def test_what_is_somebody_elses_looks_as_if_it_did_not_exist(server: Stage
     assert calls
     before = await business(server.database)
     for operation, call in calls:
-        theirs, nothing = await _of_another(server, operation, call, stranger)
+        not_there = dict.fromkeys(call.ids, uuid4())
+        theirs = await _answer_about(server, operation, call, call.ids, stranger)
+        nothing = await _answer_about(server, operation, call, not_there, stranger)
         assert theirs == nothing, operation.id
         assert (theirs[0], json.loads(theirs[1])["code"]) == NOT_FOUND, operation.id
     assert await business(server.database) == before
@@ -202,19 +197,23 @@ async def test_ids_of_somebody_elses_in_a_body_or_a_query_find_nothing(server: S
     chat, others = await server.chat(customer.id, mitra.id), await server.chat(other.id, mitra.id)
     said = await other.post(f"/sessions/{others.id}/messages", {"client_message_id": "1", "text": "rahasia"})
     message_id = said.json()["id"]
-    before = await business(server.database)
 
+    before = await business(server.database)
     mark = await customer.post(f"/sessions/{chat.id}/read", {"up_to_message_id": message_id})
     page = await customer.get(f"/sessions/{chat.id}/messages", before=message_id)
     assert problem(mark) == NOT_FOUND
     assert page.json()["items"] == []
+    assert await business(server.database) == before
 
-    # A mitra nobody had a session with, and one whom this customer never had.
-    for mitra_id in (uuid4(), await server.make.mitra()):
-        order = {"offer_id": str(await server.make.offer()), "target_mitra_id": str(mitra_id)}
+
+async def test_a_mitra_this_customer_never_had_looks_like_one_who_does_not_exist(server: Stage) -> None:
+    customer, offer_id = await server.customer(), await server.make.offer()
+    async with server.available_mitra() as mitra:
         before = await business(server.database)
-        assert problem(await (await server.customer()).post("/payments", order))[0] in (404, 409)
-        assert (await business(server.database))["public.payments"] == before["public.payments"]
+        for mitra_id in (mitra.id, uuid4(), customer.id):
+            order = {"offer_id": str(offer_id), "target_mitra_id": str(mitra_id)}
+            assert problem(await customer.post("/payments", order)) == NOT_FOUND
+        assert await business(server.database) == before
 
 
 @pytest.mark.rule("X.4")

@@ -130,7 +130,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "capacity is not checked, and the database lets it pass",
-        [RACES],
+        [SEARCHING],
         in_statement(journeys.SQL, "accept_and_start", "AND mitra.active_sessions < mitra.max_customers", ""),
         "DROP TRIGGER mitras_capacity_never_exceeded ON mitras",
     ),

@@ -27,10 +27,10 @@ class Scripted(Person):
         self,
         method: str,
         path: str,
-        body: object = None,  # noqa: ARG002
+        body: object = None,
         *,
         key: str | None = None,
-        expected: Collection[str] = (),  # noqa: ARG002
+        expected: Collection[str] = (),
     ) -> Answer:
         self.asked.append((method, path, key))
         answer = self.script.pop(0)

@@ -6,6 +6,7 @@ import signal
 import structlog
 from prometheus_client import Gauge
 
+from curhat.accounts import service as accounts
 from curhat.app.wiring import House, open_house
 from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import service as deadlines
@@ -50,9 +51,11 @@ async def _tidy(house: House) -> None:
 
 
 async def tidy_once(house: House) -> None:
-    """Remove stream events and idempotency keys older than a day; count what is parked."""
+    """Remove what nobody asks for any more (events, keys, codes, tokens); count what is parked."""
     async with house.database.transaction() as tx:
         await realtime.prune(tx)
     async with house.database.transaction() as tx:
         await idempotency.prune(tx)
+    async with house.database.transaction() as tx:
+        await accounts.prune(tx)
     PARKED.set(await deadlines.count_parked(house.database))

@@ -35,7 +35,8 @@ WITH asked AS MATERIALIZED (
 ), won AS MATERIALIZED (
     SELECT pairing.id AS pairing_id, pairing.customer_id, payment.id AS payment_id, payment.offer_id,
         payment.duration_minutes, payment.amount_rp, payment.is_trial, payment.created_at, payment.expires_at,
-        payment.target_mitra_id, pairing.kind, pairing.deadline_at, mitra.display_name,
+        payment.target_mitra_id, pairing.kind, pairing.deadline_at,
+        pairing.created_at AS pairing_created_at, mitra.display_name,
         mitra.active_sessions + 1 >= mitra.max_customers AS fills_up, moment.now
     FROM payment, pairing, mitra, request, moment
     WHERE pairing.status = 'open' AND request.status = 'offered' AND pairing.deadline_at > moment.now

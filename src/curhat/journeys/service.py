@@ -18,6 +18,7 @@ from curhat.kit.pause_points import pause_point
 from curhat.pairing import service as pairing
 from curhat.pairing import views
 from curhat.pairing.errors import AlreadyTaken, AtCapacity, MitraOffline, NoMitraAvailable, RequestClosed
+from curhat.pairing.metrics import MATCH_SECONDS, OUTCOMES
 from curhat.pairing.schemas import Pairing, Payment
 from curhat.payments import service as payments
 from curhat.payments.errors import JourneyInProgress, PaymentDeclined, PaymentExpired
@@ -208,6 +209,8 @@ async def accept(tx: Transaction, mitra_id: UUID, request_id: UUID) -> MitraSess
     await realtime.append(tx, events)
     pairing.signal_requests(tx, [mitra_id, *row["closed_for"]])
     tx.signal("mitra_changed", msgspec.json.encode([mitra_id]))
+    OUTCOMES.labels("matched").inc()
+    MATCH_SECONDS.observe((row["now"] - row["pairing_created_at"]).total_seconds())
     log.info(
         "pairing.matched",
         payment_id=str(row["payment_id"]),

@@ -13,6 +13,7 @@ from curhat.kit.errors import NotFound
 from curhat.kit.logging import current_request_id
 from curhat.kit.pause_points import pause_point
 from curhat.pairing.errors import AlreadyTaken, PairingDecided, RequestClosed
+from curhat.pairing.metrics import OUTCOMES
 from curhat.pairing.states import (
     CloseReason,
     FailureTag,
@@ -171,6 +172,7 @@ async def fail(tx: Transaction, payment: LockedPayment, pairing: LockedPairing, 
     await deadlines.disarm(tx, PAIRING_WINDOW, pairing.id)
     await realtime.append(tx, await payment_events(tx, payment.id))
     signal_requests(tx, [row["mitra_id"] for row in closed])
+    OUTCOMES.labels(tag).inc()
     log.info("pairing.failed", payment_id=str(payment.id), pairing_id=str(pairing.id), tag=tag)
 
 

@@ -10,6 +10,8 @@ from curhat.app.simulate.people import CustomerPlan, JourneyPlan, dice_of
 from curhat.app.simulate.picture import CustomerPicture, Data
 from curhat.app.simulate.report import Phase
 
+# What becomes of a payment once it is confirmed.
+TAKEN: Final = frozenset({"confirmed", "served", "unserved"})
 # The client's poll of availability (rule 1.3).
 POLL_SECONDS: Final = 5.0
 # How long a confirmation may be unknown: a lost answer is asked for after 6 s, and then again and again.
@@ -138,25 +140,41 @@ class Customer(Person):
             await self.command(f"{path}/cancel", manner=plan.cancel_manner)
             self.world.tally.unmatched["left the payment"] += 1
             return False
-        declines = plan.behaviour == "decline" and not offer["is_trial"]
         if plan.behaviour != "approve":
             await self._tell_gateway(plan.behaviour, payment_id)
-        confirmed = await self.command(
-            f"{path}/confirm", manner=plan.confirm_manner, expected={"payment_declined"} if declines else ()
-        )
-        if declines:
-            if confirmed.code != "payment_declined":
-                self.fault(f"a declined payment: {confirmed.status} {confirmed.body}")
+        status = await self._confirm(plan, payment_id)
+        if plan.behaviour == "decline" and not offer["is_trial"]:
+            if status != "pending":
+                self.fault(f"the payment {payment_id} was declined, and is {status}")
             await self._tell_gateway("approve", payment_id)
-            confirmed = await self.command(f"{path}/confirm", manner=plan.confirm_manner)
+            status = await self._confirm(plan, payment_id)
+        if status not in TAKEN:
+            self.fault(f"the payment {payment_id} was approved, and is {status}")
+        return status in TAKEN
+
+    async def _confirm(self, plan: JourneyPlan, payment_id: str) -> str | None:
+        """Confirm once; returns the status that the gateway's answer led to, however late it came."""
+        declined = {"payment_declined"} if plan.behaviour == "decline" else ()
+        confirmed = await self.command(
+            f"/payments/{payment_id}/confirm", manner=plan.confirm_manner, expected=declined
+        )
         if confirmed.status == 202:
-            status = await self._until_status(
-                payment_id, {"confirmed", "served", "unserved"}, CONFIRMATION_SECONDS
-            )
-            if status is None:
-                self.fault(f"the payment {payment_id} is not confirmed after {CONFIRMATION_SECONDS:.0f} s")
-                return False
-        return confirmed.ok
+            return await self._until_answered(payment_id)
+        if not confirmed.ok:
+            return "pending" if confirmed.code == "payment_declined" else None
+        status: str = confirmed.body["payment"]["status"]
+        return status
+
+    async def _until_answered(self, payment_id: str) -> str | None:
+        until = time.monotonic() + CONFIRMATION_SECONDS
+        while time.monotonic() < until:
+            await self.device.until(lambda: self._status(payment_id) in TAKEN, 1)
+            # Asked as well: a picture that shows `pending` may not know yet that it is being confirmed.
+            payment = await self.get(f"/payments/{payment_id}")
+            if payment.ok and payment.body["status"] != "confirming":
+                status: str = payment.body["status"]
+                return status
+        return None
 
     async def _tell_gateway(self, behaviour: str, payment_id: str) -> None:
         await self.call("PUT", "/api/dev/gateway", {"behaviour": behaviour, "payment_id": payment_id})

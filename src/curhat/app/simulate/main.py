@@ -74,7 +74,7 @@ async def _simulate(arguments: argparse.Namespace, seed: int) -> int:
                             return _cannot_begin(f"the server is not ready: {(await ready.text()).strip()}")
                 except aiohttp.ClientError as error:
                     return _cannot_begin(
-                        f"nothing answers at {arguments.url} ({error}); start it with make up"
+                        f"nothing answers at {arguments.url} ({type(error).__name__}); start it with make up"
                     )
                 world = World(http, arguments.url, Tally())
                 return await _Run(world, database, console, arguments, seed).carry_out()

@@ -1,0 +1,773 @@
+"""Whatever is sent, the answer is a refusal that says why, and nothing has changed."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import msgspec
+import pytest
+
+from curhat.kit.pause_points import set_pause_point
+from tests.security.operations import (
+    ENTERED,
+    ENTRIES,
+    ON_THINGS,
+    OPERATIONS,
+    Call,
+    Operation,
+    resolve,
+    send,
+)
+from tests.support.clock import VirtualClock
+from tests.support.journey import Gate
+from tests.support.server import Person
+from tests.support.signed_in import Stage, business, problem
+
+INVALID = (422, "validation_failed")
+NOT_FOUND = (404, "not_found")
+KEY_MISSING = (400, "idempotency_key_missing")
+KEY_REUSED = (409, "idempotency_key_reused")
+IN_PROGRESS = (409, "idempotency_in_progress")
+DONE = (200, None)
+
+LIMIT_BYTES = 64 * 1024
+
+WITH_BODY = [(operation, entry) for operation, entry in ENTERED if operation.body_schema is not None]
+WITH_KEY = [(operation, entry) for operation, entry in ENTERED if operation.needs_key]
+
+by_operation = pytest.mark.parametrize(
+    ("operation", "entry"), WITH_BODY, ids=[operation.id for operation, _ in WITH_BODY]
+)
+
+
+@pytest.fixture
+async def prepared(server: Stage) -> AsyncIterator[dict[str, Call]]:
+    """A rightful call of every operation, with somebody available to be asked."""
+    async with server.available_mitra():
+        yield {operation.id: await entry.prepare(server) for operation, entry in ENTERED}
+
+
+# Bodies ------------------------------------------------------------------------------------------------------
+
+
+def _not_json(body: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
+    """Bodies that are no JSON object of this operation's, whatever it is."""
+    right = msgspec.json.encode(body)
+    yield "empty", b""
+    yield "truncated", right[:-1]
+    yield "followed by more", right + b"{}"
+    yield "two bodies", right + right
+    yield "no JSON", b"phone=081234567890"
+    yield "a comment", b"/* */" + right
+    yield "a byte order mark", b"\xef\xbb\xbf" + right
+    yield "UTF-16", right.decode().encode("utf-16")
+    yield "invalid UTF-8 in a name", b'{"\xff": 1}'
+    yield "invalid UTF-8 in a value", right[:-1] + b', "x": "\xc3\x28"}'
+    yield "a lone surrogate", right[:-1] + b', "x": "\\ud800"}'
+    yield "NaN", right[:-1] + b', "x": NaN}'
+    yield "null", b"null"
+    yield "a list", b"[" + right + b"]"
+    yield "a text", json.dumps(right.decode()).encode()
+    yield "a number", b"1"
+    yield "no field", b"{}"
+    yield "an unknown field", right[:-1] + b', "amount_rp": 0}'
+    yield "deep lists", b"[" * (LIMIT_BYTES - 1)
+    yield "deep objects", b'{"x":' * (LIMIT_BYTES // 5)
+    yield "deep in a field", b'{"' + next(iter(body)).encode() + b'":' + b"[" * 50_000 + b"]" * 10_000
+
+
+NUL = "a\x00b"
+# Written by hand, since the encoder refuses to write one.
+LONE_SURROGATE = msgspec.Raw(b'"\\ud83d"')
+HUGE = msgspec.Raw(b"1" + b"0" * 400)
+WRONG_VALUES: list[Any] = [
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    1.5,
+    2**63,
+    2**64,
+    HUGE,
+    msgspec.Raw(b"1e999"),
+    [],
+    ["a"],
+    {},
+    {"$ne": None},
+    "",
+    " ",
+    "null",
+    "true",
+    "1",
+    NUL,
+    "\x00",
+    LONE_SURROGATE,
+    "\u202e\u200b",
+    "' OR 1=1 --",
+    "../../etc/passwd",
+    "A" * 10_000,
+    "00000000-0000-0000-0000-00000000000",
+]
+
+# A value that is right for its field is no bad input: what the field's schema says it may be.
+ANY_TEXT = {
+    # A code is only ever compared: any text is a wrong code.
+    "code": (401, "code_invalid"),
+}
+
+
+def _is_right(schema: dict[str, Any], value: Any) -> bool:
+    """Whether the contract allows this value here, as a client's generated types would say."""
+    schema = resolve(schema)
+    if "oneOf" in schema or "anyOf" in schema:
+        return any(_is_right(one, value) for one in schema.get("oneOf", schema.get("anyOf", [])))
+    if "enum" in schema:
+        return value in schema["enum"]
+    if schema.get("format") == "uuid" or isinstance(value, msgspec.Raw):
+        return False
+    match schema.get("type"):
+        case "string":
+            if not isinstance(value, str):
+                return False
+            return schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", 10**9)
+        case "boolean":
+            return isinstance(value, bool)
+        case "null":
+            return value is None
+        case other:
+            raise AssertionError(f"a new type of field: {other}")
+
+
+def _expected(field: str, schema: dict[str, Any], value: Any) -> set[tuple[int, str | None]]:
+    if not _is_right(schema, value):
+        return {INVALID}
+    if field in ANY_TEXT:
+        return {ANY_TEXT[field]}
+    if field in ("phone", "call_name"):
+        # Read by rules of their own, which are in no schema; none of these is a number or a name.
+        return {INVALID, (200, None)} if value in ("null", "true", "1", "../../etc/passwd") else {INVALID}
+    if field in ("text", "client_message_id", "reason"):
+        shown = bool(value.strip()) or field == "client_message_id"
+        return {(200, None), (201, None)} if shown and "\x00" not in value else {INVALID}
+    return {(200, None), (201, None)}
+
+
+@by_operation
+async def test_a_body_that_is_not_what_it_must_be_is_refused_and_changes_nothing(
+    server: Stage, operation: Operation, entry: Any
+) -> None:
+    call = await entry.prepare(server)
+    assert call.body is not None
+    before = await business(server.database)
+    answers = {
+        name: problem(await send(server, operation, call, content=content))
+        for name, content in _not_json(call.body)
+    }
+    assert answers == dict.fromkeys(answers, INVALID)
+    assert await business(server.database) == before
+
+
+@by_operation
+async def test_a_body_of_another_content_type_is_refused(
+    server: Stage, operation: Operation, entry: Any
+) -> None:
+    call = await entry.prepare(server)
+    before = await business(server.database)
+    for content_type in (
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/jsonp",
+        "application/x-msgpack",
+        "",
+    ):
+        answer = await send(server, operation, call, headers={"Content-Type": content_type})
+        assert problem(answer) == INVALID, content_type
+    assert await business(server.database) == before
+    answer = await send(server, operation, call, headers={"Content-Type": "Application/JSON; charset=utf-8"})
+    assert answer.status_code == entry.status
+
+
+@by_operation
+async def test_a_field_that_is_missing_or_of_the_wrong_kind_is_named_and_changes_nothing(
+    server: Stage, operation: Operation, entry: Any
+) -> None:
+    call = await entry.prepare(server)
+    assert operation.body_schema is not None
+    assert call.body is not None
+    fields = operation.body_schema["properties"]
+    for field in operation.body_schema["required"]:
+        without = {name: value for name, value in call.body.items() if name != field}
+        answer = await send(server, operation, call, content=msgspec.json.encode(without))
+        assert problem(answer) == INVALID
+        assert field in json.dumps(answer.json()["errors"])
+    for field, schema in fields.items():
+        for value in WRONG_VALUES:
+            expected = _expected(field, schema, value)
+            if not expected & {(200, None), (201, None)}:
+                before = await business(server.database)
+                content = msgspec.json.encode({**call.body, field: value})
+                answer = await send(server, operation, call, content=content)
+                assert problem(answer) in expected, (field, value, answer.text)
+                assert await business(server.database) == before, (field, value)
+
+
+@by_operation
+async def test_a_body_over_64_kib_is_refused_whether_it_says_its_length_or_not(
+    server: Stage, operation: Operation, entry: Any
+) -> None:
+    call = await entry.prepare(server)
+    before = await business(server.database)
+    too_large = msgspec.json.encode(call.body) + b" " * LIMIT_BYTES
+    answer = await send(server, operation, call, content=too_large)
+    assert problem(answer) == (413, "body_too_large")
+
+    async def in_chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(too_large), 8192):
+            yield too_large[start : start + 8192]
+
+    headers = {"Content-Type": "application/json", "Idempotency-Key": str(uuid4())}
+    if call.caller is not None:
+        headers["Authorization"] = f"Bearer {call.caller.token}"
+    path = operation.path.format(**call.ids)
+    answer = await server.http.request(operation.method, path, content=in_chunks(), headers=headers)
+    assert problem(answer) == (413, "body_too_large")
+    assert await business(server.database) == before
+
+    # Just under the limit it is read.
+    allowed = msgspec.json.encode(call.body)
+    allowed += b" " * (LIMIT_BYTES - len(allowed))
+    assert (await send(server, operation, call, content=allowed)).status_code == entry.status
+
+
+@pytest.mark.parametrize(
+    "operation", [operation for operation, _ in WITH_KEY if operation.body_schema is None], ids=lambda o: o.id
+)
+async def test_a_body_over_64_kib_is_refused_where_no_body_belongs(
+    server: Stage, operation: Operation
+) -> None:
+    call = await ENTRIES[operation.id].prepare(server)
+    before = await business(server.database)
+    answer = await send(server, operation, call, content=b" " * (LIMIT_BYTES + 1))
+    assert problem(answer) == (413, "body_too_large")
+    assert await business(server.database) == before
+
+
+async def test_a_stranger_is_refused_before_the_body_is_read(
+    server: Stage, prepared: dict[str, Call]
+) -> None:
+    answers = {}
+    for operation, entry in WITH_BODY:
+        if entry.whose != "anybody":
+            nobody = Call(None, prepared[operation.id].ids)
+            for content in (b"{", b"[" * 60_000, b" " * (LIMIT_BYTES + 1)):
+                answer = await send(server, operation, nobody, content=content)
+                answers[operation.id, content[:2]] = problem(answer)
+    assert answers == dict.fromkeys(answers, (401, "unauthenticated"))
+
+
+# Paths and queries -------------------------------------------------------------------------------------------
+
+NO_IDS = [
+    "1",
+    "not-an-id",
+    "00000000-0000-0000-0000-000000000000",
+    "ffffffff-ffff-ffff-ffff-ffffffffffff",
+    "9" * 5000,
+    "%00",
+    "%ff%fe",
+    "%f0%9f%92%94",
+    "%2e%2e%2f%2e%2e",
+    "a%2fb",
+    "'%20OR%201=1",
+    "{payment_id}",
+]
+
+
+async def test_what_is_no_id_is_not_found(server: Stage, prepared: dict[str, Call]) -> None:
+    before = await business(server.database)
+    for operation, _ in ON_THINGS:
+        call = prepared[operation.id]
+        assert call.caller is not None
+        for no_id in NO_IDS:
+            path = operation.path.format(**dict.fromkeys(call.ids, no_id))
+            answer = await server.http.request(
+                operation.method,
+                path,
+                content=msgspec.json.encode(call.body) if call.body else None,
+                headers={
+                    "Authorization": f"Bearer {call.caller.token}",
+                    "Idempotency-Key": str(uuid4()),
+                    "Content-Type": "application/json",
+                },
+            )
+            assert problem(answer) == NOT_FOUND, path
+    assert await business(server.database) == before
+
+
+@pytest.mark.parametrize(
+    ("path", "queries"),
+    [
+        ("/api/client/pricing", ["", "purpose=", "purpose=trial", "purpose=%00", "purpose[]=session"]),
+        (
+            "/api/client/sessions",
+            ["cursor=x", "cursor=", "cursor=%00", "cursor=%ff", "cursor=AAAA", "cursor=" + "A" * 5000],
+        ),
+        ("/api/mitra/sessions", ["cursor=x", "cursor=%00", "cursor=é"]),
+        ("/api/client/sessions/{chat}/messages", ["before=x", "before=1", "before=", "before=%00"]),
+        ("/api/mitra/sessions/{chat}/messages", ["before=x", "before=%ff"]),
+        ("/api/dev/inbox", ["", "phone=", "phone=1", "phone=%00", "phone=" + "0" * 5000]),
+        ("/api/dev/gateway/charges", ["", "payment_id=x", "payment_id="]),
+    ],
+)
+async def test_a_query_that_is_not_what_it_must_be_is_refused(
+    server: Stage, path: str, queries: list[str]
+) -> None:
+    customer, mitra = await server.customer(), await server.mitra(max_customers=3)
+    chat = await server.chat(customer.id, mitra.id)
+    who = mitra if path.startswith("/api/mitra") else customer
+    for query in queries:
+        answer = await server.http.get(
+            f"{path.format(chat=chat.id)}?{query}", headers={"Authorization": f"Bearer {who.token}"}
+        )
+        assert problem(answer) == INVALID, query
+
+
+async def test_paths_and_methods_that_do_not_exist_are_refused_as_problems(server: Stage) -> None:
+    for path in (
+        "/",
+        "/api",
+        "/api/",
+        "/api/x",
+        "/api/client",
+        "/api/client/x/y",
+        "/api/dev",
+        "/favicon.ico",
+    ):
+        assert problem(await server.http.get(path)) == NOT_FOUND, path
+        assert problem(await server.http.post(path, json={})) == NOT_FOUND, path
+    for operation in OPERATIONS.values():
+        path = operation.path.format(**{p["name"]: uuid4() for p in operation.parameters})
+        answer = await server.http.request("TRACE", path)
+        assert problem(answer) == (405, "method_not_allowed"), path
+        assert operation.method in answer.headers["allow"]
+
+
+# Idempotency keys --------------------------------------------------------------------------------------------
+
+
+async def test_without_a_key_of_1_to_200_printable_characters_nothing_is_done(
+    server: Stage, prepared: dict[str, Call]
+) -> None:
+    before = await business(server.database)
+    for operation, _ in WITH_KEY:
+        call = prepared[operation.id]
+        assert call.caller is not None
+        headers = {"Authorization": f"Bearer {call.caller.token}", "Content-Type": "application/json"}
+        content = msgspec.json.encode(call.body) if call.body else None
+        path = operation.path.format(**call.ids)
+        answer = await server.http.post(path, content=content, headers=headers)
+        assert problem(answer) == KEY_MISSING, operation.id
+        for key in (b"", b" ", b"k" * 201, b"a\tb", b"\x80\x81", b"a\xa0b"):
+            answer = await server.http.post(
+                path, content=content, headers={**headers, "Idempotency-Key": key}
+            )
+            assert problem(answer) == KEY_MISSING, (operation.id, key)
+    assert await business(server.database) == before
+
+
+async def test_a_request_that_is_repeated_gets_the_first_answer_and_has_one_effect(
+    server: Stage, prepared: dict[str, Call]
+) -> None:
+    for operation, _ in WITH_KEY:
+        call = prepared[operation.id]
+        key = str(uuid4())
+        first = await send(server, operation, call, key=key)
+        after = await business(server.database)
+        again = [await send(server, operation, call, key=key) for _ in range(3)]
+        assert first.status_code == ENTRIES[operation.id].status
+        assert {answer.content for answer in again} == {first.content}, operation.id
+        assert {answer.status_code for answer in again} == {first.status_code}
+        assert await business(server.database) == after
+
+
+async def test_a_refusal_is_repeated_as_well_even_when_the_reason_is_gone(server: Stage) -> None:
+    customer = await server.customer()
+    order = {"offer_id": str(await server.make.offer())}
+    first = await customer.post("/payments", order, key="one")
+    assert problem(first) == (409, "no_mitra_available")
+    async with server.available_mitra():
+        again = await customer.post("/payments", order, key="one")
+        assert (problem(again), again.content) == (problem(first), first.content)
+        assert problem(await customer.post("/payments", order, key="two")) == (201, None)
+
+
+async def test_a_key_that_was_used_serves_for_no_other_request(server: Stage) -> None:
+    customer = await server.customer()
+    async with server.available_mitra():
+        order = {"offer_id": str(await server.make.offer())}
+        opened = await customer.post("/payments", order, key="one")
+        payment_id = opened.json()["id"]
+        before = await business(server.database)
+        other_offer = {"offer_id": str(await server.make.offer(price_rp=35_000, duration_minutes=60))}
+        before["public.offers"] = (await business(server.database))["public.offers"]
+        for path, body in (
+            ("/payments", other_offer),
+            ("/payments", {**order, "target_mitra_id": None}),
+            (f"/payments/{payment_id}/confirm", None),
+            (f"/payments/{payment_id}/cancel", None),
+            (f"/payments/{uuid4()}/cancel", None),
+            (f"/pairings/{uuid4()}/cancel", None),
+        ):
+            assert problem(await customer.post(path, body, key="one")) == KEY_REUSED, path
+        assert await business(server.database) == before
+        assert problem(await customer.post("/payments", order, key="one")) == (201, None)
+
+
+@pytest.mark.invariant(2)
+async def test_of_many_requests_with_one_key_at_once_one_has_an_effect(server: Stage) -> None:
+    customer = await server.customer()
+    async with server.available_mitra():
+        order = {"offer_id": str(await server.make.offer())}
+        answers = await asyncio.gather(*(customer.post("/payments", order, key="one") for _ in range(20)))
+        done = {answer.content for answer in answers if answer.status_code == 201}
+        assert len(done) == 1
+        assert {problem(answer) for answer in answers} <= {(201, None), IN_PROGRESS}
+        assert await server.database.fetchval("SELECT count(*) FROM payments") == 1
+
+        payment_id = msgspec.json.decode(done.pop())["id"]
+        answers = await asyncio.gather(
+            *(customer.post(f"/payments/{payment_id}/confirm", key="two") for _ in range(20))
+        )
+        assert {problem(answer) for answer in answers} <= {DONE, IN_PROGRESS}
+        assert await server.database.fetchval("SELECT count(*) FROM mock_gateway.charges") == 1
+        assert await server.database.fetchval("SELECT count(*) FROM pairings") == 1
+
+
+@pytest.mark.parametrize("point", ["confirm.before_charge", "confirm.after_charge", "accept.before_commit"])
+@pytest.mark.invariant(2)
+async def test_while_the_first_request_runs_its_repetition_is_told_so(server: Stage, point: str) -> None:
+    gate = Gate()
+    set_pause_point(point, gate)
+    if point.startswith("accept"):
+        person: Person = await server.mitra()
+        path = f"/requests/{await server.request(await server.make.customer(), person.id)}/accept"
+    else:
+        person = await server.customer()
+        path = f"/payments/{await server.pending_payment(person.id)}/confirm"
+    first = asyncio.create_task(person.post(path, key="one"))
+    await gate.reached.wait()
+    assert problem(await person.post(path, key="one")) == IN_PROGRESS
+    assert problem(await person.post(path, {"other": "body"}, key="one")) in (IN_PROGRESS, KEY_REUSED)
+    gate.open()
+    answer = await first
+    again = await person.post(path, key="one")
+    assert (problem(answer), problem(again)) == (DONE, DONE)
+    assert again.content == answer.content
+
+
+# Steps out of order ------------------------------------------------------------------------------------------
+
+
+async def _refused(server: Stage, step: Any) -> tuple[int, Any]:
+    """The refusal of a step, after which everything is as it was."""
+    before = await business(server.database)
+    answer: httpx.Response = await step
+    assert await business(server.database) == before, answer.text
+    return problem(answer)
+
+
+@pytest.mark.rule("2c.1")
+async def test_a_payment_that_was_left_cannot_be_confirmed(server: Stage) -> None:
+    customer = await server.customer()
+    payment_id = await server.pending_payment(customer.id)
+    assert problem(await customer.post(f"/payments/{payment_id}/cancel")) == DONE
+    refused = await _refused(server, customer.post(f"/payments/{payment_id}/confirm"))
+    assert refused == (409, "payment_closed")
+    assert await server.database.fetchval("SELECT count(*) FROM mock_gateway.charges") == 0
+
+
+async def test_a_payment_that_is_confirmed_cannot_be_left(server: Stage) -> None:
+    customer = await server.customer()
+    payment_id = await server.pending_payment(customer.id)
+    assert problem(await customer.post(f"/payments/{payment_id}/confirm")) == DONE
+    refused = await _refused(server, customer.post(f"/payments/{payment_id}/cancel"))
+    assert refused == (409, "payment_confirmed")
+
+
+@pytest.mark.rule("2a.6")
+async def test_a_payment_that_is_being_confirmed_cannot_be_left(server: Stage) -> None:
+    customer = await server.customer()
+    payment_id = await server.pending_payment(customer.id)
+    gate = Gate()
+    set_pause_point("confirm.before_charge", gate)
+    confirming = asyncio.create_task(customer.post(f"/payments/{payment_id}/confirm"))
+    await gate.reached.wait()
+    refused = await _refused(server, customer.post(f"/payments/{payment_id}/cancel"))
+    gate.open()
+    assert refused == (409, "payment_confirming")
+    assert problem(await confirming) == DONE
+
+
+@pytest.mark.rule("2a.5")
+@pytest.mark.invariant(5)
+async def test_a_payment_whose_time_is_over_can_be_neither_confirmed_nor_left(
+    server: Stage, clock: VirtualClock
+) -> None:
+    await clock.set()
+    customer = await server.customer()
+    payment_id = await server.pending_payment(customer.id)
+    await clock.advance(20 * 60)
+    customer.token = await server.token("customer", customer.id)
+    customer = Person(server.http, "customer", customer.id, customer.token)
+    for step in ("confirm", "cancel"):
+        refused = await _refused(server, customer.post(f"/payments/{payment_id}/{step}"))
+        assert refused == (409, "payment_expired")
+
+
+@pytest.mark.rule("2a.8")
+async def test_a_second_journey_is_refused_and_told_which_one_is_under_way(server: Stage) -> None:
+    order = {"offer_id": str(await server.make.offer())}
+    async with server.available_mitra() as mitra:
+        paying, talking = await server.customer(), await server.customer("Tari")
+        payment_id = await server.pending_payment(paying.id)
+        chat = await server.chat(talking.id, mitra.id)
+        for customer, field, other in (
+            (paying, "payment_id", payment_id),
+            (talking, "session_id", chat.id),
+        ):
+            before = await business(server.database)
+            answer = await customer.post("/payments", order)
+            assert problem(answer) == (409, "journey_in_progress")
+            assert answer.json()[field] == str(other)
+            assert await business(server.database) == before
+
+
+@pytest.mark.rule("2a.8")
+async def test_an_offer_that_is_withdrawn_or_for_another_purpose_or_unknown_cannot_be_ordered(
+    server: Stage,
+) -> None:
+    customer = await server.customer()
+    withdrawn = await server.make.offer(duration_minutes=15, price_rp=1)
+    await server.database.execute("UPDATE offers SET withdrawn_at = curhat_now() WHERE id = $1", withdrawn)
+    extension = await server.make.offer(purpose="extension")
+    async with server.available_mitra():
+        for offer_id in (withdrawn, extension, uuid4()):
+            order = {"offer_id": str(offer_id)}
+            assert await _refused(server, customer.post("/payments", order)) == NOT_FOUND
+
+
+@pytest.mark.rule("2a.3")
+async def test_a_trial_that_was_used_cannot_be_ordered_again(server: Stage) -> None:
+    customer = await server.customer()
+    trial = await server.make.offer(duration_minutes=5, price_rp=0)
+    async with server.available_mitra() as mitra, mitra.socket() as socket:
+        opened = await customer.post("/payments", {"offer_id": str(trial)})
+        confirmed = await customer.post(f"/payments/{opened.json()['id']}/confirm")
+        assert problem(confirmed) == DONE
+        request = await socket.wait_for("request.offered")
+        accepted = await mitra.post(f"/requests/{request['id']}/accept")
+        session_id = accepted.json()["session"]["id"]
+        assert problem(await customer.post(f"/sessions/{session_id}/end")) == DONE
+        refused = await _refused(server, customer.post("/payments", {"offer_id": str(trial)}))
+    assert refused == (409, "trial_used")
+
+
+@pytest.mark.rule("2b.5")
+@pytest.mark.invariant(6)
+async def test_a_search_that_was_matched_or_is_over_cannot_be_cancelled(
+    server: Stage, clock: VirtualClock
+) -> None:
+    await clock.set()
+    matched, failed, over = [await server.customer(name) for name in ("Bunga", "Tari", "Melati")]
+    mitra = await server.mitra(max_customers=3)
+    pairings = {customer: await server.search(customer.id, [mitra.id]) for customer in (matched, failed)}
+    request_id = await server.database.fetchval(
+        "SELECT id FROM requests WHERE pairing_id = $1", pairings[matched]
+    )
+    assert problem(await mitra.post(f"/requests/{request_id}/accept")) == DONE
+    assert problem(await failed.post(f"/pairings/{pairings[failed]}/cancel")) == DONE
+    pairings[over] = await server.search(over.id, [mitra.id])
+    await clock.advance(60)
+    for customer, pairing_id in pairings.items():
+        refused = await _refused(server, customer.post(f"/pairings/{pairing_id}/cancel"))
+        assert refused == (409, "pairing_decided")
+
+
+@pytest.mark.rule("2b.5")
+async def test_a_request_that_is_taken_closed_or_late_cannot_be_accepted_or_rejected(
+    server: Stage, clock: VirtualClock
+) -> None:
+    await clock.set()
+    winner, loser = await server.mitra(max_customers=9), await server.mitra("Kak Dewi", max_customers=9)
+    refusals = {}
+
+    async def asked(name: str) -> tuple[Person, UUID, dict[UUID, UUID]]:
+        customer = await server.customer(name)
+        pairing_id = await server.search(customer.id, [winner.id, loser.id])
+        rows = await server.database.fetch(
+            "SELECT id, mitra_id FROM requests WHERE pairing_id = $1", pairing_id
+        )
+        return customer, pairing_id, {row["mitra_id"]: row["id"] for row in rows}
+
+    _, _, requests = await asked("Bunga")
+    assert problem(await winner.post(f"/requests/{requests[winner.id]}/accept")) == DONE
+    for step in ("accept", "reject"):
+        refusals["taken", step] = await _refused(server, loser.post(f"/requests/{requests[loser.id]}/{step}"))
+    refusals["won", "reject"] = await _refused(server, winner.post(f"/requests/{requests[winner.id]}/reject"))
+
+    customer, pairing_id, requests = await asked("Tari")
+    assert problem(await customer.post(f"/pairings/{pairing_id}/cancel")) == DONE
+    for step in ("accept", "reject"):
+        refusals["cancelled", step] = await _refused(
+            server, loser.post(f"/requests/{requests[loser.id]}/{step}")
+        )
+
+    _, _, requests = await asked("Melati")
+    assert problem(await loser.post(f"/requests/{requests[loser.id]}/reject")) == (204, None)
+    refusals["rejected", "accept"] = await _refused(
+        server, loser.post(f"/requests/{requests[loser.id]}/accept")
+    )
+    await clock.advance(60)
+    for step in ("accept", "reject"):
+        refusals["late", step] = await _refused(
+            server, winner.post(f"/requests/{requests[winner.id]}/{step}")
+        )
+
+    closed = (409, "request_closed")
+    assert refusals == {
+        ("taken", "accept"): (409, "already_taken"),
+        ("taken", "reject"): (409, "already_taken"),
+        ("won", "reject"): closed,
+        ("cancelled", "accept"): closed,
+        ("cancelled", "reject"): closed,
+        ("rejected", "accept"): closed,
+        ("late", "accept"): closed,
+        ("late", "reject"): closed,
+    }
+
+
+@pytest.mark.rule("2b.7")
+@pytest.mark.invariant(8)
+async def test_a_mitra_who_is_offline_or_full_cannot_accept(server: Stage) -> None:
+    offline, full = await server.mitra(online=False), await server.mitra("Kak Dewi")
+    requests = [await server.request(await server.make.customer(), mitra.id) for mitra in (offline, full)]
+    if not requests[0]:
+        pytest.fail("a blast asked nobody")
+    await server.chat(await server.make.customer(), full.id)
+    refusals = [
+        await _refused(server, mitra.post(f"/requests/{request_id}/accept"))
+        for mitra, request_id in zip((offline, full), requests, strict=True)
+    ]
+    assert refusals == [(409, "mitra_offline"), (409, "at_capacity")]
+
+
+@pytest.mark.rule("X.8")
+@pytest.mark.invariant(5)
+async def test_in_a_chat_that_is_over_nothing_is_sent_or_ended(server: Stage, clock: VirtualClock) -> None:
+    await clock.set()
+    customer, mitra = await server.customer(), await server.mitra(max_customers=3)
+    ended = await server.chat(customer.id, mitra.id)
+    assert problem(await customer.post(f"/sessions/{ended.id}/end")) == DONE
+    late = await server.chat(customer.id, mitra.id)
+    await clock.advance(30 * 60)
+    people = [
+        Person(server.http, person.role, person.id, await server.token(role, person.id))
+        for person, role in ((customer, "customer"), (mitra, "mitra"))
+    ]
+    for chat in (ended, late):
+        for person in people:
+            message = {"client_message_id": "1", "text": "masih ada?"}
+            sent = person.post(f"/sessions/{chat.id}/messages", message)
+            assert await _refused(server, sent) == (409, "session_ended")
+            body = None if person.role == "customer" else {"reason": "x"}
+            end = person.post(f"/sessions/{chat.id}/end", body)
+            assert await _refused(server, end) == (409, "session_ended")
+
+
+async def test_before_there_is_a_session_there_is_nothing_to_write_to(server: Stage) -> None:
+    customer = await server.customer()
+    payment_id = await server.pending_payment(customer.id)
+    message = {"client_message_id": "1", "text": "halo?"}
+    for no_session in (payment_id, await server.search((await server.customer()).id, [])):
+        path = f"/sessions/{no_session}/messages"
+        assert await _refused(server, customer.post(path, message)) == NOT_FOUND
+
+
+@pytest.mark.rule("S.1")
+async def test_a_code_can_be_used_once_and_only_in_its_own_role(server: Stage) -> None:
+    call = await ENTRIES["verify_customer_code"].prepare(server)
+    as_mitra = Call(
+        None, body={name: call.body[name] for name in ("request_id", "code")} if call.body else {}
+    )
+    code_invalid = (401, "code_invalid")
+    assert await _refused(server, send(server, OPERATIONS["verify_mitra_code"], as_mitra)) == code_invalid
+    verify = OPERATIONS["verify_customer_code"]
+    assert problem(await send(server, verify, call)) == DONE
+    assert await _refused(server, send(server, verify, call)) == code_invalid
+
+
+# Sockets -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_frame_that_is_not_what_it_must_be_changes_nothing_and_closes_nothing(server: Stage) -> None:
+    customer, mitra = await server.customer(), await server.mitra(max_customers=3)
+    chat = await server.chat(customer.id, mitra.id)
+    before = await business(server.database)
+    frames: list[str | bytes] = [
+        "",
+        "{",
+        "null",
+        "[]",
+        '"hello"',
+        "[" * 60_000,
+        '{"op":' * 10_000,
+        '{"op": "event"}',
+        '{"op": "accept"}',
+        '{"op": "hello"}',
+        '{"op": "hello", "device_id": "d", "seq": "1"}',
+        '{"op": "hello", "device_id": "d", "seq": 1e999}',
+        '{"op": "hello", "device_id": "", "seq": 1}',
+        '{"op": "hello", "device_id": "d", "x": 1}',
+        '{"op": "pong", "x": 1}',
+        '{"op": "signal", "type": "typing"}',
+        '{"op": "signal", "type": "typing", "session_id": "x"}',
+        '{"op": "signal", "type": "shouting", "session_id": "' + str(chat.id) + '"}',
+        '{"op": "\\ud800"}',
+        b"\xff\xfe",
+        b"\x00" * 100,
+    ]
+    async with customer.socket() as socket:
+        for frame in frames:
+            await socket.connection.send(frame)
+        await mitra.post(f"/sessions/{chat.id}/messages", {"client_message_id": "1", "text": "halo"})
+        await socket.wait_for("message.created", text="halo")
+        refusals = [frame for frame in socket.events if frame["op"] == "error"]
+    assert [frame["code"] for frame in refusals] == ["validation_failed"] * len(frames)
+    after = await business(server.database)
+    assert {name for name in after if after[name] != before[name]} == {
+        "public.messages",
+        "public.stream_events",
+    }
+
+
+@pytest.mark.parametrize("seq", [-1, -(2**63), 2**31, 2**63 - 1, 2**63, 10**30])
+async def test_a_hello_with_a_seq_that_never_was_is_answered_with_a_fresh_start(
+    server: Stage, seq: int
+) -> None:
+    customer = await server.customer()
+    epoch = (await customer.get("/state")).json()["stream"]["epoch"]
+    async with customer.socket() as socket:
+        hello = {"op": "hello", "epoch": epoch, "seq": seq, "device_id": "d"}
+        await socket.connection.send(json.dumps(hello))
+        async with asyncio.timeout(10), socket._arrived:
+            await socket._arrived.wait_for(lambda: socket.events)
+        answer = socket.events[0]
+    assert answer["op"] in ("welcome", "error")
+    if answer["op"] == "welcome":
+        assert answer["resumed"] is False
