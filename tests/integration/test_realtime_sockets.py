@@ -14,7 +14,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from curhat.app.embedded import EmbeddedServers
-from curhat.kit.database import Database
+from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import PresenceUnknown
 from curhat.kit.identity import Identity, Role
 from curhat.kit.pause_points import set_pause_point
@@ -192,6 +192,59 @@ async def test_what_is_committed_while_a_hello_is_answered_comes_once(
     expected = list(range(2, 6)) if resumes else list(range(device.applied[0][0], 6))
     assert [seq for seq, _ in device.applied] == expected
     assert device.applied[0][0] in ({2} if resumes else {3, 5})
+
+
+@pytest.mark.invariant(10)
+async def test_what_is_committed_just_after_the_head_was_read_comes_once(
+    process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = await make.person()
+    look = service.look
+
+    async def look_and_be_overtaken(
+        database: Database | Transaction, role: Role, user_id: UUID
+    ) -> service.Look:
+        seen = await look(database, role, user_id)
+        await append(process.database, note("customer", person, "just after"))
+        await until(lambda: process.hub._feeds["customer"][person].head == 1)
+        return seen
+
+    monkeypatch.setattr(service, "look", look_and_be_overtaken)
+    device = await Device("customer", person).start(process)
+    await device.read_until(1)
+
+
+@pytest.mark.invariant(10)
+async def test_a_hello_stops_the_reading_of_a_gap_that_was_under_way(
+    process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = await make.person()
+    device = await Device("customer", person).start(process)
+    events_after = service.events_after
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(
+        database: Database | Transaction, role: Role, user_id: UUID, seq: int, limit: int
+    ) -> list[service.StoredEvent]:
+        monkeypatch.setattr(service, "events_after", events_after)
+        begun.set()
+        await goes_on.wait()
+        return await events_after(database, role, user_id, seq, limit)
+
+    monkeypatch.setattr(service, "events_after", slow)
+    process.signals.losing = True
+    await append(process.database, note("customer", person, "1"), note("customer", person, "2"))
+    process.signals.losing = False
+    await append(process.database, note("customer", person, "3"))
+    await begun.wait()
+    assert (await device.hello())["resumed"] is True
+    await device.read_until(3)
+    goes_on.set()
+    await until(lambda: not process.hub._tasks)
+    await device.send("?")
+    assert (await device.receive())["op"] == "error"
+    await append(process.database, note("customer", person, "4"))
+    await device.read_until(4)
 
 
 async def test_events_that_vanish_while_they_are_read_have_the_device_begin_anew(

@@ -12,7 +12,7 @@ from curhat.kit.errors import ValidationFailed
 _WRITTEN: Final = re.compile(r"\+?[0-9 ().-]{6,30}")
 _SEPARATORS: Final = re.compile(r"[ ().-]")
 INDONESIA: Final = 62
-_INDONESIAN_MOBILE: Final = re.compile(r"8[0-9]{7,11}")
+_INDONESIAN_MOBILE: Final = re.compile(r"8[1-9][0-9]{6,10}")
 # Elsewhere (a land line, a number somebody else pays for) no code can arrive.
 _RECEIVES_CODES: Final = frozenset({PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE})
 
@@ -54,6 +54,6 @@ def mask(phone_number: str) -> str:
 
 def _can_receive_codes(number: PhoneNumber) -> bool:
     if number.country_code == INDONESIA:
-        # Operators get new ranges faster than any list learns of them: every 8… is a mobile number.
+        # Operators get new ranges faster than any list learns of them: every 81… to 89… is a mobile number.
         return _INDONESIAN_MOBILE.fullmatch(phonenumbers.national_significant_number(number)) is not None
     return phonenumbers.is_valid_number(number) and phonenumbers.number_type(number) in _RECEIVES_CODES

@@ -145,8 +145,8 @@ async def attempt_under_way(tx: Transaction, payment_id: UUID) -> Charge | None:
 async def record_charge_answer(tx: Transaction, key: UUID, answer: ChargeAnswer) -> ChargeOutcome | None:
     """Take down what the gateway says of an attempt: in any order, doubled or late, the end is the same.
 
-    `approved` wins over everything said before: the money is taken. It confirms the payment while that is pending
-    or confirming, and is refunded when the payment was closed or another attempt stands. `not_found` counts as
+    `approved` wins over everything said before: the money is taken. It confirms the payment while that is confirming,
+    or pending and in time, and is refunded when the payment was closed or another attempt stands. `not_found` counts as
     declined: the call is over by the time anyone asks. None: no attempt has this key.
     """
     payment_id = await tx.fetchval(SQL.payment_of_attempt, key)
@@ -165,7 +165,8 @@ async def record_charge_answer(tx: Transaction, key: UUID, answer: ChargeAnswer)
 
 async def _approved(tx: Transaction, payment: LockedPayment, key: UUID) -> ChargeOutcome:
     await deadlines.disarm(tx, CHARGE_ANSWER, key)
-    waits_for_it = payment.status in ("pending", "confirming")
+    # Declined first and pending again, the payment waits only until its time is over, however late a worker is.
+    waits_for_it = payment.status == "confirming" or (payment.status == "pending" and not payment.is_over)
     if waits_for_it and not await tx.fetchval(SQL.other_charge, payment.id, key):
         await tx.execute(SQL.answer_attempt, key, "approved", None)
         await _confirm(tx, payment.id)
