@@ -421,7 +421,7 @@ CREATE TABLE streams (
     epoch uuid NOT NULL DEFAULT gen_random_uuid(),
     head bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (role, user_id)
-);
+) WITH (fillfactor = 70); -- the head moves in place
 
 CREATE TABLE stream_events (
     role text NOT NULL,

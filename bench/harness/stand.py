@@ -293,6 +293,24 @@ def machine() -> dict[str, Any]:
     }
 
 
+async def busy_share(seconds: float) -> float:
+    """How much of all processors is in use, by whomever; 1 is all of them."""
+    before = _processor_ticks()
+    await asyncio.sleep(seconds)
+    after = _processor_ticks()
+    used, passed = after[0] - before[0], after[1] - before[1]
+    return used / passed if passed else 0.0
+
+
+def _processor_ticks() -> tuple[int, int]:
+    """Ticks in use, and all ticks, since the machine started."""
+    ticks = [
+        int(text) for text in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]
+    ]
+    idle, waiting_for_disk = ticks[3], ticks[4]
+    return sum(ticks) - idle - waiting_for_disk, sum(ticks)
+
+
 def _plain_environment() -> dict[str, str]:
     """Ours without any setting of the project: whoever runs the benchmark may have some set."""
     return {name: value for name, value in os.environ.items() if not name.startswith("CURHAT_")}

@@ -11,6 +11,7 @@ import pytest
 import structlog
 import valkey.asyncio
 
+from curhat.app.embedded import EmbeddedServers
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import NotFound, PresenceUnknown
 from curhat.presence import service
@@ -211,6 +212,25 @@ async def test_leases_of_several_processes_add_up(
     for process in (one, other):
         assert set(await process.ask_candidates()) == {mitra, second}
         assert await process.is_connected(mitra)
+
+
+@pytest.mark.rule("2b.6")
+async def test_mitras_who_all_come_back_at_once_are_available_at_once(
+    servers: EmbeddedServers, valkey_client: "valkey.asyncio.Valkey", database: Database, make: Make
+) -> None:
+    mitras = await make.mitras(300)
+    # No more than two connections to Valkey, one of them for the questions.
+    async with contextlib.aclosing(
+        valkey.asyncio.Valkey.from_url(servers.valkey_url, max_connections=2)
+    ) as client:
+        presence = Presence(client, database)
+        with structlog.testing.capture_logs() as logs:
+            await asyncio.gather(*(presence.opened(mitra, "phone") for mitra in mitras))
+        assert set(await presence.ask_candidates()) == set(mitras)
+        await asyncio.gather(*(presence.closed(mitra, "phone") for mitra in mitras))
+        assert presence._unreported == set()
+        assert logs == []
+    assert await valkey_client.zcard(AVAILABLE_KEY) == len(mitras)
 
 
 # The toggle ----------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from litestar.exceptions import HTTPException
 
 from curhat.kit.database import Database
 from curhat.kit.errors import BusinessError
-from curhat.kit.http import handle_business_error, handle_http_exception, handle_unexpected
+from curhat.kit.http import StrictRequest, handle_business_error, handle_http_exception, handle_unexpected
 from curhat.kit.identity import Identity
 from curhat.sessions.endpoints import ROUTES
 from curhat.sessions.writer import MessageWriter
@@ -44,6 +44,7 @@ async def client(database: Database) -> AsyncIterator[AsyncClient]:
             HTTPException: handle_http_exception,
             Exception: handle_unexpected,
         },
+        request_class=StrictRequest,
         logging_config=None,
     )
     transport = ASGITransport(app)  # type: ignore[arg-type]
@@ -198,7 +199,9 @@ NO_MESSAGES = (
     b'{"client_message_id": "1", "text": "a\\u0000b"}',
     b'{"client_message_id": "1", "text": "a\\n\\u0000"}',
     b'{"client_message_id": "1", "text": "%s"}' % (b"x" * 4001),
-    # Lone surrogates are no text.
+    b"[" * 50_000,
+    # Lone surrogates are no text, written as escapes or as if UTF-8 could hold one.
+    b'{"client_message_id": "1", "text": "\xed\xa0\x80"}',
     b'{"client_message_id": "1", "text": "\\ud800"}',
     b'{"client_message_id": "1", "text": "\\udc00\\ud800"}',
     b'{"client_message_id": "", "text": "halo"}',

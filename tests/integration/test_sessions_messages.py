@@ -457,6 +457,28 @@ async def test_a_transaction_whose_connection_dies_is_repeated_without_doubling_
     assert len(await told(database, chat.mitra)) == 4
 
 
+async def test_a_chat_whose_row_is_held_delays_the_others_only_for_a_while(
+    database: Database,
+    make: Make,
+    chat: Chat,
+    message_writer: MessageWriter,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writer, "WRITE_TIMEOUT_SECONDS", 0.5)
+    held = await open_chat(database, make)
+    async with database.transaction() as holder:
+        await holder.execute("SELECT 1 FROM sessions WHERE id = $1 FOR NO KEY UPDATE", held.id)
+        stuck, sent = await asyncio.gather(
+            message_writer.send(held.customer, held.id, "a1", "stuck"),
+            message_writer.send(chat.customer, chat.id, "a1", "halo"),
+            return_exceptions=True,
+        )
+        assert isinstance(stuck, TimeoutError)
+        assert isinstance(sent, Message)
+    assert (await message_writer.send(held.customer, held.id, "a1", "again")).text == "again"
+    assert await stored(database, held) == ["again"]
+
+
 async def test_more_than_can_wait_is_refused_at_once(
     chat: Chat, message_writer: MessageWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -307,6 +307,38 @@ async def test_a_new_attempt_has_its_own_key_and_begins_only_after_the_last_was_
 
 
 @pytest.mark.rule("2a.6", "2a.7")
+@pytest.mark.invariant(2)
+async def test_while_an_answer_is_not_known_the_payment_waits_and_no_new_attempt_begins(
+    database: Database, make: Make
+) -> None:
+    customer = await make.customer()
+    payment = await open_payment(database, customer, await make.offer())
+    charge = await begin(database, customer, payment.id)
+    assert charge is not None
+    assert await answer(database, charge.key, ChargeAnswer("processing")) == "nothing"
+    assert await status(database, payment.id) == "confirming"
+    assert await begin(database, customer, payment.id) is None
+    assert await database.fetchval("SELECT count(*) FROM charge_attempts") == 1
+
+
+@pytest.mark.rule("2a.6")
+@pytest.mark.invariant(5, 9)
+async def test_a_late_approval_never_confirms_a_payment_whose_time_is_over_however_late_the_worker_is(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    await clock.set()
+    customer = await make.customer()
+    payment = await open_payment(database, customer, await make.offer())
+    charge = await begin(database, customer, payment.id)
+    assert charge is not None
+    assert await answer(database, charge.key, ChargeAnswer("declined")) == "declined"
+    await clock.advance(TIMEOUT_MINUTES * 60)
+    assert await answer(database, charge.key, ChargeAnswer("approved")) == "refunding"
+    await fire_due(database)
+    assert await status(database, payment.id) == "expired"
+
+
+@pytest.mark.rule("2a.6", "2a.7")
 @pytest.mark.invariant(2, 9)
 async def test_every_order_of_a_gateways_answers_ends_in_the_same_state(
     database: Database, make: Make

@@ -38,16 +38,11 @@ LIMIT_BYTES = 64 * 1024
 WITH_BODY = [(operation, entry) for operation, entry in ENTERED if operation.body_schema is not None]
 WITH_KEY = [(operation, entry) for operation, entry in ENTERED if operation.needs_key]
 
-by_operation = pytest.mark.parametrize(
-    ("operation", "entry"), WITH_BODY, ids=[operation.id for operation, _ in WITH_BODY]
-)
-
 
 @pytest.fixture
-async def prepared(server: Stage) -> AsyncIterator[dict[str, Call]]:
-    """A rightful call of every operation, with somebody available to be asked."""
-    async with server.available_mitra():
-        yield {operation.id: await entry.prepare(server) for operation, entry in ENTERED}
+async def prepared(server: Stage) -> dict[str, Call]:
+    """A rightful call of every operation. Nobody is available, so that nothing goes on by itself."""
+    return {operation.id: await entry.prepare(server) for operation, entry in ENTERED}
 
 
 # Bodies ------------------------------------------------------------------------------------------------------
@@ -79,60 +74,53 @@ def _not_json(body: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
     yield "deep in a field", b'{"' + next(iter(body)).encode() + b'":' + b"[" * 50_000 + b"]" * 10_000
 
 
-NUL = "a\x00b"
-# Written by hand, since the encoder refuses to write one.
+# Written by hand, since the encoder refuses to write them.
 LONE_SURROGATE = msgspec.Raw(b'"\\ud83d"')
 HUGE = msgspec.Raw(b"1" + b"0" * 400)
+BEYOND_A_FLOAT = msgspec.Raw(b"1e999")
 WRONG_VALUES: list[Any] = [
     None,
     True,
-    False,
     0,
     1,
-    -1,
     1.5,
-    2**63,
     2**64,
     HUGE,
-    msgspec.Raw(b"1e999"),
+    BEYOND_A_FLOAT,
     [],
     ["a"],
     {},
     {"$ne": None},
     "",
-    " ",
     "null",
     "true",
     "1",
-    NUL,
-    "\x00",
     LONE_SURROGATE,
-    "\u202e\u200b",
-    "' OR 1=1 --",
-    "../../etc/passwd",
     "A" * 10_000,
     "00000000-0000-0000-0000-00000000000",
 ]
 
-# A value that is right for its field is no bad input: what the field's schema says it may be.
-ANY_TEXT = {
-    # A code is only ever compared: any text is a wrong code.
-    "code": (401, "code_invalid"),
+NUL = "a\x00b"
+# Right by their schema, and refused by rules of their own.
+WRONG_TEXTS: dict[str, list[str]] = {
+    "phone": [" ", NUL, "08", "+62812345678901234567", "0812-CURHAT", "+1", "1234567890", "081234567890;x"],
+    "call_name": ["", " ", NUL, "\u202eagnuB", "\u200b", "a" * 41, "0812 3456 7890", "@bunga", "a@b.id"],
+    "text": [" ", "\n\t", NUL, "\x00"],
+    "client_message_id": [NUL, "\x00"],
+    "reason": [" ", NUL, "\x00"],
 }
 
 
 def _is_right(schema: dict[str, Any], value: Any) -> bool:
     """Whether the contract allows this value here, as a client's generated types would say."""
     schema = resolve(schema)
-    if "oneOf" in schema or "anyOf" in schema:
-        return any(_is_right(one, value) for one in schema.get("oneOf", schema.get("anyOf", [])))
+    if "oneOf" in schema:
+        return any(_is_right(one, value) for one in schema["oneOf"])
     if "enum" in schema:
         return value in schema["enum"]
-    if schema.get("format") == "uuid" or isinstance(value, msgspec.Raw):
-        return False
-    match schema.get("type"):
+    match schema["type"]:
         case "string":
-            if not isinstance(value, str):
+            if not isinstance(value, str) or schema.get("format") == "uuid":
                 return False
             return schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", 10**9)
         case "boolean":
@@ -143,119 +131,115 @@ def _is_right(schema: dict[str, Any], value: Any) -> bool:
             raise AssertionError(f"a new type of field: {other}")
 
 
-def _expected(field: str, schema: dict[str, Any], value: Any) -> set[tuple[int, str | None]]:
-    if not _is_right(schema, value):
-        return {INVALID}
-    if field in ANY_TEXT:
-        return {ANY_TEXT[field]}
-    if field in ("phone", "call_name"):
-        # Read by rules of their own, which are in no schema; none of these is a number or a name.
-        return {INVALID, (200, None)} if value in ("null", "true", "1", "../../etc/passwd") else {INVALID}
-    if field in ("text", "client_message_id", "reason"):
-        shown = bool(value.strip()) or field == "client_message_id"
-        return {(200, None), (201, None)} if shown and "\x00" not in value else {INVALID}
-    return {(200, None), (201, None)}
+def _wrong_fields(operation: Operation, body: dict[str, Any]) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    """Bodies in which one field is wrong: its name, the wrong value, the body."""
+    assert operation.body_schema is not None
+    for field in operation.body_schema["required"]:
+        yield field, "missing", {name: value for name, value in body.items() if name != field}
+    for field, schema in operation.body_schema["properties"].items():
+        wrong = [value for value in WRONG_VALUES if not _is_right(schema, value)]
+        texts = WRONG_TEXTS.get(field, [])
+        if (operation.id, field) == ("verify_mitra_code", "call_name"):
+            texts = []  # Not read there: a mitra's name is the invitation's.
+        for value in wrong + texts:
+            yield field, value, {**body, field: value}
 
 
-@by_operation
 async def test_a_body_that_is_not_what_it_must_be_is_refused_and_changes_nothing(
-    server: Stage, operation: Operation, entry: Any
+    server: Stage, prepared: dict[str, Call]
 ) -> None:
-    call = await entry.prepare(server)
-    assert call.body is not None
     before = await business(server.database)
-    answers = {
-        name: problem(await send(server, operation, call, content=content))
-        for name, content in _not_json(call.body)
-    }
+    answers = {}
+    for operation, _ in WITH_BODY:
+        call = prepared[operation.id]
+        assert call.body is not None
+        for name, content in _not_json(call.body):
+            answers[operation.id, name] = problem(await send(server, operation, call, content=content))
     assert answers == dict.fromkeys(answers, INVALID)
     assert await business(server.database) == before
 
 
-@by_operation
-async def test_a_body_of_another_content_type_is_refused(
-    server: Stage, operation: Operation, entry: Any
+async def test_a_field_that_is_missing_or_wrong_is_named_and_changes_nothing(
+    server: Stage, prepared: dict[str, Call]
 ) -> None:
-    call = await entry.prepare(server)
     before = await business(server.database)
-    for content_type in (
-        "text/plain",
-        "application/x-www-form-urlencoded",
-        "multipart/form-data; boundary=x",
-        "application/jsonp",
-        "application/x-msgpack",
-        "",
-    ):
-        answer = await send(server, operation, call, headers={"Content-Type": content_type})
-        assert problem(answer) == INVALID, content_type
+    for operation, _ in WITH_BODY:
+        call = prepared[operation.id]
+        assert call.body is not None
+        for field, value, body in _wrong_fields(operation, call.body):
+            answer = await send(server, operation, call, content=msgspec.json.encode(body))
+            said = (operation.id, field, value, answer.text)
+            assert problem(answer) == INVALID, said
+            # Of what is no JSON at all, no field can be named.
+            if not isinstance(value, msgspec.Raw):
+                assert field in {error["field"] for error in answer.json()["errors"]}, said
+        assert await business(server.database) == before, operation.id
+
+
+async def test_a_body_of_another_content_type_is_refused(server: Stage, prepared: dict[str, Call]) -> None:
+    before = await business(server.database)
+    answers = {}
+    for operation, _ in WITH_BODY:
+        for content_type in (
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=x",
+            "application/jsonp",
+            "application/msgpack",
+            "",
+        ):
+            headers = {"Content-Type": content_type}
+            answer = await send(server, operation, prepared[operation.id], headers=headers)
+            answers[operation.id, content_type] = problem(answer)
+    assert answers == dict.fromkeys(answers, INVALID)
     assert await business(server.database) == before
-    answer = await send(server, operation, call, headers={"Content-Type": "Application/JSON; charset=utf-8"})
-    assert answer.status_code == entry.status
 
 
-@by_operation
-async def test_a_field_that_is_missing_or_of_the_wrong_kind_is_named_and_changes_nothing(
-    server: Stage, operation: Operation, entry: Any
-) -> None:
-    call = await entry.prepare(server)
-    assert operation.body_schema is not None
-    assert call.body is not None
-    fields = operation.body_schema["properties"]
-    for field in operation.body_schema["required"]:
-        without = {name: value for name, value in call.body.items() if name != field}
-        answer = await send(server, operation, call, content=msgspec.json.encode(without))
-        assert problem(answer) == INVALID
-        assert field in json.dumps(answer.json()["errors"])
-    for field, schema in fields.items():
-        for value in WRONG_VALUES:
-            expected = _expected(field, schema, value)
-            if not expected & {(200, None), (201, None)}:
-                before = await business(server.database)
-                content = msgspec.json.encode({**call.body, field: value})
-                answer = await send(server, operation, call, content=content)
-                assert problem(answer) in expected, (field, value, answer.text)
-                assert await business(server.database) == before, (field, value)
+async def test_the_content_type_may_be_written_as_standards_allow(server: Stage) -> None:
+    operation = OPERATIONS["change_customer_profile"]
+    for content_type in (
+        "application/json; charset=utf-8",
+        "Application/JSON",
+        "application/json;charset=UTF-8",
+    ):
+        call = await ENTRIES[operation.id].prepare(server)
+        assert problem(await send(server, operation, call, headers={"Content-Type": content_type})) == DONE
 
 
-@by_operation
 async def test_a_body_over_64_kib_is_refused_whether_it_says_its_length_or_not(
-    server: Stage, operation: Operation, entry: Any
+    server: Stage, prepared: dict[str, Call]
 ) -> None:
-    call = await entry.prepare(server)
-    before = await business(server.database)
-    too_large = msgspec.json.encode(call.body) + b" " * LIMIT_BYTES
-    answer = await send(server, operation, call, content=too_large)
-    assert problem(answer) == (413, "body_too_large")
+    too_large = b" " * (LIMIT_BYTES + 1)
 
     async def in_chunks() -> AsyncIterator[bytes]:
         for start in range(0, len(too_large), 8192):
             yield too_large[start : start + 8192]
 
-    headers = {"Content-Type": "application/json", "Idempotency-Key": str(uuid4())}
-    if call.caller is not None:
-        headers["Authorization"] = f"Bearer {call.caller.token}"
-    path = operation.path.format(**call.ids)
-    answer = await server.http.request(operation.method, path, content=in_chunks(), headers=headers)
-    assert problem(answer) == (413, "body_too_large")
-    assert await business(server.database) == before
-
-    # Just under the limit it is read.
-    allowed = msgspec.json.encode(call.body)
-    allowed += b" " * (LIMIT_BYTES - len(allowed))
-    assert (await send(server, operation, call, content=allowed)).status_code == entry.status
-
-
-@pytest.mark.parametrize(
-    "operation", [operation for operation, _ in WITH_KEY if operation.body_schema is None], ids=lambda o: o.id
-)
-async def test_a_body_over_64_kib_is_refused_where_no_body_belongs(
-    server: Stage, operation: Operation
-) -> None:
-    call = await ENTRIES[operation.id].prepare(server)
     before = await business(server.database)
-    answer = await send(server, operation, call, content=b" " * (LIMIT_BYTES + 1))
-    assert problem(answer) == (413, "body_too_large")
+    answers = {}
+    # Where no body belongs it is read as well: it is part of what an Idempotency-Key stands for.
+    for operation, _ in WITH_BODY + [entered for entered in WITH_KEY if entered not in WITH_BODY]:
+        call = prepared[operation.id]
+        answer = await send(server, operation, call, content=too_large)
+        answers[operation.id, "with its length"] = problem(answer)
+        headers = {"Content-Type": "application/json", "Idempotency-Key": str(uuid4())}
+        if call.caller is not None:
+            headers["Authorization"] = f"Bearer {call.caller.token}"
+        path = operation.path.format(**call.ids)
+        answer = await server.http.request(operation.method, path, content=in_chunks(), headers=headers)
+        answers[operation.id, "in chunks"] = problem(answer)
+    assert answers == dict.fromkeys(answers, (413, "body_too_large"))
     assert await business(server.database) == before
+
+
+async def test_the_largest_message_fits_into_the_limit_of_a_body(server: Stage) -> None:
+    call = await ENTRIES["send_customer_message"].prepare(server)
+    # As an encoder writes it that keeps to ASCII: twelve bytes a character.
+    body = json.dumps({"client_message_id": "1", "text": "\U0001f494" * 4000}).encode()
+    body += b" " * (LIMIT_BYTES - len(body))
+    answer = await send(server, OPERATIONS["send_customer_message"], call, content=body)
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["text"] == "\U0001f494" * 4000
 
 
 async def test_a_stranger_is_refused_before_the_body_is_read(
@@ -373,7 +357,7 @@ async def test_without_a_key_of_1_to_200_printable_characters_nothing_is_done(
         path = operation.path.format(**call.ids)
         answer = await server.http.post(path, content=content, headers=headers)
         assert problem(answer) == KEY_MISSING, operation.id
-        for key in (b"", b" ", b"k" * 201, b"a\tb", b"\x80\x81", b"a\xa0b"):
+        for key in (b"", b"k" * 201, b"a\tb", b"\x80\x81", b"a\xa0b"):
             answer = await server.http.post(
                 path, content=content, headers={**headers, "Idempotency-Key": key}
             )
@@ -385,6 +369,8 @@ async def test_a_request_that_is_repeated_gets_the_first_answer_and_has_one_effe
     server: Stage, prepared: dict[str, Call]
 ) -> None:
     for operation, _ in WITH_KEY:
+        if operation.id == "open_payment":
+            continue  # It needs somebody available, and has tests of its own below.
         call = prepared[operation.id]
         key = str(uuid4())
         first = await send(server, operation, call, key=key)
@@ -426,7 +412,8 @@ async def test_a_key_that_was_used_serves_for_no_other_request(server: Stage) ->
         ):
             assert problem(await customer.post(path, body, key="one")) == KEY_REUSED, path
         assert await business(server.database) == before
-        assert problem(await customer.post("/payments", order, key="one")) == (201, None)
+        again = await customer.post("/payments", order, key="one")
+        assert (problem(again), again.content) == ((201, None), opened.content)
 
 
 @pytest.mark.invariant(2)
@@ -523,8 +510,6 @@ async def test_a_payment_whose_time_is_over_can_be_neither_confirmed_nor_left(
     customer = await server.customer()
     payment_id = await server.pending_payment(customer.id)
     await clock.advance(20 * 60)
-    customer.token = await server.token("customer", customer.id)
-    customer = Person(server.http, "customer", customer.id, customer.token)
     for step in ("confirm", "cancel"):
         refused = await _refused(server, customer.post(f"/payments/{payment_id}/{step}"))
         assert refused == (409, "payment_expired")
@@ -655,10 +640,10 @@ async def test_a_request_that_is_taken_closed_or_late_cannot_be_accepted_or_reje
 @pytest.mark.rule("2b.7")
 @pytest.mark.invariant(8)
 async def test_a_mitra_who_is_offline_or_full_cannot_accept(server: Stage) -> None:
-    offline, full = await server.mitra(online=False), await server.mitra("Kak Dewi")
+    offline, full = await server.mitra(), await server.mitra("Kak Dewi")
     requests = [await server.request(await server.make.customer(), mitra.id) for mitra in (offline, full)]
-    if not requests[0]:
-        pytest.fail("a blast asked nobody")
+    # Not by the toggle, which would have withdrawn the request: only the accept itself is asked here.
+    await server.database.execute("UPDATE mitras SET online = false WHERE id = $1", offline.id)
     await server.chat(await server.make.customer(), full.id)
     refusals = [
         await _refused(server, mitra.post(f"/requests/{request_id}/accept"))
@@ -676,12 +661,8 @@ async def test_in_a_chat_that_is_over_nothing_is_sent_or_ended(server: Stage, cl
     assert problem(await customer.post(f"/sessions/{ended.id}/end")) == DONE
     late = await server.chat(customer.id, mitra.id)
     await clock.advance(30 * 60)
-    people = [
-        Person(server.http, person.role, person.id, await server.token(role, person.id))
-        for person, role in ((customer, "customer"), (mitra, "mitra"))
-    ]
     for chat in (ended, late):
-        for person in people:
+        for person in (customer, mitra):
             message = {"client_message_id": "1", "text": "masih ada?"}
             sent = person.post(f"/sessions/{chat.id}/messages", message)
             assert await _refused(server, sent) == (409, "session_ended")

@@ -123,6 +123,31 @@ async def test_what_has_gone_out_makes_room_again(socket: Socket, transport: Tra
     assert len(transport.sent) == 603
 
 
+async def test_a_queue_that_never_empties_has_room_for_what_has_gone_out() -> None:
+    room = asyncio.Semaphore(0)
+    sent = 0
+
+    async def send(_message: dict[str, Any]) -> None:
+        nonlocal sent
+        await room.acquire()
+        sent += 1
+
+    who = SocketIdentity(identity=Identity(role="mitra", user_id=UUID(int=2)), token_digest=b"digest")
+    socket = Socket(who, send)
+    for _ in range(10):
+        socket.send("x" * 100_000)
+    for number in range(1, 50):
+        room.release()
+        async with asyncio.timeout(5):
+            while sent < number:
+                await asyncio.sleep(0)
+        assert socket.busy
+        socket.send("x" * 100_000)
+    assert closed_with(socket) is None
+    socket.close(1012)
+    room.release()
+
+
 @pytest.mark.parametrize("error", [OSError(), RuntimeError()])
 async def test_a_client_that_has_gone_is_no_error(
     socket: Socket, transport: Transport, error: Exception

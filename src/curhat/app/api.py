@@ -9,13 +9,13 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from valkey.asyncio import Valkey
 
 from curhat.accounts import endpoints as accounts
-from curhat.accounts.guards import provide_customer, provide_mitra
+from curhat.accounts.guards import provide_customer, provide_mitra, strangers_first
 from curhat.accounts.service import Authenticator
 from curhat.app.wiring import House
 from curhat.journeys import endpoints as journeys
 from curhat.kit.database import Database
 from curhat.kit.errors import BusinessError
-from curhat.kit.http import handle_business_error, handle_http_exception, handle_unexpected
+from curhat.kit.http import StrictRequest, handle_business_error, handle_http_exception, handle_unexpected
 from curhat.kit.openapi import ContractConfig
 from curhat.kit.settings import Settings
 from curhat.payments import endpoints as payments
@@ -94,6 +94,8 @@ def build_api(house: Callable[[], House], *, development: bool) -> Litestar:
             HTTPException: handle_http_exception,
             Exception: handle_unexpected,
         },
+        guards=[strangers_first(authenticator)],
+        request_class=StrictRequest,
         openapi_config=ContractConfig(
             title="Curhat",
             version="1",

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 
+import asyncpg
 import structlog
 from prometheus_client import Gauge
 
@@ -45,7 +46,7 @@ async def _tidy(house: House) -> None:
     while True:
         try:
             await tidy_once(house)
-        except OSError as error:
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             log.warning("worker.not_tidied", error=type(error).__name__)
         await asyncio.sleep(TIDY_SECONDS)
 

@@ -48,6 +48,7 @@ class Transitions:
                 answer = await self._gateway.find_charge(key)
             except GatewayUnknown:
                 return
+            await pause_point("charge_answer.asked")
             await journeys.take_charge_answer(self._database, self._presence, key, answer)
 
         return ask
@@ -66,6 +67,7 @@ class Transitions:
                 )
             except GatewayUnknown:
                 return
+            await pause_point("refund.after_call")
             async with self._database.transaction() as own:
                 await payments.record_refund_answer(own, refund.key, answer)
 

@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import asyncpg
 
+from curhat.kit.pause_points import pause_point
 from curhat.kit.signals import NoSignals, SignalSink
 
 
@@ -109,6 +110,7 @@ class Database:
             transaction = Transaction(connection, self.sink)
             async with connection.transaction(isolation="repeatable_read" if snapshot else "read_committed"):
                 yield transaction
+        await pause_point("transaction.committed")
         transaction.committed()
 
     async def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:

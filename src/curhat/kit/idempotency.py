@@ -24,6 +24,7 @@ from curhat.kit.errors import (
     IdempotencyKeyReused,
 )
 from curhat.kit.identity import Identity
+from curhat.kit.pause_points import pause_point
 
 log = structlog.get_logger(__name__)
 SQL = load_queries(__file__)
@@ -102,6 +103,7 @@ async def begin_long(tx: Transaction, use: Once) -> Answer | None:
 async def finish_long(tx: Transaction, use: Once, answer: Answer) -> None:
     """Store the answer of a request begun with `begin_long`, together with its last step."""
     await tx.execute(SQL.finish, use.identity.role, use.identity.user_id, use.key, answer.status, answer.body)
+    await pause_point("idempotency.stored")
 
 
 async def keep_refusal(database: Database, use: Once, error: BusinessError) -> None:
@@ -148,6 +150,7 @@ async def _store(tx: Transaction, use: Once, answer: Answer) -> None:
         answer.status,
         answer.body,
     )
+    await pause_point("idempotency.stored")
 
 
 async def prune(tx: Transaction) -> None:

@@ -121,6 +121,8 @@ class Presence:
         self._mitras: dict[UUID, _Mitra] = {}
         # Connections with a frame, or a close, that Valkey has not been told of.
         self._unreported: set[_Connection] = set()
+        self._flushing = asyncio.Lock()
+        self._next_flush: asyncio.Task[None] | None = None
         # When mitras were last seen, as far as PostgreSQL has not been told.
         self._unwritten_last_seen: dict[UUID, float] = {}
         self._to_refresh: set[UUID] = set()
@@ -162,9 +164,9 @@ class Presence:
         """A socket opened: its lease begins, and Valkey shows it when this returns (unless it is away)."""
         mitra = self._mitras.setdefault(mitra_id, _Mitra())
         mitra.connections[connection_id] = connection = _Connection(mitra_id, connection_id, time.monotonic())
+        self._unreported.add(connection)
         with _left_to_reconcile("opened"):
-            if await self._report([connection]):
-                await self.refresh([mitra_id])
+            await self.flush()
         # Once the caller goes on: pairing offers what is open, and the device learns what it may have missed.
         mitra.told_version = None
         self.refresh_soon([mitra_id])
@@ -186,8 +188,9 @@ class Presence:
         if not mitra.connections:
             del self._mitras[mitra_id]
         connection.closed_at = time.monotonic()
+        self._unreported.add(connection)
         with _left_to_reconcile("closed"):
-            await self._report([connection])
+            await self.flush()
 
     # Bringing Valkey in step with PostgreSQL.
 
@@ -225,18 +228,20 @@ class Presence:
             tasks.create_task(self._repeat(self.refresh_waiting, 0))
 
     async def flush(self) -> None:
-        """Report the frames and closes Valkey was not told of. Raises PresenceUnknown, and keeps them."""
-        _held.set(sum(len(mitra.connections) for mitra in self._mitras.values()))
-        with _flush_seconds.time():
-            unknown = await self._report(list(self._unreported))
-        if unknown:
-            self.refresh_soon(unknown)
+        """Report the frames and closes Valkey was not told of. Raises PresenceUnknown, and keeps them.
+
+        One report at a time; all who ask for one meanwhile share the next: a thousand mitras who come back at
+        once are a few batches, and not a thousand connections to Valkey.
+        """
+        if self._next_flush is None:
+            self._next_flush = asyncio.create_task(self._flush())
+        await asyncio.shield(self._next_flush)
 
     async def reconcile(self) -> None:
         """Make Valkey right about every mitra this process holds. Raises PresenceUnknown."""
         for mitra in self._mitras.values():
             self._unreported.update(mitra.connections.values())
-        await self._report(list(self._unreported))
+        await self.flush()
         await self._tell_pairing(await self.refresh(self._mitras))
         await self._store.prune()
         _available.set(await self._store.count())
@@ -278,14 +283,20 @@ class Presence:
                 raise asyncio.CancelledError
             await asyncio.sleep(max(0.0, begun + period_seconds - time.monotonic()))
 
-    async def _report(self, connections: Sequence[_Connection]) -> set[UUID]:
-        """Tell Valkey of these connections. Answers the mitras it does not know."""
+    async def _flush(self) -> None:
+        async with self._flushing:
+            self._next_flush = None
+            _held.set(sum(len(mitra.connections) for mitra in self._mitras.values()))
+            with _flush_seconds.time():
+                unknown = await self._report()
+            await self.refresh(unknown)
+
+    async def _report(self) -> set[UUID]:
+        """Tell Valkey of all unreported connections. Answers the mitras it does not know."""
         now = time.monotonic()
-        self._unreported.difference_update(connections)
         # A lease that is over is not worth a word; this also bounds how long a close waits for Valkey.
-        alive = [
-            connection for connection in connections if now - connection.last_frame < MAY_BE_ASKED_SECONDS
-        ]
+        alive = [each for each in self._unreported if now - each.last_frame < MAY_BE_ASKED_SECONDS]
+        self._unreported.clear()
         for connection in alive:
             seen = self._unwritten_last_seen.get(connection.mitra_id, 0.0)
             self._unwritten_last_seen[connection.mitra_id] = max(seen, connection.last_frame)
@@ -293,12 +304,12 @@ class Presence:
             return await self._store.report(
                 [
                     Report(
-                        connection.mitra_id,
-                        connection.id,
-                        now - connection.last_frame,
-                        None if connection.closed_at is None else now - connection.closed_at,
+                        each.mitra_id,
+                        each.id,
+                        now - each.last_frame,
+                        None if each.closed_at is None else now - each.closed_at,
                     )
-                    for connection in alive
+                    for each in alive
                 ]
             )
         except PresenceUnknown:

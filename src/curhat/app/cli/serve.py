@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import socket
 from typing import TYPE_CHECKING, Final
 
 from curhat.app.cli.common import allow_many_sockets, database_url_of
@@ -10,9 +11,11 @@ from curhat.kit.settings import Settings
 if TYPE_CHECKING:
     from curhat.app.cli.common import Subparsers
 
-# The protocol allows 64 KiB of text in a frame and closes above it with 4413: so it must get to see one that is
-# a little larger.
-SOCKET_FRAME_LIMIT_BYTES: Final = 128 * 1024
+# The protocol allows 64 KiB of text in a frame and closes above it with 4413: so it must get to see a larger one.
+# Beyond this uvicorn closes by itself, with 1009.
+SOCKET_FRAME_LIMIT_BYTES: Final = 1024 * 1024
+# A client that takes no bytes for so long is gone: the kernel ends the connection and frees what waits for it.
+UNACKNOWLEDGED_TIMEOUT_MILLISECONDS: Final = 30_000
 BACKLOG: Final = 4096  # connections waiting while many apps come back at once, after a restart
 GRACEFUL_STOP_SECONDS: Final = 5
 
@@ -35,7 +38,7 @@ def run(_arguments: argparse.Namespace) -> int:
     settings = Settings.from_environment(os.environ)
     database_url_of(settings)
     allow_many_sockets()
-    uvicorn.run(
+    config = uvicorn.Config(
         "curhat.app.asgi:create_app",
         factory=True,
         host=settings.host,
@@ -44,6 +47,8 @@ def run(_arguments: argparse.Namespace) -> int:
         http="httptools",
         ws="websockets-sansio",
         ws_max_size=SOCKET_FRAME_LIMIT_BYTES,
+        # Compression keeps 34 KiB for every idle socket; the frames are small.
+        ws_per_message_deflate=False,
         # The realtime protocol has its own ping, which also renews the presence lease.
         ws_ping_interval=None,
         lifespan="on",
@@ -53,4 +58,8 @@ def run(_arguments: argparse.Namespace) -> int:
         log_config=None,
         server_header=False,
     )
+    listener = config.bind_socket()
+    # Accepted connections inherit it.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_TIMEOUT_MILLISECONDS)
+    uvicorn.Server(config).run(sockets=[listener])
     return 0

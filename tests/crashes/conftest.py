@@ -1,0 +1,50 @@
+"""Servers of their own, as durable as in production, for tests that kill everything that runs on them."""
+
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from curhat.app.embedded import EmbeddedServers, embedded_servers
+from curhat.kit.database import Database
+from curhat.kit.migrations import migrate
+from tests.conftest import database_url_of
+from tests.crashes.house import House
+from tests.support.signed_in import environment_of
+
+TEMPLATE = "crash_template"
+
+
+@pytest.fixture(scope="session")
+async def crash_servers() -> AsyncIterator[EmbeddedServers]:
+    """PostgreSQL and Valkey that the tests of this folder may kill; what is committed is on the disk."""
+    with tempfile.TemporaryDirectory(prefix="curhat-crashes-") as folder:
+        async with embedded_servers(Path(folder)) as started:
+            admin = await asyncpg.connect(started.database_url)
+            await admin.execute(f"CREATE DATABASE {TEMPLATE}")
+            await admin.close()
+            template = await asyncpg.connect(database_url_of(started, TEMPLATE))
+            await migrate(template)
+            await template.close()
+            yield started
+
+
+@pytest.fixture(scope="module")
+async def house(
+    crash_servers: EmbeddedServers, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> AsyncIterator[House]:
+    """A database of the module's own, with the real clock, and whatever processes its tests start on it."""
+    name = request.path.stem
+    admin = await asyncpg.connect(crash_servers.database_url)
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    await admin.close()
+    url = database_url_of(crash_servers, name)
+    database = await Database.connect(url, pool_size=20)
+    opened = House(
+        tmp_path_factory.mktemp(name), environment_of(url, crash_servers.valkey_url), database, crash_servers
+    )
+    yield opened
+    await opened.close()
+    await database.close()

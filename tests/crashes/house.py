@@ -1,0 +1,231 @@
+"""A database, the processes on it, and people who remember what they were answered."""
+
+import asyncio
+import contextlib
+import hashlib
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from curhat.app.embedded import EmbeddedServers
+from curhat.app.simulate.invariants import IN_FLIGHT, check, violations_of
+from curhat.kit.database import Database
+from curhat.kit.identity import Role
+from tests.support.journey import request_of
+from tests.support.people import Make
+from tests.support.processes import Killable, ServerProcess, WorkerProcess
+from tests.support.server import Person, Socket
+from tests.support.signed_in import SIGN_IN, problem
+
+# A signal that was lost costs at most this: devices are compared with PostgreSQL every 3 s, cards every 2 s.
+HEALED_SECONDS = 4.0
+
+
+class Answered(NamedTuple):
+    """A command that was acknowledged: what was asked, and the answer."""
+
+    path: str
+    body: Any
+    key: str
+    status: int
+    text: str
+
+
+class Witness(Person):
+    """A person who remembers every command that was acknowledged, and can ask for the answers again."""
+
+    def __init__(self, http: httpx.AsyncClient, role: Role, user_id: UUID, token: str) -> None:
+        super().__init__(http, role, user_id, token)
+        self.answered: list[Answered] = []
+
+    def at(self, server: ServerProcess) -> "Witness":
+        """The same person with the same memory, at another server."""
+        there = Witness(server.http, "customer" if self.role == "customer" else "mitra", self.id, self.token)
+        there.answered = self.answered
+        return there
+
+    async def post(self, path: str, body: Any = None, *, key: str | None = None) -> httpx.Response:
+        """See Person."""
+        key = key or str(uuid4())
+        answer = await super().post(path, body, key=key)
+        if answer.is_success:
+            self.answered.append(Answered(path, body, key, answer.status_code, answer.text))
+        return answer
+
+    async def until_answered(self, path: str, body: Any = None, *, key: str) -> httpx.Response:
+        """Repeat a command under its key, as a client does, for as long as the first one is said to run."""
+        async with asyncio.timeout(30):
+            while True:
+                answer = await self.post(path, body, key=key)
+                if problem(answer) != (409, "idempotency_in_progress"):
+                    return answer
+                await asyncio.sleep(0.2)
+
+
+class House:
+    """One database, its processes, and its people."""
+
+    def __init__(
+        self, folder: Path, environment: Mapping[str, str], database: Database, servers: EmbeddedServers
+    ) -> None:
+        self.database = database
+        self.make = Make(database)
+        self.servers = servers
+        self._folder = folder
+        self._environment = environment
+        self._processes: list[Killable] = []
+        self._people: list[Witness] = []
+
+    # Processes
+
+    def server(self, name: str = "server") -> ServerProcess:
+        """A server, not started yet."""
+        server = ServerProcess(self._folder, name, self._environment)
+        self._processes.append(server)
+        return server
+
+    def worker(self, name: str = "worker") -> WorkerProcess:
+        """A worker, not started yet."""
+        worker = WorkerProcess(self._folder, name, self._environment)
+        self._processes.append(worker)
+        return worker
+
+    async def close(self) -> None:
+        """End every process."""
+        await asyncio.gather(*(process.close() for process in self._processes))
+
+    # People
+
+    async def person(self, role: Role, user_id: UUID, server: ServerProcess) -> Witness:
+        """Somebody who is there already, signed in."""
+        token = secrets.token_urlsafe(32)
+        digest = hashlib.sha256(token.encode()).digest()
+        await self.database.execute(SIGN_IN, digest, role, user_id, "bearer", 3600.0)
+        person = Witness(server.http, role, user_id, token)
+        self._people.append(person)
+        return person
+
+    async def customer(self, server: ServerProcess) -> Witness:
+        """A new customer."""
+        return await self.person("customer", await self.make.customer(), server)
+
+    async def customers(self, count: int, server: ServerProcess) -> list[Witness]:
+        """Several new customers."""
+        return [await self.customer(server) for _ in range(count)]
+
+    async def mitra(self, server: ServerProcess, *, max_customers: int = 1, online: bool = False) -> Witness:
+        """A new mitra, not connected; offline by intent unless said otherwise."""
+        return await self.person(
+            "mitra", await self.make.mitra(online=online, max_customers=max_customers), server
+        )
+
+    # Ways to where a test begins, all of them through the API
+
+    async def open_payment(self, customer: Person, *, price_rp: int = 20_000) -> dict[str, Any]:
+        """A payment that waits for its confirmation."""
+        minutes = 5 if price_rp == 0 else 30
+        offer_id = await self.make.offer(duration_minutes=minutes, price_rp=price_rp)
+        payment: dict[str, Any] = done(await customer.post("/payments", {"offer_id": str(offer_id)}))
+        return payment
+
+    async def search(self, customer: Person) -> dict[str, Any]:
+        """The pairing of a confirmed payment, open."""
+        payment = await self.open_payment(customer)
+        pairing: dict[str, Any] = done(await customer.post(f"/payments/{payment['id']}/confirm"))["pairing"]
+        return pairing
+
+    async def request_path(self, pairing: dict[str, Any], mitra: Person) -> str:
+        """Where a mitra answers the request of this pairing."""
+        return f"/requests/{await request_of(self.database, UUID(pairing['id']), mitra.id)}"
+
+    async def chat(self, customer: Person, mitra: Person) -> dict[str, Any]:
+        """A running session of these two; the mitra is online."""
+        path = await self.request_path(await self.search(customer), mitra)
+        session: dict[str, Any] = done(await mitra.post(f"{path}/accept"))["session"]
+        return session
+
+    async def leave(self, *customers: Person) -> None:
+        """Each customer ends whatever is under way."""
+        for customer in customers:
+            state = done(await customer.get("/state"))
+            if state["session"] is not None:
+                done(await customer.post(f"/sessions/{state['session']['id']}/end"))
+            elif state["pairing"] is not None and state["pairing"]["status"] == "open":
+                done(await customer.post(f"/pairings/{state['pairing']['id']}/cancel"))
+            elif state["payment"] is not None and state["payment"]["status"] == "pending":
+                done(await customer.post(f"/payments/{state['payment']['id']}/cancel"))
+
+    # What must hold
+
+    async def everything_holds(self, server: ServerProcess) -> None:
+        """When all is quiet: every invariant, and every acknowledged command still has the same answer."""
+        async with asyncio.timeout(30):
+            while await violations_of([IN_FLIGHT], self.database, None):
+                await asyncio.sleep(0.05)
+        assert await check(self.database, quiet=True) == []
+        for person in self._people:
+            for answered in tuple(person.answered):
+                again = await person.at(server).post(answered.path, answered.body, key=answered.key)
+                assert (again.status_code, again.text) == (answered.status, answered.text)
+        self._people.clear()
+
+
+def done(answer: httpx.Response) -> Any:
+    """What a command that must succeed answered."""
+    assert answer.is_success, answer.text
+    return answer.json() if answer.content else None
+
+
+async def cut_off(command: Awaitable[httpx.Response]) -> None:
+    """A command that gets no answer, since its server dies."""
+    with pytest.raises(httpx.TransportError):
+        await command
+
+
+@contextlib.asynccontextmanager
+async def sockets_of(*people: Person) -> AsyncIterator[list["Device"]]:
+    """A device of each person, connected and welcomed. What they were told has no gap and nothing twice."""
+    async with contextlib.AsyncExitStack() as stack:
+        devices = [Device(await stack.enter_async_context(person.socket())) for person in people]
+        yield devices
+        for device in devices:
+            device.has_no_gap()
+
+
+@contextlib.asynccontextmanager
+async def working(*mitras: Person) -> AsyncIterator[list["Device"]]:
+    """A device of each mitra, online."""
+    async with sockets_of(*mitras) as devices:
+        for mitra in mitras:
+            done(await mitra.put("/presence", {"online": True}))
+        yield devices
+
+
+class Device:
+    """A connected device and what it was told."""
+
+    def __init__(self, socket: Socket) -> None:
+        self.socket = socket
+
+    async def told(self, event: str, seconds: float = HEALED_SECONDS, **matching: Any) -> dict[str, Any]:
+        """The data of the first event of this type whose data has these values."""
+        try:
+            return await self.socket.wait_for(event, seconds, **matching)
+        except TimeoutError:
+            seen = [(frame.get("type"), frame.get("data")) for frame in self.socket.events]
+            raise AssertionError(f"no {event} with {matching} in {seconds} s, but {seen}") from None
+
+    def count(self, event: str) -> int:
+        """How often an event of this type came."""
+        return sum(frame.get("type") == event for frame in self.socket.events)
+
+    def has_no_gap(self) -> None:
+        """Every event after the welcome came once, in order."""
+        numbers = [frame["seq"] for frame in self.socket.events if frame.get("seq") is not None]
+        first = self.socket.welcome["seq"] + 1
+        assert numbers == list(range(first, first + len(numbers)))

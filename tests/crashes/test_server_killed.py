@@ -1,0 +1,241 @@
+"""A server killed at each point of a journey: another server carries on, and nothing acknowledged is lost.
+
+Everybody's devices are connected to a second server, which lives; commands go to the one that dies.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from curhat.payments.mock_gateway import MockGateway
+from tests.crashes.house import House, Witness, cut_off, done, sockets_of, working
+from tests.support.processes import ServerProcess
+from tests.support.signed_in import problem
+
+
+@pytest.fixture(scope="module")
+async def survivor(house: House) -> ServerProcess:
+    """The second server, which lives on; a worker runs beside it."""
+    server, worker = house.server("survivor"), house.worker()
+    await asyncio.gather(server.start(), worker.start())
+    return server
+
+
+@pytest.fixture
+async def victim(house: House) -> AsyncIterator[ServerProcess]:
+    """The server to be killed; the test starts it."""
+    server = house.server("victim")
+    yield server
+    await server.close()
+
+
+class Command:
+    """A command sent to the server that dies, to be repeated at the one that lives."""
+
+    def __init__(self, person: Witness, path: str, body: Any = None) -> None:
+        self.person = person
+        self.path = path
+        self.body = body
+        self.key = str(uuid4())
+
+    async def sent_to(self, server: ServerProcess) -> httpx.Response:
+        """The answer."""
+        return await self.person.at(server).until_answered(self.path, self.body, key=self.key)
+
+
+@pytest.mark.rule("2b.5", "V.3")
+@pytest.mark.invariant(1, 2, 6, 10, 12)
+@pytest.mark.parametrize(
+    "kill_at",
+    ["idempotency.stored*8", "idempotency.stored>transaction.committed*8"],
+    ids=["before_their_commit", "between_their_commit_and_its_publication"],
+)
+async def test_eight_kinds_of_commands_cut_off_together_take_effect_once_and_everybody_learns(
+    house: House, survivor: ServerProcess, victim: ServerProcess, kill_at: str
+) -> None:
+    await victim.start(kill_at)
+    customers = await house.customers(8, survivor)
+    opens, leaves, tries, searches, refused, gives_up, ends, is_left = customers
+    mitras = [await house.mitra(survivor, max_customers=20) for _ in range(4)]
+    accepts, rejects, chats, stops = mitras
+    async with sockets_of(*customers) as devices, working(*mitras) as mitra_devices:
+        told = dict(zip([*customers, *mitras], [*devices, *mitra_devices], strict=True))
+        offer_id = await house.make.offer()
+        left = await house.open_payment(leaves)
+        trial = await house.open_payment(tries, price_rp=0)
+        accepted = await house.request_path(await house.search(searches), accepts)
+        rejected = await house.request_path(await house.search(refused), rejects)
+        given_up = await house.search(gives_up)
+        ended = await house.chat(ends, chats)
+        stopped = await house.chat(is_left, stops)
+        commands = [
+            Command(opens, "/payments", {"offer_id": str(offer_id)}),
+            Command(leaves, f"/payments/{left['id']}/cancel"),
+            Command(tries, f"/payments/{trial['id']}/confirm"),
+            Command(accepts, f"{accepted}/accept"),
+            Command(rejects, f"{rejected}/reject"),
+            Command(gives_up, f"/pairings/{given_up['id']}/cancel"),
+            Command(ends, f"/sessions/{ended['id']}/end"),
+            Command(stops, f"/sessions/{stopped['id']}/end", {"reason": "a power cut"}),
+        ]
+
+        await asyncio.gather(*(cut_off(command.sent_to(victim)) for command in commands))
+        await victim.killed()
+
+        async def everybody_learns() -> None:
+            await asyncio.gather(
+                told[opens].told("payment.updated", status="pending"),
+                told[leaves].told("payment.updated", id=left["id"], status="abandoned"),
+                told[tries].told("pairing.updated", payment_id=trial["id"], status="open"),
+                told[searches].told("session.started"),
+                told[accepts].told("session.started"),
+                told[rejects].told("request.closed", close_reason="rejected"),
+                told[gives_up].told("pairing.updated", id=given_up["id"], failure_tag="customer_cancelled"),
+                *(told[one].told("session.ended", id=ended["id"]) for one in (ends, chats)),
+                *(told[one].told("session.ended", id=stopped["id"]) for one in (is_left, stops)),
+            )
+
+        if "committed" in kill_at:
+            await everybody_learns()
+        for command in commands:
+            done(await command.sent_to(survivor))
+        await everybody_learns()
+        assert told[searches].count("session.started") == 1
+        assert told[ends].count("session.ended") == 1
+
+        await house.leave(*customers)
+        await house.everything_holds(survivor)
+
+
+@pytest.mark.rule("2a.6", "2a.7")
+@pytest.mark.invariant(2, 4, 9, 12)
+async def test_a_confirmation_cut_off_before_after_or_beyond_its_charge_charges_once(
+    house: House, survivor: ServerProcess
+) -> None:
+    before, after, recorded = (house.server(f"victim {name}") for name in ("before", "after", "recorded"))
+    await asyncio.gather(
+        before.start("confirm.before_charge"),
+        after.start("confirm.after_charge"),
+        recorded.start("confirm.after_charge>transaction.committed"),
+    )
+    victims = (before, after, recorded)
+    customers = await house.customers(3, survivor)
+    mitra = await house.mitra(survivor, max_customers=3)
+    async with sockets_of(*customers) as devices, working(mitra) as (mitra_device,):
+        payments = [await house.open_payment(customer) for customer in customers]
+        commands = [
+            Command(customer, f"/payments/{payment['id']}/confirm")
+            for customer, payment in zip(customers, payments, strict=True)
+        ]
+        steps = zip(commands, victims, strict=True)
+        await asyncio.gather(*(cut_off(command.sent_to(victim)) for command, victim in steps))
+        await asyncio.gather(*(victim.killed() for victim in victims))
+
+        # The charge that is recorded is heard of at once; the others when the worker has asked the gateway.
+        await devices[2].told("pairing.updated", status="open")
+        await mitra_device.told("request.offered")
+        await devices[1].told("pairing.updated", 12, status="open")
+        # What never reached the gateway is known by then not to be charged: the repeated command charges it.
+        for command in commands:
+            confirmation = done(await command.sent_to(survivor))
+            assert confirmation["payment"]["status"] == "confirmed"
+            assert confirmation["pairing"]["status"] == "open"
+        for payment in payments:
+            books = await MockGateway(house.database).recorded(UUID(payment["id"]))
+            assert [charge.amount_rp for charge in books.charges] == [20_000]
+
+        await house.leave(*customers)
+        await house.everything_holds(survivor)
+    await asyncio.gather(*(victim.close() for victim in victims))
+
+
+@pytest.mark.rule("2b.5")
+@pytest.mark.invariant(1, 6, 12)
+async def test_an_accept_cut_off_between_its_commit_and_its_publication_is_known_to_all_within_4_seconds(
+    house: House, survivor: ServerProcess, victim: ServerProcess
+) -> None:
+    await victim.start("accept.before_commit>transaction.committed")
+    customer, winner, loser = (
+        await house.customer(survivor),
+        await house.mitra(survivor),
+        await house.mitra(survivor),
+    )
+    async with sockets_of(customer) as (device,), working(winner, loser) as (_, losing):
+        pairing = await house.search(customer)
+        path = await house.request_path(pairing, winner)
+        card = await losing.told("request.offered")
+        accept = Command(winner, f"{path}/accept")
+        await cut_off(accept.sent_to(victim))
+        await victim.killed()
+
+        started, closed = await asyncio.gather(
+            device.told("session.started"), losing.told("request.closed", id=card["id"])
+        )
+
+        assert closed["close_reason"] == "already_taken"
+        assert done(await accept.sent_to(survivor))["session"]["id"] == started["id"]
+        assert done(await winner.post(f"{path}/accept"))["session"]["id"] == started["id"]
+        assert problem(await loser.post(f"/requests/{card['id']}/accept")) == (409, "already_taken")
+        assert done(await customer.get("/state"))["session"]["id"] == started["id"]
+        await house.leave(customer)
+        await house.everything_holds(survivor)
+
+
+@pytest.mark.rule("2b.5")
+@pytest.mark.invariant(1, 6, 12)
+async def test_an_accept_cut_off_before_its_commit_leaves_the_customer_to_the_others(
+    house: House, survivor: ServerProcess, victim: ServerProcess
+) -> None:
+    await victim.start("accept.before_commit")
+    customer, dies, lives = (
+        await house.customer(survivor),
+        await house.mitra(survivor),
+        await house.mitra(survivor),
+    )
+    async with sockets_of(customer) as (device,), working(dies, lives):
+        pairing = await house.search(customer)
+        accept = Command(dies, f"{await house.request_path(pairing, dies)}/accept")
+        await cut_off(accept.sent_to(victim))
+        await victim.killed()
+
+        other = done(await lives.post(f"{await house.request_path(pairing, lives)}/accept"))
+
+        assert (await device.told("session.started"))["id"] == other["session"]["id"]
+        assert problem(await accept.sent_to(survivor)) == (409, "already_taken")
+        await house.leave(customer)
+        await house.everything_holds(survivor)
+
+
+@pytest.mark.invariant(10, 12)
+@pytest.mark.parametrize(
+    ("kill_at", "stored"), [("messages.before_commit:4", 3), ("messages.after_commit:4", 4)]
+)
+async def test_acknowledged_messages_stay_and_one_that_is_sent_again_is_not_doubled(
+    house: House, survivor: ServerProcess, victim: ServerProcess, kill_at: str, stored: int
+) -> None:
+    await victim.start(kill_at)
+    customer, mitra = await house.customer(survivor), await house.mitra(survivor)
+    async with sockets_of(customer) as (device,), working(mitra) as (mitra_device,):
+        session = await house.chat(customer, mitra)
+        path = f"/sessions/{session['id']}/messages"
+        messages = [{"client_message_id": f"m{number}", "text": f"text {number}"} for number in range(1, 6)]
+        for message in messages[:3]:
+            done(await customer.at(victim).post(path, message))
+        await cut_off(customer.at(victim).post(path, messages[3]))
+        await victim.killed()
+
+        assert len(done(await customer.get(path))["items"]) == stored
+        sent = [done(await customer.post(path, message)) for message in messages]
+
+        shown = done(await mitra.get(path))["items"]
+        assert [message["id"] for message in reversed(shown)] == [message["id"] for message in sent]
+        for one in (device, mitra_device):
+            await one.told("message.created", id=sent[-1]["id"])
+            created = [f["data"]["id"] for f in one.socket.events if f.get("type") == "message.created"]
+            assert created == [message["id"] for message in sent]
+        await house.leave(customer)
+        await house.everything_holds(survivor)
