@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
@@ -65,6 +65,12 @@ class Witness(Person):
                 if problem(answer) != (409, "idempotency_in_progress"):
                     return answer
                 await asyncio.sleep(0.2)
+
+    async def answers_stand(self, server: ServerProcess) -> None:
+        """Every acknowledged command, repeated under its key, has the answer it had."""
+        for one in tuple(self.answered):
+            again = await self.at(server).post(one.path, one.body, key=one.key)
+            assert (again.status_code, again.text) == (one.status, one.text)
 
 
 class House:
@@ -162,16 +168,15 @@ class House:
 
     # What must hold
 
-    async def everything_holds(self, server: ServerProcess) -> None:
+    async def everything_holds(self, server: ServerProcess | None = None) -> None:
         """When all is quiet: every invariant, and every acknowledged command still has the same answer."""
         async with asyncio.timeout(30):
             while await violations_of([IN_FLIGHT], self.database, None):
                 await asyncio.sleep(0.05)
         assert await check(self.database, quiet=True) == []
-        for person in self._people:
-            for answered in tuple(person.answered):
-                again = await person.at(server).post(answered.path, answered.body, key=answered.key)
-                assert (again.status_code, again.text) == (answered.status, answered.text)
+        if server is not None:
+            for person in self._people:
+                await person.answers_stand(server)
         self._people.clear()
 
 
@@ -179,6 +184,19 @@ def done(answer: httpx.Response) -> Any:
     """What a command that must succeed answered."""
     assert answer.is_success, answer.text
     return answer.json() if answer.content else None
+
+
+async def available(server: ServerProcess) -> bool:
+    """What the availability poll says."""
+    answer: bool = done(await server.http.get("/api/client/mitra-availability"))["available"]
+    return answer
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = HEALED_SECONDS) -> None:
+    """Wait until it is so; fails when it is not in time."""
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.02)
 
 
 async def cut_off(command: Awaitable[httpx.Response]) -> None:

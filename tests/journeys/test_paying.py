@@ -407,6 +407,32 @@ async def test_a_charge_that_never_reached_the_gateway_counts_as_declined(
     assert await begin(database, customer, payment.id) is not None
 
 
+@pytest.mark.rule("2a.6")
+@pytest.mark.invariant(2, 9)
+async def test_a_charge_that_reached_the_gateway_hours_late_is_found_and_refunded(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    await clock.set()
+    customer = await make.customer()
+    payment = await open_payment(database, customer, await make.offer())
+    charge = await begin(database, customer, payment.id)
+    assert charge is not None
+    await clock.advance(6)
+    await fire_due(database)
+    await clock.advance(TIMEOUT_MINUTES * 60)
+    await fire_due(database)
+    assert await status(database, payment.id) == "expired"
+
+    gateway = MockGateway(database)
+    await gateway.charge(charge.key, payment.id, charge.amount_rp)  # And nobody hears of it.
+    for _ in range(20):
+        await clock.advance(3_600)
+        await fire_due(database)
+
+    assert [refund.status for refund in (await gateway.recorded(payment.id)).refunds] == ["done"]
+    assert await status(database, payment.id) == "expired"
+
+
 @pytest.mark.rule("2c.1", "X.2")
 @pytest.mark.invariant(3)
 async def test_the_database_forbids_a_blast_and_a_session_without_a_confirmed_payment(

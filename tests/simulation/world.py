@@ -397,7 +397,7 @@ class World:
         """Everybody stops; processes come back; time goes on until nothing is armed any more."""
         self.presence.unknown = False
         await self.server_killed()
-        for _ in range(60):
+        for _ in range(100):
             while self.follow_ups:
                 await self.follow_ups.pop()()
             due = await deadlines.due(self.database)
@@ -406,7 +406,7 @@ class World:
             if not due and not self.follow_ups:
                 if await deadlines.next_due_in_seconds(self.database) is None:
                     break
-                await self.clock.advance(900)
+                await self.clock.advance(1_800)
         self.history.append("quiet")
         for device in self.devices:
             await self._catch_up(device)

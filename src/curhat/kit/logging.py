@@ -1,7 +1,7 @@
 """Structured logs: one event a line, JSON in production, readable in development.
 
 Whatever is bound with `structlog.contextvars` (the request id, the ids of a journey) is on every line written
-while it is bound. Lines of the standard library's loggers, uvicorn's among them, have the same form.
+while it is bound. What libraries log has the same form, from warnings upwards.
 """
 
 import logging
@@ -70,10 +70,17 @@ def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    handler.addFilter(_is_ours_or_serious)
     logging.captureWarnings(capture=True)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
+
+
+def _is_ours_or_serious(record: logging.LogRecord) -> bool:
+    # Below warnings, libraries write down whole requests and frames: uvicorn the address of each socket with its
+    # ticket, websockets every header and all that is said. Our own lines come as structlog's dictionaries.
+    return record.levelno >= logging.WARNING or isinstance(record.msg, dict)
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -5,6 +5,7 @@ on a signal, and for every held mitra every few seconds, so a lost signal costs 
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
@@ -80,11 +81,12 @@ class Cards:
         loop = asyncio.get_running_loop()
         look_again_at = loop.time() + LOOK_AGAIN_SECONDS
         while True:
-            try:
-                async with asyncio.timeout(max(0.0, look_again_at - loop.time())):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(look_again_at):
                     await self._wake.wait()
-                mitra_ids: Iterable[UUID] = self._changed
-            except TimeoutError:
+            mitra_ids: Iterable[UUID] = self._changed
+            # Asked of the clock: signals that never stop must not put off what heals the lost ones.
+            if loop.time() >= look_again_at:
                 mitra_ids = self._hub.held("mitra")
                 look_again_at = loop.time() + LOOK_AGAIN_SECONDS
             self._wake.clear()
@@ -104,24 +106,27 @@ class Cards:
             if not mitra_ids:
                 return
             now_open = await open_requests(self._database, mitra_ids)
-            vanished: dict[UUID, UUID] = {}
+            current = {
+                mitra_id: {request.id: request for request in now_open.get(mitra_id, [])}
+                for mitra_id in mitra_ids
+            }
+            shown = {mitra_id: self._shown.get(mitra_id, {}) for mitra_id in mitra_ids}
+            vanished = [
+                request_id
+                for mitra_id in mitra_ids
+                for request_id in shown[mitra_id].keys() - current[mitra_id].keys()
+            ]
+            closed = await self._database.fetch(SQL.closed_requests, vanished) if vanished else []
+            # All is read: from here on nothing can fail, so what is noted as shown is sent, and the reverse.
             for mitra_id in mitra_ids:
-                shown = self._shown.get(mitra_id, {})
-                current = {request.id: request for request in now_open.get(mitra_id, [])}
-                for request_id, request in current.items():
-                    if request_id not in shown:
+                for request_id, request in current[mitra_id].items():
+                    if request_id not in shown[mitra_id]:
                         self._hub.send_unsequenced("mitra", mitra_id, "request.offered", request)
-                vanished.update(dict.fromkeys(shown.keys() - current.keys(), mitra_id))
-                self._shown[mitra_id] = current
-            await self._close(vanished)
-
-    async def _close(self, vanished: dict[UUID, UUID]) -> None:
-        if not vanished:
-            return
-        for row in await self._database.fetch(SQL.closed_requests, list(vanished)):
-            self._hub.send_unsequenced(
-                "mitra", row["mitra_id"], "request.closed", _request(row, _why_closed(row))
-            )
+            for row in closed:
+                self._hub.send_unsequenced(
+                    "mitra", row["mitra_id"], "request.closed", _request(row, _why_closed(row))
+                )
+            self._shown.update(current)
 
 
 def _why_closed(row: Any) -> CloseReason:

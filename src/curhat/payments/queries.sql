@@ -39,7 +39,9 @@ UPDATE payments SET status = $2, closed_at = curhat_now() WHERE id = $1
 SELECT payment_id FROM charge_attempts WHERE id = $1
 
 -- name: lock_attempt
-SELECT * FROM charge_attempts WHERE id = $1 FOR NO KEY UPDATE
+-- Takes the attempt's lock, then reads; `age_seconds` is how long ago it began.
+WITH locked AS MATERIALIZED (SELECT * FROM charge_attempts WHERE id = $1 FOR NO KEY UPDATE)
+SELECT status, reason, extract(epoch FROM curhat_now() - started_at)::float8 AS age_seconds FROM locked
 
 -- name: answer_attempt
 -- started or declined → $2.

@@ -26,8 +26,15 @@ PAYMENT_EXPIRY = "payment_expiry"
 CHARGE_ANSWER = "charge_answer"
 REFUND_ANSWER = "refund_answer"
 
+# What the gateway says of a key that it does not know, and the reason written down for it.
+NOT_FOUND = "not_found"
+
 # A call that got no answer is over by then, so asking by key cannot overtake it.
 FIRST_ASK_SECONDS = ANSWER_TIMEOUT_SECONDS + 1
+# A charge that the gateway did not know may still arrive there (a request kept somewhere on the way): it is asked
+# about for so long, so that money taken behind our back is found and given back.
+STRAY_CHARGE_SECONDS = 24 * 3600
+STRAY_CHARGE_FIRST_WAIT_SECONDS = 60
 # The longest wait between two questions to a gateway that does not know yet.
 LONGEST_ASK_SECONDS = 30
 
@@ -158,7 +165,7 @@ async def record_charge_answer(tx: Transaction, key: UUID, answer: ChargeAnswer)
     status = attempt["status"]
     if answer.status == "approved" and status in ("started", "declined"):
         return await _approved(tx, payment, key)
-    if answer.status in ("declined", "not_found") and status == "started":
+    if answer.status in ("declined", NOT_FOUND) and status == "started":
         return await _declined(tx, payment, key, answer.reason or answer.status)
     return ChargeOutcome(payment_id, "nothing")
 
@@ -177,7 +184,8 @@ async def _approved(tx: Transaction, payment: LockedPayment, key: UUID) -> Charg
 
 
 async def _declined(tx: Transaction, payment: LockedPayment, key: UUID, reason: str) -> ChargeOutcome:
-    await deadlines.disarm(tx, CHARGE_ANSWER, key)
+    if reason != NOT_FOUND:
+        await deadlines.disarm(tx, CHARGE_ANSWER, key)
     await tx.execute(SQL.answer_attempt, key, "declined", reason)
     if payment.status != "confirming":
         return ChargeOutcome(payment.id, "nothing")
@@ -189,11 +197,19 @@ async def _declined(tx: Transaction, payment: LockedPayment, key: UUID, reason: 
 
 
 async def ask_again(tx: Transaction, key: UUID, generation: int) -> bool:
-    """The answer is still not known: arm the next question, later each time. False: it is known by now."""
+    """The answer is still not known, or the gateway did not know the key: arm the next question, later each time.
+
+    False: there is nothing to ask any more.
+    """
     attempt = await tx.fetchrow(SQL.lock_attempt, key)
-    if attempt is None or attempt["status"] != "started":
+    if attempt is None:
         return False
-    wait_seconds = min(2**generation, LONGEST_ASK_SECONDS)
+    if attempt["status"] == "started":
+        wait_seconds = float(min(2**generation, LONGEST_ASK_SECONDS))
+    elif attempt["reason"] == NOT_FOUND and attempt["age_seconds"] < STRAY_CHARGE_SECONDS:
+        wait_seconds = max(attempt["age_seconds"], STRAY_CHARGE_FIRST_WAIT_SECONDS)
+    else:
+        return False
     await _ask_in(tx, CHARGE_ANSWER, key, wait_seconds, generation + 1)
     return True
 

@@ -5,7 +5,6 @@ import asyncio
 import contextlib
 import random
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -16,6 +15,7 @@ import aiohttp
 import uvloop
 from rich.console import Console
 
+from curhat.app.cli.common import CommandError, database_url_of
 from curhat.app.simulate import people
 from curhat.app.simulate.client import REQUEST_TIMEOUT_SECONDS, Person, World
 from curhat.app.simulate.customer import Customer
@@ -40,12 +40,14 @@ SCREEN_WIDTH: Final = 100
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Simulate and report. 0: clean; 1: an invariant is broken, or something unexpected happened; 2: cannot begin;
-    130: broken off."""
+    """Simulate and report. 0: clean; 1: an invariant is broken, or something unexpected happened; 130: broken off.
+
+    Raises CommandError when the run cannot begin.
+    """
     if arguments.customers < 1 or arguments.mitras < 1:
-        return _cannot_begin("there must be at least one customer and one mitra")
+        raise CommandError("there must be at least one customer and one mitra")
     if arguments.duration_seconds is not None and arguments.duration_seconds < 1:
-        return _cannot_begin("a run lasts at least 1 second")
+        raise CommandError("a run lasts at least 1 second")
     seed = random.SystemRandom().randrange(1_000_000) if arguments.seed is None else arguments.seed
     try:
         return uvloop.run(_simulate(arguments, seed))
@@ -53,33 +55,31 @@ def run(arguments: argparse.Namespace) -> int:
         return 130
 
 
-def _cannot_begin(why: str) -> int:
-    print(f"curhat: {why}", file=sys.stderr)  # noqa: T201
-    return 2
-
-
 async def _simulate(arguments: argparse.Namespace, seed: int) -> int:
-    console = _console()
     database = await Database.connect(
-        arguments.settings.database_url, pool_size=4, application_name="curhat simulate"
+        database_url_of(arguments.settings), pool_size=4, application_name="curhat simulate"
     )
     try:
-        async with database.pool.acquire() as connection:
+        async with database.pool.acquire() as connection, _http() as http:
+            # Held by the connection for as long as the run lasts.
             if not await connection.fetchval(SQL.cast_lock):
-                return _cannot_begin("another simulation uses this database; wait until it has ended")
-            async with _http() as http:
-                try:
-                    async with http.get(f"{arguments.url}/readyz") as ready:
-                        if ready.status != 200:
-                            return _cannot_begin(f"the server is not ready: {(await ready.text()).strip()}")
-                except aiohttp.ClientError as error:
-                    return _cannot_begin(
-                        f"nothing answers at {arguments.url} ({type(error).__name__}); start it with make up"
-                    )
-                world = World(http, arguments.url, Tally())
-                return await _Run(world, database, console, arguments, seed).carry_out()
+                raise CommandError("another simulation uses this database; wait until it has ended")
+            await _expect_ready(http, arguments.url)
+            world = World(http, arguments.url, Tally())
+            return await _Run(world, database, _console(), arguments, seed).carry_out()
     finally:
         await database.close()
+
+
+async def _expect_ready(http: aiohttp.ClientSession, url: str) -> None:
+    try:
+        async with http.get(f"{url}/readyz") as ready:
+            if ready.status != 200:
+                raise CommandError(f"the server at {url} is not ready: {(await ready.text()).strip()}")
+    except aiohttp.ClientError as error:
+        raise CommandError(
+            f"nothing answers at {url} ({type(error).__name__}); start it with make up"
+        ) from None
 
 
 class _Run:

@@ -1,0 +1,219 @@
+"""Workers killed while deadlines are due: each takes effect exactly once, never early; what was begun is finished."""
+
+import asyncio
+from uuid import UUID
+
+import pytest
+
+from curhat.journeys import service as journeys
+from curhat.kit.database import Database
+from curhat.payments import service as payments
+from curhat.payments.gateway import ChargeAnswer
+from curhat.payments.mock_gateway import GatewayRecords, MockGateway
+from curhat.payments.service import Charge, PaymentTerms
+from tests.crashes.house import House, available, sockets_of, until, working
+
+CUSTOMERS = """
+WITH somebody AS (
+    INSERT INTO people (phone_number)
+    SELECT '+62814' || lpad(number::text, 7, '0') FROM generate_series(1, $1) AS number
+    RETURNING id
+)
+INSERT INTO customers (id, call_name) SELECT id, 'Bunga' FROM somebody RETURNING id
+"""
+
+# Everything that is armed comes due at one moment, with the time in its own row.
+DUE_TOGETHER = """
+WITH moment AS MATERIALIZED (SELECT curhat_now() + interval '2 seconds' AS due_at),
+pairing AS (UPDATE pairings SET deadline_at = due_at FROM moment),
+payment AS (UPDATE payments SET expires_at = due_at FROM moment WHERE status = 'pending')
+UPDATE deadlines SET due_at = moment.due_at FROM moment
+"""
+
+OUTCOMES = """
+SELECT 'window over' AS what, count(*) FROM status_changes WHERE entity = 'pairing' AND new_status = 'failed'
+UNION ALL SELECT 'expired', count(*) FROM status_changes WHERE entity = 'payment' AND new_status = 'expired'
+UNION ALL SELECT tag, count(*) FROM failed_pairing_events GROUP BY tag
+UNION ALL SELECT 'cases', count(*) FROM review_cases
+UNION ALL SELECT 'customers told', count(*) FROM stream_events
+    WHERE type = 'payment.updated' AND data::jsonb ->> 'status' IN ('unserved', 'expired')
+UNION ALL SELECT 'deadlines left', count(*) FROM deadlines
+"""
+
+
+def terms(offer_id: UUID, *, price_rp: int) -> PaymentTerms:
+    """What is to be paid for."""
+    return PaymentTerms(
+        purpose="session",
+        offer_id=offer_id,
+        duration_minutes=30,
+        amount_rp=price_rp,
+        is_trial=price_rp == 0,
+    )
+
+
+@pytest.mark.rule("2a.5", "2b.3")
+@pytest.mark.invariant(4, 5, 12)
+async def test_of_hundreds_of_deadlines_due_while_workers_are_killed_each_takes_effect_once_and_none_early(
+    house: House,
+) -> None:
+    before, after, survivor = (house.worker(f"due {number}") for number in range(3))
+    await asyncio.gather(
+        before.start("deadline.before_commit:20"), after.start("deadline.after_commit:20"), survivor.start()
+    )
+    trial, paid = await house.make.offer(price_rp=0), await house.make.offer()
+    async with house.database.transaction() as tx:
+        for number, row in enumerate(await tx.fetch(CUSTOMERS, 300)):
+            if number % 2:
+                await payments.open_payment(tx, row["id"], terms(paid, price_rp=20_000), 20)
+            else:
+                payment_id = await payments.open_payment(tx, row["id"], terms(trial, price_rp=0), 20)
+                await journeys.begin_confirmation(tx, row["id"], payment_id, [])
+        await tx.execute(DUE_TOGETHER)
+
+    await asyncio.gather(before.killed(), after.killed())
+    await house.everything_holds()
+
+    assert {row["what"]: row["count"] for row in await house.database.fetch(OUTCOMES)} == {
+        "window over": 150,
+        "expired": 150,
+        "no_mitra_available": 150,
+        "payment_session_expired": 150,
+        "cases": 150,
+        "customers told": 300,
+        "deadlines left": 0,
+    }
+    await survivor.close()
+
+
+class Attempt:
+    """A charge that was begun and not answered; the gateway is asked by a test, or by a worker."""
+
+    def __init__(self, house: House, customer_id: UUID, charge: Charge) -> None:
+        self.house = house
+        self.customer_id = customer_id
+        self.charge = charge
+        self.gateway = MockGateway(house.database)
+
+    @classmethod
+    async def begin(cls, house: House) -> "Attempt":
+        """A new customer's payment, in confirmation."""
+        customer_id = await house.make.customer()
+        offer_id = await house.make.offer()
+        async with house.database.transaction() as tx:
+            payment_id = await payments.open_payment(tx, customer_id, terms(offer_id, price_rp=20_000), 20)
+            charge = await journeys.begin_confirmation(tx, customer_id, payment_id, [])
+        assert charge is not None
+        return cls(house, customer_id, charge)
+
+    async def reach_the_gateway(self) -> ChargeAnswer:
+        """The gateway takes the money."""
+        return await self.gateway.charge(self.charge.key, self.charge.payment_id, self.charge.amount_rp)
+
+    async def books(self) -> GatewayRecords:
+        """What the gateway recorded."""
+        return await self.gateway.recorded(self.charge.payment_id)
+
+    async def next_try_is_due(self, kind: str) -> None:
+        """Nobody waits for the time that the next try was put off."""
+        moved = await self.house.database.execute(
+            "UPDATE deadlines SET due_at = curhat_now() WHERE kind = $1", kind
+        )
+        assert moved == "UPDATE 1", "a later try must be armed before anything is asked of the gateway"
+
+
+@pytest.mark.rule("2a.6")
+@pytest.mark.invariant(2, 9, 12)
+async def test_workers_killed_around_a_refund_give_the_money_back_exactly_once(house: House) -> None:
+    attempt = await Attempt.begin(house)
+    async with house.database.transaction() as tx:
+        # Asked too early: the gateway had not got it yet.
+        await journeys.charge_answered(tx, attempt.charge.key, ChargeAnswer("not_found"), [])
+        await journeys.cancel_payment(tx, attempt.customer_id, attempt.charge.payment_id)
+    approval = await attempt.reach_the_gateway()
+    async with house.database.transaction() as tx:
+        await journeys.charge_answered(tx, attempt.charge.key, approval, [])
+
+    worker = house.worker("refund")
+    await worker.start("refund.before_call")
+    await worker.killed()
+    assert (await attempt.books()).refunds == []
+
+    await attempt.next_try_is_due(payments.REFUND_ANSWER)
+    await worker.start("refund.after_call")
+    await worker.killed()
+    assert await house.database.fetchval("SELECT status FROM refunds") == "requested"
+
+    await attempt.next_try_is_due(payments.REFUND_ANSWER)
+    await worker.start()
+    await house.everything_holds()
+    assert [refund.amount_rp for refund in (await attempt.books()).refunds] == [20_000]
+    assert await house.database.fetchval("SELECT status FROM refunds") == "done"
+    audited = await house.database.fetch("SELECT action FROM audit_entries ORDER BY id")
+    assert [row["action"] for row in audited] == ["refund_requested:late_approval", "refund_done"]
+    await worker.close()
+
+
+@pytest.mark.rule("2a.6", "2a.7")
+@pytest.mark.invariant(2, 9, 12)
+async def test_workers_killed_around_the_question_for_a_lost_answer_confirm_once(house: House) -> None:
+    attempt = await Attempt.begin(house)
+    await attempt.reach_the_gateway()
+
+    await attempt.next_try_is_due(payments.CHARGE_ANSWER)
+    worker = house.worker("question")
+    await worker.start("charge_answer.before_ask")
+    await worker.killed()
+    await attempt.next_try_is_due(payments.CHARGE_ANSWER)
+    await worker.start("charge_answer.asked")
+    await worker.killed()
+    assert await status_of(house.database, attempt) == "confirming"
+    await attempt.next_try_is_due(payments.CHARGE_ANSWER)
+    await worker.start()
+    await until(lambda: is_confirmed(house.database, attempt))
+
+    assert len((await attempt.books()).charges) == 1
+    async with house.database.transaction() as tx:
+        pairing_id = await tx.fetchval(
+            "SELECT id FROM pairings WHERE payment_id = $1", attempt.charge.payment_id
+        )
+        await journeys.cancel_search(tx, attempt.customer_id, pairing_id)
+    await house.everything_holds()
+    await worker.close()
+
+
+async def status_of(database: Database, attempt: Attempt) -> str:
+    """Where the attempt's payment stands."""
+    status: str = await database.fetchval(
+        "SELECT status FROM payments WHERE id = $1", attempt.charge.payment_id
+    )
+    return status
+
+
+async def is_confirmed(database: Database, attempt: Attempt) -> bool:
+    """Whether its payment is confirmed."""
+    return await status_of(database, attempt) == "confirmed"
+
+
+@pytest.mark.rule("X.8")
+@pytest.mark.invariant(5, 10, 12)
+async def test_a_session_ended_by_a_worker_that_died_before_telling_is_known_to_both_within_4_seconds(
+    house: House,
+) -> None:
+    server, worker = house.server(), house.worker("session")
+    await asyncio.gather(server.start(), worker.start("deadline.before_commit>transaction.committed"))
+    customer, mitra = await house.customer(server), await house.mitra(server)
+    async with sockets_of(customer) as (device,), working(mitra) as (mitra_device,):
+        await house.chat(customer, mitra)
+        assert not await available(server)
+        async with house.database.transaction() as tx:
+            await tx.execute("UPDATE sessions SET ends_at = curhat_now() WHERE status = 'active'")
+            await tx.execute("UPDATE deadlines SET due_at = curhat_now() WHERE kind = 'session_end'")
+        await worker.killed()
+
+        await asyncio.gather(
+            device.told("session.ended", end_reason="time_up"),
+            mitra_device.told("session.ended", end_reason="time_up"),
+            until(lambda: available(server)),
+        )
+    await house.everything_holds(server)
