@@ -23,6 +23,7 @@ from tests.support.server import Person
 from tests.support.signed_in import environment_of, process, server_process
 
 CUSTOMER_PHONE = "+6281298765432"
+OTHER_PHONE = "+6281355556666"
 MITRA_PHONE = "+6281187654321"
 REQUEST_ID = "a-journey-of-this-test"
 
@@ -112,12 +113,14 @@ async def _faults(journey: Journey, customer: Person, session_id: str) -> None:
     await journey.database.execute("ALTER TABLE messages DROP CONSTRAINT nothing_more")
 
 
-async def _chat(journey: Journey, customer: Person, mitra: Person) -> str:
-    """From the toggle to a running chat, with its id; then everything that is said in it."""
+async def _chat(journey: Journey, customer: Person, other: Person, mitra: Person) -> str:
+    """From the toggle to a running chat, with its id; then everything that is said in it. `other` never pays."""
     offers = (await customer.get("/pricing", purpose="session")).json()["offers"]
     async with mitra.socket() as mitras, customer.socket() as customers:
         assert (await mitra.put("/presence", {"online": True})).status_code == 200
-        opened = await customer.post("/payments", {"offer_id": offers[-1]["id"]})
+        order = {"offer_id": offers[-1]["id"]}
+        assert (await other.post("/payments", order)).status_code == 201
+        opened = await customer.post("/payments", order)
         await journey.http.put("/api/dev/gateway", json={"behaviour": "double"})
         confirmed = await journey.http.post(
             f"/api/client/payments/{opened.json()['id']}/confirm",
@@ -209,18 +212,16 @@ async def test_no_code_token_phone_number_or_chat_text_is_in_any_line_of_any_pro
         journey.phone(MITRA_PHONE)
         mitra = await journey.sign_in("mitra", MITRA_PHONE)
         customer = await journey.sign_in("client", "081298765432", call_name="Bunga")
-        session_id = await _chat(journey, customer, mitra)
+        journey.phone(OTHER_PHONE)
+        other = await journey.sign_in("client", OTHER_PHONE, call_name="Tari")
+        session_id = await _chat(journey, customer, other, mitra)
         await _refused_everywhere(journey, customer)
         await _faults(journey, customer, session_id)
         reason = journey.secret("pelanggan menangis terus")
         assert (await mitra.post(f"/sessions/{session_id}/end", {"reason": reason})).status_code == 200
         await _with_a_cookie(journey, database)
-        # A deadline that is due now: the worker's part in the journey.
-        payment = await customer.post(
-            "/payments",
-            {"offer_id": (await customer.get("/pricing", purpose="session")).json()["offers"][-1]["id"]},
-        )
-        assert payment.status_code in (201, 409)
+        # The worker's part in the journey: a payment whose time is over.
+        await database.execute("UPDATE payments SET expires_at = curhat_now() WHERE status = 'pending'")
         await database.execute("UPDATE deadlines SET due_at = curhat_now()")
         await _until_worked(database)
         assert (await customer.post("/auth/logout")).status_code == 204

@@ -23,7 +23,7 @@ async def running_server(settings: Settings) -> AsyncIterator[tuple[str, Server]
     """Serve until the end of the block; gives the address and the application."""
     application = Server(settings)
     config = uvicorn.Config(
-        application,  # type: ignore[arg-type]
+        application,
         host="127.0.0.1",
         port=0,
         ws="websockets-sansio",

@@ -159,6 +159,9 @@ def handle_http_exception(_request: AnyRequest, error: HTTPException) -> Respons
         return problem_response(BodyTooLarge())
     if error.status_code < 500:
         return problem_response(_invalid("body", "cannot be read"))
+    if error.detail == "client disconnected prematurely":
+        # Phones lose the network in mid-request all the time: no fault of ours, and nobody reads the answer.
+        return problem_response(_FrameworkProblem("client_disconnected", 499, "The client went away."))
     return handle_unexpected(_request, error)
 
 
