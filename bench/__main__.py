@@ -1,7 +1,6 @@
 """`python -m bench [NAMES…]`: measures all claims, or those named, and ends with one table."""
 
 import argparse
-import asyncio
 import sys
 import time
 import traceback

@@ -158,6 +158,27 @@ async def test_a_socket_that_closes_has_three_seconds_to_come_back(presence: Pre
 
 
 @pytest.mark.rule("5.6")
+async def test_a_close_that_valkey_did_not_hear_of_is_told_later(
+    presence: Presence, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mitra = await make.mitra()
+    await presence.opened(mitra, "phone")
+
+    async def unreachable(_reports: object) -> set[UUID]:
+        raise PresenceUnknown
+
+    with monkeypatch.context() as outage:
+        outage.setattr(presence._store, "report", unreachable)
+        await presence.closed(mitra, "phone")
+    await presence.flush()
+
+    async def gone() -> bool:
+        return not await presence.may_be_asked(mitra)
+
+    await until(gone, seconds=4.5)
+
+
+@pytest.mark.rule("5.6")
 async def test_a_frame_of_a_closed_connection_is_nothing(presence: Presence, make: Make) -> None:
     mitra = await make.mitra()
     presence.frame_received(mitra, "phone")
@@ -264,6 +285,35 @@ async def test_hooks_hear_of_the_toggle_only_when_it_moved(
             await set_intent(tx, mitra, online)
 
     assert heard == [(mitra, True), (mitra, False)]
+
+
+async def test_of_two_toggles_at_once_only_the_one_that_moved_it_counts(
+    database: Database, make: Make, hooks: list[Callable[[Transaction, UUID, bool], Awaitable[None]]]
+) -> None:
+    heard: list[bool] = []
+
+    async def hook(_tx: Transaction, _mitra_id: UUID, online: bool) -> None:
+        heard.append(online)
+
+    hooks.append(hook)
+    mitra = await make.mitra(online=True)
+
+    async def second() -> None:
+        async with database.transaction() as tx:
+            await set_intent(tx, mitra, False)
+
+    async with database.transaction() as first:
+        await set_intent(first, mitra, False)
+        waiting = asyncio.create_task(second())
+
+        async def second_waits() -> bool:
+            return bool(await database.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))
+
+        await until(second_waits)
+    await waiting
+
+    assert heard == [False]
+    assert (await mitra_state(database, mitra)).availability_version == 2
 
 
 async def test_a_hook_that_refuses_keeps_the_toggle_where_it_was(

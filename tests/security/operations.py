@@ -126,7 +126,7 @@ async def send(
         content = msgspec.json.encode(call.body)
     path = operation.path.format(**call.ids)
     # As a browser would: a header may hold any character up to U+00FF.
-    written = {name: value.encode("latin-1") for name, value in (sent | (headers or {})).items()}
+    written = [(name.encode(), value.encode("latin-1")) for name, value in (sent | (headers or {})).items()]
     return await stage.http.request(
         operation.method, path, params=call.query, content=content, headers=written
     )

@@ -86,7 +86,7 @@ async def test_a_request_id_is_given_back(server: Stage, given: str) -> None:
     ["", "short", "x" * 65, "with a space in it", 'quote"quote"quote', "<script>alert(1)", "ünïcödé-ünï"],
 )
 async def test_a_request_id_that_could_be_anything_is_replaced(server: Stage, given: str) -> None:
-    answer = await server.http.get("/api/client/me", headers={"X-Request-Id": given.encode()})
+    answer = await server.http.get("/api/client/me", headers=[(b"X-Request-Id", given.encode())])
     (own,) = answer.headers.get_list("x-request-id")
     assert own != given
     assert len(own) == 36

@@ -27,7 +27,6 @@ from curhat.app.cli.main import main as curhat
 from curhat.kit.pause_points import set_pause_point
 from tests.support.signed_in import free_port
 
-ROOT: Final = Path(__file__).parents[2]
 # Long, for a machine that does other things as well.
 START_SECONDS: Final = 120
 
@@ -85,7 +84,8 @@ class Killable(Program):
     def __init__(self, folder: Path, name: str, environment: Mapping[str, str]) -> None:
         super().__init__(folder, folder / f"{name}.log")
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("CURHAT_")}
-        self._environ = {**inherited, **environment, "PYTHONPATH": str(ROOT)}
+        # It finds the same modules as the tests do.
+        self._environ = {**inherited, **environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self._log_begins_at = 0
 
     async def start(self, kill_at: str | None = None) -> Self:  # type: ignore[override]

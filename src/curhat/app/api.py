@@ -6,6 +6,7 @@ from litestar import Litestar
 from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.routes import HTTPRoute
 from valkey.asyncio import Valkey
 
 from curhat.accounts import endpoints as accounts
@@ -75,7 +76,7 @@ def build_api(house: Callable[[], House], *, development: bool) -> Litestar:
     def given(provider: Callable[..., object]) -> Provide:
         return Provide(provider, sync_to_thread=False)
 
-    return Litestar(
+    api = Litestar(
         route_handlers=[*ROUTES, *(DEVELOPMENT_ROUTES if development else [])],
         dependencies={
             "database": given(database),
@@ -109,3 +110,17 @@ def build_api(house: Callable[[], House], *, development: bool) -> Litestar:
         logging_config=None,
         debug=False,
     )
+    _resolve_in_turn(api)
+    return api
+
+
+def _resolve_in_turn(api: Litestar) -> None:
+    """Have each operation's dependencies resolved one after the other.
+
+    Litestar resolves those that do not need each other in a task group: 70 µs a request, for providers that hand out
+    what is there already.
+    """
+    for route in api.routes:
+        if isinstance(route, HTTPRoute):
+            for _, model in route.route_handler_map.values():
+                model.dependency_batches = [{one} for batch in model.dependency_batches for one in batch]

@@ -92,7 +92,12 @@ class Database:
             max_inactive_connection_lifetime=0,
             # The pool's reset query costs a round trip a transaction; nothing here leaves session state behind.
             reset=_nothing_to_reset,
-            server_settings={"application_name": application_name, "jit": "off"},
+            server_settings={
+                "application_name": application_name,
+                "jit": "off",
+                # A process that froze in mid-transaction must not keep a journey's lock: PostgreSQL ends it.
+                "idle_in_transaction_session_timeout": "10s",
+            },
         )
         return cls(pool, sink or NoSignals())
 

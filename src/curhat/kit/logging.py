@@ -33,7 +33,8 @@ NEVER_LOGGED: Final = frozenset(
 )
 REDACTED: Final = "[redacted]"
 # PostgreSQL puts the offending values into DETAIL, and asyncpg puts DETAIL into the exception's text.
-_POSTGRES_DETAIL: Final = re.compile(r"(?m)^DETAIL:.*$")
+# A message has lines of its own, so everything after the word goes.
+_POSTGRES_DETAIL: Final = re.compile(r"(?ms)^DETAIL:.*\Z")
 # Not inside an id, whose groups of digits can look like a number.
 _PHONE_NUMBER: Final = re.compile(r"\+\d{8,15}|(?<![\w-])(?:62|0)8\d{7,12}(?![\w-])")
 

@@ -1,0 +1,116 @@
+"""PostgreSQL killed with `kill -9` in the middle of a blast and of a chat: everybody recovers without help."""
+
+import asyncio
+import itertools
+import os
+import signal
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from curhat.app.embedded import PostgresServer
+from tests.crashes.house import House, Witness, available, done, sockets_of, until, working
+from tests.support.processes import ServerProcess
+from tests.support.signed_in import problem
+
+WINDOW_ENDS_SOON = """
+WITH pairing AS (
+    UPDATE pairings SET deadline_at = curhat_now() + interval '1 second' WHERE id = $1
+    RETURNING id, deadline_at
+)
+UPDATE deadlines SET due_at = pairing.deadline_at FROM pairing
+WHERE kind = 'pairing_window' AND entity_id = pairing.id
+"""
+
+# The write-ahead log is replayed first, by a machine that may be busy.
+RECOVERED_SECONDS = 30
+
+
+async def kill_at_once(postgres: PostgresServer) -> None:
+    """`kill -9`; what it was doing is not finished."""
+    assert postgres.pid is not None
+    os.kill(postgres.pid, signal.SIGKILL)
+    assert await postgres.wait() == "signal SIGKILL"
+
+
+class Writer:
+    """Sends one message after another until one is not acknowledged."""
+
+    def __init__(self, person: Witness, path: str) -> None:
+        self.person = person
+        self.path = path
+        self.acknowledged: list[dict[str, Any]] = []
+        self.unacknowledged: dict[str, str] = {}
+
+    async def write(self) -> None:
+        """Until PostgreSQL is away."""
+        for number in itertools.count():
+            message = {"client_message_id": str(uuid4()), "text": f"text {number}"}
+            answer = await self.person.post(self.path, message)
+            if not answer.is_success:
+                assert problem(answer) == (500, "internal_error")
+                self.unacknowledged = message
+                return
+            self.acknowledged.append(answer.json())
+
+
+@pytest.mark.rule("1.2", "2b.5")
+@pytest.mark.invariant(4, 5, 10, 12)
+async def test_servers_and_workers_outlive_postgresql_and_all_that_was_acknowledged_is_there(
+    house: House,
+) -> None:
+    server, worker = house.server(), house.worker()
+    await asyncio.gather(server.start(), worker.start())
+    searches, runs_out, chats = await house.customers(3, server)
+    accepts, listens = await house.mitra(server, max_customers=2), await house.mitra(server)
+    processes = (server.pid, worker.pid)
+    async with (
+        sockets_of(searches, runs_out, chats) as (searching, running_out, chatting),
+        working(accepts, listens),
+    ):
+        session = await house.chat(chats, listens)
+        path = f"/sessions/{session['id']}/messages"
+        accept = f"{await house.request_path(await house.search(searches), accepts)}/accept"
+        too_late = await house.search(runs_out)
+        late_accept = f"{await house.request_path(too_late, accepts)}/accept"
+        await house.database.execute(WINDOW_ENDS_SOON, too_late["id"])
+
+        writers = [Writer(person, path) for person in (chats, chats, listens, listens)]
+        writing = asyncio.gather(*(writer.write() for writer in writers))
+        await until(lambda: have_written(writers, 10), RECOVERED_SECONDS)
+        await kill_at_once(house.servers.postgres)
+        await writing
+
+        await until(lambda: is_not_ready(server))
+        assert await available(server)  # A poll never touches PostgreSQL.
+        key = str(uuid4())
+        assert problem(await accepts.post(accept, key=key)) == (500, "internal_error")
+
+        await house.servers.postgres.start()
+        await until(server.is_ready, RECOVERED_SECONDS)
+
+        await running_out.told("pairing.updated", RECOVERED_SECONDS, status="failed")
+        assert problem(await accepts.post(late_accept)) == (409, "request_closed")
+        started = done(await accepts.post(accept, key=key))["session"]
+        await searching.told("session.started", id=started["id"])
+        again = [done(await writer.person.post(path, writer.unacknowledged)) for writer in writers]
+        stored = [row["id"] for row in await house.database.fetch("SELECT id::text FROM messages")]
+        expected = [message["id"] for writer in writers for message in writer.acknowledged]
+        assert sorted(stored) == sorted(expected + [message["id"] for message in again])
+        await chatting.told("message.created", id=again[-1]["id"])
+        assert (server.pid, worker.pid) == processes
+        assert server.is_running
+        assert worker.is_running
+        await house.leave(searches, chats)
+        await house.everything_holds(server)
+
+
+async def have_written(writers: list[Writer], messages: int) -> bool:
+    """Whether each has had this many acknowledged."""
+    return all(len(writer.acknowledged) >= messages for writer in writers)
+
+
+async def is_not_ready(server: ServerProcess) -> bool:
+    """Whether it says itself that it cannot work."""
+    return not await server.is_ready()

@@ -1,0 +1,367 @@
+"""The service keeps to its contract: schemathesis against a real server process, and what a client author relies on.
+
+Deterministic: the same requests in every run. Half of the ids and keys that were made up are replaced by ids that
+exist, asked about by the person they belong to, and by new keys, so that it does not end at "not found".
+"""
+
+import hashlib
+import itertools
+import json
+import secrets
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+import requests
+import schemathesis
+from schemathesis.config import SchemathesisConfig
+from schemathesis.core.transport import Response
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from curhat.app.embedded import EmbeddedServers
+from curhat.kit.database import Database
+from curhat.kit.errors import (
+    BodyTooLarge,
+    IdempotencyKeyMissing,
+    IdempotencyKeyReused,
+    Suspended,
+    TooManyRequests,
+    Unauthenticated,
+    ValidationFailed,
+)
+from curhat.kit.identity import Role
+from curhat.pricing.service import seed_offers
+from tests.conftest import database_url_of
+from tests.security.operations import CONTRACT, ENTERED, OPERATIONS, Operation, send
+from tests.support.chats import open_chat
+from tests.support.journey import open_blast, request_of
+from tests.support.people import Make
+from tests.support.signed_in import SIGN_IN, Stage, environment_of, server_process
+
+SCHEMA = schemathesis.openapi.from_dict(
+    CONTRACT,
+    config=SchemathesisConfig.from_dict(
+        {
+            "seed": 1,
+            "generation": {"deterministic": True, "max-examples": 20, "no-shrink": True},
+            "checks": {
+                # Which texts are phone numbers and names is in no schema.
+                "positive_data_acceptance": {"enabled": False},
+                # To OPTIONS Litestar answers by itself, with the methods of one of a path's handlers; nobody asks.
+                "allow_header_conformance": {"enabled": False},
+            },
+        }
+    ),
+)
+
+# Of each thing that a request may name; some requests use theirs up.
+THINGS = 20
+SIGN_OUTS = 200
+
+
+class World:
+    """A server with people, chats, payments and searches, and the tokens of those they belong to."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.session = requests.Session()
+        # For what names no thing: an order uses its customer up.
+        self.tokens: dict[Role, Iterator[str]] = {}
+        self.to_be_signed_out: dict[Role, Iterator[str]] = {}
+        self.token_of_available_mitra = ""
+        # By role and the name of a parameter or field: an id, and the token of whom it belongs to.
+        self.things: dict[tuple[Role, str], list[tuple[UUID, str]]] = {}
+        self.numbers = itertools.count(1)
+
+    def known(self, role: Role, name: str, generated: object) -> tuple[str, str | None] | None:
+        """For every second of the generated ids one that exists, and whose it is; None: leave it as it is."""
+        things = self.things.get((role, name))
+        try:
+            number = UUID(str(generated)).int
+        except ValueError:
+            return None
+        if not things or number % 2 == 0:
+            return None
+        thing, token = things[number // 4 % len(things)]
+        # Every fourth is asked about by somebody else.
+        return str(thing), token if number % 4 == 1 else None
+
+
+@pytest.fixture(scope="module")
+async def world(
+    servers: EmbeddedServers, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    """A server process on a database of this module's own, with somebody available."""
+    admin = await asyncpg.connect(servers.database_url)
+    await admin.execute(f"CREATE DATABASE contract TEMPLATE {template}")
+    url = database_url_of(servers, "contract")
+    log: Path = tmp_path_factory.mktemp("contract") / "server.log"
+    database = await Database.connect(url, pool_size=5)
+    with server_process(environment_of(url, servers.valkey_url), log) as address:
+        world = World(address)
+        await _people(world, database)
+        with _available(world):
+            yield world
+        world.session.close()
+    await database.close()
+    await admin.execute("DROP DATABASE contract WITH (FORCE)")
+    await admin.close()
+
+
+async def _people(world: World, database: Database) -> None:
+    make = Make(database)
+    async with database.transaction() as tx:
+        await seed_offers(tx)
+
+    async def tokens(role: Role, user_id: UUID, count: int) -> list[str]:
+        made = [secrets.token_urlsafe(32) for _ in range(count)]
+        digests = [hashlib.sha256(token.encode()).digest() for token in made]
+        async with database.transaction() as tx:
+            await tx.executemany(SIGN_IN, [(digest, role, user_id, "bearer", 3600.0) for digest in digests])
+        return made
+
+    async def token(role: Role, user_id: UUID) -> str:
+        return (await tokens(role, user_id, 1))[0]
+
+    mitra_id = await make.mitra(max_customers=20)
+    as_mitra = world.token_of_available_mitra = await token("mitra", mitra_id)
+    world.tokens["mitra"] = itertools.repeat(await token("mitra", await make.mitra()))
+    customers = [await make.customer() for _ in range(THINGS)]
+    world.tokens["customer"] = itertools.cycle([await token("customer", customer) for customer in customers])
+    world.to_be_signed_out = {
+        "customer": iter(await tokens("customer", customers[0], SIGN_OUTS)),
+        "mitra": iter(await tokens("mitra", mitra_id, SIGN_OUTS)),
+    }
+    offers = await database.fetch("SELECT id FROM offers")
+    world.things["customer", "offer_id"] = [
+        (row["id"], next(world.tokens["customer"])) for row in offers * THINGS
+    ]
+
+    def add(role: Role, name: str, thing: UUID, whose: str) -> None:
+        world.things.setdefault((role, name), []).append((thing, whose))
+
+    for _ in range(THINGS):
+        searching = await make.customer()
+        payment_id = await make.confirmed_payment(searching)
+        pairing_id = await open_blast(database, payment_id, [mitra_id])
+        as_customer = await token("customer", searching)
+        add("customer", "payment_id", payment_id, as_customer)
+        add("customer", "pairing_id", pairing_id, as_customer)
+        add("mitra", "request_id", await request_of(database, pairing_id, mitra_id), as_mitra)
+
+        talking = await make.mitra()
+        chat = await open_chat(database, make, mitra_id=talking)
+        whose = {
+            "customer": await token("customer", chat.customer.user_id),
+            "mitra": await token("mitra", talking),
+        }
+        people: tuple[tuple[Role, Role], ...] = (("customer", "mitra"), ("mitra", "customer"))
+        for role, sender in people:
+            add(role, "session_id", chat.id, whose[role])
+            message_id = await database.fetchval(
+                "INSERT INTO messages (session_id, sender, client_message_id, text) "
+                "VALUES ($1, $2, 'first', 'halo') RETURNING id",
+                chat.id,
+                sender,
+            )
+            add(role, "up_to_message_id", message_id, whose[role])
+
+        paying = await make.customer()
+        pending = await database.fetchval(
+            "INSERT INTO payments (customer_id, purpose, offer_id, duration_minutes, amount_rp, is_trial, expires_at) "
+            "SELECT $1, 'session', id, duration_minutes, price_rp, is_trial, curhat_now() + interval '1 hour' "
+            "FROM offers WHERE purpose = 'session' ORDER BY price_rp DESC LIMIT 1 RETURNING id",
+            paying,
+        )
+        add("customer", "payment_id", pending, await token("customer", paying))
+
+
+@contextmanager
+def _available(world: World) -> Iterator[None]:
+    """Hold a socket of the available mitra open, in a thread: the tests are not asynchronous."""
+    url = f"{world.url.replace('http', 'ws', 1)}/api/mitra/realtime"
+    with connect(
+        url, additional_headers={"Authorization": f"Bearer {world.token_of_available_mitra}"}
+    ) as socket:
+        socket.send(json.dumps({"op": "hello", "device_id": "d"}))
+        socket.recv()
+
+        def answer_pings() -> None:
+            try:
+                for text in socket:
+                    if json.loads(text)["op"] == "ping":
+                        socket.send('{"op": "pong"}')
+            except ConnectionClosed:
+                return
+
+        thread = threading.Thread(target=answer_pings)
+        thread.start()
+        try:
+            yield
+        finally:
+            socket.close()
+            thread.join()
+
+
+def _dress(world: World, operation: Operation, case: schemathesis.Case[Any]) -> str:
+    """Put what exists in the place of some that was made up; the token of whoever is to ask."""
+    role: Role = "mitra" if operation.path.startswith("/api/mitra/") else "customer"
+    token = next((world.to_be_signed_out if operation.id.startswith("sign_out") else world.tokens)[role])
+    # The path last: whose thing it is decides.
+    for container in (case.body, case.query, case.path_parameters):
+        if isinstance(container, dict):
+            for name in list(container):
+                found = world.known(role, name, container[name])
+                if found is not None:
+                    container[name], token = found[0], found[1] or token
+    number = next(world.numbers)
+    key = case.headers.get("Idempotency-Key")
+    if isinstance(key, str) and 1 <= len(key) <= 100 and key.isprintable() and number % 4:
+        case.headers["Idempotency-Key"] = f"{key}-{number}"
+    for container in (case.body, case.query):
+        phone = container.get("phone") if isinstance(container, dict) else None
+        if isinstance(container, dict) and isinstance(phone, str) and len(phone) <= 40 and number % 2:
+            container["phone"] = f"+62812{number:08d}"
+    if operation.id == "set_gateway_behaviour" and isinstance(case.body, dict):
+        # A gateway that is slow towards everybody would make the rest of this slow.
+        case.body.setdefault("payment_id", str(UUID(int=0)))
+    return token
+
+
+@schemathesis.check
+def every_refusal_is_a_problem_with_a_declared_code(
+    _context: schemathesis.CheckContext, response: Response, case: schemathesis.Case[Any]
+) -> None:
+    """What is refused says so in the form, and with a code, that the operation declares."""
+    if response.status_code < 400:
+        return
+    assert response.headers["content-type"] == ["application/problem+json"]
+    body = response.json()
+    assert body["status"] == response.status_code
+    assert body["type"] == f"urn:curhat:problem:{body['code']}"
+    declared = _operation(case).codes.get(response.status_code, frozenset())
+    assert body["code"] in declared | {"method_not_allowed"}
+
+
+def _operation(case: schemathesis.Case[Any]) -> Operation:
+    return OPERATIONS[case.operation.definition.raw["operationId"]]
+
+
+@SCHEMA.parametrize()
+def test_an_operation_keeps_to_the_contract_whatever_is_sent(
+    case: schemathesis.Case[Any], world: World
+) -> None:
+    operation = _operation(case)
+    token = _dress(world, operation, case)
+    headers = {"Authorization": f"Bearer {token}"} if operation.security else None
+    case.call_and_validate(base_url=world.url, session=world.session, headers=headers)
+
+
+async def test_the_answer_to_every_rightful_request_is_as_declared(server: Stage) -> None:
+    async with server.available_mitra():
+        for operation, entry in ENTERED:
+            answer = await send(server, operation, await entry.prepare(server))
+            assert answer.status_code == entry.status
+            SCHEMA[operation.path][operation.method].validate_response(answer)
+
+
+# As a client author reads it -------------------------------------------------------------------------------
+
+
+def _with(code: str) -> set[str]:
+    return {
+        name
+        for name, operation in OPERATIONS.items()
+        if any(code in codes for codes in operation.codes.values())
+    }
+
+
+def test_every_operation_says_what_it_does_and_what_every_answer_of_it_means() -> None:
+    for methods in CONTRACT["paths"].values():
+        for described in methods.values():
+            assert described["operationId"].replace("_", "").isalpha()
+            assert described["description"]
+            assert described["tags"]
+            for status, response in described["responses"].items():
+                content = response.get("content", {})
+                expected = [] if status == "204" else ["application/json"]
+                assert list(content) == (["application/problem+json"] if status >= "400" else expected)
+                assert response["description"]
+
+
+def test_an_operation_that_creates_charges_or_decides_requires_the_key_and_says_what_it_refuses() -> None:
+    needing = {name for name, operation in OPERATIONS.items() if operation.needs_key}
+    assert needing == {
+        "open_payment",
+        "confirm_payment",
+        "cancel_payment",
+        "cancel_pairing",
+        "accept_request",
+        "reject_request",
+        "end_session_by_customer",
+        "end_session_by_mitra",
+    }
+    for operation in OPERATIONS.values():
+        keys = [parameter for parameter in operation.parameters if parameter["name"] == "Idempotency-Key"]
+        assert [(key["in"], key["required"]) for key in keys] == ([("header", True)] if keys else [])
+    assert _with(IdempotencyKeyMissing.code) == _with(IdempotencyKeyReused.code) == needing
+
+
+def test_who_has_to_be_signed_in_is_declared() -> None:
+    schemes = CONTRACT["components"]["securitySchemes"]
+    assert (schemes["bearer"]["type"], schemes["bearer"]["scheme"]) == ("http", "bearer")
+    open_to_all = {
+        "request_customer_code",
+        "verify_customer_code",
+        "request_mitra_code",
+        "verify_mitra_code",
+        "get_mitra_availability",
+        "read_development_inbox",
+        "set_gateway_behaviour",
+        "list_gateway_charges",
+    }
+    assert {name for name, operation in OPERATIONS.items() if not operation.security} == open_to_all
+    assert _with(Unauthenticated.code) == OPERATIONS.keys() - open_to_all
+    for operation in OPERATIONS.values():
+        used: Sequence[str] = [name for scheme in operation.security for name in scheme]
+        cookie = "mitra_cookie" if operation.path.startswith("/api/mitra/") else "customer_cookie"
+        assert used in ([], ["bearer", cookie])
+        assert {*used} <= schemes.keys()
+
+
+def test_what_is_refused_is_declared_where_it_can_happen() -> None:
+    signed_in = {name for name, operation in OPERATIONS.items() if operation.security}
+    of_mitras = {name for name in signed_in if OPERATIONS[name].path.startswith("/api/mitra/")}
+    with_body = {name for name, operation in OPERATIONS.items() if operation.body_schema is not None}
+    with_query = {
+        name
+        for name, op in OPERATIONS.items()
+        if any(parameter["in"] == "query" for parameter in op.parameters)
+    }
+    with_id = {name for name, operation in OPERATIONS.items() if "{" in operation.path}
+    # Somebody suspended may sign out, and is told so when signing in.
+    assert _with(Suspended.code) == of_mitras - {"sign_out_mitra"} | {"verify_mitra_code"}
+    assert _with(BodyTooLarge.code) == with_body
+    assert with_body | with_query <= _with(ValidationFailed.code)
+    assert with_id <= _with("not_found")
+    assert signed_in <= _with(TooManyRequests.code)
+
+
+def test_the_problem_of_a_refusal_names_its_codes_for_a_generated_client() -> None:
+    for operation in OPERATIONS.values():
+        for status in operation.statuses:
+            codes = operation.codes[status]
+            assert bool(codes) == (status >= 400), (operation.id, status)
+            assert all(code.replace("_", "").isalpha() for code in codes)
+
+
+async def test_the_contract_that_is_served_is_the_one_that_is_committed(server: Stage) -> None:
+    served: Any = (await server.http.get("/api/openapi.json")).json()
+    committed = json.loads((Path(__file__).parents[2] / "contracts" / "openapi.json").read_text())
+    assert served == committed == json.loads(json.dumps(CONTRACT))
