@@ -70,7 +70,7 @@ class Witness(Person):
         """Every acknowledged command, repeated under its key, has the answer it had."""
         for one in tuple(self.answered):
             again = await self.at(server).post(one.path, one.body, key=one.key)
-            assert (again.status_code, again.text) == (one.status, one.text)
+            assert (again.status_code, again.text) == (one.status, one.text), f"{one} became {again.text}"
 
 
 class House:

@@ -238,6 +238,43 @@ async def test_nothing_a_mitra_is_told_identifies_the_customer(server: Stage) ->
         assert secret not in told
 
 
+# Cookies -----------------------------------------------------------------------------------------------------
+
+FOREIGN_PAGES: list[dict[str, str]] = [
+    {},
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Origin": f"{ORIGIN}.evil.example"},
+    {"Origin": "https://evil.example", "Sec-Fetch-Site": "same-origin"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Sec-Fetch-Site": "none"},
+]
+
+
+async def test_with_a_cookie_every_change_must_come_from_a_page_of_our_own(server: Stage) -> None:
+    for operation, entry in OF_SIGNED_IN:
+        if operation.method == "GET" or operation.id == "open_payment":
+            continue  # Opening needs somebody available, whose presence changes rows by itself.
+        call = await entry.prepare(server)
+        assert call.caller is not None
+        role = call.caller.role
+        token = await server.token(
+            "mitra" if role == "mitra" else "customer", call.caller.id, transport="cookie"
+        )
+        nobody = Call(None, call.ids, call.query, call.body)
+        cookie = {"Cookie": f"curhat_{role}={token}"}
+        before = await business(server.database)
+        answers = [
+            problem(await send(server, operation, nobody, headers={**cookie, **page}))
+            for page in FOREIGN_PAGES
+        ]
+        assert answers == [FORBIDDEN] * len(FOREIGN_PAGES), operation.id
+        assert await business(server.database) == before, operation.id
+        own = await send(server, operation, nobody, headers={**cookie, "Origin": ORIGIN})
+        assert own.status_code == entry.status, operation.id
+
+
 # Idempotency keys --------------------------------------------------------------------------------------------
 
 

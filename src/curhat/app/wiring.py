@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 import valkey.asyncio
-import valkey.asyncio.connection
 from valkey.asyncio.retry import Retry
 from valkey.backoff import NoBackoff
 
@@ -35,19 +34,25 @@ from curhat.realtime.tickets import redeem_ticket, ticket_in
 from curhat.sessions.counterparts import Counterparts
 from curhat.sessions.writer import MessageWriter
 
-# Valkey is asked for presence within this; longer is "unknown".
+# How many commands of one process are with Valkey at once, and how long another waits for a place.
+VALKEY_CONNECTIONS = 64
 VALKEY_TIMEOUT_SECONDS = 1.0
 
 
 def connect_valkey(url: str) -> valkey.asyncio.Valkey:
-    """A client that fails fast and never repeats a command by itself."""
-    client: valkey.asyncio.Valkey = valkey.asyncio.Valkey.from_url(
+    """A client that never repeats a command by itself, and waits for a free connection.
+
+    Without a socket time-out, on purpose: valkey-py would then write through `asyncio.wait_for`, which on Python 3.11
+    can swallow a cancellation. Whoever asks bounds the question itself.
+    """
+    pool = valkey.asyncio.BlockingConnectionPool.from_url(
         url,
-        socket_timeout=VALKEY_TIMEOUT_SECONDS,
+        max_connections=VALKEY_CONNECTIONS,
+        timeout=VALKEY_TIMEOUT_SECONDS,
         socket_connect_timeout=VALKEY_TIMEOUT_SECONDS,
         retry=Retry(NoBackoff(), 0),
-        max_connections=64,
     )
+    client: valkey.asyncio.Valkey = valkey.asyncio.Valkey.from_pool(pool)
     return client
 
 

@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 # What may wait for Valkey in one process: bounds memory while Valkey is away. The rest is dropped; looking heals it.
 QUEUE_LIMIT = 20_000
 BATCH_LIMIT = 500
+# A batch that Valkey does not take within this is dropped.
+SEND_SECONDS = 1.0
 # A subscription that is silent for this long is asked whether it lives, and given up after as long again.
 SILENCE_SECONDS = 5.0
 RECONNECT_SECONDS = 0.5
@@ -94,7 +96,10 @@ class Signals:
             while len(batch) < BATCH_LIMIT and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             try:
-                async with self._client.pipeline(transaction=False) as pipeline:
+                async with (
+                    asyncio.timeout(SEND_SECONDS),
+                    self._client.pipeline(transaction=False) as pipeline,
+                ):
                     for channel, payload in batch:
                         pipeline.publish(PREFIX + channel, payload)
                     await pipeline.execute()

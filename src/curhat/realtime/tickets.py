@@ -3,10 +3,11 @@
 One use, 30 s, kept in Valkey under a digest: whoever reads Valkey, or a log of addresses, cannot use one.
 """
 
+import asyncio
 import hashlib
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -19,6 +20,7 @@ from curhat.kit.identity import Identity, Role
 from curhat.realtime.hooks import Scope, SocketIdentity
 
 TICKET_SECONDS: Final = 30
+VALKEY_SECONDS: Final = 1.0
 _PREFIX: Final = "curhat:realtime-ticket:"
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -32,7 +34,7 @@ async def issue_ticket(valkey: Valkey, identity: Identity, token_digest: bytes) 
     """
     ticket = secrets.token_urlsafe(32)
     holder = SocketIdentity(identity=identity, token_digest=token_digest)
-    with _valkey_may_be_away():
+    async with _valkey_may_be_away():
         await valkey.set(_key(ticket), _encode(holder), ex=TICKET_SECONDS)
     return ticket
 
@@ -42,7 +44,7 @@ async def redeem_ticket(valkey: Valkey, role: Role, ticket: str) -> SocketIdenti
 
     Raises PresenceUnknown when Valkey does not answer.
     """
-    with _valkey_may_be_away():
+    async with _valkey_may_be_away():
         stored = await valkey.getdel(_key(ticket))
     if stored is None:
         return None
@@ -56,10 +58,11 @@ def ticket_in(scope: Scope) -> str | None:
     return tickets[0] if tickets else None
 
 
-@contextmanager
-def _valkey_may_be_away() -> Iterator[None]:
+@asynccontextmanager
+async def _valkey_may_be_away() -> AsyncIterator[None]:
     try:
-        yield
+        async with asyncio.timeout(VALKEY_SECONDS):
+            yield
     except (ValkeyError, OSError, TimeoutError):
         raise PresenceUnknown from None
 
