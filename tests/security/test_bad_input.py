@@ -413,6 +413,20 @@ async def test_a_key_that_was_used_serves_for_no_other_request(server: Stage) ->
         assert (problem(again), again.content) == ((201, None), opened.content)
 
 
+async def test_a_key_that_was_used_serves_for_no_other_path_with_the_same_body(server: Stage) -> None:
+    customer = await server.customer()
+    payment_id = await server.pending_payment(customer.id)
+    assert problem(await customer.post(f"/payments/{payment_id}/cancel", key="one")) == DONE
+    before = await business(server.database)
+    for path in (
+        f"/payments/{payment_id}/confirm",
+        f"/payments/{uuid4()}/cancel",
+        f"/pairings/{payment_id}/cancel",
+    ):
+        assert problem(await customer.post(path, key="one")) == KEY_REUSED, path
+    assert await business(server.database) == before
+
+
 @pytest.mark.invariant(2)
 async def test_of_many_requests_with_one_key_at_once_one_has_an_effect(server: Stage) -> None:
     customer = await server.customer()

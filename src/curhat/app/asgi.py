@@ -8,7 +8,6 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-import asyncpg
 import structlog
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, Histogram, generate_latest
@@ -18,6 +17,7 @@ from curhat.accounts.address_limit import AddressLimit
 from curhat.app.api import build_api
 from curhat.app.wiring import House, open_house
 from curhat.kit import migrations
+from curhat.kit.database import DATABASE_AWAY
 from curhat.kit.ids import new_id
 from curhat.kit.logging import configure_logging
 from curhat.kit.settings import Settings
@@ -182,7 +182,7 @@ class Operations:
                 behind = await migrations.pending(connection)
             if behind:
                 problems.append(f"migrations to apply: {', '.join(behind)}")
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except DATABASE_AWAY as error:
             problems.append(f"PostgreSQL does not answer ({type(error).__name__})")
         except migrations.MigrationError as error:
             problems.append(str(error))

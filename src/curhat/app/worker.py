@@ -3,7 +3,6 @@
 import asyncio
 import signal
 
-import asyncpg
 import structlog
 from prometheus_client import Gauge
 
@@ -12,6 +11,7 @@ from curhat.app.wiring import House, open_house
 from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import service as deadlines
 from curhat.kit import idempotency
+from curhat.kit.database import DATABASE_AWAY
 from curhat.kit.settings import Settings
 from curhat.realtime import service as realtime
 
@@ -46,7 +46,7 @@ async def _tidy(house: House) -> None:
     while True:
         try:
             await tidy_once(house)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except DATABASE_AWAY as error:
             log.warning("worker.not_tidied", error=type(error).__name__)
         await asyncio.sleep(TIDY_SECONDS)
 

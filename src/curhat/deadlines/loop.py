@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import Mapping
 
-import asyncpg
 import structlog
 from prometheus_client import Counter, Histogram
 
 from curhat.deadlines import service
 from curhat.deadlines.service import Transition
-from curhat.kit.database import Database
+from curhat.kit.database import DATABASE_AWAY, Database
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +53,7 @@ async def run(database: Database, transitions: Mapping[str, Transition]) -> None
         try:
             fired = await run_once(database, transitions)
             wait_seconds = await service.next_due_in_seconds(database)
-        except* (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as group:
+        except* DATABASE_AWAY as group:
             trouble = group.exceptions[0]
         if trouble is not None:
             log.warning("deadlines.database_trouble", error=type(trouble).__name__)

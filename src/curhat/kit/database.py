@@ -12,12 +12,16 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import asyncpg
 
 from curhat.kit.pause_points import pause_point
 from curhat.kit.signals import NoSignals, SignalSink
+
+# PostgreSQL is away, or went away in the middle: passing trouble, after which whoever runs on looks again. asyncpg
+# raises InternalClientError on a connection that PostgreSQL has ended and whose end is not read yet.
+DATABASE_AWAY: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class Transaction:

@@ -10,11 +10,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import msgspec
 import structlog
 
-from curhat.kit.database import Database, Transaction, load_queries
+from curhat.kit.database import DATABASE_AWAY, Database, Transaction, load_queries
 from curhat.pairing.schemas import Request, RequestList
 from curhat.pairing.states import CloseReason, close_reason_of
 from curhat.realtime.hub import Hub
@@ -93,7 +92,7 @@ class Cards:
             self._changed = set()
             try:
                 await self.refresh(list(mitra_ids))
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except DATABASE_AWAY as error:
                 log.warning("cards.not_refreshed", error=type(error).__name__)
 
     async def refresh(self, mitra_ids: Sequence[UUID]) -> None:

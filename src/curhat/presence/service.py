@@ -31,7 +31,7 @@ import structlog
 import valkey.asyncio
 from prometheus_client import Gauge, Histogram
 
-from curhat.kit.database import Database, Transaction, load_queries
+from curhat.kit.database import DATABASE_AWAY, Database, Transaction, load_queries
 from curhat.kit.errors import NotFound, PresenceUnknown
 from curhat.presence.hooks import on_intent_changed
 from curhat.presence.schemas import MitraPresence
@@ -336,7 +336,7 @@ def _left_to_reconcile(step: str) -> Iterator[None]:
         yield
     except PresenceUnknown:
         pass  # The store has logged it, once for the outage.
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except DATABASE_AWAY as error:
         log.warning("presence.database_failed", step=step, error=repr(error))
 
 

@@ -6,11 +6,12 @@ from typing import Any, Final
 
 import structlog
 
+from curhat.kit.database import DATABASE_AWAY
 from curhat.kit.errors import PresenceUnknown
 from curhat.kit.identity import Role
 from curhat.realtime import protocol
 from curhat.realtime.hooks import Scope, SocketHooks, SocketIdentity
-from curhat.realtime.hub import DATABASE_AWAY, Hub
+from curhat.realtime.hub import Hub
 from curhat.realtime.metrics import CLOSES, FRAMES_RECEIVED
 from curhat.realtime.protocol import Hello, TypingSignal, UnreadableFrame
 from curhat.realtime.sockets import AsgiSend, Socket, Stalled

@@ -18,11 +18,10 @@ from itertools import chain
 from typing import Final, TypeVar
 from uuid import UUID
 
-import asyncpg
 import msgspec
 import structlog
 
-from curhat.kit.database import Database
+from curhat.kit.database import DATABASE_AWAY, Database
 from curhat.kit.identity import Identity, Role
 from curhat.kit.pause_points import pause_point
 from curhat.kit.signals import Signals, SignalSink
@@ -52,9 +51,6 @@ READ_LIMIT: Final = 100
 READS_AT_ONCE: Final = 4
 # How long a shutdown waits for the close frames to go out.
 DRAIN_SECONDS: Final = 5.0
-
-# PostgreSQL does not answer, or not in time. Passing troubles: what was wanted is tried again.
-DATABASE_AWAY: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 
 Item = TypeVar("Item")
 
