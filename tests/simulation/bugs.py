@@ -156,7 +156,7 @@ BUGS: tuple[Bug, ...] = (
         "a deadline is claimed before it is due",
         [PAYING, SIMULATION],
         together(
-            in_statement(deadlines.SQL, "due", "AND due_at <= curhat_now()", ""),
+            in_statement(deadlines.SQL, "due", "AND due_at <= (SELECT curhat_now())", ""),
             in_statement(deadlines.SQL, "claim", "AND due_at <= curhat_now()", ""),
             in_statement(payments.SQL, "lock", "expires_at <= curhat_now() AS is_over", "true AS is_over"),
         ),

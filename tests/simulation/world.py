@@ -144,6 +144,7 @@ class World:
             "suspend": (1, self.suspend),
             "message": (4, self.message),
             "end session": (3, self.end_session),
+            "rename": (1, self.rename),
             "worker": (9, self.worker),
             "worker killed": (2, self.worker_killed),
             "follow up": (4, self.follow_up),
@@ -306,6 +307,14 @@ class World:
                 await sessions.end_by_mitra(tx, row["mitra_id"], row["id"], "harus pergi")
         return str(row["id"])
 
+    async def rename(self) -> str:
+        """A customer takes another call name, perhaps in the middle of a chat."""
+        customer = self.random.choice(self.customers)
+        self.texts += 1
+        async with self.database.transaction() as tx:
+            await journeys.rename_customer(tx, customer, f"Name {self.texts}")
+        return str(customer)
+
     # Processes and time ---------------------------------------------------------------------------------------
 
     async def worker(self) -> str:
@@ -332,7 +341,7 @@ class World:
             self.database, deadline_id, {kind: keeping(kind) for kind in self.transitions}
         )
         self.follow_ups += claimed
-        return None if fired is None else fired.kind
+        return None if fired is None else fired.deadline.kind
 
     async def worker_killed(self) -> str:
         """A worker dies between a commit and the call it owed."""
@@ -397,7 +406,7 @@ class World:
         """Everybody stops; processes come back; time goes on until nothing is armed any more."""
         self.presence.unknown = False
         await self.server_killed()
-        for _ in range(100):
+        for _ in range(400):
             while self.follow_ups:
                 await self.follow_ups.pop()()
             due = await deadlines.due(self.database)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import re
+import signal
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -87,6 +88,7 @@ class Server:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
+        started = False
         try:
             async with (
                 open_house(self._settings, serves_sockets=True, application_name="curhat server") as house,
@@ -95,21 +97,24 @@ class Server:
                 self._house = house
                 self._serve = self._front(house)
                 await send({"type": "lifespan.startup.complete"})
+                started = True
                 await receive()
                 self._house = None
         except Exception as error:
+            self._house = None
             log.exception("server.failed")
+            if started:
+                # A loop broke that the process cannot be without. Serving on half alive would be worse than a
+                # restart, which whoever supervises this process gives it.
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
             await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
             raise
         await send({"type": "lifespan.shutdown.complete"})
 
     def _front(self, house: House) -> Application:
         development = self._settings.is_development
-        api = AddressLimit(
-            build_api(lambda: house, development=development),  # type: ignore[arg-type]
-            house.valkey,
-            self._settings.address_requests_per_minute,
-        )
+        api: Application = build_api(lambda: house, development=development)  # type: ignore[assignment]
         sockets = RealtimeEndpoint(house.hub, house.hooks)
         operations = self._operations
 
@@ -121,7 +126,12 @@ class Server:
             else:
                 await observed(api, scope, receive, send)
 
-        return AvailabilityPoll(route, house.presence.count_available)
+        limited = AddressLimit(
+            route,
+            house.valkey,
+            self._settings.address_requests_per_minute,
+        )
+        return AvailabilityPoll(limited, house.presence.count_available)
 
     @contextlib.asynccontextmanager
     async def _operations_port(self) -> Any:
@@ -159,7 +169,8 @@ class Operations:
         """One request."""
         match scope["path"]:
             case "/healthz":
-                await _answer(send, 200, b"ok\n")
+                alive = self._server.is_running
+                await _answer(send, 200 if alive else 503, b"ok\n" if alive else b"stopping\n")
             case "/readyz":
                 problems = await self._problems()
                 body = "".join(f"{problem}\n" for problem in problems or ["ready"])

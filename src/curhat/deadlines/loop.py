@@ -1,13 +1,17 @@
-"""The worker's loop: sleep until something is due, at most 250 ms, then fire what is due, several at once."""
+"""The worker's loop: sleep until something is due, at most 250 ms, then fire what is due, several at once.
+
+A deadline that waits for a lock holds one lane, and a call to the outside holds none: neither keeps the loop from
+looking again.
+"""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 
 import structlog
 from prometheus_client import Counter, Histogram
 
 from curhat.deadlines import service
-from curhat.deadlines.service import Transition
+from curhat.deadlines.service import FollowUp, Transition
 from curhat.kit.database import DATABASE_AWAY, Database
 
 log = structlog.get_logger(__name__)
@@ -16,7 +20,12 @@ log = structlog.get_logger(__name__)
 LONGEST_SLEEP_SECONDS = 0.25
 # Waking a little after the due time, not before it: a look too early finds nothing and costs a round trip.
 SHORTEST_SLEEP_SECONDS = 0.002
-CONCURRENT = 6
+# Deadlines of one worker that are fired at once.
+LANES = 6
+# Calls to the outside of one worker that are under way at once, and how long each may take: the next try, which its
+# transition has armed, comes later than that.
+FOLLOW_UPS = 20
+FOLLOW_UP_SECONDS = 5.0
 
 FIRED = Counter("curhat_deadlines_fired_total", "Deadlines that took effect", ["kind"])
 LATE = Histogram(
@@ -26,41 +35,82 @@ LATE = Histogram(
 )
 
 
+class Loop:
+    """What one worker has in hand."""
+
+    def __init__(self, database: Database, transitions: Mapping[str, Transition]) -> None:
+        self._database = database
+        self._transitions = transitions
+        self._in_hand: set[int] = set()
+        self._lanes = asyncio.Semaphore(LANES)
+        self._calls = asyncio.Semaphore(FOLLOW_UPS)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.fired = 0
+
+    async def look(self) -> bool:
+        """Start firing what is due now and not in hand, as lanes become free. False: nothing new was due."""
+        due = [found for found in await service.due(self._database) if found not in self._in_hand]
+        for deadline_id in due:
+            await self._lanes.acquire()
+            self._in_hand.add(deadline_id)
+            self._start(self._fire(deadline_id))
+        return bool(due)
+
+    async def settle(self) -> None:
+        """Wait for everything in hand."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _fire(self, deadline_id: int) -> None:
+        try:
+            fired = await service.fire(self._database, deadline_id, self._transitions)
+        except DATABASE_AWAY as error:
+            log.warning("deadlines.database_trouble", error=type(error).__name__)
+            return
+        finally:
+            self._in_hand.discard(deadline_id)
+            self._lanes.release()
+        if fired is None:
+            return
+        self.fired += 1
+        FIRED.labels(fired.deadline.kind).inc()
+        LATE.observe(fired.deadline.late_seconds)
+        if fired.follow_up is not None:
+            self._start(self._call(fired.follow_up, fired.deadline.kind))
+
+    async def _call(self, follow_up: FollowUp, kind: str) -> None:
+        async with self._calls:
+            try:
+                async with asyncio.timeout(FOLLOW_UP_SECONDS):
+                    await follow_up()
+            except Exception as error:  # noqa: BLE001  whatever it is, the armed deadline makes the call again
+                log.warning("deadline.follow_up_failed", kind=kind, error=repr(error))
+
+
 async def run_once(database: Database, transitions: Mapping[str, Transition]) -> int:
-    """Fire everything that is due now; returns how many took effect in this look (bounded by LOOK_LIMIT)."""
-    waiting = iter(await service.due(database))
-    fired = 0
-
-    async def lane() -> None:
-        nonlocal fired
-        for deadline_id in waiting:
-            deadline = await service.fire(database, deadline_id, transitions)
-            if deadline is not None:
-                fired += 1
-                FIRED.labels(deadline.kind).inc()
-                LATE.observe(deadline.late_seconds)
-
-    async with asyncio.TaskGroup() as lanes:
-        for _ in range(CONCURRENT):
-            lanes.create_task(lane())
-    return fired
+    """Fire everything that is due now, calls to the outside included; returns how many deadlines took effect."""
+    loop = Loop(database, transitions)
+    await loop.look()
+    await loop.settle()
+    return loop.fired
 
 
 async def run(database: Database, transitions: Mapping[str, Transition]) -> None:
     """Fire deadlines until cancelled. PostgreSQL away for a while is waited out."""
+    loop = Loop(database, transitions)
     while True:
-        fired, wait_seconds, trouble = 0, None, None
         try:
-            fired = await run_once(database, transitions)
+            if await loop.look():
+                continue
             wait_seconds = await service.next_due_in_seconds(database)
-        except* DATABASE_AWAY as group:
-            trouble = group.exceptions[0]
-        if trouble is not None:
-            log.warning("deadlines.database_trouble", error=type(trouble).__name__)
-            await asyncio.sleep(LONGEST_SLEEP_SECONDS)
-            continue
-        if fired and wait_seconds is not None and wait_seconds <= 0:
-            continue
+        except DATABASE_AWAY as error:
+            log.warning("deadlines.database_trouble", error=type(error).__name__)
+            wait_seconds = None
         if wait_seconds is None:
             wait_seconds = LONGEST_SLEEP_SECONDS
         await asyncio.sleep(min(max(wait_seconds, SHORTEST_SLEEP_SECONDS), LONGEST_SLEEP_SECONDS))

@@ -10,9 +10,10 @@ DELETE FROM deadlines WHERE id IN (
 )
 
 -- name: due
--- What is due now, oldest first. No locks: each is claimed on its own.
+-- What is due now, oldest first. No locks: each is claimed on its own. The clock is read once, in a query of its
+-- own, so that it can bound the index.
 SELECT id FROM deadlines
-WHERE parked_at IS NULL AND due_at <= curhat_now()
+WHERE parked_at IS NULL AND due_at <= (SELECT curhat_now())
 ORDER BY due_at
 LIMIT $1
 

@@ -20,6 +20,13 @@ LOOK_LIMIT = 200
 PARK_AFTER_ATTEMPTS = 10
 
 
+class Fired(msgspec.Struct, frozen=True):
+    """A deadline that took effect, and the call to the outside that its transition owes."""
+
+    deadline: "Deadline"
+    follow_up: "FollowUp | None"
+
+
 class Deadline(msgspec.Struct, frozen=True):
     """A claimed deadline, handed to its transition. `late_seconds` is how long past `due_at` it was claimed."""
 
@@ -63,13 +70,11 @@ async def count_parked(database: Database) -> int:
     return count
 
 
-async def fire(
-    database: Database, deadline_id: int, transitions: Mapping[str, Transition]
-) -> Deadline | None:
+async def fire(database: Database, deadline_id: int, transitions: Mapping[str, Transition]) -> Fired | None:
     """Claim one deadline and run its transition in the same transaction.
 
-    Returns the deadline that ran, or None: somebody else has it, it was moved or disarmed, or it failed and was
-    postponed or parked.
+    Returns what took effect, with the call to the outside that is owed now, or None: somebody else has it, it was
+    moved or disarmed, or it failed and was postponed or parked.
     """
     claimed: Deadline | None = None
     attempts = 0
@@ -96,13 +101,7 @@ async def fire(
             raise  # PostgreSQL itself is in trouble: the loop's matter, not this deadline's.
         await _postpone(database, deadline_id, claimed, attempts, error)
         return None
-    if follow_up is not None:
-        try:
-            await follow_up()
-        except Exception:
-            # The transition armed a later deadline that does this again.
-            log.exception("deadline.follow_up_failed", kind=claimed.kind)
-    return claimed
+    return Fired(claimed, follow_up)
 
 
 async def _postpone(

@@ -80,7 +80,7 @@ async def change_profile(
 ) -> CustomerProfile:
     """Change the call name, the only thing a mitra ever learns of a customer (X.4)."""
     async with database.transaction() as tx:
-        await accounts.rename_customer(tx, customer.user_id, data.call_name)
+        await service.rename_customer(tx, customer.user_id, data.call_name)
         return await _profile(tx, customer.user_id)
 
 
@@ -181,19 +181,18 @@ async def confirm_payment(
                 await finish_long(tx, use, answer)
                 return to_response(answer)
         charged = await service.carry_out(gateway, charge)
-        outcome = None
+        if charged is not None:
+            async with database.transaction() as tx:
+                await service.charge_answered(tx, charge.key, charged, candidates or [])
         async with database.transaction() as tx:
-            if charged is not None:
-                outcome = await service.charge_answered(tx, charge.key, charged, candidates or [])
-            if outcome is None or outcome.step not in ("declined", "expired"):
-                answer = await _confirmation(tx, customer.user_id, payment_id)
-                await finish_long(tx, use, answer)
-                return to_response(answer)
-        service.refuse_if_not_confirmed(outcome)
+            payment = await views.payment_view(tx, payment_id, customer.user_id)
+            service.refuse_if_declined(charged, payment)
+            answer = await _confirmation(tx, customer.user_id, payment_id)
+            await finish_long(tx, use, answer)
+            return to_response(answer)
     except BusinessError as error:
         await keep_refusal(database, use, error)
         raise
-    raise AssertionError("a declined charge is refused above")
 
 
 async def _confirmation(tx: Transaction, customer_id: UUID, payment_id: UUID) -> Answer:

@@ -1,10 +1,6 @@
 -- name: running_session
 SELECT id FROM sessions WHERE customer_id = $1 AND status = 'active'
 
--- name: lock_customer
--- One journey at a time: opening a payment and starting a session both hold this row.
-SELECT id FROM customers WHERE id = $1 FOR NO KEY UPDATE
-
 -- name: accept_and_start
 -- The contested step (2b.5): request $1 of mitra $2, offered → accepted; pairing open → matched; payment
 -- confirmed → served; a place of the mitra taken; the session begins, with its end armed; the other cards close.

@@ -28,7 +28,7 @@ from curhat.presence.service import Presence
 from curhat.pricing import service as pricing
 from curhat.realtime import service as realtime
 from curhat.sessions import service as sessions
-from curhat.sessions.events import session_started
+from curhat.sessions.events import session_started, session_updated
 from curhat.sessions.schemas import MitraSession
 
 log = structlog.get_logger(__name__)
@@ -60,10 +60,7 @@ async def open_payment(tx: Transaction, customer_id: UUID, offer_id: UUID, avail
 
     Raises JourneyInProgress, NotFound (the offer), TrialUsed, PresenceUnknown, NoMitraAvailable.
     """
-    await tx.execute(SQL.lock_customer, customer_id)
-    session_id = await tx.fetchval(SQL.running_session, customer_id)
-    if session_id is not None:
-        raise JourneyInProgress(session_id=session_id)
+    await _refuse_during_session(tx, customer_id)
     quote = await pricing.quote(tx, customer_id, offer_id, "session")
     terms = PaymentTerms(
         purpose="session",
@@ -74,12 +71,22 @@ async def open_payment(tx: Transaction, customer_id: UUID, offer_id: UUID, avail
     )
     timeout_minutes = await configuration.payment_session_timeout_minutes(tx)
     payment_id = await payments.open_payment(tx, customer_id, terms, timeout_minutes)
+    await pause_point("open_payment.opened")
+    # Once more: an accept under way made the insert wait, and has begun a session by now. Either the open payment
+    # or the session is seen, never neither.
+    await _refuse_during_session(tx, customer_id)
     if available is None:
         raise PresenceUnknown
     if not available:
         raise NoMitraAvailable
     await realtime.append(tx, await views.payment_events(tx, payment_id))
     return await views.payment_view(tx, payment_id, customer_id)
+
+
+async def _refuse_during_session(tx: Transaction, customer_id: UUID) -> None:
+    session_id = await tx.fetchval(SQL.running_session, customer_id)
+    if session_id is not None:
+        raise JourneyInProgress(session_id=session_id)
 
 
 async def begin_confirmation(
@@ -135,13 +142,14 @@ async def charge_answered(
     return outcome
 
 
-def refuse_if_not_confirmed(outcome: ChargeOutcome | None) -> None:
-    """Raises PaymentDeclined or PaymentExpired for an answer that did not confirm."""
-    if outcome is None:
+def refuse_if_declined(charged: ChargeAnswer | None, payment: Payment) -> None:
+    """Raises PaymentDeclined or PaymentExpired for a charge that was declined, whoever recorded it first: the
+    gateway's call-back may have overtaken the answer to the call."""
+    if charged is None or charged.status != "declined":
         return
-    if outcome.step == "declined":
+    if payment.status == "pending":
         raise PaymentDeclined
-    if outcome.step == "expired":
+    if payment.status == "expired":
         raise PaymentExpired
 
 
@@ -257,8 +265,16 @@ async def reject(
     await pairing.reject(tx, request_id, mitra_id, candidates)
 
 
+async def rename_customer(tx: Transaction, customer_id: UUID, call_name: str) -> None:
+    """Change the call name; the mitra of a running session learns it. Raises ValidationFailed."""
+    await accounts.rename_customer(tx, customer_id, call_name)
+    session_id = await tx.fetchval(SQL.running_session, customer_id)
+    if session_id is not None:
+        await realtime.append(tx, session_updated(await sessions.session_views(tx, session_id)))
+
+
 async def cancel_search(tx: Transaction, customer_id: UUID, pairing_id: UUID) -> Pairing:
-    """open → failed with `customer_cancelled`; repeated the same."""
+    """open → failed with `customer_cancelled`. Raises NotFound, PairingDecided."""
     await pairing.cancel(tx, pairing_id, customer_id)
     return await views.pairing_view(tx, pairing_id, customer_id)
 

@@ -29,6 +29,9 @@ from curhat.kit.pause_points import pause_point
 log = structlog.get_logger(__name__)
 SQL = load_queries(__file__)
 
+# Bounds how long one pruning holds its locks.
+PRUNE_LIMIT = 10_000
+
 
 class Answer(msgspec.Struct, frozen=True):
     """An HTTP answer as it was first given: the status and the JSON text of the body."""
@@ -74,7 +77,12 @@ async def run_once(database: Database, use: Once, step: Callable[[Transaction], 
             raise IdempotencyInProgress from None
         return stored
     except BusinessError as error:
-        await keep_refusal(database, use, error)
+        if not await keep_refusal(database, use, error):
+            # Refused because the first request had just taken effect: its answer is the answer.
+            async with database.transaction() as tx:
+                stored = await _begin(tx, use)
+            if stored is not None:
+                return stored
         raise
 
 
@@ -96,7 +104,11 @@ async def begin_long(tx: Transaction, use: Once) -> Answer | None:
     """
     stored = await _begin(tx, use, take_over=True)
     if stored is None:
-        await tx.execute(SQL.mark_running, use.identity.role, use.identity.user_id, use.key, use.fingerprint)
+        marked = await tx.fetchval(
+            SQL.mark_running, use.identity.role, use.identity.user_id, use.key, use.fingerprint
+        )
+        if marked is None:
+            raise IdempotencyInProgress
     return stored
 
 
@@ -106,14 +118,17 @@ async def finish_long(tx: Transaction, use: Once, answer: Answer) -> None:
     await pause_point("idempotency.stored")
 
 
-async def keep_refusal(database: Database, use: Once, error: BusinessError) -> None:
-    """Store a 4xx as this key's answer, unless the refusal is about the key itself or asks to try again."""
+async def keep_refusal(database: Database, use: Once, error: BusinessError) -> bool:
+    """Store a 4xx as this key's answer, unless the refusal is about the key itself or asks to try again.
+
+    False: the key has an answer already, which stays.
+    """
     if error.status >= 500 or error.status == 429:
-        return
+        return True
     if isinstance(error, IdempotencyKeyReused | IdempotencyInProgress | IdempotencyKeyMissing):
-        return
+        return True
     body = msgspec.json.encode(error.problem()).decode()
-    await database.execute(
+    kept = await database.fetchval(
         SQL.store,
         use.identity.role,
         use.identity.user_id,
@@ -122,6 +137,7 @@ async def keep_refusal(database: Database, use: Once, error: BusinessError) -> N
         error.status,
         body,
     )
+    return kept is not None
 
 
 async def _begin(tx: Transaction, use: Once, *, take_over: bool = False) -> Answer | None:
@@ -153,6 +169,6 @@ async def _store(tx: Transaction, use: Once, answer: Answer) -> None:
     await pause_point("idempotency.stored")
 
 
-async def prune(tx: Transaction) -> None:
-    """Forget keys older than a day."""
-    await tx.execute(SQL.prune)
+async def prune(tx: Transaction, limit: int = PRUNE_LIMIT) -> int:
+    """Forget the oldest keys of more than a day, at most `limit`; the answer is how many."""
+    return int((await tx.execute(SQL.prune, limit)).removeprefix("DELETE "))

@@ -94,6 +94,9 @@ class Cards:
                 await self.refresh(list(mitra_ids))
             except DATABASE_AWAY as error:
                 log.warning("cards.not_refreshed", error=type(error).__name__)
+            except Exception:
+                # One mitra's trouble must not end everybody's cards; the next look tries again.
+                log.exception("cards.failed")
 
     async def refresh(self, mitra_ids: Sequence[UUID]) -> None:
         """Send these mitras what opened and what closed since they were last shown their cards."""
@@ -119,7 +122,8 @@ class Cards:
             # All is read: from here on nothing can fail, so what is noted as shown is sent, and the reverse.
             for mitra_id in mitra_ids:
                 for request_id, request in current[mitra_id].items():
-                    if request_id not in shown[mitra_id]:
+                    known = shown[mitra_id].get(request_id)
+                    if known is None or known.call_name != request.call_name:
                         self._hub.send_unsequenced("mitra", mitra_id, "request.offered", request)
             for row in closed:
                 self._hub.send_unsequenced(

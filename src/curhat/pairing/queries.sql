@@ -34,8 +34,9 @@ ORDER BY pairings.id
 LIMIT 100
 
 -- name: share_open_pairing
--- Waits for a decision under way; a row means that the pairing is still open, and stays so for this transaction.
-WITH locked AS MATERIALIZED (SELECT * FROM pairings WHERE id = $1 FOR SHARE)
+-- A row means that the pairing is open, and stays so for this transaction. No row: decided, or somebody decides
+-- right now and is not waited for; the next look, within seconds, offers what is still open then.
+WITH locked AS MATERIALIZED (SELECT * FROM pairings WHERE id = $1 FOR SHARE SKIP LOCKED)
 SELECT id FROM locked WHERE status = 'open' AND deadline_at > curhat_now()
 
 -- name: offer
@@ -141,24 +142,38 @@ WHERE pairings.id = $1
 
 -- name: current_payment
 -- What a customer comes back to: the open payment, or the latest one if it was taken and got no session.
-SELECT id FROM (
-    SELECT id, status FROM payments WHERE customer_id = $1 AND purpose = 'session' ORDER BY id DESC LIMIT 1
-) AS latest
-WHERE status IN ('pending', 'confirming', 'confirmed', 'unserved')
+SELECT coalesce(
+    (
+        SELECT id FROM payments
+        WHERE customer_id = $1 AND purpose = 'session' AND status IN ('pending', 'confirming', 'confirmed')
+    ),
+    (
+        SELECT CASE WHEN status = 'unserved' THEN id END FROM payments
+        WHERE customer_id = $1 AND purpose = 'session' ORDER BY id DESC LIMIT 1
+    )
+)
 
 -- name: open_requests
 -- The cards the mitras $1 see now: offered, the pairing open and in time, the mitra online and below capacity.
-SELECT requests.id, requests.mitra_id, pairings.kind, customers.call_name, requests.is_returning,
-    payments.duration_minutes, pairings.deadline_at, curhat_now() AS server_now
-FROM requests
-JOIN pairings ON pairings.id = requests.pairing_id
-JOIN payments ON payments.id = pairings.payment_id
-JOIN customers ON customers.id = pairings.customer_id
-JOIN mitras ON mitras.id = requests.mitra_id
-WHERE requests.mitra_id = ANY($1::uuid[]) AND requests.status = 'offered'
-    AND pairings.status = 'open' AND pairings.deadline_at > curhat_now()
-    AND mitras.online AND mitras.suspended_at IS NULL AND mitras.active_sessions < mitras.max_customers
-ORDER BY requests.mitra_id, requests.id
+-- What is open is always little, whatever the history: it comes first, through its partial indexes.
+WITH searching AS MATERIALIZED (
+    SELECT pairings.id, pairings.kind, pairings.deadline_at, customers.call_name, payments.duration_minutes
+    FROM pairings
+    JOIN payments ON payments.id = pairings.payment_id
+    JOIN customers ON customers.id = pairings.customer_id
+    WHERE pairings.status = 'open' AND pairings.deadline_at > (SELECT curhat_now())
+), able AS MATERIALIZED (
+    SELECT id FROM mitras
+    WHERE id = ANY($1::uuid[]) AND online AND suspended_at IS NULL AND active_sessions < max_customers
+), offered AS MATERIALIZED (
+    SELECT id, pairing_id, mitra_id, is_returning FROM requests
+    WHERE mitra_id = ANY(ARRAY(SELECT id FROM able)) AND status = 'offered'
+)
+SELECT offered.id, offered.mitra_id, searching.kind, searching.call_name, offered.is_returning,
+    searching.duration_minutes, searching.deadline_at, curhat_now() AS server_now
+FROM offered
+JOIN searching ON searching.id = offered.pairing_id
+ORDER BY offered.mitra_id, offered.id
 
 -- name: closed_requests
 -- Why the requests $1 are not open any more.

@@ -139,9 +139,9 @@ async def _fail_if_all_rejected(
 
 
 async def cancel(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> None:
-    """open → failed with `customer_cancelled`. Repeated, nothing changes.
+    """open → failed with `customer_cancelled`.
 
-    Raises NotFound, PairingDecided (matched, failed otherwise, or its window is over).
+    Raises NotFound, PairingDecided (matched, failed already, or its window is over).
     """
     payment, pairing = await lock(tx, pairing_id)
     if pairing.customer_id != customer_id:
@@ -154,7 +154,11 @@ async def cancel(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> None:
 async def window_over(tx: Transaction, pairing_id: UUID) -> bool:
     """The window of a pairing ended: open → failed, unless it was decided, or it is not over yet (2b.3)."""
     payment, pairing = await lock(tx, pairing_id)
-    if pairing.status != "open" or not pairing.is_over:
+    if pairing.status != "open":
+        return False
+    if not pairing.is_over:
+        # The clock stepped back since the deadline was claimed: it is still to come.
+        await deadlines.arm(tx, PAIRING_WINDOW, pairing.id, pairing.deadline_at)
         return False
     answers = await tx.fetchrow(SQL.count_answers, pairing.id)
     assert answers is not None

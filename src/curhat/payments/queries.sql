@@ -84,3 +84,6 @@ SELECT id FROM opened UNION ALL SELECT id FROM review_cases WHERE payment_id = $
 -- name: audit
 INSERT INTO audit_entries (actor, action, subject, subject_id, old_value, new_value)
 VALUES ('system', $1, $2, $3::uuid::text, $4, $5)
+
+-- name: count_attempts
+SELECT count(*)::integer FROM charge_attempts WHERE payment_id = $1

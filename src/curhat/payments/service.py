@@ -193,6 +193,9 @@ async def _declined(tx: Transaction, payment: LockedPayment, key: UUID, reason: 
         await tx.execute(SQL.close, payment.id, "expired")
         return ChargeOutcome(payment.id, "expired")
     await tx.execute(SQL.back_to_pending, payment.id)
+    # The expiry may have fired meanwhile, held back. A generation of its own: the first may be in a worker's hands.
+    attempts: int = await tx.fetchval(SQL.count_attempts, payment.id)
+    await deadlines.arm(tx, PAYMENT_EXPIRY, payment.id, payment.expires_at, attempts + 1)
     return ChargeOutcome(payment.id, "declined")
 
 
@@ -232,7 +235,11 @@ async def abandon(tx: Transaction, payment: LockedPayment) -> None:
 
 async def expire(tx: Transaction, payment: LockedPayment) -> bool:
     """pending → expired once its time is over; a confirmation begun in time holds it back (2a.5)."""
-    if payment.status != "pending" or not payment.is_over:
+    if payment.status != "pending":
+        return False
+    if not payment.is_over:
+        # The clock stepped back since the deadline was claimed: it is still to come.
+        await deadlines.arm(tx, PAYMENT_EXPIRY, payment.id, payment.expires_at)
         return False
     await close(tx, payment.id, "expired")
     return True

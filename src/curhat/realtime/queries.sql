@@ -51,10 +51,10 @@ SELECT curhat_now()
 
 -- name: prune
 -- Events older than 24 h → nothing, the oldest $1 of them; heads stay, so numbers are never given twice.
-DELETE FROM stream_events WHERE (role, user_id, seq) IN (
-    SELECT role, user_id, seq FROM stream_events
-    WHERE at < curhat_now() - interval '24 hours'
+DELETE FROM stream_events WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM stream_events
+    WHERE at < (SELECT curhat_now() - interval '24 hours')
     ORDER BY at, seq
     LIMIT $1
     FOR UPDATE SKIP LOCKED
-)
+))

@@ -12,6 +12,11 @@ def session_started(views: SessionViews) -> list[StreamEvent]:
     return _as_each_sees_it("session.started", views)
 
 
+def session_updated(views: SessionViews) -> list[StreamEvent]:
+    """Something of a running chat changed: the customer's call name."""
+    return _as_each_sees_it("session.updated", views)
+
+
 def session_ended(views: SessionViews) -> list[StreamEvent]:
     """The chat is over, and why."""
     return _as_each_sees_it("session.ended", views)

@@ -82,6 +82,10 @@ FROM locked
 WHERE sessions.id = locked.id AND locked.status = 'active' AND locked.ends_at <= curhat_now()
 RETURNING sessions.id, sessions.payment_id, sessions.mitra_id
 
+-- name: running_until
+-- When a running session ends.
+SELECT ends_at FROM sessions WHERE id = $1 AND status = 'active'
+
 -- name: end_suspended
 -- active → ended because its mitra is suspended. A session whose time is over is left to its deadline.
 WITH locked AS MATERIALIZED (

@@ -150,6 +150,11 @@ async def end_due(tx: Transaction, session_id: UUID) -> None:
     row = await tx.fetchrow(SQL.end_due, session_id)
     if row is not None:
         await _ended(tx, row, "time_up")
+        return
+    still_to_come = await tx.fetchval(SQL.running_until, session_id)
+    if still_to_come is not None:
+        # The clock stepped back since the deadline was claimed.
+        await deadlines.arm(tx, SESSION_END, session_id, still_to_come)
 
 
 async def _end_early(

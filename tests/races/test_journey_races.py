@@ -1,0 +1,120 @@
+"""One journey at a time, and deadlines against slow neighbours and clocks that step back."""
+
+import asyncio
+
+import pytest
+
+from curhat.deadlines import loop as deadline_loop
+from curhat.deadlines import service as deadlines
+from curhat.deadlines.service import Deadline, FollowUp
+from curhat.journeys import service as journeys
+from curhat.kit.database import Database, Transaction
+from curhat.kit.pause_points import set_pause_point
+from curhat.pairing import service as pairing
+from tests.support.clock import VirtualClock
+from tests.support.journey import (
+    WINDOW_SECONDS,
+    Gate,
+    accept,
+    in_own_transaction,
+    open_blast,
+    outcome,
+    request_of,
+    wait_for_lock,
+)
+from tests.support.people import Make
+
+
+@pytest.mark.rule("2a.8")
+@pytest.mark.invariant(6)
+async def test_a_payment_opened_while_an_accept_is_under_way_is_refused(
+    database: Database, make: Make
+) -> None:
+    customer, mitra = await make.customer(), await make.mitra()
+    offer = await make.offer()
+    pairing_id = await open_blast(database, await make.confirmed_payment(customer), [mitra])
+    request_id = await request_of(database, pairing_id, mitra)
+    gate = Gate()
+    set_pause_point("accept.before_commit", gate)
+    accepting = asyncio.create_task(outcome(accept(database, mitra, request_id)))
+    await gate.reached.wait()
+    opening = asyncio.create_task(
+        in_own_transaction(database, lambda tx: journeys.open_payment(tx, customer, offer, available=True))
+    )
+    await wait_for_lock(database)
+    gate.open()
+    assert await accepting == "done"
+    assert await opening == "journey_in_progress"
+    assert await database.fetchval("SELECT count(*) FROM payments") == 1
+
+
+@pytest.mark.invariant(5)
+async def test_a_call_to_the_outside_that_hangs_holds_up_no_other_deadline(
+    database: Database, make: Make
+) -> None:
+    called, never, fired = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    person = await make.person()
+
+    async def hang() -> None:
+        called.set()
+        await never.wait()
+
+    async def slow(_tx: Transaction, _deadline: Deadline) -> FollowUp:
+        return hang
+
+    async def quick(_tx: Transaction, _deadline: Deadline) -> None:
+        fired.set()
+
+    worker = asyncio.create_task(deadline_loop.run(database, {"slow": slow, "quick": quick}))
+    try:
+        async with asyncio.timeout(10):
+            async with database.transaction() as tx:
+                await deadlines.arm(tx, "slow", person, await tx.fetchval("SELECT curhat_now()"))
+            await called.wait()
+            async with database.transaction() as tx:
+                await deadlines.arm(tx, "quick", person, await tx.fetchval("SELECT curhat_now()"))
+            await fired.wait()
+    finally:
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+
+
+@pytest.mark.rule("2b.3")
+@pytest.mark.invariant(5)
+async def test_a_clock_that_steps_back_between_claim_and_comparison_loses_no_deadline(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    await clock.set()
+    pairing_id = await open_blast(database, await make.confirmed_payment(await make.customer()), [])
+    await clock.advance(WINDOW_SECONDS)
+
+    async def step_back(tx: Transaction, deadline: Deadline) -> None:
+        await clock.advance(-0.05)
+        await pairing.window_over(tx, deadline.entity_id)
+
+    await deadline_loop.run_once(database, {pairing.PAIRING_WINDOW: step_back})
+    assert await database.fetchval("SELECT status FROM pairings WHERE id = $1", pairing_id) == "open"
+    await clock.advance(0.05)
+
+    async def window_over(tx: Transaction, deadline: Deadline) -> None:
+        await pairing.window_over(tx, deadline.entity_id)
+
+    assert await deadline_loop.run_once(database, {pairing.PAIRING_WINDOW: window_over}) == 1
+    assert await database.fetchval("SELECT failure_tag FROM pairings") == "no_mitra_available"
+
+
+@pytest.mark.rule("X.4", "V.3")
+@pytest.mark.invariant(10)
+async def test_a_new_call_name_reaches_the_mitra_of_a_running_session(database: Database, make: Make) -> None:
+    customer, mitra = await make.customer("Bunga"), await make.mitra()
+    pairing_id = await open_blast(database, await make.confirmed_payment(customer), [mitra])
+    await accept(database, mitra, await request_of(database, pairing_id, mitra))
+    async with database.transaction() as tx:
+        await journeys.rename_customer(tx, customer, "Melati")
+    last = await database.fetchrow(
+        "SELECT type, data FROM stream_events WHERE role = 'mitra' AND user_id = $1 ORDER BY seq DESC LIMIT 1",
+        mitra,
+    )
+    assert last is not None
+    assert last["type"] == "session.updated"
+    assert '"call_name":"Melati"' in last["data"]
