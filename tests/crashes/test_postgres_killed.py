@@ -1,6 +1,7 @@
 """PostgreSQL killed with `kill -9` in the middle of a blast and of a chat: everybody recovers without help."""
 
 import asyncio
+import functools
 import itertools
 import os
 import signal
@@ -11,7 +12,7 @@ import pytest
 
 from curhat.app.embedded import PostgresServer
 from tests.crashes.house import House, Witness, available, done, sockets_of, until, working
-from tests.support.processes import ServerProcess
+from tests.support.processes import ServerProcess, WorkerProcess
 from tests.support.signed_in import problem
 
 WINDOW_ENDS_SOON = """
@@ -21,6 +22,11 @@ WITH pairing AS (
 )
 UPDATE deadlines SET due_at = pairing.deadline_at FROM pairing
 WHERE kind = 'pairing_window' AND entity_id = pairing.id
+"""
+
+END_CONNECTIONS = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = ANY ('{curhat server, curhat worker}')
 """
 
 # The write-ahead log is replayed first, by a machine that may be busy.
@@ -55,16 +61,23 @@ class Writer:
             self.acknowledged.append(answer.json())
 
 
+@pytest.fixture(scope="module")
+async def processes(house: House) -> tuple[ServerProcess, WorkerProcess]:
+    """A server and a worker."""
+    server, worker = house.server(), house.worker()
+    await asyncio.gather(server.start(), worker.start())
+    return server, worker
+
+
 @pytest.mark.rule("1.2", "2b.5")
 @pytest.mark.invariant(4, 5, 10, 12)
 async def test_servers_and_workers_outlive_postgresql_and_all_that_was_acknowledged_is_there(
-    house: House,
+    house: House, processes: tuple[ServerProcess, WorkerProcess]
 ) -> None:
-    server, worker = house.server(), house.worker()
-    await asyncio.gather(server.start(), worker.start())
+    server, worker = processes
     searches, runs_out, chats = await house.customers(3, server)
     accepts, listens = await house.mitra(server, max_customers=2), await house.mitra(server)
-    processes = (server.pid, worker.pid)
+    numbers = (server.pid, worker.pid)
     async with (
         sockets_of(searches, runs_out, chats) as (searching, running_out, chatting),
         working(accepts, listens),
@@ -99,11 +112,34 @@ async def test_servers_and_workers_outlive_postgresql_and_all_that_was_acknowled
         expected = [message["id"] for writer in writers for message in writer.acknowledged]
         assert sorted(stored) == sorted(expected + [message["id"] for message in again])
         await chatting.told("message.created", id=again[-1]["id"])
-        assert (server.pid, worker.pid) == processes
+        assert (server.pid, worker.pid) == numbers
         assert server.is_running
         assert worker.is_running
         await house.leave(searches, chats)
         await house.everything_holds(server)
+
+
+@pytest.mark.invariant(12)
+async def test_connections_that_an_administrator_ends_again_and_again_end_no_process(
+    house: House, processes: tuple[ServerProcess, WorkerProcess]
+) -> None:
+    server, worker = processes
+    for _ in range(20):
+        # Both use theirs at least every quarter of a second, some of them in the moment of its end.
+        await until(functools.partial(has_ended_connections, house), RECOVERED_SECONDS)
+    await until(server.is_ready, RECOVERED_SECONDS)
+    customer, mitra = await house.customer(server), await house.mitra(server)
+    async with working(mitra):
+        await house.chat(customer, mitra)
+        await house.leave(customer)
+    assert worker.is_running
+    await house.everything_holds(server)
+
+
+async def has_ended_connections(house: House) -> bool:
+    """End what connections there are; whether there were those of the server and of the worker."""
+    ended: int = await house.database.fetchval(END_CONNECTIONS)
+    return ended >= 2
 
 
 async def have_written(writers: list[Writer], messages: int) -> bool:

@@ -1,0 +1,104 @@
+"""Every gateway behind the port passes the same tests (2a.1); and the mock misbehaves as it is told."""
+
+import asyncio
+import random
+from uuid import UUID, uuid4
+
+import pytest
+
+from curhat.kit.database import Database
+from curhat.payments.gateway import ChargeAnswer, Gateway
+from curhat.payments.mock_gateway import MockGateway
+from tests.simulation.outside import SimulatedGateway
+
+
+class _Sure(random.Random):
+    """Never the unlikely thing: the simulated gateway approves and answers."""
+
+    def random(self) -> float:
+        return 0.99
+
+
+@pytest.fixture(params=["mock", "simulated"])
+def gateway(request: pytest.FixtureRequest, database: Database) -> Gateway:
+    if request.param == "mock":
+        return MockGateway(database)
+    return SimulatedGateway(database, _Sure())
+
+
+@pytest.mark.rule("2a.1", "2a.7")
+@pytest.mark.invariant(2)
+async def test_a_key_names_one_charge_for_ever(gateway: Gateway, database: Database) -> None:
+    key, payment_id = uuid4(), uuid4()
+    assert (await gateway.find_charge(key)).status == "not_found"
+    for _ in range(3):
+        assert await gateway.charge(key, payment_id, 20_000) == ChargeAnswer("approved")
+    assert (await gateway.find_charge(key)).status == "approved"
+    assert await database.fetchval("SELECT count(*) FROM mock_gateway.charges") == 1
+
+
+@pytest.mark.rule("2a.1")
+@pytest.mark.invariant(2, 9)
+async def test_a_key_names_one_refund_for_ever(gateway: Gateway, database: Database) -> None:
+    charge_key, key, payment_id = uuid4(), uuid4(), uuid4()
+    await gateway.charge(charge_key, payment_id, 20_000)
+    assert (await gateway.find_refund(key)).status == "not_found"
+    for _ in range(3):
+        assert (await gateway.refund(key, charge_key, payment_id, 20_000)).status == "done"
+    assert (await gateway.find_refund(key)).status == "done"
+    assert await database.fetchval("SELECT count(*) FROM mock_gateway.refunds") == 1
+
+
+@pytest.mark.rule("2a.1")
+async def test_the_mock_declines_when_told_to_and_for_one_payment_only_if_told_so(database: Database) -> None:
+    mock, ours, other = MockGateway(database), uuid4(), uuid4()
+    await mock.set_behaviour("decline", ours)
+    assert (await mock.charge(uuid4(), ours, 10_000)).status == "declined"
+    assert (await mock.charge(uuid4(), other, 10_000)).status == "approved"
+    await mock.set_behaviour("decline", None)
+    assert (await mock.charge(uuid4(), other, 10_000)).status == "declined"
+
+
+@pytest.mark.rule("2a.1")
+async def test_a_lost_answer_never_comes_and_is_found_by_asking(database: Database) -> None:
+    mock, key, payment_id = MockGateway(database), uuid4(), uuid4()
+    await mock.set_behaviour("lost", payment_id)
+    call = asyncio.create_task(mock.charge(key, payment_id, 10_000))
+    async with asyncio.timeout(10):
+        while (await mock.find_charge(key)).status != "approved":
+            assert not call.done()
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    assert [charge.status for charge in (await mock.recorded(payment_id)).charges] == ["approved"]
+
+
+@pytest.mark.rule("2a.1")
+async def test_a_doubled_answer_calls_back_twice_with_the_same_answer(database: Database) -> None:
+    mock, key, payment_id = MockGateway(database), uuid4(), uuid4()
+    heard: list[tuple[UUID, ChargeAnswer]] = []
+    twice = asyncio.Event()
+
+    async def hear(heard_key: UUID, answer: ChargeAnswer) -> None:
+        heard.append((heard_key, answer))
+        if len(heard) == 2:
+            twice.set()
+
+    mock.on_charge_answer(hear)
+    await mock.set_behaviour("double", payment_id)
+    assert (await mock.charge(key, payment_id, 10_000)).status == "approved"
+    async with asyncio.timeout(10):
+        await twice.wait()
+    assert heard == [(key, ChargeAnswer("approved"))] * 2
+
+
+@pytest.mark.rule("2a.1")
+async def test_a_slow_answer_is_processing_until_it_is_known(database: Database) -> None:
+    mock, key, payment_id = MockGateway(database), uuid4(), uuid4()
+    await mock.set_behaviour("slow", payment_id)
+    call = asyncio.create_task(mock.charge(key, payment_id, 10_000))
+    async with asyncio.timeout(10):
+        while (await mock.find_charge(key)).status != "processing":
+            assert not call.done()
+    call.cancel()
+    await asyncio.gather(call, return_exceptions=True)
+    await mock.close()
