@@ -192,6 +192,11 @@ async def available(server: ServerProcess) -> bool:
     return answer
 
 
+async def unavailable(server: ServerProcess) -> bool:
+    """Whether the availability poll says so. It follows an accept within its cache's time."""
+    return not await available(server)
+
+
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = HEALED_SECONDS) -> None:
     """Wait until it is so; fails when it is not in time."""
     async with asyncio.timeout(seconds):

@@ -11,7 +11,7 @@ from curhat.payments import service as payments
 from curhat.payments.gateway import ChargeAnswer
 from curhat.payments.mock_gateway import GatewayRecords, MockGateway
 from curhat.payments.service import Charge, PaymentTerms
-from tests.crashes.house import House, available, sockets_of, until, working
+from tests.crashes.house import House, available, sockets_of, unavailable, until, working
 
 CUSTOMERS = """
 WITH somebody AS (
@@ -205,7 +205,7 @@ async def test_a_session_ended_by_a_worker_that_died_before_telling_is_known_to_
     customer, mitra = await house.customer(server), await house.mitra(server)
     async with sockets_of(customer) as (device,), working(mitra) as (mitra_device,):
         await house.chat(customer, mitra)
-        assert not await available(server)
+        await until(lambda: unavailable(server))
         async with house.database.transaction() as tx:
             await tx.execute("UPDATE sessions SET ends_at = curhat_now() WHERE status = 'active'")
             await tx.execute("UPDATE deadlines SET due_at = curhat_now() WHERE kind = 'session_end'")
