@@ -175,8 +175,7 @@ class House:
                 await asyncio.sleep(0.05)
         assert await check(self.database, quiet=True) == []
         if server is not None:
-            for person in self._people:
-                await person.answers_stand(server)
+            await asyncio.gather(*(person.answers_stand(server) for person in self._people))
         self._people.clear()
 
 

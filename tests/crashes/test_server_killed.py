@@ -153,35 +153,37 @@ async def test_a_confirmation_cut_off_before_after_or_beyond_its_charge_charges_
     await asyncio.gather(*(victim.close() for victim in victims))
 
 
-@pytest.mark.rule("2b.5")
+@pytest.mark.rule("2b.5", "2b.7")
 @pytest.mark.invariant(1, 6, 12)
 async def test_an_accept_cut_off_between_its_commit_and_its_publication_is_known_to_all_within_4_seconds(
     house: House, survivor: ServerProcess, victim: ServerProcess
 ) -> None:
     await victim.start("accept.before_commit>transaction.committed")
-    customer, winner, loser = (
-        await house.customer(survivor),
-        await house.mitra(survivor),
-        await house.mitra(survivor),
-    )
-    async with sockets_of(customer) as (device,), working(winner, loser) as (_, losing):
+    customer, waits = await house.customers(2, survivor)
+    winner, loser = await house.mitra(survivor), await house.mitra(survivor)
+    async with sockets_of(customer) as (device,), working(winner, loser) as (winning, losing):
         pairing = await house.search(customer)
         path = await house.request_path(pairing, winner)
         card = await losing.told("request.offered")
+        other = (await house.request_path(await house.search(waits), winner)).removeprefix("/requests/")
+        await winning.told("request.offered", id=other)
         accept = Command(winner, f"{path}/accept")
         await cut_off(accept.sent_to(victim))
         await victim.killed()
 
-        started, closed = await asyncio.gather(
-            device.told("session.started"), losing.told("request.closed", id=card["id"])
+        hears = asyncio.create_task(device.told("session.started"))
+        await asyncio.gather(
+            losing.told("request.closed", id=card["id"], close_reason="already_taken"),
+            winning.told("request.closed", id=other, close_reason="at_capacity"),
+            hears,
         )
 
-        assert closed["close_reason"] == "already_taken"
+        started = hears.result()
         assert done(await accept.sent_to(survivor))["session"]["id"] == started["id"]
         assert done(await winner.post(f"{path}/accept"))["session"]["id"] == started["id"]
         assert problem(await loser.post(f"/requests/{card['id']}/accept")) == (409, "already_taken")
         assert done(await customer.get("/state"))["session"]["id"] == started["id"]
-        await house.leave(customer)
+        await house.leave(customer, waits)
         await house.everything_holds(survivor)
 
 

@@ -1,79 +1,21 @@
-"""Servers and workers as real processes that can be killed with `kill -9`, from outside or at a named point.
+"""Servers and workers as real processes, to be killed with `kill -9`: from outside, or at a named point."""
 
-As a command, `python -m tests.support.processes serve|worker [--kill-at POINT]` is `curhat serve|worker`, except that
-it kills itself at a pause point of the product:
-
-    accept.before_commit                        the first time it is reached
-    deadline.before_commit:40                   the 40th time; the 39 before it go on
-    idempotency.stored*9                        when nine have arrived there; the eight before it wait for the end
-    accept.before_commit>transaction.committed  the second point, counting those only who came through the first
-"""
-
-import argparse
 import asyncio
 import os
-import re
-import signal
 import sys
 from collections.abc import Mapping
-from contextvars import ContextVar
 from pathlib import Path
 from typing import ClassVar, Final, Self
 
 import httpx
 
-from curhat.app.child_processes import POLL_SECONDS, Program
-from curhat.app.cli.main import main as curhat
-from curhat.kit.pause_points import set_pause_point
+from curhat.app.child_processes import Program
 from tests.support.signed_in import free_port
 
 # Long, for a machine that does other things as well.
 START_SECONDS: Final = 120
-
-_POINT: Final = re.compile(
-    r"(?:(?P<first>[\w.]+)>)?(?P<point>[\w.]+)(?:(?P<how>[:*])(?P<number>[1-9][0-9]*))?"
-)
-_came_through: ContextVar[bool] = ContextVar("came_through", default=False)
-
-
-# Inside the process ------------------------------------------------------------------------------------------
-
-
-def kill_at(text: str) -> None:
-    """Have this process kill itself at the point that `text` names. Raises ValueError."""
-    found = _POINT.fullmatch(text)
-    if found is None:
-        raise ValueError(f"{text!r} names no point to be killed at")
-    first, number, others_wait = found["first"], int(found["number"] or 1), found["how"] == "*"
-    arrived = 0
-
-    async def come_through() -> None:
-        _came_through.set(True)
-
-    async def arrive() -> None:
-        nonlocal arrived
-        if first is not None and not _came_through.get():
-            return
-        arrived += 1
-        if arrived == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if others_wait or arrived == number:
-            await asyncio.Event().wait()
-
-    if first is not None:
-        set_pause_point(first, come_through)
-    set_pause_point(found["point"], arrive)
-
-
-def main() -> int:
-    """The command described above."""
-    parser = argparse.ArgumentParser(prog="tests.support.processes")
-    parser.add_argument("command", choices=("serve", "worker"))
-    parser.add_argument("--kill-at", metavar="POINT", type=kill_at)
-    return curhat([parser.parse_args().command])
-
-
-# Outside -----------------------------------------------------------------------------------------------------
+# Between two looks whether it works: asking all the time would take the processor from its start.
+LOOK_SECONDS: Final = 0.03
 
 
 class Killable(Program):
@@ -93,14 +35,14 @@ class Killable(Program):
         killed = () if kill_at is None else ("--kill-at", kill_at)
         self._log_begins_at = self.log_file.stat().st_size if self.log_file.exists() else 0
         self._process = await self._spawn(
-            [sys.executable, "-m", "tests.support.processes", self.command, *killed], self._environ
+            [sys.executable, "-m", "tests.support.killed", self.command, *killed], self._environ
         )
         try:
             async with asyncio.timeout(START_SECONDS):
                 while not await self._works():
                     if not self.is_running:
                         raise self.failure(f"ended with {await self.wait()}")
-                    await asyncio.sleep(POLL_SECONDS)
+                    await asyncio.sleep(LOOK_SECONDS)
         except TimeoutError:
             raise self.failure("did not work in time") from None
         return self
@@ -165,7 +107,3 @@ class WorkerProcess(Killable):
 
     async def _works(self) -> bool:
         return "worker.started" in self.log()
-
-
-if __name__ == "__main__":
-    sys.exit(main())
