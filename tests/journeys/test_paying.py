@@ -40,7 +40,7 @@ async def open_payment(
     database: Database, customer: UUID, offer: UUID, *, available: bool | None = True
 ) -> Payment:
     async with database.transaction() as tx:
-        return await journeys.open_payment(tx, customer, offer, available)
+        return await journeys.open_payment(tx, customer, offer, journeys.Gate(available))
 
 
 async def begin(

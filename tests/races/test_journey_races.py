@@ -39,7 +39,9 @@ async def test_a_payment_opened_while_an_accept_is_under_way_is_refused(
     accepting = asyncio.create_task(outcome(accept(database, mitra, request_id)))
     await gate.reached.wait()
     opening = asyncio.create_task(
-        in_own_transaction(database, lambda tx: journeys.open_payment(tx, customer, offer, available=True))
+        in_own_transaction(
+            database, lambda tx: journeys.open_payment(tx, customer, offer, journeys.Gate(available=True))
+        )
     )
     await wait_for_lock(database)
     gate.open()
@@ -65,7 +67,7 @@ async def test_a_call_to_the_outside_that_hangs_holds_up_no_other_deadline(
     async def quick(_tx: Transaction, _deadline: Deadline) -> None:
         fired.set()
 
-    worker = asyncio.create_task(deadline_loop.run(database, {"slow": slow, "quick": quick}))
+    worker = asyncio.create_task(deadline_loop.Loop(database, {"slow": slow, "quick": quick}).run())
     try:
         async with asyncio.timeout(10):
             async with database.transaction() as tx:

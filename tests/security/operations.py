@@ -13,6 +13,9 @@ import msgspec
 
 from curhat.app.contracts import openapi
 from curhat.kit.identity import Role
+from curhat.pairing import service as pairing
+from curhat.pairing.service import Target
+from curhat.sessions import extension
 from tests.support.server import Person
 from tests.support.signed_in import Stage
 
@@ -194,6 +197,33 @@ async def _pairing(stage: Stage) -> Call:
     return Call(customer, {"pairing_id": await stage.search(customer.id, [await stage.make.mitra()])})
 
 
+async def _mitra_of_a_past_chat(stage: Stage) -> Call:
+    chat = await stage.chat(await stage.make.customer(), await stage.make.mitra())
+    return Call(await stage.person("customer", chat.customer.user_id), {"mitra_id": chat.mitra.user_id})
+
+
+async def _fallback(stage: Stage) -> Call:
+    """A targeted pairing whose mitra was away; somebody else is there (Stage.available_mitra)."""
+    customer, mitra_id = await stage.customer(), await stage.make.mitra()
+    payment_id = await stage.make.confirmed_payment(customer.id, target_mitra_id=mitra_id)
+    async with stage.database.transaction() as tx:
+        target = Target(mitra_id, reachable=False, other_available=True)
+        pairing_id = await pairing.open_targeted(tx, payment_id, 20, target)
+    return Call(customer, {"pairing_id": pairing_id})
+
+
+async def _extension_order(stage: Stage, _session_id: UUID) -> Body:
+    return {"offer_id": str(await stage.make.offer(purpose="extension"))}
+
+
+async def _extension(stage: Stage) -> Call:
+    chat = await stage.chat(await stage.make.customer(), await stage.make.mitra(max_customers=3))
+    offer_id = await stage.make.offer(purpose="extension")
+    async with stage.database.transaction() as tx:
+        asked = await extension.request(tx, chat.customer.user_id, chat.id, offer_id, connected=None)
+    return Call(await stage.person("mitra", chat.mitra.user_id), {"extension_id": asked.id})
+
+
 async def _request(stage: Stage) -> Call:
     mitra = await stage.mitra()
     request_id = await stage.request(await stage.make.customer(), mitra.id)
@@ -263,6 +293,12 @@ ENTRIES: dict[str, Entry] = {
     "cancel_payment": Entry("customer", 200, _payment),
     "get_pairing": Entry("customer", 200, _pairing),
     "cancel_pairing": Entry("customer", 200, _pairing),
+    "take_fallback": Entry("customer", 201, _fallback),
+    "decline_fallback": Entry("customer", 204, _fallback),
+    "get_mitra_status": Entry("customer", 200, _mitra_of_a_past_chat),
+    "request_extension": Entry("customer", 201, _in_session("customer", _extension_order)),
+    "accept_extension": Entry("mitra", 200, _extension),
+    "reject_extension": Entry("mitra", 200, _extension),
     "get_customer_state": Entry("customer", 200, _customer),
     "list_customer_sessions": Entry("customer", 200, _customer),
     "get_customer_session": Entry("customer", 200, _in_session("customer")),
@@ -288,6 +324,9 @@ ENTRIES: dict[str, Entry] = {
     "set_gateway_behaviour": Entry("anybody", 200, _gateway),
     "list_gateway_charges": Entry("anybody", 200, _charges),
 }
+
+# Their rightful call needs somebody available, whose presence changes rows by itself.
+NEEDS_SOMEBODY = frozenset({"open_payment", "take_fallback"})
 
 ENTERED = [(OPERATIONS[name], entry) for name, entry in ENTRIES.items() if name in OPERATIONS]
 OF_SIGNED_IN = [(operation, entry) for operation, entry in ENTERED if entry.whose != "anybody"]

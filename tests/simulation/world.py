@@ -159,7 +159,8 @@ class World:
         customer = self.random.choice(self.customers)
         available = await journeys.others_available(self.presence, customer)  # type: ignore[arg-type]
         async with self.database.transaction() as tx:
-            payment = await journeys.open_payment(tx, customer, self.random.choice(self.offers), available)
+            gate = journeys.Gate(available)
+            payment = await journeys.open_payment(tx, customer, self.random.choice(self.offers), gate)
         return f"payment {payment.id}"
 
     async def leave_payment(self) -> str:

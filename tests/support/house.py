@@ -25,3 +25,7 @@ class DecidedPresence:
     async def may_be_asked(self, mitra_id: UUID) -> bool:
         """Whether this one may."""
         return mitra_id in await self.ask_candidates()
+
+    async def is_connected(self, mitra_id: UUID) -> bool:
+        """Whether this one is connected: those who may be asked are, unless the test says otherwise."""
+        return mitra_id in await self.ask_candidates()

@@ -76,15 +76,20 @@ class Make:
         return offer_id
 
     async def confirmed_payment(
-        self, customer_id: UUID, *, duration_minutes: int = 30, price_rp: int = 20_000
+        self,
+        customer_id: UUID,
+        *,
+        duration_minutes: int = 30,
+        price_rp: int = 20_000,
+        target_mitra_id: UUID | None = None,
     ) -> UUID:
         """A payment that is taken and not paired yet."""
         offer_id = await self.offer(duration_minutes=duration_minutes, price_rp=price_rp)
         payment_id: UUID = await self._database.fetchval(
             """
             INSERT INTO payments (customer_id, purpose, status, offer_id, duration_minutes, amount_rp, is_trial,
-                expires_at, confirmed_at)
-            VALUES ($1, 'session', 'confirmed', $2, $3, $4, $4 = 0,
+                target_mitra_id, expires_at, confirmed_at)
+            VALUES ($1, 'session', 'confirmed', $2, $3, $4, $4 = 0, $5,
                 curhat_now() + interval '20 minutes', curhat_now())
             RETURNING id
             """,
@@ -92,6 +97,7 @@ class Make:
             offer_id,
             duration_minutes,
             price_rp,
+            target_mitra_id,
         )
         if price_rp:
             await self._database.execute(

@@ -14,6 +14,7 @@ from curhat.accounts.guards import provide_customer, provide_mitra, strangers_fi
 from curhat.accounts.service import Authenticator
 from curhat.app.wiring import House
 from curhat.journeys import endpoints as journeys
+from curhat.journeys import extension_endpoints as extensions
 from curhat.kit.database import Database
 from curhat.kit.errors import BusinessError
 from curhat.kit.http import StrictRequest, handle_business_error, handle_http_exception, handle_unexpected
@@ -37,6 +38,7 @@ ROUTES = [
     *pricing.ROUTES,
     *presence.ROUTES,
     *journeys.ROUTES,
+    *extensions.ROUTES,
     *sessions.ROUTES,
     *realtime.ROUTES,
 ]

@@ -16,7 +16,7 @@ from curhat.app.wiring import House
 from curhat.pairing.schemas import Pairing, Payment, Request
 from curhat.presence.schemas import MitraPresence
 from curhat.realtime import protocol
-from curhat.sessions.schemas import Message, MitraSession, ReadMark, Session
+from curhat.sessions.schemas import Extension, Message, MitraSession, ReadMark, Session
 
 FOLDER = Path(__file__).parents[3] / "contracts"
 
@@ -29,6 +29,8 @@ EVENT_DATA: dict[str, dict[str, type[msgspec.Struct]]] = {
     "session.ended": {"customer": Session, "mitra": MitraSession},
     "message.created": {"customer": Message, "mitra": Message},
     "messages.read": {"customer": ReadMark, "mitra": ReadMark},
+    "extension.requested": {"customer": Extension, "mitra": Extension},
+    "extension.decided": {"customer": Extension, "mitra": Extension},
     "request.offered": {"mitra": Request},
     "request.closed": {"mitra": Request},
     "presence.changed": {"mitra": MitraPresence},

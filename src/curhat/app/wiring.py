@@ -10,14 +10,17 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
+import structlog
 import valkey.asyncio
 from valkey.asyncio.retry import Retry
 from valkey.backoff import NoBackoff
 
 from curhat.accounts.service import Authenticator
+from curhat.deadlines import service as deadlines
+from curhat.deadlines.loop import Loop
 from curhat.journeys import service as journeys
 from curhat.journeys.transitions import Transitions
-from curhat.kit.database import Database
+from curhat.kit.database import DATABASE_AWAY, Database
 from curhat.kit.identity import Identity, Role
 from curhat.kit.settings import Settings
 from curhat.kit.signals import Signals
@@ -31,8 +34,11 @@ from curhat.presence.service import Presence
 from curhat.realtime.hooks import Scope, SocketIdentity
 from curhat.realtime.hub import Hub
 from curhat.realtime.tickets import redeem_ticket, ticket_in
+from curhat.sessions import extension
 from curhat.sessions.counterparts import Counterparts
 from curhat.sessions.writer import MessageWriter
+
+log = structlog.get_logger(__name__)
 
 # How many commands of one process are with Valkey at once, and how long another waits for a place.
 VALKEY_CONNECTIONS = 64
@@ -101,6 +107,11 @@ class Hooks:
         """A mitra has 3 s to come back."""
         if identity.role == "mitra":
             await self._presence.closed(identity.user_id, connection_id)
+            try:
+                await extension.socket_closed(self._database, identity.user_id)
+            except DATABASE_AWAY as error:
+                # The deadline of a pending extension looks at presence in any case.
+                log.warning("extension.close_not_noted", error=type(error).__name__)
 
     async def welcome_extras(self, identity: Identity) -> Mapping[str, object]:
         """The open requests, for a mitra."""
@@ -130,6 +141,7 @@ class House:
         self.cards = Cards(database, self.hub)
         self.hooks.cards = self.cards
         self.transitions = Transitions(database, self.presence, self.gateway).by_kind()
+        self.deadline_loop = Loop(database, self.transitions)
         self.gateway.on_charge_answer(self._charge_answered)
         self.presence.on_may_be_asked = self._offer
         self.presence.on_presence_changed = self._tell_presence
@@ -174,6 +186,8 @@ async def open_house(
             house.authenticator.listen(signals, house.hub)
             signals.handle("requests", house.cards.handle_signal)
             loops += [house.hub.run, house.cards.run]
+        else:
+            signals.handle(deadlines.SIGNAL, house.deadline_loop.wake)
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(loop()) for loop in loops]
             try:

@@ -8,7 +8,6 @@ from prometheus_client import Gauge
 
 from curhat.accounts import service as accounts
 from curhat.app.wiring import House, open_house
-from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import service as deadlines
 from curhat.kit import idempotency
 from curhat.kit.database import DATABASE_AWAY
@@ -35,7 +34,7 @@ async def run(settings: Settings) -> None:
         log.info("worker.started")
         async with asyncio.TaskGroup() as tasks:
             running = [
-                tasks.create_task(deadline_loop.run(house.database, house.transitions)),
+                tasks.create_task(house.deadline_loop.run()),
                 tasks.create_task(_tidy(house)),
             ]
             await stop.wait()

@@ -5,6 +5,7 @@ looking again.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine, Mapping
 
 import structlog
@@ -46,6 +47,17 @@ class Loop:
         self._calls = asyncio.Semaphore(FOLLOW_UPS)
         self._tasks: set[asyncio.Task[None]] = set()
         self.fired = 0
+        self._woken = asyncio.Event()
+
+    def wake(self, _payload: bytes = b"") -> None:
+        """Handler of the signal `deadlines`: something is due now. Ends the sleep, or the next one at once."""
+        self._woken.set()
+
+    async def _sleep(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        self._woken.clear()
 
     async def look(self) -> bool:
         """Start firing what is due now and not in hand, as lanes become free. False: nothing new was due."""
@@ -55,6 +67,20 @@ class Loop:
             self._in_hand.add(deadline_id)
             self._start(self._fire(deadline_id))
         return bool(due)
+
+    async def run(self) -> None:
+        """Fire deadlines until cancelled. PostgreSQL away for a while is waited out."""
+        while True:
+            try:
+                if await self.look():
+                    continue
+                wait_seconds = await service.next_due_in_seconds(self._database)
+            except DATABASE_AWAY as error:
+                log.warning("deadlines.database_trouble", error=type(error).__name__)
+                wait_seconds = None
+            if wait_seconds is None:
+                wait_seconds = LONGEST_SLEEP_SECONDS
+            await self._sleep(min(max(wait_seconds, SHORTEST_SLEEP_SECONDS), LONGEST_SLEEP_SECONDS))
 
     async def settle(self) -> None:
         """Wait for everything in hand."""
@@ -98,19 +124,3 @@ async def run_once(database: Database, transitions: Mapping[str, Transition]) ->
     await loop.look()
     await loop.settle()
     return loop.fired
-
-
-async def run(database: Database, transitions: Mapping[str, Transition]) -> None:
-    """Fire deadlines until cancelled. PostgreSQL away for a while is waited out."""
-    loop = Loop(database, transitions)
-    while True:
-        try:
-            if await loop.look():
-                continue
-            wait_seconds = await service.next_due_in_seconds(database)
-        except DATABASE_AWAY as error:
-            log.warning("deadlines.database_trouble", error=type(error).__name__)
-            wait_seconds = None
-        if wait_seconds is None:
-            wait_seconds = LONGEST_SLEEP_SECONDS
-        await asyncio.sleep(min(max(wait_seconds, SHORTEST_SLEEP_SECONDS), LONGEST_SLEEP_SECONDS))

@@ -3,10 +3,15 @@
 INSERT INTO deadlines (kind, entity_id, generation, due_at, request_id) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (kind, entity_id, generation) DO UPDATE SET due_at = excluded.due_at, attempts = 0, parked_at = NULL
 
+-- name: arm_now
+-- nothing → armed and due. Armed already, it stays as it is: this waits for no worker.
+INSERT INTO deadlines (kind, entity_id, due_at, request_id) VALUES ($1, $2, curhat_now(), $3)
+ON CONFLICT (kind, entity_id, generation) DO NOTHING
+
 -- name: disarm
 -- armed → gone, unless a worker holds it right now: then it fires as a no-op.
 DELETE FROM deadlines WHERE id IN (
-    SELECT id FROM deadlines WHERE kind = $1 AND entity_id = $2 FOR UPDATE SKIP LOCKED
+    SELECT id FROM deadlines WHERE kind = ANY ($1) AND entity_id = $2 FOR UPDATE SKIP LOCKED
 )
 
 -- name: due

@@ -1,6 +1,6 @@
 """Arming, disarming and claiming deadlines. See the package's docstring for what is guaranteed."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -13,6 +13,9 @@ from curhat.kit.pause_points import pause_point
 
 log = structlog.get_logger(__name__)
 SQL = load_queries(__file__)
+
+# Wakes sleeping workers.
+SIGNAL = "deadlines"
 
 # Bounds how many deadlines one look takes, so that a backlog does not starve the newly due.
 LOOK_LIMIT = 200
@@ -48,9 +51,29 @@ async def arm(tx: Transaction, kind: str, entity_id: UUID, due_at: datetime, gen
     await tx.execute(SQL.arm, kind, entity_id, generation, due_at, current_request_id())
 
 
+async def arm_now(tx: Transaction, kind: str, entity_id: UUID) -> None:
+    """Have the transition of `kind` run for `entity_id` as soon as this transaction is committed.
+
+    For what follows from a step, and must be done in a transaction of its own since its locks come before those
+    that the step holds. A worker is woken; without the signal it looks within LONGEST_SLEEP_SECONDS. Once an entity.
+    """
+    await tx.execute(SQL.arm_now, kind, entity_id, current_request_id())
+    wake_workers(tx)
+
+
+def wake_workers(tx: Transaction) -> None:
+    """Something is due as soon as this transaction is committed: workers need not sleep until they would look."""
+    tx.signal(SIGNAL, b"")
+
+
 async def disarm(tx: Transaction, kind: str, entity_id: UUID) -> None:
     """Take the deadline away, all generations; one that a worker holds right now fires as a no-op."""
-    await tx.execute(SQL.disarm, kind, entity_id)
+    await disarm_each(tx, (kind,), entity_id)
+
+
+async def disarm_each(tx: Transaction, kinds: Sequence[str], entity_id: UUID) -> None:
+    """`disarm` of several kinds at once."""
+    await tx.execute(SQL.disarm, kinds, entity_id)
 
 
 async def due(database: Database, limit: int = LOOK_LIMIT) -> list[int]:

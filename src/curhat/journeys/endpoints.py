@@ -16,10 +16,11 @@ from curhat.journeys.schemas import (
     CustomerProfile,
     CustomerState,
     MitraState,
+    MitraStatusAnswer,
     PaymentOrder,
     ProfileChange,
 )
-from curhat.journeys.snapshot import customer_state, mitra_state
+from curhat.journeys.snapshot import customer_state, mitra_state, with_presence
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import BusinessError, NotFound, PresenceUnknown, ValidationFailed
 from curhat.kit.http import command, command_without_answer, to_answer, to_response
@@ -27,10 +28,13 @@ from curhat.kit.idempotency import Answer, begin_long, finish_long, keep_refusal
 from curhat.kit.identity import Identity
 from curhat.kit.openapi import MITRA_SIGNED_IN, MITRA_WITH_KEY, SIGNED_IN, WITH_KEY, answers
 from curhat.pairing import cards, views
+from curhat.pairing import service as pairing
 from curhat.pairing.errors import (
     AlreadyTaken,
     AtCapacity,
+    FallbackDecided,
     MitraOffline,
+    MitraUnavailable,
     NoMitraAvailable,
     PairingDecided,
     RequestClosed,
@@ -99,7 +103,14 @@ async def _profile(tx: Transaction, customer_id: UUID) -> CustomerProfile:
     operation_id="open_payment",
     tags=CUSTOMER,
     responses=answers(
-        {201: Payment}, *WITH_KEY, NotFound, NoMitraAvailable, TrialUsed, JourneyInProgress, PresenceUnknown
+        {201: Payment},
+        *WITH_KEY,
+        NotFound,
+        NoMitraAvailable,
+        MitraUnavailable,
+        TrialUsed,
+        JourneyInProgress,
+        PresenceUnknown,
     ),
 )
 async def open_payment(
@@ -109,16 +120,16 @@ async def open_payment(
     customer: NamedDependency[Identity],
     data: JSONBody[PaymentOrder],
 ) -> Response[bytes]:
-    """Open a payment session for an offer; the gate of availability is asked afresh (1, 2a)."""
-    available = await service.others_available(presence, customer.user_id)
-
-    async def step(tx: Transaction) -> Payment:
-        if data.target_mitra_id is not None:
-            # The same bestie again: nobody has a mitra to choose before that part of the product is open.
-            raise NotFound
-        return await service.open_payment(tx, customer.user_id, data.offer_id, available)
-
-    return await command(request, database, customer, step, status=201)
+    """Open a payment session for an offer; the gate of availability is asked afresh (1, 2a). With a mitra of a past
+    chat it is for that mitra, whose own status alone counts (3.6)."""
+    gate = await service.ask_gate(presence, customer.user_id, data.target_mitra_id)
+    return await command(
+        request,
+        database,
+        customer,
+        lambda tx: service.open_payment(tx, customer.user_id, data.offer_id, gate, data.target_mitra_id),
+        status=201,
+    )
 
 
 @get(
@@ -128,11 +139,15 @@ async def open_payment(
     responses=answers({200: Payment}, *SIGNED_IN, NotFound),
 )
 async def get_payment(
-    database: NamedDependency[Database], customer: NamedDependency[Identity], payment_id: FromPath[UUID]
+    database: NamedDependency[Database],
+    presence: NamedDependency[Presence],
+    customer: NamedDependency[Identity],
+    payment_id: FromPath[UUID],
 ) -> Payment:
     """One payment, with its latest pairing."""
     async with database.transaction() as tx:
-        return await views.payment_view(tx, payment_id, customer.user_id)
+        payment = await views.payment_view(tx, payment_id, customer.user_id)
+    return await service.as_shown(presence, customer.user_id, payment)
 
 
 @post(
@@ -183,7 +198,7 @@ async def confirm_payment(
         charged = await service.carry_out(gateway, charge)
         if charged is not None:
             async with database.transaction() as tx:
-                await service.charge_answered(tx, charge.key, charged, candidates or [])
+                await service.charge_answered(tx, charge.key, charged, candidates)
         async with database.transaction() as tx:
             payment = await views.payment_view(tx, payment_id, customer.user_id)
             service.refuse_if_declined(charged, payment)
@@ -238,11 +253,21 @@ async def cancel_payment(
     responses=answers({200: Pairing}, *SIGNED_IN, NotFound),
 )
 async def get_pairing(
-    database: NamedDependency[Database], customer: NamedDependency[Identity], pairing_id: FromPath[UUID]
+    database: NamedDependency[Database],
+    presence: NamedDependency[Presence],
+    customer: NamedDependency[Identity],
+    pairing_id: FromPath[UUID],
 ) -> Pairing:
     """One attempt to find a mitra."""
     async with database.transaction() as tx:
-        return await views.pairing_view(tx, pairing_id, customer.user_id)
+        found = await views.pairing_view(tx, pairing_id, customer.user_id)
+        if found.fallback is None or not found.fallback.allowed:
+            return found
+        # What may be chosen hangs on whom the payment is for; the pairing of such a choice is its latest.
+        payment = await views.payment_view(tx, found.payment_id, customer.user_id)
+    shown = (await service.as_shown(presence, customer.user_id, payment)).pairing
+    assert shown is not None  # The payment has at least this pairing.
+    return shown
 
 
 @post(
@@ -267,6 +292,70 @@ async def cancel_pairing(
     )
 
 
+@post(
+    "/api/client/pairings/{pairing_id:uuid}/fallback",
+    operation_id="take_fallback",
+    tags=CUSTOMER,
+    responses=answers(
+        {201: Pairing}, *WITH_KEY, NotFound, NoMitraAvailable, FallbackDecided, PresenceUnknown
+    ),
+)
+async def take_fallback(
+    request: AppRequest,
+    database: NamedDependency[Database],
+    presence: NamedDependency[Presence],
+    customer: NamedDependency[Identity],
+    pairing_id: FromPath[UUID],
+) -> Response[bytes]:
+    """Another bestie will do: a blast under the same payment, never charged again (3.5)."""
+    candidates = await service.candidates_or_none(presence)
+    return await command(
+        request,
+        database,
+        customer,
+        lambda tx: service.take_fallback(tx, customer.user_id, pairing_id, candidates),
+        status=201,
+    )
+
+
+@post(
+    "/api/client/pairings/{pairing_id:uuid}/decline-fallback",
+    operation_id="decline_fallback",
+    tags=CUSTOMER,
+    status_code=204,
+    responses=answers({204: None}, *WITH_KEY, NotFound, FallbackDecided),
+)
+async def decline_fallback(
+    request: AppRequest,
+    database: NamedDependency[Database],
+    customer: NamedDependency[Identity],
+    pairing_id: FromPath[UUID],
+) -> Response[None]:
+    """No other bestie: the journey ends, and an operator looks at the payment (3.8)."""
+    return await command_without_answer(
+        request,
+        database,
+        customer,
+        lambda tx: pairing.decline_fallback(tx, pairing_id, customer.user_id),
+    )
+
+
+@get(
+    "/api/client/mitras/{mitra_id:uuid}/status",
+    operation_id="get_mitra_status",
+    tags=CUSTOMER,
+    responses=answers({200: MitraStatusAnswer}, *SIGNED_IN, NotFound, PresenceUnknown),
+)
+async def get_mitra_status(
+    database: NamedDependency[Database],
+    presence: NamedDependency[Presence],
+    customer: NamedDependency[Identity],
+    mitra_id: FromPath[UUID],
+) -> MitraStatusAnswer:
+    """How the bestie of a past chat stands now, for the tap on "Curhat lagi" (3.3, 3.4)."""
+    return await service.mitra_status(database, presence, customer.user_id, mitra_id)
+
+
 @get(
     "/api/client/state",
     operation_id="get_customer_state",
@@ -274,10 +363,13 @@ async def cancel_pairing(
     responses=answers({200: CustomerState}, *SIGNED_IN),
 )
 async def get_customer_state(
-    database: NamedDependency[Database], customer: NamedDependency[Identity]
+    database: NamedDependency[Database],
+    presence: NamedDependency[Presence],
+    customer: NamedDependency[Identity],
 ) -> CustomerState:
     """Everything a customer's client shows, at one moment of the stream."""
-    return await customer_state(database, customer.user_id)
+    state = await customer_state(database, customer.user_id)
+    return await with_presence(presence, customer.user_id, state)
 
 
 @get(
@@ -366,6 +458,9 @@ ROUTES: list[BaseRouteHandler] = [
     cancel_payment,
     get_pairing,
     cancel_pairing,
+    take_fallback,
+    decline_fallback,
+    get_mitra_status,
     get_customer_state,
     get_mitra_state,
     list_requests,

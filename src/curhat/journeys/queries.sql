@@ -61,7 +61,7 @@ WITH asked AS MATERIALIZED (
         FOR UPDATE OF deadlines SKIP LOCKED
     )
 ), others AS MATERIALIZED (
-    SELECT requests.id, requests.mitra_id, requests.pairing_id = won.pairing_id AS same_pairing
+    SELECT requests.id, requests.mitra_id, requests.pairing_id, requests.pairing_id = won.pairing_id AS same_pairing
     FROM requests JOIN won ON requests.pairing_id = won.pairing_id OR (won.fills_up AND requests.mitra_id = $2)
     WHERE requests.status = 'offered' AND requests.id <> $1
     ORDER BY requests.id
@@ -71,6 +71,18 @@ WITH asked AS MATERIALIZED (
     SET status = 'closed', answered_at = moment.now,
         close_reason = CASE WHEN others.same_pairing THEN 'already_taken' ELSE 'at_capacity' END
     FROM others, moment WHERE requests.id = others.id AND requests.status = 'offered'
+), lost AS (
+    -- Whoever asked this very mitra is not kept waiting for one that is full (4.4).
+    INSERT INTO deadlines (kind, entity_id, due_at, request_id)
+    SELECT 'targeted_lost', pairings.id, moment.now, $3
+    FROM others JOIN pairings ON pairings.id = others.pairing_id, moment
+    WHERE NOT others.same_pairing AND pairings.kind = 'targeted'
+    ON CONFLICT (kind, entity_id, generation) DO NOTHING
+    RETURNING entity_id
+), recovered AS (
+    -- The fallback found somebody: what failed before it needs no review (3.8).
+    UPDATE failed_pairing_events SET recovered = true
+    FROM won WHERE failed_pairing_events.payment_id = won.payment_id AND won.kind = 'blast'
 )
 SELECT
     CASE
@@ -85,7 +97,7 @@ SELECT
     asked.pairing_id AS asked_pairing_id, coalesce(request.close_reason, asked_request.close_reason) AS close_reason,
     won.*, started.id AS session_id, started.started_at, started.ends_at, customers.call_name,
     target.display_name AS target_display_name,
-    ARRAY(SELECT DISTINCT mitra_id FROM others) AS closed_for
+    ARRAY(SELECT DISTINCT mitra_id FROM others) AS closed_for, EXISTS (SELECT 1 FROM lost) AS lost_targeted
 FROM asked
 JOIN requests AS asked_request ON asked_request.id = $1
 LEFT JOIN pairing ON true
@@ -96,6 +108,10 @@ LEFT JOIN won ON true
 LEFT JOIN started ON true
 LEFT JOIN customers ON customers.id = won.customer_id
 LEFT JOIN mitras AS target ON target.id = won.target_mitra_id
+
+-- name: had_a_session
+-- Whether customer $1 ever had a session with mitra $2.
+SELECT EXISTS (SELECT 1 FROM sessions WHERE customer_id = $1 AND mitra_id = $2)
 
 -- name: session_of_pairing
 SELECT id FROM sessions WHERE pairing_id = $1

@@ -1,13 +1,14 @@
 """What crosses the border about a whole journey."""
 
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 import msgspec
 
 from curhat.pairing.schemas import Pairing, Payment, Request
 from curhat.presence.schemas import MitraPresence
-from curhat.sessions.schemas import MitraSession, Session
+from curhat.sessions.schemas import Extension, MitraSession, Session
 
 
 class PaymentOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,6 +31,16 @@ class AcceptedRequest(msgspec.Struct, frozen=True):
     session: MitraSession
 
 
+MitraStatus = Literal["available", "offline", "full"]
+
+
+class MitraStatusAnswer(msgspec.Struct, frozen=True):
+    """How the mitra of a past chat stands, and whether anybody else could be asked instead (3.3, 3.4)."""
+
+    status: MitraStatus
+    other_available: bool
+
+
 class StreamPosition(msgspec.Struct, frozen=True):
     """Up to where the user's stream is contained in a snapshot."""
 
@@ -38,22 +49,23 @@ class StreamPosition(msgspec.Struct, frozen=True):
 
 
 class CustomerState(msgspec.Struct, frozen=True):
-    """The customer's whole snapshot. `payment`: the open one, or the last if it was taken without a session."""
+    """The customer's whole snapshot. `payment`: the open one, or the last if it was taken without a session.
+    `extension`: the one that waits for its answer or for the gateway."""
 
     payment: Payment | None
     pairing: Pairing | None
     session: Session | None
-    extension: None
+    extension: Extension | None
     stream: StreamPosition
     server_now: datetime
 
 
 class MitraState(msgspec.Struct, frozen=True):
-    """The mitra's whole snapshot."""
+    """The mitra's whole snapshot. `extensions`: those that wait for its answer or for the gateway."""
 
     requests: list[Request]
     sessions: list[MitraSession]
-    extensions: list[None]
+    extensions: list[Extension]
     presence: MitraPresence
     stream: StreamPosition
     server_now: datetime

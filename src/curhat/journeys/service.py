@@ -11,22 +11,34 @@ import structlog
 from curhat.accounts import service as accounts
 from curhat.configuration import service as configuration
 from curhat.deadlines import service as deadlines
+from curhat.journeys.schemas import MitraStatus, MitraStatusAnswer
 from curhat.kit.database import Database, Transaction, load_queries
 from curhat.kit.errors import NotFound, PresenceUnknown
 from curhat.kit.logging import current_request_id
 from curhat.kit.pause_points import pause_point
 from curhat.pairing import service as pairing
 from curhat.pairing import views
-from curhat.pairing.errors import AlreadyTaken, AtCapacity, MitraOffline, NoMitraAvailable, RequestClosed
+from curhat.pairing.errors import (
+    AlreadyTaken,
+    AtCapacity,
+    MitraOffline,
+    MitraUnavailable,
+    NoMitraAvailable,
+    RequestClosed,
+)
 from curhat.pairing.metrics import MATCH_SECONDS, OUTCOMES
 from curhat.pairing.schemas import Pairing, Payment
+from curhat.pairing.service import Target
 from curhat.payments import service as payments
 from curhat.payments.errors import JourneyInProgress, PaymentDeclined, PaymentExpired
 from curhat.payments.gateway import ANSWER_TIMEOUT_SECONDS, ChargeAnswer, Gateway, GatewayUnknown
-from curhat.payments.service import Charge, ChargeOutcome, PaymentTerms
+from curhat.payments.service import Charge, ChargeOutcome, LockedPayment, PaymentTerms
+from curhat.presence import service as presence_service
 from curhat.presence.service import Presence
+from curhat.presence.states import MitraState
 from curhat.pricing import service as pricing
 from curhat.realtime import service as realtime
+from curhat.sessions import extension
 from curhat.sessions import service as sessions
 from curhat.sessions.events import session_started, session_updated
 from curhat.sessions.schemas import MitraSession
@@ -41,25 +53,90 @@ SUSPENSION_END = "suspension_end"
 # Paying --------------------------------------------------------------------------------------------------
 
 
-async def others_available(presence: Presence, customer_id: UUID) -> bool | None:
-    """Whether any mitra other than this very person may be asked now (1.1). None: nobody knows.
+async def others_available(presence: Presence, *not_counted: UUID) -> bool | None:
+    """Whether any mitra other than these persons may be asked now (1.1). None: nobody knows.
 
     One phone may be customer and mitra, and is never paired with itself.
     """
     try:
         available = await presence.count_available()
-        if available == 0:
-            return False
-        return available > 1 or not await presence.may_be_asked(customer_id)
+        if available > len(not_counted):
+            return True
+        for person_id in not_counted:
+            if available == 0:
+                break
+            available -= await presence.may_be_asked(person_id)
+        return available > 0
     except PresenceUnknown:
         return None
 
 
-async def open_payment(tx: Transaction, customer_id: UUID, offer_id: UUID, available: bool | None) -> Payment:
-    """Open a payment session for a blast (1, 2a). `available` is the gate, freshly asked; None: unknown.
+class Gate(msgspec.Struct, frozen=True):
+    """What presence said just before a payment is opened; None: unknown. `available`: anybody else at all (1.1);
+    `mitra_reachable`: the mitra it is for, if it is for one."""
 
-    Raises JourneyInProgress, NotFound (the offer), TrialUsed, PresenceUnknown, NoMitraAvailable.
+    available: bool | None
+    mitra_reachable: bool | None = None
+
+
+async def ask_gate(presence: Presence, customer_id: UUID, target_mitra_id: UUID | None) -> Gate:
+    """Ask presence for a payment that is about to be opened."""
+    if target_mitra_id is None:
+        return Gate(await others_available(presence, customer_id))
+    return Gate(
+        await others_available(presence, customer_id, target_mitra_id),
+        await _reachable(presence, target_mitra_id),
+    )
+
+
+async def _reachable(presence: Presence, mitra_id: UUID) -> bool | None:
+    try:
+        return await presence.may_be_asked(mitra_id)
+    except PresenceUnknown:
+        return None
+
+
+async def mitra_status(
+    database: Database, presence: Presence, customer_id: UUID, mitra_id: UUID
+) -> MitraStatusAnswer:
+    """How the mitra of a past chat stands, for the tap on "Curhat lagi" (3.3, 3.4, 3.6).
+
+    Raises NotFound for a mitra this customer never had a session with, PresenceUnknown.
     """
+    async with database.transaction() as tx:
+        await _refuse_strangers(tx, customer_id, mitra_id)
+        state = await presence_service.mitra_state(tx, mitra_id)
+    gate = await ask_gate(presence, customer_id, mitra_id)
+    if gate.available is None or gate.mitra_reachable is None:
+        raise PresenceUnknown
+    return MitraStatusAnswer(
+        status=_mitra_status(state, reachable=gate.mitra_reachable), other_available=gate.available
+    )
+
+
+def _mitra_status(state: MitraState, *, reachable: bool) -> MitraStatus:
+    if not state.online or state.suspended:
+        return "offline"
+    if state.active_sessions >= state.max_customers:
+        return "full"
+    return "available" if reachable else "offline"
+
+
+async def _refuse_strangers(tx: Transaction, customer_id: UUID, mitra_id: UUID) -> None:
+    if not await tx.fetchval(SQL.had_a_session, customer_id, mitra_id):
+        raise NotFound
+
+
+async def open_payment(
+    tx: Transaction, customer_id: UUID, offer_id: UUID, gate: Gate, target_mitra_id: UUID | None = None
+) -> Payment:
+    """Open a payment session (2a), for a blast (1) or for the same mitra again (3.2).
+
+    Raises JourneyInProgress, NotFound (the offer, or a mitra this customer never had a session with), TrialUsed,
+    PresenceUnknown, NoMitraAvailable or, for a chosen mitra whose own status alone counts (3.6), MitraUnavailable.
+    """
+    if target_mitra_id is not None:
+        await _refuse_strangers(tx, customer_id, target_mitra_id)
     await _refuse_during_session(tx, customer_id)
     quote = await pricing.quote(tx, customer_id, offer_id, "session")
     terms = PaymentTerms(
@@ -68,6 +145,7 @@ async def open_payment(tx: Transaction, customer_id: UUID, offer_id: UUID, avail
         duration_minutes=quote.duration_minutes,
         amount_rp=quote.price_rp,
         is_trial=quote.is_trial,
+        target_mitra_id=target_mitra_id,
     )
     timeout_minutes = await configuration.payment_session_timeout_minutes(tx)
     payment_id = await payments.open_payment(tx, customer_id, terms, timeout_minutes)
@@ -75,12 +153,22 @@ async def open_payment(tx: Transaction, customer_id: UUID, offer_id: UUID, avail
     # Once more: an accept under way made the insert wait, and has begun a session by now. Either the open payment
     # or the session is seen, never neither.
     await _refuse_during_session(tx, customer_id)
-    if available is None:
+    if gate.available is None:
         raise PresenceUnknown
-    if not available:
+    if target_mitra_id is not None:
+        await _refuse_unless_available(tx, target_mitra_id, gate)
+    elif not gate.available:
         raise NoMitraAvailable
     await realtime.append(tx, await views.payment_events(tx, payment_id))
     return await views.payment_view(tx, payment_id, customer_id)
+
+
+async def _refuse_unless_available(tx: Transaction, mitra_id: UUID, gate: Gate) -> None:
+    if gate.mitra_reachable is None:
+        raise PresenceUnknown
+    status = _mitra_status(await presence_service.mitra_state(tx, mitra_id), reachable=gate.mitra_reachable)
+    if status != "available":
+        raise MitraUnavailable(mitra_status=status, other_available=gate.available)
 
 
 async def _refuse_during_session(tx: Transaction, customer_id: UUID) -> None:
@@ -106,7 +194,7 @@ async def begin_confirmation(
         raise PresenceUnknown
     charge = await payments.begin_confirmation(tx, payment)
     if charge is None:
-        await _begin_blast(tx, payment_id, candidates)
+        await _begin_search(tx, payment, candidates)
     await realtime.append(tx, await views.payment_events(tx, payment_id))
     return charge
 
@@ -124,21 +212,40 @@ async def carry_out(gateway: Gateway, charge: Charge) -> ChargeAnswer | None:
 
 
 async def charge_answered(
-    tx: Transaction, key: UUID, answer: ChargeAnswer, candidates: Sequence[UUID]
+    tx: Transaction, key: UUID, answer: ChargeAnswer, candidates: Sequence[UUID] | None
 ) -> ChargeOutcome | None:
-    """Record what the gateway said; a confirmation opens the blast in the same transaction (2c.1).
+    """Record what the gateway said; a confirmation opens the search in the same transaction (2c.1), an extension that
+    was charged lengthens its session (5.4).
 
     The same function whether the answer came with the call, late, twice, or by asking. None: an unknown key.
     """
+    session_id = await extension.session_of_charge(tx, key)
+    if session_id is not None:
+        return await _extension_charge_answered(tx, session_id, key, answer)
     outcome = await payments.record_charge_answer(tx, key, answer)
     if outcome is None or outcome.step == "nothing":
         return outcome
-    log.info("charge.answered", payment_id=str(outcome.payment_id), answer=answer.status, step=outcome.step)
+    payment = outcome.payment
+    log.info("charge.answered", payment_id=str(payment.id), answer=answer.status, step=outcome.step)
     if outcome.step == "confirmed":
-        await _begin_blast(tx, outcome.payment_id, candidates)
+        await _begin_search(tx, payment, candidates)
     elif outcome.step == "expired":
-        await pairing.log_expired_payment(tx, outcome.payment_id)
-    await realtime.append(tx, await views.payment_events(tx, outcome.payment_id))
+        await pairing.log_expired_payment(tx, payment.id)
+    await realtime.append(tx, await views.payment_events(tx, payment.id))
+    return outcome
+
+
+async def _extension_charge_answered(
+    tx: Transaction, session_id: UUID, key: UUID, answer: ChargeAnswer
+) -> ChargeOutcome | None:
+    outcome, events = await extension.charge_answered(tx, session_id, key, answer)
+    if outcome is not None and outcome.step != "nothing":
+        log.info(
+            "extension.charge_answered", session_id=str(session_id), answer=answer.status, step=outcome.step
+        )
+    if outcome is not None and outcome.step == "confirmed":
+        events += session_updated(await sessions.session_views(tx, session_id))
+    await realtime.append(tx, events)
     return outcome
 
 
@@ -161,11 +268,19 @@ async def candidates_or_none(presence: Presence) -> list[UUID] | None:
         return None
 
 
+async def is_connected_or_none(presence: Presence, mitra_id: UUID) -> bool | None:
+    """Whether this mitra is connected now (5.6); None when presence is unknown."""
+    try:
+        return await presence.is_connected(mitra_id)
+    except PresenceUnknown:
+        return None
+
+
 async def take_charge_answer(
     database: Database, presence: Presence, key: UUID, answer: ChargeAnswer
 ) -> ChargeOutcome | None:
     """`charge_answered` in a transaction of its own: for call-backs and for answers found by asking."""
-    candidates = await candidates_or_none(presence) or []
+    candidates = await candidates_or_none(presence)
     async with database.transaction() as tx:
         return await charge_answered(tx, key, answer, candidates)
 
@@ -190,9 +305,23 @@ async def expire_payment(tx: Transaction, payment_id: UUID) -> bool:
     return True
 
 
-async def _begin_blast(tx: Transaction, payment_id: UUID, candidates: Sequence[UUID]) -> UUID:
-    window_seconds = await configuration.pairing_blast_timeout_seconds(tx)
-    return await pairing.open_blast(tx, payment_id, window_seconds, candidates)
+async def _begin_search(tx: Transaction, payment: LockedPayment, candidates: Sequence[UUID] | None) -> None:
+    """The confirmed payment's first pairing: with the mitra it is for (3.2), or with everybody (2b.2).
+
+    `candidates` is what presence said just before. None: unknown. A blast then begins with nobody and asks as mitras
+    are found to be available; a chosen mitra is asked and has its whole window.
+    """
+    if payment.target_mitra_id is None:
+        window_seconds = await configuration.pairing_blast_timeout_seconds(tx)
+        await pairing.open_blast(tx, payment.id, window_seconds, candidates or [])
+        return
+    target = Target(
+        mitra_id=payment.target_mitra_id,
+        reachable=candidates is None or payment.target_mitra_id in candidates,
+        other_available=pairing.anybody_else(candidates, payment.target_mitra_id, payment.customer_id),
+    )
+    window_seconds = await configuration.returning_chat_confirmation_timeout_seconds(tx)
+    await pairing.open_targeted(tx, payment.id, window_seconds, target)
 
 
 # Pairing -------------------------------------------------------------------------------------------------
@@ -217,6 +346,8 @@ async def accept(tx: Transaction, mitra_id: UUID, request_id: UUID) -> MitraSess
     await realtime.append(tx, events)
     pairing.signal_requests(tx, [mitra_id, *row["closed_for"]])
     tx.signal("mitra_changed", msgspec.json.encode([mitra_id]))
+    if row["lost_targeted"]:
+        deadlines.wake_workers(tx)
     OUTCOMES.labels("matched").inc()
     MATCH_SECONDS.observe((row["now"] - row["pairing_created_at"]).total_seconds())
     log.info(
@@ -253,6 +384,7 @@ def _served_payment(row: Any) -> Payment:
             "pairing_status": "matched",
             "pairing_deadline_at": row["deadline_at"],
             "pairing_failure_tag": None,
+            "fallback_status": None,
             "server_now": row["now"],
         }
     )
@@ -279,14 +411,45 @@ async def cancel_search(tx: Transaction, customer_id: UUID, pairing_id: UUID) ->
     return await views.pairing_view(tx, pairing_id, customer_id)
 
 
+async def take_fallback(
+    tx: Transaction, customer_id: UUID, pairing_id: UUID, candidates: Sequence[UUID] | None
+) -> Pairing:
+    """The new blast under the same payment, after a targeted pairing failed (3.5).
+
+    `candidates` is what presence said just before; None: unknown. Raises NotFound, FallbackDecided; PresenceUnknown and
+    NoMitraAvailable leave the choice open.
+    """
+    failed = await pairing.lock_failed(tx, pairing_id, customer_id)
+    if candidates is None:
+        raise PresenceUnknown
+    assert failed.target_mitra_id is not None  # pairings_fallback_after_a_targeted_failure, pairings_target
+    if not pairing.anybody_else(candidates, failed.target_mitra_id, customer_id):
+        raise NoMitraAvailable
+    window_seconds = await configuration.pairing_blast_timeout_seconds(tx)
+    blast_id = await pairing.take_fallback(tx, failed, window_seconds, candidates)
+    await realtime.append(tx, await views.payment_events(tx, failed.payment_id))
+    return await views.pairing_view(tx, blast_id, customer_id)
+
+
+async def as_shown(presence: Presence, customer_id: UUID, payment: Payment) -> Payment:
+    """A payment as a reader gets it: whether a fallback under it could be taken at this moment (3.5)."""
+    shown = payment.pairing
+    if shown is None or shown.fallback is None or not shown.fallback.allowed or payment.target_mitra is None:
+        return payment
+    available = await others_available(presence, customer_id, payment.target_mitra.id)
+    shown = views.with_other_available(shown, other_available=bool(available))
+    return msgspec.structs.replace(payment, pairing=shown)
+
+
 # Mitras --------------------------------------------------------------------------------------------------
 
 
 async def intent_changed(tx: Transaction, mitra_id: UUID, online: bool) -> None:
     """The toggle to offline withdraws the mitra's requests, in the same transaction; they are offered again on
-    return by the offers that going online sets off."""
+    return by the offers that going online sets off. Targeted pairings (4.4) and pending extensions (5.6) are lost."""
     if not online:
         await pairing.withdraw(tx, mitra_id, "went_offline")
+        await extension.toggle_went_off(tx, mitra_id)
 
 
 async def suspend_mitra(tx: Transaction, mitra_id: UUID) -> None:
@@ -294,6 +457,6 @@ async def suspend_mitra(tx: Transaction, mitra_id: UUID) -> None:
     a transaction of its own, since a session's lock comes before its mitra's."""
     await accounts.suspend_mitra(tx, mitra_id)
     await pairing.withdraw(tx, mitra_id, "suspended")
-    now = await tx.fetchval("SELECT curhat_now()")
+    await extension.toggle_went_off(tx, mitra_id)
     for row in await tx.fetch(SQL.running_sessions_of_mitra, mitra_id):
-        await deadlines.arm(tx, SUSPENSION_END, row["id"], now)
+        await deadlines.arm_now(tx, SUSPENSION_END, row["id"])

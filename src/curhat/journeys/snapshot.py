@@ -6,6 +6,9 @@ events after `stream.seq` to it sees what a later snapshot says.
 
 from uuid import UUID
 
+import msgspec
+
+from curhat.journeys import service as journeys
 from curhat.journeys.schemas import CustomerState, MitraState, StreamPosition
 from curhat.kit.database import Database, Transaction
 from curhat.kit.identity import Role
@@ -13,22 +16,38 @@ from curhat.pairing import cards, views
 from curhat.presence import service as presence_service
 from curhat.presence.service import Presence
 from curhat.realtime import service as realtime
+from curhat.sessions import extension
 from curhat.sessions import service as sessions
+from curhat.sessions.states import OPEN_EXTENSION_STATUSES
 
 
 async def customer_state(database: Database, customer_id: UUID) -> CustomerState:
-    """A customer's snapshot."""
+    """A customer's snapshot, but for what presence says of a fallback (`with_presence`)."""
     await realtime.look(database, "customer", customer_id)  # Begins the stream: a snapshot only reads.
     async with database.transaction(snapshot=True) as tx:
         payment = await views.current_payment(tx, customer_id)
-        return CustomerState(
-            payment=payment,
-            pairing=None if payment is None else payment.pairing,
-            session=await sessions.active_session(tx, customer_id),
-            extension=None,
-            stream=await _position(tx, "customer", customer_id),
-            server_now=await tx.fetchval("SELECT curhat_now()"),
-        )
+        session = await sessions.active_session(tx, customer_id)
+        position = await _position(tx, "customer", customer_id)
+        server_now = await tx.fetchval("SELECT curhat_now()")
+    asked_for = None if session is None else session.extension
+    return CustomerState(
+        payment=payment,
+        pairing=None if payment is None else payment.pairing,
+        session=session,
+        extension=asked_for
+        if asked_for is not None and asked_for.status in OPEN_EXTENSION_STATUSES
+        else None,
+        stream=position,
+        server_now=server_now,
+    )
+
+
+async def with_presence(presence: Presence, customer_id: UUID, state: CustomerState) -> CustomerState:
+    """The same with whether a fallback could be taken at this moment (3.5)."""
+    if state.payment is None:
+        return state
+    payment = await journeys.as_shown(presence, customer_id, state.payment)
+    return msgspec.structs.replace(state, payment=payment, pairing=payment.pairing)
 
 
 async def mitra_state(database: Database, presence: Presence, mitra_id: UUID) -> MitraState:
@@ -40,7 +59,7 @@ async def mitra_state(database: Database, presence: Presence, mitra_id: UUID) ->
         return MitraState(
             requests=requests.get(mitra_id, []),
             sessions=await sessions.active_mitra_sessions(tx, mitra_id),
-            extensions=[],
+            extensions=await extension.open_extensions_of_mitra(tx, mitra_id),
             presence=own,
             stream=await _position(tx, "mitra", mitra_id),
             server_now=await tx.fetchval("SELECT curhat_now()"),

@@ -5,6 +5,7 @@ made after the commit.
 """
 
 from collections.abc import Mapping
+from uuid import UUID
 
 from curhat.deadlines.service import Deadline, FollowUp, Transition
 from curhat.journeys import service as journeys
@@ -13,12 +14,14 @@ from curhat.kit.pause_points import pause_point
 from curhat.pairing import service as pairing
 from curhat.payments import service as payments
 from curhat.payments.gateway import Gateway, GatewayUnknown
+from curhat.payments.service import Charge
 from curhat.presence.service import Presence
+from curhat.sessions import extension
 from curhat.sessions import service as sessions
 
 
 class Transitions:
-    """Every deadline kind of the main road, and what it does."""
+    """Every deadline kind, and what it does."""
 
     def __init__(self, database: Database, presence: Presence, gateway: Gateway) -> None:
         self._database = database
@@ -32,26 +35,66 @@ class Transitions:
             payments.CHARGE_ANSWER: self._charge_answer,
             payments.REFUND_ANSWER: self._refund_answer,
             pairing.PAIRING_WINDOW: pairing_window,
+            pairing.TARGETED_WINDOW: self._targeted_over,
+            pairing.TARGETED_LOST: self._targeted_over,
+            pairing.FALLBACK_ANSWER: fallback_answer,
+            extension.EXTENSION_WINDOW: self._extension_window,
+            extension.EXTENSION_PRESENCE: self._extension_presence,
+            extension.EXTENSION_LOST: extension_lost,
+            extension.EXTENSION_CHARGE: extension_charge,
             sessions.SESSION_END: session_end,
             journeys.SUSPENSION_END: suspension_end,
         }
 
     async def _charge_answer(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
         """Nobody recorded an answer: ask the gateway by the attempt's key, again and again, later each time."""
-        key = deadline.entity_id
-        if not await payments.ask_again(tx, key, deadline.generation):
+        question = await payments.ask_again(tx, deadline.entity_id, deadline.generation)
+        if question is None:
             return None
+        if question.send_again is not None:
+            return self._carry_out(question.send_again)
 
         async def ask() -> None:
             await pause_point("charge_answer.before_ask")
             try:
-                answer = await self._gateway.find_charge(key)
+                answer = await self._gateway.find_charge(question.key)
             except GatewayUnknown:
                 return
             await pause_point("charge_answer.asked")
-            await journeys.take_charge_answer(self._database, self._presence, key, answer)
+            await journeys.take_charge_answer(self._database, self._presence, question.key, answer)
 
         return ask
+
+    def _carry_out(self, charge: Charge) -> FollowUp:
+        """Charge, and record the answer; without one, `charge_answer` goes on."""
+
+        async def carry_out() -> None:
+            answer = await journeys.carry_out(self._gateway, charge)
+            if answer is not None:
+                await journeys.take_charge_answer(self._database, self._presence, charge.key, answer)
+
+        return carry_out
+
+    async def _targeted_over(self, tx: Transaction, deadline: Deadline) -> None:
+        """The chosen mitra's window is over (4.3), or it went away meanwhile (4.4). Presence is asked before a lock."""
+        target = await pairing.target_of(tx, deadline.entity_id)
+        available = target is not None and await journeys.others_available(self._presence, *target)
+        await pairing.targeted_over(tx, deadline.entity_id, other_available=bool(available))
+
+    async def _extension_window(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
+        """Nobody answered in time (5.1). Unknown presence counts as disconnected (5.6)."""
+        connected = await self._is_connected(tx, deadline.entity_id)
+        charge = await extension.window_over(tx, deadline.entity_id, connected=bool(connected))
+        return None if charge is None else self._carry_out(charge)
+
+    async def _extension_presence(self, tx: Transaction, deadline: Deadline) -> None:
+        """A socket closed, and had its time to come back (5.6). Unknown: the deadline decides."""
+        if await self._is_connected(tx, deadline.entity_id) is False:
+            await extension.mitra_lost(tx, deadline.entity_id)
+
+    async def _is_connected(self, tx: Transaction, extension_id: UUID) -> bool | None:
+        mitra_id = await extension.mitra_of(tx, extension_id)
+        return None if mitra_id is None else await journeys.is_connected_or_none(self._presence, mitra_id)
 
     async def _refund_answer(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
         """A refund was requested, or its answer is not known: send it, by its key, until it is."""
@@ -82,6 +125,21 @@ async def payment_expiry(tx: Transaction, deadline: Deadline) -> None:
 async def pairing_window(tx: Transaction, deadline: Deadline) -> None:
     """The window to accept is over (2b.3)."""
     await pairing.window_over(tx, deadline.entity_id)
+
+
+async def fallback_answer(tx: Transaction, deadline: Deadline) -> None:
+    """The time to say whether another mitra will do is over (3.8)."""
+    await pairing.fallback_unanswered(tx, deadline.entity_id)
+
+
+async def extension_lost(tx: Transaction, deadline: Deadline) -> None:
+    """The mitra's toggle went off while an extension waited for its answer (5.6)."""
+    await extension.mitra_lost(tx, deadline.entity_id)
+
+
+async def extension_charge(tx: Transaction, deadline: Deadline) -> None:
+    """The gateway had its time to approve an extension's charge (5.7)."""
+    await extension.charge_too_late(tx, deadline.entity_id)
 
 
 async def session_end(tx: Transaction, deadline: Deadline) -> None:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from litestar.openapi import OpenAPIConfig
@@ -24,11 +24,14 @@ from curhat.kit.errors import (
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """An error (RFC 9457). `code` is stable: compare it. Further fields depend on the code."""
+    """An error (RFC 9457). `code` is stable: compare it. Further fields depend on the code.
+
+    `status` repeats the HTTP status; of `mitra_unavailable` it is the mitra's, as the contract has it.
+    """
 
     type: str
     title: str
-    status: int
+    status: int | Literal["offline", "full"]
     detail: str
     code: str
 

@@ -8,6 +8,7 @@ Channels
     requests       the open requests of some mitras changed (pairing)
     sockets        sockets of a token or a user must close (accounts)
     typing         somebody types (realtime)
+    deadlines      something is due now: workers need not sleep on (deadlines)
     mitra_changed  intent, capacity or load of some mitras changed; for the process that committed it only
 """
 

@@ -1,5 +1,7 @@
 """What the pairing room refuses."""
 
+from typing import Any
+
 from curhat.kit.errors import BusinessError
 
 
@@ -7,6 +9,26 @@ class NoMitraAvailable(BusinessError):
     code = "no_mitra_available"
     status = 409
     detail = "No bestie is available right now. Nothing was charged. Try again when one is."
+
+
+class MitraUnavailable(BusinessError):
+    """Fields: mitra_status (`offline` or `full`), other_available."""
+
+    code = "mitra_unavailable"
+    status = 409
+    detail = "Bestie sedang tidak online. Nothing was charged."
+
+    def problem(self) -> dict[str, Any]:
+        """With the mitra's `status` where the contract has it: beside the code, in place of the HTTP status."""
+        return {**super().problem(), "status": self.fields["mitra_status"]}
+
+
+class FallbackDecided(BusinessError):
+    """Fields: fallback_status."""
+
+    code = "fallback_decided"
+    status = 409
+    detail = "There is no other bestie to choose here any more: look at the payment for what became of it."
 
 
 class PairingDecided(BusinessError):

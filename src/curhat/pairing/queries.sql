@@ -1,11 +1,12 @@
 -- name: open_blast
--- nothing → open, with its window armed and a request for each candidate who is online by intent, below capacity
--- and not the customer: $1 payment, $2 window in seconds, $3 candidates' ids, $4 the
--- request's id for the log.
+-- nothing → open, with its window armed and a request for each candidate who is online by intent, below capacity,
+-- not the customer and not left out: $1 payment, $2 window in seconds, $3 candidates' ids, $4 the
+-- request's id for the log, $5 who is left out (a fallback), or null.
 WITH pairing AS (
-    INSERT INTO pairings (payment_id, customer_id, kind, deadline_at)
-    SELECT id, customer_id, 'blast', curhat_now() + make_interval(secs => $2) FROM payments WHERE id = $1
-    RETURNING id, customer_id, deadline_at
+    INSERT INTO pairings (payment_id, customer_id, kind, deadline_at, left_out_mitra_id)
+    SELECT id, customer_id, 'blast', curhat_now() + make_interval(secs => $2), $5::uuid
+    FROM payments WHERE id = $1
+    RETURNING id, customer_id, deadline_at, left_out_mitra_id
 ), window_armed AS (
     INSERT INTO deadlines (kind, entity_id, due_at, request_id)
     SELECT 'pairing_window', id, deadline_at, $4 FROM pairing
@@ -16,6 +17,30 @@ WITH pairing AS (
     FROM pairing, mitras
     WHERE mitras.id = ANY($3::uuid[]) AND mitras.online AND mitras.suspended_at IS NULL
         AND mitras.active_sessions < mitras.max_customers AND mitras.id <> pairing.customer_id
+        AND mitras.id IS DISTINCT FROM pairing.left_out_mitra_id
+    RETURNING mitra_id
+)
+SELECT pairing.id, ARRAY(SELECT mitra_id FROM asked) AS asked FROM pairing
+
+-- name: open_targeted
+-- nothing → open, with its window armed and a request for the chosen mitra if it can take it: $1 payment, $2 window
+-- in seconds, $3 mitra, $4 the request's id for the log, $5 whether the mitra can be reached. The mitra's row is held,
+-- so that the toggle or an accept comes before this and is seen, or after it and finds the request.
+WITH mitra AS MATERIALIZED (
+    SELECT id, online AND suspended_at IS NULL AND active_sessions < max_customers AND $5 AS can_take_it
+    FROM mitras WHERE id = $3
+    FOR SHARE
+), pairing AS (
+    INSERT INTO pairings (payment_id, customer_id, kind, target_mitra_id, deadline_at)
+    SELECT payments.id, payments.customer_id, 'targeted', mitra.id, curhat_now() + make_interval(secs => $2)
+    FROM payments, mitra WHERE payments.id = $1
+    RETURNING id, customer_id, deadline_at
+), window_armed AS (
+    INSERT INTO deadlines (kind, entity_id, due_at, request_id)
+    SELECT 'targeted_window', pairing.id, deadline_at, $4 FROM pairing, mitra WHERE mitra.can_take_it
+), asked AS (
+    INSERT INTO requests (pairing_id, mitra_id, is_returning)
+    SELECT pairing.id, mitra.id, true FROM pairing, mitra WHERE mitra.can_take_it
     RETURNING mitra_id
 )
 SELECT pairing.id, ARRAY(SELECT mitra_id FROM asked) AS asked FROM pairing
@@ -29,6 +54,7 @@ LEFT JOIN requests ON requests.pairing_id = pairings.id AND requests.mitra_id = 
 WHERE pairings.status = 'open' AND pairings.kind = 'blast' AND pairings.deadline_at > curhat_now()
     AND mitras.id = ANY($1::uuid[]) AND mitras.online AND mitras.suspended_at IS NULL
     AND mitras.active_sessions < mitras.max_customers AND mitras.id <> pairings.customer_id
+    AND mitras.id IS DISTINCT FROM pairings.left_out_mitra_id
     AND (requests.id IS NULL OR requests.close_reason IN ('went_offline', 'at_capacity'))
 ORDER BY pairings.id
 LIMIT 100
@@ -47,6 +73,7 @@ SELECT pairings.id, mitras.id,
 FROM pairings, mitras
 WHERE pairings.id = $1 AND mitras.id = ANY($2::uuid[]) AND mitras.online AND mitras.suspended_at IS NULL
     AND mitras.active_sessions < mitras.max_customers AND mitras.id <> pairings.customer_id
+    AND mitras.id IS DISTINCT FROM pairings.left_out_mitra_id
 ORDER BY mitras.id
 ON CONFLICT (pairing_id, mitra_id) DO UPDATE
 SET status = 'offered', close_reason = NULL, offered_at = curhat_now()
@@ -65,7 +92,8 @@ WHERE requests.id = $1 AND requests.mitra_id = $2
 -- Takes the pairing's lock, then reads; `is_over` compares after the lock is held.
 WITH locked AS MATERIALIZED (SELECT * FROM pairings WHERE id = $1 FOR NO KEY UPDATE)
 SELECT locked.id, locked.payment_id, locked.customer_id, locked.kind, locked.status, locked.deadline_at,
-    locked.deadline_at <= curhat_now() AS is_over,
+    locked.deadline_at <= curhat_now() AS is_over, locked.target_mitra_id, locked.failure_tag,
+    locked.fallback_status, locked.fallback_answer_by, locked.fallback_answer_by <= curhat_now() AS answer_is_late,
     (SELECT id FROM sessions WHERE pairing_id = locked.id) AS session_id
 FROM locked
 
@@ -88,12 +116,39 @@ SELECT EXISTS (
     SELECT 1 FROM mitras, pairings
     WHERE pairings.id = $1 AND mitras.id = ANY($2::uuid[]) AND mitras.online AND mitras.suspended_at IS NULL
         AND mitras.active_sessions < mitras.max_customers AND mitras.id <> pairings.customer_id
+        AND mitras.id IS DISTINCT FROM pairings.left_out_mitra_id
         AND NOT EXISTS (SELECT 1 FROM requests WHERE pairing_id = pairings.id AND mitra_id = mitras.id)
 )
 
 -- name: fail
--- open → failed with tag $2.
+-- open → failed with tag $2, for good.
 UPDATE pairings SET status = 'failed', failure_tag = $2, decided_at = curhat_now() WHERE id = $1
+
+-- name: fail_with_fallback
+-- open → failed with tag $2; the customer has $3 minutes to say whether another mitra will do, and that is armed.
+WITH failed AS (
+    UPDATE pairings SET status = 'failed', failure_tag = $2, decided_at = curhat_now(), fallback_status = 'open',
+        fallback_answer_by = curhat_now() + make_interval(mins => $3)
+    WHERE id = $1
+    RETURNING id, fallback_answer_by
+)
+INSERT INTO deadlines (kind, entity_id, due_at, request_id)
+SELECT 'fallback_answer', id, fallback_answer_by, $4 FROM failed
+
+-- name: decide_fallback
+-- open → taken, declined or expired ($2).
+UPDATE pairings SET fallback_status = $2 WHERE id = $1
+
+-- name: withdrawn_from
+-- Whether the mitra of the targeted pairing $1 went away while it was asked: its card closed, and not by its answer.
+SELECT EXISTS (
+    SELECT 1 FROM requests
+    WHERE pairing_id = $1 AND close_reason IN ('went_offline', 'at_capacity', 'suspended')
+)
+
+-- name: target
+-- Whom the targeted pairing $1 asks, and for whom.
+SELECT target_mitra_id, customer_id FROM pairings WHERE id = $1
 
 -- name: close_requests
 -- offered → closed for the reason $2: all requests of a pairing.
@@ -105,18 +160,23 @@ FROM locked WHERE requests.id = locked.id
 RETURNING requests.mitra_id
 
 -- name: withdraw
--- offered → closed for the reason $2: all requests of a mitra.
+-- offered → closed for the reason $2: all requests of a mitra. Gives their pairings.
 WITH locked AS MATERIALIZED (
-    SELECT id FROM requests WHERE mitra_id = $1 AND status = 'offered' ORDER BY id FOR NO KEY UPDATE
+    SELECT id, pairing_id FROM requests WHERE mitra_id = $1 AND status = 'offered' ORDER BY id FOR NO KEY UPDATE
+), closed AS (
+    UPDATE requests SET status = 'closed', close_reason = $2, answered_at = curhat_now()
+    FROM locked WHERE requests.id = locked.id AND requests.status = 'offered'
+    RETURNING requests.pairing_id
 )
-UPDATE requests SET status = 'closed', close_reason = $2, answered_at = curhat_now()
-FROM locked WHERE requests.id = locked.id AND requests.status = 'offered'
-RETURNING requests.id
+SELECT pairings.id, pairings.kind FROM closed JOIN pairings ON pairings.id = closed.pairing_id
 
 -- name: log_failure
--- One event an attempt that failed, pointing at the payment's case.
-INSERT INTO failed_pairing_events (payment_id, pairing_id, tag, kind, case_id)
-VALUES ($1, $2, $3, $4, $5)
+-- One event an attempt that failed.
+INSERT INTO failed_pairing_events (payment_id, pairing_id, tag, kind, mitra_id) VALUES ($1, $2, $3, $4, $5)
+
+-- name: point_at_case
+-- All events of the payment $1 point to its one case $2.
+UPDATE failed_pairing_events SET case_id = $2 WHERE payment_id = $1
 
 -- name: payment_view
 -- A payment as its customer sees it, with its latest pairing; columns of the pairing begin with pairing_.
@@ -125,6 +185,7 @@ SELECT payments.id, payments.customer_id, payments.purpose, payments.status, pay
     payments.target_mitra_id, mitras.display_name AS target_display_name,
     pairing.id AS pairing_id, pairing.kind AS pairing_kind, pairing.status AS pairing_status,
     pairing.deadline_at AS pairing_deadline_at, pairing.failure_tag AS pairing_failure_tag,
+    pairing.fallback_status, pairing.fallback_answer_by,
     sessions.id AS session_id, curhat_now() AS server_now
 FROM payments
 LEFT JOIN mitras ON mitras.id = payments.target_mitra_id
@@ -136,7 +197,8 @@ WHERE payments.id = $1
 
 -- name: pairing_view
 SELECT pairings.id, pairings.payment_id, pairings.customer_id, pairings.kind, pairings.status,
-    pairings.deadline_at, pairings.failure_tag, sessions.id AS session_id, curhat_now() AS server_now
+    pairings.deadline_at, pairings.failure_tag, pairings.fallback_status, pairings.fallback_answer_by,
+    sessions.id AS session_id, curhat_now() AS server_now
 FROM pairings LEFT JOIN sessions ON sessions.pairing_id = pairings.id
 WHERE pairings.id = $1
 

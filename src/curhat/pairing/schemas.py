@@ -29,7 +29,11 @@ class TargetMitra(msgspec.Struct, frozen=True):
 
 
 class Fallback(msgspec.Struct, frozen=True):
-    """What the customer may choose after a targeted pairing failed (3.5)."""
+    """The choice of another bestie under the same payment, after a targeted pairing failed (3.5).
+
+    `allowed`: the customer may still take or decline it. `other_available`: somebody could be asked when this was
+    read, or, in an event, when the pairing failed; taking it checks again.
+    """
 
     allowed: bool
     other_available: bool

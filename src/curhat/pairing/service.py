@@ -7,16 +7,20 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from curhat.configuration import service as configuration
 from curhat.deadlines import service as deadlines
 from curhat.kit.database import Database, Transaction, load_queries
 from curhat.kit.errors import NotFound
 from curhat.kit.logging import current_request_id
 from curhat.kit.pause_points import pause_point
-from curhat.pairing.errors import AlreadyTaken, PairingDecided, RequestClosed
+from curhat.pairing.errors import AlreadyTaken, FallbackDecided, PairingDecided, RequestClosed
 from curhat.pairing.metrics import OUTCOMES
 from curhat.pairing.states import (
+    LEAVES_THE_MITRA_OUT,
+    OFFERS_A_FALLBACK,
     CloseReason,
     FailureTag,
+    FallbackStatus,
     PairingKind,
     PairingStatus,
     close_reason_of,
@@ -30,11 +34,29 @@ from curhat.realtime import service as realtime
 log = structlog.get_logger(__name__)
 SQL = load_queries(__file__)
 
+# Deadline kinds of this room: the window of a blast, that of a targeted pairing, its mitra who went away meanwhile,
+# and the time to answer whether another mitra will do.
 PAIRING_WINDOW = "pairing_window"
+TARGETED_WINDOW = "targeted_window"
+TARGETED_LOST = "targeted_lost"
+FALLBACK_ANSWER = "fallback_answer"
+
+
+class Target(msgspec.Struct, frozen=True):
+    """The mitra a payment was opened for, as presence saw things just before.
+
+    `reachable`: whether the mitra may be asked (true while presence is unknown: the request waits for it);
+    `other_available`: whether anybody else may be, should it fail at once.
+    """
+
+    mitra_id: UUID
+    reachable: bool
+    other_available: bool
 
 
 class LockedPairing(msgspec.Struct, frozen=True):
-    """A pairing row under its lock. `is_over`: its window had passed when the lock was taken."""
+    """A pairing row under its lock. `is_over`: its window had passed when the lock was taken; `answer_is_late`: so
+    had the time to answer about the fallback (None: none was offered)."""
 
     id: UUID
     payment_id: UUID
@@ -44,22 +66,59 @@ class LockedPairing(msgspec.Struct, frozen=True):
     deadline_at: datetime
     is_over: bool
     session_id: UUID | None
+    target_mitra_id: UUID | None
+    failure_tag: FailureTag | None
+    fallback_status: FallbackStatus | None
+    fallback_answer_by: datetime | None
+    answer_is_late: bool | None
 
 
 async def open_blast(
-    tx: Transaction, payment_id: UUID, window_seconds: int, candidates: Sequence[UUID]
+    tx: Transaction,
+    payment_id: UUID,
+    window_seconds: int,
+    candidates: Sequence[UUID],
+    left_out_mitra_id: UUID | None = None,
 ) -> UUID:
     """Begin the blast of a confirmed payment, asking those `candidates` who can take it (2b.2).
 
     Nobody to ask is no failure: the window runs, since someone may become available.
     """
     row = await tx.fetchrow(
-        SQL.open_blast, payment_id, float(window_seconds), list(candidates), current_request_id()
+        SQL.open_blast,
+        payment_id,
+        float(window_seconds),
+        list(candidates),
+        current_request_id(),
+        left_out_mitra_id,
     )
     assert row is not None  # The payment exists: the caller holds its lock.
     signal_requests(tx, row["asked"])
     pairing_id: UUID = row["id"]
     log.info("blast.opened", payment_id=str(payment_id), pairing_id=str(pairing_id), asked=len(row["asked"]))
+    return pairing_id
+
+
+async def open_targeted(tx: Transaction, payment_id: UUID, window_seconds: int, target: Target) -> UUID:
+    """Ask the mitra whom a confirmed payment was opened for (3.2, 4.1); failed at once when offline or full (4.4)."""
+    row = await tx.fetchrow(
+        SQL.open_targeted,
+        payment_id,
+        float(window_seconds),
+        target.mitra_id,
+        current_request_id(),
+        target.reachable,
+    )
+    assert row is not None  # The payment and its mitra exist: the caller holds the payment's lock.
+    pairing_id: UUID = row["id"]
+    log.info(
+        "targeted.opened", payment_id=str(payment_id), pairing_id=str(pairing_id), asked=len(row["asked"])
+    )
+    if row["asked"]:
+        signal_requests(tx, row["asked"])
+    else:
+        payment, pairing = await lock(tx, pairing_id)
+        await fail(tx, payment, pairing, "targeted_mitra_offline", other_available=target.other_available)
     return pairing_id
 
 
@@ -96,7 +155,8 @@ async def lock(tx: Transaction, pairing_id: UUID) -> tuple[LockedPayment, Locked
 async def reject(
     tx: Transaction, request_id: UUID, mitra_id: UUID, others_who_may_be_asked: Sequence[UUID] | None
 ) -> None:
-    """offered → rejected; when all who were asked have rejected and no other may be asked, the pairing fails now.
+    """offered → rejected. The pairing fails now when it is targeted (3.5), or when all who were asked have rejected
+    and no other may be asked.
 
     `others_who_may_be_asked` is what presence knew just before; None: unknown, so the window runs on (2b.4).
     Repeated, nothing changes. Raises NotFound, AlreadyTaken, RequestClosed.
@@ -109,7 +169,11 @@ async def reject(
     if can_answer and await tx.fetchval(SQL.reject, request_id) is not None:
         signal_requests(tx, [mitra_id])
         await pause_point("reject.before_tally")
-        await _fail_if_all_rejected(tx, payment, pairing, others_who_may_be_asked)
+        if pairing.kind == "targeted":
+            someone_else = anybody_else(others_who_may_be_asked, mitra_id, pairing.customer_id)
+            await fail(tx, payment, pairing, "targeted_mitra_rejected", other_available=someone_else)
+        else:
+            await _fail_if_all_rejected(tx, payment, pairing, others_who_may_be_asked)
         return
     await _refuse_unless_rejected(tx, request_id, pairing)
 
@@ -138,6 +202,11 @@ async def _fail_if_all_rejected(
     await fail(tx, payment, pairing, "all_mitras_rejected")
 
 
+def anybody_else(candidates: Sequence[UUID] | None, *not_counted: UUID) -> bool:
+    """Whether anybody is among the candidates but these. None: presence is unknown, and nobody can be promised."""
+    return candidates is not None and any(candidate not in not_counted for candidate in candidates)
+
+
 async def cancel(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> None:
     """open → failed with `customer_cancelled`.
 
@@ -152,7 +221,7 @@ async def cancel(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> None:
 
 
 async def window_over(tx: Transaction, pairing_id: UUID) -> bool:
-    """The window of a pairing ended: open → failed, unless it was decided, or it is not over yet (2b.3)."""
+    """The window of a blast ended: open → failed, unless it was decided, or it is not over yet (2b.3)."""
     payment, pairing = await lock(tx, pairing_id)
     if pairing.status != "open":
         return False
@@ -166,18 +235,63 @@ async def window_over(tx: Transaction, pairing_id: UUID) -> bool:
     return True
 
 
-async def fail(tx: Transaction, payment: LockedPayment, pairing: LockedPairing, tag: FailureTag) -> None:
-    """open → failed: the payment stays, unserved; an event with the tag and a case are written; cards close (X.1)."""
-    await tx.execute(SQL.fail, pairing.id, tag)
+async def target_of(tx: Transaction, pairing_id: UUID) -> tuple[UUID, UUID] | None:
+    """The mitra whom a targeted pairing asks, and the customer who wants it. No lock: neither ever changes."""
+    row = await tx.fetchrow(SQL.target, pairing_id)
+    return None if row is None else (row["target_mitra_id"], row["customer_id"])
+
+
+async def targeted_over(tx: Transaction, pairing_id: UUID, *, other_available: bool) -> bool:
+    """A targeted pairing's window ended (4.3), or its mitra went away in it (4.4): open → failed, unless decided."""
+    payment, pairing = await lock(tx, pairing_id)
+    if pairing.status != "open":
+        return False
+    if await tx.fetchval(SQL.withdrawn_from, pairing.id):
+        await fail(tx, payment, pairing, "targeted_mitra_offline", other_available=other_available)
+        return True
+    if not pairing.is_over:
+        # The clock stepped back since the deadline was claimed: it is still to come.
+        await deadlines.arm(tx, TARGETED_WINDOW, pairing.id, pairing.deadline_at)
+        return False
+    await fail(tx, payment, pairing, "targeted_mitra_timeout", other_available=other_available)
+    return True
+
+
+async def fail(
+    tx: Transaction,
+    payment: LockedPayment,
+    pairing: LockedPairing,
+    tag: FailureTag,
+    *,
+    other_available: bool = False,
+) -> None:
+    """open → failed: an event with the tag is written, and cards close (X.1).
+
+    After a targeted failure the payment carries over: it stays confirmed while the customer may choose a blast under
+    it (3.5). Any other failure ends the journey: unserved, and a case opens.
+    """
+    with_fallback = tag in OFFERS_A_FALLBACK
+    if with_fallback:
+        minutes = await configuration.payment_session_timeout_minutes(tx)
+        await tx.execute(SQL.fail_with_fallback, pairing.id, tag, minutes, current_request_id())
+    else:
+        await tx.execute(SQL.fail, pairing.id, tag)
     closed = await tx.fetch(SQL.close_requests, pairing.id, close_reason_of(tag))
-    await payments.close(tx, payment.id, "unserved")
-    case_id = await payments.open_case(tx, payment.id, "no_session")
-    await tx.execute(SQL.log_failure, payment.id, pairing.id, tag, pairing.kind, case_id)
-    await deadlines.disarm(tx, PAIRING_WINDOW, pairing.id)
-    await realtime.append(tx, await payment_events(tx, payment.id))
+    await tx.execute(SQL.log_failure, payment.id, pairing.id, tag, pairing.kind, pairing.target_mitra_id)
+    await deadlines.disarm(tx, TARGETED_WINDOW if pairing.kind == "targeted" else PAIRING_WINDOW, pairing.id)
+    if not with_fallback:
+        await _end_unserved(tx, payment.id)
+    await realtime.append(tx, await payment_events(tx, payment.id, other_available=other_available))
     signal_requests(tx, [row["mitra_id"] for row in closed])
     OUTCOMES.labels(tag).inc()
     log.info("pairing.failed", payment_id=str(payment.id), pairing_id=str(pairing.id), tag=tag)
+
+
+async def _end_unserved(tx: Transaction, payment_id: UUID) -> None:
+    """confirmed → unserved: the journey is over, and its one case holds everything that failed in it."""
+    await payments.close(tx, payment_id, "unserved")
+    case_id = await payments.open_case(tx, payment_id, "no_session")
+    await tx.execute(SQL.point_at_case, payment_id, case_id)
 
 
 async def log_expired_payment(tx: Transaction, payment_id: UUID) -> None:
@@ -186,9 +300,84 @@ async def log_expired_payment(tx: Transaction, payment_id: UUID) -> None:
 
 
 async def withdraw(tx: Transaction, mitra_id: UUID, reason: CloseReason) -> None:
-    """Close all open requests of a mitra (the toggle went off, or a suspension). The caller holds the mitra's row."""
-    if await tx.fetch(SQL.withdraw, mitra_id, reason):
+    """Close all open requests of a mitra (the toggle went off, or a suspension). The caller holds the mitra's row.
+
+    A targeted pairing fails at that moment (4.4): in a transaction of its own, since its payment's lock comes before
+    the mitra's. Its card is closed already, so nobody can accept it meanwhile.
+    """
+    withdrawn = await tx.fetch(SQL.withdraw, mitra_id, reason)
+    if withdrawn:
         signal_requests(tx, [mitra_id])
+    for pairing in withdrawn:
+        if pairing["kind"] == "targeted":
+            await deadlines.arm_now(tx, TARGETED_LOST, pairing["id"])
+
+
+# The fallback --------------------------------------------------------------------------------------------
+
+
+async def lock_failed(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> LockedPairing:
+    """The customer's own pairing, under its locks, whose fallback may still be taken or declined.
+
+    Raises NotFound for another's, too, and FallbackDecided: taken, declined, its time is over, or never offered.
+    """
+    _, pairing = await lock(tx, pairing_id)
+    if pairing.customer_id != customer_id:
+        raise NotFound
+    if pairing.fallback_status != "open" or pairing.answer_is_late:
+        raise FallbackDecided(fallback_status=pairing.fallback_status)
+    return pairing
+
+
+async def take_fallback(
+    tx: Transaction, pairing: LockedPairing, window_seconds: int, candidates: Sequence[UUID]
+) -> UUID:
+    """open → taken: a blast under the same payment (3.5), without the mitra who just let the customer down (3.9)."""
+    await _decide_fallback(tx, pairing, "taken")
+    left_out = pairing.target_mitra_id if pairing.failure_tag in LEAVES_THE_MITRA_OUT else None
+    return await open_blast(tx, pairing.payment_id, window_seconds, candidates, left_out)
+
+
+async def decline_fallback(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> None:
+    """open → declined: the journey ends with the targeted tag, and the case opens (3.8). Repeated, nothing changes.
+
+    Raises NotFound, FallbackDecided.
+    """
+    try:
+        pairing = await lock_failed(tx, pairing_id, customer_id)
+    except FallbackDecided as decided:
+        if decided.fields["fallback_status"] == "declined":
+            return
+        raise
+    await _decide_fallback(tx, pairing, "declined")
+    await _end_unserved(tx, pairing.payment_id)
+    await realtime.append(tx, await payment_events(tx, pairing.payment_id))
+
+
+async def fallback_unanswered(tx: Transaction, pairing_id: UUID) -> bool:
+    """open → expired: no answer came in time; `payment_session_expired`, and the case opens (3.8)."""
+    _, pairing = await lock(tx, pairing_id)
+    if pairing.fallback_status != "open":
+        return False
+    assert pairing.fallback_answer_by is not None  # pairings_fallback_has_time
+    if not pairing.answer_is_late:
+        # The clock stepped back since the deadline was claimed: it is still to come.
+        await deadlines.arm(tx, FALLBACK_ANSWER, pairing.id, pairing.fallback_answer_by)
+        return False
+    await _decide_fallback(tx, pairing, "expired")
+    await log_expired_payment(tx, pairing.payment_id)
+    await _end_unserved(tx, pairing.payment_id)
+    await realtime.append(tx, await payment_events(tx, pairing.payment_id))
+    return True
+
+
+async def _decide_fallback(tx: Transaction, pairing: LockedPairing, status: FallbackStatus) -> None:
+    await tx.execute(SQL.decide_fallback, pairing.id, status)
+    await deadlines.disarm(tx, FALLBACK_ANSWER, pairing.id)
+    log.info("fallback.decided", pairing_id=str(pairing.id), status=status)
+
+
+# Signals -------------------------------------------------------------------------------------------------
 
 
 def signal_requests(tx: Transaction, mitra_ids: Sequence[UUID]) -> None:

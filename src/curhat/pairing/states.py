@@ -22,6 +22,16 @@ FailureTag = Literal[
 ]
 ALL_TAGS: frozenset[str] = frozenset(get_args(FailureTag))
 
+# What became of the offer of a blast under the same payment, after a targeted pairing failed (3.5).
+FallbackStatus = Literal["open", "taken", "declined", "expired"]
+
+# The failures after which the payment carries over (3.5). The database holds the same list.
+OFFERS_A_FALLBACK: frozenset[FailureTag] = frozenset(
+    {"targeted_mitra_offline", "targeted_mitra_rejected", "targeted_mitra_timeout"}
+)
+# After these the fallback leaves the mitra out; one who was away may come back and be asked (3.9).
+LEAVES_THE_MITRA_OUT: frozenset[FailureTag] = frozenset({"targeted_mitra_rejected", "targeted_mitra_timeout"})
+
 RequestStatus = Literal["offered", "accepted", "rejected", "closed"]
 # The first six are stored; the last two say to the mitra's other devices what the mitra answered.
 CloseReason = Literal[

@@ -3,9 +3,11 @@
 from typing import Any
 from uuid import UUID
 
+import msgspec
+
 from curhat.kit.database import Transaction, load_queries
 from curhat.kit.errors import NotFound
-from curhat.pairing.schemas import Pairing, Payment, PaymentOffer, TargetMitra
+from curhat.pairing.schemas import Fallback, Pairing, Payment, PaymentOffer, TargetMitra
 from curhat.realtime.service import StreamEvent
 
 SQL = load_queries(__file__)
@@ -31,10 +33,18 @@ async def pairing_view(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> 
         status=row["status"],
         deadline_at=row["deadline_at"],
         failure_tag=row["failure_tag"],
-        fallback=None,
+        fallback=_fallback(row, other_available=False),
         session_id=row["session_id"],
         server_now=row["server_now"],
     )
+
+
+def with_other_available(pairing: Pairing, *, other_available: bool) -> Pairing:
+    """The same with what presence says now about a fallback that may be taken."""
+    if pairing.fallback is None or not pairing.fallback.allowed:
+        return pairing
+    fallback = msgspec.structs.replace(pairing.fallback, other_available=other_available)
+    return msgspec.structs.replace(pairing, fallback=fallback)
 
 
 async def current_payment(tx: Transaction, customer_id: UUID) -> Payment | None:
@@ -43,12 +53,17 @@ async def current_payment(tx: Transaction, customer_id: UUID) -> Payment | None:
     return None if payment_id is None else await payment_view(tx, payment_id, customer_id)
 
 
-async def payment_events(tx: Transaction, payment_id: UUID) -> list[StreamEvent]:
-    """`payment.updated`, and `pairing.updated` when there is one, for the payment's customer."""
+async def payment_events(
+    tx: Transaction, payment_id: UUID, *, other_available: bool = False
+) -> list[StreamEvent]:
+    """`payment.updated`, and `pairing.updated` when there is one, for the payment's customer.
+
+    `other_available`: whether a fallback that is offered could be taken now (3.5).
+    """
     row = await tx.fetchrow(SQL.payment_view, payment_id)
     if row is None:
         raise NotFound
-    return events_of(payment_from(row), row["customer_id"])
+    return events_of(payment_from(row, other_available=other_available), row["customer_id"])
 
 
 def events_of(payment: Payment, customer_id: UUID) -> list[StreamEvent]:
@@ -61,7 +76,7 @@ def events_of(payment: Payment, customer_id: UUID) -> list[StreamEvent]:
     return events
 
 
-def payment_from(row: Any) -> Payment:
+def payment_from(row: Any, *, other_available: bool = False) -> Payment:
     """A Payment from a row with the columns of the statement payment_view."""
     return Payment(
         id=row["id"],
@@ -77,7 +92,7 @@ def payment_from(row: Any) -> Payment:
         target_mitra=_target(row),
         created_at=row["created_at"],
         expires_at=row["expires_at"],
-        pairing=_pairing(row),
+        pairing=_pairing(row, other_available=other_available),
         server_now=row["server_now"],
     )
 
@@ -88,7 +103,16 @@ def _target(row: Any) -> TargetMitra | None:
     return TargetMitra(id=row["target_mitra_id"], display_name=row["target_display_name"])
 
 
-def _pairing(row: Any) -> Pairing | None:
+def _fallback(row: Any, *, other_available: bool) -> Fallback | None:
+    if row["fallback_status"] is None:
+        return None
+    allowed = row["fallback_status"] == "open"
+    return Fallback(
+        allowed=allowed, other_available=allowed and other_available, answer_by=row["fallback_answer_by"]
+    )
+
+
+def _pairing(row: Any, *, other_available: bool) -> Pairing | None:
     if row["pairing_id"] is None:
         return None
     return Pairing(
@@ -98,7 +122,7 @@ def _pairing(row: Any) -> Pairing | None:
         status=row["pairing_status"],
         deadline_at=row["pairing_deadline_at"],
         failure_tag=row["pairing_failure_tag"],
-        fallback=None,
+        fallback=_fallback(row, other_available=other_available),
         session_id=row["session_id"],
         server_now=row["server_now"],
     )

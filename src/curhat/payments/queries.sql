@@ -5,6 +5,21 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, curhat_now() + make_interval(mins => $8))
 ON CONFLICT (customer_id) WHERE purpose = 'session' AND status IN ('pending', 'confirming', 'confirmed') DO NOTHING
 RETURNING id, expires_at
 
+-- name: open_extension_payment
+-- nothing → pending: of customer $1, for offer $2, minutes $3, rupiah $4, until $5.
+INSERT INTO payments (customer_id, purpose, offer_id, duration_minutes, amount_rp, is_trial, expires_at)
+VALUES ($1, 'extension', $2, $3, $4, false, $5)
+RETURNING id
+
+-- name: begin_extension_charge
+-- pending → confirming until $2, with the attempt that the gateway will know by its id.
+WITH step AS (
+    UPDATE payments SET status = 'confirming', expires_at = $2 WHERE id = $1 AND status = 'pending'
+    RETURNING id, amount_rp
+)
+INSERT INTO charge_attempts (payment_id, amount_rp) SELECT id, amount_rp FROM step
+RETURNING id, amount_rp
+
 -- name: open_journey
 -- The open payment of purpose `session` of a customer.
 SELECT id FROM payments

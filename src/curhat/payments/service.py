@@ -75,11 +75,12 @@ class Charge(msgspec.Struct, frozen=True):
 
 
 class ChargeOutcome(msgspec.Struct, frozen=True):
-    """What an answer did: `confirmed`, `declined` (pending again), `expired` (declined too late to try again),
-    `refunding` (approved, but too late), or `nothing` (known before, or not an answer)."""
+    """What an answer did to the payment, given as it was before: `confirmed`, `declined` (pending again), `expired`
+    (declined too late to try again), `abandoned` (an extension's charge was declined), `refunding` (approved, but
+    too late), or `nothing` (known before, or not an answer)."""
 
-    payment_id: UUID
-    step: Literal["confirmed", "declined", "expired", "refunding", "nothing"]
+    payment: LockedPayment
+    step: Literal["confirmed", "declined", "expired", "abandoned", "refunding", "nothing"]
 
 
 async def open_payment(tx: Transaction, customer_id: UUID, terms: PaymentTerms, timeout_minutes: int) -> UUID:
@@ -100,6 +101,33 @@ async def open_payment(tx: Transaction, customer_id: UUID, terms: PaymentTerms, 
     payment_id: UUID = row["id"]
     await deadlines.arm(tx, PAYMENT_EXPIRY, payment_id, row["expires_at"])
     return payment_id
+
+
+async def open_extension_payment(
+    tx: Transaction, customer_id: UUID, terms: PaymentTerms, expires_at: datetime
+) -> UUID:
+    """nothing → pending. No expiry is armed: what becomes of it follows from the extension it is for (5.7)."""
+    payment_id: UUID = await tx.fetchval(
+        SQL.open_extension_payment,
+        customer_id,
+        terms.offer_id,
+        terms.duration_minutes,
+        terms.amount_rp,
+        expires_at,
+    )
+    return payment_id
+
+
+async def begin_extension_charge(tx: Transaction, payment_id: UUID, charge_by: datetime) -> Charge:
+    """pending → confirming, at the moment of approval (5.4). An approval of the gateway counts until `charge_by`.
+
+    The caller holds the session's lock, and carries the charge out after the commit; a crash in between is finished
+    by the armed deadline.
+    """
+    row = await tx.fetchrow(SQL.begin_extension_charge, payment_id, charge_by)
+    assert row is not None  # The payment is pending as long as its extension is.
+    await _ask_in(tx, CHARGE_ANSWER, row["id"], FIRST_ASK_SECONDS)
+    return Charge(key=row["id"], payment_id=payment_id, amount_rp=row["amount_rp"])
 
 
 async def lock(tx: Transaction, payment_id: UUID) -> LockedPayment:
@@ -154,7 +182,8 @@ async def record_charge_answer(tx: Transaction, key: UUID, answer: ChargeAnswer)
 
     `approved` wins over everything said before: the money is taken. It confirms the payment while that is confirming,
     or pending and in time, and is refunded when the payment was closed or another attempt stands. `not_found` counts as
-    declined: the call is over by the time anyone asks. None: no attempt has this key.
+    declined: the call is over by the time anyone asks. An extension's charge counts until its time is over, and is
+    sent again under the same key until then, so there `not_found` says nothing yet. None: no attempt has this key.
     """
     payment_id = await tx.fetchval(SQL.payment_of_attempt, key)
     if payment_id is None:
@@ -167,54 +196,80 @@ async def record_charge_answer(tx: Transaction, key: UUID, answer: ChargeAnswer)
         return await _approved(tx, payment, key)
     if answer.status in ("declined", NOT_FOUND) and status == "started":
         return await _declined(tx, payment, key, answer.reason or answer.status)
-    return ChargeOutcome(payment_id, "nothing")
+    return ChargeOutcome(payment, "nothing")
 
 
 async def _approved(tx: Transaction, payment: LockedPayment, key: UUID) -> ChargeOutcome:
     await deadlines.disarm(tx, CHARGE_ANSWER, key)
-    # Declined first and pending again, the payment waits only until its time is over, however late a worker is.
-    waits_for_it = payment.status == "confirming" or (payment.status == "pending" and not payment.is_over)
+    if payment.purpose == "extension":
+        waits_for_it = payment.status == "confirming" and not payment.is_over
+    else:
+        # Declined first and pending again, it waits only until its time is over, however late a worker is.
+        waits_for_it = payment.status == "confirming" or (payment.status == "pending" and not payment.is_over)
     if waits_for_it and not await tx.fetchval(SQL.other_charge, payment.id, key):
         await tx.execute(SQL.answer_attempt, key, "approved", None)
         await _confirm(tx, payment.id)
-        return ChargeOutcome(payment.id, "confirmed")
+        return ChargeOutcome(payment, "confirmed")
     await tx.execute(SQL.answer_attempt, key, "approved_late", f"payment was {payment.status}")
     await request_refund(tx, payment.id, key, payment.amount_rp, "late_approval")
-    return ChargeOutcome(payment.id, "refunding")
+    return ChargeOutcome(payment, "refunding")
 
 
 async def _declined(tx: Transaction, payment: LockedPayment, key: UUID, reason: str) -> ChargeOutcome:
+    if payment.purpose == "extension" and reason == NOT_FOUND and _may_be_sent_again(payment):
+        return ChargeOutcome(payment, "nothing")
     if reason != NOT_FOUND:
         await deadlines.disarm(tx, CHARGE_ANSWER, key)
     await tx.execute(SQL.answer_attempt, key, "declined", reason)
     if payment.status != "confirming":
-        return ChargeOutcome(payment.id, "nothing")
+        return ChargeOutcome(payment, "nothing")
+    if payment.purpose == "extension":
+        await tx.execute(SQL.close, payment.id, "abandoned")
+        return ChargeOutcome(payment, "abandoned")
     if payment.is_over:
         await tx.execute(SQL.close, payment.id, "expired")
-        return ChargeOutcome(payment.id, "expired")
+        return ChargeOutcome(payment, "expired")
     await tx.execute(SQL.back_to_pending, payment.id)
     # The expiry may have fired meanwhile, held back. A generation of its own: the first may be in a worker's hands.
     attempts: int = await tx.fetchval(SQL.count_attempts, payment.id)
     await deadlines.arm(tx, PAYMENT_EXPIRY, payment.id, payment.expires_at, attempts + 1)
-    return ChargeOutcome(payment.id, "declined")
+    return ChargeOutcome(payment, "declined")
 
 
-async def ask_again(tx: Transaction, key: UUID, generation: int) -> bool:
+def _may_be_sent_again(payment: LockedPayment) -> bool:
+    return payment.status == "confirming" and not payment.is_over
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What to ask the gateway about an attempt without an answer. `send_again`: an extension whose approval was given
+    is charged under the same key until it is answered; anything else is only asked about."""
+
+    key: UUID
+    send_again: Charge | None
+
+
+async def ask_again(tx: Transaction, key: UUID, generation: int) -> Question | None:
     """The answer is still not known, or the gateway did not know the key: arm the next question, later each time.
 
-    False: there is nothing to ask any more.
+    None: there is nothing to ask any more.
     """
+    payment_id = await tx.fetchval(SQL.payment_of_attempt, key)
+    if payment_id is None:
+        return None
+    payment = await lock(tx, payment_id)
     attempt = await tx.fetchrow(SQL.lock_attempt, key)
-    if attempt is None:
-        return False
+    assert attempt is not None  # Attempts are never deleted.
     if attempt["status"] == "started":
         wait_seconds = float(min(2**generation, LONGEST_ASK_SECONDS))
     elif attempt["reason"] == NOT_FOUND and attempt["age_seconds"] < STRAY_CHARGE_SECONDS:
         wait_seconds = max(attempt["age_seconds"], STRAY_CHARGE_FIRST_WAIT_SECONDS)
     else:
-        return False
+        return None
     await _ask_in(tx, CHARGE_ANSWER, key, wait_seconds, generation + 1)
-    return True
+    send_again = (
+        attempt["status"] == "started" and payment.purpose == "extension" and _may_be_sent_again(payment)
+    )
+    return Question(key, Charge(key, payment.id, payment.amount_rp) if send_again else None)
 
 
 async def abandon(tx: Transaction, payment: LockedPayment) -> None:

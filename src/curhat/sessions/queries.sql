@@ -3,12 +3,12 @@
 -- $1 session, $2 sender's role, $3 sender's id, $4 client_message_id, $5 text. A row for each sender who is in
 -- the session; its `id` is null when nothing was written: sent before, or the session is over.
 -- One look at the clock, after the last lock: no message is sent at or after its session's end, however long
--- a lock was waited for. The lock also makes the ids of a session's messages grow in the order of commits.
+-- a lock was waited for; an open extension holds the end back (5.7). The lock also makes the ids of a session's messages grow in the order of commits.
 WITH asked AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[])
         WITH ORDINALITY AS asked (session_id, sender, user_id, client_message_id, text, position)
 ), locked AS MATERIALIZED (
-    SELECT id, customer_id, mitra_id, status, ends_at FROM sessions
+    SELECT id, customer_id, mitra_id, status, ends_at, open_extension_id FROM sessions
     WHERE id = ANY ($1) AND (customer_id = ANY ($3) OR mitra_id = ANY ($3))
     ORDER BY id
     FOR NO KEY UPDATE
@@ -16,7 +16,8 @@ WITH asked AS MATERIALIZED (
     SELECT curhat_now() AS now, count(*) AS locks FROM locked
 ), own AS MATERIALIZED (
     SELECT asked.*, locked.customer_id, locked.mitra_id,
-        locked.status = 'active' AND locked.ends_at > moment.now AS runs, moment.now
+        locked.status = 'active' AND (locked.ends_at > moment.now OR locked.open_extension_id IS NOT NULL) AS runs,
+        moment.now
     FROM moment, asked
     JOIN locked ON locked.id = asked.session_id
         AND asked.user_id
@@ -61,55 +62,71 @@ SELECT locked.customer_id, locked.mitra_id, (SELECT max(read_at) FROM marked) AS
 FROM locked
 
 -- name: end_early
--- active → ended by the member ($2 role, $3 id), for reason $4 with note $5; not once its time is over.
+-- active → ended by the member ($2 role, $3 id), for reason $4 with note $5; not once its time is over. Gives the
+-- extension that was open.
 WITH locked AS MATERIALIZED (
-    SELECT id, status, ends_at FROM sessions
+    SELECT id, status, ends_at, open_extension_id FROM sessions
     WHERE id = $1 AND $3 = CASE $2::text WHEN 'customer' THEN customer_id ELSE mitra_id END
     FOR NO KEY UPDATE
 )
-UPDATE sessions SET status = 'ended', ended_at = curhat_now(), end_reason = $4, end_note = $5
+UPDATE sessions SET status = 'ended', ended_at = curhat_now(), end_reason = $4, end_note = $5,
+    open_extension_id = NULL
 FROM locked
-WHERE sessions.id = locked.id AND locked.status = 'active' AND locked.ends_at > curhat_now()
-RETURNING sessions.id, sessions.payment_id, sessions.mitra_id
+WHERE sessions.id = locked.id AND locked.status = 'active'
+    AND (locked.ends_at > curhat_now() OR locked.open_extension_id IS NOT NULL)
+RETURNING sessions.id, sessions.payment_id, sessions.customer_id, sessions.mitra_id, locked.open_extension_id
 
 -- name: end_due
--- active → ended because its time is up; never early.
+-- active → ended because its time is up; never early, and not while an extension is open (5.7).
 WITH locked AS MATERIALIZED (
-    SELECT id, status, ends_at FROM sessions WHERE id = $1 FOR NO KEY UPDATE
+    SELECT id, status, ends_at, open_extension_id FROM sessions WHERE id = $1 FOR NO KEY UPDATE
 )
 UPDATE sessions SET status = 'ended', ended_at = curhat_now(), end_reason = 'time_up'
 FROM locked
 WHERE sessions.id = locked.id AND locked.status = 'active' AND locked.ends_at <= curhat_now()
-RETURNING sessions.id, sessions.payment_id, sessions.mitra_id
+    AND locked.open_extension_id IS NULL
+RETURNING sessions.id, sessions.payment_id, sessions.customer_id, sessions.mitra_id, locked.open_extension_id
 
 -- name: running_until
--- When a running session ends.
-SELECT ends_at FROM sessions WHERE id = $1 AND status = 'active'
+-- When a running session ends, unless an extension holds that back: then its decision arms the end anew.
+SELECT ends_at FROM sessions WHERE id = $1 AND status = 'active' AND open_extension_id IS NULL
 
 -- name: end_suspended
 -- active → ended because its mitra is suspended. A session whose time is over is left to its deadline.
 WITH locked AS MATERIALIZED (
-    SELECT id, status, ends_at FROM sessions WHERE id = $1 FOR NO KEY UPDATE
+    SELECT id, status, ends_at, open_extension_id FROM sessions WHERE id = $1 FOR NO KEY UPDATE
 )
-UPDATE sessions SET status = 'ended', ended_at = curhat_now(), end_reason = 'mitra_suspended'
+UPDATE sessions SET status = 'ended', ended_at = curhat_now(), end_reason = 'mitra_suspended',
+    open_extension_id = NULL
 FROM locked
-WHERE sessions.id = locked.id AND locked.status = 'active' AND locked.ends_at > curhat_now()
-RETURNING sessions.id, sessions.payment_id, sessions.mitra_id
+WHERE sessions.id = locked.id AND locked.status = 'active'
+    AND (locked.ends_at > curhat_now() OR locked.open_extension_id IS NOT NULL)
+RETURNING sessions.id, sessions.payment_id, sessions.customer_id, sessions.mitra_id, locked.open_extension_id
 
 -- name: views
 -- Sessions with the names that each side may see of the other, oldest first.
 SELECT sessions.id, sessions.status, sessions.customer_id, sessions.mitra_id, sessions.started_at,
     sessions.ends_at, sessions.ended_at, sessions.end_reason, sessions.duration_minutes,
-    mitras.display_name, customers.call_name, curhat_now() AS server_now
+    mitras.display_name, customers.call_name,
+    extension.id AS extension_id, extension.payment_id AS extension_payment_id,
+    extension.status AS extension_status, extension.decided_by AS extension_decided_by,
+    extension.offer_id AS extension_offer_id, extension.duration_minutes AS extension_duration_minutes,
+    extension.price_rp AS extension_price_rp, extension.deadline_at AS extension_deadline_at,
+    extension.default_action AS extension_default_action,
+    curhat_now() AS server_now
 FROM sessions
 JOIN mitras ON mitras.id = sessions.mitra_id
 JOIN customers ON customers.id = sessions.customer_id
+LEFT JOIN LATERAL (
+    SELECT * FROM extensions WHERE session_id = sessions.id ORDER BY id DESC LIMIT 1
+) AS extension ON true
 WHERE sessions.id = ANY ($1)
 ORDER BY sessions.id
 
 -- name: running_members
 -- The two in session $1, while it runs.
-SELECT customer_id, mitra_id FROM sessions WHERE id = $1 AND status = 'active' AND ends_at > curhat_now()
+SELECT customer_id, mitra_id FROM sessions
+WHERE id = $1 AND status = 'active' AND (ends_at > curhat_now() OR open_extension_id IS NOT NULL)
 
 -- name: active_of_customer
 -- None or one.
@@ -140,3 +157,98 @@ LEFT JOIN LATERAL (
 WHERE sessions.id = $1
     AND $3 = CASE $2::text WHEN 'customer' THEN sessions.customer_id ELSE sessions.mitra_id END
 ORDER BY page.id DESC
+
+-- Extensions. Each statement but the first two runs under the lock of the session, taken by lock_session.
+
+-- name: session_of_extension
+SELECT session_id FROM extensions WHERE id = $1
+
+-- name: session_of_charge
+-- The session whose extension the charge attempt $1 is for; no row: it is for something else.
+SELECT extensions.session_id
+FROM charge_attempts JOIN extensions ON extensions.payment_id = charge_attempts.payment_id
+WHERE charge_attempts.id = $1
+
+-- name: mitra_of_extension
+SELECT sessions.mitra_id FROM extensions JOIN sessions ON sessions.id = extensions.session_id WHERE extensions.id = $1
+
+-- name: lock_session
+-- Takes the session's lock, then reads.
+WITH locked AS MATERIALIZED (SELECT * FROM sessions WHERE id = $1 FOR NO KEY UPDATE)
+SELECT id, customer_id, mitra_id, ends_at, open_extension_id, curhat_now() AS now,
+    status = 'active' AND (ends_at > curhat_now() OR open_extension_id IS NOT NULL) AS runs
+FROM locked
+
+-- name: open_extension
+-- nothing → pending, and it holds the session's end back: $1 session, $2 mitra, $3 payment, $4 offer, $5 minutes,
+-- $6 rupiah, $7 default action, $8 deadline. `online` is the mitra's toggle. The mitra's row is held, so that the
+-- toggle comes before this and is seen, or after it and finds the extension.
+WITH mitra AS MATERIALIZED (
+    SELECT online AND suspended_at IS NULL AS online FROM mitras WHERE id = $2 FOR SHARE
+), opened AS (
+    INSERT INTO extensions
+        (session_id, payment_id, offer_id, duration_minutes, price_rp, default_action, deadline_at)
+    SELECT $1, $3, $4, $5, $6, $7, $8 FROM mitra
+    RETURNING id
+), held AS (
+    UPDATE sessions SET open_extension_id = opened.id FROM opened WHERE sessions.id = $1
+)
+SELECT opened.id, mitra.online FROM opened, mitra
+
+-- name: extension
+-- `is_over`: the time to answer has passed. `mitra_is_there`: the toggle is on, and was throughout.
+SELECT extensions.*, extensions.deadline_at <= curhat_now() AS is_over,
+    extensions.charge_by <= curhat_now() AS charge_is_late, curhat_now() AS server_now,
+    mitras.online AND mitras.suspended_at IS NULL AND NOT extensions.mitra_went_offline AS mitra_is_there
+FROM extensions
+JOIN sessions ON sessions.id = extensions.session_id
+JOIN mitras ON mitras.id = sessions.mitra_id
+WHERE extensions.id = $1
+
+-- name: approve_extension
+-- pending → charging, decided by $2, to be charged within $3 seconds. No row: the toggle went off just now.
+UPDATE extensions SET status = 'charging', decided_by = $2, decided_at = curhat_now(),
+    charge_by = curhat_now() + make_interval(secs => $3)
+WHERE id = $1 AND status = 'pending' AND NOT mitra_went_offline
+RETURNING charge_by
+
+-- name: reject_extension
+-- pending → rejected, decided by $2. Nothing is charged.
+UPDATE extensions SET status = 'rejected', decided_by = $2, decided_at = curhat_now() WHERE id = $1
+
+-- name: settle_extension
+-- charging → approved or charge_failed ($2).
+UPDATE extensions SET status = $2 WHERE id = $1
+
+-- name: release_end
+-- The session's end, held back until now, → $2 minutes later. `settled` counts the session's extensions.
+UPDATE sessions SET open_extension_id = NULL, ends_at = ends_at + make_interval(mins => $2)
+WHERE id = $1
+RETURNING ends_at, ends_at <= curhat_now() AS is_over,
+    (SELECT count(*)::integer FROM extensions WHERE session_id = $1) AS settled
+
+-- name: mitra_went_offline
+-- Pending extensions of the mitra $1 cannot be approved any more. Takes their rows after the mitra's; gives their ids.
+UPDATE extensions SET mitra_went_offline = true
+FROM sessions
+WHERE sessions.mitra_id = $1 AND sessions.status = 'active' AND extensions.session_id = sessions.id
+    AND extensions.status = 'pending' AND NOT extensions.mitra_went_offline
+RETURNING extensions.id
+
+-- name: check_presence_soon
+-- nothing → armed: whether the mitra $1 is still connected is looked up in $2 seconds, for its pending extensions.
+INSERT INTO deadlines (kind, entity_id, due_at)
+SELECT 'extension_presence', extensions.id, curhat_now() + make_interval(secs => $2)
+FROM sessions JOIN extensions ON extensions.id = sessions.open_extension_id
+WHERE sessions.mitra_id = $1 AND sessions.status = 'active' AND extensions.status = 'pending'
+ON CONFLICT (kind, entity_id, generation) DO UPDATE SET due_at = excluded.due_at
+
+-- name: open_extensions_of_mitra
+SELECT extensions.*, curhat_now() AS server_now
+FROM sessions JOIN extensions ON extensions.id = sessions.open_extension_id
+WHERE sessions.mitra_id = $1 AND sessions.status = 'active'
+ORDER BY extensions.id
+
+-- name: charged_extensions
+-- The payments of what was added to session $1 and taken.
+SELECT payment_id FROM extensions WHERE session_id = $1 AND status = 'approved' ORDER BY id

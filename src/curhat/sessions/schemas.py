@@ -10,8 +10,10 @@ from uuid import UUID
 
 import msgspec
 
+from curhat.configuration.definitions import DefaultAction
 from curhat.kit.identity import Role
-from curhat.sessions.states import EndReason, SessionStatus
+from curhat.pricing.schemas import Offer
+from curhat.sessions.states import DecidedBy, EndReason, ExtensionStatus, SessionStatus
 
 # PostgreSQL cannot store NUL, and a message of blanks says nothing. Each character decides alone whether the
 # match goes on, so no text makes it slow. (Lone surrogates are no text: the JSON decoder refuses them.)
@@ -36,8 +38,32 @@ class CustomerName(msgspec.Struct, frozen=True):
     call_name: str
 
 
+class Extension(msgspec.Struct, frozen=True):
+    """More time for a chat, asked for and paid on approval. The same for both sides.
+
+    `decided_by` once it is not pending. `default_action` is what silence will do at `deadline_at` (5.5).
+    """
+
+    id: UUID
+    session_id: UUID
+    payment_id: UUID
+    status: ExtensionStatus
+    decided_by: DecidedBy | None
+    offer: Offer
+    deadline_at: datetime
+    default_action: DefaultAction
+    server_now: datetime
+
+
+class ExtensionOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much more time a customer asks for. The price comes from the offer, never from here."""
+
+    offer_id: UUID
+
+
 class Session(msgspec.Struct, frozen=True):
-    """A chat as its customer sees it. `ended_at` and `end_reason` once it is over."""
+    """A chat as its customer sees it. `ended_at` and `end_reason` once it is over; `extension` is the latest asked
+    for, whatever became of it. `duration_minutes` is what was first paid for."""
 
     id: UUID
     status: SessionStatus
@@ -47,6 +73,7 @@ class Session(msgspec.Struct, frozen=True):
     ended_at: datetime | None
     end_reason: EndReason | None
     duration_minutes: int
+    extension: Extension | None
     server_now: datetime
 
 

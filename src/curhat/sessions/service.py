@@ -17,7 +17,7 @@ from curhat.payments import service as payments
 from curhat.presence import service as presence
 from curhat.realtime import service as realtime
 from curhat.realtime.service import StreamEvent
-from curhat.sessions import events
+from curhat.sessions import events, extension
 from curhat.sessions.errors import SessionEnded
 from curhat.sessions.schemas import (
     CustomerName,
@@ -32,8 +32,8 @@ from curhat.sessions.states import CUT_SHORT, OPENS_A_CASE, EndReason
 
 SQL = load_queries(__file__)
 
-# The deadline kind of this room. The accept arms it together with the session it opens.
-SESSION_END = "session_end"
+# The accept arms it together with the session it opens.
+SESSION_END = extension.SESSION_END
 
 # Greater than every id: the first page is the page before it.
 _NEWEST = UUID(int=2**128 - 1)
@@ -146,14 +146,15 @@ async def end_for_suspension(tx: Transaction, session_id: UUID) -> None:
 
 
 async def end_due(tx: Transaction, session_id: UUID) -> None:
-    """active → ended once its time is up, for the deadline `session_end`. Never early; repeated, nothing."""
+    """active → ended once its time is up, for the deadline `session_end`. Never early; repeated, nothing. An open
+    extension holds it back; its decision arms the end anew (5.7)."""
     row = await tx.fetchrow(SQL.end_due, session_id)
     if row is not None:
         await _ended(tx, row, "time_up")
         return
     still_to_come = await tx.fetchval(SQL.running_until, session_id)
     if still_to_come is not None:
-        # The clock stepped back since the deadline was claimed.
+        # The session was lengthened, or the clock stepped back since the deadline was claimed.
         await deadlines.arm(tx, SESSION_END, session_id, still_to_come)
 
 
@@ -173,10 +174,18 @@ async def _ended(tx: Transaction, row: asyncpg.Record, reason: EndReason) -> Ses
     await pause_point("session_end.written")
     if reason in OPENS_A_CASE:
         await payments.open_case(tx, row["payment_id"], CUT_SHORT)
+        for charged in await tx.fetch(SQL.charged_extensions, session_id):
+            await payments.open_case(tx, charged["payment_id"], CUT_SHORT)
     await deadlines.disarm(tx, SESSION_END, session_id)
     await presence.release_place(tx, row["mitra_id"])
+    told: list[StreamEvent] = []
+    if row["open_extension_id"] is not None:
+        # After the mitra's row, as the toggle takes them.
+        told += await extension.end_with_session(
+            tx, row["customer_id"], row["mitra_id"], row["open_extension_id"]
+        )
     views = await session_views(tx, session_id)
-    await realtime.append(tx, events.session_ended(views))
+    await realtime.append(tx, [*told, *events.session_ended(views)])
     return views
 
 
@@ -256,6 +265,7 @@ def _both_views(row: asyncpg.Record) -> SessionViews:
         "ended_at": row["ended_at"],
         "end_reason": row["end_reason"],
         "duration_minutes": row["duration_minutes"],
+        "extension": None if row["extension_id"] is None else extension.extension_from(row, "extension_"),
         "server_now": row["server_now"],
     }
     return SessionViews(

@@ -10,14 +10,18 @@ Data = dict[str, Any]
 
 # A payment is shown while it is open, and when it was taken without a session. In every other state it is over.
 SHOWN_PAYMENTS = frozenset({"pending", "confirming", "confirmed", "unserved"})
+# An extension is waited for in these; in every other state it is over.
+OPEN_EXTENSIONS = frozenset({"pending", "charging"})
+# What is true of the moment of looking, and has no place in the stream: the time, and who else is there just then.
+OF_THE_MOMENT = frozenset({"server_now", "other_available"})
 
 
-def without_server_now(value: Any) -> Any:
-    """The same, without the times at which it was looked at."""
+def without_the_moment(value: Any) -> Any:
+    """The same, without what is true only of the moment at which it was looked at."""
     if isinstance(value, dict):
-        return {key: without_server_now(part) for key, part in value.items() if key != "server_now"}
+        return {key: without_the_moment(part) for key, part in value.items() if key not in OF_THE_MOMENT}
     if isinstance(value, list):
-        return [without_server_now(part) for part in value]
+        return [without_the_moment(part) for part in value]
     return value
 
 
@@ -95,6 +99,7 @@ class CustomerPicture(Picture):
         super().__init__()
         self.payment: Data | None = None
         self.session: Data | None = None
+        self.extension: Data | None = None
         self._latest_payment_id = ""
 
     @property
@@ -107,6 +112,7 @@ class CustomerPicture(Picture):
         self.chats = {}
         self.payment = snapshot["payment"]
         self.session = snapshot["session"]
+        self.extension = snapshot["extension"]
         self._latest_payment_id = "" if self.payment is None else self.payment["id"]
 
     def apply(self, event_type: str, data: Data) -> None:
@@ -125,7 +131,11 @@ class CustomerPicture(Picture):
                 self.session = data
             case "session.ended":
                 if self.session is not None and self.session["id"] == data["id"]:
-                    self.session = None
+                    self.session = self.extension = None
+            case "extension.requested" | "extension.decided":
+                if self.session is not None and self.session["id"] == data["session_id"]:
+                    self.session = {**self.session, "extension": data}
+                    self.extension = data if data["status"] in OPEN_EXTENSIONS else None
 
     def running(self) -> Mapping[str, Data]:
         """See Picture."""
@@ -133,7 +143,12 @@ class CustomerPicture(Picture):
 
     def streamed(self) -> Data:
         """See Picture."""
-        return {"payment": self.payment, "pairing": self.pairing, "session": self.session, "extension": None}
+        return {
+            "payment": self.payment,
+            "pairing": self.pairing,
+            "session": self.session,
+            "extension": self.extension,
+        }
 
 
 class MitraPicture(Picture):
@@ -142,6 +157,7 @@ class MitraPicture(Picture):
     def __init__(self) -> None:
         super().__init__()
         self.sessions: dict[str, Data] = {}
+        self.extensions: dict[str, Data] = {}
         self.cards: dict[str, Data] = {}
         self.presence: Data = {}
 
@@ -149,6 +165,7 @@ class MitraPicture(Picture):
         """See Picture."""
         self.chats = {}
         self.sessions = {session["id"]: session for session in snapshot["sessions"]}
+        self.extensions = {extension["id"]: extension for extension in snapshot["extensions"]}
         self.presence = snapshot["presence"]
         self.show_cards(snapshot["requests"])
 
@@ -164,6 +181,13 @@ class MitraPicture(Picture):
                 self.sessions[data["id"]] = data
             case "session.ended":
                 self.sessions.pop(data["id"], None)
+            case "extension.requested" | "extension.decided":
+                if data["session_id"] in self.sessions:
+                    session = self.sessions[data["session_id"]]
+                    self.sessions[data["session_id"]] = {**session, "extension": data}
+                self.extensions.pop(data["id"], None)
+                if data["status"] in OPEN_EXTENSIONS:
+                    self.extensions[data["id"]] = data
             case "request.offered":
                 self.cards[data["id"]] = data
             case "request.closed":
@@ -177,7 +201,7 @@ class MitraPicture(Picture):
 
     def streamed(self) -> Data:
         """See Picture."""
-        return {"sessions": list(self.sessions.values()), "extensions": []}
+        return {"sessions": list(self.sessions.values()), "extensions": list(self.extensions.values())}
 
     def unstreamed(self) -> Data:
         """See Picture."""
@@ -205,5 +229,5 @@ def _difference(ours: Any, theirs: Any) -> str:
 
 def _members(name: str, part: Any) -> Data:
     if isinstance(part, list):
-        return {f"{name} {member['id']}": without_server_now(member) for member in part}
-    return {name: without_server_now(part)}
+        return {f"{name} {member['id']}": without_the_moment(member) for member in part}
+    return {name: without_the_moment(part)}

@@ -1,0 +1,156 @@
+-- The same bestie again, and more time: targeted pairings with their fallback, and paid extensions of a session.
+--
+-- What must never be is forbidden here, in the database:
+--   a fallback that its customer has not taken, and one that asks the mitra whom it leaves out;
+--   two open extensions of a session, a charge for an extension that nobody approved, an extension approved without
+--     its charge, silence that does anything but what the extension's own default action says;
+--   a step of an extension outside the table of allowed steps.
+--
+-- An extension and its payment are only touched under the lock of their session. Row locks go on in one order:
+-- payment (of a session), pairing, session, mitra, requests in id order, extension, its payment, streams.
+--
+-- Constraints on tables that have rows are NOT VALID: they hold for every row written from now on, and the rows there
+-- are have nothing but nulls in the new columns, so that no table has to be read under a lock.
+
+-- Pairings: what became of the offer of a fallback -------------------------------------------------------------
+
+ALTER TABLE pairings
+    -- A targeted pairing that failed offers a blast under the same payment, once (3.5).
+    ADD COLUMN fallback_status text,
+    ADD COLUMN fallback_answer_by timestamptz,
+    -- A fallback leaves out the mitra who just rejected or let the time run out (3.9).
+    ADD COLUMN left_out_mitra_id uuid;
+
+ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_status
+    CHECK (fallback_status IN ('open', 'taken', 'declined', 'expired')) NOT VALID;
+ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_has_time
+    CHECK ((fallback_status IS NULL) = (fallback_answer_by IS NULL)) NOT VALID;
+-- Exactly the targeted failures that the customer did not choose offer it.
+ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_after_a_targeted_failure CHECK (
+    (fallback_status IS NOT NULL) = (kind = 'targeted' AND coalesce(failure_tag, '') IN (
+        'targeted_mitra_offline', 'targeted_mitra_rejected', 'targeted_mitra_timeout'))
+) NOT VALID;
+ALTER TABLE pairings ADD CONSTRAINT pairings_only_a_blast_leaves_out
+    CHECK (left_out_mitra_id IS NULL OR kind = 'blast') NOT VALID;
+ALTER TABLE pairings ADD CONSTRAINT pairings_left_out_mitra_id_fkey
+    FOREIGN KEY (left_out_mitra_id) REFERENCES mitras (id) NOT VALID;
+
+-- A payment for a chosen mitra is paired with that mitra first; a blast under it is a fallback that was taken.
+CREATE FUNCTION pairing_of_its_payment() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    chosen uuid := (SELECT target_mitra_id FROM payments WHERE id = NEW.payment_id);
+BEGIN
+    IF NEW.kind = 'targeted' AND chosen IS DISTINCT FROM NEW.target_mitra_id
+        OR NEW.kind = 'blast' AND chosen IS NOT NULL AND NOT EXISTS (
+            SELECT 1 FROM pairings
+            WHERE payment_id = NEW.payment_id AND kind = 'targeted' AND fallback_status = 'taken'
+        )
+    THEN
+        RAISE EXCEPTION 'a % pairing does not fit its payment', NEW.kind
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'pairings_of_their_payment';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER pairings_of_their_payment BEFORE INSERT ON pairings
+    FOR EACH ROW EXECUTE FUNCTION pairing_of_its_payment();
+
+-- Nobody is asked by a pairing that leaves them out, nor by one for somebody else. Once a statement: a blast asks many.
+CREATE FUNCTION requests_of_their_pairing() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (
+        SELECT 1 FROM asked JOIN pairings ON pairings.id = asked.pairing_id
+        WHERE pairings.left_out_mitra_id = asked.mitra_id OR pairings.target_mitra_id <> asked.mitra_id
+            OR pairings.customer_id = asked.mitra_id
+    ) THEN
+        RAISE EXCEPTION 'a pairing does not ask this mitra'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'requests_of_their_pairing';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER requests_of_their_pairing AFTER INSERT ON requests REFERENCING NEW TABLE AS asked
+    FOR EACH STATEMENT EXECUTE FUNCTION requests_of_their_pairing();
+
+-- One expiry a payment: unpaid, or the fallback's answer that never came.
+-- squawk-ignore require-concurrent-index-creation  -- a table of failures is small
+CREATE UNIQUE INDEX failed_pairing_events_one_expiry ON failed_pairing_events (payment_id) WHERE pairing_id IS NULL;
+
+-- Extensions ---------------------------------------------------------------------------------------------------
+
+CREATE TABLE extensions (
+    id uuid PRIMARY KEY DEFAULT uuidv7(),
+    session_id uuid NOT NULL REFERENCES sessions (id),
+    payment_id uuid NOT NULL CONSTRAINT extensions_one_a_payment UNIQUE REFERENCES payments (id),
+    -- The terms, fixed when it is asked for (5.7).
+    offer_id uuid NOT NULL REFERENCES offers (id),
+    duration_minutes integer NOT NULL CHECK (duration_minutes > 0),
+    price_rp integer NOT NULL CHECK (price_rp > 0),
+    default_action text NOT NULL CHECK (default_action IN ('auto_reject', 'auto_approve')),
+    requested_at timestamptz NOT NULL DEFAULT curhat_now(),
+    deadline_at timestamptz NOT NULL,
+    status text NOT NULL DEFAULT 'pending' CHECK (status IN (
+        'pending', 'charging', 'approved', 'rejected', 'charge_failed')),
+    decided_by text CHECK (decided_by IN ('mitra', 'timeout', 'mitra_unreachable', 'session_ended')),
+    decided_at timestamptz,
+    -- Until when the gateway's approval counts.
+    charge_by timestamptz,
+    -- The toggle went off while the extension was pending: it cannot be approved any more (5.6).
+    mitra_went_offline boolean NOT NULL DEFAULT false,
+    CONSTRAINT extensions_decided
+        CHECK ((status = 'pending') = (decided_by IS NULL) AND (status = 'pending') = (decided_at IS NULL)),
+    CONSTRAINT extensions_charged_after_approval
+        CHECK ((status IN ('charging', 'approved', 'charge_failed')) = (charge_by IS NOT NULL)),
+    CONSTRAINT extensions_who_may_approve CHECK (charge_by IS NULL OR decided_by IN ('mitra', 'timeout')),
+    CONSTRAINT extensions_nobody_there_approves_nothing CHECK (charge_by IS NULL OR NOT mitra_went_offline),
+    CONSTRAINT extensions_silence_does_what_it_says CHECK (
+        decided_by IS DISTINCT FROM 'timeout'
+        OR (charge_by IS NOT NULL) = (default_action = 'auto_approve'))
+);
+CREATE UNIQUE INDEX extensions_one_open ON extensions (session_id) WHERE status IN ('pending', 'charging');
+CREATE INDEX extensions_by_session ON extensions (session_id, id DESC);
+
+-- The extension that holds the session's end back: the same that extensions_one_open finds, kept here so that a
+-- message sent at the end compares it under the one lock it takes.
+ALTER TABLE sessions ADD COLUMN open_extension_id uuid;
+ALTER TABLE sessions ADD CONSTRAINT sessions_open_extension_id_fkey
+    FOREIGN KEY (open_extension_id) REFERENCES extensions (id) NOT VALID;
+ALTER TABLE sessions ADD CONSTRAINT sessions_ended_without_open_extension
+    CHECK (status = 'active' OR open_extension_id IS NULL) NOT VALID;
+
+-- squawk-ignore ban-drop-constraint  -- the next statement adds a wider one
+ALTER TABLE status_changes DROP CONSTRAINT status_changes_entity_check;
+ALTER TABLE status_changes ADD CONSTRAINT status_changes_entity_check
+    CHECK (entity IN ('payment', 'pairing', 'session', 'extension')) NOT VALID;
+
+CREATE FUNCTION extension_status_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND (OLD.status, NEW.status) NOT IN (
+        ('pending', 'charging'), ('pending', 'rejected'), ('charging', 'approved'), ('charging', 'charge_failed')
+    ) THEN
+        RAISE EXCEPTION 'extension % cannot go from % to %', NEW.id, OLD.status, NEW.status
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'extensions_allowed_steps';
+    END IF;
+    IF NEW.status = 'approved' AND NOT EXISTS (
+        SELECT 1 FROM charge_attempts WHERE payment_id = NEW.payment_id AND status = 'approved'
+    ) THEN
+        RAISE EXCEPTION 'extension % is not charged', NEW.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'extensions_approved_means_charged';
+    END IF;
+    INSERT INTO status_changes (payment_id, entity, entity_id, old_status, new_status)
+    VALUES (NEW.payment_id, 'extension', NEW.id, CASE WHEN TG_OP = 'UPDATE' THEN OLD.status END, NEW.status);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER extensions_opened AFTER INSERT ON extensions FOR EACH ROW EXECUTE FUNCTION extension_status_changed();
+CREATE TRIGGER extensions_step AFTER UPDATE ON extensions FOR EACH ROW
+    WHEN (OLD.status <> NEW.status) EXECUTE FUNCTION extension_status_changed();
+
+-- The charge happens at the moment of approval, and not before (5.4).
+CREATE FUNCTION charge_of_an_approved_extension() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM extensions WHERE payment_id = NEW.payment_id AND status <> 'charging') THEN
+        RAISE EXCEPTION 'payment % is for an extension that nobody approved', NEW.payment_id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'charge_attempts_of_an_approved_extension';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER charge_attempts_of_an_approved_extension BEFORE INSERT ON charge_attempts
+    FOR EACH ROW EXECUTE FUNCTION charge_of_an_approved_extension();

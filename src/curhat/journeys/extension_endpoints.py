@@ -1,0 +1,125 @@
+"""The operations on extensions: HTTP in, service, HTTP out. The transaction is opened here."""
+
+from uuid import UUID
+
+from litestar import Request, Response, post
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.handlers import BaseRouteHandler
+from litestar.params import FromPath, JSONBody
+
+from curhat.journeys import service
+from curhat.kit.database import Database
+from curhat.kit.errors import BusinessError, NotFound
+from curhat.kit.http import command, to_answer, to_response
+from curhat.kit.idempotency import begin_long, finish_long, keep_refusal, once
+from curhat.kit.identity import Identity
+from curhat.kit.openapi import MITRA_WITH_KEY, WITH_KEY, answers
+from curhat.kit.pause_points import pause_point
+from curhat.payments.gateway import Gateway
+from curhat.presence.service import Presence
+from curhat.sessions import extension
+from curhat.sessions import service as sessions
+from curhat.sessions.errors import ExtensionDecided, ExtensionPending, SessionEnded
+from curhat.sessions.schemas import Extension, ExtensionOrder
+
+AppRequest = Request[None, None, State]
+
+
+@post(
+    "/api/client/sessions/{session_id:uuid}/extensions",
+    operation_id="request_extension",
+    tags=["customer"],
+    responses=answers({201: Extension}, *WITH_KEY, NotFound, SessionEnded, ExtensionPending),
+)
+async def request_extension(
+    request: AppRequest,
+    database: NamedDependency[Database],
+    presence: NamedDependency[Presence],
+    customer: NamedDependency[Identity],
+    session_id: FromPath[UUID],
+    data: JSONBody[ExtensionOrder],
+) -> Response[bytes]:
+    """Ask for more time, on the terms of this moment (5.4). Nothing is charged before it is approved; a mitra who is
+    not there rejects it in the same breath (5.6)."""
+    async with database.transaction() as tx:
+        views = await sessions.own_session(tx, customer, session_id)
+    connected = await service.is_connected_or_none(presence, views.mitra_id)
+    return await command(
+        request,
+        database,
+        customer,
+        lambda tx: extension.request(tx, customer.user_id, session_id, data.offer_id, connected),
+        status=201,
+    )
+
+
+@post(
+    "/api/mitra/extensions/{extension_id:uuid}/accept",
+    operation_id="accept_extension",
+    tags=["mitra"],
+    status_code=200,
+    responses=answers({200: Extension}, *MITRA_WITH_KEY, NotFound, ExtensionDecided),
+)
+async def accept_extension(
+    request: AppRequest,
+    database: NamedDependency[Database],
+    presence: NamedDependency[Presence],
+    gateway: NamedDependency[Gateway],
+    mitra: NamedDependency[Identity],
+    extension_id: FromPath[UUID],
+) -> Response[bytes]:
+    """Give the customer more time. The charge happens now (5.4); not known within 5 s: `charging`, then an event.
+
+    Two transactions with the gateway between them, so that a crash at any point is finished by a deadline.
+    """
+    use = once(
+        mitra,
+        request.headers.get("idempotency-key"),
+        request.method,
+        request.scope["path"],
+        await request.body(),
+    )
+    try:
+        async with database.transaction() as tx:
+            stored = await begin_long(tx, use)
+            if stored is not None:
+                return to_response(stored)
+            _, charge = await extension.approve_by_mitra(tx, mitra.user_id, extension_id)
+        await pause_point("extension.approved")
+        if charge is not None:
+            charged = await service.carry_out(gateway, charge)
+            if charged is not None:
+                await service.take_charge_answer(database, presence, charge.key, charged)
+        async with database.transaction() as tx:
+            answer = to_answer(await extension.extension_view(tx, extension_id))
+            await finish_long(tx, use, answer)
+            return to_response(answer)
+    except BusinessError as error:
+        await keep_refusal(database, use, error)
+        raise
+
+
+@post(
+    "/api/mitra/extensions/{extension_id:uuid}/reject",
+    operation_id="reject_extension",
+    tags=["mitra"],
+    status_code=200,
+    responses=answers({200: Extension}, *MITRA_WITH_KEY, NotFound, ExtensionDecided),
+)
+async def reject_extension(
+    request: AppRequest,
+    database: NamedDependency[Database],
+    mitra: NamedDependency[Identity],
+    extension_id: FromPath[UUID],
+) -> Response[bytes]:
+    """No more time: the chat ends as it would have, and nothing is charged (5.4)."""
+    return await command(
+        request,
+        database,
+        mitra,
+        lambda tx: extension.reject_by_mitra(tx, mitra.user_id, extension_id),
+    )
+
+
+ROUTES: list[BaseRouteHandler] = [request_extension, accept_extension, reject_extension]

@@ -1,0 +1,650 @@
+"""More time for a running chat (section 5), through the services: asking, deciding, charging, and the session's end."""
+
+import itertools
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from curhat.deadlines import loop as deadline_loop
+from curhat.journeys import service as journeys
+from curhat.journeys.snapshot import customer_state
+from curhat.journeys.transitions import Transitions
+from curhat.kit.database import Database, Transaction
+from curhat.kit.errors import NotFound
+from curhat.kit.signals import NoSignals
+from curhat.payments.gateway import ChargeAnswer
+from curhat.payments.mock_gateway import MockGateway
+from curhat.payments.service import Charge
+from curhat.presence import service as presence
+from curhat.sessions import extension, states
+from curhat.sessions import service as sessions
+from curhat.sessions.errors import ExtensionDecided, ExtensionPending, SessionEnded
+from curhat.sessions.schemas import Extension
+from tests.support.chats import Chat, open_chat, told
+from tests.support.clock import VirtualClock
+from tests.support.house import DecidedPresence
+from tests.support.people import Make
+
+WINDOW_SECONDS = 10
+MINUTES = 30
+ADDED_MINUTES = 15
+
+APPROVED = ChargeAnswer("approved")
+DECLINED = ChargeAnswer("declined", reason="no money")
+PROCESSING = ChargeAnswer("processing")
+NOT_FOUND = ChargeAnswer("not_found")
+
+
+@pytest.fixture
+async def chat(database: Database, clock: VirtualClock, make: Make) -> Chat:
+    """A running chat of 30 minutes, at a standing clock."""
+    await clock.set()
+    return await open_chat(database, make, minutes=MINUTES)
+
+
+async def fire_due(database: Database, *connected: UUID, unknown: bool = False) -> int:
+    says = DecidedPresence(*connected)
+    says.unknown = unknown
+    transitions = Transitions(database, says, MockGateway(database))  # type: ignore[arg-type]
+    return await deadline_loop.run_once(database, transitions.by_kind())
+
+
+async def ask(database: Database, make: Make, chat: Chat, *, connected: bool | None = True) -> Extension:
+    offer = await make.offer(purpose="extension", duration_minutes=ADDED_MINUTES, price_rp=10_000)
+    async with database.transaction() as tx:
+        return await extension.request(tx, chat.customer.user_id, chat.id, offer, connected)
+
+
+async def approve(database: Database, chat: Chat, asked: Extension) -> Charge | None:
+    async with database.transaction() as tx:
+        return (await extension.approve_by_mitra(tx, chat.mitra.user_id, asked.id))[1]
+
+
+async def approved_by_hand(database: Database, chat: Chat, asked: Extension) -> Charge:
+    charge = await approve(database, chat, asked)
+    assert charge is not None
+    return charge
+
+
+async def reject(database: Database, chat: Chat, asked: Extension) -> Extension:
+    async with database.transaction() as tx:
+        return await extension.reject_by_mitra(tx, chat.mitra.user_id, asked.id)
+
+
+async def answer(database: Database, charge: Charge, *said: ChargeAnswer) -> None:
+    for each in said:
+        async with database.transaction() as tx:
+            await journeys.charge_answered(tx, charge.key, each, [])
+
+
+async def look(database: Database, asked: Extension) -> Extension:
+    async with database.transaction() as tx:
+        return await extension.extension_view(tx, asked.id)
+
+
+async def money(database: Database, asked: Extension) -> tuple[str, list[str], list[str]]:
+    """The extension's payment, its charge attempts and its refunds, by status."""
+    attempts = "SELECT status FROM charge_attempts WHERE payment_id = $1 ORDER BY id"
+    refunds = "SELECT reason FROM refunds WHERE payment_id = $1"
+    return (
+        await database.fetchval("SELECT status FROM payments WHERE id = $1", asked.payment_id),
+        [row["status"] for row in await database.fetch(attempts, asked.payment_id)],
+        [row["reason"] for row in await database.fetch(refunds, asked.payment_id)],
+    )
+
+
+async def minutes_of(database: Database, chat: Chat) -> float:
+    """How long the session is, from its start to its end as it stands."""
+    length = "SELECT extract(epoch FROM ends_at - started_at)::float8 / 60 FROM sessions WHERE id = $1"
+    minutes: float = await database.fetchval(length, chat.id)
+    return minutes
+
+
+async def is_running(database: Database, chat: Chat) -> bool:
+    return bool(await database.fetchval("SELECT status = 'active' FROM sessions WHERE id = $1", chat.id))
+
+
+# Asking --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("5.3", "5.4", "5.5", "5.7")
+async def test_both_sides_see_the_window_the_price_and_what_silence_will_do(
+    database: Database, make: Make, chat: Chat
+) -> None:
+    asked = await ask(database, make, chat)
+    assert (asked.status, asked.decided_by, asked.default_action) == ("pending", None, "auto_approve")
+    assert (asked.offer.duration_minutes, asked.offer.price_rp, asked.offer.is_trial) == (15, 10_000, False)
+    assert (asked.deadline_at - asked.server_now).total_seconds() == WINDOW_SECONDS
+    for who in (chat.customer, chat.mitra):
+        kind, data = (await told(database, who))[-1]
+        assert (kind, data["id"], data["default_action"]) == (
+            "extension.requested",
+            str(asked.id),
+            "auto_approve",
+        )
+    shown = await customer_state(database, chat.customer.user_id)
+    assert shown.extension == asked
+    assert shown.session is not None
+    assert shown.session.extension == asked
+    async with database.transaction() as tx:
+        assert await extension.open_extensions_of_mitra(tx, chat.mitra.user_id) == [asked]
+    assert await money(database, asked) == ("pending", [], [])
+
+
+@pytest.mark.rule("5.2", "5.7")
+async def test_the_terms_are_those_of_the_moment_of_asking(
+    database: Database, make: Make, chat: Chat
+) -> None:
+    asked = await ask(database, make, chat)
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE configuration SET value = '60' WHERE key = 'extension_timeout_seconds'")
+        await tx.execute(
+            "UPDATE configuration SET value = 'auto_reject' WHERE key = 'extension_default_action_on_timeout'"
+        )
+        await tx.execute("UPDATE offers SET price_rp = 99000 WHERE purpose = 'extension'")
+    same = await look(database, asked)
+    assert (same.deadline_at, same.default_action, same.offer) == (
+        asked.deadline_at,
+        asked.default_action,
+        asked.offer,
+    )
+    await reject(database, chat, asked)
+    later = await ask(database, make, chat)
+    assert (later.deadline_at - later.server_now).total_seconds() == 60
+    assert later.default_action == "auto_reject"
+
+
+@pytest.mark.rule("5.7")
+async def test_a_second_extension_is_refused_while_one_is_open_and_possible_afterwards(
+    database: Database, make: Make, chat: Chat
+) -> None:
+    asked = await ask(database, make, chat)
+    with pytest.raises(ExtensionPending) as refusal:
+        await ask(database, make, chat)
+    assert refusal.value.fields == {"extension_id": asked.id}
+    charge = await approved_by_hand(database, chat, asked)
+    with pytest.raises(ExtensionPending):
+        await ask(database, make, chat)
+    await answer(database, charge, APPROVED)
+    assert (await ask(database, make, chat)).status == "pending"
+
+
+@pytest.mark.rule("5.4")
+async def test_an_offer_for_a_session_and_the_trial_are_none_for_an_extension(
+    database: Database, make: Make, chat: Chat
+) -> None:
+    for offer in (await make.offer(), await make.offer(duration_minutes=5, price_rp=0)):
+        with pytest.raises(NotFound):
+            async with database.transaction() as tx:
+                await extension.request(tx, chat.customer.user_id, chat.id, offer, connected=True)
+    with pytest.raises(asyncpg.CheckViolationError):
+        await make.offer(purpose="extension", duration_minutes=5, price_rp=0)
+
+
+@pytest.mark.rule("5.7")
+async def test_an_extension_is_its_customers_to_ask_for_and_its_mitras_to_answer(
+    database: Database, make: Make, chat: Chat
+) -> None:
+    stranger = await open_chat(database, make)
+    offer = await make.offer(purpose="extension")
+    with pytest.raises(NotFound):
+        async with database.transaction() as tx:
+            await extension.request(tx, stranger.customer.user_id, chat.id, offer, connected=True)
+    asked = await ask(database, make, chat)
+    for step in (approve, reject):
+        with pytest.raises(NotFound):
+            await step(database, stranger, asked)
+
+
+@pytest.mark.rule("5.7")
+async def test_after_the_end_nothing_can_be_added(
+    database: Database, clock: VirtualClock, make: Make, chat: Chat
+) -> None:
+    await clock.advance(MINUTES * 60)
+    with pytest.raises(SessionEnded):
+        await ask(database, make, chat)
+
+
+# Silence -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("5.1", "5.4")
+@pytest.mark.invariant(5, 7)
+async def test_silence_approves_at_the_deadline_and_not_before_and_charges_once(
+    database: Database, clock: VirtualClock, make: Make, chat: Chat
+) -> None:
+    asked = await ask(database, make, chat)
+    await clock.advance(WINDOW_SECONDS - 0.001)
+    await fire_due(database, chat.mitra.user_id)  # Whether the mitra is still there.
+    assert (await look(database, asked)).status == "pending"
+    assert await money(database, asked) == ("pending", [], [])
+    await clock.advance(0.001)
+    assert await fire_due(database, chat.mitra.user_id) == 1
+    done = await look(database, asked)
+    assert (done.status, done.decided_by) == ("approved", "timeout")
+    assert await money(database, asked) == ("served", ["approved"], [])
+    assert await minutes_of(database, chat) == MINUTES + ADDED_MINUTES
+
+
+@pytest.mark.rule("5.2")
+@pytest.mark.invariant(7)
+async def test_silence_rejects_when_it_is_so_configured(
+    database: Database, clock: VirtualClock, make: Make, chat: Chat
+) -> None:
+    await database.execute(
+        "UPDATE configuration SET value = 'auto_reject' WHERE key = 'extension_default_action_on_timeout'"
+    )
+    asked = await ask(database, make, chat)
+    await clock.advance(WINDOW_SECONDS)
+    await fire_due(database, chat.mitra.user_id)
+    done = await look(database, asked)
+    assert (done.status, done.decided_by) == ("rejected", "timeout")
+    assert await money(database, asked) == ("abandoned", [], [])
+
+
+@pytest.mark.rule("5.6", "X.10")
+@pytest.mark.invariant(7, 11)
+@pytest.mark.parametrize("unknown", [False, True])
+async def test_at_the_deadline_a_mitra_who_is_not_connected_or_of_whom_nothing_is_known_approves_nothing(
+    database: Database, clock: VirtualClock, make: Make, chat: Chat, unknown: bool
+) -> None:
+    asked = await ask(database, make, chat, connected=None)
+    await clock.advance(WINDOW_SECONDS)
+    await fire_due(database, unknown=unknown)
+    done = await look(database, asked)
+    assert (done.status, done.decided_by) == ("rejected", "mitra_unreachable")
+    assert await money(database, asked) == ("abandoned", [], [])
+    assert await minutes_of(database, chat) == MINUTES
+
+
+# The mitra who is not there ------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("5.6")
+@pytest.mark.invariant(7)
+@pytest.mark.parametrize("online", [False, True])
+async def test_a_mitra_offline_or_disconnected_when_asked_rejects_in_the_same_breath(
+    database: Database, make: Make, chat: Chat, online: bool
+) -> None:
+    await database.execute("UPDATE mitras SET online = $2 WHERE id = $1", chat.mitra.user_id, online)
+    asked = await ask(database, make, chat, connected=not online)
+    assert (asked.status, asked.decided_by) == ("rejected", "mitra_unreachable")
+    assert await money(database, asked) == ("abandoned", [], [])
+    assert [kind for kind, _ in await told(database, chat.mitra)] == ["extension.decided"]
+
+
+@pytest.mark.rule("5.6")
+@pytest.mark.invariant(6, 7)
+async def test_the_toggle_to_offline_rejects_at_once_even_when_the_mitra_comes_back(
+    database: Database, make: Make, chat: Chat
+) -> None:
+    asked = await ask(database, make, chat)
+    for online in (False, True):
+        async with database.transaction() as tx:
+            await presence.set_intent(tx, chat.mitra.user_id, online=online)
+    with pytest.raises(ExtensionDecided):
+        await approve(database, chat, asked)
+    assert await fire_due(database, chat.mitra.user_id) == 1
+    assert (await look(database, asked)).decided_by == "mitra_unreachable"
+    assert await money(database, asked) == ("abandoned", [], [])
+
+
+@pytest.mark.rule("5.6")
+@pytest.mark.invariant(7)
+@pytest.mark.parametrize("comes_back", [False, True])
+async def test_a_socket_that_closed_has_three_seconds_to_come_back(
+    database: Database, clock: VirtualClock, make: Make, chat: Chat, comes_back: bool
+) -> None:
+    asked = await ask(database, make, chat)
+    await clock.advance(2)
+    await extension.socket_closed(database, chat.mitra.user_id)
+    await clock.advance(2.9)
+    await fire_due(database)
+    assert (await look(database, asked)).status == "pending"
+    await clock.advance(0.3)
+    await fire_due(database, *([chat.mitra.user_id] if comes_back else []))
+    assert (await look(database, asked)).status == ("pending" if comes_back else "rejected")
+
+
+@pytest.mark.rule("5.6", "X.10")
+async def test_with_presence_unknown_a_closed_socket_decides_nothing_before_the_deadline_and_a_hand_may_approve(
+    database: Database, clock: VirtualClock, make: Make, chat: Chat
+) -> None:
+    asked = await ask(database, make, chat, connected=None)
+    await clock.advance(4)
+    assert await fire_due(database, unknown=True) == 1
+    assert (await look(database, asked)).status == "pending"
+    assert await approve(database, chat, asked) is not None
+
+
+# By hand -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("5.4", "5.7")
+@pytest.mark.invariant(7)
+async def test_by_hand_it_is_charged_at_the_moment_of_approval_and_both_sides_see_the_new_end(
+    database: Database, make: Make, chat: Chat
+) -> None:
+    asked = await ask(database, make, chat)
+    charge = await approved_by_hand(database, chat, asked)
+    assert (await look(database, asked)).status == "charging"
+    assert await money(database, asked) == ("confirming", ["started"], [])
+    assert await approve(database, chat, asked) is None  # Repeated: nothing more to charge.
+    await answer(database, charge, APPROVED)
+    assert (await look(database, asked)).status == "approved"
+    assert await minutes_of(database, chat) == MINUTES + ADDED_MINUTES
+    for who in (chat.customer, chat.mitra):
+        events = await told(database, who)
+        assert [kind for kind, _ in events] == [
+            "extension.requested",
+            "extension.decided",
+            "extension.decided",
+            "session.updated",
+        ]
+        session = events[-1][1]
+        assert session["extension"]["status"] == "approved"
+        assert session["duration_minutes"] == MINUTES
+
+
+@pytest.mark.rule("5.4")
+@pytest.mark.invariant(7)
+async def test_an_explicit_rejection_charges_nothing_and_repeated_is_the_same(
+    database: Database, make: Make, chat: Chat
+) -> None:
+    asked = await ask(database, make, chat)
+    first = await reject(database, chat, asked)
+    assert (first.status, first.decided_by) == ("rejected", "mitra")
+    assert (await reject(database, chat, asked)).status == "rejected"
+    assert await money(database, asked) == ("abandoned", [], [])
+    with pytest.raises(ExtensionDecided):
+        await approve(database, chat, asked)
+
+
+@pytest.mark.rule("5.4")
+@pytest.mark.invariant(5)
+async def test_an_answer_after_the_deadline_never_wins_however_late_the_worker_is(
+    database: Database, clock: VirtualClock, make: Make, chat: Chat
+) -> None:
+    asked = await ask(database, make, chat)
+    await clock.advance(WINDOW_SECONDS)
+    for step in (approve, reject):
+        with pytest.raises(ExtensionDecided):
+            await step(database, chat, asked)
+    await fire_due(database, chat.mitra.user_id)
+    assert (await look(database, asked)).decided_by == "timeout"
+    with pytest.raises(ExtensionDecided):
+        await approve(database, chat, asked)
+
+
+# The session's end ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("5.7", "X.8")
+@pytest.mark.invariant(5)
+async def test_a_pending_extension_holds_the_end_back_and_its_rejection_lets_it_come(
+    database: Database, clock: VirtualClock, make: Make, chat: Chat
+) -> None:
+    await clock.advance(MINUTES * 60 - 5)
+    asked = await ask(database, make, chat)
+    await clock.advance(6)
+    await fire_due(database, chat.mitra.user_id)
+    assert await is_running(database, chat)
+    async with database.transaction() as tx:
+        [sent] = await sessions.send_messages(
+            tx, [sessions.Send(chat.customer, chat.id, "1", "masih di sini")]
+        )
+    assert isinstance(sent, sessions.Sent)
+    await reject(database, chat, asked)
+    assert await fire_due(database, chat.mitra.user_id) == 1
+    assert not await is_running(database, chat)
+    assert (await told(database, chat.customer))[-1][1]["end_reason"] == "time_up"
+
+
+@pytest.mark.rule("5.7")
+@pytest.mark.invariant(5)
+async def test_an_approval_after_the_old_end_lengthens_the_chat_from_the_old_end(
+    database: Database, clock: VirtualClock, make: Make, chat: Chat
+) -> None:
+    await clock.advance(MINUTES * 60 - 5)
+    await ask(database, make, chat)
+    await clock.advance(WINDOW_SECONDS)
+    await fire_due(database, chat.mitra.user_id)
+    await fire_due(database, chat.mitra.user_id)
+    assert await is_running(database, chat)
+    assert await minutes_of(database, chat) == MINUTES + ADDED_MINUTES
+    await clock.advance(ADDED_MINUTES * 60 - 5.001)
+    await fire_due(database, chat.mitra.user_id)
+    assert await is_running(database, chat)
+    await clock.advance(0.001)
+    await fire_due(database, chat.mitra.user_id)
+    assert not await is_running(database, chat)
+
+
+@pytest.mark.rule("5.7")
+@pytest.mark.invariant(7)
+async def test_ending_the_chat_rejects_a_pending_extension_without_a_charge(
+    database: Database, make: Make, chat: Chat
+) -> None:
+    asked = await ask(database, make, chat)
+    async with database.transaction() as tx:
+        await sessions.end_by_customer(tx, chat.customer.user_id, chat.id)
+    done = await look(database, asked)
+    assert (done.status, done.decided_by) == ("rejected", "session_ended")
+    assert await money(database, asked) == ("abandoned", [], [])
+    assert [kind for kind, _ in await told(database, chat.mitra)][-2:] == [
+        "extension.decided",
+        "session.ended",
+    ]
+
+
+@pytest.mark.rule("5.7", "X.8")
+@pytest.mark.invariant(7)
+async def test_a_suspension_rejects_a_pending_extension(database: Database, make: Make, chat: Chat) -> None:
+    asked = await ask(database, make, chat)
+    async with database.transaction() as tx:
+        await journeys.suspend_mitra(tx, chat.mitra.user_id)
+    await fire_due(database, chat.mitra.user_id)
+    assert (await look(database, asked)).status == "rejected"
+    assert await money(database, asked) == ("abandoned", [], [])
+    assert not await is_running(database, chat)
+
+
+@pytest.mark.rule("5.7")
+@pytest.mark.invariant(9)
+async def test_a_charge_that_succeeds_after_the_chat_was_ended_is_given_back_once(
+    database: Database, make: Make, chat: Chat
+) -> None:
+    asked = await ask(database, make, chat)
+    charge = await approved_by_hand(database, chat, asked)
+    async with database.transaction() as tx:
+        await sessions.end_by_customer(tx, chat.customer.user_id, chat.id)
+    assert (await look(database, asked)).status == "charge_failed"
+    await answer(database, charge, APPROVED, APPROVED)
+    assert await money(database, asked) == ("abandoned", ["approved_late"], ["late_approval"])
+
+
+@pytest.mark.rule("X.8")
+async def test_a_chat_cut_short_by_its_mitra_has_what_was_added_reviewed_too(
+    database: Database, make: Make, chat: Chat
+) -> None:
+    asked = await ask(database, make, chat)
+    await answer(database, await approved_by_hand(database, chat, asked), APPROVED)
+    async with database.transaction() as tx:
+        await sessions.end_by_mitra(tx, chat.mitra.user_id, chat.id, "sakit")
+    cases = await database.fetch("SELECT payment_id, amount_rp FROM review_cases ORDER BY amount_rp")
+    assert [tuple(case) for case in cases] == [(asked.payment_id, 10_000), (chat.payment_id, 20_000)]
+
+
+# The gateway ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("5.7")
+async def test_a_declined_charge_leaves_the_chat_as_it_was_and_tells_both_sides(
+    database: Database, make: Make, chat: Chat
+) -> None:
+    asked = await ask(database, make, chat)
+    await answer(database, await approved_by_hand(database, chat, asked), DECLINED)
+    done = await look(database, asked)
+    assert (done.status, done.decided_by) == ("charge_failed", "mitra")
+    assert await money(database, asked) == ("abandoned", ["declined"], [])
+    assert await minutes_of(database, chat) == MINUTES
+    assert await is_running(database, chat)
+    for who in (chat.customer, chat.mitra):
+        assert (await told(database, who))[-1][1]["status"] == "charge_failed"
+
+
+@pytest.mark.rule("5.7")
+@pytest.mark.invariant(9)
+@pytest.mark.parametrize("worker_is_late", [False, True])
+async def test_it_waits_thirty_seconds_for_the_gateway_and_a_later_success_is_given_back(
+    database: Database, clock: VirtualClock, make: Make, chat: Chat, worker_is_late: bool
+) -> None:
+    asked = await ask(database, make, chat)
+    charge = await approved_by_hand(database, chat, asked)
+    await clock.advance(states.CHARGE_SECONDS)
+    if not worker_is_late:
+        async with database.transaction() as tx:
+            await extension.charge_too_late(tx, asked.id)
+    await answer(database, charge, APPROVED)
+    assert (await look(database, asked)).status == "charge_failed"
+    assert await money(database, asked) == ("abandoned", ["approved_late"], ["late_approval"])
+    assert await minutes_of(database, chat) == MINUTES
+
+
+@pytest.mark.rule("5.7")
+@pytest.mark.invariant(9)
+@pytest.mark.parametrize(
+    "answers",
+    [
+        [PROCESSING, NOT_FOUND, APPROVED, APPROVED, PROCESSING, NOT_FOUND],
+        [PROCESSING, NOT_FOUND, DECLINED, DECLINED, PROCESSING, NOT_FOUND],
+    ],
+    ids=["approved", "declined"],
+)
+async def test_all_orders_of_up_to_six_gateway_answers_end_in_the_same_state(
+    database: Database, make: Make, answers: list[ChargeAnswer]
+) -> None:
+    truth = answers[2]
+    orders = {
+        order
+        for length in range(1, len(answers) + 1)
+        for order in itertools.permutations(answers, length)
+        if truth in order
+    }
+    ends = set()
+    chat = await open_chat(database, make, minutes=MINUTES)
+    charge = await approved_by_hand(database, chat, await ask(database, make, chat))
+    for order in orders:
+        async with database.pool.acquire() as connection:
+            undone = connection.transaction()
+            await undone.start()
+            tx = Transaction(connection, NoSignals())
+            for said in order:
+                await journeys.charge_answered(tx, charge.key, said, [])
+            ends.add(tuple(await tx.fetchrow(END, charge.key) or ()))
+            await undone.rollback()
+    assert len(orders) == 252
+    assert ends == {
+        ("approved", "served", "approved", 0, MINUTES + ADDED_MINUTES)
+        if truth is APPROVED
+        else ("charge_failed", "abandoned", "declined", 0, MINUTES)
+    }
+
+
+END = """
+SELECT extensions.status, payments.status, charge_attempts.status,
+    (SELECT count(*) FROM refunds WHERE refunds.payment_id = payments.id),
+    extract(epoch FROM sessions.ends_at - sessions.started_at)::integer / 60
+FROM charge_attempts
+JOIN payments ON payments.id = charge_attempts.payment_id
+JOIN extensions ON extensions.payment_id = payments.id
+JOIN sessions ON sessions.id = extensions.session_id
+WHERE charge_attempts.id = $1
+"""
+
+
+# What the database forbids -------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("5.4", "5.7")
+@pytest.mark.invariant(7)
+@pytest.mark.parametrize(
+    ("change", "constraint"),
+    [
+        (
+            "INSERT INTO charge_attempts (payment_id, amount_rp) SELECT payment_id, price_rp FROM extensions",
+            "charge_attempts_of_an_approved_extension",
+        ),
+        (
+            (
+                "UPDATE extensions SET status = 'charging', decided_by = 'session_ended', decided_at = curhat_now(),"
+                " charge_by = curhat_now()"
+            ),
+            "extensions_who_may_approve",
+        ),
+        (
+            "UPDATE extensions SET status = 'rejected', decided_by = 'timeout', decided_at = curhat_now()",
+            "extensions_silence_does_what_it_says",
+        ),
+        (
+            (
+                "UPDATE extensions SET mitra_went_offline = true, status = 'charging', decided_by = 'mitra',"
+                " decided_at = curhat_now(), charge_by = curhat_now()"
+            ),
+            "extensions_nobody_there_approves_nothing",
+        ),
+        (
+            (
+                "UPDATE extensions SET status = 'approved', decided_by = 'mitra', decided_at = curhat_now(),"
+                " charge_by = curhat_now()"
+            ),
+            "extensions_allowed_steps",
+        ),
+        (
+            "UPDATE sessions SET status = 'ended', ended_at = curhat_now(), end_reason = 'time_up'",
+            "sessions_ended_without_open_extension",
+        ),
+    ],
+)
+async def test_the_database_refuses(
+    database: Database, make: Make, chat: Chat, change: str, constraint: str
+) -> None:
+    await ask(database, make, chat)
+    with pytest.raises(asyncpg.CheckViolationError) as refusal:
+        await database.execute(change)
+    assert refusal.value.constraint_name == constraint
+
+
+@pytest.mark.rule("5.7")
+async def test_the_database_refuses_a_second_open_extension_and_one_approved_without_its_charge(
+    database: Database, make: Make, chat: Chat
+) -> None:
+    asked = await ask(database, make, chat)
+    payment_id = await make.confirmed_payment(await make.customer())
+    with pytest.raises(asyncpg.UniqueViolationError) as second:
+        await database.execute(
+            """
+            INSERT INTO extensions (session_id, payment_id, offer_id, duration_minutes, price_rp, default_action,
+                deadline_at)
+            SELECT session_id, $1, offer_id, 15, 10000, 'auto_approve', curhat_now() FROM extensions
+            """,
+            payment_id,
+        )
+    assert second.value.constraint_name == "extensions_one_open"
+    await approve(database, chat, asked)
+    with pytest.raises(asyncpg.CheckViolationError) as unpaid:
+        await database.execute("UPDATE extensions SET status = 'approved'")
+    assert unpaid.value.constraint_name == "extensions_approved_means_charged"
+
+
+@pytest.mark.rule("5.7")
+async def test_the_table_of_an_extensions_steps_is_the_databases(
+    database: Database, make: Make, chat: Chat
+) -> None:
+    every = sorted(status for step in states.EXTENSION_STEPS for status in step)
+    asked = await ask(database, make, chat)
+    source = await database.fetchval("SELECT prosrc FROM pg_proc WHERE proname = 'extension_status_changed'")
+    for old, new in itertools.product(sorted(set(every)), repeat=2):
+        assert (f"('{old}', '{new}')" in source) == ((old, new) in states.EXTENSION_STEPS), (old, new)
+    assert asked.status == "pending"

@@ -1,0 +1,588 @@
+"""The same bestie again (sections 3 and 4), through the services: the targeted request, its failures, the fallback."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from curhat.deadlines import loop as deadline_loop
+from curhat.journeys import service as journeys
+from curhat.journeys.snapshot import customer_state
+from curhat.journeys.transitions import Transitions
+from curhat.kit.database import Database
+from curhat.kit.errors import NotFound, PresenceUnknown
+from curhat.pairing import service as pairing
+from curhat.pairing import states
+from curhat.pairing.cards import open_requests
+from curhat.pairing.errors import FallbackDecided, MitraUnavailable, NoMitraAvailable, PairingDecided
+from curhat.pairing.schemas import Pairing, Payment
+from curhat.pairing.service import Target
+from curhat.payments.mock_gateway import MockGateway
+from curhat.presence import service as presence
+from curhat.sessions import service as sessions
+from tests.support.chats import open_chat
+from tests.support.clock import VirtualClock
+from tests.support.house import DecidedPresence
+from tests.support.journey import accept, in_own_transaction, open_blast, reject, request_of
+from tests.support.people import Make
+
+WINDOW_SECONDS = 20
+BLAST_SECONDS = 60
+ANSWER_SECONDS = 20 * 60
+
+
+class Past(msgspec.Struct, frozen=True):
+    """A customer and the mitra of a chat they once had."""
+
+    customer: UUID
+    mitra: UUID
+
+
+@pytest.fixture
+async def past(database: Database, make: Make) -> Past:
+    """A chat of yesterday; the mitra is online with two places."""
+    mitra = await make.mitra(max_customers=2)
+    chat = await open_chat(database, make, mitra_id=mitra)
+    async with database.transaction() as tx:
+        await sessions.end_by_customer(tx, chat.customer.user_id, chat.id)
+    return Past(chat.customer.user_id, mitra)
+
+
+async def fire_due(database: Database, *available: UUID) -> int:
+    decided = DecidedPresence(*available)
+    transitions = Transitions(database, decided, MockGateway(database))  # type: ignore[arg-type]
+    return await deadline_loop.run_once(database, transitions.by_kind())
+
+
+async def ask(
+    database: Database,
+    make: Make,
+    past: Past,
+    *,
+    reachable: bool = True,
+    other_available: bool = True,
+    price_rp: int = 20_000,
+) -> UUID:
+    """Open the targeted pairing of a confirmed payment; its id."""
+    payment_id = await make.confirmed_payment(
+        past.customer,
+        price_rp=price_rp,
+        duration_minutes=30 if price_rp else 5,
+        target_mitra_id=past.mitra,
+    )
+    async with database.transaction() as tx:
+        target = Target(past.mitra, reachable, other_available)
+        return await pairing.open_targeted(tx, payment_id, WINDOW_SECONDS, target)
+
+
+async def shown(database: Database, past: Past) -> tuple[Payment, Pairing]:
+    state = await customer_state(database, past.customer)
+    assert state.payment is not None
+    assert state.pairing is not None
+    return state.payment, state.pairing
+
+
+async def fail_by_rejection(database: Database, make: Make, past: Past) -> UUID:
+    pairing_id = await ask(database, make, past)
+    await reject(database, past.mitra, await request_of(database, pairing_id, past.mitra))
+    return pairing_id
+
+
+async def take(database: Database, past: Past, pairing_id: UUID, available: Sequence[UUID] | None) -> Pairing:
+    async with database.transaction() as tx:
+        return await journeys.take_fallback(tx, past.customer, pairing_id, available)
+
+
+async def decline(database: Database, past: Past, pairing_id: UUID) -> None:
+    async with database.transaction() as tx:
+        await pairing.decline_fallback(tx, pairing_id, past.customer)
+
+
+async def toggle(database: Database, mitra: UUID, *, online: bool) -> None:
+    async with database.transaction() as tx:
+        await presence.set_intent(tx, mitra, online=online)
+
+
+async def log_of(database: Database) -> list[tuple[str, bool, bool]]:
+    """The failed-pairing events in order: tag, recovered, whether it points to the payment's case."""
+    rows = await database.fetch(
+        """
+        SELECT tag, recovered, case_id IS NOT NULL AND case_id = (
+            SELECT id FROM review_cases WHERE review_cases.payment_id = failed_pairing_events.payment_id
+        ) AS in_case
+        FROM failed_pairing_events ORDER BY id
+        """
+    )
+    return [tuple(row) for row in rows]
+
+
+async def open_again(
+    database: Database, past: Past, offer: UUID, presence_says: DecidedPresence, mitra: UUID | None = None
+) -> Payment:
+    target = mitra or past.mitra
+    gate = await journeys.ask_gate(presence_says, past.customer, target)  # type: ignore[arg-type]
+    async with database.transaction() as tx:
+        return await journeys.open_payment(tx, past.customer, offer, gate, target)
+
+
+# The tap and the payment ---------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("3.2", "3.6", "2a.8")
+async def test_the_same_mitra_is_paid_for_first_and_only_its_own_status_counts(
+    database: Database, make: Make, past: Past
+) -> None:
+    payment = await open_again(database, past, await make.offer(), DecidedPresence(past.mitra))
+    assert payment.status == "pending"
+    assert payment.target_mitra is not None
+    assert payment.target_mitra.id == past.mitra
+    assert await database.fetchval("SELECT count(*) FROM pairings WHERE kind = 'targeted'") == 0
+
+
+@pytest.mark.rule("3.3", "3.4")
+@pytest.mark.parametrize("other_available", [True, False])
+async def test_a_mitra_who_is_offline_or_full_at_the_tap_is_named_so_and_nothing_is_opened(
+    database: Database, make: Make, past: Past, other_available: bool
+) -> None:
+    others = [await make.mitra()] if other_available else []
+    offer, says = await make.offer(), DecidedPresence(*others)
+    for prepare, status in (
+        ("UPDATE mitras SET online = true WHERE id = $1", "offline"),  # Nobody reaches it.
+        ("UPDATE mitras SET online = false WHERE id = $1", "offline"),
+        ("UPDATE mitras SET online = true, active_sessions = 2 WHERE id = $1", "full"),
+    ):
+        await database.execute(prepare, past.mitra)
+        with pytest.raises(MitraUnavailable) as refusal:
+            await open_again(database, past, offer, says)
+        problem = refusal.value.problem()
+        assert (problem["code"], problem["status"], problem["other_available"]) == (
+            "mitra_unavailable",
+            status,
+            other_available,
+        )
+        answer = await journeys.mitra_status(database, says, past.customer, past.mitra)  # type: ignore[arg-type]
+        assert (answer.status, answer.other_available) == (status, other_available)
+    assert await database.fetchval("SELECT count(*) FROM payments WHERE status = 'pending'") == 0
+
+
+@pytest.mark.rule("3.1", "3.6")
+async def test_a_mitra_the_customer_never_chatted_with_is_not_there(
+    database: Database, make: Make, past: Past
+) -> None:
+    stranger = await make.mitra()
+    says = DecidedPresence(stranger, past.mitra)
+    with pytest.raises(NotFound):
+        await journeys.mitra_status(database, says, past.customer, stranger)  # type: ignore[arg-type]
+    with pytest.raises(NotFound):
+        await open_again(database, past, await make.offer(), says, stranger)
+
+
+@pytest.mark.rule("X.10")
+async def test_with_presence_unknown_nothing_is_opened_for_a_mitra_and_no_fallback_is_taken(
+    database: Database, make: Make, past: Past
+) -> None:
+    says = DecidedPresence(past.mitra)
+    says.unknown = True
+    with pytest.raises(PresenceUnknown):
+        await open_again(database, past, await make.offer(), says)
+    with pytest.raises(PresenceUnknown):
+        await journeys.mitra_status(database, says, past.customer, past.mitra)  # type: ignore[arg-type]
+    pairing_id = await fail_by_rejection(database, make, past)
+    with pytest.raises(PresenceUnknown):
+        await take(database, past, pairing_id, None)
+    _, failed = await shown(database, past)
+    assert failed.fallback is not None
+    assert failed.fallback.allowed
+
+
+# The window ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("4.1", "3.7")
+async def test_the_chosen_mitra_gets_the_usual_card_with_its_own_window(
+    database: Database, clock: VirtualClock, make: Make, past: Past
+) -> None:
+    await clock.set()
+    await ask(database, make, past)
+    [card] = (await open_requests(database, [past.mitra]))[past.mitra]
+    assert (card.kind, card.is_returning, card.call_name) == ("targeted", True, "Bunga")
+    assert (card.deadline_at - card.server_now).total_seconds() == WINDOW_SECONDS
+    fields = set(msgspec.to_builtins(card))
+    assert fields == {
+        "id", "kind", "call_name", "is_returning", "duration_minutes", "deadline_at", "close_reason", "server_now",
+    }  # fmt: skip
+
+
+@pytest.mark.rule("4.5")
+async def test_the_targeted_window_is_the_configured_one_and_a_change_counts_for_what_starts_after_it(
+    database: Database, clock: VirtualClock, make: Make, past: Past
+) -> None:
+    await clock.set()
+    await database.execute(
+        "UPDATE configuration SET value = '45' WHERE key = 'returning_chat_confirmation_timeout_seconds'"
+    )
+    payment = await open_again(
+        database, past, await make.offer(duration_minutes=5, price_rp=0), DecidedPresence(past.mitra)
+    )
+    async with database.transaction() as tx:
+        await journeys.begin_confirmation(tx, past.customer, payment.id, [past.mitra])
+    _, asked = await shown(database, past)
+    assert (asked.kind, asked.status) == ("targeted", "open")
+    assert (asked.deadline_at - asked.server_now).total_seconds() == 45
+
+
+@pytest.mark.rule("4.6")
+async def test_a_mitra_in_another_chat_gets_the_card_while_it_has_a_place(
+    database: Database, make: Make, past: Past
+) -> None:
+    await open_chat(database, make, mitra_id=past.mitra)
+    pairing_id = await ask(database, make, past)
+    session = await accept(database, past.mitra, await request_of(database, pairing_id, past.mitra))
+    assert session.mitra.id == past.mitra
+    assert await database.fetchval("SELECT active_sessions FROM mitras WHERE id = $1", past.mitra) == 2
+
+
+@pytest.mark.rule("3.5", "4.3")
+@pytest.mark.invariant(5)
+async def test_silence_fails_the_targeted_pairing_at_its_deadline_and_not_before(
+    database: Database, clock: VirtualClock, make: Make, past: Past
+) -> None:
+    await clock.set()
+    other = await make.mitra()
+    pairing_id = await ask(database, make, past)
+    await clock.advance(WINDOW_SECONDS - 0.001)
+    assert await fire_due(database, other) == 0
+    await clock.advance(0.001)
+    # The deadline counts whether or not a worker was there to see it pass.
+    request_id = await request_of(database, pairing_id, past.mitra)
+    assert await in_own_transaction(database, lambda tx: journeys.accept(tx, past.mitra, request_id)) == (
+        "request_closed"
+    )
+    assert await fire_due(database, other) == 1
+    payment, failed = await shown(database, past)
+    assert (payment.status, failed.status, failed.failure_tag) == (
+        "confirmed",
+        "failed",
+        "targeted_mitra_timeout",
+    )
+    assert failed.fallback is not None
+    assert failed.fallback.allowed
+    assert (failed.fallback.answer_by - failed.server_now).total_seconds() == ANSWER_SECONDS
+    assert await log_of(database) == [("targeted_mitra_timeout", False, False)]
+
+
+@pytest.mark.rule("3.5")
+async def test_a_rejection_fails_the_targeted_pairing_at_once(
+    database: Database, make: Make, past: Past
+) -> None:
+    await fail_by_rejection(database, make, past)
+    payment, failed = await shown(database, past)
+    assert (payment.status, failed.failure_tag) == ("confirmed", "targeted_mitra_rejected")
+    assert await database.fetchval("SELECT count(*) FROM review_cases") == 0
+
+
+@pytest.mark.rule("4.4")
+@pytest.mark.parametrize("why", ["unreachable", "offline", "full", "suspended"])
+async def test_a_mitra_who_is_not_there_when_it_would_be_asked_is_not_waited_for(
+    database: Database, make: Make, past: Past, why: str
+) -> None:
+    change = {
+        "unreachable": "SELECT $1::uuid",
+        "offline": "UPDATE mitras SET online = false WHERE id = $1",
+        "full": "UPDATE mitras SET active_sessions = max_customers WHERE id = $1",
+        "suspended": "UPDATE mitras SET suspended_at = curhat_now() WHERE id = $1",
+    }
+    await database.execute(change[why], past.mitra)
+    await ask(database, make, past, reachable=why != "unreachable")
+    payment, failed = await shown(database, past)
+    assert (payment.status, failed.status, failed.failure_tag) == (
+        "confirmed",
+        "failed",
+        "targeted_mitra_offline",
+    )
+    assert await database.fetchval("SELECT count(*) FROM requests") == 0
+
+
+@pytest.mark.rule("4.4")
+@pytest.mark.invariant(6)
+async def test_switching_to_offline_in_the_window_fails_it_at_that_moment_even_when_the_mitra_comes_back(
+    database: Database, make: Make, past: Past
+) -> None:
+    pairing_id = await ask(database, make, past)
+    request_id = await request_of(database, pairing_id, past.mitra)
+    await toggle(database, past.mitra, online=False)
+    await toggle(database, past.mitra, online=True)
+    assert await in_own_transaction(database, lambda tx: journeys.accept(tx, past.mitra, request_id)) == (
+        "request_closed"
+    )
+    assert await fire_due(database) == 1
+    _, failed = await shown(database, past)
+    assert failed.failure_tag == "targeted_mitra_offline"
+
+
+@pytest.mark.rule("4.4", "2b.7")
+@pytest.mark.invariant(8)
+async def test_filling_up_in_the_window_fails_it_at_that_moment(
+    database: Database, make: Make, past: Past
+) -> None:
+    await database.execute("UPDATE mitras SET max_customers = 1 WHERE id = $1", past.mitra)
+    await ask(database, make, past)
+    blast_id = await open_blast(database, await make.confirmed_payment(await make.customer()), [past.mitra])
+    await accept(database, past.mitra, await request_of(database, blast_id, past.mitra))
+    assert await fire_due(database) == 1
+    _, failed = await shown(database, past)
+    assert failed.failure_tag == "targeted_mitra_offline"
+
+
+@pytest.mark.rule("4.4")
+async def test_a_suspension_in_the_window_fails_it_at_that_moment(
+    database: Database, make: Make, past: Past
+) -> None:
+    await ask(database, make, past)
+    async with database.transaction() as tx:
+        await journeys.suspend_mitra(tx, past.mitra)
+    assert await fire_due(database) == 1
+    assert (await shown(database, past))[1].failure_tag == "targeted_mitra_offline"
+
+
+@pytest.mark.rule("4.2", "3.8")
+async def test_cancelling_while_waiting_ends_the_journey_without_a_fallback(
+    database: Database, make: Make, past: Past
+) -> None:
+    pairing_id = await ask(database, make, past)
+    async with database.transaction() as tx:
+        cancelled = await journeys.cancel_search(tx, past.customer, pairing_id)
+    assert (cancelled.failure_tag, cancelled.fallback) == ("customer_cancelled", None)
+    assert (await shown(database, past))[0].status == "unserved"
+    assert await log_of(database) == [("customer_cancelled", False, True)]
+    with pytest.raises(FallbackDecided):
+        await take(database, past, pairing_id, [await make.mitra()])
+
+
+# The fallback --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("3.5", "3.9")
+@pytest.mark.invariant(2)
+async def test_the_same_payment_carries_over_to_a_blast_of_its_own_without_the_mitra_who_rejected(
+    database: Database, clock: VirtualClock, make: Make, past: Past
+) -> None:
+    await clock.set()
+    other = await make.mitra()
+    failed_id = await fail_by_rejection(database, make, past)
+    await clock.advance(100)
+    blast = await take(database, past, failed_id, [past.mitra, other])
+    payment, current = await shown(database, past)
+    assert (current.id, current.kind, current.payment_id) == (blast.id, "blast", payment.id)
+    assert (current.deadline_at - current.server_now).total_seconds() == BLAST_SECONDS
+    assert await pairing.offer_open_blasts(database, [past.mitra]) == 0
+    asked = await database.fetch("SELECT mitra_id FROM requests WHERE pairing_id = $1", blast.id)
+    assert [row["mitra_id"] for row in asked] == [other]
+    assert (
+        await database.fetchval("SELECT count(*) FROM charge_attempts WHERE payment_id = $1", payment.id) == 1
+    )
+
+
+@pytest.mark.rule("3.9")
+async def test_a_mitra_who_was_offline_may_come_back_and_be_asked_by_the_fallback(
+    database: Database, make: Make, past: Past
+) -> None:
+    failed_id = await ask(database, make, past, reachable=False)
+    blast = await take(database, past, failed_id, [await make.mitra()])
+    assert await pairing.offer_open_blasts(database, [past.mitra]) == 1
+    assert await request_of(database, blast.id, past.mitra) is not None
+
+
+@pytest.mark.rule("3.8")
+@pytest.mark.invariant(4)
+async def test_a_fallback_that_succeeds_leaves_the_failure_marked_as_recovered_and_without_a_case(
+    database: Database, make: Make, past: Past
+) -> None:
+    other = await make.mitra()
+    blast = await take(database, past, await fail_by_rejection(database, make, past), [other])
+    await accept(database, other, await request_of(database, blast.id, other))
+    assert await log_of(database) == [("targeted_mitra_rejected", True, False)]
+    assert await database.fetchval("SELECT count(*) FROM review_cases") == 0
+
+
+@pytest.mark.rule("3.5", "3.8", "X.1")
+@pytest.mark.invariant(4)
+async def test_when_the_fallback_fails_too_its_tag_is_the_last_and_all_events_point_to_the_one_case(
+    database: Database, clock: VirtualClock, make: Make, past: Past
+) -> None:
+    await clock.set()
+    await take(database, past, await fail_by_rejection(database, make, past), [await make.mitra()])
+    await clock.advance(BLAST_SECONDS)
+    assert await fire_due(database) == 1
+    payment, last = await shown(database, past)
+    assert (payment.status, last.failure_tag) == ("unserved", "no_mitra_available")
+    assert await log_of(database) == [
+        ("targeted_mitra_rejected", False, True),
+        ("no_mitra_available", False, True),
+    ]
+
+
+@pytest.mark.rule("3.5")
+async def test_with_nobody_else_available_the_fallback_is_refused_and_the_choice_stays_open(
+    database: Database, make: Make, past: Past
+) -> None:
+    failed_id = await fail_by_rejection(database, make, past)
+    with pytest.raises(NoMitraAvailable):
+        await take(database, past, failed_id, [past.mitra, past.customer])
+    _, failed = await shown(database, past)
+    assert failed.fallback is not None
+    assert failed.fallback.allowed
+    assert (await take(database, past, failed_id, [await make.mitra()])).status == "open"
+
+
+@pytest.mark.rule("3.5")
+@pytest.mark.parametrize("available", [True, False])
+async def test_what_is_shown_of_a_fallback_says_whether_anybody_else_is_there_now(
+    database: Database, make: Make, past: Past, available: bool
+) -> None:
+    await fail_by_rejection(database, make, past)
+    payment, _ = await shown(database, past)
+    others = [await make.mitra()] if available else []
+    says = DecidedPresence(past.mitra, *others)
+    shown_now = (await journeys.as_shown(says, past.customer, payment)).pairing  # type: ignore[arg-type]
+    assert shown_now is not None
+    assert shown_now.fallback is not None
+    assert shown_now.fallback.other_available is available
+
+
+@pytest.mark.rule("3.8")
+@pytest.mark.invariant(4)
+async def test_declining_ends_the_journey_with_the_targeted_tag_and_repeated_changes_nothing(
+    database: Database, make: Make, past: Past
+) -> None:
+    failed_id = await fail_by_rejection(database, make, past)
+    await decline(database, past, failed_id)
+    await decline(database, past, failed_id)
+    payment, failed = await shown(database, past)
+    assert payment.status == "unserved"
+    assert failed.fallback is not None
+    assert not failed.fallback.allowed
+    assert await log_of(database) == [("targeted_mitra_rejected", False, True)]
+    with pytest.raises(FallbackDecided):
+        await take(database, past, failed_id, [await make.mitra()])
+
+
+@pytest.mark.rule("3.8")
+@pytest.mark.invariant(4, 5)
+async def test_without_an_answer_the_payment_session_expires_with_a_case(
+    database: Database, clock: VirtualClock, make: Make, past: Past
+) -> None:
+    await clock.set()
+    failed_id = await fail_by_rejection(database, make, past)
+    await clock.advance(ANSWER_SECONDS - 0.001)
+    assert await fire_due(database) == 0
+    await clock.advance(0.001)
+    with pytest.raises(FallbackDecided):
+        await take(database, past, failed_id, [await make.mitra()])
+    assert await fire_due(database) == 1
+    assert (await shown(database, past))[0].status == "unserved"
+    assert await log_of(database) == [
+        ("targeted_mitra_rejected", False, True),
+        ("payment_session_expired", False, True),
+    ]
+
+
+@pytest.mark.rule("3.5")
+async def test_a_fallback_is_taken_once_and_is_nobody_elses(
+    database: Database, make: Make, past: Past
+) -> None:
+    failed_id, other = await fail_by_rejection(database, make, past), await make.mitra()
+    stranger = Past(await make.customer(), past.mitra)
+    with pytest.raises(NotFound):
+        await take(database, stranger, failed_id, [other])
+    with pytest.raises(NotFound):
+        await decline(database, stranger, failed_id)
+    await take(database, past, failed_id, [other])
+    with pytest.raises(FallbackDecided):
+        await take(database, past, failed_id, [other])
+    with pytest.raises(FallbackDecided):
+        await decline(database, past, failed_id)
+    with pytest.raises(PairingDecided):
+        async with database.transaction() as tx:
+            await journeys.cancel_search(tx, past.customer, failed_id)
+    assert (
+        await database.fetchval("SELECT count(*) FROM pairings WHERE kind = 'blast' AND status = 'open'") == 1
+    )
+
+
+@pytest.mark.rule("X.1", "3.8")
+async def test_a_trial_for_the_same_mitra_that_fails_opens_a_case_of_nothing(
+    database: Database, make: Make, past: Past
+) -> None:
+    pairing_id = await ask(database, make, past, price_rp=0)
+    await reject(database, past.mitra, await request_of(database, pairing_id, past.mitra))
+    await decline(database, past, pairing_id)
+    assert await database.fetchval("SELECT amount_rp FROM review_cases") == 0
+
+
+# What the database forbids -------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("3.5", "3.9")
+@pytest.mark.invariant(2, 3)
+async def test_the_database_refuses_a_fallback_that_was_not_taken_and_one_that_asks_whom_it_leaves_out(
+    database: Database, make: Make, past: Past
+) -> None:
+    failed_id = await fail_by_rejection(database, make, past)
+    payment_id = await database.fetchval("SELECT payment_id FROM pairings WHERE id = $1", failed_id)
+    assert (
+        await in_own_transaction(
+            database,
+            lambda tx: _expect_violation(
+                tx.execute(OPEN_BLAST_BY_HAND, payment_id), "pairings_of_their_payment"
+            ),
+        )
+        == "done"
+    )
+    blast = await take(database, past, failed_id, [await make.mitra()])
+    assert (
+        await in_own_transaction(
+            database,
+            lambda tx: _expect_violation(
+                tx.execute(ASK_BY_HAND, blast.id, past.mitra), "requests_of_their_pairing"
+            ),
+        )
+        == "done"
+    )
+
+
+@pytest.mark.rule("3.5")
+async def test_the_fallback_is_offered_after_the_tags_that_the_database_knows(
+    database: Database, make: Make, past: Past
+) -> None:
+    for tag in sorted(states.ALL_TAGS):
+        offers = tag in states.OFFERS_A_FALLBACK
+        payment_id = await make.confirmed_payment(past.customer, target_mitra_id=past.mitra)
+        await _expect_violation(
+            database.execute(FAIL_BY_HAND, payment_id, past.customer, past.mitra, tag, not offers),
+            "pairings_fallback_after_a_targeted_failure",
+        )
+        await database.execute("DELETE FROM charge_attempts")
+        await database.execute("UPDATE payments SET status = 'unserved' WHERE id = $1", payment_id)
+
+
+OPEN_BLAST_BY_HAND = """
+INSERT INTO pairings (payment_id, customer_id, kind, deadline_at)
+SELECT id, customer_id, 'blast', curhat_now() FROM payments WHERE id = $1
+"""
+ASK_BY_HAND = "INSERT INTO requests (pairing_id, mitra_id, is_returning) VALUES ($1, $2, true)"
+FAIL_BY_HAND = """
+INSERT INTO pairings (payment_id, customer_id, kind, target_mitra_id, status, failure_tag, deadline_at, decided_at,
+    fallback_status, fallback_answer_by)
+VALUES ($1, $2, 'targeted', $3, 'failed', $4, curhat_now(), curhat_now(),
+    CASE WHEN $5 THEN 'open' END, CASE WHEN $5 THEN curhat_now() END)
+"""
+
+
+async def _expect_violation(step: object, constraint: str) -> None:
+    import asyncpg
+
+    with pytest.raises(asyncpg.CheckViolationError) as refusal:
+        await step  # type: ignore[misc]
+    assert refusal.value.constraint_name == constraint
