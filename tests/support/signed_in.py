@@ -21,8 +21,9 @@ import httpx
 
 from curhat.app.asgi import Server
 from curhat.configuration import service as configuration
+from curhat.control_center.operators.permissions import OperatorRole
 from curhat.kit.database import Database
-from curhat.kit.identity import Role
+from curhat.kit.identity import AnyRole
 from curhat.kit.settings import Settings
 from curhat.payments import service as payments
 from curhat.payments.service import PaymentTerms
@@ -59,6 +60,12 @@ def development_settings(database_url: str, valkey_url: str) -> Settings:
     return Settings.from_environment(environment_of(database_url, valkey_url))
 
 
+SIGN_IN_OPERATOR = """
+INSERT INTO operator_tokens (digest, operator_id, transport, user_agent, address, expires_at)
+VALUES ($1, $2, $3, 'a test', '127.0.0.1', curhat_now() + make_interval(secs => $4))
+"""
+
+
 class Stage:
     """A server, its address, and whoever and whatever a test wants to be there."""
 
@@ -70,15 +77,18 @@ class Stage:
         self.make = Make(database)
 
     async def token(
-        self, role: Role, user_id: UUID, *, transport: str = "bearer", good_for_seconds: float = 3600.0
+        self, role: AnyRole, user_id: UUID, *, transport: str = "bearer", good_for_seconds: float = 3600.0
     ) -> str:
         """A token of this person's, as signing in would have given it."""
         token = secrets.token_urlsafe(32)
         digest = hashlib.sha256(token.encode()).digest()
-        await self.database.execute(SIGN_IN, digest, role, user_id, transport, good_for_seconds)
+        if role == "operator":
+            await self.database.execute(SIGN_IN_OPERATOR, digest, user_id, transport, good_for_seconds)
+        else:
+            await self.database.execute(SIGN_IN, digest, role, user_id, transport, good_for_seconds)
         return token
 
-    async def person(self, role: Role, user_id: UUID) -> Person:
+    async def person(self, role: AnyRole, user_id: UUID) -> Person:
         """Somebody who is there already, signed in."""
         return Person(self.http, role, user_id, await self.token(role, user_id))
 
@@ -92,6 +102,15 @@ class Stage:
         """A new mitra, signed in; online by intent unless said otherwise, and not connected."""
         mitra_id = await self.make.mitra(display_name, online=online, max_customers=max_customers)
         return await self.person("mitra", mitra_id)
+
+    async def operator(self, role: OperatorRole = "admin", email: str | None = None) -> Person:
+        """A new operator, signed in. The password is nobody's: what tests of signing in need, they make."""
+        operator_id = await self.database.fetchval(
+            "INSERT INTO operators (email, role, password_hash) VALUES ($1, $2, 'none') RETURNING id",
+            email or f"{role}-{secrets.token_hex(4)}@example.id",
+            role,
+        )
+        return await self.person("operator", operator_id)
 
     async def suspended_mitra(self) -> Person:
         """A mitra who was signed in when the suspension came."""

@@ -8,6 +8,7 @@ from prometheus_client import Gauge
 
 from curhat.accounts import service as accounts
 from curhat.app.wiring import House, open_house
+from curhat.control_center.operators import service as operators
 from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import service as deadlines
 from curhat.kit import idempotency
@@ -66,4 +67,5 @@ async def tidy_once(house: House) -> None:
                 break
     async with house.database.transaction() as tx:
         await accounts.prune(tx)
+        await operators.prune(tx)
     PARKED.set(await deadlines.count_parked(house.database))

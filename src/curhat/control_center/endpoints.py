@@ -1,0 +1,7 @@
+"""Every operation of the Control Center."""
+
+from litestar.handlers import BaseRouteHandler
+
+from curhat.control_center.operators import endpoints as operators
+
+ROUTES: list[BaseRouteHandler] = [*operators.ROUTES]
