@@ -126,11 +126,15 @@ CREATE TRIGGER failed_pairing_events_tag_the_case AFTER INSERT OR UPDATE OF case
     FOR EACH ROW WHEN (NEW.case_id IS NOT NULL) EXECUTE FUNCTION review_case_tagged();
 CREATE INDEX failed_pairing_events_by_tag ON failed_pairing_events (tag, occurred_at DESC, id DESC);
 CREATE INDEX review_cases_by_age ON review_cases ((status = 'decided'), opened_at, id);
+CREATE INDEX review_cases_awaiting_approval ON review_cases (opened_at, id)
+    WHERE needs_approval AND approved_by IS NULL;
 CREATE INDEX review_cases_by_tag ON review_cases (tag, (status = 'decided'), opened_at, id);
 
 CREATE INDEX payments_by_time ON payments (created_at DESC, id DESC);
 CREATE INDEX payments_by_status ON payments (status, created_at DESC, id DESC);
 CREATE INDEX payments_by_confirmation ON payments (confirmed_at) WHERE confirmed_at IS NOT NULL;
+CREATE INDEX payments_open_by_target ON payments (target_mitra_id)
+    WHERE status IN ('pending', 'confirming', 'confirmed');
 CREATE INDEX sessions_by_time ON sessions (started_at DESC, id DESC);
 CREATE INDEX sessions_by_status ON sessions (status, started_at DESC, id DESC);
 CREATE INDEX sessions_by_end ON sessions (ended_at) WHERE ended_at IS NOT NULL;

@@ -143,7 +143,11 @@ class Stage:
 
     async def search(self, customer_id: UUID, mitra_ids: list[UUID]) -> UUID:
         """A blast to these mitras, under a confirmed payment; the pairing's id."""
-        return await open_blast(self.database, await self.make.confirmed_payment(customer_id), mitra_ids)
+        return await self.search_of(await self.make.confirmed_payment(customer_id), mitra_ids)
+
+    async def search_of(self, payment_id: UUID, mitra_ids: list[UUID]) -> UUID:
+        """A blast to these mitras under this payment; the pairing's id."""
+        return await open_blast(self.database, payment_id, mitra_ids)
 
     async def request(self, customer_id: UUID, mitra_id: UUID) -> UUID:
         """The request that a blast made for this mitra."""

@@ -133,6 +133,8 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
         operation.setdefault("parameters", []).append(_KEY_PARAMETER)
     if Unauthenticated.code in codes:
         operation["security"] = [{"bearer": []}, {_cookie_scheme(path): []}]
+    if any(parameter["name"] == "format" for parameter in operation.get("parameters", [])):
+        responses["200"]["content"]["text/csv"] = {"schema": {"type": "string"}}
     if TooManyRequests.code in codes:
         responses[str(TooManyRequests.status)]["headers"] = _RETRY_AFTER
 
