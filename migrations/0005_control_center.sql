@@ -146,9 +146,9 @@ CREATE INDEX requests_by_mitra ON requests (mitra_id, id DESC);
 
 -- Append only -------------------------------------------------------------------------------------------------
 
-CREATE INDEX audit_entries_by_actor ON audit_entries (actor, id DESC);
-CREATE INDEX audit_entries_by_action ON audit_entries (action, id DESC);
-CREATE INDEX audit_entries_by_subject ON audit_entries (subject_id, id DESC);
+CREATE INDEX audit_entries_by_actor ON audit_entries (actor, occurred_at DESC, id DESC);
+CREATE INDEX audit_entries_by_action ON audit_entries (action, occurred_at DESC, id DESC);
+CREATE INDEX audit_entries_by_subject ON audit_entries (subject_id, occurred_at DESC, id DESC);
 
 -- The triggers of 0001 refuse changes and deletions row by row, whoever asks; these refuse to empty the table.
 CREATE TRIGGER audit_entries_never_emptied BEFORE TRUNCATE ON audit_entries

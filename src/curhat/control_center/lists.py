@@ -204,22 +204,6 @@ def key_of(cursor: str | None) -> tuple[bool, datetime, UUID] | None:
     raise _invalid("cursor", "is not one that this list gave")
 
 
-def number_cursor(row_id: int) -> str:
-    """The opaque key of a row in a list ordered by a number."""
-    return base64.urlsafe_b64encode(struct.pack(">q", row_id)).decode()
-
-
-def number_of(cursor: str | None) -> int | None:
-    """What `number_cursor` was given. Raises ValidationFailed for a cursor that no page gave out."""
-    if cursor is None:
-        return None
-    try:
-        (number,) = struct.unpack(">q", base64.b64decode(cursor, altchars=b"-_", validate=True))
-    except (ValueError, struct.error):
-        raise _invalid("cursor", "is not one that this list gave") from None
-    return int(number)
-
-
 def page_of(
     rows: list[asyncpg.Record],
     limit: int,

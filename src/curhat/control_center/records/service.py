@@ -3,7 +3,6 @@
 Every function takes an open transaction and never commits it.
 """
 
-from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
@@ -32,8 +31,9 @@ from curhat.control_center.records.schemas import (
 from curhat.control_center.schemas import MitraReference, customer_of, mitra_of, operator_of
 from curhat.journeys import service as journeys
 from curhat.kit.database import Transaction, load_queries
-from curhat.kit.errors import NotFound, ValidationFailed
+from curhat.kit.errors import NotFound, PresenceUnknown, ValidationFailed
 from curhat.kit.page import Page
+from curhat.presence.service import Presence
 
 SQL = load_queries(__file__)
 
@@ -201,11 +201,13 @@ async def mitra(tx: Transaction, mitra_id: UUID) -> MitraRecord:
     return _mitra(_only(await filters.fetch(tx, "", None, 1)))
 
 
-def with_connections(records: list[MitraRecord], connected: Mapping[UUID, bool] | None) -> list[MitraRecord]:
-    """The same mitras, with who is connected; None: nobody knows."""
-    if connected is None:
-        return records
-    return [msgspec.structs.replace(each, connected=connected.get(each.id, False)) for each in records]
+async def with_connections(presence: Presence, mitras: list[MitraRecord]) -> list[MitraRecord]:
+    """The same mitras, with who of them is connected now; as they are while nobody knows."""
+    try:
+        connected = await presence.connected([each.id for each in mitras])
+    except PresenceUnknown:
+        return mitras
+    return [msgspec.structs.replace(each, connected=each.id in connected) for each in mitras]
 
 
 async def invite_mitra(
