@@ -5,6 +5,7 @@ API. What a test takes apart or holds in a journey is made by the production ser
 """
 
 import contextlib
+import functools
 import hashlib
 import os
 import secrets
@@ -18,9 +19,11 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import pyotp
 
 from curhat.app.asgi import Server
 from curhat.configuration import service as configuration
+from curhat.control_center.operators import passwords, second_factor
 from curhat.control_center.operators.permissions import OperatorRole
 from curhat.kit.database import Database
 from curhat.kit.identity import AnyRole
@@ -58,6 +61,15 @@ def environment_of(database_url: str, valkey_url: str, **more: str) -> dict[str,
 def development_settings(database_url: str, valkey_url: str) -> Settings:
     """The settings that `environment_of` means."""
     return Settings.from_environment(environment_of(database_url, valkey_url))
+
+
+OPERATOR_PASSWORD = "the password of every operator here"
+
+
+@functools.cache
+def operator_password_hash() -> str:
+    """What is stored of it: hashing is slow on purpose, and once is enough."""
+    return passwords.hashed(OPERATOR_PASSWORD)
 
 
 SIGN_IN_OPERATOR = """
@@ -104,13 +116,21 @@ class Stage:
         return await self.person("mitra", mitra_id)
 
     async def operator(self, role: OperatorRole = "admin", email: str | None = None) -> Person:
-        """A new operator, signed in. The password is nobody's: what tests of signing in need, they make."""
+        """A new operator, signed in, whose password is OPERATOR_PASSWORD."""
         operator_id = await self.database.fetchval(
-            "INSERT INTO operators (email, role, password_hash) VALUES ($1, $2, 'none') RETURNING id",
+            "INSERT INTO operators (email, role, password_hash) VALUES ($1, $2, $3) RETURNING id",
             email or f"{role}-{secrets.token_hex(4)}@example.id",
             role,
+            operator_password_hash(),
         )
         return await self.person("operator", operator_id)
+
+    async def operator_with_app(self) -> tuple[Person, pyotp.TOTP]:
+        """A new admin, signed in, with an authenticator app."""
+        operator = await self.operator()
+        salt = second_factor.new_salt()
+        await self.database.execute("UPDATE operators SET totp_salt = $2 WHERE id = $1", operator.id, salt)
+        return operator, pyotp.TOTP(second_factor.secret_of(SECRET_KEY.encode(), operator.id, salt))
 
     async def suspended_mitra(self) -> Person:
         """A mitra who was signed in when the suspension came."""
@@ -174,7 +194,14 @@ async def stage(settings: Settings, database: Database) -> AsyncIterator[Stage]:
 # What follows from being there, or from having asked, and is no business: the answers stored under keys, streams
 # begun by a look at them, and the codes' counters.
 NO_BUSINESS = frozenset(
-    {"idempotency_keys", "one_time_codes", "streams", "virtual_clock", "schema_migrations"}
+    {
+        "idempotency_keys",
+        "one_time_codes",
+        "operator_sign_in_tries",
+        "streams",
+        "virtual_clock",
+        "schema_migrations",
+    }
 )
 
 TABLES = """

@@ -45,7 +45,8 @@ def operators_only(
     """A guard for every route: it looks at those of the Control Center, before anything of a body is read."""
 
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        if not connection.scope["path"].startswith(PREFIX):
+        # To OPTIONS the framework answers by itself, with the path's methods and nothing else.
+        if not connection.scope["path"].startswith(PREFIX) or connection.scope.get("method") == "OPTIONS":
             return
         needed = needed_by(handler)
         if needed == _NOTHING:
