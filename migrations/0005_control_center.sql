@@ -25,6 +25,8 @@ CREATE TABLE operators (
     totp_new_salt bytea,
     -- The last time step whose code was used: each code is good once.
     totp_last_step bigint NOT NULL DEFAULT 0,
+    -- Whoever left: nothing admits them any more. The row stays, since decisions and the audit name it.
+    disabled_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT curhat_now()
 );
 

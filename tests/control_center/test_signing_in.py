@@ -14,8 +14,16 @@ import valkey.asyncio
 
 from curhat.app.embedded import EmbeddedServers
 from curhat.control_center.operators import passwords
-from curhat.control_center.operators.service import TOKEN_SECONDS, TRIES, TRIES_SECONDS, create_operator
+from curhat.control_center.operators.service import (
+    TOKEN_SECONDS,
+    TRIES,
+    TRIES_SECONDS,
+    create_operator,
+    disable_operator,
+    reset_operator,
+)
 from curhat.kit.database import Database
+from curhat.kit.errors import NotFound
 from tests.support.clock import START, VirtualClock
 from tests.support.server import Person
 from tests.support.signed_in import ORIGIN, Stage, development_settings, free_port, problem, stage
@@ -377,6 +385,41 @@ async def test_nobody_revokes_another_operators_device(server: Stage) -> None:
     assert problem(await mine.delete(f"/auth/devices/{device['id']}")) == (404, "not_found")
     assert problem(await mine.delete(f"/auth/devices/{uuid4()}")) == (404, "not_found")
     assert problem(await theirs.get("/auth/me")) == (200, None)
+
+
+async def test_an_operator_who_left_is_shut_out_at_once_and_looks_like_nobody(
+    server: Stage, sari: UUID
+) -> None:
+    operator = await _signed_in(server, sari)
+    async with server.database.transaction() as tx:
+        await disable_operator(tx, f" {EMAIL.upper()}")
+    assert problem(await operator.get("/auth/me")) == UNAUTHENTICATED
+    refused = await _login(server)
+    assert problem(refused) == INVALID
+    assert refused.content == (await _login(server, email="nobody@example.id")).content
+    async with server.database.transaction() as tx:
+        with pytest.raises(NotFound):
+            await disable_operator(tx, EMAIL)
+
+
+async def test_an_operator_who_lost_everything_begins_anew(
+    server: Stage, sari: UUID, clock: VirtualClock
+) -> None:
+    await clock.set()
+    operator = await _signed_in(server, sari)
+    _, codes = await _enrol(operator)
+    new = "the password of a new beginning"
+    async with server.database.transaction() as tx:
+        await reset_operator(tx, EMAIL, passwords.hashed(new))
+    assert problem(await operator.get("/auth/me")) == UNAUTHENTICATED
+    assert problem(await _login(server)) == INVALID
+    assert problem(await _login(server, recovery_code=codes[0])) == INVALID
+    signed_in = await _login(server, password=new)
+    assert (signed_in.status_code, signed_in.json()["totp_enrolled"]) == (200, False)
+    assert await server.database.fetchval("SELECT count(*) FROM operator_recovery_codes") == 0
+    async with server.database.transaction() as tx:
+        with pytest.raises(NotFound):
+            await reset_operator(tx, "nobody@example.id", "x")
 
 
 async def test_a_token_is_good_for_twelve_hours_and_shows_when_it_was_seen(

@@ -131,6 +131,9 @@ async def test_commands_join_the_running_one_and_a_second_one_is_refused(
                 assert (signed_in.status_code, signed_in.json()["operator"]["role"]) == (200, role)
         status, _, errors = await up.command("operator", "create", "sari@example.id")
         assert (status, errors) == (1, "curhat: There is an operator with this e-mail already.\n")
+        assert (await up.command("operator", "reset", "sari@example.id"))[0] == 0
+        assert (await up.command("operator", "disable", "sari@example.id"))[0] == 0
+        assert (await up.command("operator", "disable", "sari@example.id"))[0] == 1
         status, _, errors = await up.command("operator", "create", "sari")
         assert (status, errors.startswith("curhat: email must be an e-mail address")) == (1, True)
         status, output, _ = await up.command("doctor")

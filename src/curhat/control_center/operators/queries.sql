@@ -19,12 +19,37 @@ INSERT INTO operator_sign_in_tries (email_digest) VALUES ($1)
 DELETE FROM operator_sign_in_tries WHERE email_digest = $1
 
 -- name: operator_of_email
-SELECT id, password_hash FROM operators WHERE email = $1
+-- Whoever may sign in with e-mail $1.
+SELECT id, password_hash FROM operators WHERE email = $1 AND disabled_at IS NULL
+
+-- name: disable
+-- admitted → disabled, with every device signed out. No row: there is no such operator, or it is disabled.
+WITH gone AS (
+    UPDATE operators SET disabled_at = curhat_now() WHERE email = $1 AND disabled_at IS NULL RETURNING id
+), signed_out AS (
+    UPDATE operator_tokens SET revoked_at = curhat_now() FROM gone
+    WHERE operator_tokens.operator_id = gone.id AND operator_tokens.revoked_at IS NULL
+)
+SELECT id FROM gone
+
+-- name: reset
+-- An operator begins anew, as when created: password $2, no authenticator app, every device signed out; also one who was
+-- disabled. No row: there is no such operator.
+WITH anew AS (
+    UPDATE operators SET password_hash = $2, totp_salt = NULL, totp_new_salt = NULL, disabled_at = NULL
+    WHERE email = $1 RETURNING id
+), signed_out AS (
+    UPDATE operator_tokens SET revoked_at = curhat_now() FROM anew
+    WHERE operator_tokens.operator_id = anew.id AND operator_tokens.revoked_at IS NULL
+), forgotten AS (
+    DELETE FROM operator_recovery_codes USING anew WHERE operator_recovery_codes.operator_id = anew.id
+)
+SELECT id FROM anew
 
 -- name: lock_operator
--- Takes the operator's row.
+-- Takes the row of an operator who may sign in.
 SELECT id, email, role, password_hash, totp_salt, totp_new_salt, totp_last_step, curhat_now() AS now
-FROM operators WHERE id = $1 FOR NO KEY UPDATE
+FROM operators WHERE id = $1 AND disabled_at IS NULL FOR NO KEY UPDATE
 
 -- name: insert_operator
 -- nothing → operator. No row: the e-mail is taken.
@@ -81,7 +106,7 @@ WITH good AS MATERIALIZED (
 )
 SELECT good.id AS token_id, good.transport, operators.id, operators.email, operators.role,
     operators.totp_salt IS NOT NULL AS totp_enrolled
-FROM good JOIN operators ON operators.id = good.operator_id
+FROM good JOIN operators ON operators.id = good.operator_id AND operators.disabled_at IS NULL
 
 -- name: is_of_the_apps
 -- Whether this is the good token of a customer or a mitra, presented as it was given ($2).

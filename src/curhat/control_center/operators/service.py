@@ -339,6 +339,27 @@ async def create_operator(
     return operator_id
 
 
+async def disable_operator(tx: Transaction, email: str, *, by: str = "command line") -> None:
+    """admitted → disabled: signed out everywhere, and nothing signs them in. Raises NotFound."""
+    operator_id = await tx.fetchval(SQL.disable, normalised_email(email))
+    if operator_id is None:
+        raise NotFound
+    await record(tx, by, "operator_disabled", "operator", operator_id)
+
+
+async def reset_operator(
+    tx: Transaction, email: str, password_hash: str, *, by: str = "command line"
+) -> None:
+    """An operator begins anew, with another password and no authenticator app; also one who was disabled.
+
+    For whoever lost the phone and the recovery codes. Raises NotFound.
+    """
+    operator_id = await tx.fetchval(SQL.reset, normalised_email(email), password_hash)
+    if operator_id is None:
+        raise NotFound
+    await record(tx, by, "operator_reset", "operator", operator_id)
+
+
 async def password_hash_of(tx: Transaction, email: str) -> str | None:
     """What is stored of an operator's password; None: there is no such operator."""
     row = await tx.fetchrow(SQL.operator_of_email, normalised_email(email))
