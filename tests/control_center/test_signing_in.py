@@ -20,6 +20,7 @@ from curhat.control_center.operators.service import (
     TRIES_SECONDS,
     create_operator,
     disable_operator,
+    prune,
     reset_operator,
 )
 from curhat.kit.database import Database
@@ -435,6 +436,28 @@ async def test_a_token_is_good_for_twelve_hours_and_shows_when_it_was_seen(
     assert problem(await operator.get("/auth/me")) == (200, None)
     await clock.advance(1)
     assert problem(await operator.get("/auth/me")) == UNAUTHENTICATED
+
+
+async def test_what_admits_nobody_any_more_is_forgotten_in_time(
+    server: Stage, sari: UUID, clock: VirtualClock
+) -> None:
+    await clock.set()
+    operator = await _signed_in(server, sari)
+    await _login(server, password="wrong")
+    left = "SELECT (SELECT count(*) FROM operator_tokens), (SELECT count(*) FROM operator_sign_in_tries)"
+
+    async def tidied_after(seconds: float) -> tuple[int, int]:
+        await clock.advance(seconds)
+        async with server.database.transaction() as tx:
+            await prune(tx)
+        row = await server.database.fetchrow(left)
+        assert row is not None
+        return tuple(row)
+
+    assert await tidied_after(0) == (1, 1)
+    assert problem(await operator.get("/auth/me")) == (200, None)
+    assert await tidied_after(24 * 3600 + 1) == (1, 0)
+    assert await tidied_after(7 * 24 * 3600) == (0, 0)
 
 
 async def test_a_new_password_signs_the_other_devices_out(server: Stage, sari: UUID) -> None:
