@@ -380,6 +380,18 @@ async def test_devices_are_listed_and_one_that_is_revoked_is_shut_out_at_once(
     ]
 
 
+async def test_a_new_sign_in_ends_the_one_that_it_takes_the_place_of(server: Stage, sari: UUID) -> None:
+    first, elsewhere = await _signed_in(server, sari), await _signed_in(server, sari)
+    body = {"email": EMAIL, "password": "wrong"}
+    headers = {"Authorization": f"Bearer {first.token}"}
+    assert problem(await server.http.post(LOGIN, json=body, headers=headers)) == INVALID
+    assert problem(await first.get("/auth/me")) == (200, None)
+    again = await server.http.post(LOGIN, json={**body, "password": PASSWORD}, headers=headers)
+    assert problem(again) == (200, None)
+    assert problem(await first.get("/auth/me")) == UNAUTHENTICATED
+    assert problem(await elsewhere.get("/auth/me")) == (200, None)
+
+
 async def test_nobody_revokes_another_operators_device(server: Stage) -> None:
     mine, theirs = await server.operator("admin"), await server.operator("viewer")
     device = (await theirs.get("/auth/devices")).json()["items"][0]

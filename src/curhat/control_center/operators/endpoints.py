@@ -34,7 +34,14 @@ from curhat.control_center.operators.schemas import (
 )
 from curhat.control_center.operators.service import Client, SignedInOperator, SignIn, Try
 from curhat.kit.database import Database
-from curhat.kit.errors import BusinessError, Forbidden, NotFound, TooManyRequests, ValidationFailed
+from curhat.kit.errors import (
+    BusinessError,
+    Forbidden,
+    NotFound,
+    TooManyRequests,
+    Unauthenticated,
+    ValidationFailed,
+)
 from curhat.kit.openapi import SIGNED_IN, WITH_KEY, answers
 from curhat.kit.settings import Settings
 
@@ -82,10 +89,13 @@ async def sign_in_operator(
     tried = await _try(request, database, settings, valkey_client, data.email)
     password_is_right = await passwords.is_right_in_thread(data.password, tried.password_hash)
     client = Client(request.headers.get("user-agent", ""), address_of(request.scope))
+    replaced = await _signed_in_until_now(request, database, settings)
     async with database.transaction() as tx:
         outcome = await service.finish_sign_in(
             tx, settings.secret_key, tried, data, client, password_is_right=password_is_right
         )
+        if replaced is not None and isinstance(outcome, SignIn):
+            await service.sign_out(tx, replaced)
     if not isinstance(outcome, SignIn):
         SIGN_INS.labels(outcome.code).inc()
         log.info("operators.sign_in_refused", reason=outcome.code)
@@ -268,6 +278,16 @@ async def revoke_operator_device(
     """Sign one of my devices out, at once."""
     async with database.transaction() as tx:
         await service.revoke_device(tx, operator, device_id)
+
+
+async def _signed_in_until_now(
+    request: AnyRequest, database: Database, settings: Settings
+) -> SignedInOperator | None:
+    """What the client was signed in with until now, which a new sign-in takes the place of."""
+    try:
+        return await service.identify(database, settings, request.scope)
+    except (Unauthenticated, Forbidden):
+        return None
 
 
 async def _try(
