@@ -10,11 +10,14 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 
 from curhat.app.embedded import EmbeddedServers
 from curhat.app.local_ports import http_status, port_problem
 from curhat.app.run_file import RunFile
+from curhat.app.seed import DEMO_ADMIN
+from curhat.control_center.operators.passwords import derived
 
 # The machine may be busy with other tests.
 PATIENCE_SECONDS = 60
@@ -111,6 +114,28 @@ async def test_commands_join_the_running_one_and_a_second_one_is_refused(
             "mitra", "invite", "0811x", "--name", "Tari", "--max-customers", "1"
         )
         assert (status, errors.startswith("curhat: phone is no mobile number")) == (1, True)
+        status, output, _ = await up.command("operator", "create", "Sari@example.id", "--role", "reviewer")
+        assert (status, output.splitlines()[0]) == (0, "sari@example.id may sign in as reviewer")
+        password = output.splitlines()[1].removeprefix("password (shown this once): ")
+        run_file = RunFile.read(tmp_path)
+        assert run_file is not None
+        # The password that make up has printed.
+        demo = derived(run_file.secret_key.encode(), DEMO_ADMIN)
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{up.port}") as http:
+            for email, its_password, role in (
+                ("sari@example.id", password, "reviewer"),
+                (DEMO_ADMIN, demo, "admin"),
+            ):
+                body = {"email": email, "password": its_password}
+                signed_in = await http.post("/api/control-center/auth/login", json=body)
+                assert (signed_in.status_code, signed_in.json()["operator"]["role"]) == (200, role)
+        status, _, errors = await up.command("operator", "create", "sari@example.id")
+        assert (status, errors) == (1, "curhat: There is an operator with this e-mail already.\n")
+        assert (await up.command("operator", "reset", "sari@example.id"))[0] == 0
+        assert (await up.command("operator", "disable", "sari@example.id"))[0] == 0
+        assert (await up.command("operator", "disable", "sari@example.id"))[0] == 1
+        status, _, errors = await up.command("operator", "create", "sari")
+        assert (status, errors.startswith("curhat: email must be an e-mail address")) == (1, True)
         status, output, _ = await up.command("doctor")
         assert (status, {line.split()[0] for line in output.splitlines()}) == (0, {"ok"})
         status, _, errors = await up.command("up")

@@ -12,12 +12,13 @@ import httpx
 import msgspec
 
 from curhat.app.contracts import openapi
-from curhat.kit.identity import Role
+from curhat.kit.identity import AnyRole, Role
 from curhat.pairing import service as pairing
 from curhat.pairing.service import Target
 from curhat.sessions import extension
+from tests.support.cases import unserved
 from tests.support.server import Person
-from tests.support.signed_in import Stage
+from tests.support.signed_in import OPERATOR_PASSWORD, Stage
 
 Body = dict[str, Any]
 
@@ -92,7 +93,7 @@ class Call(msgspec.Struct, frozen=True):
     """What a rightful call needs: who, with which ids in the path, which query and which body."""
 
     caller: Person | None
-    ids: dict[str, UUID] = {}
+    ids: dict[str, UUID | str] = {}
     query: dict[str, str] = {}
     body: Body | None = None
 
@@ -100,7 +101,7 @@ class Call(msgspec.Struct, frozen=True):
 class Entry(msgspec.Struct, frozen=True):
     """Whose operation it is, the status of a rightful call, and how to prepare one."""
 
-    whose: Role | Literal["anybody"]
+    whose: AnyRole | Literal["anybody"]
     status: int
     prepare: Callable[[Stage], Awaitable[Call]]
     # A suspended mitra may only sign out.
@@ -276,7 +277,179 @@ async def _inbox(_stage: Stage) -> Call:
     return Call(None, query={"phone": "081234567890"})
 
 
+# Operators. The caller is an admin, who may everything; what the other roles may is tests/control_center's to show.
+
+
+async def _login(stage: Stage) -> Call:
+    operator = await stage.operator()
+    email = await stage.database.fetchval("SELECT email FROM operators WHERE id = $1", operator.id)
+    return Call(None, body={"email": email, "password": OPERATOR_PASSWORD})
+
+
+async def _operator(stage: Stage) -> Call:
+    return Call(await stage.operator())
+
+
+async def _new_app(stage: Stage) -> Call:
+    return Call(await stage.operator(), body={"password": OPERATOR_PASSWORD})
+
+
+async def _app_to_confirm(stage: Stage) -> Call:
+    operator, totp = await stage.operator_with_app()
+    await stage.database.execute(
+        "UPDATE operators SET totp_new_salt = totp_salt, totp_salt = NULL WHERE id = $1", operator.id
+    )
+    return Call(operator, body={"totp": totp.now()})
+
+
+async def _app(stage: Stage) -> Call:
+    operator, totp = await stage.operator_with_app()
+    return Call(operator, body={"totp": totp.now()})
+
+
+async def _new_password(stage: Stage) -> Call:
+    body = {"password": OPERATOR_PASSWORD, "new_password": "another password of an operator"}
+    return Call(await stage.operator(), body=body)
+
+
+async def _device(stage: Stage) -> Call:
+    operator = await stage.operator()
+    await stage.token("operator", operator.id)
+    device_id = await stage.database.fetchval(
+        "SELECT id FROM operator_tokens WHERE operator_id = $1 ORDER BY id DESC LIMIT 1", operator.id
+    )
+    return Call(operator, {"device_id": device_id})
+
+
+async def _row(stage: Stage) -> Call:
+    return Call(await stage.operator(), {"key": "pairing_blast_timeout_seconds"})
+
+
+async def _row_change(stage: Stage) -> Call:
+    call = await _row(stage)
+    seen = await stage.database.fetchval(
+        "SELECT updated_at FROM configuration WHERE key = $1", call.ids["key"]
+    )
+    value = await stage.database.fetchval("SELECT value FROM configuration WHERE key = $1", call.ids["key"])
+    # The value it has: several such calls do not stand in each other's way.
+    return Call(call.caller, call.ids, body={"value": int(value), "expected_updated_at": seen.isoformat()})
+
+
+async def _case(stage: Stage) -> Call:
+    return Call(await stage.operator(), {"case_id": (await unserved(stage)).case_id})
+
+
+async def _decision(stage: Stage) -> Call:
+    call = await _case(stage)
+    return Call(call.caller, call.ids, body={"decision": "refund", "note": "maaf"})
+
+
+async def _decisions(stage: Stage) -> Call:
+    call = await _case(stage)
+    return Call(
+        call.caller, body={"case_ids": [str(call.ids["case_id"])], "decision": "refund", "note": "maaf"}
+    )
+
+
+async def _approval(stage: Stage) -> Call:
+    call = await _case(stage)
+    decider = await stage.operator("reviewer")
+    await stage.database.execute(
+        "UPDATE review_cases SET status = 'decided', decision = 'refund', decision_note = 'maaf', decided_by = $2, "
+        "decided_at = curhat_now(), refund_rp = amount_rp, needs_approval = true WHERE id = $1",
+        call.ids["case_id"],
+        decider.id,
+    )
+    return call
+
+
+async def _failed_refund(stage: Stage) -> Call:
+    call = await _case(stage)
+    assert call.caller is not None
+    await stage.database.execute(
+        "UPDATE review_cases SET status = 'decided', decision = 'refund', decision_note = 'maaf', decided_by = $2, "
+        "decided_at = curhat_now(), refund_rp = amount_rp WHERE id = $1",
+        call.ids["case_id"],
+        call.caller.id,
+    )
+    await stage.database.execute(
+        "INSERT INTO refunds (payment_id, charge_attempt_id, amount_rp, reason, status, answered_at) "
+        "SELECT charge_attempts.payment_id, charge_attempts.id, charge_attempts.amount_rp, 'operator_decision', "
+        "'failed', curhat_now() FROM charge_attempts JOIN review_cases USING (payment_id) WHERE review_cases.id = $1",
+        call.ids["case_id"],
+    )
+    return call
+
+
+async def _payment_record(stage: Stage) -> Call:
+    payment_id = await stage.pending_payment(await stage.make.customer())
+    return Call(await stage.operator(), {"payment_id": payment_id})
+
+
+async def _session_record(stage: Stage) -> Call:
+    chat = await stage.chat(await stage.make.customer(), await stage.make.mitra(max_customers=3))
+    return Call(await stage.operator(), {"session_id": chat.id})
+
+
+async def _transcript(stage: Stage) -> Call:
+    call = await _session_record(stage)
+    return Call(call.caller, call.ids, body={"reason": "keluhan"})
+
+
+async def _customer_record(stage: Stage) -> Call:
+    return Call(await stage.operator(), {"customer_id": await stage.make.customer()})
+
+
+async def _mitra_record(stage: Stage) -> Call:
+    return Call(await stage.operator(), {"mitra_id": await stage.make.mitra()})
+
+
+async def _mitra_change(stage: Stage) -> Call:
+    call = await _mitra_record(stage)
+    return Call(
+        call.caller, call.ids, body={"display_name": "Kak Baru", "max_customers": 2, "suspended": False}
+    )
+
+
+async def _invitation(stage: Stage) -> Call:
+    body = {"phone": _new_phone(), "display_name": "Kak Tari", "max_customers": 2}
+    return Call(await stage.operator(), body=body)
+
+
 ENTRIES: dict[str, Entry] = {
+    "sign_in_operator": Entry("anybody", 200, _login),
+    "sign_out_operator": Entry("operator", 204, _operator),
+    "get_operator_account": Entry("operator", 200, _operator),
+    "begin_totp": Entry("operator", 200, _new_app),
+    "confirm_totp": Entry("operator", 200, _app_to_confirm),
+    "renew_recovery_codes": Entry("operator", 200, _app),
+    "change_operator_password": Entry("operator", 204, _new_password),
+    "list_operator_devices": Entry("operator", 200, _operator),
+    "revoke_operator_device": Entry("operator", 204, _device),
+    "get_dashboard": Entry("operator", 200, _operator),
+    "get_dashboard_charts": Entry("operator", 200, _operator),
+    "list_configuration": Entry("operator", 200, _operator),
+    "change_configuration": Entry("operator", 200, _row_change),
+    "list_configuration_history": Entry("operator", 200, _row),
+    "list_failed_pairings": Entry("operator", 200, _operator),
+    "list_review_cases": Entry("operator", 200, _operator),
+    "get_review_case": Entry("operator", 200, _case),
+    "decide_review_case": Entry("operator", 200, _decision),
+    "decide_review_cases": Entry("operator", 200, _decisions),
+    "approve_refund": Entry("operator", 200, _approval),
+    "retry_refund": Entry("operator", 200, _failed_refund),
+    "search_payments": Entry("operator", 200, _operator),
+    "get_payment_record": Entry("operator", 200, _payment_record),
+    "search_sessions": Entry("operator", 200, _operator),
+    "get_session_record": Entry("operator", 200, _session_record),
+    "reveal_transcript": Entry("operator", 200, _transcript),
+    "search_customers": Entry("operator", 200, _operator),
+    "get_customer_record": Entry("operator", 200, _customer_record),
+    "search_mitras": Entry("operator", 200, _operator),
+    "get_mitra_record": Entry("operator", 200, _mitra_record),
+    "invite_mitra": Entry("operator", 201, _invitation),
+    "change_mitra": Entry("operator", 200, _mitra_change),
+    "list_audit": Entry("operator", 200, _operator),
     "request_customer_code": Entry("anybody", 202, _code_request),
     "verify_customer_code": Entry("anybody", 200, _verification("customer")),
     "request_mitra_code": Entry("anybody", 202, _code_request),

@@ -35,14 +35,21 @@ from curhat.kit.errors import (
     Unauthenticated,
     ValidationFailed,
 )
-from curhat.kit.identity import Role
+from curhat.kit.identity import AnyRole, Role
 from curhat.pricing.service import seed_offers
 from tests.conftest import database_url_of
 from tests.security.operations import CONTRACT, ENTERED, OPERATIONS, Operation, send
 from tests.support.chats import open_chat
 from tests.support.journey import open_blast, request_of
 from tests.support.people import Make
-from tests.support.signed_in import SIGN_IN, Stage, environment_of, server_process
+from tests.support.signed_in import (
+    SIGN_IN,
+    SIGN_IN_OPERATOR,
+    Stage,
+    environment_of,
+    operator_password_hash,
+    server_process,
+)
 
 SCHEMA = schemathesis.openapi.from_dict(
     CONTRACT,
@@ -72,14 +79,14 @@ class World:
         self.url = url
         self.session = requests.Session()
         # For what names no thing: an order uses its customer up.
-        self.tokens: dict[Role, Iterator[str]] = {}
-        self.to_be_signed_out: dict[Role, Iterator[str]] = {}
+        self.tokens: dict[AnyRole, Iterator[str]] = {}
+        self.to_be_signed_out: dict[AnyRole, Iterator[str]] = {}
         self.token_of_available_mitra = ""
         # By role and the name of a parameter or field: an id, and the token of whom it belongs to.
-        self.things: dict[tuple[Role, str], list[tuple[UUID, str]]] = {}
+        self.things: dict[tuple[AnyRole, str], list[tuple[UUID, str]]] = {}
         self.numbers = itertools.count(1)
 
-    def known(self, role: Role, name: str, generated: object) -> tuple[str, str | None] | None:
+    def known(self, role: AnyRole, name: str, generated: object) -> tuple[str, str | None] | None:
         """For every second of the generated ids one that exists, and whose it is; None: leave it as it is."""
         things = self.things.get((role, name))
         try:
@@ -143,7 +150,21 @@ async def _people(world: World, database: Database) -> None:
         (row["id"], next(world.tokens["customer"])) for row in offers * THINGS
     ]
 
-    def add(role: Role, name: str, thing: UUID, whose: str) -> None:
+    operator_id = await database.fetchval(
+        "INSERT INTO operators (email, role, password_hash) VALUES ('admin@example.id', 'admin', $1) RETURNING id",
+        operator_password_hash(),
+    )
+    as_operators = [secrets.token_urlsafe(32) for _ in range(SIGN_OUTS)]
+    digests = [hashlib.sha256(made.encode()).digest() for made in as_operators]
+    async with database.transaction() as tx:
+        await tx.executemany(
+            SIGN_IN_OPERATOR, [(digest, operator_id, "bearer", 3600.0) for digest in digests]
+        )
+    as_operator = as_operators.pop()
+    world.tokens["operator"] = itertools.repeat(as_operator)
+    world.to_be_signed_out["operator"] = iter(as_operators)
+
+    def add(role: AnyRole, name: str, thing: UUID, whose: str) -> None:
         world.things.setdefault((role, name), []).append((thing, whose))
 
     for _ in range(THINGS):
@@ -180,6 +201,14 @@ async def _people(world: World, database: Database) -> None:
             paying,
         )
         add("customer", "payment_id", pending, await token("customer", paying))
+        add("operator", "payment_id", pending, as_operator)
+        add("operator", "session_id", chat.id, as_operator)
+        add("operator", "customer_id", paying, as_operator)
+        case_id = await database.fetchval(
+            "INSERT INTO review_cases (payment_id, reason, amount_rp) VALUES ($1, 'refund_failed', 20000) RETURNING id",
+            pending,
+        )
+        add("operator", "case_id", case_id, as_operator)
 
 
 @contextmanager
@@ -209,9 +238,15 @@ def _available(world: World) -> Iterator[None]:
             thread.join()
 
 
+def _role_of(operation: Operation) -> AnyRole:
+    if operation.path.startswith("/api/control-center/"):
+        return "operator"
+    return "mitra" if operation.path.startswith("/api/mitra/") else "customer"
+
+
 def _dress(world: World, operation: Operation, case: schemathesis.Case[Any]) -> str:
     """Put what exists in the place of some that was made up; the token of whoever is to ask."""
-    role: Role = "mitra" if operation.path.startswith("/api/mitra/") else "customer"
+    role = _role_of(operation)
     token = next((world.to_be_signed_out if operation.id.startswith("sign_out") else world.tokens)[role])
     # The path last: whose thing it is decides.
     for container in (case.body, case.query, case.path_parameters):
@@ -291,6 +326,10 @@ def test_every_operation_says_what_it_does_and_what_every_answer_of_it_means() -
             for status, response in described["responses"].items():
                 content = response.get("content", {})
                 expected = [] if status == "204" else ["application/json"]
+                if status == "200" and any(
+                    each["name"] == "format" for each in described.get("parameters", [])
+                ):
+                    expected.append("text/csv")
                 assert list(content) == (["application/problem+json"] if status >= "400" else expected)
                 assert response["description"]
 
@@ -311,6 +350,11 @@ def test_an_operation_that_creates_charges_or_decides_requires_the_key_and_says_
         "reject_request",
         "end_session_by_customer",
         "end_session_by_mitra",
+        "decide_review_case",
+        "decide_review_cases",
+        "approve_refund",
+        "retry_refund",
+        "invite_mitra",
     }
     for operation in OPERATIONS.values():
         keys = [parameter for parameter in operation.parameters if parameter["name"] == "Idempotency-Key"]
@@ -330,12 +374,13 @@ def test_who_has_to_be_signed_in_is_declared() -> None:
         "read_development_inbox",
         "set_gateway_behaviour",
         "list_gateway_charges",
+        "sign_in_operator",
     }
     assert {name for name, operation in OPERATIONS.items() if not operation.security} == open_to_all
     assert _with(Unauthenticated.code) == OPERATIONS.keys() - open_to_all
     for operation in OPERATIONS.values():
         used: Sequence[str] = [name for scheme in operation.security for name in scheme]
-        cookie = "mitra_cookie" if operation.path.startswith("/api/mitra/") else "customer_cookie"
+        cookie = f"{_role_of(operation)}_cookie"
         assert used in ([], ["bearer", cookie])
         assert {*used} <= schemes.keys()
 

@@ -11,12 +11,14 @@ from uuid import uuid4
 
 import httpx
 import msgspec
+import pyotp
 import pytest
 import valkey.asyncio
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from curhat.app.embedded import EmbeddedServers
+from curhat.control_center.operators import passwords
 from curhat.kit.database import Database
 from curhat.pricing.service import seed_offers
 from tests.support.server import Person
@@ -170,6 +172,35 @@ async def _with_a_cookie(journey: Journey, database: Database) -> None:
         await socket.recv()
 
 
+async def _in_the_control_center(journey: Journey, session_id: str) -> None:
+    """An operator signs in, sets up an authenticator app, looks for a customer, and reads what was said."""
+    password, wrong = journey.secret("kata sandi operator ini"), journey.secret("kata sandi yang salah")
+    operator_id = await journey.database.fetchval(
+        "INSERT INTO operators (email, role, password_hash) VALUES ('sari@example.id', 'admin', $1) RETURNING id",
+        passwords.hashed(password),
+    )
+    login = "/api/control-center/auth/login"
+    body = {"email": "sari@example.id", "password": password}
+    assert (await journey.http.post(login, json={**body, "password": wrong})).status_code == 401
+    signed_in = await journey.http.post(login, json=body)
+    token = journey.secret(signed_in.json()["token"])
+    journey.secret(hashlib.sha256(token.encode()).hexdigest())
+    operator = Person(journey.http, "operator", operator_id, token)
+    begun = (await operator.post("/auth/totp", {"password": password})).json()
+    secret = journey.secret(begun["secret"])
+    confirmed = await operator.post("/auth/totp/confirm", {"totp": pyotp.TOTP(secret).now()})
+    for code in confirmed.json()["recovery_codes"]:
+        journey.secret(code)
+    for query in ({"q": CUSTOMER_PHONE}, {"q": CUSTOMER_PHONE, "format": "csv"}):
+        assert (await operator.get("/customers", **query)).status_code == 200
+    reason = journey.secret("alasan membaca percakapan ini")
+    revealed = await operator.post(f"/sessions/{session_id}/transcript", {"reason": reason})
+    assert revealed.status_code == 200
+    await journey.database.execute("ALTER TABLE audit_entries RENAME TO audit_away")
+    assert (await operator.post(f"/sessions/{session_id}/transcript", {"reason": reason})).status_code == 500
+    await journey.database.execute("ALTER TABLE audit_away RENAME TO audit_entries")
+
+
 @contextlib.asynccontextmanager
 async def _service(
     environment: dict[str, str], folder: Path, database: Database
@@ -220,6 +251,7 @@ async def test_no_code_token_phone_number_or_chat_text_is_in_any_line_of_any_pro
         reason = journey.secret("pelanggan menangis terus")
         assert (await mitra.post(f"/sessions/{session_id}/end", {"reason": reason})).status_code == 200
         await _with_a_cookie(journey, database)
+        await _in_the_control_center(journey, session_id)
         # The worker's part in the journey: a payment whose time is over.
         await database.execute("UPDATE payments SET expires_at = curhat_now() WHERE status = 'pending'")
         await database.execute("UPDATE deadlines SET due_at = curhat_now()")

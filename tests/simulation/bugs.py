@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from curhat.control_center.operators import service as operators
+from curhat.control_center.review import service as review
 from curhat.deadlines import service as deadlines
 from curhat.journeys import service as journeys
 from curhat.kit import database as kit_database
@@ -24,6 +26,8 @@ SIMULATION = "tests/simulation/test_schedules.py"
 RACES = "tests/races/test_accept_races.py"
 PAYING = "tests/journeys/test_paying.py"
 SEARCHING = "tests/journeys/test_searching.py"
+REVIEW = "tests/control_center/test_review.py"
+SIGNING_IN = "tests/control_center/test_signing_in.py"
 
 
 @dataclass(frozen=True)
@@ -245,6 +249,49 @@ BUGS: tuple[Bug, ...] = (
             "",
         ),
         "DROP INDEX payments_one_open_journey",
+    ),
+    Bug(
+        "a case that is decided may be decided again",
+        [REVIEW],
+        together(
+            in_statement(review.SQL, "lock_case", "review_cases.*", "review_cases.*, 'open'::text AS status"),
+            in_statement(review.SQL, "decide", "AND status = 'open'", ""),
+        ),
+        "DROP TRIGGER review_cases_decided_once ON review_cases",
+    ),
+    Bug(
+        "an operator approves their own refund",
+        [REVIEW],
+        in_statement(review.SQL, "lock_case", "review_cases.*", "review_cases.*, NULL::uuid AS decided_by"),
+        "ALTER TABLE review_cases DROP CONSTRAINT review_cases_approval",
+    ),
+    Bug(
+        "a payment is refunded as soon as it is asked for",
+        [REVIEW],
+        in_statement(
+            payments.SQL,
+            "request_refund",
+            "INSERT INTO refunds",
+            "WITH early AS (UPDATE payments SET status = 'refunded' WHERE id = $1 AND status = 'unserved') "
+            "INSERT INTO refunds",
+        ),
+    ),
+    Bug(
+        "a code of an authenticator app is good twice",
+        [SIGNING_IN],
+        in_statement(
+            operators.SQL, "use_totp", "totp_last_step = $2", "totp_last_step = least($2::bigint, 0)"
+        ),
+    ),
+    Bug(
+        "tries to sign in as an operator are not counted",
+        [SIGNING_IN],
+        in_statement(operators.SQL, "note_try", "VALUES ($1)", "SELECT $1::bytea WHERE false"),
+    ),
+    Bug(
+        "the audit can be changed",
+        ["tests/control_center/test_audit.py"],
+        schema="DROP TRIGGER audit_entries_append_only ON audit_entries",
     ),
 )
 

@@ -17,6 +17,8 @@ from curhat.kit.settings import Settings
 
 _keys = itertools.count(1)
 
+_PREFIXES = {"customer": "/api/client", "mitra": "/api/mitra", "operator": "/api/control-center"}
+
 
 @contextlib.asynccontextmanager
 async def running_server(settings: Settings) -> AsyncIterator[tuple[str, Server]]:
@@ -52,7 +54,7 @@ async def running_server(settings: Settings) -> AsyncIterator[tuple[str, Server]
 
 
 class Person:
-    """A signed-in customer or mitra: HTTP with their token, and a socket when asked for."""
+    """A signed-in customer, mitra or operator: HTTP with their token, and a socket when asked for."""
 
     def __init__(self, http: httpx.AsyncClient, role: str, user_id: UUID, token: str) -> None:
         self.http = http
@@ -60,7 +62,7 @@ class Person:
         self.id = user_id
         self.token = token
         self._headers = {"Authorization": f"Bearer {token}"}
-        self._prefix = "/api/client" if role == "customer" else "/api/mitra"
+        self._prefix = _PREFIXES[role]
 
     async def get(self, path: str, **parameters: Any) -> httpx.Response:
         """GET below this role's prefix."""
@@ -80,6 +82,10 @@ class Person:
     async def patch(self, path: str, body: Any) -> httpx.Response:
         """PATCH."""
         return await self.http.patch(self._prefix + path, headers=self._headers, json=body)
+
+    async def delete(self, path: str) -> httpx.Response:
+        """DELETE."""
+        return await self.http.delete(self._prefix + path, headers=self._headers)
 
     @contextlib.asynccontextmanager
     async def socket(self, *, epoch: str | None = None, seq: int | None = None) -> AsyncIterator["Socket"]:

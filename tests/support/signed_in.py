@@ -5,6 +5,7 @@ API. What a test takes apart or holds in a journey is made by the production ser
 """
 
 import contextlib
+import functools
 import hashlib
 import os
 import secrets
@@ -18,11 +19,14 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import pyotp
 
 from curhat.app.asgi import Server
 from curhat.configuration import service as configuration
+from curhat.control_center.operators import passwords, second_factor
+from curhat.control_center.operators.permissions import OperatorRole
 from curhat.kit.database import Database
-from curhat.kit.identity import Role
+from curhat.kit.identity import AnyRole
 from curhat.kit.settings import Settings
 from curhat.payments import service as payments
 from curhat.payments.service import PaymentTerms
@@ -59,6 +63,21 @@ def development_settings(database_url: str, valkey_url: str) -> Settings:
     return Settings.from_environment(environment_of(database_url, valkey_url))
 
 
+OPERATOR_PASSWORD = "the password of every operator here"
+
+
+@functools.cache
+def operator_password_hash() -> str:
+    """What is stored of it: hashing is slow on purpose, and once is enough."""
+    return passwords.hashed(OPERATOR_PASSWORD)
+
+
+SIGN_IN_OPERATOR = """
+INSERT INTO operator_tokens (digest, operator_id, transport, user_agent, address, expires_at)
+VALUES ($1, $2, $3, 'a test', '127.0.0.1', curhat_now() + make_interval(secs => $4))
+"""
+
+
 class Stage:
     """A server, its address, and whoever and whatever a test wants to be there."""
 
@@ -70,15 +89,18 @@ class Stage:
         self.make = Make(database)
 
     async def token(
-        self, role: Role, user_id: UUID, *, transport: str = "bearer", good_for_seconds: float = 3600.0
+        self, role: AnyRole, user_id: UUID, *, transport: str = "bearer", good_for_seconds: float = 3600.0
     ) -> str:
         """A token of this person's, as signing in would have given it."""
         token = secrets.token_urlsafe(32)
         digest = hashlib.sha256(token.encode()).digest()
-        await self.database.execute(SIGN_IN, digest, role, user_id, transport, good_for_seconds)
+        if role == "operator":
+            await self.database.execute(SIGN_IN_OPERATOR, digest, user_id, transport, good_for_seconds)
+        else:
+            await self.database.execute(SIGN_IN, digest, role, user_id, transport, good_for_seconds)
         return token
 
-    async def person(self, role: Role, user_id: UUID) -> Person:
+    async def person(self, role: AnyRole, user_id: UUID) -> Person:
         """Somebody who is there already, signed in."""
         return Person(self.http, role, user_id, await self.token(role, user_id))
 
@@ -92,6 +114,23 @@ class Stage:
         """A new mitra, signed in; online by intent unless said otherwise, and not connected."""
         mitra_id = await self.make.mitra(display_name, online=online, max_customers=max_customers)
         return await self.person("mitra", mitra_id)
+
+    async def operator(self, role: OperatorRole = "admin", email: str | None = None) -> Person:
+        """A new operator, signed in, whose password is OPERATOR_PASSWORD."""
+        operator_id = await self.database.fetchval(
+            "INSERT INTO operators (email, role, password_hash) VALUES ($1, $2, $3) RETURNING id",
+            email or f"{role}-{secrets.token_hex(4)}@example.id",
+            role,
+            operator_password_hash(),
+        )
+        return await self.person("operator", operator_id)
+
+    async def operator_with_app(self) -> tuple[Person, pyotp.TOTP]:
+        """A new admin, signed in, with an authenticator app."""
+        operator = await self.operator()
+        salt = second_factor.new_salt()
+        await self.database.execute("UPDATE operators SET totp_salt = $2 WHERE id = $1", operator.id, salt)
+        return operator, pyotp.TOTP(second_factor.secret_of(SECRET_KEY.encode(), operator.id, salt))
 
     async def suspended_mitra(self) -> Person:
         """A mitra who was signed in when the suspension came."""
@@ -124,7 +163,11 @@ class Stage:
 
     async def search(self, customer_id: UUID, mitra_ids: list[UUID]) -> UUID:
         """A blast to these mitras, under a confirmed payment; the pairing's id."""
-        return await open_blast(self.database, await self.make.confirmed_payment(customer_id), mitra_ids)
+        return await self.search_of(await self.make.confirmed_payment(customer_id), mitra_ids)
+
+    async def search_of(self, payment_id: UUID, mitra_ids: list[UUID]) -> UUID:
+        """A blast to these mitras under this payment; the pairing's id."""
+        return await open_blast(self.database, payment_id, mitra_ids)
 
     async def request(self, customer_id: UUID, mitra_id: UUID) -> UUID:
         """The request that a blast made for this mitra."""
@@ -151,7 +194,14 @@ async def stage(settings: Settings, database: Database) -> AsyncIterator[Stage]:
 # What follows from being there, or from having asked, and is no business: the answers stored under keys, streams
 # begun by a look at them, and the codes' counters.
 NO_BUSINESS = frozenset(
-    {"idempotency_keys", "one_time_codes", "streams", "virtual_clock", "schema_migrations"}
+    {
+        "idempotency_keys",
+        "one_time_codes",
+        "operator_sign_in_tries",
+        "streams",
+        "virtual_clock",
+        "schema_migrations",
+    }
 )
 
 TABLES = """

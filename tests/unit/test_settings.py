@@ -157,3 +157,13 @@ def test_what_is_secret_is_not_in_the_text_of_the_settings() -> None:
     text = repr(development(DATABASE_URL="postgresql://u:hush@h/d", VALKEY_URL="valkey://:hush@h"))
     assert "hush" not in text
     assert KEY not in text
+
+
+def test_the_limit_of_refunds_is_a_setting_and_checked_at_start() -> None:
+    assert development().refund_approval_limit_rp == 50_000
+    assert development(REFUND_APPROVAL_LIMIT_RP="0").refund_approval_limit_rp == 0
+    for wrong in ("-1", "50.000", "Rp50000", "1000000001"):
+        (problem,) = problems_of(REFUND_APPROVAL_LIMIT_RP=wrong)
+        assert problem == (
+            f"CURHAT_REFUND_APPROVAL_LIMIT_RP is {wrong!r}; right is a whole number from 0 to 1000000000"
+        )

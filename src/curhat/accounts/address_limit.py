@@ -61,6 +61,13 @@ async def count_code_request(valkey: Valkey, scope: Mapping[str, Any], limit_an_
         raise TooManyRequests(retry_after_seconds=left_seconds)
 
 
+async def count_password_try(valkey: Valkey, scope: Mapping[str, Any], limit_an_hour: int) -> None:
+    """Count one try to sign in with a password, right or wrong. Raises TooManyRequests."""
+    count, left_seconds = await _add(valkey, "passwords", address_of(scope), 1, HOUR_SECONDS)
+    if count > limit_an_hour:
+        raise TooManyRequests(retry_after_seconds=left_seconds)
+
+
 class AddressLimit:
     """An ASGI application that lets an address through to `application` so many times a minute.
 

@@ -11,7 +11,7 @@ import msgspec
 
 from curhat.accounts.schemas import Transport
 from curhat.kit.errors import Forbidden
-from curhat.kit.identity import Role
+from curhat.kit.identity import AnyRole
 from curhat.kit.settings import Settings
 
 if TYPE_CHECKING:
@@ -20,8 +20,16 @@ if TYPE_CHECKING:
 # An ASGI scope that is only read.
 ReadScope = Mapping[str, Any]
 
-_NAMES: Final[dict[Role, str]] = {"customer": "curhat_customer", "mitra": "curhat_mitra"}
-_PATHS: Final[dict[Role, str]] = {"customer": "/api/client", "mitra": "/api/mitra"}
+_NAMES: Final[dict[AnyRole, str]] = {
+    "customer": "curhat_customer",
+    "mitra": "curhat_mitra",
+    "operator": "curhat_operator",
+}
+_PATHS: Final[dict[AnyRole, str]] = {
+    "customer": "/api/client",
+    "mitra": "/api/mitra",
+    "operator": "/api/control-center",
+}
 # Browsers refuse a cookie with this prefix that is not Secure, wherever it came from.
 _SECURE_PREFIX: Final = "__Secure-"
 
@@ -35,7 +43,7 @@ class PresentedToken(msgspec.Struct, frozen=True):
     transport: Transport
 
 
-def presented_token(scope: ReadScope, role: Role, settings: Settings) -> PresentedToken | None:
+def presented_token(scope: ReadScope, role: AnyRole, settings: Settings) -> PresentedToken | None:
     """The token of an HTTP request or of a socket being opened: the bearer header's, else this role's cookie.
 
     Raises Forbidden for a cookie with an unsafe request that does not come from one of our own pages.
@@ -62,12 +70,12 @@ def refuse_foreign_page(scope: ReadScope, settings: Settings) -> None:
         raise Forbidden
 
 
-def cookie_name(role: Role, settings: Settings) -> str:
+def cookie_name(role: AnyRole, settings: Settings) -> str:
     """The name of a role's cookie; with the browsers' prefix for secure cookies in production."""
     return _NAMES[role] if settings.is_development else _SECURE_PREFIX + _NAMES[role]
 
 
-def token_cookie(role: Role, token: str, max_age_seconds: int, settings: Settings) -> "Cookie":
+def token_cookie(role: AnyRole, token: str, max_age_seconds: int, settings: Settings) -> "Cookie":
     """The cookie that carries a token: out of reach for scripts, for this role's paths and this site only."""
     # Here, since it brings the whole framework along: a worker, which sets no cookie, starts half a second sooner.
     from litestar.datastructures import Cookie

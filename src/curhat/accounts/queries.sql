@@ -126,7 +126,15 @@ UPDATE customers SET call_name = $2 WHERE id = $1
 RETURNING id
 
 -- name: lock_mitra
-SELECT suspended_at FROM mitras WHERE id = $1 FOR NO KEY UPDATE
+SELECT display_name, max_customers, active_sessions, suspended_at FROM mitras WHERE id = $1 FOR NO KEY UPDATE
+
+-- name: rename_mitra
+-- One display name → another.
+UPDATE mitras SET display_name = $2 WHERE id = $1
+
+-- name: change_capacity
+-- One capacity → another.
+UPDATE mitras SET max_customers = $2 WHERE id = $1
 
 -- name: suspend_mitra
 -- admitted → suspended.

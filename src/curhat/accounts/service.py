@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
 from curhat.accounts import codes, cookies, phone
@@ -256,14 +257,44 @@ async def invite_mitra(
     `by` is who invites, as the audit names them. Raises ValidationFailed.
     """
     name = checked_name(display_name, "display_name")
-    if not 1 <= max_customers <= MOST_CUSTOMERS:
-        raise ValidationFailed(
-            errors=[{"field": "max_customers", "message": f"must be from 1 to {MOST_CUSTOMERS}"}]
-        )
+    _check_capacity(max_customers)
     mitra_id: UUID = await tx.fetchval(SQL.ensure_person, phone.normalise(phone_number))
     if await tx.fetchval(SQL.insert_mitra, mitra_id, name, max_customers) is not None:
         await tx.execute(SQL.audit, by, "mitra_invited", mitra_id, None, name)
     return mitra_id
+
+
+async def rename_mitra(tx: Transaction, mitra_id: UUID, display_name: str, *, by: str) -> None:
+    """One display name → another. The same one again changes nothing. Raises ValidationFailed, NotFound."""
+    name = checked_name(display_name, "display_name")
+    row = await _locked_mitra(tx, mitra_id)
+    if row["display_name"] == name:
+        return
+    await tx.execute(SQL.rename_mitra, mitra_id, name)
+    await tx.execute(SQL.audit, by, "mitra_renamed", mitra_id, row["display_name"], name)
+
+
+async def change_capacity(tx: Transaction, mitra_id: UUID, max_customers: int, *, by: str) -> bool:
+    """One capacity → another (X.7); the answer is whether the mitra is full by it. Sessions it has go on.
+
+    The same one again changes nothing. Raises ValidationFailed, NotFound.
+    """
+    _check_capacity(max_customers)
+    row = await _locked_mitra(tx, mitra_id)
+    before: int = row["max_customers"]
+    if before != max_customers:
+        await tx.execute(SQL.change_capacity, mitra_id, max_customers)
+        await tx.execute(SQL.audit, by, "mitra_capacity_changed", mitra_id, str(before), str(max_customers))
+        _signal_mitra_changed(tx, mitra_id)
+    is_full: bool = row["active_sessions"] >= max_customers
+    return is_full
+
+
+def _check_capacity(max_customers: int) -> None:
+    if not 1 <= max_customers <= MOST_CUSTOMERS:
+        raise ValidationFailed(
+            errors=[{"field": "max_customers", "message": f"must be from 1 to {MOST_CUSTOMERS}"}]
+        )
 
 
 async def suspend_mitra(tx: Transaction, mitra_id: UUID, *, by: str = "command line") -> None:
@@ -289,10 +320,14 @@ async def lift_suspension(tx: Transaction, mitra_id: UUID, *, by: str = "command
 
 
 async def _is_suspended(tx: Transaction, mitra_id: UUID) -> bool:
+    return (await _locked_mitra(tx, mitra_id))["suspended_at"] is not None
+
+
+async def _locked_mitra(tx: Transaction, mitra_id: UUID) -> asyncpg.Record:
     row = await tx.fetchrow(SQL.lock_mitra, mitra_id)
     if row is None:
         raise NotFound
-    return row["suspended_at"] is not None
+    return row
 
 
 def _signal_mitra_changed(tx: Transaction, mitra_id: UUID) -> None:

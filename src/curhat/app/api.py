@@ -13,6 +13,8 @@ from curhat.accounts import endpoints as accounts
 from curhat.accounts.guards import provide_customer, provide_mitra, strangers_first
 from curhat.accounts.service import Authenticator
 from curhat.app.wiring import House
+from curhat.control_center import endpoints as control_center
+from curhat.control_center.operators.guards import operators_only, provide_operator
 from curhat.journeys import endpoints as journeys
 from curhat.journeys import extension_endpoints as extensions
 from curhat.kit.database import Database
@@ -41,6 +43,7 @@ ROUTES = [
     *extensions.ROUTES,
     *sessions.ROUTES,
     *realtime.ROUTES,
+    *control_center.ROUTES,
 ]
 DEVELOPMENT_ROUTES = [*accounts.DEVELOPMENT_ROUTES, *payments.DEVELOPMENT_ROUTES]
 
@@ -91,13 +94,14 @@ def build_api(house: Callable[[], House], *, development: bool) -> Litestar:
             "message_writer": given(message_writer),
             "customer": Provide(provide_customer),
             "mitra": Provide(provide_mitra),
+            "operator": Provide(provide_operator),
         },
         exception_handlers={
             BusinessError: handle_business_error,
             HTTPException: handle_http_exception,
             Exception: handle_unexpected,
         },
-        guards=[strangers_first(authenticator)],
+        guards=[strangers_first(authenticator), operators_only(database, settings)],
         request_class=StrictRequest,
         openapi_config=ContractConfig(
             title="Curhat",

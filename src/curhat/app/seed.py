@@ -1,28 +1,31 @@
-"""Demo data for a newcomer: ten mitras, the price tiers; the five configuration rows come with the migrations."""
+"""Demo data for a newcomer: ten mitras, an admin, the price tiers; the configuration comes with the migrations."""
 
 import asyncpg
 import msgspec
 
 from curhat.accounts.service import invite_mitra
+from curhat.control_center.operators import passwords
+from curhat.control_center.operators.service import create_operator, password_hash_of
 from curhat.kit.database import Transaction
 from curhat.kit.settings import Settings
 from curhat.kit.signals import NoSignals
 from curhat.pricing.service import seed_offers
 
+DEMO_ADMIN = "admin@curhat.example"
 DEMO_MITRA_NAMES = ("Sari", "Dewi", "Budi", "Rina", "Agus", "Maya", "Putri", "Joko", "Wulan", "Tono")
 
 
 class DemoAccount(msgspec.Struct, frozen=True):
-    """An account that anyone may try in development; the code is in the inbox."""
+    """An account that anyone may try in development: a mitra's code is in the inbox, an admin's password in `note`."""
 
     role: str
-    phone_number: str
+    sign_in: str
     name: str
     note: str
 
 
 async def seed(connection: "asyncpg.Connection[asyncpg.Record]", settings: Settings) -> list[DemoAccount]:
-    """Write the price tiers, and in development the demo mitras. Repeated, nothing changes."""
+    """Write the price tiers, and in development the demo mitras and the demo admin. Repeated, nothing changes."""
     async with connection.transaction():
         tx = Transaction(connection, NoSignals())
         await seed_offers(tx)
@@ -36,4 +39,16 @@ async def seed(connection: "asyncpg.Connection[asyncpg.Record]", settings: Setti
             accounts.append(
                 DemoAccount("mitra", phone_number, f"Kak {name}", f"up to {max_customers} at once")
             )
+        accounts.append(await _demo_admin(tx, settings))
         return accounts
+
+
+async def _demo_admin(tx: Transaction, settings: Settings) -> DemoAccount:
+    """The password follows from this data directory's key: nobody else's is the same, and each start can show it."""
+    password = passwords.derived(settings.secret_key, DEMO_ADMIN)
+    password_hash = await password_hash_of(tx, DEMO_ADMIN)
+    if password_hash is None:
+        await create_operator(tx, DEMO_ADMIN, "admin", passwords.hashed(password), by="demo data")
+    elif not passwords.is_right(password, password_hash):
+        return DemoAccount("admin", DEMO_ADMIN, "Admin", "the password was changed")
+    return DemoAccount("admin", DEMO_ADMIN, "Admin", f"password {password}")

@@ -207,9 +207,10 @@ class Supervisor:
         places.add_row("Logs", str(settings.data_dir / "logs"))
         self._console.print(places)
         if accounts:
-            table = Table("role", "phone", "name", "note", title="\nDemo accounts", title_justify="left")
+            table = Table("role", "signs in with", "name", title="\nDemo accounts", title_justify="left")
+            table.add_column("note", no_wrap=True)  # A password that is broken in two is of no use.
             for account in accounts:
-                table.add_row(account.role, account.phone_number, account.name, account.note)
+                table.add_row(account.role, account.sign_in, account.name, account.note)
             self._console.print(table)
             self._console.print("Anyone may sign up as a customer.")
         self._console.print("\nCtrl-C stops everything.")

@@ -8,6 +8,7 @@ from prometheus_client import Gauge
 
 from curhat.accounts import service as accounts
 from curhat.app.wiring import House, open_house
+from curhat.control_center.operators import service as operators
 from curhat.deadlines import service as deadlines
 from curhat.kit import idempotency
 from curhat.kit.database import DATABASE_AWAY
@@ -65,4 +66,5 @@ async def tidy_once(house: House) -> None:
                 break
     async with house.database.transaction() as tx:
         await accounts.prune(tx)
+        await operators.prune(tx)
     PARKED.set(await deadlines.count_parked(house.database))

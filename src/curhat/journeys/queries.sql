@@ -118,3 +118,8 @@ SELECT id FROM sessions WHERE pairing_id = $1
 
 -- name: running_sessions_of_mitra
 SELECT id FROM sessions WHERE mitra_id = $1 AND status = 'active' ORDER BY id
+
+-- name: open_payments_for_mitra
+-- The payments under way whose customers chose mitra $1.
+SELECT id FROM payments
+WHERE target_mitra_id = $1 AND purpose = 'session' AND status IN ('pending', 'confirming', 'confirmed')

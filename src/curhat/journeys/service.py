@@ -31,7 +31,13 @@ from curhat.pairing.schemas import Pairing, Payment
 from curhat.pairing.service import Target
 from curhat.payments import service as payments
 from curhat.payments.errors import JourneyInProgress, PaymentDeclined, PaymentExpired
-from curhat.payments.gateway import ANSWER_TIMEOUT_SECONDS, ChargeAnswer, Gateway, GatewayUnknown
+from curhat.payments.gateway import (
+    ANSWER_TIMEOUT_SECONDS,
+    ChargeAnswer,
+    Gateway,
+    GatewayUnknown,
+    RefundAnswer,
+)
 from curhat.payments.service import Charge, ChargeOutcome, LockedPayment, PaymentTerms
 from curhat.presence import service as presence_service
 from curhat.presence.service import Presence
@@ -285,6 +291,13 @@ async def take_charge_answer(
         return await charge_answered(tx, key, answer, candidates)
 
 
+async def refund_answered(tx: Transaction, refund_id: UUID, answer: RefundAnswer) -> None:
+    """Record what the gateway says of a refund; the customer learns of a payment that is refunded by it (X.9)."""
+    payment_id = await payments.record_refund_answer(tx, refund_id, answer)
+    if payment_id is not None:
+        await realtime.append(tx, await views.payment_events(tx, payment_id))
+
+
 async def cancel_payment(tx: Transaction, customer_id: UUID, payment_id: UUID) -> Payment:
     """pending → abandoned; the row stays (2a.4). Raises what payments.abandon refuses with, NotFound."""
     payment = await payments.lock_own(tx, payment_id, customer_id)
@@ -452,10 +465,29 @@ async def intent_changed(tx: Transaction, mitra_id: UUID, online: bool) -> None:
         await extension.toggle_went_off(tx, mitra_id)
 
 
-async def suspend_mitra(tx: Transaction, mitra_id: UUID) -> None:
+async def rename_mitra(tx: Transaction, mitra_id: UUID, display_name: str, *, by: str) -> None:
+    """One display name → another; the customers who see it now learn of it. Raises ValidationFailed, NotFound."""
+    await accounts.rename_mitra(tx, mitra_id, display_name, by=by)
+    events = []
+    for row in await tx.fetch(SQL.running_sessions_of_mitra, mitra_id):
+        events += session_updated(await sessions.session_views(tx, row["id"]))
+    for row in await tx.fetch(SQL.open_payments_for_mitra, mitra_id):
+        events += await views.payment_events(tx, row["id"])
+    await realtime.append(tx, events)
+
+
+async def change_capacity(tx: Transaction, mitra_id: UUID, max_customers: int, *, by: str) -> None:
+    """How many customers at once: raised, the mitra is offered what is open; lowered to what it has, its requests
+    close as when it fills up. Sessions go on. Raises NotFound, ValidationFailed."""
+    is_full = await accounts.change_capacity(tx, mitra_id, max_customers, by=by)
+    if is_full:
+        await pairing.withdraw(tx, mitra_id, "at_capacity")
+
+
+async def suspend_mitra(tx: Transaction, mitra_id: UUID, *, by: str = "command line") -> None:
     """Suspend: sockets close and requests are withdrawn now; the worker ends the running sessions at once, each in
     a transaction of its own, since a session's lock comes before its mitra's."""
-    await accounts.suspend_mitra(tx, mitra_id)
+    await accounts.suspend_mitra(tx, mitra_id, by=by)
     await pairing.withdraw(tx, mitra_id, "suspended")
     await extension.toggle_went_off(tx, mitra_id)
     for row in await tx.fetch(SQL.running_sessions_of_mitra, mitra_id):

@@ -112,7 +112,7 @@ class Transitions:
                 return
             await pause_point("refund.after_call")
             async with self._database.transaction() as own:
-                await payments.record_refund_answer(own, refund.key, answer)
+                await journeys.refund_answered(own, refund.key, answer)
 
         return carry_out
 

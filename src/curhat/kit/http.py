@@ -22,7 +22,7 @@ from litestar.exceptions import (
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import BodyTooLarge, BusinessError, NotFound, Unauthenticated, ValidationFailed
 from curhat.kit.idempotency import Answer, once, run_once
-from curhat.kit.identity import Identity
+from curhat.kit.identity import Caller
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +64,7 @@ def _invalid(field: str, message: str) -> ValidationFailed:
 async def command(
     request: AnyRequest,
     database: Database,
-    identity: Identity,
+    identity: Caller,
     step: Callable[[Transaction], Awaitable[msgspec.Struct | None]],
     *,
     status: int = 200,
@@ -90,7 +90,7 @@ async def command(
 async def command_without_answer(
     request: AnyRequest,
     database: Database,
-    identity: Identity,
+    identity: Caller,
     step: Callable[[Transaction], Awaitable[None]],
 ) -> Response[None]:
     """As `command`, for an operation that answers with an empty 204 (a stored refusal still has its body)."""

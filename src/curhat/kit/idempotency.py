@@ -23,7 +23,7 @@ from curhat.kit.errors import (
     IdempotencyKeyMissing,
     IdempotencyKeyReused,
 )
-from curhat.kit.identity import Identity
+from curhat.kit.identity import Caller
 from curhat.kit.pause_points import pause_point
 
 log = structlog.get_logger(__name__)
@@ -43,12 +43,12 @@ class Answer(msgspec.Struct, frozen=True):
 class Once(msgspec.Struct, frozen=True):
     """One use of a key: whose, which, and for what request."""
 
-    identity: Identity
+    identity: Caller
     key: str
     fingerprint: bytes
 
 
-def once(identity: Identity, key: str | None, method: str, path: str, body: bytes) -> Once:
+def once(identity: Caller, key: str | None, method: str, path: str, body: bytes) -> Once:
     """Raises IdempotencyKeyMissing when the header is absent, empty or longer than 200 characters."""
     if not key or len(key) > 200 or not key.isprintable():
         raise IdempotencyKeyMissing

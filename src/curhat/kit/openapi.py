@@ -96,6 +96,7 @@ _SECURITY_SCHEMES: Final = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "The token of a sign-in, for apps."},
     "customer_cookie": {"type": "apiKey", "in": "cookie", "name": "curhat_customer"},
     "mitra_cookie": {"type": "apiKey", "in": "cookie", "name": "curhat_mitra"},
+    "operator_cookie": {"type": "apiKey", "in": "cookie", "name": "curhat_operator"},
 }
 
 
@@ -134,10 +135,17 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     if IdempotencyKeyMissing.code in codes:
         operation.setdefault("parameters", []).append(_KEY_PARAMETER)
     if Unauthenticated.code in codes:
-        cookie = "mitra_cookie" if path.startswith("/api/mitra/") else "customer_cookie"
-        operation["security"] = [{"bearer": []}, {cookie: []}]
+        operation["security"] = [{"bearer": []}, {_cookie_scheme(path): []}]
+    if any(parameter["name"] == "format" for parameter in operation.get("parameters", [])):
+        responses["200"]["content"]["text/csv"] = {"schema": {"type": "string"}}
     if TooManyRequests.code in codes:
         responses[str(TooManyRequests.status)]["headers"] = _RETRY_AFTER
+
+
+def _cookie_scheme(path: str) -> str:
+    if path.startswith("/api/control-center/"):
+        return "operator_cookie"
+    return "mitra_cookie" if path.startswith("/api/mitra/") else "customer_cookie"
 
 
 def _close(response: dict[str, Any]) -> list[str]:

@@ -58,6 +58,9 @@ class Settings:
     code_sender: str
     address_requests_per_minute: int
     address_codes_per_hour: int
+    address_password_tries_per_hour: int
+    # A refund of more than this waits for a second operator.
+    refund_approval_limit_rp: int
     database_pool_size: int
     log_level: LogLevel
     log_format: LogFormat
@@ -117,6 +120,10 @@ class Settings:
             address_codes_per_hour=reader.integer(
                 "ADDRESS_CODES_PER_HOUR", 100_000 if development else 30, 1, 1_000_000_000
             ),
+            address_password_tries_per_hour=reader.integer(
+                "ADDRESS_PASSWORD_TRIES_PER_HOUR", 100_000 if development else 100, 1, 1_000_000_000
+            ),
+            refund_approval_limit_rp=reader.integer("REFUND_APPROVAL_LIMIT_RP", 50_000, 0, 1_000_000_000),
             database_pool_size=reader.integer("DATABASE_POOL_SIZE", 10, 2, 500),
             log_level=reader.choice("LOG_LEVEL", ("debug", "info", "warning", "error"), "info"),
             log_format=reader.choice("LOG_FORMAT", ("json", "console"), "console" if development else "json"),

@@ -5,7 +5,7 @@ would: a crash or roll-back of ours does not undo it. Nothing of ours reads that
 
 Behaviours
     approve   approves at once
-    decline   declines at once
+    decline   declines charges and refuses refunds, at once
     slow      approves, but the answer becomes known only SLOW_SECONDS later, by call-back or to who asks
     lost      approves, and the answer to the call never arrives; who asks by key learns it
     double    approves at once, and calls back twice with the same answer
@@ -42,7 +42,7 @@ SELECT status, known_at > clock_timestamp() AS processing FROM mock_gateway.char
 
 RECORD_REFUND = """
 INSERT INTO mock_gateway.refunds (key, charge_key, payment_id, amount_rp, status, at)
-VALUES ($1, $2, $3, $4, 'done', clock_timestamp())
+VALUES ($1, $2, $3, $4, $5, clock_timestamp())
 ON CONFLICT (key) DO NOTHING
 """
 
@@ -141,12 +141,16 @@ class MockGateway:
 
     async def refund(self, key: UUID, charge_key: UUID, payment_id: UUID, amount_rp: int) -> RefundAnswer:
         """See Gateway."""
-        await self._database.execute(RECORD_REFUND, key, charge_key, payment_id, amount_rp)
+        behaviour: Behaviour = await self._database.fetchval(FIND_BEHAVIOUR, payment_id) or "approve"
+        status = "failed" if behaviour == "decline" else "done"
+        await self._database.execute(RECORD_REFUND, key, charge_key, payment_id, amount_rp, status)
         return await self.find_refund(key)
 
     async def find_refund(self, key: UUID) -> RefundAnswer:
         """See Gateway."""
         status = await self._database.fetchval("SELECT status FROM mock_gateway.refunds WHERE key = $1", key)
+        if status == "failed":
+            return RefundAnswer("failed", reason="refused by the mock gateway")
         return RefundAnswer(status or "not_found")
 
     def _call_back_later(self, key: UUID, seconds: float, *, times: int) -> None:

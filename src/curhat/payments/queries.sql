@@ -72,13 +72,51 @@ SELECT EXISTS (
 )
 
 -- name: request_refund
--- nothing → requested. No row: this charge is being refunded already.
+-- nothing, or failed before → requested. No row: this charge is being refunded already.
 INSERT INTO refunds (payment_id, charge_attempt_id, amount_rp, reason) VALUES ($1, $2, $3, $4)
-ON CONFLICT (charge_attempt_id) DO NOTHING
+ON CONFLICT (charge_attempt_id) WHERE status <> 'failed' DO NOTHING
 RETURNING id
 
 -- name: refund
 SELECT * FROM refunds WHERE id = $1
+
+-- name: charges_to_refund
+-- The charges of a payment that were taken and are neither given back nor about to be. A late approval never paid for
+-- anything; the charge itself was for nothing, or not for all of it, when the payment got no session or one cut short.
+SELECT charge_attempts.id, charge_attempts.amount_rp
+FROM charge_attempts JOIN payments ON payments.id = charge_attempts.payment_id
+WHERE payments.id = $1
+    AND NOT EXISTS (
+        SELECT 1 FROM refunds WHERE refunds.charge_attempt_id = charge_attempts.id AND refunds.status <> 'failed'
+    )
+    AND (
+        charge_attempts.status = 'approved_late'
+        OR charge_attempts.status = 'approved' AND (
+            payments.status = 'unserved'
+            OR EXISTS (
+                SELECT 1 FROM (
+                    SELECT end_reason FROM sessions WHERE sessions.payment_id = payments.id
+                    UNION ALL
+                    SELECT end_reason FROM extensions JOIN sessions ON sessions.id = extensions.session_id
+                    WHERE extensions.payment_id = payments.id
+                ) AS paid_for
+                WHERE end_reason IN ('mitra_ended', 'mitra_suspended')
+            )
+        )
+    )
+ORDER BY charge_attempts.id
+
+-- name: payment_of_refund
+SELECT payment_id FROM refunds WHERE id = $1
+
+-- name: refunded
+-- served or unserved → refunded, when what the gateway gave back (refund $2) was the charge itself and an operator
+-- decided it. No row: it was a late approval, or the payment is in another status.
+UPDATE payments SET status = 'refunded'
+FROM refunds JOIN charge_attempts ON charge_attempts.id = refunds.charge_attempt_id
+WHERE payments.id = $1 AND payments.status IN ('served', 'unserved') AND refunds.id = $2
+    AND refunds.reason = 'operator_decision' AND charge_attempts.status = 'approved'
+RETURNING payments.id
 
 -- name: answer_refund
 -- requested → done or failed.
@@ -98,7 +136,7 @@ SELECT id FROM opened UNION ALL SELECT id FROM review_cases WHERE payment_id = $
 
 -- name: audit
 INSERT INTO audit_entries (actor, action, subject, subject_id, old_value, new_value)
-VALUES ('system', $1, $2, $3::uuid::text, $4, $5)
+VALUES ($6, $1, $2, $3::uuid::text, $4, $5)
 
 -- name: count_attempts
 SELECT count(*)::integer FROM charge_attempts WHERE payment_id = $1

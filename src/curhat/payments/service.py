@@ -314,14 +314,35 @@ async def open_case(tx: Transaction, payment_id: UUID, reason: CaseReason) -> UU
     return case_id
 
 
+class TakenCharge(msgspec.Struct, frozen=True):
+    """A charge that may be given back."""
+
+    key: UUID
+    amount_rp: int
+
+
+async def charges_to_refund(tx: Transaction, payment_id: UUID) -> list[TakenCharge]:
+    """What was taken under a payment for no session, or for one cut short, and is not given back. Nothing for Rp0."""
+    return [
+        TakenCharge(key=row["id"], amount_rp=row["amount_rp"])
+        for row in await tx.fetch(SQL.charges_to_refund, payment_id)
+    ]
+
+
 async def request_refund(
-    tx: Transaction, payment_id: UUID, charge_key: UUID, amount_rp: int, reason: RefundReason
+    tx: Transaction,
+    payment_id: UUID,
+    charge_key: UUID,
+    amount_rp: int,
+    reason: RefundReason,
+    *,
+    by: str = "system",
 ) -> None:
     """Have one charge given back, once: the worker carries it out between transactions, and audits it."""
     refund_id = await tx.fetchval(SQL.request_refund, payment_id, charge_key, amount_rp, reason)
     if refund_id is None:
         return
-    await tx.execute(SQL.audit, f"refund_requested:{reason}", "payment", payment_id, None, str(amount_rp))
+    await tx.execute(SQL.audit, f"refund_requested:{reason}", "payment", payment_id, None, str(amount_rp), by)
     await _ask_in(tx, REFUND_ANSWER, refund_id, 0)
 
 
@@ -344,19 +365,30 @@ async def refund_to_carry_out(tx: Transaction, refund_id: UUID, generation: int)
     return Refund(refund_id, row["charge_attempt_id"], row["payment_id"], row["amount_rp"])
 
 
-async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundAnswer) -> None:
-    """requested → done or failed; a failed one opens a case. Repeated or unknown answers change nothing."""
+async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundAnswer) -> UUID | None:
+    """requested → done or failed; a failed one opens a case. Repeated or unknown answers change nothing.
+
+    When the gateway has given back the charge of a payment as an operator decided, the payment is refunded (X.9):
+    its id is the answer.
+    """
     if answer.status not in ("done", "failed"):
-        return
+        return None
+    payment_id = await tx.fetchval(SQL.payment_of_refund, refund_id)
+    if payment_id is None:
+        return None
+    await lock(tx, payment_id)
     row = await tx.fetchrow(SQL.answer_refund, refund_id, answer.status, answer.reason)
     if row is None:
-        return
+        return None
     await deadlines.disarm(tx, REFUND_ANSWER, refund_id)
     await tx.execute(
-        SQL.audit, f"refund_{answer.status}", "payment", row["payment_id"], None, str(row["amount_rp"])
+        SQL.audit, f"refund_{answer.status}", "payment", payment_id, None, str(row["amount_rp"]), "system"
     )
     if answer.status == "failed":
-        await open_case(tx, row["payment_id"], "refund_failed")
+        await open_case(tx, payment_id, "refund_failed")
+        return None
+    refunded: UUID | None = await tx.fetchval(SQL.refunded, payment_id, refund_id)
+    return refunded
 
 
 async def _confirm(tx: Transaction, payment_id: UUID) -> None:

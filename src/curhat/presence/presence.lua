@@ -106,11 +106,16 @@ function operations.apply()
     return answers
 end
 
--- Reads one mitra. Answers may be asked, connected.
+-- Reads mitras. Answers may be asked, connected for each.
 function operations.look()
-    local _, connected_until = leases(read(KEYS[2]))
-    local asked_until = tonumber(server.call('ZSCORE', AVAILABLE, ARGV[2]) or 0)
-    return {asked_until > now and 1 or 0, connected_until > now and 1 or 0}
+    local answers = {}
+    for i = 2, #KEYS do
+        local _, connected_until = leases(read(KEYS[i]))
+        local asked_until = tonumber(server.call('ZSCORE', AVAILABLE, ARGV[i]) or 0)
+        table.insert(answers, asked_until > now and 1 or 0)
+        table.insert(answers, connected_until > now and 1 or 0)
+    end
+    return answers
 end
 
 -- Reads everybody who may be asked now.

@@ -146,6 +146,11 @@ class Presence:
         """Whether this mitra is connected now (5.6). A session under way says nothing about it."""
         return (await self._store.look(mitra_id)).connected
 
+    async def connected(self, mitra_ids: Sequence[UUID]) -> set[UUID]:
+        """Which of these mitras are connected now (5.6)."""
+        standings = await self._store.look_at(mitra_ids)
+        return {each for each, standing in zip(mitra_ids, standings, strict=True) if standing.connected}
+
     async def count_available(self) -> int:
         """How many mitras may be asked now."""
         return await self._store.count()

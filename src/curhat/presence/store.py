@@ -128,8 +128,18 @@ class PresenceStore:
 
     async def look(self, mitra_id: UUID) -> Standing:
         """The standing of one mitra."""
-        may_be_asked, connected = await self._call("look", [mitra_id], [str(mitra_id)])
-        return Standing(bool(may_be_asked), bool(connected))
+        return (await self.look_at([mitra_id]))[0]
+
+    async def look_at(self, mitra_ids: Sequence[UUID]) -> list[Standing]:
+        """The standings of many mitras, in the same order."""
+        standings: list[Standing] = []
+        for batch in _batches(mitra_ids):
+            answer = await self._call("look", batch, [str(mitra_id) for mitra_id in batch])
+            standings += (
+                Standing(bool(may_be_asked), bool(connected))
+                for may_be_asked, connected in zip(answer[::2], answer[1::2], strict=True)
+            )
+        return standings
 
     async def candidates(self) -> list[UUID]:
         """Everybody who may be asked now."""

@@ -11,13 +11,13 @@ from typing import Final
 import asyncpg
 
 from curhat.app.child_processes import ProgramError
-from curhat.app.cli import config, doctor, migrate, mitra, seed, serve, simulate, up, worker
+from curhat.app.cli import config, doctor, migrate, mitra, operator, seed, serve, simulate, up, worker
 from curhat.app.cli.common import CommandError
 from curhat.kit.errors import BusinessError
 from curhat.kit.migrations import MigrationError
 from curhat.kit.settings import SettingsError
 
-COMMANDS: Final = (up, serve, worker, migrate, seed, mitra, config, simulate, doctor)
+COMMANDS: Final = (up, serve, worker, migrate, seed, mitra, operator, config, simulate, doctor)
 
 DESCRIPTION: Final = """\
 Curhat: a customer who needs to talk, and a real person who listens, within seconds.
@@ -36,6 +36,7 @@ settings (environment variables; `curhat doctor` checks them all):
 
 examples:
   curhat mitra invite 08110000099 --name "Kak Tari" --max-customers 2
+  curhat operator create sari@example.id --role reviewer
   curhat config set pairing_blast_timeout_seconds 90
   curhat simulate --customers 200 --mitras 40
 """

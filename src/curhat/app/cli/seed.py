@@ -17,8 +17,9 @@ def add_to(subparsers: "Subparsers") -> None:
     """Make the command known."""
     parser = subparsers.add_parser(
         "seed",
-        help="write prices, and in development the demo mitras",
-        description="Write the price tiers, and in development ten demo mitras. Repeated, it changes nothing.",
+        help="write prices, and in development the demo accounts",
+        description="Write the price tiers, and in development ten demo mitras and an admin. Repeated, it changes "
+        "nothing.",
     )
     parser.set_defaults(run=run)
 
@@ -36,6 +37,6 @@ async def _seed(url: str, settings: Settings) -> None:
     connection = await asyncpg.connect(url)
     try:
         for account in await seed(connection, settings):
-            print(f"{account.role}  {account.phone_number}  {account.name}  ({account.note})")
+            print(f"{account.role}  {account.sign_in}  {account.name}  ({account.note})")
     finally:
         await connection.close()

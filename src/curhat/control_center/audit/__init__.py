@@ -1,0 +1,1 @@
+"""What operators, the command line and the system did: append only."""

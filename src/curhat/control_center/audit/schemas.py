@@ -1,0 +1,19 @@
+"""What crosses the border about the audit."""
+
+from datetime import datetime
+
+import msgspec
+
+
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Who did what, when, from what to what. `actor`: an operator's id, `system`, `command line` or `demo data`."""
+
+    id: int
+    actor: str
+    actor_email: str | None
+    action: str
+    subject: str
+    subject_id: str
+    old_value: str | None
+    new_value: str | None
+    occurred_at: datetime

@@ -1,0 +1,1 @@
+"""The five configuration rows, as operators see and change them (X.5)."""

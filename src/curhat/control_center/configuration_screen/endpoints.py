@@ -1,0 +1,103 @@
+"""Reading and changing the five rows: HTTP in, the configuration's own service, HTTP out.
+
+The configuration knows who changed a row by id; operators are shown e-mails.
+"""
+
+from typing import Final
+
+import msgspec
+from litestar import get, put
+from litestar.di import NamedDependency
+from litestar.handlers import BaseRouteHandler
+from litestar.params import FromPath, JSONBody
+
+from curhat.configuration import service as configuration
+from curhat.configuration.errors import ChangedMeanwhile
+from curhat.configuration.schemas import ConfigurationChange, ConfigurationRow
+from curhat.control_center.configuration_screen.schemas import ConfigurationOrder
+from curhat.control_center.lists import Cursor
+from curhat.control_center.operators.endpoints import OPERATOR_SIGNED_IN
+from curhat.control_center.operators.guards import needs
+from curhat.control_center.operators.service import SignedInOperator
+from curhat.kit.database import Database, Transaction, load_queries
+from curhat.kit.errors import NotFound, ValidationFailed
+from curhat.kit.openapi import answers
+from curhat.kit.page import Page
+
+SQL = load_queries(__file__)
+
+CONFIGURATION: Final = ["configuration"]
+
+
+@get(
+    "/api/control-center/configuration",
+    operation_id="list_configuration",
+    tags=CONFIGURATION,
+    opt=needs("view"),
+    responses=answers({200: Page[ConfigurationRow]}, *OPERATOR_SIGNED_IN),
+)
+async def list_configuration(database: NamedDependency[Database]) -> Page[ConfigurationRow]:
+    """All five rows, and no others."""
+    async with database.transaction() as tx:
+        rows = await configuration.list_rows(tx)
+        emails = await _emails(tx, {row.updated_by for row in rows})
+    return Page(items=[_named(row, emails) for row in rows], next_cursor=None)
+
+
+@put(
+    "/api/control-center/configuration/{key:str}",
+    operation_id="change_configuration",
+    tags=CONFIGURATION,
+    opt=needs("configure"),
+    responses=answers(
+        {200: ConfigurationRow}, *OPERATOR_SIGNED_IN, NotFound, ValidationFailed, ChangedMeanwhile
+    ),
+)
+async def change_configuration(
+    database: NamedDependency[Database],
+    operator: NamedDependency[SignedInOperator],
+    key: FromPath[str],
+    data: JSONBody[ConfigurationOrder],
+) -> ConfigurationRow:
+    """Change one row, unless somebody else did meanwhile. It applies to what starts after it."""
+    async with database.transaction() as tx:
+        row = await configuration.change(
+            tx,
+            key=key,
+            value=data.value,
+            changed_by=str(operator.id),
+            expected_updated_at=data.expected_updated_at,
+        )
+        return _named(row, await _emails(tx, {row.updated_by}))
+
+
+@get(
+    "/api/control-center/configuration/{key:str}/history",
+    operation_id="list_configuration_history",
+    tags=CONFIGURATION,
+    opt=needs("view"),
+    responses=answers({200: Page[ConfigurationChange]}, *OPERATOR_SIGNED_IN, NotFound, ValidationFailed),
+)
+async def list_configuration_history(
+    database: NamedDependency[Database], key: FromPath[str], cursor: Cursor = None
+) -> Page[ConfigurationChange]:
+    """Who changed this row from what to what, newest first."""
+    async with database.transaction() as tx:
+        page = await configuration.history(tx, key, cursor)
+        emails = await _emails(tx, {change.changed_by for change in page.items})
+    items = [
+        msgspec.structs.replace(change, changed_by=emails.get(change.changed_by, change.changed_by))
+        for change in page.items
+    ]
+    return Page(items=items, next_cursor=page.next_cursor)
+
+
+async def _emails(tx: Transaction, names: set[str]) -> dict[str, str]:
+    return {row["id"]: row["email"] for row in await tx.fetch(SQL.emails, list(names))}
+
+
+def _named(row: ConfigurationRow, emails: dict[str, str]) -> ConfigurationRow:
+    return msgspec.structs.replace(row, updated_by=emails.get(row.updated_by, row.updated_by))
+
+
+ROUTES: list[BaseRouteHandler] = [list_configuration, change_configuration, list_configuration_history]

@@ -1,0 +1,47 @@
+"""The dashboard and its charts: HTTP in, counting, HTTP out."""
+
+from typing import Final
+
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.handlers import BaseRouteHandler
+
+from curhat.control_center.dashboard import service
+from curhat.control_center.dashboard.schemas import Charts, Dashboard
+from curhat.control_center.operators.endpoints import OPERATOR_SIGNED_IN
+from curhat.control_center.operators.guards import needs
+from curhat.kit.database import Database
+from curhat.kit.openapi import answers
+from curhat.presence.service import Presence
+
+DASHBOARD: Final = ["dashboard"]
+
+
+@get(
+    "/api/control-center/dashboard",
+    operation_id="get_dashboard",
+    tags=DASHBOARD,
+    opt=needs("view"),
+    responses=answers({200: Dashboard}, *OPERATOR_SIGNED_IN),
+)
+async def get_dashboard(
+    database: NamedDependency[Database], presence: NamedDependency[Presence]
+) -> Dashboard:
+    """What happens now. Light enough to be asked every few seconds."""
+    return await service.now(database, presence)
+
+
+@get(
+    "/api/control-center/dashboard/charts",
+    operation_id="get_dashboard_charts",
+    tags=DASHBOARD,
+    opt=needs("view"),
+    responses=answers({200: Charts}, *OPERATOR_SIGNED_IN),
+)
+async def get_dashboard_charts(database: NamedDependency[Database]) -> Charts:
+    """The last day by hour and the last month by day, in WIB. To be asked once a minute at most."""
+    async with database.transaction(snapshot=True) as tx:
+        return await service.charts(tx)
+
+
+ROUTES: list[BaseRouteHandler] = [get_dashboard, get_dashboard_charts]

@@ -1,0 +1,35 @@
+"""What is refused to who signs in as an operator."""
+
+from curhat.kit.errors import BusinessError
+
+
+class CredentialsInvalid(BusinessError):
+    """For an unknown e-mail, a wrong password, and a wrong, old or used code, alike."""
+
+    code = "credentials_invalid"
+    status = 401
+    detail = "E-mail, password or code is not right. Check all of them and try again."
+
+
+class TotpRequired(BusinessError):
+    code = "totp_required"
+    status = 401
+    detail = "The password is right. Send it again together with the code of your authenticator app."
+
+
+class TotpEnrolmentRequired(BusinessError):
+    code = "totp_enrolment_required"
+    status = 403
+    detail = "Set up your authenticator app first: nothing else is open to an account without one."
+
+
+class EmailTaken(BusinessError):
+    code = "email_taken"
+    status = 409
+    detail = "There is an operator with this e-mail already."
+
+
+class NoEnrolmentBegun(BusinessError):
+    code = "no_enrolment_begun"
+    status = 409
+    detail = "There is no new secret to confirm. Begin by asking for one."

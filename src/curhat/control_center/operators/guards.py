@@ -1,0 +1,70 @@
+"""Who may call an operation of the Control Center: a good token, a second factor, and the permission it names.
+
+Deny by default: an operation under /api/control-center that names no permission is refused to everybody.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from curhat.control_center.operators import service
+from curhat.control_center.operators.errors import TotpEnrolmentRequired
+from curhat.control_center.operators.permissions import Permission
+from curhat.control_center.operators.service import SignedInOperator
+from curhat.kit.database import Database
+from curhat.kit.errors import Forbidden, Unauthenticated
+from curhat.kit.settings import Settings
+
+PREFIX: Final = "/api/control-center/"
+_NEEDS: Final = "needs"
+_OPERATOR: Final = "operator"
+_NOTHING: Final = "nothing"
+
+
+def needs(permission: Permission) -> dict[str, Any]:
+    """What an operation declares: `opt=needs("decide")`."""
+    return {_NEEDS: permission}
+
+
+# Signing in: for everybody.
+OPEN: Final = {_NEEDS: _NOTHING}
+
+
+def needed_by(handler: BaseRouteHandler) -> str | None:
+    """What an operation declares to need; None: it declares nothing."""
+    found: str | None = handler.opt.get(_NEEDS)
+    return found
+
+
+def operators_only(
+    database: Callable[[], Database], settings: Callable[[], Settings]
+) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
+    """A guard for every route: it looks at those of the Control Center, before anything of a body is read."""
+
+    async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+        # To OPTIONS the framework answers by itself, with the path's methods and nothing else.
+        if not connection.scope["path"].startswith(PREFIX) or connection.scope.get("method") == "OPTIONS":
+            return
+        needed = needed_by(handler)
+        if needed == _NOTHING:
+            return
+        operator = await service.identify(database(), settings(), connection.scope)
+        if needed is None or not operator.may(needed):
+            raise Forbidden
+        # In development a newcomer looks around with the printed password alone.
+        if needed != "own_account" and not operator.totp_enrolled and not settings().is_development:
+            raise TotpEnrolmentRequired
+        connection.state[_OPERATOR] = operator
+
+    return guard
+
+
+async def provide_operator(request: Request[Any, Any, Any]) -> SignedInOperator:
+    """The operator whom the guard let through."""
+    operator: SignedInOperator | None = request.state.get(_OPERATOR)
+    if operator is None:
+        raise Unauthenticated
+    return operator

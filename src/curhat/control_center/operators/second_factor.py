@@ -1,0 +1,82 @@
+"""The second factor: secrets, codes, recovery codes and the QR code. Pure.
+
+A secret is made from a salt in the database and the process's key, so that the database alone signs nobody in.
+"""
+
+import base64
+import hashlib
+import hmac
+import io
+import secrets
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import pyotp
+import segno
+
+STEP_SECONDS: Final = 30
+# A phone's clock may be wrong by this many steps.
+STEPS_AROUND: Final = 1
+SALT_BYTES: Final = 16
+RECOVERY_CODES: Final = 10
+
+_SECRET_PURPOSE: Final = b"curhat operators totp 1"
+_RECOVERY_PURPOSE: Final = b"curhat operators recovery codes 1"
+_SECRET_BYTES: Final = 20
+_RECOVERY_BYTES: Final = 10
+_ISSUER: Final = "Curhat Control Center"
+
+
+def new_salt() -> bytes:
+    """What the database keeps of a new secret."""
+    return secrets.token_bytes(SALT_BYTES)
+
+
+def secret_of(secret_key: bytes, operator_id: UUID, salt: bytes) -> str:
+    """The secret that an authenticator app is given, in base 32."""
+    key = hmac.digest(secret_key, _SECRET_PURPOSE, hashlib.sha256)
+    digest = hmac.digest(key, operator_id.bytes + salt, hashlib.sha256)
+    return base64.b32encode(digest[:_SECRET_BYTES]).decode()
+
+
+def step_of(secret: str, code: str, now: datetime, last_step: int) -> int | None:
+    """The time step that this code belongs to, around now and after the last one used; None: it is not right."""
+    totp = pyotp.TOTP(secret, interval=STEP_SECONDS)
+    step_now = int(now.timestamp()) // STEP_SECONDS
+    found = None
+    # All of them are compared, so that the time does not tell which one it is.
+    for step in range(step_now - STEPS_AROUND, step_now + STEPS_AROUND + 1):
+        if hmac.compare_digest(totp.generate_otp(step).encode(), code.encode()) and step > last_step:
+            found = step
+    return found
+
+
+def otpauth_uri(secret: str, email: str) -> str:
+    """What the QR code says."""
+    return pyotp.TOTP(secret, interval=STEP_SECONDS).provisioning_uri(name=email, issuer_name=_ISSUER)
+
+
+def qr_svg(text: str) -> str:
+    """A QR code as an SVG image."""
+    image = io.BytesIO()
+    segno.make_qr(text, error="m").save(image, kind="svg", scale=4, border=4, xmldecl=False, omitsize=False)
+    return image.getvalue().decode().strip()
+
+
+def new_recovery_codes() -> list[str]:
+    """Codes to be kept on paper, such as `k3fq-7zab-9x2m-p4wd`: 80 random bits each."""
+    return [
+        "-".join(text[start : start + 4] for start in range(0, len(text), 4))
+        for text in (
+            base64.b32encode(secrets.token_bytes(_RECOVERY_BYTES)).decode().lower()
+            for _ in range(RECOVERY_CODES)
+        )
+    ]
+
+
+def recovery_digest(secret_key: bytes, operator_id: UUID, code: str) -> bytes:
+    """What is stored of a recovery code, however it is written."""
+    plain = "".join(character for character in code.lower() if character.isalnum())
+    key = hmac.digest(secret_key, _RECOVERY_PURPOSE, hashlib.sha256)
+    return hmac.digest(key, operator_id.bytes + plain.encode(), hashlib.sha256)

@@ -1,0 +1,340 @@
+"""Payments, sessions, customers and mitras: HTTP in, service, HTTP out. The transactions are opened here."""
+
+from typing import Any, Final
+from uuid import UUID
+
+from litestar import Request, Response, get, patch, post
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.handlers import BaseRouteHandler
+from litestar.params import FromPath, FromQuery, JSONBody
+
+from curhat.control_center.lists import (
+    CUSTOMERS_NAMED,
+    MITRAS_NAMED,
+    Cursor,
+    Format,
+    From,
+    Text,
+    To,
+    add_search,
+    answer_list,
+    search_of,
+)
+from curhat.control_center.operators.endpoints import OPERATOR_SIGNED_IN, OPERATOR_WITH_KEY
+from curhat.control_center.operators.guards import needs
+from curhat.control_center.operators.service import SignedInOperator
+from curhat.control_center.records import service
+from curhat.control_center.records.schemas import (
+    CustomerRecord,
+    MitraChange,
+    MitraInvitation,
+    MitraRecord,
+    PaymentDetail,
+    PaymentRecord,
+    SessionDetail,
+    SessionRecord,
+    Transcript,
+    TranscriptOrder,
+)
+from curhat.kit.database import Database, Transaction
+from curhat.kit.errors import NotFound, ValidationFailed
+from curhat.kit.http import command
+from curhat.kit.openapi import answers
+from curhat.kit.page import Page
+from curhat.payments.states import PaymentStatus, Purpose
+from curhat.presence.service import Presence
+from curhat.sessions.states import EndReason, SessionStatus
+
+AppRequest = Request[None, None, State]
+
+RECORDS: Final = ["records"]
+MITRAS: Final = ["mitras"]
+
+# What an id may mean. Each is looked up along its own index.
+_PAYMENT_IDS: Final = """payments.id = ANY (ARRAY(
+    SELECT found.id FROM payments AS found WHERE found.id = {0}
+    UNION SELECT found.id FROM payments AS found WHERE found.customer_id = {0}
+    UNION SELECT found.payment_id FROM sessions AS found WHERE found.id = {0}
+    UNION SELECT found.payment_id FROM review_cases AS found WHERE found.id = {0}
+))"""
+_SESSION_IDS: Final = """sessions.id = ANY (ARRAY(
+    SELECT found.id FROM sessions AS found WHERE found.id = {0}
+    UNION SELECT found.id FROM sessions AS found WHERE found.payment_id = {0}
+    UNION SELECT found.id FROM sessions AS found WHERE found.customer_id = {0}
+    UNION SELECT found.id FROM sessions AS found WHERE found.mitra_id = {0}
+))"""
+
+
+@get(
+    "/api/control-center/payments",
+    operation_id="search_payments",
+    tags=RECORDS,
+    opt=needs("view"),
+    responses=answers({200: Page[PaymentRecord]}, *OPERATOR_SIGNED_IN, ValidationFailed),
+)
+async def search_payments(
+    database: NamedDependency[Database],
+    operator: NamedDependency[SignedInOperator],
+    q: Text = None,
+    status: FromQuery[PaymentStatus | None] = None,
+    purpose: FromQuery[Purpose | None] = None,
+    customer_id: FromQuery[UUID | None] = None,
+    since: From = None,
+    until: To = None,
+    cursor: Cursor = None,
+    format: FromQuery[Format] = "json",  # noqa: A002  the contract's name
+) -> Response[Any]:
+    """Payments, newest first. `q`: an id (also of a customer, session, case), a phone number, or how a name begins."""
+    filters = service.payments()
+    add_search(filters, search_of(q), ids=_PAYMENT_IDS, person="payments.customer_id", names=CUSTOMERS_NAMED)
+    filters.equal("status", "payments.status", status)
+    filters.equal("purpose", "payments.purpose", purpose)
+    filters.equal("customer_id", "payments.customer_id", customer_id)
+    filters.between("payments.created_at", since, until)
+
+    async def fetch(tx: Transaction, after: str | None, limit: int) -> Page[PaymentRecord]:
+        return await service.payments_page(tx, filters, after, limit)
+
+    return await answer_list(
+        database, operator, "payments", PaymentRecord, fetch, filters, cursor=cursor, wanted=format
+    )
+
+
+@get(
+    "/api/control-center/payments/{payment_id:uuid}",
+    operation_id="get_payment_record",
+    tags=RECORDS,
+    opt=needs("view"),
+    responses=answers({200: PaymentDetail}, *OPERATOR_SIGNED_IN, NotFound),
+)
+async def get_payment_record(
+    database: NamedDependency[Database], payment_id: FromPath[UUID]
+) -> PaymentDetail:
+    """One payment with its whole timeline."""
+    async with database.transaction(snapshot=True) as tx:
+        return await service.payment_detail(tx, payment_id)
+
+
+@get(
+    "/api/control-center/sessions",
+    operation_id="search_sessions",
+    tags=RECORDS,
+    opt=needs("view"),
+    responses=answers({200: Page[SessionRecord]}, *OPERATOR_SIGNED_IN, ValidationFailed),
+)
+async def search_sessions(
+    database: NamedDependency[Database],
+    operator: NamedDependency[SignedInOperator],
+    q: Text = None,
+    status: FromQuery[SessionStatus | None] = None,
+    end_reason: FromQuery[EndReason | None] = None,
+    customer_id: FromQuery[UUID | None] = None,
+    mitra_id: FromQuery[UUID | None] = None,
+    since: From = None,
+    until: To = None,
+    cursor: Cursor = None,
+    format: FromQuery[Format] = "json",  # noqa: A002  the contract's name
+) -> Response[Any]:
+    """Chat sessions, newest first. `q`: an id (also of a payment, person), a phone, or how a customer's name begins."""
+    filters = service.sessions()
+    add_search(filters, search_of(q), ids=_SESSION_IDS, person="sessions.customer_id", names=CUSTOMERS_NAMED)
+    filters.equal("status", "sessions.status", status)
+    filters.equal("end_reason", "sessions.end_reason", end_reason)
+    filters.equal("customer_id", "sessions.customer_id", customer_id)
+    filters.equal("mitra_id", "sessions.mitra_id", mitra_id)
+    filters.between("sessions.started_at", since, until)
+
+    async def fetch(tx: Transaction, after: str | None, limit: int) -> Page[SessionRecord]:
+        return await service.sessions_page(tx, filters, after, limit)
+
+    return await answer_list(
+        database, operator, "sessions", SessionRecord, fetch, filters, cursor=cursor, wanted=format
+    )
+
+
+@get(
+    "/api/control-center/sessions/{session_id:uuid}",
+    operation_id="get_session_record",
+    tags=RECORDS,
+    opt=needs("view"),
+    responses=answers({200: SessionDetail}, *OPERATOR_SIGNED_IN, NotFound),
+)
+async def get_session_record(
+    database: NamedDependency[Database], session_id: FromPath[UUID]
+) -> SessionDetail:
+    """One chat session, without what was said in it."""
+    async with database.transaction() as tx:
+        return await service.session_detail(tx, session_id)
+
+
+@post(
+    "/api/control-center/sessions/{session_id:uuid}/transcript",
+    operation_id="reveal_transcript",
+    tags=RECORDS,
+    status_code=200,
+    opt=needs("reveal"),
+    responses=answers({200: Transcript}, *OPERATOR_SIGNED_IN, NotFound, ValidationFailed),
+)
+async def reveal_transcript(
+    database: NamedDependency[Database],
+    operator: NamedDependency[SignedInOperator],
+    session_id: FromPath[UUID],
+    data: JSONBody[TranscriptOrder],
+) -> Transcript:
+    """All that was said, for a written reason. Each time leaves an audit entry; the answer is kept nowhere."""
+    async with database.transaction() as tx:
+        return await service.transcript(tx, operator, session_id, data.reason)
+
+
+@get(
+    "/api/control-center/customers",
+    operation_id="search_customers",
+    tags=RECORDS,
+    opt=needs("view"),
+    responses=answers({200: Page[CustomerRecord]}, *OPERATOR_SIGNED_IN, ValidationFailed),
+)
+async def search_customers(
+    database: NamedDependency[Database],
+    operator: NamedDependency[SignedInOperator],
+    q: Text = None,
+    since: From = None,
+    until: To = None,
+    cursor: Cursor = None,
+    format: FromQuery[Format] = "json",  # noqa: A002  the contract's name
+) -> Response[Any]:
+    """Customers, newest first. `q`: an id, a phone number, or how a name begins."""
+    filters = service.customers()
+    add_search(filters, search_of(q), ids="customers.id = {0}", person="customers.id", names=CUSTOMERS_NAMED)
+    filters.between("customers.created_at", since, until)
+
+    async def fetch(tx: Transaction, after: str | None, limit: int) -> Page[CustomerRecord]:
+        return await service.customers_page(tx, filters, after, limit)
+
+    return await answer_list(
+        database, operator, "customers", CustomerRecord, fetch, filters, cursor=cursor, wanted=format
+    )
+
+
+@get(
+    "/api/control-center/customers/{customer_id:uuid}",
+    operation_id="get_customer_record",
+    tags=RECORDS,
+    opt=needs("view"),
+    responses=answers({200: CustomerRecord}, *OPERATOR_SIGNED_IN, NotFound),
+)
+async def get_customer_record(
+    database: NamedDependency[Database], customer_id: FromPath[UUID]
+) -> CustomerRecord:
+    """One customer. Their payments and sessions are found with `customer_id` in those lists."""
+    async with database.transaction() as tx:
+        return await service.customer(tx, customer_id)
+
+
+# Mitras ------------------------------------------------------------------------------------------------------
+
+
+@get(
+    "/api/control-center/mitras",
+    operation_id="search_mitras",
+    tags=MITRAS,
+    opt=needs("view"),
+    responses=answers({200: Page[MitraRecord]}, *OPERATOR_SIGNED_IN, ValidationFailed),
+)
+async def search_mitras(
+    database: NamedDependency[Database],
+    presence: NamedDependency[Presence],
+    operator: NamedDependency[SignedInOperator],
+    q: Text = None,
+    online: FromQuery[bool | None] = None,
+    suspended: FromQuery[bool | None] = None,
+    cursor: Cursor = None,
+    format: FromQuery[Format] = "json",  # noqa: A002  the contract's name
+) -> Response[Any]:
+    """Mitras, newest first, with presence, load and acceptance. `q`: an id, a phone number, or how a name begins."""
+    filters = service.mitras()
+    add_search(filters, search_of(q), ids="mitras.id = {0}", person="mitras.id", names=MITRAS_NAMED)
+    filters.equal("online", "mitras.online", online)
+    filters.equal("suspended", "(mitras.suspended_at IS NOT NULL)", suspended)
+
+    async def fetch(tx: Transaction, after: str | None, limit: int) -> Page[MitraRecord]:
+        page = await service.mitras_page(tx, filters, after, limit)
+        return Page(items=await service.with_connections(presence, page.items), next_cursor=page.next_cursor)
+
+    return await answer_list(
+        database, operator, "mitras", MitraRecord, fetch, filters, cursor=cursor, wanted=format
+    )
+
+
+@get(
+    "/api/control-center/mitras/{mitra_id:uuid}",
+    operation_id="get_mitra_record",
+    tags=MITRAS,
+    opt=needs("view"),
+    responses=answers({200: MitraRecord}, *OPERATOR_SIGNED_IN, NotFound),
+)
+async def get_mitra_record(
+    database: NamedDependency[Database], presence: NamedDependency[Presence], mitra_id: FromPath[UUID]
+) -> MitraRecord:
+    """One mitra. Its sessions are found with `mitra_id` in that list."""
+    async with database.transaction() as tx:
+        found = await service.mitra(tx, mitra_id)
+    return (await service.with_connections(presence, [found]))[0]
+
+
+@post(
+    "/api/control-center/mitras",
+    operation_id="invite_mitra",
+    tags=MITRAS,
+    status_code=201,
+    opt=needs("manage_mitras"),
+    responses=answers({201: MitraRecord}, *OPERATOR_WITH_KEY),
+)
+async def invite_mitra(
+    request: AppRequest,
+    database: NamedDependency[Database],
+    operator: NamedDependency[SignedInOperator],
+    data: JSONBody[MitraInvitation],
+) -> Response[bytes]:
+    """Let the owner of a phone number sign in as a mitra. One who is invited again stays as they are."""
+
+    async def step(tx: Transaction) -> MitraRecord:
+        return await service.invite_mitra(tx, operator, data)
+
+    return await command(request, database, operator.identity, step, status=201)
+
+
+@patch(
+    "/api/control-center/mitras/{mitra_id:uuid}",
+    operation_id="change_mitra",
+    tags=MITRAS,
+    opt=needs("manage_mitras"),
+    responses=answers({200: MitraRecord}, *OPERATOR_SIGNED_IN, NotFound, ValidationFailed),
+)
+async def change_mitra(
+    database: NamedDependency[Database],
+    presence: NamedDependency[Presence],
+    operator: NamedDependency[SignedInOperator],
+    mitra_id: FromPath[UUID],
+    data: JSONBody[MitraChange],
+) -> MitraRecord:
+    """Rename, set the capacity, suspend or lift. A suspended mitra's sockets close and its requests are withdrawn."""
+    async with database.transaction() as tx:
+        changed = await service.change_mitra(tx, operator, mitra_id, data)
+    connected = await service.with_connections(presence, [changed])
+    return connected[0]
+
+
+ROUTES: list[BaseRouteHandler] = [
+    search_payments,
+    get_payment_record,
+    search_sessions,
+    get_session_record,
+    reveal_transcript,
+    search_customers,
+    get_customer_record,
+    search_mitras,
+    get_mitra_record,
+    invite_mitra,
+    change_mitra,
+]

@@ -1,0 +1,190 @@
+"""What crosses the border about payments, sessions, customers and mitras, as operators see them."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+
+from curhat.accounts.schemas import WrittenName, WrittenPhone
+from curhat.control_center.schemas import CustomerReference, MitraReference, OperatorReference
+from curhat.pairing.states import FailureTag, PairingKind
+from curhat.payments.states import PaymentStatus, Purpose
+from curhat.sessions.schemas import WRITTEN
+from curhat.sessions.states import EndReason, SessionStatus
+
+Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=WRITTEN)]
+Capacity = Annotated[int, msgspec.Meta(ge=1, le=20)]
+
+TimelineType = Literal[
+    "payment_opened",
+    "payment_status",
+    "charge_started",
+    "charge_answered",
+    "pairing_opened",
+    "mitra_asked",
+    "mitra_answered",
+    "pairing_decided",
+    "failure_logged",
+    "session_started",
+    "session_ended",
+    "case_opened",
+    "case_decided",
+    "refund_approved",
+    "refund_requested",
+    "refund_answered",
+]
+
+
+class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that happened to a payment. Which fields are set depends on `type`.
+
+    `status`: what came of it (a payment's new status; approved or declined; accepted, rejected or closed; matched or
+    failed; `recovered`; refund or no_refund; done or failed). `reason`: why, in a word of the contract or the
+    gateway's. `note`: what a person wrote. `entity_id`: the attempt, pairing, request, session, case or refund.
+    """
+
+    at: datetime
+    type: TimelineType
+    status: str | None
+    kind: PairingKind | None
+    tag: FailureTag | None
+    reason: str | None
+    note: str | None
+    amount_rp: int | None
+    mitra: MitraReference | None
+    operator: OperatorReference | None
+    entity_id: UUID
+
+
+class PaymentRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A payment. `tag`: of its last failure; `session_id` and `case_id` when it has one."""
+
+    id: UUID
+    purpose: Purpose
+    status: PaymentStatus
+    customer: CustomerReference
+    amount_rp: int
+    duration_minutes: int
+    is_trial: bool
+    target_mitra: MitraReference | None
+    created_at: datetime
+    expires_at: datetime
+    confirmed_at: datetime | None
+    closed_at: datetime | None
+    tag: FailureTag | None
+    session_id: UUID | None
+    case_id: UUID | None
+    server_now: datetime
+
+
+class PaymentDetail(PaymentRecord, frozen=True, kw_only=True):
+    """A payment with everything that happened to it, oldest first."""
+
+    timeline: list[TimelineEntry]
+
+
+class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A chat session, without what was said in it. `end_note`: what the mitra wrote when ending it early."""
+
+    id: UUID
+    status: SessionStatus
+    payment_id: UUID
+    customer: CustomerReference
+    mitra: MitraReference
+    duration_minutes: int
+    is_trial: bool
+    started_at: datetime
+    ends_at: datetime
+    ended_at: datetime | None
+    end_reason: EndReason | None
+    end_note: str | None
+    case_id: UUID | None
+    server_now: datetime
+
+
+class SessionDetail(SessionRecord, frozen=True, kw_only=True):
+    """A chat session, and how many messages each side sent."""
+
+    messages_of_customer: int
+    messages_of_mitra: int
+
+
+class CustomerRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A customer and what they did here. `paid_rp`: what was taken, less what the gateway gave back."""
+
+    id: UUID
+    call_name: str
+    phone_masked: str
+    created_at: datetime
+    payments: int
+    sessions: int
+    open_cases: int
+    paid_rp: int
+    last_payment_at: datetime | None
+
+
+class Acceptance(msgspec.Struct, frozen=True):
+    """How a mitra answered the last `asked` requests, 200 at most. `seconds_p50`: of those accepted."""
+
+    asked: int
+    accepted: int
+    rejected: int
+    unanswered: int
+    seconds_p50: float | None
+
+
+class MitraRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A mitra: intent, reachability and load. `connected` is null while nobody knows."""
+
+    id: UUID
+    display_name: str
+    phone_masked: str
+    online: bool
+    connected: bool | None
+    active_sessions: int
+    max_customers: int
+    suspended: bool
+    suspended_at: datetime | None
+    last_seen_at: datetime | None
+    created_at: datetime
+    acceptance: Acceptance
+
+
+class MitraInvitation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who is to be a mitra: a phone number, the name that customers see, and how many customers at once."""
+
+    phone: WrittenPhone
+    display_name: WrittenName
+    max_customers: Capacity
+
+
+class MitraChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is to be another than it is; what is left out stays."""
+
+    display_name: WrittenName | msgspec.UnsetType = msgspec.UNSET
+    max_customers: Capacity | msgspec.UnsetType = msgspec.UNSET
+    suspended: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class TranscriptOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Why the chat has to be read. Kept in the audit."""
+
+    reason: Reason
+
+
+class TranscriptMessage(msgspec.Struct, frozen=True):
+    """One message, as it was sent."""
+
+    id: UUID
+    sender: Literal["customer", "mitra"]
+    text: str
+    sent_at: datetime
+    read_at: datetime | None
+
+
+class Transcript(msgspec.Struct, frozen=True):
+    """All that was said in a session, oldest first."""
+
+    session_id: UUID
+    messages: list[TranscriptMessage]

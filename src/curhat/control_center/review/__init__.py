@@ -1,0 +1,1 @@
+"""Failed pairings and review cases: who decides whether money goes back, once, and how it went."""

@@ -1,0 +1,35 @@
+"""What the review refuses."""
+
+from curhat.kit.errors import BusinessError
+
+
+class CaseDecided(BusinessError):
+    """Fields: decision, decided_at, decided_by (the operator's e-mail)."""
+
+    code = "case_decided"
+    status = 409
+    detail = "Another operator has decided this case already. Look at what was decided."
+
+
+class NothingToRefund(BusinessError):
+    code = "nothing_to_refund"
+    status = 409
+    detail = "Nothing was taken for this payment, or all of it is given back. Decide no_refund."
+
+
+class NothingToApprove(BusinessError):
+    code = "nothing_to_approve"
+    status = 409
+    detail = "No refund of this case waits for an approval."
+
+
+class OwnRefund(BusinessError):
+    code = "own_refund"
+    status = 403
+    detail = "Nobody approves the refund that they decided. Ask another operator."
+
+
+class RefundNotFailed(BusinessError):
+    code = "refund_not_failed"
+    status = 409
+    detail = "Only a refund that the gateway refused can be tried again."

@@ -1,0 +1,109 @@
+"""What crosses the border about failed pairings and review cases."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+import msgspec
+
+from curhat.control_center.records.schemas import PaymentRecord, TimelineEntry
+from curhat.control_center.schemas import CustomerReference, MitraReference, OperatorReference
+from curhat.kit.openapi import Problem
+from curhat.pairing.states import FailureTag, PairingKind
+from curhat.payments.states import CaseReason
+from curhat.sessions.schemas import WRITTEN
+
+CaseStatus = Literal["open", "decided"]
+DecisionKind = Literal["refund", "no_refund"]
+RefundStatus = Literal["awaiting_approval", "requested", "done", "failed"]
+
+Note = Annotated[str, msgspec.Meta(min_length=1, max_length=1000, pattern=WRITTEN)]
+CaseIds = Annotated[list[UUID], msgspec.Meta(min_length=1, max_length=100)]
+
+
+class FailedPairing(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt that failed. `kind` null: the payment expired, or the popup was never answered."""
+
+    id: UUID
+    tag: FailureTag
+    kind: PairingKind | None
+    payment_id: UUID
+    customer: CustomerReference
+    mitra: MitraReference | None
+    amount_rp: int
+    occurred_at: datetime
+    recovered: bool
+    case_id: UUID | None
+
+
+class CaseRefund(msgspec.Struct, frozen=True, kw_only=True):
+    """How a refund stands. `reason`: the gateway's, when it failed."""
+
+    status: RefundStatus
+    amount_rp: int
+    reason: str | None
+    approved_by: OperatorReference | None
+    approved_at: datetime | None
+    requested_at: datetime | None
+    answered_at: datetime | None
+
+
+class ReviewCase(msgspec.Struct, frozen=True, kw_only=True):
+    """A payment that was taken and not, or not fully, delivered. `tag`: of its last failure."""
+
+    id: UUID
+    reason: CaseReason
+    status: CaseStatus
+    tag: FailureTag | None
+    payment_id: UUID
+    customer: CustomerReference
+    amount_rp: int
+    opened_at: datetime
+    decision: DecisionKind | None
+    note: str | None
+    decided_by: OperatorReference | None
+    decided_at: datetime | None
+    refund: CaseRefund | None
+
+
+class ReviewCaseDetail(ReviewCase, frozen=True, kw_only=True):
+    """A case with its payment and everything that happened to it, oldest first.
+
+    `refundable_rp`: what a decision to refund would give back; `needs_approval`: whether that waits for, or waited
+    for, a second operator.
+    """
+
+    payment: PaymentRecord
+    refundable_rp: int
+    needs_approval: bool
+    timeline: list[TimelineEntry]
+    server_now: datetime
+
+
+class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is decided, and why."""
+
+    decision: DecisionKind
+    note: Note
+
+
+class Decisions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The same decision on up to 100 cases."""
+
+    case_ids: CaseIds
+    decision: DecisionKind
+    note: Note
+
+
+class DecisionOutcome(msgspec.Struct, frozen=True):
+    """What became of one of many: the case, or why not."""
+
+    case_id: UUID
+    case: ReviewCase | None
+    problem: Problem | None
+
+
+class DecisionOutcomes(msgspec.Struct, frozen=True):
+    """One outcome for each case, in the order of the request."""
+
+    items: list[DecisionOutcome]

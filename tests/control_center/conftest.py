@@ -1,0 +1,19 @@
+"""What every test of the Control Center may ask for: a running server with people signed in to it."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import valkey.asyncio
+
+from curhat.app.embedded import EmbeddedServers
+from curhat.kit.database import Database
+from tests.support.signed_in import Stage, development_settings, stage
+
+
+@pytest.fixture
+async def server(
+    servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
+) -> AsyncIterator[Stage]:
+    """A server of development on this test's own database and an empty Valkey."""
+    async with stage(development_settings(database_url, servers.valkey_url), database) as opened:
+        yield opened

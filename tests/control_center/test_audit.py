@@ -1,0 +1,152 @@
+"""The audit: everything an operator did, filtered and exported, and changed by nobody."""
+
+import csv
+import io
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from curhat.kit.database import Database
+from tests.support.clock import VirtualClock
+from tests.support.server import Person
+from tests.support.signed_in import Stage
+
+
+async def _entries(operator: Person, **query: Any) -> list[dict[str, Any]]:
+    answer = await operator.get("/audit", **query)
+    assert answer.status_code == 200, answer.text
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return items
+
+
+async def _configure(operator: Person, value: int) -> None:
+    rows = (await operator.get("/configuration")).json()["items"]
+    body = {"value": value, "expected_updated_at": rows[0]["updated_at"]}
+    assert (await operator.put("/configuration/pairing_blast_timeout_seconds", body)).status_code == 200
+
+
+async def test_what_an_operator_did_is_told_with_who_when_and_from_what_to_what(
+    server: Stage, clock: VirtualClock
+) -> None:
+    admin, viewer = await server.operator("admin", "sari@example.id"), await server.operator("viewer")
+    await clock.set(datetime.now(UTC) + timedelta(minutes=10))
+    now = await clock.now()
+    await _configure(admin, 90)
+    (entry,) = await _entries(viewer)
+    del entry["id"]
+    assert entry == {
+        "actor": str(admin.id),
+        "actor_email": "sari@example.id",
+        "action": "configuration_changed",
+        "subject": "configuration",
+        "subject_id": "pairing_blast_timeout_seconds",
+        "old_value": "60",
+        "new_value": "90",
+        "occurred_at": now.isoformat().replace("+00:00", "Z"),
+    }
+
+
+async def test_the_audit_is_filtered_by_who_what_on_what_and_when(server: Stage, clock: VirtualClock) -> None:
+    sari, dewi = (
+        await server.operator("admin", "sari@example.id"),
+        await server.operator("admin", "dewi@example.id"),
+    )
+    # Two changes of a row never have the same time: the clock must not stand before the migration's.
+    await clock.set(datetime.now(UTC) + timedelta(minutes=10))
+    await _configure(sari, 90)
+    later = await clock.advance(60)
+    mitra = await server.mitra()
+    await dewi.patch(f"/mitras/{mitra.id}", {"suspended": True})
+
+    async def actions(**query: Any) -> list[str]:
+        return [entry["action"] for entry in await _entries(sari, **query)]
+
+    assert await actions() == ["mitra_suspended", "configuration_changed"]
+    assert await actions(actor="dewi@example.id") == ["mitra_suspended"]
+    assert await actions(actor=str(sari.id)) == ["configuration_changed"]
+    assert await actions(actor="system") == []
+    assert await actions(action="configuration_changed") == ["configuration_changed"]
+    assert await actions(subject="mitra") == ["mitra_suspended"]
+    assert await actions(subject_id=str(mitra.id)) == ["mitra_suspended"]
+    assert await actions(**{"from": later.isoformat()}) == ["mitra_suspended"]
+    assert await actions(to=later.isoformat()) == ["configuration_changed"]
+
+
+async def test_pages_of_the_audit_and_its_csv_are_whole(server: Stage) -> None:
+    viewer = await server.operator("viewer")
+    await server.database.execute(
+        "INSERT INTO audit_entries (actor, action, subject, subject_id, new_value, occurred_at) "
+        "SELECT 'system', 'tested', 'thing', number::text, '=cmd|x', curhat_now() - make_interval(secs => number / 9) "
+        "FROM generate_series(1, 1100) AS number"
+    )
+    seen: list[int] = []
+    cursor = None
+    while True:
+        page = (await viewer.get("/audit", **({"cursor": cursor} if cursor else {}))).json()
+        seen += [entry["id"] for entry in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    expected = await server.database.fetch("SELECT id FROM audit_entries ORDER BY occurred_at DESC, id DESC")
+    assert seen == [row["id"] for row in expected]
+    answer = await viewer.get("/audit", format="csv")
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    # Its own entry, written before the rest is read.
+    assert len(rows) in (1100, 1101)
+    assert {row["new_value"] for row in rows if row["action"] == "tested"} == {"'=cmd|x"}
+    assert (await _entries(viewer, action="list_exported"))[0]["subject"] == "audit"
+
+
+@pytest.mark.parametrize("table", ["audit_entries", "configuration_changes", "status_changes"])
+async def test_what_was_written_down_cannot_be_changed_deleted_or_emptied(
+    server: Stage, database: Database, table: str
+) -> None:
+    admin = await server.operator()
+    await _configure(admin, 90)
+    await server.pending_payment(await server.make.customer())
+    before = await database.fetchval(f"SELECT count(*) FROM {table}")
+    assert before > 0
+    for statement in (f"UPDATE {table} SET id = DEFAULT", f"DELETE FROM {table}", f"TRUNCATE {table}"):
+        # This run's role is a superuser: it has every privilege, and still cannot.
+        with pytest.raises(asyncpg.RestrictViolationError, match="append only"):
+            await database.execute(statement)
+    assert await database.fetchval(f"SELECT count(*) FROM {table}") == before
+
+
+async def test_the_role_that_owns_the_tables_is_left_with_reading_and_appending(database: Database) -> None:
+    for table in ("audit_entries", "configuration_changes", "status_changes"):
+        privileges = await database.fetch(
+            "SELECT privilege_type FROM pg_class, aclexplode(relacl) "
+            "WHERE relname = $1 AND grantee IN (relowner, 0)",
+            table,
+        )
+        assert {row["privilege_type"] for row in privileges} & {"UPDATE", "DELETE", "TRUNCATE"} == set()
+        assert {row["privilege_type"] for row in privileges} >= {"SELECT", "INSERT"}
+
+
+async def test_a_role_that_is_no_superuser_may_append_and_read_and_nothing_more(database: Database) -> None:
+    async with database.pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute("CREATE ROLE the_service NOLOGIN")
+        await connection.execute("ALTER TABLE audit_entries OWNER TO the_service")
+        await connection.execute("GRANT USAGE ON SCHEMA public TO the_service")
+        await connection.execute("GRANT SELECT ON virtual_clock TO the_service")
+        await connection.execute("SET LOCAL ROLE the_service")
+        await connection.execute(
+            "INSERT INTO audit_entries (actor, action, subject, subject_id) VALUES ('system', 'a', 'b', 'c')"
+        )
+        assert await connection.fetchval("SELECT count(*) FROM audit_entries") == 1
+        for statement in (
+            "UPDATE audit_entries SET actor = 'x'",
+            "DELETE FROM audit_entries",
+            "TRUNCATE audit_entries",
+        ):
+            savepoint = connection.transaction()
+            await savepoint.start()
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(statement)
+            await savepoint.rollback()
+        await transaction.rollback()

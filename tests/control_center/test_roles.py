@@ -1,0 +1,123 @@
+"""Every role against every operation of the Control Center: who may, and that whoever may not changes nothing."""
+
+from typing import Final
+
+import httpx
+import pytest
+from litestar import Litestar, get
+from litestar.handlers import BaseRouteHandler
+
+from curhat.control_center.endpoints import ROUTES
+from curhat.control_center.operators.guards import needed_by, operators_only
+from curhat.control_center.operators.permissions import PERMISSIONS, OperatorRole
+from curhat.kit.errors import BusinessError
+from curhat.kit.http import handle_business_error
+from tests.security.operations import ENTRIES, OPERATIONS, send
+from tests.support.signed_in import Stage, business, problem
+
+FORBIDDEN = (403, "forbidden")
+
+EVERYBODY: Final = frozenset({"admin", "reviewer", "viewer"})
+DECIDING: Final = frozenset({"admin", "reviewer"})
+ADMIN: Final = frozenset({"admin"})
+
+# Written by hand, and not read from the code that it checks.
+ALLOWED: Final = {
+    "sign_out_operator": EVERYBODY,
+    "get_operator_account": EVERYBODY,
+    "begin_totp": EVERYBODY,
+    "confirm_totp": EVERYBODY,
+    "renew_recovery_codes": EVERYBODY,
+    "change_operator_password": EVERYBODY,
+    "list_operator_devices": EVERYBODY,
+    "revoke_operator_device": EVERYBODY,
+    "get_dashboard": EVERYBODY,
+    "get_dashboard_charts": EVERYBODY,
+    "list_configuration": EVERYBODY,
+    "list_configuration_history": EVERYBODY,
+    "change_configuration": ADMIN,
+    "list_failed_pairings": EVERYBODY,
+    "list_review_cases": EVERYBODY,
+    "get_review_case": EVERYBODY,
+    "decide_review_case": DECIDING,
+    "decide_review_cases": DECIDING,
+    "approve_refund": DECIDING,
+    "retry_refund": DECIDING,
+    "search_payments": EVERYBODY,
+    "get_payment_record": EVERYBODY,
+    "search_sessions": EVERYBODY,
+    "get_session_record": EVERYBODY,
+    "reveal_transcript": DECIDING,
+    "search_customers": EVERYBODY,
+    "get_customer_record": EVERYBODY,
+    "search_mitras": EVERYBODY,
+    "get_mitra_record": EVERYBODY,
+    "invite_mitra": ADMIN,
+    "change_mitra": ADMIN,
+    "list_audit": EVERYBODY,
+}
+
+
+def test_the_table_has_every_operation_of_the_control_center() -> None:
+    ours = {
+        name for name, operation in OPERATIONS.items() if operation.path.startswith("/api/control-center/")
+    }
+    assert ours == ALLOWED.keys() | {"sign_in_operator"}
+
+
+@pytest.mark.rule("S.3")
+@pytest.mark.parametrize("role", ["admin", "reviewer", "viewer"])
+async def test_a_role_may_what_the_table_says_and_is_refused_the_rest_without_effect(
+    server: Stage, role: OperatorRole
+) -> None:
+    calls = {name: await ENTRIES[name].prepare(server) for name in ALLOWED}
+    operator = await server.operator(role)
+    refused = [name for name, roles in ALLOWED.items() if role not in roles]
+    before = await business(server.database)
+    for name in refused:
+        answer = await send(server, OPERATIONS[name], calls[name], token=operator.token)
+        assert problem(answer) == FORBIDDEN, name
+    assert await business(server.database) == before
+    for name, roles in ALLOWED.items():
+        if role in roles:
+            # Each by an operator of its own: some of these sign out, or are about the caller's own account.
+            another = await server.operator(role)
+            answer = await send(server, OPERATIONS[name], calls[name], token=another.token)
+            assert answer.status_code != 403, (name, answer.text)
+            if not name.startswith(("confirm_totp", "renew_recovery_codes", "revoke_operator_device")):
+                assert answer.status_code == ENTRIES[name].status, (name, answer.text)
+
+
+def test_every_operation_names_a_permission_that_there_is() -> None:
+    known = {"nothing", *(permission for permissions in PERMISSIONS.values() for permission in permissions)}
+    assert {needed_by(handler) for handler in ROUTES} <= known
+    assert [handler.name for handler in ROUTES if needed_by(handler) == "nothing"] == [None]
+    assert sum(needed_by(handler) == "nothing" for handler in ROUTES) == 1
+
+
+async def test_an_operation_that_names_none_or_an_unknown_one_is_refused_to_everybody(server: Stage) -> None:
+    @get("/api/control-center/forgotten")
+    async def forgotten() -> str:
+        return "secret"
+
+    @get("/api/control-center/misspelt", opt={"needs": "veiw"})
+    async def misspelt() -> str:
+        return "secret"
+
+    handlers: list[BaseRouteHandler] = [forgotten, misspelt]
+    house = server.server.house
+    app = Litestar(
+        handlers,
+        guards=[operators_only(lambda: house.database, lambda: house.settings)],
+        exception_handlers={BusinessError: handle_business_error},
+        logging_config=None,
+    )
+    admin = await server.operator("admin")
+    transport = httpx.ASGITransport(app=app)  # type: ignore[arg-type]
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        for path in ("forgotten", "misspelt"):
+            answer = await client.get(
+                f"/api/control-center/{path}", headers={"Authorization": f"Bearer {admin.token}"}
+            )
+            assert problem(answer) == FORBIDDEN
+            assert "secret" not in answer.text

@@ -1,0 +1,487 @@
+"""Operators sign in with e-mail, password and authenticator app; and out; and see where they are signed in."""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pyotp
+import pytest
+import valkey.asyncio
+
+from curhat.app.embedded import EmbeddedServers
+from curhat.control_center.operators import passwords
+from curhat.control_center.operators.service import (
+    TOKEN_SECONDS,
+    TRIES,
+    TRIES_SECONDS,
+    create_operator,
+    disable_operator,
+    prune,
+    reset_operator,
+)
+from curhat.kit.database import Database
+from curhat.kit.errors import NotFound
+from tests.support.clock import START, VirtualClock
+from tests.support.server import Person
+from tests.support.signed_in import ORIGIN, Stage, development_settings, free_port, problem, stage
+
+EMAIL = "sari@example.id"
+PASSWORD = "a password of this test"
+LOGIN = "/api/control-center/auth/login"
+
+INVALID = (401, "credentials_invalid")
+TOTP_REQUIRED = (401, "totp_required")
+TOO_MANY = (429, "too_many_requests")
+UNAUTHENTICATED = (401, "unauthenticated")
+
+
+@pytest.fixture(scope="module")
+def password_hash() -> str:
+    return passwords.hashed(PASSWORD)
+
+
+@pytest.fixture
+async def sari(server: Stage, password_hash: str) -> UUID:
+    """An admin with a password and no authenticator app yet."""
+    async with server.database.transaction() as tx:
+        return await create_operator(tx, EMAIL, "admin", password_hash)
+
+
+async def _login(server: Stage, **more: Any) -> httpx.Response:
+    return await server.http.post(LOGIN, json={"email": EMAIL, "password": PASSWORD, **more})
+
+
+async def _signed_in(server: Stage, operator_id: UUID, **more: Any) -> Person:
+    answer = await _login(server, **more)
+    assert answer.status_code == 200, answer.text
+    return Person(server.http, "operator", operator_id, answer.json()["token"])
+
+
+async def _enrol(operator: Person, now: datetime = START) -> tuple[pyotp.TOTP, list[str]]:
+    begun = await operator.post("/auth/totp", {"password": PASSWORD})
+    assert begun.status_code == 200, begun.text
+    totp = pyotp.TOTP(begun.json()["secret"])
+    confirmed = await operator.post("/auth/totp/confirm", {"totp": totp.at(now)})
+    assert confirmed.status_code == 200, confirmed.text
+    codes: list[str] = confirmed.json()["recovery_codes"]
+    return totp, codes
+
+
+# Signing in --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("S.3")
+async def test_an_operator_signs_in_with_email_and_password_and_is_told_who_they_are(
+    server: Stage, sari: UUID
+) -> None:
+    answer = await server.http.post(LOGIN, json={"email": f"  {EMAIL.upper()} ", "password": PASSWORD})
+    assert answer.status_code == 200
+    body = answer.json()
+    assert body["operator"] == {"id": str(sari), "email": EMAIL, "role": "admin"}
+    assert body["totp_enrolled"] is False
+    assert answer.headers["cache-control"] == "no-store"
+    me = await Person(server.http, "operator", sari, body["token"]).get("/auth/me")
+    assert me.json()["permissions"] == [
+        "configure",
+        "decide",
+        "manage_mitras",
+        "own_account",
+        "reveal",
+        "view",
+    ]
+
+
+async def test_a_password_and_a_token_are_kept_as_nothing_that_signs_in(server: Stage, sari: UUID) -> None:
+    sari_now = await _signed_in(server, sari)
+    row = await server.database.fetchrow("SELECT password_hash FROM operators")
+    assert row is not None
+    assert row["password_hash"].startswith("$argon2id$")
+    assert await server.database.fetchval("SELECT length(digest) FROM operator_tokens") == 32
+    stored = await server.database.fetchval("SELECT string_agg(t::text, '') FROM operator_tokens AS t")
+    assert sari_now.token not in stored
+    assert len(sari_now.token) >= 43
+
+
+async def test_an_unknown_email_and_a_wrong_password_are_answered_alike(server: Stage, sari: UUID) -> None:
+    wrong = await _login(server, password="not the password")
+    unknown = await _login(server, email="nobody@example.id")
+    assert problem(wrong) == problem(unknown) == INVALID
+    assert wrong.content == unknown.content
+
+
+async def test_an_unknown_email_costs_the_same_work(server: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[str | None] = []
+    real = passwords.is_right
+
+    def counting(password: str, password_hash: str | None) -> bool:
+        compared.append(password_hash)
+        return real(password, password_hash)
+
+    monkeypatch.setattr(passwords, "is_right", counting)
+    assert problem(await _login(server, email="nobody@example.id")) == INVALID
+    assert compared == [None]
+    # What nobody's e-mail is compared with is hashed at the same cost.
+    assert passwords._NOBODYS.split("$")[:4] == passwords.hashed(PASSWORD).split("$")[:4]
+
+
+@pytest.mark.parametrize("email", [EMAIL, "nobody@example.id"])
+async def test_tries_for_an_email_are_limited_whether_it_exists_or_not(
+    server: Stage, sari: UUID, clock: VirtualClock, email: str
+) -> None:
+    await clock.set()
+    for _ in range(TRIES):
+        assert problem(await _login(server, email=email, password="wrong")) == INVALID
+    refused = await _login(server, email=email)
+    assert problem(refused) == TOO_MANY
+    assert int(refused.headers["retry-after"]) == TRIES_SECONDS
+    other = await _login(server, email="another@example.id")
+    assert problem(other) == INVALID
+    await clock.advance(TRIES_SECONDS)
+    expected = (200, None) if email == EMAIL else INVALID
+    assert problem(await _login(server, email=email)) == expected
+
+
+async def test_many_tries_at_once_are_no_more_than_one_after_the_other(server: Stage, sari: UUID) -> None:
+    answers = await asyncio.gather(*(_login(server, password="wrong") for _ in range(TRIES + 10)))
+    assert sorted(map(problem, answers)) == [INVALID] * TRIES + [TOO_MANY] * 10
+
+
+async def test_signing_in_forgets_the_wrong_tries(server: Stage, sari: UUID) -> None:
+    for _ in range(TRIES - 1):
+        await _login(server, password="wrong")
+    await _signed_in(server, sari)
+    assert problem(await _login(server, password="wrong")) == INVALID
+    assert await server.database.fetchval("SELECT count(*) FROM operator_sign_in_tries") == 1
+
+
+async def test_tries_from_one_address_are_limited(
+    servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
+) -> None:
+    settings = dataclasses.replace(
+        development_settings(database_url, servers.valkey_url), address_password_tries_per_hour=2
+    )
+    async with stage(settings, database) as server:
+        answers = [problem(await _login(server, email=f"{number}@example.id")) for number in range(3)]
+    assert answers == [INVALID, INVALID, TOO_MANY]
+
+
+# The second factor -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("S.3")
+async def test_once_an_app_is_set_up_signing_in_needs_its_code(
+    server: Stage, sari: UUID, clock: VirtualClock
+) -> None:
+    await clock.set()
+    totp, _ = await _enrol(await _signed_in(server, sari))
+    assert problem(await _login(server)) == TOTP_REQUIRED
+    assert problem(await _login(server, totp="000000")) == INVALID
+    assert problem(await _login(server, password="wrong", totp=totp.at(START))) == INVALID
+    now = await clock.advance(30)
+    assert problem(await _login(server, totp=totp.at(now))) == (200, None)
+
+
+async def test_the_qr_code_says_what_the_secret_says(server: Stage, sari: UUID) -> None:
+    begun = (await (await _signed_in(server, sari)).post("/auth/totp", {"password": PASSWORD})).json()
+    parsed = pyotp.parse_uri(begun["otpauth_uri"])
+    assert (parsed.secret, parsed.name, parsed.issuer) == (begun["secret"], EMAIL, "Curhat Control Center")
+    assert begun["qr_svg"].startswith("<svg xmlns=")
+    # Neither the secret nor anything that it can be made from without the process's key is in the database.
+    row = await server.database.fetchval("SELECT operators::text FROM operators")
+    assert begun["secret"] not in row
+
+
+async def test_a_secret_is_in_force_only_once_it_is_proved(
+    server: Stage, sari: UUID, clock: VirtualClock
+) -> None:
+    await clock.set()
+    operator = await _signed_in(server, sari)
+    assert problem(await operator.post("/auth/totp/confirm", {"totp": "000000"})) == (
+        409,
+        "no_enrolment_begun",
+    )
+    begun = await operator.post("/auth/totp", {"password": PASSWORD})
+    assert problem(await operator.post("/auth/totp/confirm", {"totp": "000000"})) == INVALID
+    assert problem(await _login(server)) == (200, None)
+    code = pyotp.TOTP(begun.json()["secret"]).at(START)
+    assert problem(await operator.post("/auth/totp/confirm", {"totp": code})) == (200, None)
+    assert problem(await _login(server)) == TOTP_REQUIRED
+
+
+async def test_a_code_is_good_once_and_for_a_clock_that_is_a_little_wrong(
+    server: Stage, sari: UUID, clock: VirtualClock
+) -> None:
+    await clock.set()
+    totp, _ = await _enrol(await _signed_in(server, sari))
+    assert problem(await _login(server, totp=totp.at(START))) == INVALID
+    now = await clock.advance(300)
+    slow, fast = now - timedelta(seconds=30), now + timedelta(seconds=30)
+    assert problem(await _login(server, totp=totp.at(slow - timedelta(seconds=30)))) == INVALID
+    assert problem(await _login(server, totp=totp.at(slow))) == (200, None)
+    assert problem(await _login(server, totp=totp.at(slow))) == INVALID
+    assert problem(await _login(server, totp=totp.at(fast))) == (200, None)
+    # A code of before the last one used is as good as used.
+    assert problem(await _login(server, totp=totp.at(now))) == INVALID
+
+
+async def test_of_many_who_use_one_code_at_once_one_gets_in(
+    server: Stage, sari: UUID, clock: VirtualClock
+) -> None:
+    await clock.set()
+    totp, _ = await _enrol(await _signed_in(server, sari))
+    now = await clock.advance(60)
+    answers = await asyncio.gather(*(_login(server, totp=totp.at(now)) for _ in range(5)))
+    assert sorted(map(problem, answers)) == [(200, None)] + [INVALID] * 4
+
+
+async def test_a_recovery_code_stands_in_for_the_app_once(
+    server: Stage, sari: UUID, clock: VirtualClock
+) -> None:
+    await clock.set()
+    _, codes = await _enrol(await _signed_in(server, sari))
+    assert len(set(codes)) == 10
+    assert problem(await _login(server, recovery_code="aaaa-aaaa-aaaa-aaaa")) == INVALID
+    operator = await _signed_in(server, sari, recovery_code=codes[0].upper().replace("-", " "))
+    assert problem(await _login(server, recovery_code=codes[0])) == INVALID
+    assert (await operator.get("/auth/me")).json()["recovery_codes_left"] == 9
+
+
+async def test_new_recovery_codes_replace_the_old_ones(
+    server: Stage, sari: UUID, clock: VirtualClock
+) -> None:
+    await clock.set()
+    operator = await _signed_in(server, sari)
+    assert problem(await operator.post("/auth/recovery-codes", {"totp": "000000"})) == (
+        409,
+        "no_enrolment_begun",
+    )
+    totp, old = await _enrol(operator)
+    now = await clock.advance(60)
+    assert problem(await operator.post("/auth/recovery-codes", {"totp": "000000"})) == INVALID
+    renewed = await operator.post("/auth/recovery-codes", {"totp": totp.at(now)})
+    new = renewed.json()["recovery_codes"]
+    assert not set(old) & set(new)
+    assert problem(await _login(server, recovery_code=old[0])) == INVALID
+    assert problem(await _login(server, recovery_code=new[0])) == (200, None)
+
+
+async def test_another_app_needs_the_password_and_a_code_of_the_one_before(
+    server: Stage, sari: UUID, clock: VirtualClock
+) -> None:
+    await clock.set()
+    operator = await _signed_in(server, sari)
+    assert problem(await operator.post("/auth/totp", {"password": "wrong"})) == INVALID
+    totp, _ = await _enrol(operator)
+    now = await clock.advance(60)
+    assert problem(await operator.post("/auth/totp", {"password": PASSWORD})) == TOTP_REQUIRED
+    begun = await operator.post("/auth/totp", {"password": PASSWORD, "totp": totp.at(now)})
+    another = pyotp.TOTP(begun.json()["secret"])
+    now = await clock.advance(60)
+    assert problem(await operator.post("/auth/totp/confirm", {"totp": totp.at(now)})) == INVALID
+    assert problem(await operator.post("/auth/totp/confirm", {"totp": another.at(now)})) == (200, None)
+    now = await clock.advance(60)
+    assert problem(await _login(server, totp=totp.at(now))) == INVALID
+    assert problem(await _login(server, totp=another.at(now))) == (200, None)
+
+
+@pytest.fixture
+async def production(
+    servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
+) -> AsyncIterator[Stage]:
+    """A server with the settings of production."""
+    settings = dataclasses.replace(
+        development_settings(database_url, servers.valkey_url),
+        environment="production",
+        operations_port=free_port(),
+        public_origins=("https://app.example.id",),
+    )
+    async with stage(settings, database) as opened:
+        yield opened
+
+
+@pytest.mark.rule("S.3")
+async def test_in_production_nothing_else_is_open_before_an_app_is_set_up(
+    production: Stage, password_hash: str
+) -> None:
+    async with production.database.transaction() as tx:
+        sari = await create_operator(tx, EMAIL, "admin", password_hash)
+    operator = await _signed_in(production, sari)
+    assert problem(await operator.get("/configuration")) == (403, "totp_enrolment_required")
+    await _enrol(operator, datetime.now(UTC))
+    assert problem(await operator.get("/configuration")) == (200, None)
+
+
+# Cookies, devices, signing out -------------------------------------------------------------------------------
+
+
+async def test_a_web_client_gets_a_cookie_and_no_token(server: Stage, sari: UUID) -> None:
+    answer = await server.http.post(
+        LOGIN,
+        json={"email": EMAIL, "password": PASSWORD, "transport": "cookie"},
+        headers={"Origin": ORIGIN},
+    )
+    assert "token" not in answer.json()
+    cookie = answer.headers["set-cookie"]
+    for part in ("curhat_operator=", "Path=/api/control-center", "HttpOnly", "SameSite=strict"):
+        assert part in cookie
+    assert f"Max-Age={TOKEN_SECONDS}" in cookie
+    server.http.cookies.clear()
+    sent = {"Cookie": f"curhat_operator={answer.cookies['curhat_operator']}"}
+    url = "/api/control-center/auth/logout"
+    assert problem(await server.http.post(url, headers=sent)) == (403, "forbidden")
+    assert problem(await server.http.post(url, headers={**sent, "Origin": "https://evil.example"})) == (
+        403,
+        "forbidden",
+    )
+    signed_out = await server.http.post(url, headers={**sent, "Origin": ORIGIN})
+    assert signed_out.status_code == 204
+    assert 'curhat_operator="";' in signed_out.headers["set-cookie"].replace(
+        "curhat_operator=;", 'curhat_operator="";'
+    )
+    me = await server.http.get("/api/control-center/auth/me", headers=sent)
+    assert problem(me) == UNAUTHENTICATED
+
+
+async def test_another_site_cannot_sign_its_visitor_in(server: Stage, sari: UUID) -> None:
+    answer = await server.http.post(
+        LOGIN,
+        json={"email": EMAIL, "password": PASSWORD, "transport": "cookie"},
+        headers={"Origin": "https://evil.example"},
+    )
+    assert problem(answer) == (403, "forbidden")
+
+
+async def test_devices_are_listed_and_one_that_is_revoked_is_shut_out_at_once(
+    server: Stage, sari: UUID, clock: VirtualClock
+) -> None:
+    await clock.set()
+    first = await _signed_in(server, sari)
+    await clock.advance(5)
+    second = await _signed_in(server, sari)
+    devices = (await second.get("/auth/devices")).json()
+    assert [device["is_current"] for device in devices["items"]] == [True, False]
+    assert devices["items"][0]["address"] == "127.0.0.1"
+    assert devices["items"][0]["user_agent"].startswith("python-httpx")
+    assert "server_now" in devices
+    assert (await second.delete(f"/auth/devices/{devices['items'][1]['id']}")).status_code == 204
+    assert problem(await first.get("/auth/me")) == UNAUTHENTICATED
+    assert problem(await second.get("/auth/me")) == (200, None)
+    assert problem(await second.delete(f"/auth/devices/{devices['items'][1]['id']}")) == (404, "not_found")
+    actions = await server.database.fetch("SELECT action FROM audit_entries ORDER BY id")
+    assert [row["action"] for row in actions] == [
+        "operator_created",
+        "operator_signed_in",
+        "operator_signed_in",
+        "device_revoked",
+    ]
+
+
+async def test_a_new_sign_in_ends_the_one_that_it_takes_the_place_of(server: Stage, sari: UUID) -> None:
+    first, elsewhere = await _signed_in(server, sari), await _signed_in(server, sari)
+    body = {"email": EMAIL, "password": "wrong"}
+    headers = {"Authorization": f"Bearer {first.token}"}
+    assert problem(await server.http.post(LOGIN, json=body, headers=headers)) == INVALID
+    assert problem(await first.get("/auth/me")) == (200, None)
+    again = await server.http.post(LOGIN, json={**body, "password": PASSWORD}, headers=headers)
+    assert problem(again) == (200, None)
+    assert problem(await first.get("/auth/me")) == UNAUTHENTICATED
+    assert problem(await elsewhere.get("/auth/me")) == (200, None)
+
+
+async def test_nobody_revokes_another_operators_device(server: Stage) -> None:
+    mine, theirs = await server.operator("admin"), await server.operator("viewer")
+    device = (await theirs.get("/auth/devices")).json()["items"][0]
+    assert problem(await mine.delete(f"/auth/devices/{device['id']}")) == (404, "not_found")
+    assert problem(await mine.delete(f"/auth/devices/{uuid4()}")) == (404, "not_found")
+    assert problem(await theirs.get("/auth/me")) == (200, None)
+
+
+async def test_an_operator_who_left_is_shut_out_at_once_and_looks_like_nobody(
+    server: Stage, sari: UUID
+) -> None:
+    operator = await _signed_in(server, sari)
+    async with server.database.transaction() as tx:
+        await disable_operator(tx, f" {EMAIL.upper()}")
+    assert problem(await operator.get("/auth/me")) == UNAUTHENTICATED
+    refused = await _login(server)
+    assert problem(refused) == INVALID
+    assert refused.content == (await _login(server, email="nobody@example.id")).content
+    async with server.database.transaction() as tx:
+        with pytest.raises(NotFound):
+            await disable_operator(tx, EMAIL)
+
+
+async def test_an_operator_who_lost_everything_begins_anew(
+    server: Stage, sari: UUID, clock: VirtualClock
+) -> None:
+    await clock.set()
+    operator = await _signed_in(server, sari)
+    _, codes = await _enrol(operator)
+    new = "the password of a new beginning"
+    async with server.database.transaction() as tx:
+        await reset_operator(tx, EMAIL, passwords.hashed(new))
+    assert problem(await operator.get("/auth/me")) == UNAUTHENTICATED
+    assert problem(await _login(server)) == INVALID
+    assert problem(await _login(server, recovery_code=codes[0])) == INVALID
+    signed_in = await _login(server, password=new)
+    assert (signed_in.status_code, signed_in.json()["totp_enrolled"]) == (200, False)
+    assert await server.database.fetchval("SELECT count(*) FROM operator_recovery_codes") == 0
+    async with server.database.transaction() as tx:
+        with pytest.raises(NotFound):
+            await reset_operator(tx, "nobody@example.id", "x")
+
+
+async def test_a_token_is_good_for_twelve_hours_and_shows_when_it_was_seen(
+    server: Stage, sari: UUID, clock: VirtualClock
+) -> None:
+    await clock.set()
+    operator = await _signed_in(server, sari)
+    now = await clock.advance(90)
+    await operator.get("/auth/me")
+    device = (await operator.get("/auth/devices")).json()["items"][0]
+    assert datetime.fromisoformat(device["last_seen_at"]) == now
+    await clock.advance(TOKEN_SECONDS - 91)
+    assert problem(await operator.get("/auth/me")) == (200, None)
+    await clock.advance(1)
+    assert problem(await operator.get("/auth/me")) == UNAUTHENTICATED
+
+
+async def test_what_admits_nobody_any_more_is_forgotten_in_time(
+    server: Stage, sari: UUID, clock: VirtualClock
+) -> None:
+    await clock.set()
+    operator = await _signed_in(server, sari)
+    await _login(server, password="wrong")
+    left = "SELECT (SELECT count(*) FROM operator_tokens), (SELECT count(*) FROM operator_sign_in_tries)"
+
+    async def tidied_after(seconds: float) -> tuple[int, int]:
+        await clock.advance(seconds)
+        async with server.database.transaction() as tx:
+            await prune(tx)
+        row = await server.database.fetchrow(left)
+        assert row is not None
+        return tuple(row)
+
+    assert await tidied_after(0) == (1, 1)
+    assert problem(await operator.get("/auth/me")) == (200, None)
+    assert await tidied_after(24 * 3600 + 1) == (1, 0)
+    assert await tidied_after(7 * 24 * 3600) == (0, 0)
+
+
+async def test_a_new_password_signs_the_other_devices_out(server: Stage, sari: UUID) -> None:
+    first, second = await _signed_in(server, sari), await _signed_in(server, sari)
+    new = "another password of this test"
+    wrong = await second.post("/auth/password", {"password": "wrong", "new_password": new})
+    assert problem(wrong) == INVALID
+    short = await second.post("/auth/password", {"password": PASSWORD, "new_password": "short"})
+    assert problem(short) == (422, "validation_failed")
+    changed = await second.post("/auth/password", {"password": PASSWORD, "new_password": new})
+    assert changed.status_code == 204
+    assert problem(await first.get("/auth/me")) == UNAUTHENTICATED
+    assert problem(await second.get("/auth/me")) == (200, None)
+    assert problem(await _login(server)) == INVALID
+    assert problem(await _login(server, password=new)) == (200, None)

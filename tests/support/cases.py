@@ -1,0 +1,73 @@
+"""Payments that got no session, or one cut short, with the cases they open; and the worker's part on demand."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+
+from curhat.deadlines import loop as deadline_loop
+from curhat.pairing import service as pairing
+from curhat.pairing.states import FailureTag
+from curhat.sessions import service as sessions
+from tests.support.journey import open_blast
+from tests.support.signed_in import Stage
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """A payment that was taken for nothing, or not for all of it."""
+
+    customer_id: UUID
+    payment_id: UUID
+    case_id: UUID
+    charge_key: UUID | None
+
+
+async def unserved(
+    stage: Stage,
+    *,
+    price_rp: int = 20_000,
+    tag: FailureTag = "no_mitra_available",
+    call_name: str = "Bunga",
+    asked: Sequence[UUID] = (),
+) -> Failed:
+    """A payment, charged at the gateway, whose search failed; its case is open."""
+    customer_id = await stage.make.customer(call_name)
+    payment_id = await stage.make.confirmed_payment(customer_id, price_rp=price_rp)
+    charge_key = await _charged(stage, payment_id, price_rp)
+    pairing_id = await open_blast(stage.database, payment_id, list(asked))
+    async with stage.database.transaction() as tx:
+        payment, locked = await pairing.lock(tx, pairing_id)
+        await pairing.fail(tx, payment, locked, tag)
+    return Failed(customer_id, payment_id, await _case_of(stage, payment_id), charge_key)
+
+
+async def cut_short(stage: Stage, *, note: str = "listrik padam") -> tuple[Failed, UUID]:
+    """A chat that its mitra ended early, and its id; the case is open."""
+    chat = await stage.chat(await stage.make.customer(), await stage.make.mitra(max_customers=20))
+    charge_key = await _charged(stage, chat.payment_id, 20_000)
+    async with stage.database.transaction() as tx:
+        await sessions.end_by_mitra(tx, chat.mitra.user_id, chat.id, note)
+    case_id = await _case_of(stage, chat.payment_id)
+    return Failed(chat.customer.user_id, chat.payment_id, case_id, charge_key), chat.id
+
+
+async def work(stage: Stage) -> None:
+    """Do what a worker would do now, until nothing is due."""
+    while await deadline_loop.run_once(stage.database, stage.server.house.transitions):
+        pass
+
+
+async def _charged(stage: Stage, payment_id: UUID, price_rp: int) -> UUID | None:
+    key: UUID | None = await stage.database.fetchval(
+        "SELECT id FROM charge_attempts WHERE payment_id = $1 AND status = 'approved'", payment_id
+    )
+    if key is not None:
+        await stage.server.house.gateway.charge(key, payment_id, price_rp)
+    return key
+
+
+async def _case_of(stage: Stage, payment_id: UUID) -> UUID:
+    case_id: UUID = await stage.database.fetchval(
+        "SELECT id FROM review_cases WHERE payment_id = $1", payment_id
+    )
+    return case_id
