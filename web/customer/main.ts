@@ -1,0 +1,4 @@
+import { start } from '../shared/start';
+import App from './App.svelte';
+
+void start(App);
