@@ -18,8 +18,7 @@ export function shell(client: Client): Plugin {
   return {
     name: 'curhat-shell',
     apply: 'build',
-    async closeBundle(error) {
-      if (error) return;
+    async writeBundle() {
       writeFileSync(join(out, 'manifest.webmanifest'), manifest(client));
       writeFileSync(join(out, 'worker.js'), await worker(client, out));
       for (const file of filesIn(out)) {

@@ -1,10 +1,12 @@
-/** The API, typed by its contract. Every answer comes back as its data, every failure as a `Refused`. */
-import createClient from 'openapi-fetch';
+/**
+ * The API, typed by its contract: `await api.get('/api/client/state')`. An answer comes back as its data, a failure
+ * is thrown as `Refused`.
+ */
 import { learnServerTime } from '../time/clock.svelte';
-import type { paths } from './openapi';
+import type { components } from './openapi';
+import type { DataOf, Operation, PathOf, RequestOf } from './typed';
 
-export type { components } from './openapi';
-export type Schemas = import('./openapi').components['schemas'];
+export type Schemas = components['schemas'];
 
 /** Slow networks are slow; beyond this a person wants to hear that it did not work. */
 const ANSWER_TIMEOUT_MS = 15_000;
@@ -32,11 +34,10 @@ export function codeOf(error: unknown): Code {
   return error instanceof Refused ? error.code : 'failed';
 }
 
-type Listener = () => void;
-const signedOutListeners = new Set<Listener>();
+const signedOutListeners = new Set<() => void>();
 
 /** Be told when the server no longer knows who we are. */
-export function onSignedOut(listener: Listener): void {
+export function onSignedOut(listener: () => void): void {
   signedOutListeners.add(listener);
 }
 
@@ -45,35 +46,66 @@ export function signedOut(): void {
   for (const listener of signedOutListeners) listener();
 }
 
-export const api = createClient<paths>({
-  credentials: 'same-origin',
-  fetch: (request) => fetch(request, { signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS) }),
-});
-
-interface Fetched<Data> {
-  data?: Data;
-  error?: unknown;
-  response: Response;
+interface AnyRequest {
+  path?: Record<string, string>;
+  query?: Record<string, unknown>;
+  headers?: Record<string, string>;
+  body?: unknown;
 }
 
-/** The data of an answer. Throws `Refused`. */
-export async function answer<Data>(request: Promise<Fetched<Data>>): Promise<Data> {
-  let fetched: Fetched<Data>;
+/** Each method with its paths; what an operation does not need is left out of the second argument. */
+type Call<M extends 'get' | 'post' | 'put' | 'patch' | 'delete'> = <P extends PathOf<M>>(
+  path: P,
+  ...request: unknown extends RequestOf<Operation<P, M>>
+    ? []
+    : Partial<RequestOf<Operation<P, M>>> extends RequestOf<Operation<P, M>>
+      ? [RequestOf<Operation<P, M>>?]
+      : [RequestOf<Operation<P, M>>]
+) => Promise<DataOf<Operation<P, M>>>;
+
+function method<M extends 'get' | 'post' | 'put' | 'patch' | 'delete'>(name: M): Call<M> {
+  return ((path: string, request?: AnyRequest) => send(name.toUpperCase(), path, request)) as Call<M>;
+}
+
+export const api = {
+  get: method('get'),
+  post: method('post'),
+  put: method('put'),
+  patch: method('patch'),
+  delete: method('delete'),
+};
+
+async function send(name: string, template: string, request: AnyRequest = {}): Promise<unknown> {
+  const { path = {}, query = {}, headers = {}, body } = request;
+  const url = new URL(
+    template.replace(/\{(\w+)\}/g, (_, key: string) => encodeURIComponent(path[key] ?? '')),
+    location.origin,
+  );
+  for (const [key, value] of Object.entries(query))
+    if (value !== undefined && value !== null) url.searchParams.set(key, String(value));
+  let response: Response;
+  let data: unknown;
   try {
-    fetched = await request;
+    response = await fetch(url, {
+      method: name,
+      headers: body === undefined ? headers : { ...headers, 'Content-Type': 'application/json' },
+      signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    data = text === '' ? undefined : JSON.parse(text);
   } catch {
+    // No answer, half an answer, or one that is not the server's: a proxy's page, say.
     throw new Refused('unreachable', 0);
   }
-  const { data, error, response } = fetched;
+  const fields = typeof data === 'object' && data !== null ? (data as Record<string, unknown>) : {};
   if (response.ok) {
-    const now = (data as { server_now?: unknown } | undefined)?.server_now;
-    if (typeof now === 'string') learnServerTime(now);
-    return data as Data;
+    if (typeof fields.server_now === 'string') learnServerTime(fields.server_now);
+    return data;
   }
-  const problem = typeof error === 'object' && error !== null ? (error as Record<string, unknown>) : {};
-  const code = typeof problem.code === 'string' ? problem.code : 'failed';
+  const code = typeof fields.code === 'string' ? fields.code : 'failed';
   if (code === 'unauthenticated') signedOut();
-  throw new Refused(code, response.status, problem, Number(response.headers.get('Retry-After')) || null);
+  throw new Refused(code, response.status, fields, Number(response.headers.get('Retry-After')) || null);
 }
 
 export interface Key {
@@ -84,17 +116,17 @@ export interface Key {
  * A command under a key of its own. It is repeated under that key when no answer came, so that a lost answer does
  * not leave anybody guessing. Throws `Refused`.
  */
-export async function command<Data>(send: (header: Key) => Promise<Fetched<Data>>): Promise<Data> {
-  const header = { 'Idempotency-Key': crypto.randomUUID() };
+export async function command<Data>(run: (headers: Key) => Promise<Data>): Promise<Data> {
+  const headers = { 'Idempotency-Key': crypto.randomUUID() };
   for (const pause of RETRY_PAUSES_MS) {
     try {
-      return await answer(send(header));
+      return await run(headers);
     } catch (error) {
       if (!isWorthRepeating(error)) throw error;
       await new Promise((resume) => setTimeout(resume, pause));
     }
   }
-  return answer(send(header));
+  return run(headers);
 }
 
 function isWorthRepeating(error: unknown): boolean {
