@@ -19,7 +19,7 @@ WEB := web/dist/.built
 # Folders as well: a file that was removed changes its folder.
 WEB_SOURCES := $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -not -path web -print)
 
-.PHONY: help up test format rules contracts web simulate-schedules planted-bugs bench lock clean
+.PHONY: help up test format rules contracts web screenshots simulate-schedules planted-bugs bench lock clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.* ## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target does; do
@@ -142,6 +142,9 @@ simulate-schedules: $(READY) ## run N seeded schedules under the virtual clock: 
 
 planted-bugs: $(READY) ## plant each deliberate fault and show that the checks catch it
 	@$(PYTHON) -m tests.simulation.planted_bugs
+
+screenshots: $(READY) $(WEB) ## take pictures of every screen, in both languages and themes, into results/screenshots/
+	@SCREENSHOTS=results/screenshots .venv/bin/pytest -q tests/browser/test_screens.py
 
 bench: $(READY) ## measure, each figure beside its peer and its target
 	@$(PYTHON) -m bench

@@ -7,6 +7,7 @@ export type Language = 'id' | 'en';
 
 const KEY = 'curhat:language';
 const loaders: (() => Promise<void>)[] = [];
+let isOpen = false;
 let current = $state<Language>('id');
 
 /** The language in use. */
@@ -24,6 +25,7 @@ export async function useLanguage(wanted: Language): Promise<void> {
 
 /** The language of the last opening. Await it before anything is shown. */
 export async function rememberedLanguage(): Promise<void> {
+  isOpen = true;
   if (localStorage.getItem(KEY) !== 'en') return;
   try {
     await useLanguage('en');
@@ -32,11 +34,15 @@ export async function rememberedLanguage(): Promise<void> {
   }
 }
 
-/** The words of one part of a client, as a function: `words().home.title` follows the language. */
+/**
+ * The words of one part of a client, as a function: `words().home.title` follows the language. Its module has to be
+ * imported by main.ts: what comes later, with a screen, would be in Indonesian until its English is there.
+ */
 export function dictionary<Words>(
   indonesian: Words,
   english: () => Promise<{ default: Words }>,
 ): () => Words {
+  if (isOpen) throw new Error('import these words in main.ts, before the client starts');
   let inEnglish: Words | undefined;
   loaders.push(async () => {
     inEnglish = (await english()).default;
