@@ -33,7 +33,7 @@ def screen(name: str) -> Callable[[Callable[[House], AsyncIterator[Show]]], Scre
     """Add a screen under this name."""
 
     def add(make: Callable[[House], AsyncIterator[Show]]) -> Screen:
-        made: Screen = contextlib.asynccontextmanager(make)  # type: ignore[arg-type]
+        made: Screen = contextlib.asynccontextmanager(make)
         SCREENS[name] = made
         return made
 
