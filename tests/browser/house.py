@@ -14,6 +14,7 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, 
 
 from curhat.kit.database import Database
 from curhat.kit.identity import Role
+from tests.support.journey import request_of
 from tests.support.people import Make
 from tests.support.server import Person, Socket
 from tests.support.signed_in import SIGN_IN
@@ -160,6 +161,8 @@ class House:
         """The price tiers of the product."""
         for minutes, price_rp in ((15, 10_000), (30, 20_000), (60, 35_000), (5, 0)):
             await self.make.offer(duration_minutes=minutes, price_rp=price_rp)
+        for minutes, price_rp in ((15, 10_000), (30, 18_000)):
+            await self.make.offer(duration_minutes=minutes, price_rp=price_rp, purpose="extension")
 
     async def open_payment(self, customer: Person, *, price_rp: int = 20_000) -> dict[str, Any]:
         """A payment that waits for its confirmation. Somebody has to be available."""
@@ -176,10 +179,33 @@ class House:
 
     async def chat(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
         """A running session of these two."""
-        await self.search(customer)
-        card = await socket.wait_for("request.offered", close_reason=None)
+        pairing = await self.search(customer)
+        card_id = await request_of(self.database, UUID(pairing["id"]), mitra.id)
+        card = await socket.wait_for("request.offered", id=str(card_id))
         session: dict[str, Any] = done(await mitra.post(f"/requests/{card['id']}/accept"))["session"]
         return session
+
+    async def past_chat(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
+        """A session of these two that is over."""
+        session = await self.chat(customer, mitra, socket)
+        ended: dict[str, Any] = done(await customer.post(f"/sessions/{session['id']}/end"))
+        return ended
+
+    async def ask_again(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
+        """An open pairing with the mitra of a past chat."""
+        await self.past_chat(customer, mitra, socket)
+        offer_id = await self.make.offer(duration_minutes=30, price_rp=20_000)
+        order = {"offer_id": str(offer_id), "target_mitra_id": str(mitra.id)}
+        payment = done(await customer.post("/payments", order))
+        pairing: dict[str, Any] = done(await customer.post(f"/payments/{payment['id']}/confirm"))["pairing"]
+        return pairing
+
+    async def reject_again(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
+        """As `ask_again`, and the mitra has rejected it: the customer may choose another one."""
+        pairing = await self.ask_again(customer, mitra, socket)
+        card = await socket.wait_for("request.offered", kind="targeted")
+        done(await mitra.post(f"/requests/{card['id']}/reject"))
+        return pairing
 
     async def pass_time(self, seconds: float) -> None:
         """Let so much time pass at once, by the clock that decides; it stands still from then on."""
@@ -190,15 +216,25 @@ class House:
 
 
 async def leave(customer: Person) -> None:
-    """End whatever is under way for this customer."""
-    state = done(await customer.get("/state"))
-    payment, pairing, session = state["payment"], state["pairing"], state["session"]
-    if session is not None:
-        done(await customer.post(f"/sessions/{session['id']}/end"))
-    elif pairing is not None and pairing["status"] == "open":
-        done(await customer.post(f"/pairings/{pairing['id']}/cancel"))
-    elif payment is not None and payment["status"] == "pending":
-        done(await customer.post(f"/payments/{payment['id']}/cancel"))
+    """End whatever is under way for this customer. What ends by itself meanwhile is looked at again."""
+    while True:
+        state = done(await customer.get("/state"))
+        payment, pairing, session = state["payment"], state["pairing"], state["session"]
+        if session is not None:
+            path = f"/sessions/{session['id']}/end"
+        elif payment is None or payment["status"] == "unserved":
+            return
+        elif payment["status"] == "pending":
+            path = f"/payments/{payment['id']}/cancel"
+        elif payment["status"] == "confirming":
+            await asyncio.sleep(0.05)
+            continue
+        elif pairing["status"] == "open":
+            path = f"/pairings/{pairing['id']}/cancel"
+        else:
+            path = f"/pairings/{pairing['id']}/decline-fallback"
+        answer = await customer.post(path)
+        assert answer.is_success or answer.status_code == 409, answer.text
 
 
 def done(answer: httpx.Response) -> Any:

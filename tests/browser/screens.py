@@ -8,10 +8,10 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import Page, expect
 
 from tests.browser.house import House, done, until
-from tests.support.server import Person
+from tests.support.server import Person, Socket
 
 Show = Callable[..., Awaitable[Page]]
 Screen = Callable[[House], contextlib.AbstractAsyncContextManager[Show]]
@@ -296,6 +296,31 @@ async def search_stop(house: House) -> AsyncIterator[Show]:
         yield show
 
 
+@screen("32-waiting-for-bestie")
+async def waiting(house: House) -> AsyncIterator[Show]:
+    async with house.mitra() as (mitra, socket):
+        customer = await house.customer()
+        await house.ask_again(customer, mitra, socket)
+        yield opened(house, customer, "/app/search", ".waiting")
+
+
+@screen("33-choosing-another")
+async def choosing(house: House) -> AsyncIterator[Show]:
+    async with house.mitra("Kak Budi"), house.mitra() as (mitra, socket):
+        customer = await house.customer()
+        await house.reject_again(customer, mitra, socket)
+        yield opened(house, customer, "/app/search", "dialog .primary")
+
+
+@screen("34-choosing-nobody-else")
+async def choosing_nobody(house: House) -> AsyncIterator[Show]:
+    async with house.mitra() as (mitra, socket):
+        customer = await house.customer()
+        await house.reject_again(customer, mitra, socket)
+        await mitra.put("/presence", {"online": False})
+        yield opened(house, customer, "/app/search", "dialog [role=status]")
+
+
 # Failures ----------------------------------------------------------------------------------------------------
 
 
@@ -329,43 +354,44 @@ failure(41, "all_mitras_rejected")
 failure(42, "customer_cancelled")
 failure(43, "no_mitra_available", price_rp=0)
 
-# These have no way through the API before "Curhat lagi" is there: the client is told them.
-TOLD_TAGS = (
-    "targeted_mitra_offline",
-    "targeted_mitra_rejected",
-    "targeted_mitra_timeout",
-    "payment_session_expired",
-)
 
-
-def told_failure(number: int, tag: str) -> None:
-    """A screen for a failure that the client is told with this tag."""
+def targeted_failure(number: int, tag: str) -> None:
+    """A screen for a failure after the same bestie was asked for again."""
 
     @screen(f"{number}-failure-{tag.replace('_', '-')}")
     async def failed(house: House) -> AsyncIterator[Show]:
-        async with house.mitra():
+        async with house.mitra() as (mitra, socket):
             customer = await house.customer()
-            pairing = await house.search(customer)
-            done(await customer.post(f"/pairings/{pairing['id']}/cancel"))
+            if tag in ("targeted_mitra_rejected", "payment_session_expired"):
+                pairing = await house.reject_again(customer, mitra, socket)
+            else:
+                pairing = await house.ask_again(customer, mitra, socket)
+            if tag == "targeted_mitra_timeout":
+                await house.pass_time(21)
+            elif tag == "targeted_mitra_offline":
+                await mitra.put("/presence", {"online": False})
 
-            async def tell(route: Route) -> None:
-                answer = await route.fetch()
-                state = await answer.json()
-                state["payment"]["pairing"]["failure_tag"] = state["pairing"]["failure_tag"] = tag
-                await route.fulfill(response=answer, json=state)
+            async def has_failed() -> bool:
+                state = done(await customer.get("/state"))
+                return bool(state["pairing"]["status"] == "failed")
 
-            async def show(**options: Any) -> Page:
-                page = await (await house.device_of(customer, **options)).new_page()
-                await page.route("**/api/client/state", tell)
-                await page.goto("/app/failed")
-                await expect(page.locator("section").first).to_be_visible()
-                return page
+            async def is_over() -> bool:
+                state = done(await customer.get("/state"))
+                return bool(state["payment"]["status"] == "unserved")
 
-            yield show
+            await until(has_failed)
+            if tag == "payment_session_expired":
+                await house.pass_time(20 * 60 + 1)
+            else:
+                done(await customer.post(f"/pairings/{pairing['id']}/decline-fallback"))
+            await until(is_over)
+            yield opened(house, customer, "/app/failed", "section")
 
 
-for _number, _tag in enumerate(TOLD_TAGS, start=44):
-    told_failure(_number, _tag)
+targeted_failure(44, "targeted_mitra_offline")
+targeted_failure(45, "targeted_mitra_rejected")
+targeted_failure(46, "targeted_mitra_timeout")
+targeted_failure(47, "payment_session_expired")
 
 
 # Chat --------------------------------------------------------------------------------------------------------
@@ -465,6 +491,70 @@ async def chat_cut_short(house: House) -> AsyncIterator[Show]:
         yield opened(house, customer, f"/app/history/{session['id']}", "footer")
 
 
+async def near_its_end(house: House, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
+    """A chat with four minutes left."""
+    session = await house.chat(customer, mitra, socket)
+    await talk(house, customer, mitra, session["id"])
+    await house.database.execute(
+        "UPDATE sessions SET ends_at = ends_at - interval '26 minutes' WHERE id = $1", session["id"]
+    )
+    return session
+
+
+@screen("56-more-time")
+async def more_time(house: House) -> AsyncIterator[Show]:
+    async with house.mitra() as (mitra, socket):
+        customer = await house.customer()
+        await near_its_end(house, customer, mitra, socket)
+
+        async def show(**options: Any) -> Page:
+            page = await opened(house, customer, "/app/chat", ".soon button")(**options)
+            await page.locator(".soon button").click()
+            await expect(page.locator("dialog label.chosen")).to_be_visible()
+            return page
+
+        yield show
+
+
+@screen("57-more-time-waiting")
+async def more_time_waiting(house: House) -> AsyncIterator[Show]:
+    async with house.mitra() as (mitra, socket):
+        customer = await house.customer()
+        session = await near_its_end(house, customer, mitra, socket)
+        # The clock stands still, and with it the ten seconds.
+        await house.pass_time(0)
+        offer_id = await house.make.offer(duration_minutes=15, price_rp=10_000, purpose="extension")
+        done(await customer.post(f"/sessions/{session['id']}/extensions", {"offer_id": str(offer_id)}))
+        yield opened(house, customer, "/app/chat", "dialog .waiting")
+
+
+def more_time_outcome(number: int, how: str) -> None:
+    """A screen for what became of a request for more time."""
+
+    @screen(f"{number}-more-time-{how}")
+    async def outcome(house: House) -> AsyncIterator[Show]:
+        async with house.mitra() as (mitra, socket):
+            customer = await house.customer()
+            session = await near_its_end(house, customer, mitra, socket)
+            await house.pass_time(0)
+            offer_id = await house.make.offer(duration_minutes=15, price_rp=10_000, purpose="extension")
+
+            async def show(**options: Any) -> Page:
+                page = await opened(house, customer, "/app/chat", ".list")(**options)
+                path = f"/sessions/{session['id']}/extensions"
+                asked = done(await customer.post(path, {"offer_id": str(offer_id)}))
+                await expect(page.locator("dialog .waiting")).to_be_visible()
+                done(await mitra.post(f"/extensions/{asked['id']}/{how}"))
+                await expect(page.locator("dialog .primary")).to_be_visible()
+                return page
+
+            yield show
+
+
+more_time_outcome(58, "accept")
+more_time_outcome(59, "reject")
+
+
 # History and profile -----------------------------------------------------------------------------------------
 
 
@@ -483,6 +573,22 @@ async def history(house: House) -> AsyncIterator[Show]:
 @screen("61-history-empty")
 async def history_empty(house: House) -> AsyncIterator[Show]:
     yield opened(house, await house.customer(), "/app/history", ".empty")
+
+
+@screen("62-bestie-not-online")
+async def not_online(house: House) -> AsyncIterator[Show]:
+    async with house.mitra("Kak Budi"), house.mitra() as (mitra, socket):
+        customer = await house.customer()
+        await house.past_chat(customer, mitra, socket)
+        await mitra.put("/presence", {"online": False})
+
+        async def show(**options: Any) -> Page:
+            page = await opened(house, customer, "/app/history", "li")(**options)
+            await page.locator("li button").last.click()
+            await expect(page.locator("dialog .primary")).to_be_visible()
+            return page
+
+        yield show
 
 
 @screen("70-profile")

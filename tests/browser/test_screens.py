@@ -22,7 +22,7 @@ OUR_WORDS = """() => {
     return copy.innerText;
 }"""
 INDONESIAN = re.compile(
-    r"\b(kamu|yang|belum|sudah|bayar|kode|sisa|dengan|nomor|mencari|curhat lagi|pembayaran|riwayat|nama|habis)\b",
+    r"\b(kamu|yang|belum|sudah|bayar|kode|sisa|dengan|nomor|mencari|pembayaran|riwayat|nama|habis|sedang|sesimu)\b",
     re.IGNORECASE,
 )
 

@@ -10,6 +10,7 @@ import type { CustomerEvents } from '../shared/realtime/frames';
 export type Payment = Schemas['Payment'];
 export type Pairing = Schemas['Pairing'];
 export type Session = Schemas['Session'];
+export type Extension = Schemas['Extension'];
 export type Profile = Schemas['CustomerProfile'];
 
 /**
@@ -27,11 +28,18 @@ const LONGEST_PAUSE_MS = 10_000;
 const SHOWN: ReadonlySet<Payment['status']> = new Set(['pending', 'confirming', 'confirmed', 'unserved']);
 const KEPT_MESSAGES = 60;
 /** Of a payment, a pairing and a session: nothing goes back from a later stage to an earlier one. */
-const STAGES: Record<Payment['status'] | Pairing['status'] | Session['status'], number> = {
+const STAGES: Record<
+  Payment['status'] | Pairing['status'] | Session['status'] | Extension['status'],
+  number
+> = {
   pending: 0,
   confirming: 0,
   open: 0,
   active: 0,
+  charging: 1,
+  approved: 2,
+  rejected: 2,
+  charge_failed: 2,
   confirmed: 1,
   matched: 1,
   failed: 1,
@@ -49,6 +57,7 @@ interface Kept {
   payment: Payment | null;
   pairing: Pairing | null;
   session: Session | null;
+  extension: Extension | null;
   over: Payment | null;
   messages: Message[];
 }
@@ -76,6 +85,10 @@ class Journey {
   payment = $state.raw<Payment | null>(null);
   pairing = $state.raw<Pairing | null>(null);
   session = $state.raw<Session | null>(null);
+  /** More time, asked for and not decided, or being paid. */
+  extension = $state.raw<Extension | null>(null);
+  /** What became of the last request for more time, until the customer has seen it. */
+  outcome = $state.raw<Extension | null>(null);
   /** A payment that came to its end before our eyes without a failed search: expired, or refunded. */
   over = $state.raw<Payment | null>(null);
   /** The session that has just ended before our eyes. */
@@ -146,6 +159,12 @@ class Journey {
     this.#keep();
   }
 
+  /** What a command answered about more time. */
+  takeExtension(extension: Extension): void {
+    if (this.#isNews(extension)) this.#showExtension(extension);
+    this.#keep();
+  }
+
   takeProfile(profile: Profile): void {
     this.profile = profile;
     this.#keep();
@@ -160,6 +179,10 @@ class Journey {
   dismissOver(): void {
     this.over = null;
     this.#keep();
+  }
+
+  dismissOutcome(): void {
+    this.outcome = null;
   }
 
   dismissEnded(): void {
@@ -181,6 +204,14 @@ class Journey {
     this.#showPayment(state.payment, state.pairing);
     if (state.session !== null) this.#showSession(state.session);
     else if (this.session !== null) await this.#endedMeanwhile(this.session.id);
+    const { extension: asked } = this;
+    if (state.extension !== null) this.#showExtension(state.extension);
+    else if (asked !== null) {
+      // Decided while we were away.
+      const decided = state.session?.extension;
+      if (decided?.id === asked.id) this.#showExtension(decided);
+      else this.extension = null;
+    }
     // What was said while we were away; in a chat just begun, there is nothing to wait for.
     await this.chat?.load();
     this.#keep();
@@ -211,6 +242,10 @@ class Journey {
       case 'session.ended':
         this.#showSession(event.data);
         break;
+      case 'extension.requested':
+      case 'extension.decided':
+        this.#showExtension(event.data);
+        break;
       case 'message.created':
         this.chat?.created(event.data);
         break;
@@ -220,7 +255,7 @@ class Journey {
     this.#keep();
   }
 
-  #isNews(one: Payment | Pairing | Session): boolean {
+  #isNews(one: Payment | Pairing | Session | Extension): boolean {
     return STAGES[one.status] >= (this.#reached.get(one.id) ?? 0);
   }
 
@@ -242,22 +277,39 @@ class Journey {
 
   #showPairing(pairing: Pairing): void {
     this.#reached.set(pairing.id, STAGES[pairing.status]);
-    if (this.payment?.id === pairing.payment_id) this.pairing = pairing;
+    if (this.payment?.id !== pairing.payment_id) return;
+    // A payment may have two, one after the other: ids grow with time, and an answer about the first may be late.
+    if (this.pairing === null || this.pairing.id <= pairing.id) this.pairing = pairing;
   }
 
   #showSession(session: Session): void {
     this.#reached.set(session.id, STAGES[session.status]);
     if (session.status === 'ended') {
       if (this.session?.id !== session.id) return;
-      this.session = this.chat = null;
+      this.session = this.chat = this.extension = null;
       this.ended = session;
       return;
     }
     this.session = session;
     this.ended = null;
     if (this.chat?.sessionId === session.id) return;
+    this.extension = this.outcome = null;
     this.chat = new Chat(session.id, chatApi);
     void this.chat.load().catch(() => undefined);
+  }
+
+  #showExtension(extension: Extension): void {
+    const isDecided = STAGES[extension.status] === 2;
+    // The command's answer and the event say the same: the outcome is shown once.
+    const isKnown = this.#reached.get(extension.id) === STAGES[extension.status];
+    this.#reached.set(extension.id, STAGES[extension.status]);
+    if (isDecided) {
+      this.extension = null;
+      if (!isKnown) this.outcome = extension;
+    } else {
+      this.extension = extension;
+      this.outcome = null;
+    }
   }
 
   #keep(): void {
@@ -267,6 +319,7 @@ class Journey {
       payment: this.payment,
       pairing: this.pairing,
       session: this.session,
+      extension: this.extension,
       over: this.over,
       messages: this.chat?.messages.slice(-KEPT_MESSAGES) ?? [],
     };
@@ -281,6 +334,7 @@ class Journey {
     this.payment = kept.payment;
     this.pairing = kept.pairing;
     this.over = kept.over;
+    this.extension = kept.extension;
     if (kept.session !== null) {
       this.session = kept.session;
       this.chat = new Chat(kept.session.id, chatApi);
@@ -293,6 +347,7 @@ class Journey {
     this.#socket.stop();
     forgetOutboxes();
     this.profile = undefined;
+    this.extension = this.outcome = null;
     this.payment = this.pairing = this.session = this.over = this.ended = this.chat = null;
     this.connection = 'connecting';
     this.phase = 'loading';

@@ -127,6 +127,33 @@ const en: typeof id = {
     declined: 'If you close this, our team reviews your payment and decides on the refund.',
     left: 'Time left to choose',
     nobody: 'No other bestie is there right now, either.',
+    payAgain: 'You can choose a duration and look for another bestie who is ready.',
+  },
+  extension: {
+    ask: 'More time',
+    title: 'How much more time?',
+    more: (minutes: number) => `+${minutes} minutes`,
+    send: (price: string) => `Ask for it, ${price}`,
+    note: (name: string) =>
+      `${name} is asked first. Money is taken only once it is approved; if it is not, you pay nothing.`,
+    waitingTitle: 'Waiting for your bestie...',
+    terms: (minutes: number, price: string) => `${minutes} more minutes, ${price}`,
+    left: 'Time left to answer',
+    silenceApproves: (price: string) =>
+      `Without an answer until the time is up, this is approved and ${price} is paid.`,
+    silenceRejects: 'Without an answer until the time is up, this is dropped and you pay nothing.',
+    charging: 'Approved. Processing the payment…',
+    approvedTitle: 'More time',
+    approved: (minutes: number, price: string) =>
+      `Your session is ${minutes} minutes longer. ${price} is paid.`,
+    rejectedTitle: 'No more time',
+    rejectedByMitra: 'Your bestie cannot stay longer right now. You pay nothing.',
+    rejectedByTimeout: 'Your request was not answered. You pay nothing.',
+    rejectedUnreachable: 'Your bestie is not connected right now. You pay nothing.',
+    rejectedEnded: 'The session is over. You pay nothing.',
+    chargeFailed: 'Your bestie agreed, but the payment was declined. No money was taken. You can try again.',
+    go: 'Keep talking',
+    pending: 'Your last request is still being handled.',
   },
   chat: {
     left: 'Time left',
@@ -136,7 +163,7 @@ const en: typeof id = {
     endStay: 'Keep talking',
     endNow: 'Yes, end it',
     empty: (name: string) => `You are connected with ${name}. Start anywhere, and take your time.`,
-    soon: 'The time is nearly up. No message can be sent after that.',
+    soon: 'The time is nearly up. Keep talking?',
     over: 'The time is up',
   },
   ended: {

@@ -127,6 +127,34 @@ export default {
     declined: 'Kalau kamu menutup ini, tim kami meninjau pembayaranmu dan memutuskan pengembaliannya.',
     left: 'Sisa waktu memilih',
     nobody: 'Saat ini juga belum ada bestie lain.',
+    payAgain: 'Kamu bisa memilih durasi dan mencari bestie lain yang sedang siap.',
+  },
+  extension: {
+    ask: 'Tambah waktu',
+    title: 'Tambah berapa lama?',
+    more: (minutes: number) => `+${minutes} menit`,
+    send: (price: string) => `Minta tambahan, ${price}`,
+    note: (name: string) =>
+      `${name} diminta persetujuannya dulu. Uang baru diambil bila disetujui; kalau ditolak, kamu tidak membayar apa-apa.`,
+    waitingTitle: 'Menunggu konfirmasi bestie...',
+    terms: (minutes: number, price: string) => `Tambahan ${minutes} menit, ${price}`,
+    left: 'Sisa waktu menjawab',
+    silenceApproves: (price: string) =>
+      `Kalau tidak dijawab sampai waktunya habis, tambahan ini disetujui dan ${price} dibayar.`,
+    silenceRejects: 'Kalau tidak dijawab sampai waktunya habis, tambahan ini batal dan kamu tidak membayar.',
+    charging: 'Disetujui. Memproses pembayaran…',
+    approvedTitle: 'Waktu ditambah',
+    approved: (minutes: number, price: string) =>
+      `Sesimu bertambah ${minutes} menit. ${price} sudah dibayar.`,
+    rejectedTitle: 'Waktu tidak ditambah',
+    rejectedByMitra: 'Bestie belum bisa menambah waktu. Kamu tidak membayar apa-apa.',
+    rejectedByTimeout: 'Permintaanmu tidak terjawab. Kamu tidak membayar apa-apa.',
+    rejectedUnreachable: 'Bestie sedang tidak terhubung. Kamu tidak membayar apa-apa.',
+    rejectedEnded: 'Sesinya sudah selesai. Kamu tidak membayar apa-apa.',
+    chargeFailed:
+      'Bestie setuju, tetapi pembayarannya ditolak. Tidak ada uang yang diambil. Kamu bisa mencoba lagi.',
+    go: 'Lanjut curhat',
+    pending: 'Permintaan sebelumnya masih diproses.',
   },
   chat: {
     left: 'Sisa waktu',
@@ -137,7 +165,7 @@ export default {
     endNow: 'Ya, akhiri',
     empty: (name: string) =>
       `Kamu terhubung dengan ${name}. Mulai dari mana saja, pelan-pelan juga tidak apa-apa.`,
-    soon: 'Waktunya hampir habis. Pesan tidak bisa dikirim lagi setelah waktu selesai.',
+    soon: 'Waktunya hampir habis. Mau lanjut?',
     over: 'Waktunya habis',
   },
   ended: {

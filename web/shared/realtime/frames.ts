@@ -35,8 +35,33 @@ export interface components {
             type: ("extension.decided" | "extension.requested" | "message.created" | "messages.read" | "pairing.updated" | "payment.updated" | "session.ended" | "session.started" | "session.updated") | ("presence.changed" | "request.closed" | "request.offered");
         };
         /**
+         * Extension
+         * @description More time for a chat, asked for and paid on approval. The same for both sides.
+         *
+         *         `decided_by` once it is not pending. `default_action` is what silence will do at `deadline_at` (5.5).
+         */
+        Extension: {
+            deadline_at: string;
+            decided_by: ("mitra" | "mitra_unreachable" | "session_ended" | "timeout") | null;
+            /** @enum {unknown} */
+            default_action: "auto_approve" | "auto_reject";
+            /** Format: uuid */
+            id: string;
+            offer: components["schemas"]["Offer"];
+            /** Format: uuid */
+            payment_id: string;
+            server_now: string;
+            /** Format: uuid */
+            session_id: string;
+            /** @enum {unknown} */
+            status: "approved" | "charge_failed" | "charging" | "pending" | "rejected";
+        };
+        /**
          * Fallback
-         * @description What the customer may choose after a targeted pairing failed (3.5).
+         * @description The choice of another bestie under the same payment, after a targeted pairing failed (3.5).
+         *
+         *         `allowed`: the customer may still take or decline it. `other_available`: somebody could be asked when this was
+         *         read, or, in an event, when the pairing failed; taking it checks again.
          */
         Fallback: {
             allowed: boolean;
@@ -101,6 +126,7 @@ export interface components {
             end_reason: ("customer_ended" | "mitra_ended" | "mitra_suspended" | "time_up") | null;
             ended_at: string | null;
             ends_at: string;
+            extension: components["schemas"]["Extension"] | null;
             /** Format: uuid */
             id: string;
             mitra: components["schemas"]["MitraName"];
@@ -108,6 +134,17 @@ export interface components {
             started_at: string;
             /** @enum {unknown} */
             status: "active" | "ended";
+        };
+        /**
+         * Offer
+         * @description A duration and its price in whole rupiah; Rp0 is the trial.
+         */
+        Offer: {
+            duration_minutes: number;
+            /** Format: uuid */
+            id: string;
+            is_trial: boolean;
+            price_rp: number;
         };
         /**
          * Pairing
@@ -207,13 +244,15 @@ export interface components {
         };
         /**
          * Session
-         * @description A chat as its customer sees it. `ended_at` and `end_reason` once it is over.
+         * @description A chat as its customer sees it. `ended_at` and `end_reason` once it is over; `extension` is the latest asked
+         *         for, whatever became of it. `duration_minutes` is what was first paid for.
          */
         Session: {
             duration_minutes: number;
             end_reason: ("customer_ended" | "mitra_ended" | "mitra_suspended" | "time_up") | null;
             ended_at: string | null;
             ends_at: string;
+            extension: components["schemas"]["Extension"] | null;
             /** Format: uuid */
             id: string;
             mitra: components["schemas"]["MitraName"];
@@ -270,6 +309,8 @@ export type Schemas = components['schemas'];
 
 /** What a customer is told: the data of each type of event. */
 export interface CustomerEvents {
+  'extension.decided': Schemas['Extension'];
+  'extension.requested': Schemas['Extension'];
   'message.created': Schemas['Message'];
   'messages.read': Schemas['ReadMark'];
   'pairing.updated': Schemas['Pairing'];
@@ -281,6 +322,8 @@ export interface CustomerEvents {
 
 /** What a mitra is told: the data of each type of event. */
 export interface MitraEvents {
+  'extension.decided': Schemas['Extension'];
+  'extension.requested': Schemas['Extension'];
   'message.created': Schemas['Message'];
   'messages.read': Schemas['ReadMark'];
   'presence.changed': Schemas['MitraPresence'];
