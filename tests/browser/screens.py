@@ -447,10 +447,11 @@ async def chat_soon(house: House) -> AsyncIterator[Show]:
 
         async def show(**options: Any) -> Page:
             page = await opened(house, customer, "/app/chat", ".soon")(**options)
-            await socket.connection.send(
-                f'{{"op": "signal", "type": "typing", "session_id": "{session["id"]}"}}'
-            )
-            await expect(page.locator(".dots")).to_be_visible()
+            signal = f'{{"op": "signal", "type": "typing", "session_id": "{session["id"]}"}}'
+            # Nobody keeps it for a page that is not connected yet, so it is said again, as by somebody who types on.
+            while not await page.locator(".dots").is_visible():
+                await socket.connection.send(signal)
+                await asyncio.sleep(0.2)
             return page
 
         yield show

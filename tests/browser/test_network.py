@@ -1,11 +1,12 @@
 """Bad networks: what is written is kept, sent once, and the app opens without any network at all."""
 
+import asyncio
 import json
 import random
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, WebSocketRoute, expect
 
 from curhat.app.static_files import web_folder
 from tests.browser.house import House, done, until
@@ -135,3 +136,62 @@ def size_of(path: str) -> int:
     file = web_folder() / (path.removeprefix("/") + ("index.html" if path.endswith("/") else ""))
     compressed = Path(f"{file}.gz")
     return (compressed if compressed.exists() else file).stat().st_size
+
+
+@pytest.mark.rule("V.3")
+@pytest.mark.invariant(10)
+async def test_an_event_that_is_lost_on_its_way_is_noticed_and_fetched(house: House) -> None:
+    customer = await house.customer()
+    async with house.mitra() as (mitra, socket):
+        session = await house.chat(customer, mitra, socket)
+        page = await (await house.device_of(customer)).new_page()
+        hellos: list[str] = []
+
+        def pass_on(route: WebSocketRoute) -> None:
+            server = route.connect_to_server()
+
+            def from_page(frame: str | bytes) -> None:
+                if '"hello"' in str(frame):
+                    hellos.append(str(frame))
+                server.send(frame)
+
+            def from_server(frame: str | bytes) -> None:
+                # Only the first time: what is fetched again comes through.
+                if len(hellos) > 1 or "Hilang" not in str(frame):
+                    route.send(frame)
+
+            route.on_message(from_page)
+            server.on_message(from_server)
+
+        await page.route_web_socket("**/realtime", pass_on)
+        await page.goto("/app/")
+        await expect(page.get_by_text("Kamu terhubung dengan Kak Sari")).to_be_visible()
+        await until(lambda: asyncio.sleep(0, len(hellos) == 1))
+        for text in ("Hilang di jalan", "Sampai"):
+            body = {"client_message_id": text, "text": text}
+            done(await mitra.post(f"/sessions/{session['id']}/messages", body, key=""))
+        await expect(page.locator(".theirs p")).to_have_text(["Hilang di jalan", "Sampai"])
+        assert len(hellos) == 2
+
+
+@pytest.mark.rule("V.3")
+@pytest.mark.invariant(10)
+async def test_a_stream_that_cannot_be_resumed_begins_anew_with_the_snapshot(house: House) -> None:
+    customer = await house.customer()
+    async with house.mitra() as (mitra, socket):
+        session = await house.chat(customer, mitra, socket)
+        page = await house.page_of(customer)
+        await expect(page.get_by_text("Kamu terhubung dengan Kak Sari")).to_be_visible()
+        await page.context.set_offline(True)
+        await expect(page.get_by_text("Tidak ada koneksi")).to_be_visible()
+        body = {"client_message_id": "1", "text": "Ditulis saat kamu pergi"}
+        done(await mitra.post(f"/sessions/{session['id']}/messages", body, key=""))
+        # The stream is another one: what was missed is not stored any more.
+        await house.database.execute(
+            "UPDATE streams SET epoch = uuidv7() WHERE role = 'customer' AND user_id = $1", customer.id
+        )
+        async with page.expect_response("**/api/client/state"):
+            await page.context.set_offline(False)
+        await expect(page.locator(".theirs p")).to_have_text("Ditulis saat kamu pergi")
+        done(await mitra.post(f"/sessions/{session['id']}/end", {"reason": "Listrik padam"}))
+        await expect(page.get_by_text("Bestie mengakhiri sesi lebih awal.")).to_be_visible()

@@ -12,7 +12,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]
 from playwright.async_api import Page
 
-from tests.browser.house import House, Language, Theme
+from tests.browser.house import PHONE, House, Language, Theme
 from tests.browser.screens import SCREENS
 
 # What people write is theirs; all other words are ours, in one language or the other.
@@ -85,4 +85,9 @@ async def test_a_screen_is_usable_by_everybody(house: House, name: str) -> None:
             await page.set_viewport_size(SMALLEST)  # type: ignore[arg-type]
             found = await page.evaluate(STICKS_OUT)
             assert found == {"scrolls": False, "wide": []}, f"{name}, {theme}, {language}"
+            # And on the phone, for those who read large letters.
+            await page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+            await page.evaluate("document.documentElement.style.fontSize = '160%'")
+            found = await page.evaluate(STICKS_OUT)
+            assert found == {"scrolls": False, "wide": []}, f"{name}, {theme}, {language}, large letters"
             await page.context.close()

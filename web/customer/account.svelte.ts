@@ -16,8 +16,8 @@ export function signedIn(): void {
 }
 
 onSignedOut(() => {
-  localStorage.removeItem(KEY);
-  // What one person wrote and read is not the next one's.
+  // What one person wrote and read is not the next one's: all keys of this role begin with KEY.
+  for (const key of Object.keys(localStorage)) if (key.startsWith(KEY)) localStorage.removeItem(key);
   sessionStorage.clear();
   known = false;
 });

@@ -3,7 +3,7 @@
  * are functions of what is here, so that a reload, a lost network and a second phone show the same.
  */
 import { api, codeOf, onSignedOut, signedOut, type Schemas } from '../shared/api/client';
-import { Chat, forgetOutboxes, type ChatApi, type Message } from '../shared/chat/chat.svelte';
+import { Chat, type ChatApi, type Message } from '../shared/chat/chat.svelte';
 import { Connection, type Event, type Position, type Status } from '../shared/realtime/connection';
 import type { CustomerEvents } from '../shared/realtime/frames';
 
@@ -345,7 +345,6 @@ class Journey {
 
   #forget(): void {
     this.#socket.stop();
-    forgetOutboxes();
     this.profile = undefined;
     this.extension = this.outcome = null;
     this.payment = this.pairing = this.session = this.over = this.ended = this.chat = null;

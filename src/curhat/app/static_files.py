@@ -135,6 +135,10 @@ def content_security_policy(origins: tuple[str, ...]) -> str:
             "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'none'",
+            # Text becomes markup or script through these two policies alone: Svelte's, for its own templates, and
+            # the one that names the worker (web/shared/start.ts).
+            "require-trusted-types-for 'script'",
+            "trusted-types svelte-trusted-html curhat-worker",
         )
     )
 

@@ -27,7 +27,6 @@ export interface Unsent {
   failed: boolean;
 }
 
-const OUTBOX = 'curhat:outbox:';
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 10_000;
 /** A typing signal comes every 2 s; without a new one, the other side has stopped. */
@@ -55,7 +54,7 @@ export class Chat {
   constructor(sessionId: string, api: ChatApi) {
     this.sessionId = sessionId;
     this.#api = api;
-    this.unsent = readOutbox(sessionId);
+    this.unsent = readOutbox(api.side, sessionId);
     void this.#sendAll();
   }
 
@@ -192,7 +191,7 @@ export class Chat {
 
   #keep(unsent: Unsent[]): void {
     this.unsent = unsent;
-    const key = OUTBOX + this.sessionId;
+    const key = outboxOf(this.side) + this.sessionId;
     if (unsent.length === 0) localStorage.removeItem(key);
     else localStorage.setItem(key, JSON.stringify(unsent));
   }
@@ -235,14 +234,14 @@ export class Chat {
   }
 }
 
-/** Forget everything that is on its way: another person may use this device next. */
-export function forgetOutboxes(): void {
-  for (const key of Object.keys(localStorage)) if (key.startsWith(OUTBOX)) localStorage.removeItem(key);
+/** Where one side's messages wait: somebody may be customer and mitra in one browser. */
+function outboxOf(side: Side): string {
+  return `curhat:${side}:outbox:`;
 }
 
-function readOutbox(sessionId: string): Unsent[] {
+function readOutbox(side: Side, sessionId: string): Unsent[] {
   try {
-    return JSON.parse(localStorage.getItem(OUTBOX + sessionId) ?? '[]') as Unsent[];
+    return JSON.parse(localStorage.getItem(outboxOf(side) + sessionId) ?? '[]') as Unsent[];
   } catch {
     return [];
   }
