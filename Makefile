@@ -11,8 +11,15 @@ PYTHON := .venv/bin/python
 # The interpreter is named each time: an activated environment of something else must not be changed.
 UV_PIP := $(PYTHON) -m uv pip
 READY := .venv/.ready
+# Node and npm are those of the environment, whatever else the machine has.
+NPM := env "PATH=$(CURDIR)/.venv/bin:$$PATH" npm --prefix web --loglevel=error
+NPM_RUN := $(NPM) run --silent
+NODE_MODULES := web/node_modules/.ready
+WEB := web/dist/.built
+# Folders as well: a file that was removed changes its folder.
+WEB_SOURCES := $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -not -path web -print)
 
-.PHONY: help up test format rules contracts simulate-schedules planted-bugs bench lock clean
+.PHONY: help up test format rules contracts web screenshots simulate-schedules planted-bugs bench lock clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.* ## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target does; do
@@ -72,12 +79,25 @@ lock: ## write requirements.lock anew for pyproject.toml
 	echo "requirements.lock is written"
 
 clean: ## remove the environment and every cache; the data of make up stays
-	@rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf .venv web/node_modules web/dist .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	echo "removed; .data stays (remove it by hand to begin with empty databases)"
+
+# The web clients ---------------------------------------------------------------------------------------------
+
+$(NODE_MODULES): web/package.json web/package-lock.json web/.npmrc | $(READY)
+	@echo "web: installing what package-lock.json names"
+	$(NPM) ci
+	touch $@
+
+$(WEB): $(WEB_SOURCES) $(NODE_MODULES)
+	@$(NPM_RUN) build
+	touch $@
+
+web: $(WEB) ## build the web clients into web/dist/
 
 # Running -----------------------------------------------------------------------------------------------------
 
-up: $(READY) ## start everything for development: databases, server, worker, demo data
+up: $(READY) $(WEB) ## start everything for development: databases, server, worker, demo data
 	@exec env CURHAT_ENVIRONMENT=development .venv/bin/curhat up
 
 # Checks ------------------------------------------------------------------------------------------------------
@@ -87,7 +107,7 @@ up: $(READY) ## start everything for development: databases, server, worker, dem
 SQUAWK_FLAGS := --pg-version=18.0 --assume-in-transaction --no-error-on-unmatched-pattern \
     --exclude=require-lock-timeout,require-statement-timeout,prefer-bigint-over-int
 
-test: $(READY) ## run every check and every test
+test: $(READY) $(WEB) ## run every check and every test
 	@check() {
 	    printf '\n== %s\n' "$$1"
 	    if ! "$${@:2}"; then
@@ -101,23 +121,30 @@ test: $(READY) ## run every check and every test
 	check "layers" .venv/bin/lint-imports
 	check "migrations" .venv/bin/squawk $(SQUAWK_FLAGS) 'migrations/*.sql'
 	check "contracts" $(PYTHON) -m curhat.app.contracts --check
+	check "web contracts" $(NPM_RUN) contracts -- --check
+	check "web types and format" $(NPM_RUN) check
 	check "tests" .venv/bin/pytest
 
-format: $(READY) ## put the code in order
+format: $(READY) $(NODE_MODULES) ## put the code in order
 	@.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .
+	$(NPM_RUN) format
 
 rules: $(READY) ## print each rule of docs/rules.md with its tests and what they showed last
 	@$(PYTHON) -m tests.rules_report --check
 
-contracts: $(READY) ## generate contracts/ anew from the code
+contracts: $(READY) $(NODE_MODULES) ## generate contracts/ anew from the code, and the web clients' types from them
 	@$(PYTHON) -m curhat.app.contracts
+	$(NPM_RUN) contracts
 
 simulate-schedules: $(READY) ## run N seeded schedules under the virtual clock: make simulate-schedules N=10000
 	@$(PYTHON) -m tests.simulation --schedules $(or $(N),500)
 
 planted-bugs: $(READY) ## plant each deliberate fault and show that the checks catch it
 	@$(PYTHON) -m tests.simulation.planted_bugs
+
+screenshots: $(READY) $(WEB) ## take pictures of every screen, in both languages and themes, into results/screenshots/
+	@SCREENSHOTS=results/screenshots .venv/bin/pytest -q tests/browser/test_screens.py
 
 bench: $(READY) ## measure, each figure beside its peer and its target
 	@$(PYTHON) -m bench

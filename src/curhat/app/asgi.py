@@ -1,4 +1,4 @@
-"""One server process: the availability poll in front, then sockets, then the API; and who is running at all."""
+"""One server process: the availability poll in front, the web clients, sockets and the API; and who runs at all."""
 
 import asyncio
 import contextlib
@@ -16,6 +16,7 @@ from valkey.exceptions import ValkeyError
 
 from curhat.accounts.address_limit import AddressLimit
 from curhat.app.api import build_api
+from curhat.app.static_files import StaticFiles, web_folder
 from curhat.app.wiring import House, open_house
 from curhat.kit import migrations
 from curhat.kit.database import DATABASE_AWAY
@@ -131,7 +132,9 @@ class Server:
             house.valkey,
             self._settings.address_requests_per_minute,
         )
-        return AvailabilityPoll(limited, house.presence.count_available)
+        # Files cost no more than the counting would: they are outside the limit.
+        files = StaticFiles(limited, web_folder(), self._settings.public_origins)
+        return AvailabilityPoll(files, house.presence.count_available)
 
     @contextlib.asynccontextmanager
     async def _operations_port(self) -> Any:

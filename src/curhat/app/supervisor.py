@@ -29,6 +29,7 @@ from curhat.app.embedded import EmbeddedServers, lock_data_dir
 from curhat.app.local_ports import http_status, port_problem
 from curhat.app.run_file import RunFile
 from curhat.app.seed import DemoAccount, seed
+from curhat.app.static_files import web_folder
 from curhat.kit.migrations import migrate
 from curhat.kit.settings import PREFIX, Settings
 
@@ -200,6 +201,9 @@ class Supervisor:
             f"\nCurhat is ready ({time.monotonic() - self._began:.1f} s).\n", style="bold green"
         )
         places = Table.grid(padding=(0, 2))
+        for title, client in (("Customer", "app"), ("Mitra", "mitra"), ("Control Center", "control-center")):
+            if (web_folder() / client).is_dir():
+                places.add_row(title, f"{settings.local_url}/{client}/")
         places.add_row("API", settings.local_url)
         places.add_row("Health", f"{settings.health_url}/readyz")
         if settings.is_development:

@@ -1,0 +1,217 @@
+"""The web clients: what `npm run build` made of web/, served in front of the framework.
+
+Guarantees
+    Only what is in the build is served: a request is looked up in a table and never becomes a path on the disk.
+    A path of a client that is no file is answered with that client's page, which knows what to show there.
+    A file with its hash in its name is kept for ever by whoever has it; everything else is asked for each time, and
+    answered 304 when it is the same. Whoever takes Brotli or gzip gets what was compressed at the build.
+    Each page comes with a content security policy: scripts and connections of this origin only.
+How it works
+    The build, a few hundred KB, is read once at start. Not built: its paths answer 503 and say what to do.
+"""
+
+import hashlib
+import mimetypes
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+CLIENTS: Final = ("app", "mitra", "control-center")
+HOME: Final = "/app/"
+PAGE: Final = "index.html"
+
+# Best first.
+_ENCODINGS: Final = ((".br", "br"), (".gz", "gzip"))
+# As Vite names what it makes: name-hash.js, in assets/.
+_HASHED: Final = re.compile(r"assets/.+-[A-Za-z0-9_-]{8}\.\w+$")
+_TYPES: Final = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".webmanifest": "application/manifest+json",
+    ".svg": "image/svg+xml",
+}
+_FOR_EVER: Final = b"public, max-age=31536000, immutable"
+_ASK_EACH_TIME: Final = b"no-cache"
+
+_NOT_BUILT: Final = (
+    b"The web clients are not built. Run make up, which builds them and starts the server; "
+    b"or make web, and start the server again.\n"
+)
+# What a page may not do, whatever somebody smuggles into it.
+_PERMISSIONS: Final = b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"
+
+
+class Representation(NamedTuple):
+    """One file in one encoding, ready to be sent."""
+
+    body: bytes
+    etag: bytes
+    encoding: str | None
+    headers: tuple[Header, ...]
+
+
+class StaticFiles:
+    """An ASGI application that serves the clients, and hands everything else to `application`."""
+
+    def __init__(self, application: Application, folder: Path, origins: tuple[str, ...]) -> None:
+        self._application = application
+        self._files = _read_build(folder, origins)
+        if not self._files:
+            log.warning("static_files.not_built", folder=str(folder), remedy="make web")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One ASGI connection."""
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        path: str = scope["path"]
+        if path == "/":
+            await _redirect(send, HOME)
+            return
+        client, slash, name = path[1:].partition("/")
+        if client not in CLIENTS:
+            await self._application(scope, receive, send)
+        elif scope["method"] not in ("GET", "HEAD"):
+            await _say(send, 405, b"This path has GET and HEAD.\n", (b"allow", b"GET, HEAD"))
+        elif not slash:
+            await _redirect(send, f"/{client}/")
+        else:
+            await self._serve(scope, send, client, name)
+
+    async def _serve(self, scope: Scope, send: Send, client: str, name: str) -> None:
+        found = self._files.get((client, name or PAGE))
+        if found is None and "." not in name.rpartition("/")[2]:
+            found = self._files.get((client, PAGE))
+        if found is None:
+            if (client, PAGE) in self._files:
+                await _say(send, 404, b"There is no such file.\n")
+            else:
+                await _say(send, 503, _NOT_BUILT)
+            return
+        given = dict(scope["headers"])
+        chosen = _choose(found, given.get(b"accept-encoding", b"").decode("latin-1"))
+        if _matches(given.get(b"if-none-match", b""), chosen.etag):
+            await _answer(send, 304, (*chosen.headers, (b"etag", chosen.etag)))
+            return
+        length = (b"content-length", str(len(chosen.body)).encode())
+        body = b"" if scope["method"] == "HEAD" else chosen.body
+        await _answer(send, 200, (*chosen.headers, (b"etag", chosen.etag), length), body)
+
+
+def web_folder() -> Path:
+    """Where the build lies: `web/dist/` of the checkout, or `curhat/_web` of an installed wheel."""
+    package = Path(__file__).parents[1]
+    installed = package / "_web"
+    return installed if installed.is_dir() else package.parents[1] / "web" / "dist"
+
+
+def content_security_policy(origins: tuple[str, ...]) -> str:
+    """What a page of ours may load and reach. `origins`: where the clients are served from."""
+    # Some browsers do not take 'self' for sockets.
+    sockets = [f"ws{origin.removeprefix('http')}" for origin in origins]
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "img-src 'self'",
+            "font-src 'self'",
+            "manifest-src 'self'",
+            "worker-src 'self'",
+            " ".join(("connect-src 'self'", *sockets)),
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+            # Text becomes markup or script through these two policies alone: Svelte's, for its own templates, and
+            # the one that names the worker (web/shared/start.ts).
+            "require-trusted-types-for 'script'",
+            "trusted-types svelte-trusted-html curhat-worker",
+        )
+    )
+
+
+def _read_build(folder: Path, origins: tuple[str, ...]) -> dict[tuple[str, str], list[Representation]]:
+    """Every file of every client, in all its encodings, the best first and the plain one last."""
+    policy = content_security_policy(origins).encode()
+    files = {}
+    for client in CLIENTS:
+        for path in sorted((folder / client).rglob("*")):
+            if path.is_file() and path.suffix not in (".br", ".gz"):
+                name = path.relative_to(folder / client).as_posix()
+                files[client, name] = _representations(path, name, policy)
+    return files
+
+
+def _representations(path: Path, name: str, policy: bytes) -> list[Representation]:
+    content_type = _TYPES.get(path.suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    headers: tuple[Header, ...] = (
+        (b"content-type", content_type.encode()),
+        (b"cache-control", _FOR_EVER if _HASHED.fullmatch(name) else _ASK_EACH_TIME),
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"cross-origin-resource-policy", b"same-origin"),
+        (b"vary", b"accept-encoding"),
+    )
+    if path.suffix in (".html", ".js", ".svg"):
+        # A worker has the policy of its own script; a picture that is opened by itself is a document.
+        headers += ((b"content-security-policy", policy),)
+    if path.suffix == ".html":
+        headers += ((b"cross-origin-opener-policy", b"same-origin"), (b"permissions-policy", _PERMISSIONS))
+    representations = []
+    for suffix, encoding in _ENCODINGS:
+        compressed = path.with_name(path.name + suffix)
+        if compressed.is_file():
+            own = (*headers, (b"content-encoding", encoding.encode()))
+            representations.append(_representation(compressed, encoding, own))
+    return [*representations, _representation(path, None, headers)]
+
+
+def _representation(path: Path, encoding: str | None, headers: tuple[Header, ...]) -> Representation:
+    body = path.read_bytes()
+    etag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
+    return Representation(body, etag.encode(), encoding, headers)
+
+
+def _choose(found: list[Representation], accepted: str) -> Representation:
+    taken = set()
+    for part in accepted.lower().split(","):
+        encoding, _, weight = part.partition(";")
+        if weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000"):
+            taken.add(encoding.strip())
+    return next(one for one in found if one.encoding is None or one.encoding in taken)
+
+
+def _matches(given: bytes, etag: bytes) -> bool:
+    return given.strip() == b"*" or etag in (one.strip().removeprefix(b"W/") for one in given.split(b","))
+
+
+async def _redirect(send: Send, to: str) -> None:
+    await _answer(send, 307, ((b"location", to.encode()), (b"cache-control", _ASK_EACH_TIME)))
+
+
+async def _say(send: Send, status: int, sentence: bytes, *headers: Header) -> None:
+    own = (
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", str(len(sentence)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+    )
+    await _answer(send, status, (*own, *headers), sentence)
+
+
+async def _answer(send: Send, status: int, headers: tuple[Header, ...], body: bytes = b"") -> None:
+    await send({"type": "http.response.start", "status": status, "headers": list(headers)})
+    await send({"type": "http.response.body", "body": body})

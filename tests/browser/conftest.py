@@ -1,0 +1,78 @@
+"""Chromium, and a house for each file: its database, a server and a worker as processes of their own."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+import valkey.asyncio
+from playwright.async_api import Browser, async_playwright
+
+from curhat.app.embedded import EmbeddedServers
+from curhat.app.static_files import web_folder
+from curhat.kit.database import Database
+from tests.browser.house import House
+from tests.conftest import database_url_of
+from tests.support.chromium import ARGUMENTS, NoBrowserError, chromium
+from tests.support.signals import RecordedSignals
+from tests.support.signed_in import environment_of, process, server_process
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """Chromium, headless."""
+    try:
+        executable = chromium()
+    except NoBrowserError as error:
+        sentence = f"browser tests are not run: no Chromium here, and none can be installed ({error})"
+        if os.environ.get("CI") == "true":
+            pytest.fail(sentence)
+        pytest.skip(sentence)
+    async with async_playwright() as playwright:
+        opened = await playwright.chromium.launch(executable_path=executable, args=list(ARGUMENTS))
+        yield opened
+        await opened.close()
+
+
+@pytest.fixture(scope="module")
+async def running_house(
+    servers: EmbeddedServers,
+    template: str,
+    browser: Browser,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[House]:
+    """The house of one file of tests."""
+    assert (web_folder() / "app" / "index.html").is_file(), "the web clients are not built; run make web"
+    name = f"browser_{Path(request.path).stem}"
+    logs = tmp_path_factory.mktemp(name)
+    admin = await asyncpg.connect(servers.database_url)
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    url = database_url_of(servers, name)
+    client = valkey.asyncio.Valkey.from_url(servers.valkey_url)
+    await client.flushall()
+    await client.aclose()
+    environment = environment_of(url, servers.valkey_url)
+    database = await Database.connect(url, pool_size=4, sink=RecordedSignals())
+    with (
+        server_process(environment, logs / "server.log") as address,
+        process("worker", environment, logs / "worker.log"),
+    ):
+        async with httpx.AsyncClient(base_url=address, timeout=30) as http:
+            house = House(address, http, database, browser)
+            await house.offers()
+            yield house
+    await database.close()
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+@pytest.fixture
+async def house(running_house: House) -> AsyncIterator[House]:
+    """The house, with nobody in it. Fails a test during which a page reported an error."""
+    running_house.problems.clear()
+    yield running_house
+    await running_house.close()
+    assert running_house.problems == []

@@ -1,0 +1,250 @@
+"""A real server and worker with real browsers in front of them, and people at both ends."""
+
+import asyncio
+import contextlib
+import hashlib
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from typing import Any, Literal
+from uuid import UUID
+
+import httpx
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+
+from curhat.kit.database import Database
+from curhat.kit.identity import Role
+from tests.support.journey import request_of
+from tests.support.people import Make
+from tests.support.server import Person, Socket
+from tests.support.signed_in import SIGN_IN
+
+Theme = Literal["light", "dark"]
+Language = Literal["id", "en"]
+
+# A cheap Android phone.
+PHONE = {"width": 360, "height": 740}
+# Longer than anything here takes on a busy machine.
+PATIENCE_MS = 10_000
+# What a browser notes in its console by itself when a request is refused or cut off: part of what is tested.
+EXPECTED = ("Failed to load resource", "WebSocket connection to")
+
+expect.set_options(timeout=PATIENCE_MS)
+
+
+class House:
+    """One database with its server and worker, and whoever uses them in a test."""
+
+    def __init__(self, url: str, http: httpx.AsyncClient, database: Database, browser: Browser) -> None:
+        self.url = url
+        self.http = http
+        self.database = database
+        self.make = Make(database)
+        self.browser = browser
+        self.problems: list[str] = []
+        self._contexts: list[BrowserContext] = []
+        self._customers: list[Person] = []
+
+    async def close(self) -> None:
+        """End what a test began: close its pages, and send its mitras home."""
+        await asyncio.gather(*(context.close() for context in self._contexts))
+        self._contexts.clear()
+        await self.database.execute("DELETE FROM virtual_clock")
+        # A search that is left open would ask the mitras of the next test.
+        await asyncio.gather(*(leave(customer) for customer in self._customers))
+        self._customers.clear()
+        await self.database.execute("UPDATE mitras SET online = false")
+
+    # People
+
+    async def _token(self, role: Role, user_id: UUID, transport: str) -> str:
+        token = secrets.token_urlsafe(32)
+        digest = hashlib.sha256(token.encode()).digest()
+        await self.database.execute(SIGN_IN, digest, role, user_id, transport, 3600.0)
+        return token
+
+    async def person(self, role: Role, user_id: UUID) -> Person:
+        """Somebody, to act through the API."""
+        return Person(self.http, role, user_id, await self._token(role, user_id, "bearer"))
+
+    async def customer(self, call_name: str = "Melati") -> Person:
+        """A new customer."""
+        customer = await self.person("customer", await self.make.customer(call_name))
+        self._customers.append(customer)
+        return customer
+
+    @contextlib.asynccontextmanager
+    async def mitra(
+        self, display_name: str = "Kak Sari", *, max_customers: int = 3
+    ) -> AsyncIterator[tuple[Person, Socket]]:
+        """A mitra, online and connected until the end of the block."""
+        mitra_id = await self.make.mitra(display_name, online=False, max_customers=max_customers)
+        mitra = await self.person("mitra", mitra_id)
+        async with mitra.socket() as socket:
+            assert (await mitra.put("/presence", {"online": True})).is_success
+            yield mitra, socket
+            await mitra.put("/presence", {"online": False})
+
+    # Pages
+
+    async def context(
+        self,
+        *,
+        theme: Theme = "light",
+        language: Language = "id",
+        size: dict[str, int] | None = None,
+        cookies: list[Any] | None = None,
+        kept: dict[str, str] | None = None,
+        service_workers: Literal["allow", "block"] = "block",
+        **more: Any,
+    ) -> BrowserContext:
+        """A browser profile of its own: a device."""
+        remembered = {"curhat:language": language, **(kept or {})}
+        context = await self.browser.new_context(
+            base_url=self.url,
+            viewport=size or PHONE,  # type: ignore[arg-type]
+            device_scale_factor=2,
+            is_mobile=True,
+            has_touch=True,
+            locale="id-ID",
+            timezone_id="Asia/Jakarta",
+            color_scheme=theme,
+            reduced_motion="reduce",
+            service_workers=service_workers,
+            storage_state={
+                "cookies": cookies or [],
+                "origins": [
+                    {
+                        "origin": self.url,
+                        "localStorage": [
+                            {"name": name, "value": value} for name, value in remembered.items()
+                        ],
+                    }
+                ],
+            },
+            **more,
+        )
+        context.set_default_timeout(PATIENCE_MS)
+        context.on("console", self._note)
+        context.on("weberror", lambda error: self.problems.append(str(error.error)))
+        self._contexts.append(context)
+        return context
+
+    async def device_of(self, person: Person, **options: Any) -> BrowserContext:
+        """A device on which this customer is signed in."""
+        cookie = {
+            "name": "curhat_customer",
+            "value": await self._token("customer", person.id, "cookie"),
+            "domain": "127.0.0.1",
+            "path": "/api/client",
+            "expires": -1,
+            "httpOnly": True,
+            "secure": False,
+            "sameSite": "Strict",
+        }
+        kept = {"curhat:customer": "signed in"}
+        return await self.context(cookies=[cookie], kept=kept, **options)
+
+    async def page_of(self, person: Person, path: str = "/app/", **options: Any) -> Page:
+        """This customer's app, open."""
+        page = await (await self.device_of(person, **options)).new_page()
+        await page.goto(path)
+        return page
+
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not message.text.startswith(EXPECTED):
+            self.problems.append(message.text)
+
+    # Ways to where a test begins, through the API
+
+    async def offers(self) -> None:
+        """The price tiers of the product."""
+        for minutes, price_rp in ((15, 10_000), (30, 20_000), (60, 35_000), (5, 0)):
+            await self.make.offer(duration_minutes=minutes, price_rp=price_rp)
+        for minutes, price_rp in ((15, 10_000), (30, 18_000)):
+            await self.make.offer(duration_minutes=minutes, price_rp=price_rp, purpose="extension")
+
+    async def open_payment(self, customer: Person, *, price_rp: int = 20_000) -> dict[str, Any]:
+        """A payment that waits for its confirmation. Somebody has to be available."""
+        minutes = {0: 5, 10_000: 15, 20_000: 30, 35_000: 60}[price_rp]
+        offer_id = await self.make.offer(duration_minutes=minutes, price_rp=price_rp)
+        payment: dict[str, Any] = done(await customer.post("/payments", {"offer_id": str(offer_id)}))
+        return payment
+
+    async def search(self, customer: Person, *, price_rp: int = 20_000) -> dict[str, Any]:
+        """An open pairing. Somebody has to be available."""
+        payment = await self.open_payment(customer, price_rp=price_rp)
+        pairing: dict[str, Any] = done(await customer.post(f"/payments/{payment['id']}/confirm"))["pairing"]
+        return pairing
+
+    async def chat(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
+        """A running session of these two."""
+        pairing = await self.search(customer)
+        card_id = await request_of(self.database, UUID(pairing["id"]), mitra.id)
+        card = await socket.wait_for("request.offered", id=str(card_id))
+        session: dict[str, Any] = done(await mitra.post(f"/requests/{card['id']}/accept"))["session"]
+        return session
+
+    async def past_chat(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
+        """A session of these two that is over."""
+        session = await self.chat(customer, mitra, socket)
+        ended: dict[str, Any] = done(await customer.post(f"/sessions/{session['id']}/end"))
+        return ended
+
+    async def ask_again(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
+        """An open pairing with the mitra of a past chat."""
+        await self.past_chat(customer, mitra, socket)
+        offer_id = await self.make.offer(duration_minutes=30, price_rp=20_000)
+        order = {"offer_id": str(offer_id), "target_mitra_id": str(mitra.id)}
+        payment = done(await customer.post("/payments", order))
+        pairing: dict[str, Any] = done(await customer.post(f"/payments/{payment['id']}/confirm"))["pairing"]
+        return pairing
+
+    async def reject_again(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
+        """As `ask_again`, and the mitra has rejected it: the customer may choose another one."""
+        pairing = await self.ask_again(customer, mitra, socket)
+        card = await socket.wait_for("request.offered", kind="targeted")
+        done(await mitra.post(f"/requests/{card['id']}/reject"))
+        return pairing
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let so much time pass at once, by the clock that decides; it stands still from then on."""
+        async with self.database.transaction() as tx:
+            now = await tx.fetchval("SELECT curhat_now()")
+            await tx.execute("DELETE FROM virtual_clock")
+            await tx.execute("INSERT INTO virtual_clock VALUES ($1)", now + timedelta(seconds=seconds))
+
+
+async def leave(customer: Person) -> None:
+    """End whatever is under way for this customer. What ends by itself meanwhile is looked at again."""
+    while True:
+        state = done(await customer.get("/state"))
+        payment, pairing, session = state["payment"], state["pairing"], state["session"]
+        if session is not None:
+            path = f"/sessions/{session['id']}/end"
+        elif payment is None or payment["status"] == "unserved":
+            return
+        elif payment["status"] == "pending":
+            path = f"/payments/{payment['id']}/cancel"
+        elif payment["status"] == "confirming":
+            await asyncio.sleep(0.05)
+            continue
+        elif pairing["status"] == "open":
+            path = f"/pairings/{pairing['id']}/cancel"
+        else:
+            path = f"/pairings/{pairing['id']}/decline-fallback"
+        answer = await customer.post(path)
+        assert answer.is_success or answer.status_code == 409, answer.text
+
+
+def done(answer: httpx.Response) -> Any:
+    """What a command that must succeed answered."""
+    assert answer.is_success, answer.text
+    return answer.json() if answer.content else None
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = PATIENCE_MS / 1000) -> None:
+    """Wait until it is so; fails when it is not in time."""
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.02)

@@ -1,0 +1,610 @@
+"""Every screen of the customer's app, each in the state that shows it, for checks and pictures alike.
+
+A screen is a context: inside it the state stands, and what it gives opens a page there, as often as one likes.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from playwright.async_api import Page, expect
+
+from tests.browser.house import House, done, until
+from tests.support.server import Person, Socket
+
+Show = Callable[..., Awaitable[Page]]
+Screen = Callable[[House], contextlib.AbstractAsyncContextManager[Show]]
+
+SCREENS: dict[str, Screen] = {}
+
+WAVES = [
+    ("mitra", "Hai Melati, aku Sari. Aku di sini buat dengerin. Mau mulai dari mana?"),
+    ("customer", "Halo Kak"),
+    ("customer", "Aku lagi capek banget sama kerjaan, tiap hari lembur dan rasanya nggak ada habisnya."),
+    ("mitra", "Kedengarannya berat sekali, ya. Sudah berapa lama begini?"),
+    ("customer", "Hampir tiga bulan. Di rumah juga jadi gampang marah, padahal nggak mau."),
+    ("mitra", "Makasih sudah cerita. Wajar kok kalau badan dan hatimu protes. Apa yang paling bikin berat?"),
+    ("customer", "Takut mengecewakan orang-orang."),
+]
+
+
+def screen(name: str) -> Callable[[Callable[[House], AsyncIterator[Show]]], Screen]:
+    """Add a screen under this name."""
+
+    def add(make: Callable[[House], AsyncIterator[Show]]) -> Screen:
+        made: Screen = contextlib.asynccontextmanager(make)
+        SCREENS[name] = made
+        return made
+
+    return add
+
+
+def opened(house: House, customer: Person, path: str, shows: str) -> Show:
+    """Opens this customer's app at a path, and waits for what the screen shows."""
+
+    async def show(**options: Any) -> Page:
+        page = await house.page_of(customer, path, **options)
+        await expect(page.locator(shows).first).to_be_visible()
+        return page
+
+    return show
+
+
+# Signing in --------------------------------------------------------------------------------------------------
+
+
+async def welcome(house: House, **options: Any) -> Page:
+    """The first page of somebody who is not signed in."""
+    page = await (await house.context(**options)).new_page()
+    await page.goto("/app/")
+    await expect(page.locator("input[type=tel]")).to_be_visible()
+    await expect(page.locator(".demo")).to_be_visible()
+    return page
+
+
+async def asked_for_code(house: House, phone: str, **options: Any) -> Page:
+    """The page on which the code is typed."""
+    page = await welcome(house, **options)
+    await page.locator("input[type=tel]").fill(phone)
+    await page.locator("button[type=submit]").click()
+    await expect(page.locator(".demo p")).to_be_visible()
+    return page
+
+
+_phones = iter(range(10_000, 99_999))
+
+
+@screen("01-sign-in")
+async def sign_in(house: House) -> AsyncIterator[Show]:
+    async def show(**options: Any) -> Page:
+        return await welcome(house, **options)
+
+    yield show
+
+
+@screen("02-sign-in-wrong-number")
+async def wrong_number(house: House) -> AsyncIterator[Show]:
+    async def show(**options: Any) -> Page:
+        page = await welcome(house, **options)
+        await page.locator("input[type=tel]").fill("0812")
+        await page.locator("button[type=submit]").click()
+        await expect(page.get_by_role("alert")).to_be_visible()
+        return page
+
+    yield show
+
+
+@screen("03-code")
+async def code(house: House) -> AsyncIterator[Show]:
+    async def show(**options: Any) -> Page:
+        return await asked_for_code(house, f"0812 000 {next(_phones)}", **options)
+
+    yield show
+
+
+@screen("04-call-name")
+async def call_name(house: House) -> AsyncIterator[Show]:
+    async def show(**options: Any) -> Page:
+        page = await asked_for_code(house, f"0812 000 {next(_phones)}", **options)
+        await page.locator(".demo button").click()
+        await expect(page.locator("input[autocomplete=nickname]")).to_be_visible()
+        return page
+
+    yield show
+
+
+# Home --------------------------------------------------------------------------------------------------------
+
+
+@screen("10-home")
+async def home(house: House) -> AsyncIterator[Show]:
+    async with house.mitra():
+        yield opened(house, await house.customer(), "/app/", ".cta:enabled")
+
+
+@screen("11-home-nobody-there")
+async def home_nobody(house: House) -> AsyncIterator[Show]:
+    yield opened(house, await house.customer(), "/app/", ".cta:disabled")
+
+
+@screen("12-home-offline")
+async def home_offline(house: House) -> AsyncIterator[Show]:
+    customer = await house.customer()
+
+    async def show(**options: Any) -> Page:
+        page = await opened(house, customer, "/app/", ".cta")(**options)
+        await page.context.set_offline(True)
+        await expect(page.locator(".offline")).to_be_visible()
+        return page
+
+    yield show
+
+
+@screen("13-home-payment-waits")
+async def home_pending(house: House) -> AsyncIterator[Show]:
+    async with house.mitra():
+        customer = await house.customer()
+        await house.open_payment(customer)
+        yield opened(house, customer, "/app/", ".journey")
+
+
+@screen("14-home-chat-runs")
+async def home_chat(house: House) -> AsyncIterator[Show]:
+    async with house.mitra() as (mitra, socket):
+        customer = await house.customer()
+        await house.chat(customer, mitra, socket)
+
+        async def show(**options: Any) -> Page:
+            page = await opened(house, customer, "/app/", ".list")(**options)
+            await page.locator("header button").first.click()
+            await expect(page.locator(".journey")).to_be_visible()
+            return page
+
+        yield show
+
+
+@screen("15-home-after-a-failure")
+async def home_failed(house: House) -> AsyncIterator[Show]:
+    async with house.mitra():
+        customer = await house.customer()
+        pairing = await house.search(customer)
+        done(await customer.post(f"/pairings/{pairing['id']}/cancel"))
+
+        async def show(**options: Any) -> Page:
+            page = await opened(house, customer, "/app/failed", ".actions button")(**options)
+            await page.locator(".actions button").click()
+            await expect(page.locator(".note")).to_be_visible()
+            return page
+
+        yield show
+
+
+@screen("16-unreachable")
+async def unreachable(house: House) -> AsyncIterator[Show]:
+    customer = await house.customer()
+
+    async def show(**options: Any) -> Page:
+        page = await (await house.device_of(customer, **options)).new_page()
+        await page.route("**/api/**", lambda route: route.abort("connectionrefused"))
+        await page.goto("/app/")
+        await expect(page.locator("h1")).to_be_visible()
+        return page
+
+    yield show
+
+
+# Payment -----------------------------------------------------------------------------------------------------
+
+
+@screen("20-payment-choose")
+async def choose(house: House) -> AsyncIterator[Show]:
+    async with house.mitra():
+        yield opened(house, await house.customer(), "/app/payment", "label.chosen")
+
+
+@screen("21-payment")
+async def payment(house: House) -> AsyncIterator[Show]:
+    async with house.mitra():
+        customer = await house.customer()
+        await house.open_payment(customer)
+        yield opened(house, customer, "/app/payment", ".summary")
+
+
+@screen("22-payment-free")
+async def payment_free(house: House) -> AsyncIterator[Show]:
+    async with house.mitra():
+        customer = await house.customer()
+        await house.open_payment(customer, price_rp=0)
+        yield opened(house, customer, "/app/payment", ".summary")
+
+
+@screen("23-payment-declined")
+async def payment_declined(house: House) -> AsyncIterator[Show]:
+    async with house.mitra():
+        customer = await house.customer()
+        opened_payment = await house.open_payment(customer)
+        told = {"behaviour": "decline", "payment_id": opened_payment["id"]}
+        done(await house.http.put("/api/dev/gateway", json=told))
+
+        async def show(**options: Any) -> Page:
+            page = await opened(house, customer, "/app/payment", ".summary")(**options)
+            await page.locator(".actions button").first.click()
+            await expect(page.get_by_role("alert")).to_be_visible()
+            return page
+
+        yield show
+
+
+@screen("24-payment-confirming")
+async def payment_confirming(house: House) -> AsyncIterator[Show]:
+    async with house.mitra():
+        customer = await house.customer()
+        opened_payment = await house.open_payment(customer)
+        told = {"behaviour": "lost", "payment_id": opened_payment["id"]}
+        done(await house.http.put("/api/dev/gateway", json=told))
+        confirming = asyncio.create_task(customer.post(f"/payments/{opened_payment['id']}/confirm"))
+
+        async def is_confirming() -> bool:
+            path = f"/payments/{opened_payment['id']}"
+            return bool(done(await customer.get(path))["status"] == "confirming")
+
+        await until(is_confirming)
+        yield opened(house, customer, "/app/payment", ".middle")
+        await confirming
+
+
+@screen("25-payment-expired")
+async def payment_expired(house: House) -> AsyncIterator[Show]:
+    async with house.mitra():
+
+        async def show(**options: Any) -> Page:
+            await house.database.execute("DELETE FROM virtual_clock")
+            customer = await house.customer()
+            await house.open_payment(customer)
+            page = await opened(house, customer, "/app/payment", ".summary")(**options)
+            await house.pass_time(20 * 60)
+            await expect(page.locator(".middle")).to_be_visible()
+            return page
+
+        yield show
+
+
+# Searching ---------------------------------------------------------------------------------------------------
+
+
+@screen("30-search")
+async def search(house: House) -> AsyncIterator[Show]:
+    async with house.mitra():
+        customer = await house.customer()
+        await house.search(customer)
+        yield opened(house, customer, "/app/search", ".waiting")
+
+
+@screen("31-search-stop")
+async def search_stop(house: House) -> AsyncIterator[Show]:
+    async with house.mitra():
+        customer = await house.customer()
+        await house.search(customer)
+
+        async def show(**options: Any) -> Page:
+            page = await opened(house, customer, "/app/search", ".waiting")(**options)
+            await page.locator(".actions button").click()
+            await expect(page.get_by_role("dialog")).to_be_visible()
+            return page
+
+        yield show
+
+
+@screen("32-waiting-for-bestie")
+async def waiting(house: House) -> AsyncIterator[Show]:
+    async with house.mitra() as (mitra, socket):
+        customer = await house.customer()
+        await house.ask_again(customer, mitra, socket)
+        yield opened(house, customer, "/app/search", ".waiting")
+
+
+@screen("33-choosing-another")
+async def choosing(house: House) -> AsyncIterator[Show]:
+    async with house.mitra("Kak Budi"), house.mitra() as (mitra, socket):
+        customer = await house.customer()
+        await house.reject_again(customer, mitra, socket)
+        yield opened(house, customer, "/app/search", "dialog .primary")
+
+
+@screen("34-choosing-nobody-else")
+async def choosing_nobody(house: House) -> AsyncIterator[Show]:
+    async with house.mitra() as (mitra, socket):
+        customer = await house.customer()
+        await house.reject_again(customer, mitra, socket)
+        await mitra.put("/presence", {"online": False})
+        yield opened(house, customer, "/app/search", "dialog [role=status]")
+
+
+# Failures ----------------------------------------------------------------------------------------------------
+
+
+def failure(number: int, tag: str, *, price_rp: int = 20_000) -> None:
+    """A screen for a failure with this tag."""
+    name = f"{number}-failure-{tag.replace('_', '-')}{'' if price_rp else '-free'}"
+
+    @screen(name)
+    async def failed(house: House) -> AsyncIterator[Show]:
+        async with house.mitra() as (mitra, socket):
+            customer = await house.customer()
+            pairing = await house.search(customer, price_rp=price_rp)
+            if tag == "customer_cancelled":
+                done(await customer.post(f"/pairings/{pairing['id']}/cancel"))
+            elif tag == "all_mitras_rejected":
+                card = await socket.wait_for("request.offered")
+                done(await mitra.post(f"/requests/{card['id']}/reject"))
+            else:
+                await house.pass_time(61)
+
+            async def is_over() -> bool:
+                state = done(await customer.get("/state"))
+                return bool(state["payment"]["status"] == "unserved")
+
+            await until(is_over)
+            yield opened(house, customer, "/app/failed", "section")
+
+
+failure(40, "no_mitra_available")
+failure(41, "all_mitras_rejected")
+failure(42, "customer_cancelled")
+failure(43, "no_mitra_available", price_rp=0)
+
+
+def targeted_failure(number: int, tag: str) -> None:
+    """A screen for a failure after the same bestie was asked for again."""
+
+    @screen(f"{number}-failure-{tag.replace('_', '-')}")
+    async def failed(house: House) -> AsyncIterator[Show]:
+        async with house.mitra() as (mitra, socket):
+            customer = await house.customer()
+            if tag in ("targeted_mitra_rejected", "payment_session_expired"):
+                pairing = await house.reject_again(customer, mitra, socket)
+            else:
+                pairing = await house.ask_again(customer, mitra, socket)
+            if tag == "targeted_mitra_timeout":
+                await house.pass_time(21)
+            elif tag == "targeted_mitra_offline":
+                await mitra.put("/presence", {"online": False})
+
+            async def has_failed() -> bool:
+                state = done(await customer.get("/state"))
+                return bool(state["pairing"]["status"] == "failed")
+
+            async def is_over() -> bool:
+                state = done(await customer.get("/state"))
+                return bool(state["payment"]["status"] == "unserved")
+
+            await until(has_failed)
+            if tag == "payment_session_expired":
+                await house.pass_time(20 * 60 + 1)
+            else:
+                done(await customer.post(f"/pairings/{pairing['id']}/decline-fallback"))
+            await until(is_over)
+            yield opened(house, customer, "/app/failed", "section")
+
+
+targeted_failure(44, "targeted_mitra_offline")
+targeted_failure(45, "targeted_mitra_rejected")
+targeted_failure(46, "targeted_mitra_timeout")
+targeted_failure(47, "payment_session_expired")
+
+
+# Chat --------------------------------------------------------------------------------------------------------
+
+
+async def talk(house: House, customer: Person, mitra: Person, session_id: str) -> None:
+    """A conversation, read by both but for the last words."""
+    last_id = ""
+    for number, (sender, text) in enumerate(WAVES):
+        writer = mitra if sender == "mitra" else customer
+        said = {"client_message_id": str(number), "text": text}
+        last = done(await writer.post(f"/sessions/{session_id}/messages", said, key=""))
+        if number == len(WAVES) - 2:
+            last_id = last["id"]
+    for reader in (mitra, customer):
+        done(await reader.post(f"/sessions/{session_id}/read", {"up_to_message_id": last_id}, key=""))
+
+
+@screen("50-chat-begins")
+async def chat_begins(house: House) -> AsyncIterator[Show]:
+    async with house.mitra() as (mitra, socket):
+        customer = await house.customer()
+        await house.chat(customer, mitra, socket)
+        yield opened(house, customer, "/app/chat", ".list .empty")
+
+
+@screen("51-chat")
+async def chat(house: House) -> AsyncIterator[Show]:
+    async with house.mitra() as (mitra, socket):
+        customer = await house.customer()
+        session = await house.chat(customer, mitra, socket)
+        await talk(house, customer, mitra, session["id"])
+
+        async def show(**options: Any) -> Page:
+            page = await opened(house, customer, "/app/chat", ".mark.sent")(**options)
+            await page.context.set_offline(True)
+            await page.locator("textarea").fill("Kadang aku cuma pengin didengerin.")
+            await page.locator("button[type=submit]").click()
+            await expect(page.locator("[data-mark=sending]")).to_be_visible()
+            await page.locator("textarea").fill("Boleh tanya")
+            return page
+
+        yield show
+
+
+@screen("52-chat-ends-soon")
+async def chat_soon(house: House) -> AsyncIterator[Show]:
+    async with house.mitra() as (mitra, socket):
+        customer = await house.customer()
+        session = await house.chat(customer, mitra, socket)
+        await talk(house, customer, mitra, session["id"])
+        await house.pass_time(26 * 60)
+
+        async def show(**options: Any) -> Page:
+            page = await opened(house, customer, "/app/chat", ".soon")(**options)
+            signal = f'{{"op": "signal", "type": "typing", "session_id": "{session["id"]}"}}'
+            # Nobody keeps it for a page that is not connected yet, so it is said again, as by somebody who types on.
+            while not await page.locator(".dots").is_visible():
+                await socket.connection.send(signal)
+                await asyncio.sleep(0.2)
+            return page
+
+        yield show
+
+
+@screen("53-chat-end")
+async def chat_end(house: House) -> AsyncIterator[Show]:
+    async with house.mitra() as (mitra, socket):
+        customer = await house.customer()
+        session = await house.chat(customer, mitra, socket)
+        await talk(house, customer, mitra, session["id"])
+
+        async def show(**options: Any) -> Page:
+            page = await opened(house, customer, "/app/chat", ".mark.sent")(**options)
+            await page.locator("button.end").click()
+            await expect(page.get_by_role("dialog")).to_be_visible()
+            return page
+
+        yield show
+
+
+@screen("54-chat-ended")
+async def chat_ended(house: House) -> AsyncIterator[Show]:
+    async with house.mitra() as (mitra, socket):
+        customer = await house.customer()
+        session = await house.chat(customer, mitra, socket)
+        await talk(house, customer, mitra, session["id"])
+        done(await customer.post(f"/sessions/{session['id']}/end"))
+        yield opened(house, customer, f"/app/history/{session['id']}", "footer")
+
+
+@screen("55-chat-cut-short")
+async def chat_cut_short(house: House) -> AsyncIterator[Show]:
+    async with house.mitra() as (mitra, socket):
+        customer = await house.customer()
+        session = await house.chat(customer, mitra, socket)
+        done(await mitra.post(f"/sessions/{session['id']}/end", {"reason": "Listrik padam"}))
+        yield opened(house, customer, f"/app/history/{session['id']}", "footer")
+
+
+async def near_its_end(house: House, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
+    """A chat with four minutes left."""
+    session = await house.chat(customer, mitra, socket)
+    await talk(house, customer, mitra, session["id"])
+    await house.database.execute(
+        "UPDATE sessions SET ends_at = ends_at - interval '26 minutes' WHERE id = $1", session["id"]
+    )
+    return session
+
+
+@screen("56-more-time")
+async def more_time(house: House) -> AsyncIterator[Show]:
+    async with house.mitra() as (mitra, socket):
+        customer = await house.customer()
+        await near_its_end(house, customer, mitra, socket)
+
+        async def show(**options: Any) -> Page:
+            page = await opened(house, customer, "/app/chat", ".soon button")(**options)
+            await page.locator(".soon button").click()
+            await expect(page.locator("dialog label.chosen")).to_be_visible()
+            return page
+
+        yield show
+
+
+@screen("57-more-time-waiting")
+async def more_time_waiting(house: House) -> AsyncIterator[Show]:
+    async with house.mitra() as (mitra, socket):
+        customer = await house.customer()
+        session = await near_its_end(house, customer, mitra, socket)
+        # The clock stands still, and with it the ten seconds.
+        await house.pass_time(0)
+        offer_id = await house.make.offer(duration_minutes=15, price_rp=10_000, purpose="extension")
+        done(await customer.post(f"/sessions/{session['id']}/extensions", {"offer_id": str(offer_id)}))
+        yield opened(house, customer, "/app/chat", "dialog .waiting")
+
+
+def more_time_outcome(number: int, how: str) -> None:
+    """A screen for what became of a request for more time."""
+
+    @screen(f"{number}-more-time-{how}")
+    async def outcome(house: House) -> AsyncIterator[Show]:
+        async with house.mitra() as (mitra, socket):
+            customer = await house.customer()
+            session = await near_its_end(house, customer, mitra, socket)
+            await house.pass_time(0)
+            offer_id = await house.make.offer(duration_minutes=15, price_rp=10_000, purpose="extension")
+
+            async def show(**options: Any) -> Page:
+                page = await opened(house, customer, "/app/chat", ".list")(**options)
+                path = f"/sessions/{session['id']}/extensions"
+                asked = done(await customer.post(path, {"offer_id": str(offer_id)}))
+                await expect(page.locator("dialog .waiting")).to_be_visible()
+                done(await mitra.post(f"/extensions/{asked['id']}/{how}"))
+                await expect(page.locator("dialog .primary")).to_be_visible()
+                return page
+
+            yield show
+
+
+more_time_outcome(58, "accept")
+more_time_outcome(59, "reject")
+
+
+# History and profile -----------------------------------------------------------------------------------------
+
+
+@screen("60-history")
+async def history(house: House) -> AsyncIterator[Show]:
+    customer = await house.customer()
+    for name in ("Kak Sari", "Kak Budi", "Kak Maria Magdalena Kusumawardhani"):
+        async with house.mitra(name) as (mitra, socket):
+            session = await house.chat(customer, mitra, socket)
+            done(await customer.post(f"/sessions/{session['id']}/end"))
+    async with house.mitra("Kak Wulan") as (mitra, socket):
+        await house.chat(customer, mitra, socket)
+        yield opened(house, customer, "/app/history", "li")
+
+
+@screen("61-history-empty")
+async def history_empty(house: House) -> AsyncIterator[Show]:
+    yield opened(house, await house.customer(), "/app/history", ".empty")
+
+
+@screen("62-bestie-not-online")
+async def not_online(house: House) -> AsyncIterator[Show]:
+    async with house.mitra("Kak Budi"), house.mitra() as (mitra, socket):
+        customer = await house.customer()
+        await house.past_chat(customer, mitra, socket)
+        await mitra.put("/presence", {"online": False})
+
+        async def show(**options: Any) -> Page:
+            page = await opened(house, customer, "/app/history", "li")(**options)
+            await page.locator("li button").last.click()
+            await expect(page.locator("dialog .primary")).to_be_visible()
+            return page
+
+        yield show
+
+
+@screen("70-profile")
+async def profile(house: House) -> AsyncIterator[Show]:
+    yield opened(house, await house.customer(), "/app/profile", "fieldset")
+
+
+@screen("71-sign-out")
+async def sign_out(house: House) -> AsyncIterator[Show]:
+    customer = await house.customer()
+
+    async def show(**options: Any) -> Page:
+        page = await opened(house, customer, "/app/profile", "fieldset")(**options)
+        await page.locator(".out button").click()
+        await expect(page.get_by_role("dialog")).to_be_visible()
+        return page
+
+    yield show

@@ -1,0 +1,354 @@
+"""The customer's road through the app, in a real browser, with mitras at the other end."""
+
+import re
+
+import pytest
+from playwright.async_api import Locator, Page, expect
+
+from tests.browser.house import House, done
+from tests.support.server import Person, Socket
+
+FOCUSED_BUTTON = """() => {
+    const one = document.activeElement;
+    return one.matches('button') ? one.innerText || one.ariaLabel : '';
+}"""
+
+
+def button(page: Page, name: str) -> Locator:
+    """A button by exactly this name."""
+    return page.get_by_role("button", name=name, exact=True)
+
+
+async def accept(mitra: Person, socket: Socket) -> str:
+    """Take the customer whose card comes in; the session's id."""
+    card = await socket.wait_for("request.offered")
+    session_id: str = done(await mitra.post(f"/requests/{card['id']}/accept"))["session"]["id"]
+    return session_id
+
+
+async def pay(page: Page, minutes: str = "30 menit", label: str = "Bayar Rp20.000") -> None:
+    """From the call to action to the search."""
+    await button(page, "Curhat").click()
+    await page.get_by_text(minutes).click()
+    await button(page, "Lanjut").click()
+    await button(page, label).click()
+
+
+@pytest.mark.rule("1.4", "2a.8", "2b.1", "2b.5", "2c.1", "V.1", "V.2", "V.3")
+async def test_from_the_call_to_the_chat_and_back_to_the_history_with_two_mitras(house: House) -> None:
+    customer = await house.customer("Melati")
+    async with house.mitra("Kak Sari") as (sari, sari_socket), house.mitra("Kak Budi") as (budi, budi_socket):
+        page = await house.page_of(customer)
+        await button(page, "Curhat").click()
+        await expect(page.get_by_text("Rp35.000")).to_be_visible()
+        await page.get_by_text("30 menit").click()
+        await button(page, "Lanjut").click()
+        await expect(page.locator(".total")).to_have_text("Rp20.000")
+        await expect(page.get_by_role("timer", name="Selesaikan dalam")).to_have_text(
+            re.compile(r"^(20:00|19:5\d)$")
+        )
+        await button(page, "Bayar Rp20.000").click()
+        await expect(page.get_by_role("heading", name="Mencari bestie…")).to_be_visible()
+        await expect(page.get_by_role("timer", name="Sisa waktu mencari")).to_have_text(
+            re.compile(r"^(1:00|0:5\d)$")
+        )
+        card = await budi_socket.wait_for("request.offered")
+        session_id = await accept(sari, sari_socket)
+        late = await budi.post(f"/requests/{card['id']}/accept")
+        assert late.json()["code"] == "already_taken"
+
+        await expect(page.get_by_role("heading", name="Kak Sari")).to_be_visible()
+        await expect(page).to_have_url(f"{house.url}/app/chat")
+        await page.get_by_label("Tulis pesan").fill("Halo Kak, boleh cerita?")
+        await button(page, "Kirim").click()
+        await expect(page.locator(".mine")).to_contain_text("Halo Kak, boleh cerita?")
+        heard = await sari_socket.wait_for("message.created", sender="customer")
+        await expect(page.locator("[data-mark=sent]")).to_be_visible()
+        done(await sari.post(f"/sessions/{session_id}/read", {"up_to_message_id": heard["id"]}, key=""))
+        await expect(page.locator("[data-mark=read]")).to_be_visible()
+        await sari_socket.connection.send(
+            f'{{"op": "signal", "type": "typing", "session_id": "{session_id}"}}'
+        )
+        await expect(page.get_by_text("Kak Sari sedang mengetik…")).to_be_visible()
+        said = {"client_message_id": "1", "text": "Boleh sekali. Pelan-pelan saja."}
+        answered = done(await sari.post(f"/sessions/{session_id}/messages", said, key=""))
+        await expect(page.locator(".theirs p")).to_have_text("Boleh sekali. Pelan-pelan saja.")
+        assert (await sari_socket.wait_for("messages.read", reader="customer"))[
+            "up_to_message_id"
+        ] == answered["id"]
+
+        await button(page, "Akhiri").click()
+        await button(page, "Ya, akhiri").click()
+        await expect(page.get_by_text("Kamu mengakhiri sesi ini.")).to_be_visible()
+        assert (await sari_socket.wait_for("session.ended"))["end_reason"] == "customer_ended"
+        await expect(page.locator(".theirs p")).to_have_text("Boleh sekali. Pelan-pelan saja.")
+        await button(page, "Beranda").click()
+        await button(page, "Riwayat").click()
+        row = page.get_by_role("button", name=re.compile("Baca curhat dengan Kak Sari"))
+        await expect(row).to_contain_text(re.compile(r"\d{1,2} \w+ \d{4}, \d\d\.\d\d WIB"))
+        await row.click()
+        await expect(page.get_by_text("Halo Kak, boleh cerita?")).to_be_visible()
+
+
+@pytest.mark.rule("2a.3")
+async def test_the_trial_takes_the_same_road_and_says_that_it_is_free(house: House) -> None:
+    customer = await house.customer()
+    async with house.mitra() as (mitra, socket):
+        page = await house.page_of(customer)
+        await button(page, "Curhat").click()
+        await expect(page.get_by_role("radio")).to_have_count(4)
+        await page.get_by_text("5 menit", exact=False).first.click()
+        await expect(page.locator("label.chosen")).to_contain_text("Gratis")
+        await expect(page.locator("label.chosen")).to_contain_text("Rp0")
+        await button(page, "Lanjut").click()
+        await expect(page.locator(".total")).to_have_text("Gratis")
+        await button(page, "Mulai gratis, Rp0").click()
+        await accept(mitra, socket)
+        await expect(page.get_by_role("heading", name="Kak Sari")).to_be_visible()
+        await button(page, "Akhiri").click()
+        await button(page, "Ya, akhiri").click()
+        await button(page, "Beranda").click()
+        await button(page, "Curhat").click()
+        await expect(page.get_by_role("radio")).to_have_count(3)
+        await expect(page.get_by_text("Gratis")).to_have_count(0)
+
+
+@pytest.mark.rule("2a.4", "V.3")
+async def test_leaving_the_payment_screen_keeps_the_payment_and_leads_back_to_it(house: House) -> None:
+    customer = await house.customer()
+    async with house.mitra():
+        page = await house.page_of(customer)
+        await button(page, "Curhat").click()
+        await page.get_by_text("30 menit").click()
+        await button(page, "Lanjut").click()
+        await expect(page.locator(".total")).to_have_text("Rp20.000")
+        await button(page, "Kembali").click()
+        await expect(page.get_by_role("heading", name="Pembayaranmu belum selesai")).to_be_visible()
+        await expect(button(page, "Curhat")).to_have_count(0)
+        await page.reload()
+        await button(page, "Lanjutkan pembayaran").click()
+        await expect(page.locator(".total")).to_have_text("Rp20.000")
+        await button(page, "Pilih durasi lain").click()
+        await expect(page.get_by_role("radio").first).to_be_visible()
+        states = await house.database.fetch("SELECT status FROM payments WHERE customer_id = $1", customer.id)
+        assert [row["status"] for row in states] == ["abandoned"]
+
+
+@pytest.mark.rule("2a.5")
+async def test_a_payment_that_runs_out_says_that_nothing_was_taken(house: House) -> None:
+    customer = await house.customer()
+    async with house.mitra():
+        await house.open_payment(customer)
+        page = await house.page_of(customer, "/app/payment")
+        await expect(page.locator(".total")).to_be_visible()
+        await house.pass_time(20 * 60 + 1)
+        await expect(page.get_by_text("Tidak ada uang yang diambil.")).to_be_visible()
+        await page.reload()
+        await expect(page.get_by_text("Waktu pembayaran habis")).to_be_visible()
+        await button(page, "Mulai lagi").click()
+        await expect(button(page, "Curhat")).to_be_visible()
+
+
+@pytest.mark.rule("2a.6", "2a.7")
+async def test_a_payment_that_is_declined_can_be_tried_again_and_one_that_is_slow_is_waited_for(
+    house: House,
+) -> None:
+    customer = await house.customer()
+    async with house.mitra():
+        payment = await house.open_payment(customer)
+        told = {"behaviour": "decline", "payment_id": payment["id"]}
+        done(await house.http.put("/api/dev/gateway", json=told))
+        page = await house.page_of(customer, "/app/payment")
+        await button(page, "Bayar Rp20.000").click()
+        await expect(page.get_by_role("alert")).to_contain_text("Tidak ada uang yang diambil")
+        done(await house.http.put("/api/dev/gateway", json=told | {"behaviour": "slow"}))
+        await button(page, "Bayar Rp20.000").click()
+        await expect(page.get_by_text("Jangan bayar lagi")).to_be_visible()
+        await page.reload()
+        await expect(page.get_by_text("Jangan bayar lagi")).to_be_visible()
+        await expect(page.get_by_role("heading", name="Mencari bestie…")).to_be_visible(timeout=30_000)
+        charges = done(await house.http.get("/api/dev/gateway/charges", params={"payment_id": payment["id"]}))
+        assert [charge["status"] for charge in charges["charges"]] == ["declined", "approved"]
+
+
+@pytest.mark.rule("2b.3", "2b.4", "2b.9", "X.1")
+@pytest.mark.parametrize(
+    ("tag", "sentence"),
+    [
+        ("no_mitra_available", "belum ada bestie yang menerima"),
+        ("all_mitras_rejected", "Semua bestie yang kami tanya sedang tidak bisa"),
+        ("customer_cancelled", "Kamu berhenti mencari"),
+    ],
+)
+async def test_a_search_that_fails_says_what_happened_what_became_of_the_money_and_what_now(
+    house: House, tag: str, sentence: str
+) -> None:
+    customer = await house.customer()
+    async with house.mitra() as (mitra, socket):
+        page = await house.page_of(customer)
+        await pay(page)
+        card = await socket.wait_for("request.offered")
+        if tag == "no_mitra_available":
+            await house.pass_time(61)
+        elif tag == "all_mitras_rejected":
+            done(await mitra.post(f"/requests/{card['id']}/reject"))
+        else:
+            await button(page, "Berhenti mencari").click()
+            await expect(page.get_by_role("dialog")).to_contain_text("Rp20.000 sudah kamu bayar")
+            await button(page, "Ya, berhenti").click()
+        for _ in range(2):
+            await expect(page.get_by_text(sentence)).to_be_visible()
+            await expect(page.get_by_text("Rp20.000 yang kamu bayar sudah tercatat")).to_be_visible()
+            await expect(page.get_by_text("Kamu bisa mencoba lagi dari beranda")).to_be_visible()
+            await page.reload()
+        await button(page, "Ke beranda").click()
+        await expect(button(page, "Curhat")).to_be_visible()
+        await page.get_by_text("Pembayaranmu sedang ditinjau").click()
+        await expect(page.get_by_text(sentence)).to_be_visible()
+
+
+@pytest.mark.rule("V.3")
+async def test_a_second_phone_follows_every_step_of_the_first(house: House) -> None:
+    customer = await house.customer()
+    async with house.mitra() as (mitra, socket):
+        first, second = await house.page_of(customer), await house.page_of(customer)
+        await button(first, "Curhat").click()
+        await first.get_by_text("15 menit").click()
+        await button(first, "Lanjut").click()
+        await expect(second.get_by_role("heading", name="Pembayaranmu belum selesai")).to_be_visible()
+        await button(second, "Lanjutkan pembayaran").click()
+        await button(second, "Bayar Rp10.000").click()
+        await expect(first.get_by_role("heading", name="Mencari bestie…")).to_be_visible()
+        session_id = await accept(mitra, socket)
+        for page in (first, second):
+            await expect(page).to_have_url(f"{house.url}/app/chat")
+        await first.get_by_label("Tulis pesan").fill("Dari HP pertama")
+        await button(first, "Kirim").click()
+        await expect(second.locator(".mine p")).to_have_text("Dari HP pertama")
+        done(await mitra.post(f"/sessions/{session_id}/end", {"reason": "Listrik padam"}))
+        for page in (first, second):
+            await expect(page.get_by_text("Bestie mengakhiri sesi lebih awal.")).to_be_visible()
+
+
+@pytest.mark.rule("V.3", "V.2", "X.8")
+async def test_a_chat_reminds_of_its_end_and_ends_by_the_servers_clock(house: House) -> None:
+    customer = await house.customer()
+    async with house.mitra() as (mitra, socket):
+        await house.chat(customer, mitra, socket)
+        page = await house.page_of(customer)
+        await expect(page).to_have_url(f"{house.url}/app/chat")
+        await expect(page.get_by_text("Waktunya hampir habis")).to_have_count(0)
+        await house.pass_time(26 * 60)
+        await page.reload()
+        await expect(page.get_by_text("Waktunya hampir habis")).to_be_visible()
+        await expect(page.get_by_role("timer", name="Sisa waktu")).to_have_text(re.compile(r"^[34]:\d\d$"))
+        await house.pass_time(5 * 60)
+        await expect(page.get_by_text("Waktunya habis. Terima kasih sudah bercerita.")).to_be_visible()
+        await page.reload()
+        await expect(page.get_by_text("Waktunya habis. Terima kasih sudah bercerita.")).to_be_visible()
+
+
+@pytest.mark.rule("2b.1")
+async def test_the_whole_way_to_the_search_can_be_gone_with_a_keyboard(house: House) -> None:
+    customer = await house.customer()
+    async with house.mitra():
+        page = await house.page_of(customer)
+        await expect(button(page, "Curhat")).to_be_enabled()
+
+        async def tab_to(name: str, key: str = "Enter") -> None:
+            heard: list[str] = []
+            for _ in range(12):
+                await page.keyboard.press("Tab")
+                said = await page.evaluate(FOCUSED_BUTTON)
+                heard.append(said)
+                if name in said:
+                    break
+            else:
+                raise AssertionError(f"{name} cannot be reached with Tab, but {heard}")
+            assert await page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+            await page.keyboard.press(key)
+
+        await tab_to("Curhat")
+        await expect(page.get_by_role("radio").first).to_be_visible()
+        await page.keyboard.press("Tab")  # From the heading, where a new screen begins.
+        await page.keyboard.press("ArrowDown")
+        await expect(page.locator("label.chosen")).to_contain_text("15 menit")
+        await tab_to("Lanjut")
+        await expect(page.locator(".total")).to_be_visible()
+        await tab_to("Bayar")
+        await expect(page.get_by_role("heading", name="Mencari bestie…")).to_be_focused()
+        await tab_to("Berhenti mencari")
+        await expect(page.get_by_role("dialog")).to_be_visible()
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_role("dialog")).to_have_count(0)
+        await expect(button(page, "Berhenti mencari")).to_be_focused()
+
+
+@pytest.mark.rule("X.4")
+async def test_a_newcomer_signs_up_with_the_inboxs_code_and_a_call_name(house: House) -> None:
+    page = await (await house.context()).new_page()
+    await page.goto("/app/")
+    await page.get_by_text("Nomor contoh 1").click()
+    await button(page, "Kirim kode").click()
+    code = await page.get_by_text("Kotak masuk: kodenya").inner_text()
+    await page.get_by_label("Kode dari SMS").fill("000000" if "000000" not in code else "111111")
+    await expect(page.get_by_role("alert")).to_contain_text("Kodenya salah")
+    await button(page, "Isi kode").click()
+    await page.get_by_label("Nama panggilan").fill("hubungi 081234567890")
+    await button(page, "Mulai").click()
+    await expect(page.get_by_role("alert")).to_contain_text("tanpa nomor HP")
+    await page.get_by_label("Nama panggilan").fill("Kenanga")
+    await button(page, "Mulai").click()
+    await expect(page.get_by_text("Hai, Kenanga")).to_be_visible()
+    assert "curhat_customer" not in await page.evaluate("document.cookie")
+    await page.reload()
+    await button(page, "Profil").click()
+    await expect(page.get_by_text(re.compile(r"^\+62 \*+"))).to_be_visible()
+    await page.get_by_label("Nama panggilan").fill("Kenanga Putih")
+    await button(page, "Simpan").click()
+    await expect(page.get_by_text("Nama panggilan disimpan")).to_be_visible()
+    await page.get_by_text("English").click()
+    await expect(page.get_by_role("heading", name="Profile")).to_be_visible()
+    await page.get_by_text("Dark", exact=True).click()
+    await expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    await page.reload()
+    await expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    await button(page, "Sign out").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Sign out").click()
+    await expect(page.get_by_label("Phone number")).to_be_visible()
+    assert [cookie for cookie in await page.context.cookies() if cookie["name"] == "curhat_customer"] == []
+
+
+async def test_a_sign_in_that_was_revoked_leads_to_the_sign_in_screen(house: House) -> None:
+    customer = await house.customer()
+    page = await house.page_of(customer)
+    await expect(page.get_by_text("Hai, Melati")).to_be_visible()
+    await house.database.execute(
+        "DELETE FROM access_tokens WHERE user_id = $1 AND transport = 'cookie'", customer.id
+    )
+    await page.reload()
+    await expect(page.get_by_label("Nomor HP")).to_be_visible()
+    assert await page.evaluate("localStorage.getItem('curhat:customer')") is None
+
+
+async def test_nobody_elses_chat_can_be_opened_by_its_address(house: House) -> None:
+    customer, other = await house.customer(), await house.customer("Mawar")
+    async with house.mitra() as (mitra, socket):
+        session = await house.chat(customer, mitra, socket)
+        page = await house.page_of(other, f"/app/history/{session['id']}")
+        await expect(page.get_by_text("Belum ada riwayat")).to_be_visible()
+
+
+async def test_what_is_under_way_is_found_again_by_opening_the_app(house: House) -> None:
+    customer = await house.customer()
+    async with house.mitra() as (mitra, socket):
+        await house.search(customer)
+        page = await house.page_of(customer)
+        await expect(page.get_by_role("heading", name="Mencari bestie…")).to_be_visible()
+        await button(page, "Beranda").click()
+        await expect(button(page, "Lihat pencarian")).to_be_visible()
+        await page.reload()  # Here they went themselves, so here they stay.
+        await expect(button(page, "Lihat pencarian")).to_be_visible()
+        await accept(mitra, socket)
+        await expect(page).to_have_url(f"{house.url}/app/chat")
+        await expect(page.get_by_text("Kamu terhubung dengan Kak Sari")).to_be_visible()

@@ -1,0 +1,197 @@
+"""Bad networks: what is written is kept, sent once, and the app opens without any network at all."""
+
+import asyncio
+import json
+import random
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, WebSocketRoute, expect
+
+from curhat.app.static_files import web_folder
+from tests.browser.house import House, done, until
+
+FIRST_LOAD_LIMIT_BYTES = 40_000
+CUTS = 20
+
+
+async def write(page: Page, text: str) -> None:
+    """Send a message."""
+    await page.get_by_label("Tulis pesan").fill(text)
+    await page.get_by_role("button", name="Kirim", exact=True).click()
+
+
+async def said(house: House, session_id: str) -> list[str]:
+    """What PostgreSQL has of a session, in its order."""
+    rows = await house.database.fetch(
+        "SELECT text FROM messages WHERE session_id = $1 ORDER BY id", session_id
+    )
+    return [row["text"] for row in rows]
+
+
+@pytest.mark.rule("V.3")
+async def test_a_message_written_without_a_network_survives_a_reload_and_is_sent_once(house: House) -> None:
+    customer = await house.customer()
+    async with house.mitra() as (mitra, socket):
+        session = await house.chat(customer, mitra, socket)
+        page = await (await house.device_of(customer, service_workers="allow")).new_page()
+        await page.goto("/app/")
+        await expect(page).to_have_url(f"{house.url}/app/chat")
+        await page.evaluate("navigator.serviceWorker.ready")
+        await until(lambda: page.evaluate("caches.keys().then((names) => names.length === 1)"))
+        await write(page, "Sebelum putus")
+        await expect(page.locator("[data-mark=sent]")).to_have_count(1)
+        await page.context.set_offline(True)
+        await expect(page.get_by_text("Tidak ada koneksi")).to_be_visible()
+        await write(page, "Saat putus")
+        await expect(page.locator("[data-mark=sending]")).to_have_count(1)
+        await page.reload()
+        await expect(page.locator("[data-mark=sending] p")).to_have_text("Saat putus")
+        await expect(page.get_by_text("Sebelum putus")).to_be_visible()
+        await page.context.set_offline(False)
+        await expect(page.locator("[data-mark=sent]")).to_have_count(2)
+        await expect(page.locator("[data-mark=sending]")).to_have_count(0)
+        assert await said(house, session["id"]) == ["Sebelum putus", "Saat putus"]
+
+
+@pytest.mark.rule("V.3")
+@pytest.mark.invariant(10)
+async def test_twenty_cuts_while_both_write_lose_nothing_and_double_nothing(house: House) -> None:
+    customer = await house.customer()
+    chance = random.Random(5)
+    async with house.mitra() as (mitra, socket):
+        session = await house.chat(customer, mitra, socket)
+        page = await house.page_of(customer)
+        await expect(page).to_have_url(f"{house.url}/app/chat")
+        mine, theirs = [], []
+        for cut in range(CUTS):
+            await page.context.set_offline(True)
+            for number in range(chance.randint(0, 2)):
+                mine.append(f"aku {cut}.{number}")
+                await write(page, mine[-1])
+            for number in range(chance.randint(0, 2)):
+                theirs.append(f"bestie {cut}.{number}")
+                body = {"client_message_id": theirs[-1], "text": theirs[-1]}
+                done(await mitra.post(f"/sessions/{session['id']}/messages", body, key=""))
+            await page.context.set_offline(False)
+            if chance.random() < 0.5:
+                mine.append(f"aku {cut} tersambung")
+                await write(page, mine[-1])
+        await expect(page.locator("[data-mark=sending]")).to_have_count(0, timeout=30_000)
+        await expect(page.locator(".bubble p")).to_have_count(len(mine) + len(theirs))
+        stored = await said(house, session["id"])
+        assert [text for text in stored if text.startswith("aku")] == mine
+        assert await page.locator(".bubble p").all_text_contents() == stored
+
+
+async def test_the_app_opens_without_a_network_once_it_has_been_there(house: House) -> None:
+    page = await (await house.device_of(await house.customer(), service_workers="allow")).new_page()
+    await page.goto("/app/")
+    await expect(page.get_by_text("Hai, Melati")).to_be_visible()
+    await page.evaluate("navigator.serviceWorker.ready")
+    await until(lambda: page.evaluate("caches.keys().then((names) => names.length === 1)"))
+    await page.context.set_offline(True)
+    await page.goto("/app/history")
+    await expect(page.get_by_role("heading", name="Riwayat")).to_be_visible()
+    # In a tab of its own, nothing is known but the app itself.
+    other = await page.context.new_page()
+    await other.goto("/app/")
+    await expect(other.get_by_role("heading", name="Belum tersambung")).to_be_visible()
+    await page.context.set_offline(False)
+    await expect(other.get_by_text("Hai, Melati")).to_be_visible()
+
+
+async def test_the_app_can_be_installed(house: House) -> None:
+    page = await (await house.context(service_workers="allow")).new_page()
+    await page.goto("/app/")
+    session = await page.context.new_cdp_session(page)
+    manifest = await session.send("Page.getAppManifest")
+    assert manifest["errors"] == []
+    parsed = json.loads(manifest["data"])
+    assert (parsed["start_url"], parsed["display"], parsed["lang"]) == ("/app/", "standalone", "id")
+    for icon in parsed["icons"]:
+        answer = await page.request.get(icon["src"])
+        assert (answer.status, answer.headers["content-type"]) == (200, "image/png")
+    await page.evaluate("navigator.serviceWorker.ready")
+    assert await page.evaluate("navigator.serviceWorker.controller !== undefined")
+
+
+@pytest.mark.parametrize("is_signed_in", [False, True])
+async def test_the_first_load_stays_below_40_kilobytes(house: House, is_signed_in: bool) -> None:
+    device = await house.device_of(await house.customer()) if is_signed_in else await house.context()
+    page = await device.new_page()
+    loaded: list[str] = []
+    page.on("response", lambda answer: loaded.append(answer.url.removeprefix(house.url)))
+    await page.goto("/app/", wait_until="networkidle")
+    await expect(
+        page.get_by_text("Hai, Melati") if is_signed_in else page.get_by_label("Nomor HP")
+    ).to_be_visible()
+    bytes_of = {path: size_of(path) for path in loaded if path == "/app/" or path.endswith((".js", ".css"))}
+    assert len(bytes_of) > 3
+    assert sum(bytes_of.values()) < FIRST_LOAD_LIMIT_BYTES, bytes_of
+
+
+def size_of(path: str) -> int:
+    """The size of a file as gzip sends it."""
+    file = web_folder() / (path.removeprefix("/") + ("index.html" if path.endswith("/") else ""))
+    compressed = Path(f"{file}.gz")
+    return (compressed if compressed.exists() else file).stat().st_size
+
+
+@pytest.mark.rule("V.3")
+@pytest.mark.invariant(10)
+async def test_an_event_that_is_lost_on_its_way_is_noticed_and_fetched(house: House) -> None:
+    customer = await house.customer()
+    async with house.mitra() as (mitra, socket):
+        session = await house.chat(customer, mitra, socket)
+        page = await (await house.device_of(customer)).new_page()
+        hellos: list[str] = []
+
+        def pass_on(route: WebSocketRoute) -> None:
+            server = route.connect_to_server()
+
+            def from_page(frame: str | bytes) -> None:
+                if '"hello"' in str(frame):
+                    hellos.append(str(frame))
+                server.send(frame)
+
+            def from_server(frame: str | bytes) -> None:
+                # Only the first time: what is fetched again comes through.
+                if len(hellos) > 1 or "Hilang" not in str(frame):
+                    route.send(frame)
+
+            route.on_message(from_page)
+            server.on_message(from_server)
+
+        await page.route_web_socket("**/realtime", pass_on)
+        await page.goto("/app/")
+        await expect(page.get_by_text("Kamu terhubung dengan Kak Sari")).to_be_visible()
+        await until(lambda: asyncio.sleep(0, len(hellos) == 1))
+        for text in ("Hilang di jalan", "Sampai"):
+            body = {"client_message_id": text, "text": text}
+            done(await mitra.post(f"/sessions/{session['id']}/messages", body, key=""))
+        await expect(page.locator(".theirs p")).to_have_text(["Hilang di jalan", "Sampai"])
+        assert len(hellos) == 2
+
+
+@pytest.mark.rule("V.3")
+@pytest.mark.invariant(10)
+async def test_a_stream_that_cannot_be_resumed_begins_anew_with_the_snapshot(house: House) -> None:
+    customer = await house.customer()
+    async with house.mitra() as (mitra, socket):
+        session = await house.chat(customer, mitra, socket)
+        page = await house.page_of(customer)
+        await expect(page.get_by_text("Kamu terhubung dengan Kak Sari")).to_be_visible()
+        await page.context.set_offline(True)
+        await expect(page.get_by_text("Tidak ada koneksi")).to_be_visible()
+        body = {"client_message_id": "1", "text": "Ditulis saat kamu pergi"}
+        done(await mitra.post(f"/sessions/{session['id']}/messages", body, key=""))
+        # The stream is another one: what was missed is not stored any more.
+        await house.database.execute(
+            "UPDATE streams SET epoch = uuidv7() WHERE role = 'customer' AND user_id = $1", customer.id
+        )
+        async with page.expect_response("**/api/client/state"):
+            await page.context.set_offline(False)
+        await expect(page.locator(".theirs p")).to_have_text("Ditulis saat kamu pergi")
+        done(await mitra.post(f"/sessions/{session['id']}/end", {"reason": "Listrik padam"}))
+        await expect(page.get_by_text("Bestie mengakhiri sesi lebih awal.")).to_be_visible()

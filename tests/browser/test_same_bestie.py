@@ -1,0 +1,210 @@
+"""The same bestie again, and more time: what the customer sees of it."""
+
+import re
+from typing import Any
+
+import pytest
+from playwright.async_api import Locator, Page, expect
+
+from tests.browser.house import House, done
+from tests.support.server import Person, Socket
+
+LATER = 30_000
+
+
+def button(page: Page, name: str) -> Locator:
+    """A button by exactly this name."""
+    return page.get_by_role("button", name=name, exact=True)
+
+
+async def targeted_card(mitra: Person, socket: Socket) -> dict[str, Any]:
+    """The card of a customer who asks for this mitra again."""
+    return await socket.wait_for("request.offered", kind="targeted")
+
+
+async def ask_again(house: House, customer: Person, mitra: Person, socket: Socket) -> Page:
+    """The customer has paid for the mitra of a past chat, and waits."""
+    await house.past_chat(customer, mitra, socket)
+    page = await house.page_of(customer, "/app/history")
+    await button(page, "Curhat lagi dengan Kak Sari").click()
+    await expect(page.get_by_text("Curhat lagi dengan Kak Sari")).to_be_visible()
+    await page.get_by_text("30 menit").click()
+    await button(page, "Lanjut").click()
+    await expect(page.get_by_text("Curhat lagi dengan Kak Sari")).to_be_visible()
+    await button(page, "Bayar Rp20.000").click()
+    await expect(page.get_by_role("heading", name="Menunggu konfirmasi bestie...")).to_be_visible()
+    return page
+
+
+async def charges_of(house: House, customer: Person) -> list[int]:
+    """What this customer's approved charges took."""
+    rows = await house.database.fetch("SELECT id FROM payments WHERE customer_id = $1", customer.id)
+    amounts = []
+    for row in rows:
+        found = done(await house.http.get("/api/dev/gateway/charges", params={"payment_id": str(row["id"])}))
+        amounts += [charge["amount_rp"] for charge in found["charges"] if charge["status"] == "approved"]
+    return amounts
+
+
+@pytest.mark.rule("3.1", "3.2", "3.6", "4.1", "4.2", "V.3")
+async def test_from_the_history_the_same_bestie_is_asked_again_and_accepts(house: House) -> None:
+    customer = await house.customer()
+    async with house.mitra() as (mitra, socket):
+        page = await ask_again(house, customer, mitra, socket)
+        await expect(page.get_by_role("timer")).to_have_text(re.compile(r"^0:(20|1\d)$"))
+        await expect(button(page, "Batalkan")).to_be_visible()
+        await page.reload()
+        await expect(page.get_by_role("heading", name="Menunggu konfirmasi bestie...")).to_be_visible()
+        card = await targeted_card(mitra, socket)
+        assert (card["is_returning"], card["call_name"]) == (True, "Melati")
+        done(await mitra.post(f"/requests/{card['id']}/accept"))
+        await expect(page).to_have_url(f"{house.url}/app/chat")
+
+
+@pytest.mark.rule("3.3", "3.6")
+@pytest.mark.parametrize("other_is_there", [True, False])
+async def test_a_bestie_who_is_offline_at_the_tap_is_said_to_be_so(
+    house: House, other_is_there: bool
+) -> None:
+    customer = await house.customer()
+    async with house.mitra("Kak Budi") as (other, _), house.mitra() as (mitra, socket):
+        await other.put("/presence", {"online": False})
+        await house.past_chat(customer, mitra, socket)
+        await mitra.put("/presence", {"online": False})
+        if other_is_there:
+            await other.put("/presence", {"online": True})
+        page = await house.page_of(customer, "/app/history")
+        await button(page, "Curhat lagi dengan Kak Sari").click()
+        popup = page.get_by_role("dialog", name="Bestie sedang tidak online")
+        await expect(popup).to_be_visible()
+        if other_is_there:
+            await popup.get_by_role("button", name="Chat dengan bestie lain").click()
+            await expect(page.get_by_text("Mau curhat berapa lama?")).to_be_visible()
+            await expect(page.get_by_text("Curhat lagi dengan")).to_have_count(0)
+        else:
+            await expect(popup.get_by_role("button")).to_have_count(1)
+            await popup.get_by_role("button", name="Tutup").click()
+            await expect(popup).to_have_count(0)
+
+
+@pytest.mark.rule("3.4")
+async def test_a_bestie_who_is_full_at_the_tap_gets_the_same_popup(house: House) -> None:
+    customer, other = await house.customer(), await house.customer("Mawar")
+    async with house.mitra(max_customers=1) as (mitra, socket):
+        await house.past_chat(customer, mitra, socket)
+        await house.chat(other, mitra, socket)
+        page = await house.page_of(customer, "/app/history")
+        await button(page, "Curhat lagi dengan Kak Sari").click()
+        await expect(page.get_by_role("dialog", name="Bestie sedang tidak online")).to_be_visible()
+
+
+@pytest.mark.rule("3.5", "4.3", "4.4", "V.3")
+@pytest.mark.parametrize("how", ["rejected", "timed out", "went offline"])
+async def test_the_same_payment_carries_over_to_another_bestie(house: House, how: str) -> None:
+    customer = await house.customer()
+    async with house.mitra("Kak Budi") as (other, other_socket), house.mitra() as (mitra, socket):
+        await other.put("/presence", {"online": False})
+        page = await ask_again(house, customer, mitra, socket)
+        await other.put("/presence", {"online": True})
+        card = await targeted_card(mitra, socket)
+        if how == "rejected":
+            done(await mitra.post(f"/requests/{card['id']}/reject"))
+        elif how == "timed out":
+            await house.pass_time(21)
+        else:
+            await mitra.put("/presence", {"online": False})
+        popup = page.get_by_role("dialog", name="Bestie sedang tidak online")
+        await expect(popup).to_contain_text("Rp20.000 tetap berlaku: kamu tidak membayar lagi")
+        await page.keyboard.press("Escape")
+        await page.keyboard.press("Escape")
+        await expect(popup).to_be_visible()
+        await page.reload()
+        await popup.get_by_role("button", name="Chat dengan bestie lain").click()
+        await expect(page.get_by_role("heading", name="Mencari bestie…")).to_be_visible()
+        blast = await other_socket.wait_for("request.offered")
+        done(await other.post(f"/requests/{blast['id']}/accept"))
+        await expect(page.get_by_role("heading", name="Kak Budi")).to_be_visible()
+        assert await charges_of(house, customer) == [20_000, 20_000]  # The past chat's, and this one's.
+
+
+@pytest.mark.rule("3.5", "3.8", "X.1")
+async def test_with_nobody_else_there_the_popup_only_closes_and_closing_ends_the_journey(
+    house: House,
+) -> None:
+    customer = await house.customer()
+    async with house.mitra() as (mitra, socket):
+        page = await ask_again(house, customer, mitra, socket)
+        card = await targeted_card(mitra, socket)
+        done(await mitra.post(f"/requests/{card['id']}/reject"))
+        await mitra.put("/presence", {"online": False})
+        popup = page.get_by_role("dialog", name="Bestie sedang tidak online")
+        await expect(popup).to_contain_text("belum ada bestie lain")
+        await expect(popup.get_by_role("button")).to_have_count(1)
+        await popup.get_by_role("button", name="Tutup").click()
+        await expect(page.get_by_role("heading", name="Bestie pilihanmu belum bisa menemani")).to_be_visible()
+        await expect(page.get_by_text("Rp20.000 yang kamu bayar sudah tercatat")).to_be_visible()
+
+
+@pytest.mark.rule("4.2", "X.1")
+async def test_cancelling_the_wait_for_a_bestie_ends_the_journey(house: House) -> None:
+    customer = await house.customer()
+    async with house.mitra() as (mitra, socket):
+        page = await ask_again(house, customer, mitra, socket)
+        await button(page, "Batalkan").click()
+        await button(page, "Ya, berhenti").click()
+        await expect(page.get_by_role("heading", name="Pencarian dibatalkan")).to_be_visible()
+
+
+async def ask_for_more(page: Page) -> None:
+    """Open the sheet from the reminder, and ask for 15 minutes."""
+    await button(page, "Tambah waktu").click()
+    sheet = page.get_by_role("dialog", name="Tambah berapa lama?")
+    await expect(sheet.get_by_role("radio")).to_have_count(2)  # Without the trial.
+    await sheet.get_by_text("+15 menit").click()
+    await button(page, "Minta tambahan, Rp10.000").click()
+
+
+@pytest.mark.rule("5.1", "5.3", "5.4", "5.6")
+@pytest.mark.parametrize(
+    ("how", "said", "charged"),
+    [
+        ("accepted", "Sesimu bertambah 15 menit. Rp10.000 sudah dibayar.", [10_000]),
+        ("silence", "Sesimu bertambah 15 menit. Rp10.000 sudah dibayar.", [10_000]),
+        ("rejected", "Bestie belum bisa menambah waktu. Kamu tidak membayar apa-apa.", []),
+        ("offline", "Bestie sedang tidak terhubung. Kamu tidak membayar apa-apa.", []),
+        ("declined", "pembayarannya ditolak. Tidak ada uang yang diambil.", []),
+    ],
+)
+async def test_more_time_is_asked_for_waited_for_and_its_outcome_said(
+    house: House, how: str, said: str, charged: list[int]
+) -> None:
+    customer = await house.customer()
+    async with house.mitra() as (mitra, socket):
+        session = await house.chat(customer, mitra, socket)
+        await house.database.execute(
+            "UPDATE sessions SET ends_at = ends_at - interval '26 minutes' WHERE id = $1", session["id"]
+        )
+        page = await house.page_of(customer, "/app/chat")
+        if how == "offline":
+            await mitra.put("/presence", {"online": False})
+        await ask_for_more(page)
+        if how != "offline":
+            overlay = page.get_by_role("dialog", name="Menunggu konfirmasi bestie...")
+            await expect(overlay.get_by_role("timer")).to_have_text(re.compile(r"^0:(10|0\d)$"))
+            await expect(overlay).to_contain_text("disetujui dan Rp10.000 dibayar")
+            asked = await socket.wait_for("extension.requested")
+            if how == "declined":
+                told = {"behaviour": "decline", "payment_id": asked["payment_id"]}
+                done(await house.http.put("/api/dev/gateway", json=told))
+            if how in ("accepted", "declined"):
+                done(await mitra.post(f"/extensions/{asked['id']}/accept"))
+            elif how == "rejected":
+                done(await mitra.post(f"/extensions/{asked['id']}/reject"))
+        await expect(page.get_by_text(said)).to_be_visible(timeout=LATER)
+        await button(page, "Lanjut curhat").click()
+        await expect(page.get_by_role("dialog")).to_have_count(0)
+        if charged:
+            await expect(page.get_by_role("timer", name="Sisa waktu")).to_have_text(
+                re.compile(r"^1[89]:\d\d$")
+            )
+        assert (await charges_of(house, customer))[1:] == charged

@@ -1,0 +1,93 @@
+"""Every screen, in both themes and languages: usable by everybody, and nothing sticks out of a small phone.
+
+With SCREENSHOTS naming a folder (`make screenshots`), pictures of all of them go there.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]
+from playwright.async_api import Page
+
+from tests.browser.house import PHONE, House, Language, Theme
+from tests.browser.screens import SCREENS
+
+# What people write is theirs; all other words are ours, in one language or the other.
+OUR_WORDS = """() => {
+    const copy = document.body.cloneNode(true);
+    for (const one of copy.querySelectorAll('noscript, .bubble, textarea, .language, fieldset')) one.remove();
+    return copy.innerText;
+}"""
+INDONESIAN = re.compile(
+    r"\b(kamu|yang|belum|sudah|bayar|kode|sisa|dengan|nomor|mencari|pembayaran|riwayat|nama|habis|sedang|sesimu)\b",
+    re.IGNORECASE,
+)
+
+SMALLEST = {"width": 320, "height": 568}
+PICTURES = os.environ.get("SCREENSHOTS")
+# Both themes and both languages are seen; for pictures in every combination.
+LOOKS: list[tuple[Theme, Language]] = [("light", "id"), ("dark", "en")]
+if PICTURES:
+    LOOKS += [("dark", "id"), ("light", "en")]
+
+# Best practices as well as WCAG 2.2 AA.
+AXE = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+STICKS_OUT = """() => {
+    const width = document.documentElement.clientWidth;
+    const wide = [...document.querySelectorAll('body *')].filter((one) => {
+        const box = one.getBoundingClientRect();
+        return box.width > 0 && !one.closest('.unseen') && (box.right > width + 1 || box.left < -1);
+    });
+    const scrolls = document.documentElement.scrollWidth > width;
+    return { scrolls, wide: wide.map((one) => one.outerHTML.slice(0, 120)) };
+}"""
+
+# Less than this is hard to hit with a thumb. Text that runs on in a sentence is no target of its own.
+SMALLEST_TARGET_PX = 44
+TARGETS = "button, a[href], textarea, input:not(.unseen), label:has(input)"
+TOO_SMALL = """([smallest, targets]) => [...document.querySelectorAll(targets)]
+    .filter((one) => {
+        const box = one.getBoundingClientRect();
+        if (one.matches('input') && one.closest('label')) return false;
+        return box.width > 0 && (box.height < smallest || box.width < smallest);
+    })
+    .map((one) => one.outerHTML.slice(0, 120))"""
+
+
+async def violations(page: Page) -> list[str]:
+    """What axe finds wrong on a page, a line each."""
+    results: Any = await Axe().run(page, options=AXE)
+    return [
+        f"{found['id']}: {node['target']} {node['failureSummary']}"
+        for found in results.response["violations"]
+        for node in found["nodes"]
+    ]
+
+
+@pytest.mark.rule("V.1")
+@pytest.mark.parametrize("name", SCREENS)
+async def test_a_screen_is_usable_by_everybody(house: House, name: str) -> None:
+    async with SCREENS[name](house) as show:
+        for theme, language in LOOKS:
+            page = await show(theme=theme, language=language)
+            if PICTURES:
+                folder = Path(PICTURES)
+                folder.mkdir(parents=True, exist_ok=True)
+                await page.screenshot(path=folder / f"{name}-{language}-{theme}.png")
+            words = await page.evaluate(OUR_WORDS)
+            assert bool(INDONESIAN.search(words)) == (language == "id"), words
+            assert await violations(page) == [], f"{name}, {theme}, {language}"
+            assert await page.evaluate(TOO_SMALL, [SMALLEST_TARGET_PX, TARGETS]) == []
+            await page.set_viewport_size(SMALLEST)  # type: ignore[arg-type]
+            found = await page.evaluate(STICKS_OUT)
+            assert found == {"scrolls": False, "wide": []}, f"{name}, {theme}, {language}"
+            # And on the phone, for those who read large letters.
+            await page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+            await page.evaluate("document.documentElement.style.fontSize = '160%'")
+            found = await page.evaluate(STICKS_OUT)
+            assert found == {"scrolls": False, "wide": []}, f"{name}, {theme}, {language}, large letters"
+            await page.context.close()

@@ -1,0 +1,24 @@
+import { svelte } from '@sveltejs/vite-plugin-svelte';
+import { defineConfig } from 'vite';
+import { clientIn, WEB } from './clients.ts';
+import { shell } from './shell.ts';
+
+/** The build of one client, named by the mode: `vite build -c build/config.ts --mode customer`. */
+export default defineConfig(({ mode }) => {
+  const client = clientIn(mode);
+  return {
+    root: `${WEB}${client.folder}`,
+    base: `/${client.path}/`,
+    publicDir: 'public',
+    envDir: false,
+    plugins: [svelte({ configFile: `${WEB}svelte.config.js` }), shell(client)],
+    build: {
+      outDir: `${WEB}dist/${client.path}`,
+      emptyOutDir: true,
+      // Nothing as a data: address: the content security policy has no need to allow any.
+      assetsInlineLimit: 0,
+      modulePreload: { polyfill: false },
+      reportCompressedSize: false,
+    },
+  };
+});

@@ -1,0 +1,84 @@
+/**
+ * What makes a client installable and quick: its manifest, its service worker with the list of files that it keeps,
+ * and every text file compressed in advance.
+ */
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
+import { transformWithOxc, type Plugin } from 'vite';
+import { WEB, type Client } from './clients.ts';
+
+const COMPRESSED = /\.(html|js|css|svg|webmanifest|json|txt)$/;
+/** Below this a compressed file saves no packet. */
+const COMPRESSED_FROM_BYTES = 512;
+
+export function shell(client: Client): Plugin {
+  const out = `${WEB}dist/${client.path}`;
+  return {
+    name: 'curhat-shell',
+    apply: 'build',
+    async writeBundle() {
+      writeFileSync(join(out, 'manifest.webmanifest'), manifest(client));
+      writeFileSync(join(out, 'worker.js'), await worker(client, out));
+      for (const file of filesIn(out)) {
+        const bytes = readFileSync(join(out, file));
+        if (!COMPRESSED.test(file) || bytes.length < COMPRESSED_FROM_BYTES) continue;
+        const quality = { [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY };
+        writeFileSync(join(out, `${file}.br`), brotliCompressSync(bytes, { params: quality }));
+        writeFileSync(join(out, `${file}.gz`), gzipSync(bytes, { level: 9 }));
+      }
+    },
+  };
+}
+
+function manifest(client: Client): string {
+  const base = `/${client.path}/`;
+  const icon = (size: number, purpose: string, suffix = '') => ({
+    src: `${base}icons/icon-${size}${suffix}.png`,
+    sizes: `${size}x${size}`,
+    type: 'image/png',
+    purpose,
+  });
+  return JSON.stringify({
+    id: base,
+    start_url: base,
+    scope: base,
+    name: client.name,
+    short_name: client.shortName,
+    description: client.description,
+    lang: 'id',
+    dir: 'ltr',
+    display: 'standalone',
+    ...(client.folder === 'control-center' ? {} : { orientation: 'portrait' }),
+    background_color: '#faf6f1',
+    theme_color: '#faf6f1',
+    icons: [icon(192, 'any'), icon(512, 'any'), icon(512, 'maskable', '-maskable')],
+  });
+}
+
+async function worker(client: Client, out: string): Promise<string> {
+  const kept = filesIn(out).filter((file) => !file.endsWith('.map') && !file.startsWith('icons/'));
+  const version = createHash('sha256');
+  for (const file of kept) version.update(file).update(readFileSync(join(out, file)));
+  const base = `/${client.path}/`;
+  // index.html is asked for by the folder's name, as a person does.
+  const files = kept.map((file) => base + (file === 'index.html' ? '' : file));
+  const source = readFileSync(`${WEB}shared/worker/worker.ts`, 'utf8');
+  const constants = { VERSION: version.digest('hex').slice(0, 16), BASE: base, FILES: files };
+  const { code } = await transformWithOxc(source, 'worker.ts', { sourcemap: false });
+  if (/^\s*(export|import)\b/m.test(code))
+    throw new Error(
+      'shared/worker/worker.ts is a classic script: a worker with import or export never installs',
+    );
+  const lines = Object.entries(constants).map(([name, value]) => `const ${name} = ${JSON.stringify(value)};`);
+  return `${lines.join('\n')}\n${code}`;
+}
+
+function filesIn(folder: string): string[] {
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
+    .filter((file) => file !== 'worker.js')
+    .sort();
+}

@@ -1,0 +1,139 @@
+/**
+ * The API, typed by its contract: `await api.get('/api/client/state')`. An answer comes back as its data, a failure
+ * is thrown as `Refused`.
+ */
+import { learnServerTime } from '../time/clock.svelte';
+import type { components } from './openapi';
+import type { DataOf, Operation, PathOf, RequestOf } from './typed';
+
+export type Schemas = components['schemas'];
+
+/** Slow networks are slow; beyond this a person wants to hear that it did not work. */
+const ANSWER_TIMEOUT_MS = 15_000;
+/** A command that may have arrived is sent again under the same key: this often, after these pauses. */
+const RETRY_PAUSES_MS = [400, 1200, 3000];
+
+/** `unreachable`: no answer came, and nobody knows whether the server got the request. */
+export type Code = 'unreachable' | (string & {});
+
+/** A request that was not carried out, or may not have been. `code` is the contract's. */
+export class Refused extends Error {
+  constructor(
+    readonly code: Code,
+    readonly status: number,
+    /** What came with the refusal, such as `payment_id`. */
+    readonly problem: Readonly<Record<string, unknown>> = {},
+    readonly retryAfterSeconds: number | null = null,
+  ) {
+    super(code);
+  }
+}
+
+/** The refusal's code, or `failed` for what is no refusal. */
+export function codeOf(error: unknown): Code {
+  return error instanceof Refused ? error.code : 'failed';
+}
+
+const signedOutListeners = new Set<() => void>();
+
+/** Be told when the server no longer knows who we are. */
+export function onSignedOut(listener: () => void): void {
+  signedOutListeners.add(listener);
+}
+
+/** Tell everybody who listens: the server does not know us (any more). */
+export function signedOut(): void {
+  for (const listener of signedOutListeners) listener();
+}
+
+interface AnyRequest {
+  path?: Record<string, string>;
+  query?: Record<string, unknown>;
+  headers?: Record<string, string>;
+  body?: unknown;
+}
+
+/** Each method with its paths; what an operation does not need is left out of the second argument. */
+type Call<M extends 'get' | 'post' | 'put' | 'patch' | 'delete'> = <P extends PathOf<M>>(
+  path: P,
+  ...request: unknown extends RequestOf<Operation<P, M>>
+    ? []
+    : Partial<RequestOf<Operation<P, M>>> extends RequestOf<Operation<P, M>>
+      ? [RequestOf<Operation<P, M>>?]
+      : [RequestOf<Operation<P, M>>]
+) => Promise<DataOf<Operation<P, M>>>;
+
+function method<M extends 'get' | 'post' | 'put' | 'patch' | 'delete'>(name: M): Call<M> {
+  return ((path: string, request?: AnyRequest) => send(name.toUpperCase(), path, request)) as Call<M>;
+}
+
+export const api = {
+  get: method('get'),
+  post: method('post'),
+  put: method('put'),
+  patch: method('patch'),
+  delete: method('delete'),
+};
+
+async function send(name: string, template: string, request: AnyRequest = {}): Promise<unknown> {
+  const { path = {}, query = {}, headers = {}, body } = request;
+  const url = new URL(
+    template.replace(/\{(\w+)\}/g, (_, key: string) => encodeURIComponent(path[key] ?? '')),
+    location.origin,
+  );
+  for (const [key, value] of Object.entries(query))
+    if (value !== undefined && value !== null) url.searchParams.set(key, String(value));
+  let response: Response;
+  let data: unknown;
+  try {
+    response = await fetch(url, {
+      method: name,
+      headers: body === undefined ? headers : { ...headers, 'Content-Type': 'application/json' },
+      signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    data = text === '' ? undefined : JSON.parse(text);
+  } catch {
+    // No answer, half an answer, or one that is not the server's: a proxy's page, say.
+    throw new Refused('unreachable', 0);
+  }
+  const fields = typeof data === 'object' && data !== null ? (data as Record<string, unknown>) : {};
+  if (response.ok) {
+    if (typeof fields.server_now === 'string') learnServerTime(fields.server_now);
+    return data;
+  }
+  const code = typeof fields.code === 'string' ? fields.code : 'failed';
+  if (code === 'unauthenticated') signedOut();
+  throw new Refused(code, response.status, fields, Number(response.headers.get('Retry-After')) || null);
+}
+
+export interface Key {
+  'Idempotency-Key': string;
+}
+
+/**
+ * A command under a key of its own. It is repeated under that key when no answer came, so that a lost answer does
+ * not leave anybody guessing. Throws `Refused`.
+ */
+export async function command<Data>(run: (headers: Key) => Promise<Data>): Promise<Data> {
+  const headers = { 'Idempotency-Key': crypto.randomUUID() };
+  for (const pause of RETRY_PAUSES_MS) {
+    try {
+      return await run(headers);
+    } catch (error) {
+      if (!isWorthRepeating(error)) throw error;
+      await new Promise((resume) => setTimeout(resume, pause));
+    }
+  }
+  return run(headers);
+}
+
+function isWorthRepeating(error: unknown): boolean {
+  if (!(error instanceof Refused)) return false;
+  // presence_unknown is a 503 too, and an answer: it was decided that nothing is charged.
+  if (error.code === 'presence_unknown') return false;
+  return (
+    ['unreachable', 'idempotency_in_progress'].includes(error.code) || [502, 503, 504].includes(error.status)
+  );
+}

@@ -1,0 +1,37 @@
+/** What the generated contract says about each operation, as types: no call can name what the server does not have. */
+import type { paths } from './openapi';
+
+type Method = 'get' | 'post' | 'put' | 'patch' | 'delete';
+
+/** The paths that have this method. */
+export type PathOf<M extends Method> = {
+  [P in keyof paths]: paths[P] extends Record<M, { responses: unknown }> ? P : never;
+}[keyof paths];
+
+export type Operation<P extends keyof paths, M extends Method> = NonNullable<paths[P][M]>;
+
+type Json<Content> = Content extends { content: { 'application/json': infer Data } } ? Data : undefined;
+type Success = 200 | 201 | 202 | 204;
+
+/** What a successful answer carries. */
+export type DataOf<O> = O extends { responses: infer Responses }
+  ? { [Status in keyof Responses & Success]: Json<Responses[Status]> }[keyof Responses & Success]
+  : never;
+
+/** Only what has to be given: what the contract does not have is left out, what is optional may be. */
+type Given<Key extends string, Value> = [Value] extends [undefined] | [never]
+  ? unknown
+  : undefined extends Value
+    ? { [K in Key]?: Exclude<Value, undefined> }
+    : { [K in Key]: Value };
+
+type ParametersOf<O> = O extends { parameters: infer P } ? P : never;
+type Part<O, Key extends string> = Key extends keyof ParametersOf<O> ? ParametersOf<O>[Key] : undefined;
+type BodyOf<O> = O extends { requestBody: { content: { 'application/json': infer Body } } }
+  ? Body
+  : undefined;
+
+export type RequestOf<O> = Given<'path', Part<O, 'path'>> &
+  Given<'query', Part<O, 'query'>> &
+  Given<'headers', Part<O, 'header'>> &
+  Given<'body', BodyOf<O>>;

@@ -1,0 +1,335 @@
+/* Generated from contracts/ by `make contracts`. Do not edit. */
+
+export type paths = Record<string, never>;
+export type webhooks = Record<string, never>;
+export interface components {
+    schemas: {
+        /**
+         * CustomerName
+         * @description All that a mitra sees of a customer (X.4): no id, no phone number.
+         */
+        CustomerName: {
+            call_name: string;
+        };
+        /**
+         * Error
+         * @description The client's last frame could not be read; `detail` says why, for the client's developer.
+         */
+        Error: {
+            /** @enum {unknown} */
+            code: "validation_failed";
+            detail: string;
+            /** @enum {unknown} */
+            op: "error";
+        };
+        /**
+         * Event
+         * @description Something happened. `data` is the contract's struct that it is about, as this reader may see it.
+         */
+        Event: {
+            at: string;
+            data: unknown;
+            /** @enum {unknown} */
+            op: "event";
+            seq: number | null;
+            type: ("extension.decided" | "extension.requested" | "message.created" | "messages.read" | "pairing.updated" | "payment.updated" | "session.ended" | "session.started" | "session.updated") | ("presence.changed" | "request.closed" | "request.offered");
+        };
+        /**
+         * Extension
+         * @description More time for a chat, asked for and paid on approval. The same for both sides.
+         *
+         *         `decided_by` once it is not pending. `default_action` is what silence will do at `deadline_at` (5.5).
+         */
+        Extension: {
+            deadline_at: string;
+            decided_by: ("mitra" | "mitra_unreachable" | "session_ended" | "timeout") | null;
+            /** @enum {unknown} */
+            default_action: "auto_approve" | "auto_reject";
+            /** Format: uuid */
+            id: string;
+            offer: components["schemas"]["Offer"];
+            /** Format: uuid */
+            payment_id: string;
+            server_now: string;
+            /** Format: uuid */
+            session_id: string;
+            /** @enum {unknown} */
+            status: "approved" | "charge_failed" | "charging" | "pending" | "rejected";
+        };
+        /**
+         * Fallback
+         * @description The choice of another bestie under the same payment, after a targeted pairing failed (3.5).
+         *
+         *         `allowed`: the customer may still take or decline it. `other_available`: somebody could be asked when this was
+         *         read, or, in an event, when the pairing failed; taking it checks again.
+         */
+        Fallback: {
+            allowed: boolean;
+            answer_by: string;
+            other_available: boolean;
+        };
+        /**
+         * Hello
+         * @description Who I am among this user's devices, and how far I have got. The first frame of every connection.
+         */
+        Hello: {
+            device_id: string;
+            /** @default null */
+            epoch: string | null;
+            /** @enum {unknown} */
+            op: "hello";
+            /** @default null */
+            seq: number | null;
+        };
+        /**
+         * Message
+         * @description One message. `read_at` once the other side has read it.
+         */
+        Message: {
+            client_message_id: string;
+            /** Format: uuid */
+            id: string;
+            read_at: string | null;
+            /** @enum {unknown} */
+            sender: "customer" | "mitra";
+            sent_at: string;
+            /** Format: uuid */
+            session_id: string;
+            text: string;
+        };
+        /**
+         * MitraName
+         * @description All that a customer sees of a mitra (X.4).
+         */
+        MitraName: {
+            display_name: string;
+            /** Format: uuid */
+            id: string;
+        };
+        /**
+         * MitraPresence
+         * @description A mitra's own presence: the toggle, whether a connection is alive, and how full the mitra is.
+         */
+        MitraPresence: {
+            active_sessions: number;
+            connected: boolean;
+            max_customers: number;
+            online: boolean;
+        };
+        /**
+         * MitraSession
+         * @description A chat as its mitra sees it.
+         */
+        MitraSession: {
+            customer: components["schemas"]["CustomerName"];
+            duration_minutes: number;
+            end_reason: ("customer_ended" | "mitra_ended" | "mitra_suspended" | "time_up") | null;
+            ended_at: string | null;
+            ends_at: string;
+            extension: components["schemas"]["Extension"] | null;
+            /** Format: uuid */
+            id: string;
+            mitra: components["schemas"]["MitraName"];
+            server_now: string;
+            started_at: string;
+            /** @enum {unknown} */
+            status: "active" | "ended";
+        };
+        /**
+         * Offer
+         * @description A duration and its price in whole rupiah; Rp0 is the trial.
+         */
+        Offer: {
+            duration_minutes: number;
+            /** Format: uuid */
+            id: string;
+            is_trial: boolean;
+            price_rp: number;
+        };
+        /**
+         * Pairing
+         * @description One attempt to find a mitra. `session_id` once matched, `failure_tag` once failed.
+         */
+        Pairing: {
+            deadline_at: string;
+            failure_tag: ("all_mitras_rejected" | "customer_cancelled" | "no_mitra_available" | "payment_session_expired" | "targeted_mitra_offline" | "targeted_mitra_rejected" | "targeted_mitra_timeout") | null;
+            fallback: components["schemas"]["Fallback"] | null;
+            /** Format: uuid */
+            id: string;
+            /** @enum {unknown} */
+            kind: "blast" | "targeted";
+            /** Format: uuid */
+            payment_id: string;
+            server_now: string;
+            session_id: string | null;
+            /** @enum {unknown} */
+            status: "failed" | "matched" | "open";
+        };
+        /**
+         * Payment
+         * @description A payment session as its customer sees it, with the latest pairing under it.
+         */
+        Payment: {
+            amount_rp: number;
+            created_at: string;
+            expires_at: string;
+            /** Format: uuid */
+            id: string;
+            offer: components["schemas"]["PaymentOffer"];
+            pairing: components["schemas"]["Pairing"] | null;
+            /** @enum {unknown} */
+            purpose: "extension" | "session";
+            server_now: string;
+            /** @enum {unknown} */
+            status: "abandoned" | "confirmed" | "confirming" | "expired" | "pending" | "refunded" | "served" | "unserved";
+            target_mitra: components["schemas"]["TargetMitra"] | null;
+        };
+        /**
+         * PaymentOffer
+         * @description The offer's terms as they were when the payment was opened.
+         */
+        PaymentOffer: {
+            duration_minutes: number;
+            /** Format: uuid */
+            id: string;
+            is_trial: boolean;
+            price_rp: number;
+        };
+        /**
+         * Ping
+         * @description Are you there? `seq` is the head of the stream: a client that is behind says hello again.
+         */
+        Ping: {
+            /** @enum {unknown} */
+            op: "ping";
+            seq: number;
+            server_now: string;
+        };
+        /**
+         * Pong
+         * @description The answer to a ping. Any frame renews the lease; this one does nothing else.
+         */
+        Pong: {
+            /** @enum {unknown} */
+            op: "pong";
+        };
+        /**
+         * ReadMark
+         * @description `reader` has read everything the other side sent, up to this message.
+         */
+        ReadMark: {
+            read_at: string;
+            /** @enum {unknown} */
+            reader: "customer" | "mitra";
+            /** Format: uuid */
+            session_id: string;
+            /** Format: uuid */
+            up_to_message_id: string;
+        };
+        /**
+         * Request
+         * @description A mitra's card: the call name and nothing else that identifies (X.4). `close_reason` once closed.
+         */
+        Request: {
+            call_name: string;
+            close_reason: ("accepted" | "already_taken" | "at_capacity" | "customer_cancelled" | "rejected" | "suspended" | "timed_out" | "went_offline") | null;
+            deadline_at: string;
+            duration_minutes: number;
+            /** Format: uuid */
+            id: string;
+            is_returning: boolean;
+            /** @enum {unknown} */
+            kind: "blast" | "targeted";
+            server_now: string;
+        };
+        /**
+         * Session
+         * @description A chat as its customer sees it. `ended_at` and `end_reason` once it is over; `extension` is the latest asked
+         *         for, whatever became of it. `duration_minutes` is what was first paid for.
+         */
+        Session: {
+            duration_minutes: number;
+            end_reason: ("customer_ended" | "mitra_ended" | "mitra_suspended" | "time_up") | null;
+            ended_at: string | null;
+            ends_at: string;
+            extension: components["schemas"]["Extension"] | null;
+            /** Format: uuid */
+            id: string;
+            mitra: components["schemas"]["MitraName"];
+            server_now: string;
+            started_at: string;
+            /** @enum {unknown} */
+            status: "active" | "ended";
+        };
+        /**
+         * TargetMitra
+         * @description The mitra a customer chose from the history. Only the display name (X.4).
+         */
+        TargetMitra: {
+            display_name: string;
+            /** Format: uuid */
+            id: string;
+        };
+        /**
+         * TypingSignal
+         * @description Somebody types in this session. Both ways; never stored; at most one every 2 s gets through.
+         */
+        TypingSignal: {
+            /** @enum {unknown} */
+            op: "signal";
+            /** Format: uuid */
+            session_id: string;
+            /** @enum {unknown} */
+            type: "typing";
+        };
+        /**
+         * Welcome
+         * @description The answer to a hello. A mitra's also carries `requests`, the open ones.
+         */
+        Welcome: {
+            /** Format: uuid */
+            epoch: string;
+            /** @enum {unknown} */
+            op: "welcome";
+            resumed: boolean;
+            seq: number;
+            server_now: string;
+        };
+    };
+    responses: never;
+    parameters: never;
+    requestBodies: never;
+    headers: never;
+    pathItems: never;
+}
+export type $defs = Record<string, never>;
+export type operations = Record<string, never>;
+
+export type Schemas = components['schemas'];
+
+/** What a customer is told: the data of each type of event. */
+export interface CustomerEvents {
+  'extension.decided': Schemas['Extension'];
+  'extension.requested': Schemas['Extension'];
+  'message.created': Schemas['Message'];
+  'messages.read': Schemas['ReadMark'];
+  'pairing.updated': Schemas['Pairing'];
+  'payment.updated': Schemas['Payment'];
+  'session.ended': Schemas['Session'];
+  'session.started': Schemas['Session'];
+  'session.updated': Schemas['Session'];
+}
+
+/** What a mitra is told: the data of each type of event. */
+export interface MitraEvents {
+  'extension.decided': Schemas['Extension'];
+  'extension.requested': Schemas['Extension'];
+  'message.created': Schemas['Message'];
+  'messages.read': Schemas['ReadMark'];
+  'presence.changed': Schemas['MitraPresence'];
+  'request.closed': Schemas['Request'];
+  'request.offered': Schemas['Request'];
+  'session.ended': Schemas['MitraSession'];
+  'session.started': Schemas['MitraSession'];
+  'session.updated': Schemas['MitraSession'];
+}

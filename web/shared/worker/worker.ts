@@ -1,0 +1,62 @@
+/**
+ * The service worker of a client: opens the app without a network, and quickly on a bad one.
+ *
+ * A classic script: the build puts the constants below in front of it, and refuses import and export.
+ * Pages come from the network when it answers in time, so that a new version shows at the next opening; what a page
+ * is made of has its hash in its name and comes from the cache. Nothing of /api/ ever goes through here.
+ */
+declare const VERSION: string;
+declare const BASE: string;
+declare const FILES: string[];
+
+const worker = self as unknown as ServiceWorkerGlobalScope;
+const PREFIX = `curhat:${BASE}:`;
+const CACHE = PREFIX + VERSION;
+const PAGE_TIMEOUT_MS = 2500;
+
+worker.addEventListener('install', (event) => {
+  event.waitUntil(keepFiles());
+});
+
+worker.addEventListener('activate', (event) => {
+  event.waitUntil(letOldFilesGo());
+});
+
+worker.addEventListener('fetch', (event) => {
+  const { request } = event;
+  const url = new URL(request.url);
+  if (request.method !== 'GET' || url.origin !== worker.location.origin || !url.pathname.startsWith(BASE))
+    return;
+  if (request.mode === 'navigate') event.respondWith(page(request));
+  else event.respondWith(file(request));
+});
+
+async function keepFiles(): Promise<void> {
+  const cache = await caches.open(CACHE);
+  // Past the browser's own cache: the page must belong to the files.
+  await cache.addAll(FILES.map((path) => new Request(path, { cache: 'no-cache' })));
+  await worker.skipWaiting();
+}
+
+/** Keeps the version before this one as well: a page of it may be open and still load a screen. */
+async function letOldFilesGo(): Promise<void> {
+  const ours = (await caches.keys()).filter((name) => name.startsWith(PREFIX) && name !== CACHE);
+  for (const name of ours.slice(0, -1)) await caches.delete(name);
+  await worker.clients.claim();
+}
+
+async function page(request: Request): Promise<Response> {
+  const kept = await caches.match(BASE, { cacheName: CACHE });
+  try {
+    const signal = kept ? AbortSignal.timeout(PAGE_TIMEOUT_MS) : null;
+    const answer = await fetch(request, { signal });
+    if (answer.ok || !kept) return answer;
+  } catch (error) {
+    if (!kept) throw error;
+  }
+  return kept;
+}
+
+async function file(request: Request): Promise<Response> {
+  return (await caches.match(request)) ?? fetch(request);
+}
