@@ -2447,7 +2447,7 @@ export interface components {
             /** @enum {null|string} */
             tag: "no_mitra_available" | "all_mitras_rejected" | "targeted_mitra_offline" | "targeted_mitra_rejected" | "targeted_mitra_timeout" | "payment_session_expired" | "customer_cancelled" | null;
             /** @enum {string} */
-            type: "payment_opened" | "payment_status" | "charge_started" | "charge_answered" | "pairing_opened" | "mitra_asked" | "mitra_answered" | "pairing_decided" | "failure_logged" | "session_started" | "session_ended" | "case_opened" | "case_decided" | "refund_approved" | "refund_requested" | "refund_answered";
+            type: "payment_opened" | "payment_status" | "charge_started" | "charge_answered" | "pairing_opened" | "mitra_asked" | "mitra_answered" | "pairing_decided" | "failure_logged" | "session_started" | "session_ended" | "extension_requested" | "extension_decided" | "case_opened" | "case_decided" | "refund_approved" | "refund_requested" | "refund_answered";
         };
         /** TotpBeginning */
         TotpBeginning: {
