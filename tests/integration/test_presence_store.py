@@ -26,7 +26,9 @@ def store(valkey_client: "valkey.asyncio.Valkey") -> PresenceStore:
     return PresenceStore(valkey_client)
 
 
-def state(mitra_id: UUID, *, version: int = 1, askable: bool = True) -> MitraState:
+def state(
+    mitra_id: UUID, *, version: int = 1, askable: bool = True, push_reachable_seconds: float = 0
+) -> MitraState:
     return MitraState(
         id=mitra_id,
         display_name="Sari",
@@ -34,6 +36,7 @@ def state(mitra_id: UUID, *, version: int = 1, askable: bool = True) -> MitraSta
         suspended=False,
         active_sessions=0,
         max_customers=1,
+        push_reachable_seconds=push_reachable_seconds,
         availability_version=version,
     )
 

@@ -126,8 +126,12 @@ def _is_right(schema: dict[str, Any], value: Any) -> bool:
             return bool(schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", 10**9))
         case "boolean":
             return isinstance(value, bool)
+        case "integer":
+            return isinstance(value, int) and not isinstance(value, bool)
         case "null":
             return value is None
+        case "object":
+            return False  # The wrong values are none of ours.
         case other:
             raise AssertionError(f"a new type of field: {other}")
 

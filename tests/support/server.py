@@ -77,6 +77,10 @@ class Person:
         """PUT."""
         return await self.http.put(self._prefix + path, headers=self._headers, json=body)
 
+    async def delete(self, path: str, body: Any) -> httpx.Response:
+        """DELETE with a body."""
+        return await self.http.request("DELETE", self._prefix + path, headers=self._headers, json=body)
+
     async def patch(self, path: str, body: Any) -> httpx.Response:
         """PATCH."""
         return await self.http.patch(self._prefix + path, headers=self._headers, json=body)
