@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from litestar import Litestar
-from litestar.di import Provide
+from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.routes import HTTPRoute
@@ -19,9 +19,19 @@ from curhat.journeys import endpoints as journeys
 from curhat.journeys import extension_endpoints as extensions
 from curhat.kit.database import Database
 from curhat.kit.errors import BusinessError
-from curhat.kit.http import StrictRequest, handle_business_error, handle_http_exception, handle_unexpected
+from curhat.kit.http import (
+    AnyRequest,
+    StrictRequest,
+    handle_business_error,
+    handle_http_exception,
+    handle_unexpected,
+)
+from curhat.kit.identity import Identity
 from curhat.kit.openapi import ContractConfig
 from curhat.kit.settings import Settings
+from curhat.notifications import endpoints as notifications
+from curhat.notifications.addresses import Addresses
+from curhat.notifications.web_push import VapidKey
 from curhat.payments import endpoints as payments
 from curhat.payments.gateway import Gateway
 from curhat.payments.mock_gateway import MockGateway
@@ -44,6 +54,7 @@ ROUTES = [
     *sessions.ROUTES,
     *realtime.ROUTES,
     *control_center.ROUTES,
+    *notifications.ROUTES,
 ]
 DEVELOPMENT_ROUTES = [*accounts.DEVELOPMENT_ROUTES, *payments.DEVELOPMENT_ROUTES]
 
@@ -78,23 +89,20 @@ def build_api(house: Callable[[], House], *, development: bool) -> Litestar:
     def message_writer() -> MessageWriter:
         return house().message_writer
 
-    def given(provider: Callable[..., object]) -> Provide:
-        return Provide(provider, sync_to_thread=False)
-
     api = Litestar(
         route_handlers=[*ROUTES, *(DEVELOPMENT_ROUTES if development else [])],
         dependencies={
-            "database": given(database),
-            "settings": given(settings),
-            "valkey_client": given(valkey_client),
-            "presence": given(presence_of_house),
-            "gateway": given(gateway),
-            "mock_gateway": given(mock_gateway),
-            "authenticator": given(authenticator),
-            "message_writer": given(message_writer),
+            "database": _given(database),
+            "settings": _given(settings),
+            "valkey_client": _given(valkey_client),
+            "presence": _given(presence_of_house),
+            "gateway": _given(gateway),
+            "mock_gateway": _given(mock_gateway),
+            "authenticator": _given(authenticator),
+            "message_writer": _given(message_writer),
             "customer": Provide(provide_customer),
-            "mitra": Provide(provide_mitra),
             "operator": Provide(provide_operator),
+            **_push_and_presence(house),
         },
         exception_handlers={
             BusinessError: handle_business_error,
@@ -118,6 +126,32 @@ def build_api(house: Callable[[], House], *, development: bool) -> Litestar:
     )
     _resolve_in_turn(api)
     return api
+
+
+def _push_and_presence(house: Callable[[], House]) -> dict[str, Provide]:
+    """What push needs, and the mitra who asks."""
+
+    def vapid_key() -> VapidKey:
+        return house().vapid_key
+
+    def push_addresses() -> Addresses:
+        return house().push_addresses
+
+    async def mitra(request: AnyRequest, authenticator: NamedDependency[Authenticator]) -> Identity:
+        identity = await provide_mitra(request, authenticator)
+        # Whatever the app asks for, it was seen by that (1.1).
+        house().presence.seen(identity.user_id)
+        return identity
+
+    return {
+        "vapid_key": _given(vapid_key),
+        "push_addresses": _given(push_addresses),
+        "mitra": Provide(mitra),
+    }
+
+
+def _given(provider: Callable[..., object]) -> Provide:
+    return Provide(provider, sync_to_thread=False)
 
 
 def _resolve_in_turn(api: Litestar) -> None:

@@ -143,6 +143,73 @@ WHERE NOT key.is_free OR asked.pairing_id IS NOT NULL
 -- Whether customer $1 ever had a session with mitra $2.
 SELECT EXISTS (SELECT 1 FROM sessions WHERE customer_id = $1 AND mitra_id = $2)
 
+-- name: searching_until
+-- Until when pairing $1 asks mitras; no row: it does not any more.
+SELECT deadline_at FROM pairings WHERE id = $1 AND status = 'open' AND deadline_at > curhat_now()
+
+-- name: requests_to_push
+-- The requests of pairing $1 whose mitras could take them and can be pushed to, and were not yet.
+SELECT requests.id, requests.mitra_id, requests.offered_at, pairings.deadline_at
+FROM requests
+JOIN pairings ON pairings.id = requests.pairing_id
+JOIN mitras ON mitras.id = requests.mitra_id
+WHERE requests.pairing_id = $1 AND requests.status = 'offered'
+    AND pairings.status = 'open' AND pairings.deadline_at > curhat_now()
+    AND mitras.push_ready AND mitras.online AND mitras.suspended_at IS NULL
+    AND mitras.active_sessions < mitras.max_customers
+    AND NOT EXISTS (
+        SELECT 1 FROM push_subscriptions
+        JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
+            AND push_messages.kind = 'request_offered' AND push_messages.subject_id = requests.id
+        WHERE push_subscriptions.user_id = requests.mitra_id AND push_subscriptions.role = 'mitra'
+            AND push_messages.reason_at >= requests.offered_at
+    )
+
+-- name: match_to_push
+-- The session $1, if it began within $2 seconds, runs, and its customer was not told of it by push.
+SELECT id, customer_id, started_at, ends_at FROM sessions
+WHERE id = $1 AND status = 'active' AND ends_at > curhat_now()
+    AND started_at > curhat_now() - make_interval(secs => $2)
+    AND NOT EXISTS (
+        SELECT 1 FROM push_subscriptions
+        JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
+            AND push_messages.kind = 'matched' AND push_messages.subject_id = sessions.id
+        WHERE push_subscriptions.user_id = sessions.customer_id AND push_subscriptions.role = 'customer'
+    )
+
+-- name: message_to_push
+-- The newest message of the mitra in session $1 that the customer has not read, if it was sent within $2 seconds and
+-- not pushed. It is worth a push while the session lasts, and for a minute at least.
+SELECT newest.id, newest.sent_at, sessions.customer_id,
+    greatest(sessions.ends_at, newest.sent_at + interval '1 minute') AS expires_at
+FROM sessions
+JOIN LATERAL (
+    SELECT id, sent_at FROM messages
+    WHERE session_id = sessions.id AND sender = 'mitra' AND read_at IS NULL
+    ORDER BY id DESC LIMIT 1
+) AS newest ON newest.sent_at > curhat_now() - make_interval(secs => $2)
+WHERE sessions.id = $1
+    AND NOT EXISTS (
+        SELECT 1 FROM push_subscriptions
+        JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
+            AND push_messages.kind = 'message' AND push_messages.subject_id = newest.id
+        WHERE push_subscriptions.user_id = sessions.customer_id AND push_subscriptions.role = 'customer'
+    )
+
+-- name: requests_still_open
+-- Which of the requests $1 can still be accepted.
+SELECT requests.id FROM requests JOIN pairings ON pairings.id = requests.pairing_id
+WHERE requests.id = ANY ($1::uuid[]) AND requests.status = 'offered'
+    AND pairings.status = 'open' AND pairings.deadline_at > curhat_now()
+
+-- name: sessions_still_running
+-- Which of the sessions $1 run.
+SELECT id FROM sessions WHERE id = ANY ($1::uuid[]) AND status = 'active' AND ends_at > curhat_now()
+
+-- name: messages_still_unread
+-- Which of the messages $1 were not read.
+SELECT id FROM messages WHERE id = ANY ($1::uuid[]) AND read_at IS NULL
+
 -- name: session_of_pairing
 SELECT id FROM sessions WHERE pairing_id = $1
 

@@ -32,7 +32,7 @@ PROBLEM = "application/problem+json"
 AnyRequest = Request[Any, Any, Any]
 
 # Where a value is wrong, or which field it is that is missing or unknown, in what msgspec says.
-_WHERE: Final = re.compile(r" - at `\$\.?(.+)`$|field `(.+)`$")
+_WHERE: Final = re.compile(r" - at `\$\.?(.+)`$|field `([^`]+)`$")
 
 
 class StrictRequest(AnyRequest):

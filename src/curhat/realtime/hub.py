@@ -104,6 +104,10 @@ class Hub:
         """The users of this role with a socket here that said hello."""
         return set(self._feeds[role])
 
+    def holds(self, identity: Identity) -> bool:
+        """Whether this user has a socket here that said hello."""
+        return identity.user_id in self._feeds[identity.role]
+
     def send_unsequenced(
         self, role: Role, user_id: UUID, event_type: UnsequencedType, data: msgspec.Struct
     ) -> None:
