@@ -157,12 +157,17 @@ BUGS: tuple[Bug, ...] = (
         in_statement(pairing.SQL, "lock", "locked.deadline_at <= curhat_now() AS is_over", "true AS is_over"),
     ),
     Bug(
+        "a session may end early",
+        ["tests/integration/test_sessions_ending.py"],
+        in_statement(sessions.SQL, "end_due", "AND locked.ends_at <= moment.now", ""),
+    ),
+    Bug(
         "a deadline is claimed before it is due",
         [PAYING, SIMULATION],
         together(
             in_statement(deadlines.SQL, "due", "AND due_at <= (SELECT curhat_now())", ""),
             in_statement(deadlines.SQL, "claim", "AND due_at <= curhat_now()", ""),
-            in_statement(payments.SQL, "lock", "expires_at <= curhat_now() AS is_over", "true AS is_over"),
+            in_statement(payments.SQL, "expire", "AND locked.expires_at <= moment.now", ""),
         ),
     ),
     Bug(
@@ -219,7 +224,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a mitra's place is not given back at the end",
         [SEARCHING, SIMULATION],
-        in_module(presence, "release_place", _do_nothing),
+        in_module(presence, "release_places", _do_nothing),
     ),
     Bug(
         "a message is taken after the session's time",

@@ -236,7 +236,7 @@ async def charge_answered(
     if outcome.step == "confirmed":
         await _begin_search(tx, payment, candidates)
     elif outcome.step == "expired":
-        await pairing.log_expired_payment(tx, payment.id)
+        await pairing.log_expired_payments(tx, [payment.id])
     await realtime.append(tx, await views.payment_events(tx, payment.id))
     return outcome
 
@@ -307,15 +307,14 @@ async def cancel_payment(tx: Transaction, customer_id: UUID, payment_id: UUID) -
     return await views.payment_view(tx, payment_id, customer_id)
 
 
-async def expire_payment(tx: Transaction, payment_id: UUID) -> bool:
-    """pending → expired once its time is over, logged without a case (2a.4)."""
-    payment = await payments.lock(tx, payment_id)
-    if not await payments.expire(tx, payment):
-        return False
-    if payment.purpose == "session":
-        await pairing.log_expired_payment(tx, payment_id)
-    await realtime.append(tx, await views.payment_events(tx, payment_id))
-    return True
+async def expire_payments(tx: Transaction, *payment_ids: UUID) -> list[UUID]:
+    """pending → expired once their time is over, logged without a case (2a.4). Returns which."""
+    expired = await payments.expire(tx, payment_ids)
+    if expired:
+        sessions_paid_for = [payment_id for payment_id, purpose in expired.items() if purpose == "session"]
+        await pairing.log_expired_payments(tx, sessions_paid_for)
+        await realtime.append(tx, await views.payment_events(tx, *expired))
+    return list(expired)
 
 
 async def _begin_search(tx: Transaction, payment: LockedPayment, candidates: Sequence[UUID] | None) -> None:

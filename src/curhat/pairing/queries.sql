@@ -178,8 +178,12 @@ INSERT INTO failed_pairing_events (payment_id, pairing_id, tag, kind, mitra_id) 
 -- All events of the payment $1 point to its one case $2.
 UPDATE failed_pairing_events SET case_id = $2 WHERE payment_id = $1
 
+-- name: log_expired_payments
+-- One event for each of the payments $1, which has no case.
+INSERT INTO failed_pairing_events (payment_id, tag) SELECT unnest($1::uuid[]), 'payment_session_expired'
+
 -- name: payment_view
--- A payment as its customer sees it, with its latest pairing; columns of the pairing begin with pairing_.
+-- Payments as their customers see them, with their latest pairing; columns of the pairing begin with pairing_.
 SELECT payments.id, payments.customer_id, payments.purpose, payments.status, payments.offer_id,
     payments.duration_minutes, payments.amount_rp, payments.is_trial, payments.created_at, payments.expires_at,
     payments.target_mitra_id, mitras.display_name AS target_display_name,
@@ -193,7 +197,7 @@ LEFT JOIN LATERAL (
     SELECT * FROM pairings WHERE payment_id = payments.id ORDER BY id DESC LIMIT 1
 ) AS pairing ON true
 LEFT JOIN sessions ON sessions.pairing_id = pairing.id
-WHERE payments.id = $1
+WHERE payments.id = ANY ($1::uuid[])
 
 -- name: pairing_view
 SELECT pairings.id, pairings.payment_id, pairings.customer_id, pairings.kind, pairings.status,

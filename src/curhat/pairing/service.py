@@ -294,9 +294,9 @@ async def _end_unserved(tx: Transaction, payment_id: UUID) -> None:
     await tx.execute(SQL.point_at_case, payment_id, case_id)
 
 
-async def log_expired_payment(tx: Transaction, payment_id: UUID) -> None:
-    """A payment that expired unpaid is logged, without a case: nothing was taken (2a.4)."""
-    await tx.execute(SQL.log_failure, payment_id, None, "payment_session_expired", None, None)
+async def log_expired_payments(tx: Transaction, payment_ids: Sequence[UUID]) -> None:
+    """Payments that expired unpaid are logged, without a case: nothing was taken (2a.4)."""
+    await tx.execute(SQL.log_expired_payments, payment_ids)
 
 
 async def withdraw(tx: Transaction, mitra_id: UUID, reason: CloseReason) -> None:
@@ -365,7 +365,7 @@ async def fallback_unanswered(tx: Transaction, pairing_id: UUID) -> bool:
         await deadlines.arm(tx, FALLBACK_ANSWER, pairing.id, pairing.fallback_answer_by)
         return False
     await _decide_fallback(tx, pairing, "expired")
-    await log_expired_payment(tx, pairing.payment_id)
+    await log_expired_payments(tx, [pairing.payment_id])
     await _end_unserved(tx, pairing.payment_id)
     await realtime.append(tx, await payment_events(tx, pairing.payment_id))
     return True

@@ -46,6 +46,26 @@ UPDATE payments SET status = 'confirmed', confirmed_at = curhat_now() WHERE id =
 -- confirming → pending: declined in time, another try is possible.
 UPDATE payments SET status = 'pending' WHERE id = $1
 
+-- name: expire
+-- pending → expired, those of the payments $1 whose time is over; a confirmation begun in time holds its own back. A
+-- row for each that was pending; `expired` is false for one whose time is still to come.
+WITH locked AS MATERIALIZED (
+    SELECT id, purpose, status, expires_at FROM payments WHERE id = ANY ($1::uuid[])
+    ORDER BY id
+    FOR NO KEY UPDATE
+), moment AS MATERIALIZED (
+    SELECT curhat_now() AS now, count(*) AS locks FROM locked
+), expired AS (
+    UPDATE payments SET status = 'expired', closed_at = moment.now
+    FROM locked, moment
+    WHERE payments.id = locked.id AND locked.status = 'pending' AND locked.expires_at <= moment.now
+    RETURNING payments.id
+)
+SELECT locked.id, locked.purpose, locked.expires_at, expired.id IS NOT NULL AS expired
+FROM locked
+LEFT JOIN expired USING (id)
+WHERE locked.status = 'pending'
+
 -- name: close
 -- open → the final status $2.
 UPDATE payments SET status = $2, closed_at = curhat_now() WHERE id = $1

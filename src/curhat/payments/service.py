@@ -1,5 +1,6 @@
 """What may be done to a payment. Every function takes an open transaction and never commits."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
@@ -288,16 +289,20 @@ async def abandon(tx: Transaction, payment: LockedPayment) -> None:
     await close(tx, payment.id, "abandoned")
 
 
-async def expire(tx: Transaction, payment: LockedPayment) -> bool:
-    """pending → expired once its time is over; a confirmation begun in time holds it back (2a.5)."""
-    if payment.status != "pending":
-        return False
-    if not payment.is_over:
-        # The clock stepped back since the deadline was claimed: it is still to come.
-        await deadlines.arm(tx, PAYMENT_EXPIRY, payment.id, payment.expires_at)
-        return False
-    await close(tx, payment.id, "expired")
-    return True
+async def expire(tx: Transaction, payment_ids: Sequence[UUID]) -> dict[UUID, Purpose]:
+    """pending → expired once their time is over; a confirmation begun in time holds its own back (2a.5).
+
+    Takes the journeys' locks. Returns those that expired, and what they were for.
+    """
+    rows = await tx.fetch(SQL.expire, payment_ids)
+    expired = {row["id"]: row["purpose"] for row in rows if row["expired"]}
+    if expired:
+        await deadlines.disarm(tx, PAYMENT_EXPIRY, *expired)
+    for row in rows:
+        if not row["expired"]:
+            # The clock stepped back since the deadline was claimed: it is still to come.
+            await deadlines.arm(tx, PAYMENT_EXPIRY, row["id"], row["expires_at"])
+    return expired
 
 
 async def close(

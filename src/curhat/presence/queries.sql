@@ -17,9 +17,16 @@ RETURNING mitras.id, mitras.display_name, mitras.online, mitras.suspended_at IS 
     mitras.active_sessions, mitras.max_customers, mitras.availability_version,
     before.online IS DISTINCT FROM mitras.online AS changed
 
--- name: release_place
--- mitras.active_sessions: n → n - 1. Below zero violates the table's check.
-UPDATE mitras SET active_sessions = active_sessions - 1 WHERE id = $1
+-- name: release_places
+-- mitras.active_sessions: n → n - 1 for each time that the mitra is among $1. Below zero violates the table's check.
+WITH ended AS (
+    SELECT mitra_id, count(*)::integer AS places FROM unnest($1::uuid[]) AS mitra_id GROUP BY mitra_id
+), locked AS MATERIALIZED (
+    SELECT id FROM mitras WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE
+)
+UPDATE mitras SET active_sessions = mitras.active_sessions - ended.places
+FROM locked JOIN ended ON ended.mitra_id = locked.id
+WHERE mitras.id = locked.id
 
 -- name: write_last_seen
 -- mitras.last_seen_at: → $2 seconds ago, never back. A row that another transaction holds is left

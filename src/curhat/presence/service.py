@@ -73,10 +73,10 @@ async def set_intent(tx: Transaction, mitra_id: UUID, online: bool) -> MitraStat
     return _to_state(row)
 
 
-async def release_place(tx: Transaction, mitra_id: UUID) -> None:
-    """A session of this mitra ended: one customer fewer. Takes the mitra's row lock."""
-    await tx.execute(SQL.release_place, mitra_id)
-    announce(tx, [mitra_id])
+async def release_places(tx: Transaction, mitra_ids: Sequence[UUID]) -> None:
+    """Sessions of these mitras ended, one for each time that a mitra is named. Takes the mitras' row locks."""
+    await tx.execute(SQL.release_places, mitra_ids)
+    announce(tx, mitra_ids)
 
 
 def announce(tx: Transaction, mitra_ids: Sequence[UUID]) -> None:
