@@ -187,9 +187,10 @@ async def _pgbench(
 def _with_ids(statement: str, request: str, mitra: str) -> str:
     # pgbench would take the $1 for a parameter of its own.
     without_comments = re.sub(r"--.*", "", statement)
-    # The third is the id that the HTTP request has in the logs.
+    # The third is the id that the HTTP request has in the logs, the fourth the lock of its idempotency key.
     log_id = "'0190f5a0-0000-4000-8000-000000000000'"
     with_ids = without_comments.replace("$1", request).replace("$2", mitra).replace("$3", log_id)
+    with_ids = with_ids.replace("$4", ":request::bigint")
     if "$" in with_ids:
         raise RuntimeError("the accept's statement has got a parameter that this benchmark does not know")
     return with_ids

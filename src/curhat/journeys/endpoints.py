@@ -23,8 +23,8 @@ from curhat.journeys.schemas import (
 from curhat.journeys.snapshot import customer_state, mitra_state, with_presence
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import BusinessError, NotFound, PresenceUnknown, ValidationFailed
-from curhat.kit.http import command, command_without_answer, to_answer, to_response
-from curhat.kit.idempotency import Answer, begin_long, finish_long, keep_refusal, once
+from curhat.kit.http import command, command_without_answer, to_answer, to_response, use_of_key
+from curhat.kit.idempotency import Answer, begin_long, finish_long, keep_refusal, run_once
 from curhat.kit.identity import Identity
 from curhat.kit.openapi import MITRA_SIGNED_IN, MITRA_WITH_KEY, SIGNED_IN, WITH_KEY, answers
 from curhat.pairing import cards, views
@@ -177,13 +177,7 @@ async def confirm_payment(
 
     Two transactions with the gateway between them, so that a crash at any point is finished by a deadline.
     """
-    use = once(
-        customer,
-        request.headers.get("idempotency-key"),
-        request.method,
-        request.scope["path"],
-        await request.body(),
-    )
+    use = await use_of_key(request, customer)
     candidates = await service.candidates_or_none(presence)
     try:
         async with database.transaction() as tx:
@@ -418,11 +412,16 @@ async def accept_request(
     request_id: FromPath[UUID],
 ) -> Response[bytes]:
     """Take the customer. One wins; the winner who repeats gets the same session (2b.5)."""
+    use = await use_of_key(request, mitra)
 
-    async def step(tx: Transaction) -> AcceptedRequest:
-        return AcceptedRequest(session=await service.accept(tx, mitra.user_id, request_id))
+    async def refuse_early() -> None:
+        await service.refuse_if_decided(database, mitra.user_id, request_id)
 
-    return await command(request, database, mitra, step)
+    async def step(tx: Transaction) -> Answer:
+        session = await service.accept(tx, mitra.user_id, request_id, use.lock)
+        return to_answer(AcceptedRequest(session=session))
+
+    return to_response(await run_once(database, use, step, step_takes_lock=True, refuse_early=refuse_early))
 
 
 @post(

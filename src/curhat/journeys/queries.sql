@@ -1,15 +1,25 @@
 -- name: running_session
 SELECT id FROM sessions WHERE customer_id = $1 AND status = 'active'
 
+-- name: decided_before
+-- Request $1 of mitra $2 when its pairing was decided before, and not for this mitra: that stays so for ever.
+SELECT requests.close_reason,
+    CASE pairings.status WHEN 'matched' THEN 'already_taken' ELSE 'request_closed' END AS outcome
+FROM requests JOIN pairings ON pairings.id = requests.pairing_id
+WHERE requests.id = $1 AND requests.mitra_id = $2 AND requests.status <> 'accepted' AND pairings.status <> 'open'
+
 -- name: accept_and_start
 -- The contested step (2b.5): request $1 of mitra $2, offered → accepted; pairing open → matched; payment
 -- confirmed → served; a place of the mitra taken; the session begins, with its end armed; the other cards close.
 -- Every condition is compared after the locks are held: payment, pairing, mitra, request, in this order.
--- $3 is the request's id for the log. `outcome` is `won`, or why not, in the order in which the contract checks.
-WITH asked AS MATERIALIZED (
+-- $3 is the request's id for the log; $4 the lock of its idempotency key, if it has one. `outcome` is `in_progress`
+-- when another request holds that lock, `won`, or why not, in the order in which the contract checks.
+WITH key AS MATERIALIZED (
+    SELECT coalesce(pg_try_advisory_xact_lock($4), true) AS is_free
+), asked AS MATERIALIZED (
     SELECT requests.pairing_id, pairings.payment_id, pairings.status AS pairing_status
-    FROM requests JOIN pairings ON pairings.id = requests.pairing_id
-    WHERE requests.id = $1 AND requests.mitra_id = $2
+    FROM key, requests JOIN pairings ON pairings.id = requests.pairing_id
+    WHERE key.is_free AND requests.id = $1 AND requests.mitra_id = $2
 ), payment AS MATERIALIZED (
     -- A pairing seen decided is decided for ever: its losers need no lock.
     SELECT payments.* FROM payments JOIN asked ON payments.id = asked.payment_id
@@ -37,6 +47,9 @@ WITH asked AS MATERIALIZED (
     FROM payment, pairing, mitra, request, moment
     WHERE pairing.status = 'open' AND request.status = 'offered' AND pairing.deadline_at > moment.now
         AND mitra.online AND mitra.suspended_at IS NULL AND mitra.active_sessions < mitra.max_customers
+), customer AS MATERIALIZED (
+    -- The name as it is now, and no other until this is committed: whoever changes it then finds the session.
+    SELECT customers.call_name FROM customers JOIN won ON customers.id = won.customer_id FOR SHARE OF customers
 ), accepted AS (
     UPDATE requests SET status = 'accepted', answered_at = won.now FROM won WHERE requests.id = $1
 ), matched AS (
@@ -86,6 +99,7 @@ WITH asked AS MATERIALIZED (
 )
 SELECT
     CASE
+        WHEN NOT key.is_free THEN 'in_progress'
         WHEN won.pairing_id IS NOT NULL THEN 'won'
         WHEN coalesce(request.status, asked_request.status) = 'accepted' THEN 'won_before'
         WHEN coalesce(pairing.status, asked.pairing_status) = 'matched' THEN 'already_taken'
@@ -95,19 +109,21 @@ SELECT
         ELSE 'at_capacity'
     END AS outcome,
     asked.pairing_id AS asked_pairing_id, coalesce(request.close_reason, asked_request.close_reason) AS close_reason,
-    won.*, started.id AS session_id, started.started_at, started.ends_at, customers.call_name,
+    won.*, started.id AS session_id, started.started_at, started.ends_at, customer.call_name,
     target.display_name AS target_display_name,
     ARRAY(SELECT DISTINCT mitra_id FROM others) AS closed_for, EXISTS (SELECT 1 FROM lost) AS lost_targeted
-FROM asked
-JOIN requests AS asked_request ON asked_request.id = $1
+FROM key
+LEFT JOIN asked ON true
+LEFT JOIN requests AS asked_request ON asked_request.id = $1
 LEFT JOIN pairing ON true
 LEFT JOIN mitra ON true
 LEFT JOIN request ON true
 LEFT JOIN moment ON true
 LEFT JOIN won ON true
 LEFT JOIN started ON true
-LEFT JOIN customers ON customers.id = won.customer_id
+LEFT JOIN customer ON true
 LEFT JOIN mitras AS target ON target.id = won.target_mitra_id
+WHERE NOT key.is_free OR asked.pairing_id IS NOT NULL
 
 -- name: had_a_session
 -- Whether customer $1 ever had a session with mitra $2.

@@ -13,7 +13,7 @@ from curhat.configuration import service as configuration
 from curhat.deadlines import service as deadlines
 from curhat.journeys.schemas import MitraStatus, MitraStatusAnswer
 from curhat.kit.database import Database, Transaction, load_queries
-from curhat.kit.errors import NotFound, PresenceUnknown
+from curhat.kit.errors import IdempotencyInProgress, NotFound, PresenceUnknown
 from curhat.kit.logging import current_request_id
 from curhat.kit.pause_points import pause_point
 from curhat.pairing import service as pairing
@@ -47,7 +47,7 @@ from curhat.realtime import service as realtime
 from curhat.sessions import extension
 from curhat.sessions import service as sessions
 from curhat.sessions.events import session_started, session_updated
-from curhat.sessions.schemas import MitraSession
+from curhat.sessions.schemas import MitraSession, SessionViews
 
 log = structlog.get_logger(__name__)
 SQL = load_queries(__file__)
@@ -339,20 +339,36 @@ async def _begin_search(tx: Transaction, payment: LockedPayment, candidates: Seq
 # Pairing -------------------------------------------------------------------------------------------------
 
 
-async def accept(tx: Transaction, mitra_id: UUID, request_id: UUID) -> MitraSession:
+async def refuse_if_decided(database: Database, mitra_id: UUID, request_id: UUID) -> None:
+    """Tell those who come after the decision so without a transaction: of fifty who are asked, most.
+
+    Raises AlreadyTaken, RequestClosed.
+    """
+    row = await database.fetchrow(SQL.decided_before, request_id, mitra_id)
+    if row is not None:
+        raise _refusal(row)
+
+
+async def accept(
+    tx: Transaction, mitra_id: UUID, request_id: UUID, key_lock: int | None = None
+) -> MitraSession:
     """offered → accepted, and the session begins (2b.5). The winner who repeats gets the same session.
 
-    Raises NotFound, AlreadyTaken, RequestClosed, MitraOffline, AtCapacity, in the order of the contract.
+    Takes `key_lock`, that of the request's idempotency key, in the same statement; None: there is no key.
+    Raises IdempotencyInProgress, NotFound, AlreadyTaken, RequestClosed, MitraOffline, AtCapacity, in the order of
+    the contract.
     """
-    row = await tx.fetchrow(SQL.accept_and_start, request_id, mitra_id, current_request_id())
+    row = await tx.fetchrow(SQL.accept_and_start, request_id, mitra_id, current_request_id(), key_lock)
     if row is None:
         raise NotFound
+    if row["outcome"] == "in_progress":
+        raise IdempotencyInProgress
     if row["outcome"] == "won_before":
         session_id = await tx.fetchval(SQL.session_of_pairing, row["asked_pairing_id"])
         return (await sessions.session_views(tx, session_id)).for_mitra
     if row["outcome"] != "won":
         raise _refusal(row)
-    both = await sessions.session_views(tx, row["session_id"])
+    both = _started_session(row, mitra_id)
     events = views.events_of(_served_payment(row), row["customer_id"])
     events += session_started(both)
     await realtime.append(tx, events)
@@ -397,6 +413,21 @@ def _served_payment(row: Any) -> Payment:
             "pairing_deadline_at": row["deadline_at"],
             "pairing_failure_tag": None,
             "fallback_status": None,
+            "server_now": row["now"],
+        }
+    )
+
+
+def _started_session(row: Any, mitra_id: UUID) -> SessionViews:
+    return sessions.both_views(
+        {
+            **dict(row),
+            "id": row["session_id"],
+            "status": "active",
+            "mitra_id": mitra_id,
+            "ended_at": None,
+            "end_reason": None,
+            "extension_id": None,
             "server_now": row["now"],
         }
     )

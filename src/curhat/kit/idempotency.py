@@ -46,6 +46,8 @@ class Once(msgspec.Struct, frozen=True):
     identity: Caller
     key: str
     fingerprint: bytes
+    # Who holds this advisory lock works on the key right now.
+    lock: int
 
 
 def once(identity: Caller, key: str | None, method: str, path: str, body: bytes) -> Once:
@@ -53,24 +55,39 @@ def once(identity: Caller, key: str | None, method: str, path: str, body: bytes)
     if not key or len(key) > 200 or not key.isprintable():
         raise IdempotencyKeyMissing
     digest = hashlib.sha256(f"{method} {path}\n".encode() + body).digest()
-    return Once(identity=identity, key=key, fingerprint=digest)
+    name = hashlib.sha256(f"{identity.role} {identity.user_id} {key}".encode()).digest()
+    lock = int.from_bytes(name[:8], signed=True)
+    return Once(identity=identity, key=key, fingerprint=digest, lock=lock)
 
 
-async def run_once(database: Database, use: Once, step: Callable[[Transaction], Awaitable[Answer]]) -> Answer:
+async def run_once(
+    database: Database,
+    use: Once,
+    step: Callable[[Transaction], Awaitable[Answer]],
+    *,
+    step_takes_lock: bool = False,
+    refuse_early: Callable[[], Awaitable[None]] | None = None,
+) -> Answer:
     """Run `step` and store its answer in the same transaction, or give the answer stored before.
 
+    A step that takes `use.lock` itself, in its first statement (raising IdempotencyInProgress when it is not free),
+    saves the look at the key: a repeated request then finds the stored answer when it stores its own, and is undone.
+    `refuse_early` raises a refusal that is final already, and saves the transaction.
     Raises IdempotencyKeyReused, IdempotencyInProgress, and whatever `step` refuses with.
     """
+    look_first = not step_takes_lock
     try:
-        return await _run(database, use, step)
+        if refuse_early is not None:
+            await refuse_early()
+        return await _run(database, use, step, look_first=look_first)
     except asyncpg.DeadlockDetectedError:
         # Locks are taken in one order, so this should not be; if it is, PostgreSQL undid all of this attempt.
         log.warning("idempotency.deadlock_retried")
-        return await _run(database, use, step)
+        return await _run(database, use, step, look_first=look_first)
     except asyncpg.UniqueViolationError as error:
         if error.table_name != "idempotency_keys":
             raise
-        # The first request was committed after our look and before our lock: its answer is there now.
+        # The first request was committed after our look and before our lock, or we did not look: its answer is there.
         async with database.transaction() as tx:
             stored = await _begin(tx, use)
         if stored is None:
@@ -86,9 +103,11 @@ async def run_once(database: Database, use: Once, step: Callable[[Transaction], 
         raise
 
 
-async def _run(database: Database, use: Once, step: Callable[[Transaction], Awaitable[Answer]]) -> Answer:
+async def _run(
+    database: Database, use: Once, step: Callable[[Transaction], Awaitable[Answer]], *, look_first: bool
+) -> Answer:
     async with database.transaction() as tx:
-        stored = await _begin(tx, use)
+        stored = await _begin(tx, use) if look_first else None
         if stored is not None:
             return stored
         answer = await step(tx)
@@ -141,7 +160,7 @@ async def keep_refusal(database: Database, use: Once, error: BusinessError) -> b
 
 
 async def _begin(tx: Transaction, use: Once, *, take_over: bool = False) -> Answer | None:
-    row = await tx.fetchrow(SQL.begin, use.identity.role, use.identity.user_id, use.key)
+    row = await tx.fetchrow(SQL.begin, use.identity.role, use.identity.user_id, use.key, use.lock)
     assert row is not None  # The statement always gives one row.
     if not row["free"]:
         raise IdempotencyInProgress

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -256,10 +257,11 @@ async def _views(tx: Transaction, session_ids: Sequence[UUID]) -> list[SessionVi
     """These sessions, oldest first."""
     if not session_ids:
         return []
-    return [_both_views(row) for row in await tx.fetch(SQL.views, session_ids)]
+    return [both_views(row) for row in await tx.fetch(SQL.views, session_ids)]
 
 
-def _both_views(row: asyncpg.Record) -> SessionViews:
+def both_views(row: Any) -> SessionViews:
+    """A session as each side sees it, from a row with the columns of the statement views."""
     common = {
         "id": row["id"],
         "status": row["status"],
