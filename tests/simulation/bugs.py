@@ -154,7 +154,9 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a window may be closed early",
         [RACES, SIMULATION],
-        in_statement(pairing.SQL, "lock", "locked.deadline_at <= curhat_now() AS is_over", "true AS is_over"),
+        in_statement(
+            pairing.SQL, "lock_windows", "locked.deadline_at <= moment.now AS is_over", "true AS is_over"
+        ),
     ),
     Bug(
         "a session may end early",
@@ -178,7 +180,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a failure opens no case",
         [SEARCHING, SIMULATION],
-        in_module(payments, "open_case", _no_case),
+        in_module(payments, "open_cases", _no_case),
     ),
     Bug(
         "a late approval is not refunded",

@@ -44,8 +44,6 @@ class Deadline(msgspec.Struct, frozen=True):
     generation: int
     due_at: datetime
     late_seconds: float
-    # The request that armed it: its id goes on in the log.
-    request_id: str | None = None
 
 
 class Due(msgspec.Struct, frozen=True):
@@ -139,7 +137,7 @@ async def fire(database: Database, deadline_id: int, transitions: Mapping[str, T
                 return None
             attempts = row["attempts"]
             claimed = _claimed(row)
-            structlog.contextvars.bind_contextvars(request_id=claimed.request_id, deadline=claimed.kind)
+            structlog.contextvars.bind_contextvars(request_id=row["request_id"], deadline=claimed.kind)
             follow_up = await transitions[claimed.kind](tx, claimed)
             await pause_point("deadline.before_commit")
         await pause_point("deadline.after_commit")
@@ -186,7 +184,6 @@ def _claimed(row: asyncpg.Record) -> Deadline:
         generation=row["generation"],
         due_at=row["due_at"],
         late_seconds=row["late_seconds"],
-        request_id=row["request_id"],
     )
 
 

@@ -34,7 +34,7 @@ class Transitions:
             payments.PAYMENT_EXPIRY: Together(payment_expiry),
             payments.CHARGE_ANSWER: self._charge_answer,
             payments.REFUND_ANSWER: self._refund_answer,
-            pairing.PAIRING_WINDOW: pairing_window,
+            pairing.PAIRING_WINDOW: Together(pairing_window),
             pairing.TARGETED_WINDOW: self._targeted_over,
             pairing.TARGETED_LOST: self._targeted_over,
             pairing.FALLBACK_ANSWER: fallback_answer,
@@ -122,9 +122,9 @@ async def payment_expiry(tx: Transaction, due: Sequence[Deadline]) -> None:
     await journeys.expire_payments(tx, *(deadline.entity_id for deadline in due))
 
 
-async def pairing_window(tx: Transaction, deadline: Deadline) -> None:
-    """The window to accept is over (2b.3)."""
-    await pairing.window_over(tx, deadline.entity_id)
+async def pairing_window(tx: Transaction, due: Sequence[Deadline]) -> None:
+    """The windows to accept are over (2b.3)."""
+    await pairing.window_over(tx, *(deadline.entity_id for deadline in due))
 
 
 async def fallback_answer(tx: Transaction, deadline: Deadline) -> None:

@@ -68,7 +68,7 @@ WHERE locked.status = 'pending'
 
 -- name: close
 -- open → the final status $2.
-UPDATE payments SET status = $2, closed_at = curhat_now() WHERE id = $1
+UPDATE payments SET status = $2, closed_at = curhat_now() WHERE id = ANY ($1::uuid[])
 
 -- name: payment_of_attempt
 SELECT payment_id FROM charge_attempts WHERE id = $1
@@ -144,15 +144,11 @@ UPDATE refunds SET status = $2, gateway_reason = $3, answered_at = curhat_now()
 WHERE id = $1 AND status = 'requested'
 RETURNING payment_id, amount_rp, reason
 
--- name: open_case
--- nothing → open. One case a payment: a second reason finds the first case.
-WITH opened AS (
-    INSERT INTO review_cases (payment_id, reason, amount_rp)
-    SELECT id, $2, amount_rp FROM payments WHERE id = $1
-    ON CONFLICT (payment_id) DO NOTHING
-    RETURNING id
-)
-SELECT id FROM opened UNION ALL SELECT id FROM review_cases WHERE payment_id = $1 LIMIT 1
+-- name: open_cases
+-- nothing → open, for each of the payments $1. One case a payment: for a second reason the first stays.
+INSERT INTO review_cases (payment_id, reason, amount_rp)
+SELECT id, $2, amount_rp FROM payments WHERE id = ANY ($1::uuid[]) ORDER BY id
+ON CONFLICT (payment_id) DO NOTHING
 
 -- name: audit
 INSERT INTO audit_entries (actor, action, subject, subject_id, old_value, new_value)

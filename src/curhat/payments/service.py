@@ -225,10 +225,10 @@ async def _declined(tx: Transaction, payment: LockedPayment, key: UUID, reason: 
     if payment.status != "confirming":
         return ChargeOutcome(payment, "nothing")
     if payment.purpose == "extension":
-        await tx.execute(SQL.close, payment.id, "abandoned")
+        await tx.execute(SQL.close, [payment.id], "abandoned")
         return ChargeOutcome(payment, "abandoned")
     if payment.is_over:
-        await tx.execute(SQL.close, payment.id, "expired")
+        await tx.execute(SQL.close, [payment.id], "expired")
         return ChargeOutcome(payment, "expired")
     await tx.execute(SQL.back_to_pending, payment.id)
     # The expiry may have fired meanwhile, held back. A generation of its own: the first may be in a worker's hands.
@@ -286,7 +286,7 @@ async def abandon(tx: Transaction, payment: LockedPayment) -> None:
         raise closed_error(payment.status)
     if payment.is_over:
         raise PaymentExpired
-    await close(tx, payment.id, "abandoned")
+    await close(tx, [payment.id], "abandoned")
 
 
 async def expire(tx: Transaction, payment_ids: Sequence[UUID]) -> dict[UUID, Purpose]:
@@ -306,17 +306,18 @@ async def expire(tx: Transaction, payment_ids: Sequence[UUID]) -> dict[UUID, Pur
 
 
 async def close(
-    tx: Transaction, payment_id: UUID, status: Literal["abandoned", "expired", "served", "unserved"]
+    tx: Transaction,
+    payment_ids: Sequence[UUID],
+    status: Literal["abandoned", "expired", "served", "unserved"],
 ) -> None:
-    """open → a status that ends the journey. The caller holds the lock."""
-    await tx.execute(SQL.close, payment_id, status)
-    await deadlines.disarm(tx, PAYMENT_EXPIRY, payment_id)
+    """open → a status that ends the journey. The caller holds the locks."""
+    await tx.execute(SQL.close, payment_ids, status)
+    await deadlines.disarm(tx, PAYMENT_EXPIRY, *payment_ids)
 
 
-async def open_case(tx: Transaction, payment_id: UUID, reason: CaseReason) -> UUID:
-    """Have an operator look at this payment; a payment has one case at most, so the first reason stays (X.1)."""
-    case_id: UUID = await tx.fetchval(SQL.open_case, payment_id, reason)
-    return case_id
+async def open_cases(tx: Transaction, payment_ids: Sequence[UUID], reason: CaseReason) -> None:
+    """Have an operator look at these payments; each has one case at most, so the first reason stays (X.1)."""
+    await tx.execute(SQL.open_cases, payment_ids, reason)
 
 
 class TakenCharge(msgspec.Struct, frozen=True):
@@ -390,7 +391,7 @@ async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundA
         SQL.audit, f"refund_{answer.status}", "payment", payment_id, None, str(row["amount_rp"]), "system"
     )
     if answer.status == "failed":
-        await open_case(tx, payment_id, "refund_failed")
+        await open_cases(tx, [payment_id], "refund_failed")
         return None
     refunded: UUID | None = await tx.fetchval(SQL.refunded, payment_id, refund_id)
     return refunded

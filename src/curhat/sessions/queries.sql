@@ -258,5 +258,5 @@ WHERE sessions.mitra_id = $1 AND sessions.status = 'active'
 ORDER BY extensions.id
 
 -- name: charged_extensions
--- The payments of what was added to session $1 and taken.
-SELECT payment_id FROM extensions WHERE session_id = $1 AND status = 'approved' ORDER BY id
+-- The payments of what was added to the sessions $1 and taken.
+SELECT payment_id FROM extensions WHERE session_id = ANY ($1::uuid[]) AND status = 'approved' ORDER BY id

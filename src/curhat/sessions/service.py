@@ -173,12 +173,11 @@ async def _end_early(
 async def _ended(tx: Transaction, rows: Sequence[asyncpg.Record], reason: EndReason) -> list[SessionViews]:
     """What follows from ends, whatever their reason: the cases, the mitras' places, the events."""
     await pause_point("session_end.written")
-    if reason in OPENS_A_CASE:
-        for row in rows:
-            await payments.open_case(tx, row["payment_id"], CUT_SHORT)
-            for charged in await tx.fetch(SQL.charged_extensions, row["id"]):
-                await payments.open_case(tx, charged["payment_id"], CUT_SHORT)
     session_ids = [row["id"] for row in rows]
+    if reason in OPENS_A_CASE:
+        charged = await tx.fetch(SQL.charged_extensions, session_ids)
+        cut_short = [row["payment_id"] for row in (*rows, *charged)]
+        await payments.open_cases(tx, cut_short, CUT_SHORT)
     await deadlines.disarm(tx, SESSION_END, *session_ids)
     await presence.release_places(tx, [row["mitra_id"] for row in rows])
     told: list[StreamEvent] = []
