@@ -185,7 +185,7 @@ async def open_house(
             house.hub.listen(signals)
             house.authenticator.listen(signals, house.hub)
             signals.handle("requests", house.cards.handle_signal)
-            loops += [house.hub.run, house.cards.run]
+            loops += [house.hub.run, house.cards.run, house.authenticator.run]
         else:
             signals.handle(deadlines.SIGNAL, house.deadline_loop.wake)
         async with asyncio.TaskGroup() as tasks:
