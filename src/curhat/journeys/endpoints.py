@@ -21,6 +21,7 @@ from curhat.journeys.schemas import (
     ProfileChange,
 )
 from curhat.journeys.snapshot import customer_state, mitra_state, with_presence
+from curhat.journeys.turns import Turn
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import BusinessError, NotFound, PresenceUnknown, ValidationFailed
 from curhat.kit.http import command, command_without_answer, to_answer, to_response, use_of_key
@@ -414,14 +415,20 @@ async def accept_request(
     """Take the customer. One wins; the winner who repeats gets the same session (2b.5)."""
     use = await use_of_key(request, mitra)
 
-    async def refuse_early() -> None:
-        await service.refuse_if_decided(database, mitra.user_id, request_id)
+    turn = Turn(use.lock)
+
+    async def refuse_early() -> Answer | None:
+        return await service.refuse_if_decided(database, request_id, use, turn)
 
     async def step(tx: Transaction) -> Answer:
         session = await service.accept(tx, mitra.user_id, request_id, use.lock)
         return to_answer(AcceptedRequest(session=session))
 
-    return to_response(await run_once(database, use, step, step_takes_lock=True, refuse_early=refuse_early))
+    try:
+        answer = await run_once(database, use, step, step_takes_lock=True, refuse_early=refuse_early)
+    finally:
+        turn.end()
+    return to_response(answer)
 
 
 @post(

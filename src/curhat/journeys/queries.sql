@@ -1,12 +1,26 @@
 -- name: running_session
 SELECT id FROM sessions WHERE customer_id = $1 AND status = 'active'
 
--- name: decided_before
--- Request $1 of mitra $2 when its pairing was decided before, and not for this mitra: that stays so for ever.
-SELECT requests.close_reason,
-    CASE pairings.status WHEN 'matched' THEN 'already_taken' ELSE 'request_closed' END AS outcome
-FROM requests JOIN pairings ON pairings.id = requests.pairing_id
-WHERE requests.id = $1 AND requests.mitra_id = $2 AND requests.status <> 'accepted' AND pairings.status <> 'open'
+-- name: refuse_if_decided
+-- Request $1 of mitra $2, unless this mitra has won: whether its pairing is `open`, or decided, which stays so for ever.
+-- When another mitra has won: nothing → answered with that refusal ($5 status, $6 body) under the idempotency key $3
+-- (with the fingerprint $4), unless that key has an answer.
+WITH asked AS MATERIALIZED (
+    SELECT requests.pairing_id, requests.close_reason,
+        CASE pairings.status
+            WHEN 'open' THEN 'open'
+            WHEN 'matched' THEN 'already_taken'
+            ELSE 'request_closed'
+        END AS outcome
+    FROM requests JOIN pairings ON pairings.id = requests.pairing_id
+    WHERE requests.id = $1 AND requests.mitra_id = $2 AND requests.status <> 'accepted'
+), stored AS (
+    INSERT INTO idempotency_keys (role, user_id, key, fingerprint, status, body)
+    SELECT 'mitra', $2, $3, $4, $5, $6 FROM asked WHERE outcome = 'already_taken'
+    ON CONFLICT (role, user_id, key) DO NOTHING
+    RETURNING 1
+)
+SELECT asked.*, EXISTS (SELECT 1 FROM stored) AS is_stored FROM asked
 
 -- name: accept_and_start
 -- The contested step (2b.5): request $1 of mitra $2, offered → accepted; pairing open → matched; payment

@@ -12,8 +12,10 @@ from curhat.accounts import service as accounts
 from curhat.configuration import service as configuration
 from curhat.deadlines import service as deadlines
 from curhat.journeys.schemas import MitraStatus, MitraStatusAnswer
+from curhat.journeys.turns import Turn
 from curhat.kit.database import Database, Transaction, load_queries
 from curhat.kit.errors import IdempotencyInProgress, NotFound, PresenceUnknown
+from curhat.kit.idempotency import Answer, Once, refusal
 from curhat.kit.logging import current_request_id
 from curhat.kit.pause_points import pause_point
 from curhat.pairing import service as pairing
@@ -52,6 +54,8 @@ from curhat.sessions.schemas import MitraSession, SessionViews
 log = structlog.get_logger(__name__)
 SQL = load_queries(__file__)
 
+# What everybody but the winner is answered.
+ALREADY_TAKEN = refusal(AlreadyTaken())
 # Deadline kind: a session of a mitra who was suspended is to be ended.
 SUSPENSION_END = "suspension_end"
 
@@ -339,14 +343,30 @@ async def _begin_search(tx: Transaction, payment: LockedPayment, candidates: Seq
 # Pairing -------------------------------------------------------------------------------------------------
 
 
-async def refuse_if_decided(database: Database, mitra_id: UUID, request_id: UUID) -> None:
-    """Tell those who come after the decision so without a transaction: of fifty who are asked, most.
+async def refuse_if_decided(database: Database, request_id: UUID, use: Once, turn: Turn) -> Answer | None:
+    """Tell those who come after the decision so, and store it under their key, in one statement: of fifty who are
+    asked, most. None: it is not decided, and the turn is taken; or it was decided for this very mitra.
 
-    Raises AlreadyTaken, RequestClosed.
+    Raises AlreadyTaken when the key has an answer, RequestClosed; neither is stored then. IdempotencyInProgress.
     """
-    row = await database.fetchrow(SQL.decided_before, request_id, mitra_id)
-    if row is not None:
-        raise _refusal(row)
+    while True:
+        row = await database.fetchrow(
+            SQL.refuse_if_decided,
+            request_id,
+            use.identity.user_id,
+            use.key,
+            use.fingerprint,
+            ALREADY_TAKEN.status,
+            ALREADY_TAKEN.body,
+        )
+        if row is None:
+            return None
+        if row["is_stored"]:
+            return ALREADY_TAKEN
+        if row["outcome"] != "open":
+            raise _refusal(row)
+        if await turn.take(row["pairing_id"]):
+            return None
 
 
 async def accept(

@@ -40,6 +40,11 @@ class Answer(msgspec.Struct, frozen=True):
     body: str
 
 
+def refusal(error: BusinessError) -> Answer:
+    """A refusal as a stored answer."""
+    return Answer(status=error.status, body=msgspec.json.encode(error.problem()).decode())
+
+
 class Once(msgspec.Struct, frozen=True):
     """One use of a key: whose, which, and for what request."""
 
@@ -66,19 +71,21 @@ async def run_once(
     step: Callable[[Transaction], Awaitable[Answer]],
     *,
     step_takes_lock: bool = False,
-    refuse_early: Callable[[], Awaitable[None]] | None = None,
+    refuse_early: Callable[[], Awaitable[Answer | None]] | None = None,
 ) -> Answer:
     """Run `step` and store its answer in the same transaction, or give the answer stored before.
 
     A step that takes `use.lock` itself, in its first statement (raising IdempotencyInProgress when it is not free),
     saves the look at the key: a repeated request then finds the stored answer when it stores its own, and is undone.
-    `refuse_early` raises a refusal that is final already, and saves the transaction.
+    `refuse_early` saves the transaction when the refusal is final already: it stores and returns it, or raises it.
     Raises IdempotencyKeyReused, IdempotencyInProgress, and whatever `step` refuses with.
     """
     look_first = not step_takes_lock
     try:
         if refuse_early is not None:
-            await refuse_early()
+            refused = await refuse_early()
+            if refused is not None:
+                return refused
         return await _run(database, use, step, look_first=look_first)
     except asyncpg.DeadlockDetectedError:
         # Locks are taken in one order, so this should not be; if it is, PostgreSQL undid all of this attempt.
@@ -146,15 +153,15 @@ async def keep_refusal(database: Database, use: Once, error: BusinessError) -> b
         return True
     if isinstance(error, IdempotencyKeyReused | IdempotencyInProgress | IdempotencyKeyMissing):
         return True
-    body = msgspec.json.encode(error.problem()).decode()
+    answer = refusal(error)
     kept = await database.fetchval(
         SQL.store,
         use.identity.role,
         use.identity.user_id,
         use.key,
         use.fingerprint,
-        error.status,
-        body,
+        answer.status,
+        answer.body,
     )
     return kept is not None
 
