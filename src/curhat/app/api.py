@@ -1,10 +1,13 @@
 """The HTTP API: every room's routes in one Litestar application, and how they get what they need."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from litestar import Litestar
+from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
+from litestar.handlers import BaseRouteHandler
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.routes import HTTPRoute
 from valkey.asyncio import Valkey
@@ -124,7 +127,7 @@ def build_api(house: Callable[[], House], *, development: bool) -> Litestar:
         logging_config=None,
         debug=False,
     )
-    _resolve_in_turn(api)
+    _lighten(api)
     return api
 
 
@@ -154,13 +157,28 @@ def _given(provider: Callable[..., object]) -> Provide:
     return Provide(provider, sync_to_thread=False)
 
 
-def _resolve_in_turn(api: Litestar) -> None:
-    """Have each operation's dependencies resolved one after the other.
+def _lighten(api: Litestar) -> None:
+    """Have each operation's dependencies resolved one after the other, and its guards look at the operation itself.
 
     Litestar resolves those that do not need each other in a task group: 70 µs a request, for providers that hand out
-    what is there already.
+    what is there already. And it copies the operation for each guard: 17 µs.
     """
     for route in api.routes:
         if isinstance(route, HTTPRoute):
-            for _, model in route.route_handler_map.values():
+            for handler, model in route.route_handler_map.values():
                 model.dependency_batches = [{one} for batch in model.dependency_batches for one in batch]
+                # What Litestar adds by itself (OPTIONS, the contract) has no room for it.
+                if hasattr(handler, "__dict__"):
+                    handler.authorize_connection = _authorization_of(handler)  # type: ignore[assignment, method-assign]
+
+
+def _authorization_of(
+    handler: BaseRouteHandler,
+) -> Callable[[ASGIConnection[Any, Any, Any, Any]], Coroutine[Any, Any, None]]:
+    guards = handler.resolve_guards()
+
+    async def authorize(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
+        for guard in guards:
+            await guard(connection, handler)  # type: ignore[misc]
+
+    return authorize

@@ -43,8 +43,8 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     `status`: what came of it (a payment's new status; approved or declined; accepted, rejected or closed; matched or
     failed; `recovered`; an extension's; refund or no_refund; done or failed). `reason`: why, in a word of the contract
-    or the gateway's. `note`: what a person wrote. `entity_id`: the attempt, pairing, request, session, extension, case or
-    refund.
+    or the gateway's. `note`: what a person wrote. `entity_id`: the attempt, pairing, request, session, extension, case
+    or refund.
     """
 
     at: datetime
