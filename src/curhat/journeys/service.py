@@ -396,6 +396,10 @@ async def accept(
     tx.signal("mitra_changed", msgspec.json.encode([mitra_id]))
     if row["lost_targeted"]:
         deadlines.wake_workers(tx)
+    if row["fills_up"]:
+        # A customer may have asked for this very mitra while the statement waited for the mitra's row: it saw things as
+        # they were before. Under the row's lock, nobody can be asked any more.
+        await pairing.withdraw(tx, mitra_id, "at_capacity")
     OUTCOMES.labels("matched").inc()
     MATCH_SECONDS.observe((row["now"] - row["pairing_created_at"]).total_seconds())
     log.info(
