@@ -216,7 +216,7 @@ async def test_two_workers_with_the_deadline_and_the_departure_in_their_hands_fa
     await scene.clock.advance(WINDOW_SECONDS)
     await all_at_once(scene.goes_offline())
     lost, window = (scene.worker().fires(kind) for kind in (pairing.TARGETED_LOST, pairing.TARGETED_WINDOW))
-    assert await meet(scene.database, lost, window) == ("fired", "fired")
+    assert await meet(scene.database, window, lost) == ("fired", "fired")
     assert await scene.log() == [("targeted_mitra_offline", False, False)]
 
 
