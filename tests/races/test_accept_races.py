@@ -8,7 +8,7 @@ import pytest
 
 from curhat.deadlines import service as deadlines
 from curhat.journeys import service as journeys
-from curhat.kit.database import Database
+from curhat.kit.database import Database, Transaction
 from curhat.kit.pause_points import set_pause_point
 from curhat.pairing import service as pairing
 from curhat.presence import service as presence
@@ -25,6 +25,7 @@ from tests.support.journey import (
     request_of,
     wait_for_lock,
 )
+from tests.support.meeting import command, meet
 from tests.support.people import Make
 
 
@@ -286,6 +287,25 @@ async def test_an_offer_that_meets_a_decision_leaves_no_open_card(database: Data
     assert await accepting == "done"
     assert await pairing.offer_open_blasts(database, [latecomer]) == 0
     assert await database.fetchval("SELECT count(*) FROM requests WHERE mitra_id = $1", latecomer) == 0
+
+
+@pytest.mark.rule("2b.8", "2b.5")
+@pytest.mark.invariant(6)
+async def test_an_accept_of_a_card_that_is_being_offered_again_wins(database: Database, make: Make) -> None:
+    payment_id = await make.confirmed_payment(await make.customer())
+    mitra = await make.mitra()
+    pairing_id = await open_blast(database, payment_id, [mitra])
+    request_id = await request_of(database, pairing_id, mitra)
+    for online in (False, True):
+        await in_own_transaction(database, lambda tx, to=online: presence.set_intent(tx, mitra, online=to))  # type: ignore[misc]
+
+    async def is_offered_again(tx: Transaction) -> None:
+        await tx.fetchval(pairing.SQL.share_open_pairing, pairing_id)
+        assert len(await tx.fetch(pairing.SQL.offer, pairing_id, [mitra])) == 1
+
+    accepts = command(database, lambda tx: journeys.accept(tx, mitra, request_id))
+    # The accept begins when the card is still closed, and waits.
+    assert await meet(database, command(database, is_offered_again), accepts) == ("done", "done")
 
 
 @pytest.mark.invariant(6, 8)

@@ -24,8 +24,8 @@ SELECT asked.*, EXISTS (SELECT 1 FROM stored) AS is_stored FROM asked
 
 -- name: accept_and_start
 -- The contested step (2b.5): request $1 of mitra $2, offered → accepted; pairing open → matched; payment
--- confirmed → served; a place of the mitra taken; the session begins, with its end armed; the other cards close.
--- Every condition is compared after the locks are held: payment, pairing, mitra, request, in this order.
+-- confirmed → served; the session begins, with its end armed; the other cards close. The mitra's place is taken by the
+-- next statement (lock_mitras in presence says why). Every condition is compared after the locks are held: payment, pairing, mitra, request, in this order.
 -- $3 is the request's id for the log; $4 the lock of its idempotency key, if it has one. `outcome` is `in_progress`
 -- when another request holds that lock, `won`, or why not, in the order in which the contract checks.
 WITH key AS MATERIALIZED (
@@ -65,13 +65,13 @@ WITH key AS MATERIALIZED (
     -- The name as it is now, and no other until this is committed: whoever changes it then finds the session.
     SELECT customers.call_name FROM customers JOIN won ON customers.id = won.customer_id FOR SHARE OF customers
 ), accepted AS (
-    UPDATE requests SET status = 'accepted', answered_at = won.now FROM won WHERE requests.id = $1
+    -- A check looks at the new row as made from the one this statement saw first: that may be closed, when it was offered
+    -- again while a lock was waited for.
+    UPDATE requests SET status = 'accepted', close_reason = NULL, answered_at = won.now FROM won WHERE requests.id = $1
 ), matched AS (
     UPDATE pairings SET status = 'matched', decided_at = won.now FROM won WHERE pairings.id = won.pairing_id
 ), served AS (
     UPDATE payments SET status = 'served', closed_at = won.now FROM won WHERE payments.id = won.payment_id
-), seated AS (
-    UPDATE mitras SET active_sessions = mitras.active_sessions + 1 FROM won WHERE mitras.id = $2
 ), started AS (
     INSERT INTO sessions
         (payment_id, pairing_id, customer_id, mitra_id, duration_minutes, is_trial, started_at, ends_at)

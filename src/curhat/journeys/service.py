@@ -388,12 +388,16 @@ async def accept(
         return (await sessions.session_views(tx, session_id)).for_mitra
     if row["outcome"] != "won":
         raise _refusal(row)
+    await presence_service.take_place(tx, mitra_id)
+    if row["fills_up"]:
+        # A customer may have asked for this very mitra while the statement waited for the mitra's row: it saw things as
+        # they were before. Under the row's lock, nobody can be asked any more.
+        await pairing.withdraw(tx, mitra_id, "at_capacity")
     both = _started_session(row, mitra_id)
     events = views.events_of(_served_payment(row), row["customer_id"])
     events += session_started(both)
     await realtime.append(tx, events)
     pairing.signal_requests(tx, [mitra_id, *row["closed_for"]])
-    tx.signal("mitra_changed", msgspec.json.encode([mitra_id]))
     if row["lost_targeted"]:
         deadlines.wake_workers(tx)
     OUTCOMES.labels("matched").inc()

@@ -144,7 +144,8 @@ async def extension_charge(tx: Transaction, deadline: Deadline) -> None:
 
 async def session_end(tx: Transaction, due: Sequence[Deadline]) -> None:
     """The sessions' time is up."""
-    await sessions.end_due(tx, *(deadline.entity_id for deadline in due))
+    generations = {deadline.entity_id: deadline.generation for deadline in due}
+    await sessions.end_due(tx, *generations, generations=generations)
 
 
 async def suspension_end(tx: Transaction, deadline: Deadline) -> None:

@@ -362,7 +362,8 @@ async def log_expired_payments(tx: Transaction, payment_ids: Sequence[UUID]) -> 
 
 
 async def withdraw(tx: Transaction, mitra_id: UUID, reason: CloseReason) -> None:
-    """Close all open requests of a mitra (the toggle went off, or a suspension). The caller holds the mitra's row.
+    """Close all open requests of a mitra (the toggle went off, a suspension, no place left). The caller holds the
+    mitra's row.
 
     A targeted pairing fails at that moment (4.4): in a transaction of its own, since its payment's lock comes before
     the mitra's. Its card is closed already, so nobody can accept it meanwhile.

@@ -5,18 +5,20 @@ SELECT id, display_name, online, suspended_at IS NOT NULL AS suspended, active_s
 FROM mitras
 WHERE id = ANY ($1::uuid[])
 
+-- name: lock_mitras
+-- Takes the rows of the mitras $1, in order of their ids, then reads. Nothing of mitras is changed in the statement that
+-- locks it: that statement goes to the row as it saw it first once more, and if somebody holds a key share on that old
+-- version (a request that is being inserted refers to it), PostgreSQL has it wait there behind the next in the queue,
+-- who waits for it.
+SELECT id, online FROM mitras WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
+
 -- name: set_intent
--- mitras.online: whatever it is → $2. Gives the state after it, and whether it was another before.
-WITH before AS MATERIALIZED (
-    SELECT id, online FROM mitras WHERE id = $1 FOR NO KEY UPDATE
-)
+-- mitras.online: whatever it is → $2, under the row's lock. Gives the state after it.
 UPDATE mitras SET online = $2
-FROM before
-WHERE mitras.id = before.id
-RETURNING mitras.id, mitras.display_name, mitras.online, mitras.suspended_at IS NOT NULL AS suspended,
-    mitras.active_sessions, mitras.max_customers, mitras.availability_version, mitras.push_ready,
-    extract(epoch FROM curhat_now() - mitras.last_seen_at)::float8 AS unseen_seconds,
-    before.online IS DISTINCT FROM mitras.online AS changed
+WHERE id = $1
+RETURNING id, display_name, online, suspended_at IS NOT NULL AS suspended,
+    active_sessions, max_customers, availability_version, push_ready,
+    extract(epoch FROM curhat_now() - last_seen_at)::float8 AS unseen_seconds
 
 -- name: push_reachable
 -- Reads which mitras push reaches: seen within $1 seconds, with a subscription that has not failed.
@@ -24,16 +26,16 @@ SELECT id FROM mitras
 WHERE push_ready AND online AND suspended_at IS NULL
     AND last_seen_at > (SELECT curhat_now() - make_interval(secs => $1))
 
+-- name: take_place
+-- mitras.active_sessions: n → n + 1, under the row's lock.
+UPDATE mitras SET active_sessions = active_sessions + 1 WHERE id = $1
+
 -- name: release_places
--- mitras.active_sessions: n → n - 1 for each time that the mitra is among $1. Below zero violates the table's check.
-WITH ended AS (
-    SELECT mitra_id, count(*)::integer AS places FROM unnest($1::uuid[]) AS mitra_id GROUP BY mitra_id
-), locked AS MATERIALIZED (
-    SELECT id FROM mitras WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE
-)
+-- mitras.active_sessions: n → n - 1 for each time that the mitra is among $1, under the rows' locks. Below zero violates
+-- the table's check.
 UPDATE mitras SET active_sessions = mitras.active_sessions - ended.places
-FROM locked JOIN ended ON ended.mitra_id = locked.id
-WHERE mitras.id = locked.id
+FROM (SELECT mitra_id, count(*)::integer AS places FROM unnest($1::uuid[]) AS mitra_id GROUP BY mitra_id) AS ended
+WHERE mitras.id = ended.mitra_id
 
 -- name: write_last_seen
 -- mitras.last_seen_at: → $2 seconds ago, never back. A row that another transaction holds is left

@@ -68,18 +68,27 @@ async def set_intent(tx: Transaction, mitra_id: UUID, online: bool) -> MitraStat
 
     Raises NotFound for somebody who is no mitra, and whatever a hook refuses with.
     """
-    row = await tx.fetchrow(SQL.set_intent, mitra_id, online)
-    if row is None:
+    before = await tx.fetchrow(SQL.lock_mitras, [mitra_id])
+    if before is None:
         raise NotFound
-    if row["changed"]:
+    row = await tx.fetchrow(SQL.set_intent, mitra_id, online)
+    assert row is not None  # Its lock is held.
+    if before["online"] != online:
         for hook in on_intent_changed:
             await hook(tx, mitra_id, online)
     announce(tx, [mitra_id])
     return _to_state(row)
 
 
+async def take_place(tx: Transaction, mitra_id: UUID) -> None:
+    """A session of this mitra begins: one customer more. The caller holds the mitra's row lock."""
+    await tx.execute(SQL.take_place, mitra_id)
+    announce(tx, [mitra_id])
+
+
 async def release_places(tx: Transaction, mitra_ids: Sequence[UUID]) -> None:
     """Sessions of these mitras ended, one for each time that a mitra is named. Takes the mitras' row locks."""
+    await tx.fetch(SQL.lock_mitras, mitra_ids)
     await tx.execute(SQL.release_places, mitra_ids)
     announce(tx, mitra_ids)
 

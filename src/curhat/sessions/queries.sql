@@ -79,6 +79,8 @@ RETURNING sessions.id, sessions.payment_id, sessions.customer_id, sessions.mitra
 -- name: end_due
 -- active → ended because their time is up, those of the sessions $1 whose it is; never early, and not while an
 -- extension is open (5.7). A row for each that ran with none; `ended` is false for one whose end is still to come.
+-- The extension is set to null although it is null: a check looks at the new row as made from the one that this
+-- statement saw first, which may be older than the one it locked.
 WITH locked AS MATERIALIZED (
     SELECT id, payment_id, customer_id, mitra_id, status, ends_at, open_extension_id
     FROM sessions WHERE id = ANY ($1::uuid[])
@@ -87,7 +89,7 @@ WITH locked AS MATERIALIZED (
 ), moment AS MATERIALIZED (
     SELECT curhat_now() AS now, count(*) AS locks FROM locked
 ), ended AS (
-    UPDATE sessions SET status = 'ended', ended_at = moment.now, end_reason = 'time_up'
+    UPDATE sessions SET status = 'ended', ended_at = moment.now, end_reason = 'time_up', open_extension_id = NULL
     FROM locked, moment
     WHERE sessions.id = locked.id AND locked.status = 'active' AND locked.ends_at <= moment.now
         AND locked.open_extension_id IS NULL

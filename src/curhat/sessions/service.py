@@ -1,7 +1,7 @@
 """What may be done in a chat session. Every function takes an open transaction and never commits."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -146,17 +146,22 @@ async def end_for_suspension(tx: Transaction, session_id: UUID) -> None:
         await _ended(tx, [row], "mitra_suspended")
 
 
-async def end_due(tx: Transaction, *session_ids: UUID) -> None:
+async def end_due(tx: Transaction, *session_ids: UUID, generations: Mapping[UUID, int] | None = None) -> None:
     """active → ended once their time is up, for the deadlines `session_end`. Never early; repeated, nothing. An open
-    extension holds its session back; its decision arms the end anew (5.7)."""
+    extension holds its session back; its decision arms the end anew (5.7).
+
+    `generations` are those of the deadlines that fired, by session; the first, unless given.
+    """
     rows = await tx.fetch(SQL.end_due, session_ids)
     ended = [row for row in rows if row["ended"]]
     if ended:
         await _ended(tx, ended, "time_up")
     for row in rows:
         if not row["ended"]:
-            # The session was lengthened, or the clock stepped back since the deadline was claimed.
-            await deadlines.arm(tx, SESSION_END, row["id"], row["ends_at"])
+            # The session was lengthened, or the clock stepped back since the deadline was claimed. Armed under the
+            # generation claimed here: another one may be in the hands of a worker who waits for this session.
+            generation = (generations or {}).get(row["id"], 1)
+            await deadlines.arm(tx, SESSION_END, row["id"], row["ends_at"], generation)
 
 
 async def _end_early(

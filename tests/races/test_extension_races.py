@@ -1,0 +1,620 @@
+"""Extensions (section 5): each step against each that may meet it, in both orders."""
+
+import asyncio
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from curhat.journeys import service as journeys
+from curhat.kit.database import Database, Transaction
+from curhat.payments import service as payments
+from curhat.payments.gateway import ChargeAnswer
+from curhat.payments.service import Charge
+from curhat.presence import service as presence
+from curhat.sessions import extension, states
+from curhat.sessions import service as sessions
+from curhat.sessions.errors import SessionEnded
+from curhat.sessions.schemas import Extension
+from tests.support.chats import Chat, open_chat
+from tests.support.clock import VirtualClock
+from tests.support.journey import in_own_transaction, wait_for_lock
+from tests.support.meeting import Hold, Side, Worker, all_at_once, command, meet, past
+from tests.support.people import Make
+
+WINDOW_SECONDS = 10
+MINUTES = 30
+ADDED_MINUTES = 15
+
+APPROVED = ChargeAnswer("approved")
+DECLINED = ChargeAnswer("declined", reason="no money")
+
+
+class Scene(msgspec.Struct):
+    """A running chat whose mitra is connected."""
+
+    database: Database
+    make: Make
+    clock: VirtualClock
+    chat: Chat
+    offer: UUID
+    charges: list[Charge] = []
+
+    async def ask(self) -> Extension:
+        async with self.database.transaction() as tx:
+            return await extension.request(tx, self.chat.customer.user_id, self.chat.id, self.offer, True)
+
+    async def charging(self) -> tuple[Extension, UUID]:
+        """An extension approved by hand, and the key of its charge, which nobody has carried out."""
+        asked = await self.ask()
+        assert await all_at_once(self.approves(asked)) == ["done"]
+        return asked, self.charges[-1].key
+
+    # Sides
+
+    async def decides(self, *, approved: bool) -> Side:
+        """The decision of a new extension, held when it has the session's lock and has done nothing more."""
+        if approved:
+            _, key = await self.charging()
+        else:
+            asked = await self.ask()
+
+        async def side(hold: Hold) -> str:
+            async def step(tx: Transaction) -> None:
+                await extension.lock_session(tx, self.chat.id)
+                await hold()
+                if approved:
+                    await journeys.charge_answered(tx, key, APPROVED, [])
+                else:
+                    await extension.reject_by_mitra(tx, self.chat.mitra.user_id, asked.id)
+
+            return await in_own_transaction(self.database, step)
+
+        return side
+
+    def asks(self) -> Side:
+        customer_id, session_id = self.chat.customer.user_id, self.chat.id
+        return command(
+            self.database,
+            lambda tx: extension.request(tx, customer_id, session_id, self.offer, connected=True),
+        )
+
+    def approves(self, asked: Extension) -> Side:
+        async def step(tx: Transaction) -> None:
+            _, charge = await extension.approve_by_mitra(tx, self.chat.mitra.user_id, asked.id)
+            if charge is not None:
+                self.charges.append(charge)
+
+        return command(self.database, step)
+
+    def rejects(self, asked: Extension) -> Side:
+        return command(
+            self.database, lambda tx: extension.reject_by_mitra(tx, self.chat.mitra.user_id, asked.id)
+        )
+
+    def answers(self, key: UUID, answer: ChargeAnswer) -> Side:
+        return command(self.database, lambda tx: journeys.charge_answered(tx, key, answer, []))
+
+    def goes_offline(self) -> Side:
+        return command(
+            self.database, lambda tx: presence.set_intent(tx, self.chat.mitra.user_id, online=False)
+        )
+
+    def ends(self, *, held_at: str | None = None) -> Side:
+        return command(
+            self.database,
+            lambda tx: sessions.end_by_customer(tx, self.chat.customer.user_id, self.chat.id),
+            held_at=held_at,
+        )
+
+    def worker(self, *, connected: bool = True) -> Worker:
+        return Worker(self.database, *([self.chat.mitra.user_id] if connected else []))
+
+    # What came of it
+
+    async def look(self, asked: Extension) -> tuple[str, str | None]:
+        async with self.database.transaction() as tx:
+            shown = await extension.extension_view(tx, asked.id)
+        return shown.status, shown.decided_by
+
+    async def money(self, asked: Extension) -> tuple[str, list[str], list[str]]:
+        """The extension's payment, its charge attempts and its refunds, by status."""
+        attempts = "SELECT status FROM charge_attempts WHERE payment_id = $1 ORDER BY id"
+        refunds = "SELECT reason FROM refunds WHERE payment_id = $1"
+        return (
+            await self.database.fetchval("SELECT status FROM payments WHERE id = $1", asked.payment_id),
+            [row["status"] for row in await self.database.fetch(attempts, asked.payment_id)],
+            [row["reason"] for row in await self.database.fetch(refunds, asked.payment_id)],
+        )
+
+    async def runs(self) -> bool:
+        return bool(
+            await self.database.fetchval("SELECT status = 'active' FROM sessions WHERE id = $1", self.chat.id)
+        )
+
+    async def minutes(self) -> float:
+        """From the session's start to its end as it stands."""
+        minutes: float = await self.database.fetchval(
+            "SELECT extract(epoch FROM ends_at - started_at)::float8 / 60 FROM sessions WHERE id = $1",
+            self.chat.id,
+        )
+        return minutes
+
+    async def end_is_armed(self) -> bool:
+        """Whether the end, as it stands, has its deadline: a running session without one would never end."""
+        return bool(
+            await self.database.fetchval(
+                """
+                SELECT EXISTS (SELECT 1 FROM deadlines JOIN sessions ON sessions.id = entity_id
+                WHERE kind = 'session_end' AND sessions.id = $1 AND due_at = ends_at)
+                """,
+                self.chat.id,
+            )
+        )
+
+
+NOTHING_TAKEN = ("abandoned", [], [])
+TAKEN = ("served", ["approved"], [])
+
+
+@pytest.fixture
+async def scene(database: Database, clock: VirtualClock, make: Make) -> Scene:
+    """At a standing clock."""
+    await clock.set()
+    chat = await open_chat(database, make, minutes=MINUTES)
+    offer = await make.offer(purpose="extension", duration_minutes=ADDED_MINUTES, price_rp=10_000)
+    return Scene(database, make, clock, chat, offer)
+
+
+# The window ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("5.1", "5.4")
+@pytest.mark.invariant(2, 5, 6, 7)
+@pytest.mark.parametrize("worker_first", [False, True])
+async def test_approving_against_the_time_out_is_one_charge(scene: Scene, worker_first: bool) -> None:
+    asked = await scene.ask()
+    worker = scene.worker()
+    approves, times_out = scene.approves(asked), worker.fires(extension.EXTENSION_WINDOW)
+    if worker_first:
+        await scene.clock.advance(WINDOW_SECONDS)
+        assert await meet(scene.database, times_out, approves) == ("fired", "extension_decided")
+        assert (await scene.look(asked), len(worker.owed)) == (("charging", "timeout"), 1)
+    else:
+        await scene.clock.advance(WINDOW_SECONDS - 0.001)
+        in_time = past(scene.clock, 0.002, approves)
+        # The approval took the deadline away while nobody held it.
+        assert await meet(scene.database, in_time, times_out, waits=False) == ("done", "nothing")
+        assert (await scene.look(asked), len(scene.charges)) == (("charging", "mitra"), 1)
+    assert await scene.money(asked) == ("confirming", ["started"], [])
+
+
+@pytest.mark.rule("5.1", "5.4")
+@pytest.mark.invariant(5, 6, 7)
+@pytest.mark.parametrize("worker_first", [False, True])
+async def test_rejecting_against_the_time_out(scene: Scene, worker_first: bool) -> None:
+    asked = await scene.ask()
+    rejects, times_out = scene.rejects(asked), scene.worker().fires(extension.EXTENSION_WINDOW)
+    if worker_first:
+        await scene.clock.advance(WINDOW_SECONDS)
+        assert await meet(scene.database, times_out, rejects) == ("fired", "extension_decided")
+        assert await scene.look(asked) == ("charging", "timeout")
+    else:
+        await scene.clock.advance(WINDOW_SECONDS - 0.001)
+        assert await meet(scene.database, past(scene.clock, 0.002, rejects), times_out, waits=False) == (
+            "done",
+            "nothing",
+        )
+        assert await scene.look(asked) == ("rejected", "mitra")
+        assert await scene.money(asked) == NOTHING_TAKEN
+
+
+@pytest.mark.rule("5.4")
+@pytest.mark.invariant(5, 6, 7)
+@pytest.mark.parametrize("answer", ["approves", "rejects"])
+async def test_an_answer_given_in_time_that_waited_for_a_lock_past_the_deadline_does_not_count(
+    scene: Scene, answer: str
+) -> None:
+    asked = await scene.ask()
+    await scene.clock.advance(WINDOW_SECONDS - 0.001)
+    somebody = command(scene.database, lambda tx: extension.lock_session(tx, scene.chat.id))
+    answers = scene.approves(asked) if answer == "approves" else scene.rejects(asked)
+    assert await meet(scene.database, somebody, answers, meanwhile=lambda: scene.clock.advance(0.001)) == (
+        "done",
+        "extension_decided",
+    )
+    assert await scene.look(asked) == ("pending", None)
+
+
+@pytest.mark.rule("5.1")
+@pytest.mark.invariant(6, 7)
+async def test_approving_and_rejecting_at_once_and_approving_on_two_phones(scene: Scene) -> None:
+    asked = await scene.ask()
+    assert await meet(scene.database, scene.rejects(asked), scene.approves(asked)) == (
+        "done",
+        "extension_decided",
+    )
+    assert await scene.money(asked) == NOTHING_TAKEN
+    again = await scene.ask()
+    approves = scene.approves(again)
+    # Repeated the same, and one charge.
+    assert await meet(scene.database, approves, approves) == ("done", "done")
+    assert await all_at_once(scene.rejects(again)) == ["extension_decided"]
+    assert (len(scene.charges), await scene.money(again)) == (1, ("confirming", ["started"], []))
+
+
+# The mitra goes away ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("5.6")
+@pytest.mark.invariant(6, 7)
+@pytest.mark.parametrize("toggle_first", [True, False])
+async def test_going_offline_against_approving(scene: Scene, toggle_first: bool) -> None:
+    asked = await scene.ask()
+    goes, approves = scene.goes_offline(), scene.approves(asked)
+    if toggle_first:
+        assert await meet(scene.database, goes, approves) == ("done", "extension_decided")
+    else:
+        assert await meet(scene.database, approves, goes) == ("done", "done")
+    await all_at_once(scene.worker().fires(extension.EXTENSION_LOST))
+    if toggle_first:
+        assert await scene.look(asked) == ("rejected", "mitra_unreachable")
+        assert await scene.money(asked) == NOTHING_TAKEN
+    else:
+        # Approved while it was there: the charge goes on.
+        assert await scene.look(asked) == ("charging", "mitra")
+
+
+@pytest.mark.rule("5.6")
+@pytest.mark.invariant(5, 6, 7)
+@pytest.mark.parametrize("toggle_first", [True, False])
+async def test_going_offline_against_the_deadline(scene: Scene, toggle_first: bool) -> None:
+    asked = await scene.ask()
+    await scene.clock.advance(WINDOW_SECONDS)
+    worker = scene.worker()
+    goes, times_out = scene.goes_offline(), worker.fires(extension.EXTENSION_WINDOW)
+    sides = (goes, times_out) if toggle_first else (times_out, goes)
+    assert set(await meet(scene.database, *sides)) == {"done", "fired"}
+    await all_at_once(worker.fires(extension.EXTENSION_LOST))
+    if toggle_first:
+        assert await scene.look(asked) == ("rejected", "mitra_unreachable")
+        assert (await scene.money(asked), worker.owed) == (NOTHING_TAKEN, [])
+    else:
+        assert await scene.look(asked) == ("charging", "timeout")
+
+
+@pytest.mark.rule("5.6")
+@pytest.mark.invariant(6, 7)
+@pytest.mark.parametrize("asked_first", [True, False])
+async def test_asking_against_going_offline_leaves_nothing_that_silence_could_approve(
+    scene: Scene, asked_first: bool
+) -> None:
+    goes, asks = scene.goes_offline(), scene.asks()
+    sides = (asks, goes) if asked_first else (goes, asks)
+    assert await meet(scene.database, *sides) == ("done", "done")
+    await all_at_once(scene.worker().fires(extension.EXTENSION_LOST))
+    rows = await scene.database.fetch("SELECT status, decided_by FROM extensions")
+    assert [tuple(row) for row in rows] == [("rejected", "mitra_unreachable")]
+
+
+@pytest.mark.rule("5.6")
+@pytest.mark.invariant(6, 7)
+@pytest.mark.parametrize("worker_first", [True, False])
+async def test_a_closed_socket_against_approving_by_hand(scene: Scene, worker_first: bool) -> None:
+    asked = await scene.ask()
+    await scene.clock.advance(extension.PRESENCE_CHECK_SECONDS)
+    approves = scene.approves(asked)
+    looks = scene.worker(connected=False).fires(extension.EXTENSION_PRESENCE)
+    if worker_first:
+        assert await meet(scene.database, looks, approves) == ("fired", "extension_decided")
+        assert await scene.look(asked) == ("rejected", "mitra_unreachable")
+    else:
+        assert await meet(scene.database, approves, looks, waits=False) == ("done", "nothing")
+        assert await scene.look(asked) == ("charging", "mitra")
+
+
+@pytest.mark.rule("5.6", "X.8")
+@pytest.mark.invariant(6, 7)
+@pytest.mark.parametrize("suspended_first", [True, False])
+async def test_a_suspension_against_approving(scene: Scene, suspended_first: bool) -> None:
+    asked = await scene.ask()
+    suspends = command(scene.database, lambda tx: journeys.suspend_mitra(tx, scene.chat.mitra.user_id))
+    approves = scene.approves(asked)
+    sides = (suspends, approves) if suspended_first else (approves, suspends)
+    assert await meet(scene.database, *sides) == ("done", "extension_decided" if suspended_first else "done")
+    lost, ended = (scene.worker().fires(kind) for kind in (extension.EXTENSION_LOST, journeys.SUSPENSION_END))
+    await all_at_once(lost, ended)
+    assert not await scene.runs()
+    if suspended_first:
+        assert (await scene.look(asked))[0] == "rejected"
+        assert await scene.money(asked) == NOTHING_TAKEN
+        return
+    assert await scene.look(asked) == ("charge_failed", "mitra")
+    await all_at_once(scene.answers(scene.charges[0].key, APPROVED))
+    assert await scene.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
+
+
+# The session's end ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("5.7", "X.8")
+@pytest.mark.invariant(5, 6)
+@pytest.mark.parametrize("asked_first", [True, False])
+async def test_asking_in_the_last_instant_against_the_sessions_end(scene: Scene, asked_first: bool) -> None:
+    worker = scene.worker()
+    ends = worker.fires(sessions.SESSION_END)
+    if asked_first:
+        await scene.clock.advance(MINUTES * 60 - 0.001)
+        assert await meet(scene.database, past(scene.clock, 0.002, scene.asks()), ends) == ("done", "fired")
+        assert await scene.runs()
+        await scene.clock.advance(WINDOW_SECONDS)
+        await all_at_once(worker.fires(extension.EXTENSION_WINDOW))
+        await worker.owed[0]()
+        assert (await scene.runs(), await scene.minutes()) == (True, MINUTES + ADDED_MINUTES)
+        assert await scene.end_is_armed()
+    else:
+        await scene.clock.advance(MINUTES * 60)
+        assert await meet(scene.database, ends, scene.asks()) == ("fired", "session_ended")
+        assert await scene.database.fetchval("SELECT count(*) FROM extensions") == 0
+
+
+@pytest.mark.rule("5.7", "X.8")
+@pytest.mark.invariant(5, 6)
+async def test_asking_in_time_but_waiting_for_a_lock_past_the_end_is_too_late(scene: Scene) -> None:
+    await scene.clock.advance(MINUTES * 60 - 0.001)
+    somebody = command(scene.database, lambda tx: extension.lock_session(tx, scene.chat.id))
+    assert await meet(
+        scene.database, somebody, scene.asks(), meanwhile=lambda: scene.clock.advance(0.001)
+    ) == ("done", "session_ended")
+
+
+@pytest.mark.rule("5.7", "X.8")
+@pytest.mark.invariant(5, 6)
+@pytest.mark.parametrize("approved", [True, False])
+async def test_an_end_in_a_workers_hands_while_a_decision_arms_it_anew(scene: Scene, approved: bool) -> None:
+    worker = scene.worker()
+    await scene.clock.advance(MINUTES * 60 - 5)
+    decides = await scene.decides(approved=approved)
+    await scene.clock.advance(5)
+    # The worker holds the deadline, so that the decision cannot take it away.
+    assert await meet(scene.database, decides, worker.fires(sessions.SESSION_END)) == ("done", "fired")
+    if not approved:
+        assert not await scene.runs()
+        return
+    assert (await scene.runs(), await scene.minutes()) == (True, MINUTES + ADDED_MINUTES)
+    assert await scene.end_is_armed()
+    await scene.clock.advance(ADDED_MINUTES * 60)
+    await all_at_once(worker.fires(sessions.SESSION_END), worker.fires(sessions.SESSION_END, 2))
+    assert not await scene.runs()
+
+
+@pytest.mark.rule("5.7", "X.8")
+@pytest.mark.invariant(5, 6)
+async def test_two_workers_with_two_ends_in_their_hands_do_not_wait_for_each_other(scene: Scene) -> None:
+    first, second = (scene.worker().fires(sessions.SESSION_END, generation) for generation in (1, 2))
+    for end in (MINUTES * 60 - 5, ADDED_MINUTES * 60 - 5):
+        await scene.clock.advance(end)
+        decides = await scene.decides(approved=True)
+        await scene.clock.advance(5)
+        both = _both(scene.database, second, first) if end < MINUTES * 60 - 5 else first
+        assert (await meet(scene.database, decides, both))[1].startswith("fired")
+    assert (await scene.runs(), await scene.minutes()) == (True, MINUTES + 2 * ADDED_MINUTES)
+    assert await scene.end_is_armed()
+
+
+def _both(database: Database, one: Side, other: Side) -> Side:
+    """Two sides as one: `other` begins when `one` waits for a lock."""
+
+    async def side(hold: Hold) -> str:
+        begun = asyncio.create_task(one(hold))  # type: ignore[arg-type]
+        await wait_for_lock(database)
+        said = await other(hold)
+        return f"{await begun} {said}"
+
+    return side
+
+
+@pytest.mark.rule("5.7")
+@pytest.mark.invariant(6, 7)
+@pytest.mark.parametrize("end_first", [True, False])
+async def test_ending_the_chat_by_hand_against_approving(scene: Scene, end_first: bool) -> None:
+    asked = await scene.ask()
+    approves = scene.approves(asked)
+    if end_first:
+        ends = scene.ends(held_at="session_end.written")
+        assert await meet(scene.database, ends, approves) == ("done", "extension_decided")
+        assert await scene.look(asked) == ("rejected", "session_ended")
+        assert await scene.money(asked) == NOTHING_TAKEN
+    else:
+        assert await meet(scene.database, approves, scene.ends()) == ("done", "done")
+        assert await scene.look(asked) == ("charge_failed", "mitra")
+        await all_at_once(scene.answers(scene.charges[0].key, APPROVED))
+        assert await scene.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
+    assert not await scene.runs()
+
+
+@pytest.mark.rule("5.7")
+@pytest.mark.invariant(5, 6, 7)
+@pytest.mark.parametrize("end_first", [True, False])
+async def test_ending_the_chat_by_hand_against_silence(scene: Scene, end_first: bool) -> None:
+    asked = await scene.ask()
+    await scene.clock.advance(WINDOW_SECONDS)
+    worker = scene.worker()
+    times_out = worker.fires(extension.EXTENSION_WINDOW)
+    if end_first:
+        ends = scene.ends(held_at="session_end.written")
+        assert await meet(scene.database, ends, times_out) == ("done", "fired")
+        assert await scene.look(asked) == ("rejected", "session_ended")
+        assert (await scene.money(asked), worker.owed) == (NOTHING_TAKEN, [])
+    else:
+        assert await meet(scene.database, times_out, scene.ends()) == ("fired", "done")
+        assert await scene.look(asked) == ("charge_failed", "timeout")
+        # The charge that the worker owes comes too late: what it takes is given back.
+        await worker.owed[0]()
+        assert await scene.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
+
+
+@pytest.mark.rule("5.7", "5.6")
+@pytest.mark.invariant(6, 7)
+@pytest.mark.parametrize("end_first", [True, False])
+async def test_ending_the_chat_by_hand_against_going_offline(scene: Scene, end_first: bool) -> None:
+    asked = await scene.ask()
+    ends, goes = scene.ends(), scene.goes_offline()
+    sides = (ends, goes) if end_first else (goes, ends)
+    assert await meet(scene.database, *sides) == ("done", "done")
+    await all_at_once(scene.worker().fires(extension.EXTENSION_LOST))
+    assert await scene.look(asked) == ("rejected", "session_ended")
+    assert await scene.money(asked) == NOTHING_TAKEN
+    assert await scene.database.fetchval("SELECT active_sessions FROM mitras") == 0
+
+
+@pytest.mark.rule("5.7", "X.8")
+@pytest.mark.invariant(5, 6)
+@pytest.mark.parametrize("rejected_first", [True, False])
+async def test_a_message_after_the_old_end_against_the_rejection_that_lets_the_end_come(
+    scene: Scene, rejected_first: bool
+) -> None:
+    await scene.clock.advance(MINUTES * 60 - 5)
+    asked = await scene.ask()
+    await scene.clock.advance(6)
+    said: list[sessions.SendOutcome] = []
+
+    async def say(tx: Transaction) -> None:
+        said.extend(
+            await sessions.send_messages(tx, [sessions.Send(scene.chat.customer, scene.chat.id, "1", "x")])
+        )
+
+    says, rejects = command(scene.database, say), scene.rejects(asked)
+    sides = (rejects, says) if rejected_first else (says, rejects)
+    assert await meet(scene.database, *sides) == ("done", "done")
+    assert isinstance(said[0], SessionEnded if rejected_first else sessions.Sent)
+
+
+# Two at once, and the gateway ------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("5.7")
+@pytest.mark.invariant(6)
+async def test_two_extensions_asked_for_at_once_are_one(scene: Scene) -> None:
+    assert await meet(scene.database, scene.asks(), scene.asks()) == ("done", "extension_pending")
+    assert set(await all_at_once(*(scene.asks() for _ in range(10)))) == {"extension_pending"}
+    assert await scene.database.fetchval("SELECT count(*) FROM extensions") == 1
+    assert await scene.database.fetchval("SELECT count(*) FROM payments WHERE purpose = 'extension'") == 1
+
+
+@pytest.mark.rule("5.7")
+@pytest.mark.invariant(6)
+async def test_asking_again_while_the_last_one_is_being_decided(scene: Scene) -> None:
+    asked = await scene.ask()
+    assert await meet(scene.database, scene.rejects(asked), scene.asks()) == ("done", "done")
+    rows = await scene.database.fetch("SELECT status FROM extensions ORDER BY id")
+    assert [row["status"] for row in rows] == ["rejected", "pending"]
+
+
+@pytest.mark.rule("5.7")
+@pytest.mark.invariant(2, 5, 9)
+@pytest.mark.parametrize("answer_first", [True, False])
+async def test_the_gateways_approval_against_the_thirty_seconds(scene: Scene, answer_first: bool) -> None:
+    asked, key = await scene.charging()
+    answers, too_late = scene.answers(key, APPROVED), scene.worker().fires(extension.EXTENSION_CHARGE)
+    if answer_first:
+        await scene.clock.advance(states.CHARGE_SECONDS - 0.001)
+        in_time = past(scene.clock, 0.002, answers)
+        assert await meet(scene.database, in_time, too_late, waits=False) == ("done", "nothing")
+        assert (await scene.look(asked), await scene.money(asked)) == (("approved", "mitra"), TAKEN)
+        assert await scene.minutes() == MINUTES + ADDED_MINUTES
+    else:
+        await scene.clock.advance(states.CHARGE_SECONDS)
+        assert await meet(scene.database, too_late, answers) == ("fired", "done")
+        assert await scene.look(asked) == ("charge_failed", "mitra")
+        assert await scene.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
+        assert await scene.minutes() == MINUTES
+
+
+@pytest.mark.rule("5.7")
+@pytest.mark.invariant(5, 9)
+async def test_an_approval_that_waited_for_a_lock_past_the_thirty_seconds_is_given_back(scene: Scene) -> None:
+    asked, key = await scene.charging()
+    await scene.clock.advance(states.CHARGE_SECONDS - 0.001)
+    somebody = command(scene.database, lambda tx: extension.lock_session(tx, scene.chat.id))
+    assert await meet(
+        scene.database,
+        somebody,
+        scene.answers(key, APPROVED),
+        meanwhile=lambda: scene.clock.advance(0.001),
+    ) == ("done", "done")
+    assert await scene.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
+    assert await scene.look(asked) == ("charge_failed", "mitra")
+
+
+@pytest.mark.rule("5.7")
+@pytest.mark.invariant(9)
+@pytest.mark.parametrize("answer_first", [True, False])
+@pytest.mark.parametrize("answer", [APPROVED, DECLINED], ids=["approved", "declined"])
+async def test_the_gateways_answer_against_ending_the_chat(
+    scene: Scene, answer_first: bool, answer: ChargeAnswer
+) -> None:
+    asked, key = await scene.charging()
+    answers, ends = scene.answers(key, answer), scene.ends()
+    sides = (answers, ends) if answer_first else (ends, answers)
+    assert await meet(scene.database, *sides) == ("done", "done")
+    if answer is DECLINED:
+        assert await scene.money(asked) == ("abandoned", ["declined"], [])
+    elif answer_first:
+        # What was paid for and had begun is not given back by itself: the customer ended it.
+        assert await scene.money(asked) == TAKEN
+    else:
+        assert await scene.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
+    assert (await scene.look(asked))[0] == (
+        "approved" if answer is APPROVED and answer_first else "charge_failed"
+    )
+    assert not await scene.runs()
+
+
+@pytest.mark.rule("5.7")
+@pytest.mark.invariant(2, 9)
+@pytest.mark.parametrize(
+    ("first", "second", "attempts", "refunds", "minutes"),
+    [
+        (APPROVED, APPROVED, ["approved"], [], MINUTES + ADDED_MINUTES),
+        (APPROVED, DECLINED, ["approved"], [], MINUTES + ADDED_MINUTES),
+        (DECLINED, DECLINED, ["declined"], [], MINUTES),
+        (DECLINED, APPROVED, ["approved_late"], ["late_approval"], MINUTES),
+    ],
+    ids=["twice approved", "approved, declined", "twice declined", "declined, approved"],
+)
+async def test_two_answers_of_the_gateway_at_once(
+    scene: Scene,
+    first: ChargeAnswer,
+    second: ChargeAnswer,
+    attempts: list[str],
+    refunds: list[str],
+    minutes: int,
+) -> None:
+    asked, key = await scene.charging()
+    assert await meet(scene.database, scene.answers(key, first), scene.answers(key, second)) == (
+        "done",
+        "done",
+    )
+    assert (await scene.money(asked))[1:] == (attempts, refunds)
+    assert await scene.minutes() == minutes
+
+
+@pytest.mark.rule("5.7")
+@pytest.mark.invariant(2, 9)
+@pytest.mark.parametrize("question_first", [True, False])
+async def test_a_worker_asking_about_the_charge_against_its_answer(
+    scene: Scene, question_first: bool
+) -> None:
+    asked, key = await scene.charging()
+    await scene.clock.advance(payments.FIRST_ASK_SECONDS)
+    worker = scene.worker()
+    question, answers = worker.fires(payments.CHARGE_ANSWER), scene.answers(key, APPROVED)
+    if question_first:
+        assert await meet(scene.database, question, answers) == ("fired", "done")
+        # Sent again under the same key, although it is answered by now.
+        await worker.owed[0]()
+    else:
+        assert await meet(scene.database, answers, question, waits=False) == ("done", "nothing")
+    assert (await scene.look(asked), await scene.money(asked)) == (("approved", "mitra"), TAKEN)
+    assert await scene.minutes() == MINUTES + ADDED_MINUTES

@@ -1,0 +1,463 @@
+"""Targeted pairings and their fallback (sections 3 and 4): each step against each
+that may meet it, in both orders."""
+
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from curhat.journeys import service as journeys
+from curhat.kit.database import Database
+from curhat.pairing import service as pairing
+from curhat.payments import service as payments
+from curhat.payments.gateway import ChargeAnswer
+from curhat.presence import service as presence
+from curhat.sessions import service as sessions
+from tests.support.chats import open_chat
+from tests.support.clock import VirtualClock
+from tests.support.journey import open_blast, reject, request_of
+from tests.support.meeting import Side, Worker, all_at_once, command, meet, past
+from tests.support.people import Make
+
+WINDOW_SECONDS = 20
+ANSWER_SECONDS = 20 * 60
+
+
+class Scene(msgspec.Struct, frozen=True):
+    """A customer who wants the mitra of a past chat again; `other` is a mitra who is free."""
+
+    database: Database
+    make: Make
+    clock: VirtualClock
+    customer: UUID
+    mitra: UUID
+    other: UUID
+
+    async def ask(self) -> tuple[UUID, UUID]:
+        """The targeted pairing, open, and its request."""
+        payment_id = await self.make.confirmed_payment(self.customer, target_mitra_id=self.mitra)
+        async with self.database.transaction() as tx:
+            target = pairing.Target(self.mitra, reachable=True, other_available=True)
+            pairing_id = await pairing.open_targeted(tx, payment_id, WINDOW_SECONDS, target)
+        return pairing_id, await request_of(self.database, pairing_id, self.mitra)
+
+    async def failed(self) -> UUID:
+        """A targeted pairing that its mitra rejected; the fallback may be taken."""
+        pairing_id, request_id = await self.ask()
+        await reject(self.database, self.mitra, request_id)
+        return pairing_id
+
+    # Sides
+
+    def accepts(self, request_id: UUID, mitra_id: UUID | None = None) -> Side:
+        return command(self.database, lambda tx: journeys.accept(tx, mitra_id or self.mitra, request_id))
+
+    def rejects(self, request_id: UUID, *, held_at: str | None = None) -> Side:
+        return command(
+            self.database,
+            lambda tx: journeys.reject(tx, self.mitra, request_id, [self.other]),
+            held_at=held_at,
+        )
+
+    def cancels(self, pairing_id: UUID) -> Side:
+        return command(self.database, lambda tx: journeys.cancel_search(tx, self.customer, pairing_id))
+
+    def goes_offline(self) -> Side:
+        return command(self.database, lambda tx: presence.set_intent(tx, self.mitra, online=False))
+
+    def takes_the_fallback(self, pairing_id: UUID) -> Side:
+        return command(
+            self.database,
+            lambda tx: journeys.take_fallback(tx, self.customer, pairing_id, [self.mitra, self.other]),
+        )
+
+    def declines(self, pairing_id: UUID) -> Side:
+        return command(self.database, lambda tx: pairing.decline_fallback(tx, pairing_id, self.customer))
+
+    def worker(self) -> Worker:
+        return Worker(self.database, self.other)
+
+    # What came of it
+
+    async def story(self) -> list[tuple[str, str | None]]:
+        """The pairings of the customer's last payment, in order: kind and status, or kind and tag."""
+        rows = await self.database.fetch(
+            """
+            SELECT kind, coalesce(failure_tag, status) AS outcome FROM pairings
+            WHERE payment_id = (SELECT id FROM payments WHERE customer_id = $1 ORDER BY id DESC LIMIT 1)
+            ORDER BY id
+            """,
+            self.customer,
+        )
+        return [(row["kind"], row["outcome"]) for row in rows]
+
+    async def log(self) -> list[tuple[str, bool, bool]]:
+        """The failures in order: tag, recovered, and whether there is a case it points to."""
+        rows = await self.database.fetch("SELECT * FROM failed_pairing_events ORDER BY id")
+        return [(row["tag"], row["recovered"], row["case_id"] is not None) for row in rows]
+
+    async def count(self, of: str) -> int:
+        counted: int = await self.database.fetchval(f"SELECT count(*) FROM {of}")
+        return counted
+
+
+RUNNING = "sessions WHERE status = 'active'"
+OPEN_BLASTS = "pairings WHERE kind = 'blast' AND status = 'open'"
+
+
+@pytest.fixture
+async def scene(database: Database, clock: VirtualClock, make: Make) -> Scene:
+    """At a standing clock; the mitra has one place."""
+    await clock.set()
+    chat = await open_chat(database, make, mitra_id=await make.mitra(max_customers=1))
+    async with database.transaction() as tx:
+        await sessions.end_by_customer(tx, chat.customer.user_id, chat.id)
+    return Scene(
+        database, make, clock, chat.customer.user_id, chat.mitra.user_id, await make.mitra("Kak Budi")
+    )
+
+
+# The window ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("4.3", "2b.5", "2b.7")
+@pytest.mark.invariant(5, 6)
+@pytest.mark.parametrize("worker_first", [False, True])
+async def test_accepting_against_the_time_out(scene: Scene, worker_first: bool) -> None:
+    _, request_id = await scene.ask()
+    accepts, times_out = scene.accepts(request_id), scene.worker().fires(pairing.TARGETED_WINDOW)
+    if worker_first:
+        await scene.clock.advance(WINDOW_SECONDS)
+        assert await meet(scene.database, times_out, accepts) == ("fired", "request_closed")
+        assert await scene.story() == [("targeted", "targeted_mitra_timeout")]
+        assert await scene.count(RUNNING) == 0
+    else:
+        await scene.clock.advance(WINDOW_SECONDS - 0.001)
+        in_time = past(scene.clock, 0.002, accepts)
+        assert await meet(scene.database, in_time, times_out) == ("done", "fired")
+        assert await scene.story() == [("targeted", "matched")]
+        assert await scene.log() == []
+
+
+@pytest.mark.rule("3.5", "4.3")
+@pytest.mark.invariant(4, 5, 6)
+@pytest.mark.parametrize("worker_first", [False, True])
+async def test_rejecting_against_the_time_out(scene: Scene, worker_first: bool) -> None:
+    _, request_id = await scene.ask()
+    rejects, times_out = scene.rejects(request_id), scene.worker().fires(pairing.TARGETED_WINDOW)
+    if worker_first:
+        await scene.clock.advance(WINDOW_SECONDS)
+        assert await meet(scene.database, times_out, rejects) == ("fired", "request_closed")
+        tag = "targeted_mitra_timeout"
+    else:
+        await scene.clock.advance(WINDOW_SECONDS - 0.001)
+        # Held before it takes the deadline away: the worker has claimed it, and waits.
+        in_time = past(scene.clock, 0.002, scene.rejects(request_id, held_at="reject.before_tally"))
+        assert await meet(scene.database, in_time, times_out) == ("done", "fired")
+        tag = "targeted_mitra_rejected"
+    assert await scene.story() == [("targeted", tag)]
+    assert await scene.log() == [(tag, False, False)]
+
+
+@pytest.mark.rule("4.2", "2b.5", "2b.9")
+@pytest.mark.invariant(4, 6)
+@pytest.mark.parametrize("accept_first", [True, False])
+async def test_accepting_against_cancelling(scene: Scene, accept_first: bool) -> None:
+    pairing_id, request_id = await scene.ask()
+    accepts, cancels = scene.accepts(request_id), scene.cancels(pairing_id)
+    if accept_first:
+        assert await meet(scene.database, accepts, cancels) == ("done", "pairing_decided")
+        assert (await scene.story(), await scene.log()) == ([("targeted", "matched")], [])
+    else:
+        assert await meet(scene.database, cancels, accepts) == ("done", "request_closed")
+        assert await scene.log() == [("customer_cancelled", False, True)]
+        assert await scene.count(RUNNING) == 0
+
+
+@pytest.mark.rule("4.2", "3.5", "2b.9")
+@pytest.mark.invariant(4, 6)
+@pytest.mark.parametrize("reject_first", [True, False])
+async def test_rejecting_against_cancelling(scene: Scene, reject_first: bool) -> None:
+    pairing_id, request_id = await scene.ask()
+    rejects, cancels = scene.rejects(request_id), scene.cancels(pairing_id)
+    if reject_first:
+        assert await meet(scene.database, rejects, cancels) == ("done", "pairing_decided")
+        assert await scene.log() == [("targeted_mitra_rejected", False, False)]
+    else:
+        assert await meet(scene.database, cancels, rejects) == ("done", "request_closed")
+        assert await scene.log() == [("customer_cancelled", False, True)]
+
+
+# The mitra goes away ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("4.4", "4.3")
+@pytest.mark.invariant(4, 5, 6)
+@pytest.mark.parametrize("worker_first", [False, True])
+async def test_going_offline_against_the_deadline(scene: Scene, worker_first: bool) -> None:
+    await scene.ask()
+    await scene.clock.advance(WINDOW_SECONDS)
+    worker = scene.worker()
+    goes, times_out = scene.goes_offline(), worker.fires(pairing.TARGETED_WINDOW)
+    sides = (times_out, goes) if worker_first else (goes, times_out)
+    assert set(await meet(scene.database, *sides)) == {"done", "fired"}
+    await all_at_once(worker.fires(pairing.TARGETED_LOST))
+    # The time was over whether or not the mitra was still there.
+    assert await scene.log() == [("targeted_mitra_timeout", False, False)]
+    assert await scene.count("deadlines WHERE kind IN ('targeted_window', 'targeted_lost')") == 0
+
+
+@pytest.mark.rule("4.4")
+@pytest.mark.invariant(4, 6)
+async def test_two_workers_with_the_deadline_and_the_departure_in_their_hands_fail_the_pairing_once(
+    scene: Scene,
+) -> None:
+    await scene.ask()
+    await scene.clock.advance(WINDOW_SECONDS)
+    await all_at_once(scene.goes_offline())
+    lost, window = (scene.worker().fires(kind) for kind in (pairing.TARGETED_LOST, pairing.TARGETED_WINDOW))
+    assert await meet(scene.database, window, lost) == ("fired", "fired")
+    assert await scene.log() == [("targeted_mitra_offline", False, False)]
+
+
+@pytest.mark.rule("4.4", "2b.7", "2b.8")
+@pytest.mark.invariant(6)
+@pytest.mark.parametrize("accept_first", [True, False])
+async def test_going_offline_against_accepting(scene: Scene, accept_first: bool) -> None:
+    _, request_id = await scene.ask()
+    accepts, goes = scene.accepts(request_id), scene.goes_offline()
+    if accept_first:
+        assert await meet(scene.database, accepts, goes) == ("done", "done")
+        outcome = [("targeted", "matched")]
+    else:
+        assert await meet(scene.database, goes, accepts) == ("done", "request_closed")
+        outcome = [("targeted", "targeted_mitra_offline")]
+    await all_at_once(scene.worker().fires(pairing.TARGETED_LOST))
+    assert await scene.story() == outcome
+
+
+@pytest.mark.rule("4.4", "3.5")
+@pytest.mark.invariant(4, 6)
+@pytest.mark.parametrize("reject_first", [True, False])
+async def test_going_offline_against_rejecting(scene: Scene, reject_first: bool) -> None:
+    _, request_id = await scene.ask()
+    rejects, goes = scene.rejects(request_id), scene.goes_offline()
+    if reject_first:
+        assert await meet(scene.database, rejects, goes) == ("done", "done")
+        tag = "targeted_mitra_rejected"
+    else:
+        assert await meet(scene.database, goes, rejects) == ("done", "request_closed")
+        tag = "targeted_mitra_offline"
+    await all_at_once(scene.worker().fires(pairing.TARGETED_LOST))
+    assert await scene.log() == [(tag, False, False)]
+
+
+@pytest.mark.rule("4.4")
+@pytest.mark.invariant(6)
+@pytest.mark.parametrize("asked_first", [True, False])
+@pytest.mark.parametrize("departure", ["offline", "full"])
+async def test_asking_the_mitra_against_its_going_offline_or_filling_up(
+    scene: Scene, asked_first: bool, departure: str
+) -> None:
+    charge = await _begin_confirmation(scene)
+    blast_id = await open_blast(
+        scene.database, await scene.make.confirmed_payment(await scene.make.customer()), [scene.mitra]
+    )
+    fills_up = scene.accepts(await request_of(scene.database, blast_id, scene.mitra))
+    goes = scene.goes_offline() if departure == "offline" else fills_up
+    is_asked = command(
+        scene.database,
+        lambda tx: journeys.charge_answered(tx, charge, ChargeAnswer("approved"), [scene.mitra, scene.other]),
+    )
+    sides = (is_asked, goes) if asked_first else (goes, is_asked)
+    assert await meet(scene.database, *sides) == ("done", "done")
+    # Whoever comes first: nobody waits for a mitra who is gone, and the window is not sat out.
+    await all_at_once(scene.worker().fires(pairing.TARGETED_LOST))
+    assert await scene.story() == [("targeted", "targeted_mitra_offline")]
+
+
+async def _begin_confirmation(scene: Scene) -> UUID:
+    """A payment for the mitra whose charge is under way; its key."""
+    offer_id = await scene.make.offer()
+    terms = payments.PaymentTerms(
+        purpose="session",
+        offer_id=offer_id,
+        duration_minutes=30,
+        amount_rp=20_000,
+        is_trial=False,
+        target_mitra_id=scene.mitra,
+    )
+    async with scene.database.transaction() as tx:
+        payment_id = await payments.open_payment(tx, scene.customer, terms, 20)
+        charge = await journeys.begin_confirmation(tx, scene.customer, payment_id, [])
+    assert charge is not None
+    return charge.key
+
+
+@pytest.mark.rule("4.4", "2b.7")
+@pytest.mark.invariant(6, 8)
+@pytest.mark.parametrize("targeted_first", [True, False])
+async def test_filling_up_with_another_customer_against_accepting_the_one_who_came_back(
+    scene: Scene, targeted_first: bool
+) -> None:
+    _, targeted = await scene.ask()
+    payment_id = await scene.make.confirmed_payment(await scene.make.customer())
+    blast_id = await open_blast(scene.database, payment_id, [scene.mitra])
+    blast = await request_of(scene.database, blast_id, scene.mitra)
+    first, second = (targeted, blast) if targeted_first else (blast, targeted)
+    # The first one closed the other's card, for want of a place.
+    assert await meet(scene.database, scene.accepts(first), scene.accepts(second)) == (
+        "done",
+        "request_closed",
+    )
+    assert await scene.count(RUNNING) == 1
+    await all_at_once(scene.worker().fires(pairing.TARGETED_LOST))
+    outcome = "matched" if targeted_first else "targeted_mitra_offline"
+    assert await scene.story() == [("targeted", outcome)]
+
+
+@pytest.mark.rule("4.4", "3.5")
+@pytest.mark.invariant(4, 6, 8)
+@pytest.mark.parametrize("answer", ["rejects", "times out", "customer cancels"])
+@pytest.mark.parametrize("accept_first", [True, False])
+async def test_filling_up_against_every_other_end_of_the_window(
+    scene: Scene, accept_first: bool, answer: str
+) -> None:
+    pairing_id, request_id = await scene.ask()
+    await scene.clock.advance(WINDOW_SECONDS if answer == "times out" else 1)
+    payment_id = await scene.make.confirmed_payment(await scene.make.customer())
+    blast_id = await open_blast(scene.database, payment_id, [scene.mitra])
+    fills_up = scene.accepts(await request_of(scene.database, blast_id, scene.mitra))
+    other: Side = {
+        "rejects": scene.rejects(request_id),
+        "times out": scene.worker().fires(pairing.TARGETED_WINDOW),
+        "customer cancels": scene.cancels(pairing_id),
+    }[answer]
+    sides = (fills_up, other) if accept_first else (other, fills_up)
+    outcomes = await meet(scene.database, *sides)
+    assert "request_closed" not in outcomes or (accept_first and answer == "rejects")
+    await all_at_once(scene.worker().fires(pairing.TARGETED_LOST))
+    [(tag, recovered, _)] = await scene.log()
+    assert not recovered
+    expected = {
+        "rejects": "targeted_mitra_offline" if accept_first else "targeted_mitra_rejected",
+        "times out": "targeted_mitra_timeout",
+        "customer cancels": "customer_cancelled",
+    }[answer]
+    assert tag == expected
+    assert await scene.count(RUNNING) == 1
+
+
+# The fallback --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("3.5", "3.8")
+@pytest.mark.invariant(2, 4, 6)
+@pytest.mark.parametrize("taken_first", [True, False])
+async def test_taking_the_fallback_against_declining_it(scene: Scene, taken_first: bool) -> None:
+    failed_id = await scene.failed()
+    takes, declines = scene.takes_the_fallback(failed_id), scene.declines(failed_id)
+    sides = (takes, declines) if taken_first else (declines, takes)
+    assert await meet(scene.database, *sides) == ("done", "fallback_decided")
+    assert await scene.count(OPEN_BLASTS) == (1 if taken_first else 0)
+    assert await scene.count("review_cases") == (0 if taken_first else 1)
+
+
+@pytest.mark.rule("3.5", "3.8")
+@pytest.mark.invariant(2, 4, 5, 6)
+@pytest.mark.parametrize("step", ["takes", "declines"])
+@pytest.mark.parametrize("worker_first", [False, True])
+async def test_an_answer_about_the_fallback_against_its_time_out(
+    scene: Scene, worker_first: bool, step: str
+) -> None:
+    failed_id = await scene.failed()
+    answers = scene.takes_the_fallback(failed_id) if step == "takes" else scene.declines(failed_id)
+    times_out = scene.worker().fires(pairing.FALLBACK_ANSWER)
+    if worker_first:
+        await scene.clock.advance(ANSWER_SECONDS)
+        assert await meet(scene.database, times_out, answers) == ("fired", "fallback_decided")
+        assert await scene.log() == [
+            ("targeted_mitra_rejected", False, True),
+            ("payment_session_expired", False, True),
+        ]
+        return
+    await scene.clock.advance(ANSWER_SECONDS - 0.001)
+
+    # Its deadline is taken away while nobody holds it.
+    outcomes = await meet(scene.database, past(scene.clock, 0.002, answers), times_out, waits=False)
+    assert outcomes == ("done", "nothing")
+    assert await scene.log() == [("targeted_mitra_rejected", False, step == "declines")]
+    assert await scene.count(OPEN_BLASTS) == (1 if step == "takes" else 0)
+
+
+@pytest.mark.rule("3.5", "3.8")
+@pytest.mark.invariant(5, 6)
+async def test_a_fallback_taken_in_time_that_waited_for_a_lock_past_the_time_is_not_taken(
+    scene: Scene,
+) -> None:
+    failed_id = await scene.failed()
+    await scene.clock.advance(ANSWER_SECONDS - 0.001)
+    somebody = command(
+        scene.database,
+        lambda tx: tx.execute("SELECT 1 FROM pairings WHERE id = $1 FOR NO KEY UPDATE", failed_id),
+    )
+    assert await meet(
+        scene.database,
+        somebody,
+        scene.takes_the_fallback(failed_id),
+        meanwhile=lambda: scene.clock.advance(0.001),
+    ) == ("done", "fallback_decided")
+    assert await scene.count(OPEN_BLASTS) == 0
+
+
+@pytest.mark.rule("3.5")
+@pytest.mark.invariant(2, 3, 6)
+async def test_a_fallback_taken_on_two_phones_at_once_is_one_blast(scene: Scene) -> None:
+    failed_id = await scene.failed()
+    takes = scene.takes_the_fallback(failed_id)
+    assert await meet(scene.database, takes, takes) == ("done", "fallback_decided")
+    outcomes = await all_at_once(*(takes for _ in range(10)))
+    assert set(outcomes) == {"fallback_decided"}
+    assert await scene.count(OPEN_BLASTS) == 1
+    assert await scene.count("requests WHERE status = 'offered'") == 1
+
+
+@pytest.mark.rule("3.5", "4.2")
+@pytest.mark.invariant(4, 6)
+@pytest.mark.parametrize("taken_first", [True, False])
+async def test_taking_the_fallback_against_cancelling_what_has_failed(
+    scene: Scene, taken_first: bool
+) -> None:
+    failed_id = await scene.failed()
+    takes, cancels = scene.takes_the_fallback(failed_id), scene.cancels(failed_id)
+    if taken_first:
+        assert await meet(scene.database, takes, cancels) == ("done", "pairing_decided")
+    else:
+        # The refusal holds the pairing's lock until it is rolled back.
+        assert await all_at_once(cancels, takes) == ["pairing_decided", "done"]
+    assert await scene.count("review_cases") == 0
+    assert await scene.count(OPEN_BLASTS) == 1
+
+
+@pytest.mark.rule("3.5", "3.8", "2b.9")
+@pytest.mark.invariant(1, 2, 4, 6)
+@pytest.mark.parametrize("accept_first", [True, False])
+async def test_accepting_the_fallback_against_cancelling_it(scene: Scene, accept_first: bool) -> None:
+    failed_id = await scene.failed()
+    await all_at_once(scene.takes_the_fallback(failed_id))
+    blast_id = await scene.database.fetchval(
+        "SELECT id FROM pairings WHERE kind = 'blast' AND status = 'open'"
+    )
+    accepts = scene.accepts(await request_of(scene.database, blast_id, scene.other), scene.other)
+    cancels = scene.cancels(blast_id)
+    if accept_first:
+        assert await meet(scene.database, accepts, cancels) == ("done", "pairing_decided")
+        assert await scene.log() == [("targeted_mitra_rejected", True, False)]
+    else:
+        assert await meet(scene.database, cancels, accepts) == ("done", "request_closed")
+        assert await scene.log() == [
+            ("targeted_mitra_rejected", False, True),
+            ("customer_cancelled", False, True),
+        ]
+    assert await scene.count("charge_attempts JOIN payments ON payments.id = payment_id"
+        " WHERE target_mitra_id IS NOT NULL AND charge_attempts.status = 'approved'") == 1  # fmt: skip

@@ -1,0 +1,151 @@
+"""Two sides of a race on real connections: the first has done everything but its commit when the second begins.
+
+A side is a command (a step in a transaction of its own) or a worker (a deadline that is due, claimed and run as in
+production). Both orders of a race are `meet(a, b)` and `meet(b, a)`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+from uuid import UUID
+
+import curhat.app.wiring  # noqa: F401  fills the hooks: going offline sets off what it does in production
+from curhat.deadlines import service as deadlines
+from curhat.deadlines.service import FollowUp
+from curhat.journeys.transitions import Transitions
+from curhat.kit.database import Database, Transaction
+from curhat.kit.pause_points import set_pause_point
+from curhat.payments.mock_gateway import MockGateway
+from tests.support.clock import VirtualClock
+from tests.support.house import DecidedPresence
+from tests.support.journey import Gate, in_own_transaction
+
+Hold: TypeAlias = Callable[[], Awaitable[None]]
+# Does its work, awaits the hold just before its commit, and says how it went.
+Side: TypeAlias = Callable[[Hold], Awaitable[str]]
+
+
+def command(
+    database: Database, step: Callable[[Transaction], Awaitable[object]], *, held_at: str | None = None
+) -> Side:
+    """A step in a transaction of its own; says `done`, or the code of the refusal. As the first side it is held
+    just before its commit, or at the pause point `held_at`."""
+
+    async def side(hold: Hold) -> str:
+        async def held(tx: Transaction) -> None:
+            if held_at is not None:
+                set_pause_point(held_at, hold)
+            await step(tx)
+            if held_at is None:
+                await hold()
+
+        return await in_own_transaction(database, held)
+
+    return side
+
+
+def past(clock: VirtualClock, seconds: float, side: Side) -> Side:
+    """The same side, with the clock moved on when it is about to commit."""
+
+    async def later(hold: Hold) -> str:
+        async def and_the_time_passes() -> None:
+            await clock.advance(seconds)
+            await hold()
+
+        return await side(and_the_time_passes)
+
+    return later
+
+
+class Worker:
+    """Fires one deadline at a time. `presence` says who is connected; calls to the outside wait in `owed`."""
+
+    def __init__(self, database: Database, *connected: UUID) -> None:
+        self.presence = DecidedPresence(*connected)
+        self.owed: list[FollowUp] = []
+        self._database = database
+        self._transitions = Transitions(
+            database,
+            self.presence,  # type: ignore[arg-type]
+            MockGateway(database),
+        ).by_kind()
+
+    def fires(self, kind: str, generation: int = 1) -> Side:
+        """The deadline of this kind that is due; says `fired`, or `nothing` when it is not there (any more)."""
+
+        async def side(hold: Hold) -> str:
+            async def once() -> None:
+                set_pause_point("deadline.before_commit", None)
+                await hold()
+
+            set_pause_point("deadline.before_commit", once)
+            deadline_id = await self._database.fetchval(
+                "SELECT id FROM deadlines WHERE kind = $1 AND generation = $2 AND due_at <= curhat_now()",
+                kind,
+                generation,
+            )
+            if deadline_id is None:
+                return "nothing"
+            fired = await deadlines.fire(self._database, deadline_id, self._transitions)
+            failed = await self._database.fetchval(
+                "SELECT last_error FROM deadlines WHERE id = $1", deadline_id
+            )
+            assert failed is None, failed
+            if fired is None:
+                return "nothing"
+            if fired.follow_up is not None:
+                self.owed.append(fired.follow_up)
+            return "fired"
+
+        return side
+
+
+async def meet(
+    database: Database,
+    first: Side,
+    second: Side,
+    *,
+    meanwhile: Callable[[], Awaitable[object]] | None = None,
+    waits: bool = True,
+) -> tuple[str, str]:
+    """How it went for both. `second` begins when `first` is about to commit, and waits for its locks (`waits`) or
+    goes past them; `meanwhile` is done once it waits."""
+    gate = Gate()
+    one = asyncio.create_task(_said(first(gate)))
+    await _either(one, gate.reached)
+    assert not one.done(), f"the first side ended before its commit: {one.result()}"
+    other = asyncio.create_task(_said(second(_go_on)))
+    if waits:
+        await _waits_for_a_lock(database, other)
+    else:
+        await other
+    if meanwhile is not None:
+        await meanwhile()
+    gate.open()
+    return await one, await other
+
+
+async def all_at_once(*sides: Side) -> list[str]:
+    """How it went for each, when nobody holds anybody up."""
+    return list(await asyncio.gather(*(side(_go_on) for side in sides)))
+
+
+async def _go_on() -> None:
+    return None
+
+
+async def _said(side: Awaitable[str]) -> str:
+    return await side
+
+
+async def _either(task: "asyncio.Task[str]", event: asyncio.Event) -> None:
+    waiting = asyncio.create_task(event.wait())
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED, timeout=10)
+    waiting.cancel()
+
+
+async def _waits_for_a_lock(database: Database, side: "asyncio.Task[str]") -> None:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with asyncio.timeout(10):
+        while not await database.fetchval(waiting):
+            assert not side.done(), f"the second side waited for nobody: {side.result()}"
