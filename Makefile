@@ -59,9 +59,12 @@ $(READY): pyproject.toml requirements.lock Makefile
 	    $(PYTHON) -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
 	fi
 	echo "environment: installing what requirements.lock names"
-	$(UV_PIP) sync --quiet --python $(PYTHON) --require-hashes requirements.lock
+	# Compiled once, here: where Python may not write what it compiled (PYTHONDONTWRITEBYTECODE), each start of each
+	# process would do it again, a second of work.
+	$(UV_PIP) sync --quiet --python $(PYTHON) --compile-bytecode --require-hashes requirements.lock
 	echo "environment: installing curhat itself, editable"
 	$(UV_PIP) install --quiet --python $(PYTHON) --no-build-isolation --no-deps --editable .
+	$(PYTHON) -m compileall -q src/curhat
 	if ! problems=$$($(UV_PIP) check --python $(PYTHON) 2>&1); then
 	    echo "$$problems" >&2
 	    echo "error: requirements.lock does not fit pyproject.toml; run make lock." >&2
@@ -98,7 +101,8 @@ web: $(WEB) ## build the web clients into web/dist/
 # Running -----------------------------------------------------------------------------------------------------
 
 up: $(READY) $(WEB) ## start everything for development: databases, server, worker, demo data
-	@exec env CURHAT_ENVIRONMENT=development .venv/bin/curhat up
+	@$(PYTHON) -m compileall -q src/curhat
+	exec env CURHAT_ENVIRONMENT=development .venv/bin/curhat up
 
 # Checks ------------------------------------------------------------------------------------------------------
 

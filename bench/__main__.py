@@ -10,7 +10,7 @@ from typing import Final
 import uvloop
 from rich.console import Console
 
-from bench import accept, availability, blast, deadlines, growth, idle_sockets, messages, start
+from bench import accept, availability, blast, deadlines, growth, idle_sockets, messages, push, start
 from bench.claims import Measure, Options
 from bench.harness import load
 from bench.harness.report import Figure, line, print_table, write_json
@@ -22,6 +22,7 @@ CLAIMS: Final[dict[str, Measure]] = {
     "deadlines": deadlines.measure,
     "blast": blast.measure,
     "messages": messages.measure,
+    "push": push.measure,
     "idle-sockets": idle_sockets.measure,
     "start": start.measure,
     "growth": growth.measure,

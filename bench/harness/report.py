@@ -37,7 +37,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured number. The ratio is figure / peer's figure."""
+    """One measured number. The ratio is figure / peer's figure; of rounds run in turn, the median of theirs."""
 
     claim: str
     what: str
@@ -46,12 +46,15 @@ class Figure:
     target: Target | None = None
     peer: Peer | None = None
     note: str = ""
+    ratio_of_rounds: float | None = None
 
     @property
     def ratio(self) -> float | None:
         """The figure as a multiple of the peer's."""
         if self.peer is None or not self.peer.value:
             return None
+        if self.ratio_of_rounds is not None:
+            return self.ratio_of_rounds
         return self.value / self.peer.value
 
     @property
@@ -74,6 +77,11 @@ def quantity(value: float, unit: str) -> str:
     else:
         text = f"{value:.2f}"
     return f"{text} {unit}".strip()
+
+
+def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    """Each round's own ratio, lowest first: what slows the machine for a while falls on both sides of one alike."""
+    return sorted(our / their for our, their in zip(ours, theirs, strict=True))
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -6,7 +6,7 @@ import dataclasses
 import io
 from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -242,6 +242,40 @@ async def test_a_case_shows_who_was_asked_and_what_each_answered_with_times(
     assert [entry["at"] for entry in case["timeline"]] == sorted(entry["at"] for entry in case["timeline"])
     decided = case["timeline"][-1]
     assert (decided["operator"]["email"], decided["note"]) == ("dewi@example.id", "sudah ditelepon")
+
+
+@pytest.mark.rule("X.8", "5.7", "X.9")
+async def test_what_was_added_to_a_chat_cut_short_is_reviewed_and_refunded_by_itself(server: Stage) -> None:
+    reviewer = await server.operator("reviewer")
+    async with server.available_mitra() as mitra:
+        chat = await server.chat((await server.customer()).id, mitra.id)
+        offer_id = await server.make.offer(purpose="extension", duration_minutes=15, price_rp=10_000)
+        customer = await server.person("customer", chat.customer.user_id)
+        asked = await customer.post(f"/sessions/{chat.id}/extensions", {"offer_id": str(offer_id)})
+        added = asked.json()
+        given = await mitra.post(f"/extensions/{added['id']}/accept")
+        assert (given.status_code, given.json()["status"]) == (200, "approved")
+        await mitra.post(f"/sessions/{chat.id}/end", {"reason": "listrik padam"})
+    case_id = await server.database.fetchval(
+        "SELECT id FROM review_cases WHERE payment_id = $1", UUID(added["payment_id"])
+    )
+    answer = await reviewer.post(f"/review-cases/{case_id}/decision", {"decision": "refund", "note": "maaf"})
+    assert answer.status_code == 200, answer.text
+    await work(server)
+    case = (await reviewer.get(f"/review-cases/{case_id}")).json()
+    assert (case["reason"], case["payment"]["status"], case["payment"]["amount_rp"]) == (
+        "cut_short",
+        "refunded",
+        10_000,
+    )
+    first = (await reviewer.get(f"/payments/{chat.payment_id}")).json()
+    for timeline in (case["timeline"], first["timeline"]):
+        steps = [(entry["type"], entry["status"]) for entry in timeline if entry["type"].startswith("ext")]
+        assert steps == [
+            ("extension_requested", None),
+            ("extension_decided", "charging"),
+            ("extension_decided", "approved"),
+        ]
 
 
 async def test_a_case_that_does_not_exist_is_not_found(server: Stage) -> None:

@@ -1,5 +1,6 @@
 """Tokens: believed for 3 s at most, revoked everywhere, refused while their owner is suspended."""
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import Any
@@ -108,6 +109,43 @@ async def test_a_token_is_looked_up_once_in_three_seconds(
     # The signal was lost: looking heals it.
     ticks.now += 0.001
     assert await authenticator.authenticate(token) is None
+
+
+async def test_tokens_in_use_are_asked_about_together_and_never_believed_for_more_than_three_seconds(
+    database: Database, authenticator: Authenticator, make: Make, ticks: Ticks
+) -> None:
+    customer_id = await make.customer()
+    tokens = [await token_of(database, "customer", customer_id) for _ in range(3)]
+    for token in tokens:
+        assert await authenticator.authenticate(token) is not None
+    revoked, stays, idle = (service.digest_of_token(token) for token in tokens)
+    ticks.now += 1.5
+    authenticator._used.discard(idle)
+    await database.execute("UPDATE access_tokens SET revoked_at = curhat_now() WHERE digest = $1", revoked)
+    await authenticator.renew()
+    assert set(authenticator._remembered) == {stays, idle}
+    # Believed for 3 s from the question on, and not renewed while nobody uses it.
+    await database.execute("UPDATE access_tokens SET revoked_at = curhat_now()")
+    await authenticator.renew()
+    ticks.now += 2.999
+    assert await authenticator.authenticate(tokens[1]) is not None
+    ticks.now += 0.001
+    await authenticator.renew()
+    for token in tokens:
+        assert await authenticator.authenticate(token) is None
+
+
+async def test_a_token_that_was_forgotten_while_its_renewal_was_under_way_stays_forgotten(
+    database: Database, authenticator: Authenticator, make: Make, ticks: Ticks
+) -> None:
+    token = await token_of(database, "customer", await make.customer())
+    assert await authenticator.authenticate(token) is not None
+    ticks.now += 1.5
+    renewing = asyncio.create_task(authenticator.renew())
+    await asyncio.sleep(0)
+    authenticator.forget_token(service.digest_of_token(token))
+    await renewing
+    assert not authenticator._remembered
 
 
 async def test_signing_out_is_heard_of_at_once_and_closes_the_sockets_of_that_token(

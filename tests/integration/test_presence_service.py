@@ -17,7 +17,7 @@ from curhat.kit.errors import NotFound, PresenceUnknown
 from curhat.presence import service
 from curhat.presence.hooks import on_intent_changed
 from curhat.presence.schemas import MitraPresence
-from curhat.presence.service import Presence, announce, mitra_state, release_place, set_intent
+from curhat.presence.service import Presence, announce, mitra_state, release_places, set_intent
 from curhat.presence.store import AVAILABLE_KEY
 from tests.support.people import Make
 
@@ -353,12 +353,12 @@ async def test_a_place_is_released_once_and_never_below_zero(
     assert await presence.count_available() == 0
 
     async with database.transaction() as tx:
-        await release_place(tx, mitra)
+        await release_places(tx, [mitra])
     assert sink.payloads == [msgspec.json.encode([mitra])]
     assert await presence.refresh([mitra]) == [mitra]
     with pytest.raises(Exception, match="active_sessions"):
         async with database.transaction() as tx:
-            await release_place(tx, mitra)
+            await release_places(tx, [mitra])
 
 
 # Following PostgreSQL ------------------------------------------------------------------------------------

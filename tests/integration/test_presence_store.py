@@ -12,6 +12,7 @@ from curhat.presence.states import MitraState
 from curhat.presence.store import (
     AVAILABLE_KEY,
     BATCH_SIZE,
+    CUSTOMERS_KEY,
     IDLE_SECONDS,
     MITRA_KEY_PREFIX,
     PRUNE_SIZE,
@@ -26,7 +27,9 @@ def store(valkey_client: "valkey.asyncio.Valkey") -> PresenceStore:
     return PresenceStore(valkey_client)
 
 
-def state(mitra_id: UUID, *, version: int = 1, askable: bool = True) -> MitraState:
+def state(
+    mitra_id: UUID, *, version: int = 1, askable: bool = True, push_reachable_seconds: float = 0
+) -> MitraState:
     return MitraState(
         id=mitra_id,
         display_name="Sari",
@@ -34,6 +37,7 @@ def state(mitra_id: UUID, *, version: int = 1, askable: bool = True) -> MitraSta
         suspended=False,
         active_sessions=0,
         max_customers=1,
+        push_reachable_seconds=push_reachable_seconds,
         availability_version=version,
     )
 
@@ -294,3 +298,85 @@ async def test_an_unreachable_valkey_is_unknown() -> None:
             await frame(store, mitra)
         with pytest.raises(PresenceUnknown):
             await store.apply([state(mitra)])
+
+
+# Push, and customers ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("1.1", "5.6")
+async def test_push_makes_a_mitra_one_who_may_be_asked_and_never_one_who_is_connected(
+    store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
+) -> None:
+    mitra = uuid4()
+    applied = await store.apply([state(mitra, push_reachable_seconds=600)])
+    assert applied == [Standing(may_be_asked=True, connected=False)]
+    seconds, _ = await valkey_client.time()
+    until_ms = await valkey_client.zscore(AVAILABLE_KEY, str(mitra))
+    assert until_ms is not None
+    assert 595 < until_ms / 1000 - seconds <= 601
+
+
+@pytest.mark.rule("1.1")
+async def test_the_later_of_lease_and_push_counts(store: PresenceStore) -> None:
+    mitra = uuid4()
+    await store.apply([state(mitra, push_reachable_seconds=600)])
+    await frame(store, mitra, 3, 3)  # A connection that is over ends no reachability by push.
+    assert await store.look(mitra) == Standing(may_be_asked=True, connected=False)
+    await frame(store, mitra, connection="tablet")
+    await store.apply([state(mitra, version=2, push_reachable_seconds=0)])
+    assert await store.look(mitra) == Standing(may_be_asked=True, connected=True)
+
+
+@pytest.mark.rule("1.1")
+async def test_push_that_is_over_counts_no_more_without_anybodys_help(store: PresenceStore) -> None:
+    mitra = uuid4()
+    await store.apply([state(mitra, push_reachable_seconds=0.1)])
+    deadline = time.monotonic() + 2
+    while await store.count() and time.monotonic() < deadline:
+        pass
+    assert await store.count() == 0
+
+
+async def test_an_older_state_does_not_bring_a_lost_subscription_back(store: PresenceStore) -> None:
+    mitra = uuid4()
+    await store.apply([state(mitra, version=5, push_reachable_seconds=0)])
+    late = await store.apply([state(mitra, version=4, push_reachable_seconds=600)])
+    assert late == [Standing(may_be_asked=False, connected=False)]
+
+
+@pytest.mark.parametrize("written", ["for ever", "1e99", "99999999999999"])
+async def test_a_damaged_end_of_push_counts_for_nothing(store: PresenceStore, written: str) -> None:
+    mitra = uuid4()
+    await store.apply([state(mitra, push_reachable_seconds=600)])
+    await store._execute("HSET", f"{MITRA_KEY_PREFIX}{mitra}", "push_until", written)
+    await frame(store, mitra, 12)  # Whatever settles the mitra anew.
+    assert await store.look(mitra) == Standing(may_be_asked=False, connected=False)
+
+
+async def test_who_of_many_mitras_is_connected_is_one_question_a_batch(store: PresenceStore) -> None:
+    mitras = [uuid4() for _ in range(BATCH_SIZE + 10)]
+    await store.report([Report(mitra, "phone", 0, None) for mitra in mitras[::2]])
+    standings = await store.look_at(mitras)
+    assert [standing.connected for standing in standings] == [True, False] * (len(mitras) // 2)
+
+
+async def test_a_customer_counts_as_connected_as_long_as_was_said(store: PresenceStore) -> None:
+    here, gone, never = uuid4(), uuid4(), uuid4()
+    await store.customers_seen([here, gone], 30)
+    assert await store.customers_connected([here, gone, never]) == {here, gone}
+    await store.customers_seen([gone], 0.05)
+    deadline = time.monotonic() + 2
+    while gone in await store.customers_connected([gone]) and time.monotonic() < deadline:
+        pass
+    assert await store.customers_connected([here, gone, never]) == {here}
+
+
+async def test_damage_to_the_customers_is_unknown_until_the_next_report(
+    store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
+) -> None:
+    await valkey_client.set(CUSTOMERS_KEY, "damaged")
+    with pytest.raises(PresenceUnknown):
+        await store.customers_connected([uuid4()])
+    here = uuid4()
+    await store.customers_seen([here], 30)
+    assert await store.customers_connected([here]) == {here}

@@ -23,8 +23,8 @@ from tests.support.signals import RecordedSignals
 
 def published(signals: RecordedSignals) -> list[StreamSignal]:
     """What went out on the channel, as the sockets read it."""
-    decode = msgspec.msgpack.Decoder(StreamSignal).decode
-    return [decode(payload) for payload in signals.on("stream")]
+    decode = msgspec.msgpack.Decoder(list[StreamSignal]).decode
+    return [signal for payload in signals.on("stream") for signal in decode(payload)]
 
 
 async def head_of(database: Database, role: Role, user_id: UUID) -> Head:

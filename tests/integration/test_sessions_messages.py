@@ -89,7 +89,7 @@ async def test_a_message_is_stored_once_and_told_to_both_sides_after_its_commit(
     expected = [("message.created", msgspec.to_builtins(message, str_keys=True))]
     assert await told(database, chat.customer) == _json(expected)
     assert await told(database, chat.mitra) == _json(expected)
-    assert len(signals.on("stream")) == 2
+    assert len(signals.on("stream")) == 1
 
 
 def _json(value: object) -> object:

@@ -236,7 +236,7 @@ async def test_a_confirmation_begun_in_time_holds_the_expiry_back(
     assert charge is not None
     await clock.advance(2)
     async with database.transaction() as tx:
-        assert not await journeys.expire_payment(tx, payment.id)
+        assert not await journeys.expire_payments(tx, payment.id)
     async with database.transaction() as tx:
         with pytest.raises(PaymentConfirming):
             await journeys.cancel_payment(tx, customer, payment.id)

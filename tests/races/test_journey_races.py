@@ -120,3 +120,46 @@ async def test_a_new_call_name_reaches_the_mitra_of_a_running_session(database: 
     assert last is not None
     assert last["type"] == "session.updated"
     assert '"call_name":"Melati"' in last["data"]
+
+
+@pytest.mark.rule("X.4", "V.3")
+@pytest.mark.invariant(10)
+async def test_a_call_name_that_changes_while_an_accept_waits_is_the_one_that_both_are_shown(
+    database: Database, make: Make
+) -> None:
+    customer, mitra = await make.customer("Bunga"), await make.mitra()
+    pairing_id = await open_blast(database, await make.confirmed_payment(customer), [mitra])
+    request_id = await request_of(database, pairing_id, mitra)
+    async with database.transaction() as holder:
+        await holder.execute("SELECT 1 FROM payments FOR NO KEY UPDATE")
+        accepting = asyncio.create_task(accept(database, mitra, request_id))
+        await wait_for_lock(database)
+        async with database.transaction() as tx:
+            await journeys.rename_customer(tx, customer, "Melati")
+    assert (await accepting).customer.call_name == "Melati"
+
+
+@pytest.mark.rule("X.4", "V.3")
+@pytest.mark.invariant(10)
+async def test_a_call_name_that_changes_while_an_accept_is_under_way_reaches_the_mitra(
+    database: Database, make: Make
+) -> None:
+    customer, mitra = await make.customer("Bunga"), await make.mitra()
+    pairing_id = await open_blast(database, await make.confirmed_payment(customer), [mitra])
+    request_id = await request_of(database, pairing_id, mitra)
+    gate = Gate()
+    set_pause_point("accept.before_commit", gate)
+    accepting = asyncio.create_task(accept(database, mitra, request_id))
+    await gate.reached.wait()
+    renaming = asyncio.create_task(
+        in_own_transaction(database, lambda tx: journeys.rename_customer(tx, customer, "Melati"))
+    )
+    await wait_for_lock(database)
+    gate.open()
+    assert (await accepting).customer.call_name == "Bunga"
+    assert await renaming == "done"
+    last = await database.fetchval(
+        "SELECT data FROM stream_events WHERE role = 'mitra' AND type = 'session.updated' AND user_id = $1",
+        mitra,
+    )
+    assert '"call_name":"Melati"' in last

@@ -11,12 +11,16 @@ from uuid import UUID, uuid4
 import httpx
 import msgspec
 
+from curhat.accounts.service import digest_of_token
 from curhat.app.contracts import openapi
-from curhat.kit.identity import AnyRole, Role
+from curhat.kit.identity import AnyRole, Identity, Role
+from curhat.notifications.port import Address
+from curhat.notifications.service import subscribe
 from curhat.pairing import service as pairing
 from curhat.pairing.service import Target
 from curhat.sessions import extension
 from tests.support.cases import unserved
+from tests.support.push import Browser
 from tests.support.server import Person
 from tests.support.signed_in import OPERATOR_PASSWORD, Stage
 
@@ -265,6 +269,44 @@ async def _reason(_stage: Stage, _session_id: UUID) -> Body:
     return {"reason": "listrik padam"}
 
 
+def _browser() -> Browser:
+    # A name that resolves to nothing is no offence, and nothing is sent to it here.
+    return Browser(f"https://push.invalid/{uuid4()}")
+
+
+def _subscription(role: Role) -> Callable[[Stage], Awaitable[Call]]:
+    async def prepare(stage: Stage) -> Call:
+        return Call(await _push_user(stage, role), body=_browser().to_json())
+
+    return prepare
+
+
+def _subscribed(role: Role) -> Callable[[Stage], Awaitable[Call]]:
+    async def prepare(stage: Stage) -> Call:
+        person, browser = await _push_user(stage, role), _browser()
+        # Not over HTTP: the server would remember the token of whoever is suspended next.
+        async with stage.database.transaction() as tx:
+            await subscribe(
+                tx,
+                Identity(role=role, user_id=person.id),
+                digest_of_token(person.token),
+                Address(browser.endpoint, browser.p256dh, browser.auth),
+                "id",
+            )
+        return Call(person, body=browser.to_json())
+
+    return prepare
+
+
+async def _push_user(stage: Stage, role: Role) -> Person:
+    # Offline by intent: whom push reaches is offered every blast that another test's step has begun.
+    return await (stage.customer() if role == "customer" else stage.mitra(online=False))
+
+
+async def _push_test(stage: Stage) -> Call:
+    return Call((await _subscribed("mitra")(stage)).caller)
+
+
 async def _gateway(_stage: Stage) -> Call:
     return Call(None, body={"behaviour": "approve"})
 
@@ -493,6 +535,13 @@ ENTRIES: dict[str, Entry] = {
     "mark_read_by_mitra": Entry("mitra", 204, _in_session("mitra", _mark)),
     "end_session_by_mitra": Entry("mitra", 200, _in_session("mitra", _reason)),
     "issue_mitra_realtime_ticket": Entry("mitra", 201, _mitra),
+    "get_customer_push_key": Entry("customer", 200, _customer),
+    "get_mitra_push_key": Entry("mitra", 200, _mitra),
+    "subscribe_customer_to_push": Entry("customer", 204, _subscription("customer")),
+    "subscribe_mitra_to_push": Entry("mitra", 204, _subscription("mitra")),
+    "unsubscribe_customer_from_push": Entry("customer", 204, _subscribed("customer")),
+    "unsubscribe_mitra_from_push": Entry("mitra", 204, _subscribed("mitra")),
+    "test_push": Entry("mitra", 202, _push_test),
     "read_development_inbox": Entry("anybody", 200, _inbox),
     "set_gateway_behaviour": Entry("anybody", 200, _gateway),
     "list_gateway_charges": Entry("anybody", 200, _charges),

@@ -136,6 +136,8 @@ def _is_right(schema: dict[str, Any], value: Any) -> bool:
             return isinstance(value, list) and all(_is_right(schema["items"], each) for each in value)
         case "null":
             return value is None
+        case "object":
+            return False  # The wrong values are none of ours.
         case other:
             raise AssertionError(f"a new type of field: {other}")
 
@@ -332,7 +334,6 @@ async def test_a_query_that_is_not_what_it_must_be_is_refused(server: Stage) -> 
 
 async def test_paths_and_methods_that_do_not_exist_are_refused_as_problems(server: Stage) -> None:
     for path in (
-        "/",
         "/api",
         "/api/",
         "/api/x",

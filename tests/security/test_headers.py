@@ -35,7 +35,10 @@ async def test_every_answer_of_every_operation_is_protected(server: Stage) -> No
 async def test_an_answer_of_no_operation_is_protected_as_well(server: Stage) -> None:
     for method, path, status in (
         ("GET", "/api/no/such/path", 404),
-        ("GET", "/", 404),
+        ("GET", "/no/such/path", 404),
+        ("GET", "/", 307),
+        ("GET", "/app/no-such-file.js", 404),
+        ("POST", "/app/", 405),
         ("DELETE", "/api/client/me", 405),
         ("OPTIONS", "/api/client/me", 204),
         ("GET", "/api/openapi.json", 200),

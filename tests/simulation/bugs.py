@@ -154,7 +154,14 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a window may be closed early",
         [RACES, SIMULATION],
-        in_statement(pairing.SQL, "lock", "locked.deadline_at <= curhat_now() AS is_over", "true AS is_over"),
+        in_statement(
+            pairing.SQL, "lock_windows", "locked.deadline_at <= moment.now AS is_over", "true AS is_over"
+        ),
+    ),
+    Bug(
+        "a session may end early",
+        ["tests/integration/test_sessions_ending.py"],
+        in_statement(sessions.SQL, "end_due", "AND locked.ends_at <= moment.now", ""),
     ),
     Bug(
         "a deadline is claimed before it is due",
@@ -162,7 +169,7 @@ BUGS: tuple[Bug, ...] = (
         together(
             in_statement(deadlines.SQL, "due", "AND due_at <= (SELECT curhat_now())", ""),
             in_statement(deadlines.SQL, "claim", "AND due_at <= curhat_now()", ""),
-            in_statement(payments.SQL, "lock", "expires_at <= curhat_now() AS is_over", "true AS is_over"),
+            in_statement(payments.SQL, "expire", "AND locked.expires_at <= moment.now", ""),
         ),
     ),
     Bug(
@@ -173,7 +180,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a failure opens no case",
         [SEARCHING, SIMULATION],
-        in_module(payments, "open_case", _no_case),
+        in_module(payments, "open_cases", _no_case),
     ),
     Bug(
         "a late approval is not refunded",
@@ -219,7 +226,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a mitra's place is not given back at the end",
         [SEARCHING, SIMULATION],
-        in_module(presence, "release_place", _do_nothing),
+        in_module(presence, "release_places", _do_nothing),
     ),
     Bug(
         "a message is taken after the session's time",

@@ -322,9 +322,19 @@ class World:
     # Processes and time ---------------------------------------------------------------------------------------
 
     async def worker(self) -> str:
-        """A worker fires what is due, some of it or all."""
+        """A worker fires what is due, some of it or all: one by one, or a kind together."""
         due = await deadlines.due(self.database, self.random.choice([1, 2, 50]))
-        fired = [await self._fire(deadline_id) for deadline_id in due]
+        fired: list[str | None] = []
+        together = self.random.random() < 0.5
+        for kind in dict.fromkeys(found.kind for found in due):
+            transition = self.transitions[kind]
+            ids = [found.id for found in due if found.kind == kind]
+            if together and isinstance(transition, deadlines.Together):
+                several = await deadlines.fire_together(self.database, ids, transition)
+                assert several is not None, "nothing else runs, so nothing holds a lock"
+                fired += [each.deadline.kind for each in several]
+            else:
+                fired += [await self._fire(deadline_id) for deadline_id in ids]
         return ", ".join(kind for kind in fired if kind) or "nothing due"
 
     async def _fire(self, deadline_id: int) -> str | None:
@@ -414,8 +424,8 @@ class World:
             while self.follow_ups:
                 await self.follow_ups.pop()()
             due = await deadlines.due(self.database)
-            for deadline_id in due:
-                await self._fire(deadline_id)
+            for found in due:
+                await self._fire(found.id)
             if not due and not self.follow_ups:
                 if await deadlines.next_due_in_seconds(self.database) is None:
                     break

@@ -79,13 +79,13 @@ class Person:
         """PUT."""
         return await self.http.put(self._prefix + path, headers=self._headers, json=body)
 
+    async def delete(self, path: str, body: Any = None) -> httpx.Response:
+        """DELETE, with a body if given."""
+        return await self.http.request("DELETE", self._prefix + path, headers=self._headers, json=body)
+
     async def patch(self, path: str, body: Any) -> httpx.Response:
         """PATCH."""
         return await self.http.patch(self._prefix + path, headers=self._headers, json=body)
-
-    async def delete(self, path: str) -> httpx.Response:
-        """DELETE."""
-        return await self.http.delete(self._prefix + path, headers=self._headers)
 
     @contextlib.asynccontextmanager
     async def socket(self, *, epoch: str | None = None, seq: int | None = None) -> AsyncIterator["Socket"]:

@@ -36,6 +36,7 @@ from tests.support.people import Make
 from tests.support.server import Person, running_server
 
 SECRET_KEY = "a key of this test run, long enough"
+VAPID_PRIVATE_KEY = "YSBwdXNoIGtleSBvZiB0ZXN0cyBvbmx5LCAzMiBieXQ="
 # A page of ours, as the settings of development name it.
 ORIGIN = "http://127.0.0.1:8000"
 # Bounds how long a server that does not start is waited for.
@@ -54,6 +55,7 @@ def environment_of(database_url: str, valkey_url: str, **more: str) -> dict[str,
         "CURHAT_DATABASE_URL": database_url,
         "CURHAT_VALKEY_URL": valkey_url,
         "CURHAT_SECRET_KEY": SECRET_KEY,
+        "CURHAT_VAPID_PRIVATE_KEY": VAPID_PRIVATE_KEY,
         **more,
     }
 

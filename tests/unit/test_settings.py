@@ -1,17 +1,28 @@
 """Settings are checked at start: a wrong one is named, with what would be right."""
 
+import base64
 import stat
 from pathlib import Path
 
 import pytest
 
-from curhat.kit.settings import Settings, SettingsError, development_secret_key
+from curhat.kit.settings import (
+    Settings,
+    SettingsError,
+    development_secret_key,
+    development_vapid_private_key,
+)
 
 KEY = "k" * 32
+VAPID_KEY = base64.b64encode(b"v" * 32).decode()
 
 
 def development(**variables: str) -> Settings:
-    environ = {"CURHAT_ENVIRONMENT": "development", "CURHAT_SECRET_KEY": KEY}
+    environ = {
+        "CURHAT_ENVIRONMENT": "development",
+        "CURHAT_SECRET_KEY": KEY,
+        "CURHAT_VAPID_PRIVATE_KEY": VAPID_KEY,
+    }
     return Settings.from_environment(environ | {f"CURHAT_{name}": value for name, value in variables.items()})
 
 
@@ -39,6 +50,7 @@ def test_production_is_the_default_and_names_everything_that_it_lacks() -> None:
     named = {problem.split()[0] for problem in caught.value.problems}
     assert named == {
         "CURHAT_SECRET_KEY",
+        "CURHAT_VAPID_PRIVATE_KEY",
         "CURHAT_CODE_SENDER",
         "CURHAT_DATABASE_URL",
         "CURHAT_VALKEY_URL",
@@ -146,6 +158,40 @@ def test_the_development_key_is_made_once_for_its_owner_only(tmp_path: Path) -> 
     assert [path.name for path in data_dir.iterdir()] == ["secret_key"]
 
 
+def test_the_development_push_key_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
+    key = development_vapid_private_key(tmp_path)
+    assert len(key) == 32
+    assert development_vapid_private_key(tmp_path) == key
+    assert stat.S_IMODE((tmp_path / "vapid_private_key").stat().st_mode) == 0o600
+
+
+def test_a_damaged_push_key_is_named_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "vapid_private_key").write_text("half a k")
+    with pytest.raises(SettingsError, match="right is to remove that file"):
+        Settings.from_environment({"CURHAT_ENVIRONMENT": "development", "CURHAT_DATA_DIR": str(tmp_path)})
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["short", base64.b64encode(b"\0" * 32).decode(), base64.b64encode(b"\xff" * 32).decode(), "?" * 43],
+    ids=["too short", "zero", "beyond the curve", "no base64"],
+)
+def test_a_wrong_push_key_is_refused_without_showing_it(key: str) -> None:
+    (problem,) = problems_of(VAPID_PRIVATE_KEY=key)
+    assert problem.startswith(
+        "CURHAT_VAPID_PRIVATE_KEY is not shown here; right is 32 random bytes in base64"
+    )
+    assert key not in problem
+
+
+def test_a_push_key_is_taken_in_either_alphabet_of_base64() -> None:
+    raw = bytes(range(200, 232))
+    standard, url_safe = base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode().rstrip("=")
+    assert standard.rstrip("=") != url_safe
+    for text in (standard, url_safe):
+        assert development(VAPID_PRIVATE_KEY=text).vapid_private_key == raw
+
+
 def test_a_data_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     environ = {"CURHAT_ENVIRONMENT": "development", "CURHAT_DATA_DIR": str(tmp_path / "file" / "data")}
@@ -157,6 +203,7 @@ def test_what_is_secret_is_not_in_the_text_of_the_settings() -> None:
     text = repr(development(DATABASE_URL="postgresql://u:hush@h/d", VALKEY_URL="valkey://:hush@h"))
     assert "hush" not in text
     assert KEY not in text
+    assert "vapid" not in text
 
 
 def test_the_limit_of_refunds_is_a_setting_and_checked_at_start() -> None:

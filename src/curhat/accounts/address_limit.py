@@ -5,6 +5,7 @@ everybody through.
 """
 
 import asyncio
+import functools
 import ipaddress
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -41,12 +42,15 @@ _PREFIX: Final = "curhat:address:"
 def address_of(scope: Mapping[str, Any]) -> str:
     """Whose request this is. One household has a whole /64 of IPv6, so that counts as one address."""
     client = scope.get("client")
-    if client is None:
-        return "unknown"
+    return "unknown" if client is None else _counted_as(client[0])
+
+
+@functools.lru_cache(4096)
+def _counted_as(host: str) -> str:
     try:
-        address = ipaddress.ip_address(client[0])
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return str(client[0])
+        return host
     if address.version == 4:
         return str(address)
     if address.ipv4_mapped is not None:

@@ -97,11 +97,11 @@ INSERT INTO access_tokens (digest, role, user_id, transport, created_at, expires
 SELECT $1, $2, $3, $4, now, now + make_interval(secs => $5) FROM curhat_now() AS now
 
 -- name: token
--- Whose good token $1 is.
-SELECT tokens.role, tokens.user_id, tokens.transport, mitras.suspended_at IS NOT NULL AS suspended
+-- Whose the tokens $1 are, those that are good.
+SELECT tokens.digest, tokens.role, tokens.user_id, tokens.transport, mitras.suspended_at IS NOT NULL AS suspended
 FROM access_tokens AS tokens
 LEFT JOIN mitras ON tokens.role = 'mitra' AND mitras.id = tokens.user_id
-WHERE tokens.digest = $1 AND tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now()
+WHERE tokens.digest = ANY ($1::bytea[]) AND tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now()
 
 -- name: good_tokens
 -- Which of the tokens $1 still admit their owner.

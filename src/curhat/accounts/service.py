@@ -3,6 +3,7 @@
 Functions that take a transaction never commit it.
 """
 
+import asyncio
 import contextlib
 import hashlib
 import math
@@ -16,13 +17,14 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
+import structlog
 
 from curhat.accounts import codes, cookies, phone
 from curhat.accounts.cookies import ReadScope
 from curhat.accounts.errors import CallNameRequired, CodeInvalid, NotInvited
 from curhat.accounts.names import checked_name
 from curhat.accounts.schemas import CustomerAccount, OwnCustomer, OwnMitra, SocketsToClose, Transport
-from curhat.kit.database import Database, Transaction, load_queries
+from curhat.kit.database import DATABASE_AWAY, Database, Transaction, load_queries
 from curhat.kit.errors import (
     BusinessError,
     Forbidden,
@@ -39,6 +41,7 @@ from curhat.realtime import protocol
 from curhat.realtime.hooks import SocketIdentity
 from curhat.realtime.hub import Hub
 
+log = structlog.get_logger(__name__)
 SQL = load_queries(__file__)
 
 # The signal that closes sockets, and takes tokens out of every process's memory.
@@ -48,6 +51,10 @@ TOKEN_BYTES: Final = 32
 TOKEN_SECONDS: Final = 30 * 24 * 3600
 # For how long a process may believe what it has read of a token: bounds what a lost signal costs.
 REMEMBERED_SECONDS: Final = 3.0
+# How often the tokens in use are asked about anew, all together: whoever goes on working never waits for a look-up.
+RENEW_SECONDS: Final = 1.0
+# Tokens of one such question: bounds how long it takes.
+RENEW_BATCH: Final = 500
 # Bounds memory, about 400 bytes each.
 REMEMBERED_TOKENS: Final = 50_000
 # As the table of mitras has it.
@@ -338,13 +345,15 @@ def _signal_mitra_changed(tx: Transaction, mitra_id: UUID) -> None:
 
 
 class Authenticator:
-    """Knows whose token it is, and asks PostgreSQL at most once in 3 s for each. One a process."""
+    """Knows whose token it is, and believes for 3 s what PostgreSQL said of it. One a process."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
         # By digest, with the time until which it is believed; oldest first.
         self._remembered: dict[bytes, tuple[float, SignedIn]] = {}
+        # Those that came with a request since PostgreSQL was last asked about them.
+        self._used: set[bytes] = set()
 
     def listen(self, signals: Signals, hub: Hub) -> None:
         """Have sign-outs and suspensions take effect here at once. Before `signals.run`."""
@@ -364,23 +373,61 @@ class Authenticator:
         now = time.monotonic()
         remembered = self._remembered.get(digest)
         if remembered is not None and remembered[0] > now:
+            self._used.add(digest)
             return remembered[1]
-        row = await self._database.fetchrow(SQL.token, digest)
+        row = await self._database.fetchrow(SQL.token, [digest])
         self._remembered.pop(digest, None)
         if row is None:
             # Not remembered: whoever sends made-up tokens must not fill the memory.
             return None
-        signed_in = SignedIn(
-            identity=Identity(role=row["role"], user_id=row["user_id"]),
-            token_digest=digest,
-            transport=row["transport"],
-            is_suspended=row["suspended"],
-        )
+        signed_in = _signed_in(row)
+        self._used.add(digest)
         if len(self._remembered) >= REMEMBERED_TOKENS:
             del self._remembered[next(iter(self._remembered))]
         # Counted from before the question: what was revoked after it is not believed for longer.
         self._remembered[digest] = (now + REMEMBERED_SECONDS, signed_in)
         return signed_in
+
+    async def run(self) -> None:
+        """Renew what is believed of the tokens in use, until cancelled."""
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                await self.renew()
+            except DATABASE_AWAY as error:
+                # Each is asked about on its own once it is not believed any more.
+                log.warning("accounts.tokens_not_renewed", error=type(error).__name__)
+
+    async def renew(self) -> None:
+        """Ask anew about the tokens in use that are not believed for much longer: one question for many."""
+        now = time.monotonic()
+        due = [
+            digest
+            for digest in self._used
+            if digest not in self._remembered or self._remembered[digest][0] < now + 2 * RENEW_SECONDS
+        ]
+        self._used.difference_update(due)
+        for start in range(0, len(due), RENEW_BATCH):
+            asked_at = time.monotonic()
+            # One that is not believed any more is asked about when it comes again.
+            batch = [
+                digest for digest in due[start : start + RENEW_BATCH] if self._believes(digest, asked_at)
+            ]
+            if not batch:
+                continue
+            found = {row["digest"]: row for row in await self._database.fetch(SQL.token, batch)}
+            for digest in batch:
+                # Forgotten meanwhile: a sign-out that this answer may be older than.
+                if digest not in self._remembered:
+                    continue
+                if digest in found:
+                    self._remembered[digest] = (asked_at + REMEMBERED_SECONDS, _signed_in(found[digest]))
+                else:
+                    self.forget_token(digest)
+
+    def _believes(self, digest: bytes, now: float) -> bool:
+        remembered = self._remembered.get(digest)
+        return remembered is not None and remembered[0] > now
 
     async def identify(self, role: Role, scope: ReadScope) -> SignedIn:
         """Who sends this HTTP request or opens this socket, by bearer header or by cookie; may be suspended.
@@ -429,3 +476,12 @@ class Authenticator:
     def forget_token(self, token_digest: bytes) -> None:
         """Take one token out of memory: this process asks PostgreSQL about it anew."""
         self._remembered.pop(token_digest, None)
+
+
+def _signed_in(row: asyncpg.Record) -> SignedIn:
+    return SignedIn(
+        identity=Identity(role=row["role"], user_id=row["user_id"]),
+        token_digest=row["digest"],
+        transport=row["transport"],
+        is_suspended=row["suspended"],
+    )

@@ -16,6 +16,7 @@ from valkey.exceptions import ValkeyError
 
 from curhat.accounts.address_limit import AddressLimit
 from curhat.app.api import build_api
+from curhat.app.security_headers import SECURITY_HEADERS
 from curhat.app.static_files import StaticFiles, web_folder
 from curhat.app.wiring import House, open_house
 from curhat.kit import migrations
@@ -40,14 +41,6 @@ REQUESTS = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 10),
 )
 POOL_IDLE = Gauge("curhat_database_connections_idle", "Connections of the pool that nobody uses")
-
-# What a reader of a response must not do with it: guess its type, show it in a frame, keep it.
-SECURITY_HEADERS = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cache-control", b"no-store"),
-)
 
 REQUEST_ID = re.compile(rb"^[A-Za-z0-9._-]{8,64}$")
 

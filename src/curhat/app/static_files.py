@@ -19,6 +19,8 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 
+from curhat.app.security_headers import SECURITY_HEADERS
+
 log = structlog.get_logger(__name__)
 
 Scope = MutableMapping[str, Any]
@@ -199,17 +201,15 @@ def _matches(given: bytes, etag: bytes) -> bool:
 
 
 async def _redirect(send: Send, to: str) -> None:
-    await _answer(send, 307, ((b"location", to.encode()), (b"cache-control", _ASK_EACH_TIME)))
+    await _answer(send, 307, ((b"location", to.encode()), (b"content-length", b"0"), *SECURITY_HEADERS))
 
 
 async def _say(send: Send, status: int, sentence: bytes, *headers: Header) -> None:
     own = (
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", str(len(sentence)).encode()),
-        (b"cache-control", b"no-store"),
-        (b"x-content-type-options", b"nosniff"),
     )
-    await _answer(send, status, (*own, *headers), sentence)
+    await _answer(send, status, (*own, *headers, *SECURITY_HEADERS), sentence)
 
 
 async def _answer(send: Send, status: int, headers: tuple[Header, ...], body: bytes = b"") -> None:

@@ -14,8 +14,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Final
@@ -107,7 +107,7 @@ class Supervisor:
             raise ProgramError(problem)
         database_url, valkey_url = await self._servers_to_use()
         settings = replace(settings, database_url=database_url, valkey_url=valkey_url)
-        accounts = await self._prepare_database(database_url, settings)
+        await self._migrate(database_url)
         run_file = RunFile(
             pid=os.getpid(),
             environment=settings.environment,
@@ -119,8 +119,10 @@ class Supervisor:
         )
         environ = {**os.environ, **run_file.environ(), f"{PREFIX}DATA_DIR": str(settings.data_dir)}
         with self._step("starting the server and the worker") as step:
-            for kind in (Worker, Server):
+            for kind in (Server, Worker):
                 await self._start_program(kind(settings.data_dir, environ, self._console))
+            # Meanwhile: they take a second to begin.
+            accounts = await self._seed(database_url, settings)
             await self._until_ready()
             step.done = "Server and worker started"
         run_file.write(settings.data_dir)
@@ -142,21 +144,17 @@ class Supervisor:
                 step.done = f"{program.title} {program.version} started"
         return servers.database_url, servers.valkey_url
 
-    async def _prepare_database(self, database_url: str, settings: Settings) -> list[DemoAccount]:
-        try:
-            connection = await asyncpg.connect(database_url)
-        except (OSError, asyncpg.PostgresError) as error:
-            raise ProgramError(f"the server of {PREFIX}DATABASE_URL cannot be used: {error}") from error
-        try:
-            with self._step("migrating") as step:
+    async def _migrate(self, database_url: str) -> None:
+        with self._step("migrating") as step:
+            async with _connection(database_url) as connection:
                 applied = await migrate(connection)
-                step.done = f"Migrated: {', '.join(applied)}" if applied else "Migrations are current"
-            with self._step("seeding") as step:
-                accounts = await seed(connection, settings)
-                step.done = "Demo data is there" if accounts else "Prices are there"
-            return accounts
-        finally:
-            await connection.close()
+            step.done = f"Migrated: {', '.join(applied)}" if applied else "Migrations are current"
+
+    async def _seed(self, database_url: str, settings: Settings) -> list[DemoAccount]:
+        async with _connection(database_url) as connection:
+            accounts = await seed(connection, settings)
+        self._console.print("Demo data is there" if accounts else "Prices are there")
+        return accounts
 
     async def _until_ready(self) -> None:
         url = f"{self._settings.health_url}/readyz"
@@ -226,6 +224,18 @@ class Supervisor:
         with self._console.status(f"{doing} …"):
             yield step
         self._console.print(f"{step.done} ({time.monotonic() - began:.1f} s)")
+
+
+@asynccontextmanager
+async def _connection(database_url: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
+    try:
+        connection = await asyncpg.connect(database_url)
+    except (OSError, asyncpg.PostgresError) as error:
+        raise ProgramError(f"the server of {PREFIX}DATABASE_URL cannot be used: {error}") from error
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 class _Step:

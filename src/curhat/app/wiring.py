@@ -19,16 +19,22 @@ from curhat.accounts.service import Authenticator
 from curhat.deadlines import service as deadlines
 from curhat.deadlines.loop import Loop
 from curhat.journeys import service as journeys
+from curhat.journeys.push import PushLooks, still_wanted
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import DATABASE_AWAY, Database
 from curhat.kit.identity import Identity, Role
 from curhat.kit.settings import Settings
 from curhat.kit.signals import Signals
+from curhat.notifications.addresses import Addresses
+from curhat.notifications.outbox import Outbox
+from curhat.notifications.templates import PushKind
+from curhat.notifications.web_push import VapidKey, WebPush
 from curhat.pairing import service as pairing
 from curhat.pairing.cards import Cards
 from curhat.payments.gateway import ChargeAnswer
 from curhat.payments.mock_gateway import MockGateway
 from curhat.presence import hooks as presence_hooks
+from curhat.presence.customers import CustomerConnections
 from curhat.presence.schemas import MitraPresence
 from curhat.presence.service import Presence
 from curhat.realtime.hooks import Scope, SocketIdentity
@@ -71,13 +77,16 @@ class Hooks:
         client: valkey.asyncio.Valkey,
         authenticator: Authenticator,
         presence: Presence,
+        customers: CustomerConnections,
     ) -> None:
         self._database = database
         self._valkey = client
         self._authenticator = authenticator
         self._presence = presence
+        self._customers = customers
         self._counterparts = Counterparts(database)
         self.cards: Cards | None = None
+        self.hub: Hub | None = None
 
     async def authenticate(self, role: Role, scope: Scope) -> SocketIdentity | None:
         """By one-use ticket, bearer header, or cookie with an Origin on the list."""
@@ -94,17 +103,21 @@ class Hooks:
         return await self._authenticator.signed_out(held)
 
     async def opened(self, identity: Identity, connection_id: str) -> None:
-        """A mitra's lease begins; it is offered what is open."""
+        """A mitra's lease begins; it is offered what is open. A customer who is connected is not pushed to."""
         if identity.role == "mitra":
             await self._presence.opened(identity.user_id, connection_id)
+        else:
+            await self._customers.opened(identity.user_id)
 
     def frame_received(self, identity: Identity, connection_id: str) -> None:
         """Any frame renews the lease."""
         if identity.role == "mitra":
             self._presence.frame_received(identity.user_id, connection_id)
+        else:
+            self._customers.heard(identity.user_id)
 
     async def closed(self, identity: Identity, connection_id: str) -> None:
-        """A mitra has 3 s to come back."""
+        """A mitra has 3 s to come back; a customer with no other socket here, too."""
         if identity.role == "mitra":
             await self._presence.closed(identity.user_id, connection_id)
             try:
@@ -112,6 +125,8 @@ class Hooks:
             except DATABASE_AWAY as error:
                 # The deadline of a pending extension looks at presence in any case.
                 log.warning("extension.close_not_noted", error=type(error).__name__)
+        elif self.hub is not None and not self.hub.holds(identity):
+            self._customers.closed(identity.user_id)
 
     async def welcome_extras(self, identity: Identity) -> Mapping[str, object]:
         """The open requests, for a mitra."""
@@ -133,14 +148,23 @@ class House:
         self.valkey = client
         self.signals = database.sink
         self.presence = Presence(client, database)
+        self.customers = CustomerConnections(client)
         self.gateway = MockGateway(database)
         self.message_writer = MessageWriter(database)
         self.authenticator = Authenticator(database, settings)
-        self.hooks = Hooks(database, client, self.authenticator, self.presence)
+        self.hooks = Hooks(database, client, self.authenticator, self.presence, self.customers)
         self.hub = Hub(database, database.sink, self.hooks)
         self.cards = Cards(database, self.hub)
         self.hooks.cards = self.cards
-        self.transitions = Transitions(database, self.presence, self.gateway).by_kind()
+        self.hooks.hub = self.hub
+        self.vapid_key = VapidKey(settings.vapid_private_key, _push_contact(settings))
+        self.push_addresses = Addresses(allows_this_machine=settings.is_development)
+        self.web_push = WebPush(self.vapid_key, self.push_addresses)
+        self.outbox = Outbox(database, self.web_push, self._connected_among, self._still_wanted)
+        self.transitions = {
+            **Transitions(database, self.presence, self.gateway).by_kind(),
+            **PushLooks(database, self._connected_among, self.outbox.wake).by_kind(),
+        }
         self.deadline_loop = Loop(database, self.transitions)
         self.gateway.on_charge_answer(self._charge_answered)
         self.presence.on_may_be_asked = self._offer
@@ -152,8 +176,23 @@ class House:
     async def _offer(self, mitra_ids: list[UUID]) -> None:
         await pairing.offer_open_blasts(self.database, mitra_ids)
 
+    async def _connected_among(self, role: Role, user_ids: Sequence[UUID]) -> set[UUID]:
+        held = self.presence if role == "mitra" else self.customers
+        return await held.connected_among(user_ids)
+
+    async def _still_wanted(self, kind: PushKind, subject_ids: Sequence[UUID]) -> set[UUID]:
+        return await still_wanted(self.database, kind, subject_ids)
+
     def _tell_presence(self, mitra_id: UUID, presence: MitraPresence) -> None:
         self.hub.send_unsequenced("mitra", mitra_id, "presence.changed", presence)
+
+
+def _push_contact(settings: Settings) -> str:
+    """Where the people of a push service find whoever sends: our first public address."""
+    for origin in settings.public_origins:
+        if origin.startswith("https://"):
+            return origin
+    return "mailto:development@example.com"
 
 
 presence_hooks.on_intent_changed.append(journeys.intent_changed)
@@ -185,9 +224,10 @@ async def open_house(
             house.hub.listen(signals)
             house.authenticator.listen(signals, house.hub)
             signals.handle("requests", house.cards.handle_signal)
-            loops += [house.hub.run, house.cards.run]
+            loops += [house.hub.run, house.cards.run, house.authenticator.run, house.customers.run]
         else:
             signals.handle(deadlines.SIGNAL, house.deadline_loop.wake)
+            loops += [house.presence.keep_push_reachable, house.outbox.run]
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(loop()) for loop in loops]
             try:
@@ -195,6 +235,7 @@ async def open_house(
             finally:
                 await house.hub.drain()
                 await house.gateway.close()
+                await house.web_push.close()
                 for task in running:
                     task.cancel()
     finally:

@@ -13,6 +13,7 @@ from curhat.deadlines import service as deadlines
 from curhat.kit import idempotency
 from curhat.kit.database import DATABASE_AWAY
 from curhat.kit.settings import Settings
+from curhat.notifications import service as notifications
 from curhat.realtime import service as realtime
 
 log = structlog.get_logger(__name__)
@@ -67,4 +68,6 @@ async def tidy_once(house: House) -> None:
     async with house.database.transaction() as tx:
         await accounts.prune(tx)
         await operators.prune(tx)
+    async with house.database.transaction() as tx:
+        await notifications.prune(tx)
     PARKED.set(await deadlines.count_parked(house.database))

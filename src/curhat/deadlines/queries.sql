@@ -9,15 +9,15 @@ INSERT INTO deadlines (kind, entity_id, due_at, request_id) VALUES ($1, $2, curh
 ON CONFLICT (kind, entity_id, generation) DO NOTHING
 
 -- name: disarm
--- armed → gone, unless a worker holds it right now: then it fires as a no-op.
+-- armed → gone, those of the kinds $1 of the entities $2; one that a worker holds right now fires as a no-op.
 DELETE FROM deadlines WHERE id IN (
-    SELECT id FROM deadlines WHERE kind = ANY ($1) AND entity_id = $2 FOR UPDATE SKIP LOCKED
+    SELECT id FROM deadlines WHERE kind = ANY ($1) AND entity_id = ANY ($2::uuid[]) FOR UPDATE SKIP LOCKED
 )
 
 -- name: due
--- What is due now, oldest first. No locks: each is claimed on its own. The clock is read once, in a query of its
--- own, so that it can bound the index.
-SELECT id FROM deadlines
+-- What is due now, oldest first. No locks: claiming takes them. The clock is read once, in a query of its own, so
+-- that it can bound the index.
+SELECT id, kind FROM deadlines
 WHERE parked_at IS NULL AND due_at <= (SELECT curhat_now())
 ORDER BY due_at
 LIMIT $1
@@ -27,14 +27,20 @@ LIMIT $1
 SELECT extract(epoch FROM min(due_at) - curhat_now())::float8 FROM deadlines WHERE parked_at IS NULL
 
 -- name: claim
--- armed and due → gone with this transaction, unless another worker holds it or it was moved meanwhile.
-DELETE FROM deadlines WHERE id = (
+-- Those of $1 that are armed and due → gone with this transaction, except what another worker holds or was moved
+-- meanwhile.
+DELETE FROM deadlines WHERE id IN (
     SELECT id FROM deadlines
-    WHERE id = $1 AND parked_at IS NULL AND due_at <= curhat_now()
+    WHERE id = ANY ($1::bigint[]) AND parked_at IS NULL AND due_at <= curhat_now()
+    ORDER BY id
     FOR UPDATE SKIP LOCKED
 )
 RETURNING kind, entity_id, generation, due_at, request_id, attempts,
     extract(epoch FROM curhat_now() - due_at)::float8 AS late_seconds
+
+-- name: limit_waits
+-- From here on this transaction waits for no lock longer than $1.
+SELECT set_config('lock_timeout', $1, true)
 
 -- name: postpone
 -- armed → tried again after $2 seconds with its error written down, or parked when $3.

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
+import asyncpg
 import msgspec
 import structlog
 
@@ -19,6 +20,11 @@ SIGNAL = "deadlines"
 
 # Bounds how many deadlines one look takes, so that a backlog does not starve the newly due.
 LOOK_LIMIT = 200
+# Bounds how many journeys one transaction holds, and for how long.
+TOGETHER_LIMIT = 50
+# The longest that a transaction of several waits for a lock: then each goes on in one of its own. Shorter than
+# any deadlock_timeout.
+TOGETHER_WAIT = "100ms"
 # A transition that failed this often is a fault, not a passing trouble.
 PARK_AFTER_ATTEMPTS = 10
 
@@ -40,10 +46,32 @@ class Deadline(msgspec.Struct, frozen=True):
     late_seconds: float
 
 
+class Due(msgspec.Struct, frozen=True):
+    """A deadline whose time has come, seen without locking it."""
+
+    id: int
+    kind: str
+
+
 # Runs in the transaction of the claim. What it returns is awaited after the commit: calls to the outside that
 # the transition has prepared (and insured with a later deadline).
 FollowUp = Callable[[], Awaitable[None]]
 Transition = Callable[[Transaction, Deadline], Awaitable[FollowUp | None]]
+
+
+class Together:
+    """A transition that takes several deadlines of its kind in one transaction; of one, it is a Transition.
+
+    Its `run` locks level by level in the order of all locks (payments, pairings, sessions, mitras, requests, streams),
+    each level in id order, as each single transition does: so the two cannot deadlock. It owes no call to the outside.
+    """
+
+    def __init__(self, run: Callable[[Transaction, Sequence[Deadline]], Awaitable[None]]) -> None:
+        self.run = run
+
+    async def __call__(self, tx: Transaction, deadline: Deadline) -> None:
+        """Run it for one."""
+        await self.run(tx, [deadline])
 
 
 async def arm(tx: Transaction, kind: str, entity_id: UUID, due_at: datetime, generation: int = 1) -> None:
@@ -66,19 +94,19 @@ def wake_workers(tx: Transaction) -> None:
     tx.signal(SIGNAL, b"")
 
 
-async def disarm(tx: Transaction, kind: str, entity_id: UUID) -> None:
-    """Take the deadline away, all generations; one that a worker holds right now fires as a no-op."""
-    await disarm_each(tx, (kind,), entity_id)
+async def disarm(tx: Transaction, kind: str, *entity_ids: UUID) -> None:
+    """Take their deadlines away, all generations; one that a worker holds right now fires as a no-op."""
+    await disarm_each(tx, (kind,), *entity_ids)
 
 
-async def disarm_each(tx: Transaction, kinds: Sequence[str], entity_id: UUID) -> None:
+async def disarm_each(tx: Transaction, kinds: Sequence[str], *entity_ids: UUID) -> None:
     """`disarm` of several kinds at once."""
-    await tx.execute(SQL.disarm, kinds, entity_id)
+    await tx.execute(SQL.disarm, kinds, entity_ids)
 
 
-async def due(database: Database, limit: int = LOOK_LIMIT) -> list[int]:
-    """Ids of what is due now, oldest first, without locking anything."""
-    return [row["id"] for row in await database.fetch(SQL.due, limit)]
+async def due(database: Database, limit: int = LOOK_LIMIT) -> list[Due]:
+    """What is due now, oldest first, without locking anything."""
+    return [Due(row["id"], row["kind"]) for row in await database.fetch(SQL.due, limit)]
 
 
 async def next_due_in_seconds(database: Database) -> float | None:
@@ -104,18 +132,12 @@ async def fire(database: Database, deadline_id: int, transitions: Mapping[str, T
     structlog.contextvars.clear_contextvars()
     try:
         async with database.transaction() as tx:
-            row = await tx.fetchrow(SQL.claim, deadline_id)
+            row = await tx.fetchrow(SQL.claim, [deadline_id])
             if row is None:
                 return None
             attempts = row["attempts"]
-            structlog.contextvars.bind_contextvars(request_id=row["request_id"], deadline=row["kind"])
-            claimed = Deadline(
-                kind=row["kind"],
-                entity_id=row["entity_id"],
-                generation=row["generation"],
-                due_at=row["due_at"],
-                late_seconds=row["late_seconds"],
-            )
+            claimed = _claimed(row)
+            structlog.contextvars.bind_contextvars(request_id=row["request_id"], deadline=claimed.kind)
             follow_up = await transitions[claimed.kind](tx, claimed)
             await pause_point("deadline.before_commit")
         await pause_point("deadline.after_commit")
@@ -125,6 +147,44 @@ async def fire(database: Database, deadline_id: int, transitions: Mapping[str, T
         await _postpone(database, deadline_id, claimed, attempts, error)
         return None
     return Fired(claimed, follow_up)
+
+
+async def fire_together(
+    database: Database, deadline_ids: Sequence[int], transition: Together
+) -> list[Fired] | None:
+    """Claim these deadlines of one kind and run their transition, all in one transaction.
+
+    Returns those that took effect; None when nothing was changed because something failed or a lock is held: whoever
+    calls fires each of them on its own. Raises what DATABASE_AWAY names when not even the claim succeeded.
+    """
+    claimed: list[Deadline] = []
+    structlog.contextvars.clear_contextvars()
+    try:
+        async with database.transaction() as tx:
+            await tx.execute(SQL.limit_waits, TOGETHER_WAIT)
+            claimed = [_claimed(row) for row in await tx.fetch(SQL.claim, deadline_ids)]
+            if not claimed:
+                return []
+            structlog.contextvars.bind_contextvars(deadline=claimed[0].kind)
+            await transition.run(tx, claimed)
+            await pause_point("deadline.before_commit")
+        await pause_point("deadline.after_commit")
+    except Exception as error:
+        if not claimed:
+            raise
+        log.info("deadlines.each_alone", kind=claimed[0].kind, count=len(claimed), error=type(error).__name__)
+        return None
+    return [Fired(deadline, None) for deadline in claimed]
+
+
+def _claimed(row: asyncpg.Record) -> Deadline:
+    return Deadline(
+        kind=row["kind"],
+        entity_id=row["entity_id"],
+        generation=row["generation"],
+        due_at=row["due_at"],
+        late_seconds=row["late_seconds"],
+    )
 
 
 async def _postpone(

@@ -21,10 +21,11 @@ from curhat.journeys.schemas import (
     ProfileChange,
 )
 from curhat.journeys.snapshot import customer_state, mitra_state, with_presence
+from curhat.journeys.turns import Turn
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import BusinessError, NotFound, PresenceUnknown, ValidationFailed
-from curhat.kit.http import command, command_without_answer, to_answer, to_response
-from curhat.kit.idempotency import Answer, begin_long, finish_long, keep_refusal, once
+from curhat.kit.http import command, command_without_answer, to_answer, to_response, use_of_key
+from curhat.kit.idempotency import Answer, begin_long, finish_long, keep_refusal, run_once
 from curhat.kit.identity import Identity
 from curhat.kit.openapi import MITRA_SIGNED_IN, MITRA_WITH_KEY, SIGNED_IN, WITH_KEY, answers
 from curhat.pairing import cards, views
@@ -177,13 +178,7 @@ async def confirm_payment(
 
     Two transactions with the gateway between them, so that a crash at any point is finished by a deadline.
     """
-    use = once(
-        customer,
-        request.headers.get("idempotency-key"),
-        request.method,
-        request.scope["path"],
-        await request.body(),
-    )
+    use = await use_of_key(request, customer)
     candidates = await service.candidates_or_none(presence)
     try:
         async with database.transaction() as tx:
@@ -418,11 +413,22 @@ async def accept_request(
     request_id: FromPath[UUID],
 ) -> Response[bytes]:
     """Take the customer. One wins; the winner who repeats gets the same session (2b.5)."""
+    use = await use_of_key(request, mitra)
 
-    async def step(tx: Transaction) -> AcceptedRequest:
-        return AcceptedRequest(session=await service.accept(tx, mitra.user_id, request_id))
+    turn = Turn(use.lock)
 
-    return await command(request, database, mitra, step)
+    async def refuse_early() -> Answer | None:
+        return await service.refuse_if_decided(database, request_id, use, turn)
+
+    async def step(tx: Transaction) -> Answer:
+        session = await service.accept(tx, mitra.user_id, request_id, use.lock)
+        return to_answer(AcceptedRequest(session=session))
+
+    try:
+        answer = await run_once(database, use, step, step_takes_lock=True, refuse_early=refuse_early)
+    finally:
+        turn.end()
+    return to_response(answer)
 
 
 @post(

@@ -11,8 +11,8 @@ from litestar.params import FromPath, JSONBody
 from curhat.journeys import service
 from curhat.kit.database import Database
 from curhat.kit.errors import BusinessError, NotFound
-from curhat.kit.http import command, to_answer, to_response
-from curhat.kit.idempotency import begin_long, finish_long, keep_refusal, once
+from curhat.kit.http import command, to_answer, to_response, use_of_key
+from curhat.kit.idempotency import begin_long, finish_long, keep_refusal
 from curhat.kit.identity import Identity
 from curhat.kit.openapi import MITRA_WITH_KEY, WITH_KEY, answers
 from curhat.kit.pause_points import pause_point
@@ -73,13 +73,7 @@ async def accept_extension(
 
     Two transactions with the gateway between them, so that a crash at any point is finished by a deadline.
     """
-    use = once(
-        mitra,
-        request.headers.get("idempotency-key"),
-        request.method,
-        request.scope["path"],
-        await request.body(),
-    )
+    use = await use_of_key(request, mitra)
     try:
         async with database.transaction() as tx:
             stored = await begin_long(tx, use)

@@ -12,8 +12,10 @@ from curhat.accounts import service as accounts
 from curhat.configuration import service as configuration
 from curhat.deadlines import service as deadlines
 from curhat.journeys.schemas import MitraStatus, MitraStatusAnswer
+from curhat.journeys.turns import Turn
 from curhat.kit.database import Database, Transaction, load_queries
-from curhat.kit.errors import NotFound, PresenceUnknown
+from curhat.kit.errors import IdempotencyInProgress, NotFound, PresenceUnknown
+from curhat.kit.idempotency import Answer, Once, refusal
 from curhat.kit.logging import current_request_id
 from curhat.kit.pause_points import pause_point
 from curhat.pairing import service as pairing
@@ -47,11 +49,13 @@ from curhat.realtime import service as realtime
 from curhat.sessions import extension
 from curhat.sessions import service as sessions
 from curhat.sessions.events import session_started, session_updated
-from curhat.sessions.schemas import MitraSession
+from curhat.sessions.schemas import MitraSession, SessionViews
 
 log = structlog.get_logger(__name__)
 SQL = load_queries(__file__)
 
+# What everybody but the winner is answered.
+ALREADY_TAKEN = refusal(AlreadyTaken())
 # Deadline kind: a session of a mitra who was suspended is to be ended.
 SUSPENSION_END = "suspension_end"
 
@@ -236,7 +240,7 @@ async def charge_answered(
     if outcome.step == "confirmed":
         await _begin_search(tx, payment, candidates)
     elif outcome.step == "expired":
-        await pairing.log_expired_payment(tx, payment.id)
+        await pairing.log_expired_payments(tx, [payment.id])
     await realtime.append(tx, await views.payment_events(tx, payment.id))
     return outcome
 
@@ -307,15 +311,14 @@ async def cancel_payment(tx: Transaction, customer_id: UUID, payment_id: UUID) -
     return await views.payment_view(tx, payment_id, customer_id)
 
 
-async def expire_payment(tx: Transaction, payment_id: UUID) -> bool:
-    """pending → expired once its time is over, logged without a case (2a.4)."""
-    payment = await payments.lock(tx, payment_id)
-    if not await payments.expire(tx, payment):
-        return False
-    if payment.purpose == "session":
-        await pairing.log_expired_payment(tx, payment_id)
-    await realtime.append(tx, await views.payment_events(tx, payment_id))
-    return True
+async def expire_payments(tx: Transaction, *payment_ids: UUID) -> list[UUID]:
+    """pending → expired once their time is over, logged without a case (2a.4). Returns which."""
+    expired = await payments.expire(tx, payment_ids)
+    if expired:
+        sessions_paid_for = [payment_id for payment_id, purpose in expired.items() if purpose == "session"]
+        await pairing.log_expired_payments(tx, sessions_paid_for)
+        await realtime.append(tx, await views.payment_events(tx, *expired))
+    return list(expired)
 
 
 async def _begin_search(tx: Transaction, payment: LockedPayment, candidates: Sequence[UUID] | None) -> None:
@@ -340,20 +343,52 @@ async def _begin_search(tx: Transaction, payment: LockedPayment, candidates: Seq
 # Pairing -------------------------------------------------------------------------------------------------
 
 
-async def accept(tx: Transaction, mitra_id: UUID, request_id: UUID) -> MitraSession:
+async def refuse_if_decided(database: Database, request_id: UUID, use: Once, turn: Turn) -> Answer | None:
+    """Tell those who come after the decision so, and store it under their key, in one statement: of fifty who are
+    asked, most. None: it is not decided, and the turn is taken; or it was decided for this very mitra.
+
+    Raises AlreadyTaken when the key has an answer, RequestClosed; neither is stored then. IdempotencyInProgress.
+    """
+    while True:
+        row = await database.fetchrow(
+            SQL.refuse_if_decided,
+            request_id,
+            use.identity.user_id,
+            use.key,
+            use.fingerprint,
+            ALREADY_TAKEN.status,
+            ALREADY_TAKEN.body,
+        )
+        if row is None:
+            return None
+        if row["is_stored"]:
+            return ALREADY_TAKEN
+        if row["outcome"] != "open":
+            raise _refusal(row)
+        if await turn.take(row["pairing_id"]):
+            return None
+
+
+async def accept(
+    tx: Transaction, mitra_id: UUID, request_id: UUID, key_lock: int | None = None
+) -> MitraSession:
     """offered → accepted, and the session begins (2b.5). The winner who repeats gets the same session.
 
-    Raises NotFound, AlreadyTaken, RequestClosed, MitraOffline, AtCapacity, in the order of the contract.
+    Takes `key_lock`, that of the request's idempotency key, in the same statement; None: there is no key.
+    Raises IdempotencyInProgress, NotFound, AlreadyTaken, RequestClosed, MitraOffline, AtCapacity, in the order of
+    the contract.
     """
-    row = await tx.fetchrow(SQL.accept_and_start, request_id, mitra_id, current_request_id())
+    row = await tx.fetchrow(SQL.accept_and_start, request_id, mitra_id, current_request_id(), key_lock)
     if row is None:
         raise NotFound
+    if row["outcome"] == "in_progress":
+        raise IdempotencyInProgress
     if row["outcome"] == "won_before":
         session_id = await tx.fetchval(SQL.session_of_pairing, row["asked_pairing_id"])
         return (await sessions.session_views(tx, session_id)).for_mitra
     if row["outcome"] != "won":
         raise _refusal(row)
-    both = await sessions.session_views(tx, row["session_id"])
+    both = _started_session(row, mitra_id)
     events = views.events_of(_served_payment(row), row["customer_id"])
     events += session_started(both)
     await realtime.append(tx, events)
@@ -398,6 +433,21 @@ def _served_payment(row: Any) -> Payment:
             "pairing_deadline_at": row["deadline_at"],
             "pairing_failure_tag": None,
             "fallback_status": None,
+            "server_now": row["now"],
+        }
+    )
+
+
+def _started_session(row: Any, mitra_id: UUID) -> SessionViews:
+    return sessions.both_views(
+        {
+            **dict(row),
+            "id": row["session_id"],
+            "status": "active",
+            "mitra_id": mitra_id,
+            "ended_at": None,
+            "end_reason": None,
+            "extension_id": None,
             "server_now": row["now"],
         }
     )

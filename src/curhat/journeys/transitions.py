@@ -4,10 +4,10 @@ A transition that needs the outside (gateway) arms its own next try in that tran
 made after the commit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from curhat.deadlines.service import Deadline, FollowUp, Transition
+from curhat.deadlines.service import Deadline, FollowUp, Together, Transition
 from curhat.journeys import service as journeys
 from curhat.kit.database import Database, Transaction
 from curhat.kit.pause_points import pause_point
@@ -31,10 +31,10 @@ class Transitions:
     def by_kind(self) -> Mapping[str, Transition]:
         """The transition of each deadline kind."""
         return {
-            payments.PAYMENT_EXPIRY: payment_expiry,
+            payments.PAYMENT_EXPIRY: Together(payment_expiry),
             payments.CHARGE_ANSWER: self._charge_answer,
             payments.REFUND_ANSWER: self._refund_answer,
-            pairing.PAIRING_WINDOW: pairing_window,
+            pairing.PAIRING_WINDOW: Together(pairing_window),
             pairing.TARGETED_WINDOW: self._targeted_over,
             pairing.TARGETED_LOST: self._targeted_over,
             pairing.FALLBACK_ANSWER: fallback_answer,
@@ -42,7 +42,7 @@ class Transitions:
             extension.EXTENSION_PRESENCE: self._extension_presence,
             extension.EXTENSION_LOST: extension_lost,
             extension.EXTENSION_CHARGE: extension_charge,
-            sessions.SESSION_END: session_end,
+            sessions.SESSION_END: Together(session_end),
             journeys.SUSPENSION_END: suspension_end,
         }
 
@@ -117,14 +117,14 @@ class Transitions:
         return carry_out
 
 
-async def payment_expiry(tx: Transaction, deadline: Deadline) -> None:
+async def payment_expiry(tx: Transaction, due: Sequence[Deadline]) -> None:
     """The time to pay is over (2a.5)."""
-    await journeys.expire_payment(tx, deadline.entity_id)
+    await journeys.expire_payments(tx, *(deadline.entity_id for deadline in due))
 
 
-async def pairing_window(tx: Transaction, deadline: Deadline) -> None:
-    """The window to accept is over (2b.3)."""
-    await pairing.window_over(tx, deadline.entity_id)
+async def pairing_window(tx: Transaction, due: Sequence[Deadline]) -> None:
+    """The windows to accept are over (2b.3)."""
+    await pairing.window_over(tx, *(deadline.entity_id for deadline in due))
 
 
 async def fallback_answer(tx: Transaction, deadline: Deadline) -> None:
@@ -142,9 +142,9 @@ async def extension_charge(tx: Transaction, deadline: Deadline) -> None:
     await extension.charge_too_late(tx, deadline.entity_id)
 
 
-async def session_end(tx: Transaction, deadline: Deadline) -> None:
-    """The session's time is up."""
-    await sessions.end_due(tx, deadline.entity_id)
+async def session_end(tx: Transaction, due: Sequence[Deadline]) -> None:
+    """The sessions' time is up."""
+    await sessions.end_due(tx, *(deadline.entity_id for deadline in due))
 
 
 async def suspension_end(tx: Transaction, deadline: Deadline) -> None:

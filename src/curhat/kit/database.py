@@ -99,6 +99,8 @@ class Database:
             server_settings={
                 "application_name": application_name,
                 "jit": "off",
+                # Each statement is planned once a connection, whatever its parameters (decision 0051).
+                "plan_cache_mode": "force_generic_plan",
                 # A process that froze in mid-transaction must not keep a journey's lock: PostgreSQL ends it.
                 "idle_in_transaction_session_timeout": "10s",
             },
@@ -117,7 +119,7 @@ class Database:
         """
         async with self.pool.acquire() as connection:
             transaction = Transaction(connection, self.sink)
-            async with connection.transaction(isolation="repeatable_read" if snapshot else "read_committed"):
+            async with connection.transaction(isolation="repeatable_read" if snapshot else None):
                 yield transaction
         await pause_point("transaction.committed")
         transaction.committed()

@@ -21,7 +21,7 @@ from litestar.exceptions import (
 
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import BodyTooLarge, BusinessError, NotFound, Unauthenticated, ValidationFailed
-from curhat.kit.idempotency import Answer, once, run_once
+from curhat.kit.idempotency import Answer, Once, once, run_once
 from curhat.kit.identity import Caller
 
 log = structlog.get_logger(__name__)
@@ -32,7 +32,7 @@ PROBLEM = "application/problem+json"
 AnyRequest = Request[Any, Any, Any]
 
 # Where a value is wrong, or which field it is that is missing or unknown, in what msgspec says.
-_WHERE: Final = re.compile(r" - at `\$\.?(.+)`$|field `(.+)`$")
+_WHERE: Final = re.compile(r" - at `\$\.?(.+)`$|field `([^`]+)`$")
 
 
 class StrictRequest(AnyRequest):
@@ -61,6 +61,17 @@ def _invalid(field: str, message: str) -> ValidationFailed:
     return ValidationFailed(errors=[{"field": field, "message": message}])
 
 
+async def use_of_key(request: AnyRequest, identity: Caller) -> Once:
+    """The request's Idempotency-Key, bound to its sender and to what it says. Raises IdempotencyKeyMissing."""
+    return once(
+        identity,
+        request.headers.get("idempotency-key"),
+        request.method,
+        request.scope["path"],
+        await request.body(),
+    )
+
+
 async def command(
     request: AnyRequest,
     database: Database,
@@ -73,13 +84,7 @@ async def command(
 
     Raises what `step` refuses with; the refusal is stored under the key as well.
     """
-    use = once(
-        identity,
-        request.headers.get("idempotency-key"),
-        request.method,
-        request.scope["path"],
-        await request.body(),
-    )
+    use = await use_of_key(request, identity)
 
     async def step_to_answer(tx: Transaction) -> Answer:
         return to_answer(await step(tx), status)

@@ -40,12 +40,19 @@ class Answer(msgspec.Struct, frozen=True):
     body: str
 
 
+def refusal(error: BusinessError) -> Answer:
+    """A refusal as a stored answer."""
+    return Answer(status=error.status, body=msgspec.json.encode(error.problem()).decode())
+
+
 class Once(msgspec.Struct, frozen=True):
     """One use of a key: whose, which, and for what request."""
 
     identity: Caller
     key: str
     fingerprint: bytes
+    # Who holds this advisory lock works on the key right now.
+    lock: int
 
 
 def once(identity: Caller, key: str | None, method: str, path: str, body: bytes) -> Once:
@@ -53,24 +60,41 @@ def once(identity: Caller, key: str | None, method: str, path: str, body: bytes)
     if not key or len(key) > 200 or not key.isprintable():
         raise IdempotencyKeyMissing
     digest = hashlib.sha256(f"{method} {path}\n".encode() + body).digest()
-    return Once(identity=identity, key=key, fingerprint=digest)
+    name = hashlib.sha256(f"{identity.role} {identity.user_id} {key}".encode()).digest()
+    lock = int.from_bytes(name[:8], signed=True)
+    return Once(identity=identity, key=key, fingerprint=digest, lock=lock)
 
 
-async def run_once(database: Database, use: Once, step: Callable[[Transaction], Awaitable[Answer]]) -> Answer:
+async def run_once(
+    database: Database,
+    use: Once,
+    step: Callable[[Transaction], Awaitable[Answer]],
+    *,
+    step_takes_lock: bool = False,
+    refuse_early: Callable[[], Awaitable[Answer | None]] | None = None,
+) -> Answer:
     """Run `step` and store its answer in the same transaction, or give the answer stored before.
 
+    A step that takes `use.lock` itself, in its first statement (raising IdempotencyInProgress when it is not free),
+    saves the look at the key: a repeated request then finds the stored answer when it stores its own, and is undone.
+    `refuse_early` saves the transaction when the refusal is final already: it stores and returns it, or raises it.
     Raises IdempotencyKeyReused, IdempotencyInProgress, and whatever `step` refuses with.
     """
+    look_first = not step_takes_lock
     try:
-        return await _run(database, use, step)
+        if refuse_early is not None:
+            refused = await refuse_early()
+            if refused is not None:
+                return refused
+        return await _run(database, use, step, look_first=look_first)
     except asyncpg.DeadlockDetectedError:
         # Locks are taken in one order, so this should not be; if it is, PostgreSQL undid all of this attempt.
         log.warning("idempotency.deadlock_retried")
-        return await _run(database, use, step)
+        return await _run(database, use, step, look_first=look_first)
     except asyncpg.UniqueViolationError as error:
         if error.table_name != "idempotency_keys":
             raise
-        # The first request was committed after our look and before our lock: its answer is there now.
+        # The first request was committed after our look and before our lock, or we did not look: its answer is there.
         async with database.transaction() as tx:
             stored = await _begin(tx, use)
         if stored is None:
@@ -86,9 +110,11 @@ async def run_once(database: Database, use: Once, step: Callable[[Transaction], 
         raise
 
 
-async def _run(database: Database, use: Once, step: Callable[[Transaction], Awaitable[Answer]]) -> Answer:
+async def _run(
+    database: Database, use: Once, step: Callable[[Transaction], Awaitable[Answer]], *, look_first: bool
+) -> Answer:
     async with database.transaction() as tx:
-        stored = await _begin(tx, use)
+        stored = await _begin(tx, use) if look_first else None
         if stored is not None:
             return stored
         answer = await step(tx)
@@ -127,21 +153,21 @@ async def keep_refusal(database: Database, use: Once, error: BusinessError) -> b
         return True
     if isinstance(error, IdempotencyKeyReused | IdempotencyInProgress | IdempotencyKeyMissing):
         return True
-    body = msgspec.json.encode(error.problem()).decode()
+    answer = refusal(error)
     kept = await database.fetchval(
         SQL.store,
         use.identity.role,
         use.identity.user_id,
         use.key,
         use.fingerprint,
-        error.status,
-        body,
+        answer.status,
+        answer.body,
     )
     return kept is not None
 
 
 async def _begin(tx: Transaction, use: Once, *, take_over: bool = False) -> Answer | None:
-    row = await tx.fetchrow(SQL.begin, use.identity.role, use.identity.user_id, use.key)
+    row = await tx.fetchrow(SQL.begin, use.identity.role, use.identity.user_id, use.key, use.lock)
     assert row is not None  # The statement always gives one row.
     if not row["free"]:
         raise IdempotencyInProgress

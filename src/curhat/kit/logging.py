@@ -19,9 +19,12 @@ from curhat.kit.settings import LogFormat, LogLevel
 # The last line of defence, not the first: code that logs one of these is wrong, and still must not leak it.
 NEVER_LOGGED: Final = frozenset(
     {
+        "auth",
         "authorization",
         "code",
         "cookie",
+        "endpoint",
+        "p256dh",
         "password",
         "phone",
         "phone_number",

@@ -1,7 +1,7 @@
 -- name: begin
--- Reads the key $3 of user ($1, $2), and takes its lock for this transaction unless another request holds it.
+-- Reads the key $3 of user ($1, $2), and takes its lock $4 for this transaction unless another request holds it.
 WITH lock AS MATERIALIZED (
-    SELECT pg_try_advisory_xact_lock(hashtextextended($1::text || $2::uuid::text || $3::text, 0)) AS free
+    SELECT pg_try_advisory_xact_lock($4) AS free
 )
 SELECT lock.free, stored.fingerprint, stored.status, stored.body,
     stored.created_at < curhat_now() - interval '10 seconds' AS abandoned

@@ -3,6 +3,7 @@
 What operators change while the service runs is not here; that is configuration (see `configuration/`).
 """
 
+import base64
 import difflib
 import ipaddress
 import os
@@ -21,6 +22,9 @@ LogFormat = Literal["json", "console"]
 
 PREFIX: Final = "CURHAT_"
 SECRET_KEY_MINIMUM_BYTES: Final = 32
+VAPID_KEY_BYTES: Final = 32
+# A private key of the curve P-256 is a number from 1 to one less than this.
+_P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 # A code sender that reaches a real phone is added here together with its adapter in `accounts/`.
 # `inbox` is not one: it shows the codes to whoever asks.
@@ -53,6 +57,9 @@ class Settings:
     database_url: str | None = field(repr=False)
     valkey_url: str | None = field(repr=False)
     secret_key: bytes = field(repr=False)
+    # The private key by which push services know us (RFC 8292). Whoever subscribed did so to its public half: with
+    # another key no subscription works any more.
+    vapid_private_key: bytes = field(repr=False)
     # Where web clients are served from: the allow-list for cookies and sockets. No path, no trailing slash.
     public_origins: tuple[str, ...]
     code_sender: str
@@ -86,8 +93,9 @@ class Settings:
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
         """Read and check all settings.
 
-        In development, without CURHAT_SECRET_KEY, the key is read from the data directory, and made there the
-        first time. Raises SettingsError naming everything that is wrong, not only the first.
+        In development, a key that is not set (CURHAT_SECRET_KEY, CURHAT_VAPID_PRIVATE_KEY) is read from the data
+        directory, and made there the first time. Raises SettingsError naming everything that is wrong, not only
+        the first.
         """
         reader = _Reader(environ)
         environment: Environment = reader.choice("ENVIRONMENT", ("production", "development"), "production")
@@ -108,6 +116,7 @@ class Settings:
             database_url=reader.value("DATABASE_URL", _database_url, None),
             valkey_url=reader.value("VALKEY_URL", _valkey_url, None),
             secret_key=reader.secret_key(data_dir, development=development),
+            vapid_private_key=reader.vapid_private_key(data_dir, development=development),
             public_origins=reader.value(
                 "PUBLIC_ORIGINS",
                 _development_origins if development else _production_origins,
@@ -151,20 +160,31 @@ def development_secret_key(data_dir: Path) -> bytes:
 
     Raises OSError when the folder cannot be written.
     """
+    return _kept_in(data_dir, "secret_key", secrets.token_hex(SECRET_KEY_MINIMUM_BYTES)).encode()
+
+
+def development_vapid_private_key(data_dir: Path) -> bytes:
+    """The key kept in `data_dir/vapid_private_key`, made the first time. Raises OSError, ValueError."""
+    made = base64.b64encode(secrets.token_bytes(VAPID_KEY_BYTES)).decode()
+    return _vapid_private_key(_kept_in(data_dir, "vapid_private_key", made))
+
+
+def _kept_in(data_dir: Path, name: str, made: str) -> str:
+    """What is kept in this file, at first what was `made` for it; readable by its owner only."""
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = data_dir / "secret_key"
+    path = data_dir / name
     if not path.exists():
         # Written apart (with mode 0600) and then linked, so that of two processes one wins and both read the
         # same whole key.
         descriptor, temporary = tempfile.mkstemp(dir=data_dir)
         try:
             with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_hex(SECRET_KEY_MINIMUM_BYTES))
+                file.write(made)
             with suppress(FileExistsError):
                 path.hardlink_to(temporary)
         finally:
             Path(temporary).unlink()
-    return path.read_bytes()
+    return path.read_text()
 
 
 class _Reader:
@@ -227,12 +247,40 @@ class _Reader:
         try:
             return development_secret_key(data_dir)
         except OSError as error:
+            self._nothing_kept(data_dir, error)
+            return b""
+
+    def vapid_private_key(self, data_dir: Path, *, development: bool) -> bytes:
+        """The key that push services know us by."""
+        text = self._environ.get(f"{PREFIX}VAPID_PRIVATE_KEY")
+        right = "right is 32 random bytes in base64, such as the output of: openssl rand -base64 32"
+        if text is not None:
+            try:
+                return _vapid_private_key(text)
+            except ValueError:
+                self.problem("VAPID_PRIVATE_KEY", f"is not shown here; {right}")
+                return b""
+        if not development:
+            self.problem("VAPID_PRIVATE_KEY", f"is not set; {right}")
+            return b""
+        try:
+            return development_vapid_private_key(data_dir)
+        except OSError as error:
+            self._nothing_kept(data_dir, error)
+        except ValueError:
             self.problem(
                 "DATA_DIR",
-                f"is {str(data_dir)!r}, where nothing can be kept ({error.strerror}); "
-                "right is a folder that you may write",
+                f"is {str(data_dir)!r}, where the file vapid_private_key holds no key; right is to remove that file, "
+                "and a new key is made: who subscribed to push does so again",
             )
-            return b""
+        return b""
+
+    def _nothing_kept(self, data_dir: Path, error: OSError) -> None:
+        self.problem(
+            "DATA_DIR",
+            f"is {str(data_dir)!r}, where nothing can be kept ({error.strerror}); "
+            "right is a folder that you may write",
+        )
 
     def code_sender(self, *, development: bool) -> str:
         """Who delivers one-time codes."""
@@ -287,12 +335,23 @@ class _Reader:
             self.problem(name.removeprefix(PREFIX), f"is not a setting; {hint}")
 
     def problem(self, name: str, sentence: str) -> None:
-        self.problems.append(f"{PREFIX}{name} {sentence}")
+        line = f"{PREFIX}{name} {sentence}"
+        if line not in self.problems:
+            self.problems.append(line)
 
 
 def _shown(name: str, text: str) -> str:
     # An address may carry a password.
     return "not shown here" if name.endswith("_URL") else repr(text)
+
+
+def _vapid_private_key(text: str) -> bytes:
+    """The key in base64, of either alphabet, with or without padding. Raises ValueError."""
+    plain = text.strip().rstrip("=").replace("-", "+").replace("_", "/")
+    key = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    if len(key) != VAPID_KEY_BYTES or not 0 < int.from_bytes(key) < _P256_ORDER:
+        raise ValueError("no private key of the curve P-256")
+    return key
 
 
 def _reachable_host(host: str) -> str:

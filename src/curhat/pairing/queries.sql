@@ -106,9 +106,30 @@ RETURNING id
 -- name: request_status
 SELECT status, close_reason FROM requests WHERE id = $1
 
+-- name: lock_windows
+-- Takes the locks of the pairings $1: all their payments' first, then their own, each in id order. Then reads; a row
+-- for each that is open, `is_over` compares after all locks are held.
+WITH payment AS MATERIALIZED (
+    SELECT id FROM payments WHERE id = ANY (ARRAY(SELECT payment_id FROM pairings WHERE id = ANY ($1::uuid[])))
+    ORDER BY id
+    FOR NO KEY UPDATE
+), locked AS MATERIALIZED (
+    SELECT id, payment_id, kind, status, deadline_at FROM pairings
+    WHERE id = ANY ($1) AND payment_id = ANY (ARRAY(SELECT id FROM payment))
+    ORDER BY id
+    FOR NO KEY UPDATE
+), moment AS MATERIALIZED (
+    SELECT curhat_now() AS now, count(*) AS locks FROM locked
+)
+SELECT locked.id, locked.payment_id, locked.kind, locked.deadline_at, locked.deadline_at <= moment.now AS is_over
+FROM locked, moment
+WHERE locked.status = 'open'
+
 -- name: count_answers
-SELECT count(*) AS asked, count(*) FILTER (WHERE status = 'rejected') AS rejected
-FROM requests WHERE pairing_id = $1
+-- How many the pairings $1 asked, and how many of them rejected; no row for one that asked nobody.
+SELECT pairing_id, count(*) AS asked, count(*) FILTER (WHERE status = 'rejected') AS rejected
+FROM requests WHERE pairing_id = ANY ($1::uuid[])
+GROUP BY pairing_id
 
 -- name: not_yet_asked
 -- Those among the mitras $2 who could take the pairing $1 and have not been asked.
@@ -121,8 +142,10 @@ SELECT EXISTS (
 )
 
 -- name: fail
--- open → failed with tag $2, for good.
-UPDATE pairings SET status = 'failed', failure_tag = $2, decided_at = curhat_now() WHERE id = $1
+-- open → failed for good: the pairings $1, each with its tag of $2.
+UPDATE pairings SET status = 'failed', failure_tag = failure.tag, decided_at = curhat_now()
+FROM unnest($1::uuid[], $2::text[]) AS failure (id, tag)
+WHERE pairings.id = failure.id
 
 -- name: fail_with_fallback
 -- open → failed with tag $2; the customer has $3 minutes to say whether another mitra will do, and that is armed.
@@ -151,12 +174,17 @@ SELECT EXISTS (
 SELECT target_mitra_id, customer_id FROM pairings WHERE id = $1
 
 -- name: close_requests
--- offered → closed for the reason $2: all requests of a pairing.
-WITH locked AS MATERIALIZED (
-    SELECT id FROM requests WHERE pairing_id = $1 AND status = 'offered' ORDER BY id FOR NO KEY UPDATE
+-- offered → closed: all requests of the pairings $1, each for its reason of $2.
+WITH failure AS (
+    SELECT * FROM unnest($1::uuid[], $2::text[]) AS failure (pairing_id, reason)
+), locked AS MATERIALIZED (
+    SELECT id, pairing_id FROM requests WHERE pairing_id = ANY ($1) AND status = 'offered'
+    ORDER BY id
+    FOR NO KEY UPDATE
 )
-UPDATE requests SET status = 'closed', close_reason = $2, answered_at = curhat_now()
-FROM locked WHERE requests.id = locked.id
+UPDATE requests SET status = 'closed', close_reason = failure.reason, answered_at = curhat_now()
+FROM locked JOIN failure USING (pairing_id)
+WHERE requests.id = locked.id
 RETURNING requests.mitra_id
 
 -- name: withdraw
@@ -170,16 +198,24 @@ WITH locked AS MATERIALIZED (
 )
 SELECT pairings.id, pairings.kind FROM closed JOIN pairings ON pairings.id = closed.pairing_id
 
--- name: log_failure
--- One event an attempt that failed.
-INSERT INTO failed_pairing_events (payment_id, pairing_id, tag, kind, mitra_id) VALUES ($1, $2, $3, $4, $5)
+-- name: log_failures
+-- One event an attempt that failed: $1 payments, $2 pairings, $3 tags, $4 kinds, $5 the mitras of targeted ones.
+INSERT INTO failed_pairing_events (payment_id, pairing_id, tag, kind, mitra_id)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::uuid[])
 
--- name: point_at_case
--- All events of the payment $1 point to its one case $2.
-UPDATE failed_pairing_events SET case_id = $2 WHERE payment_id = $1
+-- name: point_at_cases
+-- All events of the payments $1 point to the one case of their payment.
+UPDATE failed_pairing_events SET case_id = review_cases.id
+FROM review_cases
+WHERE failed_pairing_events.payment_id = ANY ($1::uuid[])
+    AND review_cases.payment_id = failed_pairing_events.payment_id
+
+-- name: log_expired_payments
+-- One event for each of the payments $1, which has no case.
+INSERT INTO failed_pairing_events (payment_id, tag) SELECT unnest($1::uuid[]), 'payment_session_expired'
 
 -- name: payment_view
--- A payment as its customer sees it, with its latest pairing; columns of the pairing begin with pairing_.
+-- Payments as their customers see them, with their latest pairing; columns of the pairing begin with pairing_.
 SELECT payments.id, payments.customer_id, payments.purpose, payments.status, payments.offer_id,
     payments.duration_minutes, payments.amount_rp, payments.is_trial, payments.created_at, payments.expires_at,
     payments.target_mitra_id, mitras.display_name AS target_display_name,
@@ -193,7 +229,7 @@ LEFT JOIN LATERAL (
     SELECT * FROM pairings WHERE payment_id = payments.id ORDER BY id DESC LIMIT 1
 ) AS pairing ON true
 LEFT JOIN sessions ON sessions.pairing_id = pairing.id
-WHERE payments.id = $1
+WHERE payments.id = ANY ($1::uuid[])
 
 -- name: pairing_view
 SELECT pairings.id, pairings.payment_id, pairings.customer_id, pairings.kind, pairings.status,

@@ -73,6 +73,16 @@ class LockedPairing(msgspec.Struct, frozen=True):
     answer_is_late: bool | None
 
 
+class Failure(msgspec.Struct, frozen=True):
+    """A pairing that fails, and with which tag. `target_mitra_id`: whom a targeted one asked."""
+
+    pairing_id: UUID
+    payment_id: UUID
+    kind: PairingKind
+    tag: FailureTag
+    target_mitra_id: UUID | None = None
+
+
 async def open_blast(
     tx: Transaction,
     payment_id: UUID,
@@ -193,9 +203,8 @@ async def _fail_if_all_rejected(
 ) -> None:
     if others is None:
         return
-    answers = await tx.fetchrow(SQL.count_answers, pairing.id)
-    assert answers is not None
-    if answers["asked"] != answers["rejected"]:
+    asked, rejected = (await _count_answers(tx, [pairing.id])).get(pairing.id, (0, 0))
+    if asked != rejected:
         return
     if await tx.fetchval(SQL.not_yet_asked, pairing.id, list(others)):
         return
@@ -220,19 +229,39 @@ async def cancel(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> None:
     await fail(tx, payment, pairing, "customer_cancelled")
 
 
-async def window_over(tx: Transaction, pairing_id: UUID) -> bool:
-    """The window of a blast ended: open → failed, unless it was decided, or it is not over yet (2b.3)."""
-    payment, pairing = await lock(tx, pairing_id)
-    if pairing.status != "open":
-        return False
-    if not pairing.is_over:
-        # The clock stepped back since the deadline was claimed: it is still to come.
-        await deadlines.arm(tx, PAIRING_WINDOW, pairing.id, pairing.deadline_at)
-        return False
-    answers = await tx.fetchrow(SQL.count_answers, pairing.id)
-    assert answers is not None
-    await fail(tx, payment, pairing, tag_when_time_is_up(answers["asked"], answers["rejected"]))
-    return True
+async def window_over(tx: Transaction, *pairing_ids: UUID) -> list[UUID]:
+    """The windows of these blasts ended: open → failed, except what was decided, or is not over yet (2b.3).
+
+    Returns which failed.
+    """
+    open_ones = await tx.fetch(SQL.lock_windows, pairing_ids)
+    over = [row for row in open_ones if row["is_over"]]
+    if over:
+        # A statement of its own, so that it sees what was committed while the locks were waited for.
+        answers = await _count_answers(tx, [row["id"] for row in over])
+        await _fail(
+            tx,
+            [
+                Failure(
+                    pairing_id=row["id"],
+                    payment_id=row["payment_id"],
+                    kind=row["kind"],
+                    tag=tag_when_time_is_up(*answers.get(row["id"], (0, 0))),
+                )
+                for row in over
+            ],
+        )
+    for row in open_ones:
+        if not row["is_over"]:
+            # The clock stepped back since the deadline was claimed: it is still to come.
+            await deadlines.arm(tx, PAIRING_WINDOW, row["id"], row["deadline_at"])
+    return [row["id"] for row in over]
+
+
+async def _count_answers(tx: Transaction, pairing_ids: Sequence[UUID]) -> dict[UUID, tuple[int, int]]:
+    """How many each of the pairings asked, and how many of them rejected; one that asked nobody is absent."""
+    rows = await tx.fetch(SQL.count_answers, pairing_ids)
+    return {row["pairing_id"]: (row["asked"], row["rejected"]) for row in rows}
 
 
 async def target_of(tx: Transaction, pairing_id: UUID) -> tuple[UUID, UUID] | None:
@@ -270,33 +299,66 @@ async def fail(
     After a targeted failure the payment carries over: it stays confirmed while the customer may choose a blast under
     it (3.5). Any other failure ends the journey: unserved, and a case opens.
     """
-    with_fallback = tag in OFFERS_A_FALLBACK
-    if with_fallback:
+    failure = Failure(
+        pairing_id=pairing.id,
+        payment_id=payment.id,
+        kind=pairing.kind,
+        tag=tag,
+        target_mitra_id=pairing.target_mitra_id,
+    )
+    await _fail(tx, [failure], other_available=other_available)
+
+
+async def _fail(tx: Transaction, failures: Sequence[Failure], *, other_available: bool = False) -> None:
+    """What `fail` does, for several whose locks the caller holds."""
+    for_good = [failure for failure in failures if failure.tag not in OFFERS_A_FALLBACK]
+    if for_good:
+        await tx.execute(SQL.fail, [each.pairing_id for each in for_good], [each.tag for each in for_good])
+    if len(for_good) < len(failures):
         minutes = await configuration.payment_session_timeout_minutes(tx)
-        await tx.execute(SQL.fail_with_fallback, pairing.id, tag, minutes, current_request_id())
-    else:
-        await tx.execute(SQL.fail, pairing.id, tag)
-    closed = await tx.fetch(SQL.close_requests, pairing.id, close_reason_of(tag))
-    await tx.execute(SQL.log_failure, payment.id, pairing.id, tag, pairing.kind, pairing.target_mitra_id)
-    await deadlines.disarm(tx, TARGETED_WINDOW if pairing.kind == "targeted" else PAIRING_WINDOW, pairing.id)
-    if not with_fallback:
-        await _end_unserved(tx, payment.id)
-    await realtime.append(tx, await payment_events(tx, payment.id, other_available=other_available))
+        for failure in failures:
+            if failure.tag in OFFERS_A_FALLBACK:
+                await tx.execute(
+                    SQL.fail_with_fallback, failure.pairing_id, failure.tag, minutes, current_request_id()
+                )
+    pairing_ids = [failure.pairing_id for failure in failures]
+    closed = await tx.fetch(
+        SQL.close_requests, pairing_ids, [close_reason_of(failure.tag) for failure in failures]
+    )
+    payment_ids = [failure.payment_id for failure in failures]
+    await tx.execute(
+        SQL.log_failures,
+        payment_ids,
+        pairing_ids,
+        [failure.tag for failure in failures],
+        [failure.kind for failure in failures],
+        [failure.target_mitra_id for failure in failures],
+    )
+    await deadlines.disarm_each(tx, (PAIRING_WINDOW, TARGETED_WINDOW), *pairing_ids)
+    if for_good:
+        await _end_unserved(tx, [failure.payment_id for failure in for_good])
+    await realtime.append(tx, await payment_events(tx, *payment_ids, other_available=other_available))
     signal_requests(tx, [row["mitra_id"] for row in closed])
-    OUTCOMES.labels(tag).inc()
-    log.info("pairing.failed", payment_id=str(payment.id), pairing_id=str(pairing.id), tag=tag)
+    for failure in failures:
+        OUTCOMES.labels(failure.tag).inc()
+        log.info(
+            "pairing.failed",
+            payment_id=str(failure.payment_id),
+            pairing_id=str(failure.pairing_id),
+            tag=failure.tag,
+        )
 
 
-async def _end_unserved(tx: Transaction, payment_id: UUID) -> None:
-    """confirmed → unserved: the journey is over, and its one case holds everything that failed in it."""
-    await payments.close(tx, payment_id, "unserved")
-    case_id = await payments.open_case(tx, payment_id, "no_session")
-    await tx.execute(SQL.point_at_case, payment_id, case_id)
+async def _end_unserved(tx: Transaction, payment_ids: Sequence[UUID]) -> None:
+    """confirmed → unserved: the journeys are over, and their one case holds everything that failed in them."""
+    await payments.close(tx, payment_ids, "unserved")
+    await payments.open_cases(tx, payment_ids, "no_session")
+    await tx.execute(SQL.point_at_cases, payment_ids)
 
 
-async def log_expired_payment(tx: Transaction, payment_id: UUID) -> None:
-    """A payment that expired unpaid is logged, without a case: nothing was taken (2a.4)."""
-    await tx.execute(SQL.log_failure, payment_id, None, "payment_session_expired", None, None)
+async def log_expired_payments(tx: Transaction, payment_ids: Sequence[UUID]) -> None:
+    """Payments that expired unpaid are logged, without a case: nothing was taken (2a.4)."""
+    await tx.execute(SQL.log_expired_payments, payment_ids)
 
 
 async def withdraw(tx: Transaction, mitra_id: UUID, reason: CloseReason) -> None:
@@ -350,7 +412,7 @@ async def decline_fallback(tx: Transaction, pairing_id: UUID, customer_id: UUID)
             return
         raise
     await _decide_fallback(tx, pairing, "declined")
-    await _end_unserved(tx, pairing.payment_id)
+    await _end_unserved(tx, [pairing.payment_id])
     await realtime.append(tx, await payment_events(tx, pairing.payment_id))
 
 
@@ -365,8 +427,8 @@ async def fallback_unanswered(tx: Transaction, pairing_id: UUID) -> bool:
         await deadlines.arm(tx, FALLBACK_ANSWER, pairing.id, pairing.fallback_answer_by)
         return False
     await _decide_fallback(tx, pairing, "expired")
-    await log_expired_payment(tx, pairing.payment_id)
-    await _end_unserved(tx, pairing.payment_id)
+    await log_expired_payments(tx, [pairing.payment_id])
+    await _end_unserved(tx, [pairing.payment_id])
     await realtime.append(tx, await payment_events(tx, pairing.payment_id))
     return True
 

@@ -15,7 +15,7 @@ SQL = load_queries(__file__)
 
 async def payment_view(tx: Transaction, payment_id: UUID, customer_id: UUID) -> Payment:
     """A customer's own payment. Raises NotFound for another's, too."""
-    row = await tx.fetchrow(SQL.payment_view, payment_id)
+    row = await tx.fetchrow(SQL.payment_view, [payment_id])
     if row is None or row["customer_id"] != customer_id:
         raise NotFound
     return payment_from(row)
@@ -54,16 +54,18 @@ async def current_payment(tx: Transaction, customer_id: UUID) -> Payment | None:
 
 
 async def payment_events(
-    tx: Transaction, payment_id: UUID, *, other_available: bool = False
+    tx: Transaction, *payment_ids: UUID, other_available: bool = False
 ) -> list[StreamEvent]:
-    """`payment.updated`, and `pairing.updated` when there is one, for the payment's customer.
+    """`payment.updated`, and `pairing.updated` when there is one, for each payment's customer.
 
     `other_available`: whether a fallback that is offered could be taken now (3.5).
     """
-    row = await tx.fetchrow(SQL.payment_view, payment_id)
-    if row is None:
-        raise NotFound
-    return events_of(payment_from(row, other_available=other_available), row["customer_id"])
+    rows = await tx.fetch(SQL.payment_view, payment_ids)
+    return [
+        event
+        for row in rows
+        for event in events_of(payment_from(row, other_available=other_available), row["customer_id"])
+    ]
 
 
 def events_of(payment: Payment, customer_id: UUID) -> list[StreamEvent]:

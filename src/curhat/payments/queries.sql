@@ -46,9 +46,29 @@ UPDATE payments SET status = 'confirmed', confirmed_at = curhat_now() WHERE id =
 -- confirming → pending: declined in time, another try is possible.
 UPDATE payments SET status = 'pending' WHERE id = $1
 
+-- name: expire
+-- pending → expired, those of the payments $1 whose time is over; a confirmation begun in time holds its own back. A
+-- row for each that was pending; `expired` is false for one whose time is still to come.
+WITH locked AS MATERIALIZED (
+    SELECT id, purpose, status, expires_at FROM payments WHERE id = ANY ($1::uuid[])
+    ORDER BY id
+    FOR NO KEY UPDATE
+), moment AS MATERIALIZED (
+    SELECT curhat_now() AS now, count(*) AS locks FROM locked
+), expired AS (
+    UPDATE payments SET status = 'expired', closed_at = moment.now
+    FROM locked, moment
+    WHERE payments.id = locked.id AND locked.status = 'pending' AND locked.expires_at <= moment.now
+    RETURNING payments.id
+)
+SELECT locked.id, locked.purpose, locked.expires_at, expired.id IS NOT NULL AS expired
+FROM locked
+LEFT JOIN expired USING (id)
+WHERE locked.status = 'pending'
+
 -- name: close
 -- open → the final status $2.
-UPDATE payments SET status = $2, closed_at = curhat_now() WHERE id = $1
+UPDATE payments SET status = $2, closed_at = curhat_now() WHERE id = ANY ($1::uuid[])
 
 -- name: payment_of_attempt
 SELECT payment_id FROM charge_attempts WHERE id = $1
@@ -124,15 +144,11 @@ UPDATE refunds SET status = $2, gateway_reason = $3, answered_at = curhat_now()
 WHERE id = $1 AND status = 'requested'
 RETURNING payment_id, amount_rp, reason
 
--- name: open_case
--- nothing → open. One case a payment: a second reason finds the first case.
-WITH opened AS (
-    INSERT INTO review_cases (payment_id, reason, amount_rp)
-    SELECT id, $2, amount_rp FROM payments WHERE id = $1
-    ON CONFLICT (payment_id) DO NOTHING
-    RETURNING id
-)
-SELECT id FROM opened UNION ALL SELECT id FROM review_cases WHERE payment_id = $1 LIMIT 1
+-- name: open_cases
+-- nothing → open, for each of the payments $1. One case a payment: for a second reason the first stays.
+INSERT INTO review_cases (payment_id, reason, amount_rp)
+SELECT id, $2, amount_rp FROM payments WHERE id = ANY ($1::uuid[]) ORDER BY id
+ON CONFLICT (payment_id) DO NOTHING
 
 -- name: audit
 INSERT INTO audit_entries (actor, action, subject, subject_id, old_value, new_value)

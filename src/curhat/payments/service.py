@@ -1,5 +1,6 @@
 """What may be done to a payment. Every function takes an open transaction and never commits."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
@@ -224,10 +225,10 @@ async def _declined(tx: Transaction, payment: LockedPayment, key: UUID, reason: 
     if payment.status != "confirming":
         return ChargeOutcome(payment, "nothing")
     if payment.purpose == "extension":
-        await tx.execute(SQL.close, payment.id, "abandoned")
+        await tx.execute(SQL.close, [payment.id], "abandoned")
         return ChargeOutcome(payment, "abandoned")
     if payment.is_over:
-        await tx.execute(SQL.close, payment.id, "expired")
+        await tx.execute(SQL.close, [payment.id], "expired")
         return ChargeOutcome(payment, "expired")
     await tx.execute(SQL.back_to_pending, payment.id)
     # The expiry may have fired meanwhile, held back. A generation of its own: the first may be in a worker's hands.
@@ -285,33 +286,38 @@ async def abandon(tx: Transaction, payment: LockedPayment) -> None:
         raise closed_error(payment.status)
     if payment.is_over:
         raise PaymentExpired
-    await close(tx, payment.id, "abandoned")
+    await close(tx, [payment.id], "abandoned")
 
 
-async def expire(tx: Transaction, payment: LockedPayment) -> bool:
-    """pending → expired once its time is over; a confirmation begun in time holds it back (2a.5)."""
-    if payment.status != "pending":
-        return False
-    if not payment.is_over:
-        # The clock stepped back since the deadline was claimed: it is still to come.
-        await deadlines.arm(tx, PAYMENT_EXPIRY, payment.id, payment.expires_at)
-        return False
-    await close(tx, payment.id, "expired")
-    return True
+async def expire(tx: Transaction, payment_ids: Sequence[UUID]) -> dict[UUID, Purpose]:
+    """pending → expired once their time is over; a confirmation begun in time holds its own back (2a.5).
+
+    Takes the journeys' locks. Returns those that expired, and what they were for.
+    """
+    rows = await tx.fetch(SQL.expire, payment_ids)
+    expired = {row["id"]: row["purpose"] for row in rows if row["expired"]}
+    if expired:
+        await deadlines.disarm(tx, PAYMENT_EXPIRY, *expired)
+    for row in rows:
+        if not row["expired"]:
+            # The clock stepped back since the deadline was claimed: it is still to come.
+            await deadlines.arm(tx, PAYMENT_EXPIRY, row["id"], row["expires_at"])
+    return expired
 
 
 async def close(
-    tx: Transaction, payment_id: UUID, status: Literal["abandoned", "expired", "served", "unserved"]
+    tx: Transaction,
+    payment_ids: Sequence[UUID],
+    status: Literal["abandoned", "expired", "served", "unserved"],
 ) -> None:
-    """open → a status that ends the journey. The caller holds the lock."""
-    await tx.execute(SQL.close, payment_id, status)
-    await deadlines.disarm(tx, PAYMENT_EXPIRY, payment_id)
+    """open → a status that ends the journey. The caller holds the locks."""
+    await tx.execute(SQL.close, payment_ids, status)
+    await deadlines.disarm(tx, PAYMENT_EXPIRY, *payment_ids)
 
 
-async def open_case(tx: Transaction, payment_id: UUID, reason: CaseReason) -> UUID:
-    """Have an operator look at this payment; a payment has one case at most, so the first reason stays (X.1)."""
-    case_id: UUID = await tx.fetchval(SQL.open_case, payment_id, reason)
-    return case_id
+async def open_cases(tx: Transaction, payment_ids: Sequence[UUID], reason: CaseReason) -> None:
+    """Have an operator look at these payments; each has one case at most, so the first reason stays (X.1)."""
+    await tx.execute(SQL.open_cases, payment_ids, reason)
 
 
 class TakenCharge(msgspec.Struct, frozen=True):
@@ -385,7 +391,7 @@ async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundA
         SQL.audit, f"refund_{answer.status}", "payment", payment_id, None, str(row["amount_rp"]), "system"
     )
     if answer.status == "failed":
-        await open_case(tx, payment_id, "refund_failed")
+        await open_cases(tx, [payment_id], "refund_failed")
         return None
     refunded: UUID | None = await tx.fetchval(SQL.refunded, payment_id, refund_id)
     return refunded

@@ -3,8 +3,9 @@
 --
 -- KEYS[1]   curhat:available   sorted set: mitra → when its reachability ends (ms); only mitras that may take
 --                              a customer are in it
--- KEYS[2…]  curhat:mitra:<id>  hash: `version`, `askable`, and for each connection `connection:<id>` →
---                              "<seen>" or "<seen> <closed>" (ms)
+-- KEYS[2…]  curhat:mitra:<id>  hash: `version`, `askable`, `push_until` (ms: until when push reaches the mitra),
+--                              and for each connection `connection:<id>` → "<seen>" or "<seen> <closed>" (ms)
+--           curhat:customers   sorted set: customer → when its connection counts as over (ms)
 -- ARGV[1]   the operation; then its arguments, as many for each of KEYS[2…]
 
 local AVAILABLE = KEYS[1]
@@ -46,10 +47,18 @@ local function leases(fields)
     return asked_until, connected_until, over
 end
 
+-- Until when push reaches the mitra. Unreadable, or further away than anybody writes: it does not.
+local function push_until(fields)
+    local written = tonumber(string.match(fields['push_until'] or '', '^%d+$')) or 0
+    return written <= now + IDLE_MS and written or 0
+end
+
 -- Makes the sorted set say what the hash says, and answers it.
 local function settle(key, mitra, fields)
     local asked_until, connected_until, over = leases(fields)
     if #over > 0 then server.call('HDEL', key, unpack(over)) end
+    -- Push makes a mitra reachable (1.1), never connected (5.6).
+    asked_until = math.max(asked_until, push_until(fields))
     local may_be_asked = fields['askable'] == '1' and asked_until > now
     if may_be_asked then
         server.call('ZADD', AVAILABLE, string.format('%.0f', asked_until), mitra)
@@ -85,18 +94,21 @@ function operations.report()
     return unknown
 end
 
--- States from PostgreSQL. mitra, version, askable ('1' or '0'). One older than what was applied is ignored:
--- who read before a change cannot undo it. Answers may be asked, connected for each.
+-- States from PostgreSQL. mitra, version, askable ('1' or '0'), ms for which push reaches it. One older than what
+-- was applied is ignored: who read before a change cannot undo it. Two with the same version differ in when the app
+-- was last seen, by seconds, and the next round is right again. Answers may be asked, connected for each.
 function operations.apply()
     local answers = {}
     drop_unless('zset', AVAILABLE)
     for i = 2, #KEYS do
-        local at = 3 * i - 4
+        local at = 4 * i - 6
         drop_unless('hash', KEYS[i])
         local fields = read(KEYS[i])
         if tonumber(ARGV[at + 1]) >= (tonumber(fields['version']) or 0) then
             fields['version'], fields['askable'] = ARGV[at + 1], ARGV[at + 2]
-            server.call('HSET', KEYS[i], 'version', ARGV[at + 1], 'askable', ARGV[at + 2])
+            fields['push_until'] = string.format('%.0f', now + ARGV[at + 3])
+            server.call('HSET', KEYS[i], 'version', ARGV[at + 1], 'askable', ARGV[at + 2],
+                'push_until', fields['push_until'])
         end
         local may_be_asked, connected = settle(KEYS[i], ARGV[at], fields)
         table.insert(answers, may_be_asked)
@@ -114,6 +126,25 @@ function operations.look()
         local asked_until = tonumber(server.call('ZSCORE', AVAILABLE, ARGV[i]) or 0)
         table.insert(answers, asked_until > now and 1 or 0)
         table.insert(answers, connected_until > now and 1 or 0)
+    end
+    return answers
+end
+
+-- Customers (ARGV[3…]) whose connections count for ARGV[2] ms from now.
+function operations.customers_seen()
+    drop_unless('zset', KEYS[2])
+    local until_when = string.format('%.0f', now + ARGV[2])
+    for i = 3, #ARGV do server.call('ZADD', KEYS[2], until_when, ARGV[i]) end
+    server.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now))
+    server.call('PEXPIRE', KEYS[2], IDLE_MS)
+    return #ARGV - 2
+end
+
+-- Reads which of the customers ARGV[2…] are connected now: 1 or 0 for each.
+function operations.customers_connected()
+    local answers = {}
+    for i = 2, #ARGV do
+        table.insert(answers, tonumber(server.call('ZSCORE', KEYS[2], ARGV[i]) or 0) > now and 1 or 0)
     end
     return answers
 end

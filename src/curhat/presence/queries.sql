@@ -1,7 +1,7 @@
 -- name: states
 -- Reads the state of the mitras $1. Changes nothing.
 SELECT id, display_name, online, suspended_at IS NOT NULL AS suspended, active_sessions, max_customers,
-    availability_version
+    availability_version, push_ready, extract(epoch FROM curhat_now() - last_seen_at)::float8 AS unseen_seconds
 FROM mitras
 WHERE id = ANY ($1::uuid[])
 
@@ -14,12 +14,26 @@ UPDATE mitras SET online = $2
 FROM before
 WHERE mitras.id = before.id
 RETURNING mitras.id, mitras.display_name, mitras.online, mitras.suspended_at IS NOT NULL AS suspended,
-    mitras.active_sessions, mitras.max_customers, mitras.availability_version,
+    mitras.active_sessions, mitras.max_customers, mitras.availability_version, mitras.push_ready,
+    extract(epoch FROM curhat_now() - mitras.last_seen_at)::float8 AS unseen_seconds,
     before.online IS DISTINCT FROM mitras.online AS changed
 
--- name: release_place
--- mitras.active_sessions: n → n - 1. Below zero violates the table's check.
-UPDATE mitras SET active_sessions = active_sessions - 1 WHERE id = $1
+-- name: push_reachable
+-- Reads which mitras push reaches: seen within $1 seconds, with a subscription that has not failed.
+SELECT id FROM mitras
+WHERE push_ready AND online AND suspended_at IS NULL
+    AND last_seen_at > (SELECT curhat_now() - make_interval(secs => $1))
+
+-- name: release_places
+-- mitras.active_sessions: n → n - 1 for each time that the mitra is among $1. Below zero violates the table's check.
+WITH ended AS (
+    SELECT mitra_id, count(*)::integer AS places FROM unnest($1::uuid[]) AS mitra_id GROUP BY mitra_id
+), locked AS MATERIALIZED (
+    SELECT id FROM mitras WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE
+)
+UPDATE mitras SET active_sessions = mitras.active_sessions - ended.places
+FROM locked JOIN ended ON ended.mitra_id = locked.id
+WHERE mitras.id = locked.id
 
 -- name: write_last_seen
 -- mitras.last_seen_at: → $2 seconds ago, never back. A row that another transaction holds is left

@@ -6,16 +6,20 @@ Guarantees
     PostgreSQL when it accepts.
     What Valkey shows follows PostgreSQL: at once when this process committed the change, within
     RECONCILE_SECONDS when another did or the signal was lost. It never goes back to an older state.
-    Valkey that was away, wiped or damaged is made right within RECONCILE_SECONDS, without anybody's help.
+    Valkey that was away, wiped or damaged is made right within RECONCILE_SECONDS, without anybody's help; of
+    mitras whom only push reaches, within PUSH_RECONCILE_SECONDS.
 How it works
     A frame from a mitra only sets a time in memory. Each second the connections that had one are reported to
     Valkey in batches, each with the age of its last frame: a report that comes late lengthens no lease.
     Every RECONCILE_SECONDS the process reports all its connections, reads its mitras' states from PostgreSQL,
     applies them, and tells pairing who of them may be asked. Whatever a lost signal or an outage left undone
     is done then.
+    Whom push reaches (1.1) is known to PostgreSQL: a subscription that has not failed, and when the app was last
+    seen. No process holds such a mitra; the workers read them all, every PUSH_RECONCILE_SECONDS.
 Relies on
     `opened`, `frame_received` and `closed` for every socket of a mitra, with a connection id that is never
-    used again; `mitra_changed` for what this process commits; `run` running.
+    used again; `mitra_changed` for what this process commits; `run` running, and in some process
+    `keep_push_reachable`.
 """
 
 import asyncio
@@ -35,7 +39,7 @@ from curhat.kit.database import DATABASE_AWAY, Database, Transaction, load_queri
 from curhat.kit.errors import NotFound, PresenceUnknown
 from curhat.presence.hooks import on_intent_changed
 from curhat.presence.schemas import MitraPresence
-from curhat.presence.states import MAY_BE_ASKED_SECONDS, MitraState
+from curhat.presence.states import MAY_BE_ASKED_SECONDS, PUSH_REACHABLE_SECONDS, MitraState
 from curhat.presence.store import PresenceStore, Report
 
 log = structlog.get_logger(__name__)
@@ -46,6 +50,7 @@ SIGNAL = "mitra_changed"
 
 FLUSH_SECONDS = 1
 RECONCILE_SECONDS = 2
+PUSH_RECONCILE_SECONDS = 5
 LAST_SEEN_SECONDS = 30
 # Rows locked by one statement while last-seen times are written: bounds how long an accept waits for one.
 LAST_SEEN_BATCH = 500
@@ -73,10 +78,10 @@ async def set_intent(tx: Transaction, mitra_id: UUID, online: bool) -> MitraStat
     return _to_state(row)
 
 
-async def release_place(tx: Transaction, mitra_id: UUID) -> None:
-    """A session of this mitra ended: one customer fewer. Takes the mitra's row lock."""
-    await tx.execute(SQL.release_place, mitra_id)
-    announce(tx, [mitra_id])
+async def release_places(tx: Transaction, mitra_ids: Sequence[UUID]) -> None:
+    """Sessions of these mitras ended, one for each time that a mitra is named. Takes the mitras' row locks."""
+    await tx.execute(SQL.release_places, mitra_ids)
+    announce(tx, mitra_ids)
 
 
 def announce(tx: Transaction, mitra_ids: Sequence[UUID]) -> None:
@@ -146,7 +151,7 @@ class Presence:
         """Whether this mitra is connected now (5.6). A session under way says nothing about it."""
         return (await self._store.look(mitra_id)).connected
 
-    async def connected(self, mitra_ids: Sequence[UUID]) -> set[UUID]:
+    async def connected_among(self, mitra_ids: Sequence[UUID]) -> set[UUID]:
         """Which of these mitras are connected now (5.6)."""
         standings = await self._store.look_at(mitra_ids)
         return {each for each, standing in zip(mitra_ids, standings, strict=True) if standing.connected}
@@ -197,6 +202,10 @@ class Presence:
         with _left_to_reconcile("closed"):
             await self.flush()
 
+    def seen(self, mitra_id: UUID) -> None:
+        """The mitra's app asked for something over HTTP: it was seen (1.1). In memory, written down in time."""
+        self._unwritten_last_seen[mitra_id] = time.monotonic()
+
     # Bringing Valkey in step with PostgreSQL.
 
     async def refresh(self, mitra_ids: Iterable[UUID]) -> list[UUID]:
@@ -231,6 +240,20 @@ class Presence:
             tasks.create_task(self._repeat(self.reconcile, RECONCILE_SECONDS))
             tasks.create_task(self._repeat(self.write_last_seen, LAST_SEEN_SECONDS))
             tasks.create_task(self._repeat(self.refresh_waiting, 0))
+
+    async def keep_push_reachable(self) -> None:
+        """Keep Valkey right about the mitras whom only push reaches, until cancelled. For the workers."""
+        await self._repeat(self.reconcile_push, PUSH_RECONCILE_SECONDS)
+
+    async def reconcile_push(self) -> None:
+        """Make Valkey right about every mitra whom push reaches, and whoever else it says may be asked.
+
+        Raises PresenceUnknown.
+        """
+        reachable = {
+            row["id"] for row in await self._database.fetch(SQL.push_reachable, PUSH_REACHABLE_SECONDS)
+        }
+        await self._tell_pairing(await self.refresh(reachable | set(await self._store.candidates())))
 
     async def flush(self) -> None:
         """Report the frames and closes Valkey was not told of. Raises PresenceUnknown, and keeps them.
@@ -353,8 +376,15 @@ def _to_state(row: asyncpg.Record) -> MitraState:
         suspended=row["suspended"],
         active_sessions=row["active_sessions"],
         max_customers=row["max_customers"],
+        push_reachable_seconds=_push_reachable_seconds(row),
         availability_version=row["availability_version"],
     )
+
+
+def _push_reachable_seconds(row: asyncpg.Record) -> float:
+    if not row["push_ready"] or row["unseen_seconds"] is None:
+        return 0.0
+    return max(0.0, PUSH_REACHABLE_SECONDS - float(row["unseen_seconds"]))
 
 
 def _to_presence(state: MitraState, *, connected: bool) -> MitraPresence:

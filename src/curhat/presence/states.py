@@ -6,6 +6,8 @@ import msgspec
 
 # 1.1: a mitra may be asked while its last frame is at most this old. Four heartbeats of 3 s.
 MAY_BE_ASKED_SECONDS = 12
+# 1.1: a mitra whom push reaches may be asked for as long as this after the app was last seen.
+PUSH_REACHABLE_SECONDS = 15 * 60
 # 5.6: a mitra is connected while its last frame is at most this old. Two heartbeats of 3 s.
 CONNECTED_SECONDS = 6
 # 5.6: how long a socket that closed has to come back before anybody is told.
@@ -21,7 +23,10 @@ class MitraState(msgspec.Struct, frozen=True, kw_only=True):
     suspended: bool
     active_sessions: int
     max_customers: int
-    # Grows with every change of the four fields above it that availability depends on.
+    # For how long push reaches the mitra from now on: the rest of the 15 minutes since the app was last seen, while
+    # a subscription has not failed; else 0.
+    push_reachable_seconds: float
+    # Grows with every change of what availability depends on, but for the time that goes by and frames that come.
     availability_version: int
 
     @property

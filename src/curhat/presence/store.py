@@ -9,9 +9,6 @@ Guarantees
 Relies on
     Valkey's clock not being set back by much, and availability versions that only grow: after PostgreSQL was
     restored from a backup, empty Valkey.
-Not here yet
-    Push. A mitra that push can reach may be asked without a connection (1.1). With push subscriptions,
-    `apply` gets the time until which push reaches the mitra, and the score becomes the later of the two.
 """
 
 import asyncio
@@ -32,6 +29,7 @@ from curhat.presence.states import (
     COME_BACK_SECONDS,
     CONNECTED_SECONDS,
     MAY_BE_ASKED_SECONDS,
+    PUSH_REACHABLE_SECONDS,
     MitraState,
 )
 
@@ -39,6 +37,7 @@ log = structlog.get_logger(__name__)
 
 AVAILABLE_KEY = "curhat:available"
 MITRA_KEY_PREFIX = "curhat:mitra:"
+CUSTOMERS_KEY = "curhat:customers"
 
 # Bounds how long anybody waits for a Valkey that does not answer.
 CALL_TIMEOUT_SECONDS = 1
@@ -46,8 +45,8 @@ CALL_TIMEOUT_SECONDS = 1
 BATCH_SIZE = 100
 # Stale members removed in one run.
 PRUNE_SIZE = 1000
-# Keys nobody touches go away by themselves.
-IDLE_SECONDS = 600
+# Keys nobody touches go away by themselves; not before push-reachability that is written in them ends.
+IDLE_SECONDS = PUSH_REACHABLE_SECONDS + 300
 
 _WINDOWS = {
     "MAY_BE_ASKED_MS": MAY_BE_ASKED_SECONDS,
@@ -118,7 +117,12 @@ class PresenceStore:
         for batch in _batches(states):
             arguments: list[str | int] = []
             for state in batch:
-                arguments += (str(state.id), state.availability_version, "1" if state.askable else "0")
+                arguments += (
+                    str(state.id),
+                    state.availability_version,
+                    "1" if state.askable else "0",
+                    int(state.push_reachable_seconds * 1000),
+                )
             answer = await self._call("apply", [state.id for state in batch], arguments)
             standings += (
                 Standing(bool(may_be_asked), bool(connected))
@@ -141,6 +145,20 @@ class PresenceStore:
             )
         return standings
 
+    async def customers_seen(self, customer_ids: Sequence[UUID], for_seconds: float) -> None:
+        """Customers whose connections count for so long from now; counting from a later call, a shorter time too."""
+        for batch in _batches(customer_ids):
+            arguments: list[str | int] = [int(for_seconds * 1000), *map(str, batch)]
+            await self._call("customers_seen", [], arguments, CUSTOMERS_KEY)
+
+    async def customers_connected(self, customer_ids: Sequence[UUID]) -> set[UUID]:
+        """Who of these is connected now."""
+        found: set[UUID] = set()
+        for batch in _batches(customer_ids):
+            answer = await self._call("customers_connected", [], list(map(str, batch)), CUSTOMERS_KEY)
+            found.update(who for who, connected in zip(batch, answer, strict=True) if connected)
+        return found
+
     async def candidates(self) -> list[UUID]:
         """Everybody who may be asked now."""
         return [UUID(mitra.decode()) for mitra in await self._call("candidates", [], [])]
@@ -153,8 +171,10 @@ class PresenceStore:
         """Remove some members whose reachability is over; they count for nothing, and only take up room."""
         return int(await self._call("prune", [], [PRUNE_SIZE]))
 
-    async def _call(self, operation: str, mitra_ids: Sequence[UUID], arguments: Sequence[str | int]) -> Any:
-        keys = [AVAILABLE_KEY, *(f"{MITRA_KEY_PREFIX}{mitra_id}" for mitra_id in mitra_ids)]
+    async def _call(
+        self, operation: str, mitra_ids: Sequence[UUID], arguments: Sequence[str | int], *more_keys: str
+    ) -> Any:
+        keys = [AVAILABLE_KEY, *(f"{MITRA_KEY_PREFIX}{mitra_id}" for mitra_id in mitra_ids), *more_keys]
         rest = (len(keys), *keys, operation, *arguments)
         try:
             async with asyncio.timeout(CALL_TIMEOUT_SECONDS):

@@ -63,7 +63,7 @@ class TypingNotice(msgspec.Struct, frozen=True, array_like=True):
     session_id: UUID
 
 
-_read_stream_signal = msgspec.msgpack.Decoder(StreamSignal).decode
+_read_stream_signals = msgspec.msgpack.Decoder(list[StreamSignal]).decode
 _read_typing_notice = msgspec.msgpack.Decoder(TypingNotice).decode
 _data_encoder = msgspec.json.Encoder()
 
@@ -103,6 +103,10 @@ class Hub:
     def held(self, role: Role) -> set[UUID]:
         """The users of this role with a socket here that said hello."""
         return set(self._feeds[role])
+
+    def holds(self, identity: Identity) -> bool:
+        """Whether this user has a socket here that said hello."""
+        return identity.user_id in self._feeds[identity.role]
 
     def send_unsequenced(
         self, role: Role, user_id: UUID, event_type: UnsequencedType, data: msgspec.Struct
@@ -200,7 +204,10 @@ class Hub:
 
     def stream_grew(self, payload: bytes) -> None:
         """Handler of the channel `stream`."""
-        signal = _read_stream_signal(payload)
+        for signal in _read_stream_signals(payload):
+            self._event_committed(signal)
+
+    def _event_committed(self, signal: StreamSignal) -> None:
         feed = self._feeds[signal.role].get(signal.user_id)
         if feed is None:
             return

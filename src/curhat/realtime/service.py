@@ -49,7 +49,10 @@ class StoredEvent(msgspec.Struct, frozen=True):
 
 
 class StreamSignal(msgspec.Struct, frozen=True, array_like=True):
-    """To every process: this event was committed. Carries the frame: a socket in step need not read it."""
+    """To every process: this event was committed. Carries the frame: a socket in step need not read it.
+
+    All events of one transaction go out as one list.
+    """
 
     role: Role
     user_id: UUID
@@ -83,14 +86,16 @@ async def append(tx: Transaction, events: Sequence[StreamEvent]) -> None:
         [event.type for event in events],
         data,
     )
-    for event, text, row in zip(events, data, rows, strict=True):
-        signal = StreamSignal(
+    signals = [
+        StreamSignal(
             role=event.role,
             user_id=event.user_id,
             seq=row["seq"],
             frame=_frame(row["seq"], event.type, row["at"], text),
         )
-        tx.signal("stream", _signal_encoder.encode(signal))
+        for event, text, row in zip(events, data, rows, strict=True)
+    ]
+    tx.signal("stream", _signal_encoder.encode(signals))
 
 
 async def head(tx: Transaction, role: Role, user_id: UUID) -> Head:

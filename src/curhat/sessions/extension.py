@@ -265,7 +265,7 @@ async def charge_answered(
     if extension.payment_id != outcome.payment.id or extension.status != "charging":
         return outcome, []
     if outcome.step == "confirmed":
-        await payments.close(tx, extension.payment_id, "served")
+        await payments.close(tx, [extension.payment_id], "served")
         await tx.execute(SQL.settle_extension, extension.id, "approved")
         await _release_end(tx, session, extension.duration_minutes)
         return outcome, await _decided(tx, session.customer_id, session.mitra_id, extension.id)
@@ -403,7 +403,7 @@ async def _uncharged(
     """An extension that is never charged ends its payment as abandoned (5.7)."""
     payment = await payments.lock(tx, extension.payment_id)
     if payment.status in ("pending", "confirming"):
-        await payments.close(tx, extension.payment_id, "abandoned")
+        await payments.close(tx, [extension.payment_id], "abandoned")
     return await _decided(tx, customer_id, mitra_id, extension.id)
 
 

@@ -77,19 +77,27 @@ WHERE sessions.id = locked.id AND locked.status = 'active'
 RETURNING sessions.id, sessions.payment_id, sessions.customer_id, sessions.mitra_id, locked.open_extension_id
 
 -- name: end_due
--- active → ended because its time is up; never early, and not while an extension is open (5.7).
+-- active → ended because their time is up, those of the sessions $1 whose it is; never early, and not while an
+-- extension is open (5.7). A row for each that ran with none; `ended` is false for one whose end is still to come.
 WITH locked AS MATERIALIZED (
-    SELECT id, status, ends_at, open_extension_id FROM sessions WHERE id = $1 FOR NO KEY UPDATE
+    SELECT id, payment_id, customer_id, mitra_id, status, ends_at, open_extension_id
+    FROM sessions WHERE id = ANY ($1::uuid[])
+    ORDER BY id
+    FOR NO KEY UPDATE
+), moment AS MATERIALIZED (
+    SELECT curhat_now() AS now, count(*) AS locks FROM locked
+), ended AS (
+    UPDATE sessions SET status = 'ended', ended_at = moment.now, end_reason = 'time_up'
+    FROM locked, moment
+    WHERE sessions.id = locked.id AND locked.status = 'active' AND locked.ends_at <= moment.now
+        AND locked.open_extension_id IS NULL
+    RETURNING sessions.id
 )
-UPDATE sessions SET status = 'ended', ended_at = curhat_now(), end_reason = 'time_up'
+SELECT locked.id, locked.payment_id, locked.customer_id, locked.mitra_id, locked.ends_at, locked.open_extension_id,
+    ended.id IS NOT NULL AS ended
 FROM locked
-WHERE sessions.id = locked.id AND locked.status = 'active' AND locked.ends_at <= curhat_now()
-    AND locked.open_extension_id IS NULL
-RETURNING sessions.id, sessions.payment_id, sessions.customer_id, sessions.mitra_id, locked.open_extension_id
-
--- name: running_until
--- When a running session ends, unless an extension holds that back: then its decision arms the end anew.
-SELECT ends_at FROM sessions WHERE id = $1 AND status = 'active' AND open_extension_id IS NULL
+LEFT JOIN ended USING (id)
+WHERE locked.status = 'active' AND locked.open_extension_id IS NULL
 
 -- name: end_suspended
 -- active → ended because its mitra is suspended. A session whose time is over is left to its deadline.
@@ -250,5 +258,5 @@ WHERE sessions.mitra_id = $1 AND sessions.status = 'active'
 ORDER BY extensions.id
 
 -- name: charged_extensions
--- The payments of what was added to session $1 and taken.
-SELECT payment_id FROM extensions WHERE session_id = $1 AND status = 'approved' ORDER BY id
+-- The payments of what was added to the sessions $1 and taken.
+SELECT payment_id FROM extensions WHERE session_id = ANY ($1::uuid[]) AND status = 'approved' ORDER BY id

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -142,20 +143,20 @@ async def end_for_suspension(tx: Transaction, session_id: UUID) -> None:
     """
     row = await tx.fetchrow(SQL.end_suspended, session_id)
     if row is not None:
-        await _ended(tx, row, "mitra_suspended")
+        await _ended(tx, [row], "mitra_suspended")
 
 
-async def end_due(tx: Transaction, session_id: UUID) -> None:
-    """active → ended once its time is up, for the deadline `session_end`. Never early; repeated, nothing. An open
-    extension holds it back; its decision arms the end anew (5.7)."""
-    row = await tx.fetchrow(SQL.end_due, session_id)
-    if row is not None:
-        await _ended(tx, row, "time_up")
-        return
-    still_to_come = await tx.fetchval(SQL.running_until, session_id)
-    if still_to_come is not None:
-        # The session was lengthened, or the clock stepped back since the deadline was claimed.
-        await deadlines.arm(tx, SESSION_END, session_id, still_to_come)
+async def end_due(tx: Transaction, *session_ids: UUID) -> None:
+    """active → ended once their time is up, for the deadlines `session_end`. Never early; repeated, nothing. An open
+    extension holds its session back; its decision arms the end anew (5.7)."""
+    rows = await tx.fetch(SQL.end_due, session_ids)
+    ended = [row for row in rows if row["ended"]]
+    if ended:
+        await _ended(tx, ended, "time_up")
+    for row in rows:
+        if not row["ended"]:
+            # The session was lengthened, or the clock stepped back since the deadline was claimed.
+            await deadlines.arm(tx, SESSION_END, row["id"], row["ends_at"])
 
 
 async def _end_early(
@@ -165,28 +166,31 @@ async def _end_early(
     if row is None:
         await own_session(tx, identity, session_id)
         raise SessionEnded
-    return await _ended(tx, row, reason)
-
-
-async def _ended(tx: Transaction, row: asyncpg.Record, reason: EndReason) -> SessionViews:
-    """What follows from an end, whatever its reason: the case, the mitra's place, the events."""
-    session_id: UUID = row["id"]
-    await pause_point("session_end.written")
-    if reason in OPENS_A_CASE:
-        await payments.open_case(tx, row["payment_id"], CUT_SHORT)
-        for charged in await tx.fetch(SQL.charged_extensions, session_id):
-            await payments.open_case(tx, charged["payment_id"], CUT_SHORT)
-    await deadlines.disarm(tx, SESSION_END, session_id)
-    await presence.release_place(tx, row["mitra_id"])
-    told: list[StreamEvent] = []
-    if row["open_extension_id"] is not None:
-        # After the mitra's row, as the toggle takes them.
-        told += await extension.end_with_session(
-            tx, row["customer_id"], row["mitra_id"], row["open_extension_id"]
-        )
-    views = await session_views(tx, session_id)
-    await realtime.append(tx, [*told, *events.session_ended(views)])
+    (views,) = await _ended(tx, [row], reason)
     return views
+
+
+async def _ended(tx: Transaction, rows: Sequence[asyncpg.Record], reason: EndReason) -> list[SessionViews]:
+    """What follows from ends, whatever their reason: the cases, the mitras' places, the events."""
+    await pause_point("session_end.written")
+    session_ids = [row["id"] for row in rows]
+    if reason in OPENS_A_CASE:
+        charged = await tx.fetch(SQL.charged_extensions, session_ids)
+        cut_short = [row["payment_id"] for row in (*rows, *charged)]
+        await payments.open_cases(tx, cut_short, CUT_SHORT)
+    await deadlines.disarm(tx, SESSION_END, *session_ids)
+    await presence.release_places(tx, [row["mitra_id"] for row in rows])
+    told: list[StreamEvent] = []
+    for row in rows:
+        if row["open_extension_id"] is not None:
+            # After the mitra's row, as the toggle takes them.
+            told += await extension.end_with_session(
+                tx, row["customer_id"], row["mitra_id"], row["open_extension_id"]
+            )
+    ended = await _views(tx, session_ids)
+    told += [event for views in ended for event in events.session_ended(views)]
+    await realtime.append(tx, told)
+    return ended
 
 
 # Reading -------------------------------------------------------------------------------------------------
@@ -252,10 +256,11 @@ async def _views(tx: Transaction, session_ids: Sequence[UUID]) -> list[SessionVi
     """These sessions, oldest first."""
     if not session_ids:
         return []
-    return [_both_views(row) for row in await tx.fetch(SQL.views, session_ids)]
+    return [both_views(row) for row in await tx.fetch(SQL.views, session_ids)]
 
 
-def _both_views(row: asyncpg.Record) -> SessionViews:
+def both_views(row: Any) -> SessionViews:
+    """A session as each side sees it, from a row with the columns of the statement views."""
     common = {
         "id": row["id"],
         "status": row["status"],

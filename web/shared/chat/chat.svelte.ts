@@ -45,6 +45,7 @@ export class Chat {
 
   readonly #api: ChatApi;
   #cursor: string | null = null;
+  #loading: Promise<void> | undefined;
   #isSending = false;
   #isReading = false;
   #pause = FIRST_PAUSE_MS;
@@ -63,7 +64,11 @@ export class Chat {
   }
 
   /** Fetch the newest messages: at the beginning, and after something may have been missed. Throws `Refused`. */
-  async load(): Promise<void> {
+  load(): Promise<void> {
+    return (this.#loading ??= this.#loadNewest().finally(() => (this.#loading = undefined)));
+  }
+
+  async #loadNewest(): Promise<void> {
     const page = await this.#api.page(this.sessionId);
     const newest = page.items.toReversed();
     const known = this.messages.at(-1);

@@ -52,7 +52,7 @@ async def _who_is_there(database: Database, presence: Presence) -> tuple[int | N
     """Connected, available, free places; None each while nobody knows."""
     rows = await database.fetch(SQL.perhaps_connected)
     try:
-        connected = await presence.connected([row["id"] for row in rows])
+        connected = await presence.connected_among([row["id"] for row in rows])
         candidates = await presence.ask_candidates()
     except PresenceUnknown:
         return None, None, None

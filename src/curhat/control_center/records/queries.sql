@@ -22,7 +22,13 @@ ORDER BY page.created_at DESC, page.id DESC
 
 -- name: timeline
 -- Everything that happened to payment $1, oldest first; `rank` orders what has one and the same time.
-WITH happened AS (
+WITH extension AS (
+    -- What was added to the session this payment is for, or the one it paid for.
+    SELECT * FROM extensions
+    WHERE session_id = (SELECT id FROM sessions WHERE payment_id = $1)
+    UNION ALL
+    SELECT * FROM extensions WHERE payment_id = $1
+), happened AS (
     SELECT created_at AS at, 1 AS rank, 'payment_opened' AS type, NULL::text AS status, NULL::text AS kind,
         NULL::text AS tag, NULL::text AS reason, NULL::text AS note, amount_rp, target_mitra_id AS mitra_id,
         NULL::uuid AS operator_id, id AS entity_id
@@ -61,6 +67,14 @@ WITH happened AS (
     UNION ALL
     SELECT ended_at, 11, 'session_ended', NULL, NULL, NULL, end_reason, end_note, NULL, mitra_id, NULL, id
     FROM sessions WHERE payment_id = $1 AND ended_at IS NOT NULL
+    UNION ALL
+    SELECT requested_at, 10, 'extension_requested', NULL, NULL, NULL, NULL, NULL, price_rp, NULL, NULL, id
+    FROM extension
+    UNION ALL
+    SELECT changed_at, 10, 'extension_decided', new_status, NULL, NULL, decided_by, NULL, price_rp, NULL, NULL,
+        extension.id
+    FROM extension JOIN status_changes ON status_changes.payment_id = extension.payment_id
+        AND entity = 'extension' AND old_status IS NOT NULL
     UNION ALL
     SELECT opened_at, 12, 'case_opened', NULL, NULL, tag, reason, NULL, amount_rp, NULL, NULL, id
     FROM review_cases WHERE payment_id = $1

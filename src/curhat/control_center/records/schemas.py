@@ -28,6 +28,8 @@ TimelineType = Literal[
     "failure_logged",
     "session_started",
     "session_ended",
+    "extension_requested",
+    "extension_decided",
     "case_opened",
     "case_decided",
     "refund_approved",
@@ -40,8 +42,9 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened to a payment. Which fields are set depends on `type`.
 
     `status`: what came of it (a payment's new status; approved or declined; accepted, rejected or closed; matched or
-    failed; `recovered`; refund or no_refund; done or failed). `reason`: why, in a word of the contract or the
-    gateway's. `note`: what a person wrote. `entity_id`: the attempt, pairing, request, session, case or refund.
+    failed; `recovered`; an extension's; refund or no_refund; done or failed). `reason`: why, in a word of the contract
+    or the gateway's. `note`: what a person wrote. `entity_id`: the attempt, pairing, request, session, extension, case
+    or refund.
     """
 
     at: datetime

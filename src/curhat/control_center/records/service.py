@@ -204,7 +204,7 @@ async def mitra(tx: Transaction, mitra_id: UUID) -> MitraRecord:
 async def with_connections(presence: Presence, mitras: list[MitraRecord]) -> list[MitraRecord]:
     """The same mitras, with who of them is connected now; as they are while nobody knows."""
     try:
-        connected = await presence.connected([each.id for each in mitras])
+        connected = await presence.connected_among([each.id for each in mitras])
     except PresenceUnknown:
         return mitras
     return [msgspec.structs.replace(each, connected=each.id in connected) for each in mitras]

@@ -1,0 +1,207 @@
+"""What push adds to pairing and chat, and how fast a blast reaches a thousand mitras who are not connected.
+
+The database notes what is worth a push (migrations/…_push.sql). What that costs is measured where it is paid: a
+blast to 1,000 mitras, an accept and a batch of 100 messages, each in a transaction of its own that is taken back, in
+turn with a database without those triggers. The dearest case: everybody has a subscription, and each message is the
+first of its chat, since one deadline of a chat serves all its messages until it is due.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+from uuid import uuid4
+
+import asyncpg
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from bench.claims import Options
+from bench.harness import people
+from bench.harness.report import Figure, Peer, Target, median
+from bench.harness.stand import Connection, Database, Stand
+from curhat.journeys.service import SQL as JOURNEYS
+from curhat.pairing.service import SQL as PAIRING
+from curhat.sessions.service import SQL as SESSIONS
+
+MITRAS: Final = 1_000
+BATCH: Final = 100
+ROUNDS: Final = 60
+_PUSHED_SECONDS: Final = 30.0
+
+_TRIGGERS: Final = """
+DROP TRIGGER requests_offered_push ON requests;
+DROP TRIGGER requests_offered_again_push ON requests;
+DROP TRIGGER sessions_begun_push ON sessions;
+DROP TRIGGER messages_sent_push ON messages;
+"""
+_SUBSCRIPTIONS: Final = """
+INSERT INTO push_subscriptions (role, user_id, token_digest, endpoint, p256dh, auth, language)
+SELECT role, user_id, digest, $1 || encode(digest, 'hex'), $2, decode('00112233445566778899aabbccddeeff', 'hex'), 'id'
+FROM access_tokens
+"""
+
+Step = Callable[[Connection], Awaitable[object]]
+
+
+async def measure(stand: Stand, _options: Options) -> list[Figure]:
+    """What the triggers cost, then 1,000 pushes."""
+    async with stand.database() as with_push, stand.database() as without_push:
+        for database in (with_push, without_push):
+            async with database.connect() as connection:
+                await _prepare(connection, "https://push.example.com/")
+                if database is without_push:
+                    await connection.execute(_TRIGGERS)
+            await database.settle()
+        async with with_push.connect() as ours, without_push.connect() as plain:
+            figures = [
+                _figure(f"a blast that asks {MITRAS:,}", await _in_turn(ours, plain, _blast), 1.1),
+                _figure("an accept", await _in_turn(ours, plain, _accept), 1.1),
+                _figure(f"a batch of {BATCH} messages", await _in_turn(ours, plain, _messages), 1.3),
+            ]
+    return [*figures, await _pushed(stand)]
+
+
+def _figure(what: str, seconds: tuple[float, float], limit: float) -> Figure:
+    ours, plain = seconds
+    return Figure(
+        "push",
+        f"{what}, with what notes that it is to be pushed",
+        ours * 1000,
+        "ms",
+        Target("ratio", "at most", limit),
+        Peer("the same without", plain * 1000),
+        note=f"median of {ROUNDS} in turn, the statement alone, without HTTP and commit",
+    )
+
+
+async def _prepare(connection: Connection, endpoint: str) -> None:
+    """Mitras 0 … 999 and customers; customer 0 has paid; customers 1 … 100 chat; customer 101 searches."""
+    await people.prepare(connection)
+    await people.customers(connection, 0, BATCH + 2)
+    await people.mitras(connection, 0, MITRAS)
+    await people.chats(connection, 1, BATCH)
+    await people.searches(connection, BATCH + 1, 1, places=50, groups=1)
+    await connection.execute(
+        "INSERT INTO payments (id, customer_id, purpose, status, offer_id, duration_minutes, amount_rp, is_trial, "
+        "expires_at, confirmed_at) SELECT bench_id(3, 0), bench_id(1, 0), 'session', 'confirmed', bench_id(7, 1), "
+        "$1, 35000, false, curhat_now() + interval '1 hour', curhat_now()",
+        people.DURATION_MINUTES,
+    )
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    point = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    await connection.execute(_SUBSCRIPTIONS, endpoint, point)
+    await connection.execute("DELETE FROM deadlines WHERE kind LIKE 'push%'")
+
+
+async def _in_turn(ours: Connection, plain: Connection, step: Step) -> tuple[float, float]:
+    """The median seconds of a step on each, run in turn; the first rounds are the warm-up."""
+    taken: dict[Connection, list[float]] = {ours: [], plain: []}
+    for round_number in range(ROUNDS + 5):
+        for connection in (ours, plain):
+            transaction = connection.transaction()
+            await transaction.start()
+            begun = time.perf_counter()
+            await step(connection)
+            if round_number >= 5:
+                taken[connection].append(time.perf_counter() - begun)
+            await transaction.rollback()
+    return median(taken[ours]), median(taken[plain])
+
+
+async def _blast(connection: Connection) -> None:
+    mitras = [people.identifier(people.MITRA, number) for number in range(MITRAS)]
+    row = await connection.fetchrow(
+        PAIRING.open_blast, people.identifier(people.PAYMENT, 0), 60.0, mitras, None
+    )
+    assert row is not None
+    assert len(row["asked"]) == MITRAS
+
+
+async def _accept(connection: Connection) -> None:
+    number = (BATCH + 1) * 50
+    row = await connection.fetchrow(
+        JOURNEYS.accept_and_start,
+        people.identifier(people.REQUEST, number),
+        people.identifier(people.MITRA, 0),
+        None,
+    )
+    assert row is not None
+    assert row["outcome"] == "won", row["outcome"]
+
+
+async def _messages(connection: Connection) -> None:
+    numbers = range(1, BATCH + 1)
+    rows: Sequence[asyncpg.Record] = await connection.fetch(
+        SESSIONS.send,
+        [people.identifier(people.SESSION, number) for number in numbers],
+        ["mitra"] * BATCH,
+        [people.identifier(people.MITRA, number) for number in numbers],
+        [str(uuid4()) for _ in numbers],
+        ["halo"] * BATCH,
+    )
+    assert sum(row["id"] is not None for row in rows) == BATCH
+
+
+# 1,000 pushes ------------------------------------------------------------------------------------------------
+
+
+class _PushService:
+    """Takes every message and remembers when."""
+
+    def __init__(self) -> None:
+        self.at: list[float] = []
+        self.all = asyncio.Event()
+
+    async def take(self, request: web.Request) -> web.Response:
+        """One message."""
+        await request.read()
+        self.at.append(time.time())
+        if len(self.at) >= MITRAS:
+            self.all.set()
+        return web.Response(status=201)
+
+
+async def _pushed(stand: Stand) -> Figure:
+    """From the commit of a blast to the last of 1,000 mitras' messages at their push service."""
+    service = _PushService()
+    application = web.Application()
+    application.router.add_post("/{path:.*}", service.take)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    endpoint = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    try:
+        async with stand.database() as database, database.connect() as connection:
+            await _prepare(connection, endpoint)
+            await database.settle()
+            async with stand.worker(database):
+                async with connection.transaction():
+                    await _blast(connection)
+                begun = time.time()
+                async with asyncio.timeout(_PUSHED_SECONDS):
+                    await service.all.wait()
+                noted = await _noted(database)
+    finally:
+        await runner.cleanup()
+    assert noted >= MITRAS
+    return Figure(
+        "push",
+        f"{MITRAS:,} mitras pushed to after one blast",
+        (service.at[MITRAS - 1] - begun) * 1000,
+        "ms",
+        note=f"first after {(service.at[0] - begun) * 1000:.0f} ms, the worker's start included; 1 worker that "
+        "encrypts and signs, the push service in this process answers at once",
+    )
+
+
+async def _noted(database: Database) -> int:
+    async with database.connect() as connection, asyncio.timeout(_PUSHED_SECONDS):
+        while True:
+            count: int = await connection.fetchval(
+                "SELECT count(*) FROM push_messages WHERE done_at IS NOT NULL AND kind = 'request_offered'"
+            )
+            if count >= MITRAS:
+                return count
+            await asyncio.sleep(0.05)

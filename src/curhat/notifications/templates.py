@@ -1,0 +1,36 @@
+"""What a notification says. Never what anybody wrote, why somebody talks, a name or a number: a locked phone shows it,
+and others may look."""
+
+from typing import Final, Literal
+
+import msgspec
+
+Language = Literal["id", "en"]
+PushKind = Literal["request_offered", "matched", "message", "test"]
+
+
+class Words(msgspec.Struct, frozen=True):
+    """A notification's two lines."""
+
+    title: str
+    body: str
+
+
+WORDS: Final[dict[PushKind, dict[Language, Words]]] = {
+    "request_offered": {
+        "id": Words("Ada permintaan curhat", "Buka aplikasi untuk menjawab sebelum waktunya habis."),
+        "en": Words("Someone needs to talk", "Open the app to answer before the time is up."),
+    },
+    "matched": {
+        "id": Words("Bestie sudah siap", "Waktumu sudah berjalan. Buka aplikasi untuk mulai."),
+        "en": Words("Your bestie is here", "Your time has begun. Open the app to start."),
+    },
+    "message": {
+        "id": Words("Pesan baru dari bestie", "Buka aplikasi untuk membacanya."),
+        "en": Words("New message from your bestie", "Open the app to read it."),
+    },
+    "test": {
+        "id": Words("Notifikasi berfungsi", "Permintaan baru akan muncul seperti ini."),
+        "en": Words("Notifications work", "New requests will appear like this."),
+    },
+}

@@ -1,0 +1,49 @@
+"""Which customers are connected, as the sockets of a process tell it."""
+
+from uuid import uuid4
+
+import pytest
+import valkey.asyncio
+
+from curhat.presence.customers import COME_BACK_SECONDS, CONNECTED_SECONDS, CustomerConnections
+from curhat.presence.store import CUSTOMERS_KEY
+
+
+@pytest.fixture
+def customers(valkey_client: "valkey.asyncio.Valkey") -> CustomerConnections:
+    return CustomerConnections(valkey_client)
+
+
+async def left_seconds(client: "valkey.asyncio.Valkey", customer: object) -> float:
+    """For how long a customer still counts as connected."""
+    seconds, micros = await client.time()
+    until_ms: float | None = await client.zscore(CUSTOMERS_KEY, str(customer))
+    assert until_ms is not None
+    return until_ms / 1000 - float(seconds) - float(micros) / 1e6
+
+
+async def test_a_customer_is_connected_from_the_welcome_on_and_each_frame_renews_it(
+    customers: CustomerConnections, valkey_client: "valkey.asyncio.Valkey"
+) -> None:
+    customer = uuid4()
+    await customers.opened(customer)
+    assert await customers.connected_among([customer]) == {customer}
+    await valkey_client.flushall()
+    customers.heard(customer)
+    await customers.report()
+    assert await customers.connected_among([customer]) == {customer}
+    assert CONNECTED_SECONDS - 2 < await left_seconds(valkey_client, customer) <= CONNECTED_SECONDS
+
+
+async def test_a_customer_whose_last_socket_closed_has_3_seconds_to_come_back(
+    customers: CustomerConnections, valkey_client: "valkey.asyncio.Valkey"
+) -> None:
+    customer = uuid4()
+    await customers.opened(customer)
+    customers.heard(customer)
+    customers.closed(customer)
+    await customers.report()
+    assert 0 < await left_seconds(valkey_client, customer) <= COME_BACK_SECONDS
+    await customers.opened(customer)
+    await customers.report()
+    assert await left_seconds(valkey_client, customer) > COME_BACK_SECONDS

@@ -1,0 +1,51 @@
+"""A running server, a push service, and a worker's part that the test sets in motion itself."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import valkey.asyncio
+
+from curhat.app.embedded import EmbeddedServers
+from curhat.app.wiring import House
+from curhat.deadlines import loop as deadline_loop
+from curhat.kit.database import Database
+from tests.support.push import PushService, push_service
+from tests.support.signed_in import Stage, development_settings, stage
+
+
+@pytest.fixture
+async def server(
+    servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
+) -> AsyncIterator[Stage]:
+    """A server of development on this test's own database and an empty Valkey."""
+    async with stage(development_settings(database_url, servers.valkey_url), database) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def vendor() -> AsyncIterator[PushService]:
+    """The push service of a browser's vendor."""
+    async with push_service() as running:
+        yield running
+
+
+class Worker:
+    """What a worker does about push, once, when the test says so."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+
+    async def look(self) -> None:
+        """Fire what is due."""
+        await deadline_loop.run_once(self.house.database, self.house.transitions)
+
+    async def work(self) -> None:
+        """Fire what is due, and send all that waits."""
+        await self.look()
+        await self.house.outbox.settle()
+
+
+@pytest.fixture
+def worker(server: Stage) -> Worker:
+    """A worker's part on the server's own House."""
+    return Worker(server.server.house)

@@ -1,0 +1,147 @@
+"""Where a push may be sent: never into a network of ours, whatever a client writes and a name resolves to."""
+
+import asyncio
+import socket
+from uuid import uuid4
+
+import pytest
+
+from curhat.notifications.addresses import Addresses, CheckedResolver, EndpointRefused
+from curhat.notifications.port import Address, Push, Refused, Unavailable
+from curhat.notifications.web_push import VapidKey, WebPush
+from tests.support.push import Browser
+
+PRODUCTION = Addresses(allows_this_machine=False)
+DEVELOPMENT = Addresses(allows_this_machine=True)
+
+NOT_PUBLIC = [
+    "10.0.0.1",
+    "172.16.9.9",
+    "192.168.1.1",
+    "100.64.0.1",
+    "169.254.169.254",
+    "0.0.0.0",
+    "224.0.0.1",
+    "255.255.255.255",
+    "192.0.2.1",
+    "[fe80::1]",
+    "[fc00::1]",
+    "[::]",
+    "[ff02::1]",
+    "[::ffff:10.0.0.1]",
+    "[64:ff9b::a00:1]",
+    "[2002:a00:1::]",
+    "[2001:db8::1]",
+]
+THIS_MACHINE = ["127.0.0.1", "127.9.9.9", "127.1", "2130706433", "0x7f000001", "[::1]", "[::ffff:127.0.0.1]"]
+
+
+@pytest.mark.parametrize("host", NOT_PUBLIC)
+@pytest.mark.parametrize("addresses", [PRODUCTION, DEVELOPMENT], ids=["production", "development"])
+def test_an_address_that_is_not_public_is_refused(addresses: Addresses, host: str) -> None:
+    with pytest.raises(EndpointRefused, match="must be on the public internet"):
+        addresses.check_form(f"https://{host}/push/1")
+
+
+@pytest.mark.parametrize("host", THIS_MACHINE)
+def test_production_never_pushes_to_this_machine(host: str) -> None:
+    with pytest.raises(EndpointRefused, match="must be on the public internet"):
+        PRODUCTION.check_form(f"https://{host}/push/1")
+    DEVELOPMENT.check_form(f"https://{host}/push/1")
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://push.example.com/1",
+        "ftp://push.example.com/1",
+        "https://push.example.com:8443/1",
+        "https://user@push.example.com/1",
+        "https://:secret@push.example.com/1",
+        "https:///1",
+        "https://push.example.com:port/1",
+        "push.example.com/1",
+        "https://push.example.com/a b",
+        "https://push.example.com/\n",
+        "https://push.example.com/é",
+        "https://push.example.com/" + "a" * 1000,
+        "https://[::1/1",
+        "",
+    ],
+)
+@pytest.mark.parametrize("addresses", [PRODUCTION, DEVELOPMENT], ids=["production", "development"])
+def test_what_is_no_endpoint_of_a_push_service_is_refused(addresses: Addresses, endpoint: str) -> None:
+    with pytest.raises(EndpointRefused):
+        addresses.check_form(endpoint)
+
+
+@pytest.mark.parametrize("endpoint", ["https://fcm.googleapis.com/fcm/send/x:y", "https://8.8.8.8:443/1"])
+def test_a_push_service_on_the_internet_is_taken(endpoint: str) -> None:
+    PRODUCTION.check_form(endpoint)
+
+
+def resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
+    """Have the network's names resolve to these, one list a question; the last one stays."""
+    remaining = list(answers)
+
+    async def getaddrinfo(_loop: object, _host: str, port: int, **_options: object) -> list[object]:
+        found = remaining.pop(0) if len(remaining) > 1 else remaining[0]
+        families = [socket.AF_INET6 if ":" in address else socket.AF_INET for address in found]
+        return [
+            (family, socket.SOCK_STREAM, 6, "", (address, port))
+            for family, address in zip(families, found, strict=True)
+        ]
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(type(loop), "getaddrinfo", getaddrinfo, raising=False)
+
+
+async def test_a_name_that_resolves_into_our_network_is_refused_when_it_is_saved(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resolving(monkeypatch, ["10.1.2.3"])
+    with pytest.raises(EndpointRefused, match="must be on the public internet"):
+        await PRODUCTION.check("https://push.example.com/1")
+
+
+async def test_one_private_address_among_public_ones_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolving(monkeypatch, ["8.8.8.8", "192.168.0.1"])
+    with pytest.raises(EndpointRefused):
+        await PRODUCTION.check("https://push.example.com/1")
+
+
+async def test_a_name_that_changes_after_the_check_reaches_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolving(monkeypatch, ["8.8.8.8"], ["127.0.0.1"])
+    connected: list[object] = []
+
+    async def never(*arguments: object, **_options: object) -> None:
+        connected.append(arguments)
+        raise OSError
+
+    monkeypatch.setattr("aiohappyeyeballs.start_connection", never)
+    browser = Browser("https://push.example.com/1")
+    await PRODUCTION.check(browser.endpoint)
+    channel = WebPush(VapidKey(b"k" * 32, "https://app.example.id"), PRODUCTION)
+    push = Push(payload=b"{}", topic="t", ttl_seconds=10, urgency="high")
+    address = Address(browser.endpoint, browser.p256dh, browser.auth)
+    try:
+        outcome = await channel.deliver(uuid4(), address, push)
+    finally:
+        await channel.close()
+    assert outcome == Unavailable("ClientConnectorDNSError")
+    assert connected == []
+
+
+async def test_a_subscription_with_a_private_address_is_refused_when_it_is_used() -> None:
+    browser = Browser("https://169.254.169.254/latest/meta-data")
+    channel = WebPush(VapidKey(b"k" * 32, "https://app.example.id"), PRODUCTION)
+    push = Push(payload=b"{}", topic="t", ttl_seconds=10, urgency="high")
+    outcome = await channel.deliver(uuid4(), Address(browser.endpoint, browser.p256dh, browser.auth), push)
+    assert outcome == Refused("address_refused")
+
+
+async def test_the_client_connects_to_the_address_that_was_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolving(monkeypatch, ["8.8.8.8", "2001:4860:4860::8888"])
+    found = await CheckedResolver(PRODUCTION).resolve("push.example.com", 443)
+    assert [each["host"] for each in found] == ["8.8.8.8", "2001:4860:4860::8888"]
+    assert all(each["flags"] & socket.AI_NUMERICHOST for each in found)

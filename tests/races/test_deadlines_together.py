@@ -1,0 +1,116 @@
+"""Deadlines of a kind that take effect in one transaction: what is held or broken keeps no other from its time."""
+
+import asyncio
+from collections.abc import Sequence
+from uuid import UUID
+
+import pytest
+
+from curhat.deadlines import loop as deadline_loop
+from curhat.deadlines import service as deadlines
+from curhat.deadlines.service import Deadline, Together
+from curhat.journeys.transitions import session_end
+from curhat.kit.database import Database, Transaction
+from curhat.sessions.service import SESSION_END
+from tests.support.chats import Chat, open_chat, told
+from tests.support.clock import VirtualClock
+from tests.support.people import Make
+
+HALF_AN_HOUR = 30 * 60
+TRANSITIONS = {SESSION_END: Together(session_end)}
+
+
+async def ended(database: Database) -> set[UUID]:
+    """The sessions that are over."""
+    return {row["id"] for row in await database.fetch("SELECT id FROM sessions WHERE status = 'ended'")}
+
+
+async def armed(database: Database) -> list[int]:
+    """The ids of all deadlines."""
+    return [row["id"] for row in await database.fetch("SELECT id FROM deadlines ORDER BY id")]
+
+
+async def chats_that_are_over(
+    database: Database, make: Make, clock: VirtualClock, mitra_id: UUID | None = None
+) -> list[Chat]:
+    """Three chats whose time is up, and no worker has come by."""
+    await clock.set()
+    chats = [await open_chat(database, make, mitra_id=mitra_id) for _ in range(3)]
+    await clock.advance(HALF_AN_HOUR)
+    return chats
+
+
+@pytest.mark.rule("X.8")
+@pytest.mark.invariant(5, 8, 10)
+async def test_sessions_that_end_together_give_every_place_back_and_tell_everybody_once(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    mitra_id = await make.mitra(max_customers=20)
+    chats = await chats_that_are_over(database, make, clock, mitra_id)
+    assert await deadline_loop.run_once(database, TRANSITIONS) == 3
+    assert await ended(database) == {chat.id for chat in chats}
+    assert await database.fetchval("SELECT active_sessions FROM mitras WHERE id = $1", mitra_id) == 0
+    for chat in chats:
+        assert [(kind, data["id"]) for kind, data in await told(database, chat.customer)] == [
+            ("session.ended", str(chat.id))
+        ]
+    seen = await database.fetch("SELECT seq FROM stream_events WHERE role = 'mitra' ORDER BY seq")
+    assert [row["seq"] for row in seen] == [1, 2, 3]
+    assert await armed(database) == []
+
+
+@pytest.mark.rule("X.8")
+@pytest.mark.invariant(5)
+async def test_of_workers_that_take_the_same_deadlines_together_each_takes_effect_once(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    chats = await chats_that_are_over(database, make, clock)
+    ids = await armed(database)
+    several = [ids, ids[::-1], ids[1:], ids[:2]]
+    fired = await asyncio.gather(
+        *(deadlines.fire_together(database, some, TRANSITIONS[SESSION_END]) for some in several)
+    )
+    # One that met a lock leaves its own to be fired each alone.
+    await deadline_loop.run_once(database, TRANSITIONS)
+    once = [each.deadline.entity_id for some in fired for each in some or []]
+    assert len(once) == len(set(once))
+    assert await ended(database) == {chat.id for chat in chats}
+    assert [len(await told(database, chat.customer)) for chat in chats] == [1, 1, 1]
+
+
+@pytest.mark.invariant(5)
+async def test_a_session_that_somebody_holds_keeps_no_other_from_ending(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    held, *others = await chats_that_are_over(database, make, clock)
+    async with database.transaction() as holder:
+        await holder.execute("SELECT 1 FROM sessions WHERE id = $1 FOR NO KEY UPDATE", held.id)
+        worker = asyncio.create_task(deadline_loop.Loop(database, TRANSITIONS).run())
+        async with asyncio.timeout(10):
+            while await ended(database) != {chat.id for chat in others}:
+                pass
+    async with asyncio.timeout(10):
+        while held.id not in await ended(database):
+            pass
+    worker.cancel()
+    await asyncio.gather(worker, return_exceptions=True)
+    assert await database.fetchval("SELECT max(attempts) FROM deadlines") is None
+
+
+@pytest.mark.invariant(5)
+async def test_of_deadlines_taken_together_one_that_fails_is_put_off_and_the_others_take_effect(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    broken, *others = await chats_that_are_over(database, make, clock)
+
+    async def break_down(tx: Transaction, due: Sequence[Deadline]) -> None:
+        await session_end(tx, due)
+        if any(deadline.entity_id == broken.id for deadline in due):
+            raise ZeroDivisionError
+
+    assert await deadline_loop.run_once(database, {SESSION_END: Together(break_down)}) == 2
+    assert await ended(database) == {chat.id for chat in others}
+    left = await database.fetchrow("SELECT entity_id, attempts, last_error FROM deadlines")
+    assert left is not None
+    assert (left["entity_id"], left["attempts"]) == (broken.id, 1)
+    assert left["last_error"].startswith("ZeroDivisionError")
