@@ -131,22 +131,23 @@ class House:
         return context
 
     async def device_of(self, person: Person, **options: Any) -> BrowserContext:
-        """A device on which this customer is signed in."""
+        """A device on which this customer or mitra is signed in."""
+        role: Role = "mitra" if person.role == "mitra" else "customer"
         cookie = {
-            "name": "curhat_customer",
-            "value": await self._token("customer", person.id, "cookie"),
+            "name": f"curhat_{role}",
+            "value": await self._token(role, person.id, "cookie"),
             "domain": "127.0.0.1",
-            "path": "/api/client",
+            "path": "/api/mitra" if role == "mitra" else "/api/client",
             "expires": -1,
             "httpOnly": True,
             "secure": False,
             "sameSite": "Strict",
         }
-        kept = {"curhat:customer": "signed in"}
+        kept = {f"curhat:{role}": "signed in"}
         return await self.context(cookies=[cookie], kept=kept, **options)
 
     async def page_of(self, person: Person, path: str = "/app/", **options: Any) -> Page:
-        """This customer's app, open."""
+        """This person's app, open; a mitra's is at /mitra/."""
         page = await (await self.device_of(person, **options)).new_page()
         await page.goto(path)
         return page

@@ -114,10 +114,13 @@ export interface Key {
 
 /**
  * A command under a key of its own. It is repeated under that key when no answer came, so that a lost answer does
- * not leave anybody guessing. Throws `Refused`.
+ * not leave anybody guessing. A caller who lets a person press again after that gives the same `key`. Throws `Refused`.
  */
-export async function command<Data>(run: (headers: Key) => Promise<Data>): Promise<Data> {
-  const headers = { 'Idempotency-Key': crypto.randomUUID() };
+export async function command<Data>(
+  run: (headers: Key) => Promise<Data>,
+  key: string = crypto.randomUUID(),
+): Promise<Data> {
+  const headers = { 'Idempotency-Key': key };
   for (const pause of RETRY_PAUSES_MS) {
     try {
       return await run(headers);

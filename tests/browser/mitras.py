@@ -1,0 +1,86 @@
+"""Mitras in front of their app, for the tests of it."""
+
+from typing import Any
+from uuid import UUID
+
+from playwright.async_api import Locator, Page, expect
+
+from tests.browser.house import House, done
+from tests.support.journey import request_of
+from tests.support.server import Person
+
+
+def button(page: Page | Locator, name: str) -> Locator:
+    """A button by exactly this name."""
+    return page.get_by_role("button", name=name, exact=True)
+
+
+def switch(page: Page) -> Locator:
+    """The toggle."""
+    return page.get_by_role("switch")
+
+
+async def new_mitra(house: House, display_name: str = "Kak Sari", *, max_customers: int = 3) -> Person:
+    """A mitra who is offline."""
+    mitra_id = await house.make.mitra(display_name, online=False, max_customers=max_customers)
+    return await house.person("mitra", mitra_id)
+
+
+async def go_online(page: Page) -> None:
+    """Move the toggle, and wait until it has taken effect."""
+    await switch(page).click()
+    await expect(page.get_by_role("heading", name="Kamu online", exact=True)).to_be_visible()
+
+
+async def online_mitra(
+    house: House, display_name: str = "Kak Sari", *, max_customers: int = 3, **options: Any
+) -> tuple[Person, Page]:
+    """A mitra who has just gone online, in front of the app."""
+    mitra = await new_mitra(house, display_name, max_customers=max_customers)
+    page = await house.page_of(mitra, "/mitra/", **options)
+    await go_online(page)
+    return mitra, page
+
+
+def card(page: Page, call_name: str) -> Locator:
+    """The card of a customer who waits for an answer."""
+    return page.get_by_role("article", name=call_name)
+
+
+async def take(house: House, customer: Person, mitra: Person) -> dict[str, Any]:
+    """This customer's blast, accepted by this mitra from elsewhere; the session."""
+    pairing = await house.search(customer)
+    request_id = await request_of(house.database, UUID(pairing["id"]), mitra.id)
+    session: dict[str, Any] = done(await mitra.post(f"/requests/{request_id}/accept"))["session"]
+    return session
+
+
+async def past_chat(house: House, customer: Person, mitra: Person) -> dict[str, Any]:
+    """A session of these two that is over."""
+    session = await take(house, customer, mitra)
+    ended: dict[str, Any] = done(await customer.post(f"/sessions/{session['id']}/end"))
+    return ended
+
+
+async def ask_again(house: House, customer: Person, mitra: Person) -> dict[str, Any]:
+    """The customer of a past chat asks for this mitra; the pairing."""
+    offer_id = await house.make.offer(duration_minutes=30, price_rp=20_000)
+    order = {"offer_id": str(offer_id), "target_mitra_id": str(mitra.id)}
+    payment = done(await customer.post("/payments", order))
+    pairing: dict[str, Any] = done(await customer.post(f"/payments/{payment['id']}/confirm"))["pairing"]
+    return pairing
+
+
+async def ask_for_more(house: House, customer: Person, session: dict[str, Any]) -> dict[str, Any]:
+    """15 minutes more, asked for; the extension."""
+    offer_id = await house.make.offer(duration_minutes=15, price_rp=10_000, purpose="extension")
+    path = f"/sessions/{session['id']}/extensions"
+    extension: dict[str, Any] = done(await customer.post(path, {"offer_id": str(offer_id)}))
+    return extension
+
+
+async def say(person: Person, session: dict[str, Any], text: str) -> dict[str, Any]:
+    """Write into a chat, from elsewhere."""
+    body = {"client_message_id": text, "text": text}
+    message: dict[str, Any] = done(await person.post(f"/sessions/{session['id']}/messages", body, key=""))
+    return message

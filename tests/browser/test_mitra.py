@@ -1,0 +1,671 @@
+"""The mitra's work in a real browser: the toggle, the cards, two mitras at once, chats side by side."""
+
+import re
+from typing import Any
+from uuid import UUID
+
+import pytest
+from playwright.async_api import Page, Route, WebSocketRoute, expect
+
+from tests.browser.house import House, done, until
+from tests.browser.mitras import (
+    ask_again,
+    ask_for_more,
+    button,
+    card,
+    go_online,
+    new_mitra,
+    online_mitra,
+    past_chat,
+    say,
+    switch,
+    take,
+)
+
+BACKGROUND = """(isHidden) => {
+    const get = () => (isHidden ? 'hidden' : 'visible');
+    Object.defineProperty(document, 'visibilityState', { get, configurable: true });
+    document.dispatchEvent(new Event('visibilitychange'));
+}"""
+# Notes what is played and how the phone vibrates; both still happen.
+LISTEN = """() => {
+    window.heard = { notes: 0, vibrations: [] };
+    const start = OscillatorNode.prototype.start;
+    OscillatorNode.prototype.start = function (at) {
+        window.heard.notes += 1;
+        return start.call(this, at);
+    };
+    Navigator.prototype.vibrate = (pattern) => {
+        window.heard.vibrations.push(pattern);
+        return true;
+    };
+}"""
+
+
+async def is_available(house: House) -> bool:
+    """What the customers' poll says."""
+    answer = await house.http.get("/api/client/mitra-availability")
+    return bool(answer.json()["available"])
+
+
+# Signing in --------------------------------------------------------------------------------------------------
+
+
+async def sign_in(house: House, page: Page, phone: str) -> None:
+    """Type the number, and the code that the development inbox shows."""
+    await page.goto("/mitra/")
+    await page.get_by_label("Nomor HP").fill(phone)
+    await button(page, "Kirim kode").click()
+    await button(page, "Isi kode").click()
+
+
+async def test_an_invited_mitra_signs_in_with_the_code_and_out_again(house: House) -> None:
+    mitra_id = await house.make.mitra("Kak Sari", online=False)
+    phone = await house.database.fetchval("SELECT phone_number FROM people WHERE id = $1", mitra_id)
+    page = await (await house.context()).new_page()
+    await sign_in(house, page, phone)
+    await expect(page.get_by_text("Kak Sari")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Kamu offline")).to_be_visible()
+    await button(page, "Profil").click()
+    await button(page, "Keluar").click()
+    await button(page.get_by_role("dialog"), "Keluar").click()
+    await expect(page.get_by_label("Nomor HP")).to_be_visible()
+    await page.reload()
+    await expect(page.get_by_label("Nomor HP")).to_be_visible()
+
+
+async def test_the_demo_mitras_are_offered_on_the_first_page(house: House) -> None:
+    page = await (await house.context()).new_page()
+    await page.goto("/mitra/")
+    await expect(page.locator(".demo li")).to_have_count(10)
+    await page.get_by_text("Kak Sari").click()
+    await expect(page.get_by_label("Nomor HP")).to_have_value("+6281100000001")
+
+
+async def test_somebody_who_was_not_invited_is_told_so(house: House) -> None:
+    page = await (await house.context()).new_page()
+    await sign_in(house, page, "0812 555 00001")
+    await expect(page.get_by_role("alert")).to_have_text(
+        "Nomor ini belum terdaftar sebagai mitra. Hubungi tim Curhat."
+    )
+
+
+async def test_a_suspended_mitra_is_told_so_when_signing_in(house: House) -> None:
+    mitra_id = await house.make.mitra(online=False)
+    await house.database.execute("UPDATE mitras SET suspended_at = curhat_now() WHERE id = $1", mitra_id)
+    phone = await house.database.fetchval("SELECT phone_number FROM people WHERE id = $1", mitra_id)
+    page = await (await house.context()).new_page()
+    await sign_in(house, page, phone)
+    await expect(page.get_by_role("alert")).to_have_text("Akun ini sedang dinonaktifkan. Hubungi tim Curhat.")
+
+
+async def test_a_mitra_who_is_suspended_while_working_is_told_so(house: House) -> None:
+    mitra, page = await online_mitra(house)
+    await house.database.execute("UPDATE mitras SET suspended_at = curhat_now() WHERE id = $1", mitra.id)
+    await page.reload()
+    await expect(page.get_by_role("heading", name="Akunmu dinonaktifkan")).to_be_visible()
+    await house.database.execute("UPDATE mitras SET suspended_at = NULL WHERE id = $1", mitra.id)
+
+    async def is_let_in() -> bool:
+        # A server process may know a token for a few seconds.
+        if await button(page, "Coba lagi").is_visible():
+            await button(page, "Coba lagi").click()
+        return await switch(page).is_visible()
+
+    await until(is_let_in)
+
+
+# The toggle --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("1.1")
+async def test_the_toggle_makes_the_mitra_available_and_says_so(house: House) -> None:
+    _, page = await online_mitra(house)
+    await expect(switch(page)).to_be_checked()
+    assert await is_available(house)
+    await page.reload()
+    await expect(page.get_by_role("heading", name="Kamu online", exact=True)).to_be_visible()
+    await switch(page).click()
+    await expect(page.get_by_role("heading", name="Kamu offline")).to_be_visible()
+    assert not await is_available(house)
+    await page.reload()
+    await expect(page.get_by_role("heading", name="Kamu offline")).to_be_visible()
+
+
+async def test_the_toggle_works_with_the_keyboard_alone(house: House) -> None:
+    page = await house.page_of(await new_mitra(house), "/mitra/")
+    await expect(switch(page)).to_be_visible()
+    while not await switch(page).evaluate("(one) => one === document.activeElement"):
+        await page.keyboard.press("Tab")
+    await page.keyboard.press("Space")
+    await expect(page.get_by_role("heading", name="Kamu online", exact=True)).to_be_visible()
+
+
+@pytest.mark.rule("1.1", "V.3")
+async def test_a_phone_without_a_network_says_that_nobody_can_reach_it(house: House) -> None:
+    _, page = await online_mitra(house)
+    await page.context.set_offline(True)
+    await expect(page.get_by_role("heading", name="Customer tidak bisa menghubungimu")).to_be_visible()
+    await expect(switch(page)).to_be_checked()
+    await page.context.set_offline(False)
+    await expect(page.get_by_role("heading", name="Kamu online", exact=True)).to_be_visible()
+    await until(lambda: is_available(house))
+
+
+async def test_after_the_background_has_cost_the_connection_the_mitra_is_told(house: House) -> None:
+    _, page = await online_mitra(house)
+    await page.evaluate(BACKGROUND, True)
+    await page.context.set_offline(True)
+    await expect(page.get_by_text("Tidak ada koneksi")).to_be_visible()
+    await page.context.set_offline(False)
+    await page.evaluate(BACKGROUND, False)
+    await expect(page.get_by_text("Sambungan sempat putus selagi aplikasi ini")).to_be_visible()
+
+
+# Cards -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("2b.5", "V.2", "V.4", "X.4")
+async def test_two_mitras_see_the_card_and_the_one_who_is_slower_sees_why_it_closes(house: House) -> None:
+    customer = await house.customer("Melati")
+    (_, sari), (_, budi) = await online_mitra(house), await online_mitra(house, "Kak Budi")
+    await house.search(customer)
+    for page in (sari, budi):
+        await expect(card(page, "Melati")).to_contain_text("30 menit")
+        await expect(card(page, "Melati")).to_contain_text("Baru pertama denganmu")
+        await expect(card(page, "Melati")).to_contain_text("Mencari bestie")
+        await expect(card(page, "Melati").get_by_role("timer")).to_have_text(re.compile(r"^(1:00|0:5\d)$"))
+        await expect(page).to_have_title("(1) Curhat Mitra")
+    await button(sari, "Terima Melati").click()
+    await expect(sari.get_by_role("heading", name="Melati")).to_be_visible()
+    await expect(sari).to_have_url(re.compile(r"/mitra/chat/"))
+    await expect(budi.get_by_text("Sudah diambil bestie lain")).to_be_visible()
+    await expect(button(budi, "Terima Melati")).to_have_count(0)
+    # A few seconds later there is nothing left of it.
+    await expect(budi.get_by_text("Sudah diambil bestie lain")).to_have_count(0)
+    await expect(budi.get_by_text("Belum ada permintaan")).to_be_visible()
+
+
+async def without_news_of_closing(page: Page) -> None:
+    """From its next connection on, this page does not hear that a card closed."""
+
+    def pass_on(route: WebSocketRoute) -> None:
+        server = route.connect_to_server()
+        server.on_message(lambda frame: None if "request.closed" in str(frame) else route.send(frame))
+
+    await page.route_web_socket("**/realtime", pass_on)
+    await page.reload()
+    await expect(page.get_by_role("heading", name="Kamu online", exact=True)).to_be_visible()
+
+
+@pytest.mark.rule("2b.5")
+@pytest.mark.invariant(1)
+async def test_an_accept_that_lost_says_so(house: House) -> None:
+    customer = await house.customer("Melati")
+    (_, sari), (_, budi) = await online_mitra(house), await online_mitra(house, "Kak Budi")
+    await without_news_of_closing(budi)
+    await house.search(customer)
+    await expect(button(budi, "Terima Melati")).to_be_visible()
+    await button(sari, "Terima Melati").click()
+    await expect(sari).to_have_url(re.compile(r"/mitra/chat/"))
+    await button(budi, "Terima Melati").click()
+    await expect(budi.get_by_text("Sudah diambil bestie lain")).to_be_visible()
+    await expect(budi.get_by_text("Kamu sempat menekan Terima, tetapi kalah cepat.")).to_be_visible()
+
+
+@pytest.mark.rule("2b.5")
+@pytest.mark.invariant(1)
+async def test_an_accept_whose_answer_is_lost_is_repeated_under_its_key_and_wins_once(house: House) -> None:
+    customer = await house.customer("Melati")
+    mitra, page = await online_mitra(house)
+    keys: list[str] = []
+
+    async def lose(route: Route) -> None:
+        keys.append(await route.request.header_value("idempotency-key") or "")
+        if len(keys) == 1:
+            await route.fetch()  # It arrives, and its answer does not.
+            await route.abort()
+        else:
+            await route.continue_()
+
+    await page.route("**/requests/*/accept", lose)
+    await house.search(customer)
+    await button(page, "Terima Melati").click()
+    await expect(page).to_have_url(re.compile(r"/mitra/chat/"))
+    assert len(keys) == 2
+    assert len(set(keys)) == 1
+    assert await house.database.fetchval("SELECT count(*) FROM sessions WHERE mitra_id = $1", mitra.id) == 1
+
+
+@pytest.mark.rule("2b.5")
+async def test_an_accept_that_does_not_get_through_can_be_pressed_again_under_the_same_key(
+    house: House,
+) -> None:
+    customer = await house.customer("Melati")
+    _, page = await online_mitra(house)
+    keys: list[str] = []
+    is_cut = True
+
+    async def cut(route: Route) -> None:
+        keys.append(await route.request.header_value("idempotency-key") or "")
+        await (route.abort() if is_cut else route.continue_())
+
+    await page.route("**/requests/*/accept", cut)
+    await house.search(customer)
+    await button(page, "Terima Melati").click()
+    await expect(page.get_by_role("alert")).to_contain_text("Jawabanmu belum sampai")
+    is_cut = False
+    await button(page, "Terima Melati").click()
+    await expect(page).to_have_url(re.compile(r"/mitra/chat/"))
+    assert len(set(keys)) == 1
+
+
+@pytest.mark.rule("2b.4")
+async def test_a_card_that_is_rejected_goes_and_the_customer_is_told_when_all_have(house: House) -> None:
+    customer = await house.customer("Melati")
+    (_, sari), (_, budi) = await online_mitra(house), await online_mitra(house, "Kak Budi")
+    pairing = await house.search(customer)
+    await button(sari, "Tolak Melati").click()
+    await expect(card(sari, "Melati")).to_have_count(0)
+    await expect(card(budi, "Melati")).to_be_visible()
+    await button(budi, "Tolak Melati").click()
+    await expect(card(budi, "Melati")).to_have_count(0)
+    failed = done(await customer.get(f"/pairings/{pairing['id']}"))
+    assert failed["failure_tag"] == "all_mitras_rejected"
+
+
+@pytest.mark.rule("2b.3", "2b.8")
+@pytest.mark.parametrize(
+    ("how", "said"), [("cancelled", "Dibatalkan oleh customer"), ("time is over", "Waktunya habis")]
+)
+async def test_a_card_that_closes_says_why(house: House, how: str, said: str) -> None:
+    customer = await house.customer("Melati")
+    _, page = await online_mitra(house)
+    pairing = await house.search(customer)
+    await expect(card(page, "Melati")).to_be_visible()
+    if how == "cancelled":
+        done(await customer.post(f"/pairings/{pairing['id']}/cancel"))
+    else:
+        await house.pass_time(61)
+    await expect(page.get_by_text(said)).to_be_visible()
+    await expect(card(page, "Melati")).to_have_count(0)
+
+
+@pytest.mark.rule("2b.7")
+async def test_going_offline_withdraws_the_cards_and_coming_back_brings_them_again(house: House) -> None:
+    customer = await house.customer("Melati")
+    _, page = await online_mitra(house)
+    await house.search(customer)
+    await expect(card(page, "Melati")).to_be_visible()
+    await switch(page).click()
+    await expect(page.get_by_text("Ditarik karena kamu offline")).to_be_visible()
+    await go_online(page)
+    await expect(card(page, "Melati")).to_be_visible()
+
+
+@pytest.mark.rule("2b.6", "X.7")
+@pytest.mark.invariant(8)
+async def test_several_cards_at_once_and_a_mitra_who_fills_up(house: House) -> None:
+    melati, mawar = await house.customer("Melati"), await house.customer("Mawar")
+    _, page = await online_mitra(house, max_customers=1)
+    await house.search(melati)
+    await house.search(mawar)
+    await expect(page.get_by_role("article")).to_have_count(2)
+    await button(page, "Terima Mawar").click()
+    await expect(page.get_by_role("heading", name="Mawar")).to_be_visible()
+    await expect(page.get_by_text("Kamu sudah penuh")).to_be_visible()
+    await button(page, "Beranda").click()
+    await expect(page.get_by_role("heading", name="Kamu online, sudah penuh")).to_be_visible()
+    # A place is free again, and there is time left.
+    await leave_chat(house, mawar.id)
+    await expect(card(page, "Melati")).to_be_visible()
+
+
+async def leave_chat(house: House, customer_id: UUID) -> None:
+    """This customer ends the running chat."""
+    customer = await house.person("customer", customer_id)
+    session = done(await customer.get("/state"))["session"]
+    done(await customer.post(f"/sessions/{session['id']}/end"))
+
+
+async def test_a_card_rings_and_vibrates_until_somebody_notices(house: House) -> None:
+    customer = await house.customer("Melati")
+    mitra = await new_mitra(house)
+    page = await (await house.device_of(mitra)).new_page()
+    await page.add_init_script(f"({LISTEN})()")
+    await page.goto("/mitra/")
+    await go_online(page)  # The touch without which no browser lets a page sound.
+    await expect(page.get_by_text("Suara menyala")).to_be_visible()
+    await house.search(customer)
+    await expect(card(page, "Melati")).to_be_visible()
+    heard = await page.evaluate("window.heard")
+    assert heard == {"notes": 3, "vibrations": [[250, 120, 250]]}
+    await until(lambda: page.evaluate("window.heard.notes === 6"))
+    await button(page, "Coba suara").click()
+    await until(lambda: page.evaluate("window.heard.notes === 9"))
+    await button(page, "Tolak Melati").click()
+    await expect(card(page, "Melati")).to_have_count(0)
+
+
+@pytest.mark.rule("V.3")
+async def test_a_reload_and_a_second_phone_show_the_card_and_where_it_was_accepted(house: House) -> None:
+    customer = await house.customer("Melati")
+    mitra, phone = await online_mitra(house)
+    await house.search(customer)
+    await expect(card(phone, "Melati")).to_be_visible()
+    await phone.reload()
+    await expect(card(phone, "Melati")).to_be_visible()
+    other = await house.page_of(mitra, "/mitra/")
+    await button(other, "Terima Melati").click()
+    await expect(other).to_have_url(re.compile(r"/mitra/chat/"))
+    await expect(phone.get_by_text("Kamu menerima di perangkat lain")).to_be_visible()
+    await expect(phone.get_by_role("button", name=re.compile("^Melati "))).to_be_visible()
+    await other.reload()
+    await expect(other.get_by_role("heading", name="Melati")).to_be_visible()
+
+
+@pytest.mark.rule("4.1", "4.6", "V.4")
+async def test_a_returning_customer_asks_for_this_mitra_who_is_talking_with_somebody_else(
+    house: House,
+) -> None:
+    melati, mawar = await house.customer("Melati"), await house.customer("Mawar")
+    mitra, page = await online_mitra(house)
+    await past_chat(house, melati, mitra)
+    session = await take(house, mawar, mitra)
+    await page.goto(f"/mitra/chat/{session['id']}")
+    await expect(page.get_by_role("heading", name="Mawar")).to_be_visible()
+    await ask_again(house, melati, mitra)
+    await expect(card(page, "Melati")).to_contain_text("Minta kamu lagi")
+    await expect(card(page, "Melati")).to_contain_text("Pernah curhat denganmu")
+    await expect(card(page, "Melati").get_by_role("timer")).to_have_text(re.compile(r"^0:(20|1\d)$"))
+    await expect(page.get_by_role("heading", name="Mawar")).to_be_visible()
+    await button(page, "Terima Melati").click()
+    await expect(page.get_by_role("heading", name="Melati")).to_be_visible()
+    tabs = page.get_by_role("navigation", name="Chat yang berjalan")
+    await expect(tabs.get_by_role("button")).to_have_count(2)
+
+
+@pytest.mark.rule("4.3", "4.4")
+@pytest.mark.parametrize("how", ["offline before", "offline meanwhile", "silence"])
+async def test_a_mitra_who_does_not_answer_is_not_waited_for(house: House, how: str) -> None:
+    melati = await house.customer("Melati")
+    mitra, page = await online_mitra(house)
+    await past_chat(house, melati, mitra)
+    offer_id = await house.make.offer(duration_minutes=30, price_rp=20_000)
+    order = {"offer_id": str(offer_id), "target_mitra_id": str(mitra.id)}
+    payment = done(await melati.post("/payments", order))
+    if how == "offline before":
+        await switch(page).click()
+        await expect(page.get_by_role("heading", name="Kamu offline")).to_be_visible()
+    pairing = done(await melati.post(f"/payments/{payment['id']}/confirm"))["pairing"]
+    if how == "offline before":
+        assert pairing["failure_tag"] == "targeted_mitra_offline"
+        await page.reload()
+        await expect(page.get_by_role("heading", name="Kamu offline")).to_be_visible()
+        await expect(page.get_by_role("article")).to_have_count(0)
+        return
+    await expect(card(page, "Melati")).to_be_visible()
+    if how == "silence":
+        await house.pass_time(21)
+        await expect(page.get_by_text("Waktunya habis")).to_be_visible()
+    else:
+        await switch(page).click()
+        await expect(page.get_by_text("Ditarik karena kamu offline")).to_be_visible()
+    pairing = done(await melati.get(f"/pairings/{pairing['id']}"))
+    tag = "targeted_mitra_timeout" if how == "silence" else "targeted_mitra_offline"
+    assert pairing["failure_tag"] == tag
+
+
+# Chats -------------------------------------------------------------------------------------------------------
+
+
+async def write(page: Page, text: str) -> None:
+    """Send a message."""
+    await page.get_by_label("Tulis pesan").fill(text)
+    await button(page, "Kirim").click()
+
+
+@pytest.mark.rule("V.3", "X.7")
+async def test_chats_run_side_by_side_with_what_is_unread_in_each(house: House) -> None:
+    melati, mawar = await house.customer("Melati"), await house.customer("Mawar")
+    mitra, page = await online_mitra(house)
+    first, second = await take(house, melati, mitra), await take(house, mawar, mitra)
+    await say(melati, first, "Halo Kak")
+    await say(melati, first, "Ada waktu?")
+    await expect(page.get_by_text("2 dari 3 chat terisi")).to_be_visible()
+    row = page.get_by_role("button", name=re.compile("^Melati "))
+    await expect(row).to_contain_text("Ada waktu?")
+    await expect(row).to_contain_text("2 pesan belum dibaca")
+    await row.click()
+    await expect(page.locator(".theirs p")).to_have_text(["Halo Kak", "Ada waktu?"])
+    await write(page, "Ada, cerita saja")
+    await expect(page.locator("[data-mark=sent]")).to_have_count(1)
+    await say(mawar, second, "Kak, aku mulai ya")
+    tabs = page.get_by_role("navigation", name="Chat yang berjalan")
+    await expect(tabs.get_by_role("button", name=re.compile("Mawar"))).to_contain_text("1 pesan belum dibaca")
+    await tabs.get_by_role("button", name=re.compile("Mawar")).click()
+    await expect(page.locator(".theirs p")).to_have_text("Kak, aku mulai ya")
+    await expect(tabs.get_by_text("belum dibaca")).to_have_count(0)
+    async with melati.socket() as socket:
+        read = done(await melati.get(f"/sessions/{first['id']}/messages"))["items"]
+        assert all(message["read_at"] for message in read if message["sender"] == "customer")
+        await tabs.get_by_role("button", name="Melati").click()
+        await expect(page.get_by_label("Tulis pesan")).to_be_visible()
+
+        async def is_heard_typing() -> bool:
+            await page.get_by_label("Tulis pesan").press_sequentially("a")
+            return any(frame["op"] == "signal" for frame in socket.events)
+
+        await until(is_heard_typing)
+        await socket.connection.send(f'{{"op": "signal", "type": "typing", "session_id": "{first["id"]}"}}')
+        await expect(page.get_by_text("Melati sedang mengetik…")).to_be_visible()
+    # Back after a reload: the same chat, what was typed, what was said.
+    draft = await page.get_by_label("Tulis pesan").input_value()
+    await page.reload()
+    await expect(page.get_by_role("heading", name="Melati")).to_be_visible()
+    await expect(page.get_by_label("Tulis pesan")).to_have_value(draft)
+    await expect(page.locator(".mine p")).to_have_text("Ada, cerita saja")
+
+
+@pytest.mark.rule("V.3")
+async def test_what_a_mitra_writes_without_a_network_survives_a_reload_and_is_sent_once(house: House) -> None:
+    customer = await house.customer("Melati")
+    mitra = await new_mitra(house)
+    page = await (await house.device_of(mitra, service_workers="allow")).new_page()
+    await page.goto("/mitra/")
+    await go_online(page)
+    session = await take(house, customer, mitra)
+    await page.get_by_role("button", name=re.compile("^Melati ")).click()
+    await expect(page.get_by_text("Kamu terhubung dengan Melati")).to_be_visible()
+    await page.evaluate("navigator.serviceWorker.ready")
+    await until(lambda: page.evaluate("caches.keys().then((names) => names.length === 1)"))
+    await page.context.set_offline(True)
+    await write(page, "Saat putus")
+    await page.reload()
+    await expect(page.locator("[data-mark=sending] p")).to_have_text("Saat putus")
+    await page.context.set_offline(False)
+    await expect(page.locator("[data-mark=sent]")).to_have_count(1)
+    messages = done(await customer.get(f"/sessions/{session['id']}/messages"))["items"]
+    assert [message["text"] for message in messages] == ["Saat putus"]
+
+
+@pytest.mark.rule("X.8")
+async def test_ending_a_chat_early_asks_for_a_reason_that_only_operators_read(house: House) -> None:
+    customer = await house.customer("Melati")
+    mitra, page = await online_mitra(house)
+    session = await take(house, customer, mitra)
+    await page.goto(f"/mitra/chat/{session['id']}")
+    await button(page, "Akhiri").click()
+    await button(page, "Akhiri sesi").click()
+    await expect(page.get_by_role("alert")).to_have_text("Pilih alasannya dulu.")
+    await page.get_by_text("Alasan lain").click()
+    await button(page, "Akhiri sesi").click()
+    await expect(page.get_by_role("alert")).to_have_text("Tulis alasannya dulu.")
+    await page.get_by_text("Jaringan atau HP-ku bermasalah").click()
+    await page.get_by_label("Tambahan (boleh kosong)").fill("Listrik padam")
+    await button(page, "Akhiri sesi").click()
+    await expect(page.get_by_text("Kamu mengakhiri sesi ini lebih awal.")).to_be_visible()
+    note = await house.database.fetchval("SELECT end_note FROM sessions WHERE id = $1", session["id"])
+    assert note == "Jaringan atau HP-ku bermasalah: Listrik padam"
+    seen = done(await customer.get(f"/sessions/{session['id']}"))
+    assert seen["end_reason"] == "mitra_ended"
+    assert "Listrik" not in str(seen)
+
+
+@pytest.mark.rule("X.8", "V.3")
+@pytest.mark.parametrize("is_looking", [True, False])
+async def test_a_chat_that_the_customer_ends_says_so_and_stays_readable(
+    house: House, is_looking: bool
+) -> None:
+    customer = await house.customer("Melati")
+    mitra, page = await online_mitra(house)
+    session = await take(house, customer, mitra)
+    await say(customer, session, "Makasih ya Kak")
+    if is_looking:
+        await page.goto(f"/mitra/chat/{session['id']}")
+        await expect(page.get_by_text("Makasih ya Kak")).to_be_visible()
+    else:
+        await expect(page.get_by_role("button", name=re.compile("^Melati "))).to_be_visible()
+    done(await customer.post(f"/sessions/{session['id']}/end"))
+    if is_looking:
+        await expect(page.get_by_text("Customer mengakhiri sesi ini.")).to_be_visible()
+    else:
+        await expect(page.get_by_text("Sesi dengan Melati selesai")).to_be_visible()
+        await expect(page.get_by_text("1 sesi")).to_be_visible()
+        await button(page, "Riwayat").click()
+        await expect(page.get_by_role("heading", name="Hari ini")).to_be_visible()
+        await page.get_by_role("button", name=re.compile("Baca sesi dengan Melati")).click()
+    await expect(page.locator(".theirs p")).to_have_text("Makasih ya Kak")
+    await page.reload()
+    await expect(page.locator(".theirs p")).to_have_text("Makasih ya Kak")
+
+
+@pytest.mark.rule("V.3")
+async def test_a_chat_that_ended_while_the_phone_was_away_is_found_in_the_history(house: House) -> None:
+    customer = await house.customer("Melati")
+    mitra, page = await online_mitra(house)
+    session = await take(house, customer, mitra)
+    await page.goto(f"/mitra/chat/{session['id']}")
+    await expect(page.get_by_role("heading", name="Melati")).to_be_visible()
+    await page.context.set_offline(True)
+    await expect(page.get_by_text("Tidak ada koneksi")).to_be_visible()
+    await say(customer, session, "Aku pamit ya")
+    done(await customer.post(f"/sessions/{session['id']}/end"))
+    await page.context.set_offline(False)
+    await expect(page.get_by_text("Customer mengakhiri sesi ini.")).to_be_visible()
+    await expect(page.locator(".theirs p")).to_have_text("Aku pamit ya")
+
+
+# More time ---------------------------------------------------------------------------------------------------
+
+
+async def silence_does(house: House, action: str) -> None:
+    """What silence does from now on."""
+    await house.database.execute(
+        "UPDATE configuration SET value = $1 WHERE key = 'extension_default_action_on_timeout'", action
+    )
+
+
+@pytest.mark.rule("5.1", "5.2", "5.4", "5.5")
+@pytest.mark.invariant(7)
+@pytest.mark.parametrize(
+    ("how", "silence", "said"),
+    [
+        ("accepted", "auto_approve", "Waktu ditambah 15 menit"),
+        ("rejected", "auto_approve", "Kamu menolak. Waktu tidak ditambah"),
+        ("silence", "auto_approve", "Tidak dijawab, jadi waktu ditambah 15 menit"),
+        ("silence", "auto_reject", "Tidak dijawab, jadi waktu tidak ditambah"),
+        ("declined", "auto_approve", "Pembayarannya gagal. Waktu tidak ditambah"),
+        ("ended", "auto_approve", "Batal: sesinya sudah selesai"),
+    ],
+)
+async def test_the_card_says_what_silence_will_do_and_what_came_of_it(
+    house: House, how: str, silence: str, said: str
+) -> None:
+    customer = await house.customer("Melati")
+    mitra, page = await online_mitra(house)
+    session = await take(house, customer, mitra)
+    await silence_does(house, silence)
+    try:
+        extension = await ask_for_more(house, customer, session)
+    finally:
+        await silence_does(house, "auto_approve")
+    asked = page.get_by_role("article", name="Melati minta tambah waktu")
+    await expect(asked).to_contain_text("+15 menit")
+    await expect(asked).to_contain_text("Diam = disetujui" if silence == "auto_approve" else "Diam = ditolak")
+    await expect(asked.get_by_role("timer")).to_have_text(re.compile(r"^0:(10|0\d)$"))
+    if how == "declined":
+        told = {"behaviour": "decline", "payment_id": extension["payment_id"]}
+        done(await house.http.put("/api/dev/gateway", json=told))
+    if how in ("accepted", "declined"):
+        await button(page, "Setujui tambahan waktu Melati").click()
+    elif how == "rejected":
+        await button(page, "Tolak tambahan waktu Melati").click()
+    elif how == "ended":
+        done(await customer.post(f"/sessions/{session['id']}/end"))
+    await expect(page.get_by_text(said)).to_be_visible(timeout=20_000)
+    await expect(asked).to_have_count(0)
+    if "ditambah 15" in said:
+        await expect(page.get_by_role("timer", name="Sisa waktu", exact=True)).to_have_text(
+            re.compile(r"^(45:00|44:\d\d)$")
+        )
+
+
+@pytest.mark.rule("5.6")
+@pytest.mark.invariant(7)
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+async def test_a_mitra_who_goes_offline_in_mid_session_never_approves(house: House, when: str) -> None:
+    customer = await house.customer("Melati")
+    mitra, page = await online_mitra(house)
+    session = await take(house, customer, mitra)
+    await expect(page.get_by_role("button", name=re.compile("^Melati "))).to_be_visible()
+    if when == "before":
+        await switch(page).click()
+        await expect(page.get_by_text("tambahan waktu ditolak otomatis")).to_be_visible()
+    extension = await ask_for_more(house, customer, session)
+    if when == "meanwhile":
+        await expect(page.get_by_text("Diam = disetujui")).to_be_visible()
+        await switch(page).click()
+    await expect(page.get_by_text("Ditolak otomatis: kamu offline atau tidak tersambung")).to_be_visible()
+    state = done(await customer.get(f"/sessions/{session['id']}"))["extension"]
+    assert (state["id"], state["status"], state["decided_by"]) == (
+        extension["id"],
+        "rejected",
+        "mitra_unreachable",
+    )
+    charges = await house.http.get("/api/dev/gateway/charges", params={"payment_id": extension["payment_id"]})
+    assert done(charges)["charges"] == []
+
+
+@pytest.mark.rule("5.6", "V.3")
+@pytest.mark.invariant(7)
+async def test_a_phone_that_loses_its_network_finds_the_extension_rejected(house: House) -> None:
+    customer = await house.customer("Melati")
+    mitra, page = await online_mitra(house)
+    session = await take(house, customer, mitra)
+    await ask_for_more(house, customer, session)
+    await expect(page.get_by_text("Diam = disetujui")).to_be_visible()
+    await page.context.set_offline(True)
+
+    async def is_rejected() -> bool:
+        extension: dict[str, Any] = done(await customer.get(f"/sessions/{session['id']}"))["extension"]
+        return (extension["status"], extension["decided_by"]) == ("rejected", "mitra_unreachable")
+
+    await until(is_rejected)
+    await page.context.set_offline(False)
+    await expect(page.get_by_text("Ditolak otomatis: kamu offline atau tidak tersambung")).to_be_visible()
+
+
+@pytest.mark.rule("5.5", "V.3")
+async def test_the_extension_card_is_above_the_chat_and_there_after_a_reload(house: House) -> None:
+    customer = await house.customer("Melati")
+    mitra, page = await online_mitra(house)
+    session = await take(house, customer, mitra)
+    await page.goto(f"/mitra/chat/{session['id']}/end")
+    await expect(button(page, "Akhiri sesi")).to_be_visible()
+    await ask_for_more(house, customer, session)
+    await expect(page.get_by_text("Diam = disetujui")).to_be_visible()
+    await page.reload()
+    await expect(page.get_by_text("Diam = disetujui")).to_be_visible()
+    await button(page, "Setujui tambahan waktu Melati").click()
+    await expect(page.get_by_text("Waktu ditambah 15 menit")).to_be_visible()

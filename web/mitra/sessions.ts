@@ -1,0 +1,34 @@
+/** Sums over sessions: how many, and how long the mitra listened. */
+import { api } from '../shared/api/client';
+import { serverNow } from '../shared/time/clock.svelte';
+import type { Session } from './work.svelte';
+
+/** The day a session began on, where the viewer is: compares equal within a day. */
+export function dayOf(session: Session): string {
+  return new Date(session.started_at).toDateString();
+}
+
+/** Minutes from the start to the end, or to now. */
+export function minutesOf(sessions: readonly Session[]): number {
+  const milliseconds = sessions.map(
+    (session) =>
+      (session.ended_at === null ? serverNow() : Date.parse(session.ended_at)) -
+      Date.parse(session.started_at),
+  );
+  return Math.round(milliseconds.reduce((sum, one) => sum + Math.max(0, one), 0) / 60_000);
+}
+
+/** Today's sessions, newest first. Throws `Refused`. */
+export async function sessionsOfToday(): Promise<Session[]> {
+  const today = new Date(serverNow()).toDateString();
+  const found: Session[] = [];
+  for (let cursor: string | null = null; ;) {
+    const page: { items: Session[]; next_cursor: string | null } = await api.get('/api/mitra/sessions', {
+      query: cursor === null ? {} : { cursor },
+    });
+    const ofToday = page.items.filter((session) => dayOf(session) === today);
+    found.push(...ofToday);
+    cursor = page.next_cursor;
+    if (cursor === null || ofToday.length < page.items.length) return found;
+  }
+}
