@@ -148,7 +148,7 @@ planted-bugs: $(READY) ## plant each deliberate fault and show that the checks c
 	@$(PYTHON) -m tests.simulation.planted_bugs
 
 screenshots: $(READY) $(WEB) ## take pictures of every screen, in both languages and themes, into results/screenshots/
-	@SCREENSHOTS=results/screenshots .venv/bin/pytest -q tests/browser/test_screens.py tests/browser/test_mitra_screens.py
+	@SCREENSHOTS=results/screenshots .venv/bin/pytest -q tests/browser/test_*screens.py
 
 bench: $(READY) ## measure, each figure beside its peer and its target
 	@$(PYTHON) -m bench

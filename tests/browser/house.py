@@ -96,6 +96,7 @@ class House:
         cookies: list[Any] | None = None,
         kept: dict[str, str] | None = None,
         service_workers: Literal["allow", "block"] = "block",
+        is_phone: bool = True,
         **more: Any,
     ) -> BrowserContext:
         """A browser profile of its own: a device."""
@@ -103,9 +104,9 @@ class House:
         context = await self.browser.new_context(
             base_url=self.url,
             viewport=size or PHONE,  # type: ignore[arg-type]
-            device_scale_factor=2,
-            is_mobile=True,
-            has_touch=True,
+            device_scale_factor=2 if is_phone else 1,
+            is_mobile=is_phone,
+            has_touch=is_phone,
             locale="id-ID",
             timezone_id="Asia/Jakarta",
             color_scheme=theme,

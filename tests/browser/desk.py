@@ -1,0 +1,80 @@
+"""Operators at their desks: who they are, their browsers, and cases for them to decide."""
+
+import contextlib
+import hashlib
+import secrets
+from collections.abc import AsyncIterator
+from typing import Any, Final
+from uuid import UUID
+
+from playwright.async_api import Page
+
+from curhat.control_center.operators.permissions import OperatorRole
+from tests.browser.house import House, done
+from tests.support.server import Person
+from tests.support.signed_in import SIGN_IN_OPERATOR, operator_password_hash
+
+DESK: Final = {"width": 1280, "height": 800}
+WIDE_DESK: Final = {"width": 1920, "height": 1080}
+
+
+async def operator(house: House, role: OperatorRole = "admin") -> tuple[UUID, str]:
+    """A new operator, whose password is OPERATOR_PASSWORD: id and e-mail."""
+    email = f"{role}-{secrets.token_hex(4)}@example.id"
+    operator_id = await house.database.fetchval(
+        "INSERT INTO operators (email, role, password_hash) VALUES ($1, $2, $3) RETURNING id",
+        email,
+        role,
+        operator_password_hash(),
+    )
+    return operator_id, email
+
+
+async def desk_of(house: House, operator_id: UUID, path: str = "/", **options: Any) -> Page:
+    """This operator's Control Center, open at a path."""
+    token = secrets.token_urlsafe(32)
+    digest = hashlib.sha256(token.encode()).digest()
+    await house.database.execute(SIGN_IN_OPERATOR, digest, operator_id, "cookie", 3600.0)
+    cookie = {
+        "name": "curhat_operator",
+        "value": token,
+        "domain": "127.0.0.1",
+        "path": "/api/control-center",
+        "expires": -1,
+        "httpOnly": True,
+        "secure": False,
+        "sameSite": "Strict",
+    }
+    options = {"language": "en", "size": DESK} | options
+    kept = {"curhat:control-center": "signed in"}
+    context = await house.context(cookies=[cookie], kept=kept, is_phone=False, **options)
+    page = await context.new_page()
+    await page.goto(f"/control-center{path}")
+    return page
+
+
+async def case(house: House, *, price_rp: int = 20_000, call_name: str = "Melati") -> UUID:
+    """A case: the customer paid, searched, and gave up."""
+    customer = await house.customer(call_name)
+    async with house.mitra():
+        pairing = await house.search(customer, price_rp=price_rp)
+        done(await customer.post(f"/pairings/{pairing['id']}/cancel"))
+    case_id: UUID = await house.database.fetchval(
+        "SELECT review_cases.id FROM review_cases JOIN payments ON payments.id = review_cases.payment_id"
+        " WHERE payments.customer_id = $1",
+        customer.id,
+    )
+    return case_id
+
+
+@contextlib.asynccontextmanager
+async def chat(
+    house: House, *, display_name: str = "Kak Sari"
+) -> AsyncIterator[tuple[Person, dict[str, Any]]]:
+    """A running session in which something was said: its mitra, and the session."""
+    customer = await house.customer("Melati")
+    async with house.mitra(display_name) as (mitra, socket):
+        session = await house.chat(customer, mitra, socket)
+        message = {"text": "Aku lagi capek banget.", "client_message_id": secrets.token_hex(16)}
+        done(await customer.post(f"/sessions/{session['id']}/messages", message))
+        yield mitra, session

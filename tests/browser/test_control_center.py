@@ -1,0 +1,214 @@
+"""The Control Center in a real browser: operators at work."""
+
+import re
+from uuid import UUID
+
+import pyotp
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browser.desk import case, chat, desk_of, operator
+from tests.browser.house import House, done, until
+from tests.support.signed_in import OPERATOR_PASSWORD
+
+
+async def _sign_in(page: Page, email: str, code: str | None = None) -> None:
+    await page.get_by_label("E-mail").fill(email)
+    await page.get_by_label("Password").fill(OPERATOR_PASSWORD)
+    await page.get_by_role("button", name="Sign in", exact=True).click()
+    if code is not None:
+        await page.get_by_label("Code of your authenticator app").fill(code)
+        await page.get_by_role("button", name="Sign in", exact=True).click()
+
+
+async def _decide(page: Page, choice: str, note: str) -> None:
+    await page.get_by_role("radio", name=choice).check()
+    await page.get_by_label("Note").fill(note)
+    await page.get_by_role("button", name="Decide…").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Decide").click()
+
+
+@pytest.mark.rule("S.3")
+async def test_an_operator_sets_up_an_authenticator_app_and_signs_in_with_its_code(house: House) -> None:
+    operator_id, email = await operator(house)
+    context = await house.context(is_phone=False, language="en", size={"width": 1280, "height": 800})
+    page = await context.new_page()
+    await page.goto("/control-center/")
+    await _sign_in(page, email)
+    await page.get_by_role("link", name="My account").click()
+    await page.get_by_role("button", name="Set up an app").click()
+    await page.get_by_label("Password", exact=True).fill(OPERATOR_PASSWORD)
+    await page.get_by_role("button", name="Set up an app").click()
+    await expect(page.get_by_role("img", name="QR code for the authenticator app")).to_be_visible()
+    secret = await page.locator("form code").inner_text()
+    totp = pyotp.TOTP(secret)
+    await page.get_by_label("Code of your authenticator app").fill(totp.now())
+    await page.get_by_role("button", name="Confirm").click()
+    await expect(page.locator(".codes li")).to_have_count(10)
+    recovery_code = await page.locator(".codes li").first.inner_text()
+    await page.get_by_role("button", name="I have kept them").click()
+    await expect(page.get_by_text("Recovery codes left: 10")).to_be_visible()
+    await page.get_by_role("button", name="Sign out").last.click()
+
+    # A code is good once: the enrolment used this half minute's, so the next one is forgotten to have been used.
+    await house.database.execute("UPDATE operators SET totp_last_step = 0 WHERE id = $1", operator_id)
+    await _sign_in(page, email, "000000")
+    await expect(page.get_by_role("alert")).to_contain_text("not right")
+    await page.get_by_label("Code of your authenticator app").fill(totp.now())
+    await page.get_by_role("button", name="Sign in", exact=True).click()
+    await expect(page.get_by_role("navigation")).to_be_visible()
+    await page.get_by_role("button", name="Sign out").last.click()
+
+    await _sign_in(page, email)
+    await page.get_by_role("button", name="Use a recovery code").click()
+    await page.get_by_label("Recovery code").fill(recovery_code)
+    await page.get_by_role("button", name="Sign in", exact=True).click()
+    await expect(page.get_by_text(email)).to_be_visible()
+
+
+@pytest.mark.rule("X.1")
+async def test_a_case_is_reviewed_on_one_timeline_and_refunded_by_the_gateway(house: House) -> None:
+    case_id = await case(house)
+    operator_id, email = await operator(house, "reviewer")
+    page = await desk_of(house, operator_id)
+    await page.get_by_role("link", name="Review").click()
+    await page.get_by_role("link", name=str(case_id)[:8]).click()
+    timeline = page.get_by_role("list", name="Timeline")
+    for happened in (
+        "Payment opened",
+        "The gateway answered",
+        "Mitra asked",
+        "Kak Sari",
+        "Customer cancelled",
+    ):
+        await expect(timeline).to_contain_text(happened)
+    await expect(timeline.locator("time").first).to_contain_text("WIB")
+    await _decide(page, "Refund Rp20.000", "Nobody came in time.")
+    decision = page.get_by_role("region", name="Decision")
+    await expect(decision).to_contain_text("done")
+    await expect(decision).to_contain_text(email)
+    payment_id = await house.database.fetchval("SELECT payment_id FROM review_cases WHERE id = $1", case_id)
+    charges = done(await house.http.get("/api/dev/gateway/charges", params={"payment_id": str(payment_id)}))
+    assert [refund["amount_rp"] for refund in charges["refunds"]] == [20_000]
+
+
+async def test_of_two_operators_who_decide_at_once_one_wins_and_the_other_is_told_who(house: House) -> None:
+    case_id = await case(house)
+    first_id, first_email = await operator(house, "reviewer")
+    second_id, _ = await operator(house, "reviewer")
+    first = await desk_of(house, first_id, f"/cases/{case_id}")
+    second = await desk_of(house, second_id, f"/cases/{case_id}")
+    await second.get_by_role("radio", name="No refund").check()
+    await second.get_by_label("Note").fill("A different view.")
+    await second.get_by_role("button", name="Decide…").click()
+    # Its question stands while the other one decides.
+    await second.route("**/api/control-center/review-cases/*", lambda route: route.abort())
+    await _decide(first, "Refund Rp20.000", "Nobody came.")
+    await expect(first.get_by_role("region", name="Decision")).to_contain_text("refund")
+    await second.unroute("**/api/control-center/review-cases/*")
+    await second.get_by_role("dialog").get_by_role("button", name="Decide").click()
+    told = second.get_by_role("alert").filter(has_text="has decided this case already")
+    await expect(told).to_contain_text(first_email)
+    rows = await house.database.fetch("SELECT decision, decided_by FROM review_cases WHERE id = $1", case_id)
+    assert [(row["decision"], row["decided_by"]) for row in rows] == [("refund", first_id)]
+
+
+async def test_a_change_of_the_search_time_is_obeyed_by_the_next_search(house: House) -> None:
+    operator_id, email = await operator(house)
+    page = await desk_of(house, operator_id, "/configuration")
+    row = page.get_by_role("region", name="Search time")
+    await expect(row).to_contain_text("10 to 600 seconds")
+    await expect(row).to_contain_text("Default: 60 seconds")
+    other = await desk_of(house, operator_id, "/configuration")
+    others_row = other.get_by_role("region", name="Search time")
+    await expect(others_row.get_by_label("Search time")).to_have_value("60")
+    await row.get_by_label("Search time").fill("90")
+    await row.get_by_role("button", name="Save…").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("from 60 seconds to 90 seconds")
+    await page.get_by_role("dialog").get_by_role("button", name="Change").click()
+    await expect(row.get_by_role("button", name="Save…")).to_be_disabled()
+    await row.get_by_text("History").click()
+    await expect(row.get_by_role("listitem").first).to_contain_text("60 seconds → 90 seconds")
+    customer = await house.customer()
+    async with house.mitra():
+        pairing = await house.search(customer)
+    seconds = await house.database.fetchval(
+        "SELECT extract(epoch FROM deadline_at - created_at) FROM pairings WHERE id = $1", UUID(pairing["id"])
+    )
+    assert round(seconds) == 90
+
+    # Whoever still looks at the old value is shown the new one, and saves nothing.
+    await others_row.get_by_label("Search time").fill("120")
+    await others_row.get_by_role("button", name="Save…").click()
+    await other.get_by_role("dialog").get_by_role("button", name="Change").click()
+    await expect(others_row.get_by_role("alert")).to_contain_text("it is now 90 seconds")
+    await expect(others_row.get_by_role("alert")).to_contain_text(email)
+
+
+async def test_a_suspended_mitra_is_disconnected_and_lifted_again(house: House) -> None:
+    operator_id, _ = await operator(house)
+    async with chat(house, display_name="Kak Wulan") as (mitra, session):
+        page = await desk_of(house, operator_id, "/mitras")
+        await page.get_by_role("link", name="Kak Wulan").click()
+        await page.get_by_role("button", name="Suspend…").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Suspend").click()
+        await expect(page.get_by_text("Suspended since")).to_be_visible()
+        session_id = UUID(session["id"])
+
+        async def is_ended() -> bool:
+            reason = await house.database.fetchval(
+                "SELECT end_reason FROM sessions WHERE id = $1", session_id
+            )
+            return bool(reason == "mitra_suspended")
+
+        await until(is_ended)
+        assert (await mitra.get("/state")).status_code in (401, 403)
+        await page.get_by_role("button", name="Lift the suspension…").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Lift").click()
+        await expect(page.get_by_text("Suspended since")).to_have_count(0)
+
+
+async def test_a_chat_is_read_only_after_a_written_reason_which_the_audit_keeps(house: House) -> None:
+    operator_id, email = await operator(house, "reviewer")
+    async with chat(house) as (_, session):
+        page = await desk_of(house, operator_id, f"/sessions/{session['id']}")
+        await expect(page.get_by_text("The chat is hidden.")).to_be_visible()
+        await page.get_by_role("button", name="Show the chat…").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Show").click()
+        await expect(page.get_by_role("alert")).to_be_visible()
+        await page.get_by_label("Reason").fill("The customer complains")
+        await page.get_by_role("dialog").get_by_role("button", name="Show").click()
+        await expect(page.get_by_text("Aku lagi capek banget.")).to_be_visible()
+    await page.get_by_role("link", name="Audit").click()
+    entry = page.get_by_role("row").filter(has_text="transcript_revealed").filter(has_text=email)
+    await expect(entry).to_contain_text("The customer complains")
+
+
+async def test_a_viewer_sees_everything_and_is_offered_nothing_to_decide(house: House) -> None:
+    case_id = await case(house)
+    operator_id, _ = await operator(house, "viewer")
+    page = await desk_of(house, operator_id, f"/cases/{case_id}")
+    await expect(page.get_by_role("list", name="Timeline")).to_be_visible()
+    await expect(page.get_by_role("button", name=re.compile("Decide"))).to_have_count(0)
+    await page.get_by_role("link", name="Configuration").click()
+    await expect(page.get_by_role("region", name="Search time")).to_be_visible()
+    await expect(page.get_by_role("button", name=re.compile("Save"))).to_have_count(0)
+    await page.get_by_role("link", name="Mitras").click()
+    await expect(page.get_by_role("heading", name="Mitras")).to_be_visible()
+    await expect(page.get_by_role("button", name=re.compile("Invite"))).to_have_count(0)
+
+
+async def test_the_dashboard_follows_a_search_without_a_reload(house: House) -> None:
+    operator_id, _ = await operator(house, "viewer")
+    page = await desk_of(house, operator_id)
+    await expect(page.get_by_text("Nobody is searching.")).to_be_visible()
+    customer = await house.customer("Kenanga")
+    async with house.mitra():
+        await house.search(customer)
+        await expect(page.get_by_role("link", name="Kenanga")).to_be_visible()
+    await until(lambda: _has_rows(page))
+
+
+async def _has_rows(page: Page) -> bool:
+    """The charts' figures, for those who do not see the lines: 24 hours and 30 days."""
+    return await page.locator(".unseen tbody tr").count() == 54

@@ -1,0 +1,38 @@
+/** What filters offer: the contract's words, in the order that people look for them. The types say when one is new. */
+import type { Schemas } from '../shared/api/client';
+
+export const TAGS = [
+  'no_mitra_available',
+  'all_mitras_rejected',
+  'targeted_mitra_offline',
+  'targeted_mitra_rejected',
+  'targeted_mitra_timeout',
+  'payment_session_expired',
+  'customer_cancelled',
+] as const satisfies readonly NonNullable<Schemas['FailedPairing']['tag']>[];
+
+export const PAYMENT_STATUSES = [
+  'pending',
+  'confirming',
+  'confirmed',
+  'served',
+  'unserved',
+  'abandoned',
+  'expired',
+  'refunded',
+] as const satisfies readonly Schemas['PaymentRecord']['status'][];
+
+export const CASE_REASONS = [
+  'no_session',
+  'cut_short',
+  'refund_failed',
+] as const satisfies readonly Schemas['ReviewCase']['reason'][];
+export const END_REASONS = [
+  'time_up',
+  'customer_ended',
+  'mitra_ended',
+  'mitra_suspended',
+] as const satisfies readonly NonNullable<Schemas['SessionRecord']['end_reason']>[];
+export const KINDS = ['blast', 'targeted'] as const;
+export const PURPOSES = ['session', 'extension'] as const;
+export const YES_NO = ['true', 'false'] as const;
