@@ -49,6 +49,10 @@ class Rows:
             await self.write("charge_attempts", payment_id=payment_id)
         return payment_id
 
+    async def extension_payment(self, **values: Any) -> UUID:
+        """The payment of an extension, charged and served unless said otherwise."""
+        return await self.confirmed_payment(purpose="extension", amount_rp=10_000, **values)
+
     async def session(self, *, without: str = "", **values: Any) -> UUID:
         """A session with all that belongs to it."""
         values = {**DEFAULTS["sessions"](), **values}
@@ -124,6 +128,18 @@ DEFAULTS: dict[str, Callable[[], dict[str, Any]]] = {
         "ends_at": NOW + 30 * MINUTE,
         "ended_at": NOW + 10 * MINUTE,
         "end_reason": "customer_ended",
+    },
+    "extensions": lambda: {
+        **_ids("id", "session_id", "payment_id", "offer_id"),
+        "duration_minutes": 15,
+        "price_rp": 10_000,
+        "default_action": "auto_approve",
+        "requested_at": NOW,
+        "deadline_at": NOW + MINUTE / 6,
+        "status": "approved",
+        "decided_by": "mitra",
+        "decided_at": NOW,
+        "charge_by": NOW + MINUTE / 2,
     },
     "messages": lambda: {
         **_ids("id", "session_id"),
@@ -231,6 +247,68 @@ async def _(rows: Rows) -> None:
 @breaks("a session that was cut short has a case, and no other has one for that")
 async def _(rows: Rows) -> None:
     await rows.session(end_reason="mitra_ended", end_note="capek")
+
+
+@breaks("a payment has one blast, or one attempt with its chosen mitra and one blast that was taken after it")
+async def _(rows: Rows) -> None:
+    payment_id = await rows.confirmed_payment(target_mitra_id=uuid4())
+    await rows.write("pairings", payment_id=payment_id)
+
+
+@breaks("nobody was asked whom a pairing leaves out or does not mean")
+async def _(rows: Rows) -> None:
+    mitra_id = uuid4()
+    await rows.write(
+        "requests", pairing_id=await rows.write("pairings", left_out_mitra_id=mitra_id), mitra_id=mitra_id
+    )
+
+
+@breaks("a fallback that nobody answered is logged as expired, not early, and no other is")
+async def _(rows: Rows) -> None:
+    await rows.failed_payment(
+        kind="targeted", target_mitra_id=uuid4(), failure_tag="targeted_mitra_timeout", fallback_status="expired",
+        fallback_answer_by=NOW,
+    )  # fmt: skip
+
+
+@breaks("an extension is charged once if and only if it was approved, and not before")
+async def _(rows: Rows) -> None:
+    payment_id = await rows.extension_payment(status="abandoned", confirmed_at=None)
+    await rows.write("extensions", payment_id=payment_id, status="rejected", charge_by=None)
+
+
+@breaks("a payment of an extension has its extension")
+async def _(rows: Rows) -> None:
+    await rows.extension_payment()
+
+
+@breaks("an extension was decided as its terms say, and never approved by a mitra who was not there")
+async def _(rows: Rows) -> None:
+    session_id = await rows.session()
+    await rows.write("extensions", session_id=session_id, decided_by="timeout", decided_at=NOW)
+
+
+@breaks("a session's end is its start, its own time and the extensions that were paid")
+async def _(rows: Rows) -> None:
+    await rows.write("extensions", session_id=await rows.session())
+
+
+@breaks("an open extension is the one that its running session knows")
+async def _(rows: Rows) -> None:
+    session_id = await rows.session(status="active", ended_at=None, end_reason=None)
+    await rows.write(
+        "extensions",
+        session_id=session_id,
+        status="pending",
+        decided_by=None,
+        decided_at=None,
+        charge_by=None,
+    )
+
+
+@breaks("what was added to a session that was cut short has a case, and no other extension has one for that")
+async def _(rows: Rows) -> None:
+    await rows.write("extensions", session_id=await rows.session(end_reason="mitra_ended", end_note="capek"))
 
 
 @breaks("a window that ran out was not closed early")
@@ -385,6 +463,12 @@ async def test_a_healthy_database_breaks_nothing(connection: Connection) -> None
     payment_id = await rows.write("payments", status="expired", closed_at=NOW + 20 * MINUTE)
     await rows.write("failed_pairing_events", payment_id=payment_id, tag="payment_session_expired")
     await rows.write("payments", status="abandoned", closed_at=NOW)
+    lengthened_id = await rows.session(ends_at=NOW + 45 * MINUTE)
+    payment_id = await rows.write(
+        "payments", purpose="extension", amount_rp=10_000, status="served", confirmed_at=NOW
+    )
+    await rows.write("charge_attempts", payment_id=payment_id, amount_rp=10_000, started_at=NOW)
+    await rows.write("extensions", session_id=lengthened_id, payment_id=payment_id)
 
     assert await check(connection) == []
 

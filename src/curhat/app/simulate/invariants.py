@@ -121,6 +121,45 @@ INVARIANTS: tuple[Invariant, ...] = (
         "a session that was cut short has a case, and no other has one for that",
         SQL.cut_short_has_case,
     ),
+    Invariant(
+        "3.5",
+        "a payment has one blast, or one attempt with its chosen mitra and one blast that was taken after it",
+        SQL.targeted_then_one_blast,
+    ),
+    Invariant(
+        "3.9", "nobody was asked whom a pairing leaves out or does not mean", SQL.only_who_is_meant_was_asked
+    ),
+    Invariant(
+        "3.8",
+        "a fallback that nobody answered is logged as expired, not early, and no other is",
+        SQL.fallback_expired_has_event,
+    ),
+    Invariant(
+        "7",
+        "an extension is charged once if and only if it was approved, and not before",
+        SQL.extension_money,
+    ),
+    Invariant("7", "a payment of an extension has its extension", SQL.extension_payment_has_extension),
+    Invariant(
+        "7",
+        "an extension was decided as its terms say, and never approved by a mitra who was not there",
+        SQL.extension_decided_as_its_terms_say,
+    ),
+    Invariant(
+        "5.7",
+        "a session's end is its start, its own time and the extensions that were paid",
+        SQL.session_lengthened_by_what_was_paid,
+    ),
+    Invariant(
+        "5.7",
+        "an open extension is the one that its running session knows",
+        SQL.open_extension_holds_its_session,
+    ),
+    Invariant(
+        "X.8",
+        "what was added to a session that was cut short has a case, and no other extension has one for that",
+        SQL.extension_cut_short_has_case,
+    ),
     Invariant("5", "a window that ran out was not closed early", SQL.window_not_closed_early),
     Invariant("5", "a payment did not expire early", SQL.payment_not_expired_early),
     Invariant("5", "a session was not ended by the clock early", SQL.session_not_ended_early),

@@ -62,11 +62,10 @@ LEFT JOIN pairings AS open ON open.payment_id = payments.id AND open.status = 'o
 WHERE payments.purpose = 'session' AND CASE
     WHEN payments.confirmed_at IS NULL
         THEN payments.status NOT IN ('pending', 'confirming', 'abandoned', 'expired')
-    WHEN payments.status = 'confirmed' THEN sessions.id IS NOT NULL
-        -- Without an open pairing, only the answer to a targeted failure can be what is waited for (3.8).
-        OR (open.id IS NULL AND (payments.target_mitra_id IS NULL OR EXISTS (
-            SELECT 1 FROM pairings WHERE payment_id = payments.id AND kind = 'blast'
-        )))
+    -- Without an open pairing, only the answer to a targeted failure can be what is waited for (3.8).
+    WHEN payments.status = 'confirmed' THEN sessions.id IS NOT NULL OR (open.id IS NULL) <> EXISTS (
+        SELECT 1 FROM pairings WHERE payment_id = payments.id AND fallback_status = 'open'
+    )
     WHEN payments.status = 'served' THEN sessions.id IS NULL OR open.id IS NOT NULL
     WHEN payments.status = 'unserved' THEN sessions.id IS NOT NULL OR open.id IS NOT NULL
     ELSE payments.status <> 'refunded' OR open.id IS NOT NULL
@@ -136,6 +135,103 @@ FROM pairings LEFT JOIN sessions ON sessions.pairing_id = pairings.id
 WHERE pairings.status = 'matched'
     AND (pairings.decided_at >= pairings.deadline_at OR sessions.started_at >= pairings.deadline_at)
 
+-- name: targeted_then_one_blast
+-- The attempts under a payment for a chosen mitra: the targeted one, then at most one blast, which its customer took.
+SELECT payments.id AS payment_id, payments.target_mitra_id, tried.targeted, tried.blasts, tried.taken
+FROM payments
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE kind = 'targeted') AS targeted, count(*) FILTER (WHERE kind = 'blast') AS blasts,
+        count(*) FILTER (WHERE fallback_status = 'taken') AS taken,
+        bool_and(target_mitra_id = payments.target_mitra_id) FILTER (WHERE kind = 'targeted') AS the_same
+    FROM pairings WHERE payment_id = payments.id
+) AS tried
+WHERE payments.confirmed_at IS NOT NULL AND payments.purpose = 'session' AND CASE
+    WHEN payments.target_mitra_id IS NULL THEN tried.targeted > 0 OR tried.blasts <> 1
+    ELSE tried.targeted <> 1 OR NOT tried.the_same OR tried.blasts <> tried.taken
+END
+
+-- name: only_who_is_meant_was_asked
+SELECT requests.id AS request_id, requests.mitra_id, pairings.kind
+FROM requests JOIN pairings ON pairings.id = requests.pairing_id
+WHERE pairings.left_out_mitra_id = requests.mitra_id OR pairings.target_mitra_id <> requests.mitra_id
+
+-- name: fallback_expired_has_event
+SELECT pairings.id AS pairing_id, pairings.fallback_status, pairings.fallback_answer_by, payments.closed_at, events.tag
+FROM pairings
+JOIN payments ON payments.id = pairings.payment_id
+LEFT JOIN failed_pairing_events AS events ON events.payment_id = payments.id AND events.pairing_id IS NULL
+WHERE pairings.kind = 'targeted' AND (
+    coalesce(pairings.fallback_status = 'expired', false) <> (events.id IS NOT NULL)
+    OR events.tag <> 'payment_session_expired'
+    OR (pairings.fallback_status = 'expired' AND payments.closed_at < pairings.fallback_answer_by)
+)
+
+-- name: extension_money
+-- What an extension costs is taken if and only if it was approved, after it was, and its payment tells the same.
+SELECT extensions.id AS extension_id, extensions.status, payments.status AS payment_status, charged.kept, charged.attempts
+FROM extensions
+LEFT JOIN payments ON payments.id = extensions.payment_id
+CROSS JOIN LATERAL (
+    SELECT count(*) AS attempts, count(*) FILTER (WHERE status = 'approved') AS kept, min(started_at) AS first_at
+    FROM charge_attempts WHERE payment_id = extensions.payment_id
+) AS charged
+WHERE payments.id IS NULL OR payments.purpose <> 'extension' OR payments.amount_rp <> extensions.price_rp
+    OR charged.attempts > CASE WHEN extensions.charge_by IS NULL THEN 0 ELSE 1 END
+    OR charged.kept <> CASE extensions.status WHEN 'approved' THEN 1 ELSE 0 END
+    OR charged.first_at < extensions.decided_at
+    OR NOT payments.status = ANY (CASE extensions.status
+        WHEN 'pending' THEN ARRAY['pending']
+        WHEN 'charging' THEN ARRAY['confirming']
+        WHEN 'approved' THEN ARRAY['served', 'refunded']
+        ELSE ARRAY['abandoned']
+    END)
+
+-- name: extension_payment_has_extension
+SELECT payments.id AS payment_id, payments.status FROM payments
+LEFT JOIN extensions ON extensions.payment_id = payments.id
+WHERE (payments.purpose = 'extension') <> (extensions.id IS NOT NULL)
+
+-- name: extension_decided_as_its_terms_say
+SELECT extensions.id AS extension_id, extensions.status, extensions.decided_by, extensions.default_action,
+    extensions.deadline_at, extensions.decided_at
+FROM extensions JOIN sessions ON sessions.id = extensions.session_id
+WHERE CASE extensions.decided_by
+    WHEN 'timeout' THEN extensions.decided_at < extensions.deadline_at
+        OR (extensions.charge_by IS NOT NULL) <> (extensions.default_action = 'auto_approve')
+    -- Compared in one statement and stamped in a later one: see done_in_time.
+    WHEN 'mitra' THEN extensions.decided_at > extensions.deadline_at + interval '1 second'
+    WHEN 'mitra_unreachable' THEN extensions.charge_by IS NOT NULL
+    WHEN 'session_ended' THEN extensions.charge_by IS NOT NULL OR sessions.status <> 'ended'
+    ELSE extensions.status <> 'pending'
+END OR (extensions.mitra_went_offline AND extensions.charge_by IS NOT NULL)
+
+-- name: session_lengthened_by_what_was_paid
+SELECT sessions.id AS session_id, sessions.started_at, sessions.ends_at, sessions.duration_minutes, added.minutes
+FROM sessions
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(duration_minutes), 0)::integer AS minutes FROM extensions
+    WHERE session_id = sessions.id AND status = 'approved'
+) AS added
+WHERE sessions.ends_at <> sessions.started_at + make_interval(mins => sessions.duration_minutes + added.minutes)
+
+-- name: open_extension_holds_its_session
+SELECT sessions.id AS session_id, sessions.status, sessions.open_extension_id, extensions.id AS extension_id
+FROM sessions
+LEFT JOIN extensions ON extensions.session_id = sessions.id AND extensions.status IN ('pending', 'charging')
+WHERE sessions.open_extension_id IS DISTINCT FROM extensions.id
+    OR (sessions.status = 'ended' AND extensions.id IS NOT NULL)
+
+-- name: extension_cut_short_has_case
+SELECT extensions.id AS extension_id, extensions.status, sessions.end_reason, cases.reason
+FROM extensions
+JOIN sessions ON sessions.id = extensions.session_id
+LEFT JOIN review_cases AS cases ON cases.payment_id = extensions.payment_id
+WHERE CASE
+    WHEN extensions.status = 'approved' AND sessions.end_reason IN ('mitra_ended', 'mitra_suspended')
+        THEN cases.id IS NULL
+    ELSE cases.reason IN ('cut_short', 'no_session')
+END
+
 -- name: done_in_time
 -- What one statement compares and a later one of the same transaction stamps may lie up to a second apart. The
 -- virtual clock of the tests moves in longer steps, so there the comparison is exact.
@@ -148,12 +244,23 @@ WHERE payments.purpose = 'session' AND charge_attempts.started_at > payments.exp
 UNION ALL
 SELECT 'session', id, ends_at, ended_at FROM sessions
 WHERE end_reason <> 'time_up' AND ended_at > ends_at + interval '1 second'
+    -- An extension that the end decides held it back until then (5.7).
+    AND NOT EXISTS (
+        SELECT 1 FROM status_changes JOIN extensions ON extensions.id = status_changes.entity_id
+        WHERE extensions.session_id = sessions.id AND status_changes.new_status IN ('rejected', 'charge_failed')
+            AND status_changes.changed_at >= sessions.ended_at - interval '1 second'
+    )
 
 -- name: deadline_armed
 WITH waiting AS (
     SELECT 'payment_expiry' AS kind, id FROM payments WHERE purpose = 'session' AND status = 'pending'
-    UNION ALL SELECT 'pairing_window', id FROM pairings WHERE status = 'open'
-    UNION ALL SELECT 'session_end', id FROM sessions WHERE status = 'active'
+    UNION ALL SELECT CASE kind WHEN 'blast' THEN 'pairing_window' ELSE 'targeted_window' END, id
+        FROM pairings WHERE status = 'open'
+    UNION ALL SELECT 'fallback_answer', id FROM pairings WHERE fallback_status = 'open'
+    -- An open extension holds the end back; its decision arms it anew (5.7).
+    UNION ALL SELECT 'session_end', id FROM sessions WHERE status = 'active' AND open_extension_id IS NULL
+    UNION ALL SELECT CASE status WHEN 'pending' THEN 'extension_window' ELSE 'extension_charge' END, id
+        FROM extensions WHERE status IN ('pending', 'charging')
     UNION ALL SELECT 'charge_answer', id FROM charge_attempts WHERE status = 'started'
     UNION ALL SELECT 'refund_answer', id FROM refunds WHERE status = 'requested'
 )
@@ -173,6 +280,7 @@ WITH steps AS (
     SELECT 'payment' AS entity, id, status FROM payments
     UNION ALL SELECT 'pairing', id, status FROM pairings
     UNION ALL SELECT 'session', id, status FROM sessions
+    UNION ALL SELECT 'extension', id, status FROM extensions
 )
 SELECT steps.entity, steps.entity_id, steps.before, steps.old_status, steps.new_status, standing.status
 FROM steps LEFT JOIN standing ON standing.entity = steps.entity AND standing.id = steps.entity_id
@@ -231,8 +339,16 @@ SELECT NULL, id, mitra_id FROM sessions WHERE customer_id = mitra_id
 -- name: message_within_session
 SELECT messages.id AS message_id, messages.sent_at, sessions.started_at, sessions.ends_at, sessions.ended_at
 FROM messages JOIN sessions ON sessions.id = messages.session_id
-WHERE messages.sent_at < sessions.started_at OR messages.sent_at >= sessions.ends_at
-    OR messages.sent_at > sessions.ended_at
+WHERE messages.sent_at < sessions.started_at OR messages.sent_at > sessions.ended_at
+    -- After the end only while an extension held it back (5.7).
+    OR (messages.sent_at >= sessions.ends_at AND NOT EXISTS (
+        SELECT 1 FROM extensions
+        WHERE extensions.session_id = sessions.id AND extensions.requested_at <= messages.sent_at
+            AND messages.sent_at <= coalesce((
+                SELECT max(changed_at) FROM status_changes
+                WHERE entity_id = extensions.id AND new_status IN ('rejected', 'charge_failed')
+            ), 'infinity')
+    ))
 
 -- name: gateway_books_agree
 WITH ours AS (
@@ -258,8 +374,11 @@ WHERE coalesce(ours.kept, 0) <> coalesce(theirs.kept, 0)
 
 -- name: nothing_in_flight
 SELECT 'payment' AS what, id, status FROM payments
-WHERE purpose = 'session' AND status IN ('pending', 'confirming', 'confirmed')
-    AND ($1::uuid[] IS NULL OR customer_id = ANY($1))
+WHERE status IN ('pending', 'confirming', 'confirmed') AND ($1::uuid[] IS NULL OR customer_id = ANY($1))
+UNION ALL
+SELECT 'extension', extensions.id, extensions.status
+FROM extensions JOIN sessions ON sessions.id = extensions.session_id
+WHERE extensions.status IN ('pending', 'charging') AND ($1::uuid[] IS NULL OR sessions.customer_id = ANY($1))
 UNION ALL
 SELECT 'pairing', id, status FROM pairings
 WHERE status = 'open' AND ($1::uuid[] IS NULL OR customer_id = ANY($1))
