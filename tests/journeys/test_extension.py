@@ -361,6 +361,23 @@ async def test_an_explicit_rejection_charges_nothing_and_repeated_is_the_same(
         await approve(database, chat, asked)
 
 
+@pytest.mark.rule("5.4", "5.7")
+@pytest.mark.invariant(7)
+async def test_the_customer_can_neither_confirm_nor_leave_the_payment_of_an_extension(
+    database: Database, make: Make, chat: Chat
+) -> None:
+    asked = await ask(database, make, chat)
+    for expected in (("pending", [], []), ("confirming", ["started"], [])):
+        with pytest.raises(NotFound):
+            async with database.transaction() as tx:
+                await journeys.begin_confirmation(tx, chat.customer.user_id, asked.payment_id, [])
+        with pytest.raises(NotFound):
+            async with database.transaction() as tx:
+                await journeys.cancel_payment(tx, chat.customer.user_id, asked.payment_id)
+        assert await money(database, asked) == expected
+        await approve(database, chat, asked)
+
+
 @pytest.mark.rule("5.4")
 @pytest.mark.invariant(5)
 async def test_an_answer_after_the_deadline_never_wins_however_late_the_worker_is(

@@ -140,9 +140,10 @@ async def lock(tx: Transaction, payment_id: UUID) -> LockedPayment:
 
 
 async def lock_own(tx: Transaction, payment_id: UUID, customer_id: UUID) -> LockedPayment:
-    """Take the lock of a customer's own payment. Raises NotFound for another's, too."""
+    """Take the lock of a customer's own journey. Raises NotFound for another's, too, and for an extension's payment:
+    nobody confirms or leaves that; what becomes of it follows from the extension (5.4, 5.7)."""
     payment = await lock(tx, payment_id)
-    if payment.customer_id != customer_id:
+    if payment.customer_id != customer_id or payment.purpose != "session":
         raise NotFound
     return payment
 
