@@ -153,8 +153,8 @@ class Scene(msgspec.Struct):
         )
 
 
-NOTHING_TAKEN = ("abandoned", [], [])
-TAKEN = ("served", ["approved"], [])
+NOTHING_TAKEN: tuple[str, list[str], list[str]] = ("abandoned", [], [])
+TAKEN: tuple[str, list[str], list[str]] = ("served", ["approved"], [])
 
 
 @pytest.fixture
@@ -406,7 +406,7 @@ def _both(database: Database, one: Side, other: Side) -> Side:
     """Two sides as one: `other` begins when `one` waits for a lock."""
 
     async def side(hold: Hold) -> str:
-        begun = asyncio.create_task(one(hold))  # type: ignore[arg-type]
+        begun: asyncio.Task[str] = asyncio.create_task(one(hold))  # type: ignore[arg-type]
         await wait_for_lock(database)
         said = await other(hold)
         return f"{await begun} {said}"

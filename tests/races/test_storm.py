@@ -34,6 +34,8 @@ ROUNDS = 60
 STEPS_A_ROUND = 40
 CUSTOMERS = 5
 MITRAS = 3
+# What the gateway may say of a charge that it has not got.
+SAID = (ChargeAnswer("declined"), ChargeAnswer("processing"), ChargeAnswer("not_found"))
 
 
 class Storm:
@@ -180,13 +182,12 @@ class Storm:
 
     async def answer(self) -> None:
         row = await self.one_of("SELECT id FROM charge_attempts WHERE status = 'started'")
-        said = self.dice.choice(["approved", "declined", "processing", "not_found"])
+        said = self.dice.choice(SAID)
         # The gateway's books are what it says, for those that it has said something of.
         found = await self.gateway.find_charge(row["id"])
         async with self.database.transaction() as tx:
-            await journeys.charge_answered(
-                tx, row["id"], found if found.status != "not_found" else ChargeAnswer(said), self.mitras
-            )
+            answer = found if found.status != "not_found" else said
+            await journeys.charge_answered(tx, row["id"], answer, self.mitras)
 
 
 class Nothing(BusinessError):
