@@ -87,5 +87,27 @@ def test_a_run_of_hundreds_does_everything_that_people_do() -> None:
     }
     assert any(journey.leaves for journey in journeys)
     assert any(journey.gives_up_after_seconds is not None for journey in journeys)
-    assert {plan.journeys for plan in customers(1)} == {1, 2}
+    assert {plan.journeys for plan in customers(1)} == {1, 2, 3}
     assert min(plan.journeys for plan in customers(1, until_stopped=True)) > 1_000
+
+
+def test_a_run_of_hundreds_comes_back_and_asks_for_more_in_every_way() -> None:
+    journeys = [plan.journey(1) for plan in customers(1)]
+    assert {journey.comes_back for journey in journeys} == {True, False}
+    assert {journey.popup_answer for journey in journeys} == {"take", "decline", "leave"}
+    extensions = [journey.extension for journey in journeys if journey.extension is not None]
+    assert {extension.behaviour for extension in extensions} == {
+        "approve",
+        "decline",
+        "slow",
+        "lost",
+        "double",
+    }
+    assert {extension.manner for extension in extensions} == {"once", "repeated", "twice", "cut"}
+    assert {extension.ends_meanwhile for extension in extensions} == {True, False}
+    assert {extension.asks_twice for extension in extensions} == {True, False}
+    every = {"accept", "reject", "ignore"}
+    assert {
+        plan.reaction_to_a_return("Rio 1", times).what for plan in mitras(1) for times in range(5)
+    } == every
+    assert {plan.extension_reaction("Rio 1", times).what for plan in mitras(1) for times in range(5)} == every

@@ -21,6 +21,10 @@ OUTCOME = Outcome(
     failures={"customer_cancelled": 1},
     ends={"customer_ended": 9},
     charges={"approved": 8},
+    targeted={"matched": 3, "targeted_mitra_rejected": 2},
+    fallbacks={"taken: matched": 1, "declined": 1},
+    extensions={"approved by timeout": 2, "rejected by mitra": 1},
+    extensions_rp=20_000,
     seconds_to_accept=[0.5, 1.5, 2.5],
 )
 
@@ -55,12 +59,29 @@ def test_a_clean_run_says_so_with_its_figures() -> None:
 
     assert "10: served 9, unserved 1" in text
     assert "taken Rp1.200.000" in text
+    assert "matched 3, targeted_mitra_rejected 2" in text
+    assert "taken: matched 1, declined 1" in text
+    assert "approved by timeout 2, rejected by mitra 1" in text
+    assert "taken Rp20.000" in text
     assert "p50 1.5 s, p95 2.5 s, p99 2.5 s (3)" in text
     assert "p50 10.0 ms, p95 20.0 ms, p99 20.0 ms (2)" in text
     assert f"all {len(INVARIANTS)} hold" in text
     assert "clean" in text
     assert "NOT CLEAN" not in text
     assert "seed 7" in text
+
+
+def test_what_people_saw_of_returns_and_extensions_is_in_the_report() -> None:
+    tally = Tally()
+    tally.returns.update(available=4, full=1)
+    tally.popups.update(taken=1, declined=1)
+    tally.extension_answers.update(accepted=2, extension_decided=1)
+
+    text = written(tally, [])
+
+    assert "at the tap: available 4, full 1" in text
+    assert "answers to the popup: taken 1, declined 1" in text
+    assert "answers: accepted 2, extension_decided 1" in text
 
 
 def test_a_broken_invariant_is_named_with_its_row() -> None:

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Final
 
 from curhat.app.simulate.client import CATCH_UP_SECONDS, Person, World
-from curhat.app.simulate.people import CustomerPlan, JourneyPlan, dice_of
-from curhat.app.simulate.picture import CustomerPicture, Data
+from curhat.app.simulate.people import CustomerPlan, ExtensionPlan, JourneyPlan, dice_of
+from curhat.app.simulate.picture import OPEN_EXTENSIONS, CustomerPicture, Data
 from curhat.app.simulate.report import Phase
 
 # What becomes of a payment once it is confirmed.
@@ -18,6 +18,10 @@ POLL_SECONDS: Final = 5.0
 CONFIRMATION_SECONDS: Final = 60.0
 # How long after its deadline a search may be undecided.
 LATE_SECONDS: Final = 15.0
+# How long the gateway's approval of an extension is waited for.
+CHARGE_SECONDS: Final = 30.0
+# A popup is left to run out when it does so this soon.
+PATIENT_SECONDS: Final = 75.0
 # A client that hears nothing looks by itself.
 LOOK_SECONDS: Final = 5.0
 # How long a customer waits for an answer in the chat.
@@ -84,13 +88,16 @@ class Customer(Person):
 
     async def _journey(self, plan: JourneyPlan, tasks: asyncio.TaskGroup) -> None:
         self._enter("looking")
-        offer = await self._choose(plan)
+        mitra_id = await self._wants_again(plan)
+        offer = await self._choose(plan, or_at_once=mitra_id is not None)
         if offer is None:
             return
-        opened = await self.command(
-            "/payments", {"offer_id": offer["id"]}, manner=plan.open_manner, expected={"no_mitra_available"}
-        )
+        order = {"offer_id": offer["id"]} | ({} if mitra_id is None else {"target_mitra_id": mitra_id})
+        refusals = {"no_mitra_available"} if mitra_id is None else {"mitra_unavailable"}
+        opened = await self.command("/payments", order, manner=plan.open_manner, expected=refusals)
         if not opened.ok:
+            if mitra_id is not None:
+                self.world.tally.returns[f"refused: {opened.body.get('status')}"] += 1
             await self.rest(POLL_SECONDS)
             return
         self.world.tally.journeys += 1
@@ -109,8 +116,23 @@ class Customer(Person):
         await self.check_pictures()
         await self.rest(plan.rests_seconds)
 
-    async def _choose(self, plan: JourneyPlan) -> Data | None:
-        while not self.is_closing():
+    async def _wants_again(self, plan: JourneyPlan) -> str | None:
+        """The mitra of the last chat, when this journey is for them and they are there now (3.3, 3.4)."""
+        if not plan.comes_back:
+            return None
+        history = await self.get("/sessions")
+        if not history.ok or not history.body["items"]:
+            return None
+        mitra_id: str = history.body["items"][0]["mitra"]["id"]
+        status = await self.get(f"/mitras/{mitra_id}/status")
+        if not status.ok:
+            return None
+        self.world.tally.returns[status.body["status"]] += 1
+        return mitra_id if status.body["status"] == "available" else None
+
+    async def _choose(self, plan: JourneyPlan, *, or_at_once: bool) -> Data | None:
+        """An offer, once somebody is there; `or_at_once`, since only the chosen mitra's status counts (3.6)."""
+        while not self.is_closing() and not or_at_once:
             poll = await self.call("GET", "/api/client/mitra-availability")
             if poll.ok and poll.body["available"]:
                 break
@@ -180,33 +202,72 @@ class Customer(Person):
         await self.call("PUT", "/api/dev/gateway", {"behaviour": behaviour, "payment_id": payment_id})
 
     async def _search(self, plan: JourneyPlan, payment_id: str) -> bool:
-        """Wait for a bestie, or give up; True: a session has begun."""
+        """Wait for a bestie, or give up; after a targeted failure take another, or not. True: a session has begun."""
         tally = self.world.tally
-        payment = await self.get(f"/payments/{payment_id}")
-        if not payment.ok:
-            return False
-        pairing: Data = payment.body["pairing"]
-        window_seconds = _seconds_between(payment.body["server_now"], pairing["deadline_at"])
+        while True:
+            payment = await self.get(f"/payments/{payment_id}")
+            if not payment.ok:
+                return False
+            pairing: Data = payment.body["pairing"]
+            standing = await self._until_decided(plan, payment_id, pairing)
+            if standing is None:
+                self.fault(
+                    f"the pairing {pairing['id']} is undecided {LATE_SECONDS:.0f} s after its deadline"
+                )
+                return False
+            decided = await self.get(f"/pairings/{pairing['id']}")
+            if decided.ok and (decided.body["status"] == "matched") != (standing == "served"):
+                self.fault(f"the payment is {standing}, its pairing {decided.body}")
+            if standing == "served":
+                tally.matched += 1
+                return await self._session_is_shown(decided.body["session_id"])
+            if standing == "unserved":
+                tally.unmatched[decided.body["failure_tag"]] += 1
+                return False
+            if not await self._take_another(plan, payment_id, decided.body):
+                tally.unmatched[decided.body["failure_tag"]] += 1
+                return False
+
+    async def _until_decided(self, plan: JourneyPlan, payment_id: str, pairing: Data) -> str | None:
+        """`served`, `unserved` or `fallback`; the search is cancelled when the plan says so."""
+        decided = {"served", "unserved", "fallback"}
+        window_seconds = _seconds_between(pairing["server_now"], pairing["deadline_at"])
         gives_up = plan.gives_up_after_seconds
         if gives_up is not None:
             window_seconds = min(window_seconds, gives_up)
-        status = await self._until_status(payment_id, {"served", "unserved"}, window_seconds, or_closing=True)
-        if status is None and (gives_up is not None or self.is_closing()):
+        standing = await self._until_status(payment_id, decided, window_seconds, or_closing=True)
+        if standing is None and (gives_up is not None or self.is_closing()):
             await self.command(
                 f"/pairings/{pairing['id']}/cancel", manner=plan.cancel_manner, expected={"pairing_decided"}
             )
-        status = status or await self._until_status(payment_id, {"served", "unserved"}, LATE_SECONDS)
-        if status is None:
-            self.fault(f"the pairing {pairing['id']} is undecided {LATE_SECONDS:.0f} s after its deadline")
+        return standing or await self._until_status(payment_id, decided, LATE_SECONDS)
+
+    async def _take_another(self, plan: JourneyPlan, payment_id: str, failed: Data) -> bool:
+        """Answer the popup (3.5, 3.8); True: a blast under the same payment has begun."""
+        tally, path = self.world.tally, f"/pairings/{failed['id']}"
+        await self.rest(plan.hesitates_seconds)
+        left_seconds = _seconds_between(failed["server_now"], failed["fallback"]["answer_by"])
+        if plan.popup_answer == "take" and not self.is_closing():
+            taken = await self.command(
+                f"{path}/fallback", manner=plan.popup_manner, expected={"no_mitra_available"}
+            )
+            if taken.ok:
+                tally.popups["taken"] += 1
+                if taken.body["payment_id"] != payment_id or taken.body["kind"] != "blast":
+                    self.fault(f"the fallback of {failed} became {taken.body}")
+                return True
+            tally.popups[taken.code] += 1
+        elif plan.popup_answer == "leave" and left_seconds <= PATIENT_SECONDS and not self.is_closing():
+            tally.popups["left"] += 1
+            status = await self._until_status(payment_id, {"unserved"}, left_seconds + LATE_SECONDS)
+            if status is None:
+                self.fault(f"the popup of {failed['id']} is open {LATE_SECONDS:.0f} s after its time")
             return False
-        decided = await self.get(f"/pairings/{pairing['id']}")
-        if decided.ok and (decided.body["status"] == "matched") != (status == "served"):
-            self.fault(f"the payment is {status}, its pairing {decided.body}")
-        if status == "unserved":
-            tally.unmatched[decided.body["failure_tag"]] += 1
-            return False
-        tally.matched += 1
-        return await self._session_is_shown(decided.body["session_id"])
+        await self.command(f"{path}/decline-fallback", manner=plan.popup_manner)
+        tally.popups["declined"] += 1
+        if await self._until_status(payment_id, {"unserved"}, CATCH_UP_SECONDS) is None:
+            self.fault(f"the fallback of {failed['id']} was declined, and its payment is not unserved")
+        return False
 
     async def _session_is_shown(self, session_id: str) -> bool:
         """The session's own event comes right after the payment's; its mitra may have ended it already."""
@@ -233,7 +294,7 @@ class Customer(Person):
             status = self._status(payment_id)
             if status not in statuses:
                 asked = await self.get(f"/payments/{payment_id}")
-                status = asked.body["status"] if asked.ok else None
+                status = _standing(asked.body) if asked.ok else None
             if status in statuses:
                 return status
             if time.monotonic() >= until or (or_closing and self.is_closing()):
@@ -242,8 +303,7 @@ class Customer(Person):
     def _status(self, payment_id: str) -> str | None:
         payment = self.picture.payment
         if payment is not None and payment["id"] == payment_id:
-            status: str = payment["status"]
-            return status
+            return _standing(payment)
         return None if self.picture.session is None else "served"
 
     async def _chat(self, plan: JourneyPlan) -> None:
@@ -260,6 +320,11 @@ class Customer(Person):
             said = await self.say(session_id, text, repeats=chatting.repeats)
             if not said.ok:
                 break
+            extension = plan.extension
+            if extension is not None and number == extension.after_messages:
+                await self._ask_for_more(extension, session_id)
+                if extension.ends_meanwhile:
+                    break
             if not chatting.ends_early:
                 await self._listen(session_id, number + 1, reads=chatting.reads)
         await self.command(f"/sessions/{session_id}/end", manner=plan.end_manner, expected={"session_ended"})
@@ -269,6 +334,47 @@ class Customer(Person):
             self.fault(f"a message was taken after the session {session_id} had ended")
         await self.check_chat(session_id)
         await self._check_history(session_id)
+
+    # More time -------------------------------------------------------------------------------------------
+
+    async def _ask_for_more(self, plan: ExtensionPlan, session_id: str) -> None:
+        """Ask for more time, and wait for what becomes of it (section 5)."""
+        pricing = await self.get("/pricing?purpose=extension")
+        offers: list[Data] = pricing.body["offers"]
+        offer = offers[int(plan.offer * len(offers))]
+        before = self.picture.session
+        path = f"/sessions/{session_id}/extensions"
+        asked = await self.command(
+            path, {"offer_id": offer["id"]}, manner=plan.manner, expected={"session_ended"}
+        )
+        if not asked.ok or before is None or before["id"] != session_id:
+            return
+        extension_id: str = asked.body["id"]
+        if asked.body["offer"]["price_rp"] != offer["price_rp"]:
+            self.fault(f"the price changed from the offer {offer} to the extension {asked.body}")
+        if plan.behaviour != "approve":
+            await self._tell_gateway(plan.behaviour, asked.body["payment_id"])
+        if plan.asks_twice:
+            # Refused while the first one is open; nothing else can have become of it but its decision.
+            await self.command(
+                path, {"offer_id": offer["id"]}, expected={"extension_pending", "session_ended"}
+            )
+        if plan.ends_meanwhile:
+            return
+        limit_seconds = _seconds_between(asked.body["server_now"], asked.body["deadline_at"])
+        limit_seconds += CHARGE_SECONDS + LATE_SECONDS
+        if not await self.device.until(lambda: self._is_decided(session_id, extension_id), limit_seconds):
+            self.fault(f"the extension {extension_id} is undecided after {limit_seconds:.0f} s")
+
+    def _is_decided(self, session_id: str, extension_id: str) -> bool:
+        session = self.picture.session
+        if session is None or session["id"] != session_id:
+            return True
+        extension = session["extension"]
+        if extension is None or extension["id"] != extension_id:
+            # A later one took its place, which can only be once it was decided; or it is not shown yet.
+            return extension is not None and extension["id"] > extension_id
+        return extension["status"] not in OPEN_EXTENSIONS
 
     async def _listen(self, session_id: str, answers: int, *, reads: bool) -> None:
         def theirs() -> list[str]:
@@ -286,6 +392,15 @@ class Customer(Person):
         history = await self.get("/sessions")
         if history.ok and session_id not in {session["id"] for session in history.body["items"]}:
             self.fault(f"the session {session_id} is not in the history")
+
+
+def _standing(payment: Data) -> str:
+    """A payment's status; `fallback` while the popup waits for an answer."""
+    pairing = payment["pairing"]
+    if payment["status"] == "confirmed" and pairing is not None and pairing["status"] == "failed":
+        return "fallback" if pairing["fallback"] and pairing["fallback"]["allowed"] else "confirmed"
+    status: str = payment["status"]
+    return status
 
 
 def _seconds_between(earlier: str, later: str) -> float:

@@ -31,6 +31,7 @@ class Mitra(Person):
         self._tasks: asyncio.TaskGroup | None = None
         self._chats: set[str] = set()
         self._seen: Counter[str] = Counter()
+        self._asked: Counter[str] = Counter()
 
     @property
     def picture(self) -> MitraPicture:
@@ -50,6 +51,7 @@ class Mitra(Person):
                 await self._set_online(True)
                 self.ready.set()
                 tasks.create_task(self._take_cards())
+                tasks.create_task(self._answer_extensions())
                 if plan.trouble_seconds:
                     tasks.create_task(self._have_troubles())
                 if plan.toggle_seconds:
@@ -96,7 +98,8 @@ class Mitra(Person):
 
     async def _react(self, card: Data) -> None:
         call_name: str = card["call_name"]
-        reaction = self.plan.reaction(call_name, self._seen[call_name])
+        react = self.plan.reaction_to_a_return if card["kind"] == "targeted" else self.plan.reaction
+        reaction = react(call_name, self._seen[call_name])
         self._seen[call_name] += 1
         if reaction.what == "ignore":
             return
@@ -121,6 +124,38 @@ class Mitra(Person):
             again = await self.command(path)
             if again.ok and again.body["session"]["id"] != accepted.body["session"]["id"]:
                 self.fault(f"accepted twice, two sessions: {accepted.body} {again.body}")
+
+    # More time -------------------------------------------------------------------------------------------
+
+    async def _answer_extensions(self) -> None:
+        seen: set[str] = set()
+        while not self.is_closing():
+            new = [one for one_id, one in self.picture.extensions.items() if one_id not in seen]
+            if not new:
+                await self.device.changed()
+            for extension in new:
+                seen.add(extension["id"])
+                if self._tasks is not None:
+                    self._tasks.create_task(self._answer_extension(extension))
+
+    async def _answer_extension(self, extension: Data) -> None:
+        session = self.picture.sessions.get(extension["session_id"])
+        if session is None:
+            return
+        call_name: str = session["customer"]["call_name"]
+        self._asked[call_name] += 1
+        reaction = self.plan.extension_reaction(call_name, self._asked[call_name])
+        if reaction.what == "ignore":
+            return
+        await self.rest(reaction.after_seconds)
+        answered = await self.command(
+            f"/extensions/{extension['id']}/{reaction.what}",
+            manner=reaction.manner,
+            expected={"extension_decided"},
+        )
+        self.world.tally.extension_answers[answered.code or f"{reaction.what}ed"] += 1
+        if answered.ok and (answered.body["status"] == "rejected") != (reaction.what == "reject"):
+            self.fault(f"the extension was to be {reaction.what}ed, and is {answered.body}")
 
     # Chats -----------------------------------------------------------------------------------------------
 

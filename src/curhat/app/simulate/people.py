@@ -27,6 +27,9 @@ Manner = Literal["once", "repeated", "twice", "cut"]
 MANNERS: tuple[Manner, ...] = ("once", "repeated", "twice", "cut")
 Behaviour = Literal["approve", "decline", "slow", "lost", "double"]
 BEHAVIOURS: tuple[Behaviour, ...] = ("approve", "decline", "slow", "lost", "double")
+# What a customer does when the bestie they wanted again cannot come: take another, close the popup, or leave it there.
+PopupAnswer = Literal["take", "decline", "leave"]
+POPUP_ANSWERS: tuple[PopupAnswer, ...] = ("take", "decline", "leave")
 # How mitras take a customer: as people do; everybody rejects; nobody reacts. Told by the call name, which is all that
 # a mitra knows.
 Reception = Literal["usual", "rejected", "overlooked"]
@@ -35,15 +38,41 @@ RECEPTION_NAMES: dict[Reception, str] = {"rejected": "Ditolak", "overlooked": "T
 RECEPTIONS: dict[int, Reception] = {7: "rejected", 23: "overlooked"}
 
 
+# What a mitra does when it is asked for something.
+What = Literal["accept", "reject", "ignore"]
+REACTIONS: tuple[What, ...] = ("accept", "reject", "ignore")
+
+
 class Reaction(NamedTuple):
     """What a mitra does with a card."""
 
-    what: Literal["accept", "reject", "ignore"]
+    what: What
     after_seconds: float
     manner: Manner
     # Answers although the card has closed meanwhile; accepts a second time under a new key.
     too_late_too: bool
     once_more: bool
+
+
+class ExtensionReaction(NamedTuple):
+    """What a mitra does when it is asked for more time."""
+
+    what: What
+    after_seconds: float
+    manner: Manner
+
+
+@dataclass(frozen=True, slots=True)
+class ExtensionPlan:
+    """How a customer asks for more time."""
+
+    after_messages: int
+    offer: float
+    manner: Manner
+    behaviour: Behaviour
+    asks_twice: bool
+    # Ends the chat while the answer is waited for.
+    ends_meanwhile: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +109,25 @@ class MitraPlan:
         reception = reception_of(call_name)
         if reception == "overlooked":
             return Reaction("ignore", 0, "once", too_late_too=False, once_more=False)
-        what: Literal["accept", "reject", "ignore"]
+        what: What
         if reception == "rejected":
             what = "reject"
         else:
-            [what] = dice.choices(("accept", "reject", "ignore"), (86, 8, 6))
+            [what] = dice.choices(REACTIONS, (86, 8, 6))
         return Reaction(what, after_seconds, _manner(dice), dice.random() < 0.15, dice.random() < 0.1)
+
+    def reaction_to_a_return(self, call_name: str, times_seen: int) -> Reaction:
+        """What this mitra does when a customer it has chatted with wants it again."""
+        usual = self.reaction(call_name, times_seen)
+        dice = dice_of(f"{self.seed}/mitra {self.index}/{call_name} again/{times_seen}")
+        [what] = dice.choices(REACTIONS, (55, 25, 20))
+        return usual._replace(what=what)
+
+    def extension_reaction(self, call_name: str, times_asked: int) -> ExtensionReaction:
+        """What this mitra does when this customer asks for more time."""
+        dice = dice_of(f"{self.seed}/mitra {self.index}/more time for {call_name}/{times_asked}")
+        [what] = dice.choices(REACTIONS, (40, 20, 40))
+        return ExtensionReaction(what, dice.uniform(0.3, 4), _manner(dice))
 
     def chatting(self, call_name: str) -> Chatting:
         """How this mitra chats with this customer."""
@@ -97,6 +139,11 @@ class JourneyPlan:
     """What a customer does from one look at the button to the end of the chat."""
 
     hesitates_seconds: float
+    # Wants the mitra of the last chat again, if there was one.
+    comes_back: bool
+    popup_answer: PopupAnswer
+    popup_manner: Manner
+    extension: ExtensionPlan | None
     wants_trial: bool
     offer: float
     open_manner: Manner
@@ -133,8 +180,14 @@ class CustomerPlan:
         dice = dice_of(f"{self.seed}/customer {self.index}/journey {number}")
         [behaviour] = dice.choices(BEHAVIOURS, (76, 8, 4, 4, 8))
         usual = self.reception == "usual"
+        again = dice_of(f"{self.seed}/customer {self.index}/journey {number}/again")
+        [popup_answer] = again.choices(POPUP_ANSWERS, (60, 25, 15))
         return JourneyPlan(
             hesitates_seconds=dice.uniform(0.2, 1.5),
+            comes_back=again.random() < 0.75,
+            popup_answer=popup_answer,
+            popup_manner=_manner(again),
+            extension=_extension(again) if again.random() < 0.45 else None,
             wants_trial=dice.random() < 0.4,
             offer=dice.random(),
             open_manner=_manner(dice),
@@ -201,7 +254,7 @@ def plan_customers(
                 reception=reception,
                 # Before the mitras are busy, so that everybody who is asked can reject.
                 arrives_after_seconds=0 if reception != "usual" else dice.uniform(0, arrival_seconds),
-                journeys=1_000_000 if until_stopped else 1 if reception != "usual" else dice.randint(1, 2),
+                journeys=1_000_000 if until_stopped else 1 if reception != "usual" else dice.randint(1, 3),
                 mistypes_the_code=dice.random() < 0.1,
                 forgets_the_name=dice.random() < 0.2,
                 devices=2 if dice.random() < 0.1 else 1,
@@ -240,4 +293,16 @@ def _chatting(dice: random.Random, *, ends: float) -> Chatting:
         repeats=dice.random() < 0.2,
         reads=dice.random() < 0.8,
         ends_early=dice.random() < ends,
+    )
+
+
+def _extension(dice: random.Random) -> ExtensionPlan:
+    [behaviour] = dice.choices(BEHAVIOURS, (70, 10, 6, 6, 8))
+    return ExtensionPlan(
+        after_messages=dice.randint(0, 1),
+        offer=dice.random(),
+        manner=_manner(dice),
+        behaviour=behaviour,
+        asks_twice=dice.random() < 0.2,
+        ends_meanwhile=dice.random() < 0.12,
     )

@@ -453,3 +453,27 @@ GROUP BY charge_attempts.status ORDER BY count(*) DESC
 SELECT extract(epoch FROM sessions.started_at - payments.confirmed_at)::float8 AS seconds
 FROM sessions JOIN payments ON payments.id = sessions.payment_id
 WHERE sessions.customer_id = ANY($1)
+
+-- name: targeted
+-- What became of the targeted attempts of the customers $1: matched, or the tag.
+SELECT coalesce(failure_tag, status) AS outcome, count(*) AS pairings FROM pairings
+WHERE customer_id = ANY($1) AND kind = 'targeted'
+GROUP BY 1 ORDER BY count(*) DESC, 1
+
+-- name: fallbacks
+-- What became of the fallbacks offered to the customers $1; of those taken, what the blast came to.
+SELECT failed.fallback_status || coalesce(': ' || coalesce(blast.failure_tag, blast.status), '') AS outcome,
+    count(*) AS pairings
+FROM pairings AS failed
+LEFT JOIN pairings AS blast
+    ON blast.payment_id = failed.payment_id AND blast.kind = 'blast' AND failed.fallback_status = 'taken'
+WHERE failed.customer_id = ANY($1) AND failed.fallback_status IS NOT NULL
+GROUP BY 1 ORDER BY count(*) DESC, 1
+
+-- name: extensions
+-- What became of the extensions of the customers $1, and through whom.
+SELECT extensions.status || coalesce(' by ' || extensions.decided_by, '') AS outcome, count(*) AS extensions,
+    sum(extensions.price_rp) FILTER (WHERE extensions.status = 'approved') AS taken_rp
+FROM extensions JOIN sessions ON sessions.id = extensions.session_id
+WHERE sessions.customer_id = ANY($1)
+GROUP BY 1 ORDER BY count(*) DESC, 1

@@ -55,6 +55,10 @@ class Tally:
         self.matched = 0
         self.unmatched: Counter[str] = Counter()
         self.accepts: Counter[str] = Counter()
+        # What the tap on "Curhat lagi" said, the answers to its popup, and the mitras' to extensions.
+        self.returns: Counter[str] = Counter()
+        self.popups: Counter[str] = Counter()
+        self.extension_answers: Counter[str] = Counter()
         self.networks_lost = 0
         self.resumed = 0
         self.began_anew = 0
@@ -146,6 +150,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     failures: dict[str, int]
     ends: dict[str, int]
     charges: dict[str, int]
+    targeted: dict[str, int]
+    fallbacks: dict[str, int]
+    extensions: dict[str, int]
+    extensions_rp: int
     seconds_to_accept: list[float]
 
 
@@ -157,6 +165,9 @@ async def read_outcome(database: Database, customer_ids: Collection[UUID]) -> Ou
     ends = await database.fetch(SQL.ends, ids)
     charges = await database.fetch(SQL.charges, ids)
     accepted = await database.fetch(SQL.seconds_to_accept, ids)
+    targeted = await database.fetch(SQL.targeted, ids)
+    fallbacks = await database.fetch(SQL.fallbacks, ids)
+    extensions = await database.fetch(SQL.extensions, ids)
     return Outcome(
         payments={row["status"]: row["payments"] for row in payments},
         trials=sum(row["trials"] for row in payments if row["status"] in ("served", "refunded")),
@@ -164,6 +175,10 @@ async def read_outcome(database: Database, customer_ids: Collection[UUID]) -> Ou
         failures={row["tag"]: row["events"] for row in failures},
         ends={row["end_reason"] or "still running": row["sessions"] for row in ends},
         charges={row["status"]: row["attempts"] for row in charges},
+        targeted={row["outcome"]: row["pairings"] for row in targeted},
+        fallbacks={row["outcome"]: row["pairings"] for row in fallbacks},
+        extensions={row["outcome"]: row["extensions"] for row in extensions},
+        extensions_rp=sum(row["taken_rp"] or 0 for row in extensions),
         seconds_to_accept=[row["seconds"] for row in accepted],
     )
 
@@ -176,6 +191,14 @@ def report(title: str, tally: Tally, outcome: Outcome, violations: Sequence[Viol
     table.add_row("failed, by tag", _counted(outcome.failures) or "none")
     table.add_row("sessions ended by", _counted(outcome.ends) or "none")
     table.add_row("charges", _counted(outcome.charges) or "none")
+    table.add_row("the same bestie", _counted(outcome.targeted) or "none")
+    table.add_row("", f"at the tap: {_counted(tally.returns) or 'none'}")
+    table.add_row("fallbacks", _counted(outcome.fallbacks) or "none")
+    table.add_row("", f"answers to the popup: {_counted(tally.popups) or 'none'}")
+    table.add_row("extensions", _counted(outcome.extensions) or "none")
+    table.add_row(
+        "", f"taken {_rupiah(outcome.extensions_rp)}; answers: {_counted(tally.extension_answers) or 'none'}"
+    )
     table.add_row("confirm to accept", _spread(outcome.seconds_to_accept, "s", 1))
     table.add_row("answers to cards", _counted(tally.accepts) or "none")
     table.add_section()
