@@ -367,7 +367,11 @@ async def test_the_customer_can_neither_confirm_nor_leave_the_payment_of_an_exte
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
-    for expected in (("pending", [], []), ("confirming", ["started"], [])):
+    steps: tuple[tuple[str, list[str], list[str]], ...] = (
+        ("pending", [], []),
+        ("confirming", ["started"], []),
+    )
+    for expected in steps:
         with pytest.raises(NotFound):
             async with database.transaction() as tx:
                 await journeys.begin_confirmation(tx, chat.customer.user_id, asked.payment_id, [])
