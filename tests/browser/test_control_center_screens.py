@@ -51,7 +51,7 @@ async def test_every_screen_of_the_control_center_is_usable_by_everybody(house: 
             for name, path in paths.items():
                 await page.goto(f"/control-center{path}")
                 await expect(page.locator("h1")).to_be_visible()
-                await expect(page.locator("table, .facts, form").first).to_be_visible()
+                await expect(page.locator("table, .facts, form, search").first).to_be_visible()
                 await expect(page.locator("[role=status]").filter(has_text="…")).to_have_count(0)
                 if name == "now":
                     await expect(page.locator("canvas")).to_have_count(2)
