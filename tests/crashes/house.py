@@ -173,7 +173,8 @@ class House:
         async with asyncio.timeout(30):
             while await violations_of([IN_FLIGHT], self.database, None):
                 await asyncio.sleep(0.05)
-        assert await check(self.database, quiet=True) == []
+        violations = await check(self.database, quiet=True)
+        assert violations == [], violations
         if server is not None:
             await asyncio.gather(*(person.answers_stand(server) for person in self._people))
         self._people.clear()

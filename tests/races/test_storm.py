@@ -227,4 +227,5 @@ async def test_a_storm_of_everything_on_few_rows_ends_without_a_deadlock_and_wit
         assert [tuple(row) for row in failed] == []
 
     assert [str(violation) for violation in await check(database)] == []
-    assert set(storm.steps) - set(storm.done) == set(), storm.done
+    # A rejection needs a card that nobody else decides first, which not every storm has.
+    assert set(storm.steps) - set(storm.done) <= {"reject"}, storm.done
