@@ -45,7 +45,7 @@ UNION ALL SELECT 'customers told', count(*) FROM stream_events
 UNION ALL SELECT 'deadlines left', count(*) FROM deadlines
 """
 
-# As long ago as it lasts: its length stays what was paid for.
+# It began as long ago as it lasts: its length stays what was paid for, and what was paid, was paid before.
 SESSION_IS_OVER = """
 UPDATE sessions SET started_at = moment.now - make_interval(mins => duration_minutes), ends_at = moment.now
 FROM (SELECT curhat_now() AS now OFFSET 0) AS moment WHERE status = 'active'
@@ -218,6 +218,7 @@ async def test_a_session_ended_by_a_worker_that_died_before_telling_is_known_to_
         await house.chat(customer, mitra)
         await until(lambda: unavailable(server))
         async with house.database.transaction() as tx:
+            await tx.execute("UPDATE payments SET confirmed_at = confirmed_at - interval '1 day'")
             await tx.execute(SESSION_IS_OVER)
             await tx.execute("UPDATE deadlines SET due_at = curhat_now() WHERE kind = 'session_end'")
         await worker.killed()
