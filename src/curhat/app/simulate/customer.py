@@ -45,6 +45,8 @@ class Customer(Person):
         super().__init__(world, "customer", plan.name, plan.phone_number, dice)
         self.plan = plan
         self.finished = asyncio.Event()
+        # The attempt that is waited for.
+        self._pairing_id = ""
         self._enter("away")
 
     def _enter(self, phase: Phase) -> None:
@@ -170,9 +172,17 @@ class Customer(Person):
                 self.fault(f"the payment {payment_id} was declined, and is {status}")
             await self._tell_gateway("approve", payment_id)
             status = await self._confirm(plan, payment_id)
+        elif status == "pending" and not await self._was_charged(payment_id):
+            # The call was over before the gateway had got it, and nothing was taken (a busy machine).
+            self.world.tally.charges_that_got_lost += 1
+            status = await self._confirm(plan, payment_id)
         if status not in TAKEN:
             self.fault(f"the payment {payment_id} was approved, and is {status}")
         return status in TAKEN
+
+    async def _was_charged(self, payment_id: str) -> bool:
+        books = await self.call("GET", f"/api/dev/gateway/charges?payment_id={payment_id}")
+        return not books.ok or any(charge["status"] == "approved" for charge in books.body["charges"])
 
     async def _confirm(self, plan: JourneyPlan, payment_id: str) -> str | None:
         """Confirm once; returns the status that the gateway's answer led to, however late it came."""
@@ -209,6 +219,7 @@ class Customer(Person):
             if not payment.ok:
                 return False
             pairing: Data = payment.body["pairing"]
+            self._pairing_id = pairing["id"]
             standing = await self._until_decided(plan, payment_id, pairing)
             if standing is None:
                 self.fault(
@@ -294,7 +305,7 @@ class Customer(Person):
             status = self._status(payment_id)
             if status not in statuses:
                 asked = await self.get(f"/payments/{payment_id}")
-                status = _standing(asked.body) if asked.ok else None
+                status = self._standing(asked.body) if asked.ok else None
             if status in statuses:
                 return status
             if time.monotonic() >= until or (or_closing and self.is_closing()):
@@ -303,8 +314,18 @@ class Customer(Person):
     def _status(self, payment_id: str) -> str | None:
         payment = self.picture.payment
         if payment is not None and payment["id"] == payment_id:
-            return _standing(payment)
+            return self._standing(payment)
         return None if self.picture.session is None else "served"
+
+    def _standing(self, payment: Data) -> str:
+        """A payment's status; `fallback` while the popup of the attempt that is waited for has no answer."""
+        pairing = payment["pairing"]
+        if payment["status"] == "confirmed" and pairing is not None and pairing["id"] == self._pairing_id:
+            fallback = pairing["fallback"]
+            if fallback is not None and fallback["allowed"]:
+                return "fallback"
+        status: str = payment["status"]
+        return status
 
     async def _chat(self, plan: JourneyPlan) -> None:
         session = self.picture.session
@@ -392,15 +413,6 @@ class Customer(Person):
         history = await self.get("/sessions")
         if history.ok and session_id not in {session["id"] for session in history.body["items"]}:
             self.fault(f"the session {session_id} is not in the history")
-
-
-def _standing(payment: Data) -> str:
-    """A payment's status; `fallback` while the popup waits for an answer."""
-    pairing = payment["pairing"]
-    if payment["status"] == "confirmed" and pairing is not None and pairing["status"] == "failed":
-        return "fallback" if pairing["fallback"] and pairing["fallback"]["allowed"] else "confirmed"
-    status: str = payment["status"]
-    return status
 
 
 def _seconds_between(earlier: str, later: str) -> float:

@@ -51,6 +51,7 @@ class Tally:
         self.refusals: Counter[str] = Counter()
         self.network_errors = 0
         self.answers_not_waited_for = 0
+        self.charges_that_got_lost = 0
         self.journeys = 0
         self.matched = 0
         self.unmatched: Counter[str] = Counter()
@@ -191,6 +192,8 @@ def report(title: str, tally: Tally, outcome: Outcome, violations: Sequence[Viol
     table.add_row("failed, by tag", _counted(outcome.failures) or "none")
     table.add_row("sessions ended by", _counted(outcome.ends) or "none")
     table.add_row("charges", _counted(outcome.charges) or "none")
+    if tally.charges_that_got_lost:
+        table.add_row("", f"never got to the gateway, and made again: {tally.charges_that_got_lost}")
     table.add_row("the same bestie", _counted(outcome.targeted) or "none")
     table.add_row("", f"at the tap: {_counted(tally.returns) or 'none'}")
     table.add_row("fallbacks", _counted(outcome.fallbacks) or "none")

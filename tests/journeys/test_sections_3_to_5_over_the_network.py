@@ -1,0 +1,491 @@
+"""The same bestie again, and more time, through HTTP and sockets with a worker beside the server, as phones live it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from curhat.app.embedded import EmbeddedServers
+from curhat.app.wiring import open_house
+from tests.support.server import Person, Socket
+from tests.support.signed_in import Stage, development_settings, problem
+
+
+@pytest.fixture(autouse=True)
+async def worker(servers: EmbeddedServers, database_url: str, server: Stage) -> AsyncIterator[None]:
+    """What a worker process runs, on the same database as the server."""
+    settings = development_settings(database_url, servers.valkey_url)
+    async with open_house(settings, serves_sockets=False, application_name="worker") as house:
+        loop = asyncio.create_task(house.deadline_loop.run())
+        yield
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
+
+
+def done(answer: httpx.Response) -> Any:
+    """What a command that must succeed answered."""
+    assert answer.is_success, answer.text
+    return answer.json() if answer.content else None
+
+
+def seconds_between(earlier: str, later: str) -> float:
+    return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
+
+
+async def configure(stage: Stage, key: str, value: str) -> None:
+    await stage.database.execute("UPDATE configuration SET value = $2 WHERE key = $1", key, value)
+
+
+async def taken(stage: Stage, payment_id: str) -> list[int]:
+    """What the gateway took for a payment and did not give back, by its own books."""
+    books = done(await stage.http.get("/api/dev/gateway/charges", params={"payment_id": payment_id}))
+    assert books["refunds"] == []
+    return [charge["amount_rp"] for charge in books["charges"] if charge["status"] == "approved"]
+
+
+@contextlib.asynccontextmanager
+async def working(*mitras: Person) -> AsyncIterator[list[Socket]]:
+    """A socket of each mitra, online."""
+    async with contextlib.AsyncExitStack() as stack:
+        sockets = [await stack.enter_async_context(mitra.socket()) for mitra in mitras]
+        for mitra in mitras:
+            done(await mitra.put("/presence", {"online": True}))
+        yield sockets
+
+
+async def met_before(stage: Stage, *, max_customers: int = 1) -> tuple[Person, Person]:
+    """A customer and the mitra of a chat that is over."""
+    customer = await stage.customer("Melati")
+    mitra = await stage.mitra("Kak Sari", max_customers=max_customers)
+    chat = await stage.chat(customer.id, mitra.id)
+    done(await customer.post(f"/sessions/{chat.id}/end"))
+    return customer, mitra
+
+
+async def want_again(stage: Stage, customer: Person, mitra: Person) -> dict[str, Any]:
+    """A payment for this very mitra, opened and not confirmed."""
+    order = {"offer_id": str(await stage.make.offer()), "target_mitra_id": str(mitra.id)}
+    payment: dict[str, Any] = done(await customer.post("/payments", order))
+    assert payment["target_mitra"] == {"id": str(mitra.id), "display_name": "Kak Sari"}
+    return payment
+
+
+async def confirm(customer: Person, payment: dict[str, Any]) -> dict[str, Any]:
+    pairing: dict[str, Any] = done(await customer.post(f"/payments/{payment['id']}/confirm"))["pairing"]
+    return pairing
+
+
+# The same bestie again -------------------------------------------------------------------------------------
+
+
+@pytest.mark.rule("3.1", "3.2", "3.6", "3.7", "4.1", "4.2")
+@pytest.mark.invariant(2)
+async def test_the_bestie_of_a_past_chat_is_asked_has_twenty_seconds_and_accepts(server: Stage) -> None:
+    customer, mitra = await met_before(server)
+    async with customer.socket() as phone, working(mitra) as (other_phone,):
+        past = done(await customer.get("/sessions"))["items"][0]["mitra"]
+        assert past == {"id": str(mitra.id), "display_name": "Kak Sari"}
+        status = done(await customer.get(f"/mitras/{past['id']}/status"))
+        assert (status["status"], status["other_available"]) == ("available", False)
+
+        payment = await want_again(server, customer, mitra)
+        pairing = await confirm(customer, payment)
+        assert (pairing["kind"], pairing["status"]) == ("targeted", "open")
+        assert 19 < seconds_between(pairing["server_now"], pairing["deadline_at"]) <= 20
+        card = await other_phone.wait_for("request.offered")
+        assert (card["kind"], card["is_returning"], card["call_name"]) == ("targeted", True, "Melati")
+        assert 15 < seconds_between(card["server_now"], card["deadline_at"]) <= 20
+        assert str(customer.id) not in str(card)
+        session = done(await mitra.post(f"/requests/{card['id']}/accept"))["session"]
+        assert (await phone.wait_for("session.started"))["id"] == session["id"]
+        assert await taken(server, payment["id"]) == [20_000]
+
+
+@pytest.mark.rule("3.5", "3.8", "3.9", "V.3")
+@pytest.mark.invariant(2, 10)
+async def test_rejected_the_popup_shows_and_the_same_payment_finds_another_bestie(server: Stage) -> None:
+    customer, mitra = await met_before(server)
+    other = await server.mitra("Kak Budi")
+    async with working(mitra, other) as (asked, free):
+        async with customer.socket() as phone:
+            payment = await want_again(server, customer, mitra)
+            pairing = await confirm(customer, payment)
+            card = await asked.wait_for("request.offered")
+            last = phone.events[-1]["seq"]
+        # The phone is in a tunnel when the answer comes, and comes back to it.
+        done(await mitra.post(f"/requests/{card['id']}/reject"))
+        async with customer.socket(epoch=phone.welcome["epoch"], seq=last) as phone:
+            assert phone.welcome["resumed"] is True
+            failed = await phone.wait_for("pairing.updated", status="failed")
+            assert failed["failure_tag"] == "targeted_mitra_rejected"
+            assert (failed["fallback"]["allowed"], failed["fallback"]["other_available"]) == (True, True)
+            assert 1190 < seconds_between(failed["server_now"], failed["fallback"]["answer_by"]) <= 1200
+            state = done(await customer.get("/state"))
+            for shown in (state["pairing"], state["payment"]["pairing"]):
+                assert (shown["id"], shown["fallback"]) == (pairing["id"], failed["fallback"])
+            assert done(await customer.get(f"/pairings/{pairing['id']}"))["fallback"] == failed["fallback"]
+
+            blast = done(await customer.post(f"/pairings/{pairing['id']}/fallback"))
+            assert (blast["kind"], blast["payment_id"]) == ("blast", payment["id"])
+            new = await free.wait_for("request.offered")
+            assert (new["kind"], new["is_returning"]) == ("blast", False)
+            done(await other.post(f"/requests/{new['id']}/accept"))
+            started = await phone.wait_for("session.started")
+            assert started["mitra"]["display_name"] == "Kak Budi"
+        assert sum(event["type"] == "request.offered" for event in asked.events) == 1
+        again = await customer.post(f"/pairings/{pairing['id']}/fallback")
+        assert problem(again) == (409, "fallback_decided")
+    assert await taken(server, payment["id"]) == [20_000]
+    logged = await server.database.fetch("SELECT tag, recovered, case_id FROM failed_pairing_events")
+    assert [tuple(row) for row in logged] == [("targeted_mitra_rejected", True, None)]
+
+
+@pytest.mark.rule("3.3", "3.4", "3.6")
+async def test_a_bestie_who_is_offline_or_full_at_the_tap_is_not_paid_for(server: Stage) -> None:
+    customer, mitra = await met_before(server)
+    order = {"offer_id": str(await server.make.offer()), "target_mitra_id": str(mitra.id)}
+
+    async def says(status: str, *, other_available: bool) -> None:
+        shown = done(await customer.get(f"/mitras/{mitra.id}/status"))
+        refused = await customer.post("/payments", order)
+        assert (refused.status_code, refused.json()["code"]) == (409, "mitra_unavailable")
+        for told in (shown, refused.json()):
+            assert (told["status"], told["other_available"]) == (status, other_available)
+
+    async with working(mitra):
+        done(await mitra.put("/presence", {"online": False}))
+        await says("offline", other_available=False)
+        done(await mitra.put("/presence", {"online": True}))
+        await server.chat((await server.customer()).id, mitra.id)
+        await says("full", other_available=False)
+        async with server.available_mitra():
+            await says("full", other_available=True)
+    assert await server.database.fetchval("SELECT count(*) FROM payments WHERE status = 'pending'") == 0
+
+
+@pytest.mark.rule("4.4", "3.5", "3.8")
+@pytest.mark.parametrize("when", ["before it is asked", "while it is asked"])
+async def test_a_bestie_who_goes_offline_fails_it_at_once_and_the_popup_can_be_closed(
+    server: Stage, when: str
+) -> None:
+    customer, mitra = await met_before(server)
+    async with customer.socket() as phone, working(mitra) as (asked,):
+        payment = await want_again(server, customer, mitra)
+        if when == "before it is asked":
+            done(await mitra.put("/presence", {"online": False}))
+            pairing = await confirm(customer, payment)
+            assert pairing["status"] == "failed"
+        else:
+            pairing = await confirm(customer, payment)
+            card = await asked.wait_for("request.offered")
+            done(await mitra.put("/presence", {"online": False}))
+            assert problem(await mitra.post(f"/requests/{card['id']}/accept")) == (409, "request_closed")
+        failed = await phone.wait_for("pairing.updated", 2, status="failed")
+        assert failed["failure_tag"] == "targeted_mitra_offline"
+        assert (failed["fallback"]["allowed"], failed["fallback"]["other_available"]) == (True, False)
+        # Paid all the same; with nobody else there the choice stays open.
+        assert done(await customer.get(f"/payments/{payment['id']}"))["status"] == "confirmed"
+        path = f"/pairings/{pairing['id']}"
+        assert problem(await customer.post(f"{path}/fallback")) == (409, "no_mitra_available")
+        again = await customer.post("/payments", {"offer_id": payment["offer"]["id"]})
+        assert (problem(again), again.json()["payment_id"]) == ((409, "journey_in_progress"), payment["id"])
+        for _ in range(2):
+            assert (await customer.post(f"{path}/decline-fallback")).status_code == 204
+        assert (await phone.wait_for("payment.updated", status="unserved"))["id"] == payment["id"]
+        assert problem(await customer.post(f"{path}/fallback")) == (409, "fallback_decided")
+    assert await taken(server, payment["id"]) == [20_000]
+    assert await server.database.fetchval("SELECT count(*) FROM review_cases") == 1
+
+
+@pytest.mark.rule("4.3", "4.5", "3.5")
+async def test_silence_for_as_long_as_is_configured_is_a_time_out(server: Stage) -> None:
+    await configure(server, "returning_chat_confirmation_timeout_seconds", "5")
+    customer, mitra = await met_before(server)
+    async with customer.socket() as phone, working(mitra) as (asked,):
+        pairing = await confirm(customer, await want_again(server, customer, mitra))
+        card = await asked.wait_for("request.offered")
+        failed = await phone.wait_for("pairing.updated", status="failed")
+        assert failed["failure_tag"] == "targeted_mitra_timeout"
+        late = seconds_between(pairing["deadline_at"], failed["server_now"])
+        assert 0 <= late < 2
+        closed = await asked.wait_for("request.closed")
+        assert (closed["id"], closed["close_reason"]) == (card["id"], "timed_out")
+        for answer in ("accept", "reject"):
+            assert problem(await mitra.post(f"/requests/{card['id']}/{answer}")) == (409, "request_closed")
+
+
+@pytest.mark.rule("4.2", "3.8")
+async def test_cancelling_while_waiting_ends_the_journey_with_a_case_and_no_popup(server: Stage) -> None:
+    customer, mitra = await met_before(server)
+    async with working(mitra) as (asked,):
+        payment = await want_again(server, customer, mitra)
+        pairing = await confirm(customer, payment)
+        card = await asked.wait_for("request.offered")
+        path = f"/pairings/{pairing['id']}"
+        cancelled = done(await customer.post(f"{path}/cancel"))
+        assert (cancelled["failure_tag"], cancelled["fallback"]) == ("customer_cancelled", None)
+        assert (await asked.wait_for("request.closed"))["close_reason"] == "customer_cancelled"
+        assert problem(await mitra.post(f"/requests/{card['id']}/accept")) == (409, "request_closed")
+        assert problem(await customer.post(f"{path}/cancel")) == (409, "pairing_decided")
+        for answer in ("fallback", "decline-fallback"):
+            assert problem(await customer.post(f"{path}/{answer}")) == (409, "fallback_decided")
+    assert done(await customer.get(f"/payments/{payment['id']}"))["status"] == "unserved"
+
+
+@pytest.mark.rule("3.2", "3.7")
+async def test_a_mitra_or_a_pairing_that_is_not_ones_own_does_not_exist(server: Stage) -> None:
+    customer, mitra = await met_before(server)
+    stranger = await server.customer()
+    async with working(mitra):
+        assert problem(await stranger.get(f"/mitras/{mitra.id}/status")) == (404, "not_found")
+        assert problem(await customer.get(f"/mitras/{uuid4()}/status")) == (404, "not_found")
+        order = {"offer_id": str(await server.make.offer()), "target_mitra_id": str(mitra.id)}
+        assert problem(await stranger.post("/payments", order)) == (404, "not_found")
+        pairing = await confirm(customer, await want_again(server, customer, mitra))
+        for answer in ("fallback", "decline-fallback", "cancel"):
+            path = f"/pairings/{pairing['id']}/{answer}"
+            assert problem(await stranger.post(path)) == (404, "not_found")
+            assert problem(await customer.post(path, key="")) == (400, "idempotency_key_missing")
+        # Nothing has failed yet.
+        for answer in ("fallback", "decline-fallback"):
+            refused = await customer.post(f"/pairings/{pairing['id']}/{answer}")
+            assert problem(refused) == (409, "fallback_decided")
+
+
+# More time -------------------------------------------------------------------------------------------------
+
+
+class Talk:
+    """A running chat of two connected phones."""
+
+    def __init__(self, stage: Stage, customer: Person, mitra: Person, session: dict[str, Any]) -> None:
+        self.stage = stage
+        self.customer = customer
+        self.mitra = mitra
+        self.session = session
+
+    async def ask(self) -> httpx.Response:
+        """Ask for 15 minutes more."""
+        offer_id = await self.stage.make.offer(purpose="extension", duration_minutes=15, price_rp=10_000)
+        return await self.customer.post(
+            f"/sessions/{self.session['id']}/extensions", {"offer_id": str(offer_id)}
+        )
+
+    async def gateway(self, behaviour: str, extension: dict[str, Any]) -> None:
+        """What the mock gateway does when this extension is charged."""
+        told = {"behaviour": behaviour, "payment_id": extension["payment_id"]}
+        assert (await self.stage.http.put("/api/dev/gateway", json=told)).is_success
+
+    async def added_minutes(self) -> float:
+        """By how much the session is longer than it was, as both see it."""
+        path = f"/sessions/{self.session['id']}"
+        ends = {done(await person.get(path))["ends_at"] for person in (self.customer, self.mitra)}
+        assert len(ends) == 1
+        return seconds_between(self.session["ends_at"], ends.pop()) / 60
+
+
+async def talk(stage: Stage) -> Talk:
+    """A new chat of new people; the mitra is to be connected by the test."""
+    customer, mitra = await stage.customer("Melati"), await stage.mitra()
+    chat = await stage.chat(customer.id, mitra.id)
+    return Talk(stage, customer, mitra, done(await customer.get(f"/sessions/{chat.id}")))
+
+
+@pytest.mark.rule("5.3", "5.4", "5.5", "5.7", "V.3")
+@pytest.mark.invariant(2, 7, 10)
+async def test_by_hand_both_see_the_new_end_and_it_is_charged_then(server: Stage) -> None:
+    one = await talk(server)
+    async with one.customer.socket() as phone, working(one.mitra) as (other_phone,):
+        asked = done(await one.ask())
+        assert (asked["status"], asked["default_action"]) == ("pending", "auto_approve")
+        assert 9 < seconds_between(asked["server_now"], asked["deadline_at"]) <= 10
+        assert asked["offer"]["price_rp"] == 10_000
+        card = await other_phone.wait_for("extension.requested")
+        assert (card["id"], card["default_action"]) == (asked["id"], "auto_approve")
+        assert await taken(server, asked["payment_id"]) == []
+        pending = await one.ask()
+        assert (problem(pending), pending.json()["extension_id"]) == ((409, "extension_pending"), asked["id"])
+        # A second phone comes to it in the middle.
+        assert done(await one.customer.get("/state"))["extension"]["id"] == asked["id"]
+        assert [each["id"] for each in done(await one.mitra.get("/state"))["extensions"]] == [asked["id"]]
+        async with one.customer.socket(epoch=phone.welcome["epoch"], seq=phone.welcome["seq"]) as second:
+            assert (await second.wait_for("extension.requested"))["id"] == asked["id"]
+
+        accept = f"/extensions/{asked['id']}/accept"
+        approved = done(await one.mitra.post(accept))
+        assert (approved["status"], approved["decided_by"]) == ("approved", "mitra")
+        assert done(await one.mitra.post(accept))["status"] == "approved"
+        assert problem(await one.mitra.post(f"/extensions/{asked['id']}/reject")) == (
+            409,
+            "extension_decided",
+        )
+        for device in (phone, other_phone):
+            await device.wait_for("extension.decided", status="approved")
+            updated = await device.wait_for("session.updated")
+            assert seconds_between(one.session["ends_at"], updated["ends_at"]) == 15 * 60
+        assert done(await one.customer.get("/state"))["extension"] is None
+    assert await one.added_minutes() == 15
+    assert await taken(server, asked["payment_id"]) == [10_000]
+
+
+@pytest.mark.rule("5.1", "5.2", "5.7")
+@pytest.mark.invariant(5, 7)
+@pytest.mark.parametrize("action", ["auto_approve", "auto_reject"])
+async def test_silence_does_what_is_configured_when_the_time_is_over(server: Stage, action: str) -> None:
+    await configure(server, "extension_timeout_seconds", "5")
+    await configure(server, "extension_default_action_on_timeout", action)
+    one = await talk(server)
+    async with one.customer.socket() as phone, working(one.mitra):
+        asked = done(await one.ask())
+        assert asked["default_action"] == action
+        expected = "approved" if action == "auto_approve" else "rejected"
+        decided = await phone.wait_for("extension.decided", status=expected)
+        assert decided["decided_by"] == "timeout"
+        assert 0 <= seconds_between(asked["deadline_at"], decided["server_now"]) < 2
+        late = await one.mitra.post(f"/extensions/{asked['id']}/accept")
+        assert problem(late) == (409, "extension_decided")
+    assert await one.added_minutes() == (15 if action == "auto_approve" else 0)
+    assert await taken(server, asked["payment_id"]) == ([10_000] if action == "auto_approve" else [])
+
+
+@pytest.mark.rule("5.4")
+@pytest.mark.invariant(7)
+async def test_a_rejection_by_hand_charges_nothing_and_the_customer_may_ask_again(server: Stage) -> None:
+    one = await talk(server)
+    async with one.customer.socket() as phone, working(one.mitra):
+        asked = done(await one.ask())
+        for _ in range(2):
+            rejected = done(await one.mitra.post(f"/extensions/{asked['id']}/reject"))
+            assert (rejected["status"], rejected["decided_by"]) == ("rejected", "mitra")
+        await phone.wait_for("extension.decided", status="rejected")
+        assert await taken(server, asked["payment_id"]) == []
+        assert done(await one.ask())["status"] == "pending"
+    assert await one.added_minutes() == 0
+
+
+@pytest.mark.rule("5.6")
+@pytest.mark.invariant(7)
+async def test_a_mitra_who_is_not_there_rejects_in_the_same_breath_and_the_toggle_at_once(
+    server: Stage,
+) -> None:
+    one = await talk(server)
+    unreachable = await one.ask()
+    assert unreachable.status_code == 201
+    assert (unreachable.json()["status"], unreachable.json()["decided_by"]) == (
+        "rejected",
+        "mitra_unreachable",
+    )
+    async with one.customer.socket() as phone, working(one.mitra):
+        asked = done(await one.ask())
+        assert asked["status"] == "pending"
+        done(await one.mitra.put("/presence", {"online": False}))
+        decided = await phone.wait_for("extension.decided", 2, id=asked["id"])
+        assert (decided["status"], decided["decided_by"]) == ("rejected", "mitra_unreachable")
+        assert problem(await one.mitra.post(f"/extensions/{asked['id']}/accept")) == (
+            409,
+            "extension_decided",
+        )
+    assert await one.added_minutes() == 0
+
+
+@pytest.mark.rule("5.6")
+@pytest.mark.invariant(7)
+async def test_a_socket_that_stays_closed_for_three_seconds_rejects_before_the_deadline(
+    server: Stage,
+) -> None:
+    await configure(server, "extension_timeout_seconds", "60")
+    one = await talk(server)
+    async with one.customer.socket() as phone:
+        async with working(one.mitra):
+            asked = done(await one.ask())
+        # Back in time.
+        async with working(one.mitra):
+            with pytest.raises(TimeoutError):
+                await phone.wait_for("extension.decided", 4)
+            left_at = done(await one.customer.get("/state"))["server_now"]
+        decided = await phone.wait_for("extension.decided", 8)
+        assert (decided["status"], decided["decided_by"]) == ("rejected", "mitra_unreachable")
+        assert 2.5 < seconds_between(left_at, decided["server_now"]) < 7
+        assert decided["server_now"] < asked["deadline_at"]
+    assert await taken(server, asked["payment_id"]) == []
+
+
+@pytest.mark.rule("5.7")
+async def test_a_declined_charge_fails_and_the_chat_stays_as_it_was(server: Stage) -> None:
+    one = await talk(server)
+    async with one.customer.socket() as phone, working(one.mitra) as (other_phone,):
+        asked = done(await one.ask())
+        await one.gateway("decline", asked)
+        answered = done(await one.mitra.post(f"/extensions/{asked['id']}/accept"))
+        assert answered["status"] == "charge_failed"
+        for device in (phone, other_phone):
+            await device.wait_for("extension.decided", status="charge_failed")
+    assert await one.added_minutes() == 0
+    assert await taken(server, asked["payment_id"]) == []
+
+
+@pytest.mark.rule("5.7", "2a.6")
+@pytest.mark.invariant(2, 9)
+@pytest.mark.parametrize("behaviour", ["slow", "lost", "double"])
+async def test_an_answer_of_the_gateway_that_is_late_or_lost_is_waited_for_and_told(
+    server: Stage, behaviour: str
+) -> None:
+    one = await talk(server)
+    async with one.customer.socket() as phone, working(one.mitra) as (other_phone,):
+        asked = done(await one.ask())
+        await one.gateway(behaviour, asked)
+        answered = done(await one.mitra.post(f"/extensions/{asked['id']}/accept"))
+        assert answered["status"] == ("approved" if behaviour == "double" else "charging")
+        if behaviour != "double":
+            pending = await one.ask()
+            assert problem(pending) == (409, "extension_pending")
+        for device in (phone, other_phone):
+            await device.wait_for("extension.decided", 15, status="approved")
+    assert await one.added_minutes() == 15
+    assert await taken(server, asked["payment_id"]) == [10_000]
+
+
+@pytest.mark.rule("5.7", "X.8")
+@pytest.mark.invariant(7)
+async def test_ending_the_chat_rejects_what_was_asked_for_and_afterwards_nothing_can_be(
+    server: Stage,
+) -> None:
+    one = await talk(server)
+    async with working(one.mitra) as (other_phone,):
+        asked = done(await one.ask())
+        done(await one.customer.post(f"/sessions/{one.session['id']}/end"))
+        decided = await other_phone.wait_for("extension.decided")
+        assert (decided["status"], decided["decided_by"]) == ("rejected", "session_ended")
+        assert problem(await one.ask()) == (409, "session_ended")
+        for answer in ("accept", "reject"):
+            late = await one.mitra.post(f"/extensions/{asked['id']}/{answer}")
+            assert problem(late) == (409, "extension_decided")
+    assert await taken(server, asked["payment_id"]) == []
+
+
+@pytest.mark.rule("5.4", "5.7")
+async def test_what_is_not_ones_own_and_offers_that_are_none_do_not_exist(server: Stage) -> None:
+    one, other = await talk(server), await talk(server)
+    path = f"/sessions/{one.session['id']}/extensions"
+    async with working(one.mitra):
+        trial = await server.make.offer(duration_minutes=5, price_rp=0)
+        for offer_id in (trial, await server.make.offer(), uuid4()):
+            refused = await one.customer.post(path, {"offer_id": str(offer_id)})
+            assert problem(refused) == (404, "not_found")
+        offers = done(await one.customer.get("/pricing", purpose="extension"))["offers"]
+        assert all(not offer["is_trial"] for offer in offers)
+        offer = {"offer_id": str(await server.make.offer(purpose="extension"))}
+        assert problem(await other.customer.post(path, offer)) == (404, "not_found")
+        assert problem(await one.customer.post(path, offer, key="")) == (400, "idempotency_key_missing")
+        asked = done(await one.ask())
+        for answer in ("accept", "reject"):
+            answer_path = f"/extensions/{asked['id']}/{answer}"
+            assert problem(await other.mitra.post(answer_path)) == (404, "not_found")
+            assert problem(await one.mitra.post(answer_path, key="")) == (400, "idempotency_key_missing")
+        unknown = f"/extensions/{UUID(int=0)}/accept"
+        assert problem(await one.mitra.post(unknown)) == (404, "not_found")
