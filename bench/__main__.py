@@ -10,7 +10,7 @@ from typing import Final
 import uvloop
 from rich.console import Console
 
-from bench import accept, availability, blast, deadlines, growth, idle_sockets, messages, push, start
+from bench import accept, availability, blast, deadlines, growth, idle_sockets, messages, push, start, windows
 from bench.claims import Measure, Options
 from bench.harness import load
 from bench.harness.report import Figure, line, print_table, write_json
@@ -20,6 +20,7 @@ CLAIMS: Final[dict[str, Measure]] = {
     "availability": availability.measure,
     "accept": accept.measure,
     "deadlines": deadlines.measure,
+    "windows": windows.measure,
     "blast": blast.measure,
     "messages": messages.measure,
     "push": push.measure,

@@ -65,7 +65,10 @@ WHERE new_status = 'expired' OR (entity = 'pairing' AND new_status = 'failed') O
 """
 
 
-_SOME_ARE_LEFT: Final = "SELECT EXISTS (SELECT 1 FROM deadlines WHERE parked_at IS NULL)"
+# Of an extension that was approved, the session's new end is armed for later.
+_SOME_ARE_LEFT: Final = (
+    "SELECT EXISTS (SELECT 1 FROM deadlines WHERE parked_at IS NULL AND due_at <= curhat_now())"
+)
 
 
 async def measure(stand: Stand, _options: Options) -> list[Figure]:
@@ -79,7 +82,7 @@ async def measure(stand: Stand, _options: Options) -> list[Figure]:
             await asyncio.sleep(first_due + KILL_AFTER_SECONDS - time.time())
             await doomed.kill()
             async with stand.worker(database):
-                await _until_none_is_left(database, first_due + SECONDS)
+                await until_none_is_due(database, first_due + SECONDS)
         rows = await connection.fetch(_LATE)
     late = [row["late"] * 1000 for row in rows]
     total = 3 * _THIRD
@@ -132,8 +135,8 @@ async def _arm(connection: Connection) -> float:
     return float(first_due.timestamp())
 
 
-async def _until_none_is_left(database: Database, last_due: float) -> None:
-    """Wait until all are taken, or for _LAST_SECONDS after the last was due."""
+async def until_none_is_due(database: Database, last_due: float) -> None:
+    """Wait until all that is due is taken, or for _LAST_SECONDS after the last was due."""
     await asyncio.sleep(max(0.0, last_due - time.time()))
     async with database.connect() as connection:
         while time.time() < last_due + _LAST_SECONDS and await connection.fetchval(_SOME_ARE_LEFT):

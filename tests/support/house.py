@@ -1,5 +1,6 @@
 """A House without a server: the services with a mock gateway and a presence that the test decides."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from curhat.kit.errors import PresenceUnknown
@@ -29,3 +30,7 @@ class DecidedPresence:
     async def is_connected(self, mitra_id: UUID) -> bool:
         """Whether this one is connected: those who may be asked are, unless the test says otherwise."""
         return mitra_id in await self.ask_candidates()
+
+    async def connected_among(self, mitra_ids: Sequence[UUID]) -> set[UUID]:
+        """Which of these are connected."""
+        return {mitra_id for mitra_id in mitra_ids if await self.is_connected(mitra_id)}

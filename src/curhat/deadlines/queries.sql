@@ -1,6 +1,9 @@
 -- name: arm
--- nothing → armed. The same kind, entity and generation armed again moves to the new time.
-INSERT INTO deadlines (kind, entity_id, generation, due_at, request_id) VALUES ($1, $2, $3, $4, $5)
+-- nothing → armed, of the kind $1: entities $2, their generations $3, when each is due $4. The same kind, entity and
+-- generation armed again moves to the new time.
+INSERT INTO deadlines (kind, entity_id, generation, due_at, request_id)
+SELECT $1, armed.entity_id, armed.generation, armed.due_at, $5
+FROM unnest($2::uuid[], $3::integer[], $4::timestamptz[]) AS armed (entity_id, generation, due_at)
 ON CONFLICT (kind, entity_id, generation) DO UPDATE SET due_at = excluded.due_at, attempts = 0, parked_at = NULL
 
 -- name: arm_now

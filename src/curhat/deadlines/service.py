@@ -63,20 +63,31 @@ class Together:
     """A transition that takes several deadlines of its kind in one transaction; of one, it is a Transition.
 
     Its `run` locks level by level in the order of all locks (payments, pairings, sessions, mitras, requests, streams),
-    each level in id order, as each single transition does: so the two cannot deadlock. It owes no call to the outside.
+    each level in id order, as each single transition does: so the two cannot deadlock. It returns the calls to the
+    outside that it owes, by the entity of their deadline, or None.
     """
 
-    def __init__(self, run: Callable[[Transaction, Sequence[Deadline]], Awaitable[None]]) -> None:
+    def __init__(
+        self, run: Callable[[Transaction, Sequence[Deadline]], Awaitable[Mapping[UUID, FollowUp] | None]]
+    ) -> None:
         self.run = run
 
-    async def __call__(self, tx: Transaction, deadline: Deadline) -> None:
+    async def __call__(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
         """Run it for one."""
-        await self.run(tx, [deadline])
+        owed = await self.run(tx, [deadline])
+        return None if owed is None else owed.get(deadline.entity_id)
 
 
 async def arm(tx: Transaction, kind: str, entity_id: UUID, due_at: datetime, generation: int = 1) -> None:
     """Have the transition of `kind` run for `entity_id` at `due_at`. Armed again, it moves."""
-    await tx.execute(SQL.arm, kind, entity_id, generation, due_at, current_request_id())
+    await arm_each(tx, kind, [(entity_id, due_at, generation)])
+
+
+async def arm_each(tx: Transaction, kind: str, armed: Sequence[tuple[UUID, datetime, int]]) -> None:
+    """`arm` for several entities of one kind: each with when it is due, and its generation."""
+    if armed:
+        entity_ids, due_at, generations = zip(*armed, strict=True)
+        await tx.execute(SQL.arm, kind, entity_ids, generations, due_at, current_request_id())
 
 
 async def arm_now(tx: Transaction, kind: str, entity_id: UUID) -> None:
@@ -162,11 +173,14 @@ async def fire_together(
     try:
         async with database.transaction() as tx:
             await tx.execute(SQL.limit_waits, TOGETHER_WAIT)
-            claimed = [_claimed(row) for row in await tx.fetch(SQL.claim, deadline_ids)]
+            rows = await tx.fetch(SQL.claim, deadline_ids)
+            claimed = [_claimed(row) for row in rows]
             if not claimed:
                 return []
             structlog.contextvars.bind_contextvars(deadline=claimed[0].kind)
-            await transition.run(tx, claimed)
+            if len(rows) == 1:
+                structlog.contextvars.bind_contextvars(request_id=rows[0]["request_id"])
+            owed = await transition.run(tx, claimed) or {}
             await pause_point("deadline.before_commit")
         await pause_point("deadline.after_commit")
     except Exception as error:
@@ -174,7 +188,7 @@ async def fire_together(
             raise
         log.info("deadlines.each_alone", kind=claimed[0].kind, count=len(claimed), error=type(error).__name__)
         return None
-    return [Fired(deadline, None) for deadline in claimed]
+    return [Fired(deadline, owed.get(deadline.entity_id)) for deadline in claimed]
 
 
 def _claimed(row: asyncpg.Record) -> Deadline:

@@ -4,12 +4,14 @@ A transition that needs the outside (gateway) arms its own next try in that tran
 made after the commit.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from curhat.deadlines.service import Deadline, FollowUp, Together, Transition
 from curhat.journeys import service as journeys
 from curhat.kit.database import Database, Transaction
+from curhat.kit.errors import PresenceUnknown
 from curhat.kit.pause_points import pause_point
 from curhat.pairing import service as pairing
 from curhat.payments import service as payments
@@ -35,12 +37,12 @@ class Transitions:
             payments.CHARGE_ANSWER: self._charge_answer,
             payments.REFUND_ANSWER: self._refund_answer,
             pairing.PAIRING_WINDOW: Together(pairing_window),
-            pairing.TARGETED_WINDOW: self._targeted_over,
-            pairing.TARGETED_LOST: self._targeted_over,
+            pairing.TARGETED_WINDOW: Together(self._targeted_over),
+            pairing.TARGETED_LOST: Together(self._targeted_over),
             pairing.FALLBACK_ANSWER: fallback_answer,
-            extension.EXTENSION_WINDOW: self._extension_window,
-            extension.EXTENSION_PRESENCE: self._extension_presence,
-            extension.EXTENSION_LOST: extension_lost,
+            extension.EXTENSION_WINDOW: Together(self._extension_window),
+            extension.EXTENSION_PRESENCE: Together(self._extension_presence),
+            extension.EXTENSION_LOST: Together(extension_lost),
             extension.EXTENSION_CHARGE: extension_charge,
             sessions.SESSION_END: Together(session_end),
             journeys.SUSPENSION_END: suspension_end,
@@ -75,26 +77,37 @@ class Transitions:
 
         return carry_out
 
-    async def _targeted_over(self, tx: Transaction, deadline: Deadline) -> None:
-        """The chosen mitra's window is over (4.3), or it went away meanwhile (4.4). Presence is asked before a lock."""
-        target = await pairing.target_of(tx, deadline.entity_id)
-        available = target is not None and await journeys.others_available(self._presence, *target)
-        await pairing.targeted_over(tx, deadline.entity_id, other_available=bool(available))
+    async def _targeted_over(self, tx: Transaction, due: Sequence[Deadline]) -> None:
+        """Chosen mitras' windows are over (4.3), or they went away meanwhile (4.4). Presence is asked before a lock."""
+        pairing_ids = [deadline.entity_id for deadline in due]
+        targets = await pairing.targets_of(tx, pairing_ids)
+        available = await asyncio.gather(
+            *(journeys.others_available(self._presence, *target) for target in targets.values())
+        )
+        promised = {pairing_id for pairing_id, yes in zip(targets, available, strict=True) if yes}
+        await pairing.targeted_over(tx, pairing_ids, promised)
 
-    async def _extension_window(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
+    async def _extension_window(self, tx: Transaction, due: Sequence[Deadline]) -> Mapping[UUID, FollowUp]:
         """Nobody answered in time (5.1). Unknown presence counts as disconnected (5.6)."""
-        connected = await self._is_connected(tx, deadline.entity_id)
-        charge = await extension.window_over(tx, deadline.entity_id, connected=bool(connected))
-        return None if charge is None else self._carry_out(charge)
+        extension_ids = [deadline.entity_id for deadline in due]
+        connected = await self._connected_mitras(await extension.mitras_of(tx, extension_ids)) or ()
+        charges = await extension.window_over(tx, extension_ids, connected)
+        return {extension_id: self._carry_out(charge) for extension_id, charge in charges.items()}
 
-    async def _extension_presence(self, tx: Transaction, deadline: Deadline) -> None:
-        """A socket closed, and had its time to come back (5.6). Unknown: the deadline decides."""
-        if await self._is_connected(tx, deadline.entity_id) is False:
-            await extension.mitra_lost(tx, deadline.entity_id)
+    async def _extension_presence(self, tx: Transaction, due: Sequence[Deadline]) -> None:
+        """Sockets closed, and had their time to come back (5.6). Unknown: the deadline decides."""
+        mitras = await extension.mitras_of(tx, [deadline.entity_id for deadline in due])
+        connected = await self._connected_mitras(mitras)
+        if connected is not None:
+            lost = [extension_id for extension_id, mitra_id in mitras.items() if mitra_id not in connected]
+            await extension.mitra_lost(tx, lost)
 
-    async def _is_connected(self, tx: Transaction, extension_id: UUID) -> bool | None:
-        mitra_id = await extension.mitra_of(tx, extension_id)
-        return None if mitra_id is None else await journeys.is_connected_or_none(self._presence, mitra_id)
+    async def _connected_mitras(self, mitras: Mapping[UUID, UUID]) -> set[UUID] | None:
+        """Those of the mitras, given by extension, who are connected now. None: presence is unknown."""
+        try:
+            return await self._presence.connected_among(list(set(mitras.values())))
+        except PresenceUnknown:
+            return None
 
     async def _refund_answer(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
         """A refund was requested, or its answer is not known: send it, by its key, until it is."""
@@ -132,9 +145,9 @@ async def fallback_answer(tx: Transaction, deadline: Deadline) -> None:
     await pairing.fallback_unanswered(tx, deadline.entity_id)
 
 
-async def extension_lost(tx: Transaction, deadline: Deadline) -> None:
-    """The mitra's toggle went off while an extension waited for its answer (5.6)."""
-    await extension.mitra_lost(tx, deadline.entity_id)
+async def extension_lost(tx: Transaction, due: Sequence[Deadline]) -> None:
+    """The mitras' toggles went off while extensions waited for their answers (5.6)."""
+    await extension.mitra_lost(tx, [deadline.entity_id for deadline in due])
 
 
 async def extension_charge(tx: Transaction, deadline: Deadline) -> None:

@@ -114,14 +114,15 @@ WITH payment AS MATERIALIZED (
     ORDER BY id
     FOR NO KEY UPDATE
 ), locked AS MATERIALIZED (
-    SELECT id, payment_id, kind, status, deadline_at FROM pairings
+    SELECT id, payment_id, kind, target_mitra_id, status, deadline_at FROM pairings
     WHERE id = ANY ($1) AND payment_id = ANY (ARRAY(SELECT id FROM payment))
     ORDER BY id
     FOR NO KEY UPDATE
 ), moment AS MATERIALIZED (
     SELECT curhat_now() AS now, count(*) AS locks FROM locked
 )
-SELECT locked.id, locked.payment_id, locked.kind, locked.deadline_at, locked.deadline_at <= moment.now AS is_over
+SELECT locked.id, locked.payment_id, locked.kind, locked.target_mitra_id, locked.deadline_at,
+    locked.deadline_at <= moment.now AS is_over
 FROM locked, moment
 WHERE locked.status = 'open'
 
@@ -148,11 +149,13 @@ FROM unnest($1::uuid[], $2::text[]) AS failure (id, tag)
 WHERE pairings.id = failure.id
 
 -- name: fail_with_fallback
--- open → failed with tag $2; the customer has $3 minutes to say whether another mitra will do, and that is armed.
+-- open → failed, the pairings $1, each with its tag of $2; their customers have $3 minutes to say whether another mitra
+-- will do, and that is armed.
 WITH failed AS (
-    UPDATE pairings SET status = 'failed', failure_tag = $2, decided_at = curhat_now(), fallback_status = 'open',
-        fallback_answer_by = curhat_now() + make_interval(mins => $3)
-    WHERE id = $1
+    UPDATE pairings SET status = 'failed', failure_tag = failure.tag, decided_at = curhat_now(),
+        fallback_status = 'open', fallback_answer_by = curhat_now() + make_interval(mins => $3)
+    FROM unnest($1::uuid[], $2::text[]) AS failure (pairing_id, tag)
+    WHERE id = failure.pairing_id
     RETURNING id, fallback_answer_by
 )
 INSERT INTO deadlines (kind, entity_id, due_at, request_id)
@@ -163,15 +166,13 @@ SELECT 'fallback_answer', id, fallback_answer_by, $4 FROM failed
 UPDATE pairings SET fallback_status = $2 WHERE id = $1
 
 -- name: withdrawn_from
--- Whether the mitra of the targeted pairing $1 went away while it was asked: its card closed, and not by its answer.
-SELECT EXISTS (
-    SELECT 1 FROM requests
-    WHERE pairing_id = $1 AND close_reason IN ('went_offline', 'at_capacity', 'suspended')
-)
+-- Of the targeted pairings $1 those whose mitra went away while it was asked: its card closed, and not by its answer.
+SELECT pairing_id FROM requests
+WHERE pairing_id = ANY ($1::uuid[]) AND close_reason IN ('went_offline', 'at_capacity', 'suspended')
 
--- name: target
--- Whom the targeted pairing $1 asks, and for whom.
-SELECT target_mitra_id, customer_id FROM pairings WHERE id = $1
+-- name: targets
+-- Whom the targeted pairings $1 ask, and for whom.
+SELECT id, target_mitra_id, customer_id FROM pairings WHERE id = ANY ($1::uuid[])
 
 -- name: close_requests
 -- offered → closed: all requests of the pairings $1, each for its reason of $2.

@@ -1,6 +1,6 @@
 """What may be done to a pairing and its requests. Every function takes an open transaction and never commits."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -264,26 +264,42 @@ async def _count_answers(tx: Transaction, pairing_ids: Sequence[UUID]) -> dict[U
     return {row["pairing_id"]: (row["asked"], row["rejected"]) for row in rows}
 
 
-async def target_of(tx: Transaction, pairing_id: UUID) -> tuple[UUID, UUID] | None:
-    """The mitra whom a targeted pairing asks, and the customer who wants it. No lock: neither ever changes."""
-    row = await tx.fetchrow(SQL.target, pairing_id)
-    return None if row is None else (row["target_mitra_id"], row["customer_id"])
+async def targets_of(tx: Transaction, pairing_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, UUID]]:
+    """By targeted pairing the mitra whom it asks, and the customer who wants it. No lock: neither ever changes."""
+    rows = await tx.fetch(SQL.targets, pairing_ids)
+    return {row["id"]: (row["target_mitra_id"], row["customer_id"]) for row in rows}
 
 
-async def targeted_over(tx: Transaction, pairing_id: UUID, *, other_available: bool) -> bool:
-    """A targeted pairing's window ended (4.3), or its mitra went away in it (4.4): open → failed, unless decided."""
-    payment, pairing = await lock(tx, pairing_id)
-    if pairing.status != "open":
-        return False
-    if await tx.fetchval(SQL.withdrawn_from, pairing.id):
-        await fail(tx, payment, pairing, "targeted_mitra_offline", other_available=other_available)
-        return True
-    if not pairing.is_over:
-        # The clock stepped back since the deadline was claimed: it is still to come.
-        await deadlines.arm(tx, TARGETED_WINDOW, pairing.id, pairing.deadline_at)
-        return False
-    await fail(tx, payment, pairing, "targeted_mitra_timeout", other_available=other_available)
-    return True
+async def targeted_over(
+    tx: Transaction, pairing_ids: Sequence[UUID], other_available: Collection[UUID]
+) -> None:
+    """The windows of targeted pairings ended (4.3), or their mitras went away in them (4.4): open → failed, except
+    what was decided, or is not over yet.
+
+    `other_available`: those of them whose customers could be asked whether another mitra will do (3.5).
+    """
+    open_ones = await tx.fetch(SQL.lock_windows, pairing_ids)
+    # A statement of its own, so that it sees what was committed while the locks were waited for.
+    withdrawn = await tx.fetch(SQL.withdrawn_from, [row["id"] for row in open_ones])
+    lost = {row["pairing_id"] for row in withdrawn}
+    failures = []
+    for row in open_ones:
+        if row["id"] in lost or row["is_over"]:
+            failures.append(
+                Failure(
+                    pairing_id=row["id"],
+                    payment_id=row["payment_id"],
+                    kind=row["kind"],
+                    tag="targeted_mitra_offline" if row["id"] in lost else "targeted_mitra_timeout",
+                    target_mitra_id=row["target_mitra_id"],
+                )
+            )
+        else:
+            # The clock stepped back since the deadline was claimed: it is still to come.
+            await deadlines.arm(tx, TARGETED_WINDOW, row["id"], row["deadline_at"])
+    if failures:
+        promised = [failure.payment_id for failure in failures if failure.pairing_id in other_available]
+        await _fail(tx, failures, other_available=promised)
 
 
 async def fail(
@@ -306,21 +322,26 @@ async def fail(
         tag=tag,
         target_mitra_id=pairing.target_mitra_id,
     )
-    await _fail(tx, [failure], other_available=other_available)
+    await _fail(tx, [failure], other_available=[payment.id] if other_available else [])
 
 
-async def _fail(tx: Transaction, failures: Sequence[Failure], *, other_available: bool = False) -> None:
-    """What `fail` does, for several whose locks the caller holds."""
+async def _fail(
+    tx: Transaction, failures: Sequence[Failure], *, other_available: Collection[UUID] = ()
+) -> None:
+    """What `fail` does, for several whose locks the caller holds. `other_available`: the payments of those for which
+    another mitra could be asked now."""
     for_good = [failure for failure in failures if failure.tag not in OFFERS_A_FALLBACK]
     if for_good:
         await tx.execute(SQL.fail, [each.pairing_id for each in for_good], [each.tag for each in for_good])
-    if len(for_good) < len(failures):
-        minutes = await configuration.payment_session_timeout_minutes(tx)
-        for failure in failures:
-            if failure.tag in OFFERS_A_FALLBACK:
-                await tx.execute(
-                    SQL.fail_with_fallback, failure.pairing_id, failure.tag, minutes, current_request_id()
-                )
+    with_fallback = [failure for failure in failures if failure.tag in OFFERS_A_FALLBACK]
+    if with_fallback:
+        await tx.execute(
+            SQL.fail_with_fallback,
+            [each.pairing_id for each in with_fallback],
+            [each.tag for each in with_fallback],
+            await configuration.payment_session_timeout_minutes(tx),
+            current_request_id(),
+        )
     pairing_ids = [failure.pairing_id for failure in failures]
     closed = await tx.fetch(
         SQL.close_requests, pairing_ids, [close_reason_of(failure.tag) for failure in failures]

@@ -1,5 +1,6 @@
 """Payments and pairings as their customer sees them, and the events that say they changed."""
 
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -54,17 +55,19 @@ async def current_payment(tx: Transaction, customer_id: UUID) -> Payment | None:
 
 
 async def payment_events(
-    tx: Transaction, *payment_ids: UUID, other_available: bool = False
+    tx: Transaction, *payment_ids: UUID, other_available: Collection[UUID] = ()
 ) -> list[StreamEvent]:
     """`payment.updated`, and `pairing.updated` when there is one, for each payment's customer.
 
-    `other_available`: whether a fallback that is offered could be taken now (3.5).
+    `other_available`: those of them for which a fallback that is offered could be taken now (3.5).
     """
     rows = await tx.fetch(SQL.payment_view, payment_ids)
     return [
         event
         for row in rows
-        for event in events_of(payment_from(row, other_available=other_available), row["customer_id"])
+        for event in events_of(
+            payment_from(row, other_available=row["id"] in other_available), row["customer_id"]
+        )
     ]
 
 

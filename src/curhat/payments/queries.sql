@@ -11,14 +11,21 @@ INSERT INTO payments (customer_id, purpose, offer_id, duration_minutes, amount_r
 VALUES ($1, 'extension', $2, $3, $4, false, $5)
 RETURNING id
 
--- name: begin_extension_charge
--- pending → confirming until $2, with the attempt that the gateway will know by its id.
+-- name: begin_extension_charges
+-- pending → confirming until $2, the payments $1, each with the attempt that the gateway will know by its id. Nobody
+-- else touches them: the caller holds their sessions' locks.
 WITH step AS (
-    UPDATE payments SET status = 'confirming', expires_at = $2 WHERE id = $1 AND status = 'pending'
+    UPDATE payments SET status = 'confirming', expires_at = $2 WHERE id = ANY ($1::uuid[]) AND status = 'pending'
     RETURNING id, amount_rp
 )
 INSERT INTO charge_attempts (payment_id, amount_rp) SELECT id, amount_rp FROM step
-RETURNING id, amount_rp
+RETURNING id, payment_id, amount_rp, curhat_now() AS now
+
+-- name: abandon_extensions
+-- pending or confirming → abandoned, the payments $1 of extensions. Nobody else touches them: the caller holds their
+-- sessions' locks.
+UPDATE payments SET status = 'abandoned', closed_at = curhat_now()
+WHERE id = ANY ($1::uuid[]) AND status IN ('pending', 'confirming')
 
 -- name: open_journey
 -- The open payment of purpose `session` of a customer.

@@ -119,16 +119,25 @@ async def open_extension_payment(
     return payment_id
 
 
-async def begin_extension_charge(tx: Transaction, payment_id: UUID, charge_by: datetime) -> Charge:
-    """pending → confirming, at the moment of approval (5.4). An approval of the gateway counts until `charge_by`.
+async def begin_extension_charges(
+    tx: Transaction, payment_ids: Sequence[UUID], charge_by: datetime
+) -> list[Charge]:
+    """pending → confirming, at the moment of approval (5.4). Approvals of the gateway count until `charge_by`.
 
-    The caller holds the session's lock, and carries the charge out after the commit; a crash in between is finished
-    by the armed deadline.
+    The caller holds the sessions' locks, and carries the charges out after the commit; a crash in between is finished
+    by the armed deadlines.
     """
-    row = await tx.fetchrow(SQL.begin_extension_charge, payment_id, charge_by)
-    assert row is not None  # The payment is pending as long as its extension is.
-    await _ask_in(tx, CHARGE_ANSWER, row["id"], FIRST_ASK_SECONDS)
-    return Charge(key=row["id"], payment_id=payment_id, amount_rp=row["amount_rp"])
+    rows = await tx.fetch(SQL.begin_extension_charges, payment_ids, charge_by)
+    assert len(rows) == len(payment_ids)  # A payment is pending as long as its extension is.
+    first_ask = timedelta(seconds=FIRST_ASK_SECONDS)
+    await deadlines.arm_each(tx, CHARGE_ANSWER, [(row["id"], row["now"] + first_ask, 1) for row in rows])
+    return [Charge(key=row["id"], payment_id=row["payment_id"], amount_rp=row["amount_rp"]) for row in rows]
+
+
+async def abandon_extensions(tx: Transaction, payment_ids: Sequence[UUID]) -> None:
+    """pending or confirming → abandoned: extensions that are never charged (5.7). The caller holds the sessions'
+    locks. One that has ended otherwise stays as it is."""
+    await tx.execute(SQL.abandon_extensions, payment_ids)
 
 
 async def lock(tx: Transaction, payment_id: UUID) -> LockedPayment:

@@ -1,8 +1,8 @@
 """Who may be asked, and who is connected: the toggle in PostgreSQL, leases in Valkey, the loops between.
 
 Guarantees
-    `may_be_asked`, `ask_candidates`, `count_available` and `is_connected` answer from Valkey within a second,
-    or raise PresenceUnknown; they never guess. Whether a mitra may really take a customer is checked again in
+    `may_be_asked`, `ask_candidates`, `count_available`, `is_connected` and `connected_among` answer from Valkey within
+    a second, or raise PresenceUnknown; they never guess. Whether a mitra may really take a customer is checked again in
     PostgreSQL when it accepts.
     What Valkey shows follows PostgreSQL: at once when this process committed the change, within
     RECONCILE_SECONDS when another did or the signal was lost. It never goes back to an older state.

@@ -9,14 +9,16 @@ Guarantees
 Concurrency
     Everything happens under the session's lock, taken first. The one exception is the toggle: it holds the mitra's row
     and marks pending extensions (`mitra_went_offline`), after which nobody can approve them; a worker rejects them
-    at once, in a transaction of its own.
+    at once, in a transaction of its own. So an extension is decided under its own row's lock as well.
+    Of several, all sessions' locks are taken first, then the extensions', each in id order.
 Relies on
     Presence for whether the mitra is connected, asked before the lock is taken. Unknown counts as disconnected where
     silence would decide (5.6).
 """
 
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
@@ -68,9 +70,12 @@ class LockedSession(msgspec.Struct, frozen=True):
 
 
 class LockedExtension(msgspec.Struct, frozen=True):
-    """An extension, read under its session's lock."""
+    """An extension, read under its session's lock and its own."""
 
     id: UUID
+    session_id: UUID
+    customer_id: UUID
+    mitra_id: UUID
     payment_id: UUID
     duration_minutes: int
     default_action: DefaultAction
@@ -132,8 +137,9 @@ async def request(
     extension_id: UUID = row["id"]
     await pause_point("extension.opened")
     if not row["online"] or connected is False:
-        extension = await _read(tx, extension_id)
-        await realtime.append(tx, await _reject(tx, session, extension, "mitra_unreachable"))
+        opened = await _lock_rows(tx, [extension_id])
+        await _reject(tx, [(extension, "mitra_unreachable") for extension in opened])
+        await _tell(tx, opened)
         return await extension_view(tx, extension_id)
     await deadlines.arm(tx, EXTENSION_WINDOW, extension_id, deadline_at)
     # For a socket that closed just before: its time to come back runs already.
@@ -154,15 +160,13 @@ async def approve_by_mitra(
 
     Raises NotFound, ExtensionDecided: decided otherwise, too late, or the toggle is off.
     """
-    session, extension = await _lock_own(tx, mitra_id, extension_id)
+    extension = await _lock_own(tx, mitra_id, extension_id)
     charge = None
     if extension.status == "pending":
         if extension.is_over or not extension.mitra_is_there:
             raise extension.decided()
-        approved = await _approve(tx, session, extension, "mitra")
-        if approved is None:
-            raise extension.decided()
-        charge = approved
+        charge = (await _approve(tx, [extension], "mitra"))[extension.id]
+        await _tell(tx, [extension])
     elif extension.decided_by != "mitra" or extension.charge_by is None:
         raise extension.decided()
     return await extension_view(tx, extension_id), charge
@@ -173,46 +177,45 @@ async def reject_by_mitra(tx: Transaction, mitra_id: UUID, extension_id: UUID) -
 
     Raises NotFound, ExtensionDecided: decided otherwise, or too late.
     """
-    session, extension = await _lock_own(tx, mitra_id, extension_id)
+    extension = await _lock_own(tx, mitra_id, extension_id)
     if extension.status == "pending":
         if extension.is_over:
             raise extension.decided()
-        await realtime.append(tx, await _reject(tx, session, extension, "mitra"))
+        await _reject(tx, [(extension, "mitra")])
+        await _tell(tx, [extension])
     elif extension.decided_by != "mitra" or extension.status != "rejected":
         raise extension.decided()
     return await extension_view(tx, extension_id)
 
 
-async def window_over(tx: Transaction, extension_id: UUID, *, connected: bool) -> Charge | None:
-    """Silence until the deadline: pending → charging or rejected, as its default action says (5.1, 5.2).
+async def window_over(
+    tx: Transaction, extension_ids: Sequence[UUID], connected: Collection[UUID]
+) -> dict[UUID, Charge]:
+    """Silence until the deadlines: pending → charging or rejected, as the default actions say (5.1, 5.2), except what
+    was decided, or is not over yet.
 
-    `connected` is what presence said at the deadline; a mitra who is not there approves nothing (5.6). Returns the
-    charge to be carried out after the commit.
+    `connected`: the mitras who were, as presence said at the deadline; one who is not there approves nothing (5.6).
+    Returns the charges to be carried out after the commit, by extension.
     """
-    session, extension = await _lock(tx, extension_id)
-    if extension.status != "pending":
-        return None
-    if not extension.is_over:
-        # The clock stepped back since the deadline was claimed: it is still to come.
-        await deadlines.arm(tx, EXTENSION_WINDOW, extension_id, extension.deadline_at)
-        return None
-    if connected and extension.mitra_is_there:
-        if extension.default_action == "auto_approve":
-            charge = await _approve(tx, session, extension, "timeout")
-            if charge is not None:
-                return charge
-        else:
-            await realtime.append(tx, await _reject(tx, session, extension, "timeout"))
-            return None
-    await realtime.append(tx, await _reject(tx, session, extension, "mitra_unreachable"))
-    return None
+    pending = await _lock_pending(tx, extension_ids)
+    over = [extension for extension in pending if extension.is_over]
+    # The clock stepped back since the deadline was claimed: it is still to come.
+    to_come = [(each.id, each.deadline_at, 1) for each in pending if not each.is_over]
+    await deadlines.arm_each(tx, EXTENSION_WINDOW, to_come)
+    there = [each for each in over if each.mitra_is_there and each.mitra_id in connected]
+    approved = [each for each in there if each.default_action == "auto_approve"]
+    charges = await _approve(tx, approved, "timeout")
+    rejected = [each for each in over if each.id not in charges]
+    await _reject(tx, [(each, "timeout" if each in there else "mitra_unreachable") for each in rejected])
+    await _tell(tx, over)
+    return charges
 
 
-async def mitra_lost(tx: Transaction, extension_id: UUID) -> None:
-    """pending → rejected: the mitra went offline, or its socket closed and did not come back (5.6)."""
-    session, extension = await _lock(tx, extension_id)
-    if extension.status == "pending":
-        await realtime.append(tx, await _reject(tx, session, extension, "mitra_unreachable"))
+async def mitra_lost(tx: Transaction, extension_ids: Sequence[UUID]) -> None:
+    """pending → rejected: their mitras went offline, or their sockets closed and did not come back (5.6)."""
+    pending = await _lock_pending(tx, extension_ids)
+    await _reject(tx, [(extension, "mitra_unreachable") for extension in pending])
+    await _tell(tx, pending)
 
 
 async def toggle_went_off(tx: Transaction, mitra_id: UUID) -> None:
@@ -227,17 +230,16 @@ async def socket_closed(database: Database, mitra_id: UUID) -> None:
     await database.execute(SQL.check_presence_soon, mitra_id, PRESENCE_CHECK_SECONDS)
 
 
-async def end_with_session(
-    tx: Transaction, customer_id: UUID, mitra_id: UUID, extension_id: UUID
-) -> list[StreamEvent]:
+async def end_with_session(tx: Transaction, extension_id: UUID) -> list[StreamEvent]:
     """The session ended by hand: a pending extension is rejected without a charge; one that is being charged fails,
     and an approval that still comes is given back (5.7). The session no longer points at it."""
-    extension = await _read(tx, extension_id)
+    (extension,) = await _lock_rows(tx, [extension_id])
     if extension.status == "pending":
-        await tx.execute(SQL.reject_extension, extension.id, "session_ended")
+        await tx.execute(SQL.reject_extensions, [extension.id], ["session_ended"])
     else:
-        await tx.execute(SQL.settle_extension, extension.id, "charge_failed")
-    return await _uncharged(tx, customer_id, mitra_id, extension)
+        await _settle(tx, extension, "charge_failed")
+    await payments.abandon_extensions(tx, [extension.payment_id])
+    return await _decided(tx, [extension])
 
 
 # Charging it ---------------------------------------------------------------------------------------------
@@ -261,22 +263,22 @@ async def charge_answered(
     outcome = await payments.record_charge_answer(tx, key, answer)
     if outcome is None or session.open_extension_id is None:
         return outcome, []
-    extension = await _read(tx, session.open_extension_id)
+    (extension,) = await _lock_rows(tx, [session.open_extension_id])
     if extension.payment_id != outcome.payment.id or extension.status != "charging":
         return outcome, []
     if outcome.step == "confirmed":
         await payments.close(tx, [extension.payment_id], "served")
-        await tx.execute(SQL.settle_extension, extension.id, "approved")
-        await _release_end(tx, session, extension.duration_minutes)
-        return outcome, await _decided(tx, session.customer_id, session.mitra_id, extension.id)
+        await _settle(tx, extension, "approved")
+        await _release_ends(tx, [session.id], extension.duration_minutes)
+        return outcome, await _decided(tx, [extension])
     if outcome.step in ("abandoned", "refunding"):
-        return outcome, await _charge_failed(tx, session, extension)
+        return outcome, await _charge_failed(tx, extension)
     return outcome, []
 
 
 async def charge_too_late(tx: Transaction, extension_id: UUID) -> None:
     """charging → charge_failed: the gateway did not approve in time (5.7)."""
-    session, extension = await _lock(tx, extension_id)
+    extension = await _lock(tx, extension_id)
     if extension.status != "charging":
         return
     if not extension.charge_is_late:
@@ -284,7 +286,7 @@ async def charge_too_late(tx: Transaction, extension_id: UUID) -> None:
         # The clock stepped back since the deadline was claimed: it is still to come.
         await deadlines.arm(tx, EXTENSION_CHARGE, extension_id, extension.charge_by)
         return
-    await realtime.append(tx, await _charge_failed(tx, session, extension))
+    await realtime.append(tx, await _charge_failed(tx, extension))
 
 
 # Reading -------------------------------------------------------------------------------------------------
@@ -292,7 +294,7 @@ async def charge_too_late(tx: Transaction, extension_id: UUID) -> None:
 
 async def extension_view(tx: Transaction, extension_id: UUID) -> Extension:
     """An extension as both sides see it."""
-    row = await tx.fetchrow(SQL.extension, extension_id)
+    row = await tx.fetchrow(SQL.extensions, [extension_id])
     if row is None:
         raise NotFound
     return extension_from(row)
@@ -324,10 +326,10 @@ def extension_from(row: Any, prefix: str = "") -> Extension:
     )
 
 
-async def mitra_of(tx: Database | Transaction, extension_id: UUID) -> UUID | None:
-    """Whose answer an extension waits for. No lock: it never changes."""
-    mitra_id: UUID | None = await tx.fetchval(SQL.mitra_of_extension, extension_id)
-    return mitra_id
+async def mitras_of(tx: Transaction, extension_ids: Sequence[UUID]) -> dict[UUID, UUID]:
+    """By extension the mitra whose answer it waits for. No lock: it never changes."""
+    rows = await tx.fetch(SQL.mitras_of_extensions, extension_ids)
+    return {row["id"]: row["mitra_id"] for row in rows}
 
 
 # The steps -----------------------------------------------------------------------------------------------
@@ -341,86 +343,107 @@ async def lock_session(tx: Transaction, session_id: UUID) -> LockedSession:
     return LockedSession(**row)
 
 
-async def _lock(tx: Transaction, extension_id: UUID) -> tuple[LockedSession, LockedExtension]:
-    session_id = await tx.fetchval(SQL.session_of_extension, extension_id)
-    if session_id is None:
+async def _lock_each(tx: Transaction, extension_ids: Sequence[UUID]) -> list[LockedExtension]:
+    """These extensions under all their locks, in id order."""
+    await tx.execute(SQL.lock_sessions_of_extensions, extension_ids)
+    return await _lock_rows(tx, extension_ids)
+
+
+async def _lock_rows(tx: Transaction, extension_ids: Sequence[UUID]) -> list[LockedExtension]:
+    """These extensions under their own locks; the caller holds those of their sessions."""
+    rows = await tx.fetch(SQL.lock_extensions, extension_ids)
+    return [
+        LockedExtension(**{field: row[field] for field in LockedExtension.__struct_fields__}) for row in rows
+    ]
+
+
+async def _lock_pending(tx: Transaction, extension_ids: Sequence[UUID]) -> list[LockedExtension]:
+    return [each for each in await _lock_each(tx, extension_ids) if each.status == "pending"]
+
+
+async def _lock(tx: Transaction, extension_id: UUID) -> LockedExtension:
+    locked = await _lock_each(tx, [extension_id])
+    if not locked:
         raise NotFound
-    session = await lock_session(tx, session_id)
-    return session, await _read(tx, extension_id)
+    return locked[0]
 
 
-async def _lock_own(
-    tx: Transaction, mitra_id: UUID, extension_id: UUID
-) -> tuple[LockedSession, LockedExtension]:
-    session, extension = await _lock(tx, extension_id)
-    if session.mitra_id != mitra_id:
+async def _lock_own(tx: Transaction, mitra_id: UUID, extension_id: UUID) -> LockedExtension:
+    extension = await _lock(tx, extension_id)
+    if extension.mitra_id != mitra_id:
         raise NotFound
-    return session, extension
-
-
-async def _read(tx: Transaction, extension_id: UUID) -> LockedExtension:
-    row = await tx.fetchrow(SQL.extension, extension_id)
-    assert row is not None  # Extensions are never deleted.
-    return LockedExtension(**{field: row[field] for field in LockedExtension.__struct_fields__})
+    return extension
 
 
 async def _approve(
-    tx: Transaction, session: LockedSession, extension: LockedExtension, decided_by: DecidedBy
-) -> Charge | None:
-    """pending → charging. None: the toggle went off just now, so it may not be approved any more."""
-    charge_by = await tx.fetchval(SQL.approve_extension, extension.id, decided_by, float(CHARGE_SECONDS))
-    if charge_by is None:
-        return None
-    charge = await payments.begin_extension_charge(tx, extension.payment_id, charge_by)
-    decided = await _decided(tx, session.customer_id, session.mitra_id, extension.id)
-    await deadlines.arm(tx, EXTENSION_CHARGE, extension.id, charge_by)
-    await realtime.append(tx, decided)
-    log.info("extension.approved", extension_id=str(extension.id), decided_by=decided_by)
-    return charge
+    tx: Transaction, extensions: Sequence[LockedExtension], decided_by: DecidedBy
+) -> dict[UUID, Charge]:
+    """pending → charging. Returns the charges to be carried out, by extension."""
+    if not extensions:
+        return {}
+    extension_ids = [extension.id for extension in extensions]
+    charge_by = await tx.fetchval(SQL.approve_extensions, extension_ids, decided_by, float(CHARGE_SECONDS))
+    payment_ids = [extension.payment_id for extension in extensions]
+    charges = await payments.begin_extension_charges(tx, payment_ids, charge_by)
+    await deadlines.arm_each(tx, EXTENSION_CHARGE, [(each, charge_by, 1) for each in extension_ids])
+    for extension_id in extension_ids:
+        log.info("extension.approved", extension_id=str(extension_id), decided_by=decided_by)
+    by_payment = {charge.payment_id: charge for charge in charges}
+    return {extension.id: by_payment[extension.payment_id] for extension in extensions}
 
 
-async def _reject(
-    tx: Transaction, session: LockedSession, extension: LockedExtension, decided_by: DecidedBy
-) -> list[StreamEvent]:
-    await tx.execute(SQL.reject_extension, extension.id, decided_by)
-    await _release_end(tx, session, 0)
-    log.info("extension.rejected", extension_id=str(extension.id), decided_by=decided_by)
-    return await _uncharged(tx, session.customer_id, session.mitra_id, extension)
+async def _reject(tx: Transaction, decisions: Sequence[tuple[LockedExtension, DecidedBy]]) -> None:
+    """pending → rejected, each for its reason; nothing is charged."""
+    if not decisions:
+        return
+    extension_ids = [extension.id for extension, _ in decisions]
+    await tx.execute(SQL.reject_extensions, extension_ids, [decided_by for _, decided_by in decisions])
+    await payments.abandon_extensions(tx, [extension.payment_id for extension, _ in decisions])
+    await _release_ends(tx, [extension.session_id for extension, _ in decisions], 0)
+    for extension, decided_by in decisions:
+        log.info("extension.rejected", extension_id=str(extension.id), decided_by=decided_by)
 
 
-async def _charge_failed(
-    tx: Transaction, session: LockedSession, extension: LockedExtension
-) -> list[StreamEvent]:
-    await tx.execute(SQL.settle_extension, extension.id, "charge_failed")
-    await _release_end(tx, session, 0)
+async def _charge_failed(tx: Transaction, extension: LockedExtension) -> list[StreamEvent]:
+    await _settle(tx, extension, "charge_failed")
+    await payments.abandon_extensions(tx, [extension.payment_id])
+    await _release_ends(tx, [extension.session_id], 0)
     log.info("extension.charge_failed", extension_id=str(extension.id))
-    return await _uncharged(tx, session.customer_id, session.mitra_id, extension)
+    return await _decided(tx, [extension])
 
 
-async def _uncharged(
-    tx: Transaction, customer_id: UUID, mitra_id: UUID, extension: LockedExtension
-) -> list[StreamEvent]:
-    """An extension that is never charged ends its payment as abandoned (5.7)."""
-    payment = await payments.lock(tx, extension.payment_id)
-    if payment.status in ("pending", "confirming"):
-        await payments.close(tx, [extension.payment_id], "abandoned")
-    return await _decided(tx, customer_id, mitra_id, extension.id)
+async def _settle(
+    tx: Transaction, extension: LockedExtension, status: Literal["approved", "charge_failed"]
+) -> None:
+    """charging → what became of the charge."""
+    await tx.execute(SQL.settle_extension, extension.id, status)
+    await deadlines.disarm(tx, EXTENSION_CHARGE, extension.id)
 
 
-async def _release_end(tx: Transaction, session: LockedSession, minutes: int) -> None:
-    """The extension no longer holds the session's end back: the end is armed anew, under a generation of its own,
+async def _release_ends(tx: Transaction, session_ids: Sequence[UUID], minutes: int) -> None:
+    """Their extensions no longer hold the sessions' ends back: each is armed anew, under a generation of its own,
     since a worker may hold the deadline that fired while it was held back."""
-    row = await tx.fetchrow(SQL.release_end, session.id, minutes)
-    assert row is not None  # The caller holds the session's lock.
-    await deadlines.disarm(tx, SESSION_END, session.id)
-    await deadlines.arm(tx, SESSION_END, session.id, row["ends_at"], row["settled"] + 1)
-    if row["is_over"]:
+    rows = await tx.fetch(SQL.release_ends, session_ids, minutes)
+    await deadlines.disarm(tx, SESSION_END, *session_ids)
+    await deadlines.arm_each(
+        tx, SESSION_END, [(row["id"], row["ends_at"], row["settled"] + 1) for row in rows]
+    )
+    if any(row["is_over"] for row in rows):
         deadlines.wake_workers(tx)
 
 
-async def _decided(
-    tx: Transaction, customer_id: UUID, mitra_id: UUID, extension_id: UUID
-) -> list[StreamEvent]:
-    """What was waited for is over; both sides hear what became of it."""
-    await deadlines.disarm_each(tx, (EXTENSION_WINDOW, EXTENSION_PRESENCE, EXTENSION_CHARGE), extension_id)
-    return events.extension_decided(customer_id, mitra_id, await extension_view(tx, extension_id))
+async def _tell(tx: Transaction, extensions: Sequence[LockedExtension]) -> None:
+    """What was waited for is over: both sides of each hear of it. Takes the streams' locks, which come last."""
+    if extensions:
+        await realtime.append(tx, await _decided(tx, extensions))
+
+
+async def _decided(tx: Transaction, extensions: Sequence[LockedExtension]) -> list[StreamEvent]:
+    """What was waited for is over: the events by which both sides of each hear of it."""
+    people = {extension.id: (extension.customer_id, extension.mitra_id) for extension in extensions}
+    await deadlines.disarm_each(tx, (EXTENSION_WINDOW, EXTENSION_PRESENCE), *people)
+    return [
+        event
+        for row in await tx.fetch(SQL.extensions, list(people))
+        for event in events.extension_decided(*people[row["id"]], extension_from(row))
+    ]

@@ -170,17 +170,17 @@ ORDER BY page.id DESC
 
 -- Extensions. Each statement but the first two runs under the lock of the session, taken by lock_session.
 
--- name: session_of_extension
-SELECT session_id FROM extensions WHERE id = $1
-
 -- name: session_of_charge
 -- The session whose extension the charge attempt $1 is for; no row: it is for something else.
 SELECT extensions.session_id
 FROM charge_attempts JOIN extensions ON extensions.payment_id = charge_attempts.payment_id
 WHERE charge_attempts.id = $1
 
--- name: mitra_of_extension
-SELECT sessions.mitra_id FROM extensions JOIN sessions ON sessions.id = extensions.session_id WHERE extensions.id = $1
+-- name: mitras_of_extensions
+-- Whose answer the extensions $1 wait for.
+SELECT extensions.id, sessions.mitra_id
+FROM extensions JOIN sessions ON sessions.id = extensions.session_id
+WHERE extensions.id = ANY ($1::uuid[])
 
 -- name: lock_session
 -- Takes the session's lock, then reads.
@@ -188,6 +188,29 @@ WITH locked AS MATERIALIZED (SELECT * FROM sessions WHERE id = $1 FOR NO KEY UPD
 SELECT id, customer_id, mitra_id, ends_at, open_extension_id, curhat_now() AS now,
     status = 'active' AND (ends_at > curhat_now() OR open_extension_id IS NOT NULL) AS runs
 FROM locked
+
+-- name: lock_sessions_of_extensions
+-- Takes the locks of the sessions of the extensions $1, in id order.
+SELECT id FROM sessions WHERE id = ANY (ARRAY(SELECT session_id FROM extensions WHERE id = ANY ($1::uuid[])))
+ORDER BY id
+FOR NO KEY UPDATE
+
+-- name: lock_extensions
+-- Takes the locks of the extensions $1, in id order, then reads: what the toggle marks, it marks before this or has to
+-- wait. `is_over`: the time to answer has passed. `mitra_is_there`: the toggle is on, and was throughout.
+WITH locked AS MATERIALIZED (
+    SELECT * FROM extensions WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
+), moment AS MATERIALIZED (
+    SELECT curhat_now() AS now, count(*) AS locks FROM locked
+)
+SELECT locked.*, sessions.customer_id, sessions.mitra_id, locked.deadline_at <= moment.now AS is_over,
+    locked.charge_by <= moment.now AS charge_is_late,
+    mitras.online AND mitras.suspended_at IS NULL AND NOT locked.mitra_went_offline AS mitra_is_there
+FROM locked
+CROSS JOIN moment
+JOIN sessions ON sessions.id = locked.session_id
+JOIN mitras ON mitras.id = sessions.mitra_id
+ORDER BY locked.id
 
 -- name: open_extension
 -- nothing → pending, and it holds the session's end back: $1 session, $2 mitra, $3 payment, $4 offer, $5 minutes,
@@ -205,44 +228,46 @@ WITH mitra AS MATERIALIZED (
 )
 SELECT opened.id, mitra.online FROM opened, mitra
 
--- name: extension
--- `is_over`: the time to answer has passed. `mitra_is_there`: the toggle is on, and was throughout.
-SELECT extensions.*, extensions.deadline_at <= curhat_now() AS is_over,
-    extensions.charge_by <= curhat_now() AS charge_is_late, curhat_now() AS server_now,
-    mitras.online AND mitras.suspended_at IS NULL AND NOT extensions.mitra_went_offline AS mitra_is_there
-FROM extensions
-JOIN sessions ON sessions.id = extensions.session_id
-JOIN mitras ON mitras.id = sessions.mitra_id
-WHERE extensions.id = $1
+-- name: extensions
+SELECT *, curhat_now() AS server_now FROM extensions WHERE id = ANY ($1::uuid[]) ORDER BY id
 
--- name: approve_extension
--- pending → charging, decided by $2, to be charged within $3 seconds. No row: the toggle went off just now.
-UPDATE extensions SET status = 'charging', decided_by = $2, decided_at = curhat_now(),
-    charge_by = curhat_now() + make_interval(secs => $3)
-WHERE id = $1 AND status = 'pending' AND NOT mitra_went_offline
+-- name: approve_extensions
+-- pending → charging, decided by $2, to be charged within $3 seconds: the extensions $1. Gives until when.
+WITH moment AS MATERIALIZED (SELECT curhat_now() AS now)
+UPDATE extensions SET status = 'charging', decided_by = $2, decided_at = moment.now,
+    charge_by = moment.now + make_interval(secs => $3)
+FROM moment
+WHERE id = ANY ($1::uuid[])
 RETURNING charge_by
 
--- name: reject_extension
--- pending → rejected, decided by $2. Nothing is charged.
-UPDATE extensions SET status = 'rejected', decided_by = $2, decided_at = curhat_now() WHERE id = $1
+-- name: reject_extensions
+-- pending → rejected: the extensions $1, each decided by what $2 says. Nothing is charged.
+UPDATE extensions SET status = 'rejected', decided_by = decision.decided_by, decided_at = curhat_now()
+FROM unnest($1::uuid[], $2::text[]) AS decision (extension_id, decided_by)
+WHERE id = decision.extension_id
 
 -- name: settle_extension
 -- charging → approved or charge_failed ($2).
 UPDATE extensions SET status = $2 WHERE id = $1
 
--- name: release_end
--- The session's end, held back until now, → $2 minutes later. `settled` counts the session's extensions.
+-- name: release_ends
+-- The ends of the sessions $1, held back until now, → $2 minutes later. `settled` counts a session's extensions.
 UPDATE sessions SET open_extension_id = NULL, ends_at = ends_at + make_interval(mins => $2)
-WHERE id = $1
-RETURNING ends_at, ends_at <= curhat_now() AS is_over,
-    (SELECT count(*)::integer FROM extensions WHERE session_id = $1) AS settled
+WHERE id = ANY ($1::uuid[])
+RETURNING id, ends_at, ends_at <= curhat_now() AS is_over,
+    (SELECT count(*)::integer FROM extensions WHERE session_id = sessions.id) AS settled
 
 -- name: mitra_went_offline
--- Pending extensions of the mitra $1 cannot be approved any more. Takes their rows after the mitra's; gives their ids.
-UPDATE extensions SET mitra_went_offline = true
-FROM sessions
-WHERE sessions.mitra_id = $1 AND sessions.status = 'active' AND extensions.session_id = sessions.id
-    AND extensions.status = 'pending' AND NOT extensions.mitra_went_offline
+-- Pending extensions of the mitra $1 cannot be approved any more. Takes their rows after the mitra's, in id order; gives
+-- their ids.
+WITH locked AS MATERIALIZED (
+    SELECT extensions.id FROM extensions JOIN sessions ON sessions.id = extensions.session_id
+    WHERE sessions.mitra_id = $1 AND sessions.status = 'active'
+        AND extensions.status = 'pending' AND NOT extensions.mitra_went_offline
+    ORDER BY extensions.id
+    FOR NO KEY UPDATE OF extensions
+)
+UPDATE extensions SET mitra_went_offline = true FROM locked WHERE extensions.id = locked.id
 RETURNING extensions.id
 
 -- name: check_presence_soon

@@ -189,9 +189,7 @@ async def _ended(tx: Transaction, rows: Sequence[asyncpg.Record], reason: EndRea
     for row in rows:
         if row["open_extension_id"] is not None:
             # After the mitra's row, as the toggle takes them.
-            told += await extension.end_with_session(
-                tx, row["customer_id"], row["mitra_id"], row["open_extension_id"]
-            )
+            told += await extension.end_with_session(tx, row["open_extension_id"])
     ended = await _views(tx, session_ids)
     told += [event for views in ended for event in events.session_ended(views)]
     await realtime.append(tx, told)

@@ -1,0 +1,213 @@
+"""The windows of a chosen mitra and of more time, among 500 deadlines a second, a worker killed meanwhile.
+
+All five kinds that a journey lives by take turns, a hundred of each a second: unpaid payments, blasts, targeted
+requests that nobody answers, extensions that nobody answers, and sessions whose time is up. Half of the silent
+extensions are approved, each with its charge at the gateway and the new end; half are rejected. Their mitras are
+connected throughout.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from typing import Final
+
+from bench.claims import Options
+from bench.deadlines import KILL_AFTER_SECONDS, WORKERS, until_none_is_due
+from bench.harness import people
+from bench.harness.report import Figure, Target, percentile
+from bench.harness.stand import Connection, Stand
+from curhat.presence.store import PresenceStore, Report
+
+PER_SECOND: Final = 500
+SECONDS: Final = 20
+LEAD_SECONDS: Final = 25
+KINDS: Final = ("payment", "blast", "targeted", "extension", "session")
+EACH: Final = PER_SECOND * SECONDS // len(KINDS)
+ASKED: Final = 3
+_GROUPS: Final = 300
+_HEARTBEAT_SECONDS: Final = 5
+_EXTENSION_OFFER: Final = 2
+
+# $1 the first due time, $2 how many of each kind. Of each kind, the numbers begin at its turn times $2.
+_DUE: Final = (
+    f"$1::timestamptz + make_interval(secs => (number * {len(KINDS)} + {{turn}}) / {PER_SECOND}::float8)"
+)
+_NUMBERS: Final = "generate_series(0, $2::bigint - 1) AS number"
+_PAYMENTS: Final = f"""
+WITH due AS (
+    INSERT INTO payments (id, customer_id, purpose, offer_id, duration_minutes, amount_rp, is_trial, expires_at)
+    SELECT bench_id(3, number), bench_id(1, number), 'session', bench_id(7, 1), 60, 35000, false, {_DUE.format(turn=0)}
+    FROM {_NUMBERS}
+    RETURNING id, expires_at
+)
+INSERT INTO deadlines (kind, entity_id, due_at) SELECT 'payment_expiry', id, expires_at FROM due
+"""
+_BLASTS: Final = f"""
+WITH due AS (
+    UPDATE pairings SET deadline_at = {_DUE.format(turn=1)}
+    FROM {_NUMBERS} WHERE pairings.id = bench_id(4, $2 + number)
+    RETURNING pairings.id, deadline_at
+)
+UPDATE deadlines SET due_at = due.deadline_at FROM due WHERE kind = 'pairing_window' AND entity_id = due.id
+"""
+# Each of these customers has paid for a mitra of its own.
+_TARGETED: Final = f"""
+WITH paid AS (
+    INSERT INTO payments (id, customer_id, purpose, status, offer_id, duration_minutes, amount_rp, is_trial,
+        target_mitra_id, expires_at, confirmed_at)
+    SELECT bench_id(3, 2 * $2 + number), bench_id(1, 2 * $2 + number), 'session', 'confirmed', bench_id(7, 1), 60,
+        35000, false, bench_id(2, 2 * $2 + number), curhat_now() + interval '20 minutes', curhat_now()
+    FROM {_NUMBERS}
+    RETURNING id
+), due AS (
+    INSERT INTO pairings (id, payment_id, customer_id, kind, target_mitra_id, deadline_at)
+    SELECT bench_id(4, 2 * $2 + number), bench_id(3, 2 * $2 + number), bench_id(1, 2 * $2 + number), 'targeted',
+        bench_id(2, 2 * $2 + number), {_DUE.format(turn=2)}
+    FROM {_NUMBERS}, (SELECT count(*) FROM paid) AS first
+    RETURNING id, deadline_at
+)
+INSERT INTO deadlines (kind, entity_id, due_at) SELECT 'targeted_window', id, deadline_at FROM due
+"""
+_TARGETED_REQUESTS: Final = f"""
+INSERT INTO requests (id, pairing_id, mitra_id, is_returning)
+SELECT bench_id(5, 2 * $1::bigint + {ASKED} * 2 * $1 + number), bench_id(4, 2 * $1 + number),
+    bench_id(2, 2 * $1 + number), true
+FROM generate_series(0, $1 - 1) AS number
+"""
+_EXTENSIONS: Final = f"""
+WITH asked AS (
+    INSERT INTO payments (id, customer_id, purpose, offer_id, duration_minutes, amount_rp, is_trial, expires_at)
+    SELECT bench_id(3, 5 * $2 + number), bench_id(1, 3 * $2 + number), 'extension', bench_id(7, {_EXTENSION_OFFER}), 15,
+        10000, false, {_DUE.format(turn=3)}
+    FROM {_NUMBERS}
+    RETURNING id
+), opened AS (
+    INSERT INTO extensions (id, session_id, payment_id, offer_id, duration_minutes, price_rp, default_action,
+        deadline_at)
+    SELECT bench_id(8, number), bench_id(6, 3 * $2 + number), bench_id(3, 5 * $2 + number),
+        bench_id(7, {_EXTENSION_OFFER}), 15, 10000,
+        CASE WHEN number % 2 = 0 THEN 'auto_approve' ELSE 'auto_reject' END, {_DUE.format(turn=3)}
+    FROM {_NUMBERS}, (SELECT count(*) FROM asked) AS first
+    RETURNING id, deadline_at
+)
+INSERT INTO deadlines (kind, entity_id, due_at) SELECT 'extension_window', id, deadline_at FROM opened
+"""
+_HELD_BACK: Final = """
+UPDATE sessions SET open_extension_id = extensions.id FROM extensions WHERE extensions.session_id = sessions.id
+"""
+_SESSIONS: Final = f"""
+WITH due AS (
+    UPDATE sessions SET ends_at = {_DUE.format(turn=4)}
+    FROM {_NUMBERS} WHERE sessions.id = bench_id(6, 4 * $2 + number)
+    RETURNING sessions.id, ends_at
+)
+UPDATE deadlines SET due_at = due.ends_at FROM due WHERE kind = 'session_end' AND entity_id = due.id
+"""
+_OFFER: Final = f"""
+INSERT INTO offers (id, purpose, duration_minutes, price_rp, is_trial)
+VALUES (bench_id(7, {_EXTENSION_OFFER}), 'extension', 15, 10000, false)
+"""
+# What the database's clock says: the moment written with the status, less the moment it was due.
+_LATE: Final = """
+SELECT 'payment' AS kind, changed_at - expires_at AS late
+FROM status_changes JOIN payments ON payments.id = entity_id WHERE entity = 'payment' AND new_status = 'expired'
+UNION ALL
+SELECT CASE kind WHEN 'blast' THEN 'blast' ELSE 'targeted' END, changed_at - deadline_at
+FROM status_changes JOIN pairings ON pairings.id = entity_id WHERE entity = 'pairing' AND new_status = 'failed'
+UNION ALL
+SELECT 'extension', decided_at - deadline_at FROM extensions WHERE decided_by = 'timeout'
+UNION ALL
+SELECT 'session', changed_at - ends_at
+FROM status_changes JOIN sessions ON sessions.id = entity_id WHERE entity = 'session' AND new_status = 'ended'
+"""
+_APPROVED: Final = "SELECT count(*) FROM extensions WHERE status = 'approved'"
+
+
+async def measure(stand: Stand, _options: Options) -> list[Figure]:
+    """One run, with the kill and the restart."""
+    async with stand.database() as database, database.connect() as connection, _connected(stand):
+        await _prepare(connection)
+        await database.settle()
+        async with stand.worker(database):
+            doomed = await stand.start_worker(database)
+            first_due = await _arm(connection)
+            await asyncio.sleep(first_due + KILL_AFTER_SECONDS - time.time())
+            await doomed.kill()
+            async with stand.worker(database):
+                await until_none_is_due(database, first_due + SECONDS)
+        rows = await connection.fetch(_LATE)
+        approved = await connection.fetchval(_APPROVED)
+    late = {
+        kind: [1000 * row["late"].total_seconds() for row in rows if row["kind"] == kind] for kind in KINDS
+    }
+    windows = [*late["targeted"], *late["extension"]]
+    everything = [value for values in late.values() for value in values]
+    about = ", ".join(f"{kind} p99 {percentile(values, 0.99):.0f} ms" for kind, values in late.items())
+    return [
+        Figure(
+            "windows",
+            f"late, p99 of {len(windows):,} windows among {PER_SECOND} deadlines a second",
+            percentile(windows, 0.99),
+            "ms",
+            Target("figure", "at most", 50),
+            note=f"p50 {percentile(windows, 0.5):.1f} ms; {about}; {approved:,} approved and charged; "
+            f"{WORKERS} worker processes, one killed after {KILL_AFTER_SECONDS:.0f} s and replaced",
+        ),
+        Figure("windows", "late, the latest window", max(windows), "ms", Target("figure", "at most", 250)),
+        Figure(
+            "windows", "early", sum(value < 0 for value in everything), "", Target("figure", "at most", 0)
+        ),
+        Figure(
+            "windows", "not taken", len(KINDS) * EACH - len(everything), "", Target("figure", "at most", 0)
+        ),
+    ]
+
+
+@contextlib.asynccontextmanager
+async def _connected(stand: Stand) -> AsyncIterator[None]:
+    """The mitras of the extensions have sockets that answer, as far as presence knows."""
+    mitras = [people.identifier(people.MITRA, number) for number in range(3 * EACH, 4 * EACH)]
+    async with stand.valkey() as client:
+        store = PresenceStore(client)
+
+        async def beat() -> None:
+            while True:
+                await store.report([Report(mitra_id, "bench", 0.0, None) for mitra_id in mitras])
+                await asyncio.sleep(_HEARTBEAT_SECONDS)
+
+        beating = asyncio.create_task(beat())
+        try:
+            yield
+        finally:
+            beating.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await beating
+
+
+async def _prepare(connection: Connection) -> None:
+    """The people, in the order of KINDS: a fifth each. Nothing is due yet."""
+    await people.prepare(connection)
+    await connection.execute(_OFFER)
+    await people.customers(connection, 0, len(KINDS) * EACH)
+    await people.mitras(connection, 0, ASKED * _GROUPS)
+    await people.mitras(connection, 2 * EACH, 3 * EACH)
+    await people.searches(connection, EACH, EACH, places=ASKED, groups=_GROUPS)
+    await people.chats(connection, 3 * EACH, 2 * EACH)
+
+
+async def _arm(connection: Connection) -> float:
+    """Make everything due, from LEAD_SECONDS on; the answer is the first due time."""
+    first_due = await connection.fetchval(
+        "SELECT curhat_now() + make_interval(secs => $1)", float(LEAD_SECONDS)
+    )
+    for statement in (_PAYMENTS, _BLASTS, _TARGETED):
+        await connection.execute(statement, first_due, EACH)
+    await connection.execute(_TARGETED_REQUESTS, EACH)
+    await connection.execute(_EXTENSIONS, first_due, EACH)
+    await connection.execute(_HELD_BACK)
+    await connection.execute(_SESSIONS, first_due, EACH)
+    await connection.execute("ANALYZE")
+    if time.time() > first_due.timestamp() - 2:
+        raise RuntimeError(f"arming took longer than {LEAD_SECONDS} s")
+    return float(first_due.timestamp())
