@@ -127,7 +127,7 @@ test: $(READY) $(WEB) ## run every check and every test
 	check "contracts" $(PYTHON) -m curhat.app.contracts --check
 	check "web contracts" $(NPM_RUN) contracts -- --check
 	check "web types and format" $(NPM_RUN) check
-	check "tests" .venv/bin/pytest
+	check "tests" .venv/bin/pytest --numprocesses=2 --dist=loadfile
 
 format: $(READY) $(NODE_MODULES) ## put the code in order
 	@.venv/bin/ruff check --fix-only .

@@ -56,6 +56,12 @@ async def ask(database: Database, make: Make, chat: Chat, *, connected: bool | N
         return await extension.request(tx, chat.customer.user_id, chat.id, offer, connected)
 
 
+async def set_silence(database: Database, action: str) -> None:
+    """What silence does, of extensions asked for from now on."""
+    change = "UPDATE configuration SET value = $1 WHERE key = 'extension_default_action_on_timeout'"
+    await database.execute(change, action)
+
+
 async def approve(database: Database, chat: Chat, asked: Extension) -> Charge | None:
     async with database.transaction() as tx:
         return (await extension.approve_by_mitra(tx, chat.mitra.user_id, asked.id))[1]
@@ -137,11 +143,9 @@ async def test_the_terms_are_those_of_the_moment_of_asking(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
+    await set_silence(database, "auto_reject")
     async with database.transaction() as tx:
         await tx.execute("UPDATE configuration SET value = '60' WHERE key = 'extension_timeout_seconds'")
-        await tx.execute(
-            "UPDATE configuration SET value = 'auto_reject' WHERE key = 'extension_default_action_on_timeout'"
-        )
         await tx.execute("UPDATE offers SET price_rp = 99000 WHERE purpose = 'extension'")
     same = await look(database, asked)
     assert (same.deadline_at, same.default_action, same.offer) == (
@@ -232,9 +236,7 @@ async def test_silence_approves_at_the_deadline_and_not_before_and_charges_once(
 async def test_silence_rejects_when_it_is_so_configured(
     database: Database, clock: VirtualClock, make: Make, chat: Chat
 ) -> None:
-    await database.execute(
-        "UPDATE configuration SET value = 'auto_reject' WHERE key = 'extension_default_action_on_timeout'"
-    )
+    await set_silence(database, "auto_reject")
     asked = await ask(database, make, chat)
     await clock.advance(WINDOW_SECONDS)
     await fire_due(database, chat.mitra.user_id)
@@ -256,6 +258,43 @@ async def test_at_the_deadline_a_mitra_who_is_not_connected_or_of_whom_nothing_i
     assert (done.status, done.decided_by) == ("rejected", "mitra_unreachable")
     assert await money(database, asked) == ("abandoned", [], [])
     assert await minutes_of(database, chat) == MINUTES
+
+
+@pytest.mark.rule("5.1", "5.2", "5.6")
+@pytest.mark.invariant(2, 5, 9)
+async def test_windows_that_end_together_are_decided_each_as_its_own_terms_and_its_mitra_say(
+    database: Database, make: Make, clock: VirtualClock
+) -> None:
+    await clock.set()
+    offer = await make.offer(purpose="extension", duration_minutes=ADDED_MINUTES, price_rp=10_000)
+    chats = [await open_chat(database, make, minutes=MINUTES) for _ in range(5)]
+    asked = []
+    for place, chat in enumerate(chats):
+        await set_silence(database, "auto_reject" if place == 1 else "auto_approve")
+        async with database.transaction() as tx:
+            asked.append(await extension.request(tx, chat.customer.user_id, chat.id, offer, True))
+    approves, rejects, gone, by_hand, again = asked
+    await reject(database, chats[3], by_hand)
+    await clock.advance(WINDOW_SECONDS)
+    assert await fire_due(database, *(chats[place].mitra.user_id for place in (0, 1, 3, 4))) >= 4
+    seen = [await look(database, each) for each in (approves, rejects, gone, by_hand, again)]
+    assert [(each.status, each.decided_by) for each in seen] == [
+        ("approved", "timeout"),
+        ("rejected", "timeout"),
+        ("rejected", "mitra_unreachable"),
+        ("rejected", "mitra"),
+        ("approved", "timeout"),
+    ]
+    assert [await minutes_of(database, chat) for chat in chats] == [45, 30, 30, 30, 45]
+    assert [await money(database, each) for each in (approves, rejects, again)] == [
+        ("served", ["approved"], []),
+        ("abandoned", [], []),
+        ("served", ["approved"], []),
+    ]
+    for chat, each in zip(chats, seen, strict=True):
+        for who in (chat.customer, chat.mitra):
+            decided = [data for kind, data in await told(database, who) if kind == "extension.decided"]
+            assert (decided[-1]["id"], decided[-1]["status"]) == (str(each.id), each.status)
 
 
 # The mitra who is not there ------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from curhat.journeys.snapshot import customer_state
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import Database
 from curhat.kit.errors import NotFound, PresenceUnknown
+from curhat.kit.identity import Identity
 from curhat.pairing import service as pairing
 from curhat.pairing import states
 from curhat.pairing.cards import open_requests
@@ -21,7 +22,7 @@ from curhat.pairing.service import Target
 from curhat.payments.mock_gateway import MockGateway
 from curhat.presence import service as presence
 from curhat.sessions import service as sessions
-from tests.support.chats import open_chat
+from tests.support.chats import open_chat, told
 from tests.support.clock import VirtualClock
 from tests.support.house import DecidedPresence
 from tests.support.journey import accept, in_own_transaction, open_blast, reject, request_of
@@ -270,6 +271,35 @@ async def test_silence_fails_the_targeted_pairing_at_its_deadline_and_not_before
     assert failed.fallback.allowed
     assert (failed.fallback.answer_by - failed.server_now).total_seconds() == ANSWER_SECONDS
     assert await log_of(database) == [("targeted_mitra_timeout", False, False)]
+
+
+@pytest.mark.rule("4.3", "4.4", "X.1")
+@pytest.mark.invariant(5, 7)
+async def test_windows_that_end_together_fail_each_with_its_own_tag_unless_decided(
+    database: Database, clock: VirtualClock, make: Make
+) -> None:
+    await clock.set()
+    pasts = [Past(await make.customer(), await make.mitra(max_customers=2)) for _ in range(4)]
+    pairings = [await ask(database, make, past) for past in pasts]
+    silent, left, rejected, later = pasts
+    await toggle(database, left.mitra, online=False)
+    await reject(database, rejected.mitra, await request_of(database, pairings[2], rejected.mitra))
+    await clock.advance(WINDOW_SECONDS)
+    in_time = "UPDATE pairings SET deadline_at = deadline_at + interval '1 second' WHERE id = $1"
+    await database.execute(in_time, pairings[3])
+    # Only the first customer's own mitra may be asked now: another customer can have it, the first one nobody.
+    await fire_due(database, silent.mitra)
+    said = []
+    for past in (silent, left, rejected):
+        kind, data = (await told(database, Identity(role="customer", user_id=past.customer)))[-1]
+        assert kind == "pairing.updated"
+        said.append((data["failure_tag"], data["fallback"] and data["fallback"]["other_available"]))
+    assert said == [
+        ("targeted_mitra_timeout", False),
+        ("targeted_mitra_offline", True),
+        ("targeted_mitra_rejected", False),
+    ]
+    assert (await shown(database, later))[1].status == "open"
 
 
 @pytest.mark.rule("3.5")
