@@ -50,9 +50,10 @@ _SHOWN_CHARACTERS: Final = 400
 class Supervisor:
     """One run of `curhat up`."""
 
-    def __init__(self, settings: Settings, console: Console) -> None:
+    def __init__(self, settings: Settings, console: Console, *, bots: bool = False) -> None:
         self._settings = settings
         self._console = console
+        self._bots = bots
         self._began = time.monotonic()
         self._stop_requested = asyncio.Event()
         self._stops_at_once = False
@@ -101,7 +102,7 @@ class Supervisor:
     async def _start(self) -> None:
         settings = self._settings
         (settings.data_dir / "logs").mkdir(mode=0o700, exist_ok=True)
-        for kind in (Server, Worker):
+        for kind in (Server, Worker, Bots):
             await kind(settings.data_dir, {}, self._console).end_leftovers()
         if (problem := port_problem(settings.host, settings.port)) is not None:
             raise ProgramError(problem)
@@ -126,6 +127,8 @@ class Supervisor:
             await self._until_ready()
             step.done = "Server and worker started"
         run_file.write(settings.data_dir)
+        if self._bots:
+            await self._start_program(Bots(settings.data_dir, environ, self._console))
         self._show_where(settings, accounts)
 
     async def _start_program(self, program: Program) -> None:
@@ -215,6 +218,10 @@ class Supervisor:
                 table.add_row(account.role, account.sign_in, account.name, account.note)
             self._console.print(table)
             self._console.print("Anyone may sign up as a customer.")
+        if self._bots:
+            self._console.print(
+                "Simulated mitras accept and answer, and simulated customers ask: those named (bot)."
+            )
         self._console.print("\nCtrl-C stops everything.")
 
     @contextmanager
@@ -302,3 +309,10 @@ class Worker(_CurhatProgram):
 
     title = "Worker"
     command = "worker"
+
+
+class Bots(_CurhatProgram):
+    """`curhat bots`."""
+
+    title = "Bots"
+    command = "bots"

@@ -11,13 +11,13 @@ from typing import Final
 import asyncpg
 
 from curhat.app.child_processes import ProgramError
-from curhat.app.cli import config, doctor, migrate, mitra, operator, seed, serve, simulate, up, worker
+from curhat.app.cli import bots, config, doctor, migrate, mitra, operator, seed, serve, simulate, up, worker
 from curhat.app.cli.common import CommandError
 from curhat.kit.errors import BusinessError
 from curhat.kit.migrations import MigrationError
 from curhat.kit.settings import SettingsError
 
-COMMANDS: Final = (up, serve, worker, migrate, seed, mitra, operator, config, simulate, doctor)
+COMMANDS: Final = (up, serve, worker, migrate, seed, mitra, operator, config, simulate, bots, doctor)
 
 DESCRIPTION: Final = """\
 Curhat: a customer who needs to talk, and a real person who listens, within seconds.
@@ -39,6 +39,7 @@ examples:
   curhat operator create sari@example.id --role reviewer
   curhat config set pairing_blast_timeout_seconds 90
   curhat simulate --customers 200 --mitras 40
+  curhat up --bots
 """
 
 

@@ -7,6 +7,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from curhat.app.child_processes import end_with_parent
+from curhat.app.cli.common import CommandError
 from curhat.kit.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,21 +22,28 @@ def add_to(subparsers: "Subparsers") -> None:
         description="Start PostgreSQL and Valkey (unless CURHAT_DATABASE_URL and CURHAT_VALKEY_URL are set), migrate, "
         "seed, and run a server and a worker until Ctrl-C. What dies meanwhile is started again.",
     )
+    parser.add_argument(
+        "--bots",
+        action="store_true",
+        help="with simulated mitras who accept and answer, and simulated customers who ask",
+    )
     parser.set_defaults(run=run)
 
 
-def run(_arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Run until asked to stop."""
     from rich.console import Console
 
     from curhat.app.supervisor import Supervisor
 
     settings = Settings.from_environment(os.environ)
+    if arguments.bots and not settings.is_development:
+        raise CommandError("simulated people are for development: set CURHAT_ENVIRONMENT=development")
     if "MAKELEVEL" in os.environ:
         # A killed `make up` must not leave us behind, holding the data directory.
         end_with_parent(signal.SIGTERM)
 
     async def supervise() -> int:
-        return await Supervisor(settings, Console(highlight=False)).run()
+        return await Supervisor(settings, Console(highlight=False), bots=arguments.bots).run()
 
     return asyncio.run(supervise())

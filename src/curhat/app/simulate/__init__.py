@@ -7,5 +7,6 @@ picture     what a client shows: a snapshot, and how each event changes it
 customer    what a customer does
 mitra       what a mitra does
 invariants  what must hold in the database, as SQL; the tests use it as well
+bots        a few of them who stay, for somebody who tries the product alone
 report      counting, the progress display, and the report
 """

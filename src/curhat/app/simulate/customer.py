@@ -24,8 +24,6 @@ CHARGE_SECONDS: Final = 30.0
 PATIENT_SECONDS: Final = 75.0
 # A client that hears nothing looks by itself.
 LOOK_SECONDS: Final = 5.0
-# How long a customer waits for an answer in the chat.
-PATIENCE_SECONDS: Final = 4.0
 
 TEXTS: Final = (
     "Halo kak, lagi sibuk nggak?",
@@ -39,6 +37,9 @@ TEXTS: Final = (
 
 class Customer(Person):
     """A customer."""
+
+    # How long a customer waits for an answer in the chat.
+    patience_seconds = 4.0
 
     def __init__(self, world: World, plan: CustomerPlan) -> None:
         dice = dice_of(f"{plan.seed}/customer {plan.index}/network")
@@ -404,7 +405,7 @@ class Customer(Person):
 
         await self.device.until(
             lambda: len(theirs()) >= answers or session_id not in self.picture.running() or self.is_closing(),
-            PATIENCE_SECONDS,
+            self.patience_seconds,
         )
         if reads and theirs():
             await self.read_up_to(session_id, max(theirs()))

@@ -60,7 +60,7 @@ async def _simulate(arguments: argparse.Namespace, seed: int) -> int:
         database_url_of(arguments.settings), pool_size=4, application_name="curhat simulate"
     )
     try:
-        async with database.pool.acquire() as connection, _http() as http:
+        async with database.pool.acquire() as connection, http_client() as http:
             # Held by the connection for as long as the run lasts.
             if not await connection.fetchval(SQL.cast_lock):
                 raise CommandError("another simulation uses this database; wait until it has ended")
@@ -209,7 +209,8 @@ def _console() -> Console:
     return Console(width=min(console.width, SCREEN_WIDTH) if console.is_terminal else SCREEN_WIDTH)
 
 
-def _http() -> aiohttp.ClientSession:
+def http_client() -> aiohttp.ClientSession:
+    """A client for many people at once: no cookies, and no connection is used again that the server may be closing."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),

@@ -1,0 +1,46 @@
+"""`curhat bots`: simulated mitras and customers for somebody who tries the product alone."""
+
+import argparse
+import asyncio
+from typing import TYPE_CHECKING
+
+from curhat.app.cli.common import CommandError, database_url_of, joined_settings
+
+if TYPE_CHECKING:
+    from curhat.app.cli.common import Subparsers
+    from curhat.kit.settings import Settings
+
+
+def add_to(subparsers: "Subparsers") -> None:
+    """Make the command known."""
+    parser = subparsers.add_parser(
+        "bots",
+        help="let a few simulated mitras and customers take part (curhat up --bots)",
+        description="Let simulated mitras accept and answer, and simulated customers ask, until Ctrl-C: one person can "
+        "try either side of the running make up. Their names end with (bot). Not for production.",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(_arguments: argparse.Namespace) -> int:
+    """Let them live until interrupted."""
+    settings = joined_settings()
+    if not settings.is_development:
+        raise CommandError(
+            "simulated people are for development: their codes come from the development inbox"
+        )
+    asyncio.run(_live(settings))
+    return 0
+
+
+async def _live(settings: "Settings") -> None:
+    from curhat.app.simulate import bots
+    from curhat.app.simulate.main import http_client
+    from curhat.kit.database import Database
+
+    database = await Database.connect(database_url_of(settings), pool_size=2, application_name="curhat bots")
+    try:
+        async with http_client() as http:
+            await bots.live(database, http, settings.local_url)
+    finally:
+        await database.close()
