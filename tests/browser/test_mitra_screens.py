@@ -336,6 +336,28 @@ async def profile(house: House) -> AsyncIterator[Show]:
     yield opened(house, await new_mitra(house), "/mitra/profile", "fieldset")
 
 
+@screen("35-phone")
+async def phone(house: House) -> AsyncIterator[Show]:
+    async with working(house) as mitra:
+
+        async def show(**options: Any) -> Page:
+            page = await (await house.device_of(mitra, **options)).new_page()
+            await page.add_init_script(
+                "Object.defineProperty(Notification, 'permission', { get: () => 'default' })"
+            )
+            await page.goto("/mitra/phone")
+            await expect(page.locator("section button")).to_have_count(2)
+            return page
+
+        yield show
+
+
+@screen("36-phone-without-notifications")
+async def phone_blocked(house: House) -> AsyncIterator[Show]:
+    async with working(house) as mitra:
+        yield opened(house, mitra, "/mitra/phone", ".state")
+
+
 @screen("34-sign-out")
 async def sign_out(house: House) -> AsyncIterator[Show]:
     customer = await house.customer("Melati")

@@ -1,5 +1,5 @@
 /**
- * The service worker of a client: opens the app without a network, and quickly on a bad one.
+ * The service worker of a client: opens the app without a network, and quickly on a bad one; shows what is pushed.
  *
  * A classic script: the build puts the constants below in front of it, and refuses import and export.
  * Pages come from the network when it answers in time, so that a new version shows at the next opening; what a page
@@ -30,6 +30,36 @@ worker.addEventListener('fetch', (event) => {
   if (request.mode === 'navigate') event.respondWith(page(request));
   else event.respondWith(file(request));
 });
+
+worker.addEventListener('push', (event) => {
+  // Typed by hand: a classic script imports nothing. Its shape is the contract's PushPayload.
+  const pushed = event.data?.json() as { type: string; title: string; body: string; topic: string };
+  event.waitUntil(show(pushed));
+});
+
+worker.addEventListener('notificationclick', (event) => {
+  event.notification.close();
+  event.waitUntil(open(event.notification.data as string));
+});
+
+async function show(pushed: { type: string; title: string; body: string; topic: string }): Promise<void> {
+  await worker.registration.showNotification(pushed.title, {
+    body: pushed.body,
+    // One of the same topic takes the place of the one before it.
+    tag: pushed.topic,
+    icon: `${BASE}icons/icon-192.png`,
+    // A session's screen finds the session; all else is on the first one.
+    data: ['matched', 'message'].includes(pushed.type) ? `${BASE}chat` : BASE,
+  });
+}
+
+/** To the app if it is open, wherever it is in it: it knows what has come. */
+async function open(path: string): Promise<void> {
+  const pages = await worker.clients.matchAll({ type: 'window', includeUncontrolled: true });
+  const ours = pages.find((page) => new URL(page.url).pathname.startsWith(BASE));
+  if (ours === undefined) await worker.clients.openWindow(path);
+  else await ours.focus();
+}
 
 async function keepFiles(): Promise<void> {
   const cache = await caches.open(CACHE);
