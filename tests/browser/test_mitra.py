@@ -1,11 +1,12 @@
 """The mitra's work in a real browser: the toggle, the cards, two mitras at once, chats side by side."""
 
+import asyncio
 import re
 from typing import Any
 from uuid import UUID
 
 import pytest
-from playwright.async_api import Page, Route, WebSocketRoute, expect
+from playwright.async_api import Page, Request, Route, WebSocketRoute, expect
 
 from tests.browser.house import House, done, until
 from tests.browser.mitras import (
@@ -46,6 +47,11 @@ async def is_available(house: House) -> bool:
     """What the customers' poll says."""
     answer = await house.http.get("/api/client/mitra-availability")
     return bool(answer.json()["available"])
+
+
+async def is_unavailable(house: House) -> bool:
+    """What the customers' poll says."""
+    return not await is_available(house)
 
 
 # Signing in --------------------------------------------------------------------------------------------------
@@ -122,12 +128,13 @@ async def test_a_mitra_who_is_suspended_while_working_is_told_so(house: House) -
 async def test_the_toggle_makes_the_mitra_available_and_says_so(house: House) -> None:
     _, page = await online_mitra(house)
     await expect(switch(page)).to_be_checked()
-    assert await is_available(house)
+    await until(lambda: is_available(house))
     await page.reload()
     await expect(page.get_by_role("heading", name="Kamu online", exact=True)).to_be_visible()
     await switch(page).click()
     await expect(page.get_by_role("heading", name="Kamu offline")).to_be_visible()
-    assert not await is_available(house)
+    # A server process answers polls from what it knew up to 0.2 s before.
+    await until(lambda: is_unavailable(house))
     await page.reload()
     await expect(page.get_by_role("heading", name="Kamu offline")).to_be_visible()
 
@@ -429,6 +436,47 @@ async def write(page: Page, text: str) -> None:
     """Send a message."""
     await page.get_by_label("Tulis pesan").fill(text)
     await button(page, "Kirim").click()
+
+
+@pytest.mark.rule("V.3")
+@pytest.mark.invariant(10)
+@pytest.mark.parametrize("said_before", [0, 1])
+async def test_a_late_answer_takes_away_no_message_that_came_meanwhile(
+    house: House, said_before: int
+) -> None:
+    melati = await house.customer("Melati")
+    mitra, page = await online_mitra(house)
+    may_be_asked, may_arrive = asyncio.Event(), asyncio.Event()
+    answers: asyncio.Queue[Request] = asyncio.Queue()
+
+    async def delay(route: Route) -> None:
+        await may_be_asked.wait()
+        answer = await route.fetch()
+        answers.put_nowait(route.request)
+        await may_arrive.wait()
+        await route.fulfill(response=answer)
+
+    await page.route("**/api/mitra/sessions/*/messages", delay)
+    session = await take(house, melati, mitra)
+    row = page.get_by_role("button", name=re.compile("^Melati "))
+    await expect(row).to_be_visible()
+    await expect(row).not_to_contain_text("Belum ada pesan")
+    texts = ["Halo Kak", "Ada waktu?", "Aku mulai ya"]
+    for text in texts[:said_before]:
+        await say(melati, session, text)
+    may_be_asked.set()
+    asked = await answers.get()
+    for text in texts[said_before:]:
+        await say(melati, session, text)
+    await expect(row).to_contain_text("Aku mulai ya")
+    await expect(row).to_contain_text("3 pesan belum dibaca")
+    async with page.expect_event("requestfinished", lambda request: request is asked):
+        may_arrive.set()
+    await say(melati, session, "Kak?")
+    await expect(row).to_contain_text("Kak?")
+    await expect(row).to_contain_text("4 pesan belum dibaca")
+    await row.click()
+    await expect(page.locator(".theirs p")).to_have_text([*texts, "Kak?"])
 
 
 @pytest.mark.rule("V.3", "X.7")
