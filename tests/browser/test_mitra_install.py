@@ -1,32 +1,15 @@
 """The mitra's app on the device: its weight, installing it, opening it without a network, and what is pushed."""
 
-import asyncio
 import json
-from typing import Any
 
 import pytest
-from playwright.async_api import BrowserContext, Page, expect
+from playwright.async_api import expect
 
-from tests.browser.house import House, done, until
+from tests.browser.house import House, done
 from tests.browser.mitras import button, go_online, new_mitra, switch
+from tests.browser.pushed import Desk, installed, push_to, received
 from tests.browser.test_network import FIRST_LOAD_LIMIT_BYTES, size_of
-from tests.support.push import Browser, push_service
-
-# Subscribing for real needs the servers of the browser's vendor. What it gives is of this shape; all else is real.
-SUBSCRIBE = """(subscription) => {
-    let subscribed = null;
-    PushManager.prototype.getSubscription = async () => subscribed;
-    PushManager.prototype.subscribe = async function (options) {
-        const text = options.applicationServerKey.replaceAll('-', '+').replaceAll('_', '/');
-        const bytes = Uint8Array.from(atob(text), (one) => one.charCodeAt(0));
-        subscribed = {
-            options: { applicationServerKey: bytes.buffer },
-            toJSON: () => subscription,
-            unsubscribe: async () => true,
-        };
-        return subscribed;
-    };
-}"""
+from tests.support.push import push_service
 
 
 @pytest.mark.parametrize("who", ["nobody", "offline", "online"])
@@ -45,18 +28,9 @@ async def test_the_first_load_stays_below_40_kilobytes(house: House, who: str) -
     assert sum(bytes_of.values()) < FIRST_LOAD_LIMIT_BYTES, (sum(bytes_of.values()), bytes_of)
 
 
-async def installed(device: BrowserContext) -> Page:
-    """The app, open, with its worker."""
-    page = await device.new_page()
-    await page.goto("/mitra/")
-    await page.evaluate("navigator.serviceWorker.ready")
-    await until(lambda: page.evaluate("caches.keys().then((names) => names.length === 1)"))
-    return page
-
-
 async def test_the_app_can_be_installed_and_opens_without_a_network(house: House) -> None:
     device = await house.device_of(await new_mitra(house), service_workers="allow")
-    page = await installed(device)
+    page = await installed(device, "/mitra/")
     session = await device.new_cdp_session(page)
     manifest = await session.send("Page.getAppManifest")
     assert manifest["errors"] == []
@@ -75,68 +49,40 @@ async def test_the_app_can_be_installed_and_opens_without_a_network(house: House
     await expect(switch(other)).to_be_visible()
 
 
-async def deliver(device: BrowserContext, page: Page, payload: dict[str, Any]) -> None:
-    """What the browser does when its vendor's servers have something for this app."""
-    session = await device.new_cdp_session(page)
-    registrations: asyncio.Queue[str] = asyncio.Queue()
-
-    def note(event: dict[str, Any]) -> None:
-        for one in event["registrations"]:
-            registrations.put_nowait(one["registrationId"])
-
-    session.on("ServiceWorker.workerRegistrationUpdated", note)
-    await session.send("ServiceWorker.enable")
-    async with asyncio.timeout(10):
-        registration = await registrations.get()
-    told = {"origin": page.url.partition("/mitra")[0], "registrationId": registration}
-    await session.send("ServiceWorker.deliverPushMessage", {**told, "data": json.dumps(payload)})
-
-
-SHOWN = """() => navigator.serviceWorker.ready.then(async (registration) =>
-    (await registration.getNotifications()).map(({ title, body, tag }) => ({ title, body, tag })))"""
-
-
 @pytest.mark.rule("4.1", "V.5")
-async def test_notifications_are_allowed_tried_and_bring_a_request(house: House) -> None:
+async def test_notifications_are_allowed_tried_and_bring_a_request_to_the_closed_app(house: House) -> None:
     mitra = await new_mitra(house)
     async with push_service() as vendor:
-        browser: Browser = vendor.browser()
+        browser = vendor.browser()
         device = await house.device_of(mitra, service_workers="allow")
-        await device.grant_permissions(["notifications"], origin=house.url)
-        await device.add_init_script(f"({SUBSCRIBE})({json.dumps(browser.to_json())})")
-        page = await installed(device)
+        await push_to(device, house, browser)
+        desk = Desk(device, house, "/mitra/")
+        page = await installed(device, "/mitra/")
         await go_online(page)
         await page.get_by_role("button", name="Notifikasi diizinkan").click()
         await expect(page.get_by_text("Notifikasi menyala.")).to_be_visible()
         await button(page, "Kirim uji coba").click()
         await expect(page.get_by_text("Uji coba dikirim.")).to_be_visible()
-        await until(lambda: asyncio.sleep(0, len(vendor.for_browser(browser)) == 1))
-        payload = browser.read(vendor.for_browser(browser)[0])
-        await deliver(device, page, payload)
-
-        async def is_shown() -> bool:
-            shown = await page.evaluate(SHOWN)
-            expected = {"title": "Notifikasi berfungsi", "body": payload["body"], "tag": payload["topic"]}
-            return bool(shown == [expected])
-
-        await until(is_shown)
+        await desk.deliver(await received(vendor, browser, "test"))
 
         # The app is closed; a request comes by push, and says nothing of who asks or why.
         await page.close()
-        customer = await house.customer("Melati")
-        await house.search(customer)
-        await until(lambda: asyncio.sleep(0, len(vendor.for_browser(browser)) == 2), seconds=30)
-        pushed = browser.read(vendor.for_browser(browser)[1])
-        assert pushed["type"] == "request_offered"
+        await house.search(await house.customer("Melati"))
+        pushed = await received(vendor, browser, "request_offered")
         assert "Melati" not in json.dumps(pushed)
+        await desk.deliver(pushed)
+        pressed = await desk.press(pushed)
+        assert pressed == {"opened": "/mitra/", "focused": None}
+        assert pushed["topic"] not in [one["tag"] for one in await desk.shown()]
         again = await device.new_page()
-        await again.goto("/mitra/")
-        await deliver(device, again, pushed)
-        await until(
-            lambda: again.evaluate(
-                f"({SHOWN})().then((all) => all.some((one) => one.tag === '{pushed['topic']}'))"
-            )
-        )
+        await again.goto(str(pressed["opened"]))
+        await expect(button(again, "Terima Melati")).to_be_visible()
+
+        # The app is open: it stays where it is, and has the card there.
+        await again.goto("/mitra/profile")
+        await desk.deliver(pushed)
+        assert await desk.press(pushed) == {"opened": None, "focused": "/mitra/profile"}
+        await expect(again).to_have_url(f"{house.url}/mitra/profile")
         await expect(button(again, "Terima Melati")).to_be_visible()
 
 

@@ -10,6 +10,7 @@ from playwright.async_api import Page, expect
 
 from tests.browser.house import House, done
 from tests.browser.mitras import ask_again, ask_for_more, new_mitra, past_chat, say, take
+from tests.browser.pushed import BLOCKED
 from tests.browser.screens import WAVES, Screen, Show
 from tests.browser.test_screens import assert_usable
 from tests.support.server import Person
@@ -355,7 +356,15 @@ async def phone(house: House) -> AsyncIterator[Show]:
 @screen("36-phone-without-notifications")
 async def phone_blocked(house: House) -> AsyncIterator[Show]:
     async with working(house) as mitra:
-        yield opened(house, mitra, "/mitra/phone", ".state")
+
+        async def show(**options: Any) -> Page:
+            page = await (await house.device_of(mitra, **options)).new_page()
+            await page.add_init_script(BLOCKED)
+            await page.goto("/mitra/phone")
+            await expect(page.locator("#push + .state")).to_be_visible()
+            return page
+
+        yield show
 
 
 @screen("34-sign-out")

@@ -43,22 +43,29 @@ worker.addEventListener('notificationclick', (event) => {
 });
 
 async function show(pushed: { type: string; title: string; body: string; topic: string }): Promise<void> {
-  await worker.registration.showNotification(pushed.title, {
+  // The library's type does not know `renotify` yet.
+  const options: NotificationOptions & { renotify: boolean } = {
     body: pushed.body,
-    // One of the same topic takes the place of the one before it.
+    // One of the same topic takes the place of the one before it, and calls again.
     tag: pushed.topic,
+    renotify: true,
     icon: `${BASE}icons/icon-192.png`,
     // A session's screen finds the session; all else is on the first one.
     data: ['matched', 'message'].includes(pushed.type) ? `${BASE}chat` : BASE,
-  });
+  };
+  await worker.registration.showNotification(pushed.title, options);
 }
 
-/** To the app if it is open, wherever it is in it: it knows what has come. */
+/** To the app if it is open, wherever it is in it, unless there is one place to be: cards are shown everywhere. */
 async function open(path: string): Promise<void> {
   const pages = await worker.clients.matchAll({ type: 'window', includeUncontrolled: true });
   const ours = pages.find((page) => new URL(page.url).pathname.startsWith(BASE));
-  if (ours === undefined) await worker.clients.openWindow(path);
-  else await ours.focus();
+  if (ours === undefined) {
+    await worker.clients.openWindow(path);
+    return;
+  }
+  if (path !== BASE) ours.postMessage({ go: path });
+  await ours.focus();
 }
 
 async function keepFiles(): Promise<void> {
