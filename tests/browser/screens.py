@@ -11,6 +11,8 @@ from typing import Any
 from playwright.async_api import Page, expect
 
 from tests.browser.house import House, done, until
+from tests.browser.pushed import BLOCKED, push_to
+from tests.support.push import PushService, push_service
 from tests.support.server import Person, Socket
 
 Show = Callable[..., Awaitable[Page]]
@@ -289,11 +291,33 @@ async def search_stop(house: House) -> AsyncIterator[Show]:
 
         async def show(**options: Any) -> Page:
             page = await opened(house, customer, "/app/search", ".waiting")(**options)
-            await page.locator(".actions button").click()
+            await page.locator(".actions > button").click()
             await expect(page.get_by_role("dialog")).to_be_visible()
             return page
 
         yield show
+
+
+def told(house: House, customer: Person, vendor: PushService, path: str, shows: str) -> Show:
+    """As `opened`, on a device that is pushed to."""
+
+    async def show(**options: Any) -> Page:
+        device = await house.device_of(customer, service_workers="allow", **options)
+        await push_to(device, house, vendor.browser())
+        page = await device.new_page()
+        await page.goto(path)
+        await expect(page.locator(shows)).to_be_visible()
+        return page
+
+    return show
+
+
+@screen("35-search-and-be-told")
+async def search_told(house: House) -> AsyncIterator[Show]:
+    async with house.mitra(), push_service() as vendor:
+        customer = await house.customer()
+        await house.search(customer)
+        yield told(house, customer, vendor, "/app/search", ".told")
 
 
 @screen("32-waiting-for-bestie")
@@ -595,6 +619,26 @@ async def not_online(house: House) -> AsyncIterator[Show]:
 @screen("70-profile")
 async def profile(house: House) -> AsyncIterator[Show]:
     yield opened(house, await house.customer(), "/app/profile", "fieldset")
+
+
+@screen("72-profile-notifications-on")
+async def profile_told(house: House) -> AsyncIterator[Show]:
+    async with push_service() as vendor:
+        yield told(house, await house.customer(), vendor, "/app/profile", "[aria-checked=true]")
+
+
+@screen("73-profile-notifications-blocked")
+async def profile_blocked(house: House) -> AsyncIterator[Show]:
+    customer = await house.customer()
+
+    async def show(**options: Any) -> Page:
+        page = await (await house.device_of(customer, **options)).new_page()
+        await page.add_init_script(BLOCKED)
+        await page.goto("/app/profile")
+        await expect(page.locator("[role=switch]:disabled")).to_be_visible()
+        return page
+
+    yield show
 
 
 @screen("71-sign-out")

@@ -10,6 +10,7 @@ from playwright.async_api import Page, expect
 
 from tests.browser.house import House, done
 from tests.browser.mitras import ask_again, ask_for_more, new_mitra, past_chat, say, take
+from tests.browser.pushed import BLOCKED
 from tests.browser.screens import WAVES, Screen, Show
 from tests.browser.test_screens import assert_usable
 from tests.support.server import Person
@@ -334,6 +335,36 @@ async def read_again(house: House) -> AsyncIterator[Show]:
 @screen("33-profile")
 async def profile(house: House) -> AsyncIterator[Show]:
     yield opened(house, await new_mitra(house), "/mitra/profile", "fieldset")
+
+
+@screen("35-phone")
+async def phone(house: House) -> AsyncIterator[Show]:
+    async with working(house) as mitra:
+
+        async def show(**options: Any) -> Page:
+            page = await (await house.device_of(mitra, **options)).new_page()
+            await page.add_init_script(
+                "Object.defineProperty(Notification, 'permission', { get: () => 'default' })"
+            )
+            await page.goto("/mitra/phone")
+            await expect(page.locator("section button")).to_have_count(2)
+            return page
+
+        yield show
+
+
+@screen("36-phone-without-notifications")
+async def phone_blocked(house: House) -> AsyncIterator[Show]:
+    async with working(house) as mitra:
+
+        async def show(**options: Any) -> Page:
+            page = await (await house.device_of(mitra, **options)).new_page()
+            await page.add_init_script(BLOCKED)
+            await page.goto("/mitra/phone")
+            await expect(page.locator("#push + .state")).to_be_visible()
+            return page
+
+        yield show
 
 
 @screen("34-sign-out")

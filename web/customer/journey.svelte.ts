@@ -295,7 +295,7 @@ class Journey {
     if (this.chat?.sessionId === session.id) return;
     this.extension = this.outcome = null;
     this.chat = new Chat(session.id, chatApi);
-    void this.chat.load().catch(() => undefined);
+    void this.chat.begin();
   }
 
   #showExtension(extension: Extension): void {

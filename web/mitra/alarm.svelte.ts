@@ -20,15 +20,16 @@ export function isAudible(): boolean {
 
 /** Listen for the first touch; and any touch while it rings says that somebody has noticed. */
 export function startAlarm(): () => void {
-  const touched = () => {
-    clearInterval(again);
-    void unlock();
-  };
+  const touched = () => quiet();
+  // Not before the touch is over: what was said of the sound goes then, and what is pressed must not move meanwhile.
+  const pressed = () => void unlock();
   addEventListener('pointerdown', touched, true);
   addEventListener('keydown', touched, true);
+  addEventListener('click', pressed, true);
   return () => {
     removeEventListener('pointerdown', touched, true);
     removeEventListener('keydown', touched, true);
+    removeEventListener('click', pressed, true);
     quiet();
   };
 }

@@ -260,11 +260,6 @@ class Work {
     this.#keep();
   }
 
-  /** Look at the snapshot. The events that it contains already may still come, and end at the same. */
-  async refresh(): Promise<void> {
-    await this.#fetchState();
-  }
-
   /** The mitra types in this chat. */
   typed(sessionId: string): void {
     this.#socket.typed(sessionId);
@@ -427,10 +422,13 @@ class Work {
     const running = new Set(state.sessions.map((session) => session.id));
     const gone = this.sessions.filter((session) => !running.has(session.id));
     for (const session of state.sessions) this.#showSession(session);
-    // How they ended is not in the snapshot.
-    const ended = await Promise.all(
-      gone.map(({ id }) => api.get('/api/mitra/sessions/{session_id}', { path: { session_id: id } })),
-    );
+    // How they ended is not in the snapshot, nor what was said while we were away.
+    const [ended] = await Promise.all([
+      Promise.all(
+        gone.map(({ id }) => api.get('/api/mitra/sessions/{session_id}', { path: { session_id: id } })),
+      ),
+      ...[...this.chats.values()].map((chat) => chat.load()),
+    ]);
     for (const session of ended) this.#showSession(session);
     this.#showRequests(state.requests);
     const open = new Set(state.extensions.map((extension) => extension.id));
@@ -442,8 +440,6 @@ class Work {
       else this.#dropExtension(extension.id);
     }
     for (const extension of state.extensions) this.#showExtension(extension);
-    // What was said while we were away.
-    await Promise.all([...this.chats.values()].map((chat) => chat.load()));
     this.isCurrent = true;
     this.#keep();
     return state.stream;
@@ -509,7 +505,7 @@ class Work {
     this.sessions = [...this.sessions, session].sort((one, other) => (one.id < other.id ? -1 : 1));
     const chat = new Chat(id, chatApi);
     this.chats = new Map(this.chats).set(id, chat);
-    void chat.load().catch(() => undefined);
+    void chat.begin();
   }
 
   #keep(): void {

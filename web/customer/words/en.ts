@@ -73,7 +73,11 @@ const en: typeof id = {
   },
   search: {
     title: 'Looking for a bestie…',
-    text: 'We are asking besties who are ready. Keep this screen open.',
+    text: 'We are asking besties who are ready.',
+    keepOpen: 'Keep this screen open.',
+    tell: 'Going to another app meanwhile? We can tell you as soon as a bestie is here.',
+    tellMe: 'Tell me',
+    told: 'You may use another app: as soon as a bestie is here, we tell you.',
     left: 'Time left to search',
     cancel: 'Stop searching',
     waitingTitle: 'Waiting for your bestie...',
@@ -185,6 +189,15 @@ const en: typeof id = {
     againWith: (name: string) => `Talk with ${name} again`,
     more: 'Load more',
     nothingSaid: 'Nothing was said in this session.',
+  },
+  push: {
+    title: 'Notifications',
+    on: 'We tell you when a bestie is here or replies while the app is closed. What is said in the chat is not shown.',
+    off: 'We can tell you when a bestie is here or replies while the app is closed.',
+    blocked:
+      'Notifications are blocked on this phone. Open the site settings of the browser, and allow them.',
+    impossible: 'This browser cannot receive notifications.',
+    failed: 'Notifications are not set up yet. Check your internet, then try again.',
   },
   profile: {
     title: 'Profile',

@@ -72,7 +72,11 @@ export default {
   },
   search: {
     title: 'Mencari bestie…',
-    text: 'Kami sedang bertanya kepada bestie yang siap. Biarkan layar ini terbuka.',
+    text: 'Kami sedang bertanya kepada bestie yang siap.',
+    keepOpen: 'Biarkan layar ini terbuka.',
+    tell: 'Mau membuka aplikasi lain dulu? Kami bisa memberi tahu begitu bestie siap.',
+    tellMe: 'Beri tahu aku',
+    told: 'Kamu boleh membuka aplikasi lain: begitu bestie siap, kami beri tahu.',
     left: 'Sisa waktu mencari',
     cancel: 'Berhenti mencari',
     waitingTitle: 'Menunggu konfirmasi bestie...',
@@ -187,6 +191,14 @@ export default {
     againWith: (name: string) => `Curhat lagi dengan ${name}`,
     more: 'Muat lebih banyak',
     nothingSaid: 'Tidak ada pesan di sesi ini.',
+  },
+  push: {
+    title: 'Notifikasi',
+    on: 'Kami memberi tahu kalau bestie siap atau membalas selagi aplikasi tertutup. Isi chat tidak ditampilkan.',
+    off: 'Kami bisa memberi tahu kalau bestie siap atau membalas selagi aplikasi tertutup.',
+    blocked: 'Notifikasi diblokir di HP ini. Buka setelan situs di peramban, lalu izinkan notifikasi.',
+    impossible: 'Peramban ini tidak bisa menerima notifikasi.',
+    failed: 'Notifikasi belum terpasang. Periksa internetmu, lalu coba lagi.',
   },
   profile: {
     title: 'Profil',

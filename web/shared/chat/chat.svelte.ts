@@ -44,12 +44,16 @@ export class Chat {
   otherIsTyping = $state(false);
 
   readonly #api: ChatApi;
+  /** How far each side has read: a mark may come before the messages it is about. */
+  readonly #marks = new Map<Side, ReadMark>();
   #cursor: string | null = null;
-  #loading: Promise<void> | undefined;
+  /** The last question for the newest messages, and the one that waits behind it and has not been asked yet. */
+  #loading: Promise<unknown> = Promise.resolve();
+  #nextLoad: Promise<void> | undefined;
   #isSending = false;
   #isReading = false;
   #pause = FIRST_PAUSE_MS;
-  #wake: (() => void) | undefined;
+  readonly #wakes = new Set<() => void>();
   #typing: ReturnType<typeof setTimeout> | undefined;
 
   constructor(sessionId: string, api: ChatApi) {
@@ -63,20 +67,44 @@ export class Chat {
     return this.#api.side;
   }
 
-  /** Fetch the newest messages: at the beginning, and after something may have been missed. Throws `Refused`. */
+  /**
+   * Fetch the newest messages: at the beginning, and after something may have been missed. Throws `Refused`.
+   *
+   * It asks anew, even while an answer is on its way: that one may be older than what was missed.
+   */
   load(): Promise<void> {
-    return (this.#loading ??= this.#loadNewest().finally(() => (this.#loading = undefined)));
+    if (this.#nextLoad === undefined) {
+      this.#nextLoad = this.#loading.then(() => {
+        this.#nextLoad = undefined;
+        return this.#loadNewest();
+      });
+      this.#loading = this.#nextLoad.catch(() => undefined);
+    }
+    return this.#nextLoad;
+  }
+
+  /** Fetch the newest messages of a chat that runs, however often it takes. */
+  async begin(): Promise<void> {
+    while (!this.isLoaded) {
+      try {
+        await this.load();
+      } catch (error) {
+        if (isRefusal(error)) return;
+        await this.#wait(error instanceof Refused ? error.retryAfterSeconds : null);
+      }
+    }
   }
 
   async #loadNewest(): Promise<void> {
+    const known = this.isLoaded ? this.messages.at(-1) : undefined;
     const page = await this.#api.page(this.sessionId);
     const newest = page.items.toReversed();
-    const known = this.messages.at(-1);
-    const overlaps = known !== undefined && newest.some((message) => message.id <= known.id);
-    if (!overlaps || page.next_cursor === null) {
+    const [oldest] = newest;
+    if (known === undefined || (oldest !== undefined && known.id < oldest.id)) {
+      // What is between these and the ones before them is not known here. What came meanwhile is newer, and stays.
       this.#cursor = page.next_cursor;
       this.hasEarlier = page.next_cursor !== null;
-      this.messages = [];
+      if (oldest !== undefined) this.messages = this.messages.filter((message) => message.id >= oldest.id);
     }
     this.#take(newest);
     this.isLoaded = true;
@@ -120,7 +148,7 @@ export class Chat {
   /** The network is back: try at once. */
   hurry(): void {
     this.#pause = FIRST_PAUSE_MS;
-    this.#wake?.();
+    for (const wake of this.#wakes) wake();
     void this.#sendAll();
   }
 
@@ -139,11 +167,8 @@ export class Chat {
   /** `messages.read` */
   read(mark: ReadMark): void {
     if (mark.session_id !== this.sessionId) return;
-    this.messages = this.messages.map((message) =>
-      message.sender !== mark.reader && message.read_at === null && message.id <= mark.up_to_message_id
-        ? { ...message, read_at: mark.read_at }
-        : message,
-    );
+    this.#marks.set(mark.reader, mark);
+    this.messages = this.messages.map((message) => this.#marked(message));
   }
 
   /** The other side types. */
@@ -178,12 +203,18 @@ export class Chat {
     this.otherIsTyping = false;
   }
 
+  #marked(message: Message): Message {
+    const mark = this.#marks.get(message.sender === 'customer' ? 'mitra' : 'customer');
+    return mark !== undefined && message.read_at === null && message.id <= mark.up_to_message_id
+      ? { ...message, read_at: mark.read_at }
+      : message;
+  }
+
   #take(messages: Message[]): void {
     const all = new Map(this.messages.map((message) => [message.id, message]));
     for (const message of messages) {
       const known = all.get(message.id);
-      // A read mark may have come before the message it is about was fetched.
-      all.set(message.id, known?.read_at ? { ...message, read_at: known.read_at } : message);
+      all.set(message.id, known?.read_at ? { ...message, read_at: known.read_at } : this.#marked(message));
     }
     // Their ids grow in the order in which they were sent.
     this.messages = [...all.values()].sort((one, other) => (one.id < other.id ? -1 : 1));
@@ -232,10 +263,13 @@ export class Chat {
     const pause = seconds === null ? this.#pause : seconds * 1000;
     this.#pause = Math.min(2 * this.#pause, LONGEST_PAUSE_MS);
     await new Promise<void>((resume) => {
-      this.#wake = resume;
-      setTimeout(resume, pause);
+      const wake = () => {
+        this.#wakes.delete(wake);
+        resume();
+      };
+      this.#wakes.add(wake);
+      setTimeout(wake, pause);
     });
-    this.#wake = undefined;
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * The service worker of a client: opens the app without a network, and quickly on a bad one.
+ * The service worker of a client: opens the app without a network, and quickly on a bad one; shows what is pushed.
  *
  * A classic script: the build puts the constants below in front of it, and refuses import and export.
  * Pages come from the network when it answers in time, so that a new version shows at the next opening; what a page
@@ -30,6 +30,43 @@ worker.addEventListener('fetch', (event) => {
   if (request.mode === 'navigate') event.respondWith(page(request));
   else event.respondWith(file(request));
 });
+
+worker.addEventListener('push', (event) => {
+  // Typed by hand: a classic script imports nothing. Its shape is the contract's PushPayload.
+  const pushed = event.data?.json() as { type: string; title: string; body: string; topic: string };
+  event.waitUntil(show(pushed));
+});
+
+worker.addEventListener('notificationclick', (event) => {
+  event.notification.close();
+  event.waitUntil(open(event.notification.data as string));
+});
+
+async function show(pushed: { type: string; title: string; body: string; topic: string }): Promise<void> {
+  // The library's type does not know `renotify` yet.
+  const options: NotificationOptions & { renotify: boolean } = {
+    body: pushed.body,
+    // One of the same topic takes the place of the one before it, and calls again.
+    tag: pushed.topic,
+    renotify: true,
+    icon: `${BASE}icons/icon-192.png`,
+    // A session's screen finds the session; all else is on the first one.
+    data: ['matched', 'message'].includes(pushed.type) ? `${BASE}chat` : BASE,
+  };
+  await worker.registration.showNotification(pushed.title, options);
+}
+
+/** To the app if it is open, wherever it is in it, unless there is one place to be: cards are shown everywhere. */
+async function open(path: string): Promise<void> {
+  const pages = await worker.clients.matchAll({ type: 'window', includeUncontrolled: true });
+  const ours = pages.find((page) => new URL(page.url).pathname.startsWith(BASE));
+  if (ours === undefined) {
+    await worker.clients.openWindow(path);
+    return;
+  }
+  if (path !== BASE) ours.postMessage({ go: path });
+  await ours.focus();
+}
 
 async function keepFiles(): Promise<void> {
   const cache = await caches.open(CACHE);

@@ -1,0 +1,135 @@
+"""A browser that is pushed to: what its vendor's servers do, and what a person does with a notification.
+
+Subscribing needs those servers, and Chromium without a window can neither show a notification nor be pressed on one.
+All between is real: what is subscribed and stored, what is encrypted and sent, what the worker makes of it.
+"""
+
+import asyncio
+import json
+from typing import Any
+
+from playwright.async_api import BrowserContext, Page
+
+from tests.browser.house import House, until
+from tests.support.push import Browser, PushService
+
+# What subscribing gives is of this shape.
+SUBSCRIBE = """(subscription) => {
+    let subscribed = null;
+    PushManager.prototype.getSubscription = async () => subscribed;
+    PushManager.prototype.subscribe = async function (options) {
+        const text = options.applicationServerKey.replaceAll('-', '+').replaceAll('_', '/');
+        const bytes = Uint8Array.from(atob(text), (one) => one.charCodeAt(0));
+        subscribed = {
+            endpoint: subscription.endpoint,
+            options: { applicationServerKey: bytes.buffer },
+            toJSON: () => subscription,
+            unsubscribe: async () => {
+                subscribed = null;
+                return true;
+            },
+        };
+        return subscribed;
+    };
+}"""
+# The person, or the browser for them, allows no notifications.
+BLOCKED = "Object.defineProperty(Notification, 'permission', { get: () => 'denied' })"
+SHOWN = """(scope) => navigator.serviceWorker.getRegistration(scope).then(async (registration) =>
+    (await registration.getNotifications()).map(({ title, body, tag }) => ({ title, body, tag })))"""
+# The event that a press makes, in the worker. Only a real press may open or focus a window: it is noted which.
+PRESS = """async (tag) => {
+    const [notification] = await registration.getNotifications({ tag });
+    const pressed = { opened: null, focused: null };
+    clients.openWindow = async (path) => {
+        pressed.opened = path;
+    };
+    WindowClient.prototype.focus = async function () {
+        pressed.focused = new URL(this.url).pathname;
+    };
+    const event = new NotificationEvent('notificationclick', { notification });
+    let work;
+    event.waitUntil = (promise) => (work = promise);
+    dispatchEvent(event);
+    await work;
+    return pressed;
+}"""
+
+
+async def push_to(device: BrowserContext, house: House, browser: Browser) -> None:
+    """This device has a push service, and the person allows notifications."""
+    await device.grant_permissions(["notifications"], origin=house.url)
+    await device.add_init_script(f"({SUBSCRIBE})({json.dumps(browser.to_json())})")
+
+
+async def installed(device: BrowserContext, path: str) -> Page:
+    """The app, open, with its worker."""
+    page = await device.new_page()
+    await page.goto(path)
+    await page.evaluate("navigator.serviceWorker.ready")
+    await until(lambda: page.evaluate("caches.keys().then((names) => names.length === 1)"))
+    return page
+
+
+async def received(vendor: PushService, browser: Browser, kind: str) -> dict[str, Any]:
+    """The payload of this kind that came for this browser; waits for it."""
+    while True:
+        for one in vendor.for_browser(browser):
+            payload = browser.read(one)
+            if payload["type"] == kind:
+                return payload
+        vendor.arrived.clear()
+        async with asyncio.timeout(30):
+            await vendor.arrived.wait()
+
+
+class Desk:
+    """A page of this device that is not the app: what happens here happens while the app may be closed."""
+
+    def __init__(self, device: BrowserContext, house: House, scope: str) -> None:
+        self._device = device
+        self._house = house
+        self._scope = scope
+        self._page: Page | None = None
+
+    async def page(self) -> Page:
+        """It, open."""
+        if self._page is None:
+            self._page = await self._device.new_page()
+            await self._page.goto("/healthz")
+        return self._page
+
+    async def deliver(self, payload: dict[str, Any]) -> None:
+        """What the browser does when its vendor's servers have something for this app; waits until it is shown."""
+        page = await self.page()
+        session = await self._device.new_cdp_session(page)
+        registrations: asyncio.Queue[str] = asyncio.Queue()
+
+        def note(event: dict[str, Any]) -> None:
+            for one in event["registrations"]:
+                if one["scopeURL"] == self._house.url + self._scope:
+                    registrations.put_nowait(one["registrationId"])
+
+        session.on("ServiceWorker.workerRegistrationUpdated", note)
+        await session.send("ServiceWorker.enable")
+        async with asyncio.timeout(10):
+            registration = await registrations.get()
+        told = {"origin": self._house.url, "registrationId": registration, "data": json.dumps(payload)}
+        await session.send("ServiceWorker.deliverPushMessage", told)
+        expected = {"title": payload["title"], "body": payload["body"], "tag": payload["topic"]}
+
+        async def is_shown() -> bool:
+            return expected in await self.shown()
+
+        await until(is_shown)
+
+    async def shown(self) -> list[dict[str, str]]:
+        """The notifications of this app that are there."""
+        shown: list[dict[str, str]] = await (await self.page()).evaluate(SHOWN, self._scope)
+        return shown
+
+    async def press(self, payload: dict[str, Any]) -> dict[str, str | None]:
+        """Press the notification of this payload. Says what was `opened`, or what open page was `focused`."""
+        address = f"{self._house.url}{self._scope}worker.js"
+        [worker] = [one for one in self._device.service_workers if one.url == address]
+        pressed: dict[str, str | None] = await worker.evaluate(PRESS, payload["topic"])
+        return pressed

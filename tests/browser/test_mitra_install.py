@@ -1,0 +1,117 @@
+"""The mitra's app on the device: its weight, installing it, opening it without a network, and what is pushed."""
+
+import json
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.house import House, done
+from tests.browser.mitras import button, go_online, new_mitra, switch
+from tests.browser.pushed import Desk, installed, push_to, received
+from tests.browser.test_network import FIRST_LOAD_LIMIT_BYTES, size_of
+from tests.support.push import push_service
+
+
+@pytest.mark.parametrize("who", ["nobody", "offline", "online"])
+async def test_the_first_load_stays_below_40_kilobytes(house: House, who: str) -> None:
+    mitra = await new_mitra(house)
+    if who == "online":
+        done(await mitra.put("/presence", {"online": True}))
+    device = await house.context() if who == "nobody" else await house.device_of(mitra)
+    page = await device.new_page()
+    loaded: list[str] = []
+    page.on("response", lambda answer: loaded.append(answer.url.removeprefix(house.url)))
+    await page.goto("/mitra/", wait_until="networkidle")
+    await expect(page.get_by_label("Nomor HP") if who == "nobody" else switch(page)).to_be_visible()
+    bytes_of = {path: size_of(path) for path in loaded if path == "/mitra/" or path.endswith((".js", ".css"))}
+    assert len(bytes_of) > 3
+    assert sum(bytes_of.values()) < FIRST_LOAD_LIMIT_BYTES, (sum(bytes_of.values()), bytes_of)
+
+
+async def test_the_app_can_be_installed_and_opens_without_a_network(house: House) -> None:
+    device = await house.device_of(await new_mitra(house), service_workers="allow")
+    page = await installed(device, "/mitra/")
+    session = await device.new_cdp_session(page)
+    manifest = await session.send("Page.getAppManifest")
+    assert manifest["errors"] == []
+    parsed = json.loads(manifest["data"])
+    assert (parsed["start_url"], parsed["short_name"], parsed["lang"]) == ("/mitra/", "Curhat Mitra", "id")
+    for icon in parsed["icons"]:
+        answer = await page.request.get(icon["src"])
+        assert (answer.status, answer.headers["content-type"]) == (200, "image/png")
+    await device.set_offline(True)
+    await page.goto("/mitra/profile")
+    await expect(page.get_by_role("heading", name="Profil")).to_be_visible()
+    other = await device.new_page()
+    await other.goto("/mitra/")
+    await expect(other.get_by_role("heading", name="Belum tersambung")).to_be_visible()
+    await device.set_offline(False)
+    await expect(switch(other)).to_be_visible()
+
+
+@pytest.mark.rule("4.1", "V.5")
+async def test_notifications_are_allowed_tried_and_bring_a_request_to_the_closed_app(house: House) -> None:
+    mitra = await new_mitra(house)
+    async with push_service() as vendor:
+        browser = vendor.browser()
+        device = await house.device_of(mitra, service_workers="allow")
+        await push_to(device, house, browser)
+        desk = Desk(device, house, "/mitra/")
+        page = await installed(device, "/mitra/")
+        await go_online(page)
+        await page.get_by_role("button", name="Notifikasi diizinkan").click()
+        await expect(page.get_by_text("Notifikasi menyala.")).to_be_visible()
+        await button(page, "Kirim uji coba").click()
+        await expect(page.get_by_text("Uji coba dikirim.")).to_be_visible()
+        await desk.deliver(await received(vendor, browser, "test"))
+
+        # The app is closed; a request comes by push, and says nothing of who asks or why.
+        await page.close()
+        await house.search(await house.customer("Melati"))
+        pushed = await received(vendor, browser, "request_offered")
+        assert "Melati" not in json.dumps(pushed)
+        await desk.deliver(pushed)
+        pressed = await desk.press(pushed)
+        assert pressed == {"opened": "/mitra/", "focused": None}
+        assert pushed["topic"] not in [one["tag"] for one in await desk.shown()]
+        again = await device.new_page()
+        await again.goto(str(pressed["opened"]))
+        await expect(button(again, "Terima Melati")).to_be_visible()
+
+        # The app is open: it stays where it is, and has the card there.
+        await again.goto("/mitra/profile")
+        await desk.deliver(pushed)
+        assert await desk.press(pushed) == {"opened": None, "focused": "/mitra/profile"}
+        await expect(again).to_have_url(f"{house.url}/mitra/profile")
+        await expect(button(again, "Terima Melati")).to_be_visible()
+
+
+@pytest.mark.parametrize("permission", ["default", "denied"])
+async def test_the_permission_is_asked_for_only_when_the_mitra_is_online_and_presses(
+    house: House, permission: str
+) -> None:
+    page = await (await house.device_of(await new_mitra(house))).new_page()
+    await page.add_init_script(
+        f"""let permission = '{permission}';
+        window.asked = 0;
+        Object.defineProperty(Notification, 'permission', {{ get: () => permission }});
+        Notification.requestPermission = async () => {{
+            window.asked += 1;
+            return (permission = 'denied');
+        }};"""
+    )
+    await page.goto("/mitra/")
+    row = page.get_by_role("button", name="HP ini")
+    await expect(switch(page)).to_be_visible()
+    await expect(row).to_have_count(0)
+    await go_online(page)
+    if permission == "denied":
+        await expect(row).to_contain_text("Tanpa notifikasi: biarkan aplikasi ini terbuka")
+        await row.click()
+    else:
+        await expect(row).to_contain_text("Izinkan notifikasi supaya tetap terjangkau")
+        await row.click()
+        assert await page.evaluate("window.asked") == 0
+        await button(page, "Izinkan notifikasi").click()
+    await expect(page.get_by_text("Notifikasi diblokir di HP ini.")).to_be_visible()
+    assert await page.evaluate("window.asked") == (1 if permission == "default" else 0)

@@ -1,0 +1,9 @@
+/** Requests while the app is closed: this phone's subscription, on the mitra's paths. */
+import { api } from '../shared/api/client';
+import { Push } from '../shared/push/push.svelte';
+
+export const push = new Push({
+  role: 'mitra',
+  key: () => api.get('/api/mitra/push-key'),
+  subscribe: (body) => api.put('/api/mitra/push-subscriptions', { body }),
+});
