@@ -9,8 +9,8 @@ checked; a failure names its seed, and the same seed runs the same steps again.
 import contextlib
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, NoReturn
 from uuid import UUID
 
 import msgspec
@@ -28,8 +28,11 @@ from curhat.pairing import service as pairing
 from curhat.payments.gateway import ChargeAnswer, GatewayUnknown
 from curhat.payments.service import Charge
 from curhat.presence import service as presence_service
+from curhat.sessions import extension
 from curhat.sessions import service as sessions
 from curhat.sessions.service import Send
+from tests.simulation.checker import Checker
+from tests.simulation.deciders import Deciders
 from tests.simulation.devices import Device
 from tests.simulation.outside import SimulatedGateway, SimulatedPresence
 from tests.support.clock import START, VirtualClock
@@ -37,12 +40,45 @@ from tests.support.people import Make
 
 CUSTOMERS = 4
 MITRAS = 3
-STEPS = 45
+STEPS = 55
+
+# A charge that was lost on its way reaches the gateway within this time, or never.
+LONGEST_STRAY = timedelta(hours=6)
 
 TABLES = """
 TRUNCATE people, customers, mitras, offers, payments, charge_attempts, refunds, pairings, requests, sessions, messages,
-    review_cases, failed_pairing_events, status_changes, streams, stream_events, deadlines, audit_entries,
+    extensions, review_cases, failed_pairing_events, status_changes, streams, stream_events, deadlines, audit_entries,
     mock_gateway.charges, mock_gateway.refunds RESTART IDENTITY CASCADE
+"""
+
+
+CONFIGURATION = """
+UPDATE configuration SET value = new.value FROM unnest($1::text[], $2::text[]) AS new (key, value)
+WHERE configuration.key = new.key
+"""
+
+# What may be configured in a schedule; the first value more often.
+CONFIGURED = {
+    "pairing_blast_timeout_seconds": ["60", "10"],
+    "payment_session_timeout_minutes": ["20", "1"],
+    "returning_chat_confirmation_timeout_seconds": ["20", "5"],
+    "extension_timeout_seconds": ["10", "60"],
+    "extension_default_action_on_timeout": ["auto_approve", "auto_reject"],
+}
+
+# Which outcomes a schedule came to.
+REACHED = """
+SELECT kind || ' ' || coalesce(failure_tag, status) AS outcome FROM pairings
+UNION SELECT 'fallback ' || fallback_status FROM pairings WHERE fallback_status IS NOT NULL
+UNION SELECT 'fallback ' || status FROM pairings WHERE left_out_mitra_id IS NOT NULL
+UNION SELECT 'recovered' FROM failed_pairing_events WHERE recovered
+UNION SELECT 'extension ' || status || ' by ' || decided_by FROM extensions
+UNION SELECT 'extension over the end' FROM extensions JOIN sessions ON sessions.id = extensions.session_id
+    WHERE extensions.decided_at >= sessions.ends_at - make_interval(mins => extensions.duration_minutes)
+        AND extensions.status = 'approved'
+UNION SELECT 'late approval of ' || purpose FROM payments JOIN charge_attempts ON payment_id = payments.id
+    WHERE charge_attempts.status = 'approved_late'
+UNION SELECT 'session ' || end_reason FROM sessions WHERE end_reason IS NOT NULL
 """
 
 
@@ -53,8 +89,9 @@ class BrokenInvariant(AssertionError):
 class World:
     """One schedule."""
 
-    def __init__(self, database: Database, seed: int) -> None:
+    def __init__(self, database: Database, checker: Checker, seed: int) -> None:
         self.database = database
+        self.checker = checker
         self.seed = seed
         self.random = random.Random(seed)
         self.clock = VirtualClock(database)
@@ -65,6 +102,10 @@ class World:
         self.customers: list[UUID] = []
         self.mitras: list[UUID] = []
         self.offers: list[UUID] = []
+        self.extension_offers: list[UUID] = []
+        # Charges that were lost on their way, and since when; they may reach the gateway yet.
+        self.strays: list[tuple[Charge, datetime]] = []
+        self.deciders = Deciders(checker, self.presence)
         # Charges that a server process has begun and not recorded: lost when that process is killed.
         self.calls: list[Charge] = []
         # Calls to the outside that a worker owes after a commit: lost when that worker is killed.
@@ -92,13 +133,23 @@ class World:
             await make.offer(duration_minutes=15, price_rp=10_000),
             await make.offer(duration_minutes=60, price_rp=35_000),
         ]
+        self.extension_offers = [
+            await make.offer(purpose="extension", duration_minutes=15, price_rp=10_000),
+            await make.offer(purpose="extension", duration_minutes=30, price_rp=18_000),
+        ]
+        await self.database.execute(
+            CONFIGURATION,
+            list(CONFIGURED),
+            [self.random.choices(values, [3, 1])[0] for values in CONFIGURED.values()],
+        )
         self.presence.connected = set(self.mitras)
         self.devices = [Device("customer", customer) for customer in self.customers]
         self.devices += [Device("mitra", mitra) for mitra in self.mitras]
 
-    async def run(self) -> None:
-        """All steps, then quiet. Raises BrokenInvariant."""
+    async def run(self) -> set[str]:
+        """All steps, then quiet; which outcomes it came to. Raises BrokenInvariant."""
         await self.set_up()
+        await self._begin_with_chats()
         steps = self._steps()
         names = list(steps)
         weights = [weight for weight, _ in steps.values()]
@@ -106,6 +157,44 @@ class World:
             name = self.random.choices(names, weights)[0]
             await self._do(name, steps[name][1])
         await self._quieten()
+        return {row["outcome"] for row in await self.database.fetch(REACHED)}
+
+    async def _begin_with_chats(self) -> None:
+        """Most customers have a chat behind them, or one that runs: what sections 3 to 5 begin with."""
+        for mitra in self.mitras:
+            if self.random.random() < 0.8:
+                async with self.database.transaction() as tx:
+                    await presence_service.set_intent(tx, mitra, online=True)
+        for customer in self.customers:
+            if self.random.random() < 0.75:
+                await self._do("chat", lambda customer=customer: self._chat(customer))  # type: ignore[misc]
+
+    async def _chat(self, customer: UUID) -> str:
+        candidates = await self.presence.ask_candidates()
+        async with self.database.transaction() as tx:
+            payment = await journeys.open_payment(
+                tx, customer, self.random.choice(self.offers), journeys.Gate(available=True)
+            )
+            charge = await journeys.begin_confirmation(tx, customer, payment.id, candidates)
+        if charge is not None:
+            answer = await self.gateway.charge(charge.key, charge.payment_id, charge.amount_rp)
+            await self._record(charge.key, answer)
+        rows = await self.database.fetch(
+            """
+            SELECT requests.id, requests.mitra_id FROM requests JOIN pairings ON pairings.id = requests.pairing_id
+            WHERE pairings.payment_id = $1 ORDER BY requests.id
+            """,
+            payment.id,
+        )
+        if not rows:
+            return f"{customer}: nobody is asked"
+        request = self.random.choice(rows)
+        async with self.database.transaction() as tx:
+            session = await journeys.accept(tx, request["mitra_id"], request["id"])
+        if self.random.random() < 0.5:
+            async with self.database.transaction() as tx:
+                await sessions.end_by_customer(tx, customer, session.id)
+        return f"{customer} with {request['mitra_id']}: session {session.id}"
 
     async def _do(self, name: str, step: Callable[[], Awaitable[str]]) -> None:
         try:
@@ -114,15 +203,19 @@ class World:
             outcome = f"refused: {error.code}"
         except GatewayUnknown:
             outcome = "the gateway does not answer"
+        except Exception as error:  # noqa: BLE001  whatever it is, it breaks the schedule and says which
+            self.history.append(name)
+            self._fail(f"{type(error).__name__}: {error}")
         self.history.append(f"{name}: {outcome}")
         await self._check()
 
     async def _check(self, *, quiet: bool = False) -> None:
-        violations = await invariants.check(self.database, quiet=quiet)
-        if violations:
-            self._fail("\n".join(str(violation) for violation in violations))
+        broken = [str(violation) for violation in await invariants.check(self.checker, quiet=quiet)]
+        broken += await self.deciders.check()
+        if broken:
+            self._fail("\n".join(broken))
 
-    def _fail(self, what: str) -> None:
+    def _fail(self, what: str) -> NoReturn:
         steps = "\n".join(f"  {number:3} {line}" for number, line in enumerate(self.history, start=1))
         raise BrokenInvariant(
             f"seed {self.seed} breaks an invariant after step {len(self.history)}:\n{what}\n{steps}\n"
@@ -131,16 +224,22 @@ class World:
 
     def _steps(self) -> Mapping[str, tuple[int, Callable[[], Awaitable[str]]]]:
         return {
-            "open payment": (8, self.open_payment),
-            "leave payment": (2, self.leave_payment),
-            "confirm": (9, self.confirm),
-            "gateway answers": (9, self.gateway_answers),
+            "open payment": (9, self.open_payment),
+            "leave payment": (1, self.leave_payment),
+            "confirm": (10, self.confirm),
+            "gateway answers": (12, self.gateway_answers),
             "gateway answers again": (3, self.gateway_answers_again),
+            "stray charge": (1, self.stray_charge),
             "server killed": (1, self.server_killed),
             "offer": (7, self.offer),
             "accept": (9, self.accept),
             "reject": (6, self.reject),
             "cancel search": (2, self.cancel_search),
+            "take fallback": (5, self.take_fallback),
+            "decline fallback": (1, self.decline_fallback),
+            "ask for more time": (8, self.ask_for_more_time),
+            "approve more time": (5, self.approve_more_time),
+            "reject more time": (2, self.reject_more_time),
             "toggle": (7, self.toggle),
             "connection": (3, self.connection),
             "valkey": (1, self.valkey),
@@ -148,6 +247,7 @@ class World:
             "message": (4, self.message),
             "end session": (3, self.end_session),
             "rename": (1, self.rename),
+            "configure": (1, self.configure),
             "worker": (9, self.worker),
             "worker killed": (2, self.worker_killed),
             "follow up": (4, self.follow_up),
@@ -160,11 +260,20 @@ class World:
     async def open_payment(self) -> str:
         """A customer opens a payment session, or is told why not."""
         customer = self.random.choice(self.customers)
-        available = await journeys.others_available(self.presence, customer)  # type: ignore[arg-type]
+        mitra = await self._past_mitra(customer) if self.random.random() < 0.6 else None
+        gate = await journeys.ask_gate(self.presence, customer, mitra)  # type: ignore[arg-type]
         async with self.database.transaction() as tx:
-            gate = journeys.Gate(available)
-            payment = await journeys.open_payment(tx, customer, self.random.choice(self.offers), gate)
-        return f"payment {payment.id}"
+            payment = await journeys.open_payment(tx, customer, self.random.choice(self.offers), gate, mitra)
+        return f"payment {payment.id}" + (f" for {mitra}" if mitra else "")
+
+    async def _past_mitra(self, customer: UUID) -> UUID | None:
+        """A mitra of this customer's history; now and then one who never was."""
+        if self.random.random() < 0.05:
+            return self.random.choice(self.mitras)
+        rows = await self.database.fetch(
+            "SELECT DISTINCT mitra_id FROM sessions WHERE customer_id = $1 ORDER BY mitra_id", customer
+        )
+        return self.random.choice(rows)["mitra_id"] if rows else None
 
     async def leave_payment(self) -> str:
         """A customer leaves the payment screen."""
@@ -194,7 +303,8 @@ class World:
             return "nothing asked"
         charge = self.calls.pop(self.random.randrange(len(self.calls)))
         if self.random.random() < 0.15:
-            return f"{charge.key}: never reached the gateway"
+            self.strays.append((charge, await self.clock.now()))
+            return f"{charge.key}: has not reached the gateway"
         answer = await self.gateway.charge(charge.key, charge.payment_id, charge.amount_rp)
         if self.random.random() < 0.3:
             return f"{charge.key}: {answer.status}, and the answer is lost"
@@ -206,6 +316,16 @@ class World:
         if key is None:
             return "none"
         return await self._record(key, await self.gateway.find_charge(key))
+
+    async def stray_charge(self) -> str:
+        """A charge that was lost on its way reaches the gateway after all; nobody is told."""
+        if not self.strays:
+            return "none"
+        charge, since = self.strays.pop(self.random.randrange(len(self.strays)))
+        if await self.clock.now() - since > LONGEST_STRAY:
+            return f"{charge.key}: lost for good"
+        answer = await self.gateway.charge(charge.key, charge.payment_id, charge.amount_rp)
+        return f"{charge.key}: {answer.status}"
 
     async def _record(self, key: UUID, answer: ChargeAnswer) -> str:
         outcome = await journeys.take_charge_answer(
@@ -225,6 +345,58 @@ class World:
             return "none"
         async with self.database.transaction() as tx:
             await journeys.cancel_search(tx, row["customer_id"], row["id"])
+        return str(row["id"])
+
+    async def take_fallback(self) -> str:
+        """A customer takes the blast after the chosen mitra failed; now and then when none is offered."""
+        row = await self._any_failed_pairing()
+        if row is None:
+            return "none"
+        candidates = await journeys.candidates_or_none(self.presence)  # type: ignore[arg-type]
+        async with self.database.transaction() as tx:
+            blast = await journeys.take_fallback(tx, row["customer_id"], row["id"], candidates)
+        return f"{row['id']} → blast {blast.id}"
+
+    async def decline_fallback(self) -> str:
+        """A customer closes the popup."""
+        row = await self._any_failed_pairing()
+        if row is None:
+            return "none"
+        async with self.database.transaction() as tx:
+            await pairing.decline_fallback(tx, row["id"], row["customer_id"])
+        return str(row["id"])
+
+    # More time ----------------------------------------------------------------------------------------------
+
+    async def ask_for_more_time(self) -> str:
+        """A customer asks for an extension, in a running session or in one that is over."""
+        row = await self._any_session()
+        if row is None:
+            return "none"
+        connected = await journeys.is_connected_or_none(self.presence, row["mitra_id"])  # type: ignore[arg-type]
+        offer = self.random.choice(self.extension_offers)
+        async with self.database.transaction() as tx:
+            asked = await extension.request(tx, row["customer_id"], row["id"], offer, connected)
+        return f"extension {asked.id} in {row['id']}: {asked.status}"
+
+    async def approve_more_time(self) -> str:
+        """A mitra approves: the first transaction; the call to the gateway is then under way."""
+        row = await self._any_extension()
+        if row is None:
+            return "none"
+        async with self.database.transaction() as tx:
+            approved, charge = await extension.approve_by_mitra(tx, row["mitra_id"], row["id"])
+        if charge is not None:
+            self.calls.append(charge)
+        return f"{row['id']}: {approved.status}" + (", charge begun" if charge else "")
+
+    async def reject_more_time(self) -> str:
+        """A mitra rejects an extension."""
+        row = await self._any_extension()
+        if row is None:
+            return "none"
+        async with self.database.transaction() as tx:
+            await extension.reject_by_mitra(tx, row["mitra_id"], row["id"])
         return str(row["id"])
 
     # Mitras -------------------------------------------------------------------------------------------------
@@ -255,17 +427,23 @@ class World:
 
     async def toggle(self) -> str:
         """A mitra goes online or offline."""
-        mitra = self.random.choice(self.mitras)
+        mitra = await self._a_mitra()
         online = self.random.random() < 0.7
         async with self.database.transaction() as tx:
             await presence_service.set_intent(tx, mitra, online)
         return f"{mitra} {'online' if online else 'offline'}"
 
     async def connection(self) -> str:
-        """A mitra's connection is lost, or comes back."""
-        mitra = self.random.choice(self.mitras)
+        """A mitra's connection is lost, or comes back. A server that dies with it says nothing of the loss."""
+        mitra = await self._a_mitra()
         self.presence.connected ^= {mitra}
-        return f"{mitra} {'back' if mitra in self.presence.connected else 'lost'}"
+        if mitra in self.presence.connected:
+            return f"{mitra} back"
+        self.presence.lost_at[mitra] = await self.clock.now()
+        if self.random.random() < 0.2:
+            return f"{mitra} lost with its server"
+        await extension.socket_closed(self.database, mitra)
+        return f"{mitra} lost"
 
     async def valkey(self) -> str:
         """Valkey goes away, or comes back."""
@@ -318,6 +496,13 @@ class World:
         async with self.database.transaction() as tx:
             await journeys.rename_customer(tx, customer, f"Name {self.texts}")
         return str(customer)
+
+    async def configure(self) -> str:
+        """An operator changes a row: what has begun keeps its terms."""
+        key = self.random.choice(list(CONFIGURED))
+        value = self.random.choice(CONFIGURED[key])
+        await self.database.execute(CONFIGURATION, [key], [value])
+        return f"{key} = {value}"
 
     # Processes and time ---------------------------------------------------------------------------------------
 
@@ -387,9 +572,15 @@ class World:
             "SELECT min(due_at) FROM deadlines WHERE due_at > curhat_now()"
         )
         until_due = 5.0 if due is None else (due - now).total_seconds()
-        seconds = self.random.choice(
-            [0.5, 3.0, 20.0, until_due, max(0.0, until_due - 0.001), until_due + 0.001, 1_500.0]
+        end: datetime | None = await self.database.fetchval(
+            "SELECT min(ends_at) FROM sessions WHERE status = 'active' AND ends_at > curhat_now()"
         )
+        until_end = 60.0 if end is None else (end - now).total_seconds()
+        seconds = self.random.choices(
+            [0.5, 3.0, 11.0, 20.0, until_due, max(0.0, until_due - 0.001), until_due + 0.001,
+             max(0.0, until_end - 5.0), 1_500.0],
+            [2, 2, 2, 2, 4, 2, 2, 2, 1],
+        )[0]  # fmt: skip
         await self.clock.advance(seconds)
         return f"+{seconds:.3f} s"
 
@@ -420,12 +611,17 @@ class World:
         """Everybody stops; processes come back; time goes on until nothing is armed any more."""
         self.presence.unknown = False
         await self.server_killed()
+        while self.strays:
+            with contextlib.suppress(GatewayUnknown):
+                await self.stray_charge()
         for _ in range(400):
             while self.follow_ups:
                 await self.follow_ups.pop()()
             due = await deadlines.due(self.database)
             for found in due:
                 await self._fire(found.id)
+            if broken := await self.deciders.check():
+                self._fail("\n".join(broken))
             if not due and not self.follow_ups:
                 if await deadlines.next_due_in_seconds(self.database) is None:
                     break
@@ -442,6 +638,40 @@ class World:
             "SELECT id, customer_id FROM payments ORDER BY (status IN ('pending', 'confirming')) DESC, id DESC LIMIT 4"
         )
         return self.random.choice(rows) if rows else None
+
+    async def _any_failed_pairing(self) -> Any:
+        rows = await self.database.fetch(
+            """
+            SELECT id, customer_id FROM pairings WHERE kind = 'targeted' OR status = 'failed'
+            ORDER BY (fallback_status IS NOT DISTINCT FROM 'open') DESC, id DESC LIMIT 2
+            """
+        )
+        return self.random.choice(rows) if rows else None
+
+    async def _any_extension(self) -> Any:
+        rows = await self.database.fetch(
+            """
+            SELECT extensions.id, sessions.mitra_id
+            FROM extensions JOIN sessions ON sessions.id = extensions.session_id
+            ORDER BY (extensions.status = 'pending') DESC, extensions.id DESC LIMIT 2
+            """
+        )
+        return self.random.choice(rows) if rows else None
+
+    async def _a_mitra(self) -> UUID:
+        """Any mitra, but rather one whose answer somebody waits for."""
+        rows = await self.database.fetch(
+            """
+            SELECT sessions.mitra_id FROM extensions JOIN sessions ON sessions.id = extensions.session_id
+            WHERE extensions.status = 'pending'
+            UNION SELECT target_mitra_id FROM pairings WHERE status = 'open' AND kind = 'targeted'
+            ORDER BY 1
+            """
+        )
+        if rows and self.random.random() < 0.3:
+            mitra: UUID = self.random.choice(rows)["mitra_id"]
+            return mitra
+        return self.random.choice(self.mitras)
 
     async def _any_request(self) -> Any:
         rows = await self.database.fetch(
