@@ -5,7 +5,7 @@ should a migration ever lose one.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
@@ -14,10 +14,12 @@ import pytest
 
 from curhat.app.simulate.invariants import INVARIANTS, check
 from curhat.kit.database import Database
+from tests.support.clock import START, VirtualClock
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
-NOW = datetime.now(UTC)
+# The database's clock stands here while a test runs, however long ago this file was read.
+NOW = START
 MINUTE = timedelta(minutes=1)
 
 
@@ -473,8 +475,9 @@ async def _(rows: Rows) -> None:
 
 
 @pytest.fixture
-async def connection(database: Database) -> AsyncIterator[Connection]:
-    """A connection past triggers and foreign keys. What is written on it is undone."""
+async def connection(database: Database, clock: VirtualClock) -> AsyncIterator[Connection]:
+    """A connection past triggers and foreign keys, at NOW. What is written on it is undone."""
+    await clock.set(NOW)
     async with database.pool.acquire() as connection:
         undone = connection.transaction()
         await undone.start()
