@@ -19,9 +19,10 @@ WHERE extensions.decided_by IN ('mitra', 'timeout', 'mitra_unreachable') AND ext
 class Deciders:
     """Looks after each step at what was decided in it: toggles, connections and the clock stand as they did then."""
 
-    def __init__(self, checker: Checker, presence: SimulatedPresence) -> None:
+    def __init__(self, checker: Checker, presence: SimulatedPresence, reached: set[str]) -> None:
         self._checker = checker
         self._presence = presence
+        self._reached = reached
         self._seen: list[UUID] = []
 
     async def check(self) -> list[str]:
@@ -32,6 +33,13 @@ class Deciders:
             connected = await journeys.is_connected_or_none(self._presence, row["mitra_id"])  # type: ignore[arg-type]
             was_there = row["toggle_was_on"] and connected is True
             decided_by = row["decided_by"]
+            if decided_by == "mitra_unreachable" and row["toggle_was_on"]:
+                why = (
+                    "nobody knows whether its mitra is there"
+                    if connected is None
+                    else "its mitra lost the network"
+                )
+                self._reached.add(f"extension rejected since {why}")
             if row["was_approved"] and not row["toggle_was_on"]:
                 broken.append(f"invariant 7: extension {row['id']} was approved with the toggle off")
             if decided_by == "timeout" and not was_there:

@@ -72,9 +72,10 @@ class SimulatedPresence:
 class SimulatedGateway:
     """A gateway under the virtual clock. A key is decided once; the answer may be asked for at any time."""
 
-    def __init__(self, database: Database, random_source: random.Random) -> None:
+    def __init__(self, database: Database, random_source: random.Random, trouble: float = 1.0) -> None:
         self._database = database
         self._random = random_source
+        self._trouble = trouble
 
     def on_charge_answer(self, callback: ChargeCallback) -> None:
         """Call-backs are steps of the world (`gateway answers again`)."""
@@ -90,15 +91,15 @@ class SimulatedGateway:
             key,
             payment_id,
             amount_rp,
-            "declined" if self._random.random() < 0.25 else "approved",
+            "declined" if self._random.random() < 0.2 * self._trouble else "approved",
             # Now and then it is slow, or slower than an extension waits.
-            self._random.choices([0.0, 7.0, 40.0], [8, 1, 1])[0],
+            self._random.choices([0.0, 7.0, 40.0], [8, self._trouble, self._trouble])[0],
         )
         return await self.find_charge(key)
 
     async def find_charge(self, key: UUID) -> ChargeAnswer:
         """What was decided. Now and then the gateway does not answer."""
-        if self._random.random() < 0.1:
+        if self._random.random() < 0.1 * self._trouble:
             raise GatewayUnknown
         status = await self._database.fetchval(
             """
