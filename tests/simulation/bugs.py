@@ -326,7 +326,9 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "the deadline of a targeted window is compared before the lock",
-        [SAME_BESTIE_RACES],
+        [
+            f"{SAME_BESTIE_RACES}::test_an_answer_given_in_time_that_waited_for_a_lock_past_the_window_does_not_count"
+        ],
         together(
             in_statement(pairing.SQL, "lock", "(SELECT * FROM", "(SELECT *, curhat_now() AS looked_at FROM"),
             in_statement(
@@ -339,7 +341,9 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "the time to answer about a fallback is compared before the lock",
-        [SAME_BESTIE_RACES],
+        [
+            f"{SAME_BESTIE_RACES}::test_a_fallback_taken_in_time_that_waited_for_a_lock_past_the_time_is_not_taken"
+        ],
         together(
             in_statement(pairing.SQL, "lock", "(SELECT * FROM", "(SELECT *, curhat_now() AS looked_at FROM"),
             in_statement(
@@ -352,19 +356,24 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "an answer about a fallback counts after its time",
-        [SAME_BESTIE, SIMULATION],
+        [f"{SAME_BESTIE}::test_without_an_answer_the_payment_session_expires_with_a_case", SIMULATION],
         in_function(pairing, "lock_failed", " or pairing.answer_is_late", ""),
     ),
     Bug(
         "a fallback that was declined may be taken",
-        [SAME_BESTIE],
+        [
+            f"{SAME_BESTIE}::test_declining_ends_the_journey_with_the_targeted_tag_and_repeated_changes_nothing"
+        ],
         in_function(
             pairing, "lock_failed", 'fallback_status != "open"', 'fallback_status not in ("open", "declined")'
         ),
     ),
     Bug(
         "a fallback asks the mitra who let the customer down",
-        [SAME_BESTIE, SIMULATION],
+        [
+            f"{SAME_BESTIE}::test_the_same_payment_carries_over_to_a_blast_of_its_own_without_the_mitra_who_rejected",
+            SIMULATION,
+        ],
         in_function(
             pairing,
             "take_fallback",
@@ -374,12 +383,18 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "a chosen mitra who goes offline is waited for",
-        [SAME_BESTIE, SIMULATION],
+        [
+            f"{SAME_BESTIE}::test_switching_to_offline_in_the_window_fails_it_at_that_moment_even_when_the_mitra_comes_back",
+            SIMULATION,
+        ],
         in_function(pairing, "withdraw", 'if pairing["kind"] == "targeted":', "if False:"),
     ),
     Bug(
         "a chosen mitra's card stays open when it goes offline",
-        [SAME_BESTIE, SIMULATION],
+        [
+            f"{SAME_BESTIE}::test_switching_to_offline_in_the_window_fails_it_at_that_moment_even_when_the_mitra_comes_back",
+            SIMULATION,
+        ],
         in_statement(
             pairing.SQL,
             "withdraw",
@@ -390,12 +405,15 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "a chosen mitra who has no place left gets the card",
-        [SAME_BESTIE],
+        [f"{SAME_BESTIE}::test_a_mitra_who_is_not_there_when_it_would_be_asked_is_not_waited_for"],
         in_statement(pairing.SQL, "open_targeted", " AND active_sessions < max_customers", ""),
     ),
     Bug(
         "a failure that the fallback made good opens a case",
-        [SAME_BESTIE, SIMULATION],
+        [
+            f"{SAME_BESTIE}::test_a_fallback_that_succeeds_leaves_the_failure_marked_as_recovered_and_without_a_case",
+            SIMULATION,
+        ],
         in_function(
             journeys,
             "accept",
@@ -408,7 +426,10 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "a failure that the fallback made good is not marked as recovered",
-        [SAME_BESTIE, SIMULATION],
+        [
+            f"{SAME_BESTIE}::test_a_fallback_that_succeeds_leaves_the_failure_marked_as_recovered_and_without_a_case",
+            SIMULATION,
+        ],
         in_statement(journeys.SQL, "accept_and_start", "SET recovered = true", "SET recovered = false"),
     ),
     Bug(
@@ -419,12 +440,12 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "an extension may be approved after its deadline",
-        [EXTENSION, EXTENSION_RACES],
+        [f"{EXTENSION}::test_an_answer_after_the_deadline_never_wins_however_late_the_worker_is"],
         in_function(extension, "approve_by_mitra", "extension.is_over or ", ""),
     ),
     Bug(
         "an extension is charged when it is asked for",
-        [EXTENSION, SIMULATION],
+        [f"{EXTENSION}::test_an_explicit_rejection_charges_nothing_and_repeated_is_the_same", SIMULATION],
         in_function(
             extension,
             "request",
@@ -435,17 +456,23 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "silence approves though the mitra is not connected",
-        [EXTENSION, SIMULATION],
+        [
+            f"{EXTENSION}::test_at_the_deadline_a_mitra_who_is_not_connected_or_of_whom_nothing_is_known_approves_nothing",
+            SIMULATION,
+        ],
         in_function(extension, "window_over", "if connected and ", "if "),
     ),
     Bug(
         "silence approves though nobody knows whether the mitra is connected",
-        [EXTENSION, SIMULATION],
+        [
+            f"{EXTENSION}::test_at_the_deadline_a_mitra_who_is_not_connected_or_of_whom_nothing_is_known_approves_nothing",
+            SIMULATION,
+        ],
         in_function(Transitions, "_extension_window", "bool(connected)", "connected is not False"),
     ),
     Bug(
         "a hand approves though the toggle went off",
-        [EXTENSION, EXTENSION_RACES],
+        [f"{EXTENSION}::test_the_toggle_to_offline_rejects_at_once_even_when_the_mitra_comes_back"],
         together(
             in_statement(extension.SQL, "approve_extension", " AND NOT mitra_went_offline", ""),
             in_statement(extension.SQL, "extension", " AND NOT extensions.mitra_went_offline", ""),
@@ -454,12 +481,18 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "the toggle to offline leaves a pending extension alone",
-        [EXTENSION, SIMULATION],
+        [
+            f"{EXTENSION}::test_the_toggle_to_offline_rejects_at_once_even_when_the_mitra_comes_back",
+            SIMULATION,
+        ],
         in_function(journeys, "intent_changed", "await extension.toggle_went_off(tx, mitra_id)", "pass"),
     ),
     Bug(
         "a session ends while an extension waits for its answer",
-        [EXTENSION, SIMULATION],
+        [
+            f"{EXTENSION}::test_a_pending_extension_holds_the_end_back_and_its_rejection_lets_it_come",
+            SIMULATION,
+        ],
         in_statement(
             sessions.SQL,
             "end_due",
@@ -469,7 +502,10 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "the gateway's approval of an extension counts after its time",
-        [EXTENSION, SIMULATION],
+        [
+            f"{EXTENSION_RACES}::test_an_approval_that_waited_for_a_lock_past_the_thirty_seconds_is_given_back",
+            SIMULATION,
+        ],
         in_function(
             payments,
             "_approved",
@@ -479,7 +515,10 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "a late approval of an extension's charge is kept",
-        [EXTENSION, SIMULATION],
+        [
+            f"{EXTENSION}::test_it_waits_thirty_seconds_for_the_gateway_and_a_later_success_is_given_back",
+            SIMULATION,
+        ],
         in_function(
             payments,
             "_approved",
@@ -489,12 +528,12 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "the payment of an extension that is rejected stays open",
-        [EXTENSION, SIMULATION],
+        [f"{EXTENSION}::test_an_explicit_rejection_charges_nothing_and_repeated_is_the_same", SIMULATION],
         in_function(extension, "_uncharged", 'in ("pending", "confirming")', 'in ("confirming",)'),
     ),
     Bug(
         "the new end is counted from now",
-        [EXTENSION, SIMULATION],
+        [f"{EXTENSION}::test_an_approval_after_the_old_end_lengthens_the_chat_from_the_old_end", SIMULATION],
         in_statement(
             sessions.SQL,
             "release_end",
