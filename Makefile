@@ -144,8 +144,8 @@ contracts: $(READY) $(NODE_MODULES) ## generate contracts/ anew from the code, a
 simulate-schedules: $(READY) ## run N seeded schedules under the virtual clock: make simulate-schedules N=10000
 	@$(PYTHON) -m tests.simulation --schedules $(or $(N),500)
 
-planted-bugs: $(READY) ## plant each deliberate fault and show that the checks catch it
-	@$(PYTHON) -m tests.simulation.planted_bugs
+planted-bugs: $(READY) ## plant each deliberate fault and show that the checks catch it; some: make planted-bugs BUG=fallback
+	@$(PYTHON) -m tests.simulation.planted_bugs $(if $(BUG),"$(BUG)")
 
 screenshots: $(READY) $(WEB) ## take pictures of every screen, in both languages and themes, into results/screenshots/
 	@SCREENSHOTS=results/screenshots .venv/bin/pytest -q tests/browser/test_*screens.py

@@ -120,6 +120,29 @@ async def scene(database: Database, clock: VirtualClock, make: Make) -> Scene:
 # The window ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("4.3", "2b.7")
+@pytest.mark.invariant(5, 6)
+@pytest.mark.parametrize("answer", ["accepts", "rejects", "cancels"])
+async def test_an_answer_given_in_time_that_waited_for_a_lock_past_the_window_does_not_count(
+    scene: Scene, answer: str
+) -> None:
+    pairing_id, request_id = await scene.ask()
+    await scene.clock.advance(WINDOW_SECONDS - 0.001)
+    somebody = command(
+        scene.database,
+        lambda tx: tx.execute("SELECT 1 FROM pairings WHERE id = $1 FOR NO KEY UPDATE", pairing_id),
+    )
+    answers = {
+        "accepts": scene.accepts(request_id),
+        "rejects": scene.rejects(request_id),
+        "cancels": scene.cancels(pairing_id),
+    }
+    assert await meet(
+        scene.database, somebody, answers[answer], meanwhile=lambda: scene.clock.advance(0.001)
+    ) == ("done", "pairing_decided" if answer == "cancels" else "request_closed")
+    assert await scene.story() == [("targeted", "open")]
+
+
 @pytest.mark.rule("4.3", "2b.5", "2b.7")
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("worker_first", [False, True])

@@ -4,6 +4,9 @@ Each replaces a piece of a named statement, of the schema, or of a function, and
 conftest.py plants the one that the environment variable PLANTED_BUG names.
 """
 
+import inspect
+import sys
+import textwrap
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +15,7 @@ from curhat.control_center.operators import service as operators
 from curhat.control_center.review import service as review
 from curhat.deadlines import service as deadlines
 from curhat.journeys import service as journeys
+from curhat.journeys.transitions import Transitions
 from curhat.kit import database as kit_database
 from curhat.kit import idempotency
 from curhat.kit.database import Queries, Transaction
@@ -20,12 +24,17 @@ from curhat.payments import service as payments
 from curhat.payments.gateway import ChargeAnswer
 from curhat.presence import service as presence
 from curhat.realtime import service as realtime
+from curhat.sessions import extension
 from curhat.sessions import service as sessions
 
 SIMULATION = "tests/simulation/test_schedules.py"
 RACES = "tests/races/test_accept_races.py"
 PAYING = "tests/journeys/test_paying.py"
 SEARCHING = "tests/journeys/test_searching.py"
+SAME_BESTIE = "tests/journeys/test_same_bestie.py"
+SAME_BESTIE_RACES = "tests/races/test_same_bestie_races.py"
+EXTENSION = "tests/journeys/test_extension.py"
+EXTENSION_RACES = "tests/races/test_extension_races.py"
 REVIEW = "tests/control_center/test_review.py"
 SIGNING_IN = "tests/control_center/test_signing_in.py"
 
@@ -69,6 +78,21 @@ def in_module(module: Any, name: str, replacement: Any) -> Callable[[], None]:
         if not hasattr(module, name):
             raise LookupError(f"{module} has no {name} any more")
         setattr(module, name, replacement)
+
+    return plant
+
+
+def in_function(owner: Any, name: str, old: str, new: str) -> Callable[[], None]:
+    """Replace a piece of a function's text, which must be there once, in a module or class."""
+
+    def plant() -> None:
+        text = textwrap.dedent(inspect.getsource(getattr(owner, name)))
+        if text.count(old) != 1:
+            raise LookupError(f"{name} has changed: {old!r} is not in it once any more")
+        module = owner if inspect.ismodule(owner) else sys.modules[owner.__module__]
+        defined: dict[str, Any] = {}
+        exec(text.replace(old, new), module.__dict__, defined)
+        setattr(owner, name, defined[name])
 
     return plant
 
@@ -299,6 +323,223 @@ BUGS: tuple[Bug, ...] = (
         "the audit can be changed",
         ["tests/control_center/test_audit.py"],
         schema="DROP TRIGGER audit_entries_append_only ON audit_entries",
+    ),
+    Bug(
+        "the deadline of a targeted window is compared before the lock",
+        [
+            f"{SAME_BESTIE_RACES}::test_an_answer_given_in_time_that_waited_for_a_lock_past_the_window_does_not_count"
+        ],
+        together(
+            in_statement(pairing.SQL, "lock", "(SELECT * FROM", "(SELECT *, curhat_now() AS looked_at FROM"),
+            in_statement(
+                pairing.SQL,
+                "lock",
+                "locked.deadline_at <= curhat_now()",
+                "locked.deadline_at <= locked.looked_at",
+            ),
+        ),
+    ),
+    Bug(
+        "the time to answer about a fallback is compared before the lock",
+        [
+            f"{SAME_BESTIE_RACES}::test_a_fallback_taken_in_time_that_waited_for_a_lock_past_the_time_is_not_taken"
+        ],
+        together(
+            in_statement(pairing.SQL, "lock", "(SELECT * FROM", "(SELECT *, curhat_now() AS looked_at FROM"),
+            in_statement(
+                pairing.SQL,
+                "lock",
+                "locked.fallback_answer_by <= curhat_now()",
+                "locked.fallback_answer_by <= locked.looked_at",
+            ),
+        ),
+    ),
+    Bug(
+        "an answer about a fallback counts after its time",
+        [f"{SAME_BESTIE}::test_without_an_answer_the_payment_session_expires_with_a_case", SIMULATION],
+        in_function(pairing, "lock_failed", " or pairing.answer_is_late", ""),
+    ),
+    Bug(
+        "a fallback that was declined may be taken",
+        [
+            f"{SAME_BESTIE}::test_declining_ends_the_journey_with_the_targeted_tag_and_repeated_changes_nothing"
+        ],
+        in_function(
+            pairing, "lock_failed", 'fallback_status != "open"', 'fallback_status not in ("open", "declined")'
+        ),
+    ),
+    Bug(
+        "a fallback asks the mitra who let the customer down",
+        [
+            f"{SAME_BESTIE}::test_the_same_payment_carries_over_to_a_blast_of_its_own_without_the_mitra_who_rejected",
+            SIMULATION,
+        ],
+        in_function(
+            pairing,
+            "take_fallback",
+            "pairing.target_mitra_id if pairing.failure_tag in LEAVES_THE_MITRA_OUT else None",
+            "None",
+        ),
+    ),
+    Bug(
+        "a chosen mitra who goes offline is waited for",
+        [
+            f"{SAME_BESTIE}::test_switching_to_offline_in_the_window_fails_it_at_that_moment_even_when_the_mitra_comes_back",
+            SIMULATION,
+        ],
+        in_function(pairing, "withdraw", 'if pairing["kind"] == "targeted":', "if False:"),
+    ),
+    Bug(
+        "a chosen mitra's card stays open when it goes offline",
+        [
+            f"{SAME_BESTIE}::test_switching_to_offline_in_the_window_fails_it_at_that_moment_even_when_the_mitra_comes_back",
+            SIMULATION,
+        ],
+        in_statement(
+            pairing.SQL,
+            "withdraw",
+            "WHERE mitra_id = $1 AND status = 'offered' ORDER",
+            "WHERE mitra_id = $1 AND status = 'offered' "
+            "AND (SELECT kind FROM pairings WHERE id = requests.pairing_id) = 'blast' ORDER",
+        ),
+    ),
+    Bug(
+        "a chosen mitra who has no place left gets the card",
+        [f"{SAME_BESTIE}::test_a_mitra_who_is_not_there_when_it_would_be_asked_is_not_waited_for"],
+        in_statement(pairing.SQL, "open_targeted", " AND active_sessions < max_customers", ""),
+    ),
+    Bug(
+        "a failure that the fallback made good opens a case",
+        [
+            f"{SAME_BESTIE}::test_a_fallback_that_succeeds_leaves_the_failure_marked_as_recovered_and_without_a_case",
+            SIMULATION,
+        ],
+        in_function(
+            journeys,
+            "accept",
+            "    both = _started_session(",
+            """
+    if row["kind"] == "blast" and row["target_mitra_id"]:
+        await payments.open_cases(tx, [row["payment_id"]], "no_session")
+    both = _started_session(""",
+        ),
+    ),
+    Bug(
+        "a failure that the fallback made good is not marked as recovered",
+        [
+            f"{SAME_BESTIE}::test_a_fallback_that_succeeds_leaves_the_failure_marked_as_recovered_and_without_a_case",
+            SIMULATION,
+        ],
+        in_statement(journeys.SQL, "accept_and_start", "SET recovered = true", "SET recovered = false"),
+    ),
+    Bug(
+        "a payment gets a second case",
+        [REVIEW, SIMULATION],
+        in_statement(payments.SQL, "open_cases", "ON CONFLICT (payment_id) DO NOTHING", ""),
+        "ALTER TABLE review_cases DROP CONSTRAINT review_cases_one_a_payment",
+    ),
+    Bug(
+        "an extension may be approved after its deadline",
+        [f"{EXTENSION}::test_an_answer_after_the_deadline_never_wins_however_late_the_worker_is"],
+        in_function(extension, "approve_by_mitra", "extension.is_over or ", ""),
+    ),
+    Bug(
+        "an extension is charged when it is asked for",
+        [f"{EXTENSION}::test_an_explicit_rejection_charges_nothing_and_repeated_is_the_same", SIMULATION],
+        in_function(
+            extension,
+            "request",
+            "    extension_id: UUID = row",
+            "    await payments.begin_extension_charge(tx, payment_id, deadline_at)\n    extension_id: UUID = row",
+        ),
+        "DROP TRIGGER charge_attempts_of_an_approved_extension ON charge_attempts",
+    ),
+    Bug(
+        "silence approves though the mitra is not connected",
+        [
+            f"{EXTENSION}::test_at_the_deadline_a_mitra_who_is_not_connected_or_of_whom_nothing_is_known_approves_nothing",
+            SIMULATION,
+        ],
+        in_function(extension, "window_over", "if connected and ", "if "),
+    ),
+    Bug(
+        "silence approves though nobody knows whether the mitra is connected",
+        [
+            f"{EXTENSION}::test_at_the_deadline_a_mitra_who_is_not_connected_or_of_whom_nothing_is_known_approves_nothing",
+            SIMULATION,
+        ],
+        in_function(Transitions, "_extension_window", "bool(connected)", "connected is not False"),
+    ),
+    Bug(
+        "a hand approves though the toggle went off",
+        [f"{EXTENSION}::test_the_toggle_to_offline_rejects_at_once_even_when_the_mitra_comes_back"],
+        together(
+            in_statement(extension.SQL, "approve_extension", " AND NOT mitra_went_offline", ""),
+            in_statement(extension.SQL, "extension", " AND NOT extensions.mitra_went_offline", ""),
+        ),
+        "ALTER TABLE extensions DROP CONSTRAINT extensions_nobody_there_approves_nothing",
+    ),
+    Bug(
+        "the toggle to offline leaves a pending extension alone",
+        [
+            f"{EXTENSION}::test_the_toggle_to_offline_rejects_at_once_even_when_the_mitra_comes_back",
+            SIMULATION,
+        ],
+        in_function(journeys, "intent_changed", "await extension.toggle_went_off(tx, mitra_id)", "pass"),
+    ),
+    Bug(
+        "a session ends while an extension waits for its answer",
+        [
+            f"{EXTENSION}::test_a_pending_extension_holds_the_end_back_and_its_rejection_lets_it_come",
+            SIMULATION,
+        ],
+        in_statement(
+            sessions.SQL,
+            "end_due",
+            "        AND locked.open_extension_id IS NULL\n    RETURNING",
+            "    RETURNING",
+        ),
+    ),
+    Bug(
+        "the gateway's approval of an extension counts after its time",
+        [
+            f"{EXTENSION_RACES}::test_an_approval_that_waited_for_a_lock_past_the_thirty_seconds_is_given_back",
+            SIMULATION,
+        ],
+        in_function(
+            payments,
+            "_approved",
+            'waits_for_it = payment.status == "confirming" and not payment.is_over',
+            'waits_for_it = payment.status == "confirming"',
+        ),
+    ),
+    Bug(
+        "a late approval of an extension's charge is kept",
+        [
+            f"{EXTENSION}::test_it_waits_thirty_seconds_for_the_gateway_and_a_later_success_is_given_back",
+            SIMULATION,
+        ],
+        in_function(
+            payments,
+            "_approved",
+            "    await request_refund(",
+            '    if payment.purpose == "session":\n        await request_refund(',
+        ),
+    ),
+    Bug(
+        "the payment of an extension that is rejected stays open",
+        [f"{EXTENSION}::test_an_explicit_rejection_charges_nothing_and_repeated_is_the_same", SIMULATION],
+        in_function(extension, "_uncharged", 'in ("pending", "confirming")', 'in ("confirming",)'),
+    ),
+    Bug(
+        "the new end is counted from now",
+        [f"{EXTENSION}::test_an_approval_after_the_old_end_lengthens_the_chat_from_the_old_end", SIMULATION],
+        in_statement(
+            sessions.SQL,
+            "release_end",
+            "ends_at = ends_at + make_interval(mins => $2)",
+            "ends_at = CASE WHEN $2 > 0 THEN curhat_now() ELSE ends_at END + make_interval(mins => $2)",
+        ),
     ),
 )
 

@@ -12,6 +12,10 @@ Shown = dict[str, Any]
 
 # A payment in one of these is what a customer comes back to.
 KEPT = ("pending", "confirming", "confirmed", "unserved")
+# An extension in one of these waits for its answer, or for the gateway.
+OPEN = ("pending", "charging")
+# What a snapshot says of the moment it was read in, and no event repeats.
+OF_THE_MOMENT = ("server_now", "other_available")
 
 
 class Device:
@@ -41,10 +45,14 @@ class Device:
         match event:
             case "payment.updated":
                 self._apply_payment(data)
+            case "pairing.updated":
+                self._apply_pairing(data)
             case "session.started" | "session.updated":
                 self._shown["sessions"][data["id"]] = data
             case "session.ended":
                 self._shown["sessions"].pop(data["id"], None)
+            case "extension.requested" | "extension.decided":
+                self._apply_extension(data)
 
     def _apply_payment(self, payment: Any) -> None:
         current = self._shown["payment"]
@@ -52,6 +60,20 @@ class Device:
             self._shown["payment"] = payment
         elif current is not None and current["id"] <= payment["id"]:
             self._shown["payment"] = None
+
+    def _apply_pairing(self, pairing: Any) -> None:
+        payment = self._shown["payment"]
+        if payment is not None and payment["id"] == pairing["payment_id"]:
+            self._shown["payment"] = {**payment, "pairing": pairing}
+
+    def _apply_extension(self, extension: Any) -> None:
+        if extension["status"] in OPEN:
+            self._shown["extensions"][extension["id"]] = extension
+        else:
+            self._shown["extensions"].pop(extension["id"], None)
+        session = self._shown["sessions"].get(extension["session_id"])
+        if session is not None:
+            self._shown["sessions"][session["id"]] = {**session, "extension": extension}
 
     def compare_or_take(self, snapshot: msgspec.Struct, *, fresh: bool) -> str | None:
         """Take a snapshot, or say in what it differs from what is shown."""
@@ -68,12 +90,18 @@ class Device:
     def _what_is_shown(self, state: Any) -> Shown:
         if self.role == "customer":
             sessions = [state["session"]] if state["session"] else []
-            return {"payment": state["payment"], "sessions": {one["id"]: one for one in sessions}}
-        return {"payment": None, "sessions": {one["id"]: one for one in state["sessions"]}}
+            extensions = [state["extension"]] if state["extension"] else []
+        else:
+            sessions, extensions = state["sessions"], state["extensions"]
+        return {
+            "payment": state.get("payment"),
+            "sessions": {one["id"]: one for one in sessions},
+            "extensions": {one["id"]: one for one in extensions},
+        }
 
 
 def _timeless(shown: Any) -> Any:
-    """Without `server_now`, which is never twice the same."""
+    """Without what is of the moment in which it was read."""
     if isinstance(shown, dict):
-        return {key: _timeless(value) for key, value in shown.items() if key != "server_now"}
+        return {key: _timeless(value) for key, value in shown.items() if key not in OF_THE_MOMENT}
     return shown

@@ -1,13 +1,14 @@
 """The outside of the simulated world: a presence that can be away and stale, a gateway that keeps its own books."""
 
 import random
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from curhat.kit.database import Database
 from curhat.kit.errors import PresenceUnknown
 from curhat.payments.gateway import ChargeAnswer, ChargeCallback, GatewayUnknown, RefundAnswer
 from curhat.presence.schemas import MitraPresence
-from curhat.presence.states import MitraState
+from curhat.presence.states import COME_BACK_SECONDS, MitraState
 
 AVAILABLE = """
 SELECT id FROM mitras
@@ -24,6 +25,8 @@ class SimulatedPresence:
         self._random = random_source
         self._before: list[UUID] = []
         self.connected: set[UUID] = set()
+        # When a connection was lost, by the virtual clock: it has a little time to come back.
+        self.lost_at: dict[UUID, datetime] = {}
         self.unknown = False
 
     async def ask_candidates(self) -> list[UUID]:
@@ -44,6 +47,18 @@ class SimulatedPresence:
         """Whether this one may be asked."""
         return mitra_id in await self.ask_candidates()
 
+    async def is_connected(self, mitra_id: UUID) -> bool:
+        """Whether this one is connected: its socket is open, or closed just now (5.6)."""
+        if self.unknown:
+            raise PresenceUnknown
+        if mitra_id in self.connected:
+            return True
+        lost_at = self.lost_at.get(mitra_id)
+        if lost_at is None:
+            return False
+        now: datetime = await self._database.fetchval("SELECT curhat_now()")
+        return now < lost_at + timedelta(seconds=COME_BACK_SECONDS)
+
     async def view(self, state: MitraState) -> MitraPresence:
         """A mitra's own presence."""
         return MitraPresence(
@@ -57,9 +72,10 @@ class SimulatedPresence:
 class SimulatedGateway:
     """A gateway under the virtual clock. A key is decided once; the answer may be asked for at any time."""
 
-    def __init__(self, database: Database, random_source: random.Random) -> None:
+    def __init__(self, database: Database, random_source: random.Random, trouble: float = 1.0) -> None:
         self._database = database
         self._random = random_source
+        self._trouble = trouble
 
     def on_charge_answer(self, callback: ChargeCallback) -> None:
         """Call-backs are steps of the world (`gateway answers again`)."""
@@ -69,20 +85,29 @@ class SimulatedGateway:
         await self._database.execute(
             """
             INSERT INTO mock_gateway.charges (key, payment_id, amount_rp, status, known_at, at)
-            VALUES ($1, $2, $3, $4, curhat_now(), curhat_now()) ON CONFLICT (key) DO NOTHING
+            VALUES ($1, $2, $3, $4, curhat_now() + make_interval(secs => $5), curhat_now())
+            ON CONFLICT (key) DO NOTHING
             """,
             key,
             payment_id,
             amount_rp,
-            "declined" if self._random.random() < 0.25 else "approved",
+            "declined" if self._random.random() < 0.2 * self._trouble else "approved",
+            # Now and then it is slow, or slower than an extension waits.
+            self._random.choices([0.0, 7.0, 40.0], [8, self._trouble, self._trouble])[0],
         )
         return await self.find_charge(key)
 
     async def find_charge(self, key: UUID) -> ChargeAnswer:
         """What was decided. Now and then the gateway does not answer."""
-        if self._random.random() < 0.1:
+        if self._random.random() < 0.1 * self._trouble:
             raise GatewayUnknown
-        status = await self._database.fetchval("SELECT status FROM mock_gateway.charges WHERE key = $1", key)
+        status = await self._database.fetchval(
+            """
+            SELECT CASE WHEN known_at > curhat_now() THEN 'processing' ELSE status END
+            FROM mock_gateway.charges WHERE key = $1
+            """,
+            key,
+        )
         return ChargeAnswer(status or "not_found")
 
     async def refund(self, key: UUID, charge_key: UUID, payment_id: UUID, amount_rp: int) -> RefundAnswer:

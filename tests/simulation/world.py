@@ -8,9 +8,10 @@ checked; a failure names its seed, and the same seed runs the same steps again.
 
 import contextlib
 import random
-from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, NoReturn
 from uuid import UUID
 
 import msgspec
@@ -28,8 +29,11 @@ from curhat.pairing import service as pairing
 from curhat.payments.gateway import ChargeAnswer, GatewayUnknown
 from curhat.payments.service import Charge
 from curhat.presence import service as presence_service
+from curhat.sessions import extension
 from curhat.sessions import service as sessions
 from curhat.sessions.service import Send
+from tests.simulation.checker import Checker
+from tests.simulation.deciders import Deciders
 from tests.simulation.devices import Device
 from tests.simulation.outside import SimulatedGateway, SimulatedPresence
 from tests.support.clock import START, VirtualClock
@@ -37,13 +41,112 @@ from tests.support.people import Make
 
 CUSTOMERS = 4
 MITRAS = 3
-STEPS = 45
+STEPS = 40
 
-TABLES = """
-TRUNCATE people, customers, mitras, offers, payments, charge_attempts, refunds, pairings, requests, sessions, messages,
-    review_cases, failed_pairing_events, status_changes, streams, stream_events, deadlines, audit_entries,
-    mock_gateway.charges, mock_gateway.refunds RESTART IDENTITY CASCADE
+# A charge that was lost on its way reaches the gateway within this time, or never.
+LONGEST_STRAY = timedelta(hours=6)
+
+TABLES = (
+    "people, customers, mitras, offers, payments, charge_attempts, refunds, pairings, requests, sessions, messages, "
+    "extensions, review_cases, failed_pairing_events, status_changes, streams, stream_events, deadlines, "
+    "audit_entries, mock_gateway.charges, mock_gateway.refunds"
+)
+# Deleting the few rows of one schedule is many times faster than to truncate, but leaves dead ones behind.
+DELETE = ";".join(f"DELETE FROM {table}" for table in TABLES.split(", "))
+TRUNCATE = f"TRUNCATE {TABLES} RESTART IDENTITY CASCADE"
+TRUNCATED_EVERY = 20
+
+CONFIGURATION = """
+UPDATE configuration SET value = new.value FROM unnest($1::text[], $2::text[]) AS new (key, value)
+WHERE configuration.key = new.key
 """
+
+# What may be configured in a schedule; the first value more often.
+CONFIGURED = {
+    "pairing_blast_timeout_seconds": ["60", "10"],
+    "payment_session_timeout_minutes": ["20", "1"],
+    "returning_chat_confirmation_timeout_seconds": ["20", "5"],
+    "extension_timeout_seconds": ["10", "60"],
+    "extension_default_action_on_timeout": ["auto_approve", "auto_reject"],
+}
+
+# Which outcomes a schedule came to: what its database says of them.
+REACHED = """
+SELECT kind || ' ' || coalesce(failure_tag, status) AS outcome FROM pairings
+UNION SELECT 'targeted offline: ' || coalesce(requests.close_reason, 'at once')
+    FROM pairings LEFT JOIN requests ON requests.pairing_id = pairings.id
+    WHERE pairings.failure_tag = 'targeted_mitra_offline'
+UNION SELECT 'fallback ' || fallback_status FROM pairings WHERE fallback_status IS NOT NULL
+UNION SELECT 'fallback ' || second.status || ' after ' || first.failure_tag
+    FROM pairings AS first JOIN pairings AS second USING (payment_id)
+    WHERE first.kind = 'targeted' AND second.kind = 'blast'
+UNION SELECT 'fallback blast ' || second.status
+    FROM pairings AS first JOIN pairings AS second USING (payment_id)
+    WHERE first.kind = 'targeted' AND second.kind = 'blast'
+UNION SELECT 'failure recovered' FROM failed_pairing_events WHERE recovered
+UNION SELECT 'extension ' || status || ' by ' || decided_by FROM extensions
+UNION SELECT 'extension lost by the toggle' FROM extensions
+    WHERE decided_by = 'mitra_unreachable' AND mitra_went_offline
+UNION SELECT 'extension holds the end back'
+    FROM extensions JOIN sessions ON sessions.id = extensions.session_id
+    WHERE extensions.decided_at >= sessions.started_at + make_interval(mins => sessions.duration_minutes + (
+        SELECT coalesce(sum(before.duration_minutes), 0)::int FROM extensions AS before
+        WHERE before.session_id = sessions.id AND before.id < extensions.id AND before.status = 'approved'))
+UNION SELECT charge_attempts.status || ' for ' || purpose FROM payments JOIN charge_attempts ON payment_id = payments.id
+UNION SELECT 'slow for ' || purpose FROM payments JOIN mock_gateway.charges ON payment_id = payments.id
+    WHERE known_at > at
+UNION SELECT 'session ' || end_reason FROM sessions WHERE end_reason IS NOT NULL
+"""
+
+
+@dataclass(frozen=True)
+class Theme:
+    """What a schedule is rather about: it leaves nothing out. `weights` multiplies those of the steps."""
+
+    chats_end: float = 0.5
+    targeted: float = 0.6
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+
+# Targeted pairings and extensions come after several steps that must succeed in a row, and seldom would by chance.
+THEMES = {
+    "anything": Theme(),
+    "the same bestie": Theme(
+        chats_end=0.9,
+        targeted=0.95,
+        weights={
+            "open payment": 1.5, "confirm": 1.3, "gateway answers": 1.3, "toggle": 0.7, "ask for more time": 0.2,
+            "suspend": 0.5, "message": 0.3, "end session": 2.0, "rename": 0.3,
+        },
+    ),
+    "more time": Theme(
+        chats_end=0.1,
+        weights={
+            "open payment": 0.4, "confirm": 0.5, "offer": 0.3, "reject": 0.3, "cancel search": 0.3,
+            "ask for more time": 1.5, "approve more time": 1.5, "toggle": 0.7, "suspend": 0.5, "end session": 0.7,
+        },
+    ),
+}  # fmt: skip
+
+# What people and processes mostly do next; the rest of the time, anything may come in between.
+FOLLOWS = {
+    "open payment": ["confirm"],
+    "confirm": ["gateway answers"],
+    "gateway answers": ["accept", "reject", "clock", "toggle", "cancel search"],
+    "ask for more time": ["approve more time", "approve more time", "reject more time", "clock", "connection", "toggle",
+                          "valkey", "end session"],
+    "approve more time": ["gateway answers"],
+    "connection": ["clock"],
+    "clock": ["worker"],
+    "toggle": ["worker"],
+    "worker": ["take fallback", "decline fallback", "follow up"],
+    "reject": ["take fallback", "decline fallback", "clock"],
+    "take fallback": ["accept", "accept", "reject", "clock"],
+}  # fmt: skip
+FOLLOWED = 0.5
+
+# How much of what can go wrong with the gateway does, in a schedule; 1: as SimulatedGateway and the steps here say.
+TROUBLE = (0.0, 0.3, 1.0, 1.5)
 
 
 class BrokenInvariant(AssertionError):
@@ -53,18 +156,27 @@ class BrokenInvariant(AssertionError):
 class World:
     """One schedule."""
 
-    def __init__(self, database: Database, seed: int) -> None:
+    def __init__(self, database: Database, checker: Checker, seed: int) -> None:
         self.database = database
+        self.checker = checker
         self.seed = seed
         self.random = random.Random(seed)
         self.clock = VirtualClock(database)
         self.presence = SimulatedPresence(database, self.random)
-        self.gateway = SimulatedGateway(database, self.random)
+        self.theme = self.random.choices(list(THEMES.values()), [1, 2, 2])[0]
+        self.trouble = self.random.choice(TROUBLE)
+        self.gateway = SimulatedGateway(database, self.random, self.trouble)
         self.transitions = Transitions(database, self.presence, self.gateway).by_kind()  # type: ignore[arg-type]
         self.history: list[str] = []
         self.customers: list[UUID] = []
         self.mitras: list[UUID] = []
         self.offers: list[UUID] = []
+        self.extension_offers: list[UUID] = []
+        # Charges that were lost on their way, and since when; they may reach the gateway yet.
+        self.strays: list[tuple[Charge, datetime]] = []
+        # What it came to that no row tells of.
+        self.reached: set[str] = set()
+        self.deciders = Deciders(checker, self.presence, self.reached)
         # Charges that a server process has begun and not recorded: lost when that process is killed.
         self.calls: list[Charge] = []
         # Calls to the outside that a worker owes after a commit: lost when that worker is killed.
@@ -77,7 +189,7 @@ class World:
         async with self.database.transaction() as tx:
             # The schedules share a database; the triggers that let nobody empty a history are put aside for this.
             await tx.execute("SET LOCAL session_replication_role = replica")
-            await tx.execute(TABLES)
+            await tx.execute(TRUNCATE if self.seed % TRUNCATED_EVERY == 0 else DELETE)
         await self.clock.set(START)
         make = Make(self.database)
         self.customers = [await make.customer(f"Customer {number}") for number in range(CUSTOMERS)]
@@ -92,55 +204,121 @@ class World:
             await make.offer(duration_minutes=15, price_rp=10_000),
             await make.offer(duration_minutes=60, price_rp=35_000),
         ]
+        self.extension_offers = [
+            await make.offer(purpose="extension", duration_minutes=15, price_rp=10_000),
+            await make.offer(purpose="extension", duration_minutes=30, price_rp=18_000),
+        ]
+        await self.database.execute(
+            CONFIGURATION,
+            list(CONFIGURED),
+            [self.random.choices(values, [3, 1])[0] for values in CONFIGURED.values()],
+        )
         self.presence.connected = set(self.mitras)
         self.devices = [Device("customer", customer) for customer in self.customers]
         self.devices += [Device("mitra", mitra) for mitra in self.mitras]
 
-    async def run(self) -> None:
-        """All steps, then quiet. Raises BrokenInvariant."""
+    async def run(self) -> set[str]:
+        """All steps, then quiet; which outcomes it came to. Raises BrokenInvariant."""
         await self.set_up()
+        await self._begin_with_chats()
         steps = self._steps()
         names = list(steps)
-        weights = [weight for weight, _ in steps.values()]
-        for _ in range(STEPS):
-            name = self.random.choices(names, weights)[0]
-            await self._do(name, steps[name][1])
+        weights = [weight * self.theme.weights.get(name, 1.0) for name, (weight, _) in steps.items()]
+        name, done = "", 0
+        while done < STEPS:
+            if name in FOLLOWS and self.random.random() < FOLLOWED:
+                name = self.random.choice(FOLLOWS[name])
+            else:
+                name = self.random.choices(names, weights)[0]
+            done += await self._do(name, steps[name][1])
         await self._quieten()
+        return self.reached | {row["outcome"] for row in await self.database.fetch(REACHED)}
 
-    async def _do(self, name: str, step: Callable[[], Awaitable[str]]) -> None:
+    async def _begin_with_chats(self) -> None:
+        """Most customers have a chat behind them, or one that runs: what sections 3 to 5 begin with."""
+        for mitra in self.mitras:
+            if self.random.random() < 0.85:
+                async with self.database.transaction() as tx:
+                    await presence_service.set_intent(tx, mitra, online=True)
+        for customer in self.customers:
+            if self.random.random() < 0.8:
+                await self._do("chat", lambda customer=customer: self._chat(customer))  # type: ignore[misc]
+
+    async def _chat(self, customer: UUID) -> str:
+        candidates = await self.presence.ask_candidates()
+        async with self.database.transaction() as tx:
+            payment = await journeys.open_payment(
+                tx, customer, self._an_offer(), journeys.Gate(available=True)
+            )
+            charge = await journeys.begin_confirmation(tx, customer, payment.id, candidates)
+        if charge is not None:
+            answer = await self.gateway.charge(charge.key, charge.payment_id, charge.amount_rp)
+            await self._record(charge.key, answer)
+        rows = await self.database.fetch(
+            """
+            SELECT requests.id, requests.mitra_id FROM requests JOIN pairings ON pairings.id = requests.pairing_id
+            WHERE pairings.payment_id = $1 ORDER BY requests.id
+            """,
+            payment.id,
+        )
+        if not rows:
+            return f"{customer}: nobody is asked"
+        request = self.random.choice(rows)
+        async with self.database.transaction() as tx:
+            session = await journeys.accept(tx, request["mitra_id"], request["id"])
+        if self.random.random() < self.theme.chats_end:
+            async with self.database.transaction() as tx:
+                await sessions.end_by_customer(tx, customer, session.id)
+        return f"{customer} with {request['mitra_id']}: session {session.id}"
+
+    async def _do(self, name: str, step: Callable[[], Awaitable[str | None]]) -> bool:
+        """One step, and whether all holds after it. False: there was nothing to do."""
         try:
             outcome = await step()
         except BusinessError as error:
             outcome = f"refused: {error.code}"
         except GatewayUnknown:
             outcome = "the gateway does not answer"
+        except Exception as error:  # noqa: BLE001  whatever it is, it breaks the schedule and says which
+            self.history.append(name)
+            self._fail(f"{type(error).__name__}: {error}")
+        if outcome is None:
+            return False
         self.history.append(f"{name}: {outcome}")
         await self._check()
+        return True
 
     async def _check(self, *, quiet: bool = False) -> None:
-        violations = await invariants.check(self.database, quiet=quiet)
-        if violations:
-            self._fail("\n".join(str(violation) for violation in violations))
+        broken = [str(violation) for violation in await invariants.check(self.checker, quiet=quiet)]
+        broken += await self.deciders.check()
+        if broken:
+            self._fail("\n".join(broken))
 
-    def _fail(self, what: str) -> None:
+    def _fail(self, what: str) -> NoReturn:
         steps = "\n".join(f"  {number:3} {line}" for number, line in enumerate(self.history, start=1))
         raise BrokenInvariant(
             f"seed {self.seed} breaks an invariant after step {len(self.history)}:\n{what}\n{steps}\n"
             f"again: python -m tests.simulation --seed {self.seed}"
         )
 
-    def _steps(self) -> Mapping[str, tuple[int, Callable[[], Awaitable[str]]]]:
+    def _steps(self) -> Mapping[str, tuple[int, Callable[[], Awaitable[str | None]]]]:
         return {
-            "open payment": (8, self.open_payment),
-            "leave payment": (2, self.leave_payment),
-            "confirm": (9, self.confirm),
-            "gateway answers": (9, self.gateway_answers),
+            "open payment": (9, self.open_payment),
+            "leave payment": (1, self.leave_payment),
+            "confirm": (10, self.confirm),
+            "gateway answers": (12, self.gateway_answers),
             "gateway answers again": (3, self.gateway_answers_again),
+            "stray charge": (1, self.stray_charge),
             "server killed": (1, self.server_killed),
             "offer": (7, self.offer),
             "accept": (9, self.accept),
             "reject": (6, self.reject),
             "cancel search": (2, self.cancel_search),
+            "take fallback": (10, self.take_fallback),
+            "decline fallback": (7, self.decline_fallback),
+            "ask for more time": (8, self.ask_for_more_time),
+            "approve more time": (5, self.approve_more_time),
+            "reject more time": (2, self.reject_more_time),
             "toggle": (7, self.toggle),
             "connection": (3, self.connection),
             "valkey": (1, self.valkey),
@@ -148,6 +326,7 @@ class World:
             "message": (4, self.message),
             "end session": (3, self.end_session),
             "rename": (1, self.rename),
+            "configure": (1, self.configure),
             "worker": (9, self.worker),
             "worker killed": (2, self.worker_killed),
             "follow up": (4, self.follow_up),
@@ -157,29 +336,49 @@ class World:
 
     # Customers ----------------------------------------------------------------------------------------------
 
-    async def open_payment(self) -> str:
+    async def open_payment(self) -> str | None:
         """A customer opens a payment session, or is told why not."""
-        customer = self.random.choice(self.customers)
-        available = await journeys.others_available(self.presence, customer)  # type: ignore[arg-type]
+        customer = await self._a_customer()
+        if customer is None:
+            return None
+        mitra = await self._past_mitra(customer) if self.random.random() < self.theme.targeted else None
+        gate = await journeys.ask_gate(self.presence, customer, mitra)  # type: ignore[arg-type]
         async with self.database.transaction() as tx:
-            gate = journeys.Gate(available)
-            payment = await journeys.open_payment(tx, customer, self.random.choice(self.offers), gate)
-        return f"payment {payment.id}"
+            payment = await journeys.open_payment(tx, customer, self._an_offer(), gate, mitra)
+        return f"payment {payment.id}" + (f" for {mitra}" if mitra else "")
 
-    async def leave_payment(self) -> str:
+    async def _past_mitra(self, customer: UUID) -> UUID | None:
+        """A mitra of this customer's history, rather one who is there; now and then one who never was."""
+        if self.random.random() < 0.05:
+            return self.random.choice(self.mitras)
+        rows = await self.database.fetch(
+            """
+            SELECT id, online AND active_sessions < max_customers AND id = ANY ($2::uuid[]) AS is_open FROM mitras
+            WHERE id IN (SELECT mitra_id FROM sessions WHERE customer_id = $1) ORDER BY id
+            """,
+            customer,
+            list(self.presence.connected),
+        )
+        row = self._rather_open(rows)
+        return row["id"] if row else None
+
+    def _an_offer(self) -> UUID:
+        return self.random.choices(self.offers, [1, 2, 2])[0]
+
+    async def leave_payment(self) -> str | None:
         """A customer leaves the payment screen."""
         row = await self._any_payment()
         if row is None:
-            return "none"
+            return None
         async with self.database.transaction() as tx:
             await journeys.cancel_payment(tx, row["customer_id"], row["id"])
         return str(row["id"])
 
-    async def confirm(self) -> str:
+    async def confirm(self) -> str | None:
         """A customer confirms: the first transaction; the call to the gateway is then under way."""
         row = await self._any_payment()
         if row is None:
-            return "none"
+            return None
         candidates = await journeys.candidates_or_none(self.presence)  # type: ignore[arg-type]
         async with self.database.transaction() as tx:
             charge = await journeys.begin_confirmation(tx, row["customer_id"], row["id"], candidates)
@@ -188,24 +387,37 @@ class World:
         self.calls.append(charge)
         return f"{row['id']}: charge begun"
 
-    async def gateway_answers(self) -> str:
+    async def gateway_answers(self) -> str | None:
         """The gateway carries out a call, or never gets it; its answer is recorded, or lost."""
         if not self.calls:
-            return "nothing asked"
+            return None
         charge = self.calls.pop(self.random.randrange(len(self.calls)))
-        if self.random.random() < 0.15:
-            return f"{charge.key}: never reached the gateway"
+        if self.random.random() < 0.15 * self.trouble:
+            self.strays.append((charge, await self.clock.now()))
+            self.reached.add("charge lost on its way")
+            return f"{charge.key}: has not reached the gateway"
         answer = await self.gateway.charge(charge.key, charge.payment_id, charge.amount_rp)
-        if self.random.random() < 0.3:
+        if self.random.random() < 0.3 * self.trouble:
+            self.reached.add("answer lost")
             return f"{charge.key}: {answer.status}, and the answer is lost"
         return await self._record(charge.key, answer)
 
-    async def gateway_answers_again(self) -> str:
+    async def gateway_answers_again(self) -> str | None:
         """An answer comes once more, or for the first time, late: by call-back."""
         key = await self.gateway.any_key()
         if key is None:
-            return "none"
+            return None
         return await self._record(key, await self.gateway.find_charge(key))
+
+    async def stray_charge(self) -> str | None:
+        """A charge that was lost on its way reaches the gateway after all; nobody is told."""
+        if not self.strays:
+            return None
+        charge, since = self.strays.pop(self.random.randrange(len(self.strays)))
+        if await self.clock.now() - since > LONGEST_STRAY:
+            return f"{charge.key}: lost for good"
+        answer = await self.gateway.charge(charge.key, charge.payment_id, charge.amount_rp)
+        return f"{charge.key}: {answer.status}"
 
     async def _record(self, key: UUID, answer: ChargeAnswer) -> str:
         outcome = await journeys.take_charge_answer(
@@ -214,65 +426,126 @@ class World:
             key,
             answer,
         )
+        if outcome is not None and outcome.step == "nothing" and answer.status == "approved":
+            self.reached.add(f"answer doubled for {outcome.payment.purpose}")
         return f"{key}: {answer.status} → {'unknown key' if outcome is None else outcome.step}"
 
-    async def cancel_search(self) -> str:
+    async def cancel_search(self) -> str | None:
         """A customer stops searching."""
         row = await self.database.fetchrow(
             "SELECT id, customer_id FROM pairings ORDER BY (status = 'open') DESC, id DESC LIMIT 1"
         )
         if row is None:
-            return "none"
+            return None
         async with self.database.transaction() as tx:
             await journeys.cancel_search(tx, row["customer_id"], row["id"])
         return str(row["id"])
 
+    async def take_fallback(self) -> str | None:
+        """A customer takes the blast after the chosen mitra failed; now and then when none is offered."""
+        row = await self._any_failed_pairing()
+        if row is None:
+            return None
+        candidates = await journeys.candidates_or_none(self.presence)  # type: ignore[arg-type]
+        async with self.database.transaction() as tx:
+            blast = await journeys.take_fallback(tx, row["customer_id"], row["id"], candidates)
+        return f"{row['id']} → blast {blast.id}"
+
+    async def decline_fallback(self) -> str | None:
+        """A customer closes the popup."""
+        row = await self._any_failed_pairing()
+        if row is None:
+            return None
+        async with self.database.transaction() as tx:
+            await pairing.decline_fallback(tx, row["id"], row["customer_id"])
+        return str(row["id"])
+
+    # More time ----------------------------------------------------------------------------------------------
+
+    async def ask_for_more_time(self) -> str | None:
+        """A customer asks for an extension, in a running session or in one that is over."""
+        row = await self._any_session()
+        if row is None:
+            return None
+        connected = await journeys.is_connected_or_none(self.presence, row["mitra_id"])  # type: ignore[arg-type]
+        offer = self.random.choice(self.extension_offers)
+        async with self.database.transaction() as tx:
+            asked = await extension.request(tx, row["customer_id"], row["id"], offer, connected)
+        return f"extension {asked.id} in {row['id']}: {asked.status}"
+
+    async def approve_more_time(self) -> str | None:
+        """A mitra approves: the first transaction; the call to the gateway is then under way."""
+        row = await self._any_extension()
+        if row is None:
+            return None
+        async with self.database.transaction() as tx:
+            approved, charge = await extension.approve_by_mitra(tx, row["mitra_id"], row["id"])
+        if charge is not None:
+            self.calls.append(charge)
+        return f"{row['id']}: {approved.status}" + (", charge begun" if charge else "")
+
+    async def reject_more_time(self) -> str | None:
+        """A mitra rejects an extension."""
+        row = await self._any_extension()
+        if row is None:
+            return None
+        async with self.database.transaction() as tx:
+            await extension.reject_by_mitra(tx, row["mitra_id"], row["id"])
+        return str(row["id"])
+
     # Mitras -------------------------------------------------------------------------------------------------
 
-    async def offer(self) -> str:
+    async def offer(self) -> str | None:
         """A server looks whether somebody who may be asked has not been."""
         reachable = await journeys.candidates_or_none(self.presence) or []  # type: ignore[arg-type]
         return f"{await pairing.offer_open_blasts(self.database, reachable)} requests"
 
-    async def accept(self) -> str:
+    async def accept(self) -> str | None:
         """A mitra accepts: one of its own requests, open or not."""
         row = await self._any_request()
         if row is None:
-            return "none"
+            return None
         async with self.database.transaction() as tx:
             session = await journeys.accept(tx, row["mitra_id"], row["id"])
         return f"{row['id']} → session {session.id}"
 
-    async def reject(self) -> str:
+    async def reject(self) -> str | None:
         """A mitra rejects."""
         row = await self._any_request()
         if row is None:
-            return "none"
+            return None
         candidates = await journeys.candidates_or_none(self.presence)  # type: ignore[arg-type]
         async with self.database.transaction() as tx:
             await journeys.reject(tx, row["mitra_id"], row["id"], candidates)
         return str(row["id"])
 
-    async def toggle(self) -> str:
-        """A mitra goes online or offline."""
-        mitra = self.random.choice(self.mitras)
-        online = self.random.random() < 0.7
+    async def toggle(self) -> str | None:
+        """A mitra goes online or offline; one whose answer somebody waits for, rather offline."""
+        awaited = await self._an_awaited_mitra()
+        mitra = awaited or self.random.choice(self.mitras)
+        online = self.random.random() < (0.3 if awaited else 0.8)
         async with self.database.transaction() as tx:
             await presence_service.set_intent(tx, mitra, online)
         return f"{mitra} {'online' if online else 'offline'}"
 
-    async def connection(self) -> str:
-        """A mitra's connection is lost, or comes back."""
-        mitra = self.random.choice(self.mitras)
+    async def connection(self) -> str | None:
+        """A mitra's connection is lost, or comes back. A server that dies with it says nothing of the loss."""
+        mitra = await self._an_awaited_mitra() or self.random.choice(self.mitras)
         self.presence.connected ^= {mitra}
-        return f"{mitra} {'back' if mitra in self.presence.connected else 'lost'}"
+        if mitra in self.presence.connected:
+            return f"{mitra} back"
+        self.presence.lost_at[mitra] = await self.clock.now()
+        if self.random.random() < 0.2:
+            return f"{mitra} lost with its server"
+        await extension.socket_closed(self.database, mitra)
+        return f"{mitra} lost"
 
-    async def valkey(self) -> str:
+    async def valkey(self) -> str | None:
         """Valkey goes away, or comes back."""
         self.presence.unknown = not self.presence.unknown
         return "away" if self.presence.unknown else "back"
 
-    async def suspend(self) -> str:
+    async def suspend(self) -> str | None:
         """An operator suspends a mitra."""
         mitra = self.random.choice(self.mitras)
         async with self.database.transaction() as tx:
@@ -281,11 +554,11 @@ class World:
 
     # Sessions -----------------------------------------------------------------------------------------------
 
-    async def message(self) -> str:
+    async def message(self) -> str | None:
         """Somebody writes, in a running session or in one that is over."""
         row = await self._any_session()
         if row is None:
-            return "none"
+            return None
         who = self.random.choice(
             [
                 Identity(role="customer", user_id=row["customer_id"]),
@@ -299,11 +572,11 @@ class World:
             await sessions.send_messages(tx, [Send(who, row["id"], client_message_id, "halo")])
         return f"{who.role} in {row['id']}"
 
-    async def end_session(self) -> str:
+    async def end_session(self) -> str | None:
         """Somebody ends a session early."""
         row = await self._any_session()
         if row is None:
-            return "none"
+            return None
         async with self.database.transaction() as tx:
             if self.random.random() < 0.5:
                 await sessions.end_by_customer(tx, row["customer_id"], row["id"])
@@ -311,7 +584,7 @@ class World:
                 await sessions.end_by_mitra(tx, row["mitra_id"], row["id"], "harus pergi")
         return str(row["id"])
 
-    async def rename(self) -> str:
+    async def rename(self) -> str | None:
         """A customer takes another call name, perhaps in the middle of a chat."""
         customer = self.random.choice(self.customers)
         self.texts += 1
@@ -319,9 +592,16 @@ class World:
             await journeys.rename_customer(tx, customer, f"Name {self.texts}")
         return str(customer)
 
+    async def configure(self) -> str | None:
+        """An operator changes a row: what has begun keeps its terms."""
+        key = self.random.choice(list(CONFIGURED))
+        value = self.random.choice(CONFIGURED[key])
+        await self.database.execute(CONFIGURATION, [key], [value])
+        return f"{key} = {value}"
+
     # Processes and time ---------------------------------------------------------------------------------------
 
-    async def worker(self) -> str:
+    async def worker(self) -> str | None:
         """A worker fires what is due, some of it or all: one by one, or a kind together."""
         due = await deadlines.due(self.database, self.random.choice([1, 2, 50]))
         fired: list[str | None] = []
@@ -335,7 +615,7 @@ class World:
                 fired += [each.deadline.kind for each in several]
             else:
                 fired += [await self._fire(deadline_id) for deadline_id in ids]
-        return ", ".join(kind for kind in fired if kind) or "nothing due"
+        return ", ".join(kind for kind in fired if kind) or None
 
     async def _fire(self, deadline_id: int) -> str | None:
         """Fire one deadline; what it has to call outside waits in `follow_ups`."""
@@ -357,13 +637,13 @@ class World:
         self.follow_ups += claimed
         return None if fired is None else fired.deadline.kind
 
-    async def worker_killed(self) -> str:
+    async def worker_killed(self) -> str | None:
         """A worker dies between a commit and the call it owed."""
         lost = len(self.follow_ups)
         self.follow_ups.clear()
         return f"{lost} calls lost"
 
-    async def server_killed(self) -> str:
+    async def server_killed(self) -> str | None:
         """A server dies with its calls to the gateway under way: some got there, and nobody recorded the answer."""
         for charge in self.calls:
             if self.random.random() < 0.5:
@@ -373,27 +653,33 @@ class World:
         self.calls.clear()
         return f"{lost} answers lost"
 
-    async def follow_up(self) -> str:
+    async def follow_up(self) -> str | None:
         """A worker makes a call that it owes."""
         if not self.follow_ups:
-            return "none owed"
+            return None
         await self.follow_ups.pop(self.random.randrange(len(self.follow_ups)))()
         return "done"
 
-    async def move_clock(self) -> str:
+    async def move_clock(self) -> str | None:
         """Time passes: a little, to the next deadline or just before or after it, or a long jump."""
         now = await self.clock.now()
         due: datetime | None = await self.database.fetchval(
             "SELECT min(due_at) FROM deadlines WHERE due_at > curhat_now()"
         )
         until_due = 5.0 if due is None else (due - now).total_seconds()
-        seconds = self.random.choice(
-            [0.5, 3.0, 20.0, until_due, max(0.0, until_due - 0.001), until_due + 0.001, 1_500.0]
+        end: datetime | None = await self.database.fetchval(
+            "SELECT min(ends_at) FROM sessions WHERE status = 'active' AND ends_at > curhat_now()"
         )
+        until_end = 60.0 if end is None else (end - now).total_seconds()
+        seconds = self.random.choices(
+            [0.5, 3.0, 11.0, 20.0, until_due, max(0.0, until_due - 0.001), until_due + 0.001,
+             max(0.0, until_end - 5.0), 1_500.0],
+            [2, 2, 2, 2, 4, 2, 2, 2, 1],
+        )[0]  # fmt: skip
         await self.clock.advance(seconds)
         return f"+{seconds:.3f} s"
 
-    async def device_catches_up(self) -> str:
+    async def device_catches_up(self) -> str | None:
         """A device applies what its stream has for it, and must then show what a fresh snapshot shows."""
         device = self.random.choice(self.devices)
         await self._catch_up(device)
@@ -420,12 +706,17 @@ class World:
         """Everybody stops; processes come back; time goes on until nothing is armed any more."""
         self.presence.unknown = False
         await self.server_killed()
+        while self.strays:
+            with contextlib.suppress(GatewayUnknown):
+                await self.stray_charge()
         for _ in range(400):
             while self.follow_ups:
                 await self.follow_ups.pop()()
             due = await deadlines.due(self.database)
             for found in due:
                 await self._fire(found.id)
+            if broken := await self.deciders.check():
+                self._fail("\n".join(broken))
             if not due and not self.follow_ups:
                 if await deadlines.next_due_in_seconds(self.database) is None:
                     break
@@ -437,20 +728,87 @@ class World:
 
     # Picking ----------------------------------------------------------------------------------------------------
 
-    async def _any_payment(self) -> Any:
+    def _rather_open(self, rows: Sequence[Any]) -> Any:
+        """One of these, rather one about which something can still be done; seldom another, since the same refusals
+        again and again show nothing. None of none."""
+        open_ones = [row for row in rows if row["is_open"]]
+        among = rows if self.random.random() < 0.12 else open_ones
+        return self.random.choice(among) if among else None
+
+    async def _a_customer(self) -> UUID | None:
+        """Rather a customer who is free to begin a journey."""
         rows = await self.database.fetch(
-            "SELECT id, customer_id FROM payments ORDER BY (status IN ('pending', 'confirming')) DESC, id DESC LIMIT 4"
+            """
+            SELECT id, NOT EXISTS (SELECT 1 FROM sessions WHERE customer_id = customers.id AND status = 'active')
+                AND NOT EXISTS (SELECT 1 FROM payments WHERE customer_id = customers.id AND purpose = 'session'
+                    AND status IN ('pending', 'confirming', 'confirmed')) AS is_open
+            FROM customers ORDER BY id
+            """
         )
-        return self.random.choice(rows) if rows else None
+        row = self._rather_open(rows)
+        return row["id"] if row else None
+
+    async def _any_payment(self) -> Any:
+        return self._rather_open(
+            await self.database.fetch(
+                """
+                SELECT id, customer_id, status = 'pending' AS is_open FROM payments
+                ORDER BY (status IN ('pending', 'confirming')) DESC, id DESC LIMIT 4
+                """
+            )
+        )
+
+    async def _any_failed_pairing(self) -> Any:
+        return self._rather_open(
+            await self.database.fetch(
+                """
+                SELECT id, customer_id, fallback_status IS NOT DISTINCT FROM 'open' AS is_open FROM pairings
+                WHERE kind = 'targeted' OR status = 'failed' ORDER BY is_open DESC, id DESC LIMIT 3
+                """
+            )
+        )
+
+    async def _any_extension(self) -> Any:
+        return self._rather_open(
+            await self.database.fetch(
+                """
+                SELECT extensions.id, sessions.mitra_id, extensions.status = 'pending' AS is_open
+                FROM extensions JOIN sessions ON sessions.id = extensions.session_id
+                ORDER BY is_open DESC, extensions.id DESC LIMIT 3
+                """
+            )
+        )
 
     async def _any_request(self) -> Any:
-        rows = await self.database.fetch(
-            "SELECT id, mitra_id FROM requests ORDER BY (status = 'offered') DESC, offered_at DESC, id LIMIT 5"
+        return self._rather_open(
+            await self.database.fetch(
+                """
+                SELECT id, mitra_id, status = 'offered' AS is_open FROM requests
+                ORDER BY is_open DESC, offered_at DESC, id LIMIT 5
+                """
+            )
         )
-        return self.random.choice(rows) if rows else None
 
     async def _any_session(self) -> Any:
-        rows = await self.database.fetch(
-            "SELECT id, customer_id, mitra_id FROM sessions ORDER BY (status = 'active') DESC, id DESC LIMIT 3"
+        return self._rather_open(
+            await self.database.fetch(
+                """
+                SELECT id, customer_id, mitra_id, status = 'active' AS is_open FROM sessions
+                ORDER BY is_open DESC, id DESC LIMIT 4
+                """
+            )
         )
-        return self.random.choice(rows) if rows else None
+
+    async def _an_awaited_mitra(self) -> UUID | None:
+        """Now and then, a mitra whose answer somebody waits for."""
+        if self.random.random() < 0.6:
+            return None
+        rows = await self.database.fetch(
+            """
+            SELECT sessions.mitra_id FROM extensions JOIN sessions ON sessions.id = extensions.session_id
+            WHERE extensions.status = 'pending'
+            UNION SELECT target_mitra_id FROM pairings WHERE status = 'open' AND kind = 'targeted'
+            ORDER BY 1
+            """
+        )
+        return self.random.choice(rows)["mitra_id"] if rows else None

@@ -5,7 +5,7 @@ should a migration ever lose one.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
@@ -14,10 +14,12 @@ import pytest
 
 from curhat.app.simulate.invariants import INVARIANTS, check
 from curhat.kit.database import Database
+from tests.support.clock import START, VirtualClock
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
-NOW = datetime.now(UTC)
+# The database's clock stands here while a test runs, however long ago this file was read.
+NOW = START
 MINUTE = timedelta(minutes=1)
 
 
@@ -67,6 +69,12 @@ class Rows:
             "requests", pairing_id=values["pairing_id"], mitra_id=values["mitra_id"], status="accepted"
         )
         return await self.write("sessions", **values)
+
+    async def failed_targeted(self, **values: Any) -> UUID:
+        """A targeted pairing that its mitra rejected, and whose fallback was taken."""
+        rejected = {"status": "failed", "failure_tag": "targeted_mitra_rejected", "decided_at": NOW}
+        taken = {"fallback_status": "taken", "fallback_answer_by": NOW + MINUTE}
+        return await self.write("pairings", kind="targeted", **{**rejected, **taken, **values})
 
     async def failed_payment(self, **pairing: Any) -> UUID:
         """A payment that was taken and not served, with its event and its case."""
@@ -406,6 +414,46 @@ async def _(rows: Rows) -> None:
     await rows.write("messages", session_id=await rows.session(), sent_at=NOW + 11 * MINUTE)
 
 
+@breaks("a fallback never asked the mitra who let the customer down")
+async def _(rows: Rows) -> None:
+    payment_id, mitra_id = uuid4(), uuid4()
+    await rows.failed_targeted(payment_id=payment_id, target_mitra_id=mitra_id)
+    await rows.write(
+        "requests", pairing_id=await rows.write("pairings", payment_id=payment_id), mitra_id=mitra_id
+    )
+
+
+@breaks("a mitra who went away is not waited for")
+async def _(rows: Rows) -> None:
+    pairing_id = await rows.write("pairings", kind="targeted", target_mitra_id=uuid4())
+    await rows.write("requests", pairing_id=pairing_id, status="closed", close_reason="went_offline")
+
+
+@breaks("nobody answered about a fallback, or for a charge, after the time for it")
+async def _(rows: Rows) -> None:
+    payment_id = uuid4()
+    await rows.failed_targeted(payment_id=payment_id, target_mitra_id=uuid4())
+    await rows.confirmed_payment(id=payment_id, status="confirmed")
+    await rows.write("pairings", payment_id=payment_id, created_at=NOW + 2 * MINUTE)
+
+
+@breaks("the charge of an extension was not given up early")
+async def _(rows: Rows) -> None:
+    extension_id = await rows.write("extensions", session_id=await rows.session(), status="charge_failed")
+    await rows.write(
+        "status_changes", payment_id=uuid4(), entity="extension", entity_id=extension_id, old_status="charging",
+        new_status="charge_failed", changed_at=NOW,
+    )  # fmt: skip
+
+
+@breaks("the gateway was asked for nothing that was not written down here")
+async def _(rows: Rows) -> None:
+    await rows.write(
+        "mock_gateway.charges", key=uuid4(), payment_id=uuid4(), amount_rp=20_000, status="declined",
+        known_at=NOW, at=NOW,
+    )  # fmt: skip
+
+
 @breaks("the gateway's own books say the same as ours")
 async def _(rows: Rows) -> None:
     payment_id = await rows.confirmed_payment()
@@ -427,8 +475,9 @@ async def _(rows: Rows) -> None:
 
 
 @pytest.fixture
-async def connection(database: Database) -> AsyncIterator[Connection]:
-    """A connection past triggers and foreign keys. What is written on it is undone."""
+async def connection(database: Database, clock: VirtualClock) -> AsyncIterator[Connection]:
+    """A connection past triggers and foreign keys, at NOW. What is written on it is undone."""
+    await clock.set(NOW)
     async with database.pool.acquire() as connection:
         undone = connection.transaction()
         await undone.start()

@@ -183,6 +183,17 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant("2a.3", "a customer has one trial", SQL.one_trial),
     Invariant("2b.6", "nobody is asked by, or paired with, themselves", SQL.not_with_oneself),
     Invariant("X.8", "a message was sent while its session ran", SQL.message_within_session),
+    Invariant("3.9", "a fallback never asked the mitra who let the customer down", SQL.fallback_leaves_out),
+    Invariant("4.4", "a mitra who went away is not waited for", SQL.lost_is_seen_to),
+    Invariant(
+        "5", "nobody answered about a fallback, or for a charge, after the time for it", SQL.answered_in_time
+    ),
+    Invariant("5", "the charge of an extension was not given up early", SQL.charge_not_given_up_early),
+    Invariant(
+        "2",
+        "the gateway was asked for nothing that was not written down here",
+        SQL.gateway_knows_no_more_than_we,
+    ),
     Invariant("2", "the gateway's own books say the same as ours", SQL.gateway_books_agree, quiet=True),
     Invariant("4", "nothing is in flight", SQL.nothing_in_flight, quiet=True),
     Invariant("5", "no deadline is overdue by 5 s", SQL.no_deadline_overdue, quiet=True),

@@ -398,6 +398,70 @@ WHERE refunds.status = 'requested' AND ($1::uuid[] IS NULL OR payments.customer_
 SELECT kind, entity_id, due_at, attempts, last_error FROM deadlines
 WHERE parked_at IS NULL AND due_at < curhat_now() - interval '5 seconds'
 
+-- name: fallback_leaves_out
+-- Said by what happened, and not by what the fallback noted: who rejected, or let the time run out, is not asked (3.9).
+SELECT requests.id AS request_id, requests.mitra_id, failed.failure_tag
+FROM pairings AS failed
+JOIN pairings AS blast ON blast.payment_id = failed.payment_id AND blast.kind = 'blast'
+JOIN requests ON requests.pairing_id = blast.id AND requests.mitra_id = failed.target_mitra_id
+WHERE failed.failure_tag IN ('targeted_mitra_rejected', 'targeted_mitra_timeout')
+
+-- name: lost_is_seen_to
+-- A chosen mitra, or one who is asked for more time, went away: a worker is to end that at once, not at the deadline.
+WITH lost AS (
+    SELECT 'targeted_lost' AS kind, pairings.id
+    FROM pairings JOIN requests ON requests.pairing_id = pairings.id
+    WHERE pairings.status = 'open' AND pairings.kind = 'targeted' AND requests.status = 'closed'
+    UNION ALL SELECT 'extension_lost', id FROM extensions WHERE status = 'pending' AND mitra_went_offline
+)
+SELECT lost.kind, lost.id FROM lost
+LEFT JOIN deadlines ON deadlines.kind = lost.kind AND deadlines.entity_id = lost.id
+WHERE deadlines.id IS NULL
+
+-- name: answered_in_time
+-- Compared in one statement and stamped in a later one: see done_in_time.
+SELECT 'fallback' AS what, pairings.id, pairings.fallback_answer_by AS until,
+    coalesce(blast.created_at, payments.closed_at) AS done_at
+FROM pairings
+JOIN payments ON payments.id = pairings.payment_id
+LEFT JOIN pairings AS blast ON blast.payment_id = pairings.payment_id AND blast.kind = 'blast'
+WHERE pairings.fallback_status IN ('taken', 'declined')
+    AND coalesce(blast.created_at, payments.closed_at) > pairings.fallback_answer_by + interval '1 second'
+UNION ALL
+SELECT 'extension charge', extensions.id, extensions.charge_by, charge_attempts.answered_at
+FROM extensions
+JOIN charge_attempts ON charge_attempts.payment_id = extensions.payment_id AND charge_attempts.status = 'approved'
+WHERE charge_attempts.answered_at > extensions.charge_by + interval '1 second'
+
+-- name: charge_not_given_up_early
+-- Unless it was declined, or the session was ended meanwhile.
+SELECT extensions.id AS extension_id, extensions.charge_by, given_up.changed_at
+FROM extensions
+JOIN sessions ON sessions.id = extensions.session_id
+JOIN status_changes AS given_up ON given_up.entity = 'extension' AND given_up.entity_id = extensions.id
+    AND given_up.new_status = 'charge_failed'
+WHERE given_up.changed_at < extensions.charge_by
+    AND (sessions.ended_at IS NULL OR sessions.ended_at > given_up.changed_at)
+    AND NOT EXISTS (
+        SELECT 1 FROM charge_attempts WHERE payment_id = extensions.payment_id
+            AND status = 'declined' AND reason <> 'not_found'
+    )
+
+-- name: gateway_knows_no_more_than_we
+-- A charge is written down here before the gateway hears of it, under the key by which it does; so is a refund.
+SELECT 'charge' AS what, theirs.key, theirs.payment_id, theirs.amount_rp FROM mock_gateway.charges AS theirs
+WHERE NOT EXISTS (
+    SELECT 1 FROM charge_attempts AS ours
+    WHERE ours.id = theirs.key AND ours.payment_id = theirs.payment_id AND ours.amount_rp = theirs.amount_rp
+)
+UNION ALL
+SELECT 'refund', theirs.key, theirs.payment_id, theirs.amount_rp FROM mock_gateway.refunds AS theirs
+WHERE NOT EXISTS (
+    SELECT 1 FROM refunds AS ours
+    WHERE ours.id = theirs.key AND ours.payment_id = theirs.payment_id AND ours.amount_rp = theirs.amount_rp
+        AND ours.charge_attempt_id = theirs.charge_key
+)
+
 -- name: cast_lock
 -- Two runs at once would play the same mitras: the second is told so.
 SELECT pg_try_advisory_lock(hashtextextended('curhat simulate', 0))

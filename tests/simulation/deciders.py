@@ -1,0 +1,49 @@
+"""Whether whoever decided an extension could: what the database alone cannot say, since presence is not in it (5.6)."""
+
+from uuid import UUID
+
+from curhat.journeys import service as journeys
+from tests.simulation.checker import Checker
+from tests.simulation.outside import SimulatedPresence
+
+DECIDED = """
+SELECT extensions.id, extensions.decided_by, extensions.charge_by IS NOT NULL AS was_approved, sessions.mitra_id,
+    mitras.online AND mitras.suspended_at IS NULL AND NOT extensions.mitra_went_offline AS toggle_was_on
+FROM extensions
+JOIN sessions ON sessions.id = extensions.session_id
+JOIN mitras ON mitras.id = sessions.mitra_id
+WHERE extensions.decided_by IN ('mitra', 'timeout', 'mitra_unreachable') AND extensions.id <> ALL ($1::uuid[])
+"""
+
+
+class Deciders:
+    """Looks after each step at what was decided in it: toggles, connections and the clock stand as they did then."""
+
+    def __init__(self, checker: Checker, presence: SimulatedPresence, reached: set[str]) -> None:
+        self._checker = checker
+        self._presence = presence
+        self._reached = reached
+        self._seen: list[UUID] = []
+
+    async def check(self) -> list[str]:
+        """What should not have been decided as it was."""
+        broken = []
+        for row in await self._checker.fetch(DECIDED, self._seen):
+            self._seen.append(row["id"])
+            connected = await journeys.is_connected_or_none(self._presence, row["mitra_id"])  # type: ignore[arg-type]
+            was_there = row["toggle_was_on"] and connected is True
+            decided_by = row["decided_by"]
+            if decided_by == "mitra_unreachable" and row["toggle_was_on"]:
+                why = (
+                    "nobody knows whether its mitra is there"
+                    if connected is None
+                    else "its mitra lost the network"
+                )
+                self._reached.add(f"extension rejected since {why}")
+            if row["was_approved"] and not row["toggle_was_on"]:
+                broken.append(f"invariant 7: extension {row['id']} was approved with the toggle off")
+            if decided_by == "timeout" and not was_there:
+                broken.append(f"invariant 7: silence decided extension {row['id']} though nobody was there")
+            if decided_by == "mitra_unreachable" and was_there:
+                broken.append(f"rule 5.6: extension {row['id']} was rejected though its mitra was there")
+        return broken
