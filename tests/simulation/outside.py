@@ -1,6 +1,7 @@
 """The outside of the simulated world: a presence that can be away and stale, a gateway that keeps its own books."""
 
 import random
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -58,6 +59,10 @@ class SimulatedPresence:
             return False
         now: datetime = await self._database.fetchval("SELECT curhat_now()")
         return now < lost_at + timedelta(seconds=COME_BACK_SECONDS)
+
+    async def connected_among(self, mitra_ids: Sequence[UUID]) -> set[UUID]:
+        """Which of these are connected."""
+        return {mitra_id for mitra_id in mitra_ids if await self.is_connected(mitra_id)}
 
     async def view(self, state: MitraState) -> MitraPresence:
         """A mitra's own presence."""
