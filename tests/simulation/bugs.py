@@ -433,12 +433,6 @@ BUGS: tuple[Bug, ...] = (
         in_statement(journeys.SQL, "accept_and_start", "SET recovered = true", "SET recovered = false"),
     ),
     Bug(
-        "a payment gets a second case",
-        [REVIEW, SIMULATION],
-        in_statement(payments.SQL, "open_cases", "ON CONFLICT (payment_id) DO NOTHING", ""),
-        "ALTER TABLE review_cases DROP CONSTRAINT review_cases_one_a_payment",
-    ),
-    Bug(
         "an extension may be approved after its deadline",
         [f"{EXTENSION}::test_an_answer_after_the_deadline_never_wins_however_late_the_worker_is"],
         in_function(extension, "approve_by_mitra", "extension.is_over or ", ""),
@@ -535,7 +529,7 @@ BUGS: tuple[Bug, ...] = (
         "the new end is counted from now",
         [f"{EXTENSION}::test_an_approval_after_the_old_end_lengthens_the_chat_from_the_old_end", SIMULATION],
         in_statement(
-            sessions.SQL,
+            extension.SQL,
             "release_end",
             "ends_at = ends_at + make_interval(mins => $2)",
             "ends_at = CASE WHEN $2 > 0 THEN curhat_now() ELSE ends_at END + make_interval(mins => $2)",
