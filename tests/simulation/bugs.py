@@ -454,7 +454,7 @@ BUGS: tuple[Bug, ...] = (
             f"{EXTENSION}::test_at_the_deadline_a_mitra_who_is_not_connected_or_of_whom_nothing_is_known_approves_nothing",
             SIMULATION,
         ],
-        in_function(extension, "window_over", "if connected and ", "if "),
+        in_function(extension, "window_over", " and each.mitra_id in connected", ""),
     ),
     Bug(
         "silence approves though nobody knows whether the mitra is connected",
@@ -462,15 +462,18 @@ BUGS: tuple[Bug, ...] = (
             f"{EXTENSION}::test_at_the_deadline_a_mitra_who_is_not_connected_or_of_whom_nothing_is_known_approves_nothing",
             SIMULATION,
         ],
-        in_function(Transitions, "_extension_window", "bool(connected)", "connected is not False"),
+        in_function(
+            Transitions,
+            "_extension_window",
+            "self._connected_mitras(await extension.mitras_of(tx, extension_ids)) or ()",
+            "self._connected_mitras(mitras := await extension.mitras_of(tx, extension_ids))\n"
+            "    connected = mitras.values() if connected is None else connected",
+        ),
     ),
     Bug(
         "a hand approves though the toggle went off",
         [f"{EXTENSION}::test_the_toggle_to_offline_rejects_at_once_even_when_the_mitra_comes_back"],
-        together(
-            in_statement(extension.SQL, "approve_extension", " AND NOT mitra_went_offline", ""),
-            in_statement(extension.SQL, "extension", " AND NOT extensions.mitra_went_offline", ""),
-        ),
+        in_statement(extension.SQL, "lock_extensions", " AND NOT locked.mitra_went_offline", ""),
         "ALTER TABLE extensions DROP CONSTRAINT extensions_nobody_there_approves_nothing",
     ),
     Bug(
@@ -523,14 +526,19 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "the payment of an extension that is rejected stays open",
         [f"{EXTENSION}::test_an_explicit_rejection_charges_nothing_and_repeated_is_the_same", SIMULATION],
-        in_function(extension, "_uncharged", 'in ("pending", "confirming")', 'in ("confirming",)'),
+        in_function(
+            extension,
+            "_reject",
+            "    await payments.abandon_extensions(tx, [extension.payment_id for extension, _ in decisions])\n",
+            "",
+        ),
     ),
     Bug(
         "the new end is counted from now",
         [f"{EXTENSION}::test_an_approval_after_the_old_end_lengthens_the_chat_from_the_old_end", SIMULATION],
         in_statement(
             extension.SQL,
-            "release_end",
+            "release_ends",
             "ends_at = ends_at + make_interval(mins => $2)",
             "ends_at = CASE WHEN $2 > 0 THEN curhat_now() ELSE ends_at END + make_interval(mins => $2)",
         ),
