@@ -16,6 +16,7 @@ from uuid import UUID
 
 import msgspec
 
+import curhat.app.wiring  # noqa: F401  fills the hooks: going offline sets off what it does in production
 from curhat.app.simulate import invariants
 from curhat.deadlines import service as deadlines
 from curhat.deadlines.service import FollowUp
