@@ -12,18 +12,11 @@ from curhat.payments.mock_gateway import MockGateway
 from tests.simulation.outside import SimulatedGateway
 
 
-class _Sure(random.Random):
-    """Never the unlikely thing: the simulated gateway approves and answers."""
-
-    def random(self) -> float:
-        return 0.99
-
-
 @pytest.fixture(params=["mock", "simulated"])
 def gateway(request: pytest.FixtureRequest, database: Database) -> Gateway:
     if request.param == "mock":
         return MockGateway(database)
-    return SimulatedGateway(database, _Sure())
+    return SimulatedGateway(database, random.Random(1), trouble=0)
 
 
 @pytest.mark.rule("2a.1", "2a.7")
