@@ -168,7 +168,7 @@ class House:
 
     async def open_payment(self, customer: Person, *, price_rp: int = 20_000) -> dict[str, Any]:
         """A payment that waits for its confirmation. Somebody has to be available."""
-        minutes = {0: 5, 10_000: 15, 20_000: 30, 35_000: 60}[price_rp]
+        minutes = {0: 5, 10_000: 15, 20_000: 30, 35_000: 60, 60_000: 90}[price_rp]
         offer_id = await self.make.offer(duration_minutes=minutes, price_rp=price_rp)
         payment: dict[str, Any] = done(await customer.post("/payments", {"offer_id": str(offer_id)}))
         return payment

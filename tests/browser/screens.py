@@ -16,6 +16,7 @@ from tests.support.push import PushService, push_service
 from tests.support.server import Person, Socket
 
 Show = Callable[..., Awaitable[Page]]
+Made = Callable[[House], AsyncIterator[Show]]
 Screen = Callable[[House], contextlib.AbstractAsyncContextManager[Show]]
 
 SCREENS: dict[str, Screen] = {}
@@ -31,22 +32,28 @@ WAVES = [
 ]
 
 
-def screen(name: str) -> Callable[[Callable[[House], AsyncIterator[Show]]], Screen]:
-    """Add a screen under this name."""
+def naming(screens: dict[str, Screen]) -> Callable[[str], Callable[[Made], Screen]]:
+    """A decorator that puts a screen among these, under a name."""
 
-    def add(make: Callable[[House], AsyncIterator[Show]]) -> Screen:
-        made: Screen = contextlib.asynccontextmanager(make)
-        SCREENS[name] = made
-        return made
+    def screen(name: str) -> Callable[[Made], Screen]:
+        def add(make: Made) -> Screen:
+            made: Screen = contextlib.asynccontextmanager(make)
+            screens[name] = made
+            return made
 
-    return add
+        return add
+
+    return screen
 
 
-def opened(house: House, customer: Person, path: str, shows: str) -> Show:
-    """Opens this customer's app at a path, and waits for what the screen shows."""
+screen = naming(SCREENS)
+
+
+def opened(house: House, person: Person, path: str, shows: str) -> Show:
+    """Opens this person's app at a path, and waits for what the screen shows."""
 
     async def show(**options: Any) -> Page:
-        page = await house.page_of(customer, path, **options)
+        page = await house.page_of(person, path, **options)
         await expect(page.locator(shows).first).to_be_visible()
         return page
 

@@ -345,6 +345,8 @@ async def test_a_card_rings_and_vibrates_until_somebody_notices(house: House) ->
     await go_online(page)
     # No browser lets a page sound before somebody has touched it.
     await page.reload()
+    # What stands above the button moves it until the app is in step.
+    await expect(page.get_by_role("heading", name="Kamu online", exact=True)).to_be_visible()
     await button(page, "Nyalakan").click()
     await expect(button(page, "Nyalakan")).to_have_count(0)
     await page.evaluate("window.heard = { notes: 0, vibrations: [] }")

@@ -1,7 +1,7 @@
 """Every screen of the mitra's app, usable by everybody in both themes and languages; and its pictures."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -11,33 +11,14 @@ from playwright.async_api import Page, expect
 from tests.browser.house import House, done
 from tests.browser.mitras import ask_again, ask_for_more, new_mitra, past_chat, say, take
 from tests.browser.pushed import BLOCKED
-from tests.browser.screens import WAVES, Screen, Show
+from tests.browser.screens import WAVES, Screen, Show, naming, opened
 from tests.browser.test_screens import assert_usable
 from tests.support.server import Person
 
 SCREENS: dict[str, Screen] = {}
 
 
-def screen(name: str) -> Callable[[Callable[[House], AsyncIterator[Show]]], Screen]:
-    """Add a screen under this name."""
-
-    def add(make: Callable[[House], AsyncIterator[Show]]) -> Screen:
-        made: Screen = contextlib.asynccontextmanager(make)
-        SCREENS[name] = made
-        return made
-
-    return add
-
-
-def opened(house: House, mitra: Person, path: str, shows: str) -> Show:
-    """Opens this mitra's app at a path, and waits for what the screen shows."""
-
-    async def show(**options: Any) -> Page:
-        page = await house.page_of(mitra, path, **options)
-        await expect(page.locator(shows).first).to_be_visible()
-        return page
-
-    return show
+screen = naming(SCREENS)
 
 
 @contextlib.asynccontextmanager

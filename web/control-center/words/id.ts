@@ -3,6 +3,17 @@ export default {
   title: 'Control Center',
   navigation: 'Layar',
   skip: 'Langsung ke isi',
+  /** Kenapa sesuatu tidak dijalankan, menurut kodenya. */
+  refusals: {
+    validation_failed: 'Ada yang belum diisi atau tidak benar: periksa isinya, lalu coba lagi.',
+    forbidden: 'Peranmu tidak boleh melakukan ini.',
+    not_found: 'Ini tidak ada lagi. Muat ulang halamannya.',
+    case_decided: 'Rekan lain sudah memutuskan kasus ini. Lihat keputusannya.',
+    nothing_to_approve:
+      'Tidak ada pengembalian yang menunggu persetujuan: mungkin rekan lain sudah menyetujuinya.',
+    own_refund: 'Pengembalian yang kamu putuskan sendiri harus disetujui rekan lain.',
+    refund_not_failed: 'Hanya pengembalian yang ditolak gateway yang bisa dicoba lagi.',
+  },
   nothingHere: 'Tidak ada apa-apa di alamat ini.',
   nothingFound: 'Tidak ditemukan.',
   all: 'Semua',

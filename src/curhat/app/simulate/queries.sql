@@ -444,7 +444,7 @@ WHERE given_up.changed_at < extensions.charge_by
     AND (sessions.ended_at IS NULL OR sessions.ended_at > given_up.changed_at)
     AND NOT EXISTS (
         SELECT 1 FROM charge_attempts WHERE payment_id = extensions.payment_id
-            AND status = 'declined' AND reason <> 'not_found'
+            AND status = 'declined' AND reason IS DISTINCT FROM 'not_found'
     )
 
 -- name: gateway_knows_no_more_than_we
