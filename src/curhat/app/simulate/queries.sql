@@ -434,7 +434,7 @@ JOIN charge_attempts ON charge_attempts.payment_id = extensions.payment_id AND c
 WHERE charge_attempts.answered_at > extensions.charge_by + interval '1 second'
 
 -- name: charge_not_given_up_early
--- Unless it was declined, or the session was ended meanwhile.
+-- Unless it was declined, or the session was ended meanwhile. A late approval may stand where a decline stood before.
 SELECT extensions.id AS extension_id, extensions.charge_by, given_up.changed_at
 FROM extensions
 JOIN sessions ON sessions.id = extensions.session_id
@@ -444,7 +444,7 @@ WHERE given_up.changed_at < extensions.charge_by
     AND (sessions.ended_at IS NULL OR sessions.ended_at > given_up.changed_at)
     AND NOT EXISTS (
         SELECT 1 FROM charge_attempts WHERE payment_id = extensions.payment_id
-            AND status = 'declined' AND reason IS DISTINCT FROM 'not_found'
+            AND (status = 'declined' AND reason <> 'not_found' OR status = 'approved_late')
     )
 
 -- name: gateway_knows_no_more_than_we
