@@ -19,6 +19,7 @@ from curhat.kit.database import Database
 from curhat.kit.migrations import migrate
 from tests.simulation.bugs import named
 from tests.support.clock import VirtualClock, install_virtual_clock
+from tests.support.databases import create_database, parent_of_data_folders
 from tests.support.people import Make
 from tests.support.signals import RecordedSignals
 
@@ -41,7 +42,7 @@ def database_url_of(servers: EmbeddedServers, name: str) -> str:
 @pytest.fixture(scope="session")
 async def servers() -> AsyncIterator[EmbeddedServers]:
     """PostgreSQL and Valkey, real, for the whole run."""
-    with tempfile.TemporaryDirectory(prefix="curhat-tests-") as folder:
+    with tempfile.TemporaryDirectory(prefix="curhat-tests-", dir=parent_of_data_folders()) as folder:
         async with embedded_servers(Path(folder)) as started:
             # Nothing here outlives the run, so nothing has to reach the disk; crash tests start their own servers.
             admin = await asyncpg.connect(started.database_url)
@@ -72,7 +73,7 @@ async def database_url(servers: EmbeddedServers, template: str) -> AsyncIterator
     """The address of a fresh, migrated database of this test's own; its clock runs until `clock` stops it."""
     name = f"test_{next(_numbers)}"
     admin = await asyncpg.connect(servers.database_url)
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    await create_database(admin, name, template)
     yield database_url_of(servers, name)
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await admin.close()

@@ -16,6 +16,7 @@ from curhat.kit.database import Database
 from tests.browser.house import House
 from tests.conftest import database_url_of
 from tests.support.chromium import ARGUMENTS, NoBrowserError, chromium
+from tests.support.databases import create_database
 from tests.support.signals import RecordedSignals
 from tests.support.signed_in import environment_of, process, server_process
 
@@ -49,7 +50,7 @@ async def running_house(
     name = f"browser_{Path(request.path).stem}"
     logs = tmp_path_factory.mktemp(name)
     admin = await asyncpg.connect(servers.database_url)
-    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    await create_database(admin, name, template)
     url = database_url_of(servers, name)
     client = valkey.asyncio.Valkey.from_url(servers.valkey_url)
     await client.flushall()

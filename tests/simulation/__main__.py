@@ -18,11 +18,12 @@ from curhat.kit.migrations import migrate
 from tests.simulation.checker import checker_of
 from tests.simulation.world import BrokenInvariant, World
 from tests.support.clock import install_virtual_clock
+from tests.support.databases import parent_of_data_folders
 
 
 async def run(seeds: list[int]) -> int:
     """Run these schedules on a database of their own; the exit status is 1 at the first that breaks."""
-    with tempfile.TemporaryDirectory(prefix="curhat-simulation-") as folder:
+    with tempfile.TemporaryDirectory(prefix="curhat-simulation-", dir=parent_of_data_folders()) as folder:
         async with embedded_servers(Path(folder)) as servers:
             connection = await asyncpg.connect(servers.database_url)
             await migrate(connection)
