@@ -95,6 +95,7 @@ class Database:
             command_timeout=30,
             max_inactive_connection_lifetime=0,
             # The pool's reset query costs a round trip a transaction; nothing here leaves session state behind.
+            init=_learn_array_types,
             reset=_nothing_to_reset,
             server_settings={
                 "application_name": application_name,
@@ -139,6 +140,14 @@ class Database:
     async def execute(self, query: str, *arguments: object) -> str:
         """Run one statement in a transaction of its own."""
         return await self.pool.execute(query, *arguments)
+
+
+async def _learn_array_types(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """asyncpg asks PostgreSQL about each array type at its first use on a connection, which takes several milliseconds
+    of a statement that somebody waits for. Asked here once, about all that statements of ours use."""
+    await connection.prepare(
+        "SELECT $1::uuid[], $2::text[], $3::timestamptz[], $4::integer[], $5::bigint[], $6::bytea[]"
+    )
 
 
 async def _nothing_to_reset(_connection: "asyncpg.Connection[asyncpg.Record]") -> None:
