@@ -113,7 +113,7 @@ async def _in_turn(ours: Connection, plain: Connection, step: Step) -> tuple[flo
 async def _blast(connection: Connection) -> None:
     mitras = [people.identifier(people.MITRA, number) for number in range(MITRAS)]
     row = await connection.fetchrow(
-        PAIRING.open_blast, people.identifier(people.PAYMENT, 0), 60.0, mitras, None
+        PAIRING.open_blast, people.identifier(people.PAYMENT, 0), 60.0, mitras, None, None
     )
     assert row is not None
     assert len(row["asked"]) == MITRAS

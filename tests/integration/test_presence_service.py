@@ -17,7 +17,14 @@ from curhat.kit.errors import NotFound, PresenceUnknown
 from curhat.presence import service
 from curhat.presence.hooks import on_intent_changed
 from curhat.presence.schemas import MitraPresence
-from curhat.presence.service import Presence, announce, mitra_state, release_places, set_intent
+from curhat.presence.service import (
+    RECONCILE_STEP_SIZE,
+    Presence,
+    announce,
+    mitra_state,
+    release_places,
+    set_intent,
+)
 from curhat.presence.store import AVAILABLE_KEY
 from tests.support.people import Make
 
@@ -408,6 +415,32 @@ async def test_a_wiped_valkey_is_rebuilt_even_before_a_heartbeat(
     await presence.reconcile()
 
     assert set(await presence.ask_candidates()) == mitras
+
+
+@pytest.mark.invariant(11)
+async def test_a_round_goes_through_many_mitras_a_few_at_a_time_and_misses_nobody(
+    presence: Presence, valkey_client: "valkey.asyncio.Valkey", make: Make
+) -> None:
+    mitras = await make.mitras(2 * RECONCILE_STEP_SIZE + 1)
+    for mitra in mitras:
+        await presence.opened(mitra, "phone")
+    steps: list[set[UUID]] = []
+
+    async def last_one_leaves(may_be_asked: list[UUID]) -> None:
+        if not steps:
+            await presence.closed(mitras[-1], "phone")
+        steps.append(set(may_be_asked))
+
+    presence.on_may_be_asked = last_one_leaves
+    await valkey_client.flushall()
+
+    await presence.reconcile()
+
+    assert steps == [
+        set(mitras[:RECONCILE_STEP_SIZE]),
+        set(mitras[RECONCILE_STEP_SIZE : 2 * RECONCILE_STEP_SIZE]),
+    ]
+    assert set(await presence.ask_candidates()) == set(mitras[:-1])
 
 
 async def test_what_another_process_changed_without_a_signal_is_found(

@@ -9,11 +9,11 @@ Guarantees
     Valkey that was away, wiped or damaged is made right within RECONCILE_SECONDS, without anybody's help; of
     mitras whom only push reaches, within PUSH_RECONCILE_SECONDS.
 How it works
-    A frame from a mitra only sets a time in memory. Each second the connections that had one are reported to
-    Valkey in batches, each with the age of its last frame: a report that comes late lengthens no lease.
-    Every RECONCILE_SECONDS the process reports all its connections, reads its mitras' states from PostgreSQL,
-    applies them, and tells pairing who of them may be asked. Whatever a lost signal or an outage left undone
-    is done then.
+    A frame from a mitra only sets a time in memory. Every FLUSH_SECONDS the connections that had one are reported
+    to Valkey in batches, each with the age of its last frame: a report that comes late lengthens no lease.
+    In every RECONCILE_SECONDS the process reports all its connections, reads its mitras' states from PostgreSQL,
+    applies them, and tells pairing who of them may be asked, some mitras at a time. Whatever a lost signal or an
+    outage left undone is done then.
     Whom push reaches (1.1) is known to PostgreSQL: a subscription that has not failed, and when the app was last
     seen. No process holds such a mitra; the workers read them all, every PUSH_RECONCILE_SECONDS.
 Relies on
@@ -25,6 +25,7 @@ Relies on
 import asyncio
 import contextlib
 import dataclasses
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from uuid import UUID
@@ -48,8 +49,12 @@ SQL = load_queries(__file__)
 
 SIGNAL = "mitra_changed"
 
-FLUSH_SECONDS = 1
+FLUSH_SECONDS = 0.25
 RECONCILE_SECONDS = 2
+# A round goes through its mitras in this many steps, spread over its time, each of so many mitras at least: hundreds of
+# them at once would hold up whatever else this process has to answer.
+RECONCILE_STEPS = 20
+RECONCILE_STEP_SIZE = 25
 PUSH_RECONCILE_SECONDS = 5
 LAST_SEEN_SECONDS = 30
 # Rows locked by one statement while last-seen times are written: bounds how long an accept waits for one.
@@ -275,11 +280,18 @@ class Presence:
         await asyncio.shield(self._next_flush)
 
     async def reconcile(self) -> None:
-        """Make Valkey right about every mitra this process holds. Raises PresenceUnknown."""
-        for mitra in self._mitras.values():
-            self._unreported.update(mitra.connections.values())
-        await self.flush()
-        await self._tell_pairing(await self.refresh(self._mitras))
+        """Make Valkey right about every mitra this process holds, a few at a time. Raises PresenceUnknown."""
+        held = list(self._mitras)
+        size = max(RECONCILE_STEP_SIZE, math.ceil(len(held) / RECONCILE_STEPS))
+        for start in range(0, len(held), size):
+            if start:
+                await asyncio.sleep(RECONCILE_SECONDS * size / len(held))
+            # Those who left meanwhile were reported when they did.
+            mitras = {each: self._mitras[each] for each in held[start : start + size] if each in self._mitras}
+            for mitra in mitras.values():
+                self._unreported.update(mitra.connections.values())
+            await self.flush()
+            await self._tell_pairing(await self.refresh(mitras))
         await self._store.prune()
         _available.set(await self._store.count())
 
