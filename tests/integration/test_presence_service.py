@@ -440,7 +440,7 @@ async def test_a_round_goes_through_many_mitras_a_few_at_a_time_and_misses_nobod
         set(mitras[:RECONCILE_STEP_SIZE]),
         set(mitras[RECONCILE_STEP_SIZE : 2 * RECONCILE_STEP_SIZE]),
     ]
-    assert set(await presence.ask_candidates()) == set(mitras[:-1])
+    assert set(await presence.ask_candidates()) >= set(mitras[:-1])
 
 
 async def test_what_another_process_changed_without_a_signal_is_found(
