@@ -126,6 +126,7 @@ async def _accept(connection: Connection) -> None:
         people.identifier(people.REQUEST, number),
         people.identifier(people.MITRA, 0),
         None,
+        None,
     )
     assert row is not None
     assert row["outcome"] == "won", row["outcome"]
