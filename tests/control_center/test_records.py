@@ -301,6 +301,7 @@ async def test_a_new_name_reaches_the_customer_of_a_running_chat(server: Stage) 
     async with customer.socket() as socket:
         changed = await admin.patch(f"/mitras/{mitra.id}", {"display_name": "Kak Baru"})
         assert changed.status_code == 200, changed.text
+        await work(server)
         told = await socket.wait_for("session.updated", id=str(chat.id))
     assert told["mitra"]["display_name"] == "Kak Baru"
     assert (await customer.get("/state")).json()["session"]["mitra"] == told["mitra"]

@@ -12,6 +12,8 @@ import pytest
 
 from curhat.app.embedded import EmbeddedServers
 from curhat.app.wiring import open_house
+from curhat.kit.pause_points import set_pause_point
+from tests.support.journey import Gate
 from tests.support.server import Person, Socket
 from tests.support.signed_in import Stage, development_settings, problem
 
@@ -489,3 +491,105 @@ async def test_what_is_not_ones_own_and_offers_that_are_none_do_not_exist(server
             assert problem(await one.mitra.post(answer_path, key="")) == (400, "idempotency_key_missing")
         unknown = f"/extensions/{UUID(int=0)}/accept"
         assert problem(await one.mitra.post(unknown)) == (404, "not_found")
+
+
+@pytest.mark.rule("4.4")
+async def test_a_mitra_who_came_back_while_the_customer_paid_is_asked(server: Stage) -> None:
+    customer, mitra = await met_before(server)
+    async with working(mitra):
+        payment = await want_again(server, customer, mitra)
+        done(await mitra.put("/presence", {"online": False}))
+        gate = Gate()
+        set_pause_point("confirm.before_charge", gate)
+        paying = asyncio.create_task(confirm(customer, payment))
+        await gate.reached.wait()
+        done(await mitra.put("/presence", {"online": True}))
+        assert done(await customer.get(f"/mitras/{mitra.id}/status"))["status"] == "available"
+        gate.open()
+
+        pairing = await paying
+        assert (pairing["kind"], pairing["status"]) == ("targeted", "open")
+
+
+@pytest.mark.rule("3.5", "4.4")
+@pytest.mark.invariant(10)
+async def test_a_mitra_who_is_gone_at_once_leaves_a_choice_that_is_the_same_wherever_it_is_read(
+    server: Stage,
+) -> None:
+    customer, mitra = await met_before(server)
+    other = await server.mitra("Kak Budi")
+    async with customer.socket() as phone, working(mitra, other):
+        payment = await want_again(server, customer, mitra)
+        done(await mitra.put("/presence", {"online": False}))
+
+        pairing = await confirm(customer, payment)
+
+        assert pairing["failure_tag"] == "targeted_mitra_offline"
+        told = await phone.wait_for("pairing.updated")
+        read = done(await customer.get(f"/pairings/{pairing['id']}"))
+        for shown in (pairing, told, read):
+            assert (shown["fallback"]["allowed"], shown["fallback"]["other_available"]) == (True, True)
+        failed = [
+            event["data"]["id"]
+            for event in phone.events
+            if event["type"] == "pairing.updated" and event["data"]["status"] == "failed"
+        ]
+        assert failed == [pairing["id"]]
+
+
+@pytest.mark.invariant(10)
+async def test_a_blast_that_the_clock_dates_before_the_pairing_it_follows_is_what_the_customer_sees(
+    server: Stage,
+) -> None:
+    customer, mitra = await met_before(server)
+    other = await server.mitra("Kak Budi")
+    async with working(mitra, other) as (other_phone, _):
+        payment = await want_again(server, customer, mitra)
+        pairing = await confirm(customer, payment)
+        card = await other_phone.wait_for("request.offered")
+        done(await mitra.post(f"/requests/{card['id']}/reject"))
+        # What uuidv7() gives after the machine's clock was set back by a minute.
+        await server.database.execute(
+            "ALTER TABLE pairings ALTER id SET DEFAULT uuidv7('-1 minute'::interval)"
+        )
+
+        blast = done(await customer.post(f"/pairings/{pairing['id']}/fallback"))
+
+        assert blast["id"] < pairing["id"]
+        assert done(await customer.get("/state"))["pairing"]["id"] == blast["id"]
+
+
+@pytest.mark.invariant(2, 9)
+async def test_a_server_that_stood_still_before_it_charged_charges_no_more(server: Stage) -> None:
+    customer = await server.customer("Melati")
+    mitra = await server.mitra("Kak Sari")
+    async with working(mitra):
+        payment = done(await customer.post("/payments", {"offer_id": str(await server.make.offer())}))
+        gate = Gate()
+
+        async def stands_still() -> None:
+            set_pause_point("confirm.before_charge", None)
+            await gate()
+
+        set_pause_point("confirm.before_charge", stands_still)
+        first = asyncio.create_task(customer.post(f"/payments/{payment['id']}/confirm"))
+        await gate.reached.wait()
+        # The worker asks the gateway, which knows of nothing: the customer may pay again.
+        async with asyncio.timeout(20):
+            while done(await customer.get(f"/payments/{payment['id']}"))["status"] != "pending":
+                await asyncio.sleep(0.1)
+        done(await customer.post(f"/payments/{payment['id']}/confirm"))
+        gate.open()
+        done(await first)
+
+        assert await taken(server, payment["id"]) == [20_000]
+
+
+@pytest.mark.rule("2a.4")
+async def test_a_payment_that_was_paid_says_so_to_whoever_leaves_it_even_after_the_chat(
+    server: Stage,
+) -> None:
+    customer, _ = await met_before(server)
+    payment_id = await server.database.fetchval("SELECT id FROM payments")
+
+    assert problem(await customer.post(f"/payments/{payment_id}/cancel")) == (409, "payment_confirmed")

@@ -214,3 +214,14 @@ def test_the_limit_of_refunds_is_a_setting_and_checked_at_start() -> None:
         assert problem == (
             f"CURHAT_REFUND_APPROVAL_LIMIT_RP is {wrong!r}; right is a whole number from 0 to 1000000000"
         )
+
+
+def test_the_proxies_that_are_believed_are_a_setting_and_checked_at_start() -> None:
+    assert development().trusted_proxies == ("127.0.0.1",)
+    assert development(TRUSTED_PROXIES="10.0.0.5, 10.1.0.0/16").trusted_proxies == ("10.0.0.5", "10.1.0.0/16")
+    for wrong in ("*", "proxy.example", "10.0.0.5/8", "10.0.0.5,"):
+        (problem,) = problems_of(TRUSTED_PROXIES=wrong)
+        assert problem == (
+            f"CURHAT_TRUSTED_PROXIES is {wrong!r}; right are addresses or networks with commas between, "
+            "such as 10.0.0.5,10.1.0.0/16"
+        )

@@ -304,17 +304,18 @@ def _check_capacity(max_customers: int) -> None:
         )
 
 
-async def suspend_mitra(tx: Transaction, mitra_id: UUID, *, by: str = "command line") -> None:
+async def suspend_mitra(tx: Transaction, mitra_id: UUID, *, by: str = "command line") -> bool:
     """admitted → suspended: sockets close and every token is refused until it is lifted. Raises NotFound.
 
-    Withdrawing requests and ending sessions is journeys' part of it. Repeated, nothing happens.
+    Withdrawing requests and ending sessions is journeys' part of it. Repeated, nothing happens; then it answers False.
     """
     if await _is_suspended(tx, mitra_id):
-        return
+        return False
     await tx.execute(SQL.suspend_mitra, mitra_id)
     await tx.execute(SQL.audit, by, "mitra_suspended", mitra_id, "admitted", "suspended")
     _signal(tx, SocketsToClose(code=protocol.SIGNED_OUT, role="mitra", user_id=mitra_id))
     _signal_mitra_changed(tx, mitra_id)
+    return True
 
 
 async def lift_suspension(tx: Transaction, mitra_id: UUID, *, by: str = "command line") -> None:

@@ -100,6 +100,13 @@ async def arm_now(tx: Transaction, kind: str, entity_id: UUID) -> None:
     wake_workers(tx)
 
 
+async def arm_now_unless_armed(tx: Transaction, kind: str, entity_id: UUID) -> None:
+    """`arm_now` for a caller who holds a lock that the transition takes, and must not wait for it. Only for transitions
+    that do the same whatever they read: one under way, which may have read what was before, is enough."""
+    await tx.execute(SQL.arm_now_unless_armed, kind, entity_id, current_request_id())
+    wake_workers(tx)
+
+
 def wake_workers(tx: Transaction) -> None:
     """Something is due as soon as this transaction is committed: workers need not sleep until they would look."""
     tx.signal(SIGNAL, b"")

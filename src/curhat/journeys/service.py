@@ -1,6 +1,7 @@
 """The steps of a journey that cross rooms. Functions that take a transaction never commit it."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
@@ -34,7 +35,6 @@ from curhat.pairing.service import Target
 from curhat.payments import service as payments
 from curhat.payments.errors import JourneyInProgress, PaymentDeclined, PaymentExpired
 from curhat.payments.gateway import (
-    ANSWER_TIMEOUT_SECONDS,
     ChargeAnswer,
     Gateway,
     GatewayUnknown,
@@ -58,6 +58,9 @@ SQL = load_queries(__file__)
 ALREADY_TAKEN = refusal(AlreadyTaken())
 # Deadline kind: a session of a mitra who was suspended is to be ended.
 SUSPENSION_END = "suspension_end"
+# A mitra has another name: what its customers see of a session, and of a payment, is to be told again.
+SESSION_RENAMED = "session_renamed"
+PAYMENT_RENAMED = "payment_renamed"
 
 
 # Paying --------------------------------------------------------------------------------------------------
@@ -205,15 +208,22 @@ async def begin_confirmation(
     charge = await payments.begin_confirmation(tx, payment)
     if charge is None:
         await _begin_search(tx, payment, candidates)
-    await realtime.append(tx, await views.payment_events(tx, payment_id))
+    else:
+        await realtime.append(tx, await views.payment_events(tx, payment_id))
     return charge
 
 
 async def carry_out(gateway: Gateway, charge: Charge) -> ChargeAnswer | None:
-    """Ask the gateway for the money, between transactions. None: not known within 5 s."""
+    """Ask the gateway for the money, between transactions. None: not known within 5 s of the attempt's beginning.
+
+    Nothing is sent later than that, when this process stood still meanwhile: by then the gateway may have been asked,
+    have known of nothing, and the customer be paying again.
+    """
     await pause_point("confirm.before_charge")
+    if time.monotonic() >= charge.until:
+        return None
     try:
-        async with asyncio.timeout(ANSWER_TIMEOUT_SECONDS):
+        async with asyncio.timeout_at(charge.until):
             answer = await gateway.charge(charge.key, charge.payment_id, charge.amount_rp)
     except (TimeoutError, GatewayUnknown):
         return None
@@ -239,7 +249,8 @@ async def charge_answered(
     log.info("charge.answered", payment_id=str(payment.id), answer=answer.status, step=outcome.step)
     if outcome.step == "confirmed":
         await _begin_search(tx, payment, candidates)
-    elif outcome.step == "expired":
+        return outcome
+    if outcome.step == "expired":
         await pairing.log_expired_payments(tx, [payment.id])
     await realtime.append(tx, await views.payment_events(tx, payment.id))
     return outcome
@@ -322,7 +333,8 @@ async def expire_payments(tx: Transaction, *payment_ids: UUID) -> list[UUID]:
 
 
 async def _begin_search(tx: Transaction, payment: LockedPayment, candidates: Sequence[UUID] | None) -> None:
-    """The confirmed payment's first pairing: with the mitra it is for (3.2), or with everybody (2b.2).
+    """The confirmed payment's first pairing: with the mitra it is for (3.2), or with everybody (2b.2). The customer is
+    told of both.
 
     `candidates` is what presence said just before. None: unknown. A blast then begins with nobody and asks as mitras
     are found to be available; a chosen mitra is asked and has its whole window.
@@ -330,6 +342,7 @@ async def _begin_search(tx: Transaction, payment: LockedPayment, candidates: Seq
     if payment.target_mitra_id is None:
         window_seconds = await configuration.pairing_blast_timeout_seconds(tx)
         await pairing.open_blast(tx, payment.id, window_seconds, candidates or [])
+        await realtime.append(tx, await views.payment_events(tx, payment.id))
         return
     target = Target(
         mitra_id=payment.target_mitra_id,
@@ -465,11 +478,28 @@ async def reject(
 
 
 async def rename_customer(tx: Transaction, customer_id: UUID, call_name: str) -> None:
-    """Change the call name; the mitra of a running session learns it. Raises ValidationFailed."""
+    """Change the call name; the mitra of a running session learns it. Raises ValidationFailed.
+
+    The session is looked at under its lock: told of without it, one that ends meanwhile would seem to run again.
+    """
     await accounts.rename_customer(tx, customer_id, call_name)
     session_id = await tx.fetchval(SQL.running_session, customer_id)
     if session_id is not None:
+        await tell_session(tx, session_id)
+
+
+async def tell_session(tx: Transaction, session_id: UUID) -> None:
+    """A name changed: both sides get the session as it is, unless it has ended. Takes its lock."""
+    session = await extension.lock_session(tx, session_id)
+    if session.runs:
         await realtime.append(tx, session_updated(await sessions.session_views(tx, session_id)))
+
+
+async def tell_payment(tx: Transaction, presence: Presence, payment_id: UUID) -> None:
+    """A name changed: the customer gets the payment as it is. Takes its lock."""
+    customer_id = (await payments.lock(tx, payment_id)).customer_id
+    payment = await as_shown(presence, customer_id, await views.payment_view(tx, payment_id, customer_id))
+    await realtime.append(tx, views.events_of(payment, customer_id))
 
 
 async def cancel_search(tx: Transaction, customer_id: UUID, pairing_id: UUID) -> Pairing:
@@ -520,14 +550,13 @@ async def intent_changed(tx: Transaction, mitra_id: UUID, online: bool) -> None:
 
 
 async def rename_mitra(tx: Transaction, mitra_id: UUID, display_name: str, *, by: str) -> None:
-    """One display name → another; the customers who see it now learn of it. Raises ValidationFailed, NotFound."""
+    """One display name → another. The customers who see it now learn of it from the worker, since the locks of their
+    sessions and payments come before the mitra's. Raises ValidationFailed, NotFound."""
     await accounts.rename_mitra(tx, mitra_id, display_name, by=by)
-    events = []
     for row in await tx.fetch(SQL.running_sessions_of_mitra, mitra_id):
-        events += session_updated(await sessions.session_views(tx, row["id"]))
+        await deadlines.arm_now(tx, SESSION_RENAMED, row["id"])
     for row in await tx.fetch(SQL.open_payments_for_mitra, mitra_id):
-        events += await views.payment_events(tx, row["id"])
-    await realtime.append(tx, events)
+        await deadlines.arm_now(tx, PAYMENT_RENAMED, row["id"])
 
 
 async def change_capacity(tx: Transaction, mitra_id: UUID, max_customers: int, *, by: str) -> None:
@@ -540,9 +569,11 @@ async def change_capacity(tx: Transaction, mitra_id: UUID, max_customers: int, *
 
 async def suspend_mitra(tx: Transaction, mitra_id: UUID, *, by: str = "command line") -> None:
     """Suspend: sockets close and requests are withdrawn now; the worker ends the running sessions at once, each in
-    a transaction of its own, since a session's lock comes before its mitra's."""
-    await accounts.suspend_mitra(tx, mitra_id, by=by)
+    a transaction of its own, since a session's lock comes before its mitra's. Repeated, nothing happens."""
+    if not await accounts.suspend_mitra(tx, mitra_id, by=by):
+        return
     await pairing.withdraw(tx, mitra_id, "suspended")
     await extension.toggle_went_off(tx, mitra_id)
     for row in await tx.fetch(SQL.running_sessions_of_mitra, mitra_id):
-        await deadlines.arm_now(tx, SUSPENSION_END, row["id"])
+        # Lifted and suspended again, a worker may be at it, and wait for the mitra's row that is held here.
+        await deadlines.arm_now_unless_armed(tx, SUSPENSION_END, row["id"])

@@ -46,6 +46,8 @@ class Transitions:
             extension.EXTENSION_CHARGE: extension_charge,
             sessions.SESSION_END: Together(session_end),
             journeys.SUSPENSION_END: suspension_end,
+            journeys.SESSION_RENAMED: session_renamed,
+            journeys.PAYMENT_RENAMED: self._payment_renamed,
         }
 
     async def _charge_answer(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
@@ -109,6 +111,10 @@ class Transitions:
         except PresenceUnknown:
             return None
 
+    async def _payment_renamed(self, tx: Transaction, deadline: Deadline) -> None:
+        """The mitra whom a payment is for has another name. Presence is asked under the lock, for a second at most."""
+        await journeys.tell_payment(tx, self._presence, deadline.entity_id)
+
     async def _refund_answer(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
         """A refund was requested, or its answer is not known: send it, by its key, until it is."""
         refund = await payments.refund_to_carry_out(tx, deadline.entity_id, deadline.generation)
@@ -159,6 +165,11 @@ async def session_end(tx: Transaction, due: Sequence[Deadline]) -> None:
     """The sessions' time is up."""
     generations = {deadline.entity_id: deadline.generation for deadline in due}
     await sessions.end_due(tx, *generations, generations=generations)
+
+
+async def session_renamed(tx: Transaction, deadline: Deadline) -> None:
+    """The session's mitra has another name."""
+    await journeys.tell_session(tx, deadline.entity_id)
 
 
 async def suspension_end(tx: Transaction, deadline: Deadline) -> None:

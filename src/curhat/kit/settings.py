@@ -62,6 +62,9 @@ class Settings:
     vapid_private_key: bytes = field(repr=False)
     # Where web clients are served from: the allow-list for cookies and sockets. No path, no trailing slash.
     public_origins: tuple[str, ...]
+    # Addresses and networks of the proxies before us: from them we believe who the client is (X-Forwarded-For). All
+    # clients of a proxy that is not named here share one address, and its limits.
+    trusted_proxies: tuple[str, ...]
     code_sender: str
     address_requests_per_minute: int
     address_codes_per_hour: int
@@ -122,6 +125,7 @@ class Settings:
                 _development_origins if development else _production_origins,
                 (f"http://127.0.0.1:{port}", f"http://localhost:{port}") if development else (),
             ),
+            trusted_proxies=reader.value("TRUSTED_PROXIES", _networks, ("127.0.0.1",)),
             code_sender=reader.code_sender(development=development),
             address_requests_per_minute=reader.integer(
                 "ADDRESS_REQUESTS_PER_MINUTE", 1_000_000 if development else 300, 1, 1_000_000_000
@@ -429,6 +433,18 @@ def _origins(text: str, schemes: tuple[str, ...]) -> tuple[str, ...]:
         if "@" in parts.netloc or "*" in parts.netloc:
             raise ValueError(f"{origin!r} names no single place; {right}")
     return origins
+
+
+def _networks(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        try:
+            ipaddress.ip_network(name)
+        except ValueError:
+            raise ValueError(
+                "right are addresses or networks with commas between, such as 10.0.0.5,10.1.0.0/16"
+            ) from None
+    return names
 
 
 def _production_origins(text: str) -> tuple[str, ...]:

@@ -216,7 +216,8 @@ WHERE failed_pairing_events.payment_id = ANY ($1::uuid[])
 INSERT INTO failed_pairing_events (payment_id, tag) SELECT unnest($1::uuid[]), 'payment_session_expired'
 
 -- name: payment_view
--- Payments as their customers see them, with their latest pairing; columns of the pairing begin with pairing_.
+-- Payments as their customers see them, with their latest pairing; columns of the pairing begin with pairing_. Latest
+-- is the blast, which a targeted pairing may come before and nothing after: ids say so only while the clock goes on.
 SELECT payments.id, payments.customer_id, payments.purpose, payments.status, payments.offer_id,
     payments.duration_minutes, payments.amount_rp, payments.is_trial, payments.created_at, payments.expires_at,
     payments.target_mitra_id, mitras.display_name AS target_display_name,
@@ -227,7 +228,7 @@ SELECT payments.id, payments.customer_id, payments.purpose, payments.status, pay
 FROM payments
 LEFT JOIN mitras ON mitras.id = payments.target_mitra_id
 LEFT JOIN LATERAL (
-    SELECT * FROM pairings WHERE payment_id = payments.id ORDER BY id DESC LIMIT 1
+    SELECT * FROM pairings WHERE payment_id = payments.id ORDER BY kind = 'blast' DESC LIMIT 1
 ) AS pairing ON true
 LEFT JOIN sessions ON sessions.pairing_id = pairing.id
 WHERE payments.id = ANY ($1::uuid[])

@@ -110,7 +110,8 @@ async def open_blast(
 
 
 async def open_targeted(tx: Transaction, payment_id: UUID, window_seconds: int, target: Target) -> UUID:
-    """Ask the mitra whom a confirmed payment was opened for (3.2, 4.1); failed at once when offline or full (4.4)."""
+    """Ask the mitra whom a confirmed payment was opened for (3.2, 4.1); failed at once when offline or full (4.4).
+    Either way the customer is told."""
     row = await tx.fetchrow(
         SQL.open_targeted,
         payment_id,
@@ -126,6 +127,7 @@ async def open_targeted(tx: Transaction, payment_id: UUID, window_seconds: int, 
     )
     if row["asked"]:
         signal_requests(tx, row["asked"])
+        await realtime.append(tx, await payment_events(tx, payment_id))
     else:
         payment, pairing = await lock(tx, pairing_id)
         await fail(tx, payment, pairing, "targeted_mitra_offline", other_available=target.other_available)

@@ -89,9 +89,6 @@ SELECT status, reason, extract(epoch FROM curhat_now() - started_at)::float8 AS 
 -- started or declined → $2.
 UPDATE charge_attempts SET status = $2, answered_at = curhat_now(), reason = $3 WHERE id = $1
 
--- name: attempt_under_way
-SELECT id, amount_rp FROM charge_attempts WHERE payment_id = $1 AND status = 'started'
-
 -- name: other_charge
 -- Another attempt of the payment that took the money or may yet.
 SELECT EXISTS (

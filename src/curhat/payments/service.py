@@ -1,5 +1,6 @@
 """What may be done to a payment. Every function takes an open transaction and never commits."""
 
+import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -68,11 +69,16 @@ class LockedPayment(msgspec.Struct, frozen=True):
 
 
 class Charge(msgspec.Struct, frozen=True):
-    """An attempt to be carried out by the gateway, between two transactions. `key` names it for ever."""
+    """An attempt to be carried out by the gateway, between two transactions. `key` names it for ever.
+
+    It is over at `until`, by this machine's monotonic clock in seconds: from then on the gateway may be asked about it,
+    and what was not sent by then must not be sent any more, however long this process stood still.
+    """
 
     key: UUID
     payment_id: UUID
     amount_rp: int
+    until: float
 
 
 class ChargeOutcome(msgspec.Struct, frozen=True):
@@ -119,6 +125,11 @@ async def open_extension_payment(
     return payment_id
 
 
+def _charge(key: UUID, payment_id: UUID, amount_rp: int) -> Charge:
+    """A charge whose first question is armed now, FIRST_ASK_SECONDS away."""
+    return Charge(key, payment_id, amount_rp, time.monotonic() + ANSWER_TIMEOUT_SECONDS)
+
+
 async def begin_extension_charges(
     tx: Transaction, payment_ids: Sequence[UUID], charge_by: datetime
 ) -> list[Charge]:
@@ -131,7 +142,7 @@ async def begin_extension_charges(
     assert len(rows) == len(payment_ids)  # A payment is pending as long as its extension is.
     first_ask = timedelta(seconds=FIRST_ASK_SECONDS)
     await deadlines.arm_each(tx, CHARGE_ANSWER, [(row["id"], row["now"] + first_ask, 1) for row in rows])
-    return [Charge(key=row["id"], payment_id=row["payment_id"], amount_rp=row["amount_rp"]) for row in rows]
+    return [_charge(row["id"], row["payment_id"], row["amount_rp"]) for row in rows]
 
 
 async def abandon_extensions(tx: Transaction, payment_ids: Sequence[UUID]) -> None:
@@ -172,20 +183,12 @@ async def begin_confirmation(tx: Transaction, payment: LockedPayment) -> Charge 
         return None
     key: UUID = await tx.fetchval(SQL.begin_confirmation, payment.id)
     await _ask_in(tx, CHARGE_ANSWER, key, FIRST_ASK_SECONDS)
-    return Charge(key=key, payment_id=payment.id, amount_rp=payment.amount_rp)
+    return _charge(key, payment.id, payment.amount_rp)
 
 
 def closed_error(status: PaymentStatus) -> PaymentExpired | PaymentClosed:
     """Why a payment in a final status cannot be confirmed or left."""
     return PaymentExpired() if status == "expired" else PaymentClosed(payment_status=status)
-
-
-async def attempt_under_way(tx: Transaction, payment_id: UUID) -> Charge | None:
-    """The attempt whose answer is not known yet."""
-    row = await tx.fetchrow(SQL.attempt_under_way, payment_id)
-    if row is None:
-        return None
-    return Charge(key=row["id"], payment_id=payment_id, amount_rp=row["amount_rp"])
 
 
 async def record_charge_answer(tx: Transaction, key: UUID, answer: ChargeAnswer) -> ChargeOutcome | None:
@@ -280,7 +283,7 @@ async def ask_again(tx: Transaction, key: UUID, generation: int) -> Question | N
     send_again = (
         attempt["status"] == "started" and payment.purpose == "extension" and _may_be_sent_again(payment)
     )
-    return Question(key, Charge(key, payment.id, payment.amount_rp) if send_again else None)
+    return Question(key, _charge(key, payment.id, payment.amount_rp) if send_again else None)
 
 
 async def abandon(tx: Transaction, payment: LockedPayment) -> None:
@@ -290,7 +293,7 @@ async def abandon(tx: Transaction, payment: LockedPayment) -> None:
     """
     if payment.status == "confirming":
         raise PaymentConfirming
-    if payment.status == "confirmed":
+    if payment.confirmed_at is not None:
         raise PaymentConfirmed
     if payment.status != "pending":
         raise closed_error(payment.status)

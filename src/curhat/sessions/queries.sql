@@ -128,7 +128,8 @@ FROM sessions
 JOIN mitras ON mitras.id = sessions.mitra_id
 JOIN customers ON customers.id = sessions.customer_id
 LEFT JOIN LATERAL (
-    SELECT * FROM extensions WHERE session_id = sessions.id ORDER BY id DESC LIMIT 1
+    SELECT * FROM extensions WHERE session_id = sessions.id
+    ORDER BY id = sessions.open_extension_id DESC NULLS LAST, id DESC LIMIT 1
 ) AS extension ON true
 WHERE sessions.id = ANY ($1)
 ORDER BY sessions.id

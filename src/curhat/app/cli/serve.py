@@ -52,6 +52,8 @@ def run(_arguments: argparse.Namespace) -> int:
         # The realtime protocol has its own ping, which also renews the presence lease.
         ws_ping_interval=None,
         lifespan="on",
+        proxy_headers=True,
+        forwarded_allow_ips=list(settings.trusted_proxies),
         backlog=BACKLOG,
         timeout_graceful_shutdown=GRACEFUL_STOP_SECONDS,
         access_log=False,

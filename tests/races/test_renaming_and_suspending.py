@@ -1,0 +1,125 @@
+"""An operator renames or suspends while something else happens to the same people."""
+
+import asyncio
+from uuid import UUID
+
+import pytest
+
+from curhat.accounts import service as accounts
+from curhat.journeys import service as journeys
+from curhat.journeys.snapshot import customer_state
+from curhat.kit.database import Database
+from curhat.kit.pause_points import set_pause_point
+from curhat.sessions import service as sessions
+from tests.support.chats import open_chat
+from tests.support.journey import Gate, wait_for_lock
+from tests.support.meeting import Worker, command, meet
+from tests.support.people import Make
+
+
+@pytest.mark.invariant(10)
+async def test_a_chat_that_ends_during_a_rename_does_not_come_back_to_life(
+    database: Database, make: Make
+) -> None:
+    chat = await open_chat(database, make)
+    customer = chat.customer.user_id
+    ends = command(database, lambda tx: sessions.end_by_customer(tx, customer, chat.id))
+    renames = command(database, lambda tx: journeys.rename_customer(tx, customer, "Anggrek"))
+
+    assert await meet(database, ends, renames) == ("done", "done")
+
+    for who in (chat.customer, chat.mitra):
+        assert await last_event(database, who.user_id) == ("session.ended", "ended")
+    assert (await customer_state(database, customer)).session is None
+
+
+@pytest.mark.invariant(10)
+async def test_a_chat_that_ends_while_its_mitra_is_renamed_does_not_come_back_to_life(
+    database: Database, make: Make
+) -> None:
+    chat = await open_chat(database, make)
+    mitra = chat.mitra.user_id
+    async with database.transaction() as tx:
+        await journeys.rename_mitra(tx, mitra, "Kak Rani", by="test")
+    ends = command(database, lambda tx: sessions.end_by_customer(tx, chat.customer.user_id, chat.id))
+
+    assert await meet(database, ends, Worker(database, mitra).fires("session_renamed")) == ("done", "fired")
+
+    assert await last_event(database, chat.customer.user_id) == ("session.ended", "ended")
+
+
+@pytest.mark.invariant(10)
+async def test_a_payment_that_is_left_while_its_mitra_is_renamed_is_told_as_left(
+    database: Database, make: Make
+) -> None:
+    chat = await open_chat(database, make)
+    customer, mitra = chat.customer.user_id, chat.mitra.user_id
+    async with database.transaction() as tx:
+        await sessions.end_by_customer(tx, customer, chat.id)
+    offer = await make.offer()
+    gate = journeys.Gate(available=False, mitra_reachable=True)
+    async with database.transaction() as tx:
+        payment = await journeys.open_payment(tx, customer, offer, gate, mitra)
+    async with database.transaction() as tx:
+        await journeys.rename_mitra(tx, mitra, "Kak Rani", by="test")
+    leaves = command(database, lambda tx: journeys.cancel_payment(tx, customer, payment.id))
+
+    assert await meet(database, leaves, Worker(database, mitra).fires("payment_renamed")) == ("done", "fired")
+
+    assert await last_event(database, customer) == ("payment.updated", "abandoned")
+
+
+@pytest.mark.invariant(6, 8)
+async def test_a_mitra_suspended_lifted_and_suspended_again_while_the_worker_ends_the_chat_waits_for_nobody(
+    database: Database, make: Make
+) -> None:
+    chat = await open_chat(database, make)
+    mitra = chat.mitra.user_id
+    async with database.transaction() as tx:
+        await journeys.suspend_mitra(tx, mitra)
+    worker_gate, operator_gate = Gate(), Gate()
+    set_pause_point("session_end.written", worker_gate)
+    worker = Worker(database, mitra).fires("suspension_end")
+    ending = asyncio.ensure_future(worker(_goes_on))
+    await worker_gate.reached.wait()
+
+    async def again() -> None:
+        async with database.transaction() as tx:
+            await accounts.lift_suspension(tx, mitra)
+            await journeys.suspend_mitra(tx, mitra)
+            await operator_gate()
+
+    suspending = asyncio.create_task(again())
+    # The operator holds the mitra's row, and has not waited for the worker.
+    await asyncio.wait_for(operator_gate.reached.wait(), 10)
+    worker_gate.open()
+    await wait_for_lock(database)
+    operator_gate.open()
+    await suspending
+
+    assert await ending == "fired"
+    assert await database.fetchval("SELECT status FROM sessions") == "ended"
+    assert await database.fetchval("SELECT active_sessions FROM mitras WHERE id = $1", mitra) == 0
+
+
+async def test_a_mitra_who_is_suspended_twice_is_suspended_once(database: Database, make: Make) -> None:
+    mitra = await make.mitra()
+    for _ in range(2):
+        async with database.transaction() as tx:
+            await journeys.suspend_mitra(tx, mitra)
+
+    assert await database.fetchval("SELECT count(*) FROM audit_entries WHERE action = 'mitra_suspended'") == 1
+
+
+async def _goes_on() -> None:
+    return None
+
+
+async def last_event(database: Database, who: UUID) -> tuple[str, str]:
+    """The type of the last event in somebody's stream, and the status that it carries."""
+    row = await database.fetchrow(
+        "SELECT type, data::jsonb->>'status' AS status FROM stream_events WHERE user_id = $1 ORDER BY seq DESC LIMIT 1",
+        who,
+    )
+    assert row is not None
+    return row["type"], row["status"]
