@@ -222,7 +222,7 @@ const en: typeof id = {
     ownRefund: 'You decided this refund: another operator has to approve it.',
     approvedBy: (who: string) => `Approved by ${who}`,
     retry: 'Try the refund again',
-    gatewaySays: (reason: string) => `The gateway says: ${reason}`,
+    gatewaySays: (reason: string) => `The gateway says: “${reason}”`,
     timeline: 'Timeline',
   },
   failures: 'Failed pairings',

@@ -226,7 +226,7 @@ export default {
     ownRefund: 'Kamu yang memutuskan pengembalian ini: operator lain yang harus menyetujui.',
     approvedBy: (who: string) => `Disetujui oleh ${who}`,
     retry: 'Coba kembalikan lagi',
-    gatewaySays: (reason: string) => `Kata gateway: ${reason}`,
+    gatewaySays: (reason: string) => `Kata gateway: “${reason}”`,
     timeline: 'Linimasa',
   },
   failures: 'Pencarian gagal',
