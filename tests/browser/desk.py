@@ -30,6 +30,14 @@ async def operator(house: House, role: OperatorRole = "admin") -> tuple[UUID, st
     return operator_id, email
 
 
+async def clerk(house: House, operator_id: UUID) -> Person:
+    """This operator, to act through the API."""
+    token = secrets.token_urlsafe(32)
+    digest = hashlib.sha256(token.encode()).digest()
+    await house.database.execute(SIGN_IN_OPERATOR, digest, operator_id, "bearer", 3600.0)
+    return Person(house.http, "operator", operator_id, token)
+
+
 async def desk_of(house: House, operator_id: UUID, path: str = "/", **options: Any) -> Page:
     """This operator's Control Center, open at a path."""
     token = secrets.token_urlsafe(32)

@@ -1,11 +1,12 @@
 """The Control Center in a real browser: operators at work."""
 
+import csv
 import re
 from uuid import UUID
 
 import pyotp
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from tests.browser.desk import case, chat, desk_of, operator
 from tests.browser.house import House, done, until
@@ -19,6 +20,11 @@ async def _sign_in(page: Page, email: str, code: str | None = None) -> None:
     if code is not None:
         await page.get_by_label("Code of your authenticator app").fill(code)
         await page.get_by_role("button", name="Sign in", exact=True).click()
+
+
+def _short(entity_id: UUID | str) -> str:
+    """An id as the lists show it."""
+    return str(entity_id)[-8:]
 
 
 async def _decide(page: Page, choice: str, note: str) -> None:
@@ -72,7 +78,7 @@ async def test_a_case_is_reviewed_on_one_timeline_and_refunded_by_the_gateway(ho
     operator_id, email = await operator(house, "reviewer")
     page = await desk_of(house, operator_id)
     await page.get_by_role("link", name="Review").click()
-    await page.get_by_role("link", name=str(case_id)[:8]).click()
+    await page.get_by_role("link", name=_short(case_id)).click()
     timeline = page.get_by_role("list", name="Timeline")
     for happened in (
         "Payment opened",
@@ -149,6 +155,195 @@ async def test_a_large_refund_needs_a_colleague_and_one_that_the_gateway_refuses
     assert [(refund["amount_rp"], refund["status"]) for refund in charges["refunds"]][-1] == (60_000, "done")
 
 
+async def test_many_cases_of_a_tag_are_decided_at_once_and_large_refunds_wait_for_a_second_person(
+    house: House,
+) -> None:
+    small, large, free = [await case(house, price_rp=price_rp) for price_rp in (20_000, 60_000, 0)]
+    operator_id, _ = await operator(house, "reviewer")
+    page = await desk_of(house, operator_id, "/cases")
+    await expect(page.get_by_role("link", name=_short(small))).to_be_visible()
+    await expect(page.get_by_role("checkbox")).to_have_count(0)
+    await page.get_by_label("Tag").select_option("Customer cancelled")
+    for case_id in (small, large, free):
+        await page.get_by_role("checkbox", name=f"Choose {_short(case_id)}").check()
+    await page.get_by_role("button", name="Decide 3 chosen…").click()
+    dialog = page.get_by_role("dialog", name="Decide 3 cases?")
+    await expect(dialog.get_by_role("radio", name="Refund, Rp80.000 in total")).to_be_checked()
+    await expect(dialog.get_by_role("listitem")).to_have_text(
+        [
+            "1 case: Rp20.000 goes back at once.",
+            "1 case above the limit: Rp60.000 waits until a second operator approves.",
+            "1 case with nothing to refund: left open.",
+        ]
+    )
+    await dialog.get_by_label("Note").fill("Trouble on Monday.")
+    await dialog.get_by_role("button", name="Decide").click()
+    await expect(page.get_by_text("2 of 3 cases decided.")).to_be_visible()
+    told = page.get_by_role("alert").filter(has_text="These were not decided:")
+    await expect(told.get_by_role("listitem")).to_have_text(
+        [f"Review case {_short(free)}: There is nothing to refund: the case stays open."]
+    )
+
+    async def is_refunded() -> bool:
+        return bool(
+            await house.database.fetchval(
+                "SELECT status = 'refunded' FROM payments"
+                " WHERE id = (SELECT payment_id FROM review_cases WHERE id = $1)",
+                small,
+            )
+        )
+
+    await until(is_refunded)
+    assert await house.database.fetchval(
+        "SELECT needs_approval AND approved_by IS NULL FROM review_cases WHERE id = $1", large
+    )
+    assert not await house.database.fetchval(
+        "SELECT count(*) FROM refunds WHERE payment_id = (SELECT payment_id FROM review_cases WHERE id = $1)",
+        large,
+    )
+    await page.goto("/control-center/cases?status=decided&awaiting_approval=true")
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name=_short(large)))
+    await expect(row).to_contain_text("awaiting approval")
+
+
+async def _tab_to(page: Page, wanted: Locator) -> None:
+    """Press Tab until this is where the keyboard is."""
+    await expect(wanted).to_be_visible()
+    for _ in range(60):
+        await page.keyboard.press("Tab")
+        if await wanted.evaluate("one => one === document.activeElement"):
+            return
+    raise AssertionError(f"the keyboard does not reach {wanted}")
+
+
+@pytest.mark.rule("V.1")
+async def test_a_case_is_reviewed_and_decided_with_the_keyboard_only(house: House) -> None:
+    case_id = await case(house)
+    operator_id, _ = await operator(house, "reviewer")
+    page = await desk_of(house, operator_id)
+    await _tab_to(page, page.get_by_role("link", name="Review", exact=True))
+    await page.keyboard.press("Enter")
+    await _tab_to(page, page.get_by_role("link", name=_short(case_id)))
+    await page.keyboard.press("Enter")
+    # The new screen's heading has the focus: the way goes on from there.
+    await expect(page.get_by_role("heading", name=f"Review case {_short(case_id)}")).to_be_focused()
+    await _tab_to(page, page.get_by_role("radio", name="Refund Rp20.000"))
+    await page.keyboard.press("ArrowDown")
+    await expect(page.get_by_role("radio", name="No refund")).to_be_checked()
+    await _tab_to(page, page.get_by_label("Note"))
+    await page.keyboard.type("The customer went on without us.")
+    await _tab_to(page, page.get_by_role("button", name="Decide…"))
+    await page.keyboard.press("Enter")
+    # Escape takes it back, and the keyboard is where it was.
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await expect(page.get_by_role("button", name="Decide…")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await _tab_to(page, page.get_by_role("dialog").get_by_role("button", name="Decide"))
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("region", name="Decision")).to_contain_text("no refund")
+    row = await house.database.fetchrow(
+        "SELECT decision, decided_by FROM review_cases WHERE id = $1", case_id
+    )
+    assert row is not None
+    assert tuple(row) == ("no_refund", operator_id)
+
+
+async def _look_for(page: Page, q: str) -> None:
+    await page.get_by_label("Id, phone or name").fill(q)
+    await page.keyboard.press("Enter")
+
+
+async def test_a_customers_money_is_found_by_id_phone_name_and_status(house: House) -> None:
+    case_id = await case(house, call_name="Zubaidah")
+    row = await house.database.fetchrow(
+        "SELECT payments.id, payments.customer_id, phone_number FROM review_cases"
+        " JOIN payments ON payments.id = payment_id JOIN people ON people.id = customer_id"
+        " WHERE review_cases.id = $1",
+        case_id,
+    )
+    assert row is not None
+    operator_id, _ = await operator(house, "viewer")
+    page = await desk_of(house, operator_id, "/payments")
+    rows = page.locator("tbody tr")
+    link = page.get_by_role("link", name=_short(row["id"]))
+    ways = (row["id"], row["customer_id"], case_id, "0" + row["phone_number"].removeprefix("+62"), "zubai")
+    for q in map(str, ways):
+        await _look_for(page, q)
+        await expect(rows).to_have_count(1)
+        await expect(link).to_be_visible()
+    await page.get_by_label("Status").select_option("served")
+    await expect(page.get_by_text("Nothing matches these filters.")).to_be_visible()
+    await page.get_by_label("Status").select_option("not served")
+    await expect(link).to_be_visible()
+    await link.click()
+    await expect(page.get_by_role("list", name="Timeline")).to_contain_text("Search ended")
+    await expect(page.locator(".facts")).to_contain_text(f"+62 ***-****-{row['phone_number'][-4:]}")
+    # The way back leads to the same list.
+    await page.go_back()
+    await expect(page.get_by_label("Id, phone or name")).to_have_value("zubai")
+    await expect(rows).to_have_count(1)
+
+    await page.get_by_role("link", name="Customers").click()
+    await _look_for(page, row["phone_number"])
+    await expect(rows).to_have_count(1)
+    await page.get_by_role("link", name="Zubaidah").click()
+    await expect(page.get_by_role("link", name=_short(row["id"]))).to_be_visible()
+
+    async with chat(house) as (mitra, session):
+        await page.get_by_role("link", name="Sessions").click()
+        for q in (session["id"], str(mitra.id)):
+            await _look_for(page, q)
+            await expect(rows).to_have_count(1)
+            await expect(page.get_by_role("link", name=_short(session["id"]))).to_be_visible()
+        await page.get_by_label("Status").select_option("ended")
+        await expect(page.get_by_text("Nothing matches these filters.")).to_be_visible()
+
+
+async def _downloaded(page: Page) -> list[dict[str, str]]:
+    async with page.expect_download() as download:
+        await page.get_by_role("link", name="CSV").click()
+    path = await (await download.value).path()
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
+async def test_a_list_and_the_audit_are_narrowed_and_downloaded_as_they_are_seen(house: House) -> None:
+    case_id, _ = await case(house), await case(house, call_name="Kenanga")
+    operator_id, email = await operator(house, "reviewer")
+    other_id, _ = await operator(house, "reviewer")
+    page = await desk_of(house, operator_id, f"/cases/{case_id}")
+    await _decide(page, "No refund", "Already helped.")
+    await expect(page.get_by_role("region", name="Decision")).to_contain_text("no refund")
+    await page.get_by_role("link", name="Review", exact=True).click()
+    await page.get_by_label("Status").select_option("decided")
+    await page.get_by_label("Tag").select_option("Customer cancelled")
+    await expect(page.get_by_role("link", name=_short(case_id))).to_be_visible()
+    rows = await _downloaded(page)
+    assert {(row["status"], row["tag"]) for row in rows} == {("decided", "customer_cancelled")}
+    (own,) = [row for row in rows if row["id"] == str(case_id)]
+    assert (own["decision"], own["note"]) == ("no_refund", "Already helped.")
+    assert re.fullmatch(r"'\+62 \*\*\*-\*\*\*\*-\d{4}", own["customer_phone_masked"])
+
+    other = await desk_of(house, other_id, "/failures")
+    assert len(await _downloaded(other)) >= 2
+    await page.get_by_role("link", name="Audit").click()
+    await page.get_by_label("Who (e-mail)").fill(email)
+    await page.keyboard.press("Enter")
+    entries = page.locator("tbody tr")
+    await expect(entries).to_have_count(2)
+    await expect(entries.nth(0)).to_contain_text("List exported")
+    await expect(entries.nth(0)).to_contain_text("Status: decided, Tag: Customer cancelled")
+    await page.get_by_label("Action").select_option("Case decided")
+    await expect(entries).to_have_count(1)
+    await expect(entries).to_contain_text(f"Review case {_short(case_id)}")
+    assert [(row["actor_email"], row["action"], row["new_value"]) for row in await _downloaded(page)] == [
+        (email, "case_decided", "no_refund")
+    ]
+    await page.get_by_label("About").select_option("Mitra")
+    await expect(page.get_by_text("Nothing matches these filters.")).to_be_visible()
+
+
 async def test_a_change_of_the_search_time_is_obeyed_by_the_next_search(house: House) -> None:
     operator_id, email = await operator(house)
     page = await desk_of(house, operator_id, "/configuration")
@@ -179,6 +374,81 @@ async def test_a_change_of_the_search_time_is_obeyed_by_the_next_search(house: H
     await other.get_by_role("dialog").get_by_role("button", name="Change").click()
     await expect(others_row.get_by_role("alert")).to_contain_text("it is now 90 seconds")
     await expect(others_row.get_by_role("alert")).to_contain_text(email)
+
+
+@pytest.mark.rule("S.2")
+async def test_a_mitra_is_invited_once_renamed_and_given_more_places(house: House) -> None:
+    operator_id, _ = await operator(house)
+    page = await desk_of(house, operator_id, "/mitras")
+    await page.get_by_role("button", name="Invite a mitra…").click()
+    dialog = page.get_by_role("dialog", name="Invite a mitra")
+    phone, name = dialog.get_by_label("Phone number"), dialog.get_by_label("Name that customers see")
+    capacity = dialog.get_by_label("Customers at once")
+    invite = dialog.get_by_role("button", name="Invite")
+    await phone.fill("0812")
+    await name.fill("Kak Tari")
+    await capacity.fill("30")
+    await invite.click()
+    # What is wrong is said where it is wrong.
+    await expect(capacity).to_have_accessible_description("Type a whole number from 1 to 20.")
+    await expect(name).to_have_accessible_description("")
+    await capacity.fill("2")
+    await invite.click()
+    await expect(phone).to_have_accessible_description(re.compile("This number is not right yet"))
+    await expect(capacity).to_have_accessible_description("")
+    await phone.fill("0811 7000 4321")
+    await invite.click()
+    await expect(page.get_by_text("Invited. The mitra signs in with this number.")).to_be_visible()
+    row = page.get_by_role("row").filter(has_text="Kak Tari")
+    await expect(row).to_contain_text("0 / 2")
+
+    await page.get_by_role("button", name="Invite a mitra…").click()
+    await phone.fill("+62 811 7000 4321")
+    await name.fill("Kak Lain")
+    await invite.click()
+    told = dialog.get_by_role("alert")
+    await expect(told).to_contain_text("already that of the mitra Kak Tari. Nothing was changed.")
+    await told.get_by_role("link", name="Open Kak Tari").click()
+
+    heading = page.get_by_role("heading", level=1)
+    await expect(heading).to_have_text("Kak Tari")
+    capacity = page.get_by_label("Customers at once")
+    await page.get_by_label("Name that customers see").fill("Kak Tari Dewi")
+    await capacity.fill("0")
+    await page.get_by_role("button", name="Save").click()
+    await expect(capacity).to_have_accessible_description("Type a whole number from 1 to 20.")
+    await expect(heading).to_have_text("Kak Tari")
+    await capacity.fill("5")
+    await page.get_by_role("button", name="Save").click()
+    await expect(heading).to_have_text("Kak Tari Dewi")
+    mitras = await house.database.fetch(
+        "SELECT display_name, max_customers FROM mitras JOIN people USING (id)"
+        " WHERE phone_number = '+6281170004321'"
+    )
+    assert [tuple(mitra) for mitra in mitras] == [("Kak Tari Dewi", 5)]
+
+
+@pytest.mark.rule("S.3")
+async def test_an_operator_sees_where_they_are_signed_in_and_signs_another_device_out(house: House) -> None:
+    _, email = await operator(house, "viewer")
+    pages = []
+    for _ in range(2):
+        context = await house.context(is_phone=False, language="en", size={"width": 1280, "height": 800})
+        pages.append(await context.new_page())
+        await pages[-1].goto("/control-center/")
+        await _sign_in(pages[-1], email)
+        await expect(pages[-1].get_by_role("navigation")).to_be_visible()
+    here, there = pages
+    await here.get_by_role("link", name="My account").click()
+    devices = here.get_by_role("row").filter(has_text="127.0.0.1")
+    await expect(devices).to_have_count(2)
+    await expect(devices.filter(has_text="this one")).to_contain_text("Chrome, Linux")
+    await devices.get_by_role("button", name="Sign out").click()
+    await expect(devices).to_have_count(1)
+    await there.get_by_role("link", name="Payments").click()
+    await expect(there.get_by_label("Password")).to_be_visible()
+    await here.get_by_role("link", name="Payments").click()
+    await expect(here.get_by_role("heading", name="Payments")).to_be_visible()
 
 
 async def test_a_suspended_mitra_is_disconnected_and_lifted_again(house: House) -> None:
@@ -216,7 +486,7 @@ async def test_a_chat_is_read_only_after_a_written_reason_which_the_audit_keeps(
         await page.get_by_role("dialog").get_by_role("button", name="Show").click()
         await expect(page.get_by_text("Aku lagi capek banget.")).to_be_visible()
     await page.get_by_role("link", name="Audit").click()
-    entry = page.get_by_role("row").filter(has_text="transcript_revealed").filter(has_text=email)
+    entry = page.get_by_role("row").filter(has_text="Chat shown").filter(has_text=email)
     await expect(entry).to_contain_text("The customer complains")
 
 
@@ -232,6 +502,10 @@ async def test_a_viewer_sees_everything_and_is_offered_nothing_to_decide(house: 
     await page.get_by_role("link", name="Mitras").click()
     await expect(page.get_by_role("heading", name="Mitras")).to_be_visible()
     await expect(page.get_by_role("button", name=re.compile("Invite"))).to_have_count(0)
+    # A day on nothing has failed yet, and that is said.
+    await house.pass_time(24 * 3600)
+    page = await desk_of(house, operator_id)
+    await expect(page.get_by_text("No failures today.")).to_be_visible()
 
 
 async def test_the_dashboard_follows_a_search_without_a_reload(house: House) -> None:

@@ -1,91 +1,271 @@
-"""Every screen of the Control Center, in both themes and languages, at both widths: usable by everybody.
+"""Every screen and dialog of the Control Center, in both themes at both widths, in both languages: usable by everybody.
 
 With SCREENSHOTS naming a folder (`make screenshots`), pictures of all of them go there.
 """
 
-import os
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
+import pyotp
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
-from tests.browser.desk import DESK, WIDE_DESK, case, chat, desk_of, operator
-from tests.browser.house import House, Language, Theme
-from tests.browser.test_screens import PICTURES, violations
+from tests.browser.desk import DESK, WIDE_DESK, case, chat, clerk, operator
+from tests.browser.house import House, Language, Theme, done, until
+from tests.browser.past_month import past_month
+from tests.browser.test_screens import INDONESIAN, PICTURES, violations
+from tests.support.signed_in import OPERATOR_PASSWORD
 
-LOOKS: list[tuple[Theme, Language, dict[str, int]]] = [("light", "id", DESK), ("dark", "en", WIDE_DESK)]
-if PICTURES:
-    LOOKS += [("dark", "id", WIDE_DESK), ("light", "en", DESK)]
+# Each theme is seen at each width. All of axe's rules look at each theme and at each width; where these cross the other
+# way round, only colours can be different.
+LOOKS: dict[Language, list[tuple[Theme, dict[str, int]]]] = {
+    "id": [("light", DESK), ("dark", WIDE_DESK)],
+    "en": [("dark", DESK), ("light", WIDE_DESK)],
+}
+ONLY: dict[Language, str | None] = {"id": None, "en": "color-contrast"}
+# The rows of a table are alike.
+MORE_ROWS = "tbody tr:nth-child(n+6)"
+
+# What people wrote is theirs, and stands in quotation marks; all else on a screen is ours.
+SAID = re.compile(r"“[^”]*”|\"[^\"]*\"")
+ENGLISH = re.compile(
+    r"\b(the|this|of|and|from|with|has|not|payment|customer|refund|search|review|decided|opened|asked|waiting)\b",
+    re.IGNORECASE,
+)
+# A word of the contract, which nobody should have to read.
+RAW_CODE = re.compile(r"\b[a-z]+_[a-z_]+\b")
+
+
+@dataclass(frozen=True)
+class Business:
+    """What there is to be seen."""
+
+    operator_id: UUID
+    path_of: dict[str, str]
+
+
+async def _decide(house: House, case_id: UUID, operator_id: UUID, note: str = "Sesuai aturan.") -> None:
+    body = {"decision": "refund", "note": note}
+    done(await (await clerk(house, operator_id)).post(f"/review-cases/{case_id}/decision", body))
+
+
+async def _business(house: House, session_id: str, mitra_id: UUID) -> Business:
+    """Cases in each state, what became of them, and an audit of it."""
+    operator_id, _ = await operator(house)
+    colleague_id, _ = await operator(house, "reviewer")
+    await past_month(house)
+    cases = {
+        "open": await case(house),
+        "large": await case(house, price_rp=60_000, call_name="Kenanga"),
+        "trial": await case(house, price_rp=0, call_name="Anggrek"),
+        "awaiting": await case(house, price_rp=60_000, call_name="Mawar"),
+        "refused": await case(house, price_rp=35_000, call_name="Cempaka"),
+    }
+    payments = {
+        row["case_id"]: row
+        for row in await house.database.fetch(
+            "SELECT review_cases.id AS case_id, payments.id, payments.customer_id"
+            " FROM review_cases JOIN payments ON payments.id = payment_id"
+        )
+    }
+    payment_id = payments[cases["refused"]]["id"]
+    told = {"behaviour": "decline", "payment_id": str(payment_id)}
+    done(await house.http.put("/api/dev/gateway", json=told))
+    await _decide(house, cases["awaiting"], colleague_id)
+    await _decide(house, cases["refused"], colleague_id)
+
+    async def is_refused() -> bool:
+        return bool(await house.database.fetchval("SELECT count(*) FROM refunds WHERE status = 'failed'"))
+
+    await until(is_refused)
+    admin = await clerk(house, operator_id)
+    row = done(await admin.get("/configuration"))["items"][0]
+    change = {"value": 90, "expected_updated_at": row["updated_at"]}
+    done(await admin.put(f"/configuration/{row['key']}", change))
+    done(await admin.post(f"/sessions/{session_id}/transcript", {"reason": "Keluhan pelanggan"}))
+    exported = await admin.get("/review-cases", format="csv", status="open", tag="customer_cancelled")
+    assert exported.is_success
+    suspended_id = await house.make.mitra("Kak Lestari", online=False)
+    done(await admin.patch(f"/mitras/{suspended_id}", {"suspended": True}))
+    path_of = {
+        "now": "/",
+        "cases": "/cases",
+        "case": f"/cases/{cases['open']}",
+        "case-awaiting": f"/cases/{cases['awaiting']}",
+        "case-refused": f"/cases/{cases['refused']}",
+        "failures": "/failures",
+        "payments": "/payments",
+        "payment": f"/payments/{payment_id}",
+        "sessions": "/sessions",
+        "session": f"/sessions/{session_id}",
+        "customers": "/customers",
+        "customer": f"/customers/{payments[cases['open']]['customer_id']}",
+        "mitras": "/mitras",
+        "mitra": f"/mitras/{mitra_id}",
+        "mitra-suspended": f"/mitras/{suspended_id}",
+        "configuration": "/configuration",
+        "audit": "/audit",
+        "account": "/account",
+        "nothing-found": "/payments?q=nobody",
+        "nothing-there": "/nowhere",
+    }
+    return Business(operator_id, path_of)
+
+
+# What is done on a screen until its dialog, or what comes of it, stands there: in the order of the walk.
+
+
+async def _bulk(page: Page) -> None:
+    await page.locator("search select").nth(1).select_option("customer_cancelled")
+    await page.locator("thead input[type=checkbox]").check()
+    await page.locator(".head button").click()
+    await page.locator("dialog textarea").fill("Gangguan kemarin.")
+
+
+async def _decision(page: Page) -> None:
+    await page.locator("textarea").fill("Tidak ada yang datang.")
+    await page.locator("form button[type=submit]").click()
+
+
+async def _asked(page: Page) -> None:
+    """The one thing there is to decide on this screen."""
+    await page.locator("section button, form .danger, form button.secondary").last.click()
+
+
+async def _configuration(page: Page) -> None:
+    row = page.locator("#extension_timeout_seconds")
+    await row.locator("summary").click()
+    await row.locator("input").fill("15")
+    await row.locator("button[type=submit]").click()
+
+
+async def _history(page: Page) -> None:
+    await page.locator("#pairing_blast_timeout_seconds summary").click()
+    await expect(page.locator("#pairing_blast_timeout_seconds li")).to_have_count(1)
+
+
+async def _invitation(page: Page) -> None:
+    await page.locator(".head button").click()
+    fields = page.locator("dialog input")
+    await fields.nth(0).fill("0813 9000 0025")
+    await fields.nth(1).fill("Kak Sari")
+    await fields.nth(2).fill("30")
+    await page.locator("dialog button[type=submit]").click()
+    await expect(page.locator("dialog [role=alert]")).to_have_count(2)
+
+
+async def _invited_already(page: Page) -> None:
+    await page.locator("dialog input").nth(2).fill("3")
+    await page.locator("dialog button[type=submit]").click()
+    await expect(page.locator("dialog a")).to_be_visible()
+
+
+async def _transcript(page: Page) -> None:
+    await page.locator("dialog textarea").fill("Keluhan pelanggan")
+    await page.locator("dialog button[type=submit]").click()
+    await expect(page.locator(".said")).to_be_visible()
+
+
+async def _enrolment(page: Page) -> None:
+    await page.locator("section button").first.click()
+
+
+async def _secret(page: Page) -> None:
+    await page.locator("section form input").first.fill(OPERATOR_PASSWORD)
+    await page.locator("section form button").first.click()
+    await expect(page.locator("svg.qr")).to_be_visible()
+
+
+async def _recovery_codes(page: Page) -> None:
+    code = pyotp.TOTP(await page.locator("form code").inner_text()).now()
+    await page.locator("section form input").first.fill(code)
+    await page.locator("section form button").first.click()
+    await expect(page.locator(".codes li")).to_have_count(10)
+
+
+STEPS = {
+    "now": {},
+    "cases": {"cases-bulk": _bulk},
+    "case": {"case-decision": _decision},
+    "case-awaiting": {"case-approval": _asked},
+    "case-refused": {"case-retry": _asked},
+    "configuration": {"configuration-history": _history, "configuration-change": _configuration},
+    "mitras": {"mitras-invitation": _invitation, "mitras-invited-already": _invited_already},
+    "mitra": {"mitra-suspension": _asked},
+    "mitra-suspended": {"mitra-lifting": _asked},
+    "session": {"session-reason": _asked, "session-transcript": _transcript},
+    "account": {
+        "account-enrolment": _enrolment,
+        "account-secret": _secret,
+        "account-recovery-codes": _recovery_codes,
+    },
+}
+
+
+async def _walk(house: House, business: Business, language: Language) -> AsyncIterator[tuple[str, Page]]:
+    """Each screen and dialog by its name, while it stands."""
+    context = await house.context(is_phone=False, language=language, size=DESK)
+    page = await context.new_page()
+    await page.goto("/control-center/")
+    await expect(page.locator("input[type=password]")).to_be_visible()
+    yield "sign-in", page
+    # An operator of this language's own, who sets up an app on the way and then signs in with it.
+    _, email = await operator(house)
+    await page.locator("input[type=email]").fill(email)
+    await page.locator("input[type=password]").fill("not the password")
+    await page.locator("button[type=submit]").click()
+    await expect(page.get_by_role("alert")).to_be_visible()
+    yield "sign-in-refused", page
+    await page.locator("input[type=password]").fill(OPERATOR_PASSWORD)
+    await page.locator("button[type=submit]").click()
+    await expect(page.locator("nav")).to_be_visible()
+    for name, path in business.path_of.items():
+        await page.goto(f"/control-center{path}")
+        await expect(page.locator("h1")).to_be_visible()
+        if name != "nothing-there":
+            await expect(page.locator("table, .facts, form, search").first).to_be_visible()
+        await expect(page.locator("[role=status]").filter(has_text="…")).to_have_count(0)
+        if name == "now":
+            await expect(page.locator("canvas")).to_have_count(2)
+        yield name, page
+        for step, do in STEPS.get(name, {}).items():
+            await do(page)
+            if not step.startswith(("account", "session-transcript", "configuration-history")):
+                await expect(page.get_by_role("dialog")).to_be_visible()
+            yield step, page
+    await page.context.clear_cookies()
+    await page.goto("/control-center/")
+    await page.locator("input[type=email]").fill(email)
+    await page.locator("input[type=password]").fill(OPERATOR_PASSWORD)
+    await page.locator("button[type=submit]").click()
+    await expect(page.locator("input[autocomplete=one-time-code]")).to_be_visible()
+    yield "sign-in-code", page
 
 
 @pytest.mark.rule("V.1")
-async def test_every_screen_of_the_control_center_is_usable_by_everybody(house: House) -> None:
-    case_id = await case(house)
-    operator_id, _ = await operator(house)
+async def test_every_screen_and_dialog_of_the_control_center_is_usable_by_everybody(house: House) -> None:
+    problems = []
     async with chat(house) as (mitra, session):
-        row = await house.database.fetchrow(
-            "SELECT payment_id, customer_id FROM review_cases JOIN payments ON payments.id = payment_id"
-            " WHERE review_cases.id = $1",
-            case_id,
-        )
-        assert row is not None
-        paths = {
-            "now": "/",
-            "cases": "/cases",
-            "case": f"/cases/{case_id}",
-            "failures": "/failures",
-            "payments": "/payments",
-            "payment": f"/payments/{row['payment_id']}",
-            "sessions": "/sessions",
-            "session": f"/sessions/{session['id']}",
-            "customers": "/customers",
-            "customer": f"/customers/{row['customer_id']}",
-            "mitras": "/mitras",
-            "mitra": f"/mitras/{mitra.id}",
-            "configuration": "/configuration",
-            "audit": "/audit",
-            "account": "/account",
-        }
-        for theme, language, size in LOOKS:
-            page = await desk_of(house, operator_id, theme=theme, language=language, size=size)
-            for name, path in paths.items():
-                await page.goto(f"/control-center{path}")
-                await expect(page.locator("h1")).to_be_visible()
-                await expect(page.locator("table, .facts, form, search").first).to_be_visible()
-                await expect(page.locator("[role=status]").filter(has_text="…")).to_have_count(0)
-                if name == "now":
-                    await expect(page.locator("canvas")).to_have_count(2)
-                if PICTURES:
-                    folder = Path(os.environ["SCREENSHOTS"])
-                    folder.mkdir(parents=True, exist_ok=True)
-                    await page.screenshot(path=folder / f"control-center-{name}-{language}-{theme}.png")
-                assert await violations(page) == [], f"{name}, {theme}, {language}"
-                width = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
-                assert width <= 0, f"{name} sticks out at {size['width']} px"
-            await page.context.close()
-
-
-@pytest.mark.rule("V.1")
-async def test_the_sign_in_and_the_dialogs_of_the_control_center_are_usable_by_everybody(
-    house: House,
-) -> None:
-    case_id = await case(house)
-    operator_id, _ = await operator(house)
-    for theme, language, size in LOOKS:
-        context = await house.context(theme=theme, language=language, size=size, is_phone=False)
-        page = await context.new_page()
-        await page.goto("/control-center/")
-        await expect(page.locator("input[type=password]")).to_be_visible()
-        if PICTURES:
-            await page.screenshot(path=Path(PICTURES) / f"control-center-sign-in-{language}-{theme}.png")
-        assert await violations(page) == []
-        page = await desk_of(
-            house, operator_id, f"/cases/{case_id}", theme=theme, language=language, size=size
-        )
-        await page.locator("textarea").fill("Tidak ada yang datang.")
-        await page.locator("form button[type=submit]").click()
-        await expect(page.get_by_role("dialog")).to_be_visible()
-        if PICTURES:
-            await page.screenshot(path=Path(PICTURES) / f"control-center-decision-{language}-{theme}.png")
-        assert await violations(page) == []
-        await page.context.close()
+        business = await _business(house, session["id"], mitra.id)
+        for language, looks in LOOKS.items():
+            async for name, page in _walk(house, business, language):
+                words = SAID.sub("", await page.evaluate("document.body.innerText"))
+                other = (INDONESIAN if language == "en" else ENGLISH).findall(words)
+                problems += [f"{name}, {language}: {word}" for word in {*other, *RAW_CODE.findall(words)}]
+                for theme, size in looks:
+                    await page.emulate_media(color_scheme=theme)
+                    await page.set_viewport_size(size)  # type: ignore[arg-type]
+                    await expect(page.locator("html")).to_have_attribute("data-theme", theme)
+                    if PICTURES:
+                        Path(PICTURES).mkdir(parents=True, exist_ok=True)
+                        await page.screenshot(
+                            path=Path(PICTURES) / f"control-center-{name}-{language}-{theme}.png"
+                        )
+                    found = await violations(page, only=ONLY[language], but=MORE_ROWS)
+                    problems += [f"{name}, {theme}, {size['width']} px: {one}" for one in found]
+                    if await page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+                        problems.append(f"{name}, {language}: sticks out at {size['width']} px")
+    assert not problems, "\n".join(problems)

@@ -2,12 +2,16 @@
 
 import csv
 import io
+import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args
 
 import asyncpg
 import pytest
 
+from curhat import configuration
+from curhat.kit.audit import AuditAction, AuditSubject
 from curhat.kit.database import Database
 from tests.support.clock import VirtualClock
 from tests.support.server import Person
@@ -97,6 +101,17 @@ async def test_pages_of_the_audit_and_its_csv_are_whole(server: Stage) -> None:
     assert len(rows) in (1100, 1101)
     assert {row["new_value"] for row in rows if row["action"] == "tested"} == {"'=cmd|x"}
     assert (await _entries(viewer, action="list_exported"))[0]["subject"] == "audit"
+
+
+def test_what_is_written_without_python_is_among_what_the_contract_names() -> None:
+    """Python's writers are held to it by their types; this statement writes its own entry."""
+    written = re.findall(
+        r"INSERT INTO audit_entries [^;]*?SELECT [^']*'([^']+)', '([^']+)'",
+        Path(configuration.__file__).with_name("queries.sql").read_text(encoding="utf-8"),
+    )
+    assert written == [("configuration_changed", "configuration")]
+    assert {action for action, _ in written} <= set(get_args(AuditAction))
+    assert {subject for _, subject in written} <= set(get_args(AuditSubject))
 
 
 @pytest.mark.parametrize("table", ["audit_entries", "configuration_changes", "status_changes"])

@@ -206,10 +206,12 @@ async def test_an_admin_invites_a_mitra_who_then_may_sign_in(server: Stage) -> N
     invited = await admin.post("/mitras", body)
     assert invited.status_code == 201, invited.text
     mitra = invited.json()
+    assert mitra["is_new"] is True
     assert (mitra["display_name"], mitra["max_customers"], mitra["online"]) == ("Kak Tari", 2, False)
     assert mitra["phone_masked"] == "+62 ***-****-2333"
     again = await admin.post("/mitras", {**body, "display_name": "Kak Lain"})
     assert (again.json()["id"], again.json()["display_name"]) == (mitra["id"], "Kak Tari")
+    assert again.json()["is_new"] is False
     asked = await server.http.post("/api/mitra/auth/otp/request", json={"phone": body["phone"]})
     code = (await server.http.get("/api/dev/inbox", params={"phone": "+628112222333"})).json()["messages"][0][
         "code"

@@ -523,6 +523,33 @@ async def test_a_refund_above_the_limit_waits_for_another_operator(careful: Stag
     ]
 
 
+async def test_the_queue_says_what_each_case_would_give_back_and_which_wait_for_a_second_person(
+    careful: Stage,
+) -> None:
+    reviewer = await careful.operator("reviewer")
+    cases = [await unserved(careful, price_rp=price_rp) for price_rp in (0, 20_000, 35_000)]
+
+    async def told() -> list[tuple[int, bool]]:
+        items = (await reviewer.get("/review-cases")).json()["items"]
+        return [
+            (item["refundable_rp"], item["needs_approval"])
+            for case in cases
+            for item in items
+            if item["id"] == str(case.case_id)
+        ]
+
+    assert await told() == [(0, False), (20_000, False), (35_000, True)]
+    body = {"case_ids": [str(case.case_id) for case in cases], "decision": "refund", "note": "gangguan"}
+    outcomes = (await reviewer.post("/review-cases/decisions", body)).json()["items"]
+    assert [outcome["case"] and outcome["case"]["refund"]["status"] for outcome in outcomes] == [
+        None,
+        "requested",
+        "awaiting_approval",
+    ]
+    # What is about to be given back is not to be given back once more.
+    assert await told() == [(0, False), (0, False), (35_000, True)]
+
+
 @pytest.mark.rule("X.9")
 async def test_nobody_approves_the_refund_that_they_decided_not_even_an_admin(careful: Stage) -> None:
     admin = await careful.operator("admin")

@@ -165,7 +165,7 @@ async def test_who_is_not_invited_learns_it_only_with_a_good_code(database: Data
 @pytest.mark.rule("S.2")
 async def test_an_invited_mitra_signs_in_and_a_suspended_one_does_not(database: Database) -> None:
     async with database.transaction() as tx:
-        mitra_id = await service.invite_mitra(tx, "0812 3456 7890", "Kak Sari", 2)
+        mitra_id = (await service.invite_mitra(tx, "0812 3456 7890", "Kak Sari", 2)).mitra_id
     sent = await ask(database, role="mitra")
     signed_in = await verify(database, sent.request_id, sent.code, role="mitra")
     assert signed_in.person == OwnMitra(id=mitra_id, display_name="Kak Sari")
@@ -179,7 +179,7 @@ async def test_an_invited_mitra_signs_in_and_a_suspended_one_does_not(database: 
 @pytest.mark.rule("S.1")
 async def test_one_phone_may_be_both_customer_and_mitra(database: Database) -> None:
     async with database.transaction() as tx:
-        mitra_id = await service.invite_mitra(tx, PHONE, "Kak Sari", 1)
+        mitra_id = (await service.invite_mitra(tx, PHONE, "Kak Sari", 1)).mitra_id
     sent = await ask(database)
     customer = await verify(database, sent.request_id, sent.code)
     sent = await ask(database, role="mitra")

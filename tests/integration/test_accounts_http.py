@@ -173,7 +173,7 @@ async def test_a_mitra_signs_in_when_invited(client: httpx.AsyncClient, database
     refused = await sign_in(client, "mitra")
     assert (refused.status_code, refused.json()["code"]) == (403, "not_invited")
     async with database.transaction() as tx:
-        mitra_id = await service.invite_mitra(tx, PHONE, "Kak Sari", 1)
+        mitra_id = (await service.invite_mitra(tx, PHONE, "Kak Sari", 1)).mitra_id
     signed_in = await sign_in(client, "mitra")
     assert signed_in.json()["mitra"] == {"id": str(mitra_id), "display_name": "Kak Sari"}
     headers = bearer(signed_in.json()["token"])
@@ -187,7 +187,7 @@ async def test_a_suspended_mitra_is_told_so_and_may_still_sign_out(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     async with database.transaction() as tx:
-        mitra_id = await service.invite_mitra(tx, PHONE, "Kak Sari", 1)
+        mitra_id = (await service.invite_mitra(tx, PHONE, "Kak Sari", 1)).mitra_id
     token = (await sign_in(client, "mitra")).json()["token"]
     async with database.transaction() as tx:
         await service.suspend_mitra(tx, mitra_id)

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from curhat.accounts import service
-from curhat.accounts.service import Authenticator, SignedIn
+from curhat.accounts.service import Authenticator, Invited, SignedIn
 from curhat.kit.database import Database
 from curhat.kit.errors import Forbidden, NotFound, Unauthenticated, ValidationFailed
 from curhat.kit.identity import Identity, Role
@@ -315,9 +315,9 @@ async def test_the_memory_of_tokens_is_bounded(
 @pytest.mark.rule("S.2")
 async def test_a_mitra_is_invited_once_and_that_is_audited(database: Database) -> None:
     async with database.transaction() as tx:
-        mitra_id = await service.invite_mitra(tx, "081234567890", "Kak Sari", 2)
+        mitra_id = (await service.invite_mitra(tx, "081234567890", "Kak Sari", 2)).mitra_id
     async with database.transaction() as tx:
-        assert await service.invite_mitra(tx, "+6281234567890", "Kak Lain", 3) == mitra_id
+        assert await service.invite_mitra(tx, "+6281234567890", "Kak Lain", 3) == Invited(mitra_id, False)
     row = await database.fetchrow("SELECT id, display_name, max_customers, online FROM mitras")
     assert row is not None
     assert tuple(row) == (mitra_id, "Kak Sari", 2, False)

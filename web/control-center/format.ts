@@ -18,6 +18,19 @@ export function wib(time: string | null, language: Language): string {
   return `${date}, ${at.toLocaleTimeString(locale, { timeZone: JAKARTA })} WIB`;
 }
 
+/** 1.234,5 in Indonesian, 1,234.5 in English; with so many digits after the comma. */
+export function number(value: number, language: Language, digits = 0): string {
+  return value.toLocaleString(LOCALES[language], {
+    minimumFractionDigits: digits,
+    maximumFractionDigits: digits,
+  });
+}
+
+/** What tells ids apart: the end is random, the beginning is the time and the same for all of the same minute. */
+export function shortId(id: string): string {
+  return id.slice(-8);
+}
+
 /** 20.00, the hour of a chart; or 24 Nov, its day. */
 export function bucket(time: string | number, unit: 'hours' | 'days', language: Language): string {
   const at = new Date(time);
@@ -38,4 +51,27 @@ export function age(
   const hours = Math.floor(minutes / 60);
   if (hours < 24) return `${hours} ${units.hour} ${minutes % 60} ${units.minute}`;
   return `${Math.floor(hours / 24)} ${units.day} ${hours % 24} ${units.hour}`;
+}
+
+const BROWSERS = [
+  ['Edg/', 'Edge'],
+  ['OPR/', 'Opera'],
+  ['Firefox/', 'Firefox'],
+  ['Chrome/', 'Chrome'],
+  ['Safari/', 'Safari'],
+] as const;
+const SYSTEMS = [
+  ['Android', 'Android'],
+  ['iPhone', 'iOS'],
+  ['iPad', 'iOS'],
+  ['Windows', 'Windows'],
+  ['Mac OS X', 'macOS'],
+  ['CrOS', 'ChromeOS'],
+  ['Linux', 'Linux'],
+] as const;
+
+/** Chrome, Linux: what people know a device by. As it calls itself, when that is nothing known. */
+export function deviceName(userAgent: string): string {
+  const named = [BROWSERS, SYSTEMS].map((names) => names.find(([sign]) => userAgent.includes(sign))?.[1]);
+  return named.filter((name) => name !== undefined).join(', ') || userAgent;
 }

@@ -5,6 +5,8 @@ export class Resource<Data> {
   value = $state.raw<Data | null>(null);
   /** Why it could not be read the last time; empty when it could. */
   problem = $state('');
+  /** Something else is being read: what is there is of before. */
+  isLoading = $state(false);
   readonly #read: () => Promise<Data>;
   #latest = 0;
 
@@ -15,6 +17,7 @@ export class Resource<Data> {
   /** Read it. Of two that overlap, the later one counts. */
   async load(): Promise<void> {
     const number = ++this.#latest;
+    this.isLoading = true;
     try {
       const value = await this.#read();
       if (number !== this.#latest) return;
@@ -22,6 +25,8 @@ export class Resource<Data> {
       this.problem = '';
     } catch (error) {
       if (number === this.#latest) this.problem = sayError(error);
+    } finally {
+      if (number === this.#latest) this.isLoading = false;
     }
   }
 

@@ -24,6 +24,7 @@ from curhat.accounts.cookies import ReadScope
 from curhat.accounts.errors import CallNameRequired, CodeInvalid, NotInvited
 from curhat.accounts.names import checked_name
 from curhat.accounts.schemas import CustomerAccount, OwnCustomer, OwnMitra, SocketsToClose, Transport
+from curhat.kit.audit import AuditAction
 from curhat.kit.database import DATABASE_AWAY, Database, Transaction, load_queries
 from curhat.kit.errors import (
     BusinessError,
@@ -81,6 +82,13 @@ class SignIn:
 
     person: OwnCustomer | OwnMitra
     token: str = field(repr=False)
+
+
+class Invited(msgspec.Struct, frozen=True):
+    """A mitra, and whether this invitation made them one."""
+
+    mitra_id: UUID
+    is_new: bool
 
 
 class SignedIn(msgspec.Struct, frozen=True):
@@ -258,7 +266,7 @@ async def rename_customer(tx: Transaction, customer_id: UUID, call_name: str) ->
 
 async def invite_mitra(
     tx: Transaction, phone_number: str, display_name: str, max_customers: int, *, by: str = "command line"
-) -> UUID:
+) -> Invited:
     """nobody or customer → mitra too. A mitra who is invited again stays as they are.
 
     `by` is who invites, as the audit names them. Raises ValidationFailed.
@@ -266,9 +274,10 @@ async def invite_mitra(
     name = checked_name(display_name, "display_name")
     _check_capacity(max_customers)
     mitra_id: UUID = await tx.fetchval(SQL.ensure_person, phone.normalise(phone_number))
-    if await tx.fetchval(SQL.insert_mitra, mitra_id, name, max_customers) is not None:
-        await tx.execute(SQL.audit, by, "mitra_invited", mitra_id, None, name)
-    return mitra_id
+    is_new = await tx.fetchval(SQL.insert_mitra, mitra_id, name, max_customers) is not None
+    if is_new:
+        await _audit(tx, by, "mitra_invited", mitra_id, None, name)
+    return Invited(mitra_id, is_new)
 
 
 async def rename_mitra(tx: Transaction, mitra_id: UUID, display_name: str, *, by: str) -> None:
@@ -278,7 +287,7 @@ async def rename_mitra(tx: Transaction, mitra_id: UUID, display_name: str, *, by
     if row["display_name"] == name:
         return
     await tx.execute(SQL.rename_mitra, mitra_id, name)
-    await tx.execute(SQL.audit, by, "mitra_renamed", mitra_id, row["display_name"], name)
+    await _audit(tx, by, "mitra_renamed", mitra_id, row["display_name"], name)
 
 
 async def change_capacity(tx: Transaction, mitra_id: UUID, max_customers: int, *, by: str) -> bool:
@@ -291,7 +300,7 @@ async def change_capacity(tx: Transaction, mitra_id: UUID, max_customers: int, *
     before: int = row["max_customers"]
     if before != max_customers:
         await tx.execute(SQL.change_capacity, mitra_id, max_customers)
-        await tx.execute(SQL.audit, by, "mitra_capacity_changed", mitra_id, str(before), str(max_customers))
+        await _audit(tx, by, "mitra_capacity_changed", mitra_id, str(before), str(max_customers))
         _signal_mitra_changed(tx, mitra_id)
     is_full: bool = row["active_sessions"] >= max_customers
     return is_full
@@ -312,7 +321,7 @@ async def suspend_mitra(tx: Transaction, mitra_id: UUID, *, by: str = "command l
     if await _is_suspended(tx, mitra_id):
         return False
     await tx.execute(SQL.suspend_mitra, mitra_id)
-    await tx.execute(SQL.audit, by, "mitra_suspended", mitra_id, "admitted", "suspended")
+    await _audit(tx, by, "mitra_suspended", mitra_id, "admitted", "suspended")
     _signal(tx, SocketsToClose(code=protocol.SIGNED_OUT, role="mitra", user_id=mitra_id))
     _signal_mitra_changed(tx, mitra_id)
     return True
@@ -323,7 +332,7 @@ async def lift_suspension(tx: Transaction, mitra_id: UUID, *, by: str = "command
     if not await _is_suspended(tx, mitra_id):
         return
     await tx.execute(SQL.lift_suspension, mitra_id)
-    await tx.execute(SQL.audit, by, "mitra_suspension_lifted", mitra_id, "suspended", "admitted")
+    await _audit(tx, by, "mitra_suspension_lifted", mitra_id, "suspended", "admitted")
     _signal_mitra_changed(tx, mitra_id)
 
 
@@ -336,6 +345,12 @@ async def _locked_mitra(tx: Transaction, mitra_id: UUID) -> asyncpg.Record:
     if row is None:
         raise NotFound
     return row
+
+
+async def _audit(
+    tx: Transaction, by: str, action: AuditAction, mitra_id: UUID, old: str | None, new: str
+) -> None:
+    await tx.execute(SQL.audit, by, action, mitra_id, old, new)
 
 
 def _signal_mitra_changed(tx: Transaction, mitra_id: UUID) -> None:

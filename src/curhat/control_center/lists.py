@@ -24,6 +24,7 @@ from litestar.response import Stream
 from curhat.accounts.phone import normalise
 from curhat.control_center.audit.service import record
 from curhat.control_center.operators.service import SignedInOperator
+from curhat.kit.audit import ListName
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import ValidationFailed
 from curhat.kit.page import PAGE_SIZE, Page
@@ -226,7 +227,7 @@ FetchPage = Callable[[Transaction, str | None, int], Awaitable[Page[Item]]]
 async def answer_list(
     database: Database,
     operator: SignedInOperator,
-    name: str,
+    name: ListName,
     item_type: type[Item],
     fetch: FetchPage[Item],
     filters: Filters,

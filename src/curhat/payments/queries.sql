@@ -105,11 +105,11 @@ RETURNING id
 SELECT * FROM refunds WHERE id = $1
 
 -- name: charges_to_refund
--- The charges of a payment that were taken and are neither given back nor about to be. A late approval never paid for
+-- The charges of the payments $1 that were taken and are neither given back nor about to be. A late approval never paid for
 -- anything; the charge itself was for nothing, or not for all of it, when the payment got no session or one cut short.
-SELECT charge_attempts.id, charge_attempts.amount_rp
+SELECT charge_attempts.payment_id, charge_attempts.id, charge_attempts.amount_rp
 FROM charge_attempts JOIN payments ON payments.id = charge_attempts.payment_id
-WHERE payments.id = $1
+WHERE payments.id = ANY ($1::uuid[])
     AND NOT EXISTS (
         SELECT 1 FROM refunds WHERE refunds.charge_attempt_id = charge_attempts.id AND refunds.status <> 'failed'
     )

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
 import msgspec
 
 from curhat.deadlines import service as deadlines
+from curhat.kit.audit import AuditAction
 from curhat.kit.database import Transaction, load_queries
 from curhat.kit.errors import NotFound
 from curhat.payments.errors import (
@@ -344,8 +345,16 @@ async def charges_to_refund(tx: Transaction, payment_id: UUID) -> list[TakenChar
     """What was taken under a payment for no session, or for one cut short, and is not given back. Nothing for Rp0."""
     return [
         TakenCharge(key=row["id"], amount_rp=row["amount_rp"])
-        for row in await tx.fetch(SQL.charges_to_refund, payment_id)
+        for row in await tx.fetch(SQL.charges_to_refund, [payment_id])
     ]
+
+
+async def refundable_rp(tx: Transaction, payment_ids: Sequence[UUID]) -> dict[UUID, int]:
+    """The sum of `charges_to_refund` of each of these payments; 0 where there is nothing."""
+    sums = dict.fromkeys(payment_ids, 0)
+    for row in await tx.fetch(SQL.charges_to_refund, payment_ids):
+        sums[row["payment_id"]] += row["amount_rp"]
+    return sums
 
 
 async def request_refund(
@@ -361,7 +370,7 @@ async def request_refund(
     refund_id = await tx.fetchval(SQL.request_refund, payment_id, charge_key, amount_rp, reason)
     if refund_id is None:
         return
-    await tx.execute(SQL.audit, f"refund_requested:{reason}", "payment", payment_id, None, str(amount_rp), by)
+    await _audit(tx, by, _REQUESTED[reason], payment_id, amount_rp)
     await _ask_in(tx, REFUND_ANSWER, refund_id, 0)
 
 
@@ -384,6 +393,17 @@ async def refund_to_carry_out(tx: Transaction, refund_id: UUID, generation: int)
     return Refund(refund_id, row["charge_attempt_id"], row["payment_id"], row["amount_rp"])
 
 
+# What the audit calls a refund that is asked for, by the reason for it.
+_REQUESTED: Final[dict[RefundReason, AuditAction]] = {
+    "operator_decision": "refund_requested:operator_decision",
+    "late_approval": "refund_requested:late_approval",
+}
+
+
+async def _audit(tx: Transaction, by: str, action: AuditAction, payment_id: UUID, amount_rp: int) -> None:
+    await tx.execute(SQL.audit, action, "payment", payment_id, None, str(amount_rp), by)
+
+
 async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundAnswer) -> UUID | None:
     """requested → done or failed; a failed one opens a case. Repeated or unknown answers change nothing.
 
@@ -400,9 +420,8 @@ async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundA
     if row is None:
         return None
     await deadlines.disarm(tx, REFUND_ANSWER, refund_id)
-    await tx.execute(
-        SQL.audit, f"refund_{answer.status}", "payment", payment_id, None, str(row["amount_rp"]), "system"
-    )
+    is_done = answer.status == "done"
+    await _audit(tx, "system", "refund_done" if is_done else "refund_failed", payment_id, row["amount_rp"])
     if answer.status == "failed":
         await open_cases(tx, [payment_id], "refund_failed")
         return None

@@ -1650,7 +1650,8 @@ export interface components {
         };
         /** AuditEntry */
         AuditEntry: {
-            action: string;
+            /** @enum {string} */
+            action: "operator_signed_in" | "operator_created" | "operator_disabled" | "operator_reset" | "password_changed" | "totp_enrolled" | "recovery_code_used" | "recovery_codes_renewed" | "device_revoked" | "case_decided" | "refund_approved" | "refund_retried" | "refund_requested:operator_decision" | "refund_requested:late_approval" | "refund_done" | "refund_failed" | "configuration_changed" | "mitra_invited" | "mitra_renamed" | "mitra_capacity_changed" | "mitra_suspended" | "mitra_suspension_lifted" | "transcript_revealed" | "list_exported";
             actor: string;
             actor_email: string | null;
             id: number;
@@ -1658,7 +1659,8 @@ export interface components {
             /** Format: date-time */
             occurred_at: string;
             old_value: string | null;
-            subject: string;
+            /** @enum {string} */
+            subject: "operator" | "review_case" | "payment" | "configuration" | "mitra" | "session" | "failed-pairings" | "review-cases" | "payments" | "sessions" | "customers" | "mitras" | "audit";
             subject_id: string;
         };
         /** Availability */
@@ -1957,6 +1959,24 @@ export interface components {
             /** Format: date-time */
             sent_at: string;
             text: string;
+        };
+        /** InvitedMitra */
+        InvitedMitra: {
+            acceptance: components["schemas"]["Acceptance"];
+            active_sessions: number;
+            connected: boolean | null;
+            /** Format: date-time */
+            created_at: string;
+            display_name: string;
+            /** Format: uuid */
+            id: string;
+            is_new: boolean;
+            last_seen_at: string | null;
+            max_customers: number;
+            online: boolean;
+            phone_masked: string;
+            suspended: boolean;
+            suspended_at: string | null;
         };
         /** Login */
         Login: {
@@ -2429,6 +2449,7 @@ export interface components {
             decision: "refund" | "no_refund" | null;
             /** Format: uuid */
             id: string;
+            needs_approval: boolean;
             note: string | null;
             /** Format: date-time */
             opened_at: string;
@@ -2437,6 +2458,7 @@ export interface components {
             /** @enum {string} */
             reason: "no_session" | "cut_short" | "refund_failed";
             refund: components["schemas"]["CaseRefund"] | null;
+            refundable_rp: number;
             /** @enum {string} */
             status: "open" | "decided";
             /** @enum {null|string} */
@@ -2587,7 +2609,8 @@ export interface components {
             note: string | null;
             operator: components["schemas"]["OperatorReference"] | null;
             reason: string | null;
-            status: string | null;
+            /** @enum {null|string} */
+            status: "pending" | "confirming" | "confirmed" | "served" | "unserved" | "abandoned" | "expired" | "refunded" | "charging" | "approved" | "rejected" | "charge_failed" | "declined" | "approved_late" | "accepted" | "closed" | "matched" | "failed" | "recovered" | "refund" | "no_refund" | "done" | null;
             /** @enum {null|string} */
             tag: "no_mitra_available" | "all_mitras_rejected" | "targeted_mitra_offline" | "targeted_mitra_rejected" | "targeted_mitra_timeout" | "payment_session_expired" | "customer_cancelled" | null;
             /** @enum {string} */
@@ -6549,7 +6572,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["MitraRecord"];
+                    "application/json": components["schemas"]["InvitedMitra"];
                 };
             };
             /** @description `code`: idempotency_key_missing */

@@ -31,6 +31,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Invite, and say who."""
     from curhat.accounts.service import invite_mitra
 
-    in_transaction(lambda tx: invite_mitra(tx, arguments.phone, arguments.name, arguments.max_customers))
-    print(f"{arguments.name} may sign in as a mitra with {arguments.phone}")
+    invited = in_transaction(
+        lambda tx: invite_mitra(tx, arguments.phone, arguments.name, arguments.max_customers)
+    )
+    if invited.is_new:
+        print(f"{arguments.name} may sign in as a mitra with {arguments.phone}")
+    else:
+        print(f"{arguments.phone} is a mitra already; nothing was changed")
     return 0

@@ -4,6 +4,8 @@ from datetime import datetime
 
 import msgspec
 
+from curhat.kit.audit import AuditAction, AuditSubject
+
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     """Who did what, when, from what to what. `actor`: an operator's id, `system`, `command line` or `demo data`."""
@@ -11,8 +13,8 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     actor: str
     actor_email: str | None
-    action: str
-    subject: str
+    action: AuditAction
+    subject: AuditSubject
     subject_id: str
     old_value: str | None
     new_value: str | None

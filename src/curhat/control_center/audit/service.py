@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from curhat.kit.audit import AuditAction, AuditSubject
 from curhat.kit.database import Transaction, load_queries
 
 SQL = load_queries(__file__)
@@ -10,8 +11,8 @@ SQL = load_queries(__file__)
 async def record(
     tx: Transaction,
     by: UUID | str,
-    action: str,
-    subject: str,
+    action: AuditAction,
+    subject: AuditSubject,
     subject_id: UUID | str,
     *,
     old: str | None = None,

@@ -27,6 +27,7 @@ from curhat.control_center.operators.service import SignedInOperator
 from curhat.control_center.records import service
 from curhat.control_center.records.schemas import (
     CustomerRecord,
+    InvitedMitra,
     MitraChange,
     MitraInvitation,
     MitraRecord,
@@ -288,7 +289,7 @@ async def get_mitra_record(
     tags=MITRAS,
     status_code=201,
     opt=needs("manage_mitras"),
-    responses=answers({201: MitraRecord}, *OPERATOR_WITH_KEY),
+    responses=answers({201: InvitedMitra}, *OPERATOR_WITH_KEY),
 )
 async def invite_mitra(
     request: AppRequest,
@@ -298,7 +299,7 @@ async def invite_mitra(
 ) -> Response[bytes]:
     """Let the owner of a phone number sign in as a mitra. One who is invited again stays as they are."""
 
-    async def step(tx: Transaction) -> MitraRecord:
+    async def step(tx: Transaction) -> InvitedMitra:
         return await service.invite_mitra(tx, operator, data)
 
     return await command(request, database, operator.identity, step, status=201)

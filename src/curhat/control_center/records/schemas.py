@@ -11,7 +11,7 @@ from curhat.control_center.schemas import CustomerReference, MitraReference, Ope
 from curhat.pairing.states import FailureTag, PairingKind
 from curhat.payments.states import PaymentStatus, Purpose
 from curhat.sessions.schemas import WRITTEN
-from curhat.sessions.states import EndReason, SessionStatus
+from curhat.sessions.states import EndReason, ExtensionStatus, SessionStatus
 
 Reason = Annotated[str, msgspec.Meta(min_length=1, max_length=500, pattern=WRITTEN)]
 Capacity = Annotated[int, msgspec.Meta(ge=1, le=20)]
@@ -38,18 +38,33 @@ TimelineType = Literal[
 ]
 
 
+# What came of it: a payment's new status, an extension's, a charge's, a request's, a pairing's, a decision, a refund's.
+TimelineStatus = Literal[
+    PaymentStatus,
+    ExtensionStatus,
+    "declined",
+    "approved_late",
+    "accepted",
+    "closed",
+    "matched",
+    "failed",
+    "recovered",
+    "refund",
+    "no_refund",
+    "done",
+]
+
+
 class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened to a payment. Which fields are set depends on `type`.
 
-    `status`: what came of it (a payment's new status; approved or declined; accepted, rejected or closed; matched or
-    failed; `recovered`; an extension's; refund or no_refund; done or failed). `reason`: why, in a word of the contract
-    or the gateway's. `note`: what a person wrote. `entity_id`: the attempt, pairing, request, session, extension, case
-    or refund.
+    `status`: what came of it. `reason`: why, in a word of the contract or the gateway's. `note`: what a person wrote.
+    `entity_id`: the attempt, pairing, request, session, extension, case or refund.
     """
 
     at: datetime
     type: TimelineType
-    status: str | None
+    status: TimelineStatus | None
     kind: PairingKind | None
     tag: FailureTag | None
     reason: str | None
@@ -152,6 +167,12 @@ class MitraRecord(msgspec.Struct, frozen=True, kw_only=True):
     last_seen_at: datetime | None
     created_at: datetime
     acceptance: Acceptance
+
+
+class InvitedMitra(MitraRecord, frozen=True, kw_only=True):
+    """A mitra after an invitation. `is_new` false: they were one already, and stay as they are."""
+
+    is_new: bool
 
 
 class MitraInvitation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

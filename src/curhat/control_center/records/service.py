@@ -17,6 +17,7 @@ from curhat.control_center.operators.service import SignedInOperator
 from curhat.control_center.records.schemas import (
     Acceptance,
     CustomerRecord,
+    InvitedMitra,
     MitraChange,
     MitraInvitation,
     MitraRecord,
@@ -212,12 +213,13 @@ async def with_connections(presence: Presence, mitras: list[MitraRecord]) -> lis
 
 async def invite_mitra(
     tx: Transaction, operator: SignedInOperator, invitation: MitraInvitation
-) -> MitraRecord:
+) -> InvitedMitra:
     """nobody or customer → mitra too; a mitra who is invited again stays as they are. Raises ValidationFailed."""
-    mitra_id = await accounts.invite_mitra(
+    invited = await accounts.invite_mitra(
         tx, invitation.phone, invitation.display_name, invitation.max_customers, by=str(operator.id)
     )
-    return await mitra(tx, mitra_id)
+    record = await mitra(tx, invited.mitra_id)
+    return InvitedMitra(**msgspec.structs.asdict(record), is_new=invited.is_new)
 
 
 async def change_mitra(

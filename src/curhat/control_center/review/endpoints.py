@@ -112,6 +112,7 @@ def _between_amounts(filters: Filters, column: str, minimum_rp: int | None, maxi
 )
 async def list_review_cases(
     database: NamedDependency[Database],
+    settings: NamedDependency[Settings],
     operator: NamedDependency[SignedInOperator],
     status: FromQuery[CaseStatus | None] = None,
     tag: FromQuery[FailureTag | None] = None,
@@ -125,7 +126,9 @@ async def list_review_cases(
     """Cases, the open ones first, each kind oldest first. `from` and `to` are about when a case was opened."""
     filters = service.cases()
     if status is not None:
-        filters.equal("status", "(review_cases.status = 'decided')", status == "decided")
+        # Along the index of the list's own order.
+        filters.add("(review_cases.status = 'decided') = {0}", status == "decided")
+        filters.given.append(f"status={status}")
     filters.equal("tag", "review_cases.tag", tag)
     filters.equal("reason", "review_cases.reason", reason)
     if awaiting_approval is not None:
@@ -135,7 +138,7 @@ async def list_review_cases(
     filters.between("review_cases.opened_at", since, until)
 
     async def fetch(tx: Transaction, after: str | None, limit: int) -> Page[ReviewCase]:
-        return await service.cases_page(tx, filters, after, limit)
+        return await service.cases_page(tx, filters, after, limit, settings.refund_approval_limit_rp)
 
     return await answer_list(
         database, operator, "review-cases", ReviewCase, fetch, filters, cursor=cursor, wanted=format
@@ -271,12 +274,12 @@ async def decide_review_cases(
 async def _decide_one(
     database: Database, settings: Settings, operator: SignedInOperator, case_id: UUID, data: Decisions
 ) -> DecisionOutcome:
+    limit_rp = settings.refund_approval_limit_rp
     try:
         async with database.transaction() as tx:
-            await service.decide(
-                tx, operator, case_id, data.decision, data.note, settings.refund_approval_limit_rp
-            )
-            return DecisionOutcome(case_id=case_id, case=await service.case(tx, case_id), problem=None)
+            await service.decide(tx, operator, case_id, data.decision, data.note, limit_rp)
+            case = await service.case(tx, case_id, limit_rp)
+            return DecisionOutcome(case_id=case_id, case=case, problem=None)
     except BusinessError as error:
         problem = Problem(
             type=f"urn:curhat:problem:{error.code}",

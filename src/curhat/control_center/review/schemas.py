@@ -49,7 +49,11 @@ class CaseRefund(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReviewCase(msgspec.Struct, frozen=True, kw_only=True):
-    """A payment that was taken and not, or not fully, delivered. `tag`: of its last failure."""
+    """A payment that was taken and not, or not fully, delivered. `tag`: of its last failure.
+
+    `refundable_rp`: what a decision to refund would give back; `needs_approval`: whether that waits for, or waited
+    for, a second operator.
+    """
 
     id: UUID
     reason: CaseReason
@@ -58,6 +62,8 @@ class ReviewCase(msgspec.Struct, frozen=True, kw_only=True):
     payment_id: UUID
     customer: CustomerReference
     amount_rp: int
+    refundable_rp: int
+    needs_approval: bool
     opened_at: datetime
     decision: DecisionKind | None
     note: str | None
@@ -67,15 +73,9 @@ class ReviewCase(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReviewCaseDetail(ReviewCase, frozen=True, kw_only=True):
-    """A case with its payment and everything that happened to it, oldest first.
-
-    `refundable_rp`: what a decision to refund would give back; `needs_approval`: whether that waits for, or waited
-    for, a second operator.
-    """
+    """A case with its payment and everything that happened to it, oldest first."""
 
     payment: PaymentRecord
-    refundable_rp: int
-    needs_approval: bool
     timeline: list[TimelineEntry]
     server_now: datetime
 

@@ -59,7 +59,9 @@ def cases() -> Filters:
     return Filters(SQL.cases)
 
 
-async def cases_page(tx: Transaction, filters: Filters, cursor: str | None, limit: int) -> Page[ReviewCase]:
+async def cases_page(
+    tx: Transaction, filters: Filters, cursor: str | None, limit: int, approval_limit_rp: int
+) -> Page[ReviewCase]:
     """Cases: the open ones first, each kind oldest first."""
     rows = await filters.fetch(
         tx,
@@ -67,32 +69,34 @@ async def cases_page(tx: Transaction, filters: Filters, cursor: str | None, limi
         key_of(cursor),
         limit,
     )
+    refundable_rp = await payments.refundable_rp(tx, [row["payment_id"] for row in rows])
     return page_of(
         rows,
         limit,
-        lambda row: ReviewCase(**_case(row)),
+        lambda row: ReviewCase(**_case(row, refundable_rp[row["payment_id"]], approval_limit_rp)),
         lambda row: cursor_of(row["opened_at"], row["id"], flag=row["status"] == "decided"),
     )
 
 
-async def case(tx: Transaction, case_id: UUID) -> ReviewCase:
+async def case(tx: Transaction, case_id: UUID, approval_limit_rp: int) -> ReviewCase:
     """One case. Raises NotFound."""
-    return ReviewCase(**_case(await _case_row(tx, case_id)))
+    return ReviewCase(**await _case_fields(tx, await _case_row(tx, case_id), approval_limit_rp))
 
 
 async def case_detail(tx: Transaction, case_id: UUID, approval_limit_rp: int) -> ReviewCaseDetail:
     """One case with its payment and everything that happened to it. Raises NotFound."""
     row = await _case_row(tx, case_id)
-    refundable_rp = _sum(await payments.charges_to_refund(tx, row["payment_id"]))
-    is_open = row["status"] == "open"
     return ReviewCaseDetail(
-        **_case(row),
+        **await _case_fields(tx, row, approval_limit_rp),
         payment=await records.payment_record(tx, row["payment_id"]),
-        refundable_rp=refundable_rp,
-        needs_approval=refundable_rp > approval_limit_rp if is_open else row["needs_approval"],
         timeline=await records.timeline(tx, row["payment_id"]),
         server_now=row["server_now"],
     )
+
+
+async def _case_fields(tx: Transaction, row: asyncpg.Record, approval_limit_rp: int) -> dict[str, Any]:
+    sums = await payments.refundable_rp(tx, [row["payment_id"]])
+    return _case(row, sums[row["payment_id"]], approval_limit_rp)
 
 
 async def _case_row(tx: Transaction, case_id: UUID) -> asyncpg.Record:
@@ -218,7 +222,8 @@ def _failed_pairing(row: asyncpg.Record) -> FailedPairing:
     )
 
 
-def _case(row: asyncpg.Record) -> dict[str, Any]:
+def _case(row: asyncpg.Record, refundable_rp: int, approval_limit_rp: int) -> dict[str, Any]:
+    is_open = row["status"] == "open"
     return {
         "id": row["id"],
         "reason": row["reason"],
@@ -227,6 +232,8 @@ def _case(row: asyncpg.Record) -> dict[str, Any]:
         "payment_id": row["payment_id"],
         "customer": customer_of(row),
         "amount_rp": row["amount_rp"],
+        "refundable_rp": refundable_rp,
+        "needs_approval": refundable_rp > approval_limit_rp if is_open else row["needs_approval"],
         "opened_at": row["opened_at"],
         "decision": row["decision"],
         "note": row["decision_note"],

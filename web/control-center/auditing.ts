@@ -1,0 +1,62 @@
+/** An entry of the audit in words: what it is about, and what it was changed from and to. */
+import type { Schemas } from '../shared/api/client';
+import { rupiah } from '../shared/time/format';
+import type { Language } from '../shared/words/language.svelte';
+import { shortId, wib } from './format';
+import type { ConfigurationKey } from './words/closed';
+import { sayAny, words } from './words/words';
+
+type Entry = Schemas['AuditEntry'];
+
+const SCREENS: Partial<Record<Entry['subject'], string>> = {
+  payment: 'payments',
+  review_case: 'cases',
+  session: 'sessions',
+  mitra: 'mitras',
+};
+
+/** What it was done to: its name, and the screen that shows it, if there is one. */
+export function subjectOf(entry: Entry): { name: string; path?: string } {
+  const subject = words().audit.subjects[entry.subject];
+  const screen = SCREENS[entry.subject];
+  if (screen !== undefined) {
+    const path = `/control-center/${screen}/${entry.subject_id}`;
+    return { name: `${subject} ${shortId(entry.subject_id)}`, path };
+  }
+  if (entry.subject === 'configuration') {
+    return {
+      name: words().configuration.labels[entry.subject_id as ConfigurationKey],
+      path: '/control-center/configuration',
+    };
+  }
+  if (entry.subject !== 'operator') return { name: subject };
+  if (entry.subject_id === entry.actor) return { name: words().audit.itself };
+  return { name: `${subject} ${shortId(entry.subject_id)}` };
+}
+
+/** A value from before or after, as people write it. */
+export function valueOf(entry: Entry, value: string | null, language: Language): string {
+  if (value === null) return '–';
+  if (entry.action.startsWith('refund_')) return rupiah(Number(value));
+  if (entry.action === 'list_exported') return filtersOf(value, language);
+  if (entry.action === 'device_revoked') return shortId(value);
+  if (entry.action === 'transcript_revealed') return `“${value}”`;
+  if (entry.action === 'configuration_changed') {
+    const unit = words().configuration.units[entry.subject_id.split('_').at(-1) ?? ''];
+    return unit === undefined ? sayAny(value) : `${value} ${unit}`;
+  }
+  return sayAny(value);
+}
+
+/** What an exported list was narrowed by: `status=open&tag=customer_cancelled`, in words. */
+function filtersOf(given: string, language: Language): string {
+  const names: Record<string, string> = words().exportedBy;
+  const one = (filter: string) => {
+    const [name = '', value = ''] = filter.split(/=(.*)/s);
+    if (name === 'from' || name === 'to') return `${names[name]} ${wib(value, language)}`;
+    if (name.endsWith('_rp')) return `${names[name]} ${rupiah(Number(value))}`;
+    const said = sayAny(/^(True|False)$/.test(value) ? value.toLowerCase() : value);
+    return `${names[name] ?? name}: ${/^[0-9a-f-]{36}$/.test(said) ? shortId(said) : said}`;
+  };
+  return given.split('&').map(one).join(', ');
+}
