@@ -203,7 +203,7 @@ async def test_a_search_that_fails_says_what_happened_what_became_of_the_money_a
             await page.reload()
         await button(page, "Ke beranda").click()
         await expect(button(page, "Curhat")).to_be_visible()
-        await page.get_by_text("Pembayaranmu sedang ditinjau").click()
+        await page.get_by_text("Pembayaranmu sedang kami periksa").click()
         await expect(page.get_by_text(sentence)).to_be_visible()
 
 

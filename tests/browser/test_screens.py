@@ -22,7 +22,7 @@ OUR_WORDS = """() => {
     return copy.innerText;
 }"""
 INDONESIAN = re.compile(
-    r"\b(kamu|yang|belum|sudah|bayar|kode|sisa|dengan|nomor|mencari|pembayaran|riwayat|nama|habis|sedang|sesi|sesimu)\b",
+    r"\b(kamu|yang|belum|sudah|bayar|kode|sisa|dengan|nomor|mencari|pembayaran|riwayat|nama|habis|sedang|sesi|sesimu|koneksi)\b",
     re.IGNORECASE,
 )
 

@@ -9,7 +9,7 @@ const en: typeof id = {
   nav: { history: 'History', profile: 'Profile', home: 'Home' },
   unreachable: {
     title: 'Not connected yet',
-    text: 'We cannot reach Curhat right now. As soon as your internet is back, you are back where you were.',
+    text: 'This phone cannot reach Curhat yet. We keep trying; as soon as your internet is back, you are back where you were.',
   },
   home: {
     hello: (name: string) => `Hi, ${name}`,
@@ -46,7 +46,7 @@ const en: typeof id = {
     choose: 'How long would you like to talk?',
     withMitra: (name: string) => `Talk with ${name} again`,
     free: 'Free',
-    trial: 'A first session, once',
+    trial: 'To try it, once',
     next: 'Continue',
     summary: 'Summary',
     session: (minutes: number) => `A session of ${minutes} minutes`,
@@ -81,7 +81,7 @@ const en: typeof id = {
     left: 'Time left to search',
     cancel: 'Stop searching',
     waitingTitle: 'Waiting for your bestie...',
-    waitingText: (name: string) => `${name} is looking at your request.`,
+    waitingText: (name: string) => `We have passed your request to ${name}. The answer comes in a moment.`,
     waitingCancel: 'Cancel',
     askTitle: 'Stop searching?',
     askMoney: (price: string) =>
@@ -182,7 +182,8 @@ const en: typeof id = {
   history: {
     title: 'History',
     empty: 'Nothing here yet',
-    emptyText: 'All your chats are kept here, and only you and that bestie can read them.',
+    emptyText:
+      'All your chats are kept here. No other bestie can read them; our team opens one only when a problem has to be looked into.',
     running: 'Running now',
     open: (name: string, time: string) => `Read the chat with ${name}, ${time}`,
     again: 'Talk again',

@@ -10,7 +10,7 @@ const en: typeof id = {
   nav: { home: 'Home', history: 'History', profile: 'Profile' },
   unreachable: {
     title: 'Not connected yet',
-    text: 'We cannot reach Curhat yet. As soon as your internet is back, you are taken to where you were.',
+    text: 'This phone cannot reach Curhat yet. We keep trying; as soon as your internet is back, you are back where you were.',
   },
   suspended: {
     title: 'Your account is suspended',

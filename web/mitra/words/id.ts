@@ -9,7 +9,7 @@ export default {
   nav: { home: 'Beranda', history: 'Riwayat', profile: 'Profil' },
   unreachable: {
     title: 'Belum tersambung',
-    text: 'Kami belum bisa menghubungi Curhat. Begitu internetmu kembali, kamu langsung dibawa ke tempat terakhirmu.',
+    text: 'HP ini belum bisa terhubung ke Curhat. Kami terus mencoba; begitu internetmu kembali, kamu langsung dibawa ke tempat terakhirmu.',
   },
   suspended: {
     title: 'Akunmu dinonaktifkan',
@@ -36,14 +36,14 @@ export default {
     title: 'HP ini',
     push: 'Notifikasi',
     allowed: 'Notifikasi diizinkan',
-    notAllowed: 'Izinkan notifikasi supaya tetap terjangkau',
+    notAllowed: 'Izinkan notifikasi supaya permintaan tetap sampai',
     without: 'Tanpa notifikasi: biarkan aplikasi ini terbuka',
     ask: 'Dengan notifikasi, permintaan tetap sampai selagi kamu membuka aplikasi lain atau layar HP mati.',
     allow: 'Izinkan notifikasi',
     blocked: 'Notifikasi diblokir di HP ini. Buka setelan situs di peramban, lalu izinkan notifikasi.',
     impossible: 'Peramban ini tidak bisa menerima notifikasi. Biarkan aplikasi ini terbuka.',
     failed: 'Notifikasi belum terpasang. Periksa internetmu, lalu coba lagi.',
-    on: 'Notifikasi menyala. Kalau aplikasi tertutup, kamu masih terjangkau sampai 15 menit.',
+    on: 'Notifikasi menyala. Kalau aplikasi ditutup, permintaan masih sampai ke HP ini selama 15 menit.',
     test: 'Kirim uji coba',
     tested: 'Uji coba dikirim. Sebentar lagi muncul di HP ini.',
     testFailed: 'Uji coba belum bisa dikirim. Coba lagi sebentar lagi.',
@@ -124,7 +124,7 @@ export default {
   },
   chat: {
     end: 'Akhiri',
-    empty: (name: string) => `Kamu terhubung dengan ${name}. Sapa dulu, lalu biarkan ia bercerita.`,
+    empty: (name: string) => `Kamu terhubung dengan ${name}. Sapa dulu, lalu biarkan dia bercerita.`,
     soon: 'Waktunya hampir habis. Pelan-pelan ajak menutup obrolan.',
     over: 'Waktunya habis',
     hold: 'Menunggu keputusan tambahan waktu',
@@ -132,12 +132,12 @@ export default {
   end: {
     title: 'Akhiri sesi lebih awal?',
     text: (name: string) =>
-      `Tim kami meninjau setiap sesi yang kamu akhiri lebih awal. Alasanmu hanya dibaca tim kami, bukan ${name}.`,
+      `Tim kami memeriksa setiap sesi yang kamu akhiri lebih awal. Alasanmu hanya dibaca tim kami, bukan ${name}.`,
     why: 'Kenapa diakhiri?',
     reasons: {
       mine: 'Ada keadaan mendesak di pihakku',
       technical: 'Jaringan atau HP-ku bermasalah',
-      help: 'Ia perlu bantuan yang lebih dari curhat',
+      help: 'Dia perlu bantuan lebih dari sekadar curhat',
       manners: 'Kata-katanya kasar atau tidak pantas',
       other: 'Alasan lain',
     },
@@ -153,7 +153,7 @@ export default {
     title: 'Sesi selesai',
     time_up: 'Waktunya habis. Terima kasih sudah mendengarkan.',
     customer_ended: 'Customer mengakhiri sesi ini.',
-    mitra_ended: 'Kamu mengakhiri sesi ini lebih awal. Tim kami meninjaunya.',
+    mitra_ended: 'Kamu mengakhiri sesi ini lebih awal. Tim kami akan memeriksanya.',
     mitra_suspended: 'Sesi ini kami hentikan karena akunmu dinonaktifkan.',
   },
   history: {

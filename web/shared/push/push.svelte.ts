@@ -28,6 +28,16 @@ navigator.serviceWorker?.addEventListener('message', ({ data }: MessageEvent<{ g
   go(data.go.slice(import.meta.env.BASE_URL.length - 1));
 });
 
+/** What notifications told of is seen in the app: whoever looks at that needs them no more. */
+async function clearShown(): Promise<void> {
+  if (document.visibilityState !== 'visible') return;
+  const registration = await navigator.serviceWorker?.getRegistration();
+  for (const notification of (await registration?.getNotifications()) ?? []) notification.close();
+}
+
+document.addEventListener('visibilitychange', () => void clearShown());
+void clearShown();
+
 export class Push {
   state = $state<PushState>('unknown');
 
