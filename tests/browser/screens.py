@@ -378,6 +378,29 @@ async def choosing_nobody(house: House) -> AsyncIterator[Show]:
 # Failures ----------------------------------------------------------------------------------------------------
 
 
+# What each tag is called, in both languages.
+TITLES = {
+    "no_mitra_available": ("Belum ada bestie yang bisa menemani", "No bestie could make it"),
+    "all_mitras_rejected": ("Semua bestie sedang tidak bisa", "Every bestie is busy right now"),
+    "targeted_mitra_offline": ("Bestie sedang tidak online", "Your bestie is not online"),
+    "targeted_mitra_rejected": (
+        "Bestie pilihanmu belum bisa menemani",
+        "Your bestie cannot make it right now",
+    ),
+    "targeted_mitra_timeout": (
+        "Bestie pilihanmu tidak sempat menjawab",
+        "Your bestie did not answer in time",
+    ),
+    "payment_session_expired": ("Waktu untuk memilih sudah habis", "The time to choose is over"),
+    "customer_cancelled": ("Pencarian dibatalkan", "The search was cancelled"),
+}
+
+
+def called(tag: str) -> str:
+    """The heading of this failure's screen."""
+    return ", ".join(f'h1:text-is("{title}")' for title in TITLES[tag])
+
+
 def failure(number: int, tag: str, *, price_rp: int = 20_000) -> None:
     """A screen for a failure with this tag."""
     name = f"{number}-failure-{tag.replace('_', '-')}{'' if price_rp else '-free'}"
@@ -400,7 +423,7 @@ def failure(number: int, tag: str, *, price_rp: int = 20_000) -> None:
                 return bool(state["payment"]["status"] == "unserved")
 
             await until(is_over)
-            yield opened(house, customer, "/app/failed", "section")
+            yield opened(house, customer, "/app/failed", called(tag))
 
 
 failure(40, "no_mitra_available")
@@ -439,7 +462,7 @@ def targeted_failure(number: int, tag: str) -> None:
             else:
                 done(await customer.post(f"/pairings/{pairing['id']}/decline-fallback"))
             await until(is_over)
-            yield opened(house, customer, "/app/failed", "section")
+            yield opened(house, customer, "/app/failed", called(tag))
 
 
 async def refund(house: House, payment_id: UUID) -> None:
