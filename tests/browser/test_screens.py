@@ -5,6 +5,7 @@ With SCREENSHOTS naming a folder (`make screenshots`), pictures of all of them g
 
 import os
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]
 from playwright.async_api import Page
 
-from tests.browser.house import PHONE, House, Language, Theme
+from tests.browser.house import PHONE, House, Language, Theme, until
 from tests.browser.screens import SCREENS, Show
 
 # What people write is theirs; all other words are ours, in one language or the other.
@@ -79,7 +80,7 @@ async def assert_usable(show: Show, name: str) -> None:
         words = await page.evaluate(OUR_WORDS)
         assert bool(INDONESIAN.search(words)) == (language == "id"), words
         # The device asks for reduced motion.
-        assert await page.evaluate("document.getAnimations().length") == 0
+        await until(partial(page.evaluate, "document.getAnimations().length === 0"))
         assert await violations(page) == [], f"{name}, {theme}, {language}"
         assert await page.evaluate(TOO_SMALL, [SMALLEST_TARGET_PX, TARGETS]) == []
         await page.set_viewport_size(SMALLEST)  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ ACCESSIBILITY: Final = 100
 BEST_PRACTICES: Final = 95
 LCP_LIMIT_MS: Final = 2_500
 CLS_LIMIT: Final = 0.1
+TRIES: Final = 4
 # Of all pages together; a page takes about 15 s.
 PATIENCE_SECONDS: Final = 300
 
@@ -47,7 +48,13 @@ async def test_the_first_screens_are_quick_and_for_everybody(house: House) -> No
         await visited(house, "mitra, online", "/mitra/", "mitra"),
     ]
     executable = str(chromium() or house.browser.browser_type.executable_path)
-    order = {"executable": executable, "args": list(ARGUMENTS), "pages": pages}
+    order = {
+        "executable": executable,
+        "args": list(ARGUMENTS),
+        "lcp_limit_ms": LCP_LIMIT_MS,
+        "tries": TRIES,
+        "pages": pages,
+    }
     node = await asyncio.create_subprocess_exec(
         "node", HERE / "measure.mjs", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )

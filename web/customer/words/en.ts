@@ -6,7 +6,7 @@ const en: typeof id = {
     text: 'Talk to a real person who is ready to listen, within seconds.',
     demoName: 'Sample number',
   },
-  nav: { history: 'History', profile: 'Profile', home: 'Home' },
+  nav: { history: 'History', profile: 'Profile' },
   unreachable: {
     title: 'Not connected yet',
     text: 'This phone cannot reach Curhat yet. We keep trying; as soon as your internet is back, you are back where you were.',
@@ -160,8 +160,6 @@ const en: typeof id = {
     pending: 'Your last request is still being handled.',
   },
   chat: {
-    left: 'Time left',
-    end: 'End',
     endTitle: 'End the chat now?',
     endText: 'The time that is left cannot be used later and is not refunded.',
     endStay: 'Keep talking',
@@ -171,7 +169,6 @@ const en: typeof id = {
     over: 'The time is up',
   },
   ended: {
-    title: 'The session is over',
     time_up: 'The time was up. Thank you for sharing.',
     customer_ended: 'You ended this session.',
     mitra_ended:
@@ -189,7 +186,6 @@ const en: typeof id = {
     again: 'Talk again',
     againWith: (name: string) => `Talk with ${name} again`,
     more: 'Load more',
-    nothingSaid: 'Nothing was said in this session.',
   },
   push: {
     title: 'Notifications',
@@ -207,13 +203,8 @@ const en: typeof id = {
     save: 'Save',
     saved: 'Your call name is saved',
     phone: 'Phone number',
-    language: 'Language',
-    theme: 'Appearance',
-    themes: { device: 'As the phone', light: 'Light', dark: 'Dark' },
-    signOut: 'Sign out',
     signOutTitle: 'Sign out of Curhat?',
     signOutText: 'Your history stays. Messages that this phone has not sent yet are lost.',
-    stay: 'Cancel',
   },
 };
 

@@ -5,7 +5,7 @@ export default {
     text: 'Ngobrol dengan bestie sungguhan yang siap mendengarkan, dalam hitungan detik.',
     demoName: 'Nomor contoh',
   },
-  nav: { history: 'Riwayat', profile: 'Profil', home: 'Beranda' },
+  nav: { history: 'Riwayat', profile: 'Profil' },
   unreachable: {
     title: 'Belum tersambung',
     text: 'HP ini belum bisa terhubung ke Curhat. Kami terus mencoba; begitu internetmu kembali, kamu langsung dibawa ke tempat terakhirmu.',
@@ -163,8 +163,6 @@ export default {
     pending: 'Permintaan sebelumnya masih diproses.',
   },
   chat: {
-    left: 'Sisa waktu',
-    end: 'Akhiri',
     endTitle: 'Akhiri curhat sekarang?',
     endText: 'Sisa waktunya tidak bisa dipakai lagi dan tidak dikembalikan.',
     endStay: 'Lanjut curhat',
@@ -175,7 +173,6 @@ export default {
     over: 'Waktunya habis',
   },
   ended: {
-    title: 'Sesi selesai',
     time_up: 'Waktunya habis. Terima kasih sudah bercerita.',
     customer_ended: 'Kamu mengakhiri sesi ini.',
     mitra_ended:
@@ -193,7 +190,6 @@ export default {
     again: 'Curhat lagi',
     againWith: (name: string) => `Curhat lagi dengan ${name}`,
     more: 'Muat lebih banyak',
-    nothingSaid: 'Tidak ada pesan di sesi ini.',
   },
   push: {
     title: 'Notifikasi',
@@ -210,12 +206,7 @@ export default {
     save: 'Simpan',
     saved: 'Nama panggilan disimpan',
     phone: 'Nomor HP',
-    language: 'Bahasa',
-    theme: 'Tampilan',
-    themes: { device: 'Ikuti HP', light: 'Terang', dark: 'Gelap' },
-    signOut: 'Keluar',
     signOutTitle: 'Keluar dari Curhat?',
     signOutText: 'Riwayatmu tetap tersimpan. Pesan yang belum terkirim dari HP ini akan hilang.',
-    stay: 'Batal',
   },
 };

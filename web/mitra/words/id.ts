@@ -6,7 +6,7 @@ export default {
     text: 'Masuk dengan nomor HP yang didaftarkan tim Curhat.',
     demoName: (name: string) => `Kak ${name}`,
   },
-  nav: { home: 'Beranda', history: 'Riwayat', profile: 'Profil' },
+  nav: { history: 'Riwayat', profile: 'Profil' },
   unreachable: {
     title: 'Belum tersambung',
     text: 'HP ini belum bisa terhubung ke Curhat. Kami terus mencoba; begitu internetmu kembali, kamu langsung dibawa ke tempat terakhirmu.',
@@ -108,7 +108,6 @@ export default {
   },
   chats: {
     title: 'Chat berjalan',
-    left: 'Sisa waktu',
     unread: (count: number) => `${count} pesan belum dibaca`,
     nothing: 'Belum ada pesan',
     youSaid: (text: string) => `Kamu: ${text}`,
@@ -123,7 +122,6 @@ export default {
     open: 'Lihat riwayat',
   },
   chat: {
-    end: 'Akhiri',
     empty: (name: string) => `Kamu terhubung dengan ${name}. Sapa dulu, lalu biarkan dia bercerita.`,
     soon: 'Waktunya hampir habis. Pelan-pelan ajak menutup obrolan.',
     over: 'Waktunya habis',
@@ -150,7 +148,6 @@ export default {
     stay: 'Kembali ke chat',
   },
   ended: {
-    title: 'Sesi selesai',
     time_up: 'Waktunya habis. Terima kasih sudah mendengarkan.',
     customer_ended: 'Customer mengakhiri sesi ini.',
     mitra_ended: 'Kamu mengakhiri sesi ini lebih awal. Tim kami akan memeriksanya.',
@@ -163,7 +160,6 @@ export default {
     running: 'Sedang berlangsung',
     open: (name: string, time: string) => `Baca sesi dengan ${name}, ${time}`,
     more: 'Muat lebih banyak',
-    nothingSaid: 'Tidak ada pesan di sesi ini.',
     early: 'Kamu akhiri lebih awal',
     stopped: 'Dihentikan',
   },
@@ -172,13 +168,8 @@ export default {
     name: 'Nama yang dilihat customer',
     nameHint: 'Untuk mengubahnya, hubungi tim Curhat.',
     capacity: 'Paling banyak chat sekaligus',
-    language: 'Bahasa',
-    theme: 'Tampilan',
-    themes: { device: 'Ikuti HP', light: 'Terang', dark: 'Gelap' },
-    signOut: 'Keluar',
     signOutTitle: 'Keluar dari Curhat Mitra?',
     signOutText: 'HP ini tidak menerima permintaan lagi. Pesan yang belum terkirim dari HP ini akan hilang.',
     signOutChatting: 'Masih ada chat yang berjalan. Customer akan menunggu jawabanmu.',
-    stay: 'Batal',
   },
 };
