@@ -44,6 +44,8 @@ export class Push {
   readonly #api: PushApi;
   /** There when the person has switched notifications off on this device; goes when they sign out. */
   readonly #offKey: string;
+  /** What is under way. Two at once could end with notifications on that were switched off meanwhile. */
+  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(api: PushApi) {
     this.#api = api;
@@ -51,7 +53,11 @@ export class Push {
   }
 
   /** Look what is allowed, and if it is, subscribe. Asks for nothing. */
-  async start(language: Schemas['PushSubscription']['language']): Promise<void> {
+  start(language: Schemas['PushSubscription']['language']): Promise<void> {
+    return this.#inTurn(() => this.#start(language));
+  }
+
+  async #start(language: Schemas['PushSubscription']['language']): Promise<void> {
     if (!('Notification' in window && 'PushManager' in window && 'serviceWorker' in navigator)) {
       this.state = 'impossible';
       return;
@@ -80,7 +86,17 @@ export class Push {
   }
 
   /** Switch them off on this device. `unsubscribe` tells the server; what it throws is thrown. */
-  async stop(unsubscribe: (endpoint: string) => Promise<unknown>): Promise<void> {
+  stop(unsubscribe: (endpoint: string) => Promise<unknown>): Promise<void> {
+    return this.#inTurn(() => this.#stop(unsubscribe));
+  }
+
+  #inTurn(run: () => Promise<void>): Promise<void> {
+    const done = this.#turn.then(run);
+    this.#turn = done.catch(() => undefined);
+    return done;
+  }
+
+  async #stop(unsubscribe: (endpoint: string) => Promise<unknown>): Promise<void> {
     const { pushManager } = await worker();
     const subscription = await pushManager.getSubscription();
     if (subscription !== null) {
