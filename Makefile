@@ -19,7 +19,7 @@ WEB := web/dist/.built
 # Folders as well: a file that was removed changes its folder.
 WEB_SOURCES := $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -not -path web -print)
 
-.PHONY: help up test format rules contracts web screenshots simulate-schedules planted-bugs bench lock clean
+.PHONY: help up test format rules contracts web screenshots lighthouse simulate-schedules planted-bugs bench lock clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.* ## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target does; do
@@ -149,6 +149,15 @@ planted-bugs: $(READY) ## plant each deliberate fault and show that the checks c
 
 screenshots: $(READY) $(WEB) ## take pictures of every screen, in both languages and themes, into results/screenshots/
 	@SCREENSHOTS=results/screenshots .venv/bin/pytest -q tests/browser/test_*screens.py
+
+LIGHTHOUSE := tests/browser/lighthouse
+$(LIGHTHOUSE)/node_modules/.ready: $(LIGHTHOUSE)/package.json $(LIGHTHOUSE)/package-lock.json | $(READY)
+	@echo "lighthouse: installing what its package-lock.json names"
+	env "PATH=$(CURDIR)/.venv/bin:$$PATH" npm --prefix $(LIGHTHOUSE) --loglevel=error ci
+	touch $@
+
+lighthouse: $(READY) $(WEB) $(LIGHTHOUSE)/node_modules/.ready ## measure the first screens of both apps with Lighthouse
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/pytest -q --capture=no $(LIGHTHOUSE)/figures.py
 
 bench: $(READY) ## measure, each figure beside its peer and its target
 	@$(PYTHON) -m bench

@@ -37,7 +37,7 @@ PHASES: Final = ("main road", "same bestie and more time", "control center", "ap
 # The phases whose rules must be shown by a test that passes. Whoever begins a phase adds it here; from then
 # on `make test` fails for every rule of that phase that no test shows. A rule of several phases counts from
 # the first one named, since that one owes the test.
-REACHED_PHASES: Final = ("main road", "same bestie and more time", "control center")
+REACHED_PHASES: Final = PHASES
 
 RULES_FILE: Final = Path("docs", "rules.md")
 RECORD_FILE: Final = Path(".cache", "rules.json")

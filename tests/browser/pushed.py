@@ -127,6 +127,10 @@ class Desk:
         shown: list[dict[str, str]] = await (await self.page()).evaluate(SHOWN, self._scope)
         return shown
 
+    async def is_empty(self) -> bool:
+        """Whether no notification of this app is there."""
+        return await self.shown() == []
+
     async def press(self, payload: dict[str, Any]) -> dict[str, str | None]:
         """Press the notification of this payload. Says what was `opened`, or what open page was `focused`."""
         address = f"{self._house.url}{self._scope}worker.js"

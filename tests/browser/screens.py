@@ -5,15 +5,21 @@ A screen is a context: inside it the state stands, and what it gives opens a pag
 
 import asyncio
 import contextlib
+import hashlib
+import re
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
+from uuid import UUID
 
 from playwright.async_api import Page, expect
 
+from tests.browser.desk import operator
 from tests.browser.house import House, done, until
 from tests.browser.pushed import BLOCKED, push_to
 from tests.support.push import PushService, push_service
 from tests.support.server import Person, Socket
+from tests.support.signed_in import SIGN_IN_OPERATOR
 
 Show = Callable[..., Awaitable[Page]]
 Made = Callable[[House], AsyncIterator[Show]]
@@ -203,6 +209,20 @@ async def unreachable(house: House) -> AsyncIterator[Show]:
     yield show
 
 
+@screen("17-screen-did-not-come")
+async def screen_missing(house: House) -> AsyncIterator[Show]:
+    customer = await house.customer()
+
+    async def show(**options: Any) -> Page:
+        page = await (await house.device_of(customer, **options)).new_page()
+        await page.route("**/assets/History-*", lambda route: route.abort())
+        await page.goto("/app/history")
+        await expect(page.get_by_role("alert")).to_be_visible()
+        return page
+
+    yield show
+
+
 # Payment -----------------------------------------------------------------------------------------------------
 
 
@@ -308,11 +328,11 @@ async def search_stop(house: House) -> AsyncIterator[Show]:
         yield show
 
 
-def told(house: House, customer: Person, vendor: PushService, path: str, shows: str) -> Show:
+def told(house: House, person: Person, vendor: PushService, path: str, shows: str) -> Show:
     """As `opened`, on a device that is pushed to."""
 
     async def show(**options: Any) -> Page:
-        device = await house.device_of(customer, service_workers="allow", **options)
+        device = await house.device_of(person, service_workers="allow", **options)
         await push_to(device, house, vendor.browser())
         page = await device.new_page()
         await page.goto(path)
@@ -358,6 +378,29 @@ async def choosing_nobody(house: House) -> AsyncIterator[Show]:
 # Failures ----------------------------------------------------------------------------------------------------
 
 
+# What each tag is called, in both languages.
+TITLES = {
+    "no_mitra_available": ("Belum ada bestie yang bisa menemani", "No bestie could make it"),
+    "all_mitras_rejected": ("Semua bestie sedang tidak bisa", "Every bestie is busy right now"),
+    "targeted_mitra_offline": ("Bestie sedang tidak online", "Your bestie is not online"),
+    "targeted_mitra_rejected": (
+        "Bestie pilihanmu belum bisa menemani",
+        "Your bestie cannot make it right now",
+    ),
+    "targeted_mitra_timeout": (
+        "Bestie pilihanmu tidak sempat menjawab",
+        "Your bestie did not answer in time",
+    ),
+    "payment_session_expired": ("Waktu untuk memilih sudah habis", "The time to choose is over"),
+    "customer_cancelled": ("Pencarian dibatalkan", "The search was cancelled"),
+}
+
+
+def called(tag: str) -> str:
+    """The heading of this failure's screen."""
+    return ", ".join(f'h1:text-is("{title}")' for title in TITLES[tag])
+
+
 def failure(number: int, tag: str, *, price_rp: int = 20_000) -> None:
     """A screen for a failure with this tag."""
     name = f"{number}-failure-{tag.replace('_', '-')}{'' if price_rp else '-free'}"
@@ -380,7 +423,7 @@ def failure(number: int, tag: str, *, price_rp: int = 20_000) -> None:
                 return bool(state["payment"]["status"] == "unserved")
 
             await until(is_over)
-            yield opened(house, customer, "/app/failed", "section")
+            yield opened(house, customer, "/app/failed", called(tag))
 
 
 failure(40, "no_mitra_available")
@@ -419,7 +462,38 @@ def targeted_failure(number: int, tag: str) -> None:
             else:
                 done(await customer.post(f"/pairings/{pairing['id']}/decline-fallback"))
             await until(is_over)
-            yield opened(house, customer, "/app/failed", "section")
+            yield opened(house, customer, "/app/failed", called(tag))
+
+
+async def refund(house: House, payment_id: UUID) -> None:
+    """An operator decides that what was paid goes back."""
+    operator_id, _ = await operator(house)
+    token = secrets.token_urlsafe(32)
+    digest = hashlib.sha256(token.encode()).digest()
+    await house.database.execute(SIGN_IN_OPERATOR, digest, operator_id, "bearer", 3600.0)
+    case_id = await house.database.fetchval("SELECT id FROM review_cases WHERE payment_id = $1", payment_id)
+    answer = await house.http.post(
+        f"/api/control-center/review-cases/{case_id}/decision",
+        json={"decision": "refund", "note": "Maaf"},
+        headers={"Authorization": f"Bearer {token}", "Idempotency-Key": secrets.token_hex()},
+    )
+    done(answer)
+
+
+@screen("48-failure-refunded")
+async def failure_refunded(house: House) -> AsyncIterator[Show]:
+    async with house.mitra():
+
+        async def show(**options: Any) -> Page:
+            customer = await house.customer()
+            pairing = await house.search(customer)
+            done(await customer.post(f"/pairings/{pairing['id']}/cancel"))
+            page = await opened(house, customer, "/app/failed", "section")(**options)
+            await refund(house, UUID(pairing["payment_id"]))
+            await expect(page.get_by_text(re.compile("sudah kami kembalikan|have given"))).to_be_visible()
+            return page
+
+        yield show
 
 
 targeted_failure(44, "targeted_mitra_offline")

@@ -1,11 +1,14 @@
 """The customer's road through the app, in a real browser, with mitras at the other end."""
 
+import os
 import re
+import signal
 
 import pytest
+import valkey.asyncio
 from playwright.async_api import Locator, Page, expect
 
-from tests.browser.house import House, done
+from tests.browser.house import House, done, until
 from tests.support.server import Person, Socket
 
 FOCUSED_BUTTON = """() => {
@@ -34,13 +37,14 @@ async def pay(page: Page, minutes: str = "30 menit", label: str = "Bayar Rp20.00
     await button(page, label).click()
 
 
-@pytest.mark.rule("1.4", "2a.8", "2b.1", "2b.5", "2c.1", "V.1", "V.2", "V.3")
+@pytest.mark.rule("1.4", "2a.2", "2a.8", "2b.1", "2b.2", "2b.5", "2c.1", "V.1", "V.2", "V.3")
 async def test_from_the_call_to_the_chat_and_back_to_the_history_with_two_mitras(house: House) -> None:
     customer = await house.customer("Melati")
     async with house.mitra("Kak Sari") as (sari, sari_socket), house.mitra("Kak Budi") as (budi, budi_socket):
         page = await house.page_of(customer)
         await button(page, "Curhat").click()
-        await expect(page.get_by_text("Rp35.000")).to_be_visible()
+        tiers = ("5 menit.*Gratis.*Rp0", "15 menit.*Rp10.000", "30 menit.*Rp20.000", "60 menit.*Rp35.000")
+        await expect(page.locator("label")).to_have_text([re.compile(tier) for tier in tiers])
         await page.get_by_text("30 menit").click()
         await button(page, "Lanjut").click()
         await expect(page.locator(".total")).to_have_text("Rp20.000")
@@ -111,6 +115,69 @@ async def test_the_trial_takes_the_same_road_and_says_that_it_is_free(house: Hou
         await button(page, "Curhat").click()
         await expect(page.get_by_role("radio")).to_have_count(3)
         await expect(page.get_by_text("Gratis")).to_have_count(0)
+
+
+@pytest.mark.rule("1.7", "2b.2")
+async def test_the_gate_is_asked_again_at_the_opening_of_a_payment_and_not_at_its_confirmation(
+    house: House,
+) -> None:
+    customer = await house.customer()
+    async with house.mitra() as (mitra, _):
+        page = await house.page_of(customer)
+        await button(page, "Curhat").click()
+        await page.get_by_text("30 menit").click()
+        await mitra.put("/presence", {"online": False})
+        await button(page, "Lanjut").click()
+        await expect(page.get_by_role("alert")).to_have_text(
+            "Belum ada bestie tersedia. Tidak ada uang yang diambil."
+        )
+        await mitra.put("/presence", {"online": True})
+        await button(page, "Lanjut").click()
+        await expect(page.locator(".total")).to_have_text("Rp20.000")
+        await mitra.put("/presence", {"online": False})
+        await button(page, "Bayar Rp20.000").click()
+        await expect(page.get_by_role("timer", name="Sisa waktu mencari")).to_have_text(
+            re.compile(r"^(1:00|0:5\d)$")
+        )
+
+
+@pytest.mark.rule("1.6", "X.10")
+@pytest.mark.invariant(11)
+async def test_without_presence_nothing_is_paid_and_a_chat_goes_on(
+    house: House, valkey_client: valkey.asyncio.Valkey
+) -> None:
+    waiting, talking = await house.customer(), await house.customer("Mawar")
+    async with house.mitra() as (mitra, socket):
+        session = await house.chat(talking, mitra, socket)
+        payment = await house.open_payment(waiting)
+        chat, pay = await house.page_of(talking, "/app/chat"), await house.page_of(waiting, "/app/payment")
+        home = await house.page_of(await house.customer("Kenanga"))
+        await expect(chat.get_by_label("Tulis pesan")).to_be_visible()
+        await expect(button(home, "Curhat")).to_be_enabled()
+        server_id = (await valkey_client.info("server"))["process_id"]
+        os.kill(server_id, signal.SIGSTOP)
+        try:
+            await button(pay, "Bayar Rp20.000").click()
+            await expect(pay.get_by_role("alert")).to_contain_text("Kami sedang tidak bisa memastikan")
+            await expect(pay.get_by_role("alert")).to_contain_text("Tidak ada uang yang diambil")
+            await chat.get_by_label("Tulis pesan").fill("Masih di sini?")
+            await button(chat, "Kirim").click()
+            await expect(chat.locator("[data-mark=sent]")).to_be_visible()
+            await expect(button(home, "Curhat")).to_be_disabled()
+            await expect(home.get_by_text("Belum ada bestie tersedia")).to_be_visible()
+        finally:
+            os.kill(server_id, signal.SIGCONT)
+        charges = await house.http.get("/api/dev/gateway/charges", params={"payment_id": payment["id"]})
+        assert done(charges)["charges"] == []
+        said = done(await mitra.get(f"/sessions/{session['id']}/messages"))["items"]
+        assert [message["text"] for message in said] == ["Masih di sini?"]
+
+        async def is_known() -> bool:
+            return bool((await house.http.get("/api/client/mitra-availability")).json()["available"])
+
+        await until(is_known)
+        await button(pay, "Bayar Rp20.000").click()
+        await expect(pay.get_by_role("heading", name="Mencari bestie…")).to_be_visible()
 
 
 @pytest.mark.rule("2a.4", "V.3")
@@ -203,7 +270,7 @@ async def test_a_search_that_fails_says_what_happened_what_became_of_the_money_a
             await page.reload()
         await button(page, "Ke beranda").click()
         await expect(button(page, "Curhat")).to_be_visible()
-        await page.get_by_text("Pembayaranmu sedang ditinjau").click()
+        await page.get_by_text("Pembayaranmu sedang kami periksa").click()
         await expect(page.get_by_text(sentence)).to_be_visible()
 
 
@@ -284,7 +351,7 @@ async def test_the_whole_way_to_the_search_can_be_gone_with_a_keyboard(house: Ho
         await expect(button(page, "Berhenti mencari")).to_be_focused()
 
 
-@pytest.mark.rule("X.4")
+@pytest.mark.rule("S.1", "X.4")
 async def test_a_newcomer_signs_up_with_the_inboxs_code_and_a_call_name(house: House) -> None:
     page = await (await house.context()).new_page()
     await page.goto("/app/")
@@ -317,6 +384,22 @@ async def test_a_newcomer_signs_up_with_the_inboxs_code_and_a_call_name(house: H
     await page.get_by_role("dialog").get_by_role("button", name="Sign out").click()
     await expect(page.get_by_label("Phone number")).to_be_visible()
     assert [cookie for cookie in await page.context.cookies() if cookie["name"] == "curhat_customer"] == []
+
+
+@pytest.mark.rule("S.4")
+@pytest.mark.parametrize("path", ["/app/", "/mitra/"])
+async def test_where_there_is_no_inbox_nothing_is_shown_of_development(house: House, path: str) -> None:
+    page = await (await house.context()).new_page()
+    # As in production.
+    await page.route("**/api/dev/**", lambda route: route.fulfill(status=404, body="{}"))
+    async with page.expect_response("**/api/dev/**"):
+        await page.goto(path)
+    await page.get_by_label("Nomor HP").fill(f"0812 999 0000{len(path)}")
+    await expect(page.locator(".demo")).to_have_count(0)
+    async with page.expect_response("**/api/dev/**"):
+        await button(page, "Kirim kode").click()
+    await expect(page.get_by_label("Kode dari SMS")).to_be_visible()
+    await expect(page.locator(".demo")).to_have_count(0)
 
 
 async def test_a_sign_in_that_was_revoked_leads_to_the_sign_in_screen(house: House) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from playwright.async_api import Page, Request, Route, WebSocketRoute, expect
+from playwright.async_api import Locator, Page, Request, Route, WebSocketRoute, expect
 
 from tests.browser.house import House, done, until
 from tests.browser.mitras import (
@@ -88,6 +88,7 @@ async def test_the_demo_mitras_are_offered_on_the_first_page(house: House) -> No
     await expect(page.get_by_label("Nomor HP")).to_have_value("+6281100000001")
 
 
+@pytest.mark.rule("S.1", "S.2")
 async def test_somebody_who_was_not_invited_is_told_so(house: House) -> None:
     page = await (await house.context()).new_page()
     await sign_in(house, page, "0812 555 00001")
@@ -329,6 +330,35 @@ async def test_several_cards_at_once_and_a_mitra_who_fills_up(house: House) -> N
     await expect(card(page, "Melati")).to_be_visible()
 
 
+async def test_a_card_is_taken_and_a_chat_held_and_ended_with_the_keyboard_alone(house: House) -> None:
+    _, page = await online_mitra(house, is_phone=False)
+    await house.search(await house.customer("Melati"))
+    await expect(card(page, "Melati")).to_be_visible()
+
+    async def tab_to(target: Locator) -> None:
+        await expect(target).to_be_visible()
+        for _ in range(20):
+            await page.keyboard.press("Tab")
+            if await target.evaluate("(one) => one === document.activeElement"):
+                return
+        raise AssertionError(f"{target} cannot be reached with Tab")
+
+    await tab_to(button(page, "Terima Melati"))
+    await page.keyboard.press("Enter")
+    await tab_to(page.get_by_label("Tulis pesan"))
+    await page.keyboard.type("Halo Melati")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("[data-mark=sent] p")).to_have_text("Halo Melati")
+    await expect(page.get_by_label("Tulis pesan")).to_be_focused()
+    await tab_to(button(page, "Akhiri"))
+    await page.keyboard.press("Enter")
+    await tab_to(page.get_by_role("radio").first)
+    await page.keyboard.press("ArrowDown")
+    await tab_to(button(page, "Akhiri sesi"))
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_text("Kamu mengakhiri sesi ini lebih awal.")).to_be_visible()
+
+
 async def leave_chat(house: House, customer_id: UUID) -> None:
     """This customer ends the running chat."""
     customer = await house.person("customer", customer_id)
@@ -379,7 +409,7 @@ async def test_a_reload_and_a_second_phone_show_the_card_and_where_it_was_accept
     await expect(other.get_by_role("heading", name="Melati")).to_be_visible()
 
 
-@pytest.mark.rule("4.1", "4.6", "V.4")
+@pytest.mark.rule("3.7", "4.1", "4.6", "V.4", "X.4")
 async def test_a_returning_customer_asks_for_this_mitra_who_is_talking_with_somebody_else(
     house: House,
 ) -> None:
@@ -398,6 +428,11 @@ async def test_a_returning_customer_asks_for_this_mitra_who_is_talking_with_some
     await expect(page.get_by_role("heading", name="Melati")).to_be_visible()
     tabs = page.get_by_role("navigation", name="Chat yang berjalan")
     await expect(tabs.get_by_role("button")).to_have_count(2)
+    # That they met before tells no more than the call name.
+    phone_number = await house.database.fetchval("SELECT phone_number FROM people WHERE id = $1", melati.id)
+    shown = await page.content()
+    assert str(melati.id) not in shown
+    assert phone_number.removeprefix("+62") not in shown
 
 
 @pytest.mark.rule("4.3", "4.4")

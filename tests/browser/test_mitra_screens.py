@@ -11,8 +11,9 @@ from playwright.async_api import Page, expect
 from tests.browser.house import House, done
 from tests.browser.mitras import ask_again, ask_for_more, new_mitra, past_chat, say, take
 from tests.browser.pushed import BLOCKED
-from tests.browser.screens import WAVES, Screen, Show, naming, opened
+from tests.browser.screens import WAVES, Screen, Show, naming, opened, told
 from tests.browser.test_screens import assert_usable
+from tests.support.push import push_service
 from tests.support.server import Person
 
 SCREENS: dict[str, Screen] = {}
@@ -28,6 +29,17 @@ async def working(house: House, *, max_customers: int = 3) -> AsyncIterator[Pers
     async with mitra.socket():
         done(await mitra.put("/presence", {"online": True}))
         yield mitra
+
+
+def at_home(house: House, mitra: Person, shows: str) -> Show:
+    """As `opened`, at home, and connected: before that it says that it is connecting."""
+
+    async def show(**options: Any) -> Page:
+        page = await opened(house, mitra, "/mitra/", ".on")(**options)
+        await expect(page.locator(shows).first).to_be_visible()
+        return page
+
+    return show
 
 
 async def talk(house: House, customer: Person, mitra: Person, session: dict[str, Any]) -> None:
@@ -129,7 +141,7 @@ async def cards(house: House) -> AsyncIterator[Show]:
         await ask_again(house, melati, mitra)
         await house.search(mawar, price_rp=35_000)
         await house.pass_time(0)  # It stands still: what waits is there for every look.
-        yield opened(house, mitra, "/mitra/", "article")
+        yield at_home(house, mitra, "article")
 
 
 @screen("14-cards-closed")
@@ -139,7 +151,7 @@ async def cards_closed(house: House) -> AsyncIterator[Show]:
         async def show(**options: Any) -> Page:
             melati, mawar = await house.customer("Melati"), await house.customer("Mawar")
             pairings = [await house.search(melati), await house.search(mawar)]
-            page = await opened(house, mitra, "/mitra/", "article")(**options)
+            page = await at_home(house, mitra, "article")(**options)
             for customer, pairing in zip((melati, mawar), pairings, strict=True):
                 done(await customer.post(f"/pairings/{pairing['id']}/cancel"))
             await expect(page.locator(".outcome")).to_have_count(2)
@@ -164,7 +176,7 @@ async def chats_and_today(house: House) -> AsyncIterator[Show]:
         session = await take(house, mawar, mitra)
         await say(mawar, session, "Kak, boleh aku mulai dari kejadian kemarin malam? Panjang ceritanya")
         await say(mawar, session, "Tapi malu")
-        yield opened(house, mitra, "/mitra/", ".row")
+        yield at_home(house, mitra, ".face")
 
 
 @screen("16-full")
@@ -172,7 +184,7 @@ async def full(house: House) -> AsyncIterator[Show]:
     customer = await house.customer("Melati")
     async with working(house, max_customers=1) as mitra:
         await take(house, customer, mitra)
-        yield opened(house, mitra, "/mitra/", ".row")
+        yield at_home(house, mitra, ".face")
 
 
 @screen("17-extension")
@@ -182,7 +194,7 @@ async def extension(house: House) -> AsyncIterator[Show]:
         session = await take(house, customer, mitra)
         await ask_for_more(house, customer, session)
         await house.pass_time(0)  # It stands still: what waits is there for every look.
-        yield opened(house, mitra, "/mitra/", "article")
+        yield at_home(house, mitra, "article")
 
 
 # Chats -------------------------------------------------------------------------------------------------------
@@ -346,6 +358,12 @@ async def phone_blocked(house: House) -> AsyncIterator[Show]:
             return page
 
         yield show
+
+
+@screen("37-phone-with-notifications")
+async def phone_told(house: House) -> AsyncIterator[Show]:
+    async with working(house) as mitra, push_service() as vendor:
+        yield told(house, mitra, vendor, "/mitra/phone", "#push + .state")
 
 
 @screen("34-sign-out")

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, WebSocketRoute, expect
+from playwright.async_api import Page, Route, WebSocketRoute, expect
 
 from curhat.app.static_files import web_folder
 from tests.browser.house import House, done, until
@@ -83,6 +83,69 @@ async def test_twenty_cuts_while_both_write_lose_nothing_and_double_nothing(hous
         stored = await said(house, session["id"])
         assert [text for text in stored if text.startswith("aku")] == mine
         assert await page.locator(".bubble p").all_text_contents() == stored
+
+
+@pytest.mark.rule("V.3")
+@pytest.mark.parametrize("part", ["js", "css"])
+async def test_a_screen_that_could_not_be_fetched_is_asked_for_again_and_comes_whole(
+    house: House, part: str
+) -> None:
+    customer = await house.customer()
+    async with house.mitra() as (mitra, socket):
+        page = await house.page_of(customer)
+        await expect(page.get_by_text("Hai, Melati")).to_be_visible()
+        await page.route(f"**/assets/Chat-*.{part}", lambda route: route.abort())
+        await house.chat(customer, mitra, socket)
+        await expect(page.get_by_role("alert")).to_contain_text("Tidak ada koneksi")
+        await page.unroute_all()
+        await page.get_by_role("button", name="Coba lagi").click()
+        await expect(page.get_by_label("Tulis pesan")).to_be_visible()
+        await expect(page.locator("main")).to_have_css("flex-direction", "column")
+
+
+@pytest.mark.rule("V.3")
+@pytest.mark.invariant(10)
+async def test_a_snapshot_that_comes_late_covers_no_newer_event(house: House) -> None:
+    customer = await house.customer()
+    is_read, may_arrive = asyncio.Event(), asyncio.Event()
+
+    async def delay(route: Route) -> None:
+        answer = await route.fetch()
+        is_read.set()
+        await may_arrive.wait()
+        await route.fulfill(response=answer)
+
+    async with house.mitra("Kak Budi"), house.mitra() as (mitra, socket):
+        await house.reject_again(customer, mitra, socket)
+        page = await house.page_of(customer)
+        popup = page.get_by_role("dialog", name="Bestie sedang tidak online")
+        await expect(popup).to_be_visible()
+        heard: list[str] = []
+        # The next connection is one that we listen to.
+        await page.route_web_socket("**/realtime", lambda route: hear(route, heard))
+        await page.reload()
+        await expect(popup).to_be_visible()
+        await page.route("**/api/client/state", delay)
+        await popup.get_by_role("button", name="Tutup").click()
+        await is_read.wait()
+        # After the snapshot was read, and before it arrives, the customer goes on with another phone.
+        await house.open_payment(customer)
+        await until(lambda: asyncio.sleep(0, any('"pending"' in frame for frame in heard)))
+        may_arrive.set()
+        await expect(page.get_by_role("button", name="Bayar Rp20.000")).to_be_visible()
+        await page.reload()
+        await expect(page.get_by_role("button", name="Bayar Rp20.000")).to_be_visible()
+
+
+def hear(route: WebSocketRoute, frames: list[str]) -> None:
+    """Pass everything on, and note what the server says."""
+    server = route.connect_to_server()
+
+    def from_server(frame: str | bytes) -> None:
+        frames.append(str(frame))
+        route.send(frame)
+
+    server.on_message(from_server)
 
 
 async def test_the_app_opens_without_a_network_once_it_has_been_there(house: House) -> None:

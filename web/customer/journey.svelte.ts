@@ -121,10 +121,10 @@ class Journey {
     this.#restore();
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
       try {
-        const [position] = await Promise.all([this.#fetchState(), this.#fetchProfile()]);
+        await Promise.all([this.#socket.refresh(), this.#fetchProfile()]);
         this.phase = 'ready';
         this.#keep();
-        this.#socket.start(position);
+        this.#socket.start();
         return;
       } catch (error) {
         if (codeOf(error) === 'unauthenticated') return;
@@ -170,9 +170,9 @@ class Journey {
     this.#keep();
   }
 
-  /** Look at the snapshot. The events that it contains already may still come, and end at the same. */
-  async refresh(): Promise<void> {
-    await this.#fetchState();
+  /** Look at the snapshot, after a refusal that says that we know too little. Throws `Refused`. */
+  refresh(): Promise<void> {
+    return this.#socket.refresh();
   }
 
   /** The person has seen how a payment ended. */

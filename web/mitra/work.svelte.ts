@@ -180,10 +180,10 @@ class Work {
     this.#restore();
     for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
       try {
-        const [position] = await Promise.all([this.#fetchState(), this.#fetchProfile()]);
+        await Promise.all([this.#socket.refresh(), this.#fetchProfile()]);
         this.phase = 'ready';
         this.#keep();
-        this.#socket.start(position);
+        this.#socket.start();
         return;
       } catch (error) {
         if (codeOf(error) === 'unauthenticated') return;

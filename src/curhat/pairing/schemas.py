@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from curhat.pairing.states import CloseReason, FailureTag, PairingKind, PairingStatus
+from curhat.pairing.states import CloseReason, FailureTag, FallbackStatus, PairingKind, PairingStatus
 from curhat.payments.states import PaymentStatus, Purpose
 
 
@@ -31,10 +31,11 @@ class TargetMitra(msgspec.Struct, frozen=True):
 class Fallback(msgspec.Struct, frozen=True):
     """The choice of another bestie under the same payment, after a targeted pairing failed (3.5).
 
-    `allowed`: the customer may still take or decline it. `other_available`: somebody could be asked when this was
-    read, or, in an event, when the pairing failed; taking it checks again.
+    `status` says what became of it; `allowed`: the customer may still take or decline it. `other_available`: somebody
+    could be asked when this was read, or, in an event, when the pairing failed; taking it checks again.
     """
 
+    status: FallbackStatus
     allowed: bool
     other_available: bool
     answer_by: datetime

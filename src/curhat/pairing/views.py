@@ -113,7 +113,10 @@ def _fallback(row: Any, *, other_available: bool) -> Fallback | None:
         return None
     allowed = row["fallback_status"] == "open"
     return Fallback(
-        allowed=allowed, other_available=allowed and other_available, answer_by=row["fallback_answer_by"]
+        status=row["fallback_status"],
+        allowed=allowed,
+        other_available=allowed and other_available,
+        answer_by=row["fallback_answer_by"],
     )
 
 

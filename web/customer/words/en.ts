@@ -6,10 +6,10 @@ const en: typeof id = {
     text: 'Talk to a real person who is ready to listen, within seconds.',
     demoName: 'Sample number',
   },
-  nav: { history: 'History', profile: 'Profile', home: 'Home' },
+  nav: { history: 'History', profile: 'Profile' },
   unreachable: {
     title: 'Not connected yet',
-    text: 'We cannot reach Curhat right now. As soon as your internet is back, you are back where you were.',
+    text: 'This phone cannot reach Curhat yet. We keep trying; as soon as your internet is back, you are back where you were.',
   },
   home: {
     hello: (name: string) => `Hi, ${name}`,
@@ -46,7 +46,7 @@ const en: typeof id = {
     choose: 'How long would you like to talk?',
     withMitra: (name: string) => `Talk with ${name} again`,
     free: 'Free',
-    trial: 'A first session, once',
+    trial: 'To try it, once',
     next: 'Continue',
     summary: 'Summary',
     session: (minutes: number) => `A session of ${minutes} minutes`,
@@ -81,7 +81,7 @@ const en: typeof id = {
     left: 'Time left to search',
     cancel: 'Stop searching',
     waitingTitle: 'Waiting for your bestie...',
-    waitingText: (name: string) => `${name} is looking at your request.`,
+    waitingText: (name: string) => `We have passed your request to ${name}. The answer comes in a moment.`,
     waitingCancel: 'Cancel',
     askTitle: 'Stop searching?',
     askMoney: (price: string) =>
@@ -160,8 +160,6 @@ const en: typeof id = {
     pending: 'Your last request is still being handled.',
   },
   chat: {
-    left: 'Time left',
-    end: 'End',
     endTitle: 'End the chat now?',
     endText: 'The time that is left cannot be used later and is not refunded.',
     endStay: 'Keep talking',
@@ -171,7 +169,6 @@ const en: typeof id = {
     over: 'The time is up',
   },
   ended: {
-    title: 'The session is over',
     time_up: 'The time was up. Thank you for sharing.',
     customer_ended: 'You ended this session.',
     mitra_ended:
@@ -182,13 +179,13 @@ const en: typeof id = {
   history: {
     title: 'History',
     empty: 'Nothing here yet',
-    emptyText: 'All your chats are kept here, and only you and that bestie can read them.',
+    emptyText:
+      'All your chats are kept here. No other bestie can read them; our team opens one only when a problem has to be looked into.',
     running: 'Running now',
     open: (name: string, time: string) => `Read the chat with ${name}, ${time}`,
     again: 'Talk again',
     againWith: (name: string) => `Talk with ${name} again`,
     more: 'Load more',
-    nothingSaid: 'Nothing was said in this session.',
   },
   push: {
     title: 'Notifications',
@@ -206,13 +203,8 @@ const en: typeof id = {
     save: 'Save',
     saved: 'Your call name is saved',
     phone: 'Phone number',
-    language: 'Language',
-    theme: 'Appearance',
-    themes: { device: 'As the phone', light: 'Light', dark: 'Dark' },
-    signOut: 'Sign out',
     signOutTitle: 'Sign out of Curhat?',
     signOutText: 'Your history stays. Messages that this phone has not sent yet are lost.',
-    stay: 'Cancel',
   },
 };
 

@@ -5,10 +5,10 @@ export default {
     text: 'Ngobrol dengan bestie sungguhan yang siap mendengarkan, dalam hitungan detik.',
     demoName: 'Nomor contoh',
   },
-  nav: { history: 'Riwayat', profile: 'Profil', home: 'Beranda' },
+  nav: { history: 'Riwayat', profile: 'Profil' },
   unreachable: {
     title: 'Belum tersambung',
-    text: 'Kami belum bisa menghubungi Curhat. Begitu internetmu kembali, kamu langsung dibawa ke tempat terakhirmu.',
+    text: 'HP ini belum bisa terhubung ke Curhat. Kami terus mencoba; begitu internetmu kembali, kamu langsung dibawa ke tempat terakhirmu.',
   },
   home: {
     hello: (name: string) => `Hai, ${name}`,
@@ -20,7 +20,7 @@ export default {
     unavailable: 'Belum ada bestie tersedia',
     anonymous: 'Bestie hanya melihat nama panggilanmu',
     boxed: 'Kamu pilih durasinya, bayar sekali di depan',
-    money: 'Tidak dapat bestie? Pembayaranmu ditinjau tim kami',
+    money: 'Tidak dapat bestie? Tim kami memeriksa pembayaranmu',
     pending: 'Pembayaranmu belum selesai',
     pendingText: 'Selesaikan sebelum waktunya habis. Belum ada uang yang diambil.',
     pendingGo: 'Lanjutkan pembayaran',
@@ -35,7 +35,7 @@ export default {
     chatting: (name: string) => `Curhat dengan ${name}`,
     chattingText: 'Sesimu masih berjalan, dan waktunya terus berkurang.',
     chatGo: 'Kembali ke chat',
-    failed: 'Pembayaranmu sedang ditinjau',
+    failed: 'Pembayaranmu sedang kami periksa',
     failedGo: 'Lihat keterangannya',
     left: 'Sisa',
   },
@@ -45,7 +45,7 @@ export default {
     choose: 'Mau curhat berapa lama?',
     withMitra: (name: string) => `Curhat lagi dengan ${name}`,
     free: 'Gratis',
-    trial: 'Sesi perkenalan, satu kali',
+    trial: 'Coba dulu, satu kali',
     next: 'Lanjut',
     summary: 'Ringkasan',
     session: (minutes: number) => `Sesi curhat ${minutes} menit`,
@@ -72,7 +72,7 @@ export default {
   },
   search: {
     title: 'Mencari bestie…',
-    text: 'Kami sedang bertanya kepada bestie yang siap.',
+    text: 'Kami sedang menghubungi bestie yang siap menemanimu.',
     keepOpen: 'Biarkan layar ini terbuka.',
     tell: 'Mau membuka aplikasi lain dulu? Kami bisa memberi tahu begitu bestie siap.',
     tellMe: 'Beri tahu aku',
@@ -80,11 +80,12 @@ export default {
     left: 'Sisa waktu mencari',
     cancel: 'Berhenti mencari',
     waitingTitle: 'Menunggu konfirmasi bestie...',
-    waitingText: (name: string) => `${name} sedang melihat permintaanmu.`,
+    waitingText: (name: string) =>
+      `Permintaanmu sudah kami kirim ke ${name}. Tunggu jawabannya sebentar, ya.`,
     waitingCancel: 'Batalkan',
     askTitle: 'Berhenti mencari?',
     askMoney: (price: string) =>
-      `${price} sudah kamu bayar dan tidak kembali secara otomatis. Tim kami meninjau pembayaranmu, lalu memutuskan pengembaliannya.`,
+      `${price} sudah kamu bayar dan tidak otomatis kembali. Tim kami memeriksanya dulu, lalu memutuskan apakah uangnya dikembalikan.`,
     askFree: 'Sesi gratismu belum terpakai. Kamu bisa mencobanya lagi nanti.',
     stay: 'Tetap mencari',
     stop: 'Ya, berhenti',
@@ -103,9 +104,9 @@ export default {
       no_mitra_available:
         'Kami sudah mencari sampai waktunya habis, tetapi belum ada bestie yang menerima. Maaf, ya.',
       all_mitras_rejected: 'Semua bestie yang kami tanya sedang tidak bisa menerima. Ini bukan karena kamu.',
-      targeted_mitra_offline: 'Ia sedang tidak bisa dihubungi, jadi sesinya tidak dimulai.',
+      targeted_mitra_offline: 'Dia sedang tidak bisa dihubungi, jadi sesinya tidak dimulai.',
       targeted_mitra_rejected:
-        'Ia sedang tidak bisa menerima curhat, jadi sesinya tidak dimulai. Ini bukan karena kamu.',
+        'Dia sedang tidak bisa menerima curhat, jadi sesinya tidak dimulai. Ini bukan karena kamu.',
       targeted_mitra_timeout:
         'Permintaanmu tidak terjawab sampai waktunya habis, jadi sesinya tidak dimulai.',
       payment_session_expired: 'Kami menunggu pilihanmu untuk bestie lain sampai waktunya habis.',
@@ -113,7 +114,7 @@ export default {
     },
     moneyTitle: 'Uangmu',
     money: (price: string) =>
-      `${price} yang kamu bayar sudah tercatat. Tim kami meninjau pembayaran ini dan memutuskan pengembaliannya; kamu tidak perlu melapor.`,
+      `${price} yang kamu bayar sudah tercatat. Tim kami memeriksanya dan memutuskan apakah uangnya dikembalikan. Kamu tidak perlu melapor.`,
     moneyFree: 'Tidak ada uang yang diambil, dan sesi gratismu belum terpakai.',
     refunded: (price: string) => `${price} sudah kami kembalikan.`,
     reference: 'Kode pembayaran',
@@ -128,7 +129,8 @@ export default {
     close: 'Tutup',
     paid: (price: string) => `Pembayaranmu ${price} tetap berlaku: kamu tidak membayar lagi.`,
     paidFree: 'Sesi gratismu tetap berlaku.',
-    declined: 'Kalau kamu menutup ini, tim kami meninjau pembayaranmu dan memutuskan pengembaliannya.',
+    declined:
+      'Kalau kamu menutup ini, tim kami memeriksa pembayaranmu dan memutuskan apakah uangnya dikembalikan.',
     left: 'Sisa waktu memilih',
     nobody: 'Saat ini juga belum ada bestie lain.',
     payAgain: 'Kamu bisa memilih durasi dan mencari bestie lain yang sedang siap.',
@@ -139,7 +141,7 @@ export default {
     more: (minutes: number) => `+${minutes} menit`,
     send: (price: string) => `Minta tambahan, ${price}`,
     note: (name: string) =>
-      `${name} diminta persetujuannya dulu. Uang baru diambil bila disetujui; kalau ditolak, kamu tidak membayar apa-apa.`,
+      `Kami tanya ${name} dulu. Kamu baru membayar kalau disetujui; kalau ditolak, kamu tidak membayar apa-apa.`,
     waitingTitle: 'Menunggu konfirmasi bestie...',
     terms: (minutes: number, price: string) => `Tambahan ${minutes} menit, ${price}`,
     left: 'Sisa waktu menjawab',
@@ -161,8 +163,6 @@ export default {
     pending: 'Permintaan sebelumnya masih diproses.',
   },
   chat: {
-    left: 'Sisa waktu',
-    end: 'Akhiri',
     endTitle: 'Akhiri curhat sekarang?',
     endText: 'Sisa waktunya tidak bisa dipakai lagi dan tidak dikembalikan.',
     endStay: 'Lanjut curhat',
@@ -173,24 +173,23 @@ export default {
     over: 'Waktunya habis',
   },
   ended: {
-    title: 'Sesi selesai',
     time_up: 'Waktunya habis. Terima kasih sudah bercerita.',
     customer_ended: 'Kamu mengakhiri sesi ini.',
     mitra_ended:
-      'Bestie mengakhiri sesi lebih awal. Tim kami meninjau pembayaranmu; kamu tidak perlu melapor.',
-    mitra_suspended: 'Sesi ini kami hentikan. Tim kami meninjau pembayaranmu; kamu tidak perlu melapor.',
+      'Bestie mengakhiri sesi lebih awal. Tim kami memeriksa pembayaranmu; kamu tidak perlu melapor.',
+    mitra_suspended: 'Sesi ini kami hentikan. Tim kami memeriksa pembayaranmu; kamu tidak perlu melapor.',
     again: 'Curhat lagi',
   },
   history: {
     title: 'Riwayat',
     empty: 'Belum ada riwayat',
-    emptyText: 'Semua curhatmu tersimpan di sini, dan hanya kamu serta bestie itu yang bisa membacanya.',
+    emptyText:
+      'Semua curhatmu tersimpan di sini. Bestie lain tidak bisa membacanya; tim kami hanya membukanya kalau ada masalah yang harus diperiksa.',
     running: 'Sedang berlangsung',
     open: (name: string, time: string) => `Baca curhat dengan ${name}, ${time}`,
     again: 'Curhat lagi',
     againWith: (name: string) => `Curhat lagi dengan ${name}`,
     more: 'Muat lebih banyak',
-    nothingSaid: 'Tidak ada pesan di sesi ini.',
   },
   push: {
     title: 'Notifikasi',
@@ -207,12 +206,7 @@ export default {
     save: 'Simpan',
     saved: 'Nama panggilan disimpan',
     phone: 'Nomor HP',
-    language: 'Bahasa',
-    theme: 'Tampilan',
-    themes: { device: 'Ikuti HP', light: 'Terang', dark: 'Gelap' },
-    signOut: 'Keluar',
     signOutTitle: 'Keluar dari Curhat?',
     signOutText: 'Riwayatmu tetap tersimpan. Pesan yang belum terkirim dari HP ini akan hilang.',
-    stay: 'Batal',
   },
 };

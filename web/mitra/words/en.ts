@@ -7,10 +7,10 @@ const en: typeof id = {
     text: 'Sign in with the phone number that the Curhat team registered.',
     demoName: (name: string) => `Kak ${name}`,
   },
-  nav: { home: 'Home', history: 'History', profile: 'Profile' },
+  nav: { history: 'History', profile: 'Profile' },
   unreachable: {
     title: 'Not connected yet',
-    text: 'We cannot reach Curhat yet. As soon as your internet is back, you are taken to where you were.',
+    text: 'This phone cannot reach Curhat yet. We keep trying; as soon as your internet is back, you are back where you were.',
   },
   suspended: {
     title: 'Your account is suspended',
@@ -109,7 +109,6 @@ const en: typeof id = {
   },
   chats: {
     title: 'Running chats',
-    left: 'Time left',
     unread: (count: number) => `${count} unread messages`,
     nothing: 'No messages yet',
     youSaid: (text: string) => `You: ${text}`,
@@ -125,7 +124,6 @@ const en: typeof id = {
     open: 'Show the history',
   },
   chat: {
-    end: 'End',
     empty: (name: string) => `You are connected with ${name}. Say hello, then let them talk.`,
     soon: 'Time is almost up. Gently bring the talk to a close.',
     over: 'Time is up',
@@ -152,7 +150,6 @@ const en: typeof id = {
     stay: 'Back to the chat',
   },
   ended: {
-    title: 'Session over',
     time_up: 'The time is up. Thank you for listening.',
     customer_ended: 'The customer ended this session.',
     mitra_ended: 'You ended this session early. Our team looks at it.',
@@ -165,7 +162,6 @@ const en: typeof id = {
     running: 'Running now',
     open: (name: string, time: string) => `Read the session with ${name}, ${time}`,
     more: 'Load more',
-    nothingSaid: 'Nothing was said in this session.',
     early: 'You ended it early',
     stopped: 'Stopped',
   },
@@ -174,14 +170,9 @@ const en: typeof id = {
     name: 'The name that customers see',
     nameHint: 'To change it, ask the Curhat team.',
     capacity: 'Most chats at once',
-    language: 'Language',
-    theme: 'Appearance',
-    themes: { device: 'As the phone', light: 'Light', dark: 'Dark' },
-    signOut: 'Sign out',
     signOutTitle: 'Sign out of Curhat Mitra?',
     signOutText: 'This phone gets no more requests. Messages that it has not sent yet are lost.',
     signOutChatting: 'Chats are still running. Customers will wait for your answer.',
-    stay: 'Cancel',
   },
 };
 

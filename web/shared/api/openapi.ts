@@ -1930,6 +1930,8 @@ export interface components {
             /** Format: date-time */
             answer_by: string;
             other_available: boolean;
+            /** @enum {string} */
+            status: "open" | "taken" | "declined" | "expired";
         };
         /** Funnel */
         Funnel: {

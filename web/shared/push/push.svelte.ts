@@ -28,12 +28,24 @@ navigator.serviceWorker?.addEventListener('message', ({ data }: MessageEvent<{ g
   go(data.go.slice(import.meta.env.BASE_URL.length - 1));
 });
 
+/** What notifications told of is seen in the app: whoever looks at that needs them no more. */
+async function clearShown(): Promise<void> {
+  if (document.visibilityState !== 'visible') return;
+  const registration = await navigator.serviceWorker?.getRegistration();
+  for (const notification of (await registration?.getNotifications()) ?? []) notification.close();
+}
+
+document.addEventListener('visibilitychange', () => void clearShown());
+void clearShown();
+
 export class Push {
   state = $state<PushState>('unknown');
 
   readonly #api: PushApi;
   /** There when the person has switched notifications off on this device; goes when they sign out. */
   readonly #offKey: string;
+  /** What is under way. Two at once could end with notifications on that were switched off meanwhile. */
+  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(api: PushApi) {
     this.#api = api;
@@ -41,7 +53,11 @@ export class Push {
   }
 
   /** Look what is allowed, and if it is, subscribe. Asks for nothing. */
-  async start(language: Schemas['PushSubscription']['language']): Promise<void> {
+  start(language: Schemas['PushSubscription']['language']): Promise<void> {
+    return this.#inTurn(() => this.#start(language));
+  }
+
+  async #start(language: Schemas['PushSubscription']['language']): Promise<void> {
     if (!('Notification' in window && 'PushManager' in window && 'serviceWorker' in navigator)) {
       this.state = 'impossible';
       return;
@@ -70,7 +86,17 @@ export class Push {
   }
 
   /** Switch them off on this device. `unsubscribe` tells the server; what it throws is thrown. */
-  async stop(unsubscribe: (endpoint: string) => Promise<unknown>): Promise<void> {
+  stop(unsubscribe: (endpoint: string) => Promise<unknown>): Promise<void> {
+    return this.#inTurn(() => this.#stop(unsubscribe));
+  }
+
+  #inTurn(run: () => Promise<void>): Promise<void> {
+    const done = this.#turn.then(run);
+    this.#turn = done.catch(() => undefined);
+    return done;
+  }
+
+  async #stop(unsubscribe: (endpoint: string) => Promise<unknown>): Promise<void> {
     const { pushManager } = await worker();
     const subscription = await pushManager.getSubscription();
     if (subscription !== null) {

@@ -43,6 +43,9 @@ export interface Options<Events> {
 /** `connecting` is short and not worth a word; `offline` is shown. */
 export type Status = 'connecting' | 'online' | 'offline';
 
+/** Events that wait, each with its number in the stream. */
+type Held<Events> = [number | null, AnyEvent<Events>][];
+
 type ServerFrame =
   | (Schemas['Welcome'] & Record<string, unknown>)
   | { op: 'event'; seq: number | null; type: string; at: string; data: unknown }
@@ -70,9 +73,10 @@ export class Connection<Events> {
   #silence: ReturnType<typeof setTimeout> | undefined;
   /** Said hello and not been welcomed yet. */
   #isGreeting = false;
-  /** Events that came while a snapshot was being fetched. */
-  #held: AnyEvent<Events>[] | undefined;
-  #heldSeqs: (number | null)[] = [];
+  /** What came while a snapshot was being fetched. */
+  #held: Held<Events> | undefined;
+  /** The snapshot that is being fetched, after which the next one begins. */
+  #fetching: Promise<unknown> = Promise.resolve();
   #typedAt = 0;
   #lastHeardAt = 0;
 
@@ -80,11 +84,10 @@ export class Connection<Events> {
     this.#options = options;
   }
 
-  /** Connect, from the position of the snapshot that is shown, and stay connected. */
-  start(position?: Position): void {
+  /** Connect, from the position of the snapshot that is shown (`refresh`), and stay connected. */
+  start(): void {
     if (!this.#isStopped) return;
     this.#isStopped = false;
-    this.#position = position;
     window.addEventListener('online', this.#hurry);
     window.addEventListener('offline', this.#lost);
     window.addEventListener('pageshow', this.#hurry);
@@ -101,6 +104,16 @@ export class Connection<Events> {
     document.removeEventListener('visibilitychange', this.#seen);
     clearTimeout(this.#retry);
     this.#drop();
+  }
+
+  /**
+   * Look at the snapshot now, and go on from it. Events wait meanwhile: a snapshot that comes late covers none of
+   * them, and none that it contains already is shown after it. Throws `Refused`.
+   */
+  refresh(): Promise<void> {
+    const fetched = this.#fetching.then(() => this.#refetch());
+    this.#fetching = fetched.catch(() => undefined);
+    return fetched;
   }
 
   /** Tell the other side that somebody types. Says it once in a while, however often it is called. */
@@ -165,8 +178,7 @@ export class Connection<Events> {
 
   #event(seq: number | null, event: AnyEvent<Events>): void {
     if (this.#held !== undefined) {
-      this.#held.push(event);
-      this.#heldSeqs.push(seq);
+      this.#held.push([seq, event]);
     } else if (seq === null) {
       this.#options.apply(event);
     } else if (this.#position !== undefined && seq === this.#position.seq + 1) {
@@ -181,25 +193,31 @@ export class Connection<Events> {
     if (!this.#isGreeting) this.#hello();
   }
 
-  /** First hold what comes, then fetch the snapshot, then apply what came meanwhile. */
+  /** The server cannot resume from where we are. */
   async #beginAnew(): Promise<void> {
-    if (this.#held !== undefined) return;
-    this.#held = [];
-    this.#heldSeqs = [];
     const socket = this.#socket;
     try {
-      this.#position = { ...(await this.#options.refetch()) };
+      await this.refresh();
     } catch {
-      this.#held = undefined;
       if (socket === this.#socket) socket?.close();
       return;
     }
-    const [events, seqs] = [this.#held, this.#heldSeqs];
+    if (socket === this.#socket) this.#tell('online');
+  }
+
+  /** First hold what comes, then fetch the snapshot, then apply what came meanwhile. */
+  async #refetch(): Promise<void> {
+    const held: Held<Events> = (this.#held = []);
+    try {
+      this.#position = { ...(await this.#options.refetch()) };
+    } catch (error) {
+      this.#held = undefined;
+      // They come again, from where we still are.
+      if (held.length > 0) this.#sayHelloAgain();
+      throw error;
+    }
     this.#held = undefined;
-    this.#tell('online');
-    events.forEach((event, index) => {
-      this.#event(seqs[index] ?? null, event);
-    });
+    for (const [seq, event] of held) this.#event(seq, event);
   }
 
   #ended(code: number): void {

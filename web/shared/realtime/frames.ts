@@ -60,13 +60,15 @@ export interface components {
          * Fallback
          * @description The choice of another bestie under the same payment, after a targeted pairing failed (3.5).
          *
-         *         `allowed`: the customer may still take or decline it. `other_available`: somebody could be asked when this was
-         *         read, or, in an event, when the pairing failed; taking it checks again.
+         *         `status` says what became of it; `allowed`: the customer may still take or decline it. `other_available`: somebody
+         *         could be asked when this was read, or, in an event, when the pairing failed; taking it checks again.
          */
         Fallback: {
             allowed: boolean;
             answer_by: string;
             other_available: boolean;
+            /** @enum {unknown} */
+            status: "declined" | "expired" | "open" | "taken";
         };
         /**
          * Hello

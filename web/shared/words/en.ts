@@ -3,9 +3,11 @@ import type id from './id';
 const en: typeof id = {
   loading: 'Loading…',
   back: 'Back',
+  home: 'Home',
   close: 'Close',
   offline: 'No connection. Reconnecting…',
   retry: 'Try again',
+  notLoaded: 'This page has not loaded yet',
   signIn: {
     phone: 'Phone number',
     phoneHint: 'We send a code to this number by SMS.',
@@ -53,6 +55,17 @@ const en: typeof id = {
     yesterday: 'Yesterday',
     messages: 'Conversation',
     newMessages: 'New messages',
+    left: 'Time left',
+    end: 'End',
+    ended: 'The session is over',
+    nothingSaid: 'Nothing was said in this session.',
+  },
+  settings: {
+    language: 'Language',
+    theme: 'Appearance',
+    themes: { device: 'As the phone', light: 'Light', dark: 'Dark' },
+    signOut: 'Sign out',
+    stay: 'Cancel',
   },
 };
 

@@ -2,9 +2,11 @@
 export default {
   loading: 'Memuat…',
   back: 'Kembali',
+  home: 'Beranda',
   close: 'Tutup',
   offline: 'Tidak ada koneksi. Menyambung lagi…',
   retry: 'Coba lagi',
+  notLoaded: 'Halaman ini belum termuat',
   signIn: {
     phone: 'Nomor HP',
     phoneHint: 'Kami kirim kode lewat SMS ke nomor ini.',
@@ -52,5 +54,16 @@ export default {
     yesterday: 'Kemarin',
     messages: 'Percakapan',
     newMessages: 'Pesan baru',
+    left: 'Sisa waktu',
+    end: 'Akhiri',
+    ended: 'Sesi selesai',
+    nothingSaid: 'Tidak ada pesan di sesi ini.',
+  },
+  settings: {
+    language: 'Bahasa',
+    theme: 'Tampilan',
+    themes: { device: 'Ikuti HP', light: 'Terang', dark: 'Gelap' },
+    signOut: 'Keluar',
+    stay: 'Batal',
   },
 };

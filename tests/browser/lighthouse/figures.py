@@ -1,0 +1,76 @@
+"""What Lighthouse says of the first screens of both apps, beside what is asked of them (`make lighthouse`)."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from tests.browser.house import House, done
+from tests.support.chromium import ARGUMENTS, chromium
+
+HERE: Final = Path(__file__).parent
+ACCESSIBILITY: Final = 100
+BEST_PRACTICES: Final = 95
+LCP_LIMIT_MS: Final = 2_500
+CLS_LIMIT: Final = 0.1
+TRIES: Final = 4
+# Of all pages together; a page takes about 15 s.
+PATIENCE_SECONDS: Final = 300
+
+
+async def visited(house: House, name: str, path: str, role: str | None) -> dict[str, Any]:
+    """A page, and who looks at it."""
+    cookies: list[dict[str, Any]] = []
+    kept: dict[str, str] = {}
+    if role is not None:
+        if role == "mitra":
+            person = await house.person("mitra", await house.make.mitra("Kak Sari", online=False))
+            done(await person.put("/presence", {"online": True}))
+        else:
+            person = await house.customer()
+        device = await house.device_of(person)
+        state = await device.storage_state()
+        cookies = [dict(cookie) for cookie in state["cookies"]]
+        kept = {item["name"]: item["value"] for item in state["origins"][0]["localStorage"]}
+    return {"name": name, "url": house.url + path, "cookies": cookies, "kept": kept}
+
+
+@pytest.mark.timeout(PATIENCE_SECONDS)
+async def test_the_first_screens_are_quick_and_for_everybody(house: House) -> None:
+    pages = [
+        await visited(house, "customer, signed out", "/app/", None),
+        await visited(house, "customer, signed in", "/app/", "customer"),
+        await visited(house, "customer, history", "/app/history", "customer"),
+        await visited(house, "mitra, signed out", "/mitra/", None),
+        await visited(house, "mitra, online", "/mitra/", "mitra"),
+    ]
+    executable = str(chromium() or house.browser.browser_type.executable_path)
+    order = {
+        "executable": executable,
+        "args": list(ARGUMENTS),
+        "lcp_limit_ms": LCP_LIMIT_MS,
+        "tries": TRIES,
+        "pages": pages,
+    }
+    node = await asyncio.create_subprocess_exec(
+        "node", HERE / "measure.mjs", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    answer, _ = await node.communicate(json.dumps(order).encode())
+    assert node.returncode == 0
+    found = [json.loads(line) for line in answer.splitlines()]
+    lines = ["", f"{'':22}{'access.':>8}{'best pr.':>9}{'perf.':>6}{'FCP':>8}{'LCP':>8}{'TBT':>8}{'CLS':>7}"]
+    for one in found:
+        scores = f"{one['accessibility']:>8}{one['best_practices']:>9}{one['performance']:>6}"
+        times = "".join(f"{one[key] / 1000:>6.2f} s" for key in ("fcp_ms", "lcp_ms", "tbt_ms"))
+        lines.append(f"{one['name']:22}{scores}{times}{one['cls']:>7.3f}  {' '.join(one['failed'])}")
+    asked = f"{ACCESSIBILITY:>8}{f'≥ {BEST_PRACTICES}':>9}{'':14}{'≤ 2.50 s':>8}{'':8}{'< 0.1':>7}"
+    sys.stdout.write("\n".join([*lines, f"{'asked':22}{asked}", ""]))
+    assert len(found) == len(pages)
+    for one in found:
+        assert one["accessibility"] == ACCESSIBILITY, one
+        assert one["best_practices"] >= BEST_PRACTICES, one
+        assert one["lcp_ms"] <= LCP_LIMIT_MS, one
+        assert one["cls"] < CLS_LIMIT, one

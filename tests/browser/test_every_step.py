@@ -1,0 +1,304 @@
+"""Every step of the journey, on both sides: a reload, a network that is gone and a second phone change nothing of where
+a person stands; and what happens meanwhile is there as soon as the network is.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from playwright.async_api import BrowserContext, Locator, Page, expect
+
+from tests.browser.house import House, done, until
+from tests.browser.mitras import ask_for_more, button, card, new_mitra, past_chat, say, take
+from tests.browser.pushed import installed
+from tests.support.server import Person
+
+Shows = Callable[[Page], Locator]
+
+
+@dataclass
+class Step:
+    """Somebody stands somewhere, and can be moved on from elsewhere."""
+
+    person: Person
+    shows: Shows
+    move_on: Callable[[], Awaitable[Any]]
+    then: Shows
+    # What a reload without a network shows: what is short-lived is not kept on the phone.
+    offline: Shows | None = None
+
+
+Begin = Callable[[House], AbstractAsyncContextManager[Step]]
+CUSTOMERS: dict[str, Begin] = {}
+MITRAS: dict[str, Begin] = {}
+
+
+def step(of: dict[str, Begin]) -> Callable[[Callable[[House], AsyncIterator[Step]]], None]:
+    """A decorator that puts a step among these, under its function's name."""
+
+    def add(begin: Callable[[House], AsyncIterator[Step]]) -> None:
+        of[begin.__name__] = asynccontextmanager(begin)
+
+    return add
+
+
+def heading(name: str) -> Shows:
+    """A heading by this name."""
+    return lambda page: page.get_by_role("heading", name=name, exact=True)
+
+
+def text(words: str) -> Shows:
+    """These words."""
+    return lambda page: page.get_by_text(words)
+
+
+def popup(name: str) -> Shows:
+    """A dialog by this name."""
+    return lambda page: page.get_by_role("dialog", name=name)
+
+
+PAY: Shows = lambda page: button(page, "Bayar Rp20.000")  # noqa: E731
+WRITE: Shows = lambda page: page.get_by_label("Tulis pesan")  # noqa: E731
+
+
+# The customer ------------------------------------------------------------------------------------------------
+
+
+@step(CUSTOMERS)
+async def paying(house: House) -> AsyncIterator[Step]:
+    async with house.mitra():
+        customer = await house.customer()
+        payment = await house.open_payment(customer)
+        confirm = f"/payments/{payment['id']}/confirm"
+        # Opened anew, the app says at home what waits.
+        waits = heading("Pembayaranmu belum selesai")
+        yield Step(customer, waits, lambda: customer.post(confirm), heading("Mencari bestie…"))
+
+
+@step(CUSTOMERS)
+async def confirming(house: House) -> AsyncIterator[Step]:
+    async with house.mitra():
+        customer = await house.customer()
+        payment = await house.open_payment(customer)
+        told = {"behaviour": "lost", "payment_id": payment["id"]}
+        done(await house.http.put("/api/dev/gateway", json=told))
+        confirmation = asyncio.create_task(customer.post(f"/payments/{payment['id']}/confirm"))
+
+        async def is_confirming() -> bool:
+            return bool(done(await customer.get(f"/payments/{payment['id']}"))["status"] == "confirming")
+
+        await until(is_confirming)
+        # The gateway is asked what became of it as soon as the time goes on.
+        await house.pass_time(0)
+        go_on = "DELETE FROM virtual_clock"
+        yield Step(
+            customer,
+            text("Jangan bayar lagi"),
+            lambda: house.database.execute(go_on),
+            heading("Mencari bestie…"),
+        )
+        await confirmation
+
+
+@step(CUSTOMERS)
+async def searching(house: House) -> AsyncIterator[Step]:
+    async with house.mitra() as (mitra, socket):
+        customer = await house.customer()
+        await house.search(customer)
+        request = await socket.wait_for("request.offered")
+        accept = f"/requests/{request['id']}/accept"
+        yield Step(customer, heading("Mencari bestie…"), lambda: mitra.post(accept), WRITE)
+
+
+@step(CUSTOMERS)
+async def waiting_for_one(house: House) -> AsyncIterator[Step]:
+    async with house.mitra() as (mitra, socket):
+        customer = await house.customer()
+        await house.ask_again(customer, mitra, socket)
+        request = await socket.wait_for("request.offered", kind="targeted")
+        reject = f"/requests/{request['id']}/reject"
+        yield Step(
+            customer,
+            heading("Menunggu konfirmasi bestie..."),
+            lambda: mitra.post(reject),
+            popup("Bestie sedang tidak online"),
+        )
+
+
+@step(CUSTOMERS)
+async def choosing(house: House) -> AsyncIterator[Step]:
+    async with house.mitra() as (mitra, socket):
+        customer = await house.customer()
+        pairing = await house.reject_again(customer, mitra, socket)
+        decline = f"/pairings/{pairing['id']}/decline-fallback"
+        yield Step(
+            customer,
+            popup("Bestie sedang tidak online"),
+            lambda: customer.post(decline),
+            heading("Bestie pilihanmu belum bisa menemani"),
+        )
+
+
+@step(CUSTOMERS)
+async def failed(house: House) -> AsyncIterator[Step]:
+    async with house.mitra():
+        customer = await house.customer()
+        pairing = await house.search(customer)
+        done(await customer.post(f"/pairings/{pairing['id']}/cancel"))
+        yield Step(customer, heading("Pencarian dibatalkan"), lambda: house.open_payment(customer), PAY)
+
+
+@step(CUSTOMERS)
+async def chatting(house: House) -> AsyncIterator[Step]:
+    async with house.mitra() as (mitra, socket):
+        customer = await house.customer()
+        session = await house.chat(customer, mitra, socket)
+        await say(customer, session, "Halo Kak")
+        yield Step(
+            customer,
+            text("Halo Kak"),
+            lambda: say(mitra, session, "Boleh sekali"),
+            text("Boleh sekali"),
+        )
+
+
+@step(CUSTOMERS)
+async def waiting_for_more_time(house: House) -> AsyncIterator[Step]:
+    async with house.mitra() as (mitra, socket):
+        customer = await house.customer()
+        session = await house.chat(customer, mitra, socket)
+        await house.pass_time(0)  # It stands still, and with it the ten seconds.
+        extension = await ask_for_more(house, customer, session)
+        reject = f"/extensions/{extension['id']}/reject"
+        yield Step(
+            customer,
+            popup("Menunggu konfirmasi bestie..."),
+            lambda: mitra.post(reject),
+            popup("Waktu tidak ditambah"),
+        )
+
+
+# The mitra ---------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def online(house: House) -> AsyncIterator[Person]:
+    """A mitra who is online."""
+    mitra = await new_mitra(house)
+    async with mitra.socket():
+        done(await mitra.put("/presence", {"online": True}))
+        yield mitra
+
+
+CUT_OFF = heading("Tidak tersambung")
+
+
+@step(MITRAS)
+async def offline(house: House) -> AsyncIterator[Step]:
+    mitra = await new_mitra(house)
+    yield Step(
+        mitra,
+        heading("Kamu offline"),
+        lambda: mitra.put("/presence", {"online": True}),
+        heading("Kamu online"),
+    )
+
+
+@step(MITRAS)
+async def asked(house: House) -> AsyncIterator[Step]:
+    async with online(house) as mitra:
+        customer = await house.customer("Melati")
+        pairing = await house.search(customer)
+
+        async def cancel_and_ask() -> None:
+            done(await customer.post(f"/pairings/{pairing['id']}/cancel"))
+            await house.search(await house.customer("Mawar"))
+
+        yield Step(
+            mitra,
+            lambda page: card(page, "Melati"),
+            cancel_and_ask,
+            lambda page: card(page, "Mawar"),
+            CUT_OFF,
+        )
+
+
+@step(MITRAS)
+async def listening(house: House) -> AsyncIterator[Step]:
+    async with online(house) as mitra:
+        customer = await house.customer("Melati")
+        session = await take(house, customer, mitra)
+        await say(customer, session, "Halo Kak")
+        yield Step(mitra, text("Halo Kak"), lambda: say(customer, session, "Ada waktu?"), text("Ada waktu?"))
+
+
+@step(MITRAS)
+async def asked_for_more_time(house: House) -> AsyncIterator[Step]:
+    async with online(house) as mitra:
+        customer = await house.customer("Melati")
+        session = await take(house, customer, mitra)
+        await house.pass_time(0)  # It stands still, and with it the ten seconds.
+        extension = await ask_for_more(house, customer, session)
+        yield Step(
+            mitra,
+            text("Diam = disetujui"),
+            lambda: mitra.post(f"/extensions/{extension['id']}/accept"),
+            lambda page: page.get_by_role("timer").filter(has_text=re.compile(r"^(45:00|44:\d\d)$")),
+            CUT_OFF,
+        )
+
+
+# What is shown -----------------------------------------------------------------------------------------------
+
+
+async def stand(house: House, step: Step, path: str) -> None:
+    """A reload, a second phone, no network, a reload without it, and what happened meanwhile."""
+    device: BrowserContext = await house.device_of(step.person, service_workers="allow")
+    phone = await installed(device, path)
+    await expect(step.shows(phone)).to_be_visible()
+    await phone.reload()
+    await expect(step.shows(phone)).to_be_visible()
+    second = await house.page_of(step.person, path)
+    await expect(step.shows(second)).to_be_visible()
+    await device.set_offline(True)
+    await expect(phone.get_by_text("Tidak ada koneksi. Menyambung lagi…")).to_be_visible()
+    await expect(step.shows(phone)).to_be_visible()
+    await phone.reload()
+    await expect((step.offline or step.shows)(phone)).to_be_visible()
+    await step.move_on()
+    await expect(step.then(second)).to_be_visible()
+    await device.set_offline(False)
+    await expect(step.then(phone)).to_be_visible()
+    await expect(phone.get_by_text("Tidak ada koneksi. Menyambung lagi…")).to_have_count(0)
+
+
+@pytest.mark.rule("V.3")
+@pytest.mark.invariant(10)
+@pytest.mark.parametrize("name", CUSTOMERS)
+async def test_a_customer_stands_where_the_journey_stands(house: House, name: str) -> None:
+    async with CUSTOMERS[name](house) as begun:
+        await stand(house, begun, "/app/")
+
+
+@pytest.mark.rule("V.3")
+@pytest.mark.invariant(10)
+@pytest.mark.parametrize("name", MITRAS)
+async def test_a_mitra_stands_where_the_work_stands(house: House, name: str) -> None:
+    async with MITRAS[name](house) as begun:
+        await stand(house, begun, "/mitra/")
+
+
+@pytest.mark.rule("V.3", "X.8")
+async def test_a_chat_that_is_over_is_read_after_a_reload_and_on_a_second_phone(house: House) -> None:
+    customer = await house.customer("Melati")
+    async with online(house) as mitra:
+        session = await past_chat(house, customer, mitra)
+    for person, root in ((customer, "/app"), (mitra, "/mitra")):
+        phone = await house.page_of(person, f"{root}/history/{session['id']}")
+        await expect(heading("Sesi selesai")(phone)).to_be_visible()
+        await phone.reload()
+        await expect(heading("Sesi selesai")(phone)).to_be_visible()
