@@ -13,8 +13,10 @@ import pytest
 import valkey.asyncio
 
 from curhat.app.embedded import EmbeddedServers
+from curhat.journeys import service as journeys
 from curhat.kit.database import Database
 from curhat.kit.pause_points import set_pause_point
+from curhat.payments.gateway import ChargeAnswer, RefundAnswer
 from tests.support.cases import Failed, cut_short, unserved, work
 from tests.support.clock import VirtualClock
 from tests.support.journey import Gate, wait_for_lock
@@ -657,3 +659,49 @@ async def test_a_csv_of_nothing_has_its_header(server: Stage) -> None:
         "amount_rp,occurred_at,recovered,case_id\r\n"
     )
     assert await server.database.fetchval("SELECT new_value FROM audit_entries") == "tag=customer_cancelled"
+
+
+@pytest.mark.rule("X.9")
+@pytest.mark.invariant(4, 9)
+@pytest.mark.parametrize("decision", ["refund", "no_refund"])
+async def test_a_late_approval_whose_refund_is_refused_after_the_decision_is_shown_and_tried_again(
+    server: Stage, decision: str
+) -> None:
+    reviewer, failed = await server.operator("reviewer"), await unserved(server)
+    # The first attempt, of which the gateway knew nothing then.
+    key: UUID = await server.database.fetchval(
+        "INSERT INTO charge_attempts (payment_id, amount_rp, status, reason, answered_at) "
+        "VALUES ($1, 20000, 'declined', 'not_found', curhat_now()) RETURNING id",
+        failed.payment_id,
+    )
+    assert (await _decide(reviewer, failed, decision)).status_code == 200
+    await work(server)
+
+    async with server.database.transaction() as tx:
+        await journeys.charge_answered(tx, key, ChargeAnswer("approved"), [])
+    refund_id = await server.database.fetchval("SELECT id FROM refunds WHERE charge_attempt_id = $1", key)
+    async with server.database.transaction() as tx:
+        await journeys.refund_answered(tx, refund_id, RefundAnswer("failed", "closed card"))
+
+    (listed,) = (await reviewer.get("/review-cases", refund_refused="true")).json()["items"]
+    assert (listed["id"], listed["decision"]) == (str(failed.case_id), decision)
+    assert (listed["refund"]["status"], listed["refund"]["reason"]) == ("failed", "closed card")
+    assert (await reviewer.get("/dashboard")).json()["refunds_refused"] == 1
+
+    # The gateway has it in its books.
+    await server.server.house.gateway.charge(key, failed.payment_id, 20_000)
+    again = await reviewer.post(f"/review-cases/{failed.case_id}/refund-retry")
+    assert again.status_code == 200, again.text
+    await work(server)
+    refunds = await server.database.fetch(
+        "SELECT reason, status FROM refunds WHERE charge_attempt_id = $1 ORDER BY id", key
+    )
+    assert [tuple(row) for row in refunds] == [("late_approval", "failed"), ("operator_decision", "done")]
+    # What a decision kept is kept: only what the gateway had refused is given back.
+    kept = await server.database.fetchval(
+        "SELECT count(*) FROM refunds WHERE charge_attempt_id = $1", failed.charge_key
+    )
+    assert kept == (1 if decision == "refund" else 0)
+    assert (await _case(reviewer, failed))["refund"]["status"] == "done"
+    assert (await reviewer.get("/dashboard")).json()["refunds_refused"] == 0
+    assert (await reviewer.get("/review-cases", refund_refused="true")).json()["items"] == []

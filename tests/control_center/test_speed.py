@@ -155,6 +155,7 @@ LISTS: Final[Lists] = (
     ),
     ("/review-cases", {"status": "open", "tag": "all_mitras_rejected"}, None),
     ("/review-cases", {"awaiting_approval": "true"}, None),
+    ("/review-cases", {"refund_refused": "true"}, None),
     ("/sessions", {}, "SELECT started_at, id FROM sessions ORDER BY 1 DESC, 2 DESC OFFSET $1 LIMIT 1"),
     ("/sessions", {"status": "active"}, None),
     ("/sessions", {"q": "melati 20000"}, None),

@@ -107,7 +107,8 @@ SELECT * FROM refunds WHERE id = $1
 -- name: charges_to_refund
 -- The charges of the payments $1 that were taken and are neither given back nor about to be. A late approval never paid for
 -- anything; the charge itself was for nothing, or not for all of it, when the payment got no session or one cut short.
-SELECT charge_attempts.payment_id, charge_attempts.id, charge_attempts.amount_rp
+SELECT charge_attempts.payment_id, charge_attempts.id, charge_attempts.amount_rp,
+    EXISTS (SELECT 1 FROM refunds WHERE refunds.charge_attempt_id = charge_attempts.id) AS was_refused
 FROM charge_attempts JOIN payments ON payments.id = charge_attempts.payment_id
 WHERE payments.id = ANY ($1::uuid[])
     AND NOT EXISTS (

@@ -335,16 +335,17 @@ async def open_cases(tx: Transaction, payment_ids: Sequence[UUID], reason: CaseR
 
 
 class TakenCharge(msgspec.Struct, frozen=True):
-    """A charge that may be given back."""
+    """A charge that may be given back. `was_refused`: the gateway was asked to, and refused."""
 
     key: UUID
     amount_rp: int
+    was_refused: bool
 
 
 async def charges_to_refund(tx: Transaction, payment_id: UUID) -> list[TakenCharge]:
     """What was taken under a payment for no session, or for one cut short, and is not given back. Nothing for Rp0."""
     return [
-        TakenCharge(key=row["id"], amount_rp=row["amount_rp"])
+        TakenCharge(key=row["id"], amount_rp=row["amount_rp"], was_refused=row["was_refused"])
         for row in await tx.fetch(SQL.charges_to_refund, [payment_id])
     ]
 

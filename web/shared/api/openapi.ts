@@ -1823,6 +1823,7 @@ export interface components {
             online: number;
             open_cases: number;
             refunds_awaiting_approval: number;
+            refunds_refused: number;
             searches: components["schemas"]["SearchNow"][];
             searching_now: number;
             /** Format: date-time */
@@ -6997,6 +6998,7 @@ export interface operations {
                 format?: "json" | "csv";
                 from?: string | null;
                 reason?: "no_session" | "cut_short" | "refund_failed" | null;
+                refund_refused?: boolean | null;
                 status?: "open" | "decided" | null;
                 tag?: "no_mitra_available" | "all_mitras_rejected" | "targeted_mitra_offline" | "targeted_mitra_rejected" | "targeted_mitra_timeout" | "payment_session_expired" | "customer_cancelled" | null;
                 to?: string | null;

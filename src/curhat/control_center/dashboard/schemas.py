@@ -42,6 +42,7 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     """Now. `connected`, `available` and `free_capacity` are null while Valkey does not answer.
 
     `online`: by intent and not suspended. `available`: may be asked now, which have `free_capacity` places together.
+    `refunds_refused`: decided cases of which the gateway refused to give something back, and was not asked again.
     `searches`: the oldest 100 of `searching_now`. Today is the day in Jakarta (WIB).
     """
 
@@ -57,6 +58,7 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     failures_by_tag: dict[FailureTag, int]
     open_cases: int
     refunds_awaiting_approval: int
+    refunds_refused: int
     today_began_at: datetime
     server_now: datetime
 

@@ -43,6 +43,7 @@ async def now(database: Database, presence: Presence) -> Dashboard:
         failures_by_tag={failure["tag"]: failure["count"] for failure in failures},
         open_cases=row["open_cases"],
         refunds_awaiting_approval=row["refunds_awaiting_approval"],
+        refunds_refused=row["refunds_refused"],
         today_began_at=row["began_at"],
         server_now=row["now"],
     )

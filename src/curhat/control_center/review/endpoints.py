@@ -118,6 +118,7 @@ async def list_review_cases(
     tag: FromQuery[FailureTag | None] = None,
     reason: FromQuery[CaseReason | None] = None,
     awaiting_approval: FromQuery[bool | None] = None,
+    refund_refused: FromQuery[bool | None] = None,
     since: From = None,
     until: To = None,
     cursor: Cursor = None,
@@ -135,6 +136,9 @@ async def list_review_cases(
         waits = "review_cases.needs_approval AND review_cases.approved_by IS NULL"
         filters.add(waits if awaiting_approval else f"NOT ({waits})")
         filters.given.append(f"awaiting_approval={awaiting_approval}")
+    if refund_refused is not None:
+        filters.add(service.REFUSED if refund_refused else f"NOT ({service.REFUSED})")
+        filters.given.append(f"refund_refused={refund_refused}")
     filters.between("review_cases.opened_at", since, until)
 
     async def fetch(tx: Transaction, after: str | None, limit: int) -> Page[ReviewCase]:

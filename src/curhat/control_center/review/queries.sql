@@ -14,10 +14,12 @@ LEFT JOIN mitras ON mitras.id = page.mitra_id
 ORDER BY page.occurred_at DESC, page.id DESC
 
 -- name: cases
--- Review cases: the open ones first, each kind oldest first. Of several tries to refund a charge the last one counts.
+-- Review cases: the open ones first, each kind oldest first. Of several tries to refund a charge the last one counts:
+-- what an operator decided, and what was to be given back by itself and was refused.
 SELECT page.*, payments.customer_id, customers.call_name, people.phone_number,
     decider.email AS decided_by_email, approver.email AS approved_by_email,
-    refund.any_failed, refund.any_requested, refund.gateway_reason, refund.requested_at, refund.answered_at,
+    refund.any_failed, refund.any_requested, refund.gateway_reason, refund.given_back_rp, refund.requested_at,
+    refund.answered_at,
     curhat_now() AS server_now
 FROM (
     SELECT review_cases.* FROM review_cases
@@ -32,14 +34,16 @@ LEFT JOIN operators AS decider ON decider.id = page.decided_by
 LEFT JOIN operators AS approver ON approver.id = page.approved_by
 LEFT JOIN LATERAL (
     SELECT bool_or(last.status = 'failed') AS any_failed, bool_or(last.status = 'requested') AS any_requested,
-        min(last.gateway_reason) AS gateway_reason, min(last.requested_at) AS requested_at,
+        min(last.gateway_reason) FILTER (WHERE last.status = 'failed') AS gateway_reason,
+        sum(last.amount_rp)::integer AS given_back_rp, min(last.requested_at) AS requested_at,
         max(last.answered_at) AS answered_at
     FROM (
         SELECT DISTINCT ON (refunds.charge_attempt_id) refunds.*
-        FROM refunds WHERE refunds.payment_id = page.payment_id AND refunds.reason = 'operator_decision'
-        ORDER BY refunds.charge_attempt_id, refunds.id DESC
+        FROM refunds WHERE refunds.payment_id = page.payment_id
+        ORDER BY refunds.charge_attempt_id, (refunds.status = 'failed'), refunds.id DESC
     ) AS last
-) AS refund ON page.decision = 'refund'
+    WHERE last.reason = 'operator_decision' OR last.status = 'failed'
+) AS refund ON page.status = 'decided'
 ORDER BY (page.status = 'decided'), page.opened_at, page.id
 
 -- name: payment_of_case

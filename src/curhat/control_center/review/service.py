@@ -1,6 +1,6 @@
 """Reading failures and cases, and deciding cases. Every function takes an open transaction and never commits it."""
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
@@ -52,6 +52,12 @@ async def failed_pairings_page(
         tx, "(events.occurred_at, events.id) < ({0}, {1})", None if key is None else key[1:], limit
     )
     return page_of(rows, limit, _failed_pairing, lambda row: cursor_of(row["occurred_at"], row["id"]))
+
+
+# Of a decided case: something that the gateway refused to give back, and was not asked for again.
+REFUSED: Final = """review_cases.status = 'decided' AND review_cases.payment_id IN (
+    SELECT payment_id FROM refunds AS refused WHERE status = 'failed' AND NOT EXISTS (
+        SELECT 1 FROM refunds WHERE charge_attempt_id = refused.charge_attempt_id AND status <> 'failed'))"""
 
 
 def cases() -> Filters:
@@ -171,11 +177,15 @@ async def approve(tx: Transaction, operator: SignedInOperator, case_id: UUID) ->
 
 
 async def retry_refund(tx: Transaction, operator: SignedInOperator, case_id: UUID) -> None:
-    """failed → requested again, under a new key at the gateway. Raises NotFound, RefundNotFailed."""
+    """failed → requested again, under a new key at the gateway. Raises NotFound, RefundNotFailed.
+
+    Only what the gateway refused: also a late approval's own refund, which no decision stands behind.
+    """
     row = await _locked(tx, case_id)
     awaits_approval = row["needs_approval"] and row["approved_by"] is None
-    charges = await payments.charges_to_refund(tx, row["payment_id"])
-    if row["decision"] != "refund" or awaits_approval or not charges:
+    taken = await payments.charges_to_refund(tx, row["payment_id"])
+    charges = [charge for charge in taken if charge.was_refused]
+    if row["status"] != "decided" or awaits_approval or not charges:
         raise RefundNotFailed
     await record(tx, operator.id, "refund_retried", "review_case", case_id, new=str(_sum(charges)))
     await _request(tx, operator, row["payment_id"], charges)
@@ -244,7 +254,7 @@ def _case(row: asyncpg.Record, refundable_rp: int, approval_limit_rp: int) -> di
 
 
 def _refund(row: asyncpg.Record) -> CaseRefund | None:
-    if row["decision"] != "refund":
+    if row["decision"] != "refund" and row["given_back_rp"] is None:
         return None
     status: RefundStatus = "done"
     if row["needs_approval"] and row["approved_by"] is None:
@@ -255,7 +265,7 @@ def _refund(row: asyncpg.Record) -> CaseRefund | None:
         status = "requested"
     return CaseRefund(
         status=status,
-        amount_rp=row["refund_rp"],
+        amount_rp=row["refund_rp"] or row["given_back_rp"],
         reason=row["gateway_reason"] if status == "failed" else None,
         approved_by=operator_of(row["approved_by"], row["approved_by_email"]),
         approved_at=row["approved_at"],
