@@ -114,6 +114,8 @@ class Journey {
 
   constructor() {
     onSignedOut(() => this.#forget());
+    // What was written and answered since the last event.
+    addEventListener('pagehide', () => this.#keep());
   }
 
   /** Find out where the customer stands; call it when somebody is signed in. */

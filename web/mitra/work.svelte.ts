@@ -144,6 +144,8 @@ class Work {
 
   constructor() {
     onSignedOut(() => this.#forget());
+    // What was written and answered since the last event.
+    addEventListener('pagehide', () => this.#keep());
     document.addEventListener('visibilitychange', () => {
       if (document.visibilityState === 'hidden') this.#hiddenAt = Date.now();
       else {

@@ -247,6 +247,9 @@ async def charge_answered(
         return outcome
     payment = outcome.payment
     log.info("charge.answered", payment_id=str(payment.id), answer=answer.status, step=outcome.step)
+    if outcome.step == "refunding":
+        # Nothing about the payment changed, and its customer may have gone on to another one.
+        return outcome
     if outcome.step == "confirmed":
         await _begin_search(tx, payment, candidates)
         return outcome
