@@ -13,7 +13,7 @@ from curhat.kit.pause_points import set_pause_point
 from curhat.sessions import service as sessions
 from tests.support.chats import open_chat
 from tests.support.journey import Gate, wait_for_lock
-from tests.support.meeting import Worker, command, meet
+from tests.support.meeting import Worker, all_at_once, command, meet
 from tests.support.people import Make
 
 
@@ -39,11 +39,13 @@ async def test_a_chat_that_ends_while_its_mitra_is_renamed_does_not_come_back_to
 ) -> None:
     chat = await open_chat(database, make)
     mitra = chat.mitra.user_id
-    async with database.transaction() as tx:
-        await journeys.rename_mitra(tx, mitra, "Kak Rani", by="test")
+    await renamed(database, mitra, "Kak Rani")
     ends = command(database, lambda tx: sessions.end_by_customer(tx, chat.customer.user_id, chat.id))
 
-    assert await meet(database, ends, Worker(database, mitra).fires("session_renamed")) == ("done", "fired")
+    assert await meet(database, ends, Worker(database, mitra).fires("session_renamed")) == (
+        "done",
+        "fired",
+    )
 
     assert await last_event(database, chat.customer.user_id) == ("session.ended", "ended")
 
@@ -60,8 +62,7 @@ async def test_a_payment_that_is_left_while_its_mitra_is_renamed_is_told_as_left
     gate = journeys.Gate(available=False, mitra_reachable=True)
     async with database.transaction() as tx:
         payment = await journeys.open_payment(tx, customer, offer, gate, mitra)
-    async with database.transaction() as tx:
-        await journeys.rename_mitra(tx, mitra, "Kak Rani", by="test")
+    await renamed(database, mitra, "Kak Rani")
     leaves = command(database, lambda tx: journeys.cancel_payment(tx, customer, payment.id))
 
     assert await meet(database, leaves, Worker(database, mitra).fires("payment_renamed")) == ("done", "fired")
@@ -109,6 +110,33 @@ async def test_a_mitra_who_is_suspended_twice_is_suspended_once(database: Databa
             await journeys.suspend_mitra(tx, mitra)
 
     assert await database.fetchval("SELECT count(*) FROM audit_entries WHERE action = 'mitra_suspended'") == 1
+
+
+@pytest.mark.invariant(6, 10)
+async def test_a_mitra_renamed_again_while_the_worker_tells_of_it_waits_for_nobody_and_the_last_name_is_told(
+    database: Database, make: Make
+) -> None:
+    chat = await open_chat(database, make)
+    mitra = chat.mitra.user_id
+    await renamed(database, mitra, "Kak Rani")
+    worker = Worker(database, mitra)
+    again = command(database, lambda tx: journeys.rename_mitra(tx, mitra, "Kak Dewi", by="test"))
+
+    tells = worker.fires("session_renamed")
+    assert await meet(database, tells, again, waits=False) == ("fired", "done")
+    assert await all_at_once(worker.fires("session_renamed")) == ["fired"]
+
+    names = await database.fetch(
+        "SELECT data::jsonb->'mitra'->>'display_name' AS name FROM stream_events "
+        "WHERE user_id = $1 AND type = 'session.updated' ORDER BY seq",
+        chat.customer.user_id,
+    )
+    assert [row["name"] for row in names] == ["Kak Rani", "Kak Dewi"]
+
+
+async def renamed(database: Database, mitra: UUID, display_name: str) -> None:
+    async with database.transaction() as tx:
+        await journeys.rename_mitra(tx, mitra, display_name, by="test")
 
 
 async def _goes_on() -> None:

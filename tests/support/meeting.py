@@ -70,8 +70,9 @@ class Worker:
             MockGateway(database),
         ).by_kind()
 
-    def fires(self, kind: str, generation: int = 1) -> Side:
-        """The deadline of this kind that is due; says `fired`, or `nothing` when it is not there (any more)."""
+    def fires(self, kind: str, generation: int | None = None) -> Side:
+        """The deadline of this kind that is due, of several the oldest, or that of a `generation`; says `fired`, or
+        `nothing` when it is not there (any more)."""
 
         async def side(hold: Hold) -> str:
             async def once() -> None:
@@ -80,7 +81,8 @@ class Worker:
 
             set_pause_point("deadline.before_commit", once)
             deadline_id = await self._database.fetchval(
-                "SELECT id FROM deadlines WHERE kind = $1 AND generation = $2 AND due_at <= curhat_now()",
+                "SELECT id FROM deadlines WHERE kind = $1 AND ($2::integer IS NULL OR generation = $2) "
+                "AND due_at <= curhat_now() ORDER BY id LIMIT 1",
                 kind,
                 generation,
             )

@@ -7,16 +7,10 @@ FROM unnest($2::uuid[], $3::integer[], $4::timestamptz[]) AS armed (entity_id, g
 ON CONFLICT (kind, entity_id, generation) DO UPDATE SET due_at = excluded.due_at, attempts = 0, parked_at = NULL
 
 -- name: arm_now
--- nothing → armed and due. Armed already, it stays as it is; one that a worker holds is waited for, since what it has
--- read may be older than what is armed here.
-INSERT INTO deadlines (kind, entity_id, due_at, request_id) VALUES ($1, $2, curhat_now(), $3)
-ON CONFLICT (kind, entity_id, generation) DO NOTHING
-
--- name: arm_now_unless_armed
--- nothing → armed and due. One that a worker holds counts as armed, and is not waited for.
-INSERT INTO deadlines (kind, entity_id, due_at, request_id)
-SELECT $1, $2, curhat_now(), $3
-WHERE NOT EXISTS (SELECT 1 FROM deadlines WHERE kind = $1 AND entity_id = $2)
+-- nothing → armed and due, under a generation that no other transaction has: one of before, which a worker may hold, is
+-- neither waited for nor taken for this one.
+INSERT INTO deadlines (kind, entity_id, generation, due_at, request_id)
+VALUES ($1, $2, (pg_current_xact_id()::text::numeric % 2147483647)::integer, curhat_now(), $3)
 ON CONFLICT (kind, entity_id, generation) DO NOTHING
 
 -- name: disarm

@@ -94,16 +94,11 @@ async def arm_now(tx: Transaction, kind: str, entity_id: UUID) -> None:
     """Have the transition of `kind` run for `entity_id` as soon as this transaction is committed.
 
     For what follows from a step, and must be done in a transaction of its own since its locks come before those
-    that the step holds. A worker is woken; without the signal it looks within LONGEST_SLEEP_SECONDS. Once an entity.
+    that the step holds. It never waits for a worker, who may be waiting for one of those, and every step has one of its
+    own: a transition under way may have read what was before. A worker is woken; without the signal it looks within
+    LONGEST_SLEEP_SECONDS.
     """
     await tx.execute(SQL.arm_now, kind, entity_id, current_request_id())
-    wake_workers(tx)
-
-
-async def arm_now_unless_armed(tx: Transaction, kind: str, entity_id: UUID) -> None:
-    """`arm_now` for a caller who holds a lock that the transition takes, and must not wait for it. Only for transitions
-    that do the same whatever they read: one under way, which may have read what was before, is enough."""
-    await tx.execute(SQL.arm_now_unless_armed, kind, entity_id, current_request_id())
     wake_workers(tx)
 
 

@@ -1,5 +1,6 @@
 """The operations of a journey: HTTP in, service, HTTP out. The transaction is opened here."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from litestar import Request, Response, get, patch, post
@@ -187,16 +188,19 @@ async def confirm_payment(
                 return to_response(stored)
             charge = await service.begin_confirmation(tx, customer.user_id, payment_id, candidates)
             if charge is None:
-                answer = await _confirmation(tx, presence, customer.user_id, payment_id)
+                answer = await _confirmation(tx, customer.user_id, payment_id, candidates)
                 await finish_long(tx, use, answer)
                 return to_response(answer)
         charged = await service.carry_out(gateway, charge)
+        # While the customer paid, mitras came and went (4.4).
+        candidates = await service.candidates_or_none(presence)
         if charged is not None:
-            await service.take_charge_answer(database, presence, charge.key, charged)
+            async with database.transaction() as tx:
+                await service.charge_answered(tx, charge.key, charged, candidates)
         async with database.transaction() as tx:
             payment = await views.payment_view(tx, payment_id, customer.user_id)
             service.refuse_if_declined(charged, payment)
-            answer = await _confirmation(tx, presence, customer.user_id, payment_id)
+            answer = await _confirmation(tx, customer.user_id, payment_id, candidates)
             await finish_long(tx, use, answer)
             return to_response(answer)
     except BusinessError as error:
@@ -204,9 +208,11 @@ async def confirm_payment(
         raise
 
 
-async def _confirmation(tx: Transaction, presence: Presence, customer_id: UUID, payment_id: UUID) -> Answer:
+async def _confirmation(
+    tx: Transaction, customer_id: UUID, payment_id: UUID, candidates: Sequence[UUID] | None
+) -> Answer:
     payment = await views.payment_view(tx, payment_id, customer_id)
-    payment = await service.as_shown(presence, customer_id, payment)
+    payment = service.shown_with(payment, customer_id, candidates)
     waits = payment.status in ("pending", "confirming")
     return to_answer(Confirmation(payment=payment, pairing=payment.pairing), 202 if waits else 200)
 

@@ -216,6 +216,10 @@ SELECT id FROM sessions WHERE pairing_id = $1
 -- name: running_sessions_of_mitra
 SELECT id FROM sessions WHERE mitra_id = $1 AND status = 'active' ORDER BY id
 
+-- name: people_of_payment
+-- Whose payment $1 is, and for whom; neither changes.
+SELECT customer_id, target_mitra_id FROM payments WHERE id = $1
+
 -- name: open_payments_for_mitra
 -- The payments under way whose customers chose mitra $1.
 SELECT id FROM payments

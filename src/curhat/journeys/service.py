@@ -220,10 +220,11 @@ async def carry_out(gateway: Gateway, charge: Charge) -> ChargeAnswer | None:
     have known of nothing, and the customer be paying again.
     """
     await pause_point("confirm.before_charge")
-    if time.monotonic() >= charge.until:
+    left_seconds = charge.until - time.monotonic()
+    if left_seconds <= 0:
         return None
     try:
-        async with asyncio.timeout_at(charge.until):
+        async with asyncio.timeout(left_seconds):
             answer = await gateway.charge(charge.key, charge.payment_id, charge.amount_rp)
     except (TimeoutError, GatewayUnknown):
         return None
@@ -499,10 +500,13 @@ async def tell_session(tx: Transaction, session_id: UUID) -> None:
 
 
 async def tell_payment(tx: Transaction, presence: Presence, payment_id: UUID) -> None:
-    """A name changed: the customer gets the payment as it is. Takes its lock."""
-    customer_id = (await payments.lock(tx, payment_id)).customer_id
-    payment = await as_shown(presence, customer_id, await views.payment_view(tx, payment_id, customer_id))
-    await realtime.append(tx, views.events_of(payment, customer_id))
+    """A name changed: the customer gets the payment as it is. Presence is asked first, then its lock is taken."""
+    people = await tx.fetchrow(SQL.people_of_payment, payment_id)
+    assert people is not None  # Payments are never deleted.
+    available = await others_available(presence, people["customer_id"], people["target_mitra_id"])
+    await payments.lock(tx, payment_id)
+    others = [payment_id] if available else []
+    await realtime.append(tx, await views.payment_events(tx, payment_id, other_available=others))
 
 
 async def cancel_search(tx: Transaction, customer_id: UUID, pairing_id: UUID) -> Pairing:
@@ -529,6 +533,15 @@ async def take_fallback(
     blast_id = await pairing.take_fallback(tx, failed, window_seconds, candidates)
     await realtime.append(tx, await views.payment_events(tx, failed.payment_id))
     return await views.pairing_view(tx, blast_id, customer_id)
+
+
+def shown_with(payment: Payment, customer_id: UUID, candidates: Sequence[UUID] | None) -> Payment:
+    """`as_shown` for whoever has asked already who may be asked: in a transaction nobody waits for presence."""
+    if payment.pairing is None or payment.target_mitra is None:
+        return payment
+    available = pairing.anybody_else(candidates, payment.target_mitra.id, customer_id)
+    shown = views.with_other_available(payment.pairing, other_available=available)
+    return msgspec.structs.replace(payment, pairing=shown)
 
 
 async def as_shown(presence: Presence, customer_id: UUID, payment: Payment) -> Payment:
@@ -578,5 +591,4 @@ async def suspend_mitra(tx: Transaction, mitra_id: UUID, *, by: str = "command l
     await pairing.withdraw(tx, mitra_id, "suspended")
     await extension.toggle_went_off(tx, mitra_id)
     for row in await tx.fetch(SQL.running_sessions_of_mitra, mitra_id):
-        # Lifted and suspended again, a worker may be at it, and wait for the mitra's row that is held here.
-        await deadlines.arm_now_unless_armed(tx, SUSPENSION_END, row["id"])
+        await deadlines.arm_now(tx, SUSPENSION_END, row["id"])

@@ -112,7 +112,7 @@ class Transitions:
             return None
 
     async def _payment_renamed(self, tx: Transaction, deadline: Deadline) -> None:
-        """The mitra whom a payment is for has another name. Presence is asked under the lock, for a second at most."""
+        """The mitra whom a payment is for has another name."""
         await journeys.tell_payment(tx, self._presence, deadline.entity_id)
 
     async def _refund_answer(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:

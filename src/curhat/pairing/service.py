@@ -90,7 +90,8 @@ async def open_blast(
     candidates: Sequence[UUID],
     left_out_mitra_id: UUID | None = None,
 ) -> UUID:
-    """Begin the blast of a confirmed payment, asking those `candidates` who can take it (2b.2).
+    """Begin the blast of a confirmed payment, asking those `candidates` who can take it (2b.2). The caller tells the
+    customer.
 
     Nobody to ask is no failure: the window runs, since someone may become available.
     """

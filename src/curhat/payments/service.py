@@ -72,8 +72,8 @@ class LockedPayment(msgspec.Struct, frozen=True):
 class Charge(msgspec.Struct, frozen=True):
     """An attempt to be carried out by the gateway, between two transactions. `key` names it for ever.
 
-    It is over at `until`, by this machine's monotonic clock in seconds: from then on the gateway may be asked about it,
-    and what was not sent by then must not be sent any more, however long this process stood still.
+    The call is over at `until`, by this machine's monotonic clock in seconds. What was not sent by then must not be
+    sent any more, however long this process stood still: soon after, the gateway is asked, and may know of nothing.
     """
 
     key: UUID
@@ -127,7 +127,7 @@ async def open_extension_payment(
 
 
 def _charge(key: UUID, payment_id: UUID, amount_rp: int) -> Charge:
-    """A charge whose first question is armed now, FIRST_ASK_SECONDS away."""
+    """A charge that is to be sent now."""
     return Charge(key, payment_id, amount_rp, time.monotonic() + ANSWER_TIMEOUT_SECONDS)
 
 

@@ -20,9 +20,8 @@ SELECT day.now, day.began_at,
     (SELECT count(*) FROM review_cases WHERE status = 'open') AS open_cases,
     (SELECT count(*) FROM review_cases WHERE needs_approval AND approved_by IS NULL) AS refunds_awaiting_approval,
     (
-        SELECT count(*) FROM review_cases WHERE status = 'decided' AND payment_id IN (
-            SELECT payment_id FROM refunds AS refused WHERE status = 'failed' AND NOT EXISTS (
-                SELECT 1 FROM refunds WHERE charge_attempt_id = refused.charge_attempt_id AND status <> 'failed'))
+        SELECT count(*) FROM review_cases
+        WHERE status = 'decided' AND payment_id IN (SELECT payment_id FROM refused_refunds)
     ) AS refunds_refused
 FROM day
 

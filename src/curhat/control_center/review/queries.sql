@@ -18,9 +18,8 @@ ORDER BY page.occurred_at DESC, page.id DESC
 -- what an operator decided, and what was to be given back by itself and was refused.
 SELECT page.*, payments.customer_id, customers.call_name, people.phone_number,
     decider.email AS decided_by_email, approver.email AS approved_by_email,
-    refund.any_failed, refund.any_requested, refund.gateway_reason, refund.given_back_rp, refund.requested_at,
-    refund.answered_at,
-    curhat_now() AS server_now
+    refund.any_failed, refund.any_requested, refund.gateway_reason, refund.refunds_rp, refund.requested_at,
+    refund.answered_at, curhat_now() AS server_now
 FROM (
     SELECT review_cases.* FROM review_cases
     WHERE true /* filters */
@@ -35,7 +34,7 @@ LEFT JOIN operators AS approver ON approver.id = page.approved_by
 LEFT JOIN LATERAL (
     SELECT bool_or(last.status = 'failed') AS any_failed, bool_or(last.status = 'requested') AS any_requested,
         min(last.gateway_reason) FILTER (WHERE last.status = 'failed') AS gateway_reason,
-        sum(last.amount_rp)::integer AS given_back_rp, min(last.requested_at) AS requested_at,
+        sum(last.amount_rp)::integer AS refunds_rp, min(last.requested_at) AS requested_at,
         max(last.answered_at) AS answered_at
     FROM (
         SELECT DISTINCT ON (refunds.charge_attempt_id) refunds.*

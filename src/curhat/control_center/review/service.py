@@ -55,9 +55,9 @@ async def failed_pairings_page(
 
 
 # Of a decided case: something that the gateway refused to give back, and was not asked for again.
-REFUSED: Final = """review_cases.status = 'decided' AND review_cases.payment_id IN (
-    SELECT payment_id FROM refunds AS refused WHERE status = 'failed' AND NOT EXISTS (
-        SELECT 1 FROM refunds WHERE charge_attempt_id = refused.charge_attempt_id AND status <> 'failed'))"""
+REFUSED: Final = (
+    "review_cases.status = 'decided' AND review_cases.payment_id IN (SELECT payment_id FROM refused_refunds)"
+)
 
 
 def cases() -> Filters:
@@ -254,7 +254,7 @@ def _case(row: asyncpg.Record, refundable_rp: int, approval_limit_rp: int) -> di
 
 
 def _refund(row: asyncpg.Record) -> CaseRefund | None:
-    if row["decision"] != "refund" and row["given_back_rp"] is None:
+    if row["decision"] != "refund" and row["refunds_rp"] is None:
         return None
     status: RefundStatus = "done"
     if row["needs_approval"] and row["approved_by"] is None:
@@ -265,7 +265,7 @@ def _refund(row: asyncpg.Record) -> CaseRefund | None:
         status = "requested"
     return CaseRefund(
         status=status,
-        amount_rp=row["refund_rp"] or row["given_back_rp"],
+        amount_rp=row["refund_rp"] or row["refunds_rp"],
         reason=row["gateway_reason"] if status == "failed" else None,
         approved_by=operator_of(row["approved_by"], row["approved_by_email"]),
         approved_at=row["approved_at"],

@@ -1,0 +1,40 @@
+"""Whose address a request counts for, when it comes through a proxy: the real `curhat serve`."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+import valkey.asyncio
+
+from curhat.app.embedded import EmbeddedServers
+from tests.support.signed_in import environment_of, server_process
+
+
+@pytest.mark.parametrize(("trusted", "answered"), [("127.0.0.1", [True, True]), ("10.9.9.9", [True, False])])
+async def test_people_behind_a_proxy_have_limits_of_their_own_when_the_proxy_is_named(
+    servers: EmbeddedServers,
+    database_url: str,
+    valkey_client: "valkey.asyncio.Valkey",
+    tmp_path: Path,
+    trusted: str,
+    answered: list[bool],
+) -> None:
+    environment = environment_of(
+        database_url,
+        servers.valkey_url,
+        CURHAT_ADDRESS_CODES_PER_HOUR="1",
+        CURHAT_TRUSTED_PROXIES=trusted,
+    )
+    with server_process(environment, tmp_path / "server.log") as url:
+        async with httpx.AsyncClient(base_url=url) as proxy:
+            answers = [
+                await proxy.post(
+                    "/api/client/auth/otp/request",
+                    json={"phone": f"+62811000099{number}"},
+                    headers={"X-Forwarded-For": f"203.0.113.{number}"},
+                )
+                for number in (1, 2)
+            ]
+
+    assert [answer.is_success for answer in answers] == answered
+    assert all(answer.is_success or answer.status_code == 429 for answer in answers)
