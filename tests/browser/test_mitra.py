@@ -140,6 +140,27 @@ async def test_the_toggle_makes_the_mitra_available_and_says_so(house: House) ->
     await expect(page.get_by_role("heading", name="Kamu offline")).to_be_visible()
 
 
+@pytest.mark.rule("1.1")
+async def test_an_answer_to_the_toggle_from_before_the_phone_was_connected_does_not_hide_that_it_is(
+    house: House,
+) -> None:
+    page = await house.page_of(await new_mitra(house), "/mitra/")
+    online = page.get_by_role("heading", name="Kamu online", exact=True)
+
+    async def comes_late(route: Route) -> None:
+        answer = await route.fetch()
+        await expect(online).to_be_visible()  # The event came first.
+        await route.fulfill(response=answer, json={**await answer.json(), "connected": False})
+
+    await page.route("**/api/mitra/presence", comes_late)
+    async with page.expect_response("**/api/mitra/presence") as answered:
+        await switch(page).click()
+    await (await answered.value).finished()
+    await page.evaluate("new Promise((shown) => requestAnimationFrame(() => requestAnimationFrame(shown)))")
+    await expect(switch(page)).to_be_checked()
+    assert await online.is_visible()
+
+
 async def test_the_toggle_works_with_the_keyboard_alone(house: House) -> None:
     page = await house.page_of(await new_mitra(house), "/mitra/")
     await expect(switch(page)).to_be_visible()

@@ -534,6 +534,23 @@ async def test_devices_are_told_of_each_change_once_and_each_new_device_of_how_i
     assert told[2:] == [(mitra, msgspec.structs.replace(online, online=False))]
 
 
+async def test_a_device_that_was_told_it_is_not_connected_yet_is_told_when_it_is(
+    presence: Presence, valkey_client: "valkey.asyncio.Valkey", make: Make
+) -> None:
+    mitra = await make.mitra()
+    told: list[bool] = []
+    await presence.opened(mitra, "phone")
+    presence.on_presence_changed = lambda _, shown: told.append(shown.connected)
+    # What a refresh finds that asked Valkey before the socket opened.
+    await valkey_client.flushall()
+    await presence.refresh([mitra])
+
+    await presence.reconcile()
+    await presence.reconcile()
+
+    assert told == [False, True]
+
+
 async def test_changes_in_a_row_are_refreshed_together(
     presence: Presence, database: Database, make: Make
 ) -> None:

@@ -209,7 +209,11 @@ class Work {
 
   /** Move the toggle. Throws `Refused`. */
   async setOnline(online: boolean): Promise<void> {
-    this.presence = await api.put('/api/mitra/presence', { body: { online } });
+    const before = this.presence;
+    const answer = await api.put('/api/mitra/presence', { body: { online } });
+    // An event that came meanwhile knows better whether this phone is connected: the answer may be from before.
+    const { connected } = this.presence === before ? answer : (this.presence ?? answer);
+    this.presence = { ...answer, connected };
     this.wasAway = false;
     this.#keep();
   }

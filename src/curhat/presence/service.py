@@ -127,8 +127,9 @@ class _Mitra:
     """A mitra of whom this process holds connections."""
 
     connections: dict[str, _Connection] = dataclasses.field(default_factory=dict)
-    # The version whose presence its devices were told; None when one connected that may know an older one.
-    told_version: int | None = None
+    # The version whose presence its devices were told, and whether it was connected; None when one connected that may
+    # know something older.
+    told: tuple[int, bool] | None = None
 
 
 class Presence:
@@ -192,7 +193,7 @@ class Presence:
         with _left_to_reconcile("opened"):
             await self.flush()
         # Once the caller goes on: pairing offers what is open, and the device learns what it may have missed.
-        mitra.told_version = None
+        mitra.told = None
         self.refresh_soon([mitra_id])
 
     def frame_received(self, mitra_id: UUID, connection_id: str) -> None:
@@ -369,8 +370,10 @@ class Presence:
         mitra = self._mitras.get(state.id)
         if mitra is None or self.on_presence_changed is None:
             return
-        if mitra.told_version is None or mitra.told_version < state.availability_version:
-            mitra.told_version = state.availability_version
+        version = state.availability_version
+        # Of one version too: a refresh under way when the socket opened may have found the mitra not connected yet.
+        if mitra.told is None or mitra.told[0] < version or mitra.told == (version, not connected):
+            mitra.told = (version, connected)
             self.on_presence_changed(state.id, _to_presence(state, connected=connected))
 
     async def _tell_pairing(self, mitra_ids: list[UUID]) -> None:
