@@ -8,7 +8,7 @@ import asyncio
 import json
 from typing import Any
 
-from playwright.async_api import BrowserContext, Page
+from playwright.async_api import BrowserContext, Page, Worker
 
 from tests.browser.house import House, until
 from tests.support.push import Browser, PushService
@@ -36,6 +36,16 @@ SUBSCRIBE = """(subscription) => {
 BLOCKED = "Object.defineProperty(Notification, 'permission', { get: () => 'denied' })"
 SHOWN = """(scope) => navigator.serviceWorker.getRegistration(scope).then(async (registration) =>
     (await registration.getNotifications()).map(({ title, body, tag }) => ({ title, body, tag })))"""
+# In the worker: until the next notification was handed to the browser.
+SHOWS = """() => {
+    globalThis.shows = new Promise((resolve) => {
+        registration.showNotification = async (...what) => {
+            delete registration.showNotification;
+            await registration.showNotification(...what);
+            resolve();
+        };
+    });
+}"""
 # The event that a press makes, in the worker. Only a real press may open or focus a window: it is noted which.
 PRESS = """async (tag) => {
     const [notification] = await registration.getNotifications({ tag });
@@ -114,13 +124,14 @@ class Desk:
         async with asyncio.timeout(10):
             registration = await registrations.get()
         told = {"origin": self._house.url, "registrationId": registration, "data": json.dumps(payload)}
+        worker = self._worker()
+        await worker.evaluate(SHOWS)
         await session.send("ServiceWorker.deliverPushMessage", told)
+        # Whoever asks for what is shown while Chromium is about to show one takes that one away.
+        async with asyncio.timeout(10):
+            await worker.evaluate("globalThis.shows")
         expected = {"title": payload["title"], "body": payload["body"], "tag": payload["topic"]}
-
-        async def is_shown() -> bool:
-            return expected in await self.shown()
-
-        await until(is_shown)
+        assert expected in await self.shown()
 
     async def shown(self) -> list[dict[str, str]]:
         """The notifications of this app that are there."""
@@ -133,7 +144,10 @@ class Desk:
 
     async def press(self, payload: dict[str, Any]) -> dict[str, str | None]:
         """Press the notification of this payload. Says what was `opened`, or what open page was `focused`."""
+        pressed: dict[str, str | None] = await self._worker().evaluate(PRESS, payload["topic"])
+        return pressed
+
+    def _worker(self) -> Worker:
         address = f"{self._house.url}{self._scope}worker.js"
         [worker] = [one for one in self._device.service_workers if one.url == address]
-        pressed: dict[str, str | None] = await worker.evaluate(PRESS, payload["topic"])
-        return pressed
+        return worker
