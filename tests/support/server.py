@@ -21,13 +21,13 @@ _PREFIXES = {"customer": "/api/client", "mitra": "/api/mitra", "operator": "/api
 
 
 @contextlib.asynccontextmanager
-async def running_server(settings: Settings) -> AsyncIterator[tuple[str, Server]]:
-    """Serve until the end of the block; gives the address and the application."""
+async def running_server(settings: Settings, port: int = 0) -> AsyncIterator[tuple[str, Server]]:
+    """Serve until the end of the block, on any free port or this one; gives the address and the application."""
     application = Server(settings)
     config = uvicorn.Config(
         application,
         host="127.0.0.1",
-        port=0,
+        port=port,
         ws="websockets-sansio",
         ws_max_size=1024 * 1024,
         ws_per_message_deflate=False,

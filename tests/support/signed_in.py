@@ -182,10 +182,10 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def stage(settings: Settings, database: Database) -> AsyncIterator[Stage]:
-    """Serve with these settings; `database` is the test's own pool on the same database."""
+async def stage(settings: Settings, database: Database, port: int = 0) -> AsyncIterator[Stage]:
+    """Serve with these settings; `database` is the test's own pool on the same database. Port 0 is any free one."""
     async with (
-        running_server(settings) as (url, server),
+        running_server(settings, port) as (url, server),
         httpx.AsyncClient(base_url=url, timeout=30) as http,
     ):
         yield Stage(url, server, http, database)

@@ -1,0 +1,74 @@
+"""What the Control Center does in production only, in a real browser."""
+
+import dataclasses
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pyotp
+import pytest
+from playwright.async_api import Browser, expect
+
+from curhat.app.embedded import EmbeddedServers
+from curhat.kit.database import Database
+from tests.browser.desk import DESK, operator
+from tests.browser.house import House
+from tests.browser.test_screens import PICTURES, violations
+from tests.support.signed_in import OPERATOR_PASSWORD, development_settings, free_port, stage
+
+
+@pytest.fixture
+async def production(
+    servers: EmbeddedServers, database_url: str, database: Database, browser: Browser
+) -> AsyncIterator[House]:
+    """A server with the settings of production, with nobody in it."""
+    port = free_port()
+    settings = dataclasses.replace(
+        development_settings(database_url, servers.valkey_url),
+        environment="production",
+        operations_port=free_port(),
+        public_origins=(f"http://127.0.0.1:{port}",),
+    )
+    async with stage(settings, database, port=port) as opened:
+        house = House(opened.url, opened.http, database, browser)
+        yield house
+        await house.close()
+        assert house.problems == []
+
+
+@pytest.mark.rule("S.3", "V.1")
+async def test_an_operator_without_an_authenticator_app_sets_one_up_before_anything_opens(
+    production: House,
+) -> None:
+    _, email = await operator(production)
+    page = await (await production.context(is_phone=False, language="en", size=DESK)).new_page()
+    await page.goto("/control-center/cases")
+    await page.get_by_label("E-mail").fill(email)
+    await page.get_by_label("Password").fill(OPERATOR_PASSWORD)
+    await page.get_by_role("button", name="Sign in", exact=True).click()
+
+    required = page.get_by_text("Set up an authenticator app first: nothing else is open without one.")
+    await expect(required).to_be_visible()
+    await expect(page.get_by_role("navigation")).to_have_count(0)
+    # The address of another screen, typed by hand, leads nowhere else.
+    await page.goto("/control-center/mitras")
+    await expect(required).to_be_visible()
+    await expect(page.get_by_role("navigation")).to_have_count(0)
+    for theme in ("light", "dark"):
+        await page.emulate_media(color_scheme=theme)
+        assert await violations(page) == []
+        if PICTURES:
+            Path(PICTURES).mkdir(parents=True, exist_ok=True)
+            await page.screenshot(path=Path(PICTURES) / f"control-center-must-enrol-en-{theme}.png")
+
+    await page.get_by_label("Password", exact=True).fill(OPERATOR_PASSWORD)
+    await page.get_by_role("button", name="Set up an app").click()
+    code = pyotp.TOTP(await page.locator("form code").inner_text()).now()
+    await page.get_by_label("Code of your authenticator app").fill(code)
+    await page.get_by_role("button", name="Confirm").click()
+    await expect(page.locator(".codes li")).to_have_count(10)
+    await page.get_by_role("button", name="I have kept them").click()
+    # Where they were going is where they are now.
+    await expect(page).to_have_url(re.compile("/control-center/mitras$"))
+    await expect(page.get_by_role("heading", name="Mitras")).to_be_visible()
+    await expect(page.get_by_role("navigation")).to_be_visible()
