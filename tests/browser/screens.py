@@ -140,7 +140,15 @@ async def home(house: House) -> AsyncIterator[Show]:
 
 @screen("11-home-nobody-there")
 async def home_nobody(house: House) -> AsyncIterator[Show]:
-    yield opened(house, await house.customer(), "/app/", ".cta:disabled")
+    customer = await house.customer()
+
+    async def show(**options: Any) -> Page:
+        page = await opened(house, customer, "/app/", ".cta:disabled")(**options)
+        # Until the first answer the button is grey as well, and says that we look.
+        await expect(page.locator("#cta-why")).to_have_text(re.compile("Belum ada bestie|No bestie"))
+        return page
+
+    yield show
 
 
 @screen("12-home-offline")
