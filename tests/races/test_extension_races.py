@@ -397,10 +397,10 @@ async def test_two_workers_with_two_ends_in_their_hands_do_not_wait_for_each_oth
         await scene.clock.advance(end)
         decides = await scene.decides(approved=True)
         await scene.clock.advance(5)
-        is_second = end < MINUTES * 60 - 5
-        both = _both(scene.database, second, first) if is_second else first
+        two_wait = end < MINUTES * 60 - 5
+        both = _both(scene.database, second, first) if two_wait else first
         # The approval is held until both wait: the second side is made of two.
-        waiting = partial(wait_for_lock, scene.database, 2 if is_second else 1)
+        waiting = partial(wait_for_lock, scene.database, 2 if two_wait else 1)
         assert (await meet(scene.database, decides, both, meanwhile=waiting))[1].startswith("fired")
     assert (await scene.runs(), await scene.minutes()) == (True, MINUTES + 2 * ADDED_MINUTES)
     assert await scene.end_is_armed()

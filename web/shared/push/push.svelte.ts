@@ -74,8 +74,15 @@ export class Push {
       await this.#subscribe(language);
       this.state = 'on';
     } catch {
-      this.state = 'failed';
+      // What the server already has stays good when it cannot be told again.
+      if (this.state !== 'on') this.state = 'failed';
     }
+  }
+
+  /** The server has lost the subscription: it is given once more. */
+  renew(language: Schemas['PushSubscription']['language']): Promise<void> {
+    this.state = 'unknown';
+    return this.start(language);
   }
 
   /** Ask for the permission: the person has pressed for it. */
@@ -114,6 +121,7 @@ export class Push {
     const subscribedTo = subscription?.options.applicationServerKey;
     if (subscription !== null && (!subscribedTo || base64url(subscribedTo) !== public_key)) {
       // The server has another key now: to what was subscribed, it cannot send.
+      this.state = 'unknown';
       await subscription.unsubscribe();
       subscription = null;
     }
