@@ -1,4 +1,4 @@
-"""Chromium, and a house for each file: its database, a server and a worker as processes of their own."""
+"""Chromium, and a system for each file: its database, a server and a worker as processes of their own."""
 
 import os
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from playwright.async_api import Browser, async_playwright
 from curhat.app.embedded import EmbeddedServers
 from curhat.app.static_files import web_folder
 from curhat.kit.database import Database
-from tests.browser.house import House
+from tests.browser.system import System
 from tests.conftest import database_url_of
 from tests.support.chromium import ARGUMENTS, NoBrowserError, chromium
 from tests.support.databases import create_database
@@ -44,8 +44,8 @@ async def running_house(
     browser: Browser,
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[House]:
-    """The house of one file of tests."""
+) -> AsyncIterator[System]:
+    """The system of one file of tests."""
     assert (web_folder() / "app" / "index.html").is_file(), "the web clients are not built; run make web"
     name = f"browser_{Path(request.path).stem}"
     logs = tmp_path_factory.mktemp(name)
@@ -62,17 +62,17 @@ async def running_house(
         process("worker", environment, logs / "worker.log"),
     ):
         async with httpx.AsyncClient(base_url=address, timeout=30) as http:
-            house = House(address, http, database, browser)
-            await house.offers()
-            yield house
+            system = System(address, http, database, browser)
+            await system.offers()
+            yield system
     await database.close()
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await admin.close()
 
 
 @pytest.fixture
-async def house(running_house: House) -> AsyncIterator[House]:
-    """The house, with nobody in it. Fails a test during which a page reported an error."""
+async def system(running_house: System) -> AsyncIterator[System]:
+    """The system, with nobody in it. Fails a test during which a page reported an error."""
     running_house.problems.clear()
     yield running_house
     await running_house.close()

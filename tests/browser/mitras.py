@@ -5,7 +5,7 @@ from uuid import UUID
 
 from playwright.async_api import Locator, Page, expect
 
-from tests.browser.house import House, done
+from tests.browser.system import System, done
 from tests.support.journey import request_of
 from tests.support.server import Person
 
@@ -20,10 +20,10 @@ def switch(page: Page) -> Locator:
     return page.get_by_role("switch")
 
 
-async def new_mitra(house: House, display_name: str = "Kak Sari", *, max_customers: int = 3) -> Person:
+async def new_mitra(system: System, display_name: str = "Kak Sari", *, max_customers: int = 3) -> Person:
     """A mitra who is offline."""
-    mitra_id = await house.make.mitra(display_name, online=False, max_customers=max_customers)
-    return await house.person("mitra", mitra_id)
+    mitra_id = await system.make.mitra(display_name, online=False, max_customers=max_customers)
+    return await system.person("mitra", mitra_id)
 
 
 async def go_online(page: Page) -> None:
@@ -33,11 +33,11 @@ async def go_online(page: Page) -> None:
 
 
 async def online_mitra(
-    house: House, display_name: str = "Kak Sari", *, max_customers: int = 3, **options: Any
+    system: System, display_name: str = "Kak Sari", *, max_customers: int = 3, **options: Any
 ) -> tuple[Person, Page]:
     """A mitra who has just gone online, in front of the app."""
-    mitra = await new_mitra(house, display_name, max_customers=max_customers)
-    page = await house.page_of(mitra, "/mitra/", **options)
+    mitra = await new_mitra(system, display_name, max_customers=max_customers)
+    page = await system.page_of(mitra, "/mitra/", **options)
     await go_online(page)
     return mitra, page
 
@@ -47,33 +47,33 @@ def card(page: Page, call_name: str) -> Locator:
     return page.get_by_role("article", name=call_name)
 
 
-async def take(house: House, customer: Person, mitra: Person) -> dict[str, Any]:
+async def take(system: System, customer: Person, mitra: Person) -> dict[str, Any]:
     """This customer's blast, accepted by this mitra from elsewhere; the session."""
-    pairing = await house.search(customer)
-    request_id = await request_of(house.database, UUID(pairing["id"]), mitra.id)
+    pairing = await system.search(customer)
+    request_id = await request_of(system.database, UUID(pairing["id"]), mitra.id)
     session: dict[str, Any] = done(await mitra.post(f"/requests/{request_id}/accept"))["session"]
     return session
 
 
-async def past_chat(house: House, customer: Person, mitra: Person) -> dict[str, Any]:
+async def past_chat(system: System, customer: Person, mitra: Person) -> dict[str, Any]:
     """A session of these two that is over."""
-    session = await take(house, customer, mitra)
+    session = await take(system, customer, mitra)
     ended: dict[str, Any] = done(await customer.post(f"/sessions/{session['id']}/end"))
     return ended
 
 
-async def ask_again(house: House, customer: Person, mitra: Person) -> dict[str, Any]:
+async def ask_again(system: System, customer: Person, mitra: Person) -> dict[str, Any]:
     """The customer of a past chat asks for this mitra; the pairing."""
-    offer_id = await house.make.offer(duration_minutes=30, price_rp=20_000)
+    offer_id = await system.make.offer(duration_minutes=30, price_rp=20_000)
     order = {"offer_id": str(offer_id), "target_mitra_id": str(mitra.id)}
     payment = done(await customer.post("/payments", order))
     pairing: dict[str, Any] = done(await customer.post(f"/payments/{payment['id']}/confirm"))["pairing"]
     return pairing
 
 
-async def ask_for_more(house: House, customer: Person, session: dict[str, Any]) -> dict[str, Any]:
+async def ask_for_more(system: System, customer: Person, session: dict[str, Any]) -> dict[str, Any]:
     """15 minutes more, asked for; the extension."""
-    offer_id = await house.make.offer(duration_minutes=15, price_rp=10_000, purpose="extension")
+    offer_id = await system.make.offer(duration_minutes=15, price_rp=10_000, purpose="extension")
     path = f"/sessions/{session['id']}/extensions"
     extension: dict[str, Any] = done(await customer.post(path, {"offer_id": str(offer_id)}))
     return extension

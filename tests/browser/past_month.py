@@ -5,7 +5,7 @@ Written without triggers and references, which would be most of the work: nothin
 
 from typing import Final
 
-from tests.browser.house import House
+from tests.browser.system import System
 
 STATEMENTS: Final = (
     "SET LOCAL session_replication_role = replica",
@@ -113,8 +113,8 @@ STATEMENTS: Final = (
 )
 
 
-async def past_month(house: House) -> None:
+async def past_month(system: System) -> None:
     """Write it down; there has to be an operator, who decided the older cases."""
-    async with house.database.transaction() as tx:
+    async with system.database.transaction() as tx:
         for statement in STATEMENTS:
             await tx.execute(statement)

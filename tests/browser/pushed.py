@@ -10,7 +10,7 @@ from typing import Any
 
 from playwright.async_api import BrowserContext, Page, Worker
 
-from tests.browser.house import House, until
+from tests.browser.system import System, until
 from tests.support.push import Browser, PushService
 
 # What subscribing gives is of this shape.
@@ -65,9 +65,9 @@ PRESS = """async (tag) => {
 }"""
 
 
-async def push_to(device: BrowserContext, house: House, browser: Browser) -> None:
+async def push_to(device: BrowserContext, system: System, browser: Browser) -> None:
     """This device has a push service, and the person allows notifications."""
-    await device.grant_permissions(["notifications"], origin=house.url)
+    await device.grant_permissions(["notifications"], origin=system.url)
     await device.add_init_script(f"({SUBSCRIBE})({json.dumps(browser.to_json())})")
 
 
@@ -92,12 +92,12 @@ async def received(vendor: PushService, browser: Browser, kind: str) -> dict[str
             await vendor.arrived.wait()
 
 
-class Desk:
+class PushDevice:
     """A page of this device that is not the app: what happens here happens while the app may be closed."""
 
-    def __init__(self, device: BrowserContext, house: House, scope: str) -> None:
+    def __init__(self, device: BrowserContext, system: System, scope: str) -> None:
         self._device = device
-        self._house = house
+        self._services = system
         self._scope = scope
         self._page: Page | None = None
 
@@ -116,14 +116,14 @@ class Desk:
 
         def note(event: dict[str, Any]) -> None:
             for one in event["registrations"]:
-                if one["scopeURL"] == self._house.url + self._scope:
+                if one["scopeURL"] == self._services.url + self._scope:
                     registrations.put_nowait(one["registrationId"])
 
         session.on("ServiceWorker.workerRegistrationUpdated", note)
         await session.send("ServiceWorker.enable")
         async with asyncio.timeout(10):
             registration = await registrations.get()
-        told = {"origin": self._house.url, "registrationId": registration, "data": json.dumps(payload)}
+        told = {"origin": self._services.url, "registrationId": registration, "data": json.dumps(payload)}
         worker = self._worker()
         await worker.evaluate(SHOWS)
         await session.send("ServiceWorker.deliverPushMessage", told)
@@ -149,6 +149,6 @@ class Desk:
         return pressed
 
     def _worker(self) -> Worker:
-        address = f"{self._house.url}{self._scope}worker.js"
+        address = f"{self._services.url}{self._scope}worker.js"
         [worker] = [one for one in self._device.service_workers if one.url == address]
         return worker

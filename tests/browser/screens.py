@@ -14,16 +14,16 @@ from uuid import UUID
 
 from playwright.async_api import Page, expect
 
-from tests.browser.desk import operator
-from tests.browser.house import House, done, until
+from tests.browser.operators import operator
 from tests.browser.pushed import BLOCKED, push_to
+from tests.browser.system import System, done, until
 from tests.support.push import PushService, push_service
 from tests.support.server import Person, Socket
 from tests.support.signed_in import SIGN_IN_OPERATOR
 
 Show = Callable[..., Awaitable[Page]]
-Made = Callable[[House], AsyncIterator[Show]]
-Screen = Callable[[House], contextlib.AbstractAsyncContextManager[Show]]
+Made = Callable[[System], AsyncIterator[Show]]
+Screen = Callable[[System], contextlib.AbstractAsyncContextManager[Show]]
 
 SCREENS: dict[str, Screen] = {}
 
@@ -55,11 +55,11 @@ def naming(screens: dict[str, Screen]) -> Callable[[str], Callable[[Made], Scree
 screen = naming(SCREENS)
 
 
-def opened(house: House, person: Person, path: str, shows: str) -> Show:
+def opened(system: System, person: Person, path: str, shows: str) -> Show:
     """Opens this person's app at a path, and waits for what the screen shows."""
 
     async def show(**options: Any) -> Page:
-        page = await house.page_of(person, path, **options)
+        page = await system.page_of(person, path, **options)
         await expect(page.locator(shows).first).to_be_visible()
         return page
 
@@ -69,18 +69,18 @@ def opened(house: House, person: Person, path: str, shows: str) -> Show:
 # Signing in --------------------------------------------------------------------------------------------------
 
 
-async def welcome(house: House, **options: Any) -> Page:
+async def welcome(system: System, **options: Any) -> Page:
     """The first page of somebody who is not signed in."""
-    page = await (await house.context(**options)).new_page()
+    page = await (await system.context(**options)).new_page()
     await page.goto("/app/")
     await expect(page.locator("input[type=tel]")).to_be_visible()
     await expect(page.locator(".demo")).to_be_visible()
     return page
 
 
-async def asked_for_code(house: House, phone: str, **options: Any) -> Page:
+async def asked_for_code(system: System, phone: str, **options: Any) -> Page:
     """The page on which the code is typed."""
-    page = await welcome(house, **options)
+    page = await welcome(system, **options)
     await page.locator("input[type=tel]").fill(phone)
     await page.locator("button[type=submit]").click()
     await expect(page.locator(".demo p")).to_be_visible()
@@ -91,17 +91,17 @@ _phones = iter(range(10_000, 99_999))
 
 
 @screen("01-sign-in")
-async def sign_in(house: House) -> AsyncIterator[Show]:
+async def sign_in(system: System) -> AsyncIterator[Show]:
     async def show(**options: Any) -> Page:
-        return await welcome(house, **options)
+        return await welcome(system, **options)
 
     yield show
 
 
 @screen("02-sign-in-wrong-number")
-async def wrong_number(house: House) -> AsyncIterator[Show]:
+async def wrong_number(system: System) -> AsyncIterator[Show]:
     async def show(**options: Any) -> Page:
-        page = await welcome(house, **options)
+        page = await welcome(system, **options)
         await page.locator("input[type=tel]").fill("0812")
         await page.locator("button[type=submit]").click()
         await expect(page.get_by_role("alert")).to_be_visible()
@@ -111,17 +111,17 @@ async def wrong_number(house: House) -> AsyncIterator[Show]:
 
 
 @screen("03-code")
-async def code(house: House) -> AsyncIterator[Show]:
+async def code(system: System) -> AsyncIterator[Show]:
     async def show(**options: Any) -> Page:
-        return await asked_for_code(house, f"0812 000 {next(_phones)}", **options)
+        return await asked_for_code(system, f"0812 000 {next(_phones)}", **options)
 
     yield show
 
 
 @screen("04-call-name")
-async def call_name(house: House) -> AsyncIterator[Show]:
+async def call_name(system: System) -> AsyncIterator[Show]:
     async def show(**options: Any) -> Page:
-        page = await asked_for_code(house, f"0812 000 {next(_phones)}", **options)
+        page = await asked_for_code(system, f"0812 000 {next(_phones)}", **options)
         await page.locator(".demo button").click()
         await expect(page.locator("input[autocomplete=nickname]")).to_be_visible()
         return page
@@ -133,17 +133,17 @@ async def call_name(house: House) -> AsyncIterator[Show]:
 
 
 @screen("10-home")
-async def home(house: House) -> AsyncIterator[Show]:
-    async with house.mitra():
-        yield opened(house, await house.customer(), "/app/", ".cta:enabled")
+async def home(system: System) -> AsyncIterator[Show]:
+    async with system.mitra():
+        yield opened(system, await system.customer(), "/app/", ".cta:enabled")
 
 
 @screen("11-home-nobody-there")
-async def home_nobody(house: House) -> AsyncIterator[Show]:
-    customer = await house.customer()
+async def home_nobody(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer()
 
     async def show(**options: Any) -> Page:
-        page = await opened(house, customer, "/app/", ".cta:disabled")(**options)
+        page = await opened(system, customer, "/app/", ".cta:disabled")(**options)
         # Until the first answer the button is grey as well, and says that we look.
         await expect(page.locator("#cta-why")).to_have_text(re.compile("Belum ada bestie|No bestie"))
         return page
@@ -152,11 +152,11 @@ async def home_nobody(house: House) -> AsyncIterator[Show]:
 
 
 @screen("12-home-offline")
-async def home_offline(house: House) -> AsyncIterator[Show]:
-    customer = await house.customer()
+async def home_offline(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer()
 
     async def show(**options: Any) -> Page:
-        page = await opened(house, customer, "/app/", ".cta")(**options)
+        page = await opened(system, customer, "/app/", ".cta")(**options)
         await page.context.set_offline(True)
         await expect(page.locator(".offline")).to_be_visible()
         return page
@@ -165,21 +165,21 @@ async def home_offline(house: House) -> AsyncIterator[Show]:
 
 
 @screen("13-home-payment-waits")
-async def home_pending(house: House) -> AsyncIterator[Show]:
-    async with house.mitra():
-        customer = await house.customer()
-        await house.open_payment(customer)
-        yield opened(house, customer, "/app/", ".journey")
+async def home_pending(system: System) -> AsyncIterator[Show]:
+    async with system.mitra():
+        customer = await system.customer()
+        await system.open_payment(customer)
+        yield opened(system, customer, "/app/", ".journey")
 
 
 @screen("14-home-chat-runs")
-async def home_chat(house: House) -> AsyncIterator[Show]:
-    async with house.mitra() as (mitra, socket):
-        customer = await house.customer()
-        await house.chat(customer, mitra, socket)
+async def home_chat(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        await system.chat(customer, mitra, socket)
 
         async def show(**options: Any) -> Page:
-            page = await opened(house, customer, "/app/", ".list")(**options)
+            page = await opened(system, customer, "/app/", ".list")(**options)
             await page.locator("header button").first.click()
             await expect(page.locator(".journey")).to_be_visible()
             return page
@@ -188,14 +188,14 @@ async def home_chat(house: House) -> AsyncIterator[Show]:
 
 
 @screen("15-home-after-a-failure")
-async def home_failed(house: House) -> AsyncIterator[Show]:
-    async with house.mitra():
-        customer = await house.customer()
-        pairing = await house.search(customer)
+async def home_failed(system: System) -> AsyncIterator[Show]:
+    async with system.mitra():
+        customer = await system.customer()
+        pairing = await system.search(customer)
         done(await customer.post(f"/pairings/{pairing['id']}/cancel"))
 
         async def show(**options: Any) -> Page:
-            page = await opened(house, customer, "/app/failed", ".actions button")(**options)
+            page = await opened(system, customer, "/app/failed", ".actions button")(**options)
             await page.locator(".actions button").click()
             await expect(page.locator(".note")).to_be_visible()
             return page
@@ -204,11 +204,11 @@ async def home_failed(house: House) -> AsyncIterator[Show]:
 
 
 @screen("16-unreachable")
-async def unreachable(house: House) -> AsyncIterator[Show]:
-    customer = await house.customer()
+async def unreachable(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer()
 
     async def show(**options: Any) -> Page:
-        page = await (await house.device_of(customer, **options)).new_page()
+        page = await (await system.device_of(customer, **options)).new_page()
         await page.route("**/api/**", lambda route: route.abort("connectionrefused"))
         await page.goto("/app/")
         await expect(page.locator("h1")).to_be_visible()
@@ -218,11 +218,11 @@ async def unreachable(house: House) -> AsyncIterator[Show]:
 
 
 @screen("17-screen-did-not-come")
-async def screen_missing(house: House) -> AsyncIterator[Show]:
-    customer = await house.customer()
+async def screen_missing(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer()
 
     async def show(**options: Any) -> Page:
-        page = await (await house.device_of(customer, **options)).new_page()
+        page = await (await system.device_of(customer, **options)).new_page()
         await page.route("**/assets/History-*", lambda route: route.abort())
         await page.goto("/app/history")
         await expect(page.get_by_role("alert")).to_be_visible()
@@ -235,37 +235,37 @@ async def screen_missing(house: House) -> AsyncIterator[Show]:
 
 
 @screen("20-payment-choose")
-async def choose(house: House) -> AsyncIterator[Show]:
-    async with house.mitra():
-        yield opened(house, await house.customer(), "/app/payment", "label.chosen")
+async def choose(system: System) -> AsyncIterator[Show]:
+    async with system.mitra():
+        yield opened(system, await system.customer(), "/app/payment", "label.chosen")
 
 
 @screen("21-payment")
-async def payment(house: House) -> AsyncIterator[Show]:
-    async with house.mitra():
-        customer = await house.customer()
-        await house.open_payment(customer)
-        yield opened(house, customer, "/app/payment", ".summary")
+async def payment(system: System) -> AsyncIterator[Show]:
+    async with system.mitra():
+        customer = await system.customer()
+        await system.open_payment(customer)
+        yield opened(system, customer, "/app/payment", ".summary")
 
 
 @screen("22-payment-free")
-async def payment_free(house: House) -> AsyncIterator[Show]:
-    async with house.mitra():
-        customer = await house.customer()
-        await house.open_payment(customer, price_rp=0)
-        yield opened(house, customer, "/app/payment", ".summary")
+async def payment_free(system: System) -> AsyncIterator[Show]:
+    async with system.mitra():
+        customer = await system.customer()
+        await system.open_payment(customer, price_rp=0)
+        yield opened(system, customer, "/app/payment", ".summary")
 
 
 @screen("23-payment-declined")
-async def payment_declined(house: House) -> AsyncIterator[Show]:
-    async with house.mitra():
-        customer = await house.customer()
-        opened_payment = await house.open_payment(customer)
+async def payment_declined(system: System) -> AsyncIterator[Show]:
+    async with system.mitra():
+        customer = await system.customer()
+        opened_payment = await system.open_payment(customer)
         told = {"behaviour": "decline", "payment_id": opened_payment["id"]}
-        done(await house.http.put("/api/dev/gateway", json=told))
+        done(await system.http.put("/api/dev/gateway", json=told))
 
         async def show(**options: Any) -> Page:
-            page = await opened(house, customer, "/app/payment", ".summary")(**options)
+            page = await opened(system, customer, "/app/payment", ".summary")(**options)
             await page.locator(".actions button").first.click()
             await expect(page.get_by_role("alert")).to_be_visible()
             return page
@@ -274,12 +274,12 @@ async def payment_declined(house: House) -> AsyncIterator[Show]:
 
 
 @screen("24-payment-confirming")
-async def payment_confirming(house: House) -> AsyncIterator[Show]:
-    async with house.mitra():
-        customer = await house.customer()
-        opened_payment = await house.open_payment(customer)
+async def payment_confirming(system: System) -> AsyncIterator[Show]:
+    async with system.mitra():
+        customer = await system.customer()
+        opened_payment = await system.open_payment(customer)
         told = {"behaviour": "lost", "payment_id": opened_payment["id"]}
-        done(await house.http.put("/api/dev/gateway", json=told))
+        done(await system.http.put("/api/dev/gateway", json=told))
         confirming = asyncio.create_task(customer.post(f"/payments/{opened_payment['id']}/confirm"))
 
         async def is_confirming() -> bool:
@@ -288,22 +288,22 @@ async def payment_confirming(house: House) -> AsyncIterator[Show]:
 
         await until(is_confirming)
         # The gateway would be asked what became of it, and the screen be gone before everybody has looked at it.
-        await house.pass_time(0)
-        yield opened(house, customer, "/app/payment", ".middle")
-        await house.database.execute("DELETE FROM virtual_clock")
+        await system.pass_time(0)
+        yield opened(system, customer, "/app/payment", ".middle")
+        await system.database.execute("DELETE FROM virtual_clock")
         await confirming
 
 
 @screen("25-payment-expired")
-async def payment_expired(house: House) -> AsyncIterator[Show]:
-    async with house.mitra():
+async def payment_expired(system: System) -> AsyncIterator[Show]:
+    async with system.mitra():
 
         async def show(**options: Any) -> Page:
-            await house.database.execute("DELETE FROM virtual_clock")
-            customer = await house.customer()
-            await house.open_payment(customer)
-            page = await opened(house, customer, "/app/payment", ".summary")(**options)
-            await house.pass_time(20 * 60)
+            await system.database.execute("DELETE FROM virtual_clock")
+            customer = await system.customer()
+            await system.open_payment(customer)
+            page = await opened(system, customer, "/app/payment", ".summary")(**options)
+            await system.pass_time(20 * 60)
             await expect(page.locator(".middle")).to_be_visible()
             return page
 
@@ -314,21 +314,21 @@ async def payment_expired(house: House) -> AsyncIterator[Show]:
 
 
 @screen("30-search")
-async def search(house: House) -> AsyncIterator[Show]:
-    async with house.mitra():
-        customer = await house.customer()
-        await house.search(customer)
-        yield opened(house, customer, "/app/search", ".waiting")
+async def search(system: System) -> AsyncIterator[Show]:
+    async with system.mitra():
+        customer = await system.customer()
+        await system.search(customer)
+        yield opened(system, customer, "/app/search", ".waiting")
 
 
 @screen("31-search-stop")
-async def search_stop(house: House) -> AsyncIterator[Show]:
-    async with house.mitra():
-        customer = await house.customer()
-        await house.search(customer)
+async def search_stop(system: System) -> AsyncIterator[Show]:
+    async with system.mitra():
+        customer = await system.customer()
+        await system.search(customer)
 
         async def show(**options: Any) -> Page:
-            page = await opened(house, customer, "/app/search", ".waiting")(**options)
+            page = await opened(system, customer, "/app/search", ".waiting")(**options)
             await page.locator(".actions > button").click()
             await expect(page.get_by_role("dialog")).to_be_visible()
             return page
@@ -336,12 +336,12 @@ async def search_stop(house: House) -> AsyncIterator[Show]:
         yield show
 
 
-def told(house: House, person: Person, vendor: PushService, path: str, shows: str) -> Show:
+def told(system: System, person: Person, vendor: PushService, path: str, shows: str) -> Show:
     """As `opened`, on a device that is pushed to."""
 
     async def show(**options: Any) -> Page:
-        device = await house.device_of(person, service_workers="allow", **options)
-        await push_to(device, house, vendor.browser())
+        device = await system.device_of(person, service_workers="allow", **options)
+        await push_to(device, system, vendor.browser())
         page = await device.new_page()
         await page.goto(path)
         await expect(page.locator(shows)).to_be_visible()
@@ -351,36 +351,36 @@ def told(house: House, person: Person, vendor: PushService, path: str, shows: st
 
 
 @screen("35-search-and-be-told")
-async def search_told(house: House) -> AsyncIterator[Show]:
-    async with house.mitra(), push_service() as vendor:
-        customer = await house.customer()
-        await house.search(customer)
-        yield told(house, customer, vendor, "/app/search", ".told")
+async def search_told(system: System) -> AsyncIterator[Show]:
+    async with system.mitra(), push_service() as vendor:
+        customer = await system.customer()
+        await system.search(customer)
+        yield told(system, customer, vendor, "/app/search", ".told")
 
 
 @screen("32-waiting-for-bestie")
-async def waiting(house: House) -> AsyncIterator[Show]:
-    async with house.mitra() as (mitra, socket):
-        customer = await house.customer()
-        await house.ask_again(customer, mitra, socket)
-        yield opened(house, customer, "/app/search", ".waiting")
+async def waiting(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        await system.ask_again(customer, mitra, socket)
+        yield opened(system, customer, "/app/search", ".waiting")
 
 
 @screen("33-choosing-another")
-async def choosing(house: House) -> AsyncIterator[Show]:
-    async with house.mitra("Kak Budi"), house.mitra() as (mitra, socket):
-        customer = await house.customer()
-        await house.reject_again(customer, mitra, socket)
-        yield opened(house, customer, "/app/search", "dialog .primary")
+async def choosing(system: System) -> AsyncIterator[Show]:
+    async with system.mitra("Kak Budi"), system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        await system.reject_again(customer, mitra, socket)
+        yield opened(system, customer, "/app/search", "dialog .primary")
 
 
 @screen("34-choosing-nobody-else")
-async def choosing_nobody(house: House) -> AsyncIterator[Show]:
-    async with house.mitra() as (mitra, socket):
-        customer = await house.customer()
-        await house.reject_again(customer, mitra, socket)
+async def choosing_nobody(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        await system.reject_again(customer, mitra, socket)
         await mitra.put("/presence", {"online": False})
-        yield opened(house, customer, "/app/search", "dialog [role=status]")
+        yield opened(system, customer, "/app/search", "dialog [role=status]")
 
 
 # Failures ----------------------------------------------------------------------------------------------------
@@ -414,24 +414,24 @@ def failure(number: int, tag: str, *, price_rp: int = 20_000) -> None:
     name = f"{number}-failure-{tag.replace('_', '-')}{'' if price_rp else '-free'}"
 
     @screen(name)
-    async def failed(house: House) -> AsyncIterator[Show]:
-        async with house.mitra() as (mitra, socket):
-            customer = await house.customer()
-            pairing = await house.search(customer, price_rp=price_rp)
+    async def failed(system: System) -> AsyncIterator[Show]:
+        async with system.mitra() as (mitra, socket):
+            customer = await system.customer()
+            pairing = await system.search(customer, price_rp=price_rp)
             if tag == "customer_cancelled":
                 done(await customer.post(f"/pairings/{pairing['id']}/cancel"))
             elif tag == "all_mitras_rejected":
                 card = await socket.wait_for("request.offered")
                 done(await mitra.post(f"/requests/{card['id']}/reject"))
             else:
-                await house.pass_time(61)
+                await system.pass_time(61)
 
             async def is_over() -> bool:
                 state = done(await customer.get("/state"))
                 return bool(state["payment"]["status"] == "unserved")
 
             await until(is_over)
-            yield opened(house, customer, "/app/failed", called(tag))
+            yield opened(system, customer, "/app/failed", called(tag))
 
 
 failure(40, "no_mitra_available")
@@ -444,15 +444,15 @@ def targeted_failure(number: int, tag: str) -> None:
     """A screen for a failure after the same bestie was asked for again."""
 
     @screen(f"{number}-failure-{tag.replace('_', '-')}")
-    async def failed(house: House) -> AsyncIterator[Show]:
-        async with house.mitra() as (mitra, socket):
-            customer = await house.customer()
+    async def failed(system: System) -> AsyncIterator[Show]:
+        async with system.mitra() as (mitra, socket):
+            customer = await system.customer()
             if tag in ("targeted_mitra_rejected", "payment_session_expired"):
-                pairing = await house.reject_again(customer, mitra, socket)
+                pairing = await system.reject_again(customer, mitra, socket)
             else:
-                pairing = await house.ask_again(customer, mitra, socket)
+                pairing = await system.ask_again(customer, mitra, socket)
             if tag == "targeted_mitra_timeout":
-                await house.pass_time(21)
+                await system.pass_time(21)
             elif tag == "targeted_mitra_offline":
                 await mitra.put("/presence", {"online": False})
 
@@ -466,21 +466,21 @@ def targeted_failure(number: int, tag: str) -> None:
 
             await until(has_failed)
             if tag == "payment_session_expired":
-                await house.pass_time(20 * 60 + 1)
+                await system.pass_time(20 * 60 + 1)
             else:
                 done(await customer.post(f"/pairings/{pairing['id']}/decline-fallback"))
             await until(is_over)
-            yield opened(house, customer, "/app/failed", called(tag))
+            yield opened(system, customer, "/app/failed", called(tag))
 
 
-async def refund(house: House, payment_id: UUID) -> None:
+async def refund(system: System, payment_id: UUID) -> None:
     """An operator decides that what was paid goes back."""
-    operator_id, _ = await operator(house)
+    operator_id, _ = await operator(system)
     token = secrets.token_urlsafe(32)
     digest = hashlib.sha256(token.encode()).digest()
-    await house.database.execute(SIGN_IN_OPERATOR, digest, operator_id, "bearer", 3600.0)
-    case_id = await house.database.fetchval("SELECT id FROM review_cases WHERE payment_id = $1", payment_id)
-    answer = await house.http.post(
+    await system.database.execute(SIGN_IN_OPERATOR, digest, operator_id, "bearer", 3600.0)
+    case_id = await system.database.fetchval("SELECT id FROM review_cases WHERE payment_id = $1", payment_id)
+    answer = await system.http.post(
         f"/api/control-center/review-cases/{case_id}/decision",
         json={"decision": "refund", "note": "Maaf"},
         headers={"Authorization": f"Bearer {token}", "Idempotency-Key": secrets.token_hex()},
@@ -489,15 +489,15 @@ async def refund(house: House, payment_id: UUID) -> None:
 
 
 @screen("48-failure-refunded")
-async def failure_refunded(house: House) -> AsyncIterator[Show]:
-    async with house.mitra():
+async def failure_refunded(system: System) -> AsyncIterator[Show]:
+    async with system.mitra():
 
         async def show(**options: Any) -> Page:
-            customer = await house.customer()
-            pairing = await house.search(customer)
+            customer = await system.customer()
+            pairing = await system.search(customer)
             done(await customer.post(f"/pairings/{pairing['id']}/cancel"))
-            page = await opened(house, customer, "/app/failed", "section")(**options)
-            await refund(house, UUID(pairing["payment_id"]))
+            page = await opened(system, customer, "/app/failed", "section")(**options)
+            await refund(system, UUID(pairing["payment_id"]))
             await expect(page.get_by_text(re.compile("sudah kami kembalikan|have given"))).to_be_visible()
             return page
 
@@ -513,7 +513,7 @@ targeted_failure(47, "payment_session_expired")
 # Chat --------------------------------------------------------------------------------------------------------
 
 
-async def talk(house: House, customer: Person, mitra: Person, session_id: str) -> None:
+async def talk(system: System, customer: Person, mitra: Person, session_id: str) -> None:
     """A conversation, read by both but for the last words."""
     last_id = ""
     for number, (sender, text) in enumerate(WAVES):
@@ -527,22 +527,22 @@ async def talk(house: House, customer: Person, mitra: Person, session_id: str) -
 
 
 @screen("50-chat-begins")
-async def chat_begins(house: House) -> AsyncIterator[Show]:
-    async with house.mitra() as (mitra, socket):
-        customer = await house.customer()
-        await house.chat(customer, mitra, socket)
-        yield opened(house, customer, "/app/chat", ".list .empty")
+async def chat_begins(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        await system.chat(customer, mitra, socket)
+        yield opened(system, customer, "/app/chat", ".list .empty")
 
 
 @screen("51-chat")
-async def chat(house: House) -> AsyncIterator[Show]:
-    async with house.mitra() as (mitra, socket):
-        customer = await house.customer()
-        session = await house.chat(customer, mitra, socket)
-        await talk(house, customer, mitra, session["id"])
+async def chat(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.chat(customer, mitra, socket)
+        await talk(system, customer, mitra, session["id"])
 
         async def show(**options: Any) -> Page:
-            page = await opened(house, customer, "/app/chat", ".mark.sent")(**options)
+            page = await opened(system, customer, "/app/chat", ".mark.sent")(**options)
             await page.context.set_offline(True)
             await page.locator("textarea").fill("Kadang aku cuma pengin didengerin.")
             await page.locator("button[type=submit]").click()
@@ -554,15 +554,15 @@ async def chat(house: House) -> AsyncIterator[Show]:
 
 
 @screen("52-chat-ends-soon")
-async def chat_soon(house: House) -> AsyncIterator[Show]:
-    async with house.mitra() as (mitra, socket):
-        customer = await house.customer()
-        session = await house.chat(customer, mitra, socket)
-        await talk(house, customer, mitra, session["id"])
-        await house.pass_time(26 * 60)
+async def chat_soon(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.chat(customer, mitra, socket)
+        await talk(system, customer, mitra, session["id"])
+        await system.pass_time(26 * 60)
 
         async def show(**options: Any) -> Page:
-            page = await opened(house, customer, "/app/chat", ".soon")(**options)
+            page = await opened(system, customer, "/app/chat", ".soon")(**options)
             signal = f'{{"op": "signal", "type": "typing", "session_id": "{session["id"]}"}}'
             # Nobody keeps it for a page that is not connected yet, so it is said again, as by somebody who types on.
             while not await page.locator(".dots").is_visible():
@@ -574,14 +574,14 @@ async def chat_soon(house: House) -> AsyncIterator[Show]:
 
 
 @screen("53-chat-end")
-async def chat_end(house: House) -> AsyncIterator[Show]:
-    async with house.mitra() as (mitra, socket):
-        customer = await house.customer()
-        session = await house.chat(customer, mitra, socket)
-        await talk(house, customer, mitra, session["id"])
+async def chat_end(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.chat(customer, mitra, socket)
+        await talk(system, customer, mitra, session["id"])
 
         async def show(**options: Any) -> Page:
-            page = await opened(house, customer, "/app/chat", ".mark.sent")(**options)
+            page = await opened(system, customer, "/app/chat", ".mark.sent")(**options)
             await page.locator("button.end").click()
             await expect(page.get_by_role("dialog")).to_be_visible()
             return page
@@ -590,42 +590,42 @@ async def chat_end(house: House) -> AsyncIterator[Show]:
 
 
 @screen("54-chat-ended")
-async def chat_ended(house: House) -> AsyncIterator[Show]:
-    async with house.mitra() as (mitra, socket):
-        customer = await house.customer()
-        session = await house.chat(customer, mitra, socket)
-        await talk(house, customer, mitra, session["id"])
+async def chat_ended(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.chat(customer, mitra, socket)
+        await talk(system, customer, mitra, session["id"])
         done(await customer.post(f"/sessions/{session['id']}/end"))
-        yield opened(house, customer, f"/app/history/{session['id']}", "footer")
+        yield opened(system, customer, f"/app/history/{session['id']}", "footer")
 
 
 @screen("55-chat-cut-short")
-async def chat_cut_short(house: House) -> AsyncIterator[Show]:
-    async with house.mitra() as (mitra, socket):
-        customer = await house.customer()
-        session = await house.chat(customer, mitra, socket)
+async def chat_cut_short(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.chat(customer, mitra, socket)
         done(await mitra.post(f"/sessions/{session['id']}/end", {"reason": "Listrik padam"}))
-        yield opened(house, customer, f"/app/history/{session['id']}", "footer")
+        yield opened(system, customer, f"/app/history/{session['id']}", "footer")
 
 
-async def near_its_end(house: House, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
+async def near_its_end(system: System, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
     """A chat with four minutes left."""
-    session = await house.chat(customer, mitra, socket)
-    await talk(house, customer, mitra, session["id"])
-    await house.database.execute(
+    session = await system.chat(customer, mitra, socket)
+    await talk(system, customer, mitra, session["id"])
+    await system.database.execute(
         "UPDATE sessions SET ends_at = ends_at - interval '26 minutes' WHERE id = $1", session["id"]
     )
     return session
 
 
 @screen("56-more-time")
-async def more_time(house: House) -> AsyncIterator[Show]:
-    async with house.mitra() as (mitra, socket):
-        customer = await house.customer()
-        await near_its_end(house, customer, mitra, socket)
+async def more_time(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        await near_its_end(system, customer, mitra, socket)
 
         async def show(**options: Any) -> Page:
-            page = await opened(house, customer, "/app/chat", ".soon button")(**options)
+            page = await opened(system, customer, "/app/chat", ".soon button")(**options)
             await page.locator(".soon button").click()
             await expect(page.locator("dialog label.chosen")).to_be_visible()
             return page
@@ -634,30 +634,30 @@ async def more_time(house: House) -> AsyncIterator[Show]:
 
 
 @screen("57-more-time-waiting")
-async def more_time_waiting(house: House) -> AsyncIterator[Show]:
-    async with house.mitra() as (mitra, socket):
-        customer = await house.customer()
-        session = await near_its_end(house, customer, mitra, socket)
+async def more_time_waiting(system: System) -> AsyncIterator[Show]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await near_its_end(system, customer, mitra, socket)
         # The clock stands still, and with it the ten seconds.
-        await house.pass_time(0)
-        offer_id = await house.make.offer(duration_minutes=15, price_rp=10_000, purpose="extension")
+        await system.pass_time(0)
+        offer_id = await system.make.offer(duration_minutes=15, price_rp=10_000, purpose="extension")
         done(await customer.post(f"/sessions/{session['id']}/extensions", {"offer_id": str(offer_id)}))
-        yield opened(house, customer, "/app/chat", "dialog .waiting")
+        yield opened(system, customer, "/app/chat", "dialog .waiting")
 
 
 def more_time_outcome(number: int, how: str) -> None:
     """A screen for what became of a request for more time."""
 
     @screen(f"{number}-more-time-{how}")
-    async def outcome(house: House) -> AsyncIterator[Show]:
-        async with house.mitra() as (mitra, socket):
-            customer = await house.customer()
-            session = await near_its_end(house, customer, mitra, socket)
-            await house.pass_time(0)
-            offer_id = await house.make.offer(duration_minutes=15, price_rp=10_000, purpose="extension")
+    async def outcome(system: System) -> AsyncIterator[Show]:
+        async with system.mitra() as (mitra, socket):
+            customer = await system.customer()
+            session = await near_its_end(system, customer, mitra, socket)
+            await system.pass_time(0)
+            offer_id = await system.make.offer(duration_minutes=15, price_rp=10_000, purpose="extension")
 
             async def show(**options: Any) -> Page:
-                page = await opened(house, customer, "/app/chat", ".list")(**options)
+                page = await opened(system, customer, "/app/chat", ".list")(**options)
                 path = f"/sessions/{session['id']}/extensions"
                 asked = done(await customer.post(path, {"offer_id": str(offer_id)}))
                 await expect(page.locator("dialog .waiting")).to_be_visible()
@@ -676,31 +676,31 @@ more_time_outcome(59, "reject")
 
 
 @screen("60-history")
-async def history(house: House) -> AsyncIterator[Show]:
-    customer = await house.customer()
+async def history(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer()
     for name in ("Kak Sari", "Kak Budi", "Kak Maria Magdalena Kusumawardhani"):
-        async with house.mitra(name) as (mitra, socket):
-            session = await house.chat(customer, mitra, socket)
+        async with system.mitra(name) as (mitra, socket):
+            session = await system.chat(customer, mitra, socket)
             done(await customer.post(f"/sessions/{session['id']}/end"))
-    async with house.mitra("Kak Wulan") as (mitra, socket):
-        await house.chat(customer, mitra, socket)
-        yield opened(house, customer, "/app/history", "li")
+    async with system.mitra("Kak Wulan") as (mitra, socket):
+        await system.chat(customer, mitra, socket)
+        yield opened(system, customer, "/app/history", "li")
 
 
 @screen("61-history-empty")
-async def history_empty(house: House) -> AsyncIterator[Show]:
-    yield opened(house, await house.customer(), "/app/history", ".empty")
+async def history_empty(system: System) -> AsyncIterator[Show]:
+    yield opened(system, await system.customer(), "/app/history", ".empty")
 
 
 @screen("62-bestie-not-online")
-async def not_online(house: House) -> AsyncIterator[Show]:
-    async with house.mitra("Kak Budi"), house.mitra() as (mitra, socket):
-        customer = await house.customer()
-        await house.past_chat(customer, mitra, socket)
+async def not_online(system: System) -> AsyncIterator[Show]:
+    async with system.mitra("Kak Budi"), system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        await system.past_chat(customer, mitra, socket)
         await mitra.put("/presence", {"online": False})
 
         async def show(**options: Any) -> Page:
-            page = await opened(house, customer, "/app/history", "li")(**options)
+            page = await opened(system, customer, "/app/history", "li")(**options)
             await page.locator("li button").last.click()
             await expect(page.locator("dialog .primary")).to_be_visible()
             return page
@@ -709,22 +709,22 @@ async def not_online(house: House) -> AsyncIterator[Show]:
 
 
 @screen("70-profile")
-async def profile(house: House) -> AsyncIterator[Show]:
-    yield opened(house, await house.customer(), "/app/profile", "fieldset")
+async def profile(system: System) -> AsyncIterator[Show]:
+    yield opened(system, await system.customer(), "/app/profile", "fieldset")
 
 
 @screen("72-profile-notifications-on")
-async def profile_told(house: House) -> AsyncIterator[Show]:
+async def profile_told(system: System) -> AsyncIterator[Show]:
     async with push_service() as vendor:
-        yield told(house, await house.customer(), vendor, "/app/profile", "[aria-checked=true]")
+        yield told(system, await system.customer(), vendor, "/app/profile", "[aria-checked=true]")
 
 
 @screen("73-profile-notifications-blocked")
-async def profile_blocked(house: House) -> AsyncIterator[Show]:
-    customer = await house.customer()
+async def profile_blocked(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer()
 
     async def show(**options: Any) -> Page:
-        page = await (await house.device_of(customer, **options)).new_page()
+        page = await (await system.device_of(customer, **options)).new_page()
         await page.add_init_script(BLOCKED)
         await page.goto("/app/profile")
         await expect(page.locator("[role=switch]:disabled")).to_be_visible()
@@ -734,11 +734,11 @@ async def profile_blocked(house: House) -> AsyncIterator[Show]:
 
 
 @screen("71-sign-out")
-async def sign_out(house: House) -> AsyncIterator[Show]:
-    customer = await house.customer()
+async def sign_out(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer()
 
     async def show(**options: Any) -> Page:
-        page = await opened(house, customer, "/app/profile", "fieldset")(**options)
+        page = await opened(system, customer, "/app/profile", "fieldset")(**options)
         await page.locator(".out button").click()
         await expect(page.get_by_role("dialog")).to_be_visible()
         return page

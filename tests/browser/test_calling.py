@@ -5,7 +5,7 @@ import json
 import pytest
 from playwright.async_api import Page, Route, expect
 
-from tests.browser.house import House
+from tests.browser.system import System
 
 POLL = "**/api/client/mitra-availability"
 BACKGROUND = """(isHidden) => {
@@ -23,18 +23,18 @@ def polls_of(page: Page) -> list[str]:
 
 
 @pytest.mark.rule("1.4")
-async def test_while_nobody_is_there_the_button_is_grey_and_says_so(house: House) -> None:
-    page = await house.page_of(await house.customer())
+async def test_while_nobody_is_there_the_button_is_grey_and_says_so(system: System) -> None:
+    page = await system.page_of(await system.customer())
     await expect(page.get_by_role("button", name="Curhat", exact=True)).to_be_disabled()
     await expect(page.get_by_text("Belum ada bestie tersedia")).to_be_visible()
-    async with house.mitra():
+    async with system.mitra():
         await expect(page.get_by_role("button", name="Curhat", exact=True)).to_be_enabled()
     await expect(page.get_by_role("button", name="Curhat", exact=True)).to_be_disabled()
 
 
 @pytest.mark.rule("1.3")
-async def test_the_app_polls_every_five_seconds_in_front_and_never_in_the_background(house: House) -> None:
-    page = await (await house.device_of(await house.customer())).new_page()
+async def test_the_app_polls_every_five_seconds_in_front_and_never_in_the_background(system: System) -> None:
+    page = await (await system.device_of(await system.customer())).new_page()
     await page.clock.install()
     polls = polls_of(page)
     await page.goto("/app/")
@@ -55,11 +55,11 @@ async def test_the_app_polls_every_five_seconds_in_front_and_never_in_the_backgr
 @pytest.mark.rule("1.6")
 @pytest.mark.parametrize("failure", ["error", "cut off", "nonsense", "offline"])
 async def test_a_poll_that_fails_disables_the_button_whatever_was_known_before(
-    house: House, failure: str
+    system: System, failure: str
 ) -> None:
-    page = await (await house.device_of(await house.customer())).new_page()
+    page = await (await system.device_of(await system.customer())).new_page()
     await page.clock.install()
-    async with house.mitra():
+    async with system.mitra():
         await page.goto("/app/")
         button = page.get_by_role("button", name="Curhat", exact=True)
         await expect(button).to_be_enabled()
@@ -82,10 +82,10 @@ async def test_a_poll_that_fails_disables_the_button_whatever_was_known_before(
 
 
 @pytest.mark.rule("1.6")
-async def test_a_poll_without_an_answer_disables_the_button(house: House) -> None:
-    page = await (await house.device_of(await house.customer())).new_page()
+async def test_a_poll_without_an_answer_disables_the_button(system: System) -> None:
+    page = await (await system.device_of(await system.customer())).new_page()
     await page.clock.install()
-    async with house.mitra():
+    async with system.mitra():
         await page.goto("/app/")
         button = page.get_by_role("button", name="Curhat", exact=True)
         await expect(button).to_be_enabled()
@@ -95,8 +95,8 @@ async def test_a_poll_without_an_answer_disables_the_button(house: House) -> Non
 
 
 @pytest.mark.rule("1.5")
-async def test_the_customer_never_sees_how_many_there_are(house: House) -> None:
-    page = await (await house.device_of(await house.customer())).new_page()
+async def test_the_customer_never_sees_how_many_there_are(system: System) -> None:
+    page = await (await system.device_of(await system.customer())).new_page()
     answer = json.dumps({"available": True, "count": 734_921})
     await page.route(POLL, lambda route: route.fulfill(content_type="application/json", body=answer))
     await page.goto("/app/")

@@ -8,8 +8,8 @@ import pyotp
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from tests.browser.desk import case, chat, desk_of, operator
-from tests.browser.house import House, done, until
+from tests.browser.operators import case, chat, control_center_page, operator
+from tests.browser.system import System, done, until
 from tests.support.signed_in import OPERATOR_PASSWORD
 
 
@@ -35,9 +35,9 @@ async def _decide(page: Page, choice: str, note: str) -> None:
 
 
 @pytest.mark.rule("S.3")
-async def test_an_operator_sets_up_an_authenticator_app_and_signs_in_with_its_code(house: House) -> None:
-    operator_id, email = await operator(house)
-    context = await house.context(is_phone=False, language="en", size={"width": 1280, "height": 800})
+async def test_an_operator_sets_up_an_authenticator_app_and_signs_in_with_its_code(system: System) -> None:
+    operator_id, email = await operator(system)
+    context = await system.context(is_phone=False, language="en", size={"width": 1280, "height": 800})
     page = await context.new_page()
     await page.goto("/control-center/")
     await _sign_in(page, email)
@@ -57,7 +57,7 @@ async def test_an_operator_sets_up_an_authenticator_app_and_signs_in_with_its_co
     await page.get_by_role("button", name="Sign out").last.click()
 
     # A code is good once: the enrolment used this half minute's, so the next one is forgotten to have been used.
-    await house.database.execute("UPDATE operators SET totp_last_step = 0 WHERE id = $1", operator_id)
+    await system.database.execute("UPDATE operators SET totp_last_step = 0 WHERE id = $1", operator_id)
     await _sign_in(page, email, "000000")
     await expect(page.get_by_role("alert")).to_contain_text("not right")
     await page.get_by_label("Code of your authenticator app").fill(totp.now())
@@ -73,10 +73,10 @@ async def test_an_operator_sets_up_an_authenticator_app_and_signs_in_with_its_co
 
 
 @pytest.mark.rule("X.1")
-async def test_a_case_is_reviewed_on_one_timeline_and_refunded_by_the_gateway(house: House) -> None:
-    case_id = await case(house)
-    operator_id, email = await operator(house, "reviewer")
-    page = await desk_of(house, operator_id)
+async def test_a_case_is_reviewed_on_one_timeline_and_refunded_by_the_gateway(system: System) -> None:
+    case_id = await case(system)
+    operator_id, email = await operator(system, "reviewer")
+    page = await control_center_page(system, operator_id)
     await page.get_by_role("link", name="Review").click()
     await page.get_by_role("link", name=_short(case_id)).click()
     timeline = page.get_by_role("list", name="Timeline")
@@ -93,17 +93,17 @@ async def test_a_case_is_reviewed_on_one_timeline_and_refunded_by_the_gateway(ho
     decision = page.get_by_role("region", name="Decision")
     await expect(decision).to_contain_text("done")
     await expect(decision).to_contain_text(email)
-    payment_id = await house.database.fetchval("SELECT payment_id FROM review_cases WHERE id = $1", case_id)
-    charges = done(await house.http.get("/api/dev/gateway/charges", params={"payment_id": str(payment_id)}))
+    payment_id = await system.database.fetchval("SELECT payment_id FROM review_cases WHERE id = $1", case_id)
+    charges = done(await system.http.get("/api/dev/gateway/charges", params={"payment_id": str(payment_id)}))
     assert [refund["amount_rp"] for refund in charges["refunds"]] == [20_000]
 
 
-async def test_of_two_operators_who_decide_at_once_one_wins_and_the_other_is_told_who(house: House) -> None:
-    case_id = await case(house)
-    first_id, first_email = await operator(house, "reviewer")
-    second_id, _ = await operator(house, "reviewer")
-    first = await desk_of(house, first_id, f"/cases/{case_id}")
-    second = await desk_of(house, second_id, f"/cases/{case_id}")
+async def test_of_two_operators_who_decide_at_once_one_wins_and_the_other_is_told_who(system: System) -> None:
+    case_id = await case(system)
+    first_id, first_email = await operator(system, "reviewer")
+    second_id, _ = await operator(system, "reviewer")
+    first = await control_center_page(system, first_id, f"/cases/{case_id}")
+    second = await control_center_page(system, second_id, f"/cases/{case_id}")
     await second.get_by_role("radio", name="No refund").check()
     await second.get_by_label("Note").fill("A different view.")
     await second.get_by_role("button", name="Decide…").click()
@@ -115,26 +115,26 @@ async def test_of_two_operators_who_decide_at_once_one_wins_and_the_other_is_tol
     await second.get_by_role("dialog").get_by_role("button", name="Decide").click()
     told = second.get_by_role("alert").filter(has_text="has decided this case already")
     await expect(told).to_contain_text(first_email)
-    rows = await house.database.fetch("SELECT decision, decided_by FROM review_cases WHERE id = $1", case_id)
+    rows = await system.database.fetch("SELECT decision, decided_by FROM review_cases WHERE id = $1", case_id)
     assert [(row["decision"], row["decided_by"]) for row in rows] == [("refund", first_id)]
 
 
 async def test_a_large_refund_needs_a_colleague_and_one_that_the_gateway_refuses_is_tried_again(
-    house: House,
+    system: System,
 ) -> None:
-    case_id = await case(house, price_rp=60_000)
-    payment_id = await house.database.fetchval("SELECT payment_id FROM review_cases WHERE id = $1", case_id)
+    case_id = await case(system, price_rp=60_000)
+    payment_id = await system.database.fetchval("SELECT payment_id FROM review_cases WHERE id = $1", case_id)
     told = {"behaviour": "decline", "payment_id": str(payment_id)}
-    done(await house.http.put("/api/dev/gateway", json=told))
-    asker, colleague, late = [await operator(house, "reviewer") for _ in range(3)]
-    page = await desk_of(house, asker[0], f"/cases/{case_id}")
+    done(await system.http.put("/api/dev/gateway", json=told))
+    asker, colleague, late = [await operator(system, "reviewer") for _ in range(3)]
+    page = await control_center_page(system, asker[0], f"/cases/{case_id}")
     await _decide(page, "Refund Rp60.000", "Nobody came.")
     decision = page.get_by_role("region", name="Decision")
     await expect(decision).to_contain_text("You decided this refund: another operator has to approve it.")
     await expect(page.get_by_role("button", name=re.compile("Approve"))).to_have_count(0)
 
-    theirs = await desk_of(house, colleague[0], f"/cases/{case_id}")
-    others = await desk_of(house, late[0], f"/cases/{case_id}")
+    theirs = await control_center_page(system, colleague[0], f"/cases/{case_id}")
+    others = await control_center_page(system, late[0], f"/cases/{case_id}")
     for desk in (theirs, others):
         await desk.get_by_role("button", name="Approve the refund…").click()
     # The question of the one who is late stands while the other one approves.
@@ -147,20 +147,20 @@ async def test_a_large_refund_needs_a_colleague_and_one_that_the_gateway_refuses
 
     await expect(decision).to_contain_text("failed")
     await expect(decision).to_contain_text("refused by the mock gateway")
-    done(await house.http.put("/api/dev/gateway", json={**told, "behaviour": "approve"}))
+    done(await system.http.put("/api/dev/gateway", json={**told, "behaviour": "approve"}))
     await theirs.get_by_role("button", name="Try the refund again…").click()
     await theirs.get_by_role("dialog").get_by_role("button", name="Try the refund again").click()
     await expect(decision).to_contain_text("done")
-    charges = done(await house.http.get("/api/dev/gateway/charges", params={"payment_id": str(payment_id)}))
+    charges = done(await system.http.get("/api/dev/gateway/charges", params={"payment_id": str(payment_id)}))
     assert [(refund["amount_rp"], refund["status"]) for refund in charges["refunds"]][-1] == (60_000, "done")
 
 
 async def test_many_cases_of_a_tag_are_decided_at_once_and_large_refunds_wait_for_a_second_person(
-    house: House,
+    system: System,
 ) -> None:
-    small, large, free = [await case(house, price_rp=price_rp) for price_rp in (20_000, 60_000, 0)]
-    operator_id, _ = await operator(house, "reviewer")
-    page = await desk_of(house, operator_id, "/cases")
+    small, large, free = [await case(system, price_rp=price_rp) for price_rp in (20_000, 60_000, 0)]
+    operator_id, _ = await operator(system, "reviewer")
+    page = await control_center_page(system, operator_id, "/cases")
     await expect(page.get_by_role("link", name=_short(small))).to_be_visible()
     await expect(page.get_by_role("checkbox")).to_have_count(0)
     await page.get_by_label("Tag").select_option("Customer cancelled")
@@ -186,7 +186,7 @@ async def test_many_cases_of_a_tag_are_decided_at_once_and_large_refunds_wait_fo
 
     async def is_refunded() -> bool:
         return bool(
-            await house.database.fetchval(
+            await system.database.fetchval(
                 "SELECT status = 'refunded' FROM payments"
                 " WHERE id = (SELECT payment_id FROM review_cases WHERE id = $1)",
                 small,
@@ -194,10 +194,10 @@ async def test_many_cases_of_a_tag_are_decided_at_once_and_large_refunds_wait_fo
         )
 
     await until(is_refunded)
-    assert await house.database.fetchval(
+    assert await system.database.fetchval(
         "SELECT needs_approval AND approved_by IS NULL FROM review_cases WHERE id = $1", large
     )
-    assert not await house.database.fetchval(
+    assert not await system.database.fetchval(
         "SELECT count(*) FROM refunds WHERE payment_id = (SELECT payment_id FROM review_cases WHERE id = $1)",
         large,
     )
@@ -217,10 +217,10 @@ async def _tab_to(page: Page, wanted: Locator) -> None:
 
 
 @pytest.mark.rule("V.1")
-async def test_a_case_is_reviewed_and_decided_with_the_keyboard_only(house: House) -> None:
-    case_id = await case(house)
-    operator_id, _ = await operator(house, "reviewer")
-    page = await desk_of(house, operator_id)
+async def test_a_case_is_reviewed_and_decided_with_the_keyboard_only(system: System) -> None:
+    case_id = await case(system)
+    operator_id, _ = await operator(system, "reviewer")
+    page = await control_center_page(system, operator_id)
     await _tab_to(page, page.get_by_role("link", name="Review", exact=True))
     await page.keyboard.press("Enter")
     await _tab_to(page, page.get_by_role("link", name=_short(case_id)))
@@ -243,7 +243,7 @@ async def test_a_case_is_reviewed_and_decided_with_the_keyboard_only(house: Hous
     await _tab_to(page, page.get_by_role("dialog").get_by_role("button", name="Decide"))
     await page.keyboard.press("Enter")
     await expect(page.get_by_role("region", name="Decision")).to_contain_text("no refund")
-    row = await house.database.fetchrow(
+    row = await system.database.fetchrow(
         "SELECT decision, decided_by FROM review_cases WHERE id = $1", case_id
     )
     assert row is not None
@@ -255,17 +255,17 @@ async def _look_for(page: Page, q: str) -> None:
     await page.keyboard.press("Enter")
 
 
-async def test_a_customers_money_is_found_by_id_phone_name_and_status(house: House) -> None:
-    case_id = await case(house, call_name="Zubaidah")
-    row = await house.database.fetchrow(
+async def test_a_customers_money_is_found_by_id_phone_name_and_status(system: System) -> None:
+    case_id = await case(system, call_name="Zubaidah")
+    row = await system.database.fetchrow(
         "SELECT payments.id, payments.customer_id, phone_number FROM review_cases"
         " JOIN payments ON payments.id = payment_id JOIN people ON people.id = customer_id"
         " WHERE review_cases.id = $1",
         case_id,
     )
     assert row is not None
-    operator_id, _ = await operator(house, "viewer")
-    page = await desk_of(house, operator_id, "/payments")
+    operator_id, _ = await operator(system, "viewer")
+    page = await control_center_page(system, operator_id, "/payments")
     rows = page.locator("tbody tr")
     link = page.get_by_role("link", name=_short(row["id"]))
     ways = (row["id"], row["customer_id"], case_id, "0" + row["phone_number"].removeprefix("+62"), "zubai")
@@ -291,7 +291,7 @@ async def test_a_customers_money_is_found_by_id_phone_name_and_status(house: Hou
     await page.get_by_role("link", name="Zubaidah").click()
     await expect(page.get_by_role("link", name=_short(row["id"]))).to_be_visible()
 
-    async with chat(house) as (mitra, session):
+    async with chat(system) as (mitra, session):
         await page.get_by_role("link", name="Sessions").click()
         for q in (session["id"], str(mitra.id)):
             await _look_for(page, q)
@@ -308,11 +308,11 @@ async def _downloaded(page: Page) -> list[dict[str, str]]:
     return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
 
 
-async def test_a_list_and_the_audit_are_narrowed_and_downloaded_as_they_are_seen(house: House) -> None:
-    case_id, _ = await case(house), await case(house, call_name="Kenanga")
-    operator_id, email = await operator(house, "reviewer")
-    other_id, _ = await operator(house, "reviewer")
-    page = await desk_of(house, operator_id, f"/cases/{case_id}")
+async def test_a_list_and_the_audit_are_narrowed_and_downloaded_as_they_are_seen(system: System) -> None:
+    case_id, _ = await case(system), await case(system, call_name="Kenanga")
+    operator_id, email = await operator(system, "reviewer")
+    other_id, _ = await operator(system, "reviewer")
+    page = await control_center_page(system, operator_id, f"/cases/{case_id}")
     await _decide(page, "No refund", "Already helped.")
     await expect(page.get_by_role("region", name="Decision")).to_contain_text("no refund")
     await page.get_by_role("link", name="Review", exact=True).click()
@@ -325,7 +325,7 @@ async def test_a_list_and_the_audit_are_narrowed_and_downloaded_as_they_are_seen
     assert (own["decision"], own["note"]) == ("no_refund", "Already helped.")
     assert re.fullmatch(r"'\+62 \*\*\*-\*\*\*\*-\d{4}", own["customer_phone_masked"])
 
-    other = await desk_of(house, other_id, "/failures")
+    other = await control_center_page(system, other_id, "/failures")
     assert len(await _downloaded(other)) >= 2
     await page.get_by_role("link", name="Audit").click()
     await page.get_by_label("Who (e-mail)").fill(email)
@@ -344,13 +344,13 @@ async def test_a_list_and_the_audit_are_narrowed_and_downloaded_as_they_are_seen
     await expect(page.get_by_text("Nothing matches these filters.")).to_be_visible()
 
 
-async def test_a_change_of_the_search_time_is_obeyed_by_the_next_search(house: House) -> None:
-    operator_id, email = await operator(house)
-    page = await desk_of(house, operator_id, "/configuration")
+async def test_a_change_of_the_search_time_is_obeyed_by_the_next_search(system: System) -> None:
+    operator_id, email = await operator(system)
+    page = await control_center_page(system, operator_id, "/configuration")
     row = page.get_by_role("region", name="Search time")
     await expect(row).to_contain_text("10 to 600 seconds")
     await expect(row).to_contain_text("Default: 60 seconds")
-    other = await desk_of(house, operator_id, "/configuration")
+    other = await control_center_page(system, operator_id, "/configuration")
     others_row = other.get_by_role("region", name="Search time")
     await expect(others_row.get_by_label("Search time")).to_have_value("60")
     await row.get_by_label("Search time").fill("90")
@@ -360,10 +360,10 @@ async def test_a_change_of_the_search_time_is_obeyed_by_the_next_search(house: H
     await expect(row.get_by_role("button", name="Save…")).to_be_disabled()
     await row.get_by_text("History").click()
     await expect(row.get_by_role("listitem").first).to_contain_text("60 seconds → 90 seconds")
-    customer = await house.customer()
-    async with house.mitra():
-        pairing = await house.search(customer)
-    seconds = await house.database.fetchval(
+    customer = await system.customer()
+    async with system.mitra():
+        pairing = await system.search(customer)
+    seconds = await system.database.fetchval(
         "SELECT extract(epoch FROM deadline_at - created_at) FROM pairings WHERE id = $1", UUID(pairing["id"])
     )
     assert round(seconds) == 90
@@ -377,9 +377,9 @@ async def test_a_change_of_the_search_time_is_obeyed_by_the_next_search(house: H
 
 
 @pytest.mark.rule("S.2")
-async def test_a_mitra_is_invited_once_renamed_and_given_more_places(house: House) -> None:
-    operator_id, _ = await operator(house)
-    page = await desk_of(house, operator_id, "/mitras")
+async def test_a_mitra_is_invited_once_renamed_and_given_more_places(system: System) -> None:
+    operator_id, _ = await operator(system)
+    page = await control_center_page(system, operator_id, "/mitras")
     await page.get_by_role("button", name="Invite a mitra…").click()
     dialog = page.get_by_role("dialog", name="Invite a mitra")
     phone, name = dialog.get_by_label("Phone number"), dialog.get_by_label("Name that customers see")
@@ -421,7 +421,7 @@ async def test_a_mitra_is_invited_once_renamed_and_given_more_places(house: Hous
     await capacity.fill("5")
     await page.get_by_role("button", name="Save").click()
     await expect(heading).to_have_text("Kak Tari Dewi")
-    mitras = await house.database.fetch(
+    mitras = await system.database.fetch(
         "SELECT display_name, max_customers FROM mitras JOIN people USING (id)"
         " WHERE phone_number = '+6281170004321'"
     )
@@ -429,11 +429,11 @@ async def test_a_mitra_is_invited_once_renamed_and_given_more_places(house: Hous
 
 
 @pytest.mark.rule("S.3")
-async def test_an_operator_sees_where_they_are_signed_in_and_signs_another_device_out(house: House) -> None:
-    _, email = await operator(house, "viewer")
+async def test_an_operator_sees_where_they_are_signed_in_and_signs_another_device_out(system: System) -> None:
+    _, email = await operator(system, "viewer")
     pages = []
     for _ in range(2):
-        context = await house.context(is_phone=False, language="en", size={"width": 1280, "height": 800})
+        context = await system.context(is_phone=False, language="en", size={"width": 1280, "height": 800})
         pages.append(await context.new_page())
         await pages[-1].goto("/control-center/")
         await _sign_in(pages[-1], email)
@@ -451,10 +451,10 @@ async def test_an_operator_sees_where_they_are_signed_in_and_signs_another_devic
     await expect(here.get_by_role("heading", name="Payments")).to_be_visible()
 
 
-async def test_a_suspended_mitra_is_disconnected_and_lifted_again(house: House) -> None:
-    operator_id, _ = await operator(house)
-    async with chat(house, display_name="Kak Wulan") as (mitra, session):
-        page = await desk_of(house, operator_id, "/mitras")
+async def test_a_suspended_mitra_is_disconnected_and_lifted_again(system: System) -> None:
+    operator_id, _ = await operator(system)
+    async with chat(system, display_name="Kak Wulan") as (mitra, session):
+        page = await control_center_page(system, operator_id, "/mitras")
         await page.get_by_role("link", name="Kak Wulan").click()
         await page.get_by_role("button", name="Suspend…").click()
         await page.get_by_role("dialog").get_by_role("button", name="Suspend").click()
@@ -462,7 +462,7 @@ async def test_a_suspended_mitra_is_disconnected_and_lifted_again(house: House) 
         session_id = UUID(session["id"])
 
         async def is_ended() -> bool:
-            reason = await house.database.fetchval(
+            reason = await system.database.fetchval(
                 "SELECT end_reason FROM sessions WHERE id = $1", session_id
             )
             return bool(reason == "mitra_suspended")
@@ -474,10 +474,10 @@ async def test_a_suspended_mitra_is_disconnected_and_lifted_again(house: House) 
         await expect(page.get_by_text("Suspended since")).to_have_count(0)
 
 
-async def test_a_chat_is_read_only_after_a_written_reason_which_the_audit_keeps(house: House) -> None:
-    operator_id, email = await operator(house, "reviewer")
-    async with chat(house) as (_, session):
-        page = await desk_of(house, operator_id, f"/sessions/{session['id']}")
+async def test_a_chat_is_read_only_after_a_written_reason_which_the_audit_keeps(system: System) -> None:
+    operator_id, email = await operator(system, "reviewer")
+    async with chat(system) as (_, session):
+        page = await control_center_page(system, operator_id, f"/sessions/{session['id']}")
         await expect(page.get_by_text("The chat is hidden.")).to_be_visible()
         await page.get_by_role("button", name="Show the chat…").click()
         await page.get_by_role("dialog").get_by_role("button", name="Show").click()
@@ -490,10 +490,10 @@ async def test_a_chat_is_read_only_after_a_written_reason_which_the_audit_keeps(
     await expect(entry).to_contain_text("The customer complains")
 
 
-async def test_a_viewer_sees_everything_and_is_offered_nothing_to_decide(house: House) -> None:
-    case_id = await case(house)
-    operator_id, _ = await operator(house, "viewer")
-    page = await desk_of(house, operator_id, f"/cases/{case_id}")
+async def test_a_viewer_sees_everything_and_is_offered_nothing_to_decide(system: System) -> None:
+    case_id = await case(system)
+    operator_id, _ = await operator(system, "viewer")
+    page = await control_center_page(system, operator_id, f"/cases/{case_id}")
     await expect(page.get_by_role("list", name="Timeline")).to_be_visible()
     await expect(page.get_by_role("button", name=re.compile("Decide"))).to_have_count(0)
     await page.get_by_role("link", name="Configuration").click()
@@ -503,18 +503,18 @@ async def test_a_viewer_sees_everything_and_is_offered_nothing_to_decide(house: 
     await expect(page.get_by_role("heading", name="Mitras")).to_be_visible()
     await expect(page.get_by_role("button", name=re.compile("Invite"))).to_have_count(0)
     # A day on nothing has failed yet, and that is said.
-    await house.pass_time(24 * 3600)
-    page = await desk_of(house, operator_id)
+    await system.pass_time(24 * 3600)
+    page = await control_center_page(system, operator_id)
     await expect(page.get_by_text("No failures today.")).to_be_visible()
 
 
-async def test_the_dashboard_follows_a_search_without_a_reload(house: House) -> None:
-    operator_id, _ = await operator(house, "viewer")
-    page = await desk_of(house, operator_id)
+async def test_the_dashboard_follows_a_search_without_a_reload(system: System) -> None:
+    operator_id, _ = await operator(system, "viewer")
+    page = await control_center_page(system, operator_id)
     await expect(page.get_by_text("Nobody is searching.")).to_be_visible()
-    customer = await house.customer("Kenanga")
-    async with house.mitra():
-        await house.search(customer)
+    customer = await system.customer("Kenanga")
+    async with system.mitra():
+        await system.search(customer)
         await expect(page.get_by_role("link", name="Kenanga")).to_be_visible()
     await until(lambda: _has_rows(page))
 

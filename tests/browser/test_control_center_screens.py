@@ -13,17 +13,17 @@ import pyotp
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.desk import DESK, WIDE_DESK, case, chat, clerk, operator
-from tests.browser.house import House, Language, Theme, done, until
+from tests.browser.operators import DESKTOP_SCREEN, WIDE_SCREEN, case, chat, clerk, operator
 from tests.browser.past_month import past_month
+from tests.browser.system import Language, System, Theme, done, until
 from tests.browser.test_screens import INDONESIAN, PICTURES, violations
 from tests.support.signed_in import OPERATOR_PASSWORD
 
 # Each theme is seen at each width. All of axe's rules look at each theme and at each width; where these cross the other
 # way round, only colours can be different.
 LOOKS: dict[Language, list[tuple[Theme, dict[str, int]]]] = {
-    "id": [("light", DESK), ("dark", WIDE_DESK)],
-    "en": [("dark", DESK), ("light", WIDE_DESK)],
+    "id": [("light", DESKTOP_SCREEN), ("dark", WIDE_SCREEN)],
+    "en": [("dark", DESKTOP_SCREEN), ("light", WIDE_SCREEN)],
 }
 ONLY: dict[Language, str | None] = {"id": None, "en": "color-contrast"}
 # The rows of a table are alike.
@@ -47,48 +47,48 @@ class Business:
     path_of: dict[str, str]
 
 
-async def _decide(house: House, case_id: UUID, operator_id: UUID, note: str = "Sesuai aturan.") -> None:
+async def _decide(system: System, case_id: UUID, operator_id: UUID, note: str = "Sesuai aturan.") -> None:
     body = {"decision": "refund", "note": note}
-    done(await (await clerk(house, operator_id)).post(f"/review-cases/{case_id}/decision", body))
+    done(await (await clerk(system, operator_id)).post(f"/review-cases/{case_id}/decision", body))
 
 
-async def _business(house: House, session_id: str, mitra_id: UUID) -> Business:
+async def _business(system: System, session_id: str, mitra_id: UUID) -> Business:
     """Cases in each state, what became of them, and an audit of it."""
-    operator_id, _ = await operator(house)
-    colleague_id, _ = await operator(house, "reviewer")
-    await past_month(house)
+    operator_id, _ = await operator(system)
+    colleague_id, _ = await operator(system, "reviewer")
+    await past_month(system)
     cases = {
-        "open": await case(house),
-        "large": await case(house, price_rp=60_000, call_name="Kenanga"),
-        "trial": await case(house, price_rp=0, call_name="Anggrek"),
-        "awaiting": await case(house, price_rp=60_000, call_name="Mawar"),
-        "refused": await case(house, price_rp=35_000, call_name="Cempaka"),
+        "open": await case(system),
+        "large": await case(system, price_rp=60_000, call_name="Kenanga"),
+        "trial": await case(system, price_rp=0, call_name="Anggrek"),
+        "awaiting": await case(system, price_rp=60_000, call_name="Mawar"),
+        "refused": await case(system, price_rp=35_000, call_name="Cempaka"),
     }
     payments = {
         row["case_id"]: row
-        for row in await house.database.fetch(
+        for row in await system.database.fetch(
             "SELECT review_cases.id AS case_id, payments.id, payments.customer_id"
             " FROM review_cases JOIN payments ON payments.id = payment_id"
         )
     }
     payment_id = payments[cases["refused"]]["id"]
     told = {"behaviour": "decline", "payment_id": str(payment_id)}
-    done(await house.http.put("/api/dev/gateway", json=told))
-    await _decide(house, cases["awaiting"], colleague_id)
-    await _decide(house, cases["refused"], colleague_id)
+    done(await system.http.put("/api/dev/gateway", json=told))
+    await _decide(system, cases["awaiting"], colleague_id)
+    await _decide(system, cases["refused"], colleague_id)
 
     async def is_refused() -> bool:
-        return bool(await house.database.fetchval("SELECT count(*) FROM refunds WHERE status = 'failed'"))
+        return bool(await system.database.fetchval("SELECT count(*) FROM refunds WHERE status = 'failed'"))
 
     await until(is_refused)
-    admin = await clerk(house, operator_id)
+    admin = await clerk(system, operator_id)
     row = done(await admin.get("/configuration"))["items"][0]
     change = {"value": 90, "expected_updated_at": row["updated_at"]}
     done(await admin.put(f"/configuration/{row['key']}", change))
     done(await admin.post(f"/sessions/{session_id}/transcript", {"reason": "Keluhan pelanggan"}))
     exported = await admin.get("/review-cases", format="csv", status="open", tag="customer_cancelled")
     assert exported.is_success
-    suspended_id = await house.make.mitra("Kak Lestari", online=False)
+    suspended_id = await system.make.mitra("Kak Lestari", online=False)
     done(await admin.patch(f"/mitras/{suspended_id}", {"suspended": True}))
     path_of = {
         "now": "/",
@@ -205,15 +205,15 @@ STEPS = {
 }
 
 
-async def _walk(house: House, business: Business, language: Language) -> AsyncIterator[tuple[str, Page]]:
+async def _walk(system: System, business: Business, language: Language) -> AsyncIterator[tuple[str, Page]]:
     """Each screen and dialog by its name, while it stands."""
-    context = await house.context(is_phone=False, language=language, size=DESK)
+    context = await system.context(is_phone=False, language=language, size=DESKTOP_SCREEN)
     page = await context.new_page()
     await page.goto("/control-center/")
     await expect(page.locator("input[type=password]")).to_be_visible()
     yield "sign-in", page
     # An operator of this language's own, who sets up an app on the way and then signs in with it.
-    _, email = await operator(house)
+    _, email = await operator(system)
     await page.locator("input[type=email]").fill(email)
     await page.locator("input[type=password]").fill("not the password")
     await page.locator("button[type=submit]").click()
@@ -246,12 +246,12 @@ async def _walk(house: House, business: Business, language: Language) -> AsyncIt
 
 
 @pytest.mark.rule("V.1")
-async def test_every_screen_and_dialog_of_the_control_center_is_usable_by_everybody(house: House) -> None:
+async def test_every_screen_and_dialog_of_the_control_center_is_usable_by_everybody(system: System) -> None:
     problems = []
-    async with chat(house) as (mitra, session):
-        business = await _business(house, session["id"], mitra.id)
+    async with chat(system) as (mitra, session):
+        business = await _business(system, session["id"], mitra.id)
         for language, looks in LOOKS.items():
-            async for name, page in _walk(house, business, language):
+            async for name, page in _walk(system, business, language):
                 words = SAID.sub("", await page.evaluate("document.body.innerText"))
                 other = (INDONESIAN if language == "en" else ENGLISH).findall(words)
                 problems += [f"{name}, {language}: {word}" for word in {*other, *RAW_CODE.findall(words)}]

@@ -6,9 +6,9 @@ from uuid import UUID
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.house import House, until
 from tests.browser.mitras import button, say
-from tests.browser.pushed import BLOCKED, Desk, installed, push_to, received
+from tests.browser.pushed import BLOCKED, PushDevice, installed, push_to, received
+from tests.browser.system import System, until
 from tests.support.journey import request_of
 from tests.support.push import push_service
 
@@ -24,9 +24,9 @@ PERMISSION = """(answer) => {
 }"""
 
 
-async def subscriptions(house: House, customer_id: UUID) -> int:
+async def subscriptions(system: System, customer_id: UUID) -> int:
     """How many the server has of this customer."""
-    count: int = await house.database.fetchval(
+    count: int = await system.database.fetchval(
         "SELECT count(*) FROM push_subscriptions WHERE role = 'customer' AND user_id = $1", customer_id
     )
     return count
@@ -34,16 +34,16 @@ async def subscriptions(house: House, customer_id: UUID) -> int:
 
 @pytest.mark.parametrize("answer", ["granted", "denied"])
 async def test_the_permission_is_asked_for_while_searching_when_the_customer_presses(
-    house: House, answer: str
+    system: System, answer: str
 ) -> None:
-    customer = await house.customer()
-    async with house.mitra(), push_service() as vendor:
-        device = await house.device_of(customer, service_workers="allow")
-        await push_to(device, house, vendor.browser())
+    customer = await system.customer()
+    async with system.mitra(), push_service() as vendor:
+        device = await system.device_of(customer, service_workers="allow")
+        await push_to(device, system, vendor.browser())
         await device.add_init_script(f"({PERMISSION})('{answer}')")
         page = await installed(device, "/app/")
         await expect(page.get_by_text("Hai, Melati")).to_be_visible()
-        await house.search(customer)
+        await system.search(customer)
         await expect(page.get_by_role("heading", name="Mencari bestie…")).to_be_visible()
         await expect(page.get_by_text("Biarkan layar ini terbuka.")).to_be_visible()
         assert await page.evaluate("window.asked") == 0
@@ -52,83 +52,85 @@ async def test_the_permission_is_asked_for_while_searching_when_the_customer_pre
         assert await page.evaluate("window.asked") == 1
         if answer == "granted":
             await expect(page.get_by_text("begitu bestie siap, kami beri tahu.")).to_be_visible()
-            assert await subscriptions(house, customer.id) == 1
+            assert await subscriptions(system, customer.id) == 1
         else:
             await expect(page.get_by_text("Biarkan layar ini terbuka.")).to_be_visible()
-            assert await subscriptions(house, customer.id) == 0
+            assert await subscriptions(system, customer.id) == 0
 
 
 @pytest.mark.rule("V.5")
-async def test_the_match_and_a_message_are_told_while_the_app_is_closed(house: House) -> None:
-    customer = await house.customer()
+async def test_the_match_and_a_message_are_told_while_the_app_is_closed(system: System) -> None:
+    customer = await system.customer()
     async with push_service() as vendor:
         browser = vendor.browser()
-        device = await house.device_of(customer, service_workers="allow")
-        await push_to(device, house, browser)
-        desk = Desk(device, house, "/app/")
-        async with house.mitra() as (mitra, _):
+        device = await system.device_of(customer, service_workers="allow")
+        await push_to(device, system, browser)
+        device_push = PushDevice(device, system, "/app/")
+        async with system.mitra() as (mitra, _):
             page = await installed(device, "/app/")
-            pairing = await house.search(customer)
+            pairing = await system.search(customer)
             await expect(page.get_by_text("begitu bestie siap, kami beri tahu.")).to_be_visible()
             await page.close()
-            request_id = await request_of(house.database, UUID(pairing["id"]), mitra.id)
+            request_id = await request_of(system.database, UUID(pairing["id"]), mitra.id)
             session = (await mitra.post(f"/requests/{request_id}/accept")).json()["session"]
             matched = await received(vendor, browser, "matched")
-            await desk.deliver(matched)
+            await device_push.deliver(matched)
             await say(mitra, session, "Rahasia")
             message = await received(vendor, browser, "message")
             assert "Rahasia" not in json.dumps(message)
             assert "Sari" not in json.dumps([matched, message])
-            await desk.deliver(message)
+            await device_push.deliver(message)
             # The later one has taken the place of the one before.
-            assert [one["title"] for one in await desk.shown()] == ["Pesan baru dari bestie"]
-            pressed = await desk.press(message)
+            assert [one["title"] for one in await device_push.shown()] == ["Pesan baru dari bestie"]
+            pressed = await device_push.press(message)
             assert pressed == {"opened": "/app/chat", "focused": None}
 
             # Another one, and this time the app is opened without it: what it told of is seen there.
-            await desk.deliver(message)
+            await device_push.deliver(message)
             again = await device.new_page()
             await again.goto(str(pressed["opened"]))
             await expect(again.locator(".theirs p")).to_have_text("Rahasia")
-            await until(desk.is_empty)
+            await until(device_push.is_empty)
 
             # The app is open, and somewhere else in it.
             await button(again, "Beranda").click()
             await button(again, "Riwayat").click()
             await expect(again.get_by_role("heading", name="Riwayat")).to_be_visible()
-            await desk.deliver(message)
+            await device_push.deliver(message)
             # The browser names a page by where it was opened.
-            assert await desk.press(message) == {"opened": None, "focused": "/app/chat"}
-            await expect(again).to_have_url(f"{house.url}/app/chat")
+            assert await device_push.press(message) == {"opened": None, "focused": "/app/chat"}
+            await expect(again).to_have_url(f"{system.url}/app/chat")
 
 
-async def test_the_switch_in_the_profile_takes_the_subscription_away_and_brings_it_back(house: House) -> None:
-    customer = await house.customer()
+async def test_the_switch_in_the_profile_takes_the_subscription_away_and_brings_it_back(
+    system: System,
+) -> None:
+    customer = await system.customer()
     async with push_service() as vendor:
-        device = await house.device_of(customer, service_workers="allow")
-        await push_to(device, house, vendor.browser())
+        device = await system.device_of(customer, service_workers="allow")
+        await push_to(device, system, vendor.browser())
         page = await installed(device, "/app/profile")
         switch = page.get_by_role("switch", name="Notifikasi")
         await expect(switch).to_be_checked()
-        assert await subscriptions(house, customer.id) == 1
+        assert await subscriptions(system, customer.id) == 1
         await switch.click()
         await expect(switch).not_to_be_checked()
-        assert await subscriptions(house, customer.id) == 0
+        assert await subscriptions(system, customer.id) == 0
         # It stays so, though the browser would allow it.
         await page.reload()
         await expect(page.get_by_text("Kami bisa memberi tahu")).to_be_visible()
         await expect(switch).not_to_be_checked()
-        assert await subscriptions(house, customer.id) == 0
+        assert await subscriptions(system, customer.id) == 0
         await switch.click()
         await expect(switch).to_be_checked()
-        assert await subscriptions(house, customer.id) == 1
+        assert await subscriptions(system, customer.id) == 1
 
 
-async def test_without_the_server_the_switch_stays_as_it_is(house: House) -> None:
-    customer = await house.customer()
+async def test_without_the_server_the_switch_stays_as_it_is(system: System) -> None:
+    customer = await system.customer()
     async with push_service() as vendor:
-        device = await house.device_of(customer, service_workers="allow")
-        await push_to(device, house, vendor.browser())
+        device = await system.device_of(customer, service_workers="allow")
+        await push_to(device, system, vendor.browser())
         page = await installed(device, "/app/profile")
         switch = page.get_by_role("switch", name="Notifikasi")
         await expect(switch).to_be_checked()
@@ -147,13 +149,13 @@ async def test_without_the_server_the_switch_stays_as_it_is(house: House) -> Non
         await expect(switch).not_to_be_checked()
 
         async def is_gone() -> bool:
-            return await subscriptions(house, customer.id) == 0
+            return await subscriptions(system, customer.id) == 0
 
         await until(is_gone)
 
 
-async def test_notifications_that_are_blocked_say_where_to_allow_them(house: House) -> None:
-    page = await (await house.device_of(await house.customer())).new_page()
+async def test_notifications_that_are_blocked_say_where_to_allow_them(system: System) -> None:
+    page = await (await system.device_of(await system.customer())).new_page()
     await page.add_init_script(BLOCKED)
     await page.goto("/app/profile")
     await expect(page.get_by_text("Notifikasi diblokir di HP ini.")).to_be_visible()

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
-from tests.browser.house import House, done, until
 from tests.browser.mitras import ask_for_more, button, card, new_mitra, past_chat, say, take
 from tests.browser.pushed import installed
+from tests.browser.system import System, done, until
 from tests.support.server import Person
 
 Shows = Callable[[Page], Locator]
@@ -32,15 +32,15 @@ class Step:
     offline: Shows | None = None
 
 
-Begin = Callable[[House], AbstractAsyncContextManager[Step]]
+Begin = Callable[[System], AbstractAsyncContextManager[Step]]
 CUSTOMERS: dict[str, Begin] = {}
 MITRAS: dict[str, Begin] = {}
 
 
-def step(of: dict[str, Begin]) -> Callable[[Callable[[House], AsyncIterator[Step]]], None]:
+def step(of: dict[str, Begin]) -> Callable[[Callable[[System], AsyncIterator[Step]]], None]:
     """A decorator that puts a step among these, under its function's name."""
 
-    def add(begin: Callable[[House], AsyncIterator[Step]]) -> None:
+    def add(begin: Callable[[System], AsyncIterator[Step]]) -> None:
         of[begin.__name__] = asynccontextmanager(begin)
 
     return add
@@ -69,10 +69,10 @@ WRITE: Shows = lambda page: page.get_by_label("Tulis pesan")  # noqa: E731
 
 
 @step(CUSTOMERS)
-async def paying(house: House) -> AsyncIterator[Step]:
-    async with house.mitra():
-        customer = await house.customer()
-        payment = await house.open_payment(customer)
+async def paying(system: System) -> AsyncIterator[Step]:
+    async with system.mitra():
+        customer = await system.customer()
+        payment = await system.open_payment(customer)
         confirm = f"/payments/{payment['id']}/confirm"
         # Opened anew, the app says at home what waits.
         waits = heading("Pembayaranmu belum selesai")
@@ -80,12 +80,12 @@ async def paying(house: House) -> AsyncIterator[Step]:
 
 
 @step(CUSTOMERS)
-async def confirming(house: House) -> AsyncIterator[Step]:
-    async with house.mitra():
-        customer = await house.customer()
-        payment = await house.open_payment(customer)
+async def confirming(system: System) -> AsyncIterator[Step]:
+    async with system.mitra():
+        customer = await system.customer()
+        payment = await system.open_payment(customer)
         told = {"behaviour": "lost", "payment_id": payment["id"]}
-        done(await house.http.put("/api/dev/gateway", json=told))
+        done(await system.http.put("/api/dev/gateway", json=told))
         confirmation = asyncio.create_task(customer.post(f"/payments/{payment['id']}/confirm"))
 
         async def is_confirming() -> bool:
@@ -93,32 +93,32 @@ async def confirming(house: House) -> AsyncIterator[Step]:
 
         await until(is_confirming)
         # The gateway is asked what became of it as soon as the time goes on.
-        await house.pass_time(0)
+        await system.pass_time(0)
         go_on = "DELETE FROM virtual_clock"
         yield Step(
             customer,
             text("Jangan bayar lagi"),
-            lambda: house.database.execute(go_on),
+            lambda: system.database.execute(go_on),
             heading("Mencari bestie…"),
         )
         await confirmation
 
 
 @step(CUSTOMERS)
-async def searching(house: House) -> AsyncIterator[Step]:
-    async with house.mitra() as (mitra, socket):
-        customer = await house.customer()
-        await house.search(customer)
+async def searching(system: System) -> AsyncIterator[Step]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        await system.search(customer)
         request = await socket.wait_for("request.offered")
         accept = f"/requests/{request['id']}/accept"
         yield Step(customer, heading("Mencari bestie…"), lambda: mitra.post(accept), WRITE)
 
 
 @step(CUSTOMERS)
-async def waiting_for_one(house: House) -> AsyncIterator[Step]:
-    async with house.mitra() as (mitra, socket):
-        customer = await house.customer()
-        await house.ask_again(customer, mitra, socket)
+async def waiting_for_one(system: System) -> AsyncIterator[Step]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        await system.ask_again(customer, mitra, socket)
         request = await socket.wait_for("request.offered", kind="targeted")
         reject = f"/requests/{request['id']}/reject"
         yield Step(
@@ -130,10 +130,10 @@ async def waiting_for_one(house: House) -> AsyncIterator[Step]:
 
 
 @step(CUSTOMERS)
-async def choosing(house: House) -> AsyncIterator[Step]:
-    async with house.mitra() as (mitra, socket):
-        customer = await house.customer()
-        pairing = await house.reject_again(customer, mitra, socket)
+async def choosing(system: System) -> AsyncIterator[Step]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        pairing = await system.reject_again(customer, mitra, socket)
         decline = f"/pairings/{pairing['id']}/decline-fallback"
         yield Step(
             customer,
@@ -144,19 +144,19 @@ async def choosing(house: House) -> AsyncIterator[Step]:
 
 
 @step(CUSTOMERS)
-async def failed(house: House) -> AsyncIterator[Step]:
-    async with house.mitra():
-        customer = await house.customer()
-        pairing = await house.search(customer)
+async def failed(system: System) -> AsyncIterator[Step]:
+    async with system.mitra():
+        customer = await system.customer()
+        pairing = await system.search(customer)
         done(await customer.post(f"/pairings/{pairing['id']}/cancel"))
-        yield Step(customer, heading("Pencarian dibatalkan"), lambda: house.open_payment(customer), PAY)
+        yield Step(customer, heading("Pencarian dibatalkan"), lambda: system.open_payment(customer), PAY)
 
 
 @step(CUSTOMERS)
-async def chatting(house: House) -> AsyncIterator[Step]:
-    async with house.mitra() as (mitra, socket):
-        customer = await house.customer()
-        session = await house.chat(customer, mitra, socket)
+async def chatting(system: System) -> AsyncIterator[Step]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.chat(customer, mitra, socket)
         await say(customer, session, "Halo Kak")
         yield Step(
             customer,
@@ -167,12 +167,12 @@ async def chatting(house: House) -> AsyncIterator[Step]:
 
 
 @step(CUSTOMERS)
-async def waiting_for_more_time(house: House) -> AsyncIterator[Step]:
-    async with house.mitra() as (mitra, socket):
-        customer = await house.customer()
-        session = await house.chat(customer, mitra, socket)
-        await house.pass_time(0)  # It stands still, and with it the ten seconds.
-        extension = await ask_for_more(house, customer, session)
+async def waiting_for_more_time(system: System) -> AsyncIterator[Step]:
+    async with system.mitra() as (mitra, socket):
+        customer = await system.customer()
+        session = await system.chat(customer, mitra, socket)
+        await system.pass_time(0)  # It stands still, and with it the ten seconds.
+        extension = await ask_for_more(system, customer, session)
         reject = f"/extensions/{extension['id']}/reject"
         yield Step(
             customer,
@@ -186,9 +186,9 @@ async def waiting_for_more_time(house: House) -> AsyncIterator[Step]:
 
 
 @asynccontextmanager
-async def online(house: House) -> AsyncIterator[Person]:
+async def online(system: System) -> AsyncIterator[Person]:
     """A mitra who is online."""
-    mitra = await new_mitra(house)
+    mitra = await new_mitra(system)
     async with mitra.socket():
         done(await mitra.put("/presence", {"online": True}))
         yield mitra
@@ -198,8 +198,8 @@ CUT_OFF = heading("Tidak tersambung")
 
 
 @step(MITRAS)
-async def offline(house: House) -> AsyncIterator[Step]:
-    mitra = await new_mitra(house)
+async def offline(system: System) -> AsyncIterator[Step]:
+    mitra = await new_mitra(system)
     yield Step(
         mitra,
         heading("Kamu offline"),
@@ -209,14 +209,14 @@ async def offline(house: House) -> AsyncIterator[Step]:
 
 
 @step(MITRAS)
-async def asked(house: House) -> AsyncIterator[Step]:
-    async with online(house) as mitra:
-        customer = await house.customer("Melati")
-        pairing = await house.search(customer)
+async def asked(system: System) -> AsyncIterator[Step]:
+    async with online(system) as mitra:
+        customer = await system.customer("Melati")
+        pairing = await system.search(customer)
 
         async def cancel_and_ask() -> None:
             done(await customer.post(f"/pairings/{pairing['id']}/cancel"))
-            await house.search(await house.customer("Mawar"))
+            await system.search(await system.customer("Mawar"))
 
         yield Step(
             mitra,
@@ -228,21 +228,21 @@ async def asked(house: House) -> AsyncIterator[Step]:
 
 
 @step(MITRAS)
-async def listening(house: House) -> AsyncIterator[Step]:
-    async with online(house) as mitra:
-        customer = await house.customer("Melati")
-        session = await take(house, customer, mitra)
+async def listening(system: System) -> AsyncIterator[Step]:
+    async with online(system) as mitra:
+        customer = await system.customer("Melati")
+        session = await take(system, customer, mitra)
         await say(customer, session, "Halo Kak")
         yield Step(mitra, text("Halo Kak"), lambda: say(customer, session, "Ada waktu?"), text("Ada waktu?"))
 
 
 @step(MITRAS)
-async def asked_for_more_time(house: House) -> AsyncIterator[Step]:
-    async with online(house) as mitra:
-        customer = await house.customer("Melati")
-        session = await take(house, customer, mitra)
-        await house.pass_time(0)  # It stands still, and with it the ten seconds.
-        extension = await ask_for_more(house, customer, session)
+async def asked_for_more_time(system: System) -> AsyncIterator[Step]:
+    async with online(system) as mitra:
+        customer = await system.customer("Melati")
+        session = await take(system, customer, mitra)
+        await system.pass_time(0)  # It stands still, and with it the ten seconds.
+        extension = await ask_for_more(system, customer, session)
         yield Step(
             mitra,
             text("Diam = disetujui"),
@@ -255,14 +255,14 @@ async def asked_for_more_time(house: House) -> AsyncIterator[Step]:
 # What is shown -----------------------------------------------------------------------------------------------
 
 
-async def stand(house: House, step: Step, path: str) -> None:
+async def stand(system: System, step: Step, path: str) -> None:
     """A reload, a second phone, no network, a reload without it, and what happened meanwhile."""
-    device: BrowserContext = await house.device_of(step.person, service_workers="allow")
+    device: BrowserContext = await system.device_of(step.person, service_workers="allow")
     phone = await installed(device, path)
     await expect(step.shows(phone)).to_be_visible()
     await phone.reload()
     await expect(step.shows(phone)).to_be_visible()
-    second = await house.page_of(step.person, path)
+    second = await system.page_of(step.person, path)
     await expect(step.shows(second)).to_be_visible()
     await device.set_offline(True)
     await expect(phone.get_by_text("Tidak ada koneksi. Menyambung lagi…")).to_be_visible()
@@ -279,26 +279,26 @@ async def stand(house: House, step: Step, path: str) -> None:
 @pytest.mark.rule("V.3")
 @pytest.mark.invariant(10)
 @pytest.mark.parametrize("name", CUSTOMERS)
-async def test_a_customer_stands_where_the_journey_stands(house: House, name: str) -> None:
-    async with CUSTOMERS[name](house) as begun:
-        await stand(house, begun, "/app/")
+async def test_a_customer_stands_where_the_journey_stands(system: System, name: str) -> None:
+    async with CUSTOMERS[name](system) as begun:
+        await stand(system, begun, "/app/")
 
 
 @pytest.mark.rule("V.3")
 @pytest.mark.invariant(10)
 @pytest.mark.parametrize("name", MITRAS)
-async def test_a_mitra_stands_where_the_work_stands(house: House, name: str) -> None:
-    async with MITRAS[name](house) as begun:
-        await stand(house, begun, "/mitra/")
+async def test_a_mitra_stands_where_the_work_stands(system: System, name: str) -> None:
+    async with MITRAS[name](system) as begun:
+        await stand(system, begun, "/mitra/")
 
 
 @pytest.mark.rule("V.3", "X.8")
-async def test_a_chat_that_is_over_is_read_after_a_reload_and_on_a_second_phone(house: House) -> None:
-    customer = await house.customer("Melati")
-    async with online(house) as mitra:
-        session = await past_chat(house, customer, mitra)
+async def test_a_chat_that_is_over_is_read_after_a_reload_and_on_a_second_phone(system: System) -> None:
+    customer = await system.customer("Melati")
+    async with online(system) as mitra:
+        session = await past_chat(system, customer, mitra)
     for person, root in ((customer, "/app"), (mitra, "/mitra")):
-        phone = await house.page_of(person, f"{root}/history/{session['id']}")
+        phone = await system.page_of(person, f"{root}/history/{session['id']}")
         await expect(heading("Sesi selesai")(phone)).to_be_visible()
         await phone.reload()
         await expect(heading("Sesi selesai")(phone)).to_be_visible()

@@ -8,7 +8,7 @@ import pytest
 import valkey.asyncio
 from playwright.async_api import Locator, Page, expect
 
-from tests.browser.house import House, done, until
+from tests.browser.system import System, done, until
 from tests.support.server import Person, Socket
 
 FOCUSED_BUTTON = """() => {
@@ -38,10 +38,13 @@ async def pay(page: Page, minutes: str = "30 menit", label: str = "Bayar Rp20.00
 
 
 @pytest.mark.rule("1.4", "2a.2", "2a.8", "2b.1", "2b.2", "2b.5", "2c.1", "V.1", "V.2", "V.3")
-async def test_from_the_call_to_the_chat_and_back_to_the_history_with_two_mitras(house: House) -> None:
-    customer = await house.customer("Melati")
-    async with house.mitra("Kak Sari") as (sari, sari_socket), house.mitra("Kak Budi") as (budi, budi_socket):
-        page = await house.page_of(customer)
+async def test_from_the_call_to_the_chat_and_back_to_the_history_with_two_mitras(system: System) -> None:
+    customer = await system.customer("Melati")
+    async with (
+        system.mitra("Kak Sari") as (sari, sari_socket),
+        system.mitra("Kak Budi") as (budi, budi_socket),
+    ):
+        page = await system.page_of(customer)
         await button(page, "Curhat").click()
         tiers = ("5 menit.*Gratis.*Rp0", "15 menit.*Rp10.000", "30 menit.*Rp20.000", "60 menit.*Rp35.000")
         await expect(page.locator("label")).to_have_text([re.compile(tier) for tier in tiers])
@@ -62,7 +65,7 @@ async def test_from_the_call_to_the_chat_and_back_to_the_history_with_two_mitras
         assert late.json()["code"] == "already_taken"
 
         await expect(page.get_by_role("heading", name="Kak Sari")).to_be_visible()
-        await expect(page).to_have_url(f"{house.url}/app/chat")
+        await expect(page).to_have_url(f"{system.url}/app/chat")
         await page.get_by_label("Tulis pesan").fill("Halo Kak, boleh cerita?")
         await button(page, "Kirim").click()
         await expect(page.locator(".mine")).to_contain_text("Halo Kak, boleh cerita?")
@@ -95,10 +98,10 @@ async def test_from_the_call_to_the_chat_and_back_to_the_history_with_two_mitras
 
 
 @pytest.mark.rule("2a.3")
-async def test_the_trial_takes_the_same_road_and_says_that_it_is_free(house: House) -> None:
-    customer = await house.customer()
-    async with house.mitra() as (mitra, socket):
-        page = await house.page_of(customer)
+async def test_the_trial_takes_the_same_road_and_says_that_it_is_free(system: System) -> None:
+    customer = await system.customer()
+    async with system.mitra() as (mitra, socket):
+        page = await system.page_of(customer)
         await button(page, "Curhat").click()
         await expect(page.get_by_role("radio")).to_have_count(4)
         await page.get_by_text("5 menit", exact=False).first.click()
@@ -119,11 +122,11 @@ async def test_the_trial_takes_the_same_road_and_says_that_it_is_free(house: Hou
 
 @pytest.mark.rule("1.7", "2b.2")
 async def test_the_gate_is_asked_again_at_the_opening_of_a_payment_and_not_at_its_confirmation(
-    house: House,
+    system: System,
 ) -> None:
-    customer = await house.customer()
-    async with house.mitra() as (mitra, _):
-        page = await house.page_of(customer)
+    customer = await system.customer()
+    async with system.mitra() as (mitra, _):
+        page = await system.page_of(customer)
         await button(page, "Curhat").click()
         await page.get_by_text("30 menit").click()
         await mitra.put("/presence", {"online": False})
@@ -144,14 +147,14 @@ async def test_the_gate_is_asked_again_at_the_opening_of_a_payment_and_not_at_it
 @pytest.mark.rule("1.6", "X.10")
 @pytest.mark.invariant(11)
 async def test_without_presence_nothing_is_paid_and_a_chat_goes_on(
-    house: House, valkey_client: valkey.asyncio.Valkey
+    system: System, valkey_client: valkey.asyncio.Valkey
 ) -> None:
-    waiting, talking = await house.customer(), await house.customer("Mawar")
-    async with house.mitra() as (mitra, socket):
-        session = await house.chat(talking, mitra, socket)
-        payment = await house.open_payment(waiting)
-        chat, pay = await house.page_of(talking, "/app/chat"), await house.page_of(waiting, "/app/payment")
-        home = await house.page_of(await house.customer("Kenanga"))
+    waiting, talking = await system.customer(), await system.customer("Mawar")
+    async with system.mitra() as (mitra, socket):
+        session = await system.chat(talking, mitra, socket)
+        payment = await system.open_payment(waiting)
+        chat, pay = await system.page_of(talking, "/app/chat"), await system.page_of(waiting, "/app/payment")
+        home = await system.page_of(await system.customer("Kenanga"))
         await expect(chat.get_by_label("Tulis pesan")).to_be_visible()
         await expect(button(home, "Curhat")).to_be_enabled()
         server_id = (await valkey_client.info("server"))["process_id"]
@@ -167,13 +170,13 @@ async def test_without_presence_nothing_is_paid_and_a_chat_goes_on(
             await expect(home.get_by_text("Belum ada bestie tersedia")).to_be_visible()
         finally:
             os.kill(server_id, signal.SIGCONT)
-        charges = await house.http.get("/api/dev/gateway/charges", params={"payment_id": payment["id"]})
+        charges = await system.http.get("/api/dev/gateway/charges", params={"payment_id": payment["id"]})
         assert done(charges)["charges"] == []
         said = done(await mitra.get(f"/sessions/{session['id']}/messages"))["items"]
         assert [message["text"] for message in said] == ["Masih di sini?"]
 
         async def is_known() -> bool:
-            return bool((await house.http.get("/api/client/mitra-availability")).json()["available"])
+            return bool((await system.http.get("/api/client/mitra-availability")).json()["available"])
 
         await until(is_known)
         await button(pay, "Bayar Rp20.000").click()
@@ -181,10 +184,10 @@ async def test_without_presence_nothing_is_paid_and_a_chat_goes_on(
 
 
 @pytest.mark.rule("2a.4", "V.3")
-async def test_leaving_the_payment_screen_keeps_the_payment_and_leads_back_to_it(house: House) -> None:
-    customer = await house.customer()
-    async with house.mitra():
-        page = await house.page_of(customer)
+async def test_leaving_the_payment_screen_keeps_the_payment_and_leads_back_to_it(system: System) -> None:
+    customer = await system.customer()
+    async with system.mitra():
+        page = await system.page_of(customer)
         await button(page, "Curhat").click()
         await page.get_by_text("30 menit").click()
         await button(page, "Lanjut").click()
@@ -197,18 +200,20 @@ async def test_leaving_the_payment_screen_keeps_the_payment_and_leads_back_to_it
         await expect(page.locator(".total")).to_have_text("Rp20.000")
         await button(page, "Pilih durasi lain").click()
         await expect(page.get_by_role("radio").first).to_be_visible()
-        states = await house.database.fetch("SELECT status FROM payments WHERE customer_id = $1", customer.id)
+        states = await system.database.fetch(
+            "SELECT status FROM payments WHERE customer_id = $1", customer.id
+        )
         assert [row["status"] for row in states] == ["abandoned"]
 
 
 @pytest.mark.rule("2a.5")
-async def test_a_payment_that_runs_out_says_that_nothing_was_taken(house: House) -> None:
-    customer = await house.customer()
-    async with house.mitra():
-        await house.open_payment(customer)
-        page = await house.page_of(customer, "/app/payment")
+async def test_a_payment_that_runs_out_says_that_nothing_was_taken(system: System) -> None:
+    customer = await system.customer()
+    async with system.mitra():
+        await system.open_payment(customer)
+        page = await system.page_of(customer, "/app/payment")
         await expect(page.locator(".total")).to_be_visible()
-        await house.pass_time(20 * 60 + 1)
+        await system.pass_time(20 * 60 + 1)
         await expect(page.get_by_text("Tidak ada uang yang diambil.")).to_be_visible()
         await page.reload()
         await expect(page.get_by_text("Waktu pembayaran habis")).to_be_visible()
@@ -218,23 +223,25 @@ async def test_a_payment_that_runs_out_says_that_nothing_was_taken(house: House)
 
 @pytest.mark.rule("2a.6", "2a.7")
 async def test_a_payment_that_is_declined_can_be_tried_again_and_one_that_is_slow_is_waited_for(
-    house: House,
+    system: System,
 ) -> None:
-    customer = await house.customer()
-    async with house.mitra():
-        payment = await house.open_payment(customer)
+    customer = await system.customer()
+    async with system.mitra():
+        payment = await system.open_payment(customer)
         told = {"behaviour": "decline", "payment_id": payment["id"]}
-        done(await house.http.put("/api/dev/gateway", json=told))
-        page = await house.page_of(customer, "/app/payment")
+        done(await system.http.put("/api/dev/gateway", json=told))
+        page = await system.page_of(customer, "/app/payment")
         await button(page, "Bayar Rp20.000").click()
         await expect(page.get_by_role("alert")).to_contain_text("Tidak ada uang yang diambil")
-        done(await house.http.put("/api/dev/gateway", json=told | {"behaviour": "slow"}))
+        done(await system.http.put("/api/dev/gateway", json=told | {"behaviour": "slow"}))
         await button(page, "Bayar Rp20.000").click()
         await expect(page.get_by_text("Jangan bayar lagi")).to_be_visible()
         await page.reload()
         await expect(page.get_by_text("Jangan bayar lagi")).to_be_visible()
         await expect(page.get_by_role("heading", name="Mencari bestie…")).to_be_visible(timeout=30_000)
-        charges = done(await house.http.get("/api/dev/gateway/charges", params={"payment_id": payment["id"]}))
+        charges = done(
+            await system.http.get("/api/dev/gateway/charges", params={"payment_id": payment["id"]})
+        )
         assert [charge["status"] for charge in charges["charges"]] == ["declined", "approved"]
 
 
@@ -248,15 +255,15 @@ async def test_a_payment_that_is_declined_can_be_tried_again_and_one_that_is_slo
     ],
 )
 async def test_a_search_that_fails_says_what_happened_what_became_of_the_money_and_what_now(
-    house: House, tag: str, sentence: str
+    system: System, tag: str, sentence: str
 ) -> None:
-    customer = await house.customer()
-    async with house.mitra() as (mitra, socket):
-        page = await house.page_of(customer)
+    customer = await system.customer()
+    async with system.mitra() as (mitra, socket):
+        page = await system.page_of(customer)
         await pay(page)
         card = await socket.wait_for("request.offered")
         if tag == "no_mitra_available":
-            await house.pass_time(61)
+            await system.pass_time(61)
         elif tag == "all_mitras_rejected":
             done(await mitra.post(f"/requests/{card['id']}/reject"))
         else:
@@ -275,10 +282,10 @@ async def test_a_search_that_fails_says_what_happened_what_became_of_the_money_a
 
 
 @pytest.mark.rule("V.3")
-async def test_a_second_phone_follows_every_step_of_the_first(house: House) -> None:
-    customer = await house.customer()
-    async with house.mitra() as (mitra, socket):
-        first, second = await house.page_of(customer), await house.page_of(customer)
+async def test_a_second_phone_follows_every_step_of_the_first(system: System) -> None:
+    customer = await system.customer()
+    async with system.mitra() as (mitra, socket):
+        first, second = await system.page_of(customer), await system.page_of(customer)
         await button(first, "Curhat").click()
         await first.get_by_text("15 menit").click()
         await button(first, "Lanjut").click()
@@ -288,7 +295,7 @@ async def test_a_second_phone_follows_every_step_of_the_first(house: House) -> N
         await expect(first.get_by_role("heading", name="Mencari bestie…")).to_be_visible()
         session_id = await accept(mitra, socket)
         for page in (first, second):
-            await expect(page).to_have_url(f"{house.url}/app/chat")
+            await expect(page).to_have_url(f"{system.url}/app/chat")
         await first.get_by_label("Tulis pesan").fill("Dari HP pertama")
         await button(first, "Kirim").click()
         await expect(second.locator(".mine p")).to_have_text("Dari HP pertama")
@@ -298,28 +305,28 @@ async def test_a_second_phone_follows_every_step_of_the_first(house: House) -> N
 
 
 @pytest.mark.rule("V.3", "V.2", "X.8")
-async def test_a_chat_reminds_of_its_end_and_ends_by_the_servers_clock(house: House) -> None:
-    customer = await house.customer()
-    async with house.mitra() as (mitra, socket):
-        await house.chat(customer, mitra, socket)
-        page = await house.page_of(customer)
-        await expect(page).to_have_url(f"{house.url}/app/chat")
+async def test_a_chat_reminds_of_its_end_and_ends_by_the_servers_clock(system: System) -> None:
+    customer = await system.customer()
+    async with system.mitra() as (mitra, socket):
+        await system.chat(customer, mitra, socket)
+        page = await system.page_of(customer)
+        await expect(page).to_have_url(f"{system.url}/app/chat")
         await expect(page.get_by_text("Waktunya hampir habis")).to_have_count(0)
-        await house.pass_time(26 * 60)
+        await system.pass_time(26 * 60)
         await page.reload()
         await expect(page.get_by_text("Waktunya hampir habis")).to_be_visible()
         await expect(page.get_by_role("timer", name="Sisa waktu")).to_have_text(re.compile(r"^[34]:\d\d$"))
-        await house.pass_time(5 * 60)
+        await system.pass_time(5 * 60)
         await expect(page.get_by_text("Waktunya habis. Terima kasih sudah bercerita.")).to_be_visible()
         await page.reload()
         await expect(page.get_by_text("Waktunya habis. Terima kasih sudah bercerita.")).to_be_visible()
 
 
 @pytest.mark.rule("2b.1")
-async def test_the_whole_way_to_the_search_can_be_gone_with_a_keyboard(house: House) -> None:
-    customer = await house.customer()
-    async with house.mitra():
-        page = await house.page_of(customer)
+async def test_the_whole_way_to_the_search_can_be_gone_with_a_keyboard(system: System) -> None:
+    customer = await system.customer()
+    async with system.mitra():
+        page = await system.page_of(customer)
         await expect(button(page, "Curhat")).to_be_enabled()
 
         async def tab_to(name: str, key: str = "Enter") -> None:
@@ -352,8 +359,8 @@ async def test_the_whole_way_to_the_search_can_be_gone_with_a_keyboard(house: Ho
 
 
 @pytest.mark.rule("S.1", "X.4")
-async def test_a_newcomer_signs_up_with_the_inboxs_code_and_a_call_name(house: House) -> None:
-    page = await (await house.context()).new_page()
+async def test_a_newcomer_signs_up_with_the_inboxs_code_and_a_call_name(system: System) -> None:
+    page = await (await system.context()).new_page()
     await page.goto("/app/")
     await page.get_by_text("Nomor contoh 1").click()
     await button(page, "Kirim kode").click()
@@ -388,8 +395,8 @@ async def test_a_newcomer_signs_up_with_the_inboxs_code_and_a_call_name(house: H
 
 @pytest.mark.rule("S.4")
 @pytest.mark.parametrize("path", ["/app/", "/mitra/"])
-async def test_where_there_is_no_inbox_nothing_is_shown_of_development(house: House, path: str) -> None:
-    page = await (await house.context()).new_page()
+async def test_where_there_is_no_inbox_nothing_is_shown_of_development(system: System, path: str) -> None:
+    page = await (await system.context()).new_page()
     # As in production.
     await page.route("**/api/dev/**", lambda route: route.fulfill(status=404, body="{}"))
     async with page.expect_response("**/api/dev/**"):
@@ -402,11 +409,11 @@ async def test_where_there_is_no_inbox_nothing_is_shown_of_development(house: Ho
     await expect(page.locator(".demo")).to_have_count(0)
 
 
-async def test_a_sign_in_that_was_revoked_leads_to_the_sign_in_screen(house: House) -> None:
-    customer = await house.customer()
-    page = await house.page_of(customer)
+async def test_a_sign_in_that_was_revoked_leads_to_the_sign_in_screen(system: System) -> None:
+    customer = await system.customer()
+    page = await system.page_of(customer)
     await expect(page.get_by_text("Hai, Melati")).to_be_visible()
-    await house.database.execute(
+    await system.database.execute(
         "DELETE FROM access_tokens WHERE user_id = $1 AND transport = 'cookie'", customer.id
     )
     await page.reload()
@@ -414,24 +421,24 @@ async def test_a_sign_in_that_was_revoked_leads_to_the_sign_in_screen(house: Hou
     assert await page.evaluate("localStorage.getItem('curhat:customer')") is None
 
 
-async def test_nobody_elses_chat_can_be_opened_by_its_address(house: House) -> None:
-    customer, other = await house.customer(), await house.customer("Mawar")
-    async with house.mitra() as (mitra, socket):
-        session = await house.chat(customer, mitra, socket)
-        page = await house.page_of(other, f"/app/history/{session['id']}")
+async def test_nobody_elses_chat_can_be_opened_by_its_address(system: System) -> None:
+    customer, other = await system.customer(), await system.customer("Mawar")
+    async with system.mitra() as (mitra, socket):
+        session = await system.chat(customer, mitra, socket)
+        page = await system.page_of(other, f"/app/history/{session['id']}")
         await expect(page.get_by_text("Belum ada riwayat")).to_be_visible()
 
 
-async def test_what_is_under_way_is_found_again_by_opening_the_app(house: House) -> None:
-    customer = await house.customer()
-    async with house.mitra() as (mitra, socket):
-        await house.search(customer)
-        page = await house.page_of(customer)
+async def test_what_is_under_way_is_found_again_by_opening_the_app(system: System) -> None:
+    customer = await system.customer()
+    async with system.mitra() as (mitra, socket):
+        await system.search(customer)
+        page = await system.page_of(customer)
         await expect(page.get_by_role("heading", name="Mencari bestie…")).to_be_visible()
         await button(page, "Beranda").click()
         await expect(button(page, "Lihat pencarian")).to_be_visible()
         await page.reload()  # Here they went themselves, so here they stay.
         await expect(button(page, "Lihat pencarian")).to_be_visible()
         await accept(mitra, socket)
-        await expect(page).to_have_url(f"{house.url}/app/chat")
+        await expect(page).to_have_url(f"{system.url}/app/chat")
         await expect(page.get_by_text("Kamu terhubung dengan Kak Sari")).to_be_visible()

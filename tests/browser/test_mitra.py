@@ -8,7 +8,6 @@ from uuid import UUID
 import pytest
 from playwright.async_api import Locator, Page, Request, Route, WebSocketRoute, expect
 
-from tests.browser.house import House, done, until
 from tests.browser.mitras import (
     ask_again,
     ask_for_more,
@@ -22,6 +21,7 @@ from tests.browser.mitras import (
     switch,
     take,
 )
+from tests.browser.system import System, done, until
 
 BACKGROUND = """(isHidden) => {
     const get = () => (isHidden ? 'hidden' : 'visible');
@@ -43,21 +43,21 @@ LISTEN = """() => {
 }"""
 
 
-async def is_available(house: House) -> bool:
+async def is_available(system: System) -> bool:
     """What the customers' poll says."""
-    answer = await house.http.get("/api/client/mitra-availability")
+    answer = await system.http.get("/api/client/mitra-availability")
     return bool(answer.json()["available"])
 
 
-async def is_unavailable(house: House) -> bool:
+async def is_unavailable(system: System) -> bool:
     """What the customers' poll says."""
-    return not await is_available(house)
+    return not await is_available(system)
 
 
 # Signing in --------------------------------------------------------------------------------------------------
 
 
-async def sign_in(house: House, page: Page, phone: str) -> None:
+async def sign_in(system: System, page: Page, phone: str) -> None:
     """Type the number, and the code that the development inbox shows."""
     await page.goto("/mitra/")
     await page.get_by_label("Nomor HP").fill(phone)
@@ -65,11 +65,11 @@ async def sign_in(house: House, page: Page, phone: str) -> None:
     await button(page, "Isi kode").click()
 
 
-async def test_an_invited_mitra_signs_in_with_the_code_and_out_again(house: House) -> None:
-    mitra_id = await house.make.mitra("Kak Sari", online=False)
-    phone = await house.database.fetchval("SELECT phone_number FROM people WHERE id = $1", mitra_id)
-    page = await (await house.context()).new_page()
-    await sign_in(house, page, phone)
+async def test_an_invited_mitra_signs_in_with_the_code_and_out_again(system: System) -> None:
+    mitra_id = await system.make.mitra("Kak Sari", online=False)
+    phone = await system.database.fetchval("SELECT phone_number FROM people WHERE id = $1", mitra_id)
+    page = await (await system.context()).new_page()
+    await sign_in(system, page, phone)
     await expect(page.get_by_text("Kak Sari")).to_be_visible()
     await expect(page.get_by_role("heading", name="Kamu offline")).to_be_visible()
     await button(page, "Profil").click()
@@ -80,8 +80,8 @@ async def test_an_invited_mitra_signs_in_with_the_code_and_out_again(house: Hous
     await expect(page.get_by_label("Nomor HP")).to_be_visible()
 
 
-async def test_the_demo_mitras_are_offered_on_the_first_page(house: House) -> None:
-    page = await (await house.context()).new_page()
+async def test_the_demo_mitras_are_offered_on_the_first_page(system: System) -> None:
+    page = await (await system.context()).new_page()
     await page.goto("/mitra/")
     await expect(page.locator(".demo li")).to_have_count(10)
     await page.get_by_text("Kak Sari").click()
@@ -89,29 +89,29 @@ async def test_the_demo_mitras_are_offered_on_the_first_page(house: House) -> No
 
 
 @pytest.mark.rule("S.1", "S.2")
-async def test_somebody_who_was_not_invited_is_told_so(house: House) -> None:
-    page = await (await house.context()).new_page()
-    await sign_in(house, page, "0812 555 00001")
+async def test_somebody_who_was_not_invited_is_told_so(system: System) -> None:
+    page = await (await system.context()).new_page()
+    await sign_in(system, page, "0812 555 00001")
     await expect(page.get_by_role("alert")).to_have_text(
         "Nomor ini belum terdaftar sebagai mitra. Hubungi tim Curhat."
     )
 
 
-async def test_a_suspended_mitra_is_told_so_when_signing_in(house: House) -> None:
-    mitra_id = await house.make.mitra(online=False)
-    await house.database.execute("UPDATE mitras SET suspended_at = curhat_now() WHERE id = $1", mitra_id)
-    phone = await house.database.fetchval("SELECT phone_number FROM people WHERE id = $1", mitra_id)
-    page = await (await house.context()).new_page()
-    await sign_in(house, page, phone)
+async def test_a_suspended_mitra_is_told_so_when_signing_in(system: System) -> None:
+    mitra_id = await system.make.mitra(online=False)
+    await system.database.execute("UPDATE mitras SET suspended_at = curhat_now() WHERE id = $1", mitra_id)
+    phone = await system.database.fetchval("SELECT phone_number FROM people WHERE id = $1", mitra_id)
+    page = await (await system.context()).new_page()
+    await sign_in(system, page, phone)
     await expect(page.get_by_role("alert")).to_have_text("Akun ini sedang dinonaktifkan. Hubungi tim Curhat.")
 
 
-async def test_a_mitra_who_is_suspended_while_working_is_told_so(house: House) -> None:
-    mitra, page = await online_mitra(house)
-    await house.database.execute("UPDATE mitras SET suspended_at = curhat_now() WHERE id = $1", mitra.id)
+async def test_a_mitra_who_is_suspended_while_working_is_told_so(system: System) -> None:
+    mitra, page = await online_mitra(system)
+    await system.database.execute("UPDATE mitras SET suspended_at = curhat_now() WHERE id = $1", mitra.id)
     await page.reload()
     await expect(page.get_by_role("heading", name="Akunmu dinonaktifkan")).to_be_visible()
-    await house.database.execute("UPDATE mitras SET suspended_at = NULL WHERE id = $1", mitra.id)
+    await system.database.execute("UPDATE mitras SET suspended_at = NULL WHERE id = $1", mitra.id)
 
     async def is_let_in() -> bool:
         # A server process may know a token for a few seconds.
@@ -126,25 +126,25 @@ async def test_a_mitra_who_is_suspended_while_working_is_told_so(house: House) -
 
 
 @pytest.mark.rule("1.1")
-async def test_the_toggle_makes_the_mitra_available_and_says_so(house: House) -> None:
-    _, page = await online_mitra(house)
+async def test_the_toggle_makes_the_mitra_available_and_says_so(system: System) -> None:
+    _, page = await online_mitra(system)
     await expect(switch(page)).to_be_checked()
-    await until(lambda: is_available(house))
+    await until(lambda: is_available(system))
     await page.reload()
     await expect(page.get_by_role("heading", name="Kamu online", exact=True)).to_be_visible()
     await switch(page).click()
     await expect(page.get_by_role("heading", name="Kamu offline")).to_be_visible()
     # A server process answers polls from what it knew up to 0.2 s before.
-    await until(lambda: is_unavailable(house))
+    await until(lambda: is_unavailable(system))
     await page.reload()
     await expect(page.get_by_role("heading", name="Kamu offline")).to_be_visible()
 
 
 @pytest.mark.rule("1.1")
 async def test_an_answer_to_the_toggle_from_before_the_phone_was_connected_does_not_hide_that_it_is(
-    house: House,
+    system: System,
 ) -> None:
-    page = await house.page_of(await new_mitra(house), "/mitra/")
+    page = await system.page_of(await new_mitra(system), "/mitra/")
     online = page.get_by_role("heading", name="Kamu online", exact=True)
 
     async def comes_late(route: Route) -> None:
@@ -161,8 +161,8 @@ async def test_an_answer_to_the_toggle_from_before_the_phone_was_connected_does_
     assert await online.is_visible()
 
 
-async def test_the_toggle_works_with_the_keyboard_alone(house: House) -> None:
-    page = await house.page_of(await new_mitra(house), "/mitra/")
+async def test_the_toggle_works_with_the_keyboard_alone(system: System) -> None:
+    page = await system.page_of(await new_mitra(system), "/mitra/")
     await expect(switch(page)).to_be_visible()
     while not await switch(page).evaluate("(one) => one === document.activeElement"):
         await page.keyboard.press("Tab")
@@ -171,19 +171,19 @@ async def test_the_toggle_works_with_the_keyboard_alone(house: House) -> None:
 
 
 @pytest.mark.rule("1.1", "V.3")
-async def test_a_phone_without_a_network_says_that_nobody_can_reach_it(house: House) -> None:
-    _, page = await online_mitra(house)
+async def test_a_phone_without_a_network_says_that_nobody_can_reach_it(system: System) -> None:
+    _, page = await online_mitra(system)
     await page.context.set_offline(True)
     await expect(page.get_by_role("heading", name="Tidak tersambung")).to_be_visible()
     await expect(page.get_by_text("Customer tidak bisa menghubungimu.")).to_be_visible()
     await expect(switch(page)).to_be_checked()
     await page.context.set_offline(False)
     await expect(page.get_by_role("heading", name="Kamu online", exact=True)).to_be_visible()
-    await until(lambda: is_available(house))
+    await until(lambda: is_available(system))
 
 
-async def test_after_the_background_has_cost_the_connection_the_mitra_is_told(house: House) -> None:
-    _, page = await online_mitra(house)
+async def test_after_the_background_has_cost_the_connection_the_mitra_is_told(system: System) -> None:
+    _, page = await online_mitra(system)
     await page.evaluate(BACKGROUND, True)
     await page.context.set_offline(True)
     await expect(page.get_by_text("Tidak ada koneksi")).to_be_visible()
@@ -196,10 +196,10 @@ async def test_after_the_background_has_cost_the_connection_the_mitra_is_told(ho
 
 
 @pytest.mark.rule("2b.5", "V.2", "V.4", "X.4")
-async def test_two_mitras_see_the_card_and_the_one_who_is_slower_sees_why_it_closes(house: House) -> None:
-    customer = await house.customer("Melati")
-    (_, sari), (_, budi) = await online_mitra(house), await online_mitra(house, "Kak Budi")
-    await house.search(customer)
+async def test_two_mitras_see_the_card_and_the_one_who_is_slower_sees_why_it_closes(system: System) -> None:
+    customer = await system.customer("Melati")
+    (_, sari), (_, budi) = await online_mitra(system), await online_mitra(system, "Kak Budi")
+    await system.search(customer)
     for page in (sari, budi):
         await expect(card(page, "Melati")).to_contain_text("30 menit")
         await expect(card(page, "Melati")).to_contain_text("Baru pertama denganmu")
@@ -230,11 +230,11 @@ async def without_news_of_closing(page: Page) -> None:
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(1)
-async def test_an_accept_that_lost_says_so(house: House) -> None:
-    customer = await house.customer("Melati")
-    (_, sari), (_, budi) = await online_mitra(house), await online_mitra(house, "Kak Budi")
+async def test_an_accept_that_lost_says_so(system: System) -> None:
+    customer = await system.customer("Melati")
+    (_, sari), (_, budi) = await online_mitra(system), await online_mitra(system, "Kak Budi")
     await without_news_of_closing(budi)
-    await house.search(customer)
+    await system.search(customer)
     await expect(button(budi, "Terima Melati")).to_be_visible()
     await button(sari, "Terima Melati").click()
     await expect(sari).to_have_url(re.compile(r"/mitra/chat/"))
@@ -245,9 +245,9 @@ async def test_an_accept_that_lost_says_so(house: House) -> None:
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(1)
-async def test_an_accept_whose_answer_is_lost_is_repeated_under_its_key_and_wins_once(house: House) -> None:
-    customer = await house.customer("Melati")
-    mitra, page = await online_mitra(house)
+async def test_an_accept_whose_answer_is_lost_is_repeated_under_its_key_and_wins_once(system: System) -> None:
+    customer = await system.customer("Melati")
+    mitra, page = await online_mitra(system)
     keys: list[str] = []
 
     async def lose(route: Route) -> None:
@@ -259,20 +259,20 @@ async def test_an_accept_whose_answer_is_lost_is_repeated_under_its_key_and_wins
             await route.continue_()
 
     await page.route("**/requests/*/accept", lose)
-    await house.search(customer)
+    await system.search(customer)
     await button(page, "Terima Melati").click()
     await expect(page).to_have_url(re.compile(r"/mitra/chat/"))
     assert len(keys) == 2
     assert len(set(keys)) == 1
-    assert await house.database.fetchval("SELECT count(*) FROM sessions WHERE mitra_id = $1", mitra.id) == 1
+    assert await system.database.fetchval("SELECT count(*) FROM sessions WHERE mitra_id = $1", mitra.id) == 1
 
 
 @pytest.mark.rule("2b.5")
 async def test_an_accept_that_does_not_get_through_can_be_pressed_again_under_the_same_key(
-    house: House,
+    system: System,
 ) -> None:
-    customer = await house.customer("Melati")
-    _, page = await online_mitra(house)
+    customer = await system.customer("Melati")
+    _, page = await online_mitra(system)
     keys: list[str] = []
     is_cut = True
 
@@ -281,7 +281,7 @@ async def test_an_accept_that_does_not_get_through_can_be_pressed_again_under_th
         await (route.abort() if is_cut else route.continue_())
 
     await page.route("**/requests/*/accept", cut)
-    await house.search(customer)
+    await system.search(customer)
     await button(page, "Terima Melati").click()
     await expect(page.get_by_role("alert")).to_contain_text("Jawabanmu belum sampai")
     is_cut = False
@@ -291,10 +291,10 @@ async def test_an_accept_that_does_not_get_through_can_be_pressed_again_under_th
 
 
 @pytest.mark.rule("2b.4")
-async def test_a_card_that_is_rejected_goes_and_the_customer_is_told_when_all_have(house: House) -> None:
-    customer = await house.customer("Melati")
-    (_, sari), (_, budi) = await online_mitra(house), await online_mitra(house, "Kak Budi")
-    pairing = await house.search(customer)
+async def test_a_card_that_is_rejected_goes_and_the_customer_is_told_when_all_have(system: System) -> None:
+    customer = await system.customer("Melati")
+    (_, sari), (_, budi) = await online_mitra(system), await online_mitra(system, "Kak Budi")
+    pairing = await system.search(customer)
     await button(sari, "Tolak Melati").click()
     await expect(card(sari, "Melati")).to_have_count(0)
     await expect(card(budi, "Melati")).to_be_visible()
@@ -308,24 +308,24 @@ async def test_a_card_that_is_rejected_goes_and_the_customer_is_told_when_all_ha
 @pytest.mark.parametrize(
     ("how", "said"), [("cancelled", "Dibatalkan oleh customer"), ("time is over", "Waktunya habis")]
 )
-async def test_a_card_that_closes_says_why(house: House, how: str, said: str) -> None:
-    customer = await house.customer("Melati")
-    _, page = await online_mitra(house)
-    pairing = await house.search(customer)
+async def test_a_card_that_closes_says_why(system: System, how: str, said: str) -> None:
+    customer = await system.customer("Melati")
+    _, page = await online_mitra(system)
+    pairing = await system.search(customer)
     await expect(card(page, "Melati")).to_be_visible()
     if how == "cancelled":
         done(await customer.post(f"/pairings/{pairing['id']}/cancel"))
     else:
-        await house.pass_time(61)
+        await system.pass_time(61)
     await expect(page.get_by_text(said)).to_be_visible()
     await expect(card(page, "Melati")).to_have_count(0)
 
 
 @pytest.mark.rule("2b.7")
-async def test_going_offline_withdraws_the_cards_and_coming_back_brings_them_again(house: House) -> None:
-    customer = await house.customer("Melati")
-    _, page = await online_mitra(house)
-    await house.search(customer)
+async def test_going_offline_withdraws_the_cards_and_coming_back_brings_them_again(system: System) -> None:
+    customer = await system.customer("Melati")
+    _, page = await online_mitra(system)
+    await system.search(customer)
     await expect(card(page, "Melati")).to_be_visible()
     await switch(page).click()
     await expect(page.get_by_text("Ditarik karena kamu offline")).to_be_visible()
@@ -335,11 +335,11 @@ async def test_going_offline_withdraws_the_cards_and_coming_back_brings_them_aga
 
 @pytest.mark.rule("2b.6", "X.7")
 @pytest.mark.invariant(8)
-async def test_several_cards_at_once_and_a_mitra_who_fills_up(house: House) -> None:
-    melati, mawar = await house.customer("Melati"), await house.customer("Mawar")
-    _, page = await online_mitra(house, max_customers=1)
-    await house.search(melati)
-    await house.search(mawar)
+async def test_several_cards_at_once_and_a_mitra_who_fills_up(system: System) -> None:
+    melati, mawar = await system.customer("Melati"), await system.customer("Mawar")
+    _, page = await online_mitra(system, max_customers=1)
+    await system.search(melati)
+    await system.search(mawar)
     await expect(page.get_by_role("article")).to_have_count(2)
     await button(page, "Terima Mawar").click()
     await expect(page.get_by_role("heading", name="Mawar")).to_be_visible()
@@ -347,13 +347,13 @@ async def test_several_cards_at_once_and_a_mitra_who_fills_up(house: House) -> N
     await button(page, "Beranda").click()
     await expect(page.get_by_role("heading", name="Kamu online, sudah penuh")).to_be_visible()
     # A place is free again, and there is time left.
-    await leave_chat(house, mawar.id)
+    await leave_chat(system, mawar.id)
     await expect(card(page, "Melati")).to_be_visible()
 
 
-async def test_a_card_is_taken_and_a_chat_held_and_ended_with_the_keyboard_alone(house: House) -> None:
-    _, page = await online_mitra(house, is_phone=False)
-    await house.search(await house.customer("Melati"))
+async def test_a_card_is_taken_and_a_chat_held_and_ended_with_the_keyboard_alone(system: System) -> None:
+    _, page = await online_mitra(system, is_phone=False)
+    await system.search(await system.customer("Melati"))
     await expect(card(page, "Melati")).to_be_visible()
 
     async def tab_to(target: Locator) -> None:
@@ -380,17 +380,17 @@ async def test_a_card_is_taken_and_a_chat_held_and_ended_with_the_keyboard_alone
     await expect(page.get_by_text("Kamu mengakhiri sesi ini lebih awal.")).to_be_visible()
 
 
-async def leave_chat(house: House, customer_id: UUID) -> None:
+async def leave_chat(system: System, customer_id: UUID) -> None:
     """This customer ends the running chat."""
-    customer = await house.person("customer", customer_id)
+    customer = await system.person("customer", customer_id)
     session = done(await customer.get("/state"))["session"]
     done(await customer.post(f"/sessions/{session['id']}/end"))
 
 
-async def test_a_card_rings_and_vibrates_until_somebody_notices(house: House) -> None:
-    customer = await house.customer("Melati")
-    mitra = await new_mitra(house)
-    page = await (await house.device_of(mitra)).new_page()
+async def test_a_card_rings_and_vibrates_until_somebody_notices(system: System) -> None:
+    customer = await system.customer("Melati")
+    mitra = await new_mitra(system)
+    page = await (await system.device_of(mitra)).new_page()
     await page.add_init_script(f"({LISTEN})()")
     await page.goto("/mitra/")
     await go_online(page)
@@ -401,7 +401,7 @@ async def test_a_card_rings_and_vibrates_until_somebody_notices(house: House) ->
     await button(page, "Nyalakan").click()
     await expect(button(page, "Nyalakan")).to_have_count(0)
     await page.evaluate("window.heard = { notes: 0, vibrations: [] }")
-    await house.search(customer)
+    await system.search(customer)
     await expect(card(page, "Melati")).to_be_visible()
     heard = await page.evaluate("window.heard")
     assert heard == {"notes": 3, "vibrations": [[250, 120, 250]]}
@@ -414,14 +414,14 @@ async def test_a_card_rings_and_vibrates_until_somebody_notices(house: House) ->
 
 
 @pytest.mark.rule("V.3")
-async def test_a_reload_and_a_second_phone_show_the_card_and_where_it_was_accepted(house: House) -> None:
-    customer = await house.customer("Melati")
-    mitra, phone = await online_mitra(house)
-    await house.search(customer)
+async def test_a_reload_and_a_second_phone_show_the_card_and_where_it_was_accepted(system: System) -> None:
+    customer = await system.customer("Melati")
+    mitra, phone = await online_mitra(system)
+    await system.search(customer)
     await expect(card(phone, "Melati")).to_be_visible()
     await phone.reload()
     await expect(card(phone, "Melati")).to_be_visible()
-    other = await house.page_of(mitra, "/mitra/")
+    other = await system.page_of(mitra, "/mitra/")
     await button(other, "Terima Melati").click()
     await expect(other).to_have_url(re.compile(r"/mitra/chat/"))
     await expect(phone.get_by_text("Kamu menerima di perangkat lain")).to_be_visible()
@@ -432,15 +432,15 @@ async def test_a_reload_and_a_second_phone_show_the_card_and_where_it_was_accept
 
 @pytest.mark.rule("3.7", "4.1", "4.6", "V.4", "X.4")
 async def test_a_returning_customer_asks_for_this_mitra_who_is_talking_with_somebody_else(
-    house: House,
+    system: System,
 ) -> None:
-    melati, mawar = await house.customer("Melati"), await house.customer("Mawar")
-    mitra, page = await online_mitra(house)
-    await past_chat(house, melati, mitra)
-    session = await take(house, mawar, mitra)
+    melati, mawar = await system.customer("Melati"), await system.customer("Mawar")
+    mitra, page = await online_mitra(system)
+    await past_chat(system, melati, mitra)
+    session = await take(system, mawar, mitra)
     await page.goto(f"/mitra/chat/{session['id']}")
     await expect(page.get_by_role("heading", name="Mawar")).to_be_visible()
-    await ask_again(house, melati, mitra)
+    await ask_again(system, melati, mitra)
     await expect(card(page, "Melati")).to_contain_text("Minta kamu lagi")
     await expect(card(page, "Melati")).to_contain_text("Pernah curhat denganmu")
     await expect(card(page, "Melati").get_by_role("timer")).to_have_text(re.compile(r"^0:(20|1\d)$"))
@@ -450,7 +450,7 @@ async def test_a_returning_customer_asks_for_this_mitra_who_is_talking_with_some
     tabs = page.get_by_role("navigation", name="Chat yang berjalan")
     await expect(tabs.get_by_role("button")).to_have_count(2)
     # That they met before tells no more than the call name.
-    phone_number = await house.database.fetchval("SELECT phone_number FROM people WHERE id = $1", melati.id)
+    phone_number = await system.database.fetchval("SELECT phone_number FROM people WHERE id = $1", melati.id)
     shown = await page.content()
     assert str(melati.id) not in shown
     assert phone_number.removeprefix("+62") not in shown
@@ -458,11 +458,11 @@ async def test_a_returning_customer_asks_for_this_mitra_who_is_talking_with_some
 
 @pytest.mark.rule("4.3", "4.4")
 @pytest.mark.parametrize("how", ["offline before", "offline meanwhile", "silence"])
-async def test_a_mitra_who_does_not_answer_is_not_waited_for(house: House, how: str) -> None:
-    melati = await house.customer("Melati")
-    mitra, page = await online_mitra(house)
-    await past_chat(house, melati, mitra)
-    offer_id = await house.make.offer(duration_minutes=30, price_rp=20_000)
+async def test_a_mitra_who_does_not_answer_is_not_waited_for(system: System, how: str) -> None:
+    melati = await system.customer("Melati")
+    mitra, page = await online_mitra(system)
+    await past_chat(system, melati, mitra)
+    offer_id = await system.make.offer(duration_minutes=30, price_rp=20_000)
     order = {"offer_id": str(offer_id), "target_mitra_id": str(mitra.id)}
     payment = done(await melati.post("/payments", order))
     if how == "offline before":
@@ -477,7 +477,7 @@ async def test_a_mitra_who_does_not_answer_is_not_waited_for(house: House, how: 
         return
     await expect(card(page, "Melati")).to_be_visible()
     if how == "silence":
-        await house.pass_time(21)
+        await system.pass_time(21)
         await expect(page.get_by_text("Waktunya habis")).to_be_visible()
     else:
         await switch(page).click()
@@ -506,10 +506,10 @@ async def write(page: Page, text: str) -> None:
 @pytest.mark.invariant(10)
 @pytest.mark.parametrize("said_before", [0, 1])
 async def test_a_late_answer_takes_away_no_message_that_came_meanwhile(
-    house: House, said_before: int
+    system: System, said_before: int
 ) -> None:
-    melati = await house.customer("Melati")
-    mitra, page = await online_mitra(house)
+    melati = await system.customer("Melati")
+    mitra, page = await online_mitra(system)
     may_be_asked, may_arrive = asyncio.Event(), asyncio.Event()
     answers: asyncio.Queue[Request] = asyncio.Queue()
 
@@ -521,7 +521,7 @@ async def test_a_late_answer_takes_away_no_message_that_came_meanwhile(
         await route.fulfill(response=answer)
 
     await page.route("**/api/mitra/sessions/*/messages", delay)
-    session = await take(house, melati, mitra)
+    session = await take(system, melati, mitra)
     row = page.get_by_role("button", name=re.compile("^Melati "))
     await expect(row).to_be_visible()
     await expect(row).not_to_contain_text("Belum ada pesan")
@@ -544,10 +544,10 @@ async def test_a_late_answer_takes_away_no_message_that_came_meanwhile(
 
 
 @pytest.mark.rule("V.3", "X.7")
-async def test_chats_run_side_by_side_with_what_is_unread_in_each(house: House) -> None:
-    melati, mawar = await house.customer("Melati"), await house.customer("Mawar")
-    mitra, page = await online_mitra(house)
-    first, second = await take(house, melati, mitra), await take(house, mawar, mitra)
+async def test_chats_run_side_by_side_with_what_is_unread_in_each(system: System) -> None:
+    melati, mawar = await system.customer("Melati"), await system.customer("Mawar")
+    mitra, page = await online_mitra(system)
+    first, second = await take(system, melati, mitra), await take(system, mawar, mitra)
     await say(melati, first, "Halo Kak")
     await say(melati, first, "Ada waktu?")
     await expect(page.get_by_text("2 dari 3 chat terisi", exact=True)).to_be_visible()
@@ -586,13 +586,15 @@ async def test_chats_run_side_by_side_with_what_is_unread_in_each(house: House) 
 
 
 @pytest.mark.rule("V.3")
-async def test_what_a_mitra_writes_without_a_network_survives_a_reload_and_is_sent_once(house: House) -> None:
-    customer = await house.customer("Melati")
-    mitra = await new_mitra(house)
-    page = await (await house.device_of(mitra, service_workers="allow")).new_page()
+async def test_what_a_mitra_writes_without_a_network_survives_a_reload_and_is_sent_once(
+    system: System,
+) -> None:
+    customer = await system.customer("Melati")
+    mitra = await new_mitra(system)
+    page = await (await system.device_of(mitra, service_workers="allow")).new_page()
     await page.goto("/mitra/")
     await go_online(page)
-    session = await take(house, customer, mitra)
+    session = await take(system, customer, mitra)
     await page.get_by_role("button", name=re.compile("^Melati ")).click()
     await expect(page.get_by_text("Kamu terhubung dengan Melati")).to_be_visible()
     await page.evaluate("navigator.serviceWorker.ready")
@@ -608,10 +610,10 @@ async def test_what_a_mitra_writes_without_a_network_survives_a_reload_and_is_se
 
 
 @pytest.mark.rule("X.8")
-async def test_ending_a_chat_early_asks_for_a_reason_that_only_operators_read(house: House) -> None:
-    customer = await house.customer("Melati")
-    mitra, page = await online_mitra(house)
-    session = await take(house, customer, mitra)
+async def test_ending_a_chat_early_asks_for_a_reason_that_only_operators_read(system: System) -> None:
+    customer = await system.customer("Melati")
+    mitra, page = await online_mitra(system)
+    session = await take(system, customer, mitra)
     await page.goto(f"/mitra/chat/{session['id']}")
     await button(page, "Akhiri").click()
     await button(page, "Akhiri sesi").click()
@@ -623,7 +625,7 @@ async def test_ending_a_chat_early_asks_for_a_reason_that_only_operators_read(ho
     await page.get_by_label("Tambahan (boleh kosong)").fill("Listrik padam")
     await button(page, "Akhiri sesi").click()
     await expect(page.get_by_text("Kamu mengakhiri sesi ini lebih awal.")).to_be_visible()
-    note = await house.database.fetchval("SELECT end_note FROM sessions WHERE id = $1", session["id"])
+    note = await system.database.fetchval("SELECT end_note FROM sessions WHERE id = $1", session["id"])
     assert note == "Jaringan atau HP-ku bermasalah: Listrik padam"
     seen = done(await customer.get(f"/sessions/{session['id']}"))
     assert seen["end_reason"] == "mitra_ended"
@@ -633,11 +635,11 @@ async def test_ending_a_chat_early_asks_for_a_reason_that_only_operators_read(ho
 @pytest.mark.rule("X.8", "V.3")
 @pytest.mark.parametrize("is_looking", [True, False])
 async def test_a_chat_that_the_customer_ends_says_so_and_stays_readable(
-    house: House, is_looking: bool
+    system: System, is_looking: bool
 ) -> None:
-    customer = await house.customer("Melati")
-    mitra, page = await online_mitra(house)
-    session = await take(house, customer, mitra)
+    customer = await system.customer("Melati")
+    mitra, page = await online_mitra(system)
+    session = await take(system, customer, mitra)
     await say(customer, session, "Makasih ya Kak")
     if is_looking:
         await page.goto(f"/mitra/chat/{session['id']}")
@@ -659,10 +661,10 @@ async def test_a_chat_that_the_customer_ends_says_so_and_stays_readable(
 
 
 @pytest.mark.rule("V.3")
-async def test_a_chat_that_ended_while_the_phone_was_away_is_found_in_the_history(house: House) -> None:
-    customer = await house.customer("Melati")
-    mitra, page = await online_mitra(house)
-    session = await take(house, customer, mitra)
+async def test_a_chat_that_ended_while_the_phone_was_away_is_found_in_the_history(system: System) -> None:
+    customer = await system.customer("Melati")
+    mitra, page = await online_mitra(system)
+    session = await take(system, customer, mitra)
     await page.goto(f"/mitra/chat/{session['id']}")
     await expect(page.get_by_role("heading", name="Melati")).to_be_visible()
     await page.context.set_offline(True)
@@ -677,9 +679,9 @@ async def test_a_chat_that_ended_while_the_phone_was_away_is_found_in_the_histor
 # More time ---------------------------------------------------------------------------------------------------
 
 
-async def silence_does(house: House, action: str) -> None:
+async def silence_does(system: System, action: str) -> None:
     """What silence does from now on."""
-    await house.database.execute(
+    await system.database.execute(
         "UPDATE configuration SET value = $1 WHERE key = 'extension_default_action_on_timeout'", action
     )
 
@@ -698,23 +700,23 @@ async def silence_does(house: House, action: str) -> None:
     ],
 )
 async def test_the_card_says_what_silence_will_do_and_what_came_of_it(
-    house: House, how: str, silence: str, said: str
+    system: System, how: str, silence: str, said: str
 ) -> None:
-    customer = await house.customer("Melati")
-    mitra, page = await online_mitra(house)
-    session = await take(house, customer, mitra)
-    await silence_does(house, silence)
+    customer = await system.customer("Melati")
+    mitra, page = await online_mitra(system)
+    session = await take(system, customer, mitra)
+    await silence_does(system, silence)
     try:
-        extension = await ask_for_more(house, customer, session)
+        extension = await ask_for_more(system, customer, session)
     finally:
-        await silence_does(house, "auto_approve")
+        await silence_does(system, "auto_approve")
     asked = page.get_by_role("article", name="Melati minta tambah waktu")
     await expect(asked).to_contain_text("+15 menit")
     await expect(asked).to_contain_text("Diam = disetujui" if silence == "auto_approve" else "Diam = ditolak")
     await expect(asked.get_by_role("timer")).to_have_text(re.compile(r"^0:(10|0\d)$"))
     if how == "declined":
         told = {"behaviour": "decline", "payment_id": extension["payment_id"]}
-        done(await house.http.put("/api/dev/gateway", json=told))
+        done(await system.http.put("/api/dev/gateway", json=told))
     if how in ("accepted", "declined"):
         await button(page, "Setujui tambahan waktu Melati").click()
     elif how == "rejected":
@@ -732,15 +734,15 @@ async def test_the_card_says_what_silence_will_do_and_what_came_of_it(
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(7)
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
-async def test_a_mitra_who_goes_offline_in_mid_session_never_approves(house: House, when: str) -> None:
-    customer = await house.customer("Melati")
-    mitra, page = await online_mitra(house)
-    session = await take(house, customer, mitra)
+async def test_a_mitra_who_goes_offline_in_mid_session_never_approves(system: System, when: str) -> None:
+    customer = await system.customer("Melati")
+    mitra, page = await online_mitra(system)
+    session = await take(system, customer, mitra)
     await expect(page.get_by_role("button", name=re.compile("^Melati "))).to_be_visible()
     if when == "before":
         await switch(page).click()
         await expect(page.get_by_text("tambahan waktu ditolak otomatis")).to_be_visible()
-    extension = await ask_for_more(house, customer, session)
+    extension = await ask_for_more(system, customer, session)
     if when == "meanwhile":
         await expect(page.get_by_text("Diam = disetujui")).to_be_visible()
         await switch(page).click()
@@ -751,17 +753,19 @@ async def test_a_mitra_who_goes_offline_in_mid_session_never_approves(house: Hou
         "rejected",
         "mitra_unreachable",
     )
-    charges = await house.http.get("/api/dev/gateway/charges", params={"payment_id": extension["payment_id"]})
+    charges = await system.http.get(
+        "/api/dev/gateway/charges", params={"payment_id": extension["payment_id"]}
+    )
     assert done(charges)["charges"] == []
 
 
 @pytest.mark.rule("5.6", "V.3")
 @pytest.mark.invariant(7)
-async def test_a_phone_that_loses_its_network_finds_the_extension_rejected(house: House) -> None:
-    customer = await house.customer("Melati")
-    mitra, page = await online_mitra(house)
-    session = await take(house, customer, mitra)
-    await ask_for_more(house, customer, session)
+async def test_a_phone_that_loses_its_network_finds_the_extension_rejected(system: System) -> None:
+    customer = await system.customer("Melati")
+    mitra, page = await online_mitra(system)
+    session = await take(system, customer, mitra)
+    await ask_for_more(system, customer, session)
     await expect(page.get_by_text("Diam = disetujui")).to_be_visible()
     await page.context.set_offline(True)
 
@@ -775,13 +779,13 @@ async def test_a_phone_that_loses_its_network_finds_the_extension_rejected(house
 
 
 @pytest.mark.rule("5.5", "V.3")
-async def test_the_extension_card_is_above_the_chat_and_there_after_a_reload(house: House) -> None:
-    customer = await house.customer("Melati")
-    mitra, page = await online_mitra(house)
-    session = await take(house, customer, mitra)
+async def test_the_extension_card_is_above_the_chat_and_there_after_a_reload(system: System) -> None:
+    customer = await system.customer("Melati")
+    mitra, page = await online_mitra(system)
+    session = await take(system, customer, mitra)
     await page.goto(f"/mitra/chat/{session['id']}/end")
     await expect(button(page, "Akhiri sesi")).to_be_visible()
-    await ask_for_more(house, customer, session)
+    await ask_for_more(system, customer, session)
     await expect(page.get_by_text("Diam = disetujui")).to_be_visible()
     await page.reload()
     await expect(page.get_by_text("Diam = disetujui")).to_be_visible()

@@ -5,22 +5,22 @@ import json
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.house import House, done, until
 from tests.browser.mitras import button, go_online, new_mitra, switch
-from tests.browser.pushed import Desk, installed, push_to, received
+from tests.browser.pushed import PushDevice, installed, push_to, received
+from tests.browser.system import System, done, until
 from tests.browser.test_network import FIRST_LOAD_LIMIT_BYTES, size_of
 from tests.support.push import push_service
 
 
 @pytest.mark.parametrize("who", ["nobody", "offline", "online"])
-async def test_the_first_load_stays_below_40_kilobytes(house: House, who: str) -> None:
-    mitra = await new_mitra(house)
+async def test_the_first_load_stays_below_40_kilobytes(system: System, who: str) -> None:
+    mitra = await new_mitra(system)
     if who == "online":
         done(await mitra.put("/presence", {"online": True}))
-    device = await house.context() if who == "nobody" else await house.device_of(mitra)
+    device = await system.context() if who == "nobody" else await system.device_of(mitra)
     page = await device.new_page()
     loaded: list[str] = []
-    page.on("response", lambda answer: loaded.append(answer.url.removeprefix(house.url)))
+    page.on("response", lambda answer: loaded.append(answer.url.removeprefix(system.url)))
     await page.goto("/mitra/", wait_until="networkidle")
     await expect(page.get_by_label("Nomor HP") if who == "nobody" else switch(page)).to_be_visible()
     bytes_of = {path: size_of(path) for path in loaded if path == "/mitra/" or path.endswith((".js", ".css"))}
@@ -28,8 +28,8 @@ async def test_the_first_load_stays_below_40_kilobytes(house: House, who: str) -
     assert sum(bytes_of.values()) < FIRST_LOAD_LIMIT_BYTES, (sum(bytes_of.values()), bytes_of)
 
 
-async def test_the_app_can_be_installed_and_opens_without_a_network(house: House) -> None:
-    device = await house.device_of(await new_mitra(house), service_workers="allow")
+async def test_the_app_can_be_installed_and_opens_without_a_network(system: System) -> None:
+    device = await system.device_of(await new_mitra(system), service_workers="allow")
     page = await installed(device, "/mitra/")
     session = await device.new_cdp_session(page)
     manifest = await session.send("Page.getAppManifest")
@@ -50,53 +50,53 @@ async def test_the_app_can_be_installed_and_opens_without_a_network(house: House
 
 
 @pytest.mark.rule("4.1", "V.5")
-async def test_notifications_are_allowed_tried_and_bring_a_request_to_the_closed_app(house: House) -> None:
-    mitra = await new_mitra(house)
+async def test_notifications_are_allowed_tried_and_bring_a_request_to_the_closed_app(system: System) -> None:
+    mitra = await new_mitra(system)
     async with push_service() as vendor:
         browser = vendor.browser()
-        device = await house.device_of(mitra, service_workers="allow")
-        await push_to(device, house, browser)
-        desk = Desk(device, house, "/mitra/")
+        device = await system.device_of(mitra, service_workers="allow")
+        await push_to(device, system, browser)
+        device_push = PushDevice(device, system, "/mitra/")
         page = await installed(device, "/mitra/")
         await go_online(page)
         await page.get_by_role("button", name="Notifikasi diizinkan").click()
         await expect(page.get_by_text("Notifikasi menyala.")).to_be_visible()
         await button(page, "Kirim uji coba").click()
         await expect(page.get_by_text("Uji coba dikirim.")).to_be_visible()
-        await desk.deliver(await received(vendor, browser, "test"))
+        await device_push.deliver(await received(vendor, browser, "test"))
 
         # The app is closed; a request comes by push, and says nothing of who asks or why.
         await page.close()
-        await house.search(await house.customer("Melati"))
+        await system.search(await system.customer("Melati"))
         pushed = await received(vendor, browser, "request_offered")
         assert "Melati" not in json.dumps(pushed)
-        await desk.deliver(pushed)
-        pressed = await desk.press(pushed)
+        await device_push.deliver(pushed)
+        pressed = await device_push.press(pushed)
         assert pressed == {"opened": "/mitra/", "focused": None}
-        assert pushed["topic"] not in [one["tag"] for one in await desk.shown()]
+        assert pushed["topic"] not in [one["tag"] for one in await device_push.shown()]
 
         # Again, and this time the app is opened without it: the card is there, and the notification goes.
-        await desk.deliver(pushed)
+        await device_push.deliver(pushed)
         again = await device.new_page()
         await again.goto(str(pressed["opened"]))
         await expect(button(again, "Terima Melati")).to_be_visible()
-        await until(desk.is_empty)
+        await until(device_push.is_empty)
 
         # The app is open: it stays where it is, and has the card there.
         await button(again, "Profil").click()
         await expect(again.get_by_role("heading", name="Profil")).to_be_visible()
-        await desk.deliver(pushed)
+        await device_push.deliver(pushed)
         # The browser names a page by where it was opened.
-        assert await desk.press(pushed) == {"opened": None, "focused": "/mitra/"}
-        await expect(again).to_have_url(f"{house.url}/mitra/profile")
+        assert await device_push.press(pushed) == {"opened": None, "focused": "/mitra/"}
+        await expect(again).to_have_url(f"{system.url}/mitra/profile")
         await expect(button(again, "Terima Melati")).to_be_visible()
 
 
 @pytest.mark.parametrize("permission", ["default", "denied"])
 async def test_the_permission_is_asked_for_only_when_the_mitra_is_online_and_presses(
-    house: House, permission: str
+    system: System, permission: str
 ) -> None:
-    page = await (await house.device_of(await new_mitra(house))).new_page()
+    page = await (await system.device_of(await new_mitra(system))).new_page()
     await page.add_init_script(
         f"""let permission = '{permission}';
         window.asked = 0;

@@ -8,10 +8,10 @@ from uuid import UUID
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.house import House, done
 from tests.browser.mitras import ask_again, ask_for_more, new_mitra, past_chat, say, take
 from tests.browser.pushed import BLOCKED
 from tests.browser.screens import WAVES, Screen, Show, naming, opened, told
+from tests.browser.system import System, done
 from tests.browser.test_screens import assert_usable
 from tests.support.push import push_service
 from tests.support.server import Person
@@ -23,26 +23,26 @@ screen = naming(SCREENS)
 
 
 @contextlib.asynccontextmanager
-async def working(house: House, *, max_customers: int = 3) -> AsyncIterator[Person]:
+async def working(system: System, *, max_customers: int = 3) -> AsyncIterator[Person]:
     """A mitra who is online and connected."""
-    mitra = await new_mitra(house, max_customers=max_customers)
+    mitra = await new_mitra(system, max_customers=max_customers)
     async with mitra.socket():
         done(await mitra.put("/presence", {"online": True}))
         yield mitra
 
 
-def at_home(house: House, mitra: Person, shows: str) -> Show:
+def at_home(system: System, mitra: Person, shows: str) -> Show:
     """As `opened`, at home, and connected: before that it says that it is connecting."""
 
     async def show(**options: Any) -> Page:
-        page = await opened(house, mitra, "/mitra/", ".on")(**options)
+        page = await opened(system, mitra, "/mitra/", ".on")(**options)
         await expect(page.locator(shows).first).to_be_visible()
         return page
 
     return show
 
 
-async def talk(house: House, customer: Person, mitra: Person, session: dict[str, Any]) -> None:
+async def talk(system: System, customer: Person, mitra: Person, session: dict[str, Any]) -> None:
     """Fill a chat with a conversation."""
     for sender, text in WAVES:
         await say(customer if sender == "customer" else mitra, session, text)
@@ -52,9 +52,9 @@ async def talk(house: House, customer: Person, mitra: Person, session: dict[str,
 
 
 @screen("01-sign-in")
-async def sign_in(house: House) -> AsyncIterator[Show]:
+async def sign_in(system: System) -> AsyncIterator[Show]:
     async def show(**options: Any) -> Page:
-        page = await (await house.context(**options)).new_page()
+        page = await (await system.context(**options)).new_page()
         await page.goto("/mitra/")
         await expect(page.locator(".demo li").first).to_be_visible()
         return page
@@ -62,9 +62,9 @@ async def sign_in(house: House) -> AsyncIterator[Show]:
     yield show
 
 
-async def try_code(house: House, phone: str, **options: Any) -> Page:
+async def try_code(system: System, phone: str, **options: Any) -> Page:
     """Sign in with the code of the inbox, and be refused."""
-    page = await (await house.context(**options)).new_page()
+    page = await (await system.context(**options)).new_page()
     await page.goto("/mitra/")
     await page.locator("input[type=tel]").fill(phone)
     await page.locator("button[type=submit]").click()
@@ -78,26 +78,26 @@ _phones = iter(range(10_000, 99_999))
 
 
 @screen("02-not-invited")
-async def not_invited(house: House) -> AsyncIterator[Show]:
+async def not_invited(system: System) -> AsyncIterator[Show]:
     async def show(**options: Any) -> Page:
-        return await try_code(house, f"0812 777 {next(_phones)}", **options)
+        return await try_code(system, f"0812 777 {next(_phones)}", **options)
 
     yield show
 
 
 @screen("03-suspended")
-async def suspended(house: House) -> AsyncIterator[Show]:
-    mitra = await new_mitra(house)
-    await house.database.execute("UPDATE mitras SET suspended_at = curhat_now() WHERE id = $1", mitra.id)
-    yield opened(house, mitra, "/mitra/", "main h1")
+async def suspended(system: System) -> AsyncIterator[Show]:
+    mitra = await new_mitra(system)
+    await system.database.execute("UPDATE mitras SET suspended_at = curhat_now() WHERE id = $1", mitra.id)
+    yield opened(system, mitra, "/mitra/", "main h1")
 
 
 @screen("04-not-connected")
-async def unreachable(house: House) -> AsyncIterator[Show]:
-    mitra = await new_mitra(house)
+async def unreachable(system: System) -> AsyncIterator[Show]:
+    mitra = await new_mitra(system)
 
     async def show(**options: Any) -> Page:
-        page = await (await house.device_of(mitra, **options)).new_page()
+        page = await (await system.device_of(mitra, **options)).new_page()
         await page.route("**/api/mitra/state", lambda route: route.abort())
         await page.goto("/mitra/")
         await expect(page.locator("h1")).to_be_visible()
@@ -110,22 +110,22 @@ async def unreachable(house: House) -> AsyncIterator[Show]:
 
 
 @screen("10-offline")
-async def offline(house: House) -> AsyncIterator[Show]:
-    yield opened(house, await new_mitra(house), "/mitra/", "[role=switch]")
+async def offline(system: System) -> AsyncIterator[Show]:
+    yield opened(system, await new_mitra(system), "/mitra/", "[role=switch]")
 
 
 @screen("11-online")
-async def online(house: House) -> AsyncIterator[Show]:
-    async with working(house) as mitra:
-        yield opened(house, mitra, "/mitra/", ".on")
+async def online(system: System) -> AsyncIterator[Show]:
+    async with working(system) as mitra:
+        yield opened(system, mitra, "/mitra/", ".on")
 
 
 @screen("12-cut-off")
-async def cut_off(house: House) -> AsyncIterator[Show]:
-    async with working(house) as mitra:
+async def cut_off(system: System) -> AsyncIterator[Show]:
+    async with working(system) as mitra:
 
         async def show(**options: Any) -> Page:
-            page = await opened(house, mitra, "/mitra/", ".on")(**options)
+            page = await opened(system, mitra, "/mitra/", ".on")(**options)
             await page.context.set_offline(True)
             await expect(page.locator(".cut-off")).to_be_visible()
             return page
@@ -134,24 +134,24 @@ async def cut_off(house: House) -> AsyncIterator[Show]:
 
 
 @screen("13-cards")
-async def cards(house: House) -> AsyncIterator[Show]:
-    melati, mawar = await house.customer("Melati"), await house.customer("Anggrek Bulan Putih")
-    async with working(house) as mitra:
-        await past_chat(house, melati, mitra)
-        await ask_again(house, melati, mitra)
-        await house.search(mawar, price_rp=35_000)
-        await house.pass_time(0)  # It stands still: what waits is there for every look.
-        yield at_home(house, mitra, "article")
+async def cards(system: System) -> AsyncIterator[Show]:
+    melati, mawar = await system.customer("Melati"), await system.customer("Anggrek Bulan Putih")
+    async with working(system) as mitra:
+        await past_chat(system, melati, mitra)
+        await ask_again(system, melati, mitra)
+        await system.search(mawar, price_rp=35_000)
+        await system.pass_time(0)  # It stands still: what waits is there for every look.
+        yield at_home(system, mitra, "article")
 
 
 @screen("14-cards-closed")
-async def cards_closed(house: House) -> AsyncIterator[Show]:
-    async with working(house) as mitra:
+async def cards_closed(system: System) -> AsyncIterator[Show]:
+    async with working(system) as mitra:
 
         async def show(**options: Any) -> Page:
-            melati, mawar = await house.customer("Melati"), await house.customer("Mawar")
-            pairings = [await house.search(melati), await house.search(mawar)]
-            page = await at_home(house, mitra, "article")(**options)
+            melati, mawar = await system.customer("Melati"), await system.customer("Mawar")
+            pairings = [await system.search(melati), await system.search(mawar)]
+            page = await at_home(system, mitra, "article")(**options)
             for customer, pairing in zip((melati, mawar), pairings, strict=True):
                 done(await customer.post(f"/pairings/{pairing['id']}/cancel"))
             await expect(page.locator(".outcome")).to_have_count(2)
@@ -161,101 +161,101 @@ async def cards_closed(house: House) -> AsyncIterator[Show]:
 
 
 @screen("15-chats-and-today")
-async def chats_and_today(house: House) -> AsyncIterator[Show]:
+async def chats_and_today(system: System) -> AsyncIterator[Show]:
     melati, mawar, past = (
-        await house.customer("Melati"),
-        await house.customer("Mawar"),
-        await house.customer("Anggrek"),
+        await system.customer("Melati"),
+        await system.customer("Mawar"),
+        await system.customer("Anggrek"),
     )
-    async with working(house) as mitra:
-        ended = await past_chat(house, past, mitra)
-        await house.database.execute(
+    async with working(system) as mitra:
+        ended = await past_chat(system, past, mitra)
+        await system.database.execute(
             "UPDATE sessions SET started_at = started_at - interval '31 minutes' WHERE id = $1", ended["id"]
         )
-        await talk(house, melati, mitra, await take(house, melati, mitra))
-        session = await take(house, mawar, mitra)
+        await talk(system, melati, mitra, await take(system, melati, mitra))
+        session = await take(system, mawar, mitra)
         await say(mawar, session, "Kak, boleh aku mulai dari kejadian kemarin malam? Panjang ceritanya")
         await say(mawar, session, "Tapi malu")
-        yield at_home(house, mitra, ".face")
+        yield at_home(system, mitra, ".face")
 
 
 @screen("16-full")
-async def full(house: House) -> AsyncIterator[Show]:
-    customer = await house.customer("Melati")
-    async with working(house, max_customers=1) as mitra:
-        await take(house, customer, mitra)
-        yield at_home(house, mitra, ".face")
+async def full(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer("Melati")
+    async with working(system, max_customers=1) as mitra:
+        await take(system, customer, mitra)
+        yield at_home(system, mitra, ".face")
 
 
 @screen("17-extension")
-async def extension(house: House) -> AsyncIterator[Show]:
-    customer = await house.customer("Melati")
-    async with working(house) as mitra:
-        session = await take(house, customer, mitra)
-        await ask_for_more(house, customer, session)
-        await house.pass_time(0)  # It stands still: what waits is there for every look.
-        yield at_home(house, mitra, "article")
+async def extension(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer("Melati")
+    async with working(system) as mitra:
+        session = await take(system, customer, mitra)
+        await ask_for_more(system, customer, session)
+        await system.pass_time(0)  # It stands still: what waits is there for every look.
+        yield at_home(system, mitra, "article")
 
 
 # Chats -------------------------------------------------------------------------------------------------------
 
 
 @screen("20-chat")
-async def chat(house: House) -> AsyncIterator[Show]:
-    customer = await house.customer("Melati")
-    async with working(house) as mitra:
-        session = await take(house, customer, mitra)
-        await talk(house, customer, mitra, session)
-        yield opened(house, mitra, f"/mitra/chat/{session['id']}", ".bubble")
+async def chat(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer("Melati")
+    async with working(system) as mitra:
+        session = await take(system, customer, mitra)
+        await talk(system, customer, mitra, session)
+        yield opened(system, mitra, f"/mitra/chat/{session['id']}", ".bubble")
 
 
 @screen("21-chat-begins")
-async def chat_begins(house: House) -> AsyncIterator[Show]:
-    customer = await house.customer("Melati")
-    async with working(house) as mitra:
-        session = await take(house, customer, mitra)
-        yield opened(house, mitra, f"/mitra/chat/{session['id']}", ".empty")
+async def chat_begins(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer("Melati")
+    async with working(system) as mitra:
+        session = await take(system, customer, mitra)
+        yield opened(system, mitra, f"/mitra/chat/{session['id']}", ".empty")
 
 
 @screen("22-chats-side-by-side-and-a-card")
-async def side_by_side(house: House) -> AsyncIterator[Show]:
+async def side_by_side(system: System) -> AsyncIterator[Show]:
     melati, mawar, anggrek = (
-        await house.customer("Melati"),
-        await house.customer("Mawar"),
-        await house.customer("Anggrek"),
+        await system.customer("Melati"),
+        await system.customer("Mawar"),
+        await system.customer("Anggrek"),
     )
-    async with working(house, max_customers=3) as mitra:
-        await past_chat(house, anggrek, mitra)
-        first, second = await take(house, melati, mitra), await take(house, mawar, mitra)
-        await talk(house, melati, mitra, first)
+    async with working(system, max_customers=3) as mitra:
+        await past_chat(system, anggrek, mitra)
+        first, second = await take(system, melati, mitra), await take(system, mawar, mitra)
+        await talk(system, melati, mitra, first)
         await say(mawar, second, "Kak?")
-        await ask_again(house, anggrek, mitra)
-        await house.pass_time(0)  # It stands still: what waits is there for every look.
-        yield opened(house, mitra, f"/mitra/chat/{first['id']}", "article")
+        await ask_again(system, anggrek, mitra)
+        await system.pass_time(0)  # It stands still: what waits is there for every look.
+        yield opened(system, mitra, f"/mitra/chat/{first['id']}", "article")
 
 
 @screen("23-chat-extension")
-async def chat_extension(house: House) -> AsyncIterator[Show]:
-    customer = await house.customer("Melati")
-    async with working(house) as mitra:
-        session = await take(house, customer, mitra)
-        await talk(house, customer, mitra, session)
-        await house.database.execute(
+async def chat_extension(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer("Melati")
+    async with working(system) as mitra:
+        session = await take(system, customer, mitra)
+        await talk(system, customer, mitra, session)
+        await system.database.execute(
             "UPDATE sessions SET ends_at = ends_at - interval '27 minutes' WHERE id = $1", session["id"]
         )
-        await ask_for_more(house, customer, session)
-        await house.pass_time(0)  # It stands still: what waits is there for every look.
-        yield opened(house, mitra, f"/mitra/chat/{session['id']}", "article")
+        await ask_for_more(system, customer, session)
+        await system.pass_time(0)  # It stands still: what waits is there for every look.
+        yield opened(system, mitra, f"/mitra/chat/{session['id']}", "article")
 
 
 @screen("24-end")
-async def end(house: House) -> AsyncIterator[Show]:
-    customer = await house.customer("Melati")
-    async with working(house) as mitra:
-        session = await take(house, customer, mitra)
+async def end(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer("Melati")
+    async with working(system) as mitra:
+        session = await take(system, customer, mitra)
 
         async def show(**options: Any) -> Page:
-            page = await opened(house, mitra, f"/mitra/chat/{session['id']}/end", "fieldset")(**options)
+            page = await opened(system, mitra, f"/mitra/chat/{session['id']}/end", "fieldset")(**options)
             await page.locator("fieldset label").last.click()
             await page.locator("button[type=submit]").click()
             await expect(page.get_by_role("alert")).to_be_visible()
@@ -265,14 +265,14 @@ async def end(house: House) -> AsyncIterator[Show]:
 
 
 @screen("25-ended")
-async def ended(house: House) -> AsyncIterator[Show]:
-    async with working(house) as mitra:
+async def ended(system: System) -> AsyncIterator[Show]:
+    async with working(system) as mitra:
 
         async def show(**options: Any) -> Page:
-            customer = await house.customer("Melati")
-            session = await take(house, customer, mitra)
-            await talk(house, customer, mitra, session)
-            page = await opened(house, mitra, f"/mitra/chat/{session['id']}", ".bubble")(**options)
+            customer = await system.customer("Melati")
+            session = await take(system, customer, mitra)
+            await talk(system, customer, mitra, session)
+            page = await opened(system, mitra, f"/mitra/chat/{session['id']}", ".bubble")(**options)
             done(await customer.post(f"/sessions/{session['id']}/end"))
             await expect(page.locator("footer h2")).to_be_visible()
             return page
@@ -284,25 +284,25 @@ async def ended(house: House) -> AsyncIterator[Show]:
 
 
 @screen("30-history")
-async def history(house: House) -> AsyncIterator[Show]:
-    async with working(house) as mitra:
+async def history(system: System) -> AsyncIterator[Show]:
+    async with working(system) as mitra:
         for number, name in enumerate(("Kenanga", "Dahlia", "Mawar", "Anggrek", "Melati")):
-            customer = await house.customer(name)
-            session = await take(house, customer, mitra)
+            customer = await system.customer(name)
+            session = await take(system, customer, mitra)
             if number == 1:
                 done(await mitra.post(f"/sessions/{session['id']}/end", {"reason": "Listrik padam"}))
             elif number < 4:
                 done(await customer.post(f"/sessions/{session['id']}/end"))
             if number < 2:
-                await put_back(house, session, "1 day")
+                await put_back(system, session, "1 day")
             elif number < 4:
-                await put_back(house, session, f"{40 * (5 - number)} minutes")
-        yield opened(house, mitra, "/mitra/history", "li")
+                await put_back(system, session, f"{40 * (5 - number)} minutes")
+        yield opened(system, mitra, "/mitra/history", "li")
 
 
-async def put_back(house: House, session: dict[str, Any], time: str) -> None:
+async def put_back(system: System, session: dict[str, Any], time: str) -> None:
     """This ended session was so long ago, and lasted half an hour."""
-    await house.database.execute(
+    await system.database.execute(
         "UPDATE sessions SET started_at = started_at - $2::text::interval, "
         "ended_at = started_at - $2::text::interval + interval '30 minutes' WHERE id = $1",
         UUID(session["id"]),
@@ -311,31 +311,31 @@ async def put_back(house: House, session: dict[str, Any], time: str) -> None:
 
 
 @screen("31-history-empty")
-async def history_empty(house: House) -> AsyncIterator[Show]:
-    yield opened(house, await new_mitra(house), "/mitra/history", ".empty")
+async def history_empty(system: System) -> AsyncIterator[Show]:
+    yield opened(system, await new_mitra(system), "/mitra/history", ".empty")
 
 
 @screen("32-past-chat")
-async def read_again(house: House) -> AsyncIterator[Show]:
-    customer = await house.customer("Melati")
-    async with working(house) as mitra:
-        session = await take(house, customer, mitra)
-        await talk(house, customer, mitra, session)
+async def read_again(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer("Melati")
+    async with working(system) as mitra:
+        session = await take(system, customer, mitra)
+        await talk(system, customer, mitra, session)
         done(await mitra.post(f"/sessions/{session['id']}/end", {"reason": "Listrik padam"}))
-        yield opened(house, mitra, f"/mitra/history/{session['id']}", ".bubble")
+        yield opened(system, mitra, f"/mitra/history/{session['id']}", ".bubble")
 
 
 @screen("33-profile")
-async def profile(house: House) -> AsyncIterator[Show]:
-    yield opened(house, await new_mitra(house), "/mitra/profile", "fieldset")
+async def profile(system: System) -> AsyncIterator[Show]:
+    yield opened(system, await new_mitra(system), "/mitra/profile", "fieldset")
 
 
 @screen("35-phone")
-async def phone(house: House) -> AsyncIterator[Show]:
-    async with working(house) as mitra:
+async def phone(system: System) -> AsyncIterator[Show]:
+    async with working(system) as mitra:
 
         async def show(**options: Any) -> Page:
-            page = await (await house.device_of(mitra, **options)).new_page()
+            page = await (await system.device_of(mitra, **options)).new_page()
             await page.add_init_script(
                 "Object.defineProperty(Notification, 'permission', { get: () => 'default' })"
             )
@@ -347,11 +347,11 @@ async def phone(house: House) -> AsyncIterator[Show]:
 
 
 @screen("36-phone-without-notifications")
-async def phone_blocked(house: House) -> AsyncIterator[Show]:
-    async with working(house) as mitra:
+async def phone_blocked(system: System) -> AsyncIterator[Show]:
+    async with working(system) as mitra:
 
         async def show(**options: Any) -> Page:
-            page = await (await house.device_of(mitra, **options)).new_page()
+            page = await (await system.device_of(mitra, **options)).new_page()
             await page.add_init_script(BLOCKED)
             await page.goto("/mitra/phone")
             await expect(page.locator("#push + .state")).to_be_visible()
@@ -361,19 +361,19 @@ async def phone_blocked(house: House) -> AsyncIterator[Show]:
 
 
 @screen("37-phone-with-notifications")
-async def phone_told(house: House) -> AsyncIterator[Show]:
-    async with working(house) as mitra, push_service() as vendor:
-        yield told(house, mitra, vendor, "/mitra/phone", "#push + .state")
+async def phone_told(system: System) -> AsyncIterator[Show]:
+    async with working(system) as mitra, push_service() as vendor:
+        yield told(system, mitra, vendor, "/mitra/phone", "#push + .state")
 
 
 @screen("34-sign-out")
-async def sign_out(house: House) -> AsyncIterator[Show]:
-    customer = await house.customer("Melati")
-    async with working(house) as mitra:
-        await take(house, customer, mitra)
+async def sign_out(system: System) -> AsyncIterator[Show]:
+    customer = await system.customer("Melati")
+    async with working(system) as mitra:
+        await take(system, customer, mitra)
 
         async def show(**options: Any) -> Page:
-            page = await opened(house, mitra, "/mitra/profile", "fieldset")(**options)
+            page = await opened(system, mitra, "/mitra/profile", "fieldset")(**options)
             await page.locator(".out button").click()
             await expect(page.get_by_role("dialog")).to_be_visible()
             return page
@@ -383,6 +383,6 @@ async def sign_out(house: House) -> AsyncIterator[Show]:
 
 @pytest.mark.rule("V.1")
 @pytest.mark.parametrize("name", SCREENS)
-async def test_a_screen_of_the_mitra_is_usable_by_everybody(house: House, name: str) -> None:
-    async with SCREENS[name](house) as show:
+async def test_a_screen_of_the_mitra_is_usable_by_everybody(system: System, name: str) -> None:
+    async with SCREENS[name](system) as show:
         await assert_usable(show, f"mitra-{name}")

@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Page, Route, WebSocketRoute, expect
 
 from curhat.app.static_files import web_folder
-from tests.browser.house import House, done, until
+from tests.browser.system import System, done, until
 
 FIRST_LOAD_LIMIT_BYTES = 40_000
 CUTS = 20
@@ -21,22 +21,22 @@ async def write(page: Page, text: str) -> None:
     await page.get_by_role("button", name="Kirim", exact=True).click()
 
 
-async def said(house: House, session_id: str) -> list[str]:
+async def said(system: System, session_id: str) -> list[str]:
     """What PostgreSQL has of a session, in its order."""
-    rows = await house.database.fetch(
+    rows = await system.database.fetch(
         "SELECT text FROM messages WHERE session_id = $1 ORDER BY id", session_id
     )
     return [row["text"] for row in rows]
 
 
 @pytest.mark.rule("V.3")
-async def test_a_message_written_without_a_network_survives_a_reload_and_is_sent_once(house: House) -> None:
-    customer = await house.customer()
-    async with house.mitra() as (mitra, socket):
-        session = await house.chat(customer, mitra, socket)
-        page = await (await house.device_of(customer, service_workers="allow")).new_page()
+async def test_a_message_written_without_a_network_survives_a_reload_and_is_sent_once(system: System) -> None:
+    customer = await system.customer()
+    async with system.mitra() as (mitra, socket):
+        session = await system.chat(customer, mitra, socket)
+        page = await (await system.device_of(customer, service_workers="allow")).new_page()
         await page.goto("/app/")
-        await expect(page).to_have_url(f"{house.url}/app/chat")
+        await expect(page).to_have_url(f"{system.url}/app/chat")
         await page.evaluate("navigator.serviceWorker.ready")
         await until(lambda: page.evaluate("caches.keys().then((names) => names.length === 1)"))
         await write(page, "Sebelum putus")
@@ -51,17 +51,17 @@ async def test_a_message_written_without_a_network_survives_a_reload_and_is_sent
         await page.context.set_offline(False)
         await expect(page.locator("[data-mark=sent]")).to_have_count(2)
         await expect(page.locator("[data-mark=sending]")).to_have_count(0)
-        assert await said(house, session["id"]) == ["Sebelum putus", "Saat putus"]
+        assert await said(system, session["id"]) == ["Sebelum putus", "Saat putus"]
 
 
 @pytest.mark.rule("V.3")
 @pytest.mark.invariant(10)
-async def test_twenty_cuts_while_both_write_lose_nothing_and_double_nothing(house: House) -> None:
-    customer = await house.customer()
+async def test_twenty_cuts_while_both_write_lose_nothing_and_double_nothing(system: System) -> None:
+    customer = await system.customer()
     chance = random.Random(5)
-    async with house.mitra() as (mitra, socket):
-        session = await house.chat(customer, mitra, socket)
-        page = await house.page_of(customer)
+    async with system.mitra() as (mitra, socket):
+        session = await system.chat(customer, mitra, socket)
+        page = await system.page_of(customer)
         # The chat's own part of the app is fetched when it is first shown.
         await expect(page.get_by_label("Tulis pesan")).to_be_visible()
         mine, theirs = [], []
@@ -80,7 +80,7 @@ async def test_twenty_cuts_while_both_write_lose_nothing_and_double_nothing(hous
                 await write(page, mine[-1])
         await expect(page.locator("[data-mark=sending]")).to_have_count(0, timeout=30_000)
         await expect(page.locator(".bubble p")).to_have_count(len(mine) + len(theirs))
-        stored = await said(house, session["id"])
+        stored = await said(system, session["id"])
         assert [text for text in stored if text.startswith("aku")] == mine
         assert await page.locator(".bubble p").all_text_contents() == stored
 
@@ -88,14 +88,14 @@ async def test_twenty_cuts_while_both_write_lose_nothing_and_double_nothing(hous
 @pytest.mark.rule("V.3")
 @pytest.mark.parametrize("part", ["js", "css"])
 async def test_a_screen_that_could_not_be_fetched_is_asked_for_again_and_comes_whole(
-    house: House, part: str
+    system: System, part: str
 ) -> None:
-    customer = await house.customer()
-    async with house.mitra() as (mitra, socket):
-        page = await house.page_of(customer)
+    customer = await system.customer()
+    async with system.mitra() as (mitra, socket):
+        page = await system.page_of(customer)
         await expect(page.get_by_text("Hai, Melati")).to_be_visible()
         await page.route(f"**/assets/Chat-*.{part}", lambda route: route.abort())
-        await house.chat(customer, mitra, socket)
+        await system.chat(customer, mitra, socket)
         await expect(page.get_by_role("alert")).to_contain_text("Tidak ada koneksi")
         await page.unroute_all()
         await page.get_by_role("button", name="Coba lagi").click()
@@ -105,8 +105,8 @@ async def test_a_screen_that_could_not_be_fetched_is_asked_for_again_and_comes_w
 
 @pytest.mark.rule("V.3")
 @pytest.mark.invariant(10)
-async def test_a_snapshot_that_comes_late_covers_no_newer_event(house: House) -> None:
-    customer = await house.customer()
+async def test_a_snapshot_that_comes_late_covers_no_newer_event(system: System) -> None:
+    customer = await system.customer()
     is_read, may_arrive = asyncio.Event(), asyncio.Event()
 
     async def delay(route: Route) -> None:
@@ -115,9 +115,9 @@ async def test_a_snapshot_that_comes_late_covers_no_newer_event(house: House) ->
         await may_arrive.wait()
         await route.fulfill(response=answer)
 
-    async with house.mitra("Kak Budi"), house.mitra() as (mitra, socket):
-        await house.reject_again(customer, mitra, socket)
-        page = await house.page_of(customer)
+    async with system.mitra("Kak Budi"), system.mitra() as (mitra, socket):
+        await system.reject_again(customer, mitra, socket)
+        page = await system.page_of(customer)
         popup = page.get_by_role("dialog", name="Bestie sedang tidak online")
         await expect(popup).to_be_visible()
         heard: list[str] = []
@@ -129,7 +129,7 @@ async def test_a_snapshot_that_comes_late_covers_no_newer_event(house: House) ->
         await popup.get_by_role("button", name="Tutup").click()
         await is_read.wait()
         # After the snapshot was read, and before it arrives, the customer goes on with another phone.
-        await house.open_payment(customer)
+        await system.open_payment(customer)
         await until(lambda: asyncio.sleep(0, any('"pending"' in frame for frame in heard)))
         may_arrive.set()
         await expect(page.get_by_role("button", name="Bayar Rp20.000")).to_be_visible()
@@ -148,8 +148,8 @@ def hear(route: WebSocketRoute, frames: list[str]) -> None:
     server.on_message(from_server)
 
 
-async def test_the_app_opens_without_a_network_once_it_has_been_there(house: House) -> None:
-    page = await (await house.device_of(await house.customer(), service_workers="allow")).new_page()
+async def test_the_app_opens_without_a_network_once_it_has_been_there(system: System) -> None:
+    page = await (await system.device_of(await system.customer(), service_workers="allow")).new_page()
     await page.goto("/app/")
     await expect(page.get_by_text("Hai, Melati")).to_be_visible()
     await page.evaluate("navigator.serviceWorker.ready")
@@ -165,8 +165,8 @@ async def test_the_app_opens_without_a_network_once_it_has_been_there(house: Hou
     await expect(other.get_by_text("Hai, Melati")).to_be_visible()
 
 
-async def test_the_app_can_be_installed(house: House) -> None:
-    page = await (await house.context(service_workers="allow")).new_page()
+async def test_the_app_can_be_installed(system: System) -> None:
+    page = await (await system.context(service_workers="allow")).new_page()
     await page.goto("/app/")
     session = await page.context.new_cdp_session(page)
     manifest = await session.send("Page.getAppManifest")
@@ -181,11 +181,11 @@ async def test_the_app_can_be_installed(house: House) -> None:
 
 
 @pytest.mark.parametrize("is_signed_in", [False, True])
-async def test_the_first_load_stays_below_40_kilobytes(house: House, is_signed_in: bool) -> None:
-    device = await house.device_of(await house.customer()) if is_signed_in else await house.context()
+async def test_the_first_load_stays_below_40_kilobytes(system: System, is_signed_in: bool) -> None:
+    device = await system.device_of(await system.customer()) if is_signed_in else await system.context()
     page = await device.new_page()
     loaded: list[str] = []
-    page.on("response", lambda answer: loaded.append(answer.url.removeprefix(house.url)))
+    page.on("response", lambda answer: loaded.append(answer.url.removeprefix(system.url)))
     await page.goto("/app/", wait_until="networkidle")
     await expect(
         page.get_by_text("Hai, Melati") if is_signed_in else page.get_by_label("Nomor HP")
@@ -204,11 +204,11 @@ def size_of(path: str) -> int:
 
 @pytest.mark.rule("V.3")
 @pytest.mark.invariant(10)
-async def test_an_event_that_is_lost_on_its_way_is_noticed_and_fetched(house: House) -> None:
-    customer = await house.customer()
-    async with house.mitra() as (mitra, socket):
-        session = await house.chat(customer, mitra, socket)
-        page = await (await house.device_of(customer)).new_page()
+async def test_an_event_that_is_lost_on_its_way_is_noticed_and_fetched(system: System) -> None:
+    customer = await system.customer()
+    async with system.mitra() as (mitra, socket):
+        session = await system.chat(customer, mitra, socket)
+        page = await (await system.device_of(customer)).new_page()
         hellos: list[str] = []
 
         def pass_on(route: WebSocketRoute) -> None:
@@ -240,18 +240,18 @@ async def test_an_event_that_is_lost_on_its_way_is_noticed_and_fetched(house: Ho
 
 @pytest.mark.rule("V.3")
 @pytest.mark.invariant(10)
-async def test_a_stream_that_cannot_be_resumed_begins_anew_with_the_snapshot(house: House) -> None:
-    customer = await house.customer()
-    async with house.mitra() as (mitra, socket):
-        session = await house.chat(customer, mitra, socket)
-        page = await house.page_of(customer)
+async def test_a_stream_that_cannot_be_resumed_begins_anew_with_the_snapshot(system: System) -> None:
+    customer = await system.customer()
+    async with system.mitra() as (mitra, socket):
+        session = await system.chat(customer, mitra, socket)
+        page = await system.page_of(customer)
         await expect(page.get_by_text("Kamu terhubung dengan Kak Sari")).to_be_visible()
         await page.context.set_offline(True)
         await expect(page.get_by_text("Tidak ada koneksi")).to_be_visible()
         body = {"client_message_id": "1", "text": "Ditulis saat kamu pergi"}
         done(await mitra.post(f"/sessions/{session['id']}/messages", body, key=""))
         # The stream is another one: what was missed is not stored any more.
-        await house.database.execute(
+        await system.database.execute(
             "UPDATE streams SET epoch = uuidv7() WHERE role = 'customer' AND user_id = $1", customer.id
         )
         async with page.expect_response("**/api/client/state"):

@@ -11,8 +11,8 @@ from playwright.async_api import Browser, expect
 
 from curhat.app.embedded import EmbeddedServers
 from curhat.kit.database import Database
-from tests.browser.desk import DESK, operator
-from tests.browser.house import House
+from tests.browser.operators import DESKTOP_SCREEN, operator
+from tests.browser.system import System
 from tests.browser.test_screens import PICTURES, violations
 from tests.support.signed_in import OPERATOR_PASSWORD, development_settings, free_port, stage
 
@@ -20,7 +20,7 @@ from tests.support.signed_in import OPERATOR_PASSWORD, development_settings, fre
 @pytest.fixture
 async def production(
     servers: EmbeddedServers, database_url: str, database: Database, browser: Browser
-) -> AsyncIterator[House]:
+) -> AsyncIterator[System]:
     """A server with the settings of production, with nobody in it."""
     port = free_port()
     settings = dataclasses.replace(
@@ -30,18 +30,18 @@ async def production(
         public_origins=(f"http://127.0.0.1:{port}",),
     )
     async with stage(settings, database, port=port) as opened:
-        house = House(opened.url, opened.http, database, browser)
-        yield house
-        await house.close()
-        assert house.problems == []
+        system = System(opened.url, opened.http, database, browser)
+        yield system
+        await system.close()
+        assert system.problems == []
 
 
 @pytest.mark.rule("S.3", "V.1")
 async def test_an_operator_without_an_authenticator_app_sets_one_up_before_anything_opens(
-    production: House,
+    production: System,
 ) -> None:
     _, email = await operator(production)
-    page = await (await production.context(is_phone=False, language="en", size=DESK)).new_page()
+    page = await (await production.context(is_phone=False, language="en", size=DESKTOP_SCREEN)).new_page()
     await page.goto("/control-center/cases")
     await page.get_by_label("E-mail").fill(email)
     await page.get_by_label("Password").fill(OPERATOR_PASSWORD)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from tests.browser.house import House, done
+from tests.browser.system import System, done
 from tests.support.server import Person, Socket
 
 LATER = 30_000
@@ -22,10 +22,10 @@ async def targeted_card(mitra: Person, socket: Socket) -> dict[str, Any]:
     return await socket.wait_for("request.offered", kind="targeted")
 
 
-async def ask_again(house: House, customer: Person, mitra: Person, socket: Socket) -> Page:
+async def ask_again(system: System, customer: Person, mitra: Person, socket: Socket) -> Page:
     """The customer has paid for the mitra of a past chat, and waits."""
-    await house.past_chat(customer, mitra, socket)
-    page = await house.page_of(customer, "/app/history")
+    await system.past_chat(customer, mitra, socket)
+    page = await system.page_of(customer, "/app/history")
     await button(page, "Curhat lagi dengan Kak Sari").click()
     await expect(page.get_by_text("Curhat lagi dengan Kak Sari")).to_be_visible()
     await page.get_by_text("30 menit").click()
@@ -36,21 +36,21 @@ async def ask_again(house: House, customer: Person, mitra: Person, socket: Socke
     return page
 
 
-async def charges_of(house: House, customer: Person) -> list[int]:
+async def charges_of(system: System, customer: Person) -> list[int]:
     """What this customer's approved charges took."""
-    rows = await house.database.fetch("SELECT id FROM payments WHERE customer_id = $1", customer.id)
+    rows = await system.database.fetch("SELECT id FROM payments WHERE customer_id = $1", customer.id)
     amounts = []
     for row in rows:
-        found = done(await house.http.get("/api/dev/gateway/charges", params={"payment_id": str(row["id"])}))
+        found = done(await system.http.get("/api/dev/gateway/charges", params={"payment_id": str(row["id"])}))
         amounts += [charge["amount_rp"] for charge in found["charges"] if charge["status"] == "approved"]
     return amounts
 
 
 @pytest.mark.rule("3.1", "3.2", "3.6", "4.1", "4.2", "V.3")
-async def test_from_the_history_the_same_bestie_is_asked_again_and_accepts(house: House) -> None:
-    customer = await house.customer()
-    async with house.mitra() as (mitra, socket):
-        page = await ask_again(house, customer, mitra, socket)
+async def test_from_the_history_the_same_bestie_is_asked_again_and_accepts(system: System) -> None:
+    customer = await system.customer()
+    async with system.mitra() as (mitra, socket):
+        page = await ask_again(system, customer, mitra, socket)
         await expect(page.get_by_role("timer")).to_have_text(re.compile(r"^0:(20|1\d)$"))
         await expect(button(page, "Batalkan")).to_be_visible()
         await page.reload()
@@ -58,22 +58,22 @@ async def test_from_the_history_the_same_bestie_is_asked_again_and_accepts(house
         card = await targeted_card(mitra, socket)
         assert (card["is_returning"], card["call_name"]) == (True, "Melati")
         done(await mitra.post(f"/requests/{card['id']}/accept"))
-        await expect(page).to_have_url(f"{house.url}/app/chat")
+        await expect(page).to_have_url(f"{system.url}/app/chat")
 
 
 @pytest.mark.rule("3.3", "3.6")
 @pytest.mark.parametrize("other_is_there", [True, False])
 async def test_a_bestie_who_is_offline_at_the_tap_is_said_to_be_so(
-    house: House, other_is_there: bool
+    system: System, other_is_there: bool
 ) -> None:
-    customer = await house.customer()
-    async with house.mitra("Kak Budi") as (other, _), house.mitra() as (mitra, socket):
+    customer = await system.customer()
+    async with system.mitra("Kak Budi") as (other, _), system.mitra() as (mitra, socket):
         await other.put("/presence", {"online": False})
-        await house.past_chat(customer, mitra, socket)
+        await system.past_chat(customer, mitra, socket)
         await mitra.put("/presence", {"online": False})
         if other_is_there:
             await other.put("/presence", {"online": True})
-        page = await house.page_of(customer, "/app/history")
+        page = await system.page_of(customer, "/app/history")
         await button(page, "Curhat lagi dengan Kak Sari").click()
         popup = page.get_by_role("dialog", name="Bestie sedang tidak online")
         await expect(popup).to_be_visible()
@@ -88,29 +88,29 @@ async def test_a_bestie_who_is_offline_at_the_tap_is_said_to_be_so(
 
 
 @pytest.mark.rule("3.4")
-async def test_a_bestie_who_is_full_at_the_tap_gets_the_same_popup(house: House) -> None:
-    customer, other = await house.customer(), await house.customer("Mawar")
-    async with house.mitra(max_customers=1) as (mitra, socket):
-        await house.past_chat(customer, mitra, socket)
-        await house.chat(other, mitra, socket)
-        page = await house.page_of(customer, "/app/history")
+async def test_a_bestie_who_is_full_at_the_tap_gets_the_same_popup(system: System) -> None:
+    customer, other = await system.customer(), await system.customer("Mawar")
+    async with system.mitra(max_customers=1) as (mitra, socket):
+        await system.past_chat(customer, mitra, socket)
+        await system.chat(other, mitra, socket)
+        page = await system.page_of(customer, "/app/history")
         await button(page, "Curhat lagi dengan Kak Sari").click()
         await expect(page.get_by_role("dialog", name="Bestie sedang tidak online")).to_be_visible()
 
 
 @pytest.mark.rule("3.5", "3.9", "4.3", "4.4", "V.3")
 @pytest.mark.parametrize("how", ["rejected", "timed out", "went offline"])
-async def test_the_same_payment_carries_over_to_another_bestie(house: House, how: str) -> None:
-    customer = await house.customer()
-    async with house.mitra("Kak Budi") as (other, other_socket), house.mitra() as (mitra, socket):
+async def test_the_same_payment_carries_over_to_another_bestie(system: System, how: str) -> None:
+    customer = await system.customer()
+    async with system.mitra("Kak Budi") as (other, other_socket), system.mitra() as (mitra, socket):
         await other.put("/presence", {"online": False})
-        page = await ask_again(house, customer, mitra, socket)
+        page = await ask_again(system, customer, mitra, socket)
         await other.put("/presence", {"online": True})
         card = await targeted_card(mitra, socket)
         if how == "rejected":
             done(await mitra.post(f"/requests/{card['id']}/reject"))
         elif how == "timed out":
-            await house.pass_time(21)
+            await system.pass_time(21)
         else:
             await mitra.put("/presence", {"online": False})
         popup = page.get_by_role("dialog", name="Bestie sedang tidak online")
@@ -127,16 +127,16 @@ async def test_the_same_payment_carries_over_to_another_bestie(house: House, how
         blast = await other_socket.wait_for("request.offered")
         done(await other.post(f"/requests/{blast['id']}/accept"))
         await expect(page.get_by_role("heading", name="Kak Budi")).to_be_visible()
-        assert await charges_of(house, customer) == [20_000, 20_000]  # The past chat's, and this one's.
+        assert await charges_of(system, customer) == [20_000, 20_000]  # The past chat's, and this one's.
 
 
 @pytest.mark.rule("3.5", "3.8", "X.1")
 async def test_with_nobody_else_there_the_popup_only_closes_and_closing_ends_the_journey(
-    house: House,
+    system: System,
 ) -> None:
-    customer = await house.customer()
-    async with house.mitra() as (mitra, socket):
-        page = await ask_again(house, customer, mitra, socket)
+    customer = await system.customer()
+    async with system.mitra() as (mitra, socket):
+        page = await ask_again(system, customer, mitra, socket)
         card = await targeted_card(mitra, socket)
         done(await mitra.post(f"/requests/{card['id']}/reject"))
         await mitra.put("/presence", {"online": False})
@@ -149,10 +149,10 @@ async def test_with_nobody_else_there_the_popup_only_closes_and_closing_ends_the
 
 
 @pytest.mark.rule("4.2", "X.1")
-async def test_cancelling_the_wait_for_a_bestie_ends_the_journey(house: House) -> None:
-    customer = await house.customer()
-    async with house.mitra() as (mitra, socket):
-        page = await ask_again(house, customer, mitra, socket)
+async def test_cancelling_the_wait_for_a_bestie_ends_the_journey(system: System) -> None:
+    customer = await system.customer()
+    async with system.mitra() as (mitra, socket):
+        page = await ask_again(system, customer, mitra, socket)
         await button(page, "Batalkan").click()
         await button(page, "Ya, berhenti").click()
         await expect(page.get_by_role("heading", name="Pencarian dibatalkan")).to_be_visible()
@@ -179,15 +179,15 @@ async def ask_for_more(page: Page) -> None:
     ],
 )
 async def test_more_time_is_asked_for_waited_for_and_its_outcome_said(
-    house: House, how: str, said: str, charged: list[int]
+    system: System, how: str, said: str, charged: list[int]
 ) -> None:
-    customer = await house.customer()
-    async with house.mitra() as (mitra, socket):
-        session = await house.chat(customer, mitra, socket)
-        await house.database.execute(
+    customer = await system.customer()
+    async with system.mitra() as (mitra, socket):
+        session = await system.chat(customer, mitra, socket)
+        await system.database.execute(
             "UPDATE sessions SET ends_at = ends_at - interval '26 minutes' WHERE id = $1", session["id"]
         )
-        page = await house.page_of(customer, "/app/chat")
+        page = await system.page_of(customer, "/app/chat")
         if how == "offline":
             await mitra.put("/presence", {"online": False})
         await ask_for_more(page)
@@ -198,7 +198,7 @@ async def test_more_time_is_asked_for_waited_for_and_its_outcome_said(
             asked = await socket.wait_for("extension.requested")
             if how == "declined":
                 told = {"behaviour": "decline", "payment_id": asked["payment_id"]}
-                done(await house.http.put("/api/dev/gateway", json=told))
+                done(await system.http.put("/api/dev/gateway", json=told))
             if how in ("accepted", "declined"):
                 done(await mitra.post(f"/extensions/{asked['id']}/accept"))
             elif how == "rejected":
@@ -209,4 +209,4 @@ async def test_more_time_is_asked_for_waited_for_and_its_outcome_said(
         await expect(page.get_by_role("timer", name="Sisa waktu")).to_have_text(
             re.compile(r"^1[89]:\d\d$" if charged else r"^[34]:\d\d$")
         )
-        assert (await charges_of(house, customer))[1:] == charged
+        assert (await charges_of(system, customer))[1:] == charged

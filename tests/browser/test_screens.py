@@ -13,8 +13,8 @@ import pytest
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]
 from playwright.async_api import Page
 
-from tests.browser.house import PHONE, House, Language, Theme, until
 from tests.browser.screens import SCREENS, Show
+from tests.browser.system import PHONE, Language, System, Theme, until
 
 # What people write is theirs; all other words are ours, in one language or the other.
 OUR_WORDS = """() => {
@@ -107,6 +107,6 @@ def shown_by(name: str) -> Any:
 
 @pytest.mark.rule("V.1")
 @pytest.mark.parametrize("name", [shown_by(name) for name in SCREENS])
-async def test_a_screen_is_usable_by_everybody(house: House, name: str) -> None:
-    async with SCREENS[name](house) as show:
+async def test_a_screen_is_usable_by_everybody(system: System, name: str) -> None:
+    async with SCREENS[name](system) as show:
         await assert_usable(show, name)

@@ -6,8 +6,8 @@ from uuid import UUID
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.house import House
 from tests.browser.mitras import new_mitra
+from tests.browser.system import System
 
 # Slow 4G and a processor a quarter as fast, as Lighthouse emulates a mid-range phone.
 SLOW_4G = {
@@ -60,12 +60,12 @@ async def slow_down(page: Page, *, processor: float, network: bool) -> None:
 
 
 @pytest.mark.parametrize("who", ["nobody", "customer", "mitra"])
-async def test_the_first_screen_is_there_soon_on_slow_4g_and_nothing_jumps(house: House, who: str) -> None:
+async def test_the_first_screen_is_there_soon_on_slow_4g_and_nothing_jumps(system: System, who: str) -> None:
     if who == "nobody":
-        device = await house.context()
+        device = await system.context()
     else:
-        device = await house.device_of(
-            await house.customer() if who == "customer" else await new_mitra(house, "Kak Sari")
+        device = await system.device_of(
+            await system.customer() if who == "customer" else await new_mitra(system, "Kak Sari")
         )
     page = await device.new_page()
     await slow_down(page, processor=4, network=True)
@@ -82,12 +82,12 @@ async def test_the_first_screen_is_there_soon_on_slow_4g_and_nothing_jumps(house
     assert seen["cls"] < CLS_LIMIT, seen
 
 
-async def test_a_thousand_messages_scroll_smoothly_on_a_slow_processor(house: House) -> None:
-    customer = await house.customer()
-    async with house.mitra() as (mitra, socket):
-        session = await house.chat(customer, mitra, socket)
-        await fill(house, session)
-        page = await house.page_of(customer, "/app/chat")
+async def test_a_thousand_messages_scroll_smoothly_on_a_slow_processor(system: System) -> None:
+    customer = await system.customer()
+    async with system.mitra() as (mitra, socket):
+        session = await system.chat(customer, mitra, socket)
+        await fill(system, session)
+        page = await system.page_of(customer, "/app/chat")
         await expect(page.get_by_text(f"Pesan nomor {MESSAGES - 1} ")).to_be_visible()
         earlier = page.get_by_role("button", name="Pesan sebelumnya")
         while await page.locator(".bubble").count() < MESSAGES:
@@ -110,7 +110,7 @@ async def fling(page: Page) -> tuple[float, float]:
     return frames[len(frames) // 2], frames[int(len(frames) * 0.95)]
 
 
-async def fill(house: House, session: dict[str, Any]) -> None:
+async def fill(system: System, session: dict[str, Any]) -> None:
     """A thousand messages of both sides, of different lengths."""
     rows = [
         (
@@ -121,7 +121,7 @@ async def fill(house: House, session: dict[str, Any]) -> None:
         )
         for number in range(MESSAGES)
     ]
-    async with house.database.transaction() as tx:
+    async with system.database.transaction() as tx:
         for row in rows:
             await tx.execute(
                 "INSERT INTO messages (session_id, sender, client_message_id, text, sent_at) "

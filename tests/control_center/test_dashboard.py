@@ -176,6 +176,6 @@ async def test_who_is_connected_available_and_free_follows_presence(server: Stag
         async with (away := await server.mitra("Kak Pergi", online=False)).socket():
             found = (await viewer.get("/dashboard")).json()
             # Nobody told PostgreSQL yet that this one was seen.
-            await server.server.house.presence.write_last_seen()
+            await server.server.services.presence.write_last_seen()
             found = (await viewer.get("/dashboard")).json()
             assert (found["online"], found["connected"], found["available"]) == (1, 2, 1), away.id

@@ -21,7 +21,7 @@ async def _admins(database: Database, settings: Settings) -> list[DemoAccount]:
 
 
 async def test_the_demo_admin_signs_in_with_the_password_that_every_start_shows(server: Stage) -> None:
-    settings = server.server.house.settings
+    settings = server.server.services.settings
     (admin,) = await _admins(server.database, settings)
     assert await _admins(server.database, settings) == [admin]
     password = admin.note.removeprefix("password ")
@@ -32,7 +32,7 @@ async def test_the_demo_admin_signs_in_with_the_password_that_every_start_shows(
 
 
 async def test_a_password_that_was_changed_is_not_shown(server: Stage) -> None:
-    settings = server.server.house.settings
+    settings = server.server.services.settings
     await _admins(server.database, settings)
     other = await asyncio.to_thread(passwords.hashed, "another password than the demo's")
     await server.database.execute("UPDATE operators SET password_hash = $1", other)

@@ -263,7 +263,7 @@ async def test_mitras_are_listed_with_presence_load_and_how_they_answer(
 async def test_who_is_connected_is_not_known_while_valkey_is_away(server: Stage) -> None:
     viewer = await server.operator("viewer")
     mitra = await server.mitra()
-    await server.server.house.valkey.client_pause(3000)
+    await server.server.services.valkey.client_pause(3000)
     shown = await viewer.get(f"/mitras/{mitra.id}")
     assert (shown.status_code, shown.json()["connected"]) == (200, None)
     dashboard = (await viewer.get("/dashboard")).json()

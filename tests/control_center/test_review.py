@@ -19,7 +19,7 @@ from curhat.kit.pause_points import set_pause_point
 from curhat.payments.gateway import ChargeAnswer, RefundAnswer
 from tests.support.cases import Failed, cut_short, unserved, work
 from tests.support.clock import VirtualClock
-from tests.support.journey import Gate, wait_for_lock
+from tests.support.journey import Latch, wait_for_lock
 from tests.support.server import Person
 from tests.support.signed_in import Stage, development_settings, problem, stage
 
@@ -309,7 +309,7 @@ async def test_a_refund_runs_through_the_gateway_once_and_only_its_word_makes_th
     case = await _case(reviewer, failed)
     assert (case["refund"]["status"], case["refund"]["amount_rp"]) == ("done", 20_000)
     assert await _status(server, failed) == "refunded"
-    recorded = await server.server.house.gateway.recorded(failed.payment_id)
+    recorded = await server.server.services.gateway.recorded(failed.payment_id)
     assert [(refund.charge_key, refund.amount_rp) for refund in recorded.refunds] == [
         (failed.charge_key, 20_000)
     ]
@@ -352,13 +352,13 @@ async def test_of_two_operators_deciding_at_once_the_second_waits_and_is_refused
 ) -> None:
     first, second = await server.operator("reviewer"), await server.operator("admin")
     failed = await unserved(server)
-    gate = Gate()
-    set_pause_point("decide.before_commit", gate)
+    latch = Latch()
+    set_pause_point("decide.before_commit", latch)
     deciding = asyncio.create_task(_decide(first, failed, decisions[0]))
-    await gate.reached.wait()
+    await latch.reached.wait()
     late = asyncio.create_task(_decide(second, failed, decisions[1]))
     await wait_for_lock(server.database)
-    gate.open()
+    latch.open()
     assert problem(await deciding) == (200, None)
     assert problem(await late) == DECIDED
     row = await server.database.fetchrow("SELECT decision, decided_by FROM review_cases")
@@ -373,7 +373,7 @@ async def test_many_operators_deciding_at_once_make_one_decision_and_one_refund(
     answers = await asyncio.gather(*(_decide(operator, failed) for operator in operators))
     assert sorted(map(problem, answers), key=str) == [(200, None)] + [DECIDED] * 7
     await work(server)
-    recorded = await server.server.house.gateway.recorded(failed.payment_id)
+    recorded = await server.server.services.gateway.recorded(failed.payment_id)
     assert len(recorded.refunds) == 1
 
 
@@ -429,7 +429,7 @@ async def test_a_refund_that_the_gateway_refuses_says_why_and_may_be_tried_again
     failed = await unserved(server)
     retry = f"/review-cases/{failed.case_id}/refund-retry"
     assert problem(await reviewer.post(retry)) == (409, "refund_not_failed")
-    await server.server.house.gateway.set_behaviour("decline", failed.payment_id)
+    await server.server.services.gateway.set_behaviour("decline", failed.payment_id)
     await _decide(reviewer, failed)
     assert problem(await reviewer.post(retry)) == (409, "refund_not_failed")
     await work(server)
@@ -437,14 +437,14 @@ async def test_a_refund_that_the_gateway_refuses_says_why_and_may_be_tried_again
     assert case["status"] == "decided"
     assert (case["refund"]["status"], case["refund"]["reason"]) == ("failed", "refused by the mock gateway")
     assert await _status(server, failed) == "unserved"
-    await server.server.house.gateway.set_behaviour("approve", failed.payment_id)
+    await server.server.services.gateway.set_behaviour("approve", failed.payment_id)
     again = await reviewer.post(retry)
     assert (again.status_code, again.json()["refund"]["status"]) == (200, "requested")
     await work(server)
     assert (await _case(reviewer, failed))["refund"]["status"] == "done"
     assert await _status(server, failed) == "refunded"
     assert problem(await reviewer.post(retry)) == (409, "refund_not_failed")
-    recorded = await server.server.house.gateway.recorded(failed.payment_id)
+    recorded = await server.server.services.gateway.recorded(failed.payment_id)
     assert [refund.status for refund in recorded.refunds] == ["failed", "done"]
 
 
@@ -470,7 +470,7 @@ async def test_a_late_approval_whose_refund_failed_is_given_back_without_touchin
         payment_id,
     )
     await server.database.execute("UPDATE payments SET status = 'abandoned' WHERE id = $1", payment_id)
-    await server.server.house.gateway.charge(key, payment_id, 20_000)
+    await server.server.services.gateway.charge(key, payment_id, 20_000)
     case_id = await server.database.fetchval("SELECT id FROM review_cases")
     failed = Failed(customer_id, payment_id, case_id, key)
     assert problem(await _decide(reviewer, failed)) == (200, None)
@@ -689,7 +689,7 @@ async def test_a_late_approval_whose_refund_is_refused_after_the_decision_is_sho
     assert (await reviewer.get("/dashboard")).json()["refunds_refused"] == 1
 
     # The gateway has it in its books.
-    await server.server.house.gateway.charge(key, failed.payment_id, 20_000)
+    await server.server.services.gateway.charge(key, failed.payment_id, 20_000)
     again = await reviewer.post(f"/review-cases/{failed.case_id}/refund-retry")
     assert again.status_code == 200, again.text
     await work(server)

@@ -105,10 +105,10 @@ async def test_an_operation_that_names_none_or_an_unknown_one_is_refused_to_ever
         return "secret"
 
     handlers: list[BaseRouteHandler] = [forgotten, misspelt]
-    house = server.server.house
+    services = server.server.services
     app = Litestar(
         handlers,
-        guards=[operators_only(lambda: house.database, lambda: house.settings)],
+        guards=[operators_only(lambda: services.database, lambda: services.settings)],
         exception_handlers={BusinessError: handle_business_error},
         logging_config=None,
     )

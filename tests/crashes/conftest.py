@@ -11,7 +11,7 @@ from curhat.app.embedded import EmbeddedServers, embedded_servers
 from curhat.kit.database import Database
 from curhat.kit.migrations import migrate
 from tests.conftest import database_url_of
-from tests.crashes.house import House
+from tests.crashes.system import System
 from tests.support.signed_in import environment_of
 
 TEMPLATE = "crash_template"
@@ -32,9 +32,9 @@ async def crash_servers() -> AsyncIterator[EmbeddedServers]:
 
 
 @pytest.fixture(scope="module")
-async def house(
+async def system(
     crash_servers: EmbeddedServers, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> AsyncIterator[House]:
+) -> AsyncIterator[System]:
     """A database of the module's own, with the real clock, and whatever processes its tests start on it."""
     name = request.path.stem
     admin = await asyncpg.connect(crash_servers.database_url)
@@ -42,7 +42,7 @@ async def house(
     await admin.close()
     url = database_url_of(crash_servers, name)
     database = await Database.connect(url, pool_size=20)
-    opened = House(
+    opened = System(
         tmp_path_factory.mktemp(name), environment_of(url, crash_servers.valkey_url), database, crash_servers
     )
     yield opened

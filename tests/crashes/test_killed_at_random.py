@@ -12,7 +12,7 @@ import httpx
 import pytest
 from websockets.exceptions import WebSocketException
 
-from tests.crashes.house import House, Witness, done, until
+from tests.crashes.system import System, Witness, done, until
 from tests.support.processes import Killable, ServerProcess
 from tests.support.server import Socket
 from tests.support.signed_in import problem
@@ -138,18 +138,19 @@ async def beside(*steps: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 @pytest.mark.rule("V.3")
 @pytest.mark.invariant(1, 2, 3, 4, 5, 6, 8, 10, 12)
 async def test_servers_and_worker_killed_at_random_moments_lose_nothing_that_was_acknowledged(
-    house: House,
+    system: System,
 ) -> None:
     chance = random.Random(12)
-    servers = [house.server("a"), house.server("b")]
-    processes: list[Killable] = [*servers, house.worker()]
+    servers = [system.server("a"), system.server("b")]
+    processes: list[Killable] = [*servers, system.worker()]
     await asyncio.gather(*(process.start() for process in processes))
-    customers = [Traveller(person, servers) for person in await house.customers(CUSTOMERS, servers[0])]
+    customers = [Traveller(person, servers) for person in await system.customers(CUSTOMERS, servers[0])]
     mitras = [
-        Traveller(await house.mitra(servers[0], max_customers=3, online=True), servers) for _ in range(MITRAS)
+        Traveller(await system.mitra(servers[0], max_customers=3, online=True), servers)
+        for _ in range(MITRAS)
     ]
     everybody = [*customers, *mitras]
-    offer_id, is_over = str(await house.make.offer()), asyncio.Event()
+    offer_id, is_over = str(await system.make.offer()), asyncio.Event()
 
     def acknowledged() -> int:
         return sum(len(one.person.answered) for one in everybody)
@@ -158,7 +159,7 @@ async def test_servers_and_worker_killed_at_random_moments_lose_nothing_that_was
         return acknowledged() >= next_kill
 
     async def all_told() -> bool:
-        rows = await house.database.fetch("SELECT user_id, head FROM streams")
+        rows = await system.database.fetch("SELECT user_id, head FROM streams")
         heads = {row["user_id"]: row["head"] for row in rows}
         return all(one.seen[-1] == heads[one.person.id] for one in everybody)
 
@@ -176,4 +177,4 @@ async def test_servers_and_worker_killed_at_random_moments_lose_nothing_that_was
         await until(all_told, REST_SECONDS)
         for one in everybody:
             assert one.seen == list(range(one.seen[0], one.seen[-1] + 1))
-        await house.everything_holds(servers[0])
+        await system.everything_holds(servers[0])

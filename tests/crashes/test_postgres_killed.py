@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from curhat.app.embedded import PostgresServer
-from tests.crashes.house import House, Witness, available, done, sockets_of, until, working
+from tests.crashes.system import System, Witness, available, done, sockets_of, until, working
 from tests.support.processes import ServerProcess, WorkerProcess
 from tests.support.signed_in import problem
 
@@ -62,9 +62,9 @@ class Writer:
 
 
 @pytest.fixture(scope="module")
-async def processes(house: House) -> tuple[ServerProcess, WorkerProcess]:
+async def processes(system: System) -> tuple[ServerProcess, WorkerProcess]:
     """A server and a worker."""
-    server, worker = house.server(), house.worker()
+    server, worker = system.server(), system.worker()
     await asyncio.gather(server.start(), worker.start())
     return server, worker
 
@@ -72,27 +72,27 @@ async def processes(house: House) -> tuple[ServerProcess, WorkerProcess]:
 @pytest.mark.rule("1.2", "2b.5")
 @pytest.mark.invariant(4, 5, 10, 12)
 async def test_servers_and_workers_outlive_postgresql_and_all_that_was_acknowledged_is_there(
-    house: House, processes: tuple[ServerProcess, WorkerProcess]
+    system: System, processes: tuple[ServerProcess, WorkerProcess]
 ) -> None:
     server, worker = processes
-    searches, runs_out, chats = await house.customers(3, server)
-    accepts, listens = await house.mitra(server, max_customers=2), await house.mitra(server)
+    searches, runs_out, chats = await system.customers(3, server)
+    accepts, listens = await system.mitra(server, max_customers=2), await system.mitra(server)
     numbers = (server.pid, worker.pid)
     async with (
         sockets_of(searches, runs_out, chats) as (searching, running_out, chatting),
         working(accepts, listens),
     ):
-        session = await house.chat(chats, listens)
+        session = await system.chat(chats, listens)
         path = f"/sessions/{session['id']}/messages"
-        accept = f"{await house.request_path(await house.search(searches), accepts)}/accept"
-        too_late = await house.search(runs_out)
-        late_accept = f"{await house.request_path(too_late, accepts)}/accept"
-        await house.database.execute(WINDOW_ENDS_SOON, too_late["id"])
+        accept = f"{await system.request_path(await system.search(searches), accepts)}/accept"
+        too_late = await system.search(runs_out)
+        late_accept = f"{await system.request_path(too_late, accepts)}/accept"
+        await system.database.execute(WINDOW_ENDS_SOON, too_late["id"])
 
         writers = [Writer(person, path) for person in (chats, chats, listens, listens)]
         writing = asyncio.gather(*(writer.write() for writer in writers))
         await until(lambda: have_written(writers, 10), RECOVERED_SECONDS)
-        await kill_at_once(house.servers.postgres)
+        await kill_at_once(system.servers.postgres)
         await writing
 
         await until(lambda: is_not_ready(server))
@@ -100,7 +100,7 @@ async def test_servers_and_workers_outlive_postgresql_and_all_that_was_acknowled
         key = str(uuid4())
         assert problem(await accepts.post(accept, key=key)) == (500, "internal_error")
 
-        await house.servers.postgres.start()
+        await system.servers.postgres.start()
         await until(server.is_ready, RECOVERED_SECONDS)
 
         await running_out.told("pairing.updated", RECOVERED_SECONDS, status="failed")
@@ -108,37 +108,37 @@ async def test_servers_and_workers_outlive_postgresql_and_all_that_was_acknowled
         started = done(await accepts.post(accept, key=key))["session"]
         await searching.told("session.started", id=started["id"])
         again = [done(await writer.person.post(path, writer.unacknowledged)) for writer in writers]
-        stored = [row["id"] for row in await house.database.fetch("SELECT id::text FROM messages")]
+        stored = [row["id"] for row in await system.database.fetch("SELECT id::text FROM messages")]
         expected = [message["id"] for writer in writers for message in writer.acknowledged]
         assert sorted(stored) == sorted(expected + [message["id"] for message in again])
         await chatting.told("message.created", id=again[-1]["id"])
         assert (server.pid, worker.pid) == numbers
         assert server.is_running
         assert worker.is_running
-        await house.leave(searches, chats)
-        await house.everything_holds(server)
+        await system.leave(searches, chats)
+        await system.everything_holds(server)
 
 
 @pytest.mark.invariant(12)
 async def test_connections_that_an_administrator_ends_again_and_again_end_no_process(
-    house: House, processes: tuple[ServerProcess, WorkerProcess]
+    system: System, processes: tuple[ServerProcess, WorkerProcess]
 ) -> None:
     server, worker = processes
     for _ in range(20):
         # Both use theirs at least every quarter of a second, some of them in the moment of its end.
-        await until(functools.partial(has_ended_connections, house), RECOVERED_SECONDS)
+        await until(functools.partial(has_ended_connections, system), RECOVERED_SECONDS)
     await until(server.is_ready, RECOVERED_SECONDS)
-    customer, mitra = await house.customer(server), await house.mitra(server)
+    customer, mitra = await system.customer(server), await system.mitra(server)
     async with working(mitra):
-        await house.chat(customer, mitra)
-        await house.leave(customer)
+        await system.chat(customer, mitra)
+        await system.leave(customer)
     assert worker.is_running
-    await house.everything_holds(server)
+    await system.everything_holds(server)
 
 
-async def has_ended_connections(house: House) -> bool:
+async def has_ended_connections(system: System) -> bool:
     """End what connections there are; whether there were those of the server and of the worker."""
-    ended: int = await house.database.fetchval(END_CONNECTIONS)
+    ended: int = await system.database.fetchval(END_CONNECTIONS)
     return ended >= 2
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from curhat.payments.mock_gateway import MockGateway
-from tests.crashes.house import Device, House, Witness, cut_off, done, sockets_of, until, working
+from tests.crashes.system import Device, System, Witness, cut_off, done, sockets_of, until, working
 from tests.support.processes import ServerProcess, WorkerProcess
 from tests.support.signed_in import problem
 
@@ -23,65 +23,65 @@ ASKED_SECONDS = 14.0
 
 
 @pytest.fixture(scope="module")
-async def survivor(house: House) -> ServerProcess:
+async def survivor(system: System) -> ServerProcess:
     """The server that lives, with short windows."""
     for key in ("returning_chat_confirmation_timeout_seconds", "extension_timeout_seconds"):
-        await house.database.execute(
+        await system.database.execute(
             "UPDATE configuration SET value = $2 WHERE key = $1", key, str(WINDOW_SECONDS)
         )
-    return await house.server("survivor").start()
+    return await system.server("survivor").start()
 
 
 @pytest.fixture
-async def worker(house: House) -> AsyncIterator[WorkerProcess]:
+async def worker(system: System) -> AsyncIterator[WorkerProcess]:
     """A worker, not started yet."""
-    worker = house.worker()
+    worker = system.worker()
     yield worker
     await worker.close()
 
 
 @pytest.fixture
-async def victim(house: House) -> AsyncIterator[ServerProcess]:
+async def victim(system: System) -> AsyncIterator[ServerProcess]:
     """The server to be killed; the test starts it."""
-    server = house.server("victim")
+    server = system.server("victim")
     yield server
     await server.close()
 
 
-async def ask_for_more(house: House, customer: Witness, session: dict[str, Any]) -> dict[str, Any]:
+async def ask_for_more(system: System, customer: Witness, session: dict[str, Any]) -> dict[str, Any]:
     """An extension of 15 minutes, asked for."""
-    offer_id = await house.make.offer(purpose="extension", duration_minutes=15, price_rp=10_000)
+    offer_id = await system.make.offer(purpose="extension", duration_minutes=15, price_rp=10_000)
     asked: dict[str, Any] = done(
         await customer.post(f"/sessions/{session['id']}/extensions", {"offer_id": str(offer_id)})
     )
     return asked
 
 
-async def charges(house: House, payment_id: str) -> list[int]:
+async def charges(system: System, payment_id: str) -> list[int]:
     """What the gateway took for a payment, as its own books say."""
-    books = await MockGateway(house.database).recorded(UUID(payment_id))
+    books = await MockGateway(system.database).recorded(UUID(payment_id))
     assert books.refunds == []
     return [charge.amount_rp for charge in books.charges if charge.status == "approved"]
 
 
-async def minutes(house: House, session: dict[str, Any]) -> float:
+async def minutes(system: System, session: dict[str, Any]) -> float:
     """From a session's start to its end as it stands."""
-    length: float = await house.database.fetchval(
+    length: float = await system.database.fetchval(
         "SELECT extract(epoch FROM ends_at - started_at)::float8 / 60 FROM sessions WHERE id = $1",
         UUID(session["id"]),
     )
     return length
 
 
-async def met_before(house: House, customer: Witness, mitra: Witness) -> None:
+async def met_before(system: System, customer: Witness, mitra: Witness) -> None:
     """These two had a chat."""
-    session = await house.chat(customer, mitra)
+    session = await system.chat(customer, mitra)
     done(await customer.post(f"/sessions/{session['id']}/end"))
 
 
-async def want_again(house: House, customer: Witness, mitra: Witness) -> dict[str, Any]:
+async def want_again(system: System, customer: Witness, mitra: Witness) -> dict[str, Any]:
     """A confirmed payment for this very mitra, with its pairing."""
-    order = {"offer_id": str(await house.make.offer()), "target_mitra_id": str(mitra.id)}
+    order = {"offer_id": str(await system.make.offer()), "target_mitra_id": str(mitra.id)}
     payment = done(await customer.post("/payments", order))
     confirmed: dict[str, Any] = done(await customer.post(f"/payments/{payment['id']}/confirm"))["payment"]
     return confirmed
@@ -101,7 +101,7 @@ async def time_passes(device: Device, seconds: float) -> None:
 @pytest.mark.rule("5.4", "5.7")
 @pytest.mark.invariant(2, 7, 9, 12)
 async def test_an_approval_by_hand_cut_off_before_after_or_beyond_its_charge_charges_once(
-    house: House, survivor: ServerProcess, worker: WorkerProcess
+    system: System, survivor: ServerProcess, worker: WorkerProcess
 ) -> None:
     points = [
         "extension.approved",
@@ -109,14 +109,15 @@ async def test_an_approval_by_hand_cut_off_before_after_or_beyond_its_charge_cha
         "confirm.after_charge",
         "confirm.after_charge>transaction.committed",
     ]
-    victims = [house.server(f"victim {number}") for number in range(len(points))]
+    victims = [system.server(f"victim {number}") for number in range(len(points))]
     await asyncio.gather(*(one.start(at) for one, at in zip(victims, points, strict=True)), worker.start())
-    customers = await house.customers(len(points), survivor)
-    mitra = await house.mitra(survivor, max_customers=len(points))
+    customers = await system.customers(len(points), survivor)
+    mitra = await system.mitra(survivor, max_customers=len(points))
     async with sockets_of(*customers) as devices, working(mitra) as (mitra_device,):
-        chats = [await house.chat(customer, mitra) for customer in customers]
+        chats = [await system.chat(customer, mitra) for customer in customers]
         asked = [
-            await ask_for_more(house, customer, chat) for customer, chat in zip(customers, chats, strict=True)
+            await ask_for_more(system, customer, chat)
+            for customer, chat in zip(customers, chats, strict=True)
         ]
         accepts = [f"/extensions/{extension['id']}/accept" for extension in asked]
         await asyncio.gather(
@@ -130,10 +131,10 @@ async def test_an_approval_by_hand_cut_off_before_after_or_beyond_its_charge_cha
         for extension, chat, path in zip(asked, chats, accepts, strict=True):
             again = done(await mitra.until_answered(path, key=path))
             assert (again["status"], again["decided_by"]) == ("approved", "mitra")
-            assert await charges(house, extension["payment_id"]) == [10_000]
-            assert await minutes(house, chat) == 45
-        await house.leave(*customers)
-        await house.everything_holds(survivor)
+            assert await charges(system, extension["payment_id"]) == [10_000]
+            assert await minutes(system, chat) == 45
+        await system.leave(*customers)
+        await system.everything_holds(survivor)
     await asyncio.gather(*(one.close() for one in victims))
 
 
@@ -144,21 +145,21 @@ async def test_an_approval_by_hand_cut_off_before_after_or_beyond_its_charge_cha
     ["confirm.before_charge", "confirm.after_charge", "confirm.after_charge>transaction.committed"],
 )
 async def test_a_worker_killed_while_it_charges_for_silence_charges_once(
-    house: House, survivor: ServerProcess, worker: WorkerProcess, kill_at: str
+    system: System, survivor: ServerProcess, worker: WorkerProcess, kill_at: str
 ) -> None:
     await worker.start(kill_at)
-    customer, mitra = await house.customer(survivor), await house.mitra(survivor)
+    customer, mitra = await system.customer(survivor), await system.mitra(survivor)
     async with sockets_of(customer) as (device,), working(mitra):
-        chat = await house.chat(customer, mitra)
-        asked = await ask_for_more(house, customer, chat)
+        chat = await system.chat(customer, mitra)
+        asked = await ask_for_more(system, customer, chat)
         await device.told("extension.requested", id=asked["id"])
         await worker.killed()
         await worker.start()
         await device.told("extension.decided", ASKED_SECONDS, id=asked["id"], status="approved")
-        assert await charges(house, asked["payment_id"]) == [10_000]
-        assert await minutes(house, chat) == 45
-        await house.leave(customer)
-        await house.everything_holds(survivor)
+        assert await charges(system, asked["payment_id"]) == [10_000]
+        assert await minutes(system, chat) == 45
+        await system.leave(customer)
+        await system.everything_holds(survivor)
 
 
 # No worker while a window runs out -------------------------------------------------------------------------
@@ -168,13 +169,13 @@ async def test_a_worker_killed_while_it_charges_for_silence_charges_once(
 @pytest.mark.invariant(5, 7, 12)
 @pytest.mark.parametrize("mitra_leaves", [False, True])
 async def test_with_no_worker_at_the_deadline_nobody_can_answer_late_and_the_next_worker_decides(
-    house: House, survivor: ServerProcess, worker: WorkerProcess, mitra_leaves: bool
+    system: System, survivor: ServerProcess, worker: WorkerProcess, mitra_leaves: bool
 ) -> None:
-    customer, mitra = await house.customer(survivor), await house.mitra(survivor)
+    customer, mitra = await system.customer(survivor), await system.mitra(survivor)
     async with sockets_of(customer) as (device,):
         async with working(mitra) as (mitra_device,):
-            chat = await house.chat(customer, mitra)
-            asked = await ask_for_more(house, customer, chat)
+            chat = await system.chat(customer, mitra)
+            asked = await ask_for_more(system, customer, chat)
             await mitra_device.told("extension.requested", id=asked["id"])
             await time_passes(mitra_device, WINDOW_SECONDS + 0.2)
             for answer in ("accept", "reject"):
@@ -188,10 +189,10 @@ async def test_with_no_worker_at_the_deadline_nobody_can_answer_late_and_the_nex
             await worker.start()
             decided = await device.told("extension.decided", id=asked["id"])
             assert (decided["status"], decided["decided_by"]) == ("rejected", "mitra_unreachable")
-        assert await charges(house, asked["payment_id"]) == ([] if mitra_leaves else [10_000])
-        assert await minutes(house, chat) == (30 if mitra_leaves else 45)
-        await house.leave(customer)
-        await house.everything_holds(survivor)
+        assert await charges(system, asked["payment_id"]) == ([] if mitra_leaves else [10_000])
+        assert await minutes(system, chat) == (30 if mitra_leaves else 45)
+        await system.leave(customer)
+        await system.everything_holds(survivor)
 
 
 async def is_disconnected(mitra: Witness) -> bool:
@@ -202,13 +203,13 @@ async def is_disconnected(mitra: Witness) -> bool:
 @pytest.mark.rule("4.3", "3.8")
 @pytest.mark.invariant(2, 4, 5, 12)
 async def test_with_no_worker_at_the_targeted_deadline_nobody_accepts_late_and_the_popup_comes_with_the_next(
-    house: House, survivor: ServerProcess, worker: WorkerProcess
+    system: System, survivor: ServerProcess, worker: WorkerProcess
 ) -> None:
-    customer, mitra = await house.customer(survivor), await house.mitra(survivor)
+    customer, mitra = await system.customer(survivor), await system.mitra(survivor)
     async with sockets_of(customer) as (device,), working(mitra) as (mitra_device,):
-        await met_before(house, customer, mitra)
-        payment = await want_again(house, customer, mitra)
-        path = await house.request_path(payment["pairing"], mitra)
+        await met_before(system, customer, mitra)
+        payment = await want_again(system, customer, mitra)
+        path = await system.request_path(payment["pairing"], mitra)
         await mitra_device.told("request.offered", id=path.removeprefix("/requests/"))
         closed = await mitra_device.told("request.closed", WINDOW_SECONDS + 4, kind="targeted")
         assert closed["close_reason"] == "timed_out"
@@ -220,8 +221,8 @@ async def test_with_no_worker_at_the_targeted_deadline_nobody_accepts_late_and_t
         failed = await device.told("pairing.updated", failure_tag="targeted_mitra_timeout")
         assert failed["fallback"]["allowed"] is True
         assert (await customer.post(f"/pairings/{failed['id']}/decline-fallback")).status_code == 204
-        assert await charges(house, payment["id"]) == [20_000]
-        await house.everything_holds(survivor)
+        assert await charges(system, payment["id"]) == [20_000]
+        await system.everything_holds(survivor)
 
 
 # What follows a step, armed in its transaction ---------------------------------------------------------------
@@ -230,17 +231,17 @@ async def test_with_no_worker_at_the_targeted_deadline_nobody_accepts_late_and_t
 @pytest.mark.rule("4.4", "5.6")
 @pytest.mark.invariant(6, 7, 12)
 async def test_a_server_killed_when_the_toggle_is_committed_leaves_nobody_waiting(
-    house: House, survivor: ServerProcess, victim: ServerProcess, worker: WorkerProcess
+    system: System, survivor: ServerProcess, victim: ServerProcess, worker: WorkerProcess
 ) -> None:
     await asyncio.gather(victim.start("presence.intent_committed"), worker.start())
-    waits, chats = await house.customers(2, survivor)
-    mitra = await house.mitra(survivor, max_customers=2)
+    waits, chats = await system.customers(2, survivor)
+    mitra = await system.mitra(survivor, max_customers=2)
     async with sockets_of(waits, chats) as (waiting, chatting), working(mitra):
-        await met_before(house, waits, mitra)
-        chat = await house.chat(chats, mitra)
-        payment = await want_again(house, waits, mitra)
-        path = await house.request_path(payment["pairing"], mitra)
-        asked = await ask_for_more(house, chats, chat)
+        await met_before(system, waits, mitra)
+        chat = await system.chat(chats, mitra)
+        payment = await want_again(system, waits, mitra)
+        path = await system.request_path(payment["pairing"], mitra)
+        asked = await ask_for_more(system, chats, chat)
         await cut_off(mitra.at(victim).put("/presence", {"online": False}))
         await victim.killed()
 
@@ -249,47 +250,47 @@ async def test_a_server_killed_when_the_toggle_is_committed_leaves_nobody_waitin
         assert (decided["status"], decided["decided_by"]) == ("rejected", "mitra_unreachable")
         assert problem(await mitra.post(f"{path}/accept")) == (409, "request_closed")
         assert (await waits.post(f"/pairings/{failed['id']}/decline-fallback")).status_code == 204
-        await house.leave(chats)
-        await house.everything_holds(survivor)
+        await system.leave(chats)
+        await system.everything_holds(survivor)
 
 
 @pytest.mark.rule("4.4", "2b.7")
 @pytest.mark.invariant(6, 8, 12)
 async def test_a_server_killed_when_the_accept_that_fills_the_mitra_up_is_committed_leaves_nobody_waiting(
-    house: House, survivor: ServerProcess, victim: ServerProcess, worker: WorkerProcess
+    system: System, survivor: ServerProcess, victim: ServerProcess, worker: WorkerProcess
 ) -> None:
     await asyncio.gather(victim.start("accept.before_commit>transaction.committed"), worker.start())
-    waits, other = await house.customers(2, survivor)
-    mitra = await house.mitra(survivor)
+    waits, other = await system.customers(2, survivor)
+    mitra = await system.mitra(survivor)
     async with sockets_of(waits) as (waiting,), working(mitra):
-        await met_before(house, waits, mitra)
-        search = await house.search(other)
-        await want_again(house, waits, mitra)
-        accept = f"{await house.request_path(search, mitra)}/accept"
+        await met_before(system, waits, mitra)
+        search = await system.search(other)
+        await want_again(system, waits, mitra)
+        accept = f"{await system.request_path(search, mitra)}/accept"
         await cut_off(mitra.at(victim).post(accept, key="fills-up"))
         await victim.killed()
 
         failed = await waiting.told("pairing.updated", 2, failure_tag="targeted_mitra_offline")
         assert (await waits.post(f"/pairings/{failed['id']}/decline-fallback")).status_code == 204
         done(await mitra.until_answered(accept, key="fills-up"))
-        await house.leave(other)
-        await house.everything_holds(survivor)
+        await system.leave(other)
+        await system.everything_holds(survivor)
 
 
 @pytest.mark.rule("3.5", "3.8")
 @pytest.mark.invariant(2, 4, 6, 12)
 @pytest.mark.parametrize("kill_at", ["idempotency.stored", "idempotency.stored>transaction.committed"])
 async def test_a_fallback_cut_off_is_one_blast_under_the_one_charge(
-    house: House, survivor: ServerProcess, victim: ServerProcess, worker: WorkerProcess, kill_at: str
+    system: System, survivor: ServerProcess, victim: ServerProcess, worker: WorkerProcess, kill_at: str
 ) -> None:
     await asyncio.gather(victim.start(kill_at), worker.start())
-    customer = await house.customer(survivor)
-    mitra, other = await house.mitra(survivor), await house.mitra(survivor)
+    customer = await system.customer(survivor)
+    mitra, other = await system.mitra(survivor), await system.mitra(survivor)
     async with sockets_of(customer) as (device,), working(mitra) as (mitra_device,):
-        await met_before(house, customer, mitra)
+        await met_before(system, customer, mitra)
         async with working(other) as (other_device,):
-            payment = await want_again(house, customer, mitra)
-            path = await house.request_path(payment["pairing"], mitra)
+            payment = await want_again(system, customer, mitra)
+            path = await system.request_path(payment["pairing"], mitra)
             await mitra_device.told("request.offered", id=path.removeprefix("/requests/"))
             done(await mitra.post(f"{path}/reject"))
             failed = await device.told("pairing.updated", failure_tag="targeted_mitra_rejected")
@@ -303,10 +304,10 @@ async def test_a_fallback_cut_off_is_one_blast_under_the_one_charge(
             card = await other_device.told("request.offered", kind="blast")
             done(await other.post(f"/requests/{card['id']}/accept"))
             await device.told("session.started")
-            assert await charges(house, payment["id"]) == [20_000]
+            assert await charges(system, payment["id"]) == [20_000]
             assert mitra_device.count("request.offered") == 2  # The first chat's, and the targeted one.
-            await house.leave(customer)
-    await house.everything_holds(survivor)
+            await system.leave(customer)
+    await system.everything_holds(survivor)
 
 
 # Valkey ------------------------------------------------------------------------------------------------------
@@ -315,24 +316,24 @@ async def test_a_fallback_cut_off_is_one_blast_under_the_one_charge(
 @pytest.mark.rule("5.6", "X.10", "3.5")
 @pytest.mark.invariant(2, 3, 7, 11)
 async def test_without_valkey_silence_approves_nothing_a_hand_does_and_no_fallback_is_taken(
-    house: House, survivor: ServerProcess, worker: WorkerProcess
+    system: System, survivor: ServerProcess, worker: WorkerProcess
 ) -> None:
     await worker.start()
-    silent, by_hand, wants = await house.customers(3, survivor)
-    mitra, other = await house.mitra(survivor, max_customers=3), await house.mitra(survivor)
+    silent, by_hand, wants = await system.customers(3, survivor)
+    mitra, other = await system.mitra(survivor, max_customers=3), await system.mitra(survivor)
     async with sockets_of(silent, by_hand) as (device, other_device), working(mitra, other):
-        await met_before(house, wants, mitra)
-        chats = [await house.chat(customer, mitra) for customer in (silent, by_hand)]
-        payment = await want_again(house, wants, mitra)
-        path = await house.request_path(payment["pairing"], mitra)
+        await met_before(system, wants, mitra)
+        chats = [await system.chat(customer, mitra) for customer in (silent, by_hand)]
+        payment = await want_again(system, wants, mitra)
+        path = await system.request_path(payment["pairing"], mitra)
         done(await mitra.post(f"{path}/reject"))
         asked = [
-            await ask_for_more(house, customer, chat)
+            await ask_for_more(system, customer, chat)
             for customer, chat in zip((silent, by_hand), chats, strict=True)
         ]
 
-        house.servers.valkey.kill()
-        await house.servers.valkey.wait()
+        system.servers.valkey.kill()
+        await system.servers.valkey.wait()
 
         approved = done(await mitra.post(f"/extensions/{asked[1]['id']}/accept"))
         assert (approved["status"], approved["decided_by"]) == ("approved", "mitra")
@@ -341,20 +342,20 @@ async def test_without_valkey_silence_approves_nothing_a_hand_does_and_no_fallba
         assert problem(await wants.post(take)) == (503, "presence_unknown")
         decided = await device.told("extension.decided", WINDOW_SECONDS + 4, id=asked[0]["id"])
         assert (decided["status"], decided["decided_by"]) == ("rejected", "mitra_unreachable")
-        later = await ask_for_more(house, silent, chats[0])
+        later = await ask_for_more(system, silent, chats[0])
         assert (later["status"], later["decided_by"]) == ("pending", None)
         done(await mitra.post(f"/extensions/{later['id']}/reject"))
 
-        await house.servers.valkey.start()
+        await system.servers.valkey.start()
 
         await until(lambda: can_be_taken(wants, payment), 15)
         blast = done(await wants.post(take))
         assert (blast["kind"], blast["payment_id"]) == ("blast", payment["id"])
-        assert [await charges(house, one["payment_id"]) for one in asked] == [[], [10_000]]
-        assert [await minutes(house, chat) for chat in chats] == [30, 45]
-        assert await charges(house, payment["id"]) == [20_000]
-        await house.leave(silent, by_hand, wants)
-        await house.everything_holds(survivor)
+        assert [await charges(system, one["payment_id"]) for one in asked] == [[], [10_000]]
+        assert [await minutes(system, chat) for chat in chats] == [30, 45]
+        assert await charges(system, payment["id"]) == [20_000]
+        await system.leave(silent, by_hand, wants)
+        await system.everything_holds(survivor)
 
 
 async def can_be_taken(customer: Witness, payment: dict[str, Any]) -> bool:

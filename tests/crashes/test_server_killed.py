@@ -12,23 +12,23 @@ import httpx
 import pytest
 
 from curhat.payments.mock_gateway import MockGateway
-from tests.crashes.house import House, Witness, cut_off, done, sockets_of, working
+from tests.crashes.system import System, Witness, cut_off, done, sockets_of, working
 from tests.support.processes import ServerProcess
 from tests.support.signed_in import problem
 
 
 @pytest.fixture(scope="module")
-async def survivor(house: House) -> ServerProcess:
+async def survivor(system: System) -> ServerProcess:
     """The second server, which lives on; a worker runs beside it."""
-    server, worker = house.server("survivor"), house.worker()
+    server, worker = system.server("survivor"), system.worker()
     await asyncio.gather(server.start(), worker.start())
     return server
 
 
 @pytest.fixture
-async def victim(house: House) -> AsyncIterator[ServerProcess]:
+async def victim(system: System) -> AsyncIterator[ServerProcess]:
     """The server to be killed; the test starts it."""
-    server = house.server("victim")
+    server = system.server("victim")
     yield server
     await server.close()
 
@@ -55,23 +55,23 @@ class Command:
     ids=["before_their_commit", "between_their_commit_and_its_publication"],
 )
 async def test_eight_kinds_of_commands_cut_off_together_take_effect_once_and_everybody_learns(
-    house: House, survivor: ServerProcess, victim: ServerProcess, kill_at: str
+    system: System, survivor: ServerProcess, victim: ServerProcess, kill_at: str
 ) -> None:
     await victim.start(kill_at)
-    customers = await house.customers(8, survivor)
+    customers = await system.customers(8, survivor)
     opens, leaves, tries, searches, refused, gives_up, ends, is_left = customers
-    mitras = [await house.mitra(survivor, max_customers=20) for _ in range(4)]
+    mitras = [await system.mitra(survivor, max_customers=20) for _ in range(4)]
     accepts, rejects, chats, stops = mitras
     async with sockets_of(*customers) as devices, working(*mitras) as mitra_devices:
         told = dict(zip([*customers, *mitras], [*devices, *mitra_devices], strict=True))
-        offer_id = await house.make.offer()
-        left = await house.open_payment(leaves)
-        trial = await house.open_payment(tries, price_rp=0)
-        accepted = await house.request_path(await house.search(searches), accepts)
-        rejected = await house.request_path(await house.search(refused), rejects)
-        given_up = await house.search(gives_up)
-        ended = await house.chat(ends, chats)
-        stopped = await house.chat(is_left, stops)
+        offer_id = await system.make.offer()
+        left = await system.open_payment(leaves)
+        trial = await system.open_payment(tries, price_rp=0)
+        accepted = await system.request_path(await system.search(searches), accepts)
+        rejected = await system.request_path(await system.search(refused), rejects)
+        given_up = await system.search(gives_up)
+        ended = await system.chat(ends, chats)
+        stopped = await system.chat(is_left, stops)
         commands = [
             Command(opens, "/payments", {"offer_id": str(offer_id)}),
             Command(leaves, f"/payments/{left['id']}/cancel"),
@@ -107,26 +107,26 @@ async def test_eight_kinds_of_commands_cut_off_together_take_effect_once_and_eve
         assert told[searches].count("session.started") == 1
         assert told[ends].count("session.ended") == 1
 
-        await house.leave(*customers)
-        await house.everything_holds(survivor)
+        await system.leave(*customers)
+        await system.everything_holds(survivor)
 
 
 @pytest.mark.rule("2a.6", "2a.7")
 @pytest.mark.invariant(2, 4, 9, 12)
 async def test_a_confirmation_cut_off_before_after_or_beyond_its_charge_charges_once(
-    house: House, survivor: ServerProcess
+    system: System, survivor: ServerProcess
 ) -> None:
-    before, after, recorded = (house.server(f"victim {name}") for name in ("before", "after", "recorded"))
+    before, after, recorded = (system.server(f"victim {name}") for name in ("before", "after", "recorded"))
     await asyncio.gather(
         before.start("confirm.before_charge"),
         after.start("confirm.after_charge"),
         recorded.start("confirm.after_charge>transaction.committed"),
     )
     victims = (before, after, recorded)
-    customers = await house.customers(3, survivor)
-    mitra = await house.mitra(survivor, max_customers=3)
+    customers = await system.customers(3, survivor)
+    mitra = await system.mitra(survivor, max_customers=3)
     async with sockets_of(*customers) as devices, working(mitra) as (mitra_device,):
-        payments = [await house.open_payment(customer) for customer in customers]
+        payments = [await system.open_payment(customer) for customer in customers]
         commands = [
             Command(customer, f"/payments/{payment['id']}/confirm")
             for customer, payment in zip(customers, payments, strict=True)
@@ -145,27 +145,27 @@ async def test_a_confirmation_cut_off_before_after_or_beyond_its_charge_charges_
             assert confirmation["payment"]["status"] == "confirmed"
             assert confirmation["pairing"]["status"] == "open"
         for payment in payments:
-            books = await MockGateway(house.database).recorded(UUID(payment["id"]))
+            books = await MockGateway(system.database).recorded(UUID(payment["id"]))
             assert [charge.amount_rp for charge in books.charges] == [20_000]
 
-        await house.leave(*customers)
-        await house.everything_holds(survivor)
+        await system.leave(*customers)
+        await system.everything_holds(survivor)
     await asyncio.gather(*(victim.close() for victim in victims))
 
 
 @pytest.mark.rule("2b.5", "2b.7")
 @pytest.mark.invariant(1, 6, 12)
 async def test_an_accept_cut_off_between_its_commit_and_its_publication_is_known_to_all_within_4_seconds(
-    house: House, survivor: ServerProcess, victim: ServerProcess
+    system: System, survivor: ServerProcess, victim: ServerProcess
 ) -> None:
     await victim.start("accept.before_commit>transaction.committed")
-    customer, waits = await house.customers(2, survivor)
-    winner, loser = await house.mitra(survivor), await house.mitra(survivor)
+    customer, waits = await system.customers(2, survivor)
+    winner, loser = await system.mitra(survivor), await system.mitra(survivor)
     async with sockets_of(customer) as (device,), working(winner, loser) as (winning, losing):
-        pairing = await house.search(customer)
-        path = await house.request_path(pairing, winner)
+        pairing = await system.search(customer)
+        path = await system.request_path(pairing, winner)
         card = await losing.told("request.offered")
-        other = (await house.request_path(await house.search(waits), winner)).removeprefix("/requests/")
+        other = (await system.request_path(await system.search(waits), winner)).removeprefix("/requests/")
         await winning.told("request.offered", id=other)
         accept = Command(winner, f"{path}/accept")
         await cut_off(accept.sent_to(victim))
@@ -183,33 +183,33 @@ async def test_an_accept_cut_off_between_its_commit_and_its_publication_is_known
         assert done(await winner.post(f"{path}/accept"))["session"]["id"] == started["id"]
         assert problem(await loser.post(f"/requests/{card['id']}/accept")) == (409, "already_taken")
         assert done(await customer.get("/state"))["session"]["id"] == started["id"]
-        await house.leave(customer, waits)
-        await house.everything_holds(survivor)
+        await system.leave(customer, waits)
+        await system.everything_holds(survivor)
 
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(1, 6, 12)
 async def test_an_accept_cut_off_before_its_commit_leaves_the_customer_to_the_others(
-    house: House, survivor: ServerProcess, victim: ServerProcess
+    system: System, survivor: ServerProcess, victim: ServerProcess
 ) -> None:
     await victim.start("accept.before_commit")
     customer, dies, lives = (
-        await house.customer(survivor),
-        await house.mitra(survivor),
-        await house.mitra(survivor),
+        await system.customer(survivor),
+        await system.mitra(survivor),
+        await system.mitra(survivor),
     )
     async with sockets_of(customer) as (device,), working(dies, lives):
-        pairing = await house.search(customer)
-        accept = Command(dies, f"{await house.request_path(pairing, dies)}/accept")
+        pairing = await system.search(customer)
+        accept = Command(dies, f"{await system.request_path(pairing, dies)}/accept")
         await cut_off(accept.sent_to(victim))
         await victim.killed()
 
-        other = done(await lives.post(f"{await house.request_path(pairing, lives)}/accept"))
+        other = done(await lives.post(f"{await system.request_path(pairing, lives)}/accept"))
 
         assert (await device.told("session.started"))["id"] == other["session"]["id"]
         assert problem(await accept.sent_to(survivor)) == (409, "already_taken")
-        await house.leave(customer)
-        await house.everything_holds(survivor)
+        await system.leave(customer)
+        await system.everything_holds(survivor)
 
 
 @pytest.mark.invariant(10, 12)
@@ -217,12 +217,12 @@ async def test_an_accept_cut_off_before_its_commit_leaves_the_customer_to_the_ot
     ("kill_at", "stored"), [("messages.before_commit:4", 3), ("messages.after_commit:4", 4)]
 )
 async def test_acknowledged_messages_stay_and_one_that_is_sent_again_is_not_doubled(
-    house: House, survivor: ServerProcess, victim: ServerProcess, kill_at: str, stored: int
+    system: System, survivor: ServerProcess, victim: ServerProcess, kill_at: str, stored: int
 ) -> None:
     await victim.start(kill_at)
-    customer, mitra = await house.customer(survivor), await house.mitra(survivor)
+    customer, mitra = await system.customer(survivor), await system.mitra(survivor)
     async with sockets_of(customer) as (device,), working(mitra) as (mitra_device,):
-        session = await house.chat(customer, mitra)
+        session = await system.chat(customer, mitra)
         path = f"/sessions/{session['id']}/messages"
         messages = [{"client_message_id": f"m{number}", "text": f"text {number}"} for number in range(1, 6)]
         for message in messages[:3]:
@@ -239,5 +239,5 @@ async def test_acknowledged_messages_stay_and_one_that_is_sent_again_is_not_doub
             await one.told("message.created", id=sent[-1]["id"])
             created = [f["data"]["id"] for f in one.socket.events if f.get("type") == "message.created"]
             assert created == [message["id"] for message in sent]
-        await house.leave(customer)
-        await house.everything_holds(survivor)
+        await system.leave(customer)
+        await system.everything_holds(survivor)

@@ -8,15 +8,15 @@ import valkey.asyncio
 
 from curhat.payments.mock_gateway import MockGateway
 from curhat.presence.store import AVAILABLE_KEY
-from tests.crashes.house import House, available, done, sockets_of, until, working
+from tests.crashes.system import System, available, done, sockets_of, until, working
 from tests.support.processes import ServerProcess
 from tests.support.signed_in import business, problem
 
 
 @pytest.fixture(scope="module")
-async def server(house: House) -> ServerProcess:
+async def server(system: System) -> ServerProcess:
     """A server, with a worker beside it."""
-    server, worker = house.server(), house.worker()
+    server, worker = system.server(), system.worker()
     await asyncio.gather(server.start(), worker.start())
     return server
 
@@ -24,32 +24,32 @@ async def server(house: House) -> ServerProcess:
 @pytest.mark.rule("1.6", "2b.6", "X.10")
 @pytest.mark.invariant(3, 11)
 async def test_without_valkey_nothing_new_is_charged_all_that_runs_goes_on_and_the_blast_survives(
-    house: House, server: ServerProcess
+    system: System, server: ServerProcess
 ) -> None:
-    searches, goes_on_searching, chats, pays, wants = await house.customers(5, server)
-    accepts, listens, comes_back = [await house.mitra(server) for _ in range(3)]
+    searches, goes_on_searching, chats, pays, wants = await system.customers(5, server)
+    accepts, listens, comes_back = [await system.mitra(server) for _ in range(3)]
     customers = (searches, goes_on_searching, chats, pays)
     async with (
         sockets_of(searches, chats) as (searching, _),
         working(accepts, listens) as (accepting, listening),
     ):
-        session = await house.chat(chats, listens)
-        payment = await house.open_payment(pays)
-        accept = f"{await house.request_path(await house.search(searches), accepts)}/accept"
-        still_open = await house.search(goes_on_searching)
+        session = await system.chat(chats, listens)
+        payment = await system.open_payment(pays)
+        accept = f"{await system.request_path(await system.search(searches), accepts)}/accept"
+        still_open = await system.search(goes_on_searching)
         await accepting.told("request.offered")
-        before = await business(house.database)
+        before = await business(system.database)
 
-        house.servers.valkey.kill()
-        await house.servers.valkey.wait()
+        system.servers.valkey.kill()
+        await system.servers.valkey.wait()
 
         await until(lambda: is_unavailable(server))
         confirm = f"/payments/{payment['id']}/confirm"
         assert problem(await pays.post(confirm)) == (503, "presence_unknown")
         offer = {"offer_id": payment["offer"]["id"]}
         assert problem(await wants.post("/payments", offer)) == (503, "presence_unknown")
-        assert (await MockGateway(house.database).recorded(UUID(payment["id"]))).charges == []
-        assert await business(house.database) == before
+        assert (await MockGateway(system.database).recorded(UUID(payment["id"]))).charges == []
+        assert await business(system.database) == before
 
         message = {"client_message_id": "m1", "text": "still here?"}
         sent = done(await chats.post(f"/sessions/{session['id']}/messages", message))
@@ -60,16 +60,16 @@ async def test_without_valkey_nothing_new_is_charged_all_that_runs_goes_on_and_t
         )
         assert not await available(server)
 
-        await house.servers.valkey.start()
+        await system.servers.valkey.start()
 
         async with working(comes_back) as (returned,):
             request = await returned.told("request.offered")
             await until(lambda: available(server))
-            assert (await house.request_path(still_open, comes_back)).endswith(request["id"])
+            assert (await system.request_path(still_open, comes_back)).endswith(request["id"])
             done(await pays.post(confirm))
             done(await comes_back.post(f"/requests/{request['id']}/accept"))
-            await house.leave(*customers)
-            await house.everything_holds(server)
+            await system.leave(*customers)
+            await system.everything_holds(server)
 
 
 async def is_unavailable(server: ServerProcess) -> bool:
@@ -80,16 +80,16 @@ async def is_unavailable(server: ServerProcess) -> bool:
 @pytest.mark.rule("2b.6", "X.10")
 @pytest.mark.invariant(3, 11)
 async def test_valkey_wiped_during_a_blast_changes_no_fact_and_no_card_and_presence_is_rebuilt(
-    house: House, server: ServerProcess
+    system: System, server: ServerProcess
 ) -> None:
-    customer, chats = await house.customers(2, server)
-    asked, listens = [await house.mitra(server, max_customers=2) for _ in range(2)]
+    customer, chats = await system.customers(2, server)
+    asked, listens = [await system.mitra(server, max_customers=2) for _ in range(2)]
     async with sockets_of(customer) as (device,), working(asked, listens) as (asked_device, _):
-        session = await house.chat(chats, listens)
-        path = await house.request_path(await house.search(customer), asked)
+        session = await system.chat(chats, listens)
+        path = await system.request_path(await system.search(customer), asked)
         await asked_device.told("request.offered", id=path.removeprefix("/requests/"))
-        before, shown = await business(house.database), len(asked_device.socket.events)
-        client = valkey.asyncio.Valkey.from_url(house.servers.valkey_url)
+        before, shown = await business(system.database), len(asked_device.socket.events)
+        client = valkey.asyncio.Valkey.from_url(system.servers.valkey_url)
 
         async def both_may_be_asked() -> bool:
             return bool(await client.zcard(AVAILABLE_KEY) == 2)
@@ -101,10 +101,10 @@ async def test_valkey_wiped_during_a_blast_changes_no_fact_and_no_card_and_prese
         await until(lambda: available(server))
 
         await client.aclose()
-        assert await business(house.database) == before
+        assert await business(system.database) == before
         assert [event["type"] for event in asked_device.socket.events[shown:]] == []
         done(await asked.post(f"{path}/accept"))
         await device.told("session.started")
         assert done(await chats.get("/state"))["session"]["id"] == session["id"]
-        await house.leave(customer, chats)
-        await house.everything_holds(server)
+        await system.leave(customer, chats)
+        await system.everything_holds(server)

@@ -11,7 +11,7 @@ from curhat.payments import service as payments
 from curhat.payments.gateway import ChargeAnswer
 from curhat.payments.mock_gateway import GatewayRecords, MockGateway
 from curhat.payments.service import Charge, PaymentTerms
-from tests.crashes.house import House, available, sockets_of, unavailable, until, working
+from tests.crashes.system import System, available, sockets_of, unavailable, until, working
 
 CUSTOMERS = """
 WITH somebody AS (
@@ -66,14 +66,14 @@ def terms(offer_id: UUID, *, price_rp: int) -> PaymentTerms:
 @pytest.mark.rule("2a.5", "2b.3")
 @pytest.mark.invariant(4, 5, 12)
 async def test_of_hundreds_of_deadlines_due_while_workers_are_killed_each_takes_effect_once_and_none_early(
-    house: House,
+    system: System,
 ) -> None:
-    before, after, survivor = (house.worker(f"due {number}") for number in range(3))
+    before, after, survivor = (system.worker(f"due {number}") for number in range(3))
     await asyncio.gather(
         before.start("deadline.before_commit:3"), after.start("deadline.after_commit:3"), survivor.start()
     )
-    trial, paid = await house.make.offer(price_rp=0), await house.make.offer()
-    async with house.database.transaction() as tx:
+    trial, paid = await system.make.offer(price_rp=0), await system.make.offer()
+    async with system.database.transaction() as tx:
         for number, row in enumerate(await tx.fetch(CUSTOMERS, 300)):
             if number % 2:
                 await payments.open_payment(tx, row["id"], terms(paid, price_rp=20_000), 20)
@@ -83,9 +83,9 @@ async def test_of_hundreds_of_deadlines_due_while_workers_are_killed_each_takes_
         await tx.execute(DUE_SOON)
 
     await asyncio.gather(before.killed(), after.killed())
-    await house.everything_holds()
+    await system.everything_holds()
 
-    assert {row["what"]: row["count"] for row in await house.database.fetch(OUTCOMES)} == {
+    assert {row["what"]: row["count"] for row in await system.database.fetch(OUTCOMES)} == {
         "window over": 150,
         "expired": 150,
         "no_mitra_available": 150,
@@ -100,22 +100,22 @@ async def test_of_hundreds_of_deadlines_due_while_workers_are_killed_each_takes_
 class Attempt:
     """A charge that was begun and not answered; the gateway is asked by a test, or by a worker."""
 
-    def __init__(self, house: House, customer_id: UUID, charge: Charge) -> None:
-        self.house = house
+    def __init__(self, system: System, customer_id: UUID, charge: Charge) -> None:
+        self.system = system
         self.customer_id = customer_id
         self.charge = charge
-        self.gateway = MockGateway(house.database)
+        self.gateway = MockGateway(system.database)
 
     @classmethod
-    async def begin(cls, house: House) -> "Attempt":
+    async def begin(cls, system: System) -> "Attempt":
         """A new customer's payment, in confirmation."""
-        customer_id = await house.make.customer()
-        offer_id = await house.make.offer()
-        async with house.database.transaction() as tx:
+        customer_id = await system.make.customer()
+        offer_id = await system.make.offer()
+        async with system.database.transaction() as tx:
             payment_id = await payments.open_payment(tx, customer_id, terms(offer_id, price_rp=20_000), 20)
             charge = await journeys.begin_confirmation(tx, customer_id, payment_id, [])
         assert charge is not None
-        return cls(house, customer_id, charge)
+        return cls(system, customer_id, charge)
 
     async def reach_the_gateway(self) -> ChargeAnswer:
         """The gateway takes the money."""
@@ -127,7 +127,7 @@ class Attempt:
 
     async def next_try_is_due(self, kind: str) -> None:
         """Nobody waits for the time that the next try was put off."""
-        moved = await self.house.database.execute(
+        moved = await self.system.database.execute(
             "UPDATE deadlines SET due_at = curhat_now() WHERE kind = $1", kind
         )
         assert moved == "UPDATE 1", "a later try must be armed before anything is asked of the gateway"
@@ -135,17 +135,17 @@ class Attempt:
 
 @pytest.mark.rule("2a.6")
 @pytest.mark.invariant(2, 9, 12)
-async def test_workers_killed_around_a_refund_give_the_money_back_exactly_once(house: House) -> None:
-    attempt = await Attempt.begin(house)
-    async with house.database.transaction() as tx:
+async def test_workers_killed_around_a_refund_give_the_money_back_exactly_once(system: System) -> None:
+    attempt = await Attempt.begin(system)
+    async with system.database.transaction() as tx:
         # Asked too early: the gateway had not got it yet.
         await journeys.charge_answered(tx, attempt.charge.key, ChargeAnswer("not_found"), [])
         await journeys.cancel_payment(tx, attempt.customer_id, attempt.charge.payment_id)
     approval = await attempt.reach_the_gateway()
-    async with house.database.transaction() as tx:
+    async with system.database.transaction() as tx:
         await journeys.charge_answered(tx, attempt.charge.key, approval, [])
 
-    worker = house.worker("refund")
+    worker = system.worker("refund")
     await worker.start("refund.before_call")
     await worker.killed()
     assert (await attempt.books()).refunds == []
@@ -153,43 +153,43 @@ async def test_workers_killed_around_a_refund_give_the_money_back_exactly_once(h
     await attempt.next_try_is_due(payments.REFUND_ANSWER)
     await worker.start("refund.after_call")
     await worker.killed()
-    assert await house.database.fetchval("SELECT status FROM refunds") == "requested"
+    assert await system.database.fetchval("SELECT status FROM refunds") == "requested"
 
     await attempt.next_try_is_due(payments.REFUND_ANSWER)
     await worker.start()
-    await house.everything_holds()
+    await system.everything_holds()
     assert [refund.amount_rp for refund in (await attempt.books()).refunds] == [20_000]
-    assert await house.database.fetchval("SELECT status FROM refunds") == "done"
-    audited = await house.database.fetch("SELECT action FROM audit_entries ORDER BY id")
+    assert await system.database.fetchval("SELECT status FROM refunds") == "done"
+    audited = await system.database.fetch("SELECT action FROM audit_entries ORDER BY id")
     assert [row["action"] for row in audited] == ["refund_requested:late_approval", "refund_done"]
     await worker.close()
 
 
 @pytest.mark.rule("2a.6", "2a.7")
 @pytest.mark.invariant(2, 9, 12)
-async def test_workers_killed_around_the_question_for_a_lost_answer_confirm_once(house: House) -> None:
-    attempt = await Attempt.begin(house)
+async def test_workers_killed_around_the_question_for_a_lost_answer_confirm_once(system: System) -> None:
+    attempt = await Attempt.begin(system)
     await attempt.reach_the_gateway()
 
     await attempt.next_try_is_due(payments.CHARGE_ANSWER)
-    worker = house.worker("question")
+    worker = system.worker("question")
     await worker.start("charge_answer.before_ask")
     await worker.killed()
     await attempt.next_try_is_due(payments.CHARGE_ANSWER)
     await worker.start("charge_answer.asked")
     await worker.killed()
-    assert await status_of(house.database, attempt) == "confirming"
+    assert await status_of(system.database, attempt) == "confirming"
     await attempt.next_try_is_due(payments.CHARGE_ANSWER)
     await worker.start()
-    await until(lambda: is_confirmed(house.database, attempt))
+    await until(lambda: is_confirmed(system.database, attempt))
 
     assert len((await attempt.books()).charges) == 1
-    async with house.database.transaction() as tx:
+    async with system.database.transaction() as tx:
         pairing_id = await tx.fetchval(
             "SELECT id FROM pairings WHERE payment_id = $1", attempt.charge.payment_id
         )
         await journeys.cancel_search(tx, attempt.customer_id, pairing_id)
-    await house.everything_holds()
+    await system.everything_holds()
     await worker.close()
 
 
@@ -209,15 +209,15 @@ async def is_confirmed(database: Database, attempt: Attempt) -> bool:
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5, 10, 12)
 async def test_a_session_ended_by_a_worker_that_died_before_telling_is_known_to_both_within_4_seconds(
-    house: House,
+    system: System,
 ) -> None:
-    server, worker = house.server(), house.worker("session")
+    server, worker = system.server(), system.worker("session")
     await asyncio.gather(server.start(), worker.start("deadline.before_commit>transaction.committed"))
-    customer, mitra = await house.customer(server), await house.mitra(server)
+    customer, mitra = await system.customer(server), await system.mitra(server)
     async with sockets_of(customer) as (device,), working(mitra) as (mitra_device,):
-        await house.chat(customer, mitra)
+        await system.chat(customer, mitra)
         await until(lambda: unavailable(server))
-        async with house.database.transaction() as tx:
+        async with system.database.transaction() as tx:
             await tx.execute("UPDATE payments SET confirmed_at = confirmed_at - interval '1 day'")
             await tx.execute(SESSION_IS_OVER)
             await tx.execute("UPDATE deadlines SET due_at = curhat_now() WHERE kind = 'session_end'")
@@ -228,4 +228,4 @@ async def test_a_session_ended_by_a_worker_that_died_before_telling_is_known_to_
             mitra_device.told("session.ended", end_reason="time_up"),
             until(lambda: available(server)),
         )
-    await house.everything_holds(server)
+    await system.everything_holds(server)

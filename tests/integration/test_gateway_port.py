@@ -9,7 +9,7 @@ import pytest
 from curhat.kit.database import Database
 from curhat.payments.gateway import ChargeAnswer, Gateway
 from curhat.payments.mock_gateway import MockGateway
-from tests.simulation.outside import SimulatedGateway
+from tests.simulation.fake_gateway import SimulatedGateway
 
 
 @pytest.fixture(params=["mock", "simulated"])

@@ -14,16 +14,25 @@ from curhat.kit.errors import (
     IdempotencyKeyReused,
     NotFound,
 )
-from curhat.kit.idempotency import Answer, Once, begin_long, finish_long, once, run_once
+from curhat.kit.idempotency import (
+    Answer,
+    IdempotentRequest,
+    begin_long,
+    finish_long,
+    idempotent_request,
+    run_idempotent,
+)
 from curhat.kit.identity import Identity
 from tests.support.clock import VirtualClock
-from tests.support.journey import Gate
+from tests.support.journey import Latch
 
 ME = Identity(role="customer", user_id=UUID(int=1))
 
 
-def use(key: str = "key-1", *, who: Identity = ME, path: str = "/payments", body: bytes = b"{}") -> Once:
-    return once(who, key, "POST", path, body)
+def use(
+    key: str = "key-1", *, who: Identity = ME, path: str = "/payments", body: bytes = b"{}"
+) -> IdempotentRequest:
+    return idempotent_request(who, key, "POST", path, body)
 
 
 class Effect:
@@ -31,14 +40,14 @@ class Effect:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.gate: Gate | None = None
+        self.latch: Latch | None = None
 
     async def __call__(self, tx: Transaction) -> Answer:
         await tx.execute(
             "INSERT INTO audit_entries (actor, action, subject, subject_id) VALUES ('test', 'effect', 'test', '1')"
         )
-        if self.gate is not None:
-            await self.gate()
+        if self.latch is not None:
+            await self.latch()
         return Answer(status=201, body=f'{{"id":"{uuid4()}"}}')
 
     async def count(self) -> int:
@@ -49,34 +58,34 @@ class Effect:
 
 async def test_a_repeated_request_gets_the_first_answer_and_takes_effect_once(database: Database) -> None:
     effect = Effect(database)
-    first = await run_once(database, use(), effect)
-    assert await run_once(database, use(), effect) == first
+    first = await run_idempotent(database, use(), effect)
+    assert await run_idempotent(database, use(), effect) == first
     assert await effect.count() == 1
 
 
 async def test_a_key_belongs_to_one_user_one_route_and_one_body(database: Database) -> None:
     effect = Effect(database)
-    await run_once(database, use(), effect)
+    await run_idempotent(database, use(), effect)
     for other in (use(path="/other"), use(body=b'{"a": 1}')):
         with pytest.raises(IdempotencyKeyReused):
-            await run_once(database, other, effect)
+            await run_idempotent(database, other, effect)
     somebody_else = Identity(role="customer", user_id=UUID(int=2))
     same_person_as_mitra = Identity(role="mitra", user_id=ME.user_id)
     for who in (somebody_else, same_person_as_mitra):
-        await run_once(database, use(who=who), effect)
+        await run_idempotent(database, use(who=who), effect)
     assert await effect.count() == 3
 
 
 async def test_while_the_first_request_runs_the_second_is_told_so(database: Database) -> None:
     effect = Effect(database)
-    effect.gate = Gate()
-    running = asyncio.create_task(run_once(database, use(), effect))
-    await effect.gate.reached.wait()
+    effect.latch = Latch()
+    running = asyncio.create_task(run_idempotent(database, use(), effect))
+    await effect.latch.reached.wait()
     with pytest.raises(IdempotencyInProgress):
-        await run_once(database, use(), effect)
-    effect.gate.open()
+        await run_idempotent(database, use(), effect)
+    effect.latch.open()
     first = await running
-    assert await run_once(database, use(), effect) == first
+    assert await run_idempotent(database, use(), effect) == first
     assert await effect.count() == 1
 
 
@@ -85,7 +94,7 @@ async def test_of_twenty_requests_at_once_with_one_key_one_takes_effect(database
 
     async def ask() -> Answer | str:
         try:
-            return await run_once(database, use(), effect)
+            return await run_idempotent(database, use(), effect)
         except BusinessError as error:
             return error.code
 
@@ -104,19 +113,19 @@ async def test_a_refusal_is_the_answer_for_ever_and_a_fault_of_ours_is_not(datab
 
     effect = Effect(database)
     with pytest.raises(NotFound):
-        await run_once(database, use("refused"), refuse)
-    answer = await run_once(database, use("refused"), effect)
+        await run_idempotent(database, use("refused"), refuse)
+    answer = await run_idempotent(database, use("refused"), effect)
     assert (answer.status, '"code":"not_found"' in answer.body) == (404, True)
     with pytest.raises(RuntimeError):
-        await run_once(database, use("broken"), break_down)
-    assert (await run_once(database, use("broken"), effect)).status == 201
+        await run_idempotent(database, use("broken"), break_down)
+    assert (await run_idempotent(database, use("broken"), effect)).status == 201
     assert await effect.count() == 1
 
 
 @pytest.mark.parametrize("key", [None, "", "x" * 201, "line\nbreak"])
 def test_a_key_that_is_missing_too_long_or_unprintable_is_refused(key: str | None) -> None:
     with pytest.raises(IdempotencyKeyMissing):
-        once(ME, key, "POST", "/payments", b"")
+        idempotent_request(ME, key, "POST", "/payments", b"")
 
 
 @pytest.mark.invariant(12)
@@ -135,15 +144,15 @@ async def test_a_long_request_whose_process_died_is_taken_over_after_ten_seconds
     async with database.transaction() as tx:
         assert await begin_long(tx, use()) is None
         await finish_long(tx, use(), answer)
-    assert await run_once(database, use(), Effect(database)) == answer
+    assert await run_idempotent(database, use(), Effect(database)) == answer
 
 
 async def test_keys_are_forgotten_after_a_day(database: Database, clock: VirtualClock) -> None:
     await clock.set()
     effect = Effect(database)
-    await run_once(database, use(), effect)
+    await run_idempotent(database, use(), effect)
     await clock.advance(24 * 3600 + 1)
     async with database.transaction() as tx:
         await idempotency.prune(tx)
-    await run_once(database, use(), effect)
+    await run_idempotent(database, use(), effect)
     assert await effect.count() == 2

@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 import valkey.asyncio
 
-from curhat.presence.customers import COME_BACK_SECONDS, CONNECTED_SECONDS, CustomerConnections
+from curhat.presence.customers import COME_BACK_SECONDS, CUSTOMER_CONNECTED_SECONDS, CustomerConnections
 from curhat.presence.store import CUSTOMERS_KEY
 
 
@@ -32,7 +32,11 @@ async def test_a_customer_is_connected_from_the_welcome_on_and_each_frame_renews
     customers.heard(customer)
     await customers.report()
     assert await customers.connected_among([customer]) == {customer}
-    assert CONNECTED_SECONDS - 2 < await left_seconds(valkey_client, customer) <= CONNECTED_SECONDS
+    assert (
+        CUSTOMER_CONNECTED_SECONDS - 2
+        < await left_seconds(valkey_client, customer)
+        <= CUSTOMER_CONNECTED_SECONDS
+    )
 
 
 async def test_a_customer_whose_last_socket_closed_has_3_seconds_to_come_back(

@@ -106,7 +106,7 @@ async def test_a_mitra_who_wants_to_work_may_be_asked_as_soon_as_it_connects(
 WHAT_TAKES_A_MITRA_OUT = {
     "intent": ("online = false", "online = true"),
     "suspension": ("suspended_at = curhat_now()", "suspended_at = NULL"),
-    "a full house": ("active_sessions = 2", "active_sessions = 1"),
+    "at capacity": ("active_sessions = 2", "active_sessions = 1"),
     "less room": ("max_customers = 1", "max_customers = 2"),
 }
 

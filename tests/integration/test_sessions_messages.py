@@ -37,7 +37,7 @@ def message_writer(database: Database) -> MessageWriter:
     return MessageWriter(database)
 
 
-class Gate:
+class Latch:
     """Stops the program at a pause point until it is opened."""
 
     def __init__(self, name: str) -> None:
@@ -77,11 +77,11 @@ def in_transaction(
 async def test_a_message_is_stored_once_and_told_to_both_sides_after_its_commit(
     database: Database, chat: Chat, message_writer: MessageWriter, signals: RecordedSignals
 ) -> None:
-    gate = Gate("messages.before_commit")
+    latch = Latch("messages.before_commit")
     sending = asyncio.create_task(message_writer.send(chat.customer, chat.id, "a1", "halo"))
-    await gate.reached.wait()
+    await latch.reached.wait()
     assert signals.published == []
-    gate.open()
+    latch.open()
     message = await sending
 
     assert await stored(database, chat) == ["halo"]
@@ -262,12 +262,12 @@ async def test_time_that_passes_while_another_message_of_the_batch_waits_counts_
 async def test_a_message_that_meets_an_end_is_refused_when_the_end_was_first(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
-    gate = Gate("session_end.written")
+    latch = Latch("session_end.written")
     ending = in_transaction(database, service.end_by_mitra, chat.mitra.user_id, chat.id, "sakit")
-    await gate.reached.wait()
+    await latch.reached.wait()
     sending = asyncio.create_task(message_writer.send(chat.customer, chat.id, "a1", "halo"))
     await waits_for_lock(database)
-    gate.open()
+    latch.open()
     await ending
     with pytest.raises(SessionEnded):
         await sending
@@ -279,12 +279,12 @@ async def test_a_message_that_meets_an_end_is_refused_when_the_end_was_first(
 async def test_an_end_that_meets_a_message_waits_until_it_is_stored(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
-    gate = Gate("messages.before_commit")
+    latch = Latch("messages.before_commit")
     sending = asyncio.create_task(message_writer.send(chat.customer, chat.id, "a1", "halo"))
-    await gate.reached.wait()
+    await latch.reached.wait()
     ending = in_transaction(database, service.end_by_mitra, chat.mitra.user_id, chat.id, "sakit")
     await waits_for_lock(database)
-    gate.open()
+    latch.open()
     message = await sending
     await ending
     assert await stored(database, chat) == ["halo"]
@@ -295,14 +295,14 @@ async def test_an_end_that_meets_a_message_waits_until_it_is_stored(
 async def test_a_repeat_that_waits_behind_the_end_still_finds_the_message_sent_before_it(
     database: Database, chat: Chat
 ) -> None:
-    gate = Gate("messages.before_commit")
+    latch = Latch("messages.before_commit")
     sending = asyncio.create_task(MessageWriter(database).send(chat.customer, chat.id, "a1", "halo"))
-    await gate.reached.wait()
+    await latch.reached.wait()
     ending = in_transaction(database, service.end_by_mitra, chat.mitra.user_id, chat.id, "sakit")
     await waits_for_lock(database, connections=1)
     repeating = asyncio.create_task(MessageWriter(database).send(chat.customer, chat.id, "a1", "halo"))
     await waits_for_lock(database, connections=2)
-    gate.open()
+    latch.open()
     await ending
     assert await repeating == await sending
     assert await stored(database, chat) == ["halo"]
@@ -310,7 +310,7 @@ async def test_a_repeat_that_waits_behind_the_end_still_finds_the_message_sent_b
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(12)
-async def test_in_a_storm_every_acknowledged_message_is_stored_and_none_comes_after_the_end(
+async def test_in_a_rush_every_acknowledged_message_is_stored_and_none_comes_after_the_end(
     database: Database, make: Make
 ) -> None:
     chats = [await open_chat(database, make) for _ in range(6)]
@@ -397,15 +397,15 @@ def _said(outcome: Message | BaseException) -> str:
 async def test_what_arrives_during_a_transaction_forms_the_next_one(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
-    gate = Gate("messages.before_commit")
+    latch = Latch("messages.before_commit")
     first = asyncio.create_task(message_writer.send(chat.customer, chat.id, "1", "first"))
-    await gate.reached.wait()
+    await latch.reached.wait()
     others = [
         asyncio.create_task(message_writer.send(chat.customer, chat.id, f"other {n}", f"other {n}"))
         for n in range(writer.BATCH_LIMIT + 1)
     ]
     await asyncio.sleep(0)
-    gate.open()
+    latch.open()
     batches = Counter[str]()
 
     async def count() -> None:
@@ -483,9 +483,9 @@ async def test_more_than_can_wait_is_refused_at_once(
     chat: Chat, message_writer: MessageWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "WAITING_LIMIT", 2)
-    gate = Gate("messages.before_commit")
+    latch = Latch("messages.before_commit")
     first = asyncio.create_task(message_writer.send(chat.customer, chat.id, "1", "first"))
-    await gate.reached.wait()
+    await latch.reached.wait()
     waiting = [
         asyncio.create_task(message_writer.send(chat.customer, chat.id, f"w{n}", "waits")) for n in range(2)
     ]
@@ -493,19 +493,19 @@ async def test_more_than_can_wait_is_refused_at_once(
     with pytest.raises(TooManyRequests) as refusal:
         await message_writer.send(chat.customer, chat.id, "too many", "too many")
     assert refusal.value.retry_after_seconds == 1
-    gate.open()
+    latch.open()
     await asyncio.gather(first, *waiting)
 
 
 async def test_a_caller_who_goes_away_disturbs_nobody(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
-    gate = Gate("messages.before_commit")
+    latch = Latch("messages.before_commit")
     gone = asyncio.create_task(message_writer.send(chat.customer, chat.id, "1", "gone"))
     stays = asyncio.create_task(message_writer.send(chat.customer, chat.id, "2", "stays"))
-    await gate.reached.wait()
+    await latch.reached.wait()
     gone.cancel()
-    gate.open()
+    latch.open()
     assert (await stays).text == "stays"
     assert await stored(database, chat) == ["gone", "stays"]
 

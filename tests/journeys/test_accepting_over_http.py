@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from curhat.kit.pause_points import set_pause_point
-from tests.support.journey import Gate, request_of
+from tests.support.journey import Latch, request_of
 from tests.support.server import Person
 from tests.support.signed_in import Stage
 
@@ -66,14 +66,14 @@ async def test_the_same_accept_sent_twice_at_once_is_told_so_and_others_wait_and
     server: Stage,
 ) -> None:
     (mitra, request_id), (other, other_id) = await asked(server, 2)
-    gate = Gate()
-    set_pause_point("accept.before_commit", gate)
+    latch = Latch()
+    set_pause_point("accept.before_commit", latch)
     winning = asyncio.create_task(mitra.post(f"/requests/{request_id}/accept", key="once"))
-    await gate.reached.wait()
+    await latch.reached.wait()
     twice = await mitra.post(f"/requests/{request_id}/accept", key="once")
     assert (twice.status_code, twice.json()["code"]) == (409, "idempotency_in_progress")
     losing = asyncio.create_task(other.post(f"/requests/{other_id}/accept"))
-    gate.open()
+    latch.open()
     won = await winning
     assert won.status_code == 200
     assert (await losing).json()["code"] == "already_taken"

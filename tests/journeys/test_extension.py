@@ -23,7 +23,7 @@ from curhat.sessions.errors import ExtensionDecided, ExtensionPending, SessionEn
 from curhat.sessions.schemas import Extension
 from tests.support.chats import Chat, open_chat, told
 from tests.support.clock import VirtualClock
-from tests.support.house import DecidedPresence
+from tests.support.decided_presence import DecidedPresence
 from tests.support.people import Make
 
 WINDOW_SECONDS = 10

@@ -29,7 +29,7 @@ from curhat.payments.mock_gateway import MockGateway
 from curhat.payments.service import Charge
 from curhat.pricing.errors import TrialUsed
 from tests.support.clock import VirtualClock
-from tests.support.house import DecidedPresence
+from tests.support.decided_presence import DecidedPresence
 from tests.support.journey import accept, open_blast, request_of
 from tests.support.people import Make
 
@@ -40,7 +40,7 @@ async def open_payment(
     database: Database, customer: UUID, offer: UUID, *, available: bool | None = True
 ) -> Payment:
     async with database.transaction() as tx:
-        return await journeys.open_payment(tx, customer, offer, journeys.Gate(available))
+        return await journeys.open_payment(tx, customer, offer, journeys.GateAnswer(available))
 
 
 async def begin(

@@ -24,7 +24,7 @@ from curhat.presence import service as presence
 from curhat.sessions import service as sessions
 from tests.support.chats import open_chat, told
 from tests.support.clock import VirtualClock
-from tests.support.house import DecidedPresence
+from tests.support.decided_presence import DecidedPresence
 from tests.support.journey import accept, in_own_transaction, open_blast, reject, request_of
 from tests.support.people import Make
 

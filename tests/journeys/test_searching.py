@@ -19,7 +19,7 @@ from curhat.presence import service as presence
 from curhat.sessions import service as sessions
 from curhat.sessions import states as session_states
 from tests.support.clock import VirtualClock
-from tests.support.house import DecidedPresence
+from tests.support.decided_presence import DecidedPresence
 from tests.support.journey import (
     WINDOW_SECONDS,
     accept,

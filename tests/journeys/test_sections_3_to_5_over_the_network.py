@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from curhat.app.embedded import EmbeddedServers
-from curhat.app.wiring import open_house
+from curhat.app.wiring import open_services
 from curhat.kit.pause_points import set_pause_point
-from tests.support.journey import Gate
+from tests.support.journey import Latch
 from tests.support.server import Person, Socket
 from tests.support.signed_in import Stage, development_settings, problem
 
@@ -22,8 +22,8 @@ from tests.support.signed_in import Stage, development_settings, problem
 async def worker(servers: EmbeddedServers, database_url: str, server: Stage) -> AsyncIterator[None]:
     """What a worker process runs, on the same database as the server."""
     settings = development_settings(database_url, servers.valkey_url)
-    async with open_house(settings, serves_sockets=False, application_name="worker") as house:
-        loop = asyncio.create_task(house.deadline_loop.run())
+    async with open_services(settings, serves_sockets=False, application_name="worker") as services:
+        loop = asyncio.create_task(services.deadline_loop.run())
         yield
         loop.cancel()
         await asyncio.gather(loop, return_exceptions=True)
@@ -499,13 +499,13 @@ async def test_a_mitra_who_came_back_while_the_customer_paid_is_asked(server: St
     async with working(mitra):
         payment = await want_again(server, customer, mitra)
         done(await mitra.put("/presence", {"online": False}))
-        gate = Gate()
-        set_pause_point("confirm.before_charge", gate)
+        latch = Latch()
+        set_pause_point("confirm.before_charge", latch)
         paying = asyncio.create_task(confirm(customer, payment))
-        await gate.reached.wait()
+        await latch.reached.wait()
         done(await mitra.put("/presence", {"online": True}))
         assert done(await customer.get(f"/mitras/{mitra.id}/status"))["status"] == "available"
-        gate.open()
+        latch.open()
 
         pairing = await paying
         assert (pairing["kind"], pairing["status"]) == ("targeted", "open")
@@ -565,21 +565,21 @@ async def test_a_server_that_stood_still_before_it_charged_charges_no_more(serve
     mitra = await server.mitra("Kak Sari")
     async with working(mitra):
         payment = done(await customer.post("/payments", {"offer_id": str(await server.make.offer())}))
-        gate = Gate()
+        latch = Latch()
 
         async def stands_still() -> None:
             set_pause_point("confirm.before_charge", None)
-            await gate()
+            await latch()
 
         set_pause_point("confirm.before_charge", stands_still)
         first = asyncio.create_task(customer.post(f"/payments/{payment['id']}/confirm"))
-        await gate.reached.wait()
+        await latch.reached.wait()
         # The worker asks the gateway, which knows of nothing: the customer may pay again.
         async with asyncio.timeout(20):
             while done(await customer.get(f"/payments/{payment['id']}"))["status"] != "pending":
                 await asyncio.sleep(0.1)
         done(await customer.post(f"/payments/{payment['id']}/confirm"))
-        gate.open()
+        latch.open()
         done(await first)
 
         assert await taken(server, payment["id"]) == [20_000]

@@ -6,7 +6,7 @@ import pytest
 import valkey.asyncio
 
 from curhat.app.embedded import EmbeddedServers
-from curhat.app.wiring import House
+from curhat.app.wiring import Services
 from curhat.deadlines import loop as deadline_loop
 from curhat.kit.database import Database
 from tests.support.push import PushService, push_service
@@ -32,20 +32,20 @@ async def vendor() -> AsyncIterator[PushService]:
 class Worker:
     """What a worker does about push, once, when the test says so."""
 
-    def __init__(self, house: House) -> None:
-        self.house = house
+    def __init__(self, services: Services) -> None:
+        self.services = services
 
     async def look(self) -> None:
         """Fire what is due."""
-        await deadline_loop.run_once(self.house.database, self.house.transitions)
+        await deadline_loop.run_once(self.services.database, self.services.transitions)
 
     async def work(self) -> None:
         """Fire what is due, and send all that waits."""
         await self.look()
-        await self.house.outbox.settle()
+        await self.services.outbox.settle()
 
 
 @pytest.fixture
 def worker(server: Stage) -> Worker:
-    """A worker's part on the server's own House."""
-    return Worker(server.server.house)
+    """A worker's part on the server's own Services."""
+    return Worker(server.server.services)

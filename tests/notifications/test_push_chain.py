@@ -138,7 +138,7 @@ async def test_a_mitra_whose_connection_goes_during_the_window_is_pushed_to_then
 
 async def until_not_connected(server: Stage, mitra_id: UUID) -> None:
     """Until Valkey says that this mitra's connection is over: 3 s after its close."""
-    presence = server.server.house.presence
+    presence = server.server.services.presence
     async with asyncio.timeout(10):
         while await presence.is_connected(mitra_id):
             await asyncio.sleep(0.02)
@@ -392,20 +392,20 @@ async def test_a_subscription_that_fails_several_messages_in_a_row_has_failed(
 ) -> None:
     mitra, browser = await subscribed_mitra(server, vendor)
     vendor.answer(browser, status)
-    await server.server.house.presence.refresh([mitra.id])
+    await server.server.services.presence.refresh([mitra.id])
     for number in range(1, FAILURES_LIMIT + 1):
-        assert await server.server.house.presence.may_be_asked(mitra.id)
+        assert await server.server.services.presence.may_be_asked(mitra.id)
         await server.request((await server.customer()).id, mitra.id)
         await worker.work()
         row = await server.database.fetchrow("SELECT failures, failed_at FROM push_subscriptions")
         assert row is not None
         assert (row["failures"], row["failed_at"] is not None) == (number, number == FAILURES_LIMIT)
-    await server.server.house.presence.refresh([mitra.id])
-    assert not await server.server.house.presence.may_be_asked(mitra.id)
+    await server.server.services.presence.refresh([mitra.id])
+    assert not await server.server.services.presence.may_be_asked(mitra.id)
     # Subscribing anew, as the app does at each start, mends it.
     await mitra.put("/push-subscriptions", browser.to_json())
-    await server.server.house.presence.refresh([mitra.id])
-    assert await server.server.house.presence.may_be_asked(mitra.id)
+    await server.server.services.presence.refresh([mitra.id])
+    assert await server.server.services.presence.may_be_asked(mitra.id)
 
 
 async def test_a_message_that_is_refused_for_good_is_tried_once(
@@ -441,7 +441,7 @@ async def test_one_dead_push_service_holds_up_nobody_elses_message(
     await server.request((await server.customer()).id, slow.id)
     await server.request((await server.customer()).id, quick.id)
     await worker.look()
-    sending = asyncio.create_task(worker.house.outbox.settle())
+    sending = asyncio.create_task(worker.services.outbox.settle())
     async with asyncio.timeout(4):
         while not vendor.for_browser(browser):
             vendor.arrived.clear()
@@ -469,7 +469,7 @@ async def test_a_worker_that_dies_after_claiming_loses_no_message(
 
     set_pause_point("push.claimed", die)
     with pytest.raises(asyncio.CancelledError):
-        await worker.house.outbox.send_due()
+        await worker.services.outbox.send_due()
     set_pause_point("push.claimed", None)
     await worker.work()
     assert vendor.received == []
@@ -481,10 +481,10 @@ async def test_a_worker_that_dies_after_claiming_loses_no_message(
 async def test_two_workers_send_each_message_once(server: Stage, vendor: PushService, worker: Worker) -> None:
     mitras = [(await subscribed_mitra(server, vendor))[0].id for _ in range(20)]
     await server.search((await server.customer()).id, mitras)
-    house = worker.house
-    second = Outbox(house.database, house.web_push, house._connected_among, house._still_wanted)
+    services = worker.services
+    second = Outbox(services.database, services.web_push, services._connected_among, services._still_wanted)
     await asyncio.gather(worker.look(), worker.look())
-    await asyncio.gather(house.outbox.settle(), second.settle())
+    await asyncio.gather(services.outbox.settle(), second.settle())
     assert len(vendor.received) == 20
     assert len({received.path for received in vendor.received}) == 20
 
@@ -497,7 +497,7 @@ async def test_valkey_away_pushes_to_whoever_might_not_be_connected(
     async def unknown(*_arguments: object) -> set[UUID]:
         raise PresenceUnknown
 
-    monkeypatch.setattr(worker.house.presence, "connected_among", unknown)
+    monkeypatch.setattr(worker.services.presence, "connected_among", unknown)
     async with mitra.socket():
         await server.request((await server.customer()).id, mitra.id)
         await worker.work()

@@ -17,13 +17,13 @@ from tests.support.signed_in import Stage
 async def subscribed_mitra(server: Stage, vendor: PushService, *, online: bool = True) -> Person:
     mitra = await server.mitra(online=online)
     assert (await mitra.put("/push-subscriptions", vendor.browser().to_json())).status_code == 204
-    await server.server.house.presence.refresh([mitra.id])
+    await server.server.services.presence.refresh([mitra.id])
     return mitra
 
 
 @pytest.fixture
 def presence(server: Stage) -> Presence:
-    return server.server.house.presence
+    return server.server.services.presence
 
 
 async def is_available(server: Stage) -> bool:

@@ -75,7 +75,7 @@ async def test_one_person_has_so_many_subscriptions_and_the_oldest_goes(
     server: Stage, vendor: PushService
 ) -> None:
     customer = await server.customer()
-    browsers = [vendor.browser() for _ in range(service.SUBSCRIPTIONS_A_PERSON + 2)]
+    browsers = [vendor.browser() for _ in range(service.MAX_SUBSCRIPTIONS_PER_USER + 2)]
     for browser in browsers:
         await subscribe(customer, browser)
     rows = await server.database.fetch("SELECT endpoint FROM push_subscriptions ORDER BY id")

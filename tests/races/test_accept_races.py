@@ -16,7 +16,7 @@ from curhat.sessions import service as sessions
 from tests.support.clock import VirtualClock
 from tests.support.journey import (
     WINDOW_SECONDS,
-    Gate,
+    Latch,
     accept,
     in_own_transaction,
     open_blast,
@@ -148,17 +148,17 @@ async def test_accept_against_cancel_has_one_outcome_for_both(
     mitra = await make.mitra()
     pairing_id = await open_blast(database, payment_id, [mitra])
     request_id = await request_of(database, pairing_id, mitra)
-    gate = Gate()
+    latch = Latch()
 
     if accept_first:
-        set_pause_point("accept.before_commit", gate)
+        set_pause_point("accept.before_commit", latch)
         first = asyncio.create_task(outcome(accept(database, mitra, request_id)))
-        await gate.reached.wait()
+        await latch.reached.wait()
         second = asyncio.create_task(
             in_own_transaction(database, lambda tx: journeys.cancel_search(tx, customer, pairing_id))
         )
         await wait_for_lock(database)
-        gate.open()
+        latch.open()
         assert (await first, await second) == ("done", "pairing_decided")
         assert await _status(database, pairing_id) == "matched"
     else:
@@ -200,15 +200,15 @@ async def test_accept_against_suspension_leaves_no_session_running(database: Dat
     pairing_id = await open_blast(database, payment_id, [mitra])
     request_id = await request_of(database, pairing_id, mitra)
 
-    gate = Gate()
-    set_pause_point("accept.before_commit", gate)
+    latch = Latch()
+    set_pause_point("accept.before_commit", latch)
     accepting = asyncio.create_task(outcome(accept(database, mitra, request_id)))
-    await gate.reached.wait()
+    await latch.reached.wait()
     suspending = asyncio.create_task(
         in_own_transaction(database, lambda tx: journeys.suspend_mitra(tx, mitra))
     )
     await wait_for_lock(database)
-    gate.open()
+    latch.open()
     assert await accepting == "done"
     assert await suspending == "done"
 
@@ -252,13 +252,13 @@ async def test_two_last_rejections_at_once_fail_the_pairing_once(database: Datab
     pairing_id = await open_blast(database, payment_id, mitras)
     requests = [await request_of(database, pairing_id, mitra) for mitra in mitras]
 
-    gate = Gate()
-    set_pause_point("reject.before_tally", gate)
+    latch = Latch()
+    set_pause_point("reject.before_tally", latch)
     first = asyncio.create_task(outcome(reject(database, mitras[0], requests[0])))
-    await gate.reached.wait()
+    await latch.reached.wait()
     second = asyncio.create_task(outcome(reject(database, mitras[1], requests[1])))
     await wait_for_lock(database)
-    gate.open()
+    latch.open()
 
     assert [await first, await second] == ["done", "done"]
     assert await _status(database, pairing_id) == "failed"
@@ -276,13 +276,13 @@ async def test_an_offer_that_meets_a_decision_leaves_no_open_card(database: Data
     pairing_id = await open_blast(database, payment_id, [winner])
     request_id = await request_of(database, pairing_id, winner)
 
-    gate = Gate()
-    set_pause_point("accept.before_commit", gate)
+    latch = Latch()
+    set_pause_point("accept.before_commit", latch)
     accepting = asyncio.create_task(outcome(accept(database, winner, request_id)))
-    await gate.reached.wait()
+    await latch.reached.wait()
     # It waits for nobody, and offers nothing that is being decided.
     assert await pairing.offer_open_blasts(database, [latecomer]) == 0
-    gate.open()
+    latch.open()
 
     assert await accepting == "done"
     assert await pairing.offer_open_blasts(database, [latecomer]) == 0
@@ -309,7 +309,7 @@ async def test_an_accept_of_a_card_that_is_being_offered_again_wins(database: Da
 
 
 @pytest.mark.invariant(6, 8)
-async def test_a_storm_of_actions_on_many_pairings_ends_in_one_outcome_each_and_no_deadlock(
+async def test_a_rush_of_actions_on_many_pairings_ends_in_one_outcome_each_and_no_deadlock(
     database: Database, make: Make
 ) -> None:
     mitras = await make.mitras(8, max_customers=2)

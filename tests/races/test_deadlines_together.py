@@ -8,7 +8,7 @@ import pytest
 
 from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import service as deadlines
-from curhat.deadlines.service import Deadline, Together
+from curhat.deadlines.service import BatchTransition, Deadline
 from curhat.journeys.transitions import session_end
 from curhat.kit.database import Database, Transaction
 from curhat.sessions.service import SESSION_END
@@ -17,7 +17,7 @@ from tests.support.clock import VirtualClock
 from tests.support.people import Make
 
 HALF_AN_HOUR = 30 * 60
-TRANSITIONS = {SESSION_END: Together(session_end)}
+TRANSITIONS = {SESSION_END: BatchTransition(session_end)}
 
 
 async def ended(database: Database) -> set[UUID]:
@@ -68,7 +68,7 @@ async def test_of_workers_that_take_the_same_deadlines_together_each_takes_effec
     ids = await armed(database)
     several = [ids, ids[::-1], ids[1:], ids[:2]]
     fired = await asyncio.gather(
-        *(deadlines.fire_together(database, some, TRANSITIONS[SESSION_END]) for some in several)
+        *(deadlines.fire_batch(database, some, TRANSITIONS[SESSION_END]) for some in several)
     )
     # One that met a lock leaves its own to be fired each alone.
     await deadline_loop.run_once(database, TRANSITIONS)
@@ -108,7 +108,7 @@ async def test_of_deadlines_taken_together_one_that_fails_is_put_off_and_the_oth
         if any(deadline.entity_id == broken.id for deadline in due):
             raise ZeroDivisionError
 
-    assert await deadline_loop.run_once(database, {SESSION_END: Together(break_down)}) == 2
+    assert await deadline_loop.run_once(database, {SESSION_END: BatchTransition(break_down)}) == 2
     assert await ended(database) == {chat.id for chat in others}
     left = await database.fetchrow("SELECT entity_id, attempts, last_error FROM deadlines")
     assert left is not None

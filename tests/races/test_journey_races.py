@@ -14,7 +14,7 @@ from curhat.pairing import service as pairing
 from tests.support.clock import VirtualClock
 from tests.support.journey import (
     WINDOW_SECONDS,
-    Gate,
+    Latch,
     accept,
     in_own_transaction,
     open_blast,
@@ -34,17 +34,18 @@ async def test_a_payment_opened_while_an_accept_is_under_way_is_refused(
     offer = await make.offer()
     pairing_id = await open_blast(database, await make.confirmed_payment(customer), [mitra])
     request_id = await request_of(database, pairing_id, mitra)
-    gate = Gate()
-    set_pause_point("accept.before_commit", gate)
+    latch = Latch()
+    set_pause_point("accept.before_commit", latch)
     accepting = asyncio.create_task(outcome(accept(database, mitra, request_id)))
-    await gate.reached.wait()
+    await latch.reached.wait()
     opening = asyncio.create_task(
         in_own_transaction(
-            database, lambda tx: journeys.open_payment(tx, customer, offer, journeys.Gate(available=True))
+            database,
+            lambda tx: journeys.open_payment(tx, customer, offer, journeys.GateAnswer(available=True)),
         )
     )
     await wait_for_lock(database)
-    gate.open()
+    latch.open()
     assert await accepting == "done"
     assert await opening == "journey_in_progress"
     assert await database.fetchval("SELECT count(*) FROM payments") == 1
@@ -147,15 +148,15 @@ async def test_a_call_name_that_changes_while_an_accept_is_under_way_reaches_the
     customer, mitra = await make.customer("Bunga"), await make.mitra()
     pairing_id = await open_blast(database, await make.confirmed_payment(customer), [mitra])
     request_id = await request_of(database, pairing_id, mitra)
-    gate = Gate()
-    set_pause_point("accept.before_commit", gate)
+    latch = Latch()
+    set_pause_point("accept.before_commit", latch)
     accepting = asyncio.create_task(accept(database, mitra, request_id))
-    await gate.reached.wait()
+    await latch.reached.wait()
     renaming = asyncio.create_task(
         in_own_transaction(database, lambda tx: journeys.rename_customer(tx, customer, "Melati"))
     )
     await wait_for_lock(database)
-    gate.open()
+    latch.open()
     assert (await accepting).customer.call_name == "Bunga"
     assert await renaming == "done"
     last = await database.fetchval(

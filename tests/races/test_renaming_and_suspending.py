@@ -12,7 +12,7 @@ from curhat.kit.database import Database
 from curhat.kit.pause_points import set_pause_point
 from curhat.sessions import service as sessions
 from tests.support.chats import open_chat
-from tests.support.journey import Gate, wait_for_lock
+from tests.support.journey import Latch, wait_for_lock
 from tests.support.meeting import Worker, all_at_once, command, meet
 from tests.support.people import Make
 
@@ -59,9 +59,9 @@ async def test_a_payment_that_is_left_while_its_mitra_is_renamed_is_told_as_left
     async with database.transaction() as tx:
         await sessions.end_by_customer(tx, customer, chat.id)
     offer = await make.offer()
-    gate = journeys.Gate(available=False, mitra_reachable=True)
+    latch = journeys.GateAnswer(available=False, mitra_reachable=True)
     async with database.transaction() as tx:
-        payment = await journeys.open_payment(tx, customer, offer, gate, mitra)
+        payment = await journeys.open_payment(tx, customer, offer, latch, mitra)
     await renamed(database, mitra, "Kak Rani")
     leaves = command(database, lambda tx: journeys.cancel_payment(tx, customer, payment.id))
 
@@ -78,7 +78,7 @@ async def test_a_mitra_suspended_lifted_and_suspended_again_while_the_worker_end
     mitra = chat.mitra.user_id
     async with database.transaction() as tx:
         await journeys.suspend_mitra(tx, mitra)
-    worker_gate, operator_gate = Gate(), Gate()
+    worker_gate, operator_gate = Latch(), Latch()
     set_pause_point("session_end.written", worker_gate)
     worker = Worker(database, mitra).fires("suspension_end")
     ending = asyncio.ensure_future(worker(_goes_on))

@@ -529,7 +529,7 @@ async def test_what_is_for_development_does_not_exist_in_production(production: 
 async def test_health_and_metrics_are_not_on_the_public_port_of_production(production: Stage) -> None:
     for path in ("/healthz", "/readyz", "/metrics"):
         assert problem(await production.http.get(path)) == NOT_FOUND
-        port = production.server.house.settings.operations_port
+        port = production.server.services.settings.operations_port
         assert (await production.http.get(f"http://127.0.0.1:{port}{path}")).status_code == 200
 
 

@@ -24,7 +24,7 @@ from tests.security.operations import (
     send,
 )
 from tests.support.clock import VirtualClock
-from tests.support.journey import Gate
+from tests.support.journey import Latch
 from tests.support.server import Person, Socket
 from tests.support.signed_in import Stage, business, problem
 
@@ -461,8 +461,8 @@ async def test_of_many_requests_with_one_key_at_once_one_has_an_effect(server: S
 @pytest.mark.parametrize("point", ["confirm.before_charge", "confirm.after_charge", "accept.before_commit"])
 @pytest.mark.invariant(2)
 async def test_while_the_first_request_runs_its_repetition_is_told_so(server: Stage, point: str) -> None:
-    gate = Gate()
-    set_pause_point(point, gate)
+    latch = Latch()
+    set_pause_point(point, latch)
     if point.startswith("accept"):
         person: Person = await server.mitra()
         path = f"/requests/{await server.request(await server.make.customer(), person.id)}/accept"
@@ -470,10 +470,10 @@ async def test_while_the_first_request_runs_its_repetition_is_told_so(server: St
         person = await server.customer()
         path = f"/payments/{await server.pending_payment(person.id)}/confirm"
     first = asyncio.create_task(person.post(path, key="one"))
-    await gate.reached.wait()
+    await latch.reached.wait()
     assert problem(await person.post(path, key="one")) == IN_PROGRESS
     assert problem(await person.post(path, {"other": "body"}, key="one")) in (IN_PROGRESS, KEY_REUSED)
-    gate.open()
+    latch.open()
     answer = await first
     again = await person.post(path, key="one")
     assert (problem(answer), problem(again)) == (DONE, DONE)
@@ -513,12 +513,12 @@ async def test_a_payment_that_is_confirmed_cannot_be_left(server: Stage) -> None
 async def test_a_payment_that_is_being_confirmed_cannot_be_left(server: Stage) -> None:
     customer = await server.customer()
     payment_id = await server.pending_payment(customer.id)
-    gate = Gate()
-    set_pause_point("confirm.before_charge", gate)
+    latch = Latch()
+    set_pause_point("confirm.before_charge", latch)
     confirming = asyncio.create_task(customer.post(f"/payments/{payment_id}/confirm"))
-    await gate.reached.wait()
+    await latch.reached.wait()
     refused = await _refused(server, customer.post(f"/payments/{payment_id}/cancel"))
-    gate.open()
+    latch.open()
     assert refused == (409, "payment_confirming")
     assert problem(await confirming) == DONE
 

@@ -72,7 +72,7 @@ THINGS = 20
 SIGN_OUTS = 200
 
 
-class World:
+class Population:
     """A server with people, chats, payments and searches, and the tokens of those they belong to."""
 
     def __init__(self, url: str) -> None:
@@ -101,9 +101,9 @@ class World:
 
 
 @pytest.fixture(scope="module")
-async def world(
+async def population(
     servers: EmbeddedServers, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[World]:
+) -> AsyncIterator[Population]:
     """A server process on a database of this module's own, with somebody available."""
     admin = await asyncpg.connect(servers.database_url)
     await admin.execute(f"CREATE DATABASE contract TEMPLATE {template}")
@@ -111,17 +111,17 @@ async def world(
     log: Path = tmp_path_factory.mktemp("contract") / "server.log"
     database = await Database.connect(url, pool_size=5)
     with server_process(environment_of(url, servers.valkey_url), log) as address:
-        world = World(address)
-        await _people(world, database)
-        with _available(world):
-            yield world
-        world.session.close()
+        population = Population(address)
+        await _people(population, database)
+        with _available(population):
+            yield population
+        population.session.close()
     await database.close()
     await admin.execute("DROP DATABASE contract WITH (FORCE)")
     await admin.close()
 
 
-async def _people(world: World, database: Database) -> None:
+async def _people(population: Population, database: Database) -> None:
     make = Make(database)
     async with database.transaction() as tx:
         await seed_offers(tx)
@@ -137,17 +137,19 @@ async def _people(world: World, database: Database) -> None:
         return (await tokens(role, user_id, 1))[0]
 
     mitra_id = await make.mitra(max_customers=20)
-    as_mitra = world.token_of_available_mitra = await token("mitra", mitra_id)
-    world.tokens["mitra"] = itertools.repeat(await token("mitra", await make.mitra()))
+    as_mitra = population.token_of_available_mitra = await token("mitra", mitra_id)
+    population.tokens["mitra"] = itertools.repeat(await token("mitra", await make.mitra()))
     customers = [await make.customer() for _ in range(THINGS)]
-    world.tokens["customer"] = itertools.cycle([await token("customer", customer) for customer in customers])
-    world.to_be_signed_out = {
+    population.tokens["customer"] = itertools.cycle(
+        [await token("customer", customer) for customer in customers]
+    )
+    population.to_be_signed_out = {
         "customer": iter(await tokens("customer", customers[0], SIGN_OUTS)),
         "mitra": iter(await tokens("mitra", mitra_id, SIGN_OUTS)),
     }
     offers = await database.fetch("SELECT id FROM offers")
-    world.things["customer", "offer_id"] = [
-        (row["id"], next(world.tokens["customer"])) for row in offers * THINGS
+    population.things["customer", "offer_id"] = [
+        (row["id"], next(population.tokens["customer"])) for row in offers * THINGS
     ]
 
     operator_id = await database.fetchval(
@@ -161,11 +163,11 @@ async def _people(world: World, database: Database) -> None:
             SIGN_IN_OPERATOR, [(digest, operator_id, "bearer", 3600.0) for digest in digests]
         )
     as_operator = as_operators.pop()
-    world.tokens["operator"] = itertools.repeat(as_operator)
-    world.to_be_signed_out["operator"] = iter(as_operators)
+    population.tokens["operator"] = itertools.repeat(as_operator)
+    population.to_be_signed_out["operator"] = iter(as_operators)
 
     def add(role: AnyRole, name: str, thing: UUID, whose: str) -> None:
-        world.things.setdefault((role, name), []).append((thing, whose))
+        population.things.setdefault((role, name), []).append((thing, whose))
 
     for _ in range(THINGS):
         searching = await make.customer()
@@ -212,11 +214,11 @@ async def _people(world: World, database: Database) -> None:
 
 
 @contextmanager
-def _available(world: World) -> Iterator[None]:
+def _available(population: Population) -> Iterator[None]:
     """Hold a socket of the available mitra open, in a thread: the tests are not asynchronous."""
-    url = f"{world.url.replace('http', 'ws', 1)}/api/mitra/realtime"
+    url = f"{population.url.replace('http', 'ws', 1)}/api/mitra/realtime"
     # The client's own pings would draw from `random` in their thread, in the middle of Hypothesis's drawing.
-    headers = {"Authorization": f"Bearer {world.token_of_available_mitra}"}
+    headers = {"Authorization": f"Bearer {population.token_of_available_mitra}"}
     with connect(url, additional_headers=headers, ping_interval=None) as socket:
         socket.send(json.dumps({"op": "hello", "device_id": "d"}))
         socket.recv()
@@ -244,18 +246,20 @@ def _role_of(operation: Operation) -> AnyRole:
     return "mitra" if operation.path.startswith("/api/mitra/") else "customer"
 
 
-def _dress(world: World, operation: Operation, case: schemathesis.Case[Any]) -> str:
+def _dress(population: Population, operation: Operation, case: schemathesis.Case[Any]) -> str:
     """Put what exists in the place of some that was made up; the token of whoever is to ask."""
     role = _role_of(operation)
-    token = next((world.to_be_signed_out if operation.id.startswith("sign_out") else world.tokens)[role])
+    token = next(
+        (population.to_be_signed_out if operation.id.startswith("sign_out") else population.tokens)[role]
+    )
     # The path last: whose thing it is decides.
     for container in (case.body, case.query, case.path_parameters):
         if isinstance(container, dict):
             for name in list(container):
-                found = world.known(role, name, container[name])
+                found = population.known(role, name, container[name])
                 if found is not None:
                     container[name], token = found[0], found[1] or token
-    number = next(world.numbers)
+    number = next(population.numbers)
     key = case.headers.get("Idempotency-Key")
     if isinstance(key, str) and 1 <= len(key) <= 100 and key.isprintable() and number % 4:
         case.headers["Idempotency-Key"] = f"{key}-{number}"
@@ -290,12 +294,12 @@ def _operation(case: schemathesis.Case[Any]) -> Operation:
 
 @SCHEMA.parametrize()
 def test_an_operation_keeps_to_the_contract_whatever_is_sent(
-    case: schemathesis.Case[Any], world: World
+    case: schemathesis.Case[Any], population: Population
 ) -> None:
     operation = _operation(case)
-    token = _dress(world, operation, case)
+    token = _dress(population, operation, case)
     headers = {"Authorization": f"Bearer {token}"} if operation.security else None
-    case.call_and_validate(base_url=world.url, session=world.session, headers=headers)
+    case.call_and_validate(base_url=population.url, session=population.session, headers=headers)
 
 
 async def test_the_answer_to_every_rightful_request_is_as_declared(server: Stage) -> None:

@@ -266,7 +266,7 @@ async def test_no_code_token_phone_number_or_chat_text_is_in_any_line_of_any_pro
     events = {entry["event"] for entry in entries}
     assert {"accounts.code_sent", "accounts.signed_in", "pairing.matched", "request.failed"} <= events
     assert {entry["level"] for entry in entries} >= {"info", "error"}
-    followed = {entry["event"] for entry in entries if entry.get("request_id") == REQUEST_ID}
+    followed = {entry["event"] for entry in entries if entry.get("correlation_id") == REQUEST_ID}
     assert {"charge.answered", "blast.opened"} <= followed
 
 

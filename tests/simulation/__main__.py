@@ -16,7 +16,7 @@ from curhat.kit.database import Database
 from curhat.kit.logging import configure_logging
 from curhat.kit.migrations import migrate
 from tests.simulation.checker import checker_of
-from tests.simulation.world import BrokenInvariant, World
+from tests.simulation.simulation_state import BrokenInvariant, SimulationState
 from tests.support.clock import install_virtual_clock
 from tests.support.databases import parent_of_data_folders
 
@@ -38,7 +38,7 @@ async def run(seeds: list[int]) -> int:
             try:
                 async with checker_of(database) as checker:
                     for number, seed in enumerate(seeds, start=1):
-                        reached.update(await World(database, checker, seed).run())
+                        reached.update(await SimulationState(database, checker, seed).run())
                         if number % 50 == 0 or number == len(seeds):
                             seconds = time.monotonic() - begun
                             print(f"{number} of {len(seeds)} schedules, {seconds:.0f} s", flush=True)

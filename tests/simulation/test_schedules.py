@@ -7,7 +7,7 @@ import pytest
 
 from curhat.kit.database import Database
 from tests.simulation.checker import checker_of
-from tests.simulation.world import World
+from tests.simulation.simulation_state import SimulationState
 
 SCHEDULES = 500
 LONGEST_SECONDS = 180
@@ -77,7 +77,7 @@ async def test_no_schedule_of_people_faults_and_clock_jumps_breaks_an_invariant(
     reached: set[str] = set()
     async with checker_of(database) as checker:
         for seed in range(first, first + SCHEDULES):
-            reached |= await World(database, checker, seed).run()
+            reached |= await SimulationState(database, checker, seed).run()
             if time.monotonic() - begun > LONGEST_SECONDS and reached >= MUST_BE_REACHED:
                 break
     assert MUST_BE_REACHED - reached == set()

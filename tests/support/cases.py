@@ -53,7 +53,7 @@ async def cut_short(stage: Stage, *, note: str = "listrik padam") -> tuple[Faile
 
 async def work(stage: Stage) -> None:
     """Do what a worker would do now, until nothing is due."""
-    while await deadline_loop.run_once(stage.database, stage.server.house.transitions):
+    while await deadline_loop.run_once(stage.database, stage.server.services.transitions):
         pass
 
 
@@ -62,7 +62,7 @@ async def _charged(stage: Stage, payment_id: UUID, price_rp: int) -> UUID | None
         "SELECT id FROM charge_attempts WHERE payment_id = $1 AND status = 'approved'", payment_id
     )
     if key is not None:
-        await stage.server.house.gateway.charge(key, payment_id, price_rp)
+        await stage.server.services.gateway.charge(key, payment_id, price_rp)
     return key
 
 

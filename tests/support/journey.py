@@ -60,7 +60,7 @@ async def in_own_transaction(database: Database, step: Callable[[Transaction], A
     return await outcome(run())
 
 
-class Gate:
+class Latch:
     """A pause point's handler: whoever arrives waits until the test opens it."""
 
     def __init__(self) -> None:

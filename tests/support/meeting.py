@@ -17,8 +17,8 @@ from curhat.kit.database import Database, Transaction
 from curhat.kit.pause_points import set_pause_point
 from curhat.payments.mock_gateway import MockGateway
 from tests.support.clock import VirtualClock
-from tests.support.house import DecidedPresence
-from tests.support.journey import Gate, in_own_transaction
+from tests.support.decided_presence import DecidedPresence
+from tests.support.journey import Latch, in_own_transaction
 
 Hold: TypeAlias = Callable[[], Awaitable[None]]
 # Does its work, awaits the hold just before its commit, and says how it went.
@@ -112,9 +112,9 @@ async def meet(
 ) -> tuple[str, str]:
     """How it went for both. `second` begins when `first` is about to commit, and waits for its locks (`waits`) or
     goes past them; `meanwhile` is done once it waits."""
-    gate = Gate()
-    one = asyncio.create_task(_said(first(gate)))
-    await _either(one, gate.reached)
+    latch = Latch()
+    one = asyncio.create_task(_said(first(latch)))
+    await _either(one, latch.reached)
     assert not one.done(), f"the first side ended before its commit: {one.result()}"
     other = asyncio.create_task(_said(second(_go_on)))
     if waits:
@@ -123,7 +123,7 @@ async def meet(
         await other
     if meanwhile is not None:
         await meanwhile()
-    gate.open()
+    latch.open()
     return await one, await other
 
 

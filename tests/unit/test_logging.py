@@ -30,19 +30,19 @@ def json_log() -> Iterator[io.StringIO]:
 
 
 def test_a_line_is_json_with_what_is_bound(json_log: io.StringIO) -> None:
-    with structlog.contextvars.bound_contextvars(request_id="r-1"):
+    with structlog.contextvars.bound_contextvars(correlation_id="r-1"):
         structlog.get_logger("rooms").info("payment.confirmed", payment_id="p-1", amount_rp=20_000)
     line = json.loads(json_log.getvalue())
     assert line["event"] == "payment.confirmed"
-    assert (line["level"], line["logger"], line["request_id"]) == ("info", "rooms", "r-1")
+    assert (line["level"], line["logger"], line["correlation_id"]) == ("info", "rooms", "r-1")
     assert (line["payment_id"], line["amount_rp"]) == ("p-1", 20_000)
 
 
 def test_the_loggers_of_libraries_have_the_same_form(json_log: io.StringIO) -> None:
-    with structlog.contextvars.bound_contextvars(request_id="r-1"):
+    with structlog.contextvars.bound_contextvars(correlation_id="r-1"):
         logging.getLogger("uvicorn.error").warning("it took %s s", 3)
     line = json.loads(json_log.getvalue())
-    assert (line["event"], line["level"], line["request_id"]) == ("it took 3 s", "warning", "r-1")
+    assert (line["event"], line["level"], line["correlation_id"]) == ("it took 3 s", "warning", "r-1")
 
 
 @pytest.mark.parametrize("key", [*sorted(NEVER_LOGGED), "Authorization"])

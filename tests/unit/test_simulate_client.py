@@ -8,7 +8,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from curhat.app.simulate.client import IN_PROGRESS, Answer, Device, Person, World
+from curhat.app.simulate.client import IN_PROGRESS, Answer, Device, Person, RunState
 from curhat.app.simulate.people import Manner, dice_of
 from curhat.app.simulate.report import Tally
 
@@ -18,8 +18,8 @@ EPOCH = "e1"
 class Scripted(Person):
     """A customer to whom the server says what the test wrote down."""
 
-    def __init__(self, world: World) -> None:
-        super().__init__(world, "customer", "Rio 1", "+6281180000001", dice_of("test"))
+    def __init__(self, run_state: RunState) -> None:
+        super().__init__(run_state, "customer", "Rio 1", "+6281180000001", dice_of("test"))
         self.script: list[Answer] = []
         self.asked: list[tuple[str, str, str | None]] = []
 
@@ -52,7 +52,7 @@ def state(seq: int, payment: Any = None) -> Answer:
 @pytest.fixture
 async def person() -> AsyncIterator[Scripted]:
     async with aiohttp.ClientSession() as http:
-        yield Scripted(World(http, "http://127.0.0.1:1", Tally()))
+        yield Scripted(RunState(http, "http://127.0.0.1:1", Tally()))
 
 
 @pytest.fixture
@@ -72,11 +72,11 @@ def event(seq: int, event_type: str = "session.updated") -> dict[str, Any]:
 
 async def test_a_gap_in_the_stream_is_a_fault(person: Scripted, device: Device) -> None:
     await device.take(event(6))
-    assert person.world.tally.fault_count == 0
+    assert person.run_state.tally.fault_count == 0
 
     await device.take(event(8))
 
-    assert list(person.world.tally.faults) == ["customer Rio 1: device 1: event 8 came after 6"]
+    assert list(person.run_state.tally.faults) == ["customer Rio 1: device 1: event 8 came after 6"]
 
 
 async def test_an_event_that_comes_twice_on_one_connection_is_a_fault(
@@ -85,7 +85,7 @@ async def test_an_event_that_comes_twice_on_one_connection_is_a_fault(
     await device.take(event(6))
     await device.take(event(6))
 
-    assert person.world.tally.fault_count == 1
+    assert person.run_state.tally.fault_count == 1
 
 
 async def test_after_resuming_the_missed_events_follow_the_one_that_was_named(
@@ -96,7 +96,7 @@ async def test_after_resuming_the_missed_events_follow_the_one_that_was_named(
     await device.take(event(6))
     await device.take(event(7))
 
-    assert (device.seq, person.world.tally.fault_count) == (7, 0)
+    assert (device.seq, person.run_state.tally.fault_count) == (7, 0)
 
 
 @pytest.mark.usefixtures("device")
@@ -105,7 +105,7 @@ async def test_a_picture_that_differs_from_the_snapshot_at_the_same_seq_is_a_fau
 
     await person.check_pictures()
 
-    [fault] = person.world.tally.faults
+    [fault] = person.run_state.tally.faults
     assert "differs from the snapshot at 5: payment" in fault
 
 
@@ -115,7 +115,7 @@ async def test_a_picture_that_equals_the_snapshot_is_none(person: Scripted) -> N
 
     await person.check_pictures()
 
-    assert (person.world.tally.comparisons, person.world.tally.fault_count) == (1, 0)
+    assert (person.run_state.tally.comparisons, person.run_state.tally.fault_count) == (1, 0)
 
 
 @pytest.mark.parametrize("manner", ["repeated", "twice"])
@@ -124,7 +124,7 @@ async def test_two_answers_to_one_idempotency_key_are_a_fault(person: Scripted, 
 
     await person.command("/requests/r1/accept", manner=manner)
 
-    [fault] = person.world.tally.faults
+    [fault] = person.run_state.tally.faults
     assert "two answers to one Idempotency-Key" in fault
     assert len({key for _, _, key in person.asked}) == 1
 
@@ -134,7 +134,7 @@ async def test_a_command_whose_first_still_runs_is_asked_for_again(person: Scrip
 
     got = await person.command("/requests/r1/accept")
 
-    assert (got.body, person.world.tally.fault_count) == ({"id": "s1"}, 0)
+    assert (got.body, person.run_state.tally.fault_count) == ({"id": "s1"}, 0)
 
 
 async def test_a_repeated_message_that_becomes_another_one_is_a_fault(person: Scripted) -> None:
@@ -142,4 +142,4 @@ async def test_a_repeated_message_that_becomes_another_one_is_a_fault(person: Sc
 
     await person.say("s1", "halo", repeats=True)
 
-    assert person.world.tally.fault_count == 1
+    assert person.run_state.tally.fault_count == 1

@@ -15,7 +15,7 @@ from valkey.asyncio import Valkey
 from curhat.accounts import endpoints as accounts
 from curhat.accounts.guards import provide_customer, provide_mitra, strangers_first
 from curhat.accounts.service import Authenticator
-from curhat.app.wiring import House
+from curhat.app.wiring import Services
 from curhat.control_center import endpoints as control_center
 from curhat.control_center.operators.guards import operators_only, provide_operator
 from curhat.journeys import endpoints as journeys
@@ -62,35 +62,35 @@ ROUTES = [
 DEVELOPMENT_ROUTES = [*accounts.DEVELOPMENT_ROUTES, *payments.DEVELOPMENT_ROUTES]
 
 
-def build_api(house: Callable[[], House], *, development: bool) -> Litestar:
-    """The application. `house` is asked at each request, so that the contract can be read without one.
+def build_api(services: Callable[[], Services], *, development: bool) -> Litestar:
+    """The application. `services` is asked at each request, so that the contract can be read without one.
 
     What is for development only is not mounted elsewhere: its paths do not exist (404).
     """
 
     def database() -> Database:
-        return house().database
+        return services().database
 
     def settings() -> Settings:
-        return house().settings
+        return services().settings
 
     def valkey_client() -> Valkey:
-        return house().valkey
+        return services().valkey
 
-    def presence_of_house() -> Presence:
-        return house().presence
+    def presence() -> Presence:
+        return services().presence
 
     def gateway() -> Gateway:
-        return house().gateway
+        return services().gateway
 
     def mock_gateway() -> MockGateway:
-        return house().gateway
+        return services().gateway
 
     def authenticator() -> Authenticator:
-        return house().authenticator
+        return services().authenticator
 
     def message_writer() -> MessageWriter:
-        return house().message_writer
+        return services().message_writer
 
     api = Litestar(
         route_handlers=[*ROUTES, *(DEVELOPMENT_ROUTES if development else [])],
@@ -98,14 +98,14 @@ def build_api(house: Callable[[], House], *, development: bool) -> Litestar:
             "database": _given(database),
             "settings": _given(settings),
             "valkey_client": _given(valkey_client),
-            "presence": _given(presence_of_house),
+            "presence": _given(presence),
             "gateway": _given(gateway),
             "mock_gateway": _given(mock_gateway),
             "authenticator": _given(authenticator),
             "message_writer": _given(message_writer),
             "customer": Provide(provide_customer),
             "operator": Provide(provide_operator),
-            **_push_and_presence(house),
+            **_push_and_presence(services),
         },
         exception_handlers={
             BusinessError: handle_business_error,
@@ -131,19 +131,19 @@ def build_api(house: Callable[[], House], *, development: bool) -> Litestar:
     return api
 
 
-def _push_and_presence(house: Callable[[], House]) -> dict[str, Provide]:
+def _push_and_presence(services: Callable[[], Services]) -> dict[str, Provide]:
     """What push needs, and the mitra who asks."""
 
     def vapid_key() -> VapidKey:
-        return house().vapid_key
+        return services().vapid_key
 
     def push_addresses() -> Addresses:
-        return house().push_addresses
+        return services().push_addresses
 
     async def mitra(request: AnyRequest, authenticator: NamedDependency[Authenticator]) -> Identity:
         identity = await provide_mitra(request, authenticator)
         # Whatever the app asks for, it was seen by that (1.1).
-        house().presence.seen(identity.user_id)
+        services().presence.seen(identity.user_id)
         return identity
 
     return {

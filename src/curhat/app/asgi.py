@@ -18,7 +18,7 @@ from curhat.accounts.address_limit import AddressLimit
 from curhat.app.api import build_api
 from curhat.app.security_headers import SECURITY_HEADERS
 from curhat.app.static_files import StaticFiles, web_folder
-from curhat.app.wiring import House, open_house
+from curhat.app.wiring import Services, open_services
 from curhat.kit import migrations
 from curhat.kit.database import DATABASE_AWAY
 from curhat.kit.ids import new_id
@@ -42,7 +42,7 @@ REQUESTS = Histogram(
 )
 POOL_IDLE = Gauge("curhat_database_connections_idle", "Connections of the pool that nobody uses")
 
-REQUEST_ID = re.compile(rb"^[A-Za-z0-9._-]{8,64}$")
+CORRELATION_ID = re.compile(rb"^[A-Za-z0-9._-]{8,64}$")
 
 
 def create_app() -> Application:
@@ -53,25 +53,25 @@ def create_app() -> Application:
 
 
 class Server:
-    """An ASGI application with a lifespan: opens the House, serves, and drains."""
+    """An ASGI application with a lifespan: opens the Services, serves, and drains."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._house: House | None = None
+        self._services: Services | None = None
         self._serve: Application = _not_started
         self._operations = Operations(self)
 
     @property
-    def house(self) -> House:
+    def services(self) -> Services:
         """The parts of this process. Only while it runs."""
-        if self._house is None:
+        if self._services is None:
             raise RuntimeError("the server has not started")
-        return self._house
+        return self._services
 
     @property
     def is_running(self) -> bool:
-        """Whether the House is open."""
-        return self._house is not None
+        """Whether the Services is open."""
+        return self._services is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One ASGI connection, or the lifespan."""
@@ -85,17 +85,19 @@ class Server:
         started = False
         try:
             async with (
-                open_house(self._settings, serves_sockets=True, application_name="curhat server") as house,
+                open_services(
+                    self._settings, serves_sockets=True, application_name="curhat server"
+                ) as services,
                 self._operations_port(),
             ):
-                self._house = house
-                self._serve = self._front(house)
+                self._services = services
+                self._serve = self._front(services)
                 await send({"type": "lifespan.startup.complete"})
                 started = True
                 await receive()
-                self._house = None
+                self._services = None
         except Exception as error:
-            self._house = None
+            self._services = None
             log.exception("server.failed")
             if started:
                 # A loop broke that the process cannot be without. Serving on half alive would be worse than a
@@ -106,10 +108,10 @@ class Server:
             raise
         await send({"type": "lifespan.shutdown.complete"})
 
-    def _front(self, house: House) -> Application:
+    def _front(self, services: Services) -> Application:
         development = self._settings.is_development
-        api: Application = build_api(lambda: house, development=development)  # type: ignore[assignment]
-        sockets = RealtimeEndpoint(house.hub, house.hooks)
+        api: Application = build_api(lambda: services, development=development)  # type: ignore[assignment]
+        sockets = RealtimeEndpoint(services.hub, services.hooks)
         operations = self._operations
 
         async def route(scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,12 +124,12 @@ class Server:
 
         limited = AddressLimit(
             route,
-            house.valkey,
+            services.valkey,
             self._settings.address_requests_per_minute,
         )
         # Files cost no more than the counting would: they are outside the limit.
         files = StaticFiles(limited, web_folder(), self._settings.public_origins)
-        return AvailabilityPoll(files, house.presence.count_available)
+        return AvailabilityPoll(files, services.presence.count_available)
 
     @contextlib.asynccontextmanager
     async def _operations_port(self) -> Any:
@@ -173,7 +175,7 @@ class Operations:
                 await _answer(send, 503 if problems else 200, body.encode())
             case "/metrics":
                 if self._server.is_running:
-                    POOL_IDLE.set(self._server.house.database.pool.get_idle_size())
+                    POOL_IDLE.set(self._server.services.database.pool.get_idle_size())
                 await _answer(send, 200, generate_latest(), CONTENT_TYPE_LATEST.encode())
             case _:
                 await _answer(send, 404, b"not found\n")
@@ -182,10 +184,10 @@ class Operations:
         """Why this process should get no traffic; nothing when it is ready."""
         if not self._server.is_running:
             return ["the server is starting or stopping"]
-        house = self._server.house
+        services = self._server.services
         problems = []
         try:
-            async with asyncio.timeout(2), house.database.pool.acquire() as connection:
+            async with asyncio.timeout(2), services.database.pool.acquire() as connection:
                 behind = await migrations.pending(connection)
             if behind:
                 problems.append(f"migrations to apply: {', '.join(behind)}")
@@ -195,7 +197,7 @@ class Operations:
             problems.append(str(error))
         try:
             async with asyncio.timeout(2):
-                await house.valkey.ping()
+                await services.valkey.ping()
         except (OSError, TimeoutError, ValkeyError) as error:
             problems.append(f"Valkey does not answer ({type(error).__name__})")
         return problems
@@ -204,9 +206,9 @@ class Operations:
 async def observed(api: Application, scope: Scope, receive: Receive, send: Send) -> None:
     """Serve a request with a request id in its logs and its answer, security headers, and a measurement."""
     given = dict(scope["headers"]).get(b"x-request-id", b"")
-    request_id = given if REQUEST_ID.match(given) else str(new_id()).encode()
+    correlation_id = given if CORRELATION_ID.match(given) else str(new_id()).encode()
     structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(request_id=request_id.decode())
+    structlog.contextvars.bind_contextvars(correlation_id=correlation_id.decode())
     begun = time.perf_counter()
     status = 500
 
@@ -217,7 +219,7 @@ async def observed(api: Application, scope: Scope, receive: Receive, send: Send)
             headers = list(message.get("headers", ()))
             named = {name.lower() for name, _ in headers}
             headers += [header for header in SECURITY_HEADERS if header[0] not in named]
-            headers.append((b"x-request-id", request_id))
+            headers.append((b"x-request-id", correlation_id))
             message["headers"] = headers
         await send(message)
 

@@ -12,7 +12,7 @@ from typing import Any, get_args
 import msgspec
 
 from curhat.app.api import build_api
-from curhat.app.wiring import House
+from curhat.app.wiring import Services
 from curhat.pairing.schemas import Pairing, Payment, Request
 from curhat.presence.schemas import MitraPresence
 from curhat.realtime import protocol
@@ -40,8 +40,8 @@ EVENT_DATA: dict[str, dict[str, type[msgspec.Struct]]] = {
 def openapi() -> dict[str, Any]:
     """The HTTP contract, with the operations of development marked by their tag."""
 
-    def no_house() -> House:
-        raise RuntimeError("reading the contract needs no running house")
+    def no_house() -> Services:
+        raise RuntimeError("reading the contract needs no running services")
 
     return build_api(no_house, development=True).openapi_schema.to_schema()
 

@@ -1,6 +1,6 @@
 """Where the rooms are put together: who is called when a lower room must set something off above it.
 
-One process has one House: the connections, the rooms' long-lived parts, and the loops that run beside the server or
+One process has one Services: the connections, the rooms' long-lived parts, and the loops that run beside the server or
 in the worker. Data goes one way: endpoints and deadlines call services; services write and signal; signals wake the
 sockets.
 """
@@ -139,8 +139,8 @@ class Hooks:
         return await self._counterparts.of(identity, session_id)
 
 
-class House:
-    """The parts of one process, wired. Made by `open_house`."""
+class Services:
+    """The parts of one process, wired. Made by `open_services`."""
 
     def __init__(self, settings: Settings, database: Database, client: valkey.asyncio.Valkey) -> None:
         self.settings = settings
@@ -199,15 +199,15 @@ presence_hooks.on_intent_changed.append(journeys.intent_changed)
 
 
 @asynccontextmanager
-async def open_house(
+async def open_services(
     settings: Settings, *, serves_sockets: bool, application_name: str
-) -> AsyncIterator[House]:
+) -> AsyncIterator[Services]:
     """Connect and run the loops of a process: those of a server (`serves_sockets`), or of a worker.
 
     Settings must name both servers (`curhat up` passes the embedded ones on).
     """
     if settings.database_url is None or settings.valkey_url is None:
-        raise RuntimeError("a process of the house needs CURHAT_DATABASE_URL and CURHAT_VALKEY_URL")
+        raise RuntimeError("a process of the services needs CURHAT_DATABASE_URL and CURHAT_VALKEY_URL")
     client = connect_valkey(settings.valkey_url)
     signals = Signals(client)
     database = await Database.connect(
@@ -217,25 +217,30 @@ async def open_house(
         application_name=application_name,
     )
     try:
-        house = House(settings, database, client)
-        signals.handle_locally("mitra_changed", house.presence.mitra_changed)
-        loops = [signals.run, house.presence.run]
+        services = Services(settings, database, client)
+        signals.handle_locally("mitra_changed", services.presence.mitra_changed)
+        loops = [signals.run, services.presence.run]
         if serves_sockets:
-            house.hub.listen(signals)
-            house.authenticator.listen(signals, house.hub)
-            signals.handle("requests", house.cards.handle_signal)
-            loops += [house.hub.run, house.cards.run, house.authenticator.run, house.customers.run]
+            services.hub.listen(signals)
+            services.authenticator.listen(signals, services.hub)
+            signals.handle("requests", services.cards.handle_signal)
+            loops += [
+                services.hub.run,
+                services.cards.run,
+                services.authenticator.run,
+                services.customers.run,
+            ]
         else:
-            signals.handle(deadlines.SIGNAL, house.deadline_loop.wake)
-            loops += [house.presence.keep_push_reachable, house.outbox.run]
+            signals.handle(deadlines.SIGNAL, services.deadline_loop.wake)
+            loops += [services.presence.keep_push_reachable, services.outbox.run]
         async with asyncio.TaskGroup() as tasks:
             running = [tasks.create_task(loop()) for loop in loops]
             try:
-                yield house
+                yield services
             finally:
-                await house.hub.drain()
-                await house.gateway.close()
-                await house.web_push.close()
+                await services.hub.drain()
+                await services.gateway.close()
+                await services.web_push.close()
                 for task in running:
                     task.cancel()
     finally:

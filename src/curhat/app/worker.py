@@ -7,7 +7,7 @@ import structlog
 from prometheus_client import Gauge
 
 from curhat.accounts import service as accounts
-from curhat.app.wiring import House, open_house
+from curhat.app.wiring import Services, open_services
 from curhat.control_center.operators import service as operators
 from curhat.deadlines import service as deadlines
 from curhat.kit import idempotency
@@ -32,12 +32,12 @@ async def run(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with open_house(settings, serves_sockets=False, application_name="curhat worker") as house:
+    async with open_services(settings, serves_sockets=False, application_name="curhat worker") as services:
         log.info("worker.started")
         async with asyncio.TaskGroup() as tasks:
             running = [
-                tasks.create_task(house.deadline_loop.run()),
-                tasks.create_task(_tidy(house)),
+                tasks.create_task(services.deadline_loop.run()),
+                tasks.create_task(_tidy(services)),
             ]
             await stop.wait()
             for task in running:
@@ -45,29 +45,29 @@ async def run(settings: Settings) -> None:
     log.info("worker.stopped")
 
 
-async def _tidy(house: House) -> None:
+async def _tidy(services: Services) -> None:
     while True:
         try:
-            await tidy_once(house)
+            await tidy_once(services)
         except DATABASE_AWAY as error:
             log.warning("worker.not_tidied", error=type(error).__name__)
         await asyncio.sleep(TIDY_SECONDS)
 
 
-async def tidy_once(house: House) -> None:
+async def tidy_once(services: Services) -> None:
     """Remove what nobody asks for any more (events, keys, codes, tokens); count what is parked."""
     for prune, limit in (
         (realtime.prune, realtime.PRUNE_LIMIT),
         (idempotency.prune, idempotency.PRUNE_LIMIT),
     ):
         for _ in range(PRUNE_ROUNDS):
-            async with house.database.transaction() as tx:
+            async with services.database.transaction() as tx:
                 removed = await prune(tx, limit)
             if removed < limit:
                 break
-    async with house.database.transaction() as tx:
+    async with services.database.transaction() as tx:
         await accounts.prune(tx)
         await operators.prune(tx)
-    async with house.database.transaction() as tx:
+    async with services.database.transaction() as tx:
         await notifications.prune(tx)
-    PARKED.set(await deadlines.count_parked(house.database))
+    PARKED.set(await deadlines.count_parked(services.database))

@@ -6,11 +6,13 @@ Guarantees
     time, and parked and shown after PARK_AFTER_ATTEMPTS; the others go on.
     Any number of workers may run; a killed worker loses nothing.
 Concurrency
-    A worker looks up what is due without locks, then claims with FOR UPDATE SKIP LOCKED: several of a kind whose
-    transition is Together, otherwise one a transaction. Several lock their journeys level by level in the one order
-    of all locks, and wait 100 ms at most; then each goes on alone. The deadline row is locked before the rows of its
-    entity; a user's action therefore never waits for a deadline row: it compares against the time kept in its own
-    row, and disarms with SKIP LOCKED or leaves the deadline to fire as a no-op.
+    A worker reads the due deadlines without locking them, then claims them with FOR UPDATE SKIP LOCKED. If the
+    transition of their kind is a BatchTransition, it claims up to MAX_BATCH_DEADLINES in one transaction, otherwise
+    one per transaction. A batch locks its journeys table by table in the global lock order and waits at most 100 ms for
+    each lock; if that fails, every deadline of the batch is fired in a transaction of its own.
+    A worker locks the deadline row before the rows of its entity. A user's action therefore never waits for a deadline
+    row: it compares against the time in its own row, and then disarms the deadline with SKIP LOCKED, or leaves it to
+    fire as a no-op.
 Relies on
     PostgreSQL's row locks and `curhat_now()`.
 """

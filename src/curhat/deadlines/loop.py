@@ -1,10 +1,10 @@
 """The worker's loop: sleep until something is due, at most 250 ms, then fire what is due, several at once.
 
-What is due waits in the order in which it was due. Two roads lead on, each with lanes of its own. On the one, a lane
-takes the oldest and with it those of the same kind that can go in one transaction: the more is due, the fewer
-transactions. On the other, each has a transaction of its own: the kinds that are not Together, and what failed together
-with others. A deadline that waits for a lock for long holds a lane of the second road only, and a call to the outside
-holds none: neither keeps the loop from looking again.
+Due deadlines wait in due order in one of two queues, each with an executor. The batch executor takes the oldest
+deadline and up to MAX_BATCH_DEADLINES of the same kind, and fires them in one transaction: the more are due, the fewer
+transactions per deadline. The single executor fires one deadline per transaction: the kinds whose transition is not a
+BatchTransition, and every deadline of a batch that failed. A deadline that waits long for a lock therefore occupies
+only one place of the single executor, and a call to the outside occupies none. Neither delays the next look.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from curhat.deadlines import service
-from curhat.deadlines.service import TOGETHER_LIMIT, Due, Fired, FollowUp, Together, Transition
+from curhat.deadlines.service import MAX_BATCH_DEADLINES, BatchTransition, Due, Fired, FollowUp, Transition
 from curhat.kit.database import DATABASE_AWAY, Database
 
 log = structlog.get_logger(__name__)
@@ -27,9 +27,9 @@ LONGEST_SLEEP_SECONDS = 0.25
 SHORTEST_SLEEP_SECONDS = 0.01
 # Transactions of several deadlines that one worker has under way at once. More would make each of them smaller, which
 # costs more than it brings: measured, with 6 the same windows were three times as late.
-TOGETHER_LANES = 2
+MAX_BATCHES_RUNNING = 2
 # Transactions of one deadline that are under way at once beside them.
-ALONE_LANES = 4
+MAX_SINGLES_RUNNING = 4
 # Calls to the outside of one worker that are under way at once, and how long each may take: the next try, which its
 # transition has armed, comes later than that.
 FOLLOW_UPS = 20
@@ -51,10 +51,10 @@ class Loop:
         self._transitions = transitions
         # Found due and not gone yet, whether waiting or under way.
         self._in_hand: set[int] = set()
-        self._together: list[Due] = []
-        self._alone: list[Due] = []
-        self._together_lanes = 0
-        self._alone_lanes = 0
+        self._batch_queue: list[Due] = []
+        self._single_queue: list[Due] = []
+        self._batches_running = 0
+        self._singles_running = 0
         self._calls = asyncio.Semaphore(FOLLOW_UPS)
         self._tasks: set[asyncio.Task[None]] = set()
         self.fired = 0
@@ -75,9 +75,9 @@ class Loop:
         found = [due for due in await service.due(self._database) if due.id not in self._in_hand]
         self._in_hand.update(due.id for due in found)
         for due in found:
-            together = isinstance(self._transitions.get(due.kind), Together)
-            (self._together if together else self._alone).append(due)
-        self._open_lanes()
+            is_batch = isinstance(self._transitions.get(due.kind), BatchTransition)
+            (self._batch_queue if is_batch else self._single_queue).append(due)
+        self._start_executors()
         return bool(found)
 
     async def run(self) -> None:
@@ -103,55 +103,57 @@ class Loop:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _open_lanes(self) -> None:
-        for _ in range(min(len(self._together), TOGETHER_LANES - self._together_lanes)):
-            self._together_lanes += 1
-            self._start(self._together_lane())
-        for _ in range(min(len(self._alone), ALONE_LANES - self._alone_lanes)):
-            self._alone_lanes += 1
-            self._start(self._alone_lane())
+    def _start_executors(self) -> None:
+        for _ in range(min(len(self._batch_queue), MAX_BATCHES_RUNNING - self._batches_running)):
+            self._batches_running += 1
+            self._start(self._run_batches())
+        for _ in range(min(len(self._single_queue), MAX_SINGLES_RUNNING - self._singles_running)):
+            self._singles_running += 1
+            self._start(self._run_singles())
 
-    async def _together_lane(self) -> None:
+    async def _run_batches(self) -> None:
         try:
-            while self._together:
-                await self._fire_together(self._take_together())
+            while self._batch_queue:
+                await self._fire_batch(self._take_batch())
         finally:
-            self._together_lanes -= 1
+            self._batches_running -= 1
 
-    def _take_together(self) -> list[Due]:
+    def _take_batch(self) -> list[Due]:
         """The oldest that waits, and those of its kind."""
-        kind = self._together[0].kind
-        taken = list(itertools.islice((due for due in self._together if due.kind == kind), TOGETHER_LIMIT))
+        kind = self._batch_queue[0].kind
+        taken = list(
+            itertools.islice((due for due in self._batch_queue if due.kind == kind), MAX_BATCH_DEADLINES)
+        )
         ids = {due.id for due in taken}
-        self._together = [due for due in self._together if due.id not in ids]
+        self._batch_queue = [due for due in self._batch_queue if due.id not in ids]
         return taken
 
-    async def _fire_together(self, taken: list[Due]) -> None:
+    async def _fire_batch(self, taken: list[Due]) -> None:
         transition = self._transitions[taken[0].kind]
-        assert isinstance(transition, Together)  # as look() sorted them
+        assert isinstance(transition, BatchTransition)  # as look() sorted them
         ids = [due.id for due in taken]
         fired: list[Fired] | None = []
         try:
-            fired = await service.fire_together(self._database, ids, transition)
+            fired = await service.fire_batch(self._database, ids, transition)
         except DATABASE_AWAY as error:
             log.warning("deadlines.database_trouble", error=type(error).__name__)
         finally:
             if fired is None:
-                self._alone += taken
-                self._open_lanes()
+                self._single_queue += taken
+                self._start_executors()
             else:
                 self._in_hand.difference_update(ids)
         for each in fired or ():
             self._count(each)
 
-    async def _alone_lane(self) -> None:
+    async def _run_singles(self) -> None:
         try:
-            while self._alone:
-                await self._fire_alone(self._alone.pop(0))
+            while self._single_queue:
+                await self._fire_single(self._single_queue.pop(0))
         finally:
-            self._alone_lanes -= 1
+            self._singles_running -= 1
 
-    async def _fire_alone(self, due: Due) -> None:
+    async def _fire_single(self, due: Due) -> None:
         try:
             fired = await service.fire(self._database, due.id, self._transitions)
         except DATABASE_AWAY as error:

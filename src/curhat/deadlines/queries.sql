@@ -1,7 +1,7 @@
 -- name: arm
 -- nothing → armed, of the kind $1: entities $2, their generations $3, when each is due $4. The same kind, entity and
 -- generation armed again moves to the new time.
-INSERT INTO deadlines (kind, entity_id, generation, due_at, request_id)
+INSERT INTO deadlines (kind, entity_id, generation, due_at, correlation_id)
 SELECT $1, armed.entity_id, armed.generation, armed.due_at, $5
 FROM unnest($2::uuid[], $3::integer[], $4::timestamptz[]) AS armed (entity_id, generation, due_at)
 ON CONFLICT (kind, entity_id, generation) DO UPDATE SET due_at = excluded.due_at, attempts = 0, parked_at = NULL
@@ -9,7 +9,7 @@ ON CONFLICT (kind, entity_id, generation) DO UPDATE SET due_at = excluded.due_at
 -- name: arm_now
 -- nothing → armed and due, under a generation that no other transaction has: one of before, which a worker may hold, is
 -- neither waited for nor taken for this one.
-INSERT INTO deadlines (kind, entity_id, generation, due_at, request_id)
+INSERT INTO deadlines (kind, entity_id, generation, due_at, correlation_id)
 VALUES ($1, $2, (pg_current_xact_id()::text::numeric % 2147483647)::integer, curhat_now(), $3)
 ON CONFLICT (kind, entity_id, generation) DO NOTHING
 
@@ -40,7 +40,7 @@ DELETE FROM deadlines WHERE id IN (
     ORDER BY id
     FOR UPDATE SKIP LOCKED
 )
-RETURNING kind, entity_id, generation, due_at, request_id, attempts,
+RETURNING kind, entity_id, generation, due_at, correlation_id, attempts,
     extract(epoch FROM curhat_now() - due_at)::float8 AS late_seconds
 
 -- name: limit_waits

@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from curhat.kit.database import Database, Transaction, load_queries
-from curhat.kit.logging import current_request_id
+from curhat.kit.logging import current_correlation_id
 from curhat.kit.pause_points import pause_point
 
 log = structlog.get_logger(__name__)
@@ -21,10 +21,10 @@ SIGNAL = "deadlines"
 # Bounds how many deadlines one look takes, so that a backlog does not starve the newly due.
 LOOK_LIMIT = 200
 # Bounds how many journeys one transaction holds, and for how long.
-TOGETHER_LIMIT = 50
+MAX_BATCH_DEADLINES = 50
 # The longest that a transaction of several waits for a lock: then each goes on in one of its own. Shorter than
 # any deadlock_timeout.
-TOGETHER_WAIT = "100ms"
+BATCH_LOCK_TIMEOUT = "100ms"
 # A transition that failed this often is a fault, not a passing trouble.
 PARK_AFTER_ATTEMPTS = 10
 
@@ -59,7 +59,7 @@ FollowUp = Callable[[], Awaitable[None]]
 Transition = Callable[[Transaction, Deadline], Awaitable[FollowUp | None]]
 
 
-class Together:
+class BatchTransition:
     """A transition that takes several deadlines of its kind in one transaction; of one, it is a Transition.
 
     Its `run` locks level by level in the order of all locks (payments, pairings, sessions, mitras, requests, streams),
@@ -87,7 +87,7 @@ async def arm_each(tx: Transaction, kind: str, armed: Sequence[tuple[UUID, datet
     """`arm` for several entities of one kind: each with when it is due, and its generation."""
     if armed:
         entity_ids, due_at, generations = zip(*armed, strict=True)
-        await tx.execute(SQL.arm, kind, entity_ids, generations, due_at, current_request_id())
+        await tx.execute(SQL.arm, kind, entity_ids, generations, due_at, current_correlation_id())
 
 
 async def arm_now(tx: Transaction, kind: str, entity_id: UUID) -> None:
@@ -98,7 +98,7 @@ async def arm_now(tx: Transaction, kind: str, entity_id: UUID) -> None:
     own: a transition under way may have read what was before. A worker is woken; without the signal it looks within
     LONGEST_SLEEP_SECONDS.
     """
-    await tx.execute(SQL.arm_now, kind, entity_id, current_request_id())
+    await tx.execute(SQL.arm_now, kind, entity_id, current_correlation_id())
     wake_workers(tx)
 
 
@@ -150,7 +150,9 @@ async def fire(database: Database, deadline_id: int, transitions: Mapping[str, T
                 return None
             attempts = row["attempts"]
             claimed = _claimed(row)
-            structlog.contextvars.bind_contextvars(request_id=row["request_id"], deadline=claimed.kind)
+            structlog.contextvars.bind_contextvars(
+                correlation_id=row["correlation_id"], deadline=claimed.kind
+            )
             follow_up = await transitions[claimed.kind](tx, claimed)
             await pause_point("deadline.before_commit")
         await pause_point("deadline.after_commit")
@@ -162,8 +164,8 @@ async def fire(database: Database, deadline_id: int, transitions: Mapping[str, T
     return Fired(claimed, follow_up)
 
 
-async def fire_together(
-    database: Database, deadline_ids: Sequence[int], transition: Together
+async def fire_batch(
+    database: Database, deadline_ids: Sequence[int], transition: BatchTransition
 ) -> list[Fired] | None:
     """Claim these deadlines of one kind and run their transition, all in one transaction.
 
@@ -174,14 +176,14 @@ async def fire_together(
     structlog.contextvars.clear_contextvars()
     try:
         async with database.transaction() as tx:
-            await tx.execute(SQL.limit_waits, TOGETHER_WAIT)
+            await tx.execute(SQL.limit_waits, BATCH_LOCK_TIMEOUT)
             rows = await tx.fetch(SQL.claim, deadline_ids)
             claimed = [_claimed(row) for row in rows]
             if not claimed:
                 return []
             structlog.contextvars.bind_contextvars(deadline=claimed[0].kind)
             if len(rows) == 1:
-                structlog.contextvars.bind_contextvars(request_id=rows[0]["request_id"])
+                structlog.contextvars.bind_contextvars(correlation_id=rows[0]["correlation_id"])
             owed = await transition.run(tx, claimed) or {}
             await pause_point("deadline.before_commit")
         await pause_point("deadline.after_commit")

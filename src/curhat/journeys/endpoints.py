@@ -21,12 +21,12 @@ from curhat.journeys.schemas import (
     PaymentOrder,
     ProfileChange,
 )
+from curhat.journeys.single_flight import SingleFlight
 from curhat.journeys.snapshot import customer_state, mitra_state, with_presence
-from curhat.journeys.turns import Turn
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import BusinessError, NotFound, PresenceUnknown, ValidationFailed
-from curhat.kit.http import command, command_without_answer, to_answer, to_response, use_of_key
-from curhat.kit.idempotency import Answer, begin_long, finish_long, keep_refusal, run_once
+from curhat.kit.http import command, command_without_answer, read_idempotent_request, to_answer, to_response
+from curhat.kit.idempotency import Answer, begin_long, finish_long, keep_refusal, run_idempotent
 from curhat.kit.identity import Identity
 from curhat.kit.openapi import MITRA_SIGNED_IN, MITRA_WITH_KEY, SIGNED_IN, WITH_KEY, answers
 from curhat.pairing import cards, views
@@ -179,17 +179,17 @@ async def confirm_payment(
 
     Two transactions with the gateway between them, so that a crash at any point is finished by a deadline.
     """
-    use = await use_of_key(request, customer)
+    idempotent = await read_idempotent_request(request, customer)
     candidates = await service.candidates_or_none(presence)
     try:
         async with database.transaction() as tx:
-            stored = await begin_long(tx, use)
+            stored = await begin_long(tx, idempotent)
             if stored is not None:
                 return to_response(stored)
             charge = await service.begin_confirmation(tx, customer.user_id, payment_id, candidates)
             if charge is None:
                 answer = await _confirmation(tx, customer.user_id, payment_id, candidates)
-                await finish_long(tx, use, answer)
+                await finish_long(tx, idempotent, answer)
                 return to_response(answer)
         charged = await service.carry_out(gateway, charge)
         # While the customer paid, mitras came and went (4.4).
@@ -201,10 +201,10 @@ async def confirm_payment(
             payment = await views.payment_view(tx, payment_id, customer.user_id)
             service.refuse_if_declined(charged, payment)
             answer = await _confirmation(tx, customer.user_id, payment_id, candidates)
-            await finish_long(tx, use, answer)
+            await finish_long(tx, idempotent, answer)
             return to_response(answer)
     except BusinessError as error:
-        await keep_refusal(database, use, error)
+        await keep_refusal(database, idempotent, error)
         raise
 
 
@@ -419,21 +419,23 @@ async def accept_request(
     request_id: FromPath[UUID],
 ) -> Response[bytes]:
     """Take the customer. One wins; the winner who repeats gets the same session (2b.5)."""
-    use = await use_of_key(request, mitra)
+    idempotent = await read_idempotent_request(request, mitra)
 
-    turn = Turn(use.lock)
+    flight = SingleFlight(idempotent.lock)
 
     async def refuse_early() -> Answer | None:
-        return await service.refuse_if_decided(database, request_id, use, turn)
+        return await service.refuse_if_decided(database, request_id, idempotent, flight)
 
     async def step(tx: Transaction) -> Answer:
-        session = await service.accept(tx, mitra.user_id, request_id, use.lock)
+        session = await service.accept(tx, mitra.user_id, request_id, idempotent.lock)
         return to_answer(AcceptedRequest(session=session))
 
     try:
-        answer = await run_once(database, use, step, step_takes_lock=True, refuse_early=refuse_early)
+        answer = await run_idempotent(
+            database, idempotent, step, step_takes_lock=True, refuse_early=refuse_early
+        )
     finally:
-        turn.end()
+        flight.leave()
     return to_response(answer)
 
 

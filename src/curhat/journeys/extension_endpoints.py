@@ -11,7 +11,7 @@ from litestar.params import FromPath, JSONBody
 from curhat.journeys import service
 from curhat.kit.database import Database
 from curhat.kit.errors import BusinessError, NotFound
-from curhat.kit.http import command, to_answer, to_response, use_of_key
+from curhat.kit.http import command, read_idempotent_request, to_answer, to_response
 from curhat.kit.idempotency import begin_long, finish_long, keep_refusal
 from curhat.kit.identity import Identity
 from curhat.kit.openapi import MITRA_WITH_KEY, WITH_KEY, answers
@@ -73,10 +73,10 @@ async def accept_extension(
 
     Two transactions with the gateway between them, so that a crash at any point is finished by a deadline.
     """
-    use = await use_of_key(request, mitra)
+    idempotent = await read_idempotent_request(request, mitra)
     try:
         async with database.transaction() as tx:
-            stored = await begin_long(tx, use)
+            stored = await begin_long(tx, idempotent)
             if stored is not None:
                 return to_response(stored)
             _, charge = await extension.approve_by_mitra(tx, mitra.user_id, extension_id)
@@ -87,10 +87,10 @@ async def accept_extension(
                 await service.take_charge_answer(database, presence, charge.key, charged)
         async with database.transaction() as tx:
             answer = to_answer(await extension.extension_view(tx, extension_id))
-            await finish_long(tx, use, answer)
+            await finish_long(tx, idempotent, answer)
             return to_response(answer)
     except BusinessError as error:
-        await keep_refusal(database, use, error)
+        await keep_refusal(database, idempotent, error)
         raise
 
 

@@ -80,7 +80,7 @@ WITH key AS MATERIALIZED (
     FROM won
     RETURNING id, started_at, ends_at
 ), end_armed AS (
-    INSERT INTO deadlines (kind, entity_id, due_at, request_id) SELECT 'session_end', id, ends_at, $3 FROM started
+    INSERT INTO deadlines (kind, entity_id, due_at, correlation_id) SELECT 'session_end', id, ends_at, $3 FROM started
 ), window_disarmed AS (
     DELETE FROM deadlines WHERE id IN (
         SELECT deadlines.id FROM deadlines JOIN won ON deadlines.entity_id = won.pairing_id
@@ -100,7 +100,7 @@ WITH key AS MATERIALIZED (
     FROM others, moment WHERE requests.id = others.id AND requests.status = 'offered'
 ), lost AS (
     -- Whoever asked this very mitra is not kept waiting for one that is full (4.4).
-    INSERT INTO deadlines (kind, entity_id, due_at, request_id)
+    INSERT INTO deadlines (kind, entity_id, due_at, correlation_id)
     SELECT 'targeted_lost', pairings.id, moment.now, $3
     FROM others JOIN pairings ON pairings.id = others.pairing_id, moment
     WHERE NOT others.same_pairing AND pairings.kind = 'targeted'

@@ -13,11 +13,11 @@ from curhat.accounts import service as accounts
 from curhat.configuration import service as configuration
 from curhat.deadlines import service as deadlines
 from curhat.journeys.schemas import MitraStatus, MitraStatusAnswer
-from curhat.journeys.turns import Turn
+from curhat.journeys.single_flight import SingleFlight
 from curhat.kit.database import Database, Transaction, load_queries
 from curhat.kit.errors import IdempotencyInProgress, NotFound, PresenceUnknown
-from curhat.kit.idempotency import Answer, Once, refusal
-from curhat.kit.logging import current_request_id
+from curhat.kit.idempotency import Answer, IdempotentRequest, refusal
+from curhat.kit.logging import current_correlation_id
 from curhat.kit.pause_points import pause_point
 from curhat.pairing import service as pairing
 from curhat.pairing import views
@@ -84,7 +84,7 @@ async def others_available(presence: Presence, *not_counted: UUID) -> bool | Non
         return None
 
 
-class Gate(msgspec.Struct, frozen=True):
+class GateAnswer(msgspec.Struct, frozen=True):
     """What presence said just before a payment is opened; None: unknown. `available`: anybody else at all (1.1);
     `mitra_reachable`: the mitra it is for, if it is for one."""
 
@@ -92,11 +92,11 @@ class Gate(msgspec.Struct, frozen=True):
     mitra_reachable: bool | None = None
 
 
-async def ask_gate(presence: Presence, customer_id: UUID, target_mitra_id: UUID | None) -> Gate:
+async def ask_gate(presence: Presence, customer_id: UUID, target_mitra_id: UUID | None) -> GateAnswer:
     """Ask presence for a payment that is about to be opened."""
     if target_mitra_id is None:
-        return Gate(await others_available(presence, customer_id))
-    return Gate(
+        return GateAnswer(await others_available(presence, customer_id))
+    return GateAnswer(
         await others_available(presence, customer_id, target_mitra_id),
         await _reachable(presence, target_mitra_id),
     )
@@ -141,7 +141,7 @@ async def _refuse_strangers(tx: Transaction, customer_id: UUID, mitra_id: UUID) 
 
 
 async def open_payment(
-    tx: Transaction, customer_id: UUID, offer_id: UUID, gate: Gate, target_mitra_id: UUID | None = None
+    tx: Transaction, customer_id: UUID, offer_id: UUID, gate: GateAnswer, target_mitra_id: UUID | None = None
 ) -> Payment:
     """Open a payment session (2a), for a blast (1) or for the same mitra again (3.2).
 
@@ -163,8 +163,8 @@ async def open_payment(
     timeout_minutes = await configuration.payment_session_timeout_minutes(tx)
     payment_id = await payments.open_payment(tx, customer_id, terms, timeout_minutes)
     await pause_point("open_payment.opened")
-    # Once more: an accept under way made the insert wait, and has begun a session by now. Either the open payment
-    # or the session is seen, never neither.
+    # Check a second time. If an accept was under way, the INSERT waited for it, and by now it has started a session.
+    # So this transaction sees either the open payment or the session, never neither.
     await _refuse_during_session(tx, customer_id)
     if gate.available is None:
         raise PresenceUnknown
@@ -176,7 +176,7 @@ async def open_payment(
     return await views.payment_view(tx, payment_id, customer_id)
 
 
-async def _refuse_unless_available(tx: Transaction, mitra_id: UUID, gate: Gate) -> None:
+async def _refuse_unless_available(tx: Transaction, mitra_id: UUID, gate: GateAnswer) -> None:
     if gate.mitra_reachable is None:
         raise PresenceUnknown
     status = _mitra_status(await presence_service.mitra_state(tx, mitra_id), reachable=gate.mitra_reachable)
@@ -360,7 +360,9 @@ async def _begin_search(tx: Transaction, payment: LockedPayment, candidates: Seq
 # Pairing -------------------------------------------------------------------------------------------------
 
 
-async def refuse_if_decided(database: Database, request_id: UUID, use: Once, turn: Turn) -> Answer | None:
+async def refuse_if_decided(
+    database: Database, request_id: UUID, idempotent: IdempotentRequest, flight: SingleFlight
+) -> Answer | None:
     """Tell those who come after the decision so, and store it under their key, in one statement: of fifty who are
     asked, most. None: it is not decided, and the turn is taken; or it was decided for this very mitra.
 
@@ -370,9 +372,9 @@ async def refuse_if_decided(database: Database, request_id: UUID, use: Once, tur
         row = await database.fetchrow(
             SQL.refuse_if_decided,
             request_id,
-            use.identity.user_id,
-            use.key,
-            use.fingerprint,
+            idempotent.identity.user_id,
+            idempotent.key,
+            idempotent.fingerprint,
             ALREADY_TAKEN.status,
             ALREADY_TAKEN.body,
         )
@@ -382,7 +384,7 @@ async def refuse_if_decided(database: Database, request_id: UUID, use: Once, tur
             return ALREADY_TAKEN
         if row["outcome"] != "open":
             raise _refusal(row)
-        if await turn.take(row["pairing_id"]):
+        if await flight.enter(row["pairing_id"]):
             return None
 
 
@@ -395,7 +397,7 @@ async def accept(
     Raises IdempotencyInProgress, NotFound, AlreadyTaken, RequestClosed, MitraOffline, AtCapacity, in the order of
     the contract.
     """
-    row = await tx.fetchrow(SQL.accept_and_start, request_id, mitra_id, current_request_id(), key_lock)
+    row = await tx.fetchrow(SQL.accept_and_start, request_id, mitra_id, current_correlation_id(), key_lock)
     if row is None:
         raise NotFound
     if row["outcome"] == "in_progress":

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from curhat.deadlines.service import Deadline, FollowUp, Together, Transition
+from curhat.deadlines.service import BatchTransition, Deadline, FollowUp, Transition
 from curhat.journeys import service as journeys
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import PresenceUnknown
@@ -33,18 +33,18 @@ class Transitions:
     def by_kind(self) -> Mapping[str, Transition]:
         """The transition of each deadline kind."""
         return {
-            payments.PAYMENT_EXPIRY: Together(payment_expiry),
+            payments.PAYMENT_EXPIRY: BatchTransition(payment_expiry),
             payments.CHARGE_ANSWER: self._charge_answer,
             payments.REFUND_ANSWER: self._refund_answer,
-            pairing.PAIRING_WINDOW: Together(pairing_window),
-            pairing.TARGETED_WINDOW: Together(self._targeted_over),
-            pairing.TARGETED_LOST: Together(self._targeted_over),
+            pairing.PAIRING_WINDOW: BatchTransition(pairing_window),
+            pairing.TARGETED_WINDOW: BatchTransition(self._targeted_over),
+            pairing.TARGETED_LOST: BatchTransition(self._targeted_over),
             pairing.FALLBACK_ANSWER: fallback_answer,
-            extension.EXTENSION_WINDOW: Together(self._extension_window),
-            extension.EXTENSION_PRESENCE: Together(self._extension_presence),
-            extension.EXTENSION_LOST: Together(extension_lost),
+            extension.EXTENSION_WINDOW: BatchTransition(self._extension_window),
+            extension.EXTENSION_PRESENCE: BatchTransition(self._extension_presence),
+            extension.EXTENSION_LOST: BatchTransition(extension_lost),
             extension.EXTENSION_CHARGE: extension_charge,
-            sessions.SESSION_END: Together(session_end),
+            sessions.SESSION_END: BatchTransition(session_end),
             journeys.SUSPENSION_END: suspension_end,
             journeys.SESSION_RENAMED: session_renamed,
             journeys.PAYMENT_RENAMED: self._payment_renamed,

@@ -21,7 +21,7 @@ from litestar.exceptions import (
 
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import BodyTooLarge, BusinessError, NotFound, Unauthenticated, ValidationFailed
-from curhat.kit.idempotency import Answer, Once, once, run_once
+from curhat.kit.idempotency import Answer, IdempotentRequest, idempotent_request, run_idempotent
 from curhat.kit.identity import Caller
 
 log = structlog.get_logger(__name__)
@@ -61,9 +61,9 @@ def _invalid(field: str, message: str) -> ValidationFailed:
     return ValidationFailed(errors=[{"field": field, "message": message}])
 
 
-async def use_of_key(request: AnyRequest, identity: Caller) -> Once:
+async def read_idempotent_request(request: AnyRequest, identity: Caller) -> IdempotentRequest:
     """The request's Idempotency-Key, bound to its sender and to what it says. Raises IdempotencyKeyMissing."""
-    return once(
+    return idempotent_request(
         identity,
         request.headers.get("idempotency-key"),
         request.method,
@@ -84,12 +84,12 @@ async def command(
 
     Raises what `step` refuses with; the refusal is stored under the key as well.
     """
-    use = await use_of_key(request, identity)
+    idempotent = await read_idempotent_request(request, identity)
 
     async def step_to_answer(tx: Transaction) -> Answer:
         return to_answer(await step(tx), status)
 
-    return to_response(await run_once(database, use, step_to_answer))
+    return to_response(await run_idempotent(database, idempotent, step_to_answer))
 
 
 async def command_without_answer(

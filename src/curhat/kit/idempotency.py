@@ -45,7 +45,7 @@ def refusal(error: BusinessError) -> Answer:
     return Answer(status=error.status, body=msgspec.json.encode(error.problem()).decode())
 
 
-class Once(msgspec.Struct, frozen=True):
+class IdempotentRequest(msgspec.Struct, frozen=True):
     """One use of a key: whose, which, and for what request."""
 
     identity: Caller
@@ -55,19 +55,21 @@ class Once(msgspec.Struct, frozen=True):
     lock: int
 
 
-def once(identity: Caller, key: str | None, method: str, path: str, body: bytes) -> Once:
+def idempotent_request(
+    identity: Caller, key: str | None, method: str, path: str, body: bytes
+) -> IdempotentRequest:
     """Raises IdempotencyKeyMissing when the header is absent, empty or longer than 200 characters."""
     if not key or len(key) > 200 or not key.isprintable():
         raise IdempotencyKeyMissing
     digest = hashlib.sha256(f"{method} {path}\n".encode() + body).digest()
     name = hashlib.sha256(f"{identity.role} {identity.user_id} {key}".encode()).digest()
     lock = int.from_bytes(name[:8], signed=True)
-    return Once(identity=identity, key=key, fingerprint=digest, lock=lock)
+    return IdempotentRequest(identity=identity, key=key, fingerprint=digest, lock=lock)
 
 
-async def run_once(
+async def run_idempotent(
     database: Database,
-    use: Once,
+    idempotent: IdempotentRequest,
     step: Callable[[Transaction], Awaitable[Answer]],
     *,
     step_takes_lock: bool = False,
@@ -75,8 +77,9 @@ async def run_once(
 ) -> Answer:
     """Run `step` and store its answer in the same transaction, or give the answer stored before.
 
-    A step that takes `use.lock` itself, in its first statement (raising IdempotencyInProgress when it is not free),
-    saves the look at the key: a repeated request then finds the stored answer when it stores its own, and is undone.
+    With `step_takes_lock` the step takes `idempotent.lock` in its own first statement, and raises
+    IdempotencyInProgress when another request holds it. This skips the initial SELECT on idempotency_keys: a repeated
+    request finds the stored answer when it inserts its own, and is rolled back.
     `refuse_early` saves the transaction when the refusal is final already: it stores and returns it, or raises it.
     Raises IdempotencyKeyReused, IdempotencyInProgress, and whatever `step` refuses with.
     """
@@ -86,65 +89,80 @@ async def run_once(
             refused = await refuse_early()
             if refused is not None:
                 return refused
-        return await _run(database, use, step, look_first=look_first)
+        return await _run(database, idempotent, step, look_first=look_first)
     except asyncpg.DeadlockDetectedError:
         # Locks are taken in one order, so this should not be; if it is, PostgreSQL undid all of this attempt.
         log.warning("idempotency.deadlock_retried")
-        return await _run(database, use, step, look_first=look_first)
+        return await _run(database, idempotent, step, look_first=look_first)
     except asyncpg.UniqueViolationError as error:
         if error.table_name != "idempotency_keys":
             raise
         # The first request was committed after our look and before our lock, or we did not look: its answer is there.
         async with database.transaction() as tx:
-            stored = await _begin(tx, use)
+            stored = await _begin(tx, idempotent)
         if stored is None:
             raise IdempotencyInProgress from None
         return stored
     except BusinessError as error:
-        if not await keep_refusal(database, use, error):
+        if not await keep_refusal(database, idempotent, error):
             # Refused because the first request had just taken effect: its answer is the answer.
             async with database.transaction() as tx:
-                stored = await _begin(tx, use)
+                stored = await _begin(tx, idempotent)
             if stored is not None:
                 return stored
         raise
 
 
 async def _run(
-    database: Database, use: Once, step: Callable[[Transaction], Awaitable[Answer]], *, look_first: bool
+    database: Database,
+    idempotent: IdempotentRequest,
+    step: Callable[[Transaction], Awaitable[Answer]],
+    *,
+    look_first: bool,
 ) -> Answer:
     async with database.transaction() as tx:
-        stored = await _begin(tx, use) if look_first else None
+        stored = await _begin(tx, idempotent) if look_first else None
         if stored is not None:
             return stored
         answer = await step(tx)
-        await _store(tx, use, answer)
+        await _store(tx, idempotent, answer)
         return answer
 
 
-async def begin_long(tx: Transaction, use: Once) -> Answer | None:
+async def begin_long(tx: Transaction, idempotent: IdempotentRequest) -> Answer | None:
     """First transaction of a request that takes several: marks the key as running, or gives its stored answer.
 
     A mark left by a process that died is taken over after 10 s (the longest such request takes 5 s).
     Raises IdempotencyKeyReused, IdempotencyInProgress.
     """
-    stored = await _begin(tx, use, take_over=True)
+    stored = await _begin(tx, idempotent, take_over=True)
     if stored is None:
         marked = await tx.fetchval(
-            SQL.mark_running, use.identity.role, use.identity.user_id, use.key, use.fingerprint
+            SQL.mark_running,
+            idempotent.identity.role,
+            idempotent.identity.user_id,
+            idempotent.key,
+            idempotent.fingerprint,
         )
         if marked is None:
             raise IdempotencyInProgress
     return stored
 
 
-async def finish_long(tx: Transaction, use: Once, answer: Answer) -> None:
+async def finish_long(tx: Transaction, idempotent: IdempotentRequest, answer: Answer) -> None:
     """Store the answer of a request begun with `begin_long`, together with its last step."""
-    await tx.execute(SQL.finish, use.identity.role, use.identity.user_id, use.key, answer.status, answer.body)
+    await tx.execute(
+        SQL.finish,
+        idempotent.identity.role,
+        idempotent.identity.user_id,
+        idempotent.key,
+        answer.status,
+        answer.body,
+    )
     await pause_point("idempotency.stored")
 
 
-async def keep_refusal(database: Database, use: Once, error: BusinessError) -> bool:
+async def keep_refusal(database: Database, idempotent: IdempotentRequest, error: BusinessError) -> bool:
     """Store a 4xx as this key's answer, unless the refusal is about the key itself or asks to try again.
 
     False: the key has an answer already, which stays.
@@ -156,24 +174,26 @@ async def keep_refusal(database: Database, use: Once, error: BusinessError) -> b
     answer = refusal(error)
     kept = await database.fetchval(
         SQL.store,
-        use.identity.role,
-        use.identity.user_id,
-        use.key,
-        use.fingerprint,
+        idempotent.identity.role,
+        idempotent.identity.user_id,
+        idempotent.key,
+        idempotent.fingerprint,
         answer.status,
         answer.body,
     )
     return kept is not None
 
 
-async def _begin(tx: Transaction, use: Once, *, take_over: bool = False) -> Answer | None:
-    row = await tx.fetchrow(SQL.begin, use.identity.role, use.identity.user_id, use.key, use.lock)
+async def _begin(tx: Transaction, idempotent: IdempotentRequest, *, take_over: bool = False) -> Answer | None:
+    row = await tx.fetchrow(
+        SQL.begin, idempotent.identity.role, idempotent.identity.user_id, idempotent.key, idempotent.lock
+    )
     assert row is not None  # The statement always gives one row.
     if not row["free"]:
         raise IdempotencyInProgress
     if row["fingerprint"] is None:
         return None
-    if row["fingerprint"] != use.fingerprint:
+    if row["fingerprint"] != idempotent.fingerprint:
         raise IdempotencyKeyReused
     if row["status"] is None:
         if take_over and row["abandoned"]:
@@ -182,13 +202,13 @@ async def _begin(tx: Transaction, use: Once, *, take_over: bool = False) -> Answ
     return Answer(status=row["status"], body=row["body"])
 
 
-async def _store(tx: Transaction, use: Once, answer: Answer) -> None:
+async def _store(tx: Transaction, idempotent: IdempotentRequest, answer: Answer) -> None:
     await tx.execute(
         SQL.insert,
-        use.identity.role,
-        use.identity.user_id,
-        use.key,
-        use.fingerprint,
+        idempotent.identity.role,
+        idempotent.identity.user_id,
+        idempotent.key,
+        idempotent.fingerprint,
         answer.status,
         answer.body,
     )

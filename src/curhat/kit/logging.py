@@ -108,7 +108,7 @@ def _json(event: EventDict, **_options: Any) -> str:
     return msgspec.json.encode(event, enc_hook=repr).decode()
 
 
-def current_request_id() -> str | None:
+def current_correlation_id() -> str | None:
     """The id of the request that this task works for, to be kept with what it sets off."""
-    request_id: str | None = structlog.contextvars.get_contextvars().get("request_id")
-    return request_id
+    correlation_id: str | None = structlog.contextvars.get_contextvars().get("correlation_id")
+    return correlation_id

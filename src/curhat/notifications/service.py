@@ -23,7 +23,7 @@ from curhat.notifications.web_push import base64url
 SQL = load_queries(__file__)
 
 # More browsers than anybody uses; with one more, the oldest goes.
-SUBSCRIPTIONS_A_PERSON: Final = 10
+MAX_SUBSCRIPTIONS_PER_USER: Final = 10
 # How often a mitra may test, and for how long a test is worth anything.
 TEST_EVERY_SECONDS: Final = 10.0
 TEST_GOOD_FOR_SECONDS: Final = 60.0
@@ -87,7 +87,7 @@ async def subscribe(
         address.auth,
         language,
     )
-    await tx.execute(SQL.keep_newest, identity.role, identity.user_id, SUBSCRIPTIONS_A_PERSON)
+    await tx.execute(SQL.keep_newest, identity.role, identity.user_id, MAX_SUBSCRIPTIONS_PER_USER)
     if identity.role == "mitra":
         await tx.execute(SQL.see_mitra, identity.user_id)
     signal_changed(tx, identity.role, identity.user_id)

@@ -8,7 +8,7 @@ WITH pairing AS (
     FROM payments WHERE id = $1
     RETURNING id, customer_id, deadline_at, left_out_mitra_id
 ), window_armed AS (
-    INSERT INTO deadlines (kind, entity_id, due_at, request_id)
+    INSERT INTO deadlines (kind, entity_id, due_at, correlation_id)
     SELECT 'pairing_window', id, deadline_at, $4 FROM pairing
 ), asked AS (
     INSERT INTO requests (pairing_id, mitra_id, is_returning)
@@ -36,7 +36,7 @@ WITH mitra AS MATERIALIZED (
     FROM payments, mitra WHERE payments.id = $1
     RETURNING id, customer_id, deadline_at
 ), window_armed AS (
-    INSERT INTO deadlines (kind, entity_id, due_at, request_id)
+    INSERT INTO deadlines (kind, entity_id, due_at, correlation_id)
     SELECT 'targeted_window', pairing.id, deadline_at, $4 FROM pairing, mitra WHERE mitra.can_take_it
 ), asked AS (
     INSERT INTO requests (pairing_id, mitra_id, is_returning)
@@ -158,7 +158,7 @@ WITH failed AS (
     WHERE id = failure.pairing_id
     RETURNING id, fallback_answer_by
 )
-INSERT INTO deadlines (kind, entity_id, due_at, request_id)
+INSERT INTO deadlines (kind, entity_id, due_at, correlation_id)
 SELECT 'fallback_answer', id, fallback_answer_by, $4 FROM failed
 
 -- name: decide_fallback

@@ -11,7 +11,7 @@ from curhat.configuration import service as configuration
 from curhat.deadlines import service as deadlines
 from curhat.kit.database import Database, Transaction, load_queries
 from curhat.kit.errors import NotFound
-from curhat.kit.logging import current_request_id
+from curhat.kit.logging import current_correlation_id
 from curhat.kit.pause_points import pause_point
 from curhat.pairing.errors import AlreadyTaken, FallbackDecided, PairingDecided, RequestClosed
 from curhat.pairing.metrics import OUTCOMES
@@ -100,7 +100,7 @@ async def open_blast(
         payment_id,
         float(window_seconds),
         list(candidates),
-        current_request_id(),
+        current_correlation_id(),
         left_out_mitra_id,
     )
     assert row is not None  # The payment exists: the caller holds its lock.
@@ -118,7 +118,7 @@ async def open_targeted(tx: Transaction, payment_id: UUID, window_seconds: int, 
         payment_id,
         float(window_seconds),
         target.mitra_id,
-        current_request_id(),
+        current_correlation_id(),
         target.reachable,
     )
     assert row is not None  # The payment and its mitra exist: the caller holds the payment's lock.
@@ -343,7 +343,7 @@ async def _fail(
             [each.pairing_id for each in with_fallback],
             [each.tag for each in with_fallback],
             await configuration.payment_session_timeout_minutes(tx),
-            current_request_id(),
+            current_correlation_id(),
         )
     pairing_ids = [failure.pairing_id for failure in failures]
     closed = await tx.fetch(

@@ -18,7 +18,7 @@ from curhat.presence.store import PresenceStore
 log = structlog.get_logger(__name__)
 
 # A customer is pinged every 15 s: two pings, and room for a slow network.
-CONNECTED_SECONDS: Final = 35.0
+CUSTOMER_CONNECTED_SECONDS: Final = 35.0
 # How long after its last socket here closed a customer still counts as connected: the time to come back.
 COME_BACK_SECONDS: Final = 3.0
 REPORT_SECONDS: Final = 3.0
@@ -40,7 +40,7 @@ class CustomerConnections:
         """A customer connected; Valkey shows it when this returns, unless it is away."""
         self._gone.discard(customer_id)
         try:
-            await self._store.customers_seen([customer_id], CONNECTED_SECONDS)
+            await self._store.customers_seen([customer_id], CUSTOMER_CONNECTED_SECONDS)
         except PresenceUnknown:
             self._heard_from.add(customer_id)
 
@@ -71,4 +71,4 @@ class CustomerConnections:
         heard_from, self._heard_from = self._heard_from - gone, set()
         # A customer who is gone here and connected elsewhere is heard from there.
         await self._store.customers_seen(list(gone), COME_BACK_SECONDS)
-        await self._store.customers_seen(list(heard_from), CONNECTED_SECONDS)
+        await self._store.customers_seen(list(heard_from), CUSTOMER_CONNECTED_SECONDS)

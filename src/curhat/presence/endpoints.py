@@ -36,7 +36,7 @@ async def set_presence(
     again is safe, and is what a client should do.
     """
     try:
-        # Once more, and strictly: the framework takes "false" and 0 for a bool.
+        # Decode it again, strictly: the framework takes "false" and 0 for a bool.
         msgspec.json.decode(await request.body(), type=PresenceChange)
     except msgspec.ValidationError as error:
         raise ValidationFailed(errors=[{"field": "online", "message": "must be true or false"}]) from error

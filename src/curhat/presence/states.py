@@ -9,7 +9,7 @@ MAY_BE_ASKED_SECONDS = 12
 # 1.1: a mitra whom push reaches may be asked for as long as this after the app was last seen.
 PUSH_REACHABLE_SECONDS = 15 * 60
 # 5.6: a mitra is connected while its last frame is at most this old. Two heartbeats of 3 s.
-CONNECTED_SECONDS = 6
+MITRA_CONNECTED_SECONDS = 6
 # 5.6: how long a socket that closed has to come back before anybody is told.
 COME_BACK_SECONDS = 3
 

@@ -27,8 +27,8 @@ from valkey.exceptions import NoScriptError, ValkeyError
 from curhat.kit.errors import PresenceUnknown
 from curhat.presence.states import (
     COME_BACK_SECONDS,
-    CONNECTED_SECONDS,
     MAY_BE_ASKED_SECONDS,
+    MITRA_CONNECTED_SECONDS,
     PUSH_REACHABLE_SECONDS,
     MitraState,
 )
@@ -50,7 +50,7 @@ IDLE_SECONDS = PUSH_REACHABLE_SECONDS + 300
 
 _WINDOWS = {
     "MAY_BE_ASKED_MS": MAY_BE_ASKED_SECONDS,
-    "CONNECTED_MS": CONNECTED_SECONDS,
+    "CONNECTED_MS": MITRA_CONNECTED_SECONDS,
     "COME_BACK_MS": COME_BACK_SECONDS,
     "IDLE_MS": IDLE_SECONDS,
 }

@@ -47,7 +47,7 @@ COMPARE_SECONDS: Final = 3.0
 COMPARE_LIMIT: Final = 2_000
 # Bounds the memory of one read of missed events: 100 messages of the greatest length are 2.4 MB.
 READ_LIMIT: Final = 100
-# Bounds the share of the pool that a storm of hellos, or the end of a long loss of signals, can take.
+# Bounds the share of the pool that a burst of hellos, or the end of a long loss of signals, can take.
 READS_AT_ONCE: Final = 4
 # How long a shutdown waits for the close frames to go out.
 DRAIN_SECONDS: Final = 5.0

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.browser.house import House, done
+from tests.browser.system import System, done
 from tests.support.chromium import ARGUMENTS, chromium
 
 HERE: Final = Path(__file__).parent
@@ -21,33 +21,33 @@ TRIES: Final = 4
 PATIENCE_SECONDS: Final = 300
 
 
-async def visited(house: House, name: str, path: str, role: str | None) -> dict[str, Any]:
+async def visited(system: System, name: str, path: str, role: str | None) -> dict[str, Any]:
     """A page, and who looks at it."""
     cookies: list[dict[str, Any]] = []
     kept: dict[str, str] = {}
     if role is not None:
         if role == "mitra":
-            person = await house.person("mitra", await house.make.mitra("Kak Sari", online=False))
+            person = await system.person("mitra", await system.make.mitra("Kak Sari", online=False))
             done(await person.put("/presence", {"online": True}))
         else:
-            person = await house.customer()
-        device = await house.device_of(person)
+            person = await system.customer()
+        device = await system.device_of(person)
         state = await device.storage_state()
         cookies = [dict(cookie) for cookie in state["cookies"]]
         kept = {item["name"]: item["value"] for item in state["origins"][0]["localStorage"]}
-    return {"name": name, "url": house.url + path, "cookies": cookies, "kept": kept}
+    return {"name": name, "url": system.url + path, "cookies": cookies, "kept": kept}
 
 
 @pytest.mark.timeout(PATIENCE_SECONDS)
-async def test_the_first_screens_are_quick_and_for_everybody(house: House) -> None:
+async def test_the_first_screens_are_quick_and_for_everybody(system: System) -> None:
     pages = [
-        await visited(house, "customer, signed out", "/app/", None),
-        await visited(house, "customer, signed in", "/app/", "customer"),
-        await visited(house, "customer, history", "/app/history", "customer"),
-        await visited(house, "mitra, signed out", "/mitra/", None),
-        await visited(house, "mitra, online", "/mitra/", "mitra"),
+        await visited(system, "customer, signed out", "/app/", None),
+        await visited(system, "customer, signed in", "/app/", "customer"),
+        await visited(system, "customer, history", "/app/history", "customer"),
+        await visited(system, "mitra, signed out", "/mitra/", None),
+        await visited(system, "mitra, online", "/mitra/", "mitra"),
     ]
-    executable = str(chromium() or house.browser.browser_type.executable_path)
+    executable = str(chromium() or system.browser.browser_type.executable_path)
     order = {
         "executable": executable,
         "args": list(ARGUMENTS),

@@ -14,7 +14,7 @@ import aiohttp
 import structlog
 
 from curhat.app.simulate import people
-from curhat.app.simulate.client import World
+from curhat.app.simulate.client import RunState
 from curhat.app.simulate.customer import Customer
 from curhat.app.simulate.mitra import Mitra
 from curhat.app.simulate.people import (
@@ -129,14 +129,14 @@ class BotCustomer(Customer):
 
 async def live(database: Database, http: aiohttp.ClientSession, url: str) -> None:
     """All of them, until cancelled."""
-    world = World(http, url, Tally())
+    run_state = RunState(http, url, Tally())
     plans = [_mitra_plan(index) for index in range(MITRAS)]
     await people.invite(database, plans)
     async with asyncio.TaskGroup() as tasks:
         for plan in plans:
-            tasks.create_task(_keep(partial(BotMitra, world, plan)))
+            tasks.create_task(_keep(partial(BotMitra, run_state, plan)))
         for index in range(CUSTOMERS):
-            tasks.create_task(_keep(partial(BotCustomer, world, _customer_plan(index))))
+            tasks.create_task(_keep(partial(BotCustomer, run_state, _customer_plan(index))))
 
 
 async def _keep(begin: Callable[[], Mitra | Customer]) -> None:

@@ -61,7 +61,7 @@ class Answer(NamedTuple):
         return self.status < 400
 
 
-class World:
+class RunState:
     """What all people of a run share."""
 
     def __init__(self, http: aiohttp.ClientSession, url: str, tally: Tally) -> None:
@@ -81,8 +81,10 @@ class World:
 class Person:
     """Somebody with a phone: signs in, sends commands, and has devices."""
 
-    def __init__(self, world: World, role: Role, name: str, phone_number: str, dice: random.Random) -> None:
-        self.world = world
+    def __init__(
+        self, run_state: RunState, role: Role, name: str, phone_number: str, dice: random.Random
+    ) -> None:
+        self.run_state = run_state
         self.role: Role = role
         self.name = name
         self.phone_number = phone_number
@@ -97,17 +99,17 @@ class Person:
 
     def fault(self, sentence: str) -> None:
         """Tell the tally what must not happen."""
-        self.world.tally.fault(f"{self.role} {self.name}: {sentence}")
+        self.run_state.tally.fault(f"{self.role} {self.name}: {sentence}")
 
     async def rest(self, seconds: float) -> None:
         """Do nothing for a while, or until the run is being brought to its end."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self.world.closing.wait()
+                await self.run_state.closing.wait()
 
     def is_closing(self) -> bool:
         """Whether nothing new is to be begun."""
-        return self.world.closing.is_set()
+        return self.run_state.closing.is_set()
 
     # HTTP ------------------------------------------------------------------------------------------------
 
@@ -136,20 +138,20 @@ class Person:
         if answer.ok:
             return answer
         if answer.code in expected:
-            self.world.tally.refusals[answer.code] += 1
+            self.run_state.tally.refusals[answer.code] += 1
         else:
             said = answer.text[:200].decode(errors="replace")
             self.fault(f"{method} {_shape(path)}: {answer.status} {said}")
         return answer
 
     async def _answer(self, method: str, path: str, content: bytes | None, headers: dict[str, str]) -> Answer:
-        tally = self.world.tally
+        tally = self.run_state.tally
         error: Exception | None = None
         for failed in range(1, CONNECTION_TRIES + 1):
             tally.requests += 1
             try:
-                async with self.world.http.request(
-                    method, self.world.url + path, data=content, headers=headers
+                async with self.run_state.http.request(
+                    method, self.run_state.url + path, data=content, headers=headers
                 ) as response:
                     text = await response.read()
                     return Answer(response.status, text, _decoded(text))
@@ -205,7 +207,7 @@ class Person:
         await asyncio.wait({task}, timeout=self.dice.uniform(0, 0.03))
         if not task.done():
             task.cancel()
-            self.world.tally.answers_not_waited_for += 1
+            self.run_state.tally.answers_not_waited_for += 1
         await asyncio.wait({task})
 
     async def sign_in(
@@ -243,13 +245,13 @@ class Person:
     async def say(self, session_id: str, text: str, *, repeats: bool = False) -> Answer:
         """Send a message; with `repeats` a second time, which must give the first one back."""
         message = {"client_message_id": str(uuid.uuid4()), "text": text}
-        self.world.sent[message["client_message_id"]] = (self.role, time.perf_counter())
+        self.run_state.sent[message["client_message_id"]] = (self.role, time.perf_counter())
         path = f"/sessions/{session_id}/messages"
         answer = await self.post(path, message, expected={"session_ended"})
         if not answer.ok:
-            del self.world.sent[message["client_message_id"]]
+            del self.run_state.sent[message["client_message_id"]]
             return answer
-        self.world.tally.messages_sent += 1
+        self.run_state.tally.messages_sent += 1
         if repeats:
             again = await self.post(path, message)
             if again.ok and again.body["id"] != answer.body["id"]:
@@ -295,7 +297,7 @@ class Person:
 
     async def disconnect(self) -> None:
         """Compare a last time, and put the devices away."""
-        async with self.world.last_comparisons:
+        async with self.run_state.last_comparisons:
             await self.check_pictures()
         for device in self.devices:
             await device.close()
@@ -314,7 +316,7 @@ class Person:
                 await self._check_picture(device)
 
     async def _check_picture(self, device: "Device") -> None:
-        tally = self.world.tally
+        tally = self.run_state.tally
         begun = time.monotonic()
         lasting: set[str] | None = None
         while True:
@@ -361,7 +363,7 @@ class Person:
             # Marks of reading may still come in after the end.
             lasting = differences if lasting is None else lasting & differences
             if not lasting:
-                self.world.tally.comparisons += 1
+                self.run_state.tally.comparisons += 1
                 return
             if time.monotonic() - begun > CATCH_UP_SECONDS:
                 self.fault(f"{device.name} shows another chat: {'; '.join(lasting)}")
@@ -419,7 +421,7 @@ class Device:
 
     async def run(self) -> None:
         """Stay connected until `close`."""
-        tally = self.person.world.tally
+        tally = self.person.run_state.tally
         while not self._closing:
             try:
                 await self._connected()
@@ -438,7 +440,7 @@ class Device:
         """Hear and say nothing for a while, as in a tunnel; then the socket is cut without a close."""
         if self._socket is None or self.live_since is None:
             return
-        self.person.world.tally.networks_lost += 1
+        self.person.run_state.tally.networks_lost += 1
         self.live_since = None
         if deaf_seconds:
             self._deaf = True
@@ -453,15 +455,17 @@ class Device:
                 copy.shutdown(socket.SHUT_RDWR)
 
     async def _connected(self) -> None:
-        world = self.person.world
+        run_state = self.person.run_state
         headers, query = self.person.authorization, ""
         if self.person.dice.random() < 0.3:
             ticket = await self.person.post("/realtime-ticket")
             if not ticket.ok:
                 return
             headers, query = {}, f"?ticket={ticket.body['ticket']}"
-        url = f"{world.url.replace('http', 'ws', 1)}{self.person.base}/realtime{query}"
-        async with world.http.ws_connect(url, headers=headers, autoclose=True, max_msg_size=0) as connection:
+        url = f"{run_state.url.replace('http', 'ws', 1)}{self.person.base}/realtime{query}"
+        async with run_state.http.ws_connect(
+            url, headers=headers, autoclose=True, max_msg_size=0
+        ) as connection:
             self._socket = connection
             try:
                 await self.say_hello()
@@ -470,7 +474,7 @@ class Device:
                 self._socket = None
                 self._deaf = False
                 self.live_since = None
-                world.tally.connected[self.person.role] -= self._counted
+                run_state.tally.connected[self.person.role] -= self._counted
                 self._counted = False
 
     async def _listen(self, connection: ClientWebSocketResponse) -> None:
@@ -483,7 +487,7 @@ class Device:
             await self.take(msgspec.json.decode(message.data))
         code = connection.close_code
         if code is not None and not self._closing:
-            self.person.world.tally.closes[code] += 1
+            self.person.run_state.tally.closes[code] += 1
             if code in FAULTY_CLOSES:
                 self.person.fault(f"{self.name}: the socket was closed with {code}")
 
@@ -512,7 +516,7 @@ class Device:
             case "ping":
                 await self._send({"op": "pong"})
                 if frame["seq"] > self.seq and not self._hello_under_way:
-                    self.person.world.tally.hellos_after_ping += 1
+                    self.person.run_state.tally.hellos_after_ping += 1
                     await self.say_hello()
             case "welcome":
                 await self._take_welcome(frame)
@@ -520,7 +524,7 @@ class Device:
                 self.person.fault(f"{self.name}: {frame}")
 
     async def _take_welcome(self, welcome: Data) -> None:
-        tally = self.person.world.tally
+        tally = self.person.run_state.tally
         first = self.epoch is None
         if welcome["resumed"]:
             self._received = self._hello_seq
@@ -555,7 +559,7 @@ class Device:
     def _take_event(self, event: Data) -> None:
         seq = event["seq"]
         if seq is None:
-            self.person.world.tally.cards += 1
+            self.person.run_state.tally.cards += 1
             self.picture.apply(event["type"], event["data"])
             self._picture_changed()
             return
@@ -565,20 +569,20 @@ class Device:
         if seq <= self.seq:
             return
         self.seq = seq
-        self.person.world.tally.events += 1
+        self.person.run_state.tally.events += 1
         self.picture.apply(event["type"], event["data"])
         if event["type"] == "message.created":
             self._note_delay(event["data"])
         self._picture_changed()
 
     def _note_delay(self, message: Data) -> None:
-        sent = self.person.world.sent.get(message["client_message_id"])
+        sent = self.person.run_state.sent.get(message["client_message_id"])
         if sent is None or sent[0] == self.person.role:
             return
         # Somebody who was not connected when it was sent could not be shown it in time.
         if self.live_since is not None and self.live_since < sent[1]:
-            self.person.world.tally.message_delays.append(time.perf_counter() - sent[1])
-            del self.person.world.sent[message["client_message_id"]]
+            self.person.run_state.tally.message_delays.append(time.perf_counter() - sent[1])
+            del self.person.run_state.sent[message["client_message_id"]]
 
     def _picture_changed(self) -> None:
         self.wake()

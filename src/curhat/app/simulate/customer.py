@@ -5,7 +5,7 @@ import time
 from datetime import datetime
 from typing import Final
 
-from curhat.app.simulate.client import CATCH_UP_SECONDS, Person, World
+from curhat.app.simulate.client import CATCH_UP_SECONDS, Person, RunState
 from curhat.app.simulate.people import CustomerPlan, ExtensionPlan, JourneyPlan, dice_of
 from curhat.app.simulate.picture import OPEN_EXTENSIONS, CustomerPicture, Data
 from curhat.app.simulate.report import Phase
@@ -41,9 +41,9 @@ class Customer(Person):
     # How long a customer waits for an answer in the chat.
     patience_seconds = 4.0
 
-    def __init__(self, world: World, plan: CustomerPlan) -> None:
+    def __init__(self, run_state: RunState, plan: CustomerPlan) -> None:
         dice = dice_of(f"{plan.seed}/customer {plan.index}/network")
-        super().__init__(world, "customer", plan.name, plan.phone_number, dice)
+        super().__init__(run_state, "customer", plan.name, plan.phone_number, dice)
         self.plan = plan
         self.finished = asyncio.Event()
         # The attempt that is waited for.
@@ -51,7 +51,7 @@ class Customer(Person):
         self._enter("away")
 
     def _enter(self, phase: Phase) -> None:
-        self.world.tally.phases[self.plan.index] = phase
+        self.run_state.tally.phases[self.plan.index] = phase
 
     @property
     def picture(self) -> CustomerPicture:
@@ -78,7 +78,7 @@ class Customer(Person):
                         break
                     await self._journey(plan.journey(number), tasks)
                 self._finish()
-                await self.world.over.wait()
+                await self.run_state.over.wait()
                 await self.disconnect()
         finally:
             self._finish()
@@ -100,10 +100,10 @@ class Customer(Person):
         opened = await self.command("/payments", order, manner=plan.open_manner, expected=refusals)
         if not opened.ok:
             if mitra_id is not None:
-                self.world.tally.returns[f"refused: {opened.body.get('status')}"] += 1
+                self.run_state.tally.returns[f"refused: {opened.body.get('status')}"] += 1
             await self.rest(POLL_SECONDS)
             return
-        self.world.tally.journeys += 1
+        self.run_state.tally.journeys += 1
         self._enter("paying")
         payment_id: str = opened.body["id"]
         if opened.body["amount_rp"] != offer["price_rp"]:
@@ -130,7 +130,7 @@ class Customer(Person):
         status = await self.get(f"/mitras/{mitra_id}/status")
         if not status.ok:
             return None
-        self.world.tally.returns[status.body["status"]] += 1
+        self.run_state.tally.returns[status.body["status"]] += 1
         return mitra_id if status.body["status"] == "available" else None
 
     async def _choose(self, plan: JourneyPlan, *, or_at_once: bool) -> Data | None:
@@ -163,7 +163,7 @@ class Customer(Person):
         path = f"/payments/{payment_id}"
         if plan.leaves or self.is_closing():
             await self.command(f"{path}/cancel", manner=plan.cancel_manner)
-            self.world.tally.unmatched["left the payment"] += 1
+            self.run_state.tally.unmatched["left the payment"] += 1
             return False
         if plan.behaviour != "approve":
             await self._tell_gateway(plan.behaviour, payment_id)
@@ -175,7 +175,7 @@ class Customer(Person):
             status = await self._confirm(plan, payment_id)
         elif status == "pending" and not await self._was_charged(payment_id):
             # The call was over before the gateway had got it, and nothing was taken (a busy machine).
-            self.world.tally.charges_that_got_lost += 1
+            self.run_state.tally.charges_that_got_lost += 1
             status = await self._confirm(plan, payment_id)
         if status not in TAKEN:
             self.fault(f"the payment {payment_id} was approved, and is {status}")
@@ -214,7 +214,7 @@ class Customer(Person):
 
     async def _search(self, plan: JourneyPlan, payment_id: str) -> bool:
         """Wait for a bestie, or give up; after a targeted failure take another, or not. True: a session has begun."""
-        tally = self.world.tally
+        tally = self.run_state.tally
         while True:
             payment = await self.get(f"/payments/{payment_id}")
             if not payment.ok:
@@ -256,7 +256,7 @@ class Customer(Person):
 
     async def _take_another(self, plan: JourneyPlan, payment_id: str, failed: Data) -> bool:
         """Answer the popup (3.5, 3.8); True: a blast under the same payment has begun."""
-        tally, path = self.world.tally, f"/pairings/{failed['id']}"
+        tally, path = self.run_state.tally, f"/pairings/{failed['id']}"
         await self.rest(plan.hesitates_seconds)
         left_seconds = _seconds_between(failed["server_now"], failed["fallback"]["answer_by"])
         if plan.popup_answer == "take" and not self.is_closing():

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from curhat.app.cli.common import CommandError, database_url_of
 from curhat.app.simulate import people
-from curhat.app.simulate.client import REQUEST_TIMEOUT_SECONDS, Person, World
+from curhat.app.simulate.client import REQUEST_TIMEOUT_SECONDS, Person, RunState
 from curhat.app.simulate.customer import Customer
 from curhat.app.simulate.invariants import IN_FLIGHT, Violation, check, violations_of
 from curhat.app.simulate.mitra import Mitra
@@ -65,8 +65,8 @@ async def _simulate(arguments: argparse.Namespace, seed: int) -> int:
             if not await connection.fetchval(SQL.cast_lock):
                 raise CommandError("another simulation uses this database; wait until it has ended")
             await _expect_ready(http, arguments.url)
-            world = World(http, arguments.url, Tally())
-            return await _Run(world, database, _console(), arguments, seed).carry_out()
+            run_state = RunState(http, arguments.url, Tally())
+            return await _Run(run_state, database, _console(), arguments, seed).carry_out()
     finally:
         await database.close()
 
@@ -84,10 +84,15 @@ async def _expect_ready(http: aiohttp.ClientSession, url: str) -> None:
 
 class _Run:
     def __init__(
-        self, world: World, database: Database, console: Console, arguments: argparse.Namespace, seed: int
+        self,
+        run_state: RunState,
+        database: Database,
+        console: Console,
+        arguments: argparse.Namespace,
+        seed: int,
     ) -> None:
-        self._world = world
-        self._tally = world.tally
+        self._run_state = run_state
+        self._tally = run_state.tally
         self._database = database
         self._console = console
         self._arguments = arguments
@@ -132,8 +137,8 @@ class _Run:
             ARRIVAL_SECONDS if duration is None else min(ARRIVAL_SECONDS, duration / 3),
             until_stopped=duration is not None,
         )
-        self._mitras = [Mitra(self._world, plan) for plan in mitra_plans]
-        self._customers = [Customer(self._world, plan) for plan in customer_plans]
+        self._mitras = [Mitra(self._run_state, plan) for plan in mitra_plans]
+        self._customers = [Customer(self._run_state, plan) for plan in customer_plans]
 
     async def _play(self) -> None:
         self._tally.stage = "mitras come online"
@@ -159,7 +164,7 @@ class _Run:
 
     def _close(self) -> None:
         self._tally.stage = "coming to rest"
-        self._world.closing.set()
+        self._run_state.closing.set()
         for person in (*self._mitras, *self._customers):
             for device in person.devices:
                 device.wake()
@@ -177,7 +182,7 @@ class _Run:
             await asyncio.sleep(LOOK_SECONDS)
             in_flight = await self._in_flight()
         self._tally.stage = "comparing a last time"
-        self._world.over.set()
+        self._run_state.over.set()
         await self._within(
             REST_SECONDS,
             asyncio.gather(*self._lives, return_exceptions=True),

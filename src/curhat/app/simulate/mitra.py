@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from typing import Final
 
-from curhat.app.simulate.client import CATCH_UP_SECONDS, Device, Person, World
+from curhat.app.simulate.client import CATCH_UP_SECONDS, Device, Person, RunState
 from curhat.app.simulate.people import Chatting, MitraPlan, Reaction, dice_of
 from curhat.app.simulate.picture import Data, MitraPicture
 
@@ -23,9 +23,9 @@ TEXTS: Final = (
 class Mitra(Person):
     """A mitra."""
 
-    def __init__(self, world: World, plan: MitraPlan) -> None:
+    def __init__(self, run_state: RunState, plan: MitraPlan) -> None:
         dice = dice_of(f"{plan.seed}/mitra {plan.index}/network")
-        super().__init__(world, "mitra", plan.name, plan.phone_number, dice)
+        super().__init__(run_state, "mitra", plan.name, plan.phone_number, dice)
         self.plan = plan
         self.ready = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
@@ -56,7 +56,7 @@ class Mitra(Person):
                     tasks.create_task(self._have_troubles())
                 if plan.toggle_seconds:
                     tasks.create_task(self._turn_the_toggle())
-                await self.world.over.wait()
+                await self.run_state.over.wait()
                 await self._set_online(False)
                 await self.disconnect()
         finally:
@@ -112,14 +112,14 @@ class Mitra(Person):
                 manner=reaction.manner,
                 expected={"already_taken", "request_closed"},
             )
-            self.world.tally.accepts[rejected.code or "rejected"] += 1
+            self.run_state.tally.accepts[rejected.code or "rejected"] += 1
         else:
             await self._accept(f"/requests/{card['id']}/accept", reaction)
 
     async def _accept(self, path: str, reaction: Reaction) -> None:
         refusals = {"already_taken", "request_closed", "mitra_offline", "at_capacity"}
         accepted = await self.command(path, manner=reaction.manner, expected=refusals)
-        self.world.tally.accepts[accepted.code or "accepted"] += 1
+        self.run_state.tally.accepts[accepted.code or "accepted"] += 1
         if accepted.ok and reaction.once_more:
             again = await self.command(path)
             if again.ok and again.body["session"]["id"] != accepted.body["session"]["id"]:
@@ -153,7 +153,7 @@ class Mitra(Person):
             manner=reaction.manner,
             expected={"extension_decided"},
         )
-        self.world.tally.extension_answers[answered.code or f"{reaction.what}ed"] += 1
+        self.run_state.tally.extension_answers[answered.code or f"{reaction.what}ed"] += 1
         if answered.ok and (answered.body["status"] == "rejected") != (reaction.what == "reject"):
             self.fault(f"the extension was to be {reaction.what}ed, and is {answered.body}")
 

@@ -43,7 +43,7 @@ from curhat.control_center.review.schemas import (
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import BusinessError, NotFound, ValidationFailed
 from curhat.kit.http import command, to_answer, to_response
-from curhat.kit.idempotency import begin_long, finish_long, once
+from curhat.kit.idempotency import begin_long, finish_long, idempotent_request
 from curhat.kit.openapi import Problem, answers
 from curhat.kit.page import Page
 from curhat.kit.settings import Settings
@@ -254,7 +254,7 @@ async def decide_review_cases(
     operator: NamedDependency[SignedInOperator],
 ) -> Response[bytes]:
     """The same decision on many cases, each by itself: one that is refused leaves the others as they are decided."""
-    use = once(
+    idempotent = idempotent_request(
         operator.identity,
         request.headers.get("idempotency-key"),
         request.method,
@@ -262,7 +262,7 @@ async def decide_review_cases(
         await request.body(),
     )
     async with database.transaction() as tx:
-        stored = await begin_long(tx, use)
+        stored = await begin_long(tx, idempotent)
     if stored is None:
         # After a crash in between, the same request goes through all of them again: what is decided stays so.
         items = [
@@ -271,7 +271,7 @@ async def decide_review_cases(
         ]
         stored = to_answer(DecisionOutcomes(items=items))
         async with database.transaction() as tx:
-            await finish_long(tx, use, stored)
+            await finish_long(tx, idempotent, stored)
     return to_response(stored)
 
 

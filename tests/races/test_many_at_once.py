@@ -26,7 +26,7 @@ from curhat.sessions import extension
 from curhat.sessions import service as sessions
 from curhat.sessions.service import Send
 from tests.support.clock import VirtualClock
-from tests.support.house import DecidedPresence
+from tests.support.decided_presence import DecidedPresence
 from tests.support.journey import accept, open_blast, request_of
 from tests.support.people import Make
 
@@ -38,7 +38,7 @@ MITRAS = 3
 SAID = (ChargeAnswer("declined"), ChargeAnswer("processing"), ChargeAnswer("not_found"))
 
 
-class Storm:
+class ConcurrentSteps:
     """Steps drawn from a seed, each on whatever rows there are just then."""
 
     def __init__(
@@ -93,7 +93,7 @@ class Storm:
     async def open_and_confirm(self) -> None:
         customer = self.dice.choice(self.customers)
         target = self.dice.choice([None, *self.mitras, *self.mitras])
-        gate = journeys.Gate(available=True, mitra_reachable=True)
+        gate = journeys.GateAnswer(available=True, mitra_reachable=True)
         async with self.database.transaction() as tx:
             payment = await journeys.open_payment(tx, customer, self.session_offer, gate, target)
         async with self.database.transaction() as tx:
@@ -200,7 +200,7 @@ class Nothing(BusinessError):
 
 @pytest.mark.invariant(1, 2, 4, 6, 7, 8)
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_a_storm_of_everything_on_few_rows_ends_without_a_deadlock_and_with_every_invariant(
+async def test_a_rush_of_everything_on_few_rows_ends_without_a_deadlock_and_with_every_invariant(
     database: Database, clock: VirtualClock, make: Make, seed: int
 ) -> None:
     await clock.set()
@@ -217,15 +217,15 @@ async def test_a_storm_of_everything_on_few_rows_ends_without_a_deadlock_and_wit
         await make.offer(),
         await make.offer(purpose="extension", duration_minutes=15, price_rp=10_000),
     ]
-    storm = Storm(database, seed, customers, mitras, offers)
+    steps = ConcurrentSteps(database, seed, customers, mitras, offers)
 
     for _ in range(ROUNDS):
         # Some of these find their rows locked, some find them gone, and some pass the end of a window.
-        await clock.advance(storm.dice.choice([0, 0.1, 0.5, 1, 3.2, 10, 20, 60]))
-        await asyncio.gather(*(storm.step() for _ in range(STEPS_A_ROUND)), clock.advance(0.3))
+        await clock.advance(steps.dice.choice([0, 0.1, 0.5, 1, 3.2, 10, 20, 60]))
+        await asyncio.gather(*(steps.step() for _ in range(STEPS_A_ROUND)), clock.advance(0.3))
         failed = await database.fetch("SELECT kind, last_error FROM deadlines WHERE last_error IS NOT NULL")
         assert [tuple(row) for row in failed] == []
 
     assert [str(violation) for violation in await check(database)] == []
-    # Which steps come through hangs on who is first: not every storm has each, but none is of a few kinds only.
-    assert len(storm.done) >= len(storm.steps) * 2 // 3, storm.done
+    # Which steps come through hangs on who is first: not every steps has each, but none is of a few kinds only.
+    assert len(steps.done) >= len(steps.steps) * 2 // 3, steps.done

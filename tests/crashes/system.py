@@ -73,7 +73,7 @@ class Witness(Person):
             assert (again.status_code, again.text) == (one.status, one.text), f"{one} became {again.text}"
 
 
-class House:
+class System:
     """One database, its processes, and its people."""
 
     def __init__(

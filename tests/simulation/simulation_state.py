@@ -34,9 +34,9 @@ from curhat.sessions import extension
 from curhat.sessions import service as sessions
 from curhat.sessions.service import Send
 from tests.simulation.checker import Checker
-from tests.simulation.deciders import Deciders
 from tests.simulation.devices import Device
-from tests.simulation.outside import SimulatedGateway, SimulatedPresence
+from tests.simulation.fake_gateway import SimulatedGateway, SimulatedPresence
+from tests.simulation.strategies import Deciders
 from tests.support.clock import START, VirtualClock
 from tests.support.people import Make
 
@@ -154,7 +154,7 @@ class BrokenInvariant(AssertionError):
     """An invariant does not hold after a step; says which schedule and how to run it again."""
 
 
-class World:
+class SimulationState:
     """One schedule."""
 
     def __init__(self, database: Database, checker: Checker, seed: int) -> None:
@@ -186,7 +186,7 @@ class World:
         self.texts = 0
 
     async def set_up(self) -> None:
-        """An empty house with a few people in it."""
+        """An empty services with a few people in it."""
         async with self.database.transaction() as tx:
             # The schedules share a database; the triggers that let nobody empty a history are put aside for this.
             await tx.execute("SET LOCAL session_replication_role = replica")
@@ -249,7 +249,7 @@ class World:
         candidates = await self.presence.ask_candidates()
         async with self.database.transaction() as tx:
             payment = await journeys.open_payment(
-                tx, customer, self._an_offer(), journeys.Gate(available=True)
+                tx, customer, self._an_offer(), journeys.GateAnswer(available=True)
             )
             charge = await journeys.begin_confirmation(tx, customer, payment.id, candidates)
         if charge is not None:
@@ -610,8 +610,8 @@ class World:
         for kind in dict.fromkeys(found.kind for found in due):
             transition = self.transitions[kind]
             ids = [found.id for found in due if found.kind == kind]
-            if together and isinstance(transition, deadlines.Together):
-                several = await deadlines.fire_together(self.database, ids, transition)
+            if together and isinstance(transition, deadlines.BatchTransition):
+                several = await deadlines.fire_batch(self.database, ids, transition)
                 assert several is not None, "nothing else runs, so nothing holds a lock"
                 fired += [each.deadline.kind for each in several]
             else:

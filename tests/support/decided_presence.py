@@ -1,4 +1,4 @@
-"""A House without a server: the services with a mock gateway and a presence that the test decides."""
+"""A Services without a server: the services with a mock gateway and a presence that the test decides."""
 
 from collections.abc import Sequence
 from uuid import UUID

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from curhat.journeys import service as journeys
 from tests.simulation.checker import Checker
-from tests.simulation.outside import SimulatedPresence
+from tests.simulation.fake_gateway import SimulatedPresence
 
 DECIDED = """
 SELECT extensions.id, extensions.decided_by, extensions.charge_by IS NOT NULL AS was_approved, sessions.mitra_id,

@@ -10,18 +10,18 @@ from uuid import UUID
 from playwright.async_api import Page
 
 from curhat.control_center.operators.permissions import OperatorRole
-from tests.browser.house import House, done
+from tests.browser.system import System, done
 from tests.support.server import Person
 from tests.support.signed_in import SIGN_IN_OPERATOR, operator_password_hash
 
-DESK: Final = {"width": 1280, "height": 800}
-WIDE_DESK: Final = {"width": 1920, "height": 1080}
+DESKTOP_SCREEN: Final = {"width": 1280, "height": 800}
+WIDE_SCREEN: Final = {"width": 1920, "height": 1080}
 
 
-async def operator(house: House, role: OperatorRole = "admin") -> tuple[UUID, str]:
+async def operator(system: System, role: OperatorRole = "admin") -> tuple[UUID, str]:
     """A new operator, whose password is OPERATOR_PASSWORD: id and e-mail."""
     email = f"{role}-{secrets.token_hex(4)}@example.id"
-    operator_id = await house.database.fetchval(
+    operator_id = await system.database.fetchval(
         "INSERT INTO operators (email, role, password_hash) VALUES ($1, $2, $3) RETURNING id",
         email,
         role,
@@ -30,19 +30,19 @@ async def operator(house: House, role: OperatorRole = "admin") -> tuple[UUID, st
     return operator_id, email
 
 
-async def clerk(house: House, operator_id: UUID) -> Person:
+async def clerk(system: System, operator_id: UUID) -> Person:
     """This operator, to act through the API."""
     token = secrets.token_urlsafe(32)
     digest = hashlib.sha256(token.encode()).digest()
-    await house.database.execute(SIGN_IN_OPERATOR, digest, operator_id, "bearer", 3600.0)
-    return Person(house.http, "operator", operator_id, token)
+    await system.database.execute(SIGN_IN_OPERATOR, digest, operator_id, "bearer", 3600.0)
+    return Person(system.http, "operator", operator_id, token)
 
 
-async def desk_of(house: House, operator_id: UUID, path: str = "/", **options: Any) -> Page:
+async def control_center_page(system: System, operator_id: UUID, path: str = "/", **options: Any) -> Page:
     """This operator's Control Center, open at a path."""
     token = secrets.token_urlsafe(32)
     digest = hashlib.sha256(token.encode()).digest()
-    await house.database.execute(SIGN_IN_OPERATOR, digest, operator_id, "cookie", 3600.0)
+    await system.database.execute(SIGN_IN_OPERATOR, digest, operator_id, "cookie", 3600.0)
     cookie = {
         "name": "curhat_operator",
         "value": token,
@@ -53,21 +53,21 @@ async def desk_of(house: House, operator_id: UUID, path: str = "/", **options: A
         "secure": False,
         "sameSite": "Strict",
     }
-    options = {"language": "en", "size": DESK} | options
+    options = {"language": "en", "size": DESKTOP_SCREEN} | options
     kept = {"curhat:control-center": "signed in"}
-    context = await house.context(cookies=[cookie], kept=kept, is_phone=False, **options)
+    context = await system.context(cookies=[cookie], kept=kept, is_phone=False, **options)
     page = await context.new_page()
     await page.goto(f"/control-center{path}")
     return page
 
 
-async def case(house: House, *, price_rp: int = 20_000, call_name: str = "Melati") -> UUID:
+async def case(system: System, *, price_rp: int = 20_000, call_name: str = "Melati") -> UUID:
     """A case: the customer paid, searched, and gave up."""
-    customer = await house.customer(call_name)
-    async with house.mitra():
-        pairing = await house.search(customer, price_rp=price_rp)
+    customer = await system.customer(call_name)
+    async with system.mitra():
+        pairing = await system.search(customer, price_rp=price_rp)
         done(await customer.post(f"/pairings/{pairing['id']}/cancel"))
-    case_id: UUID = await house.database.fetchval(
+    case_id: UUID = await system.database.fetchval(
         "SELECT review_cases.id FROM review_cases JOIN payments ON payments.id = review_cases.payment_id"
         " WHERE payments.customer_id = $1",
         customer.id,
@@ -77,12 +77,12 @@ async def case(house: House, *, price_rp: int = 20_000, call_name: str = "Melati
 
 @contextlib.asynccontextmanager
 async def chat(
-    house: House, *, display_name: str = "Kak Sari"
+    system: System, *, display_name: str = "Kak Sari"
 ) -> AsyncIterator[tuple[Person, dict[str, Any]]]:
     """A running session in which something was said: its mitra, and the session."""
-    customer = await house.customer("Melati")
-    async with house.mitra(display_name) as (mitra, socket):
-        session = await house.chat(customer, mitra, socket)
+    customer = await system.customer("Melati")
+    async with system.mitra(display_name) as (mitra, socket):
+        session = await system.chat(customer, mitra, socket)
         message = {"text": "Aku lagi capek banget.", "client_message_id": secrets.token_hex(16)}
         done(await customer.post(f"/sessions/{session['id']}/messages", message))
         yield mitra, session

@@ -11,18 +11,18 @@ from uuid import UUID
 from curhat.kit.errors import IdempotencyInProgress
 
 
-class Turn:
+class SingleFlight:
     """One request's place: taken once nobody else of this process is at the pairing, given up by `end`."""
 
     # Who is at each pairing now.
-    _under_way: Final[dict[UUID, "Turn"]] = {}
+    _under_way: Final[dict[UUID, "SingleFlight"]] = {}
 
     def __init__(self, key_lock: int) -> None:
         self.key_lock = key_lock
         self.ended = asyncio.Event()
         self._pairing_id: UUID | None = None
 
-    async def take(self, pairing_id: UUID) -> bool:
+    async def enter(self, pairing_id: UUID) -> bool:
         """Go on; or wait until whoever is at this pairing is done, and look again (False).
 
         Raises IdempotencyInProgress when that is the same request, sent twice.
@@ -37,7 +37,7 @@ class Turn:
         await other.ended.wait()
         return False
 
-    def end(self) -> None:
+    def leave(self) -> None:
         """Let the others look."""
         if self._pairing_id is not None:
             del self._under_way[self._pairing_id]

@@ -32,7 +32,7 @@ EXPECTED = ("Failed to load resource", "WebSocket connection to")
 expect.set_options(timeout=PATIENCE_MS)
 
 
-class House:
+class System:
     """One database with its server and worker, and whoever uses them in a test."""
 
     def __init__(self, url: str, http: httpx.AsyncClient, database: Database, browser: Browser) -> None:
