@@ -38,7 +38,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-async def running_house(
+async def running_system(
     servers: EmbeddedServers,
     template: str,
     browser: Browser,
@@ -71,9 +71,9 @@ async def running_house(
 
 
 @pytest.fixture
-async def system(running_house: System) -> AsyncIterator[System]:
+async def system(running_system: System) -> AsyncIterator[System]:
     """The system, with nobody in it. Fails a test during which a page reported an error."""
-    running_house.problems.clear()
-    yield running_house
-    await running_house.close()
-    assert running_house.problems == []
+    running_system.problems.clear()
+    yield running_system
+    await running_system.close()
+    assert running_system.problems == []
