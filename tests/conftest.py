@@ -18,6 +18,7 @@ from curhat.app.embedded import EmbeddedServers, embedded_servers
 from curhat.kit.database import Database
 from curhat.kit.migrations import migrate
 from tests.simulation.bugs import named
+from tests.support.checked_rows import check_rows
 from tests.support.clock import VirtualClock, install_virtual_clock
 from tests.support.databases import create_database, parent_of_data_folders
 from tests.support.people import Make
@@ -29,6 +30,8 @@ pytest_plugins = ["tests.rules_report"]
 PLANTED_BUG = named(os.environ["PLANTED_BUG"]) if "PLANTED_BUG" in os.environ else None
 if PLANTED_BUG is not None and PLANTED_BUG.plant is not None:
     PLANTED_BUG.plant()
+
+check_rows()
 
 TEMPLATE = "curhat_template"
 _numbers = itertools.count(1)

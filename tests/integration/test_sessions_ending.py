@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from curhat.deadlines import service as deadlines
-from curhat.deadlines.service import Deadline
+from curhat.deadlines.queries import Deadline
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import NotFound
 from curhat.kit.pause_points import set_pause_point

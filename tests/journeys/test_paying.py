@@ -10,6 +10,7 @@ import pytest
 from curhat.app.simulate import invariants
 from curhat.configuration import service as configuration
 from curhat.deadlines import loop as deadline_loop
+from curhat.deadlines import queries as deadline_queries
 from curhat.deadlines import service as deadlines
 from curhat.journeys import service as journeys
 from curhat.journeys.transitions import Transitions
@@ -470,10 +471,10 @@ async def test_a_poisoned_deadline_is_parked_and_the_others_go_on(
     payment = await open_payment(database, await make.customer(), await make.offer())
     async with database.transaction() as tx:
         await deadlines.arm(tx, "nobody_knows_this_kind", payment.id, await clock.now())
-    for _ in range(deadlines.PARK_AFTER_ATTEMPTS):
+    for _ in range(deadlines.MAX_ATTEMPTS):
         await fire_due(database)
         await clock.advance(31)
-    assert await deadlines.count_parked(database) == 1
+    assert await deadline_queries.count_parked_deadlines(database) == 1
     await clock.advance(TIMEOUT_MINUTES * 60)
     await fire_due(database)
     assert await status(database, payment.id) == "expired"

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from curhat.deadlines import service as deadlines
+from curhat.deadlines.queries import due_deadlines
 from curhat.journeys import service as journeys
 from curhat.kit.database import Database, Transaction
 from curhat.kit.pause_points import set_pause_point
@@ -128,7 +128,7 @@ async def test_a_window_is_not_closed_a_moment_early(
     pairing_id = await open_blast(database, payment_id, [])
     await clock.advance(WINDOW_SECONDS - 0.001)
 
-    assert await deadlines.due(database) == []
+    assert await due_deadlines(database, max_deadlines=1) == []
     async with database.transaction() as tx:
         assert not await pairing.window_over(tx, pairing_id)
 

@@ -8,7 +8,8 @@ import pytest
 
 from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import service as deadlines
-from curhat.deadlines.service import BatchTransition, Deadline
+from curhat.deadlines.queries import Deadline
+from curhat.deadlines.service import BatchTransition
 from curhat.journeys.transitions import session_end
 from curhat.kit.database import Database, Transaction
 from curhat.sessions.service import SESSION_END

@@ -6,7 +6,8 @@ import pytest
 
 from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import service as deadlines
-from curhat.deadlines.service import Deadline, FollowUp
+from curhat.deadlines.queries import Deadline
+from curhat.deadlines.service import FollowUp
 from curhat.journeys import service as journeys
 from curhat.kit.database import Database, Transaction
 from curhat.kit.pause_points import set_pause_point

@@ -9,11 +9,13 @@ import sys
 import textwrap
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from curhat.app.statements import number_parameters, parse
 from curhat.control_center.operators import service as operators
 from curhat.control_center.review import service as review
-from curhat.deadlines import service as deadlines
+from curhat.deadlines import queries as deadlines
 from curhat.journeys import service as journeys
 from curhat.journeys.transitions import Transitions
 from curhat.kit import database as kit_database
@@ -49,9 +51,24 @@ class Bug:
     schema: str | None = None
 
 
-def in_statement(queries: Queries, name: str, old: str, new: str) -> Callable[[], None]:
-    """Replace a piece of a named statement; it must be there."""
+def in_statement(queries: Any, name: str, old: str, new: str) -> Callable[[], None]:
+    """Replace a piece of a statement, which must be in it. `queries` is the generated module; parameters are @name."""
+    if isinstance(queries, Queries):
+        return _in_old_statement(queries, name, old, new)
 
+    def plant() -> None:
+        statements = parse(Path(queries.__file__).with_name("queries.sql")).statements
+        parameters = next(each for each in statements if each.name == name).parameters
+        before, after = (number_parameters(text, parameters) for text in (old, new))
+        text: str = getattr(queries, name.upper())
+        if before not in text:
+            raise LookupError(f"the statement {name} has changed: {old!r} is not in it any more")
+        setattr(queries, name.upper(), text.replace(before, after))
+
+    return plant
+
+
+def _in_old_statement(queries: Queries, name: str, old: str, new: str) -> Callable[[], None]:
     def plant() -> None:
         text = queries._statements[name]
         if old not in text:
@@ -191,8 +208,8 @@ BUGS: tuple[Bug, ...] = (
         "a deadline is claimed before it is due",
         [PAYING, SIMULATION],
         together(
-            in_statement(deadlines.SQL, "due", "AND due_at <= (SELECT curhat_now())", ""),
-            in_statement(deadlines.SQL, "claim", "AND due_at <= curhat_now()", ""),
+            in_statement(deadlines, "due_deadlines", "AND due_at <= (SELECT curhat_now())", ""),
+            in_statement(deadlines, "claim_deadlines", "AND due_at <= curhat_now()", ""),
             in_statement(payments.SQL, "expire", "AND locked.expires_at <= moment.now", ""),
         ),
     ),
@@ -272,7 +289,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "an answer is not kept under its idempotency key",
         ["tests/integration/test_idempotency.py"],
-        in_module(idempotency, "_store", _do_nothing),
+        in_module(idempotency, "_insert_answer", _do_nothing),
     ),
     Bug(
         "a customer may open a second journey",

@@ -19,6 +19,7 @@ import msgspec
 import curhat.app.wiring  # noqa: F401  fills the hooks: going offline sets off what it does in production
 from curhat.app.simulate import invariants
 from curhat.deadlines import service as deadlines
+from curhat.deadlines.queries import Deadline, due_deadlines, seconds_until_next_due
 from curhat.deadlines.service import FollowUp
 from curhat.journeys import service as journeys
 from curhat.journeys.snapshot import customer_state, mitra_state
@@ -604,7 +605,7 @@ class SimulationState:
 
     async def worker(self) -> str | None:
         """A worker fires what is due, some of it or all: one by one, or a kind together."""
-        due = await deadlines.due(self.database, self.random.choice([1, 2, 50]))
+        due = await due_deadlines(self.database, max_deadlines=self.random.choice([1, 2, 50]))
         fired: list[str | None] = []
         together = self.random.random() < 0.5
         for kind in dict.fromkeys(found.kind for found in due):
@@ -625,7 +626,7 @@ class SimulationState:
         def keeping(kind: str) -> deadlines.Transition:
             transition = self.transitions[kind]
 
-            async def run(tx: Any, deadline: deadlines.Deadline) -> None:
+            async def run(tx: Any, deadline: Deadline) -> None:
                 follow_up = await transition(tx, deadline)
                 if follow_up is not None:
                     claimed.append(follow_up)
@@ -713,13 +714,13 @@ class SimulationState:
         for _ in range(400):
             while self.follow_ups:
                 await self.follow_ups.pop()()
-            due = await deadlines.due(self.database)
+            due = await due_deadlines(self.database, max_deadlines=deadlines.MAX_DUE_PER_LOOK)
             for found in due:
                 await self._fire(found.id)
             if broken := await self.deciders.check():
                 self._fail("\n".join(broken))
             if not due and not self.follow_ups:
-                if await deadlines.next_due_in_seconds(self.database) is None:
+                if await seconds_until_next_due(self.database) is None:
                     break
                 await self.clock.advance(1_800)
         self.history.append("quiet")

@@ -9,7 +9,7 @@ from prometheus_client import Gauge
 from curhat.accounts import service as accounts
 from curhat.app.wiring import Services, open_services
 from curhat.control_center.operators import service as operators
-from curhat.deadlines import service as deadlines
+from curhat.deadlines import queries as deadlines
 from curhat.kit import idempotency
 from curhat.kit.database import DATABASE_AWAY
 from curhat.kit.settings import Settings
@@ -58,7 +58,7 @@ async def tidy_once(services: Services) -> None:
     """Remove what nobody asks for any more (events, keys, codes, tokens); count what is parked."""
     for prune, limit in (
         (realtime.prune, realtime.PRUNE_LIMIT),
-        (idempotency.prune, idempotency.PRUNE_LIMIT),
+        (idempotency.prune, idempotency.MAX_KEYS_PER_PRUNE),
     ):
         for _ in range(PRUNE_ROUNDS):
             async with services.database.transaction() as tx:
@@ -70,4 +70,4 @@ async def tidy_once(services: Services) -> None:
         await operators.prune(tx)
     async with services.database.transaction() as tx:
         await notifications.prune(tx)
-    PARKED.set(await deadlines.count_parked(services.database))
+    PARKED.set(await deadlines.count_parked_deadlines(services.database))

@@ -1,10 +1,11 @@
-"""Deadlines: things that happen at a time, exactly once, never early, whatever crashes.
+"""Deadlines: steps that run at a set time, exactly once and never early, whatever process crashes.
 
 Guarantees
-    An armed deadline's transition runs in the transaction that removes the deadline: both or neither, once.
-    It never runs before `due_at` by the database's clock. A transition that fails is tried again, later each
-    time, and parked and shown after PARK_AFTER_ATTEMPTS; the others go on.
-    Any number of workers may run; a killed worker loses nothing.
+    A deadline's transition runs in the transaction that deletes the deadline. Both happen, or neither.
+    It never runs before `due_at` by the database's clock.
+    A transition that fails is tried again, after a longer wait each time. After MAX_ATTEMPTS its deadline is parked and
+    shown to operators. The other deadlines go on.
+    Any number of workers may run. A killed worker loses nothing.
 Concurrency
     A worker reads the due deadlines without locking them, then claims them with FOR UPDATE SKIP LOCKED. If the
     transition of their kind is a BatchTransition, it claims up to MAX_BATCH_DEADLINES in one transaction, otherwise

@@ -15,25 +15,33 @@ from collections.abc import Coroutine, Mapping
 import structlog
 from prometheus_client import Counter, Histogram
 
-from curhat.deadlines import service
-from curhat.deadlines.service import MAX_BATCH_DEADLINES, BatchTransition, Due, Fired, FollowUp, Transition
+from curhat.deadlines import queries, service
+from curhat.deadlines.queries import DueDeadline
+from curhat.deadlines.service import (
+    MAX_BATCH_DEADLINES,
+    MAX_DUE_PER_LOOK,
+    BatchTransition,
+    Fired,
+    FollowUp,
+    Transition,
+)
 from curhat.kit.database import DATABASE_AWAY, Database
 
 log = structlog.get_logger(__name__)
 
-# The longest a worker sleeps: bounds how late a deadline can be that was armed while it slept.
-LONGEST_SLEEP_SECONDS = 0.25
-# What comes due within it shares a look and a transaction; nothing is later for it by more than that.
-SHORTEST_SLEEP_SECONDS = 0.01
-# Transactions of several deadlines that one worker has under way at once. More would make each of them smaller, which
-# costs more than it brings: measured, with 6 the same windows were three times as late.
+# Bounds how late a deadline can be that is armed while the worker sleeps.
+MAX_SLEEP_SECONDS = 0.25
+# Deadlines that come due within this time share one look and one transaction, and are at most this much later for it.
+MIN_SLEEP_SECONDS = 0.01
+# How many batches one worker runs at once. More would make each batch smaller: with 6, the same load was three times as
+# late.
 MAX_BATCHES_RUNNING = 2
-# Transactions of one deadline that are under way at once beside them.
+# How many single deadlines one worker fires at once, beside the batches.
 MAX_SINGLES_RUNNING = 4
-# Calls to the outside of one worker that are under way at once, and how long each may take: the next try, which its
-# transition has armed, comes later than that.
-FOLLOW_UPS = 20
-FOLLOW_UP_SECONDS = 5.0
+# How many calls to the outside one worker makes at once.
+MAX_FOLLOW_UPS_RUNNING = 20
+# How long one call may take. The deadline that makes the call again is always armed for later than this.
+FOLLOW_UP_TIMEOUT_SECONDS = 5.0
 
 FIRED = Counter("curhat_deadlines_fired_total", "Deadlines that took effect", ["kind"])
 LATE = Histogram(
@@ -44,24 +52,24 @@ LATE = Histogram(
 
 
 class Loop:
-    """What one worker has in hand."""
+    """The deadlines that one worker has found due, waiting or running."""
 
     def __init__(self, database: Database, transitions: Mapping[str, Transition]) -> None:
         self._database = database
         self._transitions = transitions
-        # Found due and not gone yet, whether waiting or under way.
+        # The ids of all of them. A look skips these.
         self._in_hand: set[int] = set()
-        self._batch_queue: list[Due] = []
-        self._single_queue: list[Due] = []
+        self._batch_queue: list[DueDeadline] = []
+        self._single_queue: list[DueDeadline] = []
         self._batches_running = 0
         self._singles_running = 0
-        self._calls = asyncio.Semaphore(FOLLOW_UPS)
+        self._calls = asyncio.Semaphore(MAX_FOLLOW_UPS_RUNNING)
         self._tasks: set[asyncio.Task[None]] = set()
         self.fired = 0
         self._woken = asyncio.Event()
 
     def wake(self, _payload: bytes = b"") -> None:
-        """Handler of the signal `deadlines`: something is due now. Ends the sleep, or the next one at once."""
+        """End the current sleep, or the next one. Handles the signal `deadlines`: something is due now."""
         self._woken.set()
 
     async def _sleep(self, seconds: float) -> None:
@@ -71,8 +79,9 @@ class Loop:
         self._woken.clear()
 
     async def look(self) -> bool:
-        """Begin to fire what is due now and not in hand. False: nothing new was due."""
-        found = [due for due in await service.due(self._database) if due.id not in self._in_hand]
+        """Start to fire what has come due since the last look. Returns whether anything had."""
+        all_due = await queries.due_deadlines(self._database, max_deadlines=MAX_DUE_PER_LOOK)
+        found = [due for due in all_due if due.id not in self._in_hand]
         self._in_hand.update(due.id for due in found)
         for due in found:
             is_batch = isinstance(self._transitions.get(due.kind), BatchTransition)
@@ -81,20 +90,20 @@ class Loop:
         return bool(found)
 
     async def run(self) -> None:
-        """Fire deadlines until cancelled. PostgreSQL away for a while is waited out."""
+        """Fire deadlines until cancelled. While PostgreSQL is away, keep trying."""
         while True:
             try:
                 found = await self.look()
-                wait_seconds = 0.0 if found else await service.next_due_in_seconds(self._database)
+                wait_seconds = 0.0 if found else await queries.seconds_until_next_due(self._database)
             except DATABASE_AWAY as error:
                 log.warning("deadlines.database_trouble", error=type(error).__name__)
                 wait_seconds = None
             if wait_seconds is None:
-                wait_seconds = LONGEST_SLEEP_SECONDS
-            await self._sleep(min(max(wait_seconds, SHORTEST_SLEEP_SECONDS), LONGEST_SLEEP_SECONDS))
+                wait_seconds = MAX_SLEEP_SECONDS
+            await self._sleep(min(max(wait_seconds, MIN_SLEEP_SECONDS), MAX_SLEEP_SECONDS))
 
     async def settle(self) -> None:
-        """Wait for everything in hand."""
+        """Wait until everything that was found due has been fired."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -118,8 +127,8 @@ class Loop:
         finally:
             self._batches_running -= 1
 
-    def _take_batch(self) -> list[Due]:
-        """The oldest that waits, and those of its kind."""
+    def _take_batch(self) -> list[DueDeadline]:
+        """Remove from the queue its oldest deadline and the others of the same kind."""
         kind = self._batch_queue[0].kind
         taken = list(
             itertools.islice((due for due in self._batch_queue if due.kind == kind), MAX_BATCH_DEADLINES)
@@ -128,9 +137,9 @@ class Loop:
         self._batch_queue = [due for due in self._batch_queue if due.id not in ids]
         return taken
 
-    async def _fire_batch(self, taken: list[Due]) -> None:
+    async def _fire_batch(self, taken: list[DueDeadline]) -> None:
         transition = self._transitions[taken[0].kind]
-        assert isinstance(transition, BatchTransition)  # as look() sorted them
+        assert isinstance(transition, BatchTransition)  # look() put only these into the batch queue
         ids = [due.id for due in taken]
         fired: list[Fired] | None = []
         try:
@@ -153,7 +162,7 @@ class Loop:
         finally:
             self._singles_running -= 1
 
-    async def _fire_single(self, due: Due) -> None:
+    async def _fire_single(self, due: DueDeadline) -> None:
         try:
             fired = await service.fire(self._database, due.id, self._transitions)
         except DATABASE_AWAY as error:
@@ -174,14 +183,14 @@ class Loop:
     async def _call(self, follow_up: FollowUp, kind: str) -> None:
         async with self._calls:
             try:
-                async with asyncio.timeout(FOLLOW_UP_SECONDS):
+                async with asyncio.timeout(FOLLOW_UP_TIMEOUT_SECONDS):
                     await follow_up()
-            except Exception as error:  # noqa: BLE001  whatever it is, the armed deadline makes the call again
+            except Exception as error:  # noqa: BLE001  whatever failed, the armed deadline makes the call again
                 log.warning("deadline.follow_up_failed", kind=kind, error=repr(error))
 
 
 async def run_once(database: Database, transitions: Mapping[str, Transition]) -> int:
-    """Fire everything that is due now, calls to the outside included; returns how many deadlines took effect."""
+    """Fire everything that is due now, and make the calls that this owes. Returns how many deadlines took effect."""
     loop = Loop(database, transitions)
     await loop.look()
     await loop.settle()

@@ -1,58 +1,65 @@
--- name: arm
--- nothing → armed, of the kind $1: entities $2, their generations $3, when each is due $4. The same kind, entity and
--- generation armed again moves to the new time.
+-- name: arm_deadlines :exec
+-- nothing → armed, for each entity. If the same kind, entity and generation is armed already, it moves to the new time.
+-- nullable: @correlation_id
 INSERT INTO deadlines (kind, entity_id, generation, due_at, correlation_id)
-SELECT $1, armed.entity_id, armed.generation, armed.due_at, $5
-FROM unnest($2::uuid[], $3::integer[], $4::timestamptz[]) AS armed (entity_id, generation, due_at)
+SELECT @kind, armed.entity_id, armed.generation, armed.due_at, @correlation_id
+FROM unnest(@entity_ids::uuid[], @generations::integer[], @due_at::timestamptz[])
+    AS armed (entity_id, generation, due_at)
 ON CONFLICT (kind, entity_id, generation) DO UPDATE SET due_at = excluded.due_at, attempts = 0, parked_at = NULL
 
--- name: arm_now
--- nothing → armed and due, under a generation that no other transaction has: one of before, which a worker may hold, is
--- neither waited for nor taken for this one.
+-- name: arm_deadline_now :exec
+-- nothing → armed and due. The generation is this transaction's own, so the INSERT neither waits for an earlier deadline
+-- that a worker has locked, nor is mistaken for it.
+-- nullable: @correlation_id
 INSERT INTO deadlines (kind, entity_id, generation, due_at, correlation_id)
-VALUES ($1, $2, (pg_current_xact_id()::text::numeric % 2147483647)::integer, curhat_now(), $3)
+VALUES (@kind, @entity_id, (pg_current_xact_id()::text::numeric % 2147483647)::integer, curhat_now(), @correlation_id)
 ON CONFLICT (kind, entity_id, generation) DO NOTHING
 
--- name: disarm
--- armed → gone, those of the kinds $1 of the entities $2; one that a worker holds right now fires as a no-op.
+-- name: disarm_deadlines :exec
+-- armed → gone. A deadline that a worker has locked stays, and fires as a no-op.
 DELETE FROM deadlines WHERE id IN (
-    SELECT id FROM deadlines WHERE kind = ANY ($1) AND entity_id = ANY ($2::uuid[]) FOR UPDATE SKIP LOCKED
+    SELECT id FROM deadlines WHERE kind = ANY (@kinds) AND entity_id = ANY (@entity_ids::uuid[])
+    FOR UPDATE SKIP LOCKED
 )
 
--- name: due
--- What is due now, oldest first. No locks: claiming takes them. The clock is read once, in a query of its own, so
--- that it can bound the index.
+-- name: due_deadlines :many
+-- What is due now, oldest first. It takes no locks: claim_deadlines does. The clock is read in a subquery, so that
+-- PostgreSQL evaluates it once and can use it as an index bound.
+-- row: DueDeadline
 SELECT id, kind FROM deadlines
 WHERE parked_at IS NULL AND due_at <= (SELECT curhat_now())
 ORDER BY due_at
-LIMIT $1
+LIMIT @max_deadlines
 
--- name: next_due_in_seconds
--- How long until something is due; null when nothing is armed.
-SELECT extract(epoch FROM min(due_at) - curhat_now())::float8 FROM deadlines WHERE parked_at IS NULL
+-- name: seconds_until_next_due :one
+-- Negative when a deadline is overdue; null when none is armed.
+-- nullable: seconds
+SELECT extract(epoch FROM min(due_at) - curhat_now())::float8 AS seconds FROM deadlines WHERE parked_at IS NULL
 
--- name: claim
--- Those of $1 that are armed and due → gone with this transaction, except what another worker holds or was moved
--- meanwhile.
+-- name: claim_deadlines :many
+-- armed and due → gone when this transaction commits. Skips deadlines that another worker has locked, and those that were
+-- moved or disarmed since they were looked up.
+-- nullable: correlation_id
+-- row: Deadline
 DELETE FROM deadlines WHERE id IN (
     SELECT id FROM deadlines
-    WHERE id = ANY ($1::bigint[]) AND parked_at IS NULL AND due_at <= curhat_now()
+    WHERE id = ANY (@ids::bigint[]) AND parked_at IS NULL AND due_at <= curhat_now()
     ORDER BY id
     FOR UPDATE SKIP LOCKED
 )
 RETURNING kind, entity_id, generation, due_at, correlation_id, attempts,
     extract(epoch FROM curhat_now() - due_at)::float8 AS late_seconds
 
--- name: limit_waits
--- From here on this transaction waits for no lock longer than $1.
-SELECT set_config('lock_timeout', $1, true)
+-- name: limit_lock_waits :one
+-- From here on this transaction waits at most @lock_timeout for each lock.
+SELECT set_config('lock_timeout', @lock_timeout, true) AS lock_timeout
 
--- name: postpone
--- armed → tried again after $2 seconds with its error written down, or parked when $3.
+-- name: postpone_deadline :exec
+-- armed → due again after @wait_seconds, with its error noted; or parked.
 UPDATE deadlines
-SET attempts = attempts + 1, last_error = $4, due_at = curhat_now() + make_interval(secs => $2),
-    parked_at = CASE WHEN $3 THEN curhat_now() END
-WHERE id = $1
+SET attempts = attempts + 1, last_error = @last_error, due_at = curhat_now() + make_interval(secs => @wait_seconds),
+    parked_at = CASE WHEN @is_parked THEN curhat_now() END
+WHERE id = @id
 
--- name: count_parked
-SELECT count(*) FROM deadlines WHERE parked_at IS NOT NULL
+-- name: count_parked_deadlines :one
+SELECT count(*) AS parked FROM deadlines WHERE parked_at IS NOT NULL

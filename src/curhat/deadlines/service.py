@@ -1,70 +1,54 @@
-"""Arming, disarming and claiming deadlines. See the package's docstring for what is guaranteed."""
+"""Arming, disarming and claiming deadlines. The package's docstring says what is guaranteed."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-import asyncpg
 import msgspec
 import structlog
 
-from curhat.kit.database import Database, Transaction, load_queries
+from curhat.deadlines import queries
+from curhat.deadlines.queries import Deadline
+from curhat.kit.database import Database, Transaction
 from curhat.kit.logging import current_correlation_id
 from curhat.kit.pause_points import pause_point
 
 log = structlog.get_logger(__name__)
-SQL = load_queries(__file__)
 
-# Wakes sleeping workers.
+# The signal that wakes sleeping workers.
 SIGNAL = "deadlines"
 
-# Bounds how many deadlines one look takes, so that a backlog does not starve the newly due.
-LOOK_LIMIT = 200
-# Bounds how many journeys one transaction holds, and for how long.
+# Bounds one look, so that a backlog does not starve deadlines that have just come due.
+MAX_DUE_PER_LOOK = 200
+# Bounds how many journeys one transaction locks, and for how long.
 MAX_BATCH_DEADLINES = 50
-# The longest that a transaction of several waits for a lock: then each goes on in one of its own. Shorter than
-# any deadlock_timeout.
+# The longest a batch waits for one lock before each deadline is fired by itself. It is shorter than deadlock_timeout,
+# so PostgreSQL never has to look for a deadlock.
 BATCH_LOCK_TIMEOUT = "100ms"
-# A transition that failed this often is a fault, not a passing trouble.
-PARK_AFTER_ATTEMPTS = 10
+# A transition that failed this often has a fault of its own: the deadline is parked for a person to look at.
+MAX_ATTEMPTS = 10
 
 
 class Fired(msgspec.Struct, frozen=True):
     """A deadline that took effect, and the call to the outside that its transition owes."""
 
-    deadline: "Deadline"
+    deadline: Deadline
     follow_up: "FollowUp | None"
 
 
-class Deadline(msgspec.Struct, frozen=True):
-    """A claimed deadline, handed to its transition. `late_seconds` is how long past `due_at` it was claimed."""
-
-    kind: str
-    entity_id: UUID
-    generation: int
-    due_at: datetime
-    late_seconds: float
-
-
-class Due(msgspec.Struct, frozen=True):
-    """A deadline whose time has come, seen without locking it."""
-
-    id: int
-    kind: str
-
-
-# Runs in the transaction of the claim. What it returns is awaited after the commit: calls to the outside that
-# the transition has prepared (and insured with a later deadline).
+# A call to the outside. The worker awaits it after the commit of the transition that returned it. That transition has
+# armed a later deadline, which makes the call again if this one is lost.
 FollowUp = Callable[[], Awaitable[None]]
+# Runs in the transaction that claims the deadline.
 Transition = Callable[[Transaction, Deadline], Awaitable[FollowUp | None]]
 
 
 class BatchTransition:
-    """A transition that takes several deadlines of its kind in one transaction; of one, it is a Transition.
+    """A transition that takes several deadlines of one kind in one transaction. Called with one, it is a Transition.
 
-    Its `run` locks level by level in the order of all locks (payments, pairings, sessions, mitras, requests, streams),
-    each level in id order, as each single transition does: so the two cannot deadlock. It returns the calls to the
-    outside that it owes, by the entity of their deadline, or None.
+    `run` locks table by table in the global lock order (payments, pairings, sessions, mitras, requests, streams), and
+    within a table in id order. Every single transition locks in the same order, so the two never deadlock. `run`
+    returns the calls to the outside that it owes, by the entity of their deadline, or None.
     """
 
     def __init__(
@@ -73,93 +57,83 @@ class BatchTransition:
         self.run = run
 
     async def __call__(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
-        """Run it for one."""
+        """Run the transition for one deadline."""
         owed = await self.run(tx, [deadline])
         return None if owed is None else owed.get(deadline.entity_id)
 
 
 async def arm(tx: Transaction, kind: str, entity_id: UUID, due_at: datetime, generation: int = 1) -> None:
-    """Have the transition of `kind` run for `entity_id` at `due_at`. Armed again, it moves."""
+    """Run the transition of `kind` for `entity_id` at `due_at`. An armed deadline moves to the new time."""
     await arm_each(tx, kind, [(entity_id, due_at, generation)])
 
 
 async def arm_each(tx: Transaction, kind: str, armed: Sequence[tuple[UUID, datetime, int]]) -> None:
-    """`arm` for several entities of one kind: each with when it is due, and its generation."""
+    """Arm several deadlines of one kind, each given as (entity id, due time, generation)."""
     if armed:
         entity_ids, due_at, generations = zip(*armed, strict=True)
-        await tx.execute(SQL.arm, kind, entity_ids, generations, due_at, current_correlation_id())
+        await queries.arm_deadlines(
+            tx,
+            kind=kind,
+            entity_ids=entity_ids,
+            generations=generations,
+            due_at=due_at,
+            correlation_id=current_correlation_id(),
+        )
 
 
 async def arm_now(tx: Transaction, kind: str, entity_id: UUID) -> None:
-    """Have the transition of `kind` run for `entity_id` as soon as this transaction is committed.
+    """Run the transition of `kind` for `entity_id` as soon as this transaction is committed.
 
-    For what follows from a step, and must be done in a transaction of its own since its locks come before those
-    that the step holds. It never waits for a worker, who may be waiting for one of those, and every step has one of its
-    own: a transition under way may have read what was before. A worker is woken; without the signal it looks within
-    LONGEST_SLEEP_SECONDS.
+    A step uses this for a consequence that must lock rows that come earlier in the lock order than those the step has
+    locked: the consequence then runs in a transaction of its own. Every call arms a deadline of its own, since a
+    transition that is running already may have read the state from before this step. A worker is woken; if that signal
+    is lost, the worker looks within MAX_SLEEP_SECONDS.
     """
-    await tx.execute(SQL.arm_now, kind, entity_id, current_correlation_id())
+    await queries.arm_deadline_now(
+        tx, kind=kind, entity_id=entity_id, correlation_id=current_correlation_id()
+    )
     wake_workers(tx)
 
 
 def wake_workers(tx: Transaction) -> None:
-    """Something is due as soon as this transaction is committed: workers need not sleep until they would look."""
+    """Wake the sleeping workers once this transaction is committed."""
     tx.signal(SIGNAL, b"")
 
 
 async def disarm(tx: Transaction, kind: str, *entity_ids: UUID) -> None:
-    """Take their deadlines away, all generations; one that a worker holds right now fires as a no-op."""
+    """Remove the deadlines of `kind` of these entities. One that a worker has locked stays and fires as a no-op."""
     await disarm_each(tx, (kind,), *entity_ids)
 
 
 async def disarm_each(tx: Transaction, kinds: Sequence[str], *entity_ids: UUID) -> None:
-    """`disarm` of several kinds at once."""
-    await tx.execute(SQL.disarm, kinds, entity_ids)
-
-
-async def due(database: Database, limit: int = LOOK_LIMIT) -> list[Due]:
-    """What is due now, oldest first, without locking anything."""
-    return [Due(row["id"], row["kind"]) for row in await database.fetch(SQL.due, limit)]
-
-
-async def next_due_in_seconds(database: Database) -> float | None:
-    """Seconds until the next deadline is due (negative: overdue); None when nothing is armed."""
-    seconds: float | None = await database.fetchval(SQL.next_due_in_seconds)
-    return seconds
-
-
-async def count_parked(database: Database) -> int:
-    """How many deadlines failed so often that they wait for a person."""
-    count: int = await database.fetchval(SQL.count_parked)
-    return count
+    """Remove the deadlines of several kinds, as `disarm` does."""
+    await queries.disarm_deadlines(tx, kinds=kinds, entity_ids=entity_ids)
 
 
 async def fire(database: Database, deadline_id: int, transitions: Mapping[str, Transition]) -> Fired | None:
     """Claim one deadline and run its transition in the same transaction.
 
-    Returns what took effect, with the call to the outside that is owed now, or None: somebody else has it, it was
-    moved or disarmed, or it failed and was postponed or parked.
+    Returns what took effect. None: another worker has it, it was moved or disarmed, or its transition failed and the
+    deadline was postponed or parked. Raises what DATABASE_AWAY names when the claim itself fails.
     """
     claimed: Deadline | None = None
-    attempts = 0
     structlog.contextvars.clear_contextvars()
     try:
         async with database.transaction() as tx:
-            row = await tx.fetchrow(SQL.claim, [deadline_id])
-            if row is None:
+            found = await queries.claim_deadlines(tx, ids=[deadline_id])
+            if not found:
                 return None
-            attempts = row["attempts"]
-            claimed = _claimed(row)
+            claimed = found[0]
             structlog.contextvars.bind_contextvars(
-                correlation_id=row["correlation_id"], deadline=claimed.kind
+                correlation_id=claimed.correlation_id, deadline=claimed.kind
             )
             follow_up = await transitions[claimed.kind](tx, claimed)
             await pause_point("deadline.before_commit")
         await pause_point("deadline.after_commit")
     except Exception as error:
         if claimed is None:
-            raise  # PostgreSQL itself is in trouble: the loop's matter, not this deadline's.
-        await _postpone(database, deadline_id, claimed, attempts, error)
+            raise
+        await _postpone(database, deadline_id, claimed, error)
         return None
     return Fired(claimed, follow_up)
 
@@ -169,53 +143,47 @@ async def fire_batch(
 ) -> list[Fired] | None:
     """Claim these deadlines of one kind and run their transition, all in one transaction.
 
-    Returns those that took effect; None when nothing was changed because something failed or a lock is held: whoever
-    calls fires each of them on its own. Raises what DATABASE_AWAY names when not even the claim succeeded.
+    Returns those that took effect. None: something failed or a lock was held too long, and nothing was changed; the
+    caller then fires each deadline by itself. Raises what DATABASE_AWAY names when the claim itself fails.
     """
     claimed: list[Deadline] = []
     structlog.contextvars.clear_contextvars()
     try:
         async with database.transaction() as tx:
-            await tx.execute(SQL.limit_waits, BATCH_LOCK_TIMEOUT)
-            rows = await tx.fetch(SQL.claim, deadline_ids)
-            claimed = [_claimed(row) for row in rows]
+            await queries.limit_lock_waits(tx, lock_timeout=BATCH_LOCK_TIMEOUT)
+            claimed = await queries.claim_deadlines(tx, ids=deadline_ids)
             if not claimed:
                 return []
             structlog.contextvars.bind_contextvars(deadline=claimed[0].kind)
-            if len(rows) == 1:
-                structlog.contextvars.bind_contextvars(correlation_id=rows[0]["correlation_id"])
+            if len(claimed) == 1:
+                structlog.contextvars.bind_contextvars(correlation_id=claimed[0].correlation_id)
             owed = await transition.run(tx, claimed) or {}
             await pause_point("deadline.before_commit")
         await pause_point("deadline.after_commit")
     except Exception as error:
         if not claimed:
             raise
-        log.info("deadlines.each_alone", kind=claimed[0].kind, count=len(claimed), error=type(error).__name__)
+        log.info(
+            "deadlines.batch_failed", kind=claimed[0].kind, count=len(claimed), error=type(error).__name__
+        )
         return None
     return [Fired(deadline, owed.get(deadline.entity_id)) for deadline in claimed]
 
 
-def _claimed(row: asyncpg.Record) -> Deadline:
-    return Deadline(
-        kind=row["kind"],
-        entity_id=row["entity_id"],
-        generation=row["generation"],
-        due_at=row["due_at"],
-        late_seconds=row["late_seconds"],
+async def _postpone(database: Database, deadline_id: int, deadline: Deadline, error: Exception) -> None:
+    attempts = deadline.attempts + 1
+    is_parked = attempts >= MAX_ATTEMPTS
+    await queries.postpone_deadline(
+        database,
+        id=deadline_id,
+        wait_seconds=min(0.1 * 2**deadline.attempts, 30),
+        is_parked=is_parked,
+        last_error=f"{type(error).__name__}: {error}"[:500],
     )
-
-
-async def _postpone(
-    database: Database, deadline_id: int, deadline: Deadline, attempts: int, error: Exception
-) -> None:
-    park = attempts + 1 >= PARK_AFTER_ATTEMPTS
-    wait_seconds = float(min(0.1 * 2**attempts, 30))
-    text = f"{type(error).__name__}: {error}"[:500]
-    await database.execute(SQL.postpone, deadline_id, wait_seconds, park, text)
     log.error(
-        "deadline.parked" if park else "deadline.failed",
+        "deadline.parked" if is_parked else "deadline.failed",
         kind=deadline.kind,
         entity_id=str(deadline.entity_id),
-        attempts=attempts + 1,
+        attempts=attempts,
         exc_info=error,
     )

@@ -11,7 +11,8 @@ from typing import Final
 from uuid import UUID
 
 from curhat.deadlines import service as deadlines
-from curhat.deadlines.service import Deadline, FollowUp, Transition
+from curhat.deadlines.queries import Deadline
+from curhat.deadlines.service import FollowUp, Transition
 from curhat.journeys.service import SQL
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import PresenceUnknown

@@ -372,7 +372,7 @@ async def refuse_if_decided(
         row = await database.fetchrow(
             SQL.refuse_if_decided,
             request_id,
-            idempotent.identity.user_id,
+            idempotent.user_id,
             idempotent.key,
             idempotent.fingerprint,
             ALREADY_TAKEN.status,

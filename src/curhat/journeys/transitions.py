@@ -8,7 +8,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from curhat.deadlines.service import BatchTransition, Deadline, FollowUp, Transition
+from curhat.deadlines.queries import Deadline
+from curhat.deadlines.service import BatchTransition, FollowUp, Transition
 from curhat.journeys import service as journeys
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import PresenceUnknown

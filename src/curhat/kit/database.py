@@ -12,7 +12,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 import asyncpg
 
@@ -22,6 +22,23 @@ from curhat.kit.signals import NoSignals, SignalSink
 # PostgreSQL is away, or went away in the middle: passing trouble, after which whoever runs on looks again. asyncpg
 # raises InternalClientError on a connection that PostgreSQL has ended and whose end is not read yet.
 DATABASE_AWAY: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+
+
+class NoRow(Exception):
+    """A statement that always gives a row gave none; the text is the statement. A fault of ours."""
+
+
+class Executor(Protocol):
+    """What the functions of a generated `queries.py` run on: a Transaction, or a Database for a single statement."""
+
+    async def fetch(self, query: str, /, *arguments: object) -> list[asyncpg.Record]: ...
+    async def fetchrow(self, query: str, /, *arguments: object) -> asyncpg.Record | None: ...
+    async def execute(self, query: str, /, *arguments: object) -> str: ...
+
+
+def rows_changed(command_tag: str) -> int:
+    """How many rows a statement changed, by PostgreSQL's command tag ("UPDATE 3")."""
+    return int(command_tag.rpartition(" ")[2])
 
 
 class Transaction:

@@ -1,22 +1,24 @@
-"""Idempotency keys: a repeated request gets the first answer, and its effect happens once.
+"""Idempotency keys: a repeated request takes effect once and gets the first answer again.
 
 Guarantees
     The effect and the stored answer are committed together. Two requests with one key never both take effect.
-    A refusal (4xx) is stored too, a 5xx never. Keys belong to one user and one role, and to one method, path and
-    body: anything else under the same key is refused.
+    A refusal (4xx) is stored too, a 5xx never. A key belongs to one user in one role, and to one method, path and body:
+    any other request under the same key is refused.
 Relies on
-    The primary key of `idempotency_keys`, and a transaction-long advisory lock that tells "still running" apart
-    from "new" without waiting.
+    The primary key of `idempotency_keys`. An advisory lock, held until the transaction ends, tells "still running" from
+    "new" without waiting.
 """
 
 import hashlib
 from collections.abc import Awaitable, Callable
+from uuid import UUID
 
 import asyncpg
 import msgspec
 import structlog
 
-from curhat.kit.database import Database, Transaction, load_queries
+from curhat.kit import queries
+from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import (
     BusinessError,
     IdempotencyInProgress,
@@ -27,44 +29,52 @@ from curhat.kit.identity import Caller
 from curhat.kit.pause_points import pause_point
 
 log = structlog.get_logger(__name__)
-SQL = load_queries(__file__)
 
 # Bounds how long one pruning holds its locks.
-PRUNE_LIMIT = 10_000
+MAX_KEYS_PER_PRUNE = 10_000
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """An HTTP answer as it was first given: the status and the JSON text of the body."""
+    """The first answer to a request: the HTTP status and the JSON text of the body."""
 
     status: int
     body: str
 
 
 def refusal(error: BusinessError) -> Answer:
-    """A refusal as a stored answer."""
+    """The answer that says so."""
     return Answer(status=error.status, body=msgspec.json.encode(error.problem()).decode())
 
 
 class IdempotentRequest(msgspec.Struct, frozen=True):
-    """One use of a key: whose, which, and for what request."""
+    """A request under an Idempotency-Key: whose key it is, and what was asked under it."""
 
-    identity: Caller
+    role: str
+    user_id: UUID
     key: str
+    # SHA-256 of method, path and body. The same key with another fingerprint is refused.
     fingerprint: bytes
-    # Who holds this advisory lock works on the key right now.
+    # The transaction that holds this advisory lock is working on the key.
     lock: int
 
 
 def idempotent_request(
     identity: Caller, key: str | None, method: str, path: str, body: bytes
 ) -> IdempotentRequest:
-    """Raises IdempotencyKeyMissing when the header is absent, empty or longer than 200 characters."""
+    """Bind the key to its sender and to the request.
+
+    Raises IdempotencyKeyMissing when the key is absent, empty, not printable, or longer than 200 characters.
+    """
     if not key or len(key) > 200 or not key.isprintable():
         raise IdempotencyKeyMissing
-    digest = hashlib.sha256(f"{method} {path}\n".encode() + body).digest()
     name = hashlib.sha256(f"{identity.role} {identity.user_id} {key}".encode()).digest()
-    lock = int.from_bytes(name[:8], signed=True)
-    return IdempotentRequest(identity=identity, key=key, fingerprint=digest, lock=lock)
+    return IdempotentRequest(
+        role=identity.role,
+        user_id=identity.user_id,
+        key=key,
+        fingerprint=hashlib.sha256(f"{method} {path}\n".encode() + body).digest(),
+        lock=int.from_bytes(name[:8], signed=True),
+    )
 
 
 async def run_idempotent(
@@ -75,12 +85,13 @@ async def run_idempotent(
     step_takes_lock: bool = False,
     refuse_early: Callable[[], Awaitable[Answer | None]] | None = None,
 ) -> Answer:
-    """Run `step` and store its answer in the same transaction, or give the answer stored before.
+    """Run `step` and store its answer in the same transaction, or return the answer that is stored already.
 
     With `step_takes_lock` the step takes `idempotent.lock` in its own first statement, and raises
     IdempotencyInProgress when another request holds it. This skips the initial SELECT on idempotency_keys: a repeated
     request finds the stored answer when it inserts its own, and is rolled back.
-    `refuse_early` saves the transaction when the refusal is final already: it stores and returns it, or raises it.
+    `refuse_early` runs before the transaction. When the refusal is already final, it stores and returns that refusal,
+    or raises it, and the transaction is skipped.
     Raises IdempotencyKeyReused, IdempotencyInProgress, and whatever `step` refuses with.
     """
     look_first = not step_takes_lock
@@ -91,23 +102,22 @@ async def run_idempotent(
                 return refused
         return await _run(database, idempotent, step, look_first=look_first)
     except asyncpg.DeadlockDetectedError:
-        # Locks are taken in one order, so this should not be; if it is, PostgreSQL undid all of this attempt.
+        # Locks are taken in one order, so this should not happen. If it does, PostgreSQL has rolled this attempt back.
         log.warning("idempotency.deadlock_retried")
         return await _run(database, idempotent, step, look_first=look_first)
     except asyncpg.UniqueViolationError as error:
         if error.table_name != "idempotency_keys":
             raise
-        # The first request was committed after our look and before our lock, or we did not look: its answer is there.
-        async with database.transaction() as tx:
-            stored = await _begin(tx, idempotent)
+        # The first request was committed after our SELECT and before our lock, or we skipped the SELECT. Either way its
+        # answer is stored.
+        stored = await _stored_answer(database, idempotent)
         if stored is None:
             raise IdempotencyInProgress from None
         return stored
     except BusinessError as error:
         if not await keep_refusal(database, idempotent, error):
-            # Refused because the first request had just taken effect: its answer is the answer.
-            async with database.transaction() as tx:
-                stored = await _begin(tx, idempotent)
+            # This attempt was refused because the first request had just taken effect. Its answer is the answer.
+            stored = await _stored_answer(database, idempotent)
             if stored is not None:
                 return stored
         raise
@@ -125,39 +135,39 @@ async def _run(
         if stored is not None:
             return stored
         answer = await step(tx)
-        await _store(tx, idempotent, answer)
+        await _insert_answer(tx, idempotent, answer)
         return answer
 
 
 async def begin_long(tx: Transaction, idempotent: IdempotentRequest) -> Answer | None:
-    """First transaction of a request that takes several: marks the key as running, or gives its stored answer.
+    """Mark the key as running, in the first transaction of a request that takes several; or return its stored answer.
 
-    A mark left by a process that died is taken over after 10 s (the longest such request takes 5 s).
+    A mark is taken over after 10 s: its process must have died, since the longest such request takes 5 s.
     Raises IdempotencyKeyReused, IdempotencyInProgress.
     """
     stored = await _begin(tx, idempotent, take_over=True)
     if stored is None:
-        marked = await tx.fetchval(
-            SQL.mark_running,
-            idempotent.identity.role,
-            idempotent.identity.user_id,
-            idempotent.key,
-            idempotent.fingerprint,
+        marked = await queries.mark_key_running(
+            tx,
+            role=idempotent.role,
+            user_id=idempotent.user_id,
+            key=idempotent.key,
+            fingerprint=idempotent.fingerprint,
         )
-        if marked is None:
+        if not marked:
             raise IdempotencyInProgress
     return stored
 
 
 async def finish_long(tx: Transaction, idempotent: IdempotentRequest, answer: Answer) -> None:
-    """Store the answer of a request begun with `begin_long`, together with its last step."""
-    await tx.execute(
-        SQL.finish,
-        idempotent.identity.role,
-        idempotent.identity.user_id,
-        idempotent.key,
-        answer.status,
-        answer.body,
+    """Store the answer of a request begun with `begin_long`, in the transaction of its last step."""
+    await queries.finish_key(
+        tx,
+        role=idempotent.role,
+        user_id=idempotent.user_id,
+        key=idempotent.key,
+        status=answer.status,
+        body=answer.body,
     )
     await pause_point("idempotency.stored")
 
@@ -165,56 +175,60 @@ async def finish_long(tx: Transaction, idempotent: IdempotentRequest, answer: An
 async def keep_refusal(database: Database, idempotent: IdempotentRequest, error: BusinessError) -> bool:
     """Store a 4xx as this key's answer, unless the refusal is about the key itself or asks to try again.
 
-    False: the key has an answer already, which stays.
+    Returns False when the key has an answer already, which stays.
     """
     if error.status >= 500 or error.status == 429:
         return True
     if isinstance(error, IdempotencyKeyReused | IdempotencyInProgress | IdempotencyKeyMissing):
         return True
     answer = refusal(error)
-    kept = await database.fetchval(
-        SQL.store,
-        idempotent.identity.role,
-        idempotent.identity.user_id,
-        idempotent.key,
-        idempotent.fingerprint,
-        answer.status,
-        answer.body,
+    stored = await queries.store_refusal(
+        database,
+        role=idempotent.role,
+        user_id=idempotent.user_id,
+        key=idempotent.key,
+        fingerprint=idempotent.fingerprint,
+        status=answer.status,
+        body=answer.body,
     )
-    return kept is not None
+    return stored > 0
+
+
+async def _stored_answer(database: Database, idempotent: IdempotentRequest) -> Answer | None:
+    async with database.transaction() as tx:
+        return await _begin(tx, idempotent)
 
 
 async def _begin(tx: Transaction, idempotent: IdempotentRequest, *, take_over: bool = False) -> Answer | None:
-    row = await tx.fetchrow(
-        SQL.begin, idempotent.identity.role, idempotent.identity.user_id, idempotent.key, idempotent.lock
+    found = await queries.begin_key(
+        tx, role=idempotent.role, user_id=idempotent.user_id, key=idempotent.key, lock=idempotent.lock
     )
-    assert row is not None  # The statement always gives one row.
-    if not row["free"]:
+    if not found.is_free:
         raise IdempotencyInProgress
-    if row["fingerprint"] is None:
+    if found.fingerprint is None:
         return None
-    if row["fingerprint"] != idempotent.fingerprint:
+    if found.fingerprint != idempotent.fingerprint:
         raise IdempotencyKeyReused
-    if row["status"] is None:
-        if take_over and row["abandoned"]:
+    if found.status is None or found.body is None:
+        if take_over and found.is_abandoned:
             return None
         raise IdempotencyInProgress
-    return Answer(status=row["status"], body=row["body"])
+    return Answer(status=found.status, body=found.body)
 
 
-async def _store(tx: Transaction, idempotent: IdempotentRequest, answer: Answer) -> None:
-    await tx.execute(
-        SQL.insert,
-        idempotent.identity.role,
-        idempotent.identity.user_id,
-        idempotent.key,
-        idempotent.fingerprint,
-        answer.status,
-        answer.body,
+async def _insert_answer(tx: Transaction, idempotent: IdempotentRequest, answer: Answer) -> None:
+    await queries.insert_answer(
+        tx,
+        role=idempotent.role,
+        user_id=idempotent.user_id,
+        key=idempotent.key,
+        fingerprint=idempotent.fingerprint,
+        status=answer.status,
+        body=answer.body,
     )
     await pause_point("idempotency.stored")
 
 
-async def prune(tx: Transaction, limit: int = PRUNE_LIMIT) -> int:
-    """Forget the oldest keys of more than a day, at most `limit`; the answer is how many."""
-    return int((await tx.execute(SQL.prune, limit)).removeprefix("DELETE "))
+async def prune(tx: Transaction, max_keys: int = MAX_KEYS_PER_PRUNE) -> int:
+    """Delete the oldest keys of more than a day, at most `max_keys`. Returns how many."""
+    return await queries.prune_keys(tx, max_keys=max_keys)

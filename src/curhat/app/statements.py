@@ -1,0 +1,307 @@
+"""Generates, beside each `queries.sql`, a module `queries.py` with one typed function per statement.
+
+`python -m curhat.app.statements` writes the modules; with `--check` it only says whether the committed ones are
+current. PostgreSQL gives the types: each statement is prepared on a freshly migrated schema, so a statement that does
+not fit the schema fails here. The form of a `queries.sql`:
+
+    -- type: status = PaymentStatus from curhat.payments.states
+        Every column or parameter of this name has this Python type. Stands before all statements.
+    -- name: lock_payment :optional
+        Begins a statement. The result is :one (a row, or NoRow is raised), :optional (a row or None), :many (a list),
+        :exec (nothing) or :execrows (how many rows it changed). A single column gives its bare value, not a struct.
+    -- What the statement does. It becomes the function's docstring.
+    -- nullable: target_mitra_id, @left_out_mitra_id
+        Columns, and parameters with their @, that may be null.
+    -- row: LockedPayment
+        The name of the struct (else: the statement's name and Row). Statements with equal columns may share one.
+    SELECT … WHERE id = @payment_id /* conditions */
+        Parameters are named. Only a :many takes conditions (kit.conditions).
+"""
+
+import argparse
+import asyncio
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+
+from curhat.app.embedded import embedded_servers
+from curhat.kit.migrations import migrate
+
+SOURCES: Final = Path(__file__).parents[1]
+CONDITIONS: Final = "/* conditions */"
+RESULTS: Final = ("one", "optional", "many", "exec", "execrows")
+
+# PostgreSQL's types as asyncpg gives and takes them.
+PYTHON_TYPES: Final[Mapping[str, str]] = {
+    "bool": "bool",
+    "bytea": "bytes",
+    "float4": "float",
+    "float8": "float",
+    "int2": "int",
+    "int4": "int",
+    "int8": "int",
+    "interval": "timedelta",
+    "json": "str",
+    "jsonb": "str",
+    "name": "str",
+    "numeric": "Decimal",
+    "text": "str",
+    "timestamptz": "datetime",
+    "uuid": "UUID",
+    "varchar": "str",
+    "void": "None",
+}
+
+_PREAMBLE: Final = '''"""Generated from queries.sql by `make contracts`. Do not edit."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from curhat.kit.conditions import Conditions
+from curhat.kit.database import Executor, NoRow, rows_changed
+'''
+
+_NAME: Final = re.compile(r"^-- name: (\w+)(?: :(\w+))?[ \t]*$", re.MULTILINE)
+_PARAMETER: Final = re.compile(r"(?<![\w@<>])@([a-z_]\w*)")
+_TYPE: Final = re.compile(r"^-- type: (\w+) = (\w+)(?: from ([\w.]+))?$", re.MULTILINE)
+
+
+class StatementError(Exception):
+    """A `queries.sql` that cannot be turned into a module; the text says where and why."""
+
+
+@dataclass
+class Statement:
+    """One statement of a `queries.sql`. `sql` has its parameters numbered in the order of `parameters`."""
+
+    name: str
+    result: str
+    docstring: str
+    sql: str
+    parameters: list[str]
+    nullable: set[str]
+    row: str
+    types: dict[str, str]
+    # From PostgreSQL, when prepared: the Python type of each parameter and column.
+    parameter_types: list[str] = field(default_factory=list)
+    columns: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass
+class QueriesFile:
+    """A parsed `queries.sql`."""
+
+    path: Path
+    statements: list[Statement]
+    imports: set[str]
+
+
+def number_parameters(sql: str, parameters: list[str]) -> str:
+    """The statement with each @name as $n. `parameters` gives the numbers; names not in it yet are appended."""
+
+    def number(found: re.Match[str]) -> str:
+        if found[1] not in parameters:
+            parameters.append(found[1])
+        return f"${parameters.index(found[1]) + 1}"
+
+    return _PARAMETER.sub(number, sql)
+
+
+def parse(path: Path) -> QueriesFile:
+    """Read a `queries.sql`. Raises StatementError."""
+    head, *parts = _NAME.split(path.read_text(encoding="utf-8"))
+    types: dict[str, str] = {}
+    imports: set[str] = set()
+    for name, kind, module in _TYPE.findall(head):
+        types[name] = kind
+        if module:
+            imports.add(f"from {module} import {kind}")
+    statements = [
+        _statement(f"{path}: {name}", name, result, text, types)
+        for name, result, text in zip(parts[0::3], parts[1::3], parts[2::3], strict=True)
+    ]
+    if len({statement.name for statement in statements}) != len(statements):
+        raise StatementError(f"{path} names a statement twice")
+    return QueriesFile(path, statements, imports)
+
+
+def _statement(where: str, name: str, result: str | None, text: str, types: Mapping[str, str]) -> Statement:
+    if result not in RESULTS:
+        raise StatementError(f"{where}: the result must be one of {', '.join(f':{one}' for one in RESULTS)}")
+    lines = text.strip().rstrip(";").splitlines()
+    comment = []
+    nullable: set[str] = set()
+    row = "".join(word.capitalize() for word in name.split("_")) + "Row"
+    while lines and lines[0].startswith("--"):
+        line = lines.pop(0).removeprefix("--").strip()
+        key, _, value = line.partition(": ")
+        if key == "nullable":
+            nullable |= set(value.split(", "))
+        elif key == "row":
+            row = value
+        else:
+            comment.append(line)
+    # Comments between the lines of SQL are for the reader of the file; PostgreSQL need not get them.
+    kept = [line for line in lines if line.strip() and not line.strip().startswith("--")]
+    parameters: list[str] = []
+    sql = number_parameters("\n".join(kept), parameters)
+    if re.search(r"\$\d", "\n".join(kept)):
+        raise StatementError(f"{where}: parameters are written @name")
+    if CONDITIONS in sql and result != "many":
+        raise StatementError(f"{where}: only a :many takes conditions")
+    return Statement(name, result, "\n".join(comment), sql, parameters, nullable, row, dict(types))
+
+
+async def prepare(connection: "asyncpg.Connection[asyncpg.Record]", files: Iterable[QueriesFile]) -> None:
+    """Have PostgreSQL type every statement. Raises StatementError."""
+    for file in files:
+        for statement in file.statements:
+            where = f"{file.path}: {statement.name}"
+            try:
+                prepared = await connection.prepare(statement.sql.replace(CONDITIONS, ""))
+            except asyncpg.PostgresError as error:
+                raise StatementError(f"{where}: {error}") from error
+            statement.parameter_types = [
+                _python_type(where, statement, f"@{name}", kind, "Sequence")
+                for name, kind in zip(statement.parameters, prepared.get_parameters(), strict=True)
+            ]
+            statement.columns = [
+                (column.name, _python_type(where, statement, column.name, column.type, "list"))
+                for column in prepared.get_attributes()
+            ]
+            _refuse_unclear(where, statement)
+
+
+def _python_type(where: str, statement: Statement, name: str, kind: Any, sequence: str) -> str:
+    bare = kind.name.removesuffix("[]")
+    found = statement.types.get(name.lstrip("@")) or PYTHON_TYPES.get(bare)
+    if found is None:
+        raise StatementError(f"{where}: there is no Python type for {name}, which is {kind.name}")
+    if kind.name.endswith("[]"):
+        found = f"{sequence}[{found}]"
+    return f"{found} | None" if name in statement.nullable else found
+
+
+def _refuse_unclear(where: str, statement: Statement) -> None:
+    names = [name for name, _ in statement.columns]
+    unclear = [name for name in names if not name.isidentifier() or names.count(name) > 1]
+    if unclear:
+        raise StatementError(f"{where}: the column {unclear[0]!r} needs a name of its own (AS …)")
+    unknown = statement.nullable - set(names) - {f"@{name}" for name in statement.parameters}
+    if unknown:
+        raise StatementError(f"{where}: nullable names {', '.join(sorted(unknown))}, which is not there")
+    if bool(names) == statement.result.startswith("exec"):
+        raise StatementError(f"{where}: :{statement.result} does not fit its {len(names)} columns")
+
+
+def render(file: QueriesFile) -> str:
+    """The text of the generated module, formatted. Raises StatementError."""
+    structs: dict[str, list[tuple[str, str]]] = {}
+    parts = [_PREAMBLE, *sorted(file.imports)]
+    for statement in file.statements:
+        if len(statement.columns) > 1:
+            known = structs.get(statement.row)
+            if known is None:
+                structs[statement.row] = statement.columns
+                fields = "\n".join(f"    {name}: {kind}" for name, kind in statement.columns)
+                parts.append(f"class {statement.row}(msgspec.Struct, frozen=True):\n{fields}\n")
+            elif known != statement.columns:
+                raise StatementError(f"{file.path}: {statement.name}: {statement.row} has other columns")
+        parts.append(_function(statement))
+    text = "\n".join(parts)
+    for arguments in (["check", "--fix", "--quiet", "--select=F401,I"], ["format", "--quiet"]):
+        command = [sys.executable, "-m", "ruff", *arguments, f"--stdin-filename={_module(file)}", "-"]
+        text = subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout
+    return text
+
+
+def _function(statement: Statement) -> str:
+    constant = statement.name.upper()
+    scalar = len(statement.columns) == 1
+    gives = statement.columns[0][1] if scalar else statement.row
+    arguments = "".join(
+        f", {name}: {kind}"
+        for name, kind in zip(statement.parameters, statement.parameter_types, strict=True)
+    )
+    keywords = f", *{arguments}" if arguments else ""
+    call = ", ".join([constant, *statement.parameters])
+    one = "row[0]" if scalar else f"{statement.row}(*row)"
+    give = f"    value: {gives} = row[0]\n    return value" if scalar else f"    return {one}"
+    before = ""
+    if CONDITIONS in statement.sql:
+        keywords = f", conditions: Conditions{keywords}"
+        before = f"    statement, values = conditions.complete({call})\n"
+        call = "statement, *values"
+    match statement.result:
+        case "exec":
+            returns, body = "None", f"    await db.execute({call})"
+        case "execrows":
+            returns, body = "int", f"    return rows_changed(await db.execute({call}))"
+        case "many":
+            returns, body = f"list[{gives}]", f"    return [{one} for row in await db.fetch({call})]"
+        case "optional":
+            returns = gives if gives.endswith(" | None") else f"{gives} | None"
+            body = f"    row = await db.fetchrow({call})\n    if row is None:\n        return None\n{give}"
+        case _:
+            returns = gives
+            body = f"    row = await db.fetchrow({call})\n    if row is None:\n        raise NoRow({constant})\n{give}"
+    indented = "\n    ".join(statement.docstring.splitlines())
+    docstring = f'    """{indented}"""\n' if indented else ""
+    return (
+        f'{constant}: Final = """\n{statement.sql}\n"""\n\n\n'
+        f"async def {statement.name}(db: Executor, /{keywords}) -> {returns}:\n{docstring}{before}{body}\n"
+    )
+
+
+def _module(file: QueriesFile) -> Path:
+    return file.path.with_name("queries.py")
+
+
+async def generate(files: list[QueriesFile]) -> dict[Path, str]:
+    """The text of every module, by its path. Raises StatementError."""
+    with tempfile.TemporaryDirectory(prefix="curhat-statements-") as folder:
+        async with embedded_servers(Path(folder)) as servers:
+            connection = await asyncpg.connect(servers.database_url)
+            await migrate(connection)
+            await prepare(connection, files)
+            await connection.close()
+    return {_module(file): render(file) for file in files}
+
+
+def main() -> int:
+    """Write or check the modules; the exit status is 1 when `--check` finds a difference, or a statement is wrong."""
+    parser = argparse.ArgumentParser(description="The typed functions of every queries.sql.")
+    parser.add_argument(
+        "--check", action="store_true", help="only say whether the committed files are current"
+    )
+    check = parser.parse_args().check
+    try:
+        modules = asyncio.run(generate([parse(path) for path in sorted(SOURCES.rglob("queries.sql"))]))
+    except StatementError as error:
+        sys.stderr.write(f"statements: {error}\n")
+        return 1
+    stale = [path for path, text in modules.items() if not path.exists() or path.read_text("utf-8") != text]
+    if check and stale:
+        names = ", ".join(str(path.relative_to(SOURCES)) for path in stale)
+        sys.stderr.write(f"statements: {names} differ from their queries.sql; run make contracts\n")
+        return 1
+    for path in stale:
+        path.write_text(modules[path], encoding="utf-8")
+    sys.stdout.write(f"statements: {len(modules)} modules, {len(stale)} written\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

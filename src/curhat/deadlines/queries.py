@@ -1,0 +1,163 @@
+"""Generated from queries.sql by `make contracts`. Do not edit."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from curhat.kit.database import Executor, NoRow
+
+ARM_DEADLINES: Final = """
+INSERT INTO deadlines (kind, entity_id, generation, due_at, correlation_id)
+SELECT $1, armed.entity_id, armed.generation, armed.due_at, $2
+FROM unnest($3::uuid[], $4::integer[], $5::timestamptz[])
+    AS armed (entity_id, generation, due_at)
+ON CONFLICT (kind, entity_id, generation) DO UPDATE SET due_at = excluded.due_at, attempts = 0, parked_at = NULL
+"""
+
+
+async def arm_deadlines(
+    db: Executor,
+    /,
+    *,
+    kind: str,
+    correlation_id: str | None,
+    entity_ids: Sequence[UUID],
+    generations: Sequence[int],
+    due_at: Sequence[datetime],
+) -> None:
+    """nothing → armed, for each entity. If the same kind, entity and generation is armed already, it moves to the new time."""
+    await db.execute(ARM_DEADLINES, kind, correlation_id, entity_ids, generations, due_at)
+
+
+ARM_DEADLINE_NOW: Final = """
+INSERT INTO deadlines (kind, entity_id, generation, due_at, correlation_id)
+VALUES ($1, $2, (pg_current_xact_id()::text::numeric % 2147483647)::integer, curhat_now(), $3)
+ON CONFLICT (kind, entity_id, generation) DO NOTHING
+"""
+
+
+async def arm_deadline_now(
+    db: Executor, /, *, kind: str, entity_id: UUID, correlation_id: str | None
+) -> None:
+    """nothing → armed and due. The generation is this transaction's own, so the INSERT neither waits for an earlier deadline
+    that a worker has locked, nor is mistaken for it."""
+    await db.execute(ARM_DEADLINE_NOW, kind, entity_id, correlation_id)
+
+
+DISARM_DEADLINES: Final = """
+DELETE FROM deadlines WHERE id IN (
+    SELECT id FROM deadlines WHERE kind = ANY ($1) AND entity_id = ANY ($2::uuid[])
+    FOR UPDATE SKIP LOCKED
+)
+"""
+
+
+async def disarm_deadlines(db: Executor, /, *, kinds: Sequence[str], entity_ids: Sequence[UUID]) -> None:
+    """armed → gone. A deadline that a worker has locked stays, and fires as a no-op."""
+    await db.execute(DISARM_DEADLINES, kinds, entity_ids)
+
+
+class DueDeadline(msgspec.Struct, frozen=True):
+    id: int
+    kind: str
+
+
+DUE_DEADLINES: Final = """
+SELECT id, kind FROM deadlines
+WHERE parked_at IS NULL AND due_at <= (SELECT curhat_now())
+ORDER BY due_at
+LIMIT $1
+"""
+
+
+async def due_deadlines(db: Executor, /, *, max_deadlines: int) -> list[DueDeadline]:
+    """What is due now, oldest first. It takes no locks: claim_deadlines does. The clock is read in a subquery, so that
+    PostgreSQL evaluates it once and can use it as an index bound."""
+    return [DueDeadline(*row) for row in await db.fetch(DUE_DEADLINES, max_deadlines)]
+
+
+SECONDS_UNTIL_NEXT_DUE: Final = """
+SELECT extract(epoch FROM min(due_at) - curhat_now())::float8 AS seconds FROM deadlines WHERE parked_at IS NULL
+"""
+
+
+async def seconds_until_next_due(db: Executor, /) -> float | None:
+    """Negative when a deadline is overdue; null when none is armed."""
+    row = await db.fetchrow(SECONDS_UNTIL_NEXT_DUE)
+    if row is None:
+        raise NoRow(SECONDS_UNTIL_NEXT_DUE)
+    value: float | None = row[0]
+    return value
+
+
+class Deadline(msgspec.Struct, frozen=True):
+    kind: str
+    entity_id: UUID
+    generation: int
+    due_at: datetime
+    correlation_id: str | None
+    attempts: int
+    late_seconds: float
+
+
+CLAIM_DEADLINES: Final = """
+DELETE FROM deadlines WHERE id IN (
+    SELECT id FROM deadlines
+    WHERE id = ANY ($1::bigint[]) AND parked_at IS NULL AND due_at <= curhat_now()
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED
+)
+RETURNING kind, entity_id, generation, due_at, correlation_id, attempts,
+    extract(epoch FROM curhat_now() - due_at)::float8 AS late_seconds
+"""
+
+
+async def claim_deadlines(db: Executor, /, *, ids: Sequence[int]) -> list[Deadline]:
+    """armed and due → gone when this transaction commits. Skips deadlines that another worker has locked, and those that were
+    moved or disarmed since they were looked up."""
+    return [Deadline(*row) for row in await db.fetch(CLAIM_DEADLINES, ids)]
+
+
+LIMIT_LOCK_WAITS: Final = """
+SELECT set_config('lock_timeout', $1, true) AS lock_timeout
+"""
+
+
+async def limit_lock_waits(db: Executor, /, *, lock_timeout: str) -> str:
+    """From here on this transaction waits at most @lock_timeout for each lock."""
+    row = await db.fetchrow(LIMIT_LOCK_WAITS, lock_timeout)
+    if row is None:
+        raise NoRow(LIMIT_LOCK_WAITS)
+    value: str = row[0]
+    return value
+
+
+POSTPONE_DEADLINE: Final = """
+UPDATE deadlines
+SET attempts = attempts + 1, last_error = $1, due_at = curhat_now() + make_interval(secs => $2),
+    parked_at = CASE WHEN $3 THEN curhat_now() END
+WHERE id = $4
+"""
+
+
+async def postpone_deadline(
+    db: Executor, /, *, last_error: str, wait_seconds: float, is_parked: bool, id: int
+) -> None:
+    """armed → due again after @wait_seconds, with its error noted; or parked."""
+    await db.execute(POSTPONE_DEADLINE, last_error, wait_seconds, is_parked, id)
+
+
+COUNT_PARKED_DEADLINES: Final = """
+SELECT count(*) AS parked FROM deadlines WHERE parked_at IS NOT NULL
+"""
+
+
+async def count_parked_deadlines(db: Executor, /) -> int:
+    row = await db.fetchrow(COUNT_PARKED_DEADLINES)
+    if row is None:
+        raise NoRow(COUNT_PARKED_DEADLINES)
+    value: int = row[0]
+    return value

@@ -1,0 +1,115 @@
+"""Generated from queries.sql by `make contracts`. Do not edit."""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from curhat.kit.database import Executor, NoRow, rows_changed
+
+
+class BeginKeyRow(msgspec.Struct, frozen=True):
+    is_free: bool
+    fingerprint: bytes | None
+    status: int | None
+    body: str | None
+    is_abandoned: bool | None
+
+
+BEGIN_KEY: Final = """
+WITH lock AS MATERIALIZED (
+    SELECT pg_try_advisory_xact_lock($1) AS is_free
+)
+SELECT lock.is_free, stored.fingerprint, stored.status, stored.body,
+    stored.created_at < curhat_now() - interval '10 seconds' AS is_abandoned
+FROM lock
+LEFT JOIN idempotency_keys AS stored ON stored.role = $2 AND stored.user_id = $3 AND stored.key = $4
+"""
+
+
+async def begin_key(db: Executor, /, *, lock: int, role: str, user_id: UUID, key: str) -> BeginKeyRow:
+    """Read the key's stored answer, and take its advisory lock for this transaction. `is_free` is false when another request
+    holds that lock."""
+    row = await db.fetchrow(BEGIN_KEY, lock, role, user_id, key)
+    if row is None:
+        raise NoRow(BEGIN_KEY)
+    return BeginKeyRow(*row)
+
+
+INSERT_ANSWER: Final = """
+INSERT INTO idempotency_keys (role, user_id, key, fingerprint, status, body)
+VALUES ($1, $2, $3, $4, $5, $6)
+"""
+
+
+async def insert_answer(
+    db: Executor, /, *, role: str, user_id: UUID, key: str, fingerprint: bytes, status: int, body: str
+) -> None:
+    """nothing → answered. A second answer under the same key violates the primary key."""
+    await db.execute(INSERT_ANSWER, role, user_id, key, fingerprint, status, body)
+
+
+STORE_REFUSAL: Final = """
+INSERT INTO idempotency_keys (role, user_id, key, fingerprint, status, body)
+VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (role, user_id, key) DO UPDATE SET status = excluded.status, body = excluded.body
+WHERE idempotency_keys.status IS NULL AND idempotency_keys.fingerprint = excluded.fingerprint
+"""
+
+
+async def store_refusal(
+    db: Executor, /, *, role: str, user_id: UUID, key: str, fingerprint: bytes, status: int, body: str
+) -> int:
+    """nothing or running → answered with a refusal. A stored answer stays, and then no row changes."""
+    return rows_changed(await db.execute(STORE_REFUSAL, role, user_id, key, fingerprint, status, body))
+
+
+MARK_KEY_RUNNING: Final = """
+INSERT INTO idempotency_keys (role, user_id, key, fingerprint) VALUES ($1, $2, $3, $4)
+ON CONFLICT (role, user_id, key) DO UPDATE SET created_at = curhat_now()
+WHERE idempotency_keys.status IS NULL AND idempotency_keys.fingerprint = excluded.fingerprint
+"""
+
+
+async def mark_key_running(db: Executor, /, *, role: str, user_id: UUID, key: str, fingerprint: bytes) -> int:
+    """nothing or abandoned → running. No row changes when another request was first."""
+    return rows_changed(await db.execute(MARK_KEY_RUNNING, role, user_id, key, fingerprint))
+
+
+FINISH_KEY: Final = """
+UPDATE idempotency_keys SET status = $1, body = $2
+WHERE role = $3 AND user_id = $4 AND key = $5 AND status IS NULL
+"""
+
+
+async def finish_key(db: Executor, /, *, status: int, body: str, role: str, user_id: UUID, key: str) -> None:
+    """running → answered."""
+    await db.execute(FINISH_KEY, status, body, role, user_id, key)
+
+
+PRUNE_KEYS: Final = """
+DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM idempotency_keys WHERE created_at < (SELECT curhat_now() - interval '24 hours')
+    ORDER BY created_at LIMIT $1 FOR UPDATE SKIP LOCKED
+))
+"""
+
+
+async def prune_keys(db: Executor, /, *, max_keys: int) -> int:
+    """Delete the oldest keys of more than a day, at most @max_keys. No client repeats a request that late."""
+    return rows_changed(await db.execute(PRUNE_KEYS, max_keys))
+
+
+READ_CLOCK: Final = """
+SELECT curhat_now() AS now
+"""
+
+
+async def read_clock(db: Executor, /) -> datetime:
+    """The database's clock, the only one that decides."""
+    row = await db.fetchrow(READ_CLOCK)
+    if row is None:
+        raise NoRow(READ_CLOCK)
+    value: datetime = row[0]
+    return value

@@ -1,0 +1,51 @@
+"""Rows of the generated modules, checked while tests run: a column that is not marked nullable is never null.
+
+PostgreSQL does not say which columns of a statement may be null; the statements' comments do. A missing mark would
+only show as a None that mypy does not know of.
+"""
+
+import importlib
+from typing import Any
+
+import msgspec
+
+from curhat.app.statements import SOURCES
+
+
+def check_rows() -> None:
+    """Have every row struct of every `queries.py` refuse a null in a column that is not marked nullable."""
+    for path in sorted(SOURCES.rglob("queries.py")):
+        name = ".".join(("curhat", *path.relative_to(SOURCES).with_suffix("").parts))
+        module = importlib.import_module(name)
+        for struct in [value for value in vars(module).values() if _is_row(value, name)]:
+            setattr(module, struct.__name__, _checked(struct))
+
+
+def _is_row(value: object, module: str) -> bool:
+    return isinstance(value, type) and issubclass(value, msgspec.Struct) and value.__module__ == module
+
+
+def _checked(struct: type[msgspec.Struct]) -> type[msgspec.Struct]:
+    required = [
+        field.name for field in msgspec.structs.fields(struct) if type(None) not in _choices(field.type)
+    ]
+
+    def refuse_null(self: msgspec.Struct) -> None:
+        for name in required:
+            if getattr(self, name) is None:
+                raise AssertionError(
+                    f"{struct.__module__}.{struct.__name__}.{name} is null; mark it nullable"
+                )
+
+    return msgspec.defstruct(
+        struct.__name__,
+        [],
+        bases=(struct,),
+        module=struct.__module__,
+        namespace={"__post_init__": refuse_null},
+        frozen=True,
+    )
+
+
+def _choices(kind: Any) -> tuple[Any, ...]:
+    return getattr(kind, "__args__", (kind,))

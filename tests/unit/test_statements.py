@@ -1,0 +1,110 @@
+"""SQL is called through the generated modules only; the generator refuses what it cannot type."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from curhat.app import statements
+from curhat.app.statements import StatementError, parse
+from curhat.kit.conditions import Conditions
+
+SOURCES = statements.SOURCES
+RUNS_SQL = {"fetch", "fetchrow", "fetchval", "execute", "executemany"}
+# Modules that run SQL of their own, and why they cannot use a queries.sql.
+RUNS_ITS_OWN_SQL = {
+    "kit/database.py": "it is what the generated modules run on",
+    "kit/migrations.py": "it makes the schema that the statements are typed against",
+    "app/statements.py": "it prepares the statements",
+    "app/embedded.py": "it asks a PostgreSQL that has no schema yet",
+    "app/cli/doctor.py": "it asks a PostgreSQL that may have no schema",
+    "app/simulate/invariants.py": "it joins the invariants to one statement",
+}
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    """Every module of the product that is not generated."""
+    for path in sorted(SOURCES.rglob("*.py")):
+        if path.name != "queries.py":
+            yield str(path.relative_to(SOURCES)), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def test_sql_runs_through_the_generated_modules_only() -> None:
+    found = {
+        f"{name}:{node.lineno}"
+        for name, module in modules()
+        if name not in RUNS_ITS_OWN_SQL
+        for node in ast.walk(module)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in RUNS_SQL
+        and ast.unparse(node.func.value) in {"tx", "database", "self._database", "connection", "db", "reader"}
+    }
+    assert found == set()
+
+
+def test_no_column_is_looked_up_by_its_name() -> None:
+    found = {
+        f"{name}:{node.lineno}"
+        for name, module in modules()
+        if name not in RUNS_ITS_OWN_SQL
+        for node in ast.walk(module)
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.slice, ast.Constant)
+        and isinstance(node.slice.value, str)
+        and re.search(r"\brows?\b", ast.unparse(node.value))
+    }
+    assert found == set()
+
+
+def test_every_statement_is_called_somewhere() -> None:
+    text = "\n".join(
+        path.read_text(encoding="utf-8") for path in SOURCES.rglob("*.py") if path.name != "queries.py"
+    )
+    unused = {
+        f"{path.parent.name}: {statement.name}"
+        for path in SOURCES.rglob("queries.sql")
+        for statement in parse(path).statements
+        if not re.search(rf"\b{statement.name}\b", text)
+    }
+    assert unused == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("-- name: lock_payment\nSELECT 1", "the result must be one of"),
+        ("-- name: lock_payment :first\nSELECT 1", "the result must be one of"),
+        ("-- name: lock_payment :one\nSELECT $1::text AS a", "parameters are written @name"),
+        ("-- name: lock_payment :one\nSELECT 1 AS a WHERE true /* conditions */", "only a :many"),
+        ("-- name: a_payment :one\nSELECT 1\n-- name: a_payment :one\nSELECT 2", "names a statement twice"),
+    ],
+)
+def test_a_queries_file_that_cannot_be_read_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "queries.sql"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(StatementError, match=complaint):
+        parse(path)
+
+
+def test_parameters_are_numbered_as_they_come_and_operators_are_left_alone() -> None:
+    names: list[str] = []
+    sql = statements.number_parameters(
+        "a = @first AND b @> @second AND c <@ d AND e = @first AND f = 'x@y'", names
+    )
+    assert sql == "a = $1 AND b @> $2 AND c <@ d AND e = $1 AND f = 'x@y'"
+    assert names == ["first", "second"]
+
+
+def test_conditions_come_after_the_statements_own_parameters() -> None:
+    conditions = Conditions()
+    conditions.add("a = {0}", 7)
+    page = conditions.copy()
+    page.add("(b, c) < ({0}, {1})", 8, 9)
+    assert page.complete("SELECT 1 WHERE true /* conditions */ LIMIT $1", 50) == (
+        "SELECT 1 WHERE true \n    AND a = $2\n    AND (b, c) < ($3, $4) LIMIT $1",
+        [50, 7, 8, 9],
+    )
+    assert conditions.complete("/* conditions */")[1] == [7]
