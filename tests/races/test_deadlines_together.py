@@ -10,7 +10,7 @@ from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import service as deadlines
 from curhat.deadlines.queries import Deadline
 from curhat.deadlines.service import BatchTransition
-from curhat.journeys.transitions import session_end
+from curhat.journeys.transitions import end_sessions
 from curhat.kit.database import Database, Transaction
 from curhat.sessions.service import SESSION_END
 from tests.support.chats import Chat, open_chat, told
@@ -18,7 +18,7 @@ from tests.support.clock import VirtualClock
 from tests.support.people import Make
 
 HALF_AN_HOUR = 30 * 60
-TRANSITIONS = {SESSION_END: BatchTransition(session_end)}
+TRANSITIONS = {SESSION_END: BatchTransition(end_sessions)}
 
 
 async def ended(database: Database) -> set[UUID]:
@@ -105,7 +105,7 @@ async def test_of_deadlines_taken_together_one_that_fails_is_put_off_and_the_oth
     broken, *others = await chats_that_are_over(database, make, clock)
 
     async def break_down(tx: Transaction, due: Sequence[Deadline]) -> None:
-        await session_end(tx, due)
+        await end_sessions(tx, due)
         if any(deadline.entity_id == broken.id for deadline in due):
             raise ZeroDivisionError
 

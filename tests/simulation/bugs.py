@@ -16,7 +16,8 @@ from curhat.app.statements import number_parameters, parse
 from curhat.control_center.operators import service as operators
 from curhat.control_center.review import service as review
 from curhat.deadlines import queries as deadlines
-from curhat.journeys import service as journeys
+from curhat.journeys import mitras, searching
+from curhat.journeys import queries as journey_queries
 from curhat.journeys.transitions import Transitions
 from curhat.kit import database as kit_database
 from curhat.kit import idempotency
@@ -155,13 +156,13 @@ BUGS: tuple[Bug, ...] = (
         [RACES],
         together(
             in_statement(
-                journeys.SQL,
+                journey_queries,
                 "accept_and_start",
-                "SELECT curhat_now() AS now FROM request",
-                "SELECT asked.looked_at AS now FROM request, asked",
+                "SELECT curhat_now() AS now FROM locked_request",
+                "SELECT asked.looked_at AS now FROM locked_request, asked",
             ),
             in_statement(
-                journeys.SQL,
+                journey_queries,
                 "accept_and_start",
                 "pairings.status AS pairing_status\n",
                 "pairings.status AS pairing_status, curhat_now() AS looked_at\n",
@@ -171,18 +172,28 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "the deadline is not compared at all",
         [RACES],
-        in_statement(journeys.SQL, "accept_and_start", "AND pairing.deadline_at > moment.now", ""),
+        in_statement(journey_queries, "accept_and_start", "AND pairing.deadline_at > moment.now", ""),
     ),
     Bug(
         "capacity is not checked, and the database lets it pass",
         [SEARCHING],
-        in_statement(journeys.SQL, "accept_and_start", "AND mitra.active_sessions < mitra.max_customers", ""),
+        in_statement(
+            journey_queries,
+            "accept_and_start",
+            "AND mitra.can_take_customer",
+            "AND mitra.online AND mitra.suspended_at IS NULL",
+        ),
         "DROP TRIGGER mitras_capacity_never_exceeded ON mitras",
     ),
     Bug(
         "the toggle is not checked when accepting",
         [SEARCHING],
-        in_statement(journeys.SQL, "accept_and_start", "AND mitra.online AND", "AND"),
+        in_statement(
+            journey_queries,
+            "accept_and_start",
+            "AND mitra.can_take_customer",
+            "AND mitra.suspended_at IS NULL AND mitra.active_sessions < mitra.max_customers",
+        ),
     ),
     Bug(
         "the pairing is not locked while rejections are counted",
@@ -437,13 +448,14 @@ BUGS: tuple[Bug, ...] = (
             SIMULATION,
         ],
         in_function(
-            journeys,
+            searching,
             "accept",
-            "    both = _started_session(",
+            "    started = _started_session(",
             """
-    if row["kind"] == "blast" and row["target_mitra_id"]:
-        await payments.open_cases(tx, [row["payment_id"]], "no_session")
-    both = _started_session(""",
+    if won.kind == "blast" and won.target_mitra_id:
+        from curhat.payments import service as payments
+        await payments.open_cases(tx, [won.payment_id], "no_session")
+    started = _started_session(""",
         ),
     ),
     Bug(
@@ -452,7 +464,7 @@ BUGS: tuple[Bug, ...] = (
             f"{SAME_BESTIE}::test_a_fallback_that_succeeds_leaves_the_failure_marked_as_recovered_and_without_a_case",
             SIMULATION,
         ],
-        in_statement(journeys.SQL, "accept_and_start", "SET recovered = true", "SET recovered = false"),
+        in_statement(journey_queries, "accept_and_start", "SET recovered = true", "SET recovered = false"),
     ),
     Bug(
         "an extension may be approved after its deadline",
@@ -486,7 +498,7 @@ BUGS: tuple[Bug, ...] = (
         ],
         in_function(
             Transitions,
-            "_extension_window",
+            "_close_extension_windows",
             "self._connected_mitras(await extension.mitras_of(tx, extension_ids)) or ()",
             "self._connected_mitras(mitras := await extension.mitras_of(tx, extension_ids))\n"
             "    connected = mitras.values() if connected is None else connected",
@@ -504,7 +516,7 @@ BUGS: tuple[Bug, ...] = (
             f"{EXTENSION}::test_the_toggle_to_offline_rejects_at_once_even_when_the_mitra_comes_back",
             SIMULATION,
         ],
-        in_function(journeys, "intent_changed", "await extension.toggle_went_off(tx, mitra_id)", "pass"),
+        in_function(mitras, "intent_changed", "await extension.toggle_went_off(tx, mitra_id)", "pass"),
     ),
     Bug(
         "a session ends while an extension waits for its answer",

@@ -422,7 +422,7 @@ class SimulationState:
         return f"{charge.key}: {answer.status}"
 
     async def _record(self, key: UUID, answer: ChargeAnswer) -> str:
-        outcome = await journeys.take_charge_answer(
+        outcome = await journeys.record_charge_answer(
             self.database,
             self.presence,  # type: ignore[arg-type]
             key,

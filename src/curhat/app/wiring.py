@@ -19,7 +19,7 @@ from curhat.accounts.service import Authenticator
 from curhat.deadlines import service as deadlines
 from curhat.deadlines.loop import Loop
 from curhat.journeys import service as journeys
-from curhat.journeys.push import PushLooks, still_wanted
+from curhat.journeys.push import PushTransitions, still_wanted
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import DATABASE_AWAY, Database
 from curhat.kit.identity import Identity, Role
@@ -163,7 +163,7 @@ class Services:
         self.outbox = Outbox(database, self.web_push, self._connected_among, self._still_wanted)
         self.transitions = {
             **Transitions(database, self.presence, self.gateway).by_kind(),
-            **PushLooks(database, self._connected_among, self.outbox.wake).by_kind(),
+            **PushTransitions(database, self._connected_among, self.outbox.wake).by_kind(),
         }
         self.deadline_loop = Loop(database, self.transitions)
         self.gateway.on_charge_answer(self._charge_answered)
@@ -171,7 +171,7 @@ class Services:
         self.presence.on_presence_changed = self._tell_presence
 
     async def _charge_answered(self, key: UUID, answer: ChargeAnswer) -> None:
-        await journeys.take_charge_answer(self.database, self.presence, key, answer)
+        await journeys.record_charge_answer(self.database, self.presence, key, answer)
 
     async def _offer(self, mitra_ids: list[UUID]) -> None:
         await pairing.offer_open_blasts(self.database, mitra_ids)

@@ -38,7 +38,7 @@ class Fired(msgspec.Struct, frozen=True):
 
 # A call to the outside. The worker awaits it after the commit of the transition that returned it. That transition has
 # armed a later deadline, which makes the call again if this one is lost.
-FollowUp = Callable[[], Awaitable[None]]
+FollowUp = Callable[[], Awaitable[object]]
 # Runs in the transaction that claims the deadline.
 Transition = Callable[[Transaction, Deadline], Awaitable[FollowUp | None]]
 

@@ -10,7 +10,8 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, JSONBody
 
 from curhat.accounts import service as accounts
-from curhat.journeys import service
+from curhat.journeys import charging, paying, renaming, searching
+from curhat.journeys.availability import ask_gate, candidates_or_none, mitra_status
 from curhat.journeys.schemas import (
     AcceptedRequest,
     Confirmation,
@@ -86,7 +87,7 @@ async def change_profile(
 ) -> CustomerProfile:
     """Change the call name, the only thing a mitra ever learns of a customer (X.4)."""
     async with database.transaction() as tx:
-        await service.rename_customer(tx, customer.user_id, data.call_name)
+        await renaming.rename_customer(tx, customer.user_id, data.call_name)
         return await _profile(tx, customer.user_id)
 
 
@@ -124,12 +125,12 @@ async def open_payment(
 ) -> Response[bytes]:
     """Open a payment session for an offer; the gate of availability is asked afresh (1, 2a). With a mitra of a past
     chat it is for that mitra, whose own status alone counts (3.6)."""
-    gate = await service.ask_gate(presence, customer.user_id, data.target_mitra_id)
+    gate = await ask_gate(presence, customer.user_id, data.target_mitra_id)
     return await command(
         request,
         database,
         customer,
-        lambda tx: service.open_payment(tx, customer.user_id, data.offer_id, gate, data.target_mitra_id),
+        lambda tx: paying.open_payment(tx, customer.user_id, data.offer_id, gate, data.target_mitra_id),
         status=201,
     )
 
@@ -149,7 +150,7 @@ async def get_payment(
     """One payment, with its latest pairing."""
     async with database.transaction() as tx:
         payment = await views.payment_view(tx, payment_id, customer.user_id)
-    return await service.as_shown(presence, customer.user_id, payment)
+    return await paying.as_shown(presence, customer.user_id, payment)
 
 
 @post(
@@ -177,29 +178,26 @@ async def confirm_payment(
 ) -> Response[bytes]:
     """Pay. Confirmed, the search begins in the same transaction; not known within 5 s: 202, then an event.
 
-    Two transactions with the gateway between them, so that a crash at any point is finished by a deadline.
+    The gateway is called between two transactions. If the process dies at any point, a deadline finishes the charge.
     """
     idempotent = await read_idempotent_request(request, customer)
-    candidates = await service.candidates_or_none(presence)
+    candidates = await candidates_or_none(presence)
     try:
         async with database.transaction() as tx:
             stored = await begin_long(tx, idempotent)
             if stored is not None:
                 return to_response(stored)
-            charge = await service.begin_confirmation(tx, customer.user_id, payment_id, candidates)
-            if charge is None:
+            attempt = await paying.begin_confirmation(tx, customer.user_id, payment_id, candidates)
+            if attempt is None:
                 answer = await _confirmation(tx, customer.user_id, payment_id, candidates)
                 await finish_long(tx, idempotent, answer)
                 return to_response(answer)
-        charged = await service.carry_out(gateway, charge)
+        charged = await charging.charge(database, presence, gateway, attempt)
         # While the customer paid, mitras came and went (4.4).
-        candidates = await service.candidates_or_none(presence)
-        if charged is not None:
-            async with database.transaction() as tx:
-                await service.charge_answered(tx, charge.key, charged, candidates)
+        candidates = await candidates_or_none(presence)
         async with database.transaction() as tx:
             payment = await views.payment_view(tx, payment_id, customer.user_id)
-            service.refuse_if_declined(charged, payment)
+            charging.refuse_if_declined(charged, payment)
             answer = await _confirmation(tx, customer.user_id, payment_id, candidates)
             await finish_long(tx, idempotent, answer)
             return to_response(answer)
@@ -212,7 +210,7 @@ async def _confirmation(
     tx: Transaction, customer_id: UUID, payment_id: UUID, candidates: Sequence[UUID] | None
 ) -> Answer:
     payment = await views.payment_view(tx, payment_id, customer_id)
-    payment = service.shown_with(payment, customer_id, candidates)
+    payment = paying.shown_with(payment, customer_id, candidates)
     waits = payment.status in ("pending", "confirming")
     return to_answer(Confirmation(payment=payment, pairing=payment.pairing), 202 if waits else 200)
 
@@ -243,7 +241,7 @@ async def cancel_payment(
         request,
         database,
         customer,
-        lambda tx: service.cancel_payment(tx, customer.user_id, payment_id),
+        lambda tx: paying.cancel_payment(tx, customer.user_id, payment_id),
     )
 
 
@@ -266,7 +264,7 @@ async def get_pairing(
             return found
         # What may be chosen hangs on whom the payment is for; the pairing of such a choice is its latest.
         payment = await views.payment_view(tx, found.payment_id, customer.user_id)
-    shown = (await service.as_shown(presence, customer.user_id, payment)).pairing
+    shown = (await paying.as_shown(presence, customer.user_id, payment)).pairing
     assert shown is not None  # The payment has at least this pairing.
     return shown
 
@@ -289,7 +287,7 @@ async def cancel_pairing(
         request,
         database,
         customer,
-        lambda tx: service.cancel_search(tx, customer.user_id, pairing_id),
+        lambda tx: searching.cancel_search(tx, customer.user_id, pairing_id),
     )
 
 
@@ -309,12 +307,12 @@ async def take_fallback(
     pairing_id: FromPath[UUID],
 ) -> Response[bytes]:
     """Another bestie will do: a blast under the same payment, never charged again (3.5)."""
-    candidates = await service.candidates_or_none(presence)
+    candidates = await candidates_or_none(presence)
     return await command(
         request,
         database,
         customer,
-        lambda tx: service.take_fallback(tx, customer.user_id, pairing_id, candidates),
+        lambda tx: searching.take_fallback(tx, customer.user_id, pairing_id, candidates),
         status=201,
     )
 
@@ -354,7 +352,7 @@ async def get_mitra_status(
     mitra_id: FromPath[UUID],
 ) -> MitraStatusAnswer:
     """How the bestie of a past chat stands now, for the tap on "Curhat lagi" (3.3, 3.4)."""
-    return await service.mitra_status(database, presence, customer.user_id, mitra_id)
+    return await mitra_status(database, presence, customer.user_id, mitra_id)
 
 
 @get(
@@ -424,10 +422,10 @@ async def accept_request(
     flight = SingleFlight(idempotent.lock)
 
     async def refuse_early() -> Answer | None:
-        return await service.refuse_if_decided(database, request_id, idempotent, flight)
+        return await searching.refuse_if_decided(database, request_id, idempotent, flight)
 
     async def step(tx: Transaction) -> Answer:
-        session = await service.accept(tx, mitra.user_id, request_id, idempotent.lock)
+        session = await searching.accept(tx, mitra.user_id, request_id, idempotent.lock)
         return to_answer(AcceptedRequest(session=session))
 
     try:
@@ -454,12 +452,12 @@ async def reject_request(
     request_id: FromPath[UUID],
 ) -> Response[None]:
     """Decline the customer; this mitra is not asked again for this pairing."""
-    candidates = await service.candidates_or_none(presence)
+    candidates = await candidates_or_none(presence)
     return await command_without_answer(
         request,
         database,
         mitra,
-        lambda tx: service.reject(tx, mitra.user_id, request_id, candidates),
+        lambda tx: searching.reject(tx, mitra.user_id, request_id, candidates),
     )
 
 

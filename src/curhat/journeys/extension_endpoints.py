@@ -8,7 +8,8 @@ from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, JSONBody
 
-from curhat.journeys import service
+from curhat.journeys import charging
+from curhat.journeys.availability import is_connected_or_none
 from curhat.kit.database import Database
 from curhat.kit.errors import BusinessError, NotFound
 from curhat.kit.http import command, read_idempotent_request, to_answer, to_response
@@ -44,7 +45,7 @@ async def request_extension(
     not there rejects it in the same breath (5.6)."""
     async with database.transaction() as tx:
         views = await sessions.own_session(tx, customer, session_id)
-    connected = await service.is_connected_or_none(presence, views.mitra_id)
+    connected = await is_connected_or_none(presence, views.mitra_id)
     return await command(
         request,
         database,
@@ -71,7 +72,7 @@ async def accept_extension(
 ) -> Response[bytes]:
     """Give the customer more time. The charge happens now (5.4); not known within 5 s: `charging`, then an event.
 
-    Two transactions with the gateway between them, so that a crash at any point is finished by a deadline.
+    The gateway is called between two transactions. If the process dies at any point, a deadline finishes the charge.
     """
     idempotent = await read_idempotent_request(request, mitra)
     try:
@@ -79,12 +80,10 @@ async def accept_extension(
             stored = await begin_long(tx, idempotent)
             if stored is not None:
                 return to_response(stored)
-            _, charge = await extension.approve_by_mitra(tx, mitra.user_id, extension_id)
+            _, attempt = await extension.approve_by_mitra(tx, mitra.user_id, extension_id)
         await pause_point("extension.approved")
-        if charge is not None:
-            charged = await service.carry_out(gateway, charge)
-            if charged is not None:
-                await service.take_charge_answer(database, presence, charge.key, charged)
+        if attempt is not None:
+            await charging.charge(database, presence, gateway, attempt)
         async with database.transaction() as tx:
             answer = to_answer(await extension.extension_view(tx, extension_id))
             await finish_long(tx, idempotent, answer)

@@ -1,10 +1,15 @@
--- name: running_session
-SELECT id FROM sessions WHERE customer_id = $1 AND status = 'active'
+-- type: kind = PairingKind from curhat.pairing.states
+-- type: close_reason = CloseReason from curhat.pairing.states
 
--- name: refuse_if_decided
--- Request $1 of mitra $2, unless this mitra has won: whether its pairing is `open`, or decided, which stays so for ever.
--- When another mitra has won: nothing → answered with that refusal ($5 status, $6 body) under the idempotency key $3
--- (with the fingerprint $4), unless that key has an answer.
+-- name: find_running_session :optional
+SELECT id FROM sessions WHERE customer_id = @customer_id AND status = 'active'
+
+-- name: refuse_if_decided :optional
+-- Say whether the pairing of this request is open or decided; a decision is final. No row: the request is not this
+-- mitra's, or this mitra has won. If another mitra has won, also store that refusal under the idempotency key, unless
+-- the key has an answer: `is_stored`.
+-- nullable: close_reason
+-- row: EarlyRefusal
 WITH asked AS MATERIALIZED (
     SELECT requests.pairing_id, requests.close_reason,
         CASE pairings.status
@@ -13,150 +18,161 @@ WITH asked AS MATERIALIZED (
             ELSE 'request_closed'
         END AS outcome
     FROM requests JOIN pairings ON pairings.id = requests.pairing_id
-    WHERE requests.id = $1 AND requests.mitra_id = $2 AND requests.status <> 'accepted'
-), stored AS (
+    WHERE requests.id = @request_id AND requests.mitra_id = @mitra_id AND requests.status <> 'accepted'
+), store_refusal AS (
     INSERT INTO idempotency_keys (role, user_id, key, fingerprint, status, body)
-    SELECT 'mitra', $2, $3, $4, $5, $6 FROM asked WHERE outcome = 'already_taken'
+    SELECT 'mitra', @mitra_id, @key, @fingerprint, @status, @body FROM asked WHERE outcome = 'already_taken'
     ON CONFLICT (role, user_id, key) DO NOTHING
     RETURNING 1
 )
-SELECT asked.*, EXISTS (SELECT 1 FROM stored) AS is_stored FROM asked
+SELECT asked.pairing_id, asked.outcome, asked.close_reason, EXISTS (SELECT 1 FROM store_refusal) AS is_stored
+FROM asked
 
--- name: accept_and_start
--- The contested step (2b.5): request $1 of mitra $2, offered → accepted; pairing open → matched; payment
--- confirmed → served; the session begins, with its end armed; the other cards close. The mitra's place is taken by the
--- next statement (lock_mitras in presence says why). Every condition is compared after the locks are held: payment, pairing, mitra, request, in this order.
--- $3 is the request's id for the log; $4 the lock of its idempotency key, if it has one. `outcome` is `in_progress`
--- when another request holds that lock, `won`, or why not, in the order in which the contract checks.
+-- name: accept_and_start :optional
+-- The contested step (2b.5). Request: offered → accepted. Pairing: open → matched. Payment: confirmed → served. The
+-- session begins, its end is armed, and the other cards close. Locks payment, pairing, mitra and request, in this
+-- order, and compares every condition after it holds them. No row: this accept did not win, and changed nothing;
+-- explain_refusal says why. The next statement takes the mitra's place (lock_mitras in presence says why it is apart).
+-- @key_lock is the advisory lock of the request's idempotency key, if it has one: not taken, this accept does not win.
+-- nullable: @key_lock, @correlation_id, target_mitra_id, target_display_name
+-- row: AcceptedPairing
 WITH key AS MATERIALIZED (
-    SELECT coalesce(pg_try_advisory_xact_lock($4), true) AS is_free
+    SELECT coalesce(pg_try_advisory_xact_lock(@key_lock), true) AS is_free
 ), asked AS MATERIALIZED (
     SELECT requests.pairing_id, pairings.payment_id, pairings.status AS pairing_status
     FROM key, requests JOIN pairings ON pairings.id = requests.pairing_id
-    WHERE key.is_free AND requests.id = $1 AND requests.mitra_id = $2
-), payment AS MATERIALIZED (
-    -- A pairing seen decided is decided for ever: its losers need no lock.
+    WHERE key.is_free AND requests.id = @request_id AND requests.mitra_id = @mitra_id
+), locked_payment AS MATERIALIZED (
+    -- A decision is final, so those who come after it need no lock.
     SELECT payments.* FROM payments JOIN asked ON payments.id = asked.payment_id
     WHERE asked.pairing_status = 'open'
     FOR NO KEY UPDATE OF payments
-), pairing AS MATERIALIZED (
-    SELECT pairings.* FROM pairings JOIN payment ON pairings.payment_id = payment.id
+), locked_pairing AS MATERIALIZED (
+    SELECT pairings.* FROM pairings JOIN locked_payment ON pairings.payment_id = locked_payment.id
     JOIN asked ON asked.pairing_id = pairings.id
     FOR NO KEY UPDATE OF pairings
-), mitra AS MATERIALIZED (
-    SELECT mitras.* FROM mitras JOIN pairing ON mitras.id = $2
+), locked_mitra AS MATERIALIZED (
+    SELECT mitras.* FROM mitras JOIN locked_pairing ON mitras.id = @mitra_id
     FOR NO KEY UPDATE OF mitras
-), request AS MATERIALIZED (
-    SELECT requests.* FROM requests JOIN mitra ON requests.id = $1
+), locked_request AS MATERIALIZED (
+    SELECT requests.* FROM requests JOIN locked_mitra ON requests.id = @request_id
     FOR NO KEY UPDATE OF requests
 ), moment AS MATERIALIZED (
-    -- Read once all locks are held: a clock read while waiting for one would let a deadline be won late.
-    SELECT curhat_now() AS now FROM request
+    -- Read after all locks are held. A clock that is read before the wait for a lock would let a late accept win.
+    SELECT curhat_now() AS now FROM locked_request
 ), won AS MATERIALIZED (
     SELECT pairing.id AS pairing_id, pairing.customer_id, payment.id AS payment_id, payment.offer_id,
-        payment.duration_minutes, payment.amount_rp, payment.is_trial, payment.created_at, payment.expires_at,
-        payment.target_mitra_id, pairing.kind, pairing.deadline_at,
+        payment.duration_minutes, payment.amount_rp, payment.is_trial, payment.created_at AS payment_created_at,
+        payment.expires_at AS payment_expires_at, payment.target_mitra_id, pairing.kind, pairing.deadline_at,
         pairing.created_at AS pairing_created_at, mitra.display_name,
         mitra.active_sessions + 1 >= mitra.max_customers AS fills_up, moment.now
-    FROM payment, pairing, mitra, request, moment
+    FROM locked_payment AS payment, locked_pairing AS pairing, locked_mitra AS mitra, locked_request AS request, moment
     WHERE pairing.status = 'open' AND request.status = 'offered' AND pairing.deadline_at > moment.now
-        AND mitra.online AND mitra.suspended_at IS NULL AND mitra.active_sessions < mitra.max_customers
-), customer AS MATERIALIZED (
-    -- The name as it is now, and no other until this is committed: whoever changes it then finds the session.
+        AND mitra.can_take_customer
+), locked_customer AS MATERIALIZED (
+    -- A rename waits until this transaction is committed, and then finds the session.
     SELECT customers.call_name FROM customers JOIN won ON customers.id = won.customer_id FOR SHARE OF customers
-), accepted AS (
-    -- A check looks at the new row as made from the one this statement saw first: that may be closed, when it was offered
-    -- again while a lock was waited for.
-    UPDATE requests SET status = 'accepted', close_reason = NULL, answered_at = won.now FROM won WHERE requests.id = $1
-), matched AS (
+), accept_request AS (
+    -- PostgreSQL evaluates CHECK constraints against the row version that this statement first read. That version may be
+    -- 'closed' if the request was offered again while we waited for a lock, so close_reason is reset explicitly.
+    UPDATE requests SET status = 'accepted', close_reason = NULL, answered_at = won.now
+    FROM won WHERE requests.id = @request_id
+), match_pairing AS (
     UPDATE pairings SET status = 'matched', decided_at = won.now FROM won WHERE pairings.id = won.pairing_id
-), served AS (
+), serve_payment AS (
     UPDATE payments SET status = 'served', closed_at = won.now FROM won WHERE payments.id = won.payment_id
 ), started AS (
     INSERT INTO sessions
         (payment_id, pairing_id, customer_id, mitra_id, duration_minutes, is_trial, started_at, ends_at)
-    SELECT payment_id, pairing_id, customer_id, $2, duration_minutes, is_trial, now,
+    SELECT payment_id, pairing_id, customer_id, @mitra_id, duration_minutes, is_trial, now,
         now + make_interval(mins => duration_minutes)
     FROM won
     RETURNING id, started_at, ends_at
-), end_armed AS (
-    INSERT INTO deadlines (kind, entity_id, due_at, correlation_id) SELECT 'session_end', id, ends_at, $3 FROM started
-), window_disarmed AS (
+), arm_session_end AS (
+    INSERT INTO deadlines (kind, entity_id, due_at, correlation_id)
+    SELECT 'session_end', id, ends_at, @correlation_id FROM started
+), disarm_window AS (
     DELETE FROM deadlines WHERE id IN (
         SELECT deadlines.id FROM deadlines JOIN won ON deadlines.entity_id = won.pairing_id
         WHERE deadlines.kind = 'pairing_window'
         FOR UPDATE OF deadlines SKIP LOCKED
     )
-), others AS MATERIALIZED (
+), locked_losers AS MATERIALIZED (
     SELECT requests.id, requests.mitra_id, requests.pairing_id, requests.pairing_id = won.pairing_id AS same_pairing
-    FROM requests JOIN won ON requests.pairing_id = won.pairing_id OR (won.fills_up AND requests.mitra_id = $2)
-    WHERE requests.status = 'offered' AND requests.id <> $1
+    FROM requests JOIN won ON requests.pairing_id = won.pairing_id OR (won.fills_up AND requests.mitra_id = @mitra_id)
+    WHERE requests.status = 'offered' AND requests.id <> @request_id
     ORDER BY requests.id
     FOR NO KEY UPDATE OF requests
-), closed AS (
+), close_losers AS (
     UPDATE requests
     SET status = 'closed', answered_at = moment.now,
-        close_reason = CASE WHEN others.same_pairing THEN 'already_taken' ELSE 'at_capacity' END
-    FROM others, moment WHERE requests.id = others.id AND requests.status = 'offered'
-), lost AS (
-    -- Whoever asked this very mitra is not kept waiting for one that is full (4.4).
+        close_reason = CASE WHEN locked_losers.same_pairing THEN 'already_taken' ELSE 'at_capacity' END
+    FROM locked_losers, moment WHERE requests.id = locked_losers.id AND requests.status = 'offered'
+), lose_targeted AS (
+    -- A customer who asked this very mitra does not wait for one who is at capacity (4.4).
     INSERT INTO deadlines (kind, entity_id, due_at, correlation_id)
-    SELECT 'targeted_lost', pairings.id, moment.now, $3
-    FROM others JOIN pairings ON pairings.id = others.pairing_id, moment
-    WHERE NOT others.same_pairing AND pairings.kind = 'targeted'
+    SELECT 'targeted_lost', pairings.id, moment.now, @correlation_id
+    FROM locked_losers JOIN pairings ON pairings.id = locked_losers.pairing_id, moment
+    WHERE NOT locked_losers.same_pairing AND pairings.kind = 'targeted'
     ON CONFLICT (kind, entity_id, generation) DO NOTHING
     RETURNING entity_id
-), recovered AS (
-    -- The fallback found somebody: what failed before it needs no review (3.8).
+), mark_recovered AS (
+    -- The fallback found somebody: the failure before it needs no review (3.8).
     UPDATE failed_pairing_events SET recovered = true
     FROM won WHERE failed_pairing_events.payment_id = won.payment_id AND won.kind = 'blast'
 )
+SELECT won.pairing_id, won.customer_id, won.payment_id, won.offer_id, won.duration_minutes, won.amount_rp, won.is_trial,
+    won.payment_created_at, won.payment_expires_at, won.target_mitra_id, target.display_name AS target_display_name,
+    won.kind, won.deadline_at, won.pairing_created_at, won.display_name, won.fills_up, won.now,
+    started.id AS session_id, started.started_at, started.ends_at, locked_customer.call_name,
+    ARRAY(SELECT DISTINCT mitra_id FROM locked_losers) AS closed_for,
+    EXISTS (SELECT 1 FROM lose_targeted) AS lost_targeted
+FROM won
+JOIN started ON true
+JOIN locked_customer ON true
+LEFT JOIN mitras AS target ON target.id = won.target_mitra_id
+
+-- name: explain_refusal :optional
+-- Why accept_and_start did not win, in the order in which the contract checks. Runs in the same transaction, after it.
+-- No row: the request is not this mitra's.
+-- nullable: @key_lock, close_reason
+-- row: RefusedAccept
 SELECT
     CASE
-        WHEN NOT key.is_free THEN 'in_progress'
-        WHEN won.pairing_id IS NOT NULL THEN 'won'
-        WHEN coalesce(request.status, asked_request.status) = 'accepted' THEN 'won_before'
-        WHEN coalesce(pairing.status, asked.pairing_status) = 'matched' THEN 'already_taken'
-        WHEN pairing.id IS NULL OR pairing.status <> 'open' OR request.status <> 'offered'
-            OR pairing.deadline_at <= moment.now THEN 'request_closed'
-        WHEN NOT mitra.online OR mitra.suspended_at IS NOT NULL THEN 'mitra_offline'
-        ELSE 'at_capacity'
+        WHEN NOT coalesce(pg_try_advisory_xact_lock(@key_lock), true) THEN 'in_progress'
+        WHEN requests.status = 'accepted' THEN 'won_before'
+        WHEN pairings.status = 'matched' THEN 'already_taken'
+        WHEN pairings.status <> 'open' OR requests.status <> 'offered' OR pairings.deadline_at <= curhat_now()
+            THEN 'request_closed'
+        WHEN NOT mitras.online OR mitras.suspended_at IS NOT NULL THEN 'mitra_offline'
+        WHEN mitras.active_sessions >= mitras.max_customers THEN 'at_capacity'
+        -- It was too late when accept_and_start compared, and the clock has stepped back since.
+        ELSE 'request_closed'
     END AS outcome,
-    asked.pairing_id AS asked_pairing_id, coalesce(request.close_reason, asked_request.close_reason) AS close_reason,
-    won.*, started.id AS session_id, started.started_at, started.ends_at, customer.call_name,
-    target.display_name AS target_display_name,
-    ARRAY(SELECT DISTINCT mitra_id FROM others) AS closed_for, EXISTS (SELECT 1 FROM lost) AS lost_targeted
-FROM key
-LEFT JOIN asked ON true
-LEFT JOIN requests AS asked_request ON asked_request.id = $1
-LEFT JOIN pairing ON true
-LEFT JOIN mitra ON true
-LEFT JOIN request ON true
-LEFT JOIN moment ON true
-LEFT JOIN won ON true
-LEFT JOIN started ON true
-LEFT JOIN customer ON true
-LEFT JOIN mitras AS target ON target.id = won.target_mitra_id
-WHERE NOT key.is_free OR asked.pairing_id IS NOT NULL
+    requests.pairing_id, requests.close_reason
+FROM requests
+JOIN pairings ON pairings.id = requests.pairing_id
+JOIN mitras ON mitras.id = requests.mitra_id
+WHERE requests.id = @request_id AND requests.mitra_id = @mitra_id
 
--- name: had_a_session
--- Whether customer $1 ever had a session with mitra $2.
-SELECT EXISTS (SELECT 1 FROM sessions WHERE customer_id = $1 AND mitra_id = $2)
+-- name: had_session_with :one
+-- Whether this customer ever had a session with this mitra.
+SELECT EXISTS (SELECT 1 FROM sessions WHERE customer_id = @customer_id AND mitra_id = @mitra_id) AS had_session
 
--- name: searching_until
--- Until when pairing $1 asks mitras; no row: it does not any more.
-SELECT deadline_at FROM pairings WHERE id = $1 AND status = 'open' AND deadline_at > curhat_now()
+-- name: find_search_end :optional
+-- Until when this pairing asks mitras. No row: it does not any more.
+SELECT deadline_at FROM pairings WHERE id = @pairing_id AND status = 'open' AND deadline_at > curhat_now()
 
--- name: requests_to_push
--- The requests of pairing $1 whose mitras could take them and can be pushed to, and were not yet.
+-- name: list_requests_to_push :many
+-- The requests of this pairing whose mitras could take them and can be pushed to, and were not pushed yet.
+-- row: RequestToPush
 SELECT requests.id, requests.mitra_id, requests.offered_at, pairings.deadline_at
 FROM requests
 JOIN pairings ON pairings.id = requests.pairing_id
 JOIN mitras ON mitras.id = requests.mitra_id
-WHERE requests.pairing_id = $1 AND requests.status = 'offered'
+WHERE requests.pairing_id = @pairing_id AND requests.status = 'offered'
     AND pairings.status = 'open' AND pairings.deadline_at > curhat_now()
-    AND mitras.push_ready AND mitras.online AND mitras.suspended_at IS NULL
-    AND mitras.active_sessions < mitras.max_customers
+    AND mitras.push_ready AND mitras.can_take_customer
     AND NOT EXISTS (
         SELECT 1 FROM push_subscriptions
         JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
@@ -165,11 +181,12 @@ WHERE requests.pairing_id = $1 AND requests.status = 'offered'
             AND push_messages.reason_at >= requests.offered_at
     )
 
--- name: match_to_push
--- The session $1, if it began within $2 seconds, runs, and its customer was not told of it by push.
+-- name: find_match_to_push :optional
+-- This session, if it runs, began within @within_seconds, and its customer was not pushed to about it.
+-- row: MatchToPush
 SELECT id, customer_id, started_at, ends_at FROM sessions
-WHERE id = $1 AND status = 'active' AND ends_at > curhat_now()
-    AND started_at > curhat_now() - make_interval(secs => $2)
+WHERE id = @session_id AND status = 'active' AND ends_at > curhat_now()
+    AND started_at > curhat_now() - make_interval(secs => @within_seconds)
     AND NOT EXISTS (
         SELECT 1 FROM push_subscriptions
         JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
@@ -177,9 +194,10 @@ WHERE id = $1 AND status = 'active' AND ends_at > curhat_now()
         WHERE push_subscriptions.user_id = sessions.customer_id AND push_subscriptions.role = 'customer'
     )
 
--- name: message_to_push
--- The newest message of the mitra in session $1 that the customer has not read, if it was sent within $2 seconds and
--- not pushed. It is worth a push while the session lasts, and for a minute at least.
+-- name: find_message_to_push :optional
+-- The mitra's newest message in this session that the customer has not read, if it was sent within @within_seconds and
+-- was not pushed. A push is worth sending while the session lasts, and for at least a minute.
+-- row: MessageToPush
 SELECT newest.id, newest.sent_at, sessions.customer_id,
     greatest(sessions.ends_at, newest.sent_at + interval '1 minute') AS expires_at
 FROM sessions
@@ -187,8 +205,8 @@ JOIN LATERAL (
     SELECT id, sent_at FROM messages
     WHERE session_id = sessions.id AND sender = 'mitra' AND read_at IS NULL
     ORDER BY id DESC LIMIT 1
-) AS newest ON newest.sent_at > curhat_now() - make_interval(secs => $2)
-WHERE sessions.id = $1
+) AS newest ON newest.sent_at > curhat_now() - make_interval(secs => @within_seconds)
+WHERE sessions.id = @session_id
     AND NOT EXISTS (
         SELECT 1 FROM push_subscriptions
         JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
@@ -196,31 +214,30 @@ WHERE sessions.id = $1
         WHERE push_subscriptions.user_id = sessions.customer_id AND push_subscriptions.role = 'customer'
     )
 
--- name: requests_still_open
--- Which of the requests $1 can still be accepted.
+-- name: filter_open_requests :many
+-- Those of the requests that can still be accepted.
 SELECT requests.id FROM requests JOIN pairings ON pairings.id = requests.pairing_id
-WHERE requests.id = ANY ($1::uuid[]) AND requests.status = 'offered'
+WHERE requests.id = ANY (@ids::uuid[]) AND requests.status = 'offered'
     AND pairings.status = 'open' AND pairings.deadline_at > curhat_now()
 
--- name: sessions_still_running
--- Which of the sessions $1 run.
-SELECT id FROM sessions WHERE id = ANY ($1::uuid[]) AND status = 'active' AND ends_at > curhat_now()
+-- name: filter_running_sessions :many
+SELECT id FROM sessions WHERE id = ANY (@ids::uuid[]) AND status = 'active' AND ends_at > curhat_now()
 
--- name: messages_still_unread
--- Which of the messages $1 were not read.
-SELECT id FROM messages WHERE id = ANY ($1::uuid[]) AND read_at IS NULL
+-- name: filter_unread_messages :many
+SELECT id FROM messages WHERE id = ANY (@ids::uuid[]) AND read_at IS NULL
 
--- name: session_of_pairing
-SELECT id FROM sessions WHERE pairing_id = $1
+-- name: find_session_of_pairing :one
+SELECT id FROM sessions WHERE pairing_id = @pairing_id
 
--- name: running_sessions_of_mitra
-SELECT id FROM sessions WHERE mitra_id = $1 AND status = 'active' ORDER BY id
+-- name: list_running_sessions_of_mitra :many
+SELECT id FROM sessions WHERE mitra_id = @mitra_id AND status = 'active' ORDER BY id
 
--- name: people_of_payment
--- Whose payment $1 is, and for whom; neither changes.
-SELECT customer_id, target_mitra_id FROM payments WHERE id = $1
+-- name: find_people_of_targeted_payment :one
+-- Whose payment it is, and for which mitra. Neither changes.
+-- row: PeopleOfPayment
+SELECT customer_id, target_mitra_id FROM payments WHERE id = @payment_id AND target_mitra_id IS NOT NULL
 
--- name: open_payments_for_mitra
--- The payments under way whose customers chose mitra $1.
+-- name: list_open_payments_for_mitra :many
+-- The payments under way whose customers chose this mitra.
 SELECT id FROM payments
-WHERE target_mitra_id = $1 AND purpose = 'session' AND status IN ('pending', 'confirming', 'confirmed')
+WHERE target_mitra_id = @mitra_id AND purpose = 'session' AND status IN ('pending', 'confirming', 'confirmed')

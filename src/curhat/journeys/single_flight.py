@@ -1,7 +1,7 @@
-"""Attempts to accept the same customer take turns within a process.
+"""One accept per pairing at a time, within a process.
 
-Not for correctness, which the accept's own locks give between any number of processes: of fifty who accept at once,
-those who wait here do not each hold a connection to PostgreSQL, and learn by one look that another has won.
+Not for correctness: the accept's own locks decide, however many processes there are. Of fifty mitras who accept at once,
+those who wait here hold no connection to PostgreSQL, and learn with one query that another mitra has won.
 """
 
 import asyncio
@@ -12,9 +12,9 @@ from curhat.kit.errors import IdempotencyInProgress
 
 
 class SingleFlight:
-    """One request's place: taken once nobody else of this process is at the pairing, given up by `end`."""
+    """One accept. It enters once no other accept of this process is under way for the pairing, and leaves at its end."""
 
-    # Who is at each pairing now.
+    # The accept that is under way, by pairing.
     _under_way: Final[dict[UUID, "SingleFlight"]] = {}
 
     def __init__(self, key_lock: int) -> None:
@@ -23,9 +23,9 @@ class SingleFlight:
         self._pairing_id: UUID | None = None
 
     async def enter(self, pairing_id: UUID) -> bool:
-        """Go on; or wait until whoever is at this pairing is done, and look again (False).
+        """Enter, and return True; or wait until the accept under way has left, and return False: look again.
 
-        Raises IdempotencyInProgress when that is the same request, sent twice.
+        Raises IdempotencyInProgress when the accept under way is the same request, sent twice.
         """
         other = self._under_way.get(pairing_id)
         if other is None:
@@ -38,7 +38,7 @@ class SingleFlight:
         return False
 
     def leave(self) -> None:
-        """Let the others look."""
+        """Let those who wait look again."""
         if self._pairing_id is not None:
             del self._under_way[self._pairing_id]
         self.ended.set()

@@ -1,17 +1,18 @@
-"""The snapshot `/state`: what a client needs to be back where the journey stands, and from where its stream goes on.
+"""The snapshot `/state`: all that a client needs to show the journey as it stands, and its position in the stream.
 
-Everything but presence is read in one PostgreSQL snapshot together with the stream's head: a client that applies the
-events after `stream.seq` to it sees what a later snapshot says.
+Everything but presence is read in one PostgreSQL snapshot, together with the head of the stream. A client that applies
+the events after `stream.seq` to it shows the same as a later snapshot.
 """
 
 from uuid import UUID
 
 import msgspec
 
-from curhat.journeys import service as journeys
+from curhat.journeys import paying
 from curhat.journeys.schemas import CustomerState, MitraState, StreamPosition
 from curhat.kit.database import Database, Transaction
 from curhat.kit.identity import Role
+from curhat.kit.queries import read_clock
 from curhat.pairing import cards, views
 from curhat.presence import service as presence_service
 from curhat.presence.service import Presence
@@ -22,13 +23,15 @@ from curhat.sessions.states import OPEN_EXTENSION_STATUSES
 
 
 async def customer_state(database: Database, customer_id: UUID) -> CustomerState:
-    """A customer's snapshot, but for what presence says of a fallback (`with_presence`)."""
-    await realtime.look(database, "customer", customer_id)  # Begins the stream: a snapshot only reads.
+    """A customer's snapshot. `with_presence` adds what presence says of a fallback."""
+    await realtime.look(
+        database, "customer", customer_id
+    )  # Creates the stream if it is missing, since the snapshot below only reads.
     async with database.transaction(snapshot=True) as tx:
         payment = await views.current_payment(tx, customer_id)
         session = await sessions.active_session(tx, customer_id)
         position = await _position(tx, "customer", customer_id)
-        server_now = await tx.fetchval("SELECT curhat_now()")
+        server_now = await read_clock(tx)
     asked_for = None if session is None else session.extension
     return CustomerState(
         payment=payment,
@@ -43,10 +46,10 @@ async def customer_state(database: Database, customer_id: UUID) -> CustomerState
 
 
 async def with_presence(presence: Presence, customer_id: UUID, state: CustomerState) -> CustomerState:
-    """The same with whether a fallback could be taken at this moment (3.5)."""
+    """The same snapshot, which now also says whether a fallback could be taken at this moment (3.5)."""
     if state.payment is None:
         return state
-    payment = await journeys.as_shown(presence, customer_id, state.payment)
+    payment = await paying.as_shown(presence, customer_id, state.payment)
     return msgspec.structs.replace(state, payment=payment, pairing=payment.pairing)
 
 
@@ -62,7 +65,7 @@ async def mitra_state(database: Database, presence: Presence, mitra_id: UUID) ->
             extensions=await extension.open_extensions_of_mitra(tx, mitra_id),
             presence=own,
             stream=await _position(tx, "mitra", mitra_id),
-            server_now=await tx.fetchval("SELECT curhat_now()"),
+            server_now=await read_clock(tx),
         )
 
 

@@ -1,16 +1,18 @@
-"""What happens when a deadline comes due: one transition a kind, run in the transaction of its claim.
+"""What happens when a deadline comes due: one transition per kind, run in the transaction that claims the deadline.
 
-A transition that needs the outside (gateway) arms its own next try in that transaction, and returns the call to be
-made after the commit.
+A transition that needs the gateway arms its own next try in that transaction, and returns the call. The worker makes the
+call after the commit.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from uuid import UUID
 
 from curhat.deadlines.queries import Deadline
 from curhat.deadlines.service import BatchTransition, FollowUp, Transition
-from curhat.journeys import service as journeys
+from curhat.journeys import charging, mitras, paying, renaming
+from curhat.journeys.availability import others_available
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import PresenceUnknown
 from curhat.kit.pause_points import pause_point
@@ -24,7 +26,7 @@ from curhat.sessions import service as sessions
 
 
 class Transitions:
-    """Every deadline kind, and what it does."""
+    """The transition of every deadline kind, except those of push (journeys/push.py)."""
 
     def __init__(self, database: Database, presence: Presence, gateway: Gateway) -> None:
         self._database = database
@@ -34,30 +36,30 @@ class Transitions:
     def by_kind(self) -> Mapping[str, Transition]:
         """The transition of each deadline kind."""
         return {
-            payments.PAYMENT_EXPIRY: BatchTransition(payment_expiry),
-            payments.CHARGE_ANSWER: self._charge_answer,
-            payments.REFUND_ANSWER: self._refund_answer,
-            pairing.PAIRING_WINDOW: BatchTransition(pairing_window),
-            pairing.TARGETED_WINDOW: BatchTransition(self._targeted_over),
-            pairing.TARGETED_LOST: BatchTransition(self._targeted_over),
-            pairing.FALLBACK_ANSWER: fallback_answer,
-            extension.EXTENSION_WINDOW: BatchTransition(self._extension_window),
-            extension.EXTENSION_PRESENCE: BatchTransition(self._extension_presence),
-            extension.EXTENSION_LOST: BatchTransition(extension_lost),
-            extension.EXTENSION_CHARGE: extension_charge,
-            sessions.SESSION_END: BatchTransition(session_end),
-            journeys.SUSPENSION_END: suspension_end,
-            journeys.SESSION_RENAMED: session_renamed,
-            journeys.PAYMENT_RENAMED: self._payment_renamed,
+            payments.PAYMENT_EXPIRY: BatchTransition(expire_payments),
+            payments.CHARGE_ANSWER: self._ask_about_charge,
+            payments.REFUND_ANSWER: self._send_refund,
+            pairing.PAIRING_WINDOW: BatchTransition(close_windows),
+            pairing.TARGETED_WINDOW: BatchTransition(self._close_targeted),
+            pairing.TARGETED_LOST: BatchTransition(self._close_targeted),
+            pairing.FALLBACK_ANSWER: expire_fallback,
+            extension.EXTENSION_WINDOW: BatchTransition(self._close_extension_windows),
+            extension.EXTENSION_PRESENCE: BatchTransition(self._check_extension_presence),
+            extension.EXTENSION_LOST: BatchTransition(lose_extensions),
+            extension.EXTENSION_CHARGE: give_up_extension_charge,
+            sessions.SESSION_END: BatchTransition(end_sessions),
+            mitras.SUSPENSION_END: end_session_for_suspension,
+            renaming.SESSION_RENAMED: tell_session,
+            renaming.PAYMENT_RENAMED: self._tell_payment,
         }
 
-    async def _charge_answer(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
-        """Nobody recorded an answer: ask the gateway by the attempt's key, again and again, later each time."""
+    async def _ask_about_charge(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
+        """No answer to this attempt is recorded: ask the gateway by its key, or send an extension's charge again."""
         question = await payments.ask_again(tx, deadline.entity_id, deadline.generation)
         if question is None:
             return None
         if question.send_again is not None:
-            return self._carry_out(question.send_again)
+            return self._charge(question.send_again)
 
         async def ask() -> None:
             await pause_point("charge_answer.before_ask")
@@ -66,63 +68,58 @@ class Transitions:
             except GatewayUnknown:
                 return
             await pause_point("charge_answer.asked")
-            await journeys.take_charge_answer(self._database, self._presence, question.key, answer)
+            await charging.record_charge_answer(self._database, self._presence, question.key, answer)
 
         return ask
 
-    def _carry_out(self, charge: Charge) -> FollowUp:
-        """Charge, and record the answer; without one, `charge_answer` goes on."""
+    def _charge(self, attempt: Charge) -> FollowUp:
+        return partial(charging.charge, self._database, self._presence, self._gateway, attempt)
 
-        async def carry_out() -> None:
-            answer = await journeys.carry_out(self._gateway, charge)
-            if answer is not None:
-                await journeys.take_charge_answer(self._database, self._presence, charge.key, answer)
-
-        return carry_out
-
-    async def _targeted_over(self, tx: Transaction, due: Sequence[Deadline]) -> None:
-        """Chosen mitras' windows are over (4.3), or they went away meanwhile (4.4). Presence is asked before a lock."""
+    async def _close_targeted(self, tx: Transaction, due: Sequence[Deadline]) -> None:
+        """The windows of chosen mitras are over (4.3), or the mitras went away (4.4). Presence is asked before any lock."""
         pairing_ids = [deadline.entity_id for deadline in due]
         targets = await pairing.targets_of(tx, pairing_ids)
         available = await asyncio.gather(
-            *(journeys.others_available(self._presence, *target) for target in targets.values())
+            *(others_available(self._presence, *target) for target in targets.values())
         )
         promised = {pairing_id for pairing_id, yes in zip(targets, available, strict=True) if yes}
         await pairing.targeted_over(tx, pairing_ids, promised)
 
-    async def _extension_window(self, tx: Transaction, due: Sequence[Deadline]) -> Mapping[UUID, FollowUp]:
+    async def _close_extension_windows(
+        self, tx: Transaction, due: Sequence[Deadline]
+    ) -> Mapping[UUID, FollowUp]:
         """Nobody answered in time (5.1). Unknown presence counts as disconnected (5.6)."""
         extension_ids = [deadline.entity_id for deadline in due]
         connected = await self._connected_mitras(await extension.mitras_of(tx, extension_ids)) or ()
         charges = await extension.window_over(tx, extension_ids, connected)
-        return {extension_id: self._carry_out(charge) for extension_id, charge in charges.items()}
+        return {extension_id: self._charge(attempt) for extension_id, attempt in charges.items()}
 
-    async def _extension_presence(self, tx: Transaction, due: Sequence[Deadline]) -> None:
-        """Sockets closed, and had their time to come back (5.6). Unknown: the deadline decides."""
-        mitras = await extension.mitras_of(tx, [deadline.entity_id for deadline in due])
-        connected = await self._connected_mitras(mitras)
+    async def _check_extension_presence(self, tx: Transaction, due: Sequence[Deadline]) -> None:
+        """The mitras' sockets closed, and had their time to come back (5.6). Presence unknown: the window decides."""
+        mitra_ids = await extension.mitras_of(tx, [deadline.entity_id for deadline in due])
+        connected = await self._connected_mitras(mitra_ids)
         if connected is not None:
-            lost = [extension_id for extension_id, mitra_id in mitras.items() if mitra_id not in connected]
+            lost = [extension_id for extension_id, mitra_id in mitra_ids.items() if mitra_id not in connected]
             await extension.mitra_lost(tx, lost)
 
-    async def _connected_mitras(self, mitras: Mapping[UUID, UUID]) -> set[UUID] | None:
-        """Those of the mitras, given by extension, who are connected now. None: presence is unknown."""
+    async def _connected_mitras(self, mitra_ids: Mapping[UUID, UUID]) -> set[UUID] | None:
+        """Which of the mitras, given by extension, are connected now. None: presence is unknown."""
         try:
-            return await self._presence.connected_among(list(set(mitras.values())))
+            return await self._presence.connected_among(list(set(mitra_ids.values())))
         except PresenceUnknown:
             return None
 
-    async def _payment_renamed(self, tx: Transaction, deadline: Deadline) -> None:
+    async def _tell_payment(self, tx: Transaction, deadline: Deadline) -> None:
         """The mitra whom a payment is for has another name."""
-        await journeys.tell_payment(tx, self._presence, deadline.entity_id)
+        await renaming.tell_payment(tx, self._presence, deadline.entity_id)
 
-    async def _refund_answer(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
-        """A refund was requested, or its answer is not known: send it, by its key, until it is."""
+    async def _send_refund(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
+        """A refund has no answer yet: send it under its key, until it has."""
         refund = await payments.refund_to_carry_out(tx, deadline.entity_id, deadline.generation)
         if refund is None:
             return None
 
-        async def carry_out() -> None:
+        async def send() -> None:
             await pause_point("refund.before_call")
             try:
                 answer = await self._gateway.refund(
@@ -132,47 +129,47 @@ class Transitions:
                 return
             await pause_point("refund.after_call")
             async with self._database.transaction() as own:
-                await journeys.refund_answered(own, refund.key, answer)
+                await charging.refund_answered(own, refund.key, answer)
 
-        return carry_out
+        return send
 
 
-async def payment_expiry(tx: Transaction, due: Sequence[Deadline]) -> None:
+async def expire_payments(tx: Transaction, due: Sequence[Deadline]) -> None:
     """The time to pay is over (2a.5)."""
-    await journeys.expire_payments(tx, *(deadline.entity_id for deadline in due))
+    await paying.expire_payments(tx, *(deadline.entity_id for deadline in due))
 
 
-async def pairing_window(tx: Transaction, due: Sequence[Deadline]) -> None:
+async def close_windows(tx: Transaction, due: Sequence[Deadline]) -> None:
     """The windows to accept are over (2b.3)."""
     await pairing.window_over(tx, *(deadline.entity_id for deadline in due))
 
 
-async def fallback_answer(tx: Transaction, deadline: Deadline) -> None:
-    """The time to say whether another mitra will do is over (3.8)."""
+async def expire_fallback(tx: Transaction, deadline: Deadline) -> None:
+    """The time to answer about the fallback is over (3.8)."""
     await pairing.fallback_unanswered(tx, deadline.entity_id)
 
 
-async def extension_lost(tx: Transaction, due: Sequence[Deadline]) -> None:
-    """The mitras' toggles went off while extensions waited for their answers (5.6)."""
+async def lose_extensions(tx: Transaction, due: Sequence[Deadline]) -> None:
+    """The mitras switched to offline while their extensions were pending (5.6)."""
     await extension.mitra_lost(tx, [deadline.entity_id for deadline in due])
 
 
-async def extension_charge(tx: Transaction, deadline: Deadline) -> None:
-    """The gateway had its time to approve an extension's charge (5.7)."""
+async def give_up_extension_charge(tx: Transaction, deadline: Deadline) -> None:
+    """The gateway's time to approve an extension's charge is over (5.7)."""
     await extension.charge_too_late(tx, deadline.entity_id)
 
 
-async def session_end(tx: Transaction, due: Sequence[Deadline]) -> None:
+async def end_sessions(tx: Transaction, due: Sequence[Deadline]) -> None:
     """The sessions' time is up."""
     generations = {deadline.entity_id: deadline.generation for deadline in due}
     await sessions.end_due(tx, *generations, generations=generations)
 
 
-async def session_renamed(tx: Transaction, deadline: Deadline) -> None:
+async def tell_session(tx: Transaction, deadline: Deadline) -> None:
     """The session's mitra has another name."""
-    await journeys.tell_session(tx, deadline.entity_id)
+    await renaming.tell_session(tx, deadline.entity_id)
 
 
-async def suspension_end(tx: Transaction, deadline: Deadline) -> None:
+async def end_session_for_suspension(tx: Transaction, deadline: Deadline) -> None:
     """The session's mitra was suspended."""
     await sessions.end_for_suspension(tx, deadline.entity_id)

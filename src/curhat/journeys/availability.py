@@ -1,0 +1,107 @@
+"""What presence says before a step of a journey. Ask before the transaction: inside one, nobody waits for Valkey."""
+
+from uuid import UUID
+
+import msgspec
+
+from curhat.journeys import queries
+from curhat.journeys.schemas import MitraStatus, MitraStatusAnswer
+from curhat.kit.database import Database, Transaction
+from curhat.kit.errors import NotFound, PresenceUnknown
+from curhat.presence import service as presence_service
+from curhat.presence.service import Presence
+from curhat.presence.states import MitraState
+
+
+class GateAnswer(msgspec.Struct, frozen=True):
+    """What presence said just before a payment is opened. None: unknown.
+
+    `available`: whether any mitra may be asked, apart from the one the payment is for (1.1). `mitra_reachable`: whether
+    that one may be asked; None also when the payment is for nobody in particular.
+    """
+
+    available: bool | None
+    mitra_reachable: bool | None = None
+
+
+async def ask_gate(presence: Presence, customer_id: UUID, target_mitra_id: UUID | None) -> GateAnswer:
+    """Ask presence for a payment that is about to be opened."""
+    if target_mitra_id is None:
+        return GateAnswer(await others_available(presence, customer_id))
+    return GateAnswer(
+        await others_available(presence, customer_id, target_mitra_id),
+        await _is_reachable(presence, target_mitra_id),
+    )
+
+
+async def others_available(presence: Presence, *excluded: UUID) -> bool | None:
+    """Whether any mitra except these persons may be asked now (1.1). None: presence is unknown.
+
+    The customer is always excluded: one phone may be customer and mitra, and is never paired with itself.
+    """
+    try:
+        available = await presence.count_available()
+        if available > len(excluded):
+            return True
+        for person_id in excluded:
+            if available == 0:
+                break
+            available -= await presence.may_be_asked(person_id)
+        return available > 0
+    except PresenceUnknown:
+        return None
+
+
+async def candidates_or_none(presence: Presence) -> list[UUID] | None:
+    """The mitras who may be asked now. None: presence is unknown."""
+    try:
+        return await presence.ask_candidates()
+    except PresenceUnknown:
+        return None
+
+
+async def is_connected_or_none(presence: Presence, mitra_id: UUID) -> bool | None:
+    """Whether this mitra is connected now (5.6). None: presence is unknown."""
+    try:
+        return await presence.is_connected(mitra_id)
+    except PresenceUnknown:
+        return None
+
+
+async def mitra_status(
+    database: Database, presence: Presence, customer_id: UUID, mitra_id: UUID
+) -> MitraStatusAnswer:
+    """The status of the mitra of a past chat, for the tap on "Curhat lagi" (3.3, 3.4, 3.6).
+
+    Raises NotFound for a mitra this customer never had a session with, PresenceUnknown.
+    """
+    async with database.transaction() as tx:
+        await refuse_strangers(tx, customer_id, mitra_id)
+        state = await presence_service.mitra_state(tx, mitra_id)
+    gate = await ask_gate(presence, customer_id, mitra_id)
+    if gate.available is None or gate.mitra_reachable is None:
+        raise PresenceUnknown
+    status = status_of(state, reachable=gate.mitra_reachable)
+    return MitraStatusAnswer(status=status, other_available=gate.available)
+
+
+def status_of(state: MitraState, *, reachable: bool) -> MitraStatus:
+    """The status that a customer sees of a mitra in this state."""
+    if not state.online or state.suspended:
+        return "offline"
+    if state.active_sessions >= state.max_customers:
+        return "full"
+    return "available" if reachable else "offline"
+
+
+async def refuse_strangers(tx: Transaction, customer_id: UUID, mitra_id: UUID) -> None:
+    """Raises NotFound for a mitra this customer never had a session with."""
+    if not await queries.had_session_with(tx, customer_id=customer_id, mitra_id=mitra_id):
+        raise NotFound
+
+
+async def _is_reachable(presence: Presence, mitra_id: UUID) -> bool | None:
+    try:
+        return await presence.may_be_asked(mitra_id)
+    except PresenceUnknown:
+        return None

@@ -1,0 +1,132 @@
+"""Charging: record the attempt → call the gateway → record its answer. The one place that does the last two.
+
+The first step is a transaction of the caller: it records an attempt, arms the deadline `charge_answer`, and gives the
+Charge. `charge` then calls the gateway, outside any transaction, and records the answer in a transaction of its own. If the
+process dies at any point, or the answer is not known in time, the deadline asks the gateway by the attempt's key. The
+gateway's call-backs end in `record_charge_answer` too, so answers may come in any order, twice, or late.
+"""
+
+import asyncio
+import time
+from uuid import UUID
+
+import structlog
+
+from curhat.journeys.availability import candidates_or_none
+from curhat.journeys.searching import begin_search
+from curhat.kit.database import Database, Transaction
+from curhat.kit.pause_points import pause_point
+from curhat.pairing import service as pairing
+from curhat.pairing import views
+from curhat.pairing.schemas import Payment
+from curhat.payments import service as payments
+from curhat.payments.errors import PaymentDeclined, PaymentExpired
+from curhat.payments.gateway import ChargeAnswer, Gateway, GatewayUnknown, RefundAnswer
+from curhat.payments.service import Charge, ChargeOutcome
+from curhat.presence.service import Presence
+from curhat.realtime import service as realtime
+from curhat.sessions import extension
+from curhat.sessions import service as sessions
+from curhat.sessions.events import session_updated
+
+log = structlog.get_logger(__name__)
+
+
+async def charge(
+    database: Database, presence: Presence, gateway: Gateway, attempt: Charge
+) -> ChargeAnswer | None:
+    """Make the charge of a recorded attempt, and record the gateway's answer.
+
+    Returns the answer. None: it is not known within 5 s of the attempt's beginning; it is recorded when it comes.
+    """
+    answer = await _call_gateway(gateway, attempt)
+    if answer is not None:
+        await record_charge_answer(database, presence, attempt.key, answer)
+    return answer
+
+
+async def _call_gateway(gateway: Gateway, attempt: Charge) -> ChargeAnswer | None:
+    await pause_point("confirm.before_charge")
+    left_seconds = attempt.until - time.monotonic()
+    if left_seconds <= 0:
+        # This process stood still. By now the deadline may have asked the gateway, which knew of no charge, and the
+        # customer may be paying again: a charge that is sent now would be a second one.
+        return None
+    try:
+        async with asyncio.timeout(left_seconds):
+            answer = await gateway.charge(attempt.key, attempt.payment_id, attempt.amount_rp)
+    except (TimeoutError, GatewayUnknown):
+        return None
+    await pause_point("confirm.after_charge")
+    return None if answer.status == "processing" else answer
+
+
+async def record_charge_answer(
+    database: Database, presence: Presence, key: UUID, answer: ChargeAnswer
+) -> ChargeOutcome | None:
+    """Record what the gateway says of an attempt, in a transaction of its own. None: no attempt has this key."""
+    candidates = await candidates_or_none(presence)
+    async with database.transaction() as tx:
+        return await charge_answered(tx, key, answer, candidates)
+
+
+async def charge_answered(
+    tx: Transaction, key: UUID, answer: ChargeAnswer, candidates: list[UUID] | None
+) -> ChargeOutcome | None:
+    """Record what the gateway says of an attempt, whether it came with the call, by call-back, or by asking.
+
+    A confirmed payment begins its search in the same transaction (2c.1). A charged extension lengthens its session
+    (5.4). None: no attempt has this key.
+    """
+    session_id = await extension.session_of_charge(tx, key)
+    if session_id is not None:
+        return await _extension_charge_answered(tx, session_id, key, answer)
+    outcome = await payments.record_charge_answer(tx, key, answer)
+    if outcome is None or outcome.step == "nothing":
+        return outcome
+    payment = outcome.payment
+    log.info("charge.answered", payment_id=str(payment.id), answer=answer.status, step=outcome.step)
+    if outcome.step == "refunding":
+        # The payment itself did not change, and its customer may have another one by now.
+        return outcome
+    if outcome.step == "confirmed":
+        await begin_search(tx, payment, candidates)
+        return outcome
+    if outcome.step == "expired":
+        await pairing.log_expired_payments(tx, [payment.id])
+    await realtime.append(tx, await views.payment_events(tx, payment.id))
+    return outcome
+
+
+async def _extension_charge_answered(
+    tx: Transaction, session_id: UUID, key: UUID, answer: ChargeAnswer
+) -> ChargeOutcome | None:
+    outcome, events = await extension.charge_answered(tx, session_id, key, answer)
+    if outcome is not None and outcome.step != "nothing":
+        log.info(
+            "extension.charge_answered", session_id=str(session_id), answer=answer.status, step=outcome.step
+        )
+    if outcome is not None and outcome.step == "confirmed":
+        events += session_updated(await sessions.session_views(tx, session_id))
+    await realtime.append(tx, events)
+    return outcome
+
+
+def refuse_if_declined(answer: ChargeAnswer | None, payment: Payment) -> None:
+    """Raises PaymentDeclined or PaymentExpired if the charge was declined.
+
+    `payment` is read after the answer was recorded: by this call, or earlier by the gateway's call-back.
+    """
+    if answer is None or answer.status != "declined":
+        return
+    if payment.status == "pending":
+        raise PaymentDeclined
+    if payment.status == "expired":
+        raise PaymentExpired
+
+
+async def refund_answered(tx: Transaction, refund_id: UUID, answer: RefundAnswer) -> None:
+    """Record what the gateway says of a refund. If it refunds the payment, the customer is told (X.9)."""
+    payment_id = await payments.record_refund_answer(tx, refund_id, answer)
+    if payment_id is not None:
+        await realtime.append(tx, await views.payment_events(tx, payment_id))

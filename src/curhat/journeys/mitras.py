@@ -1,0 +1,55 @@
+"""What changes of a mitra set off in journeys. Functions that take a transaction never commit it.
+
+A session's lock comes before its mitra's. Each function here holds the mitra's row, so what must follow in a session or
+a payment is armed as a deadline that is due now: a worker does it in a transaction of its own.
+"""
+
+from uuid import UUID
+
+from curhat.accounts import service as accounts
+from curhat.deadlines import service as deadlines
+from curhat.journeys import queries
+from curhat.journeys.renaming import PAYMENT_RENAMED, SESSION_RENAMED
+from curhat.kit.database import Transaction
+from curhat.pairing import service as pairing
+from curhat.sessions import extension
+
+# Deadline kind: a mitra was suspended, so this session of theirs ends.
+SUSPENSION_END = "suspension_end"
+
+
+async def intent_changed(tx: Transaction, mitra_id: UUID, online: bool) -> None:
+    """The mitra moved the toggle. Offline withdraws the mitra's requests, loses targeted pairings (4.4) and rejects
+    pending extensions (5.6). Online does nothing here: presence then offers what is open."""
+    if not online:
+        await pairing.withdraw(tx, mitra_id, "went_offline")
+        await extension.toggle_went_off(tx, mitra_id)
+
+
+async def rename_mitra(tx: Transaction, mitra_id: UUID, display_name: str, *, by: str) -> None:
+    """Change the display name, and tell the customers who see it now. Raises ValidationFailed, NotFound."""
+    await accounts.rename_mitra(tx, mitra_id, display_name, by=by)
+    for session_id in await queries.list_running_sessions_of_mitra(tx, mitra_id=mitra_id):
+        await deadlines.arm_now(tx, SESSION_RENAMED, session_id)
+    for payment_id in await queries.list_open_payments_for_mitra(tx, mitra_id=mitra_id):
+        await deadlines.arm_now(tx, PAYMENT_RENAMED, payment_id)
+
+
+async def change_capacity(tx: Transaction, mitra_id: UUID, max_customers: int, *, by: str) -> None:
+    """Change how many customers the mitra takes at once. Raises NotFound, ValidationFailed.
+
+    A mitra who is now at capacity loses the open requests; running sessions go on.
+    """
+    is_full = await accounts.change_capacity(tx, mitra_id, max_customers, by=by)
+    if is_full:
+        await pairing.withdraw(tx, mitra_id, "at_capacity")
+
+
+async def suspend_mitra(tx: Transaction, mitra_id: UUID, *, by: str = "command line") -> None:
+    """Suspend a mitra: sockets close, requests are withdrawn, running sessions end. Repeated, nothing happens."""
+    if not await accounts.suspend_mitra(tx, mitra_id, by=by):
+        return
+    await pairing.withdraw(tx, mitra_id, "suspended")
+    await extension.toggle_went_off(tx, mitra_id)
+    for session_id in await queries.list_running_sessions_of_mitra(tx, mitra_id=mitra_id):
+        await deadlines.arm_now(tx, SUSPENSION_END, session_id)

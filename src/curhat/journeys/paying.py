@@ -1,0 +1,137 @@
+"""Opening, confirming, leaving and expiring a payment. Functions that take a transaction never commit it."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import msgspec
+
+from curhat.configuration import service as configuration
+from curhat.journeys import queries
+from curhat.journeys.availability import GateAnswer, others_available, refuse_strangers, status_of
+from curhat.journeys.searching import begin_search
+from curhat.kit.database import Transaction
+from curhat.kit.errors import PresenceUnknown
+from curhat.kit.pause_points import pause_point
+from curhat.pairing import service as pairing
+from curhat.pairing import views
+from curhat.pairing.errors import MitraUnavailable, NoMitraAvailable
+from curhat.pairing.schemas import Payment
+from curhat.payments import service as payments
+from curhat.payments.errors import JourneyInProgress
+from curhat.payments.service import Charge, PaymentTerms
+from curhat.presence import service as presence_service
+from curhat.presence.service import Presence
+from curhat.pricing import service as pricing
+from curhat.realtime import service as realtime
+
+
+async def open_payment(
+    tx: Transaction, customer_id: UUID, offer_id: UUID, gate: GateAnswer, target_mitra_id: UUID | None = None
+) -> Payment:
+    """Open a payment session (2a), for a blast (1) or for the same mitra again (3.2).
+
+    Raises JourneyInProgress, NotFound (the offer, or a mitra this customer never had a session with), TrialUsed,
+    PresenceUnknown, NoMitraAvailable or, for a chosen mitra whose own status alone counts (3.6), MitraUnavailable.
+    """
+    if target_mitra_id is not None:
+        await refuse_strangers(tx, customer_id, target_mitra_id)
+    await _refuse_during_session(tx, customer_id)
+    quote = await pricing.quote(tx, customer_id, offer_id, "session")
+    terms = PaymentTerms(
+        purpose="session",
+        offer_id=quote.offer_id,
+        duration_minutes=quote.duration_minutes,
+        amount_rp=quote.price_rp,
+        is_trial=quote.is_trial,
+        target_mitra_id=target_mitra_id,
+    )
+    timeout_minutes = await configuration.payment_session_timeout_minutes(tx)
+    payment_id = await payments.open_payment(tx, customer_id, terms, timeout_minutes)
+    await pause_point("open_payment.opened")
+    # Check a second time. If an accept was under way, the INSERT waited for it, and by now it has started a session.
+    # So this transaction sees either the open payment or the session, never neither.
+    await _refuse_during_session(tx, customer_id)
+    if gate.available is None:
+        raise PresenceUnknown
+    if target_mitra_id is not None:
+        await _refuse_unless_available(tx, target_mitra_id, gate)
+    elif not gate.available:
+        raise NoMitraAvailable
+    await realtime.append(tx, await views.payment_events(tx, payment_id))
+    return await views.payment_view(tx, payment_id, customer_id)
+
+
+async def _refuse_unless_available(tx: Transaction, mitra_id: UUID, gate: GateAnswer) -> None:
+    if gate.mitra_reachable is None:
+        raise PresenceUnknown
+    status = status_of(await presence_service.mitra_state(tx, mitra_id), reachable=gate.mitra_reachable)
+    if status != "available":
+        raise MitraUnavailable(mitra_status=status, other_available=gate.available)
+
+
+async def _refuse_during_session(tx: Transaction, customer_id: UUID) -> None:
+    session_id = await queries.find_running_session(tx, customer_id=customer_id)
+    if session_id is not None:
+        raise JourneyInProgress(session_id=session_id)
+
+
+async def begin_confirmation(
+    tx: Transaction, customer_id: UUID, payment_id: UUID, candidates: Sequence[UUID] | None
+) -> Charge | None:
+    """Begin to confirm a payment. A payment of Rp0 is confirmed here, and its search begins.
+
+    Returns the charge to make after the commit. None: there is nothing to charge, or the payment is confirmed or
+    confirming already. `candidates` are the mitras who may be asked; None: unknown.
+    Raises NotFound, PresenceUnknown (before anything is charged), PaymentExpired, PaymentClosed.
+    """
+    payment = await payments.lock_own(tx, payment_id, customer_id)
+    if payment.status != "pending":
+        if payment.confirmed_at is None and payment.status != "confirming":
+            raise payments.closed_error(payment.status)
+        return None
+    if candidates is None:
+        raise PresenceUnknown
+    charge = await payments.begin_confirmation(tx, payment)
+    if charge is None:
+        await begin_search(tx, payment, candidates)
+    else:
+        await realtime.append(tx, await views.payment_events(tx, payment_id))
+    return charge
+
+
+async def cancel_payment(tx: Transaction, customer_id: UUID, payment_id: UUID) -> Payment:
+    """pending → abandoned; the row stays (2a.4). Raises NotFound, and what payments.abandon raises."""
+    payment = await payments.lock_own(tx, payment_id, customer_id)
+    if payment.status != "abandoned":
+        await payments.abandon(tx, payment)
+        await realtime.append(tx, await views.payment_events(tx, payment_id))
+    return await views.payment_view(tx, payment_id, customer_id)
+
+
+async def expire_payments(tx: Transaction, *payment_ids: UUID) -> list[UUID]:
+    """pending → expired, those whose time is over, logged without a case (2a.4). Returns their ids."""
+    expired = await payments.expire(tx, payment_ids)
+    if expired:
+        sessions_paid_for = [payment_id for payment_id, purpose in expired.items() if purpose == "session"]
+        await pairing.log_expired_payments(tx, sessions_paid_for)
+        await realtime.append(tx, await views.payment_events(tx, *expired))
+    return list(expired)
+
+
+async def as_shown(presence: Presence, customer_id: UUID, payment: Payment) -> Payment:
+    """The payment as its customer sees it: with whether a fallback could be taken at this moment (3.5)."""
+    shown = payment.pairing
+    if shown is None or shown.fallback is None or not shown.fallback.allowed or payment.target_mitra is None:
+        return payment
+    available = await others_available(presence, customer_id, payment.target_mitra.id)
+    shown = views.with_other_available(shown, other_available=bool(available))
+    return msgspec.structs.replace(payment, pairing=shown)
+
+
+def shown_with(payment: Payment, customer_id: UUID, candidates: Sequence[UUID] | None) -> Payment:
+    """The same as `as_shown` inside a transaction: `candidates` were asked for before it. None: unknown."""
+    if payment.pairing is None or payment.target_mitra is None:
+        return payment
+    available = pairing.anybody_else(candidates, payment.target_mitra.id, customer_id)
+    shown = views.with_other_available(payment.pairing, other_available=available)
+    return msgspec.structs.replace(payment, pairing=shown)

@@ -1,0 +1,438 @@
+"""Generated from queries.sql by `make contracts`. Do not edit."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from curhat.kit.database import Executor, NoRow
+from curhat.pairing.states import CloseReason, PairingKind
+
+FIND_RUNNING_SESSION: Final = """
+SELECT id FROM sessions WHERE customer_id = $1 AND status = 'active'
+"""
+
+
+async def find_running_session(db: Executor, /, *, customer_id: UUID) -> UUID | None:
+    row = await db.fetchrow(FIND_RUNNING_SESSION, customer_id)
+    if row is None:
+        return None
+    value: UUID = row[0]
+    return value
+
+
+class EarlyRefusal(msgspec.Struct, frozen=True):
+    pairing_id: UUID
+    outcome: str
+    close_reason: CloseReason | None
+    is_stored: bool
+
+
+REFUSE_IF_DECIDED: Final = """
+WITH asked AS MATERIALIZED (
+    SELECT requests.pairing_id, requests.close_reason,
+        CASE pairings.status
+            WHEN 'open' THEN 'open'
+            WHEN 'matched' THEN 'already_taken'
+            ELSE 'request_closed'
+        END AS outcome
+    FROM requests JOIN pairings ON pairings.id = requests.pairing_id
+    WHERE requests.id = $1 AND requests.mitra_id = $2 AND requests.status <> 'accepted'
+), store_refusal AS (
+    INSERT INTO idempotency_keys (role, user_id, key, fingerprint, status, body)
+    SELECT 'mitra', $2, $3, $4, $5, $6 FROM asked WHERE outcome = 'already_taken'
+    ON CONFLICT (role, user_id, key) DO NOTHING
+    RETURNING 1
+)
+SELECT asked.pairing_id, asked.outcome, asked.close_reason, EXISTS (SELECT 1 FROM store_refusal) AS is_stored
+FROM asked
+"""
+
+
+async def refuse_if_decided(
+    db: Executor, /, *, request_id: UUID, mitra_id: UUID, key: str, fingerprint: bytes, status: int, body: str
+) -> EarlyRefusal | None:
+    """Say whether the pairing of this request is open or decided; a decision is final. No row: the request is not this
+    mitra's, or this mitra has won. If another mitra has won, also store that refusal under the idempotency key, unless
+    the key has an answer: `is_stored`."""
+    row = await db.fetchrow(REFUSE_IF_DECIDED, request_id, mitra_id, key, fingerprint, status, body)
+    if row is None:
+        return None
+    return EarlyRefusal(*row)
+
+
+class AcceptedPairing(msgspec.Struct, frozen=True):
+    pairing_id: UUID
+    customer_id: UUID
+    payment_id: UUID
+    offer_id: UUID
+    duration_minutes: int
+    amount_rp: int
+    is_trial: bool
+    payment_created_at: datetime
+    payment_expires_at: datetime
+    target_mitra_id: UUID | None
+    target_display_name: str | None
+    kind: PairingKind
+    deadline_at: datetime
+    pairing_created_at: datetime
+    display_name: str
+    fills_up: bool
+    now: datetime
+    session_id: UUID
+    started_at: datetime
+    ends_at: datetime
+    call_name: str
+    closed_for: list[UUID]
+    lost_targeted: bool
+
+
+ACCEPT_AND_START: Final = """
+WITH key AS MATERIALIZED (
+    SELECT coalesce(pg_try_advisory_xact_lock($1), true) AS is_free
+), asked AS MATERIALIZED (
+    SELECT requests.pairing_id, pairings.payment_id, pairings.status AS pairing_status
+    FROM key, requests JOIN pairings ON pairings.id = requests.pairing_id
+    WHERE key.is_free AND requests.id = $2 AND requests.mitra_id = $3
+), locked_payment AS MATERIALIZED (
+    SELECT payments.* FROM payments JOIN asked ON payments.id = asked.payment_id
+    WHERE asked.pairing_status = 'open'
+    FOR NO KEY UPDATE OF payments
+), locked_pairing AS MATERIALIZED (
+    SELECT pairings.* FROM pairings JOIN locked_payment ON pairings.payment_id = locked_payment.id
+    JOIN asked ON asked.pairing_id = pairings.id
+    FOR NO KEY UPDATE OF pairings
+), locked_mitra AS MATERIALIZED (
+    SELECT mitras.* FROM mitras JOIN locked_pairing ON mitras.id = $3
+    FOR NO KEY UPDATE OF mitras
+), locked_request AS MATERIALIZED (
+    SELECT requests.* FROM requests JOIN locked_mitra ON requests.id = $2
+    FOR NO KEY UPDATE OF requests
+), moment AS MATERIALIZED (
+    SELECT curhat_now() AS now FROM locked_request
+), won AS MATERIALIZED (
+    SELECT pairing.id AS pairing_id, pairing.customer_id, payment.id AS payment_id, payment.offer_id,
+        payment.duration_minutes, payment.amount_rp, payment.is_trial, payment.created_at AS payment_created_at,
+        payment.expires_at AS payment_expires_at, payment.target_mitra_id, pairing.kind, pairing.deadline_at,
+        pairing.created_at AS pairing_created_at, mitra.display_name,
+        mitra.active_sessions + 1 >= mitra.max_customers AS fills_up, moment.now
+    FROM locked_payment AS payment, locked_pairing AS pairing, locked_mitra AS mitra, locked_request AS request, moment
+    WHERE pairing.status = 'open' AND request.status = 'offered' AND pairing.deadline_at > moment.now
+        AND mitra.can_take_customer
+), locked_customer AS MATERIALIZED (
+    SELECT customers.call_name FROM customers JOIN won ON customers.id = won.customer_id FOR SHARE OF customers
+), accept_request AS (
+    UPDATE requests SET status = 'accepted', close_reason = NULL, answered_at = won.now
+    FROM won WHERE requests.id = $2
+), match_pairing AS (
+    UPDATE pairings SET status = 'matched', decided_at = won.now FROM won WHERE pairings.id = won.pairing_id
+), serve_payment AS (
+    UPDATE payments SET status = 'served', closed_at = won.now FROM won WHERE payments.id = won.payment_id
+), started AS (
+    INSERT INTO sessions
+        (payment_id, pairing_id, customer_id, mitra_id, duration_minutes, is_trial, started_at, ends_at)
+    SELECT payment_id, pairing_id, customer_id, $3, duration_minutes, is_trial, now,
+        now + make_interval(mins => duration_minutes)
+    FROM won
+    RETURNING id, started_at, ends_at
+), arm_session_end AS (
+    INSERT INTO deadlines (kind, entity_id, due_at, correlation_id)
+    SELECT 'session_end', id, ends_at, $4 FROM started
+), disarm_window AS (
+    DELETE FROM deadlines WHERE id IN (
+        SELECT deadlines.id FROM deadlines JOIN won ON deadlines.entity_id = won.pairing_id
+        WHERE deadlines.kind = 'pairing_window'
+        FOR UPDATE OF deadlines SKIP LOCKED
+    )
+), locked_losers AS MATERIALIZED (
+    SELECT requests.id, requests.mitra_id, requests.pairing_id, requests.pairing_id = won.pairing_id AS same_pairing
+    FROM requests JOIN won ON requests.pairing_id = won.pairing_id OR (won.fills_up AND requests.mitra_id = $3)
+    WHERE requests.status = 'offered' AND requests.id <> $2
+    ORDER BY requests.id
+    FOR NO KEY UPDATE OF requests
+), close_losers AS (
+    UPDATE requests
+    SET status = 'closed', answered_at = moment.now,
+        close_reason = CASE WHEN locked_losers.same_pairing THEN 'already_taken' ELSE 'at_capacity' END
+    FROM locked_losers, moment WHERE requests.id = locked_losers.id AND requests.status = 'offered'
+), lose_targeted AS (
+    INSERT INTO deadlines (kind, entity_id, due_at, correlation_id)
+    SELECT 'targeted_lost', pairings.id, moment.now, $4
+    FROM locked_losers JOIN pairings ON pairings.id = locked_losers.pairing_id, moment
+    WHERE NOT locked_losers.same_pairing AND pairings.kind = 'targeted'
+    ON CONFLICT (kind, entity_id, generation) DO NOTHING
+    RETURNING entity_id
+), mark_recovered AS (
+    UPDATE failed_pairing_events SET recovered = true
+    FROM won WHERE failed_pairing_events.payment_id = won.payment_id AND won.kind = 'blast'
+)
+SELECT won.pairing_id, won.customer_id, won.payment_id, won.offer_id, won.duration_minutes, won.amount_rp, won.is_trial,
+    won.payment_created_at, won.payment_expires_at, won.target_mitra_id, target.display_name AS target_display_name,
+    won.kind, won.deadline_at, won.pairing_created_at, won.display_name, won.fills_up, won.now,
+    started.id AS session_id, started.started_at, started.ends_at, locked_customer.call_name,
+    ARRAY(SELECT DISTINCT mitra_id FROM locked_losers) AS closed_for,
+    EXISTS (SELECT 1 FROM lose_targeted) AS lost_targeted
+FROM won
+JOIN started ON true
+JOIN locked_customer ON true
+LEFT JOIN mitras AS target ON target.id = won.target_mitra_id
+"""
+
+
+async def accept_and_start(
+    db: Executor, /, *, key_lock: int | None, request_id: UUID, mitra_id: UUID, correlation_id: str | None
+) -> AcceptedPairing | None:
+    """The contested step (2b.5). Request: offered → accepted. Pairing: open → matched. Payment: confirmed → served. The
+    session begins, its end is armed, and the other cards close. Locks payment, pairing, mitra and request, in this
+    order, and compares every condition after it holds them. No row: this accept did not win, and changed nothing;
+    explain_refusal says why. The next statement takes the mitra's place (lock_mitras in presence says why it is apart).
+    @key_lock is the advisory lock of the request's idempotency key, if it has one: not taken, this accept does not win."""
+    row = await db.fetchrow(ACCEPT_AND_START, key_lock, request_id, mitra_id, correlation_id)
+    if row is None:
+        return None
+    return AcceptedPairing(*row)
+
+
+class RefusedAccept(msgspec.Struct, frozen=True):
+    outcome: str
+    pairing_id: UUID
+    close_reason: CloseReason | None
+
+
+EXPLAIN_REFUSAL: Final = """
+SELECT
+    CASE
+        WHEN NOT coalesce(pg_try_advisory_xact_lock($1), true) THEN 'in_progress'
+        WHEN requests.status = 'accepted' THEN 'won_before'
+        WHEN pairings.status = 'matched' THEN 'already_taken'
+        WHEN pairings.status <> 'open' OR requests.status <> 'offered' OR pairings.deadline_at <= curhat_now()
+            THEN 'request_closed'
+        WHEN NOT mitras.online OR mitras.suspended_at IS NOT NULL THEN 'mitra_offline'
+        WHEN mitras.active_sessions >= mitras.max_customers THEN 'at_capacity'
+        ELSE 'request_closed'
+    END AS outcome,
+    requests.pairing_id, requests.close_reason
+FROM requests
+JOIN pairings ON pairings.id = requests.pairing_id
+JOIN mitras ON mitras.id = requests.mitra_id
+WHERE requests.id = $2 AND requests.mitra_id = $3
+"""
+
+
+async def explain_refusal(
+    db: Executor, /, *, key_lock: int | None, request_id: UUID, mitra_id: UUID
+) -> RefusedAccept | None:
+    """Why accept_and_start did not win, in the order in which the contract checks. Runs in the same transaction, after it.
+    No row: the request is not this mitra's."""
+    row = await db.fetchrow(EXPLAIN_REFUSAL, key_lock, request_id, mitra_id)
+    if row is None:
+        return None
+    return RefusedAccept(*row)
+
+
+HAD_SESSION_WITH: Final = """
+SELECT EXISTS (SELECT 1 FROM sessions WHERE customer_id = $1 AND mitra_id = $2) AS had_session
+"""
+
+
+async def had_session_with(db: Executor, /, *, customer_id: UUID, mitra_id: UUID) -> bool:
+    """Whether this customer ever had a session with this mitra."""
+    row = await db.fetchrow(HAD_SESSION_WITH, customer_id, mitra_id)
+    if row is None:
+        raise NoRow(HAD_SESSION_WITH)
+    value: bool = row[0]
+    return value
+
+
+FIND_SEARCH_END: Final = """
+SELECT deadline_at FROM pairings WHERE id = $1 AND status = 'open' AND deadline_at > curhat_now()
+"""
+
+
+async def find_search_end(db: Executor, /, *, pairing_id: UUID) -> datetime | None:
+    """Until when this pairing asks mitras. No row: it does not any more."""
+    row = await db.fetchrow(FIND_SEARCH_END, pairing_id)
+    if row is None:
+        return None
+    value: datetime = row[0]
+    return value
+
+
+class RequestToPush(msgspec.Struct, frozen=True):
+    id: UUID
+    mitra_id: UUID
+    offered_at: datetime
+    deadline_at: datetime
+
+
+LIST_REQUESTS_TO_PUSH: Final = """
+SELECT requests.id, requests.mitra_id, requests.offered_at, pairings.deadline_at
+FROM requests
+JOIN pairings ON pairings.id = requests.pairing_id
+JOIN mitras ON mitras.id = requests.mitra_id
+WHERE requests.pairing_id = $1 AND requests.status = 'offered'
+    AND pairings.status = 'open' AND pairings.deadline_at > curhat_now()
+    AND mitras.push_ready AND mitras.can_take_customer
+    AND NOT EXISTS (
+        SELECT 1 FROM push_subscriptions
+        JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
+            AND push_messages.kind = 'request_offered' AND push_messages.subject_id = requests.id
+        WHERE push_subscriptions.user_id = requests.mitra_id AND push_subscriptions.role = 'mitra'
+            AND push_messages.reason_at >= requests.offered_at
+    )
+"""
+
+
+async def list_requests_to_push(db: Executor, /, *, pairing_id: UUID) -> list[RequestToPush]:
+    """The requests of this pairing whose mitras could take them and can be pushed to, and were not pushed yet."""
+    return [RequestToPush(*row) for row in await db.fetch(LIST_REQUESTS_TO_PUSH, pairing_id)]
+
+
+class MatchToPush(msgspec.Struct, frozen=True):
+    id: UUID
+    customer_id: UUID
+    started_at: datetime
+    ends_at: datetime
+
+
+FIND_MATCH_TO_PUSH: Final = """
+SELECT id, customer_id, started_at, ends_at FROM sessions
+WHERE id = $1 AND status = 'active' AND ends_at > curhat_now()
+    AND started_at > curhat_now() - make_interval(secs => $2)
+    AND NOT EXISTS (
+        SELECT 1 FROM push_subscriptions
+        JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
+            AND push_messages.kind = 'matched' AND push_messages.subject_id = sessions.id
+        WHERE push_subscriptions.user_id = sessions.customer_id AND push_subscriptions.role = 'customer'
+    )
+"""
+
+
+async def find_match_to_push(
+    db: Executor, /, *, session_id: UUID, within_seconds: float
+) -> MatchToPush | None:
+    """This session, if it runs, began within @within_seconds, and its customer was not pushed to about it."""
+    row = await db.fetchrow(FIND_MATCH_TO_PUSH, session_id, within_seconds)
+    if row is None:
+        return None
+    return MatchToPush(*row)
+
+
+class MessageToPush(msgspec.Struct, frozen=True):
+    id: UUID
+    sent_at: datetime
+    customer_id: UUID
+    expires_at: datetime
+
+
+FIND_MESSAGE_TO_PUSH: Final = """
+SELECT newest.id, newest.sent_at, sessions.customer_id,
+    greatest(sessions.ends_at, newest.sent_at + interval '1 minute') AS expires_at
+FROM sessions
+JOIN LATERAL (
+    SELECT id, sent_at FROM messages
+    WHERE session_id = sessions.id AND sender = 'mitra' AND read_at IS NULL
+    ORDER BY id DESC LIMIT 1
+) AS newest ON newest.sent_at > curhat_now() - make_interval(secs => $1)
+WHERE sessions.id = $2
+    AND NOT EXISTS (
+        SELECT 1 FROM push_subscriptions
+        JOIN push_messages ON push_messages.subscription_id = push_subscriptions.id
+            AND push_messages.kind = 'message' AND push_messages.subject_id = newest.id
+        WHERE push_subscriptions.user_id = sessions.customer_id AND push_subscriptions.role = 'customer'
+    )
+"""
+
+
+async def find_message_to_push(
+    db: Executor, /, *, within_seconds: float, session_id: UUID
+) -> MessageToPush | None:
+    """The mitra's newest message in this session that the customer has not read, if it was sent within @within_seconds and
+    was not pushed. A push is worth sending while the session lasts, and for at least a minute."""
+    row = await db.fetchrow(FIND_MESSAGE_TO_PUSH, within_seconds, session_id)
+    if row is None:
+        return None
+    return MessageToPush(*row)
+
+
+FILTER_OPEN_REQUESTS: Final = """
+SELECT requests.id FROM requests JOIN pairings ON pairings.id = requests.pairing_id
+WHERE requests.id = ANY ($1::uuid[]) AND requests.status = 'offered'
+    AND pairings.status = 'open' AND pairings.deadline_at > curhat_now()
+"""
+
+
+async def filter_open_requests(db: Executor, /, *, ids: Sequence[UUID]) -> list[UUID]:
+    """Those of the requests that can still be accepted."""
+    return [row[0] for row in await db.fetch(FILTER_OPEN_REQUESTS, ids)]
+
+
+FILTER_RUNNING_SESSIONS: Final = """
+SELECT id FROM sessions WHERE id = ANY ($1::uuid[]) AND status = 'active' AND ends_at > curhat_now()
+"""
+
+
+async def filter_running_sessions(db: Executor, /, *, ids: Sequence[UUID]) -> list[UUID]:
+    return [row[0] for row in await db.fetch(FILTER_RUNNING_SESSIONS, ids)]
+
+
+FILTER_UNREAD_MESSAGES: Final = """
+SELECT id FROM messages WHERE id = ANY ($1::uuid[]) AND read_at IS NULL
+"""
+
+
+async def filter_unread_messages(db: Executor, /, *, ids: Sequence[UUID]) -> list[UUID]:
+    return [row[0] for row in await db.fetch(FILTER_UNREAD_MESSAGES, ids)]
+
+
+FIND_SESSION_OF_PAIRING: Final = """
+SELECT id FROM sessions WHERE pairing_id = $1
+"""
+
+
+async def find_session_of_pairing(db: Executor, /, *, pairing_id: UUID) -> UUID:
+    row = await db.fetchrow(FIND_SESSION_OF_PAIRING, pairing_id)
+    if row is None:
+        raise NoRow(FIND_SESSION_OF_PAIRING)
+    value: UUID = row[0]
+    return value
+
+
+LIST_RUNNING_SESSIONS_OF_MITRA: Final = """
+SELECT id FROM sessions WHERE mitra_id = $1 AND status = 'active' ORDER BY id
+"""
+
+
+async def list_running_sessions_of_mitra(db: Executor, /, *, mitra_id: UUID) -> list[UUID]:
+    return [row[0] for row in await db.fetch(LIST_RUNNING_SESSIONS_OF_MITRA, mitra_id)]
+
+
+class PeopleOfPayment(msgspec.Struct, frozen=True):
+    customer_id: UUID
+    target_mitra_id: UUID
+
+
+FIND_PEOPLE_OF_TARGETED_PAYMENT: Final = """
+SELECT customer_id, target_mitra_id FROM payments WHERE id = $1 AND target_mitra_id IS NOT NULL
+"""
+
+
+async def find_people_of_targeted_payment(db: Executor, /, *, payment_id: UUID) -> PeopleOfPayment:
+    """Whose payment it is, and for which mitra. Neither changes."""
+    row = await db.fetchrow(FIND_PEOPLE_OF_TARGETED_PAYMENT, payment_id)
+    if row is None:
+        raise NoRow(FIND_PEOPLE_OF_TARGETED_PAYMENT)
+    return PeopleOfPayment(*row)
+
+
+LIST_OPEN_PAYMENTS_FOR_MITRA: Final = """
+SELECT id FROM payments
+WHERE target_mitra_id = $1 AND purpose = 'session' AND status IN ('pending', 'confirming', 'confirmed')
+"""
+
+
+async def list_open_payments_for_mitra(db: Executor, /, *, mitra_id: UUID) -> list[UUID]:
+    """The payments under way whose customers chose this mitra."""
+    return [row[0] for row in await db.fetch(LIST_OPEN_PAYMENTS_FOR_MITRA, mitra_id)]

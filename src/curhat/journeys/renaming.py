@@ -1,0 +1,46 @@
+"""A new name reaches everybody who sees the old one. Functions that take a transaction never commit it."""
+
+from uuid import UUID
+
+from curhat.accounts import service as accounts
+from curhat.journeys import queries
+from curhat.journeys.availability import others_available
+from curhat.kit.database import Transaction
+from curhat.pairing import views
+from curhat.payments import service as payments
+from curhat.presence.service import Presence
+from curhat.realtime import service as realtime
+from curhat.sessions import extension
+from curhat.sessions import service as sessions
+from curhat.sessions.events import session_updated
+
+# Deadline kinds: the mitra of this session, or of this payment, has another name.
+SESSION_RENAMED = "session_renamed"
+PAYMENT_RENAMED = "payment_renamed"
+
+
+async def rename_customer(tx: Transaction, customer_id: UUID, call_name: str) -> None:
+    """Change the call name, and tell the mitra of a running session. Raises ValidationFailed."""
+    await accounts.rename_customer(tx, customer_id, call_name)
+    session_id = await queries.find_running_session(tx, customer_id=customer_id)
+    if session_id is not None:
+        await tell_session(tx, session_id)
+
+
+async def tell_session(tx: Transaction, session_id: UUID) -> None:
+    """Send both sides the session as it is, unless it has ended.
+
+    Takes the session's lock. Without it, a session that ends meanwhile would seem to run again.
+    """
+    session = await extension.lock_session(tx, session_id)
+    if session.runs:
+        await realtime.append(tx, session_updated(await sessions.session_views(tx, session_id)))
+
+
+async def tell_payment(tx: Transaction, presence: Presence, payment_id: UUID) -> None:
+    """Send the customer a payment for a chosen mitra as it is. Asks presence first, then takes the payment's lock."""
+    people = await queries.find_people_of_targeted_payment(tx, payment_id=payment_id)
+    available = await others_available(presence, people.customer_id, people.target_mitra_id)
+    await payments.lock(tx, payment_id)
+    others = [payment_id] if available else []
+    await realtime.append(tx, await views.payment_events(tx, payment_id, other_available=others))

@@ -1,0 +1,244 @@
+"""Finding a mitra for a confirmed payment: the search, accept and reject, cancel, the fallback.
+
+Functions that take a transaction never commit it.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import structlog
+
+from curhat.configuration import service as configuration
+from curhat.deadlines import service as deadlines
+from curhat.journeys import queries
+from curhat.journeys.queries import AcceptedPairing
+from curhat.journeys.single_flight import SingleFlight
+from curhat.kit.database import Database, Transaction
+from curhat.kit.errors import IdempotencyInProgress, NotFound, PresenceUnknown
+from curhat.kit.idempotency import Answer, IdempotentRequest, refusal
+from curhat.kit.logging import current_correlation_id
+from curhat.kit.pause_points import pause_point
+from curhat.pairing import service as pairing
+from curhat.pairing import views
+from curhat.pairing.errors import AlreadyTaken, AtCapacity, MitraOffline, NoMitraAvailable, RequestClosed
+from curhat.pairing.metrics import MATCH_SECONDS, OUTCOMES
+from curhat.pairing.schemas import Pairing, Payment, PaymentOffer, TargetMitra
+from curhat.pairing.service import Target
+from curhat.pairing.states import CloseReason
+from curhat.payments.service import LockedPayment
+from curhat.presence import service as presence_service
+from curhat.realtime import service as realtime
+from curhat.sessions import service as sessions
+from curhat.sessions.events import session_started
+from curhat.sessions.schemas import MitraSession, SessionViews
+
+log = structlog.get_logger(__name__)
+
+# The answer to every mitra but the winner.
+ALREADY_TAKEN = refusal(AlreadyTaken())
+
+
+async def begin_search(tx: Transaction, payment: LockedPayment, candidates: Sequence[UUID] | None) -> None:
+    """Open the first pairing of a confirmed payment, and tell the customer: targeted (3.2), or a blast (2b.2).
+
+    `candidates` are the mitras who may be asked, as presence said just before. None: unknown. Then a blast begins with
+    nobody, and asks mitras as they are found to be available; a chosen mitra is asked for the whole window.
+    """
+    if payment.target_mitra_id is None:
+        window_seconds = await configuration.pairing_blast_timeout_seconds(tx)
+        await pairing.open_blast(tx, payment.id, window_seconds, candidates or [])
+        await realtime.append(tx, await views.payment_events(tx, payment.id))
+        return
+    target = Target(
+        mitra_id=payment.target_mitra_id,
+        reachable=candidates is None or payment.target_mitra_id in candidates,
+        other_available=pairing.anybody_else(candidates, payment.target_mitra_id, payment.customer_id),
+    )
+    window_seconds = await configuration.returning_chat_confirmation_timeout_seconds(tx)
+    await pairing.open_targeted(tx, payment.id, window_seconds, target)
+
+
+async def refuse_if_decided(
+    database: Database, request_id: UUID, idempotent: IdempotentRequest, flight: SingleFlight
+) -> Answer | None:
+    """Answer a mitra who accepts after the decision, and store that answer under the key, in one statement.
+
+    Of fifty mitras who accept at once, most end here. None: the pairing is open and this accept has entered the single
+    flight, or this very mitra has won.
+    Raises AlreadyTaken when the key has an answer, RequestClosed (neither is stored), IdempotencyInProgress.
+    """
+    while True:
+        found = await queries.refuse_if_decided(
+            database,
+            request_id=request_id,
+            mitra_id=idempotent.user_id,
+            key=idempotent.key,
+            fingerprint=idempotent.fingerprint,
+            status=ALREADY_TAKEN.status,
+            body=ALREADY_TAKEN.body,
+        )
+        if found is None:
+            return None
+        if found.is_stored:
+            return ALREADY_TAKEN
+        if found.outcome != "open":
+            raise _refusal(found.outcome, found.close_reason)
+        if await flight.enter(found.pairing_id):
+            return None
+
+
+async def accept(
+    tx: Transaction, mitra_id: UUID, request_id: UUID, key_lock: int | None = None
+) -> MitraSession:
+    """offered → accepted, and the session begins (2b.5). The winner who repeats gets the same session.
+
+    `key_lock` is the advisory lock of the request's idempotency key, taken by the same statement; None: no key.
+    Raises IdempotencyInProgress, NotFound, AlreadyTaken, RequestClosed, MitraOffline, AtCapacity, in the order of
+    the contract.
+    """
+    won = await queries.accept_and_start(
+        tx,
+        request_id=request_id,
+        mitra_id=mitra_id,
+        correlation_id=current_correlation_id(),
+        key_lock=key_lock,
+    )
+    if won is None:
+        return await _session_won_before(tx, mitra_id, request_id, key_lock)
+    await presence_service.take_place(tx, mitra_id)
+    if won.fills_up:
+        # A customer may have asked for this very mitra while the statement waited for the mitra's row. The statement did
+        # not see that request. From here on, under the row's lock, no further request can be made.
+        await pairing.withdraw(tx, mitra_id, "at_capacity")
+    started = _started_session(won, mitra_id)
+    await realtime.append(
+        tx, [*views.events_of(_served_payment(won), won.customer_id), *session_started(started)]
+    )
+    pairing.signal_requests(tx, [mitra_id, *won.closed_for])
+    if won.lost_targeted:
+        deadlines.wake_workers(tx)
+    OUTCOMES.labels("matched").inc()
+    MATCH_SECONDS.observe((won.now - won.pairing_created_at).total_seconds())
+    log.info(
+        "pairing.matched",
+        payment_id=str(won.payment_id),
+        pairing_id=str(won.pairing_id),
+        session_id=str(won.session_id),
+        mitra_id=str(mitra_id),
+    )
+    await pause_point("accept.before_commit")
+    return started.for_mitra
+
+
+async def _session_won_before(
+    tx: Transaction, mitra_id: UUID, request_id: UUID, key_lock: int | None
+) -> MitraSession:
+    refused = await queries.explain_refusal(tx, request_id=request_id, mitra_id=mitra_id, key_lock=key_lock)
+    if refused is None:
+        raise NotFound
+    if refused.outcome != "won_before":
+        raise _refusal(refused.outcome, refused.close_reason)
+    session_id = await queries.find_session_of_pairing(tx, pairing_id=refused.pairing_id)
+    return (await sessions.session_views(tx, session_id)).for_mitra
+
+
+def _refusal(outcome: str, close_reason: CloseReason | None) -> Exception:
+    match outcome:
+        case "in_progress":
+            return IdempotencyInProgress()
+        case "already_taken":
+            return AlreadyTaken()
+        case "mitra_offline":
+            return MitraOffline()
+        case "at_capacity":
+            return AtCapacity()
+        case _:
+            return RequestClosed(close_reason=close_reason)
+
+
+def _served_payment(won: AcceptedPairing) -> Payment:
+    """The payment as its customer sees it after the accept."""
+    target = None
+    if won.target_mitra_id is not None and won.target_display_name is not None:
+        target = TargetMitra(id=won.target_mitra_id, display_name=won.target_display_name)
+    return Payment(
+        id=won.payment_id,
+        purpose="session",
+        status="served",
+        offer=PaymentOffer(
+            id=won.offer_id,
+            duration_minutes=won.duration_minutes,
+            price_rp=won.amount_rp,
+            is_trial=won.is_trial,
+        ),
+        amount_rp=won.amount_rp,
+        target_mitra=target,
+        created_at=won.payment_created_at,
+        expires_at=won.payment_expires_at,
+        pairing=Pairing(
+            id=won.pairing_id,
+            payment_id=won.payment_id,
+            kind=won.kind,
+            status="matched",
+            deadline_at=won.deadline_at,
+            failure_tag=None,
+            fallback=None,
+            session_id=won.session_id,
+            server_now=won.now,
+        ),
+        server_now=won.now,
+    )
+
+
+def _started_session(won: AcceptedPairing, mitra_id: UUID) -> SessionViews:
+    """The session as both sides see it when it begins."""
+    return sessions.both_views(
+        {
+            "id": won.session_id,
+            "status": "active",
+            "customer_id": won.customer_id,
+            "mitra_id": mitra_id,
+            "call_name": won.call_name,
+            "display_name": won.display_name,
+            "started_at": won.started_at,
+            "ends_at": won.ends_at,
+            "duration_minutes": won.duration_minutes,
+            "ended_at": None,
+            "end_reason": None,
+            "extension_id": None,
+            "server_now": won.now,
+        }
+    )
+
+
+async def reject(
+    tx: Transaction, mitra_id: UUID, request_id: UUID, candidates: Sequence[UUID] | None
+) -> None:
+    """offered → rejected; the pairing fails at once when nobody else is left (2b.4)."""
+    await pairing.reject(tx, request_id, mitra_id, candidates)
+
+
+async def cancel_search(tx: Transaction, customer_id: UUID, pairing_id: UUID) -> Pairing:
+    """open → failed with `customer_cancelled`. Raises NotFound, PairingDecided."""
+    await pairing.cancel(tx, pairing_id, customer_id)
+    return await views.pairing_view(tx, pairing_id, customer_id)
+
+
+async def take_fallback(
+    tx: Transaction, customer_id: UUID, pairing_id: UUID, candidates: Sequence[UUID] | None
+) -> Pairing:
+    """Open a blast under the same payment, after a targeted pairing failed (3.5).
+
+    `candidates` are the mitras who may be asked, as presence said just before; None: unknown.
+    Raises NotFound, FallbackDecided; PresenceUnknown and NoMitraAvailable, which leave the choice open.
+    """
+    failed = await pairing.lock_failed(tx, pairing_id, customer_id)
+    if candidates is None:
+        raise PresenceUnknown
+    assert failed.target_mitra_id is not None  # pairings_fallback_after_a_targeted_failure, pairings_target
+    if not pairing.anybody_else(candidates, failed.target_mitra_id, customer_id):
+        raise NoMitraAvailable
+    window_seconds = await configuration.pairing_blast_timeout_seconds(tx)
+    blast_id = await pairing.take_fallback(tx, failed, window_seconds, candidates)
+    await realtime.append(tx, await views.payment_events(tx, failed.payment_id))
+    return await views.pairing_view(tx, blast_id, customer_id)
