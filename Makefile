@@ -72,14 +72,22 @@ $(READY): pyproject.toml requirements.lock Makefile
 	fi
 	touch $@
 
-lock: ## write requirements.lock anew for pyproject.toml
+# Litestar requires these, and imports them only for its own command line and for made-up examples, which we do not
+# use: a production install goes without (tests/unit/test_production_install.py).
+NOT_IN_PRODUCTION := faker polyfactory rich rich-click
+LOCK := compile --quiet --universal --python-version 3.11 --generate-hashes \
+    --no-header --no-emit-index-url --no-emit-find-links pyproject.toml
+
+lock: ## write both lock files anew for pyproject.toml
 	@if ! [ -x .venv/bin/uv ]; then
 	    python3 -m venv .venv
 	    .venv/bin/pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
 	fi
-	$(UV_PIP) compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
-	    --no-header --no-emit-index-url --no-emit-find-links --output-file requirements.lock pyproject.toml
-	echo "requirements.lock is written"
+	$(UV_PIP) $(LOCK) --all-extras --group test --group bench --output-file requirements.lock
+	# The same versions, of what production needs.
+	$(UV_PIP) $(LOCK) --constraints requirements.lock --excludes <(printf '%s\n' $(NOT_IN_PRODUCTION)) \
+	    --output-file requirements-production.lock
+	echo "requirements.lock and requirements-production.lock are written"
 
 clean: ## remove the environment and every cache; the data of make up stays
 	@rm -rf .venv web/node_modules web/dist .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -13,11 +13,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from curhat.app.embedded import EmbeddedServers
 from curhat.app.local_ports import http_status, port_problem
 from curhat.app.run_file import RunFile
 from curhat.app.seed import DEMO_ADMIN
 from curhat.control_center.operators.passwords import derived
+from curhat.dev.embedded import EmbeddedServers
 
 # The machine may be busy with other tests.
 PATIENCE_SECONDS = 60

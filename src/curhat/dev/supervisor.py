@@ -24,12 +24,12 @@ import asyncpg
 from rich.console import Console
 from rich.table import Table
 
-from curhat.app.child_processes import Program, ProgramError, open_log
-from curhat.app.embedded import EmbeddedServers, lock_data_dir
 from curhat.app.local_ports import http_status, port_problem
 from curhat.app.run_file import RunFile
 from curhat.app.seed import DemoAccount, seed
 from curhat.app.static_files import web_folder
+from curhat.dev.child_processes import Program, ProgramError, open_log
+from curhat.dev.embedded import EmbeddedServers, lock_data_dir
 from curhat.kit.migrations import migrate
 from curhat.kit.settings import PREFIX, Settings
 

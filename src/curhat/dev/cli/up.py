@@ -6,8 +6,8 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from curhat.app.child_processes import end_with_parent
 from curhat.app.cli.common import CommandError
+from curhat.dev.child_processes import ProgramError, end_with_parent
 from curhat.kit.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run until asked to stop."""
     from rich.console import Console
 
-    from curhat.app.supervisor import Supervisor
+    from curhat.dev.supervisor import Supervisor
 
     settings = Settings.from_environment(os.environ)
     if arguments.bots and not settings.is_development:
@@ -46,4 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     async def supervise() -> int:
         return await Supervisor(settings, Console(highlight=False), bots=arguments.bots).run()
 
-    return asyncio.run(supervise())
+    try:
+        return asyncio.run(supervise())
+    except ProgramError as error:
+        raise CommandError(str(error), exit_status=1) from error
