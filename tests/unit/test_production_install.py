@@ -100,7 +100,7 @@ def test_a_command_of_production_works_without_the_development_extra(
     assert shown.stdout.startswith(f"usage: curhat {command}")
 
 
-@pytest.mark.parametrize("command", ["up", "simulate", "bots"])
+@pytest.mark.parametrize("command", ["up", "reset", "simulate", "bots"])
 def test_a_command_of_development_says_which_extra_it_needs(production: dict[str, str], command: str) -> None:
     refused = python(production, "-m", "curhat.app.cli", command, "--bots")
     assert (refused.returncode, refused.stdout) == (2, "")
@@ -115,4 +115,4 @@ def test_the_help_lists_commands_of_development_only_where_the_extra_is_installe
         set(re.findall(r"^    ([a-z]+)  ", shown.stdout, re.MULTILINE))
         for shown in (python(each, "-m", "curhat.app.cli", "--help") for each in (production, development))
     ]
-    assert listed[1] - listed[0] == {"up", "simulate", "bots"}
+    assert listed[1] - listed[0] == {"up", "reset", "simulate", "bots"}

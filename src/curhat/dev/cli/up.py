@@ -27,6 +27,11 @@ def add_to(subparsers: "Subparsers") -> None:
         action="store_true",
         help="with simulated mitras who accept and answer, and simulated customers who ask",
     )
+    parser.add_argument(
+        "--reload",
+        action="store_true",
+        help="restart the server and the worker when a file of the code changes (make dev)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -44,7 +49,10 @@ def run(arguments: argparse.Namespace) -> int:
         end_with_parent(signal.SIGTERM)
 
     async def supervise() -> int:
-        return await Supervisor(settings, Console(highlight=False), bots=arguments.bots).run()
+        supervisor = Supervisor(
+            settings, Console(highlight=False), bots=arguments.bots, reload=arguments.reload
+        )
+        return await supervisor.run()
 
     try:
         return asyncio.run(supervise())
