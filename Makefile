@@ -19,7 +19,8 @@ WEB := web/dist/.built
 # Folders as well: a file that was removed changes its folder.
 WEB_SOURCES := $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -not -path web -print)
 
-.PHONY: help up test format rules contracts web screenshots lighthouse simulate-schedules planted-bugs bench lock clean
+.PHONY: help up dev reset check test format rules contracts web screenshots lighthouse simulate-schedules planted-bugs \
+    bench lock clean
 
 help: ## show this list
 	@sed -nE 's/^([a-z-]+):.* ## (.*)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target does; do
@@ -72,14 +73,22 @@ $(READY): pyproject.toml requirements.lock Makefile
 	fi
 	touch $@
 
-lock: ## write requirements.lock anew for pyproject.toml
+# Litestar requires these, and imports them only for its own command line and for made-up examples, which we do not
+# use: a production install goes without (tests/unit/test_production_install.py).
+NOT_IN_PRODUCTION := faker polyfactory rich rich-click
+LOCK := compile --quiet --universal --python-version 3.11 --generate-hashes \
+    --no-header --no-emit-index-url --no-emit-find-links pyproject.toml
+
+lock: ## write both lock files anew for pyproject.toml
 	@if ! [ -x .venv/bin/uv ]; then
 	    python3 -m venv .venv
 	    .venv/bin/pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
 	fi
-	$(UV_PIP) compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
-	    --no-header --no-emit-index-url --no-emit-find-links --output-file requirements.lock pyproject.toml
-	echo "requirements.lock is written"
+	$(UV_PIP) $(LOCK) --all-extras --group test --group bench --output-file requirements.lock
+	# The same versions, of what production needs.
+	$(UV_PIP) $(LOCK) --constraints requirements.lock --excludes <(printf '%s\n' $(NOT_IN_PRODUCTION)) \
+	    --output-file requirements-production.lock
+	echo "requirements.lock and requirements-production.lock are written"
 
 clean: ## remove the environment and every cache; the data of make up stays
 	@rm -rf .venv web/node_modules web/dist .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
@@ -104,6 +113,12 @@ up: $(READY) $(WEB) ## start everything for development: databases, server, work
 	@$(PYTHON) -m compileall -q src/curhat
 	exec env CURHAT_ENVIRONMENT=development .venv/bin/curhat up
 
+dev: $(READY) $(WEB) ## as make up; a changed file of the code restarts the server and the worker
+	@exec env CURHAT_ENVIRONMENT=development .venv/bin/curhat up --reload
+
+reset: $(READY) ## remove the development data; refused while make up runs
+	@exec .venv/bin/curhat reset
+
 # Checks ------------------------------------------------------------------------------------------------------
 
 # What squawk leaves out, and why. The runner (kit/migrations.py) sets both timeouts and wraps each file in one
@@ -111,23 +126,39 @@ up: $(READY) $(WEB) ## start everything for development: databases, server, work
 SQUAWK_FLAGS := --pg-version=18.0 --assume-in-transaction --no-error-on-unmatched-pattern \
     --exclude=require-lock-timeout,require-statement-timeout,prefer-bigint-over-int
 
-test: $(READY) $(WEB) ## run every check and every test
-	@check() {
-	    printf '\n== %s\n' "$$1"
-	    if ! "$${@:2}"; then
-	        printf '\nmake test: FAILED in the check "%s": %s\n' "$$1" "$${*:2}" >&2
-	        exit 1
-	    fi
-	}
-	check "lint" .venv/bin/ruff check .
-	check "format" .venv/bin/ruff format --check .
-	check "types" .venv/bin/mypy
-	check "layers" .venv/bin/lint-imports
-	check "migrations" .venv/bin/squawk $(SQUAWK_FLAGS) 'migrations/*.sql'
-	check "contracts" $(PYTHON) -m curhat.app.contracts --check
-	check "web contracts" $(NPM_RUN) contracts -- --check
-	check "web types and format" $(NPM_RUN) check
-	check "tests" .venv/bin/pytest --numprocesses=2 --dist=loadfile
+# The checks that run no test, the slowest first. `make check` and `make test` both run this list, two at a time.
+CHECKS := web types contracts web-contracts lint format layers migrations
+check-web: CHECK = $(NPM_RUN) check
+check-types: CHECK = .venv/bin/mypy
+check-contracts: CHECK = $(PYTHON) -m curhat.app.contracts --check
+check-web-contracts: CHECK = $(NPM_RUN) contracts -- --check
+check-lint: CHECK = .venv/bin/ruff check .
+check-format: CHECK = .venv/bin/ruff format --check .
+check-layers: CHECK = .venv/bin/lint-imports
+check-migrations: CHECK = .venv/bin/squawk $(SQUAWK_FLAGS) 'migrations/*.sql'
+check-unit-tests: CHECK = .venv/bin/pytest --quiet tests/unit
+check-tests: CHECK = .venv/bin/pytest --numprocesses=2 --dist=loadfile
+
+CHECK_TARGETS := $(CHECKS:%=check-%)
+RUN_CHECKS := $(MAKE) --no-print-directory --jobs=2 --output-sync=target
+.PHONY: $(CHECK_TARGETS) check-unit-tests check-tests
+$(CHECK_TARGETS) check-unit-tests check-tests:
+	@printf '\n== %s\n' "$(@:check-%=%)"
+	if ! $(CHECK); then
+	    printf '\nmake: the check "%s" FAILED; to run it alone: make %s\n' "$(@:check-%=%)" "$@" >&2
+	    exit 1
+	fi
+
+check: $(READY) $(NODE_MODULES) ## run what is fast: every check and the unit tests
+	@$(RUN_CHECKS) check-unit-tests $(CHECK_TARGETS)
+
+test: $(READY) $(WEB) ## run every check and every test; some tests alone: make test T=tests/races
+ifdef T
+	@exec .venv/bin/pytest $(T)
+else
+	@$(RUN_CHECKS) $(CHECK_TARGETS)
+	$(MAKE) --no-print-directory check-tests
+endif
 
 format: $(READY) $(NODE_MODULES) ## put the code in order
 	@.venv/bin/ruff check --fix-only .

@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 import valkey.asyncio
 
-from curhat.app.embedded import EmbeddedServers, embedded_servers
+from curhat.dev.embedded import EmbeddedServers, embedded_servers
 from curhat.kit.database import Database
 from curhat.kit.migrations import migrate
 from tests.simulation.bugs import named

@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from curhat.app.embedded import embedded_servers
+from curhat.dev.embedded import embedded_servers
 
 
 async def main() -> None:

@@ -10,8 +10,8 @@ import pytest
 import valkey.asyncio
 from playwright.async_api import Browser, async_playwright
 
-from curhat.app.embedded import EmbeddedServers
 from curhat.app.static_files import web_folder
+from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.database import Database
 from tests.browser.system import System
 from tests.conftest import database_url_of

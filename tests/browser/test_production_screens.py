@@ -9,7 +9,7 @@ import pyotp
 import pytest
 from playwright.async_api import Browser, expect
 
-from curhat.app.embedded import EmbeddedServers
+from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.database import Database
 from tests.browser.operators import DESKTOP_SCREEN, operator
 from tests.browser.system import System

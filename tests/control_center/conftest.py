@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 import valkey.asyncio
 
-from curhat.app.embedded import EmbeddedServers
+from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.database import Database
 from tests.support.signed_in import Stage, development_settings, stage
 

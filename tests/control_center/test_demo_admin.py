@@ -6,9 +6,9 @@ from typing import cast
 
 import asyncpg
 
-from curhat.app.embedded import EmbeddedServers
 from curhat.app.seed import DEMO_ADMIN, DemoAccount, seed
 from curhat.control_center.operators import passwords
+from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.database import Database
 from curhat.kit.settings import Settings
 from tests.support.signed_in import Stage, development_settings, problem

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import valkey.asyncio
 
-from curhat.app.embedded import EmbeddedServers
+from curhat.dev.embedded import EmbeddedServers
 from curhat.journeys import service as journeys
 from curhat.kit.database import Database
 from curhat.kit.pause_points import set_pause_point

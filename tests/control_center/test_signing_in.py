@@ -12,7 +12,6 @@ import pyotp
 import pytest
 import valkey.asyncio
 
-from curhat.app.embedded import EmbeddedServers
 from curhat.control_center.operators import passwords
 from curhat.control_center.operators.service import (
     TOKEN_SECONDS,
@@ -23,6 +22,7 @@ from curhat.control_center.operators.service import (
     prune,
     reset_operator,
 )
+from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.database import Database
 from curhat.kit.errors import NotFound
 from tests.support.clock import START, VirtualClock

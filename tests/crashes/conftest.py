@@ -7,7 +7,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from curhat.app.embedded import EmbeddedServers, embedded_servers
+from curhat.dev.embedded import EmbeddedServers, embedded_servers
 from curhat.kit.database import Database
 from curhat.kit.migrations import migrate
 from tests.conftest import database_url_of

@@ -12,8 +12,8 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from curhat.app.embedded import EmbeddedServers
-from curhat.app.simulate.invariants import IN_FLIGHT, check, violations_of
+from curhat.dev.embedded import EmbeddedServers
+from curhat.dev.simulate.invariants import IN_FLIGHT, check, violations_of
 from curhat.kit.database import Database
 from curhat.kit.identity import Role
 from tests.support.journey import request_of

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from curhat.app.embedded import PostgresServer
+from curhat.dev.embedded import PostgresServer
 from tests.crashes.system import System, Witness, available, done, sockets_of, until, working
 from tests.support.processes import ServerProcess, WorkerProcess
 from tests.support.signed_in import problem

@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 import valkey.asyncio
 
-from curhat.app.child_processes import Program
-from curhat.app.embedded import DataDirInUseError, EmbeddedServers, embedded_servers, lock_data_dir
+from curhat.dev.child_processes import Program
+from curhat.dev.embedded import DataDirInUseError, EmbeddedServers, embedded_servers, lock_data_dir
 
 OWNER_ONLY = 0o700
 
@@ -22,7 +22,7 @@ OWNER_ONLY = 0o700
 OTHER_PROCESS = """
 import asyncio, sys
 from pathlib import Path
-from curhat.app.embedded import embedded_servers
+from curhat.dev.embedded import embedded_servers
 
 async def main():
     async with embedded_servers(Path(sys.argv[1])) as servers:

@@ -7,7 +7,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from curhat.app.embedded import EmbeddedServers
+from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.migrations import (
     Connection,
     MigrationError,

@@ -11,7 +11,7 @@ import pytest
 import structlog
 import valkey.asyncio
 
-from curhat.app.embedded import EmbeddedServers
+from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import NotFound, PresenceUnknown
 from curhat.presence import service

@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from curhat.app.embedded import EmbeddedServers
+from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import PresenceUnknown
 from curhat.kit.identity import Identity, Role

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import asyncpg
 import pytest
 
-from curhat.app.statements import CONDITIONS, SOURCES, QueriesFile, StatementError, parse, prepare, render
+from curhat.dev.statements import CONDITIONS, SOURCES, QueriesFile, StatementError, parse, prepare, render
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 import valkey.asyncio
 
-from curhat.app.embedded import EmbeddedServers
+from curhat.dev.embedded import EmbeddedServers
 from tests.support.signed_in import environment_of, server_process
 
 

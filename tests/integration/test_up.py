@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -13,11 +14,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from curhat.app.embedded import EmbeddedServers
+import curhat
 from curhat.app.local_ports import http_status, port_problem
 from curhat.app.run_file import RunFile
 from curhat.app.seed import DEMO_ADMIN
 from curhat.control_center.operators.passwords import derived
+from curhat.dev.embedded import EmbeddedServers
+from curhat.kit.migrations import migrations_folder
+from tests.support.signed_in import free_port
 
 # The machine may be busy with other tests.
 PATIENCE_SECONDS = 60
@@ -71,8 +75,8 @@ class Up:
 
 
 @contextlib.asynccontextmanager
-async def running(data_dir: Path, port: int, **more: str) -> AsyncIterator[Up]:
-    """`curhat up`, from ready until the end of the block."""
+async def running(data_dir: Path, port: int, *arguments: str, **more: str) -> AsyncIterator[Up]:
+    """Run `curhat up`; the block begins when the server is ready."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("CURHAT_")}
     environ |= {
         "CURHAT_ENVIRONMENT": "development",
@@ -81,7 +85,9 @@ async def running(data_dir: Path, port: int, **more: str) -> AsyncIterator[Up]:
         **more,
     }
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "curhat.app.cli", "up"), env=environ, stdout=asyncio.subprocess.DEVNULL
+        *(sys.executable, "-m", "curhat.app.cli", "up", *arguments),
+        env=environ,
+        stdout=asyncio.subprocess.DEVNULL,
     )
     up = Up(process, environ, data_dir, port)
     try:
@@ -93,12 +99,9 @@ async def running(data_dir: Path, port: int, **more: str) -> AsyncIterator[Up]:
         await process.wait()
 
 
-@pytest.fixture
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+@pytest.fixture(name="free_port")
+def free_port_fixture() -> int:
+    return free_port()
 
 
 async def test_commands_join_the_running_one_and_a_second_one_is_refused(
@@ -182,6 +185,62 @@ async def test_servers_that_the_settings_name_are_used_and_none_is_embedded(
     async with running(tmp_path, free_port, **named) as up:
         assert set(up.children()) == {"serve", "worker"}
         assert not (tmp_path / "postgres").exists()
+
+
+async def test_a_changed_file_of_the_code_restarts_the_server_and_the_worker(
+    tmp_path: Path, free_port: int
+) -> None:
+    package = tmp_path / "src" / "curhat"
+    shutil.copytree(Path(curhat.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(migrations_folder(), tmp_path / "migrations")
+    code = str(package.parent)
+    async with running(tmp_path / "data", free_port, "--reload", PYTHONPATH=code) as up:
+        before = up.children()
+        ids = package / "kit" / "ids.py"
+        ids.write_text(f"{ids.read_text()}# a change\n")
+        await up.until(lambda: restarted(before, up.children()) == {"serve", "worker"})
+        await up.until(up.is_ready)
+        before = up.children()
+        # The server ends with a SyntaxError. It stays down until the next change.
+        asgi = package / "app" / "asgi.py"
+        asgi.write_text(f"{asgi.read_text()}(")
+        await up.until(
+            lambda: "serve" not in up.children() and restarted(before, up.children()) == {"worker"}
+        )
+        asgi.write_text(asgi.read_text().removesuffix("("))
+        await up.until(up.is_ready)
+
+
+async def test_a_second_server_joins_the_running_one_on_a_port_of_its_own(tmp_path: Path) -> None:
+    async with running(tmp_path, free_port()) as up:
+        port = free_port()
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "curhat.app.cli", "serve"), env={**up.environ, "CURHAT_PORT": str(port)}
+        )
+        await up.until(lambda: http_status(f"http://127.0.0.1:{port}/readyz") == "200")
+        process.terminate()
+        await process.wait()
+        assert up.is_ready()
+
+
+async def test_a_reset_removes_what_up_has_written_and_nothing_else(tmp_path: Path, free_port: int) -> None:
+    (tmp_path / "notes.txt").write_text("of somebody else")
+    async with running(tmp_path, free_port) as up:
+        status, _, errors = await up.command("reset")
+        assert (status, errors) == (
+            1,
+            f"curhat: {tmp_path} is in use: curhat up runs there already, as process {up.process.pid}\n",
+        )
+        assert (await up.command("config", "set", "pairing_blast_timeout_seconds", "90"))[0] == 0
+    assert await up.command("reset") == (0, f"the development data in {tmp_path} is removed\n", "")
+    assert {path.name for path in tmp_path.iterdir()} == {"lock", "notes.txt"}
+    async with running(tmp_path, free_port) as up:
+        assert await up.command("config", "get", "pairing_blast_timeout_seconds") == (0, "60\n", "")
+
+
+def restarted(before: dict[str, int], after: dict[str, int]) -> set[str]:
+    """The names of the programs that run in another process than before."""
+    return {name for name, pid in after.items() if before.get(name) != pid}
 
 
 def test_a_port_in_use_is_told_with_its_holder() -> None:

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from curhat.app.simulate import bots
-from curhat.app.simulate.main import http_client
+from curhat.dev.simulate import bots
+from curhat.dev.simulate.main import http_client
 from tests.support.signed_in import Stage
 
 

@@ -7,11 +7,11 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from curhat.app.simulate import invariants
 from curhat.configuration import service as configuration
 from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import queries as deadline_queries
 from curhat.deadlines import service as deadlines
+from curhat.dev.simulate import invariants
 from curhat.journeys import service as journeys
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import Database

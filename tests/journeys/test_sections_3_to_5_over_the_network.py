@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from curhat.app.embedded import EmbeddedServers
 from curhat.app.wiring import open_services
+from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.pause_points import set_pause_point
 from tests.support.journey import Latch
 from tests.support.server import Person, Socket

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 import valkey.asyncio
 
-from curhat.app.embedded import EmbeddedServers
 from curhat.app.wiring import Services
 from curhat.deadlines import loop as deadline_loop
+from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.database import Database
 from tests.support.push import PushService, push_service
 from tests.support.signed_in import Stage, development_settings, stage

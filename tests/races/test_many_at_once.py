@@ -10,8 +10,8 @@ from uuid import UUID
 
 import pytest
 
-from curhat.app.simulate.invariants import check
 from curhat.deadlines import loop as deadline_loop
+from curhat.dev.simulate.invariants import check
 from curhat.journeys import service as journeys
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import Database

@@ -13,7 +13,7 @@ import valkey.asyncio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from curhat.app.embedded import EmbeddedServers
+from curhat.dev.embedded import EmbeddedServers
 from curhat.journeys import service as journeys
 from curhat.kit.database import Database
 from curhat.kit.identity import Role

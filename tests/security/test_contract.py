@@ -24,7 +24,7 @@ from schemathesis.core.transport import Response
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from curhat.app.embedded import EmbeddedServers
+from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.database import Database
 from curhat.kit.errors import (
     BodyTooLarge,

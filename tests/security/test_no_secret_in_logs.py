@@ -17,8 +17,8 @@ import valkey.asyncio
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from curhat.app.embedded import EmbeddedServers
 from curhat.control_center.operators import passwords
+from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.database import Database
 from curhat.pricing.service import seed_offers
 from tests.support.server import Person

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import asyncpg
 
-from curhat.app.embedded import embedded_servers
+from curhat.dev.embedded import embedded_servers
 from curhat.kit.database import Database
 from curhat.kit.logging import configure_logging
 from curhat.kit.migrations import migrate

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curhat.app.statements import number_parameters, parse
 from curhat.control_center.operators import service as operators
 from curhat.control_center.review import service as review
 from curhat.deadlines import queries as deadlines
+from curhat.dev.statements import number_parameters, parse
 from curhat.journeys import mitras, searching
 from curhat.journeys import queries as journey_queries
 from curhat.journeys.transitions import Transitions

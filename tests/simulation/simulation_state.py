@@ -17,10 +17,10 @@ from uuid import UUID
 import msgspec
 
 import curhat.app.wiring  # noqa: F401  fills the hooks: going offline sets off what it does in production
-from curhat.app.simulate import invariants
 from curhat.deadlines import service as deadlines
 from curhat.deadlines.queries import Deadline, due_deadlines, seconds_until_next_due
 from curhat.deadlines.service import FollowUp
+from curhat.dev.simulate import invariants
 from curhat.journeys import service as journeys
 from curhat.journeys.snapshot import customer_state, mitra_state
 from curhat.journeys.transitions import Transitions

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from curhat.app.statements import SOURCES
+from curhat.dev.statements import SOURCES
 
 
 def check_rows() -> None:

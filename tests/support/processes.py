@@ -9,7 +9,7 @@ from typing import ClassVar, Final, Self
 
 import httpx
 
-from curhat.app.child_processes import Program
+from curhat.dev.child_processes import Program
 from tests.support.signed_in import free_port
 
 # Long, for a machine that does other things as well.

@@ -8,9 +8,9 @@ import aiohttp
 import msgspec
 import pytest
 
-from curhat.app.simulate.client import IN_PROGRESS, Answer, Device, Person, RunState
-from curhat.app.simulate.people import Manner, dice_of
-from curhat.app.simulate.report import Tally
+from curhat.dev.simulate.client import IN_PROGRESS, Answer, Device, Person, RunState
+from curhat.dev.simulate.people import Manner, dice_of
+from curhat.dev.simulate.report import Tally
 
 EPOCH = "e1"
 

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import asyncpg
 import pytest
 
-from curhat.app.simulate.invariants import INVARIANTS, check
+from curhat.dev.simulate.invariants import INVARIANTS, check
 from curhat.kit.database import Database
 from tests.support.clock import START, VirtualClock
 

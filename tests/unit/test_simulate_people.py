@@ -3,7 +3,7 @@
 import dataclasses
 
 from curhat.accounts.phone import normalise
-from curhat.app.simulate.people import (
+from curhat.dev.simulate.people import (
     CUSTOMER_PREFIX,
     MITRA_PREFIX,
     CustomerPlan,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from curhat.app.simulate.picture import CustomerPicture, Data, MitraPicture
+from curhat.dev.simulate.picture import CustomerPicture, Data, MitraPicture
 
 
 def pairing(status: str = "open", **more: Any) -> Data:

@@ -3,8 +3,8 @@
 import pytest
 from rich.console import Console
 
-from curhat.app.simulate.invariants import INVARIANTS, Violation
-from curhat.app.simulate.report import (
+from curhat.dev.simulate.invariants import INVARIANTS, Violation
+from curhat.dev.simulate.report import (
     FAULTS_SHOWN,
     Outcome,
     Tally,

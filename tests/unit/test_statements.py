@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from curhat.app import statements
-from curhat.app.statements import StatementError, parse
+from curhat.dev import statements
+from curhat.dev.statements import StatementError, parse
 from curhat.kit.conditions import Conditions
 
 SOURCES = statements.SOURCES
@@ -17,10 +17,10 @@ RUNS_SQL = {"fetch", "fetchrow", "fetchval", "execute", "executemany"}
 RUNS_ITS_OWN_SQL = {
     "kit/database.py": "it is what the generated modules run on",
     "kit/migrations.py": "it makes the schema that the statements are typed against",
-    "app/statements.py": "it prepares the statements",
-    "app/embedded.py": "it asks a PostgreSQL that has no schema yet",
+    "dev/statements.py": "it prepares the statements",
+    "dev/embedded.py": "it asks a PostgreSQL that has no schema yet",
     "app/cli/doctor.py": "it asks a PostgreSQL that may have no schema",
-    "app/simulate/invariants.py": "it joins the invariants to one statement",
+    "dev/simulate/invariants.py": "it joins the invariants to one statement",
 }
 
 

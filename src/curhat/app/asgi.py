@@ -22,7 +22,6 @@ from curhat.app.wiring import Services, open_services
 from curhat.kit import migrations
 from curhat.kit.database import DATABASE_AWAY
 from curhat.kit.ids import new_id
-from curhat.kit.logging import configure_logging
 from curhat.kit.settings import Settings
 from curhat.presence.availability_poll import AvailabilityPoll
 from curhat.realtime.endpoint import RealtimeEndpoint
@@ -43,13 +42,6 @@ REQUESTS = Histogram(
 POOL_IDLE = Gauge("curhat_database_connections_idle", "Connections of the pool that nobody uses")
 
 CORRELATION_ID = re.compile(rb"^[A-Za-z0-9._-]{8,64}$")
-
-
-def create_app() -> Application:
-    """The application of one server process, with the settings of its environment."""
-    settings = Settings.from_environment(os.environ)
-    configure_logging(settings.log_level, settings.log_format)
-    return Server(settings)
 
 
 class Server:

@@ -1,9 +1,9 @@
 """Charging: record the attempt → call the gateway → record its answer. The one place that does the last two.
 
 The first step is a transaction of the caller: it records an attempt, arms the deadline `charge_answer`, and gives the
-Charge. `charge` then calls the gateway, outside any transaction, and records the answer in a transaction of its own. If the
-process dies at any point, or the answer is not known in time, the deadline asks the gateway by the attempt's key. The
-gateway's call-backs end in `record_charge_answer` too, so answers may come in any order, twice, or late.
+Charge. `charge` then calls the gateway, outside any transaction, and records the answer in a transaction of its own.
+If the process dies at any point, or the answer is not known in time, the deadline asks the gateway by the attempt's
+key. The gateway's call-backs end in `record_charge_answer` too, so answers may come in any order, twice, or late.
 """
 
 import asyncio

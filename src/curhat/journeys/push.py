@@ -1,9 +1,9 @@
 """When a person is pushed to: some moments after the reason arose, and again while the reason lasts.
 
-Triggers in the database (migrations/0006_push.sql) note each reason as a deadline. Its transition puts a message into the
-outbox for each person concerned who has no live connection. It then runs again after some seconds, because a connection
-can be dead before the server knows, and because a person who was connected may leave. A person is pushed to at most once
-per reason.
+Triggers in the database (migrations/0006_push.sql) note each reason as a deadline. Its transition puts a message into
+the outbox for each person concerned who has no live connection. It then runs again after some seconds, because a
+connection can be dead before the server knows, and because a person who was connected may leave. A person is pushed
+to at most once per reason.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -24,7 +24,8 @@ from curhat.notifications import service as notifications
 from curhat.notifications.service import Message
 from curhat.notifications.templates import PushKind
 
-# The deadline kinds that the triggers arm: a pairing that asks mitras, a session that began, a chat with unread messages.
+# The deadline kinds that the triggers arm: a pairing that asks mitras, a session that began, a chat with unread
+# messages.
 PUSH_REQUESTS: Final = "push_requests"
 PUSH_MATCH: Final = "push_match"
 PUSH_MESSAGES: Final = "push_messages"
@@ -123,7 +124,10 @@ class PushTransitions:
         return lambda: self._push([message])
 
     async def _push(self, messages: Sequence[Message]) -> None:
-        """Put the messages into the outbox whose people are not connected. When presence is unknown, put all of them."""
+        """Put the messages into the outbox whose people are not connected.
+
+        When presence is unknown, put all of them.
+        """
         if not messages:
             return
         try:

@@ -107,8 +107,8 @@ async def accept(
         return await _session_won_before(tx, mitra_id, request_id, key_lock)
     await presence_service.take_place(tx, mitra_id)
     if won.fills_up:
-        # A customer may have asked for this very mitra while the statement waited for the mitra's row. The statement did
-        # not see that request. From here on, under the row's lock, no further request can be made.
+        # A customer may have asked for this very mitra while the statement waited for the mitra's row. The statement
+        # did not see that request. From here on, under the row's lock, no further request can be made.
         await pairing.withdraw(tx, mitra_id, "at_capacity")
     started = _started_session(won, mitra_id)
     await realtime.append(

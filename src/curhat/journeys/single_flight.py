@@ -1,7 +1,7 @@
 """One accept per pairing at a time, within a process.
 
-Not for correctness: the accept's own locks decide, however many processes there are. Of fifty mitras who accept at once,
-those who wait here hold no connection to PostgreSQL, and learn with one query that another mitra has won.
+Not for correctness: the accept's own locks decide, however many processes there are. Of fifty mitras who accept at
+once, those who wait here hold no connection to PostgreSQL, and learn with one query that another mitra has won.
 """
 
 import asyncio
@@ -12,7 +12,10 @@ from curhat.kit.errors import IdempotencyInProgress
 
 
 class SingleFlight:
-    """One accept. It enters once no other accept of this process is under way for the pairing, and leaves at its end."""
+    """One accept.
+
+    It enters once no other accept of this process is under way for the pairing, and leaves at its end.
+    """
 
     # The accept that is under way, by pairing.
     _under_way: Final[dict[UUID, "SingleFlight"]] = {}

@@ -1,7 +1,7 @@
 """What happens when a deadline comes due: one transition per kind, run in the transaction that claims the deadline.
 
-A transition that needs the gateway arms its own next try in that transaction, and returns the call. The worker makes the
-call after the commit.
+A transition that needs the gateway arms its own next try in that transaction, and returns the call. The worker makes
+the call after the commit.
 """
 
 import asyncio
@@ -76,7 +76,10 @@ class Transitions:
         return partial(charging.charge, self._database, self._presence, self._gateway, attempt)
 
     async def _close_targeted(self, tx: Transaction, due: Sequence[Deadline]) -> None:
-        """The windows of chosen mitras are over (4.3), or the mitras went away (4.4). Presence is asked before any lock."""
+        """The windows of chosen mitras are over (4.3), or the mitras went away (4.4).
+
+        Presence is asked before any lock.
+        """
         pairing_ids = [deadline.entity_id for deadline in due]
         targets = await pairing.targets_of(tx, pairing_ids)
         available = await asyncio.gather(

@@ -1,10 +1,11 @@
-"""What the commands share: whose settings they use, and a database to ask."""
+"""What the commands share: their settings, and a transaction on the database."""
 
 import argparse
 import asyncio
 import os
 import resource
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from curhat.app.run_file import RunFile
@@ -12,14 +13,14 @@ from curhat.kit.database import Database, Transaction
 from curhat.kit.settings import PREFIX, Settings, data_dir_of, default_data_dir
 
 if TYPE_CHECKING:
-    # Generic only to a type checker.
+    # This class takes a type argument in argparse's type stubs, but not at run time.
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001  argparse names it nowhere else
 
 Answer = TypeVar("Answer")
 
 
 class CommandError(Exception):
-    """A command cannot be carried out; says why, and what to do."""
+    """A command cannot be carried out. The message says why, and what to do."""
 
     def __init__(self, message: str, exit_status: int = 2) -> None:
         super().__init__(message)
@@ -27,22 +28,29 @@ class CommandError(Exception):
 
 
 def joined_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """The settings of the running `curhat up` of this data directory, or of the servers that `environ` names.
+    """Return the settings in `environ`; when it names no database, joined with those of the running `curhat up`.
 
-    Raises CommandError when nothing is running and `environ` names no database.
+    A variable that is set in `environ` wins, so that a second server can have a port of its own. Raises CommandError
+    when `environ` names no database and no `curhat up` runs in the data directory.
     """
     if environ.get(f"{PREFIX}DATABASE_URL"):
         return Settings.from_environment(environ)
-    named = environ.get(f"{PREFIX}DATA_DIR")
-    data_dir = data_dir_of(named) if named else default_data_dir()
+    data_dir = named_data_dir(environ)
     run_file = RunFile.read(data_dir)
     if run_file is None:
         raise CommandError(f"nothing is running in {data_dir}; start it with make up")
-    return Settings.from_environment({**environ, **run_file.environ(), f"{PREFIX}DATA_DIR": str(data_dir)})
+    own = {name: value for name, value in environ.items() if value}
+    return Settings.from_environment({**run_file.environ(), **own, f"{PREFIX}DATA_DIR": str(data_dir)})
+
+
+def named_data_dir(environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the data directory that `environ` names, or the default one."""
+    named = environ.get(f"{PREFIX}DATA_DIR")
+    return data_dir_of(named) if named else default_data_dir()
 
 
 def in_transaction(step: Callable[[Transaction], Awaitable[Answer]]) -> Answer:
-    """Carry out `step` in one transaction of its own, committed at its end."""
+    """Run `step` in a transaction on the database of the settings, commit, and return the result of `step`."""
 
     async def carry_out(url: str) -> Answer:
         database = await Database.connect(url, pool_size=1, application_name="curhat command")
@@ -56,13 +64,13 @@ def in_transaction(step: Callable[[Transaction], Awaitable[Answer]]) -> Answer:
 
 
 def database_url_of(settings: Settings) -> str:
-    """The database that a command works on. Raises CommandError when the settings name none."""
+    """Return the address of the database. Raises CommandError when the settings name none."""
     if settings.database_url is None:
         raise CommandError(f"{PREFIX}DATABASE_URL is not set; make up starts everything, databases included")
     return settings.database_url
 
 
 def allow_many_sockets() -> None:
-    """Lift this process's limit of open files as far as it may: every connected person is one."""
+    """Raise this process's limit of open files to its maximum. Each connection needs one file."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

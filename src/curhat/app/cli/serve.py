@@ -5,19 +5,21 @@ import os
 import socket
 from typing import TYPE_CHECKING, Final
 
-from curhat.app.cli.common import allow_many_sockets, database_url_of
+from curhat.app.cli.common import allow_many_sockets, database_url_of, joined_settings, named_data_dir
+from curhat.app.run_file import RunFile
 from curhat.kit.settings import Settings
 
 if TYPE_CHECKING:
     from curhat.app.cli.common import Subparsers
 
-# The protocol allows 64 KiB of text in a frame and closes above it with 4413: so it must get to see a larger one.
-# Beyond this uvicorn closes by itself, with 1009.
-SOCKET_FRAME_LIMIT_BYTES: Final = 1024 * 1024
-# A client that takes no bytes for so long is gone: the kernel ends the connection and frees what waits for it.
+# The protocol allows 64 KiB of text in a frame and closes the socket with 4413 above that. It can do so only if
+# uvicorn hands it the larger frame. Above this limit uvicorn closes the socket itself, with 1009.
+MAX_SOCKET_FRAME_BYTES: Final = 1024 * 1024
+# The kernel ends a connection whose client has acknowledged no bytes for this long, and frees its send buffer.
 UNACKNOWLEDGED_TIMEOUT_MILLISECONDS: Final = 30_000
-BACKLOG: Final = 4096  # connections waiting while many apps come back at once, after a restart
-GRACEFUL_STOP_SECONDS: Final = 5
+# Connections that may wait to be accepted: after a restart many clients reconnect at once.
+MAX_WAITING_CONNECTIONS: Final = 4096
+GRACEFUL_STOP_TIMEOUT_SECONDS: Final = 5
 
 
 def add_to(subparsers: "Subparsers") -> None:
@@ -26,7 +28,7 @@ def add_to(subparsers: "Subparsers") -> None:
         "serve",
         help="run one server process: HTTP and WebSocket",
         description="Run one server process until SIGTERM. Any number may run, on ports or machines of their own, "
-        "with the same databases. CURHAT_DATABASE_URL and CURHAT_VALKEY_URL must be set.",
+        "with the same databases. Without CURHAT_DATABASE_URL and CURHAT_VALKEY_URL it joins the running make up.",
     )
     parser.set_defaults(run=run)
 
@@ -35,33 +37,37 @@ def run(_arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C."""
     import uvicorn
 
-    settings = Settings.from_environment(os.environ)
+    from curhat.app.asgi import Server
+    from curhat.kit.logging import configure_logging
+
+    is_up = RunFile.read(named_data_dir()) is not None
+    settings = joined_settings() if is_up else Settings.from_environment(os.environ)
     database_url_of(settings)
+    configure_logging(settings.log_level, settings.log_format)
     allow_many_sockets()
     config = uvicorn.Config(
-        "curhat.app.asgi:create_app",
-        factory=True,
+        Server(settings),
         host=settings.host,
         port=settings.port,
         loop="uvloop",
         http="httptools",
         ws="websockets-sansio",
-        ws_max_size=SOCKET_FRAME_LIMIT_BYTES,
-        # Compression keeps 34 KiB for every idle socket; the frames are small.
+        ws_max_size=MAX_SOCKET_FRAME_BYTES,
+        # Compression would cost 34 KiB per idle socket, and the frames are small.
         ws_per_message_deflate=False,
-        # The realtime protocol has its own ping, which also renews the presence lease.
+        # The realtime protocol sends its own ping, which also renews the presence lease.
         ws_ping_interval=None,
         lifespan="on",
         proxy_headers=True,
         forwarded_allow_ips=list(settings.trusted_proxies),
-        backlog=BACKLOG,
-        timeout_graceful_shutdown=GRACEFUL_STOP_SECONDS,
+        backlog=MAX_WAITING_CONNECTIONS,
+        timeout_graceful_shutdown=GRACEFUL_STOP_TIMEOUT_SECONDS,
         access_log=False,
         log_config=None,
         server_header=False,
     )
     listener = config.bind_socket()
-    # Accepted connections inherit it.
+    # Accepted connections inherit the option from the listener.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_TIMEOUT_MILLISECONDS)
     uvicorn.Server(config).run(sockets=[listener])
     return 0

@@ -1,6 +1,6 @@
 """Generates, beside each `queries.sql`, a module `queries.py` with one typed function per statement.
 
-`python -m curhat.app.statements` writes the modules; with `--check` it only says whether the committed ones are
+`python -m curhat.dev.statements` writes the modules; with `--check` it only says whether the committed ones are
 current. PostgreSQL gives the types: each statement is prepared on a freshly migrated schema, so a statement that does
 not fit the schema fails here. The form of a `queries.sql`:
 
@@ -31,7 +31,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from curhat.app.embedded import embedded_servers
+from curhat.dev.embedded import embedded_servers
 from curhat.kit.migrations import migrate
 
 SOURCES: Final = Path(__file__).parents[1]

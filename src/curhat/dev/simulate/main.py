@@ -16,12 +16,12 @@ import uvloop
 from rich.console import Console
 
 from curhat.app.cli.common import CommandError, database_url_of
-from curhat.app.simulate import people
-from curhat.app.simulate.client import REQUEST_TIMEOUT_SECONDS, Person, RunState
-from curhat.app.simulate.customer import Customer
-from curhat.app.simulate.invariants import IN_FLIGHT, Violation, check, violations_of
-from curhat.app.simulate.mitra import Mitra
-from curhat.app.simulate.report import Tally, read_outcome, report, show_progress
+from curhat.dev.simulate import people
+from curhat.dev.simulate.client import REQUEST_TIMEOUT_SECONDS, Person, RunState
+from curhat.dev.simulate.customer import Customer
+from curhat.dev.simulate.invariants import IN_FLIGHT, Violation, check, violations_of
+from curhat.dev.simulate.mitra import Mitra
+from curhat.dev.simulate.report import Tally, read_outcome, report, show_progress
 from curhat.kit.database import Database, load_queries
 
 SQL = load_queries(__file__)

@@ -5,10 +5,10 @@ import time
 from datetime import datetime
 from typing import Final
 
-from curhat.app.simulate.client import CATCH_UP_SECONDS, Person, RunState
-from curhat.app.simulate.people import CustomerPlan, ExtensionPlan, JourneyPlan, dice_of
-from curhat.app.simulate.picture import OPEN_EXTENSIONS, CustomerPicture, Data
-from curhat.app.simulate.report import Phase
+from curhat.dev.simulate.client import CATCH_UP_SECONDS, Person, RunState
+from curhat.dev.simulate.people import CustomerPlan, ExtensionPlan, JourneyPlan, dice_of
+from curhat.dev.simulate.picture import OPEN_EXTENSIONS, CustomerPicture, Data
+from curhat.dev.simulate.report import Phase
 
 # What becomes of a payment once it is confirmed.
 TAKEN: Final = frozenset({"confirmed", "served", "unserved"})

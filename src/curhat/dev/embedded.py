@@ -35,7 +35,7 @@ from typing import Final, Self
 
 import asyncpg
 
-from curhat.app.child_processes import Account, Program, ProgramError, signal_all
+from curhat.dev.child_processes import Account, Program, ProgramError, signal_all
 
 POSTGRES_START_TIMEOUT_SECONDS: Final = 120  # after a crash the write-ahead log is replayed first
 VALKEY_START_TIMEOUT_SECONDS: Final = 10

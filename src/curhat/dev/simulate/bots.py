@@ -13,11 +13,11 @@ from typing import Final
 import aiohttp
 import structlog
 
-from curhat.app.simulate import people
-from curhat.app.simulate.client import RunState
-from curhat.app.simulate.customer import Customer
-from curhat.app.simulate.mitra import Mitra
-from curhat.app.simulate.people import (
+from curhat.dev.simulate import people
+from curhat.dev.simulate.client import RunState
+from curhat.dev.simulate.customer import Customer
+from curhat.dev.simulate.mitra import Mitra
+from curhat.dev.simulate.people import (
     Chatting,
     CustomerPlan,
     ExtensionReaction,
@@ -25,8 +25,8 @@ from curhat.app.simulate.people import (
     MitraPlan,
     Reaction,
 )
-from curhat.app.simulate.picture import Data
-from curhat.app.simulate.report import Tally
+from curhat.dev.simulate.picture import Data
+from curhat.dev.simulate.report import Tally
 from curhat.kit.database import Database
 
 log = structlog.get_logger(__name__)

@@ -35,7 +35,7 @@ def add_to(subparsers: "Subparsers") -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Simulate and report; returns 1 if an invariant is broken."""
-    from curhat.app.simulate import main
+    from curhat.dev.simulate import main
 
     arguments.settings = joined_settings()
     arguments.url = arguments.url or arguments.settings.local_url

@@ -1,10 +1,12 @@
-"""`curhat up`: starts everything in order, says what it does, keeps it running, and ends it in order.
+"""`curhat up`: starts every program in order, restarts those that end, and stops them in reverse order.
 
 Guarantees
-    One of these runs in a data directory at a time.
-    A database server, server or worker that dies is started again, at first at once, then ever more slowly.
-    The first Ctrl-C (or SIGTERM, or the terminal's end) stops everything cleanly; a second one at once.
-    Whatever is killed, the next start works: see `child_processes` and `embedded`.
+    At most one `curhat up` runs in a data directory.
+    A database server, server or worker that ends is restarted. The pause before a restart doubles each time, from
+    FIRST_RESTART_PAUSE_SECONDS to MAX_RESTART_PAUSE_SECONDS.
+    With `reload`, a change of the code restarts the server and the worker.
+    The first Ctrl-C (or SIGTERM, or SIGHUP) stops every program cleanly; the second one kills them.
+    After any process was killed, the next `curhat up` works: see `child_processes` and `embedded`.
 """
 
 import asyncio
@@ -18,68 +20,79 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import asyncpg
 from rich.console import Console
 from rich.table import Table
+from watchfiles import PythonFilter, awatch
 
-from curhat.app.child_processes import Program, ProgramError, open_log
-from curhat.app.embedded import EmbeddedServers, lock_data_dir
+import curhat
 from curhat.app.local_ports import http_status, port_problem
 from curhat.app.run_file import RunFile
 from curhat.app.seed import DemoAccount, seed
 from curhat.app.static_files import web_folder
+from curhat.dev.child_processes import Program, ProgramError, open_log
+from curhat.dev.embedded import EmbeddedServers, lock_data_dir
 from curhat.kit.migrations import migrate
 from curhat.kit.settings import PREFIX, Settings
 
 READY_TIMEOUT_SECONDS: Final = 60
 FIRST_RESTART_PAUSE_SECONDS: Final = 0.2
-RESTART_PAUSE_LIMIT_SECONDS: Final = 5.0
-# A program that ran this long had started well: the pauses before its restarts begin anew.
+MAX_RESTART_PAUSE_SECONDS: Final = 5.0
+# After a run of this length the next pause is FIRST_RESTART_PAUSE_SECONDS again.
 SETTLED_SECONDS: Final = 30
 
 _READY_POLL_SECONDS: Final = 0.05
 _OUTPUT_CHUNK_BYTES: Final = 64 * 1024
-# The level of a line, in either log format.
+# Finds the level in a log line of either format.
 _LEVEL: Final = re.compile(rb'(?:"level":"|^\S+ \[)(debug|info|warning|error|critical)\b')
 _SHOWN_LEVELS: Final = frozenset({b"warning", b"error", b"critical"})
-_SHOWN_CHARACTERS: Final = 400
+_MAX_SHOWN_CHARACTERS: Final = 400
+# A change of a file with one of these endings, or of a .py file, restarts the server and the worker.
+_OTHER_CODE: Final = (".lua", ".sql")
 
 
 class Supervisor:
     """One run of `curhat up`."""
 
-    def __init__(self, settings: Settings, console: Console, *, bots: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, console: Console, *, bots: bool = False, reload: bool = False
+    ) -> None:
         self._settings = settings
         self._console = console
         self._bots = bots
+        self._reload = reload
         self._began = time.monotonic()
+        self._started = asyncio.Event()
+        self._code_changed: dict[Program, asyncio.Event] = {}  # of the programs that restart on a change
         self._stop_requested = asyncio.Event()
         self._stops_at_once = False
         self._servers: EmbeddedServers | None = None
         self._programs: list[Program] = []  # in the order of their start
 
     async def run(self) -> int:
-        """Run until a signal asks for the end; returns the exit status.
+        """Start every program and run until a signal comes; returns the exit status.
 
-        Raises ProgramError, SettingsError or MigrationError when something cannot be started; all that was
-        started is stopped by then.
+        Raises ProgramError, SettingsError or MigrationError when a program cannot be started. Every program that
+        had started is stopped by then.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal)
         with lock_data_dir(self._settings.data_dir):
-            stop = asyncio.create_task(self._wait_for_stop())
-            work = asyncio.create_task(self._start_and_keep_running())
+            tasks: list[asyncio.Task[Any]] = [asyncio.create_task(self._stop_requested.wait())]
+            if self._reload:
+                tasks.append(asyncio.create_task(self._watch_code()))
+            tasks.append(asyncio.create_task(self._start_and_keep_running()))
             try:
-                await asyncio.wait((stop, work), return_when=asyncio.FIRST_COMPLETED)
-                if work.done():
-                    work.result()
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
             finally:
-                for task in (stop, work):
+                for task in tasks:
                     task.cancel()
-                await asyncio.gather(stop, work, return_exceptions=True)
+                await asyncio.gather(*tasks, return_exceptions=True)
                 await self._stop()
         return 130 if self._stops_at_once else 0
 
@@ -90,14 +103,16 @@ class Supervisor:
                 program.kill()
         self._stop_requested.set()
 
-    async def _wait_for_stop(self) -> None:
-        await self._stop_requested.wait()
-
     async def _start_and_keep_running(self) -> None:
         await self._start()
         async with asyncio.TaskGroup() as tasks:
             for program in self._programs:
-                tasks.create_task(self._keep_running(program))
+                if self._reload and isinstance(program, (Server, Worker)):
+                    self._code_changed[program] = asyncio.Event()
+                    tasks.create_task(self._restart_on_change(program, self._code_changed[program]))
+                else:
+                    tasks.create_task(self._keep_running(program))
+            self._started.set()
 
     async def _start(self) -> None:
         settings = self._settings
@@ -122,7 +137,7 @@ class Supervisor:
         with self._step("starting the server and the worker") as step:
             for kind in (Server, Worker):
                 await self._start_program(kind(settings.data_dir, environ, self._console))
-            # Meanwhile: they take a second to begin.
+            # The server and the worker need a second to start; seed in that time.
             accounts = await self._seed(database_url, settings)
             await self._until_ready()
             step.done = "Server and worker started"
@@ -136,7 +151,7 @@ class Supervisor:
         await program.start()
 
     async def _servers_to_use(self) -> tuple[str, str]:
-        """The addresses of PostgreSQL and Valkey: of those that the settings name, or of embedded ones."""
+        """Return the addresses of PostgreSQL and Valkey that the settings name, or start embedded ones."""
         settings = self._settings
         if settings.database_url is not None and settings.valkey_url is not None:
             return settings.database_url, settings.valkey_url
@@ -179,13 +194,41 @@ class Supervisor:
                 pause_seconds = FIRST_RESTART_PAUSE_SECONDS
             self._console.print(f"{program.title} ended with {end}; starting it again", style="yellow")
             await asyncio.sleep(pause_seconds)
-            pause_seconds = min(2 * pause_seconds, RESTART_PAUSE_LIMIT_SECONDS)
+            pause_seconds = min(2 * pause_seconds, MAX_RESTART_PAUSE_SECONDS)
             try:
                 await program.start()
             except (ProgramError, OSError, asyncpg.PostgresError) as error:
                 self._console.print(str(error), style="red")
             else:
                 self._console.print(f"{program.title} started again")
+
+    async def _restart_on_change(self, program: Program, code_changed: asyncio.Event) -> None:
+        """Start `program` again after each change of the code.
+
+        It is not restarted before: with the same code it would most likely end again.
+        """
+        while True:
+            end = await program.wait()
+            if not code_changed.is_set():
+                self._console.print(
+                    f"{program.title} ended with {end}; a change of the code starts it again", style="yellow"
+                )
+            await code_changed.wait()
+            code_changed.clear()
+            await program.start()
+            self._console.print(f"{program.title} started again")
+
+    async def _watch_code(self) -> None:
+        """Stop the server and the worker after each change of the code, so that they restart."""
+        code = PythonFilter(extra_extensions=_OTHER_CODE)
+        async for changes in awatch(Path(curhat.__file__).parent, watch_filter=code):
+            # A change during the start is not lost: the programs may have read the file before it.
+            await self._started.wait()
+            names = sorted({Path(path).name for _, path in changes})
+            self._console.print(f"{', '.join(names)} changed")
+            for program, event in self._code_changed.items():
+                event.set()
+                await program.stop()
 
     async def _stop(self) -> None:
         for program in reversed(self._programs):
@@ -246,13 +289,13 @@ async def _connection(database_url: str) -> "AsyncIterator[asyncpg.Connection[as
 
 
 class _Step:
-    """What a step says when it is done."""
+    """One step of the start or the stop. `done` is the sentence to print at its end."""
 
     done = ""
 
 
 class _CurhatProgram(Program):
-    """Another `curhat` command, by the same interpreter. Warnings and errors that it logs are shown as well."""
+    """A `curhat` command in a process of its own. The warnings and errors that it logs are printed as well."""
 
     command: ClassVar[str]
 
@@ -263,23 +306,23 @@ class _CurhatProgram(Program):
         self._relaying: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Start it. Whether it serves is for others to find out."""
+        """Start the process, without waiting until it serves."""
         await self.end_leftovers()
-        # -P: the folder it runs in must not be searched for modules.
+        # -P keeps Python from importing modules out of the data directory, where the process runs.
         command = [sys.executable, "-P", "-m", "curhat.app.cli", self.command]
         self._process = await self._spawn(command, self._environ, output=subprocess.PIPE)
         if self._process.stdout is not None:
             self._relaying = asyncio.create_task(self._relay(self._process.stdout))
 
     async def wait(self) -> str:
-        """Wait until it has ended and all that it printed is in the log; says how it ended."""
+        """Wait until the process has ended and its output is in the log; returns how it ended."""
         end = await super().wait()
         if self._relaying is not None:
             await asyncio.shield(self._relaying)
         return end
 
     async def _relay(self, output: asyncio.StreamReader) -> None:
-        """Write all output to the log file; show warnings, errors, and what follows them (tracebacks)."""
+        """Write all output to the log file; print warnings, errors, and the lines after them (tracebacks)."""
         rest, is_shown = b"", True
         while chunk := await output.read(_OUTPUT_CHUNK_BYTES):
             log = open_log(self.log_file)
@@ -291,7 +334,7 @@ class _CurhatProgram(Program):
                 is_shown = is_shown if level is None else level[1] in _SHOWN_LEVELS
                 if is_shown:
                     text = f"{self.title.lower()}: {line.decode(errors='replace')}"
-                    self._console.out(text[:_SHOWN_CHARACTERS], highlight=False)
+                    self._console.out(text[:_MAX_SHOWN_CHARACTERS], highlight=False)
 
     def _is_ours(self, entry: Path) -> bool:
         return (entry / "cmdline").read_bytes().endswith(f"\0curhat.app.cli\0{self.command}\0".encode())

@@ -34,8 +34,8 @@ def run(_arguments: argparse.Namespace) -> int:
 
 
 async def _live(settings: "Settings") -> None:
-    from curhat.app.simulate import bots
-    from curhat.app.simulate.main import http_client
+    from curhat.dev.simulate import bots
+    from curhat.dev.simulate.main import http_client
     from curhat.kit.database import Database
 
     database = await Database.connect(database_url_of(settings), pool_size=2, application_name="curhat bots")

@@ -19,9 +19,9 @@ import aiohttp
 import msgspec
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
-from curhat.app.simulate.people import Manner
-from curhat.app.simulate.picture import CustomerPicture, Data, MitraPicture, Picture
-from curhat.app.simulate.report import Tally
+from curhat.dev.simulate.people import Manner
+from curhat.dev.simulate.picture import CustomerPicture, Data, MitraPicture, Picture
+from curhat.dev.simulate.report import Tally
 from curhat.kit.identity import Role
 
 # A server that is this slow is broken.

@@ -4,9 +4,9 @@ import asyncio
 from collections import Counter
 from typing import Final
 
-from curhat.app.simulate.client import CATCH_UP_SECONDS, Device, Person, RunState
-from curhat.app.simulate.people import Chatting, MitraPlan, Reaction, dice_of
-from curhat.app.simulate.picture import Data, MitraPicture
+from curhat.dev.simulate.client import CATCH_UP_SECONDS, Device, Person, RunState
+from curhat.dev.simulate.people import Chatting, MitraPlan, Reaction, dice_of
+from curhat.dev.simulate.picture import Data, MitraPicture
 
 # A session that nobody ends when the run is over is ended by its mitra after this.
 LEFT_OVER_SECONDS: Final = 10.0

@@ -6,8 +6,8 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-from curhat.app.child_processes import end_with_parent
 from curhat.app.cli.common import CommandError
+from curhat.dev.child_processes import ProgramError, end_with_parent
 from curhat.kit.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,6 +27,11 @@ def add_to(subparsers: "Subparsers") -> None:
         action="store_true",
         help="with simulated mitras who accept and answer, and simulated customers who ask",
     )
+    parser.add_argument(
+        "--reload",
+        action="store_true",
+        help="restart the server and the worker when a file of the code changes (make dev)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -34,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run until asked to stop."""
     from rich.console import Console
 
-    from curhat.app.supervisor import Supervisor
+    from curhat.dev.supervisor import Supervisor
 
     settings = Settings.from_environment(os.environ)
     if arguments.bots and not settings.is_development:
@@ -44,6 +49,12 @@ def run(arguments: argparse.Namespace) -> int:
         end_with_parent(signal.SIGTERM)
 
     async def supervise() -> int:
-        return await Supervisor(settings, Console(highlight=False), bots=arguments.bots).run()
+        supervisor = Supervisor(
+            settings, Console(highlight=False), bots=arguments.bots, reload=arguments.reload
+        )
+        return await supervisor.run()
 
-    return asyncio.run(supervise())
+    try:
+        return asyncio.run(supervise())
+    except ProgramError as error:
+        raise CommandError(str(error), exit_status=1) from error

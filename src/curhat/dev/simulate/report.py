@@ -15,7 +15,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from curhat.app.simulate.invariants import INVARIANTS, Violation
+from curhat.dev.simulate.invariants import INVARIANTS, Violation
 from curhat.kit.database import Database, load_queries
 
 SQL = load_queries(__file__)

