@@ -1,19 +1,20 @@
--- The main road: accounts, configuration, offers, payments, pairing, sessions, realtime, deadlines, audit.
+-- The first schema: accounts, configuration, offers, payments, pairing, sessions, realtime, deadlines, audit.
 --
--- What must never be is forbidden here, in the database:
---   one phone is one person, and nobody is paired with themself (sessions_not_with_oneself);
---   one open journey and one running session a customer; one trial a customer, ever;
---   one approved charge and one undecided charge attempt a payment; one refund a charge;
---   one pairing of a kind, one open pairing and one matched pairing a payment; one session a payment;
---   no active session beyond a mitra's capacity; no status change outside the tables of allowed steps;
---   one review case a payment; at most one armed deadline of a kind, entity and generation;
---   audit entries and status history that nobody edits.
+-- PostgreSQL itself enforces these rules, with constraints, unique indexes and triggers:
+--   one person per phone number, and nobody is paired with themself (sessions_not_with_oneself);
+--   one open journey and one running session per customer; one trial session per customer, ever;
+--   one approved charge and one undecided charge attempt per payment; one refund per charge;
+--   one pairing of each kind, one open pairing and one matched pairing per payment; one session per payment;
+--   no active session beyond a mitra's capacity; no status change outside the table of allowed transitions;
+--   one review case per payment; one deadline per kind, entity and generation;
+--   nobody updates or deletes audit entries or status history.
 --
--- Row locks are FOR NO KEY UPDATE, so that foreign keys never wait for a business transaction. One order
--- everywhere: payment, pairing, session, mitra, requests in id order, streams in (role, user id) order.
+-- The code locks rows with FOR NO KEY UPDATE, so that foreign key checks never wait for a business transaction.
+-- Every transaction locks in the same order, so that no two deadlock:
+-- payment, pairing, session, mitra, requests by id, streams by (role, user id).
 
--- The one clock. Every deadline is compared with it. A test database replaces the body by one that reads a
--- virtual time; this database, as migrated, cannot be told another time by anyone.
+-- The only clock. Every comparison with a deadline calls this function. A test database replaces its body with one
+-- that reads a virtual time. The body below reads no setting, so nobody can change the time in production.
 CREATE FUNCTION curhat_now() RETURNS timestamptz
     LANGUAGE sql VOLATILE PARALLEL SAFE
     RETURN clock_timestamp();
@@ -41,12 +42,12 @@ CREATE TABLE mitras (
     id uuid PRIMARY KEY REFERENCES people (id),
     display_name text NOT NULL CHECK (char_length(display_name) BETWEEN 1 AND 40),
     max_customers integer NOT NULL CHECK (max_customers BETWEEN 1 AND 20),
-    -- The toggle: what the mitra wants. Whether it can be reached is Valkey's to know.
+    -- The toggle: what the mitra wants. Valkey knows whether the mitra is connected.
     online boolean NOT NULL DEFAULT false,
     suspended_at timestamptz,
     active_sessions integer NOT NULL DEFAULT 0 CHECK (active_sessions >= 0),
     last_seen_at timestamptz,
-    -- Counts every change of what availability depends on, so that Valkey can refuse an older state.
+    -- Grows with every change that availability depends on. Valkey ignores an update with an older version.
     availability_version bigint NOT NULL DEFAULT 1,
     created_at timestamptz NOT NULL DEFAULT curhat_now()
 );
@@ -102,9 +103,9 @@ CREATE TABLE idempotency_keys (
     role text NOT NULL,
     user_id uuid NOT NULL,
     key text NOT NULL CHECK (char_length(key) BETWEEN 1 AND 200),
-    -- Method, path and a digest of the body of the first request.
+    -- The method, the path and a digest of the body of the first HTTP request with this key.
     fingerprint bytea NOT NULL,
-    -- Null while the first request still runs.
+    -- Null while the first HTTP request still runs.
     status integer,
     body text,
     created_at timestamptz NOT NULL DEFAULT curhat_now(),
@@ -188,7 +189,7 @@ CREATE INDEX payments_by_customer ON payments (customer_id, id DESC);
 CREATE INDEX payments_in_flight ON payments (id) WHERE status IN ('confirming', 'confirmed');
 
 CREATE TABLE charge_attempts (
-    -- The key the gateway knows this attempt by.
+    -- The gateway knows the attempt by this id: it is the idempotency key of the call.
     id uuid PRIMARY KEY DEFAULT uuidv7(),
     payment_id uuid NOT NULL REFERENCES payments (id),
     amount_rp integer NOT NULL CHECK (amount_rp > 0),
@@ -199,12 +200,12 @@ CREATE TABLE charge_attempts (
     reason text
 );
 CREATE UNIQUE INDEX charge_attempts_one_undecided ON charge_attempts (payment_id) WHERE status = 'started';
--- An approval that came too late has a status of its own, and a refund; it never counts as the charge.
+-- An approval that came too late has the status 'approved_late'. It is refunded and never counts as the charge.
 CREATE UNIQUE INDEX charge_attempts_one_charge ON charge_attempts (payment_id) WHERE status = 'approved';
 CREATE INDEX charge_attempts_by_payment ON charge_attempts (payment_id);
 
 CREATE TABLE refunds (
-    -- The key the gateway knows this refund by.
+    -- The gateway knows the refund by this id: it is the idempotency key of the call.
     id uuid PRIMARY KEY DEFAULT uuidv7(),
     payment_id uuid NOT NULL REFERENCES payments (id),
     charge_attempt_id uuid NOT NULL UNIQUE REFERENCES charge_attempts (id),
@@ -272,7 +273,7 @@ CREATE TABLE sessions (
     ends_at timestamptz NOT NULL,
     ended_at timestamptz,
     end_reason text CHECK (end_reason IN ('time_up', 'customer_ended', 'mitra_ended', 'mitra_suspended')),
-    -- What the mitra wrote when ending early; operators read it, the customer never does.
+    -- What the mitra wrote when ending early. Operators may read it; the customer never may.
     end_note text CHECK (char_length(end_note) BETWEEN 1 AND 500),
     CONSTRAINT sessions_not_with_oneself CHECK (customer_id <> mitra_id),
     CONSTRAINT sessions_ended CHECK ((status = 'ended') = (ended_at IS NOT NULL AND end_reason IS NOT NULL)),
@@ -313,7 +314,7 @@ CREATE INDEX review_cases_open ON review_cases (opened_at) WHERE status = 'open'
 CREATE TABLE failed_pairing_events (
     id uuid PRIMARY KEY DEFAULT uuidv7(),
     payment_id uuid NOT NULL REFERENCES payments (id),
-    -- Null: the payment expired before any pairing, or the fallback's answer never came.
+    -- Null when the payment expired before any pairing, or when the customer never answered the fallback.
     pairing_id uuid UNIQUE REFERENCES pairings (id),
     tag text NOT NULL CHECK (tag IN (
         'no_mitra_available', 'all_mitras_rejected', 'targeted_mitra_offline', 'targeted_mitra_rejected',
@@ -329,7 +330,7 @@ CREATE TABLE failed_pairing_events (
 CREATE INDEX failed_pairing_events_by_payment ON failed_pairing_events (payment_id);
 CREATE INDEX failed_pairing_events_by_time ON failed_pairing_events (occurred_at DESC, id DESC);
 
--- Status history, written by the change itself -------------------------------------------------------------------
+-- Status history, written by the statement that changes the status ------------------------------------------------
 
 CREATE TABLE status_changes (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -344,8 +345,8 @@ CREATE INDEX status_changes_by_payment ON status_changes (payment_id, id);
 CREATE TRIGGER status_changes_append_only BEFORE UPDATE OR DELETE ON status_changes
     FOR EACH ROW EXECUTE FUNCTION forbid_change();
 
--- Refuses a step that no table of allowed steps has (each domain's states.py holds the same table; a test
--- compares them), and writes the step down.
+-- The three functions below refuse a status transition that is not allowed, and record one that is. Each domain's
+-- states.py holds the same table of transitions. A test compares the two.
 CREATE FUNCTION payment_status_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'UPDATE' AND (OLD.status, NEW.status) NOT IN (
@@ -421,14 +422,14 @@ CREATE TABLE streams (
     epoch uuid NOT NULL DEFAULT gen_random_uuid(),
     head bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (role, user_id)
-) WITH (fillfactor = 70); -- the head moves in place
+) WITH (fillfactor = 70); -- leaves free space in each page, so that PostgreSQL updates `head` without touching an index
 
 CREATE TABLE stream_events (
     role text NOT NULL,
     user_id uuid NOT NULL,
     seq bigint NOT NULL,
     type text NOT NULL,
-    -- The struct as its reader may see it, as JSON text: stored once, sent as it is.
+    -- The event as this user may see it, as JSON text. The server sends the text as it is stored.
     data text NOT NULL,
     at timestamptz NOT NULL DEFAULT curhat_now(),
     PRIMARY KEY (role, user_id, seq)
@@ -443,9 +444,9 @@ CREATE TABLE deadlines (
     entity_id uuid NOT NULL,
     generation integer NOT NULL DEFAULT 1,
     due_at timestamptz NOT NULL,
-    -- The request that armed it: its id goes on in the worker's log.
+    -- The id of the HTTP request that armed the deadline. The worker logs it.
     request_id text,
-    -- A transition that failed is tried again; one that fails too often is parked and shown.
+    -- The worker retries a transition that failed. It parks one that failed too often; `curhat doctor` counts those.
     attempts integer NOT NULL DEFAULT 0,
     last_error text,
     parked_at timestamptz,
@@ -457,7 +458,7 @@ CREATE INDEX deadlines_armed ON deadlines (due_at) WHERE parked_at IS NULL;
 
 CREATE TABLE audit_entries (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    -- 'system', 'command line', or an operator's id.
+    -- 'system', 'command line', or the id of an operator.
     actor text NOT NULL,
     action text NOT NULL,
     subject text NOT NULL,

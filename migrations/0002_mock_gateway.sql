@@ -1,5 +1,5 @@
--- What the mock payment gateway itself remembers. It stands for a third party: nothing of ours refers to it,
--- and the mock writes it through transactions of its own, so that a crash of ours does not undo its memory.
+-- The records of the mock payment gateway. The mock stands for a third party: no other table refers to these, and
+-- the mock writes them in transactions of its own. A crash of the server therefore does not undo them.
 CREATE SCHEMA mock_gateway;
 
 CREATE TABLE mock_gateway.charges (
@@ -7,7 +7,7 @@ CREATE TABLE mock_gateway.charges (
     payment_id uuid NOT NULL,
     amount_rp integer NOT NULL,
     status text NOT NULL CHECK (status IN ('approved', 'declined')),
-    -- When the answer becomes known to those who ask; later than `at` for a slow charge.
+    -- Until then the mock answers "processing" to a query about this charge. Later than `at` for a slow charge.
     known_at timestamptz NOT NULL,
     at timestamptz NOT NULL
 );
@@ -23,7 +23,7 @@ CREATE TABLE mock_gateway.refunds (
 );
 CREATE INDEX refunds_by_payment ON mock_gateway.refunds (payment_id);
 
--- The row without a payment is the behaviour towards everyone.
+-- How the mock answers for one payment. The row whose payment_id is null holds for all other payments.
 CREATE TABLE mock_gateway.behaviours (
     payment_id uuid UNIQUE NULLS NOT DISTINCT,
     behaviour text NOT NULL CHECK (behaviour IN ('approve', 'decline', 'slow', 'lost', 'double'))

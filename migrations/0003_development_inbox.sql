@@ -1,5 +1,5 @@
--- What would have gone to phones, for whoever develops. The table exists everywhere and is written in development
--- only: production has neither this sender nor the endpoint that reads it.
+-- The text messages that a real sender would have sent to phones, for developers to read. The table exists in every
+-- environment. Only development writes to it: production has neither this sender nor the endpoint that reads it.
 CREATE TABLE development_inbox (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     phone_number text NOT NULL,

@@ -1,31 +1,33 @@
--- The same bestie again, and more time: targeted pairings with their fallback, and paid extensions of a session.
+-- Targeted pairings ("Curhat lagi") with their fallback, and paid extensions of a session.
 --
--- What must never be is forbidden here, in the database:
---   a fallback that its customer has not taken, and one that asks the mitra whom it leaves out;
---   two open extensions of a session, a charge for an extension that nobody approved, an extension approved without
---     its charge, silence that does anything but what the extension's own default action says;
---   a step of an extension outside the table of allowed steps.
+-- PostgreSQL itself enforces these rules:
+--   a payment with a chosen mitra gets a blast only after the customer took the fallback;
+--   a fallback does not ask the mitra whom it leaves out;
+--   a session has at most one open extension;
+--   an extension is charged only after its approval, and 'approved' only after its charge;
+--   when the mitra stays silent, the extension's own default action is what happens;
+--   an extension's status changes only along its table of allowed transitions.
 --
--- An extension and its payment are only touched under the lock of their session. Row locks go on in one order:
--- payment (of a session), pairing, session, mitra, requests in id order, extension, its payment, streams.
+-- The code touches an extension and its payment only while it holds the lock of their session. The lock order is:
+-- payment (of a session), pairing, session, mitra, requests by id, extension, the extension's payment, streams.
 --
--- Constraints on tables that have rows are NOT VALID: they hold for every row written from now on, and the rows there
--- are have nothing but nulls in the new columns, so that no table has to be read under a lock.
+-- Constraints on tables that already have rows are NOT VALID. PostgreSQL checks them for every row written from now
+-- on, and does not read the table under a lock. Existing rows have only nulls in the new columns, so they fit.
 
--- Pairings: what became of the offer of a fallback -------------------------------------------------------------
+-- Pairings: the offer of a fallback, and its answer ------------------------------------------------------------
 
 ALTER TABLE pairings
-    -- A targeted pairing that failed offers a blast under the same payment, once (3.5).
+    -- A targeted pairing that failed offers one blast under the same payment (3.5).
     ADD COLUMN fallback_status text,
     ADD COLUMN fallback_answer_by timestamptz,
-    -- A fallback leaves out the mitra who just rejected or let the time run out (3.9).
+    -- The fallback does not ask this mitra, who rejected the targeted request or let it time out (3.9).
     ADD COLUMN left_out_mitra_id uuid;
 
 ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_status
     CHECK (fallback_status IN ('open', 'taken', 'declined', 'expired')) NOT VALID;
 ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_has_time
     CHECK ((fallback_status IS NULL) = (fallback_answer_by IS NULL)) NOT VALID;
--- Exactly the targeted failures that the customer did not choose offer it.
+-- Every targeted failure offers a fallback, except that the customer cancelled.
 ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_after_a_targeted_failure CHECK (
     (fallback_status IS NOT NULL) = (kind = 'targeted' AND coalesce(failure_tag, '') IN (
         'targeted_mitra_offline', 'targeted_mitra_rejected', 'targeted_mitra_timeout'))
@@ -35,7 +37,8 @@ ALTER TABLE pairings ADD CONSTRAINT pairings_only_a_blast_leaves_out
 ALTER TABLE pairings ADD CONSTRAINT pairings_left_out_mitra_id_fkey
     FOREIGN KEY (left_out_mitra_id) REFERENCES mitras (id) NOT VALID;
 
--- A payment for a chosen mitra is paired with that mitra first; a blast under it is a fallback that was taken.
+-- A payment with a chosen mitra starts with a pairing for that mitra. It may get a blast only after the customer
+-- took the fallback.
 CREATE FUNCTION pairing_of_its_payment() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     chosen uuid := (SELECT target_mitra_id FROM payments WHERE id = NEW.payment_id);
@@ -54,7 +57,8 @@ END $$;
 CREATE TRIGGER pairings_of_their_payment BEFORE INSERT ON pairings
     FOR EACH ROW EXECUTE FUNCTION pairing_of_its_payment();
 
--- Nobody is asked by a pairing that leaves them out, nor by one for somebody else. Once a statement: a blast asks many.
+-- A pairing never asks the mitra whom it leaves out, a mitra other than its target, or its own customer. The trigger
+-- runs once per statement, because one statement of a blast inserts many requests.
 CREATE FUNCTION requests_of_their_pairing() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (
@@ -70,7 +74,7 @@ END $$;
 CREATE TRIGGER requests_of_their_pairing AFTER INSERT ON requests REFERENCING NEW TABLE AS asked
     FOR EACH STATEMENT EXECUTE FUNCTION requests_of_their_pairing();
 
--- One expiry a payment: unpaid, or the fallback's answer that never came.
+-- A payment expires at most once: unpaid, or because the customer never answered the fallback.
 -- squawk-ignore require-concurrent-index-creation  -- a table of failures is small
 CREATE UNIQUE INDEX failed_pairing_events_one_expiry ON failed_pairing_events (payment_id) WHERE pairing_id IS NULL;
 
@@ -80,7 +84,7 @@ CREATE TABLE extensions (
     id uuid PRIMARY KEY DEFAULT uuidv7(),
     session_id uuid NOT NULL REFERENCES sessions (id),
     payment_id uuid NOT NULL CONSTRAINT extensions_one_a_payment UNIQUE REFERENCES payments (id),
-    -- The terms, fixed when it is asked for (5.7).
+    -- The terms are fixed when the customer asks for the extension (5.7).
     offer_id uuid NOT NULL REFERENCES offers (id),
     duration_minutes integer NOT NULL CHECK (duration_minutes > 0),
     price_rp integer NOT NULL CHECK (price_rp > 0),
@@ -91,9 +95,9 @@ CREATE TABLE extensions (
         'pending', 'charging', 'approved', 'rejected', 'charge_failed')),
     decided_by text CHECK (decided_by IN ('mitra', 'timeout', 'mitra_unreachable', 'session_ended')),
     decided_at timestamptz,
-    -- Until when the gateway's approval counts.
+    -- An approval by the gateway counts until then. One that comes later is refunded.
     charge_by timestamptz,
-    -- The toggle went off while the extension was pending: it cannot be approved any more (5.6).
+    -- The mitra switched to offline while the extension was pending. Nobody can approve it any more (5.6).
     mitra_went_offline boolean NOT NULL DEFAULT false,
     CONSTRAINT extensions_decided
         CHECK ((status = 'pending') = (decided_by IS NULL) AND (status = 'pending') = (decided_at IS NULL)),
@@ -108,8 +112,8 @@ CREATE TABLE extensions (
 CREATE UNIQUE INDEX extensions_one_open ON extensions (session_id) WHERE status IN ('pending', 'charging');
 CREATE INDEX extensions_by_session ON extensions (session_id, id DESC);
 
--- The extension that holds the session's end back: the same that extensions_one_open finds, kept here so that a
--- message sent at the end compares it under the one lock it takes.
+-- The open extension, which holds the session's end back. It is the row that extensions_one_open covers. It is stored
+-- here as well, because sending a message locks only the session's row and must see it under that lock.
 ALTER TABLE sessions ADD COLUMN open_extension_id uuid;
 ALTER TABLE sessions ADD CONSTRAINT sessions_open_extension_id_fkey
     FOREIGN KEY (open_extension_id) REFERENCES extensions (id) NOT VALID;
@@ -143,7 +147,7 @@ CREATE TRIGGER extensions_opened AFTER INSERT ON extensions FOR EACH ROW EXECUTE
 CREATE TRIGGER extensions_step AFTER UPDATE ON extensions FOR EACH ROW
     WHEN (OLD.status <> NEW.status) EXECUTE FUNCTION extension_status_changed();
 
--- The charge happens at the moment of approval, and not before (5.4).
+-- The charge happens at the moment of approval (5.4): an extension that is not 'charging' gets no charge attempt.
 CREATE FUNCTION charge_of_an_approved_extension() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (SELECT 1 FROM extensions WHERE payment_id = NEW.payment_id AND status <> 'charging') THEN

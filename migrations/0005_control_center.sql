@@ -1,15 +1,15 @@
 -- squawk-ignore-file require-concurrent-index-creation, ban-drop-constraint
--- (Each file is one transaction, and there are no large tables yet. A process that still runs the code before this file
--- refunds no late approval: its deadline is tried again, and the new code carries it out.)
+-- (The runner applies each file in one transaction, and no table is large yet. A process that still runs the older code
+-- fails to refund a late approval. Its deadline is retried, and a process that runs the new code refunds it.)
 
--- The Control Center: operators and how they sign in, decisions on review cases, the lists they look through, and an
--- audit that the service's role cannot change.
+-- The Control Center: operators and their sign-in, decisions on review cases, the indexes of the operators' lists, and
+-- an audit that the service's own database role cannot change.
 --
--- What must never be is forbidden here, in the database:
---   an undecided case with a decision, a decided one without who, when and which;
---   an approval that nobody asked for, or by the one who decided;
---   two refunds of one charge that both may be carried out (a failed one makes room for the next);
---   an audit entry, a status history or a configuration history that is changed, deleted or truncated.
+-- PostgreSQL itself enforces these rules:
+--   a decided case has a decision, a note, an operator and a time; an open case has none of them;
+--   only a refund that needs an approval gets one, and never from the operator who decided;
+--   a charge has at most one refund that has not failed;
+--   nobody updates, deletes or truncates the audit, the status history or the configuration history.
 
 -- Operators ---------------------------------------------------------------------------------------------------
 
@@ -17,15 +17,15 @@ CREATE TABLE operators (
     id uuid PRIMARY KEY DEFAULT uuidv7(),
     email text NOT NULL UNIQUE CHECK (email = lower(email) AND char_length(email) BETWEEN 3 AND 254),
     role text NOT NULL CHECK (role IN ('admin', 'reviewer', 'viewer')),
-    -- argon2id, in its own encoding.
+    -- An argon2id hash, in argon2's encoding with its parameters and salt.
     password_hash text NOT NULL,
-    -- The second factor's secret is made from this salt and a key that the database does not have; null: none enrolled.
+    -- The code derives the TOTP secret from this salt and from a key outside the database. Null: no app is enrolled.
     totp_salt bytea,
-    -- A secret that was shown and not yet proved.
+    -- The salt of a secret that the operator has seen but not yet confirmed with a code.
     totp_new_salt bytea,
-    -- The last time step whose code was used: each code is good once.
+    -- The last time step whose code was used. A code of this step or an earlier one is refused, so each works once.
     totp_last_step bigint NOT NULL DEFAULT 0,
-    -- Whoever left: nothing admits them any more. The row stays, since decisions and the audit name it.
+    -- A disabled operator cannot sign in. The row stays, because decisions and the audit refer to it.
     disabled_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT curhat_now()
 );
@@ -52,7 +52,7 @@ CREATE TABLE operator_tokens (
 CREATE INDEX operator_tokens_by_operator ON operator_tokens (operator_id, id) WHERE revoked_at IS NULL;
 CREATE INDEX operator_tokens_by_end ON operator_tokens (least(expires_at, revoked_at));
 
--- Tries to sign in that were not right, by a digest of the e-mail that was written, whether it exists or not.
+-- Failed attempts to sign in, per digest of the e-mail that was typed. The e-mail need not belong to an operator.
 CREATE TABLE operator_sign_in_tries (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     email_digest bytea NOT NULL,
@@ -68,15 +68,15 @@ ALTER TABLE review_cases
     ADD COLUMN decision_note text,
     ADD COLUMN decided_by uuid,
     ADD COLUMN decided_at timestamptz,
-    -- What a decision to refund gives back, and whether a second operator has to approve it.
+    -- The amount that a decision to refund gives back, and whether a second operator has to approve it.
     ADD COLUMN refund_rp integer,
     ADD COLUMN needs_approval boolean NOT NULL DEFAULT false,
     ADD COLUMN approved_by uuid,
     ADD COLUMN approved_at timestamptz,
-    -- The tag of the payment's last failure, kept by a trigger on the failures.
+    -- The tag of the payment's last failure. A trigger on failed_pairing_events writes it.
     ADD COLUMN tag text;
 
--- No released service has cases to check yet.
+-- NOT VALID: no release has run yet, so there are no cases to check.
 ALTER TABLE review_cases
     ADD CONSTRAINT review_cases_decision CHECK (decision IN ('refund', 'no_refund')) NOT VALID,
     ADD CONSTRAINT review_cases_decision_note CHECK (char_length(decision_note) BETWEEN 1 AND 1000) NOT VALID,
@@ -117,11 +117,11 @@ CREATE TRIGGER review_cases_decided_once BEFORE UPDATE ON review_cases FOR EACH 
         IS DISTINCT FROM (NEW.status, NEW.decision, NEW.decided_by, NEW.decided_at, NEW.decision_note))
     EXECUTE FUNCTION review_case_decided_once();
 
--- A refund that failed makes room for another try, which the gateway knows by a key of its own.
+-- After a failed refund, a second refund row may follow. Its id is a new key for the gateway.
 ALTER TABLE refunds DROP CONSTRAINT refunds_charge_attempt_id_key;
 CREATE UNIQUE INDEX refunds_one_a_charge ON refunds (charge_attempt_id) WHERE status <> 'failed';
 
--- What operators look through: each list has an index in its own order ---------------------------------------------
+-- The operators' lists: each has an index in its own order -------------------------------------------------------
 
 CREATE INDEX failed_pairing_events_by_case ON failed_pairing_events (case_id);
 CREATE TRIGGER failed_pairing_events_tag_the_case AFTER INSERT OR UPDATE OF case_id ON failed_pairing_events
@@ -152,7 +152,7 @@ CREATE INDEX audit_entries_by_actor ON audit_entries (actor, occurred_at DESC, i
 CREATE INDEX audit_entries_by_action ON audit_entries (action, occurred_at DESC, id DESC);
 CREATE INDEX audit_entries_by_subject ON audit_entries (subject_id, occurred_at DESC, id DESC);
 
--- The triggers of 0001 refuse changes and deletions row by row, whoever asks; these refuse to empty the table.
+-- The triggers of 0001 refuse UPDATE and DELETE for every role. These refuse TRUNCATE.
 CREATE TRIGGER audit_entries_never_emptied BEFORE TRUNCATE ON audit_entries
     FOR EACH STATEMENT EXECUTE FUNCTION forbid_change();
 CREATE TRIGGER configuration_changes_never_emptied BEFORE TRUNCATE ON configuration_changes
@@ -160,5 +160,5 @@ CREATE TRIGGER configuration_changes_never_emptied BEFORE TRUNCATE ON configurat
 CREATE TRIGGER status_changes_never_emptied BEFORE TRUNCATE ON status_changes
     FOR EACH STATEMENT EXECUTE FUNCTION forbid_change();
 
--- And the role that the service connects as, which owns the tables, is left with reading and appending.
+-- The service connects as the role that owns the tables. That role keeps only SELECT and INSERT on these three.
 REVOKE UPDATE, DELETE, TRUNCATE ON audit_entries, configuration_changes, status_changes FROM PUBLIC, CURRENT_USER;

@@ -1,28 +1,30 @@
--- Push: who may be pushed to, the reasons to push, and the outbox.
+-- Push: the subscriptions, the reasons to push, and the outbox.
 --
--- A reason to push is noted by the statement that gives it, here: a request that is offered, a session that begins,
--- a message that is sent. Each arms a deadline whose transition looks who is not connected and fills the outbox;
--- nobody who has no subscription costs more than a look into an index. So no way to offer, match or send can forget
--- it, and the transaction itself gets one row at most, however many mitras a blast asks.
+-- There are three reasons to push: a request is offered, a session begins, a message is sent. A trigger on each table
+-- notes the reason by arming a deadline. The deadline's transition finds out who is not connected and fills the outbox.
+-- Because triggers note the reason, no code that offers, matches or sends can forget it. A blast writes one deadline,
+-- however many mitras it asks. A user without a subscription costs one index lookup.
 --
--- Rows are locked in this order: person, subscription, mitra; a trigger that follows a subscription takes its mitra's.
+-- The lock order is: person, subscription, mitra. The triggers on push_subscriptions lock the subscription's mitra.
 
 CREATE TABLE push_subscriptions (
     id uuid PRIMARY KEY DEFAULT uuidv7(),
     role text NOT NULL CHECK (role IN ('customer', 'mitra')),
     user_id uuid NOT NULL REFERENCES people (id),
-    -- The sign-in that it belongs to, and goes with.
+    -- The access token of the sign-in that made the subscription. Revoking the token deletes the subscription.
     token_digest bytea NOT NULL REFERENCES access_tokens (digest) ON DELETE CASCADE,
-    -- Where the browser's vendor takes messages for this browser: who knows it can send there, so it is never shown.
+    -- The address at which the browser's vendor takes messages for this browser. Anyone who knows it can send
+    -- messages there, so no answer and no log contains it.
     endpoint text NOT NULL CHECK (char_length(endpoint) BETWEEN 1 AND 1000),
     p256dh bytea NOT NULL CHECK (octet_length(p256dh) = 65),
     auth bytea NOT NULL CHECK (octet_length(auth) = 16),
     language text NOT NULL CHECK (language IN ('id', 'en')),
-    -- Messages in a row that could not be delivered; at the limit the subscription has failed.
+    -- The number of messages in a row that could not be delivered. At the limit the code sets failed_at.
     failures integer NOT NULL DEFAULT 0 CHECK (failures >= 0),
     failed_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT curhat_now(),
-    -- One browser is one person's at a time. With the keys: who only knows an address cannot take it over.
+    -- A browser belongs to one person at a time. The keys are part of the constraint, so that somebody who knows
+    -- only the endpoint cannot take the subscription over.
     CONSTRAINT push_subscriptions_one_owner UNIQUE (endpoint, p256dh, auth)
 );
 CREATE INDEX push_subscriptions_by_person ON push_subscriptions (user_id, role);
@@ -32,25 +34,27 @@ CREATE TABLE push_messages (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     subscription_id uuid NOT NULL REFERENCES push_subscriptions (id) ON DELETE CASCADE,
     kind text NOT NULL CHECK (kind IN ('request_offered', 'matched', 'message', 'test')),
-    -- The request, session or message that it is about; of a test, an id of its own.
+    -- The id of the request, session or message that the push is about. A test push has a new id.
     subject_id uuid NOT NULL,
-    -- What it replaces and is replaced by, at the push service and on the screen.
+    -- A newer push with the same topic replaces this one, at the push service and on the screen.
     topic text NOT NULL CHECK (topic ~ '^[A-Za-z0-9_-]{1,32}$'),
     payload text NOT NULL CHECK (octet_length(payload) <= 2000),
-    -- When its reason arose. The same subject is pushed again only for a later reason (a request offered again).
+    -- When the reason to push arose. The same subject is pushed again only for a later reason, such as a request
+    -- that was offered again.
     reason_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
-    -- When it is to be tried (again). While somebody tries, later than a try can take.
+    -- When a worker may send it next. A worker that starts to send moves it beyond the longest time a send can take,
+    -- so that no other worker sends it too.
     due_at timestamptz NOT NULL DEFAULT curhat_now(),
     attempts integer NOT NULL DEFAULT 0,
-    -- Taken by the push service, or refused for good.
+    -- When the push service accepted the message, or refused it for good.
     done_at timestamptz,
     CONSTRAINT push_messages_once UNIQUE (subscription_id, kind, subject_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX push_messages_waiting ON push_messages (due_at) WHERE done_at IS NULL;
 CREATE INDEX push_messages_by_end ON push_messages (expires_at);
 
--- A revoked token takes its subscriptions with it, whatever revoked it.
+-- Revoking a token deletes its subscriptions, whichever statement revokes it.
 CREATE FUNCTION token_revoked() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM push_subscriptions WHERE token_digest = NEW.digest;
@@ -61,10 +65,10 @@ CREATE TRIGGER access_tokens_revoked AFTER UPDATE OF revoked_at ON access_tokens
 
 -- Push-reachability (1.1) ---------------------------------------------------------------------------------------
 
--- Whether a mitra has a subscription that has not failed. Kept here, so that availability reads one row a mitra.
+-- Whether the mitra has a subscription that has not failed. Stored here so that availability reads one row per mitra.
 ALTER TABLE mitras ADD COLUMN push_ready boolean NOT NULL DEFAULT false;
 
--- As before, and with push_ready: it is one more thing that availability depends on.
+-- The trigger of 0001, with push_ready added to the columns that availability depends on.
 CREATE OR REPLACE TRIGGER mitras_availability_version BEFORE UPDATE ON mitras FOR EACH ROW
     WHEN ((OLD.online, OLD.suspended_at, OLD.active_sessions, OLD.max_customers, OLD.push_ready)
         IS DISTINCT FROM (NEW.online, NEW.suspended_at, NEW.active_sessions, NEW.max_customers, NEW.push_ready))
@@ -74,7 +78,8 @@ CREATE FUNCTION push_subscription_changed() RETURNS trigger LANGUAGE plpgsql AS 
 DECLARE
     mitra uuid := CASE TG_OP WHEN 'DELETE' THEN OLD.user_id ELSE NEW.user_id END;
 BEGIN
-    -- The lock first, in a statement of its own: the next one sees what its last holder has committed.
+    -- Lock in a statement of its own. The next statement takes a new snapshot, which includes what the previous
+    -- holder of the lock committed.
     PERFORM FROM mitras WHERE id = mitra FOR NO KEY UPDATE;
     UPDATE mitras SET push_ready = NOT push_ready
     WHERE id = mitra AND push_ready <> EXISTS (
@@ -91,7 +96,7 @@ CREATE TRIGGER push_subscriptions_went AFTER DELETE ON push_subscriptions FOR EA
 
 -- The reasons ---------------------------------------------------------------------------------------------------
 
--- requests: nothing → offered. One deadline a pairing, whether one mitra is asked or a thousand.
+-- requests: (new) → offered. One deadline per pairing, for one mitra or a thousand.
 CREATE FUNCTION requests_to_push() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO deadlines (kind, entity_id, due_at)
@@ -107,7 +112,7 @@ END $$;
 CREATE TRIGGER requests_offered_push AFTER INSERT ON requests REFERENCING NEW TABLE AS offered
     FOR EACH STATEMENT EXECUTE FUNCTION requests_to_push();
 
--- requests: closed → offered again.
+-- requests: closed → offered.
 CREATE FUNCTION request_to_push_again() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO deadlines (kind, entity_id, due_at)
@@ -119,7 +124,7 @@ END $$;
 CREATE TRIGGER requests_offered_again_push AFTER UPDATE ON requests FOR EACH ROW
     WHEN (NEW.status = 'offered' AND OLD.status <> 'offered') EXECUTE FUNCTION request_to_push_again();
 
--- sessions: nothing → active: the customer is told that somebody is there.
+-- sessions: (new) → active. The push tells the customer that a mitra has accepted.
 CREATE FUNCTION match_to_push() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO deadlines (kind, entity_id, due_at)
@@ -129,9 +134,9 @@ BEGIN
 END $$;
 CREATE TRIGGER sessions_begun_push AFTER INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION match_to_push();
 
--- messages: nothing → sent by a mitra. A moment later, since a customer who reads along, or whose network blinks,
--- is no reason; and a deadline that is armed already stays, so that a lively chat is looked at now and then, and
--- not at each message.
+-- messages: (new), from a mitra. The deadline is due 3 s later: a customer who is reading, or whose connection drops
+-- for a moment, needs no push. ON CONFLICT DO NOTHING keeps a deadline that is armed already, so that a busy chat is
+-- checked every few seconds and not at every message.
 CREATE FUNCTION messages_to_push() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO deadlines (kind, entity_id, due_at)

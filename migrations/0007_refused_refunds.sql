@@ -1,3 +1,3 @@
--- Refunds that the gateway refused are looked for on the operators' first screen, and are few.
+-- The operators' first screen counts the refunds that the gateway refused. There are few, so the index is partial.
 -- squawk-ignore require-concurrent-index-creation  -- a table of refunds is small
 CREATE INDEX refunds_refused ON refunds (payment_id) WHERE status = 'failed';

@@ -1,4 +1,5 @@
--- What the gateway refused to give back and was not asked for again, said once: operators count it and look for it.
+-- The charges whose refund the gateway refused and that have no newer refund. Both the count on the operators' first
+-- screen and their list read this view, so that the two agree.
 CREATE VIEW refused_refunds AS
 SELECT refunds.payment_id, refunds.charge_attempt_id
 FROM refunds

@@ -1,19 +1,19 @@
-"""Which rule is shown by which test, and what that test showed last.
+"""Report which tests show each rule, and each test's last outcome.
 
-docs/rules.md numbers what the product promises. A test says which promise it shows:
+docs/rules.md numbers what the product promises. A test names the promises that it shows:
 
     @pytest.mark.rule("2b.5", "X.4")
     @pytest.mark.invariant(1)
     async def test_a_winner_who_repeats_the_accept_gets_the_same_session() -> None: ...
 
 As a pytest plugin (tests/conftest.py registers it) this module
-    notes what each test showed last in `.cache/rules.json`, with the date, merging run into run;
-    after a full run (the whole of tests/, nothing selected, not stopped early) prints one line a rule, and
-    fails the run when a rule that the work has reached is shown by no test that passed;
+    records each test's last outcome in `.cache/rules.json`, with the time, and keeps the outcomes of earlier runs;
+    after a full run (the whole of tests/, nothing selected, not stopped early) prints one line per rule, and
+    fails the run when no passing test shows a rule of a phase that has been reached;
     fails any run in which a test cites a rule that docs/rules.md does not have.
 As a command, `python -m tests.rules_report [--check] [2b.5 …]` prints each rule with its tests.
 
-A test that is skipped, or expected to fail, shows nothing.
+A test that is skipped or expected to fail shows nothing.
 """
 
 import argparse
@@ -31,13 +31,13 @@ from typing import Final, Literal, TypeAlias, cast
 
 import pytest
 
-# The phases of docs/rules.md, in the order in which they are built.
-PHASES: Final = ("main road", "same bestie and more time", "control center", "apps")
+# The phases of docs/rules.md, in the order in which they are built. A rule that is decided but not built is "planned";
+# whoever builds it names one of the other phases in docs/rules.md.
+PHASES: Final = ("paid chat", "returning chat and extension", "control center", "apps", "planned")
 
-# The phases whose rules must be shown by a test that passes. Whoever begins a phase adds it here; from then
-# on `make test` fails for every rule of that phase that no test shows. A rule of several phases counts from
-# the first one named, since that one owes the test.
-REACHED_PHASES: Final = PHASES
+# `make test` fails for every rule of these phases that no passing test shows. A rule that names several phases counts
+# from its first one, since that one owes the test.
+REACHED_PHASES: Final = PHASES[:-1]
 
 RULES_FILE: Final = Path("docs", "rules.md")
 RECORD_FILE: Final = Path(".cache", "rules.json")
@@ -48,7 +48,7 @@ Outcome = Literal["passed", "failed", "skipped", "xfailed", "xpassed"]
 Tone = Literal["plain", "bold", "dim", "green", "yellow", "red"]
 Line: TypeAlias = list[tuple[str, Tone]]
 
-# Of two outcomes (of a test's phases, its cases, a rule's tests) the one further left says more.
+# When a test's phases, its cases or a rule's tests have different outcomes, the leftmost of these is reported.
 _WORST_OF_ONE_TEST: Final[tuple[Outcome, ...]] = ("failed", "xpassed", "xfailed", "skipped", "passed")
 _SAID_OF_SEVERAL: Final[tuple[Outcome, ...]] = ("failed", "passed", "xpassed", "xfailed", "skipped")
 _TONES: Final[dict[Outcome, Tone]] = {
@@ -70,12 +70,12 @@ _INVARIANT_ROW: Final = re.compile(r"\| (?P<number>[0-9]+) \| (?P<title>.+?) \| 
 
 
 class RulesFileError(ValueError):
-    """docs/rules.md cannot be read as rules; says where and what would be right."""
+    """docs/rules.md is malformed. The message names the line and what would be right."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A numbered rule, or an invariant (whose key is `invariant:5`)."""
+    """A numbered rule, or an invariant, whose key has the form `invariant:5`."""
 
     key: str
     title: str
@@ -84,18 +84,18 @@ class Rule:
 
     @property
     def label(self) -> str:
-        """The number as a person reads it."""
+        """The number as the report prints it."""
         return self.key.replace("invariant:", "inv.")
 
     @property
     def is_reached(self) -> bool:
-        """Whether a passing test is owed by now."""
+        """Whether a passing test must show this rule by now."""
         return self.phases[0] in REACHED_PHASES
 
 
 @dataclass(frozen=True, slots=True)
 class Rulebook:
-    """All rules in the order of the file, then the invariants; `names` also knows a rule's other numbers."""
+    """All rules in the order of the file, then the invariants. `names` maps every number, also a rule's second one."""
 
     rules: tuple[Rule, ...]
     names: dict[str, str]
@@ -116,7 +116,7 @@ class _Draft:
 
 
 def read_rules(path: Path) -> Rulebook:
-    """Read and check docs/rules.md."""
+    """Read and check docs/rules.md. Raises RulesFileError when it is malformed."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
@@ -190,12 +190,12 @@ def _rulebook(drafts: list[_Draft]) -> Rulebook:
     return Rulebook(rules, names={draft.key: draft.same_as or draft.key for draft in drafts})
 
 
-# What the tests showed last ---------------------------------------------------------------------------------
+# The record of the tests' last outcomes ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What one test showed, and which rules it cites."""
+    """One test's last outcome, and the rules that it cites."""
 
     cites: tuple[str, ...]
     outcome: Outcome
@@ -203,7 +203,7 @@ class Shown:
 
 
 def load_record(path: Path) -> dict[str, Shown]:
-    """What each test (by its pytest id) showed last. A missing or damaged record is an empty one."""
+    """Return each test's last outcome by its pytest id. A missing or damaged record counts as empty."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         if document["version"] != RECORD_VERSION:
@@ -218,7 +218,7 @@ def load_record(path: Path) -> dict[str, Shown]:
 
 
 def merge_record(root: Path, results: dict[str, Shown], *, replaces_everything: bool) -> None:
-    """Write what this run showed over what earlier runs did, without the tests that cite nothing any more."""
+    """Add this run's outcomes to the record, and drop tests that no longer exist or no longer cite a rule."""
     path = root / RECORD_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     with _locked(path.with_suffix(".lock")):
@@ -237,7 +237,7 @@ def merge_record(root: Path, results: dict[str, Shown], *, replaces_everything: 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock file, so that two runs at once do not lose each other's results."""
+    """Hold the lock file, so that two runs at the same time do not overwrite each other's results."""
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -252,7 +252,7 @@ def _file_of(test: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One test function, all its parametrised cases together."""
+    """One test function with all its parametrised cases."""
 
     file: str
     name: str
@@ -270,17 +270,17 @@ class RuleSummary:
 
     @property
     def outcome(self) -> Outcome | None:
-        """What its tests say together: failed if one failed, passed if one passed; None without a test."""
+        """`failed` if one test failed, else `passed` if one passed; None without a test."""
         return min((test.outcome for test in self.evidence), key=_SAID_OF_SEVERAL.index, default=None)
 
     @property
     def is_owed(self) -> bool:
-        """Reached by the work, and shown by no test that passed."""
+        """Whether the rule's phase is reached and no passing test shows the rule."""
         return self.rule.is_reached and not any(test.outcome == "passed" for test in self.evidence)
 
 
 def summarise(book: Rulebook, record: dict[str, Shown]) -> list[RuleSummary]:
-    """Each rule with its tests, in the order of docs/rules.md."""
+    """Return each rule with its tests, in the order of docs/rules.md."""
     cases: dict[str, dict[tuple[str, str], list[Shown]]] = {}
     for test, shown in record.items():
         file, _, name = test.partition("::")
@@ -305,7 +305,7 @@ def summarise(book: Rulebook, record: dict[str, Shown]) -> list[RuleSummary]:
 
 
 def unknown_citations(book: Rulebook, record: dict[str, Shown]) -> list[str]:
-    """A sentence for each rule that a test cites and docs/rules.md does not have."""
+    """Return a sentence for each rule that a test cites and docs/rules.md does not have."""
     return [
         f"{test} cites {citation.replace(':', ' ')}, which {RULES_FILE} does not have"
         for test, shown in record.items()
@@ -315,7 +315,7 @@ def unknown_citations(book: Rulebook, record: dict[str, Shown]) -> list[str]:
 
 
 def rule_line(summary: RuleSummary) -> Line:
-    """One rule in one line of COLUMNS: number, title, number of tests, last outcome."""
+    """Format one rule as a line of COLUMNS: number, title, number of tests, last outcome."""
     rule, count = summary.rule, len(summary.evidence)
     title = rule.title + (f" (also {', '.join(rule.also)})" if rule.also else "")
     room = COLUMNS - 8 - 11 - 14
@@ -342,7 +342,7 @@ def _verdict(summary: RuleSummary) -> tuple[str, Tone]:
 
 
 def evidence_lines(summary: RuleSummary) -> list[Line]:
-    """The tests of one rule with what they showed last, under the files they are in."""
+    """Format the tests of one rule with their last outcomes, grouped by file."""
     lines: list[Line] = []
     file = ""
     indent = 36
@@ -361,7 +361,7 @@ def evidence_lines(summary: RuleSummary) -> list[Line]:
 
 
 def _broken_name(name: str, columns: int) -> list[str]:
-    """A test's name in pieces of at most that many columns, if its words allow it."""
+    """Break a test's name at underscores into lines of at most `columns` characters where possible."""
     pieces = [""]
     for word in re.findall(r"[^_]*_|[^_]+$", name):
         if pieces[-1] and len(pieces[-1]) + len(word) > columns:
@@ -371,7 +371,7 @@ def _broken_name(name: str, columns: int) -> list[str]:
 
 
 def closing_lines(summaries: Sequence[RuleSummary]) -> list[Line]:
-    """How many of the reached rules are shown, and which are owed."""
+    """Format how many of the reached rules are shown, and which ones no passing test shows."""
     reached = [summary for summary in summaries if summary.rule.is_reached]
     owed = [summary.rule.label for summary in reached if summary.is_owed]
     said = f"{len(reached) - len(owed)} of {len(reached)} rules and invariants reached are shown"
@@ -385,7 +385,7 @@ def closing_lines(summaries: Sequence[RuleSummary]) -> list[Line]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take notes in the process that reports; a worker's tests are reported there too."""
+    """Register the recorder, but not in an xdist worker: the controlling process sees the workers' reports."""
     if hasattr(config, "workerinput"):
         return
     try:
@@ -396,7 +396,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Write each test's citations where its reports carry them, so that they travel with its outcome."""
+    """Put each test's citations into its user properties, which travel with its report."""
     for item in items:
         cites = {
             f"{prefix}{number}"
@@ -408,7 +408,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Recorder:
-    """Listens to one run and judges it at its end."""
+    """Records the outcomes of one run, and fails the run at its end when a rule is not shown."""
 
     def __init__(self, config: pytest.Config, book: Rulebook) -> None:
         self._config = config
@@ -418,7 +418,7 @@ class Recorder:
         self._trouble: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Note the outcome; of a test's set-up, call and tear-down, the one that says the most."""
+        """Record the worst outcome of a test's set-up, call and tear-down."""
         if report.outcome not in ("passed", "failed", "skipped"):
             return
         outcome: Outcome = report.outcome
@@ -434,7 +434,7 @@ class Recorder:
         self._results[report.nodeid] = Shown(cites, outcome, datetime.now(UTC).isoformat(timespec="seconds"))
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int | pytest.ExitCode) -> None:
-        """Keep what was shown, and fail the run for what it owes."""
+        """Write the record, and fail the run when a reached rule is not shown or a citation is unknown."""
         if not self._results:
             return
         ended_by_itself = exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
@@ -450,7 +450,7 @@ class Recorder:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """After a full run, one line a rule; after any run, what is wrong with its citations."""
+        """Print one line per rule after a full run, and unknown citations after any run."""
         lines: list[Line] = [[(trouble, "red")] for trouble in self._trouble]
         if self._is_full:
             summaries = summarise(self._book, self._results)
@@ -473,7 +473,7 @@ _PYTEST_MARKUP: Final[dict[Tone, dict[str, bool]]] = {
     "red": {"red": True},
 }
 
-# Each of these options makes a run a selection.
+# A run with one of these options is not a full run.
 _SELECTING_OPTIONS: Final = (
     "keyword",
     "markexpr",
@@ -487,7 +487,7 @@ _SELECTING_OPTIONS: Final = (
 
 
 def is_full_run(config: pytest.Config) -> bool:
-    """Whether the whole of tests/ was asked for, and nothing of it left out."""
+    """Return whether this run has every test of tests/."""
     if any(config.getoption(option, None) for option in _SELECTING_OPTIONS):
         return False
     tests = config.rootpath / "tests"
@@ -499,10 +499,10 @@ def is_full_run(config: pytest.Config) -> bool:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print each rule with its tests and what they showed last."""
+    """Print each rule with its tests and their last outcomes."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.rules_report",
-        description="Each rule of docs/rules.md with the tests that show it, and what they showed last.",
+        description="Each rule of docs/rules.md with the tests that show it, and their last outcomes.",
     )
     parser.add_argument("number", nargs="*", help="only these: 2b.5, 2b (a whole section), invariant:5")
     parser.add_argument("--check", action="store_true", help="exit with status 1 if a rule is owed a test")
@@ -553,7 +553,7 @@ def _printer() -> Callable[[Line], None]:
 
 
 def _print_plainly(line: Line) -> None:
-    """A line without colour."""
+    """Print a line without colour."""
     sys.stdout.write("".join(text for text, _ in line) + "\n")
 
 

@@ -102,7 +102,7 @@ async def assert_usable(show: Show, name: str) -> None:
 
 def shown_by(name: str) -> Any:
     """A screen; those of failures have a heading of their own for each tag."""
-    return pytest.param(name, marks=pytest.mark.rule("2b.3", "X.6") if "-failure-" in name else ())
+    return pytest.param(name, marks=pytest.mark.rule("2b.3", "X.1") if "-failure-" in name else ())
 
 
 @pytest.mark.rule("V.1")

@@ -10,6 +10,7 @@ import pytest
 from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.migrations import (
     Connection,
+    Migration,
     MigrationError,
     load_migrations,
     migrate,
@@ -79,6 +80,34 @@ async def test_a_file_that_changed_after_it_was_applied_is_refused(
     for ask in (pending, migrate):
         with pytest.raises(MigrationError, match="0001_first changed after it was applied"):
             await ask(connection, folder)
+
+
+async def test_a_file_whose_comments_changed_after_it_was_applied_is_accepted(
+    connection: Connection, folder: Path
+) -> None:
+    await migrate(connection, folder)
+    (folder / "0001_first.sql").write_text(
+        "-- What the tables are for.\nCREATE TABLE first\n    (id int);\n\n/* And why\nboth. */\n"
+        "CREATE TABLE other (id int); -- the other one\n"
+    )
+    assert await pending(connection, folder) == []
+    assert await migrate(connection, folder) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("SELECT 'a -- b';", "SELECT 'a -- c';"),
+        ("SELECT 'it''s -- b';", "SELECT 'it''s -- c';"),
+        (r"SELECT E'it\'s -- b';", r"SELECT E'it\'s -- c';"),
+        ('SELECT 1 AS "a  b";', 'SELECT 1 AS "a b";'),
+        ("DO $$ BEGIN NULL; -- b\nEND $$;", "DO $$ BEGIN NULL; -- c\nEND $$;"),
+        ("DO $do$ BEGIN $$ -- b\nEND $do$;", "DO $do$ BEGIN $$ -- c\nEND $do$;"),
+        ("SELECT 1; -- a\nSELECT 2;", "SELECT 1; -- a SELECT 2;"),
+    ],
+)
+def test_what_only_looks_like_a_comment_counts(before: str, after: str) -> None:
+    assert Migration(1, "0001_first", before).checksum != Migration(1, "0001_first", after).checksum
 
 
 async def test_a_database_newer_than_the_code_is_refused(connection: Connection, folder: Path) -> None:

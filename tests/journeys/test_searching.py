@@ -56,7 +56,7 @@ async def toggle(database: Database, mitra: UUID, *, online: bool) -> None:
         await presence.set_intent(tx, mitra, online=online)
 
 
-@pytest.mark.rule("2b.2", "2b.3", "X.1", "X.6")
+@pytest.mark.rule("2b.2", "2b.3", "X.1")
 @pytest.mark.invariant(4, 5)
 async def test_nobody_accepts_in_time_and_the_payment_stays_with_a_tag_and_a_case(
     database: Database, clock: VirtualClock, make: Make

@@ -1,9 +1,10 @@
 """Migrations: the numbered SQL files of `migrations/`, applied in order, forward only.
 
 Guarantees
-    A file is applied once, whole or not at all, and noted with the checksum of its text.
+    A file is applied once, whole or not at all, and noted with the checksum of its statements.
     Two processes never migrate at once: the second waits, then finds nothing to do.
-    A file that changed after it was applied, and a database that is newer than this code, are refused.
+    A file whose statements changed after it was applied, and a database that is newer than this code, are
+    refused. Comments and white space between the statements' words may change.
 Relies on
     a PostgreSQL session of its own (not a transaction-pooled one), for the advisory lock.
 """
@@ -27,6 +28,15 @@ _LOCK_TIMEOUT: Final = "5s"
 _STATEMENT_TIMEOUT: Final = "15min"
 
 _FILE_NAME: Final = re.compile(r"(?P<number>[0-9]{4})_[a-z0-9_]+\.sql")
+
+# Finds comments and white space, but not those inside quotes: PostgreSQL stores a function's body as it is written.
+_QUOTED_OR_GAP: Final = re.compile(
+    r"""
+      (?P<quoted> \bE'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "[^"]*" | (?P<tag>\$(?:[A-Z_]\w*)?\$) .*? (?P=tag) )
+    | (?P<gap> (?: \s | --[^\n]* | /\*.*?\*/ )+ )
+    """,
+    re.VERBOSE | re.DOTALL | re.IGNORECASE,
+)
 
 _CREATE_TABLE: Final = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -52,8 +62,9 @@ class Migration:
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of the text, in hexadecimal."""
-        return hashlib.sha256(self.statements.encode()).hexdigest()
+        """SHA-256 of the text without its comments and with single spaces, in hexadecimal."""
+        words = _QUOTED_OR_GAP.sub(lambda found: found["quoted"] or " ", self.statements).strip()
+        return hashlib.sha256(words.encode()).hexdigest()
 
 
 def migrations_folder() -> Path:

@@ -1,0 +1,51 @@
+"""Check that the index of docs/decisions/ lists every record, and that every reference to a record is right."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDER = ROOT / "docs" / "decisions"
+RECORDS = sorted(FOLDER.glob("[0-9]*.md"))
+
+
+def title(record: Path) -> str:
+    """Return the record's first line without the '# ': its number and its title."""
+    return record.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+
+
+def texts_that_cite_records() -> dict[str, str]:
+    """Return the text of every file that may cite a record, by its path."""
+    paths = list(ROOT.glob("*.md"))
+    for folder in ("docs", "src", "migrations", "tests", "bench"):
+        paths += [path for path in (ROOT / folder).rglob("*.*") if path.suffix in (".md", ".py", ".sql")]
+    return {
+        str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+        for path in paths
+        if "node_modules" not in path.parts
+    }
+
+
+def test_every_record_has_its_own_number_and_repeats_it_in_its_title() -> None:
+    numbers = [record.name[:4] for record in RECORDS]
+    assert len(set(numbers)) == len(numbers)
+    assert [record.name for record in RECORDS if title(record)[:5] != record.name[:4] + " "] == []
+
+
+def test_the_index_has_one_line_per_record_with_its_title() -> None:
+    index = (FOLDER / "README.md").read_text(encoding="utf-8")
+    lines = [line for line in index.splitlines() if line.startswith("- ")]
+    assert sorted(lines) == [f"- [{record.name[:4]}]({record.name}){title(record)[4:]}" for record in RECORDS]
+
+
+def test_every_reference_to_a_record_leads_to_one() -> None:
+    names = {record.name for record in RECORDS}
+    numbers = {record.name[:4] for record in RECORDS}
+    wrong = []
+    for path, text in texts_that_cite_records().items():
+        wrong += [(path, name) for name in re.findall(r"\b00\d\d-[a-z0-9-]+\.md", text) if name not in names]
+        wrong += [
+            (path, number)
+            for number in re.findall(r"\b[Dd]ecisions? (00\d\d)\b|\b[Rr]ecord (00\d\d)\b", text)
+            if "".join(number) not in numbers
+        ]
+    assert wrong == []
