@@ -1,4 +1,4 @@
-"""The operations of a journey: HTTP in, service, HTTP out. The transaction is opened here."""
+"""The operations of a journey: HTTP in, service, HTTP out. Each opens its own transaction."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -71,7 +71,7 @@ MITRA = ["mitra"]
 async def get_profile(
     database: NamedDependency[Database], customer: NamedDependency[Identity]
 ) -> CustomerProfile:
-    """The customer's own profile."""
+    """Return the customer's own profile."""
     async with database.transaction() as tx:
         return await _profile(tx, customer.user_id)
 
@@ -85,7 +85,7 @@ async def get_profile(
 async def change_profile(
     database: NamedDependency[Database], customer: NamedDependency[Identity], data: JSONBody[ProfileChange]
 ) -> CustomerProfile:
-    """Change the call name, the only thing a mitra ever learns of a customer (X.4)."""
+    """Change the call name, which is all that a mitra learns of a customer (X.4)."""
     async with database.transaction() as tx:
         await renaming.rename_customer(tx, customer.user_id, data.call_name)
         return await _profile(tx, customer.user_id)
@@ -123,8 +123,10 @@ async def open_payment(
     customer: NamedDependency[Identity],
     data: JSONBody[PaymentOrder],
 ) -> Response[bytes]:
-    """Open a payment session for an offer; the gate of availability is asked afresh (1, 2a). With a mitra of a past
-    chat it is for that mitra, whose own status alone counts (3.6)."""
+    """Open a payment session for an offer, if a mitra is available at this moment (1, 2a).
+
+    A payment for the mitra of a past chat depends on that mitra's own status alone (3.6).
+    """
     gate = await ask_gate(presence, customer.user_id, data.target_mitra_id)
     return await command(
         request,
@@ -147,7 +149,7 @@ async def get_payment(
     customer: NamedDependency[Identity],
     payment_id: FromPath[UUID],
 ) -> Payment:
-    """One payment, with its latest pairing."""
+    """Return one payment with its latest pairing."""
     async with database.transaction() as tx:
         payment = await views.payment_view(tx, payment_id, customer.user_id)
     return await paying.as_shown(presence, customer.user_id, payment)
@@ -176,9 +178,10 @@ async def confirm_payment(
     customer: NamedDependency[Identity],
     payment_id: FromPath[UUID],
 ) -> Response[bytes]:
-    """Pay. Confirmed, the search begins in the same transaction; not known within 5 s: 202, then an event.
+    """Pay. A confirmed payment begins its search in the same transaction.
 
-    The gateway is called between two transactions. If the process dies at any point, a deadline finishes the charge.
+    If the gateway's answer is not known within 5 s, the answer is 202, and an event follows. The gateway is called
+    between two transactions. If the process dies at any point, a deadline finishes the charge.
     """
     idempotent = await read_idempotent_request(request, customer)
     candidates = await candidates_or_none(presence)
@@ -193,7 +196,7 @@ async def confirm_payment(
                 await finish_long(tx, idempotent, answer)
                 return to_response(answer)
         charged = await charging.charge(database, presence, gateway, attempt)
-        # While the customer paid, mitras came and went (4.4).
+        # Mitras may have come or gone while the gateway was asked (4.4).
         candidates = await candidates_or_none(presence)
         async with database.transaction() as tx:
             payment = await views.payment_view(tx, payment_id, customer.user_id)
@@ -236,7 +239,7 @@ async def cancel_payment(
     customer: NamedDependency[Identity],
     payment_id: FromPath[UUID],
 ) -> Response[bytes]:
-    """Leave the payment screen for good: pending → abandoned. The row stays (2a.4)."""
+    """Leave the payment for good: pending → abandoned. The row stays (2a.4)."""
     return await command(
         request,
         database,
@@ -257,12 +260,12 @@ async def get_pairing(
     customer: NamedDependency[Identity],
     pairing_id: FromPath[UUID],
 ) -> Pairing:
-    """One attempt to find a mitra."""
+    """Return one attempt to find a mitra."""
     async with database.transaction() as tx:
         found = await views.pairing_view(tx, pairing_id, customer.user_id)
         if found.fallback is None or not found.fallback.allowed:
             return found
-        # What may be chosen hangs on whom the payment is for; the pairing of such a choice is its latest.
+        # Whether a fallback is possible depends on the mitra the payment is for. This pairing is the payment's latest.
         payment = await views.payment_view(tx, found.payment_id, customer.user_id)
     shown = (await paying.as_shown(presence, customer.user_id, payment)).pairing
     assert shown is not None  # The payment has at least this pairing.
@@ -282,7 +285,7 @@ async def cancel_pairing(
     customer: NamedDependency[Identity],
     pairing_id: FromPath[UUID],
 ) -> Response[bytes]:
-    """Stop searching: the pairing fails with `customer_cancelled`, and an operator looks at the payment."""
+    """Stop the search: the pairing fails with `customer_cancelled`, and an operator reviews the payment."""
     return await command(
         request,
         database,
@@ -306,7 +309,7 @@ async def take_fallback(
     customer: NamedDependency[Identity],
     pairing_id: FromPath[UUID],
 ) -> Response[bytes]:
-    """Another bestie will do: a blast under the same payment, never charged again (3.5)."""
+    """Search for another bestie: a blast under the same payment, which is not charged again (3.5)."""
     candidates = await candidates_or_none(presence)
     return await command(
         request,
@@ -330,7 +333,7 @@ async def decline_fallback(
     customer: NamedDependency[Identity],
     pairing_id: FromPath[UUID],
 ) -> Response[None]:
-    """No other bestie: the journey ends, and an operator looks at the payment (3.8)."""
+    """Want no other bestie: the journey ends, and an operator reviews the payment (3.8)."""
     return await command_without_answer(
         request,
         database,
@@ -351,7 +354,7 @@ async def get_mitra_status(
     customer: NamedDependency[Identity],
     mitra_id: FromPath[UUID],
 ) -> MitraStatusAnswer:
-    """How the bestie of a past chat stands now, for the tap on "Curhat lagi" (3.3, 3.4)."""
+    """Return the status of the bestie of a past chat, for the tap on "Curhat lagi" (3.3, 3.4)."""
     return await mitra_status(database, presence, customer.user_id, mitra_id)
 
 
@@ -366,7 +369,7 @@ async def get_customer_state(
     presence: NamedDependency[Presence],
     customer: NamedDependency[Identity],
 ) -> CustomerState:
-    """Everything a customer's client shows, at one moment of the stream."""
+    """Return all that a customer's client shows, at one position of the stream."""
     state = await customer_state(database, customer.user_id)
     return await with_presence(presence, customer.user_id, state)
 
@@ -380,7 +383,7 @@ async def get_customer_state(
 async def get_mitra_state(
     database: NamedDependency[Database], presence: NamedDependency[Presence], mitra: NamedDependency[Identity]
 ) -> MitraState:
-    """Everything a mitra's client shows, at one moment of the stream."""
+    """Return all that a mitra's client shows, at one position of the stream."""
     return await mitra_state(database, presence, mitra.user_id)
 
 
@@ -391,7 +394,7 @@ async def get_mitra_state(
     responses=answers({200: RequestList}, *MITRA_SIGNED_IN),
 )
 async def list_requests(database: NamedDependency[Database], mitra: NamedDependency[Identity]) -> RequestList:
-    """The requests that are open for this mitra now."""
+    """Return the requests that this mitra can accept now."""
     return await cards.request_list(database, mitra.user_id)
 
 
@@ -416,7 +419,7 @@ async def accept_request(
     mitra: NamedDependency[Identity],
     request_id: FromPath[UUID],
 ) -> Response[bytes]:
-    """Take the customer. One wins; the winner who repeats gets the same session (2b.5)."""
+    """Accept a request. One mitra wins; the winner who repeats the accept gets the same session (2b.5)."""
     idempotent = await read_idempotent_request(request, mitra)
 
     flight = SingleFlight(idempotent.lock)
@@ -451,7 +454,7 @@ async def reject_request(
     mitra: NamedDependency[Identity],
     request_id: FromPath[UUID],
 ) -> Response[None]:
-    """Decline the customer; this mitra is not asked again for this pairing."""
+    """Reject a request. This mitra is not asked again for this pairing."""
     candidates = await candidates_or_none(presence)
     return await command_without_answer(
         request,

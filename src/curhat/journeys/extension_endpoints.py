@@ -1,4 +1,4 @@
-"""The operations on extensions: HTTP in, service, HTTP out. The transaction is opened here."""
+"""The operations on extensions: HTTP in, service, HTTP out. Each opens its own transaction."""
 
 from uuid import UUID
 
@@ -41,8 +41,10 @@ async def request_extension(
     session_id: FromPath[UUID],
     data: JSONBody[ExtensionOrder],
 ) -> Response[bytes]:
-    """Ask for more time, on the terms of this moment (5.4). Nothing is charged before it is approved; a mitra who is
-    not there rejects it in the same breath (5.6)."""
+    """Ask for more time, on the terms of this moment (5.4). Nothing is charged before the approval.
+
+    If the mitra is not connected, the extension is rejected at once (5.6).
+    """
     async with database.transaction() as tx:
         views = await sessions.own_session(tx, customer, session_id)
     connected = await is_connected_or_none(presence, views.mitra_id)
@@ -70,9 +72,10 @@ async def accept_extension(
     mitra: NamedDependency[Identity],
     extension_id: FromPath[UUID],
 ) -> Response[bytes]:
-    """Give the customer more time. The charge happens now (5.4); not known within 5 s: `charging`, then an event.
+    """Approve more time. The customer is charged now (5.4).
 
-    The gateway is called between two transactions. If the process dies at any point, a deadline finishes the charge.
+    If the gateway's answer is not known within 5 s, the status is `charging`, and an event follows. The gateway is
+    called between two transactions. If the process dies at any point, a deadline finishes the charge.
     """
     idempotent = await read_idempotent_request(request, mitra)
     try:
@@ -106,7 +109,7 @@ async def reject_extension(
     mitra: NamedDependency[Identity],
     extension_id: FromPath[UUID],
 ) -> Response[bytes]:
-    """No more time: the chat ends as it would have, and nothing is charged (5.4)."""
+    """Reject more time. The chat ends at its old time, and nothing is charged (5.4)."""
     return await command(
         request,
         database,

@@ -1,4 +1,4 @@
-"""What crosses the border about a whole journey."""
+"""The structs of the HTTP API about a whole journey."""
 
 from datetime import datetime
 from typing import Literal
@@ -12,21 +12,21 @@ from curhat.sessions.schemas import Extension, MitraSession, Session
 
 
 class PaymentOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a customer asks to pay for. The price comes from the offer, never from here."""
+    """What a customer asks to pay for. The server takes the price from the offer."""
 
     offer_id: UUID
     target_mitra_id: UUID | None = None
 
 
 class Confirmation(msgspec.Struct, frozen=True):
-    """The payment after a confirmation; without a pairing while the gateway's answer is not known."""
+    """The payment after a confirmation. It has no pairing while the gateway's answer is not known."""
 
     payment: Payment
     pairing: Pairing | None = None
 
 
 class AcceptedRequest(msgspec.Struct, frozen=True):
-    """What the winner of a request gets: the session, the same again when the accept is repeated."""
+    """The session that the winner of a request gets, also when the accept is repeated."""
 
     session: MitraSession
 
@@ -35,22 +35,25 @@ MitraStatus = Literal["available", "offline", "full"]
 
 
 class MitraStatusAnswer(msgspec.Struct, frozen=True):
-    """How the mitra of a past chat stands, and whether anybody else could be asked instead (3.3, 3.4)."""
+    """The status of the mitra of a past chat, and whether another mitra could be asked (3.3, 3.4)."""
 
     status: MitraStatus
     other_available: bool
 
 
 class StreamPosition(msgspec.Struct, frozen=True):
-    """Up to where the user's stream is contained in a snapshot."""
+    """The last event of the user's stream that a snapshot contains."""
 
     epoch: UUID
     seq: int
 
 
 class CustomerState(msgspec.Struct, frozen=True):
-    """The customer's whole snapshot. `payment`: the open one, or the last if it was taken without a session.
-    `extension`: the one that waits for its answer or for the gateway."""
+    """The customer's whole snapshot.
+
+    `payment` is the open one, or the last one if it was taken and got no session. `extension` is the one that waits for
+    the mitra or for the gateway.
+    """
 
     payment: Payment | None
     pairing: Pairing | None
@@ -61,7 +64,7 @@ class CustomerState(msgspec.Struct, frozen=True):
 
 
 class MitraState(msgspec.Struct, frozen=True):
-    """The mitra's whole snapshot. `extensions`: those that wait for its answer or for the gateway."""
+    """The mitra's whole snapshot. `extensions` are those that wait for the mitra or for the gateway."""
 
     requests: list[Request]
     sessions: list[MitraSession]
@@ -72,7 +75,7 @@ class MitraState(msgspec.Struct, frozen=True):
 
 
 class CustomerProfile(msgspec.Struct, frozen=True):
-    """A customer's own profile; the phone number only masked."""
+    """A customer's own profile. The phone number is masked."""
 
     id: UUID
     call_name: str
@@ -81,6 +84,6 @@ class CustomerProfile(msgspec.Struct, frozen=True):
 
 
 class ProfileChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a customer may change of the profile."""
+    """The fields of the profile that a customer may change."""
 
     call_name: str
