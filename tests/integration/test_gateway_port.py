@@ -8,7 +8,7 @@ import pytest
 
 from curhat.kit.database import Database
 from curhat.payments.gateway import ChargeAnswer, Gateway
-from curhat.payments.mock_gateway import MockGateway
+from curhat.payments.mock.gateway import MockGateway
 from tests.simulation.fake_gateway import SimulatedGateway
 
 

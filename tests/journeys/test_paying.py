@@ -26,7 +26,7 @@ from curhat.payments.errors import (
     PaymentExpired,
 )
 from curhat.payments.gateway import ChargeAnswer
-from curhat.payments.mock_gateway import MockGateway
+from curhat.payments.mock.gateway import MockGateway
 from curhat.payments.service import Charge
 from curhat.pricing.errors import TrialUsed
 from tests.support.clock import VirtualClock

@@ -19,7 +19,7 @@ from curhat.pairing.cards import open_requests
 from curhat.pairing.errors import FallbackDecided, MitraUnavailable, NoMitraAvailable, PairingDecided
 from curhat.pairing.schemas import Pairing, Payment
 from curhat.pairing.service import Target
-from curhat.payments.mock_gateway import MockGateway
+from curhat.payments.mock.gateway import MockGateway
 from curhat.presence import service as presence
 from curhat.sessions import service as sessions
 from tests.support.chats import open_chat, told

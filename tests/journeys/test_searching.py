@@ -14,7 +14,7 @@ from curhat.pairing import service, states
 from curhat.pairing.cards import Cards, open_requests
 from curhat.pairing.schemas import Request
 from curhat.payments import states as payment_states
-from curhat.payments.mock_gateway import MockGateway
+from curhat.payments.mock.gateway import MockGateway
 from curhat.presence import service as presence
 from curhat.sessions import service as sessions
 from curhat.sessions import states as session_states

@@ -22,6 +22,7 @@ from curhat.kit import database as kit_database
 from curhat.kit import idempotency
 from curhat.kit.database import Queries, Transaction
 from curhat.pairing import service as pairing
+from curhat.payments import queries as payment_queries
 from curhat.payments import service as payments
 from curhat.payments.gateway import ChargeAnswer
 from curhat.presence import service as presence
@@ -188,7 +189,7 @@ BUGS: tuple[Bug, ...] = (
         "the pairing is not locked while rejections are counted",
         [RACES],
         together(
-            in_statement(payments.SQL, "lock", " FOR NO KEY UPDATE", ""),
+            in_statement(payment_queries, "lock_payment", " FOR NO KEY UPDATE", ""),
             in_statement(pairing.SQL, "lock", " FOR NO KEY UPDATE", ""),
         ),
     ),
@@ -210,7 +211,9 @@ BUGS: tuple[Bug, ...] = (
         together(
             in_statement(deadlines, "due_deadlines", "AND due_at <= (SELECT curhat_now())", ""),
             in_statement(deadlines, "claim_deadlines", "AND due_at <= curhat_now()", ""),
-            in_statement(payments.SQL, "expire", "AND locked.expires_at <= moment.now", ""),
+            in_statement(
+                payment_queries, "expire_payments", "AND locked_payments.expires_at <= moment.now", ""
+            ),
         ),
     ),
     Bug(
@@ -295,8 +298,8 @@ BUGS: tuple[Bug, ...] = (
         "a customer may open a second journey",
         [PAYING],
         in_statement(
-            payments.SQL,
-            "open",
+            payment_queries,
+            "open_payment",
             "ON CONFLICT (customer_id) WHERE purpose = 'session' "
             "AND status IN ('pending', 'confirming', 'confirmed') DO NOTHING",
             "",
@@ -322,10 +325,10 @@ BUGS: tuple[Bug, ...] = (
         "a payment is refunded as soon as it is asked for",
         [REVIEW],
         in_statement(
-            payments.SQL,
+            payment_queries,
             "request_refund",
             "INSERT INTO refunds",
-            "WITH early AS (UPDATE payments SET status = 'refunded' WHERE id = $1 AND status = 'unserved') "
+            "WITH early AS (UPDATE payments SET status = 'refunded' WHERE id = @payment_id AND status = 'unserved') "
             "INSERT INTO refunds",
         ),
     ),

@@ -15,7 +15,7 @@ from curhat.deadlines.service import FollowUp
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import Database, Transaction
 from curhat.kit.pause_points import set_pause_point
-from curhat.payments.mock_gateway import MockGateway
+from curhat.payments.mock.gateway import MockGateway
 from tests.support.clock import VirtualClock
 from tests.support.decided_presence import DecidedPresence
 from tests.support.journey import Latch, in_own_transaction

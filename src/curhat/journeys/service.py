@@ -40,7 +40,8 @@ from curhat.payments.gateway import (
     GatewayUnknown,
     RefundAnswer,
 )
-from curhat.payments.service import Charge, ChargeOutcome, LockedPayment, PaymentTerms
+from curhat.payments.queries import LockedPayment
+from curhat.payments.service import Charge, ChargeOutcome, PaymentTerms
 from curhat.presence import service as presence_service
 from curhat.presence.service import Presence
 from curhat.presence.states import MitraState

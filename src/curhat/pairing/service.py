@@ -28,7 +28,7 @@ from curhat.pairing.states import (
 )
 from curhat.pairing.views import payment_events
 from curhat.payments import service as payments
-from curhat.payments.service import LockedPayment
+from curhat.payments.queries import LockedPayment
 from curhat.realtime import service as realtime
 
 log = structlog.get_logger(__name__)
