@@ -10,6 +10,7 @@ from curhat.deadlines.queries import due_deadlines
 from curhat.journeys import service as journeys
 from curhat.kit.database import Database, Transaction
 from curhat.kit.pause_points import set_pause_point
+from curhat.pairing import queries as pairing_queries
 from curhat.pairing import service as pairing
 from curhat.presence import service as presence
 from curhat.sessions import service as sessions
@@ -300,8 +301,8 @@ async def test_an_accept_of_a_card_that_is_being_offered_again_wins(database: Da
         await in_own_transaction(database, lambda tx, to=online: presence.set_intent(tx, mitra, online=to))  # type: ignore[misc]
 
     async def is_offered_again(tx: Transaction) -> None:
-        await tx.fetchval(pairing.SQL.share_open_pairing, pairing_id)
-        assert len(await tx.fetch(pairing.SQL.offer, pairing_id, [mitra])) == 1
+        await pairing_queries.share_open_pairing(tx, pairing_id=pairing_id)
+        assert await pairing_queries.offer_requests(tx, pairing_id=pairing_id, mitra_ids=[mitra]) == [mitra]
 
     accepts = command(database, lambda tx: journeys.accept(tx, mitra, request_id))
     # The accept begins when the card is still closed, and waits.

@@ -21,6 +21,7 @@ from curhat.journeys.transitions import Transitions
 from curhat.kit import database as kit_database
 from curhat.kit import idempotency
 from curhat.kit.database import Queries, Transaction
+from curhat.pairing import queries as pairing_queries
 from curhat.pairing import service as pairing
 from curhat.payments import queries as payment_queries
 from curhat.payments import service as payments
@@ -190,14 +191,17 @@ BUGS: tuple[Bug, ...] = (
         [RACES],
         together(
             in_statement(payment_queries, "lock_payment", " FOR NO KEY UPDATE", ""),
-            in_statement(pairing.SQL, "lock", " FOR NO KEY UPDATE", ""),
+            in_statement(pairing_queries, "lock_pairing", " FOR NO KEY UPDATE", ""),
         ),
     ),
     Bug(
         "a window may be closed early",
         [RACES, SIMULATION],
         in_statement(
-            pairing.SQL, "lock_windows", "locked.deadline_at <= moment.now AS is_over", "true AS is_over"
+            pairing_queries,
+            "lock_windows",
+            "locked_pairings.deadline_at <= moment.now AS is_over",
+            "true AS is_over",
         ),
     ),
     Bug(
@@ -246,14 +250,14 @@ BUGS: tuple[Bug, ...] = (
         [SEARCHING],
         together(
             in_statement(
-                pairing.SQL,
-                "offer",
+                pairing_queries,
+                "offer_requests",
                 "WHERE requests.status = 'closed' AND requests.close_reason IN ('went_offline', 'at_capacity')",
                 "",
             ),
             in_statement(
-                pairing.SQL,
-                "blasts_to_offer",
+                pairing_queries,
+                "list_blasts_to_offer",
                 "AND (requests.id IS NULL OR requests.close_reason IN ('went_offline', 'at_capacity'))",
                 "",
             ),
@@ -263,8 +267,10 @@ BUGS: tuple[Bug, ...] = (
         "a person may be asked to listen to themself",
         [SEARCHING, SIMULATION],
         together(
-            in_statement(pairing.SQL, "offer", "AND mitras.id <> pairings.customer_id", ""),
-            in_statement(pairing.SQL, "blasts_to_offer", "AND mitras.id <> pairings.customer_id", ""),
+            in_statement(pairing_queries, "offer_requests", "AND mitras.id <> pairings.customer_id", ""),
+            in_statement(
+                pairing_queries, "list_blasts_to_offer", "AND mitras.id <> pairings.customer_id", ""
+            ),
         ),
     ),
     Bug(
@@ -355,12 +361,14 @@ BUGS: tuple[Bug, ...] = (
             f"{SAME_BESTIE_RACES}::test_an_answer_given_in_time_that_waited_for_a_lock_past_the_window_does_not_count"
         ],
         together(
-            in_statement(pairing.SQL, "lock", "(SELECT * FROM", "(SELECT *, curhat_now() AS looked_at FROM"),
             in_statement(
-                pairing.SQL,
-                "lock",
-                "locked.deadline_at <= curhat_now()",
-                "locked.deadline_at <= locked.looked_at",
+                pairing_queries, "lock_pairing", "(SELECT * FROM", "(SELECT *, curhat_now() AS looked_at FROM"
+            ),
+            in_statement(
+                pairing_queries,
+                "lock_pairing",
+                "deadline_at <= curhat_now()",
+                "deadline_at <= looked_at",
             ),
         ),
     ),
@@ -370,12 +378,14 @@ BUGS: tuple[Bug, ...] = (
             f"{SAME_BESTIE_RACES}::test_a_fallback_taken_in_time_that_waited_for_a_lock_past_the_time_is_not_taken"
         ],
         together(
-            in_statement(pairing.SQL, "lock", "(SELECT * FROM", "(SELECT *, curhat_now() AS looked_at FROM"),
             in_statement(
-                pairing.SQL,
-                "lock",
-                "locked.fallback_answer_by <= curhat_now()",
-                "locked.fallback_answer_by <= locked.looked_at",
+                pairing_queries, "lock_pairing", "(SELECT * FROM", "(SELECT *, curhat_now() AS looked_at FROM"
+            ),
+            in_statement(
+                pairing_queries,
+                "lock_pairing",
+                "fallback_answer_by <= curhat_now()",
+                "fallback_answer_by <= looked_at",
             ),
         ),
     ),
@@ -412,7 +422,7 @@ BUGS: tuple[Bug, ...] = (
             f"{SAME_BESTIE}::test_switching_to_offline_in_the_window_fails_it_at_that_moment_even_when_the_mitra_comes_back",
             SIMULATION,
         ],
-        in_function(pairing, "withdraw", 'if pairing["kind"] == "targeted":', "if False:"),
+        in_function(pairing, "withdraw", 'if pairing.kind == "targeted":', "if False:"),
     ),
     Bug(
         "a chosen mitra's card stays open when it goes offline",
@@ -421,17 +431,19 @@ BUGS: tuple[Bug, ...] = (
             SIMULATION,
         ],
         in_statement(
-            pairing.SQL,
-            "withdraw",
-            "WHERE mitra_id = $1 AND status = 'offered' ORDER",
-            "WHERE mitra_id = $1 AND status = 'offered' "
+            pairing_queries,
+            "withdraw_requests",
+            "WHERE mitra_id = @mitra_id AND status = 'offered' ORDER",
+            "WHERE mitra_id = @mitra_id AND status = 'offered' "
             "AND (SELECT kind FROM pairings WHERE id = requests.pairing_id) = 'blast' ORDER",
         ),
     ),
     Bug(
         "a chosen mitra who has no place left gets the card",
         [f"{SAME_BESTIE}::test_a_mitra_who_is_not_there_when_it_would_be_asked_is_not_waited_for"],
-        in_statement(pairing.SQL, "open_targeted", " AND active_sessions < max_customers", ""),
+        in_statement(
+            pairing_queries, "open_targeted", "can_take_customer AND", "online AND suspended_at IS NULL AND"
+        ),
     ),
     Bug(
         "a failure that the fallback made good opens a case",

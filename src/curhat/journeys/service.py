@@ -30,6 +30,7 @@ from curhat.pairing.errors import (
     RequestClosed,
 )
 from curhat.pairing.metrics import MATCH_SECONDS, OUTCOMES
+from curhat.pairing.queries import PaymentViewRow
 from curhat.pairing.schemas import Pairing, Payment
 from curhat.pairing.service import Target
 from curhat.payments import service as payments
@@ -447,18 +448,29 @@ def _refusal(row: Any) -> Exception:
 
 def _served_payment(row: Any) -> Payment:
     return views.payment_from(
-        {
-            **dict(row),
-            "id": row["payment_id"],
-            "purpose": "session",
-            "status": "served",
-            "pairing_kind": row["kind"],
-            "pairing_status": "matched",
-            "pairing_deadline_at": row["deadline_at"],
-            "pairing_failure_tag": None,
-            "fallback_status": None,
-            "server_now": row["now"],
-        }
+        PaymentViewRow(
+            id=row["payment_id"],
+            customer_id=row["customer_id"],
+            purpose="session",
+            payment_status="served",
+            offer_id=row["offer_id"],
+            duration_minutes=row["duration_minutes"],
+            amount_rp=row["amount_rp"],
+            is_trial=row["is_trial"],
+            created_at=row["created_at"],
+            expires_at=row["expires_at"],
+            target_mitra_id=row["target_mitra_id"],
+            target_display_name=row["target_display_name"],
+            pairing_id=row["pairing_id"],
+            pairing_kind=row["kind"],
+            pairing_status="matched",
+            pairing_deadline_at=row["deadline_at"],
+            pairing_failure_tag=None,
+            fallback_status=None,
+            fallback_answer_by=None,
+            session_id=row["session_id"],
+            server_now=row["now"],
+        )
     )
 
 
