@@ -397,7 +397,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a fallback that was declined may be taken",
         [
-            f"{SAME_BESTIE}::test_declining_ends_the_journey_with_the_targeted_tag_and_repeated_changes_nothing"
+            f"{SAME_BESTIE}::test_declining_the_fallback_ends_the_journey_with_the_targeted_tag_and_may_be_repeated"
         ],
         in_function(
             pairing, "lock_failed", 'fallback_status != "open"', 'fallback_status not in ("open", "declined")'
@@ -406,7 +406,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a fallback asks the mitra who let the customer down",
         [
-            f"{SAME_BESTIE}::test_the_same_payment_carries_over_to_a_blast_of_its_own_without_the_mitra_who_rejected",
+            f"{SAME_BESTIE}::test_the_fallback_is_a_blast_under_the_same_payment_without_the_mitra_who_rejected",
             SIMULATION,
         ],
         in_function(
@@ -419,7 +419,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a chosen mitra who goes offline is waited for",
         [
-            f"{SAME_BESTIE}::test_switching_to_offline_in_the_window_fails_it_at_that_moment_even_when_the_mitra_comes_back",
+            f"{SAME_BESTIE}::test_going_offline_in_the_window_fails_the_targeted_pairing_even_if_the_mitra_comes_back",
             SIMULATION,
         ],
         in_function(pairing, "withdraw", 'if pairing.kind == "targeted":', "if False:"),
@@ -427,7 +427,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a chosen mitra's card stays open when it goes offline",
         [
-            f"{SAME_BESTIE}::test_switching_to_offline_in_the_window_fails_it_at_that_moment_even_when_the_mitra_comes_back",
+            f"{SAME_BESTIE}::test_going_offline_in_the_window_fails_the_targeted_pairing_even_if_the_mitra_comes_back",
             SIMULATION,
         ],
         in_statement(
@@ -440,7 +440,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "a chosen mitra who has no place left gets the card",
-        [f"{SAME_BESTIE}::test_a_mitra_who_is_not_there_when_it_would_be_asked_is_not_waited_for"],
+        [f"{SAME_BESTIE}::test_the_targeted_pairing_fails_at_once_when_its_mitra_cannot_be_asked"],
         in_statement(
             pairing_queries, "open_targeted", "can_take_customer AND", "online AND suspended_at IS NULL AND"
         ),
@@ -448,7 +448,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a failure that the fallback made good opens a case",
         [
-            f"{SAME_BESTIE}::test_a_fallback_that_succeeds_leaves_the_failure_marked_as_recovered_and_without_a_case",
+            f"{SAME_BESTIE}::test_a_fallback_that_succeeds_marks_the_failure_as_recovered_and_opens_no_case",
             SIMULATION,
         ],
         in_function(
@@ -464,7 +464,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a failure that the fallback made good is not marked as recovered",
         [
-            f"{SAME_BESTIE}::test_a_fallback_that_succeeds_leaves_the_failure_marked_as_recovered_and_without_a_case",
+            f"{SAME_BESTIE}::test_a_fallback_that_succeeds_marks_the_failure_as_recovered_and_opens_no_case",
             SIMULATION,
         ],
         in_statement(journeys.SQL, "accept_and_start", "SET recovered = true", "SET recovered = false"),
