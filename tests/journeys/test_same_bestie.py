@@ -288,7 +288,7 @@ async def test_windows_that_end_together_fail_each_with_its_own_tag_unless_decid
     await clock.advance(WINDOW_SECONDS)
     in_time = "UPDATE pairings SET deadline_at = deadline_at + interval '1 second' WHERE id = $1"
     await database.execute(in_time, pairings[3])
-    # Only the first customer's mitra may be asked now. The other customers can be offered it; the first has nobody else.
+    # Only the first customer's mitra may be asked now. The others can be offered it; the first has nobody else.
     await fire_due(database, silent.mitra)
     said = []
     for past in (silent, left, rejected):
