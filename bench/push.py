@@ -22,7 +22,7 @@ from bench.harness import people
 from bench.harness.report import Figure, Peer, Target, median
 from bench.harness.stand import Connection, Database, Stand
 from curhat.journeys.service import SQL as JOURNEYS
-from curhat.pairing.service import SQL as PAIRING
+from curhat.pairing import queries as pairing
 from curhat.sessions.service import SQL as SESSIONS
 
 MITRAS: Final = 1_000
@@ -112,11 +112,15 @@ async def _in_turn(ours: Connection, plain: Connection, step: Step) -> tuple[flo
 
 async def _blast(connection: Connection) -> None:
     mitras = [people.identifier(people.MITRA, number) for number in range(MITRAS)]
-    row = await connection.fetchrow(
-        PAIRING.open_blast, people.identifier(people.PAYMENT, 0), 60.0, mitras, None, None
+    opened = await pairing.open_blast(
+        connection,
+        payment_id=people.identifier(people.PAYMENT, 0),
+        window_seconds=60.0,
+        candidates=mitras,
+        left_out_mitra_id=None,
+        correlation_id=None,
     )
-    assert row is not None
-    assert len(row["asked"]) == MITRAS
+    assert len(opened.asked) == MITRAS
 
 
 async def _accept(connection: Connection) -> None:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 
-from curhat.payments.mock_gateway import MockGateway
+from curhat.payments.mock.gateway import MockGateway
 from tests.crashes.system import Device, System, Witness, cut_off, done, sockets_of, until, working
 from tests.support.processes import ServerProcess, WorkerProcess
 from tests.support.signed_in import problem

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 
-from curhat.payments.mock_gateway import MockGateway
+from curhat.payments.mock.gateway import MockGateway
 from tests.crashes.system import System, Witness, cut_off, done, sockets_of, working
 from tests.support.processes import ServerProcess
 from tests.support.signed_in import problem

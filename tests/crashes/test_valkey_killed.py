@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 import valkey.asyncio
 
-from curhat.payments.mock_gateway import MockGateway
+from curhat.payments.mock.gateway import MockGateway
 from curhat.presence.store import AVAILABLE_KEY
 from tests.crashes.system import System, available, done, sockets_of, until, working
 from tests.support.processes import ServerProcess

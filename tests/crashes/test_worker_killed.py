@@ -9,7 +9,8 @@ from curhat.journeys import service as journeys
 from curhat.kit.database import Database
 from curhat.payments import service as payments
 from curhat.payments.gateway import ChargeAnswer
-from curhat.payments.mock_gateway import GatewayRecords, MockGateway
+from curhat.payments.mock.gateway import MockGateway
+from curhat.payments.mock.schemas import GatewayRecords
 from curhat.payments.service import Charge, PaymentTerms
 from tests.crashes.system import System, available, sockets_of, unavailable, until, working
 

@@ -1,4 +1,4 @@
-"""Every gateway behind the port passes the same tests (2a.1); and the mock misbehaves as it is told."""
+"""Every gateway behind the port passes the same tests (2a.1), and the mock misbehaves as it is told."""
 
 import asyncio
 import random
@@ -8,7 +8,7 @@ import pytest
 
 from curhat.kit.database import Database
 from curhat.payments.gateway import ChargeAnswer, Gateway
-from curhat.payments.mock_gateway import MockGateway
+from curhat.payments.mock.gateway import MockGateway
 from tests.simulation.fake_gateway import SimulatedGateway
 
 
@@ -43,7 +43,7 @@ async def test_a_key_names_one_refund_for_ever(gateway: Gateway, database: Datab
 
 
 @pytest.mark.rule("2a.1")
-async def test_the_mock_declines_when_told_to_and_for_one_payment_only_if_told_so(database: Database) -> None:
+async def test_the_mock_declines_as_it_is_told_for_one_payment_or_for_all(database: Database) -> None:
     mock, ours, other = MockGateway(database), uuid4(), uuid4()
     await mock.set_behaviour("decline", ours)
     assert (await mock.charge(uuid4(), ours, 10_000)).status == "declined"
@@ -53,7 +53,7 @@ async def test_the_mock_declines_when_told_to_and_for_one_payment_only_if_told_s
 
 
 @pytest.mark.rule("2a.1")
-async def test_a_lost_answer_never_comes_and_is_found_by_asking(database: Database) -> None:
+async def test_a_lost_answer_never_comes_and_is_found_by_asking_for_the_key(database: Database) -> None:
     mock, key, payment_id = MockGateway(database), uuid4(), uuid4()
     await mock.set_behaviour("lost", payment_id)
     call = asyncio.create_task(mock.charge(key, payment_id, 10_000))
@@ -85,7 +85,7 @@ async def test_a_doubled_answer_calls_back_twice_with_the_same_answer(database: 
 
 
 @pytest.mark.rule("2a.1")
-async def test_a_slow_answer_is_processing_until_it_is_known(database: Database) -> None:
+async def test_a_slow_charge_is_processing_until_its_answer_is_known(database: Database) -> None:
     mock, key, payment_id = MockGateway(database), uuid4(), uuid4()
     await mock.set_behaviour("slow", payment_id)
     call = asyncio.create_task(mock.charge(key, payment_id, 10_000))

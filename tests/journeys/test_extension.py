@@ -14,7 +14,7 @@ from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import NotFound
 from curhat.kit.signals import NoSignals
 from curhat.payments.gateway import ChargeAnswer
-from curhat.payments.mock_gateway import MockGateway
+from curhat.payments.mock.gateway import MockGateway
 from curhat.payments.service import Charge
 from curhat.presence import service as presence
 from curhat.sessions import extension, states

@@ -26,7 +26,7 @@ from curhat.payments.errors import (
     PaymentExpired,
 )
 from curhat.payments.gateway import ChargeAnswer
-from curhat.payments.mock_gateway import MockGateway
+from curhat.payments.mock.gateway import MockGateway
 from curhat.payments.service import Charge
 from curhat.pricing.errors import TrialUsed
 from tests.support.clock import VirtualClock
@@ -69,7 +69,7 @@ async def status(database: Database, payment_id: UUID) -> str:
 
 
 @pytest.mark.rule("1.7")
-async def test_without_anybody_available_no_payment_is_opened(database: Database, make: Make) -> None:
+async def test_no_payment_is_opened_when_no_mitra_is_available(database: Database, make: Make) -> None:
     customer, offer = await make.customer(), await make.offer()
     with pytest.raises(NoMitraAvailable):
         await open_payment(database, customer, offer, available=False)
@@ -77,7 +77,7 @@ async def test_without_anybody_available_no_payment_is_opened(database: Database
 
 
 @pytest.mark.rule("1.7", "2b.6")
-async def test_a_customer_who_is_the_only_mitra_available_counts_as_nobody(make: Make) -> None:
+async def test_a_customer_who_is_the_only_available_mitra_has_nobody_available(make: Make) -> None:
     both = await make.customer()
     await make.mitra(person_id=both)
     assert await journeys.others_available(DecidedPresence(both), both) is False  # type: ignore[arg-type]
@@ -86,7 +86,7 @@ async def test_a_customer_who_is_the_only_mitra_available_counts_as_nobody(make:
 
 
 @pytest.mark.rule("1.6", "X.10")
-async def test_with_presence_unknown_opening_and_confirming_are_refused_before_anything_is_charged(
+async def test_opening_and_confirming_are_refused_while_presence_is_unknown_and_nothing_is_charged(
     database: Database, make: Make
 ) -> None:
     customer, offer = await make.customer(), await make.offer()
@@ -102,7 +102,9 @@ async def test_with_presence_unknown_opening_and_confirming_are_refused_before_a
 
 
 @pytest.mark.rule("2a.8")
-async def test_a_second_payment_is_refused_and_names_the_open_one(database: Database, make: Make) -> None:
+async def test_opening_a_second_payment_is_refused_and_the_error_names_the_open_one(
+    database: Database, make: Make
+) -> None:
     customer, offer = await make.customer(), await make.offer()
     payment = await open_payment(database, customer, offer)
     with pytest.raises(JourneyInProgress) as refusal:
@@ -111,7 +113,7 @@ async def test_a_second_payment_is_refused_and_names_the_open_one(database: Data
 
 
 @pytest.mark.rule("2a.8")
-async def test_a_payment_during_a_session_is_refused_and_names_the_session(
+async def test_opening_a_payment_during_a_session_is_refused_and_the_error_names_the_session(
     database: Database, make: Make
 ) -> None:
     customer, mitra = await make.customer(), await make.mitra()
@@ -123,7 +125,7 @@ async def test_a_payment_during_a_session_is_refused_and_names_the_session(
 
 
 @pytest.mark.rule("2a.2", "2a.8")
-async def test_the_price_is_the_offers_whatever_happens_to_the_offer_later(
+async def test_a_payment_keeps_the_price_of_its_offer_when_the_offer_changes(
     database: Database, make: Make
 ) -> None:
     customer, offer = await make.customer(), await make.offer(duration_minutes=30, price_rp=20_000)
@@ -135,7 +137,7 @@ async def test_the_price_is_the_offers_whatever_happens_to_the_offer_later(
 
 
 @pytest.mark.rule("2a.3", "2c.1", "X.3")
-async def test_a_trial_passes_the_payment_screen_and_its_confirmation_and_never_reaches_the_gateway(
+async def test_a_trial_is_opened_and_confirmed_like_any_payment_and_never_reaches_the_gateway(
     database: Database, make: Make
 ) -> None:
     customer, trial = await make.customer(), await make.offer(duration_minutes=5, price_rp=0)
@@ -150,7 +152,7 @@ async def test_a_trial_passes_the_payment_screen_and_its_confirmation_and_never_
 
 
 @pytest.mark.rule("2a.3")
-async def test_a_trial_is_used_up_by_a_session_and_not_by_a_search_that_failed(
+async def test_a_session_uses_up_the_trial_and_a_failed_search_does_not(
     database: Database, make: Make
 ) -> None:
     customer, mitra = await make.customer(), await make.mitra()
@@ -190,10 +192,12 @@ async def test_the_database_forbids_a_second_trial_session(database: Database, m
 
 
 @pytest.mark.rule("2a.4")
-async def test_leaving_keeps_the_row_and_lets_the_customer_begin_anew(database: Database, make: Make) -> None:
+async def test_a_payment_that_was_left_keeps_its_row_and_the_customer_may_open_another(
+    database: Database, make: Make
+) -> None:
     customer, offer = await make.customer(), await make.offer()
     payment = await open_payment(database, customer, offer)
-    for _ in range(2):  # Repeated, the same.
+    for _ in range(2):  # Repeated, the answer is the same.
         async with database.transaction() as tx:
             left = await journeys.cancel_payment(tx, customer, payment.id)
         assert left.status == "abandoned"
@@ -226,7 +230,7 @@ async def test_a_pending_payment_expires_at_its_time_and_is_logged_without_a_cas
 
 @pytest.mark.rule("2a.6")
 @pytest.mark.invariant(5, 9)
-async def test_a_confirmation_begun_in_time_holds_the_expiry_back(
+async def test_a_payment_does_not_expire_while_a_confirmation_that_began_in_time_is_running(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -276,14 +280,14 @@ async def test_an_approval_after_the_payment_was_closed_is_refunded_once_and_aud
     assert await answer(database, charge.key, ChargeAnswer("declined")) == "declined"
     async with database.transaction() as tx:
         await journeys.cancel_payment(tx, customer, payment.id)
-    told = await database.fetchval("SELECT count(*) FROM stream_events")
+    events = await database.fetchval("SELECT count(*) FROM stream_events")
     assert await answer(database, charge.key, ChargeAnswer("approved")) == "refunding"
     assert await answer(database, charge.key, ChargeAnswer("approved")) == "nothing"
 
     await fire_due(database)
 
-    # The customer may have gone on to another payment: of this one there is nothing to tell.
-    assert await database.fetchval("SELECT count(*) FROM stream_events") == told
+    # The customer may have opened another payment by now, so this one sends no event.
+    assert await database.fetchval("SELECT count(*) FROM stream_events") == events
     assert await status(database, payment.id) == "abandoned"
     records = await gateway.recorded(payment.id)
     assert [refund.amount_rp for refund in records.refunds] == [charge.amount_rp]
@@ -312,7 +316,7 @@ async def test_a_new_attempt_has_its_own_key_and_begins_only_after_the_last_was_
 
 @pytest.mark.rule("2a.6", "2a.7")
 @pytest.mark.invariant(2)
-async def test_while_an_answer_is_not_known_the_payment_waits_and_no_new_attempt_begins(
+async def test_no_new_attempt_begins_while_the_answer_to_the_last_one_is_unknown(
     database: Database, make: Make
 ) -> None:
     customer = await make.customer()
@@ -327,7 +331,7 @@ async def test_while_an_answer_is_not_known_the_payment_waits_and_no_new_attempt
 
 @pytest.mark.rule("2a.6")
 @pytest.mark.invariant(5, 9)
-async def test_a_late_approval_never_confirms_a_payment_whose_time_is_over_however_late_the_worker_is(
+async def test_an_approval_after_the_time_to_pay_never_confirms_even_before_a_worker_expires_the_payment(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -386,7 +390,9 @@ async def test_a_lost_answer_is_found_by_asking_with_the_same_key(
     charge = await begin(database, customer, payment.id, [mitra])
     assert charge is not None
     gateway = MockGateway(database)
-    await gateway.charge(charge.key, payment.id, charge.amount_rp)  # And the process dies here.
+    await gateway.charge(
+        charge.key, payment.id, charge.amount_rp
+    )  # The process dies before it records the answer.
 
     await clock.advance(6)
     await fire_due(database, DecidedPresence(mitra))
@@ -428,7 +434,7 @@ async def test_a_charge_that_reached_the_gateway_hours_late_is_found_and_refunde
     assert await status(database, payment.id) == "expired"
 
     gateway = MockGateway(database)
-    await gateway.charge(charge.key, payment.id, charge.amount_rp)  # And nobody hears of it.
+    await gateway.charge(charge.key, payment.id, charge.amount_rp)  # The answer is lost.
     for _ in range(20):
         await clock.advance(3_600)
         await fire_due(database)
@@ -439,7 +445,7 @@ async def test_a_charge_that_reached_the_gateway_hours_late_is_found_and_refunde
 
 @pytest.mark.rule("2c.1", "X.2")
 @pytest.mark.invariant(3)
-async def test_the_database_forbids_a_blast_and_a_session_without_a_confirmed_payment(
+async def test_the_database_forbids_a_blast_without_a_confirmed_payment(
     database: Database, make: Make
 ) -> None:
     customer, mitra = await make.customer(), await make.mitra()
@@ -449,7 +455,7 @@ async def test_the_database_forbids_a_blast_and_a_session_without_a_confirmed_pa
 
 
 @pytest.mark.rule("X.5")
-async def test_a_changed_configuration_applies_to_what_starts_after_it(
+async def test_a_configuration_change_applies_to_payments_opened_after_it(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -464,7 +470,7 @@ async def test_a_changed_configuration_applies_to_what_starts_after_it(
 
 @pytest.mark.rule("X.1")
 @pytest.mark.invariant(4)
-async def test_a_poisoned_deadline_is_parked_and_the_others_go_on(
+async def test_a_deadline_that_keeps_failing_is_parked_and_the_others_are_fired(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()

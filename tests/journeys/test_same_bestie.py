@@ -1,8 +1,9 @@
-"""The same bestie again (sections 3 and 4), through the services: the targeted request, its failures, the fallback."""
+"""The same bestie again (sections 3 and 4), through the services: the targeted pairing, its failures, the fallback."""
 
 from collections.abc import Sequence
 from uuid import UUID
 
+import asyncpg
 import msgspec
 import pytest
 
@@ -19,7 +20,7 @@ from curhat.pairing.cards import open_requests
 from curhat.pairing.errors import FallbackDecided, MitraUnavailable, NoMitraAvailable, PairingDecided
 from curhat.pairing.schemas import Pairing, Payment
 from curhat.pairing.service import Target
-from curhat.payments.mock_gateway import MockGateway
+from curhat.payments.mock.gateway import MockGateway
 from curhat.presence import service as presence
 from curhat.sessions import service as sessions
 from tests.support.chats import open_chat, told
@@ -34,7 +35,7 @@ ANSWER_SECONDS = 20 * 60
 
 
 class Past(msgspec.Struct, frozen=True):
-    """A customer and the mitra of a chat they once had."""
+    """A customer and a mitra who had a chat."""
 
     customer: UUID
     mitra: UUID
@@ -42,7 +43,7 @@ class Past(msgspec.Struct, frozen=True):
 
 @pytest.fixture
 async def past(database: Database, make: Make) -> Past:
-    """A chat of yesterday; the mitra is online with two places."""
+    """A chat that has ended. The mitra is online and takes two customers."""
     mitra = await make.mitra(max_customers=2)
     chat = await open_chat(database, make, mitra_id=mitra)
     async with database.transaction() as tx:
@@ -65,7 +66,7 @@ async def ask(
     other_available: bool = True,
     price_rp: int = 20_000,
 ) -> UUID:
-    """Open the targeted pairing of a confirmed payment; its id."""
+    """Open the targeted pairing of a confirmed payment. Returns its id."""
     payment_id = await make.confirmed_payment(
         past.customer,
         price_rp=price_rp,
@@ -106,7 +107,7 @@ async def toggle(database: Database, mitra: UUID, *, online: bool) -> None:
 
 
 async def log_of(database: Database) -> list[tuple[str, bool, bool]]:
-    """The failed-pairing events in order: tag, recovered, whether it points to the payment's case."""
+    """The failed-pairing events in order: tag, recovered, whether it refers to the payment's case."""
     rows = await database.fetch(
         """
         SELECT tag, recovered, case_id IS NOT NULL AND case_id = (
@@ -131,7 +132,7 @@ async def open_again(
 
 
 @pytest.mark.rule("3.2", "3.6", "2a.8")
-async def test_the_same_mitra_is_paid_for_first_and_only_its_own_status_counts(
+async def test_a_payment_for_the_same_mitra_needs_that_mitra_only_and_asks_nobody_before_it_is_confirmed(
     database: Database, make: Make, past: Past
 ) -> None:
     payment = await open_again(database, past, await make.offer(), DecidedPresence(past.mitra))
@@ -143,13 +144,13 @@ async def test_the_same_mitra_is_paid_for_first_and_only_its_own_status_counts(
 
 @pytest.mark.rule("3.3", "3.4")
 @pytest.mark.parametrize("other_available", [True, False])
-async def test_a_mitra_who_is_offline_or_full_at_the_tap_is_named_so_and_nothing_is_opened(
+async def test_no_payment_is_opened_for_a_mitra_who_is_offline_or_full_and_the_error_says_which(
     database: Database, make: Make, past: Past, other_available: bool
 ) -> None:
     others = [await make.mitra()] if other_available else []
     offer, says = await make.offer(), DecidedPresence(*others)
     for prepare, status in (
-        ("UPDATE mitras SET online = true WHERE id = $1", "offline"),  # Nobody reaches it.
+        ("UPDATE mitras SET online = true WHERE id = $1", "offline"),  # Online, but not reachable.
         ("UPDATE mitras SET online = false WHERE id = $1", "offline"),
         ("UPDATE mitras SET online = true, active_sessions = 2 WHERE id = $1", "full"),
     ):
@@ -168,7 +169,7 @@ async def test_a_mitra_who_is_offline_or_full_at_the_tap_is_named_so_and_nothing
 
 
 @pytest.mark.rule("3.1", "3.6")
-async def test_a_mitra_the_customer_never_chatted_with_is_not_there(
+async def test_a_mitra_the_customer_never_chatted_with_is_not_found(
     database: Database, make: Make, past: Past
 ) -> None:
     stranger = await make.mitra()
@@ -180,7 +181,7 @@ async def test_a_mitra_the_customer_never_chatted_with_is_not_there(
 
 
 @pytest.mark.rule("X.10")
-async def test_with_presence_unknown_nothing_is_opened_for_a_mitra_and_no_fallback_is_taken(
+async def test_while_presence_is_unknown_no_payment_for_a_mitra_is_opened_and_no_fallback_is_taken(
     database: Database, make: Make, past: Past
 ) -> None:
     says = DecidedPresence(past.mitra)
@@ -201,7 +202,7 @@ async def test_with_presence_unknown_nothing_is_opened_for_a_mitra_and_no_fallba
 
 
 @pytest.mark.rule("4.1", "3.7")
-async def test_the_chosen_mitra_gets_the_usual_card_with_its_own_window(
+async def test_the_chosen_mitra_gets_the_same_card_as_for_a_blast_with_the_targeted_window(
     database: Database, clock: VirtualClock, make: Make, past: Past
 ) -> None:
     await clock.set()
@@ -216,7 +217,7 @@ async def test_the_chosen_mitra_gets_the_usual_card_with_its_own_window(
 
 
 @pytest.mark.rule("4.5")
-async def test_the_targeted_window_is_the_configured_one_and_a_change_counts_for_what_starts_after_it(
+async def test_a_targeted_pairing_that_starts_after_a_configuration_change_has_the_new_window(
     database: Database, clock: VirtualClock, make: Make, past: Past
 ) -> None:
     await clock.set()
@@ -234,7 +235,7 @@ async def test_the_targeted_window_is_the_configured_one_and_a_change_counts_for
 
 
 @pytest.mark.rule("4.6")
-async def test_a_mitra_in_another_chat_gets_the_card_while_it_has_a_place(
+async def test_a_mitra_in_another_chat_gets_the_card_while_below_capacity(
     database: Database, make: Make, past: Past
 ) -> None:
     await open_chat(database, make, mitra_id=past.mitra)
@@ -246,7 +247,7 @@ async def test_a_mitra_in_another_chat_gets_the_card_while_it_has_a_place(
 
 @pytest.mark.rule("3.5", "4.3")
 @pytest.mark.invariant(5)
-async def test_silence_fails_the_targeted_pairing_at_its_deadline_and_not_before(
+async def test_a_targeted_pairing_without_an_answer_fails_at_its_deadline_and_not_before(
     database: Database, clock: VirtualClock, make: Make, past: Past
 ) -> None:
     await clock.set()
@@ -255,7 +256,7 @@ async def test_silence_fails_the_targeted_pairing_at_its_deadline_and_not_before
     await clock.advance(WINDOW_SECONDS - 0.001)
     assert await fire_due(database, other) == 0
     await clock.advance(0.001)
-    # The deadline counts whether or not a worker was there to see it pass.
+    # The deadline counts even before a worker fires it.
     request_id = await request_of(database, pairing_id, past.mitra)
     assert await in_own_transaction(database, lambda tx: journeys.accept(tx, past.mitra, request_id)) == (
         "request_closed"
@@ -287,7 +288,7 @@ async def test_windows_that_end_together_fail_each_with_its_own_tag_unless_decid
     await clock.advance(WINDOW_SECONDS)
     in_time = "UPDATE pairings SET deadline_at = deadline_at + interval '1 second' WHERE id = $1"
     await database.execute(in_time, pairings[3])
-    # Only the first customer's own mitra may be asked now: another customer can have it, the first one nobody.
+    # Only the first customer's mitra may be asked now. The others can be offered it; the first has nobody else.
     await fire_due(database, silent.mitra)
     said = []
     for past in (silent, left, rejected):
@@ -314,7 +315,7 @@ async def test_a_rejection_fails_the_targeted_pairing_at_once(
 
 @pytest.mark.rule("4.4")
 @pytest.mark.parametrize("why", ["unreachable", "offline", "full", "suspended"])
-async def test_a_mitra_who_is_not_there_when_it_would_be_asked_is_not_waited_for(
+async def test_the_targeted_pairing_fails_at_once_when_its_mitra_cannot_be_asked(
     database: Database, make: Make, past: Past, why: str
 ) -> None:
     change = {
@@ -336,7 +337,7 @@ async def test_a_mitra_who_is_not_there_when_it_would_be_asked_is_not_waited_for
 
 @pytest.mark.rule("4.4")
 @pytest.mark.invariant(6)
-async def test_switching_to_offline_in_the_window_fails_it_at_that_moment_even_when_the_mitra_comes_back(
+async def test_going_offline_in_the_window_fails_the_targeted_pairing_even_if_the_mitra_comes_back(
     database: Database, make: Make, past: Past
 ) -> None:
     pairing_id = await ask(database, make, past)
@@ -353,7 +354,7 @@ async def test_switching_to_offline_in_the_window_fails_it_at_that_moment_even_w
 
 @pytest.mark.rule("4.4", "2b.7")
 @pytest.mark.invariant(8)
-async def test_filling_up_in_the_window_fails_it_at_that_moment(
+async def test_the_targeted_pairing_fails_when_its_mitra_becomes_full_in_the_window(
     database: Database, make: Make, past: Past
 ) -> None:
     await database.execute("UPDATE mitras SET max_customers = 1 WHERE id = $1", past.mitra)
@@ -366,7 +367,7 @@ async def test_filling_up_in_the_window_fails_it_at_that_moment(
 
 
 @pytest.mark.rule("4.4")
-async def test_a_suspension_in_the_window_fails_it_at_that_moment(
+async def test_the_targeted_pairing_fails_when_its_mitra_is_suspended_in_the_window(
     database: Database, make: Make, past: Past
 ) -> None:
     await ask(database, make, past)
@@ -377,7 +378,7 @@ async def test_a_suspension_in_the_window_fails_it_at_that_moment(
 
 
 @pytest.mark.rule("4.2", "3.8")
-async def test_cancelling_while_waiting_ends_the_journey_without_a_fallback(
+async def test_cancelling_in_the_window_ends_the_journey_without_a_fallback(
     database: Database, make: Make, past: Past
 ) -> None:
     pairing_id = await ask(database, make, past)
@@ -395,7 +396,7 @@ async def test_cancelling_while_waiting_ends_the_journey_without_a_fallback(
 
 @pytest.mark.rule("3.5", "3.9")
 @pytest.mark.invariant(2)
-async def test_the_same_payment_carries_over_to_a_blast_of_its_own_without_the_mitra_who_rejected(
+async def test_the_fallback_is_a_blast_under_the_same_payment_without_the_mitra_who_rejected(
     database: Database, clock: VirtualClock, make: Make, past: Past
 ) -> None:
     await clock.set()
@@ -426,7 +427,7 @@ async def test_a_mitra_who_was_offline_may_come_back_and_be_asked_by_the_fallbac
 
 @pytest.mark.rule("3.8")
 @pytest.mark.invariant(4)
-async def test_a_fallback_that_succeeds_leaves_the_failure_marked_as_recovered_and_without_a_case(
+async def test_a_fallback_that_succeeds_marks_the_failure_as_recovered_and_opens_no_case(
     database: Database, make: Make, past: Past
 ) -> None:
     other = await make.mitra()
@@ -438,7 +439,7 @@ async def test_a_fallback_that_succeeds_leaves_the_failure_marked_as_recovered_a
 
 @pytest.mark.rule("3.5", "3.8", "X.1")
 @pytest.mark.invariant(4)
-async def test_when_the_fallback_fails_too_its_tag_is_the_last_and_all_events_point_to_the_one_case(
+async def test_when_the_fallback_fails_too_both_events_refer_to_the_one_case(
     database: Database, clock: VirtualClock, make: Make, past: Past
 ) -> None:
     await clock.set()
@@ -454,7 +455,7 @@ async def test_when_the_fallback_fails_too_its_tag_is_the_last_and_all_events_po
 
 
 @pytest.mark.rule("3.5")
-async def test_with_nobody_else_available_the_fallback_is_refused_and_the_choice_stays_open(
+async def test_the_fallback_is_refused_while_nobody_else_is_available_and_may_be_taken_later(
     database: Database, make: Make, past: Past
 ) -> None:
     failed_id = await fail_by_rejection(database, make, past)
@@ -468,7 +469,7 @@ async def test_with_nobody_else_available_the_fallback_is_refused_and_the_choice
 
 @pytest.mark.rule("3.5")
 @pytest.mark.parametrize("available", [True, False])
-async def test_what_is_shown_of_a_fallback_says_whether_anybody_else_is_there_now(
+async def test_a_fallback_is_shown_with_whether_another_mitra_is_available_now(
     database: Database, make: Make, past: Past, available: bool
 ) -> None:
     await fail_by_rejection(database, make, past)
@@ -483,7 +484,7 @@ async def test_what_is_shown_of_a_fallback_says_whether_anybody_else_is_there_no
 
 @pytest.mark.rule("3.8")
 @pytest.mark.invariant(4)
-async def test_declining_ends_the_journey_with_the_targeted_tag_and_repeated_changes_nothing(
+async def test_declining_the_fallback_ends_the_journey_with_the_targeted_tag_and_may_be_repeated(
     database: Database, make: Make, past: Past
 ) -> None:
     failed_id = await fail_by_rejection(database, make, past)
@@ -519,7 +520,7 @@ async def test_without_an_answer_the_payment_session_expires_with_a_case(
 
 
 @pytest.mark.rule("3.5")
-async def test_a_fallback_is_taken_once_and_is_nobody_elses(
+async def test_a_fallback_is_taken_once_and_by_its_own_customer_only(
     database: Database, make: Make, past: Past
 ) -> None:
     failed_id, other = await fail_by_rejection(database, make, past), await make.mitra()
@@ -542,7 +543,7 @@ async def test_a_fallback_is_taken_once_and_is_nobody_elses(
 
 
 @pytest.mark.rule("X.1", "3.8")
-async def test_a_trial_for_the_same_mitra_that_fails_opens_a_case_of_nothing(
+async def test_a_trial_for_the_same_mitra_that_fails_opens_a_case_of_rp0(
     database: Database, make: Make, past: Past
 ) -> None:
     pairing_id = await ask(database, make, past, price_rp=0)
@@ -556,7 +557,7 @@ async def test_a_trial_for_the_same_mitra_that_fails_opens_a_case_of_nothing(
 
 @pytest.mark.rule("3.5", "3.9")
 @pytest.mark.invariant(2, 3)
-async def test_the_database_refuses_a_fallback_that_was_not_taken_and_one_that_asks_whom_it_leaves_out(
+async def test_the_database_refuses_a_blast_before_the_fallback_is_taken_and_a_request_to_the_mitra_left_out(
     database: Database, make: Make, past: Past
 ) -> None:
     failed_id = await fail_by_rejection(database, make, past)
@@ -583,7 +584,7 @@ async def test_the_database_refuses_a_fallback_that_was_not_taken_and_one_that_a
 
 
 @pytest.mark.rule("3.5")
-async def test_the_fallback_is_offered_after_the_tags_that_the_database_knows(
+async def test_the_code_and_the_database_offer_a_fallback_after_the_same_tags(
     database: Database, make: Make, past: Past
 ) -> None:
     for tag in sorted(states.ALL_TAGS):
@@ -611,8 +612,6 @@ VALUES ($1, $2, 'targeted', $3, 'failed', $4, curhat_now(), curhat_now(),
 
 
 async def _expect_violation(step: object, constraint: str) -> None:
-    import asyncpg
-
     with pytest.raises(asyncpg.CheckViolationError) as refusal:
         await step  # type: ignore[misc]
     assert refusal.value.constraint_name == constraint

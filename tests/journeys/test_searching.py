@@ -14,7 +14,7 @@ from curhat.pairing import service, states
 from curhat.pairing.cards import Cards, open_requests
 from curhat.pairing.schemas import Request
 from curhat.payments import states as payment_states
-from curhat.payments.mock_gateway import MockGateway
+from curhat.payments.mock.gateway import MockGateway
 from curhat.presence import service as presence
 from curhat.sessions import service as sessions
 from curhat.sessions import states as session_states
@@ -58,7 +58,7 @@ async def toggle(database: Database, mitra: UUID, *, online: bool) -> None:
 
 @pytest.mark.rule("2b.2", "2b.3", "X.1")
 @pytest.mark.invariant(4, 5)
-async def test_nobody_accepts_in_time_and_the_payment_stays_with_a_tag_and_a_case(
+async def test_when_nobody_accepts_in_time_the_payment_is_kept_with_a_tag_and_a_case(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -75,7 +75,7 @@ async def test_nobody_accepts_in_time_and_the_payment_stays_with_a_tag_and_a_cas
 
 
 @pytest.mark.rule("1.7", "2b.3")
-async def test_a_blast_that_could_ask_nobody_runs_its_full_window(
+async def test_a_blast_that_asks_nobody_still_runs_its_full_window(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -87,7 +87,9 @@ async def test_a_blast_that_could_ask_nobody_runs_its_full_window(
 
 
 @pytest.mark.rule("2b.4")
-async def test_all_who_were_asked_rejecting_fails_at_once(database: Database, make: Make) -> None:
+async def test_the_blast_fails_at_once_when_every_mitra_asked_has_rejected(
+    database: Database, make: Make
+) -> None:
     mitras = await make.mitras(3)
     pairing_id = await open_blast(database, await make.confirmed_payment(await make.customer()), mitras)
     for mitra in mitras:
@@ -97,7 +99,7 @@ async def test_all_who_were_asked_rejecting_fails_at_once(database: Database, ma
 
 
 @pytest.mark.rule("2b.4")
-async def test_while_another_is_available_the_last_rejection_does_not_fail_the_search(
+async def test_the_last_rejection_does_not_fail_the_blast_while_another_mitra_is_available(
     database: Database, make: Make
 ) -> None:
     asked, other = await make.mitras(2)
@@ -110,7 +112,7 @@ async def test_while_another_is_available_the_last_rejection_does_not_fail_the_s
 
 
 @pytest.mark.rule("2b.4")
-async def test_a_mitra_who_was_asked_and_went_offline_did_not_reject(
+async def test_a_mitra_who_was_asked_and_went_offline_does_not_count_as_rejecting(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -128,7 +130,7 @@ async def test_a_mitra_who_was_asked_and_went_offline_did_not_reject(
 
 
 @pytest.mark.rule("2b.4", "X.10")
-async def test_with_presence_unknown_the_rejections_are_counted_when_the_window_ends(
+async def test_while_presence_is_unknown_rejections_are_counted_when_the_window_ends(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -155,7 +157,7 @@ async def test_a_mitra_who_rejected_is_not_asked_again(database: Database, make:
 
 
 @pytest.mark.rule("2b.6")
-async def test_one_phone_that_is_customer_and_mitra_is_never_asked_for_itself(
+async def test_a_person_who_is_customer_and_mitra_is_never_asked_to_listen_to_themself(
     database: Database, make: Make
 ) -> None:
     both = await make.customer()
@@ -166,7 +168,7 @@ async def test_one_phone_that_is_customer_and_mitra_is_never_asked_for_itself(
 
 
 @pytest.mark.rule("2b.8")
-async def test_the_toggle_to_offline_withdraws_the_requests_and_the_return_brings_them_back(
+async def test_going_offline_withdraws_the_requests_and_coming_back_offers_them_again(
     database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -184,7 +186,7 @@ async def test_the_toggle_to_offline_withdraws_the_requests_and_the_return_bring
 
 
 @pytest.mark.rule("2b.7")
-async def test_a_mitra_who_fills_up_is_offered_the_others_again_when_a_place_frees(
+async def test_a_mitra_who_was_full_is_offered_the_other_requests_again_when_a_session_ends(
     database: Database, make: Make
 ) -> None:
     mitra = await make.mitra(max_customers=1)
@@ -203,7 +205,7 @@ async def test_a_mitra_who_fills_up_is_offered_the_others_again_when_a_place_fre
 
 
 @pytest.mark.rule("2b.7")
-async def test_refusals_come_in_the_order_of_the_contract(
+async def test_of_several_reasons_to_refuse_the_first_in_the_contract_is_given(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -216,7 +218,8 @@ async def test_refusals_come_in_the_order_of_the_contract(
     await toggle(database, winner, online=False)
     await toggle(database, loser, online=False)
     await clock.advance(WINDOW_SECONDS + 1)
-    # Offline, full and too late: the winner's repetition still finds the session, the loser that it is taken.
+    # Both are offline and too late, and the winner is full. The winner who repeats the accept still gets the session,
+    # and the loser still learns that the request is taken.
     assert await outcome(accept(database, winner, won)) == "done"
     assert await outcome(accept(database, loser, lost)) == "already_taken"
     assert await outcome(accept(database, loser, won)) == "not_found"
@@ -224,7 +227,9 @@ async def test_refusals_come_in_the_order_of_the_contract(
 
 
 @pytest.mark.rule("2b.7")
-async def test_an_offline_mitra_and_a_full_one_are_told_so(database: Database, make: Make) -> None:
+async def test_an_offline_mitra_and_a_full_one_are_told_why_they_cannot_accept(
+    database: Database, make: Make
+) -> None:
     offline, full = await make.mitras(2)
     pairing_id = await open_blast(
         database, await make.confirmed_payment(await make.customer()), [offline, full]
@@ -237,7 +242,7 @@ async def test_an_offline_mitra_and_a_full_one_are_told_so(database: Database, m
     assert (
         await outcome(accept(database, full, await request_of(database, pairing_id, full))) == "at_capacity"
     )
-    # Neither sees the card any more, though nobody closed it.
+    # Neither is shown the card any more, although the request is still offered.
     assert await open_requests(database, [offline, full]) == {}
 
 
@@ -270,7 +275,7 @@ async def test_a_confirmed_trial_that_fails_opens_a_case_of_rp0(database: Databa
 
 
 @pytest.mark.rule("X.4", "V.4")
-async def test_a_card_tells_the_call_name_and_nothing_else_that_identifies(
+async def test_a_card_identifies_the_customer_by_nothing_but_the_call_name(
     database: Database, make: Make
 ) -> None:
     customer, mitra = await make.customer("Melati"), await make.mitra()
@@ -292,7 +297,7 @@ async def test_a_card_tells_the_call_name_and_nothing_else_that_identifies(
 
 
 @pytest.mark.rule("X.8", "X.4")
-async def test_a_suspension_withdraws_the_requests_and_has_the_sessions_ended(
+async def test_a_suspension_withdraws_the_mitras_requests_and_ends_their_sessions(
     database: Database, make: Make
 ) -> None:
     mitra = await make.mitra(max_customers=2)
@@ -311,7 +316,7 @@ async def test_a_suspension_withdraws_the_requests_and_has_the_sessions_ended(
 
 
 class _Hub:
-    """The part of a hub that cards need."""
+    """The part of the hub that Cards uses."""
 
     def __init__(self, *mitras: UUID) -> None:
         self.mitras = set(mitras)
@@ -325,7 +330,7 @@ class _Hub:
 
 
 @pytest.mark.rule("2b.5", "V.3")
-async def test_cards_that_missed_every_signal_still_show_what_is_open_and_say_why_one_closed(
+async def test_a_refresh_without_any_signal_shows_the_open_cards_and_says_why_one_closed(
     database: Database, make: Make
 ) -> None:
     winner, loser = await make.mitras(2)
@@ -354,7 +359,7 @@ async def test_cards_that_missed_every_signal_still_show_what_is_open_and_say_wh
         ("session_status_changed", session_states.STEPS),
     ],
 )
-async def test_the_database_allows_exactly_the_steps_of_each_rooms_table(
+async def test_the_database_allows_exactly_the_steps_of_each_packages_table(
     database: Database, function: str, steps: frozenset[tuple[str, str]]
 ) -> None:
     source: str = await database.fetchval("SELECT prosrc FROM pg_proc WHERE proname = $1", function)

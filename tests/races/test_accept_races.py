@@ -1,4 +1,4 @@
-"""Accepting against everything else, on real connections, at named points and under held locks."""
+"""Races of an accept with every other step, on real connections, at pause points and under held locks."""
 
 import asyncio
 import random
@@ -10,6 +10,7 @@ from curhat.deadlines.queries import due_deadlines
 from curhat.journeys import service as journeys
 from curhat.kit.database import Database, Transaction
 from curhat.kit.pause_points import set_pause_point
+from curhat.pairing import queries as pairing_queries
 from curhat.pairing import service as pairing
 from curhat.presence import service as presence
 from curhat.sessions import service as sessions
@@ -36,7 +37,7 @@ async def _status(database: Database, pairing_id: UUID) -> str:
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(1, 6)
-async def test_of_fifty_mitras_who_accept_at_once_exactly_one_wins_and_the_others_are_told_it_is_taken(
+async def test_of_fifty_mitras_who_accept_at_once_one_wins_and_the_others_are_told_it_is_taken(
     database: Database, make: Make
 ) -> None:
     payment_id = await make.confirmed_payment(await make.customer())
@@ -101,7 +102,7 @@ async def test_an_accept_that_waited_for_a_lock_past_the_deadline_does_not_win(
 
 @pytest.mark.rule("2b.3", "2b.7")
 @pytest.mark.invariant(5, 6)
-async def test_an_accept_after_the_deadline_never_wins_however_late_the_worker_is(
+async def test_an_accept_after_the_deadline_never_wins_even_before_a_worker_closes_the_window(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -120,7 +121,7 @@ async def test_an_accept_after_the_deadline_never_wins_however_late_the_worker_i
 
 @pytest.mark.rule("2b.3")
 @pytest.mark.invariant(5)
-async def test_a_window_is_not_closed_a_moment_early(
+async def test_no_window_is_closed_before_its_deadline(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -140,7 +141,7 @@ async def test_a_window_is_not_closed_a_moment_early(
 @pytest.mark.rule("2b.5", "2b.9")
 @pytest.mark.invariant(6)
 @pytest.mark.parametrize("accept_first", [True, False])
-async def test_accept_against_cancel_has_one_outcome_for_both(
+async def test_a_race_of_accept_and_cancel_has_one_outcome(
     database: Database, make: Make, accept_first: bool
 ) -> None:
     customer = await make.customer()
@@ -173,7 +174,7 @@ async def test_accept_against_cancel_has_one_outcome_for_both(
 
 @pytest.mark.rule("2b.7", "2b.8")
 @pytest.mark.invariant(6)
-async def test_accept_against_going_offline_is_decided_by_who_holds_the_mitras_row(
+async def test_an_accept_that_waited_for_the_toggle_to_offline_is_refused(
     database: Database, make: Make
 ) -> None:
     payment_id = await make.confirmed_payment(await make.customer())
@@ -187,14 +188,16 @@ async def test_accept_against_going_offline_is_decided_by_who_holds_the_mitras_r
         await wait_for_lock(database)
     refused = await accepting
 
-    # The toggle took its requests with it, so the request is closed; without that, the mitra is offline.
+    # Going offline withdraws the mitra's requests, so the request is closed. Otherwise the mitra would be offline.
     assert refused in ("request_closed", "mitra_offline")
     assert await database.fetchval("SELECT count(*) FROM sessions") == 0
 
 
 @pytest.mark.rule("2b.7", "X.8")
 @pytest.mark.invariant(6)
-async def test_accept_against_suspension_leaves_no_session_running(database: Database, make: Make) -> None:
+async def test_a_suspension_that_waited_for_an_accept_ends_the_new_session(
+    database: Database, make: Make
+) -> None:
     payment_id = await make.confirmed_payment(await make.customer())
     mitra = await make.mitra()
     pairing_id = await open_blast(database, payment_id, [mitra])
@@ -225,7 +228,7 @@ async def test_accept_against_suspension_leaves_no_session_running(database: Dat
 
 @pytest.mark.rule("2b.7")
 @pytest.mark.invariant(8)
-async def test_a_mitra_who_accepts_five_customers_at_once_gets_as_many_as_it_takes(
+async def test_a_mitra_who_accepts_five_customers_at_once_gets_no_more_than_its_capacity(
     database: Database, make: Make
 ) -> None:
     mitra = await make.mitra(max_customers=2)
@@ -269,7 +272,9 @@ async def test_two_last_rejections_at_once_fail_the_pairing_once(database: Datab
 
 @pytest.mark.rule("2b.6")
 @pytest.mark.invariant(6)
-async def test_an_offer_that_meets_a_decision_leaves_no_open_card(database: Database, make: Make) -> None:
+async def test_an_offer_during_a_decision_neither_waits_nor_leaves_an_open_card(
+    database: Database, make: Make
+) -> None:
     customer = await make.customer()
     payment_id = await make.confirmed_payment(customer)
     winner, latecomer = await make.mitras(2)
@@ -280,7 +285,7 @@ async def test_an_offer_that_meets_a_decision_leaves_no_open_card(database: Data
     set_pause_point("accept.before_commit", latch)
     accepting = asyncio.create_task(outcome(accept(database, winner, request_id)))
     await latch.reached.wait()
-    # It waits for nobody, and offers nothing that is being decided.
+    # The offer skips the pairing that is being decided, and does not wait for it.
     assert await pairing.offer_open_blasts(database, [latecomer]) == 0
     latch.open()
 
@@ -300,16 +305,16 @@ async def test_an_accept_of_a_card_that_is_being_offered_again_wins(database: Da
         await in_own_transaction(database, lambda tx, to=online: presence.set_intent(tx, mitra, online=to))  # type: ignore[misc]
 
     async def is_offered_again(tx: Transaction) -> None:
-        await tx.fetchval(pairing.SQL.share_open_pairing, pairing_id)
-        assert len(await tx.fetch(pairing.SQL.offer, pairing_id, [mitra])) == 1
+        await pairing_queries.share_open_pairing(tx, pairing_id=pairing_id)
+        assert await pairing_queries.offer_requests(tx, pairing_id=pairing_id, mitra_ids=[mitra]) == [mitra]
 
     accepts = command(database, lambda tx: journeys.accept(tx, mitra, request_id))
-    # The accept begins when the card is still closed, and waits.
+    # When the accept begins, the request is still closed. It waits for the offer's commit.
     assert await meet(database, command(database, is_offered_again), accepts) == ("done", "done")
 
 
 @pytest.mark.invariant(6, 8)
-async def test_a_rush_of_actions_on_many_pairings_ends_in_one_outcome_each_and_no_deadlock(
+async def test_many_actions_at_once_give_each_pairing_one_outcome_and_no_deadlock(
     database: Database, make: Make
 ) -> None:
     mitras = await make.mitras(8, max_customers=2)

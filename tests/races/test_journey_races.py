@@ -1,4 +1,4 @@
-"""One journey at a time, and deadlines against slow neighbours and clocks that step back."""
+"""Races of a whole journey: a second payment, a call that hangs, a clock that is set back, a call name that changes."""
 
 import asyncio
 
@@ -28,9 +28,7 @@ from tests.support.people import Make
 
 @pytest.mark.rule("2a.8")
 @pytest.mark.invariant(6)
-async def test_a_payment_opened_while_an_accept_is_under_way_is_refused(
-    database: Database, make: Make
-) -> None:
+async def test_a_payment_opened_before_an_accept_commits_is_refused(database: Database, make: Make) -> None:
     customer, mitra = await make.customer(), await make.mitra()
     offer = await make.offer()
     pairing_id = await open_blast(database, await make.confirmed_payment(customer), [mitra])
@@ -53,7 +51,7 @@ async def test_a_payment_opened_while_an_accept_is_under_way_is_refused(
 
 
 @pytest.mark.invariant(5)
-async def test_a_call_to_the_outside_that_hangs_holds_up_no_other_deadline(
+async def test_a_call_to_the_outside_that_hangs_delays_no_other_deadline(
     database: Database, make: Make
 ) -> None:
     called, never, fired = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -85,7 +83,7 @@ async def test_a_call_to_the_outside_that_hangs_holds_up_no_other_deadline(
 
 @pytest.mark.rule("2b.3")
 @pytest.mark.invariant(5)
-async def test_a_clock_that_steps_back_between_claim_and_comparison_loses_no_deadline(
+async def test_no_deadline_is_lost_when_the_clock_is_set_back_between_claim_and_comparison(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -126,7 +124,7 @@ async def test_a_new_call_name_reaches_the_mitra_of_a_running_session(database: 
 
 @pytest.mark.rule("X.4", "V.3")
 @pytest.mark.invariant(10)
-async def test_a_call_name_that_changes_while_an_accept_waits_is_the_one_that_both_are_shown(
+async def test_an_accept_that_waited_while_the_call_name_changed_shows_the_new_name(
     database: Database, make: Make
 ) -> None:
     customer, mitra = await make.customer("Bunga"), await make.mitra()
@@ -143,7 +141,7 @@ async def test_a_call_name_that_changes_while_an_accept_waits_is_the_one_that_bo
 
 @pytest.mark.rule("X.4", "V.3")
 @pytest.mark.invariant(10)
-async def test_a_call_name_that_changes_while_an_accept_is_under_way_reaches_the_mitra(
+async def test_a_call_name_that_changes_before_an_accept_commits_reaches_the_mitra(
     database: Database, make: Make
 ) -> None:
     customer, mitra = await make.customer("Bunga"), await make.mitra()

@@ -20,7 +20,7 @@ from curhat.kit.identity import Identity
 from curhat.pairing import service as pairing
 from curhat.payments import service as payments
 from curhat.payments.gateway import ChargeAnswer
-from curhat.payments.mock_gateway import MockGateway
+from curhat.payments.mock.gateway import MockGateway
 from curhat.presence import service as presence
 from curhat.sessions import extension
 from curhat.sessions import service as sessions

@@ -1,5 +1,4 @@
-"""Targeted pairings and their fallback (sections 3 and 4): each step against each
-that may meet it, in both orders."""
+"""Races of targeted pairings and their fallback (sections 3 and 4): every two steps that may meet, in both orders."""
 
 from uuid import UUID
 
@@ -24,7 +23,7 @@ ANSWER_SECONDS = 20 * 60
 
 
 class Scene(msgspec.Struct, frozen=True):
-    """A customer who wants the mitra of a past chat again; `other` is a mitra who is free."""
+    """A customer who wants the mitra of a past chat again. `other` is another mitra, who can take a customer."""
 
     database: Database
     make: Make
@@ -34,7 +33,7 @@ class Scene(msgspec.Struct, frozen=True):
     other: UUID
 
     async def ask(self) -> tuple[UUID, UUID]:
-        """The targeted pairing, open, and its request."""
+        """Open the targeted pairing. Returns it and its request."""
         payment_id = await self.make.confirmed_payment(self.customer, target_mitra_id=self.mitra)
         async with self.database.transaction() as tx:
             target = pairing.Target(self.mitra, reachable=True, other_available=True)
@@ -42,7 +41,7 @@ class Scene(msgspec.Struct, frozen=True):
         return pairing_id, await request_of(self.database, pairing_id, self.mitra)
 
     async def failed(self) -> UUID:
-        """A targeted pairing that its mitra rejected; the fallback may be taken."""
+        """Open a targeted pairing that its mitra rejects. Returns it; its fallback may be taken."""
         pairing_id, request_id = await self.ask()
         await reject(self.database, self.mitra, request_id)
         return pairing_id
@@ -77,7 +76,7 @@ class Scene(msgspec.Struct, frozen=True):
     def worker(self) -> Worker:
         return Worker(self.database, self.other)
 
-    # What came of it
+    # Outcomes
 
     async def story(self) -> list[tuple[str, str | None]]:
         """The pairings of the customer's last payment, in order: kind and status, or kind and tag."""
@@ -92,7 +91,7 @@ class Scene(msgspec.Struct, frozen=True):
         return [(row["kind"], row["outcome"]) for row in rows]
 
     async def log(self) -> list[tuple[str, bool, bool]]:
-        """The failures in order: tag, recovered, and whether there is a case it points to."""
+        """The failures in order: tag, recovered, and whether it refers to a case."""
         rows = await self.database.fetch("SELECT * FROM failed_pairing_events ORDER BY id")
         return [(row["tag"], row["recovered"], row["case_id"] is not None) for row in rows]
 
@@ -107,7 +106,7 @@ OPEN_BLASTS = "pairings WHERE kind = 'blast' AND status = 'open'"
 
 @pytest.fixture
 async def scene(database: Database, clock: VirtualClock, make: Make) -> Scene:
-    """At a standing clock; the mitra has one place."""
+    """The clock stands still, and the mitra takes one customer."""
     await clock.set()
     chat = await open_chat(database, make, mitra_id=await make.mitra(max_customers=1))
     async with database.transaction() as tx:
@@ -146,7 +145,7 @@ async def test_an_answer_given_in_time_that_waited_for_a_lock_past_the_window_do
 @pytest.mark.rule("4.3", "2b.5", "2b.7")
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("worker_first", [False, True])
-async def test_accepting_against_the_time_out(scene: Scene, worker_first: bool) -> None:
+async def test_a_race_of_accept_and_timeout(scene: Scene, worker_first: bool) -> None:
     _, request_id = await scene.ask()
     accepts, times_out = scene.accepts(request_id), scene.worker().fires(pairing.TARGETED_WINDOW)
     if worker_first:
@@ -165,7 +164,7 @@ async def test_accepting_against_the_time_out(scene: Scene, worker_first: bool) 
 @pytest.mark.rule("3.5", "4.3")
 @pytest.mark.invariant(4, 5, 6)
 @pytest.mark.parametrize("worker_first", [False, True])
-async def test_rejecting_against_the_time_out(scene: Scene, worker_first: bool) -> None:
+async def test_a_race_of_reject_and_timeout(scene: Scene, worker_first: bool) -> None:
     _, request_id = await scene.ask()
     rejects, times_out = scene.rejects(request_id), scene.worker().fires(pairing.TARGETED_WINDOW)
     if worker_first:
@@ -174,7 +173,7 @@ async def test_rejecting_against_the_time_out(scene: Scene, worker_first: bool) 
         tag = "targeted_mitra_timeout"
     else:
         await scene.clock.advance(WINDOW_SECONDS - 0.001)
-        # Held before it takes the deadline away: the worker has claimed it, and waits.
+        # The reject is held before it disarms the deadline. The worker claims the deadline, and waits for the reject.
         in_time = past(scene.clock, 0.002, scene.rejects(request_id, held_at="reject.before_tally"))
         assert await meet(scene.database, in_time, times_out) == ("done", "fired")
         tag = "targeted_mitra_rejected"
@@ -185,7 +184,7 @@ async def test_rejecting_against_the_time_out(scene: Scene, worker_first: bool) 
 @pytest.mark.rule("4.2", "2b.5", "2b.9")
 @pytest.mark.invariant(4, 6)
 @pytest.mark.parametrize("accept_first", [True, False])
-async def test_accepting_against_cancelling(scene: Scene, accept_first: bool) -> None:
+async def test_a_race_of_accept_and_cancel(scene: Scene, accept_first: bool) -> None:
     pairing_id, request_id = await scene.ask()
     accepts, cancels = scene.accepts(request_id), scene.cancels(pairing_id)
     if accept_first:
@@ -200,7 +199,7 @@ async def test_accepting_against_cancelling(scene: Scene, accept_first: bool) ->
 @pytest.mark.rule("4.2", "3.5", "2b.9")
 @pytest.mark.invariant(4, 6)
 @pytest.mark.parametrize("reject_first", [True, False])
-async def test_rejecting_against_cancelling(scene: Scene, reject_first: bool) -> None:
+async def test_a_race_of_reject_and_cancel(scene: Scene, reject_first: bool) -> None:
     pairing_id, request_id = await scene.ask()
     rejects, cancels = scene.rejects(request_id), scene.cancels(pairing_id)
     if reject_first:
@@ -217,7 +216,7 @@ async def test_rejecting_against_cancelling(scene: Scene, reject_first: bool) ->
 @pytest.mark.rule("4.4", "4.3")
 @pytest.mark.invariant(4, 5, 6)
 @pytest.mark.parametrize("worker_first", [False, True])
-async def test_going_offline_against_the_deadline(scene: Scene, worker_first: bool) -> None:
+async def test_a_race_of_going_offline_and_timeout(scene: Scene, worker_first: bool) -> None:
     await scene.ask()
     await scene.clock.advance(WINDOW_SECONDS)
     worker = scene.worker()
@@ -225,14 +224,14 @@ async def test_going_offline_against_the_deadline(scene: Scene, worker_first: bo
     sides = (times_out, goes) if worker_first else (goes, times_out)
     assert set(await meet(scene.database, *sides)) == {"done", "fired"}
     await all_at_once(worker.fires(pairing.TARGETED_LOST))
-    # The time was over whether or not the mitra was still there.
+    # The window had ended before the mitra went offline.
     assert await scene.log() == [("targeted_mitra_timeout", False, False)]
     assert await scene.count("deadlines WHERE kind IN ('targeted_window', 'targeted_lost')") == 0
 
 
 @pytest.mark.rule("4.4")
 @pytest.mark.invariant(4, 6)
-async def test_two_workers_with_the_deadline_and_the_departure_in_their_hands_fail_the_pairing_once(
+async def test_two_workers_that_fire_the_timeout_and_the_departure_fail_the_pairing_once(
     scene: Scene,
 ) -> None:
     await scene.ask()
@@ -246,7 +245,7 @@ async def test_two_workers_with_the_deadline_and_the_departure_in_their_hands_fa
 @pytest.mark.rule("4.4", "2b.7", "2b.8")
 @pytest.mark.invariant(6)
 @pytest.mark.parametrize("accept_first", [True, False])
-async def test_going_offline_against_accepting(scene: Scene, accept_first: bool) -> None:
+async def test_a_race_of_going_offline_and_accept(scene: Scene, accept_first: bool) -> None:
     _, request_id = await scene.ask()
     accepts, goes = scene.accepts(request_id), scene.goes_offline()
     if accept_first:
@@ -262,7 +261,7 @@ async def test_going_offline_against_accepting(scene: Scene, accept_first: bool)
 @pytest.mark.rule("4.4", "3.5")
 @pytest.mark.invariant(4, 6)
 @pytest.mark.parametrize("reject_first", [True, False])
-async def test_going_offline_against_rejecting(scene: Scene, reject_first: bool) -> None:
+async def test_a_race_of_going_offline_and_reject(scene: Scene, reject_first: bool) -> None:
     _, request_id = await scene.ask()
     rejects, goes = scene.rejects(request_id), scene.goes_offline()
     if reject_first:
@@ -279,7 +278,7 @@ async def test_going_offline_against_rejecting(scene: Scene, reject_first: bool)
 @pytest.mark.invariant(6)
 @pytest.mark.parametrize("asked_first", [True, False])
 @pytest.mark.parametrize("departure", ["offline", "full"])
-async def test_asking_the_mitra_against_its_going_offline_or_filling_up(
+async def test_a_race_of_asking_the_mitra_and_its_going_offline_or_becoming_full(
     scene: Scene, asked_first: bool, departure: str
 ) -> None:
     charge = await _begin_confirmation(scene)
@@ -294,13 +293,13 @@ async def test_asking_the_mitra_against_its_going_offline_or_filling_up(
     )
     sides = (is_asked, goes) if asked_first else (goes, is_asked)
     assert await meet(scene.database, *sides) == ("done", "done")
-    # Whoever comes first: nobody waits for a mitra who is gone, and the window is not sat out.
+    # In either order the pairing fails without waiting for the end of its window.
     await all_at_once(scene.worker().fires(pairing.TARGETED_LOST))
     assert await scene.story() == [("targeted", "targeted_mitra_offline")]
 
 
 async def _begin_confirmation(scene: Scene) -> UUID:
-    """A payment for the mitra whose charge is under way; its key."""
+    """Open a payment for the mitra and begin its charge. Returns the charge's key."""
     offer_id = await scene.make.offer()
     terms = payments.PaymentTerms(
         purpose="session",
@@ -320,7 +319,7 @@ async def _begin_confirmation(scene: Scene) -> UUID:
 @pytest.mark.rule("4.4", "2b.7")
 @pytest.mark.invariant(6, 8)
 @pytest.mark.parametrize("targeted_first", [True, False])
-async def test_filling_up_with_another_customer_against_accepting_the_one_who_came_back(
+async def test_a_race_of_accepting_another_customer_and_accepting_the_targeted_request(
     scene: Scene, targeted_first: bool
 ) -> None:
     _, targeted = await scene.ask()
@@ -328,7 +327,7 @@ async def test_filling_up_with_another_customer_against_accepting_the_one_who_ca
     blast_id = await open_blast(scene.database, payment_id, [scene.mitra])
     blast = await request_of(scene.database, blast_id, scene.mitra)
     first, second = (targeted, blast) if targeted_first else (blast, targeted)
-    # The first one closed the other's card, for want of a place.
+    # The first accept fills the mitra up, and so closes the other request.
     assert await meet(scene.database, scene.accepts(first), scene.accepts(second)) == (
         "done",
         "request_closed",
@@ -343,7 +342,7 @@ async def test_filling_up_with_another_customer_against_accepting_the_one_who_ca
 @pytest.mark.invariant(4, 6, 8)
 @pytest.mark.parametrize("answer", ["rejects", "times out", "customer cancels"])
 @pytest.mark.parametrize("accept_first", [True, False])
-async def test_filling_up_against_every_other_end_of_the_window(
+async def test_a_race_of_becoming_full_and_every_other_end_of_the_window(
     scene: Scene, accept_first: bool, answer: str
 ) -> None:
     pairing_id, request_id = await scene.ask()
@@ -377,7 +376,7 @@ async def test_filling_up_against_every_other_end_of_the_window(
 @pytest.mark.rule("3.5", "3.8")
 @pytest.mark.invariant(2, 4, 6)
 @pytest.mark.parametrize("taken_first", [True, False])
-async def test_taking_the_fallback_against_declining_it(scene: Scene, taken_first: bool) -> None:
+async def test_a_race_of_taking_and_declining_the_fallback(scene: Scene, taken_first: bool) -> None:
     failed_id = await scene.failed()
     takes, declines = scene.takes_the_fallback(failed_id), scene.declines(failed_id)
     sides = (takes, declines) if taken_first else (declines, takes)
@@ -390,7 +389,7 @@ async def test_taking_the_fallback_against_declining_it(scene: Scene, taken_firs
 @pytest.mark.invariant(2, 4, 5, 6)
 @pytest.mark.parametrize("step", ["takes", "declines"])
 @pytest.mark.parametrize("worker_first", [False, True])
-async def test_an_answer_about_the_fallback_against_its_time_out(
+async def test_a_race_of_an_answer_about_the_fallback_and_its_timeout(
     scene: Scene, worker_first: bool, step: str
 ) -> None:
     failed_id = await scene.failed()
@@ -406,7 +405,7 @@ async def test_an_answer_about_the_fallback_against_its_time_out(
         return
     await scene.clock.advance(ANSWER_SECONDS - 0.001)
 
-    # Its deadline is taken away while nobody holds it.
+    # The answer has deleted the deadline and holds its row. The worker skips it and does not wait.
     outcomes = await meet(scene.database, past(scene.clock, 0.002, answers), times_out, waits=False)
     assert outcomes == ("done", "nothing")
     assert await scene.log() == [("targeted_mitra_rejected", False, step == "declines")]
@@ -448,7 +447,7 @@ async def test_a_fallback_taken_on_two_phones_at_once_is_one_blast(scene: Scene)
 @pytest.mark.rule("3.5", "4.2")
 @pytest.mark.invariant(4, 6)
 @pytest.mark.parametrize("taken_first", [True, False])
-async def test_taking_the_fallback_against_cancelling_what_has_failed(
+async def test_a_race_of_taking_the_fallback_and_cancelling_the_failed_pairing(
     scene: Scene, taken_first: bool
 ) -> None:
     failed_id = await scene.failed()
@@ -456,7 +455,7 @@ async def test_taking_the_fallback_against_cancelling_what_has_failed(
     if taken_first:
         assert await meet(scene.database, takes, cancels) == ("done", "pairing_decided")
     else:
-        # The refusal holds the pairing's lock until it is rolled back.
+        # The refused cancel holds the pairing's lock until its transaction is rolled back.
         assert await all_at_once(cancels, takes) == ["pairing_decided", "done"]
     assert await scene.count("review_cases") == 0
     assert await scene.count(OPEN_BLASTS) == 1
@@ -465,7 +464,7 @@ async def test_taking_the_fallback_against_cancelling_what_has_failed(
 @pytest.mark.rule("3.5", "3.8", "2b.9")
 @pytest.mark.invariant(1, 2, 4, 6)
 @pytest.mark.parametrize("accept_first", [True, False])
-async def test_accepting_the_fallback_against_cancelling_it(scene: Scene, accept_first: bool) -> None:
+async def test_a_race_of_accepting_and_cancelling_the_fallback(scene: Scene, accept_first: bool) -> None:
     failed_id = await scene.failed()
     await all_at_once(scene.takes_the_fallback(failed_id))
     blast_id = await scene.database.fetchval(

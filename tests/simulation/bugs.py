@@ -22,7 +22,9 @@ from curhat.journeys.transitions import Transitions
 from curhat.kit import database as kit_database
 from curhat.kit import idempotency
 from curhat.kit.database import Queries, Transaction
+from curhat.pairing import queries as pairing_queries
 from curhat.pairing import service as pairing
+from curhat.payments import queries as payment_queries
 from curhat.payments import service as payments
 from curhat.payments.gateway import ChargeAnswer
 from curhat.presence import service as presence
@@ -199,15 +201,18 @@ BUGS: tuple[Bug, ...] = (
         "the pairing is not locked while rejections are counted",
         [RACES],
         together(
-            in_statement(payments.SQL, "lock", " FOR NO KEY UPDATE", ""),
-            in_statement(pairing.SQL, "lock", " FOR NO KEY UPDATE", ""),
+            in_statement(payment_queries, "lock_payment", " FOR NO KEY UPDATE", ""),
+            in_statement(pairing_queries, "lock_pairing", " FOR NO KEY UPDATE", ""),
         ),
     ),
     Bug(
         "a window may be closed early",
         [RACES, SIMULATION],
         in_statement(
-            pairing.SQL, "lock_windows", "locked.deadline_at <= moment.now AS is_over", "true AS is_over"
+            pairing_queries,
+            "lock_windows",
+            "locked_pairings.deadline_at <= moment.now AS is_over",
+            "true AS is_over",
         ),
     ),
     Bug(
@@ -221,7 +226,9 @@ BUGS: tuple[Bug, ...] = (
         together(
             in_statement(deadlines, "due_deadlines", "AND due_at <= (SELECT curhat_now())", ""),
             in_statement(deadlines, "claim_deadlines", "AND due_at <= curhat_now()", ""),
-            in_statement(payments.SQL, "expire", "AND locked.expires_at <= moment.now", ""),
+            in_statement(
+                payment_queries, "expire_payments", "AND locked_payments.expires_at <= moment.now", ""
+            ),
         ),
     ),
     Bug(
@@ -254,14 +261,14 @@ BUGS: tuple[Bug, ...] = (
         [SEARCHING],
         together(
             in_statement(
-                pairing.SQL,
-                "offer",
+                pairing_queries,
+                "offer_requests",
                 "WHERE requests.status = 'closed' AND requests.close_reason IN ('went_offline', 'at_capacity')",
                 "",
             ),
             in_statement(
-                pairing.SQL,
-                "blasts_to_offer",
+                pairing_queries,
+                "list_blasts_to_offer",
                 "AND (requests.id IS NULL OR requests.close_reason IN ('went_offline', 'at_capacity'))",
                 "",
             ),
@@ -271,8 +278,10 @@ BUGS: tuple[Bug, ...] = (
         "a person may be asked to listen to themself",
         [SEARCHING, SIMULATION],
         together(
-            in_statement(pairing.SQL, "offer", "AND mitras.id <> pairings.customer_id", ""),
-            in_statement(pairing.SQL, "blasts_to_offer", "AND mitras.id <> pairings.customer_id", ""),
+            in_statement(pairing_queries, "offer_requests", "AND mitras.id <> pairings.customer_id", ""),
+            in_statement(
+                pairing_queries, "list_blasts_to_offer", "AND mitras.id <> pairings.customer_id", ""
+            ),
         ),
     ),
     Bug(
@@ -306,8 +315,8 @@ BUGS: tuple[Bug, ...] = (
         "a customer may open a second journey",
         [PAYING],
         in_statement(
-            payments.SQL,
-            "open",
+            payment_queries,
+            "open_payment",
             "ON CONFLICT (customer_id) WHERE purpose = 'session' "
             "AND status IN ('pending', 'confirming', 'confirmed') DO NOTHING",
             "",
@@ -333,10 +342,10 @@ BUGS: tuple[Bug, ...] = (
         "a payment is refunded as soon as it is asked for",
         [REVIEW],
         in_statement(
-            payments.SQL,
+            payment_queries,
             "request_refund",
             "INSERT INTO refunds",
-            "WITH early AS (UPDATE payments SET status = 'refunded' WHERE id = $1 AND status = 'unserved') "
+            "WITH early AS (UPDATE payments SET status = 'refunded' WHERE id = @payment_id AND status = 'unserved') "
             "INSERT INTO refunds",
         ),
     ),
@@ -363,12 +372,14 @@ BUGS: tuple[Bug, ...] = (
             f"{SAME_BESTIE_RACES}::test_an_answer_given_in_time_that_waited_for_a_lock_past_the_window_does_not_count"
         ],
         together(
-            in_statement(pairing.SQL, "lock", "(SELECT * FROM", "(SELECT *, curhat_now() AS looked_at FROM"),
             in_statement(
-                pairing.SQL,
-                "lock",
-                "locked.deadline_at <= curhat_now()",
-                "locked.deadline_at <= locked.looked_at",
+                pairing_queries, "lock_pairing", "(SELECT * FROM", "(SELECT *, curhat_now() AS looked_at FROM"
+            ),
+            in_statement(
+                pairing_queries,
+                "lock_pairing",
+                "deadline_at <= curhat_now()",
+                "deadline_at <= looked_at",
             ),
         ),
     ),
@@ -378,12 +389,14 @@ BUGS: tuple[Bug, ...] = (
             f"{SAME_BESTIE_RACES}::test_a_fallback_taken_in_time_that_waited_for_a_lock_past_the_time_is_not_taken"
         ],
         together(
-            in_statement(pairing.SQL, "lock", "(SELECT * FROM", "(SELECT *, curhat_now() AS looked_at FROM"),
             in_statement(
-                pairing.SQL,
-                "lock",
-                "locked.fallback_answer_by <= curhat_now()",
-                "locked.fallback_answer_by <= locked.looked_at",
+                pairing_queries, "lock_pairing", "(SELECT * FROM", "(SELECT *, curhat_now() AS looked_at FROM"
+            ),
+            in_statement(
+                pairing_queries,
+                "lock_pairing",
+                "fallback_answer_by <= curhat_now()",
+                "fallback_answer_by <= looked_at",
             ),
         ),
     ),
@@ -395,7 +408,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a fallback that was declined may be taken",
         [
-            f"{SAME_BESTIE}::test_declining_ends_the_journey_with_the_targeted_tag_and_repeated_changes_nothing"
+            f"{SAME_BESTIE}::test_declining_the_fallback_ends_the_journey_with_the_targeted_tag_and_may_be_repeated"
         ],
         in_function(
             pairing, "lock_failed", 'fallback_status != "open"', 'fallback_status not in ("open", "declined")'
@@ -404,7 +417,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a fallback asks the mitra who let the customer down",
         [
-            f"{SAME_BESTIE}::test_the_same_payment_carries_over_to_a_blast_of_its_own_without_the_mitra_who_rejected",
+            f"{SAME_BESTIE}::test_the_fallback_is_a_blast_under_the_same_payment_without_the_mitra_who_rejected",
             SIMULATION,
         ],
         in_function(
@@ -417,34 +430,36 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a chosen mitra who goes offline is waited for",
         [
-            f"{SAME_BESTIE}::test_switching_to_offline_in_the_window_fails_it_at_that_moment_even_when_the_mitra_comes_back",
+            f"{SAME_BESTIE}::test_going_offline_in_the_window_fails_the_targeted_pairing_even_if_the_mitra_comes_back",
             SIMULATION,
         ],
-        in_function(pairing, "withdraw", 'if pairing["kind"] == "targeted":', "if False:"),
+        in_function(pairing, "withdraw", 'if pairing.kind == "targeted":', "if False:"),
     ),
     Bug(
         "a chosen mitra's card stays open when it goes offline",
         [
-            f"{SAME_BESTIE}::test_switching_to_offline_in_the_window_fails_it_at_that_moment_even_when_the_mitra_comes_back",
+            f"{SAME_BESTIE}::test_going_offline_in_the_window_fails_the_targeted_pairing_even_if_the_mitra_comes_back",
             SIMULATION,
         ],
         in_statement(
-            pairing.SQL,
-            "withdraw",
-            "WHERE mitra_id = $1 AND status = 'offered' ORDER",
-            "WHERE mitra_id = $1 AND status = 'offered' "
+            pairing_queries,
+            "withdraw_requests",
+            "WHERE mitra_id = @mitra_id AND status = 'offered' ORDER",
+            "WHERE mitra_id = @mitra_id AND status = 'offered' "
             "AND (SELECT kind FROM pairings WHERE id = requests.pairing_id) = 'blast' ORDER",
         ),
     ),
     Bug(
         "a chosen mitra who has no place left gets the card",
-        [f"{SAME_BESTIE}::test_a_mitra_who_is_not_there_when_it_would_be_asked_is_not_waited_for"],
-        in_statement(pairing.SQL, "open_targeted", " AND active_sessions < max_customers", ""),
+        [f"{SAME_BESTIE}::test_the_targeted_pairing_fails_at_once_when_its_mitra_cannot_be_asked"],
+        in_statement(
+            pairing_queries, "open_targeted", "can_take_customer AND", "online AND suspended_at IS NULL AND"
+        ),
     ),
     Bug(
         "a failure that the fallback made good opens a case",
         [
-            f"{SAME_BESTIE}::test_a_fallback_that_succeeds_leaves_the_failure_marked_as_recovered_and_without_a_case",
+            f"{SAME_BESTIE}::test_a_fallback_that_succeeds_marks_the_failure_as_recovered_and_opens_no_case",
             SIMULATION,
         ],
         in_function(
@@ -461,7 +476,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a failure that the fallback made good is not marked as recovered",
         [
-            f"{SAME_BESTIE}::test_a_fallback_that_succeeds_leaves_the_failure_marked_as_recovered_and_without_a_case",
+            f"{SAME_BESTIE}::test_a_fallback_that_succeeds_marks_the_failure_as_recovered_and_opens_no_case",
             SIMULATION,
         ],
         in_statement(journey_queries, "accept_and_start", "SET recovered = true", "SET recovered = false"),

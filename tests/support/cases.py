@@ -36,8 +36,7 @@ async def unserved(
     charge_key = await _charged(stage, payment_id, price_rp)
     pairing_id = await open_blast(stage.database, payment_id, list(asked))
     async with stage.database.transaction() as tx:
-        payment, locked = await pairing.lock(tx, pairing_id)
-        await pairing.fail(tx, payment, locked, tag)
+        await pairing.fail(tx, await pairing.lock(tx, pairing_id), tag)
     return Failed(customer_id, payment_id, await _case_of(stage, payment_id), charge_key)
 
 

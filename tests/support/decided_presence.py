@@ -1,4 +1,4 @@
-"""A Services without a server: the services with a mock gateway and a presence that the test decides."""
+"""A presence that the test decides."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -7,7 +7,7 @@ from curhat.kit.errors import PresenceUnknown
 
 
 class DecidedPresence:
-    """Answers what the test says: who may be asked, or that nobody knows."""
+    """Answers as the test says: who may be asked, or that presence is unknown."""
 
     def __init__(self, *may_be_asked: UUID) -> None:
         self.mitras = list(may_be_asked)
@@ -24,11 +24,11 @@ class DecidedPresence:
         return len(await self.ask_candidates())
 
     async def may_be_asked(self, mitra_id: UUID) -> bool:
-        """Whether this one may."""
+        """Whether this mitra may be asked."""
         return mitra_id in await self.ask_candidates()
 
     async def is_connected(self, mitra_id: UUID) -> bool:
-        """Whether this one is connected: those who may be asked are, unless the test says otherwise."""
+        """Whether this mitra is connected: those who may be asked are."""
         return mitra_id in await self.ask_candidates()
 
     async def connected_among(self, mitra_ids: Sequence[UUID]) -> set[UUID]:

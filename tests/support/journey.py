@@ -1,4 +1,4 @@
-"""Short ways to the states a test begins in, through the production services."""
+"""Shortcuts to the states that tests begin in, through the production services."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ WINDOW_SECONDS = 60
 
 
 async def open_blast(database: Database, payment_id: UUID, mitra_ids: list[UUID]) -> UUID:
-    """Begin the blast of a confirmed payment to these mitras; its id."""
+    """Begin the blast of a confirmed payment to these mitras. Returns its id."""
     async with database.transaction() as tx:
         return await pairing.open_blast(tx, payment_id, WINDOW_SECONDS, mitra_ids)
 
@@ -36,13 +36,13 @@ async def accept(database: Database, mitra_id: UUID, request_id: UUID) -> MitraS
 async def reject(
     database: Database, mitra_id: UUID, request_id: UUID, others: list[UUID] | None = None
 ) -> None:
-    """Reject in a transaction of its own; `others` may be asked besides."""
+    """Reject in a transaction of its own. `others` are the mitras who may be asked."""
     async with database.transaction() as tx:
         await journeys.reject(tx, mitra_id, request_id, others or [])
 
 
 async def outcome(step: Awaitable[object]) -> str:
-    """`done`, or the code of the refusal."""
+    """Await the step. Returns `done`, or the code of the error."""
     try:
         await step
     except BusinessError as error:
@@ -51,7 +51,7 @@ async def outcome(step: Awaitable[object]) -> str:
 
 
 async def in_own_transaction(database: Database, step: Callable[[Transaction], Awaitable[object]]) -> str:
-    """Run a step in a transaction of its own; `done`, or the code of the refusal."""
+    """Run a step in a transaction of its own. Returns `done`, or the code of the error."""
 
     async def run() -> None:
         async with database.transaction() as tx:
@@ -61,24 +61,24 @@ async def in_own_transaction(database: Database, step: Callable[[Transaction], A
 
 
 class Latch:
-    """A pause point's handler: whoever arrives waits until the test opens it."""
+    """A handler for a pause point: code that reaches the pause point waits until the test opens the latch."""
 
     def __init__(self) -> None:
         self.reached = asyncio.Event()
         self._opened = asyncio.Event()
 
     async def __call__(self) -> None:
-        """Arrive, and wait."""
+        """Say that the pause point is reached, and wait."""
         self.reached.set()
         await self._opened.wait()
 
     def open(self) -> None:
-        """Let everybody go on."""
+        """Let the waiting code go on."""
         self._opened.set()
 
 
 async def wait_for_lock(database: Database, waiting: int = 1) -> None:
-    """Until this many connections of the database wait for a lock that another one holds."""
+    """Return once this many connections of the database wait for a lock."""
     async with asyncio.timeout(10):
         while True:
             count = await database.fetchval(

@@ -1,7 +1,7 @@
-"""Two sides of a race on real connections: the first has done everything but its commit when the second begins.
+"""Races of two sides on real connections: the second side begins when the first is about to commit.
 
-A side is a command (a step in a transaction of its own) or a worker (a deadline that is due, claimed and run as in
-production). Both orders of a race are `meet(a, b)` and `meet(b, a)`.
+A side is a command (a step in a transaction of its own) or a worker (a due deadline, claimed and run as in production).
+`meet(a, b)` and `meet(b, a)` are the two orders of a race.
 """
 
 import asyncio
@@ -9,27 +9,29 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 from uuid import UUID
 
-import curhat.app.wiring  # noqa: F401  fills the hooks: going offline sets off what it does in production
+import curhat.app.wiring  # noqa: F401  fills the hooks, so that going offline does what it does in production
 from curhat.deadlines import service as deadlines
 from curhat.deadlines.service import FollowUp
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import Database, Transaction
 from curhat.kit.pause_points import set_pause_point
-from curhat.payments.mock_gateway import MockGateway
+from curhat.payments.mock.gateway import MockGateway
 from tests.support.clock import VirtualClock
 from tests.support.decided_presence import DecidedPresence
 from tests.support.journey import Latch, in_own_transaction
 
 Hold: TypeAlias = Callable[[], Awaitable[None]]
-# Does its work, awaits the hold just before its commit, and says how it went.
+# Does its work, awaits the hold just before its commit, and returns its outcome.
 Side: TypeAlias = Callable[[Hold], Awaitable[str]]
 
 
 def command(
     database: Database, step: Callable[[Transaction], Awaitable[object]], *, held_at: str | None = None
 ) -> Side:
-    """A step in a transaction of its own; says `done`, or the code of the refusal. As the first side it is held
-    just before its commit, or at the pause point `held_at`."""
+    """A step in a transaction of its own. Its outcome is `done`, or the code of the error.
+
+    As the first side it is held just before its commit, or at the pause point `held_at`.
+    """
 
     async def side(hold: Hold) -> str:
         async def held(tx: Transaction) -> None:
@@ -45,7 +47,7 @@ def command(
 
 
 def past(clock: VirtualClock, seconds: float, side: Side) -> Side:
-    """The same side, with the clock moved on when it is about to commit."""
+    """The same side, but the clock advances by `seconds` when it is about to commit."""
 
     async def later(hold: Hold) -> str:
         async def and_the_time_passes() -> None:
@@ -58,7 +60,7 @@ def past(clock: VirtualClock, seconds: float, side: Side) -> Side:
 
 
 class Worker:
-    """Fires one deadline at a time. `presence` says who is connected; calls to the outside wait in `owed`."""
+    """Fires one deadline at a time. `presence` says who is connected. `owed` holds the calls to the outside."""
 
     def __init__(self, database: Database, *connected: UUID) -> None:
         self.presence = DecidedPresence(*connected)
@@ -71,8 +73,10 @@ class Worker:
         ).by_kind()
 
     def fires(self, kind: str, generation: int | None = None) -> Side:
-        """The deadline of this kind that is due, of several the oldest, or that of a `generation`; says `fired`, or
-        `nothing` when it is not there (any more)."""
+        """Fire the oldest due deadline of this kind, or the one of `generation`.
+
+        The outcome is `fired`, or `nothing` when there is no such deadline or another worker has it.
+        """
 
         async def side(hold: Hold) -> str:
             async def once() -> None:
@@ -110,8 +114,11 @@ async def meet(
     meanwhile: Callable[[], Awaitable[object]] | None = None,
     waits: bool = True,
 ) -> tuple[str, str]:
-    """How it went for both. `second` begins when `first` is about to commit, and waits for its locks (`waits`) or
-    goes past them; `meanwhile` is done once it waits."""
+    """Run both sides and return their outcomes. `second` begins when `first` is about to commit.
+
+    With `waits`, `second` must then wait for a lock; otherwise it must end without waiting. `meanwhile` runs before
+    `first` commits.
+    """
     latch = Latch()
     one = asyncio.create_task(_said(first(latch)))
     await _either(one, latch.reached)
@@ -128,7 +135,7 @@ async def meet(
 
 
 async def all_at_once(*sides: Side) -> list[str]:
-    """How it went for each, when nobody holds anybody up."""
+    """Run the sides at the same time, none of them held, and return their outcomes."""
     return list(await asyncio.gather(*(side(_go_on) for side in sides)))
 
 

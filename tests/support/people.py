@@ -1,4 +1,4 @@
-"""People and payments to begin a test with, written straight into the tables."""
+"""Makes people, offers and payments for tests, by writing the tables directly."""
 
 import itertools
 from uuid import UUID
@@ -7,21 +7,21 @@ from curhat.kit.database import Database
 
 
 class Make:
-    """Makes rows that a test needs, without saying what it does not care about."""
+    """Makes the rows that a test needs. What the test does not state has a default."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._phones = itertools.count(1)
 
     async def person(self) -> UUID:
-        """Somebody with a phone number of their own."""
+        """A person with a phone number of their own."""
         person_id: UUID = await self._database.fetchval(
             "INSERT INTO people (phone_number) VALUES ($1) RETURNING id", f"+6281300{next(self._phones):06d}"
         )
         return person_id
 
     async def customer(self, call_name: str = "Bunga", *, person_id: UUID | None = None) -> UUID:
-        """A customer; of an existing person if given."""
+        """A customer: this person, or a new one."""
         person_id = person_id or await self.person()
         await self._database.execute(
             "INSERT INTO customers (id, call_name) VALUES ($1, $2)", person_id, call_name
@@ -36,7 +36,7 @@ class Make:
         max_customers: int = 1,
         person_id: UUID | None = None,
     ) -> UUID:
-        """A mitra; online by intent unless said otherwise."""
+        """A mitra: this person, or a new one."""
         person_id = person_id or await self.person()
         await self._database.execute(
             "INSERT INTO mitras (id, display_name, online, max_customers) VALUES ($1, $2, $3, $4)",
@@ -48,7 +48,7 @@ class Make:
         return person_id
 
     async def mitras(self, count: int, **properties: bool | int) -> list[UUID]:
-        """Several mitras alike."""
+        """Several mitras with the same properties."""
         return [
             await self.mitra(
                 f"Kak {number}",
@@ -61,7 +61,7 @@ class Make:
     async def offer(
         self, *, duration_minutes: int = 30, price_rp: int = 20_000, purpose: str = "session"
     ) -> UUID:
-        """An offer of the given terms, made once; Rp0 is the trial."""
+        """The offer with these terms, made if there is none. Rp0 is the trial."""
         offer_id: UUID = await self._database.fetchval(
             """
             INSERT INTO offers (purpose, duration_minutes, price_rp, is_trial) VALUES ($1, $2, $3, $3 = 0)
@@ -83,7 +83,7 @@ class Make:
         price_rp: int = 20_000,
         target_mitra_id: UUID | None = None,
     ) -> UUID:
-        """A payment that is taken and not paired yet."""
+        """A payment that is confirmed and charged, and has no pairing yet."""
         offer_id = await self.offer(duration_minutes=duration_minutes, price_rp=price_rp)
         payment_id: UUID = await self._database.fetchval(
             """

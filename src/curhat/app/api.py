@@ -35,9 +35,9 @@ from curhat.kit.settings import Settings
 from curhat.notifications import endpoints as notifications
 from curhat.notifications.addresses import Addresses
 from curhat.notifications.web_push import VapidKey
-from curhat.payments import endpoints as payments
 from curhat.payments.gateway import Gateway
-from curhat.payments.mock_gateway import MockGateway
+from curhat.payments.mock import endpoints as mock_gateway_controls
+from curhat.payments.mock.gateway import MockGateway
 from curhat.presence import endpoints as presence
 from curhat.presence.service import Presence
 from curhat.pricing import endpoints as pricing
@@ -59,7 +59,7 @@ ROUTES = [
     *control_center.ROUTES,
     *notifications.ROUTES,
 ]
-DEVELOPMENT_ROUTES = [*accounts.DEVELOPMENT_ROUTES, *payments.DEVELOPMENT_ROUTES]
+DEVELOPMENT_ROUTES = [*accounts.DEVELOPMENT_ROUTES, *mock_gateway_controls.DEVELOPMENT_ROUTES]
 
 
 def build_api(services: Callable[[], Services], *, development: bool) -> Litestar:

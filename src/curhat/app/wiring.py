@@ -32,7 +32,7 @@ from curhat.notifications.web_push import VapidKey, WebPush
 from curhat.pairing import service as pairing
 from curhat.pairing.cards import Cards
 from curhat.payments.gateway import ChargeAnswer
-from curhat.payments.mock_gateway import MockGateway
+from curhat.payments.mock.gateway import MockGateway
 from curhat.presence import hooks as presence_hooks
 from curhat.presence.customers import CustomerConnections
 from curhat.presence.schemas import MitraPresence

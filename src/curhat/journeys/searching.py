@@ -25,7 +25,7 @@ from curhat.pairing.metrics import MATCH_SECONDS, OUTCOMES
 from curhat.pairing.schemas import Pairing, Payment, PaymentOffer, TargetMitra
 from curhat.pairing.service import Target
 from curhat.pairing.states import CloseReason
-from curhat.payments.service import LockedPayment
+from curhat.payments.queries import LockedPayment
 from curhat.presence import service as presence_service
 from curhat.realtime import service as realtime
 from curhat.sessions import service as sessions

@@ -1,50 +1,50 @@
-"""The mitras' request cards: each server process shows the mitras it holds the set that is open now.
+"""The mitras' request cards: each server process shows the mitras it holds the requests that are open now.
 
 Level-triggered: `refresh` compares what is open in PostgreSQL with what was shown, and sends the difference. It runs
-on a signal, and for every held mitra every few seconds, so a lost signal costs that long and nothing else.
+on a signal, and for every held mitra every LOOK_AGAIN_SECONDS. A lost signal therefore delays a card that long, and
+does no other harm.
 """
 
 import asyncio
 import contextlib
 from collections.abc import Iterable, Sequence
-from typing import Any
 from uuid import UUID
 
 import msgspec
 import structlog
 
-from curhat.kit.database import DATABASE_AWAY, Database, Transaction, load_queries
+from curhat.kit.database import DATABASE_AWAY, Database, Executor
+from curhat.kit.queries import read_clock
+from curhat.pairing import queries
+from curhat.pairing.queries import ClosedRequest, OpenRequest
 from curhat.pairing.schemas import Request, RequestList
 from curhat.pairing.states import CloseReason, close_reason_of
 from curhat.realtime.hub import Hub
 
 log = structlog.get_logger(__name__)
-SQL = load_queries(__file__)
 
 # How long a card may be wrong when a signal was lost.
 LOOK_AGAIN_SECONDS = 2.0
 
 
-async def open_requests(
-    source: Database | Transaction, mitra_ids: Sequence[UUID]
-) -> dict[UUID, list[Request]]:
-    """The open requests of each mitra, oldest first; a mitra without any is absent."""
+async def open_requests(db: Executor, mitra_ids: Sequence[UUID]) -> dict[UUID, list[Request]]:
+    """The open requests of each mitra, oldest first. A mitra without any is absent."""
     requests: dict[UUID, list[Request]] = {}
-    for row in await source.fetch(SQL.open_requests, list(mitra_ids)):
-        requests.setdefault(row["mitra_id"], []).append(_request(row, None))
+    for row in await queries.list_open_requests(db, mitra_ids=mitra_ids):
+        requests.setdefault(row.mitra_id, []).append(_request_from(row, None))
     return requests
 
 
 async def request_list(database: Database, mitra_id: UUID) -> RequestList:
-    """The open requests of one mitra, as the border shows them."""
+    """The open requests of one mitra, as the API answers them."""
     async with database.transaction() as tx:
         requests = await open_requests(tx, [mitra_id])
-        now = await tx.fetchval("SELECT curhat_now()")
+        now = await read_clock(tx)
     return RequestList(items=requests.get(mitra_id, []), server_now=now)
 
 
 class Cards:
-    """What this process has shown to the mitras it holds."""
+    """The cards that this process has shown to the mitras it holds."""
 
     def __init__(self, database: Database, hub: Hub) -> None:
         self._database = database
@@ -55,7 +55,7 @@ class Cards:
         self._one_at_a_time = asyncio.Lock()
 
     def handle_signal(self, payload: bytes) -> None:
-        """Signal handler of the channel `requests`: look at these mitras soon."""
+        """Handle the signal `requests`: refresh the named mitras soon."""
         held = self._hub.held("mitra")
         changed = held.intersection(msgspec.json.decode(payload, type=list[UUID]))
         if changed:
@@ -63,20 +63,21 @@ class Cards:
             self._wake.set()
 
     async def welcome(self, mitra_id: UUID) -> list[Request]:
-        """The open set for a socket that says hello. The socket is registered with the hub already.
+        """The open requests for a socket that says hello. The hub has registered the socket already.
 
-        The mitra's other devices are brought up to the same set first.
+        The mitra's other devices are brought up to date first.
         """
         if mitra_id in self._shown:
             await self.refresh([mitra_id])
         async with self._one_at_a_time:
             requests = (await open_requests(self._database, [mitra_id])).get(mitra_id, [])
-            # What changed between the two looks is left to the next refresh: it finds it against the first.
+            # If another device is held, keep what it was shown. The next refresh compares with that, and sends what
+            # changed since.
             self._shown.setdefault(mitra_id, {request.id: request for request in requests})
             return requests
 
     async def run(self) -> None:
-        """Refresh on signals, and all held mitras every LOOK_AGAIN_SECONDS, until cancelled."""
+        """Refresh the mitras that signals name, and all held mitras every LOOK_AGAIN_SECONDS. Runs until cancelled."""
         loop = asyncio.get_running_loop()
         look_again_at = loop.time() + LOOK_AGAIN_SECONDS
         while True:
@@ -84,7 +85,8 @@ class Cards:
                 async with asyncio.timeout_at(look_again_at):
                     await self._wake.wait()
             mitra_ids: Iterable[UUID] = self._changed
-            # Asked of the clock: signals that never stop must not put off what heals the lost ones.
+            # Compare with the clock, not with the timeout: a stream of signals must not postpone the look that makes up
+            # for lost ones.
             if loop.time() >= look_again_at:
                 mitra_ids = self._hub.held("mitra")
                 look_again_at = loop.time() + LOOK_AGAIN_SECONDS
@@ -95,11 +97,11 @@ class Cards:
             except DATABASE_AWAY as error:
                 log.warning("cards.not_refreshed", error=type(error).__name__)
             except Exception:
-                # One mitra's trouble must not end everybody's cards; the next look tries again.
+                # An error must not end the loop, or no mitra gets cards any more. The next look tries again.
                 log.exception("cards.failed")
 
     async def refresh(self, mitra_ids: Sequence[UUID]) -> None:
-        """Send these mitras what opened and what closed since they were last shown their cards."""
+        """Send these mitras the requests that opened and closed since they were last shown their cards."""
         async with self._one_at_a_time:
             held = self._hub.held("mitra")
             for gone in self._shown.keys() - held:
@@ -118,8 +120,10 @@ class Cards:
                 for mitra_id in mitra_ids
                 for request_id in shown[mitra_id].keys() - current[mitra_id].keys()
             ]
-            closed = await self._database.fetch(SQL.closed_requests, vanished) if vanished else []
-            # All is read: from here on nothing can fail, so what is noted as shown is sent, and the reverse.
+            closed = (
+                await queries.list_closed_requests(self._database, request_ids=vanished) if vanished else []
+            )
+            # From here on nothing reads the database, so nothing fails: exactly what is noted as shown is sent.
             for mitra_id in mitra_ids:
                 for request_id, request in current[mitra_id].items():
                     known = shown[mitra_id].get(request_id)
@@ -127,38 +131,36 @@ class Cards:
                         self._hub.send_unsequenced("mitra", mitra_id, "request.offered", request)
             for row in closed:
                 self._hub.send_unsequenced(
-                    "mitra", row["mitra_id"], "request.closed", _request(row, _why_closed(row))
+                    "mitra", row.mitra_id, "request.closed", _request_from(row, _why_closed(row))
                 )
             self._shown.update(current)
 
 
-def _why_closed(row: Any) -> CloseReason:
-    """Why a card closed. A request offered in the very moment of the decision says it by its pairing."""
-    if row["status"] in ("rejected", "accepted"):
-        answered: CloseReason = row["status"]
-        return answered
-    if row["close_reason"] is not None:
-        reason: CloseReason = row["close_reason"]
-        return reason
-    if row["pairing_status"] == "matched":
+def _why_closed(row: ClosedRequest) -> CloseReason:
+    """Why a request closed. One that was offered while its pairing was decided is still `offered`: its pairing says."""
+    if row.request_status in ("rejected", "accepted"):
+        return row.request_status
+    if row.close_reason is not None:
+        return row.close_reason
+    if row.pairing_status == "matched":
         return "already_taken"
-    if row["pairing_status"] == "failed":
-        return close_reason_of(row["failure_tag"])
-    if row["suspended"]:
+    if row.failure_tag is not None:
+        return close_reason_of(row.failure_tag)
+    if row.is_suspended:
         return "suspended"
-    if row["offline"]:
+    if row.is_offline:
         return "went_offline"
-    return "at_capacity" if row["full"] else "timed_out"
+    return "at_capacity" if row.is_full else "timed_out"
 
 
-def _request(row: Any, close_reason: CloseReason | None) -> Request:
+def _request_from(row: OpenRequest | ClosedRequest, close_reason: CloseReason | None) -> Request:
     return Request(
-        id=row["id"],
-        kind=row["kind"],
-        call_name=row["call_name"],
-        is_returning=row["is_returning"],
-        duration_minutes=row["duration_minutes"],
-        deadline_at=row["deadline_at"],
+        id=row.id,
+        kind=row.kind,
+        call_name=row.call_name,
+        is_returning=row.is_returning,
+        duration_minutes=row.duration_minutes,
+        deadline_at=row.deadline_at,
         close_reason=close_reason,
-        server_now=row["server_now"],
+        server_now=row.server_now,
     )

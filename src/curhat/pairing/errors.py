@@ -1,4 +1,4 @@
-"""What the pairing room refuses."""
+"""The errors that pairing raises."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class MitraUnavailable(BusinessError):
     detail = "Bestie sedang tidak online. Nothing was charged."
 
     def problem(self) -> dict[str, Any]:
-        """With the mitra's `status` where the contract has it: beside the code, in place of the HTTP status."""
+        """The problem, whose `status` is the mitra's instead of the HTTP status, as the contract has it."""
         return {**super().problem(), "status": self.fields["mitra_status"]}
 
 

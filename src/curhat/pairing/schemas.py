@@ -1,6 +1,6 @@
-"""What crosses the border about payments, pairings and requests.
+"""The structs of the API for payments, pairings and requests.
 
-A Payment shows the pairing under it, so both are here, in the lowest room that knows both.
+A Payment contains its pairing, so both are here, in the lowest package that knows both.
 """
 
 from datetime import datetime
@@ -22,7 +22,7 @@ class PaymentOffer(msgspec.Struct, frozen=True):
 
 
 class TargetMitra(msgspec.Struct, frozen=True):
-    """The mitra a customer chose from the history. Only the display name (X.4)."""
+    """The mitra whom a customer chose from the history. Shows the display name and nothing else (X.4)."""
 
     id: UUID
     display_name: str
@@ -31,8 +31,8 @@ class TargetMitra(msgspec.Struct, frozen=True):
 class Fallback(msgspec.Struct, frozen=True):
     """The choice of another bestie under the same payment, after a targeted pairing failed (3.5).
 
-    `status` says what became of it; `allowed`: the customer may still take or decline it. `other_available`: somebody
-    could be asked when this was read, or, in an event, when the pairing failed; taking it checks again.
+    `status` says what became of it. `allowed`: the customer may still take or decline it. `other_available`: another
+    bestie could be asked when this was read or, in an event, when the pairing failed. Taking it checks again.
     """
 
     status: FallbackStatus
@@ -42,7 +42,7 @@ class Fallback(msgspec.Struct, frozen=True):
 
 
 class Pairing(msgspec.Struct, frozen=True):
-    """One attempt to find a mitra. `session_id` once matched, `failure_tag` once failed."""
+    """One attempt to find a mitra. It has a `session_id` once matched, and a `failure_tag` once failed."""
 
     id: UUID
     payment_id: UUID
@@ -71,7 +71,7 @@ class Payment(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """A mitra's card: the call name and nothing else that identifies (X.4). `close_reason` once closed."""
+    """A mitra's card. Only the call name identifies the customer (X.4). It has a `close_reason` once closed."""
 
     id: UUID
     kind: PairingKind

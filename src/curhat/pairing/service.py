@@ -1,7 +1,6 @@
-"""What may be done to a pairing and its requests. Every function takes an open transaction and never commits."""
+"""What may be done to a pairing and its requests. Every function takes an open transaction and never commits it."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -9,33 +8,31 @@ import structlog
 
 from curhat.configuration import service as configuration
 from curhat.deadlines import service as deadlines
-from curhat.kit.database import Database, Transaction, load_queries
+from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import NotFound
 from curhat.kit.logging import current_correlation_id
 from curhat.kit.pause_points import pause_point
+from curhat.pairing import queries
 from curhat.pairing.errors import AlreadyTaken, FallbackDecided, PairingDecided, RequestClosed
 from curhat.pairing.metrics import OUTCOMES
+from curhat.pairing.queries import LockedPairing
 from curhat.pairing.states import (
     LEAVES_THE_MITRA_OUT,
     OFFERS_A_FALLBACK,
     CloseReason,
     FailureTag,
     FallbackStatus,
-    PairingKind,
-    PairingStatus,
     close_reason_of,
     tag_when_time_is_up,
 )
 from curhat.pairing.views import payment_events
 from curhat.payments import service as payments
-from curhat.payments.service import LockedPayment
 from curhat.realtime import service as realtime
 
 log = structlog.get_logger(__name__)
-SQL = load_queries(__file__)
 
-# Deadline kinds of this room: the window of a blast, that of a targeted pairing, its mitra who went away meanwhile,
-# and the time to answer whether another mitra will do.
+# Deadline kinds of this package: the window of a blast ended; that of a targeted pairing ended; the mitra of a targeted
+# pairing went away in it; the time to answer about the fallback is over.
 PAIRING_WINDOW = "pairing_window"
 TARGETED_WINDOW = "targeted_window"
 TARGETED_LOST = "targeted_lost"
@@ -43,10 +40,10 @@ FALLBACK_ANSWER = "fallback_answer"
 
 
 class Target(msgspec.Struct, frozen=True):
-    """The mitra a payment was opened for, as presence saw things just before.
+    """The mitra whom a payment was opened for, and what presence said just before.
 
-    `reachable`: whether the mitra may be asked (true while presence is unknown: the request waits for it);
-    `other_available`: whether anybody else may be, should it fail at once.
+    `reachable`: whether the mitra may be asked. While presence is unknown it is true, and the request waits for the
+    mitra. `other_available`: whether another mitra may be asked if the pairing fails at once.
     """
 
     mitra_id: UUID
@@ -54,33 +51,12 @@ class Target(msgspec.Struct, frozen=True):
     other_available: bool
 
 
-class LockedPairing(msgspec.Struct, frozen=True):
-    """A pairing row under its lock. `is_over`: its window had passed when the lock was taken; `answer_is_late`: so
-    had the time to answer about the fallback (None: none was offered)."""
-
-    id: UUID
-    payment_id: UUID
-    customer_id: UUID
-    kind: PairingKind
-    status: PairingStatus
-    deadline_at: datetime
-    is_over: bool
-    session_id: UUID | None
-    target_mitra_id: UUID | None
-    failure_tag: FailureTag | None
-    fallback_status: FallbackStatus | None
-    fallback_answer_by: datetime | None
-    answer_is_late: bool | None
-
-
 class Failure(msgspec.Struct, frozen=True):
-    """A pairing that fails, and with which tag. `target_mitra_id`: whom a targeted one asked."""
+    """A pairing that fails, with its tag."""
 
     pairing_id: UUID
     payment_id: UUID
-    kind: PairingKind
     tag: FailureTag
-    target_mitra_id: UUID | None = None
 
 
 async def open_blast(
@@ -90,132 +66,125 @@ async def open_blast(
     candidates: Sequence[UUID],
     left_out_mitra_id: UUID | None = None,
 ) -> UUID:
-    """Begin the blast of a confirmed payment, asking those `candidates` who can take it (2b.2). The caller tells the
-    customer.
+    """Begin the blast of a confirmed payment: ask those of the candidates who can take a customer (2b.2).
 
-    Nobody to ask is no failure: the window runs, since someone may become available.
+    Returns the pairing's id. The caller holds the payment's lock and tells the customer. A blast that asks nobody does
+    not fail: its window runs, since a mitra may become available.
     """
-    row = await tx.fetchrow(
-        SQL.open_blast,
-        payment_id,
-        float(window_seconds),
-        list(candidates),
-        current_correlation_id(),
-        left_out_mitra_id,
+    opened = await queries.open_blast(
+        tx,
+        payment_id=payment_id,
+        window_seconds=window_seconds,
+        candidates=candidates,
+        left_out_mitra_id=left_out_mitra_id,
+        correlation_id=current_correlation_id(),
     )
-    assert row is not None  # The payment exists: the caller holds its lock.
-    signal_requests(tx, row["asked"])
-    pairing_id: UUID = row["id"]
-    log.info("blast.opened", payment_id=str(payment_id), pairing_id=str(pairing_id), asked=len(row["asked"]))
-    return pairing_id
+    signal_requests(tx, opened.asked)
+    log.info("blast.opened", payment_id=str(payment_id), pairing_id=str(opened.id), asked=len(opened.asked))
+    return opened.id
 
 
 async def open_targeted(tx: Transaction, payment_id: UUID, window_seconds: int, target: Target) -> UUID:
-    """Ask the mitra whom a confirmed payment was opened for (3.2, 4.1); failed at once when offline or full (4.4).
-    Either way the customer is told."""
-    row = await tx.fetchrow(
-        SQL.open_targeted,
-        payment_id,
-        float(window_seconds),
-        target.mitra_id,
-        current_correlation_id(),
-        target.reachable,
+    """Ask the mitra whom a confirmed payment was opened for (3.2, 4.1), and tell the customer.
+
+    Returns the pairing's id. If the mitra is offline or full, the pairing fails at once (4.4). The caller holds the
+    payment's lock.
+    """
+    opened = await queries.open_targeted(
+        tx,
+        payment_id=payment_id,
+        window_seconds=window_seconds,
+        mitra_id=target.mitra_id,
+        is_reachable=target.reachable,
+        correlation_id=current_correlation_id(),
     )
-    assert row is not None  # The payment and its mitra exist: the caller holds the payment's lock.
-    pairing_id: UUID = row["id"]
     log.info(
-        "targeted.opened", payment_id=str(payment_id), pairing_id=str(pairing_id), asked=len(row["asked"])
+        "targeted.opened", payment_id=str(payment_id), pairing_id=str(opened.id), asked=len(opened.asked)
     )
-    if row["asked"]:
-        signal_requests(tx, row["asked"])
+    if opened.asked:
+        signal_requests(tx, opened.asked)
         await realtime.append(tx, await payment_events(tx, payment_id))
     else:
-        payment, pairing = await lock(tx, pairing_id)
-        await fail(tx, payment, pairing, "targeted_mitra_offline", other_available=target.other_available)
-    return pairing_id
+        pairing = await lock(tx, opened.id)
+        await fail(tx, pairing, "targeted_mitra_offline", other_available=target.other_available)
+    return opened.id
 
 
 async def offer_open_blasts(database: Database, mitra_ids: Sequence[UUID]) -> int:
-    """Offer every open blast to those of `mitra_ids` who may be asked, and have not been (2b). Idempotent.
+    """Offer every open blast to those of the mitras who can take a customer and were not asked (2b).
 
-    Called when mitras become available, and again every few seconds. Each pairing is a transaction of its own, so
-    that a decision never waits for more than one insert. Returns how many requests were offered.
+    Returns how many requests were offered. Called when mitras become available, and again every few seconds; repeated,
+    nothing changes. Each pairing has a transaction of its own, so a decision waits for one INSERT at most.
     """
     if not mitra_ids:
         return 0
     offered = 0
-    for row in await database.fetch(SQL.blasts_to_offer, list(mitra_ids)):
+    for pairing_id in await queries.list_blasts_to_offer(database, mitra_ids=mitra_ids):
         async with database.transaction() as tx:
-            if await tx.fetchval(SQL.share_open_pairing, row["id"]) is None:
+            if await queries.share_open_pairing(tx, pairing_id=pairing_id) is None:
                 continue
-            rows = await tx.fetch(SQL.offer, row["id"], list(mitra_ids))
-            signal_requests(tx, [offer["mitra_id"] for offer in rows])
-            offered += len(rows)
+            asked = await queries.offer_requests(tx, pairing_id=pairing_id, mitra_ids=mitra_ids)
+            signal_requests(tx, asked)
+            offered += len(asked)
     return offered
 
 
-async def lock(tx: Transaction, pairing_id: UUID) -> tuple[LockedPayment, LockedPairing]:
+async def lock(tx: Transaction, pairing_id: UUID) -> LockedPairing:
     """Take the payment's lock, then the pairing's. Raises NotFound."""
-    payment_id = await tx.fetchval(SQL.payment_of_pairing, pairing_id)
+    payment_id = await queries.find_payment_of_pairing(tx, pairing_id=pairing_id)
     if payment_id is None:
         raise NotFound
-    payment = await payments.lock(tx, payment_id)
-    row = await tx.fetchrow(SQL.lock, pairing_id)
-    assert row is not None  # Pairings are never deleted.
-    return payment, LockedPairing(**{field: row[field] for field in LockedPairing.__struct_fields__})
+    await payments.lock(tx, payment_id)
+    return await queries.lock_pairing(tx, pairing_id=pairing_id)
 
 
 async def reject(
     tx: Transaction, request_id: UUID, mitra_id: UUID, others_who_may_be_asked: Sequence[UUID] | None
 ) -> None:
-    """offered → rejected. The pairing fails now when it is targeted (3.5), or when all who were asked have rejected
-    and no other may be asked.
+    """offered → rejected. A targeted pairing then fails (3.5); a blast, if all asked have rejected and no other mitra
+    may be asked.
 
-    `others_who_may_be_asked` is what presence knew just before; None: unknown, so the window runs on (2b.4).
+    `others_who_may_be_asked` is what presence said just before; None: unknown, so the window runs on (2b.4).
     Repeated, nothing changes. Raises NotFound, AlreadyTaken, RequestClosed.
     """
-    row = await tx.fetchrow(SQL.payment_of_request, request_id, mitra_id)
-    if row is None:
+    pairing_id = await queries.find_pairing_of_request(tx, request_id=request_id, mitra_id=mitra_id)
+    if pairing_id is None:
         raise NotFound
-    payment, pairing = await lock(tx, row["pairing_id"])
+    pairing = await lock(tx, pairing_id)
     can_answer = pairing.status == "open" and not pairing.is_over
-    if can_answer and await tx.fetchval(SQL.reject, request_id) is not None:
-        signal_requests(tx, [mitra_id])
-        await pause_point("reject.before_tally")
-        if pairing.kind == "targeted":
-            someone_else = anybody_else(others_who_may_be_asked, mitra_id, pairing.customer_id)
-            await fail(tx, payment, pairing, "targeted_mitra_rejected", other_available=someone_else)
-        else:
-            await _fail_if_all_rejected(tx, payment, pairing, others_who_may_be_asked)
+    if not can_answer or not await queries.reject_request(tx, request_id=request_id):
+        await _refuse_unless_rejected(tx, request_id, pairing)
         return
-    await _refuse_unless_rejected(tx, request_id, pairing)
+    signal_requests(tx, [mitra_id])
+    await pause_point("reject.before_tally")
+    if pairing.kind == "targeted":
+        someone_else = anybody_else(others_who_may_be_asked, mitra_id, pairing.customer_id)
+        await fail(tx, pairing, "targeted_mitra_rejected", other_available=someone_else)
+    else:
+        await _fail_if_all_rejected(tx, pairing, others_who_may_be_asked)
 
 
 async def _refuse_unless_rejected(tx: Transaction, request_id: UUID, pairing: LockedPairing) -> None:
-    request = await tx.fetchrow(SQL.request_status, request_id)
-    assert request is not None
-    if request["status"] == "rejected":
+    request = await queries.read_request_status(tx, request_id=request_id)
+    if request.request_status == "rejected":
         return
-    if pairing.status == "matched" and request["status"] != "accepted":
+    if pairing.status == "matched" and request.request_status != "accepted":
         raise AlreadyTaken
-    raise RequestClosed(close_reason=request["close_reason"])
+    raise RequestClosed(close_reason=request.close_reason)
 
 
 async def _fail_if_all_rejected(
-    tx: Transaction, payment: LockedPayment, pairing: LockedPairing, others: Sequence[UUID] | None
+    tx: Transaction, pairing: LockedPairing, others: Sequence[UUID] | None
 ) -> None:
     if others is None:
         return
     asked, rejected = (await _count_answers(tx, [pairing.id])).get(pairing.id, (0, 0))
-    if asked != rejected:
-        return
-    if await tx.fetchval(SQL.not_yet_asked, pairing.id, list(others)):
-        return
-    await fail(tx, payment, pairing, "all_mitras_rejected")
+    if asked == rejected and not await queries.can_ask_another(tx, pairing_id=pairing.id, mitra_ids=others):
+        await fail(tx, pairing, "all_mitras_rejected")
 
 
 def anybody_else(candidates: Sequence[UUID] | None, *not_counted: UUID) -> bool:
-    """Whether anybody is among the candidates but these. None: presence is unknown, and nobody can be promised."""
+    """Whether the candidates include anybody but these. None: presence is unknown, so nobody can be promised."""
     return candidates is not None and any(candidate not in not_counted for candidate in candidates)
 
 
@@ -224,145 +193,121 @@ async def cancel(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> None:
 
     Raises NotFound, PairingDecided (matched, failed already, or its window is over).
     """
-    payment, pairing = await lock(tx, pairing_id)
+    pairing = await lock(tx, pairing_id)
     if pairing.customer_id != customer_id:
         raise NotFound
     if pairing.status != "open" or pairing.is_over:
         raise PairingDecided(pairing_status=pairing.status, session_id=pairing.session_id)
-    await fail(tx, payment, pairing, "customer_cancelled")
+    await fail(tx, pairing, "customer_cancelled")
 
 
 async def window_over(tx: Transaction, *pairing_ids: UUID) -> list[UUID]:
-    """The windows of these blasts ended: open → failed, except what was decided, or is not over yet (2b.3).
+    """open → failed, for the blasts whose windows ended (2b.3). Returns those that failed.
 
-    Returns which failed.
+    A blast that is decided stays as it is; one whose window still runs gets its deadline armed again.
     """
-    open_ones = await tx.fetch(SQL.lock_windows, pairing_ids)
-    over = [row for row in open_ones if row["is_over"]]
+    open_pairings = await queries.lock_windows(tx, pairing_ids=pairing_ids)
+    over = [pairing for pairing in open_pairings if pairing.is_over]
     if over:
-        # A statement of its own, so that it sees what was committed while the locks were waited for.
-        answers = await _count_answers(tx, [row["id"] for row in over])
-        await _fail(
-            tx,
-            [
-                Failure(
-                    pairing_id=row["id"],
-                    payment_id=row["payment_id"],
-                    kind=row["kind"],
-                    tag=tag_when_time_is_up(*answers.get(row["id"], (0, 0))),
-                )
-                for row in over
-            ],
-        )
-    for row in open_ones:
-        if not row["is_over"]:
-            # The clock stepped back since the deadline was claimed: it is still to come.
-            await deadlines.arm(tx, PAIRING_WINDOW, row["id"], row["deadline_at"])
-    return [row["id"] for row in over]
+        # This is a statement of its own, so it sees the answers that were committed while lock_windows waited.
+        answers = await _count_answers(tx, [pairing.id for pairing in over])
+        failures = [
+            Failure(pairing.id, pairing.payment_id, tag_when_time_is_up(*answers.get(pairing.id, (0, 0))))
+            for pairing in over
+        ]
+        await _fail(tx, failures)
+    for pairing in open_pairings:
+        if not pairing.is_over:
+            # The clock was set back after the deadline was claimed, so the window still runs.
+            await deadlines.arm(tx, PAIRING_WINDOW, pairing.id, pairing.deadline_at)
+    return [pairing.id for pairing in over]
 
 
 async def _count_answers(tx: Transaction, pairing_ids: Sequence[UUID]) -> dict[UUID, tuple[int, int]]:
-    """How many each of the pairings asked, and how many of them rejected; one that asked nobody is absent."""
-    rows = await tx.fetch(SQL.count_answers, pairing_ids)
-    return {row["pairing_id"]: (row["asked"], row["rejected"]) for row in rows}
+    """How many mitras each pairing asked, and how many rejected. A pairing that asked nobody is absent."""
+    counts = await queries.count_answers(tx, pairing_ids=pairing_ids)
+    return {count.pairing_id: (count.asked, count.rejected) for count in counts}
 
 
 async def targets_of(tx: Transaction, pairing_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, UUID]]:
-    """By targeted pairing the mitra whom it asks, and the customer who wants it. No lock: neither ever changes."""
-    rows = await tx.fetch(SQL.targets, pairing_ids)
-    return {row["id"]: (row["target_mitra_id"], row["customer_id"]) for row in rows}
+    """The mitra whom each targeted pairing asks, and its customer. Takes no lock, since neither ever changes."""
+    targets = await queries.list_targets(tx, pairing_ids=pairing_ids)
+    return {target.id: (target.target_mitra_id, target.customer_id) for target in targets}
 
 
 async def targeted_over(
     tx: Transaction, pairing_ids: Sequence[UUID], other_available: Collection[UUID]
 ) -> None:
-    """The windows of targeted pairings ended (4.3), or their mitras went away in them (4.4): open → failed, except
-    what was decided, or is not over yet.
+    """open → failed, for targeted pairings whose windows ended (4.3), or whose mitras went away in them (4.4).
 
-    `other_available`: those of them whose customers could be asked whether another mitra will do (3.5).
+    `other_available`: the pairings whose customers can be offered another mitra (3.5). A pairing that is decided stays
+    as it is; one whose window still runs gets its deadline armed again.
     """
-    open_ones = await tx.fetch(SQL.lock_windows, pairing_ids)
-    # A statement of its own, so that it sees what was committed while the locks were waited for.
-    withdrawn = await tx.fetch(SQL.withdrawn_from, [row["id"] for row in open_ones])
-    lost = {row["pairing_id"] for row in withdrawn}
+    open_pairings = await queries.lock_windows(tx, pairing_ids=pairing_ids)
+    # This is a statement of its own, so it sees the withdrawals that were committed while lock_windows waited.
+    withdrawn = await queries.list_withdrawn_targeted(
+        tx, pairing_ids=[pairing.id for pairing in open_pairings]
+    )
     failures = []
-    for row in open_ones:
-        if row["id"] in lost or row["is_over"]:
-            failures.append(
-                Failure(
-                    pairing_id=row["id"],
-                    payment_id=row["payment_id"],
-                    kind=row["kind"],
-                    tag="targeted_mitra_offline" if row["id"] in lost else "targeted_mitra_timeout",
-                    target_mitra_id=row["target_mitra_id"],
-                )
-            )
+    for pairing in open_pairings:
+        if pairing.id in withdrawn:
+            failures.append(Failure(pairing.id, pairing.payment_id, "targeted_mitra_offline"))
+        elif pairing.is_over:
+            failures.append(Failure(pairing.id, pairing.payment_id, "targeted_mitra_timeout"))
         else:
-            # The clock stepped back since the deadline was claimed: it is still to come.
-            await deadlines.arm(tx, TARGETED_WINDOW, row["id"], row["deadline_at"])
+            # The clock was set back after the deadline was claimed, so the window still runs.
+            await deadlines.arm(tx, TARGETED_WINDOW, pairing.id, pairing.deadline_at)
     if failures:
         promised = [failure.payment_id for failure in failures if failure.pairing_id in other_available]
         await _fail(tx, failures, other_available=promised)
 
 
 async def fail(
-    tx: Transaction,
-    payment: LockedPayment,
-    pairing: LockedPairing,
-    tag: FailureTag,
-    *,
-    other_available: bool = False,
+    tx: Transaction, pairing: LockedPairing, tag: FailureTag, *, other_available: bool = False
 ) -> None:
-    """open → failed: an event with the tag is written, and cards close (X.1).
+    """open → failed: an event with the tag is written, the requests close, and the customer is told (X.1).
 
-    After a targeted failure the payment carries over: it stays confirmed while the customer may choose a blast under
-    it (3.5). Any other failure ends the journey: unserved, and a case opens.
+    After a targeted failure the payment stays confirmed, while the customer may choose a blast under it (3.5). After
+    any other failure the payment is unserved, and a case opens.
     """
-    failure = Failure(
-        pairing_id=pairing.id,
-        payment_id=payment.id,
-        kind=pairing.kind,
-        tag=tag,
-        target_mitra_id=pairing.target_mitra_id,
-    )
-    await _fail(tx, [failure], other_available=[payment.id] if other_available else [])
+    failure = Failure(pairing.id, pairing.payment_id, tag)
+    await _fail(tx, [failure], other_available=[pairing.payment_id] if other_available else [])
 
 
 async def _fail(
     tx: Transaction, failures: Sequence[Failure], *, other_available: Collection[UUID] = ()
 ) -> None:
-    """What `fail` does, for several whose locks the caller holds. `other_available`: the payments of those for which
-    another mitra could be asked now."""
-    for_good = [failure for failure in failures if failure.tag not in OFFERS_A_FALLBACK]
-    if for_good:
-        await tx.execute(SQL.fail, [each.pairing_id for each in for_good], [each.tag for each in for_good])
+    """Do what `fail` does for several pairings, whose locks the caller holds.
+
+    `other_available`: the payments for which another mitra could be asked now.
+    """
+    final = [failure for failure in failures if failure.tag not in OFFERS_A_FALLBACK]
+    if final:
+        await queries.fail_pairings(
+            tx,
+            pairing_ids=[failure.pairing_id for failure in final],
+            failure_tags=[failure.tag for failure in final],
+        )
     with_fallback = [failure for failure in failures if failure.tag in OFFERS_A_FALLBACK]
     if with_fallback:
-        await tx.execute(
-            SQL.fail_with_fallback,
-            [each.pairing_id for each in with_fallback],
-            [each.tag for each in with_fallback],
-            await configuration.payment_session_timeout_minutes(tx),
-            current_correlation_id(),
+        await queries.fail_pairings_with_fallback(
+            tx,
+            pairing_ids=[failure.pairing_id for failure in with_fallback],
+            failure_tags=[failure.tag for failure in with_fallback],
+            answer_minutes=await configuration.payment_session_timeout_minutes(tx),
+            correlation_id=current_correlation_id(),
         )
     pairing_ids = [failure.pairing_id for failure in failures]
-    closed = await tx.fetch(
-        SQL.close_requests, pairing_ids, [close_reason_of(failure.tag) for failure in failures]
-    )
     payment_ids = [failure.payment_id for failure in failures]
-    await tx.execute(
-        SQL.log_failures,
-        payment_ids,
-        pairing_ids,
-        [failure.tag for failure in failures],
-        [failure.kind for failure in failures],
-        [failure.target_mitra_id for failure in failures],
+    closed_for = await queries.close_requests(
+        tx, pairing_ids=pairing_ids, close_reasons=[close_reason_of(failure.tag) for failure in failures]
     )
+    await queries.log_failed_pairings(tx, pairing_ids=pairing_ids)
     await deadlines.disarm_each(tx, (PAIRING_WINDOW, TARGETED_WINDOW), *pairing_ids)
-    if for_good:
-        await _end_unserved(tx, [failure.payment_id for failure in for_good])
+    if final:
+        await _end_unserved(tx, [failure.payment_id for failure in final])
     await realtime.append(tx, await payment_events(tx, *payment_ids, other_available=other_available))
-    signal_requests(tx, [row["mitra_id"] for row in closed])
+    signal_requests(tx, closed_for)
     for failure in failures:
         OUTCOMES.labels(failure.tag).inc()
         log.info(
@@ -374,41 +319,41 @@ async def _fail(
 
 
 async def _end_unserved(tx: Transaction, payment_ids: Sequence[UUID]) -> None:
-    """confirmed → unserved: the journeys are over, and their one case holds everything that failed in them."""
+    """confirmed → unserved: the journeys end, and the one case of each refers to everything that failed in it."""
     await payments.close(tx, payment_ids, "unserved")
     await payments.open_cases(tx, payment_ids, "no_session")
-    await tx.execute(SQL.point_at_cases, payment_ids)
+    await queries.link_events_to_cases(tx, payment_ids=payment_ids)
 
 
 async def log_expired_payments(tx: Transaction, payment_ids: Sequence[UUID]) -> None:
-    """Payments that expired unpaid are logged, without a case: nothing was taken (2a.4)."""
-    await tx.execute(SQL.log_expired_payments, payment_ids)
+    """Write an event for payments that expired unpaid. No case opens, since nothing was taken (2a.4)."""
+    await queries.log_expired_payments(tx, payment_ids=payment_ids)
 
 
 async def withdraw(tx: Transaction, mitra_id: UUID, reason: CloseReason) -> None:
-    """Close all open requests of a mitra (the toggle went off, a suspension, no place left). The caller holds the
-    mitra's row.
+    """Close all open requests of a mitra who went offline, was suspended or is full. The caller holds the mitra's row.
 
-    A targeted pairing fails at that moment (4.4): in a transaction of its own, since its payment's lock comes before
-    the mitra's. Its card is closed already, so nobody can accept it meanwhile.
+    A targeted pairing fails because of it (4.4), but in a transaction of its own, since its payment's lock comes
+    before the mitra's. Until then nobody can accept it: its request is closed already.
     """
-    withdrawn = await tx.fetch(SQL.withdraw, mitra_id, reason)
+    withdrawn = await queries.withdraw_requests(tx, mitra_id=mitra_id, close_reason=reason)
     if withdrawn:
         signal_requests(tx, [mitra_id])
     for pairing in withdrawn:
-        if pairing["kind"] == "targeted":
-            await deadlines.arm_now(tx, TARGETED_LOST, pairing["id"])
+        if pairing.kind == "targeted":
+            await deadlines.arm_now(tx, TARGETED_LOST, pairing.id)
 
 
 # The fallback --------------------------------------------------------------------------------------------
 
 
 async def lock_failed(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> LockedPairing:
-    """The customer's own pairing, under its locks, whose fallback may still be taken or declined.
+    """Lock the customer's own pairing, whose fallback may still be taken or declined.
 
-    Raises NotFound for another's, too, and FallbackDecided: taken, declined, its time is over, or never offered.
+    Raises NotFound, also for another customer's pairing, and FallbackDecided: taken, declined, too late, or never
+    offered.
     """
-    _, pairing = await lock(tx, pairing_id)
+    pairing = await lock(tx, pairing_id)
     if pairing.customer_id != customer_id:
         raise NotFound
     if pairing.fallback_status != "open" or pairing.answer_is_late:
@@ -419,16 +364,19 @@ async def lock_failed(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> L
 async def take_fallback(
     tx: Transaction, pairing: LockedPairing, window_seconds: int, candidates: Sequence[UUID]
 ) -> UUID:
-    """open → taken: a blast under the same payment (3.5), without the mitra who just let the customer down (3.9)."""
+    """The fallback: open → taken. Begins a blast under the same payment (3.5) and returns its id.
+
+    The blast leaves out a mitra who has just rejected or not answered (3.9).
+    """
     await _decide_fallback(tx, pairing, "taken")
     left_out = pairing.target_mitra_id if pairing.failure_tag in LEAVES_THE_MITRA_OUT else None
     return await open_blast(tx, pairing.payment_id, window_seconds, candidates, left_out)
 
 
 async def decline_fallback(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> None:
-    """open → declined: the journey ends with the targeted tag, and the case opens (3.8). Repeated, nothing changes.
+    """The fallback: open → declined. The journey ends with the targeted tag, and the case opens (3.8).
 
-    Raises NotFound, FallbackDecided.
+    Repeated, nothing changes. Raises NotFound, FallbackDecided.
     """
     try:
         pairing = await lock_failed(tx, pairing_id, customer_id)
@@ -442,13 +390,16 @@ async def decline_fallback(tx: Transaction, pairing_id: UUID, customer_id: UUID)
 
 
 async def fallback_unanswered(tx: Transaction, pairing_id: UUID) -> bool:
-    """open → expired: no answer came in time; `payment_session_expired`, and the case opens (3.8)."""
-    _, pairing = await lock(tx, pairing_id)
+    """The fallback: open → expired, when no answer came in time. Returns whether it did.
+
+    The event has the tag `payment_session_expired`, and the case opens (3.8).
+    """
+    pairing = await lock(tx, pairing_id)
     if pairing.fallback_status != "open":
         return False
     assert pairing.fallback_answer_by is not None  # pairings_fallback_has_time
     if not pairing.answer_is_late:
-        # The clock stepped back since the deadline was claimed: it is still to come.
+        # The clock was set back after the deadline was claimed, so the customer still has time.
         await deadlines.arm(tx, FALLBACK_ANSWER, pairing.id, pairing.fallback_answer_by)
         return False
     await _decide_fallback(tx, pairing, "expired")
@@ -459,7 +410,7 @@ async def fallback_unanswered(tx: Transaction, pairing_id: UUID) -> bool:
 
 
 async def _decide_fallback(tx: Transaction, pairing: LockedPairing, status: FallbackStatus) -> None:
-    await tx.execute(SQL.decide_fallback, pairing.id, status)
+    await queries.decide_fallback(tx, pairing_id=pairing.id, fallback_status=status)
     await deadlines.disarm(tx, FALLBACK_ANSWER, pairing.id)
     log.info("fallback.decided", pairing_id=str(pairing.id), status=status)
 

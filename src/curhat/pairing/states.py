@@ -5,12 +5,12 @@ from typing import Literal, get_args
 PairingKind = Literal["blast", "targeted"]
 PairingStatus = Literal["open", "matched", "failed"]
 
-# The database's trigger holds the same table (pairings_allowed_steps); a test compares them.
+# The steps that are allowed. The database's trigger pairings_allowed_steps holds the same table; a test compares them.
 PAIRING_STEPS: frozenset[tuple[PairingStatus, PairingStatus]] = frozenset(
     {("open", "matched"), ("open", "failed")}
 )
 
-# These seven; another only with a decision record.
+# Another tag needs a decision record.
 FailureTag = Literal[
     "no_mitra_available",
     "all_mitras_rejected",
@@ -22,18 +22,18 @@ FailureTag = Literal[
 ]
 ALL_TAGS: frozenset[str] = frozenset(get_args(FailureTag))
 
-# What became of the offer of a blast under the same payment, after a targeted pairing failed (3.5).
+# The fallback is the offer of a blast under the same payment, after a targeted pairing failed (3.5).
 FallbackStatus = Literal["open", "taken", "declined", "expired"]
 
-# The failures after which the payment carries over (3.5). The database holds the same list.
+# The failures that offer a fallback (3.5). The database holds the same list.
 OFFERS_A_FALLBACK: frozenset[FailureTag] = frozenset(
     {"targeted_mitra_offline", "targeted_mitra_rejected", "targeted_mitra_timeout"}
 )
-# After these the fallback leaves the mitra out; one who was away may come back and be asked (3.9).
+# After these the fallback leaves the mitra out. A mitra who was offline may come back and be asked (3.9).
 LEAVES_THE_MITRA_OUT: frozenset[FailureTag] = frozenset({"targeted_mitra_rejected", "targeted_mitra_timeout"})
 
 RequestStatus = Literal["offered", "accepted", "rejected", "closed"]
-# The first six are stored; the last two say to the mitra's other devices what the mitra answered.
+# The database stores the first six. The last two tell the mitra's other devices what the mitra answered.
 CloseReason = Literal[
     "already_taken",
     "customer_cancelled",
@@ -45,15 +45,12 @@ CloseReason = Literal[
     "accepted",
 ]
 
-# A request closed for one of these is offered again when its reason has passed and the window still runs.
-OFFERED_AGAIN_AFTER: frozenset[CloseReason] = frozenset({"went_offline", "at_capacity"})
-
 
 def close_reason_of(tag: FailureTag) -> CloseReason:
-    """Why the cards of a failed pairing close."""
+    """Why the requests of a failed pairing close."""
     return "customer_cancelled" if tag == "customer_cancelled" else "timed_out"
 
 
 def tag_when_time_is_up(asked: int, rejected: int) -> FailureTag:
-    """2b.3, 2b.4: all who were asked explicitly rejected, or nobody came forward in time."""
+    """The tag of a blast whose window ended (2b.3, 2b.4): every mitra asked has rejected, or not every one answered."""
     return "all_mitras_rejected" if 0 < asked == rejected else "no_mitra_available"

@@ -1,16 +1,19 @@
 """Payment sessions, charges and refunds.
 
 Guarantees
-    A customer has one open payment of purpose `session` at most. A payment is charged once at most: each attempt
-    is its own row with its own gateway key, a new attempt begins only after the last is known to be declined, and
-    the database holds one undecided attempt and one charge a payment. An approval that turns up after the payment
-    was closed is refunded, once, and audited. Rp0 never reaches the gateway. An extension is charged when it is
-    approved, and only until its time for that is over.
+    A customer has at most one open payment of purpose `session`.
+    A payment is charged at most once. Each attempt is a row with its own gateway key. A new attempt begins only after
+    the last one was declined. The database allows one undecided attempt and one charge per payment.
+    An approval that arrives after the payment was closed is refunded once, and audited.
+    A payment of Rp0 never reaches the gateway.
+    An extension is charged when it is approved, and only until its time for the charge is over.
 Concurrency
-    The payment row is the lock of the whole journey: whoever changes a payment, its pairing or what hangs on it
-    takes this row first. The payment of an extension is only touched under the lock of its session, and after it.
+    The payment row is the lock of the whole journey: every change of a payment, its pairing or what belongs to them
+    takes this row first. An exception is the payment of an extension: it is changed only under the lock of its
+    session, which is taken before it.
 Relies on
-    The gateway's own idempotency by key, behind the port in gateway.py: an unknown result is asked about by key and
-    never sent again under a new one. Calls to it happen between transactions, insured by the deadline
-    `charge_answer` (or `refund_answer`), which finishes what a crash interrupted.
+    The gateway's own idempotency by key, behind the port in gateway.py. When a result is unknown, we ask about its
+    key and never send the charge under a new one.
+    Calls to the gateway happen between transactions. A crash in between is finished by the deadline `charge_answer` or
+    `refund_answer`, which was armed before the call.
 """

@@ -1,4 +1,4 @@
-"""What the payments room refuses."""
+"""The errors that payments raise."""
 
 from curhat.kit.errors import BusinessError
 

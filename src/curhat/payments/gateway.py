@@ -1,8 +1,8 @@
-"""The port to the payment gateway. The mock fits it today, Xendit later, without touching the callers.
+"""The port to the payment gateway. The mock implements it today, Xendit later, without a change in the callers.
 
-What every gateway behind this port must keep
-    A key names one charge (or refund) for ever: sent again, it is not carried out again, and the same answer comes
-    back. `find_charge` and `find_refund` tell what became of a key.
+What every gateway behind this port guarantees
+    A key names one charge (or refund) for ever. Sent again under its key, it is not carried out again, and the gateway
+    gives the same answer. `find_charge` and `find_refund` say what became of a key.
 What callers must expect
     No answer, a late one, the same one twice, and answers out of order. `GatewayUnknown` says only that the result
     is not known.
@@ -22,7 +22,7 @@ ANSWER_TIMEOUT_SECONDS = 5.0
 
 
 class GatewayUnknown(Exception):
-    """No answer came: the charge or refund may or may not have happened. Ask by key."""
+    """No answer came. The charge or refund may have happened or not: ask by key."""
 
 
 class ChargeAnswer(msgspec.Struct, frozen=True):
@@ -39,16 +39,16 @@ class RefundAnswer(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
-# The gateway calls back on its own when an answer comes late (a webhook): key and answer.
+# The gateway calls this with the key and the answer when an answer comes late, as a webhook would.
 ChargeCallback = Callable[[UUID, ChargeAnswer], Awaitable[None]]
 
 
-@runtime_checkable  # Litestar checks what it hands to an endpoint.
+@runtime_checkable  # Litestar checks the type of what it injects into an endpoint.
 class Gateway(Protocol):
     """A payment gateway. Amounts are whole rupiah, always more than 0."""
 
     def on_charge_answer(self, callback: ChargeCallback) -> None:
-        """Have late and repeated answers delivered to `callback`."""
+        """Deliver late and repeated answers to `callback`."""
 
     async def charge(self, key: UUID, payment_id: UUID, amount_rp: int) -> ChargeAnswer:
         """Take the money. Raises GatewayUnknown."""
@@ -57,7 +57,7 @@ class Gateway(Protocol):
         """What became of the charge with this key. Raises GatewayUnknown."""
 
     async def refund(self, key: UUID, charge_key: UUID, payment_id: UUID, amount_rp: int) -> RefundAnswer:
-        """Give the money of one charge back. Raises GatewayUnknown."""
+        """Refund one charge. Raises GatewayUnknown."""
 
     async def find_refund(self, key: UUID) -> RefundAnswer:
         """What became of the refund with this key. Raises GatewayUnknown."""

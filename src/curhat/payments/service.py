@@ -1,17 +1,19 @@
-"""What may be done to a payment. Every function takes an open transaction and never commits."""
+"""What may be done to a payment. Every function takes an open transaction and never commits it."""
 
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Final, Literal
 from uuid import UUID
 
 import msgspec
 
 from curhat.deadlines import service as deadlines
 from curhat.kit.audit import AuditAction
-from curhat.kit.database import Transaction, load_queries
+from curhat.kit.database import Transaction
 from curhat.kit.errors import NotFound
+from curhat.kit.queries import read_clock
+from curhat.payments import queries
 from curhat.payments.errors import (
     JourneyInProgress,
     PaymentClosed,
@@ -20,30 +22,29 @@ from curhat.payments.errors import (
     PaymentExpired,
 )
 from curhat.payments.gateway import ANSWER_TIMEOUT_SECONDS, ChargeAnswer, RefundAnswer
+from curhat.payments.queries import LockedAttempt, LockedPayment, Refund, TakenCharge
 from curhat.payments.states import CaseReason, PaymentStatus, Purpose, RefundReason
 
-SQL = load_queries(__file__)
-
-# Deadline kinds of this room.
+# Deadline kinds of this package.
 PAYMENT_EXPIRY = "payment_expiry"
 CHARGE_ANSWER = "charge_answer"
 REFUND_ANSWER = "refund_answer"
 
-# What the gateway says of a key that it does not know, and the reason written down for it.
+# The gateway's status for a key that it does not know, and the reason stored for it.
 NOT_FOUND = "not_found"
 
-# A call that got no answer is over by then, so asking by key cannot overtake it.
+# The call is over by then, so asking by key cannot overtake it.
 FIRST_ASK_SECONDS = ANSWER_TIMEOUT_SECONDS + 1
-# A charge that the gateway did not know may still arrive there (a request kept somewhere on the way): it is asked
-# about for so long, so that money taken behind our back is found and given back.
-STRAY_CHARGE_SECONDS = 24 * 3600
-STRAY_CHARGE_FIRST_WAIT_SECONDS = 60
-# The longest wait between two questions to a gateway that does not know yet.
-LONGEST_ASK_SECONDS = 30
+# A charge that the gateway did not know may still arrive there, if something on the way delayed the call. We ask about
+# it for this long, so that money taken without our knowledge is found and refunded.
+MAX_STRAY_CHARGE_AGE_SECONDS = 24 * 3600
+MIN_STRAY_CHARGE_WAIT_SECONDS = 60
+# The longest wait between two questions to a gateway that has no answer yet.
+MAX_ASK_WAIT_SECONDS = 30
 
 
 class PaymentTerms(msgspec.Struct, frozen=True):
-    """What a payment is for, as the server computed it from the offer (never from the client)."""
+    """What a payment is for. The server computes it from the offer; the client never sends it."""
 
     purpose: Purpose
     offer_id: UUID
@@ -53,27 +54,12 @@ class PaymentTerms(msgspec.Struct, frozen=True):
     target_mitra_id: UUID | None = None
 
 
-class LockedPayment(msgspec.Struct, frozen=True):
-    """A payment row under its lock. `is_over`: its time to pay had passed when the lock was taken."""
-
-    id: UUID
-    customer_id: UUID
-    purpose: Purpose
-    status: PaymentStatus
-    duration_minutes: int
-    amount_rp: int
-    is_trial: bool
-    target_mitra_id: UUID | None
-    expires_at: datetime
-    confirmed_at: datetime | None
-    is_over: bool
-
-
 class Charge(msgspec.Struct, frozen=True):
-    """An attempt to be carried out by the gateway, between two transactions. `key` names it for ever.
+    """A charge attempt that the gateway has to carry out, between two transactions. `key` names it for ever.
 
-    The call is over at `until`, by this machine's monotonic clock in seconds. What was not sent by then must not be
-    sent any more, however long this process stood still: soon after, the gateway is asked, and may know of nothing.
+    The call ends at `until`, in seconds of this machine's monotonic clock. A call not sent by then must never be sent,
+    however long this process was suspended: soon after `until` the gateway is asked, and may answer that it knows
+    nothing of the key.
     """
 
     key: UUID
@@ -83,9 +69,11 @@ class Charge(msgspec.Struct, frozen=True):
 
 
 class ChargeOutcome(msgspec.Struct, frozen=True):
-    """What an answer did to the payment, given as it was before: `confirmed`, `declined` (pending again), `expired`
-    (declined too late to try again), `abandoned` (an extension's charge was declined), `refunding` (approved, but
-    too late), or `nothing` (known before, or not an answer)."""
+    """What an answer did to the payment, which is given as it was before.
+
+    `confirmed`; `declined` (pending again); `expired` (declined too late to try again); `abandoned` (an extension's
+    charge was declined); `refunding` (approved, but too late); `nothing` (recorded before, or not an answer yet).
+    """
 
     payment: LockedPayment
     step: Literal["confirmed", "declined", "expired", "abandoned", "refunding", "nothing"]
@@ -93,76 +81,80 @@ class ChargeOutcome(msgspec.Struct, frozen=True):
 
 async def open_payment(tx: Transaction, customer_id: UUID, terms: PaymentTerms, timeout_minutes: int) -> UUID:
     """nothing → pending, with its expiry armed (2a.5). Raises JourneyInProgress."""
-    row = await tx.fetchrow(
-        SQL.open,
-        customer_id,
-        terms.purpose,
-        terms.offer_id,
-        terms.duration_minutes,
-        terms.amount_rp,
-        terms.is_trial,
-        terms.target_mitra_id,
-        timeout_minutes,
+    opened = await queries.open_payment(
+        tx,
+        customer_id=customer_id,
+        purpose=terms.purpose,
+        offer_id=terms.offer_id,
+        duration_minutes=terms.duration_minutes,
+        amount_rp=terms.amount_rp,
+        is_trial=terms.is_trial,
+        target_mitra_id=terms.target_mitra_id,
+        timeout_minutes=timeout_minutes,
     )
-    if row is None:
-        raise JourneyInProgress(payment_id=await tx.fetchval(SQL.open_journey, customer_id))
-    payment_id: UUID = row["id"]
-    await deadlines.arm(tx, PAYMENT_EXPIRY, payment_id, row["expires_at"])
-    return payment_id
+    if opened is None:
+        raise JourneyInProgress(payment_id=await queries.find_open_payment(tx, customer_id=customer_id))
+    await deadlines.arm(tx, PAYMENT_EXPIRY, opened.id, opened.expires_at)
+    return opened.id
 
 
 async def open_extension_payment(
     tx: Transaction, customer_id: UUID, terms: PaymentTerms, expires_at: datetime
 ) -> UUID:
-    """nothing → pending. No expiry is armed: what becomes of it follows from the extension it is for (5.7)."""
-    payment_id: UUID = await tx.fetchval(
-        SQL.open_extension_payment,
-        customer_id,
-        terms.offer_id,
-        terms.duration_minutes,
-        terms.amount_rp,
-        expires_at,
+    """nothing → pending. Arms no expiry: the extension decides what becomes of its payment (5.7)."""
+    return await queries.open_extension_payment(
+        tx,
+        customer_id=customer_id,
+        offer_id=terms.offer_id,
+        duration_minutes=terms.duration_minutes,
+        amount_rp=terms.amount_rp,
+        expires_at=expires_at,
     )
-    return payment_id
 
 
 def _charge(key: UUID, payment_id: UUID, amount_rp: int) -> Charge:
-    """A charge that is to be sent now."""
+    """A charge whose time to be sent begins now."""
     return Charge(key, payment_id, amount_rp, time.monotonic() + ANSWER_TIMEOUT_SECONDS)
 
 
 async def begin_extension_charges(
     tx: Transaction, payment_ids: Sequence[UUID], charge_by: datetime
 ) -> list[Charge]:
-    """pending → confirming, at the moment of approval (5.4). Approvals of the gateway count until `charge_by`.
+    """pending → confirming, at the moment of approval (5.4). The gateway's approval counts until `charge_by`.
 
-    The caller holds the sessions' locks, and carries the charges out after the commit; a crash in between is finished
-    by the armed deadlines.
+    The caller holds the sessions' locks and carries the charges out after the commit. If its process dies in between,
+    the armed deadlines do it.
     """
-    rows = await tx.fetch(SQL.begin_extension_charges, payment_ids, charge_by)
-    assert len(rows) == len(payment_ids)  # A payment is pending as long as its extension is.
+    attempts = await queries.begin_extension_charges(tx, payment_ids=payment_ids, charge_by=charge_by)
+    assert len(attempts) == len(payment_ids)  # A payment is pending as long as its extension is.
     first_ask = timedelta(seconds=FIRST_ASK_SECONDS)
-    await deadlines.arm_each(tx, CHARGE_ANSWER, [(row["id"], row["now"] + first_ask, 1) for row in rows])
-    return [_charge(row["id"], row["payment_id"], row["amount_rp"]) for row in rows]
+    armed = [(attempt.key, attempt.now + first_ask, 1) for attempt in attempts]
+    await deadlines.arm_each(tx, CHARGE_ANSWER, armed)
+    return [_charge(attempt.key, attempt.payment_id, attempt.amount_rp) for attempt in attempts]
 
 
 async def abandon_extensions(tx: Transaction, payment_ids: Sequence[UUID]) -> None:
-    """pending or confirming → abandoned: extensions that are never charged (5.7). The caller holds the sessions'
-    locks. One that has ended otherwise stays as it is."""
-    await tx.execute(SQL.abandon_extensions, payment_ids)
+    """pending or confirming → abandoned, for extensions that are never charged (5.7).
+
+    The caller holds the sessions' locks. A payment in a final status keeps it.
+    """
+    await queries.abandon_extension_payments(tx, payment_ids=payment_ids)
 
 
 async def lock(tx: Transaction, payment_id: UUID) -> LockedPayment:
     """Take the journey's lock. Raises NotFound."""
-    row = await tx.fetchrow(SQL.lock, payment_id)
-    if row is None:
+    payment = await queries.lock_payment(tx, payment_id=payment_id)
+    if payment is None:
         raise NotFound
-    return _locked(row)
+    return payment
 
 
 async def lock_own(tx: Transaction, payment_id: UUID, customer_id: UUID) -> LockedPayment:
-    """Take the lock of a customer's own journey. Raises NotFound for another's, too, and for an extension's payment:
-    nobody confirms or leaves that; what becomes of it follows from the extension (5.4, 5.7)."""
+    """Take the lock of this customer's own journey.
+
+    Raises NotFound, also for another customer's payment and for an extension's: nobody confirms or leaves that, since
+    the extension decides what becomes of it (5.4, 5.7).
+    """
     payment = await lock(tx, payment_id)
     if payment.customer_id != customer_id or payment.purpose != "session":
         raise NotFound
@@ -172,8 +164,8 @@ async def lock_own(tx: Transaction, payment_id: UUID, customer_id: UUID) -> Lock
 async def begin_confirmation(tx: Transaction, payment: LockedPayment) -> Charge | None:
     """pending → confirming, or straight to confirmed for Rp0, which never reaches the gateway (2a.3).
 
-    Returns the charge to carry out after the commit, or None when the payment is confirmed now. A crash in
-    between is finished by the armed deadline. Raises PaymentExpired, PaymentClosed.
+    Returns the charge to carry out after the commit, or None when the payment is confirmed now. If the process dies in
+    between, the armed deadline finishes the charge. Raises PaymentExpired, PaymentClosed.
     """
     if payment.status != "pending":
         raise closed_error(payment.status)
@@ -182,36 +174,41 @@ async def begin_confirmation(tx: Transaction, payment: LockedPayment) -> Charge 
     if payment.amount_rp == 0:
         await _confirm(tx, payment.id)
         return None
-    key: UUID = await tx.fetchval(SQL.begin_confirmation, payment.id)
+    key = await queries.begin_confirmation(tx, payment_id=payment.id)
     await _ask_in(tx, CHARGE_ANSWER, key, FIRST_ASK_SECONDS)
     return _charge(key, payment.id, payment.amount_rp)
 
 
 def closed_error(status: PaymentStatus) -> PaymentExpired | PaymentClosed:
-    """Why a payment in a final status cannot be confirmed or left."""
+    """The error that says why a payment in a final status cannot be confirmed or left."""
     return PaymentExpired() if status == "expired" else PaymentClosed(payment_status=status)
 
 
 async def record_charge_answer(tx: Transaction, key: UUID, answer: ChargeAnswer) -> ChargeOutcome | None:
-    """Take down what the gateway says of an attempt: in any order, doubled or late, the end is the same.
+    """Record what the gateway says of an attempt. Answers may come late, twice and in any order: the end is the same.
 
-    `approved` wins over everything said before: the money is taken. It confirms the payment while that is confirming,
-    or pending and in time, and is refunded when the payment was closed or another attempt stands. `not_found` counts as
-    declined: the call is over by the time anyone asks. An extension's charge counts until its time is over, and is
-    sent again under the same key until then, so there `not_found` says nothing yet. None: no attempt has this key.
+    `approved` overrides every earlier answer, since the money is taken. It confirms a payment that is confirming, or
+    pending and in time. If the payment was closed, or another attempt may have taken the money, the charge is refunded.
+    `not_found` counts as declined, since the call is over before anyone asks. For an extension that may still be
+    charged it changes nothing: the charge is sent again under the same key. Returns None when no attempt has this key.
     """
-    payment_id = await tx.fetchval(SQL.payment_of_attempt, key)
-    if payment_id is None:
+    locked = await _lock_attempt(tx, key)
+    if locked is None:
         return None
-    payment = await lock(tx, payment_id)
-    attempt = await tx.fetchrow(SQL.lock_attempt, key)
-    assert attempt is not None  # Attempts are never deleted.
-    status = attempt["status"]
-    if answer.status == "approved" and status in ("started", "declined"):
+    payment, attempt = locked
+    if answer.status == "approved" and attempt.attempt_status in ("started", "declined"):
         return await _approved(tx, payment, key)
-    if answer.status in ("declined", NOT_FOUND) and status == "started":
+    if answer.status in ("declined", NOT_FOUND) and attempt.attempt_status == "started":
         return await _declined(tx, payment, key, answer.reason or answer.status)
     return ChargeOutcome(payment, "nothing")
+
+
+async def _lock_attempt(tx: Transaction, key: UUID) -> tuple[LockedPayment, LockedAttempt] | None:
+    """Take the payment's lock, then the attempt's. None: no attempt has this key."""
+    payment_id = await queries.find_payment_of_attempt(tx, attempt_id=key)
+    if payment_id is None:
+        return None
+    return await lock(tx, payment_id), await queries.lock_attempt(tx, attempt_id=key)
 
 
 async def _approved(tx: Transaction, payment: LockedPayment, key: UUID) -> ChargeOutcome:
@@ -219,71 +216,76 @@ async def _approved(tx: Transaction, payment: LockedPayment, key: UUID) -> Charg
     if payment.purpose == "extension":
         waits_for_it = payment.status == "confirming" and not payment.is_over
     else:
-        # Declined first and pending again, it waits only until its time is over, however late a worker is.
+        # A payment that is pending again after a decline waits only until its own time is over, however late the
+        # worker that expires it.
         waits_for_it = payment.status == "confirming" or (payment.status == "pending" and not payment.is_over)
-    if waits_for_it and not await tx.fetchval(SQL.other_charge, payment.id, key):
-        await tx.execute(SQL.answer_attempt, key, "approved", None)
+    if waits_for_it and not await queries.has_other_charge(tx, payment_id=payment.id, attempt_id=key):
+        await queries.answer_attempt(tx, attempt_id=key, attempt_status="approved", reason=None)
         await _confirm(tx, payment.id)
         return ChargeOutcome(payment, "confirmed")
-    await tx.execute(SQL.answer_attempt, key, "approved_late", f"payment was {payment.status}")
+    await queries.answer_attempt(
+        tx, attempt_id=key, attempt_status="approved_late", reason=f"payment was {payment.status}"
+    )
     await request_refund(tx, payment.id, key, payment.amount_rp, "late_approval")
     return ChargeOutcome(payment, "refunding")
 
 
 async def _declined(tx: Transaction, payment: LockedPayment, key: UUID, reason: str) -> ChargeOutcome:
-    if payment.purpose == "extension" and reason == NOT_FOUND and _may_be_sent_again(payment):
+    if reason == NOT_FOUND and _may_be_sent_again(payment):
         return ChargeOutcome(payment, "nothing")
     if reason != NOT_FOUND:
         await deadlines.disarm(tx, CHARGE_ANSWER, key)
-    await tx.execute(SQL.answer_attempt, key, "declined", reason)
+    await queries.answer_attempt(tx, attempt_id=key, attempt_status="declined", reason=reason)
     if payment.status != "confirming":
         return ChargeOutcome(payment, "nothing")
     if payment.purpose == "extension":
-        await tx.execute(SQL.close, [payment.id], "abandoned")
+        await queries.close_payments(tx, payment_ids=[payment.id], status="abandoned")
         return ChargeOutcome(payment, "abandoned")
     if payment.is_over:
-        await tx.execute(SQL.close, [payment.id], "expired")
+        await queries.close_payments(tx, payment_ids=[payment.id], status="expired")
         return ChargeOutcome(payment, "expired")
-    await tx.execute(SQL.back_to_pending, payment.id)
-    # The expiry may have fired meanwhile, held back. A generation of its own: the first may be in a worker's hands.
-    attempts: int = await tx.fetchval(SQL.count_attempts, payment.id)
+    await queries.reopen_payment(tx, payment_id=payment.id)
+    # The first expiry may have fired while the payment was confirming, and then did nothing: arm another. It has its
+    # own generation, since a worker may hold the first one at this moment.
+    attempts = await queries.count_attempts(tx, payment_id=payment.id)
     await deadlines.arm(tx, PAYMENT_EXPIRY, payment.id, payment.expires_at, attempts + 1)
     return ChargeOutcome(payment, "declined")
 
 
 def _may_be_sent_again(payment: LockedPayment) -> bool:
-    return payment.status == "confirming" and not payment.is_over
+    return payment.purpose == "extension" and payment.status == "confirming" and not payment.is_over
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What to ask the gateway about an attempt without an answer. `send_again`: an extension whose approval was given
-    is charged under the same key until it is answered; anything else is only asked about."""
+    """What to ask the gateway about an attempt without an answer.
+
+    `send_again`: the charge of an approved extension, which is sent under the same key until it is answered. None: the
+    gateway is only asked about the key.
+    """
 
     key: UUID
     send_again: Charge | None
 
 
 async def ask_again(tx: Transaction, key: UUID, generation: int) -> Question | None:
-    """The answer is still not known, or the gateway did not know the key: arm the next question, later each time.
+    """Arm the next question about an attempt that has no answer, or that the gateway did not know.
 
-    None: there is nothing to ask any more.
+    Each question comes after a longer wait; `generation` is that of the deadline which fired. Returns what to ask the
+    gateway now, or None when there is nothing left to ask.
     """
-    payment_id = await tx.fetchval(SQL.payment_of_attempt, key)
-    if payment_id is None:
+    locked = await _lock_attempt(tx, key)
+    if locked is None:
         return None
-    payment = await lock(tx, payment_id)
-    attempt = await tx.fetchrow(SQL.lock_attempt, key)
-    assert attempt is not None  # Attempts are never deleted.
-    if attempt["status"] == "started":
-        wait_seconds = float(min(2**generation, LONGEST_ASK_SECONDS))
-    elif attempt["reason"] == NOT_FOUND and attempt["age_seconds"] < STRAY_CHARGE_SECONDS:
-        wait_seconds = max(attempt["age_seconds"], STRAY_CHARGE_FIRST_WAIT_SECONDS)
+    payment, attempt = locked
+    is_started = attempt.attempt_status == "started"
+    if is_started:
+        wait_seconds = float(min(2**generation, MAX_ASK_WAIT_SECONDS))
+    elif attempt.reason == NOT_FOUND and attempt.age_seconds < MAX_STRAY_CHARGE_AGE_SECONDS:
+        wait_seconds = max(attempt.age_seconds, MIN_STRAY_CHARGE_WAIT_SECONDS)
     else:
         return None
     await _ask_in(tx, CHARGE_ANSWER, key, wait_seconds, generation + 1)
-    send_again = (
-        attempt["status"] == "started" and payment.purpose == "extension" and _may_be_sent_again(payment)
-    )
+    send_again = is_started and _may_be_sent_again(payment)
     return Question(key, _charge(key, payment.id, payment.amount_rp) if send_again else None)
 
 
@@ -304,18 +306,18 @@ async def abandon(tx: Transaction, payment: LockedPayment) -> None:
 
 
 async def expire(tx: Transaction, payment_ids: Sequence[UUID]) -> dict[UUID, Purpose]:
-    """pending → expired once their time is over; a confirmation begun in time holds its own back (2a.5).
+    """pending → expired, where the time to pay is over (2a.5). A confirmation that began in time prevents it.
 
-    Takes the journeys' locks. Returns those that expired, and what they were for.
+    Takes the journeys' locks. Returns the purpose of each payment that expired, by its id.
     """
-    rows = await tx.fetch(SQL.expire, payment_ids)
-    expired = {row["id"]: row["purpose"] for row in rows if row["expired"]}
+    pending = await queries.expire_payments(tx, payment_ids=payment_ids)
+    expired = {payment.id: payment.purpose for payment in pending if payment.is_expired}
     if expired:
         await deadlines.disarm(tx, PAYMENT_EXPIRY, *expired)
-    for row in rows:
-        if not row["expired"]:
-            # The clock stepped back since the deadline was claimed: it is still to come.
-            await deadlines.arm(tx, PAYMENT_EXPIRY, row["id"], row["expires_at"])
+    for payment in pending:
+        if not payment.is_expired:
+            # The clock was set back after the deadline was claimed, so the payment still has time.
+            await deadlines.arm(tx, PAYMENT_EXPIRY, payment.id, payment.expires_at)
     return expired
 
 
@@ -324,37 +326,26 @@ async def close(
     payment_ids: Sequence[UUID],
     status: Literal["abandoned", "expired", "served", "unserved"],
 ) -> None:
-    """open → a status that ends the journey. The caller holds the locks."""
-    await tx.execute(SQL.close, payment_ids, status)
+    """An open status → `status`, which ends the journey. The caller holds the locks."""
+    await queries.close_payments(tx, payment_ids=payment_ids, status=status)
     await deadlines.disarm(tx, PAYMENT_EXPIRY, *payment_ids)
 
 
 async def open_cases(tx: Transaction, payment_ids: Sequence[UUID], reason: CaseReason) -> None:
-    """Have an operator look at these payments; each has one case at most, so the first reason stays (X.1)."""
-    await tx.execute(SQL.open_cases, payment_ids, reason)
-
-
-class TakenCharge(msgspec.Struct, frozen=True):
-    """A charge that may be given back. `was_refused`: the gateway was asked to, and refused."""
-
-    key: UUID
-    amount_rp: int
-    was_refused: bool
+    """Have an operator review these payments. Each has one case at most, which keeps its first reason (X.1)."""
+    await queries.open_cases(tx, payment_ids=payment_ids, case_reason=reason)
 
 
 async def charges_to_refund(tx: Transaction, payment_id: UUID) -> list[TakenCharge]:
-    """What was taken under a payment for no session, or for one cut short, and is not given back. Nothing for Rp0."""
-    return [
-        TakenCharge(key=row["id"], amount_rp=row["amount_rp"], was_refused=row["was_refused"])
-        for row in await tx.fetch(SQL.charges_to_refund, [payment_id])
-    ]
+    """The charges of a payment that got no session, or one cut short, and that are not refunded. None for Rp0."""
+    return await queries.list_charges_to_refund(tx, payment_ids=[payment_id])
 
 
 async def refundable_rp(tx: Transaction, payment_ids: Sequence[UUID]) -> dict[UUID, int]:
-    """The sum of `charges_to_refund` of each of these payments; 0 where there is nothing."""
+    """The sum of `charges_to_refund` per payment, in rupiah; 0 where there is none."""
     sums = dict.fromkeys(payment_ids, 0)
-    for row in await tx.fetch(SQL.charges_to_refund, payment_ids):
-        sums[row["payment_id"]] += row["amount_rp"]
+    for charge in await queries.list_charges_to_refund(tx, payment_ids=payment_ids):
+        sums[charge.payment_id] += charge.amount_rp
     return sums
 
 
@@ -367,78 +358,72 @@ async def request_refund(
     *,
     by: str = "system",
 ) -> None:
-    """Have one charge given back, once: the worker carries it out between transactions, and audits it."""
-    refund_id = await tx.fetchval(SQL.request_refund, payment_id, charge_key, amount_rp, reason)
+    """Have one charge refunded, once. The audit gets an entry; the worker calls the gateway between transactions."""
+    refund_id = await queries.request_refund(
+        tx, payment_id=payment_id, charge_key=charge_key, amount_rp=amount_rp, refund_reason=reason
+    )
     if refund_id is None:
         return
     await _audit(tx, by, _REQUESTED[reason], payment_id, amount_rp)
     await _ask_in(tx, REFUND_ANSWER, refund_id, 0)
 
 
-class Refund(msgspec.Struct, frozen=True):
-    """A refund to be carried out by the gateway. `key` names it for ever."""
-
-    key: UUID
-    charge_key: UUID
-    payment_id: UUID
-    amount_rp: int
-
-
 async def refund_to_carry_out(tx: Transaction, refund_id: UUID, generation: int) -> Refund | None:
-    """The refund if it still waits for its answer, with the next try armed; None otherwise."""
-    row = await tx.fetchrow(SQL.refund, refund_id)
-    if row is None or row["status"] != "requested":
-        return None
-    wait_seconds = FIRST_ASK_SECONDS + min(2**generation, LONGEST_ASK_SECONDS)
-    await _ask_in(tx, REFUND_ANSWER, refund_id, wait_seconds, generation + 1)
-    return Refund(refund_id, row["charge_attempt_id"], row["payment_id"], row["amount_rp"])
+    """The refund if it still waits for its answer, with the next try armed; None otherwise.
+
+    `generation` is that of the deadline which fired.
+    """
+    refund = await queries.find_requested_refund(tx, refund_id=refund_id)
+    if refund is not None:
+        wait_seconds = FIRST_ASK_SECONDS + min(2**generation, MAX_ASK_WAIT_SECONDS)
+        await _ask_in(tx, REFUND_ANSWER, refund_id, wait_seconds, generation + 1)
+    return refund
 
 
-# What the audit calls a refund that is asked for, by the reason for it.
+# The audit's name for a requested refund, by its reason.
 _REQUESTED: Final[dict[RefundReason, AuditAction]] = {
     "operator_decision": "refund_requested:operator_decision",
     "late_approval": "refund_requested:late_approval",
 }
 
 
-async def _audit(tx: Transaction, by: str, action: AuditAction, payment_id: UUID, amount_rp: int) -> None:
-    await tx.execute(SQL.audit, action, "payment", payment_id, None, str(amount_rp), by)
+async def _audit(tx: Transaction, actor: str, action: AuditAction, payment_id: UUID, amount_rp: int) -> None:
+    await queries.record_audit_entry(
+        tx, actor=actor, action=action, payment_id=payment_id, amount_rp=amount_rp
+    )
 
 
 async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundAnswer) -> UUID | None:
-    """requested → done or failed; a failed one opens a case. Repeated or unknown answers change nothing.
+    """requested → done or failed. A failed refund opens a case. Repeated and unknown answers change nothing.
 
-    When the gateway has given back the charge of a payment as an operator decided, the payment is refunded (X.9):
-    its id is the answer.
+    If an operator decided the refund and the gateway has carried it out, the payment is refunded (X.9). Returns the id
+    of such a payment, otherwise None.
     """
     if answer.status not in ("done", "failed"):
         return None
-    payment_id = await tx.fetchval(SQL.payment_of_refund, refund_id)
+    payment_id = await queries.find_payment_of_refund(tx, refund_id=refund_id)
     if payment_id is None:
         return None
     await lock(tx, payment_id)
-    row = await tx.fetchrow(SQL.answer_refund, refund_id, answer.status, answer.reason)
-    if row is None:
+    amount_rp = await queries.answer_refund(
+        tx, refund_id=refund_id, refund_status=answer.status, gateway_reason=answer.reason
+    )
+    if amount_rp is None:
         return None
     await deadlines.disarm(tx, REFUND_ANSWER, refund_id)
-    is_done = answer.status == "done"
-    await _audit(tx, "system", "refund_done" if is_done else "refund_failed", payment_id, row["amount_rp"])
     if answer.status == "failed":
+        await _audit(tx, "system", "refund_failed", payment_id, amount_rp)
         await open_cases(tx, [payment_id], "refund_failed")
         return None
-    refunded: UUID | None = await tx.fetchval(SQL.refunded, payment_id, refund_id)
-    return refunded
+    await _audit(tx, "system", "refund_done", payment_id, amount_rp)
+    return await queries.mark_payment_refunded(tx, payment_id=payment_id, refund_id=refund_id)
 
 
 async def _confirm(tx: Transaction, payment_id: UUID) -> None:
-    await tx.execute(SQL.confirm, payment_id)
+    await queries.confirm_payment(tx, payment_id=payment_id)
     await deadlines.disarm(tx, PAYMENT_EXPIRY, payment_id)
 
 
 async def _ask_in(tx: Transaction, kind: str, entity_id: UUID, seconds: float, generation: int = 1) -> None:
-    now: datetime = await tx.fetchval("SELECT curhat_now()")
-    await deadlines.arm(tx, kind, entity_id, now + timedelta(seconds=seconds), generation)
-
-
-def _locked(row: Any) -> LockedPayment:
-    return LockedPayment(**{field: row[field] for field in LockedPayment.__struct_fields__})
+    due_at = await read_clock(tx) + timedelta(seconds=seconds)
+    await deadlines.arm(tx, kind, entity_id, due_at, generation)

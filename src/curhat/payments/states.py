@@ -1,6 +1,6 @@
 """A payment's states and the steps between them. Pure."""
 
-from typing import Literal, get_args
+from typing import Literal
 
 Purpose = Literal["session", "extension"]
 
@@ -8,22 +8,19 @@ PaymentStatus = Literal[
     "pending", "confirming", "confirmed", "served", "unserved", "abandoned", "expired", "refunded"
 ]
 
-# A journey is under way in these; a customer has one such payment at most.
-OPEN_STATUSES: frozenset[PaymentStatus] = frozenset({"pending", "confirming", "confirmed"})
-
-# The database's trigger holds the same table (payments_allowed_steps); a test compares them.
+# The steps that are allowed. The database's trigger payments_allowed_steps holds the same table; a test compares them.
 STEPS: frozenset[tuple[PaymentStatus, PaymentStatus]] = frozenset(
     {
         ("pending", "confirming"),
-        # A trial, or an approval of an attempt that was first said to be declined.
+        # A trial, which is not charged; or the gateway first declined an attempt and then approved it.
         ("pending", "confirmed"),
         ("pending", "abandoned"),
         ("pending", "expired"),
         ("confirming", "pending"),
         ("confirming", "confirmed"),
-        # Declined after the payment's own time had passed.
+        # The gateway declined the charge after the time to pay had passed.
         ("confirming", "expired"),
-        # An extension that is never charged.
+        # The charge of an extension was declined, or its time was over.
         ("confirming", "abandoned"),
         ("confirmed", "served"),
         ("confirmed", "unserved"),
@@ -32,9 +29,10 @@ STEPS: frozenset[tuple[PaymentStatus, PaymentStatus]] = frozenset(
     }
 )
 
-# Why an operator looks at a payment.
+# `approved_late`: the money was taken when it could not pay for anything any more. Such a charge is refunded.
+AttemptStatus = Literal["started", "approved", "declined", "approved_late"]
+
+# Why an operator has to review a payment.
 CaseReason = Literal["no_session", "cut_short", "refund_failed"]
 
 RefundReason = Literal["late_approval", "operator_decision"]
-
-ALL_STATUSES: frozenset[str] = frozenset(get_args(PaymentStatus))

@@ -30,7 +30,7 @@ from curhat.kit.errors import NotFound
 from curhat.kit.page import Page
 from curhat.kit.pause_points import pause_point
 from curhat.payments import service as payments
-from curhat.payments.service import TakenCharge
+from curhat.payments.queries import TakenCharge
 
 SQL = load_queries(__file__)
 

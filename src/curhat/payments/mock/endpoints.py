@@ -2,7 +2,6 @@
 
 from uuid import UUID
 
-import msgspec
 from litestar import get, put
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
@@ -10,14 +9,8 @@ from litestar.params import FromQuery, JSONBody
 
 from curhat.kit.errors import ValidationFailed
 from curhat.kit.openapi import answers
-from curhat.payments.mock_gateway import Behaviour, GatewayRecords, MockGateway
-
-
-class GatewayBehaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the mock gateway does from now on: for one payment, or for all."""
-
-    behaviour: Behaviour
-    payment_id: UUID | None = None
+from curhat.payments.mock.gateway import MockGateway
+from curhat.payments.mock.schemas import GatewayBehaviour, GatewayRecords
 
 
 @put(

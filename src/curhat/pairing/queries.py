@@ -1,0 +1,659 @@
+"""Generated from queries.sql by `make contracts`. Do not edit."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from curhat.kit.database import Executor, NoRow, rows_changed
+from curhat.pairing.states import (
+    CloseReason,
+    FailureTag,
+    FallbackStatus,
+    PairingKind,
+    PairingStatus,
+    RequestStatus,
+)
+from curhat.payments.states import PaymentStatus, Purpose
+
+
+class OpenedPairing(msgspec.Struct, frozen=True):
+    id: UUID
+    asked: list[UUID]
+
+
+OPEN_BLAST: Final = """
+WITH open_pairing AS (
+    INSERT INTO pairings (payment_id, customer_id, kind, deadline_at, left_out_mitra_id)
+    SELECT id, customer_id, 'blast', curhat_now() + make_interval(secs => $1), $2::uuid
+    FROM payments WHERE id = $3
+    RETURNING id, customer_id, deadline_at, left_out_mitra_id
+), arm_window AS (
+    INSERT INTO deadlines (kind, entity_id, due_at, correlation_id)
+    SELECT 'pairing_window', id, deadline_at, $4 FROM open_pairing
+), ask_mitras AS (
+    INSERT INTO requests (pairing_id, mitra_id, is_returning)
+    SELECT open_pairing.id, mitras.id,
+        EXISTS (SELECT 1 FROM sessions WHERE customer_id = open_pairing.customer_id AND mitra_id = mitras.id)
+    FROM open_pairing, mitras
+    WHERE mitras.id = ANY ($5::uuid[]) AND mitras.can_take_customer AND mitras.id <> open_pairing.customer_id
+        AND mitras.id IS DISTINCT FROM open_pairing.left_out_mitra_id
+    RETURNING mitra_id
+)
+SELECT open_pairing.id, ARRAY(SELECT mitra_id FROM ask_mitras) AS asked FROM open_pairing
+"""
+
+
+async def open_blast(
+    db: Executor,
+    /,
+    *,
+    window_seconds: float,
+    left_out_mitra_id: UUID | None,
+    payment_id: UUID,
+    correlation_id: str | None,
+    candidates: Sequence[UUID],
+) -> OpenedPairing:
+    """nothing → open, with its window armed, and a request for each candidate who can take a customer. Neither the
+    customer nor @left_out_mitra_id is asked. The caller holds the payment's lock. `asked` has the mitras' ids."""
+    row = await db.fetchrow(
+        OPEN_BLAST, window_seconds, left_out_mitra_id, payment_id, correlation_id, candidates
+    )
+    if row is None:
+        raise NoRow(OPEN_BLAST)
+    return OpenedPairing(*row)
+
+
+OPEN_TARGETED: Final = """
+WITH locked_mitra AS MATERIALIZED (
+    SELECT id, can_take_customer AND $1 AS can_take_it
+    FROM mitras WHERE id = $2
+    FOR SHARE
+), open_pairing AS (
+    INSERT INTO pairings (payment_id, customer_id, kind, target_mitra_id, deadline_at)
+    SELECT payments.id, payments.customer_id, 'targeted', locked_mitra.id,
+        curhat_now() + make_interval(secs => $3)
+    FROM payments, locked_mitra WHERE payments.id = $4
+    RETURNING id, customer_id, deadline_at
+), arm_window AS (
+    INSERT INTO deadlines (kind, entity_id, due_at, correlation_id)
+    SELECT 'targeted_window', open_pairing.id, deadline_at, $5
+    FROM open_pairing, locked_mitra WHERE locked_mitra.can_take_it
+), ask_mitra AS (
+    INSERT INTO requests (pairing_id, mitra_id, is_returning)
+    SELECT open_pairing.id, locked_mitra.id, true FROM open_pairing, locked_mitra WHERE locked_mitra.can_take_it
+    RETURNING mitra_id
+)
+SELECT open_pairing.id, ARRAY(SELECT mitra_id FROM ask_mitra) AS asked FROM open_pairing
+"""
+
+
+async def open_targeted(
+    db: Executor,
+    /,
+    *,
+    is_reachable: bool,
+    mitra_id: UUID,
+    window_seconds: float,
+    payment_id: UUID,
+    correlation_id: str | None,
+) -> OpenedPairing:
+    """nothing → open, with its window armed and a request for the chosen mitra, if the mitra can take it and
+    @is_reachable. Otherwise the pairing is open with neither, and `asked` is empty. Locks the mitra FOR SHARE. A
+    toggle or an accept that commits first is therefore seen here; one that comes later finds the request."""
+    row = await db.fetchrow(OPEN_TARGETED, is_reachable, mitra_id, window_seconds, payment_id, correlation_id)
+    if row is None:
+        raise NoRow(OPEN_TARGETED)
+    return OpenedPairing(*row)
+
+
+LIST_BLASTS_TO_OFFER: Final = """
+SELECT DISTINCT pairings.id
+FROM pairings
+CROSS JOIN mitras
+LEFT JOIN requests ON requests.pairing_id = pairings.id AND requests.mitra_id = mitras.id
+WHERE pairings.status = 'open' AND pairings.kind = 'blast' AND pairings.deadline_at > curhat_now()
+    AND mitras.id = ANY ($1::uuid[]) AND mitras.can_take_customer AND mitras.id <> pairings.customer_id
+    AND mitras.id IS DISTINCT FROM pairings.left_out_mitra_id
+    AND (requests.id IS NULL OR requests.close_reason IN ('went_offline', 'at_capacity'))
+ORDER BY pairings.id
+LIMIT 100
+"""
+
+
+async def list_blasts_to_offer(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> list[UUID]:
+    """Open blasts that one of the mitras has not been offered, or may be offered again. Takes no locks."""
+    return [row[0] for row in await db.fetch(LIST_BLASTS_TO_OFFER, mitra_ids)]
+
+
+SHARE_OPEN_PAIRING: Final = """
+WITH locked_pairing AS MATERIALIZED (SELECT * FROM pairings WHERE id = $1 FOR SHARE SKIP LOCKED)
+SELECT id FROM locked_pairing WHERE status = 'open' AND deadline_at > curhat_now()
+"""
+
+
+async def share_open_pairing(db: Executor, /, *, pairing_id: UUID) -> UUID | None:
+    """Lock the pairing FOR SHARE if it is open, so that it stays open until this transaction ends. No row: it is
+    decided, or another transaction is deciding it. That one is not waited for: if the pairing stays open, the
+    next offer, seconds later, includes it."""
+    row = await db.fetchrow(SHARE_OPEN_PAIRING, pairing_id)
+    if row is None:
+        return None
+    value: UUID = row[0]
+    return value
+
+
+OFFER_REQUESTS: Final = """
+INSERT INTO requests (pairing_id, mitra_id, is_returning)
+SELECT pairings.id, mitras.id,
+    EXISTS (SELECT 1 FROM sessions WHERE customer_id = pairings.customer_id AND mitra_id = mitras.id)
+FROM pairings, mitras
+WHERE pairings.id = $1 AND mitras.id = ANY ($2::uuid[]) AND mitras.can_take_customer
+    AND mitras.id <> pairings.customer_id AND mitras.id IS DISTINCT FROM pairings.left_out_mitra_id
+ORDER BY mitras.id
+ON CONFLICT (pairing_id, mitra_id) DO UPDATE
+SET status = 'offered', close_reason = NULL, offered_at = curhat_now()
+WHERE requests.status = 'closed' AND requests.close_reason IN ('went_offline', 'at_capacity')
+RETURNING mitra_id
+"""
+
+
+async def offer_requests(db: Executor, /, *, pairing_id: UUID, mitra_ids: Sequence[UUID]) -> list[UUID]:
+    """nothing, or closed because the mitra was offline or full → offered. Gives the mitras to whom that happened."""
+    return [row[0] for row in await db.fetch(OFFER_REQUESTS, pairing_id, mitra_ids)]
+
+
+FIND_PAYMENT_OF_PAIRING: Final = """
+SELECT payment_id FROM pairings WHERE id = $1
+"""
+
+
+async def find_payment_of_pairing(db: Executor, /, *, pairing_id: UUID) -> UUID | None:
+    row = await db.fetchrow(FIND_PAYMENT_OF_PAIRING, pairing_id)
+    if row is None:
+        return None
+    value: UUID = row[0]
+    return value
+
+
+FIND_PAIRING_OF_REQUEST: Final = """
+SELECT pairing_id FROM requests WHERE id = $1 AND mitra_id = $2
+"""
+
+
+async def find_pairing_of_request(db: Executor, /, *, request_id: UUID, mitra_id: UUID) -> UUID | None:
+    """No row: there is no such request, or it is another mitra's."""
+    row = await db.fetchrow(FIND_PAIRING_OF_REQUEST, request_id, mitra_id)
+    if row is None:
+        return None
+    value: UUID = row[0]
+    return value
+
+
+class LockedPairing(msgspec.Struct, frozen=True):
+    id: UUID
+    payment_id: UUID
+    customer_id: UUID
+    kind: PairingKind
+    status: PairingStatus
+    deadline_at: datetime
+    is_over: bool
+    target_mitra_id: UUID | None
+    failure_tag: FailureTag | None
+    fallback_status: FallbackStatus | None
+    fallback_answer_by: datetime | None
+    answer_is_late: bool | None
+    session_id: UUID | None
+
+
+LOCK_PAIRING: Final = """
+WITH locked_pairing AS MATERIALIZED (SELECT * FROM pairings WHERE id = $1 FOR NO KEY UPDATE)
+SELECT id, payment_id, customer_id, kind, status, deadline_at, deadline_at <= curhat_now() AS is_over, target_mitra_id,
+    failure_tag, fallback_status, fallback_answer_by, fallback_answer_by <= curhat_now() AS answer_is_late,
+    (SELECT sessions.id FROM sessions WHERE sessions.pairing_id = locked_pairing.id) AS session_id
+FROM locked_pairing
+"""
+
+
+async def lock_pairing(db: Executor, /, *, pairing_id: UUID) -> LockedPairing:
+    """Take the pairing's lock. `is_over`: its window had passed when the lock was taken. `answer_is_late`: the time
+    to answer about the fallback had passed by then; null when none was offered."""
+    row = await db.fetchrow(LOCK_PAIRING, pairing_id)
+    if row is None:
+        raise NoRow(LOCK_PAIRING)
+    return LockedPairing(*row)
+
+
+REJECT_REQUEST: Final = """
+UPDATE requests SET status = 'rejected', answered_at = curhat_now()
+WHERE id = $1 AND status = 'offered'
+"""
+
+
+async def reject_request(db: Executor, /, *, request_id: UUID) -> int:
+    """offered → rejected. No row changes when the request was not offered any more."""
+    return rows_changed(await db.execute(REJECT_REQUEST, request_id))
+
+
+class ReadRequestStatusRow(msgspec.Struct, frozen=True):
+    request_status: RequestStatus
+    close_reason: CloseReason | None
+
+
+READ_REQUEST_STATUS: Final = """
+SELECT status AS request_status, close_reason FROM requests WHERE id = $1
+"""
+
+
+async def read_request_status(db: Executor, /, *, request_id: UUID) -> ReadRequestStatusRow:
+    row = await db.fetchrow(READ_REQUEST_STATUS, request_id)
+    if row is None:
+        raise NoRow(READ_REQUEST_STATUS)
+    return ReadRequestStatusRow(*row)
+
+
+class LockWindowsRow(msgspec.Struct, frozen=True):
+    id: UUID
+    payment_id: UUID
+    deadline_at: datetime
+    is_over: bool
+
+
+LOCK_WINDOWS: Final = """
+WITH locked_payments AS MATERIALIZED (
+    SELECT id FROM payments
+    WHERE id = ANY (ARRAY(SELECT payment_id FROM pairings WHERE id = ANY ($1::uuid[])))
+    ORDER BY id
+    FOR NO KEY UPDATE
+), locked_pairings AS MATERIALIZED (
+    SELECT id, payment_id, status, deadline_at FROM pairings
+    WHERE id = ANY ($1) AND payment_id = ANY (ARRAY(SELECT id FROM locked_payments))
+    ORDER BY id
+    FOR NO KEY UPDATE
+), moment AS MATERIALIZED (
+    SELECT curhat_now() AS now, count(*) AS locks FROM locked_pairings
+)
+SELECT locked_pairings.id, locked_pairings.payment_id, locked_pairings.deadline_at,
+    locked_pairings.deadline_at <= moment.now AS is_over
+FROM locked_pairings, moment
+WHERE locked_pairings.status = 'open'
+"""
+
+
+async def lock_windows(db: Executor, /, *, pairing_ids: Sequence[UUID]) -> list[LockWindowsRow]:
+    """Take the locks of the pairings: first those of all their payments, then their own, each in id order. Gives
+    the pairings that are open. `is_over`: the window had passed when all locks were held."""
+    return [LockWindowsRow(*row) for row in await db.fetch(LOCK_WINDOWS, pairing_ids)]
+
+
+class CountAnswersRow(msgspec.Struct, frozen=True):
+    pairing_id: UUID
+    asked: int
+    rejected: int
+
+
+COUNT_ANSWERS: Final = """
+SELECT pairing_id, count(*) AS asked, count(*) FILTER (WHERE status = 'rejected') AS rejected
+FROM requests WHERE pairing_id = ANY ($1::uuid[])
+GROUP BY pairing_id
+"""
+
+
+async def count_answers(db: Executor, /, *, pairing_ids: Sequence[UUID]) -> list[CountAnswersRow]:
+    """How many mitras each pairing asked, and how many of them rejected. No row for a pairing that asked nobody."""
+    return [CountAnswersRow(*row) for row in await db.fetch(COUNT_ANSWERS, pairing_ids)]
+
+
+CAN_ASK_ANOTHER: Final = """
+SELECT EXISTS (
+    SELECT 1 FROM mitras, pairings
+    WHERE pairings.id = $1 AND mitras.id = ANY ($2::uuid[]) AND mitras.can_take_customer
+        AND mitras.id <> pairings.customer_id AND mitras.id IS DISTINCT FROM pairings.left_out_mitra_id
+        AND NOT EXISTS (SELECT 1 FROM requests WHERE pairing_id = pairings.id AND mitra_id = mitras.id)
+) AS can_ask_another
+"""
+
+
+async def can_ask_another(db: Executor, /, *, pairing_id: UUID, mitra_ids: Sequence[UUID]) -> bool:
+    """Whether one of the mitras could take the pairing and has not been asked."""
+    row = await db.fetchrow(CAN_ASK_ANOTHER, pairing_id, mitra_ids)
+    if row is None:
+        raise NoRow(CAN_ASK_ANOTHER)
+    value: bool = row[0]
+    return value
+
+
+FAIL_PAIRINGS: Final = """
+UPDATE pairings SET status = 'failed', failure_tag = failure.tag, decided_at = curhat_now()
+FROM unnest($1::uuid[], $2::text[]) AS failure (pairing_id, tag)
+WHERE pairings.id = failure.pairing_id
+"""
+
+
+async def fail_pairings(
+    db: Executor, /, *, pairing_ids: Sequence[UUID], failure_tags: Sequence[FailureTag]
+) -> None:
+    """open → failed for good, each pairing with its tag."""
+    await db.execute(FAIL_PAIRINGS, pairing_ids, failure_tags)
+
+
+FAIL_PAIRINGS_WITH_FALLBACK: Final = """
+WITH fail_pairings AS (
+    UPDATE pairings SET status = 'failed', failure_tag = failure.tag, decided_at = curhat_now(),
+        fallback_status = 'open', fallback_answer_by = curhat_now() + make_interval(mins => $1)
+    FROM unnest($2::uuid[], $3::text[]) AS failure (pairing_id, tag)
+    WHERE id = failure.pairing_id
+    RETURNING id, fallback_answer_by
+)
+INSERT INTO deadlines (kind, entity_id, due_at, correlation_id)
+SELECT 'fallback_answer', id, fallback_answer_by, $4 FROM fail_pairings
+"""
+
+
+async def fail_pairings_with_fallback(
+    db: Executor,
+    /,
+    *,
+    answer_minutes: int,
+    pairing_ids: Sequence[UUID],
+    failure_tags: Sequence[FailureTag],
+    correlation_id: str | None,
+) -> None:
+    """open → failed, each pairing with its tag. The customers have @answer_minutes to say whether another mitra may
+    be asked, and that deadline is armed."""
+    await db.execute(FAIL_PAIRINGS_WITH_FALLBACK, answer_minutes, pairing_ids, failure_tags, correlation_id)
+
+
+DECIDE_FALLBACK: Final = """
+UPDATE pairings SET fallback_status = $1 WHERE id = $2
+"""
+
+
+async def decide_fallback(db: Executor, /, *, fallback_status: FallbackStatus, pairing_id: UUID) -> None:
+    """The fallback: open → taken, declined or expired."""
+    await db.execute(DECIDE_FALLBACK, fallback_status, pairing_id)
+
+
+LIST_WITHDRAWN_TARGETED: Final = """
+SELECT pairing_id FROM requests
+WHERE pairing_id = ANY ($1::uuid[]) AND close_reason IN ('went_offline', 'at_capacity', 'suspended')
+"""
+
+
+async def list_withdrawn_targeted(db: Executor, /, *, pairing_ids: Sequence[UUID]) -> list[UUID]:
+    """Those of the targeted pairings whose mitra went away while asked: the request was closed, but not by the
+    mitra's answer."""
+    return [row[0] for row in await db.fetch(LIST_WITHDRAWN_TARGETED, pairing_ids)]
+
+
+class ListTargetsRow(msgspec.Struct, frozen=True):
+    id: UUID
+    target_mitra_id: UUID
+    customer_id: UUID
+
+
+LIST_TARGETS: Final = """
+SELECT id, target_mitra_id, customer_id FROM pairings WHERE id = ANY ($1::uuid[])
+"""
+
+
+async def list_targets(db: Executor, /, *, pairing_ids: Sequence[UUID]) -> list[ListTargetsRow]:
+    """The mitra whom each targeted pairing asks, and its customer."""
+    return [ListTargetsRow(*row) for row in await db.fetch(LIST_TARGETS, pairing_ids)]
+
+
+CLOSE_REQUESTS: Final = """
+WITH failures AS (
+    SELECT * FROM unnest($1::uuid[], $2::text[]) AS failure (pairing_id, reason)
+), locked_requests AS MATERIALIZED (
+    SELECT id, pairing_id FROM requests WHERE pairing_id = ANY ($1) AND status = 'offered'
+    ORDER BY id
+    FOR NO KEY UPDATE
+)
+UPDATE requests SET status = 'closed', close_reason = failures.reason, answered_at = curhat_now()
+FROM locked_requests JOIN failures USING (pairing_id)
+WHERE requests.id = locked_requests.id
+RETURNING requests.mitra_id
+"""
+
+
+async def close_requests(
+    db: Executor, /, *, pairing_ids: Sequence[UUID], close_reasons: Sequence[CloseReason]
+) -> list[UUID]:
+    """offered → closed: all requests of the pairings, each pairing's for its reason. Locks them in id order. Gives
+    their mitras."""
+    return [row[0] for row in await db.fetch(CLOSE_REQUESTS, pairing_ids, close_reasons)]
+
+
+class WithdrawRequestsRow(msgspec.Struct, frozen=True):
+    id: UUID
+    kind: PairingKind
+
+
+WITHDRAW_REQUESTS: Final = """
+WITH locked_requests AS MATERIALIZED (
+    SELECT id, pairing_id FROM requests WHERE mitra_id = $1 AND status = 'offered' ORDER BY id FOR NO KEY UPDATE
+), close_requests AS (
+    UPDATE requests SET status = 'closed', close_reason = $2, answered_at = curhat_now()
+    FROM locked_requests WHERE requests.id = locked_requests.id AND requests.status = 'offered'
+    RETURNING requests.pairing_id
+)
+SELECT pairings.id, pairings.kind FROM close_requests JOIN pairings ON pairings.id = close_requests.pairing_id
+"""
+
+
+async def withdraw_requests(
+    db: Executor, /, *, mitra_id: UUID, close_reason: CloseReason
+) -> list[WithdrawRequestsRow]:
+    """offered → closed: all requests of a mitra. Locks them in id order. Gives their pairings."""
+    return [WithdrawRequestsRow(*row) for row in await db.fetch(WITHDRAW_REQUESTS, mitra_id, close_reason)]
+
+
+LOG_FAILED_PAIRINGS: Final = """
+INSERT INTO failed_pairing_events (payment_id, pairing_id, tag, kind, mitra_id)
+SELECT payment_id, id, failure_tag, kind, target_mitra_id FROM pairings WHERE id = ANY ($1::uuid[])
+ORDER BY id
+"""
+
+
+async def log_failed_pairings(db: Executor, /, *, pairing_ids: Sequence[UUID]) -> None:
+    """One event per pairing that failed."""
+    await db.execute(LOG_FAILED_PAIRINGS, pairing_ids)
+
+
+LINK_EVENTS_TO_CASES: Final = """
+UPDATE failed_pairing_events SET case_id = review_cases.id
+FROM review_cases
+WHERE failed_pairing_events.payment_id = ANY ($1::uuid[])
+    AND review_cases.payment_id = failed_pairing_events.payment_id
+"""
+
+
+async def link_events_to_cases(db: Executor, /, *, payment_ids: Sequence[UUID]) -> None:
+    """Have all events of the payments refer to the one case of their payment."""
+    await db.execute(LINK_EVENTS_TO_CASES, payment_ids)
+
+
+LOG_EXPIRED_PAYMENTS: Final = """
+INSERT INTO failed_pairing_events (payment_id, tag) SELECT unnest($1::uuid[]), 'payment_session_expired'
+"""
+
+
+async def log_expired_payments(db: Executor, /, *, payment_ids: Sequence[UUID]) -> None:
+    """One event per payment, without a pairing and without a case."""
+    await db.execute(LOG_EXPIRED_PAYMENTS, payment_ids)
+
+
+class PaymentViewRow(msgspec.Struct, frozen=True):
+    id: UUID
+    customer_id: UUID
+    purpose: Purpose
+    payment_status: PaymentStatus
+    offer_id: UUID
+    duration_minutes: int
+    amount_rp: int
+    is_trial: bool
+    created_at: datetime
+    expires_at: datetime
+    target_mitra_id: UUID | None
+    target_display_name: str | None
+    pairing_id: UUID | None
+    pairing_kind: PairingKind | None
+    pairing_status: PairingStatus | None
+    pairing_deadline_at: datetime | None
+    pairing_failure_tag: FailureTag | None
+    fallback_status: FallbackStatus | None
+    fallback_answer_by: datetime | None
+    session_id: UUID | None
+    server_now: datetime
+
+
+LIST_PAYMENT_VIEWS: Final = """
+SELECT payments.id, payments.customer_id, payments.purpose, payments.status AS payment_status, payments.offer_id,
+    payments.duration_minutes, payments.amount_rp, payments.is_trial, payments.created_at, payments.expires_at,
+    payments.target_mitra_id, mitras.display_name AS target_display_name,
+    pairing.id AS pairing_id, pairing.kind AS pairing_kind, pairing.status AS pairing_status,
+    pairing.deadline_at AS pairing_deadline_at, pairing.failure_tag AS pairing_failure_tag,
+    pairing.fallback_status, pairing.fallback_answer_by,
+    sessions.id AS session_id, curhat_now() AS server_now
+FROM payments
+LEFT JOIN mitras ON mitras.id = payments.target_mitra_id
+LEFT JOIN LATERAL (
+    SELECT * FROM pairings WHERE payment_id = payments.id ORDER BY kind = 'blast' DESC LIMIT 1
+) AS pairing ON true
+LEFT JOIN sessions ON sessions.pairing_id = pairing.id
+WHERE payments.id = ANY ($1::uuid[])
+"""
+
+
+async def list_payment_views(db: Executor, /, *, payment_ids: Sequence[UUID]) -> list[PaymentViewRow]:
+    """Payments as their customers see them, each with its latest pairing. The latest is the blast: a targeted
+    pairing may come before it, and nothing comes after it. Ids do not tell: they are not in order when the clock
+    was set back."""
+    return [PaymentViewRow(*row) for row in await db.fetch(LIST_PAYMENT_VIEWS, payment_ids)]
+
+
+READ_PAIRING_VIEW: Final = """
+SELECT payments.id, payments.customer_id, payments.purpose, payments.status AS payment_status, payments.offer_id,
+    payments.duration_minutes, payments.amount_rp, payments.is_trial, payments.created_at, payments.expires_at,
+    payments.target_mitra_id, mitras.display_name AS target_display_name,
+    pairing.id AS pairing_id, pairing.kind AS pairing_kind, pairing.status AS pairing_status,
+    pairing.deadline_at AS pairing_deadline_at, pairing.failure_tag AS pairing_failure_tag,
+    pairing.fallback_status, pairing.fallback_answer_by,
+    sessions.id AS session_id, curhat_now() AS server_now
+FROM pairings AS pairing
+JOIN payments ON payments.id = pairing.payment_id
+LEFT JOIN mitras ON mitras.id = payments.target_mitra_id
+LEFT JOIN sessions ON sessions.pairing_id = pairing.id
+WHERE pairing.id = $1
+"""
+
+
+async def read_pairing_view(db: Executor, /, *, pairing_id: UUID) -> PaymentViewRow | None:
+    """A pairing as its customer sees it, with its payment."""
+    row = await db.fetchrow(READ_PAIRING_VIEW, pairing_id)
+    if row is None:
+        return None
+    return PaymentViewRow(*row)
+
+
+FIND_CURRENT_PAYMENT: Final = """
+SELECT coalesce(
+    (
+        SELECT id FROM payments
+        WHERE customer_id = $1 AND purpose = 'session' AND status IN ('pending', 'confirming', 'confirmed')
+    ),
+    (
+        SELECT CASE WHEN status = 'unserved' THEN id END FROM payments
+        WHERE customer_id = $1 AND purpose = 'session' ORDER BY id DESC LIMIT 1
+    )
+) AS id
+"""
+
+
+async def find_current_payment(db: Executor, /, *, customer_id: UUID) -> UUID | None:
+    """The payment that a customer comes back to: the open one, or the latest one if it was taken and got no
+    session. Null: there is none."""
+    row = await db.fetchrow(FIND_CURRENT_PAYMENT, customer_id)
+    if row is None:
+        raise NoRow(FIND_CURRENT_PAYMENT)
+    value: UUID | None = row[0]
+    return value
+
+
+class OpenRequest(msgspec.Struct, frozen=True):
+    id: UUID
+    mitra_id: UUID
+    kind: PairingKind
+    call_name: str
+    is_returning: bool
+    duration_minutes: int
+    deadline_at: datetime
+    server_now: datetime
+
+
+LIST_OPEN_REQUESTS: Final = """
+WITH open_pairings AS MATERIALIZED (
+    SELECT pairings.id, pairings.kind, pairings.deadline_at, customers.call_name, payments.duration_minutes
+    FROM pairings
+    JOIN payments ON payments.id = pairings.payment_id
+    JOIN customers ON customers.id = pairings.customer_id
+    WHERE pairings.status = 'open' AND pairings.deadline_at > (SELECT curhat_now())
+), able_mitras AS MATERIALIZED (
+    SELECT id FROM mitras WHERE id = ANY ($1::uuid[]) AND can_take_customer
+), offered_requests AS MATERIALIZED (
+    SELECT id, pairing_id, mitra_id, is_returning FROM requests
+    WHERE mitra_id = ANY (ARRAY(SELECT id FROM able_mitras)) AND status = 'offered'
+)
+SELECT offered_requests.id, offered_requests.mitra_id, open_pairings.kind, open_pairings.call_name,
+    offered_requests.is_returning, open_pairings.duration_minutes, open_pairings.deadline_at, curhat_now() AS server_now
+FROM offered_requests
+JOIN open_pairings ON open_pairings.id = offered_requests.pairing_id
+ORDER BY offered_requests.mitra_id, offered_requests.id
+"""
+
+
+async def list_open_requests(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> list[OpenRequest]:
+    """The requests whose cards the mitras see now: offered, of a pairing that is open and in time, to a mitra who
+    can take a customer. Reads what is open first, through its partial indexes: that is always little, however
+    much history there is."""
+    return [OpenRequest(*row) for row in await db.fetch(LIST_OPEN_REQUESTS, mitra_ids)]
+
+
+class ClosedRequest(msgspec.Struct, frozen=True):
+    id: UUID
+    mitra_id: UUID
+    request_status: RequestStatus
+    close_reason: CloseReason | None
+    kind: PairingKind
+    pairing_status: PairingStatus
+    failure_tag: FailureTag | None
+    call_name: str
+    is_returning: bool
+    duration_minutes: int
+    deadline_at: datetime
+    server_now: datetime
+    is_offline: bool
+    is_suspended: bool
+    is_full: bool
+
+
+LIST_CLOSED_REQUESTS: Final = """
+SELECT requests.id, requests.mitra_id, requests.status AS request_status, requests.close_reason, pairings.kind,
+    pairings.status AS pairing_status, pairings.failure_tag, customers.call_name, requests.is_returning,
+    payments.duration_minutes, pairings.deadline_at, curhat_now() AS server_now, NOT mitras.online AS is_offline,
+    mitras.suspended_at IS NOT NULL AS is_suspended, mitras.active_sessions >= mitras.max_customers AS is_full
+FROM requests
+JOIN pairings ON pairings.id = requests.pairing_id
+JOIN payments ON payments.id = pairings.payment_id
+JOIN customers ON customers.id = pairings.customer_id
+JOIN mitras ON mitras.id = requests.mitra_id
+WHERE requests.id = ANY ($1::uuid[])
+"""
+
+
+async def list_closed_requests(db: Executor, /, *, request_ids: Sequence[UUID]) -> list[ClosedRequest]:
+    """Requests that are not open any more, with what says why."""
+    return [ClosedRequest(*row) for row in await db.fetch(LIST_CLOSED_REQUESTS, request_ids)]

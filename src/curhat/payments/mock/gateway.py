@@ -1,0 +1,139 @@
+"""The mock gateway itself. The package's docstring says what each behaviour does."""
+
+import asyncio
+from uuid import UUID
+
+import structlog
+
+from curhat.kit.database import Database
+from curhat.payments.gateway import ChargeAnswer, ChargeCallback, RefundAnswer
+from curhat.payments.mock import queries
+from curhat.payments.mock.schemas import Behaviour, GatewayRecords, RecordedCharge, RecordedRefund
+
+log = structlog.get_logger(__name__)
+
+# Longer than ANSWER_TIMEOUT_SECONDS, so that a confirmation answers 202 first.
+SLOW_SECONDS = 7.0
+
+
+class MockGateway:
+    """A Gateway over its own tables."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._callback: ChargeCallback | None = None
+        self._running_callbacks: set[asyncio.Task[None]] = set()
+
+    def on_charge_answer(self, callback: ChargeCallback) -> None:
+        """See Gateway."""
+        self._callback = callback
+
+    async def charge(self, key: UUID, payment_id: UUID, amount_rp: int) -> ChargeAnswer:
+        """See Gateway."""
+        behaviour = await self._behaviour(payment_id)
+        recorded = await queries.record_charge(
+            self._database,
+            key=key,
+            payment_id=payment_id,
+            amount_rp=amount_rp,
+            charge_status="declined" if behaviour == "decline" else "approved",
+            known_after_seconds=SLOW_SECONDS if behaviour == "slow" else 0.0,
+        )
+        if recorded is None:
+            return await self.find_charge(key)
+        if behaviour == "slow":
+            self._call_back_later(key, SLOW_SECONDS, times=1)
+            await asyncio.sleep(SLOW_SECONDS)
+        elif behaviour == "lost":
+            await asyncio.Event().wait()  # The caller's own timeout ends this.
+        elif behaviour == "double":
+            self._call_back_later(key, 0, times=2)
+        return await self.find_charge(key)
+
+    async def find_charge(self, key: UUID) -> ChargeAnswer:
+        """See Gateway."""
+        found = await queries.find_charge(self._database, key=key)
+        if found is None:
+            return ChargeAnswer("not_found")
+        if found.is_processing:
+            return ChargeAnswer("processing")
+        if found.charge_status == "declined":
+            return ChargeAnswer("declined", reason="declined by the mock gateway")
+        return ChargeAnswer("approved")
+
+    async def refund(self, key: UUID, charge_key: UUID, payment_id: UUID, amount_rp: int) -> RefundAnswer:
+        """See Gateway."""
+        await queries.record_refund(
+            self._database,
+            key=key,
+            charge_key=charge_key,
+            payment_id=payment_id,
+            amount_rp=amount_rp,
+            refund_status="failed" if await self._behaviour(payment_id) == "decline" else "done",
+        )
+        return await self.find_refund(key)
+
+    async def find_refund(self, key: UUID) -> RefundAnswer:
+        """See Gateway."""
+        status = await queries.find_refund(self._database, key=key)
+        if status == "failed":
+            return RefundAnswer("failed", reason="refused by the mock gateway")
+        return RefundAnswer(status or "not_found")
+
+    async def _behaviour(self, payment_id: UUID) -> Behaviour:
+        return await queries.find_behaviour(self._database, payment_id=payment_id) or "approve"
+
+    def _call_back_later(self, key: UUID, seconds: float, *, times: int) -> None:
+        async def call_back() -> None:
+            await asyncio.sleep(seconds)
+            for _ in range(times):
+                if self._callback is not None:
+                    await self._callback(key, await self.find_charge(key))
+
+        task = asyncio.create_task(call_back())
+        self._running_callbacks.add(task)
+        task.add_done_callback(self._call_back_done)
+
+    def _call_back_done(self, task: asyncio.Task[None]) -> None:
+        self._running_callbacks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            # A third party's call-back that we failed to take is lost, too. Asking for the key finds the answer.
+            log.warning("mock_gateway.call_back_failed", error=type(task.exception()).__name__)
+
+    async def close(self) -> None:
+        """Drop the call-backs that have not been made."""
+        for task in self._running_callbacks:
+            task.cancel()
+        await asyncio.gather(*self._running_callbacks, return_exceptions=True)
+
+    async def set_behaviour(self, behaviour: Behaviour, payment_id: UUID | None) -> None:
+        """Behave like this from now on, towards one payment or, without `payment_id`, towards all."""
+        await queries.set_behaviour(self._database, payment_id=payment_id, behaviour=behaviour)
+
+    async def recorded(self, payment_id: UUID) -> GatewayRecords:
+        """Everything that the gateway recorded for a payment."""
+        charges = await queries.list_charges(self._database, payment_id=payment_id)
+        refunds = await queries.list_refunds(self._database, payment_id=payment_id)
+        return GatewayRecords(
+            charges=[
+                RecordedCharge(
+                    key=charge.key,
+                    payment_id=charge.payment_id,
+                    amount_rp=charge.amount_rp,
+                    status=charge.charge_status,
+                    at=charge.at,
+                )
+                for charge in charges
+            ],
+            refunds=[
+                RecordedRefund(
+                    key=refund.key,
+                    charge_key=refund.charge_key,
+                    payment_id=refund.payment_id,
+                    amount_rp=refund.amount_rp,
+                    status=refund.refund_status,
+                    at=refund.at,
+                )
+                for refund in refunds
+            ],
+        )

@@ -1,0 +1,155 @@
+"""Generated from queries.sql by `make contracts`. Do not edit."""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from curhat.kit.database import Executor
+from curhat.payments.mock.schemas import Behaviour, RecordedChargeStatus, RecordedRefundStatus
+
+RECORD_CHARGE: Final = """
+INSERT INTO mock_gateway.charges (key, payment_id, amount_rp, status, known_at, at)
+VALUES ($1, $2, $3, $4,
+    clock_timestamp() + make_interval(secs => $5), clock_timestamp())
+ON CONFLICT (key) DO NOTHING
+RETURNING key
+"""
+
+
+async def record_charge(
+    db: Executor,
+    /,
+    *,
+    key: UUID,
+    payment_id: UUID,
+    amount_rp: int,
+    charge_status: RecordedChargeStatus,
+    known_after_seconds: float,
+) -> UUID | None:
+    """nothing → @charge_status, which becomes known after @known_after_seconds. No row: the key has a charge
+    already."""
+    row = await db.fetchrow(RECORD_CHARGE, key, payment_id, amount_rp, charge_status, known_after_seconds)
+    if row is None:
+        return None
+    value: UUID = row[0]
+    return value
+
+
+class FindChargeRow(msgspec.Struct, frozen=True):
+    charge_status: RecordedChargeStatus
+    is_processing: bool
+
+
+FIND_CHARGE: Final = """
+SELECT status AS charge_status, known_at > clock_timestamp() AS is_processing
+FROM mock_gateway.charges WHERE key = $1
+"""
+
+
+async def find_charge(db: Executor, /, *, key: UUID) -> FindChargeRow | None:
+    """What became of the charge; `is_processing` while its answer is not known yet."""
+    row = await db.fetchrow(FIND_CHARGE, key)
+    if row is None:
+        return None
+    return FindChargeRow(*row)
+
+
+RECORD_REFUND: Final = """
+INSERT INTO mock_gateway.refunds (key, charge_key, payment_id, amount_rp, status, at)
+VALUES ($1, $2, $3, $4, $5, clock_timestamp())
+ON CONFLICT (key) DO NOTHING
+"""
+
+
+async def record_refund(
+    db: Executor,
+    /,
+    *,
+    key: UUID,
+    charge_key: UUID,
+    payment_id: UUID,
+    amount_rp: int,
+    refund_status: RecordedRefundStatus,
+) -> None:
+    """nothing → @refund_status. A key that has a refund keeps it."""
+    await db.execute(RECORD_REFUND, key, charge_key, payment_id, amount_rp, refund_status)
+
+
+FIND_REFUND: Final = """
+SELECT status AS refund_status FROM mock_gateway.refunds WHERE key = $1
+"""
+
+
+async def find_refund(db: Executor, /, *, key: UUID) -> RecordedRefundStatus | None:
+    row = await db.fetchrow(FIND_REFUND, key)
+    if row is None:
+        return None
+    value: RecordedRefundStatus = row[0]
+    return value
+
+
+SET_BEHAVIOUR: Final = """
+INSERT INTO mock_gateway.behaviours (payment_id, behaviour) VALUES ($1, $2)
+ON CONFLICT (payment_id) DO UPDATE SET behaviour = excluded.behaviour
+"""
+
+
+async def set_behaviour(db: Executor, /, *, payment_id: UUID | None, behaviour: Behaviour) -> None:
+    """The behaviour towards one payment; without @payment_id, towards every payment that has none of its own."""
+    await db.execute(SET_BEHAVIOUR, payment_id, behaviour)
+
+
+FIND_BEHAVIOUR: Final = """
+SELECT behaviour FROM mock_gateway.behaviours WHERE payment_id = $1 OR payment_id IS NULL
+ORDER BY payment_id NULLS LAST LIMIT 1
+"""
+
+
+async def find_behaviour(db: Executor, /, *, payment_id: UUID) -> Behaviour | None:
+    """The payment's own behaviour, or else the one towards every payment. No row: neither was set."""
+    row = await db.fetchrow(FIND_BEHAVIOUR, payment_id)
+    if row is None:
+        return None
+    value: Behaviour = row[0]
+    return value
+
+
+class ListChargesRow(msgspec.Struct, frozen=True):
+    key: UUID
+    payment_id: UUID
+    amount_rp: int
+    charge_status: RecordedChargeStatus
+    at: datetime
+
+
+LIST_CHARGES: Final = """
+SELECT key, payment_id, amount_rp, status AS charge_status, at FROM mock_gateway.charges
+WHERE payment_id = $1 ORDER BY at, key
+"""
+
+
+async def list_charges(db: Executor, /, *, payment_id: UUID) -> list[ListChargesRow]:
+    """The payment's charges, oldest first."""
+    return [ListChargesRow(*row) for row in await db.fetch(LIST_CHARGES, payment_id)]
+
+
+class ListRefundsRow(msgspec.Struct, frozen=True):
+    key: UUID
+    charge_key: UUID
+    payment_id: UUID
+    amount_rp: int
+    refund_status: RecordedRefundStatus
+    at: datetime
+
+
+LIST_REFUNDS: Final = """
+SELECT key, charge_key, payment_id, amount_rp, status AS refund_status, at FROM mock_gateway.refunds
+WHERE payment_id = $1 ORDER BY at, key
+"""
+
+
+async def list_refunds(db: Executor, /, *, payment_id: UUID) -> list[ListRefundsRow]:
+    """The payment's refunds, oldest first."""
+    return [ListRefundsRow(*row) for row in await db.fetch(LIST_REFUNDS, payment_id)]

@@ -1,0 +1,46 @@
+"""The structs of the mock gateway's controls."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+Behaviour = Literal["approve", "decline", "slow", "lost", "double"]
+RecordedChargeStatus = Literal["approved", "declined"]
+RecordedRefundStatus = Literal["done", "failed"]
+
+
+class GatewayBehaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the mock gateway does from now on: for one payment, or for all."""
+
+    behaviour: Behaviour
+    payment_id: UUID | None = None
+
+
+class RecordedCharge(msgspec.Struct, frozen=True):
+    """A charge in the gateway's own records."""
+
+    key: UUID
+    payment_id: UUID
+    amount_rp: int
+    status: RecordedChargeStatus
+    at: datetime
+
+
+class RecordedRefund(msgspec.Struct, frozen=True):
+    """A refund in the gateway's own records."""
+
+    key: UUID
+    charge_key: UUID
+    payment_id: UUID
+    amount_rp: int
+    status: RecordedRefundStatus
+    at: datetime
+
+
+class GatewayRecords(msgspec.Struct, frozen=True):
+    """What the gateway recorded for one payment, oldest first."""
+
+    charges: list[RecordedCharge]
+    refunds: list[RecordedRefund]

@@ -1,0 +1,484 @@
+"""Generated from queries.sql by `make contracts`. Do not edit."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from curhat.kit.audit import AuditAction
+from curhat.kit.database import Executor, NoRow
+from curhat.payments.states import AttemptStatus, CaseReason, PaymentStatus, Purpose, RefundReason
+
+
+class OpenPaymentRow(msgspec.Struct, frozen=True):
+    id: UUID
+    expires_at: datetime
+
+
+OPEN_PAYMENT: Final = """
+INSERT INTO payments (customer_id, purpose, offer_id, duration_minutes, amount_rp, is_trial, target_mitra_id, expires_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7,
+    curhat_now() + make_interval(mins => $8))
+ON CONFLICT (customer_id) WHERE purpose = 'session' AND status IN ('pending', 'confirming', 'confirmed') DO NOTHING
+RETURNING id, expires_at
+"""
+
+
+async def open_payment(
+    db: Executor,
+    /,
+    *,
+    customer_id: UUID,
+    purpose: Purpose,
+    offer_id: UUID,
+    duration_minutes: int,
+    amount_rp: int,
+    is_trial: bool,
+    target_mitra_id: UUID | None,
+    timeout_minutes: int,
+) -> OpenPaymentRow | None:
+    """nothing → pending. No row: the customer has an open payment already."""
+    row = await db.fetchrow(
+        OPEN_PAYMENT,
+        customer_id,
+        purpose,
+        offer_id,
+        duration_minutes,
+        amount_rp,
+        is_trial,
+        target_mitra_id,
+        timeout_minutes,
+    )
+    if row is None:
+        return None
+    return OpenPaymentRow(*row)
+
+
+FIND_OPEN_PAYMENT: Final = """
+SELECT id FROM payments
+WHERE customer_id = $1 AND purpose = 'session' AND status IN ('pending', 'confirming', 'confirmed')
+"""
+
+
+async def find_open_payment(db: Executor, /, *, customer_id: UUID) -> UUID | None:
+    """The customer's open payment of purpose `session`."""
+    row = await db.fetchrow(FIND_OPEN_PAYMENT, customer_id)
+    if row is None:
+        return None
+    value: UUID = row[0]
+    return value
+
+
+OPEN_EXTENSION_PAYMENT: Final = """
+INSERT INTO payments (customer_id, purpose, offer_id, duration_minutes, amount_rp, is_trial, expires_at)
+VALUES ($1, 'extension', $2, $3, $4, false, $5)
+RETURNING id
+"""
+
+
+async def open_extension_payment(
+    db: Executor,
+    /,
+    *,
+    customer_id: UUID,
+    offer_id: UUID,
+    duration_minutes: int,
+    amount_rp: int,
+    expires_at: datetime,
+) -> UUID:
+    """nothing → pending, for an extension."""
+    row = await db.fetchrow(
+        OPEN_EXTENSION_PAYMENT, customer_id, offer_id, duration_minutes, amount_rp, expires_at
+    )
+    if row is None:
+        raise NoRow(OPEN_EXTENSION_PAYMENT)
+    value: UUID = row[0]
+    return value
+
+
+class BeginExtensionChargesRow(msgspec.Struct, frozen=True):
+    key: UUID
+    payment_id: UUID
+    amount_rp: int
+    now: datetime
+
+
+BEGIN_EXTENSION_CHARGES: Final = """
+WITH begin_confirmation AS (
+    UPDATE payments SET status = 'confirming', expires_at = $1
+    WHERE id = ANY ($2::uuid[]) AND status = 'pending'
+    RETURNING id, amount_rp
+)
+INSERT INTO charge_attempts (payment_id, amount_rp) SELECT id, amount_rp FROM begin_confirmation
+RETURNING id AS key, payment_id, amount_rp, curhat_now() AS now
+"""
+
+
+async def begin_extension_charges(
+    db: Executor, /, *, charge_by: datetime, payment_ids: Sequence[UUID]
+) -> list[BeginExtensionChargesRow]:
+    """pending → confirming until @charge_by, with one charge attempt per payment. The gateway knows the attempt by
+    its id. Takes no lock first: the caller holds the sessions' locks, and nobody touches an extension's payment
+    without them."""
+    return [
+        BeginExtensionChargesRow(*row)
+        for row in await db.fetch(BEGIN_EXTENSION_CHARGES, charge_by, payment_ids)
+    ]
+
+
+ABANDON_EXTENSION_PAYMENTS: Final = """
+UPDATE payments SET status = 'abandoned', closed_at = curhat_now()
+WHERE id = ANY ($1::uuid[]) AND status IN ('pending', 'confirming')
+"""
+
+
+async def abandon_extension_payments(db: Executor, /, *, payment_ids: Sequence[UUID]) -> None:
+    """pending or confirming → abandoned. The caller holds the sessions' locks."""
+    await db.execute(ABANDON_EXTENSION_PAYMENTS, payment_ids)
+
+
+class LockedPayment(msgspec.Struct, frozen=True):
+    id: UUID
+    customer_id: UUID
+    purpose: Purpose
+    status: PaymentStatus
+    amount_rp: int
+    target_mitra_id: UUID | None
+    expires_at: datetime
+    confirmed_at: datetime | None
+    is_over: bool
+
+
+LOCK_PAYMENT: Final = """
+WITH locked_payment AS MATERIALIZED (SELECT * FROM payments WHERE id = $1 FOR NO KEY UPDATE)
+SELECT id, customer_id, purpose, status, amount_rp, target_mitra_id, expires_at, confirmed_at,
+    expires_at <= curhat_now() AS is_over
+FROM locked_payment
+"""
+
+
+async def lock_payment(db: Executor, /, *, payment_id: UUID) -> LockedPayment | None:
+    """Take the payment's lock, which is the lock of its whole journey. `is_over`: the time to pay had passed when
+    the lock was taken."""
+    row = await db.fetchrow(LOCK_PAYMENT, payment_id)
+    if row is None:
+        return None
+    return LockedPayment(*row)
+
+
+BEGIN_CONFIRMATION: Final = """
+WITH begin_confirmation AS (
+    UPDATE payments SET status = 'confirming' WHERE id = $1 AND status = 'pending' RETURNING id, amount_rp
+)
+INSERT INTO charge_attempts (payment_id, amount_rp) SELECT id, amount_rp FROM begin_confirmation
+RETURNING id
+"""
+
+
+async def begin_confirmation(db: Executor, /, *, payment_id: UUID) -> UUID:
+    """pending → confirming, with a charge attempt. Gives the attempt's id, by which the gateway knows it."""
+    row = await db.fetchrow(BEGIN_CONFIRMATION, payment_id)
+    if row is None:
+        raise NoRow(BEGIN_CONFIRMATION)
+    value: UUID = row[0]
+    return value
+
+
+CONFIRM_PAYMENT: Final = """
+UPDATE payments SET status = 'confirmed', confirmed_at = curhat_now() WHERE id = $1
+"""
+
+
+async def confirm_payment(db: Executor, /, *, payment_id: UUID) -> None:
+    """pending or confirming → confirmed."""
+    await db.execute(CONFIRM_PAYMENT, payment_id)
+
+
+REOPEN_PAYMENT: Final = """
+UPDATE payments SET status = 'pending' WHERE id = $1
+"""
+
+
+async def reopen_payment(db: Executor, /, *, payment_id: UUID) -> None:
+    """confirming → pending: the charge was declined in time, so the customer can try again."""
+    await db.execute(REOPEN_PAYMENT, payment_id)
+
+
+class ExpirePaymentsRow(msgspec.Struct, frozen=True):
+    id: UUID
+    purpose: Purpose
+    expires_at: datetime
+    is_expired: bool
+
+
+EXPIRE_PAYMENTS: Final = """
+WITH locked_payments AS MATERIALIZED (
+    SELECT id, purpose, status, expires_at FROM payments WHERE id = ANY ($1::uuid[])
+    ORDER BY id
+    FOR NO KEY UPDATE
+), moment AS MATERIALIZED (
+    SELECT curhat_now() AS now, count(*) AS locks FROM locked_payments
+), expire_due AS (
+    UPDATE payments SET status = 'expired', closed_at = moment.now
+    FROM locked_payments, moment
+    WHERE payments.id = locked_payments.id AND locked_payments.status = 'pending'
+        AND locked_payments.expires_at <= moment.now
+    RETURNING payments.id
+)
+SELECT locked_payments.id, locked_payments.purpose, locked_payments.expires_at, expire_due.id IS NOT NULL AS is_expired
+FROM locked_payments
+LEFT JOIN expire_due USING (id)
+WHERE locked_payments.status = 'pending'
+"""
+
+
+async def expire_payments(db: Executor, /, *, payment_ids: Sequence[UUID]) -> list[ExpirePaymentsRow]:
+    """pending → expired, where the time to pay has passed. Locks the payments in id order. Gives one row per
+    payment that was pending; `is_expired` is false while its time has not passed. A payment that is confirming
+    gives no row: a confirmation that began in time holds the expiry back."""
+    return [ExpirePaymentsRow(*row) for row in await db.fetch(EXPIRE_PAYMENTS, payment_ids)]
+
+
+CLOSE_PAYMENTS: Final = """
+UPDATE payments SET status = $1, closed_at = curhat_now() WHERE id = ANY ($2::uuid[])
+"""
+
+
+async def close_payments(db: Executor, /, *, status: PaymentStatus, payment_ids: Sequence[UUID]) -> None:
+    """An open status → @status, which is final."""
+    await db.execute(CLOSE_PAYMENTS, status, payment_ids)
+
+
+FIND_PAYMENT_OF_ATTEMPT: Final = """
+SELECT payment_id FROM charge_attempts WHERE id = $1
+"""
+
+
+async def find_payment_of_attempt(db: Executor, /, *, attempt_id: UUID) -> UUID | None:
+    row = await db.fetchrow(FIND_PAYMENT_OF_ATTEMPT, attempt_id)
+    if row is None:
+        return None
+    value: UUID = row[0]
+    return value
+
+
+class LockedAttempt(msgspec.Struct, frozen=True):
+    attempt_status: AttemptStatus
+    reason: str | None
+    age_seconds: float
+
+
+LOCK_ATTEMPT: Final = """
+WITH locked_attempt AS MATERIALIZED (SELECT * FROM charge_attempts WHERE id = $1 FOR NO KEY UPDATE)
+SELECT status AS attempt_status, reason, extract(epoch FROM curhat_now() - started_at)::float8 AS age_seconds
+FROM locked_attempt
+"""
+
+
+async def lock_attempt(db: Executor, /, *, attempt_id: UUID) -> LockedAttempt:
+    """Take the lock of a charge attempt. `age_seconds` is the time since it began."""
+    row = await db.fetchrow(LOCK_ATTEMPT, attempt_id)
+    if row is None:
+        raise NoRow(LOCK_ATTEMPT)
+    return LockedAttempt(*row)
+
+
+ANSWER_ATTEMPT: Final = """
+UPDATE charge_attempts SET status = $1, answered_at = curhat_now(), reason = $2
+WHERE id = $3
+"""
+
+
+async def answer_attempt(
+    db: Executor, /, *, attempt_status: AttemptStatus, reason: str | None, attempt_id: UUID
+) -> None:
+    """started or declined → @attempt_status."""
+    await db.execute(ANSWER_ATTEMPT, attempt_status, reason, attempt_id)
+
+
+HAS_OTHER_CHARGE: Final = """
+SELECT EXISTS (
+    SELECT 1 FROM charge_attempts
+    WHERE payment_id = $1 AND id <> $2 AND status IN ('approved', 'started')
+) AS has_other_charge
+"""
+
+
+async def has_other_charge(db: Executor, /, *, payment_id: UUID, attempt_id: UUID) -> bool:
+    """Whether another attempt of the payment took the money, or still may."""
+    row = await db.fetchrow(HAS_OTHER_CHARGE, payment_id, attempt_id)
+    if row is None:
+        raise NoRow(HAS_OTHER_CHARGE)
+    value: bool = row[0]
+    return value
+
+
+COUNT_ATTEMPTS: Final = """
+SELECT count(*)::integer AS attempts FROM charge_attempts WHERE payment_id = $1
+"""
+
+
+async def count_attempts(db: Executor, /, *, payment_id: UUID) -> int:
+    row = await db.fetchrow(COUNT_ATTEMPTS, payment_id)
+    if row is None:
+        raise NoRow(COUNT_ATTEMPTS)
+    value: int = row[0]
+    return value
+
+
+REQUEST_REFUND: Final = """
+INSERT INTO refunds (payment_id, charge_attempt_id, amount_rp, reason)
+VALUES ($1, $2, $3, $4)
+ON CONFLICT (charge_attempt_id) WHERE status <> 'failed' DO NOTHING
+RETURNING id
+"""
+
+
+async def request_refund(
+    db: Executor, /, *, payment_id: UUID, charge_key: UUID, amount_rp: int, refund_reason: RefundReason
+) -> UUID | None:
+    """nothing, or failed before → requested. No row: this charge is refunded, or its refund is requested, already."""
+    row = await db.fetchrow(REQUEST_REFUND, payment_id, charge_key, amount_rp, refund_reason)
+    if row is None:
+        return None
+    value: UUID = row[0]
+    return value
+
+
+class Refund(msgspec.Struct, frozen=True):
+    key: UUID
+    charge_key: UUID
+    payment_id: UUID
+    amount_rp: int
+
+
+FIND_REQUESTED_REFUND: Final = """
+SELECT id AS key, charge_attempt_id AS charge_key, payment_id, amount_rp FROM refunds
+WHERE id = $1 AND status = 'requested'
+"""
+
+
+async def find_requested_refund(db: Executor, /, *, refund_id: UUID) -> Refund | None:
+    """A refund that the gateway has to carry out. It knows the refund by `key` for ever. No row: it is answered, or
+    unknown."""
+    row = await db.fetchrow(FIND_REQUESTED_REFUND, refund_id)
+    if row is None:
+        return None
+    return Refund(*row)
+
+
+class TakenCharge(msgspec.Struct, frozen=True):
+    payment_id: UUID
+    key: UUID
+    amount_rp: int
+    was_refused: bool
+
+
+LIST_CHARGES_TO_REFUND: Final = """
+SELECT charge_attempts.payment_id, charge_attempts.id AS key, charge_attempts.amount_rp,
+    EXISTS (SELECT 1 FROM refunds WHERE refunds.charge_attempt_id = charge_attempts.id) AS was_refused
+FROM charge_attempts JOIN payments ON payments.id = charge_attempts.payment_id
+WHERE payments.id = ANY ($1::uuid[])
+    AND NOT EXISTS (
+        SELECT 1 FROM refunds WHERE refunds.charge_attempt_id = charge_attempts.id AND refunds.status <> 'failed'
+    )
+    AND (
+        charge_attempts.status = 'approved_late'
+        OR charge_attempts.status = 'approved' AND (
+            payments.status = 'unserved'
+            OR EXISTS (
+                SELECT 1 FROM (
+                    SELECT end_reason FROM sessions WHERE sessions.payment_id = payments.id
+                    UNION ALL
+                    SELECT end_reason FROM extensions JOIN sessions ON sessions.id = extensions.session_id
+                    WHERE extensions.payment_id = payments.id
+                ) AS paid_for
+                WHERE end_reason IN ('mitra_ended', 'mitra_suspended')
+            )
+        )
+    )
+ORDER BY charge_attempts.id
+"""
+
+
+async def list_charges_to_refund(db: Executor, /, *, payment_ids: Sequence[UUID]) -> list[TakenCharge]:
+    """The charges of the payments that were taken, and are not refunded and not being refunded. These are late
+    approvals, which never paid for anything, and the charge of a payment that got no session or one that was cut
+    short. `was_refused`: the gateway was asked for the refund before, and refused."""
+    return [TakenCharge(*row) for row in await db.fetch(LIST_CHARGES_TO_REFUND, payment_ids)]
+
+
+FIND_PAYMENT_OF_REFUND: Final = """
+SELECT payment_id FROM refunds WHERE id = $1
+"""
+
+
+async def find_payment_of_refund(db: Executor, /, *, refund_id: UUID) -> UUID | None:
+    row = await db.fetchrow(FIND_PAYMENT_OF_REFUND, refund_id)
+    if row is None:
+        return None
+    value: UUID = row[0]
+    return value
+
+
+ANSWER_REFUND: Final = """
+UPDATE refunds SET status = $1, gateway_reason = $2, answered_at = curhat_now()
+WHERE id = $3 AND status = 'requested'
+RETURNING amount_rp
+"""
+
+
+async def answer_refund(
+    db: Executor, /, *, refund_status: str, gateway_reason: str | None, refund_id: UUID
+) -> int | None:
+    """requested → done or failed. Gives the amount in rupiah. No row: it was answered before."""
+    row = await db.fetchrow(ANSWER_REFUND, refund_status, gateway_reason, refund_id)
+    if row is None:
+        return None
+    value: int = row[0]
+    return value
+
+
+MARK_PAYMENT_REFUNDED: Final = """
+UPDATE payments SET status = 'refunded'
+FROM refunds JOIN charge_attempts ON charge_attempts.id = refunds.charge_attempt_id
+WHERE payments.id = $1 AND payments.status IN ('served', 'unserved') AND refunds.id = $2
+    AND refunds.reason = 'operator_decision' AND charge_attempts.status = 'approved'
+RETURNING payments.id
+"""
+
+
+async def mark_payment_refunded(db: Executor, /, *, payment_id: UUID, refund_id: UUID) -> UUID | None:
+    """served or unserved → refunded, when an operator decided the refund and it gave back the charge itself. No"""
+    row = await db.fetchrow(MARK_PAYMENT_REFUNDED, payment_id, refund_id)
+    if row is None:
+        return None
+    value: UUID = row[0]
+    return value
+
+
+OPEN_CASES: Final = """
+INSERT INTO review_cases (payment_id, reason, amount_rp)
+SELECT id, $1, amount_rp FROM payments WHERE id = ANY ($2::uuid[]) ORDER BY id
+ON CONFLICT (payment_id) DO NOTHING
+"""
+
+
+async def open_cases(db: Executor, /, *, case_reason: CaseReason, payment_ids: Sequence[UUID]) -> None:
+    """nothing → open, one review case per payment. A payment that has a case keeps it, with its first reason."""
+    await db.execute(OPEN_CASES, case_reason, payment_ids)
+
+
+RECORD_AUDIT_ENTRY: Final = """
+INSERT INTO audit_entries (actor, action, subject, subject_id, new_value)
+VALUES ($1, $2, 'payment', $3::uuid::text, $4::integer::text)
+"""
+
+
+async def record_audit_entry(
+    db: Executor, /, *, actor: str, action: AuditAction, payment_id: UUID, amount_rp: int
+) -> None:
+    """Write to the audit what @actor did to a payment, with the amount in rupiah as the new value."""
+    await db.execute(RECORD_AUDIT_ENTRY, actor, action, payment_id, amount_rp)
