@@ -22,12 +22,13 @@ import valkey.asyncio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from curhat.kit.asgi import Scope
 from curhat.kit.database import Database
 from curhat.kit.identity import Identity, Role
 from curhat.kit.signals import Signals
 from curhat.realtime import service
 from curhat.realtime.endpoint import PATHS, RealtimeEndpoint
-from curhat.realtime.hooks import Scope, SocketIdentity
+from curhat.realtime.hooks import SocketIdentity
 from curhat.realtime.hub import Hub
 from curhat.realtime.service import StreamEvent
 

@@ -1,11 +1,11 @@
 """One socket on a transport that the test fills and empties: order, bounds, and nothing held while idle."""
 
 import asyncio
-from typing import Any
 from uuid import UUID
 
 import pytest
 
+from curhat.kit.asgi import Message
 from curhat.kit.identity import Identity
 from curhat.realtime import sockets
 from curhat.realtime.hooks import SocketIdentity
@@ -24,7 +24,7 @@ class Transport:
         self.closed_with: int | None = None
         self.error: Exception | None = None
 
-    async def send(self, message: dict[str, Any]) -> None:
+    async def send(self, message: Message) -> None:
         """As uvicorn's."""
         await self.writable.wait()
         if self.error is not None:
@@ -127,7 +127,7 @@ async def test_a_queue_that_never_empties_has_room_for_what_has_gone_out() -> No
     room = asyncio.Semaphore(0)
     sent = 0
 
-    async def send(_message: dict[str, Any]) -> None:
+    async def send(_message: Message) -> None:
         nonlocal sent
         await room.acquire()
         sent += 1

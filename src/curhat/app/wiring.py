@@ -21,6 +21,7 @@ from curhat.deadlines.loop import Loop
 from curhat.journeys import service as journeys
 from curhat.journeys.push import PushTransitions, still_wanted
 from curhat.journeys.transitions import Transitions
+from curhat.kit.asgi import Scope
 from curhat.kit.database import DATABASE_AWAY, Database
 from curhat.kit.identity import Identity, Role
 from curhat.kit.settings import Settings
@@ -37,7 +38,7 @@ from curhat.presence import hooks as presence_hooks
 from curhat.presence.customers import CustomerConnections
 from curhat.presence.schemas import MitraPresence
 from curhat.presence.service import Presence
-from curhat.realtime.hooks import Scope, SocketIdentity
+from curhat.realtime.hooks import SocketIdentity
 from curhat.realtime.hub import Hub
 from curhat.realtime.tickets import redeem_ticket, ticket_in
 from curhat.sessions import extension

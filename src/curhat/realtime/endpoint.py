@@ -1,24 +1,22 @@
 """The WebSocket: a plain ASGI callable, since a framework's layers would stay in memory with every socket."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
+from curhat.kit.asgi import Receive, Scope, Send
 from curhat.kit.database import DATABASE_AWAY
 from curhat.kit.errors import PresenceUnknown
 from curhat.kit.identity import Role
 from curhat.realtime import protocol
-from curhat.realtime.hooks import Scope, SocketHooks, SocketIdentity
+from curhat.realtime.hooks import SocketHooks, SocketIdentity
 from curhat.realtime.hub import Hub
 from curhat.realtime.metrics import CLOSES, FRAMES_RECEIVED
 from curhat.realtime.protocol import Hello, TypingSignal, UnreadableFrame
-from curhat.realtime.sockets import AsgiSend, Socket, Stalled
+from curhat.realtime.sockets import Socket, Stalled
 
 log = structlog.get_logger(__name__)
-
-AsgiReceive = Callable[[], Awaitable[Mapping[str, Any]]]
 
 PATHS: Final[dict[str, Role]] = {"/api/client/realtime": "customer", "/api/mitra/realtime": "mitra"}
 
@@ -35,7 +33,7 @@ class RealtimeEndpoint:
         self._hub = hub
         self._hooks = hooks
 
-    async def __call__(self, scope: Scope, receive: AsgiReceive, send: AsgiSend) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One connection, from its opening to its end."""
         role = PATHS.get(scope["path"])
         await receive()
@@ -74,7 +72,7 @@ class RealtimeEndpoint:
             log.exception("realtime.authentication_failed")
             return None, protocol.OUR_FAULT
 
-    async def _listen(self, socket: Socket, receive: AsgiReceive) -> None:
+    async def _listen(self, socket: Socket, receive: Receive) -> None:
         while True:
             message = await receive()
             if message["type"] == "websocket.disconnect":

@@ -1,14 +1,13 @@
 """What the sockets need from the rooms above. `app/wiring.py` fills it."""
 
-from collections.abc import Collection, Mapping, MutableMapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
 from uuid import UUID
 
 import msgspec
 
+from curhat.kit.asgi import Scope
 from curhat.kit.identity import Identity, Role
-
-Scope = MutableMapping[str, Any]
 
 
 class SocketIdentity(msgspec.Struct, frozen=True):

@@ -8,16 +8,15 @@ import asyncio
 import secrets
 import types
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Generator
 from typing import Any, Final, Literal
 from uuid import UUID
 
+from curhat.kit.asgi import Send
 from curhat.kit.identity import Identity
 from curhat.realtime import protocol
 from curhat.realtime.hooks import SocketIdentity
 from curhat.realtime.metrics import CLOSES, FRAMES_SENT
-
-AsgiSend = Callable[[dict[str, Any]], Awaitable[None]]
 
 # What may wait for a reader that is slower than its events. More: it is closed, and resumes where it stopped.
 QUEUE_FRAMES: Final = 256
@@ -79,7 +78,7 @@ class Socket:
         "who",
     )
 
-    def __init__(self, who: SocketIdentity, send: AsgiSend) -> None:
+    def __init__(self, who: SocketIdentity, send: Send) -> None:
         self.who = who
         self.connection_id = secrets.token_hex(8)
         self.phase: Phase = "opened"

@@ -15,9 +15,10 @@ import msgspec
 from valkey.asyncio import Valkey
 from valkey.exceptions import ValkeyError
 
+from curhat.kit.asgi import Scope
 from curhat.kit.errors import PresenceUnknown
 from curhat.kit.identity import Identity, Role
-from curhat.realtime.hooks import Scope, SocketIdentity
+from curhat.realtime.hooks import SocketIdentity
 
 TICKET_SECONDS: Final = 30
 VALKEY_SECONDS: Final = 1.0
