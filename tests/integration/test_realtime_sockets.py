@@ -30,6 +30,7 @@ from tests.support.realtime import (
     Note,
     ServerProcess,
     append,
+    card,
     digest_of,
     note,
     server_process,
@@ -569,8 +570,8 @@ async def test_an_event_without_a_seq_reaches_the_sockets_held_here(
     person = await make.person()
     devices = [await Device("mitra", person).start(here) for _ in range(2)]
     elsewhere = await Device("mitra", person).start(there)
-    here.hub.send_unsequenced("mitra", person, "request.offered", Note("card"))
-    here.hub.send_unsequenced("mitra", await make.person(), "request.offered", Note("nobody's"))
+    here.hub.send_unsequenced(card(person, "card"))
+    here.hub.send_unsequenced(card(await make.person(), "nobody's"))
     for device in devices:
         event = await device.next("event")
         assert event.pop("at").endswith("Z")
@@ -586,12 +587,12 @@ async def test_the_welcome_carries_what_the_rooms_above_add_and_what_changes_mea
     process.hooks.extras[Identity(role="mitra", user_id=person)] = {"requests": [Note("open")]}
 
     async def meanwhile() -> None:
-        process.hub.send_unsequenced("mitra", person, "request.closed", Note("open"))
+        process.hub.send_unsequenced(card(person, "closed"))
 
     set_pause_point("realtime.looked", meanwhile)
     device = await Device("mitra", person).open(process)
     assert (await device.hello())["requests"] == [{"text": "open"}]
-    assert (await device.receive())["type"] == "request.closed"
+    assert (await device.receive())["data"] == {"text": "closed"}
 
 
 async def test_more_than_a_queue_held_back_while_a_hello_is_answered_closes_with_4409(
@@ -601,7 +602,7 @@ async def test_more_than_a_queue_held_back_while_a_hello_is_answered_closes_with
 
     async def meanwhile() -> None:
         for _ in range(QUEUE_FRAMES + 1):
-            process.hub.send_unsequenced("mitra", person, "request.offered", Note("card"))
+            process.hub.send_unsequenced(card(person, "card"))
 
     set_pause_point("realtime.looked", meanwhile)
     device = await Device("mitra", person).open(process)
@@ -702,7 +703,7 @@ async def test_the_queue_is_bounded_in_bytes_as_well(start_process: StartProcess
     device = await open_slow(Device("mitra", person), process)
     (socket,) = process.hub._all()
     for _ in range(60):
-        process.hub.send_unsequenced("mitra", person, "request.offered", Note("x" * 40_000))
+        process.hub.send_unsequenced(card(person, "x" * 40_000))
         if socket.close_code is not None:
             break
     assert socket.close_code == 4409
@@ -717,7 +718,7 @@ async def test_a_client_that_reads_nothing_at_all_is_dropped(
     person = await make.person()
     device = await open_slow(Device("mitra", person), process)
     while process.hub.held("mitra"):
-        process.hub.send_unsequenced("mitra", person, "request.offered", Note("x" * 40_000))
+        process.hub.send_unsequenced(card(person, "x" * 40_000))
         await asyncio.sleep(0)
     await until(lambda: len(process.hooks.closed_connections) == 1)
     await device.vanish()

@@ -14,7 +14,8 @@ import pytest
 from curhat.kit.database import Database
 from curhat.kit.identity import Role
 from curhat.realtime import service
-from curhat.realtime.service import Head, StreamEvent, StreamSignal
+from curhat.realtime.event_types import StreamEvent
+from curhat.realtime.service import Head, StreamSignal
 from tests.support.clock import VirtualClock
 from tests.support.people import Make
 from tests.support.realtime import Note, append, note

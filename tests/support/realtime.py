@@ -13,7 +13,7 @@ import socket
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Self
+from typing import Any, Final, Self
 from uuid import UUID
 
 import msgspec
@@ -28,9 +28,9 @@ from curhat.kit.identity import Identity, Role
 from curhat.kit.signals import Signals
 from curhat.realtime import service
 from curhat.realtime.endpoint import PATHS, RealtimeEndpoint
+from curhat.realtime.event_types import EventType, StreamEvent, UnsequencedEvent, UnsequencedEventType
 from curhat.realtime.hooks import SocketIdentity
 from curhat.realtime.hub import Hub
-from curhat.realtime.service import StreamEvent
 
 # Nothing in these tests takes this long; it bounds how long a failure takes to show.
 PATIENCE_SECONDS = 20.0
@@ -42,9 +42,18 @@ class Note(msgspec.Struct, frozen=True):
     text: str
 
 
+NOTED: Final = EventType("message.created", Note, Note)
+CARD: Final = UnsequencedEventType("request.offered", Note)
+
+
 def note(role: Role, user_id: UUID, text: str) -> StreamEvent:
     """An event for a user's stream."""
-    return StreamEvent(role=role, user_id=user_id, type="message.created", data=Note(text))
+    return (NOTED.to_customer if role == "customer" else NOTED.to_mitra)(user_id, Note(text))
+
+
+def card(mitra_id: UUID, text: str) -> UnsequencedEvent:
+    """An event for a mitra's sockets that is not stored."""
+    return CARD.to_mitra(mitra_id, Note(text))
 
 
 async def append(database: Database, *events: StreamEvent) -> None:

@@ -36,6 +36,7 @@ from curhat.payments.gateway import ChargeAnswer
 from curhat.payments.mock_gateway import MockGateway
 from curhat.presence import hooks as presence_hooks
 from curhat.presence.customers import CustomerConnections
+from curhat.presence.events import PRESENCE_CHANGED
 from curhat.presence.schemas import MitraPresence
 from curhat.presence.service import Presence
 from curhat.realtime.hooks import SocketIdentity
@@ -185,7 +186,7 @@ class Services:
         return await still_wanted(self.database, kind, subject_ids)
 
     def _tell_presence(self, mitra_id: UUID, presence: MitraPresence) -> None:
-        self.hub.send_unsequenced("mitra", mitra_id, "presence.changed", presence)
+        self.hub.send_unsequenced(PRESENCE_CHANGED.to_mitra(mitra_id, presence))
 
 
 def _push_contact(settings: Settings) -> str:

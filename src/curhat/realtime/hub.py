@@ -26,9 +26,10 @@ from curhat.kit.identity import Identity, Role
 from curhat.kit.pause_points import pause_point
 from curhat.kit.signals import Signals, SignalSink
 from curhat.realtime import protocol, service
+from curhat.realtime.event_types import UnsequencedEvent
 from curhat.realtime.hooks import SocketHooks
 from curhat.realtime.metrics import GAPS_READ, SOCKETS_OPEN, WELCOMES
-from curhat.realtime.protocol import Event, Hello, Ping, TypingSignal, UnsequencedType, Welcome
+from curhat.realtime.protocol import Event, Hello, Ping, TypingSignal, Welcome
 from curhat.realtime.service import SQL, StoredEvent, StreamSignal
 from curhat.realtime.sockets import Feed, Socket, Stalled
 
@@ -108,15 +109,13 @@ class Hub:
         """Whether this user has a socket here that said hello."""
         return identity.user_id in self._feeds[identity.role]
 
-    def send_unsequenced(
-        self, role: Role, user_id: UUID, event_type: UnsequencedType, data: msgspec.Struct
-    ) -> None:
-        """Send a level-triggered event to this user's sockets here; nothing happens when there are none."""
-        feed = self._feeds[role].get(user_id)
+    def send_unsequenced(self, event: UnsequencedEvent) -> None:
+        """Send a level-triggered event to its user's sockets here; nothing happens when there are none."""
+        feed = self._feeds[event.role].get(event.user_id)
         if feed is None:
             return
-        raw = msgspec.Raw(_data_encoder.encode(data))
-        frame = protocol.write(Event(seq=None, type=event_type, at=self.server_now(), data=raw))
+        raw = msgspec.Raw(_data_encoder.encode(event.data))
+        frame = protocol.write(Event(seq=None, type=event.type, at=self.server_now(), data=raw))
         for socket in feed.sockets:
             if socket.phase != "greeting":
                 socket.send(frame)

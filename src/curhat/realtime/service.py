@@ -10,21 +10,12 @@ import msgspec
 from curhat.kit.database import Database, Transaction, load_queries
 from curhat.kit.identity import Role
 from curhat.realtime import protocol
-from curhat.realtime.protocol import EventType
+from curhat.realtime.event_types import StreamEvent
 
 SQL = load_queries(__file__)
 
 # Bounds how long one pruning holds its locks.
 PRUNE_LIMIT = 10_000
-
-
-class StreamEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """An event for one user's stream. `data` is the contract's struct, as that user may see it."""
-
-    role: Role
-    user_id: UUID
-    type: EventType
-    data: msgspec.Struct
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -132,5 +123,5 @@ async def prune(tx: Transaction, limit: int = PRUNE_LIMIT) -> int:
     return int((await tx.execute(SQL.prune, limit)).removeprefix("DELETE "))
 
 
-def _frame(seq: int, event_type: EventType, at: datetime, data: str) -> str:
+def _frame(seq: int, event_type: str, at: datetime, data: str) -> str:
     return protocol.write(protocol.Event(seq=seq, type=event_type, at=at, data=msgspec.Raw(data.encode())))

@@ -37,7 +37,7 @@ from curhat.presence.states import COME_BACK_SECONDS
 from curhat.pricing import service as pricing
 from curhat.pricing.schemas import Offer
 from curhat.realtime import service as realtime
-from curhat.realtime.service import StreamEvent
+from curhat.realtime.event_types import StreamEvent
 from curhat.sessions import events
 from curhat.sessions.errors import ExtensionDecided, ExtensionPending, SessionEnded
 from curhat.sessions.schemas import Extension

@@ -61,10 +61,7 @@ class ExtensionOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     offer_id: UUID
 
 
-class Session(msgspec.Struct, frozen=True):
-    """A chat as its customer sees it. `ended_at` and `end_reason` once it is over; `extension` is the latest asked
-    for, whatever became of it. `duration_minutes` is what was first paid for."""
-
+class _SessionFields(msgspec.Struct, frozen=True):
     id: UUID
     status: SessionStatus
     mitra: MitraName
@@ -77,7 +74,13 @@ class Session(msgspec.Struct, frozen=True):
     server_now: datetime
 
 
-class MitraSession(Session, frozen=True):
+class Session(_SessionFields, frozen=True):
+    """A chat as its customer sees it. `ended_at` and `end_reason` once it is over; `extension` is the latest asked
+    for, whatever became of it. `duration_minutes` is what was first paid for."""
+
+
+# No subclass of Session: mypy would take it for one, and the customer would get what only the mitra may see.
+class MitraSession(_SessionFields, frozen=True):
     """A chat as its mitra sees it."""
 
     customer: CustomerName

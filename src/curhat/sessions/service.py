@@ -17,7 +17,7 @@ from curhat.kit.pause_points import pause_point
 from curhat.payments import service as payments
 from curhat.presence import service as presence
 from curhat.realtime import service as realtime
-from curhat.realtime.service import StreamEvent
+from curhat.realtime.event_types import StreamEvent
 from curhat.sessions import events, extension
 from curhat.sessions.errors import SessionEnded
 from curhat.sessions.schemas import (
