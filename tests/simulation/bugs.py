@@ -26,7 +26,7 @@ from curhat.pairing import service as pairing
 from curhat.payments import service as payments
 from curhat.payments.gateway import ChargeAnswer
 from curhat.presence import service as presence
-from curhat.realtime import service as realtime
+from curhat.realtime import queries as realtime
 from curhat.sessions import extension
 from curhat.sessions import service as sessions
 
@@ -294,7 +294,7 @@ BUGS: tuple[Bug, ...] = (
         "a stream skips a number",
         ["tests/integration/test_realtime_streams.py", SIMULATION],
         in_statement(
-            realtime.SQL, "append", "streams.head + excluded.head", "streams.head + excluded.head + 1"
+            realtime, "append_events", "streams.head + excluded.head", "streams.head + excluded.head + 1"
         ),
     ),
     Bug(
