@@ -23,7 +23,7 @@ from bench.harness.report import Figure, Peer, Target, median
 from bench.harness.stand import Connection, Database, Stand
 from curhat.journeys.service import SQL as JOURNEYS
 from curhat.pairing.service import SQL as PAIRING
-from curhat.sessions.service import SQL as SESSIONS
+from curhat.sessions import queries as sessions
 
 MITRAS: Final = 1_000
 BATCH: Final = 100
@@ -135,7 +135,7 @@ async def _accept(connection: Connection) -> None:
 async def _messages(connection: Connection) -> None:
     numbers = range(1, BATCH + 1)
     rows: Sequence[asyncpg.Record] = await connection.fetch(
-        SESSIONS.send,
+        sessions.SEND_MESSAGES,
         [people.identifier(people.SESSION, number) for number in numbers],
         ["mitra"] * BATCH,
         [people.identifier(people.MITRA, number) for number in numbers],

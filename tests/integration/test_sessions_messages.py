@@ -17,7 +17,7 @@ from curhat.kit.pause_points import set_pause_point
 from curhat.sessions import service, writer
 from curhat.sessions.errors import SessionEnded
 from curhat.sessions.schemas import Message
-from curhat.sessions.service import Send, Sent
+from curhat.sessions.service import OutgoingMessage, SentMessage
 from curhat.sessions.writer import MessageWriter
 from tests.support.chats import Chat, open_chat, told, waits_for_lock
 from tests.support.clock import START, VirtualClock
@@ -238,15 +238,15 @@ async def test_time_that_passes_while_another_message_of_the_batch_waits_counts_
     first, second = sorted(
         [await open_chat(database, make), await open_chat(database, make)], key=lambda chat: chat.id
     )
-    sends = [
-        Send(first.customer, first.id, "a1", "halo"),
-        Send(second.customer, second.id, "a1", "halo"),
+    outgoing = [
+        OutgoingMessage(first.customer, first.id, "a1", "halo"),
+        OutgoingMessage(second.customer, second.id, "a1", "halo"),
     ]
     outcomes: list[object] = []
 
     async def send() -> None:
         async with database.transaction() as tx:
-            outcomes.extend(await service.send_messages(tx, sends))
+            outcomes.extend(await service.send_messages(tx, outgoing))
 
     async with database.transaction() as holder:
         await holder.execute("SELECT 1 FROM sessions WHERE id = $1 FOR NO KEY UPDATE", second.id)
@@ -402,7 +402,7 @@ async def test_what_arrives_during_a_transaction_forms_the_next_one(
     await latch.reached.wait()
     others = [
         asyncio.create_task(message_writer.send(chat.customer, chat.id, f"other {n}", f"other {n}"))
-        for n in range(writer.BATCH_LIMIT + 1)
+        for n in range(writer.MAX_BATCH_MESSAGES + 1)
     ]
     await asyncio.sleep(0)
     latch.open()
@@ -414,7 +414,10 @@ async def test_what_arrives_during_a_transaction_forms_the_next_one(
     set_pause_point("messages.before_commit", count)
     await asyncio.gather(first, *others)
     assert batches["more"] == 2
-    assert await stored(database, chat) == ["first", *(f"other {n}" for n in range(writer.BATCH_LIMIT + 1))]
+    assert await stored(database, chat) == [
+        "first",
+        *(f"other {n}" for n in range(writer.MAX_BATCH_MESSAGES + 1)),
+    ]
 
 
 async def test_one_message_that_breaks_its_batch_does_not_fail_the_others(
@@ -482,7 +485,7 @@ async def test_a_chat_whose_row_is_held_delays_the_others_only_for_a_while(
 async def test_more_than_can_wait_is_refused_at_once(
     chat: Chat, message_writer: MessageWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "WAITING_LIMIT", 2)
+    monkeypatch.setattr(writer, "MAX_WAITING_MESSAGES", 2)
     latch = Latch("messages.before_commit")
     first = asyncio.create_task(message_writer.send(chat.customer, chat.id, "1", "first"))
     await latch.reached.wait()
@@ -511,11 +514,13 @@ async def test_a_caller_who_goes_away_disturbs_nobody(
 
 
 async def test_the_outcomes_of_a_batch_stand_in_its_order(database: Database, chat: Chat) -> None:
-    sends = [Send(chat.customer, chat.id, f"m{n}", f"text {n}") for n in range(20)]
+    outgoing = [OutgoingMessage(chat.customer, chat.id, f"m{n}", f"text {n}") for n in range(20)]
     async with database.transaction() as tx:
-        outcomes = await service.send_messages(tx, sends)
-    texts = [outcome.message.text for outcome in outcomes if isinstance(outcome, Sent)]
-    assert texts == [send.text for send in sends]
+        outcomes = await service.send_messages(tx, outgoing)
+    texts = [outcome.message.text for outcome in outcomes if isinstance(outcome, SentMessage)]
+    assert texts == [message.text for message in outgoing]
     assert await stored(database, chat) == texts
-    moments: set[datetime] = {outcome.message.sent_at for outcome in outcomes if isinstance(outcome, Sent)}
+    moments: set[datetime] = {
+        outcome.message.sent_at for outcome in outcomes if isinstance(outcome, SentMessage)
+    }
     assert len(moments) == 1

@@ -13,7 +13,7 @@ from curhat.kit.identity import Identity
 from curhat.kit.page import PAGE_SIZE
 from curhat.sessions import service
 from curhat.sessions.counterparts import Counterparts
-from curhat.sessions.events import session_started
+from curhat.sessions.events import SESSION_STARTED, views_to_both
 from curhat.sessions.schemas import Message
 from curhat.sessions.writer import MessageWriter
 from tests.support.chats import Chat, open_chat, told
@@ -232,7 +232,7 @@ async def test_a_mitra_sees_the_call_name_and_nothing_else_that_identifies(
             await service.active_mitra_sessions(tx, chat.mitra.user_id),
             [entry.for_mitra for entry in (await service.history(tx, chat.mitra, None)).items],
             await service.messages_page(tx, chat.mitra, chat.id, None),
-            [event.data for event in session_started(views) if event.role == "mitra"],
+            [event.data for event in views_to_both(SESSION_STARTED, views) if event.role == "mitra"],
             await service.end_by_mitra(tx, chat.mitra.user_id, chat.id, "sakit"),
         ]
     seen.append(await told(database, chat.mitra))
@@ -291,11 +291,11 @@ async def test_typing_reaches_the_other_side_of_a_running_chat_only(
 ) -> None:
     other = await open_chat(database, make)
     counterparts = Counterparts(database)
-    assert await counterparts.of(chat.customer, chat.id) == chat.mitra
-    assert await counterparts.of(chat.mitra, chat.id) == chat.customer
-    assert await counterparts.of(other.mitra, chat.id) is None
-    assert await counterparts.of(Identity(role="mitra", user_id=chat.customer.user_id), chat.id) is None
-    assert await counterparts.of(chat.customer, uuid4()) is None
+    assert await counterparts.find(chat.customer, chat.id) == chat.mitra
+    assert await counterparts.find(chat.mitra, chat.id) == chat.customer
+    assert await counterparts.find(other.mitra, chat.id) is None
+    assert await counterparts.find(Identity(role="mitra", user_id=chat.customer.user_id), chat.id) is None
+    assert await counterparts.find(chat.customer, uuid4()) is None
     async with database.transaction() as tx:
         await service.end_by_customer(tx, chat.customer.user_id, chat.id)
-    assert await Counterparts(database).of(chat.mitra, chat.id) is None
+    assert await Counterparts(database).find(chat.mitra, chat.id) is None

@@ -452,9 +452,9 @@ async def test_a_pending_extension_holds_the_end_back_and_its_rejection_lets_it_
     assert await is_running(database, chat)
     async with database.transaction() as tx:
         [sent] = await sessions.send_messages(
-            tx, [sessions.Send(chat.customer, chat.id, "1", "masih di sini")]
+            tx, [sessions.OutgoingMessage(chat.customer, chat.id, "1", "masih di sini")]
         )
-    assert isinstance(sent, sessions.Sent)
+    assert isinstance(sent, sessions.SentMessage)
     await reject(database, chat, asked)
     assert await fire_due(database, chat.mitra.user_id) == 1
     assert not await is_running(database, chat)
@@ -562,7 +562,7 @@ async def test_it_waits_thirty_seconds_for_the_gateway_and_a_later_success_is_gi
 ) -> None:
     asked = await ask(database, make, chat)
     charge = await approved_by_hand(database, chat, asked)
-    await clock.advance(states.CHARGE_SECONDS)
+    await clock.advance(states.CHARGE_TIMEOUT_SECONDS)
     if not worker_is_late:
         async with database.transaction() as tx:
             await extension.charge_too_late(tx, asked.id)

@@ -485,13 +485,15 @@ async def test_a_message_after_the_old_end_against_the_rejection_that_lets_the_e
 
     async def say(tx: Transaction) -> None:
         said.extend(
-            await sessions.send_messages(tx, [sessions.Send(scene.chat.customer, scene.chat.id, "1", "x")])
+            await sessions.send_messages(
+                tx, [sessions.OutgoingMessage(scene.chat.customer, scene.chat.id, "1", "x")]
+            )
         )
 
     says, rejects = command(scene.database, say), scene.rejects(asked)
     sides = (rejects, says) if rejected_first else (says, rejects)
     assert await meet(scene.database, *sides) == ("done", "done")
-    assert isinstance(said[0], SessionEnded if rejected_first else sessions.Sent)
+    assert isinstance(said[0], SessionEnded if rejected_first else sessions.SentMessage)
 
 
 # Two at once, and the gateway ------------------------------------------------------------------------------
@@ -522,13 +524,13 @@ async def test_the_gateways_approval_against_the_thirty_seconds(scene: Scene, an
     asked, key = await scene.charging()
     answers, too_late = scene.answers(key, APPROVED), scene.worker().fires(extension.EXTENSION_CHARGE)
     if answer_first:
-        await scene.clock.advance(states.CHARGE_SECONDS - 0.001)
+        await scene.clock.advance(states.CHARGE_TIMEOUT_SECONDS - 0.001)
         in_time = past(scene.clock, 0.002, answers)
         assert await meet(scene.database, in_time, too_late, waits=False) == ("done", "nothing")
         assert (await scene.look(asked), await scene.money(asked)) == (("approved", "mitra"), TAKEN)
         assert await scene.minutes() == MINUTES + ADDED_MINUTES
     else:
-        await scene.clock.advance(states.CHARGE_SECONDS)
+        await scene.clock.advance(states.CHARGE_TIMEOUT_SECONDS)
         assert await meet(scene.database, too_late, answers) == ("fired", "done")
         assert await scene.look(asked) == ("charge_failed", "mitra")
         assert await scene.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
@@ -539,7 +541,7 @@ async def test_the_gateways_approval_against_the_thirty_seconds(scene: Scene, an
 @pytest.mark.invariant(5, 9)
 async def test_an_approval_that_waited_for_a_lock_past_the_thirty_seconds_is_given_back(scene: Scene) -> None:
     asked, key = await scene.charging()
-    await scene.clock.advance(states.CHARGE_SECONDS - 0.001)
+    await scene.clock.advance(states.CHARGE_TIMEOUT_SECONDS - 0.001)
     somebody = command(scene.database, lambda tx: extension.lock_session(tx, scene.chat.id))
     assert await meet(
         scene.database,

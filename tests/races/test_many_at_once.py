@@ -24,7 +24,7 @@ from curhat.payments.mock_gateway import MockGateway
 from curhat.presence import service as presence
 from curhat.sessions import extension
 from curhat.sessions import service as sessions
-from curhat.sessions.service import Send
+from curhat.sessions.service import OutgoingMessage
 from tests.support.clock import VirtualClock
 from tests.support.decided_presence import DecidedPresence
 from tests.support.journey import accept, open_blast, request_of
@@ -173,12 +173,14 @@ class ConcurrentSteps:
 
     async def say(self) -> None:
         row, number = await self.session(), self.dice.randrange(10**9)
-        sends = [
-            Send(Identity(role="customer", user_id=row["customer_id"]), row["id"], f"c{number}", "halo"),
-            Send(Identity(role="mitra", user_id=row["mitra_id"]), row["id"], f"m{number}", "halo"),
+        outgoing = [
+            OutgoingMessage(
+                Identity(role="customer", user_id=row["customer_id"]), row["id"], f"c{number}", "halo"
+            ),
+            OutgoingMessage(Identity(role="mitra", user_id=row["mitra_id"]), row["id"], f"m{number}", "halo"),
         ]
         async with self.database.transaction() as tx:
-            await sessions.send_messages(tx, sends)
+            await sessions.send_messages(tx, outgoing)
 
     async def answer(self) -> None:
         row = await self.one_of("SELECT id FROM charge_attempts WHERE status = 'started'")

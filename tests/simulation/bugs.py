@@ -28,7 +28,7 @@ from curhat.payments.gateway import ChargeAnswer
 from curhat.presence import service as presence
 from curhat.realtime import queries as realtime
 from curhat.sessions import extension
-from curhat.sessions import service as sessions
+from curhat.sessions import queries as sessions
 
 SIMULATION = "tests/simulation/test_schedules.py"
 RACES = "tests/races/test_accept_races.py"
@@ -213,7 +213,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a session may end early",
         ["tests/integration/test_sessions_ending.py"],
-        in_statement(sessions.SQL, "end_due", "AND locked.ends_at <= moment.now", ""),
+        in_statement(sessions, "end_due_sessions", "AND locked.ends_at <= moment.now", ""),
     ),
     Bug(
         "a deadline is claimed before it is due",
@@ -284,8 +284,8 @@ BUGS: tuple[Bug, ...] = (
         "a message is taken after the session's time",
         ["tests/integration/test_sessions_messages.py", SIMULATION],
         in_statement(
-            sessions.SQL,
-            "send",
+            sessions,
+            "send_messages",
             "locked.status = 'active' AND (locked.ends_at > moment.now OR locked.open_extension_id IS NOT NULL)",
             "locked.status = 'active'",
         ),
@@ -477,8 +477,8 @@ BUGS: tuple[Bug, ...] = (
         in_function(
             extension,
             "request",
-            "    extension_id: UUID = row",
-            "    await payments.begin_extension_charges(tx, [payment_id], deadline_at)\n    extension_id: UUID = row",
+            "    opened = await",
+            "    await payments.begin_extension_charges(tx, [payment_id], deadline_at)\n    opened = await",
         ),
         "DROP TRIGGER charge_attempts_of_an_approved_extension ON charge_attempts",
     ),
@@ -507,7 +507,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a hand approves though the toggle went off",
         [f"{EXTENSION}::test_the_toggle_to_offline_rejects_at_once_even_when_the_mitra_comes_back"],
-        in_statement(extension.SQL, "lock_extensions", " AND NOT locked.mitra_went_offline", ""),
+        in_statement(sessions, "lock_extensions", " AND NOT locked.mitra_went_offline", ""),
         "ALTER TABLE extensions DROP CONSTRAINT extensions_nobody_there_approves_nothing",
     ),
     Bug(
@@ -525,8 +525,8 @@ BUGS: tuple[Bug, ...] = (
             SIMULATION,
         ],
         in_statement(
-            sessions.SQL,
-            "end_due",
+            sessions,
+            "end_due_sessions",
             "        AND locked.open_extension_id IS NULL\n    RETURNING",
             "    RETURNING",
         ),
@@ -571,10 +571,11 @@ BUGS: tuple[Bug, ...] = (
         "the new end is counted from now",
         [f"{EXTENSION}::test_an_approval_after_the_old_end_lengthens_the_chat_from_the_old_end", SIMULATION],
         in_statement(
-            extension.SQL,
-            "release_ends",
-            "ends_at = ends_at + make_interval(mins => $2)",
-            "ends_at = CASE WHEN $2 > 0 THEN curhat_now() ELSE ends_at END + make_interval(mins => $2)",
+            sessions,
+            "release_session_ends",
+            "ends_at = ends_at + make_interval(mins => @added_minutes)",
+            "ends_at = CASE WHEN @added_minutes > 0 THEN curhat_now() ELSE ends_at END"
+            " + make_interval(mins => @added_minutes)",
         ),
     ),
 )

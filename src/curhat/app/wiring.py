@@ -138,7 +138,7 @@ class Hooks:
 
     async def typing_recipient(self, identity: Identity, session_id: UUID) -> Identity | None:
         """The other side of a running session."""
-        return await self._counterparts.of(identity, session_id)
+        return await self._counterparts.find(identity, session_id)
 
 
 class Services:

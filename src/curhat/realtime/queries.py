@@ -48,8 +48,8 @@ async def append_events(
     types: Sequence[str],
     data: Sequence[str],
 ) -> list[AppendedEvent]:
-    """The head of each stream → head + its number of new events, and one stored event for each, numbered without gaps. A
-    stream that does not exist yet begins at 0. One element per event; the rows come in the same order."""
+    """The head of each stream → head + its number of new events, and one stored event for each, numbered without
+    gaps. A stream that does not exist yet begins at 0. One element per event; the rows come in the same order."""
     return [AppendedEvent(*row) for row in await db.fetch(APPEND_EVENTS, roles, user_ids, types, data)]
 
 

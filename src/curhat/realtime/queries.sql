@@ -1,8 +1,8 @@
 -- type: role = Role from curhat.kit.identity
 
 -- name: append_events :many
--- The head of each stream → head + its number of new events, and one stored event for each, numbered without gaps. A
--- stream that does not exist yet begins at 0. One element per event; the rows come in the same order.
+-- The head of each stream → head + its number of new events, and one stored event for each, numbered without
+-- gaps. A stream that does not exist yet begins at 0. One element per event; the rows come in the same order.
 -- row: AppendedEvent
 WITH given_events AS MATERIALIZED (
     SELECT role, user_id, type, data, position,

@@ -1,7 +1,7 @@
-"""What crosses the border about chat sessions.
+"""The structs of the API and of the realtime events about chat sessions.
 
-Two shapes of a session, since the two sides may not know the same of each other (X.4): what a mitra may see
-of a customer is the closed list in CustomerName.
+A session has two structs, since the two sides may not know the same of each other (X.4). CustomerName lists all that a
+mitra may see of a customer.
 """
 
 from datetime import datetime
@@ -15,8 +15,8 @@ from curhat.kit.identity import Role
 from curhat.pricing.schemas import Offer
 from curhat.sessions.states import DecidedBy, EndReason, ExtensionStatus, SessionStatus
 
-# PostgreSQL cannot store NUL, and a message of blanks says nothing. Each character decides alone whether the
-# match goes on, so no text makes it slow. (Lone surrogates are no text: the JSON decoder refuses them.)
+# Refuses NUL, which PostgreSQL cannot store, and texts of blanks. The pattern never backtracks, so no text makes it
+# slow. (The JSON decoder refuses lone surrogates.)
 WRITTEN = r"^\s*[^\x00\s][^\x00]*$"
 NO_NUL = r"^[^\x00]+$"
 
@@ -79,7 +79,7 @@ class Session(_SessionFields, frozen=True):
     for, whatever became of it. `duration_minutes` is what was first paid for."""
 
 
-# No subclass of Session: mypy would take it for one, and the customer would get what only the mitra may see.
+# Not a subclass of Session: mypy would accept it where a Session goes to the customer.
 class MitraSession(_SessionFields, frozen=True):
     """A chat as its mitra sees it."""
 
@@ -87,7 +87,7 @@ class MitraSession(_SessionFields, frozen=True):
 
 
 class SessionViews(msgspec.Struct, frozen=True):
-    """One session for both who are in it."""
+    """One session as each of its members sees it."""
 
     customer_id: UUID
     mitra_id: UUID
