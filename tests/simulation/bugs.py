@@ -468,12 +468,12 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "an extension may be approved after its deadline",
-        [f"{EXTENSION}::test_an_answer_after_the_deadline_never_wins_however_late_the_worker_is"],
+        [f"{EXTENSION}::test_an_answer_after_the_deadline_is_refused_even_if_the_worker_is_late"],
         in_function(extension, "approve_by_mitra", "extension.is_over or ", ""),
     ),
     Bug(
         "an extension is charged when it is asked for",
-        [f"{EXTENSION}::test_an_explicit_rejection_charges_nothing_and_repeated_is_the_same", SIMULATION],
+        [f"{EXTENSION}::test_a_rejection_by_the_mitra_charges_nothing_and_can_be_repeated", SIMULATION],
         in_function(
             extension,
             "request",
@@ -485,7 +485,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "silence approves though the mitra is not connected",
         [
-            f"{EXTENSION}::test_at_the_deadline_a_mitra_who_is_not_connected_or_of_whom_nothing_is_known_approves_nothing",
+            f"{EXTENSION}::test_silence_rejects_when_the_mitra_is_disconnected_or_presence_is_unknown",
             SIMULATION,
         ],
         in_function(extension, "window_over", " and each.mitra_id in connected", ""),
@@ -493,7 +493,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "silence approves though nobody knows whether the mitra is connected",
         [
-            f"{EXTENSION}::test_at_the_deadline_a_mitra_who_is_not_connected_or_of_whom_nothing_is_known_approves_nothing",
+            f"{EXTENSION}::test_silence_rejects_when_the_mitra_is_disconnected_or_presence_is_unknown",
             SIMULATION,
         ],
         in_function(
@@ -506,14 +506,14 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "a hand approves though the toggle went off",
-        [f"{EXTENSION}::test_the_toggle_to_offline_rejects_at_once_even_when_the_mitra_comes_back"],
+        [f"{EXTENSION}::test_the_toggle_to_offline_rejects_at_once_even_if_the_mitra_returns"],
         in_statement(sessions, "lock_extensions", " AND NOT locked.mitra_went_offline", ""),
         "ALTER TABLE extensions DROP CONSTRAINT extensions_nobody_there_approves_nothing",
     ),
     Bug(
         "the toggle to offline leaves a pending extension alone",
         [
-            f"{EXTENSION}::test_the_toggle_to_offline_rejects_at_once_even_when_the_mitra_comes_back",
+            f"{EXTENSION}::test_the_toggle_to_offline_rejects_at_once_even_if_the_mitra_returns",
             SIMULATION,
         ],
         in_function(mitras, "intent_changed", "await extension.toggle_went_off(tx, mitra_id)", "pass"),
@@ -521,7 +521,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a session ends while an extension waits for its answer",
         [
-            f"{EXTENSION}::test_a_pending_extension_holds_the_end_back_and_its_rejection_lets_it_come",
+            f"{EXTENSION}::test_a_pending_extension_holds_the_end_back_until_it_is_rejected",
             SIMULATION,
         ],
         in_statement(
@@ -534,7 +534,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "the gateway's approval of an extension counts after its time",
         [
-            f"{EXTENSION_RACES}::test_an_approval_that_waited_for_a_lock_past_the_thirty_seconds_is_given_back",
+            f"{EXTENSION_RACES}::test_an_approval_of_the_gateway_that_waits_for_a_lock_past_the_thirty_seconds_is_refunded",
             SIMULATION,
         ],
         in_function(
@@ -547,7 +547,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a late approval of an extension's charge is kept",
         [
-            f"{EXTENSION}::test_it_waits_thirty_seconds_for_the_gateway_and_a_later_success_is_given_back",
+            f"{EXTENSION}::test_an_approval_of_the_gateway_after_thirty_seconds_is_refunded",
             SIMULATION,
         ],
         in_function(
@@ -559,7 +559,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "the payment of an extension that is rejected stays open",
-        [f"{EXTENSION}::test_an_explicit_rejection_charges_nothing_and_repeated_is_the_same", SIMULATION],
+        [f"{EXTENSION}::test_a_rejection_by_the_mitra_charges_nothing_and_can_be_repeated", SIMULATION],
         in_function(
             extension,
             "_reject",
