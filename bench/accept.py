@@ -18,7 +18,8 @@ from bench.harness.report import Figure, Peer, Target, median, ratios
 from bench.harness.sockets import Address
 from bench.harness.stand import Database, Stand
 from bench.peers.fastapi_orm import rows as peer_rows
-from curhat.journeys.service import SQL
+from curhat.dev.statements import parse
+from curhat.journeys import queries
 
 # How many accept at a time when nobody contests; more do not make any of the three faster.
 ALONE_AT_A_TIME: Final = 16
@@ -174,7 +175,12 @@ async def _pgbench(
     turns = pairings if places > 1 else pairings // clients
     pairing = f"{first} + :turn" if places > 1 else f"{first} + :client_id * {turns} + :turn"
     place = ":client_id" if places > 1 else "0"
-    statement = _with_ids(SQL.accept_and_start, _id(people.REQUEST, "request"), _id(people.MITRA, "mitra"))
+    statement = _accept_statement(
+        request_id=_id(people.REQUEST, "request"),
+        mitra_id=_id(people.MITRA, "mitra"),
+        correlation_id="'0190f5a0-0000-4000-8000-000000000000'",
+        key_lock=":request::bigint",
+    )
     script = stand.folder / "accept.sql"
     script.write_text(
         f"\\set turn :turn + 1\n\\set pairing {pairing}\n"
@@ -199,16 +205,11 @@ async def _pgbench(
     return float(found[1])
 
 
-def _with_ids(statement: str, request: str, mitra: str) -> str:
-    # pgbench would take the $1 for a parameter of its own.
-    without_comments = re.sub(r"--.*", "", statement)
-    # The third is the id that the HTTP request has in the logs, the fourth the lock of its idempotency key.
-    log_id = "'0190f5a0-0000-4000-8000-000000000000'"
-    with_ids = without_comments.replace("$1", request).replace("$2", mitra).replace("$3", log_id)
-    with_ids = with_ids.replace("$4", ":request::bigint")
-    if "$" in with_ids:
-        raise RuntimeError("the accept's statement has got a parameter that this benchmark does not know")
-    return with_ids
+def _accept_statement(**values: str) -> str:
+    """The accept's statement with SQL texts for its parameters: pgbench would take a $1 for one of its own."""
+    statements = parse(Path(queries.__file__).with_name("queries.sql")).statements
+    accept = next(statement for statement in statements if statement.name == "accept_and_start")
+    return re.sub(r"\$(\d+)", lambda found: values[accept.parameters[int(found[1]) - 1]], accept.sql)
 
 
 def _id(kind: int, variable: str) -> str:

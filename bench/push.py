@@ -21,9 +21,9 @@ from bench.claims import Options
 from bench.harness import people
 from bench.harness.report import Figure, Peer, Target, median
 from bench.harness.stand import Connection, Database, Stand
-from curhat.journeys.service import SQL as JOURNEYS
+from curhat.journeys import queries as journeys
 from curhat.pairing import queries as pairing
-from curhat.sessions.service import SQL as SESSIONS
+from curhat.sessions import queries as sessions
 
 MITRAS: Final = 1_000
 BATCH: Final = 100
@@ -125,28 +125,27 @@ async def _blast(connection: Connection) -> None:
 
 async def _accept(connection: Connection) -> None:
     number = (BATCH + 1) * 50
-    row = await connection.fetchrow(
-        JOURNEYS.accept_and_start,
-        people.identifier(people.REQUEST, number),
-        people.identifier(people.MITRA, 0),
-        None,
-        None,
+    won = await journeys.accept_and_start(
+        connection,
+        request_id=people.identifier(people.REQUEST, number),
+        mitra_id=people.identifier(people.MITRA, 0),
+        correlation_id=None,
+        key_lock=None,
     )
-    assert row is not None
-    assert row["outcome"] == "won", row["outcome"]
+    assert won is not None
 
 
 async def _messages(connection: Connection) -> None:
     numbers = range(1, BATCH + 1)
-    rows: Sequence[asyncpg.Record] = await connection.fetch(
-        SESSIONS.send,
-        [people.identifier(people.SESSION, number) for number in numbers],
-        ["mitra"] * BATCH,
-        [people.identifier(people.MITRA, number) for number in numbers],
-        [str(uuid4()) for _ in numbers],
-        ["halo"] * BATCH,
+    rows = await sessions.send_messages(
+        connection,
+        session_ids=[people.identifier(people.SESSION, number) for number in numbers],
+        senders=["mitra"] * BATCH,
+        user_ids=[people.identifier(people.MITRA, number) for number in numbers],
+        client_message_ids=[str(uuid4()) for _ in numbers],
+        texts=["halo"] * BATCH,
     )
-    assert sum(row["id"] is not None for row in rows) == BATCH
+    assert sum(row.id is not None for row in rows) == BATCH
 
 
 # 1,000 pushes ------------------------------------------------------------------------------------------------

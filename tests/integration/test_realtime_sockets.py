@@ -1,4 +1,4 @@
-"""Sockets, on real servers: hello and resume, gaps, several devices, backpressure, and how a connection ends."""
+"""Sockets on real servers: hello and resume, gaps, several devices, slow readers, and how a connection ends."""
 
 import asyncio
 import json
@@ -14,14 +14,15 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from curhat.dev.embedded import EmbeddedServers
-from curhat.kit.database import Database, Transaction
+from curhat.kit.database import Database, Executor
 from curhat.kit.errors import PresenceUnknown
 from curhat.kit.identity import Identity, Role
 from curhat.kit.pause_points import set_pause_point
 from curhat.realtime import hub as hub_module
 from curhat.realtime import service
 from curhat.realtime import sockets as sockets_module
-from curhat.realtime.sockets import QUEUE_FRAMES
+from curhat.realtime.queries import StreamHead
+from curhat.realtime.sockets import MAX_QUEUE_FRAMES
 from tests.support.clock import VirtualClock
 from tests.support.people import Make
 from tests.support.realtime import (
@@ -30,6 +31,7 @@ from tests.support.realtime import (
     Note,
     ServerProcess,
     append,
+    card,
     digest_of,
     note,
     server_process,
@@ -43,8 +45,8 @@ StartProcess = Callable[..., Awaitable[ServerProcess]]
 async def start_process(
     database_url: str, servers: EmbeddedServers, valkey_client: object
 ) -> AsyncIterator[StartProcess]:
-    """Starts server processes that end with the test."""
-    del valkey_client  # Valkey is to be empty.
+    """Starts server processes, which end with the test."""
+    del valkey_client  # This fixture empties Valkey.
     async with AsyncExitStack() as stack:
 
         async def start(hooks: FakeHooks | None = None, **options: object) -> ServerProcess:
@@ -56,14 +58,14 @@ async def start_process(
 
 @pytest.fixture
 async def process(start_process: StartProcess) -> ServerProcess:
-    """One server process whose hub moves only when told."""
+    """One server process. Its hub pings and compares only when the test calls it."""
     return await start_process()
 
 
 # Hello ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_first_hello_is_told_where_the_stream_stands_and_gets_what_follows(
+async def test_the_first_welcome_names_the_head_and_later_events_follow(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -71,8 +73,8 @@ async def test_a_first_hello_is_told_where_the_stream_stands_and_gets_what_follo
     device = await Device("customer", person).open(process)
     welcome = await device.hello()
     assert welcome.pop("server_now").endswith("Z")
-    stream = await service.look(process.database, "customer", person)
-    assert welcome == {"op": "welcome", "epoch": str(stream.head.epoch), "seq": 1, "resumed": False}
+    head = await service.read_head(process.database, "customer", person)
+    assert welcome == {"op": "welcome", "epoch": str(head.epoch), "seq": 1, "resumed": False}
     await append(process.database, note("customer", person, "after"), note("mitra", person, "not mine"))
     await append(process.database, note("customer", person, "last"))
     await device.read_until(3)
@@ -81,7 +83,7 @@ async def test_a_first_hello_is_told_where_the_stream_stands_and_gets_what_follo
 
 @pytest.mark.rule("V.3")
 @pytest.mark.invariant(10)
-async def test_a_device_that_comes_back_gets_exactly_what_it_missed(
+async def test_a_device_that_reconnects_gets_exactly_the_missed_events(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -89,7 +91,7 @@ async def test_a_device_that_comes_back_gets_exactly_what_it_missed(
     await append(process.database, note("mitra", person, "seen"))
     await device.read_until(1)
     await device.vanish()
-    # More than the queue of a socket holds, and more than one read brings.
+    # More events than a socket's queue holds, and more than one read returns.
     for number in range(3):
         await append(
             process.database, *(note("mitra", person, f"missed {number}.{part}") for part in range(200))
@@ -103,7 +105,9 @@ async def test_a_device_that_comes_back_gets_exactly_what_it_missed(
     assert device.applied[-1] == (602, "live")
 
 
-async def test_nothing_missed_is_resumed_without_an_event(process: ServerProcess, make: Make) -> None:
+async def test_a_device_that_missed_nothing_resumes_without_events(
+    process: ServerProcess, make: Make
+) -> None:
     person = await make.person()
     device = await Device("customer", person).start(process)
     await device.leave()
@@ -117,14 +121,14 @@ async def test_nothing_missed_is_resumed_without_an_event(process: ServerProcess
     ("epoch", "seq"),
     [(None, None), (None, 2), ("right", None), ("right", 4), ("right", -1), ("right", 2**70), ("wrong", 2)],
 )
-async def test_what_cannot_be_resumed_begins_at_the_head(
+async def test_a_hello_that_cannot_be_resumed_begins_at_the_head(
     process: ServerProcess, make: Make, epoch: str | None, seq: int | None
 ) -> None:
     person = await make.person()
     await append(process.database, *(note("customer", person, str(number)) for number in range(3)))
     device = await Device("customer", person).open(process)
     if epoch == "right":
-        epoch = str((await service.look(process.database, "customer", person)).head.epoch)
+        epoch = str((await service.read_head(process.database, "customer", person)).epoch)
     device.epoch, device.seq = epoch, seq
     welcome = await device.hello()
     assert (welcome["resumed"], welcome["seq"]) == (False, 3)
@@ -133,7 +137,7 @@ async def test_what_cannot_be_resumed_begins_at_the_head(
     assert device.applied == [(4, "next")]
 
 
-async def test_what_was_pruned_cannot_be_resumed(
+async def test_a_client_cannot_resume_from_before_a_pruned_event(
     process: ServerProcess, make: Make, clock: VirtualClock
 ) -> None:
     person = await make.person()
@@ -143,7 +147,7 @@ async def test_what_was_pruned_cannot_be_resumed(
     await append(process.database, note("customer", person, "3"))
     async with process.database.transaction() as tx:
         await service.prune(tx)
-    epoch = str((await service.look(process.database, "customer", person)).head.epoch)
+    epoch = str((await service.read_head(process.database, "customer", person)).epoch)
     for seq, resumed in ((2, False), (3, True), (4, True)):
         device = await Device("customer", person).open(process)
         device.epoch, device.seq = epoch, seq
@@ -152,7 +156,7 @@ async def test_what_was_pruned_cannot_be_resumed(
         await device.leave()
 
 
-async def test_a_second_hello_sends_again_what_follows_its_seq(process: ServerProcess, make: Make) -> None:
+async def test_a_second_hello_gets_the_events_after_its_seq_again(process: ServerProcess, make: Make) -> None:
     person = await make.person()
     device = await Device("customer", person).start(process)
     await append(process.database, *(note("customer", person, str(number)) for number in range(5)))
@@ -169,23 +173,23 @@ async def test_a_second_hello_sends_again_what_follows_its_seq(process: ServerPr
 @pytest.mark.invariant(10)
 @pytest.mark.parametrize("point", ["realtime.registered", "realtime.looked"])
 @pytest.mark.parametrize("resumes", [True, False])
-async def test_what_is_committed_while_a_hello_is_answered_comes_once(
+async def test_events_committed_while_a_hello_is_answered_come_once(
     process: ServerProcess, make: Make, point: str, resumes: bool
 ) -> None:
     person = await make.person()
     await append(process.database, note("customer", person, "0"), note("customer", person, "1"))
     device = await Device("customer", person).open(process)
     if resumes:
-        device.epoch = str((await service.look(process.database, "customer", person)).head.epoch)
+        device.epoch = str((await service.read_head(process.database, "customer", person)).epoch)
         device.seq = 1
 
-    async def meanwhile() -> None:
+    async def append_meanwhile() -> None:
         set_pause_point(point, None)
         await append(process.database, note("customer", person, "2"), note("customer", person, "3"))
-        # The signals have been through the hub before the hello is answered.
+        # The hub handles the signals before it answers the hello.
         await until(lambda: process.hub._feeds["customer"][person].head == 4)
 
-    set_pause_point(point, meanwhile)
+    set_pause_point(point, append_meanwhile)
     await device.hello()
     await append(process.database, note("customer", person, "4"))
     await device.read_until(5)
@@ -195,27 +199,25 @@ async def test_what_is_committed_while_a_hello_is_answered_comes_once(
 
 
 @pytest.mark.invariant(10)
-async def test_what_is_committed_just_after_the_head_was_read_comes_once(
+async def test_an_event_committed_just_after_the_head_was_read_comes_once(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person = await make.person()
-    look = service.look
+    read_head = service.read_head
 
-    async def look_and_be_overtaken(
-        database: Database | Transaction, role: Role, user_id: UUID
-    ) -> service.Look:
-        seen = await look(database, role, user_id)
+    async def read_head_then_append(db: Executor, role: Role, user_id: UUID) -> StreamHead:
+        head = await read_head(db, role, user_id)
         await append(process.database, note("customer", person, "just after"))
         await until(lambda: process.hub._feeds["customer"][person].head == 1)
-        return seen
+        return head
 
-    monkeypatch.setattr(service, "look", look_and_be_overtaken)
+    monkeypatch.setattr(service, "read_head", read_head_then_append)
     device = await Device("customer", person).start(process)
     await device.read_until(1)
 
 
 @pytest.mark.invariant(10)
-async def test_a_hello_stops_the_reading_of_a_gap_that_was_under_way(
+async def test_a_hello_stops_a_gap_read_that_is_running(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person = await make.person()
@@ -224,12 +226,12 @@ async def test_a_hello_stops_the_reading_of_a_gap_that_was_under_way(
     begun, goes_on = asyncio.Event(), asyncio.Event()
 
     async def slow(
-        database: Database | Transaction, role: Role, user_id: UUID, seq: int, limit: int
+        db: Executor, role: Role, user_id: UUID, seq: int, max_events: int
     ) -> list[service.StoredEvent]:
         monkeypatch.setattr(service, "events_after", events_after)
         begun.set()
         await goes_on.wait()
-        return await events_after(database, role, user_id, seq, limit)
+        return await events_after(db, role, user_id, seq, max_events)
 
     monkeypatch.setattr(service, "events_after", slow)
     process.signals.losing = True
@@ -247,21 +249,21 @@ async def test_a_hello_stops_the_reading_of_a_gap_that_was_under_way(
     await device.read_until(4)
 
 
-async def test_events_that_vanish_while_they_are_read_have_the_device_begin_anew(
+async def test_a_device_begins_anew_when_events_are_deleted_while_it_reads_them(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_module, "READ_LIMIT", 2)
+    monkeypatch.setattr(hub_module, "MAX_EVENTS_PER_READ", 2)
     person = await make.person()
     await append(process.database, *(note("customer", person, str(number)) for number in range(6)))
     device = await Device("customer", person).open(process)
-    device.epoch = str((await service.look(process.database, "customer", person)).head.epoch)
+    device.epoch = str((await service.read_head(process.database, "customer", person)).epoch)
     device.seq = 0
 
-    async def vanish() -> None:
+    async def delete_events() -> None:
         set_pause_point("realtime.looked", None)
         await process.database.execute("DELETE FROM stream_events WHERE seq IN (3, 4)")
 
-    set_pause_point("realtime.looked", vanish)
+    set_pause_point("realtime.looked", delete_events)
     assert (await device.hello())["resumed"] is True
     anew = await device.next("welcome")
     assert (anew["resumed"], anew["seq"]) == (False, 6)
@@ -271,13 +273,13 @@ async def test_events_that_vanish_while_they_are_read_have_the_device_begin_anew
     await device.read_until(7)
 
 
-async def test_a_hello_that_postgresql_does_not_answer_is_to_be_tried_again(
+async def test_a_hello_that_postgresql_does_not_answer_closes_with_1013(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: object) -> None:
         raise asyncpg.ConnectionDoesNotExistError
 
-    monkeypatch.setattr(service, "look", away)
+    monkeypatch.setattr(service, "read_head", away)
     device = await Device("customer", await make.person()).open(process)
     await device.send({"op": "hello", "device_id": "d"})
     assert await device.close_code() == 1013
@@ -310,7 +312,7 @@ async def test_all_devices_of_a_user_get_every_event_over_two_processes(
         assert device.applied == []
 
 
-async def test_a_lost_signal_is_healed_by_the_comparison_with_postgresql(
+async def test_the_comparison_with_postgresql_makes_up_for_a_lost_signal(
     process: ServerProcess, make: Make
 ) -> None:
     behind, in_step = await make.person(), await make.person()
@@ -328,10 +330,10 @@ async def test_a_lost_signal_is_healed_by_the_comparison_with_postgresql(
     await other.read_until(1)
 
 
-async def test_the_hub_compares_by_itself(
+async def test_a_running_hub_compares_periodically(
     start_process: StartProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_module, "COMPARE_SECONDS", 0.05)
+    monkeypatch.setattr(hub_module, "COMPARE_PERIOD_SECONDS", 0.05)
     process = await start_process(runs=True)
     person = await make.person()
     device = await Device("customer", person).start(process)
@@ -345,7 +347,7 @@ async def test_the_hub_compares_by_itself(
 async def test_a_comparison_that_fails_is_repeated(
     start_process: StartProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_module, "COMPARE_SECONDS", 0.05)
+    monkeypatch.setattr(hub_module, "COMPARE_PERIOD_SECONDS", 0.05)
     process = await start_process()
     person = await make.person()
     device = await Device("customer", person).start(process)
@@ -367,7 +369,7 @@ async def test_a_comparison_that_fails_is_repeated(
         await running
 
 
-async def test_a_lost_signal_is_healed_by_the_next_event(process: ServerProcess, make: Make) -> None:
+async def test_the_next_event_makes_up_for_a_lost_signal(process: ServerProcess, make: Make) -> None:
     person = await make.person()
     device = await Device("customer", person).start(process)
     process.signals.losing = True
@@ -412,7 +414,7 @@ async def test_doubled_and_reordered_signals_change_nothing(
     for number in range(6):
         await append(process.database, note("customer", person, str(number)))
     for payload in (published[1], published[0], *reversed(published), *published):
-        process.hub.stream_grew(payload)
+        process.hub.handle_stream_signal(payload)
     await device.read_until(6)
     await device.sync()
     assert [text for _, text in device.applied] == ["0", "1", "2", "3", "4", "5"]
@@ -420,7 +422,7 @@ async def test_doubled_and_reordered_signals_change_nothing(
 
 @pytest.mark.invariant(10)
 @pytest.mark.parametrize("seed", range(3))
-async def test_every_device_applies_a_gapless_prefix_whatever_happens_to_signals_and_networks(
+async def test_every_device_applies_every_event_in_order_despite_bad_signals_and_networks(
     start_process: StartProcess, database: Database, make: Make, seed: int
 ) -> None:
     choose = random.Random(seed)
@@ -442,7 +444,7 @@ async def test_every_device_applies_a_gapless_prefix_whatever_happens_to_signals
 
     async def live(device: Device, number: int) -> None:
         own = random.Random(number * 7777 + seed)
-        device.epoch = str((await service.look(database, "customer", device.user_id)).head.epoch)
+        device.epoch = str((await service.read_head(database, "customer", device.user_id)).epoch)
         device.seq = 0
         while True:
             await device.start(own.choice(processes))
@@ -450,7 +452,7 @@ async def test_every_device_applies_a_gapless_prefix_whatever_happens_to_signals
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if writers_done.is_set() else stays_for):
                     last_visit = writers_done.is_set()
-                    head = (await service.look(database, "customer", device.user_id)).head.seq
+                    head = (await service.read_head(database, "customer", device.user_id)).seq
                     await device.read_until(head if last_visit else -1)
                     return
             await (device.vanish() if own.random() < 0.5 else device.leave())
@@ -474,7 +476,7 @@ async def test_every_device_applies_a_gapless_prefix_whatever_happens_to_signals
         assert device.applied == [(event.seq, json.loads(event.frame)["data"]["text"]) for event in events]
 
 
-# Heartbeats -----------------------------------------------------------------------------------------------------
+# Pings ----------------------------------------------------------------------------------------------------------
 
 
 async def test_a_mitra_is_pinged_every_3_seconds_and_a_customer_every_15_spread_over_time(
@@ -488,13 +490,13 @@ async def test_a_mitra_is_pinged_every_3_seconds_and_a_customer_every_15_spread_
     customer = await Device("customer", person).start(process)
     without_hello = await Device("mitra", person).open(process)
 
-    process.beat(3)
+    process.run_ticks(3)
     ping = await mitra.receive()
     at = datetime.fromisoformat(ping.pop("server_now"))
     assert ping == {"op": "ping", "seq": 1}
     assert timedelta(0) <= at - now < timedelta(seconds=20)
     assert at.tzinfo == UTC
-    process.beat(12)
+    process.run_ticks(12)
     assert (await customer.receive())["seq"] == 0
     for _ in range(4):
         assert (await mitra.receive())["op"] == "ping"
@@ -505,25 +507,29 @@ async def test_a_mitra_is_pinged_every_3_seconds_and_a_customer_every_15_spread_
     others = [await Device("mitra", await make.person()).start(process) for _ in range(29)]
     slots = [len(slot) for slot in process.hub._slots["mitra"]]
     assert max(slots) <= 2
-    process.beat(3)
+    process.run_ticks(3)
     for device in others:
         assert (await device.receive())["op"] == "ping"
 
 
-async def test_a_ping_tells_a_head_that_the_client_does_not_have(process: ServerProcess, make: Make) -> None:
+async def test_a_ping_names_the_head_so_that_a_client_behind_it_says_hello(
+    process: ServerProcess, make: Make
+) -> None:
     person = await make.person()
     device = await Device("customer", person).start(process)
     (socket,) = process.hub._all()
-    socket.phase = "behind"  # As while a gap cannot be read.
+    socket.phase = "behind"  # Keeps the event from being sent.
     await append(process.database, note("customer", person, "one"))
     await until(lambda: process.hub._feeds["customer"][person].head == 1)
-    process.beat(15)
+    process.run_ticks(15)
     assert (await device.next("ping"))["seq"] == 1
     assert (await device.hello())["resumed"] is True
     await device.read_until(1)
 
 
-async def test_every_frame_renews_the_lease_from_the_welcome_on(process: ServerProcess, make: Make) -> None:
+async def test_every_frame_after_the_welcome_is_reported_to_the_hooks(
+    process: ServerProcess, make: Make
+) -> None:
     person = await make.person()
     identity = Identity(role="mitra", user_id=person)
     hooks = process.hooks
@@ -541,7 +547,7 @@ async def test_every_frame_renews_the_lease_from_the_welcome_on(process: ServerP
     await device.send("not even JSON")
     await device.hello()
     await device.sync()
-    # The sync's own among them.
+    # Four frames, and that of the sync.
     assert hooks.frames[connection_id] == before + 5
     assert process.hub.held("mitra") == {person}
     assert process.hub.held("customer") == set()
@@ -550,7 +556,7 @@ async def test_every_frame_renews_the_lease_from_the_welcome_on(process: ServerP
     assert process.hub.held("mitra") == set()
 
 
-async def test_a_connection_without_a_hello_is_never_opened_nor_closed_above(
+async def test_the_hooks_do_not_hear_of_a_connection_without_a_hello(
     process: ServerProcess, make: Make
 ) -> None:
     device = await Device("mitra", await make.person()).open(process)
@@ -559,18 +565,18 @@ async def test_a_connection_without_a_hello_is_never_opened_nor_closed_above(
     assert process.hooks.opened_connections == process.hooks.closed_connections == []
 
 
-# Events without a seq, typing -------------------------------------------------------------------------------------
+# Unsequenced events, and typing -----------------------------------------------------------------------------------
 
 
-async def test_an_event_without_a_seq_reaches_the_sockets_held_here(
+async def test_an_unsequenced_event_reaches_the_sockets_of_its_process(
     start_process: StartProcess, make: Make
 ) -> None:
     here, there = await start_process(), await start_process()
     person = await make.person()
     devices = [await Device("mitra", person).start(here) for _ in range(2)]
     elsewhere = await Device("mitra", person).start(there)
-    here.hub.send_unsequenced("mitra", person, "request.offered", Note("card"))
-    here.hub.send_unsequenced("mitra", await make.person(), "request.offered", Note("nobody's"))
+    here.hub.send_unsequenced(card(person, "card"))
+    here.hub.send_unsequenced(card(await make.person(), "nobody's"))
     for device in devices:
         event = await device.next("event")
         assert event.pop("at").endswith("Z")
@@ -579,29 +585,29 @@ async def test_an_event_without_a_seq_reaches_the_sockets_held_here(
     assert (await elsewhere.receive())["op"] == "error"
 
 
-async def test_the_welcome_carries_what_the_rooms_above_add_and_what_changes_meanwhile_follows_it(
+async def test_the_welcome_carries_the_extras_and_later_changes_follow_it(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
     process.hooks.extras[Identity(role="mitra", user_id=person)] = {"requests": [Note("open")]}
 
     async def meanwhile() -> None:
-        process.hub.send_unsequenced("mitra", person, "request.closed", Note("open"))
+        process.hub.send_unsequenced(card(person, "closed"))
 
     set_pause_point("realtime.looked", meanwhile)
     device = await Device("mitra", person).open(process)
     assert (await device.hello())["requests"] == [{"text": "open"}]
-    assert (await device.receive())["type"] == "request.closed"
+    assert (await device.receive())["data"] == {"text": "closed"}
 
 
-async def test_more_than_a_queue_held_back_while_a_hello_is_answered_closes_with_4409(
+async def test_too_many_events_held_back_for_a_welcome_close_the_socket_with_4409(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
 
     async def meanwhile() -> None:
-        for _ in range(QUEUE_FRAMES + 1):
-            process.hub.send_unsequenced("mitra", person, "request.offered", Note("card"))
+        for _ in range(MAX_QUEUE_FRAMES + 1):
+            process.hub.send_unsequenced(card(person, "card"))
 
     set_pause_point("realtime.looked", meanwhile)
     device = await Device("mitra", person).open(process)
@@ -609,7 +615,7 @@ async def test_more_than_a_queue_held_back_while_a_hello_is_answered_closes_with
     assert await device.close_code() == 4409
 
 
-async def test_typing_is_shown_to_the_other_side_at_most_once_in_2_seconds_and_never_stored(
+async def test_typing_is_shown_to_the_other_side_at_most_once_per_2_seconds_and_never_stored(
     start_process: StartProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hooks = FakeHooks()
@@ -628,14 +634,14 @@ async def test_typing_is_shown_to_the_other_side_at_most_once_in_2_seconds_and_n
     await typist.send({**typing, "session_id": str(uuid4())})
     await typist.sync()
     assert hooks.typing_questions == 2
-    # What the reader sees next tells that nothing else was sent before it.
+    # The event is the next frame, so nothing else was sent before it.
     await append(here.database, note("mitra", mitra, "after"))
     for reader in readers:
         assert await reader.receive() == typing
         assert (await reader.receive())["op"] == "event"
     assert await here.database.fetchval("SELECT count(*) FROM stream_events") == 1
 
-    monkeypatch.setattr(sockets_module, "TYPING_SECONDS", 0.0)
+    monkeypatch.setattr(sockets_module, "TYPING_PERIOD_SECONDS", 0.0)
     await typist.send(typing)
     for reader in readers:
         assert await reader.receive() == typing
@@ -643,18 +649,18 @@ async def test_typing_is_shown_to_the_other_side_at_most_once_in_2_seconds_and_n
     assert (await own_other_device.receive())["op"] == "error"
 
 
-async def test_typing_before_the_hello_is_not_passed_on(process: ServerProcess, make: Make) -> None:
+async def test_typing_before_the_hello_is_not_forwarded(process: ServerProcess, make: Make) -> None:
     device = await Device("customer", await make.person()).open(process)
     await device.send({"op": "signal", "type": "typing", "session_id": str(uuid4())})
     await device.sync()
     assert process.hooks.typing_questions == 0
 
 
-# Backpressure -----------------------------------------------------------------------------------------------------
+# Slow readers -----------------------------------------------------------------------------------------------------
 
 
 def narrow_socket(process: ServerProcess) -> network.socket:
-    """A client's end that takes little into its own buffers."""
+    """A client's TCP socket with a small receive buffer."""
     narrow = network.socket()
     narrow.setsockopt(network.SOL_SOCKET, network.SO_RCVBUF, 8192)
     narrow.connect(("127.0.0.1", process.port))
@@ -663,7 +669,7 @@ def narrow_socket(process: ServerProcess) -> network.socket:
 
 
 async def open_slow(device: Device, process: ServerProcess) -> Device:
-    """Connect such that the client stops reading when it is not asked to."""
+    """Connect a client that reads only while the test asks it to."""
     return await device.start(process, sock=narrow_socket(process), max_queue=1)
 
 
@@ -681,7 +687,7 @@ async def test_a_slow_client_is_closed_with_4409_and_resumes_without_loss(
         assert written < 2000, "the queue has no bound"
         await append(process.database, *(note("customer", person, "x" * 4000) for _ in range(20)))
         written += 20
-        # The other device is not held up by the slow one.
+        # The slow device does not delay the other one.
         await quick.read_until(written)
     assert slow_socket.close_code == 4409
     with pytest.raises(ConnectionClosed):
@@ -696,13 +702,13 @@ async def test_a_slow_client_is_closed_with_4409_and_resumes_without_loss(
     assert [seq for seq, _ in slow.applied] == list(range(1, written + 2))
 
 
-async def test_the_queue_is_bounded_in_bytes_as_well(start_process: StartProcess, make: Make) -> None:
+async def test_the_queue_is_bounded_in_bytes_too(start_process: StartProcess, make: Make) -> None:
     process = await start_process(send_buffer_bytes=8192)
     person = await make.person()
     device = await open_slow(Device("mitra", person), process)
     (socket,) = process.hub._all()
     for _ in range(60):
-        process.hub.send_unsequenced("mitra", person, "request.offered", Note("x" * 40_000))
+        process.hub.send_unsequenced(card(person, "x" * 40_000))
         if socket.close_code is not None:
             break
     assert socket.close_code == 4409
@@ -712,26 +718,26 @@ async def test_the_queue_is_bounded_in_bytes_as_well(start_process: StartProcess
 async def test_a_client_that_reads_nothing_at_all_is_dropped(
     start_process: StartProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sockets_module, "CLOSE_SECONDS", 0.05)
+    monkeypatch.setattr(sockets_module, "CLOSE_TIMEOUT_SECONDS", 0.05)
     process = await start_process(send_buffer_bytes=8192)
     person = await make.person()
     device = await open_slow(Device("mitra", person), process)
     while process.hub.held("mitra"):
-        process.hub.send_unsequenced("mitra", person, "request.offered", Note("x" * 40_000))
+        process.hub.send_unsequenced(card(person, "x" * 40_000))
         await asyncio.sleep(0)
     await until(lambda: len(process.hooks.closed_connections) == 1)
     await device.vanish()
 
 
-async def test_a_client_that_stops_reading_what_it_missed_is_closed_with_4409(
+async def test_a_client_that_stops_reading_missed_events_is_closed_with_4409(
     start_process: StartProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sockets_module, "STALL_SECONDS", 0.05)
+    monkeypatch.setattr(sockets_module, "STALL_TIMEOUT_SECONDS", 0.05)
     process = await start_process(send_buffer_bytes=8192)
     person = await make.person()
     await append(process.database, *(note("customer", person, "x" * 4000) for _ in range(400)))
     device = Device("customer", person)
-    device.epoch = str((await service.look(process.database, "customer", person)).head.epoch)
+    device.epoch = str((await service.read_head(process.database, "customer", person)).epoch)
     device.seq = 0
     await open_slow(device, process)
     (socket,) = process.hub._all()
@@ -742,16 +748,18 @@ async def test_a_client_that_stops_reading_what_it_missed_is_closed_with_4409(
     assert device.connection.close_code == 4409
 
 
-async def test_a_slow_client_in_time_gets_all_it_missed(start_process: StartProcess, make: Make) -> None:
+async def test_a_slow_client_that_keeps_reading_gets_every_missed_event(
+    start_process: StartProcess, make: Make
+) -> None:
     process = await start_process(send_buffer_bytes=8192)
     person = await make.person()
     await append(process.database, *(note("customer", person, "x" * 4000) for _ in range(400)))
     device = Device("customer", person)
-    device.epoch = str((await service.look(process.database, "customer", person)).head.epoch)
+    device.epoch = str((await service.read_head(process.database, "customer", person)).epoch)
     device.seq = 0
     await open_slow(device, process)
     (socket,) = process.hub._all()
-    await until(lambda: socket.busy)
+    await until(lambda: socket.has_backlog)
     await append(process.database, note("customer", person, "meanwhile"))
     await device.read_until(401)
     assert device.applied[-1] == (401, "meanwhile")
@@ -766,7 +774,7 @@ async def test_a_welcomed_client_behind_a_full_queue_may_say_hello_again(
     (socket,) = process.hub._all()
     for _ in range(10):
         await append(process.database, *(note("customer", person, "x" * 4000) for _ in range(10)))
-    await until(lambda: socket.busy)
+    await until(lambda: socket.has_backlog)
     assert (await device.hello())["resumed"] is True
     await device.read_until(100)
     assert [seq for seq, _ in device.applied] == list(range(1, 101))
@@ -776,7 +784,7 @@ async def test_a_welcomed_client_behind_a_full_queue_may_say_hello_again(
 
 
 @pytest.mark.parametrize("role", ["customer", "mitra"])
-async def test_nobody_signed_in_is_closed_with_4401(process: ServerProcess, role: Role) -> None:
+async def test_a_socket_without_a_good_token_is_closed_with_4401(process: ServerProcess, role: Role) -> None:
     device = await Device(role, uuid4(), token="nobody").open(process)
     assert await device.close_code() == 4401
     assert process.open_sockets() == 0
@@ -795,7 +803,7 @@ async def test_signing_out_closes_the_sockets_of_that_token_with_4401(
     await stays.read_until(1)
 
 
-async def test_closing_a_user_closes_that_role_s_sockets_before_and_after_hello(
+async def test_closing_a_user_closes_the_sockets_of_that_role_before_and_after_hello(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -811,7 +819,7 @@ async def test_closing_a_user_closes_that_role_s_sockets_before_and_after_hello(
 async def test_a_revoked_token_closes_its_sockets_even_when_its_signal_was_lost(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_module, "COMPARE_LIMIT", 2)
+    monkeypatch.setattr(hub_module, "MAX_USERS_PER_COMPARISON", 2)
     people = [await make.person() for _ in range(5)]
     devices = [await Device("customer", person).start(process) for person in people]
     process.hooks.revoked = {digest_of(devices[0].token), digest_of(devices[3].token)}
@@ -825,17 +833,17 @@ async def test_a_revoked_token_closes_its_sockets_even_when_its_signal_was_lost(
 async def test_no_hello_in_5_seconds_is_closed_with_4408(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert hub_module.HELLO_SECONDS == 5
+    assert hub_module.HELLO_TIMEOUT_SECONDS == 5
     person = await make.person()
     in_time = await Device("customer", person).open(process)
-    monkeypatch.setattr(hub_module, "HELLO_SECONDS", 0)
+    monkeypatch.setattr(hub_module, "HELLO_TIMEOUT_SECONDS", 0)
     late = await Device("customer", person).open(process)
     said_hello = await Device("customer", person).start(process)
     await late.send({"op": "pong"})
     await late.sync()
-    # In order of admission: what is not due yet stops the look.
-    process.hub._speechless.rotate(-1)
-    process.hub.beat_once()
+    # The hub stops at the first socket that is not due, so move the one with 5 s to the end.
+    process.hub._awaiting_hello.rotate(-1)
+    process.hub.tick()
     assert await late.close_code() == 4408
     await in_time.hello()
     await said_hello.sync()
@@ -845,10 +853,10 @@ async def test_a_client_that_answers_no_ping_for_long_is_closed_with_4408(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device = await Device("mitra", await make.person()).start(process)
-    process.beat(3)
+    process.run_ticks(3)
     assert (await device.receive())["op"] == "ping"
-    monkeypatch.setattr(hub_module, "SILENCE_SECONDS", -1)
-    process.beat(3)
+    monkeypatch.setattr(hub_module, "SILENCE_TIMEOUT_SECONDS", -1)
+    process.run_ticks(3)
     assert await device.close_code() == 4408
 
 
@@ -928,14 +936,14 @@ async def test_a_server_that_restarts_closes_with_1012_and_the_device_resumes_at
     await device.read_until(2)
 
 
-async def test_who_cannot_be_looked_up_now_is_to_come_back_later(process: ServerProcess) -> None:
+async def test_a_failed_authentication_lookup_closes_with_1013(process: ServerProcess) -> None:
     process.hooks.authentication_error = PresenceUnknown()
     assert await (await Device("customer", uuid4()).open(process)).close_code() == 1013
     process.hooks.authentication_error = TimeoutError()
     assert await (await Device("customer", uuid4()).open(process)).close_code() == 1013
 
 
-async def test_a_fault_of_ours_closes_with_1011(process: ServerProcess, make: Make) -> None:
+async def test_a_fault_of_the_server_closes_with_1011(process: ServerProcess, make: Make) -> None:
     process.hooks.authentication_error = ZeroDivisionError()
     assert await (await Device("customer", uuid4()).open(process)).close_code() == 1011
     process.hooks.authentication_error = None

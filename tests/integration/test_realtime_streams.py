@@ -1,4 +1,4 @@
-"""Streams in PostgreSQL: gapless numbers under concurrency, and nothing published that is not committed."""
+"""Streams in PostgreSQL: numbers have no gaps under concurrency, and only committed events are published."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,8 @@ import pytest
 from curhat.kit.database import Database
 from curhat.kit.identity import Role
 from curhat.realtime import service
-from curhat.realtime.service import Head, StreamEvent, StreamSignal
+from curhat.realtime.event_types import StreamEvent
+from curhat.realtime.service import StreamSignal
 from tests.support.clock import VirtualClock
 from tests.support.people import Make
 from tests.support.realtime import Note, append, note
@@ -22,18 +23,13 @@ from tests.support.signals import RecordedSignals
 
 
 def published(signals: RecordedSignals) -> list[StreamSignal]:
-    """What went out on the channel, as the sockets read it."""
+    """The published signals of streams, decoded as the hub decodes them."""
     decode = msgspec.msgpack.Decoder(list[StreamSignal]).decode
     return [signal for payload in signals.on("stream") for signal in decode(payload)]
 
 
-async def head_of(database: Database, role: Role, user_id: UUID) -> Head:
-    async with database.transaction() as tx:
-        return await service.head(tx, role, user_id)
-
-
 async def stored(database: Database, role: Role, user_id: UUID, seq: int = 0) -> list[tuple[int, str]]:
-    """Seq and text of what is stored after `seq`."""
+    """The seq and text of each event stored after `seq`."""
     events = await service.events_after(database, role, user_id, seq, 100_000)
     return [(event.seq, json.loads(event.frame)["data"]["text"]) for event in events]
 
@@ -45,7 +41,7 @@ class Undone(Exception):
 async def append_and_fail(
     database: Database, *events: StreamEvent, meanwhile: Callable[[], Awaitable[None]] | None = None
 ) -> None:
-    """Append in a transaction that is rolled back after all."""
+    """Append in a transaction, then roll it back."""
     with contextlib.suppress(Undone):
         async with database.transaction() as tx:
             await service.append(tx, events)
@@ -54,7 +50,7 @@ async def append_and_fail(
             raise Undone
 
 
-async def test_events_are_numbered_from_one_in_the_order_given(database: Database, make: Make) -> None:
+async def test_events_are_numbered_from_one_in_the_given_order(database: Database, make: Make) -> None:
     customer, mitra = await make.person(), await make.person()
     await append(
         database,
@@ -67,7 +63,7 @@ async def test_events_are_numbered_from_one_in_the_order_given(database: Databas
     assert await stored(database, "mitra", mitra) == [(1, "a"), (2, "c"), (3, "e")]
     assert await stored(database, "customer", customer) == [(1, "b")]
     assert await stored(database, "customer", mitra) == [(1, "d")]
-    assert (await head_of(database, "mitra", mitra)).seq == 3
+    assert (await service.read_head(database, "mitra", mitra)).seq == 3
     assert await stored(database, "mitra", mitra, seq=2) == [(3, "e")]
 
 
@@ -87,7 +83,7 @@ async def test_an_event_is_published_as_it_is_stored(
     assert frame == {"op": "event", "seq": 1, "type": "message.created", "data": {"text": "dua ✓ \x00"}}
 
 
-async def test_nothing_is_published_before_the_commit_and_nothing_of_a_rollback(
+async def test_events_are_published_after_the_commit_and_not_after_a_rollback(
     database: Database, make: Make, signals: RecordedSignals
 ) -> None:
     person = await make.person()
@@ -103,7 +99,7 @@ async def test_nothing_is_published_before_the_commit_and_nothing_of_a_rollback(
     assert await stored(database, "customer", person) == [(1, "kept"), (2, "next")]
 
 
-async def test_nothing_to_append_is_nothing(database: Database, signals: RecordedSignals) -> None:
+async def test_appending_no_events_does_nothing(database: Database, signals: RecordedSignals) -> None:
     await append(database)
     assert signals.published == []
 
@@ -137,7 +133,7 @@ async def test_streams_stay_gapless_under_concurrent_appends_and_rollbacks(
     async def write(writer: int) -> None:
         choose = random.Random(writer)
         for number in range(25):
-            # Several streams at once, in any order: without the order of locks these would deadlock.
+            # Several streams in random order: without the lock order, these transactions would deadlock.
             events = [
                 note(*choose.choice(streams), f"{writer}.{number}.{part}")
                 for part in range(choose.randint(1, 5))
@@ -159,25 +155,26 @@ async def test_streams_stay_gapless_under_concurrent_appends_and_rollbacks(
         in_database = await stored(database, *stream)
         assert [seq for seq, _ in in_database] == list(range(1, len(in_database) + 1))
         assert sorted(text for _, text in in_database) == sorted(committed[stream])
-        assert (await head_of(database, *stream)).seq == len(in_database)
+        assert (await service.read_head(database, *stream)).seq == len(in_database)
         assert by_stream[stream] == dict(in_database)
 
 
-async def test_a_stream_begins_when_somebody_asks_for_its_head(database: Database, make: Make) -> None:
+async def test_reading_the_head_begins_a_stream(database: Database, make: Make) -> None:
     person = await make.person()
-    heads = await asyncio.gather(*(head_of(database, "mitra", person) for _ in range(20)))
+    heads = await asyncio.gather(*(service.read_head(database, "mitra", person) for _ in range(20)))
     assert {head.seq for head in heads} == {0}
     assert len({head.epoch for head in heads}) == 1
     await append(database, note("mitra", person, "first"))
-    assert await head_of(database, "mitra", person) == Head(epoch=heads[0].epoch, seq=1)
+    head = await service.read_head(database, "mitra", person)
+    assert (head.epoch, head.seq) == (heads[0].epoch, 1)
 
 
-async def test_nobody_without_an_account_has_a_stream(database: Database) -> None:
+async def test_a_user_without_an_account_has_no_stream(database: Database) -> None:
     with pytest.raises(asyncpg.ForeignKeyViolationError):
         await append(database, note("customer", UUID(int=1), "to nobody"))
 
 
-async def test_pruning_takes_what_is_older_than_a_day_and_the_numbers_go_on(
+async def test_pruning_deletes_events_older_than_a_day_and_the_numbers_go_on(
     database: Database, make: Make, clock: VirtualClock
 ) -> None:
     person = await make.person()
@@ -190,7 +187,7 @@ async def test_pruning_takes_what_is_older_than_a_day_and_the_numbers_go_on(
         assert await service.prune(tx) == 0
     await clock.advance(seconds=12 * 3600 + 1)
     async with database.transaction() as tx:
-        assert await service.prune(tx, limit=3) == 3
+        assert await service.prune(tx, max_events=3) == 3
     assert [seq for seq, _ in await stored(database, "customer", person)] == [4, 5, 6]
     async with database.transaction() as tx:
         assert await service.prune(tx) == 2
@@ -199,12 +196,12 @@ async def test_pruning_takes_what_is_older_than_a_day_and_the_numbers_go_on(
     await clock.advance(seconds=24 * 3600)
     async with database.transaction() as tx:
         assert await service.prune(tx) == 1
-    assert (await head_of(database, "customer", person)).seq == 6
+    assert (await service.read_head(database, "customer", person)).seq == 6
     await append(database, note("customer", person, "after all"))
     assert await stored(database, "customer", person) == [(7, "after all")]
 
 
-async def test_two_prunings_at_once_share_the_work(
+async def test_two_prunings_at_once_delete_different_events(
     database: Database, make: Make, clock: VirtualClock
 ) -> None:
     person = await make.person()
@@ -212,5 +209,5 @@ async def test_two_prunings_at_once_share_the_work(
     await append(database, *(note("customer", person, str(number)) for number in range(6)))
     await clock.advance(seconds=24 * 3600 + 1)
     async with database.transaction() as first, database.transaction() as second:
-        assert await service.prune(first, limit=4) == 4
+        assert await service.prune(first, max_events=4) == 4
         assert await service.prune(second) == 2

@@ -1,4 +1,4 @@
-"""Tickets: one use, 30 s, nothing in Valkey that could be used."""
+"""Tickets: one use within 30 s, and Valkey keeps nothing that opens a socket."""
 
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -17,7 +17,7 @@ from curhat.kit.http import handle_business_error
 from curhat.kit.identity import Identity
 from curhat.realtime.endpoints import ROUTES
 from curhat.realtime.hooks import SocketIdentity
-from curhat.realtime.tickets import TICKET_SECONDS, issue_ticket, redeem_ticket, ticket_in
+from curhat.realtime.tickets import TICKET_LIFETIME_SECONDS, issue_ticket, redeem_ticket, ticket_in
 
 MITRA = Identity(role="mitra", user_id=UUID(int=1))
 CUSTOMER = Identity(role="customer", user_id=UUID(int=1))
@@ -26,33 +26,37 @@ DIGEST = b"\x00digest\xff"
 Valkey = valkey.asyncio.Valkey
 
 
-async def test_a_ticket_says_once_whose_it_is(valkey_client: Valkey) -> None:
+async def test_a_ticket_is_redeemed_once(valkey_client: Valkey) -> None:
     ticket = await issue_ticket(valkey_client, MITRA, DIGEST)
     assert len(ticket) >= 43
     assert await redeem_ticket(valkey_client, "mitra", ticket) == SocketIdentity(MITRA, DIGEST)
     assert await redeem_ticket(valkey_client, "mitra", ticket) is None
 
 
-async def test_a_ticket_of_the_other_role_opens_nothing_and_is_used_up(valkey_client: Valkey) -> None:
+async def test_a_ticket_of_the_other_role_is_refused_and_used_up(valkey_client: Valkey) -> None:
     ticket = await issue_ticket(valkey_client, MITRA, DIGEST)
     assert await redeem_ticket(valkey_client, "customer", ticket) is None
     assert await redeem_ticket(valkey_client, "mitra", ticket) is None
 
 
-async def test_an_unknown_ticket_opens_nothing(valkey_client: Valkey) -> None:
+async def test_an_unknown_ticket_is_refused(valkey_client: Valkey) -> None:
     for ticket in ("", "guess", "\ufffd" * 1000):
         assert await redeem_ticket(valkey_client, "mitra", ticket) is None
 
 
-async def test_valkey_forgets_a_ticket_after_30_seconds_and_never_knows_it(valkey_client: Valkey) -> None:
+async def test_valkey_keeps_only_a_digest_of_a_ticket_for_30_seconds(valkey_client: Valkey) -> None:
     ticket = await issue_ticket(valkey_client, CUSTOMER, DIGEST)
     (key,) = await valkey_client.keys("*")
     assert ticket.encode() not in key
     assert ticket.encode() not in await valkey_client.get(key)
-    assert TICKET_SECONDS * 1000 - 5000 < await valkey_client.pttl(key) <= TICKET_SECONDS * 1000
+    assert (
+        TICKET_LIFETIME_SECONDS * 1000 - 5000
+        < await valkey_client.pttl(key)
+        <= TICKET_LIFETIME_SECONDS * 1000
+    )
 
 
-async def test_without_valkey_there_are_no_tickets(
+async def test_without_valkey_tickets_are_neither_issued_nor_redeemed(
     valkey_client: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: object, **__: object) -> None:
@@ -76,14 +80,14 @@ async def test_without_valkey_there_are_no_tickets(
         (b"ticket=\xff", "ÿ"),
     ],
 )
-def test_a_ticket_is_found_in_the_address(query: bytes, ticket: str | None) -> None:
+def test_a_ticket_is_found_in_the_url(query: bytes, ticket: str | None) -> None:
     assert ticket_in({"query_string": query}) == ticket
 
 
 @pytest.mark.parametrize(
     ("path", "identity"), [("/api/client/realtime-ticket", CUSTOMER), ("/api/mitra/realtime-ticket", MITRA)]
 )
-async def test_somebody_signed_in_gets_a_ticket_for_their_own_socket(
+async def test_a_signed_in_user_gets_a_ticket_for_their_own_socket(
     database: Database, valkey_client: Valkey, path: str, identity: Identity
 ) -> None:
     async def signed_in(request: Request[Any, Any, Any]) -> Identity:

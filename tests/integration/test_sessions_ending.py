@@ -1,4 +1,4 @@
-"""How a session ends: once, for one reason, never early, and with everything that follows from it."""
+"""A session ends once, for one reason, never early, and everything that follows happens in the same transaction."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -28,7 +28,7 @@ Ending = Callable[[Database, Chat], Coroutine[Any, Any, Any]]
 
 @pytest.fixture
 async def chat(database: Database, make: Make, clock: VirtualClock) -> Chat:
-    """A chat that began at START and runs for 30 minutes."""
+    """A running chat of 30 minutes that began at START."""
     await clock.set(START)
     return await open_chat(database, make, minutes=30)
 
@@ -56,7 +56,7 @@ async def by_time(database: Database, chat: Chat) -> Any:
 
 
 async def state(database: Database, chat: Chat) -> dict[str, Any]:
-    """Everything that an end may change."""
+    """All that an end may change."""
     row = await database.fetchrow(
         """
         SELECT sessions.status, end_reason, end_note, ended_at, ends_at, mitras.active_sessions AS places,
@@ -84,7 +84,7 @@ async def state(database: Database, chat: Chat) -> dict[str, Any]:
         (by_time, HALF_AN_HOUR, "time_up", None, None),
     ],
 )
-async def test_each_end_frees_the_place_disarms_the_deadline_and_tells_both_sides(
+async def test_each_end_frees_the_place_disarms_the_deadline_and_sends_both_sides_an_event(
     database: Database,
     chat: Chat,
     clock: VirtualClock,
@@ -119,7 +119,7 @@ async def test_each_end_frees_the_place_disarms_the_deadline_and_tells_both_side
 
 
 @pytest.mark.rule("X.8")
-async def test_nobody_ends_a_session_that_has_ended(database: Database, make: Make) -> None:
+async def test_a_session_that_has_ended_cannot_be_ended_again(database: Database, make: Make) -> None:
     for first in (by_customer, by_mitra, by_suspension):
         chat = await open_chat(database, make)
         await first(database, chat)
@@ -134,7 +134,7 @@ async def test_nobody_ends_a_session_that_has_ended(database: Database, make: Ma
 
 
 @pytest.mark.rule("X.8")
-async def test_only_those_in_a_session_can_end_it(database: Database, make: Make, chat: Chat) -> None:
+async def test_only_a_member_can_end_a_session(database: Database, make: Make, chat: Chat) -> None:
     other = await open_chat(database, make)
     before = await state(database, chat)
     for attempt in (
@@ -162,7 +162,7 @@ async def test_time_never_ends_a_session_early(database: Database, chat: Chat, c
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_a_session_that_is_lengthened_while_its_deadline_waits_goes_on(
+async def test_a_session_that_is_lengthened_while_its_deadline_waits_for_the_lock_goes_on(
     database: Database, chat: Chat, clock: VirtualClock
 ) -> None:
     await clock.advance(HALF_AN_HOUR)
@@ -180,7 +180,7 @@ async def test_a_session_that_is_lengthened_while_its_deadline_waits_goes_on(
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
 @pytest.mark.parametrize("how", [by_customer, by_mitra])
-async def test_once_the_time_is_over_nobody_ends_a_session_by_hand_however_late_the_worker_is(
+async def test_after_its_time_no_member_can_end_a_session_even_if_the_worker_is_late(
     database: Database,
     chat: Chat,
     clock: VirtualClock,
@@ -199,7 +199,7 @@ async def test_once_the_time_is_over_nobody_ends_a_session_by_hand_however_late_
 
 
 @pytest.mark.rule("X.8")
-async def test_a_suspension_leaves_a_session_whose_time_is_over_to_its_deadline(
+async def test_a_suspension_does_not_end_a_session_whose_time_is_over(
     database: Database, chat: Chat, clock: VirtualClock
 ) -> None:
     await clock.advance(HALF_AN_HOUR)
@@ -212,7 +212,7 @@ async def test_a_suspension_leaves_a_session_whose_time_is_over_to_its_deadline(
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(6)
-async def test_of_two_ends_at_once_the_first_stands_and_one_case_at_most_is_opened(
+async def test_of_several_ends_at_once_one_takes_effect_and_opens_one_case_at_most(
     database: Database, make: Make
 ) -> None:
     for number in range(12):
@@ -235,7 +235,7 @@ async def test_of_two_ends_at_once_the_first_stands_and_one_case_at_most_is_open
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_the_deadline_fires_once_however_many_workers_claim_it(
+async def test_the_deadline_takes_effect_once_when_many_workers_claim_it(
     database: Database, chat: Chat, clock: VirtualClock
 ) -> None:
     async def session_end(tx: Transaction, deadline: Deadline) -> None:
@@ -252,19 +252,21 @@ async def test_the_deadline_fires_once_however_many_workers_claim_it(
 
 
 @pytest.mark.rule("X.8")
-async def test_an_end_by_hand_does_not_wait_for_the_worker_that_holds_the_deadline(
+async def test_an_early_end_does_not_wait_for_a_worker_that_has_locked_the_deadline(
     database: Database, chat: Chat
 ) -> None:
     async with database.transaction() as worker:
         await worker.execute("SELECT 1 FROM deadlines WHERE entity_id = $1 FOR UPDATE", chat.id)
         await by_customer(database, chat)
-    # It fires as a no-op.
+    # The deadline then fires as a no-op.
     assert (await state(database, chat))["armed"] == 1
     await by_time(database, chat)
     assert (await state(database, chat))["end_reason"] == "customer_ended"
 
 
-async def test_an_end_that_fails_half_way_changes_nothing(database: Database, chat: Chat) -> None:
+async def test_an_end_that_fails_after_its_first_statement_changes_nothing(
+    database: Database, chat: Chat
+) -> None:
     before = await state(database, chat)
 
     async def fail() -> None:

@@ -1,4 +1,4 @@
-"""The operations on chat sessions over HTTP: what is answered, and what is refused with which code."""
+"""The operations on chat sessions over HTTP: their answers, and the codes of their refusals."""
 
 from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
@@ -22,7 +22,7 @@ from tests.support.people import Make
 
 @pytest.fixture
 async def client(database: Database) -> AsyncIterator[AsyncClient]:
-    """This room's operations, with a header in place of the sign-in, which is another room's."""
+    """A client of this package's operations. A header stands for the sign-in, which belongs to another package."""
 
     def customer(request: Request[None, None, State]) -> Identity:
         return Identity(role="customer", user_id=UUID(request.headers["x-user"]))
@@ -54,17 +54,17 @@ async def client(database: Database) -> AsyncIterator[AsyncClient]:
 
 @pytest.fixture
 async def chat(database: Database, make: Make) -> Chat:
-    """A chat that runs for 30 minutes."""
+    """A running chat of 30 minutes."""
     return await open_chat(database, make)
 
 
 def path(chat: Chat, who: Identity, rest: str = "") -> str:
-    """The address of a chat for one side."""
+    """The path of a chat for one of its members."""
     return f"/api/{'client' if who.role == 'customer' else 'mitra'}/sessions/{chat.id}{rest}"
 
 
 def headers(who: Identity, key: str | None = None) -> dict[str, str]:
-    """Signed in as `who`, with an Idempotency-Key if given."""
+    """The headers of a request by `who`, with an Idempotency-Key if given."""
     return {"x-user": str(who.user_id)} | ({"idempotency-key": key} if key else {})
 
 
@@ -83,7 +83,9 @@ def code(response: Response) -> tuple[int, str]:
     return response.status_code, response.json()["code"]
 
 
-async def test_a_chat_from_its_first_message_to_its_history(client: AsyncClient, chat: Chat) -> None:
+async def test_a_chat_over_http_from_the_first_message_to_the_history(
+    client: AsyncClient, chat: Chat
+) -> None:
     sent = await send(client, chat, chat.customer, "c1", "Halo, kak 👋")
     assert sent.status_code == 201
     assert sent.json().keys() == {
@@ -139,7 +141,7 @@ async def test_a_chat_from_its_first_message_to_its_history(client: AsyncClient,
 
 
 @pytest.mark.rule("X.8")
-async def test_an_end_repeated_under_its_key_is_answered_again_and_by_another_is_refused(
+async def test_an_end_repeated_under_its_key_gets_the_same_answer_and_under_another_key_is_refused(
     client: AsyncClient, chat: Chat
 ) -> None:
     first = await client.post(path(chat, chat.customer, "/end"), headers=headers(chat.customer, "k1"))
@@ -176,13 +178,13 @@ async def test_a_mitra_must_give_a_reason(database: Database, client: AsyncClien
     assert await database.fetchval("SELECT status FROM sessions WHERE id = $1", chat.id) == "active"
 
 
-async def test_a_text_of_1_to_4000_characters_is_taken_as_it_is(client: AsyncClient, chat: Chat) -> None:
+async def test_a_text_of_1_to_4000_characters_is_stored_unchanged(client: AsyncClient, chat: Chat) -> None:
     for number, text in enumerate(("x", "x" * 4000, "😀" * 4000, "  x  ", "a\nb", "\u200d\u202e", "x\n")):
         sent = await send(client, chat, chat.customer, str(number), text)
         assert (sent.status_code, sent.json().get("text")) == (201, text)
 
 
-NO_MESSAGES = (
+MALFORMED_MESSAGES = (
     b"",
     b"null",
     b"[]",
@@ -200,7 +202,7 @@ NO_MESSAGES = (
     b'{"client_message_id": "1", "text": "a\\n\\u0000"}',
     b'{"client_message_id": "1", "text": "%s"}' % (b"x" * 4001),
     b"[" * 50_000,
-    # Lone surrogates are no text, written as escapes or as if UTF-8 could hold one.
+    # Lone surrogates, as bytes and as escapes.
     b'{"client_message_id": "1", "text": "\xed\xa0\x80"}',
     b'{"client_message_id": "1", "text": "\\ud800"}',
     b'{"client_message_id": "1", "text": "\\udc00\\ud800"}',
@@ -211,10 +213,8 @@ NO_MESSAGES = (
 )
 
 
-async def test_a_message_that_is_not_one_is_refused(
-    database: Database, client: AsyncClient, chat: Chat
-) -> None:
-    for content in NO_MESSAGES:
+async def test_a_malformed_message_is_refused(database: Database, client: AsyncClient, chat: Chat) -> None:
+    for content in MALFORMED_MESSAGES:
         refused = await client.post(
             path(chat, chat.customer, "/messages"),
             content=content,
@@ -224,7 +224,7 @@ async def test_a_message_that_is_not_one_is_refused(
     assert await database.fetchval("SELECT count(*) FROM messages") == 0
 
 
-async def test_anothers_chat_is_not_found_whatever_is_asked_of_it(
+async def test_every_operation_on_a_chat_of_others_answers_not_found(
     database: Database, make: Make, client: AsyncClient, chat: Chat
 ) -> None:
     other = await open_chat(database, make)
@@ -244,7 +244,7 @@ async def test_anothers_chat_is_not_found_whatever_is_asked_of_it(
     assert await database.fetchval("SELECT count(*) FROM messages") == 1
 
 
-async def test_a_page_that_cannot_be_is_refused(client: AsyncClient, chat: Chat) -> None:
+async def test_an_unknown_cursor_is_refused(client: AsyncClient, chat: Chat) -> None:
     signed_in = headers(chat.customer)
     odd_before = await client.get(
         path(chat, chat.customer, "/messages"), params={"before": "x"}, headers=signed_in

@@ -1,4 +1,4 @@
-"""Messages: once, in order, to both sides, and never after the end."""
+"""Messages are stored once, in order, sent to both sides, and refused after the end."""
 
 import asyncio
 from collections import Counter
@@ -17,7 +17,7 @@ from curhat.kit.pause_points import set_pause_point
 from curhat.sessions import service, writer
 from curhat.sessions.errors import SessionEnded
 from curhat.sessions.schemas import Message
-from curhat.sessions.service import Send, Sent
+from curhat.sessions.service import OutgoingMessage, SentMessage
 from curhat.sessions.writer import MessageWriter
 from tests.support.chats import Chat, open_chat, told, waits_for_lock
 from tests.support.clock import START, VirtualClock
@@ -27,18 +27,18 @@ from tests.support.signals import RecordedSignals
 
 @pytest.fixture
 async def chat(database: Database, make: Make) -> Chat:
-    """A chat that runs for 30 minutes."""
+    """A running chat of 30 minutes."""
     return await open_chat(database, make)
 
 
 @pytest.fixture
 def message_writer(database: Database) -> MessageWriter:
-    """The writer of one server process."""
+    """The message writer of one server process."""
     return MessageWriter(database)
 
 
 class Latch:
-    """Stops the program at a pause point until it is opened."""
+    """Stops whoever reaches a pause point until the test opens it."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -51,7 +51,7 @@ class Latch:
         await self._opened.wait()
 
     def open(self) -> None:
-        """Let everyone through, from now on."""
+        """Let everyone pass, from now on."""
         self._opened.set()
         set_pause_point(self._name, None)
 
@@ -74,7 +74,7 @@ def in_transaction(
     return asyncio.create_task(run())
 
 
-async def test_a_message_is_stored_once_and_told_to_both_sides_after_its_commit(
+async def test_a_message_is_stored_once_and_both_sides_get_it_after_its_commit(
     database: Database, chat: Chat, message_writer: MessageWriter, signals: RecordedSignals
 ) -> None:
     latch = Latch("messages.before_commit")
@@ -96,7 +96,7 @@ def _json(value: object) -> object:
     return [tuple(entry) for entry in msgspec.json.decode(msgspec.json.encode(value))]
 
 
-async def test_a_repeated_client_message_id_gives_the_first_message_back(
+async def test_a_repeated_client_message_id_returns_the_first_message(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     first = await message_writer.send(chat.customer, chat.id, "a1", "halo")
@@ -114,7 +114,7 @@ async def test_both_sides_may_use_the_same_client_message_id(
     assert await stored(database, chat) == ["halo", "hai"]
 
 
-async def test_doubles_in_one_batch_are_one_message_with_the_first_text(
+async def test_the_same_message_twice_in_one_batch_is_stored_once_with_the_first_text(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     messages = await asyncio.gather(
@@ -126,7 +126,7 @@ async def test_doubles_in_one_batch_are_one_message_with_the_first_text(
     assert len(await told(database, chat.customer)) == 1
 
 
-async def test_doubles_in_parallel_over_several_processes_are_one_message(
+async def test_the_same_message_sent_by_several_processes_at_once_is_stored_once(
     database: Database, chat: Chat
 ) -> None:
     writers = [MessageWriter(database) for _ in range(8)]
@@ -138,7 +138,7 @@ async def test_doubles_in_parallel_over_several_processes_are_one_message(
     assert len(await told(database, chat.mitra)) == 1
 
 
-async def test_ids_follow_the_order_of_the_stream_when_both_sides_send_at_once(
+async def test_ids_have_the_order_of_the_stream_when_both_sides_send_at_once(
     database: Database, chat: Chat
 ) -> None:
     writers = [MessageWriter(database) for _ in range(4)]
@@ -153,14 +153,14 @@ async def test_ids_follow_the_order_of_the_stream_when_both_sides_send_at_once(
     assert ids == sorted(ids)
 
 
-async def test_a_stranger_cannot_write_and_learns_nothing(
+async def test_a_user_who_is_not_a_member_gets_not_found(
     database: Database, make: Make, chat: Chat, message_writer: MessageWriter
 ) -> None:
     other = await open_chat(database, make)
     strangers = [
         other.customer,
         other.mitra,
-        # The right people in the wrong role.
+        # The members, in the wrong role.
         Identity(role="mitra", user_id=chat.customer.user_id),
         Identity(role="customer", user_id=chat.mitra.user_id),
     ]
@@ -177,11 +177,11 @@ async def test_a_stranger_cannot_write_and_learns_nothing(
     assert await stored(database, chat) == ["halo"]
 
 
-# Against the end -----------------------------------------------------------------------------------------
+# Near the end --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("X.8")
-async def test_after_the_end_a_new_message_is_refused_and_a_repeated_one_is_given_back(
+async def test_after_the_end_a_new_message_is_refused_and_a_repeated_one_returns_the_first(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     first = await message_writer.send(chat.customer, chat.id, "a1", "halo")
@@ -207,14 +207,14 @@ async def test_at_ends_at_by_the_databases_clock_a_message_is_refused(
     await clock.advance(0.001)
     with pytest.raises(SessionEnded):
         await message_writer.send(chat.customer, chat.id, "a2", "too late")
-    # The worker has not come by yet; that lengthens nothing.
+    # The worker has not ended the session yet, but the message is refused.
     assert await database.fetchval("SELECT status FROM sessions WHERE id = $1", chat.id) == "active"
     assert await stored(database, chat) == ["in time"]
 
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_time_that_passes_while_a_message_waits_for_its_lock_counts(
+async def test_a_message_that_waits_for_its_lock_until_the_end_is_refused(
     database: Database, make: Make, clock: VirtualClock, message_writer: MessageWriter
 ) -> None:
     await clock.set(START)
@@ -231,22 +231,22 @@ async def test_time_that_passes_while_a_message_waits_for_its_lock_counts(
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_time_that_passes_while_another_message_of_the_batch_waits_counts_too(
+async def test_a_message_is_refused_when_another_of_its_batch_waits_for_a_lock_until_the_end(
     database: Database, make: Make, clock: VirtualClock
 ) -> None:
     await clock.set(START)
     first, second = sorted(
         [await open_chat(database, make), await open_chat(database, make)], key=lambda chat: chat.id
     )
-    sends = [
-        Send(first.customer, first.id, "a1", "halo"),
-        Send(second.customer, second.id, "a1", "halo"),
+    outgoing = [
+        OutgoingMessage(first.customer, first.id, "a1", "halo"),
+        OutgoingMessage(second.customer, second.id, "a1", "halo"),
     ]
     outcomes: list[object] = []
 
     async def send() -> None:
         async with database.transaction() as tx:
-            outcomes.extend(await service.send_messages(tx, sends))
+            outcomes.extend(await service.send_messages(tx, outgoing))
 
     async with database.transaction() as holder:
         await holder.execute("SELECT 1 FROM sessions WHERE id = $1 FOR NO KEY UPDATE", second.id)
@@ -259,7 +259,7 @@ async def test_time_that_passes_while_another_message_of_the_batch_waits_counts_
 
 
 @pytest.mark.rule("X.8")
-async def test_a_message_that_meets_an_end_is_refused_when_the_end_was_first(
+async def test_a_message_that_waits_for_an_end_is_refused(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     latch = Latch("session_end.written")
@@ -276,7 +276,7 @@ async def test_a_message_that_meets_an_end_is_refused_when_the_end_was_first(
 
 
 @pytest.mark.rule("X.8")
-async def test_an_end_that_meets_a_message_waits_until_it_is_stored(
+async def test_an_end_waits_for_a_message_that_was_first(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     latch = Latch("messages.before_commit")
@@ -292,7 +292,7 @@ async def test_an_end_that_meets_a_message_waits_until_it_is_stored(
     assert [kind for kind, _ in await told(database, chat.mitra)] == ["message.created", "session.ended"]
 
 
-async def test_a_repeat_that_waits_behind_the_end_still_finds_the_message_sent_before_it(
+async def test_a_repeated_message_that_waits_for_the_end_still_returns_the_first(
     database: Database, chat: Chat
 ) -> None:
     latch = Latch("messages.before_commit")
@@ -310,7 +310,7 @@ async def test_a_repeat_that_waits_behind_the_end_still_finds_the_message_sent_b
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(12)
-async def test_in_a_rush_every_acknowledged_message_is_stored_and_none_comes_after_the_end(
+async def test_under_load_every_acknowledged_message_is_stored_and_none_after_the_end(
     database: Database, make: Make
 ) -> None:
     chats = [await open_chat(database, make) for _ in range(6)]
@@ -356,7 +356,7 @@ async def test_in_a_rush_every_acknowledged_message_is_stored_and_none_comes_aft
 # Batches -------------------------------------------------------------------------------------------------
 
 
-async def test_messages_that_arrive_together_share_a_transaction_and_keep_their_own_outcomes(
+async def test_messages_that_arrive_together_share_a_transaction_and_have_their_own_outcomes(
     database: Database, make: Make, chat: Chat, message_writer: MessageWriter
 ) -> None:
     over = await open_chat(database, make)
@@ -394,7 +394,7 @@ def _said(outcome: Message | BaseException) -> str:
     return outcome.text
 
 
-async def test_what_arrives_during_a_transaction_forms_the_next_one(
+async def test_messages_that_arrive_during_a_transaction_form_the_next_batch(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     latch = Latch("messages.before_commit")
@@ -402,7 +402,7 @@ async def test_what_arrives_during_a_transaction_forms_the_next_one(
     await latch.reached.wait()
     others = [
         asyncio.create_task(message_writer.send(chat.customer, chat.id, f"other {n}", f"other {n}"))
-        for n in range(writer.BATCH_LIMIT + 1)
+        for n in range(writer.MAX_BATCH_MESSAGES + 1)
     ]
     await asyncio.sleep(0)
     latch.open()
@@ -414,13 +414,16 @@ async def test_what_arrives_during_a_transaction_forms_the_next_one(
     set_pause_point("messages.before_commit", count)
     await asyncio.gather(first, *others)
     assert batches["more"] == 2
-    assert await stored(database, chat) == ["first", *(f"other {n}" for n in range(writer.BATCH_LIMIT + 1))]
+    assert await stored(database, chat) == [
+        "first",
+        *(f"other {n}" for n in range(writer.MAX_BATCH_MESSAGES + 1)),
+    ]
 
 
-async def test_one_message_that_breaks_its_batch_does_not_fail_the_others(
+async def test_a_message_that_fails_its_batch_does_not_fail_the_others(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
-    # The border refuses such a text; this is the fault that nobody has thought of.
+    # The endpoint refuses such a text. Here it stands for a fault that nobody has foreseen.
     good, bad, also_good = await asyncio.gather(
         message_writer.send(chat.customer, chat.id, "a1", "halo"),
         message_writer.send(chat.customer, chat.id, "a2", "NUL \x00 NUL"),
@@ -433,7 +436,7 @@ async def test_one_message_that_breaks_its_batch_does_not_fail_the_others(
     assert await stored(database, chat) == ["halo", "hai"]
 
 
-async def test_a_transaction_whose_connection_dies_is_repeated_without_doubling_anything(
+async def test_a_batch_whose_connection_dies_is_repeated_and_stored_once(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     deaths = 0
@@ -457,7 +460,7 @@ async def test_a_transaction_whose_connection_dies_is_repeated_without_doubling_
     assert len(await told(database, chat.mitra)) == 4
 
 
-async def test_a_chat_whose_row_is_held_delays_the_others_only_for_a_while(
+async def test_a_locked_session_delays_the_messages_of_others_until_the_timeout_only(
     database: Database,
     make: Make,
     chat: Chat,
@@ -479,10 +482,10 @@ async def test_a_chat_whose_row_is_held_delays_the_others_only_for_a_while(
     assert await stored(database, held) == ["again"]
 
 
-async def test_more_than_can_wait_is_refused_at_once(
+async def test_a_message_beyond_the_bound_on_waiting_ones_is_refused_at_once(
     chat: Chat, message_writer: MessageWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "WAITING_LIMIT", 2)
+    monkeypatch.setattr(writer, "MAX_WAITING_MESSAGES", 2)
     latch = Latch("messages.before_commit")
     first = asyncio.create_task(message_writer.send(chat.customer, chat.id, "1", "first"))
     await latch.reached.wait()
@@ -497,7 +500,7 @@ async def test_more_than_can_wait_is_refused_at_once(
     await asyncio.gather(first, *waiting)
 
 
-async def test_a_caller_who_goes_away_disturbs_nobody(
+async def test_a_caller_who_stops_waiting_affects_no_other_message(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     latch = Latch("messages.before_commit")
@@ -510,12 +513,14 @@ async def test_a_caller_who_goes_away_disturbs_nobody(
     assert await stored(database, chat) == ["gone", "stays"]
 
 
-async def test_the_outcomes_of_a_batch_stand_in_its_order(database: Database, chat: Chat) -> None:
-    sends = [Send(chat.customer, chat.id, f"m{n}", f"text {n}") for n in range(20)]
+async def test_the_outcomes_of_a_batch_are_in_its_order(database: Database, chat: Chat) -> None:
+    outgoing = [OutgoingMessage(chat.customer, chat.id, f"m{n}", f"text {n}") for n in range(20)]
     async with database.transaction() as tx:
-        outcomes = await service.send_messages(tx, sends)
-    texts = [outcome.message.text for outcome in outcomes if isinstance(outcome, Sent)]
-    assert texts == [send.text for send in sends]
+        outcomes = await service.send_messages(tx, outgoing)
+    texts = [outcome.message.text for outcome in outcomes if isinstance(outcome, SentMessage)]
+    assert texts == [message.text for message in outgoing]
     assert await stored(database, chat) == texts
-    moments: set[datetime] = {outcome.message.sent_at for outcome in outcomes if isinstance(outcome, Sent)}
+    moments: set[datetime] = {
+        outcome.message.sent_at for outcome in outcomes if isinstance(outcome, SentMessage)
+    }
     assert len(moments) == 1

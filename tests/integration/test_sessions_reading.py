@@ -1,4 +1,4 @@
-"""Reading chats: history, messages and read marks; and who may see what of whom."""
+"""Reading chats: history, messages, read marks, and what each side may see of the other."""
 
 import asyncio
 from typing import Any
@@ -13,7 +13,7 @@ from curhat.kit.identity import Identity
 from curhat.kit.page import PAGE_SIZE
 from curhat.sessions import service
 from curhat.sessions.counterparts import Counterparts
-from curhat.sessions.events import session_started
+from curhat.sessions.events import SESSION_STARTED, views_to_both
 from curhat.sessions.schemas import Message
 from curhat.sessions.writer import MessageWriter
 from tests.support.chats import Chat, open_chat, told
@@ -22,13 +22,13 @@ from tests.support.people import Make
 
 @pytest.fixture
 async def chat(database: Database, make: Make) -> Chat:
-    """A chat that runs for 30 minutes."""
+    """A running chat of 30 minutes."""
     return await open_chat(database, make)
 
 
 @pytest.fixture
 def message_writer(database: Database) -> MessageWriter:
-    """The writer of one server process."""
+    """The message writer of one server process."""
     return MessageWriter(database)
 
 
@@ -54,7 +54,7 @@ async def read_texts(database: Database, chat: Chat) -> set[str]:
 # Read marks ----------------------------------------------------------------------------------------------
 
 
-async def test_a_read_mark_covers_what_the_other_side_sent_up_to_it_and_tells_both(
+async def test_a_read_mark_covers_the_other_sides_messages_up_to_it_and_both_sides_get_it(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     await say(message_writer, chat, chat.mitra, "one's own")
@@ -74,7 +74,7 @@ async def test_a_read_mark_covers_what_the_other_side_sent_up_to_it_and_tells_bo
         }
 
 
-async def test_a_repeated_or_older_read_mark_changes_and_tells_nothing(
+async def test_a_repeated_or_older_read_mark_changes_nothing_and_sends_no_event(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     first, second = await say(message_writer, chat, chat.customer, "1", "2")
@@ -96,7 +96,7 @@ async def test_read_marks_of_several_devices_at_once_mark_each_message_once(
     marks = [data for kind, data in await told(database, chat.customer) if kind == "messages.read"]
     up_to = [data["up_to_message_id"] for data in marks]
     assert up_to == sorted(set(up_to))
-    # Applying the events in order gives what is stored.
+    # A client that applies the events in order has the stored read marks.
     read_at: dict[str, Any] = {}
     for data in marks:
         for message in sent:
@@ -106,7 +106,7 @@ async def test_read_marks_of_several_devices_at_once_mark_each_message_once(
     assert {str(row["id"]): msgspec.to_builtins(row["read_at"]) for row in rows} == read_at
 
 
-async def test_a_chat_that_is_over_can_still_be_read(
+async def test_messages_can_be_marked_as_read_after_the_end(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     (last,) = await say(message_writer, chat, chat.customer, "1")
@@ -116,7 +116,7 @@ async def test_a_chat_that_is_over_can_still_be_read(
     assert await read_texts(database, chat) == {"1"}
 
 
-async def test_a_read_mark_needs_a_message_of_ones_own_chat(
+async def test_a_read_mark_needs_a_message_of_the_readers_own_chat(
     database: Database, make: Make, chat: Chat, message_writer: MessageWriter
 ) -> None:
     other = await open_chat(database, make)
@@ -156,7 +156,7 @@ async def test_messages_come_in_pages_newest_first_while_new_ones_arrive(
     assert [text for page in pages for text in page] == texts[::-1]
 
 
-async def test_a_full_last_page_says_that_it_is_the_last(
+async def test_a_full_last_page_has_no_cursor(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     async with database.transaction() as tx:
@@ -176,7 +176,7 @@ async def test_the_history_comes_in_pages_newest_first(database: Database, make:
         expected.insert(0, chat.id)
         async with database.transaction() as tx:
             await service.end_by_customer(tx, customer_id, chat.id)
-    # Somebody else's is not in it.
+    # A chat of others, which must not be listed.
     await open_chat(database, make, mitra_id=await make.mitra())
     for identity in (
         Identity(role="customer", user_id=customer_id),
@@ -190,7 +190,7 @@ async def test_the_history_comes_in_pages_newest_first(database: Database, make:
         assert [views.for_customer.id for views in first.items + second.items] == expected
 
 
-async def test_a_cursor_that_no_page_gave_is_refused(database: Database, chat: Chat) -> None:
+async def test_a_cursor_that_no_page_returned_is_refused(database: Database, chat: Chat) -> None:
     for cursor in ("", "x", "zzzz", "a" * 22 + "!", "a" * 30, "é" * 22, "==", "A" * 21 + "="):
         async with database.transaction() as tx:
             with pytest.raises(ValidationFailed):
@@ -200,7 +200,7 @@ async def test_a_cursor_that_no_page_gave_is_refused(database: Database, chat: C
 # Who may see what ----------------------------------------------------------------------------------------
 
 
-async def test_anothers_chat_does_not_exist(database: Database, make: Make, chat: Chat) -> None:
+async def test_a_chat_of_others_is_not_found(database: Database, make: Make, chat: Chat) -> None:
     other = await open_chat(database, make)
     for stranger in (
         other.customer,
@@ -219,7 +219,7 @@ async def test_anothers_chat_does_not_exist(database: Database, make: Make, chat
 
 
 @pytest.mark.rule("X.4")
-async def test_a_mitra_sees_the_call_name_and_nothing_else_that_identifies(
+async def test_a_mitra_sees_nothing_that_identifies_the_customer_but_the_call_name(
     database: Database, make: Make, message_writer: MessageWriter
 ) -> None:
     customer_id = await make.customer("Bunga")
@@ -232,7 +232,7 @@ async def test_a_mitra_sees_the_call_name_and_nothing_else_that_identifies(
             await service.active_mitra_sessions(tx, chat.mitra.user_id),
             [entry.for_mitra for entry in (await service.history(tx, chat.mitra, None)).items],
             await service.messages_page(tx, chat.mitra, chat.id, None),
-            [event.data for event in session_started(views) if event.role == "mitra"],
+            [event.data for event in views_to_both(SESSION_STARTED, views) if event.role == "mitra"],
             await service.end_by_mitra(tx, chat.mitra.user_id, chat.id, "sakit"),
         ]
     seen.append(await told(database, chat.mitra))
@@ -273,7 +273,7 @@ async def test_a_customer_sees_the_display_name_and_never_the_mitras_note(
     assert phone not in text
 
 
-async def test_the_running_sessions_are_those_that_have_not_ended(database: Database, make: Make) -> None:
+async def test_an_ended_session_is_not_among_the_active_ones(database: Database, make: Make) -> None:
     mitra_id = await make.mitra(max_customers=2)
     first = await open_chat(database, make, mitra_id=mitra_id)
     second = await open_chat(database, make, mitra_id=mitra_id)
@@ -286,16 +286,16 @@ async def test_the_running_sessions_are_those_that_have_not_ended(database: Data
         assert (await service.active_session(tx, second.customer.user_id)) is not None
 
 
-async def test_typing_reaches_the_other_side_of_a_running_chat_only(
+async def test_typing_is_shown_only_to_the_other_member_of_a_running_chat(
     database: Database, make: Make, chat: Chat
 ) -> None:
     other = await open_chat(database, make)
     counterparts = Counterparts(database)
-    assert await counterparts.of(chat.customer, chat.id) == chat.mitra
-    assert await counterparts.of(chat.mitra, chat.id) == chat.customer
-    assert await counterparts.of(other.mitra, chat.id) is None
-    assert await counterparts.of(Identity(role="mitra", user_id=chat.customer.user_id), chat.id) is None
-    assert await counterparts.of(chat.customer, uuid4()) is None
+    assert await counterparts.find(chat.customer, chat.id) == chat.mitra
+    assert await counterparts.find(chat.mitra, chat.id) == chat.customer
+    assert await counterparts.find(other.mitra, chat.id) is None
+    assert await counterparts.find(Identity(role="mitra", user_id=chat.customer.user_id), chat.id) is None
+    assert await counterparts.find(chat.customer, uuid4()) is None
     async with database.transaction() as tx:
         await service.end_by_customer(tx, chat.customer.user_id, chat.id)
-    assert await Counterparts(database).of(chat.mitra, chat.id) is None
+    assert await Counterparts(database).find(chat.mitra, chat.id) is None

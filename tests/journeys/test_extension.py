@@ -1,4 +1,4 @@
-"""More time for a running chat (section 5), through the services: asking, deciding, charging, and the session's end."""
+"""Extensions (section 5) through the services: the request, the decision, the charge, and the session's end."""
 
 import itertools
 from uuid import UUID
@@ -38,7 +38,7 @@ NOT_FOUND = ChargeAnswer("not_found")
 
 @pytest.fixture
 async def chat(database: Database, clock: VirtualClock, make: Make) -> Chat:
-    """A running chat of 30 minutes, at a standing clock."""
+    """A running chat of 30 minutes. The clock stands still."""
     await clock.set()
     return await open_chat(database, make, minutes=MINUTES)
 
@@ -57,7 +57,7 @@ async def ask(database: Database, make: Make, chat: Chat, *, connected: bool | N
 
 
 async def set_silence(database: Database, action: str) -> None:
-    """What silence does, of extensions asked for from now on."""
+    """Set the default action of extensions that are requested from now on."""
     change = "UPDATE configuration SET value = $1 WHERE key = 'extension_default_action_on_timeout'"
     await database.execute(change, action)
 
@@ -67,7 +67,7 @@ async def approve(database: Database, chat: Chat, asked: Extension) -> Charge | 
         return (await extension.approve_by_mitra(tx, chat.mitra.user_id, asked.id))[1]
 
 
-async def approved_by_hand(database: Database, chat: Chat, asked: Extension) -> Charge:
+async def approved_by_mitra(database: Database, chat: Chat, asked: Extension) -> Charge:
     charge = await approve(database, chat, asked)
     assert charge is not None
     return charge
@@ -101,7 +101,7 @@ async def money(database: Database, asked: Extension) -> tuple[str, list[str], l
 
 
 async def minutes_of(database: Database, chat: Chat) -> float:
-    """How long the session is, from its start to its end as it stands."""
+    """The session's length now, in minutes."""
     length = "SELECT extract(epoch FROM ends_at - started_at)::float8 / 60 FROM sessions WHERE id = $1"
     minutes: float = await database.fetchval(length, chat.id)
     return minutes
@@ -111,11 +111,11 @@ async def is_running(database: Database, chat: Chat) -> bool:
     return bool(await database.fetchval("SELECT status = 'active' FROM sessions WHERE id = $1", chat.id))
 
 
-# Asking --------------------------------------------------------------------------------------------------
+# The request ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("5.3", "5.4", "5.5", "5.7")
-async def test_both_sides_see_the_window_the_price_and_what_silence_will_do(
+async def test_both_sides_see_the_deadline_the_price_and_the_default_action(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
@@ -139,9 +139,7 @@ async def test_both_sides_see_the_window_the_price_and_what_silence_will_do(
 
 
 @pytest.mark.rule("5.2", "5.7")
-async def test_the_terms_are_those_of_the_moment_of_asking(
-    database: Database, make: Make, chat: Chat
-) -> None:
+async def test_the_terms_are_fixed_when_the_customer_asks(database: Database, make: Make, chat: Chat) -> None:
     asked = await ask(database, make, chat)
     await set_silence(database, "auto_reject")
     async with database.transaction() as tx:
@@ -160,14 +158,14 @@ async def test_the_terms_are_those_of_the_moment_of_asking(
 
 
 @pytest.mark.rule("5.7")
-async def test_a_second_extension_is_refused_while_one_is_open_and_possible_afterwards(
+async def test_a_second_extension_is_refused_while_one_is_open(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
     with pytest.raises(ExtensionPending) as refusal:
         await ask(database, make, chat)
     assert refusal.value.fields == {"extension_id": asked.id}
-    charge = await approved_by_hand(database, chat, asked)
+    charge = await approved_by_mitra(database, chat, asked)
     with pytest.raises(ExtensionPending):
         await ask(database, make, chat)
     await answer(database, charge, APPROVED)
@@ -175,7 +173,7 @@ async def test_a_second_extension_is_refused_while_one_is_open_and_possible_afte
 
 
 @pytest.mark.rule("5.4")
-async def test_an_offer_for_a_session_and_the_trial_are_none_for_an_extension(
+async def test_a_session_offer_or_the_trial_cannot_buy_an_extension(
     database: Database, make: Make, chat: Chat
 ) -> None:
     for offer in (await make.offer(), await make.offer(duration_minutes=5, price_rp=0)):
@@ -187,7 +185,7 @@ async def test_an_offer_for_a_session_and_the_trial_are_none_for_an_extension(
 
 
 @pytest.mark.rule("5.7")
-async def test_an_extension_is_its_customers_to_ask_for_and_its_mitras_to_answer(
+async def test_only_the_sessions_customer_can_ask_and_only_its_mitra_can_answer(
     database: Database, make: Make, chat: Chat
 ) -> None:
     stranger = await open_chat(database, make)
@@ -202,7 +200,7 @@ async def test_an_extension_is_its_customers_to_ask_for_and_its_mitras_to_answer
 
 
 @pytest.mark.rule("5.7")
-async def test_after_the_end_nothing_can_be_added(
+async def test_an_extension_cannot_be_requested_after_the_end(
     database: Database, clock: VirtualClock, make: Make, chat: Chat
 ) -> None:
     await clock.advance(MINUTES * 60)
@@ -210,17 +208,17 @@ async def test_after_the_end_nothing_can_be_added(
         await ask(database, make, chat)
 
 
-# Silence -------------------------------------------------------------------------------------------------
+# No answer -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("5.1", "5.4")
 @pytest.mark.invariant(5, 7)
-async def test_silence_approves_at_the_deadline_and_not_before_and_charges_once(
+async def test_silence_approves_at_the_deadline_and_charges_once(
     database: Database, clock: VirtualClock, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
     await clock.advance(WINDOW_SECONDS - 0.001)
-    await fire_due(database, chat.mitra.user_id)  # Whether the mitra is still there.
+    await fire_due(database, chat.mitra.user_id)  # Fires the presence check.
     assert (await look(database, asked)).status == "pending"
     assert await money(database, asked) == ("pending", [], [])
     await clock.advance(0.001)
@@ -233,7 +231,7 @@ async def test_silence_approves_at_the_deadline_and_not_before_and_charges_once(
 
 @pytest.mark.rule("5.2")
 @pytest.mark.invariant(7)
-async def test_silence_rejects_when_it_is_so_configured(
+async def test_silence_rejects_when_the_configuration_says_so(
     database: Database, clock: VirtualClock, make: Make, chat: Chat
 ) -> None:
     await set_silence(database, "auto_reject")
@@ -248,7 +246,7 @@ async def test_silence_rejects_when_it_is_so_configured(
 @pytest.mark.rule("5.6", "X.10")
 @pytest.mark.invariant(7, 11)
 @pytest.mark.parametrize("unknown", [False, True])
-async def test_at_the_deadline_a_mitra_who_is_not_connected_or_of_whom_nothing_is_known_approves_nothing(
+async def test_silence_rejects_when_the_mitra_is_disconnected_or_presence_is_unknown(
     database: Database, clock: VirtualClock, make: Make, chat: Chat, unknown: bool
 ) -> None:
     asked = await ask(database, make, chat, connected=None)
@@ -262,7 +260,7 @@ async def test_at_the_deadline_a_mitra_who_is_not_connected_or_of_whom_nothing_i
 
 @pytest.mark.rule("5.1", "5.2", "5.6")
 @pytest.mark.invariant(2, 5, 9)
-async def test_windows_that_end_together_are_decided_each_as_its_own_terms_and_its_mitra_say(
+async def test_windows_that_end_in_one_batch_are_decided_each_by_its_own_terms(
     database: Database, make: Make, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -297,13 +295,13 @@ async def test_windows_that_end_together_are_decided_each_as_its_own_terms_and_i
             assert (decided[-1]["id"], decided[-1]["status"]) == (str(each.id), each.status)
 
 
-# The mitra who is not there ------------------------------------------------------------------------------
+# The mitra is offline or disconnected --------------------------------------------------------------------
 
 
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(7)
 @pytest.mark.parametrize("online", [False, True])
-async def test_a_mitra_offline_or_disconnected_when_asked_rejects_in_the_same_breath(
+async def test_a_request_to_an_offline_or_disconnected_mitra_is_rejected_at_once(
     database: Database, make: Make, chat: Chat, online: bool
 ) -> None:
     await database.execute("UPDATE mitras SET online = $2 WHERE id = $1", chat.mitra.user_id, online)
@@ -315,7 +313,7 @@ async def test_a_mitra_offline_or_disconnected_when_asked_rejects_in_the_same_br
 
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(6, 7)
-async def test_the_toggle_to_offline_rejects_at_once_even_when_the_mitra_comes_back(
+async def test_the_toggle_to_offline_rejects_at_once_even_if_the_mitra_returns(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
@@ -332,7 +330,7 @@ async def test_the_toggle_to_offline_rejects_at_once_even_when_the_mitra_comes_b
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(7)
 @pytest.mark.parametrize("comes_back", [False, True])
-async def test_a_socket_that_closed_has_three_seconds_to_come_back(
+async def test_a_mitra_whose_socket_closed_has_three_seconds_to_reconnect(
     database: Database, clock: VirtualClock, make: Make, chat: Chat, comes_back: bool
 ) -> None:
     asked = await ask(database, make, chat)
@@ -347,7 +345,7 @@ async def test_a_socket_that_closed_has_three_seconds_to_come_back(
 
 
 @pytest.mark.rule("5.6", "X.10")
-async def test_with_presence_unknown_a_closed_socket_decides_nothing_before_the_deadline_and_a_hand_may_approve(
+async def test_with_presence_unknown_a_closed_socket_rejects_nothing_and_the_mitra_can_approve(
     database: Database, clock: VirtualClock, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat, connected=None)
@@ -357,16 +355,16 @@ async def test_with_presence_unknown_a_closed_socket_decides_nothing_before_the_
     assert await approve(database, chat, asked) is not None
 
 
-# By hand -------------------------------------------------------------------------------------------------
+# The mitra's answer --------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("5.4", "5.7")
 @pytest.mark.invariant(7)
-async def test_by_hand_it_is_charged_at_the_moment_of_approval_and_both_sides_see_the_new_end(
+async def test_an_approval_by_the_mitra_is_charged_at_once_and_both_sides_see_the_new_end(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
-    charge = await approved_by_hand(database, chat, asked)
+    charge = await approved_by_mitra(database, chat, asked)
     assert (await look(database, asked)).status == "charging"
     assert await money(database, asked) == ("confirming", ["started"], [])
     assert await approve(database, chat, asked) is None  # Repeated: nothing more to charge.
@@ -388,7 +386,7 @@ async def test_by_hand_it_is_charged_at_the_moment_of_approval_and_both_sides_se
 
 @pytest.mark.rule("5.4")
 @pytest.mark.invariant(7)
-async def test_an_explicit_rejection_charges_nothing_and_repeated_is_the_same(
+async def test_a_rejection_by_the_mitra_charges_nothing_and_can_be_repeated(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
@@ -402,7 +400,7 @@ async def test_an_explicit_rejection_charges_nothing_and_repeated_is_the_same(
 
 @pytest.mark.rule("5.4", "5.7")
 @pytest.mark.invariant(7)
-async def test_the_customer_can_neither_confirm_nor_leave_the_payment_of_an_extension(
+async def test_the_customer_can_neither_confirm_nor_cancel_the_payment_of_an_extension(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
@@ -423,7 +421,7 @@ async def test_the_customer_can_neither_confirm_nor_leave_the_payment_of_an_exte
 
 @pytest.mark.rule("5.4")
 @pytest.mark.invariant(5)
-async def test_an_answer_after_the_deadline_never_wins_however_late_the_worker_is(
+async def test_an_answer_after_the_deadline_is_refused_even_if_the_worker_is_late(
     database: Database, clock: VirtualClock, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
@@ -442,7 +440,7 @@ async def test_an_answer_after_the_deadline_never_wins_however_late_the_worker_i
 
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5)
-async def test_a_pending_extension_holds_the_end_back_and_its_rejection_lets_it_come(
+async def test_a_pending_extension_holds_the_end_back_until_it_is_rejected(
     database: Database, clock: VirtualClock, make: Make, chat: Chat
 ) -> None:
     await clock.advance(MINUTES * 60 - 5)
@@ -452,9 +450,9 @@ async def test_a_pending_extension_holds_the_end_back_and_its_rejection_lets_it_
     assert await is_running(database, chat)
     async with database.transaction() as tx:
         [sent] = await sessions.send_messages(
-            tx, [sessions.Send(chat.customer, chat.id, "1", "masih di sini")]
+            tx, [sessions.OutgoingMessage(chat.customer, chat.id, "1", "masih di sini")]
         )
-    assert isinstance(sent, sessions.Sent)
+    assert isinstance(sent, sessions.SentMessage)
     await reject(database, chat, asked)
     assert await fire_due(database, chat.mitra.user_id) == 1
     assert not await is_running(database, chat)
@@ -512,11 +510,11 @@ async def test_a_suspension_rejects_a_pending_extension(database: Database, make
 
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(9)
-async def test_a_charge_that_succeeds_after_the_chat_was_ended_is_given_back_once(
+async def test_a_charge_that_succeeds_after_an_early_end_is_refunded_once(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
-    charge = await approved_by_hand(database, chat, asked)
+    charge = await approved_by_mitra(database, chat, asked)
     async with database.transaction() as tx:
         await sessions.end_by_customer(tx, chat.customer.user_id, chat.id)
     assert (await look(database, asked)).status == "charge_failed"
@@ -525,11 +523,11 @@ async def test_a_charge_that_succeeds_after_the_chat_was_ended_is_given_back_onc
 
 
 @pytest.mark.rule("X.8")
-async def test_a_chat_cut_short_by_its_mitra_has_what_was_added_reviewed_too(
+async def test_a_chat_cut_short_by_its_mitra_opens_a_case_for_its_extension_too(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
-    await answer(database, await approved_by_hand(database, chat, asked), APPROVED)
+    await answer(database, await approved_by_mitra(database, chat, asked), APPROVED)
     async with database.transaction() as tx:
         await sessions.end_by_mitra(tx, chat.mitra.user_id, chat.id, "sakit")
     cases = await database.fetch("SELECT payment_id, amount_rp FROM review_cases ORDER BY amount_rp")
@@ -540,11 +538,11 @@ async def test_a_chat_cut_short_by_its_mitra_has_what_was_added_reviewed_too(
 
 
 @pytest.mark.rule("5.7")
-async def test_a_declined_charge_leaves_the_chat_as_it_was_and_tells_both_sides(
+async def test_a_declined_charge_does_not_change_the_chat_and_both_sides_get_an_event(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
-    await answer(database, await approved_by_hand(database, chat, asked), DECLINED)
+    await answer(database, await approved_by_mitra(database, chat, asked), DECLINED)
     done = await look(database, asked)
     assert (done.status, done.decided_by) == ("charge_failed", "mitra")
     assert await money(database, asked) == ("abandoned", ["declined"], [])
@@ -557,12 +555,12 @@ async def test_a_declined_charge_leaves_the_chat_as_it_was_and_tells_both_sides(
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(9)
 @pytest.mark.parametrize("worker_is_late", [False, True])
-async def test_it_waits_thirty_seconds_for_the_gateway_and_a_later_success_is_given_back(
+async def test_an_approval_of_the_gateway_after_thirty_seconds_is_refunded(
     database: Database, clock: VirtualClock, make: Make, chat: Chat, worker_is_late: bool
 ) -> None:
     asked = await ask(database, make, chat)
-    charge = await approved_by_hand(database, chat, asked)
-    await clock.advance(states.CHARGE_SECONDS)
+    charge = await approved_by_mitra(database, chat, asked)
+    await clock.advance(states.CHARGE_TIMEOUT_SECONDS)
     if not worker_is_late:
         async with database.transaction() as tx:
             await extension.charge_too_late(tx, asked.id)
@@ -594,7 +592,7 @@ async def test_all_orders_of_up_to_six_gateway_answers_end_in_the_same_state(
     }
     ends = set()
     chat = await open_chat(database, make, minutes=MINUTES)
-    charge = await approved_by_hand(database, chat, await ask(database, make, chat))
+    charge = await approved_by_mitra(database, chat, await ask(database, make, chat))
     for order in orders:
         async with database.pool.acquire() as connection:
             undone = connection.transaction()
@@ -624,7 +622,7 @@ WHERE charge_attempts.id = $1
 """
 
 
-# What the database forbids -------------------------------------------------------------------------------
+# Checks of the database ---------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("5.4", "5.7")
@@ -667,7 +665,7 @@ WHERE charge_attempts.id = $1
         ),
     ],
 )
-async def test_the_database_refuses(
+async def test_the_database_refuses_a_forbidden_change(
     database: Database, make: Make, chat: Chat, change: str, constraint: str
 ) -> None:
     await ask(database, make, chat)
@@ -699,7 +697,7 @@ async def test_the_database_refuses_a_second_open_extension_and_one_approved_wit
 
 
 @pytest.mark.rule("5.7")
-async def test_the_table_of_an_extensions_steps_is_the_databases(
+async def test_the_database_allows_the_extension_steps_of_states_py_and_no_others(
     database: Database, make: Make, chat: Chat
 ) -> None:
     every = sorted(status for step in states.EXTENSION_STEPS for status in step)

@@ -16,6 +16,7 @@ from curhat.pairing.schemas import Request
 from curhat.payments import states as payment_states
 from curhat.payments.mock.gateway import MockGateway
 from curhat.presence import service as presence
+from curhat.realtime.event_types import UnsequencedEvent
 from curhat.sessions import service as sessions
 from curhat.sessions import states as session_states
 from tests.support.clock import VirtualClock
@@ -325,8 +326,9 @@ class _Hub:
     def held(self, _role: str) -> set[UUID]:
         return self.mitras
 
-    def send_unsequenced(self, _role: str, user_id: UUID, event: str, data: Request) -> None:
-        self.sent.append((user_id, event, data.close_reason))
+    def send_unsequenced(self, event: UnsequencedEvent) -> None:
+        assert isinstance(event.data, Request)
+        self.sent.append((event.user_id, event.type, event.data.close_reason))
 
 
 @pytest.mark.rule("2b.5", "V.3")

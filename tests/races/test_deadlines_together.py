@@ -1,4 +1,4 @@
-"""Deadlines of a kind that take effect in one transaction: what is held or broken keeps no other from its time."""
+"""Deadlines of one kind in one transaction: one that is locked or fails does not delay the others."""
 
 import asyncio
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ TRANSITIONS = {SESSION_END: BatchTransition(end_sessions)}
 
 
 async def ended(database: Database) -> set[UUID]:
-    """The sessions that are over."""
+    """The ids of the sessions that have ended."""
     return {row["id"] for row in await database.fetch("SELECT id FROM sessions WHERE status = 'ended'")}
 
 
@@ -31,10 +31,10 @@ async def armed(database: Database) -> list[int]:
     return [row["id"] for row in await database.fetch("SELECT id FROM deadlines ORDER BY id")]
 
 
-async def chats_that_are_over(
+async def chats_past_their_end(
     database: Database, make: Make, clock: VirtualClock, mitra_id: UUID | None = None
 ) -> list[Chat]:
-    """Three chats whose time is up, and no worker has come by."""
+    """Three chats whose time is up, before any worker has looked."""
     await clock.set()
     chats = [await open_chat(database, make, mitra_id=mitra_id) for _ in range(3)]
     await clock.advance(HALF_AN_HOUR)
@@ -43,11 +43,11 @@ async def chats_that_are_over(
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5, 8, 10)
-async def test_sessions_that_end_together_give_every_place_back_and_tell_everybody_once(
+async def test_sessions_that_end_in_one_batch_free_every_place_and_send_each_event_once(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     mitra_id = await make.mitra(max_customers=20)
-    chats = await chats_that_are_over(database, make, clock, mitra_id)
+    chats = await chats_past_their_end(database, make, clock, mitra_id)
     assert await deadline_loop.run_once(database, TRANSITIONS) == 3
     assert await ended(database) == {chat.id for chat in chats}
     assert await database.fetchval("SELECT active_sessions FROM mitras WHERE id = $1", mitra_id) == 0
@@ -62,16 +62,16 @@ async def test_sessions_that_end_together_give_every_place_back_and_tell_everybo
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_of_workers_that_take_the_same_deadlines_together_each_takes_effect_once(
+async def test_a_deadline_in_the_batches_of_several_workers_takes_effect_once(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
-    chats = await chats_that_are_over(database, make, clock)
+    chats = await chats_past_their_end(database, make, clock)
     ids = await armed(database)
     several = [ids, ids[::-1], ids[1:], ids[:2]]
     fired = await asyncio.gather(
         *(deadlines.fire_batch(database, some, TRANSITIONS[SESSION_END]) for some in several)
     )
-    # One that met a lock leaves its own to be fired each alone.
+    # A batch that met a lock leaves its deadlines to be fired one by one.
     await deadline_loop.run_once(database, TRANSITIONS)
     once = [each.deadline.entity_id for some in fired for each in some or []]
     assert len(once) == len(set(once))
@@ -80,10 +80,10 @@ async def test_of_workers_that_take_the_same_deadlines_together_each_takes_effec
 
 
 @pytest.mark.invariant(5)
-async def test_a_session_that_somebody_holds_keeps_no_other_from_ending(
+async def test_a_locked_session_does_not_keep_others_of_its_batch_from_ending(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
-    held, *others = await chats_that_are_over(database, make, clock)
+    held, *others = await chats_past_their_end(database, make, clock)
     async with database.transaction() as holder:
         await holder.execute("SELECT 1 FROM sessions WHERE id = $1 FOR NO KEY UPDATE", held.id)
         worker = asyncio.create_task(deadline_loop.Loop(database, TRANSITIONS).run())
@@ -99,10 +99,10 @@ async def test_a_session_that_somebody_holds_keeps_no_other_from_ending(
 
 
 @pytest.mark.invariant(5)
-async def test_of_deadlines_taken_together_one_that_fails_is_put_off_and_the_others_take_effect(
+async def test_a_deadline_that_fails_its_batch_is_postponed_and_the_others_take_effect(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
-    broken, *others = await chats_that_are_over(database, make, clock)
+    broken, *others = await chats_past_their_end(database, make, clock)
 
     async def break_down(tx: Transaction, due: Sequence[Deadline]) -> None:
         await end_sessions(tx, due)

@@ -1,4 +1,4 @@
-"""Extensions (section 5): each step against each that may meet it, in both orders."""
+"""Extensions (section 5): each pair of steps that may happen at once, in both orders."""
 
 import asyncio
 from functools import partial
@@ -46,7 +46,7 @@ class Scene(msgspec.Struct):
             return await extension.request(tx, self.chat.customer.user_id, self.chat.id, self.offer, True)
 
     async def charging(self) -> tuple[Extension, UUID]:
-        """An extension approved by hand, and the key of its charge, which nobody has carried out."""
+        """An extension that the mitra approved, and the key of its charge, which nobody has carried out."""
         asked = await self.ask()
         assert await all_at_once(self.approves(asked)) == ["done"]
         return asked, self.charges[-1].key
@@ -54,7 +54,7 @@ class Scene(msgspec.Struct):
     # Sides
 
     async def decides(self, *, approved: bool) -> Side:
-        """The decision of a new extension, held when it has the session's lock and has done nothing more."""
+        """A side that decides a new extension. It is held once it has the session's lock, before it writes."""
         if approved:
             _, key = await self.charging()
         else:
@@ -111,7 +111,7 @@ class Scene(msgspec.Struct):
     def worker(self, *, connected: bool = True) -> Worker:
         return Worker(self.database, *([self.chat.mitra.user_id] if connected else []))
 
-    # What came of it
+    # Results
 
     async def look(self, asked: Extension) -> tuple[str, str | None]:
         async with self.database.transaction() as tx:
@@ -134,7 +134,7 @@ class Scene(msgspec.Struct):
         )
 
     async def minutes(self) -> float:
-        """From the session's start to its end as it stands."""
+        """The session's length now, in minutes."""
         minutes: float = await self.database.fetchval(
             "SELECT extract(epoch FROM ends_at - started_at)::float8 / 60 FROM sessions WHERE id = $1",
             self.chat.id,
@@ -142,7 +142,7 @@ class Scene(msgspec.Struct):
         return minutes
 
     async def end_is_armed(self) -> bool:
-        """Whether the end, as it stands, has its deadline: a running session without one would never end."""
+        """Whether a deadline is armed for the current end. Without one, the session would never end."""
         return bool(
             await self.database.fetchval(
                 """
@@ -154,13 +154,13 @@ class Scene(msgspec.Struct):
         )
 
 
-NOTHING_TAKEN: tuple[str, list[str], list[str]] = ("abandoned", [], [])
-TAKEN: tuple[str, list[str], list[str]] = ("served", ["approved"], [])
+NOT_CHARGED: tuple[str, list[str], list[str]] = ("abandoned", [], [])
+CHARGED: tuple[str, list[str], list[str]] = ("served", ["approved"], [])
 
 
 @pytest.fixture
 async def scene(database: Database, clock: VirtualClock, make: Make) -> Scene:
-    """At a standing clock."""
+    """A scene in which the clock stands still."""
     await clock.set()
     chat = await open_chat(database, make, minutes=MINUTES)
     offer = await make.offer(purpose="extension", duration_minutes=ADDED_MINUTES, price_rp=10_000)
@@ -173,7 +173,7 @@ async def scene(database: Database, clock: VirtualClock, make: Make) -> Scene:
 @pytest.mark.rule("5.1", "5.4")
 @pytest.mark.invariant(2, 5, 6, 7)
 @pytest.mark.parametrize("worker_first", [False, True])
-async def test_approving_against_the_time_out_is_one_charge(scene: Scene, worker_first: bool) -> None:
+async def test_an_approval_and_the_deadline_at_once_charge_once(scene: Scene, worker_first: bool) -> None:
     asked = await scene.ask()
     worker = scene.worker()
     approves, times_out = scene.approves(asked), worker.fires(extension.EXTENSION_WINDOW)
@@ -184,7 +184,7 @@ async def test_approving_against_the_time_out_is_one_charge(scene: Scene, worker
     else:
         await scene.clock.advance(WINDOW_SECONDS - 0.001)
         in_time = past(scene.clock, 0.002, approves)
-        # The approval took the deadline away while nobody held it.
+        # No worker had claimed the deadline, so the approval disarmed it.
         assert await meet(scene.database, in_time, times_out, waits=False) == ("done", "nothing")
         assert (await scene.look(asked), len(scene.charges)) == (("charging", "mitra"), 1)
     assert await scene.money(asked) == ("confirming", ["started"], [])
@@ -193,7 +193,7 @@ async def test_approving_against_the_time_out_is_one_charge(scene: Scene, worker
 @pytest.mark.rule("5.1", "5.4")
 @pytest.mark.invariant(5, 6, 7)
 @pytest.mark.parametrize("worker_first", [False, True])
-async def test_rejecting_against_the_time_out(scene: Scene, worker_first: bool) -> None:
+async def test_a_rejection_and_the_deadline_at_once(scene: Scene, worker_first: bool) -> None:
     asked = await scene.ask()
     rejects, times_out = scene.rejects(asked), scene.worker().fires(extension.EXTENSION_WINDOW)
     if worker_first:
@@ -207,20 +207,20 @@ async def test_rejecting_against_the_time_out(scene: Scene, worker_first: bool) 
             "nothing",
         )
         assert await scene.look(asked) == ("rejected", "mitra")
-        assert await scene.money(asked) == NOTHING_TAKEN
+        assert await scene.money(asked) == NOT_CHARGED
 
 
 @pytest.mark.rule("5.4")
 @pytest.mark.invariant(5, 6, 7)
 @pytest.mark.parametrize("answer", ["approves", "rejects"])
-async def test_an_answer_given_in_time_that_waited_for_a_lock_past_the_deadline_does_not_count(
+async def test_an_answer_that_waits_for_a_lock_past_the_deadline_is_refused(
     scene: Scene, answer: str
 ) -> None:
     asked = await scene.ask()
     await scene.clock.advance(WINDOW_SECONDS - 0.001)
-    somebody = command(scene.database, lambda tx: extension.lock_session(tx, scene.chat.id))
+    lock_holder = command(scene.database, lambda tx: extension.lock_session(tx, scene.chat.id))
     answers = scene.approves(asked) if answer == "approves" else scene.rejects(asked)
-    assert await meet(scene.database, somebody, answers, meanwhile=lambda: scene.clock.advance(0.001)) == (
+    assert await meet(scene.database, lock_holder, answers, meanwhile=lambda: scene.clock.advance(0.001)) == (
         "done",
         "extension_decided",
     )
@@ -229,28 +229,28 @@ async def test_an_answer_given_in_time_that_waited_for_a_lock_past_the_deadline_
 
 @pytest.mark.rule("5.1")
 @pytest.mark.invariant(6, 7)
-async def test_approving_and_rejecting_at_once_and_approving_on_two_phones(scene: Scene) -> None:
+async def test_an_approval_and_a_rejection_at_once_and_an_approval_on_two_phones(scene: Scene) -> None:
     asked = await scene.ask()
     assert await meet(scene.database, scene.rejects(asked), scene.approves(asked)) == (
         "done",
         "extension_decided",
     )
-    assert await scene.money(asked) == NOTHING_TAKEN
+    assert await scene.money(asked) == NOT_CHARGED
     again = await scene.ask()
     approves = scene.approves(again)
-    # Repeated the same, and one charge.
+    # Both phones get the same answer, and there is one charge.
     assert await meet(scene.database, approves, approves) == ("done", "done")
     assert await all_at_once(scene.rejects(again)) == ["extension_decided"]
     assert (len(scene.charges), await scene.money(again)) == (1, ("confirming", ["started"], []))
 
 
-# The mitra goes away ---------------------------------------------------------------------------------------
+# The mitra goes offline or disconnects ---------------------------------------------------------------------
 
 
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(6, 7)
 @pytest.mark.parametrize("toggle_first", [True, False])
-async def test_going_offline_against_approving(scene: Scene, toggle_first: bool) -> None:
+async def test_the_toggle_and_an_approval_at_once(scene: Scene, toggle_first: bool) -> None:
     asked = await scene.ask()
     goes, approves = scene.goes_offline(), scene.approves(asked)
     if toggle_first:
@@ -260,16 +260,16 @@ async def test_going_offline_against_approving(scene: Scene, toggle_first: bool)
     await all_at_once(scene.worker().fires(extension.EXTENSION_LOST))
     if toggle_first:
         assert await scene.look(asked) == ("rejected", "mitra_unreachable")
-        assert await scene.money(asked) == NOTHING_TAKEN
+        assert await scene.money(asked) == NOT_CHARGED
     else:
-        # Approved while it was there: the charge goes on.
+        # The mitra was online when it approved, so the charge goes on.
         assert await scene.look(asked) == ("charging", "mitra")
 
 
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(5, 6, 7)
 @pytest.mark.parametrize("toggle_first", [True, False])
-async def test_going_offline_against_the_deadline(scene: Scene, toggle_first: bool) -> None:
+async def test_the_toggle_and_the_deadline_at_once(scene: Scene, toggle_first: bool) -> None:
     asked = await scene.ask()
     await scene.clock.advance(WINDOW_SECONDS)
     worker = scene.worker()
@@ -279,7 +279,7 @@ async def test_going_offline_against_the_deadline(scene: Scene, toggle_first: bo
     await all_at_once(worker.fires(extension.EXTENSION_LOST))
     if toggle_first:
         assert await scene.look(asked) == ("rejected", "mitra_unreachable")
-        assert (await scene.money(asked), worker.owed) == (NOTHING_TAKEN, [])
+        assert (await scene.money(asked), worker.owed) == (NOT_CHARGED, [])
     else:
         assert await scene.look(asked) == ("charging", "timeout")
 
@@ -287,7 +287,7 @@ async def test_going_offline_against_the_deadline(scene: Scene, toggle_first: bo
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(6, 7)
 @pytest.mark.parametrize("asked_first", [True, False])
-async def test_asking_against_going_offline_leaves_nothing_that_silence_could_approve(
+async def test_a_request_and_the_toggle_at_once_leave_no_extension_that_silence_could_approve(
     scene: Scene, asked_first: bool
 ) -> None:
     goes, asks = scene.goes_offline(), scene.asks()
@@ -301,7 +301,7 @@ async def test_asking_against_going_offline_leaves_nothing_that_silence_could_ap
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(6, 7)
 @pytest.mark.parametrize("worker_first", [True, False])
-async def test_a_closed_socket_against_approving_by_hand(scene: Scene, worker_first: bool) -> None:
+async def test_a_closed_socket_and_an_approval_at_once(scene: Scene, worker_first: bool) -> None:
     asked = await scene.ask()
     await scene.clock.advance(extension.PRESENCE_CHECK_SECONDS)
     approves = scene.approves(asked)
@@ -317,7 +317,7 @@ async def test_a_closed_socket_against_approving_by_hand(scene: Scene, worker_fi
 @pytest.mark.rule("5.6", "X.8")
 @pytest.mark.invariant(6, 7)
 @pytest.mark.parametrize("suspended_first", [True, False])
-async def test_a_suspension_against_approving(scene: Scene, suspended_first: bool) -> None:
+async def test_a_suspension_and_an_approval_at_once(scene: Scene, suspended_first: bool) -> None:
     asked = await scene.ask()
     suspends = command(scene.database, lambda tx: journeys.suspend_mitra(tx, scene.chat.mitra.user_id))
     approves = scene.approves(asked)
@@ -328,7 +328,7 @@ async def test_a_suspension_against_approving(scene: Scene, suspended_first: boo
     assert not await scene.runs()
     if suspended_first:
         assert (await scene.look(asked))[0] == "rejected"
-        assert await scene.money(asked) == NOTHING_TAKEN
+        assert await scene.money(asked) == NOT_CHARGED
         return
     assert await scene.look(asked) == ("charge_failed", "mitra")
     await all_at_once(scene.answers(scene.charges[0].key, APPROVED))
@@ -341,7 +341,9 @@ async def test_a_suspension_against_approving(scene: Scene, suspended_first: boo
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("asked_first", [True, False])
-async def test_asking_in_the_last_instant_against_the_sessions_end(scene: Scene, asked_first: bool) -> None:
+async def test_a_request_in_the_last_instant_and_the_sessions_end_at_once(
+    scene: Scene, asked_first: bool
+) -> None:
     worker = scene.worker()
     ends = worker.fires(sessions.SESSION_END)
     if asked_first:
@@ -361,23 +363,25 @@ async def test_asking_in_the_last_instant_against_the_sessions_end(scene: Scene,
 
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
-async def test_asking_in_time_but_waiting_for_a_lock_past_the_end_is_too_late(scene: Scene) -> None:
+async def test_a_request_that_waits_for_a_lock_past_the_end_is_refused(scene: Scene) -> None:
     await scene.clock.advance(MINUTES * 60 - 0.001)
-    somebody = command(scene.database, lambda tx: extension.lock_session(tx, scene.chat.id))
+    lock_holder = command(scene.database, lambda tx: extension.lock_session(tx, scene.chat.id))
     assert await meet(
-        scene.database, somebody, scene.asks(), meanwhile=lambda: scene.clock.advance(0.001)
+        scene.database, lock_holder, scene.asks(), meanwhile=lambda: scene.clock.advance(0.001)
     ) == ("done", "session_ended")
 
 
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("approved", [True, False])
-async def test_an_end_in_a_workers_hands_while_a_decision_arms_it_anew(scene: Scene, approved: bool) -> None:
+async def test_a_decision_arms_the_end_anew_while_a_worker_has_claimed_it(
+    scene: Scene, approved: bool
+) -> None:
     worker = scene.worker()
     await scene.clock.advance(MINUTES * 60 - 5)
     decides = await scene.decides(approved=approved)
     await scene.clock.advance(5)
-    # The worker holds the deadline, so that the decision cannot take it away.
+    # The worker has claimed the deadline, so the decision cannot disarm it.
     assert await meet(scene.database, decides, worker.fires(sessions.SESSION_END)) == ("done", "fired")
     if not approved:
         assert not await scene.runs()
@@ -391,7 +395,7 @@ async def test_an_end_in_a_workers_hands_while_a_decision_arms_it_anew(scene: Sc
 
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
-async def test_two_workers_with_two_ends_in_their_hands_do_not_wait_for_each_other(scene: Scene) -> None:
+async def test_two_workers_that_have_claimed_two_ends_do_not_wait_for_each_other(scene: Scene) -> None:
     first, second = (scene.worker().fires(sessions.SESSION_END, generation) for generation in (1, 2))
     for end in (MINUTES * 60 - 5, ADDED_MINUTES * 60 - 5):
         await scene.clock.advance(end)
@@ -399,7 +403,7 @@ async def test_two_workers_with_two_ends_in_their_hands_do_not_wait_for_each_oth
         await scene.clock.advance(5)
         two_wait = end < MINUTES * 60 - 5
         both = _both(scene.database, second, first) if two_wait else first
-        # The approval is held until both wait: the second side is made of two.
+        # Hold the approval until every worker waits for its lock.
         waiting = partial(wait_for_lock, scene.database, 2 if two_wait else 1)
         assert (await meet(scene.database, decides, both, meanwhile=waiting))[1].startswith("fired")
     assert (await scene.runs(), await scene.minutes()) == (True, MINUTES + 2 * ADDED_MINUTES)
@@ -407,7 +411,7 @@ async def test_two_workers_with_two_ends_in_their_hands_do_not_wait_for_each_oth
 
 
 def _both(database: Database, one: Side, other: Side) -> Side:
-    """Two sides as one: `other` begins when `one` waits for a lock."""
+    """A side that runs two: `other` begins once `one` waits for a lock."""
 
     async def side(hold: Hold) -> str:
         begun: asyncio.Task[str] = asyncio.create_task(one(hold))  # type: ignore[arg-type]
@@ -421,14 +425,14 @@ def _both(database: Database, one: Side, other: Side) -> Side:
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(6, 7)
 @pytest.mark.parametrize("end_first", [True, False])
-async def test_ending_the_chat_by_hand_against_approving(scene: Scene, end_first: bool) -> None:
+async def test_an_early_end_and_an_approval_at_once(scene: Scene, end_first: bool) -> None:
     asked = await scene.ask()
     approves = scene.approves(asked)
     if end_first:
         ends = scene.ends(held_at="session_end.written")
         assert await meet(scene.database, ends, approves) == ("done", "extension_decided")
         assert await scene.look(asked) == ("rejected", "session_ended")
-        assert await scene.money(asked) == NOTHING_TAKEN
+        assert await scene.money(asked) == NOT_CHARGED
     else:
         assert await meet(scene.database, approves, scene.ends()) == ("done", "done")
         assert await scene.look(asked) == ("charge_failed", "mitra")
@@ -440,7 +444,7 @@ async def test_ending_the_chat_by_hand_against_approving(scene: Scene, end_first
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(5, 6, 7)
 @pytest.mark.parametrize("end_first", [True, False])
-async def test_ending_the_chat_by_hand_against_silence(scene: Scene, end_first: bool) -> None:
+async def test_an_early_end_and_the_deadline_at_once(scene: Scene, end_first: bool) -> None:
     asked = await scene.ask()
     await scene.clock.advance(WINDOW_SECONDS)
     worker = scene.worker()
@@ -449,11 +453,11 @@ async def test_ending_the_chat_by_hand_against_silence(scene: Scene, end_first: 
         ends = scene.ends(held_at="session_end.written")
         assert await meet(scene.database, ends, times_out) == ("done", "fired")
         assert await scene.look(asked) == ("rejected", "session_ended")
-        assert (await scene.money(asked), worker.owed) == (NOTHING_TAKEN, [])
+        assert (await scene.money(asked), worker.owed) == (NOT_CHARGED, [])
     else:
         assert await meet(scene.database, times_out, scene.ends()) == ("fired", "done")
         assert await scene.look(asked) == ("charge_failed", "timeout")
-        # The charge that the worker owes comes too late: what it takes is given back.
+        # The worker's charge comes too late, so it is refunded.
         await worker.owed[0]()
         assert await scene.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
 
@@ -461,21 +465,21 @@ async def test_ending_the_chat_by_hand_against_silence(scene: Scene, end_first: 
 @pytest.mark.rule("5.7", "5.6")
 @pytest.mark.invariant(6, 7)
 @pytest.mark.parametrize("end_first", [True, False])
-async def test_ending_the_chat_by_hand_against_going_offline(scene: Scene, end_first: bool) -> None:
+async def test_an_early_end_and_the_toggle_at_once(scene: Scene, end_first: bool) -> None:
     asked = await scene.ask()
     ends, goes = scene.ends(), scene.goes_offline()
     sides = (ends, goes) if end_first else (goes, ends)
     assert await meet(scene.database, *sides) == ("done", "done")
     await all_at_once(scene.worker().fires(extension.EXTENSION_LOST))
     assert await scene.look(asked) == ("rejected", "session_ended")
-    assert await scene.money(asked) == NOTHING_TAKEN
+    assert await scene.money(asked) == NOT_CHARGED
     assert await scene.database.fetchval("SELECT active_sessions FROM mitras") == 0
 
 
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("rejected_first", [True, False])
-async def test_a_message_after_the_old_end_against_the_rejection_that_lets_the_end_come(
+async def test_a_message_after_the_old_end_and_a_rejection_at_once(
     scene: Scene, rejected_first: bool
 ) -> None:
     await scene.clock.advance(MINUTES * 60 - 5)
@@ -485,13 +489,15 @@ async def test_a_message_after_the_old_end_against_the_rejection_that_lets_the_e
 
     async def say(tx: Transaction) -> None:
         said.extend(
-            await sessions.send_messages(tx, [sessions.Send(scene.chat.customer, scene.chat.id, "1", "x")])
+            await sessions.send_messages(
+                tx, [sessions.OutgoingMessage(scene.chat.customer, scene.chat.id, "1", "x")]
+            )
         )
 
     says, rejects = command(scene.database, say), scene.rejects(asked)
     sides = (rejects, says) if rejected_first else (says, rejects)
     assert await meet(scene.database, *sides) == ("done", "done")
-    assert isinstance(said[0], SessionEnded if rejected_first else sessions.Sent)
+    assert isinstance(said[0], SessionEnded if rejected_first else sessions.SentMessage)
 
 
 # Two at once, and the gateway ------------------------------------------------------------------------------
@@ -499,7 +505,7 @@ async def test_a_message_after_the_old_end_against_the_rejection_that_lets_the_e
 
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(6)
-async def test_two_extensions_asked_for_at_once_are_one(scene: Scene) -> None:
+async def test_two_requests_at_once_open_one_extension(scene: Scene) -> None:
     assert await meet(scene.database, scene.asks(), scene.asks()) == ("done", "extension_pending")
     assert set(await all_at_once(*(scene.asks() for _ in range(10)))) == {"extension_pending"}
     assert await scene.database.fetchval("SELECT count(*) FROM extensions") == 1
@@ -508,7 +514,7 @@ async def test_two_extensions_asked_for_at_once_are_one(scene: Scene) -> None:
 
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(6)
-async def test_asking_again_while_the_last_one_is_being_decided(scene: Scene) -> None:
+async def test_a_request_waits_for_the_rejection_of_the_last_extension(scene: Scene) -> None:
     asked = await scene.ask()
     assert await meet(scene.database, scene.rejects(asked), scene.asks()) == ("done", "done")
     rows = await scene.database.fetch("SELECT status FROM extensions ORDER BY id")
@@ -518,17 +524,19 @@ async def test_asking_again_while_the_last_one_is_being_decided(scene: Scene) ->
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(2, 5, 9)
 @pytest.mark.parametrize("answer_first", [True, False])
-async def test_the_gateways_approval_against_the_thirty_seconds(scene: Scene, answer_first: bool) -> None:
+async def test_the_gateways_approval_and_the_end_of_the_thirty_seconds_at_once(
+    scene: Scene, answer_first: bool
+) -> None:
     asked, key = await scene.charging()
     answers, too_late = scene.answers(key, APPROVED), scene.worker().fires(extension.EXTENSION_CHARGE)
     if answer_first:
-        await scene.clock.advance(states.CHARGE_SECONDS - 0.001)
+        await scene.clock.advance(states.CHARGE_TIMEOUT_SECONDS - 0.001)
         in_time = past(scene.clock, 0.002, answers)
         assert await meet(scene.database, in_time, too_late, waits=False) == ("done", "nothing")
-        assert (await scene.look(asked), await scene.money(asked)) == (("approved", "mitra"), TAKEN)
+        assert (await scene.look(asked), await scene.money(asked)) == (("approved", "mitra"), CHARGED)
         assert await scene.minutes() == MINUTES + ADDED_MINUTES
     else:
-        await scene.clock.advance(states.CHARGE_SECONDS)
+        await scene.clock.advance(states.CHARGE_TIMEOUT_SECONDS)
         assert await meet(scene.database, too_late, answers) == ("fired", "done")
         assert await scene.look(asked) == ("charge_failed", "mitra")
         assert await scene.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
@@ -537,13 +545,15 @@ async def test_the_gateways_approval_against_the_thirty_seconds(scene: Scene, an
 
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(5, 9)
-async def test_an_approval_that_waited_for_a_lock_past_the_thirty_seconds_is_given_back(scene: Scene) -> None:
+async def test_an_approval_of_the_gateway_that_waits_for_a_lock_past_the_thirty_seconds_is_refunded(
+    scene: Scene,
+) -> None:
     asked, key = await scene.charging()
-    await scene.clock.advance(states.CHARGE_SECONDS - 0.001)
-    somebody = command(scene.database, lambda tx: extension.lock_session(tx, scene.chat.id))
+    await scene.clock.advance(states.CHARGE_TIMEOUT_SECONDS - 0.001)
+    lock_holder = command(scene.database, lambda tx: extension.lock_session(tx, scene.chat.id))
     assert await meet(
         scene.database,
-        somebody,
+        lock_holder,
         scene.answers(key, APPROVED),
         meanwhile=lambda: scene.clock.advance(0.001),
     ) == ("done", "done")
@@ -555,7 +565,7 @@ async def test_an_approval_that_waited_for_a_lock_past_the_thirty_seconds_is_giv
 @pytest.mark.invariant(9)
 @pytest.mark.parametrize("answer_first", [True, False])
 @pytest.mark.parametrize("answer", [APPROVED, DECLINED], ids=["approved", "declined"])
-async def test_the_gateways_answer_against_ending_the_chat(
+async def test_the_gateways_answer_and_an_early_end_at_once(
     scene: Scene, answer_first: bool, answer: ChargeAnswer
 ) -> None:
     asked, key = await scene.charging()
@@ -565,8 +575,8 @@ async def test_the_gateways_answer_against_ending_the_chat(
     if answer is DECLINED:
         assert await scene.money(asked) == ("abandoned", ["declined"], [])
     elif answer_first:
-        # What was paid for and had begun is not given back by itself: the customer ended it.
-        assert await scene.money(asked) == TAKEN
+        # The extension was added before the customer ended the session, so it is not refunded.
+        assert await scene.money(asked) == CHARGED
     else:
         assert await scene.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
     assert (await scene.look(asked))[0] == (
@@ -607,7 +617,7 @@ async def test_two_answers_of_the_gateway_at_once(
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(2, 9)
 @pytest.mark.parametrize("question_first", [True, False])
-async def test_a_worker_asking_about_the_charge_against_its_answer(
+async def test_a_workers_query_about_a_charge_and_the_answer_at_once(
     scene: Scene, question_first: bool
 ) -> None:
     asked, key = await scene.charging()
@@ -616,9 +626,9 @@ async def test_a_worker_asking_about_the_charge_against_its_answer(
     question, answers = worker.fires(payments.CHARGE_ANSWER), scene.answers(key, APPROVED)
     if question_first:
         assert await meet(scene.database, question, answers) == ("fired", "done")
-        # Sent again under the same key, although it is answered by now.
+        # The worker asks under the same key, although the answer is recorded by now.
         await worker.owed[0]()
     else:
         assert await meet(scene.database, answers, question, waits=False) == ("done", "nothing")
-    assert (await scene.look(asked), await scene.money(asked)) == (("approved", "mitra"), TAKEN)
+    assert (await scene.look(asked), await scene.money(asked)) == (("approved", "mitra"), CHARGED)
     assert await scene.minutes() == MINUTES + ADDED_MINUTES

@@ -1,5 +1,5 @@
-"""Everything at once on few rows: people, several workers, the gateway and the clock. No step waits for another in a
-circle, none fails for a reason of its own, and every invariant holds afterwards."""
+"""Many steps at once on few rows: users, several workers, the gateway and the clock. None deadlocks or fails, and every
+invariant holds afterwards."""
 
 import asyncio
 import random
@@ -24,28 +24,28 @@ from curhat.payments.mock.gateway import MockGateway
 from curhat.presence import service as presence
 from curhat.sessions import extension
 from curhat.sessions import service as sessions
-from curhat.sessions.service import Send
+from curhat.sessions.service import OutgoingMessage
 from tests.support.clock import VirtualClock
 from tests.support.decided_presence import DecidedPresence
 from tests.support.journey import accept, open_blast, request_of
 from tests.support.people import Make
 
 ROUNDS = 60
-STEPS_A_ROUND = 40
+STEPS_PER_ROUND = 40
 CUSTOMERS = 5
 MITRAS = 3
-# What the gateway may say of a charge that it has not got.
-SAID = (ChargeAnswer("declined"), ChargeAnswer("processing"), ChargeAnswer("not_found"))
+# The gateway's possible answers about a charge that never reached it.
+ANSWERS_ABOUT_NO_CHARGE = (ChargeAnswer("declined"), ChargeAnswer("processing"), ChargeAnswer("not_found"))
 
 
 class ConcurrentSteps:
-    """Steps drawn from a seed, each on whatever rows there are just then."""
+    """Steps drawn from a seed. Each takes a row that fits it at that moment."""
 
     def __init__(
         self, database: Database, seed: int, customers: list[UUID], mitras: list[UUID], offers: list[UUID]
     ) -> None:
         self.database = database
-        self.dice = random.Random(seed)
+        self.choose = random.Random(seed)
         self.customers = customers
         self.mitras = mitras
         self.session_offer, self.extension_offer = offers
@@ -66,7 +66,7 @@ class ConcurrentSteps:
             "ask for more": self.ask_for_more,
             "approve": self.approve,
             "reject more": self.reject_more,
-            "socket closed": lambda: extension.socket_closed(database, self.dice.choice(mitras)),
+            "socket closed": lambda: extension.socket_closed(database, self.choose.choice(mitras)),
             "end": self.end,
             "say": self.say,
             "answer": self.answer,
@@ -75,8 +75,8 @@ class ConcurrentSteps:
         self.weights = [8, 10, 4, 2, 4, 2, 3, 4, 8, 10, 3, 3, 2, 5, 6, 5]
 
     async def step(self) -> None:
-        """One of them. A refusal is an answer; anything else is not."""
-        [name] = self.dice.choices([*self.steps], self.weights)
+        """Run one step. A refusal is a valid outcome; any other error fails the test."""
+        [name] = self.choose.choices([*self.steps], self.weights)
         try:
             await self.steps[name]()
         except BusinessError as refusal:
@@ -87,12 +87,12 @@ class ConcurrentSteps:
     async def one_of(self, query: str) -> Any:
         rows = await self.database.fetch(query)
         if not rows:
-            raise Nothing
-        return self.dice.choice(rows)
+            raise NothingToDo
+        return self.choose.choice(rows)
 
     async def open_and_confirm(self) -> None:
-        customer = self.dice.choice(self.customers)
-        target = self.dice.choice([None, *self.mitras, *self.mitras])
+        customer = self.choose.choice(self.customers)
+        target = self.choose.choice([None, *self.mitras, *self.mitras])
         gate = journeys.GateAnswer(available=True, mitra_reachable=True)
         async with self.database.transaction() as tx:
             payment = await journeys.open_payment(tx, customer, self.session_offer, gate, target)
@@ -132,7 +132,7 @@ class ConcurrentSteps:
             await pairing.decline_fallback(tx, row["id"], row["customer_id"])
 
     async def toggle(self) -> None:
-        mitra, online = self.dice.choice(self.mitras), self.dice.random() < 0.85
+        mitra, online = self.choose.choice(self.mitras), self.choose.random() < 0.85
         async with self.database.transaction() as tx:
             await presence.set_intent(tx, mitra, online=online)
 
@@ -154,8 +154,8 @@ class ConcurrentSteps:
         row = await self.extension()
         async with self.database.transaction() as tx:
             _, charge = await extension.approve_by_mitra(tx, row["mitra_id"], row["id"])
-        # Now and then nobody carries it out: the worker finds it.
-        if charge is not None and self.dice.random() < 0.4:
+        # Sometimes nobody carries the charge out, so the worker has to.
+        if charge is not None and self.choose.random() < 0.4:
             await self.charge(charge)
 
     async def reject_more(self) -> None:
@@ -164,7 +164,7 @@ class ConcurrentSteps:
             await extension.reject_by_mitra(tx, row["mitra_id"], row["id"])
 
     async def end(self) -> None:
-        row, by_mitra = await self.session(), self.dice.random() < 0.3
+        row, by_mitra = await self.session(), self.choose.random() < 0.3
         async with self.database.transaction() as tx:
             if by_mitra:
                 await sessions.end_by_mitra(tx, row["mitra_id"], row["id"], "sakit")
@@ -172,26 +172,28 @@ class ConcurrentSteps:
                 await sessions.end_by_customer(tx, row["customer_id"], row["id"])
 
     async def say(self) -> None:
-        row, number = await self.session(), self.dice.randrange(10**9)
-        sends = [
-            Send(Identity(role="customer", user_id=row["customer_id"]), row["id"], f"c{number}", "halo"),
-            Send(Identity(role="mitra", user_id=row["mitra_id"]), row["id"], f"m{number}", "halo"),
+        row, number = await self.session(), self.choose.randrange(10**9)
+        outgoing = [
+            OutgoingMessage(
+                Identity(role="customer", user_id=row["customer_id"]), row["id"], f"c{number}", "halo"
+            ),
+            OutgoingMessage(Identity(role="mitra", user_id=row["mitra_id"]), row["id"], f"m{number}", "halo"),
         ]
         async with self.database.transaction() as tx:
-            await sessions.send_messages(tx, sends)
+            await sessions.send_messages(tx, outgoing)
 
     async def answer(self) -> None:
         row = await self.one_of("SELECT id FROM charge_attempts WHERE status = 'started'")
-        said = self.dice.choice(SAID)
-        # The gateway's books are what it says, for those that it has said something of.
+        said = self.choose.choice(ANSWERS_ABOUT_NO_CHARGE)
+        # If the mock gateway has the charge, answer with what it has recorded.
         found = await self.gateway.find_charge(row["id"])
         async with self.database.transaction() as tx:
             answer = found if found.status != "not_found" else said
             await journeys.charge_answered(tx, row["id"], answer, self.mitras)
 
 
-class Nothing(BusinessError):
-    """There is no row to do this to."""
+class NothingToDo(BusinessError):
+    """No row fits the step."""
 
     code = "nothing_to_do"
     status = 409
@@ -200,7 +202,7 @@ class Nothing(BusinessError):
 
 @pytest.mark.invariant(1, 2, 4, 6, 7, 8)
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_a_rush_of_everything_on_few_rows_ends_without_a_deadlock_and_with_every_invariant(
+async def test_concurrent_steps_on_few_rows_end_without_a_deadlock_and_keep_every_invariant(
     database: Database, clock: VirtualClock, make: Make, seed: int
 ) -> None:
     await clock.set()
@@ -220,12 +222,12 @@ async def test_a_rush_of_everything_on_few_rows_ends_without_a_deadlock_and_with
     steps = ConcurrentSteps(database, seed, customers, mitras, offers)
 
     for _ in range(ROUNDS):
-        # Some of these find their rows locked, some find them gone, and some pass the end of a window.
-        await clock.advance(steps.dice.choice([0, 0.1, 0.5, 1, 3.2, 10, 20, 60]))
-        await asyncio.gather(*(steps.step() for _ in range(STEPS_A_ROUND)), clock.advance(0.3))
+        # Some steps find their row locked, some find it gone, and some come after the end of a window.
+        await clock.advance(steps.choose.choice([0, 0.1, 0.5, 1, 3.2, 10, 20, 60]))
+        await asyncio.gather(*(steps.step() for _ in range(STEPS_PER_ROUND)), clock.advance(0.3))
         failed = await database.fetch("SELECT kind, last_error FROM deadlines WHERE last_error IS NOT NULL")
         assert [tuple(row) for row in failed] == []
 
     assert [str(violation) for violation in await check(database)] == []
-    # Which steps come through hangs on who is first: not every steps has each, but none is of a few kinds only.
+    # Which steps take effect depends on timing. At least two thirds of their kinds must.
     assert len(steps.done) >= len(steps.steps) * 2 // 3, steps.done

@@ -1,4 +1,4 @@
-"""An operator renames or suspends while something else happens to the same people."""
+"""An operator renames or suspends users while other steps change their chats and payments."""
 
 import asyncio
 from uuid import UUID
@@ -18,7 +18,7 @@ from tests.support.people import Make
 
 
 @pytest.mark.invariant(10)
-async def test_a_chat_that_ends_during_a_rename_does_not_come_back_to_life(
+async def test_a_chat_that_ends_during_a_rename_stays_ended_for_its_members(
     database: Database, make: Make
 ) -> None:
     chat = await open_chat(database, make)
@@ -34,7 +34,7 @@ async def test_a_chat_that_ends_during_a_rename_does_not_come_back_to_life(
 
 
 @pytest.mark.invariant(10)
-async def test_a_chat_that_ends_while_its_mitra_is_renamed_does_not_come_back_to_life(
+async def test_a_chat_that_ends_while_its_mitra_is_renamed_stays_ended_for_its_members(
     database: Database, make: Make
 ) -> None:
     chat = await open_chat(database, make)
@@ -51,7 +51,7 @@ async def test_a_chat_that_ends_while_its_mitra_is_renamed_does_not_come_back_to
 
 
 @pytest.mark.invariant(10)
-async def test_a_payment_that_is_left_while_its_mitra_is_renamed_is_told_as_left(
+async def test_a_payment_that_is_cancelled_while_its_mitra_is_renamed_stays_cancelled_for_its_customer(
     database: Database, make: Make
 ) -> None:
     chat = await open_chat(database, make)
@@ -59,9 +59,9 @@ async def test_a_payment_that_is_left_while_its_mitra_is_renamed_is_told_as_left
     async with database.transaction() as tx:
         await sessions.end_by_customer(tx, customer, chat.id)
     offer = await make.offer()
-    latch = journeys.GateAnswer(available=False, mitra_reachable=True)
+    gate = journeys.GateAnswer(available=False, mitra_reachable=True)
     async with database.transaction() as tx:
-        payment = await journeys.open_payment(tx, customer, offer, latch, mitra)
+        payment = await journeys.open_payment(tx, customer, offer, gate, mitra)
     await renamed(database, mitra, "Kak Rani")
     leaves = command(database, lambda tx: journeys.cancel_payment(tx, customer, payment.id))
 
@@ -71,31 +71,31 @@ async def test_a_payment_that_is_left_while_its_mitra_is_renamed_is_told_as_left
 
 
 @pytest.mark.invariant(6, 8)
-async def test_a_mitra_suspended_lifted_and_suspended_again_while_the_worker_ends_the_chat_waits_for_nobody(
+async def test_suspending_again_does_not_wait_for_a_worker_that_ends_the_chat(
     database: Database, make: Make
 ) -> None:
     chat = await open_chat(database, make)
     mitra = chat.mitra.user_id
     async with database.transaction() as tx:
         await journeys.suspend_mitra(tx, mitra)
-    worker_gate, operator_gate = Latch(), Latch()
-    set_pause_point("session_end.written", worker_gate)
+    worker_latch, operator_latch = Latch(), Latch()
+    set_pause_point("session_end.written", worker_latch)
     worker = Worker(database, mitra).fires("suspension_end")
     ending = asyncio.ensure_future(worker(_goes_on))
-    await worker_gate.reached.wait()
+    await worker_latch.reached.wait()
 
     async def again() -> None:
         async with database.transaction() as tx:
             await accounts.lift_suspension(tx, mitra)
             await journeys.suspend_mitra(tx, mitra)
-            await operator_gate()
+            await operator_latch()
 
     suspending = asyncio.create_task(again())
-    # The operator holds the mitra's row, and has not waited for the worker.
-    await asyncio.wait_for(operator_gate.reached.wait(), 10)
-    worker_gate.open()
+    # The operator has the mitra's row without waiting for the worker.
+    await asyncio.wait_for(operator_latch.reached.wait(), 10)
+    worker_latch.open()
     await wait_for_lock(database)
-    operator_gate.open()
+    operator_latch.open()
     await suspending
 
     assert await ending == "fired"
@@ -103,7 +103,7 @@ async def test_a_mitra_suspended_lifted_and_suspended_again_while_the_worker_end
     assert await database.fetchval("SELECT active_sessions FROM mitras WHERE id = $1", mitra) == 0
 
 
-async def test_a_mitra_who_is_suspended_twice_is_suspended_once(database: Database, make: Make) -> None:
+async def test_a_second_suspension_has_no_effect(database: Database, make: Make) -> None:
     mitra = await make.mitra()
     for _ in range(2):
         async with database.transaction() as tx:
@@ -113,7 +113,7 @@ async def test_a_mitra_who_is_suspended_twice_is_suspended_once(database: Databa
 
 
 @pytest.mark.invariant(6, 10)
-async def test_a_mitra_renamed_again_while_the_worker_tells_of_it_waits_for_nobody_and_the_last_name_is_told(
+async def test_renaming_again_does_not_wait_for_the_worker_and_the_last_name_is_sent(
     database: Database, make: Make
 ) -> None:
     chat = await open_chat(database, make)
@@ -144,7 +144,7 @@ async def _goes_on() -> None:
 
 
 async def last_event(database: Database, who: UUID) -> tuple[str, str]:
-    """The type of the last event in somebody's stream, and the status that it carries."""
+    """The type of the last event in a user's stream, and the status in its data."""
     row = await database.fetchrow(
         "SELECT type, data::jsonb->>'status' AS status FROM stream_events WHERE user_id = $1 ORDER BY seq DESC LIMIT 1",
         who,

@@ -28,9 +28,9 @@ from curhat.payments import queries as payment_queries
 from curhat.payments import service as payments
 from curhat.payments.gateway import ChargeAnswer
 from curhat.presence import service as presence
-from curhat.realtime import service as realtime
+from curhat.realtime import queries as realtime
 from curhat.sessions import extension
-from curhat.sessions import service as sessions
+from curhat.sessions import queries as sessions
 
 SIMULATION = "tests/simulation/test_schedules.py"
 RACES = "tests/races/test_accept_races.py"
@@ -218,7 +218,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a session may end early",
         ["tests/integration/test_sessions_ending.py"],
-        in_statement(sessions.SQL, "end_due", "AND locked.ends_at <= moment.now", ""),
+        in_statement(sessions, "end_due_sessions", "AND locked.ends_at <= moment.now", ""),
     ),
     Bug(
         "a deadline is claimed before it is due",
@@ -293,8 +293,8 @@ BUGS: tuple[Bug, ...] = (
         "a message is taken after the session's time",
         ["tests/integration/test_sessions_messages.py", SIMULATION],
         in_statement(
-            sessions.SQL,
-            "send",
+            sessions,
+            "send_messages",
             "locked.status = 'active' AND (locked.ends_at > moment.now OR locked.open_extension_id IS NOT NULL)",
             "locked.status = 'active'",
         ),
@@ -303,7 +303,7 @@ BUGS: tuple[Bug, ...] = (
         "a stream skips a number",
         ["tests/integration/test_realtime_streams.py", SIMULATION],
         in_statement(
-            realtime.SQL, "append", "streams.head + excluded.head", "streams.head + excluded.head + 1"
+            realtime, "append_events", "streams.head + excluded.head", "streams.head + excluded.head + 1"
         ),
     ),
     Bug(
@@ -483,24 +483,24 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "an extension may be approved after its deadline",
-        [f"{EXTENSION}::test_an_answer_after_the_deadline_never_wins_however_late_the_worker_is"],
+        [f"{EXTENSION}::test_an_answer_after_the_deadline_is_refused_even_if_the_worker_is_late"],
         in_function(extension, "approve_by_mitra", "extension.is_over or ", ""),
     ),
     Bug(
         "an extension is charged when it is asked for",
-        [f"{EXTENSION}::test_an_explicit_rejection_charges_nothing_and_repeated_is_the_same", SIMULATION],
+        [f"{EXTENSION}::test_a_rejection_by_the_mitra_charges_nothing_and_can_be_repeated", SIMULATION],
         in_function(
             extension,
             "request",
-            "    extension_id: UUID = row",
-            "    await payments.begin_extension_charges(tx, [payment_id], deadline_at)\n    extension_id: UUID = row",
+            "    opened = await",
+            "    await payments.begin_extension_charges(tx, [payment_id], deadline_at)\n    opened = await",
         ),
         "DROP TRIGGER charge_attempts_of_an_approved_extension ON charge_attempts",
     ),
     Bug(
         "silence approves though the mitra is not connected",
         [
-            f"{EXTENSION}::test_at_the_deadline_a_mitra_who_is_not_connected_or_of_whom_nothing_is_known_approves_nothing",
+            f"{EXTENSION}::test_silence_rejects_when_the_mitra_is_disconnected_or_presence_is_unknown",
             SIMULATION,
         ],
         in_function(extension, "window_over", " and each.mitra_id in connected", ""),
@@ -508,7 +508,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "silence approves though nobody knows whether the mitra is connected",
         [
-            f"{EXTENSION}::test_at_the_deadline_a_mitra_who_is_not_connected_or_of_whom_nothing_is_known_approves_nothing",
+            f"{EXTENSION}::test_silence_rejects_when_the_mitra_is_disconnected_or_presence_is_unknown",
             SIMULATION,
         ],
         in_function(
@@ -521,14 +521,14 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "a hand approves though the toggle went off",
-        [f"{EXTENSION}::test_the_toggle_to_offline_rejects_at_once_even_when_the_mitra_comes_back"],
-        in_statement(extension.SQL, "lock_extensions", " AND NOT locked.mitra_went_offline", ""),
+        [f"{EXTENSION}::test_the_toggle_to_offline_rejects_at_once_even_if_the_mitra_returns"],
+        in_statement(sessions, "lock_extensions", " AND NOT locked.mitra_went_offline", ""),
         "ALTER TABLE extensions DROP CONSTRAINT extensions_nobody_there_approves_nothing",
     ),
     Bug(
         "the toggle to offline leaves a pending extension alone",
         [
-            f"{EXTENSION}::test_the_toggle_to_offline_rejects_at_once_even_when_the_mitra_comes_back",
+            f"{EXTENSION}::test_the_toggle_to_offline_rejects_at_once_even_if_the_mitra_returns",
             SIMULATION,
         ],
         in_function(mitras, "intent_changed", "await extension.toggle_went_off(tx, mitra_id)", "pass"),
@@ -536,12 +536,12 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a session ends while an extension waits for its answer",
         [
-            f"{EXTENSION}::test_a_pending_extension_holds_the_end_back_and_its_rejection_lets_it_come",
+            f"{EXTENSION}::test_a_pending_extension_holds_the_end_back_until_it_is_rejected",
             SIMULATION,
         ],
         in_statement(
-            sessions.SQL,
-            "end_due",
+            sessions,
+            "end_due_sessions",
             "        AND locked.open_extension_id IS NULL\n    RETURNING",
             "    RETURNING",
         ),
@@ -549,7 +549,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "the gateway's approval of an extension counts after its time",
         [
-            f"{EXTENSION_RACES}::test_an_approval_that_waited_for_a_lock_past_the_thirty_seconds_is_given_back",
+            f"{EXTENSION_RACES}::test_an_approval_of_the_gateway_that_waits_for_a_lock_past_the_thirty_seconds_is_refunded",
             SIMULATION,
         ],
         in_function(
@@ -562,7 +562,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a late approval of an extension's charge is kept",
         [
-            f"{EXTENSION}::test_it_waits_thirty_seconds_for_the_gateway_and_a_later_success_is_given_back",
+            f"{EXTENSION}::test_an_approval_of_the_gateway_after_thirty_seconds_is_refunded",
             SIMULATION,
         ],
         in_function(
@@ -574,7 +574,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "the payment of an extension that is rejected stays open",
-        [f"{EXTENSION}::test_an_explicit_rejection_charges_nothing_and_repeated_is_the_same", SIMULATION],
+        [f"{EXTENSION}::test_a_rejection_by_the_mitra_charges_nothing_and_can_be_repeated", SIMULATION],
         in_function(
             extension,
             "_reject",
@@ -586,10 +586,11 @@ BUGS: tuple[Bug, ...] = (
         "the new end is counted from now",
         [f"{EXTENSION}::test_an_approval_after_the_old_end_lengthens_the_chat_from_the_old_end", SIMULATION],
         in_statement(
-            extension.SQL,
-            "release_ends",
-            "ends_at = ends_at + make_interval(mins => $2)",
-            "ends_at = CASE WHEN $2 > 0 THEN curhat_now() ELSE ends_at END + make_interval(mins => $2)",
+            sessions,
+            "release_session_ends",
+            "ends_at = ends_at + make_interval(mins => @added_minutes)",
+            "ends_at = CASE WHEN @added_minutes > 0 THEN curhat_now() ELSE ends_at END"
+            " + make_interval(mins => @added_minutes)",
         ),
     ),
 )

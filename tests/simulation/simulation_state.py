@@ -16,7 +16,7 @@ from uuid import UUID
 
 import msgspec
 
-import curhat.app.wiring  # noqa: F401  fills the hooks: going offline sets off what it does in production
+import curhat.app.wiring
 from curhat.deadlines import service as deadlines
 from curhat.deadlines.queries import Deadline, due_deadlines, seconds_until_next_due
 from curhat.deadlines.service import FollowUp
@@ -33,7 +33,7 @@ from curhat.payments.service import Charge
 from curhat.presence import service as presence_service
 from curhat.sessions import extension
 from curhat.sessions import service as sessions
-from curhat.sessions.service import Send
+from curhat.sessions.service import OutgoingMessage
 from tests.simulation.checker import Checker
 from tests.simulation.devices import Device
 from tests.simulation.fake_gateway import SimulatedGateway, SimulatedPresence
@@ -571,7 +571,7 @@ class SimulationState:
         # A client that lost the answer sends the same message again.
         client_message_id = str(self.random.choice([self.texts, max(1, self.texts - 1)]))
         async with self.database.transaction() as tx:
-            await sessions.send_messages(tx, [Send(who, row["id"], client_message_id, "halo")])
+            await sessions.send_messages(tx, [OutgoingMessage(who, row["id"], client_message_id, "halo")])
         return f"{who.role} in {row['id']}"
 
     async def end_session(self) -> str | None:

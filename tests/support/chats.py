@@ -1,4 +1,4 @@
-"""Running chats to begin a test with, and what their people were told."""
+"""Running chats to begin a test with, and the events of their members."""
 
 import asyncio
 from typing import Any
@@ -36,7 +36,7 @@ SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wai
 
 
 class Chat(msgspec.Struct, frozen=True):
-    """A chat that was paid for and runs, with its two people."""
+    """A running chat that was paid for, and its two members."""
 
     id: UUID
     payment_id: UUID
@@ -52,7 +52,7 @@ async def open_chat(
     customer_id: UUID | None = None,
     mitra_id: UUID | None = None,
 ) -> Chat:
-    """A running chat, with its deadline armed and the mitra's place taken; of new people unless given."""
+    """Open a running chat, with its deadline armed and the mitra's place taken. Makes its members unless given."""
     customer_id = customer_id or await make.customer()
     mitra_id = mitra_id or await make.mitra(max_customers=20)
     payment_id = await make.confirmed_payment(customer_id, duration_minutes=minutes)
@@ -67,7 +67,7 @@ async def open_chat(
 
 
 async def told(database: Database, identity: Identity) -> list[tuple[str, dict[str, Any]]]:
-    """The events of this person's stream, in order, as (type, data)."""
+    """The events of this user's stream, in order, as (type, data)."""
     rows = await database.fetch(
         "SELECT type, data FROM stream_events WHERE role = $1 AND user_id = $2 ORDER BY seq",
         identity.role,
@@ -77,7 +77,7 @@ async def told(database: Database, identity: Identity) -> list[tuple[str, dict[s
 
 
 async def waits_for_lock(database: Database, *, connections: int = 1) -> None:
-    """Return once this many connections to the test's database wait for a lock."""
+    """Wait until this many connections to the test's database wait for a lock."""
     async with asyncio.timeout(10):
         while await database.fetchval(WAITING_FOR_LOCKS) < connections:
             pass

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 from uuid import UUID
 
-import curhat.app.wiring  # noqa: F401  fills the hooks, so that going offline does what it does in production
+import curhat.app.wiring
 from curhat.deadlines import service as deadlines
 from curhat.deadlines.service import FollowUp
 from curhat.journeys.transitions import Transitions

@@ -1,7 +1,7 @@
-"""Server processes that serve sockets alone, with the rooms above played by `FakeHooks`, and clients for them.
+"""Server processes that only serve sockets, with `FakeHooks` in place of the packages above, and clients for them.
 
-A `ServerProcess` has all that one process of production has (pool, signals through Valkey, hub, uvicorn) on its own
-port; several of them run in the test's event loop.
+A `ServerProcess` has what one process of production has (pool, signals through Valkey, hub, uvicorn) on its own port.
+Several of them run in the test's event loop.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import socket
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Self
+from typing import Any, Final, Self
 from uuid import UUID
 
 import msgspec
@@ -22,43 +22,53 @@ import valkey.asyncio
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from curhat.kit.asgi import Scope
 from curhat.kit.database import Database
 from curhat.kit.identity import Identity, Role
 from curhat.kit.signals import Signals
 from curhat.realtime import service
 from curhat.realtime.endpoint import PATHS, RealtimeEndpoint
-from curhat.realtime.hooks import Scope, SocketIdentity
-from curhat.realtime.hub import Hub
-from curhat.realtime.service import StreamEvent
+from curhat.realtime.event_types import EventType, StreamEvent, UnsequencedEvent, UnsequencedEventType
+from curhat.realtime.hooks import SocketIdentity
+from curhat.realtime.hub import TICK_SECONDS, Hub
 
-# Nothing in these tests takes this long; it bounds how long a failure takes to show.
-PATIENCE_SECONDS = 20.0
+# Bounds how long a failing test waits. Nothing in these tests takes this long.
+TEST_TIMEOUT_SECONDS = 20.0
 
 
 class Note(msgspec.Struct, frozen=True):
-    """What the events of these tests carry."""
+    """The data of the events in these tests."""
 
     text: str
 
 
+NOTED: Final = EventType("message.created", Note, Note)
+CARD: Final = UnsequencedEventType("request.offered", Note)
+
+
 def note(role: Role, user_id: UUID, text: str) -> StreamEvent:
-    """An event for a user's stream."""
-    return StreamEvent(role=role, user_id=user_id, type="message.created", data=Note(text))
+    """Make an event for a user's stream."""
+    return (NOTED.to_customer if role == "customer" else NOTED.to_mitra)(user_id, Note(text))
+
+
+def card(mitra_id: UUID, text: str) -> UnsequencedEvent:
+    """Make an unsequenced event for a mitra's sockets."""
+    return CARD.to_mitra(mitra_id, Note(text))
 
 
 async def append(database: Database, *events: StreamEvent) -> None:
-    """Append in a transaction of its own."""
+    """Append events in a transaction of its own."""
     async with database.transaction() as tx:
         await service.append(tx, events)
 
 
 def digest_of(token: str) -> bytes:
-    """What is kept of a token."""
+    """The digest under which a token is stored."""
     return hashlib.sha256(token.encode()).digest()
 
 
 class FakeHooks:
-    """The rooms above. A bearer token is `<user id>` or `<user id>.<something>`; anything else is nobody."""
+    """Stands for the packages above. A good bearer token is `<user id>` or `<user id>.<something>`."""
 
     def __init__(self) -> None:
         self.revoked: set[bytes] = set()
@@ -72,7 +82,7 @@ class FakeHooks:
         self.typing_error: Exception | None = None
 
     async def authenticate(self, role: Role, scope: Scope) -> SocketIdentity | None:
-        """By bearer header."""
+        """Read the bearer header."""
         if self.authentication_error is not None:
             raise self.authentication_error
         token = dict(scope["headers"]).get(b"authorization", b"").decode().removeprefix("Bearer ")
@@ -83,7 +93,7 @@ class FakeHooks:
         return SocketIdentity(identity=Identity(role=role, user_id=user_id), token_digest=digest_of(token))
 
     async def signed_out(self, held: Sequence[SocketIdentity]) -> Collection[bytes]:
-        """Those that the test revoked."""
+        """The tokens that the test revoked."""
         return self.revoked & {who.token_digest for who in held}
 
     async def opened(self, identity: Identity, connection_id: str) -> None:
@@ -100,11 +110,11 @@ class FakeHooks:
         self.closed_connections.append((identity, connection_id))
 
     async def welcome_extras(self, identity: Identity) -> Mapping[str, object]:
-        """What the test says."""
+        """The fields that the test set."""
         return self.extras.get(identity, {})
 
     async def typing_recipient(self, identity: Identity, session_id: UUID) -> Identity | None:
-        """Whom the test says."""
+        """The counterpart that the test set."""
         self.typing_questions += 1
         if self.typing_error is not None:
             raise self.typing_error
@@ -121,7 +131,7 @@ class UnreliableSignals(Signals):
         self._late: list[tuple[str, bytes]] = []
 
     def publish(self, channel: str, payload: bytes) -> None:
-        """Publish, unless the test has it otherwise."""
+        """Publish, unless the test loses, delays or doubles it."""
         if self.losing:
             return
         if self.chaos is None:
@@ -148,7 +158,7 @@ class _Server(uvicorn.Server):
 
 
 class ServerProcess:
-    """One server process. Its hub's loops run only if the test starts them: `beat`, `compare`."""
+    """One server process. Its hub pings and compares only when the test calls `run_ticks` and `compare`."""
 
     def __init__(self, database: Database, signals: UnreliableSignals, hooks: FakeHooks) -> None:
         self.database = database
@@ -160,7 +170,7 @@ class ServerProcess:
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self, *, send_buffer_bytes: int | None = None) -> None:
-        """Serve on a port of this machine that is free."""
+        """Serve on a free port of this machine."""
         listener = socket.socket()
         if send_buffer_bytes is not None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)
@@ -173,7 +183,7 @@ class ServerProcess:
             ws_per_message_deflate=False,
             ws_ping_interval=None,
             lifespan="off",
-            # A client that reads nothing must not hold the test up.
+            # A client that reads nothing must not delay the end of the test.
             timeout_graceful_shutdown=1,
             log_config=None,
         )
@@ -182,24 +192,24 @@ class ServerProcess:
         await until(lambda: self._server is not None and self._server.started)
 
     async def stop(self) -> None:
-        """Stop serving, as at a signal to stop."""
+        """Stop serving, as uvicorn does at SIGTERM."""
         if self._server is not None and self._serving is not None:
             self._server.should_exit = True
             await self._serving
             self._server = None
 
-    def beat(self, seconds: float) -> None:
-        """What the hub does in so many seconds, at once."""
-        for _ in range(round(seconds * 10)):
-            self.hub.beat_once()
+    def run_ticks(self, seconds: float) -> None:
+        """Run the hub's ticks of this many seconds, without waiting."""
+        for _ in range(round(seconds / TICK_SECONDS)):
+            self.hub.tick()
 
     async def compare(self) -> None:
-        """One comparison with PostgreSQL."""
+        """Compare with PostgreSQL once."""
         await self.hub.compare_heads()
         await self.hub.compare_tokens()
 
     def open_sockets(self) -> int:
-        """How many sockets the hub has."""
+        """How many sockets the hub holds."""
         return len(list(self.hub._all()))
 
 
@@ -212,7 +222,7 @@ async def server_process(
     runs: bool = False,
     send_buffer_bytes: int | None = None,
 ) -> AsyncIterator[ServerProcess]:
-    """A server process for the time of the block. `runs`: the hub's own loops run as well."""
+    """Run a server process during the block. With `runs`, the hub also pings and compares periodically."""
     client = valkey.asyncio.Valkey.from_url(valkey_url, socket_timeout=None)
     signals = UnreliableSignals(client)
     database = await Database.connect(database_url, pool_size=8, sink=signals)
@@ -222,7 +232,7 @@ async def server_process(
     if runs:
         loops.append(asyncio.create_task(process.hub.run()))
     try:
-        await asyncio.wait_for(signals.subscribed.wait(), PATIENCE_SECONDS)
+        await asyncio.wait_for(signals.subscribed.wait(), TEST_TIMEOUT_SECONDS)
         await process.start(send_buffer_bytes=send_buffer_bytes)
         yield process
     finally:
@@ -236,14 +246,14 @@ async def server_process(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
+    """Wait until the condition holds."""
+    async with asyncio.timeout(TEST_TIMEOUT_SECONDS):
         while not condition():
             await asyncio.sleep(0.002)
 
 
 class Device:
-    """A client that keeps to the protocol: remembers epoch and seq, answers pings, checks what it gets."""
+    """A client that follows the protocol: remembers epoch and seq, answers pings, checks the order of events."""
 
     def __init__(self, role: Role, user_id: UUID, token: str | None = None) -> None:
         self.role: Role = role
@@ -265,7 +275,7 @@ class Device:
         """Open the socket, without a hello."""
         path = next(path for path, role in PATHS.items() if role == self.role)
         options.setdefault("compression", None)
-        # By default a client that is not asked to read still reads.
+        # Without a bound, the client reads even while the test does not ask for frames.
         options.setdefault("max_queue", None)
         self._connection = await connect(
             f"ws://127.0.0.1:{process.port}{path}",
@@ -283,14 +293,14 @@ class Device:
 
     async def receive(self) -> dict[str, Any]:
         """The next frame, whatever it is."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(TEST_TIMEOUT_SECONDS):
             text = await self.connection.recv()
         assert isinstance(text, str)
         frame: dict[str, Any] = json.loads(text)
         return frame
 
     async def next(self, operation: str) -> dict[str, Any]:
-        """The next frame of this kind; pings are answered, events are applied."""
+        """The next frame of this kind. Answers pings and applies events on the way."""
         while True:
             frame = await self.receive()
             if frame["op"] == "ping" and self.answers_pings:
@@ -307,10 +317,10 @@ class Device:
         self.applied.append((event["seq"], event["data"]["text"]))
 
     async def hello(self) -> dict[str, Any]:
-        """Say hello from where this device stands; the answer is the welcome."""
+        """Say hello with this device's epoch and seq. Returns the welcome."""
         await self.send({"op": "hello", "epoch": self.epoch, "seq": self.seq, "device_id": "device"})
         while True:
-            # What was sent before the server read the hello comes again after the welcome, or not at all.
+            # The server sends these earlier frames again after the welcome, if they still matter.
             frame = await self.receive()
             if frame["op"] == "welcome":
                 break
@@ -326,17 +336,17 @@ class Device:
         return self
 
     async def read_until(self, seq: int) -> None:
-        """Apply events up to this seq."""
+        """Apply events until this seq is reached."""
         while self.seq != seq:
             await self.next("event")
 
     async def sync(self) -> None:
-        """Wait until the server has handled everything sent so far: its refusal of a frame says so."""
+        """Wait until the server has handled every frame sent so far: it answers an unreadable one in order."""
         await self.send("?")
         await self.next("error")
 
     async def close_code(self) -> int | None:
-        """Read to the end; how the server closed."""
+        """Read until the socket closes. Returns the server's close code."""
         with contextlib.suppress(ConnectionClosed):
             while True:
                 await self.receive()
@@ -347,6 +357,6 @@ class Device:
         await self.connection.close()
 
     async def vanish(self) -> None:
-        """Lose the network: no goodbye."""
+        """Lose the network, without a close frame."""
         self.connection.transport.abort()
         await self.connection.wait_closed()

@@ -1,14 +1,14 @@
-"""A sink that remembers what was signalled."""
+"""A signal sink that records the signals."""
 
 
 class RecordedSignals:
-    """Every signal after a commit, in order, as (channel, payload)."""
+    """The signals, in order, as (channel, payload)."""
 
     def __init__(self) -> None:
         self.published: list[tuple[str, bytes]] = []
 
     def publish(self, channel: str, payload: bytes) -> None:
-        """Remember it."""
+        """Record a signal."""
         self.published.append((channel, payload))
 
     def on(self, channel: str) -> list[bytes]:

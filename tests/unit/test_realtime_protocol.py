@@ -1,4 +1,4 @@
-"""The frames: what is read, what is refused, what is written."""
+"""Which frames are read and refused, and how frames are written."""
 
 import contextlib
 import json
@@ -63,7 +63,7 @@ def test_anything_else_is_refused(frame: str | bytes) -> None:
 
 
 @given(st.one_of(st.text(), st.binary()))
-def test_no_input_does_more_than_be_refused(frame: str | bytes) -> None:
+def test_any_input_is_read_or_refused(frame: str | bytes) -> None:
     with contextlib.suppress(UnreadableFrame):
         protocol.read(frame)
 
@@ -78,13 +78,13 @@ json_values = st.recursive(
 @given(
     st.dictionaries(st.sampled_from(["op", "device_id", "epoch", "seq", "type", "session_id"]), json_values)
 )
-def test_no_json_does_more_than_be_refused(frame: dict[str, Any]) -> None:
+def test_any_json_is_read_or_refused(frame: dict[str, Any]) -> None:
     with contextlib.suppress(UnreadableFrame):
         protocol.read(json.dumps(frame))
 
 
 def test_a_frame_is_measured_in_bytes() -> None:
-    limit = protocol.FRAME_LIMIT_BYTES
+    limit = protocol.MAX_FRAME_BYTES
     assert not protocol.is_too_large("a" * limit)
     assert protocol.is_too_large("a" * (limit + 1))
     assert not protocol.is_too_large("é" * (limit // 2))
@@ -93,7 +93,7 @@ def test_a_frame_is_measured_in_bytes() -> None:
     assert protocol.is_too_large(b"a" * (limit + 1))
 
 
-def test_frames_are_written_as_the_contract_has_them() -> None:
+def test_frames_are_written_as_the_contract_says() -> None:
     event = Event(seq=3, type="message.created", at=NOON, data=msgspec.Raw(b'{"text":"halo"}'))
     assert json.loads(protocol.write(event)) == {
         "op": "event",

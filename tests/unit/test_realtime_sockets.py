@@ -1,11 +1,11 @@
-"""One socket on a transport that the test fills and empties: order, bounds, and nothing held while idle."""
+"""One socket on a transport that the test blocks: the order of frames, the bounds, and no cost while idle."""
 
 import asyncio
-from typing import Any
 from uuid import UUID
 
 import pytest
 
+from curhat.kit.asgi import Message
 from curhat.kit.identity import Identity
 from curhat.realtime import sockets
 from curhat.realtime.hooks import SocketIdentity
@@ -15,7 +15,7 @@ SESSION = UUID(int=1)
 
 
 class Transport:
-    """The server's side of `send`: takes frames while it is open, and lets them wait while it is full."""
+    """The ASGI server's `send`: it takes frames, except while the test has it full."""
 
     def __init__(self) -> None:
         self.writable = asyncio.Event()
@@ -24,8 +24,8 @@ class Transport:
         self.closed_with: int | None = None
         self.error: Exception | None = None
 
-    async def send(self, message: dict[str, Any]) -> None:
-        """As uvicorn's."""
+    async def send(self, message: Message) -> None:
+        """Take a frame, as uvicorn's `send` does."""
         await self.writable.wait()
         if self.error is not None:
             raise self.error
@@ -35,7 +35,7 @@ class Transport:
             self.sent.append(message["text"])
 
     def fill(self) -> None:
-        """From now on it is full."""
+        """Take no frames from now on."""
         self.writable.clear()
 
 
@@ -51,18 +51,18 @@ async def socket(transport: Transport) -> Socket:
 
 
 def closed_with(socket: Socket) -> int | None:
-    """The code it was closed with, if it was."""
+    """The close code, or None. A call keeps mypy from narrowing the attribute to None."""
     return socket.close_code
 
 
-async def test_a_frame_goes_out_at_once_and_leaves_nothing_behind(
+async def test_a_frame_is_sent_at_once_without_a_task_or_a_queue(
     socket: Socket, transport: Transport
 ) -> None:
     tasks = asyncio.all_tasks()
     socket.send("one")
     socket.send("two")
     assert transport.sent == ["one", "two"]
-    assert not socket.busy
+    assert not socket.has_backlog
     assert socket._queue is None
     assert asyncio.all_tasks() == tasks
     assert not hasattr(socket, "__dict__")
@@ -75,12 +75,12 @@ async def test_frames_keep_their_order_while_the_transport_is_full(
     for number in range(5):
         socket.send(str(number))
     assert transport.sent == []
-    assert socket.busy
+    assert socket.has_backlog
     transport.writable.set()
-    await socket.flushed()
+    await socket.flush()
     socket.send("5")
     assert transport.sent == ["0", "1", "2", "3", "4", "5"]
-    assert not socket.busy
+    assert not socket.has_backlog
 
 
 async def test_256_frames_may_wait_and_the_next_closes_with_4409(
@@ -94,7 +94,7 @@ async def test_256_frames_may_wait_and_the_next_closes_with_4409(
     socket.send("too many")
     assert closed_with(socket) == 4409
     transport.writable.set()
-    await socket.flushed()
+    await socket.flush()
     async with asyncio.timeout(5):
         while transport.closed_with is None:
             await asyncio.sleep(0)
@@ -111,23 +111,23 @@ async def test_a_mebibyte_may_wait_counted_in_bytes(socket: Socket, transport: T
     assert closed_with(socket) == 4409
 
 
-async def test_what_has_gone_out_makes_room_again(socket: Socket, transport: Transport) -> None:
+async def test_sent_frames_make_room_in_the_queue(socket: Socket, transport: Transport) -> None:
     for _ in range(3):
         transport.fill()
         socket.send("with the transport")
         for _ in range(200):
             socket.send("x" * 5000)
         transport.writable.set()
-        await socket.flushed()
+        await socket.flush()
     assert socket.close_code is None
     assert len(transport.sent) == 603
 
 
-async def test_a_queue_that_never_empties_has_room_for_what_has_gone_out() -> None:
+async def test_a_queue_that_never_empties_has_room_for_as_much_as_was_sent() -> None:
     room = asyncio.Semaphore(0)
     sent = 0
 
-    async def send(_message: dict[str, Any]) -> None:
+    async def send(_message: Message) -> None:
         nonlocal sent
         await room.acquire()
         sent += 1
@@ -141,7 +141,7 @@ async def test_a_queue_that_never_empties_has_room_for_what_has_gone_out() -> No
         async with asyncio.timeout(5):
             while sent < number:
                 await asyncio.sleep(0)
-        assert socket.busy
+        assert socket.has_backlog
         socket.send("x" * 100_000)
     assert closed_with(socket) is None
     socket.close(1012)
@@ -149,7 +149,7 @@ async def test_a_queue_that_never_empties_has_room_for_what_has_gone_out() -> No
 
 
 @pytest.mark.parametrize("error", [OSError(), RuntimeError()])
-async def test_a_client_that_has_gone_is_no_error(
+async def test_sending_to_a_client_that_has_gone_is_not_an_error(
     socket: Socket, transport: Transport, error: Exception
 ) -> None:
     transport.error = error
@@ -158,7 +158,7 @@ async def test_a_client_that_has_gone_is_no_error(
     socket.send("two")
     socket.send("three")
     transport.writable.set()
-    await socket.flushed()
+    await socket.flush()
     socket.close(1012)
     await asyncio.sleep(0)
     assert not transport.sent
@@ -177,43 +177,43 @@ async def test_only_the_first_close_counts_and_nothing_is_sent_after_it(
     assert transport.sent == []
 
 
-async def test_a_reader_that_takes_nothing_is_stalled(
+async def test_flushing_to_a_reader_that_takes_nothing_raises_stalled(
     socket: Socket, transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sockets, "STALL_SECONDS", 0.01)
+    monkeypatch.setattr(sockets, "STALL_TIMEOUT_SECONDS", 0.01)
     transport.fill()
     socket.send("one")
     with pytest.raises(Stalled):
-        await socket.flushed()
+        await socket.flush()
 
 
-async def test_a_hundred_frames_at_once_and_fifty_a_second_are_heard(
+async def test_a_hundred_frames_at_once_and_fifty_per_second_are_allowed(
     socket: Socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = asyncio.get_running_loop()
     now = loop.time()
     monkeypatch.setattr(loop, "time", lambda: now)
-    socket.heard_at = now
-    assert [socket.hear() for _ in range(101)] == [True] * 100 + [False]
+    socket.last_frame_at = now
+    assert [socket.allows_frame() for _ in range(101)] == [True] * 100 + [False]
     now += 1.0
-    assert [socket.hear() for _ in range(50)].count(True) >= 49
-    assert not all(socket.hear() for _ in range(2))
+    assert [socket.allows_frame() for _ in range(50)].count(True) >= 49
+    assert not all(socket.allows_frame() for _ in range(2))
     now += 3600.0
-    assert [socket.hear() for _ in range(101)] == [True] * 100 + [False]
+    assert [socket.allows_frame() for _ in range(101)] == [True] * 100 + [False]
 
 
-async def test_typing_gets_through_once_in_2_seconds_for_each_session(
+async def test_typing_is_allowed_once_per_2_seconds_and_session(
     socket: Socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = asyncio.get_running_loop()
     now = loop.time()
     monkeypatch.setattr(loop, "time", lambda: now)
-    assert socket.may_type(SESSION)
-    assert not socket.may_type(SESSION)
-    assert socket.may_type(UUID(int=3))
+    assert socket.allows_typing(SESSION)
+    assert not socket.allows_typing(SESSION)
+    assert socket.allows_typing(UUID(int=3))
     now += 1.9
-    assert not socket.may_type(SESSION)
+    assert not socket.allows_typing(SESSION)
     now += 0.1
-    assert socket.may_type(SESSION)
-    assert socket._typed_at is not None
-    assert len(socket._typed_at) == 1
+    assert socket.allows_typing(SESSION)
+    assert socket._typing_forwarded_at is not None
+    assert len(socket._typing_forwarded_at) == 1

@@ -1,4 +1,4 @@
-"""The pure parts of the sessions room."""
+"""The pure parts of the sessions package."""
 
 import re
 import time
@@ -16,7 +16,7 @@ def test_a_case_opens_only_when_the_mitras_side_cut_the_chat_short() -> None:
 
 
 @pytest.mark.parametrize("text", ["a", " a", "a ", "\na\n", "\u200b", "é", "😀", "a\tb"])
-def test_a_text_that_says_something_is_written(text: str) -> None:
+def test_a_text_that_is_not_blank_is_allowed(text: str) -> None:
     assert re.search(WRITTEN, text)
     assert re.search(NO_NUL, text)
 
@@ -24,16 +24,16 @@ def test_a_text_that_says_something_is_written(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", " ", "\n", "\u00a0\u3000\t", "\x00", "a\x00", "\x00a", "a\n\x00", "a\x00\n"]
 )
-def test_blanks_and_nul_are_not_written(text: str) -> None:
+def test_blank_texts_and_nul_are_refused(text: str) -> None:
     assert not re.search(WRITTEN, text)
 
 
 @pytest.mark.parametrize(
     "text", [" " * 4000, "a" * 3999 + "\x00", " " * 3999 + "\x00", " a" * 1999 + "\x00 "]
 )
-def test_no_text_makes_its_check_slow(text: str) -> None:
+def test_no_text_makes_the_pattern_slow(text: str) -> None:
     begun = time.perf_counter()
     for _ in range(20):
         assert not re.search(WRITTEN, text)
-    # A check that goes back over the text for each of its characters takes a hundred times as long.
+    # A pattern that backtracks at each character takes a hundred times as long.
     assert time.perf_counter() - begun < 0.2

@@ -8,7 +8,7 @@ import asyncio
 import functools
 import ipaddress
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -16,14 +16,10 @@ import structlog
 from valkey.asyncio import Valkey
 from valkey.exceptions import ValkeyError
 
+from curhat.kit.asgi import Application, Receive, Scope, Send
 from curhat.kit.errors import TooManyRequests
 
 log = structlog.get_logger(__name__)
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 HOUR_SECONDS: Final = 3600
 MINUTE_SECONDS: Final = 60

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import structlog
@@ -20,6 +19,7 @@ from curhat.app.security_headers import SECURITY_HEADERS
 from curhat.app.static_files import StaticFiles, web_folder
 from curhat.app.wiring import Services, open_services
 from curhat.kit import migrations
+from curhat.kit.asgi import Application, Message, Receive, Scope, Send
 from curhat.kit.database import DATABASE_AWAY
 from curhat.kit.ids import new_id
 from curhat.kit.settings import Settings
@@ -27,11 +27,6 @@ from curhat.presence.availability_poll import AvailabilityPoll
 from curhat.realtime.endpoint import RealtimeEndpoint
 
 log = structlog.get_logger(__name__)
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 REQUESTS = Histogram(
     "curhat_http_request_seconds",
@@ -204,7 +199,7 @@ async def observed(api: Application, scope: Scope, receive: Receive, send: Send)
     begun = time.perf_counter()
     status = 500
 
-    async def send_marked(message: MutableMapping[str, Any]) -> None:
+    async def send_marked(message: Message) -> None:
         nonlocal status
         if message["type"] == "http.response.start":
             status = message["status"]

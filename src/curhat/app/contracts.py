@@ -13,28 +13,26 @@ import msgspec
 
 from curhat.app.api import build_api
 from curhat.app.wiring import Services
-from curhat.pairing.schemas import Pairing, Payment, Request
-from curhat.presence.schemas import MitraPresence
+from curhat.pairing import events as pairing_events
+from curhat.presence import events as presence_events
 from curhat.realtime import protocol
-from curhat.sessions.schemas import Extension, Message, MitraSession, ReadMark, Session
+from curhat.realtime.event_types import EventType, UnsequencedEventType
+from curhat.sessions import events as sessions_events
 
 FOLDER = Path(__file__).parents[3] / "contracts"
 
-# What each event's `data` is, for each reader.
-EVENT_DATA: dict[str, dict[str, type[msgspec.Struct]]] = {
-    "payment.updated": {"customer": Payment},
-    "pairing.updated": {"customer": Pairing},
-    "session.started": {"customer": Session, "mitra": MitraSession},
-    "session.updated": {"customer": Session, "mitra": MitraSession},
-    "session.ended": {"customer": Session, "mitra": MitraSession},
-    "message.created": {"customer": Message, "mitra": Message},
-    "messages.read": {"customer": ReadMark, "mitra": ReadMark},
-    "extension.requested": {"customer": Extension, "mitra": Extension},
-    "extension.decided": {"customer": Extension, "mitra": Extension},
-    "request.offered": {"mitra": Request},
-    "request.closed": {"mitra": Request},
-    "presence.changed": {"mitra": MitraPresence},
-}
+# The modules that declare events.
+EVENT_MODULES = (pairing_events, sessions_events, presence_events)
+
+
+def _declared(kind: type[Any]) -> dict[str, dict[str, type[msgspec.Struct]]]:
+    """The struct of each declared event's data, by the event's name and by the role that gets it."""
+    return {
+        declared.name: {role: struct for role, struct in declared.data.items() if struct is not None}
+        for module in EVENT_MODULES
+        for declared in vars(module).values()
+        if isinstance(declared, kind)
+    }
 
 
 def openapi() -> dict[str, Any]:
@@ -50,10 +48,15 @@ def realtime() -> dict[str, Any]:
     """The realtime contract: the two sockets, every frame of both directions, every event with its data."""
     client_frames = list(get_args(protocol.ClientFrame))
     server_frames = list(get_args(protocol.ServerFrame))
-    data_types = [data for readers in EVENT_DATA.values() for data in readers.values()]
+    stream_events, unsequenced_events = _declared(EventType), _declared(UnsequencedEventType)
+    events = stream_events | unsequenced_events
+    data_types = [data for readers in events.values() for data in readers.values()]
     # Frames of both directions and all data, each once, in a stable order.
     types = list(dict.fromkeys([*client_frames, *server_frames, *data_types]))
     _, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    components["Event"]["properties"]["type"] = {
+        "anyOf": [{"enum": sorted(stream_events)}, {"enum": sorted(unsequenced_events)}]
+    }
     messages: dict[str, Any] = {
         frame.__name__: {"payload": {"$ref": f"#/components/schemas/{frame.__name__}"}}
         for frame in dict.fromkeys([*client_frames, *server_frames])
@@ -74,14 +77,14 @@ def realtime() -> dict[str, Any]:
                 ]
             },
         }
-        for event, readers in EVENT_DATA.items()
+        for event, readers in events.items()
         for reader, data in readers.items()
     }
     operations: dict[str, Any] = {}
     channels: dict[str, Any] = {}
     for reader, address in (("customer", "/api/client/realtime"), ("mitra", "/api/mitra/realtime")):
         sent = [frame.__name__ for frame in server_frames if frame is not protocol.Event]
-        sent += [f"{event}.{reader}" for event, readers in EVENT_DATA.items() if reader in readers]
+        sent += [f"{event}.{reader}" for event, readers in events.items() if reader in readers]
         received = [frame.__name__ for frame in client_frames]
         channels[reader] = {
             "address": address,

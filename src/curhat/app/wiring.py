@@ -21,6 +21,7 @@ from curhat.deadlines.loop import Loop
 from curhat.journeys import service as journeys
 from curhat.journeys.push import PushTransitions, still_wanted
 from curhat.journeys.transitions import Transitions
+from curhat.kit.asgi import Scope
 from curhat.kit.database import DATABASE_AWAY, Database
 from curhat.kit.identity import Identity, Role
 from curhat.kit.settings import Settings
@@ -35,9 +36,10 @@ from curhat.payments.gateway import ChargeAnswer
 from curhat.payments.mock.gateway import MockGateway
 from curhat.presence import hooks as presence_hooks
 from curhat.presence.customers import CustomerConnections
+from curhat.presence.events import PRESENCE_CHANGED
 from curhat.presence.schemas import MitraPresence
 from curhat.presence.service import Presence
-from curhat.realtime.hooks import Scope, SocketIdentity
+from curhat.realtime.hooks import SocketIdentity
 from curhat.realtime.hub import Hub
 from curhat.realtime.tickets import redeem_ticket, ticket_in
 from curhat.sessions import extension
@@ -136,7 +138,7 @@ class Hooks:
 
     async def typing_recipient(self, identity: Identity, session_id: UUID) -> Identity | None:
         """The other side of a running session."""
-        return await self._counterparts.of(identity, session_id)
+        return await self._counterparts.find(identity, session_id)
 
 
 class Services:
@@ -184,7 +186,7 @@ class Services:
         return await still_wanted(self.database, kind, subject_ids)
 
     def _tell_presence(self, mitra_id: UUID, presence: MitraPresence) -> None:
-        self.hub.send_unsequenced("mitra", mitra_id, "presence.changed", presence)
+        self.hub.send_unsequenced(PRESENCE_CHANGED.to_mitra(mitra_id, presence))
 
 
 def _push_contact(settings: Settings) -> str:

@@ -57,7 +57,7 @@ async def _tidy(services: Services) -> None:
 async def tidy_once(services: Services) -> None:
     """Remove what nobody asks for any more (events, keys, codes, tokens); count what is parked."""
     for prune, limit in (
-        (realtime.prune, realtime.PRUNE_LIMIT),
+        (realtime.prune, realtime.MAX_EVENTS_PER_PRUNE),
         (idempotency.prune, idempotency.MAX_KEYS_PER_PRUNE),
     ):
         for _ in range(PRUNE_ROUNDS):

@@ -27,7 +27,7 @@ from curhat.presence.service import Presence
 from curhat.realtime import service as realtime
 from curhat.sessions import extension
 from curhat.sessions import service as sessions
-from curhat.sessions.events import session_updated
+from curhat.sessions.events import SESSION_UPDATED, views_to_both
 
 log = structlog.get_logger(__name__)
 
@@ -107,7 +107,7 @@ async def _extension_charge_answered(
             "extension.charge_answered", session_id=str(session_id), answer=answer.status, step=outcome.step
         )
     if outcome is not None and outcome.step == "confirmed":
-        events += session_updated(await sessions.session_views(tx, session_id))
+        events += views_to_both(SESSION_UPDATED, await sessions.session_views(tx, session_id))
     await realtime.append(tx, events)
     return outcome
 

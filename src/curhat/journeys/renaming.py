@@ -12,7 +12,7 @@ from curhat.presence.service import Presence
 from curhat.realtime import service as realtime
 from curhat.sessions import extension
 from curhat.sessions import service as sessions
-from curhat.sessions.events import session_updated
+from curhat.sessions.events import SESSION_UPDATED, views_to_both
 
 # Deadline kinds: the mitra of this session, or of this payment, has another name.
 SESSION_RENAMED = "session_renamed"
@@ -34,7 +34,8 @@ async def tell_session(tx: Transaction, session_id: UUID) -> None:
     """
     session = await extension.lock_session(tx, session_id)
     if session.runs:
-        await realtime.append(tx, session_updated(await sessions.session_views(tx, session_id)))
+        updated = await sessions.session_views(tx, session_id)
+        await realtime.append(tx, views_to_both(SESSION_UPDATED, updated))
 
 
 async def tell_payment(tx: Transaction, presence: Presence, payment_id: UUID) -> None:

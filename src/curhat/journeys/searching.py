@@ -29,8 +29,8 @@ from curhat.payments.queries import LockedPayment
 from curhat.presence import service as presence_service
 from curhat.realtime import service as realtime
 from curhat.sessions import service as sessions
-from curhat.sessions.events import session_started
-from curhat.sessions.schemas import MitraSession, SessionViews
+from curhat.sessions.events import SESSION_STARTED, views_to_both
+from curhat.sessions.schemas import MitraName, MitraSession, Session, SessionViews
 
 log = structlog.get_logger(__name__)
 
@@ -112,7 +112,8 @@ async def accept(
         await pairing.withdraw(tx, mitra_id, "at_capacity")
     started = _started_session(won, mitra_id)
     await realtime.append(
-        tx, [*views.events_of(_served_payment(won), won.customer_id), *session_started(started)]
+        tx,
+        [*views.events_of(_served_payment(won), won.customer_id), *views_to_both(SESSION_STARTED, started)],
     )
     pairing.signal_requests(tx, [mitra_id, *won.closed_for])
     if won.lost_targeted:
@@ -192,23 +193,19 @@ def _served_payment(won: AcceptedPairing) -> Payment:
 
 def _started_session(won: AcceptedPairing, mitra_id: UUID) -> SessionViews:
     """The session as both sides see it when it begins."""
-    return sessions.both_views(
-        {
-            "id": won.session_id,
-            "status": "active",
-            "customer_id": won.customer_id,
-            "mitra_id": mitra_id,
-            "call_name": won.call_name,
-            "display_name": won.display_name,
-            "started_at": won.started_at,
-            "ends_at": won.ends_at,
-            "duration_minutes": won.duration_minutes,
-            "ended_at": None,
-            "end_reason": None,
-            "extension_id": None,
-            "server_now": won.now,
-        }
+    session = Session(
+        id=won.session_id,
+        status="active",
+        mitra=MitraName(id=mitra_id, display_name=won.display_name),
+        started_at=won.started_at,
+        ends_at=won.ends_at,
+        ended_at=None,
+        end_reason=None,
+        duration_minutes=won.duration_minutes,
+        extension=None,
+        server_now=won.now,
     )
+    return sessions.both_views(session, customer_id=won.customer_id, call_name=won.call_name)
 
 
 async def reject(

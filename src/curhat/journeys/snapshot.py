@@ -24,9 +24,8 @@ from curhat.sessions.states import OPEN_EXTENSION_STATUSES
 
 async def customer_state(database: Database, customer_id: UUID) -> CustomerState:
     """A customer's snapshot. `with_presence` adds what presence says of a fallback."""
-    await realtime.look(
-        database, "customer", customer_id
-    )  # Creates the stream if it is missing, since the snapshot below only reads.
+    # Creates the stream if it is missing, since the snapshot below only reads.
+    await realtime.read_head(database, "customer", customer_id)
     async with database.transaction(snapshot=True) as tx:
         payment = await views.current_payment(tx, customer_id)
         session = await sessions.active_session(tx, customer_id)
@@ -55,7 +54,7 @@ async def with_presence(presence: Presence, customer_id: UUID, state: CustomerSt
 
 async def mitra_state(database: Database, presence: Presence, mitra_id: UUID) -> MitraState:
     """A mitra's snapshot. `presence.connected` is false when presence is unknown."""
-    await realtime.look(database, "mitra", mitra_id)
+    await realtime.read_head(database, "mitra", mitra_id)
     own = await presence.view(await presence_service.mitra_state(database, mitra_id))
     async with database.transaction(snapshot=True) as tx:
         requests = await cards.open_requests(tx, [mitra_id])
@@ -70,5 +69,5 @@ async def mitra_state(database: Database, presence: Presence, mitra_id: UUID) ->
 
 
 async def _position(tx: Transaction, role: Role, user_id: UUID) -> StreamPosition:
-    head = await realtime.head(tx, role, user_id)
+    head = await realtime.read_head(tx, role, user_id)
     return StreamPosition(epoch=head.epoch, seq=head.seq)

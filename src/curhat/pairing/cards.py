@@ -16,6 +16,7 @@ import structlog
 from curhat.kit.database import DATABASE_AWAY, Database, Executor
 from curhat.kit.queries import read_clock
 from curhat.pairing import queries
+from curhat.pairing.events import REQUEST_CLOSED, REQUEST_OFFERED
 from curhat.pairing.queries import ClosedRequest, OpenRequest
 from curhat.pairing.schemas import Request, RequestList
 from curhat.pairing.states import CloseReason, close_reason_of
@@ -128,11 +129,10 @@ class Cards:
                 for request_id, request in current[mitra_id].items():
                     known = shown[mitra_id].get(request_id)
                     if known is None or known.call_name != request.call_name:
-                        self._hub.send_unsequenced("mitra", mitra_id, "request.offered", request)
+                        self._hub.send_unsequenced(REQUEST_OFFERED.to_mitra(mitra_id, request))
             for row in closed:
-                self._hub.send_unsequenced(
-                    "mitra", row.mitra_id, "request.closed", _request_from(row, _why_closed(row))
-                )
+                request = _request_from(row, _why_closed(row))
+                self._hub.send_unsequenced(REQUEST_CLOSED.to_mitra(row.mitra_id, request))
             self._shown.update(current)
 
 

@@ -8,9 +8,10 @@ import msgspec
 from curhat.kit.database import Transaction
 from curhat.kit.errors import NotFound
 from curhat.pairing import queries
+from curhat.pairing.events import PAIRING_UPDATED, PAYMENT_UPDATED
 from curhat.pairing.queries import PaymentViewRow
 from curhat.pairing.schemas import Fallback, Pairing, Payment, PaymentOffer, TargetMitra
-from curhat.realtime.service import StreamEvent
+from curhat.realtime.event_types import StreamEvent
 
 
 async def payment_view(tx: Transaction, payment_id: UUID, customer_id: UUID) -> Payment:
@@ -61,11 +62,9 @@ async def payment_events(
 
 def events_of(payment: Payment, customer_id: UUID) -> list[StreamEvent]:
     """The events that carry this payment and its pairing."""
-    events = [StreamEvent(role="customer", user_id=customer_id, type="payment.updated", data=payment)]
+    events = [PAYMENT_UPDATED.to_customer(customer_id, payment)]
     if payment.pairing is not None:
-        events.append(
-            StreamEvent(role="customer", user_id=customer_id, type="pairing.updated", data=payment.pairing)
-        )
+        events.append(PAIRING_UPDATED.to_customer(customer_id, payment.pairing))
     return events
 
 

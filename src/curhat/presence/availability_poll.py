@@ -12,12 +12,12 @@ How it works
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import structlog
 
+from curhat.kit.asgi import Application, Message, Receive, Scope, Send
 from curhat.kit.errors import BusinessError, PresenceUnknown
 from curhat.presence.schemas import Availability
 
@@ -26,11 +26,6 @@ log = structlog.get_logger(__name__)
 PATH = "/api/client/mitra-availability"
 ANSWER_SECONDS = 0.2
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 Answer = tuple[Message, Message]
 
 

@@ -1,32 +1,30 @@
-"""The WebSocket: a plain ASGI callable, since a framework's layers would stay in memory with every socket."""
+"""The WebSocket endpoint. It is a plain ASGI callable: a framework's layers would stay in memory with every socket."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
+from curhat.kit.asgi import Receive, Scope, Send
 from curhat.kit.database import DATABASE_AWAY
 from curhat.kit.errors import PresenceUnknown
 from curhat.kit.identity import Role
 from curhat.realtime import protocol
-from curhat.realtime.hooks import Scope, SocketHooks, SocketIdentity
+from curhat.realtime.hooks import SocketHooks, SocketIdentity
 from curhat.realtime.hub import Hub
 from curhat.realtime.metrics import CLOSES, FRAMES_RECEIVED
 from curhat.realtime.protocol import Hello, TypingSignal, UnreadableFrame
-from curhat.realtime.sockets import AsgiSend, Socket, Stalled
+from curhat.realtime.sockets import Socket, Stalled
 
 log = structlog.get_logger(__name__)
-
-AsgiReceive = Callable[[], Awaitable[Mapping[str, Any]]]
 
 PATHS: Final[dict[str, Role]] = {"/api/client/realtime": "customer", "/api/mitra/realtime": "mitra"}
 
 
 class RealtimeEndpoint:
-    """Serves scopes of type `websocket` on the two realtime paths, and turns away those on others.
+    """Serves scopes of type `websocket` on the two realtime paths, and closes those on other paths.
 
-    The server in front must let frames of somewhat more than 64 KiB through, so that 4413 is ours to say.
+    The ASGI server must accept frames of somewhat more than 64 KiB, so that this endpoint can answer them with 4413.
     """
 
     __slots__ = ("_hooks", "_hub")
@@ -35,34 +33,34 @@ class RealtimeEndpoint:
         self._hub = hub
         self._hooks = hooks
 
-    async def __call__(self, scope: Scope, receive: AsgiReceive, send: AsgiSend) -> None:
-        """One connection, from its opening to its end."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection, from its opening to its end."""
         role = PATHS.get(scope["path"])
         await receive()
         if role is None:
             await send({"type": "websocket.close"})
             return
-        # A client cannot see why a handshake was refused: it is accepted, and closed with the reason.
-        who, code = await self._authenticate(role, scope)
+        # A client cannot see why a handshake was refused. So accept the socket, then close it with the reason.
+        owner, code = await self._authenticate(role, scope)
         try:
             await send({"type": "websocket.accept"})
-            if who is None:
+            if owner is None:
                 CLOSES.labels(code=str(code)).inc()
                 await send({"type": "websocket.close", "code": code})
                 return
         except OSError:
             return  # The client has gone already.
-        socket = Socket(who, send)
-        self._hub.admit(socket)
+        socket = Socket(owner, send)
+        self._hub.add(socket)
         try:
             await self._listen(socket, receive)
         except asyncio.CancelledError:
             if not socket.was_dropped():
                 raise
         finally:
-            self._hub.forget(socket)
+            self._hub.remove(socket)
             if socket.welcomed:
-                await self._hooks.closed(who.identity, socket.connection_id)
+                await self._hooks.closed(owner.identity, socket.connection_id)
 
     async def _authenticate(self, role: Role, scope: Scope) -> tuple[SocketIdentity | None, int]:
         try:
@@ -74,7 +72,7 @@ class RealtimeEndpoint:
             log.exception("realtime.authentication_failed")
             return None, protocol.OUR_FAULT
 
-    async def _listen(self, socket: Socket, receive: AsgiReceive) -> None:
+    async def _listen(self, socket: Socket, receive: Receive) -> None:
         while True:
             message = await receive()
             if message["type"] == "websocket.disconnect":
@@ -85,7 +83,7 @@ class RealtimeEndpoint:
                 continue
             FRAMES_RECEIVED.inc()
             frame: str | bytes = message.get("text") or message.get("bytes") or b""
-            if not socket.hear():
+            if not socket.allows_frame():
                 socket.close(protocol.TOO_FAST)
             elif protocol.is_too_large(frame):
                 socket.close(protocol.FRAME_TOO_LARGE)
@@ -93,18 +91,18 @@ class RealtimeEndpoint:
                 await self._handle(socket, frame)
 
     async def _handle(self, socket: Socket, text: str | bytes) -> None:
-        identity = socket.who.identity
+        identity = socket.owner.identity
         try:
             if socket.welcomed:
                 self._hooks.frame_received(identity, socket.connection_id)
             frame = protocol.read(text)
             if isinstance(frame, Hello):
-                await self._hub.greet(socket, frame)
+                await self._hub.answer_hello(socket, frame)
                 if not socket.welcomed and socket.close_code is None:
                     socket.welcomed = True
                     await self._hooks.opened(identity, socket.connection_id)
             elif isinstance(frame, TypingSignal) and socket.welcomed:
-                await self._hub.typed(socket, frame.session_id)
+                await self._hub.forward_typing(socket, frame.session_id)
         except UnreadableFrame as error:
             socket.send(protocol.write(protocol.Error(code="validation_failed", detail=str(error))))
         except Stalled:

@@ -1,4 +1,4 @@
-"""The operations that hand out tickets for sockets. The sockets themselves are in `endpoint.py`."""
+"""The HTTP operations that issue tickets for sockets. `endpoint.py` serves the sockets."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,8 +13,8 @@ from curhat.kit.database import Database
 from curhat.kit.errors import PresenceUnknown
 from curhat.kit.identity import Identity
 from curhat.kit.openapi import MITRA_SIGNED_IN, SIGNED_IN, answers
-from curhat.realtime.service import SQL
-from curhat.realtime.tickets import TICKET_SECONDS, issue_ticket
+from curhat.kit.queries import read_clock
+from curhat.realtime.tickets import TICKET_LIFETIME_SECONDS, issue_ticket
 
 
 class RealtimeTicket(msgspec.Struct, frozen=True):
@@ -63,9 +63,11 @@ ROUTES: list[HTTPRouteHandler] = [issue_customer_ticket, issue_mitra_ticket]
 async def _issue(
     request: Request[Any, Any, Any], identity: Identity, database: Database, valkey_client: Valkey
 ) -> RealtimeTicket:
-    # Asked first, so that the ticket lives at least as long as it says.
-    server_now: datetime = await database.fetchval(SQL.server_now)
+    # Read the clock first, so that the ticket lives at least until `expires_at`.
+    server_now = await read_clock(database)
     ticket = await issue_ticket(valkey_client, identity, request.state["token_digest"])
     return RealtimeTicket(
-        ticket=ticket, expires_at=server_now + timedelta(seconds=TICKET_SECONDS), server_now=server_now
+        ticket=ticket,
+        expires_at=server_now + timedelta(seconds=TICKET_LIFETIME_SECONDS),
+        server_now=server_now,
     )

@@ -1,12 +1,12 @@
-"""The sockets of one process, and what reaches them.
+"""The sockets of one process, and what is sent to them.
 
-A committed event comes as a signal that carries its frame. A socket in step (its seq is the one before) sends
-it at once; a socket that finds a gap reads what is missing from PostgreSQL. Signals may be lost, doubled or
-out of order: every 3 s the hub compares where the users held here stand with PostgreSQL, in bulk, and asks
-which tokens are no longer good.
+A committed event arrives as a signal that carries its frame. A socket in step (its seq is the one before) gets the
+frame at once. A socket that finds a gap reads the missing events from PostgreSQL. Signals may be lost, doubled or out
+of order: every 3 s the hub compares the heads of its users' streams with PostgreSQL, in bulk, and asks which tokens are
+no longer good.
 
-A hello is answered in this order: register the socket, read the head and what was missed, send the welcome
-and the missed events, read again until nothing newer is known. Then, with no await in between, it is live.
+The hub answers a hello in this order: register the socket, read the head and the missed events, send the welcome and
+the missed events, read again until PostgreSQL has nothing newer. The socket then goes live, with no await in between.
 """
 
 import asyncio
@@ -24,39 +24,42 @@ import structlog
 from curhat.kit.database import DATABASE_AWAY, Database
 from curhat.kit.identity import Identity, Role
 from curhat.kit.pause_points import pause_point
+from curhat.kit.queries import read_clock
 from curhat.kit.signals import Signals, SignalSink
-from curhat.realtime import protocol, service
+from curhat.realtime import protocol, queries, service
+from curhat.realtime.event_types import UnsequencedEvent
 from curhat.realtime.hooks import SocketHooks
 from curhat.realtime.metrics import GAPS_READ, SOCKETS_OPEN, WELCOMES
-from curhat.realtime.protocol import Event, Hello, Ping, TypingSignal, UnsequencedType, Welcome
-from curhat.realtime.service import SQL, StoredEvent, StreamSignal
+from curhat.realtime.protocol import Event, Hello, Ping, TypingSignal, Welcome
+from curhat.realtime.queries import StreamHead
+from curhat.realtime.service import StoredEvent, StreamSignal
 from curhat.realtime.sockets import Feed, Socket, Stalled
 
 log = structlog.get_logger(__name__)
 
 ROLES: Final[tuple[Role, ...]] = ("customer", "mitra")
-# How often a socket is pinged. The turns are spread evenly over the beats, so that no beat pings everyone.
-PING_SECONDS: Final[dict[Role, float]] = {"customer": 15.0, "mitra": 3.0}
-BEAT_SECONDS: Final = 0.1
-HELLO_SECONDS: Final = 5.0
-# A client that answered none of the pings of this time is gone, even where the network does not say so.
-SILENCE_SECONDS: Final = 120.0
+# How often each socket is pinged. Each tick pings one slot of sockets, so no tick pings all of them.
+PING_PERIOD_SECONDS: Final[dict[Role, float]] = {"customer": 15.0, "mitra": 3.0}
+TICK_SECONDS: Final = 0.1
+HELLO_TIMEOUT_SECONDS: Final = 5.0
+# A client that answers none of the pings of this time is gone, even if the network does not say so.
+SILENCE_TIMEOUT_SECONDS: Final = 120.0
 # Bounds how late a lost signal, or a revoked token, takes effect.
-COMPARE_SECONDS: Final = 3.0
+COMPARE_PERIOD_SECONDS: Final = 3.0
 # Bounds how long one comparison keeps the event loop.
-COMPARE_LIMIT: Final = 2_000
+MAX_USERS_PER_COMPARISON: Final = 2_000
 # Bounds the memory of one read of missed events: 100 messages of the greatest length are 2.4 MB.
-READ_LIMIT: Final = 100
+MAX_EVENTS_PER_READ: Final = 100
 # Bounds the share of the pool that a burst of hellos, or the end of a long loss of signals, can take.
-READS_AT_ONCE: Final = 4
+MAX_READS_RUNNING: Final = 4
 # How long a shutdown waits for the close frames to go out.
-DRAIN_SECONDS: Final = 5.0
+DRAIN_TIMEOUT_SECONDS: Final = 5.0
 
 Item = TypeVar("Item")
 
 
 class TypingNotice(msgspec.Struct, frozen=True, array_like=True):
-    """To every process: show this user that the other side types."""
+    """Tells every process to show this user that the other side is typing."""
 
     role: Role
     user_id: UUID
@@ -69,111 +72,109 @@ _data_encoder = msgspec.json.Encoder()
 
 
 class Hub:
-    """The sockets of this process. Made on the event loop that everything of it runs on."""
+    """The sockets of this process. Every call comes from the event loop that made the hub."""
 
     def __init__(self, database: Database, signals: SignalSink, hooks: SocketHooks) -> None:
         self._database = database
         self._signals = signals
         self._hooks = hooks
         self._feeds: dict[Role, dict[UUID, Feed]] = {role: {} for role in ROLES}
-        # Every socket is in one slot of its role; each beat pings one slot.
+        # Every socket is in one slot of its role; each tick pings one slot per role.
         self._slots: dict[Role, list[set[Socket]]] = {
-            role: [set() for _ in range(round(PING_SECONDS[role] / BEAT_SECONDS))] for role in ROLES
+            role: [set() for _ in range(round(PING_PERIOD_SECONDS[role] / TICK_SECONDS))] for role in ROLES
         }
-        self._admitted = 0
-        self._beats = 0
-        # Who has still to say hello, with the time until when, earliest first.
-        self._speechless: deque[tuple[float, Socket]] = deque()
-        self._reads = asyncio.Semaphore(READS_AT_ONCE)
+        self._added = 0
+        self._ticks = 0
+        # Each new socket, with the time until which it must say hello; the earliest first.
+        self._awaiting_hello: deque[tuple[float, Socket]] = deque()
+        self._reads = asyncio.Semaphore(MAX_READS_RUNNING)
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
         self._empty = asyncio.Event()
         self._empty.set()
         self._open = 0
-        # What the database's clock said, less the event loop's time; at first, what this process's says.
+        # PostgreSQL's clock minus the event loop's. Until PostgreSQL is first asked, this machine's clock stands in.
         self._clock = datetime.now(UTC) - timedelta(seconds=asyncio.get_running_loop().time())
 
-    # For the rooms above ------------------------------------------------------------------------------------
+    # For the packages above ---------------------------------------------------------------------------------
 
     def listen(self, signals: Signals) -> None:
-        """Have the signals that sockets need come here. Before `signals.run`."""
-        signals.handle("stream", self.stream_grew)
-        signals.handle("typing", self.somebody_types)
+        """Handle the signals about streams and typing. Call it before `signals.run`."""
+        signals.handle("stream", self.handle_stream_signal)
+        signals.handle("typing", self.handle_typing_signal)
 
     def held(self, role: Role) -> set[UUID]:
-        """The users of this role with a socket here that said hello."""
+        """The users of this role who have a socket here that said hello."""
         return set(self._feeds[role])
 
     def holds(self, identity: Identity) -> bool:
         """Whether this user has a socket here that said hello."""
         return identity.user_id in self._feeds[identity.role]
 
-    def send_unsequenced(
-        self, role: Role, user_id: UUID, event_type: UnsequencedType, data: msgspec.Struct
-    ) -> None:
-        """Send a level-triggered event to this user's sockets here; nothing happens when there are none."""
-        feed = self._feeds[role].get(user_id)
+    def send_unsequenced(self, event: UnsequencedEvent) -> None:
+        """Send a level-triggered event to its user's sockets here, if there are any."""
+        feed = self._feeds[event.role].get(event.user_id)
         if feed is None:
             return
-        raw = msgspec.Raw(_data_encoder.encode(data))
-        frame = protocol.write(Event(seq=None, type=event_type, at=self.server_now(), data=raw))
+        raw = msgspec.Raw(_data_encoder.encode(event.data))
+        frame = protocol.write(Event(seq=None, type=event.type, at=self.server_now(), data=raw))
         for socket in feed.sockets:
-            if socket.phase != "greeting":
+            if socket.phase != "welcoming":
                 socket.send(frame)
             else:
                 socket.hold_back(frame)
 
     def close_token(self, token_digest: bytes, code: int = protocol.SIGNED_OUT) -> None:
-        """Close the sockets here that were opened with this token, or with a ticket of it."""
+        """Close the sockets here that were opened with this token, or with a ticket for it."""
         self._close_tokens({token_digest}, code)
 
     def close_user(self, role: Role, user_id: UUID, code: int = protocol.SIGNED_OUT) -> None:
         """Close all of this user's sockets here."""
         identity = Identity(role=role, user_id=user_id)
         for socket in self._all():
-            if socket.who.identity == identity:
+            if socket.owner.identity == identity:
                 socket.close(code)
 
     async def run(self) -> None:
-        """Ping, and compare with PostgreSQL, until cancelled."""
+        """Ping the sockets, and compare with PostgreSQL, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._beat())
-            tasks.create_task(self._compare())
+            tasks.create_task(self._run_ticks())
+            tasks.create_task(self._run_comparisons())
 
     async def drain(self) -> None:
-        """The process stops: admit nobody any more, and close everyone with 1012."""
+        """Close every socket with 1012, and each socket that is still added, since the process stops."""
         self._draining = True
         for socket in self._all():
             socket.close(protocol.RESTARTING, "come back after a random wait")
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(DRAIN_SECONDS):
+            async with asyncio.timeout(DRAIN_TIMEOUT_SECONDS):
                 await self._empty.wait()
         for task in tuple(self._tasks):
             task.cancel()
 
     def server_now(self) -> datetime:
-        """The database's clock, as of the last time it was asked, carried on."""
+        """PostgreSQL's clock, extrapolated from the last time it was read."""
         return self._clock + timedelta(seconds=asyncio.get_running_loop().time())
 
     # For the endpoint ---------------------------------------------------------------------------------------
 
-    def admit(self, socket: Socket) -> None:
-        """An accepted socket, from now on until `forget`. It has 5 s to say hello."""
-        role = socket.who.identity.role
+    def add(self, socket: Socket) -> None:
+        """Hold an accepted socket until `remove`. It has 5 s to say hello."""
+        role = socket.owner.identity.role
         slots = self._slots[role]
-        socket.slot = self._admitted % len(slots)
+        socket.slot = self._added % len(slots)
         slots[socket.slot].add(socket)
-        self._admitted += 1
+        self._added += 1
         self._open += 1
         self._empty.clear()
         SOCKETS_OPEN.labels(role=role).inc()
-        self._speechless.append((asyncio.get_running_loop().time() + HELLO_SECONDS, socket))
+        self._awaiting_hello.append((asyncio.get_running_loop().time() + HELLO_TIMEOUT_SECONDS, socket))
         if self._draining:
             socket.close(protocol.RESTARTING, "come back after a random wait")
 
-    def forget(self, socket: Socket) -> None:
-        """The socket has gone."""
-        role = socket.who.identity.role
+    def remove(self, socket: Socket) -> None:
+        """Forget a socket that has ended."""
+        role = socket.owner.identity.role
         socket.generation += 1
         self._slots[role][socket.slot].discard(socket)
         feed = socket.feed
@@ -186,24 +187,24 @@ class Hub:
             self._empty.set()
         SOCKETS_OPEN.labels(role=role).dec()
 
-    async def greet(self, socket: Socket, hello: Hello) -> None:
-        """Answer a hello, the first or a later one. Raises Stalled, and DATABASE_AWAY's errors."""
+    async def answer_hello(self, socket: Socket, hello: Hello) -> None:
+        """Answer a hello, the first or a later one. Raises Stalled, and the errors of DATABASE_AWAY."""
         socket.generation += 1
         await self._welcome(socket, socket.generation, hello)
 
-    async def typed(self, socket: Socket, session_id: UUID) -> None:
-        """This socket's user types in this session: tell the other side, unless it was told just now."""
-        if not socket.may_type(session_id):
+    async def forward_typing(self, socket: Socket, session_id: UUID) -> None:
+        """Tell the other side of this session that the socket's user is typing, at most once every 2 s."""
+        if not socket.allows_typing(session_id):
             return
-        recipient = await self._hooks.typing_recipient(socket.who.identity, session_id)
+        recipient = await self._hooks.typing_recipient(socket.owner.identity, session_id)
         if recipient is not None:
             notice = TypingNotice(recipient.role, recipient.user_id, session_id)
             self._signals.publish("typing", msgspec.msgpack.encode(notice))
 
     # Signals ------------------------------------------------------------------------------------------------
 
-    def stream_grew(self, payload: bytes) -> None:
-        """Handler of the channel `stream`."""
+    def handle_stream_signal(self, payload: bytes) -> None:
+        """Handle the signal `stream`: send committed events to the sockets that are in step."""
         for signal in _read_stream_signals(payload):
             self._event_committed(signal)
 
@@ -213,45 +214,44 @@ class Hub:
             return
         feed.head = max(feed.head, signal.seq)
         for socket in feed.sockets:
-            # One that is greeted or reads a gap goes on reading until it has reached feed.head.
+            # A socket in another phase reads from PostgreSQL until it has reached feed.head.
             if socket.phase == "live":
                 if signal.seq == socket.seq + 1:
                     socket.seq = signal.seq
                     socket.send(signal.frame)
                 elif signal.seq > socket.seq:
-                    self._heal(socket)
+                    self._start_reading_gap(socket)
 
-    def somebody_types(self, payload: bytes) -> None:
-        """Handler of the channel `typing`."""
+    def handle_typing_signal(self, payload: bytes) -> None:
+        """Handle the signal `typing`."""
         notice = _read_typing_notice(payload)
         feed = self._feeds[notice.role].get(notice.user_id)
         if feed is None:
             return
         frame = protocol.write(TypingSignal(type="typing", session_id=notice.session_id))
         for socket in feed.sockets:
-            # Nobody needs to hear of typing late: a socket with a queue does without.
-            if socket.phase == "live" and not socket.busy:
+            # A late typing signal is worthless, so a socket with a backlog gets none.
+            if socket.phase == "live" and not socket.has_backlog:
                 socket.send(frame)
 
     # Hello, and gaps ----------------------------------------------------------------------------------------
 
     async def _welcome(self, socket: Socket, generation: int, hello: Hello | None) -> None:
-        """Welcome a socket and bring it up to date. Without a hello: have it begin anew."""
-        socket.phase = "greeting"
+        """Welcome a socket and bring it up to date. Without a hello, have the client begin anew."""
+        socket.phase = "welcoming"
         feed = self._register(socket)
         identity = feed.identity
         await pause_point("realtime.registered")
         missed: list[StoredEvent] = []
         async with self._reads:
-            look = await service.look(self._database, identity.role, identity.user_id)
-            head = look.head
+            head = await service.read_head(self._database, identity.role, identity.user_id)
             seq = _resumable_seq(hello, head)
             if seq is not None and seq < head.seq:
                 missed = await self._events_after(identity, seq)
                 if not missed or missed[0].seq != seq + 1:
                     seq = None
-        self._set_clock(look.server_now)
-        # A socket that begins anew does so because of a head that PostgreSQL does not have, or not any more.
+        self._set_clock(head.server_now)
+        # Without a hello, feed.head named events that PostgreSQL does not hold, so it is not kept.
         feed.head = head.seq if hello is None else max(feed.head, head.seq)
         extras = await self._hooks.welcome_extras(identity)
         await pause_point("realtime.looked")
@@ -267,14 +267,14 @@ class Hub:
     async def _bring_up_to_date(
         self, socket: Socket, generation: int, feed: Feed, missed: Sequence[StoredEvent]
     ) -> None:
-        """Send what was missed, read on until nothing newer is known, and go live."""
+        """Send the missed events, read on until PostgreSQL has nothing newer, and go live."""
         while True:
             for event in missed:
                 if event.seq != socket.seq + 1:
                     break
                 socket.seq = event.seq
                 socket.send(event.frame)
-                await socket.flushed()
+                await socket.flush()
                 if socket.generation != generation or socket.close_code is not None:
                     return
             if socket.seq >= feed.head:
@@ -284,7 +284,7 @@ class Hub:
             if socket.generation != generation or socket.close_code is not None:
                 return
             if not missed or missed[0].seq != socket.seq + 1:
-                # What is missing is not stored any more.
+                # Pruning has deleted the next event.
                 await self._welcome(socket, generation, None)
                 return
         socket.phase = "live"
@@ -292,7 +292,7 @@ class Hub:
 
     def _register(self, socket: Socket) -> Feed:
         if socket.feed is None:
-            identity = socket.who.identity
+            identity = socket.owner.identity
             feeds = self._feeds[identity.role]
             feed = feeds.get(identity.user_id)
             if feed is None:
@@ -301,7 +301,7 @@ class Hub:
             socket.feed = feed
         return socket.feed
 
-    def _heal(self, socket: Socket) -> None:
+    def _start_reading_gap(self, socket: Socket) -> None:
         socket.phase = "behind"
         GAPS_READ.inc()
         task = asyncio.create_task(self._read_gap(socket, socket.generation))
@@ -325,37 +325,39 @@ class Hub:
             socket.close(protocol.OUR_FAULT)
 
     async def _events_after(self, identity: Identity, seq: int) -> list[StoredEvent]:
-        return await service.events_after(self._database, identity.role, identity.user_id, seq, READ_LIMIT)
+        return await service.events_after(
+            self._database, identity.role, identity.user_id, seq, MAX_EVENTS_PER_READ
+        )
 
-    # What happens by the clock ------------------------------------------------------------------------------
+    # At set times -------------------------------------------------------------------------------------------
 
-    async def _beat(self) -> None:
+    async def _run_ticks(self) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            # After a stall of the process, what was left out is made up for one second at most.
-            due = max(due + BEAT_SECONDS, loop.time() - 1)
+            # After the process stood still, it makes up for one second of ticks at most.
+            due = max(due + TICK_SECONDS, loop.time() - 1)
             await asyncio.sleep(due - loop.time())
-            self.beat_once()
+            self.tick()
 
-    def beat_once(self) -> None:
-        """Ping the sockets whose turn it is; close those that said no hello in time, or nothing for long."""
+    def tick(self) -> None:
+        """Ping the sockets of the next slot. Close those that said no hello in time, or nothing for two minutes."""
         loop_time = asyncio.get_running_loop().time()
-        while self._speechless and self._speechless[0][0] <= loop_time:
-            _, socket = self._speechless.popleft()
+        while self._awaiting_hello and self._awaiting_hello[0][0] <= loop_time:
+            _, socket = self._awaiting_hello.popleft()
             if socket.phase == "opened":
                 socket.close(protocol.TIMED_OUT, "no hello")
         now = self.server_now()
         for role in ROLES:
             slots = self._slots[role]
-            for socket in slots[self._beats % len(slots)]:
-                if socket.heard_at < loop_time - SILENCE_SECONDS:
+            for socket in slots[self._ticks % len(slots)]:
+                if socket.last_frame_at < loop_time - SILENCE_TIMEOUT_SECONDS:
                     socket.close(protocol.TIMED_OUT, "nothing heard")
-                elif socket.feed is not None and socket.phase != "greeting":
+                elif socket.feed is not None and socket.phase != "welcoming":
                     socket.send(protocol.write(Ping(seq=socket.feed.head, server_now=now)))
-        self._beats += 1
+        self._ticks += 1
 
-    async def _compare(self) -> None:
+    async def _run_comparisons(self) -> None:
         while True:
             for step in (self.compare_heads, self.compare_tokens):
                 try:
@@ -363,36 +365,40 @@ class Hub:
                 except DATABASE_AWAY as error:
                     log.warning("realtime.not_compared", step=step.__name__, error=type(error).__name__)
                 except Exception:
-                    # Without this loop, lost signals stay lost for everyone.
+                    # If this loop ended, every lost signal would stay lost.
                     log.exception("realtime.comparison_failed", step=step.__name__)
-            await asyncio.sleep(COMPARE_SECONDS)
+            await asyncio.sleep(COMPARE_PERIOD_SECONDS)
 
     async def compare_heads(self) -> None:
         """Find the sockets that are behind PostgreSQL, and have them read what they miss."""
-        self._set_clock(await self._database.fetchval(SQL.server_now))
+        self._set_clock(await read_clock(self._database))
         for role in ROLES:
             feeds = self._feeds[role]
             for chunk in _chunks(list(feeds.values())):
-                known = [min((socket.seq for socket in feed.sockets), default=0) for feed in chunk]
-                ids = [feed.identity.user_id for feed in chunk]
-                for row in await self._database.fetch(SQL.heads_ahead, role, ids, known):
-                    feed = feeds.get(row["user_id"])
+                ahead = await queries.list_heads_ahead(
+                    self._database,
+                    role=role,
+                    user_ids=[feed.identity.user_id for feed in chunk],
+                    known_heads=[min((socket.seq for socket in feed.sockets), default=0) for feed in chunk],
+                )
+                for row in ahead:
+                    feed = feeds.get(row.user_id)
                     if feed is None:
                         continue
-                    feed.head = max(feed.head, row["head"])
+                    feed.head = max(feed.head, row.head)
                     for socket in feed.sockets:
                         if socket.phase == "live" and socket.seq < feed.head:
-                            self._heal(socket)
+                            self._start_reading_gap(socket)
 
     async def compare_tokens(self) -> None:
         """Close the sockets whose token is no longer good."""
-        for chunk in _chunks([socket.who for socket in self._all()]):
+        for chunk in _chunks([socket.owner for socket in self._all()]):
             self._close_tokens(await self._hooks.signed_out(chunk), protocol.SIGNED_OUT)
 
     def _close_tokens(self, token_digests: Collection[bytes], code: int) -> None:
         if token_digests:
             for socket in self._all():
-                if socket.who.token_digest in token_digests:
+                if socket.owner.token_digest in token_digests:
                     socket.close(code)
 
     def _all(self) -> Iterator[Socket]:
@@ -402,13 +408,13 @@ class Hub:
         self._clock = server_now - timedelta(seconds=asyncio.get_running_loop().time())
 
 
-def _resumable_seq(hello: Hello | None, head: service.Head) -> int | None:
-    """The seq that a client can go on from, as far as the head tells."""
+def _resumable_seq(hello: Hello | None, head: StreamHead) -> int | None:
+    """The seq from which the client can go on, if its hello fits this head."""
     if hello is None or hello.seq is None or hello.epoch != str(head.epoch):
         return None
     return hello.seq if 0 <= hello.seq <= head.seq else None
 
 
 def _chunks(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(items), COMPARE_LIMIT):
-        yield items[start : start + COMPARE_LIMIT]
+    for start in range(0, len(items), MAX_USERS_PER_COMPARISON):
+        yield items[start : start + MAX_USERS_PER_COMPARISON]

@@ -1,4 +1,4 @@
-"""What an operator sees of the sockets of one process."""
+"""The metrics of one process's sockets."""
 
 from typing import Final
 
@@ -9,13 +9,13 @@ FRAMES_SENT: Final = Counter("curhat_realtime_frames_sent_total", "Frames handed
 FRAMES_RECEIVED: Final = Counter("curhat_realtime_frames_received_total", "Frames that clients sent.")
 CLOSES: Final = Counter(
     "curhat_realtime_closes_total",
-    "Sockets closed, by the code the server closed with; `client` where the other side went.",
+    "Sockets closed, by the code that the server closed with, or `client` where the client closed.",
     ["code"],
 )
 WELCOMES: Final = Counter(
-    "curhat_realtime_welcomes_total", "Answers to hello, by whether the client could resume.", ["resumed"]
+    "curhat_realtime_welcomes_total", "Answered hellos, by whether the client could resume.", ["resumed"]
 )
 GAPS_READ: Final = Counter(
     "curhat_realtime_gaps_read_total",
-    "Sockets that read missing events from PostgreSQL: a signal was lost or came out of order.",
+    "Times that a socket read missing events from PostgreSQL, since a signal was lost or out of order.",
 )

@@ -24,21 +24,6 @@ from uuid import UUID
 
 import msgspec
 
-# Events of a stream: numbered, stored, replayed.
-EventType = Literal[
-    "payment.updated",
-    "pairing.updated",
-    "session.started",
-    "session.updated",
-    "session.ended",
-    "message.created",
-    "messages.read",
-    "extension.requested",
-    "extension.decided",
-]
-# Level-triggered: without a seq, never stored; the welcome, `/state` and the lists carry what is true now.
-UnsequencedType = Literal["request.offered", "request.closed", "presence.changed"]
-
 SIGNED_OUT: Final = 4401
 TIMED_OUT: Final = 4408
 TOO_SLOW: Final = 4409
@@ -48,7 +33,7 @@ RESTARTING: Final = 1012
 TRY_AGAIN_LATER: Final = 1013
 OUR_FAULT: Final = 1011
 
-FRAME_LIMIT_BYTES: Final = 64 * 1024
+MAX_FRAME_BYTES: Final = 64 * 1024
 
 
 class Hello(msgspec.Struct, frozen=True, tag_field="op", tag="hello", forbid_unknown_fields=True):
@@ -83,7 +68,8 @@ class Event(msgspec.Struct, frozen=True, tag_field="op", tag="event"):
     """Something happened. `data` is the contract's struct that it is about, as this reader may see it."""
 
     seq: int | None
-    type: EventType | UnsequencedType
+    # The name of an EventType; or of an UnsequencedEventType, and then seq is None.
+    type: str
     at: datetime
     data: msgspec.Raw
 
@@ -107,7 +93,7 @@ ServerFrame = Welcome | Event | Ping | TypingSignal | Error
 
 
 class UnreadableFrame(ValueError):
-    """A frame from the client that is none of ours."""
+    """A frame from the client that the protocol does not have."""
 
 
 _decoder = msgspec.json.Decoder(ClientFrame)
@@ -115,7 +101,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def read(frame: str | bytes) -> ClientFrame:
-    """The client's frame. Raises UnreadableFrame."""
+    """Read a frame from the client. Raises UnreadableFrame."""
     try:
         decoded: ClientFrame = _decoder.decode(frame)
     except msgspec.DecodeError as error:
@@ -126,17 +112,17 @@ def read(frame: str | bytes) -> ClientFrame:
 
 
 def write(frame: ServerFrame) -> str:
-    """The text of a frame for the client."""
+    """Write a frame for the client, as text."""
     return _encoder.encode(frame).decode()
 
 
 def write_welcome(welcome: Welcome, extras: Mapping[str, object]) -> str:
-    """The text of a welcome with the further fields of this user's role."""
+    """Write a welcome as text, with the further fields of this user's role."""
     return _encoder.encode({"op": "welcome", **msgspec.structs.asdict(welcome), **extras}).decode()
 
 
 def is_too_large(frame: str | bytes) -> bool:
-    """Whether a frame from the client is over 64 KiB, counted in bytes."""
-    if len(frame) > FRAME_LIMIT_BYTES:
+    """Whether a frame from the client has more than MAX_FRAME_BYTES."""
+    if len(frame) > MAX_FRAME_BYTES:
         return True
-    return isinstance(frame, str) and not frame.isascii() and len(frame.encode()) > FRAME_LIMIT_BYTES
+    return isinstance(frame, str) and not frame.isascii() and len(frame.encode()) > MAX_FRAME_BYTES

@@ -1,60 +1,63 @@
--- name: append
--- Each stream's head → head + its number of new events, and one stored event for each, numbered without gaps.
--- $1 roles, $2 user ids, $3 types, $4 data. Streams that do not exist yet begin at 0. Answers in the order given.
-WITH given AS MATERIALIZED (
+-- type: role = Role from curhat.kit.identity
+
+-- name: append_events :many
+-- The head of each stream → head + its number of new events, and one stored event for each, numbered without
+-- gaps. A stream that does not exist yet begins at 0. One element per event; the rows come in the same order.
+-- row: AppendedEvent
+WITH given_events AS MATERIALIZED (
     SELECT role, user_id, type, data, position,
         row_number() OVER (PARTITION BY role, user_id ORDER BY position DESC) - 1 AS followed_by
-    FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[])
+    FROM unnest(@roles::text[], @user_ids::uuid[], @types::text[], @data::text[])
         WITH ORDINALITY AS event (role, user_id, type, data, position)
-), grown AS (
+), advance_heads AS (
     INSERT INTO streams (role, user_id, head)
-    SELECT role, user_id, count(*) FROM given GROUP BY role, user_id ORDER BY role, user_id
+    SELECT role, user_id, count(*) FROM given_events GROUP BY role, user_id ORDER BY role, user_id
     ON CONFLICT (role, user_id) DO UPDATE SET head = streams.head + excluded.head
     RETURNING role, user_id, head
-), numbered AS MATERIALIZED (
+), numbered_events AS MATERIALIZED (
     SELECT position, role, user_id, type, data, head - followed_by AS seq, curhat_now() AS at
-    FROM given
-    JOIN grown USING (role, user_id)
-), stored AS (
+    FROM given_events
+    JOIN advance_heads USING (role, user_id)
+), store_events AS (
     INSERT INTO stream_events (role, user_id, seq, type, data, at)
-    SELECT role, user_id, seq, type, data, at FROM numbered
+    SELECT role, user_id, seq, type, data, at FROM numbered_events
 )
-SELECT role, user_id, seq, at FROM numbered ORDER BY position
+SELECT seq, at FROM numbered_events ORDER BY position
 
--- name: head
--- Reads where the stream of user ($1, $2) stands; no row while nothing has happened to that user.
-SELECT epoch, head, curhat_now() AS server_now FROM streams WHERE role = $1 AND user_id = $2
+-- name: find_head :optional
+-- Where a user's stream stands. No row: the stream has not begun.
+-- row: StreamHead
+SELECT epoch, head AS seq, curhat_now() AS server_now FROM streams WHERE role = @role AND user_id = @user_id
 
--- name: begin_stream
--- nothing → an empty stream; one that somebody else began meanwhile stays as it is.
-INSERT INTO streams (role, user_id) VALUES ($1, $2)
+-- name: begin_stream :one
+-- nothing → an empty stream. If another transaction began it meanwhile, it stays as it is.
+-- row: StreamHead
+INSERT INTO streams (role, user_id) VALUES (@role, @user_id)
 ON CONFLICT (role, user_id) DO UPDATE SET head = streams.head
-RETURNING epoch, head, curhat_now() AS server_now
+RETURNING epoch, head AS seq, curhat_now() AS server_now
 
--- name: events_after
--- Reads what the stream of user ($1, $2) holds after seq $3, at most $4 events.
+-- name: list_events_after :many
+-- What a user's stream holds after @seq, in order, at most @max_events.
+-- row: EventRow
 SELECT seq, type, at, data FROM stream_events
-WHERE role = $1 AND user_id = $2 AND seq > $3
+WHERE role = @role AND user_id = @user_id AND seq > @seq
 ORDER BY seq
-LIMIT $4
+LIMIT @max_events
 
--- name: heads_ahead
--- Reads the heads of those users of role $1 (ids $2) who have more than the caller knows of ($3).
+-- name: list_heads_ahead :many
+-- Those of these users of one role whose stream has a higher head than the caller knows, one element per user.
+-- row: HeadAhead
 SELECT streams.user_id, streams.head
-FROM unnest($2::uuid[], $3::bigint[]) AS known (user_id, head)
-JOIN streams ON streams.role = $1 AND streams.user_id = known.user_id
+FROM unnest(@user_ids::uuid[], @known_heads::bigint[]) AS known (user_id, head)
+JOIN streams ON streams.role = @role AND streams.user_id = known.user_id
 WHERE streams.head > known.head
 
--- name: server_now
--- Reads the clock.
-SELECT curhat_now()
-
--- name: prune
--- Events older than 24 h → nothing, the oldest $1 of them; heads stay, so numbers are never given twice.
+-- name: prune_events :execrows
+-- Delete the oldest events of more than 24 hours, at most @max_events. Heads stay, so no number is given twice.
 DELETE FROM stream_events WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM stream_events
     WHERE at < (SELECT curhat_now() - interval '24 hours')
     ORDER BY at, seq
-    LIMIT $1
+    LIMIT @max_events
     FOR UPDATE SKIP LOCKED
 ))

@@ -1,50 +1,49 @@
-"""One socket, from the server's side: what it is sent, in order and within bounds, and how it is closed.
+"""One socket on the server's side: it sends frames in order and within bounds, and closes.
 
-An idle socket holds no timer, no queue and no task but its receive loop: idle sockets are most of what a chat
-service holds. A frame goes straight to the server's transport; only while that is full is there a queue.
+An idle socket has no timer, no queue and no task except its receive loop, since most sockets of a chat service are
+idle. A frame goes straight to the server's transport. A queue exists only while the transport is full.
 """
 
 import asyncio
 import secrets
 import types
 from collections import deque
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Generator
 from typing import Any, Final, Literal
 from uuid import UUID
 
+from curhat.kit.asgi import Send
 from curhat.kit.identity import Identity
 from curhat.realtime import protocol
 from curhat.realtime.hooks import SocketIdentity
 from curhat.realtime.metrics import CLOSES, FRAMES_SENT
 
-AsgiSend = Callable[[dict[str, Any]], Awaitable[None]]
+# How much may wait for a slow reader. A socket with more is closed; its client resumes from its own seq.
+MAX_QUEUE_FRAMES: Final = 256
+MAX_QUEUE_BYTES: Final = 1024 * 1024
+# How long a reader of missed events may take nothing at all before it counts as stalled.
+STALL_TIMEOUT_SECONDS: Final = 20.0
+# How long a client may take to read the frames before the close frame. Then the socket is dropped without one.
+CLOSE_TIMEOUT_SECONDS: Final = 10.0
+# A client may send this many frames at once, and this many per second for as long as it likes.
+MAX_BURST_FRAMES: Final = 100.0
+MAX_FRAMES_PER_SECOND: Final = 50.0
+# At most one typing signal per session is forwarded in this time.
+TYPING_PERIOD_SECONDS: Final = 2.0
 
-# What may wait for a reader that is slower than its events. More: it is closed, and resumes where it stopped.
-QUEUE_FRAMES: Final = 256
-QUEUE_BYTES: Final = 1024 * 1024
-# How long a reader of missed events may take nothing at all before it counts as too slow.
-STALL_SECONDS: Final = 20.0
-# How long a closing socket may take to read what is before its close frame; then it is dropped without one.
-CLOSE_SECONDS: Final = 10.0
-# A client may send this many frames at once, and this many a second for as long as it likes.
-BURST_FRAMES: Final = 100.0
-FRAMES_PER_SECOND: Final = 50.0
-# Typing in one session gets through once in this time.
-TYPING_SECONDS: Final = 2.0
-
-# opened    no hello yet
-# greeting  a hello is being answered: events wait for the welcome
-# live      in step: `seq` is the last event sent, and the next one is sent as it comes
-# behind    a gap was found, and is being read
-Phase = Literal["opened", "greeting", "live", "behind"]
+# opened    has not said hello
+# welcoming the hub is answering a hello; events wait for the welcome
+# live      in step: `seq` is the last event sent, and the next event is sent when it is committed
+# behind    the hub is reading the events of a gap
+Phase = Literal["opened", "welcoming", "live", "behind"]
 
 
 class Stalled(Exception):
-    """The reader takes nothing, or hardly anything, for a long time."""
+    """The reader has taken nothing, or hardly anything, for a long time."""
 
 
 class Feed:
-    """One user's stream in this process: the highest seq known to be committed, and where it goes to."""
+    """One user's stream in this process: the highest seq known to be committed, and the sockets that get it."""
 
     __slots__ = ("head", "identity", "sockets")
 
@@ -55,7 +54,7 @@ class Feed:
 
 
 class Socket:
-    """An accepted WebSocket. Made by the task that is its receive loop."""
+    """An accepted WebSocket. The task that makes it is its receive loop."""
 
     __slots__ = (
         "_allowance",
@@ -65,70 +64,73 @@ class Socket:
         "_queued_bytes",
         "_receive_loop",
         "_send",
-        "_typed_at",
+        "_typing_forwarded_at",
         "_writer",
         "close_code",
         "connection_id",
         "feed",
         "generation",
-        "heard_at",
+        "last_frame_at",
+        "owner",
         "phase",
         "seq",
         "slot",
         "welcomed",
-        "who",
     )
 
-    def __init__(self, who: SocketIdentity, send: AsgiSend) -> None:
-        self.who = who
+    def __init__(self, owner: SocketIdentity, send: Send) -> None:
+        self.owner = owner
         self.connection_id = secrets.token_hex(8)
         self.phase: Phase = "opened"
         self.seq = 0
-        # Whether the rooms above were told that this connection is opened.
+        # Whether SocketHooks.opened was called for this connection.
         self.welcomed = False
-        # Counts hellos: whatever was begun for an earlier one stops when it sees a later one.
+        # Counts hellos. Work that was begun for an earlier hello stops when it sees a later one.
         self.generation = 0
         # None before the first hello.
         self.feed: Feed | None = None
-        # Where the hub keeps it among the sockets that are pinged in turn.
+        # The ping slot in which the hub keeps it.
         self.slot = 0
-        self.heard_at = asyncio.get_running_loop().time()
+        self.last_frame_at = asyncio.get_running_loop().time()
         self.close_code: int | None = None
-        self._allowance = BURST_FRAMES
+        self._allowance = MAX_BURST_FRAMES
         self._send = send
         self._receive_loop = asyncio.current_task()
         self._dropped = False
-        # Events without a seq that came while a hello is being answered.
+        # Unsequenced events that came while the hub was answering a hello.
         self._held_back: list[str] | None = None
         self._queue: deque[str] | None = None
         self._queued_bytes = 0
         self._writer: asyncio.Task[None] | None = None
-        self._typed_at: dict[UUID, float] | None = None
+        self._typing_forwarded_at: dict[UUID, float] | None = None
 
-    # What the client sends ----------------------------------------------------------------------------------
+    # Frames from the client ---------------------------------------------------------------------------------
 
-    def hear(self) -> bool:
-        """Note a frame from the client. False: it sends faster than anyone may."""
+    def allows_frame(self) -> bool:
+        """Count a frame from the client. Returns False when the client sends faster than it may."""
         now = asyncio.get_running_loop().time()
-        allowance = min(BURST_FRAMES, self._allowance + (now - self.heard_at) * FRAMES_PER_SECOND) - 1
-        self.heard_at = now
+        allowance = (
+            min(MAX_BURST_FRAMES, self._allowance + (now - self.last_frame_at) * MAX_FRAMES_PER_SECOND) - 1
+        )
+        self.last_frame_at = now
         self._allowance = allowance
         return allowance >= 0
 
-    def may_type(self, session_id: UUID) -> bool:
-        """Whether a typing signal for this session gets through now; the answer yes is noted."""
+    def allows_typing(self, session_id: UUID) -> bool:
+        """Whether a typing signal for this session may be forwarded now. If so, counts it."""
         now = asyncio.get_running_loop().time()
-        recent = {session: at for session, at in (self._typed_at or {}).items() if now - at < TYPING_SECONDS}
-        self._typed_at = recent
+        known = self._typing_forwarded_at or {}
+        recent = {session: at for session, at in known.items() if now - at < TYPING_PERIOD_SECONDS}
+        self._typing_forwarded_at = recent
         if session_id in recent:
             return False
         recent[session_id] = now
         return True
 
-    # What the client is sent --------------------------------------------------------------------------------
+    # Frames to the client -----------------------------------------------------------------------------------
 
     def send(self, frame: str) -> None:
-        """Send a frame after all earlier ones. Never waits: a reader too slow for its queue is closed."""
+        """Send a frame after all earlier ones. Never waits: if the queue is full, closes the socket."""
         if self.close_code is not None:
             return
         FRAMES_SENT.inc()
@@ -141,37 +143,37 @@ class Socket:
         except StopIteration:
             return
         except (OSError, RuntimeError):
-            # The other side has gone, and the receive loop is about to hear so.
+            # The client has gone; the receive loop is about to get the disconnect message.
             return
         self._queue = deque()
         self._writer = asyncio.create_task(self._write(_rest_of(steps, waits_for)))
 
     @property
-    def busy(self) -> bool:
+    def has_backlog(self) -> bool:
         """Whether frames wait for the reader."""
         return self._writer is not None
 
     def hold_back(self, frame: str) -> None:
-        """Keep a frame for `send_held_back`."""
+        """Keep a frame for `send_held_back`. If there are too many, closes the socket."""
         if self._held_back is None:
             self._held_back = []
-        if len(self._held_back) < QUEUE_FRAMES:
+        if len(self._held_back) < MAX_QUEUE_FRAMES:
             self._held_back.append(frame)
         else:
             self.close(protocol.TOO_SLOW, "say hello again")
 
     def send_held_back(self) -> None:
-        """Send what was held back."""
+        """Send the frames that were held back."""
         frames, self._held_back = self._held_back, None
         for frame in frames or ():
             self.send(frame)
 
-    async def flushed(self) -> None:
-        """Wait until everything sent is with the transport. Raises Stalled when nothing moves for long."""
+    async def flush(self) -> None:
+        """Wait until the transport has taken every frame. Raises Stalled when it takes none for long."""
         writer = self._writer
         while writer is not None and self.close_code is None:
             waiting = self._queued_bytes
-            done, _ = await asyncio.wait({writer}, timeout=STALL_SECONDS)
+            done, _ = await asyncio.wait({writer}, timeout=STALL_TIMEOUT_SECONDS)
             if not done and self._queued_bytes >= waiting:
                 raise Stalled
             writer = self._writer
@@ -180,7 +182,7 @@ class Socket:
         queue = self._queue
         assert queue is not None  # It exists as long as its writer does.
         size = _size(frame)
-        if len(queue) >= QUEUE_FRAMES or self._queued_bytes + size > QUEUE_BYTES:
+        if len(queue) >= MAX_QUEUE_FRAMES or self._queued_bytes + size > MAX_QUEUE_BYTES:
             self.close(protocol.TOO_SLOW, "say hello again")
             return
         queue.append(frame)
@@ -204,7 +206,7 @@ class Socket:
     # The end ------------------------------------------------------------------------------------------------
 
     def close(self, code: int, reason: str = "") -> None:
-        """Close with `code`; what was not with the transport yet is not sent any more. Safe to repeat."""
+        """Close with `code`. Frames that the transport has not taken are dropped. A second call does nothing."""
         if self.close_code is not None:
             return
         self.close_code = code
@@ -215,13 +217,14 @@ class Socket:
 
     async def _close(self, code: int, reason: str, writer: "asyncio.Task[None] | None") -> None:
         try:
-            async with asyncio.timeout(CLOSE_SECONDS):
+            async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
                 if writer is not None:
                     writer.cancel()
                     await asyncio.wait({writer})
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
         except TimeoutError:
-            # It reads nothing, so it will never read the close frame either, and nothing would end its loop.
+            # The client reads nothing, so it will not read the close frame either. Without this, the receive loop
+            # would never end.
             self._dropped = True
             if self._receive_loop is not None:
                 self._receive_loop.cancel()
@@ -229,7 +232,7 @@ class Socket:
             pass  # As in send.
 
     def was_dropped(self) -> bool:
-        """Whether the receive loop's cancellation came from here; if so, it is taken back."""
+        """Whether this socket cancelled its receive loop. If so, takes the cancellation back."""
         if self._dropped and self._receive_loop is not None:
             self._receive_loop.uncancel()
         return self._dropped
@@ -237,9 +240,9 @@ class Socket:
 
 @types.coroutine
 def _rest_of(steps: Generator[Any, Any, None], waits_for: object) -> Generator[Any, Any, None]:
-    """What is left of an awaitable that was begun outside a task and stopped to wait for `waits_for`.
+    """The rest of an awaitable that was begun outside a task and stopped to wait for `waits_for`.
 
-    Nearly every send ends without waiting: a task for each would cost more than the sending.
+    Nearly every send ends without waiting. A task for each would cost more than the sending.
     """
     try:
         yield waits_for

@@ -1,6 +1,7 @@
-"""Tickets: how a client that can set no header opens a socket, without a long-lived token in a URL.
+"""Tickets: a client that can set no header opens its socket with one, so no long-lived token stands in a URL.
 
-One use, 30 s, kept in Valkey under a digest: whoever reads Valkey, or a log of addresses, cannot use one.
+A ticket is good for one use within 30 s. Valkey keeps it under a digest, so nobody can use a ticket that they read in
+Valkey or, after its use, in a log of addresses.
 """
 
 import asyncio
@@ -15,12 +16,13 @@ import msgspec
 from valkey.asyncio import Valkey
 from valkey.exceptions import ValkeyError
 
+from curhat.kit.asgi import Scope
 from curhat.kit.errors import PresenceUnknown
 from curhat.kit.identity import Identity, Role
-from curhat.realtime.hooks import Scope, SocketIdentity
+from curhat.realtime.hooks import SocketIdentity
 
-TICKET_SECONDS: Final = 30
-VALKEY_SECONDS: Final = 1.0
+TICKET_LIFETIME_SECONDS: Final = 30
+VALKEY_TIMEOUT_SECONDS: Final = 1.0
 _PREFIX: Final = "curhat:realtime-ticket:"
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -28,19 +30,19 @@ _decode = msgspec.msgpack.Decoder(SocketIdentity).decode
 
 
 async def issue_ticket(valkey: Valkey, identity: Identity, token_digest: bytes) -> str:
-    """A ticket that opens one socket for this person, as long as the token behind it is good.
+    """Issue a ticket that opens one socket for this user, as long as their token is good.
 
     Raises PresenceUnknown when Valkey does not answer.
     """
     ticket = secrets.token_urlsafe(32)
     holder = SocketIdentity(identity=identity, token_digest=token_digest)
     async with _valkey_may_be_away():
-        await valkey.set(_key(ticket), _encode(holder), ex=TICKET_SECONDS)
+        await valkey.set(_key(ticket), _encode(holder), ex=TICKET_LIFETIME_SECONDS)
     return ticket
 
 
 async def redeem_ticket(valkey: Valkey, role: Role, ticket: str) -> SocketIdentity | None:
-    """Whose ticket this is; it is used up, whatever comes of it. None: unknown, used, old, another role's.
+    """Use up a ticket, and return whose it is. None: it is unknown, used, expired or of the other role.
 
     Raises PresenceUnknown when Valkey does not answer.
     """
@@ -53,7 +55,7 @@ async def redeem_ticket(valkey: Valkey, role: Role, ticket: str) -> SocketIdenti
 
 
 def ticket_in(scope: Scope) -> str | None:
-    """The ticket in the address of a socket being opened, if there is one."""
+    """The ticket in the URL of a socket that is being opened, if there is one."""
     tickets = parse_qs(scope["query_string"].decode("latin-1")).get("ticket")
     return tickets[0] if tickets else None
 
@@ -61,7 +63,7 @@ def ticket_in(scope: Scope) -> str | None:
 @asynccontextmanager
 async def _valkey_may_be_away() -> AsyncIterator[None]:
     try:
-        async with asyncio.timeout(VALKEY_SECONDS):
+        async with asyncio.timeout(VALKEY_TIMEOUT_SECONDS):
             yield
     except (ValkeyError, OSError, TimeoutError):
         raise PresenceUnknown from None

@@ -1,4 +1,4 @@
-"""What the sessions room refuses."""
+"""The refusals of the sessions package."""
 
 from curhat.kit.errors import BusinessError
 

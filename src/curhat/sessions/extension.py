@@ -1,33 +1,32 @@
 """More time for a running session, paid when it is approved (section 5). Functions never commit.
 
 Guarantees
-    Terms are fixed when it is asked for. One open extension a session, decided once: by the mitra in time, by
-    silence as its default action says, or rejected since the mitra is not there or the session ended.
-    It is charged after it was approved, once, and not at all otherwise. An approval of the gateway counts for
-    CHARGE_SECONDS; later it is given back. New end = old end + duration.
-    While it is open the session does not end by time. Each decision arms the end anew.
+    The terms are fixed when the customer asks. A session has one open extension at most. It is decided once: by the
+    mitra in time, by silence as its default action says, or rejected because the mitra is not there or the session
+    ended.
+    It is charged once, after it was approved; a rejected one never. The gateway's approval counts for
+    CHARGE_TIMEOUT_SECONDS; a later one is refunded. New end = old end + duration.
+    While it is open, the session does not end by time. Each decision arms the end anew.
 Concurrency
-    Everything happens under the session's lock, taken first. The one exception is the toggle: it holds the mitra's row
-    and marks pending extensions (`mitra_went_offline`), after which nobody can approve them; a worker rejects them
-    at once, in a transaction of its own. So an extension is decided under its own row's lock as well.
-    Of several, all sessions' locks are taken first, then the extensions', each in id order.
+    Every step runs under the session's lock, taken first. The one exception is the toggle to offline: it holds the
+    mitra's row and marks pending extensions (`mitra_went_offline`), so that nobody can approve them. A worker then
+    rejects them at once, in a transaction of its own. So each decision also takes the extension's own row lock.
+    A step with several extensions locks all their sessions first, then the extensions, each in id order.
 Relies on
-    Presence for whether the mitra is connected, asked before the lock is taken. Unknown counts as disconnected where
-    silence would decide (5.6).
+    Presence for whether the mitra is connected, asked before the lock is taken. Where silence decides, unknown counts
+    as disconnected (5.6).
 """
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
-from typing import Any, Literal
+from datetime import timedelta
+from typing import Literal
 from uuid import UUID
 
-import msgspec
 import structlog
 
 from curhat.configuration import service as configuration
-from curhat.configuration.definitions import DefaultAction
 from curhat.deadlines import service as deadlines
-from curhat.kit.database import Database, Transaction, load_queries
+from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import NotFound
 from curhat.kit.pause_points import pause_point
 from curhat.payments import service as payments
@@ -37,14 +36,14 @@ from curhat.presence.states import COME_BACK_SECONDS
 from curhat.pricing import service as pricing
 from curhat.pricing.schemas import Offer
 from curhat.realtime import service as realtime
-from curhat.realtime.service import StreamEvent
-from curhat.sessions import events
+from curhat.realtime.event_types import StreamEvent
+from curhat.sessions import events, queries
 from curhat.sessions.errors import ExtensionDecided, ExtensionPending, SessionEnded
+from curhat.sessions.queries import ExtensionRow, LockedExtension, LockedSession
 from curhat.sessions.schemas import Extension
-from curhat.sessions.states import CHARGE_SECONDS, DecidedBy, ExtensionStatus
+from curhat.sessions.states import CHARGE_TIMEOUT_SECONDS, DecidedBy
 
 log = structlog.get_logger(__name__)
-SQL = load_queries(__file__)
 
 # Deadline kinds of extensions, and that of the session's end, which a decision arms anew.
 EXTENSION_WINDOW = "extension_window"
@@ -53,55 +52,20 @@ EXTENSION_LOST = "extension_lost"
 EXTENSION_CHARGE = "extension_charge"
 SESSION_END = "session_end"
 
-# A little more than a socket has to come back: by then its lease is over on Valkey's clock as well.
+# A little longer than a socket has to reconnect. By then its lease is over on Valkey's clock too.
 PRESENCE_CHECK_SECONDS = COME_BACK_SECONDS + 0.1
 
 
-class LockedSession(msgspec.Struct, frozen=True):
-    """A session's row under its lock. `runs`: its time is not over, or an extension holds the end back."""
-
-    id: UUID
-    customer_id: UUID
-    mitra_id: UUID
-    ends_at: datetime
-    open_extension_id: UUID | None
-    now: datetime
-    runs: bool
-
-
-class LockedExtension(msgspec.Struct, frozen=True):
-    """An extension, read under its session's lock and its own."""
-
-    id: UUID
-    session_id: UUID
-    customer_id: UUID
-    mitra_id: UUID
-    payment_id: UUID
-    duration_minutes: int
-    default_action: DefaultAction
-    deadline_at: datetime
-    status: ExtensionStatus
-    decided_by: DecidedBy | None
-    charge_by: datetime | None
-    is_over: bool
-    charge_is_late: bool | None
-    mitra_is_there: bool
-
-    def decided(self) -> ExtensionDecided:
-        """The refusal for whoever comes too late."""
-        return ExtensionDecided(extension_status=self.status, decided_by=self.decided_by)
-
-
-# Asking for it -------------------------------------------------------------------------------------------
+# The request ---------------------------------------------------------------------------------------------
 
 
 async def request(
     tx: Transaction, customer_id: UUID, session_id: UUID, offer_id: UUID, connected: bool | None
 ) -> Extension:
-    """nothing → pending, on the terms of this moment (5.4, 5.7); rejected at once when the mitra is not there (5.6).
+    """nothing → pending, on the terms of this moment (5.4, 5.7). Rejected at once when the mitra is not there (5.6).
 
-    `connected` is what presence said just before; None: unknown, so it waits. Raises NotFound (the session, or the
-    offer), SessionEnded, ExtensionPending.
+    `connected` is what presence said of the mitra just before. None: unknown, so the extension waits for an answer.
+    Raises NotFound (the session, or the offer), SessionEnded, ExtensionPending.
     """
     session = await lock_session(tx, session_id)
     if session.customer_id != customer_id:
@@ -122,155 +86,167 @@ async def request(
     default_action = await configuration.extension_default_action_on_timeout(tx)
     deadline_at = session.now + timedelta(seconds=window_seconds)
     payment_id = await payments.open_extension_payment(tx, customer_id, terms, deadline_at)
-    row = await tx.fetchrow(
-        SQL.open_extension,
-        session.id,
-        session.mitra_id,
-        payment_id,
-        terms.offer_id,
-        terms.duration_minutes,
-        terms.amount_rp,
-        default_action,
-        deadline_at,
+    opened = await queries.open_extension(
+        tx,
+        session_id=session.id,
+        mitra_id=session.mitra_id,
+        payment_id=payment_id,
+        offer_id=terms.offer_id,
+        duration_minutes=terms.duration_minutes,
+        price_rp=terms.amount_rp,
+        default_action=default_action,
+        deadline_at=deadline_at,
     )
-    assert row is not None  # The session's mitra exists.
-    extension_id: UUID = row["id"]
     await pause_point("extension.opened")
-    if not row["online"] or connected is False:
-        opened = await _lock_rows(tx, [extension_id])
-        await _reject(tx, [(extension, "mitra_unreachable") for extension in opened])
-        await _tell(tx, opened)
-        return await extension_view(tx, extension_id)
-    await deadlines.arm(tx, EXTENSION_WINDOW, extension_id, deadline_at)
-    # For a socket that closed just before: its time to come back runs already.
+    if not opened.mitra_is_online or connected is False:
+        locked = await queries.lock_extensions(tx, extension_ids=[opened.id])
+        await _reject(tx, [(extension, "mitra_unreachable") for extension in locked])
+        await _append_decided(tx, locked)
+        return await extension_view(tx, opened.id)
+    await deadlines.arm(tx, EXTENSION_WINDOW, opened.id, deadline_at)
+    # If the mitra's socket closed just before, nobody else looks whether it reconnects.
     check_at = session.now + timedelta(seconds=PRESENCE_CHECK_SECONDS)
-    await deadlines.arm(tx, EXTENSION_PRESENCE, extension_id, check_at)
-    view = await extension_view(tx, extension_id)
-    await realtime.append(tx, events.extension_requested(session.customer_id, session.mitra_id, view))
+    await deadlines.arm(tx, EXTENSION_PRESENCE, opened.id, check_at)
+    view = await extension_view(tx, opened.id)
+    requested = events.to_both(events.EXTENSION_REQUESTED, session.customer_id, session.mitra_id, view)
+    await realtime.append(tx, requested)
     return view
 
 
-# Deciding it ---------------------------------------------------------------------------------------------
+# The decision --------------------------------------------------------------------------------------------
 
 
 async def approve_by_mitra(
     tx: Transaction, mitra_id: UUID, extension_id: UUID
 ) -> tuple[Extension, Charge | None]:
-    """pending → charging, by hand. The charge is to be carried out after the commit; repeated, there is none.
+    """pending → charging, by the mitra.
 
+    The caller carries out the returned charge after the commit. A repeated approval returns none.
     Raises NotFound, ExtensionDecided: decided otherwise, too late, or the toggle is off.
     """
     extension = await _lock_own(tx, mitra_id, extension_id)
     charge = None
     if extension.status == "pending":
         if extension.is_over or not extension.mitra_is_there:
-            raise extension.decided()
+            raise _already_decided(extension)
         charge = (await _approve(tx, [extension], "mitra"))[extension.id]
-        await _tell(tx, [extension])
+        await _append_decided(tx, [extension])
     elif extension.decided_by != "mitra" or extension.charge_by is None:
-        raise extension.decided()
+        raise _already_decided(extension)
     return await extension_view(tx, extension_id), charge
 
 
 async def reject_by_mitra(tx: Transaction, mitra_id: UUID, extension_id: UUID) -> Extension:
-    """pending → rejected, by hand; nothing is charged (5.4). Repeated, nothing changes.
+    """pending → rejected, by the mitra. Nothing is charged (5.4). A repetition changes nothing.
 
     Raises NotFound, ExtensionDecided: decided otherwise, or too late.
     """
     extension = await _lock_own(tx, mitra_id, extension_id)
     if extension.status == "pending":
         if extension.is_over:
-            raise extension.decided()
+            raise _already_decided(extension)
         await _reject(tx, [(extension, "mitra")])
-        await _tell(tx, [extension])
+        await _append_decided(tx, [extension])
     elif extension.decided_by != "mitra" or extension.status != "rejected":
-        raise extension.decided()
+        raise _already_decided(extension)
     return await extension_view(tx, extension_id)
 
 
 async def window_over(
     tx: Transaction, extension_ids: Sequence[UUID], connected: Collection[UUID]
 ) -> dict[UUID, Charge]:
-    """Silence until the deadlines: pending → charging or rejected, as the default actions say (5.1, 5.2), except what
-    was decided, or is not over yet.
+    """pending → charging or rejected at the deadlines, as the default actions say (5.1, 5.2).
 
-    `connected`: the mitras who were, as presence said at the deadline; one who is not there approves nothing (5.6).
-    Returns the charges to be carried out after the commit, by extension.
+    Does nothing for an extension that is decided. `connected` are the mitras who were connected, as presence said at
+    the deadline; nothing is approved for others (5.6). Returns the charges, by extension. The caller carries them out
+    after the commit.
     """
     pending = await _lock_pending(tx, extension_ids)
     over = [extension for extension in pending if extension.is_over]
-    # The clock stepped back since the deadline was claimed: it is still to come.
-    to_come = [(each.id, each.deadline_at, 1) for each in pending if not each.is_over]
-    await deadlines.arm_each(tx, EXTENSION_WINDOW, to_come)
+    # The clock stepped back since these deadlines were claimed.
+    not_over = [(each.id, each.deadline_at, 1) for each in pending if not each.is_over]
+    await deadlines.arm_each(tx, EXTENSION_WINDOW, not_over)
     there = [each for each in over if each.mitra_is_there and each.mitra_id in connected]
     approved = [each for each in there if each.default_action == "auto_approve"]
     charges = await _approve(tx, approved, "timeout")
     rejected = [each for each in over if each.id not in charges]
     await _reject(tx, [(each, "timeout" if each in there else "mitra_unreachable") for each in rejected])
-    await _tell(tx, over)
+    await _append_decided(tx, over)
     return charges
 
 
 async def mitra_lost(tx: Transaction, extension_ids: Sequence[UUID]) -> None:
-    """pending → rejected: their mitras went offline, or their sockets closed and did not come back (5.6)."""
+    """pending → rejected: their mitras went offline, or their sockets closed and did not reconnect (5.6)."""
     pending = await _lock_pending(tx, extension_ids)
     await _reject(tx, [(extension, "mitra_unreachable") for extension in pending])
-    await _tell(tx, pending)
+    await _append_decided(tx, pending)
 
 
 async def toggle_went_off(tx: Transaction, mitra_id: UUID) -> None:
-    """The mitra's pending extensions are rejected at this moment. The caller holds the mitra's row, so a worker does
-    it, under the session's lock; marked, they cannot be approved meanwhile."""
-    for row in await tx.fetch(SQL.mitra_went_offline, mitra_id):
-        await deadlines.arm_now(tx, EXTENSION_LOST, row["id"])
+    """Have the mitra's pending extensions rejected at once, by a worker.
+
+    The caller holds the mitra's row, and the locks of the sessions come before it. So this only marks the extensions,
+    so that nobody can approve them, and the worker rejects them under their sessions' locks.
+    """
+    for extension_id in await queries.mark_mitra_offline(tx, mitra_id=mitra_id):
+        await deadlines.arm_now(tx, EXTENSION_LOST, extension_id)
 
 
 async def socket_closed(database: Database, mitra_id: UUID) -> None:
-    """A mitra's socket closed, clean or not: look in 3 s whether it came back (5.6)."""
-    await database.execute(SQL.check_presence_soon, mitra_id, PRESENCE_CHECK_SECONDS)
+    """Have a worker look in 3 s whether a mitra whose socket closed has reconnected (5.6)."""
+    checks = await queries.list_presence_checks(
+        database, mitra_id=mitra_id, wait_seconds=PRESENCE_CHECK_SECONDS
+    )
+    if checks:
+        async with database.transaction() as tx:
+            await deadlines.arm_each(
+                tx, EXTENSION_PRESENCE, [(check.id, check.due_at, 1) for check in checks]
+            )
 
 
 async def end_with_session(tx: Transaction, extension_id: UUID) -> list[StreamEvent]:
-    """The session ended by hand: a pending extension is rejected without a charge; one that is being charged fails,
-    and an approval that still comes is given back (5.7). The session no longer points at it."""
-    (extension,) = await _lock_rows(tx, [extension_id])
+    """Settle an extension whose session ended early. The session no longer points at it.
+
+    pending → rejected, without a charge. charging → charge_failed; a later approval is refunded (5.7).
+    Returns the events to append.
+    """
+    (extension,) = await queries.lock_extensions(tx, extension_ids=[extension_id])
     if extension.status == "pending":
-        await tx.execute(SQL.reject_extensions, [extension.id], ["session_ended"])
+        await queries.reject_extensions(tx, extension_ids=[extension.id], decided_by=["session_ended"])
     else:
         await _settle(tx, extension, "charge_failed")
     await payments.abandon_extensions(tx, [extension.payment_id])
-    return await _decided(tx, [extension])
+    return await _decided_events(tx, [extension])
 
 
-# Charging it ---------------------------------------------------------------------------------------------
+# The charge ----------------------------------------------------------------------------------------------
 
 
 async def session_of_charge(tx: Transaction, key: UUID) -> UUID | None:
-    """The session whose extension a charge attempt is for; None when it is for something else."""
-    session_id: UUID | None = await tx.fetchval(SQL.session_of_charge, key)
-    return session_id
+    """The session whose extension a charge attempt is for. None: the attempt is for something else."""
+    return await queries.find_session_of_charge(tx, charge_attempt_id=key)
 
 
 async def charge_answered(
     tx: Transaction, session_id: UUID, key: UUID, answer: ChargeAnswer
 ) -> tuple[ChargeOutcome | None, list[StreamEvent]]:
-    """Take down what the gateway says of an extension's charge: charging → approved or charge_failed.
+    """Record the gateway's answer to an extension's charge: charging → approved or charge_failed.
 
-    An approval in time lengthens the session; a late one is given back, whatever came first. Returns what the answer
-    did, and the events to append.
+    An approval in time lengthens the session; a late one is refunded. Returns what the answer did, and the events to
+    append.
     """
     session = await lock_session(tx, session_id)
     outcome = await payments.record_charge_answer(tx, key, answer)
     if outcome is None or session.open_extension_id is None:
         return outcome, []
-    (extension,) = await _lock_rows(tx, [session.open_extension_id])
+    (extension,) = await queries.lock_extensions(tx, extension_ids=[session.open_extension_id])
     if extension.payment_id != outcome.payment.id or extension.status != "charging":
         return outcome, []
     if outcome.step == "confirmed":
         await payments.close(tx, [extension.payment_id], "served")
         await _settle(tx, extension, "approved")
         await _release_ends(tx, [session.id], extension.duration_minutes)
-        return outcome, await _decided(tx, [extension])
+        return outcome, await _decided_events(tx, [extension])
     if outcome.step in ("abandoned", "refunding"):
         return outcome, await _charge_failed(tx, extension)
     return outcome, []
@@ -283,7 +259,7 @@ async def charge_too_late(tx: Transaction, extension_id: UUID) -> None:
         return
     if not extension.charge_is_late:
         assert extension.charge_by is not None  # extensions_charged_after_approval
-        # The clock stepped back since the deadline was claimed: it is still to come.
+        # The clock stepped back since the deadline was claimed.
         await deadlines.arm(tx, EXTENSION_CHARGE, extension_id, extension.charge_by)
         return
     await realtime.append(tx, await _charge_failed(tx, extension))
@@ -293,76 +269,62 @@ async def charge_too_late(tx: Transaction, extension_id: UUID) -> None:
 
 
 async def extension_view(tx: Transaction, extension_id: UUID) -> Extension:
-    """An extension as both sides see it."""
-    row = await tx.fetchrow(SQL.extensions, [extension_id])
-    if row is None:
+    """An extension as both sides see it. Raises NotFound."""
+    rows = await queries.list_extensions(tx, extension_ids=[extension_id])
+    if not rows:
         raise NotFound
-    return extension_from(row)
+    return _extension_of(rows[0])
 
 
 async def open_extensions_of_mitra(tx: Transaction, mitra_id: UUID) -> list[Extension]:
-    """What waits for this mitra's answer, or for the gateway, oldest first."""
-    return [extension_from(row) for row in await tx.fetch(SQL.open_extensions_of_mitra, mitra_id)]
+    """The extensions that wait for this mitra's answer, or for the gateway, oldest first."""
+    return [_extension_of(row) for row in await queries.list_open_extensions_of_mitra(tx, mitra_id=mitra_id)]
 
 
-def extension_from(row: Any, prefix: str = "") -> Extension:
-    """An Extension from a row whose columns of it begin with `prefix`, and that has `server_now`."""
-    price_rp = row[f"{prefix}price_rp"]
+def _extension_of(row: ExtensionRow) -> Extension:
     return Extension(
-        id=row[f"{prefix}id"],
-        session_id=row["id" if prefix else "session_id"],
-        payment_id=row[f"{prefix}payment_id"],
-        status=row[f"{prefix}status"],
-        decided_by=row[f"{prefix}decided_by"],
+        id=row.id,
+        session_id=row.session_id,
+        payment_id=row.payment_id,
+        status=row.status,
+        decided_by=row.decided_by,
         offer=Offer(
-            id=row[f"{prefix}offer_id"],
-            duration_minutes=row[f"{prefix}duration_minutes"],
-            price_rp=price_rp,
-            is_trial=False,
+            id=row.offer_id, duration_minutes=row.duration_minutes, price_rp=row.price_rp, is_trial=False
         ),
-        deadline_at=row[f"{prefix}deadline_at"],
-        default_action=row[f"{prefix}default_action"],
-        server_now=row["server_now"],
+        deadline_at=row.deadline_at,
+        default_action=row.default_action,
+        server_now=row.server_now,
     )
 
 
 async def mitras_of(tx: Transaction, extension_ids: Sequence[UUID]) -> dict[UUID, UUID]:
-    """By extension the mitra whose answer it waits for. No lock: it never changes."""
-    rows = await tx.fetch(SQL.mitras_of_extensions, extension_ids)
-    return {row["id"]: row["mitra_id"] for row in rows}
+    """The mitras whose answer these extensions wait for, by extension. They never change, so this takes no lock."""
+    rows = await queries.list_mitras_of_extensions(tx, extension_ids=extension_ids)
+    return {row.id: row.mitra_id for row in rows}
 
 
 # The steps -----------------------------------------------------------------------------------------------
 
 
 async def lock_session(tx: Transaction, session_id: UUID) -> LockedSession:
-    """Take the session's lock, which is the lock of all that hangs on its extensions. Raises NotFound."""
-    row = await tx.fetchrow(SQL.lock_session, session_id)
-    if row is None:
+    """Lock a session's row, which also guards its extensions. Raises NotFound."""
+    session = await queries.lock_session(tx, session_id=session_id)
+    if session is None:
         raise NotFound
-    return LockedSession(**row)
+    return session
 
 
-async def _lock_each(tx: Transaction, extension_ids: Sequence[UUID]) -> list[LockedExtension]:
-    """These extensions under all their locks, in id order."""
-    await tx.execute(SQL.lock_sessions_of_extensions, extension_ids)
-    return await _lock_rows(tx, extension_ids)
-
-
-async def _lock_rows(tx: Transaction, extension_ids: Sequence[UUID]) -> list[LockedExtension]:
-    """These extensions under their own locks; the caller holds those of their sessions."""
-    rows = await tx.fetch(SQL.lock_extensions, extension_ids)
-    return [
-        LockedExtension(**{field: row[field] for field in LockedExtension.__struct_fields__}) for row in rows
-    ]
+async def _lock_with_sessions(tx: Transaction, extension_ids: Sequence[UUID]) -> list[LockedExtension]:
+    await queries.lock_sessions_of_extensions(tx, extension_ids=extension_ids)
+    return await queries.lock_extensions(tx, extension_ids=extension_ids)
 
 
 async def _lock_pending(tx: Transaction, extension_ids: Sequence[UUID]) -> list[LockedExtension]:
-    return [each for each in await _lock_each(tx, extension_ids) if each.status == "pending"]
+    return [each for each in await _lock_with_sessions(tx, extension_ids) if each.status == "pending"]
 
 
 async def _lock(tx: Transaction, extension_id: UUID) -> LockedExtension:
-    locked = await _lock_each(tx, [extension_id])
+    locked = await _lock_with_sessions(tx, [extension_id])
     if not locked:
         raise NotFound
     return locked[0]
@@ -375,14 +337,23 @@ async def _lock_own(tx: Transaction, mitra_id: UUID, extension_id: UUID) -> Lock
     return extension
 
 
+def _already_decided(extension: LockedExtension) -> ExtensionDecided:
+    return ExtensionDecided(extension_status=extension.status, decided_by=extension.decided_by)
+
+
 async def _approve(
     tx: Transaction, extensions: Sequence[LockedExtension], decided_by: DecidedBy
 ) -> dict[UUID, Charge]:
-    """pending → charging. Returns the charges to be carried out, by extension."""
+    """pending → charging. Returns the charges to carry out, by extension."""
     if not extensions:
         return {}
     extension_ids = [extension.id for extension in extensions]
-    charge_by = await tx.fetchval(SQL.approve_extensions, extension_ids, decided_by, float(CHARGE_SECONDS))
+    charge_by = await queries.approve_extensions(
+        tx,
+        extension_ids=extension_ids,
+        decided_by=decided_by,
+        charge_timeout_seconds=CHARGE_TIMEOUT_SECONDS,
+    )
     payment_ids = [extension.payment_id for extension in extensions]
     charges = await payments.begin_extension_charges(tx, payment_ids, charge_by)
     await deadlines.arm_each(tx, EXTENSION_CHARGE, [(each, charge_by, 1) for each in extension_ids])
@@ -393,11 +364,14 @@ async def _approve(
 
 
 async def _reject(tx: Transaction, decisions: Sequence[tuple[LockedExtension, DecidedBy]]) -> None:
-    """pending → rejected, each for its reason; nothing is charged."""
+    """pending → rejected, each for its own reason. Nothing is charged."""
     if not decisions:
         return
-    extension_ids = [extension.id for extension, _ in decisions]
-    await tx.execute(SQL.reject_extensions, extension_ids, [decided_by for _, decided_by in decisions])
+    await queries.reject_extensions(
+        tx,
+        extension_ids=[extension.id for extension, _ in decisions],
+        decided_by=[decided_by for _, decided_by in decisions],
+    )
     await payments.abandon_extensions(tx, [extension.payment_id for extension, _ in decisions])
     await _release_ends(tx, [extension.session_id for extension, _ in decisions], 0)
     for extension, decided_by in decisions:
@@ -409,41 +383,43 @@ async def _charge_failed(tx: Transaction, extension: LockedExtension) -> list[St
     await payments.abandon_extensions(tx, [extension.payment_id])
     await _release_ends(tx, [extension.session_id], 0)
     log.info("extension.charge_failed", extension_id=str(extension.id))
-    return await _decided(tx, [extension])
+    return await _decided_events(tx, [extension])
 
 
 async def _settle(
     tx: Transaction, extension: LockedExtension, status: Literal["approved", "charge_failed"]
 ) -> None:
-    """charging → what became of the charge."""
-    await tx.execute(SQL.settle_extension, extension.id, status)
+    """charging → approved or charge_failed."""
+    await queries.settle_extension(tx, extension_id=extension.id, status=status)
     await deadlines.disarm(tx, EXTENSION_CHARGE, extension.id)
 
 
-async def _release_ends(tx: Transaction, session_ids: Sequence[UUID], minutes: int) -> None:
-    """Their extensions no longer hold the sessions' ends back: each is armed anew, under a generation of its own,
-    since a worker may hold the deadline that fired while it was held back."""
-    rows = await tx.fetch(SQL.release_ends, session_ids, minutes)
+async def _release_ends(tx: Transaction, session_ids: Sequence[UUID], added_minutes: int) -> None:
+    """Move the sessions' ends, which extensions held back until now, and arm them anew.
+
+    Each end gets a generation of its own, since a worker may hold the deadline that fired while the end was held back.
+    """
+    released = await queries.release_session_ends(tx, session_ids=session_ids, added_minutes=added_minutes)
     await deadlines.disarm(tx, SESSION_END, *session_ids)
     await deadlines.arm_each(
-        tx, SESSION_END, [(row["id"], row["ends_at"], row["settled"] + 1) for row in rows]
+        tx, SESSION_END, [(end.id, end.ends_at, end.settled_extensions + 1) for end in released]
     )
-    if any(row["is_over"] for row in rows):
+    if any(end.is_over for end in released):
         deadlines.wake_workers(tx)
 
 
-async def _tell(tx: Transaction, extensions: Sequence[LockedExtension]) -> None:
-    """What was waited for is over: both sides of each hear of it. Takes the streams' locks, which come last."""
+async def _append_decided(tx: Transaction, extensions: Sequence[LockedExtension]) -> None:
+    """Tell both sides of each decided extension. Locks the streams, which come last."""
     if extensions:
-        await realtime.append(tx, await _decided(tx, extensions))
+        await realtime.append(tx, await _decided_events(tx, extensions))
 
 
-async def _decided(tx: Transaction, extensions: Sequence[LockedExtension]) -> list[StreamEvent]:
-    """What was waited for is over: the events by which both sides of each hear of it."""
-    people = {extension.id: (extension.customer_id, extension.mitra_id) for extension in extensions}
-    await deadlines.disarm_each(tx, (EXTENSION_WINDOW, EXTENSION_PRESENCE), *people)
+async def _decided_events(tx: Transaction, extensions: Sequence[LockedExtension]) -> list[StreamEvent]:
+    """Disarm the deadlines of decided extensions. Returns the events that tell both sides."""
+    members = {extension.id: (extension.customer_id, extension.mitra_id) for extension in extensions}
+    await deadlines.disarm_each(tx, (EXTENSION_WINDOW, EXTENSION_PRESENCE), *members)
     return [
         event
-        for row in await tx.fetch(SQL.extensions, list(people))
-        for event in events.extension_decided(*people[row["id"]], extension_from(row))
+        for row in await queries.list_extensions(tx, extension_ids=list(members))
+        for event in events.to_both(events.EXTENSION_DECIDED, *members[row.id], _extension_of(row))
     ]

@@ -1,28 +1,43 @@
--- name: send
--- nothing → sent, for each asked message whose session is its sender's own and runs. One element a message:
--- $1 session, $2 sender's role, $3 sender's id, $4 client_message_id, $5 text. A row for each sender who is in
--- the session; its `id` is null when nothing was written: sent before, or the session is over.
--- One look at the clock, after the last lock: no message is sent at or after its session's end, however long
--- a lock was waited for; an open extension holds the end back (5.7). The lock also makes the ids of a session's messages grow in the order of commits.
+-- type: sender = Role from curhat.kit.identity
+-- type: role = Role from curhat.kit.identity
+-- type: session_status = SessionStatus from curhat.sessions.states
+-- type: end_reason = EndReason from curhat.sessions.states
+-- type: status = ExtensionStatus from curhat.sessions.states
+-- type: extension_status = ExtensionStatus from curhat.sessions.states
+-- type: decided_by = DecidedBy from curhat.sessions.states
+-- type: extension_decided_by = DecidedBy from curhat.sessions.states
+-- type: default_action = DefaultAction from curhat.configuration.definitions
+-- type: extension_default_action = DefaultAction from curhat.configuration.definitions
+
+-- name: send_messages :many
+-- nothing → sent, for each message whose sender is a member of its session, while the session runs. One element
+-- per message. A row for each sender who is a member; its `id` is null when nothing was written, because the
+-- message was sent before or the session is over. The clock is read once, after the last lock, so a wait for a
+-- lock never lets a message in late. The locks also make the ids of a session's messages grow in the order of
+-- their commits.
+-- nullable: id, sent_at
+-- row: SendRow
 WITH asked AS MATERIALIZED (
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[])
+    SELECT * FROM unnest(@session_ids::uuid[], @senders::text[], @user_ids::uuid[], @client_message_ids::text[],
+        @texts::text[])
         WITH ORDINALITY AS asked (session_id, sender, user_id, client_message_id, text, position)
-), locked AS MATERIALIZED (
+), locked_sessions AS MATERIALIZED (
     SELECT id, customer_id, mitra_id, status, ends_at, open_extension_id FROM sessions
-    WHERE id = ANY ($1) AND (customer_id = ANY ($3) OR mitra_id = ANY ($3))
+    WHERE id = ANY (@session_ids) AND (customer_id = ANY (@user_ids) OR mitra_id = ANY (@user_ids))
     ORDER BY id
     FOR NO KEY UPDATE
 ), moment AS MATERIALIZED (
-    SELECT curhat_now() AS now, count(*) AS locks FROM locked
+    SELECT curhat_now() AS now, count(*) AS locks FROM locked_sessions
 ), own AS MATERIALIZED (
     SELECT asked.*, locked.customer_id, locked.mitra_id,
+        -- An open extension holds the end back (5.7).
         locked.status = 'active' AND (locked.ends_at > moment.now OR locked.open_extension_id IS NOT NULL) AS runs,
         moment.now
     FROM moment, asked
-    JOIN locked ON locked.id = asked.session_id
+    JOIN locked_sessions AS locked ON locked.id = asked.session_id
         AND asked.user_id
             = CASE asked.sender WHEN 'customer' THEN locked.customer_id ELSE locked.mitra_id END
-), sent AS (
+), insert_messages AS (
     INSERT INTO messages (session_id, sender, client_message_id, text, sent_at)
     SELECT session_id, sender, client_message_id, text, now FROM own WHERE runs ORDER BY position
     ON CONFLICT ON CONSTRAINT messages_once DO NOTHING
@@ -30,92 +45,109 @@ WITH asked AS MATERIALIZED (
 )
 SELECT own.position, own.customer_id, own.mitra_id, sent.id, sent.sent_at
 FROM own
-LEFT JOIN sent USING (session_id, sender, client_message_id)
+LEFT JOIN insert_messages AS sent USING (session_id, sender, client_message_id)
 ORDER BY own.position
 
--- name: sent_before
--- The messages that are there under these names, one element each: $1 session, $2 sender's role,
--- $3 client_message_id. A statement of its own, so that it sees what was committed while `send` waited.
-SELECT asked.position, messages.*
-FROM unnest($1::uuid[], $2::text[], $3::text[])
-    WITH ORDINALITY AS asked (session_id, sender, client_message_id, position)
+-- name: list_sent_messages :many
+-- The stored messages under these names, one element per message. It is a statement of its own, so that it sees
+-- what was committed while send_messages waited for its locks.
+-- nullable: read_at
+-- row: MessageRow
+SELECT messages.id, messages.session_id, messages.client_message_id, messages.sender, messages.text,
+    messages.sent_at, messages.read_at
+FROM unnest(@session_ids::uuid[], @senders::text[], @client_message_ids::text[])
+    AS asked (session_id, sender, client_message_id)
 JOIN messages USING (session_id, sender, client_message_id)
 
--- name: mark_read
--- unread → read: what the other side of session $1 sent, up to message $4, for the member ($2 role, $3 id).
--- No row: no such session or message here. `read_at` is null when there was nothing left to mark.
-WITH locked AS MATERIALIZED (
+-- name: mark_messages_read :optional
+-- unread → read, for what the other side sent up to a message. No row: there is no such message, or the caller
+-- is not a member of its session. `read_at` is null when nothing was unread.
+-- nullable: read_at
+-- row: ReadMessages
+WITH locked_session AS MATERIALIZED (
     SELECT id, customer_id, mitra_id FROM sessions
-    WHERE id = $1 AND $3 = CASE $2::text WHEN 'customer' THEN customer_id ELSE mitra_id END
-        AND EXISTS (SELECT 1 FROM messages WHERE messages.session_id = $1 AND messages.id = $4)
+    WHERE id = @session_id AND @user_id = CASE @role::text WHEN 'customer' THEN customer_id ELSE mitra_id END
+        AND EXISTS (
+            SELECT 1 FROM messages WHERE messages.session_id = @session_id AND messages.id = @up_to_message_id
+        )
     FOR NO KEY UPDATE
 ), moment AS MATERIALIZED (
-    SELECT curhat_now() AS now, count(*) AS locks FROM locked
-), marked AS (
+    SELECT curhat_now() AS now, count(*) AS locks FROM locked_session
+), mark_read AS (
     UPDATE messages SET read_at = moment.now
-    FROM locked, moment
-    WHERE messages.session_id = locked.id AND messages.sender <> $2 AND messages.id <= $4
-        AND messages.read_at IS NULL
+    FROM locked_session, moment
+    WHERE messages.session_id = locked_session.id AND messages.sender <> @role
+        AND messages.id <= @up_to_message_id AND messages.read_at IS NULL
     RETURNING messages.read_at
 )
-SELECT locked.customer_id, locked.mitra_id, (SELECT max(read_at) FROM marked) AS read_at
-FROM locked
+SELECT locked_session.customer_id, locked_session.mitra_id, (SELECT max(read_at) FROM mark_read) AS read_at
+FROM locked_session
 
--- name: end_early
--- active → ended by the member ($2 role, $3 id), for reason $4 with note $5; not once its time is over. Gives the
--- extension that was open.
-WITH locked AS MATERIALIZED (
+-- name: end_session_early :optional
+-- active → ended, by a member. Gives the extension that was open. No row: the caller is not a member, or the
+-- session is over.
+-- nullable: open_extension_id, @end_note
+-- row: EndedSession
+WITH locked_session AS MATERIALIZED (
     SELECT id, status, ends_at, open_extension_id FROM sessions
-    WHERE id = $1 AND $3 = CASE $2::text WHEN 'customer' THEN customer_id ELSE mitra_id END
+    WHERE id = @session_id AND @user_id = CASE @role::text WHEN 'customer' THEN customer_id ELSE mitra_id END
     FOR NO KEY UPDATE
 )
-UPDATE sessions SET status = 'ended', ended_at = curhat_now(), end_reason = $4, end_note = $5,
+UPDATE sessions SET status = 'ended', ended_at = curhat_now(), end_reason = @end_reason, end_note = @end_note,
     open_extension_id = NULL
-FROM locked
+FROM locked_session AS locked
 WHERE sessions.id = locked.id AND locked.status = 'active'
     AND (locked.ends_at > curhat_now() OR locked.open_extension_id IS NOT NULL)
-RETURNING sessions.id, sessions.payment_id, sessions.customer_id, sessions.mitra_id, locked.open_extension_id
+RETURNING sessions.id, sessions.payment_id, sessions.mitra_id, locked.open_extension_id
 
--- name: end_due
--- active → ended because their time is up, those of the sessions $1 whose it is; never early, and not while an
--- extension is open (5.7). A row for each that ran with none; `ended` is false for one whose end is still to come.
--- The extension is set to null although it is null: a check looks at the new row as made from the one that this
--- statement saw first, which may be older than the one it locked.
-WITH locked AS MATERIALIZED (
-    SELECT id, payment_id, customer_id, mitra_id, status, ends_at, open_extension_id
-    FROM sessions WHERE id = ANY ($1::uuid[])
+-- name: end_suspended_session :optional
+-- active → ended, because its mitra is suspended. Gives the extension that was open. No row: the session's time
+-- is over, so its deadline ends it, or it has ended.
+-- nullable: open_extension_id
+-- row: EndedSession
+WITH locked_session AS MATERIALIZED (
+    SELECT id, status, ends_at, open_extension_id FROM sessions WHERE id = @session_id FOR NO KEY UPDATE
+)
+UPDATE sessions SET status = 'ended', ended_at = curhat_now(), end_reason = 'mitra_suspended',
+    open_extension_id = NULL
+FROM locked_session AS locked
+WHERE sessions.id = locked.id AND locked.status = 'active'
+    AND (locked.ends_at > curhat_now() OR locked.open_extension_id IS NOT NULL)
+RETURNING sessions.id, sessions.payment_id, sessions.mitra_id, locked.open_extension_id
+
+-- name: end_due_sessions :many
+-- active → ended, for those whose time is up and that have no open extension (5.7). A row for each that was
+-- active without an open extension; `is_ended` is false if its end is still to come.
+-- row: DueSession
+WITH locked_sessions AS MATERIALIZED (
+    SELECT id, payment_id, mitra_id, status, ends_at, open_extension_id
+    FROM sessions WHERE id = ANY (@session_ids::uuid[])
     ORDER BY id
     FOR NO KEY UPDATE
 ), moment AS MATERIALIZED (
-    SELECT curhat_now() AS now, count(*) AS locks FROM locked
-), ended AS (
+    SELECT curhat_now() AS now, count(*) AS locks FROM locked_sessions
+), end_sessions AS (
+    -- PostgreSQL evaluates CHECK constraints against the row version this statement first read. That version may
+    -- still point at an extension that was decided while we waited for the lock. So set the column to null again.
     UPDATE sessions SET status = 'ended', ended_at = moment.now, end_reason = 'time_up', open_extension_id = NULL
-    FROM locked, moment
+    FROM locked_sessions AS locked, moment
     WHERE sessions.id = locked.id AND locked.status = 'active' AND locked.ends_at <= moment.now
         AND locked.open_extension_id IS NULL
     RETURNING sessions.id
 )
-SELECT locked.id, locked.payment_id, locked.customer_id, locked.mitra_id, locked.ends_at, locked.open_extension_id,
-    ended.id IS NOT NULL AS ended
-FROM locked
-LEFT JOIN ended USING (id)
+SELECT locked.id, locked.payment_id, locked.mitra_id, locked.ends_at, ended.id IS NOT NULL AS is_ended
+FROM locked_sessions AS locked
+LEFT JOIN end_sessions AS ended USING (id)
 WHERE locked.status = 'active' AND locked.open_extension_id IS NULL
 
--- name: end_suspended
--- active → ended because its mitra is suspended. A session whose time is over is left to its deadline.
-WITH locked AS MATERIALIZED (
-    SELECT id, status, ends_at, open_extension_id FROM sessions WHERE id = $1 FOR NO KEY UPDATE
-)
-UPDATE sessions SET status = 'ended', ended_at = curhat_now(), end_reason = 'mitra_suspended',
-    open_extension_id = NULL
-FROM locked
-WHERE sessions.id = locked.id AND locked.status = 'active'
-    AND (locked.ends_at > curhat_now() OR locked.open_extension_id IS NOT NULL)
-RETURNING sessions.id, sessions.payment_id, sessions.customer_id, sessions.mitra_id, locked.open_extension_id
-
--- name: views
--- Sessions with the names that each side may see of the other, oldest first.
-SELECT sessions.id, sessions.status, sessions.customer_id, sessions.mitra_id, sessions.started_at,
+-- name: list_sessions :many
+-- These sessions, oldest first, with the names that each side may see of the other, and the open extension, or
+-- else the latest.
+-- nullable: ended_at, end_reason, extension_id, extension_payment_id, extension_status, extension_decided_by
+-- nullable: extension_offer_id, extension_duration_minutes, extension_price_rp, extension_deadline_at
+-- nullable: extension_default_action
+-- row: SessionRow
+SELECT sessions.id, sessions.status AS session_status, sessions.customer_id, sessions.mitra_id, sessions.started_at,
     sessions.ends_at, sessions.ended_at, sessions.end_reason, sessions.duration_minutes,
     mitras.display_name, customers.call_name,
     extension.id AS extension_id, extension.payment_id AS extension_payment_id,
@@ -131,160 +163,183 @@ LEFT JOIN LATERAL (
     SELECT * FROM extensions WHERE session_id = sessions.id
     ORDER BY id = sessions.open_extension_id DESC NULLS LAST, id DESC LIMIT 1
 ) AS extension ON true
-WHERE sessions.id = ANY ($1)
+WHERE sessions.id = ANY (@session_ids::uuid[])
 ORDER BY sessions.id
 
--- name: running_members
--- The two in session $1, while it runs.
+-- name: find_running_members :optional
+-- The two members of a session. No row: it does not run.
+-- row: SessionMembers
 SELECT customer_id, mitra_id FROM sessions
-WHERE id = $1 AND status = 'active' AND (ends_at > curhat_now() OR open_extension_id IS NOT NULL)
+WHERE id = @session_id AND status = 'active' AND (ends_at > curhat_now() OR open_extension_id IS NOT NULL)
 
--- name: active_of_customer
--- None or one.
-SELECT id FROM sessions WHERE customer_id = $1 AND status = 'active'
+-- name: list_active_sessions_of_customer :many
+-- One id at most.
+SELECT id FROM sessions WHERE customer_id = @customer_id AND status = 'active'
 
--- name: active_of_mitra
--- As many as the mitra's capacity allows.
-SELECT id FROM sessions WHERE mitra_id = $1 AND status = 'active'
+-- name: list_active_sessions_of_mitra :many
+-- As many ids as the mitra's capacity allows, at most.
+SELECT id FROM sessions WHERE mitra_id = @mitra_id AND status = 'active'
 
--- name: history_of_customer
--- The $3 session ids before $2, newest first. A plain comparison, so that the index does all of it.
-SELECT id FROM sessions WHERE customer_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3
+-- name: list_past_sessions_of_customer :many
+-- The ids of the newest sessions before @before_id. It compares nothing else, so the index does all the work.
+SELECT id FROM sessions WHERE customer_id = @customer_id AND id < @before_id ORDER BY id DESC LIMIT @max_sessions
 
--- name: history_of_mitra
--- The $3 session ids before $2, newest first.
-SELECT id FROM sessions WHERE mitra_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3
+-- name: list_past_sessions_of_mitra :many
+-- The ids of the newest sessions before @before_id.
+SELECT id FROM sessions WHERE mitra_id = @mitra_id AND id < @before_id ORDER BY id DESC LIMIT @max_sessions
 
--- name: messages
--- The $5 messages of session $1 before $4, newest first, for the member ($2 role, $3 id). No row: no such
--- session here; one row without an id: no message there.
-SELECT page.*
+-- name: list_messages :many
+-- The newest messages of a session before @before_id, newest first, for a member. No row: there is none, or the
+-- caller is not a member.
+-- nullable: read_at
+-- row: MessageRow
+SELECT page.id, page.session_id, page.client_message_id, page.sender, page.text, page.sent_at, page.read_at
 FROM sessions
-LEFT JOIN LATERAL (
-    SELECT * FROM messages WHERE messages.session_id = sessions.id AND messages.id < $4
+CROSS JOIN LATERAL (
+    SELECT * FROM messages WHERE messages.session_id = sessions.id AND messages.id < @before_id
     ORDER BY messages.id DESC
-    LIMIT $5
-) AS page ON true
-WHERE sessions.id = $1
-    AND $3 = CASE $2::text WHEN 'customer' THEN sessions.customer_id ELSE sessions.mitra_id END
+    LIMIT @max_messages
+) AS page
+WHERE sessions.id = @session_id
+    AND @user_id = CASE @role::text WHEN 'customer' THEN sessions.customer_id ELSE sessions.mitra_id END
 ORDER BY page.id DESC
 
--- Extensions. Each statement but the first two runs under the lock of the session, taken by lock_session.
-
--- name: session_of_charge
--- The session whose extension the charge attempt $1 is for; no row: it is for something else.
+-- name: find_session_of_charge :optional
+-- The session whose extension a charge attempt is for. No row: the attempt is for something else.
 SELECT extensions.session_id
 FROM charge_attempts JOIN extensions ON extensions.payment_id = charge_attempts.payment_id
-WHERE charge_attempts.id = $1
+WHERE charge_attempts.id = @charge_attempt_id
 
--- name: mitras_of_extensions
--- Whose answer the extensions $1 wait for.
+-- name: list_mitras_of_extensions :many
+-- The mitras whose answer these extensions wait for.
+-- row: ExtensionMitra
 SELECT extensions.id, sessions.mitra_id
 FROM extensions JOIN sessions ON sessions.id = extensions.session_id
-WHERE extensions.id = ANY ($1::uuid[])
+WHERE extensions.id = ANY (@extension_ids::uuid[])
 
--- name: lock_session
--- Takes the session's lock, then reads.
-WITH locked AS MATERIALIZED (SELECT * FROM sessions WHERE id = $1 FOR NO KEY UPDATE)
-SELECT id, customer_id, mitra_id, ends_at, open_extension_id, curhat_now() AS now,
+-- name: lock_session :optional
+-- Lock a session's row, then read it. `runs`: its time is not over, or an open extension holds the end back.
+-- nullable: open_extension_id
+-- row: LockedSession
+WITH locked_session AS MATERIALIZED (SELECT * FROM sessions WHERE id = @session_id FOR NO KEY UPDATE)
+SELECT id, customer_id, mitra_id, open_extension_id, curhat_now() AS now,
     status = 'active' AND (ends_at > curhat_now() OR open_extension_id IS NOT NULL) AS runs
-FROM locked
+FROM locked_session
 
--- name: lock_sessions_of_extensions
--- Takes the locks of the sessions of the extensions $1, in id order.
-SELECT id FROM sessions WHERE id = ANY (ARRAY(SELECT session_id FROM extensions WHERE id = ANY ($1::uuid[])))
+-- name: lock_sessions_of_extensions :many
+-- Lock the sessions of these extensions, in id order.
+SELECT id FROM sessions
+WHERE id = ANY (ARRAY(SELECT session_id FROM extensions WHERE id = ANY (@extension_ids::uuid[])))
 ORDER BY id
 FOR NO KEY UPDATE
 
--- name: lock_extensions
--- Takes the locks of the extensions $1, in id order, then reads: what the toggle marks, it marks before this or has to
--- wait. `is_over`: the time to answer has passed. `mitra_is_there`: the toggle is on, and was throughout.
-WITH locked AS MATERIALIZED (
-    SELECT * FROM extensions WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
+-- name: lock_extensions :many
+-- Lock these extensions, in id order, then read them. The caller holds the locks of their sessions. The toggle
+-- to offline marks an extension before this lock, or waits for it. `is_over`: the time to answer has passed.
+-- `mitra_is_there`: the toggle is on, and was on throughout.
+-- nullable: decided_by, charge_by, charge_is_late
+-- row: LockedExtension
+WITH locked_extensions AS MATERIALIZED (
+    SELECT * FROM extensions WHERE id = ANY (@extension_ids::uuid[]) ORDER BY id FOR NO KEY UPDATE
 ), moment AS MATERIALIZED (
-    SELECT curhat_now() AS now, count(*) AS locks FROM locked
+    SELECT curhat_now() AS now, count(*) AS locks FROM locked_extensions
 )
-SELECT locked.*, sessions.customer_id, sessions.mitra_id, locked.deadline_at <= moment.now AS is_over,
-    locked.charge_by <= moment.now AS charge_is_late,
+SELECT locked.id, locked.session_id, sessions.customer_id, sessions.mitra_id, locked.payment_id,
+    locked.duration_minutes, locked.default_action, locked.deadline_at, locked.status, locked.decided_by,
+    locked.charge_by, locked.deadline_at <= moment.now AS is_over, locked.charge_by <= moment.now AS charge_is_late,
     mitras.online AND mitras.suspended_at IS NULL AND NOT locked.mitra_went_offline AS mitra_is_there
-FROM locked
+FROM locked_extensions AS locked
 CROSS JOIN moment
 JOIN sessions ON sessions.id = locked.session_id
 JOIN mitras ON mitras.id = sessions.mitra_id
 ORDER BY locked.id
 
--- name: open_extension
--- nothing → pending, and it holds the session's end back: $1 session, $2 mitra, $3 payment, $4 offer, $5 minutes,
--- $6 rupiah, $7 default action, $8 deadline. `online` is the mitra's toggle. The mitra's row is held, so that the
--- toggle comes before this and is seen, or after it and finds the extension.
-WITH mitra AS MATERIALIZED (
-    SELECT online AND suspended_at IS NULL AS online FROM mitras WHERE id = $2 FOR SHARE
-), opened AS (
+-- name: open_extension :one
+-- nothing → pending; the extension holds the session's end back. The mitra's row is locked FOR SHARE. So the
+-- toggle commits before this statement, which sees it in `mitra_is_online`; or it waits, and then finds the
+-- extension.
+-- row: OpenedExtension
+WITH locked_mitra AS MATERIALIZED (
+    SELECT online AND suspended_at IS NULL AS is_online FROM mitras WHERE id = @mitra_id FOR SHARE
+), insert_extension AS (
     INSERT INTO extensions
         (session_id, payment_id, offer_id, duration_minutes, price_rp, default_action, deadline_at)
-    SELECT $1, $3, $4, $5, $6, $7, $8 FROM mitra
+    SELECT @session_id, @payment_id, @offer_id, @duration_minutes, @price_rp, @default_action, @deadline_at
+    FROM locked_mitra
     RETURNING id
-), held AS (
-    UPDATE sessions SET open_extension_id = opened.id FROM opened WHERE sessions.id = $1
+), hold_end_back AS (
+    UPDATE sessions SET open_extension_id = opened.id
+    FROM insert_extension AS opened WHERE sessions.id = @session_id
 )
-SELECT opened.id, mitra.online FROM opened, mitra
+SELECT insert_extension.id, locked_mitra.is_online AS mitra_is_online FROM insert_extension, locked_mitra
 
--- name: extensions
-SELECT *, curhat_now() AS server_now FROM extensions WHERE id = ANY ($1::uuid[]) ORDER BY id
+-- name: list_extensions :many
+-- nullable: decided_by
+-- row: ExtensionRow
+SELECT id, session_id, payment_id, status, decided_by, offer_id, duration_minutes, price_rp, deadline_at,
+    default_action, curhat_now() AS server_now
+FROM extensions WHERE id = ANY (@extension_ids::uuid[]) ORDER BY id
 
--- name: approve_extensions
--- pending → charging, decided by $2, to be charged within $3 seconds: the extensions $1. Gives until when.
+-- name: list_open_extensions_of_mitra :many
+-- The open extensions of the mitra's active sessions, oldest first.
+-- nullable: decided_by
+-- row: ExtensionRow
+SELECT extensions.id, extensions.session_id, extensions.payment_id, extensions.status, extensions.decided_by,
+    extensions.offer_id, extensions.duration_minutes, extensions.price_rp, extensions.deadline_at,
+    extensions.default_action, curhat_now() AS server_now
+FROM sessions JOIN extensions ON extensions.id = sessions.open_extension_id
+WHERE sessions.mitra_id = @mitra_id AND sessions.status = 'active'
+ORDER BY extensions.id
+
+-- name: approve_extensions :one
+-- pending → charging. Gives the time until which the gateway's approval counts, the same for all. At least one
+-- extension.
 WITH moment AS MATERIALIZED (SELECT curhat_now() AS now)
-UPDATE extensions SET status = 'charging', decided_by = $2, decided_at = moment.now,
-    charge_by = moment.now + make_interval(secs => $3)
+UPDATE extensions SET status = 'charging', decided_by = @decided_by, decided_at = moment.now,
+    charge_by = moment.now + make_interval(secs => @charge_timeout_seconds)
 FROM moment
-WHERE id = ANY ($1::uuid[])
+WHERE id = ANY (@extension_ids::uuid[])
 RETURNING charge_by
 
--- name: reject_extensions
--- pending → rejected: the extensions $1, each decided by what $2 says. Nothing is charged.
+-- name: reject_extensions :exec
+-- pending → rejected. One element per extension. Nothing is charged.
 UPDATE extensions SET status = 'rejected', decided_by = decision.decided_by, decided_at = curhat_now()
-FROM unnest($1::uuid[], $2::text[]) AS decision (extension_id, decided_by)
+FROM unnest(@extension_ids::uuid[], @decided_by::text[]) AS decision (extension_id, decided_by)
 WHERE id = decision.extension_id
 
--- name: settle_extension
--- charging → approved or charge_failed ($2).
-UPDATE extensions SET status = $2 WHERE id = $1
+-- name: settle_extension :exec
+-- charging → approved or charge_failed.
+UPDATE extensions SET status = @status WHERE id = @extension_id
 
--- name: release_ends
--- The ends of the sessions $1, held back until now, → $2 minutes later. `settled` counts a session's extensions.
-UPDATE sessions SET open_extension_id = NULL, ends_at = ends_at + make_interval(mins => $2)
-WHERE id = ANY ($1::uuid[])
+-- name: release_session_ends :many
+-- Extensions no longer hold these sessions' ends back, and the ends move by @added_minutes.
+-- `settled_extensions` counts the session's extensions, which are all settled now.
+-- row: ReleasedEnd
+UPDATE sessions SET open_extension_id = NULL, ends_at = ends_at + make_interval(mins => @added_minutes)
+WHERE id = ANY (@session_ids::uuid[])
 RETURNING id, ends_at, ends_at <= curhat_now() AS is_over,
-    (SELECT count(*)::integer FROM extensions WHERE session_id = sessions.id) AS settled
+    (SELECT count(*)::integer FROM extensions WHERE session_id = sessions.id) AS settled_extensions
 
--- name: mitra_went_offline
--- Pending extensions of the mitra $1 cannot be approved any more. Takes their rows after the mitra's, in id order; gives
--- their ids.
-WITH locked AS MATERIALIZED (
+-- name: mark_mitra_offline :many
+-- Mark the mitra's pending extensions: nobody can approve them any more. Locks their rows in id order, after
+-- the mitra's row. Gives their ids.
+WITH locked_extensions AS MATERIALIZED (
     SELECT extensions.id FROM extensions JOIN sessions ON sessions.id = extensions.session_id
-    WHERE sessions.mitra_id = $1 AND sessions.status = 'active'
+    WHERE sessions.mitra_id = @mitra_id AND sessions.status = 'active'
         AND extensions.status = 'pending' AND NOT extensions.mitra_went_offline
     ORDER BY extensions.id
     FOR NO KEY UPDATE OF extensions
 )
-UPDATE extensions SET mitra_went_offline = true FROM locked WHERE extensions.id = locked.id
+UPDATE extensions SET mitra_went_offline = true FROM locked_extensions AS locked WHERE extensions.id = locked.id
 RETURNING extensions.id
 
--- name: check_presence_soon
--- nothing → armed: whether the mitra $1 is still connected is looked up in $2 seconds, for its pending extensions.
-INSERT INTO deadlines (kind, entity_id, due_at)
-SELECT 'extension_presence', extensions.id, curhat_now() + make_interval(secs => $2)
+-- name: list_presence_checks :many
+-- The mitra's pending extensions, and the time @wait_seconds from now.
+-- row: PresenceCheck
+SELECT extensions.id, curhat_now() + make_interval(secs => @wait_seconds) AS due_at
 FROM sessions JOIN extensions ON extensions.id = sessions.open_extension_id
-WHERE sessions.mitra_id = $1 AND sessions.status = 'active' AND extensions.status = 'pending'
-ON CONFLICT (kind, entity_id, generation) DO UPDATE SET due_at = excluded.due_at
+WHERE sessions.mitra_id = @mitra_id AND sessions.status = 'active' AND extensions.status = 'pending'
 
--- name: open_extensions_of_mitra
-SELECT extensions.*, curhat_now() AS server_now
-FROM sessions JOIN extensions ON extensions.id = sessions.open_extension_id
-WHERE sessions.mitra_id = $1 AND sessions.status = 'active'
-ORDER BY extensions.id
-
--- name: charged_extensions
--- The payments of what was added to the sessions $1 and taken.
-SELECT payment_id FROM extensions WHERE session_id = ANY ($1::uuid[]) AND status = 'approved' ORDER BY id
+-- name: list_payments_of_approved_extensions :many
+-- The payments that lengthened these sessions.
+SELECT payment_id FROM extensions WHERE session_id = ANY (@session_ids::uuid[]) AND status = 'approved' ORDER BY id

@@ -1,7 +1,7 @@
-"""What crosses the border about chat sessions.
+"""The structs of the API and of the realtime events about chat sessions.
 
-Two shapes of a session, since the two sides may not know the same of each other (X.4): what a mitra may see
-of a customer is the closed list in CustomerName.
+A session has two structs, since the two sides may not know the same of each other (X.4). CustomerName lists all that a
+mitra may see of a customer.
 """
 
 from datetime import datetime
@@ -15,8 +15,8 @@ from curhat.kit.identity import Role
 from curhat.pricing.schemas import Offer
 from curhat.sessions.states import DecidedBy, EndReason, ExtensionStatus, SessionStatus
 
-# PostgreSQL cannot store NUL, and a message of blanks says nothing. Each character decides alone whether the
-# match goes on, so no text makes it slow. (Lone surrogates are no text: the JSON decoder refuses them.)
+# Refuses NUL, which PostgreSQL cannot store, and texts of blanks. The pattern never backtracks, so no text makes it
+# slow. (The JSON decoder refuses lone surrogates.)
 WRITTEN = r"^\s*[^\x00\s][^\x00]*$"
 NO_NUL = r"^[^\x00]+$"
 
@@ -61,10 +61,7 @@ class ExtensionOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     offer_id: UUID
 
 
-class Session(msgspec.Struct, frozen=True):
-    """A chat as its customer sees it. `ended_at` and `end_reason` once it is over; `extension` is the latest asked
-    for, whatever became of it. `duration_minutes` is what was first paid for."""
-
+class _SessionFields(msgspec.Struct, frozen=True):
     id: UUID
     status: SessionStatus
     mitra: MitraName
@@ -77,14 +74,20 @@ class Session(msgspec.Struct, frozen=True):
     server_now: datetime
 
 
-class MitraSession(Session, frozen=True):
+class Session(_SessionFields, frozen=True):
+    """A chat as its customer sees it. `ended_at` and `end_reason` once it is over; `extension` is the latest asked
+    for, whatever became of it. `duration_minutes` is what was first paid for."""
+
+
+# Not a subclass of Session: mypy would accept it where a Session goes to the customer.
+class MitraSession(_SessionFields, frozen=True):
     """A chat as its mitra sees it."""
 
     customer: CustomerName
 
 
 class SessionViews(msgspec.Struct, frozen=True):
-    """One session for both who are in it."""
+    """One session as each of its members sees it."""
 
     customer_id: UUID
     mitra_id: UUID

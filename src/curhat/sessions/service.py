@@ -1,27 +1,28 @@
-"""What may be done in a chat session. Every function takes an open transaction and never commits."""
+"""What may be done in a chat session. Every function takes an open transaction and never commits it."""
 
 import base64
 from collections.abc import Mapping, Sequence
-from typing import Any
 from uuid import UUID
 
-import asyncpg
 import msgspec
 
 from curhat.deadlines import service as deadlines
-from curhat.kit.database import Transaction, load_queries
+from curhat.kit.database import Transaction
 from curhat.kit.errors import NotFound, ValidationFailed
 from curhat.kit.identity import Identity
 from curhat.kit.page import PAGE_SIZE, Page
 from curhat.kit.pause_points import pause_point
 from curhat.payments import service as payments
 from curhat.presence import service as presence
+from curhat.pricing.schemas import Offer
 from curhat.realtime import service as realtime
-from curhat.realtime.service import StreamEvent
-from curhat.sessions import events, extension
+from curhat.realtime.event_types import StreamEvent
+from curhat.sessions import events, extension, queries
 from curhat.sessions.errors import SessionEnded
+from curhat.sessions.queries import EndedSession, MessageRow, SessionRow
 from curhat.sessions.schemas import (
     CustomerName,
+    Extension,
     Message,
     MitraName,
     MitraSession,
@@ -31,97 +32,119 @@ from curhat.sessions.schemas import (
 )
 from curhat.sessions.states import CUT_SHORT, OPENS_A_CASE, EndReason
 
-SQL = load_queries(__file__)
-
-# The accept arms it together with the session it opens.
+# Deadline kind. The accept arms it, together with the session that it starts.
 SESSION_END = extension.SESSION_END
 
-# Greater than every id: the first page is the page before it.
+# Greater than every id, so the page before it is the first page.
 _NEWEST = UUID(int=2**128 - 1)
 
 
-class Send(msgspec.Struct, frozen=True):
-    """A message on its way: whose, where, under which of the client's names, and what it says."""
+class OutgoingMessage(msgspec.Struct, frozen=True):
+    """A message to send: its sender, its session, the client's own id for it, and its text."""
 
-    identity: Identity
+    sender: Identity
     session_id: UUID
     client_message_id: str
     text: str
 
 
-class Sent(msgspec.Struct, frozen=True):
-    """The message as it stands. `repeated`: it was there before."""
+class SentMessage(msgspec.Struct, frozen=True):
+    """The stored message. `is_repeated`: it was sent before."""
 
     message: Message
-    repeated: bool
+    is_repeated: bool
 
 
-SendOutcome = Sent | NotFound | SessionEnded
+SendOutcome = SentMessage | NotFound | SessionEnded
 
 
-async def send_messages(tx: Transaction, sends: Sequence[Send]) -> list[SendOutcome]:
-    """Write these messages; one outcome each, in the same order. Refusals are returned, not raised.
+async def send_messages(tx: Transaction, outgoing: Sequence[OutgoingMessage]) -> list[SendOutcome]:
+    """Write these messages. Returns one outcome per message, in the same order; refusals are returned, not raised.
 
-    Both sides get `message.created` for each message that is new. The same one twice among `sends` is one.
+    Both members get `message.created` for each message that is new. A message that stands twice in `outgoing` is
+    written once.
     """
-    rows = await tx.fetch(
-        SQL.send,
-        [send.session_id for send in sends],
-        [send.identity.role for send in sends],
-        [send.identity.user_id for send in sends],
-        [send.client_message_id for send in sends],
-        [send.text for send in sends],
+    rows = await queries.send_messages(
+        tx,
+        session_ids=[message.session_id for message in outgoing],
+        senders=[message.sender.role for message in outgoing],
+        user_ids=[message.sender.user_id for message in outgoing],
+        client_message_ids=[message.client_message_id for message in outgoing],
+        texts=[message.text for message in outgoing],
     )
     outcomes: dict[int, SendOutcome] = {}
     not_written: list[int] = []
     written: dict[UUID, Message] = {}
     created: list[StreamEvent] = []
     for row in rows:
-        index = row["position"] - 1
-        if row["id"] is None:
+        index = row.position - 1
+        if row.id is None or row.sent_at is None:
             not_written.append(index)
-        elif row["id"] in written:
-            outcomes[index] = Sent(written[row["id"]], repeated=True)
+        elif row.id in written:
+            outcomes[index] = SentMessage(written[row.id], is_repeated=True)
         else:
-            message = _message_sent(sends[index], row)
-            written[message.id] = message
-            outcomes[index] = Sent(message, repeated=False)
-            created += events.message_created(row["customer_id"], row["mitra_id"], message)
+            asked = outgoing[index]
+            message = Message(
+                id=row.id,
+                session_id=asked.session_id,
+                client_message_id=asked.client_message_id,
+                sender=asked.sender.role,
+                text=asked.text,
+                sent_at=row.sent_at,
+                read_at=None,
+            )
+            written[row.id] = message
+            outcomes[index] = SentMessage(message, is_repeated=False)
+            created += events.to_both(events.MESSAGE_CREATED, row.customer_id, row.mitra_id, message)
     if not_written:
-        outcomes.update(await _sent_before(tx, sends, not_written))
+        outcomes.update(await _sent_before(tx, outgoing, not_written))
     if created:
         await realtime.append(tx, created)
-    return [outcomes.get(index) or NotFound() for index in range(len(sends))]
+    return [outcomes.get(index) or NotFound() for index in range(len(outgoing))]
 
 
-async def _sent_before(tx: Transaction, sends: Sequence[Send], indexes: list[int]) -> dict[int, SendOutcome]:
-    rows = await tx.fetch(
-        SQL.sent_before,
-        [sends[index].session_id for index in indexes],
-        [sends[index].identity.role for index in indexes],
-        [sends[index].client_message_id for index in indexes],
+async def _sent_before(
+    tx: Transaction, outgoing: Sequence[OutgoingMessage], indexes: Sequence[int]
+) -> dict[int, SendOutcome]:
+    """The outcomes of the messages at these indexes: each was sent before, or its session is over."""
+    rows = await queries.list_sent_messages(
+        tx,
+        session_ids=[outgoing[index].session_id for index in indexes],
+        senders=[outgoing[index].sender.role for index in indexes],
+        client_message_ids=[outgoing[index].client_message_id for index in indexes],
     )
-    before = {indexes[row["position"] - 1]: Sent(_message(row), repeated=True) for row in rows}
-    return {index: before.get(index) or SessionEnded() for index in indexes}
+    stored = {(row.session_id, row.sender, row.client_message_id): row for row in rows}
+    outcomes: dict[int, SendOutcome] = {}
+    for index in indexes:
+        asked = outgoing[index]
+        row = stored.get((asked.session_id, asked.sender.role, asked.client_message_id))
+        outcomes[index] = SessionEnded() if row is None else SentMessage(_message(row), is_repeated=True)
+    return outcomes
 
 
 async def mark_read(tx: Transaction, identity: Identity, session_id: UUID, up_to_message_id: UUID) -> None:
-    """unread → read: all that the other side sent, up to this message. Repeated, it changes nothing.
+    """unread → read, for all that the other side sent up to this message. A repetition changes nothing.
 
-    A chat that is over can still be read. Raises NotFound.
+    Messages of an ended session can still be read. Raises NotFound.
     """
-    row = await tx.fetchrow(SQL.mark_read, session_id, identity.role, identity.user_id, up_to_message_id)
-    if row is None:
+    read = await queries.mark_messages_read(
+        tx,
+        session_id=session_id,
+        role=identity.role,
+        user_id=identity.user_id,
+        up_to_message_id=up_to_message_id,
+    )
+    if read is None:
         raise NotFound
-    if row["read_at"] is None:
+    if read.read_at is None:
         return
     mark = ReadMark(
         session_id=session_id,
         reader=identity.role,
         up_to_message_id=up_to_message_id,
-        read_at=row["read_at"],
+        read_at=read.read_at,
     )
-    await realtime.append(tx, events.messages_read(row["customer_id"], row["mitra_id"], mark))
+    await realtime.append(tx, events.to_both(events.MESSAGES_READ, read.customer_id, read.mitra_id, mark))
 
 
 async def end_by_customer(tx: Transaction, customer_id: UUID, session_id: UUID) -> Session:
@@ -131,76 +154,89 @@ async def end_by_customer(tx: Transaction, customer_id: UUID, session_id: UUID) 
 
 
 async def end_by_mitra(tx: Transaction, mitra_id: UUID, session_id: UUID, note: str) -> MitraSession:
-    """active → ended, by the mitra, who says why; a case opens (X.8). Raises NotFound, SessionEnded."""
+    """active → ended, by the mitra, who says why. A case opens (X.8). Raises NotFound, SessionEnded."""
     mitra = Identity(role="mitra", user_id=mitra_id)
     return (await _end_early(tx, mitra, session_id, "mitra_ended", note)).for_mitra
 
 
 async def end_for_suspension(tx: Transaction, session_id: UUID) -> None:
-    """active → ended, since its mitra was suspended; a case opens (X.8). Ended already, it does nothing.
+    """active → ended, since its mitra was suspended. A case opens (X.8).
 
-    A session whose time is over is left to its deadline: it ran its course.
+    Does nothing when the session has ended, or when its time is over: then its deadline ends it.
     """
-    row = await tx.fetchrow(SQL.end_suspended, session_id)
-    if row is not None:
-        await _ended(tx, [row], "mitra_suspended")
+    ended = await queries.end_suspended_session(tx, session_id=session_id)
+    if ended is not None:
+        await _finish_ends(tx, [ended], "mitra_suspended")
 
 
 async def end_due(tx: Transaction, *session_ids: UUID, generations: Mapping[UUID, int] | None = None) -> None:
-    """active → ended once their time is up, for the deadlines `session_end`. Never early; repeated, nothing. An open
-    extension holds its session back; its decision arms the end anew (5.7).
+    """active → ended, for the sessions whose time is up. The transition of the deadline `session_end`.
 
-    `generations` are those of the deadlines that fired, by session; the first, unless given.
+    Does nothing for a session that has ended, or that has an open extension: its decision arms the end anew (5.7).
+    `generations` are those of the deadlines that fired, by session; 1 unless given.
     """
-    rows = await tx.fetch(SQL.end_due, session_ids)
-    ended = [row for row in rows if row["ended"]]
+    due = await queries.end_due_sessions(tx, session_ids=session_ids)
+    ended = [
+        EndedSession(id=row.id, payment_id=row.payment_id, mitra_id=row.mitra_id, open_extension_id=None)
+        for row in due
+        if row.is_ended
+    ]
     if ended:
-        await _ended(tx, ended, "time_up")
-    for row in rows:
-        if not row["ended"]:
-            # The session was lengthened, or the clock stepped back since the deadline was claimed. Armed under the
-            # generation claimed here: another one may be in the hands of a worker who waits for this session.
-            generation = (generations or {}).get(row["id"], 1)
-            await deadlines.arm(tx, SESSION_END, row["id"], row["ends_at"], generation)
+        await _finish_ends(tx, ended, "time_up")
+    for row in due:
+        if not row.is_ended:
+            # The session was lengthened, or the clock stepped back since the deadline was claimed. Arm the generation
+            # that this transaction has claimed: a worker that waits for this session's lock may hold another one.
+            generation = (generations or {}).get(row.id, 1)
+            await deadlines.arm(tx, SESSION_END, row.id, row.ends_at, generation)
 
 
 async def _end_early(
     tx: Transaction, identity: Identity, session_id: UUID, reason: EndReason, note: str | None
 ) -> SessionViews:
-    row = await tx.fetchrow(SQL.end_early, session_id, identity.role, identity.user_id, reason, note)
-    if row is None:
+    ended = await queries.end_session_early(
+        tx,
+        session_id=session_id,
+        role=identity.role,
+        user_id=identity.user_id,
+        end_reason=reason,
+        end_note=note,
+    )
+    if ended is None:
         await own_session(tx, identity, session_id)
         raise SessionEnded
-    (views,) = await _ended(tx, [row], reason)
+    (views,) = await _finish_ends(tx, [ended], reason)
     return views
 
 
-async def _ended(tx: Transaction, rows: Sequence[asyncpg.Record], reason: EndReason) -> list[SessionViews]:
-    """What follows from ends, whatever their reason: the cases, the mitras' places, the events."""
+async def _finish_ends(
+    tx: Transaction, ended: Sequence[EndedSession], reason: EndReason
+) -> list[SessionViews]:
+    """Do what follows from the end of a session: open cases, free the mitras' places, append the events."""
     await pause_point("session_end.written")
-    session_ids = [row["id"] for row in rows]
+    session_ids = [session.id for session in ended]
     if reason in OPENS_A_CASE:
-        charged = await tx.fetch(SQL.charged_extensions, session_ids)
-        cut_short = [row["payment_id"] for row in (*rows, *charged)]
-        await payments.open_cases(tx, cut_short, CUT_SHORT)
+        payment_ids = [session.payment_id for session in ended]
+        payment_ids += await queries.list_payments_of_approved_extensions(tx, session_ids=session_ids)
+        await payments.open_cases(tx, payment_ids, CUT_SHORT)
     await deadlines.disarm(tx, SESSION_END, *session_ids)
-    await presence.release_places(tx, [row["mitra_id"] for row in rows])
+    await presence.release_places(tx, [session.mitra_id for session in ended])
     told: list[StreamEvent] = []
-    for row in rows:
-        if row["open_extension_id"] is not None:
-            # After the mitra's row, as the toggle takes them.
-            told += await extension.end_with_session(tx, row["open_extension_id"])
-    ended = await _views(tx, session_ids)
-    told += [event for views in ended for event in events.session_ended(views)]
+    for session in ended:
+        if session.open_extension_id is not None:
+            # The extension's row is locked after the mitra's, as the toggle does.
+            told += await extension.end_with_session(tx, session.open_extension_id)
+    all_views = await _views(tx, session_ids)
+    told += [event for views in all_views for event in events.views_to_both(events.SESSION_ENDED, views)]
     await realtime.append(tx, told)
-    return ended
+    return all_views
 
 
 # Reading -------------------------------------------------------------------------------------------------
 
 
 async def session_views(tx: Transaction, session_id: UUID) -> SessionViews:
-    """One session as each of the two who are in it sees it. Raises NotFound."""
+    """One session as each of its members sees it. Raises NotFound."""
     views = await _views(tx, [session_id])
     if not views:
         raise NotFound
@@ -208,7 +244,7 @@ async def session_views(tx: Transaction, session_id: UUID) -> SessionViews:
 
 
 async def own_session(tx: Transaction, identity: Identity, session_id: UUID) -> SessionViews:
-    """A session this person is in. Raises NotFound for another's, too."""
+    """A session of which this user is a member. Raises NotFound, also for a session of others."""
     views = await session_views(tx, session_id)
     if identity.user_id != (views.customer_id if identity.role == "customer" else views.mitra_id):
         raise NotFound
@@ -216,23 +252,31 @@ async def own_session(tx: Transaction, identity: Identity, session_id: UUID) -> 
 
 
 async def active_session(tx: Transaction, customer_id: UUID) -> Session | None:
-    """The running session of a customer, who has one at most."""
-    views = await _active(tx, SQL.active_of_customer, customer_id)
+    """The active session of a customer, who has one at most."""
+    views = await _views(tx, await queries.list_active_sessions_of_customer(tx, customer_id=customer_id))
     return views[0].for_customer if views else None
 
 
 async def active_mitra_sessions(tx: Transaction, mitra_id: UUID) -> list[MitraSession]:
-    """The running sessions of a mitra, oldest first."""
-    return [views.for_mitra for views in await _active(tx, SQL.active_of_mitra, mitra_id)]
+    """The active sessions of a mitra, oldest first."""
+    all_views = await _views(tx, await queries.list_active_sessions_of_mitra(tx, mitra_id=mitra_id))
+    return [views.for_mitra for views in all_views]
 
 
 async def history(tx: Transaction, identity: Identity, cursor: str | None) -> Page[SessionViews]:
-    """This person's sessions, newest first. Raises ValidationFailed for a cursor that no page gave out."""
-    of_whom = SQL.history_of_customer if identity.role == "customer" else SQL.history_of_mitra
-    rows = await tx.fetch(of_whom, identity.user_id, _session_id_of(cursor), PAGE_SIZE + 1)
-    session_ids = [row["id"] for row in rows[:PAGE_SIZE]]
-    views = await _views(tx, session_ids)
-    return Page(items=views[::-1], next_cursor=_cursor(session_ids[-1]) if len(rows) > PAGE_SIZE else None)
+    """This user's sessions, newest first. Raises ValidationFailed for a cursor that no page gave out."""
+    before_id, max_sessions = _session_id_of(cursor), PAGE_SIZE + 1
+    if identity.role == "customer":
+        session_ids = await queries.list_past_sessions_of_customer(
+            tx, customer_id=identity.user_id, before_id=before_id, max_sessions=max_sessions
+        )
+    else:
+        session_ids = await queries.list_past_sessions_of_mitra(
+            tx, mitra_id=identity.user_id, before_id=before_id, max_sessions=max_sessions
+        )
+    shown = session_ids[:PAGE_SIZE]
+    views = await _views(tx, shown)
+    return Page(items=views[::-1], next_cursor=_cursor(shown[-1]) if len(session_ids) > PAGE_SIZE else None)
 
 
 async def messages_page(
@@ -240,63 +284,93 @@ async def messages_page(
 ) -> Page[Message]:
     """The newest messages of a session, or the newest before message `before`; newest first. Raises NotFound.
 
-    `next_cursor` is what to pass as `before` to get the page after it.
+    `next_cursor` is the `before` of the next page.
     """
-    rows = await tx.fetch(
-        SQL.messages, session_id, identity.role, identity.user_id, before or _NEWEST, PAGE_SIZE + 1
+    rows = await queries.list_messages(
+        tx,
+        session_id=session_id,
+        role=identity.role,
+        user_id=identity.user_id,
+        before_id=before or _NEWEST,
+        max_messages=PAGE_SIZE + 1,
     )
     if not rows:
-        raise NotFound
-    items = [_message(row) for row in rows[:PAGE_SIZE] if row["id"] is not None]
+        await own_session(tx, identity, session_id)
+    items = [_message(row) for row in rows[:PAGE_SIZE]]
     return Page(items=items, next_cursor=str(items[-1].id) if len(rows) > PAGE_SIZE else None)
 
 
-async def _active(tx: Transaction, query: str, user_id: UUID) -> list[SessionViews]:
-    return await _views(tx, [row["id"] for row in await tx.fetch(query, user_id)])
-
-
 async def _views(tx: Transaction, session_ids: Sequence[UUID]) -> list[SessionViews]:
-    """These sessions, oldest first."""
+    """These sessions as their members see them, oldest first."""
     if not session_ids:
         return []
-    return [both_views(row) for row in await tx.fetch(SQL.views, session_ids)]
+    return [_views_of(row) for row in await queries.list_sessions(tx, session_ids=session_ids)]
 
 
-def both_views(row: Any) -> SessionViews:
-    """A session as each side sees it, from a row with the columns of the statement views."""
-    common = {
-        "id": row["id"],
-        "status": row["status"],
-        "mitra": MitraName(id=row["mitra_id"], display_name=row["display_name"]),
-        "started_at": row["started_at"],
-        "ends_at": row["ends_at"],
-        "ended_at": row["ended_at"],
-        "end_reason": row["end_reason"],
-        "duration_minutes": row["duration_minutes"],
-        "extension": None if row["extension_id"] is None else extension.extension_from(row, "extension_"),
-        "server_now": row["server_now"],
-    }
-    return SessionViews(
-        customer_id=row["customer_id"],
-        mitra_id=row["mitra_id"],
-        for_customer=Session(**common),
-        for_mitra=MitraSession(**common, customer=CustomerName(call_name=row["call_name"])),
+def _views_of(row: SessionRow) -> SessionViews:
+    session = Session(
+        id=row.id,
+        status=row.session_status,
+        mitra=MitraName(id=row.mitra_id, display_name=row.display_name),
+        started_at=row.started_at,
+        ends_at=row.ends_at,
+        ended_at=row.ended_at,
+        end_reason=row.end_reason,
+        duration_minutes=row.duration_minutes,
+        extension=_extension_of(row),
+        server_now=row.server_now,
+    )
+    return both_views(session, customer_id=row.customer_id, call_name=row.call_name)
+
+
+def _extension_of(row: SessionRow) -> Extension | None:
+    if row.extension_id is None:
+        return None
+    # The row has an extension, so it has all of these columns.
+    assert row.extension_payment_id is not None
+    assert row.extension_status is not None
+    assert row.extension_offer_id is not None
+    assert row.extension_duration_minutes is not None
+    assert row.extension_price_rp is not None
+    assert row.extension_deadline_at is not None
+    assert row.extension_default_action is not None
+    return Extension(
+        id=row.extension_id,
+        session_id=row.id,
+        payment_id=row.extension_payment_id,
+        status=row.extension_status,
+        decided_by=row.extension_decided_by,
+        offer=Offer(
+            id=row.extension_offer_id,
+            duration_minutes=row.extension_duration_minutes,
+            price_rp=row.extension_price_rp,
+            is_trial=False,
+        ),
+        deadline_at=row.extension_deadline_at,
+        default_action=row.extension_default_action,
+        server_now=row.server_now,
     )
 
 
-def _message(row: asyncpg.Record) -> Message:
-    return Message(**{field: row[field] for field in Message.__struct_fields__})
+def both_views(session: Session, *, customer_id: UUID, call_name: str) -> SessionViews:
+    """A session as each of its members sees it: the mitra also sees the customer's call name."""
+    return SessionViews(
+        customer_id=customer_id,
+        mitra_id=session.mitra.id,
+        for_customer=session,
+        for_mitra=MitraSession(**msgspec.structs.asdict(session), customer=CustomerName(call_name=call_name)),
+    )
 
 
-def _message_sent(send: Send, row: asyncpg.Record) -> Message:
+def _message(row: MessageRow) -> Message:
     return Message(
-        id=row["id"],
-        session_id=send.session_id,
-        client_message_id=send.client_message_id,
-        sender=send.identity.role,
-        text=send.text,
-        sent_at=row["sent_at"],
-        read_at=None,
+        id=row.id,
+        session_id=row.session_id,
+        client_message_id=row.client_message_id,
+        sender=row.sender,
+        text=row.text,
+        sent_at=row.sent_at,
+        read_at=row.read_at,
     )
 
 

@@ -1,4 +1,4 @@
-"""A session's states, the steps between them, and how it can end. Pure."""
+"""The states of sessions and extensions, the allowed steps between them, and how a session ends. Pure."""
 
 from typing import Literal, get_args
 
@@ -6,7 +6,7 @@ from curhat.payments.states import CaseReason
 
 SessionStatus = Literal["active", "ended"]
 
-# The database's trigger holds the same table (sessions_allowed_steps); a test compares them.
+# The trigger sessions_allowed_steps has the same table; a test compares the two.
 STEPS: frozenset[tuple[SessionStatus, SessionStatus]] = frozenset({("active", "ended")})
 
 EndReason = Literal["time_up", "customer_ended", "mitra_ended", "mitra_suspended"]
@@ -15,22 +15,22 @@ ALL_END_REASONS: frozenset[str] = frozenset(get_args(EndReason))
 ExtensionStatus = Literal["pending", "charging", "approved", "rejected", "charge_failed"]
 OPEN_EXTENSION_STATUSES: frozenset[ExtensionStatus] = frozenset({"pending", "charging"})
 
-# The database's trigger holds the same table (extensions_allowed_steps); a test compares them.
+# The trigger extensions_allowed_steps has the same table; a test compares the two.
 EXTENSION_STEPS: frozenset[tuple[ExtensionStatus, ExtensionStatus]] = frozenset(
     {
         ("pending", "charging"),
         ("pending", "rejected"),
         ("charging", "approved"),
-        # Declined, not answered in time, or the session ended meanwhile: nothing was taken, or it is given back.
+        # Declined, not answered in time, or the session ended meanwhile. Nothing was charged, or it is refunded.
         ("charging", "charge_failed"),
     }
 )
 
 DecidedBy = Literal["mitra", "timeout", "mitra_unreachable", "session_ended"]
 
-# How long an approved extension waits for the gateway (5.7). Longer than a call and two questions about it.
-CHARGE_SECONDS = 30
+# How long an approved extension waits for the gateway (5.7): longer than a charge and two queries about it.
+CHARGE_TIMEOUT_SECONDS = 30
 
-# The customer paid for time that the mitra's side did not give (X.8).
+# The mitra's side ended the session before the time that the customer paid for was over (X.8).
 CUT_SHORT: CaseReason = "cut_short"
 OPENS_A_CASE: frozenset[EndReason] = frozenset({"mitra_ended", "mitra_suspended"})

@@ -1,14 +1,14 @@
-"""Group commit for messages: those that arrive together in one process share a transaction.
+"""Group commit for messages: messages that arrive together in one process share a transaction.
 
 Guarantees
-    A message is acknowledged only after its transaction is committed. Each has its own outcome: a refused or
-    a broken one never fails the others. What waits is bounded.
+    A message is acknowledged only after its transaction is committed. Each message has its own outcome: one that is
+    refused, or that fails, does not affect the others. The number of waiting messages is bounded.
 Concurrency
-    One transaction at a time: whatever arrives while it runs forms the next batch, so nothing is ever delayed
-    on purpose, and the busier the process the larger the batches. A batch locks sessions in id order and then
-    streams in their order, so the batches of several processes cannot deadlock.
+    One transaction at a time. The messages that arrive while it runs form the next batch, so no message is delayed on
+    purpose, and batches grow with the load. A batch locks sessions in id order and then streams in their order, so the
+    batches of several processes cannot deadlock.
 Relies on
-    `send_messages` being repeatable: after a transaction whose end is unknown, the messages are sent again.
+    `send_messages` being repeatable: if nobody knows whether a transaction was committed, its messages are sent again.
 """
 
 import asyncio
@@ -25,63 +25,64 @@ from curhat.kit.errors import TooManyRequests
 from curhat.kit.identity import Identity
 from curhat.kit.pause_points import pause_point
 from curhat.sessions.schemas import Message
-from curhat.sessions.service import Send, SendOutcome, Sent, send_messages
+from curhat.sessions.service import OutgoingMessage, SendOutcome, SentMessage, send_messages
 
 log = structlog.get_logger(__name__)
 
 # Bounds how long one transaction holds its sessions and streams.
-BATCH_LIMIT = 100
-# Bounds memory and waiting when PostgreSQL is slower than the senders: about a second's worth of messages.
-WAITING_LIMIT = 2_000
-# Bounds how long a lock that somebody else holds can stop the messages of this process.
+MAX_BATCH_MESSAGES = 100
+# Bounds memory and waiting when PostgreSQL is slower than the senders: about one second of messages.
+MAX_WAITING_MESSAGES = 2_000
+# Bounds how long a lock of another transaction can stop the messages of this process.
 WRITE_TIMEOUT_SECONDS = 5.0
 
-MESSAGES = Counter("curhat_sessions_messages_total", "Messages by what became of them", ["outcome"])
+MESSAGES = Counter("curhat_sessions_messages_total", "Messages, by their outcome", ["outcome"])
 BATCH_SIZE = Histogram(
     "curhat_sessions_message_batch_size",
     "Messages written in one transaction",
-    buckets=(1, 2, 5, 10, 20, 50, BATCH_LIMIT),
+    buckets=(1, 2, 5, 10, 20, 50, MAX_BATCH_MESSAGES),
 )
-WAITING = Gauge("curhat_sessions_messages_waiting", "Messages waiting for the transaction before theirs")
+WAITING = Gauge("curhat_sessions_messages_waiting", "Messages that wait for the running transaction to end")
 
 
 class _Waiting:
-    """A message and the caller who waits for its outcome."""
+    """A message, and the future of the caller who waits for its outcome."""
 
-    __slots__ = ("outcome", "send")
+    __slots__ = ("message", "outcome")
 
-    def __init__(self, send: Send, outcome: "asyncio.Future[Message]") -> None:
-        self.send = send
+    def __init__(self, message: OutgoingMessage, outcome: "asyncio.Future[Message]") -> None:
+        self.message = message
         self.outcome = outcome
 
 
 class MessageWriter:
-    """The one way by which a process sends messages."""
+    """Sends the messages of one process."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting: deque[_Waiting] = deque()
         self._writing: asyncio.Task[None] | None = None
 
-    async def send(self, identity: Identity, session_id: UUID, client_message_id: str, text: str) -> Message:
-        """Send a message and return it once it is committed; repeated, the first one.
+    async def send(self, sender: Identity, session_id: UUID, client_message_id: str, text: str) -> Message:
+        """Send a message and return it once it is committed. A repetition returns the first message.
 
         Raises NotFound, SessionEnded, TooManyRequests.
         """
-        if len(self._waiting) >= WAITING_LIMIT:
+        if len(self._waiting) >= MAX_WAITING_MESSAGES:
             raise TooManyRequests(retry_after_seconds=1)
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(Send(identity, session_id, client_message_id, text), loop.create_future())
+        message = OutgoingMessage(sender, session_id, client_message_id, text)
+        waiting = _Waiting(message, loop.create_future())
         self._waiting.append(waiting)
         if self._writing is None:
-            # Its own context: what it logs belongs to a batch, not to the request that happened to start it.
+            # A context of its own: a batch's log entries must not carry the ids of the request that started it.
             self._writing = loop.create_task(self._write_all(), context=Context())
         return await waiting.outcome
 
     async def _write_all(self) -> None:
         try:
             while self._waiting:
-                size = min(len(self._waiting), BATCH_LIMIT)
+                size = min(len(self._waiting), MAX_BATCH_MESSAGES)
                 await self._write([self._waiting.popleft() for _ in range(size)])
         finally:
             self._writing = None
@@ -89,7 +90,7 @@ class MessageWriter:
     async def _write(self, batch: Sequence[_Waiting]) -> None:
         WAITING.set(len(self._waiting))
         try:
-            outcomes = await self._commit([waiting.send for waiting in batch])
+            outcomes = await self._commit([waiting.message for waiting in batch])
         except Exception as error:
             log.warning("messages.batch_failed", size=len(batch), exc_info=error)
             if len(batch) == 1:
@@ -102,18 +103,18 @@ class MessageWriter:
             _settle(waiting, outcome)
         BATCH_SIZE.observe(len(batch))
 
-    async def _commit(self, sends: Sequence[Send]) -> list[SendOutcome]:
+    async def _commit(self, messages: Sequence[OutgoingMessage]) -> list[SendOutcome]:
         async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
             async with self._database.transaction() as tx:
-                outcomes = await send_messages(tx, sends)
+                outcomes = await send_messages(tx, messages)
                 await pause_point("messages.before_commit")
             await pause_point("messages.after_commit")
             return outcomes
 
 
 def _settle(waiting: _Waiting, outcome: SendOutcome) -> None:
-    if isinstance(outcome, Sent):
-        MESSAGES.labels("repeated" if outcome.repeated else "sent").inc()
+    if isinstance(outcome, SentMessage):
+        MESSAGES.labels("repeated" if outcome.is_repeated else "sent").inc()
         if not waiting.outcome.done():
             waiting.outcome.set_result(outcome.message)
     else:
@@ -122,6 +123,6 @@ def _settle(waiting: _Waiting, outcome: SendOutcome) -> None:
 
 def _fail(waiting: _Waiting, error: Exception) -> None:
     MESSAGES.labels(getattr(error, "code", "failed")).inc()
-    # The caller may have gone away meanwhile.
+    # The caller may have stopped waiting meanwhile.
     if not waiting.outcome.done():
         waiting.outcome.set_exception(error)

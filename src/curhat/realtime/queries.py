@@ -1,0 +1,145 @@
+"""Generated from queries.sql by `make contracts`. Do not edit."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from curhat.kit.database import Executor, NoRow, rows_changed
+from curhat.kit.identity import Role
+
+
+class AppendedEvent(msgspec.Struct, frozen=True):
+    seq: int
+    at: datetime
+
+
+APPEND_EVENTS: Final = """
+WITH given_events AS MATERIALIZED (
+    SELECT role, user_id, type, data, position,
+        row_number() OVER (PARTITION BY role, user_id ORDER BY position DESC) - 1 AS followed_by
+    FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[])
+        WITH ORDINALITY AS event (role, user_id, type, data, position)
+), advance_heads AS (
+    INSERT INTO streams (role, user_id, head)
+    SELECT role, user_id, count(*) FROM given_events GROUP BY role, user_id ORDER BY role, user_id
+    ON CONFLICT (role, user_id) DO UPDATE SET head = streams.head + excluded.head
+    RETURNING role, user_id, head
+), numbered_events AS MATERIALIZED (
+    SELECT position, role, user_id, type, data, head - followed_by AS seq, curhat_now() AS at
+    FROM given_events
+    JOIN advance_heads USING (role, user_id)
+), store_events AS (
+    INSERT INTO stream_events (role, user_id, seq, type, data, at)
+    SELECT role, user_id, seq, type, data, at FROM numbered_events
+)
+SELECT seq, at FROM numbered_events ORDER BY position
+"""
+
+
+async def append_events(
+    db: Executor,
+    /,
+    *,
+    roles: Sequence[str],
+    user_ids: Sequence[UUID],
+    types: Sequence[str],
+    data: Sequence[str],
+) -> list[AppendedEvent]:
+    """The head of each stream → head + its number of new events, and one stored event for each, numbered without
+    gaps. A stream that does not exist yet begins at 0. One element per event; the rows come in the same order."""
+    return [AppendedEvent(*row) for row in await db.fetch(APPEND_EVENTS, roles, user_ids, types, data)]
+
+
+class StreamHead(msgspec.Struct, frozen=True):
+    epoch: UUID
+    seq: int
+    server_now: datetime
+
+
+FIND_HEAD: Final = """
+SELECT epoch, head AS seq, curhat_now() AS server_now FROM streams WHERE role = $1 AND user_id = $2
+"""
+
+
+async def find_head(db: Executor, /, *, role: Role, user_id: UUID) -> StreamHead | None:
+    """Where a user's stream stands. No row: the stream has not begun."""
+    row = await db.fetchrow(FIND_HEAD, role, user_id)
+    if row is None:
+        return None
+    return StreamHead(*row)
+
+
+BEGIN_STREAM: Final = """
+INSERT INTO streams (role, user_id) VALUES ($1, $2)
+ON CONFLICT (role, user_id) DO UPDATE SET head = streams.head
+RETURNING epoch, head AS seq, curhat_now() AS server_now
+"""
+
+
+async def begin_stream(db: Executor, /, *, role: Role, user_id: UUID) -> StreamHead:
+    """nothing → an empty stream. If another transaction began it meanwhile, it stays as it is."""
+    row = await db.fetchrow(BEGIN_STREAM, role, user_id)
+    if row is None:
+        raise NoRow(BEGIN_STREAM)
+    return StreamHead(*row)
+
+
+class EventRow(msgspec.Struct, frozen=True):
+    seq: int
+    type: str
+    at: datetime
+    data: str
+
+
+LIST_EVENTS_AFTER: Final = """
+SELECT seq, type, at, data FROM stream_events
+WHERE role = $1 AND user_id = $2 AND seq > $3
+ORDER BY seq
+LIMIT $4
+"""
+
+
+async def list_events_after(
+    db: Executor, /, *, role: Role, user_id: UUID, seq: int, max_events: int
+) -> list[EventRow]:
+    """What a user's stream holds after @seq, in order, at most @max_events."""
+    return [EventRow(*row) for row in await db.fetch(LIST_EVENTS_AFTER, role, user_id, seq, max_events)]
+
+
+class HeadAhead(msgspec.Struct, frozen=True):
+    user_id: UUID
+    head: int
+
+
+LIST_HEADS_AHEAD: Final = """
+SELECT streams.user_id, streams.head
+FROM unnest($1::uuid[], $2::bigint[]) AS known (user_id, head)
+JOIN streams ON streams.role = $3 AND streams.user_id = known.user_id
+WHERE streams.head > known.head
+"""
+
+
+async def list_heads_ahead(
+    db: Executor, /, *, user_ids: Sequence[UUID], known_heads: Sequence[int], role: Role
+) -> list[HeadAhead]:
+    """Those of these users of one role whose stream has a higher head than the caller knows, one element per user."""
+    return [HeadAhead(*row) for row in await db.fetch(LIST_HEADS_AHEAD, user_ids, known_heads, role)]
+
+
+PRUNE_EVENTS: Final = """
+DELETE FROM stream_events WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM stream_events
+    WHERE at < (SELECT curhat_now() - interval '24 hours')
+    ORDER BY at, seq
+    LIMIT $1
+    FOR UPDATE SKIP LOCKED
+))
+"""
+
+
+async def prune_events(db: Executor, /, *, max_events: int) -> int:
+    """Delete the oldest events of more than 24 hours, at most @max_events. Heads stay, so no number is given twice."""
+    return rows_changed(await db.execute(PRUNE_EVENTS, max_events))

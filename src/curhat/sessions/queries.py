@@ -1,0 +1,710 @@
+"""Generated from queries.sql by `make contracts`. Do not edit."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from curhat.configuration.definitions import DefaultAction
+from curhat.kit.database import Executor, NoRow
+from curhat.kit.identity import Role
+from curhat.sessions.states import DecidedBy, EndReason, ExtensionStatus, SessionStatus
+
+
+class SendRow(msgspec.Struct, frozen=True):
+    position: int
+    customer_id: UUID
+    mitra_id: UUID
+    id: UUID | None
+    sent_at: datetime | None
+
+
+SEND_MESSAGES: Final = """
+WITH asked AS MATERIALIZED (
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[],
+        $5::text[])
+        WITH ORDINALITY AS asked (session_id, sender, user_id, client_message_id, text, position)
+), locked_sessions AS MATERIALIZED (
+    SELECT id, customer_id, mitra_id, status, ends_at, open_extension_id FROM sessions
+    WHERE id = ANY ($1) AND (customer_id = ANY ($3) OR mitra_id = ANY ($3))
+    ORDER BY id
+    FOR NO KEY UPDATE
+), moment AS MATERIALIZED (
+    SELECT curhat_now() AS now, count(*) AS locks FROM locked_sessions
+), own AS MATERIALIZED (
+    SELECT asked.*, locked.customer_id, locked.mitra_id,
+        locked.status = 'active' AND (locked.ends_at > moment.now OR locked.open_extension_id IS NOT NULL) AS runs,
+        moment.now
+    FROM moment, asked
+    JOIN locked_sessions AS locked ON locked.id = asked.session_id
+        AND asked.user_id
+            = CASE asked.sender WHEN 'customer' THEN locked.customer_id ELSE locked.mitra_id END
+), insert_messages AS (
+    INSERT INTO messages (session_id, sender, client_message_id, text, sent_at)
+    SELECT session_id, sender, client_message_id, text, now FROM own WHERE runs ORDER BY position
+    ON CONFLICT ON CONSTRAINT messages_once DO NOTHING
+    RETURNING id, session_id, sender, client_message_id, sent_at
+)
+SELECT own.position, own.customer_id, own.mitra_id, sent.id, sent.sent_at
+FROM own
+LEFT JOIN insert_messages AS sent USING (session_id, sender, client_message_id)
+ORDER BY own.position
+"""
+
+
+async def send_messages(
+    db: Executor,
+    /,
+    *,
+    session_ids: Sequence[UUID],
+    senders: Sequence[str],
+    user_ids: Sequence[UUID],
+    client_message_ids: Sequence[str],
+    texts: Sequence[str],
+) -> list[SendRow]:
+    """nothing → sent, for each message whose sender is a member of its session, while the session runs. One element
+    per message. A row for each sender who is a member; its `id` is null when nothing was written, because the
+    message was sent before or the session is over. The clock is read once, after the last lock, so a wait for a
+    lock never lets a message in late. The locks also make the ids of a session's messages grow in the order of
+    their commits."""
+    return [
+        SendRow(*row)
+        for row in await db.fetch(SEND_MESSAGES, session_ids, senders, user_ids, client_message_ids, texts)
+    ]
+
+
+class MessageRow(msgspec.Struct, frozen=True):
+    id: UUID
+    session_id: UUID
+    client_message_id: str
+    sender: Role
+    text: str
+    sent_at: datetime
+    read_at: datetime | None
+
+
+LIST_SENT_MESSAGES: Final = """
+SELECT messages.id, messages.session_id, messages.client_message_id, messages.sender, messages.text,
+    messages.sent_at, messages.read_at
+FROM unnest($1::uuid[], $2::text[], $3::text[])
+    AS asked (session_id, sender, client_message_id)
+JOIN messages USING (session_id, sender, client_message_id)
+"""
+
+
+async def list_sent_messages(
+    db: Executor, /, *, session_ids: Sequence[UUID], senders: Sequence[str], client_message_ids: Sequence[str]
+) -> list[MessageRow]:
+    """The stored messages under these names, one element per message. It is a statement of its own, so that it sees
+    what was committed while send_messages waited for its locks."""
+    return [
+        MessageRow(*row)
+        for row in await db.fetch(LIST_SENT_MESSAGES, session_ids, senders, client_message_ids)
+    ]
+
+
+class ReadMessages(msgspec.Struct, frozen=True):
+    customer_id: UUID
+    mitra_id: UUID
+    read_at: datetime | None
+
+
+MARK_MESSAGES_READ: Final = """
+WITH locked_session AS MATERIALIZED (
+    SELECT id, customer_id, mitra_id FROM sessions
+    WHERE id = $1 AND $2 = CASE $3::text WHEN 'customer' THEN customer_id ELSE mitra_id END
+        AND EXISTS (
+            SELECT 1 FROM messages WHERE messages.session_id = $1 AND messages.id = $4
+        )
+    FOR NO KEY UPDATE
+), moment AS MATERIALIZED (
+    SELECT curhat_now() AS now, count(*) AS locks FROM locked_session
+), mark_read AS (
+    UPDATE messages SET read_at = moment.now
+    FROM locked_session, moment
+    WHERE messages.session_id = locked_session.id AND messages.sender <> $3
+        AND messages.id <= $4 AND messages.read_at IS NULL
+    RETURNING messages.read_at
+)
+SELECT locked_session.customer_id, locked_session.mitra_id, (SELECT max(read_at) FROM mark_read) AS read_at
+FROM locked_session
+"""
+
+
+async def mark_messages_read(
+    db: Executor, /, *, session_id: UUID, user_id: UUID, role: Role, up_to_message_id: UUID
+) -> ReadMessages | None:
+    """unread → read, for what the other side sent up to a message. No row: there is no such message, or the caller
+    is not a member of its session. `read_at` is null when nothing was unread."""
+    row = await db.fetchrow(MARK_MESSAGES_READ, session_id, user_id, role, up_to_message_id)
+    if row is None:
+        return None
+    return ReadMessages(*row)
+
+
+class EndedSession(msgspec.Struct, frozen=True):
+    id: UUID
+    payment_id: UUID
+    mitra_id: UUID
+    open_extension_id: UUID | None
+
+
+END_SESSION_EARLY: Final = """
+WITH locked_session AS MATERIALIZED (
+    SELECT id, status, ends_at, open_extension_id FROM sessions
+    WHERE id = $1 AND $2 = CASE $3::text WHEN 'customer' THEN customer_id ELSE mitra_id END
+    FOR NO KEY UPDATE
+)
+UPDATE sessions SET status = 'ended', ended_at = curhat_now(), end_reason = $4, end_note = $5,
+    open_extension_id = NULL
+FROM locked_session AS locked
+WHERE sessions.id = locked.id AND locked.status = 'active'
+    AND (locked.ends_at > curhat_now() OR locked.open_extension_id IS NOT NULL)
+RETURNING sessions.id, sessions.payment_id, sessions.mitra_id, locked.open_extension_id
+"""
+
+
+async def end_session_early(
+    db: Executor,
+    /,
+    *,
+    session_id: UUID,
+    user_id: UUID,
+    role: Role,
+    end_reason: EndReason,
+    end_note: str | None,
+) -> EndedSession | None:
+    """active → ended, by a member. Gives the extension that was open. No row: the caller is not a member, or the
+    session is over."""
+    row = await db.fetchrow(END_SESSION_EARLY, session_id, user_id, role, end_reason, end_note)
+    if row is None:
+        return None
+    return EndedSession(*row)
+
+
+END_SUSPENDED_SESSION: Final = """
+WITH locked_session AS MATERIALIZED (
+    SELECT id, status, ends_at, open_extension_id FROM sessions WHERE id = $1 FOR NO KEY UPDATE
+)
+UPDATE sessions SET status = 'ended', ended_at = curhat_now(), end_reason = 'mitra_suspended',
+    open_extension_id = NULL
+FROM locked_session AS locked
+WHERE sessions.id = locked.id AND locked.status = 'active'
+    AND (locked.ends_at > curhat_now() OR locked.open_extension_id IS NOT NULL)
+RETURNING sessions.id, sessions.payment_id, sessions.mitra_id, locked.open_extension_id
+"""
+
+
+async def end_suspended_session(db: Executor, /, *, session_id: UUID) -> EndedSession | None:
+    """active → ended, because its mitra is suspended. Gives the extension that was open. No row: the session's time
+    is over, so its deadline ends it, or it has ended."""
+    row = await db.fetchrow(END_SUSPENDED_SESSION, session_id)
+    if row is None:
+        return None
+    return EndedSession(*row)
+
+
+class DueSession(msgspec.Struct, frozen=True):
+    id: UUID
+    payment_id: UUID
+    mitra_id: UUID
+    ends_at: datetime
+    is_ended: bool
+
+
+END_DUE_SESSIONS: Final = """
+WITH locked_sessions AS MATERIALIZED (
+    SELECT id, payment_id, mitra_id, status, ends_at, open_extension_id
+    FROM sessions WHERE id = ANY ($1::uuid[])
+    ORDER BY id
+    FOR NO KEY UPDATE
+), moment AS MATERIALIZED (
+    SELECT curhat_now() AS now, count(*) AS locks FROM locked_sessions
+), end_sessions AS (
+    UPDATE sessions SET status = 'ended', ended_at = moment.now, end_reason = 'time_up', open_extension_id = NULL
+    FROM locked_sessions AS locked, moment
+    WHERE sessions.id = locked.id AND locked.status = 'active' AND locked.ends_at <= moment.now
+        AND locked.open_extension_id IS NULL
+    RETURNING sessions.id
+)
+SELECT locked.id, locked.payment_id, locked.mitra_id, locked.ends_at, ended.id IS NOT NULL AS is_ended
+FROM locked_sessions AS locked
+LEFT JOIN end_sessions AS ended USING (id)
+WHERE locked.status = 'active' AND locked.open_extension_id IS NULL
+"""
+
+
+async def end_due_sessions(db: Executor, /, *, session_ids: Sequence[UUID]) -> list[DueSession]:
+    """active → ended, for those whose time is up and that have no open extension (5.7). A row for each that was
+    active without an open extension; `is_ended` is false if its end is still to come."""
+    return [DueSession(*row) for row in await db.fetch(END_DUE_SESSIONS, session_ids)]
+
+
+class SessionRow(msgspec.Struct, frozen=True):
+    id: UUID
+    session_status: SessionStatus
+    customer_id: UUID
+    mitra_id: UUID
+    started_at: datetime
+    ends_at: datetime
+    ended_at: datetime | None
+    end_reason: EndReason | None
+    duration_minutes: int
+    display_name: str
+    call_name: str
+    extension_id: UUID | None
+    extension_payment_id: UUID | None
+    extension_status: ExtensionStatus | None
+    extension_decided_by: DecidedBy | None
+    extension_offer_id: UUID | None
+    extension_duration_minutes: int | None
+    extension_price_rp: int | None
+    extension_deadline_at: datetime | None
+    extension_default_action: DefaultAction | None
+    server_now: datetime
+
+
+LIST_SESSIONS: Final = """
+SELECT sessions.id, sessions.status AS session_status, sessions.customer_id, sessions.mitra_id, sessions.started_at,
+    sessions.ends_at, sessions.ended_at, sessions.end_reason, sessions.duration_minutes,
+    mitras.display_name, customers.call_name,
+    extension.id AS extension_id, extension.payment_id AS extension_payment_id,
+    extension.status AS extension_status, extension.decided_by AS extension_decided_by,
+    extension.offer_id AS extension_offer_id, extension.duration_minutes AS extension_duration_minutes,
+    extension.price_rp AS extension_price_rp, extension.deadline_at AS extension_deadline_at,
+    extension.default_action AS extension_default_action,
+    curhat_now() AS server_now
+FROM sessions
+JOIN mitras ON mitras.id = sessions.mitra_id
+JOIN customers ON customers.id = sessions.customer_id
+LEFT JOIN LATERAL (
+    SELECT * FROM extensions WHERE session_id = sessions.id
+    ORDER BY id = sessions.open_extension_id DESC NULLS LAST, id DESC LIMIT 1
+) AS extension ON true
+WHERE sessions.id = ANY ($1::uuid[])
+ORDER BY sessions.id
+"""
+
+
+async def list_sessions(db: Executor, /, *, session_ids: Sequence[UUID]) -> list[SessionRow]:
+    """These sessions, oldest first, with the names that each side may see of the other, and the open extension, or
+    else the latest."""
+    return [SessionRow(*row) for row in await db.fetch(LIST_SESSIONS, session_ids)]
+
+
+class SessionMembers(msgspec.Struct, frozen=True):
+    customer_id: UUID
+    mitra_id: UUID
+
+
+FIND_RUNNING_MEMBERS: Final = """
+SELECT customer_id, mitra_id FROM sessions
+WHERE id = $1 AND status = 'active' AND (ends_at > curhat_now() OR open_extension_id IS NOT NULL)
+"""
+
+
+async def find_running_members(db: Executor, /, *, session_id: UUID) -> SessionMembers | None:
+    """The two members of a session. No row: it does not run."""
+    row = await db.fetchrow(FIND_RUNNING_MEMBERS, session_id)
+    if row is None:
+        return None
+    return SessionMembers(*row)
+
+
+LIST_ACTIVE_SESSIONS_OF_CUSTOMER: Final = """
+SELECT id FROM sessions WHERE customer_id = $1 AND status = 'active'
+"""
+
+
+async def list_active_sessions_of_customer(db: Executor, /, *, customer_id: UUID) -> list[UUID]:
+    """One id at most."""
+    return [row[0] for row in await db.fetch(LIST_ACTIVE_SESSIONS_OF_CUSTOMER, customer_id)]
+
+
+LIST_ACTIVE_SESSIONS_OF_MITRA: Final = """
+SELECT id FROM sessions WHERE mitra_id = $1 AND status = 'active'
+"""
+
+
+async def list_active_sessions_of_mitra(db: Executor, /, *, mitra_id: UUID) -> list[UUID]:
+    """As many ids as the mitra's capacity allows, at most."""
+    return [row[0] for row in await db.fetch(LIST_ACTIVE_SESSIONS_OF_MITRA, mitra_id)]
+
+
+LIST_PAST_SESSIONS_OF_CUSTOMER: Final = """
+SELECT id FROM sessions WHERE customer_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3
+"""
+
+
+async def list_past_sessions_of_customer(
+    db: Executor, /, *, customer_id: UUID, before_id: UUID, max_sessions: int
+) -> list[UUID]:
+    """The ids of the newest sessions before @before_id. It compares nothing else, so the index does all the work."""
+    return [
+        row[0] for row in await db.fetch(LIST_PAST_SESSIONS_OF_CUSTOMER, customer_id, before_id, max_sessions)
+    ]
+
+
+LIST_PAST_SESSIONS_OF_MITRA: Final = """
+SELECT id FROM sessions WHERE mitra_id = $1 AND id < $2 ORDER BY id DESC LIMIT $3
+"""
+
+
+async def list_past_sessions_of_mitra(
+    db: Executor, /, *, mitra_id: UUID, before_id: UUID, max_sessions: int
+) -> list[UUID]:
+    """The ids of the newest sessions before @before_id."""
+    return [row[0] for row in await db.fetch(LIST_PAST_SESSIONS_OF_MITRA, mitra_id, before_id, max_sessions)]
+
+
+LIST_MESSAGES: Final = """
+SELECT page.id, page.session_id, page.client_message_id, page.sender, page.text, page.sent_at, page.read_at
+FROM sessions
+CROSS JOIN LATERAL (
+    SELECT * FROM messages WHERE messages.session_id = sessions.id AND messages.id < $1
+    ORDER BY messages.id DESC
+    LIMIT $2
+) AS page
+WHERE sessions.id = $3
+    AND $4 = CASE $5::text WHEN 'customer' THEN sessions.customer_id ELSE sessions.mitra_id END
+ORDER BY page.id DESC
+"""
+
+
+async def list_messages(
+    db: Executor, /, *, before_id: UUID, max_messages: int, session_id: UUID, user_id: UUID, role: Role
+) -> list[MessageRow]:
+    """The newest messages of a session before @before_id, newest first, for a member. No row: there is none, or the
+    caller is not a member."""
+    return [
+        MessageRow(*row)
+        for row in await db.fetch(LIST_MESSAGES, before_id, max_messages, session_id, user_id, role)
+    ]
+
+
+FIND_SESSION_OF_CHARGE: Final = """
+SELECT extensions.session_id
+FROM charge_attempts JOIN extensions ON extensions.payment_id = charge_attempts.payment_id
+WHERE charge_attempts.id = $1
+"""
+
+
+async def find_session_of_charge(db: Executor, /, *, charge_attempt_id: UUID) -> UUID | None:
+    """The session whose extension a charge attempt is for. No row: the attempt is for something else."""
+    row = await db.fetchrow(FIND_SESSION_OF_CHARGE, charge_attempt_id)
+    if row is None:
+        return None
+    value: UUID = row[0]
+    return value
+
+
+class ExtensionMitra(msgspec.Struct, frozen=True):
+    id: UUID
+    mitra_id: UUID
+
+
+LIST_MITRAS_OF_EXTENSIONS: Final = """
+SELECT extensions.id, sessions.mitra_id
+FROM extensions JOIN sessions ON sessions.id = extensions.session_id
+WHERE extensions.id = ANY ($1::uuid[])
+"""
+
+
+async def list_mitras_of_extensions(
+    db: Executor, /, *, extension_ids: Sequence[UUID]
+) -> list[ExtensionMitra]:
+    """The mitras whose answer these extensions wait for."""
+    return [ExtensionMitra(*row) for row in await db.fetch(LIST_MITRAS_OF_EXTENSIONS, extension_ids)]
+
+
+class LockedSession(msgspec.Struct, frozen=True):
+    id: UUID
+    customer_id: UUID
+    mitra_id: UUID
+    open_extension_id: UUID | None
+    now: datetime
+    runs: bool
+
+
+LOCK_SESSION: Final = """
+WITH locked_session AS MATERIALIZED (SELECT * FROM sessions WHERE id = $1 FOR NO KEY UPDATE)
+SELECT id, customer_id, mitra_id, open_extension_id, curhat_now() AS now,
+    status = 'active' AND (ends_at > curhat_now() OR open_extension_id IS NOT NULL) AS runs
+FROM locked_session
+"""
+
+
+async def lock_session(db: Executor, /, *, session_id: UUID) -> LockedSession | None:
+    """Lock a session's row, then read it. `runs`: its time is not over, or an open extension holds the end back."""
+    row = await db.fetchrow(LOCK_SESSION, session_id)
+    if row is None:
+        return None
+    return LockedSession(*row)
+
+
+LOCK_SESSIONS_OF_EXTENSIONS: Final = """
+SELECT id FROM sessions
+WHERE id = ANY (ARRAY(SELECT session_id FROM extensions WHERE id = ANY ($1::uuid[])))
+ORDER BY id
+FOR NO KEY UPDATE
+"""
+
+
+async def lock_sessions_of_extensions(db: Executor, /, *, extension_ids: Sequence[UUID]) -> list[UUID]:
+    """Lock the sessions of these extensions, in id order."""
+    return [row[0] for row in await db.fetch(LOCK_SESSIONS_OF_EXTENSIONS, extension_ids)]
+
+
+class LockedExtension(msgspec.Struct, frozen=True):
+    id: UUID
+    session_id: UUID
+    customer_id: UUID
+    mitra_id: UUID
+    payment_id: UUID
+    duration_minutes: int
+    default_action: DefaultAction
+    deadline_at: datetime
+    status: ExtensionStatus
+    decided_by: DecidedBy | None
+    charge_by: datetime | None
+    is_over: bool
+    charge_is_late: bool | None
+    mitra_is_there: bool
+
+
+LOCK_EXTENSIONS: Final = """
+WITH locked_extensions AS MATERIALIZED (
+    SELECT * FROM extensions WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
+), moment AS MATERIALIZED (
+    SELECT curhat_now() AS now, count(*) AS locks FROM locked_extensions
+)
+SELECT locked.id, locked.session_id, sessions.customer_id, sessions.mitra_id, locked.payment_id,
+    locked.duration_minutes, locked.default_action, locked.deadline_at, locked.status, locked.decided_by,
+    locked.charge_by, locked.deadline_at <= moment.now AS is_over, locked.charge_by <= moment.now AS charge_is_late,
+    mitras.online AND mitras.suspended_at IS NULL AND NOT locked.mitra_went_offline AS mitra_is_there
+FROM locked_extensions AS locked
+CROSS JOIN moment
+JOIN sessions ON sessions.id = locked.session_id
+JOIN mitras ON mitras.id = sessions.mitra_id
+ORDER BY locked.id
+"""
+
+
+async def lock_extensions(db: Executor, /, *, extension_ids: Sequence[UUID]) -> list[LockedExtension]:
+    """Lock these extensions, in id order, then read them. The caller holds the locks of their sessions. The toggle
+    to offline marks an extension before this lock, or waits for it. `is_over`: the time to answer has passed.
+    `mitra_is_there`: the toggle is on, and was on throughout."""
+    return [LockedExtension(*row) for row in await db.fetch(LOCK_EXTENSIONS, extension_ids)]
+
+
+class OpenedExtension(msgspec.Struct, frozen=True):
+    id: UUID
+    mitra_is_online: bool
+
+
+OPEN_EXTENSION: Final = """
+WITH locked_mitra AS MATERIALIZED (
+    SELECT online AND suspended_at IS NULL AS is_online FROM mitras WHERE id = $1 FOR SHARE
+), insert_extension AS (
+    INSERT INTO extensions
+        (session_id, payment_id, offer_id, duration_minutes, price_rp, default_action, deadline_at)
+    SELECT $2, $3, $4, $5, $6, $7, $8
+    FROM locked_mitra
+    RETURNING id
+), hold_end_back AS (
+    UPDATE sessions SET open_extension_id = opened.id
+    FROM insert_extension AS opened WHERE sessions.id = $2
+)
+SELECT insert_extension.id, locked_mitra.is_online AS mitra_is_online FROM insert_extension, locked_mitra
+"""
+
+
+async def open_extension(
+    db: Executor,
+    /,
+    *,
+    mitra_id: UUID,
+    session_id: UUID,
+    payment_id: UUID,
+    offer_id: UUID,
+    duration_minutes: int,
+    price_rp: int,
+    default_action: DefaultAction,
+    deadline_at: datetime,
+) -> OpenedExtension:
+    """nothing → pending; the extension holds the session's end back. The mitra's row is locked FOR SHARE. So the
+    toggle commits before this statement, which sees it in `mitra_is_online`; or it waits, and then finds the
+    extension."""
+    row = await db.fetchrow(
+        OPEN_EXTENSION,
+        mitra_id,
+        session_id,
+        payment_id,
+        offer_id,
+        duration_minutes,
+        price_rp,
+        default_action,
+        deadline_at,
+    )
+    if row is None:
+        raise NoRow(OPEN_EXTENSION)
+    return OpenedExtension(*row)
+
+
+class ExtensionRow(msgspec.Struct, frozen=True):
+    id: UUID
+    session_id: UUID
+    payment_id: UUID
+    status: ExtensionStatus
+    decided_by: DecidedBy | None
+    offer_id: UUID
+    duration_minutes: int
+    price_rp: int
+    deadline_at: datetime
+    default_action: DefaultAction
+    server_now: datetime
+
+
+LIST_EXTENSIONS: Final = """
+SELECT id, session_id, payment_id, status, decided_by, offer_id, duration_minutes, price_rp, deadline_at,
+    default_action, curhat_now() AS server_now
+FROM extensions WHERE id = ANY ($1::uuid[]) ORDER BY id
+"""
+
+
+async def list_extensions(db: Executor, /, *, extension_ids: Sequence[UUID]) -> list[ExtensionRow]:
+    return [ExtensionRow(*row) for row in await db.fetch(LIST_EXTENSIONS, extension_ids)]
+
+
+LIST_OPEN_EXTENSIONS_OF_MITRA: Final = """
+SELECT extensions.id, extensions.session_id, extensions.payment_id, extensions.status, extensions.decided_by,
+    extensions.offer_id, extensions.duration_minutes, extensions.price_rp, extensions.deadline_at,
+    extensions.default_action, curhat_now() AS server_now
+FROM sessions JOIN extensions ON extensions.id = sessions.open_extension_id
+WHERE sessions.mitra_id = $1 AND sessions.status = 'active'
+ORDER BY extensions.id
+"""
+
+
+async def list_open_extensions_of_mitra(db: Executor, /, *, mitra_id: UUID) -> list[ExtensionRow]:
+    """The open extensions of the mitra's active sessions, oldest first."""
+    return [ExtensionRow(*row) for row in await db.fetch(LIST_OPEN_EXTENSIONS_OF_MITRA, mitra_id)]
+
+
+APPROVE_EXTENSIONS: Final = """
+WITH moment AS MATERIALIZED (SELECT curhat_now() AS now)
+UPDATE extensions SET status = 'charging', decided_by = $1, decided_at = moment.now,
+    charge_by = moment.now + make_interval(secs => $2)
+FROM moment
+WHERE id = ANY ($3::uuid[])
+RETURNING charge_by
+"""
+
+
+async def approve_extensions(
+    db: Executor, /, *, decided_by: DecidedBy, charge_timeout_seconds: float, extension_ids: Sequence[UUID]
+) -> datetime:
+    """pending → charging. Gives the time until which the gateway's approval counts, the same for all. At least one
+    extension."""
+    row = await db.fetchrow(APPROVE_EXTENSIONS, decided_by, charge_timeout_seconds, extension_ids)
+    if row is None:
+        raise NoRow(APPROVE_EXTENSIONS)
+    value: datetime = row[0]
+    return value
+
+
+REJECT_EXTENSIONS: Final = """
+UPDATE extensions SET status = 'rejected', decided_by = decision.decided_by, decided_at = curhat_now()
+FROM unnest($1::uuid[], $2::text[]) AS decision (extension_id, decided_by)
+WHERE id = decision.extension_id
+"""
+
+
+async def reject_extensions(
+    db: Executor, /, *, extension_ids: Sequence[UUID], decided_by: Sequence[DecidedBy]
+) -> None:
+    """pending → rejected. One element per extension. Nothing is charged."""
+    await db.execute(REJECT_EXTENSIONS, extension_ids, decided_by)
+
+
+SETTLE_EXTENSION: Final = """
+UPDATE extensions SET status = $1 WHERE id = $2
+"""
+
+
+async def settle_extension(db: Executor, /, *, status: ExtensionStatus, extension_id: UUID) -> None:
+    """charging → approved or charge_failed."""
+    await db.execute(SETTLE_EXTENSION, status, extension_id)
+
+
+class ReleasedEnd(msgspec.Struct, frozen=True):
+    id: UUID
+    ends_at: datetime
+    is_over: bool
+    settled_extensions: int
+
+
+RELEASE_SESSION_ENDS: Final = """
+UPDATE sessions SET open_extension_id = NULL, ends_at = ends_at + make_interval(mins => $1)
+WHERE id = ANY ($2::uuid[])
+RETURNING id, ends_at, ends_at <= curhat_now() AS is_over,
+    (SELECT count(*)::integer FROM extensions WHERE session_id = sessions.id) AS settled_extensions
+"""
+
+
+async def release_session_ends(
+    db: Executor, /, *, added_minutes: int, session_ids: Sequence[UUID]
+) -> list[ReleasedEnd]:
+    """Extensions no longer hold these sessions' ends back, and the ends move by @added_minutes.
+    `settled_extensions` counts the session's extensions, which are all settled now."""
+    return [ReleasedEnd(*row) for row in await db.fetch(RELEASE_SESSION_ENDS, added_minutes, session_ids)]
+
+
+MARK_MITRA_OFFLINE: Final = """
+WITH locked_extensions AS MATERIALIZED (
+    SELECT extensions.id FROM extensions JOIN sessions ON sessions.id = extensions.session_id
+    WHERE sessions.mitra_id = $1 AND sessions.status = 'active'
+        AND extensions.status = 'pending' AND NOT extensions.mitra_went_offline
+    ORDER BY extensions.id
+    FOR NO KEY UPDATE OF extensions
+)
+UPDATE extensions SET mitra_went_offline = true FROM locked_extensions AS locked WHERE extensions.id = locked.id
+RETURNING extensions.id
+"""
+
+
+async def mark_mitra_offline(db: Executor, /, *, mitra_id: UUID) -> list[UUID]:
+    """Mark the mitra's pending extensions: nobody can approve them any more. Locks their rows in id order, after
+    the mitra's row. Gives their ids."""
+    return [row[0] for row in await db.fetch(MARK_MITRA_OFFLINE, mitra_id)]
+
+
+class PresenceCheck(msgspec.Struct, frozen=True):
+    id: UUID
+    due_at: datetime
+
+
+LIST_PRESENCE_CHECKS: Final = """
+SELECT extensions.id, curhat_now() + make_interval(secs => $1) AS due_at
+FROM sessions JOIN extensions ON extensions.id = sessions.open_extension_id
+WHERE sessions.mitra_id = $2 AND sessions.status = 'active' AND extensions.status = 'pending'
+"""
+
+
+async def list_presence_checks(
+    db: Executor, /, *, wait_seconds: float, mitra_id: UUID
+) -> list[PresenceCheck]:
+    """The mitra's pending extensions, and the time @wait_seconds from now."""
+    return [PresenceCheck(*row) for row in await db.fetch(LIST_PRESENCE_CHECKS, wait_seconds, mitra_id)]
+
+
+LIST_PAYMENTS_OF_APPROVED_EXTENSIONS: Final = """
+SELECT payment_id FROM extensions WHERE session_id = ANY ($1::uuid[]) AND status = 'approved' ORDER BY id
+"""
+
+
+async def list_payments_of_approved_extensions(db: Executor, /, *, session_ids: Sequence[UUID]) -> list[UUID]:
+    """The payments that lengthened these sessions."""
+    return [row[0] for row in await db.fetch(LIST_PAYMENTS_OF_APPROVED_EXTENSIONS, session_ids)]
