@@ -14,9 +14,9 @@ import valkey.asyncio
 
 from curhat.control_center.operators import passwords
 from curhat.control_center.operators.service import (
-    TOKEN_SECONDS,
-    TRIES,
-    TRIES_SECONDS,
+    MAX_TRIES_PER_WINDOW,
+    TOKEN_LIFETIME_SECONDS,
+    TRIES_WINDOW_SECONDS,
     create_operator,
     disable_operator,
     prune,
@@ -125,7 +125,7 @@ async def test_an_unknown_email_costs_the_same_work(server: Stage, monkeypatch: 
     assert problem(await _login(server, email="nobody@example.id")) == INVALID
     assert compared == [None]
     # What nobody's e-mail is compared with is hashed at the same cost.
-    assert passwords._NOBODYS.split("$")[:4] == passwords.hashed(PASSWORD).split("$")[:4]
+    assert passwords._UNKNOWN_OPERATOR_HASH.split("$")[:4] == passwords.hashed(PASSWORD).split("$")[:4]
 
 
 @pytest.mark.parametrize("email", [EMAIL, "nobody@example.id"])
@@ -133,25 +133,27 @@ async def test_tries_for_an_email_are_limited_whether_it_exists_or_not(
     server: Stage, sari: UUID, clock: VirtualClock, email: str
 ) -> None:
     await clock.set()
-    for _ in range(TRIES):
+    for _ in range(MAX_TRIES_PER_WINDOW):
         assert problem(await _login(server, email=email, password="wrong")) == INVALID
     refused = await _login(server, email=email)
     assert problem(refused) == TOO_MANY
-    assert int(refused.headers["retry-after"]) == TRIES_SECONDS
+    assert int(refused.headers["retry-after"]) == TRIES_WINDOW_SECONDS
     other = await _login(server, email="another@example.id")
     assert problem(other) == INVALID
-    await clock.advance(TRIES_SECONDS)
+    await clock.advance(TRIES_WINDOW_SECONDS)
     expected = (200, None) if email == EMAIL else INVALID
     assert problem(await _login(server, email=email)) == expected
 
 
 async def test_many_tries_at_once_are_no_more_than_one_after_the_other(server: Stage, sari: UUID) -> None:
-    answers = await asyncio.gather(*(_login(server, password="wrong") for _ in range(TRIES + 10)))
-    assert sorted(map(problem, answers)) == [INVALID] * TRIES + [TOO_MANY] * 10
+    answers = await asyncio.gather(
+        *(_login(server, password="wrong") for _ in range(MAX_TRIES_PER_WINDOW + 10))
+    )
+    assert sorted(map(problem, answers)) == [INVALID] * MAX_TRIES_PER_WINDOW + [TOO_MANY] * 10
 
 
 async def test_signing_in_forgets_the_wrong_tries(server: Stage, sari: UUID) -> None:
-    for _ in range(TRIES - 1):
+    for _ in range(MAX_TRIES_PER_WINDOW - 1):
         await _login(server, password="wrong")
     await _signed_in(server, sari)
     assert problem(await _login(server, password="wrong")) == INVALID
@@ -328,7 +330,7 @@ async def test_a_web_client_gets_a_cookie_and_no_token(server: Stage, sari: UUID
     cookie = answer.headers["set-cookie"]
     for part in ("curhat_operator=", "Path=/api/control-center", "HttpOnly", "SameSite=strict"):
         assert part in cookie
-    assert f"Max-Age={TOKEN_SECONDS}" in cookie
+    assert f"Max-Age={TOKEN_LIFETIME_SECONDS}" in cookie
     server.http.cookies.clear()
     sent = {"Cookie": f"curhat_operator={answer.cookies['curhat_operator']}"}
     url = "/api/control-center/auth/logout"
@@ -444,7 +446,7 @@ async def test_a_token_is_good_for_twelve_hours_and_shows_when_it_was_seen(
     await operator.get("/auth/me")
     device = (await operator.get("/auth/devices")).json()["items"][0]
     assert datetime.fromisoformat(device["last_seen_at"]) == now
-    await clock.advance(TOKEN_SECONDS - 91)
+    await clock.advance(TOKEN_LIFETIME_SECONDS - 91)
     assert problem(await operator.get("/auth/me")) == (200, None)
     await clock.advance(1)
     assert problem(await operator.get("/auth/me")) == UNAUTHENTICATED

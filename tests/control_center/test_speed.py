@@ -7,7 +7,7 @@ import time
 from typing import Any, Final
 from uuid import UUID
 
-from curhat.control_center.lists import cursor_of
+from curhat.control_center.lists.cursors import cursor_of
 from curhat.kit.database import Database
 from curhat.kit.page import PAGE_SIZE
 from tests.support.server import Person

@@ -1,1 +1,1 @@
-"""What happens now: figures by plain SQL about money and sessions, and from Valkey about who is there."""
+"""The dashboard: counts of what happens now, from PostgreSQL, and of who is connected and available, from Valkey."""

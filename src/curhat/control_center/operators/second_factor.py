@@ -1,6 +1,6 @@
 """The second factor: secrets, codes, recovery codes and the QR code. Pure.
 
-A secret is made from a salt in the database and the process's key, so that the database alone signs nobody in.
+A secret is derived from a salt in the database and the process's key. The database alone therefore signs nobody in.
 """
 
 import base64
@@ -16,10 +16,10 @@ import pyotp
 import segno
 
 STEP_SECONDS: Final = 30
-# A phone's clock may be wrong by this many steps.
-STEPS_AROUND: Final = 1
+# How many steps a phone's clock may be wrong.
+MAX_CLOCK_ERROR_STEPS: Final = 1
 SALT_BYTES: Final = 16
-RECOVERY_CODES: Final = 10
+RECOVERY_CODE_COUNT: Final = 10
 
 _SECRET_PURPOSE: Final = b"curhat operators totp 1"
 _RECOVERY_PURPOSE: Final = b"curhat operators recovery codes 1"
@@ -29,31 +29,31 @@ _ISSUER: Final = "Curhat Control Center"
 
 
 def new_salt() -> bytes:
-    """What the database keeps of a new secret."""
+    """A random salt for a new secret. The database stores it."""
     return secrets.token_bytes(SALT_BYTES)
 
 
 def secret_of(secret_key: bytes, operator_id: UUID, salt: bytes) -> str:
-    """The secret that an authenticator app is given, in base 32."""
+    """The secret for the authenticator app, in base 32."""
     key = hmac.digest(secret_key, _SECRET_PURPOSE, hashlib.sha256)
     digest = hmac.digest(key, operator_id.bytes + salt, hashlib.sha256)
     return base64.b32encode(digest[:_SECRET_BYTES]).decode()
 
 
 def step_of(secret: str, code: str, now: datetime, last_step: int) -> int | None:
-    """The time step that this code belongs to, around now and after the last one used; None: it is not right."""
+    """The time step of a code that is right: near `now` and after `last_step`, the last one used. Else None."""
     totp = pyotp.TOTP(secret, interval=STEP_SECONDS)
     step_now = int(now.timestamp()) // STEP_SECONDS
     found = None
-    # All of them are compared, so that the time does not tell which one it is.
-    for step in range(step_now - STEPS_AROUND, step_now + STEPS_AROUND + 1):
+    # Every step is compared, so that the duration does not tell which one matched.
+    for step in range(step_now - MAX_CLOCK_ERROR_STEPS, step_now + MAX_CLOCK_ERROR_STEPS + 1):
         if hmac.compare_digest(totp.generate_otp(step).encode(), code.encode()) and step > last_step:
             found = step
     return found
 
 
 def otpauth_uri(secret: str, email: str) -> str:
-    """What the QR code says."""
+    """The content of the QR code."""
     return pyotp.TOTP(secret, interval=STEP_SECONDS).provisioning_uri(name=email, issuer_name=_ISSUER)
 
 
@@ -65,18 +65,18 @@ def qr_svg(text: str) -> str:
 
 
 def new_recovery_codes() -> list[str]:
-    """Codes to be kept on paper, such as `k3fq-7zab-9x2m-p4wd`: 80 random bits each."""
+    """Ten random codes of 80 bits, for the operator to keep on paper, such as `k3fq-7zab-9x2m-p4wd`."""
     return [
         "-".join(text[start : start + 4] for start in range(0, len(text), 4))
         for text in (
             base64.b32encode(secrets.token_bytes(_RECOVERY_BYTES)).decode().lower()
-            for _ in range(RECOVERY_CODES)
+            for _ in range(RECOVERY_CODE_COUNT)
         )
     ]
 
 
 def recovery_digest(secret_key: bytes, operator_id: UUID, code: str) -> bytes:
-    """What is stored of a recovery code, however it is written."""
+    """The digest of a recovery code, as it is stored. Case, spaces and dashes do not matter."""
     plain = "".join(character for character in code.lower() if character.isalnum())
     key = hmac.digest(secret_key, _RECOVERY_PURPOSE, hashlib.sha256)
     return hmac.digest(key, operator_id.bytes + plain.encode(), hashlib.sha256)
