@@ -1,4 +1,4 @@
-"""Which audit entries a request asks for."""
+"""Turns the query of a request into the filters of the audit's list."""
 
 from datetime import datetime
 
@@ -15,7 +15,7 @@ def filter_audit(
     since: datetime | None,
     until: datetime | None,
 ) -> Filters:
-    """The filters of a request. `actor` is an operator's id or e-mail, or `system`. Raises ValidationFailed."""
+    """Filter entries. `actor` is an operator's id or e-mail, or `system`. Raises ValidationFailed."""
     filters = Filters()
     who = checked_text("actor", actor)
     if who is not None:

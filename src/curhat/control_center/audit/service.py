@@ -41,9 +41,9 @@ async def write_audit_entry(
 async def read_audit_page(
     tx: Transaction, filters: Filters, cursor: str | None, limit: int
 ) -> Page[AuditEntry]:
-    """Entries, newest first. Raises ValidationFailed for a bad cursor."""
+    """Read a page of entries, newest first. Raises ValidationFailed for a bad cursor."""
     key = key_of(cursor)
-    # The number of an entry stands in the cursor as a UUID. A larger number comes from a made-up cursor.
+    # A cursor holds the entry's number as a UUID. Only a forged cursor holds a larger number.
     position = None if key is None else (key[0], min(key[1].int, MAX_ENTRY_ID))
     conditions = after(filters, "(audit_entries.occurred_at, audit_entries.id) < ({0}, {1})", position)
     rows = await queries.list_audit_entries(tx, conditions, limit=limit + 1)

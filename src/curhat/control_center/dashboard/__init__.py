@@ -1,1 +1,1 @@
-"""The dashboard: counts of what happens now, from PostgreSQL, and of who is connected and available, from Valkey."""
+"""The dashboard: figures from PostgreSQL, and from Valkey how many mitras are connected and available."""

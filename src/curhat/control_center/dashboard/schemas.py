@@ -23,7 +23,7 @@ class SearchNow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Funnel(msgspec.Struct, frozen=True):
-    """What happened since midnight in Jakarta: payments opened and confirmed, sessions started and ended."""
+    """Counts since midnight in Jakarta: payments opened and confirmed, sessions started and ended."""
 
     opened: int
     confirmed: int
@@ -32,14 +32,14 @@ class Funnel(msgspec.Struct, frozen=True):
 
 
 class AcceptanceSeconds(msgspec.Struct, frozen=True):
-    """How long today's successful searches took; null while there is none."""
+    """The median and the 95th percentile of how long today's successful searches took; null while there is none."""
 
     p50: float | None
     p95: float | None
 
 
 class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
-    """What happens now. `connected`, `available` and `free_capacity` are null while Valkey does not answer.
+    """The current figures. `connected`, `available` and `free_capacity` are null while Valkey does not answer.
 
     `online`: mitras who want to be asked and are not suspended. `available`: mitras who may be asked now; together they
     can take `free_capacity` more customers. `refunds_refused`: decided cases with a refund that the gateway refused and

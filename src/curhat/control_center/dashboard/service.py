@@ -1,4 +1,4 @@
-"""Counting what happens now. PostgreSQL counts money and sessions; presence knows who is connected and available."""
+"""Counts for the dashboard. PostgreSQL counts money and sessions; presence knows who is connected and available."""
 
 from typing import Final, Literal
 
@@ -22,7 +22,7 @@ DAYS_CHARTED: Final = 30
 
 
 async def read_dashboard(database: Database, presence: Presence) -> Dashboard:
-    """What happens now, and what has happened since midnight in Jakarta. PostgreSQL counts in one snapshot."""
+    """Read the current figures, and those since midnight in Jakarta. PostgreSQL counts in one snapshot."""
     connected, available, free_capacity = await _read_presence(database, presence)
     async with database.transaction(snapshot=True) as tx:
         figures = await queries.read_figures(tx)
@@ -67,7 +67,7 @@ async def read_dashboard(database: Database, presence: Presence) -> Dashboard:
 
 
 async def _read_presence(database: Database, presence: Presence) -> tuple[int | None, int | None, int | None]:
-    """How many mitras are connected, how many are available, and their free capacity. All None when Valkey is away."""
+    """Read how many mitras are connected and available, and their free capacity. All None when Valkey is away."""
     mitra_ids = await queries.list_mitras_perhaps_connected(database)
     try:
         connected = await presence.connected_among(mitra_ids)
@@ -79,7 +79,7 @@ async def _read_presence(database: Database, presence: Presence) -> tuple[int | 
 
 
 async def read_charts(tx: Transaction) -> Charts:
-    """The last day by hour and the last month by day."""
+    """Read the last day by hour and the last month by day."""
     return Charts(
         hours=await _read_buckets(tx, "hour", HOURS_CHARTED),
         days=await _read_buckets(tx, "day", DAYS_CHARTED),

@@ -83,7 +83,7 @@ async def sign_in_operator(
     settings: NamedDependency[Settings],
     valkey_client: NamedDependency[Valkey],
 ) -> Response[OperatorSignedIn]:
-    """Sign in with e-mail, password and the authenticator app's code. An unknown e-mail takes as long as a known."""
+    """Sign in with e-mail, password and authenticator code. An unknown e-mail takes as long as a known one."""
     if data.transport == "cookie":
         cookies.refuse_foreign_page(request.scope, settings)
     tried = await _count_try(request, database, settings, valkey_client, data.email)

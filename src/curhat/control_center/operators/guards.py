@@ -1,4 +1,4 @@
-"""Who may call an operation of the Control Center: an operator with a valid token, a second factor and the permission.
+"""The guard of the Control Center: a caller needs a valid token, a second factor and the operation's permission.
 
 Deny by default: an operation under /api/control-center that names no permission is refused to everybody.
 """
@@ -34,7 +34,7 @@ OPEN: Final = {_NEEDS: _NOTHING}
 
 
 def needed_by(handler: BaseRouteHandler) -> str | None:
-    """What an operation declares to need. None when it declares nothing."""
+    """Read which permission an operation declares. None when it declares none."""
     found: str | None = handler.opt.get(_NEEDS)
     return found
 
@@ -42,7 +42,7 @@ def needed_by(handler: BaseRouteHandler) -> str | None:
 def operators_only(
     database: Callable[[], Database], settings: Callable[[], Settings]
 ) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
-    """A guard for every route. It checks requests to the Control Center before their body is read."""
+    """Make the guard of all routes. It checks requests to the Control Center before their body is read."""
 
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         # The framework itself answers OPTIONS, with the path's methods only.
@@ -63,7 +63,7 @@ def operators_only(
 
 
 async def provide_operator(request: Request[Any, Any, Any]) -> SignedInOperator:
-    """The operator whom the guard admitted. Raises Unauthenticated on a route that the guard does not check."""
+    """Return the operator whom the guard admitted. Raises Unauthenticated on a route that the guard does not check."""
     operator: SignedInOperator | None = request.state.get(_OPERATOR)
     if operator is None:
         raise Unauthenticated

@@ -27,7 +27,7 @@ _places: Final = asyncio.Semaphore(_MAX_CONCURRENT_HASHES)
 
 
 def hashed(password: str, field: str = "password") -> str:
-    """The hash of a password, as it is stored. Raises ValidationFailed when the password is too short or too long."""
+    """Hash a password for storage. Raises ValidationFailed when it is too short or too long."""
     if not MIN_PASSWORD_CHARACTERS <= len(password) <= MAX_PASSWORD_CHARACTERS:
         raise ValidationFailed(
             errors=[
@@ -41,7 +41,7 @@ def hashed(password: str, field: str = "password") -> str:
 
 
 def is_right(password: str, password_hash: str | None) -> bool:
-    """Whether this is the password. With None (no such operator) it takes as long, and the answer is no."""
+    """Compare a password with its hash. Without a hash (no such operator) this takes as long, and returns False."""
     try:
         _hasher.verify(password_hash or _UNKNOWN_OPERATOR_HASH, password)
     except VerificationError:
@@ -50,23 +50,23 @@ def is_right(password: str, password_hash: str | None) -> bool:
 
 
 async def is_right_in_thread(password: str, password_hash: str | None) -> bool:
-    """`is_right` in a thread: it takes 50 ms of CPU, for which it would block the event loop."""
+    """Run `is_right` in a thread: it takes 50 ms of CPU, for which it would block the event loop."""
     async with _places:
         return await asyncio.to_thread(is_right, password, password_hash)
 
 
 async def hashed_in_thread(password: str, field: str = "password") -> str:
-    """`hashed` in a thread."""
+    """Run `hashed` in a thread."""
     async with _places:
         return await asyncio.to_thread(hashed, password, field)
 
 
 def generated() -> str:
-    """A new random password of 144 bits."""
+    """Generate a random password of 144 bits."""
     return secrets.token_urlsafe(18)
 
 
 def derived(secret_key: bytes, purpose: str) -> str:
-    """A password that follows from the key: the same every time, and unknown to those without the key."""
+    """Derive a password from the key. The same key and purpose always give the same password."""
     digest = hmac.digest(secret_key, f"curhat password 1 {purpose}".encode(), hashlib.sha256)
     return digest.hex()[:24]

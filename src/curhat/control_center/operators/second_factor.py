@@ -29,19 +29,19 @@ _ISSUER: Final = "Curhat Control Center"
 
 
 def new_salt() -> bytes:
-    """A random salt for a new secret. The database stores it."""
+    """Generate the salt of a new secret. The database stores it."""
     return secrets.token_bytes(SALT_BYTES)
 
 
 def secret_of(secret_key: bytes, operator_id: UUID, salt: bytes) -> str:
-    """The secret for the authenticator app, in base 32."""
+    """Derive the secret for the authenticator app, in base 32."""
     key = hmac.digest(secret_key, _SECRET_PURPOSE, hashlib.sha256)
     digest = hmac.digest(key, operator_id.bytes + salt, hashlib.sha256)
     return base64.b32encode(digest[:_SECRET_BYTES]).decode()
 
 
 def step_of(secret: str, code: str, now: datetime, last_step: int) -> int | None:
-    """The time step of a code that is right: near `now` and after `last_step`, the last one used. Else None."""
+    """Find the time step of a code, near `now` and after `last_step`. None when the code is wrong or used already."""
     totp = pyotp.TOTP(secret, interval=STEP_SECONDS)
     step_now = int(now.timestamp()) // STEP_SECONDS
     found = None
@@ -53,19 +53,19 @@ def step_of(secret: str, code: str, now: datetime, last_step: int) -> int | None
 
 
 def otpauth_uri(secret: str, email: str) -> str:
-    """The content of the QR code."""
+    """Write the otpauth URI that the QR code contains."""
     return pyotp.TOTP(secret, interval=STEP_SECONDS).provisioning_uri(name=email, issuer_name=_ISSUER)
 
 
 def qr_svg(text: str) -> str:
-    """A QR code as an SVG image."""
+    """Draw a QR code as an SVG image."""
     image = io.BytesIO()
     segno.make_qr(text, error="m").save(image, kind="svg", scale=4, border=4, xmldecl=False, omitsize=False)
     return image.getvalue().decode().strip()
 
 
 def new_recovery_codes() -> list[str]:
-    """Ten random codes of 80 bits, for the operator to keep on paper, such as `k3fq-7zab-9x2m-p4wd`."""
+    """Generate ten codes of 80 random bits, for the operator to keep on paper, such as `k3fq-7zab-9x2m-p4wd`."""
     return [
         "-".join(text[start : start + 4] for start in range(0, len(text), 4))
         for text in (
@@ -76,7 +76,7 @@ def new_recovery_codes() -> list[str]:
 
 
 def recovery_digest(secret_key: bytes, operator_id: UUID, code: str) -> bytes:
-    """The digest of a recovery code, as it is stored. Case, spaces and dashes do not matter."""
+    """Digest a recovery code for storage. Case, spaces and dashes do not matter."""
     plain = "".join(character for character in code.lower() if character.isalnum())
     key = hmac.digest(secret_key, _RECOVERY_PURPOSE, hashlib.sha256)
     return hmac.digest(key, operator_id.bytes + plain.encode(), hashlib.sha256)

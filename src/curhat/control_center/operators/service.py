@@ -192,7 +192,7 @@ async def sign_out(tx: Transaction, operator: SignedInOperator) -> None:
 
 
 def normalised_email(written: str) -> str:
-    """An e-mail as it is stored and compared."""
+    """Bring an e-mail into the form in which it is stored and compared."""
     return written.strip().lower()
 
 
@@ -200,7 +200,7 @@ def normalised_email(written: str) -> str:
 
 
 async def read_account(tx: Transaction, operator: SignedInOperator) -> OperatorAccount:
-    """The operator's own account: who they are, what they may do, and their second factor."""
+    """Read the operator's own account: who they are, what they may do, and their second factor."""
     return OperatorAccount(
         id=operator.id,
         email=operator.email,
@@ -304,7 +304,7 @@ async def change_password(
 
 
 async def list_devices(tx: Transaction, operator: SignedInOperator) -> DeviceList:
-    """Where this operator is signed in, last seen first."""
+    """Read where this operator is signed in, last seen first."""
     items = [
         Device(
             id=row.id,
@@ -370,7 +370,7 @@ async def reset_operator(
 
 
 async def password_hash_of(tx: Transaction, email: str) -> str | None:
-    """The stored hash of an operator's password. None when there is no such operator, or they are disabled."""
+    """Read the stored hash of an operator's password. None when there is no such operator, or they are disabled."""
     found = await queries.find_operator_by_email(tx, email=normalised_email(email))
     return None if found is None else found.password_hash
 
@@ -381,11 +381,11 @@ async def prune(tx: Transaction, max_rows: int = MAX_ROWS_PER_PRUNE) -> None:
     await queries.prune_tokens(tx, max_rows=max_rows)
 
 
-# Whose token is this -----------------------------------------------------------------------------------------
+# Identifying the caller --------------------------------------------------------------------------------------
 
 
 async def identify(database: Database, settings: Settings, scope: Mapping[str, Any]) -> SignedInOperator:
-    """The operator who sends this request, by bearer header or by cookie.
+    """Find the operator who sends this request, by bearer header or by cookie.
 
     Operators are few, so each request asks PostgreSQL: a revoked token is refused at once.
     Raises Unauthenticated; Forbidden when another site may have caused the request, and for a customer's or mitra's

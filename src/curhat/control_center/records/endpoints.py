@@ -152,7 +152,7 @@ async def search_sessions(
 async def get_session_record(
     database: NamedDependency[Database], session_id: FromPath[UUID]
 ) -> SessionDetail:
-    """One chat session, without what was said in it."""
+    """One chat session, without its messages."""
     async with database.transaction() as tx:
         return await service.read_session_detail(tx, session_id)
 
@@ -171,7 +171,7 @@ async def reveal_transcript(
     session_id: FromPath[UUID],
     data: JSONBody[TranscriptOrder],
 ) -> Transcript:
-    """What was said in the session, for a written reason. Each call writes an audit entry. The answer is not stored."""
+    """The messages of the session, for a written reason. Each call writes an audit entry. The answer is not stored."""
     async with database.transaction() as tx:
         return await service.reveal_transcript(tx, operator, session_id, data.reason)
 

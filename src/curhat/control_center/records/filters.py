@@ -1,4 +1,4 @@
-"""Which payments, sessions, customers and mitras a request asks for. Every function raises ValidationFailed."""
+"""Turns the query of a request into the filters of a list. Every function raises ValidationFailed."""
 
 from datetime import datetime
 from typing import Final
@@ -9,7 +9,7 @@ from curhat.control_center.lists.search import CUSTOMERS_NAMED, MITRAS_NAMED, ad
 from curhat.payments.states import PaymentStatus, Purpose
 from curhat.sessions.states import EndReason, SessionStatus
 
-# What a searched id may be. Each possibility is looked up in its own index.
+# The ids that a search may mean. Each possibility is looked up in its own index.
 _PAYMENT_IDS: Final = """payments.id = ANY (ARRAY(
     SELECT found.id FROM payments AS found WHERE found.id = {0}
     UNION SELECT found.id FROM payments AS found WHERE found.customer_id = {0}
@@ -33,7 +33,7 @@ def filter_payments(
     since: datetime | None,
     until: datetime | None,
 ) -> Filters:
-    """`q`: the id of a payment, customer, session or case, the customer's phone number, or how their name begins."""
+    """Filter payments. `q`: an id (also of its customer, session or case), or the customer's phone or name."""
     filters = Filters()
     add_search(filters, q, ids=_PAYMENT_IDS, person="payments.customer_id", names=CUSTOMERS_NAMED)
     filters.equal("status", "payments.status", status)
@@ -53,7 +53,7 @@ def filter_sessions(
     since: datetime | None,
     until: datetime | None,
 ) -> Filters:
-    """`q`: the id of a session, payment, customer or mitra, the customer's phone number, or how their name begins."""
+    """Filter sessions. `q`: an id (also of its payment, customer or mitra), or the customer's phone or name."""
     filters = Filters()
     add_search(filters, q, ids=_SESSION_IDS, person="sessions.customer_id", names=CUSTOMERS_NAMED)
     filters.equal("status", "sessions.status", status)
@@ -65,7 +65,7 @@ def filter_sessions(
 
 
 def filter_customers(*, q: str | None, since: datetime | None, until: datetime | None) -> Filters:
-    """`q`: the id, the phone number, or how the name begins."""
+    """Filter customers. `q`: the id, the phone number, or how the name begins."""
     filters = Filters()
     add_search(filters, q, ids="customers.id = {0}", person="customers.id", names=CUSTOMERS_NAMED)
     filters.between("customers.created_at", since, until)
@@ -73,7 +73,7 @@ def filter_customers(*, q: str | None, since: datetime | None, until: datetime |
 
 
 def filter_mitras(*, q: str | None, online: bool | None, suspended: bool | None) -> Filters:
-    """`q`: the id, the phone number, or how the name begins."""
+    """Filter mitras. `q`: the id, the phone number, or how the name begins."""
     filters = Filters()
     add_search(filters, q, ids="mitras.id = {0}", person="mitras.id", names=MITRAS_NAMED)
     filters.equal("online", "mitras.online", online)

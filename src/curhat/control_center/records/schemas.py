@@ -102,7 +102,7 @@ class PaymentDetail(PaymentRecord, frozen=True, kw_only=True):
 
 
 class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A chat session, without what was said in it. `end_note`: the reason that a mitra wrote when ending it early."""
+    """A chat session, without its messages. `end_note`: the reason that a mitra wrote when ending it early."""
 
     id: UUID
     status: SessionStatus

@@ -1,4 +1,4 @@
-"""Reading payments, sessions, customers and mitras; changing mitras; revealing what was said.
+"""Reading payments, sessions, customers and mitras; changing mitras; revealing chat text.
 
 Every function takes an open transaction and never commits it.
 """
@@ -50,7 +50,7 @@ from curhat.kit.errors import NotFound, PresenceUnknown, ValidationFailed
 from curhat.kit.page import Page
 from curhat.presence.service import Presence
 
-# Bounds one answer: more than two people write who type without a pause for eight hours.
+# Bounds one answer. Two people who type without a pause write fewer in eight hours.
 MAX_TRANSCRIPT_MESSAGES: Final = 20_000
 
 
@@ -60,14 +60,14 @@ MAX_TRANSCRIPT_MESSAGES: Final = 20_000
 async def read_payments_page(
     tx: Transaction, filters: Filters, cursor: str | None, limit: int
 ) -> Page[PaymentRecord]:
-    """Payments, newest first. Raises ValidationFailed for a bad cursor."""
+    """Read a page of payments, newest first. Raises ValidationFailed for a bad cursor."""
     conditions = after(filters, "(payments.created_at, payments.id) < ({0}, {1})", key_of(cursor))
     rows = await queries.list_payments(tx, conditions, limit=limit + 1)
     return page_of(rows, limit, _payment_record, lambda row: cursor_of(row.created_at, row.id))
 
 
 async def read_payment(tx: Transaction, payment_id: UUID) -> PaymentRecord:
-    """One payment. Raises NotFound."""
+    """Read one payment. Raises NotFound."""
     rows = await queries.list_payments(tx, Conditions(("payments.id = {0}", (payment_id,))), limit=1)
     if not rows:
         raise NotFound
@@ -75,13 +75,13 @@ async def read_payment(tx: Transaction, payment_id: UUID) -> PaymentRecord:
 
 
 async def read_payment_detail(tx: Transaction, payment_id: UUID) -> PaymentDetail:
-    """One payment with everything that happened to it. Raises NotFound."""
+    """Read one payment and its timeline. Raises NotFound."""
     payment = await read_payment(tx, payment_id)
     return PaymentDetail(**msgspec.structs.asdict(payment), timeline=await read_timeline(tx, payment_id))
 
 
 async def read_timeline(tx: Transaction, payment_id: UUID) -> list[TimelineEntry]:
-    """Everything that happened to a payment, oldest first."""
+    """Read everything that happened to a payment, oldest first."""
     return [_timeline_entry(row) for row in await queries.read_timeline(tx, payment_id=payment_id)]
 
 
@@ -128,14 +128,14 @@ def _timeline_entry(row: TimelineRow) -> TimelineEntry:
 async def read_sessions_page(
     tx: Transaction, filters: Filters, cursor: str | None, limit: int
 ) -> Page[SessionRecord]:
-    """Chat sessions, newest first. Raises ValidationFailed for a bad cursor."""
+    """Read a page of chat sessions, newest first. Raises ValidationFailed for a bad cursor."""
     conditions = after(filters, "(sessions.started_at, sessions.id) < ({0}, {1})", key_of(cursor))
     rows = await queries.list_sessions(tx, conditions, limit=limit + 1)
     return page_of(rows, limit, _session_record, lambda row: cursor_of(row.started_at, row.id))
 
 
 async def read_session_detail(tx: Transaction, session_id: UUID) -> SessionDetail:
-    """One chat session, without what was said in it. Raises NotFound."""
+    """Read one chat session, without its messages. Raises NotFound."""
     rows = await queries.list_sessions(tx, Conditions(("sessions.id = {0}", (session_id,))), limit=1)
     if not rows:
         raise NotFound
@@ -169,7 +169,7 @@ def _session_record(row: SessionRow) -> SessionRecord:
 async def reveal_transcript(
     tx: Transaction, operator: SignedInOperator, session_id: UUID, reason: str
 ) -> Transcript:
-    """What was said in a session. The audit keeps the reason. Raises NotFound."""
+    """Read the messages of a session, and note the reason in the audit. Raises NotFound."""
     if await queries.find_session(tx, session_id=session_id) is None:
         raise NotFound
     await write_audit_entry(tx, operator.id, "transcript_revealed", "session", session_id, new=reason.strip())
@@ -189,14 +189,14 @@ async def reveal_transcript(
 async def read_customers_page(
     tx: Transaction, filters: Filters, cursor: str | None, limit: int
 ) -> Page[CustomerRecord]:
-    """Customers, newest first. Raises ValidationFailed for a bad cursor."""
+    """Read a page of customers, newest first. Raises ValidationFailed for a bad cursor."""
     conditions = after(filters, "(customers.created_at, customers.id) < ({0}, {1})", key_of(cursor))
     rows = await queries.list_customers(tx, conditions, limit=limit + 1)
     return page_of(rows, limit, _customer_record, lambda row: cursor_of(row.created_at, row.id))
 
 
 async def read_customer(tx: Transaction, customer_id: UUID) -> CustomerRecord:
-    """One customer. Raises NotFound."""
+    """Read one customer. Raises NotFound."""
     rows = await queries.list_customers(tx, Conditions(("customers.id = {0}", (customer_id,))), limit=1)
     if not rows:
         raise NotFound
@@ -223,14 +223,14 @@ def _customer_record(row: CustomerRow) -> CustomerRecord:
 async def read_mitras_page(
     tx: Transaction, filters: Filters, cursor: str | None, limit: int
 ) -> Page[MitraRecord]:
-    """Mitras, newest first, without who is connected. Raises ValidationFailed for a bad cursor."""
+    """Read a page of mitras, newest first; `connected` is None. Raises ValidationFailed for a bad cursor."""
     conditions = after(filters, "(mitras.created_at, mitras.id) < ({0}, {1})", key_of(cursor))
     rows = await queries.list_mitras(tx, conditions, limit=limit + 1)
     return page_of(rows, limit, _mitra_record, lambda row: cursor_of(row.created_at, row.id))
 
 
 async def read_mitra(tx: Transaction, mitra_id: UUID) -> MitraRecord:
-    """One mitra, without whether it is connected. Raises NotFound."""
+    """Read one mitra; `connected` is None. Raises NotFound."""
     rows = await queries.list_mitras(tx, Conditions(("mitras.id = {0}", (mitra_id,))), limit=1)
     if not rows:
         raise NotFound
@@ -238,7 +238,7 @@ async def read_mitra(tx: Transaction, mitra_id: UUID) -> MitraRecord:
 
 
 async def with_connections(presence: Presence, mitras: list[MitraRecord]) -> list[MitraRecord]:
-    """The same mitras, with who is connected now. While presence is unknown, they are returned unchanged."""
+    """Set `connected` of each mitra. While Valkey does not answer, the mitras are returned unchanged."""
     try:
         connected = await presence.connected_among([each.id for each in mitras])
     except PresenceUnknown:

@@ -113,7 +113,7 @@ async def list_review_cases(
     cursor: Cursor = None,
     format: FromQuery[Format] = "json",  # noqa: A002  the contract's name
 ) -> Response[Any]:
-    """Cases: open ones first, then decided ones, each oldest first. `from` and `to` are times of opening a case."""
+    """Cases: open ones first, then decided ones, each oldest first. `from` and `to` bound the time of opening."""
     filters = filter_cases(
         status=status,
         tag=tag,

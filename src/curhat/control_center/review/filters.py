@@ -1,4 +1,4 @@
-"""Which failed pairings and review cases a request asks for. Every function raises ValidationFailed."""
+"""Turns the query of a request into the filters of a list. Every function raises ValidationFailed."""
 
 from datetime import datetime
 from typing import Final
@@ -26,7 +26,7 @@ def filter_failed_pairings(
     since: datetime | None,
     until: datetime | None,
 ) -> Filters:
-    """The amounts, in rupiah, are both included. The times are those of the failures."""
+    """Filter failed pairings. Both amounts, in rupiah, are included. The times are those of the failures."""
     filters = Filters()
     filters.equal("tag", "events.tag", tag)
     filters.equal("kind", "events.kind", kind)
@@ -50,10 +50,10 @@ def filter_cases(
     since: datetime | None,
     until: datetime | None,
 ) -> Filters:
-    """The times are those when a case was opened."""
+    """Filter cases. The times are those of opening."""
     filters = Filters()
     if status is not None:
-        # In the words of the index that has the list's order.
+        # Written like the index expression of review_cases_by_age, so that PostgreSQL can use that index.
         filters.add("(review_cases.status = 'decided') = {0}", status == "decided")
         filters.given.append(f"status={status}")
     filters.equal("tag", "review_cases.tag", tag)

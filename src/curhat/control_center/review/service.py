@@ -42,7 +42,7 @@ from curhat.payments.service import TakenCharge
 async def read_failed_pairings_page(
     tx: Transaction, filters: Filters, cursor: str | None, limit: int
 ) -> Page[FailedPairing]:
-    """Failed attempts, newest first. Raises ValidationFailed for a bad cursor."""
+    """Read a page of failed attempts, newest first. Raises ValidationFailed for a bad cursor."""
     conditions = after(filters, "(events.occurred_at, events.id) < ({0}, {1})", key_of(cursor))
     rows = await queries.list_failed_pairings(tx, conditions, limit=limit + 1)
     return page_of(rows, limit, _failed_pairing, lambda row: cursor_of(row.occurred_at, row.id))
@@ -51,7 +51,10 @@ async def read_failed_pairings_page(
 async def read_cases_page(
     tx: Transaction, filters: Filters, cursor: str | None, limit: int, *, approval_limit_rp: int
 ) -> Page[ReviewCase]:
-    """Cases: open ones first, then decided ones, each oldest first. Raises ValidationFailed for a bad cursor."""
+    """Read a page of cases: open ones first, then decided ones, each oldest first.
+
+    Raises ValidationFailed for a bad cursor.
+    """
     conditions = after(
         filters,
         "((review_cases.status = 'decided'), review_cases.opened_at, review_cases.id) > ({0}, {1}, {2})",
@@ -68,12 +71,12 @@ async def read_cases_page(
 
 
 async def read_case(tx: Transaction, case_id: UUID, approval_limit_rp: int) -> ReviewCase:
-    """One case. Raises NotFound."""
+    """Read one case. Raises NotFound."""
     return await _read_case(tx, await _read_case_row(tx, case_id), approval_limit_rp)
 
 
 async def read_case_detail(tx: Transaction, case_id: UUID, approval_limit_rp: int) -> ReviewCaseDetail:
-    """One case with its payment and everything that happened to it. Raises NotFound."""
+    """Read one case with its payment and the payment's timeline. Raises NotFound."""
     row = await _read_case_row(tx, case_id)
     case = await _read_case(tx, row, approval_limit_rp)
     return ReviewCaseDetail(
