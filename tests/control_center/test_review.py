@@ -13,7 +13,7 @@ import pytest
 import valkey.asyncio
 
 from curhat.dev.embedded import EmbeddedServers
-from curhat.journeys import service as journeys
+from curhat.journeys import charging
 from curhat.kit.database import Database
 from curhat.kit.pause_points import set_pause_point
 from curhat.payments.gateway import ChargeAnswer, RefundAnswer
@@ -678,10 +678,10 @@ async def test_a_late_approvals_refund_that_is_refused_after_the_decision_is_sho
     await work(server)
 
     async with server.database.transaction() as tx:
-        await journeys.charge_answered(tx, key, ChargeAnswer("approved"), [])
+        await charging.charge_answered(tx, key, ChargeAnswer("approved"), [])
     refund_id = await server.database.fetchval("SELECT id FROM refunds WHERE charge_attempt_id = $1", key)
     async with server.database.transaction() as tx:
-        await journeys.refund_answered(tx, refund_id, RefundAnswer("failed", "closed card"))
+        await charging.refund_answered(tx, refund_id, RefundAnswer("failed", "closed card"))
 
     (listed,) = (await reviewer.get("/review-cases", refund_refused="true")).json()["items"]
     assert (listed["id"], listed["decision"]) == (str(failed.case_id), decision)

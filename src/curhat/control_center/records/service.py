@@ -43,7 +43,7 @@ from curhat.control_center.schemas import (
     mitra_reference,
     operator_reference,
 )
-from curhat.journeys import service as journeys
+from curhat.journeys import mitras
 from curhat.kit.conditions import Conditions
 from curhat.kit.database import Transaction
 from curhat.kit.errors import NotFound, PresenceUnknown, ValidationFailed
@@ -237,13 +237,13 @@ async def read_mitra(tx: Transaction, mitra_id: UUID) -> MitraRecord:
     return _mitra_record(rows[0])
 
 
-async def with_connections(presence: Presence, mitras: list[MitraRecord]) -> list[MitraRecord]:
-    """Set `connected` of each mitra. While Valkey does not answer, the mitras are returned unchanged."""
+async def with_connections(presence: Presence, records: list[MitraRecord]) -> list[MitraRecord]:
+    """Set `connected` of each mitra. While Valkey does not answer, the records are returned unchanged."""
     try:
-        connected = await presence.connected_among([each.id for each in mitras])
+        connected = await presence.connected_among([each.id for each in records])
     except PresenceUnknown:
-        return mitras
-    return [msgspec.structs.replace(each, connected=each.id in connected) for each in mitras]
+        return records
+    return [msgspec.structs.replace(each, connected=each.id in connected) for each in records]
 
 
 async def invite_mitra(
@@ -270,14 +270,14 @@ async def change_mitra(
             errors=[{"field": "body", "message": "must name display_name, max_customers or suspended"}]
         )
     if change.max_customers is not msgspec.UNSET:
-        await journeys.change_capacity(tx, mitra_id, change.max_customers, by=by)
+        await mitras.change_capacity(tx, mitra_id, change.max_customers, by=by)
     if change.suspended is True:
-        await journeys.suspend_mitra(tx, mitra_id, by=by)
+        await mitras.suspend_mitra(tx, mitra_id, by=by)
     elif change.suspended is False:
         await accounts.lift_suspension(tx, mitra_id, by=by)
     if change.display_name is not msgspec.UNSET:
         # The rename comes last: it locks streams, which are last in the lock order.
-        await journeys.rename_mitra(tx, mitra_id, change.display_name, by=by)
+        await mitras.rename_mitra(tx, mitra_id, change.display_name, by=by)
     return await read_mitra(tx, mitra_id)
 
 
