@@ -1,4 +1,4 @@
-"""The audit: everything an operator did, filtered and exported, and changed by nobody."""
+"""The audit lists everything that operators did, can be filtered and exported, and cannot be changed."""
 
 import csv
 import io
@@ -31,9 +31,7 @@ async def _configure(operator: Person, value: int) -> None:
     assert (await operator.put("/configuration/pairing_blast_timeout_seconds", body)).status_code == 200
 
 
-async def test_what_an_operator_did_is_told_with_who_when_and_from_what_to_what(
-    server: Stage, clock: VirtualClock
-) -> None:
+async def test_an_entry_names_the_actor_the_time_and_both_values(server: Stage, clock: VirtualClock) -> None:
     admin, viewer = await server.operator("admin", "sari@example.id"), await server.operator("viewer")
     await clock.set(datetime.now(UTC) + timedelta(minutes=10))
     now = await clock.now()
@@ -52,12 +50,14 @@ async def test_what_an_operator_did_is_told_with_who_when_and_from_what_to_what(
     }
 
 
-async def test_the_audit_is_filtered_by_who_what_on_what_and_when(server: Stage, clock: VirtualClock) -> None:
+async def test_the_audit_is_filtered_by_actor_action_subject_and_time(
+    server: Stage, clock: VirtualClock
+) -> None:
     sari, dewi = (
         await server.operator("admin", "sari@example.id"),
         await server.operator("admin", "dewi@example.id"),
     )
-    # Two changes of a row never have the same time: the clock must not stand before the migration's.
+    # The time of a row's change must grow, and the migration wrote the row. So the clock stands after the migration.
     await clock.set(datetime.now(UTC) + timedelta(minutes=10))
     await _configure(sari, 90)
     later = await clock.advance(60)
@@ -78,7 +78,7 @@ async def test_the_audit_is_filtered_by_who_what_on_what_and_when(server: Stage,
     assert await actions(to=later.isoformat()) == ["configuration_changed"]
 
 
-async def test_pages_of_the_audit_and_its_csv_are_whole(server: Stage) -> None:
+async def test_the_pages_and_the_csv_of_the_audit_have_every_entry(server: Stage) -> None:
     viewer = await server.operator("viewer")
     await server.database.execute(
         "INSERT INTO audit_entries (actor, action, subject, subject_id, new_value, occurred_at) "
@@ -97,14 +97,14 @@ async def test_pages_of_the_audit_and_its_csv_are_whole(server: Stage) -> None:
     assert seen == [row["id"] for row in expected]
     answer = await viewer.get("/audit", format="csv")
     rows = list(csv.DictReader(io.StringIO(answer.text)))
-    # Its own entry, written before the rest is read.
+    # The export writes an entry of its own before it reads the later pages.
     assert len(rows) in (1100, 1101)
     assert {row["new_value"] for row in rows if row["action"] == "tested"} == {"'=cmd|x"}
     assert (await _entries(viewer, action="list_exported"))[0]["subject"] == "audit"
 
 
-def test_what_is_written_without_python_is_among_what_the_contract_names() -> None:
-    """Python's writers are held to it by their types; this statement writes its own entry."""
+def test_the_entry_that_sql_writes_is_one_that_the_contract_names() -> None:
+    """The types of Python code ensure this for its entries. One SQL statement writes an entry without Python."""
     written = re.findall(
         r"INSERT INTO audit_entries [^;]*?SELECT [^']*'([^']+)', '([^']+)'",
         Path(configuration.__file__).with_name("queries.sql").read_text(encoding="utf-8"),
@@ -115,7 +115,7 @@ def test_what_is_written_without_python_is_among_what_the_contract_names() -> No
 
 
 @pytest.mark.parametrize("table", ["audit_entries", "configuration_changes", "status_changes"])
-async def test_what_was_written_down_cannot_be_changed_deleted_or_emptied(
+async def test_entries_cannot_be_updated_deleted_or_truncated(
     server: Stage, database: Database, table: str
 ) -> None:
     admin = await server.operator()
@@ -124,13 +124,13 @@ async def test_what_was_written_down_cannot_be_changed_deleted_or_emptied(
     before = await database.fetchval(f"SELECT count(*) FROM {table}")
     assert before > 0
     for statement in (f"UPDATE {table} SET id = DEFAULT", f"DELETE FROM {table}", f"TRUNCATE {table}"):
-        # This run's role is a superuser: it has every privilege, and still cannot.
+        # The tests connect as a superuser, who has every privilege. The triggers refuse even that role.
         with pytest.raises(asyncpg.RestrictViolationError, match="append only"):
             await database.execute(statement)
     assert await database.fetchval(f"SELECT count(*) FROM {table}") == before
 
 
-async def test_the_role_that_owns_the_tables_is_left_with_reading_and_appending(database: Database) -> None:
+async def test_the_owner_of_the_tables_may_only_select_and_insert(database: Database) -> None:
     for table in ("audit_entries", "configuration_changes", "status_changes"):
         privileges = await database.fetch(
             "SELECT privilege_type FROM pg_class, aclexplode(relacl) "
@@ -141,7 +141,7 @@ async def test_the_role_that_owns_the_tables_is_left_with_reading_and_appending(
         assert {row["privilege_type"] for row in privileges} >= {"SELECT", "INSERT"}
 
 
-async def test_a_role_that_is_no_superuser_may_append_and_read_and_nothing_more(database: Database) -> None:
+async def test_a_role_without_superuser_rights_may_only_select_and_insert(database: Database) -> None:
     async with database.pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()

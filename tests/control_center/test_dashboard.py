@@ -1,4 +1,4 @@
-"""The dashboard says what plain SQL counts, in the day of Jakarta."""
+"""The dashboard shows what plain SQL counts. A day is a day in Jakarta."""
 
 import random
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ from tests.support.clock import VirtualClock
 from tests.support.journey import WINDOW_SECONDS
 from tests.support.signed_in import Stage
 
-# 00:30 in Jakarta, when it is still yesterday in UTC.
+# 00:30 in Jakarta. In UTC the day before has not ended.
 SOON_AFTER_MIDNIGHT = datetime(2026, 3, 9, 17, 30, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 3, 9, 17, 0, tzinfo=UTC)
 
@@ -42,11 +42,11 @@ FROM paid WHERE status <> 'served'
 
 
 async def _seed(server: Stage, now: datetime) -> None:
-    """A month of payments without sessions, one every four hours or so, and some from before."""
+    """Write 300 payments without sessions over the last 46 days, about one every four hours."""
     await server.database.execute(SEED, now, await server.make.offer())
 
 
-async def test_the_figures_are_what_plain_sql_counts(server: Stage, clock: VirtualClock) -> None:
+async def test_the_figures_equal_what_plain_sql_counts(server: Stage, clock: VirtualClock) -> None:
     viewer = await server.operator("viewer")
     await clock.set(SOON_AFTER_MIDNIGHT)
     await _seed(server, SOON_AFTER_MIDNIGHT)
@@ -99,7 +99,7 @@ async def test_the_figures_are_what_plain_sql_counts(server: Stage, clock: Virtu
     assert found["open_cases"] == await count("SELECT count(*) FROM review_cases WHERE status = 'open'") == 3
 
 
-async def test_the_times_to_accept_are_those_of_today(server: Stage, clock: VirtualClock) -> None:
+async def test_the_acceptance_times_are_those_of_today(server: Stage, clock: VirtualClock) -> None:
     viewer = await server.operator("viewer")
     await clock.set(MIDNIGHT - timedelta(hours=1))
     empty = (await viewer.get("/dashboard")).json()
@@ -123,7 +123,7 @@ async def test_the_times_to_accept_are_those_of_today(server: Stage, clock: Virt
     assert found["p95"] == pytest.approx(ordered[18] + 0.05 * (ordered[19] - ordered[18]))
 
 
-async def test_the_charts_are_what_plain_sql_counts_hour_by_hour_and_day_by_day(
+async def test_the_charts_equal_what_plain_sql_counts_per_hour_and_per_day(
     server: Stage, clock: VirtualClock
 ) -> None:
     viewer = await server.operator("viewer")
@@ -155,7 +155,7 @@ async def test_the_charts_are_what_plain_sql_counts_hour_by_hour_and_day_by_day(
     assert sum(bucket["opened"] for bucket in charts["days"]) > 150
 
 
-async def test_who_is_connected_available_and_free_follows_presence(server: Stage) -> None:
+async def test_connected_available_and_free_capacity_follow_presence(server: Stage) -> None:
     viewer = await server.operator("viewer")
     before = (await viewer.get("/dashboard")).json()
     assert (before["online"], before["connected"], before["available"], before["free_capacity"]) == (
@@ -164,7 +164,7 @@ async def test_who_is_connected_available_and_free_follows_presence(server: Stag
         0,
         0,
     )
-    async with server.available_mitra() as mitra:  # Room for 20.
+    async with server.available_mitra() as mitra:  # Its capacity is 20.
         await server.chat(await server.make.customer(), mitra.id)
         found = (await viewer.get("/dashboard")).json()
         assert (found["online"], found["connected"], found["available"], found["free_capacity"]) == (
@@ -175,7 +175,7 @@ async def test_who_is_connected_available_and_free_follows_presence(server: Stag
         )
         async with (away := await server.mitra("Kak Pergi", online=False)).socket():
             found = (await viewer.get("/dashboard")).json()
-            # Nobody told PostgreSQL yet that this one was seen.
+            # PostgreSQL knows only after this that the mitra was seen. The server writes it from time to time.
             await server.server.services.presence.write_last_seen()
             found = (await viewer.get("/dashboard")).json()
             assert (found["online"], found["connected"], found["available"]) == (1, 2, 1), away.id

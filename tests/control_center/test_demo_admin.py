@@ -1,4 +1,4 @@
-"""The demo data's admin: a password that each start can show, in development only."""
+"""The demo data's admin exists in development only, with a password that every start can show."""
 
 import asyncio
 import dataclasses

@@ -1,4 +1,4 @@
-"""Payments, sessions, customers and mitras: found, shown in whole, changed; and chat text only for a reason."""
+"""Operators find and read payments, sessions, customers and mitras, change mitras, and read chat text with a reason."""
 
 import asyncio
 from typing import Any
@@ -58,7 +58,7 @@ async def test_a_payment_is_found_by_ids_phone_name_status_and_time(
     ):
         assert await ids(q=str(q)) == one, q
     assert len(await ids(q=str(session_id))) == 1
-    # An underscore is a character, and a number that is nobody's finds nobody.
+    # An underscore is no wildcard. An unknown phone number or id finds nothing.
     assert await ids(q="mel_") == [str(pending)]
     for nothing in ("%", "elati", "+628199999999", str(uuid4())):
         assert await ids(q=nothing) == [], nothing
@@ -75,12 +75,12 @@ async def test_a_payment_is_found_by_ids_phone_name_status_and_time(
     "query",
     [{"q": "a\x00b"}, {"q": "A" * 201}, {"status": "lost"}, {"customer_id": "x"}, {"cursor": "AAAA"}],
 )
-async def test_a_search_that_is_none_is_refused(server: Stage, query: dict[str, str]) -> None:
+async def test_an_invalid_search_is_refused(server: Stage, query: dict[str, str]) -> None:
     viewer = await server.operator("viewer")
     assert problem(await viewer.get("/payments", **query)) == INVALID
 
 
-async def test_a_payment_shows_its_whole_way_from_opening_to_the_end_of_its_session(server: Stage) -> None:
+async def test_a_timeline_runs_from_opening_the_payment_to_the_end_of_its_session(server: Stage) -> None:
     viewer = await server.operator("viewer")
     customer = await server.customer("Melati")
     async with server.available_mitra() as mitra:
@@ -93,7 +93,7 @@ async def test_a_payment_shows_its_whole_way_from_opening_to_the_end_of_its_sess
     payment = (await viewer.get(f"/payments/{payment_id}")).json()
     assert (payment["status"], payment["session_id"], payment["case_id"]) == ("served", session_id, None)
     told = [(entry["type"], entry["status"] or entry["reason"]) for entry in payment["timeline"]]
-    # What one statement does has one time; within it the timeline's own order counts.
+    # Changes of one statement have the same time. `rank` then orders their entries.
     assert [each for each in told if each[0] != "payment_status"] == [
         ("payment_opened", None),
         ("charge_started", None),
@@ -113,7 +113,7 @@ async def test_a_payment_shows_its_whole_way_from_opening_to_the_end_of_its_sess
     assert problem(await viewer.get(f"/payments/{uuid4()}")) == NOT_FOUND
 
 
-async def test_sessions_are_found_and_shown_without_what_was_said(server: Stage) -> None:
+async def test_sessions_are_found_and_shown_without_their_messages(server: Stage) -> None:
     viewer = await server.operator("viewer")
     customer, mitra = await server.customer("Melati"), await server.mitra(max_customers=3)
     chat = await server.chat(customer.id, mitra.id)
@@ -140,7 +140,7 @@ async def test_sessions_are_found_and_shown_without_what_was_said(server: Stage)
     assert problem(await viewer.get(f"/sessions/{uuid4()}")) == NOT_FOUND
 
 
-async def test_customers_are_found_and_shown_with_what_they_did(server: Stage) -> None:
+async def test_customers_are_found_and_shown_with_counts_of_what_they_did(server: Stage) -> None:
     reviewer = await server.operator("reviewer")
     failed = await unserved(server, call_name="Melati")
     await unserved(server, call_name="Mawar")
@@ -158,10 +158,10 @@ async def test_customers_are_found_and_shown_with_what_they_did(server: Stage) -
     assert problem(await reviewer.get(f"/customers/{uuid4()}")) == NOT_FOUND
 
 
-# What was said -----------------------------------------------------------------------------------------------
+# Transcripts -------------------------------------------------------------------------------------------------
 
 
-async def test_a_transcript_needs_a_reason_and_leaves_an_audit_entry_each_time(server: Stage) -> None:
+async def test_a_transcript_needs_a_reason_and_writes_an_audit_entry_each_time(server: Stage) -> None:
     reviewer = await server.operator("reviewer")
     customer, mitra = await server.customer(), await server.mitra(max_customers=3)
     chat = await server.chat(customer.id, mitra.id)
@@ -179,7 +179,7 @@ async def test_a_transcript_needs_a_reason_and_leaves_an_audit_entry_each_time(s
         "SELECT actor, subject_id, new_value FROM audit_entries WHERE action = 'transcript_revealed'"
     )
     assert [tuple(row) for row in rows] == [(str(reviewer.id), str(chat.id), "keluhan nomor 12")] * 2
-    # What was said is kept nowhere else by it.
+    # The answer is not stored under an Idempotency-Key.
     assert (
         await server.database.fetchval("SELECT count(*) FROM idempotency_keys WHERE body LIKE '%apa kabar%'")
         == 0
@@ -187,7 +187,7 @@ async def test_a_transcript_needs_a_reason_and_leaves_an_audit_entry_each_time(s
     assert problem(await reviewer.post(f"/sessions/{uuid4()}/transcript", {"reason": "x"})) == NOT_FOUND
 
 
-async def test_a_viewer_never_sees_what_was_said(server: Stage) -> None:
+async def test_a_viewer_may_not_read_a_transcript(server: Stage) -> None:
     viewer = await server.operator("viewer")
     _, session_id = await cut_short(server)
     refused = await viewer.post(f"/sessions/{session_id}/transcript", {"reason": "ingin tahu"})
@@ -231,7 +231,7 @@ async def test_an_admin_invites_a_mitra_who_then_may_sign_in(server: Stage) -> N
         assert problem(await admin.post("/mitras", {**body, **wrong})) == INVALID
 
 
-async def test_mitras_are_listed_with_presence_load_and_how_they_answer(
+async def test_mitras_are_listed_with_presence_load_and_acceptance(
     server: Stage, clock: VirtualClock
 ) -> None:
     viewer = await server.operator("viewer")
@@ -260,7 +260,7 @@ async def test_mitras_are_listed_with_presence_load_and_how_they_answer(
     assert problem(await viewer.get(f"/mitras/{uuid4()}")) == NOT_FOUND
 
 
-async def test_who_is_connected_is_not_known_while_valkey_is_away(server: Stage) -> None:
+async def test_connected_is_null_while_valkey_is_away(server: Stage) -> None:
     viewer = await server.operator("viewer")
     mitra = await server.mitra()
     await server.server.services.valkey.client_pause(3000)
@@ -272,7 +272,7 @@ async def test_who_is_connected_is_not_known_while_valkey_is_away(server: Stage)
 
 
 @pytest.mark.rule("X.7")
-async def test_more_capacity_is_offered_what_is_open_and_less_closes_requests(server: Stage) -> None:
+async def test_more_capacity_brings_open_requests_and_less_closes_them(server: Stage) -> None:
     admin = await server.operator()
     mitra = await server.mitra(online=False, max_customers=1)
     async with mitra.socket() as socket:
@@ -290,7 +290,7 @@ async def test_more_capacity_is_offered_what_is_open_and_less_closes_requests(se
         await admin.patch(f"/mitras/{mitra.id}", {"max_customers": 1})
         closed = await socket.wait_for("request.closed", id=offered["id"])
     assert closed["close_reason"] == "at_capacity"
-    # The session it has goes on.
+    # The running session goes on.
     assert await server.database.fetchval("SELECT count(*) FROM sessions WHERE status = 'active'") == 1
     audit = await server.database.fetch("SELECT old_value, new_value FROM audit_entries ORDER BY id")
     assert [tuple(row) for row in audit] == [("1", "2"), ("2", "1")]
@@ -310,7 +310,7 @@ async def test_a_new_name_reaches_the_customer_of_a_running_chat(server: Stage) 
 
 
 @pytest.mark.rule("X.8")
-async def test_a_suspension_withdraws_requests_ends_sessions_with_a_case_and_can_be_lifted(
+async def test_a_suspension_closes_requests_and_ends_sessions_with_a_case_and_can_be_lifted(
     server: Stage,
 ) -> None:
     admin = await server.operator()
@@ -345,7 +345,7 @@ async def test_a_suspension_withdraws_requests_ends_sessions_with_a_case_and_can
     ]
 
 
-async def test_a_change_of_nothing_and_of_nobody_is_refused(server: Stage) -> None:
+async def test_an_empty_change_and_a_change_of_an_unknown_mitra_are_refused(server: Stage) -> None:
     admin = await server.operator()
     mitra = await server.mitra()
     wrong: list[dict[str, Any]] = [
@@ -358,7 +358,7 @@ async def test_a_change_of_nothing_and_of_nobody_is_refused(server: Stage) -> No
     for body in wrong:
         assert problem(await admin.patch(f"/mitras/{mitra.id}", body)) == INVALID, body
     assert problem(await admin.patch(f"/mitras/{uuid4()}", {"max_customers": 2})) == NOT_FOUND
-    # All of a change or nothing of it.
+    # When one field of a change is refused, the others do not change either.
     body = {"max_customers": 5, "display_name": "0812 3456 7890"}
     assert problem(await admin.patch(f"/mitras/{mitra.id}", body)) == INVALID
     assert await server.database.fetchval("SELECT max_customers FROM mitras") == 1

@@ -1,4 +1,4 @@
-"""Failed pairings and review cases: what an operator sees, and that a case is decided once and refunded once."""
+"""Operators see failed pairings and review cases, and each case is decided once and refunded once."""
 
 import asyncio
 import csv
@@ -13,7 +13,7 @@ import pytest
 import valkey.asyncio
 
 from curhat.dev.embedded import EmbeddedServers
-from curhat.journeys import service as journeys
+from curhat.journeys import charging
 from curhat.kit.database import Database
 from curhat.kit.pause_points import set_pause_point
 from curhat.payments.gateway import ChargeAnswer, RefundAnswer
@@ -53,7 +53,7 @@ async def _status(server: Stage, failed: Failed) -> str:
 
 
 @pytest.mark.rule("2b.3", "X.1")
-async def test_the_log_shows_each_failure_with_its_customer_masked_and_its_case(server: Stage) -> None:
+async def test_a_failed_pairing_is_listed_with_its_masked_customer_and_its_case(server: Stage) -> None:
     viewer = await server.operator("viewer")
     failed = await unserved(server, tag="all_mitras_rejected", call_name="Melati")
     items = (await viewer.get("/failed-pairings")).json()["items"]
@@ -73,7 +73,7 @@ async def test_the_log_shows_each_failure_with_its_customer_masked_and_its_case(
     }
 
 
-async def test_the_log_is_filtered_by_tag_kind_recovered_amount_and_time(
+async def test_failed_pairings_are_filtered_by_tag_kind_recovered_amount_and_time(
     server: Stage, clock: VirtualClock
 ) -> None:
     viewer = await server.operator("viewer")
@@ -127,7 +127,7 @@ async def test_the_log_is_filtered_by_tag_kind_recovered_amount_and_time(
         {"format": "xml"},
     ],
 )
-async def test_a_filter_that_is_none_is_refused(server: Stage, query: dict[str, str]) -> None:
+async def test_an_invalid_filter_is_refused(server: Stage, query: dict[str, str]) -> None:
     viewer = await server.operator("viewer")
     for path in ("/failed-pairings", "/review-cases"):
         if path == "/review-cases" and {"kind", "recovered"} & query.keys():
@@ -137,7 +137,7 @@ async def test_a_filter_that_is_none_is_refused(server: Stage, query: dict[str, 
         assert problem(await viewer.get(path, **query)) == (422, "validation_failed"), path
 
 
-async def test_the_queue_has_the_oldest_open_case_first_and_narrows_by_status_and_tag(
+async def test_the_oldest_open_case_is_first_and_cases_are_filtered_by_status_tag_and_reason(
     server: Stage, clock: VirtualClock
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -160,7 +160,7 @@ async def test_the_queue_has_the_oldest_open_case_first_and_narrows_by_status_an
     assert await found(reason="cut_short") == []
 
 
-async def test_pages_of_cases_meet_without_a_gap_or_an_overlap(server: Stage) -> None:
+async def test_pages_of_cases_have_no_gap_and_no_overlap(server: Stage) -> None:
     viewer = await server.operator("viewer")
     customer_id = await server.make.customer()
     await server.database.execute(SEED_CASES, customer_id, await server.make.offer(), 120)
@@ -189,14 +189,14 @@ WITH paid AS (
     RETURNING id
 )
 INSERT INTO review_cases (payment_id, reason, amount_rp, opened_at)
--- Several at the same moment: the id decides between them.
+-- Seven cases share each opening time: their ids order them.
 SELECT id, 'no_session', 20000, curhat_now() - make_interval(mins => (row_number() OVER ()::integer / 7))
 FROM paid
 """
 
 
 @pytest.mark.rule("X.1", "2b.3")
-async def test_a_case_shows_who_was_asked_and_what_each_answered_with_times(
+async def test_a_case_shows_every_mitra_asked_and_each_answer_with_its_time(
     server: Stage, clock: VirtualClock
 ) -> None:
     reviewer = await server.operator("reviewer", "dewi@example.id")
@@ -247,7 +247,7 @@ async def test_a_case_shows_who_was_asked_and_what_each_answered_with_times(
 
 
 @pytest.mark.rule("X.8", "5.7", "X.9")
-async def test_what_was_added_to_a_chat_cut_short_is_reviewed_and_refunded_by_itself(server: Stage) -> None:
+async def test_the_extension_of_a_chat_cut_short_has_a_case_and_a_refund_of_its_own(server: Stage) -> None:
     reviewer = await server.operator("reviewer")
     async with server.available_mitra() as mitra:
         chat = await server.chat((await server.customer()).id, mitra.id)
@@ -296,7 +296,7 @@ async def test_a_case_that_does_not_exist_is_not_found(server: Stage) -> None:
 
 
 @pytest.mark.rule("X.9", "2b.3")
-async def test_a_refund_runs_through_the_gateway_once_and_only_its_word_makes_the_payment_refunded(
+async def test_a_refund_is_sent_to_the_gateway_once_and_its_confirmation_makes_the_payment_refunded(
     server: Stage,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -410,7 +410,7 @@ async def test_a_trial_that_failed_has_a_case_and_nothing_to_refund(server: Stag
     assert (decided.json()["status"], decided.json()["refund"]) == ("decided", None)
 
 
-async def test_a_session_cut_short_may_be_refunded_and_is_refunded_when_the_gateway_says_so(
+async def test_a_session_cut_short_is_refunded_when_the_gateway_confirms(
     server: Stage,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -424,7 +424,7 @@ async def test_a_session_cut_short_may_be_refunded_and_is_refunded_when_the_gate
     assert await _status(server, failed) == "refunded"
 
 
-async def test_a_refund_that_the_gateway_refuses_says_why_and_may_be_tried_again(server: Stage) -> None:
+async def test_a_refused_refund_shows_the_reason_and_can_be_retried(server: Stage) -> None:
     reviewer = await server.operator("reviewer")
     failed = await unserved(server)
     retry = f"/review-cases/{failed.case_id}/refund-retry"
@@ -448,7 +448,7 @@ async def test_a_refund_that_the_gateway_refuses_says_why_and_may_be_tried_again
     assert [refund.status for refund in recorded.refunds] == ["failed", "done"]
 
 
-async def test_a_late_approval_whose_refund_failed_is_given_back_without_touching_the_payment(
+async def test_a_late_approval_whose_refund_failed_is_refunded_and_its_payment_stays_unchanged(
     server: Stage,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -486,7 +486,7 @@ async def test_a_late_approval_whose_refund_failed_is_given_back_without_touchin
 async def careful(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> AsyncIterator[Stage]:
-    """A server that lets refunds of more than Rp20.000 wait for a second operator."""
+    """A server where refunds above Rp20.000 need a second operator's approval."""
     settings = dataclasses.replace(
         development_settings(database_url, servers.valkey_url), refund_approval_limit_rp=20_000
     )
@@ -525,7 +525,7 @@ async def test_a_refund_above_the_limit_waits_for_another_operator(careful: Stag
     ]
 
 
-async def test_the_queue_says_what_each_case_would_give_back_and_which_wait_for_a_second_person(
+async def test_each_case_shows_its_refundable_amount_and_whether_a_refund_needs_approval(
     careful: Stage,
 ) -> None:
     reviewer = await careful.operator("reviewer")
@@ -548,12 +548,12 @@ async def test_the_queue_says_what_each_case_would_give_back_and_which_wait_for_
         "requested",
         "awaiting_approval",
     ]
-    # What is about to be given back is not to be given back once more.
+    # A refund that is requested is not refundable again. One that awaits approval still is.
     assert await told() == [(0, False), (0, False), (35_000, True)]
 
 
 @pytest.mark.rule("X.9")
-async def test_nobody_approves_the_refund_that_they_decided_not_even_an_admin(careful: Stage) -> None:
+async def test_an_operator_may_not_approve_their_own_refund_not_even_an_admin(careful: Stage) -> None:
     admin = await careful.operator("admin")
     failed = await unserved(careful, price_rp=35_000)
     await _decide(admin, failed)
@@ -565,7 +565,7 @@ async def test_nobody_approves_the_refund_that_they_decided_not_even_an_admin(ca
         )
 
 
-async def test_of_two_operators_approving_at_once_the_refund_is_asked_for_once(careful: Stage) -> None:
+async def test_of_two_operators_approving_at_once_the_refund_is_requested_once(careful: Stage) -> None:
     first, second, third = [await careful.operator("reviewer") for _ in range(3)]
     failed = await unserved(careful, price_rp=35_000)
     approval = f"/review-cases/{failed.case_id}/approval"
@@ -576,7 +576,7 @@ async def test_of_two_operators_approving_at_once_the_refund_is_asked_for_once(c
     assert await careful.database.fetchval("SELECT count(*) FROM refunds") == 1
 
 
-async def test_a_decided_case_cannot_be_decided_again_even_in_the_database(server: Stage) -> None:
+async def test_the_database_refuses_another_decision_on_a_decided_case(server: Stage) -> None:
     reviewer = await server.operator("reviewer")
     await _decide(reviewer, await unserved(server), "no_refund")
     with pytest.raises(Exception, match="is decided"):
@@ -586,7 +586,7 @@ async def test_a_decided_case_cannot_be_decided_again_even_in_the_database(serve
 # Many at once ------------------------------------------------------------------------------------------------
 
 
-async def test_many_cases_are_decided_and_answered_one_by_one(server: Stage) -> None:
+async def test_each_of_many_cases_is_decided_and_answered_separately(server: Stage) -> None:
     reviewer, other = await server.operator("reviewer"), await server.operator("reviewer")
     good, trial, taken = (
         await unserved(server),
@@ -627,7 +627,7 @@ async def test_many_cases_are_decided_and_answered_one_by_one(server: Stage) -> 
 # CSV ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_list_as_csv_is_whole_and_has_no_phone_number_and_no_formula(server: Stage) -> None:
+async def test_a_csv_has_every_row_and_no_phone_number_and_no_formula(server: Stage) -> None:
     viewer = await server.operator("viewer")
     for name in ("=1+1", "-Bunga", 'Melati, "dan" Mawar'):
         await unserved(server, call_name=name)
@@ -651,7 +651,7 @@ async def test_a_list_as_csv_is_whole_and_has_no_phone_number_and_no_formula(ser
     assert tuple(audit) == (str(viewer.id), "list_exported", "review-cases", None)
 
 
-async def test_a_csv_of_nothing_has_its_header(server: Stage) -> None:
+async def test_an_empty_csv_has_its_header(server: Stage) -> None:
     viewer = await server.operator("viewer")
     answer = await viewer.get("/failed-pairings", format="csv", tag="customer_cancelled")
     assert answer.text == (
@@ -664,11 +664,11 @@ async def test_a_csv_of_nothing_has_its_header(server: Stage) -> None:
 @pytest.mark.rule("X.9")
 @pytest.mark.invariant(4, 9)
 @pytest.mark.parametrize("decision", ["refund", "no_refund"])
-async def test_a_late_approval_whose_refund_is_refused_after_the_decision_is_shown_and_tried_again(
+async def test_a_late_approvals_refund_that_is_refused_after_the_decision_is_shown_and_can_be_retried(
     server: Stage, decision: str
 ) -> None:
     reviewer, failed = await server.operator("reviewer"), await unserved(server)
-    # The first attempt, of which the gateway knew nothing then.
+    # An earlier attempt: the gateway did not know it when it was asked about it.
     key: UUID = await server.database.fetchval(
         "INSERT INTO charge_attempts (payment_id, amount_rp, status, reason, answered_at) "
         "VALUES ($1, 20000, 'declined', 'not_found', curhat_now()) RETURNING id",
@@ -678,17 +678,17 @@ async def test_a_late_approval_whose_refund_is_refused_after_the_decision_is_sho
     await work(server)
 
     async with server.database.transaction() as tx:
-        await journeys.charge_answered(tx, key, ChargeAnswer("approved"), [])
+        await charging.charge_answered(tx, key, ChargeAnswer("approved"), [])
     refund_id = await server.database.fetchval("SELECT id FROM refunds WHERE charge_attempt_id = $1", key)
     async with server.database.transaction() as tx:
-        await journeys.refund_answered(tx, refund_id, RefundAnswer("failed", "closed card"))
+        await charging.refund_answered(tx, refund_id, RefundAnswer("failed", "closed card"))
 
     (listed,) = (await reviewer.get("/review-cases", refund_refused="true")).json()["items"]
     assert (listed["id"], listed["decision"]) == (str(failed.case_id), decision)
     assert (listed["refund"]["status"], listed["refund"]["reason"]) == ("failed", "closed card")
     assert (await reviewer.get("/dashboard")).json()["refunds_refused"] == 1
 
-    # The gateway has it in its books.
+    # The gateway recorded that charge after all.
     await server.server.services.gateway.charge(key, failed.payment_id, 20_000)
     again = await reviewer.post(f"/review-cases/{failed.case_id}/refund-retry")
     assert again.status_code == 200, again.text
@@ -697,7 +697,7 @@ async def test_a_late_approval_whose_refund_is_refused_after_the_decision_is_sho
         "SELECT reason, status FROM refunds WHERE charge_attempt_id = $1 ORDER BY id", key
     )
     assert [tuple(row) for row in refunds] == [("late_approval", "failed"), ("operator_decision", "done")]
-    # What a decision kept is kept: only what the gateway had refused is given back.
+    # With no_refund the main charge stays charged: the retry refunds only what the gateway had refused.
     kept = await server.database.fetchval(
         "SELECT count(*) FROM refunds WHERE charge_attempt_id = $1", failed.charge_key
     )

@@ -1,4 +1,4 @@
-"""Every role against every operation of the Control Center: who may, and that whoever may not changes nothing."""
+"""Every role calls every operation of the Control Center. Refused calls change nothing."""
 
 from typing import Final
 
@@ -21,7 +21,7 @@ EVERYBODY: Final = frozenset({"admin", "reviewer", "viewer"})
 DECIDING: Final = frozenset({"admin", "reviewer"})
 ADMIN: Final = frozenset({"admin"})
 
-# Written by hand, and not read from the code that it checks.
+# Written by hand, not derived from the code that it checks.
 ALLOWED: Final = {
     "sign_out_operator": EVERYBODY,
     "get_operator_account": EVERYBODY,
@@ -67,7 +67,7 @@ def test_the_table_has_every_operation_of_the_control_center() -> None:
 
 @pytest.mark.rule("S.3")
 @pytest.mark.parametrize("role", ["admin", "reviewer", "viewer"])
-async def test_a_role_may_what_the_table_says_and_is_refused_the_rest_without_effect(
+async def test_a_role_may_call_what_the_table_says_and_other_calls_are_refused_without_effect(
     server: Stage, role: OperatorRole
 ) -> None:
     calls = {name: await ENTRIES[name].prepare(server) for name in ALLOWED}
@@ -80,7 +80,7 @@ async def test_a_role_may_what_the_table_says_and_is_refused_the_rest_without_ef
     assert await business(server.database) == before
     for name, roles in ALLOWED.items():
         if role in roles:
-            # Each by an operator of its own: some of these sign out, or are about the caller's own account.
+            # Each call is made by a new operator, since some sign out or change the caller's own account.
             another = await server.operator(role)
             answer = await send(server, OPERATIONS[name], calls[name], token=another.token)
             assert answer.status_code != 403, (name, answer.text)
@@ -88,14 +88,14 @@ async def test_a_role_may_what_the_table_says_and_is_refused_the_rest_without_ef
                 assert answer.status_code == ENTRIES[name].status, (name, answer.text)
 
 
-def test_every_operation_names_a_permission_that_there_is() -> None:
+def test_every_operation_names_a_permission_that_exists() -> None:
     known = {"nothing", *(permission for permissions in PERMISSIONS.values() for permission in permissions)}
     assert {needed_by(handler) for handler in ROUTES} <= known
     assert [handler.name for handler in ROUTES if needed_by(handler) == "nothing"] == [None]
     assert sum(needed_by(handler) == "nothing" for handler in ROUTES) == 1
 
 
-async def test_an_operation_that_names_none_or_an_unknown_one_is_refused_to_everybody(server: Stage) -> None:
+async def test_an_operation_with_no_or_an_unknown_permission_is_refused_to_everybody(server: Stage) -> None:
     @get("/api/control-center/forgotten")
     async def forgotten() -> str:
         return "secret"

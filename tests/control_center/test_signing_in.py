@@ -1,4 +1,4 @@
-"""Operators sign in with e-mail, password and authenticator app; and out; and see where they are signed in."""
+"""Operators sign in with e-mail, password and authenticator app, sign out, and see where they are signed in."""
 
 import asyncio
 import dataclasses
@@ -14,9 +14,9 @@ import valkey.asyncio
 
 from curhat.control_center.operators import passwords
 from curhat.control_center.operators.service import (
-    TOKEN_SECONDS,
-    TRIES,
-    TRIES_SECONDS,
+    MAX_TRIES_PER_WINDOW,
+    TOKEN_LIFETIME_SECONDS,
+    TRIES_WINDOW_SECONDS,
     create_operator,
     disable_operator,
     prune,
@@ -46,7 +46,7 @@ def password_hash() -> str:
 
 @pytest.fixture
 async def sari(server: Stage, password_hash: str) -> UUID:
-    """An admin with a password and no authenticator app yet."""
+    """An admin with a password and no authenticator app."""
     async with server.database.transaction() as tx:
         return await create_operator(tx, EMAIL, "admin", password_hash)
 
@@ -75,7 +75,7 @@ async def _enrol(operator: Person, now: datetime = START) -> tuple[pyotp.TOTP, l
 
 
 @pytest.mark.rule("S.3")
-async def test_an_operator_signs_in_with_email_and_password_and_is_told_who_they_are(
+async def test_an_operator_signs_in_with_email_and_password_and_gets_their_account(
     server: Stage, sari: UUID
 ) -> None:
     answer = await server.http.post(LOGIN, json={"email": f"  {EMAIL.upper()} ", "password": PASSWORD})
@@ -95,7 +95,7 @@ async def test_an_operator_signs_in_with_email_and_password_and_is_told_who_they
     ]
 
 
-async def test_a_password_and_a_token_are_kept_as_nothing_that_signs_in(server: Stage, sari: UUID) -> None:
+async def test_the_database_stores_neither_passwords_nor_tokens(server: Stage, sari: UUID) -> None:
     sari_now = await _signed_in(server, sari)
     row = await server.database.fetchrow("SELECT password_hash FROM operators")
     assert row is not None
@@ -106,7 +106,7 @@ async def test_a_password_and_a_token_are_kept_as_nothing_that_signs_in(server: 
     assert len(sari_now.token) >= 43
 
 
-async def test_an_unknown_email_and_a_wrong_password_are_answered_alike(server: Stage, sari: UUID) -> None:
+async def test_an_unknown_email_and_a_wrong_password_get_the_same_answer(server: Stage, sari: UUID) -> None:
     wrong = await _login(server, password="not the password")
     unknown = await _login(server, email="nobody@example.id")
     assert problem(wrong) == problem(unknown) == INVALID
@@ -124,8 +124,8 @@ async def test_an_unknown_email_costs_the_same_work(server: Stage, monkeypatch: 
     monkeypatch.setattr(passwords, "is_right", counting)
     assert problem(await _login(server, email="nobody@example.id")) == INVALID
     assert compared == [None]
-    # What nobody's e-mail is compared with is hashed at the same cost.
-    assert passwords._NOBODYS.split("$")[:4] == passwords.hashed(PASSWORD).split("$")[:4]
+    # The hash for unknown e-mails has the same cost parameters.
+    assert passwords._UNKNOWN_OPERATOR_HASH.split("$")[:4] == passwords.hashed(PASSWORD).split("$")[:4]
 
 
 @pytest.mark.parametrize("email", [EMAIL, "nobody@example.id"])
@@ -133,25 +133,27 @@ async def test_tries_for_an_email_are_limited_whether_it_exists_or_not(
     server: Stage, sari: UUID, clock: VirtualClock, email: str
 ) -> None:
     await clock.set()
-    for _ in range(TRIES):
+    for _ in range(MAX_TRIES_PER_WINDOW):
         assert problem(await _login(server, email=email, password="wrong")) == INVALID
     refused = await _login(server, email=email)
     assert problem(refused) == TOO_MANY
-    assert int(refused.headers["retry-after"]) == TRIES_SECONDS
+    assert int(refused.headers["retry-after"]) == TRIES_WINDOW_SECONDS
     other = await _login(server, email="another@example.id")
     assert problem(other) == INVALID
-    await clock.advance(TRIES_SECONDS)
+    await clock.advance(TRIES_WINDOW_SECONDS)
     expected = (200, None) if email == EMAIL else INVALID
     assert problem(await _login(server, email=email)) == expected
 
 
-async def test_many_tries_at_once_are_no_more_than_one_after_the_other(server: Stage, sari: UUID) -> None:
-    answers = await asyncio.gather(*(_login(server, password="wrong") for _ in range(TRIES + 10)))
-    assert sorted(map(problem, answers)) == [INVALID] * TRIES + [TOO_MANY] * 10
+async def test_concurrent_tries_are_limited_like_consecutive_ones(server: Stage, sari: UUID) -> None:
+    answers = await asyncio.gather(
+        *(_login(server, password="wrong") for _ in range(MAX_TRIES_PER_WINDOW + 10))
+    )
+    assert sorted(map(problem, answers)) == [INVALID] * MAX_TRIES_PER_WINDOW + [TOO_MANY] * 10
 
 
-async def test_signing_in_forgets_the_wrong_tries(server: Stage, sari: UUID) -> None:
-    for _ in range(TRIES - 1):
+async def test_signing_in_deletes_the_wrong_tries(server: Stage, sari: UUID) -> None:
+    for _ in range(MAX_TRIES_PER_WINDOW - 1):
         await _login(server, password="wrong")
     await _signed_in(server, sari)
     assert problem(await _login(server, password="wrong")) == INVALID
@@ -185,17 +187,17 @@ async def test_once_an_app_is_set_up_signing_in_needs_its_code(
     assert problem(await _login(server, totp=totp.at(now))) == (200, None)
 
 
-async def test_the_qr_code_says_what_the_secret_says(server: Stage, sari: UUID) -> None:
+async def test_the_qr_code_contains_the_secret_and_the_database_does_not(server: Stage, sari: UUID) -> None:
     begun = (await (await _signed_in(server, sari)).post("/auth/totp", {"password": PASSWORD})).json()
     parsed = pyotp.parse_uri(begun["otpauth_uri"])
     assert (parsed.secret, parsed.name, parsed.issuer) == (begun["secret"], EMAIL, "Curhat Control Center")
     assert begun["qr_svg"].startswith("<svg xmlns=")
-    # Neither the secret nor anything that it can be made from without the process's key is in the database.
+    # The database holds only the salt, from which the secret follows only with the process's key.
     row = await server.database.fetchval("SELECT operators::text FROM operators")
     assert begun["secret"] not in row
 
 
-async def test_a_secret_is_in_force_only_once_it_is_proved(
+async def test_a_new_secret_is_in_force_once_a_code_confirms_it(
     server: Stage, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -212,7 +214,7 @@ async def test_a_secret_is_in_force_only_once_it_is_proved(
     assert problem(await _login(server)) == TOTP_REQUIRED
 
 
-async def test_a_code_is_good_once_and_for_a_clock_that_is_a_little_wrong(
+async def test_a_code_is_valid_once_and_within_one_step_of_the_clock(
     server: Stage, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -224,11 +226,11 @@ async def test_a_code_is_good_once_and_for_a_clock_that_is_a_little_wrong(
     assert problem(await _login(server, totp=totp.at(slow))) == (200, None)
     assert problem(await _login(server, totp=totp.at(slow))) == INVALID
     assert problem(await _login(server, totp=totp.at(fast))) == (200, None)
-    # A code of before the last one used is as good as used.
+    # A code of an earlier step than the last one used is refused.
     assert problem(await _login(server, totp=totp.at(now))) == INVALID
 
 
-async def test_of_many_who_use_one_code_at_once_one_gets_in(
+async def test_of_many_concurrent_uses_of_one_code_one_succeeds(
     server: Stage, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -238,7 +240,7 @@ async def test_of_many_who_use_one_code_at_once_one_gets_in(
     assert sorted(map(problem, answers)) == [(200, None)] + [INVALID] * 4
 
 
-async def test_a_recovery_code_stands_in_for_the_app_once(
+async def test_a_recovery_code_replaces_the_apps_code_once(
     server: Stage, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -269,7 +271,7 @@ async def test_new_recovery_codes_replace_the_old_ones(
     assert problem(await _login(server, recovery_code=new[0])) == (200, None)
 
 
-async def test_another_app_needs_the_password_and_a_code_of_the_one_before(
+async def test_another_app_needs_the_password_and_a_code_of_the_present_one(
     server: Stage, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -304,7 +306,7 @@ async def production(
 
 
 @pytest.mark.rule("S.3")
-async def test_in_production_nothing_else_is_open_before_an_app_is_set_up(
+async def test_in_production_every_other_operation_is_refused_until_an_app_is_set_up(
     production: Stage, password_hash: str
 ) -> None:
     async with production.database.transaction() as tx:
@@ -328,7 +330,7 @@ async def test_a_web_client_gets_a_cookie_and_no_token(server: Stage, sari: UUID
     cookie = answer.headers["set-cookie"]
     for part in ("curhat_operator=", "Path=/api/control-center", "HttpOnly", "SameSite=strict"):
         assert part in cookie
-    assert f"Max-Age={TOKEN_SECONDS}" in cookie
+    assert f"Max-Age={TOKEN_LIFETIME_SECONDS}" in cookie
     server.http.cookies.clear()
     sent = {"Cookie": f"curhat_operator={answer.cookies['curhat_operator']}"}
     url = "/api/control-center/auth/logout"
@@ -355,7 +357,7 @@ async def test_another_site_cannot_sign_its_visitor_in(server: Stage, sari: UUID
     assert problem(answer) == (403, "forbidden")
 
 
-async def test_devices_are_listed_and_one_that_is_revoked_is_shut_out_at_once(
+async def test_devices_are_listed_and_a_revoked_one_is_refused_at_once(
     server: Stage, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -380,7 +382,7 @@ async def test_devices_are_listed_and_one_that_is_revoked_is_shut_out_at_once(
     ]
 
 
-async def test_a_new_sign_in_ends_the_one_that_it_takes_the_place_of(server: Stage, sari: UUID) -> None:
+async def test_a_new_sign_in_ends_the_one_that_it_replaces(server: Stage, sari: UUID) -> None:
     first, elsewhere = await _signed_in(server, sari), await _signed_in(server, sari)
     body = {"email": EMAIL, "password": "wrong"}
     headers = {"Authorization": f"Bearer {first.token}"}
@@ -392,7 +394,7 @@ async def test_a_new_sign_in_ends_the_one_that_it_takes_the_place_of(server: Sta
     assert problem(await elsewhere.get("/auth/me")) == (200, None)
 
 
-async def test_nobody_revokes_another_operators_device(server: Stage) -> None:
+async def test_an_operator_cannot_revoke_another_operators_device(server: Stage) -> None:
     mine, theirs = await server.operator("admin"), await server.operator("viewer")
     device = (await theirs.get("/auth/devices")).json()["items"][0]
     assert problem(await mine.delete(f"/auth/devices/{device['id']}")) == (404, "not_found")
@@ -400,9 +402,7 @@ async def test_nobody_revokes_another_operators_device(server: Stage) -> None:
     assert problem(await theirs.get("/auth/me")) == (200, None)
 
 
-async def test_an_operator_who_left_is_shut_out_at_once_and_looks_like_nobody(
-    server: Stage, sari: UUID
-) -> None:
+async def test_a_disabled_operator_is_refused_at_once_like_an_unknown_one(server: Stage, sari: UUID) -> None:
     operator = await _signed_in(server, sari)
     async with server.database.transaction() as tx:
         await disable_operator(tx, f" {EMAIL.upper()}")
@@ -415,7 +415,7 @@ async def test_an_operator_who_left_is_shut_out_at_once_and_looks_like_nobody(
             await disable_operator(tx, EMAIL)
 
 
-async def test_an_operator_who_lost_everything_begins_anew(
+async def test_a_reset_operator_has_a_new_password_and_no_app(
     server: Stage, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -435,7 +435,7 @@ async def test_an_operator_who_lost_everything_begins_anew(
             await reset_operator(tx, "nobody@example.id", "x")
 
 
-async def test_a_token_is_good_for_twelve_hours_and_shows_when_it_was_seen(
+async def test_a_token_is_valid_for_twelve_hours_and_shows_when_it_was_last_seen(
     server: Stage, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -444,13 +444,13 @@ async def test_a_token_is_good_for_twelve_hours_and_shows_when_it_was_seen(
     await operator.get("/auth/me")
     device = (await operator.get("/auth/devices")).json()["items"][0]
     assert datetime.fromisoformat(device["last_seen_at"]) == now
-    await clock.advance(TOKEN_SECONDS - 91)
+    await clock.advance(TOKEN_LIFETIME_SECONDS - 91)
     assert problem(await operator.get("/auth/me")) == (200, None)
     await clock.advance(1)
     assert problem(await operator.get("/auth/me")) == UNAUTHENTICATED
 
 
-async def test_what_admits_nobody_any_more_is_forgotten_in_time(
+async def test_old_tries_and_expired_tokens_are_deleted(
     server: Stage, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -472,7 +472,7 @@ async def test_what_admits_nobody_any_more_is_forgotten_in_time(
     assert await tidied_after(7 * 24 * 3600) == (0, 0)
 
 
-async def test_a_new_password_signs_the_other_devices_out(server: Stage, sari: UUID) -> None:
+async def test_a_new_password_signs_out_the_other_devices(server: Stage, sari: UUID) -> None:
     first, second = await _signed_in(server, sari), await _signed_in(server, sari)
     new = "another password of this test"
     wrong = await second.post("/auth/password", {"password": "wrong", "new_password": new})

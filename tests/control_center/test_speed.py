@@ -1,13 +1,13 @@
-"""100,000 payments and 20,000 cases: every list answers in 150 ms on the server, the first page and the 500th alike.
+"""With 100,000 payments and 20,000 cases every list answers in 150 ms, on its first page and on its 500th.
 
-The rows are written without triggers and checks of references, which would take longer than all that is measured.
+The rows are written without triggers and foreign key checks, which would take longer than everything that is measured.
 """
 
 import time
 from typing import Any, Final
 from uuid import UUID
 
-from curhat.control_center.lists import cursor_of
+from curhat.control_center.lists.cursors import cursor_of
 from curhat.kit.database import Database
 from curhat.kit.page import PAGE_SIZE
 from tests.support.server import Person
@@ -17,9 +17,9 @@ LIMIT_SECONDS: Final = 0.150
 PAGE: Final = 500
 TRIES: Final = 5
 
-# 20,000 customers (a twentieth called Melati), 2,000 mitras, 100,000 payments over 100 days: a fifth unserved, with a
-# failure and a case each (half of these decided), a fifth expired, the rest with a session. 200,000 requests, and an
-# audit of 100,000 entries.
+# 20,000 customers, of whom a twentieth are called Melati; 2,000 mitras; 200,000 requests; 100,000 audit entries; and
+# 100,000 payments over 100 days. A fifth of them are unserved, with a failure and a case each, half of the cases being
+# decided. A fifth expired. The rest have a session.
 SEED: Final = (
     "SET LOCAL session_replication_role = replica",
     """
@@ -102,12 +102,12 @@ HELPERS: Final = (
     CREATE FUNCTION seed_id(kind bigint, n bigint) RETURNS uuid LANGUAGE sql IMMUTABLE
         RETURN (lpad(to_hex(kind), 8, '0') || lpad(to_hex(n), 24, '0'))::uuid
     """,
-    # Payment 1 is the newest; 100,000 reach back a hundred days.
+    # Payment 1 is the newest, payment 100,000 a hundred days old.
     """
     CREATE FUNCTION seed_time(n bigint) RETURNS timestamptz LANGUAGE sql STABLE
         RETURN now() - make_interval(secs => n * 86.4)
     """,
-    # One tag is rare.
+    # The tag all_mitras_rejected is rare.
     """
     CREATE FUNCTION seed_tag(n bigint) RETURNS text LANGUAGE sql IMMUTABLE
         RETURN CASE WHEN n % 10000 = 0 THEN 'all_mitras_rejected' WHEN n % 3 = 0 THEN 'customer_cancelled'
@@ -116,7 +116,7 @@ HELPERS: Final = (
 )
 
 Lists = tuple[tuple[str, dict[str, str], str | None], ...]
-# A list, its filters, and the statement that gives the key of its row number $1 (null: it has no 500 pages).
+# A list, its filters, and the statement that gives the key of its row number $1; None when it has less than 500 pages.
 LISTS: Final[Lists] = (
     ("/payments", {}, "SELECT created_at, id FROM payments ORDER BY 1 DESC, 2 DESC OFFSET $1 LIMIT 1"),
     (
@@ -178,12 +178,12 @@ async def _seed(database: Database) -> None:
 
 
 async def _deep(database: Database, path: str, statement: str) -> str:
-    """The cursor before page 500, or before the last page of a list that has fewer."""
+    """The cursor of page 500, or of the last page of a list that has fewer."""
     tables = {"/customers": 20_000, "/mitras": 2_000, "/review-cases": 20_000, "/failed-pairings": 40_000}
     rows = min(tables.get(path, 10**9), PAGE * PAGE_SIZE) - PAGE_SIZE - 1
     row = await database.fetchrow(statement, rows if "decided'" not in statement else 9_900)
     assert row is not None
-    # Entries of the audit are numbered.
+    # The id of an audit entry is a number.
     row_id = UUID(int=row[1]) if isinstance(row[1], int) else row[1]
     return cursor_of(row[0], row_id, flag=path == "/review-cases")
 
@@ -197,7 +197,7 @@ async def _seconds(operator: Person, path: str, query: dict[str, Any]) -> tuple[
         times.append(time.perf_counter() - begun)
         assert answer.status_code == 200, answer.text
         items = len(answer.json().get("items", ()))
-    # The least of them: what else the machine does can only add to it.
+    # The minimum: other work on the machine can only lengthen a try.
     return min(times), items
 
 

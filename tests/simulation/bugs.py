@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from curhat.control_center.operators import service as operators
-from curhat.control_center.review import service as review
+from curhat.control_center.operators import queries as operators
+from curhat.control_center.review import queries as review
 from curhat.deadlines import queries as deadlines
 from curhat.dev.statements import number_parameters, parse
 from curhat.journeys import mitras, searching
@@ -327,15 +327,20 @@ BUGS: tuple[Bug, ...] = (
         "a case that is decided may be decided again",
         [REVIEW],
         together(
-            in_statement(review.SQL, "lock_case", "review_cases.*", "review_cases.*, 'open'::text AS status"),
-            in_statement(review.SQL, "decide", "AND status = 'open'", ""),
+            in_statement(review, "lock_case", "review_cases.status", "'open'::text AS status"),
+            in_statement(review, "decide_case", "AND status = 'open'", ""),
         ),
         "DROP TRIGGER review_cases_decided_once ON review_cases",
     ),
     Bug(
         "an operator approves their own refund",
         [REVIEW],
-        in_statement(review.SQL, "lock_case", "review_cases.*", "review_cases.*, NULL::uuid AS decided_by"),
+        in_statement(
+            review,
+            "lock_case",
+            "review_cases.decision, review_cases.decided_by",
+            "review_cases.decision, NULL::uuid AS decided_by",
+        ),
         "ALTER TABLE review_cases DROP CONSTRAINT review_cases_approval",
     ),
     Bug(
@@ -353,13 +358,21 @@ BUGS: tuple[Bug, ...] = (
         "a code of an authenticator app is good twice",
         [SIGNING_IN],
         in_statement(
-            operators.SQL, "use_totp", "totp_last_step = $2", "totp_last_step = least($2::bigint, 0)"
+            operators,
+            "use_totp",
+            "totp_last_step = @totp_last_step",
+            "totp_last_step = least(@totp_last_step::bigint, 0)",
         ),
     ),
     Bug(
         "tries to sign in as an operator are not counted",
         [SIGNING_IN],
-        in_statement(operators.SQL, "note_try", "VALUES ($1)", "SELECT $1::bytea WHERE false"),
+        in_statement(
+            operators,
+            "insert_sign_in_try",
+            "VALUES (@email_digest)",
+            "SELECT @email_digest::bytea WHERE false",
+        ),
     ),
     Bug(
         "the audit can be changed",

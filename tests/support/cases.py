@@ -1,4 +1,4 @@
-"""Payments that got no session, or one cut short, with the cases they open; and the worker's part on demand."""
+"""Makes payments with no session, or with one cut short, and their review cases; runs the worker's part on demand."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -14,7 +14,7 @@ from tests.support.signed_in import Stage
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """A payment that was taken for nothing, or not for all of it."""
+    """A payment that was taken, with no session or one cut short."""
 
     customer_id: UUID
     payment_id: UUID
@@ -30,7 +30,7 @@ async def unserved(
     call_name: str = "Bunga",
     asked: Sequence[UUID] = (),
 ) -> Failed:
-    """A payment, charged at the gateway, whose search failed; its case is open."""
+    """Make a payment that the gateway charged and whose search failed. Its case is open."""
     customer_id = await stage.make.customer(call_name)
     payment_id = await stage.make.confirmed_payment(customer_id, price_rp=price_rp)
     charge_key = await _charged(stage, payment_id, price_rp)
@@ -41,7 +41,7 @@ async def unserved(
 
 
 async def cut_short(stage: Stage, *, note: str = "listrik padam") -> tuple[Failed, UUID]:
-    """A chat that its mitra ended early, and its id; the case is open."""
+    """Make a chat that its mitra ended early. Returns its payment with the open case, and the session's id."""
     chat = await stage.chat(await stage.make.customer(), await stage.make.mitra(max_customers=20))
     charge_key = await _charged(stage, chat.payment_id, 20_000)
     async with stage.database.transaction() as tx:
@@ -51,7 +51,7 @@ async def cut_short(stage: Stage, *, note: str = "listrik padam") -> tuple[Faile
 
 
 async def work(stage: Stage) -> None:
-    """Do what a worker would do now, until nothing is due."""
+    """Run the transitions and calls that a worker would run now, until nothing is due."""
     while await deadline_loop.run_once(stage.database, stage.server.services.transitions):
         pass
 

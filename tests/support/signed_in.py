@@ -1,7 +1,7 @@
 """A running server on the test's own database, and people signed in to it without a code.
 
-The people are rows of `people`, `customers`, `mitras` and `access_tokens`; everything they then do goes through the
-API. What a test takes apart or holds in a journey is made by the production services.
+The people are inserted as rows of `people`, `customers`, `mitras` and `access_tokens`. Everything they do afterwards
+goes through the API. Payments, pairings and sessions are made by the production services.
 """
 
 import contextlib
@@ -37,10 +37,10 @@ from tests.support.server import Person, running_server
 
 SECRET_KEY = "a key of this test run, long enough"
 VAPID_PRIVATE_KEY = "YSBwdXNoIGtleSBvZiB0ZXN0cyBvbmx5LCAzMiBieXQ="
-# A page of ours, as the settings of development name it.
+# The origin of our own pages, as in the settings of development.
 ORIGIN = "http://127.0.0.1:8000"
-# Bounds how long a server that does not start is waited for.
-START_SECONDS = 60.0
+# How long a test waits for a server to start.
+START_TIMEOUT_SECONDS = 60.0
 
 SIGN_IN = """
 INSERT INTO access_tokens (digest, role, user_id, transport, expires_at)
@@ -49,7 +49,7 @@ VALUES ($1, $2, $3, $4, curhat_now() + make_interval(secs => $5))
 
 
 def environment_of(database_url: str, valkey_url: str, **more: str) -> dict[str, str]:
-    """The variables of a server in development on these databases."""
+    """The environment variables of a development server on these databases."""
     return {
         "CURHAT_ENVIRONMENT": "development",
         "CURHAT_DATABASE_URL": database_url,
@@ -61,7 +61,7 @@ def environment_of(database_url: str, valkey_url: str, **more: str) -> dict[str,
 
 
 def development_settings(database_url: str, valkey_url: str) -> Settings:
-    """The settings that `environment_of` means."""
+    """The settings that a server reads from `environment_of`."""
     return Settings.from_environment(environment_of(database_url, valkey_url))
 
 
@@ -70,7 +70,7 @@ OPERATOR_PASSWORD = "the password of every operator here"
 
 @functools.cache
 def operator_password_hash() -> str:
-    """What is stored of it: hashing is slow on purpose, and once is enough."""
+    """The hash of OPERATOR_PASSWORD. It is computed once, since hashing is slow on purpose."""
     return passwords.hashed(OPERATOR_PASSWORD)
 
 
@@ -81,7 +81,7 @@ VALUES ($1, $2, $3, 'a test', '127.0.0.1', curhat_now() + make_interval(secs => 
 
 
 class Stage:
-    """A server, its address, and whoever and whatever a test wants to be there."""
+    """A server, its address, and functions that make the people and journeys that a test starts with."""
 
     def __init__(self, url: str, server: Server, http: httpx.AsyncClient, database: Database) -> None:
         self.url = url
@@ -93,7 +93,7 @@ class Stage:
     async def token(
         self, role: AnyRole, user_id: UUID, *, transport: str = "bearer", good_for_seconds: float = 3600.0
     ) -> str:
-        """A token of this person's, as signing in would have given it."""
+        """Give this person a token, as signing in would."""
         token = secrets.token_urlsafe(32)
         digest = hashlib.sha256(token.encode()).digest()
         if role == "operator":
@@ -103,22 +103,22 @@ class Stage:
         return token
 
     async def person(self, role: AnyRole, user_id: UUID) -> Person:
-        """Somebody who is there already, signed in."""
+        """Sign in a person who exists already."""
         return Person(self.http, role, user_id, await self.token(role, user_id))
 
     async def customer(self, call_name: str = "Bunga") -> Person:
-        """A new customer, signed in."""
+        """Make a customer who is signed in."""
         return await self.person("customer", await self.make.customer(call_name))
 
     async def mitra(
         self, display_name: str = "Kak Sari", *, online: bool = True, max_customers: int = 1
     ) -> Person:
-        """A new mitra, signed in; online by intent unless said otherwise, and not connected."""
+        """Make a mitra who is signed in and not connected. `online` is the intent."""
         mitra_id = await self.make.mitra(display_name, online=online, max_customers=max_customers)
         return await self.person("mitra", mitra_id)
 
     async def operator(self, role: OperatorRole = "admin", email: str | None = None) -> Person:
-        """A new operator, signed in, whose password is OPERATOR_PASSWORD."""
+        """Make an operator who is signed in. The password is OPERATOR_PASSWORD."""
         operator_id = await self.database.fetchval(
             "INSERT INTO operators (email, role, password_hash) VALUES ($1, $2, $3) RETURNING id",
             email or f"{role}-{secrets.token_hex(4)}@example.id",
@@ -128,21 +128,21 @@ class Stage:
         return await self.person("operator", operator_id)
 
     async def operator_with_app(self) -> tuple[Person, pyotp.TOTP]:
-        """A new admin, signed in, with an authenticator app."""
+        """Make an admin who is signed in and has an authenticator app."""
         operator = await self.operator()
         salt = second_factor.new_salt()
         await self.database.execute("UPDATE operators SET totp_salt = $2 WHERE id = $1", operator.id, salt)
         return operator, pyotp.TOTP(second_factor.secret_of(SECRET_KEY.encode(), operator.id, salt))
 
     async def suspended_mitra(self) -> Person:
-        """A mitra who was signed in when the suspension came."""
+        """Make a mitra who signed in and was suspended afterwards."""
         mitra = await self.mitra("Kak Budi")
         await self.database.execute("UPDATE mitras SET suspended_at = curhat_now() WHERE id = $1", mitra.id)
         return mitra
 
     @contextlib.asynccontextmanager
     async def available_mitra(self) -> AsyncIterator[Person]:
-        """A mitra with a socket who may be asked, with room for many."""
+        """Make a mitra who is connected and may be asked, with a capacity of 20."""
         mitra = await self.mitra("Kak Ayu", online=False, max_customers=20)
         async with mitra.socket():
             answer = await mitra.put("/presence", {"online": True})
@@ -150,7 +150,7 @@ class Stage:
             yield mitra
 
     async def pending_payment(self, customer_id: UUID, *, price_rp: int = 20_000) -> UUID:
-        """A payment that waits for its confirmation."""
+        """Make a pending payment."""
         offer_id = await self.make.offer(price_rp=price_rp)
         terms = PaymentTerms(
             purpose="session",
@@ -164,26 +164,26 @@ class Stage:
             return await payments.open_payment(tx, customer_id, terms, minutes)
 
     async def search(self, customer_id: UUID, mitra_ids: list[UUID]) -> UUID:
-        """A blast to these mitras, under a confirmed payment; the pairing's id."""
+        """Open a blast to these mitras under a new confirmed payment. Returns the pairing's id."""
         return await self.search_of(await self.make.confirmed_payment(customer_id), mitra_ids)
 
     async def search_of(self, payment_id: UUID, mitra_ids: list[UUID]) -> UUID:
-        """A blast to these mitras under this payment; the pairing's id."""
+        """Open a blast to these mitras under this payment. Returns the pairing's id."""
         return await open_blast(self.database, payment_id, mitra_ids)
 
     async def request(self, customer_id: UUID, mitra_id: UUID) -> UUID:
-        """The request that a blast made for this mitra."""
+        """Open a blast to this mitra. Returns the id of the mitra's request."""
         pairing_id = await self.search(customer_id, [mitra_id])
         return await request_of(self.database, pairing_id, mitra_id)
 
     async def chat(self, customer_id: UUID, mitra_id: UUID) -> Chat:
-        """A running session of these two."""
+        """Start a session of these two."""
         return await open_chat(self.database, self.make, customer_id=customer_id, mitra_id=mitra_id)
 
 
 @contextlib.asynccontextmanager
 async def stage(settings: Settings, database: Database, port: int = 0) -> AsyncIterator[Stage]:
-    """Serve with these settings; `database` is the test's own pool on the same database. Port 0 is any free one."""
+    """Run a server with these settings. `database` is the test's own pool on its database. Port 0 is any free one."""
     async with (
         running_server(settings, port) as (url, server),
         httpx.AsyncClient(base_url=url, timeout=30) as http,
@@ -191,10 +191,10 @@ async def stage(settings: Settings, database: Database, port: int = 0) -> AsyncI
         yield Stage(url, server, http, database)
 
 
-# What is in the tables ---------------------------------------------------------------------------------------
+# The contents of the tables ----------------------------------------------------------------------------------
 
-# What follows from being there, or from having asked, and is no business: the answers stored under keys, streams
-# begun by a look at them, and the codes' counters.
+# Tables that even a refused call may write: answers stored under Idempotency-Keys, streams created when they are read,
+# counters of codes and tries; and the tests' own.
 NO_BUSINESS = frozenset(
     {
         "idempotency_keys",
@@ -215,9 +215,9 @@ ORDER BY 1
 
 
 async def business(database: Database) -> dict[str, tuple[int, str | None]]:
-    """How many rows each business table has, and a digest of all that is in them.
+    """Count the rows of each business table and digest its contents.
 
-    When a mitra was last seen is left out: a socket that is open writes it all the time.
+    `last_seen_at` is left out, since an open socket writes it all the time.
     """
     found = {}
     for table in await database.fetch(TABLES):
@@ -236,7 +236,7 @@ async def business(database: Database) -> dict[str, tuple[int, str | None]]:
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """Find a free port of this machine."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -245,7 +245,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def process(command: str, environment: dict[str, str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """`curhat <command>` as a process of its own, with everything it writes in `log`; ended with the block."""
+    """Run `curhat <command>` as a process until the block ends. Its output goes to `log`."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CURHAT_")}
     with log.open("wb") as written:
         started = subprocess.Popen(
@@ -268,15 +268,15 @@ def process(command: str, environment: dict[str, str], log: Path) -> Iterator["s
 
 @contextlib.contextmanager
 def server_process(environment: dict[str, str], log: Path) -> Iterator[str]:
-    """A server in a process of its own; the block begins when it is ready. Gives the address."""
+    """Run a server as a process until the block ends. Yields its address once it is ready."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with process("serve", {**environment, "CURHAT_PORT": str(port)}, log) as started:
-        give_up_at = time.monotonic() + START_SECONDS
+        give_up_at = time.monotonic() + START_TIMEOUT_SECONDS
         while not _is_ready(url):
             assert started.poll() is None, log.read_text()
             assert time.monotonic() < give_up_at, log.read_text()
-            time.sleep(0.02)  # Leaves the processor to the server.
+            time.sleep(0.02)  # Leaves the CPU to the server.
         yield url
 
 
@@ -287,7 +287,7 @@ def _is_ready(url: str) -> bool:
 
 
 def problem(answer: httpx.Response) -> tuple[int, Any]:
-    """The status and, of a refusal, its code; what an answer is compared by."""
+    """The status of an answer, and the code when it is a refusal."""
     if answer.status_code < 400:
         return answer.status_code, None
     assert answer.headers["content-type"] == "application/problem+json", answer.text

@@ -1,15 +1,16 @@
-"""The operators' room: review, configuration, mitras, what happened to whose money, and the audit of it all.
+"""The Control Center: operators review cases, look things up, change the configuration and manage mitras.
 
 Guarantees
-    Whoever calls an operation under /api/control-center is asked for a good token and the permission that the operation
-    names; an operation that names none is refused to everybody. A second factor comes before everything else.
-    A case is decided once, by whoever came first, and its refund asked for once; a refund above the limit of the
-    process's settings is asked for only when another operator has approved it. `refunded` is the gateway's word.
-    What an operator did is in the audit, written by the transaction that did it. Phone numbers are shown masked, and
-    chat text only to who gave a reason.
+    Every operation under /api/control-center requires a valid token and the permission that the operation names. An
+    operation that names none is refused to everybody. In production an operator without a second factor may only set
+    one up.
+    The first decision on a case wins, and its refund is requested once. A refund above the limit in the settings is
+    requested only after another operator has approved it. A payment becomes `refunded` only when the gateway confirms.
+    What an operator does is noted in the audit, in the same transaction. Phone numbers are shown masked. Chat text is
+    shown only to an operator who gives a reason.
 Concurrency
-    A decision takes the payment's row, then the case's, then compares: the one lock order.
+    A decision locks the payment's row, then the case's row, and then compares: the global lock order.
 Relies on
-    payments for refunds, journeys for suspensions and capacity, configuration for the five rows. Lists are read by
-    key, each along an index of its own order (migration 0005).
+    payments for refunds, journeys for suspensions and capacity, configuration for the five rows. Every list has an
+    index in its own order (migration 0005).
 """

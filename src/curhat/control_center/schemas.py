@@ -1,6 +1,5 @@
-"""How the Control Center names people: customers by call name and masked phone number, mitras and operators by name."""
+"""How the Control Center shows people: customers by call name and masked phone number, mitras and operators by name."""
 
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -24,28 +23,26 @@ class MitraReference(msgspec.Struct, frozen=True):
 
 
 class OperatorReference(msgspec.Struct, frozen=True):
-    """Who of the operators."""
+    """An operator, as other operators see one."""
 
     id: UUID
     email: str
 
 
-def customer_of(row: Any) -> CustomerReference:
-    """From a row with customer_id, call_name and phone_number."""
-    return CustomerReference(
-        id=row["customer_id"], call_name=row["call_name"], phone_masked=mask(row["phone_number"])
-    )
+def customer_reference(customer_id: UUID, call_name: str, phone_number: str) -> CustomerReference:
+    """A customer, with the phone number masked."""
+    return CustomerReference(id=customer_id, call_name=call_name, phone_masked=mask(phone_number))
 
 
-def mitra_of(row: Any) -> MitraReference | None:
-    """From a row with mitra_id and mitra_display_name; None: there is no mitra in it."""
-    if row["mitra_id"] is None:
+def mitra_reference(mitra_id: UUID | None, display_name: str | None) -> MitraReference | None:
+    """The mitra of an outer join; None when it found none."""
+    if mitra_id is None or display_name is None:
         return None
-    return MitraReference(id=row["mitra_id"], display_name=row["mitra_display_name"])
+    return MitraReference(id=mitra_id, display_name=display_name)
 
 
-def operator_of(operator_id: UUID | None, email: str | None) -> OperatorReference | None:
-    """From the two columns of a joined operator; None: there is none."""
+def operator_reference(operator_id: UUID | None, email: str | None) -> OperatorReference | None:
+    """The operator of an outer join; None when it found none."""
     if operator_id is None or email is None:
         return None
     return OperatorReference(id=operator_id, email=email)

@@ -1,4 +1,4 @@
-"""What the audit tells of: every action and subject that any room writes there. Closed, so that each has words."""
+"""Every action and subject that any package writes to the audit. The client has a text for each of them."""
 
 from typing import Literal
 
@@ -31,5 +31,5 @@ AuditAction = Literal[
 
 ListName = Literal["failed-pairings", "review-cases", "payments", "sessions", "customers", "mitras", "audit"]
 
-# What an action was done to; an export is of a list.
+# What an action was done to. The subject of an export is the list.
 AuditSubject = Literal["operator", "review_case", "payment", "configuration", "mitra", "session", ListName]

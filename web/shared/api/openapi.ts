@@ -550,7 +550,7 @@ export interface paths {
         };
         /**
          * ListOperatorDevices
-         * @description Where I am signed in, the last seen first.
+         * @description Where the operator is signed in, last seen first.
          */
         get: operations["list_operator_devices"];
         put?: never;
@@ -573,7 +573,7 @@ export interface paths {
         post?: never;
         /**
          * RevokeOperatorDevice
-         * @description Sign one of my devices out, at once.
+         * @description Sign out one of the operator's devices, at once.
          */
         delete: operations["revoke_operator_device"];
         options?: never;
@@ -592,7 +592,7 @@ export interface paths {
         put?: never;
         /**
          * SignInOperator
-         * @description Sign in with e-mail, password and the authenticator app's code. An unknown e-mail is answered no sooner.
+         * @description Sign in with e-mail, password and authenticator code. An unknown e-mail takes as long as a known one.
          */
         post: operations["sign_in_operator"];
         delete?: never;
@@ -612,7 +612,7 @@ export interface paths {
         put?: never;
         /**
          * SignOutOperator
-         * @description Revoke the token that asks.
+         * @description Revoke the token that sends this request.
          */
         post: operations["sign_out_operator"];
         delete?: never;
@@ -630,7 +630,7 @@ export interface paths {
         };
         /**
          * GetOperatorAccount
-         * @description Who I am, and what I may do.
+         * @description The operator's own account: who they are, what they may do, and their second factor.
          */
         get: operations["get_operator_account"];
         put?: never;
@@ -652,7 +652,7 @@ export interface paths {
         put?: never;
         /**
          * ChangeOperatorPassword
-         * @description Change the password; every other device is signed out.
+         * @description Change the password. Every other device is signed out.
          */
         post: operations["change_operator_password"];
         delete?: never;
@@ -672,7 +672,7 @@ export interface paths {
         put?: never;
         /**
          * RenewRecoveryCodes
-         * @description Ten new recovery codes, in the place of those of before.
+         * @description Replace the recovery codes by ten new ones.
          */
         post: operations["renew_recovery_codes"];
         delete?: never;
@@ -692,7 +692,7 @@ export interface paths {
         put?: never;
         /**
          * BeginTotp
-         * @description Set up an authenticator app, or another one: a secret and its QR code, in force once a code is confirmed.
+         * @description Set up a first or another authenticator app: a secret and its QR code, in force once a code is confirmed.
          */
         post: operations["begin_totp"];
         delete?: never;
@@ -712,7 +712,7 @@ export interface paths {
         put?: never;
         /**
          * ConfirmTotp
-         * @description Show that the app has the secret. From then on signing in needs its codes; every other device is signed out.
+         * @description Prove that the app has the secret. From now on signing in needs its codes. Every other device is signed out.
          */
         post: operations["confirm_totp"];
         delete?: never;
@@ -751,7 +751,7 @@ export interface paths {
         get?: never;
         /**
          * ChangeConfiguration
-         * @description Change one row, unless somebody else did meanwhile. It applies to what starts after it.
+         * @description Change one row, unless somebody else has changed it meanwhile. The new value applies to what starts after it.
          */
         put: operations["change_configuration"];
         post?: never;
@@ -830,7 +830,7 @@ export interface paths {
         };
         /**
          * GetDashboard
-         * @description What happens now. Light enough to be asked every few seconds.
+         * @description The current figures. A client may ask every few seconds.
          */
         get: operations["get_dashboard"];
         put?: never;
@@ -850,7 +850,7 @@ export interface paths {
         };
         /**
          * GetDashboardCharts
-         * @description The last day by hour and the last month by day, in WIB. To be asked once a minute at most.
+         * @description The last day by hour and the last month by day, in WIB. A client asks at most once a minute.
          */
         get: operations["get_dashboard_charts"];
         put?: never;
@@ -870,7 +870,7 @@ export interface paths {
         };
         /**
          * ListFailedPairings
-         * @description Attempts that failed, newest first. `from` is included, `to` is not.
+         * @description Failed attempts, newest first. `from` is included, `to` is not.
          */
         get: operations["list_failed_pairings"];
         put?: never;
@@ -896,7 +896,7 @@ export interface paths {
         put?: never;
         /**
          * InviteMitra
-         * @description Let the owner of a phone number sign in as a mitra. One who is invited again stays as they are.
+         * @description Let the owner of a phone number sign in as a mitra. A mitra who is invited again stays unchanged.
          */
         post: operations["invite_mitra"];
         delete?: never;
@@ -924,7 +924,7 @@ export interface paths {
         head?: never;
         /**
          * ChangeMitra
-         * @description Rename, set the capacity, suspend or lift. A suspended mitra's sockets close and its requests are withdrawn.
+         * @description Rename, set the capacity, suspend, or lift the suspension. Suspending closes the mitra's sockets and requests.
          */
         patch: operations["change_mitra"];
         trace?: never;
@@ -978,7 +978,7 @@ export interface paths {
         };
         /**
          * ListReviewCases
-         * @description Cases, the open ones first, each kind oldest first. `from` and `to` are about when a case was opened.
+         * @description Cases: open ones first, then decided ones, each oldest first. `from` and `to` bound the time of opening.
          */
         get: operations["list_review_cases"];
         put?: never;
@@ -998,7 +998,7 @@ export interface paths {
         };
         /**
          * GetReviewCase
-         * @description One case: its payment, every attempt, who was asked and what each answered, with times.
+         * @description One case: its payment, every attempt, the mitras who were asked and their answers, with times.
          */
         get: operations["get_review_case"];
         put?: never;
@@ -1020,7 +1020,7 @@ export interface paths {
         put?: never;
         /**
          * ApproveRefund
-         * @description Approve a refund above the limit. Nobody approves the one that they decided.
+         * @description Approve a refund above the limit. The operator who decided it may not approve it.
          */
         post: operations["approve_refund"];
         delete?: never;
@@ -1040,7 +1040,7 @@ export interface paths {
         put?: never;
         /**
          * DecideReviewCase
-         * @description Refund or not. The first decision wins; a refund above the limit waits for another operator's approval.
+         * @description Refund or not. The first decision wins. A refund above the limit waits for another operator's approval.
          */
         post: operations["decide_review_case"];
         delete?: never;
@@ -1060,7 +1060,7 @@ export interface paths {
         put?: never;
         /**
          * RetryRefund
-         * @description Ask the gateway once more for a refund that it refused.
+         * @description Request a refund again that the gateway refused.
          */
         post: operations["retry_refund"];
         delete?: never;
@@ -1080,7 +1080,7 @@ export interface paths {
         put?: never;
         /**
          * DecideReviewCases
-         * @description The same decision on many cases, each by itself: one that is refused leaves the others as they are decided.
+         * @description Decide many cases alike, each in a transaction of its own. A refused one does not affect the others.
          */
         post: operations["decide_review_cases"];
         delete?: never;
@@ -1118,7 +1118,7 @@ export interface paths {
         };
         /**
          * GetSessionRecord
-         * @description One chat session, without what was said in it.
+         * @description One chat session, without its messages.
          */
         get: operations["get_session_record"];
         put?: never;
@@ -1140,7 +1140,7 @@ export interface paths {
         put?: never;
         /**
          * RevealTranscript
-         * @description All that was said, for a written reason. Each time leaves an audit entry; the answer is kept nowhere.
+         * @description The messages of the session, for a written reason. Each call writes an audit entry. The answer is not stored.
          */
         post: operations["reveal_transcript"];
         delete?: never;

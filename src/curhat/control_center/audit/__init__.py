@@ -1,1 +1,1 @@
-"""What operators, the command line and the system did: append only."""
+"""The audit: what operators, the command line and the system did. Entries are only ever appended."""

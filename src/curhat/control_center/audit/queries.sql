@@ -1,16 +1,23 @@
--- name: record
--- Who ($1) did what ($2) to what ($3, $4), from what ($5) to what ($6).
-INSERT INTO audit_entries (actor, action, subject, subject_id, old_value, new_value)
-VALUES ($1, $2, $3, $4, $5, $6)
+-- type: action = AuditAction from curhat.kit.audit
+-- type: subject = AuditSubject from curhat.kit.audit
 
--- name: entries
--- What was done, newest first.
-SELECT page.*, operators.email AS actor_email
+-- name: insert_audit_entry :exec
+-- nothing → an entry. A trigger refuses every later change of it.
+-- nullable: @old_value, @new_value
+INSERT INTO audit_entries (actor, action, subject, subject_id, old_value, new_value)
+VALUES (@actor, @action, @subject, @subject_id, @old_value, @new_value)
+
+-- name: list_audit_entries :many
+-- Entries of the audit, newest first. `actor_email` is null when the actor is not an operator.
+-- row: AuditRow
+-- nullable: actor_email, old_value, new_value
+SELECT page.id, page.actor, operators.email AS actor_email, page.action, page.subject, page.subject_id,
+    page.old_value, page.new_value, page.occurred_at
 FROM (
     SELECT audit_entries.* FROM audit_entries
-    WHERE true /* filters */
+    WHERE true /* conditions */
     ORDER BY audit_entries.occurred_at DESC, audit_entries.id DESC
-    /* limit */
+    LIMIT @limit
 ) AS page
 LEFT JOIN operators ON operators.id::text = page.actor
 ORDER BY page.occurred_at DESC, page.id DESC

@@ -1,4 +1,4 @@
-"""What crosses the border about the audit."""
+"""The API's struct of the audit."""
 
 from datetime import datetime
 

@@ -1,8 +1,9 @@
 """Reading and changing the five rows: HTTP in, the configuration's own service, HTTP out.
 
-The configuration knows who changed a row by id; operators are shown e-mails.
+The configuration notes who changed a row by id. Operators are shown e-mails.
 """
 
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import msgspec
@@ -14,17 +15,16 @@ from litestar.params import FromPath, JSONBody
 from curhat.configuration import service as configuration
 from curhat.configuration.errors import ChangedMeanwhile
 from curhat.configuration.schemas import ConfigurationChange, ConfigurationRow
+from curhat.control_center.configuration_screen import queries
 from curhat.control_center.configuration_screen.schemas import ConfigurationOrder
-from curhat.control_center.lists import Cursor
+from curhat.control_center.lists.query_values import Cursor
 from curhat.control_center.operators.endpoints import OPERATOR_SIGNED_IN
 from curhat.control_center.operators.guards import needs
 from curhat.control_center.operators.service import SignedInOperator
-from curhat.kit.database import Database, Transaction, load_queries
+from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import NotFound, ValidationFailed
 from curhat.kit.openapi import answers
 from curhat.kit.page import Page
-
-SQL = load_queries(__file__)
 
 CONFIGURATION: Final = ["configuration"]
 
@@ -41,7 +41,7 @@ async def list_configuration(database: NamedDependency[Database]) -> Page[Config
     async with database.transaction() as tx:
         rows = await configuration.list_rows(tx)
         emails = await _emails(tx, {row.updated_by for row in rows})
-    return Page(items=[_named(row, emails) for row in rows], next_cursor=None)
+    return Page(items=[_with_email(row, emails) for row in rows], next_cursor=None)
 
 
 @put(
@@ -59,7 +59,7 @@ async def change_configuration(
     key: FromPath[str],
     data: JSONBody[ConfigurationOrder],
 ) -> ConfigurationRow:
-    """Change one row, unless somebody else did meanwhile. It applies to what starts after it."""
+    """Change one row, unless somebody else has changed it meanwhile. The new value applies to what starts after it."""
     async with database.transaction() as tx:
         row = await configuration.change(
             tx,
@@ -68,7 +68,7 @@ async def change_configuration(
             changed_by=str(operator.id),
             expected_updated_at=data.expected_updated_at,
         )
-        return _named(row, await _emails(tx, {row.updated_by}))
+        return _with_email(row, await _emails(tx, {row.updated_by}))
 
 
 @get(
@@ -92,11 +92,12 @@ async def list_configuration_history(
     return Page(items=items, next_cursor=page.next_cursor)
 
 
-async def _emails(tx: Transaction, names: set[str]) -> dict[str, str]:
-    return {row["id"]: row["email"] for row in await tx.fetch(SQL.emails, list(names))}
+async def _emails(tx: Transaction, ids: Collection[str]) -> dict[str, str]:
+    """The e-mail of each operator among `ids`, by id."""
+    return {row.id: row.email for row in await queries.read_operator_emails(tx, ids=list(ids))}
 
 
-def _named(row: ConfigurationRow, emails: dict[str, str]) -> ConfigurationRow:
+def _with_email(row: ConfigurationRow, emails: Mapping[str, str]) -> ConfigurationRow:
     return msgspec.structs.replace(row, updated_by=emails.get(row.updated_by, row.updated_by))
 
 

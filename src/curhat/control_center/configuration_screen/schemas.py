@@ -1,4 +1,4 @@
-"""What operators send to change a row."""
+"""The struct that operators send to change a row."""
 
 from datetime import datetime
 from typing import Annotated
@@ -10,7 +10,7 @@ ZonedTime = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class ConfigurationOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The new value, and `updated_at` of the row as it was when the operator decided."""
+    """The new value, and `updated_at` of the row that the operator saw."""
 
     value: WrittenValue
     expected_updated_at: ZonedTime

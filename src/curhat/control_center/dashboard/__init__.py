@@ -1,1 +1,1 @@
-"""What happens now: figures by plain SQL about money and sessions, and from Valkey about who is there."""
+"""The dashboard: figures from PostgreSQL, and from Valkey how many mitras are connected and available."""

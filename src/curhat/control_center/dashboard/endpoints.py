@@ -1,4 +1,4 @@
-"""The dashboard and its charts: HTTP in, counting, HTTP out."""
+"""The dashboard and its charts: HTTP in, service, HTTP out. The transactions are opened here."""
 
 from typing import Final
 
@@ -27,8 +27,8 @@ DASHBOARD: Final = ["dashboard"]
 async def get_dashboard(
     database: NamedDependency[Database], presence: NamedDependency[Presence]
 ) -> Dashboard:
-    """What happens now. Light enough to be asked every few seconds."""
-    return await service.now(database, presence)
+    """The current figures. A client may ask every few seconds."""
+    return await service.read_dashboard(database, presence)
 
 
 @get(
@@ -39,9 +39,9 @@ async def get_dashboard(
     responses=answers({200: Charts}, *OPERATOR_SIGNED_IN),
 )
 async def get_dashboard_charts(database: NamedDependency[Database]) -> Charts:
-    """The last day by hour and the last month by day, in WIB. To be asked once a minute at most."""
+    """The last day by hour and the last month by day, in WIB. A client asks at most once a minute."""
     async with database.transaction(snapshot=True) as tx:
-        return await service.charts(tx)
+        return await service.read_charts(tx)
 
 
 ROUTES: list[BaseRouteHandler] = [get_dashboard, get_dashboard_charts]

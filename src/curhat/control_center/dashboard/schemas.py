@@ -1,4 +1,4 @@
-"""What crosses the border about the present and the recent past."""
+"""The API's structs of the dashboard and its charts."""
 
 from datetime import datetime
 from uuid import UUID
@@ -9,7 +9,7 @@ from curhat.pairing.states import FailureTag, PairingKind
 
 
 class SearchNow(msgspec.Struct, frozen=True, kw_only=True):
-    """A search under way: how long it has run, how many were asked, and how many of them rejected."""
+    """An open search: how long it has run, how many mitras were asked, and how many of them rejected."""
 
     pairing_id: UUID
     payment_id: UUID
@@ -23,7 +23,7 @@ class SearchNow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Funnel(msgspec.Struct, frozen=True):
-    """What happened since midnight in Jakarta: payments opened and confirmed, sessions begun and finished."""
+    """Counts since midnight in Jakarta: payments opened and confirmed, sessions started and ended."""
 
     opened: int
     confirmed: int
@@ -32,18 +32,18 @@ class Funnel(msgspec.Struct, frozen=True):
 
 
 class AcceptanceSeconds(msgspec.Struct, frozen=True):
-    """How long searches that found somebody today took; null while none has."""
+    """The median and the 95th percentile of how long today's successful searches took; null while there is none."""
 
     p50: float | None
     p95: float | None
 
 
 class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
-    """Now. `connected`, `available` and `free_capacity` are null while Valkey does not answer.
+    """The current figures. `connected`, `available` and `free_capacity` are null while Valkey does not answer.
 
-    `online`: by intent and not suspended. `available`: may be asked now, which have `free_capacity` places together.
-    `refunds_refused`: decided cases of which the gateway refused to give something back, and was not asked again.
-    `searches`: the oldest 100 of `searching_now`. Today is the day in Jakarta (WIB).
+    `online`: mitras who want to be asked and are not suspended. `available`: mitras who may be asked now; together they
+    can take `free_capacity` more customers. `refunds_refused`: decided cases with a refund that the gateway refused and
+    that was not requested again. `searches`: the oldest 100 of `searching_now`. Today is the day in Jakarta (WIB).
     """
 
     online: int
@@ -64,7 +64,7 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bucket(msgspec.Struct, frozen=True):
-    """One hour or day, from `began_at`: payments opened and confirmed, sessions begun and finished, failures."""
+    """One hour or day from `began_at`: payments opened and confirmed, sessions started and ended, failed pairings."""
 
     began_at: datetime
     opened: int
@@ -75,7 +75,7 @@ class Bucket(msgspec.Struct, frozen=True):
 
 
 class Charts(msgspec.Struct, frozen=True):
-    """The last 24 hours and the last 30 days in Jakarta (WIB), oldest first; the last one of each is not over."""
+    """The last 24 hours and the last 30 days in Jakarta (WIB), oldest first. The last of each is the current one."""
 
     hours: list[Bucket]
     days: list[Bucket]

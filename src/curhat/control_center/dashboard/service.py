@@ -1,7 +1,8 @@
-"""Counting. What PostgreSQL knows is counted in one snapshot; who is there is asked of presence."""
+"""Counts for the dashboard. PostgreSQL counts money and sessions; presence knows who is connected and available."""
 
-from typing import Final
+from typing import Final, Literal
 
+from curhat.control_center.dashboard import queries
 from curhat.control_center.dashboard.schemas import (
     AcceptanceSeconds,
     Bucket,
@@ -10,64 +11,91 @@ from curhat.control_center.dashboard.schemas import (
     Funnel,
     SearchNow,
 )
-from curhat.kit.database import Database, Transaction, load_queries
+from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import PresenceUnknown
+from curhat.kit.queries import read_clock
 from curhat.presence.service import Presence
 
-SQL = load_queries(__file__)
-
-SEARCHES_SHOWN: Final = 100
-HOURS: Final = 24
-DAYS: Final = 30
+MAX_SEARCHES_SHOWN: Final = 100
+HOURS_CHARTED: Final = 24
+DAYS_CHARTED: Final = 30
 
 
-async def now(database: Database, presence: Presence) -> Dashboard:
-    """What happens now, and what happened today."""
-    connected, available, free_capacity = await _who_is_there(database, presence)
+async def read_dashboard(database: Database, presence: Presence) -> Dashboard:
+    """Read the current figures, and those since midnight in Jakarta. PostgreSQL counts in one snapshot."""
+    connected, available, free_capacity = await _read_presence(database, presence)
     async with database.transaction(snapshot=True) as tx:
-        row = await tx.fetchrow(SQL.figures)
-        assert row is not None  # The statement always gives one row.
-        p50, p95 = row["seconds"] or (None, None)
-        failures = await tx.fetch(SQL.failures_by_tag, row["began_at"])
-        searches = await tx.fetch(SQL.searches, SEARCHES_SHOWN)
+        figures = await queries.read_figures(tx)
+        failures = await queries.count_failures_by_tag(tx, since=figures.began_at)
+        searches = await queries.list_open_searches(tx, max_searches=MAX_SEARCHES_SHOWN)
+    p50, p95 = figures.acceptance_seconds or (None, None)
     return Dashboard(
-        online=row["online"],
+        online=figures.online,
         connected=connected,
         available=available,
         free_capacity=free_capacity,
-        active_sessions=row["active_sessions"],
-        searching_now=row["searching_now"],
-        searches=[SearchNow(**dict(search)) for search in searches],
-        funnel=Funnel(row["opened"], row["confirmed"], row["matched"], row["finished"]),
-        acceptance_seconds=AcceptanceSeconds(p50, p95),
-        failures_by_tag={failure["tag"]: failure["count"] for failure in failures},
-        open_cases=row["open_cases"],
-        refunds_awaiting_approval=row["refunds_awaiting_approval"],
-        refunds_refused=row["refunds_refused"],
-        today_began_at=row["began_at"],
-        server_now=row["now"],
+        active_sessions=figures.active_sessions,
+        searching_now=figures.searching_now,
+        searches=[
+            SearchNow(
+                pairing_id=search.pairing_id,
+                payment_id=search.payment_id,
+                kind=search.kind,
+                call_name=search.call_name,
+                began_at=search.began_at,
+                deadline_at=search.deadline_at,
+                age_seconds=search.age_seconds,
+                asked=search.asked,
+                rejected=search.rejected,
+            )
+            for search in searches
+        ],
+        funnel=Funnel(
+            opened=figures.opened,
+            confirmed=figures.confirmed,
+            matched=figures.matched,
+            finished=figures.finished,
+        ),
+        acceptance_seconds=AcceptanceSeconds(p50=p50, p95=p95),
+        failures_by_tag={failure.tag: failure.failures for failure in failures},
+        open_cases=figures.open_cases,
+        refunds_awaiting_approval=figures.refunds_awaiting_approval,
+        refunds_refused=figures.refunds_refused,
+        today_began_at=figures.began_at,
+        server_now=figures.now,
     )
 
 
-async def _who_is_there(database: Database, presence: Presence) -> tuple[int | None, int | None, int | None]:
-    """Connected, available, free places; None each while nobody knows."""
-    rows = await database.fetch(SQL.perhaps_connected)
+async def _read_presence(database: Database, presence: Presence) -> tuple[int | None, int | None, int | None]:
+    """Read how many mitras are connected and available, and their free capacity. All None when Valkey is away."""
+    mitra_ids = await queries.list_mitras_perhaps_connected(database)
     try:
-        connected = await presence.connected_among([row["id"] for row in rows])
+        connected = await presence.connected_among(mitra_ids)
         candidates = await presence.ask_candidates()
     except PresenceUnknown:
         return None, None, None
-    return len(connected), len(candidates), await database.fetchval(SQL.free_capacity, candidates)
+    free_capacity = await queries.sum_free_capacity(database, mitra_ids=candidates)
+    return len(connected), len(candidates), free_capacity
 
 
-async def charts(tx: Transaction) -> Charts:
-    """The last day by hour and the last month by day."""
+async def read_charts(tx: Transaction) -> Charts:
+    """Read the last day by hour and the last month by day."""
     return Charts(
-        hours=await _buckets(tx, "hour", HOURS),
-        days=await _buckets(tx, "day", DAYS),
-        server_now=await tx.fetchval(SQL.server_now),
+        hours=await _read_buckets(tx, "hour", HOURS_CHARTED),
+        days=await _read_buckets(tx, "day", DAYS_CHARTED),
+        server_now=await read_clock(tx),
     )
 
 
-async def _buckets(tx: Transaction, unit: str, count: int) -> list[Bucket]:
-    return [Bucket(**dict(row)) for row in await tx.fetch(SQL.buckets, unit, count)]
+async def _read_buckets(tx: Transaction, unit: Literal["hour", "day"], count: int) -> list[Bucket]:
+    return [
+        Bucket(
+            began_at=row.began_at,
+            opened=row.opened,
+            confirmed=row.confirmed,
+            matched=row.matched,
+            finished=row.finished,
+            failed=row.failed,
+        )
+        for row in await queries.count_by_bucket(tx, unit=unit, bucket_count=count)
+    ]

@@ -1,1 +1,1 @@
-"""Operators: how they sign in, what each may do, and the devices they are signed in on."""
+"""Operators: how they sign in, what each role may do, and the devices that they are signed in on."""

@@ -1,4 +1,4 @@
-"""Signing in, the second factor, passwords, devices: HTTP in, service, HTTP out. Transactions are opened here."""
+"""Signing in, the second factor, passwords, devices: HTTP in, service, HTTP out. The transactions are opened here."""
 
 from typing import Any, Final
 from uuid import UUID
@@ -32,7 +32,7 @@ from curhat.control_center.operators.schemas import (
     TotpProof,
     TotpSecret,
 )
-from curhat.control_center.operators.service import Client, SignedInOperator, SignIn, Try
+from curhat.control_center.operators.service import Client, SignedInOperator, SignInTry
 from curhat.kit.database import Database
 from curhat.kit.errors import (
     BusinessError,
@@ -52,12 +52,12 @@ AnyRequest = Request[Any, Any, Any]
 OPERATORS: Final = ["operators"]
 NO_STORE: Final = {"Cache-Control": "no-store"}
 
-# What any operation of the Control Center may answer, and one with an Idempotency-Key besides.
+# The refusals of every operation of the Control Center, and of every one with an Idempotency-Key.
 OPERATOR_SIGNED_IN: Final = (*SIGNED_IN, TotpEnrolmentRequired)
 OPERATOR_WITH_KEY: Final = (*WITH_KEY, TotpEnrolmentRequired)
 
 SIGN_INS: Final = Counter(
-    "curhat_operators_sign_ins_total", "Operators' tries to sign in, by how they ended.", ["outcome"]
+    "curhat_operators_sign_ins_total", "Operators' tries to sign in, by outcome.", ["outcome"]
 )
 
 
@@ -83,32 +83,33 @@ async def sign_in_operator(
     settings: NamedDependency[Settings],
     valkey_client: NamedDependency[Valkey],
 ) -> Response[OperatorSignedIn]:
-    """Sign in with e-mail, password and the authenticator app's code. An unknown e-mail is answered no sooner."""
+    """Sign in with e-mail, password and authenticator code. An unknown e-mail takes as long as a known one."""
     if data.transport == "cookie":
         cookies.refuse_foreign_page(request.scope, settings)
-    tried = await _try(request, database, settings, valkey_client, data.email)
+    tried = await _count_try(request, database, settings, valkey_client, data.email)
     password_is_right = await passwords.is_right_in_thread(data.password, tried.password_hash)
     client = Client(request.headers.get("user-agent", ""), address_of(request.scope))
-    replaced = await _signed_in_until_now(request, database, settings)
-    async with database.transaction() as tx:
-        outcome = await service.finish_sign_in(
-            tx, settings.secret_key, tried, data, client, password_is_right=password_is_right
-        )
-        if replaced is not None and isinstance(outcome, SignIn):
-            await service.sign_out(tx, replaced)
-    if not isinstance(outcome, SignIn):
-        SIGN_INS.labels(outcome.code).inc()
-        log.info("operators.sign_in_refused", reason=outcome.code)
-        raise outcome
+    replaced = await _replaced_sign_in(request, database, settings)
+    try:
+        async with database.transaction() as tx:
+            signed_in = await service.finish_sign_in(
+                tx, settings.secret_key, tried, data, client, password_is_right=password_is_right
+            )
+            if replaced is not None:
+                await service.sign_out(tx, replaced)
+    except BusinessError as refusal:
+        SIGN_INS.labels(refusal.code).inc()
+        log.info("operators.sign_in_refused", reason=refusal.code)
+        raise
     SIGN_INS.labels("signed_in").inc()
-    log.info("operators.signed_in", operator_id=str(outcome.operator.id))
+    log.info("operators.signed_in", operator_id=str(signed_in.operator.id))
     if data.transport == "cookie":
-        cookie = cookies.token_cookie("operator", outcome.token, service.TOKEN_SECONDS, settings)
+        cookie = cookies.token_cookie("operator", signed_in.token, service.TOKEN_LIFETIME_SECONDS, settings)
         return Response(
-            OperatorSignedIn(outcome.operator, outcome.totp_enrolled), headers=NO_STORE, cookies=[cookie]
+            OperatorSignedIn(signed_in.operator, signed_in.totp_enrolled), headers=NO_STORE, cookies=[cookie]
         )
     return Response(
-        OperatorSignedIn(outcome.operator, outcome.totp_enrolled, outcome.token), headers=NO_STORE
+        OperatorSignedIn(signed_in.operator, signed_in.totp_enrolled, signed_in.token), headers=NO_STORE
     )
 
 
@@ -125,7 +126,7 @@ async def sign_out_operator(
     settings: NamedDependency[Settings],
     operator: NamedDependency[SignedInOperator],
 ) -> Response[None]:
-    """Revoke the token that asks."""
+    """Revoke the token that sends this request."""
     async with database.transaction() as tx:
         await service.sign_out(tx, operator)
     expired = [cookies.token_cookie("operator", "", 0, settings)] if operator.transport == "cookie" else []
@@ -142,9 +143,9 @@ async def sign_out_operator(
 async def get_operator_account(
     database: NamedDependency[Database], operator: NamedDependency[SignedInOperator]
 ) -> OperatorAccount:
-    """Who I am, and what I may do."""
+    """The operator's own account: who they are, what they may do, and their second factor."""
     async with database.transaction() as tx:
-        return await service.account(tx, operator)
+        return await service.read_account(tx, operator)
 
 
 @post(
@@ -163,15 +164,12 @@ async def begin_totp(
     valkey_client: NamedDependency[Valkey],
     operator: NamedDependency[SignedInOperator],
 ) -> TotpSecret:
-    """Set up an authenticator app, or another one: a secret and its QR code, in force once a code is confirmed."""
-    tried = await _checked_password(request, database, settings, valkey_client, operator, data.password)
+    """Set up a first or another authenticator app: a secret and its QR code, in force once a code is confirmed."""
+    tried = await _check_password(request, database, settings, valkey_client, operator, data.password)
     async with database.transaction() as tx:
-        outcome = await service.begin_totp(tx, settings.secret_key, operator, data.totp, data.recovery_code)
-        if isinstance(outcome, TotpSecret):
-            await service.forget_tries(tx, tried)
-    if isinstance(outcome, BusinessError):
-        raise outcome
-    return outcome
+        secret = await service.begin_totp(tx, settings.secret_key, operator, data.totp, data.recovery_code)
+        await service.delete_tries(tx, tried)
+    return secret
 
 
 @post(
@@ -190,7 +188,7 @@ async def confirm_totp(
     settings: NamedDependency[Settings],
     operator: NamedDependency[SignedInOperator],
 ) -> RecoveryCodes:
-    """Show that the app has the secret. From then on signing in needs its codes; every other device is signed out."""
+    """Prove that the app has the secret. From now on signing in needs its codes. Every other device is signed out."""
     async with database.transaction() as tx:
         return await service.confirm_totp(tx, settings.secret_key, operator, data.totp)
 
@@ -213,15 +211,12 @@ async def renew_recovery_codes(
     valkey_client: NamedDependency[Valkey],
     operator: NamedDependency[SignedInOperator],
 ) -> RecoveryCodes:
-    """Ten new recovery codes, in the place of those of before."""
-    tried = await _try(request, database, settings, valkey_client, operator.email)
+    """Replace the recovery codes by ten new ones."""
+    tried = await _count_try(request, database, settings, valkey_client, operator.email)
     async with database.transaction() as tx:
-        outcome = await service.renew_recovery_codes(tx, settings.secret_key, operator, data.totp)
-        if isinstance(outcome, RecoveryCodes):
-            await service.forget_tries(tx, tried)
-    if isinstance(outcome, BusinessError):
-        raise outcome
-    return outcome
+        codes = await service.renew_recovery_codes(tx, settings.secret_key, operator, data.totp)
+        await service.delete_tries(tx, tried)
+    return codes
 
 
 @post(
@@ -240,8 +235,8 @@ async def change_operator_password(
     valkey_client: NamedDependency[Valkey],
     operator: NamedDependency[SignedInOperator],
 ) -> None:
-    """Change the password; every other device is signed out."""
-    tried = await _checked_password(request, database, settings, valkey_client, operator, data.password)
+    """Change the password. Every other device is signed out."""
+    tried = await _check_password(request, database, settings, valkey_client, operator, data.password)
     new_hash = await passwords.hashed_in_thread(data.new_password, "new_password")
     async with database.transaction() as tx:
         await service.change_password(tx, operator, tried, new_hash)
@@ -257,9 +252,9 @@ async def change_operator_password(
 async def list_operator_devices(
     database: NamedDependency[Database], operator: NamedDependency[SignedInOperator]
 ) -> DeviceList:
-    """Where I am signed in, the last seen first."""
+    """Where the operator is signed in, last seen first."""
     async with database.transaction() as tx:
-        return await service.devices(tx, operator)
+        return await service.list_devices(tx, operator)
 
 
 @delete(
@@ -275,40 +270,40 @@ async def revoke_operator_device(
     operator: NamedDependency[SignedInOperator],
     device_id: FromPath[UUID],
 ) -> None:
-    """Sign one of my devices out, at once."""
+    """Sign out one of the operator's devices, at once."""
     async with database.transaction() as tx:
         await service.revoke_device(tx, operator, device_id)
 
 
-async def _signed_in_until_now(
+async def _replaced_sign_in(
     request: AnyRequest, database: Database, settings: Settings
 ) -> SignedInOperator | None:
-    """What the client was signed in with until now, which a new sign-in takes the place of."""
+    """The client's sign-in until now, which a new one replaces."""
     try:
         return await service.identify(database, settings, request.scope)
     except (Unauthenticated, Forbidden):
         return None
 
 
-async def _try(
+async def _count_try(
     request: AnyRequest, database: Database, settings: Settings, valkey: Valkey, email: str
-) -> Try:
-    """Count a try, by address and by e-mail. Raises TooManyRequests."""
+) -> SignInTry:
+    """Count a try, per address and per e-mail. Raises TooManyRequests."""
     await count_password_try(valkey, request.scope, settings.address_password_tries_per_hour)
     async with database.transaction() as tx:
         return await service.begin_sign_in(tx, settings.secret_key, email)
 
 
-async def _checked_password(
+async def _check_password(
     request: AnyRequest,
     database: Database,
     settings: Settings,
     valkey: Valkey,
     operator: SignedInOperator,
     password: str,
-) -> Try:
-    """The password once more, from who is signed in. Raises TooManyRequests, CredentialsInvalid."""
-    tried = await _try(request, database, settings, valkey, operator.email)
+) -> SignInTry:
+    """Ask a signed-in operator for the password again. Raises TooManyRequests, CredentialsInvalid."""
+    tried = await _count_try(request, database, settings, valkey, operator.email)
     if not await passwords.is_right_in_thread(password, tried.password_hash):
         raise CredentialsInvalid
     return tried

@@ -1,4 +1,4 @@
-"""What is refused to who signs in as an operator."""
+"""Refusals of signing in as an operator."""
 
 from curhat.kit.errors import BusinessError
 

@@ -1,4 +1,4 @@
-"""Who may call an operation of the Control Center: a good token, a second factor, and the permission it names.
+"""The guard of the Control Center: a caller needs a valid token, a second factor and the operation's permission.
 
 Deny by default: an operation under /api/control-center that names no permission is refused to everybody.
 """
@@ -25,16 +25,16 @@ _NOTHING: Final = "nothing"
 
 
 def needs(permission: Permission) -> dict[str, Any]:
-    """What an operation declares: `opt=needs("decide")`."""
+    """Declare which permission an operation needs: `opt=needs("decide")`."""
     return {_NEEDS: permission}
 
 
-# Signing in: for everybody.
+# Declares that everybody may call the operation: signing in.
 OPEN: Final = {_NEEDS: _NOTHING}
 
 
 def needed_by(handler: BaseRouteHandler) -> str | None:
-    """What an operation declares to need; None: it declares nothing."""
+    """Read which permission an operation declares. None when it declares none."""
     found: str | None = handler.opt.get(_NEEDS)
     return found
 
@@ -42,10 +42,10 @@ def needed_by(handler: BaseRouteHandler) -> str | None:
 def operators_only(
     database: Callable[[], Database], settings: Callable[[], Settings]
 ) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
-    """A guard for every route: it looks at those of the Control Center, before anything of a body is read."""
+    """Make the guard of all routes. It checks requests to the Control Center before their body is read."""
 
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        # To OPTIONS the framework answers by itself, with the path's methods and nothing else.
+        # The framework itself answers OPTIONS, with the path's methods only.
         if not connection.scope["path"].startswith(PREFIX) or connection.scope.get("method") == "OPTIONS":
             return
         needed = needed_by(handler)
@@ -54,7 +54,7 @@ def operators_only(
         operator = await service.identify(database(), settings(), connection.scope)
         if needed is None or not operator.may(needed):
             raise Forbidden
-        # In development a newcomer looks around with the printed password alone.
+        # In development the printed password is enough, so that a newcomer can look around.
         if needed != "own_account" and not operator.totp_enrolled and not settings().is_development:
             raise TotpEnrolmentRequired
         connection.state[_OPERATOR] = operator
@@ -63,7 +63,7 @@ def operators_only(
 
 
 async def provide_operator(request: Request[Any, Any, Any]) -> SignedInOperator:
-    """The operator whom the guard let through."""
+    """Return the operator whom the guard admitted. Raises Unauthenticated on a route that the guard does not check."""
     operator: SignedInOperator | None = request.state.get(_OPERATOR)
     if operator is None:
         raise Unauthenticated

@@ -1,10 +1,10 @@
-"""Which role may do what. Pure."""
+"""Which permissions each role has. Pure."""
 
 from typing import Final, Literal
 
 OperatorRole = Literal["admin", "reviewer", "viewer"]
 
-# own_account: one's own password, second factor and devices; also before a second factor is enrolled.
+# own_account covers the operator's own password, second factor and devices. It needs no enrolled second factor.
 Permission = Literal["own_account", "view", "decide", "reveal", "configure", "manage_mitras"]
 
 PERMISSIONS: Final[dict[OperatorRole, frozenset[Permission]]] = {

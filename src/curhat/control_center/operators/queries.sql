@@ -1,151 +1,159 @@
--- name: lock_email
--- Takes the lock of an e-mail's tries ($1 its digest) for this transaction. A statement of its own: the next one sees
--- what the last holder has committed.
-SELECT pg_advisory_xact_lock(hashtextextended('sign-in tries of ' || encode($1::bytea, 'hex'), 0))
+-- type: role = OperatorRole from curhat.control_center.operators.permissions
+-- type: transport = Transport from curhat.accounts.schemas
 
--- name: wait_seconds
--- Seconds until the e-mail with digest $1 may be tried again, of which $2 tries in $3 seconds are let through; null: now.
-SELECT extract(epoch FROM tried_at + make_interval(secs => $3) - curhat_now())::double precision
+-- name: lock_sign_in_tries :one
+-- Take the advisory lock of one e-mail's tries until this transaction ends. It is a statement of its own: the
+-- statement after it then sees the tries that the lock's last holder committed.
+SELECT pg_advisory_xact_lock(hashtextextended('sign-in tries of ' || encode(@email_digest::bytea, 'hex'), 0)) AS locked
+
+-- name: read_wait_seconds :optional
+-- Seconds until this e-mail has fewer than @max_tries tries in the last @window_seconds. No row: it has fewer
+-- now.
+SELECT extract(epoch FROM tried_at + make_interval(secs => @window_seconds) - curhat_now())::double precision
+    AS wait_seconds
 FROM operator_sign_in_tries
-WHERE email_digest = $1 AND tried_at > (SELECT curhat_now()) - make_interval(secs => $3)
-ORDER BY tried_at DESC OFFSET $2::integer - 1 LIMIT 1
+WHERE email_digest = @email_digest AND tried_at > (SELECT curhat_now()) - make_interval(secs => @window_seconds)
+ORDER BY tried_at DESC OFFSET @max_tries::integer - 1 LIMIT 1
 
--- name: note_try
--- One more try for the e-mail with digest $1.
-INSERT INTO operator_sign_in_tries (email_digest) VALUES ($1)
+-- name: insert_sign_in_try :exec
+-- One more try for this e-mail.
+INSERT INTO operator_sign_in_tries (email_digest) VALUES (@email_digest)
 
--- name: forget_tries
--- The tries for an e-mail are forgotten: its owner has signed in.
-DELETE FROM operator_sign_in_tries WHERE email_digest = $1
+-- name: delete_sign_in_tries :exec
+-- The e-mail's owner has shown who they are: its tries no longer count.
+DELETE FROM operator_sign_in_tries WHERE email_digest = @email_digest
 
--- name: operator_of_email
--- Whoever may sign in with e-mail $1.
-SELECT id, password_hash FROM operators WHERE email = $1 AND disabled_at IS NULL
+-- name: find_operator_by_email :optional
+-- The operator with this e-mail. No row: there is none, or they are disabled.
+SELECT id, password_hash FROM operators WHERE email = @email AND disabled_at IS NULL
 
--- name: disable
--- admitted → disabled, with every device signed out. No row: there is no such operator, or it is disabled.
-WITH gone AS (
-    UPDATE operators SET disabled_at = curhat_now() WHERE email = $1 AND disabled_at IS NULL RETURNING id
-), signed_out AS (
-    UPDATE operator_tokens SET revoked_at = curhat_now() FROM gone
-    WHERE operator_tokens.operator_id = gone.id AND operator_tokens.revoked_at IS NULL
+-- name: disable_operator :optional
+-- enabled → disabled, and every token revoked. No row: there is no such operator, or they are disabled already.
+WITH disable AS (
+    UPDATE operators SET disabled_at = curhat_now() WHERE email = @email AND disabled_at IS NULL RETURNING id
+), revoke_tokens AS (
+    UPDATE operator_tokens SET revoked_at = curhat_now() FROM disable
+    WHERE operator_tokens.operator_id = disable.id AND operator_tokens.revoked_at IS NULL
 )
-SELECT id FROM gone
+SELECT id FROM disable
 
--- name: reset
--- An operator begins anew, as when created: password $2, no authenticator app, every device signed out; also one who was
--- disabled. No row: there is no such operator.
-WITH anew AS (
-    UPDATE operators SET password_hash = $2, totp_salt = NULL, totp_new_salt = NULL, disabled_at = NULL
-    WHERE email = $1 RETURNING id
-), signed_out AS (
-    UPDATE operator_tokens SET revoked_at = curhat_now() FROM anew
-    WHERE operator_tokens.operator_id = anew.id AND operator_tokens.revoked_at IS NULL
-), forgotten AS (
-    DELETE FROM operator_recovery_codes USING anew WHERE operator_recovery_codes.operator_id = anew.id
+-- name: reset_operator :optional
+-- enabled or disabled → enabled, as newly created: another password, no authenticator app, no recovery codes,
+-- and every token revoked. No row: there is no such operator.
+WITH reset AS (
+    UPDATE operators SET password_hash = @password_hash, totp_salt = NULL, totp_new_salt = NULL, disabled_at = NULL
+    WHERE email = @email RETURNING id
+), revoke_tokens AS (
+    UPDATE operator_tokens SET revoked_at = curhat_now() FROM reset
+    WHERE operator_tokens.operator_id = reset.id AND operator_tokens.revoked_at IS NULL
+), delete_recovery_codes AS (
+    DELETE FROM operator_recovery_codes USING reset WHERE operator_recovery_codes.operator_id = reset.id
 )
-SELECT id FROM anew
+SELECT id FROM reset
 
--- name: lock_operator
--- Takes the row of an operator who may sign in.
+-- name: lock_operator :optional
+-- Lock an operator's row. No row: there is no such operator, or they are disabled.
+-- row: LockedOperator
+-- nullable: totp_salt, totp_new_salt
 SELECT id, email, role, password_hash, totp_salt, totp_new_salt, totp_last_step, curhat_now() AS now
-FROM operators WHERE id = $1 AND disabled_at IS NULL FOR NO KEY UPDATE
+FROM operators WHERE id = @operator_id AND disabled_at IS NULL FOR NO KEY UPDATE
 
--- name: insert_operator
--- nothing → operator. No row: the e-mail is taken.
-INSERT INTO operators (email, role, password_hash) VALUES ($1, $2, $3)
+-- name: insert_operator :optional
+-- nothing → operator. No row: another operator has this e-mail.
+INSERT INTO operators (email, role, password_hash) VALUES (@email, @role, @password_hash)
 ON CONFLICT (email) DO NOTHING
 RETURNING id
 
--- name: set_password
+-- name: set_password :exec
 -- One password → another.
-UPDATE operators SET password_hash = $2 WHERE id = $1
+UPDATE operators SET password_hash = @password_hash WHERE id = @operator_id
 
--- name: begin_totp
--- A new secret is shown; the one in use stays.
-UPDATE operators SET totp_new_salt = $2 WHERE id = $1
+-- name: set_new_totp_salt :exec
+-- A new authenticator secret is proposed. The one in use stays until enrol_totp.
+UPDATE operators SET totp_new_salt = @totp_new_salt WHERE id = @operator_id
 
--- name: enrol_totp
--- The new secret → the one in use, its code of step $2 used.
-UPDATE operators SET totp_salt = totp_new_salt, totp_new_salt = NULL, totp_last_step = $2 WHERE id = $1
+-- name: enrol_totp :exec
+-- The proposed secret → the one in use. The code of time step @totp_last_step counts as used.
+UPDATE operators SET totp_salt = totp_new_salt, totp_new_salt = NULL, totp_last_step = @totp_last_step
+WHERE id = @operator_id
 
--- name: use_totp
--- A code is good once.
-UPDATE operators SET totp_last_step = $2 WHERE id = $1
+-- name: use_totp :exec
+-- The code of time step @totp_last_step → used, with all codes of earlier steps.
+UPDATE operators SET totp_last_step = @totp_last_step WHERE id = @operator_id
 
--- name: forget_recovery_codes
-DELETE FROM operator_recovery_codes WHERE operator_id = $1
+-- name: delete_recovery_codes :exec
+DELETE FROM operator_recovery_codes WHERE operator_id = @operator_id
 
--- name: insert_recovery_code
-INSERT INTO operator_recovery_codes (operator_id, digest) VALUES ($1, $2)
+-- name: insert_recovery_codes :exec
+-- nothing → unused, for each code.
+INSERT INTO operator_recovery_codes (operator_id, digest) SELECT @operator_id, unnest(@digests::bytea[])
 
--- name: use_recovery_code
--- unused → used. No row: there is no such code, or it is used.
+-- name: use_recovery_code :execrows
+-- unused → used. No row changes when there is no such code, or it was used before.
 UPDATE operator_recovery_codes SET used_at = curhat_now()
-WHERE operator_id = $1 AND digest = $2 AND used_at IS NULL
-RETURNING digest
+WHERE operator_id = @operator_id AND digest = @digest AND used_at IS NULL
 
--- name: count_recovery_codes
-SELECT count(*) FROM operator_recovery_codes WHERE operator_id = $1 AND used_at IS NULL
+-- name: count_unused_recovery_codes :one
+SELECT count(*) AS unused FROM operator_recovery_codes WHERE operator_id = @operator_id AND used_at IS NULL
 
--- name: insert_token
--- nothing → good for $6 seconds.
+-- name: insert_token :exec
+-- nothing → valid for @lifetime_seconds.
 INSERT INTO operator_tokens (digest, operator_id, transport, user_agent, address, created_at, last_seen_at, expires_at)
-SELECT $1, $2, $3, $4, $5, now, now, now + make_interval(secs => $6) FROM curhat_now() AS now
-RETURNING id
+SELECT @digest, @operator_id, @transport, @user_agent, @address, now, now, now + make_interval(secs => @lifetime_seconds)
+FROM curhat_now() AS now
 
--- name: token
--- Whose good token $1 is. When it was last seen is written once a minute.
-WITH good AS MATERIALIZED (
-    SELECT id, operator_id, transport, last_seen_at < curhat_now() - interval '1 minute' AS to_be_seen
+-- name: find_operator_of_token :optional
+-- The operator whose token this is. It notes when the token was last seen, at most once a minute. No row: the
+-- token is unknown, expired or revoked, or its operator is disabled.
+-- row: TokenOwner
+WITH valid_token AS MATERIALIZED (
+    SELECT id, operator_id, transport, last_seen_at < curhat_now() - interval '1 minute' AS is_seen_stale
     FROM operator_tokens
-    WHERE digest = $1 AND revoked_at IS NULL AND expires_at > curhat_now()
-), seen AS (
-    UPDATE operator_tokens SET last_seen_at = curhat_now() FROM good
-    WHERE operator_tokens.id = good.id AND good.to_be_seen
+    WHERE digest = @digest AND revoked_at IS NULL AND expires_at > curhat_now()
+), note_seen AS (
+    UPDATE operator_tokens SET last_seen_at = curhat_now() FROM valid_token
+    WHERE operator_tokens.id = valid_token.id AND valid_token.is_seen_stale
 )
-SELECT good.id AS token_id, good.transport, operators.id, operators.email, operators.role,
+SELECT valid_token.id AS token_id, valid_token.transport, operators.id, operators.email, operators.role,
     operators.totp_salt IS NOT NULL AS totp_enrolled
-FROM good JOIN operators ON operators.id = good.operator_id AND operators.disabled_at IS NULL
+FROM valid_token JOIN operators ON operators.id = valid_token.operator_id AND operators.disabled_at IS NULL
 
--- name: is_of_the_apps
--- Whether this is the good token of a customer or a mitra, presented as it was given ($2).
+-- name: is_token_of_customer_or_mitra :one
+-- Whether this is a valid token of a customer or mitra, presented in the way it was given out.
 SELECT EXISTS (
     SELECT 1 FROM access_tokens
-    WHERE digest = $1 AND transport = $2 AND revoked_at IS NULL AND expires_at > curhat_now()
-)
+    WHERE digest = @digest AND transport = @transport AND revoked_at IS NULL AND expires_at > curhat_now()
+) AS is_valid
 
--- name: devices
-SELECT id, user_agent, address, transport, created_at, last_seen_at, expires_at, curhat_now() AS now
+-- name: list_devices :many
+-- The valid tokens of an operator, last seen first; at most 100.
+SELECT id, user_agent, address, transport, created_at, last_seen_at, expires_at
 FROM operator_tokens
-WHERE operator_id = $1 AND revoked_at IS NULL AND expires_at > curhat_now()
+WHERE operator_id = @operator_id AND revoked_at IS NULL AND expires_at > curhat_now()
 ORDER BY last_seen_at DESC, id DESC
 LIMIT 100
 
--- name: revoke_token
--- good → revoked: token $2 of operator $1. No row: it was not good.
+-- name: revoke_token :execrows
+-- valid → revoked. No row changes when this operator has no such valid token.
 UPDATE operator_tokens SET revoked_at = curhat_now()
-WHERE operator_id = $1 AND id = $2 AND revoked_at IS NULL AND expires_at > curhat_now()
-RETURNING id
+WHERE operator_id = @operator_id AND id = @token_id AND revoked_at IS NULL AND expires_at > curhat_now()
 
--- name: revoke_other_tokens
--- good → revoked: all tokens of operator $1 but $2.
-UPDATE operator_tokens SET revoked_at = curhat_now() WHERE operator_id = $1 AND id <> $2 AND revoked_at IS NULL
+-- name: revoke_other_tokens :exec
+-- valid → revoked, for every token of this operator except @kept_token_id.
+UPDATE operator_tokens SET revoked_at = curhat_now()
+WHERE operator_id = @operator_id AND id <> @kept_token_id AND revoked_at IS NULL
 
--- name: server_now
-SELECT curhat_now()
-
--- name: prune_tries
--- Tries that no limit looks at any more: at most $1.
+-- name: prune_sign_in_tries :exec
+-- Delete tries older than a day, at most @max_rows. Every limit looks back less far.
 DELETE FROM operator_sign_in_tries WHERE id IN (
     SELECT id FROM operator_sign_in_tries WHERE tried_at < (SELECT curhat_now() - interval '1 day')
-    LIMIT $1 FOR UPDATE SKIP LOCKED
+    LIMIT @max_rows FOR UPDATE SKIP LOCKED
 )
 
--- name: prune_tokens
--- Tokens that admit nobody for a week: at most $1.
+-- name: prune_tokens :exec
+-- Delete tokens that expired or were revoked more than a week ago, at most @max_rows.
 DELETE FROM operator_tokens WHERE id IN (
     SELECT id FROM operator_tokens
     WHERE least(expires_at, revoked_at) < (SELECT curhat_now() - interval '7 days')
-    LIMIT $1 FOR UPDATE SKIP LOCKED
+    LIMIT @max_rows FOR UPDATE SKIP LOCKED
 )

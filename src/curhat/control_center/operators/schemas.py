@@ -1,26 +1,27 @@
-"""What crosses the border about operators."""
+"""The API's structs of operators."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from curhat.control_center.operators.passwords import LONGEST, SHORTEST
+from curhat.accounts.schemas import Transport
+from curhat.control_center.operators.passwords import MAX_PASSWORD_CHARACTERS, MIN_PASSWORD_CHARACTERS
 from curhat.control_center.operators.permissions import OperatorRole, Permission
 
-Transport = Literal["bearer", "cookie"]
-
 WrittenEmail = Annotated[str, msgspec.Meta(min_length=3, max_length=254)]
-WrittenPassword = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST)]
-NewPassword = Annotated[str, msgspec.Meta(min_length=SHORTEST, max_length=LONGEST)]
+WrittenPassword = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_PASSWORD_CHARACTERS)]
+NewPassword = Annotated[
+    str, msgspec.Meta(min_length=MIN_PASSWORD_CHARACTERS, max_length=MAX_PASSWORD_CHARACTERS)
+]
 WrittenTotp = Annotated[str, msgspec.Meta(max_length=20)]
 WrittenRecoveryCode = Annotated[str, msgspec.Meta(max_length=40)]
 
 
 class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who signs in. `totp` (six digits), or one of the recovery codes, once an authenticator app is set up."""
+    """A sign-in. Once an authenticator app is set up, it needs `totp` (six digits) or `recovery_code`."""
 
     email: WrittenEmail
     password: WrittenPassword
@@ -30,7 +31,7 @@ class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OwnOperator(msgspec.Struct, frozen=True):
-    """An operator, as they see themself."""
+    """The operator who is signed in."""
 
     id: UUID
     email: str
@@ -38,9 +39,9 @@ class OwnOperator(msgspec.Struct, frozen=True):
 
 
 class OperatorSignedIn(msgspec.Struct, frozen=True):
-    """An operator is signed in. Without `token` when it went into a cookie.
+    """A successful sign-in. There is no `token` when it is in a cookie.
 
-    `totp_enrolled` false: the authenticator app is to be set up first; production opens nothing else before.
+    With `totp_enrolled` false the authenticator app is not set up yet. Production refuses everything else until it is.
     """
 
     operator: OwnOperator
@@ -49,7 +50,7 @@ class OperatorSignedIn(msgspec.Struct, frozen=True):
 
 
 class OperatorAccount(msgspec.Struct, frozen=True):
-    """One's own account: who, what one may do, and how the second factor stands."""
+    """The operator's own account: who they are, what they may do, and their second factor."""
 
     id: UUID
     email: str
@@ -60,7 +61,7 @@ class OperatorAccount(msgspec.Struct, frozen=True):
 
 
 class TotpBeginning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The password once more; and the code of the app that is to be replaced, when there is one."""
+    """The password again, and a code of the authenticator app that is to be replaced, when there is one."""
 
     password: WrittenPassword
     totp: WrittenTotp | None = None
@@ -68,7 +69,7 @@ class TotpBeginning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TotpSecret(msgspec.Struct, frozen=True):
-    """What the authenticator app is given: the secret, the same as an address, and that as a QR code in SVG."""
+    """The secret for the authenticator app: as text, as an otpauth URI, and as that URI's QR code in SVG."""
 
     secret: str
     otpauth_uri: str
@@ -76,26 +77,26 @@ class TotpSecret(msgspec.Struct, frozen=True):
 
 
 class TotpProof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The code that the app shows now."""
+    """The code that the authenticator app shows now."""
 
     totp: WrittenTotp
 
 
 class RecoveryCodes(msgspec.Struct, frozen=True):
-    """Ten codes, each good once in the place of the app's. Shown this once; they replace those of before."""
+    """Ten codes, each usable once instead of the app's code. They are shown only now, and replace all earlier ones."""
 
     recovery_codes: list[str]
 
 
 class PasswordChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The password of until now, and the new one, of 12 to 128 characters."""
+    """The present password, and the new one, of 12 to 128 characters."""
 
     password: WrittenPassword
     new_password: NewPassword
 
 
 class Device(msgspec.Struct, frozen=True):
-    """One place where the operator is signed in. `is_current`: the one that asks."""
+    """One place where the operator is signed in. `is_current`: the one that sends this request."""
 
     id: UUID
     user_agent: str
@@ -108,7 +109,7 @@ class Device(msgspec.Struct, frozen=True):
 
 
 class DeviceList(msgspec.Struct, frozen=True):
-    """Where the operator is signed in, the last seen first."""
+    """Where the operator is signed in, last seen first."""
 
     items: list[Device]
     server_now: datetime

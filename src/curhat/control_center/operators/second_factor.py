@@ -1,6 +1,6 @@
 """The second factor: secrets, codes, recovery codes and the QR code. Pure.
 
-A secret is made from a salt in the database and the process's key, so that the database alone signs nobody in.
+A secret is derived from a salt in the database and the process's key. The database alone therefore signs nobody in.
 """
 
 import base64
@@ -16,10 +16,10 @@ import pyotp
 import segno
 
 STEP_SECONDS: Final = 30
-# A phone's clock may be wrong by this many steps.
-STEPS_AROUND: Final = 1
+# How many steps a phone's clock may be wrong.
+MAX_CLOCK_ERROR_STEPS: Final = 1
 SALT_BYTES: Final = 16
-RECOVERY_CODES: Final = 10
+RECOVERY_CODE_COUNT: Final = 10
 
 _SECRET_PURPOSE: Final = b"curhat operators totp 1"
 _RECOVERY_PURPOSE: Final = b"curhat operators recovery codes 1"
@@ -29,54 +29,54 @@ _ISSUER: Final = "Curhat Control Center"
 
 
 def new_salt() -> bytes:
-    """What the database keeps of a new secret."""
+    """Generate the salt of a new secret. The database stores it."""
     return secrets.token_bytes(SALT_BYTES)
 
 
 def secret_of(secret_key: bytes, operator_id: UUID, salt: bytes) -> str:
-    """The secret that an authenticator app is given, in base 32."""
+    """Derive the secret for the authenticator app, in base 32."""
     key = hmac.digest(secret_key, _SECRET_PURPOSE, hashlib.sha256)
     digest = hmac.digest(key, operator_id.bytes + salt, hashlib.sha256)
     return base64.b32encode(digest[:_SECRET_BYTES]).decode()
 
 
 def step_of(secret: str, code: str, now: datetime, last_step: int) -> int | None:
-    """The time step that this code belongs to, around now and after the last one used; None: it is not right."""
+    """Find the time step of a code, near `now` and after `last_step`. None when the code is wrong or used already."""
     totp = pyotp.TOTP(secret, interval=STEP_SECONDS)
     step_now = int(now.timestamp()) // STEP_SECONDS
     found = None
-    # All of them are compared, so that the time does not tell which one it is.
-    for step in range(step_now - STEPS_AROUND, step_now + STEPS_AROUND + 1):
+    # Every step is compared, so that the duration does not tell which one matched.
+    for step in range(step_now - MAX_CLOCK_ERROR_STEPS, step_now + MAX_CLOCK_ERROR_STEPS + 1):
         if hmac.compare_digest(totp.generate_otp(step).encode(), code.encode()) and step > last_step:
             found = step
     return found
 
 
 def otpauth_uri(secret: str, email: str) -> str:
-    """What the QR code says."""
+    """Write the otpauth URI that the QR code contains."""
     return pyotp.TOTP(secret, interval=STEP_SECONDS).provisioning_uri(name=email, issuer_name=_ISSUER)
 
 
 def qr_svg(text: str) -> str:
-    """A QR code as an SVG image."""
+    """Draw a QR code as an SVG image."""
     image = io.BytesIO()
     segno.make_qr(text, error="m").save(image, kind="svg", scale=4, border=4, xmldecl=False, omitsize=False)
     return image.getvalue().decode().strip()
 
 
 def new_recovery_codes() -> list[str]:
-    """Codes to be kept on paper, such as `k3fq-7zab-9x2m-p4wd`: 80 random bits each."""
+    """Generate ten codes of 80 random bits, for the operator to keep on paper, such as `k3fq-7zab-9x2m-p4wd`."""
     return [
         "-".join(text[start : start + 4] for start in range(0, len(text), 4))
         for text in (
             base64.b32encode(secrets.token_bytes(_RECOVERY_BYTES)).decode().lower()
-            for _ in range(RECOVERY_CODES)
+            for _ in range(RECOVERY_CODE_COUNT)
         )
     ]
 
 
 def recovery_digest(secret_key: bytes, operator_id: UUID, code: str) -> bytes:
-    """What is stored of a recovery code, however it is written."""
+    """Digest a recovery code for storage. Case, spaces and dashes do not matter."""
     plain = "".join(character for character in code.lower() if character.isalnum())
     key = hmac.digest(secret_key, _RECOVERY_PURPOSE, hashlib.sha256)
     return hmac.digest(key, operator_id.bytes + plain.encode(), hashlib.sha256)

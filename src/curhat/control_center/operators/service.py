@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
-import asyncpg
 import msgspec
 
 from curhat.accounts import cookies
+from curhat.accounts.schemas import Transport
 from curhat.accounts.service import digest_of_token
-from curhat.control_center.audit.service import record
-from curhat.control_center.operators import second_factor
+from curhat.control_center.audit.service import write_audit_entry
+from curhat.control_center.operators import queries, second_factor
 from curhat.control_center.operators.errors import (
     CredentialsInvalid,
     EmailTaken,
@@ -23,6 +23,7 @@ from curhat.control_center.operators.errors import (
     TotpRequired,
 )
 from curhat.control_center.operators.permissions import PERMISSIONS, OperatorRole
+from curhat.control_center.operators.queries import LockedOperator
 from curhat.control_center.operators.schemas import (
     Device,
     DeviceList,
@@ -31,11 +32,9 @@ from curhat.control_center.operators.schemas import (
     OwnOperator,
     RecoveryCodes,
     TotpSecret,
-    Transport,
 )
-from curhat.kit.database import Database, Transaction, load_queries
+from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import (
-    BusinessError,
     Forbidden,
     NotFound,
     TooManyRequests,
@@ -43,25 +42,24 @@ from curhat.kit.errors import (
     ValidationFailed,
 )
 from curhat.kit.identity import OperatorIdentity
+from curhat.kit.queries import read_clock
 from curhat.kit.settings import Settings
 
-SQL = load_queries(__file__)
-
 TOKEN_BYTES: Final = 32
-# A working day: whoever is signed in for longer signs in again.
-TOKEN_SECONDS: Final = 12 * 3600
-# Per e-mail, whether an operator has it or not; a right one forgets those before it.
-TRIES: Final = 10
-TRIES_SECONDS: Final = 15 * 60
-USER_AGENT_CHARACTERS: Final = 200
+# A working day. After it an operator signs in again.
+TOKEN_LIFETIME_SECONDS: Final = 12 * 3600
+# Per e-mail, whether an operator has it or not. A sign-in that succeeds deletes the tries before it.
+MAX_TRIES_PER_WINDOW: Final = 10
+TRIES_WINDOW_SECONDS: Final = 15 * 60
+MAX_USER_AGENT_CHARACTERS: Final = 200
 # Bounds how long one pruning holds its locks.
-PRUNE_LIMIT: Final = 10_000
+MAX_ROWS_PER_PRUNE: Final = 10_000
 
 _EMAIL_PURPOSE: Final = b"curhat operators e-mails 1"
 
 
 class SignedInOperator(msgspec.Struct, frozen=True):
-    """Whose token it is."""
+    """The operator who sends a request, and the token they send."""
 
     id: UUID
     email: str
@@ -72,17 +70,17 @@ class SignedInOperator(msgspec.Struct, frozen=True):
 
     @property
     def identity(self) -> OperatorIdentity:
-        """Whose Idempotency-Keys these are."""
+        """The owner of this operator's Idempotency-Keys."""
         return OperatorIdentity(user_id=self.id)
 
     def may(self, permission: str) -> bool:
-        """Whether this operator's role has the permission; nobody has one that is not known."""
+        """Whether this operator's role has the permission. No role has an unknown one."""
         return permission in PERMISSIONS[self.role]
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
-    """A try to sign in that is counted, and not yet judged. `operator_id` None: nobody has this e-mail."""
+class SignInTry:
+    """A try to sign in that is counted and not judged yet. `operator_id` is None when no operator has this e-mail."""
 
     email_digest: bytes
     operator_id: UUID | None
@@ -91,7 +89,7 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """An operator who has shown who they are, and their new token."""
+    """An operator who has signed in, and their new token."""
 
     operator: OwnOperator
     totp_enrolled: bool
@@ -109,100 +107,107 @@ class Client:
 # Signing in and out ------------------------------------------------------------------------------------------
 
 
-async def begin_sign_in(tx: Transaction, secret_key: bytes, email: str) -> Try:
-    """Count a try before anything is compared, so that many at once are not more than one after the other.
+async def begin_sign_in(tx: Transaction, secret_key: bytes, email: str) -> SignInTry:
+    """Count a try before anything is compared, so that concurrent tries are limited like consecutive ones.
 
-    The same statements whether the e-mail is known or not. Raises TooManyRequests with the time to wait.
+    The same statements run whether the e-mail is known or not. Raises TooManyRequests with the seconds to wait.
     """
     written = normalised_email(email)
     digest = hmac.digest(hmac.digest(secret_key, _EMAIL_PURPOSE, "sha256"), written.encode(), hashlib.sha256)
-    await tx.execute(SQL.lock_email, digest)
-    wait_seconds = await tx.fetchval(SQL.wait_seconds, digest, TRIES, TRIES_SECONDS)
+    await queries.lock_sign_in_tries(tx, email_digest=digest)
+    wait_seconds = await queries.read_wait_seconds(
+        tx, email_digest=digest, max_tries=MAX_TRIES_PER_WINDOW, window_seconds=TRIES_WINDOW_SECONDS
+    )
     if wait_seconds is not None and wait_seconds > 0:
         raise TooManyRequests(retry_after_seconds=math.ceil(wait_seconds))
-    await tx.execute(SQL.note_try, digest)
-    row = await tx.fetchrow(SQL.operator_of_email, written)
-    if row is None:
-        return Try(digest, None, None)
-    return Try(digest, row["id"], row["password_hash"])
+    await queries.insert_sign_in_try(tx, email_digest=digest)
+    found = await queries.find_operator_by_email(tx, email=written)
+    if found is None:
+        return SignInTry(digest, None, None)
+    return SignInTry(digest, found.id, found.password_hash)
 
 
 async def finish_sign_in(
-    tx: Transaction, secret_key: bytes, tried: Try, login: Login, client: Client, *, password_is_right: bool
-) -> SignIn | BusinessError:
-    """nobody → signed in, or the refusal, to be raised after the commit: the try stays counted."""
+    tx: Transaction,
+    secret_key: bytes,
+    tried: SignInTry,
+    login: Login,
+    client: Client,
+    *,
+    password_is_right: bool,
+) -> SignIn:
+    """nobody → signed in. Raises CredentialsInvalid, TotpRequired. The try stays counted when it is refused."""
     if tried.operator_id is None or not password_is_right:
-        return CredentialsInvalid()
-    row = await tx.fetchrow(SQL.lock_operator, tried.operator_id)
-    if row is None or row["password_hash"] != tried.password_hash:
-        return CredentialsInvalid()
-    refusal = await _refuse_second_factor(tx, secret_key, row, login.totp, login.recovery_code)
-    if refusal is not None:
-        return refusal
-    await tx.execute(SQL.forget_tries, tried.email_digest)
+        raise CredentialsInvalid
+    locked = await queries.lock_operator(tx, operator_id=tried.operator_id)
+    if locked is None or locked.password_hash != tried.password_hash:
+        raise CredentialsInvalid
+    await _use_second_factor(tx, secret_key, locked, login.totp, login.recovery_code)
+    await delete_tries(tx, tried)
     token = secrets.token_urlsafe(TOKEN_BYTES)
-    await tx.execute(
-        SQL.insert_token,
-        digest_of_token(token),
-        row["id"],
-        login.transport,
-        client.user_agent[:USER_AGENT_CHARACTERS],
-        client.address,
-        TOKEN_SECONDS,
+    await queries.insert_token(
+        tx,
+        digest=digest_of_token(token),
+        operator_id=locked.id,
+        transport=login.transport,
+        user_agent=client.user_agent[:MAX_USER_AGENT_CHARACTERS],
+        address=client.address,
+        lifetime_seconds=TOKEN_LIFETIME_SECONDS,
     )
-    await record(tx, row["id"], "operator_signed_in", "operator", row["id"])
+    await write_audit_entry(tx, locked.id, "operator_signed_in", "operator", locked.id)
     return SignIn(
-        OwnOperator(id=row["id"], email=row["email"], role=row["role"]),
-        totp_enrolled=row["totp_salt"] is not None,
+        OwnOperator(id=locked.id, email=locked.email, role=locked.role),
+        totp_enrolled=locked.totp_salt is not None,
         token=token,
     )
 
 
-async def _refuse_second_factor(
-    tx: Transaction, secret_key: bytes, row: asyncpg.Record, totp: str | None, recovery_code: str | None
-) -> BusinessError | None:
-    """None: none is enrolled, or the code is right, and used up. The caller holds the operator's row."""
-    if row["totp_salt"] is None:
-        return None
-    if totp is None and recovery_code is None:
-        return TotpRequired()
+async def _use_second_factor(
+    tx: Transaction, secret_key: bytes, locked: LockedOperator, totp: str | None, recovery_code: str | None
+) -> None:
+    """unused → used, for the code that is shown. Without an enrolled second factor nothing is needed.
+
+    Raises TotpRequired when neither code is given, CredentialsInvalid when the one given is wrong or used.
+    """
+    if locked.totp_salt is None:
+        return
     if totp is not None:
-        secret = second_factor.secret_of(secret_key, row["id"], row["totp_salt"])
-        step = second_factor.step_of(secret, totp.strip(), row["now"], row["totp_last_step"])
+        secret = second_factor.secret_of(secret_key, locked.id, locked.totp_salt)
+        step = second_factor.step_of(secret, totp.strip(), locked.now, locked.totp_last_step)
         if step is None:
-            return CredentialsInvalid()
-        await tx.execute(SQL.use_totp, row["id"], step)
-        return None
-    assert recovery_code is not None
-    digest = second_factor.recovery_digest(secret_key, row["id"], recovery_code)
-    if await tx.fetchval(SQL.use_recovery_code, row["id"], digest) is None:
-        return CredentialsInvalid()
-    await record(tx, row["id"], "recovery_code_used", "operator", row["id"])
-    return None
+            raise CredentialsInvalid
+        await queries.use_totp(tx, operator_id=locked.id, totp_last_step=step)
+        return
+    if recovery_code is None:
+        raise TotpRequired
+    digest = second_factor.recovery_digest(secret_key, locked.id, recovery_code)
+    if not await queries.use_recovery_code(tx, operator_id=locked.id, digest=digest):
+        raise CredentialsInvalid
+    await write_audit_entry(tx, locked.id, "recovery_code_used", "operator", locked.id)
 
 
 async def sign_out(tx: Transaction, operator: SignedInOperator) -> None:
-    """good → revoked: the token that asks. Repeated, nothing happens."""
-    await tx.fetchval(SQL.revoke_token, operator.id, operator.token_id)
+    """valid → revoked, for the token that sends this request. Repeated, it changes nothing."""
+    await queries.revoke_token(tx, operator_id=operator.id, token_id=operator.token_id)
 
 
 def normalised_email(written: str) -> str:
-    """An e-mail as it is stored and compared."""
+    """Bring an e-mail into the form in which it is stored and compared."""
     return written.strip().lower()
 
 
 # One's own account -------------------------------------------------------------------------------------------
 
 
-async def account(tx: Transaction, operator: SignedInOperator) -> OperatorAccount:
-    """Who I am, what I may do, and how my second factor stands."""
+async def read_account(tx: Transaction, operator: SignedInOperator) -> OperatorAccount:
+    """Read the operator's own account: who they are, what they may do, and their second factor."""
     return OperatorAccount(
         id=operator.id,
         email=operator.email,
         role=operator.role,
         permissions=sorted(PERMISSIONS[operator.role]),
         totp_enrolled=operator.totp_enrolled,
-        recovery_codes_left=await tx.fetchval(SQL.count_recovery_codes, operator.id),
+        recovery_codes_left=await queries.count_unused_recovery_codes(tx, operator_id=operator.id),
     )
 
 
@@ -212,19 +217,16 @@ async def begin_totp(
     operator: SignedInOperator,
     totp: str | None,
     recovery_code: str | None,
-) -> TotpSecret | BusinessError:
-    """A new secret is shown, to be proved by `confirm_totp`; one in use stays until then, and has to be shown.
+) -> TotpSecret:
+    """Propose a new authenticator secret, which `confirm_totp` puts in force. Until then the one in use stays.
 
-    The caller has checked the password. A refusal is returned, since a code that was right is used up.
+    The caller has checked the password. When a secret is in use, `totp` or `recovery_code` must be right as well.
+    Raises NotFound, TotpRequired, CredentialsInvalid.
     """
-    row = await tx.fetchrow(SQL.lock_operator, operator.id)
-    if row is None:
-        raise NotFound
-    refusal = await _refuse_second_factor(tx, secret_key, row, totp, recovery_code)
-    if refusal is not None:
-        return refusal
+    locked = await _lock(tx, operator)
+    await _use_second_factor(tx, secret_key, locked, totp, recovery_code)
     salt = second_factor.new_salt()
-    await tx.execute(SQL.begin_totp, operator.id, salt)
+    await queries.set_new_totp_salt(tx, operator_id=operator.id, totp_new_salt=salt)
     secret = second_factor.secret_of(secret_key, operator.id, salt)
     uri = second_factor.otpauth_uri(secret, operator.email)
     return TotpSecret(secret=secret, otpauth_uri=uri, qr_svg=second_factor.qr_svg(uri))
@@ -233,90 +235,97 @@ async def begin_totp(
 async def confirm_totp(
     tx: Transaction, secret_key: bytes, operator: SignedInOperator, totp: str
 ) -> RecoveryCodes:
-    """The new secret → the one in use; other devices are signed out. Raises NoEnrolmentBegun, CredentialsInvalid."""
-    row = await tx.fetchrow(SQL.lock_operator, operator.id)
-    if row is None:
-        raise NotFound
-    if row["totp_new_salt"] is None:
+    """The proposed secret → the one in use. Every other device is signed out.
+
+    Raises NotFound, NoEnrolmentBegun, CredentialsInvalid.
+    """
+    locked = await _lock(tx, operator)
+    if locked.totp_new_salt is None:
         raise NoEnrolmentBegun
-    secret = second_factor.secret_of(secret_key, operator.id, row["totp_new_salt"])
-    step = second_factor.step_of(secret, totp.strip(), row["now"], 0)
+    secret = second_factor.secret_of(secret_key, operator.id, locked.totp_new_salt)
+    step = second_factor.step_of(secret, totp.strip(), locked.now, 0)
     if step is None:
         raise CredentialsInvalid
-    await tx.execute(SQL.enrol_totp, operator.id, step)
-    await tx.execute(SQL.revoke_other_tokens, operator.id, operator.token_id)
-    await record(tx, operator.id, "totp_enrolled", "operator", operator.id)
-    return await _new_recovery_codes(tx, secret_key, operator.id)
+    await queries.enrol_totp(tx, operator_id=operator.id, totp_last_step=step)
+    await queries.revoke_other_tokens(tx, operator_id=operator.id, kept_token_id=operator.token_id)
+    await write_audit_entry(tx, operator.id, "totp_enrolled", "operator", operator.id)
+    return await _replace_recovery_codes(tx, secret_key, operator.id)
 
 
 async def renew_recovery_codes(
     tx: Transaction, secret_key: bytes, operator: SignedInOperator, totp: str
-) -> RecoveryCodes | BusinessError:
-    """Ten new codes in the place of those of before, for who shows the app's code."""
-    row = await tx.fetchrow(SQL.lock_operator, operator.id)
-    if row is None:
-        raise NotFound
-    if row["totp_salt"] is None:
+) -> RecoveryCodes:
+    """Replace the recovery codes by ten new ones. `totp` is the authenticator app's code.
+
+    Raises NotFound, NoEnrolmentBegun, CredentialsInvalid.
+    """
+    locked = await _lock(tx, operator)
+    if locked.totp_salt is None:
         raise NoEnrolmentBegun
-    refusal = await _refuse_second_factor(tx, secret_key, row, totp, None)
-    if refusal is not None:
-        return refusal
-    await record(tx, operator.id, "recovery_codes_renewed", "operator", operator.id)
-    return await _new_recovery_codes(tx, secret_key, operator.id)
+    await _use_second_factor(tx, secret_key, locked, totp, None)
+    await write_audit_entry(tx, operator.id, "recovery_codes_renewed", "operator", operator.id)
+    return await _replace_recovery_codes(tx, secret_key, operator.id)
 
 
-async def _new_recovery_codes(tx: Transaction, secret_key: bytes, operator_id: UUID) -> RecoveryCodes:
+async def _lock(tx: Transaction, operator: SignedInOperator) -> LockedOperator:
+    locked = await queries.lock_operator(tx, operator_id=operator.id)
+    if locked is None:
+        raise NotFound
+    return locked
+
+
+async def _replace_recovery_codes(tx: Transaction, secret_key: bytes, operator_id: UUID) -> RecoveryCodes:
     codes = second_factor.new_recovery_codes()
-    await tx.execute(SQL.forget_recovery_codes, operator_id)
-    await tx.executemany(
-        SQL.insert_recovery_code,
-        [(operator_id, second_factor.recovery_digest(secret_key, operator_id, code)) for code in codes],
-    )
+    digests = [second_factor.recovery_digest(secret_key, operator_id, code) for code in codes]
+    await queries.delete_recovery_codes(tx, operator_id=operator_id)
+    await queries.insert_recovery_codes(tx, operator_id=operator_id, digests=digests)
     return RecoveryCodes(recovery_codes=codes)
 
 
-async def forget_tries(tx: Transaction, tried: Try) -> None:
-    """What was tried was right."""
-    await tx.execute(SQL.forget_tries, tried.email_digest)
+async def delete_tries(tx: Transaction, tried: SignInTry) -> None:
+    """Delete the tries of an e-mail whose owner has shown who they are."""
+    await queries.delete_sign_in_tries(tx, email_digest=tried.email_digest)
 
 
-async def change_password(tx: Transaction, operator: SignedInOperator, tried: Try, new_hash: str) -> None:
-    """One password → another; every other device is signed out. Raises CredentialsInvalid: changed meanwhile."""
-    row = await tx.fetchrow(SQL.lock_operator, operator.id)
-    if row is None or row["password_hash"] != tried.password_hash:
+async def change_password(
+    tx: Transaction, operator: SignedInOperator, tried: SignInTry, new_hash: str
+) -> None:
+    """One password → another. Every other device is signed out.
+
+    Raises CredentialsInvalid when the password was changed since `tried` was compared.
+    """
+    locked = await queries.lock_operator(tx, operator_id=operator.id)
+    if locked is None or locked.password_hash != tried.password_hash:
         raise CredentialsInvalid
-    await forget_tries(tx, tried)
-    await tx.execute(SQL.set_password, operator.id, new_hash)
-    await tx.execute(SQL.revoke_other_tokens, operator.id, operator.token_id)
-    await record(tx, operator.id, "password_changed", "operator", operator.id)
+    await delete_tries(tx, tried)
+    await queries.set_password(tx, operator_id=operator.id, password_hash=new_hash)
+    await queries.revoke_other_tokens(tx, operator_id=operator.id, kept_token_id=operator.token_id)
+    await write_audit_entry(tx, operator.id, "password_changed", "operator", operator.id)
 
 
-async def devices(tx: Transaction, operator: SignedInOperator) -> DeviceList:
-    """Where this operator is signed in, the last seen first."""
-    rows = await tx.fetch(SQL.devices, operator.id)
-    return DeviceList(
-        items=[
-            Device(
-                id=row["id"],
-                user_agent=row["user_agent"],
-                address=row["address"],
-                transport=row["transport"],
-                created_at=row["created_at"],
-                last_seen_at=row["last_seen_at"],
-                expires_at=row["expires_at"],
-                is_current=row["id"] == operator.token_id,
-            )
-            for row in rows
-        ],
-        server_now=await tx.fetchval(SQL.server_now),
-    )
+async def list_devices(tx: Transaction, operator: SignedInOperator) -> DeviceList:
+    """Read where this operator is signed in, last seen first."""
+    items = [
+        Device(
+            id=row.id,
+            user_agent=row.user_agent,
+            address=row.address,
+            transport=row.transport,
+            created_at=row.created_at,
+            last_seen_at=row.last_seen_at,
+            expires_at=row.expires_at,
+            is_current=row.id == operator.token_id,
+        )
+        for row in await queries.list_devices(tx, operator_id=operator.id)
+    ]
+    return DeviceList(items=items, server_now=await read_clock(tx))
 
 
 async def revoke_device(tx: Transaction, operator: SignedInOperator, device_id: UUID) -> None:
-    """good → revoked, at once and everywhere. Raises NotFound for another operator's, too."""
-    if await tx.fetchval(SQL.revoke_token, operator.id, device_id) is None:
+    """valid → revoked, at once and everywhere. Raises NotFound, also for another operator's device."""
+    if not await queries.revoke_token(tx, operator_id=operator.id, token_id=device_id):
         raise NotFound
-    await record(tx, operator.id, "device_revoked", "operator", operator.id, old=str(device_id))
+    await write_audit_entry(tx, operator.id, "device_revoked", "operator", operator.id, old=str(device_id))
 
 
 # From the command line ---------------------------------------------------------------------------------------
@@ -325,79 +334,81 @@ async def revoke_device(tx: Transaction, operator: SignedInOperator, device_id: 
 async def create_operator(
     tx: Transaction, email: str, role: OperatorRole, password_hash: str, *, by: str = "command line"
 ) -> UUID:
-    """nobody → operator. Raises ValidationFailed, EmailTaken."""
+    """nothing → operator. Raises ValidationFailed, EmailTaken."""
     written = normalised_email(email)
     name, _, domain = written.rpartition("@")
     if not name or not domain or any(character.isspace() for character in written) or len(written) > 254:
         raise ValidationFailed(
             errors=[{"field": "email", "message": "must be an e-mail address, such as sari@example.id"}]
         )
-    operator_id: UUID | None = await tx.fetchval(SQL.insert_operator, written, role, password_hash)
+    operator_id = await queries.insert_operator(tx, email=written, role=role, password_hash=password_hash)
     if operator_id is None:
         raise EmailTaken
-    await record(tx, by, "operator_created", "operator", operator_id, new=role)
+    await write_audit_entry(tx, by, "operator_created", "operator", operator_id, new=role)
     return operator_id
 
 
 async def disable_operator(tx: Transaction, email: str, *, by: str = "command line") -> None:
-    """admitted → disabled: signed out everywhere, and nothing signs them in. Raises NotFound."""
-    operator_id = await tx.fetchval(SQL.disable, normalised_email(email))
+    """enabled → disabled: signed out everywhere, and unable to sign in. Raises NotFound."""
+    operator_id = await queries.disable_operator(tx, email=normalised_email(email))
     if operator_id is None:
         raise NotFound
-    await record(tx, by, "operator_disabled", "operator", operator_id)
+    await write_audit_entry(tx, by, "operator_disabled", "operator", operator_id)
 
 
 async def reset_operator(
     tx: Transaction, email: str, password_hash: str, *, by: str = "command line"
 ) -> None:
-    """An operator begins anew, with another password and no authenticator app; also one who was disabled.
+    """enabled or disabled → enabled, with another password and no authenticator app. Raises NotFound.
 
-    For whoever lost the phone and the recovery codes. Raises NotFound.
+    For an operator who lost the phone and the recovery codes.
     """
-    operator_id = await tx.fetchval(SQL.reset, normalised_email(email), password_hash)
+    operator_id = await queries.reset_operator(tx, email=normalised_email(email), password_hash=password_hash)
     if operator_id is None:
         raise NotFound
-    await record(tx, by, "operator_reset", "operator", operator_id)
+    await write_audit_entry(tx, by, "operator_reset", "operator", operator_id)
 
 
 async def password_hash_of(tx: Transaction, email: str) -> str | None:
-    """What is stored of an operator's password; None: there is no such operator."""
-    row = await tx.fetchrow(SQL.operator_of_email, normalised_email(email))
-    return None if row is None else str(row["password_hash"])
+    """Read the stored hash of an operator's password. None when there is no such operator, or they are disabled."""
+    found = await queries.find_operator_by_email(tx, email=normalised_email(email))
+    return None if found is None else found.password_hash
 
 
-async def prune(tx: Transaction, limit: int = PRUNE_LIMIT) -> None:
-    """Forget tries of more than a day, and tokens that have been good for nobody for a week."""
-    await tx.execute(SQL.prune_tries, limit)
-    await tx.execute(SQL.prune_tokens, limit)
+async def prune(tx: Transaction, max_rows: int = MAX_ROWS_PER_PRUNE) -> None:
+    """Delete tries older than a day, and tokens that expired or were revoked more than a week ago."""
+    await queries.prune_sign_in_tries(tx, max_rows=max_rows)
+    await queries.prune_tokens(tx, max_rows=max_rows)
 
 
-# Whose token is this -----------------------------------------------------------------------------------------
+# Identifying the caller --------------------------------------------------------------------------------------
 
 
 async def identify(database: Database, settings: Settings, scope: Mapping[str, Any]) -> SignedInOperator:
-    """The operator who sends this request, by bearer header or by cookie.
+    """Find the operator who sends this request, by bearer header or by cookie.
 
-    Operators are few: each request asks PostgreSQL, so that what is revoked is shut out at once.
-    Raises Unauthenticated; Forbidden for the cookie of a request that a page of somebody else may have caused, and for
-    the token of a customer or mitra.
+    Operators are few, so each request asks PostgreSQL: a revoked token is refused at once.
+    Raises Unauthenticated; Forbidden when another site may have caused the request, and for a customer's or mitra's
+    token.
     """
     presented = cookies.presented_token(scope, "operator", settings)
     if presented is None:
         raise Unauthenticated
-    row = await database.fetchrow(SQL.token, digest_of_token(presented.token))
-    if row is None:
-        digest = digest_of_token(presented.token)
-        if await database.fetchval(SQL.is_of_the_apps, digest, presented.transport):
+    digest = digest_of_token(presented.token)
+    owner = await queries.find_operator_of_token(database, digest=digest)
+    if owner is None:
+        if await queries.is_token_of_customer_or_mitra(
+            database, digest=digest, transport=presented.transport
+        ):
             raise Forbidden
         raise Unauthenticated
-    if row["transport"] != presented.transport:
+    if owner.transport != presented.transport:
         raise Unauthenticated
     return SignedInOperator(
-        id=row["id"],
-        email=row["email"],
-        role=row["role"],
-        token_id=row["token_id"],
-        transport=row["transport"],
-        totp_enrolled=row["totp_enrolled"],
+        id=owner.id,
+        email=owner.email,
+        role=owner.role,
+        token_id=owner.token_id,
+        transport=owner.transport,
+        totp_enrolled=owner.totp_enrolled,
     )

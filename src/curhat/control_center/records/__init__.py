@@ -1,1 +1,1 @@
-"""What there is: payments with all that happened to them, sessions, customers and mitras."""
+"""Looking up payments with everything that happened to them, sessions, customers and mitras; managing mitras."""

@@ -9,22 +9,19 @@ from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody
 
-from curhat.control_center.lists import (
-    CUSTOMERS_NAMED,
-    MITRAS_NAMED,
-    Cursor,
-    Format,
-    From,
-    Text,
-    To,
-    add_search,
-    answer_list,
-    search_of,
-)
+from curhat.control_center.lists.answers import answer_list
+from curhat.control_center.lists.filters import Filters
+from curhat.control_center.lists.query_values import Cursor, Format, From, Text, To
 from curhat.control_center.operators.endpoints import OPERATOR_SIGNED_IN, OPERATOR_WITH_KEY
 from curhat.control_center.operators.guards import needs
 from curhat.control_center.operators.service import SignedInOperator
 from curhat.control_center.records import service
+from curhat.control_center.records.filters import (
+    filter_customers,
+    filter_mitras,
+    filter_payments,
+    filter_sessions,
+)
 from curhat.control_center.records.schemas import (
     CustomerRecord,
     InvitedMitra,
@@ -52,20 +49,6 @@ AppRequest = Request[None, None, State]
 RECORDS: Final = ["records"]
 MITRAS: Final = ["mitras"]
 
-# What an id may mean. Each is looked up along its own index.
-_PAYMENT_IDS: Final = """payments.id = ANY (ARRAY(
-    SELECT found.id FROM payments AS found WHERE found.id = {0}
-    UNION SELECT found.id FROM payments AS found WHERE found.customer_id = {0}
-    UNION SELECT found.payment_id FROM sessions AS found WHERE found.id = {0}
-    UNION SELECT found.payment_id FROM review_cases AS found WHERE found.id = {0}
-))"""
-_SESSION_IDS: Final = """sessions.id = ANY (ARRAY(
-    SELECT found.id FROM sessions AS found WHERE found.id = {0}
-    UNION SELECT found.id FROM sessions AS found WHERE found.payment_id = {0}
-    UNION SELECT found.id FROM sessions AS found WHERE found.customer_id = {0}
-    UNION SELECT found.id FROM sessions AS found WHERE found.mitra_id = {0}
-))"""
-
 
 @get(
     "/api/control-center/payments",
@@ -87,18 +70,18 @@ async def search_payments(
     format: FromQuery[Format] = "json",  # noqa: A002  the contract's name
 ) -> Response[Any]:
     """Payments, newest first. `q`: an id (also of a customer, session, case), a phone number, or how a name begins."""
-    filters = service.payments()
-    add_search(filters, search_of(q), ids=_PAYMENT_IDS, person="payments.customer_id", names=CUSTOMERS_NAMED)
-    filters.equal("status", "payments.status", status)
-    filters.equal("purpose", "payments.purpose", purpose)
-    filters.equal("customer_id", "payments.customer_id", customer_id)
-    filters.between("payments.created_at", since, until)
-
-    async def fetch(tx: Transaction, after: str | None, limit: int) -> Page[PaymentRecord]:
-        return await service.payments_page(tx, filters, after, limit)
-
+    filters = filter_payments(
+        q=q, status=status, purpose=purpose, customer_id=customer_id, since=since, until=until
+    )
     return await answer_list(
-        database, operator, "payments", PaymentRecord, fetch, filters, cursor=cursor, wanted=format
+        database,
+        operator,
+        "payments",
+        PaymentRecord,
+        service.read_payments_page,
+        filters,
+        cursor=cursor,
+        wanted=format,
     )
 
 
@@ -114,7 +97,7 @@ async def get_payment_record(
 ) -> PaymentDetail:
     """One payment with its whole timeline."""
     async with database.transaction(snapshot=True) as tx:
-        return await service.payment_detail(tx, payment_id)
+        return await service.read_payment_detail(tx, payment_id)
 
 
 @get(
@@ -138,19 +121,24 @@ async def search_sessions(
     format: FromQuery[Format] = "json",  # noqa: A002  the contract's name
 ) -> Response[Any]:
     """Chat sessions, newest first. `q`: an id (also of a payment, person), a phone, or how a customer's name begins."""
-    filters = service.sessions()
-    add_search(filters, search_of(q), ids=_SESSION_IDS, person="sessions.customer_id", names=CUSTOMERS_NAMED)
-    filters.equal("status", "sessions.status", status)
-    filters.equal("end_reason", "sessions.end_reason", end_reason)
-    filters.equal("customer_id", "sessions.customer_id", customer_id)
-    filters.equal("mitra_id", "sessions.mitra_id", mitra_id)
-    filters.between("sessions.started_at", since, until)
-
-    async def fetch(tx: Transaction, after: str | None, limit: int) -> Page[SessionRecord]:
-        return await service.sessions_page(tx, filters, after, limit)
-
+    filters = filter_sessions(
+        q=q,
+        status=status,
+        end_reason=end_reason,
+        customer_id=customer_id,
+        mitra_id=mitra_id,
+        since=since,
+        until=until,
+    )
     return await answer_list(
-        database, operator, "sessions", SessionRecord, fetch, filters, cursor=cursor, wanted=format
+        database,
+        operator,
+        "sessions",
+        SessionRecord,
+        service.read_sessions_page,
+        filters,
+        cursor=cursor,
+        wanted=format,
     )
 
 
@@ -164,9 +152,9 @@ async def search_sessions(
 async def get_session_record(
     database: NamedDependency[Database], session_id: FromPath[UUID]
 ) -> SessionDetail:
-    """One chat session, without what was said in it."""
+    """One chat session, without its messages."""
     async with database.transaction() as tx:
-        return await service.session_detail(tx, session_id)
+        return await service.read_session_detail(tx, session_id)
 
 
 @post(
@@ -183,9 +171,9 @@ async def reveal_transcript(
     session_id: FromPath[UUID],
     data: JSONBody[TranscriptOrder],
 ) -> Transcript:
-    """All that was said, for a written reason. Each time leaves an audit entry; the answer is kept nowhere."""
+    """The messages of the session, for a written reason. Each call writes an audit entry. The answer is not stored."""
     async with database.transaction() as tx:
-        return await service.transcript(tx, operator, session_id, data.reason)
+        return await service.reveal_transcript(tx, operator, session_id, data.reason)
 
 
 @get(
@@ -205,15 +193,16 @@ async def search_customers(
     format: FromQuery[Format] = "json",  # noqa: A002  the contract's name
 ) -> Response[Any]:
     """Customers, newest first. `q`: an id, a phone number, or how a name begins."""
-    filters = service.customers()
-    add_search(filters, search_of(q), ids="customers.id = {0}", person="customers.id", names=CUSTOMERS_NAMED)
-    filters.between("customers.created_at", since, until)
-
-    async def fetch(tx: Transaction, after: str | None, limit: int) -> Page[CustomerRecord]:
-        return await service.customers_page(tx, filters, after, limit)
-
+    filters = filter_customers(q=q, since=since, until=until)
     return await answer_list(
-        database, operator, "customers", CustomerRecord, fetch, filters, cursor=cursor, wanted=format
+        database,
+        operator,
+        "customers",
+        CustomerRecord,
+        service.read_customers_page,
+        filters,
+        cursor=cursor,
+        wanted=format,
     )
 
 
@@ -229,7 +218,7 @@ async def get_customer_record(
 ) -> CustomerRecord:
     """One customer. Their payments and sessions are found with `customer_id` in those lists."""
     async with database.transaction() as tx:
-        return await service.customer(tx, customer_id)
+        return await service.read_customer(tx, customer_id)
 
 
 # Mitras ------------------------------------------------------------------------------------------------------
@@ -253,17 +242,16 @@ async def search_mitras(
     format: FromQuery[Format] = "json",  # noqa: A002  the contract's name
 ) -> Response[Any]:
     """Mitras, newest first, with presence, load and acceptance. `q`: an id, a phone number, or how a name begins."""
-    filters = service.mitras()
-    add_search(filters, search_of(q), ids="mitras.id = {0}", person="mitras.id", names=MITRAS_NAMED)
-    filters.equal("online", "mitras.online", online)
-    filters.equal("suspended", "(mitras.suspended_at IS NOT NULL)", suspended)
+    filters = filter_mitras(q=q, online=online, suspended=suspended)
 
-    async def fetch(tx: Transaction, after: str | None, limit: int) -> Page[MitraRecord]:
-        page = await service.mitras_page(tx, filters, after, limit)
+    async def read_page(
+        tx: Transaction, filters: Filters, cursor: str | None, limit: int
+    ) -> Page[MitraRecord]:
+        page = await service.read_mitras_page(tx, filters, cursor, limit)
         return Page(items=await service.with_connections(presence, page.items), next_cursor=page.next_cursor)
 
     return await answer_list(
-        database, operator, "mitras", MitraRecord, fetch, filters, cursor=cursor, wanted=format
+        database, operator, "mitras", MitraRecord, read_page, filters, cursor=cursor, wanted=format
     )
 
 
@@ -279,7 +267,7 @@ async def get_mitra_record(
 ) -> MitraRecord:
     """One mitra. Its sessions are found with `mitra_id` in that list."""
     async with database.transaction() as tx:
-        found = await service.mitra(tx, mitra_id)
+        found = await service.read_mitra(tx, mitra_id)
     return (await service.with_connections(presence, [found]))[0]
 
 
@@ -297,7 +285,7 @@ async def invite_mitra(
     operator: NamedDependency[SignedInOperator],
     data: JSONBody[MitraInvitation],
 ) -> Response[bytes]:
-    """Let the owner of a phone number sign in as a mitra. One who is invited again stays as they are."""
+    """Let the owner of a phone number sign in as a mitra. A mitra who is invited again stays unchanged."""
 
     async def step(tx: Transaction) -> InvitedMitra:
         return await service.invite_mitra(tx, operator, data)
@@ -319,7 +307,7 @@ async def change_mitra(
     mitra_id: FromPath[UUID],
     data: JSONBody[MitraChange],
 ) -> MitraRecord:
-    """Rename, set the capacity, suspend or lift. A suspended mitra's sockets close and its requests are withdrawn."""
+    """Rename, set the capacity, suspend, or lift the suspension. Suspending closes the mitra's sockets and requests."""
     async with database.transaction() as tx:
         changed = await service.change_mitra(tx, operator, mitra_id, data)
     connected = await service.with_connections(presence, [changed])

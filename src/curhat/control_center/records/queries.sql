@@ -1,13 +1,26 @@
--- name: payments
--- Payments, newest first, with what hangs on each.
-SELECT page.*, customers.call_name, people.phone_number,
-    page.target_mitra_id AS mitra_id, mitras.display_name AS mitra_display_name,
-    failure.tag, sessions.id AS session_id, review_cases.id AS case_id, curhat_now() AS server_now
+-- type: purpose = Purpose from curhat.payments.states
+-- type: payment_status = PaymentStatus from curhat.payments.states
+-- type: session_status = SessionStatus from curhat.sessions.states
+-- type: end_reason = EndReason from curhat.sessions.states
+-- type: kind = PairingKind from curhat.pairing.states
+-- type: tag = FailureTag from curhat.pairing.states
+-- type: sender = Role from curhat.kit.identity
+-- type: type = TimelineType from curhat.control_center.records.schemas
+-- type: status = TimelineStatus from curhat.control_center.records.schemas
+
+-- name: list_payments :many
+-- Payments, newest first, each with the tag of its last failure, its session and its review case.
+-- row: PaymentRow
+-- nullable: target_mitra_id, target_mitra_display_name, confirmed_at, closed_at, tag, session_id, case_id
+SELECT page.id, page.purpose, page.status AS payment_status, page.customer_id, customers.call_name,
+    people.phone_number, page.amount_rp, page.duration_minutes, page.is_trial, page.target_mitra_id,
+    mitras.display_name AS target_mitra_display_name, page.created_at, page.expires_at, page.confirmed_at,
+    page.closed_at, failure.tag, sessions.id AS session_id, review_cases.id AS case_id, curhat_now() AS server_now
 FROM (
     SELECT payments.* FROM payments
-    WHERE true /* filters */
+    WHERE true /* conditions */
     ORDER BY payments.created_at DESC, payments.id DESC
-    /* limit */
+    LIMIT @limit
 ) AS page
 JOIN customers ON customers.id = page.customer_id
 JOIN people ON people.id = page.customer_id
@@ -20,53 +33,55 @@ LEFT JOIN LATERAL (
 ) AS failure ON true
 ORDER BY page.created_at DESC, page.id DESC
 
--- name: timeline
--- Everything that happened to payment $1, oldest first; `rank` orders what has one and the same time.
+-- name: read_timeline :many
+-- Everything that happened to a payment, oldest first. `rank` orders entries of the same time.
+-- row: TimelineRow
+-- nullable: status, kind, tag, reason, note, amount_rp, mitra_id, mitra_display_name, operator_id, operator_email
 WITH extension AS (
-    -- What was added to the session this payment is for, or the one it paid for.
+    -- The extensions of the session that this payment is for, and the extension that it pays for.
     SELECT * FROM extensions
-    WHERE session_id = (SELECT id FROM sessions WHERE payment_id = $1)
+    WHERE session_id = (SELECT id FROM sessions WHERE payment_id = @payment_id)
     UNION ALL
-    SELECT * FROM extensions WHERE payment_id = $1
+    SELECT * FROM extensions WHERE payment_id = @payment_id
 ), happened AS (
     SELECT created_at AS at, 1 AS rank, 'payment_opened' AS type, NULL::text AS status, NULL::text AS kind,
         NULL::text AS tag, NULL::text AS reason, NULL::text AS note, amount_rp, target_mitra_id AS mitra_id,
         NULL::uuid AS operator_id, id AS entity_id
-    FROM payments WHERE id = $1
+    FROM payments WHERE id = @payment_id
     UNION ALL
     SELECT changed_at, 4, 'payment_status', new_status, NULL, NULL, NULL, NULL, NULL, NULL, NULL, entity_id
-    FROM status_changes WHERE payment_id = $1 AND entity = 'payment' AND old_status IS NOT NULL
+    FROM status_changes WHERE payment_id = @payment_id AND entity = 'payment' AND old_status IS NOT NULL
     UNION ALL
     SELECT started_at, 2, 'charge_started', NULL, NULL, NULL, NULL, NULL, amount_rp, NULL, NULL, id
-    FROM charge_attempts WHERE payment_id = $1
+    FROM charge_attempts WHERE payment_id = @payment_id
     UNION ALL
     SELECT answered_at, 3, 'charge_answered', status, NULL, NULL, reason, NULL, amount_rp, NULL, NULL, id
-    FROM charge_attempts WHERE payment_id = $1 AND answered_at IS NOT NULL
+    FROM charge_attempts WHERE payment_id = @payment_id AND answered_at IS NOT NULL
     UNION ALL
     SELECT created_at, 5, 'pairing_opened', NULL, kind, NULL, NULL, NULL, NULL, target_mitra_id, NULL, id
-    FROM pairings WHERE payment_id = $1
+    FROM pairings WHERE payment_id = @payment_id
     UNION ALL
     SELECT requests.offered_at, 6, 'mitra_asked', NULL, pairings.kind, NULL, NULL, NULL, NULL, requests.mitra_id, NULL,
         requests.id
-    FROM requests JOIN pairings ON pairings.id = requests.pairing_id WHERE pairings.payment_id = $1
+    FROM requests JOIN pairings ON pairings.id = requests.pairing_id WHERE pairings.payment_id = @payment_id
     UNION ALL
     SELECT requests.answered_at, 7, 'mitra_answered', requests.status, pairings.kind, NULL, requests.close_reason, NULL,
         NULL, requests.mitra_id, NULL, requests.id
     FROM requests JOIN pairings ON pairings.id = requests.pairing_id
-    WHERE pairings.payment_id = $1 AND requests.status <> 'offered' AND requests.answered_at IS NOT NULL
+    WHERE pairings.payment_id = @payment_id AND requests.status <> 'offered' AND requests.answered_at IS NOT NULL
     UNION ALL
     SELECT decided_at, 8, 'pairing_decided', status, kind, failure_tag, NULL, NULL, NULL, target_mitra_id, NULL, id
-    FROM pairings WHERE payment_id = $1 AND decided_at IS NOT NULL
+    FROM pairings WHERE payment_id = @payment_id AND decided_at IS NOT NULL
     UNION ALL
     SELECT occurred_at, 9, 'failure_logged', CASE WHEN recovered THEN 'recovered' END, kind, tag, NULL, NULL, NULL,
         mitra_id, NULL, id
-    FROM failed_pairing_events WHERE payment_id = $1
+    FROM failed_pairing_events WHERE payment_id = @payment_id
     UNION ALL
     SELECT started_at, 10, 'session_started', NULL, NULL, NULL, NULL, NULL, NULL, mitra_id, NULL, id
-    FROM sessions WHERE payment_id = $1
+    FROM sessions WHERE payment_id = @payment_id
     UNION ALL
     SELECT ended_at, 11, 'session_ended', NULL, NULL, NULL, end_reason, end_note, NULL, mitra_id, NULL, id
-    FROM sessions WHERE payment_id = $1 AND ended_at IS NOT NULL
+    FROM sessions WHERE payment_id = @payment_id AND ended_at IS NOT NULL
     UNION ALL
     SELECT requested_at, 10, 'extension_requested', NULL, NULL, NULL, NULL, NULL, price_rp, NULL, NULL, id
     FROM extension
@@ -77,35 +92,41 @@ WITH extension AS (
         AND entity = 'extension' AND old_status IS NOT NULL
     UNION ALL
     SELECT opened_at, 12, 'case_opened', NULL, NULL, tag, reason, NULL, amount_rp, NULL, NULL, id
-    FROM review_cases WHERE payment_id = $1
+    FROM review_cases WHERE payment_id = @payment_id
     UNION ALL
     SELECT decided_at, 13, 'case_decided', decision, NULL, NULL, NULL, decision_note, refund_rp, NULL, decided_by, id
-    FROM review_cases WHERE payment_id = $1 AND decided_at IS NOT NULL
+    FROM review_cases WHERE payment_id = @payment_id AND decided_at IS NOT NULL
     UNION ALL
     SELECT approved_at, 14, 'refund_approved', NULL, NULL, NULL, NULL, NULL, refund_rp, NULL, approved_by, id
-    FROM review_cases WHERE payment_id = $1 AND approved_at IS NOT NULL
+    FROM review_cases WHERE payment_id = @payment_id AND approved_at IS NOT NULL
     UNION ALL
     SELECT requested_at, 15, 'refund_requested', NULL, NULL, NULL, reason, NULL, amount_rp, NULL, NULL, id
-    FROM refunds WHERE payment_id = $1
+    FROM refunds WHERE payment_id = @payment_id
     UNION ALL
     SELECT answered_at, 16, 'refund_answered', status, NULL, NULL, gateway_reason, NULL, amount_rp, NULL, NULL, id
-    FROM refunds WHERE payment_id = $1 AND answered_at IS NOT NULL
+    FROM refunds WHERE payment_id = @payment_id AND answered_at IS NOT NULL
 )
-SELECT happened.*, mitras.display_name AS mitra_display_name, operators.email
+SELECT happened.at, happened.type, happened.status, happened.kind, happened.tag, happened.reason, happened.note,
+    happened.amount_rp, happened.mitra_id, mitras.display_name AS mitra_display_name, happened.operator_id,
+    operators.email AS operator_email, happened.entity_id
 FROM happened
 LEFT JOIN mitras ON mitras.id = happened.mitra_id
 LEFT JOIN operators ON operators.id = happened.operator_id
 ORDER BY happened.at, happened.rank, happened.entity_id
 
--- name: sessions
+-- name: list_sessions :many
 -- Chat sessions, newest first.
-SELECT page.*, customers.call_name, people.phone_number, mitras.display_name AS mitra_display_name,
+-- row: SessionRow
+-- nullable: ended_at, end_reason, end_note, case_id
+SELECT page.id, page.status AS session_status, page.payment_id, page.customer_id, customers.call_name,
+    people.phone_number, page.mitra_id, mitras.display_name AS mitra_display_name, page.duration_minutes,
+    page.is_trial, page.started_at, page.ends_at, page.ended_at, page.end_reason, page.end_note,
     review_cases.id AS case_id, curhat_now() AS server_now
 FROM (
     SELECT sessions.* FROM sessions
-    WHERE true /* filters */
+    WHERE true /* conditions */
     ORDER BY sessions.started_at DESC, sessions.id DESC
-    /* limit */
+    LIMIT @limit
 ) AS page
 JOIN customers ON customers.id = page.customer_id
 JOIN people ON people.id = page.customer_id
@@ -113,13 +134,16 @@ JOIN mitras ON mitras.id = page.mitra_id
 LEFT JOIN review_cases ON review_cases.payment_id = page.payment_id
 ORDER BY page.started_at DESC, page.id DESC
 
--- name: count_messages
-SELECT count(*) FILTER (WHERE sender = 'customer') AS customer, count(*) FILTER (WHERE sender = 'mitra') AS mitra
-FROM messages WHERE session_id = $1
+-- name: count_messages :one
+SELECT count(*) FILTER (WHERE sender = 'customer') AS by_customer, count(*) FILTER (WHERE sender = 'mitra') AS by_mitra
+FROM messages WHERE session_id = @session_id
 
--- name: customers
--- Customers, newest first, with what they did here.
-SELECT page.*, people.phone_number, paid.payments, paid.last_payment_at, paid.open_cases,
+-- name: list_customers :many
+-- Customers, newest first, each with counts of what they did. `paid_rp` leaves out what the gateway gave back.
+-- row: CustomerRow
+-- nullable: last_payment_at
+SELECT page.id, page.call_name, people.phone_number, page.created_at, paid.payments, paid.last_payment_at,
+    paid.open_cases,
     (SELECT count(*) FROM sessions WHERE sessions.customer_id = page.id) AS sessions,
     (
         SELECT coalesce(sum(charge_attempts.amount_rp), 0)
@@ -132,9 +156,9 @@ SELECT page.*, people.phone_number, paid.payments, paid.last_payment_at, paid.op
     ) AS paid_rp
 FROM (
     SELECT customers.* FROM customers
-    WHERE true /* filters */
+    WHERE true /* conditions */
     ORDER BY customers.created_at DESC, customers.id DESC
-    /* limit */
+    LIMIT @limit
 ) AS page
 JOIN people ON people.id = page.id
 CROSS JOIN LATERAL (
@@ -145,14 +169,18 @@ CROSS JOIN LATERAL (
 ) AS paid
 ORDER BY page.created_at DESC, page.id DESC
 
--- name: mitras
--- Mitras, newest first, with how each answered the last 200 requests.
-SELECT page.*, people.phone_number, answers.*
+-- name: list_mitras :many
+-- Mitras, newest first, each with counts of the answers to its last 200 requests.
+-- row: MitraRow
+-- nullable: suspended_at, last_seen_at, seconds_p50
+SELECT page.id, page.display_name, people.phone_number, page.online, page.active_sessions, page.max_customers,
+    page.suspended_at, page.last_seen_at, page.created_at, answers.asked, answers.accepted, answers.rejected,
+    answers.unanswered, answers.seconds_p50
 FROM (
     SELECT mitras.* FROM mitras
-    WHERE true /* filters */
+    WHERE true /* conditions */
     ORDER BY mitras.created_at DESC, mitras.id DESC
-    /* limit */
+    LIMIT @limit
 ) AS page
 JOIN people ON people.id = page.id
 CROSS JOIN LATERAL (
@@ -168,9 +196,11 @@ CROSS JOIN LATERAL (
 ) AS answers
 ORDER BY page.created_at DESC, page.id DESC
 
--- name: session_exists
-SELECT id FROM sessions WHERE id = $1
+-- name: find_session :optional
+-- No row: there is no such session.
+SELECT id FROM sessions WHERE id = @session_id
 
--- name: transcript
--- All that was said in session $1, oldest first; $2 messages at most.
-SELECT id, sender, text, sent_at, read_at FROM messages WHERE session_id = $1 ORDER BY id LIMIT $2
+-- name: read_messages :many
+-- The messages of a session, oldest first, at most @max_messages.
+-- nullable: read_at
+SELECT id, sender, text, sent_at, read_at FROM messages WHERE session_id = @session_id ORDER BY id LIMIT @max_messages

@@ -1,4 +1,4 @@
-"""What crosses the border about payments, sessions, customers and mitras, as operators see them."""
+"""The API's structs of payments, sessions, customers and mitras, as operators see them."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -37,8 +37,7 @@ TimelineType = Literal[
     "refund_answered",
 ]
 
-
-# What came of it: a payment's new status, an extension's, a charge's, a request's, a pairing's, a decision, a refund's.
+# The result: the new status of a payment, extension, charge, request, pairing or refund, or an operator's decision.
 TimelineStatus = Literal[
     PaymentStatus,
     ExtensionStatus,
@@ -58,8 +57,8 @@ TimelineStatus = Literal[
 class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened to a payment. Which fields are set depends on `type`.
 
-    `status`: what came of it. `reason`: why, in a word of the contract or the gateway's. `note`: what a person wrote.
-    `entity_id`: the attempt, pairing, request, session, extension, case or refund.
+    `status`: the result. `reason`: why, as one of our codes or in the gateway's words. `note`: what a person wrote.
+    `entity_id`: the payment, attempt, pairing, request, session, extension, case or refund.
     """
 
     at: datetime
@@ -76,7 +75,7 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PaymentRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A payment. `tag`: of its last failure; `session_id` and `case_id` when it has one."""
+    """A payment. `tag` is of its last failure. `session_id` and `case_id` are null when there is none."""
 
     id: UUID
     purpose: Purpose
@@ -103,7 +102,7 @@ class PaymentDetail(PaymentRecord, frozen=True, kw_only=True):
 
 
 class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A chat session, without what was said in it. `end_note`: what the mitra wrote when ending it early."""
+    """A chat session, without its messages. `end_note`: the reason that a mitra wrote when ending it early."""
 
     id: UUID
     status: SessionStatus
@@ -129,7 +128,7 @@ class SessionDetail(SessionRecord, frozen=True, kw_only=True):
 
 
 class CustomerRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A customer and what they did here. `paid_rp`: what was taken, less what the gateway gave back."""
+    """A customer, with counts of what they did. `paid_rp`: what was charged, less what the gateway refunded."""
 
     id: UUID
     call_name: str
@@ -143,7 +142,7 @@ class CustomerRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Acceptance(msgspec.Struct, frozen=True):
-    """How a mitra answered the last `asked` requests, 200 at most. `seconds_p50`: of those accepted."""
+    """How a mitra answered its last `asked` requests, at most 200. `seconds_p50`: the median time to accept."""
 
     asked: int
     accepted: int
@@ -153,7 +152,7 @@ class Acceptance(msgspec.Struct, frozen=True):
 
 
 class MitraRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A mitra: intent, reachability and load. `connected` is null while nobody knows."""
+    """A mitra: intent, connection and load. `connected` is null while Valkey does not answer."""
 
     id: UUID
     display_name: str
@@ -170,13 +169,13 @@ class MitraRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InvitedMitra(MitraRecord, frozen=True, kw_only=True):
-    """A mitra after an invitation. `is_new` false: they were one already, and stay as they are."""
+    """A mitra after an invitation. With `is_new` false they were a mitra already, and stay unchanged."""
 
     is_new: bool
 
 
 class MitraInvitation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who is to be a mitra: a phone number, the name that customers see, and how many customers at once."""
+    """Whom to invite: a phone number, the name that customers see, and how many customers at once."""
 
     phone: WrittenPhone
     display_name: WrittenName
@@ -184,7 +183,7 @@ class MitraInvitation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MitraChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is to be another than it is; what is left out stays."""
+    """What to change. A field that is left out stays unchanged."""
 
     display_name: WrittenName | msgspec.UnsetType = msgspec.UNSET
     max_customers: Capacity | msgspec.UnsetType = msgspec.UNSET
@@ -192,7 +191,7 @@ class MitraChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TranscriptOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why the chat has to be read. Kept in the audit."""
+    """Why the operator reads the chat. The audit keeps it."""
 
     reason: Reason
 
@@ -208,7 +207,7 @@ class TranscriptMessage(msgspec.Struct, frozen=True):
 
 
 class Transcript(msgspec.Struct, frozen=True):
-    """All that was said in a session, oldest first."""
+    """The messages of a session, oldest first."""
 
     session_id: UUID
     messages: list[TranscriptMessage]

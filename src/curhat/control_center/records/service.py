@@ -1,19 +1,27 @@
-"""Reading payments, sessions, customers and mitras; changing mitras; revealing what was said.
+"""Reading payments, sessions, customers and mitras; changing mitras; revealing chat text.
 
 Every function takes an open transaction and never commits it.
 """
 
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
-import asyncpg
 import msgspec
 
 from curhat.accounts import service as accounts
 from curhat.accounts.phone import mask
-from curhat.control_center.audit.service import record
-from curhat.control_center.lists import Filters, cursor_of, key_of, page_of
+from curhat.control_center.audit.service import write_audit_entry
+from curhat.control_center.lists.cursors import after, cursor_of, key_of, page_of
+from curhat.control_center.lists.filters import Filters
 from curhat.control_center.operators.service import SignedInOperator
+from curhat.control_center.records import queries
+from curhat.control_center.records.queries import (
+    CustomerRow,
+    MitraRow,
+    PaymentRow,
+    SessionRow,
+    TimelineRow,
+)
 from curhat.control_center.records.schemas import (
     Acceptance,
     CustomerRecord,
@@ -29,250 +37,268 @@ from curhat.control_center.records.schemas import (
     Transcript,
     TranscriptMessage,
 )
-from curhat.control_center.schemas import MitraReference, customer_of, mitra_of, operator_of
-from curhat.journeys import service as journeys
-from curhat.kit.database import Transaction, load_queries
+from curhat.control_center.schemas import (
+    MitraReference,
+    customer_reference,
+    mitra_reference,
+    operator_reference,
+)
+from curhat.journeys import mitras
+from curhat.kit.conditions import Conditions
+from curhat.kit.database import Transaction
 from curhat.kit.errors import NotFound, PresenceUnknown, ValidationFailed
 from curhat.kit.page import Page
 from curhat.presence.service import Presence
 
-SQL = load_queries(__file__)
-
-# Eight hours of two people who never stop typing.
-MOST_MESSAGES: Final = 20_000
+# Bounds one answer. Two people who type without a pause write fewer in eight hours.
+MAX_TRANSCRIPT_MESSAGES: Final = 20_000
 
 
 # Payments ----------------------------------------------------------------------------------------------------
 
 
-def payments() -> Filters:
-    """All payments, to be narrowed."""
-    return Filters(SQL.payments)
-
-
-async def payments_page(
+async def read_payments_page(
     tx: Transaction, filters: Filters, cursor: str | None, limit: int
 ) -> Page[PaymentRecord]:
-    """Payments, newest first."""
-    rows = await filters.fetch(tx, "(payments.created_at, payments.id) < ({0}, {1})", _key(cursor), limit)
-    return page_of(rows, limit, lambda row: PaymentRecord(**_payment(row)), _cursor("created_at"))
+    """Read a page of payments, newest first. Raises ValidationFailed for a bad cursor."""
+    conditions = after(filters, "(payments.created_at, payments.id) < ({0}, {1})", key_of(cursor))
+    rows = await queries.list_payments(tx, conditions, limit=limit + 1)
+    return page_of(rows, limit, _payment_record, lambda row: cursor_of(row.created_at, row.id))
 
 
-async def payment_detail(tx: Transaction, payment_id: UUID) -> PaymentDetail:
-    """One payment with everything that happened to it. Raises NotFound."""
-    return PaymentDetail(**await payment_fields(tx, payment_id), timeline=await timeline(tx, payment_id))
+async def read_payment(tx: Transaction, payment_id: UUID) -> PaymentRecord:
+    """Read one payment. Raises NotFound."""
+    rows = await queries.list_payments(tx, Conditions(("payments.id = {0}", (payment_id,))), limit=1)
+    if not rows:
+        raise NotFound
+    return _payment_record(rows[0])
 
 
-async def payment_record(tx: Transaction, payment_id: UUID) -> PaymentRecord:
-    """One payment. Raises NotFound."""
-    return PaymentRecord(**await payment_fields(tx, payment_id))
+async def read_payment_detail(tx: Transaction, payment_id: UUID) -> PaymentDetail:
+    """Read one payment and its timeline. Raises NotFound."""
+    payment = await read_payment(tx, payment_id)
+    return PaymentDetail(**msgspec.structs.asdict(payment), timeline=await read_timeline(tx, payment_id))
 
 
-async def payment_fields(tx: Transaction, payment_id: UUID) -> dict[str, Any]:
-    """The fields of a PaymentRecord. Raises NotFound."""
-    filters = payments()
-    filters.add("payments.id = {0}", payment_id)
-    return _payment(_only(await filters.fetch(tx, "", None, 1)))
+async def read_timeline(tx: Transaction, payment_id: UUID) -> list[TimelineEntry]:
+    """Read everything that happened to a payment, oldest first."""
+    return [_timeline_entry(row) for row in await queries.read_timeline(tx, payment_id=payment_id)]
 
 
-async def timeline(tx: Transaction, payment_id: UUID) -> list[TimelineEntry]:
-    """Everything that happened to a payment, oldest first."""
-    return [
-        TimelineEntry(
-            at=row["at"],
-            type=row["type"],
-            status=row["status"],
-            kind=row["kind"],
-            tag=row["tag"],
-            reason=row["reason"],
-            note=row["note"],
-            amount_rp=row["amount_rp"],
-            mitra=mitra_of(row),
-            operator=operator_of(row["operator_id"], row["email"]),
-            entity_id=row["entity_id"],
-        )
-        for row in await tx.fetch(SQL.timeline, payment_id)
-    ]
+def _payment_record(row: PaymentRow) -> PaymentRecord:
+    return PaymentRecord(
+        id=row.id,
+        purpose=row.purpose,
+        status=row.payment_status,
+        customer=customer_reference(row.customer_id, row.call_name, row.phone_number),
+        amount_rp=row.amount_rp,
+        duration_minutes=row.duration_minutes,
+        is_trial=row.is_trial,
+        target_mitra=mitra_reference(row.target_mitra_id, row.target_mitra_display_name),
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        confirmed_at=row.confirmed_at,
+        closed_at=row.closed_at,
+        tag=row.tag,
+        session_id=row.session_id,
+        case_id=row.case_id,
+        server_now=row.server_now,
+    )
 
 
-def _payment(row: asyncpg.Record) -> dict[str, Any]:
-    return {
-        **_same(row, PaymentRecord, but={"customer", "target_mitra"}),
-        "customer": customer_of(row),
-        "target_mitra": mitra_of(row),
-    }
+def _timeline_entry(row: TimelineRow) -> TimelineEntry:
+    return TimelineEntry(
+        at=row.at,
+        type=row.type,
+        status=row.status,
+        kind=row.kind,
+        tag=row.tag,
+        reason=row.reason,
+        note=row.note,
+        amount_rp=row.amount_rp,
+        mitra=mitra_reference(row.mitra_id, row.mitra_display_name),
+        operator=operator_reference(row.operator_id, row.operator_email),
+        entity_id=row.entity_id,
+    )
 
 
 # Sessions ----------------------------------------------------------------------------------------------------
 
 
-def sessions() -> Filters:
-    """All chat sessions, to be narrowed."""
-    return Filters(SQL.sessions)
-
-
-async def sessions_page(
+async def read_sessions_page(
     tx: Transaction, filters: Filters, cursor: str | None, limit: int
 ) -> Page[SessionRecord]:
-    """Chat sessions, newest first."""
-    rows = await filters.fetch(tx, "(sessions.started_at, sessions.id) < ({0}, {1})", _key(cursor), limit)
-    return page_of(rows, limit, lambda row: SessionRecord(**_session(row)), _cursor("started_at"))
+    """Read a page of chat sessions, newest first. Raises ValidationFailed for a bad cursor."""
+    conditions = after(filters, "(sessions.started_at, sessions.id) < ({0}, {1})", key_of(cursor))
+    rows = await queries.list_sessions(tx, conditions, limit=limit + 1)
+    return page_of(rows, limit, _session_record, lambda row: cursor_of(row.started_at, row.id))
 
 
-async def session_detail(tx: Transaction, session_id: UUID) -> SessionDetail:
-    """One chat session, without what was said in it. Raises NotFound."""
-    filters = sessions()
-    filters.add("sessions.id = {0}", session_id)
-    row = _only(await filters.fetch(tx, "", None, 1))
-    sent = await tx.fetchrow(SQL.count_messages, session_id)
-    assert sent is not None  # Counting always gives one row.
+async def read_session_detail(tx: Transaction, session_id: UUID) -> SessionDetail:
+    """Read one chat session, without its messages. Raises NotFound."""
+    rows = await queries.list_sessions(tx, Conditions(("sessions.id = {0}", (session_id,))), limit=1)
+    if not rows:
+        raise NotFound
+    sent = await queries.count_messages(tx, session_id=session_id)
     return SessionDetail(
-        **_session(row), messages_of_customer=sent["customer"], messages_of_mitra=sent["mitra"]
+        **msgspec.structs.asdict(_session_record(rows[0])),
+        messages_of_customer=sent.by_customer,
+        messages_of_mitra=sent.by_mitra,
     )
 
 
-def _session(row: asyncpg.Record) -> dict[str, Any]:
-    mitra = MitraReference(id=row["mitra_id"], display_name=row["mitra_display_name"])
-    return {
-        **_same(row, SessionRecord, but={"customer", "mitra"}),
-        "customer": customer_of(row),
-        "mitra": mitra,
-    }
+def _session_record(row: SessionRow) -> SessionRecord:
+    return SessionRecord(
+        id=row.id,
+        status=row.session_status,
+        payment_id=row.payment_id,
+        customer=customer_reference(row.customer_id, row.call_name, row.phone_number),
+        mitra=MitraReference(id=row.mitra_id, display_name=row.mitra_display_name),
+        duration_minutes=row.duration_minutes,
+        is_trial=row.is_trial,
+        started_at=row.started_at,
+        ends_at=row.ends_at,
+        ended_at=row.ended_at,
+        end_reason=row.end_reason,
+        end_note=row.end_note,
+        case_id=row.case_id,
+        server_now=row.server_now,
+    )
 
 
-async def transcript(
+async def reveal_transcript(
     tx: Transaction, operator: SignedInOperator, session_id: UUID, reason: str
 ) -> Transcript:
-    """All that was said, for a reason that the audit keeps. Raises NotFound."""
-    if await tx.fetchval(SQL.session_exists, session_id) is None:
+    """Read the messages of a session, and note the reason in the audit. Raises NotFound."""
+    if await queries.find_session(tx, session_id=session_id) is None:
         raise NotFound
-    await record(tx, operator.id, "transcript_revealed", "session", session_id, new=reason.strip())
-    rows = await tx.fetch(SQL.transcript, session_id, MOST_MESSAGES)
-    return Transcript(
-        session_id=session_id, messages=[TranscriptMessage(**_same(row, TranscriptMessage)) for row in rows]
-    )
+    await write_audit_entry(tx, operator.id, "transcript_revealed", "session", session_id, new=reason.strip())
+    rows = await queries.read_messages(tx, session_id=session_id, max_messages=MAX_TRANSCRIPT_MESSAGES)
+    messages = [
+        TranscriptMessage(
+            id=row.id, sender=row.sender, text=row.text, sent_at=row.sent_at, read_at=row.read_at
+        )
+        for row in rows
+    ]
+    return Transcript(session_id=session_id, messages=messages)
 
 
 # Customers ---------------------------------------------------------------------------------------------------
 
 
-def customers() -> Filters:
-    """All customers, to be narrowed."""
-    return Filters(SQL.customers)
-
-
-async def customers_page(
+async def read_customers_page(
     tx: Transaction, filters: Filters, cursor: str | None, limit: int
 ) -> Page[CustomerRecord]:
-    """Customers, newest first."""
-    rows = await filters.fetch(tx, "(customers.created_at, customers.id) < ({0}, {1})", _key(cursor), limit)
-    return page_of(rows, limit, _customer, _cursor("created_at"))
+    """Read a page of customers, newest first. Raises ValidationFailed for a bad cursor."""
+    conditions = after(filters, "(customers.created_at, customers.id) < ({0}, {1})", key_of(cursor))
+    rows = await queries.list_customers(tx, conditions, limit=limit + 1)
+    return page_of(rows, limit, _customer_record, lambda row: cursor_of(row.created_at, row.id))
 
 
-async def customer(tx: Transaction, customer_id: UUID) -> CustomerRecord:
-    """One customer. Raises NotFound."""
-    filters = customers()
-    filters.add("customers.id = {0}", customer_id)
-    return _customer(_only(await filters.fetch(tx, "", None, 1)))
+async def read_customer(tx: Transaction, customer_id: UUID) -> CustomerRecord:
+    """Read one customer. Raises NotFound."""
+    rows = await queries.list_customers(tx, Conditions(("customers.id = {0}", (customer_id,))), limit=1)
+    if not rows:
+        raise NotFound
+    return _customer_record(rows[0])
 
 
-def _customer(row: asyncpg.Record) -> CustomerRecord:
-    fields = _same(row, CustomerRecord, but={"phone_masked"})
-    return CustomerRecord(**fields, phone_masked=mask(row["phone_number"]))
+def _customer_record(row: CustomerRow) -> CustomerRecord:
+    return CustomerRecord(
+        id=row.id,
+        call_name=row.call_name,
+        phone_masked=mask(row.phone_number),
+        created_at=row.created_at,
+        payments=row.payments,
+        sessions=row.sessions,
+        open_cases=row.open_cases,
+        paid_rp=row.paid_rp,
+        last_payment_at=row.last_payment_at,
+    )
 
 
 # Mitras ------------------------------------------------------------------------------------------------------
 
 
-def mitras() -> Filters:
-    """All mitras, to be narrowed."""
-    return Filters(SQL.mitras)
+async def read_mitras_page(
+    tx: Transaction, filters: Filters, cursor: str | None, limit: int
+) -> Page[MitraRecord]:
+    """Read a page of mitras, newest first; `connected` is None. Raises ValidationFailed for a bad cursor."""
+    conditions = after(filters, "(mitras.created_at, mitras.id) < ({0}, {1})", key_of(cursor))
+    rows = await queries.list_mitras(tx, conditions, limit=limit + 1)
+    return page_of(rows, limit, _mitra_record, lambda row: cursor_of(row.created_at, row.id))
 
 
-async def mitras_page(tx: Transaction, filters: Filters, cursor: str | None, limit: int) -> Page[MitraRecord]:
-    """Mitras, newest first; who is connected is not known here."""
-    rows = await filters.fetch(tx, "(mitras.created_at, mitras.id) < ({0}, {1})", _key(cursor), limit)
-    return page_of(rows, limit, _mitra, _cursor("created_at"))
+async def read_mitra(tx: Transaction, mitra_id: UUID) -> MitraRecord:
+    """Read one mitra; `connected` is None. Raises NotFound."""
+    rows = await queries.list_mitras(tx, Conditions(("mitras.id = {0}", (mitra_id,))), limit=1)
+    if not rows:
+        raise NotFound
+    return _mitra_record(rows[0])
 
 
-async def mitra(tx: Transaction, mitra_id: UUID) -> MitraRecord:
-    """One mitra; whether it is connected is not known here. Raises NotFound."""
-    filters = mitras()
-    filters.add("mitras.id = {0}", mitra_id)
-    return _mitra(_only(await filters.fetch(tx, "", None, 1)))
-
-
-async def with_connections(presence: Presence, mitras: list[MitraRecord]) -> list[MitraRecord]:
-    """The same mitras, with who of them is connected now; as they are while nobody knows."""
+async def with_connections(presence: Presence, records: list[MitraRecord]) -> list[MitraRecord]:
+    """Set `connected` of each mitra. While Valkey does not answer, the records are returned unchanged."""
     try:
-        connected = await presence.connected_among([each.id for each in mitras])
+        connected = await presence.connected_among([each.id for each in records])
     except PresenceUnknown:
-        return mitras
-    return [msgspec.structs.replace(each, connected=each.id in connected) for each in mitras]
+        return records
+    return [msgspec.structs.replace(each, connected=each.id in connected) for each in records]
 
 
 async def invite_mitra(
     tx: Transaction, operator: SignedInOperator, invitation: MitraInvitation
 ) -> InvitedMitra:
-    """nobody or customer → mitra too; a mitra who is invited again stays as they are. Raises ValidationFailed."""
+    """nobody or customer → mitra. A mitra who is invited again stays unchanged. Raises ValidationFailed."""
     invited = await accounts.invite_mitra(
         tx, invitation.phone, invitation.display_name, invitation.max_customers, by=str(operator.id)
     )
-    record = await mitra(tx, invited.mitra_id)
-    return InvitedMitra(**msgspec.structs.asdict(record), is_new=invited.is_new)
+    mitra = await read_mitra(tx, invited.mitra_id)
+    return InvitedMitra(**msgspec.structs.asdict(mitra), is_new=invited.is_new)
 
 
 async def change_mitra(
     tx: Transaction, operator: SignedInOperator, mitra_id: UUID, change: MitraChange
 ) -> MitraRecord:
-    """Rename, set the capacity, suspend or lift; all of it or nothing. Raises NotFound, ValidationFailed."""
+    """Rename, set the capacity, suspend or lift the suspension: all of it or nothing.
+
+    Raises NotFound, ValidationFailed.
+    """
     by = str(operator.id)
     if change == MitraChange():
         raise ValidationFailed(
             errors=[{"field": "body", "message": "must name display_name, max_customers or suspended"}]
         )
     if change.max_customers is not msgspec.UNSET:
-        await journeys.change_capacity(tx, mitra_id, change.max_customers, by=by)
+        await mitras.change_capacity(tx, mitra_id, change.max_customers, by=by)
     if change.suspended is True:
-        await journeys.suspend_mitra(tx, mitra_id, by=by)
+        await mitras.suspend_mitra(tx, mitra_id, by=by)
     elif change.suspended is False:
         await accounts.lift_suspension(tx, mitra_id, by=by)
     if change.display_name is not msgspec.UNSET:
-        # Last: it writes to streams, whose locks come after all others.
-        await journeys.rename_mitra(tx, mitra_id, change.display_name, by=by)
-    return await mitra(tx, mitra_id)
+        # The rename comes last: it locks streams, which are last in the lock order.
+        await mitras.rename_mitra(tx, mitra_id, change.display_name, by=by)
+    return await read_mitra(tx, mitra_id)
 
 
-def _mitra(row: asyncpg.Record) -> MitraRecord:
+def _mitra_record(row: MitraRow) -> MitraRecord:
     return MitraRecord(
-        **_same(row, MitraRecord, but={"phone_masked", "connected", "suspended", "acceptance"}),
-        phone_masked=mask(row["phone_number"]),
+        id=row.id,
+        display_name=row.display_name,
+        phone_masked=mask(row.phone_number),
+        online=row.online,
         connected=None,
-        suspended=row["suspended_at"] is not None,
-        acceptance=Acceptance(**_same(row, Acceptance)),
+        active_sessions=row.active_sessions,
+        max_customers=row.max_customers,
+        suspended=row.suspended_at is not None,
+        suspended_at=row.suspended_at,
+        last_seen_at=row.last_seen_at,
+        created_at=row.created_at,
+        acceptance=Acceptance(
+            asked=row.asked,
+            accepted=row.accepted,
+            rejected=row.rejected,
+            unanswered=row.unanswered,
+            seconds_p50=row.seconds_p50,
+        ),
     )
-
-
-# Rows --------------------------------------------------------------------------------------------------------
-
-
-def _same(
-    row: asyncpg.Record, struct: type[msgspec.Struct], *, but: set[str] | frozenset[str] = frozenset()
-) -> dict[str, Any]:
-    """The fields of a struct whose columns have the same names."""
-    return {field: row[field] for field in struct.__struct_fields__ if field not in but}
-
-
-def _only(rows: list[asyncpg.Record]) -> asyncpg.Record:
-    if not rows:
-        raise NotFound
-    return rows[0]
-
-
-def _key(cursor: str | None) -> tuple[object, ...] | None:
-    key = key_of(cursor)
-    return None if key is None else key[1:]
-
-
-def _cursor(column: str) -> Any:
-    return lambda row: cursor_of(row[column], row["id"])

@@ -1,1 +1,1 @@
-"""Failed pairings and review cases: who decides whether money goes back, once, and how it went."""
+"""Failed pairings and review cases: an operator decides once whether a payment is refunded, and sees how that went."""

@@ -1,24 +1,18 @@
 """Failed pairings and review cases: HTTP in, service, HTTP out. The transactions are opened here."""
 
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
-import structlog
+import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import State
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody
 
-from curhat.control_center.lists import (
-    Cursor,
-    Filters,
-    Format,
-    From,
-    To,
-    answer_list,
-    checked_amount,
-)
+from curhat.control_center.lists.answers import answer_list
+from curhat.control_center.lists.query_values import Cursor, Format, From, To
 from curhat.control_center.operators.endpoints import OPERATOR_SIGNED_IN, OPERATOR_WITH_KEY
 from curhat.control_center.operators.guards import needs
 from curhat.control_center.operators.service import SignedInOperator
@@ -30,6 +24,7 @@ from curhat.control_center.review.errors import (
     OwnRefund,
     RefundNotFailed,
 )
+from curhat.control_center.review.filters import filter_cases, filter_failed_pairings
 from curhat.control_center.review.schemas import (
     CaseStatus,
     Decision,
@@ -42,15 +37,13 @@ from curhat.control_center.review.schemas import (
 )
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import BusinessError, NotFound, ValidationFailed
-from curhat.kit.http import command, to_answer, to_response
-from curhat.kit.idempotency import begin_long, finish_long, idempotent_request
+from curhat.kit.http import command, read_idempotent_request, to_answer, to_response
+from curhat.kit.idempotency import begin_long, finish_long
 from curhat.kit.openapi import Problem, answers
 from curhat.kit.page import Page
 from curhat.kit.settings import Settings
 from curhat.pairing.states import FailureTag, PairingKind
 from curhat.payments.states import CaseReason
-
-log = structlog.get_logger(__name__)
 
 AppRequest = Request[None, None, State]
 
@@ -77,30 +70,26 @@ async def list_failed_pairings(
     cursor: Cursor = None,
     format: FromQuery[Format] = "json",  # noqa: A002  the contract's name
 ) -> Response[Any]:
-    """Attempts that failed, newest first. `from` is included, `to` is not."""
-    filters = service.failed_pairings()
-    filters.equal("tag", "events.tag", tag)
-    filters.equal("kind", "events.kind", kind)
-    filters.equal("recovered", "events.recovered", recovered)
-    _between_amounts(filters, "payments.amount_rp", minimum_amount_rp, maximum_amount_rp)
-    filters.between("events.occurred_at", since, until)
-
-    async def fetch(tx: Transaction, after: str | None, limit: int) -> Page[FailedPairing]:
-        return await service.failed_pairings_page(tx, filters, after, limit)
-
-    return await answer_list(
-        database, operator, "failed-pairings", FailedPairing, fetch, filters, cursor=cursor, wanted=format
+    """Failed attempts, newest first. `from` is included, `to` is not."""
+    filters = filter_failed_pairings(
+        tag=tag,
+        kind=kind,
+        recovered=recovered,
+        minimum_amount_rp=minimum_amount_rp,
+        maximum_amount_rp=maximum_amount_rp,
+        since=since,
+        until=until,
     )
-
-
-def _between_amounts(filters: Filters, column: str, minimum_rp: int | None, maximum_rp: int | None) -> None:
-    for name, operator, value in (
-        ("minimum_amount_rp", ">=", minimum_rp),
-        ("maximum_amount_rp", "<=", maximum_rp),
-    ):
-        if value is not None:
-            filters.add(f"{column} {operator} {{0}}", checked_amount(name, value))
-            filters.given.append(f"{name}={value}")
+    return await answer_list(
+        database,
+        operator,
+        "failed-pairings",
+        FailedPairing,
+        service.read_failed_pairings_page,
+        filters,
+        cursor=cursor,
+        wanted=format,
+    )
 
 
 @get(
@@ -124,28 +113,19 @@ async def list_review_cases(
     cursor: Cursor = None,
     format: FromQuery[Format] = "json",  # noqa: A002  the contract's name
 ) -> Response[Any]:
-    """Cases, the open ones first, each kind oldest first. `from` and `to` are about when a case was opened."""
-    filters = service.cases()
-    if status is not None:
-        # Along the index of the list's own order.
-        filters.add("(review_cases.status = 'decided') = {0}", status == "decided")
-        filters.given.append(f"status={status}")
-    filters.equal("tag", "review_cases.tag", tag)
-    filters.equal("reason", "review_cases.reason", reason)
-    if awaiting_approval is not None:
-        waits = "review_cases.needs_approval AND review_cases.approved_by IS NULL"
-        filters.add(waits if awaiting_approval else f"NOT ({waits})")
-        filters.given.append(f"awaiting_approval={awaiting_approval}")
-    if refund_refused is not None:
-        filters.add(service.REFUSED if refund_refused else f"NOT ({service.REFUSED})")
-        filters.given.append(f"refund_refused={refund_refused}")
-    filters.between("review_cases.opened_at", since, until)
-
-    async def fetch(tx: Transaction, after: str | None, limit: int) -> Page[ReviewCase]:
-        return await service.cases_page(tx, filters, after, limit, settings.refund_approval_limit_rp)
-
+    """Cases: open ones first, then decided ones, each oldest first. `from` and `to` bound the time of opening."""
+    filters = filter_cases(
+        status=status,
+        tag=tag,
+        reason=reason,
+        awaiting_approval=awaiting_approval,
+        refund_refused=refund_refused,
+        since=since,
+        until=until,
+    )
+    read_page = partial(service.read_cases_page, approval_limit_rp=settings.refund_approval_limit_rp)
     return await answer_list(
-        database, operator, "review-cases", ReviewCase, fetch, filters, cursor=cursor, wanted=format
+        database, operator, "review-cases", ReviewCase, read_page, filters, cursor=cursor, wanted=format
     )
 
 
@@ -159,9 +139,9 @@ async def list_review_cases(
 async def get_review_case(
     database: NamedDependency[Database], settings: NamedDependency[Settings], case_id: FromPath[UUID]
 ) -> ReviewCaseDetail:
-    """One case: its payment, every attempt, who was asked and what each answered, with times."""
+    """One case: its payment, every attempt, the mitras who were asked and their answers, with times."""
     async with database.transaction(snapshot=True) as tx:
-        return await service.case_detail(tx, case_id, settings.refund_approval_limit_rp)
+        return await service.read_case_detail(tx, case_id, settings.refund_approval_limit_rp)
 
 
 @post(
@@ -180,12 +160,12 @@ async def decide_review_case(
     operator: NamedDependency[SignedInOperator],
     case_id: FromPath[UUID],
 ) -> Response[bytes]:
-    """Refund or not. The first decision wins; a refund above the limit waits for another operator's approval."""
+    """Refund or not. The first decision wins. A refund above the limit waits for another operator's approval."""
     limit_rp = settings.refund_approval_limit_rp
 
     async def step(tx: Transaction) -> ReviewCaseDetail:
-        await service.decide(tx, operator, case_id, data.decision, data.note, limit_rp)
-        return await service.case_detail(tx, case_id, limit_rp)
+        await service.decide_case(tx, operator, case_id, data.decision, data.note, limit_rp)
+        return await service.read_case_detail(tx, case_id, limit_rp)
 
     return await command(request, database, operator.identity, step)
 
@@ -205,11 +185,11 @@ async def approve_refund(
     operator: NamedDependency[SignedInOperator],
     case_id: FromPath[UUID],
 ) -> Response[bytes]:
-    """Approve a refund above the limit. Nobody approves the one that they decided."""
+    """Approve a refund above the limit. The operator who decided it may not approve it."""
 
     async def step(tx: Transaction) -> ReviewCaseDetail:
-        await service.approve(tx, operator, case_id)
-        return await service.case_detail(tx, case_id, settings.refund_approval_limit_rp)
+        await service.approve_refund(tx, operator, case_id)
+        return await service.read_case_detail(tx, case_id, settings.refund_approval_limit_rp)
 
     return await command(request, database, operator.identity, step)
 
@@ -229,11 +209,11 @@ async def retry_refund(
     operator: NamedDependency[SignedInOperator],
     case_id: FromPath[UUID],
 ) -> Response[bytes]:
-    """Ask the gateway once more for a refund that it refused."""
+    """Request a refund again that the gateway refused."""
 
     async def step(tx: Transaction) -> ReviewCaseDetail:
         await service.retry_refund(tx, operator, case_id)
-        return await service.case_detail(tx, case_id, settings.refund_approval_limit_rp)
+        return await service.read_case_detail(tx, case_id, settings.refund_approval_limit_rp)
 
     return await command(request, database, operator.identity, step)
 
@@ -253,18 +233,12 @@ async def decide_review_cases(
     settings: NamedDependency[Settings],
     operator: NamedDependency[SignedInOperator],
 ) -> Response[bytes]:
-    """The same decision on many cases, each by itself: one that is refused leaves the others as they are decided."""
-    idempotent = idempotent_request(
-        operator.identity,
-        request.headers.get("idempotency-key"),
-        request.method,
-        request.scope["path"],
-        await request.body(),
-    )
+    """Decide many cases alike, each in a transaction of its own. A refused one does not affect the others."""
+    idempotent = await read_idempotent_request(request, operator.identity)
     async with database.transaction() as tx:
         stored = await begin_long(tx, idempotent)
     if stored is None:
-        # After a crash in between, the same request goes through all of them again: what is decided stays so.
+        # If the process dies here, the repeated request runs through all cases again. Decided ones stay as they are.
         items = [
             await _decide_one(database, settings, operator, case_id, data)
             for case_id in dict.fromkeys(data.case_ids)
@@ -281,17 +255,11 @@ async def _decide_one(
     limit_rp = settings.refund_approval_limit_rp
     try:
         async with database.transaction() as tx:
-            await service.decide(tx, operator, case_id, data.decision, data.note, limit_rp)
-            case = await service.case(tx, case_id, limit_rp)
+            await service.decide_case(tx, operator, case_id, data.decision, data.note, limit_rp)
+            case = await service.read_case(tx, case_id, limit_rp)
             return DecisionOutcome(case_id=case_id, case=case, problem=None)
     except BusinessError as error:
-        problem = Problem(
-            type=f"urn:curhat:problem:{error.code}",
-            title=error.code.replace("_", " "),
-            status=error.status,
-            detail=error.detail,
-            code=error.code,
-        )
+        problem = msgspec.convert(error.problem(), Problem)
         return DecisionOutcome(case_id=case_id, case=None, problem=problem)
 
 

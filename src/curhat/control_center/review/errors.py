@@ -1,4 +1,4 @@
-"""What the review refuses."""
+"""Refusals of the review."""
 
 from curhat.kit.errors import BusinessError
 

@@ -1,30 +1,45 @@
--- name: failed_pairings
--- Attempts that failed, newest first.
-SELECT page.*, customers.call_name, people.phone_number, mitras.display_name AS mitra_display_name
+-- type: kind = PairingKind from curhat.pairing.states
+-- type: tag = FailureTag from curhat.pairing.states
+-- type: reason = CaseReason from curhat.payments.states
+-- type: status = CaseStatus from curhat.control_center.review.schemas
+-- type: decision = DecisionKind from curhat.control_center.review.schemas
+
+-- name: list_failed_pairings :many
+-- Failed attempts, newest first.
+-- row: FailedPairingRow
+-- nullable: kind, mitra_id, mitra_display_name, case_id
+SELECT page.id, page.tag, page.kind, page.payment_id, page.customer_id, customers.call_name, people.phone_number,
+    page.mitra_id, mitras.display_name AS mitra_display_name, page.amount_rp, page.occurred_at, page.recovered,
+    page.case_id
 FROM (
     SELECT events.*, payments.customer_id, payments.amount_rp
     FROM failed_pairing_events AS events JOIN payments ON payments.id = events.payment_id
-    WHERE true /* filters */
+    WHERE true /* conditions */
     ORDER BY events.occurred_at DESC, events.id DESC
-    /* limit */
+    LIMIT @limit
 ) AS page
 JOIN customers ON customers.id = page.customer_id
 JOIN people ON people.id = page.customer_id
 LEFT JOIN mitras ON mitras.id = page.mitra_id
 ORDER BY page.occurred_at DESC, page.id DESC
 
--- name: cases
--- Review cases: the open ones first, each kind oldest first. Of several tries to refund a charge the last one counts:
--- what an operator decided, and what was to be given back by itself and was refused.
-SELECT page.*, payments.customer_id, customers.call_name, people.phone_number,
-    decider.email AS decided_by_email, approver.email AS approved_by_email,
-    refund.any_failed, refund.any_requested, refund.gateway_reason, refund.refunds_rp, refund.requested_at,
-    refund.answered_at, curhat_now() AS server_now
+-- name: list_review_cases :many
+-- Review cases: open ones first, then decided ones, each oldest first. The refund columns cover one refund per
+-- charge: the newest that has not failed, else the newest. They leave out automatic refunds that have not failed.
+-- row: CaseRow
+-- nullable: tag, decision, decision_note, decided_by, decided_by_email, decided_at, refund_rp, approved_by
+-- nullable: approved_by_email, approved_at, any_failed, any_requested, gateway_reason, refunds_rp, requested_at
+-- nullable: answered_at
+SELECT page.id, page.reason, page.status, page.tag, page.payment_id, payments.customer_id, customers.call_name,
+    people.phone_number, page.amount_rp, page.opened_at, page.decision, page.decision_note, page.decided_by,
+    decider.email AS decided_by_email, page.decided_at, page.refund_rp, page.needs_approval, page.approved_by,
+    approver.email AS approved_by_email, page.approved_at, refund.any_failed, refund.any_requested,
+    refund.gateway_reason, refund.refunds_rp, refund.requested_at, refund.answered_at, curhat_now() AS server_now
 FROM (
     SELECT review_cases.* FROM review_cases
-    WHERE true /* filters */
+    WHERE true /* conditions */
     ORDER BY (review_cases.status = 'decided'), review_cases.opened_at, review_cases.id
-    /* limit */
+    LIMIT @limit
 ) AS page
 JOIN payments ON payments.id = page.payment_id
 JOIN customers ON customers.id = payments.customer_id
@@ -45,23 +60,28 @@ LEFT JOIN LATERAL (
 ) AS refund ON page.status = 'decided'
 ORDER BY (page.status = 'decided'), page.opened_at, page.id
 
--- name: payment_of_case
-SELECT payment_id FROM review_cases WHERE id = $1
+-- name: find_payment_of_case :optional
+-- The payment that a case is about. No row: there is no such case.
+SELECT payment_id FROM review_cases WHERE id = @case_id
 
--- name: lock_case
--- Takes the case's row; the caller holds its payment's.
-SELECT review_cases.*, operators.email AS decided_by_email
+-- name: lock_case :one
+-- Lock a case's row. The caller has locked the row of its payment before. Cases are never deleted.
+-- row: LockedCase
+-- nullable: decision, decided_by, decided_by_email, decided_at, approved_by
+SELECT review_cases.status, review_cases.payment_id, review_cases.decision, review_cases.decided_by,
+    operators.email AS decided_by_email, review_cases.decided_at, review_cases.needs_approval, review_cases.approved_by
 FROM review_cases LEFT JOIN operators ON operators.id = review_cases.decided_by
-WHERE review_cases.id = $1
+WHERE review_cases.id = @case_id
 FOR NO KEY UPDATE OF review_cases
 
--- name: decide
--- open → decided: $2 what, $3 note, $4 by whom, $5 what is given back (null: nothing), $6 whether that waits for
--- another operator.
-UPDATE review_cases SET status = 'decided', decision = $2, decision_note = $3, decided_by = $4,
-    decided_at = curhat_now(), refund_rp = $5, needs_approval = $6
-WHERE id = $1 AND status = 'open'
+-- name: decide_case :exec
+-- open → decided. With @needs_approval the refund of @refund_rp waits for another operator.
+-- nullable: @refund_rp
+UPDATE review_cases SET status = 'decided', decision = @decision, decision_note = @decision_note,
+    decided_by = @decided_by, decided_at = curhat_now(), refund_rp = @refund_rp, needs_approval = @needs_approval
+WHERE id = @case_id AND status = 'open'
 
--- name: approve
--- awaiting approval → approved by $2; $3 is what is given back.
-UPDATE review_cases SET approved_by = $2, approved_at = curhat_now(), refund_rp = $3 WHERE id = $1
+-- name: approve_refund :exec
+-- awaiting approval → approved. The caller has locked and checked the case.
+UPDATE review_cases SET approved_by = @approved_by, approved_at = curhat_now(), refund_rp = @refund_rp
+WHERE id = @case_id

@@ -1,4 +1,4 @@
-"""What crosses the border about failed pairings and review cases."""
+"""The API's structs of failed pairings and review cases."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -22,7 +22,7 @@ CaseIds = Annotated[list[UUID], msgspec.Meta(min_length=1, max_length=100)]
 
 
 class FailedPairing(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt that failed. `kind` null: the payment expired, or the popup was never answered."""
+    """A failed attempt. `kind` is null when the payment expired or the customer never answered the fallback offer."""
 
     id: UUID
     tag: FailureTag
@@ -37,7 +37,7 @@ class FailedPairing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CaseRefund(msgspec.Struct, frozen=True, kw_only=True):
-    """How a refund stands. `reason`: the gateway's, when it failed."""
+    """The state of a refund. `reason`: why the gateway refused it."""
 
     status: RefundStatus
     amount_rp: int
@@ -49,10 +49,10 @@ class CaseRefund(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReviewCase(msgspec.Struct, frozen=True, kw_only=True):
-    """A payment that was taken and not, or not fully, delivered. `tag`: of its last failure.
+    """A payment that was taken, with no session or one cut short. `tag` is of its last failure.
 
-    `refundable_rp`: what a decision to refund would give back; `needs_approval`: whether that waits for, or waited
-    for, a second operator.
+    `refundable_rp`: how much a decision to refund would give back. `needs_approval`: whether the refund needs, or
+    needed, a second operator's approval.
     """
 
     id: UUID
@@ -81,7 +81,7 @@ class ReviewCaseDetail(ReviewCase, frozen=True, kw_only=True):
 
 
 class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is decided, and why."""
+    """A decision, and why."""
 
     decision: DecisionKind
     note: Note
@@ -96,7 +96,7 @@ class Decisions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DecisionOutcome(msgspec.Struct, frozen=True):
-    """What became of one of many: the case, or why not."""
+    """The outcome for one of many cases: the decided case, or the problem."""
 
     case_id: UUID
     case: ReviewCase | None

@@ -1,0 +1,29 @@
+"""Turns the query of a request into the filters of the audit's list."""
+
+from datetime import datetime
+
+from curhat.control_center.lists.filters import Filters
+from curhat.control_center.lists.query_values import checked_text
+
+
+def filter_audit(
+    *,
+    actor: str | None,
+    action: str | None,
+    subject: str | None,
+    subject_id: str | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> Filters:
+    """Filter entries. `actor` is an operator's id or e-mail, or `system`. Raises ValidationFailed."""
+    filters = Filters()
+    who = checked_text("actor", actor)
+    if who is not None:
+        filters.add(
+            "audit_entries.actor IN ({0}, (SELECT id::text FROM operators WHERE email = lower({0})))", who
+        )
+        filters.given.append("actor=…")
+    for name, value in (("action", action), ("subject", subject), ("subject_id", subject_id)):
+        filters.equal(name, f"audit_entries.{name}", checked_text(name, value))
+    filters.between("audit_entries.occurred_at", since, until)
+    return filters

@@ -1,0 +1,189 @@
+"""Generated from queries.sql by `make contracts`. Do not edit."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from curhat.kit.database import Executor, NoRow
+from curhat.pairing.states import FailureTag, PairingKind
+
+
+class Figures(msgspec.Struct, frozen=True):
+    now: datetime
+    began_at: datetime
+    online: int
+    active_sessions: int
+    searching_now: int
+    opened: int
+    confirmed: int
+    matched: int
+    finished: int
+    acceptance_seconds: list[float] | None
+    open_cases: int
+    refunds_awaiting_approval: int
+    refunds_refused: int
+
+
+READ_FIGURES: Final = """
+WITH moment AS MATERIALIZED (
+    SELECT curhat_now() AS now
+), day AS MATERIALIZED (
+    SELECT now, date_trunc('day', now AT TIME ZONE 'Asia/Jakarta') AT TIME ZONE 'Asia/Jakarta' AS began_at FROM moment
+)
+SELECT day.now, day.began_at,
+    (SELECT count(*) FROM mitras WHERE online AND suspended_at IS NULL) AS online,
+    (SELECT count(*) FROM sessions WHERE status = 'active') AS active_sessions,
+    (SELECT count(*) FROM pairings WHERE status = 'open') AS searching_now,
+    (SELECT count(*) FROM payments WHERE purpose = 'session' AND created_at >= (SELECT began_at FROM day)) AS opened,
+    (SELECT count(*) FROM payments WHERE purpose = 'session' AND confirmed_at >= (SELECT began_at FROM day)) AS confirmed,
+    (SELECT count(*) FROM sessions WHERE started_at >= (SELECT began_at FROM day)) AS matched,
+    (SELECT count(*) FROM sessions WHERE ended_at >= (SELECT began_at FROM day)) AS finished,
+    (
+        SELECT percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY extract(epoch FROM decided_at - created_at))
+        FROM pairings WHERE status = 'matched' AND decided_at >= (SELECT began_at FROM day)
+    ) AS acceptance_seconds,
+    (SELECT count(*) FROM review_cases WHERE status = 'open') AS open_cases,
+    (SELECT count(*) FROM review_cases WHERE needs_approval AND approved_by IS NULL) AS refunds_awaiting_approval,
+    (
+        SELECT count(*) FROM review_cases
+        WHERE status = 'decided' AND payment_id IN (SELECT payment_id FROM refused_refunds)
+    ) AS refunds_refused
+FROM day
+"""
+
+
+async def read_figures(db: Executor, /) -> Figures:
+    """Counts as of now, and counts since midnight in Jakarta. `acceptance_seconds` is the 50th and the 95th
+    percentile of today's matched pairings; null while there is none."""
+    row = await db.fetchrow(READ_FIGURES)
+    if row is None:
+        raise NoRow(READ_FIGURES)
+    return Figures(*row)
+
+
+class CountFailuresByTagRow(msgspec.Struct, frozen=True):
+    tag: FailureTag
+    failures: int
+
+
+COUNT_FAILURES_BY_TAG: Final = """
+SELECT tag, count(*) AS failures FROM failed_pairing_events WHERE occurred_at >= $1 GROUP BY tag ORDER BY tag
+"""
+
+
+async def count_failures_by_tag(db: Executor, /, *, since: datetime) -> list[CountFailuresByTagRow]:
+    """Failed pairings since @since, per tag."""
+    return [CountFailuresByTagRow(*row) for row in await db.fetch(COUNT_FAILURES_BY_TAG, since)]
+
+
+class ListOpenSearchesRow(msgspec.Struct, frozen=True):
+    pairing_id: UUID
+    payment_id: UUID
+    kind: PairingKind
+    call_name: str
+    began_at: datetime
+    deadline_at: datetime
+    age_seconds: float
+    asked: int
+    rejected: int
+
+
+LIST_OPEN_SEARCHES: Final = """
+SELECT page.id AS pairing_id, page.payment_id, page.kind, customers.call_name, page.created_at AS began_at,
+    page.deadline_at, extract(epoch FROM curhat_now() - page.created_at)::double precision AS age_seconds,
+    answers.asked, answers.rejected
+FROM (
+    SELECT * FROM pairings WHERE status = 'open' ORDER BY created_at, id LIMIT $1
+) AS page
+JOIN customers ON customers.id = page.customer_id
+CROSS JOIN LATERAL (
+    SELECT count(*) AS asked, count(*) FILTER (WHERE status = 'rejected') AS rejected
+    FROM requests WHERE requests.pairing_id = page.id
+) AS answers
+ORDER BY page.created_at, page.id
+"""
+
+
+async def list_open_searches(db: Executor, /, *, max_searches: int) -> list[ListOpenSearchesRow]:
+    """The oldest open pairings, at most @max_searches."""
+    return [ListOpenSearchesRow(*row) for row in await db.fetch(LIST_OPEN_SEARCHES, max_searches)]
+
+
+LIST_MITRAS_PERHAPS_CONNECTED: Final = """
+SELECT id FROM mitras
+WHERE online OR last_seen_at > (SELECT curhat_now() - interval '5 minutes')
+"""
+
+
+async def list_mitras_perhaps_connected(db: Executor, /) -> list[UUID]:
+    """The mitras who may have a connection: online by intent, or seen within 5 minutes."""
+    return [row[0] for row in await db.fetch(LIST_MITRAS_PERHAPS_CONNECTED)]
+
+
+SUM_FREE_CAPACITY: Final = """
+SELECT coalesce(sum(max_customers - active_sessions), 0) AS free_capacity FROM mitras
+WHERE id = ANY ($1::uuid[]) AND can_take_customer
+"""
+
+
+async def sum_free_capacity(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> int:
+    """How many more customers these mitras can take together."""
+    row = await db.fetchrow(SUM_FREE_CAPACITY, mitra_ids)
+    if row is None:
+        raise NoRow(SUM_FREE_CAPACITY)
+    value: int = row[0]
+    return value
+
+
+class CountByBucketRow(msgspec.Struct, frozen=True):
+    began_at: datetime
+    opened: int
+    confirmed: int
+    matched: int
+    finished: int
+    failed: int
+
+
+COUNT_BY_BUCKET: Final = """
+WITH moment AS MATERIALIZED (
+    SELECT date_trunc($1, curhat_now() AT TIME ZONE 'Asia/Jakarta') AS last, ('1 ' || $1)::interval AS length
+), buckets AS MATERIALIZED (
+    SELECT began, began AT TIME ZONE 'Asia/Jakarta' AS began_at
+    FROM moment, generate_series(last - length * ($2::integer - 1), last, length) AS began
+), first_bucket AS MATERIALIZED (
+    SELECT min(began_at) AS began_at FROM buckets
+), opened AS (
+    SELECT date_trunc($1, created_at AT TIME ZONE 'Asia/Jakarta') AS began, count(*) AS count
+    FROM payments WHERE purpose = 'session' AND created_at >= (SELECT began_at FROM first_bucket) GROUP BY 1
+), confirmed AS (
+    SELECT date_trunc($1, confirmed_at AT TIME ZONE 'Asia/Jakarta') AS began, count(*) AS count
+    FROM payments WHERE purpose = 'session' AND confirmed_at >= (SELECT began_at FROM first_bucket) GROUP BY 1
+), matched AS (
+    SELECT date_trunc($1, started_at AT TIME ZONE 'Asia/Jakarta') AS began, count(*) AS count
+    FROM sessions WHERE started_at >= (SELECT began_at FROM first_bucket) GROUP BY 1
+), finished AS (
+    SELECT date_trunc($1, ended_at AT TIME ZONE 'Asia/Jakarta') AS began, count(*) AS count
+    FROM sessions WHERE ended_at >= (SELECT began_at FROM first_bucket) GROUP BY 1
+), failed AS (
+    SELECT date_trunc($1, occurred_at AT TIME ZONE 'Asia/Jakarta') AS began, count(*) AS count
+    FROM failed_pairing_events WHERE occurred_at >= (SELECT began_at FROM first_bucket) GROUP BY 1
+)
+SELECT buckets.began_at, coalesce(opened.count, 0) AS opened, coalesce(confirmed.count, 0) AS confirmed,
+    coalesce(matched.count, 0) AS matched, coalesce(finished.count, 0) AS finished, coalesce(failed.count, 0) AS failed
+FROM buckets
+LEFT JOIN opened USING (began)
+LEFT JOIN confirmed USING (began)
+LEFT JOIN matched USING (began)
+LEFT JOIN finished USING (began)
+LEFT JOIN failed USING (began)
+ORDER BY buckets.began_at
+"""
+
+
+async def count_by_bucket(db: Executor, /, *, unit: str, bucket_count: int) -> list[CountByBucketRow]:
+    """What happened in each of the last @bucket_count hours or days of Jakarta (@unit is 'hour' or 'day'), oldest
+    first. The last one is the current hour or day."""
+    return [CountByBucketRow(*row) for row in await db.fetch(COUNT_BY_BUCKET, unit, bucket_count)]

@@ -1,0 +1,54 @@
+"""The query parameters that several lists have, and checks of their values."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Final, Literal, TypeAlias
+
+from litestar.params import FromQuery, QueryParameter
+
+from curhat.kit.errors import ValidationFailed
+
+Format = Literal["json", "csv"]
+Cursor: TypeAlias = FromQuery[str | None]
+Text: TypeAlias = FromQuery[str | None]
+From: TypeAlias = Annotated[datetime | None, QueryParameter(name="from")]
+To: TypeAlias = Annotated[datetime | None, QueryParameter(name="to")]
+
+MAX_TEXT_CHARACTERS: Final = 200
+# Below the largest value of PostgreSQL's integer.
+MAX_AMOUNT_RP: Final = 2_000_000_000
+# Well within what Python and PostgreSQL can hold, in every zone.
+MIN_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
+MAX_TIME: Final = datetime(2200, 1, 1, tzinfo=UTC)
+
+
+def checked_time(name: str, value: datetime) -> datetime:
+    """The time, unchanged. Raises ValidationFailed when it has no zone or is outside MIN_TIME and MAX_TIME."""
+    if value.tzinfo is not None:
+        try:
+            if MIN_TIME <= value < MAX_TIME:
+                return value
+        except OverflowError:  # The year 1 in a zone east of Greenwich.
+            pass
+    raise invalid(name, "must be a time with its zone, such as 2026-01-31T12:00:00Z")
+
+
+def checked_text(name: str, value: str | None) -> str | None:
+    """The text without surrounding space; None when nothing is left. Raises ValidationFailed."""
+    if value is None:
+        return None
+    text = value.strip()
+    if len(text) > MAX_TEXT_CHARACTERS or not text.isprintable():
+        raise invalid(name, f"must be at most {MAX_TEXT_CHARACTERS} characters, all of them to be seen")
+    return text or None
+
+
+def checked_amount(name: str, value: int | None) -> int | None:
+    """The amount in rupiah, unchanged. Raises ValidationFailed when it is negative or above MAX_AMOUNT_RP."""
+    if value is None or 0 <= value <= MAX_AMOUNT_RP:
+        return value
+    raise invalid(name, f"must be whole rupiah from 0 to {MAX_AMOUNT_RP}")
+
+
+def invalid(field: str, message: str) -> ValidationFailed:
+    """The refusal of one query parameter."""
+    return ValidationFailed(errors=[{"field": field, "message": message}])

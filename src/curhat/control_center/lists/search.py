@@ -1,0 +1,47 @@
+"""Search: the one text field `q`, which is an id, a phone number, or how a name begins."""
+
+from typing import Final
+from uuid import UUID
+
+from curhat.accounts.phone import normalise
+from curhat.control_center.lists.filters import Filters
+from curhat.control_center.lists.query_values import checked_text
+from curhat.kit.errors import ValidationFailed
+
+_HAS_PHONE: Final = "= (SELECT people.id FROM people WHERE people.phone_number = {0})"
+CUSTOMERS_NAMED: Final = "SELECT named.id FROM customers AS named WHERE lower(named.call_name) LIKE {0}"
+MITRAS_NAMED: Final = "SELECT named.id FROM mitras AS named WHERE lower(named.display_name) LIKE {0}"
+
+
+def add_search(filters: Filters, q: str | None, *, ids: str, person: str, names: str) -> None:
+    """Narrow a list by `q`, unless it is empty. Raises ValidationFailed.
+
+    `ids` is the condition for an id {0}. `person` is the column with a person's id. `names` is a statement that gives
+    the ids of the people whose name is like {0}.
+    """
+    text = checked_text("q", q)
+    if text is None:
+        return
+    filters.given.append("q=…")
+    searched_id, phone_number = _id_of(text), _phone_number_of(text)
+    if searched_id is not None:
+        filters.add(f"({ids})", searched_id)
+    elif phone_number is not None:
+        filters.add(f"{person} {_HAS_PHONE}", phone_number)
+    else:
+        escaped = text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+        filters.add(f"{person} IN ({names})", f"{escaped}%")
+
+
+def _id_of(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _phone_number_of(text: str) -> str | None:
+    try:
+        return normalise(text)
+    except ValidationFailed:
+        return None

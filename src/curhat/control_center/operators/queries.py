@@ -1,0 +1,401 @@
+"""Generated from queries.sql by `make contracts`. Do not edit."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from curhat.accounts.schemas import Transport
+from curhat.control_center.operators.permissions import OperatorRole
+from curhat.kit.database import Executor, NoRow, rows_changed
+
+LOCK_SIGN_IN_TRIES: Final = """
+SELECT pg_advisory_xact_lock(hashtextextended('sign-in tries of ' || encode($1::bytea, 'hex'), 0)) AS locked
+"""
+
+
+async def lock_sign_in_tries(db: Executor, /, *, email_digest: bytes) -> None:
+    """Take the advisory lock of one e-mail's tries until this transaction ends. It is a statement of its own: the
+    statement after it then sees the tries that the lock's last holder committed."""
+    row = await db.fetchrow(LOCK_SIGN_IN_TRIES, email_digest)
+    if row is None:
+        raise NoRow(LOCK_SIGN_IN_TRIES)
+    value: None = row[0]
+    return value
+
+
+READ_WAIT_SECONDS: Final = """
+SELECT extract(epoch FROM tried_at + make_interval(secs => $1) - curhat_now())::double precision
+    AS wait_seconds
+FROM operator_sign_in_tries
+WHERE email_digest = $2 AND tried_at > (SELECT curhat_now()) - make_interval(secs => $1)
+ORDER BY tried_at DESC OFFSET $3::integer - 1 LIMIT 1
+"""
+
+
+async def read_wait_seconds(
+    db: Executor, /, *, window_seconds: float, email_digest: bytes, max_tries: int
+) -> float | None:
+    """Seconds until this e-mail has fewer than @max_tries tries in the last @window_seconds. No row: it has fewer
+    now."""
+    row = await db.fetchrow(READ_WAIT_SECONDS, window_seconds, email_digest, max_tries)
+    if row is None:
+        return None
+    value: float = row[0]
+    return value
+
+
+INSERT_SIGN_IN_TRY: Final = """
+INSERT INTO operator_sign_in_tries (email_digest) VALUES ($1)
+"""
+
+
+async def insert_sign_in_try(db: Executor, /, *, email_digest: bytes) -> None:
+    """One more try for this e-mail."""
+    await db.execute(INSERT_SIGN_IN_TRY, email_digest)
+
+
+DELETE_SIGN_IN_TRIES: Final = """
+DELETE FROM operator_sign_in_tries WHERE email_digest = $1
+"""
+
+
+async def delete_sign_in_tries(db: Executor, /, *, email_digest: bytes) -> None:
+    """The e-mail's owner has shown who they are: its tries no longer count."""
+    await db.execute(DELETE_SIGN_IN_TRIES, email_digest)
+
+
+class FindOperatorByEmailRow(msgspec.Struct, frozen=True):
+    id: UUID
+    password_hash: str
+
+
+FIND_OPERATOR_BY_EMAIL: Final = """
+SELECT id, password_hash FROM operators WHERE email = $1 AND disabled_at IS NULL
+"""
+
+
+async def find_operator_by_email(db: Executor, /, *, email: str) -> FindOperatorByEmailRow | None:
+    """The operator with this e-mail. No row: there is none, or they are disabled."""
+    row = await db.fetchrow(FIND_OPERATOR_BY_EMAIL, email)
+    if row is None:
+        return None
+    return FindOperatorByEmailRow(*row)
+
+
+DISABLE_OPERATOR: Final = """
+WITH disable AS (
+    UPDATE operators SET disabled_at = curhat_now() WHERE email = $1 AND disabled_at IS NULL RETURNING id
+), revoke_tokens AS (
+    UPDATE operator_tokens SET revoked_at = curhat_now() FROM disable
+    WHERE operator_tokens.operator_id = disable.id AND operator_tokens.revoked_at IS NULL
+)
+SELECT id FROM disable
+"""
+
+
+async def disable_operator(db: Executor, /, *, email: str) -> UUID | None:
+    """enabled → disabled, and every token revoked. No row: there is no such operator, or they are disabled already."""
+    row = await db.fetchrow(DISABLE_OPERATOR, email)
+    if row is None:
+        return None
+    value: UUID = row[0]
+    return value
+
+
+RESET_OPERATOR: Final = """
+WITH reset AS (
+    UPDATE operators SET password_hash = $1, totp_salt = NULL, totp_new_salt = NULL, disabled_at = NULL
+    WHERE email = $2 RETURNING id
+), revoke_tokens AS (
+    UPDATE operator_tokens SET revoked_at = curhat_now() FROM reset
+    WHERE operator_tokens.operator_id = reset.id AND operator_tokens.revoked_at IS NULL
+), delete_recovery_codes AS (
+    DELETE FROM operator_recovery_codes USING reset WHERE operator_recovery_codes.operator_id = reset.id
+)
+SELECT id FROM reset
+"""
+
+
+async def reset_operator(db: Executor, /, *, password_hash: str, email: str) -> UUID | None:
+    """enabled or disabled → enabled, as newly created: another password, no authenticator app, no recovery codes,
+    and every token revoked. No row: there is no such operator."""
+    row = await db.fetchrow(RESET_OPERATOR, password_hash, email)
+    if row is None:
+        return None
+    value: UUID = row[0]
+    return value
+
+
+class LockedOperator(msgspec.Struct, frozen=True):
+    id: UUID
+    email: str
+    role: OperatorRole
+    password_hash: str
+    totp_salt: bytes | None
+    totp_new_salt: bytes | None
+    totp_last_step: int
+    now: datetime
+
+
+LOCK_OPERATOR: Final = """
+SELECT id, email, role, password_hash, totp_salt, totp_new_salt, totp_last_step, curhat_now() AS now
+FROM operators WHERE id = $1 AND disabled_at IS NULL FOR NO KEY UPDATE
+"""
+
+
+async def lock_operator(db: Executor, /, *, operator_id: UUID) -> LockedOperator | None:
+    """Lock an operator's row. No row: there is no such operator, or they are disabled."""
+    row = await db.fetchrow(LOCK_OPERATOR, operator_id)
+    if row is None:
+        return None
+    return LockedOperator(*row)
+
+
+INSERT_OPERATOR: Final = """
+INSERT INTO operators (email, role, password_hash) VALUES ($1, $2, $3)
+ON CONFLICT (email) DO NOTHING
+RETURNING id
+"""
+
+
+async def insert_operator(
+    db: Executor, /, *, email: str, role: OperatorRole, password_hash: str
+) -> UUID | None:
+    """nothing → operator. No row: another operator has this e-mail."""
+    row = await db.fetchrow(INSERT_OPERATOR, email, role, password_hash)
+    if row is None:
+        return None
+    value: UUID = row[0]
+    return value
+
+
+SET_PASSWORD: Final = """
+UPDATE operators SET password_hash = $1 WHERE id = $2
+"""
+
+
+async def set_password(db: Executor, /, *, password_hash: str, operator_id: UUID) -> None:
+    """One password → another."""
+    await db.execute(SET_PASSWORD, password_hash, operator_id)
+
+
+SET_NEW_TOTP_SALT: Final = """
+UPDATE operators SET totp_new_salt = $1 WHERE id = $2
+"""
+
+
+async def set_new_totp_salt(db: Executor, /, *, totp_new_salt: bytes, operator_id: UUID) -> None:
+    """A new authenticator secret is proposed. The one in use stays until enrol_totp."""
+    await db.execute(SET_NEW_TOTP_SALT, totp_new_salt, operator_id)
+
+
+ENROL_TOTP: Final = """
+UPDATE operators SET totp_salt = totp_new_salt, totp_new_salt = NULL, totp_last_step = $1
+WHERE id = $2
+"""
+
+
+async def enrol_totp(db: Executor, /, *, totp_last_step: int, operator_id: UUID) -> None:
+    """The proposed secret → the one in use. The code of time step @totp_last_step counts as used."""
+    await db.execute(ENROL_TOTP, totp_last_step, operator_id)
+
+
+USE_TOTP: Final = """
+UPDATE operators SET totp_last_step = $1 WHERE id = $2
+"""
+
+
+async def use_totp(db: Executor, /, *, totp_last_step: int, operator_id: UUID) -> None:
+    """The code of time step @totp_last_step → used, with all codes of earlier steps."""
+    await db.execute(USE_TOTP, totp_last_step, operator_id)
+
+
+DELETE_RECOVERY_CODES: Final = """
+DELETE FROM operator_recovery_codes WHERE operator_id = $1
+"""
+
+
+async def delete_recovery_codes(db: Executor, /, *, operator_id: UUID) -> None:
+    await db.execute(DELETE_RECOVERY_CODES, operator_id)
+
+
+INSERT_RECOVERY_CODES: Final = """
+INSERT INTO operator_recovery_codes (operator_id, digest) SELECT $1, unnest($2::bytea[])
+"""
+
+
+async def insert_recovery_codes(db: Executor, /, *, operator_id: UUID, digests: Sequence[bytes]) -> None:
+    """nothing → unused, for each code."""
+    await db.execute(INSERT_RECOVERY_CODES, operator_id, digests)
+
+
+USE_RECOVERY_CODE: Final = """
+UPDATE operator_recovery_codes SET used_at = curhat_now()
+WHERE operator_id = $1 AND digest = $2 AND used_at IS NULL
+"""
+
+
+async def use_recovery_code(db: Executor, /, *, operator_id: UUID, digest: bytes) -> int:
+    """unused → used. No row changes when there is no such code, or it was used before."""
+    return rows_changed(await db.execute(USE_RECOVERY_CODE, operator_id, digest))
+
+
+COUNT_UNUSED_RECOVERY_CODES: Final = """
+SELECT count(*) AS unused FROM operator_recovery_codes WHERE operator_id = $1 AND used_at IS NULL
+"""
+
+
+async def count_unused_recovery_codes(db: Executor, /, *, operator_id: UUID) -> int:
+    row = await db.fetchrow(COUNT_UNUSED_RECOVERY_CODES, operator_id)
+    if row is None:
+        raise NoRow(COUNT_UNUSED_RECOVERY_CODES)
+    value: int = row[0]
+    return value
+
+
+INSERT_TOKEN: Final = """
+INSERT INTO operator_tokens (digest, operator_id, transport, user_agent, address, created_at, last_seen_at, expires_at)
+SELECT $1, $2, $3, $4, $5, now, now, now + make_interval(secs => $6)
+FROM curhat_now() AS now
+"""
+
+
+async def insert_token(
+    db: Executor,
+    /,
+    *,
+    digest: bytes,
+    operator_id: UUID,
+    transport: Transport,
+    user_agent: str,
+    address: str,
+    lifetime_seconds: float,
+) -> None:
+    """nothing → valid for @lifetime_seconds."""
+    await db.execute(INSERT_TOKEN, digest, operator_id, transport, user_agent, address, lifetime_seconds)
+
+
+class TokenOwner(msgspec.Struct, frozen=True):
+    token_id: UUID
+    transport: Transport
+    id: UUID
+    email: str
+    role: OperatorRole
+    totp_enrolled: bool
+
+
+FIND_OPERATOR_OF_TOKEN: Final = """
+WITH valid_token AS MATERIALIZED (
+    SELECT id, operator_id, transport, last_seen_at < curhat_now() - interval '1 minute' AS is_seen_stale
+    FROM operator_tokens
+    WHERE digest = $1 AND revoked_at IS NULL AND expires_at > curhat_now()
+), note_seen AS (
+    UPDATE operator_tokens SET last_seen_at = curhat_now() FROM valid_token
+    WHERE operator_tokens.id = valid_token.id AND valid_token.is_seen_stale
+)
+SELECT valid_token.id AS token_id, valid_token.transport, operators.id, operators.email, operators.role,
+    operators.totp_salt IS NOT NULL AS totp_enrolled
+FROM valid_token JOIN operators ON operators.id = valid_token.operator_id AND operators.disabled_at IS NULL
+"""
+
+
+async def find_operator_of_token(db: Executor, /, *, digest: bytes) -> TokenOwner | None:
+    """The operator whose token this is. It notes when the token was last seen, at most once a minute. No row: the
+    token is unknown, expired or revoked, or its operator is disabled."""
+    row = await db.fetchrow(FIND_OPERATOR_OF_TOKEN, digest)
+    if row is None:
+        return None
+    return TokenOwner(*row)
+
+
+IS_TOKEN_OF_CUSTOMER_OR_MITRA: Final = """
+SELECT EXISTS (
+    SELECT 1 FROM access_tokens
+    WHERE digest = $1 AND transport = $2 AND revoked_at IS NULL AND expires_at > curhat_now()
+) AS is_valid
+"""
+
+
+async def is_token_of_customer_or_mitra(db: Executor, /, *, digest: bytes, transport: Transport) -> bool:
+    """Whether this is a valid token of a customer or mitra, presented in the way it was given out."""
+    row = await db.fetchrow(IS_TOKEN_OF_CUSTOMER_OR_MITRA, digest, transport)
+    if row is None:
+        raise NoRow(IS_TOKEN_OF_CUSTOMER_OR_MITRA)
+    value: bool = row[0]
+    return value
+
+
+class ListDevicesRow(msgspec.Struct, frozen=True):
+    id: UUID
+    user_agent: str
+    address: str
+    transport: Transport
+    created_at: datetime
+    last_seen_at: datetime
+    expires_at: datetime
+
+
+LIST_DEVICES: Final = """
+SELECT id, user_agent, address, transport, created_at, last_seen_at, expires_at
+FROM operator_tokens
+WHERE operator_id = $1 AND revoked_at IS NULL AND expires_at > curhat_now()
+ORDER BY last_seen_at DESC, id DESC
+LIMIT 100
+"""
+
+
+async def list_devices(db: Executor, /, *, operator_id: UUID) -> list[ListDevicesRow]:
+    """The valid tokens of an operator, last seen first; at most 100."""
+    return [ListDevicesRow(*row) for row in await db.fetch(LIST_DEVICES, operator_id)]
+
+
+REVOKE_TOKEN: Final = """
+UPDATE operator_tokens SET revoked_at = curhat_now()
+WHERE operator_id = $1 AND id = $2 AND revoked_at IS NULL AND expires_at > curhat_now()
+"""
+
+
+async def revoke_token(db: Executor, /, *, operator_id: UUID, token_id: UUID) -> int:
+    """valid → revoked. No row changes when this operator has no such valid token."""
+    return rows_changed(await db.execute(REVOKE_TOKEN, operator_id, token_id))
+
+
+REVOKE_OTHER_TOKENS: Final = """
+UPDATE operator_tokens SET revoked_at = curhat_now()
+WHERE operator_id = $1 AND id <> $2 AND revoked_at IS NULL
+"""
+
+
+async def revoke_other_tokens(db: Executor, /, *, operator_id: UUID, kept_token_id: UUID) -> None:
+    """valid → revoked, for every token of this operator except @kept_token_id."""
+    await db.execute(REVOKE_OTHER_TOKENS, operator_id, kept_token_id)
+
+
+PRUNE_SIGN_IN_TRIES: Final = """
+DELETE FROM operator_sign_in_tries WHERE id IN (
+    SELECT id FROM operator_sign_in_tries WHERE tried_at < (SELECT curhat_now() - interval '1 day')
+    LIMIT $1 FOR UPDATE SKIP LOCKED
+)
+"""
+
+
+async def prune_sign_in_tries(db: Executor, /, *, max_rows: int) -> None:
+    """Delete tries older than a day, at most @max_rows. Every limit looks back less far."""
+    await db.execute(PRUNE_SIGN_IN_TRIES, max_rows)
+
+
+PRUNE_TOKENS: Final = """
+DELETE FROM operator_tokens WHERE id IN (
+    SELECT id FROM operator_tokens
+    WHERE least(expires_at, revoked_at) < (SELECT curhat_now() - interval '7 days')
+    LIMIT $1 FOR UPDATE SKIP LOCKED
+)
+"""
+
+
+async def prune_tokens(db: Executor, /, *, max_rows: int) -> None:
+    """Delete tokens that expired or were revoked more than a week ago, at most @max_rows."""
+    await db.execute(PRUNE_TOKENS, max_rows)

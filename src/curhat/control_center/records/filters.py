@@ -1,0 +1,81 @@
+"""Turns the query of a request into the filters of a list. Every function raises ValidationFailed."""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from curhat.control_center.lists.filters import Filters
+from curhat.control_center.lists.search import CUSTOMERS_NAMED, MITRAS_NAMED, add_search
+from curhat.payments.states import PaymentStatus, Purpose
+from curhat.sessions.states import EndReason, SessionStatus
+
+# The ids that a search may mean. Each possibility is looked up in its own index.
+_PAYMENT_IDS: Final = """payments.id = ANY (ARRAY(
+    SELECT found.id FROM payments AS found WHERE found.id = {0}
+    UNION SELECT found.id FROM payments AS found WHERE found.customer_id = {0}
+    UNION SELECT found.payment_id FROM sessions AS found WHERE found.id = {0}
+    UNION SELECT found.payment_id FROM review_cases AS found WHERE found.id = {0}
+))"""
+_SESSION_IDS: Final = """sessions.id = ANY (ARRAY(
+    SELECT found.id FROM sessions AS found WHERE found.id = {0}
+    UNION SELECT found.id FROM sessions AS found WHERE found.payment_id = {0}
+    UNION SELECT found.id FROM sessions AS found WHERE found.customer_id = {0}
+    UNION SELECT found.id FROM sessions AS found WHERE found.mitra_id = {0}
+))"""
+
+
+def filter_payments(
+    *,
+    q: str | None,
+    status: PaymentStatus | None,
+    purpose: Purpose | None,
+    customer_id: UUID | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> Filters:
+    """Filter payments. `q`: an id (also of its customer, session or case), or the customer's phone or name."""
+    filters = Filters()
+    add_search(filters, q, ids=_PAYMENT_IDS, person="payments.customer_id", names=CUSTOMERS_NAMED)
+    filters.equal("status", "payments.status", status)
+    filters.equal("purpose", "payments.purpose", purpose)
+    filters.equal("customer_id", "payments.customer_id", customer_id)
+    filters.between("payments.created_at", since, until)
+    return filters
+
+
+def filter_sessions(
+    *,
+    q: str | None,
+    status: SessionStatus | None,
+    end_reason: EndReason | None,
+    customer_id: UUID | None,
+    mitra_id: UUID | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> Filters:
+    """Filter sessions. `q`: an id (also of its payment, customer or mitra), or the customer's phone or name."""
+    filters = Filters()
+    add_search(filters, q, ids=_SESSION_IDS, person="sessions.customer_id", names=CUSTOMERS_NAMED)
+    filters.equal("status", "sessions.status", status)
+    filters.equal("end_reason", "sessions.end_reason", end_reason)
+    filters.equal("customer_id", "sessions.customer_id", customer_id)
+    filters.equal("mitra_id", "sessions.mitra_id", mitra_id)
+    filters.between("sessions.started_at", since, until)
+    return filters
+
+
+def filter_customers(*, q: str | None, since: datetime | None, until: datetime | None) -> Filters:
+    """Filter customers. `q`: the id, the phone number, or how the name begins."""
+    filters = Filters()
+    add_search(filters, q, ids="customers.id = {0}", person="customers.id", names=CUSTOMERS_NAMED)
+    filters.between("customers.created_at", since, until)
+    return filters
+
+
+def filter_mitras(*, q: str | None, online: bool | None, suspended: bool | None) -> Filters:
+    """Filter mitras. `q`: the id, the phone number, or how the name begins."""
+    filters = Filters()
+    add_search(filters, q, ids="mitras.id = {0}", person="mitras.id", names=MITRAS_NAMED)
+    filters.equal("online", "mitras.online", online)
+    filters.equal("suspended", "(mitras.suspended_at IS NOT NULL)", suspended)
+    return filters

@@ -1,0 +1,359 @@
+"""Generated from queries.sql by `make contracts`. Do not edit."""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from curhat.control_center.records.schemas import TimelineStatus, TimelineType
+from curhat.kit.conditions import Conditions
+from curhat.kit.database import Executor, NoRow
+from curhat.kit.identity import Role
+from curhat.pairing.states import FailureTag, PairingKind
+from curhat.payments.states import PaymentStatus, Purpose
+from curhat.sessions.states import EndReason, SessionStatus
+
+
+class PaymentRow(msgspec.Struct, frozen=True):
+    id: UUID
+    purpose: Purpose
+    payment_status: PaymentStatus
+    customer_id: UUID
+    call_name: str
+    phone_number: str
+    amount_rp: int
+    duration_minutes: int
+    is_trial: bool
+    target_mitra_id: UUID | None
+    target_mitra_display_name: str | None
+    created_at: datetime
+    expires_at: datetime
+    confirmed_at: datetime | None
+    closed_at: datetime | None
+    tag: FailureTag | None
+    session_id: UUID | None
+    case_id: UUID | None
+    server_now: datetime
+
+
+LIST_PAYMENTS: Final = """
+SELECT page.id, page.purpose, page.status AS payment_status, page.customer_id, customers.call_name,
+    people.phone_number, page.amount_rp, page.duration_minutes, page.is_trial, page.target_mitra_id,
+    mitras.display_name AS target_mitra_display_name, page.created_at, page.expires_at, page.confirmed_at,
+    page.closed_at, failure.tag, sessions.id AS session_id, review_cases.id AS case_id, curhat_now() AS server_now
+FROM (
+    SELECT payments.* FROM payments
+    WHERE true /* conditions */
+    ORDER BY payments.created_at DESC, payments.id DESC
+    LIMIT $1
+) AS page
+JOIN customers ON customers.id = page.customer_id
+JOIN people ON people.id = page.customer_id
+LEFT JOIN mitras ON mitras.id = page.target_mitra_id
+LEFT JOIN sessions ON sessions.payment_id = page.id
+LEFT JOIN review_cases ON review_cases.payment_id = page.id
+LEFT JOIN LATERAL (
+    SELECT events.tag FROM failed_pairing_events AS events WHERE events.payment_id = page.id
+    ORDER BY events.occurred_at DESC, events.id DESC LIMIT 1
+) AS failure ON true
+ORDER BY page.created_at DESC, page.id DESC
+"""
+
+
+async def list_payments(db: Executor, /, conditions: Conditions, *, limit: int) -> list[PaymentRow]:
+    """Payments, newest first, each with the tag of its last failure, its session and its review case."""
+    statement, values = conditions.complete(LIST_PAYMENTS, limit)
+    return [PaymentRow(*row) for row in await db.fetch(statement, *values)]
+
+
+class TimelineRow(msgspec.Struct, frozen=True):
+    at: datetime
+    type: TimelineType
+    status: TimelineStatus | None
+    kind: PairingKind | None
+    tag: FailureTag | None
+    reason: str | None
+    note: str | None
+    amount_rp: int | None
+    mitra_id: UUID | None
+    mitra_display_name: str | None
+    operator_id: UUID | None
+    operator_email: str | None
+    entity_id: UUID
+
+
+READ_TIMELINE: Final = """
+WITH extension AS (
+    SELECT * FROM extensions
+    WHERE session_id = (SELECT id FROM sessions WHERE payment_id = $1)
+    UNION ALL
+    SELECT * FROM extensions WHERE payment_id = $1
+), happened AS (
+    SELECT created_at AS at, 1 AS rank, 'payment_opened' AS type, NULL::text AS status, NULL::text AS kind,
+        NULL::text AS tag, NULL::text AS reason, NULL::text AS note, amount_rp, target_mitra_id AS mitra_id,
+        NULL::uuid AS operator_id, id AS entity_id
+    FROM payments WHERE id = $1
+    UNION ALL
+    SELECT changed_at, 4, 'payment_status', new_status, NULL, NULL, NULL, NULL, NULL, NULL, NULL, entity_id
+    FROM status_changes WHERE payment_id = $1 AND entity = 'payment' AND old_status IS NOT NULL
+    UNION ALL
+    SELECT started_at, 2, 'charge_started', NULL, NULL, NULL, NULL, NULL, amount_rp, NULL, NULL, id
+    FROM charge_attempts WHERE payment_id = $1
+    UNION ALL
+    SELECT answered_at, 3, 'charge_answered', status, NULL, NULL, reason, NULL, amount_rp, NULL, NULL, id
+    FROM charge_attempts WHERE payment_id = $1 AND answered_at IS NOT NULL
+    UNION ALL
+    SELECT created_at, 5, 'pairing_opened', NULL, kind, NULL, NULL, NULL, NULL, target_mitra_id, NULL, id
+    FROM pairings WHERE payment_id = $1
+    UNION ALL
+    SELECT requests.offered_at, 6, 'mitra_asked', NULL, pairings.kind, NULL, NULL, NULL, NULL, requests.mitra_id, NULL,
+        requests.id
+    FROM requests JOIN pairings ON pairings.id = requests.pairing_id WHERE pairings.payment_id = $1
+    UNION ALL
+    SELECT requests.answered_at, 7, 'mitra_answered', requests.status, pairings.kind, NULL, requests.close_reason, NULL,
+        NULL, requests.mitra_id, NULL, requests.id
+    FROM requests JOIN pairings ON pairings.id = requests.pairing_id
+    WHERE pairings.payment_id = $1 AND requests.status <> 'offered' AND requests.answered_at IS NOT NULL
+    UNION ALL
+    SELECT decided_at, 8, 'pairing_decided', status, kind, failure_tag, NULL, NULL, NULL, target_mitra_id, NULL, id
+    FROM pairings WHERE payment_id = $1 AND decided_at IS NOT NULL
+    UNION ALL
+    SELECT occurred_at, 9, 'failure_logged', CASE WHEN recovered THEN 'recovered' END, kind, tag, NULL, NULL, NULL,
+        mitra_id, NULL, id
+    FROM failed_pairing_events WHERE payment_id = $1
+    UNION ALL
+    SELECT started_at, 10, 'session_started', NULL, NULL, NULL, NULL, NULL, NULL, mitra_id, NULL, id
+    FROM sessions WHERE payment_id = $1
+    UNION ALL
+    SELECT ended_at, 11, 'session_ended', NULL, NULL, NULL, end_reason, end_note, NULL, mitra_id, NULL, id
+    FROM sessions WHERE payment_id = $1 AND ended_at IS NOT NULL
+    UNION ALL
+    SELECT requested_at, 10, 'extension_requested', NULL, NULL, NULL, NULL, NULL, price_rp, NULL, NULL, id
+    FROM extension
+    UNION ALL
+    SELECT changed_at, 10, 'extension_decided', new_status, NULL, NULL, decided_by, NULL, price_rp, NULL, NULL,
+        extension.id
+    FROM extension JOIN status_changes ON status_changes.payment_id = extension.payment_id
+        AND entity = 'extension' AND old_status IS NOT NULL
+    UNION ALL
+    SELECT opened_at, 12, 'case_opened', NULL, NULL, tag, reason, NULL, amount_rp, NULL, NULL, id
+    FROM review_cases WHERE payment_id = $1
+    UNION ALL
+    SELECT decided_at, 13, 'case_decided', decision, NULL, NULL, NULL, decision_note, refund_rp, NULL, decided_by, id
+    FROM review_cases WHERE payment_id = $1 AND decided_at IS NOT NULL
+    UNION ALL
+    SELECT approved_at, 14, 'refund_approved', NULL, NULL, NULL, NULL, NULL, refund_rp, NULL, approved_by, id
+    FROM review_cases WHERE payment_id = $1 AND approved_at IS NOT NULL
+    UNION ALL
+    SELECT requested_at, 15, 'refund_requested', NULL, NULL, NULL, reason, NULL, amount_rp, NULL, NULL, id
+    FROM refunds WHERE payment_id = $1
+    UNION ALL
+    SELECT answered_at, 16, 'refund_answered', status, NULL, NULL, gateway_reason, NULL, amount_rp, NULL, NULL, id
+    FROM refunds WHERE payment_id = $1 AND answered_at IS NOT NULL
+)
+SELECT happened.at, happened.type, happened.status, happened.kind, happened.tag, happened.reason, happened.note,
+    happened.amount_rp, happened.mitra_id, mitras.display_name AS mitra_display_name, happened.operator_id,
+    operators.email AS operator_email, happened.entity_id
+FROM happened
+LEFT JOIN mitras ON mitras.id = happened.mitra_id
+LEFT JOIN operators ON operators.id = happened.operator_id
+ORDER BY happened.at, happened.rank, happened.entity_id
+"""
+
+
+async def read_timeline(db: Executor, /, *, payment_id: UUID) -> list[TimelineRow]:
+    """Everything that happened to a payment, oldest first. `rank` orders entries of the same time."""
+    return [TimelineRow(*row) for row in await db.fetch(READ_TIMELINE, payment_id)]
+
+
+class SessionRow(msgspec.Struct, frozen=True):
+    id: UUID
+    session_status: SessionStatus
+    payment_id: UUID
+    customer_id: UUID
+    call_name: str
+    phone_number: str
+    mitra_id: UUID
+    mitra_display_name: str
+    duration_minutes: int
+    is_trial: bool
+    started_at: datetime
+    ends_at: datetime
+    ended_at: datetime | None
+    end_reason: EndReason | None
+    end_note: str | None
+    case_id: UUID | None
+    server_now: datetime
+
+
+LIST_SESSIONS: Final = """
+SELECT page.id, page.status AS session_status, page.payment_id, page.customer_id, customers.call_name,
+    people.phone_number, page.mitra_id, mitras.display_name AS mitra_display_name, page.duration_minutes,
+    page.is_trial, page.started_at, page.ends_at, page.ended_at, page.end_reason, page.end_note,
+    review_cases.id AS case_id, curhat_now() AS server_now
+FROM (
+    SELECT sessions.* FROM sessions
+    WHERE true /* conditions */
+    ORDER BY sessions.started_at DESC, sessions.id DESC
+    LIMIT $1
+) AS page
+JOIN customers ON customers.id = page.customer_id
+JOIN people ON people.id = page.customer_id
+JOIN mitras ON mitras.id = page.mitra_id
+LEFT JOIN review_cases ON review_cases.payment_id = page.payment_id
+ORDER BY page.started_at DESC, page.id DESC
+"""
+
+
+async def list_sessions(db: Executor, /, conditions: Conditions, *, limit: int) -> list[SessionRow]:
+    """Chat sessions, newest first."""
+    statement, values = conditions.complete(LIST_SESSIONS, limit)
+    return [SessionRow(*row) for row in await db.fetch(statement, *values)]
+
+
+class CountMessagesRow(msgspec.Struct, frozen=True):
+    by_customer: int
+    by_mitra: int
+
+
+COUNT_MESSAGES: Final = """
+SELECT count(*) FILTER (WHERE sender = 'customer') AS by_customer, count(*) FILTER (WHERE sender = 'mitra') AS by_mitra
+FROM messages WHERE session_id = $1
+"""
+
+
+async def count_messages(db: Executor, /, *, session_id: UUID) -> CountMessagesRow:
+    row = await db.fetchrow(COUNT_MESSAGES, session_id)
+    if row is None:
+        raise NoRow(COUNT_MESSAGES)
+    return CountMessagesRow(*row)
+
+
+class CustomerRow(msgspec.Struct, frozen=True):
+    id: UUID
+    call_name: str
+    phone_number: str
+    created_at: datetime
+    payments: int
+    last_payment_at: datetime | None
+    open_cases: int
+    sessions: int
+    paid_rp: int
+
+
+LIST_CUSTOMERS: Final = """
+SELECT page.id, page.call_name, people.phone_number, page.created_at, paid.payments, paid.last_payment_at,
+    paid.open_cases,
+    (SELECT count(*) FROM sessions WHERE sessions.customer_id = page.id) AS sessions,
+    (
+        SELECT coalesce(sum(charge_attempts.amount_rp), 0)
+        FROM payments JOIN charge_attempts ON charge_attempts.payment_id = payments.id
+        WHERE payments.customer_id = page.id AND charge_attempts.status IN ('approved', 'approved_late')
+            AND NOT EXISTS (
+                SELECT 1 FROM refunds
+                WHERE refunds.charge_attempt_id = charge_attempts.id AND refunds.status = 'done'
+            )
+    ) AS paid_rp
+FROM (
+    SELECT customers.* FROM customers
+    WHERE true /* conditions */
+    ORDER BY customers.created_at DESC, customers.id DESC
+    LIMIT $1
+) AS page
+JOIN people ON people.id = page.id
+CROSS JOIN LATERAL (
+    SELECT count(*) AS payments, max(payments.created_at) AS last_payment_at,
+        count(*) FILTER (WHERE review_cases.status = 'open') AS open_cases
+    FROM payments LEFT JOIN review_cases ON review_cases.payment_id = payments.id
+    WHERE payments.customer_id = page.id
+) AS paid
+ORDER BY page.created_at DESC, page.id DESC
+"""
+
+
+async def list_customers(db: Executor, /, conditions: Conditions, *, limit: int) -> list[CustomerRow]:
+    """Customers, newest first, each with counts of what they did. `paid_rp` leaves out what the gateway gave back."""
+    statement, values = conditions.complete(LIST_CUSTOMERS, limit)
+    return [CustomerRow(*row) for row in await db.fetch(statement, *values)]
+
+
+class MitraRow(msgspec.Struct, frozen=True):
+    id: UUID
+    display_name: str
+    phone_number: str
+    online: bool
+    active_sessions: int
+    max_customers: int
+    suspended_at: datetime | None
+    last_seen_at: datetime | None
+    created_at: datetime
+    asked: int
+    accepted: int
+    rejected: int
+    unanswered: int
+    seconds_p50: float | None
+
+
+LIST_MITRAS: Final = """
+SELECT page.id, page.display_name, people.phone_number, page.online, page.active_sessions, page.max_customers,
+    page.suspended_at, page.last_seen_at, page.created_at, answers.asked, answers.accepted, answers.rejected,
+    answers.unanswered, answers.seconds_p50
+FROM (
+    SELECT mitras.* FROM mitras
+    WHERE true /* conditions */
+    ORDER BY mitras.created_at DESC, mitras.id DESC
+    LIMIT $1
+) AS page
+JOIN people ON people.id = page.id
+CROSS JOIN LATERAL (
+    SELECT count(*) AS asked, count(*) FILTER (WHERE status = 'accepted') AS accepted,
+        count(*) FILTER (WHERE status = 'rejected') AS rejected,
+        count(*) FILTER (WHERE status = 'closed' AND close_reason = 'timed_out') AS unanswered,
+        percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM answered_at - offered_at))
+            FILTER (WHERE status = 'accepted')::double precision AS seconds_p50
+    FROM (
+        SELECT requests.status, requests.close_reason, requests.offered_at, requests.answered_at FROM requests
+        WHERE requests.mitra_id = page.id ORDER BY requests.id DESC LIMIT 200
+    ) AS last
+) AS answers
+ORDER BY page.created_at DESC, page.id DESC
+"""
+
+
+async def list_mitras(db: Executor, /, conditions: Conditions, *, limit: int) -> list[MitraRow]:
+    """Mitras, newest first, each with counts of the answers to its last 200 requests."""
+    statement, values = conditions.complete(LIST_MITRAS, limit)
+    return [MitraRow(*row) for row in await db.fetch(statement, *values)]
+
+
+FIND_SESSION: Final = """
+SELECT id FROM sessions WHERE id = $1
+"""
+
+
+async def find_session(db: Executor, /, *, session_id: UUID) -> UUID | None:
+    """No row: there is no such session."""
+    row = await db.fetchrow(FIND_SESSION, session_id)
+    if row is None:
+        return None
+    value: UUID = row[0]
+    return value
+
+
+class ReadMessagesRow(msgspec.Struct, frozen=True):
+    id: UUID
+    sender: Role
+    text: str
+    sent_at: datetime
+    read_at: datetime | None
+
+
+READ_MESSAGES: Final = """
+SELECT id, sender, text, sent_at, read_at FROM messages WHERE session_id = $1 ORDER BY id LIMIT $2
+"""
+
+
+async def read_messages(db: Executor, /, *, session_id: UUID, max_messages: int) -> list[ReadMessagesRow]:
+    """The messages of a session, oldest first, at most @max_messages."""
+    return [ReadMessagesRow(*row) for row in await db.fetch(READ_MESSAGES, session_id, max_messages)]

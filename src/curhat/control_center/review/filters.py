@@ -1,0 +1,64 @@
+"""Turns the query of a request into the filters of a list. Every function raises ValidationFailed."""
+
+from datetime import datetime
+from typing import Final
+
+from curhat.control_center.lists.filters import Filters
+from curhat.control_center.lists.query_values import checked_amount
+from curhat.control_center.review.schemas import CaseStatus
+from curhat.pairing.states import FailureTag, PairingKind
+from curhat.payments.states import CaseReason
+
+_AWAITS_APPROVAL: Final = "review_cases.needs_approval AND review_cases.approved_by IS NULL"
+# A decided case with a refund that the gateway refused and that was not requested again.
+_REFUND_REFUSED: Final = (
+    "review_cases.status = 'decided' AND review_cases.payment_id IN (SELECT payment_id FROM refused_refunds)"
+)
+
+
+def filter_failed_pairings(
+    *,
+    tag: FailureTag | None,
+    kind: PairingKind | None,
+    recovered: bool | None,
+    minimum_amount_rp: int | None,
+    maximum_amount_rp: int | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> Filters:
+    """Filter failed pairings. Both amounts, in rupiah, are included. The times are those of the failures."""
+    filters = Filters()
+    filters.equal("tag", "events.tag", tag)
+    filters.equal("kind", "events.kind", kind)
+    filters.equal("recovered", "events.recovered", recovered)
+    for name, operator, amount_rp in (
+        ("minimum_amount_rp", ">=", minimum_amount_rp),
+        ("maximum_amount_rp", "<=", maximum_amount_rp),
+    ):
+        filters.compare(name, "payments.amount_rp", operator, checked_amount(name, amount_rp))
+    filters.between("events.occurred_at", since, until)
+    return filters
+
+
+def filter_cases(
+    *,
+    status: CaseStatus | None,
+    tag: FailureTag | None,
+    reason: CaseReason | None,
+    awaiting_approval: bool | None,
+    refund_refused: bool | None,
+    since: datetime | None,
+    until: datetime | None,
+) -> Filters:
+    """Filter cases. The times are those of opening."""
+    filters = Filters()
+    if status is not None:
+        # Written like the index expression of review_cases_by_age, so that PostgreSQL can use that index.
+        filters.add("(review_cases.status = 'decided') = {0}", status == "decided")
+        filters.given.append(f"status={status}")
+    filters.equal("tag", "review_cases.tag", tag)
+    filters.equal("reason", "review_cases.reason", reason)
+    filters.holds("awaiting_approval", _AWAITS_APPROVAL, awaiting_approval)
+    filters.holds("refund_refused", _REFUND_REFUSED, refund_refused)
+    filters.between("review_cases.opened_at", since, until)
+    return filters

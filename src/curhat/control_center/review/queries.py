@@ -1,0 +1,200 @@
+"""Generated from queries.sql by `make contracts`. Do not edit."""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from curhat.control_center.review.schemas import CaseStatus, DecisionKind
+from curhat.kit.conditions import Conditions
+from curhat.kit.database import Executor, NoRow
+from curhat.pairing.states import FailureTag, PairingKind
+from curhat.payments.states import CaseReason
+
+
+class FailedPairingRow(msgspec.Struct, frozen=True):
+    id: UUID
+    tag: FailureTag
+    kind: PairingKind | None
+    payment_id: UUID
+    customer_id: UUID
+    call_name: str
+    phone_number: str
+    mitra_id: UUID | None
+    mitra_display_name: str | None
+    amount_rp: int
+    occurred_at: datetime
+    recovered: bool
+    case_id: UUID | None
+
+
+LIST_FAILED_PAIRINGS: Final = """
+SELECT page.id, page.tag, page.kind, page.payment_id, page.customer_id, customers.call_name, people.phone_number,
+    page.mitra_id, mitras.display_name AS mitra_display_name, page.amount_rp, page.occurred_at, page.recovered,
+    page.case_id
+FROM (
+    SELECT events.*, payments.customer_id, payments.amount_rp
+    FROM failed_pairing_events AS events JOIN payments ON payments.id = events.payment_id
+    WHERE true /* conditions */
+    ORDER BY events.occurred_at DESC, events.id DESC
+    LIMIT $1
+) AS page
+JOIN customers ON customers.id = page.customer_id
+JOIN people ON people.id = page.customer_id
+LEFT JOIN mitras ON mitras.id = page.mitra_id
+ORDER BY page.occurred_at DESC, page.id DESC
+"""
+
+
+async def list_failed_pairings(
+    db: Executor, /, conditions: Conditions, *, limit: int
+) -> list[FailedPairingRow]:
+    """Failed attempts, newest first."""
+    statement, values = conditions.complete(LIST_FAILED_PAIRINGS, limit)
+    return [FailedPairingRow(*row) for row in await db.fetch(statement, *values)]
+
+
+class CaseRow(msgspec.Struct, frozen=True):
+    id: UUID
+    reason: CaseReason
+    status: CaseStatus
+    tag: FailureTag | None
+    payment_id: UUID
+    customer_id: UUID
+    call_name: str
+    phone_number: str
+    amount_rp: int
+    opened_at: datetime
+    decision: DecisionKind | None
+    decision_note: str | None
+    decided_by: UUID | None
+    decided_by_email: str | None
+    decided_at: datetime | None
+    refund_rp: int | None
+    needs_approval: bool
+    approved_by: UUID | None
+    approved_by_email: str | None
+    approved_at: datetime | None
+    any_failed: bool | None
+    any_requested: bool | None
+    gateway_reason: str | None
+    refunds_rp: int | None
+    requested_at: datetime | None
+    answered_at: datetime | None
+    server_now: datetime
+
+
+LIST_REVIEW_CASES: Final = """
+SELECT page.id, page.reason, page.status, page.tag, page.payment_id, payments.customer_id, customers.call_name,
+    people.phone_number, page.amount_rp, page.opened_at, page.decision, page.decision_note, page.decided_by,
+    decider.email AS decided_by_email, page.decided_at, page.refund_rp, page.needs_approval, page.approved_by,
+    approver.email AS approved_by_email, page.approved_at, refund.any_failed, refund.any_requested,
+    refund.gateway_reason, refund.refunds_rp, refund.requested_at, refund.answered_at, curhat_now() AS server_now
+FROM (
+    SELECT review_cases.* FROM review_cases
+    WHERE true /* conditions */
+    ORDER BY (review_cases.status = 'decided'), review_cases.opened_at, review_cases.id
+    LIMIT $1
+) AS page
+JOIN payments ON payments.id = page.payment_id
+JOIN customers ON customers.id = payments.customer_id
+JOIN people ON people.id = payments.customer_id
+LEFT JOIN operators AS decider ON decider.id = page.decided_by
+LEFT JOIN operators AS approver ON approver.id = page.approved_by
+LEFT JOIN LATERAL (
+    SELECT bool_or(last.status = 'failed') AS any_failed, bool_or(last.status = 'requested') AS any_requested,
+        min(last.gateway_reason) FILTER (WHERE last.status = 'failed') AS gateway_reason,
+        sum(last.amount_rp)::integer AS refunds_rp, min(last.requested_at) AS requested_at,
+        max(last.answered_at) AS answered_at
+    FROM (
+        SELECT DISTINCT ON (refunds.charge_attempt_id) refunds.*
+        FROM refunds WHERE refunds.payment_id = page.payment_id
+        ORDER BY refunds.charge_attempt_id, (refunds.status = 'failed'), refunds.id DESC
+    ) AS last
+    WHERE last.reason = 'operator_decision' OR last.status = 'failed'
+) AS refund ON page.status = 'decided'
+ORDER BY (page.status = 'decided'), page.opened_at, page.id
+"""
+
+
+async def list_review_cases(db: Executor, /, conditions: Conditions, *, limit: int) -> list[CaseRow]:
+    """Review cases: open ones first, then decided ones, each oldest first. The refund columns cover one refund per
+    charge: the newest that has not failed, else the newest. They leave out automatic refunds that have not failed."""
+    statement, values = conditions.complete(LIST_REVIEW_CASES, limit)
+    return [CaseRow(*row) for row in await db.fetch(statement, *values)]
+
+
+FIND_PAYMENT_OF_CASE: Final = """
+SELECT payment_id FROM review_cases WHERE id = $1
+"""
+
+
+async def find_payment_of_case(db: Executor, /, *, case_id: UUID) -> UUID | None:
+    """The payment that a case is about. No row: there is no such case."""
+    row = await db.fetchrow(FIND_PAYMENT_OF_CASE, case_id)
+    if row is None:
+        return None
+    value: UUID = row[0]
+    return value
+
+
+class LockedCase(msgspec.Struct, frozen=True):
+    status: CaseStatus
+    payment_id: UUID
+    decision: DecisionKind | None
+    decided_by: UUID | None
+    decided_by_email: str | None
+    decided_at: datetime | None
+    needs_approval: bool
+    approved_by: UUID | None
+
+
+LOCK_CASE: Final = """
+SELECT review_cases.status, review_cases.payment_id, review_cases.decision, review_cases.decided_by,
+    operators.email AS decided_by_email, review_cases.decided_at, review_cases.needs_approval, review_cases.approved_by
+FROM review_cases LEFT JOIN operators ON operators.id = review_cases.decided_by
+WHERE review_cases.id = $1
+FOR NO KEY UPDATE OF review_cases
+"""
+
+
+async def lock_case(db: Executor, /, *, case_id: UUID) -> LockedCase:
+    """Lock a case's row. The caller has locked the row of its payment before. Cases are never deleted."""
+    row = await db.fetchrow(LOCK_CASE, case_id)
+    if row is None:
+        raise NoRow(LOCK_CASE)
+    return LockedCase(*row)
+
+
+DECIDE_CASE: Final = """
+UPDATE review_cases SET status = 'decided', decision = $1, decision_note = $2,
+    decided_by = $3, decided_at = curhat_now(), refund_rp = $4, needs_approval = $5
+WHERE id = $6 AND status = 'open'
+"""
+
+
+async def decide_case(
+    db: Executor,
+    /,
+    *,
+    decision: DecisionKind,
+    decision_note: str,
+    decided_by: UUID,
+    refund_rp: int | None,
+    needs_approval: bool,
+    case_id: UUID,
+) -> None:
+    """open → decided. With @needs_approval the refund of @refund_rp waits for another operator."""
+    await db.execute(DECIDE_CASE, decision, decision_note, decided_by, refund_rp, needs_approval, case_id)
+
+
+APPROVE_REFUND: Final = """
+UPDATE review_cases SET approved_by = $1, approved_at = curhat_now(), refund_rp = $2
+WHERE id = $3
+"""
+
+
+async def approve_refund(db: Executor, /, *, approved_by: UUID, refund_rp: int, case_id: UUID) -> None:
+    """awaiting approval → approved. The caller has locked and checked the case."""
+    await db.execute(APPROVE_REFUND, approved_by, refund_rp, case_id)
