@@ -126,7 +126,7 @@ async def test_most_requests_cost_no_round_trip(
 async def test_addresses_remembered_are_bounded(
     valkey_client: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(address_limit, "ADDRESSES_LIMIT", 10)
+    monkeypatch.setattr(address_limit, "MAX_ADDRESSES", 10)
     application = AddressLimit(hello, valkey_client, 100)
     for number in range(50):
         await call(application, f"10.0.0.{number}")
@@ -177,7 +177,7 @@ async def test_a_valkey_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyP
         await reader.read()
         writer.close()
 
-    monkeypatch.setattr(address_limit, "VALKEY_SECONDS", 0.05)
+    monkeypatch.setattr(address_limit, "VALKEY_TIMEOUT_SECONDS", 0.05)
     server = await asyncio.start_server(says_nothing, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
     client = valkey.asyncio.Valkey(host=host, port=port)

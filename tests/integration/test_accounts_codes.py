@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from curhat.accounts import codes, service
+from curhat.accounts import codes, queries, service
 from curhat.accounts.errors import CallNameRequired, CodeInvalid, NotInvited
 from curhat.accounts.schemas import OwnCustomer, OwnMitra
 from curhat.accounts.service import SentCode, SignIn
@@ -379,7 +379,7 @@ async def test_a_code_that_runs_out_while_a_try_waits_for_its_turn_is_too_late(
     await clock.set()
     sent = await ask(database)
     async with database.transaction() as holder:
-        await holder.execute(service.SQL.lock_phone, PHONE)
+        await queries.lock_phone(holder, phone_number=PHONE)
         attempt = asyncio.create_task(verify(database, sent.request_id, sent.code))
         while not await database.fetchval(
             "SELECT count(*) FROM pg_locks WHERE locktype='advisory' AND NOT granted"

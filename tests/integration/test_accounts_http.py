@@ -15,7 +15,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
 from valkey.asyncio import Valkey
 
-from curhat.accounts import service
+from curhat.accounts import queries, service
 from curhat.accounts.endpoints import DEVELOPMENT_ROUTES, ROUTES
 from curhat.accounts.guards import provide_customer, provide_mitra
 from curhat.accounts.service import Authenticator
@@ -210,7 +210,7 @@ async def test_the_answer_does_not_tell_whether_a_number_is_known(
     unknown = await client.post("/api/mitra/auth/otp/request", json={"phone": "+6281234567891"})
     assert known.status_code == unknown.status_code == 202
     assert set(known.json()) == set(unknown.json())
-    statements = [service.SQL.lock_phone, service.SQL.next_code, service.SQL.insert_code]
+    statements = [queries.LOCK_PHONE, queries.PREPARE_CODE, queries.INSERT_CODE]
     assert not any("people" in sql or "mitras" in sql or "customers" in sql for sql in statements)
 
 

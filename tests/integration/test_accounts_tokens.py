@@ -300,7 +300,7 @@ async def test_a_token_is_presented_as_it_was_given_only(
 async def test_the_memory_of_tokens_is_bounded(
     database: Database, settings: Settings, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "REMEMBERED_TOKENS", 3)
+    monkeypatch.setattr(service, "MAX_REMEMBERED_TOKENS", 3)
     authenticator = Authenticator(database, replace(settings))
     customer_id = await make.customer()
     tokens = [await token_of(database, "customer", customer_id) for _ in range(5)]
