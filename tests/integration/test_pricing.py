@@ -16,7 +16,7 @@ TIERS = [(5, 0, True), (15, 10_000, False), (30, 20_000, False), (60, 35_000, Fa
 
 @pytest.fixture
 async def customer(database: Database, make: Make) -> UUID:
-    """A customer, where the prices are as seeded."""
+    """A customer, with the seeded offers."""
     async with database.transaction() as tx:
         await service.seed_offers(tx)
     return await make.customer()
@@ -43,7 +43,7 @@ async def trial_payment(make: Make, customer_id: UUID) -> UUID:
 
 
 async def start_session(database: Database, make: Make, payment_id: UUID) -> None:
-    """A mitra has accepted: the session of this payment runs."""
+    """Start the session of this payment, as an accept does."""
     mitra_id = await make.mitra()
     await database.execute(
         """
@@ -67,7 +67,7 @@ def terms(found: list[Offer]) -> list[tuple[int, int, bool]]:
 
 
 @pytest.mark.rule("2a.2")
-async def test_the_tiers_are_seeded_and_come_trial_first_then_by_duration(
+async def test_the_seeded_offers_are_listed_trial_first_then_by_duration(
     database: Database, customer: UUID
 ) -> None:
     assert terms(await offers(database, customer)) == TIERS
@@ -98,7 +98,7 @@ async def test_a_quote_has_the_terms_of_the_offer(database: Database, customer: 
 
 
 @pytest.mark.rule("2a.8")
-async def test_there_is_no_quote_for_an_offer_that_is_not_there_for_this_purpose(
+async def test_an_offer_that_is_unknown_withdrawn_or_for_another_purpose_has_no_quote(
     database: Database, customer: UUID
 ) -> None:
     session, extension = (
@@ -118,14 +118,14 @@ async def test_there_is_no_quote_for_an_offer_that_is_not_there_for_this_purpose
 
 
 @pytest.mark.rule("2a.3")
-async def test_the_trial_is_there_until_a_session_of_it_starts(
+async def test_the_trial_is_available_until_a_trial_session_starts(
     database: Database, customer: UUID, make: Make
 ) -> None:
     trial = (await offers(database, customer))[0]
     assert trial.is_trial
     assert await trial_available(database, customer)
     payment_id = await trial_payment(make, customer)
-    # Confirmed is not used up: nobody has come yet.
+    # A confirmed payment does not use up the trial: no session has started yet.
     assert (await quote(database, customer, trial.id)).price_rp == 0
     assert await trial_available(database, customer)
     await start_session(database, make, payment_id)
@@ -136,7 +136,7 @@ async def test_the_trial_is_there_until_a_session_of_it_starts(
 
 
 @pytest.mark.rule("2a.3")
-async def test_a_trial_that_found_nobody_may_be_tried_again(
+async def test_the_trial_is_available_again_after_a_trial_payment_found_no_mitra(
     database: Database, customer: UUID, make: Make
 ) -> None:
     payment_id = await trial_payment(make, customer)
@@ -146,7 +146,7 @@ async def test_a_trial_that_found_nobody_may_be_tried_again(
 
 
 @pytest.mark.rule("2a.3")
-async def test_a_paid_session_and_anothers_trial_use_up_nothing(
+async def test_a_paid_session_or_another_customers_trial_does_not_use_up_the_trial(
     database: Database, customer: UUID, make: Make
 ) -> None:
     await start_session(database, make, await make.confirmed_payment(customer))
@@ -157,7 +157,9 @@ async def test_a_paid_session_and_anothers_trial_use_up_nothing(
 
 
 @pytest.mark.rule("2a.3")
-async def test_without_a_trial_among_the_offers_nobody_has_one(database: Database, customer: UUID) -> None:
+async def test_without_a_trial_among_the_offers_it_is_available_to_nobody(
+    database: Database, customer: UUID
+) -> None:
     await database.execute("UPDATE offers SET withdrawn_at = curhat_now() WHERE is_trial")
     assert not await trial_available(database, customer)
     assert terms(await offers(database, customer)) == TIERS[1:]
