@@ -67,14 +67,14 @@ EXCEPTIONS: Reasons = {
     },
     ("journeys", "*"): {"*": "a step that spans packages compares the rows of all of them"},
     ("journeys", "accept_and_start"): {
-        "payments": "all rows of an accept change in one statement (2b.5); several would double its cost",
+        "payments": "all rows of an accept change in one statement (decision 0007)",
         "pairings": "as payments",
         "requests": "as payments",
         "sessions": "as payments",
         "failed_pairing_events": "as payments",
     },
     ("journeys", "refuse_if_decided"): {
-        "idempotency_keys": "a losing accept is refused and its answer stored in one round trip"
+        "idempotency_keys": "a losing accept is refused and its answer stored in one statement (decision 0052)"
     },
 }
 
