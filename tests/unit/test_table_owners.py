@@ -65,6 +65,7 @@ EXCEPTIONS: Reasons = {
     ("configuration", "change_value"): {
         "audit_entries": "the audit entry is written by the statement that makes the change"
     },
+    ("dev.simulate", "*"): {"*": "it checks what must hold across all packages, and counts what a run did"},
     ("journeys", "*"): {"*": "a step that spans packages compares the rows of all of them"},
     ("journeys", "accept_and_start"): {
         "payments": "all rows of an accept change in one statement (decision 0007)",
