@@ -1,4 +1,4 @@
-"""Limits per network address, on a real Valkey, and without one."""
+"""Limits per network address, with a real Valkey and without one."""
 
 import asyncio
 from collections.abc import MutableMapping
@@ -15,7 +15,7 @@ Valkey = valkey.asyncio.Valkey
 
 
 class Wall:
-    """A clock on the wall that stands still."""
+    """A wall clock that stands still until a test moves it."""
 
     now = 1_767_268_800.0
 
@@ -43,7 +43,7 @@ async def hello(_scope: Any, _receive: Any, send: Any) -> None:
 async def call(
     application: AddressLimit, address: str = "10.0.0.1", kind: str = "http", **further: Any
 ) -> Any:
-    """What the application sent."""
+    """Call the application, and return what it sent."""
     sent: list[MutableMapping[str, Any]] = []
 
     async def send(message: MutableMapping[str, Any]) -> None:
@@ -61,7 +61,7 @@ async def statuses(application: AddressLimit, times: int, address: str = "10.0.0
 
 
 @pytest.mark.parametrize("limit", [1, 3, 100])
-async def test_an_address_is_let_through_as_often_as_the_limit_says(
+async def test_an_address_gets_as_many_answers_as_the_limit_allows(
     valkey_client: Valkey, wall: Wall, limit: int
 ) -> None:
     application = AddressLimit(hello, valkey_client, limit)
@@ -71,11 +71,11 @@ async def test_an_address_is_let_through_as_often_as_the_limit_says(
     assert await statuses(application, limit + 1) == [200] * limit + [429]
 
 
-async def test_processes_count_together(valkey_client: Valkey) -> None:
+async def test_processes_share_one_limit(valkey_client: Valkey) -> None:
     one = AddressLimit(hello, valkey_client, 100)
     other = AddressLimit(hello, valkey_client, 100)
     passed = (await statuses(one, 80)).count(200) + (await statuses(other, 80)).count(200)
-    # Each process may be behind by what it has not reported: a twentieth of the limit.
+    # Each process may let through a twentieth of the limit too many: what it has not reported.
     assert 100 <= passed <= 110
 
 
@@ -107,7 +107,7 @@ async def test_the_lifespan_is_not_counted(valkey_client: Valkey) -> None:
     assert await statuses(application, 1) == [200]
 
 
-async def test_most_requests_cost_no_round_trip(
+async def test_most_requests_need_no_round_trip(
     valkey_client: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = 0
@@ -123,17 +123,17 @@ async def test_most_requests_cost_no_round_trip(
     assert asked == 20
 
 
-async def test_addresses_remembered_are_bounded(
+async def test_the_number_of_remembered_addresses_is_bounded(
     valkey_client: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(address_limit, "ADDRESSES_LIMIT", 10)
+    monkeypatch.setattr(address_limit, "MAX_ADDRESSES", 10)
     application = AddressLimit(hello, valkey_client, 100)
     for number in range(50):
         await call(application, f"10.0.0.{number}")
         assert len(application._counts) <= 10
 
 
-async def test_counts_in_valkey_end_by_themselves(valkey_client: Valkey) -> None:
+async def test_counts_in_valkey_expire(valkey_client: Valkey) -> None:
     await statuses(AddressLimit(hello, valkey_client, 1), 1)
     await count_code_request(valkey_client, {"client": ("10.0.0.1", 1)}, 5)
     keys = await valkey_client.keys("curhat:address:*")
@@ -142,7 +142,7 @@ async def test_counts_in_valkey_end_by_themselves(valkey_client: Valkey) -> None
         assert 0 < await valkey_client.ttl(key) <= 3600
 
 
-async def test_codes_are_counted_by_the_hour(valkey_client: Valkey, wall: Wall) -> None:
+async def test_codes_are_counted_per_hour(valkey_client: Valkey, wall: Wall) -> None:
     scope = {"client": ("10.0.0.1", 1)}
     for _ in range(3):
         await count_code_request(valkey_client, scope, 3)
@@ -154,7 +154,7 @@ async def test_codes_are_counted_by_the_hour(valkey_client: Valkey, wall: Wall) 
     await count_code_request(valkey_client, scope, 3)
 
 
-async def test_many_at_once_are_counted_each(valkey_client: Valkey) -> None:
+async def test_each_of_many_concurrent_requests_is_counted(valkey_client: Valkey) -> None:
     scope = {"client": ("10.0.0.1", 1)}
     found = await asyncio.gather(
         *(count_code_request(valkey_client, scope, 5) for _ in range(20)), return_exceptions=True
@@ -163,21 +163,21 @@ async def test_many_at_once_are_counted_each(valkey_client: Valkey) -> None:
 
 
 @pytest.mark.rule("X.10")
-async def test_without_valkey_everybody_passes(no_valkey: Valkey) -> None:
+async def test_without_valkey_nobody_is_refused(no_valkey: Valkey) -> None:
     for _ in range(3):
         await count_code_request(no_valkey, {"client": ("10.0.0.1", 1)}, 1)
-    # One process alone still counts what it sees itself.
+    # A process alone still counts its own requests.
     assert await statuses(AddressLimit(hello, no_valkey, 40), 40) == [200] * 40
     await no_valkey.aclose()
 
 
 @pytest.mark.rule("X.10")
-async def test_a_valkey_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_request_does_not_wait_for_a_valkey_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     async def says_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
 
-    monkeypatch.setattr(address_limit, "VALKEY_SECONDS", 0.05)
+    monkeypatch.setattr(address_limit, "VALKEY_TIMEOUT_SECONDS", 0.05)
     server = await asyncio.start_server(says_nothing, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
     client = valkey.asyncio.Valkey(host=host, port=port)

@@ -1,4 +1,4 @@
-"""One-time codes on a real PostgreSQL: what one code proves, and the limits that protect a phone."""
+"""One-time codes on a real PostgreSQL: what a code proves, and the limits that protect a phone."""
 
 import asyncio
 from collections import Counter
@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from curhat.accounts import codes, service
+from curhat.accounts import codes, queries, service
 from curhat.accounts.errors import CallNameRequired, CodeInvalid, NotInvited
 from curhat.accounts.schemas import OwnCustomer, OwnMitra
 from curhat.accounts.service import SentCode, SignIn
@@ -29,7 +29,7 @@ async def ask(database: Database, phone: str = PHONE, role: Role = "customer") -
 async def verify(
     database: Database, request_id: UUID, code: str, call_name: str | None = "Bunga", role: Role = "customer"
 ) -> SignIn:
-    """As the endpoint does it: a returned refusal is raised after the commit."""
+    """Verify as the endpoint does: a returned refusal is raised after the commit."""
     async with database.transaction() as tx:
         if role == "mitra":
             outcome = await service.verify_mitra_code(tx, KEY, request_id, code)
@@ -54,7 +54,7 @@ async def try_wrongly(database: Database, sent: SentCode, times: int) -> None:
 
 
 @pytest.mark.rule("S.1")
-async def test_the_first_sign_in_makes_a_customer_and_later_ones_find_it(database: Database) -> None:
+async def test_the_first_sign_in_makes_the_customer_and_later_ones_find_them(database: Database) -> None:
     sent = await ask(database)
     first = await verify(database, sent.request_id, sent.code, " Bunga ")
     sent = await ask(database)
@@ -66,7 +66,7 @@ async def test_the_first_sign_in_makes_a_customer_and_later_ones_find_it(databas
 
 
 @pytest.mark.rule("S.1")
-async def test_being_asked_for_a_call_name_does_not_use_the_code_up(database: Database) -> None:
+async def test_a_refusal_for_the_missing_call_name_does_not_use_up_the_code(database: Database) -> None:
     sent = await ask(database)
     for _ in range(10):
         with pytest.raises(CallNameRequired):
@@ -85,7 +85,7 @@ async def test_a_wrong_code_does_not_tell_that_a_call_name_would_be_needed(datab
 
 
 @pytest.mark.rule("S.1")
-async def test_a_code_is_good_once(database: Database) -> None:
+async def test_a_code_can_be_used_once(database: Database) -> None:
     sent = await ask(database)
     await verify(database, sent.request_id, sent.code)
     with pytest.raises(CodeInvalid):
@@ -93,7 +93,7 @@ async def test_a_code_is_good_once(database: Database) -> None:
 
 
 @pytest.mark.rule("S.1")
-async def test_a_code_is_good_for_five_minutes(database: Database, clock: VirtualClock) -> None:
+async def test_a_code_is_valid_for_five_minutes(database: Database, clock: VirtualClock) -> None:
     await clock.set()
     sent = await ask(database)
     assert sent.expires_at - sent.server_now == timedelta(minutes=5)
@@ -107,7 +107,7 @@ async def test_a_code_is_good_for_five_minutes(database: Database, clock: Virtua
 
 
 @pytest.mark.rule("S.1")
-async def test_a_code_is_good_for_its_own_request_and_role_only(
+async def test_a_code_is_valid_only_for_its_own_request_and_role(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -128,7 +128,7 @@ async def test_a_code_is_good_for_its_own_request_and_role_only(
 @pytest.mark.parametrize(
     "code", ["", "12345", "1234567", "\x00", "abcdef", "\uff11\uff12\uff13\uff14\uff15\uff16"]
 )
-async def test_a_code_that_cannot_be_one_is_wrong_like_any_other(database: Database, code: str) -> None:
+async def test_a_text_that_cannot_be_a_code_counts_as_a_wrong_try(database: Database, code: str) -> None:
     sent = await ask(database)
     with pytest.raises(CodeInvalid):
         await verify(database, sent.request_id, code)
@@ -136,7 +136,7 @@ async def test_a_code_that_cannot_be_one_is_wrong_like_any_other(database: Datab
 
 
 @pytest.mark.rule("S.1")
-async def test_a_code_is_dead_after_five_wrong_tries(database: Database) -> None:
+async def test_a_code_is_invalid_after_five_wrong_tries(database: Database) -> None:
     sent = await ask(database)
     await try_wrongly(database, sent, 5)
     with pytest.raises(CodeInvalid):
@@ -144,14 +144,14 @@ async def test_a_code_is_dead_after_five_wrong_tries(database: Database) -> None
 
 
 @pytest.mark.rule("S.1")
-async def test_four_wrong_tries_leave_the_fifth(database: Database) -> None:
+async def test_a_right_code_is_accepted_after_four_wrong_tries(database: Database) -> None:
     sent = await ask(database)
     await try_wrongly(database, sent, 4)
     assert (await verify(database, sent.request_id, sent.code)).token
 
 
 @pytest.mark.rule("S.2")
-async def test_who_is_not_invited_learns_it_only_with_a_good_code(database: Database) -> None:
+async def test_only_a_right_code_says_that_the_mitra_is_not_invited(database: Database) -> None:
     sent = await ask(database, role="mitra")
     with pytest.raises(CodeInvalid):
         await verify(database, sent.request_id, wrong(sent.code), role="mitra")
@@ -191,7 +191,7 @@ async def test_one_phone_may_be_both_customer_and_mitra(database: Database) -> N
 
 
 @pytest.mark.rule("S.1")
-async def test_another_code_may_be_asked_for_after_thirty_seconds(
+async def test_another_code_may_be_requested_after_thirty_seconds(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -209,14 +209,14 @@ async def test_another_code_may_be_asked_for_after_thirty_seconds(
 
 
 @pytest.mark.rule("S.1")
-async def test_after_a_sign_in_another_code_may_be_asked_for_at_once(database: Database) -> None:
+async def test_after_a_sign_in_another_code_may_be_requested_at_once(database: Database) -> None:
     for _ in range(6):
         sent = await ask(database)
         await verify(database, sent.request_id, sent.code)
 
 
 @pytest.mark.rule("S.1")
-async def test_the_limits_of_one_phone_are_not_those_of_another(database: Database) -> None:
+async def test_each_phone_has_its_own_limits_for_both_roles_together(database: Database) -> None:
     await ask(database)
     await ask(database, "+6281234567891")
     with pytest.raises(TooManyRequests):
@@ -224,7 +224,7 @@ async def test_the_limits_of_one_phone_are_not_those_of_another(database: Databa
 
 
 @pytest.mark.rule("S.1")
-async def test_a_phone_gets_five_unused_codes_an_hour(database: Database, clock: VirtualClock) -> None:
+async def test_a_phone_gets_five_unused_codes_per_hour(database: Database, clock: VirtualClock) -> None:
     await clock.set()
     for _ in range(5):
         await ask(database)
@@ -234,7 +234,7 @@ async def test_a_phone_gets_five_unused_codes_an_hour(database: Database, clock:
     assert refused.value.retry_after_seconds == 3600 - 5 * 60
     await clock.advance(3600 - 5 * 60)
     await ask(database)
-    # The next one waits for the second of the five.
+    # Another code must wait until the second of the five is an hour old.
     await clock.advance(59)
     with pytest.raises(TooManyRequests):
         await ask(database)
@@ -243,7 +243,7 @@ async def test_a_phone_gets_five_unused_codes_an_hour(database: Database, clock:
 
 
 @pytest.mark.rule("S.1")
-async def test_a_phone_gets_thirty_codes_an_hour_even_when_all_are_used(
+async def test_a_phone_gets_thirty_codes_per_hour_even_when_all_are_used(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -258,9 +258,7 @@ async def test_a_phone_gets_thirty_codes_an_hour_even_when_all_are_used(
 
 
 @pytest.mark.rule("S.1")
-async def test_asking_for_another_code_gives_no_more_wrong_tries(
-    database: Database, clock: VirtualClock
-) -> None:
+async def test_another_code_gives_no_more_wrong_tries(database: Database, clock: VirtualClock) -> None:
     await clock.set()
     for _ in range(3):
         sent = await ask(database)
@@ -275,7 +273,7 @@ async def test_asking_for_another_code_gives_no_more_wrong_tries(
 
 
 @pytest.mark.rule("S.1")
-async def test_a_sign_in_between_does_not_reset_the_wrong_tries(database: Database) -> None:
+async def test_a_sign_in_does_not_reset_the_wrong_tries(database: Database) -> None:
     for _ in range(3):
         sent = await ask(database)
         await try_wrongly(database, sent, 4)
@@ -300,7 +298,7 @@ async def test_wrong_tries_count_for_a_whole_hour_after_they_were_made(
         sent = await ask(database)
         await clock.advance(299)
         await try_wrongly(database, sent, 5)
-    # Fifty-nine minutes after the first five tries, sixty-four after their code.
+    # Now it is 59 minutes since the first five tries, and 64 since their code was sent.
     await clock.advance(3600 - 2 * 299 - 60)
     sent = await ask(database)
     with pytest.raises(TooManyRequests) as refused:
@@ -310,23 +308,23 @@ async def test_wrong_tries_count_for_a_whole_hour_after_they_were_made(
     assert (await verify(database, sent.request_id, sent.code)).token
 
 
-# Everything at once ----------------------------------------------------------------------------------------
+# Concurrency ---------------------------------------------------------------------------------------------
 
 
 async def outcomes(*attempts: Awaitable[object]) -> Counter[str]:
-    """How many of these, all at once, ended how."""
+    """Run these concurrently, and count their outcomes by type."""
     found = await asyncio.gather(*attempts, return_exceptions=True)
     return Counter(type(outcome).__name__ for outcome in found)
 
 
 @pytest.mark.rule("S.1")
-async def test_of_many_requests_at_once_one_gets_a_code(database: Database) -> None:
+async def test_one_of_many_concurrent_requests_gets_a_code(database: Database) -> None:
     found = await outcomes(*(ask(database) for _ in range(40)))
     assert found == {"SentCode": 1, "TooManyRequests": 39}
 
 
 @pytest.mark.rule("S.1")
-async def test_many_wrong_tries_at_once_are_five(database: Database) -> None:
+async def test_only_five_of_many_concurrent_wrong_tries_are_counted(database: Database) -> None:
     sent = await ask(database)
     await outcomes(*(verify(database, sent.request_id, wrong(sent.code)) for _ in range(40)))
     assert await wrong_tries(database) == 5
@@ -335,7 +333,7 @@ async def test_many_wrong_tries_at_once_are_five(database: Database) -> None:
 
 
 @pytest.mark.rule("S.1")
-async def test_many_wrong_tries_at_once_on_all_codes_of_a_phone_are_fifteen(
+async def test_only_fifteen_concurrent_wrong_tries_on_all_codes_of_a_phone_are_counted(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -351,7 +349,7 @@ async def test_many_wrong_tries_at_once_on_all_codes_of_a_phone_are_fifteen(
 
 
 @pytest.mark.rule("S.1")
-async def test_a_right_code_sent_many_times_at_once_signs_in_once(database: Database) -> None:
+async def test_many_concurrent_tries_with_a_right_code_sign_in_once(database: Database) -> None:
     sent = await ask(database)
     found = await outcomes(*(verify(database, sent.request_id, sent.code) for _ in range(20)))
     assert found == {"SignIn": 1, "CodeInvalid": 19}
@@ -359,7 +357,9 @@ async def test_a_right_code_sent_many_times_at_once_signs_in_once(database: Data
 
 
 @pytest.mark.rule("S.1")
-async def test_two_first_sign_ins_at_once_make_one_customer(database: Database, clock: VirtualClock) -> None:
+async def test_two_concurrent_first_sign_ins_make_one_customer(
+    database: Database, clock: VirtualClock
+) -> None:
     await clock.set()
     first = await ask(database)
     await clock.advance(30)
@@ -373,13 +373,13 @@ async def test_two_first_sign_ins_at_once_make_one_customer(database: Database, 
 
 
 @pytest.mark.rule("S.1")
-async def test_a_code_that_runs_out_while_a_try_waits_for_its_turn_is_too_late(
+async def test_a_code_that_expires_while_a_try_waits_for_the_lock_is_invalid(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()
     sent = await ask(database)
     async with database.transaction() as holder:
-        await holder.execute(service.SQL.lock_phone, PHONE)
+        await queries.lock_phone(holder, phone_number=PHONE)
         attempt = asyncio.create_task(verify(database, sent.request_id, sent.code))
         while not await database.fetchval(
             "SELECT count(*) FROM pg_locks WHERE locktype='advisory' AND NOT granted"
@@ -390,7 +390,7 @@ async def test_a_code_that_runs_out_while_a_try_waits_for_its_turn_is_too_late(
         await attempt
 
 
-# At rest -------------------------------------------------------------------------------------------------
+# What is stored and printed ------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("S.1")
@@ -404,7 +404,7 @@ async def test_neither_code_nor_token_is_in_the_database(database: Database) -> 
     ]
     assert len(dump) == 3
     assert not any(token in row for row in dump)
-    # The code could be part of an id or a time: the column that holds it is what counts.
+    # The code's digits can also occur in an id or a time, so only the column of the code is checked for them.
     digest = await database.fetchval("SELECT code_digest FROM one_time_codes")
     assert digest == codes.digest_of(KEY, sent.request_id, sent.code)
     assert sent.code.encode() not in digest
@@ -412,13 +412,13 @@ async def test_neither_code_nor_token_is_in_the_database(database: Database) -> 
     assert len(token) >= 43
 
 
-def test_no_secret_is_in_what_is_printed_of_a_sign_in() -> None:
+def test_the_repr_of_a_sign_in_contains_no_secret() -> None:
     name = OwnCustomer(id=uuid4(), call_name="Bunga")
     assert "s3cret" not in repr(SignIn(person=name, token="s3cret"))
 
 
 @pytest.mark.rule("S.1")
-async def test_old_codes_and_tokens_are_forgotten_and_fresh_ones_are_not(
+async def test_pruning_deletes_old_codes_and_tokens_and_keeps_recent_ones(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()

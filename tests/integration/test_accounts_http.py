@@ -1,4 +1,4 @@
-"""Signing in and out as a client sees it: statuses, codes, cookies, the inbox, and nothing secret in a log."""
+"""Signing in and out over HTTP: statuses, codes, cookies, the inbox, and no secret in a log."""
 
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -15,7 +15,7 @@ from litestar.di import NamedDependency, Provide
 from litestar.exceptions import HTTPException
 from valkey.asyncio import Valkey
 
-from curhat.accounts import service
+from curhat.accounts import queries, service
 from curhat.accounts.endpoints import DEVELOPMENT_ROUTES, ROUTES
 from curhat.accounts.guards import provide_customer, provide_mitra
 from curhat.accounts.service import Authenticator
@@ -28,6 +28,7 @@ from curhat.pricing.endpoints import ROUTES as PRICING_ROUTES
 from curhat.pricing.service import seed_offers
 from tests.support.clock import VirtualClock
 from tests.support.signals import RecordedSignals
+from tests.support.signed_in import problem
 
 PHONE = "+6281234567890"
 ORIGIN = "https://app.curhat.example"
@@ -69,7 +70,7 @@ Connect = Callable[[Settings], httpx.AsyncClient]
 
 @pytest.fixture
 async def connect(database: Database, valkey_client: Valkey) -> AsyncIterator[Connect]:
-    """Clients of an application with these rooms, under the settings given."""
+    """Makes clients of an application with the routes of accounts and pricing, under the settings given."""
     opened: list[httpx.AsyncClient] = []
 
     def connect(settings: Settings) -> httpx.AsyncClient:
@@ -121,7 +122,7 @@ def client(connect: Connect, settings: Settings) -> httpx.AsyncClient:
 
 
 async def ask(client: httpx.AsyncClient, role: str = "client", phone: str = PHONE) -> tuple[str, str]:
-    """The request's id, and the code that the phone was sent."""
+    """Request a code. Returns the request's id and the code that was sent."""
     asked = await client.post(f"/api/{role}/auth/otp/request", json={"phone": phone})
     assert asked.status_code == 202, asked.text
     inbox = (await client.get("/api/dev/inbox", params={"phone": phone})).json()
@@ -144,7 +145,7 @@ def set_cookie(response: httpx.Response) -> Any:
     return cookie
 
 
-# The road in -----------------------------------------------------------------------------------------------
+# Signing in ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("S.1")
@@ -157,7 +158,7 @@ async def test_a_customer_signs_in_with_a_code_from_the_inbox(client: httpx.Asyn
     assert message["code"] in message["text"]
     body = {"request_id": asked.json()["request_id"], "code": message["code"]}
     unnamed = await client.post("/api/client/auth/otp/verify", json=body)
-    assert (unnamed.status_code, unnamed.json()["code"]) == (422, "call_name_required")
+    assert problem(unnamed) == (422, "call_name_required")
     named = await client.post("/api/client/auth/otp/verify", json={**body, "call_name": "Bunga"})
     assert named.status_code == 200
     assert named.headers["cache-control"] == "no-store"
@@ -165,13 +166,13 @@ async def test_a_customer_signs_in_with_a_code_from_the_inbox(client: httpx.Asyn
     probe = await client.get("/api/client/probe", headers=bearer(named.json()["token"]))
     assert probe.json() == {"role": "customer", "user_id": named.json()["customer"]["id"]}
     again = await client.post("/api/client/auth/otp/verify", json={**body, "call_name": "Bunga"})
-    assert (again.status_code, again.json()["code"]) == (401, "code_invalid")
+    assert problem(again) == (401, "code_invalid")
 
 
 @pytest.mark.rule("S.2")
-async def test_a_mitra_signs_in_when_invited(client: httpx.AsyncClient, database: Database) -> None:
+async def test_a_mitra_signs_in_once_invited(client: httpx.AsyncClient, database: Database) -> None:
     refused = await sign_in(client, "mitra")
-    assert (refused.status_code, refused.json()["code"]) == (403, "not_invited")
+    assert problem(refused) == (403, "not_invited")
     async with database.transaction() as tx:
         mitra_id = (await service.invite_mitra(tx, PHONE, "Kak Sari", 1)).mitra_id
     signed_in = await sign_in(client, "mitra")
@@ -179,11 +180,11 @@ async def test_a_mitra_signs_in_when_invited(client: httpx.AsyncClient, database
     headers = bearer(signed_in.json()["token"])
     assert (await client.get("/api/mitra/probe", headers=headers)).status_code == 200
     as_customer = await client.get("/api/client/probe", headers=headers)
-    assert (as_customer.status_code, as_customer.json()["code"]) == (403, "forbidden")
+    assert problem(as_customer) == (403, "forbidden")
 
 
 @pytest.mark.rule("S.2")
-async def test_a_suspended_mitra_is_told_so_and_may_still_sign_out(
+async def test_a_suspended_mitra_is_refused_and_may_still_sign_out(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     async with database.transaction() as tx:
@@ -192,12 +193,12 @@ async def test_a_suspended_mitra_is_told_so_and_may_still_sign_out(
     async with database.transaction() as tx:
         await service.suspend_mitra(tx, mitra_id)
     refused = await client.get("/api/mitra/probe", headers=bearer(token))
-    assert (refused.status_code, refused.json()["code"]) == (403, "suspended")
+    assert problem(refused) == (403, "suspended")
     assert (await client.post("/api/mitra/auth/logout", headers=bearer(token))).status_code == 204
     refused = await client.get("/api/mitra/probe", headers=bearer(token))
-    assert (refused.status_code, refused.json()["code"]) == (401, "unauthenticated")
+    assert problem(refused) == (401, "unauthenticated")
     again = await sign_in(client, "mitra")
-    assert (again.status_code, again.json()["code"]) == (403, "suspended")
+    assert problem(again) == (403, "suspended")
 
 
 @pytest.mark.rule("S.1")
@@ -210,7 +211,7 @@ async def test_the_answer_does_not_tell_whether_a_number_is_known(
     unknown = await client.post("/api/mitra/auth/otp/request", json={"phone": "+6281234567891"})
     assert known.status_code == unknown.status_code == 202
     assert set(known.json()) == set(unknown.json())
-    statements = [service.SQL.lock_phone, service.SQL.next_code, service.SQL.insert_code]
+    statements = [queries.LOCK_PHONE, queries.PREPARE_CODE, queries.INSERT_CODE]
     assert not any("people" in sql or "mitras" in sql or "customers" in sql for sql in statements)
 
 
@@ -231,13 +232,12 @@ async def test_the_answer_does_not_tell_whether_a_number_is_known(
         b'{"phone": "' + b"0" * 100 + b'"}',
     ],
 )
-async def test_a_bad_request_for_a_code_is_refused_and_leaves_nothing(
+async def test_a_bad_request_for_a_code_is_refused_and_makes_no_code(
     client: httpx.AsyncClient, database: Database, role: str, body: bytes
 ) -> None:
     headers = {"content-type": "application/json"}
     refused = await client.post(f"/api/{role}/auth/otp/request", content=body, headers=headers)
-    assert (refused.status_code, refused.json()["code"]) == (422, "validation_failed")
-    assert refused.headers["content-type"] == "application/problem+json"
+    assert problem(refused) == (422, "validation_failed")
     assert await database.fetchval("SELECT count(*) FROM one_time_codes") == 0
 
 
@@ -259,18 +259,18 @@ async def test_a_bad_request_for_a_code_is_refused_and_leaves_nothing(
         {"is_admin": True},
     ],
 )
-async def test_a_bad_verification_is_refused_and_uses_nothing_up(
+async def test_a_bad_verification_is_refused_and_does_not_use_up_the_code(
     client: httpx.AsyncClient, change: dict[str, Any]
 ) -> None:
     request_id, code = await ask(client)
     body = {"request_id": request_id, "code": code, "call_name": "Bunga"}
     refused = await client.post("/api/client/auth/otp/verify", json=body | change)
-    assert (refused.status_code, refused.json()["code"]) == (422, "validation_failed")
+    assert problem(refused) == (422, "validation_failed")
     assert (await client.post("/api/client/auth/otp/verify", json=body)).status_code == 200
 
 
 @pytest.mark.rule("S.1")
-async def test_wrong_codes_and_unknown_requests_are_answered_alike(client: httpx.AsyncClient) -> None:
+async def test_a_wrong_code_and_an_unknown_request_get_the_same_answer(client: httpx.AsyncClient) -> None:
     request_id, code = await ask(client)
     wrong = await client.post(
         "/api/client/auth/otp/verify",
@@ -284,7 +284,7 @@ async def test_wrong_codes_and_unknown_requests_are_answered_alike(client: httpx
 
 
 @pytest.mark.rule("S.1")
-async def test_a_wrong_try_stays_counted_although_it_was_refused(
+async def test_a_wrong_try_stays_counted_after_the_refusal(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     request_id, _ = await ask(client)
@@ -293,21 +293,23 @@ async def test_a_wrong_try_stays_counted_although_it_was_refused(
 
 
 @pytest.mark.rule("S.1")
-async def test_asking_too_soon_says_how_long_to_wait(client: httpx.AsyncClient, clock: VirtualClock) -> None:
+async def test_a_request_too_soon_is_told_how_long_to_wait(
+    client: httpx.AsyncClient, clock: VirtualClock
+) -> None:
     await clock.set()
     await ask(client)
     refused = await client.post("/api/client/auth/otp/request", json={"phone": PHONE})
-    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_requests")
+    assert problem(refused) == (429, "too_many_requests")
     assert refused.headers["retry-after"] == "30"
 
 
 @pytest.mark.rule("S.1")
-async def test_one_address_may_ask_for_so_many_codes_an_hour(connect: Connect, settings: Settings) -> None:
+async def test_the_codes_per_address_and_hour_are_limited(connect: Connect, settings: Settings) -> None:
     client = connect(replace(settings, address_codes_per_hour=3))
     for number in range(3):
         await ask(client, phone=f"+628123456789{number}")
     refused = await client.post("/api/mitra/auth/otp/request", json={"phone": "+6281234567899"})
-    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_requests")
+    assert problem(refused) == (429, "too_many_requests")
     assert 0 < int(refused.headers["retry-after"]) <= 3600
 
 
@@ -317,7 +319,7 @@ async def test_one_address_may_ask_for_so_many_codes_an_hour(connect: Connect, s
 @pytest.mark.parametrize(
     "headers", [{}, bearer("x"), {"Authorization": "Basic eDp4"}, {"Cookie": "curhat_customer=x"}]
 )
-async def test_without_a_good_token_nothing_is_open(
+async def test_without_a_valid_token_every_operation_is_refused(
     client: httpx.AsyncClient, headers: dict[str, str]
 ) -> None:
     for method, path in (
@@ -326,12 +328,12 @@ async def test_without_a_good_token_nothing_is_open(
         ("GET", "/api/client/pricing"),
     ):
         refused = await client.request(method, path, headers=headers, params={"purpose": "session"})
-        assert (refused.status_code, refused.json()["code"]) == (401, "unauthenticated")
+        assert problem(refused) == (401, "unauthenticated")
     refused = await client.post("/api/client/auth/logout", headers={**headers, "Origin": ORIGIN})
     assert refused.status_code == 401
 
 
-async def test_an_operation_can_tell_with_which_token_it_was_called(client: httpx.AsyncClient) -> None:
+async def test_an_operation_knows_the_token_it_was_called_with(client: httpx.AsyncClient) -> None:
     token = (await sign_in(client, call_name="Bunga")).json()["token"]
     answer = await client.get("/api/client/probe/token", headers=bearer(token))
     assert answer.text == f"customer {service.digest_of_token(token).hex()}"
@@ -372,12 +374,12 @@ async def test_a_production_cookie_is_secure(
 
 
 @pytest.mark.rule("S.1")
-async def test_with_a_cookie_only_our_own_pages_may_change_anything(client: httpx.AsyncClient) -> None:
+async def test_a_change_with_a_cookie_is_accepted_only_from_our_own_pages(client: httpx.AsyncClient) -> None:
     await sign_in(client, call_name="Bunga", transport="cookie")
     for headers in ({}, {"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
         for path in ("/api/client/probe", "/api/client/auth/logout"):
             refused = await client.post(path, headers=headers)
-            assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+            assert problem(refused) == (403, "forbidden")
     for headers in ({"Origin": ORIGIN}, {"Sec-Fetch-Site": "same-origin"}):
         assert (await client.post("/api/client/probe", headers=headers)).status_code == 201
     left = await client.post("/api/client/auth/logout", headers={"Origin": ORIGIN})
@@ -387,17 +389,17 @@ async def test_with_a_cookie_only_our_own_pages_may_change_anything(client: http
 
 
 @pytest.mark.rule("S.1")
-async def test_another_site_cannot_sign_its_visitor_in(client: httpx.AsyncClient) -> None:
+async def test_another_sites_page_cannot_sign_its_visitor_in(client: httpx.AsyncClient) -> None:
     request_id, code = await ask(client)
     body = {"request_id": request_id, "code": code, "call_name": "Bunga", "transport": "cookie"}
     for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
         refused = await client.post("/api/client/auth/otp/verify", json=body, headers=headers)
-        assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+        assert problem(refused) == (403, "forbidden")
     taken = await client.post("/api/client/auth/otp/verify", json=body, headers={"Origin": ORIGIN})
     assert taken.status_code == 200
 
 
-async def test_a_new_sign_in_ends_the_one_it_replaces_and_no_other(client: httpx.AsyncClient) -> None:
+async def test_a_new_sign_in_revokes_only_the_token_it_replaces(client: httpx.AsyncClient) -> None:
     first = (await sign_in(client, call_name="Bunga")).json()["token"]
     elsewhere = (await sign_in(client)).json()["token"]
     request_id, code = await ask(client)
@@ -410,7 +412,7 @@ async def test_a_new_sign_in_ends_the_one_it_replaces_and_no_other(client: httpx
     assert statuses == [401, 200, 200]
 
 
-async def test_signing_out_works_at_once_and_is_told_to_the_sockets(
+async def test_a_sign_out_takes_effect_at_once_and_signals_the_sockets(
     client: httpx.AsyncClient, signals: RecordedSignals
 ) -> None:
     token = (await sign_in(client, call_name="Bunga")).json()["token"]
@@ -425,7 +427,7 @@ async def test_signing_out_works_at_once_and_is_told_to_the_sockets(
 
 
 @pytest.mark.rule("S.4")
-async def test_the_inbox_keeps_the_last_twenty_of_a_phone_newest_first(
+async def test_the_inbox_keeps_the_newest_twenty_messages_of_a_phone(
     client: httpx.AsyncClient, clock: VirtualClock
 ) -> None:
     sent = []
@@ -441,7 +443,7 @@ async def test_the_inbox_keeps_the_last_twenty_of_a_phone_newest_first(
 
 
 @pytest.mark.rule("2a.2")
-async def test_a_customer_sees_the_prices(client: httpx.AsyncClient, database: Database) -> None:
+async def test_a_customer_can_list_the_offers(client: httpx.AsyncClient, database: Database) -> None:
     async with database.transaction() as tx:
         await seed_offers(tx)
     headers = bearer((await sign_in(client, call_name="Bunga")).json()["token"])
@@ -456,14 +458,14 @@ async def test_a_customer_sees_the_prices(client: httpx.AsyncClient, database: D
     ]
     for query in ("", "?purpose=", "?purpose=trial"):
         refused = await client.get(f"/api/client/pricing{query}", headers=headers)
-        assert (refused.status_code, refused.json()["code"]) == (422, "validation_failed")
+        assert problem(refused) == (422, "validation_failed")
 
 
-async def test_no_secret_is_logged_on_the_road_in_and_out(
+async def test_no_secret_is_logged_while_signing_in_and_out(
     client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    # Caught before the redaction: what is secret must not even get there.
+    # Captured before the redaction, which must not be what keeps a secret out.
     with structlog.testing.capture_logs() as logged:
         request_id, code = await ask(client)
         wrong = {"request_id": request_id, "code": "654321", "call_name": "Bunga"}
@@ -479,9 +481,9 @@ async def test_no_secret_is_logged_on_the_road_in_and_out(
         "accounts.signed_in",
         "accounts.signed_out",
     ]
-    # The ids of requests and people are random digits too; they are no secret.
+    # Ids are not secret, and their random digits can contain the code.
     shown = [str({key: value for key, value in entry.items() if not key.endswith("_id")}) for entry in logged]
-    # What the test's own HTTP client writes down is not the service's.
+    # Leaves out what the test's own HTTP client logs.
     shown += [record.getMessage() for record in caplog.records if not record.name.startswith("http")]
     shown += capfd.readouterr()
     for secret in (code, "654321", token, service.digest_of_token(token).hex(), PHONE, PHONE[3:], "Bunga"):

@@ -1,4 +1,4 @@
-"""Tokens: believed for 3 s at most, revoked everywhere, refused while their owner is suspended."""
+"""Tokens: cached for at most 3 s, revoked in every process, refused while their owner is suspended."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ def authenticator(database: Database, settings: Settings) -> Authenticator:
 
 
 class Ticks:
-    """The process's own clock, moved by hand."""
+    """The process's monotonic clock, which a test moves."""
 
     now = 1000.0
 
@@ -71,7 +71,7 @@ def scope(token: str, kind: str = "http") -> dict[str, Any]:
 
 
 @pytest.mark.rule("S.1")
-async def test_a_token_says_who_it_is_for_thirty_days(
+async def test_a_token_is_valid_for_thirty_days(
     database: Database, authenticator: Authenticator, clock: VirtualClock, make: Make, ticks: Ticks
 ) -> None:
     await clock.set()
@@ -92,13 +92,13 @@ async def test_a_token_says_who_it_is_for_thirty_days(
     assert await authenticator.authenticate(token) is None
 
 
-async def test_nobody_is_signed_in_by_what_is_no_token(authenticator: Authenticator) -> None:
+async def test_an_invalid_token_signs_nobody_in_and_is_not_cached(authenticator: Authenticator) -> None:
     for token in ("", "x", "\x00", "é" * 1000):
         assert await authenticator.authenticate(token) is None
     assert not authenticator._remembered
 
 
-async def test_a_token_is_looked_up_once_in_three_seconds(
+async def test_a_token_is_read_once_per_three_seconds(
     database: Database, authenticator: Authenticator, make: Make, ticks: Ticks
 ) -> None:
     token = await token_of(database, "customer", await make.customer())
@@ -106,12 +106,12 @@ async def test_a_token_is_looked_up_once_in_three_seconds(
     await database.execute("UPDATE access_tokens SET revoked_at = curhat_now()")
     ticks.now += 2.999
     assert await authenticator.authenticate(token) is not None
-    # The signal was lost: looking heals it.
+    # The signal was lost. The next read finds the revocation.
     ticks.now += 0.001
     assert await authenticator.authenticate(token) is None
 
 
-async def test_tokens_in_use_are_asked_about_together_and_never_believed_for_more_than_three_seconds(
+async def test_tokens_in_use_are_read_together_and_never_trusted_for_more_than_three_seconds(
     database: Database, authenticator: Authenticator, make: Make, ticks: Ticks
 ) -> None:
     customer_id = await make.customer()
@@ -124,7 +124,7 @@ async def test_tokens_in_use_are_asked_about_together_and_never_believed_for_mor
     await database.execute("UPDATE access_tokens SET revoked_at = curhat_now() WHERE digest = $1", revoked)
     await authenticator.renew()
     assert set(authenticator._remembered) == {stays, idle}
-    # Believed for 3 s from the question on, and not renewed while nobody uses it.
+    # A token is trusted for 3 s from the time the query was sent, and is not renewed while nobody uses it.
     await database.execute("UPDATE access_tokens SET revoked_at = curhat_now()")
     await authenticator.renew()
     ticks.now += 2.999
@@ -135,7 +135,7 @@ async def test_tokens_in_use_are_asked_about_together_and_never_believed_for_mor
         assert await authenticator.authenticate(token) is None
 
 
-async def test_a_token_that_was_forgotten_while_its_renewal_was_under_way_stays_forgotten(
+async def test_a_token_that_is_removed_from_the_cache_during_its_renewal_stays_removed(
     database: Database, authenticator: Authenticator, make: Make, ticks: Ticks
 ) -> None:
     token = await token_of(database, "customer", await make.customer())
@@ -148,7 +148,7 @@ async def test_a_token_that_was_forgotten_while_its_renewal_was_under_way_stays_
     assert not authenticator._remembered
 
 
-async def test_signing_out_is_heard_of_at_once_and_closes_the_sockets_of_that_token(
+async def test_a_sign_out_takes_effect_at_once_and_closes_the_sockets_of_that_token(
     database: Database, authenticator: Authenticator, make: Make, signals: RecordedSignals
 ) -> None:
     customer_id = await make.customer()
@@ -163,7 +163,7 @@ async def test_signing_out_is_heard_of_at_once_and_closes_the_sockets_of_that_to
     assert await authenticator.authenticate(other_device) is not None
 
 
-async def test_signing_out_again_does_nothing(
+async def test_a_repeated_sign_out_does_nothing(
     database: Database, make: Make, signals: RecordedSignals
 ) -> None:
     token = await token_of(database, "customer", await make.customer())
@@ -172,7 +172,7 @@ async def test_signing_out_again_does_nothing(
     assert len(signals.on("sockets")) == 1
 
 
-async def test_a_sign_out_that_is_rolled_back_is_not_heard_of(
+async def test_a_sign_out_that_is_rolled_back_sends_no_signal(
     database: Database, make: Make, signals: RecordedSignals
 ) -> None:
     token = await token_of(database, "customer", await make.customer())
@@ -187,7 +187,7 @@ async def test_a_sign_out_that_is_rolled_back_is_not_heard_of(
     assert signals.published == []
 
 
-async def test_suspension_is_heard_of_at_once_and_closes_that_mitras_sockets(
+async def test_a_suspension_takes_effect_at_once_and_closes_that_mitras_sockets(
     database: Database, authenticator: Authenticator, make: Make, signals: RecordedSignals
 ) -> None:
     person_id = await make.customer()
@@ -207,11 +207,11 @@ async def test_suspension_is_heard_of_at_once_and_closes_that_mitras_sockets(
         assert signed_in is not None
         assert signed_in.is_suspended
         assert await authenticator.socket_identity("mitra", scope(token, "websocket")) is None
-    # The same person may still ask for somebody to talk to.
+    # The same person may still sign in as a customer.
     assert await authenticator.socket_identity("customer", scope(as_customer, "websocket")) is not None
 
 
-async def test_a_lifted_suspension_lets_the_same_token_in_again(
+async def test_after_a_lifted_suspension_the_same_token_is_valid_again(
     database: Database, authenticator: Authenticator, make: Make, ticks: Ticks
 ) -> None:
     mitra_id = await make.mitra()
@@ -238,7 +238,7 @@ async def test_suspending_and_lifting_are_audited_once_each(
     assert len(signals.on("sockets")) == 1
 
 
-async def test_nobody_is_suspended_who_is_no_mitra(database: Database, make: Make) -> None:
+async def test_a_person_who_is_not_a_mitra_cannot_be_suspended(database: Database, make: Make) -> None:
     customer_id = await make.customer()
     with pytest.raises(NotFound):
         await suspend(database, customer_id)
@@ -246,7 +246,7 @@ async def test_nobody_is_suspended_who_is_no_mitra(database: Database, make: Mak
         await lift(database, customer_id)
 
 
-async def test_those_no_longer_admitted_are_named(
+async def test_tokens_that_no_longer_admit_their_owner_are_reported(
     database: Database, authenticator: Authenticator, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -278,7 +278,7 @@ async def test_a_token_of_one_role_is_refused_in_the_other(
     assert await authenticator.socket_identity("mitra", scope(token, "websocket")) is None
 
 
-async def test_a_token_is_presented_as_it_was_given_only(
+async def test_a_token_is_accepted_only_by_the_transport_it_was_issued_for(
     database: Database, authenticator: Authenticator, settings: Settings, make: Make
 ) -> None:
     token = await token_of(database, "customer", await make.customer())
@@ -297,10 +297,10 @@ async def test_a_token_is_presented_as_it_was_given_only(
         await authenticator.identify("customer", scope(token))
 
 
-async def test_the_memory_of_tokens_is_bounded(
+async def test_the_cache_of_tokens_is_bounded(
     database: Database, settings: Settings, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "REMEMBERED_TOKENS", 3)
+    monkeypatch.setattr(service, "MAX_REMEMBERED_TOKENS", 3)
     authenticator = Authenticator(database, replace(settings))
     customer_id = await make.customer()
     tokens = [await token_of(database, "customer", customer_id) for _ in range(5)]
@@ -349,7 +349,7 @@ async def test_a_wrong_invitation_names_what_is_wrong(
 
 
 @pytest.mark.rule("X.4")
-async def test_a_customer_may_be_called_something_else(database: Database, make: Make) -> None:
+async def test_a_customer_may_change_their_call_name(database: Database, make: Make) -> None:
     customer_id = await make.customer("Bunga")
     async with database.transaction() as tx:
         await service.rename_customer(tx, customer_id, "  Melati ")
@@ -358,7 +358,7 @@ async def test_a_customer_may_be_called_something_else(database: Database, make:
     assert profile.phone_masked.startswith("+62 ***-****-0")
 
 
-async def test_there_is_no_profile_of_who_is_no_customer(database: Database, make: Make) -> None:
+async def test_a_person_who_is_not_a_customer_has_no_customer_profile(database: Database, make: Make) -> None:
     mitra_id = await make.mitra()
     async with database.transaction() as tx:
         with pytest.raises(NotFound):

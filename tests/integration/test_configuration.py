@@ -1,4 +1,4 @@
-"""The five rows on a real PostgreSQL: reading, changing, history, audit."""
+"""The five rows on a real PostgreSQL: they are read and changed, with history and audit."""
 
 import asyncio
 import itertools
@@ -16,7 +16,7 @@ from curhat.kit.database import Database
 from curhat.kit.errors import NotFound, ValidationFailed
 from tests.support.clock import VirtualClock
 
-# After the rows were written: a row never gets an older time.
+# Later than the time at which the rows were written: `updated_at` never goes back.
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 
 BLAST = "pairing_blast_timeout_seconds"
@@ -68,7 +68,7 @@ async def test_every_row_begins_at_its_default(database: Database) -> None:
 
 
 @pytest.mark.rule("X.5")
-async def test_whoever_opens_a_window_reads_the_values_as_they_are_now(database: Database) -> None:
+async def test_a_window_that_opens_reads_the_current_values(database: Database) -> None:
     await change(database, BLAST, 90)
     await change(database, ACTION, "auto_reject")
     async with database.transaction() as tx:
@@ -80,7 +80,7 @@ async def test_whoever_opens_a_window_reads_the_values_as_they_are_now(database:
 
 
 @pytest.mark.rule("X.5")
-async def test_a_change_says_who_changed_it_from_what_to_what(
+async def test_a_change_records_who_changed_the_row_from_what_to_what(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set(LATER)
@@ -109,7 +109,7 @@ async def test_a_change_says_who_changed_it_from_what_to_what(
 
 
 @pytest.mark.rule("X.5")
-async def test_the_same_value_again_is_no_change(database: Database) -> None:
+async def test_the_same_value_again_changes_nothing(database: Database) -> None:
     before = await get(database, BLAST)
     assert await change(database, BLAST, 60, "operator-1") == before
     assert await database.fetchval("SELECT count(*) FROM configuration_changes") == 0
@@ -143,7 +143,7 @@ async def test_a_value_out_of_bounds_changes_nothing(database: Database, key: st
 
 
 @pytest.mark.rule("X.5")
-async def test_there_is_no_sixth_row(database: Database) -> None:
+async def test_an_unknown_key_is_not_found(database: Database) -> None:
     with pytest.raises(NotFound):
         await get(database, "max_customers")
     with pytest.raises(NotFound):
@@ -154,7 +154,7 @@ async def test_there_is_no_sixth_row(database: Database) -> None:
 
 
 @pytest.mark.rule("X.5")
-async def test_who_decided_on_an_older_value_is_told_the_newer_one(
+async def test_a_change_based_on_an_older_value_is_refused_with_the_newer_one(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set(LATER)
@@ -167,7 +167,7 @@ async def test_who_decided_on_an_older_value_is_told_the_newer_one(
         "updated_at": first.updated_at,
         "updated_by": "operator-1",
     }
-    # Although the clock stands still, a second change has another time.
+    # The clock stands still, and still the second change has a later `updated_at`.
     second = await change(database, BLAST, 30, "operator-2", expected_updated_at=first.updated_at)
     assert second.updated_at > first.updated_at
     with pytest.raises(ChangedMeanwhile):
@@ -175,7 +175,7 @@ async def test_who_decided_on_an_older_value_is_told_the_newer_one(
 
 
 @pytest.mark.rule("X.5")
-async def test_of_two_operators_who_decide_at_once_one_is_told(database: Database) -> None:
+async def test_one_of_ten_concurrent_changes_based_on_the_same_value_is_made(database: Database) -> None:
     seen = await get(database, BLAST)
     found = await asyncio.gather(
         *(
@@ -190,7 +190,7 @@ async def test_of_two_operators_who_decide_at_once_one_is_told(database: Databas
 
 
 @pytest.mark.rule("X.5")
-async def test_changes_at_once_make_one_unbroken_history(database: Database) -> None:
+async def test_concurrent_changes_make_one_unbroken_history(database: Database) -> None:
     await asyncio.gather(*(change(database, BLAST, 100 + number) for number in range(20)))
     async with database.transaction() as tx:
         items = (await service.history(tx, BLAST)).items[::-1]
@@ -223,7 +223,7 @@ async def test_a_long_history_comes_in_pages(database: Database) -> None:
 
 
 @pytest.mark.rule("X.5")
-async def test_a_change_that_is_rolled_back_leaves_no_trace(database: Database) -> None:
+async def test_a_change_that_is_rolled_back_leaves_no_history(database: Database) -> None:
     async def fail() -> None:
         async with database.transaction() as tx:
             await service.change(tx, key=BLAST, value=90, changed_by="operator-1")

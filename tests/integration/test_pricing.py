@@ -16,7 +16,7 @@ TIERS = [(5, 0, True), (15, 10_000, False), (30, 20_000, False), (60, 35_000, Fa
 
 @pytest.fixture
 async def customer(database: Database, make: Make) -> UUID:
-    """A customer, in a database with the seeded offers."""
+    """A customer, with the seeded offers."""
     async with database.transaction() as tx:
         await service.seed_offers(tx)
     return await make.customer()
@@ -67,7 +67,7 @@ def terms(found: list[Offer]) -> list[tuple[int, int, bool]]:
 
 
 @pytest.mark.rule("2a.2")
-async def test_the_tiers_are_seeded_and_come_trial_first_then_by_duration(
+async def test_the_seeded_offers_are_listed_trial_first_then_by_duration(
     database: Database, customer: UUID
 ) -> None:
     assert terms(await offers(database, customer)) == TIERS
@@ -125,7 +125,7 @@ async def test_the_trial_is_available_until_a_trial_session_starts(
     assert trial.is_trial
     assert await trial_available(database, customer)
     payment_id = await trial_payment(make, customer)
-    # A confirmed payment does not use up the trial: no session has started.
+    # A confirmed payment does not use up the trial: no session has started yet.
     assert (await quote(database, customer, trial.id)).price_rp == 0
     assert await trial_available(database, customer)
     await start_session(database, make, payment_id)
@@ -136,7 +136,7 @@ async def test_the_trial_is_available_until_a_trial_session_starts(
 
 
 @pytest.mark.rule("2a.3")
-async def test_a_trial_whose_search_failed_is_still_available(
+async def test_the_trial_is_available_again_after_a_trial_payment_found_no_mitra(
     database: Database, customer: UUID, make: Make
 ) -> None:
     payment_id = await trial_payment(make, customer)
@@ -146,7 +146,7 @@ async def test_a_trial_whose_search_failed_is_still_available(
 
 
 @pytest.mark.rule("2a.3")
-async def test_a_paid_session_and_another_customers_trial_do_not_use_up_the_trial(
+async def test_a_paid_session_or_another_customers_trial_does_not_use_up_the_trial(
     database: Database, customer: UUID, make: Make
 ) -> None:
     await start_session(database, make, await make.confirmed_payment(customer))
@@ -157,7 +157,9 @@ async def test_a_paid_session_and_another_customers_trial_do_not_use_up_the_tria
 
 
 @pytest.mark.rule("2a.3")
-async def test_no_customer_has_a_trial_when_none_is_offered(database: Database, customer: UUID) -> None:
+async def test_without_a_trial_among_the_offers_it_is_available_to_nobody(
+    database: Database, customer: UUID
+) -> None:
     await database.execute("UPDATE offers SET withdrawn_at = curhat_now() WHERE is_trial")
     assert not await trial_available(database, customer)
     assert terms(await offers(database, customer)) == TIERS[1:]

@@ -18,6 +18,7 @@ from curhat.sessions.endpoints import ROUTES
 from curhat.sessions.writer import MessageWriter
 from tests.support.chats import Chat, open_chat
 from tests.support.people import Make
+from tests.support.signed_in import problem
 
 
 @pytest.fixture
@@ -77,15 +78,7 @@ async def send(client: AsyncClient, chat: Chat, who: Identity, name: str, text: 
     )
 
 
-def code(response: Response) -> tuple[int, str]:
-    """The status and the code of a refusal."""
-    assert response.headers["content-type"].startswith("application/problem+json")
-    return response.status_code, response.json()["code"]
-
-
-async def test_a_chat_over_http_from_the_first_message_to_the_history(
-    client: AsyncClient, chat: Chat
-) -> None:
+async def test_a_chat_from_its_first_message_to_its_history(client: AsyncClient, chat: Chat) -> None:
     sent = await send(client, chat, chat.customer, "c1", "Halo, kak 👋")
     assert sent.status_code == 201
     assert sent.json().keys() == {
@@ -125,7 +118,7 @@ async def test_a_chat_over_http_from_the_first_message_to_the_history(
     assert ended.status_code == 200
     assert (ended.json()["status"], ended.json()["end_reason"]) == ("ended", "mitra_ended")
     assert ended.json()["customer"] == {"call_name": "Bunga"}
-    assert code(await send(client, chat, chat.customer, "c2", "Kak?")) == (409, "session_ended")
+    assert problem(await send(client, chat, chat.customer, "c2", "Kak?")) == (409, "session_ended")
 
     for who in (chat.customer, chat.mitra):
         one = (await client.get(path(chat, who), headers=headers(who))).json()
@@ -152,9 +145,9 @@ async def test_an_end_repeated_under_its_key_gets_the_same_answer_and_under_anot
     other = await client.post(
         path(chat, chat.mitra, "/end"), json={"reason": "sakit"}, headers=headers(chat.mitra, "k1")
     )
-    assert code(anew) == code(other) == (409, "session_ended")
+    assert problem(anew) == problem(other) == (409, "session_ended")
     keyless = await client.post(path(chat, chat.customer, "/end"), headers=headers(chat.customer))
-    assert code(keyless) == (400, "idempotency_key_missing")
+    assert problem(keyless) == (400, "idempotency_key_missing")
 
 
 @pytest.mark.rule("X.8")
@@ -174,7 +167,7 @@ async def test_a_mitra_must_give_a_reason(database: Database, client: AsyncClien
         refused = await client.post(
             path(chat, chat.mitra, "/end"), json=body, headers=headers(chat.mitra, f"k{number}")
         )
-        assert code(refused) == (422, "validation_failed"), body
+        assert problem(refused) == (422, "validation_failed"), body
     assert await database.fetchval("SELECT status FROM sessions WHERE id = $1", chat.id) == "active"
 
 
@@ -220,7 +213,7 @@ async def test_a_malformed_message_is_refused(database: Database, client: AsyncC
             content=content,
             headers=headers(chat.customer) | {"content-type": "application/json"},
         )
-        assert code(refused) == (422, "validation_failed"), content[:80]
+        assert problem(refused) == (422, "validation_failed"), content[:80]
     assert await database.fetchval("SELECT count(*) FROM messages") == 0
 
 
@@ -240,7 +233,7 @@ async def test_every_operation_on_a_chat_of_others_answers_not_found(
             ),
             await client.post(path(chat, stranger, "/end"), json=end_body, headers=signed_in),
         ]
-        assert {code(answer) for answer in answers} == {(404, "not_found")}
+        assert {problem(answer) for answer in answers} == {(404, "not_found")}
     assert await database.fetchval("SELECT count(*) FROM messages") == 1
 
 
@@ -250,5 +243,5 @@ async def test_an_unknown_cursor_is_refused(client: AsyncClient, chat: Chat) -> 
         path(chat, chat.customer, "/messages"), params={"before": "x"}, headers=signed_in
     )
     odd_cursor = await client.get("/api/client/sessions", params={"cursor": "x"}, headers=signed_in)
-    assert code(odd_before) == code(odd_cursor) == (422, "validation_failed")
+    assert problem(odd_before) == problem(odd_cursor) == (422, "validation_failed")
     assert odd_cursor.json()["errors"] == [{"field": "cursor", "message": "is none of ours"}]

@@ -1,4 +1,4 @@
-"""Whose address a request counts for, when it comes through a proxy: the real `curhat serve`."""
+"""Which address a request through a proxy counts for, in the real `curhat serve`."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.support.signed_in import environment_of, server_process
 
 
 @pytest.mark.parametrize(("trusted", "answered"), [("127.0.0.1", [True, True]), ("10.9.9.9", [True, False])])
-async def test_people_behind_a_proxy_have_limits_of_their_own_when_the_proxy_is_named(
+async def test_each_client_behind_a_trusted_proxy_has_its_own_limit(
     servers: EmbeddedServers,
     database_url: str,
     valkey_client: "valkey.asyncio.Valkey",

@@ -12,6 +12,7 @@ from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import queries as deadline_queries
 from curhat.deadlines import service as deadlines
 from curhat.dev.simulate import invariants
+from curhat.dev.simulate import queries as invariant_queries
 from curhat.journeys import service as journeys
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import Database
@@ -485,4 +486,4 @@ async def test_a_deadline_that_keeps_failing_is_parked_and_the_others_are_fired(
     await fire_due(database)
     assert await status(database, payment.id) == "expired"
     found = [one.invariant.query for one in await invariants.check(database)]
-    assert found == [invariants.SQL.no_deadline_parked]
+    assert found == [invariant_queries.NO_DEADLINE_PARKED]

@@ -1,4 +1,4 @@
-"""What every security test may ask for: a running server with people signed in to it."""
+"""Fixtures of the security tests: a running server that people can be signed in to."""
 
 from collections.abc import AsyncIterator
 
@@ -14,6 +14,6 @@ from tests.support.signed_in import Stage, development_settings, stage
 async def server(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> AsyncIterator[Stage]:
-    """A server of development on this test's own database and an empty Valkey."""
+    """A server in development, on this test's own database and an empty Valkey."""
     async with stage(development_settings(database_url, servers.valkey_url), database) as opened:
         yield opened

@@ -1,7 +1,7 @@
-"""Every operation of the contract, and how to call it rightly: whose it is, on what, with which body.
+"""Every operation of the contract, and how to call it correctly: who may call it, on which ids, with which body.
 
-The list comes from the contract itself; what is written by hand is checked against it, so that a new operation
-without an entry fails `test_every_operation_has_its_entry`.
+The operations come from the contract. The entries are written by hand; `test_every_operation_has_its_entry` fails for
+an operation without an entry.
 """
 
 from collections.abc import Awaitable, Callable
@@ -28,7 +28,7 @@ Body = dict[str, Any]
 
 
 class Operation(msgspec.Struct, frozen=True):
-    """One operation as the contract has it. `codes`: what it may refuse with, by status."""
+    """One operation of the contract. `codes` are the codes of its refusals, by status."""
 
     id: str
     method: str
@@ -46,7 +46,7 @@ class Operation(msgspec.Struct, frozen=True):
 
     @property
     def is_for_development(self) -> bool:
-        """Whether it exists in development only."""
+        """Whether the operation exists only in development."""
         return self.path.startswith("/api/dev/")
 
 
@@ -54,7 +54,7 @@ CONTRACT = openapi()
 
 
 def resolve(schema: Body) -> Body:
-    """A schema, or what it refers to."""
+    """The schema itself, or the one that it refers to."""
     name = schema.get("$ref")
     if name is None:
         return schema
@@ -94,7 +94,7 @@ OPERATIONS: dict[str, Operation] = {
 
 
 class Call(msgspec.Struct, frozen=True):
-    """What a rightful call needs: who, with which ids in the path, which query and which body."""
+    """What a correct call needs: the caller, the ids in the path, the query and the body."""
 
     caller: Person | None
     ids: dict[str, UUID | str] = {}
@@ -103,12 +103,12 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """Whose operation it is, the status of a rightful call, and how to prepare one."""
+    """The role that may call an operation, the status of a correct call, and how to prepare one."""
 
     whose: AnyRole | Literal["anybody"]
     status: int
     prepare: Callable[[Stage], Awaitable[Call]]
-    # A suspended mitra may only sign out.
+    # Whether a suspended mitra may call it.
     admits_suspended: bool = False
 
 
@@ -122,7 +122,7 @@ async def send(
     content: bytes | None = None,
     headers: dict[str, str] | None = None,
 ) -> httpx.Response:
-    """Call an operation: as `token` says instead of the call's own caller, with another body or other headers."""
+    """Call an operation. `token` replaces the call's caller, `content` its body; `headers` are added."""
     sent = {"Content-Type": "application/json"} if call.body is not None or content is not None else {}
     if token is None and call.caller is not None:
         token = call.caller.token
@@ -133,14 +133,14 @@ async def send(
     if content is None and call.body is not None:
         content = msgspec.json.encode(call.body)
     path = operation.path.format(**call.ids)
-    # As a browser would: a header may hold any character up to U+00FF.
+    # A browser also sends a header in Latin-1, so it may contain any character up to U+00FF.
     written = [(name.encode(), value.encode("latin-1")) for name, value in (sent | (headers or {})).items()]
     return await stage.http.request(
         operation.method, path, params=call.query, content=content, headers=written
     )
 
 
-# How to call each -----------------------------------------------------------------------------------------
+# How to call each operation --------------------------------------------------------------------------------
 
 
 def _new_phone() -> str:
@@ -208,7 +208,7 @@ async def _mitra_of_a_past_chat(stage: Stage) -> Call:
 
 
 async def _fallback(stage: Stage) -> Call:
-    """A targeted pairing whose mitra was away; somebody else is there (Stage.available_mitra)."""
+    """A targeted pairing whose mitra was offline, while another mitra is available (Stage.available_mitra)."""
     customer, mitra_id = await stage.customer(), await stage.make.mitra()
     payment_id = await stage.make.confirmed_payment(customer.id, target_mitra_id=mitra_id)
     async with stage.database.transaction() as tx:
@@ -270,7 +270,7 @@ async def _reason(_stage: Stage, _session_id: UUID) -> Body:
 
 
 def _browser() -> Browser:
-    # A name that resolves to nothing is no offence, and nothing is sent to it here.
+    # A host name that does not resolve is accepted, and no test sends anything to it.
     return Browser(f"https://push.invalid/{uuid4()}")
 
 
@@ -284,7 +284,7 @@ def _subscription(role: Role) -> Callable[[Stage], Awaitable[Call]]:
 def _subscribed(role: Role) -> Callable[[Stage], Awaitable[Call]]:
     async def prepare(stage: Stage) -> Call:
         person, browser = await _push_user(stage, role), _browser()
-        # Not over HTTP: the server would remember the token of whoever is suspended next.
+        # Not over HTTP: the server would cache the token, and a test that suspends this person would see the cache.
         async with stage.database.transaction() as tx:
             await subscribe(
                 tx,
@@ -299,7 +299,7 @@ def _subscribed(role: Role) -> Callable[[Stage], Awaitable[Call]]:
 
 
 async def _push_user(stage: Stage, role: Role) -> Person:
-    # Offline by intent: whom push reaches is offered every blast that another test's step has begun.
+    # Offline by intent: a mitra with a push subscription who is online would be offered every blast that is open.
     return await (stage.customer() if role == "customer" else stage.mitra(online=False))
 
 
@@ -319,7 +319,7 @@ async def _inbox(_stage: Stage) -> Call:
     return Call(None, query={"phone": "081234567890"})
 
 
-# Operators. The caller is an admin, who may everything; what the other roles may is tests/control_center's to show.
+# Operators. The caller is an admin, who may do everything. tests/control_center shows what the other roles may do.
 
 
 async def _login(stage: Stage) -> Call:
@@ -373,7 +373,7 @@ async def _row_change(stage: Stage) -> Call:
         "SELECT updated_at FROM configuration WHERE key = $1", call.ids["key"]
     )
     value = await stage.database.fetchval("SELECT value FROM configuration WHERE key = $1", call.ids["key"])
-    # The value it has: several such calls do not stand in each other's way.
+    # The current value, so that several such calls do not conflict.
     return Call(call.caller, call.ids, body={"value": int(value), "expected_updated_at": seen.isoformat()})
 
 
@@ -547,9 +547,9 @@ ENTRIES: dict[str, Entry] = {
     "list_gateway_charges": Entry("anybody", 200, _charges),
 }
 
-# Their rightful call needs somebody available, whose presence changes rows by itself.
-NEEDS_SOMEBODY = frozenset({"open_payment", "take_fallback"})
+# A correct call of these needs an available mitra, whose presence changes rows by itself.
+NEEDS_AVAILABLE_MITRA = frozenset({"open_payment", "take_fallback"})
 
 ENTERED = [(OPERATIONS[name], entry) for name, entry in ENTRIES.items() if name in OPERATIONS]
-OF_SIGNED_IN = [(operation, entry) for operation, entry in ENTERED if entry.whose != "anybody"]
-ON_THINGS = [(operation, entry) for operation, entry in OF_SIGNED_IN if "{" in operation.path]
+FOR_SIGNED_IN = [(operation, entry) for operation, entry in ENTERED if entry.whose != "anybody"]
+WITH_IDS = [(operation, entry) for operation, entry in FOR_SIGNED_IN if "{" in operation.path]

@@ -1,4 +1,4 @@
-"""Who may do what: every operation of the contract, asked by everybody, about what is somebody else's."""
+"""Who may do what: every operation of the contract, called by every role and for other people's data."""
 
 import asyncio
 import contextlib
@@ -22,10 +22,10 @@ from curhat.realtime import protocol
 from tests.security.operations import (
     ENTERED,
     ENTRIES,
-    NEEDS_SOMEBODY,
-    OF_SIGNED_IN,
-    ON_THINGS,
+    FOR_SIGNED_IN,
+    NEEDS_AVAILABLE_MITRA,
     OPERATIONS,
+    WITH_IDS,
     Call,
     Operation,
     send,
@@ -57,7 +57,7 @@ def test_every_operation_has_its_entry() -> None:
 # Operations --------------------------------------------------------------------------------------------------
 
 
-async def test_everybody_may_do_what_is_theirs(server: Stage) -> None:
+async def test_every_operation_admits_its_own_role(server: Stage) -> None:
     answers: Answers = {}
     async with server.available_mitra():
         for operation, entry in ENTERED:
@@ -66,13 +66,13 @@ async def test_everybody_may_do_what_is_theirs(server: Stage) -> None:
 
 
 @pytest.mark.rule("S.1")
-async def test_without_a_good_token_only_signing_in_and_the_availability_are_open(server: Stage) -> None:
+async def test_without_a_valid_token_only_signing_in_and_the_availability_are_open(server: Stage) -> None:
     someone = await server.make.customer()
     expired = await server.token("customer", someone, good_for_seconds=-1)
     revoked = await server.token("customer", someone)
     await server.http.post("/api/client/auth/logout", headers={"Authorization": f"Bearer {revoked}"})
     cookie = await server.token("customer", someone, transport="cookie")
-    calls = [(operation, entry, await entry.prepare(server)) for operation, entry in OF_SIGNED_IN]
+    calls = [(operation, entry, await entry.prepare(server)) for operation, entry in FOR_SIGNED_IN]
     before = await business(server.database)
     for token in ("", "x", "\xff", "null", str(someone), expired, revoked, cookie):
         answers: Answers = {}
@@ -84,25 +84,25 @@ async def test_without_a_good_token_only_signing_in_and_the_availability_are_ope
 
 
 @pytest.mark.parametrize("role", ["customer", "mitra"])
-async def test_what_is_for_the_other_role_is_forbidden(server: Stage, role: Role) -> None:
+async def test_an_operation_of_another_role_is_forbidden(server: Stage, role: Role) -> None:
     person = await (server.customer() if role == "customer" else server.mitra())
-    calls = [(op, await entry.prepare(server)) for op, entry in OF_SIGNED_IN if entry.whose != role]
+    calls = [(op, await entry.prepare(server)) for op, entry in FOR_SIGNED_IN if entry.whose != role]
     before = await business(server.database)
     answers = {op.id: problem(await send(server, op, call, token=person.token)) for op, call in calls}
     assert answers == {op.id: FORBIDDEN for op, _ in calls}
     assert await business(server.database) == before
 
 
-async def test_an_operators_token_is_nobodys_to_the_apps(server: Stage) -> None:
+async def test_an_operators_token_is_invalid_in_the_operations_of_the_apps(server: Stage) -> None:
     operator = await server.operator()
-    calls = [(op, await entry.prepare(server)) for op, entry in OF_SIGNED_IN if entry.whose != "operator"]
+    calls = [(op, await entry.prepare(server)) for op, entry in FOR_SIGNED_IN if entry.whose != "operator"]
     before = await business(server.database)
     answers = {op.id: problem(await send(server, op, call, token=operator.token)) for op, call in calls}
     assert answers == {op.id: UNAUTHENTICATED for op, _ in calls}
     assert await business(server.database) == before
 
 
-async def test_who_is_customer_and_mitra_has_a_token_for_each_and_neither_serves_for_the_other(
+async def test_a_customer_who_is_also_a_mitra_needs_a_token_for_each_role(
     server: Stage,
 ) -> None:
     person_id = await server.make.person()
@@ -114,7 +114,7 @@ async def test_who_is_customer_and_mitra_has_a_token_for_each_and_neither_serves
             operation.id: problem(
                 await send(server, operation, Call(None, query={"purpose": "session"}), token=token)
             )
-            for operation, entry in OF_SIGNED_IN
+            for operation, entry in FOR_SIGNED_IN
             if operation.method == "GET" and "{" not in operation.path
         }
         assert answers == {
@@ -126,7 +126,7 @@ async def test_who_is_customer_and_mitra_has_a_token_for_each_and_neither_serves
 async def test_a_suspended_mitra_may_only_sign_out(server: Stage) -> None:
     answers: Answers = {}
     expected: Answers = {}
-    for operation, entry in OF_SIGNED_IN:
+    for operation, entry in FOR_SIGNED_IN:
         call = await entry.prepare(server)
         if entry.whose != "mitra":
             suspended = await server.suspended_mitra()
@@ -148,7 +148,7 @@ async def test_a_suspended_mitra_may_only_sign_out(server: Stage) -> None:
 async def _answer_about(
     server: Stage, operation: Operation, call: Call, ids: dict[str, UUID | str], stranger: Person
 ) -> tuple[int, bytes, dict[str, str]]:
-    """The whole answer to a stranger who names these ids, without what is new with every answer."""
+    """The whole answer to a stranger who names these ids, without the headers that differ in every answer."""
     answer = await send(server, operation, Call(stranger, ids, call.query, call.body))
     headers = {name: value for name, value in answer.headers.items() if name not in ("date", "x-request-id")}
     return answer.status_code, answer.content, headers
@@ -156,14 +156,14 @@ async def _answer_about(
 
 @pytest.mark.rule("X.4")
 @pytest.mark.parametrize("role", ["customer", "mitra"])
-async def test_what_is_somebody_elses_looks_as_if_it_did_not_exist(server: Stage, role: Role) -> None:
+async def test_another_persons_data_looks_as_if_it_did_not_exist(server: Stage, role: Role) -> None:
     stranger = await (server.customer("Tari") if role == "customer" else server.mitra("Kak Dewi"))
-    # Somebody with a chat of their own, so that "has none at all" is not what refuses.
+    # The stranger has a chat of their own, so the refusal is not for having none at all.
     if role == "customer":
         await server.chat(stranger.id, await server.make.mitra(max_customers=3))
     else:
         await server.chat(await server.make.customer(), stranger.id)
-    calls = [(op, await entry.prepare(server)) for op, entry in ON_THINGS if entry.whose == role]
+    calls = [(op, await entry.prepare(server)) for op, entry in WITH_IDS if entry.whose == role]
     assert calls
     before = await business(server.database)
     for operation, call in calls:
@@ -175,7 +175,7 @@ async def test_what_is_somebody_elses_looks_as_if_it_did_not_exist(server: Stage
     assert await business(server.database) == before
 
 
-async def test_a_mitra_who_was_asked_by_the_same_blast_cannot_answer_for_another(server: Stage) -> None:
+async def test_a_mitra_cannot_answer_the_request_of_another_mitra_in_the_same_blast(server: Stage) -> None:
     asked, other = await server.mitra(), await server.mitra("Kak Dewi")
     pairing_id = await server.search(await server.make.customer(), [asked.id, other.id])
     rows = await server.database.fetch("SELECT id, mitra_id FROM requests WHERE pairing_id = $1", pairing_id)
@@ -185,10 +185,10 @@ async def test_a_mitra_who_was_asked_by_the_same_blast_cannot_answer_for_another
     assert problem(await asked.post(f"/requests/{requests[asked.id]}/accept")) == (200, None)
 
 
-async def test_the_other_side_of_a_chat_has_only_its_own_operations_on_it(server: Stage) -> None:
+async def test_the_customer_of_a_chat_cannot_act_as_its_mitra(server: Stage) -> None:
     customer, mitra = await server.customer(), await server.mitra(max_customers=3)
     chat = await server.chat(customer.id, mitra.id)
-    # The customer of one chat, asking as the mitra that the same person also is.
+    # The customer of the chat is also a mitra, and calls the operations of mitras.
     await server.database.execute(
         "INSERT INTO mitras (id, display_name, max_customers) VALUES ($1, 'Kak Bunga', 1)", customer.id
     )
@@ -201,7 +201,7 @@ async def test_the_other_side_of_a_chat_has_only_its_own_operations_on_it(server
 
 
 @pytest.mark.rule("X.4")
-async def test_ids_of_somebody_elses_in_a_body_or_a_query_find_nothing(server: Stage) -> None:
+async def test_another_persons_ids_in_a_body_or_query_find_nothing(server: Stage) -> None:
     customer, other = await server.customer(), await server.customer("Tari")
     mitra = await server.mitra(max_customers=3)
     chat, others = await server.chat(customer.id, mitra.id), await server.chat(other.id, mitra.id)
@@ -216,7 +216,7 @@ async def test_ids_of_somebody_elses_in_a_body_or_a_query_find_nothing(server: S
     assert await business(server.database) == before
 
 
-async def test_a_mitra_this_customer_never_had_looks_like_one_who_does_not_exist(server: Stage) -> None:
+async def test_a_mitra_without_a_past_chat_looks_as_if_they_did_not_exist(server: Stage) -> None:
     customer, offer_id = await server.customer(), await server.make.offer()
     async with server.available_mitra() as mitra:
         before = await business(server.database)
@@ -227,7 +227,7 @@ async def test_a_mitra_this_customer_never_had_looks_like_one_who_does_not_exist
 
 
 @pytest.mark.rule("X.4")
-async def test_nothing_a_mitra_is_told_identifies_the_customer(server: Stage) -> None:
+async def test_no_answer_or_event_for_a_mitra_identifies_the_customer(server: Stage) -> None:
     customer, mitra = await server.customer(), await server.mitra(max_customers=3)
     phone = await server.database.fetchval("SELECT phone_number FROM people WHERE id = $1", customer.id)
     chat = await server.chat(customer.id, mitra.id)
@@ -262,9 +262,9 @@ FOREIGN_PAGES: list[dict[str, str]] = [
 ]
 
 
-async def test_with_a_cookie_every_change_must_come_from_a_page_of_our_own(server: Stage) -> None:
-    for operation, entry in OF_SIGNED_IN:
-        if operation.method == "GET" or operation.id in NEEDS_SOMEBODY:
+async def test_a_change_with_a_cookie_must_come_from_our_own_page(server: Stage) -> None:
+    for operation, entry in FOR_SIGNED_IN:
+        if operation.method == "GET" or operation.id in NEEDS_AVAILABLE_MITRA:
             continue
         call = await entry.prepare(server)
         assert call.caller is not None
@@ -319,7 +319,7 @@ async def _socket(
 
 
 async def _first(connection: ClientConnection) -> str | int | None:
-    """The kind of the first frame after a hello, or how the server closed."""
+    """The `op` of the first frame after a hello, or the code with which the server closed."""
     try:
         await connection.send(HELLO)
         async with asyncio.timeout(10):
@@ -348,7 +348,7 @@ def _bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-async def test_a_socket_opens_for_its_own_role_with_a_good_token_alone(server: Stage) -> None:
+async def test_a_socket_opens_only_with_a_valid_token_of_its_role(server: Stage) -> None:
     customer, mitra = await server.customer(), await server.mitra()
     suspended = await server.suspended_mitra()
     expired = await server.token("customer", customer.id, good_for_seconds=-1)
@@ -367,12 +367,12 @@ async def test_a_socket_opens_for_its_own_role_with_a_good_token_alone(server: S
     outcomes = [await _opened(server, role, _bearer(token)) for role, token, _ in attempts]
     assert outcomes == [expected for _, _, expected in attempts]
     assert await _opened(server, "customer") == protocol.SIGNED_OUT
-    # A token is never taken from the address, where logs and histories would keep it.
+    # A token in the address is not accepted, because logs and browser histories keep addresses.
     assert await _opened(server, "customer", query=f"?token={customer.token}") == protocol.SIGNED_OUT
     assert await _opened(server, "customer", query=f"?ticket={customer.token}") == protocol.SIGNED_OUT
 
 
-async def test_a_socket_opened_with_a_cookie_comes_from_one_of_our_own_pages(server: Stage) -> None:
+async def test_a_socket_opened_with_a_cookie_must_come_from_our_own_page(server: Stage) -> None:
     customer_id = await server.make.customer()
     cookie = {"Cookie": f"curhat_customer={await server.token('customer', customer_id, transport='cookie')}"}
     assert await _opened(server, "customer", {**cookie, "Origin": ORIGIN}) == "welcome"
@@ -394,18 +394,18 @@ async def _ticket(person: Person) -> str:
     return ticket
 
 
-async def test_a_ticket_opens_one_socket_once_for_the_role_it_was_asked_in(server: Stage) -> None:
+async def test_a_ticket_opens_one_socket_of_its_own_role(server: Stage) -> None:
     customer = await server.customer()
     ticket = await _ticket(customer)
     assert await _opened(server, "customer", query=f"?ticket={ticket}") == "welcome"
     assert await _opened(server, "customer", query=f"?ticket={ticket}") == protocol.SIGNED_OUT
-    # At the wrong door it is used up, too.
+    # A try in the other role uses the ticket up, too.
     ticket = await _ticket(customer)
     assert await _opened(server, "mitra", query=f"?ticket={ticket}") == protocol.SIGNED_OUT
     assert await _opened(server, "customer", query=f"?ticket={ticket}") == protocol.SIGNED_OUT
 
 
-async def test_of_many_who_use_a_ticket_at_once_one_gets_in(server: Stage) -> None:
+async def test_one_of_many_concurrent_uses_of_a_ticket_succeeds(server: Stage) -> None:
     ticket = await _ticket(await server.customer())
     outcomes = await asyncio.gather(
         *(_opened(server, "customer", query=f"?ticket={ticket}") for _ in range(10))
@@ -414,7 +414,7 @@ async def test_of_many_who_use_a_ticket_at_once_one_gets_in(server: Stage) -> No
 
 
 @pytest.mark.rule("X.8")
-async def test_a_ticket_is_worth_no_more_than_the_token_it_was_asked_with(server: Stage) -> None:
+async def test_a_ticket_becomes_invalid_with_the_token_that_requested_it(server: Stage) -> None:
     customer, mitra = await server.customer(), await server.mitra()
     tickets = [await _ticket(customer), await _ticket(mitra)]
     await customer.post("/auth/logout")
@@ -423,7 +423,7 @@ async def test_a_ticket_is_worth_no_more_than_the_token_it_was_asked_with(server
     assert await _opened(server, "mitra", query=f"?ticket={tickets[1]}") == protocol.SIGNED_OUT
 
 
-async def test_signing_out_closes_the_sockets_of_that_token_and_of_no_other(server: Stage) -> None:
+async def test_a_sign_out_closes_only_the_sockets_of_its_token(server: Stage) -> None:
     customer = await server.customer()
     elsewhere = await server.person("customer", customer.id)
     ticket = await _ticket(customer)
@@ -440,14 +440,14 @@ async def test_signing_out_closes_the_sockets_of_that_token_and_of_no_other(serv
 
 
 @pytest.mark.rule("X.8")
-async def test_a_suspension_closes_the_mitras_sockets_and_shuts_the_api_within_five_seconds(
+async def test_a_suspension_closes_the_mitras_sockets_and_refuses_requests_within_five_seconds(
     server: Stage,
 ) -> None:
     mitra = await server.mitra()
     async with _socket(server, "mitra", _bearer(mitra.token)) as socket:
         assert await _first(socket) == "welcome"
         assert (await mitra.get("/me")).status_code == 200
-        # As the command line does it, in another process: no signal from this one's own pool.
+        # As the command line suspends, in another process: the server's own connections send no signal.
         async with server.database.transaction() as tx:
             await journeys.suspend_mitra(tx, mitra.id)
         async with asyncio.timeout(5):
@@ -458,7 +458,7 @@ async def test_a_suspension_closes_the_mitras_sockets_and_shuts_the_api_within_f
 
 
 @pytest.mark.rule("X.4")
-async def test_a_stream_and_a_typing_signal_reach_nobody_but_the_two_of_a_chat(server: Stage) -> None:
+async def test_events_and_typing_signals_of_a_chat_reach_only_its_two_people(server: Stage) -> None:
     customer, mitra = await server.customer(), await server.mitra(max_customers=3)
     stranger, other_mitra = await server.customer("Tari"), await server.mitra("Kak Dewi")
     chat = await server.chat(customer.id, mitra.id)
@@ -469,7 +469,7 @@ async def test_a_stream_and_a_typing_signal_reach_nobody_but_the_two_of_a_chat(s
         other_mitra.socket() as untold_mitra,
     ):
         typing = {"op": "signal", "type": "typing"}
-        # Of somebody else's chat: goes nowhere. Of one's own: to the other side of it.
+        # A typing signal for another person's chat reaches nobody.
         await untold.connection.send(json.dumps({**typing, "session_id": str(chat.id)}))
         await untold_mitra.connection.send(json.dumps({**typing, "session_id": str(chat.id)}))
         message = {"client_message_id": "1", "text": "rahasia"}
@@ -482,7 +482,7 @@ async def test_a_stream_and_a_typing_signal_reach_nobody_but_the_two_of_a_chat(s
         assert [frame for frame in told.events if frame["op"] == "signal"] == []
 
 
-async def test_a_device_that_names_somebody_elses_epoch_gets_nothing_of_it(server: Stage) -> None:
+async def test_another_persons_epoch_resumes_nothing(server: Stage) -> None:
     customer, stranger = await server.customer(), await server.customer("Tari")
     mitra = await server.mitra(max_customers=3)
     chat = await server.chat(customer.id, mitra.id)
@@ -501,7 +501,7 @@ async def test_a_device_that_names_somebody_elses_epoch_gets_nothing_of_it(serve
 async def production(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> AsyncIterator[Stage]:
-    """A server with the settings of production."""
+    """A server in production."""
     settings = dataclasses.replace(
         development_settings(database_url, servers.valkey_url),
         environment="production",
@@ -513,7 +513,7 @@ async def production(
 
 
 @pytest.mark.rule("S.4")
-async def test_what_is_for_development_does_not_exist_in_production(production: Stage) -> None:
+async def test_the_operations_for_development_do_not_exist_in_production(production: Stage) -> None:
     for operation in OPERATIONS.values():
         if operation.is_for_development:
             call = await ENTRIES[operation.id].prepare(production)
@@ -535,7 +535,7 @@ async def test_health_and_metrics_are_not_on_the_public_port_of_production(produ
 
 @pytest.mark.rule("S.4")
 @pytest.mark.parametrize("sender", ["inbox", ""])
-def test_production_does_not_start_with_the_developers_inbox(sender: str) -> None:
+def test_production_does_not_start_with_the_inbox_as_its_code_sender(sender: str) -> None:
     environment = environment_of(
         "postgresql://u:p@h/curhat",
         "valkey://h:6379/0",
@@ -546,12 +546,12 @@ def test_production_does_not_start_with_the_developers_inbox(sender: str) -> Non
     with pytest.raises(SettingsError) as refused:
         Settings.from_environment(environment)
     assert [text.partition(" ")[0] for text in refused.value.problems] == ["CURHAT_CODE_SENDER"]
-    del environment["CURHAT_ENVIRONMENT"]  # Nothing said is production, too.
+    del environment["CURHAT_ENVIRONMENT"]  # Production is the default.
     with pytest.raises(SettingsError):
         Settings.from_environment(environment)
 
 
-async def test_a_cookie_of_production_is_asked_for_under_its_secure_name_alone(production: Stage) -> None:
+async def test_production_accepts_a_cookie_only_under_its_secure_name(production: Stage) -> None:
     customer_id: UUID = await production.make.customer()
     token = await production.token("customer", customer_id, transport="cookie")
     statuses = [

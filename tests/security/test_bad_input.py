@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is a refusal that says why, and nothing has changed."""
+"""Every bad input is refused with the reason, and changes nothing."""
 
 import asyncio
 import json
@@ -15,9 +15,9 @@ from curhat.kit.pause_points import set_pause_point
 from tests.security.operations import (
     ENTERED,
     ENTRIES,
-    NEEDS_SOMEBODY,
-    ON_THINGS,
+    NEEDS_AVAILABLE_MITRA,
     OPERATIONS,
+    WITH_IDS,
     Call,
     Operation,
     resolve,
@@ -43,7 +43,7 @@ WITH_KEY = [(operation, entry) for operation, entry in ENTERED if operation.need
 
 @pytest.fixture
 async def prepared(server: Stage) -> dict[str, Call]:
-    """A rightful call of every operation. Nobody is available, so that nothing goes on by itself."""
+    """A correct call of every operation. No mitra is available, so no row changes by itself."""
     return {operation.id: await entry.prepare(server) for operation, entry in ENTERED}
 
 
@@ -51,7 +51,7 @@ async def prepared(server: Stage) -> dict[str, Call]:
 
 
 def _not_json(body: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
-    """Bodies that are no JSON object of this operation's, whatever it is."""
+    """Bodies that are not a valid JSON object of any operation, by what is wrong with them."""
     right = msgspec.json.encode(body)
     yield "empty", b""
     yield "truncated", right[:-1]
@@ -76,7 +76,7 @@ def _not_json(body: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
     yield "deep in a field", b'{"' + next(iter(body)).encode() + b'":' + b"[" * 50_000 + b"]" * 10_000
 
 
-# Written by hand, since the encoder refuses to write them.
+# Raw JSON, because the encoder refuses to write these values.
 LONE_SURROGATE = msgspec.Raw(b'"\\ud83d"')
 HUGE = msgspec.Raw(b"1" + b"0" * 400)
 BEYOND_A_FLOAT = msgspec.Raw(b"1e999")
@@ -103,7 +103,7 @@ WRONG_VALUES: list[Any] = [
 ]
 
 NUL = "a\x00b"
-# Right by their schema, and refused by rules of their own.
+# Texts that fit their schema, and that other rules refuse.
 WRONG_TEXTS: dict[str, list[str]] = {
     "phone": [" ", NUL, "08", "+62812345678901234567", "0812-CURHAT", "+1", "1234567890", "081234567890;x"],
     "call_name": ["", " ", NUL, "\u202eagnuB", "\u200b", "a" * 41, "0812 3456 7890", "@bunga", "a@b.id"],
@@ -116,7 +116,7 @@ WRONG_TEXTS: dict[str, list[str]] = {
 
 
 def _is_right(schema: dict[str, Any], value: Any) -> bool:
-    """Whether the contract allows this value here, as a client's generated types would say."""
+    """Whether the schema allows this value."""
     schema = resolve(schema)
     if "oneOf" in schema:
         return any(_is_right(one, value) for one in schema["oneOf"])
@@ -137,13 +137,13 @@ def _is_right(schema: dict[str, Any], value: Any) -> bool:
         case "null":
             return value is None
         case "object":
-            return False  # The wrong values are none of ours.
+            return False  # None of the wrong values is a valid object of any schema.
         case other:
             raise AssertionError(f"a new type of field: {other}")
 
 
 def _wrong_fields(operation: Operation, body: dict[str, Any]) -> Iterator[tuple[str, Any, dict[str, Any]]]:
-    """Bodies in which one field is wrong: its name, the wrong value, the body."""
+    """Bodies in which one field is wrong, each as (field, wrong value, body)."""
     assert operation.body_schema is not None
     for field in operation.body_schema.get("required", []):
         yield field, "missing", {name: value for name, value in body.items() if name != field}
@@ -151,12 +151,12 @@ def _wrong_fields(operation: Operation, body: dict[str, Any]) -> Iterator[tuple[
         wrong = [value for value in WRONG_VALUES if not _is_right(schema, value)]
         texts = WRONG_TEXTS.get(field, [])
         if (operation.id, field) == ("verify_mitra_code", "call_name"):
-            texts = []  # Not read there: a mitra's name is the invitation's.
+            texts = []  # Ignored there: a mitra's name comes from the invitation.
         for value in wrong + texts:
             yield field, value, {**body, field: value}
 
 
-async def test_a_body_that_is_not_what_it_must_be_is_refused_and_changes_nothing(
+async def test_a_malformed_body_is_refused_and_changes_nothing(
     server: Stage, prepared: dict[str, Call]
 ) -> None:
     before = await business(server.database)
@@ -181,9 +181,9 @@ async def test_a_field_that_is_missing_or_wrong_is_named_and_changes_nothing(
             answer = await send(server, operation, call, content=msgspec.json.encode(body))
             said = (operation.id, field, value, answer.text)
             assert problem(answer) == INVALID, said
-            # Of what is no JSON at all, no field can be named.
+            # In a body that is not JSON no field can be named.
             if not isinstance(value, msgspec.Raw):
-                # Of a list the element is named: case_ids[0].
+                # In a list the element is named, such as case_ids[0].
                 named = {error["field"].partition("[")[0] for error in answer.json()["errors"]}
                 assert field in named, said
         assert await business(server.database) == before, operation.id
@@ -208,7 +208,7 @@ async def test_a_body_of_another_content_type_is_refused(server: Stage, prepared
     assert await business(server.database) == before
 
 
-async def test_the_content_type_may_be_written_as_standards_allow(server: Stage) -> None:
+async def test_the_content_type_may_be_written_in_every_standard_way(server: Stage) -> None:
     operation = OPERATIONS["change_customer_profile"]
     for content_type in (
         "application/json; charset=utf-8",
@@ -219,7 +219,7 @@ async def test_the_content_type_may_be_written_as_standards_allow(server: Stage)
         assert problem(await send(server, operation, call, headers={"Content-Type": content_type})) == DONE
 
 
-async def test_a_body_over_64_kib_is_refused_whether_it_says_its_length_or_not(
+async def test_a_body_over_64_kib_is_refused_with_and_without_a_content_length(
     server: Stage, prepared: dict[str, Call]
 ) -> None:
     too_large = b" " * (LIMIT_BYTES + 1)
@@ -230,7 +230,7 @@ async def test_a_body_over_64_kib_is_refused_whether_it_says_its_length_or_not(
 
     before = await business(server.database)
     answers = {}
-    # Where no body belongs it is read as well: it is part of what an Idempotency-Key stands for.
+    # An operation without a body but with an Idempotency-Key reads the body too: the key's fingerprint includes it.
     for operation, _ in WITH_BODY + [entered for entered in WITH_KEY if entered not in WITH_BODY]:
         call = prepared[operation.id]
         answer = await send(server, operation, call, content=too_large)
@@ -245,9 +245,9 @@ async def test_a_body_over_64_kib_is_refused_whether_it_says_its_length_or_not(
     assert await business(server.database) == before
 
 
-async def test_the_largest_message_fits_into_the_limit_of_a_body(server: Stage) -> None:
+async def test_the_largest_message_fits_into_the_largest_body(server: Stage) -> None:
     call = await ENTRIES["send_customer_message"].prepare(server)
-    # As an encoder writes it that keeps to ASCII: twelve bytes a character.
+    # An encoder that writes only ASCII needs twelve bytes per character.
     body = json.dumps({"client_message_id": "1", "text": "\U0001f494" * 4000}).encode()
     body += b" " * (LIMIT_BYTES - len(body))
     answer = await send(server, OPERATIONS["send_customer_message"], call, content=body)
@@ -255,7 +255,7 @@ async def test_the_largest_message_fits_into_the_limit_of_a_body(server: Stage) 
     assert answer.json()["text"] == "\U0001f494" * 4000
 
 
-async def test_a_stranger_is_refused_before_the_body_is_read(
+async def test_a_caller_without_a_token_is_refused_before_the_body_is_read(
     server: Stage, prepared: dict[str, Call]
 ) -> None:
     answers = {}
@@ -286,9 +286,9 @@ NO_IDS = [
 ]
 
 
-async def test_what_is_no_id_is_not_found(server: Stage, prepared: dict[str, Call]) -> None:
+async def test_a_malformed_id_is_not_found(server: Stage, prepared: dict[str, Call]) -> None:
     before = await business(server.database)
-    for operation, _ in ON_THINGS:
+    for operation, _ in WITH_IDS:
         call = prepared[operation.id]
         assert call.caller is not None
         for no_id in NO_IDS:
@@ -321,7 +321,7 @@ BAD_QUERIES = [
 ]
 
 
-async def test_a_query_that_is_not_what_it_must_be_is_refused(server: Stage) -> None:
+async def test_a_malformed_query_is_refused(server: Stage) -> None:
     customer, mitra = await server.customer(), await server.mitra(max_customers=3)
     chat = await server.chat(customer.id, mitra.id)
     for path, queries in BAD_QUERIES:
@@ -332,7 +332,7 @@ async def test_a_query_that_is_not_what_it_must_be_is_refused(server: Stage) -> 
             assert problem(answer) == INVALID, address
 
 
-async def test_paths_and_methods_that_do_not_exist_are_refused_as_problems(server: Stage) -> None:
+async def test_an_unknown_path_or_method_is_refused_with_a_problem(server: Stage) -> None:
     for path in (
         "/api",
         "/api/",
@@ -354,7 +354,7 @@ async def test_paths_and_methods_that_do_not_exist_are_refused_as_problems(serve
 # Idempotency keys --------------------------------------------------------------------------------------------
 
 
-async def test_without_a_key_of_1_to_200_printable_characters_nothing_is_done(
+async def test_without_a_key_of_1_to_200_printable_characters_nothing_changes(
     server: Stage, prepared: dict[str, Call]
 ) -> None:
     before = await business(server.database)
@@ -373,11 +373,11 @@ async def test_without_a_key_of_1_to_200_printable_characters_nothing_is_done(
     assert await business(server.database) == before
 
 
-async def test_a_request_that_is_repeated_gets_the_first_answer_and_has_one_effect(
+async def test_a_repeated_request_gets_the_first_answer_and_takes_effect_once(
     server: Stage, prepared: dict[str, Call]
 ) -> None:
     for operation, _ in WITH_KEY:
-        if operation.id in NEEDS_SOMEBODY:
+        if operation.id in NEEDS_AVAILABLE_MITRA:
             continue
         call = prepared[operation.id]
         key = str(uuid4())
@@ -390,7 +390,7 @@ async def test_a_request_that_is_repeated_gets_the_first_answer_and_has_one_effe
         assert await business(server.database) == after
 
 
-async def test_a_refusal_is_repeated_as_well_even_when_the_reason_is_gone(server: Stage) -> None:
+async def test_a_repeated_request_gets_the_first_refusal_even_when_its_reason_is_gone(server: Stage) -> None:
     customer = await server.customer()
     order = {"offer_id": str(await server.make.offer())}
     first = await customer.post("/payments", order, key="one")
@@ -401,7 +401,7 @@ async def test_a_refusal_is_repeated_as_well_even_when_the_reason_is_gone(server
         assert problem(await customer.post("/payments", order, key="two")) == (201, None)
 
 
-async def test_a_key_that_was_used_serves_for_no_other_request(server: Stage) -> None:
+async def test_a_used_key_is_refused_for_another_request(server: Stage) -> None:
     customer = await server.customer()
     async with server.available_mitra():
         order = {"offer_id": str(await server.make.offer())}
@@ -424,7 +424,7 @@ async def test_a_key_that_was_used_serves_for_no_other_request(server: Stage) ->
         assert (problem(again), again.content) == ((201, None), opened.content)
 
 
-async def test_a_key_that_was_used_serves_for_no_other_path_with_the_same_body(server: Stage) -> None:
+async def test_a_used_key_is_refused_for_another_path_with_the_same_body(server: Stage) -> None:
     customer = await server.customer()
     payment_id = await server.pending_payment(customer.id)
     assert problem(await customer.post(f"/payments/{payment_id}/cancel", key="one")) == DONE
@@ -439,7 +439,7 @@ async def test_a_key_that_was_used_serves_for_no_other_path_with_the_same_body(s
 
 
 @pytest.mark.invariant(2)
-async def test_of_many_requests_with_one_key_at_once_one_has_an_effect(server: Stage) -> None:
+async def test_one_of_many_concurrent_requests_with_one_key_takes_effect(server: Stage) -> None:
     customer = await server.customer()
     async with server.available_mitra():
         order = {"offer_id": str(await server.make.offer())}
@@ -460,7 +460,7 @@ async def test_of_many_requests_with_one_key_at_once_one_has_an_effect(server: S
 
 @pytest.mark.parametrize("point", ["confirm.before_charge", "confirm.after_charge", "accept.before_commit"])
 @pytest.mark.invariant(2)
-async def test_while_the_first_request_runs_its_repetition_is_told_so(server: Stage, point: str) -> None:
+async def test_a_repetition_is_refused_while_the_first_request_runs(server: Stage, point: str) -> None:
     latch = Latch()
     set_pause_point(point, latch)
     if point.startswith("accept"):
@@ -480,11 +480,11 @@ async def test_while_the_first_request_runs_its_repetition_is_told_so(server: St
     assert again.content == answer.content
 
 
-# Steps out of order ------------------------------------------------------------------------------------------
+# Steps that the state forbids --------------------------------------------------------------------------------
 
 
 async def _refused(server: Stage, step: Any) -> tuple[int, Any]:
-    """The refusal of a step, after which everything is as it was."""
+    """The refusal of a step, which changed nothing."""
     before = await business(server.database)
     answer: httpx.Response = await step
     assert await business(server.database) == before, answer.text
@@ -492,7 +492,7 @@ async def _refused(server: Stage, step: Any) -> tuple[int, Any]:
 
 
 @pytest.mark.rule("2c.1")
-async def test_a_payment_that_was_left_cannot_be_confirmed(server: Stage) -> None:
+async def test_an_abandoned_payment_cannot_be_confirmed(server: Stage) -> None:
     customer = await server.customer()
     payment_id = await server.pending_payment(customer.id)
     assert problem(await customer.post(f"/payments/{payment_id}/cancel")) == DONE
@@ -501,7 +501,7 @@ async def test_a_payment_that_was_left_cannot_be_confirmed(server: Stage) -> Non
     assert await server.database.fetchval("SELECT count(*) FROM mock_gateway.charges") == 0
 
 
-async def test_a_payment_that_is_confirmed_cannot_be_left(server: Stage) -> None:
+async def test_a_confirmed_payment_cannot_be_cancelled(server: Stage) -> None:
     customer = await server.customer()
     payment_id = await server.pending_payment(customer.id)
     assert problem(await customer.post(f"/payments/{payment_id}/confirm")) == DONE
@@ -510,7 +510,7 @@ async def test_a_payment_that_is_confirmed_cannot_be_left(server: Stage) -> None
 
 
 @pytest.mark.rule("2a.6")
-async def test_a_payment_that_is_being_confirmed_cannot_be_left(server: Stage) -> None:
+async def test_a_payment_that_is_being_confirmed_cannot_be_cancelled(server: Stage) -> None:
     customer = await server.customer()
     payment_id = await server.pending_payment(customer.id)
     latch = Latch()
@@ -525,7 +525,7 @@ async def test_a_payment_that_is_being_confirmed_cannot_be_left(server: Stage) -
 
 @pytest.mark.rule("2a.5")
 @pytest.mark.invariant(5)
-async def test_a_payment_whose_time_is_over_can_be_neither_confirmed_nor_left(
+async def test_an_expired_payment_can_be_neither_confirmed_nor_cancelled(
     server: Stage, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -538,7 +538,7 @@ async def test_a_payment_whose_time_is_over_can_be_neither_confirmed_nor_left(
 
 
 @pytest.mark.rule("2a.8")
-async def test_a_second_journey_is_refused_and_told_which_one_is_under_way(server: Stage) -> None:
+async def test_a_second_journey_is_refused_and_the_first_one_is_named(server: Stage) -> None:
     order = {"offer_id": str(await server.make.offer())}
     async with server.available_mitra() as mitra:
         paying, talking = await server.customer(), await server.customer("Tari")
@@ -556,7 +556,7 @@ async def test_a_second_journey_is_refused_and_told_which_one_is_under_way(serve
 
 
 @pytest.mark.rule("2a.8")
-async def test_an_offer_that_is_withdrawn_or_for_another_purpose_or_unknown_cannot_be_ordered(
+async def test_an_offer_that_is_withdrawn_unknown_or_for_another_purpose_cannot_be_ordered(
     server: Stage,
 ) -> None:
     customer = await server.customer()
@@ -570,7 +570,7 @@ async def test_an_offer_that_is_withdrawn_or_for_another_purpose_or_unknown_cann
 
 
 @pytest.mark.rule("2a.3")
-async def test_a_trial_that_was_used_cannot_be_ordered_again(server: Stage) -> None:
+async def test_a_used_trial_cannot_be_ordered_again(server: Stage) -> None:
     customer = await server.customer()
     trial = await server.make.offer(duration_minutes=5, price_rp=0)
     async with server.available_mitra() as mitra, mitra.socket() as socket:
@@ -587,7 +587,7 @@ async def test_a_trial_that_was_used_cannot_be_ordered_again(server: Stage) -> N
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(6)
-async def test_a_search_that_was_matched_or_is_over_cannot_be_cancelled(
+async def test_a_matched_failed_or_expired_pairing_cannot_be_cancelled(
     server: Stage, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -607,7 +607,7 @@ async def test_a_search_that_was_matched_or_is_over_cannot_be_cancelled(
 
 
 @pytest.mark.rule("2b.5")
-async def test_a_request_that_is_taken_closed_or_late_cannot_be_accepted_or_rejected(
+async def test_a_request_that_is_taken_closed_or_expired_cannot_be_accepted_or_rejected(
     server: Stage, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -661,10 +661,10 @@ async def test_a_request_that_is_taken_closed_or_late_cannot_be_accepted_or_reje
 
 @pytest.mark.rule("2b.7")
 @pytest.mark.invariant(8)
-async def test_a_mitra_who_is_offline_or_full_cannot_accept(server: Stage) -> None:
+async def test_a_mitra_who_is_offline_or_at_capacity_cannot_accept(server: Stage) -> None:
     offline, full = await server.mitra(), await server.mitra("Kak Dewi")
     requests = [await server.request(await server.make.customer(), mitra.id) for mitra in (offline, full)]
-    # Not by the toggle, which would have withdrawn the request: only the accept itself is asked here.
+    # Not with the toggle, which would withdraw the request: this tests the accept alone.
     await server.database.execute("UPDATE mitras SET online = false WHERE id = $1", offline.id)
     await server.chat(await server.make.customer(), full.id)
     refusals = [
@@ -676,7 +676,9 @@ async def test_a_mitra_who_is_offline_or_full_cannot_accept(server: Stage) -> No
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_in_a_chat_that_is_over_nothing_is_sent_or_ended(server: Stage, clock: VirtualClock) -> None:
+async def test_in_an_ended_session_no_message_is_sent_and_nothing_is_ended(
+    server: Stage, clock: VirtualClock
+) -> None:
     await clock.set()
     customer, mitra = await server.customer(), await server.mitra(max_customers=3)
     ended = await server.chat(customer.id, mitra.id)
@@ -693,7 +695,7 @@ async def test_in_a_chat_that_is_over_nothing_is_sent_or_ended(server: Stage, cl
             assert await _refused(server, end) == (409, "session_ended")
 
 
-async def test_before_there_is_a_session_there_is_nothing_to_write_to(server: Stage) -> None:
+async def test_without_a_session_no_message_can_be_sent(server: Stage) -> None:
     customer = await server.customer()
     payment_id = await server.pending_payment(customer.id)
     message = {"client_message_id": "1", "text": "halo?"}
@@ -703,7 +705,7 @@ async def test_before_there_is_a_session_there_is_nothing_to_write_to(server: St
 
 
 @pytest.mark.rule("S.1")
-async def test_a_code_can_be_used_once_and_only_in_its_own_role(server: Stage) -> None:
+async def test_a_code_can_be_used_once_and_only_in_its_role(server: Stage) -> None:
     call = await ENTRIES["verify_customer_code"].prepare(server)
     as_mitra = Call(
         None, body={name: call.body[name] for name in ("request_id", "code")} if call.body else {}
@@ -718,7 +720,7 @@ async def test_a_code_can_be_used_once_and_only_in_its_own_role(server: Stage) -
 # Sockets -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_frame_that_is_not_what_it_must_be_changes_nothing_and_closes_nothing(server: Stage) -> None:
+async def test_a_malformed_frame_changes_nothing_and_does_not_close_the_socket(server: Stage) -> None:
     customer, mitra = await server.customer(), await server.mitra(max_customers=3)
     chat = await server.chat(customer.id, mitra.id)
     before = await business(server.database)
@@ -759,7 +761,7 @@ async def test_a_frame_that_is_not_what_it_must_be_changes_nothing_and_closes_no
     }
 
 
-async def test_a_hello_with_a_seq_that_never_was_is_answered_with_a_fresh_start(server: Stage) -> None:
+async def test_a_hello_with_an_impossible_seq_does_not_resume(server: Stage) -> None:
     customer = await server.customer()
     epoch = (await customer.get("/state")).json()["stream"]["epoch"]
     answers = []
@@ -770,7 +772,7 @@ async def test_a_hello_with_a_seq_that_never_was_is_answered_with_a_fresh_start(
             async with asyncio.timeout(10), socket._arrived:
                 await socket._arrived.wait_for(partial(_heard, socket))
             answers.append((socket.events[0]["op"], socket.events[0].get("resumed")))
-    # Beyond what any stream can hold it may be unreadable as well.
+    # A number that does not fit into 64 bits may also be refused as malformed.
     assert answers[:4] == [("welcome", False)] * 4
     assert {*answers[4:]} <= {("welcome", False), ("error", None)}
 

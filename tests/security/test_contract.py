@@ -1,7 +1,7 @@
-"""The service keeps to its contract: schemathesis against a real server process, and what a client author relies on.
+"""The service keeps to its contract: schemathesis against a real server process, and what a client's author relies on.
 
-Deterministic: the same requests in every run. Half of the ids and keys that were made up are replaced by ids that
-exist, asked about by the person they belong to, and by new keys, so that it does not end at "not found".
+Every run sends the same requests. Schemathesis makes up ids and Idempotency-Keys. The test replaces half of the ids by
+ids that exist, usually sent by their owner, and makes most keys new, so that not every request ends at "not found".
 """
 
 import hashlib
@@ -58,53 +58,55 @@ SCHEMA = schemathesis.openapi.from_dict(
             "seed": 1,
             "generation": {"deterministic": True, "max-examples": 20, "no-shrink": True},
             "checks": {
-                # Which texts are phone numbers and names is in no schema.
+                # No schema says which texts are phone numbers or names.
                 "positive_data_acceptance": {"enabled": False},
-                # To OPTIONS Litestar answers by itself, with the methods of one of a path's handlers; nobody asks.
+                # Litestar itself answers OPTIONS, with the methods of only one handler of the path. No client uses it.
                 "allow_header_conformance": {"enabled": False},
             },
         }
     ),
 )
 
-# Of each thing that a request may name; some requests use theirs up.
-THINGS = 20
+# How many rows there are of each kind that a request may name. Some requests use theirs up.
+ROWS_PER_KIND = 20
 SIGN_OUTS = 200
 
 
 class Population:
-    """A server with people, chats, payments and searches, and the tokens of those they belong to."""
+    """A server with people, chats, payments and pairings, and their owners' tokens."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.session = requests.Session()
-        # For what names no thing: an order uses its customer up.
+        # For requests that name no row. A customer who has opened a payment cannot open another.
         self.tokens: dict[AnyRole, Iterator[str]] = {}
         self.to_be_signed_out: dict[AnyRole, Iterator[str]] = {}
         self.token_of_available_mitra = ""
-        # By role and the name of a parameter or field: an id, and the token of whom it belongs to.
-        self.things: dict[tuple[AnyRole, str], list[tuple[UUID, str]]] = {}
+        # By role and the name of a parameter or field: ids, each with its owner's token.
+        self.owned: dict[tuple[AnyRole, str], list[tuple[UUID, str]]] = {}
         self.numbers = itertools.count(1)
 
     def known(self, role: AnyRole, name: str, generated: object) -> tuple[str, str | None] | None:
-        """For every second of the generated ids one that exists, and whose it is; None: leave it as it is."""
-        things = self.things.get((role, name))
+        """In place of half of the generated ids: an id that exists, and its owner's token. None: keep the generated id.
+
+        For half of these the token is None, so that another person sends the id.
+        """
+        owned = self.owned.get((role, name))
         try:
             number = UUID(str(generated)).int
         except ValueError:
             return None
-        if not things or number % 2 == 0:
+        if not owned or number % 2 == 0:
             return None
-        thing, token = things[number // 4 % len(things)]
-        # Every fourth is asked about by somebody else.
-        return str(thing), token if number % 4 == 1 else None
+        row_id, token = owned[number // 4 % len(owned)]
+        return str(row_id), token if number % 4 == 1 else None
 
 
 @pytest.fixture(scope="module")
 async def population(
     servers: EmbeddedServers, template: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Population]:
-    """A server process on a database of this module's own, with somebody available."""
+    """A server process on a database of this module's own, with an available mitra."""
     admin = await asyncpg.connect(servers.database_url)
     await admin.execute(f"CREATE DATABASE contract TEMPLATE {template}")
     url = database_url_of(servers, "contract")
@@ -139,7 +141,7 @@ async def _people(population: Population, database: Database) -> None:
     mitra_id = await make.mitra(max_customers=20)
     as_mitra = population.token_of_available_mitra = await token("mitra", mitra_id)
     population.tokens["mitra"] = itertools.repeat(await token("mitra", await make.mitra()))
-    customers = [await make.customer() for _ in range(THINGS)]
+    customers = [await make.customer() for _ in range(ROWS_PER_KIND)]
     population.tokens["customer"] = itertools.cycle(
         [await token("customer", customer) for customer in customers]
     )
@@ -148,8 +150,8 @@ async def _people(population: Population, database: Database) -> None:
         "mitra": iter(await tokens("mitra", mitra_id, SIGN_OUTS)),
     }
     offers = await database.fetch("SELECT id FROM offers")
-    population.things["customer", "offer_id"] = [
-        (row["id"], next(population.tokens["customer"])) for row in offers * THINGS
+    population.owned["customer", "offer_id"] = [
+        (row["id"], next(population.tokens["customer"])) for row in offers * ROWS_PER_KIND
     ]
 
     operator_id = await database.fetchval(
@@ -166,10 +168,10 @@ async def _people(population: Population, database: Database) -> None:
     population.tokens["operator"] = itertools.repeat(as_operator)
     population.to_be_signed_out["operator"] = iter(as_operators)
 
-    def add(role: AnyRole, name: str, thing: UUID, whose: str) -> None:
-        population.things.setdefault((role, name), []).append((thing, whose))
+    def add(role: AnyRole, name: str, row_id: UUID, owners_token: str) -> None:
+        population.owned.setdefault((role, name), []).append((row_id, owners_token))
 
-    for _ in range(THINGS):
+    for _ in range(ROWS_PER_KIND):
         searching = await make.customer()
         payment_id = await make.confirmed_payment(searching)
         pairing_id = await open_blast(database, payment_id, [mitra_id])
@@ -215,9 +217,9 @@ async def _people(population: Population, database: Database) -> None:
 
 @contextmanager
 def _available(population: Population) -> Iterator[None]:
-    """Hold a socket of the available mitra open, in a thread: the tests are not asynchronous."""
+    """Keep a socket of the mitra open in a thread, because the tests are not asynchronous."""
     url = f"{population.url.replace('http', 'ws', 1)}/api/mitra/realtime"
-    # The client's own pings would draw from `random` in their thread, in the middle of Hypothesis's drawing.
+    # Without ping_interval=None the client's thread would use `random` at the same time as Hypothesis.
     headers = {"Authorization": f"Bearer {population.token_of_available_mitra}"}
     with connect(url, additional_headers=headers, ping_interval=None) as socket:
         socket.send(json.dumps({"op": "hello", "device_id": "d"}))
@@ -246,13 +248,13 @@ def _role_of(operation: Operation) -> AnyRole:
     return "mitra" if operation.path.startswith("/api/mitra/") else "customer"
 
 
-def _dress(population: Population, operation: Operation, case: schemathesis.Case[Any]) -> str:
-    """Put what exists in the place of some that was made up; the token of whoever is to ask."""
+def _fill_in(population: Population, operation: Operation, case: schemathesis.Case[Any]) -> str:
+    """Replace some generated values by existing ids, new keys and new phones. Returns the token to send."""
     role = _role_of(operation)
     token = next(
         (population.to_be_signed_out if operation.id.startswith("sign_out") else population.tokens)[role]
     )
-    # The path last: whose thing it is decides.
+    # The path comes last: the owner of its id is the one who sends the request.
     for container in (case.body, case.query, case.path_parameters):
         if isinstance(container, dict):
             for name in list(container):
@@ -268,7 +270,7 @@ def _dress(population: Population, operation: Operation, case: schemathesis.Case
         if isinstance(container, dict) and isinstance(phone, str) and len(phone) <= 40 and number % 2:
             container["phone"] = f"+62812{number:08d}"
     if operation.id == "set_gateway_behaviour" and isinstance(case.body, dict):
-        # A gateway that is slow towards everybody would make the rest of this slow.
+        # Only for one payment: a gateway that is slow for all would slow down the rest of this test.
         case.body.setdefault("payment_id", str(UUID(int=0)))
     return token
 
@@ -277,7 +279,7 @@ def _dress(population: Population, operation: Operation, case: schemathesis.Case
 def every_refusal_is_a_problem_with_a_declared_code(
     _context: schemathesis.CheckContext, response: Response, case: schemathesis.Case[Any]
 ) -> None:
-    """What is refused says so in the form, and with a code, that the operation declares."""
+    """Every refusal is a problem document with a code that the operation declares."""
     if response.status_code < 400:
         return
     assert response.headers["content-type"] == ["application/problem+json"]
@@ -297,12 +299,12 @@ def test_an_operation_keeps_to_the_contract_whatever_is_sent(
     case: schemathesis.Case[Any], population: Population
 ) -> None:
     operation = _operation(case)
-    token = _dress(population, operation, case)
+    token = _fill_in(population, operation, case)
     headers = {"Authorization": f"Bearer {token}"} if operation.security else None
     case.call_and_validate(base_url=population.url, session=population.session, headers=headers)
 
 
-async def test_the_answer_to_every_rightful_request_is_as_declared(server: Stage) -> None:
+async def test_the_answer_to_every_correct_call_is_as_declared(server: Stage) -> None:
     async with server.available_mitra():
         for operation, entry in ENTERED:
             answer = await send(server, operation, await entry.prepare(server))
@@ -310,7 +312,7 @@ async def test_the_answer_to_every_rightful_request_is_as_declared(server: Stage
             SCHEMA[operation.path][operation.method].validate_response(answer)
 
 
-# As a client author reads it -------------------------------------------------------------------------------
+# What a client's author relies on --------------------------------------------------------------------------
 
 
 def _with(code: str) -> set[str]:
@@ -321,7 +323,7 @@ def _with(code: str) -> set[str]:
     }
 
 
-def test_every_operation_says_what_it_does_and_what_every_answer_of_it_means() -> None:
+def test_every_operation_and_every_answer_is_described() -> None:
     for methods in CONTRACT["paths"].values():
         for described in methods.values():
             assert described["operationId"].replace("_", "").isalpha()
@@ -338,7 +340,7 @@ def test_every_operation_says_what_it_does_and_what_every_answer_of_it_means() -
                 assert response["description"]
 
 
-def test_an_operation_that_creates_charges_or_decides_requires_the_key_and_says_what_it_refuses() -> None:
+def test_an_operation_that_creates_charges_or_decides_requires_an_idempotency_key() -> None:
     needing = {name for name, operation in OPERATIONS.items() if operation.needs_key}
     assert needing == {
         "open_payment",
@@ -366,7 +368,7 @@ def test_an_operation_that_creates_charges_or_decides_requires_the_key_and_says_
     assert _with(IdempotencyKeyMissing.code) == _with(IdempotencyKeyReused.code) == needing
 
 
-def test_who_has_to_be_signed_in_is_declared() -> None:
+def test_every_operation_declares_who_must_be_signed_in() -> None:
     schemes = CONTRACT["components"]["securitySchemes"]
     assert (schemes["bearer"]["type"], schemes["bearer"]["scheme"]) == ("http", "bearer")
     open_to_all = {
@@ -389,7 +391,7 @@ def test_who_has_to_be_signed_in_is_declared() -> None:
         assert {*used} <= schemes.keys()
 
 
-def test_what_is_refused_is_declared_where_it_can_happen() -> None:
+def test_every_operation_declares_the_refusals_that_can_happen() -> None:
     signed_in = {name for name, operation in OPERATIONS.items() if operation.security}
     of_mitras = {name for name in signed_in if OPERATIONS[name].path.startswith("/api/mitra/")}
     with_body = {name for name, operation in OPERATIONS.items() if operation.body_schema is not None}
@@ -399,7 +401,7 @@ def test_what_is_refused_is_declared_where_it_can_happen() -> None:
         if any(parameter["in"] == "query" for parameter in op.parameters)
     }
     with_id = {name for name, operation in OPERATIONS.items() if "{" in operation.path}
-    # Somebody suspended may sign out, and is told so when signing in.
+    # A suspended mitra may sign out, and is refused when signing in.
     assert _with(Suspended.code) == of_mitras - {"sign_out_mitra"} | {"verify_mitra_code"}
     assert _with(BodyTooLarge.code) == with_body
     assert with_body | with_query <= _with(ValidationFailed.code)
@@ -407,7 +409,7 @@ def test_what_is_refused_is_declared_where_it_can_happen() -> None:
     assert signed_in <= _with(TooManyRequests.code)
 
 
-def test_the_problem_of_a_refusal_names_its_codes_for_a_generated_client() -> None:
+def test_every_declared_refusal_lists_its_codes() -> None:
     for operation in OPERATIONS.values():
         for status in operation.statuses:
             codes = operation.codes[status]
@@ -415,7 +417,7 @@ def test_the_problem_of_a_refusal_names_its_codes_for_a_generated_client() -> No
             assert all(code.replace("_", "").isalpha() for code in codes)
 
 
-async def test_the_contract_that_is_served_is_the_one_that_is_committed(server: Stage) -> None:
+async def test_the_served_contract_is_the_committed_one(server: Stage) -> None:
     served: Any = (await server.http.get("/api/openapi.json")).json()
     committed = json.loads((Path(__file__).parents[2] / "contracts" / "openapi.json").read_text())
     assert served == committed == json.loads(json.dumps(CONTRACT))

@@ -1,4 +1,4 @@
-"""What every answer carries, whatever it answers; and what no answer carries."""
+"""The headers that every answer has, and those that no answer has."""
 
 import httpx
 import pytest
@@ -11,7 +11,7 @@ POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 
 def _protected(answer: httpx.Response) -> bool:
-    """Whether nobody guesses the type of this answer, keeps it, shows it in a frame, or tells where it was."""
+    """Whether the headers forbid guessing the type, caching, framing, and sending the address as a referrer."""
     headers = answer.headers
     return (
         headers["x-content-type-options"] == "nosniff"
@@ -24,7 +24,7 @@ def _protected(answer: httpx.Response) -> bool:
 async def test_every_answer_of_every_operation_is_protected(server: Stage) -> None:
     for operation, entry in ENTERED:
         if operation.path == AVAILABILITY:
-            continue  # In front of all this, for its speed; it has a test of its own below.
+            continue  # It is answered in front of the framework, for its speed. A test below checks its headers.
         call = await entry.prepare(server)
         granted = await send(server, operation, call)
         refused = await send(server, operation, call, content=b"{", headers={"Authorization": "Bearer x"})
@@ -32,7 +32,7 @@ async def test_every_answer_of_every_operation_is_protected(server: Stage) -> No
         assert _protected(refused), operation.id
 
 
-async def test_an_answer_of_no_operation_is_protected_as_well(server: Stage) -> None:
+async def test_an_answer_outside_the_operations_is_protected(server: Stage) -> None:
     for method, path, status in (
         ("GET", "/api/no/such/path", 404),
         ("GET", "/no/such/path", 404),
@@ -51,7 +51,7 @@ async def test_an_answer_of_no_operation_is_protected_as_well(server: Stage) -> 
         assert _protected(answer), path
 
 
-async def test_a_fault_of_ours_is_protected_and_tells_nothing(server: Stage) -> None:
+async def test_an_internal_error_is_protected_and_reveals_nothing(server: Stage) -> None:
     customer = await server.customer()
     await server.database.execute("ALTER TABLE customers RENAME TO customers_away")
     answer = await customer.get("/me")
@@ -64,21 +64,21 @@ async def test_a_fault_of_ours_is_protected_and_tells_nothing(server: Stage) -> 
 
 
 @pytest.mark.rule("1.2")
-async def test_the_availability_is_never_kept_and_its_type_never_guessed(server: Stage) -> None:
+async def test_the_availability_is_never_cached_and_its_type_never_guessed(server: Stage) -> None:
     for method in ("GET", "HEAD", "POST"):
         answer = await server.http.request(method, AVAILABILITY)
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_a_request_id_is_given_back(server: Stage) -> None:
+async def test_a_correlation_id_is_returned(server: Stage) -> None:
     for given in ("abcdefgh", "01a2072f-ad20-7ede-9fbe-73de0b70acc2", "A.b_c-" + "9" * 58):
         for path in ("/api/client/me", "/api/no/such/path"):
             answer = await server.http.get(path, headers={"X-Request-Id": given})
             assert answer.headers.get_list("x-request-id") == [given]
 
 
-async def test_a_request_id_that_could_be_anything_is_replaced(server: Stage) -> None:
+async def test_a_malformed_correlation_id_is_replaced(server: Stage) -> None:
     for given in (
         "",
         "short",
@@ -94,12 +94,12 @@ async def test_a_request_id_that_could_be_anything_is_replaced(server: Stage) ->
         assert len(own) == 36
 
 
-async def test_two_requests_have_two_ids(server: Stage) -> None:
+async def test_each_request_gets_its_own_correlation_id(server: Stage) -> None:
     ids = {(await server.http.get("/api/client/me")).headers["x-request-id"] for _ in range(5)}
     assert len(ids) == 5
 
 
-async def test_no_page_of_another_origin_is_ever_allowed_to_read_an_answer(server: Stage) -> None:
+async def test_no_page_of_another_origin_may_read_an_answer(server: Stage) -> None:
     customer = await server.customer()
     for origin in ("https://evil.example", ORIGIN, "null"):
         preflight = {

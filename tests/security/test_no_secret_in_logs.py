@@ -1,4 +1,4 @@
-"""A whole journey through real processes at their most talkative, and nothing of it in the logs that is a secret."""
+"""A whole journey through real processes at log level debug writes no secret into the logs."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,7 @@ REQUEST_ID = "a-journey-of-this-test"
 
 
 class Journey:
-    """Somebody's way through the whole service, and every secret that was met on it."""
+    """A client of the whole service, and every secret that it has seen."""
 
     def __init__(self, http: httpx.AsyncClient, database: Database) -> None:
         self.http = http
@@ -39,18 +39,18 @@ class Journey:
         self.secrets: set[str] = set()
 
     def secret(self, text: str) -> str:
-        """Remember something that no log may hold."""
+        """Remember a text that no log may contain."""
         self.secrets.add(text)
         return text
 
     def phone(self, number: str) -> None:
-        """Remember a number in every form that people write it in."""
+        """Remember a phone number in every form that people write it."""
         national = number.removeprefix("+62")
         spaced = f"{national[:3]}-{national[3:7]}-{national[7:]}"
         self.secrets |= {number, national, f"0{national}", f"62{national}", f"0{spaced}", f"%2B62{national}"}
 
     async def code(self, prefix: str, phone: str) -> dict[str, str]:
-        """Ask for a code, as the phone's owner writes the number."""
+        """Request a code, and read it from the inbox. Returns the body of its verification."""
         asked = await self.http.post(f"/api/{prefix}/auth/otp/request", json={"phone": phone})
         assert asked.status_code == 202, asked.text
         inbox = await self.http.get("/api/dev/inbox", params={"phone": phone})
@@ -58,7 +58,7 @@ class Journey:
         return {"request_id": asked.json()["request_id"], "code": code}
 
     async def sign_in(self, prefix: str, phone: str, **more: str) -> Person:
-        """Sign in, after a try that was wrong."""
+        """Sign in, after one wrong try."""
         body = await self.code(prefix, phone)
         verify = f"/api/{prefix}/auth/otp/verify"
         wrong = self.secret(f"{(int(body['code']) + 1) % 1_000_000:06d}")
@@ -73,7 +73,7 @@ class Journey:
 
 
 async def _refused_everywhere(journey: Journey, customer: Person) -> None:
-    """Everything a confused or hostile client may send, with secrets in the wrong places."""
+    """Send the requests of a broken or hostile client, with secrets in wrong places."""
     http, token = journey.http, customer.token
     await http.get(f"/api/client/{CUSTOMER_PHONE}")
     await http.get("/api/client/me", params={"token": token})
@@ -94,19 +94,19 @@ async def _refused_everywhere(journey: Journey, customer: Person) -> None:
 
 
 async def _faults(journey: Journey, customer: Person, session_id: str) -> None:
-    """Faults of ours, while secrets are in hand."""
+    """Cause internal errors in requests that handle secrets."""
     text = journey.secret("kalimat yang membuat kita jatuh")
     await journey.database.execute("ALTER TABLE messages RENAME TO messages_away")
     sent = await customer.post(f"/sessions/{session_id}/messages", {"client_message_id": "9", "text": text})
     assert sent.status_code == 500
     await journey.database.execute("ALTER TABLE messages_away RENAME TO messages")
-    # The sender of codes breaks with a code in its hands; so does signing in with a token in its.
+    # The code sender fails while it handles a code.
     await journey.database.execute("ALTER TABLE development_inbox RENAME TO inbox_away")
     other = "+6281311112222"
     journey.phone(other)
     assert (await journey.http.post("/api/client/auth/otp/request", json={"phone": other})).status_code == 500
     await journey.database.execute("ALTER TABLE inbox_away RENAME TO development_inbox")
-    # A violated constraint: PostgreSQL writes the whole row into its message.
+    # PostgreSQL's message for a violated constraint contains the whole row.
     await journey.database.execute(
         "ALTER TABLE messages ADD CONSTRAINT nothing_more CHECK (text = 'x') NOT VALID"
     )
@@ -116,7 +116,7 @@ async def _faults(journey: Journey, customer: Person, session_id: str) -> None:
 
 
 async def _chat(journey: Journey, customer: Person, other: Person, mitra: Person) -> str:
-    """From the toggle to a running chat, with its id; then everything that is said in it. `other` never pays."""
+    """Bring the mitra online, start a session and chat in it. `other` never pays. Returns the session's id."""
     offers = (await customer.get("/pricing", purpose="session")).json()["offers"]
     async with mitra.socket() as mitras, customer.socket() as customers:
         assert (await mitra.put("/presence", {"online": True})).status_code == 200
@@ -154,10 +154,10 @@ async def _chat(journey: Journey, customer: Person, other: Person, mitra: Person
 
 
 async def _with_a_cookie(journey: Journey, database: Database) -> None:
-    """A web client, whose token is in a cookie."""
+    """Sign in as a web client, whose token is in a cookie."""
     await database.execute("DELETE FROM one_time_codes")
     body = await journey.code("client", "0812-9876-5432")
-    # In development our own pages are those that the server itself serves.
+    # In development our own pages are those that this server serves.
     origin = str(journey.http.base_url).rstrip("/")
     signed_in = await journey.http.post(
         "/api/client/auth/otp/verify", json={**body, "transport": "cookie"}, headers={"Origin": origin}
@@ -173,7 +173,7 @@ async def _with_a_cookie(journey: Journey, database: Database) -> None:
 
 
 async def _in_the_control_center(journey: Journey, session_id: str) -> None:
-    """An operator signs in, sets up an authenticator app, looks for a customer, and reads what was said."""
+    """An operator signs in, sets up an authenticator app, searches for a customer, and reads the chat."""
     password, wrong = journey.secret("kata sandi operator ini"), journey.secret("kata sandi yang salah")
     operator_id = await journey.database.fetchval(
         "INSERT INTO operators (email, role, password_hash) VALUES ('sari@example.id', 'admin', $1) RETURNING id",
@@ -252,14 +252,14 @@ async def test_no_code_token_phone_number_or_chat_text_is_in_any_line_of_any_pro
         assert (await mitra.post(f"/sessions/{session_id}/end", {"reason": reason})).status_code == 200
         await _with_a_cookie(journey, database)
         await _in_the_control_center(journey, session_id)
-        # The worker's part in the journey: a payment whose time is over.
+        # Make the worker fire a deadline: the payment of `other` expires.
         await database.execute("UPDATE payments SET expires_at = curhat_now() WHERE status = 'pending'")
         await database.execute("UPDATE deadlines SET due_at = curhat_now()")
         await _until_worked(database)
         assert (await customer.post("/auth/logout")).status_code == 204
 
     lines = [line for log in logs for line in log.read_text().splitlines()]
-    # The clients' own ids are no secret, and have digits that could be a code.
+    # _holds leaves out ids, which are not secret and whose digits can contain a code.
     found = {(secret, line) for line in lines for secret in journey.secrets if _holds(line, secret)}
     assert not found
     entries: list[dict[str, Any]] = [msgspec.json.decode(line) for line in lines]
@@ -271,7 +271,7 @@ async def test_no_code_token_phone_number_or_chat_text_is_in_any_line_of_any_pro
 
 
 def _holds(line: str, secret: str) -> bool:
-    """Whether a secret is in a line; a code of six digits not as part of an id or of a time."""
+    """Whether the line contains the secret. Six digits inside an id or a time do not count as a code."""
     if not (secret.isdigit() and len(secret) == 6):
         return secret in line
     for before, after in zip(

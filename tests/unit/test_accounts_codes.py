@@ -12,7 +12,7 @@ REQUEST = UUID(int=1)
 
 
 @pytest.mark.rule("S.1")
-def test_a_code_is_six_digits_and_hardly_ever_the_same() -> None:
+def test_a_code_is_six_digits_and_rarely_repeats() -> None:
     made = [codes.new_code() for _ in range(1000)]
     assert all(len(code) == 6 and code.isascii() and code.isdigit() for code in made)
     assert len(set(made)) > 950
@@ -20,7 +20,7 @@ def test_a_code_is_six_digits_and_hardly_ever_the_same() -> None:
 
 
 @pytest.mark.rule("S.1")
-def test_a_code_is_right_for_its_own_request_and_key_only() -> None:
+def test_a_code_is_right_only_for_its_own_request_and_key() -> None:
     digest = codes.digest_of(KEY, REQUEST, "123456")
     assert codes.is_right(KEY, REQUEST, "123456", digest)
     assert not codes.is_right(KEY, REQUEST, "123457", digest)
@@ -29,7 +29,7 @@ def test_a_code_is_right_for_its_own_request_and_key_only() -> None:
 
 
 @pytest.mark.rule("S.1")
-def test_whoever_reads_the_database_cannot_try_all_codes() -> None:
+def test_a_reader_of_the_database_cannot_try_all_codes() -> None:
     digest = codes.digest_of(KEY, REQUEST, "000042")
     guesses = (f"{number:06}".encode() for number in range(1000))
     assert digest not in {

@@ -41,7 +41,9 @@ def test_a_bearer_token_needs_no_origin(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("header", ["abc", "Basic abc", ""])
-def test_another_authorization_is_no_token_and_hides_the_cookie(header: str, settings: Settings) -> None:
+def test_with_another_authorization_header_neither_header_nor_cookie_is_a_token(
+    header: str, settings: Settings
+) -> None:
     assert presented_token(scope("GET", authorization=header, cookie=COOKIE), "customer", settings) is None
 
 
@@ -87,7 +89,9 @@ def test_a_socket_opened_with_a_cookie_needs_our_origin(settings: Settings) -> N
             presented_token(websocket(cookie=COOKIE, **headers), "mitra", settings)
 
 
-def test_a_production_cookie_is_for_one_path_one_site_and_no_script(settings: Settings) -> None:
+def test_a_production_cookie_is_limited_to_one_path_and_site_and_hidden_from_scripts(
+    settings: Settings,
+) -> None:
     cookie = token_cookie("mitra", "abc", 60, settings).to_header(header="")
     assert cookie.startswith("__Secure-curhat_mitra=abc;")
     parts = {part.strip().lower() for part in cookie.split(";")}
@@ -112,5 +116,5 @@ def test_a_development_cookie_works_without_tls(settings: Settings) -> None:
         (None, "unknown"),
     ],
 )
-def test_a_whole_household_of_ipv6_is_one_address(client: object, address: str) -> None:
+def test_an_ipv6_household_counts_as_one_address(client: object, address: str) -> None:
     assert address_of({"client": client}) == address

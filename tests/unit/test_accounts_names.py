@@ -1,4 +1,4 @@
-"""Call names: what a person may be called without telling who they are."""
+"""Names: which are kept, and which are refused."""
 
 import pytest
 
@@ -23,7 +23,7 @@ from curhat.kit.errors import ValidationFailed
         ("x" * 40, "x" * 40),
     ],
 )
-def test_an_ordinary_name_is_kept_trimmed(written: str, name: str) -> None:
+def test_an_ordinary_name_is_kept_and_trimmed(written: str, name: str) -> None:
     assert checked_name(written, "call_name") == name
 
 
@@ -54,7 +54,7 @@ def test_an_ordinary_name_is_kept_trimmed(written: str, name: str) -> None:
         "bunga\uff20example",
     ],
 )
-def test_a_name_that_hides_something_or_tells_who_it_is_is_refused(written: str) -> None:
+def test_a_name_with_hidden_characters_or_contact_data_is_refused(written: str) -> None:
     with pytest.raises(ValidationFailed) as refused:
         checked_name(written, "call_name")
     assert [error["field"] for error in refused.value.fields["errors"]] == ["call_name"]

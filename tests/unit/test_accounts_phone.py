@@ -1,4 +1,4 @@
-"""Phone numbers: what is understood, what is refused, what is shown."""
+"""Phone numbers: which are accepted, which are refused, and how they are masked."""
 
 import pytest
 
@@ -19,7 +19,7 @@ from curhat.kit.errors import ValidationFailed
         "+62 811 0000 0001",
     ],
 )
-def test_every_usual_way_to_write_a_number_is_the_same_number(written: str) -> None:
+def test_a_number_may_be_written_in_every_usual_way(written: str) -> None:
     assert normalise(written) == "+6281100000001"
 
 
@@ -28,7 +28,7 @@ def test_every_usual_way_to_write_a_number_is_the_same_number(written: str) -> N
     ("written", "expected"),
     [("+14155550123", "+14155550123"), ("+65 9123 4567", "+6591234567"), ("+60 12-345 6789", "+60123456789")],
 )
-def test_a_number_of_another_country_is_understood_with_its_code(written: str, expected: str) -> None:
+def test_a_number_of_another_country_is_accepted_with_its_code(written: str, expected: str) -> None:
     assert normalise(written) == expected
 
 
@@ -56,7 +56,7 @@ def test_a_number_of_another_country_is_understood_with_its_code(written: str, e
         "0" * 30,
     ],
 )
-def test_what_is_no_mobile_number_is_refused_naming_the_field(written: str) -> None:
+def test_a_text_that_is_not_a_mobile_number_is_refused_and_the_field_is_named(written: str) -> None:
     with pytest.raises(ValidationFailed) as refused:
         normalise(written)
     assert [error["field"] for error in refused.value.fields["errors"]] == ["phone"]
@@ -71,5 +71,5 @@ def test_what_is_no_mobile_number_is_refused_naming_the_field(written: str) -> N
         ("+2901234", "+290 ***-****-234"),
     ],
 )
-def test_a_masked_number_keeps_the_country_and_the_last_digits_only(phone_number: str, masked: str) -> None:
+def test_a_masked_number_keeps_only_the_country_and_the_last_digits(phone_number: str, masked: str) -> None:
     assert mask(phone_number) == masked

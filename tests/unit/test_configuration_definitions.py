@@ -1,4 +1,4 @@
-"""The five rows as the code knows them."""
+"""The definitions of the five rows."""
 
 import pytest
 
@@ -15,7 +15,7 @@ ACTION = "extension_default_action_on_timeout"
 
 
 @pytest.mark.rule("X.5")
-def test_there_are_exactly_the_five_rows_each_with_everything_an_operator_needs() -> None:
+def test_there_are_exactly_five_rows_and_each_has_its_texts_and_default() -> None:
     assert set(DEFINITIONS) == {*BOUNDS, ACTION}
     for definition in DEFINITIONS.values():
         assert definition.label
@@ -26,7 +26,7 @@ def test_there_are_exactly_the_five_rows_each_with_everything_an_operator_needs(
 
 @pytest.mark.rule("X.5")
 @pytest.mark.parametrize(("key", "bounds"), BOUNDS.items())
-def test_a_number_is_taken_within_its_bounds_only(key: str, bounds: tuple[int, int, int]) -> None:
+def test_a_number_is_accepted_only_within_its_bounds(key: str, bounds: tuple[int, int, int]) -> None:
     minimum, default, maximum = bounds
     definition = definition_of(key)
     assert definition.default == default
@@ -59,7 +59,7 @@ def test_an_action_is_one_of_its_two_choices() -> None:
 
 
 @pytest.mark.rule("X.5")
-def test_a_typed_value_is_read_as_the_row_has_it() -> None:
+def test_a_stored_or_typed_text_is_read_as_the_rows_type() -> None:
     assert definition_of("extension_timeout_seconds").read("10") == 10
     assert definition_of(ACTION).read("auto_reject") == "auto_reject"
     for wrong in ("", "ten", "10.0", "-10", "+10", " 10", "1e1", "٢٠", "9" * 30):
@@ -68,6 +68,6 @@ def test_a_typed_value_is_read_as_the_row_has_it() -> None:
 
 
 @pytest.mark.rule("X.5")
-def test_there_is_no_other_row() -> None:
+def test_an_unknown_key_is_not_found() -> None:
     with pytest.raises(NotFound):
         definition_of("max_customers")

@@ -1,41 +1,44 @@
-"""Each invariant of `curhat simulate` finds the row that breaks it, and nothing in a database that is right.
+"""Each invariant of `curhat simulate` finds a row that breaks it, and finds nothing in a healthy database.
 
-The rows are written past the database's own safeguards: what the constraints forbid is what a query must still see,
-should a migration ever lose one.
+The tests write rows that the constraints forbid. A query must see such a row even after a migration has lost the
+constraint.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 
+from curhat.dev.simulate import queries
 from curhat.dev.simulate.invariants import INVARIANTS, check
+from curhat.dev.statements import parse
 from curhat.kit.database import Database
 from tests.support.clock import START, VirtualClock
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
-# The database's clock stands here while a test runs, however long ago this file was read.
+# The database's clock stands still at this time while a test runs.
 NOW = START
 MINUTE = timedelta(minutes=1)
 
 
 class Rows:
-    """Writes rows in which only what matters is said."""
+    """Writes rows. A test gives only the columns that matter to it."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def allow(self, *statements: str) -> None:
-        """Take safeguards away."""
+        """Remove safeguards of the schema."""
         for statement in statements:
             await self._connection.execute(statement)
 
     async def write(self, table: str, **values: Any) -> UUID:
-        """One row; returns its id, which is made up where none is given."""
+        """Write one row. Returns its id, which is random unless it is given."""
         values = {**DEFAULTS.get(table, dict)(), **values}
         columns = ", ".join(values)
         places = ", ".join(f"${number}" for number in range(1, len(values) + 1))
@@ -44,7 +47,7 @@ class Rows:
         return row_id
 
     async def confirmed_payment(self, **values: Any) -> UUID:
-        """A payment that was charged, confirmed and served, unless said otherwise."""
+        """A payment that was charged, confirmed and served, unless `values` differ."""
         values = {"confirmed_at": NOW, "status": "served", **values}
         payment_id = await self.write("payments", **values)
         if values.get("amount_rp", 20_000) > 0:
@@ -52,7 +55,7 @@ class Rows:
         return payment_id
 
     async def extension_payment(self, **values: Any) -> UUID:
-        """The payment of an extension, charged and served unless said otherwise."""
+        """The payment of an extension, charged and served unless `values` differ."""
         return await self.confirmed_payment(purpose="extension", amount_rp=10_000, **values)
 
     async def session(self, *, without: str = "", **values: Any) -> UUID:
@@ -165,7 +168,7 @@ BREAKS: dict[str, Break] = {}
 
 
 def breaks(title: str) -> Callable[[Break], Break]:
-    """This breaks the invariant of that title."""
+    """Register a function that writes a row which breaks the invariant with this title."""
 
     def remember(function: Break) -> Break:
         BREAKS[title] = function
@@ -190,7 +193,7 @@ async def _(rows: Rows) -> None:
         await rows.write("sessions", payment_id=payment_id)
 
 
-@breaks("a matched pairing, its winner and its session tell the same story")
+@breaks("a matched pairing, its winner and its session agree")
 async def _(rows: Rows) -> None:
     await rows.write("pairings", status="matched", decided_at=NOW)
 
@@ -207,7 +210,7 @@ async def _(rows: Rows) -> None:
     await rows.write("payments", status="confirmed", confirmed_at=NOW)
 
 
-@breaks("an approval that came too late is given back, once and in full")
+@breaks("an approval that came too late is refunded once and in full")
 async def _(rows: Rows) -> None:
     attempt_id = await rows.write("charge_attempts", status="approved_late")
     await rows.write("refunds", charge_attempt_id=attempt_id, amount_rp=19_999)
@@ -233,37 +236,35 @@ async def _(rows: Rows) -> None:
     await rows.write("pairings", status="failed", failure_tag="customer_cancelled", decided_at=NOW)
 
 
-@breaks(
-    "a payment that was taken and not served has its tag and its one case, and nothing of it is recovered"
-)
+@breaks("a payment that was taken and not served has its tag and its one case, and no recovered event")
 async def _(rows: Rows) -> None:
     await rows.confirmed_payment(status="unserved")
 
 
-@breaks("a payment that was served has no failure but a recovered one, and no case for a missing session")
+@breaks("a served payment has only recovered failures, and no case for a missing session")
 async def _(rows: Rows) -> None:
     payment_id = uuid4()
     await rows.session(payment_id=payment_id)
     await rows.write("failed_pairing_events", payment_id=payment_id, tag="no_mitra_available")
 
 
-@breaks("a payment that was never taken has an event if and only if it expired, and no case for it")
+@breaks("a payment that was never taken has an event if and only if it expired, and no case")
 async def _(rows: Rows) -> None:
     await rows.write("payments", status="expired", closed_at=NOW + 20 * MINUTE)
 
 
-@breaks("a session that was cut short has a case, and no other has one for that")
+@breaks("a session that was cut short has a case, and no other session has a case for that")
 async def _(rows: Rows) -> None:
     await rows.session(end_reason="mitra_ended", end_note="capek")
 
 
-@breaks("a payment has one blast, or one attempt with its chosen mitra and one blast that was taken after it")
+@breaks("a payment has one blast, or one targeted pairing and then a blast if the fallback was taken")
 async def _(rows: Rows) -> None:
     payment_id = await rows.confirmed_payment(target_mitra_id=uuid4())
     await rows.write("pairings", payment_id=payment_id)
 
 
-@breaks("nobody was asked whom a pairing leaves out or does not mean")
+@breaks("a pairing asked only the mitras that it may ask")
 async def _(rows: Rows) -> None:
     mitra_id = uuid4()
     await rows.write(
@@ -271,7 +272,7 @@ async def _(rows: Rows) -> None:
     )
 
 
-@breaks("a fallback that nobody answered is logged as expired, not early, and no other is")
+@breaks("an unanswered fallback is logged as expired, not early, and no other fallback is")
 async def _(rows: Rows) -> None:
     await rows.failed_payment(
         kind="targeted", target_mitra_id=uuid4(), failure_tag="targeted_mitra_timeout", fallback_status="expired",
@@ -290,7 +291,7 @@ async def _(rows: Rows) -> None:
     await rows.extension_payment()
 
 
-@breaks("an extension was decided as its terms say, and never approved by a mitra who was not there")
+@breaks("an extension was decided by its own terms, and never approved by a mitra who was away")
 async def _(rows: Rows) -> None:
     session_id = await rows.session()
     await rows.write("extensions", session_id=session_id, decided_by="timeout", decided_at=NOW)
@@ -301,7 +302,7 @@ async def _(rows: Rows) -> None:
     await rows.write("extensions", session_id=await rows.session())
 
 
-@breaks("an open extension is the one that its running session knows")
+@breaks("a session's open extension is the one in its open_extension_id")
 async def _(rows: Rows) -> None:
     session_id = await rows.session(status="active", ended_at=None, end_reason=None)
     await rows.write(
@@ -314,12 +315,12 @@ async def _(rows: Rows) -> None:
     )
 
 
-@breaks("what was added to a session that was cut short has a case, and no other extension has one for that")
+@breaks("an approved extension of a session that was cut short has a case, and no other extension has")
 async def _(rows: Rows) -> None:
     await rows.write("extensions", session_id=await rows.session(end_reason="mitra_ended", end_note="capek"))
 
 
-@breaks("a window that ran out was not closed early")
+@breaks("a window that timed out was not closed early")
 async def _(rows: Rows) -> None:
     await rows.failed_payment(failure_tag="no_mitra_available", decided_at=NOW + 0.9 * MINUTE)
 
@@ -339,12 +340,12 @@ async def _(rows: Rows) -> None:
     await rows.write("pairings", status="matched", deadline_at=NOW, decided_at=NOW)
 
 
-@breaks("nobody cancelled, confirmed or ended after the time for it")
+@breaks("nobody cancelled, confirmed or ended after the deadline")
 async def _(rows: Rows) -> None:
     await rows.failed_payment(failure_tag="customer_cancelled", decided_at=NOW + 2 * MINUTE)
 
 
-@breaks("whatever waits for a deadline has one armed")
+@breaks("everything that waits for a deadline has one armed")
 async def _(rows: Rows) -> None:
     await rows.write("payments")
 
@@ -354,7 +355,7 @@ async def _(rows: Rows) -> None:
     await rows.write("deadlines", kind="session_end", entity_id=uuid4(), due_at=NOW, parked_at=NOW)
 
 
-@breaks("the history of each status is one unbroken chain that ends at what the row says")
+@breaks("the history of each status is one unbroken chain that ends at the row's status")
 async def _(rows: Rows) -> None:
     payment_id = await rows.write("payments")
     for old, new in ((None, "pending"), ("confirming", "abandoned")):
@@ -369,7 +370,7 @@ async def _(rows: Rows) -> None:
     await rows.write("mitras", active_sessions=1)
 
 
-@breaks("no mitra ever had more sessions at once than it takes")
+@breaks("no mitra ever had more sessions at once than their capacity")
 async def _(rows: Rows) -> None:
     mitra_id = await rows.write("mitras")
     for _ in range(2):
@@ -401,7 +402,7 @@ async def _(rows: Rows) -> None:
         await rows.write("sessions", customer_id=customer_id, is_trial=True)
 
 
-@breaks("nobody is asked by, or paired with, themselves")
+@breaks("no mitra is asked by, or in a session with, themselves")
 async def _(rows: Rows) -> None:
     customer_id = uuid4()
     await rows.write(
@@ -414,7 +415,7 @@ async def _(rows: Rows) -> None:
     await rows.write("messages", session_id=await rows.session(), sent_at=NOW + 11 * MINUTE)
 
 
-@breaks("a fallback never asked the mitra who let the customer down")
+@breaks("a fallback never asked the mitra of the failed targeted pairing")
 async def _(rows: Rows) -> None:
     payment_id, mitra_id = uuid4(), uuid4()
     await rows.failed_targeted(payment_id=payment_id, target_mitra_id=mitra_id)
@@ -423,13 +424,13 @@ async def _(rows: Rows) -> None:
     )
 
 
-@breaks("a mitra who went away is not waited for")
+@breaks("no pairing or extension waits for a mitra who went offline")
 async def _(rows: Rows) -> None:
     pairing_id = await rows.write("pairings", kind="targeted", target_mitra_id=uuid4())
     await rows.write("requests", pairing_id=pairing_id, status="closed", close_reason="went_offline")
 
 
-@breaks("nobody answered about a fallback, or for a charge, after the time for it")
+@breaks("no fallback was answered and no extension was charged after the deadline")
 async def _(rows: Rows) -> None:
     payment_id = uuid4()
     await rows.failed_targeted(payment_id=payment_id, target_mitra_id=uuid4())
@@ -437,7 +438,7 @@ async def _(rows: Rows) -> None:
     await rows.write("pairings", payment_id=payment_id, created_at=NOW + 2 * MINUTE)
 
 
-@breaks("the charge of an extension was not given up early")
+@breaks("the charge of an extension did not fail early")
 async def _(rows: Rows) -> None:
     extension_id = await rows.write("extensions", session_id=await rows.session(), status="charge_failed")
     await rows.write(
@@ -446,7 +447,7 @@ async def _(rows: Rows) -> None:
     )  # fmt: skip
 
 
-@breaks("the gateway was asked for nothing that was not written down here")
+@breaks("the gateway was called only with what was recorded here before")
 async def _(rows: Rows) -> None:
     await rows.write(
         "mock_gateway.charges", key=uuid4(), payment_id=uuid4(), amount_rp=20_000, status="declined",
@@ -454,7 +455,7 @@ async def _(rows: Rows) -> None:
     )  # fmt: skip
 
 
-@breaks("the gateway's own books say the same as ours")
+@breaks("the gateway's books agree with ours")
 async def _(rows: Rows) -> None:
     payment_id = await rows.confirmed_payment()
     for _ in range(2):
@@ -476,7 +477,7 @@ async def _(rows: Rows) -> None:
 
 @pytest.fixture
 async def connection(database: Database, clock: VirtualClock) -> AsyncIterator[Connection]:
-    """A connection past triggers and foreign keys, at NOW. What is written on it is undone."""
+    """A connection without triggers and foreign keys, at NOW. Its writes are rolled back."""
     await clock.set(NOW)
     async with database.pool.acquire() as connection:
         undone = connection.transaction()
@@ -489,6 +490,15 @@ async def connection(database: Database, clock: VirtualClock) -> AsyncIterator[C
 def test_every_invariant_has_a_row_that_breaks_it() -> None:
     assert {invariant.title for invariant in INVARIANTS} == BREAKS.keys()
     assert len(BREAKS) == len(INVARIANTS)
+
+
+def test_every_invariant_in_the_sql_is_checked_and_takes_at_most_the_ids_of_people() -> None:
+    statements = parse(Path(queries.__file__).with_name("queries.sql")).statements
+    written = [statement for statement in statements if statement.result == "text"]
+    assert {
+        statement.name for statement in written if statement.parameters not in ([], ["people_ids"])
+    } == set()
+    assert {invariant.query.strip() for invariant in INVARIANTS} == {each.sql for each in written}
 
 
 async def test_every_invariant_finds_the_row_that_breaks_it(connection: Connection) -> None:
@@ -522,7 +532,7 @@ async def test_a_healthy_database_breaks_nothing(connection: Connection) -> None
     assert await check(connection) == []
 
 
-async def test_quiet_is_asked_of_the_people_who_are_meant_alone(connection: Connection) -> None:
+async def test_quiet_invariants_check_only_the_given_people(connection: Connection) -> None:
     customer_id = uuid4()
     rows = Rows(connection)
     payment_id = await rows.write("payments", customer_id=customer_id)

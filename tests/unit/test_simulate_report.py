@@ -5,7 +5,7 @@ from rich.console import Console
 
 from curhat.dev.simulate.invariants import INVARIANTS, Violation
 from curhat.dev.simulate.report import (
-    FAULTS_SHOWN,
+    MAX_FAULTS_SHOWN,
     Outcome,
     Tally,
     percentile,
@@ -95,12 +95,12 @@ def test_a_broken_invariant_is_named_with_its_row() -> None:
 
 def test_many_faults_are_counted_and_some_are_shown() -> None:
     tally = Tally()
-    for number in range(FAULTS_SHOWN + 5):
+    for number in range(MAX_FAULTS_SHOWN + 5):
         tally.fault(f"fault {number}")
 
     text = written(tally, [])
 
-    assert f"{FAULTS_SHOWN + 5} BROKEN" in text
+    assert f"{MAX_FAULTS_SHOWN + 5} BROKEN" in text
     assert "fault 0" in text
     assert "and 5 more" in text
     assert "NOT CLEAN" in text

@@ -1,7 +1,7 @@
-"""Limits per network address: what one address may ask for, counted in Valkey for all processes together.
+"""Limits per network address, counted in Valkey for all processes together.
 
-They slow down whoever tries many phones; what protects a phone is counted in PostgreSQL. So Valkey that is away lets
-everybody through.
+They slow down a client that tries many phones. The limits that protect a phone are counted in PostgreSQL; therefore
+these refuse nobody while Valkey is away.
 """
 
 import asyncio
@@ -24,19 +24,19 @@ log = structlog.get_logger(__name__)
 HOUR_SECONDS: Final = 3600
 MINUTE_SECONDS: Final = 60
 
-# Longer than Valkey takes when it is well; a request waits no longer to be counted.
-VALKEY_SECONDS: Final = 0.25
-# A process reports to Valkey after this part of an address's limit: that much may get through too many a process,
-# and all other requests cost no round trip.
-REPORT_EVERY_PART: Final = 20
-# Bounds memory in a minute of very many addresses; beyond it, counting begins anew.
-ADDRESSES_LIMIT: Final = 100_000
+# Bounds how long a request waits to be counted. A healthy Valkey answers sooner.
+VALKEY_TIMEOUT_SECONDS: Final = 0.25
+# A process reports an address to Valkey after every 1/20 of the limit, so the other requests need no round trip. Each
+# process may let through up to 1/20 of the limit too many.
+REPORTS_PER_LIMIT: Final = 20
+# Bounds memory in a minute with very many addresses. When it is reached, counting starts from zero.
+MAX_ADDRESSES: Final = 100_000
 
 _PREFIX: Final = "curhat:address:"
 
 
 def address_of(scope: Mapping[str, Any]) -> str:
-    """Whose request this is. One household has a whole /64 of IPv6, so that counts as one address."""
+    """The address that a request counts for. An IPv6 /64 counts as one address, because one household has all of it."""
     client = scope.get("client")
     return "unknown" if client is None else _counted_as(client[0])
 
@@ -54,37 +54,39 @@ def _counted_as(host: str) -> str:
     return str(ipaddress.ip_network((address.packed, 64), strict=False).network_address)
 
 
-async def count_code_request(valkey: Valkey, scope: Mapping[str, Any], limit_an_hour: int) -> None:
-    """Count one request for a one-time code, known number or not. Raises TooManyRequests."""
-    count, left_seconds = await _add(valkey, "codes", address_of(scope), 1, HOUR_SECONDS)
-    if count > limit_an_hour:
-        raise TooManyRequests(retry_after_seconds=left_seconds)
+async def count_code_request(valkey: Valkey, scope: Mapping[str, Any], max_per_hour: int) -> None:
+    """Count one request for a one-time code, whether the number is known or not. Raises: TooManyRequests."""
+    await _count_in_hour(valkey, "codes", scope, max_per_hour)
 
 
-async def count_password_try(valkey: Valkey, scope: Mapping[str, Any], limit_an_hour: int) -> None:
-    """Count one try to sign in with a password, right or wrong. Raises TooManyRequests."""
-    count, left_seconds = await _add(valkey, "passwords", address_of(scope), 1, HOUR_SECONDS)
-    if count > limit_an_hour:
+async def count_password_try(valkey: Valkey, scope: Mapping[str, Any], max_per_hour: int) -> None:
+    """Count one try to sign in with a password, right or wrong. Raises: TooManyRequests."""
+    await _count_in_hour(valkey, "passwords", scope, max_per_hour)
+
+
+async def _count_in_hour(valkey: Valkey, what: str, scope: Mapping[str, Any], max_per_hour: int) -> None:
+    count, left_seconds = await _add(valkey, what, address_of(scope), 1, HOUR_SECONDS)
+    if count > max_per_hour:
         raise TooManyRequests(retry_after_seconds=left_seconds)
 
 
 class AddressLimit:
-    """An ASGI application that lets an address through to `application` so many times a minute.
+    """An ASGI application that passes at most `requests_per_minute` requests of one address on to `application`.
 
-    Counted in memory, and now and then in Valkey for all processes. An address that is over the limit is
-    answered 429 (a socket: refused before it is opened) until the minute is over.
+    It counts in memory, and adds its counts up in Valkey for all processes. When an address is over the limit, it
+    answers 429 until the minute ends. It refuses a socket before the socket is opened.
     """
 
     def __init__(self, application: Application, valkey: Valkey, requests_per_minute: int) -> None:
         self._application = application
         self._valkey = valkey
         self._limit = requests_per_minute
-        self._report_at = max(1, requests_per_minute // REPORT_EVERY_PART)
+        self._report_at = max(1, requests_per_minute // REPORTS_PER_LIMIT)
         self._minute = -1
         self._counts: dict[str, _Count] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One ASGI connection."""
+        """Handle one ASGI connection."""
         if scope["type"] in ("http", "websocket") and not await self._may_pass(address_of(scope)):
             await _refuse(scope, receive, send)
             return
@@ -92,7 +94,7 @@ class AddressLimit:
 
     async def _may_pass(self, address: str) -> bool:
         minute = int(time.time()) // MINUTE_SECONDS
-        if minute != self._minute or len(self._counts) >= ADDRESSES_LIMIT:
+        if minute != self._minute or len(self._counts) >= MAX_ADDRESSES:
             self._minute = minute
             self._counts = {}
         count = self._counts.get(address)
@@ -108,7 +110,7 @@ class AddressLimit:
 
 
 class _Count:
-    """One address in the current minute: what all processes reported, and what this one did not yet."""
+    """The requests of one address in the current minute: known to Valkey, and not yet reported by this process."""
 
     __slots__ = ("known", "unreported")
 
@@ -118,11 +120,11 @@ class _Count:
 
 
 async def _add(valkey: Valkey, what: str, address: str, count: int, window_seconds: int) -> tuple[int, int]:
-    """Add to the count of this window; the answer is the count (0: Valkey is away) and the seconds left."""
+    """Add to the count of the current window. Returns the count (0: Valkey is away) and the seconds left."""
     window, past_seconds = divmod(int(time.time()), window_seconds)
     key = f"{_PREFIX}{what}:{address}:{window}"
     try:
-        async with asyncio.timeout(VALKEY_SECONDS), valkey.pipeline(transaction=False) as pipeline:
+        async with asyncio.timeout(VALKEY_TIMEOUT_SECONDS), valkey.pipeline(transaction=False) as pipeline:
             pipeline.incrby(key, count)
             pipeline.expire(key, window_seconds)
             total, _ = await pipeline.execute()

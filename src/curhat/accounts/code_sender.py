@@ -1,46 +1,45 @@
-"""How a one-time code reaches a phone: the port, and the inbox that stands for it in development.
+"""How a one-time code reaches a phone: the port, and the inbox that takes its place in development.
 
-A sender that reaches real phones is added here, and to REAL_CODE_SENDERS in kit/settings.py: production does not
-start without one.
+Add a sender that reaches real phones here and to REAL_CODE_SENDERS in kit/settings.py. Production does not start
+without one.
 """
 
 from typing import Protocol
 
+from curhat.accounts import queries
 from curhat.accounts.codes import VALID_SECONDS
 from curhat.accounts.schemas import InboxMessage
-from curhat.kit.database import Database, load_queries
+from curhat.kit.database import Database
 from curhat.kit.settings import Settings
-
-SQL = load_queries(__file__)
 
 
 class CodeSender(Protocol):
-    """Sends messages to phones. Called between transactions, after the code was committed."""
+    """Sends messages to phones. It is called between transactions, after the code is committed."""
 
     async def send(self, phone_number: str, text: str, code: str) -> None:
-        """Send `text`, which contains `code`. Raises when it surely did not go out."""
+        """Send `text`, which contains `code`. Raises an error when the message was certainly not sent."""
 
 
 class DevelopmentInbox:
-    """Keeps the last messages to each phone where a developer can read them."""
+    """Keeps the newest 20 messages to each phone in a table that a developer can read."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def send(self, phone_number: str, text: str, code: str) -> None:
-        """Put the message into the inbox, and throw away what is older than the last 20."""
+        """Put the message into the inbox, and delete those older than the newest 20."""
         async with self._database.transaction() as tx:
-            await tx.execute(SQL.add_to_inbox, phone_number, text, code)
-            await tx.execute(SQL.prune_inbox, phone_number)
+            await queries.insert_inbox_message(tx, phone_number=phone_number, text=text, code=code)
+            await queries.prune_inbox(tx, phone_number=phone_number)
 
     async def messages(self, phone_number: str) -> list[InboxMessage]:
-        """What was sent to this phone, newest first."""
-        rows = await self._database.fetch(SQL.inbox, phone_number)
-        return [InboxMessage(text=row["text"], code=row["code"], sent_at=row["sent_at"]) for row in rows]
+        """The messages to this phone, newest first."""
+        stored = await queries.list_inbox(self._database, phone_number=phone_number)
+        return [InboxMessage(text=each.text, code=each.code, sent_at=each.sent_at) for each in stored]
 
 
 def code_sender(settings: Settings, database: Database) -> CodeSender:
-    """The sender that the settings name."""
+    """The sender that the settings name. Raises: RuntimeError when there is none of that name."""
     if settings.is_development and settings.code_sender == "inbox":
         return DevelopmentInbox(database)
     raise RuntimeError(f"there is no code sender named {settings.code_sender!r}")

@@ -8,15 +8,15 @@ from uuid import UUID
 
 DIGITS: Final = 6
 VALID_SECONDS: Final = 5 * 60
-TRIES_A_CODE: Final = 5
+MAX_TRIES_PER_CODE: Final = 5
 
-# Per phone. A guesser who does all that these allow finds one code in a million with 15 tries an hour.
+# Limits per phone. A guesser who uses them up has 15 tries per hour at codes with a million possibilities.
 RESEND_SECONDS: Final = 30
-UNUSED_CODES_AN_HOUR: Final = 5
-CODES_AN_HOUR: Final = 30
-WRONG_TRIES_AN_HOUR: Final = 15
+MAX_UNUSED_CODES_PER_HOUR: Final = 5
+MAX_CODES_PER_HOUR: Final = 30
+MAX_WRONG_TRIES_PER_HOUR: Final = 15
 
-# Keeps this use of the secret key apart from every other one.
+# Keeps the key of this HMAC different from every other key that is derived from the secret key.
 _PURPOSE: Final = b"curhat one-time codes 1"
 
 
@@ -26,11 +26,11 @@ def new_code() -> str:
 
 
 def digest_of(secret_key: bytes, request_id: UUID, code: str) -> bytes:
-    """What is stored of a code: useless without the key, and good for one request only."""
+    """What is stored of a code: useless without the key, and valid for one request only."""
     key = hmac.digest(secret_key, _PURPOSE, hashlib.sha256)
     return hmac.digest(key, request_id.bytes + code.encode(), hashlib.sha256)
 
 
 def is_right(secret_key: bytes, request_id: UUID, code: str, digest: bytes) -> bool:
-    """Whether this is the code, in a time that does not tell how much of it is right."""
+    """Whether this is the code. The time that this takes does not tell how many digits are right."""
     return hmac.compare_digest(digest_of(secret_key, request_id, code), digest)

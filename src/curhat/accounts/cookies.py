@@ -1,7 +1,8 @@
-"""How a token is presented: in a header by apps, in a cookie by web clients; and the defence that cookies need.
+"""How a client presents its token: an app in a header, a web client in a cookie. Cookies need a defence.
 
-A browser sends a cookie whoever made it send the request. SameSite=Strict already keeps other sites out; beyond it,
-every unsafe request with a cookie, and every socket opened with one, must come from an origin on the list.
+A browser sends the cookie with a request even when another site's page made it send that request. SameSite=Strict
+stops this. As a second defence, every unsafe request with a cookie, and every socket opened with one, must come from
+an origin in CURHAT_PUBLIC_ORIGINS.
 """
 
 from collections.abc import Mapping
@@ -30,23 +31,23 @@ _PATHS: Final[dict[AnyRole, str]] = {
     "mitra": "/api/mitra",
     "operator": "/api/control-center",
 }
-# Browsers refuse a cookie with this prefix that is not Secure, wherever it came from.
+# A browser refuses a cookie with this prefix unless it is Secure.
 _SECURE_PREFIX: Final = "__Secure-"
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 class PresentedToken(msgspec.Struct, frozen=True):
-    """A token as it came with a request."""
+    """A token, and how a request presented it."""
 
     token: str
     transport: Transport
 
 
 def presented_token(scope: ReadScope, role: AnyRole, settings: Settings) -> PresentedToken | None:
-    """The token of an HTTP request or of a socket being opened: the bearer header's, else this role's cookie.
+    """The token of an HTTP request or of a socket being opened: from the bearer header, else from this role's cookie.
 
-    Raises Forbidden for a cookie with an unsafe request that does not come from one of our own pages.
+    Raises: Forbidden for a cookie with an unsafe request that does not come from one of our own pages.
     """
     authorization = _header(scope, b"authorization")
     if authorization is not None:
@@ -56,28 +57,28 @@ def presented_token(scope: ReadScope, role: AnyRole, settings: Settings) -> Pres
     if from_cookie is None:
         return None
     is_unsafe = scope["type"] == "websocket" or scope["method"] not in _SAFE_METHODS
-    if is_unsafe and not _comes_from_us(scope, settings, if_not_told=False):
+    if is_unsafe and not _comes_from_us(scope, settings, if_unknown=False):
         raise Forbidden
     return PresentedToken(from_cookie, "cookie")
 
 
 def refuse_foreign_page(scope: ReadScope, settings: Settings) -> None:
-    """Before a cookie is set: another site must not sign its visitor in as somebody else. Raises Forbidden.
+    """Refuse to set a cookie for another site's page, which could sign its visitor in as another person.
 
-    Whoever tells no origin is no browser, and has no visitor to deceive.
+    A request without an origin does not come from a browser and is let through. Raises: Forbidden.
     """
-    if not _comes_from_us(scope, settings, if_not_told=True):
+    if not _comes_from_us(scope, settings, if_unknown=True):
         raise Forbidden
 
 
 def cookie_name(role: AnyRole, settings: Settings) -> str:
-    """The name of a role's cookie; with the browsers' prefix for secure cookies in production."""
+    """The name of a role's cookie. In production it has the prefix for secure cookies."""
     return _NAMES[role] if settings.is_development else _SECURE_PREFIX + _NAMES[role]
 
 
 def token_cookie(role: AnyRole, token: str, max_age_seconds: int, settings: Settings) -> "Cookie":
-    """The cookie that carries a token: out of reach for scripts, for this role's paths and this site only."""
-    # Here, since it brings the whole framework along: a worker, which sets no cookie, starts half a second sooner.
+    """The cookie that carries a token: invisible to scripts, sent to this role's paths and from this site only."""
+    # Imported here because it loads the whole framework: a worker, which sets no cookie, starts half a second sooner.
     from litestar.datastructures import Cookie
 
     return Cookie(
@@ -91,12 +92,12 @@ def token_cookie(role: AnyRole, token: str, max_age_seconds: int, settings: Sett
     )
 
 
-def _comes_from_us(scope: ReadScope, settings: Settings, *, if_not_told: bool) -> bool:
+def _comes_from_us(scope: ReadScope, settings: Settings, *, if_unknown: bool) -> bool:
     origin = _header(scope, b"origin")
     if origin is not None:
         return origin in settings.public_origins
     site = _header(scope, b"sec-fetch-site")
-    return if_not_told if site is None else site == "same-origin"
+    return if_unknown if site is None else site == "same-origin"
 
 
 def _header(scope: ReadScope, name: bytes) -> str | None:
@@ -108,7 +109,7 @@ def _header(scope: ReadScope, name: bytes) -> str | None:
 
 
 def _cookie(scope: ReadScope, name: str) -> str | None:
-    # A browser may spread its cookies over several headers (HTTP/2).
+    # Over HTTP/2 a browser may send its cookies in several headers.
     for key, value in scope["headers"]:
         if key == b"cookie":
             for pair in value.decode("latin-1").split(";"):

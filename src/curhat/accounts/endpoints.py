@@ -1,10 +1,10 @@
-"""Signing in and out, for both roles: HTTP in, service, HTTP out. The transactions are opened here."""
+"""The HTTP endpoints for signing in and out, for both roles. They open the transactions."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
 import structlog
-from litestar import Request, Response, get, post
+from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromQuery, JSONBody
@@ -36,6 +36,7 @@ from curhat.kit.errors import (
     Unauthenticated,
     ValidationFailed,
 )
+from curhat.kit.http import AnyRequest
 from curhat.kit.identity import Role
 from curhat.kit.openapi import answers
 from curhat.kit.pause_points import pause_point
@@ -43,17 +44,15 @@ from curhat.kit.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-AnyRequest = Request[Any, Any, Any]
-
-# An answer with a token in it is nobody else's.
+# An answer with a token must not be kept by any cache.
 NO_STORE: Final = {"Cache-Control": "no-store"}
 
 CUSTOMER: Final = ["customer"]
 MITRA: Final = ["mitra"]
 
-CODES_SENT: Final = Counter("curhat_accounts_codes_sent_total", "One-time codes that were sent.", ["role"])
+CODES_SENT: Final = Counter("curhat_accounts_codes_sent_total", "One-time codes sent.", ["role"])
 SIGN_INS: Final = Counter(
-    "curhat_accounts_sign_ins_total", "Tries to sign in with a code, by how they ended.", ["role", "outcome"]
+    "curhat_accounts_sign_ins_total", "Tries to sign in with a code, by outcome.", ["role", "outcome"]
 )
 
 CODE_REFUSALS: Final = (ValidationFailed, TooManyRequests)
@@ -78,7 +77,7 @@ async def request_customer_code(
     settings: NamedDependency[Settings],
     valkey_client: NamedDependency[Valkey],
 ) -> CodeRequested:
-    """Have a one-time code sent to a phone; the answer does not tell whether the number is known."""
+    """Send a one-time code to a phone. The answer does not tell whether the number is known."""
     return await _send_code(request, "customer", data.phone, database, settings, valkey_client)
 
 
@@ -96,7 +95,7 @@ async def request_mitra_code(
     settings: NamedDependency[Settings],
     valkey_client: NamedDependency[Valkey],
 ) -> CodeRequested:
-    """Have a one-time code sent to a phone; the answer does not tell whether the number is invited."""
+    """Send a one-time code to a phone. The answer does not tell whether the number is invited."""
     return await _send_code(request, "mitra", data.phone, database, settings, valkey_client)
 
 
@@ -133,7 +132,7 @@ async def verify_customer_code(
     settings: NamedDependency[Settings],
     authenticator: NamedDependency[Authenticator],
 ) -> Response[CustomerSignedIn]:
-    """Sign in with the code. The first time needs a `call_name`; being asked for it leaves the code as it is."""
+    """Sign in with the code. The first sign-in needs a `call_name`; without it the refusal does not use up the code."""
 
     async def verify(tx: Transaction) -> SignIn | BusinessError:
         return await service.verify_customer_code(
@@ -148,7 +147,7 @@ async def verify_customer_code(
     sign_in = await _sign_in(request, "customer", data, verify, database, settings, authenticator)
     assert isinstance(sign_in.person, OwnCustomer)
     if data.transport == "cookie":
-        cookie = cookies.token_cookie("customer", sign_in.token, service.TOKEN_SECONDS, settings)
+        cookie = cookies.token_cookie("customer", sign_in.token, service.TOKEN_VALID_SECONDS, settings)
         return Response(CustomerSignedIn(sign_in.person), headers=NO_STORE, cookies=[cookie])
     return Response(CustomerSignedIn(sign_in.person, sign_in.token), headers=NO_STORE)
 
@@ -167,7 +166,7 @@ async def verify_mitra_code(
     settings: NamedDependency[Settings],
     authenticator: NamedDependency[Authenticator],
 ) -> Response[MitraSignedIn]:
-    """Sign in with the code. Who is not invited, or suspended, learns it only here, and uses up the code."""
+    """Sign in with the code. Only a right code says that the mitra is not invited or suspended; this uses it up."""
 
     async def verify(tx: Transaction) -> SignIn | BusinessError:
         return await service.verify_mitra_code(
@@ -177,7 +176,7 @@ async def verify_mitra_code(
     sign_in = await _sign_in(request, "mitra", data, verify, database, settings, authenticator)
     assert isinstance(sign_in.person, OwnMitra)
     if data.transport == "cookie":
-        cookie = cookies.token_cookie("mitra", sign_in.token, service.TOKEN_SECONDS, settings)
+        cookie = cookies.token_cookie("mitra", sign_in.token, service.TOKEN_VALID_SECONDS, settings)
         return Response(MitraSignedIn(sign_in.person), headers=NO_STORE, cookies=[cookie])
     return Response(MitraSignedIn(sign_in.person, sign_in.token), headers=NO_STORE)
 
@@ -191,7 +190,7 @@ async def _sign_in(
     settings: Settings,
     authenticator: Authenticator,
 ) -> SignIn:
-    """Verify, and end the sign-in that the request came with, in one transaction. Raises the refusals."""
+    """Verify the code, and revoke the token that came with the request, in one transaction. Raises the refusals."""
     if data.transport == "cookie":
         cookies.refuse_foreign_page(request.scope, settings)
     try:
@@ -201,7 +200,7 @@ async def _sign_in(
             if replaced is not None and isinstance(outcome, SignIn):
                 await service.sign_out(tx, replaced)
         if isinstance(outcome, BusinessError):
-            # Raised after the commit: a wrong try stays counted.
+            # Raised after the commit, so that a wrong try stays counted.
             raise outcome
     except BusinessError as error:
         SIGN_INS.labels(role, error.code).inc()
@@ -220,7 +219,7 @@ async def _sign_in(
 
 
 async def _replaced_token(request: AnyRequest, role: Role, authenticator: Authenticator) -> bytes | None:
-    """The token that a new sign-in takes the place of: what the client was signed in with until now."""
+    """The token that the client was signed in with until now, if it was."""
     try:
         return (await authenticator.identify(role, request.scope)).token_digest
     except (Unauthenticated, Forbidden):
@@ -260,7 +259,7 @@ async def sign_out_mitra(
     settings: NamedDependency[Settings],
     authenticator: NamedDependency[Authenticator],
 ) -> Response[None]:
-    """Revoke the token, and close its sockets. A suspended mitra may, too."""
+    """Revoke the token, and close its sockets. A suspended mitra may do this, too."""
     return await _sign_out(request, "mitra", database, settings, authenticator)
 
 
@@ -270,7 +269,7 @@ async def _sign_out(
     signed_in = await authenticator.identify(role, request.scope)
     async with database.transaction() as tx:
         await service.sign_out(tx, signed_in.token_digest)
-    # The signal comes back a moment later; this process need not wait for it.
+    # This process would otherwise trust the token until the signal comes back.
     authenticator.forget_token(signed_in.token_digest)
     log.info("accounts.signed_out", role=role, user_id=str(signed_in.identity.user_id))
     expired = [cookies.token_cookie(role, "", 0, settings)] if signed_in.transport == "cookie" else []

@@ -1,10 +1,10 @@
-"""What the accounts room refuses."""
+"""The refusals of accounts."""
 
 from curhat.kit.errors import BusinessError
 
 
 class CodeInvalid(BusinessError):
-    """For a wrong, expired or used code, one that was tried too often, and an unknown request, alike."""
+    """The same answer for a wrong, expired or used code, a code with too many wrong tries, and an unknown request."""
 
     code = "code_invalid"
     status = 401

@@ -1,30 +1,28 @@
 """Who may call an operation: the providers of the dependencies `customer` and `mitra`.
 
-A handler that names one of them is for signed-in people of that role only, and gets an Identity.
+A handler with a parameter of that name admits only signed-in people of that role, and gets their Identity.
 """
 
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 
 from curhat.accounts.service import Authenticator, SignedIn
 from curhat.kit.errors import Suspended
+from curhat.kit.http import AnyRequest
 from curhat.kit.identity import Identity
-
-AnyRequest = Request[Any, Any, Any]
 
 
 async def provide_customer(request: AnyRequest, authenticator: NamedDependency[Authenticator]) -> Identity:
-    """The customer who asks. Raises Unauthenticated, Forbidden."""
+    """The customer who sent the request. Raises: Unauthenticated, Forbidden."""
     return _note(request, await authenticator.identify("customer", request.scope))
 
 
 async def provide_mitra(request: AnyRequest, authenticator: NamedDependency[Authenticator]) -> Identity:
-    """The mitra who asks. Raises Unauthenticated, Forbidden, Suspended."""
+    """The mitra who sent the request. Raises: Unauthenticated, Forbidden, Suspended."""
     signed_in = await authenticator.identify("mitra", request.scope)
     if signed_in.is_suspended:
         raise Suspended
@@ -34,9 +32,9 @@ async def provide_mitra(request: AnyRequest, authenticator: NamedDependency[Auth
 def strangers_first(
     authenticator: Callable[[], Authenticator],
 ) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
-    """A guard for every route: who may not call an operation is told so before anything of the body is read.
+    """A guard for every route, which refuses a caller who may not call the operation before the body is read.
 
-    Beside the providers, not instead of them: what a handler gets is decided there.
+    The providers check the caller again: only they decide which Identity a handler gets.
     """
 
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
@@ -50,6 +48,6 @@ def strangers_first(
 
 
 def _note(request: AnyRequest, signed_in: SignedIn) -> Identity:
-    # A socket's ticket is bound to the token that it was asked for with.
+    # A socket's ticket is bound to the token of the request that asked for the ticket.
     request.state["token_digest"] = signed_in.token_digest
     return signed_in.identity

@@ -1,4 +1,4 @@
-"""The names that people choose for themselves. A name is all that the other side learns (X.4)."""
+"""The names that people choose. The other person in a chat learns nothing but this name (X.4)."""
 
 import re
 import unicodedata
@@ -6,21 +6,22 @@ from typing import Final
 
 from curhat.kit.errors import ValidationFailed
 
-LONGEST_NAME: Final = 40
-# Shorter runs are years and ages; from here on they can be a phone number, however they are broken up.
-_DIGITS_OF_A_PHONE_NUMBER: Final = 7
-# Joins two emoji into one; every other invisible character has no business in a name.
+MAX_NAME_CHARACTERS: Final = 40
+# This many digits in a name can be a phone number, whatever stands between them. Fewer digits are years and ages.
+_MIN_PHONE_NUMBER_DIGITS: Final = 7
+# Joins two emoji into one. It is the only invisible character that a name may contain.
 _JOINER: Final = "\u200d"
-# Letters and symbols that are drawn as nothing: the Hangul fillers and the blank Braille pattern.
+# Letters and symbols that are displayed as nothing: the Hangul fillers and the blank Braille pattern.
 _BLANKS: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 _SPACES: Final = re.compile(r"\s+")
 
 
 def checked_name(written: str, field: str) -> str:
-    """The name, trimmed and in Unicode's composed form. Raises ValidationFailed naming `field`.
+    """The name, trimmed and in Unicode's composed form.
 
-    Refused: what is empty or too long, invisible characters, and whatever looks like a phone number, an e-mail
-    address or a handle, since a name must not tell who somebody is or where else to find them.
+    Refused are names that are empty or too long, contain invisible characters, or look like a phone number, an e-mail
+    address or a handle: a name must not tell who a person is or how else to contact them.
+    Raises: ValidationFailed, which names `field`.
     """
     name = unicodedata.normalize("NFC", written.strip())
     problem = _problem(name)
@@ -30,15 +31,15 @@ def checked_name(written: str, field: str) -> str:
 
 
 def _problem(name: str) -> str | None:
-    if not 1 <= len(name) <= LONGEST_NAME:
-        return f"must be 1 to {LONGEST_NAME} characters"
+    if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
+        return f"must be 1 to {MAX_NAME_CHARACTERS} characters"
     if any(_is_forbidden(character) for character in name):
         return "must not contain control or invisible characters"
     if all(unicodedata.category(character)[0] in "MCZ" for character in name):
         return "must contain something to see"
-    # Full-width and circled digits and signs read like the plain ones.
+    # People read full-width and circled digits and signs as the plain ones.
     plain = unicodedata.normalize("NFKC", name)
-    if sum(character.isdigit() for character in plain) >= _DIGITS_OF_A_PHONE_NUMBER:
+    if sum(character.isdigit() for character in plain) >= _MIN_PHONE_NUMBER_DIGITS:
         return "must not look like a phone number"
     if "@" in plain:
         return "must not look like an e-mail address or a handle"
@@ -49,5 +50,5 @@ def _is_forbidden(character: str) -> bool:
     category = unicodedata.category(character)
     if character == _JOINER:
         return False
-    # Cc, Cf, Co, Cs, Cn; and separators of lines and paragraphs.
+    # Categories Cc, Cf, Co, Cs and Cn, and separators of lines and paragraphs.
     return category.startswith("C") or category in ("Zl", "Zp") or character in _BLANKS

@@ -1,4 +1,4 @@
-"""What crosses the border about accounts."""
+"""The bodies of requests, answers and signals of accounts."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -11,20 +11,20 @@ from curhat.kit.identity import Role
 
 Transport = Literal["bearer", "cookie"]
 
-# Longer than anything right, and short enough to be looked at without a cost.
+# Longer than any valid value, and short enough to be checked at no cost.
 WrittenPhone = Annotated[str, msgspec.Meta(max_length=40)]
 WrittenName = Annotated[str, msgspec.Meta(max_length=200)]
 WrittenCode = Annotated[str, msgspec.Meta(max_length=20)]
 
 
 class CodeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whose phone a code is to be sent to: 08…, 62…, +62…, or another country's number with its +."""
+    """The phone to send a code to: 08…, 62…, +62…, or another country's number with its +."""
 
     phone: WrittenPhone
 
 
 class CodeRequested(msgspec.Struct, frozen=True):
-    """A code is on its way. It is good until `expires_at`; another one may be asked for at `resend_after`."""
+    """A code was sent. It is valid until `expires_at`; from `resend_after` on another one may be requested."""
 
     request_id: UUID
     expires_at: datetime
@@ -33,7 +33,7 @@ class CodeRequested(msgspec.Struct, frozen=True):
 
 
 class CodeVerification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The code that arrived. `call_name` is for a customer's first sign-in, and not read at any other."""
+    """The code that arrived. `call_name` is read only at a customer's first sign-in."""
 
     request_id: UUID
     code: WrittenCode
@@ -42,35 +42,35 @@ class CodeVerification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OwnCustomer(msgspec.Struct, frozen=True):
-    """A customer, as they see themself."""
+    """A customer, as this customer sees it."""
 
     id: UUID
     call_name: str
 
 
 class OwnMitra(msgspec.Struct, frozen=True):
-    """A mitra, as they see themself."""
+    """A mitra, as this mitra sees it."""
 
     id: UUID
     display_name: str
 
 
 class CustomerSignedIn(msgspec.Struct, frozen=True):
-    """A customer is signed in. Without `token` when it went into a cookie."""
+    """A customer is signed in. `token` is absent when it is in a cookie."""
 
     customer: OwnCustomer
     token: str | UnsetType = UNSET
 
 
 class MitraSignedIn(msgspec.Struct, frozen=True):
-    """A mitra is signed in. Without `token` when it went into a cookie."""
+    """A mitra is signed in. `token` is absent when it is in a cookie."""
 
     mitra: OwnMitra
     token: str | UnsetType = UNSET
 
 
 class CustomerAccount(msgspec.Struct, frozen=True):
-    """What accounts knows of a customer, for their own eyes."""
+    """A customer's account, as only this customer may see it."""
 
     id: UUID
     call_name: str
@@ -78,7 +78,7 @@ class CustomerAccount(msgspec.Struct, frozen=True):
 
 
 class InboxMessage(msgspec.Struct, frozen=True):
-    """A message that would have gone to a phone."""
+    """A message that would have been sent to a phone."""
 
     text: str
     code: str
@@ -92,7 +92,7 @@ class Inbox(msgspec.Struct, frozen=True):
 
 
 class SocketsToClose(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The signal on the channel `sockets`, as JSON: the sockets of one token, or of one person in one role."""
+    """The signal on the channel `sockets`, as JSON: close the sockets of one token, or of one person in one role."""
 
     code: int
     token_digest: str | None = None

@@ -15,17 +15,17 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-import asyncpg
 import msgspec
 import structlog
 
-from curhat.accounts import codes, cookies, phone
+from curhat.accounts import codes, cookies, phone, queries
 from curhat.accounts.cookies import ReadScope
 from curhat.accounts.errors import CallNameRequired, CodeInvalid, NotInvited
 from curhat.accounts.names import checked_name
+from curhat.accounts.queries import LockedMitra, ValidToken
 from curhat.accounts.schemas import CustomerAccount, OwnCustomer, OwnMitra, SocketsToClose, Transport
 from curhat.kit.audit import AuditAction
-from curhat.kit.database import DATABASE_AWAY, Database, Transaction, load_queries
+from curhat.kit.database import DATABASE_AWAY, Database, Transaction
 from curhat.kit.errors import (
     BusinessError,
     Forbidden,
@@ -43,25 +43,26 @@ from curhat.realtime.hooks import SocketIdentity
 from curhat.realtime.hub import Hub
 
 log = structlog.get_logger(__name__)
-SQL = load_queries(__file__)
 
-# The signal that closes sockets, and takes tokens out of every process's memory.
+# The signal that closes sockets and removes tokens from the cache of every process.
 SIGNAL: Final = "sockets"
 
 TOKEN_BYTES: Final = 32
-TOKEN_SECONDS: Final = 30 * 24 * 3600
-# For how long a process may believe what it has read of a token: bounds what a lost signal costs.
+TOKEN_VALID_SECONDS: Final = 30 * 24 * 3600
+# How long a process may trust what it has read of a token: bounds how long a revoked token admits its owner when the
+# signal is lost.
 REMEMBERED_SECONDS: Final = 3.0
-# How often the tokens in use are asked about anew, all together: whoever goes on working never waits for a look-up.
-RENEW_SECONDS: Final = 1.0
-# Tokens of one such question: bounds how long it takes.
-RENEW_BATCH: Final = 500
-# Bounds memory, about 400 bytes each.
-REMEMBERED_TOKENS: Final = 50_000
-# As the table of mitras has it.
-MOST_CUSTOMERS: Final = 20
+# How often the tokens in use are read again, many in one statement. A request with a token in use then never waits for
+# PostgreSQL.
+RENEW_INTERVAL_SECONDS: Final = 1.0
+# Bounds how long one such statement takes.
+MAX_TOKENS_PER_RENEWAL: Final = 500
+# Bounds the memory of the cache: about 400 bytes per token.
+MAX_REMEMBERED_TOKENS: Final = 50_000
+# The same bound is a CHECK constraint of the table `mitras`.
+MAX_CUSTOMERS_PER_MITRA: Final = 20
 # Bounds how long one pruning holds its locks.
-PRUNE_LIMIT: Final = 10_000
+MAX_ROWS_PER_PRUNE: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +79,21 @@ class SentCode:
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """Somebody who has shown that the phone is theirs, and their new token."""
+    """A person who has proved that the phone is theirs, and their new token."""
 
     person: OwnCustomer | OwnMitra
     token: str = field(repr=False)
 
 
 class Invited(msgspec.Struct, frozen=True):
-    """A mitra, and whether this invitation made them one."""
+    """A mitra, and whether this invitation made the person a mitra."""
 
     mitra_id: UUID
     is_new: bool
 
 
 class SignedIn(msgspec.Struct, frozen=True):
-    """Whose token it is, and how it may be presented. A suspended mitra may still sign out."""
+    """The owner of a token, and how the token may be presented. A suspended mitra may still sign out."""
 
     identity: Identity
     token_digest: bytes
@@ -104,30 +105,35 @@ class SignedIn(msgspec.Struct, frozen=True):
 
 
 async def request_code(tx: Transaction, secret_key: bytes, role: Role, phone_number: str) -> SentCode:
-    """A new code for an E.164 number, whoever that is. Raises TooManyRequests with the time to wait."""
-    await tx.execute(SQL.lock_phone, phone_number)
-    row = await tx.fetchrow(SQL.next_code, phone_number, codes.UNUSED_CODES_AN_HOUR, codes.CODES_AN_HOUR)
-    assert row is not None  # The statement always gives one row.
-    _refuse_while_waiting(row["wait_seconds"])
-    request_id: UUID = row["id"]
-    code = codes.new_code()
-    times = await tx.fetchrow(
-        SQL.insert_code,
-        request_id,
-        role,
-        phone_number,
-        codes.digest_of(secret_key, request_id, code),
-        codes.RESEND_SECONDS,
-        codes.VALID_SECONDS,
+    """Make a new code for an E.164 number, whether the number is known or not.
+
+    Raises: TooManyRequests, with the time to wait.
+    """
+    await queries.lock_phone(tx, phone_number=phone_number)
+    prepared = await queries.prepare_code(
+        tx,
+        phone_number=phone_number,
+        max_unused_codes_per_hour=codes.MAX_UNUSED_CODES_PER_HOUR,
+        max_codes_per_hour=codes.MAX_CODES_PER_HOUR,
     )
-    assert times is not None
+    _refuse_while_waiting(prepared.wait_seconds)
+    code = codes.new_code()
+    times = await queries.insert_code(
+        tx,
+        id=prepared.id,
+        role=role,
+        phone_number=phone_number,
+        code_digest=codes.digest_of(secret_key, prepared.id, code),
+        resend_seconds=codes.RESEND_SECONDS,
+        valid_seconds=codes.VALID_SECONDS,
+    )
     return SentCode(
-        request_id=request_id,
+        request_id=prepared.id,
         phone_number=phone_number,
         code=code,
-        expires_at=times["expires_at"],
-        resend_after=times["resend_after"],
-        server_now=times["created_at"],
+        expires_at=times.expires_at,
+        resend_after=times.resend_after,
+        server_now=times.created_at,
     )
 
 
@@ -140,74 +146,75 @@ async def verify_customer_code(
     call_name: str | None = None,
     transport: Transport = "bearer",
 ) -> SignIn | BusinessError:
-    """live → used, and the customer is signed in, made on the first time with `call_name`.
+    """live → used, and sign the customer in. The first sign-in makes the customer, with `call_name`.
 
-    A refusal that the database must remember (a try that was wrong) is returned, to be raised after the commit.
-    Raises CodeInvalid, TooManyRequests, ValidationFailed, and CallNameRequired, which leaves the code as it is.
+    A refusal whose effect must be committed (a wrong try is counted) is returned; the caller raises it after the
+    commit.
+    Raises: CodeInvalid, TooManyRequests, ValidationFailed; CallNameRequired, which does not use up the code.
     """
     name = None if call_name is None else checked_name(call_name, "call_name")
-    phone_number = await _phone_shown_by(tx, secret_key, "customer", request_id, code)
+    phone_number = await _phone_proved_by(tx, secret_key, "customer", request_id, code)
     if phone_number is None:
         return CodeInvalid()
-    row = await tx.fetchrow(SQL.customer_of_phone, phone_number)
-    if row is not None:
-        customer = OwnCustomer(id=row["id"], call_name=row["call_name"])
+    known = await queries.find_customer_by_phone(tx, phone_number=phone_number)
+    if known is not None:
+        customer = OwnCustomer(id=known.id, call_name=known.call_name)
     elif name is None:
         raise CallNameRequired
     else:
-        customer = OwnCustomer(id=await tx.fetchval(SQL.ensure_person, phone_number), call_name=name)
-        await tx.execute(SQL.insert_customer, customer.id, customer.call_name)
-    await tx.execute(SQL.use_code, request_id)
+        customer_id = await queries.ensure_person(tx, phone_number=phone_number)
+        customer = OwnCustomer(id=customer_id, call_name=name)
+        await queries.insert_customer(tx, id=customer.id, call_name=customer.call_name)
+    await queries.use_code(tx, id=request_id)
     return SignIn(customer, await _new_token(tx, "customer", customer.id, transport))
 
 
 async def verify_mitra_code(
     tx: Transaction, secret_key: bytes, request_id: UUID, code: str, *, transport: Transport = "bearer"
 ) -> SignIn | BusinessError:
-    """live → used, and the mitra is signed in.
+    """live → used, and sign the mitra in.
 
-    A refusal that the database must remember is returned, to be raised after the commit: a try that was wrong, and
-    NotInvited and Suspended, which nobody learns without a good code, and which use it up.
-    Raises CodeInvalid, TooManyRequests.
+    A refusal whose effect must be committed is returned; the caller raises it after the commit. That is a wrong try,
+    and NotInvited and Suspended: both use up the code, and only a right code learns of them.
+    Raises: CodeInvalid, TooManyRequests.
     """
-    phone_number = await _phone_shown_by(tx, secret_key, "mitra", request_id, code)
+    phone_number = await _phone_proved_by(tx, secret_key, "mitra", request_id, code)
     if phone_number is None:
         return CodeInvalid()
-    await tx.execute(SQL.use_code, request_id)
-    row = await tx.fetchrow(SQL.mitra_of_phone, phone_number)
-    if row is None:
+    await queries.use_code(tx, id=request_id)
+    known = await queries.find_mitra_by_phone(tx, phone_number=phone_number)
+    if known is None:
         return NotInvited()
-    if row["suspended"]:
+    if known.is_suspended:
         return Suspended()
-    mitra = OwnMitra(id=row["id"], display_name=row["display_name"])
+    mitra = OwnMitra(id=known.id, display_name=known.display_name)
     return SignIn(mitra, await _new_token(tx, "mitra", mitra.id, transport))
 
 
-async def _phone_shown_by(
+async def _phone_proved_by(
     tx: Transaction, secret_key: bytes, role: Role, request_id: UUID, code: str
 ) -> str | None:
-    """The phone that a good code proves; None when the code is wrong, which is noted.
+    """The phone that a right code proves. None: the code is wrong, and that try is counted.
 
-    Raises CodeInvalid for a code that nobody can use, TooManyRequests.
+    Raises: CodeInvalid for a code that cannot be used, TooManyRequests.
     """
-    if await tx.fetchrow(SQL.lock_phone_of_code, request_id, role) is None:
+    if await queries.lock_phone_of_code(tx, id=request_id, role=role) is None:
         raise CodeInvalid
-    row = await tx.fetchrow(
-        SQL.code_to_verify,
-        request_id,
-        codes.TRIES_A_CODE,
-        codes.WRONG_TRIES_AN_HOUR,
-        codes.VALID_SECONDS,
+    locked = await queries.lock_code(
+        tx,
+        id=request_id,
+        max_tries_per_code=codes.MAX_TRIES_PER_CODE,
+        max_wrong_tries_per_hour=codes.MAX_WRONG_TRIES_PER_HOUR,
+        valid_seconds=codes.VALID_SECONDS,
     )
-    if row is None or not row["is_live"]:
+    if locked is None or not locked.is_live:
         raise CodeInvalid
-    # Also when the code is right: otherwise the answer would tell.
-    _refuse_while_waiting(row["wait_seconds"])
-    if not codes.is_right(secret_key, request_id, code, row["code_digest"]):
-        await tx.execute(SQL.note_wrong_try, request_id)
+    # A right code is refused as well. Otherwise the answer would say which code is right.
+    _refuse_while_waiting(locked.wait_seconds)
+    if not codes.is_right(secret_key, request_id, code, locked.code_digest):
+        await queries.count_wrong_try(tx, id=request_id)
         return None
-    phone_number: str = row["phone_number"]
-    return phone_number
+    return locked.phone_number
 
 
 def _refuse_while_waiting(wait_seconds: float | None) -> None:
@@ -225,13 +232,20 @@ def digest_of_token(token: str) -> bytes:
 
 async def _new_token(tx: Transaction, role: Role, user_id: UUID, transport: Transport) -> str:
     token = secrets.token_urlsafe(TOKEN_BYTES)
-    await tx.execute(SQL.insert_token, digest_of_token(token), role, user_id, transport, TOKEN_SECONDS)
+    await queries.insert_token(
+        tx,
+        digest=digest_of_token(token),
+        role=role,
+        user_id=user_id,
+        transport=transport,
+        valid_seconds=TOKEN_VALID_SECONDS,
+    )
     return token
 
 
 async def sign_out(tx: Transaction, token_digest: bytes) -> None:
-    """good → revoked, everywhere: its sockets are closed. Repeated, nothing happens."""
-    if await tx.fetchval(SQL.revoke_token, token_digest) is not None:
+    """not revoked → revoked, and close the token's sockets in every process. A repeated call does nothing."""
+    if await queries.revoke_token(tx, digest=token_digest):
         _signal(tx, SocketsToClose(code=protocol.SIGNED_OUT, token_digest=token_digest.hex()))
 
 
@@ -239,88 +253,86 @@ def _signal(tx: Transaction, sockets: SocketsToClose) -> None:
     tx.signal(SIGNAL, msgspec.json.encode(sockets))
 
 
-async def prune(tx: Transaction, limit: int = PRUNE_LIMIT) -> None:
-    """Forget codes of more than 24 h, and tokens that have been good for nobody for a week."""
-    await tx.execute(SQL.prune_codes, limit)
-    await tx.execute(SQL.prune_tokens, limit)
+async def prune(tx: Transaction) -> None:
+    """Delete codes of more than 24 h, and tokens that have not been valid for a week."""
+    await queries.prune_codes(tx, max_codes=MAX_ROWS_PER_PRUNE)
+    await queries.prune_tokens(tx, max_tokens=MAX_ROWS_PER_PRUNE)
 
 
 # People --------------------------------------------------------------------------------------------------
 
 
 async def customer_profile(tx: Transaction, customer_id: UUID) -> CustomerAccount:
-    """What a customer may see of their own account. Raises NotFound."""
-    row = await tx.fetchrow(SQL.customer_account, customer_id)
-    if row is None:
+    """What a customer may see of their own account. Raises: NotFound."""
+    customer = await queries.find_customer(tx, id=customer_id)
+    if customer is None:
         raise NotFound
     return CustomerAccount(
-        id=row["id"], call_name=row["call_name"], phone_masked=phone.mask(row["phone_number"])
+        id=customer.id, call_name=customer.call_name, phone_masked=phone.mask(customer.phone_number)
     )
 
 
 async def rename_customer(tx: Transaction, customer_id: UUID, call_name: str) -> None:
-    """One call name → another. Raises ValidationFailed, NotFound."""
-    if await tx.fetchval(SQL.rename_customer, customer_id, checked_name(call_name, "call_name")) is None:
+    """One call name → another. Raises: ValidationFailed, NotFound."""
+    if not await queries.rename_customer(tx, id=customer_id, call_name=checked_name(call_name, "call_name")):
         raise NotFound
 
 
 async def invite_mitra(
     tx: Transaction, phone_number: str, display_name: str, max_customers: int, *, by: str = "command line"
 ) -> Invited:
-    """nobody or customer → mitra too. A mitra who is invited again stays as they are.
+    """nobody or customer → mitra too. A mitra who is invited again is not changed.
 
-    `by` is who invites, as the audit names them. Raises ValidationFailed.
+    `by` is the actor that the audit names. Raises: ValidationFailed.
     """
     name = checked_name(display_name, "display_name")
     _check_capacity(max_customers)
-    mitra_id: UUID = await tx.fetchval(SQL.ensure_person, phone.normalise(phone_number))
-    is_new = await tx.fetchval(SQL.insert_mitra, mitra_id, name, max_customers) is not None
-    if is_new:
+    mitra_id = await queries.ensure_person(tx, phone_number=phone.normalise(phone_number))
+    inserted = await queries.insert_mitra(tx, id=mitra_id, display_name=name, max_customers=max_customers)
+    if inserted:
         await _audit(tx, by, "mitra_invited", mitra_id, None, name)
-    return Invited(mitra_id, is_new)
+    return Invited(mitra_id, is_new=inserted > 0)
 
 
 async def rename_mitra(tx: Transaction, mitra_id: UUID, display_name: str, *, by: str) -> None:
-    """One display name → another. The same one again changes nothing. Raises ValidationFailed, NotFound."""
+    """One display name → another. The same name again changes nothing. Raises: ValidationFailed, NotFound."""
     name = checked_name(display_name, "display_name")
-    row = await _locked_mitra(tx, mitra_id)
-    if row["display_name"] == name:
-        return
-    await tx.execute(SQL.rename_mitra, mitra_id, name)
-    await _audit(tx, by, "mitra_renamed", mitra_id, row["display_name"], name)
+    before = (await _locked_mitra(tx, mitra_id)).display_name
+    if before != name:
+        await queries.rename_mitra(tx, id=mitra_id, display_name=name)
+        await _audit(tx, by, "mitra_renamed", mitra_id, before, name)
 
 
 async def change_capacity(tx: Transaction, mitra_id: UUID, max_customers: int, *, by: str) -> bool:
-    """One capacity → another (X.7); the answer is whether the mitra is full by it. Sessions it has go on.
+    """One capacity → another (X.7). Returns whether the mitra is now full. The mitra's running sessions go on.
 
-    The same one again changes nothing. Raises ValidationFailed, NotFound.
+    The same capacity again changes nothing. Raises: ValidationFailed, NotFound.
     """
     _check_capacity(max_customers)
-    row = await _locked_mitra(tx, mitra_id)
-    before: int = row["max_customers"]
-    if before != max_customers:
-        await tx.execute(SQL.change_capacity, mitra_id, max_customers)
-        await _audit(tx, by, "mitra_capacity_changed", mitra_id, str(before), str(max_customers))
+    mitra = await _locked_mitra(tx, mitra_id)
+    if mitra.max_customers != max_customers:
+        await queries.change_capacity(tx, id=mitra_id, max_customers=max_customers)
+        await _audit(tx, by, "mitra_capacity_changed", mitra_id, str(mitra.max_customers), str(max_customers))
         _signal_mitra_changed(tx, mitra_id)
-    is_full: bool = row["active_sessions"] >= max_customers
-    return is_full
+    return mitra.active_sessions >= max_customers
 
 
 def _check_capacity(max_customers: int) -> None:
-    if not 1 <= max_customers <= MOST_CUSTOMERS:
+    if not 1 <= max_customers <= MAX_CUSTOMERS_PER_MITRA:
         raise ValidationFailed(
-            errors=[{"field": "max_customers", "message": f"must be from 1 to {MOST_CUSTOMERS}"}]
+            errors=[{"field": "max_customers", "message": f"must be from 1 to {MAX_CUSTOMERS_PER_MITRA}"}]
         )
 
 
 async def suspend_mitra(tx: Transaction, mitra_id: UUID, *, by: str = "command line") -> bool:
-    """admitted → suspended: sockets close and every token is refused until it is lifted. Raises NotFound.
+    """admitted → suspended: the mitra's sockets close, and every token is refused until the suspension is lifted.
 
-    Withdrawing requests and ending sessions is journeys' part of it. Repeated, nothing happens; then it answers False.
+    The package journeys withdraws the mitra's requests and ends the sessions. Returns False when the mitra was
+    suspended already; then nothing changes. Raises: NotFound.
     """
-    if await _is_suspended(tx, mitra_id):
+    if (await _locked_mitra(tx, mitra_id)).is_suspended:
         return False
-    await tx.execute(SQL.suspend_mitra, mitra_id)
+    await queries.suspend_mitra(tx, id=mitra_id)
     await _audit(tx, by, "mitra_suspended", mitra_id, "admitted", "suspended")
     _signal(tx, SocketsToClose(code=protocol.SIGNED_OUT, role="mitra", user_id=mitra_id))
     _signal_mitra_changed(tx, mitra_id)
@@ -328,29 +340,27 @@ async def suspend_mitra(tx: Transaction, mitra_id: UUID, *, by: str = "command l
 
 
 async def lift_suspension(tx: Transaction, mitra_id: UUID, *, by: str = "command line") -> None:
-    """suspended → admitted; tokens of before are good again within 3 s. Repeated, nothing happens. Raises NotFound."""
-    if not await _is_suspended(tx, mitra_id):
-        return
-    await tx.execute(SQL.lift_suspension, mitra_id)
-    await _audit(tx, by, "mitra_suspension_lifted", mitra_id, "suspended", "admitted")
-    _signal_mitra_changed(tx, mitra_id)
+    """suspended → admitted. The mitra's earlier tokens work again within 3 s. A repeated call does nothing.
+
+    Raises: NotFound.
+    """
+    if (await _locked_mitra(tx, mitra_id)).is_suspended:
+        await queries.lift_suspension(tx, id=mitra_id)
+        await _audit(tx, by, "mitra_suspension_lifted", mitra_id, "suspended", "admitted")
+        _signal_mitra_changed(tx, mitra_id)
 
 
-async def _is_suspended(tx: Transaction, mitra_id: UUID) -> bool:
-    return (await _locked_mitra(tx, mitra_id))["suspended_at"] is not None
-
-
-async def _locked_mitra(tx: Transaction, mitra_id: UUID) -> asyncpg.Record:
-    row = await tx.fetchrow(SQL.lock_mitra, mitra_id)
-    if row is None:
+async def _locked_mitra(tx: Transaction, mitra_id: UUID) -> LockedMitra:
+    mitra = await queries.lock_mitra(tx, id=mitra_id)
+    if mitra is None:
         raise NotFound
-    return row
+    return mitra
 
 
 async def _audit(
     tx: Transaction, by: str, action: AuditAction, mitra_id: UUID, old: str | None, new: str
 ) -> None:
-    await tx.execute(SQL.audit, by, action, mitra_id, old, new)
+    await queries.audit_mitra(tx, actor=by, action=action, mitra_id=mitra_id, old_value=old, new_value=new)
 
 
 def _signal_mitra_changed(tx: Transaction, mitra_id: UUID) -> None:
@@ -361,18 +371,18 @@ def _signal_mitra_changed(tx: Transaction, mitra_id: UUID) -> None:
 
 
 class Authenticator:
-    """Knows whose token it is, and believes for 3 s what PostgreSQL said of it. One a process."""
+    """Says whose token it is, from a cache whose entries it trusts for 3 s. There is one per process."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
-        # By digest, with the time until which it is believed; oldest first.
+        # By digest: until when the entry is trusted (time.monotonic), and the owner. Oldest entry first.
         self._remembered: dict[bytes, tuple[float, SignedIn]] = {}
-        # Those that came with a request since PostgreSQL was last asked about them.
+        # The digests of the tokens that came with a request since they were last read from PostgreSQL.
         self._used: set[bytes] = set()
 
     def listen(self, signals: Signals, hub: Hub) -> None:
-        """Have sign-outs and suspensions take effect here at once. Before `signals.run`."""
+        """Make sign-outs and suspensions take effect in this process at once. Call it before `signals.run`."""
 
         def sockets_to_close(payload: bytes) -> None:
             sockets = self.forget(payload)
@@ -384,56 +394,61 @@ class Authenticator:
         signals.handle(SIGNAL, sockets_to_close)
 
     async def authenticate(self, token: str) -> SignedIn | None:
-        """Whose good token this is; None: nobody's. What it says is at most 3 s old."""
+        """The owner of a valid token; None for any other token. The answer is at most 3 s old."""
         digest = digest_of_token(token)
         now = time.monotonic()
         remembered = self._remembered.get(digest)
         if remembered is not None and remembered[0] > now:
             self._used.add(digest)
             return remembered[1]
-        row = await self._database.fetchrow(SQL.token, [digest])
+        found = await queries.find_valid_tokens(self._database, digests=[digest])
         self._remembered.pop(digest, None)
-        if row is None:
-            # Not remembered: whoever sends made-up tokens must not fill the memory.
+        if not found:
+            # An invalid token is not cached, so that made-up tokens cannot fill the cache.
             return None
-        signed_in = _signed_in(row)
+        signed_in = _signed_in(found[0])
         self._used.add(digest)
-        if len(self._remembered) >= REMEMBERED_TOKENS:
+        if len(self._remembered) >= MAX_REMEMBERED_TOKENS:
             del self._remembered[next(iter(self._remembered))]
-        # Counted from before the question: what was revoked after it is not believed for longer.
+        # The cache entry expires relative to the time the query was sent, so a token revoked during the query is not
+        # trusted longer than REMEMBERED_SECONDS.
         self._remembered[digest] = (now + REMEMBERED_SECONDS, signed_in)
         return signed_in
 
     async def run(self) -> None:
-        """Renew what is believed of the tokens in use, until cancelled."""
+        """Renew the cache entries of the tokens in use, until cancelled."""
         while True:
-            await asyncio.sleep(RENEW_SECONDS)
+            await asyncio.sleep(RENEW_INTERVAL_SECONDS)
             try:
                 await self.renew()
             except DATABASE_AWAY as error:
-                # Each is asked about on its own once it is not believed any more.
+                # The next request with such a token reads it from PostgreSQL once its entry has expired.
                 log.warning("accounts.tokens_not_renewed", error=type(error).__name__)
 
     async def renew(self) -> None:
-        """Ask anew about the tokens in use that are not believed for much longer: one question for many."""
+        """Read the tokens in use again whose cache entries expire soon, many in one statement."""
         now = time.monotonic()
         due = [
             digest
             for digest in self._used
-            if digest not in self._remembered or self._remembered[digest][0] < now + 2 * RENEW_SECONDS
+            if digest not in self._remembered
+            or self._remembered[digest][0] < now + 2 * RENEW_INTERVAL_SECONDS
         ]
         self._used.difference_update(due)
-        for start in range(0, len(due), RENEW_BATCH):
+        for start in range(0, len(due), MAX_TOKENS_PER_RENEWAL):
             asked_at = time.monotonic()
-            # One that is not believed any more is asked about when it comes again.
+            # A token whose entry has expired is read when a request brings it again.
             batch = [
-                digest for digest in due[start : start + RENEW_BATCH] if self._believes(digest, asked_at)
+                digest
+                for digest in due[start : start + MAX_TOKENS_PER_RENEWAL]
+                if self._is_trusted(digest, asked_at)
             ]
             if not batch:
                 continue
-            found = {row["digest"]: row for row in await self._database.fetch(SQL.token, batch)}
+            tokens = await queries.find_valid_tokens(self._database, digests=batch)
+            found = {token.digest: token for token in tokens}
             for digest in batch:
-                # Forgotten meanwhile: a sign-out that this answer may be older than.
+                # The entry was removed during the query: by a sign-out that this answer may be older than.
                 if digest not in self._remembered:
                     continue
                 if digest in found:
@@ -441,15 +456,15 @@ class Authenticator:
                 else:
                     self.forget_token(digest)
 
-    def _believes(self, digest: bytes, now: float) -> bool:
+    def _is_trusted(self, digest: bytes, now: float) -> bool:
         remembered = self._remembered.get(digest)
         return remembered is not None and remembered[0] > now
 
     async def identify(self, role: Role, scope: ReadScope) -> SignedIn:
-        """Who sends this HTTP request or opens this socket, by bearer header or by cookie; may be suspended.
+        """The sender of this HTTP request, or the opener of this socket, by bearer header or cookie.
 
-        Raises Unauthenticated; Forbidden for a token of the other role, and for a cookie that a page of somebody
-        else may have made the browser send.
+        The mitra may be suspended. Raises: Unauthenticated; Forbidden for a token of the other role, and for a cookie
+        that another site's page may have made the browser send.
         """
         presented = cookies.presented_token(scope, role, self._settings)
         signed_in = None if presented is None else await self.authenticate(presented.token)
@@ -460,7 +475,7 @@ class Authenticator:
         return signed_in
 
     async def socket_identity(self, role: Role, scope: ReadScope) -> SocketIdentity | None:
-        """Who opens this socket, by bearer header or cookie; None: nobody that may."""
+        """The opener of this socket, by bearer header or cookie; None when they may not open it."""
         with contextlib.suppress(Unauthenticated, Forbidden):
             signed_in = await self.identify(role, scope)
             if not signed_in.is_suspended:
@@ -468,18 +483,17 @@ class Authenticator:
         return None
 
     async def signed_out(self, held: Sequence[SocketIdentity]) -> set[bytes]:
-        """Which of these tokens no longer admit their owner: revoked, expired, or the owner is suspended."""
-        digests = {who.token_digest for who in held}
-        rows = await self._database.fetch(SQL.good_tokens, list(digests))
-        return digests - {row["digest"] for row in rows}
+        """Those of these tokens that do not admit their owner: revoked, expired, or the owner is suspended."""
+        digests = {socket.token_digest for socket in held}
+        return digests.difference(await queries.find_admitting_tokens(self._database, digests=list(digests)))
 
     def forget(self, payload: bytes) -> SocketsToClose:
-        """Take what a signal on `sockets` is about out of memory."""
+        """Remove from the cache what a signal on `sockets` concerns, and return the decoded signal."""
         sockets = msgspec.json.decode(payload, type=SocketsToClose)
         if sockets.token_digest is not None:
             self.forget_token(bytes.fromhex(sockets.token_digest))
         if sockets.user_id is not None:
-            # Looks at all: suspensions are rare, and an index would cost every request.
+            # Scans the whole cache: suspensions are rare, and an index would make every request slower.
             gone = [
                 digest
                 for digest, (_, signed_in) in self._remembered.items()
@@ -490,14 +504,14 @@ class Authenticator:
         return sockets
 
     def forget_token(self, token_digest: bytes) -> None:
-        """Take one token out of memory: this process asks PostgreSQL about it anew."""
+        """Remove one token from the cache, so that this process reads it from PostgreSQL again."""
         self._remembered.pop(token_digest, None)
 
 
-def _signed_in(row: asyncpg.Record) -> SignedIn:
+def _signed_in(token: ValidToken) -> SignedIn:
     return SignedIn(
-        identity=Identity(role=row["role"], user_id=row["user_id"]),
-        token_digest=row["digest"],
-        transport=row["transport"],
-        is_suspended=row["suspended"],
+        identity=Identity(role=token.role, user_id=token.user_id),
+        token_digest=token.digest,
+        transport=token.transport,
+        is_suspended=token.is_suspended,
     )

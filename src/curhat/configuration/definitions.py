@@ -1,4 +1,4 @@
-"""What each row is: its label, what it changes for people, its unit, default and bounds. Pure."""
+"""The definition of each row: its label, what it changes for people, its unit, default and bounds. Pure."""
 
 import re
 from typing import Final, Literal, get_args
@@ -19,7 +19,7 @@ Value = int | str
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
-    """One row as the code knows it. `minimum` and `maximum` are for integers, `choices` for choices."""
+    """The definition of one row. An integer has `minimum` and `maximum`, a choice has `choices`."""
 
     key: ConfigurationKey
     label: str
@@ -32,18 +32,18 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     choices: tuple[str, ...] | None = None
 
     def checked(self, value: object) -> Value:
-        """The value if it is of the right type and within bounds. Raises ValidationFailed saying what is right."""
+        """The value itself. Raises: ValidationFailed, which names the bounds, for a wrong type or out of bounds."""
         if self.type == "choice":
             if isinstance(value, str) and self.choices is not None and value in self.choices:
                 return value
             raise _not_right(f"must be {' or '.join(self.choices or ())}")
-        # bool is an int in Python, and no number of seconds.
+        # In Python a bool is an int.
         if isinstance(value, int) and not isinstance(value, bool) and self._is_within(value):
             return value
         raise _not_right(f"must be a whole number of {self.unit} from {self.minimum} to {self.maximum}")
 
     def read(self, text: str) -> Value:
-        """A value as it is stored, or typed on a command line. Raises ValidationFailed saying what is right."""
+        """The value of a text, stored or typed on a command line. Raises: ValidationFailed, as `checked` does."""
         if self.type == "integer" and re.fullmatch(r"[0-9]{1,9}", text):
             return self.checked(int(text))
         return self.checked(text)
@@ -135,7 +135,7 @@ DEFINITIONS: Final[dict[ConfigurationKey, Definition]] = {
 
 
 def definition_of(key: str) -> Definition:
-    """The row named `key`. Raises NotFound."""
+    """The definition of the row `key`. Raises: NotFound."""
     for known, definition in DEFINITIONS.items():
         if known == key:
             return definition

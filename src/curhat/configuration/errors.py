@@ -1,10 +1,10 @@
-"""What the configuration room refuses."""
+"""The refusal of configuration."""
 
 from curhat.kit.errors import BusinessError
 
 
 class ChangedMeanwhile(BusinessError):
-    """Fields: value, updated_at and updated_by as they are now."""
+    """Its fields are value, updated_at and updated_by as they are now."""
 
     code = "changed_meanwhile"
     status = 409

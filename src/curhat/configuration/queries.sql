@@ -1,39 +1,51 @@
--- name: rows
+-- type: key = ConfigurationKey from curhat.configuration.definitions
+-- type: default_action = DefaultAction from curhat.configuration.definitions
+
+-- name: list_rows :many
+-- row: StoredRow
 SELECT key, value, updated_at, updated_by FROM configuration
 
--- name: row
-SELECT key, value, updated_at, updated_by FROM configuration WHERE key = $1
+-- name: find_row :optional
+-- row: StoredRow
+SELECT key, value, updated_at, updated_by FROM configuration WHERE key = @key
 
--- name: value
-SELECT value FROM configuration WHERE key = $1
+-- name: read_number :one
+SELECT value::integer AS number FROM configuration WHERE key = @key
 
--- name: lock
--- Row $1, and the lock of it: what is compared after this stays so until the commit.
-SELECT key, value, updated_at, updated_by FROM configuration WHERE key = $1 FOR NO KEY UPDATE
+-- name: read_default_action :one
+SELECT value AS default_action FROM configuration WHERE key = 'extension_default_action_on_timeout'
 
--- name: change
--- One value → another ($2), by $3, with its line in the history and in the audit. Two changes never have the same
--- time, so that who compares `updated_at` cannot miss one.
-WITH old AS (
-    SELECT key, value FROM configuration WHERE key = $1
-), changed AS (
-    UPDATE configuration SET value = $2, updated_by = $3,
+-- name: lock_row :optional
+-- Lock the row. A value that is compared after this is the current one until the commit.
+-- row: StoredRow
+SELECT key, value, updated_at, updated_by FROM configuration WHERE key = @key FOR NO KEY UPDATE
+
+-- name: change_value :one
+-- One value → another, with its entries in the history and in the audit. Two changes of a row never have the same
+-- `updated_at`, so a client that compares it cannot miss a change.
+-- row: StoredRow
+WITH old_row AS (
+    SELECT key, value FROM configuration WHERE key = @key
+), changed_row AS (
+    UPDATE configuration SET value = @value, updated_by = @changed_by,
         updated_at = greatest(curhat_now(), updated_at + interval '1 microsecond')
-    WHERE key = $1
+    WHERE key = @key
     RETURNING key, value, updated_at, updated_by
-), noted AS (
+), insert_change AS (
     INSERT INTO configuration_changes (key, old_value, new_value, changed_by, changed_at)
-    SELECT changed.key, old.value, changed.value, changed.updated_by, changed.updated_at FROM changed, old
-), audited AS (
+    SELECT changed_row.key, old_row.value, changed_row.value, changed_row.updated_by, changed_row.updated_at
+    FROM changed_row, old_row
+), insert_audit_entry AS (
     INSERT INTO audit_entries (actor, action, subject, subject_id, old_value, new_value, occurred_at)
-    SELECT changed.updated_by, 'configuration_changed', 'configuration', changed.key, old.value, changed.value,
-        changed.updated_at
-    FROM changed, old
+    SELECT changed_row.updated_by, 'configuration_changed', 'configuration', changed_row.key, old_row.value,
+        changed_row.value, changed_row.updated_at
+    FROM changed_row, old_row
 )
-SELECT key, value, updated_at, updated_by FROM changed
+SELECT key, value, updated_at, updated_by FROM changed_row
 
--- name: history
--- The changes of row $1 before change $2 (null: from the newest), at most $3, newest first.
-SELECT id, key, old_value, new_value, changed_by, changed_at FROM configuration_changes
-WHERE key = $1 AND ($2::bigint IS NULL OR id < $2)
-ORDER BY id DESC LIMIT $3
+-- name: list_changes :many
+-- The changes of one row that are older than the change @before_id (null: from the newest on), newest first.
+-- nullable: @before_id
+SELECT id, old_value, new_value, changed_by, changed_at FROM configuration_changes
+WHERE key = @key AND (@before_id::bigint IS NULL OR id < @before_id)
+ORDER BY id DESC LIMIT @max_changes

@@ -1,4 +1,4 @@
-"""What crosses the border about configuration."""
+"""The answers about configuration."""
 
 from datetime import datetime
 from typing import Literal
@@ -9,7 +9,7 @@ from curhat.configuration.definitions import ConfigurationKey, Value
 
 
 class ConfigurationRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One row: what it is, what it is set to, and who set it when."""
+    """One row: its definition, its value, and who set it when."""
 
     key: ConfigurationKey
     label: str
@@ -26,7 +26,7 @@ class ConfigurationRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConfigurationChange(msgspec.Struct, frozen=True, kw_only=True):
-    """One change of one row: who changed it from what to what."""
+    """One change of one row: who changed it when, from what to what."""
 
     key: ConfigurationKey
     old_value: Value

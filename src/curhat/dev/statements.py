@@ -9,6 +9,7 @@ not fit the schema fails here. The form of a `queries.sql`:
     -- name: lock_payment :optional
         Begins a statement. The result is :one (a row, or NoRow is raised), :optional (a row or None), :many (a list),
         :exec (nothing) or :execrows (how many rows it changed). A single column gives its bare value, not a struct.
+        :text makes no function, only the constant: the statement becomes a part of another one.
     -- What the statement does. It becomes the function's docstring.
     -- nullable: target_mitra_id, @left_out_mitra_id
         Columns, and parameters with their @, that may be null.
@@ -36,7 +37,7 @@ from curhat.kit.migrations import migrate
 
 SOURCES: Final = Path(__file__).parents[1]
 CONDITIONS: Final = "/* conditions */"
-RESULTS: Final = ("one", "optional", "many", "exec", "execrows")
+RESULTS: Final = ("one", "optional", "many", "exec", "execrows", "text")
 
 # PostgreSQL's types as asyncpg gives and takes them.
 PYTHON_TYPES: Final[Mapping[str, str]] = {
@@ -211,7 +212,7 @@ def render(file: QueriesFile) -> str:
     structs: dict[str, list[tuple[str, str]]] = {}
     parts = [_PREAMBLE, *sorted(file.imports)]
     for statement in file.statements:
-        if len(statement.columns) > 1:
+        if len(statement.columns) > 1 and statement.result != "text":
             known = structs.get(statement.row)
             if known is None:
                 structs[statement.row] = statement.columns
@@ -229,6 +230,9 @@ def render(file: QueriesFile) -> str:
 
 def _function(statement: Statement) -> str:
     constant = statement.name.upper()
+    text = f'{constant}: Final = """\n{statement.sql}\n"""\n'
+    if statement.result == "text":
+        return text
     scalar = len(statement.columns) == 1
     gives = statement.columns[0][1] if scalar else statement.row
     arguments = "".join(
@@ -259,10 +263,7 @@ def _function(statement: Statement) -> str:
             body = f"    row = await db.fetchrow({call})\n    if row is None:\n        raise NoRow({constant})\n{give}"
     indented = "\n    ".join(statement.docstring.splitlines())
     docstring = f'    """{indented}"""\n' if indented else ""
-    return (
-        f'{constant}: Final = """\n{statement.sql}\n"""\n\n\n'
-        f"async def {statement.name}(db: Executor, /{keywords}) -> {returns}:\n{docstring}{before}{body}\n"
-    )
+    return f"{text}\n\nasync def {statement.name}(db: Executor, /{keywords}) -> {returns}:\n{docstring}{before}{body}\n"
 
 
 def _module(file: QueriesFile) -> Path:

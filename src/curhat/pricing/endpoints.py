@@ -1,4 +1,4 @@
-"""What a customer may choose from."""
+"""The HTTP endpoint that lists the offers."""
 
 from litestar import get
 from litestar.di import NamedDependency
@@ -22,7 +22,7 @@ from curhat.pricing.schemas import OfferList, Purpose
 async def list_offers(
     purpose: FromQuery[Purpose], database: NamedDependency[Database], customer: NamedDependency[Identity]
 ) -> OfferList:
-    """The current offers for a session or an extension; the trial only while this customer may have it."""
+    """The current offers for a session or an extension. The trial is among them while this customer may have it."""
     async with database.transaction() as tx:
         return OfferList(offers=await service.offers(tx, customer.user_id, purpose))
 

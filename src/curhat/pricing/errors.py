@@ -1,4 +1,4 @@
-"""What the pricing room refuses."""
+"""The refusal of pricing."""
 
 from curhat.kit.errors import BusinessError
 

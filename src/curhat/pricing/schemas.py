@@ -1,4 +1,4 @@
-"""What crosses the border about prices."""
+"""The answers of pricing."""
 
 from typing import Literal
 from uuid import UUID
@@ -9,7 +9,7 @@ Purpose = Literal["session", "extension"]
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """A duration and its price in whole rupiah; Rp0 is the trial."""
+    """A duration and its price in whole rupiah. Rp0 is the trial."""
 
     id: UUID
     duration_minutes: int
@@ -18,13 +18,13 @@ class Offer(msgspec.Struct, frozen=True):
 
 
 class OfferList(msgspec.Struct, frozen=True):
-    """What a customer may choose from: the trial first if they may have it, then by duration."""
+    """The offers that a customer may choose from: the trial first if they may have it, then by duration."""
 
     offers: list[Offer]
 
 
 class Quote(msgspec.Struct, frozen=True):
-    """The terms of one offer for one customer, as a payment fixes them."""
+    """The terms of one offer for one customer. A payment keeps them."""
 
     offer_id: UUID
     duration_minutes: int

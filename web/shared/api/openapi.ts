@@ -32,7 +32,7 @@ export interface paths {
         put?: never;
         /**
          * RequestCustomerCode
-         * @description Have a one-time code sent to a phone; the answer does not tell whether the number is known.
+         * @description Send a one-time code to a phone. The answer does not tell whether the number is known.
          */
         post: operations["request_customer_code"];
         delete?: never;
@@ -52,7 +52,7 @@ export interface paths {
         put?: never;
         /**
          * VerifyCustomerCode
-         * @description Sign in with the code. The first time needs a `call_name`; being asked for it leaves the code as it is.
+         * @description Sign in with the code. The first sign-in needs a `call_name`; without it the refusal does not use up the code.
          */
         post: operations["verify_customer_code"];
         delete?: never;
@@ -299,7 +299,7 @@ export interface paths {
         };
         /**
          * ListOffers
-         * @description The current offers for a session or an extension; the trial only while this customer may have it.
+         * @description The current offers for a session or an extension. The trial is among them while this customer may have it.
          */
         get: operations["list_offers"];
         put?: never;
@@ -1220,7 +1220,7 @@ export interface paths {
         put?: never;
         /**
          * SignOutMitra
-         * @description Revoke the token, and close its sockets. A suspended mitra may, too.
+         * @description Revoke the token, and close its sockets. A suspended mitra may do this, too.
          */
         post: operations["sign_out_mitra"];
         delete?: never;
@@ -1240,7 +1240,7 @@ export interface paths {
         put?: never;
         /**
          * RequestMitraCode
-         * @description Have a one-time code sent to a phone; the answer does not tell whether the number is invited.
+         * @description Send a one-time code to a phone. The answer does not tell whether the number is invited.
          */
         post: operations["request_mitra_code"];
         delete?: never;
@@ -1260,7 +1260,7 @@ export interface paths {
         put?: never;
         /**
          * VerifyMitraCode
-         * @description Sign in with the code. Who is not invited, or suspended, learns it only here, and uses up the code.
+         * @description Sign in with the code. Only a right code says that the mitra is not invited or suspended; this uses it up.
          */
         post: operations["verify_mitra_code"];
         delete?: never;

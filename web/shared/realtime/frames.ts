@@ -139,7 +139,7 @@ export interface components {
         };
         /**
          * Offer
-         * @description A duration and its price in whole rupiah; Rp0 is the trial.
+         * @description A duration and its price in whole rupiah. Rp0 is the trial.
          */
         Offer: {
             duration_minutes: number;

@@ -1,12 +1,12 @@
-"""`curhat simulate`: many customers and mitras as real clients of a running server, and what must have held.
+"""`curhat simulate`: many customers and mitras as clients of a running server, and a check of the invariants after it.
 
-main        the run: cast, stage, quiet, report, exit status
-people      who takes part, and what each of them will do, drawn from the seed
+main        one run, from choosing the people to the report and the exit status
+people      the people of a run, and what each of them will do, drawn from the seed
 client      a person's devices: HTTP, sockets, and the comparison with a fresh snapshot
-picture     what a client shows: a snapshot, and how each event changes it
+picture     what a client shows: a snapshot, changed by each event
 customer    what a customer does
 mitra       what a mitra does
-invariants  what must hold in the database, as SQL; the tests use it as well
-bots        a few of them who stay, for somebody who tries the product alone
-report      counting, the progress display, and the report
+invariants  what must hold in the database; the tests use it as well
+bots        a few simulated people who stay, for a developer who tries the product alone
+report      the counts, the progress display, and the report
 """

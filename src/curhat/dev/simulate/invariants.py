@@ -1,11 +1,10 @@
-"""What must hold in the database: each a query in queries.sql that returns the rows that break it.
+"""The invariants of the database. Each is a statement of queries.sql that returns the rows that break it.
 
-The numbers are those of docs/rules.md: 1 to 12 are its invariants, the others its rules. `check` runs them all in
-one statement, so that all look at the same moment; it may run at any moment, beside everything else.
+The numbers are those of docs/rules.md: 1 to 12 are its invariants, the others its rules. `check` joins the statements
+to one, so that all read the same snapshot. It may run at any time, beside everything else.
 
-Those marked `quiet` hold only when nobody does anything any more and the deadlines that were due have fired. Queries
-that take `$1` can be told to look at some people only (their ids, as customer or mitra): a database that others use
-as well has no quiet, and an operator may have changed the capacity of its mitras.
+Those with `quiet` hold only when nobody acts and all due deadlines have fired. Some take the ids of the people to
+check: a database that others use is never quiet, and an operator may have changed the capacity of its mitras.
 """
 
 from collections.abc import Collection, Coroutine, Sequence
@@ -16,17 +15,15 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from curhat.kit.database import load_queries
+from curhat.dev.simulate import queries
 
-SQL = load_queries(__file__)
-
-# How many rows that break one invariant are shown.
-ROWS_SHOWN = 20
+# Bounds how many rows that break one invariant are returned.
+MAX_ROWS_PER_INVARIANT = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Invariant:
-    """Something that must hold. `query` returns the rows for which it does not."""
+    """Something that must hold. `query` returns the rows for which it does not. $1, if used, is the people's ids."""
 
     number: str
     title: str
@@ -46,6 +43,13 @@ class Violation:
         return f"invariant {self.invariant.number} ({self.invariant.title}): {values}"
 
 
+class BrokenRow(msgspec.Struct, frozen=True):
+    """A row of the joined statement: which invariant is broken, and by what, as JSON."""
+
+    index: int
+    row: str
+
+
 class Reader(Protocol):
     """A connection, a transaction, or a Database."""
 
@@ -56,7 +60,7 @@ class Reader(Protocol):
 async def check(
     reader: Reader, *, quiet: bool = False, people: Collection[UUID] | None = None
 ) -> list[Violation]:
-    """What is broken now; with `quiet`, also of what holds only then. `people`: whom to look at (None: all)."""
+    """What is broken now. With `quiet`, also what holds only then. `people` are the ids to check; None: everybody."""
     invariants = [invariant for invariant in INVARIANTS if quiet or not invariant.quiet]
     return await violations_of(invariants, reader, people)
 
@@ -64,140 +68,153 @@ async def check(
 async def violations_of(
     invariants: Sequence[Invariant], reader: Reader, people: Collection[UUID] | None
 ) -> list[Violation]:
-    """What breaks these invariants now."""
+    """The rows that break these invariants now."""
     parts = [
         f"(SELECT {index} AS index, to_jsonb(broken)::text AS row FROM ({invariant.query}) AS broken"  # noqa: S608
-        f" LIMIT {ROWS_SHOWN})"
+        f" LIMIT {MAX_ROWS_PER_INVARIANT})"
         for index, invariant in enumerate(invariants)
     ]
-    # One that does not ask whom to look at leaves $1 without a type.
+    # Gives $1 its type when no invariant uses it.
     parts.append("(SELECT 0, NULL WHERE $1::uuid[] IS NULL AND false)")
-    rows = await reader.fetch("\nUNION ALL\n".join(parts), None if people is None else list(people))
-    return [Violation(invariants[row["index"]], msgspec.json.decode(row["row"])) for row in rows]
+    people_ids = None if people is None else list(people)
+    broken = [BrokenRow(*row) for row in await reader.fetch("\nUNION ALL\n".join(parts), people_ids)]
+    return [Violation(invariants[each.index], msgspec.json.decode(each.row)) for each in broken]
 
+
+# A run waits for this one before it checks the others.
+IN_FLIGHT = Invariant("4", "nothing is in flight", queries.NOTHING_IN_FLIGHT, quiet=True)
 
 INVARIANTS: tuple[Invariant, ...] = (
-    Invariant("1", "a pairing has at most one winner", SQL.one_winner),
-    Invariant("1", "a payment has at most one session", SQL.one_session_a_payment),
-    Invariant(
-        "1", "a matched pairing, its winner and its session tell the same story", SQL.winner_and_session_agree
-    ),
-    Invariant("2", "a payment has at most one charge", SQL.one_charge_a_payment),
+    Invariant("1", "a pairing has at most one winner", queries.ONE_WINNER),
+    Invariant("1", "a payment has at most one session", queries.ONE_SESSION_PER_PAYMENT),
+    Invariant("1", "a matched pairing, its winner and its session agree", queries.WINNER_AND_SESSION_AGREE),
+    Invariant("2", "a payment has at most one charge", queries.ONE_CHARGE_PER_PAYMENT),
     Invariant(
         "2",
         "what a payment costs is charged if and only if it is confirmed; Rp0 never reaches the gateway",
-        SQL.charged_as_confirmed,
+        queries.CHARGED_AS_CONFIRMED,
     ),
     Invariant(
-        "9", "an approval that came too late is given back, once and in full", SQL.late_approval_refunded
+        "9", "an approval that came too late is refunded once and in full", queries.LATE_APPROVAL_REFUNDED
     ),
-    Invariant("3", "no session without a confirmed payment", SQL.session_was_paid),
-    Invariant("3", "no pairing without a confirmed payment", SQL.pairing_was_paid),
+    Invariant("3", "no session without a confirmed payment", queries.SESSION_WAS_PAID),
+    Invariant("3", "no pairing without a confirmed payment", queries.PAIRING_WAS_PAID),
     Invariant(
         "4",
         "a confirmed payment is served, in flight or failed, and exactly one of them",
-        SQL.served_in_flight_or_failed,
-    ),
-    Invariant(
-        "4", "each failed attempt has its event, and no other attempt has one", SQL.failed_attempt_has_event
+        queries.SERVED_IN_FLIGHT_OR_FAILED,
     ),
     Invariant(
         "4",
-        "a payment that was taken and not served has its tag and its one case, and nothing of it is recovered",
-        SQL.failed_payment_has_tag_and_case,
+        "each failed attempt has its event, and no other attempt has one",
+        queries.FAILED_ATTEMPT_HAS_EVENT,
     ),
     Invariant(
         "4",
-        "a payment that was served has no failure but a recovered one, and no case for a missing session",
-        SQL.served_payment_did_not_fail,
+        "a payment that was taken and not served has its tag and its one case, and no recovered event",
+        queries.FAILED_PAYMENT_HAS_TAG_AND_CASE,
+    ),
+    Invariant(
+        "4",
+        "a served payment has only recovered failures, and no case for a missing session",
+        queries.SERVED_PAYMENT_DID_NOT_FAIL,
     ),
     Invariant(
         "2a.4",
-        "a payment that was never taken has an event if and only if it expired, and no case for it",
-        SQL.unpaid_payment_expired,
+        "a payment that was never taken has an event if and only if it expired, and no case",
+        queries.UNPAID_PAYMENT_EXPIRED,
     ),
     Invariant(
         "X.8",
-        "a session that was cut short has a case, and no other has one for that",
-        SQL.cut_short_has_case,
+        "a session that was cut short has a case, and no other session has a case for that",
+        queries.CUT_SHORT_HAS_CASE,
     ),
     Invariant(
         "3.5",
-        "a payment has one blast, or one attempt with its chosen mitra and one blast that was taken after it",
-        SQL.targeted_then_one_blast,
+        "a payment has one blast, or one targeted pairing and then a blast if the fallback was taken",
+        queries.TARGETED_THEN_ONE_BLAST,
     ),
     Invariant(
-        "3.9", "nobody was asked whom a pairing leaves out or does not mean", SQL.only_who_is_meant_was_asked
+        "3.9", "a pairing asked only the mitras that it may ask", queries.ONLY_INTENDED_MITRAS_WERE_ASKED
     ),
     Invariant(
         "3.8",
-        "a fallback that nobody answered is logged as expired, not early, and no other is",
-        SQL.fallback_expired_has_event,
+        "an unanswered fallback is logged as expired, not early, and no other fallback is",
+        queries.FALLBACK_EXPIRED_HAS_EVENT,
     ),
     Invariant(
         "7",
         "an extension is charged once if and only if it was approved, and not before",
-        SQL.extension_money,
+        queries.EXTENSION_MONEY,
     ),
-    Invariant("7", "a payment of an extension has its extension", SQL.extension_payment_has_extension),
+    Invariant("7", "a payment of an extension has its extension", queries.EXTENSION_PAYMENT_HAS_EXTENSION),
     Invariant(
         "7",
-        "an extension was decided as its terms say, and never approved by a mitra who was not there",
-        SQL.extension_decided_as_its_terms_say,
+        "an extension was decided by its own terms, and never approved by a mitra who was away",
+        queries.EXTENSION_DECIDED_AS_ITS_TERMS_SAY,
     ),
     Invariant(
         "5.7",
         "a session's end is its start, its own time and the extensions that were paid",
-        SQL.session_lengthened_by_what_was_paid,
+        queries.SESSION_LENGTHENED_BY_WHAT_WAS_PAID,
     ),
     Invariant(
         "5.7",
-        "an open extension is the one that its running session knows",
-        SQL.open_extension_holds_its_session,
+        "a session's open extension is the one in its open_extension_id",
+        queries.OPEN_EXTENSION_HOLDS_ITS_SESSION,
     ),
     Invariant(
         "X.8",
-        "what was added to a session that was cut short has a case, and no other extension has one for that",
-        SQL.extension_cut_short_has_case,
+        "an approved extension of a session that was cut short has a case, and no other extension has",
+        queries.EXTENSION_CUT_SHORT_HAS_CASE,
     ),
-    Invariant("5", "a window that ran out was not closed early", SQL.window_not_closed_early),
-    Invariant("5", "a payment did not expire early", SQL.payment_not_expired_early),
-    Invariant("5", "a session was not ended by the clock early", SQL.session_not_ended_early),
-    Invariant("5", "nobody accepted at or after the deadline", SQL.accepted_in_time),
-    Invariant("5", "nobody cancelled, confirmed or ended after the time for it", SQL.done_in_time),
-    Invariant("5", "whatever waits for a deadline has one armed", SQL.deadline_armed),
-    Invariant("5", "no deadline is parked", SQL.no_deadline_parked),
+    Invariant("5", "a window that timed out was not closed early", queries.WINDOW_NOT_CLOSED_EARLY),
+    Invariant("5", "a payment did not expire early", queries.PAYMENT_NOT_EXPIRED_EARLY),
+    Invariant("5", "a session was not ended by the clock early", queries.SESSION_NOT_ENDED_EARLY),
+    Invariant("5", "nobody accepted at or after the deadline", queries.ACCEPTED_IN_TIME),
+    Invariant("5", "nobody cancelled, confirmed or ended after the deadline", queries.DONE_IN_TIME),
+    Invariant("5", "everything that waits for a deadline has one armed", queries.DEADLINE_ARMED),
+    Invariant("5", "no deadline is parked", queries.NO_DEADLINE_PARKED),
     Invariant(
         "6",
-        "the history of each status is one unbroken chain that ends at what the row says",
-        SQL.history_unbroken,
+        "the history of each status is one unbroken chain that ends at the row's status",
+        queries.HISTORY_UNBROKEN,
     ),
-    Invariant("8", "a mitra's count of sessions is the number of its sessions", SQL.sessions_counted),
-    Invariant("8", "no mitra ever had more sessions at once than it takes", SQL.capacity_never_exceeded),
-    Invariant("10", "a stream's events are numbered without gaps up to its head", SQL.stream_without_gaps),
+    Invariant("8", "a mitra's count of sessions is the number of its sessions", queries.SESSIONS_COUNTED),
+    Invariant(
+        "8", "no mitra ever had more sessions at once than their capacity", queries.CAPACITY_NEVER_EXCEEDED
+    ),
+    Invariant(
+        "10", "a stream's events are numbered without gaps up to its head", queries.STREAM_WITHOUT_GAPS
+    ),
     Invariant(
         "2a.8",
         "a customer has one journey at a time: one open payment, or one running session",
-        SQL.one_journey_at_a_time,
+        queries.ONE_JOURNEY_AT_A_TIME,
     ),
-    Invariant("2a.3", "a customer has one trial", SQL.one_trial),
-    Invariant("2b.6", "nobody is asked by, or paired with, themselves", SQL.not_with_oneself),
-    Invariant("X.8", "a message was sent while its session ran", SQL.message_within_session),
-    Invariant("3.9", "a fallback never asked the mitra who let the customer down", SQL.fallback_leaves_out),
-    Invariant("4.4", "a mitra who went away is not waited for", SQL.lost_is_seen_to),
+    Invariant("2a.3", "a customer has one trial", queries.ONE_TRIAL),
+    Invariant("2b.6", "no mitra is asked by, or in a session with, themselves", queries.NOT_WITH_ONESELF),
+    Invariant("X.8", "a message was sent while its session ran", queries.MESSAGE_WITHIN_SESSION),
     Invariant(
-        "5", "nobody answered about a fallback, or for a charge, after the time for it", SQL.answered_in_time
+        "3.9", "a fallback never asked the mitra of the failed targeted pairing", queries.FALLBACK_LEAVES_OUT
     ),
-    Invariant("5", "the charge of an extension was not given up early", SQL.charge_not_given_up_early),
+    Invariant(
+        "4.4",
+        "no pairing or extension waits for a mitra who went offline",
+        queries.LOST_MITRA_IS_NOT_WAITED_FOR,
+    ),
+    Invariant(
+        "5",
+        "no fallback was answered and no extension was charged after the deadline",
+        queries.ANSWERED_IN_TIME,
+    ),
+    Invariant("5", "the charge of an extension did not fail early", queries.CHARGE_NOT_GIVEN_UP_EARLY),
     Invariant(
         "2",
-        "the gateway was asked for nothing that was not written down here",
-        SQL.gateway_knows_no_more_than_we,
+        "the gateway was called only with what was recorded here before",
+        queries.GATEWAY_HAS_ONLY_RECORDED_CALLS,
     ),
-    Invariant("2", "the gateway's own books say the same as ours", SQL.gateway_books_agree, quiet=True),
-    Invariant("4", "nothing is in flight", SQL.nothing_in_flight, quiet=True),
-    Invariant("5", "no deadline is overdue by 5 s", SQL.no_deadline_overdue, quiet=True),
+    Invariant("2", "the gateway's books agree with ours", queries.GATEWAY_BOOKS_AGREE, quiet=True),
+    IN_FLIGHT,
+    Invariant("5", "no deadline is overdue by 5 s", queries.NO_DEADLINE_OVERDUE, quiet=True),
 )
-
-# What a run waits for before everything else is looked at.
-IN_FLIGHT: Invariant = next(invariant for invariant in INVARIANTS if invariant.query == SQL.nothing_in_flight)

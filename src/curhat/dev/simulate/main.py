@@ -1,4 +1,4 @@
-"""One run: the cast is called, plays, is brought to rest; then everything is checked and reported."""
+"""One run: choose the people, let them make their journeys, wait until nothing is in flight, check and report."""
 
 import argparse
 import asyncio
@@ -16,33 +16,32 @@ import uvloop
 from rich.console import Console
 
 from curhat.app.cli.common import CommandError, database_url_of
-from curhat.dev.simulate import people
+from curhat.dev.simulate import people, queries
 from curhat.dev.simulate.client import REQUEST_TIMEOUT_SECONDS, Person, RunState
 from curhat.dev.simulate.customer import Customer
 from curhat.dev.simulate.invariants import IN_FLIGHT, Violation, check, violations_of
 from curhat.dev.simulate.mitra import Mitra
 from curhat.dev.simulate.report import Tally, read_outcome, report, show_progress
-from curhat.kit.database import Database, load_queries
+from curhat.kit.database import Database
 
-SQL = load_queries(__file__)
-
-# Customers come in over this time; with a duration, over a third of it at most.
+# Customers arrive during this time. In a run with a duration it is at most a third of the duration.
 ARRIVAL_SECONDS: Final = 20.0
-# Without a duration the run ends when all journeys are made, and after this in any case.
-LONGEST_SECONDS: Final = 150.0
-# How long it may take until everybody has come to rest, and until nothing is in flight.
-REST_SECONDS: Final = 60.0
-LOOK_SECONDS: Final = 0.5
-# A server closes connections that nobody used for 5 s: ours are closed before, so that none is closed under a request.
-KEEP_ALIVE_SECONDS: Final = 3.0
-# Nobody reports a screen wider than this, however wide the terminal.
-SCREEN_WIDTH: Final = 100
+# A run without a duration ends when all journeys have ended, or after this time.
+MAX_RUN_SECONDS: Final = 150.0
+# How long the customers may take to finish, and then the journeys until nothing is in flight.
+MAX_FINISH_SECONDS: Final = 60.0
+POLL_SECONDS: Final = 0.5
+# Shorter than the server's 5 s, so that the server never closes an idle connection while a request is being sent.
+KEEP_ALIVE_TIMEOUT_SECONDS: Final = 3.0
+# Keeps the report readable on a very wide terminal.
+MAX_SCREEN_COLUMNS: Final = 100
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Simulate and report. 0: clean; 1: an invariant is broken, or something unexpected happened; 130: broken off.
+    """Simulate and report. Returns the exit status.
 
-    Raises CommandError when the run cannot begin.
+    0: clean. 1: an invariant is broken, or an unexpected error happened. 130: interrupted.
+    Raises: CommandError when the run cannot begin.
     """
     if arguments.customers < 1 or arguments.mitras < 1:
         raise CommandError("there must be at least one customer and one mitra")
@@ -61,8 +60,8 @@ async def _simulate(arguments: argparse.Namespace, seed: int) -> int:
     )
     try:
         async with database.pool.acquire() as connection, http_client() as http:
-            # Held by the connection for as long as the run lasts.
-            if not await connection.fetchval(SQL.cast_lock):
+            # The connection holds the lock until the run ends.
+            if not await queries.lock_simulation(connection):
                 raise CommandError("another simulation uses this database; wait until it has ended")
             await _expect_ready(http, arguments.url)
             run_state = RunState(http, arguments.url, Tally())
@@ -99,11 +98,11 @@ class _Run:
         self._seed = seed
         self._mitras: list[Mitra] = []
         self._customers: list[Customer] = []
-        self._lives: dict[asyncio.Task[None], Person] = {}
+        self._tasks: dict[asyncio.Task[None], Person] = {}
 
     async def carry_out(self) -> int:
         arguments = self._arguments
-        await self._call_the_cast()
+        await self._choose_people()
         self._console.print(
             f"{len(self._customers)} customers and {len(self._mitras)} mitras at {arguments.url}, seed {self._seed}",
             highlight=False,
@@ -111,8 +110,8 @@ class _Run:
         with _interrupts(self._close):
             progress = asyncio.create_task(show_progress(self._tally, self._console))
             try:
-                await self._play()
-                await self._come_to_rest()
+                await self._run_journeys()
+                await self._finish()
             finally:
                 progress.cancel()
                 await asyncio.wait({progress})
@@ -124,7 +123,7 @@ class _Run:
         self._console.print(report(title, self._tally, outcome, violations, self._seed))
         return 1 if violations or self._tally.fault_count else 0
 
-    async def _call_the_cast(self) -> None:
+    async def _choose_people(self) -> None:
         arguments, seed = self._arguments, self._seed
         phone_numbers, first_customer = await people.find_phones(self._database, arguments.mitras)
         mitra_plans = people.plan_mitras(seed, phone_numbers)
@@ -140,13 +139,13 @@ class _Run:
         self._mitras = [Mitra(self._run_state, plan) for plan in mitra_plans]
         self._customers = [Customer(self._run_state, plan) for plan in customer_plans]
 
-    async def _play(self) -> None:
+    async def _run_journeys(self) -> None:
         self._tally.stage = "mitras come online"
         self._begin(self._mitras)
         await asyncio.gather(*(mitra.ready.wait() for mitra in self._mitras))
         self._tally.stage = "running"
         self._begin(self._customers)
-        limit = self._arguments.duration_seconds or LONGEST_SECONDS
+        limit = self._arguments.duration_seconds or MAX_RUN_SECONDS
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(limit):
                 await asyncio.gather(*(customer.finished.wait() for customer in self._customers))
@@ -154,42 +153,42 @@ class _Run:
     def _begin(self, persons: Sequence[Mitra] | Sequence[Customer]) -> None:
         for person in persons:
             task = asyncio.create_task(person.live())
-            self._lives[task] = person
+            self._tasks[task] = person
             task.add_done_callback(self._ended)
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            self._lives[task].fault(f"could not go on: {_innermost(error)}")
+            self._tasks[task].fault(f"could not go on: {_innermost(error)}")
 
     def _close(self) -> None:
-        self._tally.stage = "coming to rest"
+        self._tally.stage = "finishing"
         self._run_state.closing.set()
         for person in (*self._mitras, *self._customers):
             for device in person.devices:
                 device.wake()
 
-    async def _come_to_rest(self) -> None:
+    async def _finish(self) -> None:
         self._close()
         await self._within(
-            REST_SECONDS,
+            MAX_FINISH_SECONDS,
             asyncio.gather(*(customer.finished.wait() for customer in self._customers)),
             "customers have not finished",
         )
         in_flight = await self._in_flight()
-        until = time.monotonic() + REST_SECONDS
+        until = time.monotonic() + MAX_FINISH_SECONDS
         while in_flight and time.monotonic() < until:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
             in_flight = await self._in_flight()
-        self._tally.stage = "comparing a last time"
+        self._tally.stage = "comparing for the last time"
         self._run_state.over.set()
         await self._within(
-            REST_SECONDS,
-            asyncio.gather(*self._lives, return_exceptions=True),
-            "people have not gone home",
+            MAX_FINISH_SECONDS,
+            asyncio.gather(*self._tasks, return_exceptions=True),
+            "people have not stopped",
         )
-        for life in self._lives:
-            life.cancel()
+        for task in self._tasks:
+            task.cancel()
 
     async def _within(self, seconds: float, done: Awaitable[object], otherwise: str) -> None:
         try:
@@ -210,14 +209,16 @@ class _Run:
 
 def _console() -> Console:
     console = Console()
-    # What is piped to a file or a CI log has no width of its own.
-    return Console(width=min(console.width, SCREEN_WIDTH) if console.is_terminal else SCREEN_WIDTH)
+    # A file or a CI log has no width.
+    return Console(
+        width=min(console.width, MAX_SCREEN_COLUMNS) if console.is_terminal else MAX_SCREEN_COLUMNS
+    )
 
 
 def http_client() -> aiohttp.ClientSession:
-    """A client for many people at once: no cookies, and no connection is used again that the server may be closing."""
+    """An HTTP client for many people at once, without cookies. It uses no connection that the server may be closing."""
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_TIMEOUT_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS),
     )
@@ -225,7 +226,7 @@ def http_client() -> aiohttp.ClientSession:
 
 @contextlib.contextmanager
 def _interrupts(close: Callable[[], None]) -> Iterator[None]:
-    """Ctrl-C brings the run to its end; a second one breaks it off."""
+    """The first Ctrl-C lets the run finish. The second one cancels it."""
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
@@ -243,7 +244,7 @@ def _interrupts(close: Callable[[], None]) -> Iterator[None]:
 
 
 def _innermost(error: BaseException) -> str:
-    """What went wrong first, and where."""
+    """The first error of a group of errors, and where it was raised."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     frames = traceback.extract_tb(error.__traceback__)

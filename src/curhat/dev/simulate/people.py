@@ -1,7 +1,7 @@
-"""Who takes part, and what each of them will do.
+"""The people of a run, and what each of them will do.
 
-Everything a person decides is drawn from the seed and from who they are, not from when things happen: the same seed
-makes the same people with the same plans, however fast the server is.
+Each decision is drawn from the seed and the person, and does not depend on time. The same seed therefore makes the same
+people with the same plans, however fast the server is.
 """
 
 import random
@@ -10,52 +10,50 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from curhat.accounts.service import invite_mitra
-from curhat.kit.database import Database, load_queries
+from curhat.dev.simulate import queries
+from curhat.kit.database import Database
 
-SQL = load_queries(__file__)
-
-# Numbers of their own: mitras come back with every run, customers are new each time.
+# Every run uses the same mitras again, and new customers.
 MITRA_PREFIX = "+628119"
 CUSTOMER_PREFIX = "+628118"
 
 MITRA_NAMES = ("Sekar", "Laras", "Bayu", "Intan", "Galih", "Nadia", "Reza", "Tiara", "Yoga", "Ayu")
 CUSTOMER_NAMES = ("Bunga", "Rio", "Mega", "Dimas", "Citra", "Fajar", "Lia", "Hana", "Ilham", "Nisa")
 
-# How a command goes out: once; again after its answer; twice at the same moment; or the network is lost before the
-# answer, and it is sent again. The last three with the same Idempotency-Key.
+# How a command is sent: once; again after its answer; twice at the same time; or again after the network was lost
+# before the answer. The repetition has the same Idempotency-Key.
 Manner = Literal["once", "repeated", "twice", "cut"]
 MANNERS: tuple[Manner, ...] = ("once", "repeated", "twice", "cut")
 Behaviour = Literal["approve", "decline", "slow", "lost", "double"]
 BEHAVIOURS: tuple[Behaviour, ...] = ("approve", "decline", "slow", "lost", "double")
-# What a customer does when the bestie they wanted again cannot come: take another, close the popup, or leave it there.
+# What a customer does when their chosen mitra does not come: take the fallback, decline it, or ignore the popup.
 PopupAnswer = Literal["take", "decline", "leave"]
 POPUP_ANSWERS: tuple[PopupAnswer, ...] = ("take", "decline", "leave")
-# How mitras take a customer: as people do; everybody rejects; nobody reacts. Told by the call name, which is all that
-# a mitra knows.
+# How mitras treat a customer: each decides; all reject; none reacts. The call name decides, since a mitra knows nothing
+# else of the customer.
 Reception = Literal["usual", "rejected", "overlooked"]
 RECEPTION_NAMES: dict[Reception, str] = {"rejected": "Ditolak", "overlooked": "Terlewat"}
-# Which of each forty customers are not taken as usual.
+# Which of every forty customers are treated in another way than usual.
 RECEPTIONS: dict[int, Reception] = {7: "rejected", 23: "overlooked"}
 
-
-# What a mitra does when it is asked for something.
+# What a mitra does with a request or an extension.
 What = Literal["accept", "reject", "ignore"]
 REACTIONS: tuple[What, ...] = ("accept", "reject", "ignore")
 
 
 class Reaction(NamedTuple):
-    """What a mitra does with a card."""
+    """What a mitra does with a request."""
 
     what: What
     after_seconds: float
     manner: Manner
-    # Answers although the card has closed meanwhile; accepts a second time under a new key.
+    # too_late_too: answer even if the request has closed meanwhile. once_more: accept a second time under a new key.
     too_late_too: bool
     once_more: bool
 
 
 class ExtensionReaction(NamedTuple):
-    """What a mitra does when it is asked for more time."""
+    """What a mitra does with an extension."""
 
     what: What
     after_seconds: float
@@ -64,32 +62,32 @@ class ExtensionReaction(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ExtensionPlan:
-    """How a customer asks for more time."""
+    """How a customer requests an extension."""
 
     after_messages: int
     offer: float
     manner: Manner
     behaviour: Behaviour
     asks_twice: bool
-    # Ends the chat while the answer is waited for.
+    # End the session while the extension is open.
     ends_meanwhile: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Chatting:
-    """How somebody chats in one session."""
+    """How a person chats in one session."""
 
     messages: int
     typing_seconds: float
     repeats: bool
     reads: bool
-    # Ends the session without waiting for the other side's answers.
+    # End the session without waiting for the other person's messages.
     ends_early: bool
 
 
 @dataclass(frozen=True, slots=True)
 class MitraPlan:
-    """A mitra, and how it works."""
+    """A mitra, and how they work."""
 
     seed: int
     index: int
@@ -98,12 +96,12 @@ class MitraPlan:
     max_customers: int
     slow: bool
     devices: int
-    # Seconds between two troubles with the network, and between two turns of the toggle; 0: never.
+    # Seconds between two network failures, and between two changes of the toggle. 0: never.
     trouble_seconds: float
     toggle_seconds: float
 
     def reaction(self, call_name: str, times_seen: int) -> Reaction:
-        """What this mitra does with the next card of this customer."""
+        """What this mitra does with the next request of this customer."""
         dice = dice_of(f"{self.seed}/mitra {self.index}/{call_name}/{times_seen}")
         after_seconds = dice.uniform(0.4, 2.5) * (2.5 if self.slow else 1)
         reception = reception_of(call_name)
@@ -117,14 +115,14 @@ class MitraPlan:
         return Reaction(what, after_seconds, _manner(dice), dice.random() < 0.15, dice.random() < 0.1)
 
     def reaction_to_a_return(self, call_name: str, times_seen: int) -> Reaction:
-        """What this mitra does when a customer it has chatted with wants it again."""
+        """What this mitra does with the targeted request of a customer from a past chat."""
         usual = self.reaction(call_name, times_seen)
         dice = dice_of(f"{self.seed}/mitra {self.index}/{call_name} again/{times_seen}")
         [what] = dice.choices(REACTIONS, (55, 25, 20))
         return usual._replace(what=what)
 
     def extension_reaction(self, call_name: str, times_asked: int) -> ExtensionReaction:
-        """What this mitra does when this customer asks for more time."""
+        """What this mitra does with the next extension of this customer."""
         dice = dice_of(f"{self.seed}/mitra {self.index}/more time for {call_name}/{times_asked}")
         [what] = dice.choices(REACTIONS, (40, 20, 40))
         return ExtensionReaction(what, dice.uniform(0.3, 4), _manner(dice))
@@ -136,10 +134,10 @@ class MitraPlan:
 
 @dataclass(frozen=True, slots=True)
 class JourneyPlan:
-    """What a customer does from one look at the button to the end of the chat."""
+    """What a customer does from the first screen to the end of the chat."""
 
     hesitates_seconds: float
-    # Wants the mitra of the last chat again, if there was one.
+    # Choose the mitra of the last chat, if there was one.
     comes_back: bool
     popup_answer: PopupAnswer
     popup_manner: Manner
@@ -206,7 +204,7 @@ class CustomerPlan:
 
 
 def reception_of(call_name: str) -> Reception:
-    """How mitras take a customer of this name."""
+    """How mitras treat a customer of this name."""
     for reception, name in RECEPTION_NAMES.items():
         if call_name.startswith(name):
             return reception
@@ -225,7 +223,7 @@ def plan_mitras(seed: int, phone_numbers: Sequence[str]) -> list[MitraPlan]:
                 index=index,
                 phone_number=phone_number,
                 name=f"Kak {MITRA_NAMES[number % len(MITRA_NAMES)]} {number}",
-                # By the number, not by the seed: an account keeps its capacity from run to run.
+                # From the phone number, not from the seed: the account keeps its capacity from run to run.
                 max_customers=1 + number % 3,
                 slow=dice.random() < 0.15,
                 devices=2 if dice.random() < 0.2 else 1,
@@ -239,7 +237,7 @@ def plan_mitras(seed: int, phone_numbers: Sequence[str]) -> list[MitraPlan]:
 def plan_customers(
     seed: int, count: int, first_number: int, arrival_seconds: float, *, until_stopped: bool
 ) -> list[CustomerPlan]:
-    """The customers of a run; with `until_stopped` they begin a new journey as long as there is time."""
+    """The customers of a run. With `until_stopped` they begin new journeys until the run ends."""
     plans = []
     for index in range(count):
         dice = dice_of(f"{seed}/customer {index}")
@@ -252,7 +250,7 @@ def plan_customers(
                 phone_number=f"{CUSTOMER_PREFIX}{first_number + index:07d}",
                 name=f"{RECEPTION_NAMES.get(reception, names)} {index}",
                 reception=reception,
-                # Before the mitras are busy, so that everybody who is asked can reject.
+                # These arrive first, while all mitras are free to reject them.
                 arrives_after_seconds=0 if reception != "usual" else dice.uniform(0, arrival_seconds),
                 journeys=1_000_000 if until_stopped else 1 if reception != "usual" else dice.randint(1, 3),
                 mistypes_the_code=dice.random() < 0.1,
@@ -265,21 +263,22 @@ def plan_customers(
 
 async def find_phones(database: Database, mitras: int) -> tuple[list[str], int]:
     """The phone numbers of this run's mitras, and the first number for its customers."""
-    rows = await database.fetch(SQL.mitra_phones, MITRA_PREFIX, mitras)
-    first_customer: int = await database.fetchval(SQL.next_customer_number, CUSTOMER_PREFIX)
-    return [row["phone_number"] for row in rows], first_customer
+    return (
+        await queries.find_free_mitra_phones(database, prefix=MITRA_PREFIX, max_phones=mitras),
+        await queries.find_next_customer_number(database, prefix=CUSTOMER_PREFIX),
+    )
 
 
 async def invite(database: Database, plans: Sequence[MitraPlan]) -> None:
-    """Invite the mitras who are not there yet."""
+    """Invite these mitras. Those of earlier runs are not changed."""
     async with database.transaction() as tx:
         for plan in plans:
             await invite_mitra(tx, plan.phone_number, plan.name, plan.max_customers, by="curhat simulate")
 
 
 def dice_of(name: str) -> random.Random:
-    """Dice that fall the same for the same name."""
-    return random.Random(name)  # noqa: S311  nothing is to be kept secret
+    """A random generator that gives the same numbers for the same name."""
+    return random.Random(name)  # noqa: S311  it makes no secret
 
 
 def _manner(dice: random.Random) -> Manner:

@@ -1,14 +1,15 @@
--- What must hold, as queries that return the rows for which it does not; invariants.py gives them numbers and titles.
--- $1, where it is used: the ids of the people to look at, null for everybody.
+-- First the invariants: each statement returns the rows that break its invariant. invariants.py gives them numbers and
+-- titles, and joins them to one statement. An invariant takes no parameter but @people_ids: the ids of the customers and
+-- mitras to check, null for all of them. After the invariants come the statements that are called by themselves.
 
--- name: one_winner
+-- name: one_winner :text
 SELECT pairing_id, count(*) AS winners FROM requests WHERE status = 'accepted'
 GROUP BY pairing_id HAVING count(*) > 1
 
--- name: one_session_a_payment
+-- name: one_session_per_payment :text
 SELECT payment_id, count(*) AS sessions FROM sessions GROUP BY payment_id HAVING count(*) > 1
 
--- name: winner_and_session_agree
+-- name: winner_and_session_agree :text
 SELECT pairings.id AS pairing_id, pairings.status, requests.id AS accepted_request, sessions.id AS session_id
 FROM pairings
 LEFT JOIN requests ON requests.pairing_id = pairings.id AND requests.status = 'accepted'
@@ -18,11 +19,11 @@ WHERE (pairings.status = 'matched') <> (requests.id IS NOT NULL)
     OR requests.mitra_id <> sessions.mitra_id
     OR sessions.payment_id <> pairings.payment_id OR sessions.customer_id <> pairings.customer_id
 
--- name: one_charge_a_payment
+-- name: one_charge_per_payment :text
 SELECT payment_id, count(*) AS charges FROM charge_attempts WHERE status = 'approved'
 GROUP BY payment_id HAVING count(*) > 1
 
--- name: charged_as_confirmed
+-- name: charged_as_confirmed :text
 SELECT payments.id AS payment_id, payments.status, payments.amount_rp, coalesce(charged.amount_rp, 0) AS charged
 FROM payments
 LEFT JOIN (
@@ -33,7 +34,7 @@ WHERE coalesce(charged.amount_rp, 0)
         <> CASE WHEN payments.confirmed_at IS NULL THEN 0 ELSE payments.amount_rp END
     OR (payments.amount_rp = 0 AND charged.attempts > 0)
 
--- name: late_approval_refunded
+-- name: late_approval_refunded :text
 SELECT charge_attempts.id AS attempt_id, charge_attempts.payment_id, count(refunds.id) AS refunds
 FROM charge_attempts
 LEFT JOIN refunds ON refunds.charge_attempt_id = charge_attempts.id
@@ -41,20 +42,20 @@ LEFT JOIN refunds ON refunds.charge_attempt_id = charge_attempts.id
 WHERE charge_attempts.status = 'approved_late'
 GROUP BY charge_attempts.id HAVING count(refunds.id) <> 1
 
--- name: session_was_paid
+-- name: session_was_paid :text
 SELECT sessions.id AS session_id, payments.id AS payment_id, payments.status
 FROM sessions LEFT JOIN payments ON payments.id = sessions.payment_id
 WHERE payments.confirmed_at IS NULL OR payments.confirmed_at > sessions.started_at
     OR payments.purpose <> 'session' OR payments.status NOT IN ('served', 'refunded')
     OR payments.customer_id <> sessions.customer_id
 
--- name: pairing_was_paid
+-- name: pairing_was_paid :text
 SELECT pairings.id AS pairing_id, payments.id AS payment_id, payments.status
 FROM pairings LEFT JOIN payments ON payments.id = pairings.payment_id
 WHERE payments.confirmed_at IS NULL OR payments.confirmed_at > pairings.created_at
     OR payments.purpose <> 'session' OR payments.customer_id <> pairings.customer_id
 
--- name: served_in_flight_or_failed
+-- name: served_in_flight_or_failed :text
 SELECT payments.id AS payment_id, payments.status, sessions.id AS session_id, open.id AS open_pairing
 FROM payments
 LEFT JOIN sessions ON sessions.payment_id = payments.id
@@ -62,7 +63,7 @@ LEFT JOIN pairings AS open ON open.payment_id = payments.id AND open.status = 'o
 WHERE payments.purpose = 'session' AND CASE
     WHEN payments.confirmed_at IS NULL
         THEN payments.status NOT IN ('pending', 'confirming', 'abandoned', 'expired')
-    -- Without an open pairing, only the answer to a targeted failure can be what is waited for (3.8).
+    -- A confirmed payment without an open pairing waits for the answer to a fallback, and for nothing else (3.8).
     WHEN payments.status = 'confirmed' THEN sessions.id IS NOT NULL OR (open.id IS NULL) <> EXISTS (
         SELECT 1 FROM pairings WHERE payment_id = payments.id AND fallback_status = 'open'
     )
@@ -71,7 +72,7 @@ WHERE payments.purpose = 'session' AND CASE
     ELSE payments.status <> 'refunded' OR open.id IS NOT NULL
 END
 
--- name: failed_attempt_has_event
+-- name: failed_attempt_has_event :text
 SELECT pairings.id AS pairing_id, pairings.status, pairings.failure_tag, events.id AS event_id, events.tag
 FROM pairings
 LEFT JOIN failed_pairing_events AS events ON events.pairing_id = pairings.id
@@ -79,7 +80,7 @@ WHERE (pairings.status = 'failed') <> (events.id IS NOT NULL) OR pairings.failur
     OR events.kind IS DISTINCT FROM CASE WHEN events.id IS NOT NULL THEN pairings.kind END
     OR events.payment_id <> pairings.payment_id
 
--- name: failed_payment_has_tag_and_case
+-- name: failed_payment_has_tag_and_case :text
 SELECT payments.id AS payment_id, payments.status, cases.id AS case_id, events.logged, events.astray
 FROM payments
 LEFT JOIN review_cases AS cases ON cases.payment_id = payments.id
@@ -92,14 +93,14 @@ WHERE payments.purpose = 'session' AND payments.confirmed_at IS NOT NULL AND pay
     AND NOT EXISTS (SELECT 1 FROM sessions WHERE payment_id = payments.id)
     AND (cases.id IS NULL OR events.logged = 0 OR events.without_pairing > 1 OR events.astray > 0)
 
--- name: served_payment_did_not_fail
+-- name: served_payment_did_not_fail :text
 SELECT sessions.payment_id, events.id AS event_id, events.tag, cases.id AS case_id, cases.reason
 FROM sessions
 LEFT JOIN failed_pairing_events AS events ON events.payment_id = sessions.payment_id
 LEFT JOIN review_cases AS cases ON cases.payment_id = sessions.payment_id
 WHERE (events.id IS NOT NULL AND NOT events.recovered) OR cases.reason = 'no_session'
 
--- name: unpaid_payment_expired
+-- name: unpaid_payment_expired :text
 SELECT payments.id AS payment_id, payments.status, count(events.id) AS events
 FROM payments
 LEFT JOIN failed_pairing_events AS events ON events.payment_id = payments.id
@@ -110,33 +111,33 @@ HAVING count(events.id) <> CASE payments.status WHEN 'expired' THEN 1 ELSE 0 END
         WHERE events.tag <> 'payment_session_expired' OR events.recovered OR events.case_id IS NOT NULL
     ) > 0
 
--- name: cut_short_has_case
+-- name: cut_short_has_case :text
 SELECT sessions.id AS session_id, sessions.end_reason, cases.id AS case_id, cases.reason
 FROM sessions
 LEFT JOIN review_cases AS cases ON cases.payment_id = sessions.payment_id
 WHERE CASE WHEN sessions.end_reason IN ('mitra_ended', 'mitra_suspended')
     THEN cases.id IS NULL ELSE cases.reason = 'cut_short' END
 
--- name: window_not_closed_early
+-- name: window_not_closed_early :text
 SELECT id AS pairing_id, failure_tag, deadline_at, decided_at FROM pairings
 WHERE failure_tag IN ('no_mitra_available', 'targeted_mitra_timeout') AND decided_at < deadline_at
 
--- name: payment_not_expired_early
+-- name: payment_not_expired_early :text
 SELECT id AS payment_id, expires_at, closed_at FROM payments
 WHERE purpose = 'session' AND status = 'expired' AND (closed_at IS NULL OR closed_at < expires_at)
 
--- name: session_not_ended_early
+-- name: session_not_ended_early :text
 SELECT id AS session_id, ends_at, ended_at FROM sessions
 WHERE end_reason = 'time_up' AND ended_at < ends_at
 
--- name: accepted_in_time
+-- name: accepted_in_time :text
 SELECT pairings.id AS pairing_id, pairings.deadline_at, pairings.decided_at, sessions.started_at
 FROM pairings LEFT JOIN sessions ON sessions.pairing_id = pairings.id
 WHERE pairings.status = 'matched'
     AND (pairings.decided_at >= pairings.deadline_at OR sessions.started_at >= pairings.deadline_at)
 
--- name: targeted_then_one_blast
--- The attempts under a payment for a chosen mitra: the targeted one, then at most one blast, which its customer took.
+-- name: targeted_then_one_blast :text
+-- A payment for a chosen mitra has one targeted pairing, and then at most one blast, if its customer took the fallback.
 SELECT payments.id AS payment_id, payments.target_mitra_id, tried.targeted, tried.blasts, tried.taken
 FROM payments
 CROSS JOIN LATERAL (
@@ -150,12 +151,12 @@ WHERE payments.confirmed_at IS NOT NULL AND payments.purpose = 'session' AND CAS
     ELSE tried.targeted <> 1 OR NOT tried.the_same OR tried.blasts <> tried.taken
 END
 
--- name: only_who_is_meant_was_asked
+-- name: only_intended_mitras_were_asked :text
 SELECT requests.id AS request_id, requests.mitra_id, pairings.kind
 FROM requests JOIN pairings ON pairings.id = requests.pairing_id
 WHERE pairings.left_out_mitra_id = requests.mitra_id OR pairings.target_mitra_id <> requests.mitra_id
 
--- name: fallback_expired_has_event
+-- name: fallback_expired_has_event :text
 SELECT pairings.id AS pairing_id, pairings.fallback_status, pairings.fallback_answer_by, payments.closed_at, events.tag
 FROM pairings
 JOIN payments ON payments.id = pairings.payment_id
@@ -166,8 +167,8 @@ WHERE pairings.kind = 'targeted' AND (
     OR (pairings.fallback_status = 'expired' AND payments.closed_at < pairings.fallback_answer_by)
 )
 
--- name: extension_money
--- What an extension costs is taken if and only if it was approved, after it was, and its payment tells the same.
+-- name: extension_money :text
+-- An extension is charged if and only if it was approved, and only afterwards. Its payment has the matching status.
 SELECT extensions.id AS extension_id, extensions.status, payments.status AS payment_status, charged.kept, charged.attempts
 FROM extensions
 LEFT JOIN payments ON payments.id = extensions.payment_id
@@ -186,26 +187,26 @@ WHERE payments.id IS NULL OR payments.purpose <> 'extension' OR payments.amount_
         ELSE ARRAY['abandoned']
     END)
 
--- name: extension_payment_has_extension
+-- name: extension_payment_has_extension :text
 SELECT payments.id AS payment_id, payments.status FROM payments
 LEFT JOIN extensions ON extensions.payment_id = payments.id
 WHERE (payments.purpose = 'extension') <> (extensions.id IS NOT NULL)
 
--- name: extension_decided_as_its_terms_say
+-- name: extension_decided_as_its_terms_say :text
 SELECT extensions.id AS extension_id, extensions.status, extensions.decided_by, extensions.default_action,
     extensions.deadline_at, extensions.decided_at
 FROM extensions JOIN sessions ON sessions.id = extensions.session_id
 WHERE CASE extensions.decided_by
     WHEN 'timeout' THEN extensions.decided_at < extensions.deadline_at
         OR (extensions.charge_by IS NOT NULL) <> (extensions.default_action = 'auto_approve')
-    -- Compared in one statement and stamped in a later one: see done_in_time.
+    -- One statement compares the time, and a later one writes decided_at: see done_in_time.
     WHEN 'mitra' THEN extensions.decided_at > extensions.deadline_at + interval '1 second'
     WHEN 'mitra_unreachable' THEN extensions.charge_by IS NOT NULL
     WHEN 'session_ended' THEN extensions.charge_by IS NOT NULL OR sessions.status <> 'ended'
     ELSE extensions.status <> 'pending'
 END OR (extensions.mitra_went_offline AND extensions.charge_by IS NOT NULL)
 
--- name: session_lengthened_by_what_was_paid
+-- name: session_lengthened_by_what_was_paid :text
 SELECT sessions.id AS session_id, sessions.started_at, sessions.ends_at, sessions.duration_minutes, added.minutes
 FROM sessions
 CROSS JOIN LATERAL (
@@ -214,14 +215,14 @@ CROSS JOIN LATERAL (
 ) AS added
 WHERE sessions.ends_at <> sessions.started_at + make_interval(mins => sessions.duration_minutes + added.minutes)
 
--- name: open_extension_holds_its_session
+-- name: open_extension_holds_its_session :text
 SELECT sessions.id AS session_id, sessions.status, sessions.open_extension_id, extensions.id AS extension_id
 FROM sessions
 LEFT JOIN extensions ON extensions.session_id = sessions.id AND extensions.status IN ('pending', 'charging')
 WHERE sessions.open_extension_id IS DISTINCT FROM extensions.id
     OR (sessions.status = 'ended' AND extensions.id IS NOT NULL)
 
--- name: extension_cut_short_has_case
+-- name: extension_cut_short_has_case :text
 SELECT extensions.id AS extension_id, extensions.status, sessions.end_reason, cases.reason
 FROM extensions
 JOIN sessions ON sessions.id = extensions.session_id
@@ -232,9 +233,9 @@ WHERE CASE
     ELSE cases.reason IN ('cut_short', 'no_session')
 END
 
--- name: done_in_time
--- What one statement compares and a later one of the same transaction stamps may lie up to a second apart. The
--- virtual clock of the tests moves in longer steps, so there the comparison is exact.
+-- name: done_in_time :text
+-- One statement compares the time with the deadline, and a later one of the same transaction writes the time, so the
+-- written time may be up to a second too late. The tests' virtual clock moves in longer steps, so there this is exact.
 SELECT 'pairing' AS what, id, deadline_at AS until, decided_at AS done_at FROM pairings
 WHERE failure_tag = 'customer_cancelled' AND decided_at > deadline_at + interval '1 second'
 UNION ALL
@@ -244,20 +245,20 @@ WHERE payments.purpose = 'session' AND charge_attempts.started_at > payments.exp
 UNION ALL
 SELECT 'session', id, ends_at, ended_at FROM sessions
 WHERE end_reason <> 'time_up' AND ended_at > ends_at + interval '1 second'
-    -- An extension that the end decides held it back until then (5.7).
+    -- An open extension held the end back until the end decided it (5.7).
     AND NOT EXISTS (
         SELECT 1 FROM status_changes JOIN extensions ON extensions.id = status_changes.entity_id
         WHERE extensions.session_id = sessions.id AND status_changes.new_status IN ('rejected', 'charge_failed')
             AND status_changes.changed_at >= sessions.ended_at - interval '1 second'
     )
 
--- name: deadline_armed
+-- name: deadline_armed :text
 WITH waiting AS (
     SELECT 'payment_expiry' AS kind, id FROM payments WHERE purpose = 'session' AND status = 'pending'
     UNION ALL SELECT CASE kind WHEN 'blast' THEN 'pairing_window' ELSE 'targeted_window' END, id
         FROM pairings WHERE status = 'open'
     UNION ALL SELECT 'fallback_answer', id FROM pairings WHERE fallback_status = 'open'
-    -- An open extension holds the end back; its decision arms it anew (5.7).
+    -- An open extension holds the end back. Its decision arms the deadline again (5.7).
     UNION ALL SELECT 'session_end', id FROM sessions WHERE status = 'active' AND open_extension_id IS NULL
     UNION ALL SELECT CASE status WHEN 'pending' THEN 'extension_window' ELSE 'extension_charge' END, id
         FROM extensions WHERE status IN ('pending', 'charging')
@@ -268,10 +269,10 @@ SELECT waiting.kind, waiting.id FROM waiting
 LEFT JOIN deadlines ON deadlines.kind = waiting.kind AND deadlines.entity_id = waiting.id
 WHERE deadlines.id IS NULL
 
--- name: no_deadline_parked
+-- name: no_deadline_parked :text
 SELECT kind, entity_id, attempts, last_error FROM deadlines WHERE parked_at IS NOT NULL
 
--- name: history_unbroken
+-- name: history_unbroken :text
 WITH steps AS (
     SELECT entity, entity_id, old_status, new_status,
         lag(new_status) OVER same AS before, lead(id) OVER same IS NULL AS is_last
@@ -287,20 +288,20 @@ FROM steps LEFT JOIN standing ON standing.entity = steps.entity AND standing.id 
 WHERE steps.old_status IS DISTINCT FROM steps.before
     OR (steps.is_last AND steps.new_status IS DISTINCT FROM standing.status)
 
--- name: sessions_counted
+-- name: sessions_counted :text
 SELECT mitras.id AS mitra_id, mitras.active_sessions, count(sessions.id) AS running
 FROM mitras LEFT JOIN sessions ON sessions.mitra_id = mitras.id AND sessions.status = 'active'
 GROUP BY mitras.id HAVING mitras.active_sessions <> count(sessions.id)
 
--- name: capacity_never_exceeded
+-- name: capacity_never_exceeded :text
 WITH steps AS (
     SELECT mitra_id, started_at AS at, 1 AS step FROM sessions
-    WHERE $1::uuid[] IS NULL OR mitra_id = ANY($1)
+    WHERE @people_ids::uuid[] IS NULL OR mitra_id = ANY (@people_ids)
     UNION ALL
     SELECT mitra_id, ended_at, -1 FROM sessions
-    WHERE ended_at IS NOT NULL AND ($1::uuid[] IS NULL OR mitra_id = ANY($1))
+    WHERE ended_at IS NOT NULL AND (@people_ids::uuid[] IS NULL OR mitra_id = ANY (@people_ids))
 ), running AS (
-    -- In one instant the leaving come first: a place that is freed may be taken at once.
+    -- At the same instant the ends come first, because a place that becomes free may be taken at once.
     SELECT mitra_id, sum(step) OVER (PARTITION BY mitra_id ORDER BY at, step ROWS UNBOUNDED PRECEDING) AS together
     FROM steps
 )
@@ -308,7 +309,7 @@ SELECT mitras.id AS mitra_id, mitras.max_customers, max(running.together) AS tog
 FROM running JOIN mitras ON mitras.id = running.mitra_id
 GROUP BY mitras.id HAVING max(running.together) > mitras.max_customers
 
--- name: stream_without_gaps
+-- name: stream_without_gaps :text
 SELECT stored.role, stored.user_id, streams.head, stored.first, stored.last, stored.events
 FROM (
     SELECT role, user_id, min(seq) AS first, max(seq) AS last, count(*) AS events
@@ -318,7 +319,7 @@ LEFT JOIN streams USING (role, user_id)
 WHERE streams.head IS DISTINCT FROM stored.last OR stored.events <> stored.last - stored.first + 1
     OR stored.first < 1
 
--- name: one_journey_at_a_time
+-- name: one_journey_at_a_time :text
 SELECT customer_id, count(*) AS journeys FROM (
     SELECT customer_id FROM payments
     WHERE purpose = 'session' AND status IN ('pending', 'confirming', 'confirmed')
@@ -327,16 +328,16 @@ SELECT customer_id, count(*) AS journeys FROM (
 ) AS under_way
 GROUP BY customer_id HAVING count(*) > 1
 
--- name: one_trial
+-- name: one_trial :text
 SELECT customer_id, count(*) AS trials FROM sessions WHERE is_trial GROUP BY customer_id HAVING count(*) > 1
 
--- name: not_with_oneself
+-- name: not_with_oneself :text
 SELECT requests.id AS request_id, NULL::uuid AS session_id, requests.mitra_id
 FROM requests JOIN pairings ON pairings.id = requests.pairing_id AND pairings.customer_id = requests.mitra_id
 UNION ALL
 SELECT NULL, id, mitra_id FROM sessions WHERE customer_id = mitra_id
 
--- name: message_within_session
+-- name: message_within_session :text
 SELECT messages.id AS message_id, messages.sent_at, sessions.started_at, sessions.ends_at, sessions.ended_at
 FROM messages JOIN sessions ON sessions.id = messages.session_id
 WHERE messages.sent_at < sessions.started_at OR messages.sent_at > sessions.ended_at
@@ -350,7 +351,7 @@ WHERE messages.sent_at < sessions.started_at OR messages.sent_at > sessions.ende
             ), 'infinity')
     ))
 
--- name: gateway_books_agree
+-- name: gateway_books_agree :text
 WITH ours AS (
     SELECT payment_id, sum(amount_rp) AS kept FROM (
         SELECT payment_id, amount_rp FROM charge_attempts WHERE status IN ('approved', 'approved_late')
@@ -372,42 +373,43 @@ WHERE coalesce(ours.kept, 0) <> coalesce(theirs.kept, 0)
         SELECT 1 FROM refunds WHERE refunds.payment_id = coalesce(ours.payment_id, theirs.payment_id)
             AND status = 'requested')
 
--- name: nothing_in_flight
+-- name: nothing_in_flight :text
 SELECT 'payment' AS what, id, status FROM payments
-WHERE status IN ('pending', 'confirming', 'confirmed') AND ($1::uuid[] IS NULL OR customer_id = ANY($1))
+WHERE status IN ('pending', 'confirming', 'confirmed') AND (@people_ids::uuid[] IS NULL OR customer_id = ANY (@people_ids))
 UNION ALL
 SELECT 'extension', extensions.id, extensions.status
 FROM extensions JOIN sessions ON sessions.id = extensions.session_id
-WHERE extensions.status IN ('pending', 'charging') AND ($1::uuid[] IS NULL OR sessions.customer_id = ANY($1))
+WHERE extensions.status IN ('pending', 'charging') AND (@people_ids::uuid[] IS NULL OR sessions.customer_id = ANY (@people_ids))
 UNION ALL
 SELECT 'pairing', id, status FROM pairings
-WHERE status = 'open' AND ($1::uuid[] IS NULL OR customer_id = ANY($1))
+WHERE status = 'open' AND (@people_ids::uuid[] IS NULL OR customer_id = ANY (@people_ids))
 UNION ALL
 SELECT 'session', id, status FROM sessions
-WHERE status = 'active' AND ($1::uuid[] IS NULL OR customer_id = ANY($1) OR mitra_id = ANY($1))
+WHERE status = 'active' AND (@people_ids::uuid[] IS NULL OR customer_id = ANY (@people_ids) OR mitra_id = ANY (@people_ids))
 UNION ALL
 SELECT 'charge', charge_attempts.id, charge_attempts.status
 FROM charge_attempts JOIN payments ON payments.id = charge_attempts.payment_id
-WHERE charge_attempts.status = 'started' AND ($1::uuid[] IS NULL OR payments.customer_id = ANY($1))
+WHERE charge_attempts.status = 'started' AND (@people_ids::uuid[] IS NULL OR payments.customer_id = ANY (@people_ids))
 UNION ALL
 SELECT 'refund', refunds.id, refunds.status
 FROM refunds JOIN payments ON payments.id = refunds.payment_id
-WHERE refunds.status = 'requested' AND ($1::uuid[] IS NULL OR payments.customer_id = ANY($1))
+WHERE refunds.status = 'requested' AND (@people_ids::uuid[] IS NULL OR payments.customer_id = ANY (@people_ids))
 
--- name: no_deadline_overdue
+-- name: no_deadline_overdue :text
 SELECT kind, entity_id, due_at, attempts, last_error FROM deadlines
 WHERE parked_at IS NULL AND due_at < curhat_now() - interval '5 seconds'
 
--- name: fallback_leaves_out
--- Said by what happened, and not by what the fallback noted: who rejected, or let the time run out, is not asked (3.9).
+-- name: fallback_leaves_out :text
+-- A mitra who rejected the targeted pairing, or let it time out, is not asked by the fallback (3.9). This compares what
+-- happened, not the column left_out_mitra_id.
 SELECT requests.id AS request_id, requests.mitra_id, failed.failure_tag
 FROM pairings AS failed
 JOIN pairings AS blast ON blast.payment_id = failed.payment_id AND blast.kind = 'blast'
 JOIN requests ON requests.pairing_id = blast.id AND requests.mitra_id = failed.target_mitra_id
 WHERE failed.failure_tag IN ('targeted_mitra_rejected', 'targeted_mitra_timeout')
 
--- name: lost_is_seen_to
--- A chosen mitra, or one who is asked for more time, went away: a worker is to end that at once, not at the deadline.
+-- name: lost_mitra_is_not_waited_for :text
+-- When the mitra of a targeted pairing or of an open extension goes offline, a deadline is armed that ends it at once.
 WITH lost AS (
     SELECT 'targeted_lost' AS kind, pairings.id
     FROM pairings JOIN requests ON requests.pairing_id = pairings.id
@@ -418,8 +420,8 @@ SELECT lost.kind, lost.id FROM lost
 LEFT JOIN deadlines ON deadlines.kind = lost.kind AND deadlines.entity_id = lost.id
 WHERE deadlines.id IS NULL
 
--- name: answered_in_time
--- Compared in one statement and stamped in a later one: see done_in_time.
+-- name: answered_in_time :text
+-- One statement compares the time, and a later one writes it: see done_in_time.
 SELECT 'fallback' AS what, pairings.id, pairings.fallback_answer_by AS until,
     coalesce(blast.created_at, payments.closed_at) AS done_at
 FROM pairings
@@ -433,8 +435,9 @@ FROM extensions
 JOIN charge_attempts ON charge_attempts.payment_id = extensions.payment_id AND charge_attempts.status = 'approved'
 WHERE charge_attempts.answered_at > extensions.charge_by + interval '1 second'
 
--- name: charge_not_given_up_early
--- Unless it was declined, or the session was ended meanwhile. A late approval may stand where a decline stood before.
+-- name: charge_not_given_up_early :text
+-- A charge fails before charge_by only if it was declined, or if the session was ended. A late approval may have replaced
+-- the decline.
 SELECT extensions.id AS extension_id, extensions.charge_by, given_up.changed_at
 FROM extensions
 JOIN sessions ON sessions.id = extensions.session_id
@@ -447,8 +450,8 @@ WHERE given_up.changed_at < extensions.charge_by
             AND (status = 'declined' AND reason <> 'not_found' OR status = 'approved_late')
     )
 
--- name: gateway_knows_no_more_than_we
--- A charge is written down here before the gateway hears of it, under the key by which it does; so is a refund.
+-- name: gateway_has_only_recorded_calls :text
+-- Each charge and each refund is recorded here, under the gateway's key, before the gateway is called.
 SELECT 'charge' AS what, theirs.key, theirs.payment_id, theirs.amount_rp FROM mock_gateway.charges AS theirs
 WHERE NOT EXISTS (
     SELECT 1 FROM charge_attempts AS ours
@@ -462,15 +465,16 @@ WHERE NOT EXISTS (
         AND ours.charge_attempt_id = theirs.charge_key
 )
 
--- name: cast_lock
--- Two runs at once would play the same mitras: the second is told so.
-SELECT pg_try_advisory_lock(hashtextextended('curhat simulate', 0))
+-- name: lock_simulation :one
+-- Take the lock of the one simulation that may run on this database, for as long as the connection lives. False: another
+-- simulation has it. Two at once would use the same mitras.
+SELECT pg_try_advisory_lock(hashtextextended('curhat simulate', 0)) AS is_locked
 
--- name: mitra_phones
--- The first $2 numbers beginning with $1 whose mitra, if there is one, may work and has nobody left over from a run
--- that was killed, and which can still be sent codes (30 an hour).
+-- name: find_free_mitra_phones :many
+-- The first numbers with this prefix that a mitra can use: not suspended, without sessions that a killed run has left, and
+-- still allowed to be sent codes (30 per hour).
 SELECT phone_number FROM (
-    SELECT $1 || lpad(number::text, 7, '0') AS phone_number FROM generate_series(0, 99999) AS number
+    SELECT @prefix || lpad(number::text, 7, '0') AS phone_number FROM generate_series(0, 99999) AS number
 ) AS numbers
 LEFT JOIN people USING (phone_number)
 LEFT JOIN mitras ON mitras.id = people.id
@@ -479,65 +483,65 @@ WHERE mitras.suspended_at IS NULL AND coalesce(mitras.active_sessions, 0) = 0 AN
     WHERE one_time_codes.phone_number = numbers.phone_number AND created_at > curhat_now() - interval '1 hour'
 ) < 20
 ORDER BY phone_number
-LIMIT $2
+LIMIT @max_phones
 
--- name: next_customer_number
--- The first number beginning with $1 that nobody has had.
-SELECT coalesce(max(substr(phone_number, char_length($1) + 1)::integer), -1) + 1 FROM people
-WHERE phone_number LIKE $1 || '_______'
+-- name: find_next_customer_number :one
+-- The first number after this prefix that no person has had.
+SELECT coalesce(max(substr(phone_number, char_length(@prefix) + 1)::integer), -1) + 1 AS number FROM people
+WHERE phone_number LIKE @prefix || '_______'
 
--- name: journeys
--- What became of the payments of the customers $1.
+-- name: count_payments :many
+-- nullable: taken_rp
 SELECT status, count(*) AS payments, count(*) FILTER (WHERE is_trial) AS trials,
     sum(amount_rp) FILTER (WHERE confirmed_at IS NOT NULL) AS taken_rp
-FROM payments WHERE customer_id = ANY($1) AND purpose = 'session'
+FROM payments WHERE customer_id = ANY (@customer_ids::uuid[]) AND purpose = 'session'
 GROUP BY status ORDER BY status
 
--- name: failures
--- Failed attempts of the customers $1 by tag.
+-- name: count_failures :many
 SELECT tag, count(*) AS events
 FROM failed_pairing_events JOIN payments ON payments.id = failed_pairing_events.payment_id
-WHERE customer_id = ANY($1)
+WHERE customer_id = ANY (@customer_ids::uuid[])
 GROUP BY tag ORDER BY count(*) DESC, tag
 
--- name: ends
--- How the sessions of the customers $1 ended; null: they have not.
-SELECT end_reason, count(*) AS sessions FROM sessions WHERE customer_id = ANY($1)
+-- name: count_session_ends :many
+-- By end_reason, which is null for sessions that still run.
+-- nullable: end_reason
+SELECT end_reason, count(*) AS sessions FROM sessions WHERE customer_id = ANY (@customer_ids::uuid[])
 GROUP BY end_reason ORDER BY count(*) DESC
 
--- name: charges
--- Attempts to charge the customers $1 by their end.
+-- name: count_charge_attempts :many
 SELECT charge_attempts.status, count(*) AS attempts
 FROM charge_attempts JOIN payments ON payments.id = charge_attempts.payment_id
-WHERE customer_id = ANY($1)
+WHERE customer_id = ANY (@customer_ids::uuid[])
 GROUP BY charge_attempts.status ORDER BY count(*) DESC
 
--- name: seconds_to_accept
--- From the confirmation to the accept, for the sessions of the customers $1.
+-- name: list_seconds_to_accept :many
+-- From the confirmation of the payment to the accept.
 SELECT extract(epoch FROM sessions.started_at - payments.confirmed_at)::float8 AS seconds
 FROM sessions JOIN payments ON payments.id = sessions.payment_id
-WHERE sessions.customer_id = ANY($1)
+WHERE sessions.customer_id = ANY (@customer_ids::uuid[])
 
--- name: targeted
--- What became of the targeted attempts of the customers $1: matched, or the tag.
+-- name: count_targeted_outcomes :many
+-- By the tag of a failed targeted pairing, or the status of another one.
 SELECT coalesce(failure_tag, status) AS outcome, count(*) AS pairings FROM pairings
-WHERE customer_id = ANY($1) AND kind = 'targeted'
+WHERE customer_id = ANY (@customer_ids::uuid[]) AND kind = 'targeted'
 GROUP BY 1 ORDER BY count(*) DESC, 1
 
--- name: fallbacks
--- What became of the fallbacks offered to the customers $1; of those taken, what the blast came to.
+-- name: count_fallback_outcomes :many
+-- By what the customer did with the fallback and, if they took it, the outcome of the blast.
 SELECT failed.fallback_status || coalesce(': ' || coalesce(blast.failure_tag, blast.status), '') AS outcome,
     count(*) AS pairings
 FROM pairings AS failed
 LEFT JOIN pairings AS blast
     ON blast.payment_id = failed.payment_id AND blast.kind = 'blast' AND failed.fallback_status = 'taken'
-WHERE failed.customer_id = ANY($1) AND failed.fallback_status IS NOT NULL
+WHERE failed.customer_id = ANY (@customer_ids::uuid[]) AND failed.fallback_status IS NOT NULL
 GROUP BY 1 ORDER BY count(*) DESC, 1
 
--- name: extensions
--- What became of the extensions of the customers $1, and through whom.
+-- name: count_extension_outcomes :many
+-- By status, and by what decided it.
+-- nullable: taken_rp
 SELECT extensions.status || coalesce(' by ' || extensions.decided_by, '') AS outcome, count(*) AS extensions,
     sum(extensions.price_rp) FILTER (WHERE extensions.status = 'approved') AS taken_rp
 FROM extensions JOIN sessions ON sessions.id = extensions.session_id
-WHERE sessions.customer_id = ANY($1)
+WHERE sessions.customer_id = ANY (@customer_ids::uuid[])
 GROUP BY 1 ORDER BY count(*) DESC, 1

@@ -1,4 +1,4 @@
-"""What is counted, what is shown meanwhile, and the report at the end."""
+"""The counts of a run, the progress display, and the report at the end."""
 
 import asyncio
 import math
@@ -15,12 +15,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from curhat.dev.simulate import queries
 from curhat.dev.simulate.invariants import INVARIANTS, Violation
-from curhat.kit.database import Database, load_queries
+from curhat.kit.database import Database
 
-SQL = load_queries(__file__)
-
-# Where a customer stands, in the order of a journey.
+# What a customer is doing, in the order of a journey.
 Phase = Literal["away", "signing in", "looking", "paying", "searching", "chatting", "resting", "done"]
 PHASES: Final[tuple[Phase, ...]] = (
     "away",
@@ -33,14 +32,14 @@ PHASES: Final[tuple[Phase, ...]] = (
     "done",
 )
 
-# Of each kind of fault so many are kept and shown; the rest is counted.
-FAULTS_SHOWN: Final = 12
-LIVE_SECONDS: Final = 0.25
-LINE_SECONDS: Final = 5.0
+# How many faults, and how many violations, the report shows. It only counts the rest.
+MAX_FAULTS_SHOWN: Final = 12
+SCREEN_INTERVAL_SECONDS: Final = 0.25
+LINE_INTERVAL_SECONDS: Final = 5.0
 
 
 class Tally:
-    """Everything that is counted while the run goes on."""
+    """The counts of a run."""
 
     def __init__(self) -> None:
         self.begun = time.monotonic()
@@ -56,7 +55,7 @@ class Tally:
         self.matched = 0
         self.unmatched: Counter[str] = Counter()
         self.accepts: Counter[str] = Counter()
-        # What the tap on "Curhat lagi" said, the answers to its popup, and the mitras' to extensions.
+        # The answers to the tap on "Curhat lagi", to its popup, and to extensions.
         self.returns: Counter[str] = Counter()
         self.popups: Counter[str] = Counter()
         self.extension_answers: Counter[str] = Counter()
@@ -72,39 +71,39 @@ class Tally:
         self.comparisons = 0
         self.not_compared = 0
         self.fault_count = 0
-        self.faults: deque[str] = deque(maxlen=FAULTS_SHOWN)
+        self.faults: deque[str] = deque(maxlen=MAX_FAULTS_SHOWN)
 
     def fault(self, sentence: str) -> None:
-        """Something that must not happen: a 5xx, a broken protocol, a picture that differs from a snapshot."""
+        """Count something that must not happen: a 5xx, a broken protocol, a client that differs from a snapshot."""
         self.fault_count += 1
-        if self.fault_count <= FAULTS_SHOWN:
+        if self.fault_count <= MAX_FAULTS_SHOWN:
             self.faults.append(sentence)
 
     def seconds(self) -> float:
-        """Since the run began."""
+        """The seconds since the run began."""
         return time.monotonic() - self.begun
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
-    """The value that `share` of the values do not exceed; None of nothing."""
+    """The value that `share` of the values do not exceed. None when there are no values."""
     if not values:
         return None
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
-# Meanwhile --------------------------------------------------------------------------------------------------
+# Progress ---------------------------------------------------------------------------------------------------
 
 
 async def show_progress(tally: Tally, console: Console) -> None:
-    """Until cancelled: a live screen on a terminal, a line every few seconds elsewhere."""
+    """Show the progress until cancelled: a live screen on a terminal, otherwise a line every few seconds."""
     if not console.is_terminal:
         while True:
             console.print(progress_line(tally), soft_wrap=True, highlight=False)
-            await asyncio.sleep(LINE_SECONDS)
+            await asyncio.sleep(LINE_INTERVAL_SECONDS)
     with Live(progress_screen(tally), console=console, auto_refresh=False, transient=True) as live:
         while True:
             live.update(progress_screen(tally), refresh=True)
-            await asyncio.sleep(LIVE_SECONDS)
+            await asyncio.sleep(SCREEN_INTERVAL_SECONDS)
 
 
 def progress_line(tally: Tally) -> str:
@@ -139,11 +138,11 @@ def _connected(tally: Tally) -> str:
     return f"{tally.connected['customer']} devices of customers, {tally.connected['mitra']} of mitras"
 
 
-# At the end -------------------------------------------------------------------------------------------------
+# The report -------------------------------------------------------------------------------------------------
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What the database says of this run's customers."""
+    """What became of the journeys of this run's customers, from the database."""
 
     payments: dict[str, int]
     trials: int
@@ -161,26 +160,25 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 async def read_outcome(database: Database, customer_ids: Collection[UUID]) -> Outcome:
     """What became of the journeys of these customers."""
     ids = list(customer_ids)
-    payments = await database.fetch(SQL.journeys, ids)
-    failures = await database.fetch(SQL.failures, ids)
-    ends = await database.fetch(SQL.ends, ids)
-    charges = await database.fetch(SQL.charges, ids)
-    accepted = await database.fetch(SQL.seconds_to_accept, ids)
-    targeted = await database.fetch(SQL.targeted, ids)
-    fallbacks = await database.fetch(SQL.fallbacks, ids)
-    extensions = await database.fetch(SQL.extensions, ids)
+    payments = await queries.count_payments(database, customer_ids=ids)
+    failures = await queries.count_failures(database, customer_ids=ids)
+    ends = await queries.count_session_ends(database, customer_ids=ids)
+    charges = await queries.count_charge_attempts(database, customer_ids=ids)
+    targeted = await queries.count_targeted_outcomes(database, customer_ids=ids)
+    fallbacks = await queries.count_fallback_outcomes(database, customer_ids=ids)
+    extensions = await queries.count_extension_outcomes(database, customer_ids=ids)
     return Outcome(
-        payments={row["status"]: row["payments"] for row in payments},
-        trials=sum(row["trials"] for row in payments if row["status"] in ("served", "refunded")),
-        taken_rp=sum(row["taken_rp"] or 0 for row in payments),
-        failures={row["tag"]: row["events"] for row in failures},
-        ends={row["end_reason"] or "still running": row["sessions"] for row in ends},
-        charges={row["status"]: row["attempts"] for row in charges},
-        targeted={row["outcome"]: row["pairings"] for row in targeted},
-        fallbacks={row["outcome"]: row["pairings"] for row in fallbacks},
-        extensions={row["outcome"]: row["extensions"] for row in extensions},
-        extensions_rp=sum(row["taken_rp"] or 0 for row in extensions),
-        seconds_to_accept=[row["seconds"] for row in accepted],
+        payments={each.status: each.payments for each in payments},
+        trials=sum(each.trials for each in payments if each.status in ("served", "refunded")),
+        taken_rp=sum(each.taken_rp or 0 for each in payments),
+        failures={each.tag: each.events for each in failures},
+        ends={each.end_reason or "still running": each.sessions for each in ends},
+        charges={each.status: each.attempts for each in charges},
+        targeted={each.outcome: each.pairings for each in targeted},
+        fallbacks={each.outcome: each.pairings for each in fallbacks},
+        extensions={each.outcome: each.extensions for each in extensions},
+        extensions_rp=sum(each.taken_rp or 0 for each in extensions),
+        seconds_to_accept=await queries.list_seconds_to_accept(database, customer_ids=ids),
     )
 
 
@@ -229,10 +227,10 @@ def report(title: str, tally: Tally, outcome: Outcome, violations: Sequence[Viol
         table.add_row("", f"and {tally.fault_count - len(tally.faults)} more")
     broken = {violation.invariant.title for violation in violations}
     table.add_row("invariants", _verdict(len(broken), f"all {len(INVARIANTS)} hold"))
-    for violation in violations[:FAULTS_SHOWN]:
+    for violation in violations[:MAX_FAULTS_SHOWN]:
         table.add_row("", Text(str(violation)))
-    if len(violations) > FAULTS_SHOWN:
-        table.add_row("", f"and {len(violations) - FAULTS_SHOWN} more rows")
+    if len(violations) > MAX_FAULTS_SHOWN:
+        table.add_row("", f"and {len(violations) - MAX_FAULTS_SHOWN} more rows")
     clean = not broken and not tally.fault_count
     ending = Text(
         f"{'clean' if clean else 'NOT CLEAN'}: {tally.seconds():.0f} s, seed {seed}",

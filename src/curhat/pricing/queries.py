@@ -1,0 +1,90 @@
+"""Generated from queries.sql by `make contracts`. Do not edit."""
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from curhat.kit.database import Executor, NoRow
+from curhat.pricing.schemas import Purpose
+
+
+class ListOffersRow(msgspec.Struct, frozen=True):
+    id: UUID
+    duration_minutes: int
+    price_rp: int
+    is_trial: bool
+
+
+LIST_OFFERS: Final = """
+SELECT id, duration_minutes, price_rp, is_trial FROM offers
+WHERE purpose = $1 AND withdrawn_at IS NULL
+    AND NOT (is_trial AND EXISTS (SELECT 1 FROM sessions WHERE customer_id = $2 AND is_trial))
+ORDER BY is_trial DESC, duration_minutes
+"""
+
+
+async def list_offers(db: Executor, /, *, purpose: Purpose, customer_id: UUID) -> list[ListOffersRow]:
+    """The current offers that this customer may have: the trial first, then by duration."""
+    return [ListOffersRow(*row) for row in await db.fetch(LIST_OFFERS, purpose, customer_id)]
+
+
+class FindOfferRow(msgspec.Struct, frozen=True):
+    id: UUID
+    duration_minutes: int
+    price_rp: int
+    is_trial: bool
+    trial_used: bool
+
+
+FIND_OFFER: Final = """
+SELECT id, duration_minutes, price_rp, is_trial,
+    EXISTS (SELECT 1 FROM sessions WHERE customer_id = $1 AND is_trial) AS trial_used
+FROM offers WHERE id = $2 AND purpose = $3 AND withdrawn_at IS NULL
+"""
+
+
+async def find_offer(
+    db: Executor, /, *, customer_id: UUID, id: UUID, purpose: Purpose
+) -> FindOfferRow | None:
+    """One current offer, and whether this customer has had a trial. No row: it is unknown, withdrawn or for another purpose."""
+    row = await db.fetchrow(FIND_OFFER, customer_id, id, purpose)
+    if row is None:
+        return None
+    return FindOfferRow(*row)
+
+
+IS_TRIAL_AVAILABLE: Final = """
+SELECT EXISTS (SELECT 1 FROM offers WHERE is_trial AND withdrawn_at IS NULL)
+    AND NOT EXISTS (SELECT 1 FROM sessions WHERE customer_id = $1 AND is_trial) AS is_available
+"""
+
+
+async def is_trial_available(db: Executor, /, *, customer_id: UUID) -> bool:
+    row = await db.fetchrow(IS_TRIAL_AVAILABLE, customer_id)
+    if row is None:
+        raise NoRow(IS_TRIAL_AVAILABLE)
+    value: bool = row[0]
+    return value
+
+
+SEED_OFFERS: Final = """
+INSERT INTO offers (purpose, duration_minutes, price_rp, is_trial)
+SELECT purpose, duration_minutes, price_rp, price_rp = 0
+FROM unnest($1::text[], $2::integer[], $3::integer[])
+    AS seed (purpose, duration_minutes, price_rp)
+ON CONFLICT (purpose, duration_minutes, is_trial) WHERE withdrawn_at IS NULL DO NOTHING
+"""
+
+
+async def seed_offers(
+    db: Executor,
+    /,
+    *,
+    purposes: Sequence[Purpose],
+    durations_minutes: Sequence[int],
+    prices_rp: Sequence[int],
+) -> None:
+    """nothing → current, for each offer; Rp0 makes it the trial. A current offer of the same duration is not changed."""
+    await db.execute(SEED_OFFERS, purposes, durations_minutes, prices_rp)

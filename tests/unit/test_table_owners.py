@@ -1,0 +1,269 @@
+"""Each table belongs to one package. Statements of other packages that touch it are listed here, with their reasons.
+
+The lists are checked against the migrations and every queries.sql. The test does not see the conditions that Python
+adds to a list. It takes a CTE that is named after a table for the table: give the CTE another name.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import pytest
+
+from curhat.dev.statements import SOURCES, StatementError, parse
+
+ROOT = Path(__file__).parents[2]
+
+OWNERS = {
+    "people": "accounts",
+    "customers": "accounts",
+    "mitras": "accounts",
+    "one_time_codes": "accounts",
+    "access_tokens": "accounts",
+    "development_inbox": "accounts",
+    "idempotency_keys": "kit",
+    "audit_entries": "kit",
+    "configuration": "configuration",
+    "configuration_changes": "configuration",
+    "offers": "pricing",
+    "payments": "payments",
+    "charge_attempts": "payments",
+    "refunds": "payments",
+    "refused_refunds": "payments",
+    "review_cases": "payments",
+    "status_changes": "payments",
+    "mock_gateway.charges": "payments",
+    "mock_gateway.refunds": "payments",
+    "mock_gateway.behaviours": "payments",
+    "pairings": "pairing",
+    "requests": "pairing",
+    "failed_pairing_events": "pairing",
+    "sessions": "sessions",
+    "messages": "sessions",
+    "extensions": "sessions",
+    "streams": "realtime",
+    "stream_events": "realtime",
+    "deadlines": "deadlines",
+    "operators": "control_center",
+    "operator_recovery_codes": "control_center",
+    "operator_tokens": "control_center",
+    "operator_sign_in_tries": "control_center",
+    "push_subscriptions": "notifications",
+    "push_messages": "notifications",
+}
+
+# By (package, statement): the tables of other packages that it touches, and why. The statement "*" stands for every
+# statement of the package. The table "*" stands for reading any table; writing a table names it.
+Reasons = Mapping[tuple[str, str], Mapping[str, str]]
+
+EXCEPTIONS: Reasons = {
+    ("accounts", "audit_mitra"): {
+        "audit_entries": "the audit entry is written in the transaction of the change"
+    },
+    ("configuration", "change_value"): {
+        "audit_entries": "the audit entry is written by the statement that makes the change"
+    },
+    ("dev.simulate", "*"): {"*": "it checks what must hold across all packages, and counts what a run did"},
+    ("journeys", "*"): {"*": "a step that spans packages compares the rows of all of them"},
+    ("journeys", "accept_and_start"): {
+        "payments": "all rows of an accept change in one statement (decision 0007)",
+        "pairings": "as payments",
+        "requests": "as payments",
+        "sessions": "as payments",
+        "failed_pairing_events": "as payments",
+    },
+    ("journeys", "refuse_if_decided"): {
+        "idempotency_keys": "a losing accept is refused and its answer stored in one statement (decision 0052)"
+    },
+}
+
+# The same, for tables of a package above: a lower package should not depend on them, so this list stays short.
+UPWARD: Reasons = {
+    ("pricing", "*"): {"sessions": "a session that was a trial is what uses the trial up (2a.3)"},
+}
+
+# Deadlines are armed and disarmed through deadlines.service, except by these statements, and why.
+DEADLINE_WRITERS: Mapping[tuple[str, str], str] = {
+    ("journeys", "accept_and_start"): "it saves a round trip while the accept holds its locks",
+}
+
+_TOKEN = re.compile(r"[a-z_][\w.]*|[(),]", re.IGNORECASE)
+_NOT_CODE = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'", re.DOTALL)
+# What ends a list of tables.
+_ENDS_LIST = {
+    "where",
+    "group",
+    "order",
+    "set",
+    "returning",
+    "having",
+    "limit",
+    "offset",
+    "union",
+    "for",
+    "select",
+}
+
+
+class Touch(NamedTuple):
+    """A statement reads or writes a table."""
+
+    package: str
+    statement: str
+    table: str
+    kind: Literal["read", "write"]
+
+
+def tables_of(sql: str) -> Iterator[tuple[str, Literal["read", "write"]]]:
+    """The tables that a statement touches."""
+    code = _NOT_CODE.sub(" ", sql)
+    before = ""
+    # For each open parenthesis: whether a table comes next, and whether a comma continues a list of tables.
+    expects, lists = [False], [False]
+    kind: Literal["read", "write"] = "read"
+    for token in map(str.lower, _TOKEN.findall(code)):
+        if token == "(":
+            expects[-1] = False
+            expects.append(False)
+            lists.append(False)
+        elif token == ")":
+            expects.pop()
+            lists.pop()
+        elif token == ",":
+            expects[-1] = lists[-1]
+            kind = "read"
+        elif token in ("from", "join", "using", "into", "update"):
+            # Not in FOR UPDATE, FOR NO KEY UPDATE, ON CONFLICT DO UPDATE and IS DISTINCT FROM.
+            if not (token == "update" and before in ("for", "key", "do")) and before != "distinct":
+                is_write = token in ("into", "update") or (token, before) == ("from", "delete")
+                kind = "write" if is_write else "read"
+                expects[-1] = True
+                lists[-1] = token in ("from", "using")
+        elif token in _ENDS_LIST:
+            expects[-1] = lists[-1] = False
+        elif expects[-1] and token not in ("only", "lateral"):
+            expects[-1] = False
+            if token in OWNERS:
+                yield token, kind
+        before = token
+
+
+def _touches() -> set[Touch]:
+    found = set()
+    for path in sorted(SOURCES.rglob("queries.sql")):
+        package = ".".join(path.parent.relative_to(SOURCES).parts)
+        try:
+            statements = parse(path).statements
+        except StatementError as error:
+            if "the result must be one of" in str(error):
+                continue
+            raise
+        for statement in statements:
+            found |= {Touch(package, statement.name, *touched) for touched in tables_of(statement.sql)}
+    return found
+
+
+TOUCHES = _touches()
+
+
+def _layers() -> dict[str, int]:
+    """How high each package stands; 0 is the lowest."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    [contract] = [each for each in settings["tool"]["importlinter"]["contracts"] if each["type"] == "layers"]
+    names = [layer.strip("()") for layer in contract["layers"]]
+    return {name: height for height, name in enumerate(reversed(names))}
+
+
+LAYERS = _layers()
+
+
+def _is_upward(touch: Touch) -> bool:
+    return LAYERS[OWNERS[touch.table]] > LAYERS[touch.package.split(".")[0]]
+
+
+def _foreign() -> set[Touch]:
+    """What touches a table of another package. Writing deadlines has a list of its own."""
+    return {
+        touch
+        for touch in TOUCHES
+        if OWNERS[touch.table] != touch.package.split(".")[0]
+        and (touch.table, touch.kind) != ("deadlines", "write")
+    }
+
+
+def _covers(key: tuple[str, str], table: str, touch: Touch) -> bool:
+    package, statement = key
+    return (
+        package == touch.package
+        and statement in ("*", touch.statement)
+        and (table == touch.table or (table == "*" and touch.kind == "read"))
+    )
+
+
+def _differences(listed: Reasons, touches: set[Touch]) -> tuple[set[Touch], set[tuple[str, str, str]]]:
+    """The touches that are not listed, and the entries that cover no touch."""
+    entries = [(key, table) for key, tables in listed.items() for table in tables]
+    unlisted = {touch for touch in touches if not any(_covers(key, table, touch) for key, table in entries)}
+    stale = {
+        (*key, table) for key, table in entries if not any(_covers(key, table, touch) for touch in touches)
+    }
+    return unlisted, stale
+
+
+def test_every_table_and_view_has_an_owner() -> None:
+    schema = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "migrations").glob("*.sql"))
+    made = set(re.findall(r"^CREATE (?:TABLE|VIEW) (?:IF NOT EXISTS )?([\w.]+)", schema, re.MULTILINE))
+    assert made == OWNERS.keys()
+    assert set(OWNERS.values()) <= LAYERS.keys()
+
+
+def test_a_statement_that_touches_another_packages_table_is_listed() -> None:
+    downward = {touch for touch in _foreign() if not _is_upward(touch)}
+    assert _differences(EXCEPTIONS, downward) == (set(), set())
+
+
+def test_a_statement_that_touches_a_table_of_a_package_above_is_listed() -> None:
+    upward = {touch for touch in _foreign() if _is_upward(touch)}
+    assert _differences(UPWARD, upward) == (set(), set())
+
+
+def test_only_the_listed_statements_arm_or_disarm_deadlines_themselves() -> None:
+    writers = {
+        (touch.package, touch.statement)
+        for touch in TOUCHES
+        if (touch.table, touch.kind) == ("deadlines", "write") and touch.package != "deadlines"
+    }
+    assert writers == DEADLINE_WRITERS.keys()
+
+
+def test_every_exception_has_a_reason() -> None:
+    reasons = [
+        reason for listed in (EXCEPTIONS, UPWARD) for tables in listed.values() for reason in tables.values()
+    ]
+    assert all(reason.strip() for reason in (*reasons, *DEADLINE_WRITERS.values()))
+
+
+@pytest.mark.parametrize(
+    ("sql", "touched"),
+    [
+        (
+            "SELECT 1 FROM payments AS p, LATERAL (SELECT 1 FROM refunds) AS r, offers",
+            "payments refunds offers",
+        ),
+        (
+            "WITH locked AS (SELECT 1 FROM people) SELECT 1 FROM locked JOIN mitras USING (id)",
+            "people mitras",
+        ),
+        ("INSERT INTO deadlines (kind) VALUES (@kind) ON CONFLICT DO UPDATE SET kind = 'a'", "DEADLINES"),
+        ("DELETE FROM requests USING pairings WHERE true", "REQUESTS pairings"),
+        ("UPDATE mitras SET online = true FROM people WHERE true", "MITRAS people"),
+        ("SELECT extract(epoch FROM ends_at), count(*) AS refunds FROM sessions FOR UPDATE", "sessions"),
+        ("SELECT id FROM sessions WHERE a IS DISTINCT FROM b ORDER BY payments, messages", "sessions"),
+        ("SELECT 'FROM refunds' AS text -- FROM offers\nFROM mock_gateway.charges", "mock_gateway.charges"),
+    ],
+)
+def test_the_tables_of_a_statement_are_found_and_the_written_ones_told_apart(sql: str, touched: str) -> None:
+    found = {table.upper() if kind == "write" else table for table, kind in tables_of(sql)}
+    assert found == set(touched.split())
