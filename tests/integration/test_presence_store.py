@@ -8,14 +8,14 @@ import pytest
 import valkey.asyncio
 
 from curhat.kit.errors import PresenceUnknown
-from curhat.presence.states import MitraState
+from curhat.presence.queries import MitraState
 from curhat.presence.store import (
     AVAILABLE_KEY,
-    BATCH_SIZE,
     CUSTOMERS_KEY,
-    IDLE_SECONDS,
+    KEY_TTL_SECONDS,
+    MAX_BATCH_SIZE,
+    MAX_PRUNED_MEMBERS,
     MITRA_KEY_PREFIX,
-    PRUNE_SIZE,
     PresenceStore,
     Report,
     Standing,
@@ -35,6 +35,7 @@ def state(
         display_name="Sari",
         online=askable,
         suspended=False,
+        can_take_customer=askable,
         active_sessions=0,
         max_customers=1,
         push_reachable_seconds=push_reachable_seconds,
@@ -240,7 +241,7 @@ async def test_what_cannot_be_read_in_a_mitras_hash_counts_for_nothing(store: Pr
 
 
 async def test_many_mitras_go_in_batches_and_keep_their_order(store: PresenceStore) -> None:
-    mitras = [uuid4() for _ in range(2 * BATCH_SIZE + 50)]
+    mitras = [uuid4() for _ in range(2 * MAX_BATCH_SIZE + 50)]
     unknown = await store.report([Report(mitra, "phone", 0, None) for mitra in mitras])
     assert unknown == set(mitras)
 
@@ -258,10 +259,10 @@ async def test_members_whose_time_is_over_are_removed_in_bounded_bites(
     mitra = uuid4()
     await store.apply([state(mitra)])
     await frame(store, mitra)
-    await valkey_client.zadd(AVAILABLE_KEY, {str(uuid4()): 1 for _ in range(PRUNE_SIZE + 10)})
+    await valkey_client.zadd(AVAILABLE_KEY, {str(uuid4()): 1 for _ in range(MAX_PRUNED_MEMBERS + 10)})
     assert await store.count() == 1
 
-    assert [await store.prune() for _ in range(3)] == [PRUNE_SIZE, 10, 0]
+    assert [await store.prune() for _ in range(3)] == [MAX_PRUNED_MEMBERS, 10, 0]
     assert await valkey_client.zrange(AVAILABLE_KEY, 0, -1) == [str(mitra).encode()]
 
 
@@ -273,7 +274,7 @@ async def test_keys_nobody_touches_go_away(
     await frame(store, mitra)
 
     for key in await valkey_client.keys("curhat:*"):
-        assert 0 < await valkey_client.ttl(key) <= IDLE_SECONDS, key
+        assert 0 < await valkey_client.ttl(key) <= KEY_TTL_SECONDS, key
 
 
 async def test_a_valkey_that_forgot_the_script_is_told_it_again(
@@ -354,7 +355,7 @@ async def test_a_damaged_end_of_push_counts_for_nothing(store: PresenceStore, wr
 
 
 async def test_who_of_many_mitras_is_connected_is_one_question_a_batch(store: PresenceStore) -> None:
-    mitras = [uuid4() for _ in range(BATCH_SIZE + 10)]
+    mitras = [uuid4() for _ in range(MAX_BATCH_SIZE + 10)]
     await store.report([Report(mitra, "phone", 0, None) for mitra in mitras[::2]])
     standings = await store.look_at(mitras)
     assert [standing.connected for standing in standings] == [True, False] * (len(mitras) // 2)

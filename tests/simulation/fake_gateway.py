@@ -7,9 +7,10 @@ from uuid import UUID
 
 from curhat.kit.database import Database
 from curhat.kit.errors import PresenceUnknown
-from curhat.payments.gateway import ChargeAnswer, ChargeCallback, GatewayUnknown, RefundAnswer
+from curhat.payments.gateway import ChargeAnswer, GatewayUnknown, RefundAnswer
+from curhat.presence.queries import MitraState
 from curhat.presence.schemas import MitraPresence
-from curhat.presence.states import COME_BACK_SECONDS, MitraState
+from curhat.presence.states import COME_BACK_SECONDS
 
 AVAILABLE = """
 SELECT id FROM mitras
@@ -81,9 +82,6 @@ class SimulatedGateway:
         self._database = database
         self._random = random_source
         self._trouble = trouble
-
-    def on_charge_answer(self, callback: ChargeCallback) -> None:
-        """Call-backs are steps of the world (`gateway answers again`)."""
 
     async def charge(self, key: UUID, payment_id: UUID, amount_rp: int) -> ChargeAnswer:
         """Decide this key, once."""

@@ -16,7 +16,6 @@ from uuid import UUID
 
 import msgspec
 
-import curhat.app.wiring
 from curhat.deadlines import service as deadlines
 from curhat.deadlines.queries import Deadline, due_deadlines, seconds_until_next_due
 from curhat.deadlines.service import FollowUp
@@ -30,7 +29,6 @@ from curhat.kit.identity import Identity
 from curhat.pairing import service as pairing
 from curhat.payments.gateway import ChargeAnswer, GatewayUnknown
 from curhat.payments.service import Charge
-from curhat.presence import service as presence_service
 from curhat.sessions import extension
 from curhat.sessions import service as sessions
 from curhat.sessions.service import OutgoingMessage
@@ -40,6 +38,7 @@ from tests.simulation.fake_gateway import SimulatedGateway, SimulatedPresence
 from tests.simulation.strategies import Deciders
 from tests.support.clock import START, VirtualClock
 from tests.support.people import Make
+from tests.support.toggle import set_toggle
 
 CUSTOMERS = 4
 MITRAS = 3
@@ -241,7 +240,7 @@ class SimulationState:
         for mitra in self.mitras:
             if self.random.random() < 0.85:
                 async with self.database.transaction() as tx:
-                    await presence_service.set_intent(tx, mitra, online=True)
+                    await set_toggle(tx, mitra, online=True)
         for customer in self.customers:
             if self.random.random() < 0.8:
                 await self._do("chat", lambda customer=customer: self._chat(customer))  # type: ignore[misc]
@@ -527,7 +526,7 @@ class SimulationState:
         mitra = awaited or self.random.choice(self.mitras)
         online = self.random.random() < (0.3 if awaited else 0.8)
         async with self.database.transaction() as tx:
-            await presence_service.set_intent(tx, mitra, online)
+            await set_toggle(tx, mitra, online=online)
         return f"{mitra} {'online' if online else 'offline'}"
 
     async def connection(self) -> str | None:
