@@ -39,8 +39,8 @@ class RefundAnswer(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
-# A gateway calls this with the key and the answer when an answer comes late or again, as a webhook would. Its constructor
-# takes the callback.
+# A gateway calls this with the key and the answer when an answer comes late or again, as a webhook would. The gateway's
+# constructor takes it.
 ChargeCallback = Callable[[UUID, ChargeAnswer], Awaitable[object]]
 
 

@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from curhat.kit.asgi import Application, Message, Receive, Scope, Send
-from curhat.kit.errors import BusinessError, PresenceUnknown
+from curhat.kit.errors import MethodNotAllowed, PresenceUnknown
 from curhat.presence.schemas import Availability
 
 log = structlog.get_logger(__name__)
@@ -26,14 +26,6 @@ PATH = "/api/client/mitra-availability"
 MAX_ANSWER_AGE_SECONDS = 0.2
 
 Answer = tuple[Message, Message]
-
-
-class MethodNotAllowed(BusinessError):
-    """The poll takes GET and HEAD only."""
-
-    code = "method_not_allowed"
-    status = 405
-    detail = "This path has no such method."
 
 
 def _answer(status: int, body: bytes, *headers: tuple[bytes, bytes]) -> Answer:
