@@ -24,7 +24,7 @@ AVAILABILITY = "/api/client/mitra-availability"
 
 
 def client_of(database: Database, presence: Presence, mitra_id: UUID) -> httpx.AsyncClient:
-    """Somebody who is signed in as this mitra."""
+    """A client that is signed in as this mitra."""
 
     def mitra() -> Identity:
         return Identity(role="mitra", user_id=mitra_id)
@@ -74,7 +74,7 @@ async def test_the_toggle_is_answered_when_availability_shows_it(
 
 
 @pytest.mark.rule("1.1")
-async def test_a_mitra_without_a_connection_may_want_to_work_and_is_not_available(
+async def test_a_mitra_without_a_connection_can_go_online_and_is_not_available(
     database: Database, presence: Presence, make: Make
 ) -> None:
     mitra = await make.mitra(online=False)
@@ -85,7 +85,7 @@ async def test_a_mitra_without_a_connection_may_want_to_work_and_is_not_availabl
     assert await presence.count_available() == 0
 
 
-async def test_a_mitra_sees_itself(database: Database, presence: Presence, make: Make) -> None:
+async def test_a_mitra_sees_their_own_profile(database: Database, presence: Presence, make: Make) -> None:
     mitra = await make.mitra("Kak Sari", online=True, max_customers=2)
     async with client_of(database, presence, mitra) as client:
         answer = await client.get("/api/mitra/me")
@@ -101,7 +101,7 @@ async def test_a_mitra_sees_itself(database: Database, presence: Presence, make:
 
 
 @pytest.mark.rule("X.10")
-async def test_without_valkey_the_toggle_is_saved_and_the_mitra_is_told_to_ask_again(
+async def test_without_valkey_the_toggle_is_saved_and_answered_with_presence_unknown(
     database: Database, absent_presence: Presence, make: Make
 ) -> None:
     mitra = await make.mitra(online=True)
@@ -120,7 +120,7 @@ async def test_without_valkey_the_toggle_is_saved_and_the_mitra_is_told_to_ask_a
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b"{}", b'{"online": "true"}', b'{"online": 1}', b'{"online": true, "more": 1}']
 )
-async def test_a_body_that_is_no_toggle_changes_nothing(
+async def test_a_body_that_is_no_toggle_is_refused_and_changes_nothing(
     database: Database, presence: Presence, make: Make, body: bytes
 ) -> None:
     mitra = await make.mitra(online=False)
