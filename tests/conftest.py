@@ -1,7 +1,7 @@
-"""What every test may ask for: real servers, a fresh database with a virtual clock, and people to begin with.
+"""The fixtures that every test can use: real servers, a new database with a virtual clock, and people.
 
-PostgreSQL and Valkey are the embedded ones, started once a run. Each test gets a database of its own, made from a
-template that has all migrations.
+PostgreSQL and Valkey are the embedded ones, started once per test process. Each test gets a database of its own, copied
+from a template with all migrations.
 """
 
 import itertools
@@ -26,7 +26,7 @@ from tests.support.signals import RecordedSignals
 
 pytest_plugins = ["tests.rules_report"]
 
-# A deliberate fault to be planted in this run, by name (`make planted-bugs`).
+# The deliberate fault to plant in this run, by name (`make planted-bugs`).
 PLANTED_BUG = named(os.environ["PLANTED_BUG"]) if "PLANTED_BUG" in os.environ else None
 if PLANTED_BUG is not None and PLANTED_BUG.plant is not None:
     PLANTED_BUG.plant()
@@ -38,16 +38,16 @@ _numbers = itertools.count(1)
 
 
 def database_url_of(servers: EmbeddedServers, name: str) -> str:
-    """The address of another database of the same server."""
+    """The URL of another database of the same server."""
     return servers.database_url.replace("/curhat?", f"/{name}?")
 
 
 @pytest.fixture(scope="session")
 async def servers() -> AsyncIterator[EmbeddedServers]:
-    """PostgreSQL and Valkey, real, for the whole run."""
+    """PostgreSQL and Valkey, for the whole run."""
     with tempfile.TemporaryDirectory(prefix="curhat-tests-", dir=parent_of_data_folders()) as folder:
         async with embedded_servers(Path(folder)) as started:
-            # Nothing here outlives the run, so nothing has to reach the disk; crash tests start their own servers.
+            # The data is deleted after the run, so it need not reach the disk. Crash tests start their own servers.
             admin = await asyncpg.connect(started.database_url)
             await admin.execute("ALTER SYSTEM SET fsync = off")
             await admin.execute("ALTER SYSTEM SET full_page_writes = off")
@@ -58,7 +58,7 @@ async def servers() -> AsyncIterator[EmbeddedServers]:
 
 @pytest.fixture(scope="session")
 async def template(servers: EmbeddedServers) -> str:
-    """The name of a database with all migrations and the virtual clock, from which tests get theirs."""
+    """The name of a database with all migrations and the virtual clock. The tests' databases are copies of it."""
     admin = await asyncpg.connect(servers.database_url)
     await admin.execute(f"CREATE DATABASE {TEMPLATE}")
     connection = await asyncpg.connect(database_url_of(servers, TEMPLATE))
@@ -73,7 +73,7 @@ async def template(servers: EmbeddedServers) -> str:
 
 @pytest.fixture
 async def database_url(servers: EmbeddedServers, template: str) -> AsyncIterator[str]:
-    """The address of a fresh, migrated database of this test's own; its clock runs until `clock` stops it."""
+    """The URL of a new, migrated database for this test. Its clock runs until `clock` stops it."""
     name = f"test_{next(_numbers)}"
     admin = await asyncpg.connect(servers.database_url)
     await create_database(admin, name, template)
@@ -84,13 +84,13 @@ async def database_url(servers: EmbeddedServers, template: str) -> AsyncIterator
 
 @pytest.fixture
 def signals() -> RecordedSignals:
-    """What was signalled after commits, in order."""
+    """The signals sent after commits, in order."""
     return RecordedSignals()
 
 
 @pytest.fixture
 async def database(database_url: str, signals: RecordedSignals) -> AsyncIterator[Database]:
-    """A pool on this test's own database, with room for 60 connections at once."""
+    """A pool of at most 60 connections to this test's database."""
     opened = await Database.connect(database_url, pool_size=60, sink=signals)
     yield opened
     await opened.close()
@@ -98,19 +98,19 @@ async def database(database_url: str, signals: RecordedSignals) -> AsyncIterator
 
 @pytest.fixture
 def clock(database: Database) -> VirtualClock:
-    """The database's clock, to be stopped and moved."""
+    """The clock of this test's database. A test can stop and move it."""
     return VirtualClock(database)
 
 
 @pytest.fixture
 def make(database: Database) -> Make:
-    """People, offers and payments to begin with."""
+    """Makes people, offers and payments."""
     return Make(database)
 
 
 @pytest.fixture
 async def valkey_client(servers: EmbeddedServers) -> AsyncIterator[valkey.asyncio.Valkey]:
-    """The run's Valkey, empty."""
+    """A client of the run's Valkey, emptied."""
     client = valkey.asyncio.Valkey.from_url(servers.valkey_url)
     await client.flushall()
     yield client
@@ -119,7 +119,7 @@ async def valkey_client(servers: EmbeddedServers) -> AsyncIterator[valkey.asynci
 
 @pytest.fixture(autouse=True)
 def no_pause_points_left() -> Iterator[None]:
-    """A handler that a test set must not reach the next test."""
+    """Remove the pause point handlers after each test, so that they do not affect the next."""
     from curhat.kit import pause_points
 
     yield

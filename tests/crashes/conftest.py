@@ -1,4 +1,4 @@
-"""Servers of their own, as durable as in production, for tests that kill everything that runs on them."""
+"""Servers as durable as in production, and a system of processes on them, for tests that kill processes."""
 
 import tempfile
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ TEMPLATE = "crash_template"
 
 @pytest.fixture(scope="session")
 async def crash_servers() -> AsyncIterator[EmbeddedServers]:
-    """PostgreSQL and Valkey that the tests of this folder may kill; what is committed is on the disk."""
+    """PostgreSQL and Valkey that the tests of this folder may kill. Commits reach the disk."""
     with tempfile.TemporaryDirectory(prefix="curhat-crashes-") as folder:
         async with embedded_servers(Path(folder)) as started:
             admin = await asyncpg.connect(started.database_url)
@@ -35,7 +35,7 @@ async def crash_servers() -> AsyncIterator[EmbeddedServers]:
 async def system(
     crash_servers: EmbeddedServers, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> AsyncIterator[System]:
-    """A database of the module's own, with the real clock, and whatever processes its tests start on it."""
+    """A database per module, with the real clock, and the processes that its tests start."""
     name = request.path.stem
     admin = await asyncpg.connect(crash_servers.database_url)
     await admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")

@@ -1,4 +1,4 @@
-"""A database, the processes on it, and people who remember what they were answered."""
+"""A database, its processes, and people who remember every answer they got."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from curhat.dev.embedded import EmbeddedServers
-from curhat.dev.simulate.invariants import IN_FLIGHT, check, violations_of
+from curhat.dev.simulate import invariants
 from curhat.kit.database import Database
 from curhat.kit.identity import Role
 from tests.support.journey import request_of
@@ -22,12 +22,12 @@ from tests.support.processes import Killable, ServerProcess, WorkerProcess
 from tests.support.server import Person, Socket
 from tests.support.signed_in import SIGN_IN, problem
 
-# A signal that was lost costs at most this: devices are compared with PostgreSQL every 3 s, cards every 2 s.
+# A lost signal delays a device at most this long: heads are compared with PostgreSQL every 3 s, cards every 2 s.
 HEALED_SECONDS = 4.0
 
 
 class Answered(NamedTuple):
-    """A command that was acknowledged: what was asked, and the answer."""
+    """An acknowledged command: the request and its answer."""
 
     path: str
     body: Any
@@ -37,14 +37,14 @@ class Answered(NamedTuple):
 
 
 class Witness(Person):
-    """A person who remembers every command that was acknowledged, and can ask for the answers again."""
+    """A person who remembers every acknowledged command, and can repeat it to compare the answers."""
 
     def __init__(self, http: httpx.AsyncClient, role: Role, user_id: UUID, token: str) -> None:
         super().__init__(http, role, user_id, token)
         self.answered: list[Answered] = []
 
     def at(self, server: ServerProcess) -> "Witness":
-        """The same person with the same memory, at another server."""
+        """The same person with the same memory, as a client of this server."""
         there = Witness(server.http, "customer" if self.role == "customer" else "mitra", self.id, self.token)
         there.answered = self.answered
         return there
@@ -58,7 +58,7 @@ class Witness(Person):
         return answer
 
     async def until_answered(self, path: str, body: Any = None, *, key: str) -> httpx.Response:
-        """Repeat a command under its key, as a client does, for as long as the first one is said to run."""
+        """Repeat a command under its key, as a client does, until the answer is not that the first one still runs."""
         async with asyncio.timeout(30):
             while True:
                 answer = await self.post(path, body, key=key)
@@ -66,8 +66,8 @@ class Witness(Person):
                     return answer
                 await asyncio.sleep(0.2)
 
-    async def answers_stand(self, server: ServerProcess) -> None:
-        """Every acknowledged command, repeated under its key, has the answer it had."""
+    async def check_answers(self, server: ServerProcess) -> None:
+        """Repeat every acknowledged command under its key, and assert that it gets the same answer."""
         for one in tuple(self.answered):
             again = await self.at(server).post(one.path, one.body, key=one.key)
             assert (again.status_code, again.text) == (one.status, one.text), f"{one} became {again.text}"
@@ -90,13 +90,13 @@ class System:
     # Processes
 
     def server(self, name: str = "server") -> ServerProcess:
-        """A server, not started yet."""
+        """A server that is not started yet."""
         server = ServerProcess(self._folder, name, self._environment)
         self._processes.append(server)
         return server
 
     def worker(self, name: str = "worker") -> WorkerProcess:
-        """A worker, not started yet."""
+        """A worker that is not started yet."""
         worker = WorkerProcess(self._folder, name, self._environment)
         self._processes.append(worker)
         return worker
@@ -108,7 +108,7 @@ class System:
     # People
 
     async def person(self, role: Role, user_id: UUID, server: ServerProcess) -> Witness:
-        """Somebody who is there already, signed in."""
+        """Sign in a person who exists already."""
         token = secrets.token_urlsafe(32)
         digest = hashlib.sha256(token.encode()).digest()
         await self.database.execute(SIGN_IN, digest, role, user_id, "bearer", 3600.0)
@@ -130,33 +130,33 @@ class System:
             "mitra", await self.make.mitra(online=online, max_customers=max_customers), server
         )
 
-    # Ways to where a test begins, all of them through the API
+    # The situations in which tests begin, made through the API
 
     async def open_payment(self, customer: Person, *, price_rp: int = 20_000) -> dict[str, Any]:
-        """A payment that waits for its confirmation."""
+        """Open a payment, and do not confirm it."""
         minutes = 5 if price_rp == 0 else 30
         offer_id = await self.make.offer(duration_minutes=minutes, price_rp=price_rp)
         payment: dict[str, Any] = done(await customer.post("/payments", {"offer_id": str(offer_id)}))
         return payment
 
     async def search(self, customer: Person) -> dict[str, Any]:
-        """The pairing of a confirmed payment, open."""
+        """Open and confirm a payment. Returns its open pairing."""
         payment = await self.open_payment(customer)
         pairing: dict[str, Any] = done(await customer.post(f"/payments/{payment['id']}/confirm"))["pairing"]
         return pairing
 
     async def request_path(self, pairing: dict[str, Any], mitra: Person) -> str:
-        """Where a mitra answers the request of this pairing."""
+        """The path at which this mitra answers the request of this pairing."""
         return f"/requests/{await request_of(self.database, UUID(pairing['id']), mitra.id)}"
 
     async def chat(self, customer: Person, mitra: Person) -> dict[str, Any]:
-        """A running session of these two; the mitra is online."""
+        """Start a session of these two. The mitra must be online."""
         path = await self.request_path(await self.search(customer), mitra)
         session: dict[str, Any] = done(await mitra.post(f"{path}/accept"))["session"]
         return session
 
     async def leave(self, *customers: Person) -> None:
-        """Each customer ends whatever is under way."""
+        """Each customer ends their session, search or payment."""
         for customer in customers:
             state = done(await customer.get("/state"))
             if state["session"] is not None:
@@ -168,61 +168,61 @@ class System:
 
     # What must hold
 
-    async def everything_holds(self, server: ServerProcess | None = None) -> None:
-        """When all is quiet: every invariant, and every acknowledged command still has the same answer."""
+    async def check(self, server: ServerProcess | None = None) -> None:
+        """Wait until nothing is in flight, then check every invariant, and every acknowledged command at `server`."""
         async with asyncio.timeout(30):
-            while await violations_of([IN_FLIGHT], self.database, None):
+            while await invariants.violations_of([invariants.IN_FLIGHT], self.database, None):
                 await asyncio.sleep(0.05)
-        violations = await check(self.database, quiet=True)
+        violations = await invariants.check(self.database, quiet=True)
         assert violations == [], violations
         if server is not None:
-            await asyncio.gather(*(person.answers_stand(server) for person in self._people))
+            await asyncio.gather(*(person.check_answers(server) for person in self._people))
         self._people.clear()
 
 
 def done(answer: httpx.Response) -> Any:
-    """What a command that must succeed answered."""
+    """Assert that a command succeeded, and return its body."""
     assert answer.is_success, answer.text
     return answer.json() if answer.content else None
 
 
 async def available(server: ServerProcess) -> bool:
-    """What the availability poll says."""
+    """Poll whether a mitra is available."""
     answer: bool = done(await server.http.get("/api/client/mitra-availability"))["available"]
     return answer
 
 
 async def unavailable(server: ServerProcess) -> bool:
-    """Whether the availability poll says so. It follows an accept within its cache's time."""
+    """Poll whether no mitra is available."""
     return not await available(server)
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = HEALED_SECONDS) -> None:
-    """Wait until it is so; fails when it is not in time."""
+    """Wait until the condition holds. Raises TimeoutError after `seconds`."""
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.02)
 
 
 async def cut_off(command: Awaitable[httpx.Response]) -> None:
-    """A command that gets no answer, since its server dies."""
+    """Assert that a command gets no answer, because its server dies."""
     with pytest.raises(httpx.TransportError):
         await command
 
 
 @contextlib.asynccontextmanager
 async def sockets_of(*people: Person) -> AsyncIterator[list["Device"]]:
-    """A device of each person, connected and welcomed. What they were told has no gap and nothing twice."""
+    """A connected and welcomed device per person. At the end, assert that its events have no gap and no duplicate."""
     async with contextlib.AsyncExitStack() as stack:
         devices = [Device(await stack.enter_async_context(person.socket())) for person in people]
         yield devices
         for device in devices:
-            device.has_no_gap()
+            device.check_for_gaps()
 
 
 @contextlib.asynccontextmanager
 async def working(*mitras: Person) -> AsyncIterator[list["Device"]]:
-    """A device of each mitra, online."""
+    """A device per mitra, with the toggle on."""
     async with sockets_of(*mitras) as devices:
         for mitra in mitras:
             done(await mitra.put("/presence", {"online": True}))
@@ -230,13 +230,13 @@ async def working(*mitras: Person) -> AsyncIterator[list["Device"]]:
 
 
 class Device:
-    """A connected device and what it was told."""
+    """A connected device, and the events it received."""
 
     def __init__(self, socket: Socket) -> None:
         self.socket = socket
 
     async def told(self, event: str, seconds: float = HEALED_SECONDS, **matching: Any) -> dict[str, Any]:
-        """The data of the first event of this type whose data has these values."""
+        """Wait for an event of this type whose data has these values. Returns its data."""
         try:
             return await self.socket.wait_for(event, seconds, **matching)
         except TimeoutError:
@@ -244,11 +244,11 @@ class Device:
             raise AssertionError(f"no {event} with {matching} in {seconds} s, but {seen}") from None
 
     def count(self, event: str) -> int:
-        """How often an event of this type came."""
+        """How many events of this type came."""
         return sum(frame.get("type") == event for frame in self.socket.events)
 
-    def has_no_gap(self) -> None:
-        """Every event after the welcome came once, in order."""
+    def check_for_gaps(self) -> None:
+        """Assert that every event after the welcome came once, in order."""
         numbers = [frame["seq"] for frame in self.socket.events if frame.get("seq") is not None]
         first = self.socket.welcome["seq"] + 1
         assert numbers == list(range(first, first + len(numbers)))

@@ -1,4 +1,4 @@
-"""Two servers and a worker killed again and again while people go about their journeys, whatever they are doing."""
+"""Two servers and a worker, killed at random moments while people go through their journeys."""
 
 import asyncio
 import contextlib
@@ -20,13 +20,13 @@ from tests.support.signed_in import problem
 CUSTOMERS = 8
 MITRAS = 3
 KILLS = 3
-LOOK_SECONDS = 0.1
-# How long everything may take to come to rest: an unanswered charge is asked about after 6 s.
-REST_SECONDS = 60
+RETRY_SECONDS = 0.1
+# How long it may take until nothing is in flight. The worker asks about an unanswered charge after 6 s.
+REST_TIMEOUT_SECONDS = 60
 
 
-class Traveller:
-    """A person whose client goes to another server when one does not answer, and whose device follows the stream."""
+class Client:
+    """A person whose client tries the next server when one does not answer, and whose device follows the stream."""
 
     def __init__(self, person: Witness, servers: list[ServerProcess]) -> None:
         self.person = person
@@ -35,17 +35,17 @@ class Traveller:
 
     @property
     def seen(self) -> list[int]:
-        """The numbers of the events that the device was sent, over all its connections, from before the first."""
+        """The seq of the first welcome, and of every event that the device received over all its connections."""
         first = [connection.welcome["seq"] for connection in self._connections[:1]]
         frames = itertools.chain.from_iterable(connection.events for connection in self._connections)
         return first + [frame["seq"] for frame in frames if frame.get("seq") is not None]
 
     async def look(self, path: str) -> Any:
-        """GET, from whoever answers."""
+        """GET from the first server that answers."""
         return done(await self._insist(lambda person: person.get(path)))
 
     async def command(self, path: str, body: Any = None) -> httpx.Response:
-        """POST, repeated under one key until somebody answers for good."""
+        """POST, repeated under one key until a server gives the final answer."""
         key = str(uuid4())
         return await self._insist(lambda person: person.post(path, body, key=key))
 
@@ -55,16 +55,16 @@ class Traveller:
                 answer = await ask(self.person.at(server))
                 if answer.status_code < 500 and problem(answer) != (409, "idempotency_in_progress"):
                     return answer
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
         raise AssertionError("the servers never end")
 
     async def try_once(self, path: str) -> None:
-        """POST, to whoever is next, answered or not: what became of it is seen in the state."""
+        """POST to the next server, once, and ignore whether it answers. The state shows what became of it."""
         with contextlib.suppress(httpx.TransportError):
             await self.person.at(next(self._servers)).post(path)
 
     async def follow(self) -> None:
-        """Hold a connection, at the next server when one breaks, and go on after what was seen."""
+        """Keep a connection. When it breaks, resume at the next server."""
         epoch = None
         for server in self._servers:
             seen = self.seen
@@ -76,33 +76,33 @@ class Traveller:
                     epoch = socket.welcome["epoch"]
                     self._connections.append(socket)
                     await socket.connection.wait_closed()
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
 
 
-async def works(mitra: Traveller) -> None:
-    """Take whoever asks, until cancelled."""
+async def accept_requests(mitra: Client) -> None:
+    """Accept every request until cancelled."""
     while True:
         for request in (await mitra.look("/requests"))["items"]:
             await mitra.command(f"/requests/{request['id']}/accept")
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(RETRY_SECONDS)
 
 
-async def travels(customer: Traveller, offer_id: str, is_over: asyncio.Event) -> None:
-    """One journey after another: pay, search, write, end."""
+async def go_through_journeys(customer: Client, offer_id: str, is_over: asyncio.Event) -> None:
+    """Go through one journey after another: pay, search, write, end."""
     while not is_over.is_set():
         opened = await customer.command("/payments", {"offer_id": offer_id})
         if opened.status_code == 201:
-            session = await paid_for(customer)
+            session = await pay(customer)
             if session is not None:
-                await talks(customer, session)
+                await chat(customer, session)
         else:
-            # Those who listen have all gone with the server they were connected to; they come back.
+            # All mitras were connected to the server that died. They reconnect.
             assert problem(opened) == (409, "no_mitra_available")
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
 
 
-async def paid_for(customer: Traveller) -> dict[str, Any] | None:
-    """Confirm, and wait for the session; None when nobody came."""
+async def pay(customer: Client) -> dict[str, Any] | None:
+    """Confirm, and wait for the session. Returns None when no mitra accepted."""
     while True:
         state = await customer.look("/state")
         if state["session"] is not None:
@@ -113,11 +113,11 @@ async def paid_for(customer: Traveller) -> dict[str, Any] | None:
             return None
         if status == "pending":
             await customer.try_once(f"/payments/{state['payment']['id']}/confirm")
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(RETRY_SECONDS)
 
 
-async def talks(customer: Traveller, session: dict[str, Any]) -> None:
-    """Three messages, and the end."""
+async def chat(customer: Client, session: dict[str, Any]) -> None:
+    """Send three messages, then end the session."""
     path = f"/sessions/{session['id']}"
     for number in range(3):
         message = {"client_message_id": str(uuid4()), "text": f"text {number}"}
@@ -127,7 +127,7 @@ async def talks(customer: Traveller, session: dict[str, Any]) -> None:
 
 @contextlib.asynccontextmanager
 async def beside(*steps: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run these until the end of the block; what breaks in them breaks the block."""
+    """Run these during the block. An exception in one of them ends the block."""
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(step) for step in steps]
         yield
@@ -140,14 +140,13 @@ async def beside(*steps: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 async def test_servers_and_worker_killed_at_random_moments_lose_nothing_that_was_acknowledged(
     system: System,
 ) -> None:
-    chance = random.Random(12)
+    random_source = random.Random(12)
     servers = [system.server("a"), system.server("b")]
     processes: list[Killable] = [*servers, system.worker()]
     await asyncio.gather(*(process.start() for process in processes))
-    customers = [Traveller(person, servers) for person in await system.customers(CUSTOMERS, servers[0])]
+    customers = [Client(person, servers) for person in await system.customers(CUSTOMERS, servers[0])]
     mitras = [
-        Traveller(await system.mitra(servers[0], max_customers=3, online=True), servers)
-        for _ in range(MITRAS)
+        Client(await system.mitra(servers[0], max_customers=3, online=True), servers) for _ in range(MITRAS)
     ]
     everybody = [*customers, *mitras]
     offer_id, is_over = str(await system.make.offer()), asyncio.Event()
@@ -158,23 +157,23 @@ async def test_servers_and_worker_killed_at_random_moments_lose_nothing_that_was
     async def next_kill_is_due() -> bool:
         return acknowledged() >= next_kill
 
-    async def all_told() -> bool:
+    async def all_events_received() -> bool:
         rows = await system.database.fetch("SELECT user_id, head FROM streams")
         heads = {row["user_id"]: row["head"] for row in rows}
         return all(one.seen[-1] == heads[one.person.id] for one in everybody)
 
-    async with beside(*(one.follow() for one in everybody), *(works(mitra) for mitra in mitras)):
+    async with beside(*(one.follow() for one in everybody), *(accept_requests(mitra) for mitra in mitras)):
         async with asyncio.TaskGroup() as journeys:
             for customer in customers:
-                journeys.create_task(travels(customer, offer_id, is_over))
+                journeys.create_task(go_through_journeys(customer, offer_id, is_over))
             for _ in range(KILLS):
-                next_kill = acknowledged() + chance.randint(5, 40)
-                await until(next_kill_is_due, REST_SECONDS)
-                dies = chance.choice(processes)
+                next_kill = acknowledged() + random_source.randint(5, 40)
+                await until(next_kill_is_due, REST_TIMEOUT_SECONDS)
+                dies = random_source.choice(processes)
                 await dies.kill_now()
                 await dies.start()
             is_over.set()
-        await until(all_told, REST_SECONDS)
+        await until(all_events_received, REST_TIMEOUT_SECONDS)
         for one in everybody:
             assert one.seen == list(range(one.seen[0], one.seen[-1] + 1))
-        await system.everything_holds(servers[0])
+        await system.check(servers[0])

@@ -1,7 +1,7 @@
-"""Targeted pairings, their fallback, and extensions, with server and worker killed at each step: the money and the
-journey come out as if nothing had happened.
+"""Targeted pairings, their fallback, and extensions, with server and worker killed at each step.
 
-Devices are connected to a server that lives. There is no worker but those that a test starts.
+The money and the journey come out as if nothing had been killed. Devices are connected to a server that is not killed.
+Workers run only where a test starts one.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ from tests.support.signed_in import problem
 
 # The shortest windows that an operator may set.
 WINDOW_SECONDS = 5
-# An answer that got lost is asked about after 6 s.
-ASKED_SECONDS = 14.0
+# The worker asks about a lost answer after 6 s.
+ANSWER_TIMEOUT_SECONDS = 14.0
 
 
 @pytest.fixture(scope="module")
 async def survivor(system: System) -> ServerProcess:
-    """The server that lives, with short windows."""
+    """A running server that is not killed, with short windows."""
     for key in ("returning_chat_confirmation_timeout_seconds", "extension_timeout_seconds"):
         await system.database.execute(
             "UPDATE configuration SET value = $2 WHERE key = $1", key, str(WINDOW_SECONDS)
@@ -34,7 +34,7 @@ async def survivor(system: System) -> ServerProcess:
 
 @pytest.fixture
 async def worker(system: System) -> AsyncIterator[WorkerProcess]:
-    """A worker, not started yet."""
+    """A worker that is not started yet."""
     worker = system.worker()
     yield worker
     await worker.close()
@@ -42,14 +42,14 @@ async def worker(system: System) -> AsyncIterator[WorkerProcess]:
 
 @pytest.fixture
 async def victim(system: System) -> AsyncIterator[ServerProcess]:
-    """The server to be killed; the test starts it."""
+    """The server to kill. The test starts it."""
     server = system.server("victim")
     yield server
     await server.close()
 
 
 async def ask_for_more(system: System, customer: Witness, session: dict[str, Any]) -> dict[str, Any]:
-    """An extension of 15 minutes, asked for."""
+    """Ask for an extension of 15 minutes."""
     offer_id = await system.make.offer(purpose="extension", duration_minutes=15, price_rp=10_000)
     asked: dict[str, Any] = done(
         await customer.post(f"/sessions/{session['id']}/extensions", {"offer_id": str(offer_id)})
@@ -58,14 +58,14 @@ async def ask_for_more(system: System, customer: Witness, session: dict[str, Any
 
 
 async def charges(system: System, payment_id: str) -> list[int]:
-    """What the gateway took for a payment, as its own books say."""
+    """The amounts that the gateway charged for a payment, by its own records."""
     books = await MockGateway(system.database).recorded(UUID(payment_id))
     assert books.refunds == []
     return [charge.amount_rp for charge in books.charges if charge.status == "approved"]
 
 
 async def minutes(system: System, session: dict[str, Any]) -> float:
-    """From a session's start to its end as it stands."""
+    """The current length of a session."""
     length: float = await system.database.fetchval(
         "SELECT extract(epoch FROM ends_at - started_at)::float8 / 60 FROM sessions WHERE id = $1",
         UUID(session["id"]),
@@ -74,13 +74,13 @@ async def minutes(system: System, session: dict[str, Any]) -> float:
 
 
 async def met_before(system: System, customer: Witness, mitra: Witness) -> None:
-    """These two had a chat."""
+    """Give these two a chat in their history."""
     session = await system.chat(customer, mitra)
     done(await customer.post(f"/sessions/{session['id']}/end"))
 
 
 async def want_again(system: System, customer: Witness, mitra: Witness) -> dict[str, Any]:
-    """A confirmed payment for this very mitra, with its pairing."""
+    """Open and confirm a payment for this mitra. Returns it with its pairing."""
     order = {"offer_id": str(await system.make.offer()), "target_mitra_id": str(mitra.id)}
     payment = done(await customer.post("/payments", order))
     confirmed: dict[str, Any] = done(await customer.post(f"/payments/{payment['id']}/confirm"))["payment"]
@@ -88,7 +88,7 @@ async def want_again(system: System, customer: Witness, mitra: Witness) -> dict[
 
 
 async def time_passes(device: Device, seconds: float) -> None:
-    """Nothing is to be heard for so long: nobody is there to decide. The pings go on, so the mitra stays connected."""
+    """Wait this long, and assert that no event comes, since no worker decides. The device answers pings meanwhile."""
     before = len(device.socket.events)
     with pytest.raises(TimeoutError):
         await device.socket.wait_for("extension.decided", seconds)
@@ -100,7 +100,7 @@ async def time_passes(device: Device, seconds: float) -> None:
 
 @pytest.mark.rule("5.4", "5.7")
 @pytest.mark.invariant(2, 7, 9, 12)
-async def test_an_approval_by_hand_cut_off_before_after_or_beyond_its_charge_charges_once(
+async def test_an_approval_by_hand_that_is_cut_off_around_its_charge_charges_once(
     system: System, survivor: ServerProcess, worker: WorkerProcess
 ) -> None:
     points = [
@@ -126,7 +126,9 @@ async def test_an_approval_by_hand_cut_off_before_after_or_beyond_its_charge_cha
         await asyncio.gather(*(one.killed() for one in victims))
 
         for extension, device in zip(asked, devices, strict=True):
-            await device.told("extension.decided", ASKED_SECONDS, id=extension["id"], status="approved")
+            await device.told(
+                "extension.decided", ANSWER_TIMEOUT_SECONDS, id=extension["id"], status="approved"
+            )
             await mitra_device.told("extension.decided", id=extension["id"], status="approved")
         for extension, chat, path in zip(asked, chats, accepts, strict=True):
             again = done(await mitra.until_answered(path, key=path))
@@ -134,7 +136,7 @@ async def test_an_approval_by_hand_cut_off_before_after_or_beyond_its_charge_cha
             assert await charges(system, extension["payment_id"]) == [10_000]
             assert await minutes(system, chat) == 45
         await system.leave(*customers)
-        await system.everything_holds(survivor)
+        await system.check(survivor)
     await asyncio.gather(*(one.close() for one in victims))
 
 
@@ -155,20 +157,20 @@ async def test_a_worker_killed_while_it_charges_for_silence_charges_once(
         await device.told("extension.requested", id=asked["id"])
         await worker.killed()
         await worker.start()
-        await device.told("extension.decided", ASKED_SECONDS, id=asked["id"], status="approved")
+        await device.told("extension.decided", ANSWER_TIMEOUT_SECONDS, id=asked["id"], status="approved")
         assert await charges(system, asked["payment_id"]) == [10_000]
         assert await minutes(system, chat) == 45
         await system.leave(customer)
-        await system.everything_holds(survivor)
+        await system.check(survivor)
 
 
-# No worker while a window runs out -------------------------------------------------------------------------
+# No worker when a window ends -------------------------------------------------------------------------
 
 
 @pytest.mark.rule("5.1", "5.6")
 @pytest.mark.invariant(5, 7, 12)
 @pytest.mark.parametrize("mitra_leaves", [False, True])
-async def test_with_no_worker_at_the_deadline_nobody_can_answer_late_and_the_next_worker_decides(
+async def test_without_a_worker_at_the_deadline_no_late_answer_counts_and_the_next_worker_decides(
     system: System, survivor: ServerProcess, worker: WorkerProcess, mitra_leaves: bool
 ) -> None:
     customer, mitra = await system.customer(survivor), await system.mitra(survivor)
@@ -192,17 +194,17 @@ async def test_with_no_worker_at_the_deadline_nobody_can_answer_late_and_the_nex
         assert await charges(system, asked["payment_id"]) == ([] if mitra_leaves else [10_000])
         assert await minutes(system, chat) == (30 if mitra_leaves else 45)
         await system.leave(customer)
-        await system.everything_holds(survivor)
+        await system.check(survivor)
 
 
 async def is_disconnected(mitra: Witness) -> bool:
-    """Whether the 3 s in which its socket may come back are over."""
+    """Whether the mitra counts as disconnected: 3 s after its socket closed."""
     return done(await mitra.get("/me"))["connected"] is False
 
 
 @pytest.mark.rule("4.3", "3.8")
 @pytest.mark.invariant(2, 4, 5, 12)
-async def test_with_no_worker_at_the_targeted_deadline_nobody_accepts_late_and_the_popup_comes_with_the_next(
+async def test_without_a_worker_at_the_targeted_deadline_no_late_accept_counts_and_the_next_worker_fails_it(
     system: System, survivor: ServerProcess, worker: WorkerProcess
 ) -> None:
     customer, mitra = await system.customer(survivor), await system.mitra(survivor)
@@ -222,15 +224,15 @@ async def test_with_no_worker_at_the_targeted_deadline_nobody_accepts_late_and_t
         assert failed["fallback"]["allowed"] is True
         assert (await customer.post(f"/pairings/{failed['id']}/decline-fallback")).status_code == 204
         assert await charges(system, payment["id"]) == [20_000]
-        await system.everything_holds(survivor)
+        await system.check(survivor)
 
 
-# What follows a step, armed in its transaction ---------------------------------------------------------------
+# Consequences of a step, armed in its transaction ---------------------------------------------------------------
 
 
 @pytest.mark.rule("4.4", "5.6")
 @pytest.mark.invariant(6, 7, 12)
-async def test_a_server_killed_when_the_toggle_is_committed_leaves_nobody_waiting(
+async def test_a_server_killed_after_the_toggles_commit_leaves_no_customer_waiting(
     system: System, survivor: ServerProcess, victim: ServerProcess, worker: WorkerProcess
 ) -> None:
     await asyncio.gather(victim.start("presence.intent_committed"), worker.start())
@@ -251,12 +253,12 @@ async def test_a_server_killed_when_the_toggle_is_committed_leaves_nobody_waitin
         assert problem(await mitra.post(f"{path}/accept")) == (409, "request_closed")
         assert (await waits.post(f"/pairings/{failed['id']}/decline-fallback")).status_code == 204
         await system.leave(chats)
-        await system.everything_holds(survivor)
+        await system.check(survivor)
 
 
 @pytest.mark.rule("4.4", "2b.7")
 @pytest.mark.invariant(6, 8, 12)
-async def test_a_server_killed_when_the_accept_that_fills_the_mitra_up_is_committed_leaves_nobody_waiting(
+async def test_a_server_killed_after_the_commit_of_the_accept_that_fills_a_mitra_leaves_no_customer_waiting(
     system: System, survivor: ServerProcess, victim: ServerProcess, worker: WorkerProcess
 ) -> None:
     await asyncio.gather(victim.start("accept.before_commit>transaction.committed"), worker.start())
@@ -274,13 +276,13 @@ async def test_a_server_killed_when_the_accept_that_fills_the_mitra_up_is_commit
         assert (await waits.post(f"/pairings/{failed['id']}/decline-fallback")).status_code == 204
         done(await mitra.until_answered(accept, key="fills-up"))
         await system.leave(other)
-        await system.everything_holds(survivor)
+        await system.check(survivor)
 
 
 @pytest.mark.rule("3.5", "3.8")
 @pytest.mark.invariant(2, 4, 6, 12)
 @pytest.mark.parametrize("kill_at", ["idempotency.stored", "idempotency.stored>transaction.committed"])
-async def test_a_fallback_cut_off_is_one_blast_under_the_one_charge(
+async def test_a_fallback_that_is_cut_off_is_one_blast_under_one_charge(
     system: System, survivor: ServerProcess, victim: ServerProcess, worker: WorkerProcess, kill_at: str
 ) -> None:
     await asyncio.gather(victim.start(kill_at), worker.start())
@@ -305,9 +307,11 @@ async def test_a_fallback_cut_off_is_one_blast_under_the_one_charge(
             done(await other.post(f"/requests/{card['id']}/accept"))
             await device.told("session.started")
             assert await charges(system, payment["id"]) == [20_000]
-            assert mitra_device.count("request.offered") == 2  # The first chat's, and the targeted one.
+            assert (
+                mitra_device.count("request.offered") == 2
+            )  # For the first chat, and for the targeted pairing.
             await system.leave(customer)
-    await system.everything_holds(survivor)
+    await system.check(survivor)
 
 
 # Valkey ------------------------------------------------------------------------------------------------------
@@ -315,7 +319,7 @@ async def test_a_fallback_cut_off_is_one_blast_under_the_one_charge(
 
 @pytest.mark.rule("5.6", "X.10", "3.5")
 @pytest.mark.invariant(2, 3, 7, 11)
-async def test_without_valkey_silence_approves_nothing_a_hand_does_and_no_fallback_is_taken(
+async def test_without_valkey_silence_rejects_a_mitra_can_approve_and_no_fallback_is_taken(
     system: System, survivor: ServerProcess, worker: WorkerProcess
 ) -> None:
     await worker.start()
@@ -355,10 +359,10 @@ async def test_without_valkey_silence_approves_nothing_a_hand_does_and_no_fallba
         assert [await minutes(system, chat) for chat in chats] == [30, 45]
         assert await charges(system, payment["id"]) == [20_000]
         await system.leave(silent, by_hand, wants)
-        await system.everything_holds(survivor)
+        await system.check(survivor)
 
 
 async def can_be_taken(customer: Witness, payment: dict[str, Any]) -> bool:
-    """Whether the popup says that another bestie is there."""
+    """Whether the customer is offered another bestie."""
     shown = done(await customer.get(f"/payments/{payment['id']}"))["pairing"]
     return bool(shown["fallback"]["other_available"])

@@ -1,6 +1,6 @@
-"""A server killed at each point of a journey: another server carries on, and nothing acknowledged is lost.
+"""A server, killed at each point of a journey: another server continues, and nothing acknowledged is lost.
 
-Everybody's devices are connected to a second server, which lives; commands go to the one that dies.
+All devices are connected to a second server, which is not killed. Commands go to the server that is.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from tests.support.signed_in import problem
 
 @pytest.fixture(scope="module")
 async def survivor(system: System) -> ServerProcess:
-    """The second server, which lives on; a worker runs beside it."""
+    """The running server that is not killed. A worker runs too."""
     server, worker = system.server("survivor"), system.worker()
     await asyncio.gather(server.start(), worker.start())
     return server
@@ -27,14 +27,14 @@ async def survivor(system: System) -> ServerProcess:
 
 @pytest.fixture
 async def victim(system: System) -> AsyncIterator[ServerProcess]:
-    """The server to be killed; the test starts it."""
+    """The server to kill. The test starts it."""
     server = system.server("victim")
     yield server
     await server.close()
 
 
 class Command:
-    """A command sent to the server that dies, to be repeated at the one that lives."""
+    """A command that is sent to the victim, and then repeated under its key at the survivor."""
 
     def __init__(self, person: Witness, path: str, body: Any = None) -> None:
         self.person = person
@@ -43,7 +43,7 @@ class Command:
         self.key = str(uuid4())
 
     async def sent_to(self, server: ServerProcess) -> httpx.Response:
-        """The answer."""
+        """Send it to this server. Returns the answer."""
         return await self.person.at(server).until_answered(self.path, self.body, key=self.key)
 
 
@@ -54,7 +54,7 @@ class Command:
     ["idempotency.stored*8", "idempotency.stored>transaction.committed*8"],
     ids=["before_their_commit", "between_their_commit_and_its_publication"],
 )
-async def test_eight_kinds_of_commands_cut_off_together_take_effect_once_and_everybody_learns(
+async def test_eight_kinds_of_commands_that_are_cut_off_take_effect_once_and_every_device_is_told(
     system: System, survivor: ServerProcess, victim: ServerProcess, kill_at: str
 ) -> None:
     await victim.start(kill_at)
@@ -108,12 +108,12 @@ async def test_eight_kinds_of_commands_cut_off_together_take_effect_once_and_eve
         assert told[ends].count("session.ended") == 1
 
         await system.leave(*customers)
-        await system.everything_holds(survivor)
+        await system.check(survivor)
 
 
 @pytest.mark.rule("2a.6", "2a.7")
 @pytest.mark.invariant(2, 4, 9, 12)
-async def test_a_confirmation_cut_off_before_after_or_beyond_its_charge_charges_once(
+async def test_a_confirmation_that_is_cut_off_around_its_charge_charges_once(
     system: System, survivor: ServerProcess
 ) -> None:
     before, after, recorded = (system.server(f"victim {name}") for name in ("before", "after", "recorded"))
@@ -135,11 +135,11 @@ async def test_a_confirmation_cut_off_before_after_or_beyond_its_charge_charges_
         await asyncio.gather(*(cut_off(command.sent_to(victim)) for command, victim in steps))
         await asyncio.gather(*(victim.killed() for victim in victims))
 
-        # The charge that is recorded is heard of at once; the others when the worker has asked the gateway.
+        # The recorded charge is told at once. The others follow when the worker has asked the gateway.
         await devices[2].told("pairing.updated", status="open")
         await mitra_device.told("request.offered")
         await devices[1].told("pairing.updated", 12, status="open")
-        # What never reached the gateway is known by then not to be charged: the repeated command charges it.
+        # The charge that never reached the gateway is known to be missing by then. The repeated command charges.
         for command in commands:
             confirmation = done(await command.sent_to(survivor))
             assert confirmation["payment"]["status"] == "confirmed"
@@ -149,13 +149,13 @@ async def test_a_confirmation_cut_off_before_after_or_beyond_its_charge_charges_
             assert [charge.amount_rp for charge in books.charges] == [20_000]
 
         await system.leave(*customers)
-        await system.everything_holds(survivor)
+        await system.check(survivor)
     await asyncio.gather(*(victim.close() for victim in victims))
 
 
 @pytest.mark.rule("2b.5", "2b.7")
 @pytest.mark.invariant(1, 6, 12)
-async def test_an_accept_cut_off_between_its_commit_and_its_publication_is_known_to_all_within_4_seconds(
+async def test_an_accept_whose_server_dies_before_its_signals_is_told_to_all_within_4_seconds(
     system: System, survivor: ServerProcess, victim: ServerProcess
 ) -> None:
     await victim.start("accept.before_commit>transaction.committed")
@@ -184,12 +184,12 @@ async def test_an_accept_cut_off_between_its_commit_and_its_publication_is_known
         assert problem(await loser.post(f"/requests/{card['id']}/accept")) == (409, "already_taken")
         assert done(await customer.get("/state"))["session"]["id"] == started["id"]
         await system.leave(customer, waits)
-        await system.everything_holds(survivor)
+        await system.check(survivor)
 
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(1, 6, 12)
-async def test_an_accept_cut_off_before_its_commit_leaves_the_customer_to_the_others(
+async def test_an_accept_whose_server_dies_before_its_commit_leaves_the_customer_to_others(
     system: System, survivor: ServerProcess, victim: ServerProcess
 ) -> None:
     await victim.start("accept.before_commit")
@@ -209,14 +209,14 @@ async def test_an_accept_cut_off_before_its_commit_leaves_the_customer_to_the_ot
         assert (await device.told("session.started"))["id"] == other["session"]["id"]
         assert problem(await accept.sent_to(survivor)) == (409, "already_taken")
         await system.leave(customer)
-        await system.everything_holds(survivor)
+        await system.check(survivor)
 
 
 @pytest.mark.invariant(10, 12)
 @pytest.mark.parametrize(
     ("kill_at", "stored"), [("messages.before_commit:4", 3), ("messages.after_commit:4", 4)]
 )
-async def test_acknowledged_messages_stay_and_one_that_is_sent_again_is_not_doubled(
+async def test_acknowledged_messages_stay_and_a_repeated_one_is_not_doubled(
     system: System, survivor: ServerProcess, victim: ServerProcess, kill_at: str, stored: int
 ) -> None:
     await victim.start(kill_at)
@@ -240,4 +240,4 @@ async def test_acknowledged_messages_stay_and_one_that_is_sent_again_is_not_doub
             created = [f["data"]["id"] for f in one.socket.events if f.get("type") == "message.created"]
             assert created == [message["id"] for message in sent]
         await system.leave(customer)
-        await system.everything_holds(survivor)
+        await system.check(survivor)

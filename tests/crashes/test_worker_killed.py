@@ -1,4 +1,4 @@
-"""Workers killed while deadlines are due: each takes effect exactly once, never early; what was begun is finished."""
+"""Workers, killed while deadlines are due: each deadline takes effect exactly once and never early."""
 
 import asyncio
 from uuid import UUID
@@ -23,8 +23,8 @@ WITH somebody AS (
 INSERT INTO customers (id, call_name) SELECT id, 'Bunga' FROM somebody RETURNING id
 """
 
-# Everything that is armed comes due one after the other within 3 seconds, with the time in its own row: a worker takes
-# what is due together, so at one moment a few transactions would do it all before anybody is killed.
+# Makes the armed deadlines due one after the other within 3 s. If all were due at once, a worker would fire them in a
+# few transactions before it is killed.
 DUE_SOON = """
 WITH moment AS MATERIALIZED (SELECT curhat_now() + interval '2 seconds' AS first_due),
 given AS MATERIALIZED (
@@ -46,7 +46,7 @@ UNION ALL SELECT 'customers told', count(*) FROM stream_events
 UNION ALL SELECT 'deadlines left', count(*) FROM deadlines
 """
 
-# It began as long ago as it lasts: its length stays what was paid for, and what was paid, was paid before.
+# Moves the running session into the past, so that it ends now and keeps its length.
 SESSION_IS_OVER = """
 UPDATE sessions SET started_at = moment.now - make_interval(mins => duration_minutes), ends_at = moment.now
 FROM (SELECT curhat_now() AS now OFFSET 0) AS moment WHERE status = 'active'
@@ -54,7 +54,7 @@ FROM (SELECT curhat_now() AS now OFFSET 0) AS moment WHERE status = 'active'
 
 
 def terms(offer_id: UUID, *, price_rp: int) -> PaymentTerms:
-    """What is to be paid for."""
+    """The terms of a payment for 30 minutes."""
     return PaymentTerms(
         purpose="session",
         offer_id=offer_id,
@@ -66,7 +66,7 @@ def terms(offer_id: UUID, *, price_rp: int) -> PaymentTerms:
 
 @pytest.mark.rule("2a.5", "2b.3")
 @pytest.mark.invariant(4, 5, 12)
-async def test_of_hundreds_of_deadlines_due_while_workers_are_killed_each_takes_effect_once_and_none_early(
+async def test_hundreds_of_deadlines_due_while_workers_are_killed_take_effect_once_and_never_early(
     system: System,
 ) -> None:
     before, after, survivor = (system.worker(f"due {number}") for number in range(3))
@@ -84,7 +84,7 @@ async def test_of_hundreds_of_deadlines_due_while_workers_are_killed_each_takes_
         await tx.execute(DUE_SOON)
 
     await asyncio.gather(before.killed(), after.killed())
-    await system.everything_holds()
+    await system.check()
 
     assert {row["what"]: row["count"] for row in await system.database.fetch(OUTCOMES)} == {
         "window over": 150,
@@ -99,7 +99,7 @@ async def test_of_hundreds_of_deadlines_due_while_workers_are_killed_each_takes_
 
 
 class Attempt:
-    """A charge that was begun and not answered; the gateway is asked by a test, or by a worker."""
+    """An attempt to charge that has no recorded answer yet."""
 
     def __init__(self, system: System, customer_id: UUID, charge: Charge) -> None:
         self.system = system
@@ -109,7 +109,7 @@ class Attempt:
 
     @classmethod
     async def begin(cls, system: System) -> "Attempt":
-        """A new customer's payment, in confirmation."""
+        """Begin to confirm the payment of a new customer."""
         customer_id = await system.make.customer()
         offer_id = await system.make.offer()
         async with system.database.transaction() as tx:
@@ -119,27 +119,27 @@ class Attempt:
         return cls(system, customer_id, charge)
 
     async def reach_the_gateway(self) -> ChargeAnswer:
-        """The gateway takes the money."""
+        """Send the charge to the gateway."""
         return await self.gateway.charge(self.charge.key, self.charge.payment_id, self.charge.amount_rp)
 
-    async def books(self) -> GatewayRecords:
-        """What the gateway recorded."""
+    async def recorded(self) -> GatewayRecords:
+        """The gateway's own records of this payment."""
         return await self.gateway.recorded(self.charge.payment_id)
 
-    async def next_try_is_due(self, kind: str) -> None:
-        """Nobody waits for the time that the next try was put off."""
+    async def make_next_try_due(self, kind: str) -> None:
+        """Make the armed next try due now."""
         moved = await self.system.database.execute(
             "UPDATE deadlines SET due_at = curhat_now() WHERE kind = $1", kind
         )
-        assert moved == "UPDATE 1", "a later try must be armed before anything is asked of the gateway"
+        assert moved == "UPDATE 1", "the next try must be armed before the gateway is called"
 
 
 @pytest.mark.rule("2a.6")
 @pytest.mark.invariant(2, 9, 12)
-async def test_workers_killed_around_a_refund_give_the_money_back_exactly_once(system: System) -> None:
+async def test_workers_killed_around_a_refund_refund_exactly_once(system: System) -> None:
     attempt = await Attempt.begin(system)
     async with system.database.transaction() as tx:
-        # Asked too early: the gateway had not got it yet.
+        # The gateway was asked before the charge reached it.
         await journeys.charge_answered(tx, attempt.charge.key, ChargeAnswer("not_found"), [])
         await journeys.cancel_payment(tx, attempt.customer_id, attempt.charge.payment_id)
     approval = await attempt.reach_the_gateway()
@@ -149,17 +149,17 @@ async def test_workers_killed_around_a_refund_give_the_money_back_exactly_once(s
     worker = system.worker("refund")
     await worker.start("refund.before_call")
     await worker.killed()
-    assert (await attempt.books()).refunds == []
+    assert (await attempt.recorded()).refunds == []
 
-    await attempt.next_try_is_due(payments.REFUND_ANSWER)
+    await attempt.make_next_try_due(payments.REFUND_ANSWER)
     await worker.start("refund.after_call")
     await worker.killed()
     assert await system.database.fetchval("SELECT status FROM refunds") == "requested"
 
-    await attempt.next_try_is_due(payments.REFUND_ANSWER)
+    await attempt.make_next_try_due(payments.REFUND_ANSWER)
     await worker.start()
-    await system.everything_holds()
-    assert [refund.amount_rp for refund in (await attempt.books()).refunds] == [20_000]
+    await system.check()
+    assert [refund.amount_rp for refund in (await attempt.recorded()).refunds] == [20_000]
     assert await system.database.fetchval("SELECT status FROM refunds") == "done"
     audited = await system.database.fetch("SELECT action FROM audit_entries ORDER BY id")
     assert [row["action"] for row in audited] == ["refund_requested:late_approval", "refund_done"]
@@ -168,34 +168,34 @@ async def test_workers_killed_around_a_refund_give_the_money_back_exactly_once(s
 
 @pytest.mark.rule("2a.6", "2a.7")
 @pytest.mark.invariant(2, 9, 12)
-async def test_workers_killed_around_the_question_for_a_lost_answer_confirm_once(system: System) -> None:
+async def test_workers_killed_while_they_ask_for_a_lost_answer_confirm_once(system: System) -> None:
     attempt = await Attempt.begin(system)
     await attempt.reach_the_gateway()
 
-    await attempt.next_try_is_due(payments.CHARGE_ANSWER)
+    await attempt.make_next_try_due(payments.CHARGE_ANSWER)
     worker = system.worker("question")
     await worker.start("charge_answer.before_ask")
     await worker.killed()
-    await attempt.next_try_is_due(payments.CHARGE_ANSWER)
+    await attempt.make_next_try_due(payments.CHARGE_ANSWER)
     await worker.start("charge_answer.asked")
     await worker.killed()
     assert await status_of(system.database, attempt) == "confirming"
-    await attempt.next_try_is_due(payments.CHARGE_ANSWER)
+    await attempt.make_next_try_due(payments.CHARGE_ANSWER)
     await worker.start()
     await until(lambda: is_confirmed(system.database, attempt))
 
-    assert len((await attempt.books()).charges) == 1
+    assert len((await attempt.recorded()).charges) == 1
     async with system.database.transaction() as tx:
         pairing_id = await tx.fetchval(
             "SELECT id FROM pairings WHERE payment_id = $1", attempt.charge.payment_id
         )
         await journeys.cancel_search(tx, attempt.customer_id, pairing_id)
-    await system.everything_holds()
+    await system.check()
     await worker.close()
 
 
 async def status_of(database: Database, attempt: Attempt) -> str:
-    """Where the attempt's payment stands."""
+    """The status of the attempt's payment."""
     status: str = await database.fetchval(
         "SELECT status FROM payments WHERE id = $1", attempt.charge.payment_id
     )
@@ -203,13 +203,13 @@ async def status_of(database: Database, attempt: Attempt) -> str:
 
 
 async def is_confirmed(database: Database, attempt: Attempt) -> bool:
-    """Whether its payment is confirmed."""
+    """Whether the attempt's payment is confirmed."""
     return await status_of(database, attempt) == "confirmed"
 
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5, 10, 12)
-async def test_a_session_ended_by_a_worker_that_died_before_telling_is_known_to_both_within_4_seconds(
+async def test_a_session_ended_by_a_worker_that_died_before_its_signals_is_told_to_both_within_4_seconds(
     system: System,
 ) -> None:
     server, worker = system.server(), system.worker("session")
@@ -229,4 +229,4 @@ async def test_a_session_ended_by_a_worker_that_died_before_telling_is_known_to_
             mitra_device.told("session.ended", end_reason="time_up"),
             until(lambda: available(server)),
         )
-    await system.everything_holds(server)
+    await system.check(server)

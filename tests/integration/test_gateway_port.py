@@ -67,7 +67,7 @@ async def test_a_lost_answer_never_comes_and_is_found_by_asking_for_the_key(data
 
 @pytest.mark.rule("2a.1")
 async def test_a_doubled_answer_calls_back_twice_with_the_same_answer(database: Database) -> None:
-    mock, key, payment_id = MockGateway(database), uuid4(), uuid4()
+    key, payment_id = uuid4(), uuid4()
     heard: list[tuple[UUID, ChargeAnswer]] = []
     twice = asyncio.Event()
 
@@ -76,7 +76,7 @@ async def test_a_doubled_answer_calls_back_twice_with_the_same_answer(database: 
         if len(heard) == 2:
             twice.set()
 
-    mock.on_charge_answer(hear)
+    mock = MockGateway(database, hear)
     await mock.set_behaviour("double", payment_id)
     assert (await mock.charge(key, payment_id, 10_000)).status == "approved"
     async with asyncio.timeout(10):

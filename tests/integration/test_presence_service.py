@@ -1,9 +1,10 @@
-"""Presence as the other rooms use it: toggle, leases, capacity and suspension, and how Valkey follows PostgreSQL."""
+"""Presence as other packages use it: toggle, leases, capacity and suspension, and how Valkey follows PostgreSQL."""
 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
@@ -15,10 +16,9 @@ from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import NotFound, PresenceUnknown
 from curhat.presence import service
-from curhat.presence.hooks import on_intent_changed
 from curhat.presence.schemas import MitraPresence
 from curhat.presence.service import (
-    RECONCILE_STEP_SIZE,
+    MIN_MITRAS_PER_STEP,
     Presence,
     announce,
     mitra_state,
@@ -27,18 +27,19 @@ from curhat.presence.service import (
 )
 from curhat.presence.store import AVAILABLE_KEY
 from tests.support.people import Make
+from tests.support.presence_hooks import IGNORED_HOOKS, ignore
 
 
 async def change(database: Database, mitra: UUID, assignment: str) -> None:
-    """Change a mitra's row behind the room's back, as another process or another room would."""
+    """Change a mitra's row without a signal, as another process would."""
     await database.execute(f"UPDATE mitras SET {assignment} WHERE id = $1", mitra)
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
-    """Wait until it holds."""
+    """Wait until the condition holds."""
     deadline = time.monotonic() + seconds
     while not await condition():
-        assert time.monotonic() < deadline, "it never came to hold"
+        assert time.monotonic() < deadline, "the condition never held"
         await asyncio.sleep(0.01)
 
 
@@ -53,21 +54,40 @@ async def running(*processes: Presence) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-@pytest.fixture
-def presence(valkey_client: "valkey.asyncio.Valkey", database: Database) -> Presence:
-    return Presence(valkey_client, database)
+def presence_with(client: "valkey.asyncio.Valkey", database: Database, **hooks: Any) -> Presence:
+    """A Presence that calls these hooks."""
+    return Presence(client, database, msgspec.structs.replace(IGNORED_HOOKS, **hooks))
 
 
 @pytest.fixture
-def hooks() -> Iterator[list[Callable[[Transaction, UUID, bool], Awaitable[None]]]]:
-    before = list(on_intent_changed)
-    on_intent_changed.clear()
-    yield on_intent_changed
-    on_intent_changed[:] = before
+def offered() -> "asyncio.Queue[list[UUID]]":
+    """The mitras that `presence` named as available, call by call."""
+    return asyncio.Queue()
+
+
+@pytest.fixture
+def told() -> list[tuple[UUID, MitraPresence]]:
+    """What `presence` told the devices, in order."""
+    return []
+
+
+@pytest.fixture
+def presence(
+    valkey_client: "valkey.asyncio.Valkey",
+    database: Database,
+    offered: "asyncio.Queue[list[UUID]]",
+    told: list[tuple[UUID, MitraPresence]],
+) -> Presence:
+    return presence_with(
+        valkey_client,
+        database,
+        may_be_asked=offered.put,
+        presence_changed=lambda mitra_id, shown: told.append((mitra_id, shown)),
+    )
 
 
 class Sink:
-    """Hands signals to a presence, as wiring does."""
+    """Passes signals to a presence, as app/wiring.py does."""
 
     def __init__(self, presence: Presence) -> None:
         self.presence = presence
@@ -113,7 +133,7 @@ WHAT_TAKES_A_MITRA_OUT = {
 
 @pytest.mark.rule("1.1")
 @pytest.mark.parametrize(("out", "back"), WHAT_TAKES_A_MITRA_OUT.values(), ids=WHAT_TAKES_A_MITRA_OUT.keys())
-async def test_whoever_may_not_take_a_customer_is_not_available(
+async def test_a_mitra_who_cannot_take_a_customer_is_not_available(
     presence: Presence, database: Database, out: str, back: str, make: Make
 ) -> None:
     mitra = await make.mitra(max_customers=2)
@@ -165,7 +185,7 @@ async def test_a_socket_that_closes_has_three_seconds_to_come_back(presence: Pre
 
 
 @pytest.mark.rule("5.6")
-async def test_a_close_that_valkey_did_not_hear_of_is_told_later(
+async def test_a_close_that_valkey_did_not_get_is_reported_later(
     presence: Presence, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mitra = await make.mitra()
@@ -186,7 +206,7 @@ async def test_a_close_that_valkey_did_not_hear_of_is_told_later(
 
 
 @pytest.mark.rule("5.6")
-async def test_a_frame_of_a_closed_connection_is_nothing(presence: Presence, make: Make) -> None:
+async def test_a_frame_of_a_closed_connection_changes_nothing(presence: Presence, make: Make) -> None:
     mitra = await make.mitra()
     presence.frame_received(mitra, "phone")
     await presence.flush()
@@ -208,7 +228,7 @@ async def test_a_frame_of_a_closed_connection_is_nothing(presence: Presence, mak
 async def test_frames_keep_a_lease_alive_and_silence_ends_it(presence: Presence, make: Make) -> None:
     mitra = await make.mitra()
     await presence.opened(mitra, "phone")
-    # As if the last frame had come 11.8 s ago.
+    # As if the last frame was 11.8 s old.
     connection = presence._mitras[mitra].connections["phone"]
     connection.last_frame -= 11.8
     await presence._store._execute("DEL", f"curhat:mitra:{mitra}", AVAILABLE_KEY)
@@ -230,7 +250,7 @@ async def test_frames_keep_a_lease_alive_and_silence_ends_it(presence: Presence,
 async def test_leases_of_several_processes_add_up(
     valkey_client: "valkey.asyncio.Valkey", database: Database, make: Make
 ) -> None:
-    one, other = Presence(valkey_client, database), Presence(valkey_client, database)
+    one, other = presence_with(valkey_client, database), presence_with(valkey_client, database)
     mitra, second = await make.mitra(), await make.mitra()
     await one.opened(mitra, "phone")
     await other.opened(mitra, "tablet")
@@ -247,11 +267,11 @@ async def test_mitras_who_all_come_back_at_once_are_available_at_once(
     servers: EmbeddedServers, valkey_client: "valkey.asyncio.Valkey", database: Database, make: Make
 ) -> None:
     mitras = await make.mitras(300)
-    # No more than two connections to Valkey, one of them for the questions.
+    # At most two connections to Valkey, one of them for the questions.
     async with contextlib.aclosing(
         valkey.asyncio.Valkey.from_url(servers.valkey_url, max_connections=2)
     ) as client:
-        presence = Presence(client, database)
+        presence = presence_with(client, database)
         with structlog.testing.capture_logs() as logs:
             await asyncio.gather(*(presence.opened(mitra, "phone") for mitra in mitras))
         assert set(await presence.ask_candidates()) == set(mitras)
@@ -264,53 +284,49 @@ async def test_mitras_who_all_come_back_at_once_are_available_at_once(
 # The toggle ----------------------------------------------------------------------------------------------
 
 
-async def test_the_toggle_says_how_the_mitra_stands(database: Database, sink: Sink, make: Make) -> None:
+async def test_the_toggle_returns_the_state_after_it(database: Database, sink: Sink, make: Make) -> None:
     mitra = await make.mitra(online=False, max_customers=3)
     async with database.transaction() as tx:
-        state = await set_intent(tx, mitra, True)
+        state = await set_intent(tx, mitra, True, ignore)
 
     assert state.online
-    assert state.askable
+    assert state.can_take_customer
     assert state.max_customers == 3
     assert state == await mitra_state(database, mitra)
     assert sink.payloads == [msgspec.json.encode([mitra])]
 
 
-async def test_hooks_hear_of_the_toggle_only_when_it_moved(
-    database: Database, hooks: list[Callable[[Transaction, UUID, bool], Awaitable[None]]], make: Make
-) -> None:
+async def test_the_hook_is_called_only_when_the_toggle_moved(database: Database, make: Make) -> None:
     heard: list[tuple[UUID, bool]] = []
 
     async def hook(tx: Transaction, mitra_id: UUID, online: bool) -> None:
         assert await tx.fetchval("SELECT online FROM mitras WHERE id = $1", mitra_id) is online
         heard.append((mitra_id, online))
 
-    hooks.append(hook)
     mitra = await make.mitra(online=False)
     for online in (True, True, False, False):
         async with database.transaction() as tx:
-            await set_intent(tx, mitra, online)
+            await set_intent(tx, mitra, online, hook)
 
     assert heard == [(mitra, True), (mitra, False)]
 
 
-async def test_of_two_toggles_at_once_only_the_one_that_moved_it_counts(
-    database: Database, make: Make, hooks: list[Callable[[Transaction, UUID, bool], Awaitable[None]]]
+async def test_of_two_toggles_at_once_only_the_one_that_moved_it_calls_the_hook(
+    database: Database, make: Make
 ) -> None:
     heard: list[bool] = []
 
     async def hook(_tx: Transaction, _mitra_id: UUID, online: bool) -> None:
         heard.append(online)
 
-    hooks.append(hook)
     mitra = await make.mitra(online=True)
 
     async def second() -> None:
         async with database.transaction() as tx:
-            await set_intent(tx, mitra, False)
+            await set_intent(tx, mitra, False, hook)
 
     async with database.transaction() as first:
-        await set_intent(first, mitra, False)
+        await set_intent(first, mitra, False, hook)
         waiting = asyncio.create_task(second())
 
         async def second_waits() -> bool:
@@ -324,28 +340,24 @@ async def test_of_two_toggles_at_once_only_the_one_that_moved_it_counts(
 
 
 async def test_a_hook_that_refuses_keeps_the_toggle_where_it_was(
-    database: Database,
-    hooks: list[Callable[[Transaction, UUID, bool], Awaitable[None]]],
-    sink: Sink,
-    make: Make,
+    database: Database, sink: Sink, make: Make
 ) -> None:
     async def refuse(_tx: Transaction, _mitra_id: UUID, _online: bool) -> None:
         raise NotFound
 
-    hooks.append(refuse)
     mitra = await make.mitra()
     with pytest.raises(NotFound):
         async with database.transaction() as tx:
-            await set_intent(tx, mitra, False)
+            await set_intent(tx, mitra, False, refuse)
 
     assert (await mitra_state(database, mitra)).online
     assert sink.payloads == []
 
 
-async def test_who_is_no_mitra_has_no_toggle(database: Database) -> None:
+async def test_a_user_who_is_no_mitra_has_no_toggle(database: Database) -> None:
     with pytest.raises(NotFound):
         async with database.transaction() as tx:
-            await set_intent(tx, uuid4(), True)
+            await set_intent(tx, uuid4(), True, ignore)
     with pytest.raises(NotFound):
         await mitra_state(database, uuid4())
 
@@ -418,32 +430,32 @@ async def test_a_wiped_valkey_is_rebuilt_even_before_a_heartbeat(
 
 
 @pytest.mark.invariant(11)
-async def test_a_round_goes_through_many_mitras_a_few_at_a_time_and_misses_nobody(
-    presence: Presence, valkey_client: "valkey.asyncio.Valkey", make: Make
+async def test_reconciling_takes_a_few_mitras_at_a_time_and_misses_none(
+    database: Database, valkey_client: "valkey.asyncio.Valkey", make: Make
 ) -> None:
-    mitras = await make.mitras(2 * RECONCILE_STEP_SIZE + 1)
-    for mitra in mitras:
-        await presence.opened(mitra, "phone")
+    mitras = await make.mitras(2 * MIN_MITRAS_PER_STEP + 1)
     steps: list[set[UUID]] = []
 
     async def last_one_leaves(may_be_asked: list[UUID]) -> None:
         if not steps:
-            await presence.closed(mitras[-1], "phone")
+            await process.closed(mitras[-1], "phone")
         steps.append(set(may_be_asked))
 
-    presence.on_may_be_asked = last_one_leaves
+    process = presence_with(valkey_client, database, may_be_asked=last_one_leaves)
+    for mitra in mitras:
+        await process.opened(mitra, "phone")
     await valkey_client.flushall()
 
-    await presence.reconcile()
+    await process.reconcile()
 
     assert steps == [
-        set(mitras[:RECONCILE_STEP_SIZE]),
-        set(mitras[RECONCILE_STEP_SIZE : 2 * RECONCILE_STEP_SIZE]),
+        set(mitras[:MIN_MITRAS_PER_STEP]),
+        set(mitras[MIN_MITRAS_PER_STEP : 2 * MIN_MITRAS_PER_STEP]),
     ]
-    assert set(await presence.ask_candidates()) >= set(mitras[:-1])
+    assert set(await process.ask_candidates()) >= set(mitras[:-1])
 
 
-async def test_what_another_process_changed_without_a_signal_is_found(
+async def test_a_change_by_another_process_without_a_signal_is_found(
     presence: Presence, database: Database, make: Make
 ) -> None:
     leaving, coming = await make.mitra(), await make.mitra(online=False)
@@ -461,31 +473,29 @@ async def test_what_another_process_changed_without_a_signal_is_found(
 
 
 @pytest.mark.rule("2b.6")
-async def test_whoever_becomes_available_is_offered_what_is_open(
-    presence: Presence, database: Database, sink: Sink, make: Make
+async def test_a_mitra_who_becomes_available_is_offered_what_is_open(
+    presence: Presence, offered: "asyncio.Queue[list[UUID]]", database: Database, sink: Sink, make: Make
 ) -> None:
-    offered: asyncio.Queue[list[UUID]] = asyncio.Queue()
-    presence.on_may_be_asked = offered.put
     mitra = await make.mitra(online=False)
     async with running(presence):
         await presence.opened(mitra, "phone")
         await presence.reconcile()
         assert offered.empty()
-        # The toggle, committed by this process: at once.
+        # This process commits the toggle, so the offer follows at once.
         async with database.transaction() as tx:
-            await set_intent(tx, mitra, True)
+            await set_intent(tx, mitra, True, ignore)
         async with asyncio.timeout(1):
             assert await offered.get() == [mitra]
-        # And again and again, whatever was lost.
+        # The offer is repeated, in case one was lost.
         async with asyncio.timeout(5):
             assert await offered.get() == [mitra]
     assert sink.payloads
 
 
 @pytest.mark.rule("2b.6")
-async def test_whoever_connects_is_offered_what_is_open(presence: Presence, make: Make) -> None:
-    offered: asyncio.Queue[list[UUID]] = asyncio.Queue()
-    presence.on_may_be_asked = offered.put
+async def test_a_mitra_who_connects_is_offered_what_is_open(
+    presence: Presence, offered: "asyncio.Queue[list[UUID]]", make: Make
+) -> None:
     mitra = await make.mitra()
     async with running(presence):
         await presence.opened(mitra, "phone")
@@ -493,14 +503,16 @@ async def test_whoever_connects_is_offered_what_is_open(presence: Presence, make
             assert await offered.get() == [mitra]
 
 
-async def test_an_offer_that_fails_does_not_end_the_loops(presence: Presence, make: Make) -> None:
+async def test_an_offer_that_fails_does_not_end_the_loops(
+    database: Database, valkey_client: "valkey.asyncio.Valkey", make: Make
+) -> None:
     calls: asyncio.Queue[list[UUID]] = asyncio.Queue()
 
     async def fail(mitra_ids: list[UUID]) -> None:
         calls.put_nowait(mitra_ids)
         raise RuntimeError("pairing has a fault")
 
-    presence.on_may_be_asked = fail
+    presence = presence_with(valkey_client, database, may_be_asked=fail)
     mitra = await make.mitra()
     with structlog.testing.capture_logs() as logs:
         async with running(presence), asyncio.timeout(10):
@@ -510,11 +522,9 @@ async def test_an_offer_that_fails_does_not_end_the_loops(presence: Presence, ma
     assert {entry["event"] for entry in logs} == {"presence.step_failed"}
 
 
-async def test_devices_are_told_of_each_change_once_and_each_new_device_of_how_it_stands(
-    presence: Presence, database: Database, make: Make
+async def test_devices_are_told_of_each_change_once_and_a_new_device_of_the_current_state(
+    presence: Presence, told: list[tuple[UUID, MitraPresence]], database: Database, make: Make
 ) -> None:
-    told: list[tuple[UUID, MitraPresence]] = []
-    presence.on_presence_changed = lambda mitra_id, shown: told.append((mitra_id, shown))
     mitra, elsewhere = await make.mitra(), await make.mitra()
     await presence.opened(mitra, "phone")
     told.clear()
@@ -535,30 +545,30 @@ async def test_devices_are_told_of_each_change_once_and_each_new_device_of_how_i
 
 
 async def test_a_device_that_was_told_it_is_not_connected_yet_is_told_when_it_is(
-    presence: Presence, valkey_client: "valkey.asyncio.Valkey", make: Make
+    presence: Presence,
+    told: list[tuple[UUID, MitraPresence]],
+    valkey_client: "valkey.asyncio.Valkey",
+    make: Make,
 ) -> None:
     mitra = await make.mitra()
-    told: list[bool] = []
     await presence.opened(mitra, "phone")
-    presence.on_presence_changed = lambda _, shown: told.append(shown.connected)
-    # What a refresh finds that asked Valkey before the socket opened.
+    told.clear()
+    # The state of a refresh that asked Valkey before the socket opened.
     await valkey_client.flushall()
     await presence.refresh([mitra])
 
     await presence.reconcile()
     await presence.reconcile()
 
-    assert told == [False, True]
+    assert [shown.connected for _, shown in told] == [False, True]
 
 
 async def test_changes_in_a_row_are_refreshed_together(
-    presence: Presence, database: Database, make: Make
+    presence: Presence, offered: "asyncio.Queue[list[UUID]]", database: Database, make: Make
 ) -> None:
     mitras = {await make.mitra() for _ in range(20)}
     for mitra in mitras:
         await presence.opened(mitra, "phone")
-    offered: asyncio.Queue[list[UUID]] = asyncio.Queue()
-    presence.on_may_be_asked = offered.put
     database.sink = Sink(presence)
     async with database.transaction() as tx:
         for mitra in mitras:
@@ -591,7 +601,7 @@ async def test_last_seen_is_written_with_the_time_of_the_frame_and_changes_no_ve
     assert row["availability_version"] == 1
 
 
-async def test_last_seen_of_who_left_at_once_is_written_too_and_never_goes_back(
+async def test_last_seen_of_a_mitra_who_left_at_once_is_written_and_never_goes_back(
     presence: Presence, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -607,7 +617,9 @@ async def test_last_seen_of_who_left_at_once_is_written_too_and_never_goes_back(
     assert presence._unwritten_last_seen == {}
 
 
-async def test_last_seen_waits_for_nobody(presence: Presence, database: Database, make: Make) -> None:
+async def test_writing_last_seen_skips_locked_rows(
+    presence: Presence, database: Database, make: Make
+) -> None:
     held, free = await make.mitra(), await make.mitra()
     await presence.opened(held, "phone")
     await presence.opened(free, "phone")
@@ -645,7 +657,6 @@ async def test_leases_go_on_while_postgresql_is_away(
     mitra = await make.mitra()
     await presence.opened(mitra, "phone")
     connected = database.pool
-    # Nothing listens there.
     refused = ConnectionRefusedError("PostgreSQL is away")
 
     class Away:
@@ -673,7 +684,7 @@ async def test_leases_go_on_while_postgresql_is_away(
 async def test_a_view_of_unknown_presence_is_not_connected(database: Database, make: Make) -> None:
     mitra = await make.mitra()
     async with contextlib.aclosing(valkey.asyncio.Valkey(port=1)) as nowhere:
-        presence = Presence(nowhere, database)
+        presence = presence_with(nowhere, database)
         await presence.opened(mitra, "phone")
         presence.frame_received(mitra, "phone")
         shown = await presence.view(await mitra_state(database, mitra))

@@ -1,4 +1,4 @@
-"""What Valkey keeps of presence: leases, versions, and what becomes of damage. On a real Valkey."""
+"""Presence in a real Valkey: leases, versions and damage."""
 
 import contextlib
 import time
@@ -8,14 +8,14 @@ import pytest
 import valkey.asyncio
 
 from curhat.kit.errors import PresenceUnknown
-from curhat.presence.states import MitraState
+from curhat.presence.queries import MitraState
 from curhat.presence.store import (
     AVAILABLE_KEY,
-    BATCH_SIZE,
     CUSTOMERS_KEY,
-    IDLE_SECONDS,
+    KEY_TTL_SECONDS,
+    MAX_BATCH_SIZE,
+    MAX_PRUNED_MEMBERS,
     MITRA_KEY_PREFIX,
-    PRUNE_SIZE,
     PresenceStore,
     Report,
     Standing,
@@ -35,6 +35,7 @@ def state(
         display_name="Sari",
         online=askable,
         suspended=False,
+        can_take_customer=askable,
         active_sessions=0,
         max_customers=1,
         push_reachable_seconds=push_reachable_seconds,
@@ -221,7 +222,7 @@ async def test_a_damaged_set_cannot_be_counted_and_any_writer_repairs_it(
     assert await store.count() == 0
 
 
-async def test_what_cannot_be_read_in_a_mitras_hash_counts_for_nothing(store: PresenceStore) -> None:
+async def test_unreadable_values_in_a_mitras_hash_are_ignored(store: PresenceStore) -> None:
     mitra = uuid4()
     damage = {
         "version": "newest",
@@ -239,8 +240,8 @@ async def test_what_cannot_be_read_in_a_mitras_hash_counts_for_nothing(store: Pr
     assert await store.look(mitra) == Standing(may_be_asked=True, connected=True)
 
 
-async def test_many_mitras_go_in_batches_and_keep_their_order(store: PresenceStore) -> None:
-    mitras = [uuid4() for _ in range(2 * BATCH_SIZE + 50)]
+async def test_many_mitras_are_sent_in_batches_and_keep_their_order(store: PresenceStore) -> None:
+    mitras = [uuid4() for _ in range(2 * MAX_BATCH_SIZE + 50)]
     unknown = await store.report([Report(mitra, "phone", 0, None) for mitra in mitras])
     assert unknown == set(mitras)
 
@@ -252,20 +253,20 @@ async def test_many_mitras_go_in_batches_and_keep_their_order(store: PresenceSto
     assert await store.count() == len(mitras[::3])
 
 
-async def test_members_whose_time_is_over_are_removed_in_bounded_bites(
+async def test_stale_members_are_removed_a_bounded_number_at_a_time(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     mitra = uuid4()
     await store.apply([state(mitra)])
     await frame(store, mitra)
-    await valkey_client.zadd(AVAILABLE_KEY, {str(uuid4()): 1 for _ in range(PRUNE_SIZE + 10)})
+    await valkey_client.zadd(AVAILABLE_KEY, {str(uuid4()): 1 for _ in range(MAX_PRUNED_MEMBERS + 10)})
     assert await store.count() == 1
 
-    assert [await store.prune() for _ in range(3)] == [PRUNE_SIZE, 10, 0]
+    assert [await store.prune() for _ in range(3)] == [MAX_PRUNED_MEMBERS, 10, 0]
     assert await valkey_client.zrange(AVAILABLE_KEY, 0, -1) == [str(mitra).encode()]
 
 
-async def test_keys_nobody_touches_go_away(
+async def test_keys_expire_when_they_are_not_written(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     mitra = uuid4()
@@ -273,10 +274,10 @@ async def test_keys_nobody_touches_go_away(
     await frame(store, mitra)
 
     for key in await valkey_client.keys("curhat:*"):
-        assert 0 < await valkey_client.ttl(key) <= IDLE_SECONDS, key
+        assert 0 < await valkey_client.ttl(key) <= KEY_TTL_SECONDS, key
 
 
-async def test_a_valkey_that_forgot_the_script_is_told_it_again(
+async def test_the_script_is_sent_again_to_a_valkey_that_lost_it(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     await store.count()
@@ -304,7 +305,7 @@ async def test_an_unreachable_valkey_is_unknown() -> None:
 
 
 @pytest.mark.rule("1.1", "5.6")
-async def test_push_makes_a_mitra_one_who_may_be_asked_and_never_one_who_is_connected(
+async def test_push_makes_a_mitra_eligible_for_offers_and_never_connected(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     mitra = uuid4()
@@ -320,7 +321,7 @@ async def test_push_makes_a_mitra_one_who_may_be_asked_and_never_one_who_is_conn
 async def test_the_later_of_lease_and_push_counts(store: PresenceStore) -> None:
     mitra = uuid4()
     await store.apply([state(mitra, push_reachable_seconds=600)])
-    await frame(store, mitra, 3, 3)  # A connection that is over ends no reachability by push.
+    await frame(store, mitra, 3, 3)  # The end of a connection does not end push-reachability.
     assert await store.look(mitra) == Standing(may_be_asked=True, connected=False)
     await frame(store, mitra, connection="tablet")
     await store.apply([state(mitra, version=2, push_reachable_seconds=0)])
@@ -328,7 +329,7 @@ async def test_the_later_of_lease_and_push_counts(store: PresenceStore) -> None:
 
 
 @pytest.mark.rule("1.1")
-async def test_push_that_is_over_counts_no_more_without_anybodys_help(store: PresenceStore) -> None:
+async def test_push_reachability_ends_by_itself(store: PresenceStore) -> None:
     mitra = uuid4()
     await store.apply([state(mitra, push_reachable_seconds=0.1)])
     deadline = time.monotonic() + 2
@@ -337,7 +338,7 @@ async def test_push_that_is_over_counts_no_more_without_anybodys_help(store: Pre
     assert await store.count() == 0
 
 
-async def test_an_older_state_does_not_bring_a_lost_subscription_back(store: PresenceStore) -> None:
+async def test_an_older_state_does_not_bring_back_a_lost_subscription(store: PresenceStore) -> None:
     mitra = uuid4()
     await store.apply([state(mitra, version=5, push_reachable_seconds=0)])
     late = await store.apply([state(mitra, version=4, push_reachable_seconds=600)])
@@ -345,22 +346,22 @@ async def test_an_older_state_does_not_bring_a_lost_subscription_back(store: Pre
 
 
 @pytest.mark.parametrize("written", ["for ever", "1e99", "99999999999999"])
-async def test_a_damaged_end_of_push_counts_for_nothing(store: PresenceStore, written: str) -> None:
+async def test_a_damaged_push_until_counts_as_not_reachable(store: PresenceStore, written: str) -> None:
     mitra = uuid4()
     await store.apply([state(mitra, push_reachable_seconds=600)])
     await store._execute("HSET", f"{MITRA_KEY_PREFIX}{mitra}", "push_until", written)
-    await frame(store, mitra, 12)  # Whatever settles the mitra anew.
+    await frame(store, mitra, 12)  # Any operation evaluates the hash again.
     assert await store.look(mitra) == Standing(may_be_asked=False, connected=False)
 
 
-async def test_who_of_many_mitras_is_connected_is_one_question_a_batch(store: PresenceStore) -> None:
-    mitras = [uuid4() for _ in range(BATCH_SIZE + 10)]
+async def test_connected_mitras_among_many_are_asked_in_batches(store: PresenceStore) -> None:
+    mitras = [uuid4() for _ in range(MAX_BATCH_SIZE + 10)]
     await store.report([Report(mitra, "phone", 0, None) for mitra in mitras[::2]])
     standings = await store.look_at(mitras)
     assert [standing.connected for standing in standings] == [True, False] * (len(mitras) // 2)
 
 
-async def test_a_customer_counts_as_connected_as_long_as_was_said(store: PresenceStore) -> None:
+async def test_a_customer_counts_as_connected_for_the_reported_time(store: PresenceStore) -> None:
     here, gone, never = uuid4(), uuid4(), uuid4()
     await store.customers_seen([here, gone], 30)
     assert await store.customers_connected([here, gone, never]) == {here, gone}
@@ -371,7 +372,7 @@ async def test_a_customer_counts_as_connected_as_long_as_was_said(store: Presenc
     assert await store.customers_connected([here, gone, never]) == {here}
 
 
-async def test_damage_to_the_customers_is_unknown_until_the_next_report(
+async def test_a_damaged_customers_key_is_unknown_until_the_next_report(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     await valkey_client.set(CUSTOMERS_KEY, "damaged")

@@ -1,4 +1,4 @@
-"""Accepting through HTTP: many at once, the same request twice, and idempotency keys that are used again (2b.5)."""
+"""Accepting through HTTP: many mitras at once, the same request twice, and reused idempotency keys (2b.5)."""
 
 import asyncio
 from uuid import UUID
@@ -14,7 +14,7 @@ MITRAS = 12
 
 
 async def asked(server: Stage, count: int) -> list[tuple[Person, UUID]]:
-    """Mitras who were asked by one search, with their requests."""
+    """Start a search that asks `count` mitras. Returns each mitra with the id of their request."""
     customer = await server.customer("Melati")
     mitras = [await server.mitra() for _ in range(count)]
     pairing_id = await server.search(customer.id, [mitra.id for mitra in mitras])
@@ -23,12 +23,12 @@ async def asked(server: Stage, count: int) -> list[tuple[Person, UUID]]:
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(1)
-async def test_of_many_who_accept_at_once_one_wins_and_every_answer_is_kept_under_its_key(
+async def test_when_many_mitras_accept_at_once_one_wins_and_each_answer_is_stored_under_its_key(
     server: Stage,
 ) -> None:
     mitras = await asked(server, MITRAS)
 
-    async def everybody() -> list[tuple[int, dict[str, object]]]:
+    async def all_accept() -> list[tuple[int, dict[str, object]]]:
         answers = await asyncio.gather(
             *(
                 mitra.post(f"/requests/{request_id}/accept", key=f"key-{mitra.id}")
@@ -37,16 +37,16 @@ async def test_of_many_who_accept_at_once_one_wins_and_every_answer_is_kept_unde
         )
         return [(answer.status_code, answer.json()) for answer in answers]
 
-    first = await everybody()
+    first = await all_accept()
     assert sorted(status for status, _ in first) == [200] + [409] * (MITRAS - 1)
     assert {body["code"] for status, body in first if status == 409} == {"already_taken"}
-    assert await everybody() == first
+    assert await all_accept() == first
     assert await server.database.fetchval("SELECT count(*) FROM sessions") == 1
     assert await server.database.fetchval("SELECT count(*) FROM idempotency_keys") == MITRAS
 
 
 @pytest.mark.rule("2b.5")
-async def test_a_key_that_was_used_for_something_else_is_refused_whether_one_would_win_or_lose(
+async def test_a_key_used_for_another_request_is_refused_to_the_winner_and_to_losers(
     server: Stage,
 ) -> None:
     (mitra, request_id), (loser, lost_id) = await asked(server, 2)
@@ -62,7 +62,7 @@ async def test_a_key_that_was_used_for_something_else_is_refused_whether_one_wou
 
 
 @pytest.mark.rule("2b.5")
-async def test_the_same_accept_sent_twice_at_once_is_told_so_and_others_wait_and_are_told_who_won(
+async def test_the_same_accept_sent_twice_at_once_is_refused_and_other_mitras_wait_for_the_winner(
     server: Stage,
 ) -> None:
     (mitra, request_id), (other, other_id) = await asked(server, 2)
@@ -84,7 +84,7 @@ async def test_the_same_accept_sent_twice_at_once_is_told_so_and_others_wait_and
 
 
 @pytest.mark.rule("2b.5", "2b.6")
-async def test_when_the_first_one_cannot_take_the_customer_the_next_one_does(server: Stage) -> None:
+async def test_when_the_first_mitra_cannot_take_the_customer_the_next_one_does(server: Stage) -> None:
     (full, full_id), (next_one, next_id) = await asked(server, 2)
     await server.database.execute("UPDATE mitras SET online = false WHERE id = $1", full.id)
     answers = await asyncio.gather(

@@ -1,4 +1,4 @@
-"""Simulated people who stay (`curhat bots`): somebody who tries the product alone meets them on either side."""
+"""Simulated people who stay (`curhat bots`): a developer who tries the product alone meets them in either role."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ from tests.support.signed_in import Stage
 
 @pytest.fixture
 async def with_bots(server: Stage) -> AsyncIterator[Stage]:
-    """The server, with simulated people who use it."""
+    """The server, and simulated people who use it."""
     await server.make.offer(duration_minutes=30, price_rp=20_000)
     async with http_client() as http:
         living = asyncio.create_task(bots.live(server.database, http, server.url))
@@ -22,7 +22,7 @@ async def with_bots(server: Stage) -> AsyncIterator[Stage]:
         await asyncio.gather(living, return_exceptions=True)
 
 
-async def test_a_simulated_mitra_takes_a_person_and_answers(with_bots: Stage) -> None:
+async def test_a_simulated_mitra_accepts_a_real_customer_and_answers(with_bots: Stage) -> None:
     customer = await with_bots.customer("Melati")
     async with customer.socket() as phone:
         async with asyncio.timeout(20):
@@ -39,7 +39,7 @@ async def test_a_simulated_mitra_takes_a_person_and_answers(with_bots: Stage) ->
         await phone.wait_for("message.created", 20, sender="mitra")
 
 
-async def test_a_simulated_customer_is_left_to_the_mitra_whom_somebody_plays(with_bots: Stage) -> None:
+async def test_a_simulated_customer_is_left_to_a_real_mitra(with_bots: Stage) -> None:
     mitra = await with_bots.mitra()
     async with mitra.socket() as phone:
         await mitra.put("/presence", {"online": True})

@@ -16,7 +16,6 @@ from curhat.kit.signals import NoSignals
 from curhat.payments.gateway import ChargeAnswer
 from curhat.payments.mock.gateway import MockGateway
 from curhat.payments.service import Charge
-from curhat.presence import service as presence
 from curhat.sessions import extension, states
 from curhat.sessions import service as sessions
 from curhat.sessions.errors import ExtensionDecided, ExtensionPending, SessionEnded
@@ -25,6 +24,7 @@ from tests.support.chats import Chat, open_chat, told
 from tests.support.clock import VirtualClock
 from tests.support.decided_presence import DecidedPresence
 from tests.support.people import Make
+from tests.support.toggle import set_toggle
 
 WINDOW_SECONDS = 10
 MINUTES = 30
@@ -319,7 +319,7 @@ async def test_the_toggle_to_offline_rejects_at_once_even_if_the_mitra_returns(
     asked = await ask(database, make, chat)
     for online in (False, True):
         async with database.transaction() as tx:
-            await presence.set_intent(tx, chat.mitra.user_id, online=online)
+            await set_toggle(tx, chat.mitra.user_id, online=online)
     with pytest.raises(ExtensionDecided):
         await approve(database, chat, asked)
     assert await fire_due(database, chat.mitra.user_id) == 1

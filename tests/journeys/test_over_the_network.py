@@ -1,4 +1,4 @@
-"""Whole journeys through HTTP and sockets, as two phones live them."""
+"""Whole journeys of a customer's and a mitra's phone, through HTTP and sockets."""
 
 from datetime import datetime
 
@@ -8,14 +8,14 @@ from tests.support.signed_in import Stage
 
 
 def seconds_left(shown: dict[str, str]) -> float:
-    """What a countdown on a phone would show: by the server's clock, not the phone's."""
+    """The seconds that a countdown on a phone shows, by the server's clock."""
     left = datetime.fromisoformat(shown["deadline_at"]) - datetime.fromisoformat(shown["server_now"])
     return left.total_seconds()
 
 
 @pytest.mark.rule("1.1", "2b.1", "2b.2", "2c.1", "V.2", "V.3", "V.4", "X.4")
 @pytest.mark.invariant(10)
-async def test_from_the_call_to_action_to_the_chat_with_one_mitra(server: Stage) -> None:
+async def test_a_journey_from_the_call_to_action_to_the_end_of_the_chat(server: Stage) -> None:
     customer, mitra = await server.customer("Melati"), await server.mitra()
     offer_id = await server.make.offer(duration_minutes=30, price_rp=20_000)
     async with customer.socket() as phone, mitra.socket() as other_phone:
@@ -73,7 +73,7 @@ async def test_from_the_call_to_action_to_the_chat_with_one_mitra(server: Stage)
 
 
 @pytest.mark.rule("2b.9", "V.3", "X.1")
-async def test_a_second_phone_finds_the_search_and_the_first_one_learns_that_it_was_cancelled(
+async def test_a_second_phone_sees_the_search_and_the_first_one_is_told_that_it_was_cancelled(
     server: Stage,
 ) -> None:
     customer = await server.customer()
@@ -91,7 +91,7 @@ async def test_a_second_phone_finds_the_search_and_the_first_one_learns_that_it_
 
 
 @pytest.mark.rule("2a.6", "2a.7")
-async def test_a_declined_payment_says_so_and_can_be_tried_again(server: Stage) -> None:
+async def test_a_declined_payment_stays_pending_and_can_be_tried_again(server: Stage) -> None:
     customer, mitra = await server.customer(), await server.mitra()
     offer_id = await server.make.offer()
     async with mitra.socket():
@@ -113,7 +113,7 @@ async def test_a_declined_payment_says_so_and_can_be_tried_again(server: Stage) 
 
 @pytest.mark.rule("X.7", "2b.7")
 @pytest.mark.invariant(8)
-async def test_capacity_is_each_mitras_own_and_a_change_counts_at_once(server: Stage) -> None:
+async def test_each_mitra_has_their_own_capacity_and_a_change_takes_effect_at_once(server: Stage) -> None:
     small, large = await server.mitra(), await server.mitra()
     await server.database.execute(
         "UPDATE mitras SET max_customers = 3, online = true WHERE id = $1", large.id

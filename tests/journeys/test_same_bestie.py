@@ -21,13 +21,13 @@ from curhat.pairing.errors import FallbackDecided, MitraUnavailable, NoMitraAvai
 from curhat.pairing.schemas import Pairing, Payment
 from curhat.pairing.service import Target
 from curhat.payments.mock.gateway import MockGateway
-from curhat.presence import service as presence
 from curhat.sessions import service as sessions
 from tests.support.chats import open_chat, told
 from tests.support.clock import VirtualClock
 from tests.support.decided_presence import DecidedPresence
 from tests.support.journey import accept, in_own_transaction, open_blast, reject, request_of
 from tests.support.people import Make
+from tests.support.toggle import set_toggle
 
 WINDOW_SECONDS = 20
 BLAST_SECONDS = 60
@@ -103,7 +103,7 @@ async def decline(database: Database, past: Past, pairing_id: UUID) -> None:
 
 async def toggle(database: Database, mitra: UUID, *, online: bool) -> None:
     async with database.transaction() as tx:
-        await presence.set_intent(tx, mitra, online=online)
+        await set_toggle(tx, mitra, online=online)
 
 
 async def log_of(database: Database) -> list[tuple[str, bool, bool]]:

@@ -15,7 +15,6 @@ from curhat.pairing.cards import Cards, open_requests
 from curhat.pairing.schemas import Request
 from curhat.payments import states as payment_states
 from curhat.payments.mock.gateway import MockGateway
-from curhat.presence import service as presence
 from curhat.realtime.event_types import UnsequencedEvent
 from curhat.sessions import service as sessions
 from curhat.sessions import states as session_states
@@ -32,6 +31,7 @@ from tests.support.journey import (
 )
 from tests.support.people import Make
 from tests.support.signals import RecordedSignals
+from tests.support.toggle import set_toggle
 
 
 async def fire_due(database: Database) -> int:
@@ -54,7 +54,7 @@ async def failure(database: Database) -> tuple[str, ...]:
 
 async def toggle(database: Database, mitra: UUID, *, online: bool) -> None:
     async with database.transaction() as tx:
-        await presence.set_intent(tx, mitra, online=online)
+        await set_toggle(tx, mitra, online=online)
 
 
 @pytest.mark.rule("2b.2", "2b.3", "X.1")

@@ -1,4 +1,4 @@
-"""The same bestie again, and more time, through HTTP and sockets with a worker beside the server, as phones live it."""
+"""The same bestie again (3, 4) and extensions (5), through HTTP and sockets, with a worker beside the server."""
 
 import asyncio
 import contextlib
@@ -20,7 +20,7 @@ from tests.support.signed_in import Stage, development_settings, problem
 
 @pytest.fixture(autouse=True)
 async def worker(servers: EmbeddedServers, database_url: str, server: Stage) -> AsyncIterator[None]:
-    """What a worker process runs, on the same database as the server."""
+    """The deadline loop of a worker process, on the same database as the server."""
     settings = development_settings(database_url, servers.valkey_url)
     async with open_services(settings, serves_sockets=False, application_name="worker") as services:
         loop = asyncio.create_task(services.deadline_loop.run())
@@ -30,7 +30,7 @@ async def worker(servers: EmbeddedServers, database_url: str, server: Stage) -> 
 
 
 def done(answer: httpx.Response) -> Any:
-    """What a command that must succeed answered."""
+    """Assert that a command succeeded, and return its body."""
     assert answer.is_success, answer.text
     return answer.json() if answer.content else None
 
@@ -44,7 +44,7 @@ async def configure(stage: Stage, key: str, value: str) -> None:
 
 
 async def taken(stage: Stage, payment_id: str) -> list[int]:
-    """What the gateway took for a payment and did not give back, by its own books."""
+    """The amounts that the gateway charged for a payment, by its own records. Asserts that it refunded nothing."""
     books = done(await stage.http.get("/api/dev/gateway/charges", params={"payment_id": payment_id}))
     assert books["refunds"] == []
     return [charge["amount_rp"] for charge in books["charges"] if charge["status"] == "approved"]
@@ -52,7 +52,7 @@ async def taken(stage: Stage, payment_id: str) -> list[int]:
 
 @contextlib.asynccontextmanager
 async def working(*mitras: Person) -> AsyncIterator[list[Socket]]:
-    """A socket of each mitra, online."""
+    """A socket per mitra, with the toggle on."""
     async with contextlib.AsyncExitStack() as stack:
         sockets = [await stack.enter_async_context(mitra.socket()) for mitra in mitras]
         for mitra in mitras:
@@ -61,7 +61,7 @@ async def working(*mitras: Person) -> AsyncIterator[list[Socket]]:
 
 
 async def met_before(stage: Stage, *, max_customers: int = 1) -> tuple[Person, Person]:
-    """A customer and the mitra of a chat that is over."""
+    """A customer and a mitra with a chat in their history."""
     customer = await stage.customer("Melati")
     mitra = await stage.mitra("Kak Sari", max_customers=max_customers)
     chat = await stage.chat(customer.id, mitra.id)
@@ -70,7 +70,7 @@ async def met_before(stage: Stage, *, max_customers: int = 1) -> tuple[Person, P
 
 
 async def want_again(stage: Stage, customer: Person, mitra: Person) -> dict[str, Any]:
-    """A payment for this very mitra, opened and not confirmed."""
+    """Open a payment for this mitra, and do not confirm it."""
     order = {"offer_id": str(await stage.make.offer()), "target_mitra_id": str(mitra.id)}
     payment: dict[str, Any] = done(await customer.post("/payments", order))
     assert payment["target_mitra"] == {"id": str(mitra.id), "display_name": "Kak Sari"}
@@ -87,7 +87,7 @@ async def confirm(customer: Person, payment: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.rule("3.1", "3.2", "3.6", "3.7", "4.1", "4.2")
 @pytest.mark.invariant(2)
-async def test_the_bestie_of_a_past_chat_is_asked_has_twenty_seconds_and_accepts(server: Stage) -> None:
+async def test_the_bestie_of_a_past_chat_is_asked_for_twenty_seconds_and_accepts(server: Stage) -> None:
     customer, mitra = await met_before(server)
     async with customer.socket() as phone, working(mitra) as (other_phone,):
         past = done(await customer.get("/sessions"))["items"][0]["mitra"]
@@ -110,7 +110,7 @@ async def test_the_bestie_of_a_past_chat_is_asked_has_twenty_seconds_and_accepts
 
 @pytest.mark.rule("3.5", "3.8", "3.9", "V.3")
 @pytest.mark.invariant(2, 10)
-async def test_rejected_the_popup_shows_and_the_same_payment_finds_another_bestie(server: Stage) -> None:
+async def test_after_a_rejection_the_same_payment_finds_another_bestie(server: Stage) -> None:
     customer, mitra = await met_before(server)
     other = await server.mitra("Kak Budi")
     async with working(mitra, other) as (asked, free):
@@ -119,7 +119,7 @@ async def test_rejected_the_popup_shows_and_the_same_payment_finds_another_besti
             pairing = await confirm(customer, payment)
             card = await asked.wait_for("request.offered")
             last = phone.events[-1]["seq"]
-        # The phone is in a tunnel when the answer comes, and comes back to it.
+        # The phone is offline when the answer comes, and resumes afterwards.
         done(await mitra.post(f"/requests/{card['id']}/reject"))
         async with customer.socket(epoch=phone.welcome["epoch"], seq=last) as phone:
             assert phone.welcome["resumed"] is True
@@ -152,7 +152,7 @@ async def test_a_bestie_who_is_offline_or_full_at_the_tap_is_not_paid_for(server
     customer, mitra = await met_before(server)
     order = {"offer_id": str(await server.make.offer()), "target_mitra_id": str(mitra.id)}
 
-    async def says(status: str, *, other_available: bool) -> None:
+    async def check(status: str, *, other_available: bool) -> None:
         shown = done(await customer.get(f"/mitras/{mitra.id}/status"))
         refused = await customer.post("/payments", order)
         assert (refused.status_code, refused.json()["code"]) == (409, "mitra_unavailable")
@@ -161,18 +161,18 @@ async def test_a_bestie_who_is_offline_or_full_at_the_tap_is_not_paid_for(server
 
     async with working(mitra):
         done(await mitra.put("/presence", {"online": False}))
-        await says("offline", other_available=False)
+        await check("offline", other_available=False)
         done(await mitra.put("/presence", {"online": True}))
         await server.chat((await server.customer()).id, mitra.id)
-        await says("full", other_available=False)
+        await check("full", other_available=False)
         async with server.available_mitra():
-            await says("full", other_available=True)
+            await check("full", other_available=True)
     assert await server.database.fetchval("SELECT count(*) FROM payments WHERE status = 'pending'") == 0
 
 
 @pytest.mark.rule("4.4", "3.5", "3.8")
 @pytest.mark.parametrize("when", ["before it is asked", "while it is asked"])
-async def test_a_bestie_who_goes_offline_fails_it_at_once_and_the_popup_can_be_closed(
+async def test_a_bestie_who_goes_offline_fails_the_pairing_at_once_and_the_fallback_can_be_declined(
     server: Stage, when: str
 ) -> None:
     customer, mitra = await met_before(server)
@@ -190,7 +190,7 @@ async def test_a_bestie_who_goes_offline_fails_it_at_once_and_the_popup_can_be_c
         failed = await phone.wait_for("pairing.updated", 2, status="failed")
         assert failed["failure_tag"] == "targeted_mitra_offline"
         assert (failed["fallback"]["allowed"], failed["fallback"]["other_available"]) == (True, False)
-        # Paid all the same; with nobody else there the choice stays open.
+        # The payment is charged all the same. With no other mitra available, the customer can still choose later.
         assert done(await customer.get(f"/payments/{payment['id']}"))["status"] == "confirmed"
         path = f"/pairings/{pairing['id']}"
         assert problem(await customer.post(f"{path}/fallback")) == (409, "no_mitra_available")
@@ -205,7 +205,7 @@ async def test_a_bestie_who_goes_offline_fails_it_at_once_and_the_popup_can_be_c
 
 
 @pytest.mark.rule("4.3", "4.5", "3.5")
-async def test_silence_for_as_long_as_is_configured_is_a_time_out(server: Stage) -> None:
+async def test_a_bestie_who_does_not_answer_in_the_configured_time_times_out(server: Stage) -> None:
     await configure(server, "returning_chat_confirmation_timeout_seconds", "5")
     customer, mitra = await met_before(server)
     async with customer.socket() as phone, working(mitra) as (asked,):
@@ -222,7 +222,7 @@ async def test_silence_for_as_long_as_is_configured_is_a_time_out(server: Stage)
 
 
 @pytest.mark.rule("4.2", "3.8")
-async def test_cancelling_while_waiting_ends_the_journey_with_a_case_and_no_popup(server: Stage) -> None:
+async def test_cancelling_while_waiting_ends_the_journey_with_a_case_and_no_fallback(server: Stage) -> None:
     customer, mitra = await met_before(server)
     async with working(mitra) as (asked,):
         payment = await want_again(server, customer, mitra)
@@ -240,7 +240,7 @@ async def test_cancelling_while_waiting_ends_the_journey_with_a_case_and_no_popu
 
 
 @pytest.mark.rule("3.2", "3.7")
-async def test_a_mitra_or_a_pairing_that_is_not_ones_own_does_not_exist(server: Stage) -> None:
+async def test_another_customers_mitra_or_pairing_is_not_found(server: Stage) -> None:
     customer, mitra = await met_before(server)
     stranger = await server.customer()
     async with working(mitra):
@@ -263,7 +263,7 @@ async def test_a_mitra_or_a_pairing_that_is_not_ones_own_does_not_exist(server: 
 
 
 class Talk:
-    """A running chat of two connected phones."""
+    """A running chat of a customer and a mitra."""
 
     def __init__(self, stage: Stage, customer: Person, mitra: Person, session: dict[str, Any]) -> None:
         self.stage = stage
@@ -279,12 +279,12 @@ class Talk:
         )
 
     async def gateway(self, behaviour: str, extension: dict[str, Any]) -> None:
-        """What the mock gateway does when this extension is charged."""
+        """Set how the mock gateway behaves when this extension is charged."""
         told = {"behaviour": behaviour, "payment_id": extension["payment_id"]}
         assert (await self.stage.http.put("/api/dev/gateway", json=told)).is_success
 
     async def added_minutes(self) -> float:
-        """By how much the session is longer than it was, as both see it."""
+        """How much longer the session has become, as both see it."""
         path = f"/sessions/{self.session['id']}"
         ends = {done(await person.get(path))["ends_at"] for person in (self.customer, self.mitra)}
         assert len(ends) == 1
@@ -292,7 +292,7 @@ class Talk:
 
 
 async def talk(stage: Stage) -> Talk:
-    """A new chat of new people; the mitra is to be connected by the test."""
+    """Start a chat of new people. The test connects the mitra."""
     customer, mitra = await stage.customer("Melati"), await stage.mitra()
     chat = await stage.chat(customer.id, mitra.id)
     return Talk(stage, customer, mitra, done(await customer.get(f"/sessions/{chat.id}")))
@@ -300,7 +300,7 @@ async def talk(stage: Stage) -> Talk:
 
 @pytest.mark.rule("5.3", "5.4", "5.5", "5.7", "V.3")
 @pytest.mark.invariant(2, 7, 10)
-async def test_by_hand_both_see_the_new_end_and_it_is_charged_then(server: Stage) -> None:
+async def test_an_approval_by_the_mitra_is_charged_then_and_both_see_the_new_end(server: Stage) -> None:
     one = await talk(server)
     async with one.customer.socket() as phone, working(one.mitra) as (other_phone,):
         asked = done(await one.ask())
@@ -312,7 +312,7 @@ async def test_by_hand_both_see_the_new_end_and_it_is_charged_then(server: Stage
         assert await taken(server, asked["payment_id"]) == []
         pending = await one.ask()
         assert (problem(pending), pending.json()["extension_id"]) == ((409, "extension_pending"), asked["id"])
-        # A second phone comes to it in the middle.
+        # A second phone connects meanwhile.
         assert done(await one.customer.get("/state"))["extension"]["id"] == asked["id"]
         assert [each["id"] for each in done(await one.mitra.get("/state"))["extensions"]] == [asked["id"]]
         async with one.customer.socket(epoch=phone.welcome["epoch"], seq=phone.welcome["seq"]) as second:
@@ -338,7 +338,7 @@ async def test_by_hand_both_see_the_new_end_and_it_is_charged_then(server: Stage
 @pytest.mark.rule("5.1", "5.2", "5.7")
 @pytest.mark.invariant(5, 7)
 @pytest.mark.parametrize("action", ["auto_approve", "auto_reject"])
-async def test_silence_does_what_is_configured_when_the_time_is_over(server: Stage, action: str) -> None:
+async def test_silence_does_what_is_configured_at_the_deadline(server: Stage, action: str) -> None:
     await configure(server, "extension_timeout_seconds", "5")
     await configure(server, "extension_default_action_on_timeout", action)
     one = await talk(server)
@@ -357,7 +357,7 @@ async def test_silence_does_what_is_configured_when_the_time_is_over(server: Sta
 
 @pytest.mark.rule("5.4")
 @pytest.mark.invariant(7)
-async def test_a_rejection_by_hand_charges_nothing_and_the_customer_may_ask_again(server: Stage) -> None:
+async def test_a_rejection_by_the_mitra_charges_nothing_and_the_customer_may_ask_again(server: Stage) -> None:
     one = await talk(server)
     async with one.customer.socket() as phone, working(one.mitra):
         asked = done(await one.ask())
@@ -372,7 +372,7 @@ async def test_a_rejection_by_hand_charges_nothing_and_the_customer_may_ask_agai
 
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(7)
-async def test_a_mitra_who_is_not_there_rejects_in_the_same_breath_and_the_toggle_at_once(
+async def test_an_extension_is_rejected_at_once_without_a_connection_or_by_the_toggle(
     server: Stage,
 ) -> None:
     one = await talk(server)
@@ -405,7 +405,7 @@ async def test_a_socket_that_stays_closed_for_three_seconds_rejects_before_the_d
     async with one.customer.socket() as phone:
         async with working(one.mitra):
             asked = done(await one.ask())
-        # Back in time.
+        # The mitra reconnects in time.
         async with working(one.mitra):
             with pytest.raises(TimeoutError):
                 await phone.wait_for("extension.decided", 4)
@@ -418,7 +418,7 @@ async def test_a_socket_that_stays_closed_for_three_seconds_rejects_before_the_d
 
 
 @pytest.mark.rule("5.7")
-async def test_a_declined_charge_fails_and_the_chat_stays_as_it_was(server: Stage) -> None:
+async def test_a_declined_charge_fails_the_extension_and_the_chat_stays_as_it_was(server: Stage) -> None:
     one = await talk(server)
     async with one.customer.socket() as phone, working(one.mitra) as (other_phone,):
         asked = done(await one.ask())
@@ -434,7 +434,7 @@ async def test_a_declined_charge_fails_and_the_chat_stays_as_it_was(server: Stag
 @pytest.mark.rule("5.7", "2a.6")
 @pytest.mark.invariant(2, 9)
 @pytest.mark.parametrize("behaviour", ["slow", "lost", "double"])
-async def test_an_answer_of_the_gateway_that_is_late_or_lost_is_waited_for_and_told(
+async def test_a_late_or_lost_answer_of_the_gateway_is_waited_for_and_told(
     server: Stage, behaviour: str
 ) -> None:
     one = await talk(server)
@@ -454,7 +454,7 @@ async def test_an_answer_of_the_gateway_that_is_late_or_lost_is_waited_for_and_t
 
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(7)
-async def test_ending_the_chat_rejects_what_was_asked_for_and_afterwards_nothing_can_be(
+async def test_ending_the_chat_rejects_its_pending_extension_and_refuses_new_ones(
     server: Stage,
 ) -> None:
     one = await talk(server)
@@ -471,7 +471,7 @@ async def test_ending_the_chat_rejects_what_was_asked_for_and_afterwards_nothing
 
 
 @pytest.mark.rule("5.4", "5.7")
-async def test_what_is_not_ones_own_and_offers_that_are_none_do_not_exist(server: Stage) -> None:
+async def test_another_customers_extension_and_other_offers_are_not_found(server: Stage) -> None:
     one, other = await talk(server), await talk(server)
     path = f"/sessions/{one.session['id']}/extensions"
     async with working(one.mitra):
@@ -513,7 +513,7 @@ async def test_a_mitra_who_came_back_while_the_customer_paid_is_asked(server: St
 
 @pytest.mark.rule("3.5", "4.4")
 @pytest.mark.invariant(10)
-async def test_a_mitra_who_is_gone_at_once_leaves_a_choice_that_is_the_same_wherever_it_is_read(
+async def test_the_choice_after_an_absent_mitra_is_the_same_wherever_it_is_read(
     server: Stage,
 ) -> None:
     customer, mitra = await met_before(server)
@@ -538,7 +538,7 @@ async def test_a_mitra_who_is_gone_at_once_leaves_a_choice_that_is_the_same_wher
 
 
 @pytest.mark.invariant(10)
-async def test_a_blast_that_the_clock_dates_before_the_pairing_it_follows_is_what_the_customer_sees(
+async def test_the_customer_sees_the_blast_even_if_its_id_sorts_before_the_targeted_pairing(
     server: Stage,
 ) -> None:
     customer, mitra = await met_before(server)
@@ -548,7 +548,7 @@ async def test_a_blast_that_the_clock_dates_before_the_pairing_it_follows_is_wha
         pairing = await confirm(customer, payment)
         card = await other_phone.wait_for("request.offered")
         done(await mitra.post(f"/requests/{card['id']}/reject"))
-        # What uuidv7() gives after the machine's clock was set back by a minute.
+        # As after the machine's clock was set back by a minute.
         await server.database.execute(
             "ALTER TABLE pairings ALTER id SET DEFAULT uuidv7('-1 minute'::interval)"
         )
@@ -560,21 +560,21 @@ async def test_a_blast_that_the_clock_dates_before_the_pairing_it_follows_is_wha
 
 
 @pytest.mark.invariant(2, 9)
-async def test_a_server_that_stood_still_before_it_charged_charges_no_more(server: Stage) -> None:
+async def test_a_server_that_stalls_before_it_charges_does_not_charge_any_more(server: Stage) -> None:
     customer = await server.customer("Melati")
     mitra = await server.mitra("Kak Sari")
     async with working(mitra):
         payment = done(await customer.post("/payments", {"offer_id": str(await server.make.offer())}))
         latch = Latch()
 
-        async def stands_still() -> None:
+        async def stall() -> None:
             set_pause_point("confirm.before_charge", None)
             await latch()
 
-        set_pause_point("confirm.before_charge", stands_still)
+        set_pause_point("confirm.before_charge", stall)
         first = asyncio.create_task(customer.post(f"/payments/{payment['id']}/confirm"))
         await latch.reached.wait()
-        # The worker asks the gateway, which knows of nothing: the customer may pay again.
+        # The worker asks the gateway, which does not know the charge. So the customer may pay again.
         async with asyncio.timeout(20):
             while done(await customer.get(f"/payments/{payment['id']}"))["status"] != "pending":
                 await asyncio.sleep(0.1)
@@ -586,7 +586,7 @@ async def test_a_server_that_stood_still_before_it_charged_charges_no_more(serve
 
 
 @pytest.mark.rule("2a.4")
-async def test_a_payment_that_was_paid_says_so_to_whoever_leaves_it_even_after_the_chat(
+async def test_leaving_a_confirmed_payment_is_refused_even_after_the_chat(
     server: Stage,
 ) -> None:
     customer, _ = await met_before(server)

@@ -1,4 +1,4 @@
-"""A running server, a push service, and a worker's part that the test sets in motion itself."""
+"""A running server, a push service, and a worker that works when the test tells it to."""
 
 from collections.abc import AsyncIterator
 
@@ -17,35 +17,35 @@ from tests.support.signed_in import Stage, development_settings, stage
 async def server(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> AsyncIterator[Stage]:
-    """A server of development on this test's own database and an empty Valkey."""
+    """A development server on this test's own database and an empty Valkey."""
     async with stage(development_settings(database_url, servers.valkey_url), database) as opened:
         yield opened
 
 
 @pytest.fixture
 async def vendor() -> AsyncIterator[PushService]:
-    """The push service of a browser's vendor."""
+    """A push service on this machine."""
     async with push_service() as running:
         yield running
 
 
 class Worker:
-    """What a worker does about push, once, when the test says so."""
+    """A worker's part in push, one round per call."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
 
     async def look(self) -> None:
-        """Fire what is due."""
+        """Fire the deadlines that are due."""
         await deadline_loop.run_once(self.services.database, self.services.transitions)
 
     async def work(self) -> None:
-        """Fire what is due, and send all that waits."""
+        """Fire the deadlines that are due, and send the messages in the outbox."""
         await self.look()
         await self.services.outbox.settle()
 
 
 @pytest.fixture
 def worker(server: Stage) -> Worker:
-    """A worker's part on the server's own Services."""
+    """A worker on the server's own Services."""
     return Worker(server.server.services)

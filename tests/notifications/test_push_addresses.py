@@ -1,4 +1,4 @@
-"""Where a push may be sent: never into a network of ours, whatever a client writes and a name resolves to."""
+"""Where a push may be sent: never into our own network, whatever a client sends and a name resolves to."""
 
 import asyncio
 import socket
@@ -70,18 +70,18 @@ def test_production_never_pushes_to_this_machine(host: str) -> None:
     ],
 )
 @pytest.mark.parametrize("addresses", [PRODUCTION, DEVELOPMENT], ids=["production", "development"])
-def test_what_is_no_endpoint_of_a_push_service_is_refused(addresses: Addresses, endpoint: str) -> None:
+def test_a_text_that_cannot_be_a_push_endpoint_is_refused(addresses: Addresses, endpoint: str) -> None:
     with pytest.raises(EndpointRefused):
         addresses.check_form(endpoint)
 
 
 @pytest.mark.parametrize("endpoint", ["https://fcm.googleapis.com/fcm/send/x:y", "https://8.8.8.8:443/1"])
-def test_a_push_service_on_the_internet_is_taken(endpoint: str) -> None:
+def test_a_push_service_on_the_internet_is_accepted(endpoint: str) -> None:
     PRODUCTION.check_form(endpoint)
 
 
 def resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
-    """Have the network's names resolve to these, one list a question; the last one stays."""
+    """Make names resolve to these addresses, one list per question. The last list stays."""
     remaining = list(answers)
 
     async def getaddrinfo(_loop: object, _host: str, port: int, **_options: object) -> list[object]:
@@ -96,7 +96,7 @@ def resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
     monkeypatch.setattr(type(loop), "getaddrinfo", getaddrinfo, raising=False)
 
 
-async def test_a_name_that_resolves_into_our_network_is_refused_when_it_is_saved(
+async def test_a_name_that_resolves_into_our_network_is_refused_when_saved(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     resolving(monkeypatch, ["10.1.2.3"])
@@ -110,7 +110,9 @@ async def test_one_private_address_among_public_ones_is_refused(monkeypatch: pyt
         await PRODUCTION.check("https://push.example.com/1")
 
 
-async def test_a_name_that_changes_after_the_check_reaches_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_name_that_changes_after_the_check_is_not_connected_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     resolving(monkeypatch, ["8.8.8.8"], ["127.0.0.1"])
     connected: list[object] = []
 
@@ -132,7 +134,7 @@ async def test_a_name_that_changes_after_the_check_reaches_nobody(monkeypatch: p
     assert connected == []
 
 
-async def test_a_subscription_with_a_private_address_is_refused_when_it_is_used() -> None:
+async def test_a_subscription_with_a_private_address_is_refused_when_used() -> None:
     browser = Browser("https://169.254.169.254/latest/meta-data")
     channel = WebPush(VapidKey(b"k" * 32, "https://app.example.id"), PRODUCTION)
     push = Push(payload=b"{}", topic="t", ttl_seconds=10, urgency="high")

@@ -1,4 +1,4 @@
-"""From the reason to the browser: what is pushed to whom, what it says, and what becomes of it when it cannot be."""
+"""From the reason to the browser: who is pushed to, what the push says, and what happens when it cannot be sent."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from curhat.kit.database import Database
 from curhat.kit.errors import PresenceUnknown
 from curhat.kit.pause_points import set_pause_point
 from curhat.notifications import service
-from curhat.notifications.outbox import AGAIN_SECONDS, CLAIM_SECONDS, FAILURES_LIMIT, Outbox
+from curhat.notifications.outbox import CLAIM_SECONDS, MAX_FAILURES, RETRY_SECONDS, Outbox
 from tests.notifications.conftest import Worker
 from tests.support.clock import VirtualClock
 from tests.support.push import Browser, PushService, verified_claims
@@ -72,11 +72,11 @@ async def test_a_mitra_who_is_not_connected_is_pushed_a_request_that_only_its_br
     }
     (request,) = (await mitra.get("/requests")).json()["items"]
     assert datetime.fromisoformat(payload["expires_at"]) == datetime.fromisoformat(request["deadline_at"])
-    # Who carries it sees none of it.
+    # The push service cannot read it.
     assert b"curhat" not in received.body
 
 
-async def test_a_push_is_written_in_the_language_that_was_subscribed_in(
+async def test_a_push_is_in_the_language_of_its_subscription(
     server: Stage, vendor: PushService, worker: Worker
 ) -> None:
     mitra, browser = await subscribed_mitra(server, vendor, language="en")
@@ -109,7 +109,7 @@ async def test_every_device_of_a_mitra_is_pushed_to(
 
 
 @pytest.mark.rule("4.1")
-async def test_a_mitra_who_is_connected_sees_the_card_and_is_not_pushed_to(
+async def test_a_mitra_who_is_connected_gets_the_card_and_no_push(
     server: Stage, vendor: PushService, worker: Worker
 ) -> None:
     mitra, _ = await subscribed_mitra(server, vendor)
@@ -121,7 +121,7 @@ async def test_a_mitra_who_is_connected_sees_the_card_and_is_not_pushed_to(
 
 
 @pytest.mark.rule("4.1")
-async def test_a_mitra_whose_connection_goes_during_the_window_is_pushed_to_then_and_once(
+async def test_a_mitra_who_disconnects_during_the_window_is_pushed_to_then_and_once(
     server: Stage, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -137,7 +137,7 @@ async def test_a_mitra_whose_connection_goes_during_the_window_is_pushed_to_then
 
 
 async def until_not_connected(server: Stage, mitra_id: UUID) -> None:
-    """Until Valkey says that this mitra's connection is over: 3 s after its close."""
+    """Wait until Valkey says that this mitra is not connected: 3 s after its socket closed."""
     presence = server.server.services.presence
     async with asyncio.timeout(10):
         while await presence.is_connected(mitra_id):
@@ -194,7 +194,7 @@ async def test_a_request_that_is_offered_again_is_pushed_again(
     assert int(second.headers["TTL"]) == 50
 
 
-async def test_nobody_without_a_subscription_costs_a_deadline_or_a_message(
+async def test_a_user_without_a_subscription_costs_no_deadline_and_no_message(
     server: Stage, worker: Worker
 ) -> None:
     mitra = await server.mitra()
@@ -211,7 +211,7 @@ async def test_nobody_without_a_subscription_costs_a_deadline_or_a_message(
 
 
 @pytest.mark.rule("V.5")
-async def test_a_customer_who_left_the_app_is_told_that_a_bestie_is_there(
+async def test_a_customer_who_left_the_app_is_pushed_that_a_bestie_accepted(
     server: Stage, vendor: PushService, worker: Worker
 ) -> None:
     mitra = await server.mitra("Kak Rahasia")
@@ -250,14 +250,14 @@ async def test_a_customer_who_is_connected_is_not_pushed_to(
 
 
 @pytest.mark.rule("V.5")
-async def test_messages_to_a_customer_who_is_away_are_told_of_and_never_quoted(
+async def test_messages_to_a_customer_who_is_away_are_pushed_without_their_text(
     server: Stage, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
     customer, browser = await subscribed_customer(server, vendor)
     chat = await server.chat(customer.id, (await server.mitra()).id)
     writer = await server.person("mitra", chat.mitra.user_id)
-    await clock.advance(60)  # The match is told of long ago.
+    await clock.advance(60)  # Too late for a push about the match.
     await worker.work()
     vendor.received.clear()
 
@@ -267,7 +267,7 @@ async def test_messages_to_a_customer_who_is_away_are_told_of_and_never_quoted(
 
     await say(1)
     await worker.work()
-    assert vendor.received == []  # Not at once: who reads along needs no push.
+    assert vendor.received == []  # Not at once: a customer who is reading needs no push.
     await say(2)
     await clock.advance(3)
     await worker.work()
@@ -301,7 +301,7 @@ async def test_a_message_that_was_read_is_not_pushed(
     assert await server.database.fetchval("SELECT count(*) FROM deadlines WHERE kind = 'push_messages'") == 0
 
 
-async def test_what_a_customer_says_is_pushed_to_nobody(
+async def test_a_customers_message_is_pushed_to_nobody(
     server: Stage, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -314,7 +314,7 @@ async def test_what_a_customer_says_is_pushed_to_nobody(
     assert vendor.received == []
 
 
-# When it cannot be sent ------------------------------------------------------------------------------------------
+# When a message cannot be sent ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [404, 410])
@@ -329,7 +329,7 @@ async def test_a_subscription_that_is_gone_is_removed(
     assert not await server.database.fetchval("SELECT push_ready FROM mitras WHERE id = $1", mitra.id)
 
 
-async def test_a_push_service_in_trouble_is_tried_again_until_it_takes_the_message(
+async def test_a_failing_push_service_is_tried_again_until_it_accepts_the_message(
     server: Stage, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -337,10 +337,10 @@ async def test_a_push_service_in_trouble_is_tried_again_until_it_takes_the_messa
     vendor.answer(browser, 503)
     await server.request((await server.customer()).id, mitra.id)
     await worker.work()
-    await clock.advance(AGAIN_SECONDS[0])
+    await clock.advance(RETRY_SECONDS[0])
     await worker.work()
     vendor.answer(browser, 201)
-    await clock.advance(AGAIN_SECONDS[1])
+    await clock.advance(RETRY_SECONDS[1])
     await worker.work()
     await clock.advance(30)
     await worker.work()
@@ -349,7 +349,7 @@ async def test_a_push_service_in_trouble_is_tried_again_until_it_takes_the_messa
     assert failures == 0
 
 
-async def test_a_message_is_never_tried_after_its_window(
+async def test_a_message_is_never_sent_after_its_window(
     server: Stage, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -368,7 +368,7 @@ async def test_a_message_is_never_tried_after_its_window(
     assert await server.database.fetchval("SELECT count(*) FROM push_messages") == 0
 
 
-async def test_a_push_service_that_says_how_long_to_wait_is_believed_and_blames_no_subscription(
+async def test_a_wait_that_the_push_service_asks_for_is_kept_and_counts_as_no_failure(
     server: Stage, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -387,22 +387,22 @@ async def test_a_push_service_that_says_how_long_to_wait_is_believed_and_blames_
 
 @pytest.mark.rule("1.1")
 @pytest.mark.parametrize("status", [400, 403, 500])
-async def test_a_subscription_that_fails_several_messages_in_a_row_has_failed(
+async def test_a_subscription_has_failed_after_several_failed_messages_in_a_row(
     server: Stage, vendor: PushService, worker: Worker, status: int
 ) -> None:
     mitra, browser = await subscribed_mitra(server, vendor)
     vendor.answer(browser, status)
     await server.server.services.presence.refresh([mitra.id])
-    for number in range(1, FAILURES_LIMIT + 1):
+    for number in range(1, MAX_FAILURES + 1):
         assert await server.server.services.presence.may_be_asked(mitra.id)
         await server.request((await server.customer()).id, mitra.id)
         await worker.work()
         row = await server.database.fetchrow("SELECT failures, failed_at FROM push_subscriptions")
         assert row is not None
-        assert (row["failures"], row["failed_at"] is not None) == (number, number == FAILURES_LIMIT)
+        assert (row["failures"], row["failed_at"] is not None) == (number, number == MAX_FAILURES)
     await server.server.services.presence.refresh([mitra.id])
     assert not await server.server.services.presence.may_be_asked(mitra.id)
-    # Subscribing anew, as the app does at each start, mends it.
+    # Subscribing again, as the app does at each start, makes it good.
     await mitra.put("/push-subscriptions", browser.to_json())
     await server.server.services.presence.refresh([mitra.id])
     assert await server.server.services.presence.may_be_asked(mitra.id)
@@ -429,10 +429,10 @@ async def test_a_redirect_is_not_followed(server: Stage, vendor: PushService, wo
     assert [received.path for received in vendor.received] == [browser.endpoint.removeprefix(vendor.url)]
 
 
-async def test_one_dead_push_service_holds_up_nobody_elses_message(
+async def test_one_dead_push_service_delays_no_other_message(
     server: Stage, vendor: PushService, worker: Worker
 ) -> None:
-    # Connections are taken, by the system, and nobody answers.
+    # The kernel accepts connections, and no process answers them.
     dead = socket.create_server(("127.0.0.1", 0))
     port = dead.getsockname()[1]
     slow, _ = await subscribed_mitra(server, vendor)
@@ -482,14 +482,15 @@ async def test_two_workers_send_each_message_once(server: Stage, vendor: PushSer
     mitras = [(await subscribed_mitra(server, vendor))[0].id for _ in range(20)]
     await server.search((await server.customer()).id, mitras)
     services = worker.services
-    second = Outbox(services.database, services.web_push, services._connected_among, services._still_wanted)
+    first = services.outbox
+    second = Outbox(services.database, services.web_push, first._connected_among, first._still_wanted)
     await asyncio.gather(worker.look(), worker.look())
-    await asyncio.gather(services.outbox.settle(), second.settle())
+    await asyncio.gather(first.settle(), second.settle())
     assert len(vendor.received) == 20
     assert len({received.path for received in vendor.received}) == 20
 
 
-async def test_valkey_away_pushes_to_whoever_might_not_be_connected(
+async def test_without_valkey_a_mitra_who_may_be_disconnected_is_pushed_to(
     server: Stage, vendor: PushService, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mitra, _ = await subscribed_mitra(server, vendor)

@@ -27,7 +27,7 @@ def presence(server: Stage) -> Presence:
 
 
 async def is_available(server: Stage) -> bool:
-    """What a customer's poll says, past its short cache."""
+    """A customer's poll, after its short cache has expired."""
     await asyncio.sleep(0.25)
     answer = await server.http.get("/api/client/mitra-availability")
     return bool(answer.json()["available"])
@@ -73,7 +73,7 @@ async def test_15_minutes_after_the_app_was_last_seen_push_is_not_enough(
     await clock.advance(PUSH_REACHABLE_SECONDS - 1)
     await presence.reconcile_push()
     assert await presence.may_be_asked(mitra.id)
-    # A second of the database's clock is a second of Valkey's: what is left of the 15 minutes ends by itself.
+    # The last second of the 15 minutes passes on Valkey's own clock.
     async with asyncio.timeout(3):
         while await presence.may_be_asked(mitra.id):
             await asyncio.sleep(0.02)
@@ -85,7 +85,7 @@ async def test_15_minutes_after_the_app_was_last_seen_push_is_not_enough(
 
 
 @pytest.mark.rule("1.1")
-async def test_whatever_the_app_asks_for_shows_that_it_is_there(
+async def test_any_request_of_the_app_counts_as_seen(
     server: Stage, vendor: PushService, presence: Presence, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -129,7 +129,7 @@ async def test_push_never_makes_a_mitra_connected(
 
 @pytest.mark.rule("1.1")
 @pytest.mark.parametrize("why", ["offline", "suspended", "full", "unsubscribed", "signed out", "failed"])
-async def test_push_reaches_nobody_who_may_not_be_asked(
+async def test_push_makes_no_mitra_available_who_must_not_be_asked(
     server: Stage, vendor: PushService, presence: Presence, why: str
 ) -> None:
     mitra, browser = await server.mitra(), vendor.browser()
@@ -150,7 +150,7 @@ async def test_push_reaches_nobody_who_may_not_be_asked(
             await mitra.post("/auth/logout")
         case "failed":
             await server.database.execute("UPDATE push_subscriptions SET failed_at = curhat_now()")
-    # Also who is not to be asked any more is found by the workers, whatever told nobody.
+    # Without a signal, the workers find the mitras that must not be asked any more.
     await presence.reconcile_push()
     assert not await presence.may_be_asked(mitra.id)
     assert await presence.count_available() == 0
@@ -192,12 +192,12 @@ async def test_a_mitra_whom_push_reaches_is_offered_a_blast_that_began_while_it_
 
 
 @pytest.mark.rule("1.2")
-async def test_a_poll_costs_the_same_question_however_many_mitras_push_reaches(
+async def test_a_poll_costs_one_zcount_however_many_mitras_push_reaches(
     server: Stage, vendor: PushService, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     for _ in range(3):
         await subscribed_mitra(server, vendor)
-    # One member a mitra in the one sorted set, its score the end of its reachability: a poll is one ZCOUNT.
+    # One member per mitra in one sorted set, scored by the end of its reachability: a poll is one ZCOUNT.
     members = await valkey_client.zrange("curhat:available", 0, -1, withscores=True)
     seconds, _ = await valkey_client.time()
     assert len(members) == 3

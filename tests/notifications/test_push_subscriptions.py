@@ -1,4 +1,4 @@
-"""Subscribing: whose it is, when it ends, what is refused."""
+"""Subscribing: who owns a subscription, when it ends, what is refused."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.support.signed_in import Stage, problem
 
 
 async def owners(server: Stage) -> list[tuple[str, Any]]:
-    """Whose the subscriptions are, oldest first."""
+    """The owners of the subscriptions, oldest first."""
     rows = await server.database.fetch("SELECT role, user_id FROM push_subscriptions ORDER BY id")
     return [(row["role"], row["user_id"]) for row in rows]
 
@@ -31,7 +31,7 @@ async def test_both_roles_get_the_same_public_key_to_subscribe_with(server: Stag
     assert (len(raw), raw[0]) == (65, 4)
 
 
-async def test_a_subscription_is_there_once_however_often_it_is_put_and_goes_when_deleted(
+async def test_a_subscription_exists_once_however_often_it_is_put_and_is_gone_when_deleted(
     server: Stage, vendor: PushService
 ) -> None:
     customer, browser = await server.customer(), vendor.browser()
@@ -44,7 +44,7 @@ async def test_a_subscription_is_there_once_however_often_it_is_put_and_goes_whe
     assert await owners(server) == []
 
 
-async def test_a_subscription_of_somebody_else_cannot_be_deleted(server: Stage, vendor: PushService) -> None:
+async def test_a_subscription_of_another_user_cannot_be_deleted(server: Stage, vendor: PushService) -> None:
     mitra, other, customer = await server.mitra(), await server.mitra(), await server.customer()
     browser = vendor.browser()
     await subscribe(mitra, browser)
@@ -54,7 +54,7 @@ async def test_a_subscription_of_somebody_else_cannot_be_deleted(server: Stage, 
     assert await owners(server) == [("mitra", mitra.id)]
 
 
-async def test_a_browser_that_somebody_else_signs_in_with_is_theirs_from_then_on(
+async def test_a_browser_in_which_another_user_signs_in_and_subscribes_becomes_theirs(
     server: Stage, vendor: PushService
 ) -> None:
     first, second, browser = await server.mitra(), await server.mitra(), vendor.browser()
@@ -64,14 +64,16 @@ async def test_a_browser_that_somebody_else_signs_in_with_is_theirs_from_then_on
     assert not await server.database.fetchval("SELECT push_ready FROM mitras WHERE id = $1", first.id)
 
 
-async def test_who_only_knows_an_address_cannot_take_it_over(server: Stage, vendor: PushService) -> None:
+async def test_a_user_who_only_knows_an_endpoint_cannot_take_it_over(
+    server: Stage, vendor: PushService
+) -> None:
     mitra, thief, browser = await server.mitra(), await server.customer(), vendor.browser()
     await subscribe(mitra, browser)
     await subscribe(thief, Browser(browser.endpoint))
     assert await owners(server) == [("mitra", mitra.id), ("customer", thief.id)]
 
 
-async def test_one_person_has_so_many_subscriptions_and_the_oldest_goes(
+async def test_a_user_has_at_most_so_many_subscriptions_and_the_oldest_is_deleted(
     server: Stage, vendor: PushService
 ) -> None:
     customer = await server.customer()
@@ -83,7 +85,7 @@ async def test_one_person_has_so_many_subscriptions_and_the_oldest_goes(
 
 
 @pytest.mark.parametrize("role", ["customer", "mitra"])
-async def test_signing_out_takes_the_subscriptions_of_that_sign_in_and_no_others(
+async def test_signing_out_ends_the_subscriptions_of_that_sign_in_and_no_others(
     server: Stage, vendor: PushService, role: str
 ) -> None:
     one = await (server.customer() if role == "customer" else server.mitra())
@@ -98,7 +100,7 @@ async def test_signing_out_takes_the_subscriptions_of_that_sign_in_and_no_others
     assert [row["endpoint"] for row in rows] == [kept.endpoint]
 
 
-async def test_nothing_is_sent_under_a_sign_in_that_has_run_out(
+async def test_nothing_is_sent_under_an_expired_sign_in(
     server: Stage, vendor: PushService, worker: Worker
 ) -> None:
     mitra, browser = await server.mitra(), vendor.browser()
@@ -114,7 +116,7 @@ async def test_nothing_is_sent_under_a_sign_in_that_has_run_out(
     "endpoint",
     ["https://10.0.0.1/1", "http://push.example.com/1", "https://[::ffff:192.168.0.1]/1", "https://a b/"],
 )
-async def test_an_endpoint_that_may_not_be_called_is_refused_without_repeating_it(
+async def test_an_endpoint_that_must_not_be_called_is_refused_without_repeating_it(
     server: Stage, endpoint: str
 ) -> None:
     mitra = await server.mitra()
@@ -142,7 +144,9 @@ WRONG_KEYS = {
 
 
 @pytest.mark.parametrize("spoil", WRONG_KEYS.values(), ids=WRONG_KEYS.keys())
-async def test_what_no_browser_says_is_refused(server: Stage, vendor: PushService, spoil: Any) -> None:
+async def test_a_subscription_that_no_browser_makes_is_refused(
+    server: Stage, vendor: PushService, spoil: Any
+) -> None:
     body = vendor.browser().to_json()
     spoil(body)
     answer = await (await server.customer()).put("/push-subscriptions", body)
@@ -168,11 +172,11 @@ async def test_a_test_reaches_every_device_in_its_language_and_cannot_be_repeate
     await subscribe(mitra, phone, language="en")
     await subscribe(await server.person("mitra", mitra.id), tablet)
 
-    async with mitra.socket():  # A test comes to whoever is connected, too.
+    async with mitra.socket():  # A test is pushed to a connected mitra, too.
         assert (await mitra.post("/push-subscriptions/test", key="")).json() == {"sent_to": 2}
         again = await mitra.post("/push-subscriptions/test", key="")
         assert problem(again) == (429, "too_many_requests")
-        assert 1 <= int(again.headers["Retry-After"]) <= service.TEST_EVERY_SECONDS
+        assert 1 <= int(again.headers["Retry-After"]) <= service.SECONDS_PER_TEST
         await worker.work()
 
     assert len(vendor.received) == 2
@@ -182,7 +186,7 @@ async def test_a_test_reaches_every_device_in_its_language_and_cannot_be_repeate
         assert (payload["type"], payload["title"]) == ("test", title)
 
 
-async def test_a_test_that_arrives_mends_a_subscription_that_had_failed(
+async def test_a_test_that_arrives_makes_a_failed_subscription_good(
     server: Stage, vendor: PushService, worker: Worker
 ) -> None:
     mitra, browser = await server.mitra(), vendor.browser()
@@ -196,7 +200,7 @@ async def test_a_test_that_arrives_mends_a_subscription_that_had_failed(
     assert await server.database.fetchval("SELECT push_ready FROM mitras WHERE id = $1", mitra.id)
 
 
-async def test_nothing_of_a_subscription_is_in_a_log(
+async def test_no_secret_of_a_subscription_is_logged(
     server: Stage, vendor: PushService, worker: Worker
 ) -> None:
     mitra, browser = await server.mitra(), vendor.browser()

@@ -7,11 +7,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from curhat.notifications.port import Delivered, Gone, Outcome, Refused, Unavailable
 from curhat.notifications.templates import WORDS
-from curhat.notifications.web_push import SIGNATURES_LIMIT, VapidKey, outcome_of
+from curhat.notifications.web_push import MAX_SIGNATURES, VapidKey, outcome_of
 from tests.support.push import CURVE, Browser, from_base64url, verified_claims
 
 
-def test_the_browser_of_these_tests_reads_the_example_of_the_standard() -> None:
+def test_the_browser_of_these_tests_decrypts_the_standards_example() -> None:
     # RFC 8291, section 5.
     private = int.from_bytes(from_base64url("q1dXpw3UpT5VOmu_cf_v6ih07Aems3njxI-JWgLcM94"))
     browser = Browser(
@@ -36,13 +36,13 @@ def test_a_signature_names_the_push_service_and_us_and_ends_within_a_day() -> No
     assert time.time() < claims["exp"] <= time.time() + 24 * 3600
 
 
-def test_signatures_are_kept_for_a_while_and_never_without_bound() -> None:
+def test_signatures_are_reused_and_their_number_is_bounded() -> None:
     key = VapidKey(b"k" * 32, "https://app.example.id")
     first = key.authorization("https://push.example.com/1")
     assert key.authorization("https://push.example.com/2") == first
-    for number in range(2 * SIGNATURES_LIMIT):
+    for number in range(2 * MAX_SIGNATURES):
         key.authorization(f"https://{number}.example.com/")
-    assert len(key._signed) <= SIGNATURES_LIMIT
+    assert len(key._signed) <= MAX_SIGNATURES
 
 
 @pytest.mark.parametrize(
@@ -61,16 +61,18 @@ def test_signatures_are_kept_for_a_while_and_never_without_bound() -> None:
         (413, None, Refused("413")),
     ],
 )
-def test_an_answer_of_a_push_service_means(status: int, retry_after: str | None, outcome: Outcome) -> None:
+def test_each_answer_of_a_push_service_has_its_outcome(
+    status: int, retry_after: str | None, outcome: Outcome
+) -> None:
     assert outcome_of(status, retry_after) == outcome
 
 
 @pytest.mark.rule("V.5")
-def test_every_notification_has_words_in_both_languages_and_none_of_anybodys_own() -> None:
+def test_every_notification_has_text_in_both_languages_and_no_placeholder() -> None:
     for words in WORDS.values():
         assert words["id"] != words["en"]
         for said in words.values():
             assert said.title
             assert said.body
-            # Nothing is filled in: no name, no text, no number can get there.
+            # Without placeholders, no name, chat text or number can get into it.
             assert not set("{}%$0123456789") & set(said.title + said.body)

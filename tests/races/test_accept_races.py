@@ -12,7 +12,6 @@ from curhat.kit.database import Database, Transaction
 from curhat.kit.pause_points import set_pause_point
 from curhat.pairing import queries as pairing_queries
 from curhat.pairing import service as pairing
-from curhat.presence import service as presence
 from curhat.sessions import service as sessions
 from tests.support.clock import VirtualClock
 from tests.support.journey import (
@@ -28,6 +27,7 @@ from tests.support.journey import (
 )
 from tests.support.meeting import command, meet
 from tests.support.people import Make
+from tests.support.toggle import set_toggle
 
 
 async def _status(database: Database, pairing_id: UUID) -> str:
@@ -183,7 +183,7 @@ async def test_an_accept_that_waited_for_the_toggle_to_offline_is_refused(
     request_id = await request_of(database, pairing_id, mitra)
 
     async with database.transaction() as tx:
-        await presence.set_intent(tx, mitra, online=False)
+        await set_toggle(tx, mitra, online=False)
         accepting = asyncio.create_task(outcome(accept(database, mitra, request_id)))
         await wait_for_lock(database)
     refused = await accepting
@@ -302,7 +302,7 @@ async def test_an_accept_of_a_card_that_is_being_offered_again_wins(database: Da
     pairing_id = await open_blast(database, payment_id, [mitra])
     request_id = await request_of(database, pairing_id, mitra)
     for online in (False, True):
-        await in_own_transaction(database, lambda tx, to=online: presence.set_intent(tx, mitra, online=to))  # type: ignore[misc]
+        await in_own_transaction(database, lambda tx, to=online: set_toggle(tx, mitra, online=to))  # type: ignore[misc]
 
     async def is_offered_again(tx: Transaction) -> None:
         await pairing_queries.share_open_pairing(tx, pairing_id=pairing_id)
@@ -334,9 +334,7 @@ async def test_many_actions_at_once_give_each_pairing_one_outcome_and_no_deadloc
             return await outcome(reject(database, mitra_id, request_id, mitras))
         if roll < 0.85:
             online = source.random() < 0.5
-            return await in_own_transaction(
-                database, lambda tx: presence.set_intent(tx, mitra_id, online=online)
-            )
+            return await in_own_transaction(database, lambda tx: set_toggle(tx, mitra_id, online=online))
         return await outcome(pairing.offer_open_blasts(database, mitras))
 
     steps = [act(row) for row in rows]

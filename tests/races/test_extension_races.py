@@ -12,7 +12,6 @@ from curhat.kit.database import Database, Transaction
 from curhat.payments import service as payments
 from curhat.payments.gateway import ChargeAnswer
 from curhat.payments.service import Charge
-from curhat.presence import service as presence
 from curhat.sessions import extension, states
 from curhat.sessions import service as sessions
 from curhat.sessions.errors import SessionEnded
@@ -22,6 +21,7 @@ from tests.support.clock import VirtualClock
 from tests.support.journey import in_own_transaction, wait_for_lock
 from tests.support.meeting import Hold, Side, Worker, all_at_once, command, meet, past
 from tests.support.people import Make
+from tests.support.toggle import set_toggle
 
 WINDOW_SECONDS = 10
 MINUTES = 30
@@ -97,9 +97,7 @@ class Scene(msgspec.Struct):
         return command(self.database, lambda tx: journeys.charge_answered(tx, key, answer, []))
 
     def goes_offline(self) -> Side:
-        return command(
-            self.database, lambda tx: presence.set_intent(tx, self.chat.mitra.user_id, online=False)
-        )
+        return command(self.database, lambda tx: set_toggle(tx, self.chat.mitra.user_id, online=False))
 
     def ends(self, *, held_at: str | None = None) -> Side:
         return command(

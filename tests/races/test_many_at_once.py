@@ -21,7 +21,6 @@ from curhat.pairing import service as pairing
 from curhat.payments import service as payments
 from curhat.payments.gateway import ChargeAnswer
 from curhat.payments.mock.gateway import MockGateway
-from curhat.presence import service as presence
 from curhat.sessions import extension
 from curhat.sessions import service as sessions
 from curhat.sessions.service import OutgoingMessage
@@ -29,6 +28,7 @@ from tests.support.clock import VirtualClock
 from tests.support.decided_presence import DecidedPresence
 from tests.support.journey import accept, open_blast, request_of
 from tests.support.people import Make
+from tests.support.toggle import set_toggle
 
 ROUNDS = 60
 STEPS_PER_ROUND = 40
@@ -134,7 +134,7 @@ class ConcurrentSteps:
     async def toggle(self) -> None:
         mitra, online = self.choose.choice(self.mitras), self.choose.random() < 0.85
         async with self.database.transaction() as tx:
-            await presence.set_intent(tx, mitra, online=online)
+            await set_toggle(tx, mitra, online=online)
 
     async def session(self) -> Any:
         return await self.one_of("SELECT id, customer_id, mitra_id FROM sessions WHERE status = 'active'")

@@ -10,13 +10,13 @@ from curhat.kit.database import Database
 from curhat.pairing import service as pairing
 from curhat.payments import service as payments
 from curhat.payments.gateway import ChargeAnswer
-from curhat.presence import service as presence
 from curhat.sessions import service as sessions
 from tests.support.chats import open_chat
 from tests.support.clock import VirtualClock
 from tests.support.journey import open_blast, reject, request_of
 from tests.support.meeting import Side, Worker, all_at_once, command, meet, past
 from tests.support.people import Make
+from tests.support.toggle import set_toggle
 
 WINDOW_SECONDS = 20
 ANSWER_SECONDS = 20 * 60
@@ -62,7 +62,7 @@ class Scene(msgspec.Struct, frozen=True):
         return command(self.database, lambda tx: journeys.cancel_search(tx, self.customer, pairing_id))
 
     def goes_offline(self) -> Side:
-        return command(self.database, lambda tx: presence.set_intent(tx, self.mitra, online=False))
+        return command(self.database, lambda tx: set_toggle(tx, self.mitra, online=False))
 
     def takes_the_fallback(self, pairing_id: UUID) -> Side:
         return command(

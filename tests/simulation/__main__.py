@@ -1,4 +1,4 @@
-"""Run seeded schedules: `python -m tests.simulation --schedules 10000`, or one again: `--seed 42`."""
+"""Run seeded schedules: `python -m tests.simulation --schedules 10000`, or repeat one: `--seed 42`."""
 
 import argparse
 import asyncio
@@ -22,13 +22,13 @@ from tests.support.databases import parent_of_data_folders
 
 
 async def run(seeds: list[int]) -> int:
-    """Run these schedules on a database of their own; the exit status is 1 at the first that breaks."""
+    """Run these schedules on a new database. Returns 1 at the first one that breaks an invariant, else 0."""
     with tempfile.TemporaryDirectory(prefix="curhat-simulation-", dir=parent_of_data_folders()) as folder:
         async with embedded_servers(Path(folder)) as servers:
             connection = await asyncpg.connect(servers.database_url)
             await migrate(connection)
             await install_virtual_clock(connection)
-            # Nothing here outlives the run, so nothing has to reach the disk.
+            # The data is deleted after the run, so it need not reach the disk.
             await connection.execute("ALTER SYSTEM SET fsync = off")
             await connection.execute("SELECT pg_reload_conf()")
             await connection.close()
@@ -48,16 +48,16 @@ async def run(seeds: list[int]) -> int:
             finally:
                 await database.close()
     for outcome, schedules in sorted(reached.items()):
-        print(f"{schedules:6} came to: {outcome}")
+        print(f"{schedules:6} reached: {outcome}")
     return 0
 
 
 def main() -> int:
-    """Parse the arguments and run."""
+    """Parse the arguments and run the schedules."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--schedules", type=int, default=500, help="how many (default 500)")
-    parser.add_argument("--first-seed", type=int, help="the first of them (default: a random one)")
-    parser.add_argument("--seed", type=int, help="run this one schedule again")
+    parser.add_argument("--first-seed", type=int, help="the seed of the first (default: random)")
+    parser.add_argument("--seed", type=int, help="run only this schedule")
     arguments = parser.parse_args()
     if arguments.seed is not None:
         seeds = [arguments.seed]

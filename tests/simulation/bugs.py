@@ -1,7 +1,7 @@
-"""Deliberate faults, one at a time, to show that the checks see them (`make planted-bugs`).
+"""Deliberate faults. `make planted-bugs` plants each alone and checks that a test fails.
 
-Each replaces a piece of a named statement, of the schema, or of a function, and names the tests that must then fail.
-conftest.py plants the one that the environment variable PLANTED_BUG names.
+A fault replaces a piece of a statement, of the schema or of a function, and names the tests that must fail. conftest.py
+plants the fault that the environment variable PLANTED_BUG names.
 """
 
 import inspect
@@ -46,7 +46,7 @@ SIGNING_IN = "tests/control_center/test_signing_in.py"
 
 @dataclass(frozen=True)
 class Bug:
-    """A fault: what it is, how it is planted in this process, what it changes in the schema, who must see it."""
+    """A fault: its name, the tests that must fail, how to plant it in this process, and the SQL that plants it."""
 
     name: str
     tests: Sequence[str]
@@ -55,7 +55,7 @@ class Bug:
 
 
 def in_statement(queries: Any, name: str, old: str, new: str) -> Callable[[], None]:
-    """Replace a piece of a statement, which must be in it. `queries` is the generated module; parameters are @name."""
+    """Replace a piece of a statement, which must be there. `queries` is the generated module; parameters are @name."""
     if isinstance(queries, Queries):
         return _in_old_statement(queries, name, old, new)
 
@@ -103,7 +103,7 @@ def in_module(module: Any, name: str, replacement: Any) -> Callable[[], None]:
 
 
 def in_function(owner: Any, name: str, old: str, new: str) -> Callable[[], None]:
-    """Replace a piece of a function's text, which must be there once, in a module or class."""
+    """Replace a piece of the source of a function of a module or class. The piece must occur once."""
 
     def plant() -> None:
         text = textwrap.dedent(inspect.getsource(getattr(owner, name)))
@@ -610,5 +610,5 @@ BUGS: tuple[Bug, ...] = (
 
 
 def named(name: str) -> Bug:
-    """The bug of this name."""
+    """Return the bug of this name."""
     return next(bug for bug in BUGS if bug.name == name)

@@ -1,7 +1,7 @@
-"""A connection for the checks alone, that plans each of them once.
+"""A connection that only checks invariants, and plans each of them once.
 
-The invariants are one long statement, longer than what the pool's connections keep prepared: planning it takes longer
-than running it, and it runs after every step.
+The invariants are one statement, too long for the statement cache of the pool's connections. It runs after every step,
+and planning it takes longer than running it.
 """
 
 from collections.abc import AsyncIterator
@@ -17,14 +17,14 @@ Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 
 class Checker:
-    """Runs statements that it has planned before (invariants.Reader)."""
+    """Prepares each statement once, then runs it again (invariants.Reader)."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._prepared: dict[str, PreparedStatement[asyncpg.Record]] = {}
 
     async def fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:
-        """All rows of one statement."""
+        """Return all rows of one statement."""
         if query not in self._prepared:
             self._prepared[query] = await self._connection.prepare(query)
         return await self._prepared[query].fetch(*arguments)
@@ -32,6 +32,6 @@ class Checker:
 
 @asynccontextmanager
 async def checker_of(database: Database) -> AsyncIterator[Checker]:
-    """A checker for a whole run of schedules."""
+    """A checker on a connection of its own."""
     async with database.pool.acquire() as connection:
         yield Checker(connection)

@@ -1,4 +1,4 @@
-"""A person's device: a snapshot, and the events after it, reduced to what a client shows (invariant 10)."""
+"""A person's device: it shows a snapshot and the events after it, as a client does (invariant 10)."""
 
 from typing import Any
 from uuid import UUID
@@ -10,16 +10,16 @@ from curhat.kit.identity import Role
 
 Shown = dict[str, Any]
 
-# A payment in one of these is what a customer comes back to.
+# The statuses of a payment that a client shows.
 KEPT = ("pending", "confirming", "confirmed", "unserved")
-# An extension in one of these waits for its answer, or for the gateway.
+# The statuses of an extension that waits for its answer or for the gateway.
 OPEN = ("pending", "charging")
-# What a snapshot says of the moment it was read in, and no event repeats.
-OF_THE_MOMENT = ("server_now", "other_available")
+# Fields that describe the moment of reading, so that no event repeats them.
+VOLATILE_FIELDS = ("server_now", "other_available")
 
 
 class Device:
-    """What one device shows. It applies events in order, and notices a gap."""
+    """What one device shows. It applies events in order and asserts that there is no gap."""
 
     def __init__(self, role: Role, user_id: UUID) -> None:
         self.role: Role = role
@@ -76,18 +76,20 @@ class Device:
             self._shown["sessions"][session["id"]] = {**session, "extension": extension}
 
     def compare_or_take(self, snapshot: msgspec.Struct, *, fresh: bool) -> str | None:
-        """Take a snapshot, or say in what it differs from what is shown."""
+        """With `fresh`, show the snapshot. Otherwise return how it differs from what is shown, or None."""
         state = msgspec.json.decode(msgspec.json.encode(snapshot))
         seq = state["stream"]["seq"]
-        theirs = self._what_is_shown(state)
-        if not fresh and (seq != self.seq or _timeless(theirs) != _timeless(self._shown)):
+        theirs = self._shown_of(state)
+        if not fresh and (
+            seq != self.seq or _without_volatile_fields(theirs) != _without_volatile_fields(self._shown)
+        ):
             return f"seq {self.seq} against {seq}\n  device   {self._shown}\n  snapshot {theirs}"
         self._shown = theirs
         self.seq = seq
         self.has_snapshot = True
         return None
 
-    def _what_is_shown(self, state: Any) -> Shown:
+    def _shown_of(self, state: Any) -> Shown:
         if self.role == "customer":
             sessions = [state["session"]] if state["session"] else []
             extensions = [state["extension"]] if state["extension"] else []
@@ -100,8 +102,10 @@ class Device:
         }
 
 
-def _timeless(shown: Any) -> Any:
-    """Without what is of the moment in which it was read."""
+def _without_volatile_fields(shown: Any) -> Any:
+    """Remove the fields that describe the moment of reading."""
     if isinstance(shown, dict):
-        return {key: _timeless(value) for key, value in shown.items() if key not in OF_THE_MOMENT}
+        return {
+            key: _without_volatile_fields(value) for key, value in shown.items() if key not in VOLATILE_FIELDS
+        }
     return shown

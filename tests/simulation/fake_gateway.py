@@ -1,4 +1,4 @@
-"""The outside of the simulated world: a presence that can be away and stale, a gateway that keeps its own books."""
+"""Fakes of what is outside PostgreSQL: a presence that can be away and stale, and a gateway with its own records."""
 
 import random
 from collections.abc import Sequence
@@ -7,31 +7,32 @@ from uuid import UUID
 
 from curhat.kit.database import Database
 from curhat.kit.errors import PresenceUnknown
-from curhat.payments.gateway import ChargeAnswer, ChargeCallback, GatewayUnknown, RefundAnswer
+from curhat.payments.gateway import ChargeAnswer, GatewayUnknown, RefundAnswer
+from curhat.presence.queries import MitraState
 from curhat.presence.schemas import MitraPresence
-from curhat.presence.states import COME_BACK_SECONDS, MitraState
+from curhat.presence.states import COME_BACK_SECONDS
 
 AVAILABLE = """
 SELECT id FROM mitras
-WHERE id = ANY($1::uuid[]) AND online AND suspended_at IS NULL AND active_sessions < max_customers
+WHERE id = ANY($1::uuid[]) AND can_take_customer
 ORDER BY id
 """
 
 
 class SimulatedPresence:
-    """Answers as Presence does. What it says may be a little old, as Valkey's answer may be."""
+    """Answers as Presence does. Its answer may be a little old, as Valkey's may be."""
 
     def __init__(self, database: Database, random_source: random.Random) -> None:
         self._database = database
         self._random = random_source
         self._before: list[UUID] = []
         self.connected: set[UUID] = set()
-        # When a connection was lost, by the virtual clock: it has a little time to come back.
+        # When each connection was lost, by the virtual clock. It has COME_BACK_SECONDS to return.
         self.lost_at: dict[UUID, datetime] = {}
         self.unknown = False
 
     async def ask_candidates(self) -> list[UUID]:
-        """Who may be asked, now or a moment ago."""
+        """The mitras who may be asked now, or might when this was last called."""
         if self.unknown:
             raise PresenceUnknown
         rows = await self._database.fetch(AVAILABLE, list(self.connected))
@@ -41,15 +42,15 @@ class SimulatedPresence:
         return answer
 
     async def count_available(self) -> int:
-        """How many may be asked."""
+        """How many mitras may be asked."""
         return len(await self.ask_candidates())
 
     async def may_be_asked(self, mitra_id: UUID) -> bool:
-        """Whether this one may be asked."""
+        """Whether this mitra may be asked."""
         return mitra_id in await self.ask_candidates()
 
     async def is_connected(self, mitra_id: UUID) -> bool:
-        """Whether this one is connected: its socket is open, or closed just now (5.6)."""
+        """Whether this mitra is connected: its socket is open, or closed less than COME_BACK_SECONDS ago (5.6)."""
         if self.unknown:
             raise PresenceUnknown
         if mitra_id in self.connected:
@@ -61,11 +62,11 @@ class SimulatedPresence:
         return now < lost_at + timedelta(seconds=COME_BACK_SECONDS)
 
     async def connected_among(self, mitra_ids: Sequence[UUID]) -> set[UUID]:
-        """Which of these are connected."""
+        """Which of these mitras are connected."""
         return {mitra_id for mitra_id in mitra_ids if await self.is_connected(mitra_id)}
 
     async def view(self, state: MitraState) -> MitraPresence:
-        """A mitra's own presence."""
+        """A mitra's presence as its devices show it."""
         return MitraPresence(
             online=state.online,
             connected=state.id in self.connected and not self.unknown,
@@ -75,18 +76,15 @@ class SimulatedPresence:
 
 
 class SimulatedGateway:
-    """A gateway under the virtual clock. A key is decided once; the answer may be asked for at any time."""
+    """A gateway under the virtual clock. It decides each key once. `trouble` scales how often things go wrong."""
 
     def __init__(self, database: Database, random_source: random.Random, trouble: float = 1.0) -> None:
         self._database = database
         self._random = random_source
         self._trouble = trouble
 
-    def on_charge_answer(self, callback: ChargeCallback) -> None:
-        """Call-backs are steps of the world (`gateway answers again`)."""
-
     async def charge(self, key: UUID, payment_id: UUID, amount_rp: int) -> ChargeAnswer:
-        """Decide this key, once."""
+        """See Gateway. Decides the key at the first call."""
         await self._database.execute(
             """
             INSERT INTO mock_gateway.charges (key, payment_id, amount_rp, status, known_at, at)
@@ -97,13 +95,13 @@ class SimulatedGateway:
             payment_id,
             amount_rp,
             "declined" if self._random.random() < 0.2 * self._trouble else "approved",
-            # Now and then it is slow, or slower than an extension waits.
+            # Sometimes the answer is late, or later than an extension waits.
             self._random.choices([0.0, 7.0, 40.0], [8, self._trouble, self._trouble])[0],
         )
         return await self.find_charge(key)
 
     async def find_charge(self, key: UUID) -> ChargeAnswer:
-        """What was decided. Now and then the gateway does not answer."""
+        """See Gateway. Sometimes raises GatewayUnknown."""
         if self._random.random() < 0.1 * self._trouble:
             raise GatewayUnknown
         status = await self._database.fetchval(
@@ -116,7 +114,7 @@ class SimulatedGateway:
         return ChargeAnswer(status or "not_found")
 
     async def refund(self, key: UUID, charge_key: UUID, payment_id: UUID, amount_rp: int) -> RefundAnswer:
-        """Give a charge back, once; the answer is lost now and then."""
+        """See Gateway. Sometimes refunds and raises GatewayUnknown, as if the answer were lost."""
         await self._database.execute(
             """
             INSERT INTO mock_gateway.refunds (key, charge_key, payment_id, amount_rp, status, at)
@@ -132,11 +130,11 @@ class SimulatedGateway:
         return RefundAnswer("done")
 
     async def find_refund(self, key: UUID) -> RefundAnswer:
-        """What became of a refund."""
+        """See Gateway."""
         status = await self._database.fetchval("SELECT status FROM mock_gateway.refunds WHERE key = $1", key)
         return RefundAnswer(status or "not_found")
 
     async def any_key(self) -> UUID | None:
-        """One of the charges ever decided."""
+        """The key of a random charge."""
         rows = await self._database.fetch("SELECT key FROM mock_gateway.charges ORDER BY at, key")
         return self._random.choice(rows)["key"] if rows else None

@@ -1,7 +1,7 @@
-"""Plant each deliberate fault in turn and show that the checks catch it: `python -m tests.simulation.planted_bugs`.
+"""Plant each deliberate fault in turn, and check that a test fails: `python -m tests.simulation.planted_bugs`.
 
-With words it plants only those whose names have one of them in it: `… planted_bugs fallback "silence approves"`.
-A fault that no test sees ends the command with status 1: a check that catches nothing is not a check.
+With arguments, it plants only the faults whose name contains one of them: `… planted_bugs fallback "silence approves"`.
+If no test fails for a fault, the exit status is 1.
 """
 
 import os
@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 300
 
 
 def is_caught(bug: Bug) -> tuple[bool, str]:
-    """Whether a test fails with this fault, and what it said."""
+    """Run the bug's tests with the fault. Returns whether one failed, and which, or the end of the output."""
     finished = subprocess.run(
         [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *bug.tests],
         env={**os.environ, "PLANTED_BUG": bug.name},
@@ -25,18 +25,18 @@ def is_caught(bug: Bug) -> tuple[bool, str]:
         check=False,
     )
     failed = [line for line in finished.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    # 1: a test failed. Anything else (nothing collected, an internal error) shows nothing.
+    # pytest exits with 1 when a test failed. Other statuses (nothing collected, an internal error) prove nothing.
     caught = finished.returncode == 1 and bool(failed) and "LookupError" not in finished.stdout
     said = failed[0] if failed else (finished.stdout + finished.stderr).strip()[-300:]
     return caught, said.split(" - ")[0]
 
 
 def main() -> int:
-    """Plant them, one line each."""
+    """Plant the bugs, and print two lines per bug."""
     words = sys.argv[1:]
     bugs = [bug for bug in BUGS if not words or any(word in bug.name for word in words)]
     if not bugs:
-        print("no planted bug has any of these words in its name", file=sys.stderr)
+        print("no planted bug has one of these words in its name", file=sys.stderr)
         return 2
     missed = 0
     for number, bug in enumerate(bugs, start=1):

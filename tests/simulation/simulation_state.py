@@ -1,9 +1,9 @@
-"""One simulated evening: many customers, mitras and workers, faults and clock jumps, decided by a seed.
+"""One schedule: steps of several customers, mitras and workers, with faults and clock jumps, all chosen by a seed.
 
-The production services and their SQL run on a real PostgreSQL under the virtual clock. What a real process does in
-several transactions (confirm: begin, call, record) is here several steps, so that everything can happen in between:
-other people's actions, crashes, late and doubled answers, a clock that jumps. After every step the invariants are
-checked; a failure names its seed, and the same seed runs the same steps again.
+The production services and their SQL run on a real PostgreSQL under the virtual clock. An operation of several
+transactions (confirm: begin, call, record) is several steps here, so anything can happen between them: other people's
+actions, crashes, late and doubled answers, clock jumps. The invariants are checked after every step. A failure names
+its seed, and the same seed repeats the same steps.
 """
 
 import contextlib
@@ -16,7 +16,6 @@ from uuid import UUID
 
 import msgspec
 
-import curhat.app.wiring
 from curhat.deadlines import service as deadlines
 from curhat.deadlines.queries import Deadline, due_deadlines, seconds_until_next_due
 from curhat.deadlines.service import FollowUp
@@ -30,30 +29,31 @@ from curhat.kit.identity import Identity
 from curhat.pairing import service as pairing
 from curhat.payments.gateway import ChargeAnswer, GatewayUnknown
 from curhat.payments.service import Charge
-from curhat.presence import service as presence_service
 from curhat.sessions import extension
 from curhat.sessions import service as sessions
 from curhat.sessions.service import OutgoingMessage
 from tests.simulation.checker import Checker
 from tests.simulation.devices import Device
+from tests.simulation.extension_decisions import ExtensionDecisions
 from tests.simulation.fake_gateway import SimulatedGateway, SimulatedPresence
-from tests.simulation.strategies import Deciders
 from tests.support.clock import START, VirtualClock
 from tests.support.people import Make
+from tests.support.toggle import set_toggle
 
 CUSTOMERS = 4
 MITRAS = 3
 STEPS = 40
 
 # A charge that was lost on its way reaches the gateway within this time, or never.
-LONGEST_STRAY = timedelta(hours=6)
+MAX_STRAY_AGE = timedelta(hours=6)
 
 TABLES = (
     "people, customers, mitras, offers, payments, charge_attempts, refunds, pairings, requests, sessions, messages, "
     "extensions, review_cases, failed_pairing_events, status_changes, streams, stream_events, deadlines, "
     "audit_entries, mock_gateway.charges, mock_gateway.refunds"
 )
-# Deleting the few rows of one schedule is many times faster than to truncate, but leaves dead ones behind.
+# Deleting the few rows of one schedule is much faster than TRUNCATE, but leaves dead rows behind. So a TRUNCATE runs
+# once per TRUNCATED_EVERY schedules.
 DELETE = ";".join(f"DELETE FROM {table}" for table in TABLES.split(", "))
 TRUNCATE = f"TRUNCATE {TABLES} RESTART IDENTITY CASCADE"
 TRUNCATED_EVERY = 20
@@ -63,7 +63,7 @@ UPDATE configuration SET value = new.value FROM unnest($1::text[], $2::text[]) A
 WHERE configuration.key = new.key
 """
 
-# What may be configured in a schedule; the first value more often.
+# The values that a schedule may configure. It chooses the first more often.
 CONFIGURED = {
     "pairing_blast_timeout_seconds": ["60", "10"],
     "payment_session_timeout_minutes": ["20", "1"],
@@ -72,7 +72,7 @@ CONFIGURED = {
     "extension_default_action_on_timeout": ["auto_approve", "auto_reject"],
 }
 
-# Which outcomes a schedule came to: what its database says of them.
+# The outcomes that a schedule reached, as far as the database tells.
 REACHED = """
 SELECT kind || ' ' || coalesce(failure_tag, status) AS outcome FROM pairings
 UNION SELECT 'targeted offline: ' || coalesce(requests.close_reason, 'at once')
@@ -103,14 +103,14 @@ UNION SELECT 'session ' || end_reason FROM sessions WHERE end_reason IS NOT NULL
 
 @dataclass(frozen=True)
 class Theme:
-    """What a schedule is rather about: it leaves nothing out. `weights` multiplies those of the steps."""
+    """Makes some steps of a schedule more likely, and none impossible. `weights` multiplies the steps' weights."""
 
     chats_end: float = 0.5
     targeted: float = 0.6
     weights: Mapping[str, float] = field(default_factory=dict)
 
 
-# Targeted pairings and extensions come after several steps that must succeed in a row, and seldom would by chance.
+# Targeted pairings and extensions need several successful steps in a row, which are rare by chance.
 THEMES = {
     "anything": Theme(),
     "the same bestie": Theme(
@@ -130,7 +130,7 @@ THEMES = {
     ),
 }  # fmt: skip
 
-# What people and processes mostly do next; the rest of the time, anything may come in between.
+# The likely next steps after a step. One of them follows with probability FOLLOWED, otherwise any step.
 FOLLOWS = {
     "open payment": ["confirm"],
     "confirm": ["gateway answers"],
@@ -147,12 +147,12 @@ FOLLOWS = {
 }  # fmt: skip
 FOLLOWED = 0.5
 
-# How much of what can go wrong with the gateway does, in a schedule; 1: as SimulatedGateway and the steps here say.
+# Factors on the probability of each gateway fault. A schedule has one of them.
 TROUBLE = (0.0, 0.3, 1.0, 1.5)
 
 
 class BrokenInvariant(AssertionError):
-    """An invariant does not hold after a step; says which schedule and how to run it again."""
+    """An invariant does not hold after a step. The text says which schedule it was and how to repeat it."""
 
 
 class SimulationState:
@@ -174,22 +174,22 @@ class SimulationState:
         self.mitras: list[UUID] = []
         self.offers: list[UUID] = []
         self.extension_offers: list[UUID] = []
-        # Charges that were lost on their way, and since when; they may reach the gateway yet.
+        # Charges that were lost on their way, with the time of the loss. They may still reach the gateway.
         self.strays: list[tuple[Charge, datetime]] = []
-        # What it came to that no row tells of.
+        # The outcomes that no row shows.
         self.reached: set[str] = set()
-        self.deciders = Deciders(checker, self.presence, self.reached)
-        # Charges that a server process has begun and not recorded: lost when that process is killed.
+        self.decisions = ExtensionDecisions(checker, self.presence, self.reached)
+        # Charges that a server process has begun and not recorded. They are lost when that process is killed.
         self.calls: list[Charge] = []
-        # Calls to the outside that a worker owes after a commit: lost when that worker is killed.
+        # Calls to the outside that a worker owes after a commit. They are lost when that worker is killed.
         self.follow_ups: list[FollowUp] = []
         self.devices: list[Device] = []
         self.texts = 0
 
     async def set_up(self) -> None:
-        """An empty services with a few people in it."""
+        """Empty the tables, and make a few people and offers."""
         async with self.database.transaction() as tx:
-            # The schedules share a database; the triggers that let nobody empty a history are put aside for this.
+            # The schedules share a database. This disables the triggers that forbid deleting a history.
             await tx.execute("SET LOCAL session_replication_role = replica")
             await tx.execute(TRUNCATE if self.seed % TRUNCATED_EVERY == 0 else DELETE)
         await self.clock.set(START)
@@ -199,7 +199,7 @@ class SimulationState:
             await make.mitra(f"Kak {number}", max_customers=self.random.choice([1, 1, 2, 3]), online=False)
             for number in range(MITRAS)
         ]
-        # One person is both, and must never be paired with themself.
+        # One person is customer and mitra, and must never be paired with themself.
         self.mitras.append(await make.mitra("Kak Both", person_id=self.customers[0], max_customers=2))
         self.offers = [
             await make.offer(duration_minutes=5, price_rp=0),
@@ -220,7 +220,7 @@ class SimulationState:
         self.devices += [Device("mitra", mitra) for mitra in self.mitras]
 
     async def run(self) -> set[str]:
-        """All steps, then quiet; which outcomes it came to. Raises BrokenInvariant."""
+        """Run all steps, then wait until nothing is armed. Returns the outcomes reached. Raises BrokenInvariant."""
         await self.set_up()
         await self._begin_with_chats()
         steps = self._steps()
@@ -237,11 +237,11 @@ class SimulationState:
         return self.reached | {row["outcome"] for row in await self.database.fetch(REACHED)}
 
     async def _begin_with_chats(self) -> None:
-        """Most customers have a chat behind them, or one that runs: what sections 3 to 5 begin with."""
+        """Give most customers a past or running chat, which sections 3 to 5 need."""
         for mitra in self.mitras:
             if self.random.random() < 0.85:
                 async with self.database.transaction() as tx:
-                    await presence_service.set_intent(tx, mitra, online=True)
+                    await set_toggle(tx, mitra, online=True)
         for customer in self.customers:
             if self.random.random() < 0.8:
                 await self._do("chat", lambda customer=customer: self._chat(customer))  # type: ignore[misc]
@@ -264,7 +264,7 @@ class SimulationState:
             payment.id,
         )
         if not rows:
-            return f"{customer}: nobody is asked"
+            return f"{customer}: no mitra is asked"
         request = self.random.choice(rows)
         async with self.database.transaction() as tx:
             session = await journeys.accept(tx, request["mitra_id"], request["id"])
@@ -274,14 +274,14 @@ class SimulationState:
         return f"{customer} with {request['mitra_id']}: session {session.id}"
 
     async def _do(self, name: str, step: Callable[[], Awaitable[str | None]]) -> bool:
-        """One step, and whether all holds after it. False: there was nothing to do."""
+        """Do one step and check the invariants. Returns False if there was nothing to do."""
         try:
             outcome = await step()
         except BusinessError as error:
             outcome = f"refused: {error.code}"
         except GatewayUnknown:
             outcome = "the gateway does not answer"
-        except Exception as error:  # noqa: BLE001  whatever it is, it breaks the schedule and says which
+        except Exception as error:  # noqa: BLE001  any error breaks the schedule
             self.history.append(name)
             self._fail(f"{type(error).__name__}: {error}")
         if outcome is None:
@@ -292,7 +292,7 @@ class SimulationState:
 
     async def _check(self, *, quiet: bool = False) -> None:
         broken = [str(violation) for violation in await invariants.check(self.checker, quiet=quiet)]
-        broken += await self.deciders.check()
+        broken += await self.decisions.check()
         if broken:
             self._fail("\n".join(broken))
 
@@ -300,7 +300,7 @@ class SimulationState:
         steps = "\n".join(f"  {number:3} {line}" for number, line in enumerate(self.history, start=1))
         raise BrokenInvariant(
             f"seed {self.seed} breaks an invariant after step {len(self.history)}:\n{what}\n{steps}\n"
-            f"again: python -m tests.simulation --seed {self.seed}"
+            f"repeat it: python -m tests.simulation --seed {self.seed}"
         )
 
     def _steps(self) -> Mapping[str, tuple[int, Callable[[], Awaitable[str | None]]]]:
@@ -339,7 +339,7 @@ class SimulationState:
     # Customers ----------------------------------------------------------------------------------------------
 
     async def open_payment(self) -> str | None:
-        """A customer opens a payment session, or is told why not."""
+        """A customer opens a payment session, or is refused."""
         customer = await self._a_customer()
         if customer is None:
             return None
@@ -350,7 +350,7 @@ class SimulationState:
         return f"payment {payment.id}" + (f" for {mitra}" if mitra else "")
 
     async def _past_mitra(self, customer: UUID) -> UUID | None:
-        """A mitra of this customer's history, rather one who is there; now and then one who never was."""
+        """A mitra of this customer's history, mostly an available one; sometimes any mitra."""
         if self.random.random() < 0.05:
             return self.random.choice(self.mitras)
         rows = await self.database.fetch(
@@ -361,7 +361,7 @@ class SimulationState:
             customer,
             list(self.presence.connected),
         )
-        row = self._rather_open(rows)
+        row = self._mostly_open(rows)
         return row["id"] if row else None
 
     def _an_offer(self) -> UUID:
@@ -377,7 +377,7 @@ class SimulationState:
         return str(row["id"])
 
     async def confirm(self) -> str | None:
-        """A customer confirms: the first transaction; the call to the gateway is then under way."""
+        """A customer confirms: only the first transaction. The call to the gateway is a later step."""
         row = await self._any_payment()
         if row is None:
             return None
@@ -390,7 +390,7 @@ class SimulationState:
         return f"{row['id']}: charge begun"
 
     async def gateway_answers(self) -> str | None:
-        """The gateway carries out a call, or never gets it; its answer is recorded, or lost."""
+        """The gateway carries out a call, or never gets it. Its answer is recorded or lost."""
         if not self.calls:
             return None
         charge = self.calls.pop(self.random.randrange(len(self.calls)))
@@ -405,18 +405,18 @@ class SimulationState:
         return await self._record(charge.key, answer)
 
     async def gateway_answers_again(self) -> str | None:
-        """An answer comes once more, or for the first time, late: by call-back."""
+        """The gateway calls back: an answer comes late, or again."""
         key = await self.gateway.any_key()
         if key is None:
             return None
         return await self._record(key, await self.gateway.find_charge(key))
 
     async def stray_charge(self) -> str | None:
-        """A charge that was lost on its way reaches the gateway after all; nobody is told."""
+        """A charge that was lost on its way reaches the gateway after all. No process gets the answer."""
         if not self.strays:
             return None
         charge, since = self.strays.pop(self.random.randrange(len(self.strays)))
-        if await self.clock.now() - since > LONGEST_STRAY:
+        if await self.clock.now() - since > MAX_STRAY_AGE:
             return f"{charge.key}: lost for good"
         answer = await self.gateway.charge(charge.key, charge.payment_id, charge.amount_rp)
         return f"{charge.key}: {answer.status}"
@@ -444,7 +444,7 @@ class SimulationState:
         return str(row["id"])
 
     async def take_fallback(self) -> str | None:
-        """A customer takes the blast after the chosen mitra failed; now and then when none is offered."""
+        """A customer takes the blast after the chosen mitra failed; sometimes when none is offered."""
         row = await self._any_failed_pairing()
         if row is None:
             return None
@@ -476,7 +476,7 @@ class SimulationState:
         return f"extension {asked.id} in {row['id']}: {asked.status}"
 
     async def approve_more_time(self) -> str | None:
-        """A mitra approves: the first transaction; the call to the gateway is then under way."""
+        """A mitra approves an extension: only the first transaction. The call to the gateway is a later step."""
         row = await self._any_extension()
         if row is None:
             return None
@@ -498,12 +498,12 @@ class SimulationState:
     # Mitras -------------------------------------------------------------------------------------------------
 
     async def offer(self) -> str | None:
-        """A server looks whether somebody who may be asked has not been."""
+        """A server offers open blasts to the mitras who may be asked and were not asked yet."""
         reachable = await journeys.candidates_or_none(self.presence) or []  # type: ignore[arg-type]
         return f"{await pairing.offer_open_blasts(self.database, reachable)} requests"
 
     async def accept(self) -> str | None:
-        """A mitra accepts: one of its own requests, open or not."""
+        """A mitra accepts one of its requests, open or not."""
         row = await self._any_request()
         if row is None:
             return None
@@ -512,7 +512,7 @@ class SimulationState:
         return f"{row['id']} → session {session.id}"
 
     async def reject(self) -> str | None:
-        """A mitra rejects."""
+        """A mitra rejects one of its requests, open or not."""
         row = await self._any_request()
         if row is None:
             return None
@@ -522,16 +522,16 @@ class SimulationState:
         return str(row["id"])
 
     async def toggle(self) -> str | None:
-        """A mitra goes online or offline; one whose answer somebody waits for, rather offline."""
+        """A mitra goes online or offline. A mitra whose answer a customer waits for mostly goes offline."""
         awaited = await self._an_awaited_mitra()
         mitra = awaited or self.random.choice(self.mitras)
         online = self.random.random() < (0.3 if awaited else 0.8)
         async with self.database.transaction() as tx:
-            await presence_service.set_intent(tx, mitra, online)
+            await set_toggle(tx, mitra, online=online)
         return f"{mitra} {'online' if online else 'offline'}"
 
     async def connection(self) -> str | None:
-        """A mitra's connection is lost, or comes back. A server that dies with it says nothing of the loss."""
+        """A mitra's connection is lost or comes back. If its server dies as well, no process reports the loss."""
         mitra = await self._an_awaited_mitra() or self.random.choice(self.mitras)
         self.presence.connected ^= {mitra}
         if mitra in self.presence.connected:
@@ -557,7 +557,7 @@ class SimulationState:
     # Sessions -----------------------------------------------------------------------------------------------
 
     async def message(self) -> str | None:
-        """Somebody writes, in a running session or in one that is over."""
+        """A customer or mitra writes, in a running session or in one that is over."""
         row = await self._any_session()
         if row is None:
             return None
@@ -575,7 +575,7 @@ class SimulationState:
         return f"{who.role} in {row['id']}"
 
     async def end_session(self) -> str | None:
-        """Somebody ends a session early."""
+        """A customer or mitra ends a session early."""
         row = await self._any_session()
         if row is None:
             return None
@@ -587,7 +587,7 @@ class SimulationState:
         return str(row["id"])
 
     async def rename(self) -> str | None:
-        """A customer takes another call name, perhaps in the middle of a chat."""
+        """A customer changes their call name, perhaps during a chat."""
         customer = self.random.choice(self.customers)
         self.texts += 1
         async with self.database.transaction() as tx:
@@ -595,7 +595,7 @@ class SimulationState:
         return str(customer)
 
     async def configure(self) -> str | None:
-        """An operator changes a row: what has begun keeps its terms."""
+        """An operator changes a configuration row."""
         key = self.random.choice(list(CONFIGURED))
         value = self.random.choice(CONFIGURED[key])
         await self.database.execute(CONFIGURATION, [key], [value])
@@ -604,23 +604,23 @@ class SimulationState:
     # Processes and time ---------------------------------------------------------------------------------------
 
     async def worker(self) -> str | None:
-        """A worker fires what is due, some of it or all: one by one, or a kind together."""
+        """A worker fires some or all due deadlines, one by one or per kind in one transaction."""
         due = await due_deadlines(self.database, max_deadlines=self.random.choice([1, 2, 50]))
         fired: list[str | None] = []
-        together = self.random.random() < 0.5
+        in_batches = self.random.random() < 0.5
         for kind in dict.fromkeys(found.kind for found in due):
             transition = self.transitions[kind]
             ids = [found.id for found in due if found.kind == kind]
-            if together and isinstance(transition, deadlines.BatchTransition):
+            if in_batches and isinstance(transition, deadlines.BatchTransition):
                 several = await deadlines.fire_batch(self.database, ids, transition)
-                assert several is not None, "nothing else runs, so nothing holds a lock"
+                assert several is not None, "a batch cannot fail: no other transaction holds a lock"
                 fired += [each.deadline.kind for each in several]
             else:
                 fired += [await self._fire(deadline_id) for deadline_id in ids]
         return ", ".join(kind for kind in fired if kind) or None
 
     async def _fire(self, deadline_id: int) -> str | None:
-        """Fire one deadline; what it has to call outside waits in `follow_ups`."""
+        """Fire one deadline. Its call to the outside waits in `follow_ups`."""
         claimed: list[FollowUp] = []
 
         def keeping(kind: str) -> deadlines.Transition:
@@ -646,7 +646,7 @@ class SimulationState:
         return f"{lost} calls lost"
 
     async def server_killed(self) -> str | None:
-        """A server dies with its calls to the gateway under way: some got there, and nobody recorded the answer."""
+        """A server dies while it calls the gateway. Some calls arrive, and no answer is recorded."""
         for charge in self.calls:
             if self.random.random() < 0.5:
                 with contextlib.suppress(GatewayUnknown):
@@ -663,7 +663,7 @@ class SimulationState:
         return "done"
 
     async def move_clock(self) -> str | None:
-        """Time passes: a little, to the next deadline or just before or after it, or a long jump."""
+        """Move the clock: a little, to the next deadline, just before or after it, or far."""
         now = await self.clock.now()
         due: datetime | None = await self.database.fetchval(
             "SELECT min(due_at) FROM deadlines WHERE due_at > curhat_now()"
@@ -682,13 +682,13 @@ class SimulationState:
         return f"+{seconds:.3f} s"
 
     async def device_catches_up(self) -> str | None:
-        """A device applies what its stream has for it, and must then show what a fresh snapshot shows."""
+        """A device applies its missed events, and must then show the same as a fresh snapshot."""
         device = self.random.choice(self.devices)
         await self._catch_up(device)
         return f"{device.role} {device.user_id} at {device.seq}"
 
     async def _catch_up(self, device: Device) -> None:
-        # A device that was away for long, or is new, begins with a snapshot instead.
+        # A device that is new or was away for long starts from a snapshot instead.
         fresh = not device.has_snapshot or self.random.random() < 0.2
         if not fresh:
             await device.apply_missed(self.database)
@@ -705,7 +705,7 @@ class SimulationState:
     # The end --------------------------------------------------------------------------------------------------
 
     async def _quieten(self) -> None:
-        """Everybody stops; processes come back; time goes on until nothing is armed any more."""
+        """Stop all people, bring all processes back, and move the clock until no deadline is armed."""
         self.presence.unknown = False
         await self.server_killed()
         while self.strays:
@@ -717,7 +717,7 @@ class SimulationState:
             due = await due_deadlines(self.database, max_deadlines=deadlines.MAX_DUE_PER_LOOK)
             for found in due:
                 await self._fire(found.id)
-            if broken := await self.deciders.check():
+            if broken := await self.decisions.check():
                 self._fail("\n".join(broken))
             if not due and not self.follow_ups:
                 if await seconds_until_next_due(self.database) is None:
@@ -730,15 +730,14 @@ class SimulationState:
 
     # Picking ----------------------------------------------------------------------------------------------------
 
-    def _rather_open(self, rows: Sequence[Any]) -> Any:
-        """One of these, rather one about which something can still be done; seldom another, since the same refusals
-        again and again show nothing. None of none."""
+    def _mostly_open(self, rows: Sequence[Any]) -> Any:
+        """One of these rows, mostly an open one, since repeated refusals show nothing. None if there is none."""
         open_ones = [row for row in rows if row["is_open"]]
         among = rows if self.random.random() < 0.12 else open_ones
         return self.random.choice(among) if among else None
 
     async def _a_customer(self) -> UUID | None:
-        """Rather a customer who is free to begin a journey."""
+        """A customer, mostly one who can begin a journey."""
         rows = await self.database.fetch(
             """
             SELECT id, NOT EXISTS (SELECT 1 FROM sessions WHERE customer_id = customers.id AND status = 'active')
@@ -747,11 +746,11 @@ class SimulationState:
             FROM customers ORDER BY id
             """
         )
-        row = self._rather_open(rows)
+        row = self._mostly_open(rows)
         return row["id"] if row else None
 
     async def _any_payment(self) -> Any:
-        return self._rather_open(
+        return self._mostly_open(
             await self.database.fetch(
                 """
                 SELECT id, customer_id, status = 'pending' AS is_open FROM payments
@@ -761,7 +760,7 @@ class SimulationState:
         )
 
     async def _any_failed_pairing(self) -> Any:
-        return self._rather_open(
+        return self._mostly_open(
             await self.database.fetch(
                 """
                 SELECT id, customer_id, fallback_status IS NOT DISTINCT FROM 'open' AS is_open FROM pairings
@@ -771,7 +770,7 @@ class SimulationState:
         )
 
     async def _any_extension(self) -> Any:
-        return self._rather_open(
+        return self._mostly_open(
             await self.database.fetch(
                 """
                 SELECT extensions.id, sessions.mitra_id, extensions.status = 'pending' AS is_open
@@ -782,7 +781,7 @@ class SimulationState:
         )
 
     async def _any_request(self) -> Any:
-        return self._rather_open(
+        return self._mostly_open(
             await self.database.fetch(
                 """
                 SELECT id, mitra_id, status = 'offered' AS is_open FROM requests
@@ -792,7 +791,7 @@ class SimulationState:
         )
 
     async def _any_session(self) -> Any:
-        return self._rather_open(
+        return self._mostly_open(
             await self.database.fetch(
                 """
                 SELECT id, customer_id, mitra_id, status = 'active' AS is_open FROM sessions
@@ -802,7 +801,7 @@ class SimulationState:
         )
 
     async def _an_awaited_mitra(self) -> UUID | None:
-        """Now and then, a mitra whose answer somebody waits for."""
+        """Sometimes, a mitra whose answer a customer waits for."""
         if self.random.random() < 0.6:
             return None
         rows = await self.database.fetch(

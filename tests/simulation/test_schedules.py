@@ -1,4 +1,4 @@
-"""Seeded schedules under the virtual clock, in the checks: 500, or as many as three minutes allow."""
+"""Seeded schedules under the virtual clock: 500, or as many as three minutes allow."""
 
 import secrets
 import time
@@ -10,17 +10,17 @@ from tests.simulation.checker import checker_of
 from tests.simulation.simulation_state import SimulationState
 
 SCHEDULES = 500
-LONGEST_SECONDS = 180
+MAX_SECONDS = 180
 
-# Schedules that never come here would show nothing of it. A slow machine goes on beyond the three minutes until it
-# has seen them all, up to 500 schedules.
+# The outcomes that the schedules must reach, so that each of them is tested. A slow machine continues beyond the three
+# minutes until it has reached them all, up to 500 schedules.
 MUST_BE_REACHED = {
     # How a blast ends.
     "blast matched",
     "blast no_mitra_available",
     "blast all_mitras_rejected",
     "blast customer_cancelled",
-    # How a search for the same mitra ends, and why one is offline (4.4).
+    # How a targeted pairing ends, and when its mitra was found offline (4.4).
     "targeted matched",
     "targeted targeted_mitra_offline",
     "targeted targeted_mitra_rejected",
@@ -35,7 +35,7 @@ MUST_BE_REACHED = {
     "fallback blast matched",
     "fallback blast failed",
     "failure recovered",
-    # How an extension is decided, and what is heard of its charge (5).
+    # How an extension is decided, and what the gateway answers about its charge (5).
     "extension approved by mitra",
     "extension approved by timeout",
     "extension rejected by mitra",
@@ -43,7 +43,7 @@ MUST_BE_REACHED = {
     "extension rejected by mitra_unreachable",
     "extension rejected by session_ended",
     "extension rejected since its mitra lost the network",
-    "extension rejected since nobody knows whether its mitra is there",
+    "extension rejected since nobody knows whether its mitra is connected",
     "extension lost by the toggle",
     "extension charge_failed by mitra",
     "extension charge_failed by timeout",
@@ -52,7 +52,7 @@ MUST_BE_REACHED = {
     "slow for extension",
     "approved_late for extension",
     "answer doubled for extension",
-    # The gateway, of sessions and of anything.
+    # What the gateway does, for sessions and for any charge.
     "declined for session",
     "slow for session",
     "approved_late for session",
@@ -78,6 +78,6 @@ async def test_no_schedule_of_people_faults_and_clock_jumps_breaks_an_invariant(
     async with checker_of(database) as checker:
         for seed in range(first, first + SCHEDULES):
             reached |= await SimulationState(database, checker, seed).run()
-            if time.monotonic() - begun > LONGEST_SECONDS and reached >= MUST_BE_REACHED:
+            if time.monotonic() - begun > MAX_SECONDS and reached >= MUST_BE_REACHED:
                 break
     assert MUST_BE_REACHED - reached == set()

@@ -1,7 +1,7 @@
-"""Rows of the generated modules, checked while tests run: a column that is not marked nullable is never null.
+"""Checks, while tests run, that a column that is not marked nullable is never null.
 
-PostgreSQL does not say which columns of a statement may be null; the statements' comments do. A missing mark would
-only show as a None that mypy does not know of.
+PostgreSQL does not say which columns of a statement may be null, so the statements' comments do. Without this check, a
+missing mark would only show as a None that mypy does not expect.
 """
 
 import importlib
@@ -13,7 +13,7 @@ from curhat.dev.statements import SOURCES
 
 
 def check_rows() -> None:
-    """Have every row struct of every `queries.py` refuse a null in a column that is not marked nullable."""
+    """Make every row struct of every `queries.py` refuse null in a column that is not marked nullable."""
     for path in sorted(SOURCES.rglob("queries.py")):
         name = ".".join(("curhat", *path.relative_to(SOURCES).with_suffix("").parts))
         module = importlib.import_module(name)

@@ -1,6 +1,6 @@
-"""The virtual clock: in a test database, `curhat_now()` gives the time that a test has set.
+"""The virtual clock: in a test database, `curhat_now()` returns the time that a test has set.
 
-Only the function's body differs from production; every statement of the product runs unchanged.
+Only the body of that function differs from production. Every statement of the product runs unchanged.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -11,8 +11,8 @@ from curhat.kit.database import Database
 
 START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 
-# In plpgsql each statement sees what is committed when it runs, so a clock that moves while a transaction waits for
-# a lock has moved when it goes on, as a real one would have.
+# In plpgsql, each statement sees what is committed when it runs. So if the clock moves while a transaction waits for a
+# lock, the transaction sees the new time afterwards, as with a real clock.
 VIRTUAL = """
 CREATE TABLE virtual_clock (now timestamptz);
 CREATE OR REPLACE FUNCTION curhat_now() RETURNS timestamptz LANGUAGE plpgsql VOLATILE AS $$
@@ -23,7 +23,7 @@ END $$;
 
 
 async def install_virtual_clock(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Replace the clock of this database. Until it is set it shows the real time."""
+    """Replace the clock of this database. It shows the real time until it is set."""
     await connection.execute(VIRTUAL)
 
 
@@ -42,11 +42,11 @@ class VirtualClock:
         self._now = now
 
     async def advance(self, seconds: float) -> datetime:
-        """Move a stopped clock on (stops it at START when it runs); returns the new time."""
+        """Move the stopped clock forward, from START if it still runs. Returns the new time."""
         await self.set((self._now or START) + timedelta(seconds=seconds))
         return await self.now()
 
     async def now(self) -> datetime:
-        """What the database says the time is."""
+        """The database's time."""
         now: datetime = await self._database.fetchval("SELECT curhat_now()")
         return now

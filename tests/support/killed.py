@@ -1,13 +1,13 @@
 """A server or worker that kills itself with `kill -9` at a named pause point of the product.
 
-`python -m tests.support.killed serve|worker [--kill-at POINT]` is `curhat serve|worker`, except that it is killed at
+`python -m tests.support.killed serve|worker [--kill-at POINT]` runs `curhat serve|worker`. It kills itself at POINT:
 
-    accept.before_commit                        the first time it is reached
-    deadline.before_commit:40                   the 40th time; the 39 before it go on
-    idempotency.stored*9                        when nine have arrived there; the eight before it wait for the end
-    accept.before_commit>transaction.committed  the second point, counting those only who came through the first
+    accept.before_commit                        the first time a task reaches this point
+    deadline.before_commit:40                   the 40th time; the 39 earlier tasks continue
+    idempotency.stored*9                        when nine tasks have reached it; the eight earlier ones wait there
+    accept.before_commit>transaction.committed  at the second point, in a task that has passed the first
 
-tests/support/processes.py starts it. Nothing is imported here that the product does not need: it starts as fast.
+tests/support/processes.py starts it. It imports only what the product needs, so it starts as fast as the product.
 """
 
 import argparse
@@ -29,10 +29,10 @@ _came_through: ContextVar[bool] = ContextVar("came_through", default=False)
 
 
 def kill_at(text: str) -> None:
-    """Have this process kill itself at the point that `text` names. Raises ValueError."""
+    """Make this process kill itself at the point that `text` describes. Raises ValueError."""
     found = _POINT.fullmatch(text)
     if found is None:
-        raise ValueError(f"{text!r} names no point to be killed at")
+        raise ValueError(f"{text!r} describes no pause point")
     first, number, others_wait = found["first"], int(found["number"] or 1), found["how"] == "*"
     arrived = 0
 
@@ -55,7 +55,7 @@ def kill_at(text: str) -> None:
 
 
 def main() -> int:
-    """The command described above."""
+    """Run the command that the module's docstring describes."""
     parser = argparse.ArgumentParser(prog="tests.support.killed")
     parser.add_argument("command", choices=("serve", "worker"))
     parser.add_argument("--kill-at", metavar="POINT", type=kill_at)

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 from uuid import UUID
 
-import curhat.app.wiring
 from curhat.deadlines import service as deadlines
 from curhat.deadlines.service import FollowUp
 from curhat.journeys.transitions import Transitions

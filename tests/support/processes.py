@@ -1,4 +1,4 @@
-"""Servers and workers as real processes, to be killed with `kill -9`: from outside, or at a named point."""
+"""Servers and workers as real processes, to be killed with `kill -9`: from outside, or at a named pause point."""
 
 import asyncio
 import os
@@ -12,37 +12,37 @@ import httpx
 from curhat.dev.child_processes import Program
 from tests.support.signed_in import free_port
 
-# Long, for a machine that does other things as well.
-START_SECONDS: Final = 120
-# Between two looks whether it works: asking all the time would take the processor from its start.
-LOOK_SECONDS: Final = 0.03
+# Long, because the machine may be busy.
+START_TIMEOUT_SECONDS: Final = 120
+# The pause between two checks whether the process works. Checking all the time would slow its start.
+CHECK_INTERVAL_SECONDS: Final = 0.03
 
 
 class Killable(Program):
-    """A process of the product, with the settings of `environment`. May be started again after its end."""
+    """A process of the product, with the settings of `environment`. It can be started again after its end."""
 
     command: ClassVar[str]
 
     def __init__(self, folder: Path, name: str, environment: Mapping[str, str]) -> None:
         super().__init__(folder, folder / f"{name}.log")
         inherited = {key: value for key, value in os.environ.items() if not key.startswith("CURHAT_")}
-        # It finds the same modules as the tests do.
+        # The process imports the same modules as the tests.
         self._environ = {**inherited, **environment, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         self._log_begins_at = 0
 
     async def start(self, kill_at: str | None = None) -> Self:  # type: ignore[override]
-        """Start it, to be killed at this point if one is given, and wait until it works."""
+        """Start it, and wait until it works. With `kill_at`, it will kill itself at that point."""
         killed = () if kill_at is None else ("--kill-at", kill_at)
         self._log_begins_at = self.log_file.stat().st_size if self.log_file.exists() else 0
         self._process = await self._spawn(
             [sys.executable, "-m", "tests.support.killed", self.command, *killed], self._environ
         )
         try:
-            async with asyncio.timeout(START_SECONDS):
+            async with asyncio.timeout(START_TIMEOUT_SECONDS):
                 while not await self._works():
                     if not self.is_running:
                         raise self.failure(f"ended with {await self.wait()}")
-                    await asyncio.sleep(LOOK_SECONDS)
+                    await asyncio.sleep(CHECK_INTERVAL_SECONDS)
         except TimeoutError:
             raise self.failure("did not work in time") from None
         return self
@@ -51,29 +51,29 @@ class Killable(Program):
         raise NotImplementedError
 
     def log(self) -> str:
-        """What it wrote since its last start."""
+        """The log since the last start."""
         return self.log_file.read_bytes()[self._log_begins_at :].decode()
 
     async def killed(self) -> None:
-        """Wait until the `kill -9` that was asked for has come. Fails when it ended in another way."""
+        """Wait until it has killed itself. Raises when it ended in another way."""
         async with asyncio.timeout(60):
             end = await self.wait()
         if end != "signal SIGKILL":
-            raise self.failure(f"ended with {end}, and not where it was to be killed")
+            raise self.failure(f"ended with {end}, but not at its pause point")
 
     async def kill_now(self) -> None:
-        """`kill -9`, from outside."""
+        """Kill it with `kill -9` from outside."""
         self.kill()
         await self.killed()
 
     async def close(self) -> None:
-        """End it if it still runs, and what belongs to it: at once, as everything here."""
+        """Kill it if it still runs, and release its resources."""
         self.kill()
         await self.wait()
 
 
 class ServerProcess(Killable):
-    """`curhat serve` on a port of its own, the same at every start. `http` talks to it."""
+    """`curhat serve` on a free port, the same at every start. `http` is a client of it."""
 
     title = "Server"
     command = "serve"
@@ -84,7 +84,7 @@ class ServerProcess(Killable):
         self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60)
 
     async def is_ready(self) -> bool:
-        """Whether it says itself that it can work."""
+        """Whether /readyz says that the server is ready."""
         try:
             return (await self.http.get("/readyz")).status_code == 200
         except httpx.TransportError:

@@ -1,6 +1,6 @@
-"""A browser that subscribed to push, and the push service that its vendor runs, on this machine.
+"""A browser that subscribed to push, and its push service, on this machine.
 
-What the browser reads is decrypted here by the letter of RFC 8291 and RFC 8188, not by the library that encrypts.
+The browser decrypts as RFC 8291 and RFC 8188 describe, without the library that the product encrypts with.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ CURVE = ec.SECP256R1()
 
 
 def base64url(value: bytes) -> str:
-    """Without padding."""
+    """Encode without padding."""
     return base64.urlsafe_b64encode(value).decode().rstrip("=")
 
 
 def from_base64url(text: str) -> bytes:
-    """With or without padding."""
+    """Decode with or without padding."""
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
@@ -46,7 +46,7 @@ class Received(msgspec.Struct, frozen=True):
 
 
 class Browser:
-    """The keys of one subscription, and what they can read."""
+    """A browser with one subscription and its keys."""
 
     def __init__(
         self,
@@ -61,12 +61,12 @@ class Browser:
         self.p256dh = uncompressed(self._key.public_key())
 
     def to_json(self, **more: Any) -> dict[str, Any]:
-        """As `PushSubscription.toJSON()`."""
+        """The browser's `PushSubscription.toJSON()`."""
         keys = {"p256dh": base64url(self.p256dh), "auth": base64url(self.auth)}
         return {"endpoint": self.endpoint, "expirationTime": None, "keys": keys, **more}
 
     def decrypt(self, body: bytes) -> bytes:
-        """The message in one aes128gcm record (RFC 8188) keyed as RFC 8291 says."""
+        """Decrypt one aes128gcm record (RFC 8188) with the keys of RFC 8291."""
         salt, key_length = body[:16], body[20]
         sender_public = body[21 : 21 + key_length]
         sealed = body[21 + key_length :]
@@ -90,7 +90,7 @@ def _hkdf(key: bytes, salt: bytes, info: bytes, length: int) -> bytes:
 
 
 def verified_claims(authorization: str, public_key: str) -> dict[str, Any]:
-    """The claims of a VAPID header (RFC 8292) that this key signed; asserts that it did."""
+    """Return the claims of a VAPID header (RFC 8292), and assert that this key signed it."""
     scheme, _, rest = authorization.partition(" ")
     assert scheme == "vapid"
     parts = dict(part.strip().split("=", 1) for part in rest.split(","))
@@ -107,7 +107,7 @@ def verified_claims(authorization: str, public_key: str) -> dict[str, Any]:
 
 
 class PushService:
-    """What a browser's vendor runs. Answers 201, or what `answers` says for a path."""
+    """A push service. It answers 201, or what `answers` says for a path."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -120,15 +120,15 @@ class PushService:
         return Browser(f"{self.url}/push/{secrets.token_urlsafe(24)}")
 
     def for_browser(self, browser: Browser) -> list[Received]:
-        """What came for one browser, in order."""
+        """The messages for one browser, in order."""
         return [each for each in self.received if self.url + each.path == browser.endpoint]
 
     def answer(self, browser: Browser, status: int, **headers: str) -> None:
-        """From now on, answer this browser's messages so."""
+        """Answer this browser's messages with `status` from now on."""
         self.answers[browser.endpoint.removeprefix(self.url)] = (status, headers)
 
     async def handle(self, request: web.Request) -> web.Response:
-        """One message."""
+        """Receive one message."""
         self.received.append(Received(request.path, dict(request.headers), await request.read()))
         self.arrived.set()
         status, headers = self.answers.get(request.path, (201, {}))

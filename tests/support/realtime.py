@@ -29,7 +29,7 @@ from curhat.kit.signals import Signals
 from curhat.realtime import service
 from curhat.realtime.endpoint import PATHS, RealtimeEndpoint
 from curhat.realtime.event_types import EventType, StreamEvent, UnsequencedEvent, UnsequencedEventType
-from curhat.realtime.hooks import SocketIdentity
+from curhat.realtime.hooks import HubHooks, SocketIdentity
 from curhat.realtime.hub import TICK_SECONDS, Hub
 
 # Bounds how long a failing test waits. Nothing in these tests takes this long.
@@ -164,7 +164,8 @@ class ServerProcess:
         self.database = database
         self.signals = signals
         self.hooks = hooks
-        self.hub = Hub(database, signals, hooks)
+        hub_hooks = HubHooks(signed_out=hooks.signed_out, typing_recipient=hooks.typing_recipient)
+        self.hub = Hub(database, signals, hub_hooks)
         self.port = 0
         self._server: _Server | None = None
         self._serving: asyncio.Task[None] | None = None

@@ -1,4 +1,4 @@
-"""A real server process's application on a real port, in the test's own event loop, and clients to talk to it."""
+"""The application of a server process on a real port, in the test's event loop, and clients for it."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ _PREFIXES = {"customer": "/api/client", "mitra": "/api/mitra", "operator": "/api
 
 @contextlib.asynccontextmanager
 async def running_server(settings: Settings, port: int = 0) -> AsyncIterator[tuple[str, Server]]:
-    """Serve until the end of the block, on any free port or this one; gives the address and the application."""
+    """Serve until the end of the block, on this port or, for 0, any free one. Yields the URL and the application."""
     application = Server(settings)
     config = uvicorn.Config(
         application,
@@ -54,7 +54,7 @@ async def running_server(settings: Settings, port: int = 0) -> AsyncIterator[tup
 
 
 class Person:
-    """A signed-in customer, mitra or operator: HTTP with their token, and a socket when asked for."""
+    """A signed-in customer, mitra or operator, who sends HTTP requests and opens sockets with their token."""
 
     def __init__(self, http: httpx.AsyncClient, role: str, user_id: UUID, token: str) -> None:
         self.http = http
@@ -65,31 +65,31 @@ class Person:
         self._prefix = _PREFIXES[role]
 
     async def get(self, path: str, **parameters: Any) -> httpx.Response:
-        """GET below this role's prefix."""
+        """GET a path below this role's prefix."""
         return await self.http.get(self._prefix + path, headers=self._headers, params=parameters)
 
     async def post(self, path: str, body: Any = None, *, key: str | None = None) -> httpx.Response:
-        """POST with a new Idempotency-Key, or with the given one ("" sends none)."""
+        """POST with a new Idempotency-Key, or with `key`; "" sends no key."""
         headers = dict(self._headers)
         if key != "":
             headers["Idempotency-Key"] = key or f"key-{next(_keys)}-{uuid4()}"
         return await self.http.post(self._prefix + path, headers=headers, json=body)
 
     async def put(self, path: str, body: Any) -> httpx.Response:
-        """PUT."""
+        """PUT a body."""
         return await self.http.put(self._prefix + path, headers=self._headers, json=body)
 
     async def delete(self, path: str, body: Any = None) -> httpx.Response:
-        """DELETE, with a body if given."""
+        """DELETE, with a body if one is given."""
         return await self.http.request("DELETE", self._prefix + path, headers=self._headers, json=body)
 
     async def patch(self, path: str, body: Any) -> httpx.Response:
-        """PATCH."""
+        """PATCH with a body."""
         return await self.http.patch(self._prefix + path, headers=self._headers, json=body)
 
     @contextlib.asynccontextmanager
     async def socket(self, *, epoch: str | None = None, seq: int | None = None) -> AsyncIterator["Socket"]:
-        """A socket that has said hello and was welcomed."""
+        """Open a socket, say hello and wait for the welcome."""
         url = str(self.http.base_url).replace("http", "ws", 1).rstrip("/") + f"{self._prefix}/realtime"
         async with connect(url, additional_headers=self._headers) as connection:
             socket = Socket(connection)
@@ -101,7 +101,7 @@ class Person:
 
 
 class Socket:
-    """A client's end of a socket: answers pings, keeps what came."""
+    """A client's end of a socket. It answers pings and keeps the events."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
@@ -111,7 +111,7 @@ class Socket:
         self._reader: asyncio.Task[None] | None = None
 
     async def hello(self, epoch: str | None, seq: int | None) -> Self:
-        """Say hello and wait for the welcome."""
+        """Say hello and wait for the welcome. A null `seq` starts without resuming."""
         await self.connection.send(
             json.dumps({"op": "hello", "epoch": epoch, "seq": seq, "device_id": str(uuid4())})
         )
@@ -131,7 +131,7 @@ class Socket:
                 self._arrived.notify_all()
 
     async def wait_for(self, event: str, seconds: float = 10, **matching: Any) -> dict[str, Any]:
-        """The data of the first event of this type whose data has these values."""
+        """Wait for an event of this type whose data has these values. Returns its data. Raises TimeoutError."""
 
         def found() -> dict[str, Any] | None:
             for frame in self.events:

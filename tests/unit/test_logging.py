@@ -1,4 +1,4 @@
-"""Logs: one event a line, and nothing in them that must never be logged."""
+"""Logs: one event per line, without what must never be logged."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from curhat.kit.logging import NEVER_LOGGED, configure_logging
 
 @pytest.fixture
 def json_log() -> Iterator[io.StringIO]:
-    """What is logged, as in production, from `info` upwards."""
+    """The log as production writes it, from `info` upwards."""
     root = logging.getLogger()
     level, configuration = root.level, structlog.get_config()
     configure_logging("info", "json")
@@ -29,16 +29,16 @@ def json_log() -> Iterator[io.StringIO]:
     structlog.configure(**configuration)
 
 
-def test_a_line_is_json_with_what_is_bound(json_log: io.StringIO) -> None:
+def test_a_line_is_json_with_the_bound_values(json_log: io.StringIO) -> None:
     with structlog.contextvars.bound_contextvars(correlation_id="r-1"):
-        structlog.get_logger("rooms").info("payment.confirmed", payment_id="p-1", amount_rp=20_000)
+        structlog.get_logger("packages").info("payment.confirmed", payment_id="p-1", amount_rp=20_000)
     line = json.loads(json_log.getvalue())
     assert line["event"] == "payment.confirmed"
-    assert (line["level"], line["logger"], line["correlation_id"]) == ("info", "rooms", "r-1")
+    assert (line["level"], line["logger"], line["correlation_id"]) == ("info", "packages", "r-1")
     assert (line["payment_id"], line["amount_rp"]) == ("p-1", 20_000)
 
 
-def test_the_loggers_of_libraries_have_the_same_form(json_log: io.StringIO) -> None:
+def test_libraries_log_in_the_same_form(json_log: io.StringIO) -> None:
     with structlog.contextvars.bound_contextvars(correlation_id="r-1"):
         logging.getLogger("uvicorn.error").warning("it took %s s", 3)
     line = json.loads(json_log.getvalue())
@@ -46,8 +46,10 @@ def test_the_loggers_of_libraries_have_the_same_form(json_log: io.StringIO) -> N
 
 
 @pytest.mark.parametrize("key", [*sorted(NEVER_LOGGED), "Authorization"])
-def test_what_must_never_be_logged_is_redacted_at_any_depth(json_log: io.StringIO, key: str) -> None:
-    structlog.get_logger("rooms").info("careless", **{key: "hush-1"}, request={"headers": [{key: "hush-2"}]})
+def test_a_key_that_must_never_be_logged_is_redacted_at_any_depth(json_log: io.StringIO, key: str) -> None:
+    structlog.get_logger("packages").info(
+        "careless", **{key: "hush-1"}, request={"headers": [{key: "hush-2"}]}
+    )
     text = json_log.getvalue()
     assert "hush" not in text
     assert text.count("[redacted]") == 2
@@ -55,13 +57,13 @@ def test_what_must_never_be_logged_is_redacted_at_any_depth(json_log: io.StringI
 
 @pytest.mark.parametrize("number", ["+6281100000001", "6281100000001", "081100000001"])
 def test_phone_numbers_are_redacted_in_texts(json_log: io.StringIO, number: str) -> None:
-    structlog.get_logger("rooms").info(f"sent to {number}", reason=f"({number})")
+    structlog.get_logger("packages").info(f"sent to {number}", reason=f"({number})")
     assert number not in json_log.getvalue()
 
 
 def test_ids_are_not_taken_for_phone_numbers(json_log: io.StringIO) -> None:
     identity = "01990000-0812-7345-8123-081234567890"
-    structlog.get_logger("rooms").info("paired", pairing_id=identity)
+    structlog.get_logger("packages").info("paired", pairing_id=identity)
     assert identity in json_log.getvalue()
 
 
@@ -71,12 +73,12 @@ def test_the_values_of_a_violated_constraint_are_redacted(json_log: io.StringIO)
     try:
         raise error
     except asyncpg.PostgresError:
-        structlog.get_logger("rooms").exception("not.stored")
+        structlog.get_logger("packages").exception("not.stored")
     line = json.loads(json_log.getvalue())
     assert "UniqueViolationError" in line["exception"]
     assert "hush" not in line["exception"]
 
 
 def test_lines_below_the_level_are_left_out(json_log: io.StringIO) -> None:
-    structlog.get_logger("rooms").debug("detail")
+    structlog.get_logger("packages").debug("detail")
     assert json_log.getvalue() == ""

@@ -1,4 +1,4 @@
-"""The availability poll by itself: what it answers, how often it asks, and what it leaves to the framework."""
+"""The availability poll alone: what it answers, how often it asks Valkey, what it passes to the framework."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -8,13 +8,13 @@ import msgspec
 import pytest
 
 from curhat.kit.errors import PresenceUnknown
-from curhat.presence.availability_poll import ANSWER_SECONDS, PATH, AvailabilityPoll
+from curhat.presence.availability_poll import MAX_ANSWER_AGE_SECONDS, PATH, AvailabilityPoll
 
 Scope = MutableMapping[str, Any]
 
 
 class Counter:
-    """Stands for Valkey: answers with `available`, or raises it; waits at `gate` while it is shut."""
+    """Stands in for Valkey: returns `available`, or raises it. Waits while `gate` is closed."""
 
     def __init__(self, available: int | Exception) -> None:
         self.available = available
@@ -55,7 +55,7 @@ def body_of(sent: list[Any]) -> Any:
 
 @pytest.mark.rule("1.2")
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_the_poll_says_whether_anybody_is_there_and_nothing_else(method: str) -> None:
+async def test_the_poll_says_whether_any_mitra_is_available_and_nothing_else(method: str) -> None:
     sent = await call(AvailabilityPoll(framework, Counter(3)), method)
 
     headers = dict(sent[0]["headers"])
@@ -67,7 +67,7 @@ async def test_the_poll_says_whether_anybody_is_there_and_nothing_else(method: s
 
 
 @pytest.mark.rule("1.2")
-async def test_nobody_there_is_unavailable() -> None:
+async def test_without_any_mitra_it_is_unavailable() -> None:
     assert body_of(await call(AvailabilityPoll(framework, Counter(0)))) == {"available": False}
 
 
@@ -87,7 +87,7 @@ async def test_unknown_is_unavailable_even_just_after_it_was_available(error: Ex
 
 
 @pytest.mark.rule("1.2")
-async def test_polls_that_come_together_share_one_question() -> None:
+async def test_simultaneous_polls_share_one_question() -> None:
     counter = Counter(1)
     counter.gate.clear()
     poll = AvailabilityPoll(framework, counter)
@@ -101,7 +101,7 @@ async def test_polls_that_come_together_share_one_question() -> None:
 
 
 @pytest.mark.rule("1.2")
-async def test_polls_ask_at_most_five_times_a_second() -> None:
+async def test_polls_ask_at_most_five_times_per_second() -> None:
     counter = Counter(1)
     poll = AvailabilityPoll(framework, counter)
     loop = asyncio.get_running_loop()
@@ -110,10 +110,10 @@ async def test_polls_ask_at_most_five_times_a_second() -> None:
         await call(poll)
         await asyncio.sleep(0)
 
-    assert 2 <= counter.asked <= 1 / ANSWER_SECONDS + 1
+    assert 2 <= counter.asked <= 1 / MAX_ANSWER_AGE_SECONDS + 1
 
 
-async def test_a_poller_that_goes_away_takes_no_answer_from_the_others() -> None:
+async def test_a_client_that_disconnects_takes_no_answer_from_the_others() -> None:
     counter = Counter(1)
     counter.gate.clear()
     poll = AvailabilityPoll(framework, counter)
@@ -145,7 +145,7 @@ async def test_other_methods_are_refused_without_asking(method: str) -> None:
     ("kind", "path"),
     [("http", "/api/client/pricing"), ("http", PATH + "/"), ("websocket", PATH), ("lifespan", "")],
 )
-async def test_everything_else_goes_to_the_framework(kind: str, path: str) -> None:
+async def test_every_other_request_goes_to_the_framework(kind: str, path: str) -> None:
     counter = Counter(1)
     sent = await call(AvailabilityPoll(framework, counter), path=path, kind=kind)
 

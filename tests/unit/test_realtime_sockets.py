@@ -10,6 +10,7 @@ from curhat.kit.identity import Identity
 from curhat.realtime import sockets
 from curhat.realtime.hooks import SocketIdentity
 from curhat.realtime.sockets import Socket, Stalled
+from tests.support.realtime import FakeHooks
 
 SESSION = UUID(int=1)
 
@@ -47,7 +48,7 @@ def transport() -> Transport:
 @pytest.fixture
 async def socket(transport: Transport) -> Socket:
     who = SocketIdentity(identity=Identity(role="mitra", user_id=UUID(int=2)), token_digest=b"digest")
-    return Socket(who, transport.send)
+    return Socket(who, transport.send, FakeHooks())
 
 
 def closed_with(socket: Socket) -> int | None:
@@ -133,7 +134,7 @@ async def test_a_queue_that_never_empties_has_room_for_as_much_as_was_sent() -> 
         sent += 1
 
     who = SocketIdentity(identity=Identity(role="mitra", user_id=UUID(int=2)), token_digest=b"digest")
-    socket = Socket(who, send)
+    socket = Socket(who, send, FakeHooks())
     for _ in range(10):
         socket.send("x" * 100_000)
     for number in range(1, 50):

@@ -9,8 +9,8 @@ from curhat.journeys.schemas import MitraStatus, MitraStatusAnswer
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import NotFound, PresenceUnknown
 from curhat.presence import service as presence_service
+from curhat.presence.queries import MitraState
 from curhat.presence.service import Presence
-from curhat.presence.states import MitraState
 
 
 class GateAnswer(msgspec.Struct, frozen=True):

@@ -1,11 +1,11 @@
-"""PostgreSQL: a pool, transactions that signal only after they are committed, and named SQL.
+"""PostgreSQL: a pool, and transactions that send their signals after the commit.
 
 Guarantees
-    A signal handed to a transaction goes out after its commit, and never when it was rolled back.
-    A signal may be lost (the process dies between the commit and the signal): whoever waits for signals also
-    looks at the database every few seconds.
+    A signal given to a transaction is sent after its commit, and never after a rollback.
+    A signal can be lost: the process may die between the commit and the signal. So every receiver of signals also
+    reads the database every few seconds.
 Relies on
-    asyncpg; one task at a time using a Transaction.
+    asyncpg. Only one task at a time uses a Transaction.
 """
 
 import re
@@ -19,13 +19,13 @@ import asyncpg
 from curhat.kit.pause_points import pause_point
 from curhat.kit.signals import NoSignals, SignalSink
 
-# PostgreSQL is away, or went away in the middle: passing trouble, after which whoever runs on looks again. asyncpg
-# raises InternalClientError on a connection that PostgreSQL has ended and whose end is not read yet.
+# The errors of a PostgreSQL that is away or went away during a statement. A loop that catches them tries again. asyncpg
+# raises InternalClientError when PostgreSQL has ended a connection and asyncpg has not read that yet.
 DATABASE_AWAY: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class NoRow(Exception):
-    """A statement that always gives a row gave none; the text is the statement. A fault of ours."""
+    """A statement that must return a row returned none: a fault in our code. The text is the statement."""
 
 
 class Executor(Protocol):
@@ -42,7 +42,7 @@ def rows_changed(command_tag: str) -> int:
 
 
 class Transaction:
-    """An open transaction. Services take one, and never commit it."""
+    """An open transaction. Services take one and never commit it."""
 
     __slots__ = ("_signals", "_sink", "connection")
 
@@ -56,37 +56,37 @@ class Transaction:
         self._signals: list[tuple[str, bytes]] = []
 
     async def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
-        """All rows of one statement."""
+        """Return all rows of one statement."""
         return await self.connection.fetch(query, *arguments)
 
     async def fetchrow(self, query: str, *arguments: object) -> asyncpg.Record | None:
-        """The first row, or None: for a contested step, None says that this caller did not win."""
+        """Return the first row, or None. In a contested step, None means that this caller did not win."""
         return await self.connection.fetchrow(query, *arguments)
 
     async def fetchval(self, query: str, *arguments: object) -> Any:
-        """The first column of the first row, or None."""
+        """Return the first column of the first row, or None."""
         return await self.connection.fetchval(query, *arguments)
 
     async def execute(self, query: str, *arguments: object) -> str:
-        """Run one statement; the answer is PostgreSQL's command tag."""
+        """Run one statement. Returns PostgreSQL's command tag."""
         return await self.connection.execute(query, *arguments)
 
     async def executemany(self, query: str, arguments: Sequence[Sequence[object]]) -> None:
-        """Run one statement for each row of arguments."""
+        """Run one statement once per row of arguments."""
         await self.connection.executemany(query, arguments)
 
     def signal(self, channel: str, payload: bytes) -> None:
-        """Publish `payload` on `channel` once this transaction is committed; never if it is rolled back."""
+        """Publish `payload` on `channel` after the commit of this transaction, and never after a rollback."""
         self._signals.append((channel, payload))
 
     def committed(self) -> None:
-        """Send what waited for the commit. Called by Database.transaction alone."""
+        """Send the signals that waited for the commit. Only Database.transaction calls this."""
         for channel, payload in self._signals:
             self._sink.publish(channel, payload)
 
 
 class Database:
-    """A pool of connections to the one PostgreSQL."""
+    """A pool of connections to PostgreSQL."""
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", sink: SignalSink) -> None:
         self.pool = pool
@@ -101,39 +101,36 @@ class Database:
         sink: SignalSink | None = None,
         application_name: str = "curhat",
     ) -> Self:
-        """Open `pool_size` connections at most.
-
-        Without a `sink`, signals go nowhere: whoever waits for them finds the change by looking.
-        """
+        """Open a pool of at most `pool_size` connections. Without a `sink`, signals are dropped."""
         pool = await asyncpg.create_pool(
             url,
             min_size=min(2, pool_size),
             max_size=pool_size,
             command_timeout=30,
             max_inactive_connection_lifetime=0,
-            # The pool's reset query costs a round trip a transaction; nothing here leaves session state behind.
+            # The pool's own reset query costs one round trip per transaction. No statement here leaves session state.
             init=_learn_array_types,
             reset=_nothing_to_reset,
             server_settings={
                 "application_name": application_name,
                 "jit": "off",
-                # Each statement is planned once a connection, whatever its parameters (decision 0051).
+                # PostgreSQL plans each statement once per connection, whatever its parameters (decision 0051).
                 "plan_cache_mode": "force_generic_plan",
-                # A process that froze in mid-transaction must not keep a journey's lock: PostgreSQL ends it.
+                # PostgreSQL ends the transaction of a process that stopped responding, so that its locks are released.
                 "idle_in_transaction_session_timeout": "10s",
             },
         )
         return cls(pool, sink or NoSignals())
 
     async def close(self) -> None:
-        """Close all connections, waiting for those in use."""
+        """Close all connections. Waits for those in use."""
         await self.pool.close()
 
     @asynccontextmanager
     async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Transaction]:
-        """Open a transaction; commit at the end of the block, roll back when it raises.
+        """Open a transaction. Commit it at the end of the block, or roll it back when the block raises.
 
-        With `snapshot` every statement sees the same moment (repeatable read): for reading, never for deciding.
+        With `snapshot`, every statement sees the same moment (repeatable read). Use it to read, never to decide.
         """
         async with self.pool.acquire() as connection:
             transaction = Transaction(connection, self.sink)
@@ -143,15 +140,15 @@ class Database:
         transaction.committed()
 
     async def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
-        """All rows of one statement, in a transaction of its own."""
+        """Return all rows of one statement, run in a transaction of its own."""
         return await self.pool.fetch(query, *arguments)
 
     async def fetchrow(self, query: str, *arguments: object) -> asyncpg.Record | None:
-        """The first row of one statement, in a transaction of its own."""
+        """Return the first row of one statement, run in a transaction of its own."""
         return await self.pool.fetchrow(query, *arguments)
 
     async def fetchval(self, query: str, *arguments: object) -> Any:
-        """The first column of the first row, in a transaction of its own."""
+        """Return the first column of the first row, run in a transaction of its own."""
         return await self.pool.fetchval(query, *arguments)
 
     async def execute(self, query: str, *arguments: object) -> str:
@@ -160,8 +157,10 @@ class Database:
 
 
 async def _learn_array_types(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """asyncpg asks PostgreSQL about each array type at its first use on a connection, which takes several milliseconds
-    of a statement that somebody waits for. Asked here once, about all that statements of ours use."""
+    """Have asyncpg look up every array type that our statements use, when the connection opens.
+
+    Otherwise the first statement that uses a type on a connection looks it up, and takes several milliseconds longer.
+    """
     await connection.prepare(
         "SELECT $1::uuid[], $2::text[], $3::timestamptz[], $4::integer[], $5::bigint[], $6::bytea[]"
     )
@@ -188,10 +187,6 @@ class Queries:
             return self._statements[name]
         except KeyError:
             raise AttributeError(f"{self._path} has no statement named {name}") from None
-
-    def names(self) -> frozenset[str]:
-        """Every statement's name."""
-        return frozenset(self._statements)
 
 
 def load_queries(module_file: str) -> Queries:

@@ -1,15 +1,14 @@
-"""What the product refuses, and how it says so.
+"""Refusals, and the form in which clients get them.
 
-A business error is a small class with a stable `code` (clients compare it), an HTTP status, a clear sentence and,
-as fields, the ids and figures concerned. Raising one inside a transaction rolls it back: nothing changed,
-nothing lost.
+A business error is a class with a stable `code` that clients compare, an HTTP status, and one sentence. Its fields hold
+the ids and figures concerned. Raising it inside a transaction rolls the transaction back.
 """
 
 from typing import Any, ClassVar
 
 
 class BusinessError(Exception):
-    """A refusal that a client can act on. Subclasses set `code`, `status` and `detail`."""
+    """A refusal that a client can act on. A subclass sets `code`, `status` and `detail`."""
 
     code: ClassVar[str]
     status: ClassVar[int]
@@ -21,7 +20,7 @@ class BusinessError(Exception):
         self.fields = fields
 
     def problem(self) -> dict[str, Any]:
-        """The body of RFC 9457: type, title, status, detail, code, and this error's own fields."""
+        """Return the body of RFC 9457: type, title, status, detail, code, and this error's own fields."""
         return {
             "type": f"urn:curhat:problem:{self.code}",
             "title": self.code.replace("_", " "),
@@ -51,11 +50,17 @@ class Suspended(BusinessError):
 
 
 class NotFound(BusinessError):
-    """For what does not exist and for what is not yours, alike."""
+    """The thing does not exist, or it is not the caller's. Clients cannot tell which."""
 
     code = "not_found"
     status = 404
     detail = "There is no such thing here."
+
+
+class MethodNotAllowed(BusinessError):
+    code = "method_not_allowed"
+    status = 405
+    detail = "This path has no such method."
 
 
 class ValidationFailed(BusinessError):
@@ -77,7 +82,7 @@ class TooManyRequests(BusinessError):
 
 
 class PresenceUnknown(BusinessError):
-    """Valkey did not answer: who is reachable is not known, so nothing that depends on it is begun."""
+    """Valkey did not answer, so nobody knows who is reachable. No step that depends on it may begin."""
 
     code = "presence_unknown"
     status = 503
@@ -100,3 +105,19 @@ class IdempotencyInProgress(BusinessError):
     code = "idempotency_in_progress"
     status = 409
     detail = "The first request with this Idempotency-Key still runs. Ask again in a moment."
+
+
+class ClientDisconnected(BusinessError):
+    """The client closed the connection during its request. Nobody reads this answer."""
+
+    code = "client_disconnected"
+    status = 499
+    detail = "The client went away."
+
+
+class InternalError(BusinessError):
+    """A fault in our code. The log has the details."""
+
+    code = "internal_error"
+    status = 500
+    detail = "Something broke on our side. Try again in a moment."

@@ -1,7 +1,7 @@
-"""The HTTP border: problems, commands with idempotency keys, request ids.
+"""HTTP: reading bodies, commands with idempotency keys, and errors as problems.
 
-Every operation that creates, charges or decides goes through `command`: it opens the transaction, stores the answer
-under the Idempotency-Key, and gives a repeated request the first answer.
+Every operation that creates, charges or decides goes through `command`. It opens the transaction, stores the answer
+under the Idempotency-Key, and gives a repeated request the stored answer.
 """
 
 import re
@@ -20,7 +20,16 @@ from litestar.exceptions import (
 )
 
 from curhat.kit.database import Database, Transaction
-from curhat.kit.errors import BodyTooLarge, BusinessError, NotFound, Unauthenticated, ValidationFailed
+from curhat.kit.errors import (
+    BodyTooLarge,
+    BusinessError,
+    ClientDisconnected,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    Unauthenticated,
+    ValidationFailed,
+)
 from curhat.kit.idempotency import Answer, IdempotentRequest, idempotent_request, run_idempotent
 from curhat.kit.identity import Caller
 
@@ -31,18 +40,18 @@ PROBLEM = "application/problem+json"
 
 AnyRequest = Request[Any, Any, Any]
 
-# Where a value is wrong, or which field it is that is missing or unknown, in what msgspec says.
+# The path of the wrong value, or the name of the missing or unknown field, in the text of a msgspec error.
 _WHERE: Final = re.compile(r" - at `\$\.?(.+)`$|field `([^`]+)`$")
 
 
 class StrictRequest(AnyRequest):
-    """A request whose body is read as exactly what the operation takes.
+    """A request whose body must be JSON of exactly the type that the operation takes.
 
-    Litestar would take any content type, read any JSON, and then coerce: "null" to no value, "1" to 1.
+    Litestar would accept any content type and then coerce values: "null" to no value, "1" to 1.
     """
 
     async def json(self) -> Any:
-        """The body as the type of the handler's `data`. Raises ValidationFailed."""
+        """Decode the body as the type of the handler's `data`. Raises ValidationFailed."""
         if self.content_type[0] != JSON:
             raise _invalid("content-type", f"must be {JSON}")
         wanted = self.route_handler.parsed_fn_signature.parameters["data"].annotation
@@ -53,7 +62,7 @@ class StrictRequest(AnyRequest):
             where = _WHERE.search(message)
             field = "body" if where is None else where[1] or where[2]
             raise _invalid(field, message.partition(" - at `$")[0]) from None
-        except (ValueError, RecursionError):  # No JSON, no UTF-8, or nested without end.
+        except (ValueError, RecursionError):  # Not JSON, not UTF-8, or nested too deeply.
             raise _invalid("body", "cannot be read") from None
 
 
@@ -62,7 +71,7 @@ def _invalid(field: str, message: str) -> ValidationFailed:
 
 
 async def read_idempotent_request(request: AnyRequest, identity: Caller) -> IdempotentRequest:
-    """The request's Idempotency-Key, bound to its sender and to what it says. Raises IdempotencyKeyMissing."""
+    """Bind the request's Idempotency-Key to its sender, method, path and body. Raises IdempotencyKeyMissing."""
     return idempotent_request(
         identity,
         request.headers.get("idempotency-key"),
@@ -80,9 +89,10 @@ async def command(
     *,
     status: int = 200,
 ) -> Response[bytes]:
-    """Run `step` once for this Idempotency-Key and answer with its struct (None: an empty 204).
+    """Run `step` once per Idempotency-Key and respond with its struct; for None, with an empty 204.
 
-    Raises what `step` refuses with; the refusal is stored under the key as well.
+    Raises IdempotencyKeyMissing, what run_idempotent raises, and what `step` raises. A refusal of `step` is stored
+    under the key as well.
     """
     idempotent = await read_idempotent_request(request, identity)
 
@@ -98,19 +108,19 @@ async def command_without_answer(
     identity: Caller,
     step: Callable[[Transaction], Awaitable[None]],
 ) -> Response[None]:
-    """As `command`, for an operation that answers with an empty 204 (a stored refusal still has its body)."""
+    """Do as `command`, for an operation that responds with an empty 204. A stored refusal still has its body."""
     return cast("Response[None]", await command(request, database, identity, step, status=204))
 
 
 def to_answer(result: msgspec.Struct | None, status: int = 200) -> Answer:
-    """A struct as a stored answer; None is an empty 204."""
+    """Turn a struct into the answer to store. None becomes an empty 204."""
     if result is None:
         return Answer(status=204, body="")
     return Answer(status=status, body=msgspec.json.encode(result).decode())
 
 
 def to_response(answer: Answer) -> Response[bytes]:
-    """A stored answer as an HTTP response."""
+    """Turn a stored answer into an HTTP response."""
     return Response(
         content=answer.body.encode(),
         status_code=answer.status,
@@ -119,7 +129,7 @@ def to_response(answer: Answer) -> Response[bytes]:
 
 
 def problem_response(error: BusinessError) -> Response[bytes]:
-    """A refusal as application/problem+json, with Retry-After where waiting helps."""
+    """Turn a refusal into application/problem+json, with Retry-After where waiting helps."""
     headers = {"Cache-Control": "no-store"}
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(error.retry_after_seconds)
@@ -132,22 +142,12 @@ def problem_response(error: BusinessError) -> Response[bytes]:
 
 
 def handle_business_error(_request: AnyRequest, error: BusinessError) -> Response[bytes]:
-    """Litestar exception handler."""
+    """Litestar exception handler for refusals."""
     return problem_response(error)
 
 
-class _FrameworkProblem(BusinessError):
-    """What the framework refuses before any room is asked (405, 413, …)."""
-
-    def __init__(self, code: str, status: int, detail: str) -> None:
-        self.code = code  # type: ignore[misc]
-        self.status = status  # type: ignore[misc]
-        self.detail = detail  # type: ignore[misc]
-        super().__init__()
-
-
 def handle_http_exception(_request: AnyRequest, error: HTTPException) -> Response[bytes]:
-    """Litestar exception handler: the framework's own refusals in our form, without echoing input."""
+    """Litestar exception handler: turn the framework's own refusals into our form, without echoing input."""
     if isinstance(error, ValidationException):
         return problem_response(ValidationFailed(errors=_validation_errors(error)))
     if isinstance(error, NotFoundException):
@@ -155,9 +155,7 @@ def handle_http_exception(_request: AnyRequest, error: HTTPException) -> Respons
     if isinstance(error, NotAuthorizedException):
         return problem_response(Unauthenticated())
     if isinstance(error, MethodNotAllowedException):
-        response = problem_response(
-            _FrameworkProblem("method_not_allowed", 405, "This path has no such method.")
-        )
+        response = problem_response(MethodNotAllowed())
         response.headers.update(error.headers or {})
         return response
     if error.status_code == 413:
@@ -165,17 +163,15 @@ def handle_http_exception(_request: AnyRequest, error: HTTPException) -> Respons
     if error.status_code < 500:
         return problem_response(_invalid("body", "cannot be read"))
     if error.detail == "client disconnected prematurely":
-        # Phones lose the network in mid-request all the time: no fault of ours, and nobody reads the answer.
-        return problem_response(_FrameworkProblem("client_disconnected", 499, "The client went away."))
+        # Phones lose the network during requests all the time. This is no fault of ours and is not logged as one.
+        return problem_response(ClientDisconnected())
     return handle_unexpected(_request, error)
 
 
 def handle_unexpected(_request: AnyRequest, error: Exception) -> Response[bytes]:
-    """Litestar exception handler: a fault of ours. Logged with its trace; the client learns only the code."""
+    """Litestar exception handler for faults of ours. The log gets the trace, the client gets only the code."""
     log.error("request.failed", error=type(error).__name__, exc_info=error)
-    return problem_response(
-        _FrameworkProblem("internal_error", 500, "Something broke on our side. Try again in a moment.")
-    )
+    return problem_response(InternalError())
 
 
 def _validation_errors(error: ValidationException) -> list[dict[str, str]]:

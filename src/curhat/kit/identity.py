@@ -1,4 +1,4 @@
-"""Who is asking: the shapes that every room above `accounts` authorises with."""
+"""Who sends a request: the identities with which every package above `accounts` authorises."""
 
 from typing import Literal, TypeAlias
 from uuid import UUID
@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 Role = Literal["customer", "mitra"]
-# Whoever signs in at all; operators have no journeys, no streams and no sockets.
+# Everyone who can sign in. Operators have no journeys, no streams and no sockets.
 AnyRole = Literal["customer", "mitra", "operator"]
 
 
@@ -18,7 +18,7 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class OperatorIdentity(msgspec.Struct, frozen=True):
-    """A signed-in operator. What they may do is the Control Center's to say."""
+    """A signed-in operator. The Control Center decides what they may do."""
 
     user_id: UUID
     role: Literal["operator"] = "operator"

@@ -1,8 +1,8 @@
-"""Ids made outside PostgreSQL. Rows get theirs from the database (`uuidv7()`)."""
+"""Ids made outside PostgreSQL. The ids of rows come from PostgreSQL (`uuidv7()`)."""
 
 import uuid
 
 
 def new_id() -> uuid.UUID:
-    """A random id, for what is no row: a request, a connection."""
+    """Return a random id for something that is not a row, such as an HTTP request."""
     return uuid.uuid4()

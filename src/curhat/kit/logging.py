@@ -1,7 +1,7 @@
-"""Structured logs: one event a line, JSON in production, readable in development.
+"""Structured logs: one event per line, as JSON in production, as readable text in development.
 
-Whatever is bound with `structlog.contextvars` (the request id, the ids of a journey) is on every line written
-while it is bound. What libraries log has the same form, from warnings upwards.
+Each line carries the values that are bound with `structlog.contextvars` at the time, such as the correlation id.
+Libraries log in the same form, from warnings upwards.
 """
 
 import logging
@@ -16,7 +16,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from curhat.kit.settings import LogFormat, LogLevel
 
-# The last line of defence, not the first: code that logs one of these is wrong, and still must not leak it.
+# The last line of defence. Code that logs one of these keys is wrong, but must not leak the value.
 NEVER_LOGGED: Final = frozenset(
     {
         "auth",
@@ -35,15 +35,15 @@ NEVER_LOGGED: Final = frozenset(
     }
 )
 REDACTED: Final = "[redacted]"
-# PostgreSQL puts the offending values into DETAIL, and asyncpg puts DETAIL into the exception's text.
-# A message has lines of its own, so everything after the word goes.
+# PostgreSQL puts the offending values into DETAIL, and asyncpg puts DETAIL into the exception's text. A value may
+# contain line breaks, so everything after the word is removed.
 _POSTGRES_DETAIL: Final = re.compile(r"(?ms)^DETAIL:.*\Z")
-# Not inside an id, whose groups of digits can look like a number.
+# The look-behind skips ids, whose groups of digits can look like a phone number.
 _PHONE_NUMBER: Final = re.compile(r"\+\d{8,15}|(?<![\w-])(?:62|0)8\d{7,12}(?![\w-])")
 
 
 def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
-    """Send this process's logs to standard error, from `level` upwards. Called once, at the start."""
+    """Write this process's logs to standard error, from `level` upwards. Call it once, when the process starts."""
     before_rendering: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -62,7 +62,7 @@ def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
     renderer: Processor = (
         structlog.processors.JSONRenderer(serializer=_json)
         if log_format == "json"
-        # Not rich's tracebacks, which print the local variables, and with them what must never be logged.
+        # Plain tracebacks: those of rich print local variables, which may hold what must never be logged.
         else structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
@@ -82,13 +82,13 @@ def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
 
 
 def _is_ours_or_serious(record: logging.LogRecord) -> bool:
-    # Below warnings, libraries write down whole requests and frames: uvicorn the address of each socket with its
-    # ticket, websockets every header and all that is said. Our own lines come as structlog's dictionaries.
+    # Below warnings, libraries log secrets: uvicorn logs each socket's URL with its ticket, websockets logs every
+    # header and every chat text. Our own lines arrive as structlog's dictionaries.
     return record.levelno >= logging.WARNING or isinstance(record.msg, dict)
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """A structlog processor: hide values whose keys must never be logged, and phone numbers in texts."""
+    """Hide values whose keys must never be logged, and phone numbers in texts. A structlog processor."""
     return {key: _clean(key, value) for key, value in event.items()}
 
 
@@ -109,6 +109,6 @@ def _json(event: EventDict, **_options: Any) -> str:
 
 
 def current_correlation_id() -> str | None:
-    """The id of the request that this task works for, to be kept with what it sets off."""
+    """Return the correlation id of this task's HTTP request or deadline, to store it with what the task sets off."""
     correlation_id: str | None = structlog.contextvars.get_contextvars().get("correlation_id")
     return correlation_id

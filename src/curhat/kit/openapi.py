@@ -1,4 +1,4 @@
-"""What each operation declares about its answers, so that the contract says it and a client can rely on it."""
+"""How operations declare their answers and refusals, and the OpenAPI document made from them."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from curhat.kit.errors import (
 class Problem(msgspec.Struct, frozen=True):
     """An error (RFC 9457). `code` is stable: compare it. Further fields depend on the code.
 
-    `status` repeats the HTTP status; of `mitra_unavailable` it is the mitra's, as the contract has it.
+    `status` repeats the HTTP status. For `mitra_unavailable` it is the mitra's status instead.
     """
 
     type: str
@@ -36,17 +36,17 @@ class Problem(msgspec.Struct, frozen=True):
     code: str
 
 
-# What any operation of a signed-in person may answer; a mitra may be suspended besides.
+# The refusals of every operation that needs a sign-in. A mitra may also be suspended.
 SIGNED_IN = (Unauthenticated, Forbidden, TooManyRequests)
 MITRA_SIGNED_IN = (*SIGNED_IN, Suspended)
-# What any operation with an Idempotency-Key may answer besides.
+# The further refusals of every operation with an Idempotency-Key.
 _KEY = (ValidationFailed, IdempotencyKeyMissing, IdempotencyKeyReused, IdempotencyInProgress)
 WITH_KEY = (*SIGNED_IN, *_KEY)
 MITRA_WITH_KEY = (*MITRA_SIGNED_IN, *_KEY)
 
 
 def problems(*errors: type[BusinessError]) -> dict[int, ResponseSpec]:
-    """The refusals of an operation, by status; each description lists the codes."""
+    """Return the refusals of an operation by status. Each description lists the codes."""
     codes: dict[int, set[str]] = defaultdict(set)
     for error in errors:
         codes[error.status].add(error.code)
@@ -64,7 +64,7 @@ def problems(*errors: type[BusinessError]) -> dict[int, ResponseSpec]:
 def answers(
     success: dict[int, type[msgspec.Struct] | None], *errors: type[BusinessError]
 ) -> dict[int, ResponseSpec]:
-    """The successful answers by status (None: no body) and the refusals of an operation."""
+    """Return the successful answers by status (None: no body) and the refusals of an operation."""
     specifications: dict[int, ResponseSpec] = {
         status: ResponseSpec(data_container=container, generate_examples=False, description="Done")
         for status, container in success.items()
@@ -72,14 +72,14 @@ def answers(
     return specifications | problems(*errors)
 
 
-# Litestar types the media type as its own enumeration, and takes any string.
+# Litestar types the media type as its own enumeration, but accepts any string.
 _PROBLEM: Any = "application/problem+json"
 _CODES: Final = "`code`: "
 
 
 # The whole contract ----------------------------------------------------------------------------------------
 
-# Refused before an operation is asked, whichever has a body.
+# The refusal of every operation with a body, given before the operation runs.
 _WITH_BODY = problems(BodyTooLarge)
 
 _KEY_PARAMETER: Final = {
@@ -102,7 +102,7 @@ _SECURITY_SCHEMES: Final = {
 
 @dataclass
 class ContractConfig(OpenAPIConfig):
-    """What Litestar makes of the routes, completed with what follows from the refusals each of them declares."""
+    """Litestar's document of the routes, completed from the refusals that each route declares."""
 
     def to_openapi_schema(self) -> OpenAPI:
         """See OpenAPIConfig."""
@@ -122,7 +122,7 @@ class _Contract(OpenAPI):
 
 def _complete(path: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
-    # Litestar announces its own 400 for whatever has a parameter or a body; ours is 422, declared by the operation.
+    # Litestar declares a 400 for every operation with a parameter or a body. Ours is the 422 that operations declare.
     if "400" in responses and _PROBLEM not in responses["400"]["content"]:
         del responses["400"]
     if "requestBody" in operation:
@@ -131,7 +131,7 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
                 "description": refusal.description,
                 "content": {_PROBLEM: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}},
             }
-    codes = {code for response in responses.values() for code in _close(response)}
+    codes = {code for response in responses.values() for code in _restrict_codes(response)}
     if IdempotencyKeyMissing.code in codes:
         operation.setdefault("parameters", []).append(_KEY_PARAMETER)
     if Unauthenticated.code in codes:
@@ -148,8 +148,8 @@ def _cookie_scheme(path: str) -> str:
     return "mitra_cookie" if path.startswith("/api/mitra/") else "customer_cookie"
 
 
-def _close(response: dict[str, Any]) -> list[str]:
-    """The codes of a refusal, after its schema was closed to them; none for another answer."""
+def _restrict_codes(response: dict[str, Any]) -> list[str]:
+    """Restrict the schema of a refusal to its codes, and return them. For another answer, return none."""
     problem = response.get("content", {}).get(_PROBLEM)
     if problem is None:
         return []

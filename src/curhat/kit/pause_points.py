@@ -1,6 +1,6 @@
-"""Named points at which a test can stop, delay or kill the program; in production they cost one look-up.
+"""Named points at which a test can stop, delay or kill the program. In production each costs one `if`.
 
-The names are part of the tests' vocabulary: `await pause_point("confirm.before_charge")`.
+Tests refer to the names: `await pause_point("confirm.before_charge")`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -9,7 +9,7 @@ _handlers: dict[str, Callable[[], Awaitable[None]]] = {}
 
 
 async def pause_point(name: str) -> None:
-    """Do what a test asked for at this point; nothing otherwise."""
+    """Run the handler that a test set for this point, if any."""
     if _handlers:
         handler = _handlers.get(name)
         if handler is not None:
@@ -17,7 +17,7 @@ async def pause_point(name: str) -> None:
 
 
 def set_pause_point(name: str, handler: Callable[[], Awaitable[None]] | None) -> None:
-    """For tests: run `handler` whenever `name` is reached; None takes it away."""
+    """Run `handler` whenever the point `name` is reached; None removes it. For tests."""
     if handler is None:
         _handlers.pop(name, None)
     else:

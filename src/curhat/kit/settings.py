@@ -1,6 +1,6 @@
-"""Settings: what the process's environment says, read once at start.
+"""Settings: the process's environment variables, read once when the process starts.
 
-What operators change while the service runs is not here; that is configuration (see `configuration/`).
+What operators change while the service runs is configuration (see `configuration/`).
 """
 
 import base64
@@ -21,13 +21,13 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 LogFormat = Literal["json", "console"]
 
 PREFIX: Final = "CURHAT_"
-SECRET_KEY_MINIMUM_BYTES: Final = 32
+MIN_SECRET_KEY_BYTES: Final = 32
 VAPID_KEY_BYTES: Final = 32
-# A private key of the curve P-256 is a number from 1 to one less than this.
+# A private key of the curve P-256 is a number from 1 to this minus 1.
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
-# A code sender that reaches a real phone is added here together with its adapter in `accounts/`.
-# `inbox` is not one: it shows the codes to whoever asks.
+# Add a code sender that reaches real phones here, together with its adapter in `accounts/`. `inbox` is not one: it
+# shows the codes to anyone who asks.
 REAL_CODE_SENDERS: Final[frozenset[str]] = frozenset()
 
 Value = TypeVar("Value")
@@ -35,7 +35,7 @@ Choice = TypeVar("Choice", bound=str)
 
 
 class SettingsError(ValueError):
-    """Settings are wrong. `problems` has a line for each: its name, what is wrong, what would be right."""
+    """Some settings are wrong. `problems` has one line per setting: its name, what is wrong, what would be right."""
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
@@ -44,26 +44,26 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The settings of one process; `CURHAT_` and the field's name in capitals is the variable."""
+    """The settings of one process. The variable of a field is `CURHAT_` and the field's name in capitals."""
 
     environment: Environment
     host: str
     port: int
-    # /healthz, /readyz and /metrics answer here in production; in development they are on the main port.
+    # In production /healthz, /readyz and /metrics are served here; in development, on the main port.
     operations_host: str
     operations_port: int
     data_dir: Path
-    # None means embedded servers, which only development has.
+    # None means an embedded server, which only development has.
     database_url: str | None = field(repr=False)
     valkey_url: str | None = field(repr=False)
     secret_key: bytes = field(repr=False)
-    # The private key by which push services know us (RFC 8292). Whoever subscribed did so to its public half: with
-    # another key no subscription works any more.
+    # The private key by which push services know us (RFC 8292). Browsers subscribed with its public key, so with
+    # another key no existing subscription works.
     vapid_private_key: bytes = field(repr=False)
-    # Where web clients are served from: the allow-list for cookies and sockets. No path, no trailing slash.
+    # The origins of the web clients: the allow-list for cookies and sockets. Without path or trailing slash.
     public_origins: tuple[str, ...]
-    # Addresses and networks of the proxies before us: from them we believe who the client is (X-Forwarded-For). All
-    # clients of a proxy that is not named here share one address, and its limits.
+    # Addresses and networks of the proxies in front of us. Only their X-Forwarded-For is trusted. All clients behind a
+    # proxy that is not listed share one address, and its limits.
     trusted_proxies: tuple[str, ...]
     code_sender: str
     address_requests_per_minute: int
@@ -77,17 +77,17 @@ class Settings:
 
     @property
     def is_development(self) -> bool:
-        """Whether what exists for development only (endpoints, inbox, embedded servers) exists here."""
+        """Whether this process has what only development has: endpoints, inbox, embedded servers."""
         return self.environment == "development"
 
     @property
     def local_url(self) -> str:
-        """Where this machine reaches the main port, such as http://127.0.0.1:8000."""
+        """The URL of the main port from this machine, such as http://127.0.0.1:8000."""
         return f"http://{_reachable_host(self.host)}:{self.port}"
 
     @property
     def health_url(self) -> str:
-        """Where this machine reaches /healthz, /readyz and /metrics."""
+        """The base URL of /healthz, /readyz and /metrics from this machine."""
         if self.is_development:
             return self.local_url
         return f"http://{_reachable_host(self.operations_host)}:{self.operations_port}"
@@ -96,9 +96,8 @@ class Settings:
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
         """Read and check all settings.
 
-        In development, a key that is not set (CURHAT_SECRET_KEY, CURHAT_VAPID_PRIVATE_KEY) is read from the data
-        directory, and made there the first time. Raises SettingsError naming everything that is wrong, not only
-        the first.
+        In development, CURHAT_SECRET_KEY and CURHAT_VAPID_PRIVATE_KEY may be missing. They are then read from the data
+        directory, which gets new ones the first time. Raises SettingsError, which names every wrong setting.
         """
         reader = _Reader(environ)
         environment: Environment = reader.choice("ENVIRONMENT", ("production", "development"), "production")
@@ -110,7 +109,7 @@ class Settings:
             host=reader.value(
                 "HOST",
                 _loopback_host if development else _host,
-                "127.0.0.1" if development else "0.0.0.0",  # noqa: S104  a production server is there to be reached
+                "127.0.0.1" if development else "0.0.0.0",  # noqa: S104  other machines must reach a production server
             ),
             port=port,
             operations_host=reader.value("OPERATIONS_HOST", _host, "127.0.0.1"),
@@ -149,37 +148,37 @@ class Settings:
 
 
 def default_data_dir() -> Path:
-    """`.data` of the checkout that this code runs from; of the current folder when it is installed elsewhere."""
+    """Return `.data` in the checkout that this code runs from, or in the current folder if it is no checkout."""
     checkout = Path(__file__).parents[3]
     return (checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()) / ".data"
 
 
 def data_dir_of(text: str) -> Path:
-    """The folder that a value of CURHAT_DATA_DIR names; a relative one begins at the current folder."""
+    """Return the folder that a value of CURHAT_DATA_DIR names. A relative path starts at the current folder."""
     return Path(text).expanduser().absolute()
 
 
 def development_secret_key(data_dir: Path) -> bytes:
-    """The key kept in `data_dir/secret_key`, made the first time; readable by its owner only.
+    """Return the key in `data_dir/secret_key`, or make one. Only its owner can read the file.
 
     Raises OSError when the folder cannot be written.
     """
-    return _kept_in(data_dir, "secret_key", secrets.token_hex(SECRET_KEY_MINIMUM_BYTES)).encode()
+    return _kept_in(data_dir, "secret_key", secrets.token_hex(MIN_SECRET_KEY_BYTES)).encode()
 
 
 def development_vapid_private_key(data_dir: Path) -> bytes:
-    """The key kept in `data_dir/vapid_private_key`, made the first time. Raises OSError, ValueError."""
+    """Return the key in `data_dir/vapid_private_key`, or make one. Raises OSError, ValueError."""
     made = base64.b64encode(secrets.token_bytes(VAPID_KEY_BYTES)).decode()
     return _vapid_private_key(_kept_in(data_dir, "vapid_private_key", made))
 
 
 def _kept_in(data_dir: Path, name: str, made: str) -> str:
-    """What is kept in this file, at first what was `made` for it; readable by its owner only."""
+    """Return the text of this file. If it does not exist, write `made` to it, readable by its owner only."""
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = data_dir / name
     if not path.exists():
-        # Written apart (with mode 0600) and then linked, so that of two processes one wins and both read the
-        # same whole key.
+        # Written to a temporary file (mode 0600) that is then linked. If two processes do this at once, one link wins,
+        # and both read the same whole key.
         descriptor, temporary = tempfile.mkstemp(dir=data_dir)
         try:
             with os.fdopen(descriptor, "w") as file:
@@ -192,9 +191,9 @@ def _kept_in(data_dir: Path, name: str, made: str) -> str:
 
 
 class _Reader:
-    """Reads variables one by one and notes what is wrong with each, so that all can be told at once.
+    """Reads variables one by one and collects what is wrong, so that one error reports all of it.
 
-    An empty variable counts as not set: that is how compose files and unit files leave one out.
+    An empty variable counts as not set, because compose files and unit files leave variables out that way.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -202,7 +201,7 @@ class _Reader:
         self.problems: list[str] = []
 
     def value(self, name: str, read: Callable[[str], Value], default: Value) -> Value:
-        """Read one variable. `read` raises ValueError with a sentence saying what would be right."""
+        """Read one variable. `read` raises ValueError with a sentence that says what would be right."""
         text = self._environ.get(PREFIX + name)
         if text is None:
             return default
@@ -213,7 +212,7 @@ class _Reader:
             return default
 
     def integer(self, name: str, default: int, minimum: int, maximum: int) -> int:
-        """Read a whole number within bounds."""
+        """Read a whole number from `minimum` to `maximum`."""
 
         def read(text: str) -> int:
             if not (text.isascii() and text.isdigit() and minimum <= int(text) <= maximum):
@@ -223,7 +222,7 @@ class _Reader:
         return self.value(name, read, default)
 
     def choice(self, name: str, choices: tuple[Choice, ...], default: Choice) -> Choice:
-        """Read one of a few words."""
+        """Read one of the words in `choices`."""
 
         def read(text: str) -> Choice:
             for choice in choices:
@@ -234,14 +233,14 @@ class _Reader:
         return self.value(name, read, default)
 
     def secret_key(self, data_dir: Path, *, development: bool) -> bytes:
-        """The key that one-time codes and cookies are hashed with."""
+        """Read the key that hashes one-time codes and cookies."""
         text = self._environ.get(f"{PREFIX}SECRET_KEY")
         if text is not None:
             key = text.encode()
-            if len(key) < SECRET_KEY_MINIMUM_BYTES:
+            if len(key) < MIN_SECRET_KEY_BYTES:
                 self.problem(
                     "SECRET_KEY",
-                    f"is {len(key)} bytes long; right is at least {SECRET_KEY_MINIMUM_BYTES} random bytes, "
+                    f"is {len(key)} bytes long; right is at least {MIN_SECRET_KEY_BYTES} random bytes, "
                     "such as the output of: openssl rand -hex 32",
                 )
             return key
@@ -255,7 +254,7 @@ class _Reader:
             return b""
 
     def vapid_private_key(self, data_dir: Path, *, development: bool) -> bytes:
-        """The key that push services know us by."""
+        """Read the key by which push services know us."""
         text = self._environ.get(f"{PREFIX}VAPID_PRIVATE_KEY")
         right = "right is 32 random bytes in base64, such as the output of: openssl rand -base64 32"
         if text is not None:
@@ -287,7 +286,7 @@ class _Reader:
         )
 
     def code_sender(self, *, development: bool) -> str:
-        """Who delivers one-time codes."""
+        """Read the name of the sender of one-time codes."""
         name = self._environ.get(f"{PREFIX}CODE_SENDER", "inbox" if development else "")
         if name in REAL_CODE_SENDERS or (development and name == "inbox"):
             return name
@@ -304,7 +303,7 @@ class _Reader:
         return name
 
     def check_together(self, settings: Settings) -> None:
-        """Note what is wrong between settings that are each right by themselves."""
+        """Collect what is wrong between settings that are each right alone."""
         urls = {"DATABASE_URL": settings.database_url, "VALKEY_URL": settings.valkey_url}
         missing = [name for name, url in urls.items() if url is None and PREFIX + name not in self._environ]
         if settings.is_development:
@@ -331,7 +330,7 @@ class _Reader:
             )
 
     def check_names(self, known: Iterable[str]) -> None:
-        """Note variables that begin like ours and are none: a misspelt setting must not pass unseen."""
+        """Collect variables that begin with CURHAT_ but are no setting, so that a misspelt one is reported."""
         names = list(known)
         for name in sorted(self._environ.keys() - set(names)):
             close = difflib.get_close_matches(name, names, n=1)
@@ -345,12 +344,12 @@ class _Reader:
 
 
 def _shown(name: str, text: str) -> str:
-    # An address may carry a password.
+    # A URL may contain a password.
     return "not shown here" if name.endswith("_URL") else repr(text)
 
 
 def _vapid_private_key(text: str) -> bytes:
-    """The key in base64, of either alphabet, with or without padding. Raises ValueError."""
+    """Decode a key from base64 or base64url, with or without padding. Raises ValueError."""
     plain = text.strip().rstrip("=").replace("-", "+").replace("_", "/")
     key = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     if len(key) != VAPID_KEY_BYTES or not 0 < int.from_bytes(key) < _P256_ORDER:
@@ -391,7 +390,7 @@ def _loopback_host(text: str) -> str:
 
 def _url(text: str) -> SplitResult:
     parts = urlsplit(text)
-    _ = parts.port  # raises ValueError when it is no number
+    _ = parts.port  # Raises ValueError when the port is no number.
     return parts
 
 

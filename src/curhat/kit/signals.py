@@ -1,15 +1,15 @@
-"""Signals: small messages between processes after a commit. They wake; they never carry the truth.
+"""Signals: small messages between processes, sent after a commit. They wake receivers; the facts are in PostgreSQL.
 
-A signal may be lost, doubled or late. Whoever acts on one also looks at the database every few seconds, so a lost
-signal costs a short delay and nothing else.
+A signal may be lost, doubled or late. Every receiver also reads the database every few seconds, so a lost signal costs
+only a short delay.
 
 Channels
     stream         a user's stream grew (realtime)
     requests       the open requests of some mitras changed (pairing)
     sockets        sockets of a token or a user must close (accounts)
-    typing         somebody types (realtime)
-    deadlines      something is due now: workers need not sleep on (deadlines)
-    mitra_changed  intent, capacity or load of some mitras changed; for the process that committed it only
+    typing         a user types (realtime)
+    deadlines      a deadline is due now, so sleeping workers wake (deadlines)
+    mitra_changed  intent, capacity or load of some mitras changed; only for the process that committed it (presence)
 """
 
 import asyncio
@@ -24,14 +24,15 @@ from valkey.exceptions import ValkeyError
 
 log = structlog.get_logger(__name__)
 
-# What may wait for Valkey in one process: bounds memory while Valkey is away. The rest is dropped; looking heals it.
-QUEUE_LIMIT = 20_000
-BATCH_LIMIT = 500
-# A batch that Valkey does not take within this is dropped.
-SEND_SECONDS = 1.0
-# A subscription that is silent for this long is asked whether it lives, and given up after as long again.
-SILENCE_SECONDS = 5.0
-RECONNECT_SECONDS = 0.5
+# How many signals one process queues. Bounds memory while Valkey is away. Further signals are dropped.
+MAX_QUEUED_SIGNALS = 20_000
+MAX_SIGNALS_PER_BATCH = 500
+# A batch that Valkey does not accept within this time is dropped.
+SEND_TIMEOUT_SECONDS = 1.0
+# After this long without a message the subscription is pinged; after as long again it counts as lost.
+MAX_SILENCE_SECONDS = 5.0
+# Bounds how often an unreachable Valkey is tried.
+RECONNECT_INTERVAL_SECONDS = 0.5
 PREFIX = "curhat:signal:"
 
 SignalHandler = Callable[[bytes], None]
@@ -41,40 +42,37 @@ class SignalSink(Protocol):
     """Where a committed transaction's signals go."""
 
     def publish(self, channel: str, payload: bytes) -> None:
-        """Hand `payload` on. Quick; never raises."""
+        """Pass `payload` on. Returns at once and never raises."""
 
 
 class NoSignals:
-    """For programs whose changes nobody needs to hear of at once (commands, migrations)."""
+    """Drops all signals. For programs whose changes no process needs to see at once (commands, migrations)."""
 
     def publish(self, channel: str, payload: bytes) -> None:
-        """Drop it."""
+        """Do nothing."""
 
 
 class Signals:
-    """Signals over Valkey publish/subscribe, with a bounded queue that is sent in batches.
-
-    `local` channels never leave this process: their handlers are called at once.
-    """
+    """Signals over Valkey publish/subscribe, sent in batches from a bounded queue."""
 
     def __init__(self, client: valkey.asyncio.Valkey) -> None:
         self._client = client
         self._local: dict[str, SignalHandler] = {}
         self._handlers: dict[str, SignalHandler] = {}
-        self._queue: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(QUEUE_LIMIT)
+        self._queue: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(MAX_QUEUED_SIGNALS)
         self.dropped = 0
         self.subscribed = asyncio.Event()
 
     def handle_locally(self, channel: str, handler: SignalHandler) -> None:
-        """Call `handler` for what this very process publishes on `channel`; nothing goes out."""
+        """Call `handler` at once for each signal that this process publishes on `channel`, instead of sending it."""
         self._local[channel] = handler
 
     def handle(self, channel: str, handler: SignalHandler) -> None:
-        """Call `handler` for what any process publishes on `channel`. Register before `run`."""
+        """Call `handler` for each signal that any process publishes on `channel`. Call this before `run`."""
         self._handlers[channel] = handler
 
     def publish(self, channel: str, payload: bytes) -> None:
-        """Queue for sending, or hand to the local handler."""
+        """Queue the signal, or call the local handler."""
         local = self._local.get(channel)
         if local is not None:
             local(payload)
@@ -94,11 +92,11 @@ class Signals:
     async def _send(self) -> None:
         while True:
             batch = [await self._queue.get()]
-            while len(batch) < BATCH_LIMIT and not self._queue.empty():
+            while len(batch) < MAX_SIGNALS_PER_BATCH and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             try:
                 async with (
-                    asyncio.timeout(SEND_SECONDS),
+                    asyncio.timeout(SEND_TIMEOUT_SECONDS),
                     self._client.pipeline(transaction=False) as pipeline,
                 ):
                     for channel, payload in batch:
@@ -117,21 +115,20 @@ class Signals:
             except (ValkeyError, OSError) as error:
                 log.warning("signals.subscription_lost", error=type(error).__name__)
             self.subscribed.clear()
-            # Bounds how hard an unreachable Valkey is knocked at; looking heals what is missed meanwhile.
-            await asyncio.sleep(RECONNECT_SECONDS)
+            await asyncio.sleep(RECONNECT_INTERVAL_SECONDS)
 
     async def _listen(self, listener: valkey.asyncio.client.PubSub) -> None:
-        """Dispatch until the connection breaks; a silent one is asked whether it lives."""
-        asked = False
+        """Call the handlers until the connection breaks. Ping a silent connection to find out whether it is alive."""
+        pinged = False
         while True:
-            message = await listener.get_message(timeout=SILENCE_SECONDS)
+            message = await listener.get_message(timeout=MAX_SILENCE_SECONDS)
             if message is None:
-                if asked:
+                if pinged:
                     raise TimeoutError("Valkey does not answer on the subscription")
                 await listener.ping()
-                asked = True
+                pinged = True
                 continue
-            asked = False
+            pinged = False
             if message["type"] == "message":
                 self._dispatch(message)
             elif message["type"] == "subscribe":
@@ -146,5 +143,5 @@ class Signals:
             try:
                 handler(message["data"])
             except Exception:
-                # One malformed signal must not end the subscription for everyone.
+                # One malformed signal must not end the subscription for all others.
                 log.exception("signals.handler_failed", channel=channel)

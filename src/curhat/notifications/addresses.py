@@ -1,7 +1,7 @@
-"""Where a push may be sent: endpoints come from clients, and must not make this server talk to its own network.
+"""Where a push may be sent. Endpoints come from clients, and must not make this server connect to its own network.
 
-Checked when a subscription is saved and again when it is used. Names are resolved here, every address found is
-checked, and the connection is made to an address that was checked: a name that changes in between helps nobody.
+An endpoint is checked when its subscription is saved, and again at each use. This module resolves the name and checks
+every address found, and the HTTP client connects to a checked address. So a name that changes in between gains nothing.
 """
 
 import asyncio
@@ -14,30 +14,30 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-ENDPOINT_CHARACTERS: Final = 1000
-RESOLVE_SECONDS: Final = 3.0
-# IPv6 that only wraps an IPv4 address for a gateway (RFC 6052).
+MAX_ENDPOINT_CHARACTERS: Final = 1000
+RESOLVE_TIMEOUT_SECONDS: Final = 3.0
+# IPv6 addresses that wrap an IPv4 address for a gateway (RFC 6052).
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 
 
 class EndpointRefused(Exception):
-    """No push goes to this endpoint. Says why, without repeating it."""
+    """This server sends no push to the endpoint. The text says why, without repeating the endpoint."""
 
 
 class Addresses:
-    """Which endpoints may be called. `allows_this_machine` is for development and tests: its plain http, too."""
+    """Which endpoints may be called. `allows_this_machine` also allows loopback, over http too: development, tests."""
 
     def __init__(self, *, allows_this_machine: bool) -> None:
         self._allows_this_machine = allows_this_machine
 
     def check_form(self, endpoint: str) -> None:
-        """Raise EndpointRefused for what can be no endpoint, as far as its text tells."""
+        """Check the endpoint's text. Raises EndpointRefused."""
         if (
-            not 1 <= len(endpoint) <= ENDPOINT_CHARACTERS
+            not 1 <= len(endpoint) <= MAX_ENDPOINT_CHARACTERS
             or not endpoint.isascii()
             or not endpoint.isprintable()
         ):
-            raise EndpointRefused(f"must be an address of 1 to {ENDPOINT_CHARACTERS} plain characters")
+            raise EndpointRefused(f"must be an address of 1 to {MAX_ENDPOINT_CHARACTERS} plain characters")
         try:
             parts = urlsplit(endpoint)
             port = parts.port
@@ -59,9 +59,9 @@ class Addresses:
             raise EndpointRefused("must be on the port of https")
 
     async def check(self, endpoint: str) -> None:
-        """`check_form`, and that its name, if it resolves now, resolves to public addresses only.
+        """Check the text, and that the name resolves to public addresses only. Raises EndpointRefused.
 
-        A name that does not resolve is no offence: it is resolved, and checked, again at each use.
+        A name that does not resolve now is accepted: it is resolved and checked again at each use.
         """
         self.check_form(endpoint)
         host = urlsplit(endpoint).hostname
@@ -73,16 +73,16 @@ class Addresses:
                 return
 
     async def resolve(self, host: str, port: int) -> list[tuple[int, str]]:
-        """The addresses of a name as (family, address), all checked. Raises OSError, EndpointRefused."""
+        """Resolve a name to checked addresses, each (family, address). Raises OSError, EndpointRefused."""
         loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(RESOLVE_SECONDS):
+            async with asyncio.timeout(RESOLVE_TIMEOUT_SECONDS):
                 found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except UnicodeError:
             raise EndpointRefused("has a name that cannot be") from None
         addresses: list[tuple[int, str]] = []
         for family, _, _, _, address in found:
-            # One bad address among good ones is refused with all of them: nobody of good will has one.
+            # One bad address refuses the whole name: no honest push service has one.
             self.check_address(ipaddress.ip_address(str(address[0]).partition("%")[0]))
             addresses.append((family, str(address[0])))
         return addresses
@@ -97,7 +97,7 @@ class Addresses:
 
 
 class CheckedResolver(AbstractResolver):
-    """What the HTTP client asks for a name's addresses: it connects to what this answers, and to nothing else."""
+    """The HTTP client's resolver. The client connects to the addresses that it returns, and to no others."""
 
     def __init__(self, addresses: Addresses) -> None:
         self._addresses = addresses
@@ -105,7 +105,7 @@ class CheckedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Raises OSError: the client takes it as a name that cannot be resolved."""
+        """Resolve to checked addresses. Raises OSError, which the client treats as a name that does not resolve."""
         try:
             found = await self._addresses.resolve(host, port)
         except EndpointRefused as refusal:
@@ -124,11 +124,11 @@ class CheckedResolver(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no connection is open."""
 
 
 def _literal(host: str) -> IpAddress | None:
-    """The address that stands in place of a name, however it is written (127.1, 0x7f000001, …)."""
+    """The address that a host part spells out, in any notation (127.1, 0x7f000001, …); None for a name."""
     try:
         return ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -140,7 +140,7 @@ def _literal(host: str) -> IpAddress | None:
 
 
 def _inner(address: IpAddress) -> IpAddress:
-    """The IPv4 address inside an IPv6 one that leads there through a gateway; else the address itself."""
+    """The IPv4 address that an IPv6 address wraps (NAT64, Teredo, mapped, 6to4); else the address itself."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address in _NAT64:

@@ -1,4 +1,4 @@
-"""Subscribing to push, and trying it: HTTP in, service, HTTP out."""
+"""Subscribing to push, and testing it."""
 
 from litestar import Response, delete, get, post, put
 from litestar.di import NamedDependency
@@ -24,10 +24,10 @@ from curhat.notifications.web_push import VapidKey
     responses=answers({}, *SIGNED_IN),
 )
 async def get_customer_push_key(
-    customer: NamedDependency[Identity],  # noqa: ARG001  asked for so that only who is signed in gets it
+    customer: NamedDependency[Identity],  # noqa: ARG001  requires a sign-in
     vapid_key: NamedDependency[VapidKey],
 ) -> PushKey:
-    """What to subscribe with: the `applicationServerKey`."""
+    """Return the `applicationServerKey` to subscribe with."""
     return PushKey(vapid_key.public_key)
 
 
@@ -38,10 +38,10 @@ async def get_customer_push_key(
     responses=answers({}, *MITRA_SIGNED_IN),
 )
 async def get_mitra_push_key(
-    mitra: NamedDependency[Identity],  # noqa: ARG001  asked for so that only who is signed in gets it
+    mitra: NamedDependency[Identity],  # noqa: ARG001  requires a sign-in
     vapid_key: NamedDependency[VapidKey],
 ) -> PushKey:
-    """What to subscribe with: the `applicationServerKey`."""
+    """Return the `applicationServerKey` to subscribe with."""
     return PushKey(vapid_key.public_key)
 
 
@@ -59,9 +59,9 @@ async def subscribe_customer(
     database: NamedDependency[Database],
     push_addresses: NamedDependency[Addresses],
 ) -> Response[None]:
-    """Have this browser told when a bestie is there, and of new messages, while the app is closed.
+    """Push to this browser when a bestie has accepted or has written, while the app is closed.
 
-    Belongs to this sign-in, and ends with it. Repeat it at each start of the app: it mends what has failed.
+    The subscription ends with this sign-in. Repeat it at each start of the app: this makes a failed one good again.
     """
     return await _subscribe(request, data, customer, database, push_addresses)
 
@@ -80,9 +80,9 @@ async def subscribe_mitra(
     database: NamedDependency[Database],
     push_addresses: NamedDependency[Addresses],
 ) -> Response[None]:
-    """Have this browser told of requests while the app is closed; the mitra is then available for 15 minutes more.
+    """Push requests to this browser while the app is closed. The mitra then stays available for 15 minutes more.
 
-    Belongs to this sign-in, and ends with it. Repeat it at each start of the app: it mends what has failed.
+    The subscription ends with this sign-in. Repeat it at each start of the app: this makes a failed one good again.
     """
     return await _subscribe(request, data, mitra, database, push_addresses)
 
@@ -99,7 +99,7 @@ async def unsubscribe_customer(
     customer: NamedDependency[Identity],
     database: NamedDependency[Database],
 ) -> Response[None]:
-    """No more push to this browser. Repeated, nothing changes."""
+    """End push to this browser. Repeated, nothing changes."""
     return await _unsubscribe(data, customer, database)
 
 
@@ -115,7 +115,7 @@ async def unsubscribe_mitra(
     mitra: NamedDependency[Identity],
     database: NamedDependency[Database],
 ) -> Response[None]:
-    """No more push to this browser. Repeated, nothing changes."""
+    """End push to this browser. Repeated, nothing changes."""
     return await _unsubscribe(data, mitra, database)
 
 
@@ -127,9 +127,9 @@ async def unsubscribe_mitra(
     responses=answers({202: PushTest}, *MITRA_SIGNED_IN, NoPushSubscription, TooManyRequests),
 )
 async def test_push(mitra: NamedDependency[Identity], database: NamedDependency[Database]) -> PushTest:
-    """A notification to each of the mitra's devices, as a request would come; once in 10 s.
+    """Push a test notification to each of the mitra's devices, the way a request comes. At most once in 10 s.
 
-    One that arrives at a subscription that had failed makes it good again.
+    A test that arrives makes a failed subscription good again.
     """
     async with database.transaction() as tx:
         return PushTest(await service.enqueue_test(tx, mitra.user_id))

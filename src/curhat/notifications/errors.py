@@ -1,10 +1,10 @@
-"""What this room refuses."""
+"""Refusals of this package."""
 
 from curhat.kit.errors import BusinessError
 
 
 class NoPushSubscription(BusinessError):
-    """A test notification has nowhere to go."""
+    """The mitra has no subscription to send a test notification to."""
 
     code = "no_push_subscription"
     status = 409

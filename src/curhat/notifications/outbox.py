@@ -1,7 +1,7 @@
-"""Sends what waits in the outbox, in the workers: claim, look once more whether it is wanted, send, note the outcome.
+"""Sends the outbox's messages, in the workers: claim, check whether each is still wanted, send, record the outcome.
 
-Nothing is sent inside a transaction. A message that was claimed and not noted (the worker died, PostgreSQL went away)
-is due again after CLAIM_SECONDS.
+Nothing is sent inside a transaction. A claimed message whose outcome is not recorded (the worker died, PostgreSQL went
+away) is due again after CLAIM_SECONDS.
 """
 
 import asyncio
@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 from uuid import UUID
 
-import asyncpg
 import structlog
 from prometheus_client import Counter, Gauge
 
@@ -18,7 +17,7 @@ from curhat.kit.database import DATABASE_AWAY, Database
 from curhat.kit.errors import PresenceUnknown
 from curhat.kit.identity import Role
 from curhat.kit.pause_points import pause_point
-from curhat.notifications import service
+from curhat.notifications import queries, service
 from curhat.notifications.port import (
     Address,
     Delivered,
@@ -30,21 +29,22 @@ from curhat.notifications.port import (
     Unavailable,
     Urgency,
 )
-from curhat.notifications.service import SQL
+from curhat.notifications.queries import ClaimedMessage
 from curhat.notifications.templates import PushKind
 
 log = structlog.get_logger(__name__)
 
-# Messages of one worker that are being sent at once: with the 0.1 s that a push service takes, 500 a second.
-PLACES: Final = 50
-# Longer than a message can take: a try whose outcome was not noted by then never will be.
+# How many messages one worker sends at once. A push service takes 0.1 s, so this is 500 messages per second.
+MAX_SENDS_RUNNING: Final = 50
+# Longer than one attempt can take: an outcome that is not recorded by then never will be.
 CLAIM_SECONDS: Final = 10.0
 # How long a message can wait that another process put into the outbox.
-POLL_SECONDS: Final = 0.5
-# Before the second try, the third, …; a push service that says how long to wait is believed up to the longest.
-AGAIN_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
-# Messages in a row that failed, after which the subscription has failed.
-FAILURES_LIMIT: Final = 5
+POLL_INTERVAL_SECONDS: Final = 0.5
+# The wait before the second attempt, the third, and so on. A push service that names a wait gets it, up to the longest
+# of these.
+RETRY_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
+# A subscription has failed after this many failed messages in a row.
+MAX_FAILURES: Final = 5
 
 URGENCIES: Final[dict[PushKind, Urgency]] = {
     "request_offered": "high",
@@ -54,18 +54,18 @@ URGENCIES: Final[dict[PushKind, Urgency]] = {
 }
 
 SENT: Final = Counter(
-    "curhat_push_messages_total", "Push messages by kind and what became of a try", ["kind", "outcome"]
+    "curhat_push_messages_total", "Push messages by kind and outcome of an attempt", ["kind", "outcome"]
 )
 IN_FLIGHT: Final = Gauge("curhat_push_in_flight", "Push messages that are being sent by this process")
 
-# Who of these people holds a live connection. May raise PresenceUnknown.
+# Which of these people hold a live connection. May raise PresenceUnknown.
 ConnectedAmong = Callable[[Role, Sequence[UUID]], Awaitable[set[UUID]]]
 # Which of these subjects are still worth a push (a request that is open, a message that is unread, …).
 StillWanted = Callable[[PushKind, Sequence[UUID]], Awaitable[set[UUID]]]
 
 
 class Outbox:
-    """The sender of one worker."""
+    """The sender of one worker. It sends through `channel`."""
 
     def __init__(
         self,
@@ -80,15 +80,15 @@ class Outbox:
         self._still_wanted = still_wanted
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._done: list[int] = []
-        self._noting: asyncio.Task[None] | None = None
+        self._finished: list[int] = []
+        self._recording: asyncio.Task[None] | None = None
 
     def wake(self) -> None:
-        """There is something new to send."""
+        """Send soon: there is a new message."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Send until cancelled; what is on its way then is due again later. PostgreSQL away is waited out."""
+        """Send until cancelled; while PostgreSQL is away, keep trying. What is being sent then is due again later."""
         try:
             while True:
                 self._wake.clear()
@@ -98,31 +98,33 @@ class Outbox:
                 except DATABASE_AWAY as error:
                     log.warning("push.database_trouble", error=type(error).__name__)
                 except Exception:
-                    # A fault in one round must not end push for everybody; what was claimed is due again.
+                    # The loop goes on after a fault, because every push depends on it. Claimed messages are due again.
                     log.exception("push.round_failed")
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_SECONDS):
+                    async with asyncio.timeout(POLL_INTERVAL_SECONDS):
                         await self._wake.wait()
         finally:
             for task in self._tasks:
                 task.cancel()
 
     async def send_due(self) -> bool:
-        """Claim what there is place for, and start sending it. False: nothing was due."""
-        while len(self._tasks) >= PLACES:
+        """Claim as many due messages as can be sent at once, and start to send them. Returns False if none was due."""
+        while len(self._tasks) >= MAX_SENDS_RUNNING:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        rows = await self._database.fetch(SQL.claim, PLACES - len(self._tasks), CLAIM_SECONDS)
-        if not rows:
+        claimed = await queries.claim_messages(
+            self._database, max_messages=MAX_SENDS_RUNNING - len(self._tasks), claim_seconds=CLAIM_SECONDS
+        )
+        if not claimed:
             return False
         await pause_point("push.claimed")
-        for row in await self._drop_unwanted(rows):
-            self._start(self._send(row))
+        for message in await self._drop_unwanted(claimed):
+            self._start(self._send(message))
         return True
 
     async def settle(self) -> None:
-        """Send all that is due, and wait for the outcomes."""
-        while await self.send_due() or self._tasks or self._noting is not None:
-            waiting = [*self._tasks, *([self._noting] if self._noting else [])]
+        """Send everything that is due, and wait until the outcomes are recorded."""
+        while await self.send_due() or self._tasks or self._recording is not None:
+            waiting = [*self._tasks, *([self._recording] if self._recording else [])]
             if waiting:
                 await asyncio.wait(waiting)
 
@@ -138,119 +140,123 @@ class Outbox:
 
     # Whether it is wanted ------------------------------------------------------------------------------------
 
-    async def _drop_unwanted(self, rows: Sequence[asyncpg.Record]) -> list[asyncpg.Record]:
-        """What is to be sent of these; the rest is dropped: its subject is over, or its reader is connected."""
-        wanted: list[asyncpg.Record] = []
-        unwanted: list[asyncpg.Record] = []
-        for kind in sorted({row["kind"] for row in rows}):
-            of_kind = [row for row in rows if row["kind"] == kind]
+    async def _drop_unwanted(self, claimed: Sequence[ClaimedMessage]) -> list[ClaimedMessage]:
+        """Return the messages to send. Delete those whose subject is over, or whose reader is connected."""
+        wanted: list[ClaimedMessage] = []
+        unwanted: list[ClaimedMessage] = []
+        for kind in sorted({message.kind for message in claimed}):
+            of_kind = [message for message in claimed if message.kind == kind]
             if kind == "test":
                 wanted += of_kind
                 continue
-            subjects = await self._still_wanted(kind, [row["subject_id"] for row in of_kind])
-            role = of_kind[0]["role"]
+            subjects = await self._still_wanted(kind, [message.subject_id for message in of_kind])
+            readers = list({message.user_id for message in of_kind})
             try:
-                connected = await self._connected_among(role, list({row["user_id"] for row in of_kind}))
+                connected = await self._connected_among(of_kind[0].role, readers)
             except PresenceUnknown:
                 connected = set()
-            for row in of_kind:
-                is_wanted = row["subject_id"] in subjects and row["user_id"] not in connected
-                (wanted if is_wanted else unwanted).append(row)
+            for message in of_kind:
+                is_wanted = message.subject_id in subjects and message.user_id not in connected
+                (wanted if is_wanted else unwanted).append(message)
         if unwanted:
-            await self._database.execute(SQL.drop_messages, [row["id"] for row in unwanted])
-            for row in unwanted:
-                SENT.labels(row["kind"], "not_needed").inc()
+            await queries.delete_unwanted_messages(self._database, ids=[message.id for message in unwanted])
+            for message in unwanted:
+                SENT.labels(message.kind, "not_needed").inc()
         return wanted
 
     # Sending -------------------------------------------------------------------------------------------------
 
-    async def _send(self, row: asyncpg.Record) -> None:
+    async def _send(self, message: ClaimedMessage) -> None:
         try:
-            if not row["is_signed_in"]:
-                await self._changed(SQL.remove_subscription, row)
+            if not message.is_signed_in:
+                await self._delete_subscription(message)
                 return
-            outcome = await self._deliver(row)
+            outcome = await self._deliver(message)
             await pause_point("push.delivered")
-            await self._note(row, outcome)
+            await self._record(message, outcome)
         except DATABASE_AWAY as error:
-            # Not noted: it is due again in CLAIM_SECONDS, and may come twice.
-            log.warning("push.outcome_not_noted", error=type(error).__name__)
+            # The message is due again in CLAIM_SECONDS, and may arrive twice.
+            log.warning("push.outcome_not_recorded", error=type(error).__name__)
         except Exception:
-            log.exception("push.not_sent", kind=row["kind"], subscription_id=str(row["subscription_id"]))
+            log.exception("push.not_sent", kind=message.kind, subscription_id=str(message.subscription_id))
 
-    async def _deliver(self, row: asyncpg.Record) -> Outcome:
-        # Rounded down: a message is never delivered after its time, by a push service that counts whole seconds.
+    async def _deliver(self, message: ClaimedMessage) -> Outcome:
+        # The time is rounded down, so that a push service, which counts whole seconds, never delivers too late.
         push = Push(
-            payload=row["payload"].encode(),
-            topic=row["topic"],
-            ttl_seconds=int(row["left_seconds"]),
-            urgency=URGENCIES[row["kind"]],
+            payload=message.payload.encode(),
+            topic=message.topic,
+            ttl_seconds=int(message.left_seconds),
+            urgency=URGENCIES[message.kind],
         )
-        address = Address(endpoint=row["endpoint"], p256dh=row["p256dh"], auth=row["auth"])
-        return await self._channel.deliver(row["subscription_id"], address, push)
+        address = Address(endpoint=message.endpoint, p256dh=message.p256dh, auth=message.auth)
+        return await self._channel.deliver(message.subscription_id, address, push)
 
-    async def _note(self, row: asyncpg.Record, outcome: Outcome) -> None:
-        SENT.labels(row["kind"], type(outcome).__name__.lower()).inc()
+    async def _record(self, message: ClaimedMessage, outcome: Outcome) -> None:
+        SENT.labels(message.kind, type(outcome).__name__.lower()).inc()
         match outcome:
             case Delivered():
-                self._note_done(row["id"])
-                if row["failures"]:
-                    await self._changed(SQL.works_again, row)
+                self._finish(message.id)
+                if message.failures:
+                    await self._reset_failures(message)
             case Gone():
-                await self._changed(SQL.remove_subscription, row)
-                log.info("push.subscription_gone", subscription_id=str(row["subscription_id"]))
+                await self._delete_subscription(message)
+                log.info("push.subscription_gone", subscription_id=str(message.subscription_id))
             case Refused():
-                # Done, and not dropped: it would only be put into the outbox again.
-                self._note_done(row["id"])
-                await self._count_failure(row, outcome.reason)
+                # Finished and kept: if it were deleted, the same reason would put it into the outbox again.
+                self._finish(message.id)
+                await self._count_failure(message, outcome.reason)
             case Unavailable():
-                await self._database.execute(
-                    SQL.try_again, row["id"], _wait_seconds(row["attempts"], outcome)
+                await queries.postpone_message(
+                    self._database, id=message.id, wait_seconds=_wait_seconds(message.attempts, outcome)
                 )
-                # One message is one failure, however often it is tried.
-                if row["attempts"] == 1 and not outcome.is_their_limit:
-                    await self._count_failure(row, outcome.reason)
+                # However often a message is tried, it counts as one failure.
+                if message.attempts == 1 and not outcome.is_their_limit:
+                    await self._count_failure(message, outcome.reason)
 
-    async def _count_failure(self, row: asyncpg.Record, reason: str) -> None:
-        failed = await self._changed(SQL.count_failure, row, FAILURES_LIMIT)
+    async def _delete_subscription(self, message: ClaimedMessage) -> None:
+        async with self._database.transaction() as tx:
+            if await queries.delete_subscription(tx, id=message.subscription_id):
+                service.signal_changed(tx, message.role, message.user_id)
+
+    async def _reset_failures(self, message: ClaimedMessage) -> None:
+        async with self._database.transaction() as tx:
+            if await queries.reset_failures(tx, id=message.subscription_id):
+                service.signal_changed(tx, message.role, message.user_id)
+
+    async def _count_failure(self, message: ClaimedMessage, reason: str) -> None:
+        async with self._database.transaction() as tx:
+            failed_now = await queries.count_failure(
+                tx, id=message.subscription_id, max_failures=MAX_FAILURES
+            )
+            if failed_now:
+                service.signal_changed(tx, message.role, message.user_id)
         log.warning(
-            "push.subscription_failed" if failed else "push.failed",
-            kind=row["kind"],
-            subscription_id=str(row["subscription_id"]),
+            "push.subscription_failed" if failed_now else "push.failed",
+            kind=message.kind,
+            subscription_id=str(message.subscription_id),
             reason=reason,
         )
 
-    async def _changed(self, query: str, row: asyncpg.Record, *arguments: object) -> bool:
-        """Change a subscription, and let presence know where that may matter. Whether it has failed now."""
-        async with self._database.transaction() as tx:
-            changed = await tx.fetchrow(query, row["subscription_id"], *arguments)
-            if changed is None:
-                return False
-            failed = bool(changed.get("failed_now"))
-            if failed or query != SQL.count_failure:
-                service.signal_changed(tx, row["role"], row["user_id"])
-            return failed
+    # Recording finished messages, many in one statement -------------------------------------------------------
 
-    # Noting what is done, many at once --------------------------------------------------------------------------
+    def _finish(self, message_id: int) -> None:
+        self._finished.append(message_id)
+        if self._recording is None:
+            self._recording = asyncio.create_task(self._record_finished())
 
-    def _note_done(self, message_id: int) -> None:
-        self._done.append(message_id)
-        if self._noting is None:
-            self._noting = asyncio.create_task(self._note_all_done())
-
-    async def _note_all_done(self) -> None:
+    async def _record_finished(self) -> None:
         try:
-            while self._done:
-                message_ids, self._done = self._done, []
+            while self._finished:
+                message_ids, self._finished = self._finished, []
                 try:
-                    await self._database.execute(SQL.note_done, sorted(message_ids))
+                    await queries.finish_messages(self._database, ids=sorted(message_ids))
                 except DATABASE_AWAY as error:
-                    log.warning("push.outcome_not_noted", error=type(error).__name__)
+                    log.warning("push.outcome_not_recorded", error=type(error).__name__)
         finally:
-            self._noting = None
+            self._recording = None
 
 
 def _wait_seconds(attempts: int, outcome: Unavailable) -> float:
-    own = AGAIN_SECONDS[min(attempts, len(AGAIN_SECONDS)) - 1]
+    own = RETRY_SECONDS[min(attempts, len(RETRY_SECONDS)) - 1]
     asked = outcome.retry_after_seconds or 0.0
-    return max(own, min(asked, AGAIN_SECONDS[-1]))
+    return max(own, min(asked, RETRY_SECONDS[-1]))

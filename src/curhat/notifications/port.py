@@ -1,4 +1,4 @@
-"""What a way of pushing is. Web Push is one; FCM fits the same port."""
+"""The port that every way of pushing fits: Web Push now, FCM later."""
 
 from typing import Literal, Protocol
 from uuid import UUID
@@ -9,18 +9,18 @@ Urgency = Literal["very-low", "low", "normal", "high"]
 
 
 class Address(msgspec.Struct, frozen=True):
-    """Where a subscription's messages go, and the keys that only its browser can read them with."""
+    """Where a subscription's messages go, and the keys with which only its browser can read them."""
 
     endpoint: str
     p256dh: bytes
     auth: bytes
 
     def __repr__(self) -> str:
-        return "Address(…)"  # Whoever reads it in a log could send there.
+        return "Address(…)"  # A reader of a log could send to the address.
 
 
 class Push(msgspec.Struct, frozen=True):
-    """A message: what it says, what it replaces, how long it is worth anything, and how urgent it is."""
+    """One message. A later message of the same topic replaces it; it expires after `ttl_seconds`."""
 
     payload: bytes
     topic: str
@@ -29,21 +29,21 @@ class Push(msgspec.Struct, frozen=True):
 
 
 class Delivered(msgspec.Struct, frozen=True):
-    """The push service took it."""
+    """The push service accepted the message."""
 
 
 class Gone(msgspec.Struct, frozen=True):
-    """There is no such subscription any more."""
+    """The subscription does not exist any more."""
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """It will not be taken, now or later. `reason` is for the log: a status or a word, nothing secret."""
+    """The push service will never accept this message. `reason` is for the log: a status or a word, nothing secret."""
 
     reason: str
 
 
 class Unavailable(msgspec.Struct, frozen=True):
-    """It may be taken later. `is_their_limit`: we send too much, and the subscription is not to blame."""
+    """The push service may accept the message later. `is_their_limit`: we sent too much; the subscription is good."""
 
     reason: str
     retry_after_seconds: float | None = None
@@ -54,7 +54,7 @@ Outcome = Delivered | Gone | Refused | Unavailable
 
 
 class PushChannel(Protocol):
-    """A way of pushing. Bounded in time; does not raise for what a push service says or does."""
+    """A way of pushing. Ends within a bounded time, and raises nothing for what a push service says or does."""
 
     async def deliver(self, subscription_id: UUID, address: Address, push: Push) -> Outcome:
         """Send one message."""

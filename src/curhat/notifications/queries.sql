@@ -1,132 +1,143 @@
--- name: lock_person
--- Takes the person's row: what one person does to their subscriptions happens one after the other.
-SELECT id FROM people WHERE id = $1 FOR NO KEY UPDATE
+-- type: role = Role from curhat.kit.identity
+-- type: kind = PushKind from curhat.notifications.templates
+-- type: language = Language from curhat.notifications.templates
 
--- name: lock_endpoint
--- Takes the lock of an address for this transaction: two people who bring the same browser come one after the other.
-SELECT pg_advisory_xact_lock(hashtextextended('push subscription at ' || $1::text, 0))
+-- name: lock_person :exec
+-- Locks the person's row, so that changes to one person's subscriptions happen one after the other.
+SELECT FROM people WHERE id = @user_id FOR NO KEY UPDATE
 
--- name: take_over
--- somebody else's, or of an earlier sign-in → nobody's: the subscription ($1 endpoint, $2 p256dh, $3 auth), unless it
--- is of the sign-in $4 already.
-DELETE FROM push_subscriptions WHERE endpoint = $1 AND p256dh = $2 AND auth = $3 AND token_digest <> $4
+-- name: lock_endpoint :exec
+-- Takes the endpoint's advisory lock for this transaction, so that two people who subscribe in the same browser
+-- come one after the other.
+SELECT FROM pg_advisory_xact_lock(hashtextextended('push subscription at ' || @endpoint::text, 0))
 
--- name: subscribe
--- nothing, or failed → good: the subscription ($4 endpoint, $5 p256dh, $6 auth, $7 language) of person ($1, $2)
--- under the sign-in $3.
+-- name: delete_earlier_owner :exec
+-- Another person's subscription, or one of an earlier sign-in, in the same browser → gone.
+DELETE FROM push_subscriptions
+WHERE endpoint = @endpoint AND p256dh = @p256dh AND auth = @auth AND token_digest <> @token_digest
+
+-- name: upsert_subscription :exec
+-- nothing or failed → good.
 INSERT INTO push_subscriptions (role, user_id, token_digest, endpoint, p256dh, auth, language)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+VALUES (@role, @user_id, @token_digest, @endpoint, @p256dh, @auth, @language)
 ON CONFLICT ON CONSTRAINT push_subscriptions_one_owner DO UPDATE
 SET language = excluded.language, failures = 0, failed_at = NULL
 
--- name: keep_newest
--- Subscriptions of person ($1, $2) beyond the newest $3 → gone.
+-- name: delete_oldest_subscriptions :exec
+-- The person's subscriptions beyond the newest @max_subscriptions → gone.
 DELETE FROM push_subscriptions WHERE id IN (
-    SELECT id FROM push_subscriptions WHERE role = $1 AND user_id = $2 ORDER BY id DESC OFFSET $3
+    SELECT id FROM push_subscriptions WHERE role = @role AND user_id = @user_id
+    ORDER BY id DESC OFFSET @max_subscriptions
 )
 
--- name: see_mitra
--- mitras.last_seen_at → now: whoever subscribes is there.
-UPDATE mitras SET last_seen_at = greatest(last_seen_at, curhat_now()) WHERE id = $1
+-- name: write_mitra_seen :exec
+-- mitras.last_seen_at → now: a mitra who subscribes is using the app.
+UPDATE mitras SET last_seen_at = greatest(last_seen_at, curhat_now()) WHERE id = @mitra_id
 
--- name: unsubscribe
--- there → gone: the subscription with endpoint $3 of person ($1, $2).
-DELETE FROM push_subscriptions WHERE role = $1 AND user_id = $2 AND endpoint = $3
-RETURNING id
+-- name: delete_subscriptions_at :execrows
+-- The person's subscriptions with this endpoint → gone.
+DELETE FROM push_subscriptions WHERE role = @role AND user_id = @user_id AND endpoint = @endpoint
 
--- name: last_test
--- Seconds until mitra $1 may test again ($2 seconds a test); null or negative: now.
-SELECT extract(epoch FROM max(messages.reason_at) + make_interval(secs => $2) - curhat_now())::float8
+-- name: seconds_until_test_allowed :one
+-- Null when the mitra has no earlier test; negative when the wait is over.
+-- nullable: seconds
+SELECT extract(epoch FROM max(messages.reason_at) + make_interval(secs => @seconds_per_test) - curhat_now())::float8
+    AS seconds
 FROM push_messages AS messages JOIN push_subscriptions AS subscriptions ON subscriptions.id = messages.subscription_id
-WHERE subscriptions.role = 'mitra' AND subscriptions.user_id = $1 AND messages.kind = 'test'
+WHERE subscriptions.role = 'mitra' AND subscriptions.user_id = @mitra_id AND messages.kind = 'test'
 
--- name: of_mitra
--- The subscriptions of mitra $1, failed ones too: a test may show that they work again.
-SELECT id, language FROM push_subscriptions WHERE role = 'mitra' AND user_id = $1
+-- name: list_subscriptions_of_mitra :many
+-- Failed ones too: a test that arrives makes its subscription good again.
+-- row: Subscription
+SELECT id, user_id, language FROM push_subscriptions WHERE role = 'mitra' AND user_id = @mitra_id
 
--- name: good_of_people
--- The subscriptions of the people $2 (of role $1) that have not failed.
+-- name: list_good_subscriptions :many
+-- The subscriptions of these people that have not failed.
+-- row: Subscription
 SELECT id, user_id, language FROM push_subscriptions
-WHERE role = $1 AND user_id = ANY ($2::uuid[]) AND failed_at IS NULL
+WHERE role = @role AND user_id = ANY (@user_ids::uuid[]) AND failed_at IS NULL
 ORDER BY user_id, id
 
--- name: enqueue
--- nothing → waiting; done for an earlier reason → waiting again. One element a message: $1 subscription, $2 kind,
--- $3 subject, $4 topic, $5 payload, $6 when its reason arose, $7 until when it is worth anything. A subscription that
--- is gone meanwhile is left out.
+-- name: enqueue_messages :exec
+-- nothing → waiting; done for an earlier reason → waiting again. Leaves out a subscription that was deleted
+-- meanwhile.
 INSERT INTO push_messages (subscription_id, kind, subject_id, topic, payload, reason_at, expires_at)
-SELECT asked.subscription_id, asked.kind, asked.subject_id, asked.topic, asked.payload, asked.reason_at, asked.expires_at
-FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[])
-    AS asked (subscription_id, kind, subject_id, topic, payload, reason_at, expires_at)
-JOIN push_subscriptions ON push_subscriptions.id = asked.subscription_id
-ORDER BY asked.subscription_id, asked.kind, asked.subject_id
+SELECT given.subscription_id, given.kind, given.subject_id, given.topic, given.payload, given.reason_at,
+    given.expires_at
+FROM unnest(@subscription_ids::uuid[], @kinds::text[], @subject_ids::uuid[], @topics::text[], @payloads::text[],
+        @reason_at::timestamptz[], @expires_at::timestamptz[])
+    AS given (subscription_id, kind, subject_id, topic, payload, reason_at, expires_at)
+JOIN push_subscriptions ON push_subscriptions.id = given.subscription_id
+ORDER BY given.subscription_id, given.kind, given.subject_id
 ON CONFLICT ON CONSTRAINT push_messages_once DO UPDATE
 SET topic = excluded.topic, payload = excluded.payload, reason_at = excluded.reason_at,
     expires_at = excluded.expires_at, due_at = curhat_now(), attempts = 0, done_at = NULL
 WHERE push_messages.reason_at < excluded.reason_at
 
--- name: claim
--- due → due in $2 seconds, when a try is over for certain: at most $1 messages, oldest first.
-WITH due AS MATERIALIZED (
+-- name: claim_messages :many
+-- due → due again in @claim_seconds, when this attempt is certainly over. At most @max_messages, oldest first.
+-- row: ClaimedMessage
+WITH due_messages AS MATERIALIZED (
     SELECT id FROM push_messages
     WHERE done_at IS NULL AND due_at <= (SELECT curhat_now()) AND expires_at > (SELECT curhat_now())
     ORDER BY due_at
-    LIMIT $1
+    LIMIT @max_messages
     FOR NO KEY UPDATE SKIP LOCKED
 )
-UPDATE push_messages SET due_at = curhat_now() + make_interval(secs => $2), attempts = push_messages.attempts + 1
-FROM due, push_subscriptions AS subscriptions
+UPDATE push_messages
+SET due_at = curhat_now() + make_interval(secs => @claim_seconds), attempts = push_messages.attempts + 1
+FROM due_messages, push_subscriptions AS subscriptions
 LEFT JOIN access_tokens AS tokens ON tokens.digest = subscriptions.token_digest
-WHERE push_messages.id = due.id AND subscriptions.id = push_messages.subscription_id
+WHERE push_messages.id = due_messages.id AND subscriptions.id = push_messages.subscription_id
 RETURNING push_messages.id, push_messages.kind, push_messages.subject_id, push_messages.topic, push_messages.payload,
     push_messages.attempts, extract(epoch FROM push_messages.expires_at - curhat_now())::float8 AS left_seconds,
     subscriptions.id AS subscription_id, subscriptions.role, subscriptions.user_id, subscriptions.endpoint,
     subscriptions.p256dh, subscriptions.auth, subscriptions.failures,
-    tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now() AS is_signed_in
+    coalesce(tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now(), false) AS is_signed_in
 
--- name: note_done
+-- name: finish_messages :exec
 -- waiting → done.
-UPDATE push_messages SET done_at = curhat_now() WHERE id = ANY ($1::bigint[])
+UPDATE push_messages SET done_at = curhat_now() WHERE id = ANY (@ids::bigint[])
 
--- name: drop_messages
+-- name: delete_unwanted_messages :exec
 -- waiting → gone: nobody needs them any more.
-DELETE FROM push_messages WHERE id = ANY ($1::bigint[]) AND done_at IS NULL
+DELETE FROM push_messages WHERE id = ANY (@ids::bigint[]) AND done_at IS NULL
 
--- name: try_again
--- waiting → waiting, due in $2 seconds.
-UPDATE push_messages SET due_at = curhat_now() + make_interval(secs => $2) WHERE id = $1
+-- name: postpone_message :exec
+-- waiting → waiting, due in @wait_seconds.
+UPDATE push_messages SET due_at = curhat_now() + make_interval(secs => @wait_seconds) WHERE id = @id
 
--- name: remove_subscription
--- there → gone, with all that waits for it.
-DELETE FROM push_subscriptions WHERE id = $1
-RETURNING user_id
+-- name: delete_subscription :execrows
+-- there → gone, with the messages that wait for it.
+DELETE FROM push_subscriptions WHERE id = @id
 
--- name: works_again
--- failures → none, failed → good.
-UPDATE push_subscriptions SET failures = 0, failed_at = NULL WHERE id = $1
-RETURNING user_id
+-- name: reset_failures :execrows
+-- failures: any → 0; failed → good.
+UPDATE push_subscriptions SET failures = 0, failed_at = NULL WHERE id = @id
 
--- name: count_failure
--- One more failure in a row; at $2, good → failed. Says whether it has failed.
+-- name: count_failure :optional
+-- failures: n → n + 1; at @max_failures, good → failed. Returns whether this failure was that one. No row: the
+-- subscription is gone.
 UPDATE push_subscriptions
 SET failures = failures + 1,
-    failed_at = CASE WHEN failures + 1 >= $2 THEN coalesce(failed_at, curhat_now()) END
-WHERE id = $1
-RETURNING user_id, failures = $2 AS failed_now
+    failed_at = CASE WHEN failures + 1 >= @max_failures THEN coalesce(failed_at, curhat_now()) END
+WHERE id = @id
+RETURNING failures = @max_failures AS failed_now
 
--- name: prune_messages
--- Messages that are worth nothing any more are forgotten: at most $1.
+-- name: prune_messages :exec
+-- Expired messages → gone, at most @max_rows.
 DELETE FROM push_messages WHERE id IN (
-    SELECT id FROM push_messages WHERE expires_at < (SELECT curhat_now()) LIMIT $1 FOR UPDATE SKIP LOCKED
+    SELECT id FROM push_messages WHERE expires_at < (SELECT curhat_now()) LIMIT @max_rows FOR UPDATE SKIP LOCKED
 )
 
--- name: prune_subscriptions
--- Subscriptions of sign-ins that are over are forgotten: at most $1. Gives whose they were.
+-- name: prune_subscriptions :many
+-- Subscriptions of expired sign-ins → gone, at most @max_rows. Returns whose they were.
+-- row: PrunedSubscription
 DELETE FROM push_subscriptions WHERE id IN (
     SELECT subscriptions.id
     FROM push_subscriptions AS subscriptions JOIN access_tokens AS tokens ON tokens.digest = subscriptions.token_digest
     WHERE tokens.expires_at < (SELECT curhat_now())
-    LIMIT $1
+    LIMIT @max_rows
     FOR UPDATE OF subscriptions SKIP LOCKED
 )
 RETURNING role, user_id

@@ -1,4 +1,4 @@
-"""What crosses the border: subscriptions as a browser describes them, and what a service worker is pushed."""
+"""The bodies of the push endpoints, and the payload that a service worker receives."""
 
 from datetime import datetime
 from typing import Annotated
@@ -9,19 +9,19 @@ import msgspec
 from curhat.notifications.templates import Language, PushKind
 
 Endpoint = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
-# In milliseconds since 1970. Not needed: a push service says when a subscription is over.
+# In milliseconds since 1970. Accepted and ignored: the push service says when a subscription is over.
 ExpirationTime = Annotated[int, msgspec.Meta(le=2**53)]
 
 
 class SubscriptionKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The keys of a subscription, in base64url: a point of P-256, uncompressed, and 16 random bytes."""
+    """The keys of a subscription, in base64url: an uncompressed point of P-256, and 16 random bytes."""
 
     p256dh: Annotated[str, msgspec.Meta(max_length=100)]
     auth: Annotated[str, msgspec.Meta(max_length=40)]
 
 
 class PushSubscription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """As a browser's `PushSubscription.toJSON()` says it, and the language to push in."""
+    """A browser's `PushSubscription.toJSON()`, and the language to push in."""
 
     endpoint: Endpoint
     keys: SubscriptionKeys
@@ -30,7 +30,7 @@ class PushSubscription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PushSubscriptionEnd(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which subscription ends. The rest of `PushSubscription.toJSON()` may come with it."""
+    """The subscription that ends. The other fields of `PushSubscription.toJSON()` are accepted and ignored."""
 
     endpoint: Endpoint
     keys: SubscriptionKeys | None = None
@@ -50,7 +50,7 @@ class PushTest(msgspec.Struct, frozen=True):
 
 
 class PushPayload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a service worker reads. Notifications of one `topic` replace each other; a tap opens what it is about."""
+    """The payload that a service worker reads. A notification replaces the earlier one of its `topic`."""
 
     type: PushKind
     title: str
@@ -58,5 +58,5 @@ class PushPayload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     topic: str
     request_id: UUID | None = None
     session_id: UUID | None = None
-    # When it is worth nothing any more.
+    # After this, the service worker ignores it.
     expires_at: datetime

@@ -1,36 +1,39 @@
-"""Subscriptions, and what waits to be sent. Every function takes an open transaction and never commits it."""
+"""Push subscriptions, and the outbox's rows. Every function takes an open transaction and never commits it."""
 
 import base64
 import math
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from curhat.kit.database import Transaction, load_queries
+from curhat.kit import queries as kit_queries
+from curhat.kit.database import Transaction
 from curhat.kit.errors import TooManyRequests, ValidationFailed
 from curhat.kit.identity import Identity, Role
 from curhat.kit.ids import new_id
+from curhat.notifications import queries
 from curhat.notifications.errors import NoPushSubscription
 from curhat.notifications.port import Address
+from curhat.notifications.queries import Subscription
 from curhat.notifications.schemas import PushPayload, PushSubscription
 from curhat.notifications.templates import WORDS, Language, PushKind
 from curhat.notifications.web_push import base64url
 
-SQL = load_queries(__file__)
-
-# More browsers than anybody uses; with one more, the oldest goes.
+# More browsers than a person uses. Subscribing one more removes the oldest.
 MAX_SUBSCRIPTIONS_PER_USER: Final = 10
-# How often a mitra may test, and for how long a test is worth anything.
-TEST_EVERY_SECONDS: Final = 10.0
-TEST_GOOD_FOR_SECONDS: Final = 60.0
+# A mitra may test once in this time.
+SECONDS_PER_TEST: Final = 10.0
+# When a test message expires.
+TEST_TTL_SECONDS: Final = 60.0
 # Bounds how long one pruning holds its locks.
-PRUNE_LIMIT: Final = 10_000
+MAX_ROWS_PER_PRUNE: Final = 10_000
 
-# A topic says what replaces what: one a request, one a session (that somebody is there, then what they say).
+# A message replaces earlier ones of its topic. There is one topic per request and one per session: a new message
+# replaces "matched".
 _TOPIC_LETTERS: Final[dict[PushKind, str]] = {
     "request_offered": "r",
     "matched": "s",
@@ -40,13 +43,14 @@ _TOPIC_LETTERS: Final[dict[PushKind, str]] = {
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """A push to everybody in `user_ids` who has a good subscription. See the table for the fields."""
+    """A push to one user, on each of their subscriptions that has not failed."""
 
     kind: PushKind
     role: Role
     user_id: UUID
-    # The request, session or message that it is about; a later message of a session replaces the one before.
+    # The request, session or message that it is about. It is pushed once per subject and reason.
     subject_id: UUID
+    # The request or session whose earlier push it replaces.
     topic_id: UUID
     request_id: UUID | None = None
     session_id: UUID | None = None
@@ -55,7 +59,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parsed_address(subscription: PushSubscription) -> Address:
-    """A subscription's keys as bytes. Raises ValidationFailed for what no browser makes."""
+    """Decode a subscription's keys. Raises ValidationFailed for keys that no browser makes."""
     p256dh = _bytes_of(subscription.keys.p256dh, "keys.p256dh")
     auth = _bytes_of(subscription.keys.auth, "keys.auth")
     if len(auth) != 16:
@@ -66,80 +70,92 @@ def parsed_address(subscription: PushSubscription) -> Address:
 
 
 def refused_endpoint(reason: str) -> ValidationFailed:
-    """The refusal of an endpoint that may not be called."""
+    """The error for an endpoint that this server must not call. `reason` completes "the endpoint …"."""
     return _invalid("endpoint", reason)
 
 
 async def subscribe(
     tx: Transaction, identity: Identity, token_digest: bytes, address: Address, language: Language
 ) -> None:
-    """nothing, failed, or somebody else's in the same browser → this person's, good. Repeated, nothing changes."""
-    await tx.execute(SQL.lock_person, identity.user_id)
-    await tx.execute(SQL.lock_endpoint, address.endpoint)
-    await tx.execute(SQL.take_over, address.endpoint, address.p256dh, address.auth, token_digest)
-    await tx.execute(
-        SQL.subscribe,
-        identity.role,
-        identity.user_id,
-        token_digest,
-        address.endpoint,
-        address.p256dh,
-        address.auth,
-        language,
+    """Subscribe this browser for this sign-in, or make its failed subscription good again.
+
+    A subscription of another person or an earlier sign-in in the same browser ends. Repeated, nothing changes.
+    """
+    await queries.lock_person(tx, user_id=identity.user_id)
+    await queries.lock_endpoint(tx, endpoint=address.endpoint)
+    await queries.delete_earlier_owner(
+        tx,
+        endpoint=address.endpoint,
+        p256dh=address.p256dh,
+        auth=address.auth,
+        token_digest=token_digest,
     )
-    await tx.execute(SQL.keep_newest, identity.role, identity.user_id, MAX_SUBSCRIPTIONS_PER_USER)
+    await queries.upsert_subscription(
+        tx,
+        role=identity.role,
+        user_id=identity.user_id,
+        token_digest=token_digest,
+        endpoint=address.endpoint,
+        p256dh=address.p256dh,
+        auth=address.auth,
+        language=language,
+    )
+    await queries.delete_oldest_subscriptions(
+        tx, role=identity.role, user_id=identity.user_id, max_subscriptions=MAX_SUBSCRIPTIONS_PER_USER
+    )
     if identity.role == "mitra":
-        await tx.execute(SQL.see_mitra, identity.user_id)
+        await queries.write_mitra_seen(tx, mitra_id=identity.user_id)
     signal_changed(tx, identity.role, identity.user_id)
 
 
 async def unsubscribe(tx: Transaction, identity: Identity, endpoint: str) -> None:
-    """there → gone. One that is not there, or not this person's, is nothing to speak of."""
-    await tx.execute(SQL.lock_person, identity.user_id)
-    if await tx.fetch(SQL.unsubscribe, identity.role, identity.user_id, endpoint):
+    """End this person's subscription with this endpoint. If there is none, nothing happens."""
+    await queries.lock_person(tx, user_id=identity.user_id)
+    if await queries.delete_subscriptions_at(
+        tx, role=identity.role, user_id=identity.user_id, endpoint=endpoint
+    ):
         signal_changed(tx, identity.role, identity.user_id)
 
 
 async def enqueue(tx: Transaction, messages: Sequence[Message]) -> int:
-    """nothing → waiting: each message for each good subscription of its person. Repeated, nothing happens.
+    """Put each message into the outbox for each subscription of its user that has not failed.
 
-    Returns for how many subscriptions there is something to send.
+    Returns for how many subscriptions there is something to send. Repeated, nothing happens.
     """
-    rows: list[tuple[object, ...]] = []
+    queued: list[tuple[Message, Subscription]] = []
     by_role: dict[Role, list[Message]] = {}
     for message in messages:
         by_role.setdefault(message.role, []).append(message)
     for role, theirs in sorted(by_role.items()):
-        subscriptions: dict[UUID, list[tuple[UUID, Language]]] = {}
-        people = list({message.user_id for message in theirs})
-        for found in await tx.fetch(SQL.good_of_people, role, people):
-            subscriptions.setdefault(found["user_id"], []).append((found["id"], found["language"]))
-        rows += [
-            _row(message, subscription_id, language)
+        subscriptions: dict[UUID, list[Subscription]] = {}
+        user_ids = list({message.user_id for message in theirs})
+        for subscription in await queries.list_good_subscriptions(tx, role=role, user_ids=user_ids):
+            subscriptions.setdefault(subscription.user_id, []).append(subscription)
+        queued += [
+            (message, subscription)
             for message in theirs
-            for subscription_id, language in subscriptions.get(message.user_id, ())
+            for subscription in subscriptions.get(message.user_id, ())
         ]
-    if rows:
-        await tx.execute(SQL.enqueue, *map(list, zip(*rows, strict=True)))
-    return len(rows)
+    if queued:
+        await _insert(tx, queued)
+    return len(queued)
 
 
 async def enqueue_test(tx: Transaction, mitra_id: UUID) -> int:
-    """nothing → waiting: a test for each subscription of this mitra. Returns how many.
+    """Put a test message into the outbox for each subscription of this mitra, failed or not. Returns how many.
 
-    Raises NoPushSubscription, TooManyRequests.
+    Raises NoPushSubscription, and TooManyRequests when the last test was less than SECONDS_PER_TEST ago.
     """
-    await tx.execute(SQL.lock_person, mitra_id)
-    subscriptions = await tx.fetch(SQL.of_mitra, mitra_id)
+    await queries.lock_person(tx, user_id=mitra_id)
+    subscriptions = await queries.list_subscriptions_of_mitra(tx, mitra_id=mitra_id)
     if not subscriptions:
         raise NoPushSubscription
-    wait_seconds = await tx.fetchval(SQL.last_test, mitra_id, TEST_EVERY_SECONDS)
+    wait_seconds = await queries.seconds_until_test_allowed(
+        tx, mitra_id=mitra_id, seconds_per_test=SECONDS_PER_TEST
+    )
     if wait_seconds is not None and wait_seconds > 0:
         raise TooManyRequests(retry_after_seconds=math.ceil(wait_seconds))
-    row = await tx.fetchrow(
-        "SELECT now, now + make_interval(secs => $1) AS until FROM curhat_now() AS now", TEST_GOOD_FOR_SECONDS
-    )
-    assert row is not None
+    now = await kit_queries.read_clock(tx)
     test_id = new_id()
     message = Message(
         kind="test",
@@ -147,30 +163,45 @@ async def enqueue_test(tx: Transaction, mitra_id: UUID) -> int:
         user_id=mitra_id,
         subject_id=test_id,
         topic_id=test_id,
-        reason_at=row["now"],
-        expires_at=row["until"],
+        reason_at=now,
+        expires_at=now + timedelta(seconds=TEST_TTL_SECONDS),
     )
-    rows = [_row(message, each["id"], each["language"]) for each in subscriptions]
-    await tx.execute(SQL.enqueue, *map(list, zip(*rows, strict=True)))
-    return len(rows)
+    await _insert(tx, [(message, subscription) for subscription in subscriptions])
+    return len(subscriptions)
 
 
-async def prune(tx: Transaction, limit: int = PRUNE_LIMIT) -> None:
-    """Forget messages whose time is over, and subscriptions of sign-ins that are."""
-    await tx.execute(SQL.prune_messages, limit)
-    for row in await tx.fetch(SQL.prune_subscriptions, limit):
-        signal_changed(tx, row["role"], row["user_id"])
+async def prune(tx: Transaction, max_rows: int = MAX_ROWS_PER_PRUNE) -> None:
+    """Delete expired messages, and the subscriptions of expired sign-ins; at most `max_rows` of each."""
+    await queries.prune_messages(tx, max_rows=max_rows)
+    for pruned in await queries.prune_subscriptions(tx, max_rows=max_rows):
+        signal_changed(tx, pruned.role, pruned.user_id)
 
 
 def signal_changed(tx: Transaction, role: Role, user_id: UUID) -> None:
-    """A mitra's subscriptions are part of whether it may be asked: presence follows after the commit."""
+    """Have presence refresh a mitra after the commit, since its subscriptions decide whether it may be asked."""
     if role == "mitra":
         tx.signal("mitra_changed", msgspec.json.encode([user_id]))
 
 
-def _row(message: Message, subscription_id: UUID, language: Language) -> tuple[object, ...]:
+async def _insert(tx: Transaction, queued: Sequence[tuple[Message, Subscription]]) -> None:
+    topics = [_TOPIC_LETTERS[message.kind] + base64url(message.topic_id.bytes) for message, _ in queued]
+    await queries.enqueue_messages(
+        tx,
+        subscription_ids=[subscription.id for _, subscription in queued],
+        kinds=[message.kind for message, _ in queued],
+        subject_ids=[message.subject_id for message, _ in queued],
+        topics=topics,
+        payloads=[
+            _payload(message, topic, subscription.language)
+            for (message, subscription), topic in zip(queued, topics, strict=True)
+        ],
+        reason_at=[message.reason_at for message, _ in queued],
+        expires_at=[message.expires_at for message, _ in queued],
+    )
+
+
+def _payload(message: Message, topic: str, language: Language) -> str:
     words = WORDS[message.kind][language]
-    topic = _TOPIC_LETTERS[message.kind] + base64url(message.topic_id.bytes)
     payload = PushPayload(
         type=message.kind,
         title=words.title,
@@ -180,15 +211,7 @@ def _row(message: Message, subscription_id: UUID, language: Language) -> tuple[o
         session_id=message.session_id,
         expires_at=message.expires_at,
     )
-    return (
-        subscription_id,
-        message.kind,
-        message.subject_id,
-        topic,
-        msgspec.json.encode(payload).decode(),
-        message.reason_at,
-        message.expires_at,
-    )
+    return msgspec.json.encode(payload).decode()
 
 
 def _is_uncompressed_point(encoded: bytes) -> bool:

@@ -1,5 +1,5 @@
-"""What a notification says. Never what anybody wrote, why somebody talks, a name or a number: a locked phone shows it,
-and others may look."""
+"""The texts of notifications. They hold no chat text, no reason, no name and no number, because a locked phone shows
+them to anyone nearby."""
 
 from typing import Final, Literal
 

@@ -1,4 +1,4 @@
-"""Web Push: a message encrypted for one browser (RFC 8291), signed by us (8292), posted to its vendor (8030)."""
+"""Web Push: encrypt a message for one browser (RFC 8291), sign it (8292), post it to the push service (8030)."""
 
 import asyncio
 import base64
@@ -19,31 +19,30 @@ from curhat.notifications.port import Address, Delivered, Gone, Outcome, Push, R
 
 log = structlog.get_logger(__name__)
 
-# Bounds how long one message occupies its place, connecting included.
-SEND_SECONDS: Final = 5.0
-# Connections that are open at once, and to one push service.
-CONNECTIONS: Final = 64
-# A signature is good for at most 24 h (RFC 8292); a new one each hour, so that clocks may differ.
-SIGNATURE_SECONDS: Final = 12 * 3600
-SIGN_AGAIN_SECONDS: Final = 3600
-# Bounds memory: there are a handful of push services, but endpoints come from clients.
-SIGNATURES_LIMIT: Final = 200
-_READ_BYTES: Final = 4096
+# Bounds how long one message takes, connecting included.
+SEND_TIMEOUT_SECONDS: Final = 5.0
+MAX_CONNECTIONS: Final = 64
+# RFC 8292 allows 24 h. Shorter, and renewed every hour, so that the push service's clock may differ from ours.
+SIGNATURE_TTL_SECONDS: Final = 12 * 3600
+MAX_SIGNATURE_AGE_SECONDS: Final = 3600
+# Bounds memory. There are a handful of push services, but clients choose the endpoints.
+MAX_SIGNATURES: Final = 200
+_MAX_ANSWER_BYTES: Final = 4096
 
 
 class VapidKey:
-    """The key that push services know us by. `contact` is where their operators find us: https://… or mailto:…"""
+    """The key by which push services know us. `contact` tells their operators how to reach us: https://… or mailto:…"""
 
     def __init__(self, private_key: bytes, contact: str) -> None:
         self._key = ec.derive_private_key(int.from_bytes(private_key), ec.SECP256R1())
         self._vapid: Any = Vapid02(self._key)
         self._contact = contact
-        # By push service: when it was signed, and the header.
+        # Per push service: when the header was signed, and the header.
         self._signed: dict[str, tuple[float, str]] = {}
 
     @property
     def public_key(self) -> str:
-        """The public half as browsers want it: an uncompressed point in base64url."""
+        """The public key as browsers need it: an uncompressed point in base64url."""
         return base64url(self._key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint))
 
     def authorization(self, endpoint: str) -> str:
@@ -52,17 +51,17 @@ class VapidKey:
         audience = f"{parts.scheme}://{parts.netloc}"
         now = time.time()
         signed = self._signed.get(audience)
-        # Also when the clock was set back.
-        if signed is None or not 0 <= now - signed[0] < SIGN_AGAIN_SECONDS:
-            claims = {"aud": audience, "sub": self._contact, "exp": int(now) + SIGNATURE_SECONDS}
-            if len(self._signed) >= SIGNATURES_LIMIT:
+        # The age is negative when the clock was set back.
+        if signed is None or not 0 <= now - signed[0] < MAX_SIGNATURE_AGE_SECONDS:
+            claims = {"aud": audience, "sub": self._contact, "exp": int(now) + SIGNATURE_TTL_SECONDS}
+            if len(self._signed) >= MAX_SIGNATURES:
                 self._signed.clear()
             signed = self._signed[audience] = (now, self._vapid.sign(claims)["Authorization"])
         return signed[1]
 
 
 class WebPush:
-    """The channel for browsers (port.PushChannel). Must be closed."""
+    """The port.PushChannel for browsers. The owner must close it."""
 
     def __init__(self, key: VapidKey, addresses: Addresses) -> None:
         self._key = key
@@ -79,10 +78,10 @@ class WebPush:
         except TimeoutError:
             return Unavailable("timeout")
         except (aiohttp.ClientError, OSError) as error:
-            # The error's text names the host; its class says enough.
+            # Only the error's class: its text names the host.
             return Unavailable(type(error).__name__)
-        except Exception as error:  # noqa: BLE001  whatever is wrong with one subscription, the others go on
-            # Without its text and trace, which may name the endpoint.
+        except Exception as error:  # noqa: BLE001  a fault in one subscription must not stop the others
+            # Without text and trace, which may name the endpoint.
             log.warning("push.fault", subscription_id=str(subscription_id), error=type(error).__name__)
             return Refused("fault")
 
@@ -108,22 +107,22 @@ class WebPush:
             "Urgency": push.urgency,
         }
         async with (
-            asyncio.timeout(SEND_SECONDS),
+            asyncio.timeout(SEND_TIMEOUT_SECONDS),
             self._opened().post(
                 address.endpoint, data=body, headers=headers, allow_redirects=False
             ) as response,
         ):
-            # A small answer that is read to its end leaves the connection for the next message.
-            await response.content.read(_READ_BYTES)
+            # The connection is reused for the next message only if the answer was read to its end.
+            await response.content.read(_MAX_ANSWER_BYTES)
             return outcome_of(response.status, response.headers.get("Retry-After"))
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    limit=CONNECTIONS, resolver=CheckedResolver(self._addresses), keepalive_timeout=30
+                    limit=MAX_CONNECTIONS, resolver=CheckedResolver(self._addresses), keepalive_timeout=30
                 ),
-                timeout=aiohttp.ClientTimeout(total=SEND_SECONDS),
+                timeout=aiohttp.ClientTimeout(total=SEND_TIMEOUT_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
                 max_line_size=4096,
@@ -133,7 +132,7 @@ class WebPush:
 
 
 def outcome_of(status: int, retry_after: str | None) -> Outcome:
-    """What a push service's answer means (RFC 8030). A redirect is not followed: it could lead anywhere."""
+    """What a push service's answer means (RFC 8030). A redirect counts as refused: it could lead to any address."""
     if 200 <= status < 300:
         return Delivered()
     if status in (404, 410):
@@ -145,5 +144,5 @@ def outcome_of(status: int, retry_after: str | None) -> Outcome:
 
 
 def base64url(value: bytes) -> str:
-    """Without padding, as Web Push has it everywhere."""
+    """Base64url without padding, the form that Web Push uses everywhere."""
     return base64.urlsafe_b64encode(value).decode().rstrip("=")

@@ -39,16 +39,14 @@ class RefundAnswer(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
-# The gateway calls this with the key and the answer when an answer comes late, as a webhook would.
-ChargeCallback = Callable[[UUID, ChargeAnswer], Awaitable[None]]
+# A gateway calls this with the key and the answer when an answer comes late or again, as a webhook would. The gateway's
+# constructor takes it.
+ChargeCallback = Callable[[UUID, ChargeAnswer], Awaitable[object]]
 
 
 @runtime_checkable  # Litestar checks the type of what it injects into an endpoint.
 class Gateway(Protocol):
     """A payment gateway. Amounts are whole rupiah, always more than 0."""
-
-    def on_charge_answer(self, callback: ChargeCallback) -> None:
-        """Deliver late and repeated answers to `callback`."""
 
     async def charge(self, key: UUID, payment_id: UUID, amount_rp: int) -> ChargeAnswer:
         """Take the money. Raises GatewayUnknown."""

@@ -1,4 +1,4 @@
-"""Presence: who wants to work (intent), who can be reached (leases), and whether anybody is available.
+"""Presence: who wants to work (intent), who can be reached (leases), and whether any mitra is available.
 
-Start at `service.py`; the windows are in `states.py`, what Valkey keeps in `store.py`.
+`service.py` says what is guaranteed. The time windows are in `states.py`; `store.py` keeps the leases in Valkey.
 """

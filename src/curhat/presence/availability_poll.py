@@ -1,13 +1,12 @@
-"""The availability poll (1.2), answered before the framework is asked: every customer sends one each 5 s.
+"""The availability poll (1.2), answered in front of the framework: every customer sends one every 5 s.
 
 Guarantees
-    Never touches PostgreSQL. However many poll, this process asks Valkey at most 5 times a second, and an
-    answer is at most ANSWER_SECONDS old. What Valkey does not answer, or answers badly, is
+    A poll never touches PostgreSQL. However many customers poll, this process asks Valkey at most 5 times per second,
+    and an answer is at most MAX_ANSWER_AGE_SECONDS old. If Valkey gives no answer or a damaged one, the poll answers
     `{"available": false}` (1.6), after a second at most.
 How it works
-    The answer's bytes are made once. Polls that find the last one too old wait together for one question to
-    Valkey: a ZCOUNT inside the script of presence, so that "now" is Valkey's own and no clock needs to be
-    calibrated; at 5 a second the script's few microseconds are nothing.
+    The bytes of both answers are encoded once. Polls that find the last answer too old share one question to Valkey:
+    a ZCOUNT inside the presence script, so that "now" is Valkey's own clock.
 """
 
 import asyncio
@@ -18,29 +17,21 @@ import msgspec
 import structlog
 
 from curhat.kit.asgi import Application, Message, Receive, Scope, Send
-from curhat.kit.errors import BusinessError, PresenceUnknown
+from curhat.kit.errors import MethodNotAllowed, PresenceUnknown
 from curhat.presence.schemas import Availability
 
 log = structlog.get_logger(__name__)
 
 PATH = "/api/client/mitra-availability"
-ANSWER_SECONDS = 0.2
+MAX_ANSWER_AGE_SECONDS = 0.2
 
 Answer = tuple[Message, Message]
-
-
-class MethodNotAllowed(BusinessError):
-    """The poll has GET and HEAD."""
-
-    code = "method_not_allowed"
-    status = 405
-    detail = "This path has no such method."
 
 
 def _answer(status: int, body: bytes, *headers: tuple[bytes, bytes]) -> Answer:
     length = (b"content-length", str(len(body)).encode())
     return (
-        # A tuple: the same headers go out again and again, and nobody on the way may add to them.
+        # The headers are a tuple because every poll gets the same object: no layer may append to them.
         {"type": "http.response.start", "status": status, "headers": (*headers, length)},
         {"type": "http.response.body", "body": body},
     )
@@ -62,7 +53,7 @@ _NOT_ALLOWED = _answer(
 
 
 class AvailabilityPoll:
-    """An ASGI application that answers the poll, and hands everything else to `application`."""
+    """An ASGI application that answers the poll and passes every other request to `application`."""
 
     def __init__(self, application: Application, count_available: Callable[[], Awaitable[int]]) -> None:
         self._application = application
@@ -72,7 +63,7 @@ class AvailabilityPoll:
         self._question: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One ASGI connection."""
+        """Serve one ASGI connection."""
         if scope["type"] != "http" or scope["path"] != PATH:
             await self._application(scope, receive, send)
             return
@@ -88,7 +79,7 @@ class AvailabilityPoll:
     async def _ask_once(self) -> None:
         if self._question is None:
             self._question = asyncio.create_task(self._ask())
-        # A poller that goes away must not take the question from the others.
+        # Without the shield, a client that disconnects would cancel the question for all others.
         await asyncio.shield(self._question)
 
     async def _ask(self) -> None:
@@ -100,5 +91,5 @@ class AvailabilityPoll:
             self._current = _UNAVAILABLE
             log.exception("presence.poll_failed")
         finally:
-            self._too_old_at = time.monotonic() + ANSWER_SECONDS
+            self._too_old_at = time.monotonic() + MAX_ANSWER_AGE_SECONDS
             self._question = None

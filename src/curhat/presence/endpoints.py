@@ -1,6 +1,5 @@
 """The toggle, a mitra's own profile, and the availability poll's entry in the contract."""
 
-import msgspec
 from litestar import get, put
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
@@ -8,7 +7,6 @@ from litestar.params import JSONBody
 
 from curhat.kit.database import Database
 from curhat.kit.errors import PresenceUnknown, ValidationFailed
-from curhat.kit.http import AnyRequest
 from curhat.kit.identity import Identity
 from curhat.kit.openapi import MITRA_SIGNED_IN, problems
 from curhat.kit.pause_points import pause_point
@@ -23,25 +21,18 @@ from curhat.presence.service import Presence, mitra_state, set_intent
     responses=problems(*MITRA_SIGNED_IN, ValidationFailed, PresenceUnknown),
 )
 async def set_presence(
-    request: AnyRequest,
     data: JSONBody[PresenceChange],
     mitra: NamedDependency[Identity],
     database: NamedDependency[Database],
     presence: NamedDependency[Presence],
 ) -> MitraPresence:
-    """Go online or offline. Answered when availability shows it.
+    """Go online or offline. The answer comes when availability shows it.
 
-    A 503 `presence_unknown` says that the toggle is saved, and in force wherever PostgreSQL is asked (who is
-    offline by intent can accept nothing), while availability could not be told: it follows by itself. Asking
-    again is safe, and is what a client should do.
+    A 503 `presence_unknown` means: the toggle is saved and in force (a mitra who is offline cannot accept), but
+    availability does not show it yet. It follows by itself. A client should repeat the request, which is safe.
     """
-    try:
-        # Decode it again, strictly: the framework takes "false" and 0 for a bool.
-        msgspec.json.decode(await request.body(), type=PresenceChange)
-    except msgspec.ValidationError as error:
-        raise ValidationFailed(errors=[{"field": "online", "message": "must be true or false"}]) from error
     async with database.transaction() as tx:
-        state = await set_intent(tx, mitra.user_id, data.online)
+        state = await set_intent(tx, mitra.user_id, data.online, presence.hooks.intent_changed)
     await pause_point("presence.intent_committed")
     await presence.refresh([mitra.user_id])
     return await presence.view(state)
@@ -56,7 +47,7 @@ async def set_presence(
 async def get_mitra_profile(
     mitra: NamedDependency[Identity], database: NamedDependency[Database], presence: NamedDependency[Presence]
 ) -> MitraProfile:
-    """Who I am, and how I stand. While presence is unknown, `connected` is false."""
+    """Return the mitra's own name and presence. While presence is unknown, `connected` is false."""
     state = await mitra_state(database, mitra.user_id)
     standing = await presence.view(state)
     return MitraProfile(
@@ -75,9 +66,9 @@ async def get_mitra_profile(
     tags=["presence"],
 )
 async def get_mitra_availability(presence: NamedDependency[Presence]) -> Availability:
-    """Whether anybody is there (1.2); unknown is no (1.6). Needs no sign-in.
+    """Whether any mitra is available (1.2). Unknown counts as no (1.6). Needs no sign-in.
 
-    In the running service `availability_poll.py` answers this before the framework is asked.
+    In the running service, `availability_poll.py` answers this in front of the framework.
     """
     try:
         return Availability(available=await presence.count_available() > 0)

@@ -1,10 +1,24 @@
-"""What rooms above must do in the same transaction when the toggle moves. `app/wiring.py` fills the list."""
+"""What presence sets off in the packages above it. `app/wiring.py` gives the functions."""
 
 from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 from uuid import UUID
 
-from curhat.kit.database import Transaction
+import msgspec
 
-# Called with the transaction, the mitra and the new intent, while the mitra's row is locked, and only when
-# the intent really changed. Raising refuses the change.
-on_intent_changed: list[Callable[[Transaction, UUID, bool], Awaitable[None]]] = []
+from curhat.kit.database import Transaction
+from curhat.presence.schemas import MitraPresence
+
+# Takes the toggle's transaction, the mitra, and whether it is online now. Awaited while the mitra's row is locked, and
+# only when the intent changed. Raising refuses the change.
+IntentChanged: TypeAlias = Callable[[Transaction, UUID, bool], Awaitable[None]]
+
+
+class PresenceHooks(msgspec.Struct, frozen=True, kw_only=True):
+    """The functions that presence calls."""
+
+    intent_changed: IntentChanged
+    # Awaited with mitras that may be asked now, again every few seconds for as long as they may.
+    may_be_asked: Callable[[list[UUID]], Awaitable[object]]
+    # Called with a mitra of whom this process holds a connection, when its presence changed or a device connected.
+    presence_changed: Callable[[UUID, MitraPresence], None]

@@ -1,18 +1,19 @@
--- Presence in Valkey. One script, so that whoever writes or reads measures with one clock (Valkey's own) and
--- the same windows. `store.py` puts MAY_BE_ASKED_MS, CONNECTED_MS, COME_BACK_MS and IDLE_MS in front.
+-- Presence in Valkey. It is one script, so that readers and writers use one clock (Valkey's own) and the same
+-- windows. `store.py` defines MAY_BE_ASKED_MS, CONNECTED_MS, COME_BACK_MS and KEY_TTL_MS above this text.
 --
--- KEYS[1]   curhat:available   sorted set: mitra → when its reachability ends (ms); only mitras that may take
---                              a customer are in it
--- KEYS[2…]  curhat:mitra:<id>  hash: `version`, `askable`, `push_until` (ms: until when push reaches the mitra),
---                              and for each connection `connection:<id>` → "<seen>" or "<seen> <closed>" (ms)
---           curhat:customers   sorted set: customer → when its connection counts as over (ms)
--- ARGV[1]   the operation; then its arguments, as many for each of KEYS[2…]
+-- KEYS[1]   curhat:available   sorted set: mitra → when its reachability ends (ms). Holds only mitras that can
+--                              take a customer.
+-- KEYS[2…]  curhat:mitra:<id>  hash: `version`; `askable`, '1' when the mitra can take a customer; `push_until`,
+--                              until when push reaches the mitra (ms); and per connection
+--                              `connection:<id>` → "<seen>" or "<seen> <closed>" (ms)
+--           curhat:customers   sorted set: customer → until when it counts as connected (ms)
+-- ARGV[1]   the operation, followed by its arguments: equally many per key of KEYS[2…]
 
 local AVAILABLE = KEYS[1]
 local time = server.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- These keys are ours: one that holds something else is damaged, and comes back with the next heartbeat.
+-- Deletes a key that holds another type than ours: it is damaged. The next heartbeat restores it.
 local function drop_unless(kind, key)
     local found = server.call('TYPE', key)['ok']
     if found ~= kind and found ~= 'none' then server.call('DEL', key) end
@@ -24,14 +25,15 @@ local function read(key)
     return fields
 end
 
--- When a connection's last frame was seen, and when it closed (nil: it is open). Unreadable: never seen.
+-- Returns when a connection's last frame was seen, and when it closed (nil while it is open). An unreadable value
+-- counts as never seen.
 local function frames(value)
     local seen, closed = string.match(value or '', '^(%d+) ?(%d*)$')
     return tonumber(seen) or 0, tonumber(closed)
 end
 
--- Until when the mitra may be asked, until when it counts as connected, and the connections that are over.
--- A close shortens a lease; it never lengthens one that is nearly over, and never revives one.
+-- Returns until when the mitra may be asked, until when it is connected, and the connections whose lease is over.
+-- A close shortens a lease. It never lengthens or revives one.
 local function leases(fields)
     local asked_until, connected_until, over = 0, 0, {}
     for name, value in pairs(fields) do
@@ -47,17 +49,18 @@ local function leases(fields)
     return asked_until, connected_until, over
 end
 
--- Until when push reaches the mitra. Unreadable, or further away than anybody writes: it does not.
+-- Returns until when push reaches the mitra. A value that is unreadable, or later than store.py ever writes, counts
+-- as 0.
 local function push_until(fields)
     local written = tonumber(string.match(fields['push_until'] or '', '^%d+$')) or 0
-    return written <= now + IDLE_MS and written or 0
+    return written <= now + KEY_TTL_MS and written or 0
 end
 
--- Makes the sorted set say what the hash says, and answers it.
+-- Brings the sorted set in step with the hash. Returns may-be-asked and connected, each 1 or 0.
 local function settle(key, mitra, fields)
     local asked_until, connected_until, over = leases(fields)
     if #over > 0 then server.call('HDEL', key, unpack(over)) end
-    -- Push makes a mitra reachable (1.1), never connected (5.6).
+    -- Push makes a mitra eligible for offers (1.1). It never counts as being connected (5.6).
     asked_until = math.max(asked_until, push_until(fields))
     local may_be_asked = fields['askable'] == '1' and asked_until > now
     if may_be_asked then
@@ -65,15 +68,15 @@ local function settle(key, mitra, fields)
     else
         server.call('ZREM', AVAILABLE, mitra)
     end
-    server.call('PEXPIRE', key, IDLE_MS)
+    server.call('PEXPIRE', key, KEY_TTL_MS)
     return may_be_asked and 1 or 0, connected_until > now and 1 or 0
 end
 
 local operations = {}
 
--- Frames of connections. mitra, connection, ms since its last frame, ms since it closed ('' while open).
--- Repeated, late and out of order: the newest frame counts, and a closed connection stays closed.
--- Answers the mitras whose state is not known here (Valkey came back empty): the caller applies it.
+-- Records frames and closes. Arguments per key: mitra, connection, ms since its last frame, ms since it closed ('' while
+-- open). Reports may be repeated, late or out of order: the newest frame counts, and a closed connection stays closed.
+-- Returns the mitras without a stored state, as after Valkey was wiped. The caller applies their state.
 function operations.report()
     local unknown = {}
     drop_unless('zset', AVAILABLE)
@@ -90,13 +93,14 @@ function operations.report()
         settle(KEYS[i], mitra, fields)
         if not tonumber(fields['version']) then table.insert(unknown, mitra) end
     end
-    server.call('PEXPIRE', AVAILABLE, IDLE_MS)
+    server.call('PEXPIRE', AVAILABLE, KEY_TTL_MS)
     return unknown
 end
 
--- States from PostgreSQL. mitra, version, askable ('1' or '0'), ms for which push reaches it. One older than what
--- was applied is ignored: who read before a change cannot undo it. Two with the same version differ in when the app
--- was last seen, by seconds, and the next round is right again. Answers may be asked, connected for each.
+-- Stores states from PostgreSQL. Arguments per key: mitra, version, askable ('1' or '0'), ms for which push reaches it.
+-- A state older than the stored one is ignored, so a process that read before a change cannot undo it. Two states of
+-- one version differ only by seconds of last-seen time; the next round corrects that. Returns may-be-asked and
+-- connected per mitra.
 function operations.apply()
     local answers = {}
     drop_unless('zset', AVAILABLE)
@@ -114,11 +118,11 @@ function operations.apply()
         table.insert(answers, may_be_asked)
         table.insert(answers, connected)
     end
-    server.call('PEXPIRE', AVAILABLE, IDLE_MS)
+    server.call('PEXPIRE', AVAILABLE, KEY_TTL_MS)
     return answers
 end
 
--- Reads mitras. Answers may be asked, connected for each.
+-- Returns may-be-asked and connected per mitra.
 function operations.look()
     local answers = {}
     for i = 2, #KEYS do
@@ -130,17 +134,17 @@ function operations.look()
     return answers
 end
 
--- Customers (ARGV[3…]) whose connections count for ARGV[2] ms from now.
+-- Counts the customers ARGV[3…] as connected for ARGV[2] ms from now.
 function operations.customers_seen()
     drop_unless('zset', KEYS[2])
     local until_when = string.format('%.0f', now + ARGV[2])
     for i = 3, #ARGV do server.call('ZADD', KEYS[2], until_when, ARGV[i]) end
     server.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', string.format('%.0f', now))
-    server.call('PEXPIRE', KEYS[2], IDLE_MS)
+    server.call('PEXPIRE', KEYS[2], KEY_TTL_MS)
     return #ARGV - 2
 end
 
--- Reads which of the customers ARGV[2…] are connected now: 1 or 0 for each.
+-- Returns 1 or 0 per customer of ARGV[2…]: whether it is connected now.
 function operations.customers_connected()
     local answers = {}
     for i = 2, #ARGV do
@@ -149,17 +153,17 @@ function operations.customers_connected()
     return answers
 end
 
--- Reads everybody who may be asked now.
+-- Returns every mitra who may be asked now.
 function operations.candidates()
     return server.call('ZRANGE', AVAILABLE, string.format('(%.0f', now), '+inf', 'BYSCORE')
 end
 
--- Reads how many may be asked now.
+-- Returns how many mitras may be asked now.
 function operations.count()
     return server.call('ZCOUNT', AVAILABLE, string.format('(%.0f', now), '+inf')
 end
 
--- Removes at most ARGV[2] members whose reachability is over; the next frame of a mitra brings it back.
+-- Removes at most ARGV[2] mitras whose reachability is over. A mitra's next frame adds it again. Returns how many.
 function operations.prune()
     drop_unless('zset', AVAILABLE)
     local until_now = string.format('%.0f', now)

@@ -1,4 +1,4 @@
-"""What crosses the border: the bodies of the presence endpoints and of `presence.changed`."""
+"""The bodies of the presence endpoints, and the data of the event `presence.changed`."""
 
 from uuid import UUID
 
@@ -12,7 +12,7 @@ class PresenceChange(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class MitraPresence(msgspec.Struct, frozen=True, kw_only=True):
-    """A mitra's own presence: the toggle, whether a connection is alive, and how full the mitra is."""
+    """A mitra's own presence: the toggle, whether it is connected, and how many of its places are taken."""
 
     online: bool
     connected: bool
@@ -32,6 +32,6 @@ class MitraProfile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Availability(msgspec.Struct, frozen=True):
-    """Whether anybody is there. No number: the customer never sees one (1.5)."""
+    """Whether any mitra is available. Without a number: the customer never sees one (1.5)."""
 
     available: bool

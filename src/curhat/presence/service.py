@@ -1,25 +1,26 @@
-"""Who may be asked, and who is connected: the toggle in PostgreSQL, leases in Valkey, the loops between.
+"""Who may be asked and who is connected: the toggle in PostgreSQL, leases in Valkey, the loops that keep both in step.
 
 Guarantees
     `may_be_asked`, `ask_candidates`, `count_available`, `is_connected` and `connected_among` answer from Valkey within
-    a second, or raise PresenceUnknown; they never guess. Whether a mitra may really take a customer is checked again in
-    PostgreSQL when it accepts.
-    What Valkey shows follows PostgreSQL: at once when this process committed the change, within
-    RECONCILE_SECONDS when another did or the signal was lost. It never goes back to an older state.
-    Valkey that was away, wiped or damaged is made right within RECONCILE_SECONDS, without anybody's help; of
-    mitras whom only push reaches, within PUSH_RECONCILE_SECONDS.
+    a second, or raise PresenceUnknown. They never guess. When a mitra accepts, PostgreSQL checks again whether it can
+    take a customer.
+    Valkey follows PostgreSQL: at once when this process committed the change, within RECONCILE_INTERVAL_SECONDS when
+    another process did or the signal was lost. It never returns to an older state.
+    After Valkey was away, wiped or damaged, it is correct again within RECONCILE_INTERVAL_SECONDS; for mitras whom only
+    push reaches, within PUSH_RECONCILE_INTERVAL_SECONDS.
 How it works
-    A frame from a mitra only sets a time in memory. Every FLUSH_SECONDS the connections that had one are reported
-    to Valkey in batches, each with the age of its last frame: a report that comes late lengthens no lease.
-    In every RECONCILE_SECONDS the process reports all its connections, reads its mitras' states from PostgreSQL,
-    applies them, and tells pairing who of them may be asked, some mitras at a time. Whatever a lost signal or an
-    outage left undone is done then.
-    Whom push reaches (1.1) is known to PostgreSQL: a subscription that has not failed, and when the app was last
-    seen. No process holds such a mitra; the workers read them all, every PUSH_RECONCILE_SECONDS.
+    A frame from a mitra only sets a time in memory. Every FLUSH_INTERVAL_SECONDS the process reports the connections
+    that had a frame to Valkey, in batches, each with the age of its last frame. So a late report never lengthens a
+    lease.
+    In every RECONCILE_INTERVAL_SECONDS the process reports all its connections, reads the states of its mitras from
+    PostgreSQL, applies them to Valkey, and tells pairing who of them may be asked. This repairs what a lost signal or
+    an outage left undone.
+    PostgreSQL knows whom push reaches (1.1): the subscriptions that have not failed, and when the app was last seen. No
+    process holds a connection of such a mitra, so the workers read all of them every PUSH_RECONCILE_INTERVAL_SECONDS.
 Relies on
-    `opened`, `frame_received` and `closed` for every socket of a mitra, with a connection id that is never
-    used again; `mitra_changed` for what this process commits; `run` running, and in some process
-    `keep_push_reachable`.
+    `opened`, `frame_received` and `closed` being called for every socket of a mitra, with a connection id that is never
+    used again. `mitra_changed` being called for what this process commits. `run` running in every process, and
+    `keep_push_reachable` in at least one.
 """
 
 import asyncio
@@ -30,35 +31,34 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from uuid import UUID
 
-import asyncpg
 import msgspec
 import structlog
 import valkey.asyncio
 from prometheus_client import Gauge, Histogram
 
-from curhat.kit.database import DATABASE_AWAY, Database, Transaction, load_queries
+from curhat.kit.database import DATABASE_AWAY, Database, Transaction
 from curhat.kit.errors import NotFound, PresenceUnknown
-from curhat.presence.hooks import on_intent_changed
+from curhat.presence import queries
+from curhat.presence.hooks import IntentChanged, PresenceHooks
+from curhat.presence.queries import MitraState
 from curhat.presence.schemas import MitraPresence
-from curhat.presence.states import MAY_BE_ASKED_SECONDS, PUSH_REACHABLE_SECONDS, MitraState
+from curhat.presence.states import MAY_BE_ASKED_SECONDS, PUSH_REACHABLE_SECONDS
 from curhat.presence.store import PresenceStore, Report
 
 log = structlog.get_logger(__name__)
 
-SQL = load_queries(__file__)
-
 SIGNAL = "mitra_changed"
 
-FLUSH_SECONDS = 0.25
-RECONCILE_SECONDS = 2
-# A round goes through its mitras in this many steps, spread over its time, each of so many mitras at least: hundreds of
-# them at once would hold up whatever else this process has to answer.
-RECONCILE_STEPS = 20
-RECONCILE_STEP_SIZE = 25
-PUSH_RECONCILE_SECONDS = 5
-LAST_SEEN_SECONDS = 30
-# Rows locked by one statement while last-seen times are written: bounds how long an accept waits for one.
-LAST_SEEN_BATCH = 500
+FLUSH_INTERVAL_SECONDS = 0.25
+RECONCILE_INTERVAL_SECONDS = 2
+# Reconciling goes through the mitras in at most this many steps, spread over the interval, each of at least so many
+# mitras. Hundreds of mitras in one step would delay every other answer of this process.
+MAX_RECONCILE_STEPS = 20
+MIN_MITRAS_PER_STEP = 25
+PUSH_RECONCILE_INTERVAL_SECONDS = 5
+LAST_SEEN_INTERVAL_SECONDS = 30
+# How many rows one statement locks to write last-seen times. Bounds how long an accept waits for such a row.
+MAX_LAST_SEEN_ROWS = 500
 
 _available = Gauge("curhat_presence_available_mitras", "Mitras that may be asked now.")
 _held = Gauge("curhat_presence_connections", "Connections of mitras that this process holds.")
@@ -68,47 +68,54 @@ _flush_seconds = Histogram("curhat_presence_flush_seconds", "How long reporting 
 # In a transaction ----------------------------------------------------------------------------------------
 
 
-async def set_intent(tx: Transaction, mitra_id: UUID, online: bool) -> MitraState:
-    """The toggle. Takes the mitra's row lock; runs the hooks when the intent changed.
+async def set_intent(
+    tx: Transaction, mitra_id: UUID, online: bool, intent_changed: IntentChanged
+) -> MitraState:
+    """Set the toggle and return the state after it. Takes the mitra's row lock; awaits the hook if the intent changed.
 
-    Raises NotFound for somebody who is no mitra, and whatever a hook refuses with.
+    Raises NotFound for a user who is no mitra, and whatever `intent_changed` raises.
     """
-    before = await tx.fetchrow(SQL.lock_mitras, [mitra_id])
-    if before is None:
+    locked = await queries.lock_mitras(tx, mitra_ids=[mitra_id])
+    if not locked:
         raise NotFound
-    row = await tx.fetchrow(SQL.set_intent, mitra_id, online)
-    assert row is not None  # Its lock is held.
-    if before["online"] != online:
-        for hook in on_intent_changed:
-            await hook(tx, mitra_id, online)
+    state = await queries.set_intent(
+        tx, online=online, mitra_id=mitra_id, push_window_seconds=PUSH_REACHABLE_SECONDS
+    )
+    if locked[0].online != online:
+        await intent_changed(tx, mitra_id, online)
     announce(tx, [mitra_id])
-    return _to_state(row)
+    return state
 
 
 async def take_place(tx: Transaction, mitra_id: UUID) -> None:
-    """A session of this mitra begins: one customer more. The caller holds the mitra's row lock."""
-    await tx.execute(SQL.take_place, mitra_id)
+    """Count one more session of this mitra. The caller holds the mitra's row lock."""
+    await queries.take_place(tx, mitra_id=mitra_id)
     announce(tx, [mitra_id])
 
 
 async def release_places(tx: Transaction, mitra_ids: Sequence[UUID]) -> None:
-    """Sessions of these mitras ended, one for each time that a mitra is named. Takes the mitras' row locks."""
-    await tx.fetch(SQL.lock_mitras, mitra_ids)
-    await tx.execute(SQL.release_places, mitra_ids)
+    """Count one session less for each time that a mitra is named. Takes the mitras' row locks."""
+    await queries.lock_mitras(tx, mitra_ids=mitra_ids)
+    await queries.release_places(tx, mitra_ids=mitra_ids)
     announce(tx, mitra_ids)
 
 
 def announce(tx: Transaction, mitra_ids: Sequence[UUID]) -> None:
-    """For whoever changes intent, suspension, load or capacity: Valkey follows after the commit."""
+    """Have this process refresh these mitras in Valkey after the commit.
+
+    Call it in every transaction that changes intent, suspension, load or capacity.
+    """
     tx.signal(SIGNAL, msgspec.json.encode(mitra_ids))
 
 
 async def mitra_state(database: Database | Transaction, mitra_id: UUID) -> MitraState:
     """What PostgreSQL knows of a mitra. Raises NotFound."""
-    row = await database.fetchrow(SQL.states, [mitra_id])
-    if row is None:
+    states = await queries.read_mitra_states(
+        database, mitra_ids=[mitra_id], push_window_seconds=PUSH_REACHABLE_SECONDS
+    )
+    if not states:
         raise NotFound
-    return _to_state(row)
+    return states[0]
 
 
 # In a process --------------------------------------------------------------------------------------------
@@ -127,30 +134,27 @@ class _Mitra:
     """A mitra of whom this process holds connections."""
 
     connections: dict[str, _Connection] = dataclasses.field(default_factory=dict)
-    # The version whose presence its devices were told, and whether it was connected; None when one connected that may
-    # know something older.
+    # The version that its devices were last told, and whether the mitra was connected then. None after a device
+    # connected, because that device may show an older state.
     told: tuple[int, bool] | None = None
 
 
 class Presence:
-    """What one process knows of its mitras' connections, and its view of everybody's through Valkey."""
+    """The connections of mitras that this process holds, and every mitra's presence through Valkey."""
 
-    def __init__(self, client: "valkey.asyncio.Valkey", database: Database) -> None:
+    def __init__(self, client: "valkey.asyncio.Valkey", database: Database, hooks: PresenceHooks) -> None:
+        self.hooks = hooks
         self._database = database
         self._store = PresenceStore(client)
         self._mitras: dict[UUID, _Mitra] = {}
-        # Connections with a frame, or a close, that Valkey has not been told of.
+        # Connections with a frame or a close that was not reported to Valkey yet.
         self._unreported: set[_Connection] = set()
         self._flushing = asyncio.Lock()
         self._next_flush: asyncio.Task[None] | None = None
-        # When mitras were last seen, as far as PostgreSQL has not been told.
+        # When mitras were last seen, as far as it is not written to PostgreSQL yet.
         self._unwritten_last_seen: dict[UUID, float] = {}
         self._to_refresh: set[UUID] = set()
         self._refresh_wanted = asyncio.Event()
-        # Called with mitras that may be asked now, again and again while they may.
-        self.on_may_be_asked: Callable[[list[UUID]], Awaitable[None]] | None = None
-        # Called with a mitra this process holds, when its presence changed or a device connected.
-        self.on_presence_changed: Callable[[UUID, MitraPresence], None] | None = None
 
     # Questions. Each raises PresenceUnknown when Valkey does not answer.
 
@@ -163,7 +167,7 @@ class Presence:
         return (await self._store.look(mitra_id)).may_be_asked
 
     async def is_connected(self, mitra_id: UUID) -> bool:
-        """Whether this mitra is connected now (5.6). A session under way says nothing about it."""
+        """Whether this mitra is connected now (5.6). Being in a session does not count."""
         return (await self._store.look(mitra_id)).connected
 
     async def connected_among(self, mitra_ids: Sequence[UUID]) -> set[UUID]:
@@ -176,28 +180,28 @@ class Presence:
         return await self._store.count()
 
     async def view(self, state: MitraState) -> MitraPresence:
-        """A mitra's presence for showing. Unknown shows as not connected; never raises."""
+        """A mitra's presence as its devices show it. Unknown shows as not connected; never raises."""
         try:
             connected = await self.is_connected(state.id)
         except PresenceUnknown:
             connected = False
         return _to_presence(state, connected=connected)
 
-    # What happens to sockets. Called by whoever holds them; none of them raises because Valkey is away.
+    # What happens to the mitras' sockets. None of these raises because Valkey is away.
 
     async def opened(self, mitra_id: UUID, connection_id: str) -> None:
-        """A socket opened: its lease begins, and Valkey shows it when this returns (unless it is away)."""
+        """Begin the lease of a socket that opened. When this returns, Valkey shows it, unless Valkey is away."""
         mitra = self._mitras.setdefault(mitra_id, _Mitra())
         mitra.connections[connection_id] = connection = _Connection(mitra_id, connection_id, time.monotonic())
         self._unreported.add(connection)
         with _left_to_reconcile("opened"):
             await self.flush()
-        # Once the caller goes on: pairing offers what is open, and the device learns what it may have missed.
+        # The refresh offers the mitra what is open, and tells the new device the current state.
         mitra.told = None
         self.refresh_soon([mitra_id])
 
     def frame_received(self, mitra_id: UUID, connection_id: str) -> None:
-        """Any frame from the client renews its lease. In memory; one of a closed connection is nothing."""
+        """Renew the lease, on any frame from the client. Ignores a connection that is closed. In memory only."""
         mitra = self._mitras.get(mitra_id)
         connection = mitra.connections.get(connection_id) if mitra else None
         if connection is not None:
@@ -205,7 +209,7 @@ class Presence:
             self._unreported.add(connection)
 
     async def closed(self, mitra_id: UUID, connection_id: str) -> None:
-        """A socket closed, cleanly or not: its lease ends in COME_BACK_SECONDS at the latest."""
+        """End the lease of a socket that closed, cleanly or not, after COME_BACK_SECONDS at the latest."""
         mitra = self._mitras.get(mitra_id)
         connection = mitra.connections.pop(connection_id, None) if mitra else None
         if mitra is None or connection is None:
@@ -218,32 +222,34 @@ class Presence:
             await self.flush()
 
     def seen(self, mitra_id: UUID) -> None:
-        """The mitra's app asked for something over HTTP: it was seen (1.1). In memory, written down in time."""
+        """Note that the mitra's app sent an HTTP request (1.1). In memory; `write_last_seen` writes it."""
         self._unwritten_last_seen[mitra_id] = time.monotonic()
 
     # Bringing Valkey in step with PostgreSQL.
 
     async def refresh(self, mitra_ids: Iterable[UUID]) -> list[UUID]:
-        """Read these mitras' states from PostgreSQL and make Valkey show them.
+        """Read these mitras' states from PostgreSQL and apply them to Valkey.
 
-        Answers who of them may be asked now. Raises PresenceUnknown.
+        Returns those who may be asked now. Raises PresenceUnknown.
         """
         ids = list(mitra_ids)
         if not ids:
             return []
-        states = [_to_state(row) for row in await self._database.fetch(SQL.states, ids)]
+        states = await queries.read_mitra_states(
+            self._database, mitra_ids=ids, push_window_seconds=PUSH_REACHABLE_SECONDS
+        )
         standings = await self._store.apply(states)
         for state, standing in zip(states, standings, strict=True):
             self._tell_devices(state, connected=standing.connected)
         return [state.id for state, standing in zip(states, standings, strict=True) if standing.may_be_asked]
 
     def refresh_soon(self, mitra_ids: Iterable[UUID]) -> None:
-        """Refresh these mitras in `run`, together with all others that are waiting for it."""
+        """Have `run` refresh these mitras, together with all others that wait for it."""
         self._to_refresh.update(mitra_ids)
         self._refresh_wanted.set()
 
     def mitra_changed(self, payload: bytes) -> None:
-        """Handler of the signal `mitra_changed`."""
+        """Handle the signal `mitra_changed`."""
         self.refresh_soon(msgspec.json.decode(payload, type=list[UUID]))
 
     # Loops.
@@ -251,43 +257,43 @@ class Presence:
     async def run(self) -> None:
         """Keep leases, states and last-seen times in step until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._repeat(self.flush, FLUSH_SECONDS))
-            tasks.create_task(self._repeat(self.reconcile, RECONCILE_SECONDS))
-            tasks.create_task(self._repeat(self.write_last_seen, LAST_SEEN_SECONDS))
+            tasks.create_task(self._repeat(self.flush, FLUSH_INTERVAL_SECONDS))
+            tasks.create_task(self._repeat(self.reconcile, RECONCILE_INTERVAL_SECONDS))
+            tasks.create_task(self._repeat(self.write_last_seen, LAST_SEEN_INTERVAL_SECONDS))
             tasks.create_task(self._repeat(self.refresh_waiting, 0))
 
     async def keep_push_reachable(self) -> None:
-        """Keep Valkey right about the mitras whom only push reaches, until cancelled. For the workers."""
-        await self._repeat(self.reconcile_push, PUSH_RECONCILE_SECONDS)
+        """Keep Valkey correct about the mitras whom only push reaches, until cancelled. Runs in the workers."""
+        await self._repeat(self.reconcile_push, PUSH_RECONCILE_INTERVAL_SECONDS)
 
     async def reconcile_push(self) -> None:
-        """Make Valkey right about every mitra whom push reaches, and whoever else it says may be asked.
+        """Refresh every mitra whom push reaches, and every mitra who may be asked according to Valkey.
 
         Raises PresenceUnknown.
         """
-        reachable = {
-            row["id"] for row in await self._database.fetch(SQL.push_reachable, PUSH_REACHABLE_SECONDS)
-        }
-        await self._tell_pairing(await self.refresh(reachable | set(await self._store.candidates())))
+        reachable = await queries.read_push_reachable_mitras(
+            self._database, push_window_seconds=PUSH_REACHABLE_SECONDS
+        )
+        await self._tell_pairing(await self.refresh({*reachable, *await self._store.candidates()}))
 
     async def flush(self) -> None:
-        """Report the frames and closes Valkey was not told of. Raises PresenceUnknown, and keeps them.
+        """Report unreported frames and closes to Valkey. Raises PresenceUnknown, and keeps them for the next flush.
 
-        One report at a time; all who ask for one meanwhile share the next: a thousand mitras who come back at
-        once are a few batches, and not a thousand connections to Valkey.
+        One report runs at a time, and all callers that wait meanwhile share the next one. So a thousand mitras who
+        reconnect at once cost a few batches, not a thousand connections to Valkey.
         """
         if self._next_flush is None:
             self._next_flush = asyncio.create_task(self._flush())
         await asyncio.shield(self._next_flush)
 
     async def reconcile(self) -> None:
-        """Make Valkey right about every mitra this process holds, a few at a time. Raises PresenceUnknown."""
+        """Refresh every mitra that this process holds, a few at a time. Raises PresenceUnknown."""
         held = list(self._mitras)
-        size = max(RECONCILE_STEP_SIZE, math.ceil(len(held) / RECONCILE_STEPS))
+        size = max(MIN_MITRAS_PER_STEP, math.ceil(len(held) / MAX_RECONCILE_STEPS))
         for start in range(0, len(held), size):
             if start:
-                await asyncio.sleep(RECONCILE_SECONDS * size / len(held))
-            # Those who left meanwhile were reported when they did.
+                await asyncio.sleep(RECONCILE_INTERVAL_SECONDS * size / len(held))
+            # A mitra that left since the last step was reported when it left.
             mitras = {each: self._mitras[each] for each in held[start : start + size] if each in self._mitras}
             for mitra in mitras.values():
                 self._unreported.update(mitra.connections.values())
@@ -297,27 +303,30 @@ class Presence:
         _available.set(await self._store.count())
 
     async def refresh_waiting(self) -> None:
-        """Wait until a refresh is wanted, and do all that are. What fails is left to `reconcile`."""
+        """Wait until a refresh is wanted, and refresh all mitras that wait. If it fails, `reconcile` repairs it."""
         await self._refresh_wanted.wait()
         self._refresh_wanted.clear()
         ids, self._to_refresh = self._to_refresh, set()
         await self._tell_pairing(await self.refresh(ids))
 
     async def write_last_seen(self) -> None:
-        """Write down in PostgreSQL when mitras were last seen; what was not written waits for the next time."""
+        """Write to PostgreSQL when mitras were last seen. Rows that are locked wait for the next call."""
         now = time.monotonic()
         waiting = list(self._unwritten_last_seen.items())
-        for start in range(0, len(waiting), LAST_SEEN_BATCH):
-            batch = waiting[start : start + LAST_SEEN_BATCH]
-            rows = await self._database.fetch(
-                SQL.write_last_seen, [mitra_id for mitra_id, _ in batch], [now - seen for _, seen in batch]
+        for start in range(0, len(waiting), MAX_LAST_SEEN_ROWS):
+            batch = waiting[start : start + MAX_LAST_SEEN_ROWS]
+            written = set(
+                await queries.write_last_seen(
+                    self._database,
+                    mitra_ids=[mitra_id for mitra_id, _ in batch],
+                    ages_seconds=[now - seen for _, seen in batch],
+                )
             )
-            written = {row["id"] for row in rows}
             for mitra_id, seen in batch:
                 if mitra_id in written and self._unwritten_last_seen[mitra_id] == seen:
                     del self._unwritten_last_seen[mitra_id]
 
-    async def _repeat(self, step: Callable[[], Awaitable[None]], period_seconds: float) -> None:
+    async def _repeat(self, step: Callable[[], Awaitable[None]], interval_seconds: float) -> None:
         task = asyncio.current_task()
         while True:
             begun = time.monotonic()
@@ -325,13 +334,14 @@ class Presence:
                 with _left_to_reconcile(step.__name__):
                     await step()
             except Exception:
-                # A fault in one round must not end presence for everybody; the next does the work again.
+                # The loop goes on after a fault, because every mitra's presence depends on it. The next round repeats
+                # the work.
                 log.exception("presence.step_failed", step=step.__name__)
             if task is not None and task.cancelling():
-                # Up to Python 3.11 asyncio.wait_for, through which the Valkey client writes when it has a socket
-                # timeout, can swallow a cancellation.
+                # Up to Python 3.11, asyncio.wait_for can swallow a cancellation. The Valkey client writes through it
+                # when it has a socket timeout.
                 raise asyncio.CancelledError
-            await asyncio.sleep(max(0.0, begun + period_seconds - time.monotonic()))
+            await asyncio.sleep(max(0.0, begun + interval_seconds - time.monotonic()))
 
     async def _flush(self) -> None:
         async with self._flushing:
@@ -342,9 +352,9 @@ class Presence:
             await self.refresh(unknown)
 
     async def _report(self) -> set[UUID]:
-        """Tell Valkey of all unreported connections. Answers the mitras it does not know."""
+        """Report all unreported connections to Valkey. Returns the mitras whose state Valkey does not have."""
         now = time.monotonic()
-        # A lease that is over is not worth a word; this also bounds how long a close waits for Valkey.
+        # Leases that are over are dropped. This also bounds how long a close waits for Valkey to come back.
         alive = [each for each in self._unreported if now - each.last_frame < MAY_BE_ASKED_SECONDS]
         self._unreported.clear()
         for connection in alive:
@@ -368,47 +378,29 @@ class Presence:
 
     def _tell_devices(self, state: MitraState, *, connected: bool) -> None:
         mitra = self._mitras.get(state.id)
-        if mitra is None or self.on_presence_changed is None:
+        if mitra is None:
             return
         version = state.availability_version
-        # Of one version too: a refresh under way when the socket opened may have found the mitra not connected yet.
+        # Also compare within one version: a refresh that started before the socket opened may report the mitra as
+        # disconnected.
         if mitra.told is None or mitra.told[0] < version or mitra.told == (version, not connected):
             mitra.told = (version, connected)
-            self.on_presence_changed(state.id, _to_presence(state, connected=connected))
+            self.hooks.presence_changed(state.id, _to_presence(state, connected=connected))
 
     async def _tell_pairing(self, mitra_ids: list[UUID]) -> None:
-        if mitra_ids and self.on_may_be_asked is not None:
-            await self.on_may_be_asked(mitra_ids)
+        if mitra_ids:
+            await self.hooks.may_be_asked(mitra_ids)
 
 
 @contextlib.contextmanager
 def _left_to_reconcile(step: str) -> Iterator[None]:
-    """For what the next rounds do again by themselves when Valkey or PostgreSQL is away."""
+    """Suppress the errors of an absent Valkey or PostgreSQL, in steps that later rounds repeat."""
     try:
         yield
     except PresenceUnknown:
-        pass  # The store has logged it, once for the outage.
+        pass  # The store has logged the outage, once.
     except DATABASE_AWAY as error:
         log.warning("presence.database_failed", step=step, error=repr(error))
-
-
-def _to_state(row: asyncpg.Record) -> MitraState:
-    return MitraState(
-        id=row["id"],
-        display_name=row["display_name"],
-        online=row["online"],
-        suspended=row["suspended"],
-        active_sessions=row["active_sessions"],
-        max_customers=row["max_customers"],
-        push_reachable_seconds=_push_reachable_seconds(row),
-        availability_version=row["availability_version"],
-    )
-
-
-def _push_reachable_seconds(row: asyncpg.Record) -> float:
-    if not row["push_ready"] or row["unseen_seconds"] is None:
-        return 0.0
-    return max(0.0, PUSH_REACHABLE_SECONDS - float(row["unseen_seconds"]))
 
 
 def _to_presence(state: MitraState, *, connected: bool) -> MitraPresence:

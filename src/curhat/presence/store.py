@@ -1,14 +1,12 @@
-"""Presence in Valkey: one call each, through one script (`presence.lua`).
+"""Presence in Valkey. Every operation is one call of one script (`presence.lua`) per batch.
 
 Guarantees
-    Every call is over within a second: with an answer, or with PresenceUnknown.
-    What is written may be repeated and may arrive late or out of order: the newest frame and the newest
-    version win.
-    Nothing here is a fact about money or sessions. Wiping it loses nothing that the next heartbeat does not
-    bring back.
+    Every call ends within CALL_TIMEOUT_SECONDS: it returns, or it raises PresenceUnknown.
+    Writes may be repeated, late or out of order. The newest frame and the newest version win.
+    Valkey holds no fact about money or sessions. If it is wiped, the next heartbeats restore everything.
 Relies on
-    Valkey's clock not being set back by much, and availability versions that only grow: after PostgreSQL was
-    restored from a backup, empty Valkey.
+    Valkey's clock not being set back by much. Availability versions that only grow: after PostgreSQL was restored
+    from a backup, empty Valkey.
 """
 
 import asyncio
@@ -25,12 +23,12 @@ from prometheus_client import Counter
 from valkey.exceptions import NoScriptError, ValkeyError
 
 from curhat.kit.errors import PresenceUnknown
+from curhat.presence.queries import MitraState
 from curhat.presence.states import (
     COME_BACK_SECONDS,
     MAY_BE_ASKED_SECONDS,
     MITRA_CONNECTED_SECONDS,
     PUSH_REACHABLE_SECONDS,
-    MitraState,
 )
 
 log = structlog.get_logger(__name__)
@@ -39,25 +37,25 @@ AVAILABLE_KEY = "curhat:available"
 MITRA_KEY_PREFIX = "curhat:mitra:"
 CUSTOMERS_KEY = "curhat:customers"
 
-# Bounds how long anybody waits for a Valkey that does not answer.
+# Bounds how long a caller waits for a Valkey that does not answer.
 CALL_TIMEOUT_SECONDS = 1
-# Bounds how long one run of the script keeps Valkey from others: about a millisecond.
-BATCH_SIZE = 100
-# Stale members removed in one run.
-PRUNE_SIZE = 1000
-# Keys nobody touches go away by themselves; not before push-reachability that is written in them ends.
-IDLE_SECONDS = PUSH_REACHABLE_SECONDS + 300
+# How many mitras or customers one run of the script handles. Bounds how long it blocks Valkey: about a millisecond.
+MAX_BATCH_SIZE = 100
+# How many stale members one run removes.
+MAX_PRUNED_MEMBERS = 1000
+# A key expires when it is not written for this long. Longer than the push-reachability that may be stored in it.
+KEY_TTL_SECONDS = PUSH_REACHABLE_SECONDS + 300
 
 _WINDOWS = {
     "MAY_BE_ASKED_MS": MAY_BE_ASKED_SECONDS,
     "CONNECTED_MS": MITRA_CONNECTED_SECONDS,
     "COME_BACK_MS": COME_BACK_SECONDS,
-    "IDLE_MS": IDLE_SECONDS,
+    "KEY_TTL_MS": KEY_TTL_SECONDS,
 }
 _SCRIPT = "".join(f"local {name} = {seconds * 1000}\n" for name, seconds in _WINDOWS.items()) + Path(
     __file__
 ).with_name("presence.lua").read_text(encoding="utf-8")
-# The name Valkey gives a script; nothing is secret or signed here.
+# Valkey names a script by its SHA-1. It protects no secret.
 _SCRIPT_NAME = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 _errors = Counter(
@@ -70,7 +68,7 @@ Item = TypeVar("Item")
 
 
 class Report(NamedTuple):
-    """What a server process knows of one connection. `closed_age` is None while it is open."""
+    """What a server process knows of one connection. `closed_age_seconds` is None while it is open."""
 
     mitra_id: UUID
     connection_id: str
@@ -79,23 +77,24 @@ class Report(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """The two questions: may this mitra be asked now (1.1), and is it connected now (5.6)?"""
+    """Whether a mitra may be asked now (1.1), and whether it is connected now (5.6)."""
 
     may_be_asked: bool
     connected: bool
 
 
 class PresenceStore:
-    """The keys of presence. Any number of processes share them."""
+    """The presence keys in Valkey. Any number of processes share them. Every method raises PresenceUnknown."""
 
     def __init__(self, client: "valkey.asyncio.Valkey") -> None:
-        # Typed here, since the client's own signature is not.
+        # Typed here, since the client's own signature has no types.
         self._execute: Callable[..., Awaitable[Any]] = client.execute_command
-        # Operations that fail at present, and since when: an outage is logged at its beginning and its end.
+        # The operations that fail at present, with the time of the first failure: an outage is logged when it begins
+        # and when it ends.
         self._failing_since: dict[str, float] = {}
 
     async def report(self, reports: Sequence[Report]) -> set[UUID]:
-        """Renew and end leases. Answers the mitras whose state must be applied: Valkey does not know it."""
+        """Renew and end leases. Returns the mitras whose state Valkey does not have: the caller must apply it."""
         unknown: set[UUID] = set()
         for batch in _batches(reports):
             arguments: list[str | int] = []
@@ -112,7 +111,7 @@ class PresenceStore:
         return unknown
 
     async def apply(self, states: Sequence[MitraState]) -> list[Standing]:
-        """Make Valkey show these states, unless it shows newer ones. Answers in the same order."""
+        """Write these states, except where Valkey has a newer one. Returns the standings in the same order."""
         standings: list[Standing] = []
         for batch in _batches(states):
             arguments: list[str | int] = []
@@ -120,14 +119,10 @@ class PresenceStore:
                 arguments += (
                     str(state.id),
                     state.availability_version,
-                    "1" if state.askable else "0",
+                    "1" if state.can_take_customer else "0",
                     int(state.push_reachable_seconds * 1000),
                 )
-            answer = await self._call("apply", [state.id for state in batch], arguments)
-            standings += (
-                Standing(bool(may_be_asked), bool(connected))
-                for may_be_asked, connected in zip(answer[::2], answer[1::2], strict=True)
-            )
+            standings += _standings(await self._call("apply", [state.id for state in batch], arguments))
         return standings
 
     async def look(self, mitra_id: UUID) -> Standing:
@@ -138,21 +133,17 @@ class PresenceStore:
         """The standings of many mitras, in the same order."""
         standings: list[Standing] = []
         for batch in _batches(mitra_ids):
-            answer = await self._call("look", batch, [str(mitra_id) for mitra_id in batch])
-            standings += (
-                Standing(bool(may_be_asked), bool(connected))
-                for may_be_asked, connected in zip(answer[::2], answer[1::2], strict=True)
-            )
+            standings += _standings(await self._call("look", batch, [str(mitra_id) for mitra_id in batch]))
         return standings
 
     async def customers_seen(self, customer_ids: Sequence[UUID], for_seconds: float) -> None:
-        """Customers whose connections count for so long from now; counting from a later call, a shorter time too."""
+        """Count these customers as connected for `for_seconds` from now. A later call replaces the time."""
         for batch in _batches(customer_ids):
             arguments: list[str | int] = [int(for_seconds * 1000), *map(str, batch)]
             await self._call("customers_seen", [], arguments, CUSTOMERS_KEY)
 
     async def customers_connected(self, customer_ids: Sequence[UUID]) -> set[UUID]:
-        """Who of these is connected now."""
+        """Which of these customers are connected now."""
         found: set[UUID] = set()
         for batch in _batches(customer_ids):
             answer = await self._call("customers_connected", [], list(map(str, batch)), CUSTOMERS_KEY)
@@ -160,16 +151,16 @@ class PresenceStore:
         return found
 
     async def candidates(self) -> list[UUID]:
-        """Everybody who may be asked now."""
+        """Every mitra who may be asked now."""
         return [UUID(mitra.decode()) for mitra in await self._call("candidates", [], [])]
 
     async def count(self) -> int:
-        """How many may be asked now."""
+        """How many mitras may be asked now."""
         return int(await self._call("count", [], []))
 
     async def prune(self) -> int:
-        """Remove some members whose reachability is over; they count for nothing, and only take up room."""
-        return int(await self._call("prune", [], [PRUNE_SIZE]))
+        """Free the memory of at most MAX_PRUNED_MEMBERS mitras who may no longer be asked. Returns how many."""
+        return int(await self._call("prune", [], [MAX_PRUNED_MEMBERS]))
 
     async def _call(
         self, operation: str, mitra_ids: Sequence[UUID], arguments: Sequence[str | int], *more_keys: str
@@ -199,5 +190,10 @@ class PresenceStore:
 
 
 def _batches(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    for start in range(0, len(items), BATCH_SIZE):
-        yield items[start : start + BATCH_SIZE]
+    for start in range(0, len(items), MAX_BATCH_SIZE):
+        yield items[start : start + MAX_BATCH_SIZE]
+
+
+def _standings(answer: Sequence[int]) -> Iterator[Standing]:
+    for may_be_asked, connected in zip(answer[::2], answer[1::2], strict=True):
+        yield Standing(bool(may_be_asked), bool(connected))

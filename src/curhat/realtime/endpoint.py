@@ -50,7 +50,7 @@ class RealtimeEndpoint:
                 return
         except OSError:
             return  # The client has gone already.
-        socket = Socket(owner, send)
+        socket = Socket(owner, send, self._hooks)
         self._hub.add(socket)
         try:
             await self._listen(socket, receive)

@@ -1,6 +1,6 @@
 """What the sockets need from the packages above. `app/wiring.py` provides it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -17,6 +17,16 @@ class SocketIdentity(msgspec.Struct, frozen=True):
     token_digest: bytes
 
 
+class HubHooks(msgspec.Struct, frozen=True, kw_only=True):
+    """Functions that the hub calls. It exists before the objects that need it, so these must not need the hub."""
+
+    # Which of these tokens (by digest) no longer admit their owner: revoked, expired, suspended. Asked every 3 s about
+    # what the process holds, so that a lost signal leaves no socket open.
+    signed_out: Callable[[Sequence[SocketIdentity]], Awaitable[Collection[bytes]]]
+    # Who sees that this user types: the other side of this running session. None: the session is not theirs.
+    typing_recipient: Callable[[Identity, UUID], Awaitable[Identity | None]]
+
+
 class SocketHooks(Protocol):
     """The sockets call these. If one raises, the socket concerned is closed."""
 
@@ -25,12 +35,6 @@ class SocketHooks(Protocol):
 
         Returns None for nobody who may. A ticket's token may have been revoked since the ticket was issued, so check
         it as well. Raises PresenceUnknown when a ticket cannot be looked up.
-        """
-
-    async def signed_out(self, held: Sequence[SocketIdentity]) -> Collection[bytes]:
-        """The digests of those tokens that no longer admit their owner: revoked, expired or suspended.
-
-        Called every 3 s with what the process holds, so that a lost signal leaves no socket open.
         """
 
     async def opened(self, identity: Identity, connection_id: str) -> None:
@@ -44,6 +48,3 @@ class SocketHooks(Protocol):
 
     async def welcome_extras(self, identity: Identity) -> Mapping[str, object]:
         """Further fields of this user's welcome: what is open now, read after the call began."""
-
-    async def typing_recipient(self, identity: Identity, session_id: UUID) -> Identity | None:
-        """The other side of a running session, who is shown that `identity` is typing. None: not their session."""

@@ -28,7 +28,7 @@ from curhat.kit.queries import read_clock
 from curhat.kit.signals import Signals, SignalSink
 from curhat.realtime import protocol, queries, service
 from curhat.realtime.event_types import UnsequencedEvent
-from curhat.realtime.hooks import SocketHooks
+from curhat.realtime.hooks import HubHooks
 from curhat.realtime.metrics import GAPS_READ, SOCKETS_OPEN, WELCOMES
 from curhat.realtime.protocol import Event, Hello, Ping, TypingSignal, Welcome
 from curhat.realtime.queries import StreamHead
@@ -74,7 +74,7 @@ _data_encoder = msgspec.json.Encoder()
 class Hub:
     """The sockets of this process. Every call comes from the event loop that made the hub."""
 
-    def __init__(self, database: Database, signals: SignalSink, hooks: SocketHooks) -> None:
+    def __init__(self, database: Database, signals: SignalSink, hooks: HubHooks) -> None:
         self._database = database
         self._signals = signals
         self._hooks = hooks
@@ -253,7 +253,7 @@ class Hub:
         self._set_clock(head.server_now)
         # Without a hello, feed.head named events that PostgreSQL does not hold, so it is not kept.
         feed.head = head.seq if hello is None else max(feed.head, head.seq)
-        extras = await self._hooks.welcome_extras(identity)
+        extras = await socket.hooks.welcome_extras(identity)
         await pause_point("realtime.looked")
         if socket.generation != generation or socket.close_code is not None:
             return

@@ -15,7 +15,7 @@ from uuid import UUID
 from curhat.kit.asgi import Send
 from curhat.kit.identity import Identity
 from curhat.realtime import protocol
-from curhat.realtime.hooks import SocketIdentity
+from curhat.realtime.hooks import SocketHooks, SocketIdentity
 from curhat.realtime.metrics import CLOSES, FRAMES_SENT
 
 # How much may wait for a slow reader. A socket with more is closed; its client resumes from its own seq.
@@ -70,6 +70,7 @@ class Socket:
         "connection_id",
         "feed",
         "generation",
+        "hooks",
         "last_frame_at",
         "owner",
         "phase",
@@ -78,8 +79,9 @@ class Socket:
         "welcomed",
     )
 
-    def __init__(self, owner: SocketIdentity, send: Send) -> None:
+    def __init__(self, owner: SocketIdentity, send: Send, hooks: SocketHooks) -> None:
         self.owner = owner
+        self.hooks = hooks
         self.connection_id = secrets.token_hex(8)
         self.phase: Phase = "opened"
         self.seq = 0

@@ -60,8 +60,8 @@ export interface components {
          * Fallback
          * @description The choice of another bestie under the same payment, after a targeted pairing failed (3.5).
          *
-         *         `status` says what became of it; `allowed`: the customer may still take or decline it. `other_available`: somebody
-         *         could be asked when this was read, or, in an event, when the pairing failed; taking it checks again.
+         *         `status` says what became of it. `allowed`: the customer may still take or decline it. `other_available`: another
+         *         bestie could be asked when this was read or, in an event, when the pairing failed. Taking it checks again.
          */
         Fallback: {
             allowed: boolean;
@@ -110,7 +110,7 @@ export interface components {
         };
         /**
          * MitraPresence
-         * @description A mitra's own presence: the toggle, whether a connection is alive, and how full the mitra is.
+         * @description A mitra's own presence: the toggle, whether it is connected, and how many of its places are taken.
          */
         MitraPresence: {
             active_sessions: number;
@@ -150,7 +150,7 @@ export interface components {
         };
         /**
          * Pairing
-         * @description One attempt to find a mitra. `session_id` once matched, `failure_tag` once failed.
+         * @description One attempt to find a mitra. It has a `session_id` once matched, and a `failure_tag` once failed.
          */
         Pairing: {
             deadline_at: string;
@@ -230,7 +230,7 @@ export interface components {
         };
         /**
          * Request
-         * @description A mitra's card: the call name and nothing else that identifies (X.4). `close_reason` once closed.
+         * @description A mitra's card. Only the call name identifies the customer (X.4). It has a `close_reason` once closed.
          */
         Request: {
             call_name: string;
@@ -265,7 +265,7 @@ export interface components {
         };
         /**
          * TargetMitra
-         * @description The mitra a customer chose from the history. Only the display name (X.4).
+         * @description The mitra whom a customer chose from the history. Shows the display name and nothing else (X.4).
          */
         TargetMitra: {
             display_name: string;

@@ -19,14 +19,10 @@ SLOW_SECONDS = 7.0
 class MockGateway:
     """A Gateway over its own tables."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, callback: ChargeCallback | None = None) -> None:
         self._database = database
-        self._callback: ChargeCallback | None = None
-        self._running_callbacks: set[asyncio.Task[None]] = set()
-
-    def on_charge_answer(self, callback: ChargeCallback) -> None:
-        """See Gateway."""
         self._callback = callback
+        self._running_callbacks: set[asyncio.Task[None]] = set()
 
     async def charge(self, key: UUID, payment_id: UUID, amount_rp: int) -> ChargeAnswer:
         """See Gateway."""

@@ -1,4 +1,4 @@
-"""Whether whoever decided an extension could: what the database alone cannot say, since presence is not in it (5.6)."""
+"""Checks who may decide an extension (5.6). The invariants in SQL cannot, because presence is not in the database."""
 
 from uuid import UUID
 
@@ -16,8 +16,8 @@ WHERE extensions.decided_by IN ('mitra', 'timeout', 'mitra_unreachable') AND ext
 """
 
 
-class Deciders:
-    """Looks after each step at what was decided in it: toggles, connections and the clock stand as they did then."""
+class ExtensionDecisions:
+    """Checks each step's decisions right after it, while toggles, connections and clock are still the same."""
 
     def __init__(self, checker: Checker, presence: SimulatedPresence, reached: set[str]) -> None:
         self._checker = checker
@@ -26,24 +26,26 @@ class Deciders:
         self._seen: list[UUID] = []
 
     async def check(self) -> list[str]:
-        """What should not have been decided as it was."""
+        """Return one text per decision that was wrong."""
         broken = []
         for row in await self._checker.fetch(DECIDED, self._seen):
             self._seen.append(row["id"])
             connected = await journeys.is_connected_or_none(self._presence, row["mitra_id"])  # type: ignore[arg-type]
-            was_there = row["toggle_was_on"] and connected is True
+            may_decide = row["toggle_was_on"] and connected is True
             decided_by = row["decided_by"]
             if decided_by == "mitra_unreachable" and row["toggle_was_on"]:
                 why = (
-                    "nobody knows whether its mitra is there"
+                    "nobody knows whether its mitra is connected"
                     if connected is None
                     else "its mitra lost the network"
                 )
                 self._reached.add(f"extension rejected since {why}")
             if row["was_approved"] and not row["toggle_was_on"]:
                 broken.append(f"invariant 7: extension {row['id']} was approved with the toggle off")
-            if decided_by == "timeout" and not was_there:
-                broken.append(f"invariant 7: silence decided extension {row['id']} though nobody was there")
-            if decided_by == "mitra_unreachable" and was_there:
-                broken.append(f"rule 5.6: extension {row['id']} was rejected though its mitra was there")
+            if decided_by == "timeout" and not may_decide:
+                broken.append(
+                    f"invariant 7: silence decided extension {row['id']} though its mitra was not connected"
+                )
+            if decided_by == "mitra_unreachable" and may_decide:
+                broken.append(f"rule 5.6: extension {row['id']} was rejected though its mitra was connected")
         return broken

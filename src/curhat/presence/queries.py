@@ -1,0 +1,144 @@
+"""Generated from queries.sql by `make contracts`. Do not edit."""
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from curhat.kit.database import Executor, NoRow
+
+
+class MitraState(msgspec.Struct, frozen=True):
+    id: UUID
+    display_name: str
+    online: bool
+    suspended: bool
+    can_take_customer: bool
+    active_sessions: int
+    max_customers: int
+    push_reachable_seconds: float
+    availability_version: int
+
+
+READ_MITRA_STATES: Final = """
+SELECT id, display_name, online, suspended_at IS NOT NULL AS suspended, can_take_customer, active_sessions,
+    max_customers,
+    CASE WHEN push_ready
+        THEN greatest(0, $1 - extract(epoch FROM curhat_now() - last_seen_at)::float8)
+        ELSE 0
+    END AS push_reachable_seconds,
+    availability_version
+FROM mitras
+WHERE id = ANY ($2::uuid[])
+"""
+
+
+async def read_mitra_states(
+    db: Executor, /, *, push_window_seconds: float, mitra_ids: Sequence[UUID]
+) -> list[MitraState]:
+    """What availability depends on, of these mitras. push_reachable_seconds says for how long push still reaches
+    the mitra: what is left of @push_window_seconds since the app was last seen, while a subscription has not
+    failed; else 0. availability_version grows with each change of the other columns, except for the passing of
+    time."""
+    return [MitraState(*row) for row in await db.fetch(READ_MITRA_STATES, push_window_seconds, mitra_ids)]
+
+
+class LockedMitra(msgspec.Struct, frozen=True):
+    id: UUID
+    online: bool
+
+
+LOCK_MITRAS: Final = """
+SELECT id, online FROM mitras WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
+"""
+
+
+async def lock_mitras(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> list[LockedMitra]:
+    """Locks these mitras in id order and reads their intent. Callers change a mitra in a later statement, never in
+    the one that locks it. Such a statement would, after its wait, lock the row version that it read first as
+    well. If another transaction holds a key share on that version (it inserts a request that refers to the
+    mitra), PostgreSQL queues the statement behind the next waiter, which waits for it: a deadlock."""
+    return [LockedMitra(*row) for row in await db.fetch(LOCK_MITRAS, mitra_ids)]
+
+
+SET_INTENT: Final = """
+UPDATE mitras SET online = $1
+WHERE id = $2
+RETURNING id, display_name, online, suspended_at IS NOT NULL AS suspended, can_take_customer, active_sessions,
+    max_customers,
+    CASE WHEN push_ready
+        THEN greatest(0, $3 - extract(epoch FROM curhat_now() - last_seen_at)::float8)
+        ELSE 0
+    END AS push_reachable_seconds,
+    availability_version
+"""
+
+
+async def set_intent(
+    db: Executor, /, *, online: bool, mitra_id: UUID, push_window_seconds: float
+) -> MitraState:
+    """mitras.online: any → @online. The caller holds the row's lock. Returns the state after the change."""
+    row = await db.fetchrow(SET_INTENT, online, mitra_id, push_window_seconds)
+    if row is None:
+        raise NoRow(SET_INTENT)
+    return MitraState(*row)
+
+
+READ_PUSH_REACHABLE_MITRAS: Final = """
+SELECT id FROM mitras
+WHERE push_ready AND online AND suspended_at IS NULL
+    AND last_seen_at > (SELECT curhat_now() - make_interval(secs => $1))
+"""
+
+
+async def read_push_reachable_mitras(db: Executor, /, *, push_window_seconds: float) -> list[UUID]:
+    """The mitras whom push reaches: last seen within @push_window_seconds, with a subscription that has not failed."""
+    return [row[0] for row in await db.fetch(READ_PUSH_REACHABLE_MITRAS, push_window_seconds)]
+
+
+TAKE_PLACE: Final = """
+UPDATE mitras SET active_sessions = active_sessions + 1 WHERE id = $1
+"""
+
+
+async def take_place(db: Executor, /, *, mitra_id: UUID) -> None:
+    """mitras.active_sessions: n → n + 1. The caller holds the row's lock."""
+    await db.execute(TAKE_PLACE, mitra_id)
+
+
+RELEASE_PLACES: Final = """
+UPDATE mitras SET active_sessions = mitras.active_sessions - ended.places
+FROM (
+    SELECT mitra_id, count(*)::integer AS places FROM unnest($1::uuid[]) AS mitra_id GROUP BY mitra_id
+) AS ended
+WHERE mitras.id = ended.mitra_id
+"""
+
+
+async def release_places(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> None:
+    """mitras.active_sessions: n → n - 1 for each time that the mitra is among @mitra_ids. The caller holds the
+    rows' locks. Below zero violates the table's CHECK."""
+    await db.execute(RELEASE_PLACES, mitra_ids)
+
+
+WRITE_LAST_SEEN: Final = """
+WITH seen AS (
+    SELECT mitra_id, curhat_now() - make_interval(secs => age_seconds) AS seen_at
+    FROM unnest($1::uuid[], $2::double precision[]) AS frames (mitra_id, age_seconds)
+), locked_mitras AS MATERIALIZED (
+    SELECT id FROM mitras WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE mitras SET last_seen_at = greatest(mitras.last_seen_at, seen.seen_at)
+FROM locked_mitras JOIN seen ON seen.mitra_id = locked_mitras.id
+WHERE mitras.id = locked_mitras.id
+RETURNING mitras.id
+"""
+
+
+async def write_last_seen(
+    db: Executor, /, *, mitra_ids: Sequence[UUID], ages_seconds: Sequence[float]
+) -> list[UUID]:
+    """mitras.last_seen_at: any → @ages_seconds ago, never back. Returns the mitras that it wrote. It skips rows
+    that another transaction has locked, so it waits for nobody and takes part in no deadlock."""
+    return [row[0] for row in await db.fetch(WRITE_LAST_SEEN, mitra_ids, ages_seconds)]

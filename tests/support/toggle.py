@@ -1,0 +1,12 @@
+"""A mitra's toggle, as the product sets it."""
+
+from uuid import UUID
+
+from curhat.journeys import mitras
+from curhat.kit.database import Transaction
+from curhat.presence import service as presence
+
+
+async def set_toggle(tx: Transaction, mitra_id: UUID, *, online: bool) -> None:
+    """Set the toggle, with everything that going offline sets off."""
+    await presence.set_intent(tx, mitra_id, online, mitras.intent_changed)
