@@ -128,6 +128,7 @@ DEADLINE_WRITERS: Mapping[tuple[str, str], str] = {
 
 _TOKEN = re.compile(r"[a-z_][\w.]*|[(),]", re.IGNORECASE)
 _NOT_CODE = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'", re.DOTALL)
+_NO_TABLE_FOLLOWS = re.compile(r"\b(?:(?:for|key|do)\s+update|distinct\s+from)\b", re.IGNORECASE)
 # What ends a list of tables.
 _ENDS_LIST = {
     "where",
@@ -155,7 +156,7 @@ class Touch(NamedTuple):
 
 def tables_of(sql: str) -> Iterator[tuple[str, Literal["read", "write"]]]:
     """The tables that a statement touches."""
-    code = _NOT_CODE.sub(" ", sql)
+    code = _NO_TABLE_FOLLOWS.sub(" for ", _NOT_CODE.sub(" ", sql))
     before = ""
     # For each open parenthesis: whether a table comes next, and whether a comma continues a list of tables.
     expects, lists = [False], [False]
@@ -172,11 +173,10 @@ def tables_of(sql: str) -> Iterator[tuple[str, Literal["read", "write"]]]:
             expects[-1] = lists[-1]
             kind = "read"
         elif token in ("from", "join", "using", "into", "update"):
-            # Not in FOR UPDATE, FOR NO KEY UPDATE, ON CONFLICT DO UPDATE and IS DISTINCT FROM.
-            if not (token == "update" and before in ("for", "key", "do")) and before != "distinct":
-                is_write = token in ("into", "update") or (token, before) == ("from", "delete")
-                kind = "write" if is_write else "read"
-                expects[-1] = True
+            is_write = token in ("into", "update") or (token, before) == ("from", "delete")
+            kind = "write" if is_write else "read"
+            expects[-1] = True
+            if token != "join":
                 lists[-1] = token in ("from", "using")
         elif token in _ENDS_LIST:
             expects[-1] = lists[-1] = False
@@ -292,6 +292,7 @@ def test_every_exception_has_a_reason() -> None:
             "people mitras",
         ),
         ("INSERT INTO deadlines (kind) VALUES (@kind) ON CONFLICT DO UPDATE SET kind = 'a'", "DEADLINES"),
+        ("SELECT 1 FROM payments JOIN refunds USING (a, b), offers", "payments refunds offers"),
         ("DELETE FROM requests USING pairings WHERE true", "REQUESTS pairings"),
         ("UPDATE mitras SET online = true FROM people WHERE true", "MITRAS people"),
         ("SELECT extract(epoch FROM ends_at), count(*) AS refunds FROM sessions FOR UPDATE", "sessions"),
