@@ -136,8 +136,8 @@ SELECT id FROM locked_pairing WHERE status = 'open' AND deadline_at > curhat_now
 
 async def share_open_pairing(db: Executor, /, *, pairing_id: UUID) -> UUID | None:
     """Lock the pairing FOR SHARE if it is open, so that it stays open until this transaction ends. No row: it is
-    decided, or another transaction is deciding it. That one is not waited for: if the pairing stays open, the
-    next offer, seconds later, includes it."""
+    decided, or another transaction is deciding it. This statement does not wait for that transaction: if the
+    pairing stays open, the next offer, seconds later, includes it."""
     row = await db.fetchrow(SHARE_OPEN_PAIRING, pairing_id)
     if row is None:
         return None

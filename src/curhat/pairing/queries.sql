@@ -78,8 +78,8 @@ LIMIT 100
 
 -- name: share_open_pairing :optional
 -- Lock the pairing FOR SHARE if it is open, so that it stays open until this transaction ends. No row: it is
--- decided, or another transaction is deciding it. That one is not waited for: if the pairing stays open, the
--- next offer, seconds later, includes it.
+-- decided, or another transaction is deciding it. This statement does not wait for that transaction: if the
+-- pairing stays open, the next offer, seconds later, includes it.
 WITH locked_pairing AS MATERIALIZED (SELECT * FROM pairings WHERE id = @pairing_id FOR SHARE SKIP LOCKED)
 SELECT id FROM locked_pairing WHERE status = 'open' AND deadline_at > curhat_now()
 

@@ -390,7 +390,7 @@ async def decline_fallback(tx: Transaction, pairing_id: UUID, customer_id: UUID)
 
 
 async def fallback_unanswered(tx: Transaction, pairing_id: UUID) -> bool:
-    """The fallback: open → expired, when no answer came in time. Returns whether it did.
+    """The fallback: open → expired, when no answer came in time. Returns whether it expired.
 
     The event has the tag `payment_session_expired`, and the case opens (3.8).
     """
