@@ -581,7 +581,7 @@ async def test_an_approval_of_the_gateway_after_thirty_seconds_is_refunded(
     ids=["approved", "declined"],
 )
 async def test_all_orders_of_up_to_six_gateway_answers_end_in_the_same_state(
-    database: Database, make: Make, answers: list[ChargeAnswer]
+    database: Database, make: Make, chat: Chat, answers: list[ChargeAnswer]
 ) -> None:
     truth = answers[2]
     orders = {
@@ -591,7 +591,6 @@ async def test_all_orders_of_up_to_six_gateway_answers_end_in_the_same_state(
         if truth in order
     }
     ends = set()
-    chat = await open_chat(database, make, minutes=MINUTES)
     charge = await approved_by_mitra(database, chat, await ask(database, make, chat))
     for order in orders:
         async with database.pool.acquire() as connection:
