@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from curhat.journeys import service as journeys
+from curhat.journeys import charging, paying, searching
 from curhat.kit.database import Database
 from curhat.payments import service as payments
 from curhat.payments.gateway import ChargeAnswer
@@ -80,7 +80,7 @@ async def test_hundreds_of_deadlines_due_while_workers_are_killed_take_effect_on
                 await payments.open_payment(tx, row["id"], terms(paid, price_rp=20_000), 20)
             else:
                 payment_id = await payments.open_payment(tx, row["id"], terms(trial, price_rp=0), 20)
-                await journeys.begin_confirmation(tx, row["id"], payment_id, [])
+                await paying.begin_confirmation(tx, row["id"], payment_id, [])
         await tx.execute(DUE_SOON)
 
     await asyncio.gather(before.killed(), after.killed())
@@ -114,7 +114,7 @@ class Attempt:
         offer_id = await system.make.offer()
         async with system.database.transaction() as tx:
             payment_id = await payments.open_payment(tx, customer_id, terms(offer_id, price_rp=20_000), 20)
-            charge = await journeys.begin_confirmation(tx, customer_id, payment_id, [])
+            charge = await paying.begin_confirmation(tx, customer_id, payment_id, [])
         assert charge is not None
         return cls(system, customer_id, charge)
 
@@ -140,11 +140,11 @@ async def test_workers_killed_around_a_refund_refund_exactly_once(system: System
     attempt = await Attempt.begin(system)
     async with system.database.transaction() as tx:
         # The gateway was asked before the charge reached it.
-        await journeys.charge_answered(tx, attempt.charge.key, ChargeAnswer("not_found"), [])
-        await journeys.cancel_payment(tx, attempt.customer_id, attempt.charge.payment_id)
+        await charging.charge_answered(tx, attempt.charge.key, ChargeAnswer("not_found"), [])
+        await paying.cancel_payment(tx, attempt.customer_id, attempt.charge.payment_id)
     approval = await attempt.reach_the_gateway()
     async with system.database.transaction() as tx:
-        await journeys.charge_answered(tx, attempt.charge.key, approval, [])
+        await charging.charge_answered(tx, attempt.charge.key, approval, [])
 
     worker = system.worker("refund")
     await worker.start("refund.before_call")
@@ -189,7 +189,7 @@ async def test_workers_killed_while_they_ask_for_a_lost_answer_confirm_once(syst
         pairing_id = await tx.fetchval(
             "SELECT id FROM pairings WHERE payment_id = $1", attempt.charge.payment_id
         )
-        await journeys.cancel_search(tx, attempt.customer_id, pairing_id)
+        await searching.cancel_search(tx, attempt.customer_id, pairing_id)
     await system.check()
     await worker.close()
 

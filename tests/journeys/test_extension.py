@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from curhat.deadlines import loop as deadline_loop
-from curhat.journeys import service as journeys
+from curhat.journeys import charging, mitras, paying
 from curhat.journeys.snapshot import customer_state
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import Database, Transaction
@@ -81,7 +81,7 @@ async def reject(database: Database, chat: Chat, asked: Extension) -> Extension:
 async def answer(database: Database, charge: Charge, *said: ChargeAnswer) -> None:
     for each in said:
         async with database.transaction() as tx:
-            await journeys.charge_answered(tx, charge.key, each, [])
+            await charging.charge_answered(tx, charge.key, each, [])
 
 
 async def look(database: Database, asked: Extension) -> Extension:
@@ -411,10 +411,10 @@ async def test_the_customer_can_neither_confirm_nor_cancel_the_payment_of_an_ext
     for expected in steps:
         with pytest.raises(NotFound):
             async with database.transaction() as tx:
-                await journeys.begin_confirmation(tx, chat.customer.user_id, asked.payment_id, [])
+                await paying.begin_confirmation(tx, chat.customer.user_id, asked.payment_id, [])
         with pytest.raises(NotFound):
             async with database.transaction() as tx:
-                await journeys.cancel_payment(tx, chat.customer.user_id, asked.payment_id)
+                await paying.cancel_payment(tx, chat.customer.user_id, asked.payment_id)
         assert await money(database, asked) == expected
         await approve(database, chat, asked)
 
@@ -501,7 +501,7 @@ async def test_ending_the_chat_rejects_a_pending_extension_without_a_charge(
 async def test_a_suspension_rejects_a_pending_extension(database: Database, make: Make, chat: Chat) -> None:
     asked = await ask(database, make, chat)
     async with database.transaction() as tx:
-        await journeys.suspend_mitra(tx, chat.mitra.user_id)
+        await mitras.suspend_mitra(tx, chat.mitra.user_id)
     await fire_due(database, chat.mitra.user_id)
     assert (await look(database, asked)).status == "rejected"
     assert await money(database, asked) == ("abandoned", [], [])
@@ -598,7 +598,7 @@ async def test_all_orders_of_up_to_six_gateway_answers_end_in_the_same_state(
             await undone.start()
             tx = Transaction(connection, NoSignals())
             for said in order:
-                await journeys.charge_answered(tx, charge.key, said, [])
+                await charging.charge_answered(tx, charge.key, said, [])
             ends.add(tuple(await tx.fetchrow(END, charge.key) or ()))
             await undone.rollback()
     assert len(orders) == 252

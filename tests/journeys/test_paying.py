@@ -13,7 +13,7 @@ from curhat.deadlines import queries as deadline_queries
 from curhat.deadlines import service as deadlines
 from curhat.dev.simulate import invariants
 from curhat.dev.simulate import queries as invariant_queries
-from curhat.journeys import service as journeys
+from curhat.journeys import availability, charging, paying, searching
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import Database
 from curhat.kit.errors import PresenceUnknown
@@ -42,19 +42,19 @@ async def open_payment(
     database: Database, customer: UUID, offer: UUID, *, available: bool | None = True
 ) -> Payment:
     async with database.transaction() as tx:
-        return await journeys.open_payment(tx, customer, offer, journeys.GateAnswer(available))
+        return await paying.open_payment(tx, customer, offer, availability.GateAnswer(available))
 
 
 async def begin(
     database: Database, customer: UUID, payment_id: UUID, candidates: Sequence[UUID] | None = ()
 ) -> Charge | None:
     async with database.transaction() as tx:
-        return await journeys.begin_confirmation(tx, customer, payment_id, candidates)
+        return await paying.begin_confirmation(tx, customer, payment_id, candidates)
 
 
 async def answer(database: Database, key: UUID, said: ChargeAnswer) -> str:
     async with database.transaction() as tx:
-        outcome = await journeys.charge_answered(tx, key, said, [])
+        outcome = await charging.charge_answered(tx, key, said, [])
     assert outcome is not None
     return outcome.step
 
@@ -81,9 +81,9 @@ async def test_no_payment_is_opened_when_no_mitra_is_available(database: Databas
 async def test_a_customer_who_is_the_only_available_mitra_has_nobody_available(make: Make) -> None:
     both = await make.customer()
     await make.mitra(person_id=both)
-    assert await journeys.others_available(DecidedPresence(both), both) is False  # type: ignore[arg-type]
+    assert await availability.others_available(DecidedPresence(both), both) is False  # type: ignore[arg-type]
     other = await make.mitra()
-    assert await journeys.others_available(DecidedPresence(both, other), both) is True  # type: ignore[arg-type]
+    assert await availability.others_available(DecidedPresence(both, other), both) is True  # type: ignore[arg-type]
 
 
 @pytest.mark.rule("1.6", "X.10")
@@ -169,7 +169,7 @@ async def test_a_session_uses_up_the_trial_and_a_failed_search_does_not(
 
     failed = await search()
     async with database.transaction() as tx:
-        await journeys.cancel_search(tx, customer, failed)
+        await searching.cancel_search(tx, customer, failed)
     session = await accept(database, mitra, await request_of(database, await search(), mitra))
     await database.execute(
         "UPDATE sessions SET status = 'ended', ended_at = curhat_now(), end_reason = 'customer_ended' WHERE id = $1",
@@ -200,7 +200,7 @@ async def test_a_payment_that_was_left_keeps_its_row_and_the_customer_may_open_a
     payment = await open_payment(database, customer, offer)
     for _ in range(2):  # Repeated, the answer is the same.
         async with database.transaction() as tx:
-            left = await journeys.cancel_payment(tx, customer, payment.id)
+            left = await paying.cancel_payment(tx, customer, payment.id)
         assert left.status == "abandoned"
     with pytest.raises(PaymentClosed):
         await begin(database, customer, payment.id)
@@ -242,14 +242,14 @@ async def test_a_payment_does_not_expire_while_a_confirmation_that_began_in_time
     assert charge is not None
     await clock.advance(2)
     async with database.transaction() as tx:
-        assert not await journeys.expire_payments(tx, payment.id)
+        assert not await paying.expire_payments(tx, payment.id)
     async with database.transaction() as tx:
         with pytest.raises(PaymentConfirming):
-            await journeys.cancel_payment(tx, customer, payment.id)
+            await paying.cancel_payment(tx, customer, payment.id)
     assert await answer(database, charge.key, ChargeAnswer("approved")) == "confirmed"
     async with database.transaction() as tx:
         with pytest.raises(PaymentConfirmed):
-            await journeys.cancel_payment(tx, customer, payment.id)
+            await paying.cancel_payment(tx, customer, payment.id)
 
 
 @pytest.mark.rule("2a.6")
@@ -280,7 +280,7 @@ async def test_an_approval_after_the_payment_was_closed_is_refunded_once_and_aud
     await gateway.charge(charge.key, payment.id, charge.amount_rp)
     assert await answer(database, charge.key, ChargeAnswer("declined")) == "declined"
     async with database.transaction() as tx:
-        await journeys.cancel_payment(tx, customer, payment.id)
+        await paying.cancel_payment(tx, customer, payment.id)
     events = await database.fetchval("SELECT count(*) FROM stream_events")
     assert await answer(database, charge.key, ChargeAnswer("approved")) == "refunding"
     assert await answer(database, charge.key, ChargeAnswer("approved")) == "nothing"

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from curhat.deadlines import loop as deadline_loop
-from curhat.journeys import service as journeys
+from curhat.journeys import availability, mitras, paying, searching
 from curhat.journeys.snapshot import customer_state
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import Database
@@ -93,7 +93,7 @@ async def fail_by_rejection(database: Database, make: Make, past: Past) -> UUID:
 
 async def take(database: Database, past: Past, pairing_id: UUID, available: Sequence[UUID] | None) -> Pairing:
     async with database.transaction() as tx:
-        return await journeys.take_fallback(tx, past.customer, pairing_id, available)
+        return await searching.take_fallback(tx, past.customer, pairing_id, available)
 
 
 async def decline(database: Database, past: Past, pairing_id: UUID) -> None:
@@ -123,9 +123,9 @@ async def open_again(
     database: Database, past: Past, offer: UUID, presence_says: DecidedPresence, mitra: UUID | None = None
 ) -> Payment:
     target = mitra or past.mitra
-    gate = await journeys.ask_gate(presence_says, past.customer, target)  # type: ignore[arg-type]
+    gate = await availability.ask_gate(presence_says, past.customer, target)  # type: ignore[arg-type]
     async with database.transaction() as tx:
-        return await journeys.open_payment(tx, past.customer, offer, gate, target)
+        return await paying.open_payment(tx, past.customer, offer, gate, target)
 
 
 # The tap and the payment ---------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ async def test_no_payment_is_opened_for_a_mitra_who_is_offline_or_full_and_the_e
             status,
             other_available,
         )
-        answer = await journeys.mitra_status(database, says, past.customer, past.mitra)  # type: ignore[arg-type]
+        answer = await availability.mitra_status(database, says, past.customer, past.mitra)  # type: ignore[arg-type]
         assert (answer.status, answer.other_available) == (status, other_available)
     assert await database.fetchval("SELECT count(*) FROM payments WHERE status = 'pending'") == 0
 
@@ -175,7 +175,7 @@ async def test_a_mitra_the_customer_never_chatted_with_is_not_found(
     stranger = await make.mitra()
     says = DecidedPresence(stranger, past.mitra)
     with pytest.raises(NotFound):
-        await journeys.mitra_status(database, says, past.customer, stranger)  # type: ignore[arg-type]
+        await availability.mitra_status(database, says, past.customer, stranger)  # type: ignore[arg-type]
     with pytest.raises(NotFound):
         await open_again(database, past, await make.offer(), says, stranger)
 
@@ -189,7 +189,7 @@ async def test_while_presence_is_unknown_no_payment_for_a_mitra_is_opened_and_no
     with pytest.raises(PresenceUnknown):
         await open_again(database, past, await make.offer(), says)
     with pytest.raises(PresenceUnknown):
-        await journeys.mitra_status(database, says, past.customer, past.mitra)  # type: ignore[arg-type]
+        await availability.mitra_status(database, says, past.customer, past.mitra)  # type: ignore[arg-type]
     pairing_id = await fail_by_rejection(database, make, past)
     with pytest.raises(PresenceUnknown):
         await take(database, past, pairing_id, None)
@@ -228,7 +228,7 @@ async def test_a_targeted_pairing_that_starts_after_a_configuration_change_has_t
         database, past, await make.offer(duration_minutes=5, price_rp=0), DecidedPresence(past.mitra)
     )
     async with database.transaction() as tx:
-        await journeys.begin_confirmation(tx, past.customer, payment.id, [past.mitra])
+        await paying.begin_confirmation(tx, past.customer, payment.id, [past.mitra])
     _, asked = await shown(database, past)
     assert (asked.kind, asked.status) == ("targeted", "open")
     assert (asked.deadline_at - asked.server_now).total_seconds() == 45
@@ -258,7 +258,7 @@ async def test_a_targeted_pairing_without_an_answer_fails_at_its_deadline_and_no
     await clock.advance(0.001)
     # The deadline counts even before a worker fires it.
     request_id = await request_of(database, pairing_id, past.mitra)
-    assert await in_own_transaction(database, lambda tx: journeys.accept(tx, past.mitra, request_id)) == (
+    assert await in_own_transaction(database, lambda tx: searching.accept(tx, past.mitra, request_id)) == (
         "request_closed"
     )
     assert await fire_due(database, other) == 1
@@ -344,7 +344,7 @@ async def test_going_offline_in_the_window_fails_the_targeted_pairing_even_if_th
     request_id = await request_of(database, pairing_id, past.mitra)
     await toggle(database, past.mitra, online=False)
     await toggle(database, past.mitra, online=True)
-    assert await in_own_transaction(database, lambda tx: journeys.accept(tx, past.mitra, request_id)) == (
+    assert await in_own_transaction(database, lambda tx: searching.accept(tx, past.mitra, request_id)) == (
         "request_closed"
     )
     assert await fire_due(database) == 1
@@ -372,7 +372,7 @@ async def test_the_targeted_pairing_fails_when_its_mitra_is_suspended_in_the_win
 ) -> None:
     await ask(database, make, past)
     async with database.transaction() as tx:
-        await journeys.suspend_mitra(tx, past.mitra)
+        await mitras.suspend_mitra(tx, past.mitra)
     assert await fire_due(database) == 1
     assert (await shown(database, past))[1].failure_tag == "targeted_mitra_offline"
 
@@ -383,7 +383,7 @@ async def test_cancelling_in_the_window_ends_the_journey_without_a_fallback(
 ) -> None:
     pairing_id = await ask(database, make, past)
     async with database.transaction() as tx:
-        cancelled = await journeys.cancel_search(tx, past.customer, pairing_id)
+        cancelled = await searching.cancel_search(tx, past.customer, pairing_id)
     assert (cancelled.failure_tag, cancelled.fallback) == ("customer_cancelled", None)
     assert (await shown(database, past))[0].status == "unserved"
     assert await log_of(database) == [("customer_cancelled", False, True)]
@@ -476,7 +476,7 @@ async def test_a_fallback_is_shown_with_whether_another_mitra_is_available_now(
     payment, _ = await shown(database, past)
     others = [await make.mitra()] if available else []
     says = DecidedPresence(past.mitra, *others)
-    shown_now = (await journeys.as_shown(says, past.customer, payment)).pairing  # type: ignore[arg-type]
+    shown_now = (await paying.as_shown(says, past.customer, payment)).pairing  # type: ignore[arg-type]
     assert shown_now is not None
     assert shown_now.fallback is not None
     assert shown_now.fallback.other_available is available
@@ -536,7 +536,7 @@ async def test_a_fallback_is_taken_once_and_by_its_own_customer_only(
         await decline(database, past, failed_id)
     with pytest.raises(PairingDecided):
         async with database.transaction() as tx:
-            await journeys.cancel_search(tx, past.customer, failed_id)
+            await searching.cancel_search(tx, past.customer, failed_id)
     assert (
         await database.fetchval("SELECT count(*) FROM pairings WHERE kind = 'blast' AND status = 'open'") == 1
     )

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from curhat.deadlines import loop as deadline_loop
-from curhat.journeys import service as journeys
+from curhat.journeys import mitras, searching
 from curhat.journeys.snapshot import customer_state
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import Database
@@ -122,7 +122,7 @@ async def test_a_mitra_who_was_asked_and_went_offline_does_not_count_as_rejectin
         database, await make.confirmed_payment(await make.customer()), [stays, leaves]
     )
     async with database.transaction() as tx:
-        await journeys.intent_changed(tx, leaves, online=False)
+        await mitras.intent_changed(tx, leaves, online=False)
     await reject(database, stays, await request_of(database, pairing_id, stays))
     assert await database.fetchval("SELECT status FROM pairings") == "open"
     await clock.advance(WINDOW_SECONDS)
@@ -139,7 +139,7 @@ async def test_while_presence_is_unknown_rejections_are_counted_when_the_window_
     pairing_id = await open_blast(database, await make.confirmed_payment(await make.customer()), [mitra])
     request_id = await request_of(database, pairing_id, mitra)
     async with database.transaction() as tx:
-        await journeys.reject(tx, mitra, request_id, None)
+        await searching.reject(tx, mitra, request_id, None)
     assert await database.fetchval("SELECT status FROM pairings") == "open"
     await clock.advance(WINDOW_SECONDS)
     await fire_due(database)
@@ -177,7 +177,7 @@ async def test_going_offline_withdraws_the_requests_and_coming_back_offers_them_
     request_id = await request_of(database, pairing_id, mitra)
     async with database.transaction() as tx:
         await tx.execute("UPDATE mitras SET online = false WHERE id = $1", mitra)
-        await journeys.intent_changed(tx, mitra, online=False)
+        await mitras.intent_changed(tx, mitra, online=False)
     assert await database.fetchval("SELECT close_reason FROM requests") == "went_offline"
     assert await service.offer_open_blasts(database, [mitra]) == 0
     await toggle(database, mitra, online=True)
@@ -255,14 +255,14 @@ async def test_cancelling_the_search_opens_a_case_and_closes_the_cards(
     pairing_id = await open_blast(database, await make.confirmed_payment(customer), [mitra])
     signals.published.clear()
     assert (
-        await in_own_transaction(database, lambda tx: journeys.cancel_search(tx, customer, pairing_id))
+        await in_own_transaction(database, lambda tx: searching.cancel_search(tx, customer, pairing_id))
         == "done"
     )
     assert await failure(database) == ("unserved", "customer_cancelled", "no_session", "20000")
     assert await database.fetchval("SELECT close_reason FROM requests") == "customer_cancelled"
     assert [msgspec.json.decode(payload, type=list[UUID]) for payload in signals.on("requests")] == [[mitra]]
     assert (
-        await in_own_transaction(database, lambda tx: journeys.cancel_search(tx, customer, pairing_id))
+        await in_own_transaction(database, lambda tx: searching.cancel_search(tx, customer, pairing_id))
         == "pairing_decided"
     )
 
@@ -271,7 +271,7 @@ async def test_cancelling_the_search_opens_a_case_and_closes_the_cards(
 async def test_a_confirmed_trial_that_fails_opens_a_case_of_rp0(database: Database, make: Make) -> None:
     customer = await make.customer()
     pairing_id = await open_blast(database, await make.confirmed_payment(customer, price_rp=0), [])
-    await in_own_transaction(database, lambda tx: journeys.cancel_search(tx, customer, pairing_id))
+    await in_own_transaction(database, lambda tx: searching.cancel_search(tx, customer, pairing_id))
     assert await failure(database) == ("unserved", "customer_cancelled", "no_session", "0")
 
 
@@ -308,7 +308,7 @@ async def test_a_suspension_withdraws_the_mitras_requests_and_ends_their_session
     ]
     await accept(database, mitra, await request_of(database, pairings[0], mitra))
     async with database.transaction() as tx:
-        await journeys.suspend_mitra(tx, mitra)
+        await mitras.suspend_mitra(tx, mitra)
     waiting = await request_of(database, pairings[1], mitra)
     assert await database.fetchval("SELECT close_reason FROM requests WHERE id = $1", waiting) == "suspended"
     assert await fire_due(database) == 1

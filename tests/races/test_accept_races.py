@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from curhat.deadlines.queries import due_deadlines
-from curhat.journeys import service as journeys
+from curhat.journeys import mitras, searching
 from curhat.kit.database import Database, Transaction
 from curhat.kit.pause_points import set_pause_point
 from curhat.pairing import queries as pairing_queries
@@ -156,7 +156,7 @@ async def test_a_race_of_accept_and_cancel_has_one_outcome(
         first = asyncio.create_task(outcome(accept(database, mitra, request_id)))
         await latch.reached.wait()
         second = asyncio.create_task(
-            in_own_transaction(database, lambda tx: journeys.cancel_search(tx, customer, pairing_id))
+            in_own_transaction(database, lambda tx: searching.cancel_search(tx, customer, pairing_id))
         )
         await wait_for_lock(database)
         latch.open()
@@ -164,7 +164,7 @@ async def test_a_race_of_accept_and_cancel_has_one_outcome(
         assert await _status(database, pairing_id) == "matched"
     else:
         async with database.transaction() as tx:
-            await journeys.cancel_search(tx, customer, pairing_id)
+            await searching.cancel_search(tx, customer, pairing_id)
             second = asyncio.create_task(outcome(accept(database, mitra, request_id)))
             await wait_for_lock(database)
         assert await second == "request_closed"
@@ -207,18 +207,14 @@ async def test_a_suspension_that_waited_for_an_accept_ends_the_new_session(
     set_pause_point("accept.before_commit", latch)
     accepting = asyncio.create_task(outcome(accept(database, mitra, request_id)))
     await latch.reached.wait()
-    suspending = asyncio.create_task(
-        in_own_transaction(database, lambda tx: journeys.suspend_mitra(tx, mitra))
-    )
+    suspending = asyncio.create_task(in_own_transaction(database, lambda tx: mitras.suspend_mitra(tx, mitra)))
     await wait_for_lock(database)
     latch.open()
     assert await accepting == "done"
     assert await suspending == "done"
 
     session_id = await database.fetchval("SELECT id FROM sessions")
-    armed = await database.fetchval(
-        "SELECT entity_id FROM deadlines WHERE kind = $1", journeys.SUSPENSION_END
-    )
+    armed = await database.fetchval("SELECT entity_id FROM deadlines WHERE kind = $1", mitras.SUSPENSION_END)
     assert armed == session_id
     async with database.transaction() as tx:
         await sessions.end_for_suspension(tx, session_id)
@@ -308,7 +304,7 @@ async def test_an_accept_of_a_card_that_is_being_offered_again_wins(database: Da
         await pairing_queries.share_open_pairing(tx, pairing_id=pairing_id)
         assert await pairing_queries.offer_requests(tx, pairing_id=pairing_id, mitra_ids=[mitra]) == [mitra]
 
-    accepts = command(database, lambda tx: journeys.accept(tx, mitra, request_id))
+    accepts = command(database, lambda tx: searching.accept(tx, mitra, request_id))
     # When the accept begins, the request is still closed. It waits for the offer's commit.
     assert await meet(database, command(database, is_offered_again), accepts) == ("done", "done")
 
@@ -339,7 +335,7 @@ async def test_many_actions_at_once_give_each_pairing_one_outcome_and_no_deadloc
 
     steps = [act(row) for row in rows]
     steps += [
-        in_own_transaction(database, lambda tx, c=customer, p=one: journeys.cancel_search(tx, c, p))  # type: ignore[misc]
+        in_own_transaction(database, lambda tx, c=customer, p=one: searching.cancel_search(tx, c, p))  # type: ignore[misc]
         for customer, one in zip(customers[::3], pairings[::3], strict=True)
     ]
     source.shuffle(steps)

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from curhat.journeys import service as journeys
+from curhat.journeys import charging, mitras
 from curhat.kit.database import Database, Transaction
 from curhat.payments import service as payments
 from curhat.payments.gateway import ChargeAnswer
@@ -65,7 +65,7 @@ class Scene(msgspec.Struct):
                 await extension.lock_session(tx, self.chat.id)
                 await hold()
                 if approved:
-                    await journeys.charge_answered(tx, key, APPROVED, [])
+                    await charging.charge_answered(tx, key, APPROVED, [])
                 else:
                     await extension.reject_by_mitra(tx, self.chat.mitra.user_id, asked.id)
 
@@ -94,7 +94,7 @@ class Scene(msgspec.Struct):
         )
 
     def answers(self, key: UUID, answer: ChargeAnswer) -> Side:
-        return command(self.database, lambda tx: journeys.charge_answered(tx, key, answer, []))
+        return command(self.database, lambda tx: charging.charge_answered(tx, key, answer, []))
 
     def goes_offline(self) -> Side:
         return command(self.database, lambda tx: set_toggle(tx, self.chat.mitra.user_id, online=False))
@@ -317,11 +317,11 @@ async def test_a_closed_socket_and_an_approval_at_once(scene: Scene, worker_firs
 @pytest.mark.parametrize("suspended_first", [True, False])
 async def test_a_suspension_and_an_approval_at_once(scene: Scene, suspended_first: bool) -> None:
     asked = await scene.ask()
-    suspends = command(scene.database, lambda tx: journeys.suspend_mitra(tx, scene.chat.mitra.user_id))
+    suspends = command(scene.database, lambda tx: mitras.suspend_mitra(tx, scene.chat.mitra.user_id))
     approves = scene.approves(asked)
     sides = (suspends, approves) if suspended_first else (approves, suspends)
     assert await meet(scene.database, *sides) == ("done", "extension_decided" if suspended_first else "done")
-    lost, ended = (scene.worker().fires(kind) for kind in (extension.EXTENSION_LOST, journeys.SUSPENSION_END))
+    lost, ended = (scene.worker().fires(kind) for kind in (extension.EXTENSION_LOST, mitras.SUSPENSION_END))
     await all_at_once(lost, ended)
     assert not await scene.runs()
     if suspended_first:

@@ -8,7 +8,7 @@ from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import service as deadlines
 from curhat.deadlines.queries import Deadline
 from curhat.deadlines.service import FollowUp
-from curhat.journeys import service as journeys
+from curhat.journeys import availability, paying, renaming
 from curhat.kit.database import Database, Transaction
 from curhat.kit.pause_points import set_pause_point
 from curhat.pairing import service as pairing
@@ -40,7 +40,7 @@ async def test_a_payment_opened_before_an_accept_commits_is_refused(database: Da
     opening = asyncio.create_task(
         in_own_transaction(
             database,
-            lambda tx: journeys.open_payment(tx, customer, offer, journeys.GateAnswer(available=True)),
+            lambda tx: paying.open_payment(tx, customer, offer, availability.GateAnswer(available=True)),
         )
     )
     await wait_for_lock(database)
@@ -112,7 +112,7 @@ async def test_a_new_call_name_reaches_the_mitra_of_a_running_session(database: 
     pairing_id = await open_blast(database, await make.confirmed_payment(customer), [mitra])
     await accept(database, mitra, await request_of(database, pairing_id, mitra))
     async with database.transaction() as tx:
-        await journeys.rename_customer(tx, customer, "Melati")
+        await renaming.rename_customer(tx, customer, "Melati")
     last = await database.fetchrow(
         "SELECT type, data FROM stream_events WHERE role = 'mitra' AND user_id = $1 ORDER BY seq DESC LIMIT 1",
         mitra,
@@ -135,7 +135,7 @@ async def test_an_accept_that_waited_while_the_call_name_changed_shows_the_new_n
         accepting = asyncio.create_task(accept(database, mitra, request_id))
         await wait_for_lock(database)
         async with database.transaction() as tx:
-            await journeys.rename_customer(tx, customer, "Melati")
+            await renaming.rename_customer(tx, customer, "Melati")
     assert (await accepting).customer.call_name == "Melati"
 
 
@@ -152,7 +152,7 @@ async def test_a_call_name_that_changes_before_an_accept_commits_reaches_the_mit
     accepting = asyncio.create_task(accept(database, mitra, request_id))
     await latch.reached.wait()
     renaming = asyncio.create_task(
-        in_own_transaction(database, lambda tx: journeys.rename_customer(tx, customer, "Melati"))
+        in_own_transaction(database, lambda tx: renaming.rename_customer(tx, customer, "Melati"))
     )
     await wait_for_lock(database)
     latch.open()

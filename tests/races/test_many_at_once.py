@@ -12,7 +12,7 @@ import pytest
 
 from curhat.deadlines import loop as deadline_loop
 from curhat.dev.simulate.invariants import check
-from curhat.journeys import service as journeys
+from curhat.journeys import availability, charging, paying, searching
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import Database
 from curhat.kit.errors import BusinessError
@@ -93,38 +93,38 @@ class ConcurrentSteps:
     async def open_and_confirm(self) -> None:
         customer = self.choose.choice(self.customers)
         target = self.choose.choice([None, *self.mitras, *self.mitras])
-        gate = journeys.GateAnswer(available=True, mitra_reachable=True)
+        gate = availability.GateAnswer(available=True, mitra_reachable=True)
         async with self.database.transaction() as tx:
-            payment = await journeys.open_payment(tx, customer, self.session_offer, gate, target)
+            payment = await paying.open_payment(tx, customer, self.session_offer, gate, target)
         async with self.database.transaction() as tx:
-            charge = await journeys.begin_confirmation(tx, customer, payment.id, self.mitras)
+            charge = await paying.begin_confirmation(tx, customer, payment.id, self.mitras)
         if charge is not None:
             await self.charge(charge)
 
     async def charge(self, charge: payments.Charge) -> None:
         answer = await self.gateway.charge(charge.key, charge.payment_id, charge.amount_rp)
         async with self.database.transaction() as tx:
-            await journeys.charge_answered(tx, charge.key, answer, self.mitras)
+            await charging.charge_answered(tx, charge.key, answer, self.mitras)
 
     async def accept(self) -> None:
         row = await self.one_of("SELECT id, mitra_id FROM requests WHERE status = 'offered'")
         async with self.database.transaction() as tx:
-            await journeys.accept(tx, row["mitra_id"], row["id"])
+            await searching.accept(tx, row["mitra_id"], row["id"])
 
     async def reject(self) -> None:
         row = await self.one_of("SELECT id, mitra_id FROM requests WHERE status = 'offered'")
         async with self.database.transaction() as tx:
-            await journeys.reject(tx, row["mitra_id"], row["id"], self.mitras)
+            await searching.reject(tx, row["mitra_id"], row["id"], self.mitras)
 
     async def cancel(self) -> None:
         row = await self.one_of("SELECT id, customer_id FROM pairings WHERE status = 'open'")
         async with self.database.transaction() as tx:
-            await journeys.cancel_search(tx, row["customer_id"], row["id"])
+            await searching.cancel_search(tx, row["customer_id"], row["id"])
 
     async def take_fallback(self) -> None:
         row = await self.one_of("SELECT id, customer_id FROM pairings WHERE fallback_status = 'open'")
         async with self.database.transaction() as tx:
-            await journeys.take_fallback(tx, row["customer_id"], row["id"], self.mitras)
+            await searching.take_fallback(tx, row["customer_id"], row["id"], self.mitras)
 
     async def decline_fallback(self) -> None:
         row = await self.one_of("SELECT id, customer_id FROM pairings WHERE fallback_status = 'open'")
@@ -189,7 +189,7 @@ class ConcurrentSteps:
         found = await self.gateway.find_charge(row["id"])
         async with self.database.transaction() as tx:
             answer = found if found.status != "not_found" else said
-            await journeys.charge_answered(tx, row["id"], answer, self.mitras)
+            await charging.charge_answered(tx, row["id"], answer, self.mitras)
 
 
 class NothingToDo(BusinessError):

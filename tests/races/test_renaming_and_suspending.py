@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from curhat.accounts import service as accounts
-from curhat.journeys import service as journeys
+from curhat.journeys import availability, mitras, paying, renaming
 from curhat.journeys.snapshot import customer_state
 from curhat.kit.database import Database
 from curhat.kit.pause_points import set_pause_point
@@ -24,7 +24,7 @@ async def test_a_chat_that_ends_during_a_rename_stays_ended_for_its_members(
     chat = await open_chat(database, make)
     customer = chat.customer.user_id
     ends = command(database, lambda tx: sessions.end_by_customer(tx, customer, chat.id))
-    renames = command(database, lambda tx: journeys.rename_customer(tx, customer, "Anggrek"))
+    renames = command(database, lambda tx: renaming.rename_customer(tx, customer, "Anggrek"))
 
     assert await meet(database, ends, renames) == ("done", "done")
 
@@ -59,11 +59,11 @@ async def test_a_payment_that_is_cancelled_while_its_mitra_is_renamed_stays_canc
     async with database.transaction() as tx:
         await sessions.end_by_customer(tx, customer, chat.id)
     offer = await make.offer()
-    gate = journeys.GateAnswer(available=False, mitra_reachable=True)
+    gate = availability.GateAnswer(available=False, mitra_reachable=True)
     async with database.transaction() as tx:
-        payment = await journeys.open_payment(tx, customer, offer, gate, mitra)
+        payment = await paying.open_payment(tx, customer, offer, gate, mitra)
     await renamed(database, mitra, "Kak Rani")
-    leaves = command(database, lambda tx: journeys.cancel_payment(tx, customer, payment.id))
+    leaves = command(database, lambda tx: paying.cancel_payment(tx, customer, payment.id))
 
     assert await meet(database, leaves, Worker(database, mitra).fires("payment_renamed")) == ("done", "fired")
 
@@ -77,7 +77,7 @@ async def test_suspending_again_does_not_wait_for_a_worker_that_ends_the_chat(
     chat = await open_chat(database, make)
     mitra = chat.mitra.user_id
     async with database.transaction() as tx:
-        await journeys.suspend_mitra(tx, mitra)
+        await mitras.suspend_mitra(tx, mitra)
     worker_latch, operator_latch = Latch(), Latch()
     set_pause_point("session_end.written", worker_latch)
     worker = Worker(database, mitra).fires("suspension_end")
@@ -87,7 +87,7 @@ async def test_suspending_again_does_not_wait_for_a_worker_that_ends_the_chat(
     async def again() -> None:
         async with database.transaction() as tx:
             await accounts.lift_suspension(tx, mitra)
-            await journeys.suspend_mitra(tx, mitra)
+            await mitras.suspend_mitra(tx, mitra)
             await operator_latch()
 
     suspending = asyncio.create_task(again())
@@ -107,7 +107,7 @@ async def test_a_second_suspension_has_no_effect(database: Database, make: Make)
     mitra = await make.mitra()
     for _ in range(2):
         async with database.transaction() as tx:
-            await journeys.suspend_mitra(tx, mitra)
+            await mitras.suspend_mitra(tx, mitra)
 
     assert await database.fetchval("SELECT count(*) FROM audit_entries WHERE action = 'mitra_suspended'") == 1
 
@@ -120,7 +120,7 @@ async def test_renaming_again_does_not_wait_for_the_worker_and_the_last_name_is_
     mitra = chat.mitra.user_id
     await renamed(database, mitra, "Kak Rani")
     worker = Worker(database, mitra)
-    again = command(database, lambda tx: journeys.rename_mitra(tx, mitra, "Kak Dewi", by="test"))
+    again = command(database, lambda tx: mitras.rename_mitra(tx, mitra, "Kak Dewi", by="test"))
 
     tells = worker.fires("session_renamed")
     assert await meet(database, tells, again, waits=False) == ("fired", "done")
@@ -136,7 +136,7 @@ async def test_renaming_again_does_not_wait_for_the_worker_and_the_last_name_is_
 
 async def renamed(database: Database, mitra: UUID, display_name: str) -> None:
     async with database.transaction() as tx:
-        await journeys.rename_mitra(tx, mitra, display_name, by="test")
+        await mitras.rename_mitra(tx, mitra, display_name, by="test")
 
 
 async def _goes_on() -> None:

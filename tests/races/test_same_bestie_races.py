@@ -5,7 +5,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from curhat.journeys import service as journeys
+from curhat.journeys import charging, paying, searching
 from curhat.kit.database import Database
 from curhat.pairing import service as pairing
 from curhat.payments import service as payments
@@ -49,17 +49,17 @@ class Scene(msgspec.Struct, frozen=True):
     # Sides
 
     def accepts(self, request_id: UUID, mitra_id: UUID | None = None) -> Side:
-        return command(self.database, lambda tx: journeys.accept(tx, mitra_id or self.mitra, request_id))
+        return command(self.database, lambda tx: searching.accept(tx, mitra_id or self.mitra, request_id))
 
     def rejects(self, request_id: UUID, *, held_at: str | None = None) -> Side:
         return command(
             self.database,
-            lambda tx: journeys.reject(tx, self.mitra, request_id, [self.other]),
+            lambda tx: searching.reject(tx, self.mitra, request_id, [self.other]),
             held_at=held_at,
         )
 
     def cancels(self, pairing_id: UUID) -> Side:
-        return command(self.database, lambda tx: journeys.cancel_search(tx, self.customer, pairing_id))
+        return command(self.database, lambda tx: searching.cancel_search(tx, self.customer, pairing_id))
 
     def goes_offline(self) -> Side:
         return command(self.database, lambda tx: set_toggle(tx, self.mitra, online=False))
@@ -67,7 +67,7 @@ class Scene(msgspec.Struct, frozen=True):
     def takes_the_fallback(self, pairing_id: UUID) -> Side:
         return command(
             self.database,
-            lambda tx: journeys.take_fallback(tx, self.customer, pairing_id, [self.mitra, self.other]),
+            lambda tx: searching.take_fallback(tx, self.customer, pairing_id, [self.mitra, self.other]),
         )
 
     def declines(self, pairing_id: UUID) -> Side:
@@ -289,7 +289,7 @@ async def test_a_race_of_asking_the_mitra_and_its_going_offline_or_becoming_full
     goes = scene.goes_offline() if departure == "offline" else fills_up
     is_asked = command(
         scene.database,
-        lambda tx: journeys.charge_answered(tx, charge, ChargeAnswer("approved"), [scene.mitra, scene.other]),
+        lambda tx: charging.charge_answered(tx, charge, ChargeAnswer("approved"), [scene.mitra, scene.other]),
     )
     sides = (is_asked, goes) if asked_first else (goes, is_asked)
     assert await meet(scene.database, *sides) == ("done", "done")
@@ -311,7 +311,7 @@ async def _begin_confirmation(scene: Scene) -> UUID:
     )
     async with scene.database.transaction() as tx:
         payment_id = await payments.open_payment(tx, scene.customer, terms, 20)
-        charge = await journeys.begin_confirmation(tx, scene.customer, payment_id, [])
+        charge = await paying.begin_confirmation(tx, scene.customer, payment_id, [])
     assert charge is not None
     return charge.key
 

@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from curhat.dev.embedded import EmbeddedServers
-from curhat.journeys import service as journeys
+from curhat.journeys import mitras
 from curhat.kit.database import Database
 from curhat.kit.identity import Role
 from curhat.kit.settings import Settings, SettingsError
@@ -449,7 +449,7 @@ async def test_a_suspension_closes_the_mitras_sockets_and_refuses_requests_withi
         assert (await mitra.get("/me")).status_code == 200
         # As the command line suspends, in another process: the server's own connections send no signal.
         async with server.database.transaction() as tx:
-            await journeys.suspend_mitra(tx, mitra.id)
+            await mitras.suspend_mitra(tx, mitra.id)
         async with asyncio.timeout(5):
             assert await _close_code(socket) == protocol.SIGNED_OUT
             while (answer := await mitra.get("/me")).status_code == 200:

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from curhat.journeys import service as journeys
+from curhat.journeys import availability
 from tests.simulation.checker import Checker
 from tests.simulation.fake_gateway import SimulatedPresence
 
@@ -30,7 +30,7 @@ class ExtensionDecisions:
         broken = []
         for row in await self._checker.fetch(DECIDED, self._seen):
             self._seen.append(row["id"])
-            connected = await journeys.is_connected_or_none(self._presence, row["mitra_id"])  # type: ignore[arg-type]
+            connected = await availability.is_connected_or_none(self._presence, row["mitra_id"])  # type: ignore[arg-type]
             may_decide = row["toggle_was_on"] and connected is True
             decided_by = row["decided_by"]
             if decided_by == "mitra_unreachable" and row["toggle_was_on"]:

@@ -20,7 +20,7 @@ from curhat.deadlines import service as deadlines
 from curhat.deadlines.queries import Deadline, due_deadlines, seconds_until_next_due
 from curhat.deadlines.service import FollowUp
 from curhat.dev.simulate import invariants
-from curhat.journeys import service as journeys
+from curhat.journeys import availability, charging, mitras, paying, renaming, searching
 from curhat.journeys.snapshot import customer_state, mitra_state
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import Database
@@ -249,10 +249,10 @@ class SimulationState:
     async def _chat(self, customer: UUID) -> str:
         candidates = await self.presence.ask_candidates()
         async with self.database.transaction() as tx:
-            payment = await journeys.open_payment(
-                tx, customer, self._an_offer(), journeys.GateAnswer(available=True)
+            payment = await paying.open_payment(
+                tx, customer, self._an_offer(), availability.GateAnswer(available=True)
             )
-            charge = await journeys.begin_confirmation(tx, customer, payment.id, candidates)
+            charge = await paying.begin_confirmation(tx, customer, payment.id, candidates)
         if charge is not None:
             answer = await self.gateway.charge(charge.key, charge.payment_id, charge.amount_rp)
             await self._record(charge.key, answer)
@@ -267,7 +267,7 @@ class SimulationState:
             return f"{customer}: no mitra is asked"
         request = self.random.choice(rows)
         async with self.database.transaction() as tx:
-            session = await journeys.accept(tx, request["mitra_id"], request["id"])
+            session = await searching.accept(tx, request["mitra_id"], request["id"])
         if self.random.random() < self.theme.chats_end:
             async with self.database.transaction() as tx:
                 await sessions.end_by_customer(tx, customer, session.id)
@@ -344,9 +344,9 @@ class SimulationState:
         if customer is None:
             return None
         mitra = await self._past_mitra(customer) if self.random.random() < self.theme.targeted else None
-        gate = await journeys.ask_gate(self.presence, customer, mitra)  # type: ignore[arg-type]
+        gate = await availability.ask_gate(self.presence, customer, mitra)  # type: ignore[arg-type]
         async with self.database.transaction() as tx:
-            payment = await journeys.open_payment(tx, customer, self._an_offer(), gate, mitra)
+            payment = await paying.open_payment(tx, customer, self._an_offer(), gate, mitra)
         return f"payment {payment.id}" + (f" for {mitra}" if mitra else "")
 
     async def _past_mitra(self, customer: UUID) -> UUID | None:
@@ -373,7 +373,7 @@ class SimulationState:
         if row is None:
             return None
         async with self.database.transaction() as tx:
-            await journeys.cancel_payment(tx, row["customer_id"], row["id"])
+            await paying.cancel_payment(tx, row["customer_id"], row["id"])
         return str(row["id"])
 
     async def confirm(self) -> str | None:
@@ -381,9 +381,9 @@ class SimulationState:
         row = await self._any_payment()
         if row is None:
             return None
-        candidates = await journeys.candidates_or_none(self.presence)  # type: ignore[arg-type]
+        candidates = await availability.candidates_or_none(self.presence)  # type: ignore[arg-type]
         async with self.database.transaction() as tx:
-            charge = await journeys.begin_confirmation(tx, row["customer_id"], row["id"], candidates)
+            charge = await paying.begin_confirmation(tx, row["customer_id"], row["id"], candidates)
         if charge is None:
             return f"{row['id']}: nothing to charge"
         self.calls.append(charge)
@@ -422,7 +422,7 @@ class SimulationState:
         return f"{charge.key}: {answer.status}"
 
     async def _record(self, key: UUID, answer: ChargeAnswer) -> str:
-        outcome = await journeys.record_charge_answer(
+        outcome = await charging.record_charge_answer(
             self.database,
             self.presence,  # type: ignore[arg-type]
             key,
@@ -440,7 +440,7 @@ class SimulationState:
         if row is None:
             return None
         async with self.database.transaction() as tx:
-            await journeys.cancel_search(tx, row["customer_id"], row["id"])
+            await searching.cancel_search(tx, row["customer_id"], row["id"])
         return str(row["id"])
 
     async def take_fallback(self) -> str | None:
@@ -448,9 +448,9 @@ class SimulationState:
         row = await self._any_failed_pairing()
         if row is None:
             return None
-        candidates = await journeys.candidates_or_none(self.presence)  # type: ignore[arg-type]
+        candidates = await availability.candidates_or_none(self.presence)  # type: ignore[arg-type]
         async with self.database.transaction() as tx:
-            blast = await journeys.take_fallback(tx, row["customer_id"], row["id"], candidates)
+            blast = await searching.take_fallback(tx, row["customer_id"], row["id"], candidates)
         return f"{row['id']} → blast {blast.id}"
 
     async def decline_fallback(self) -> str | None:
@@ -469,7 +469,7 @@ class SimulationState:
         row = await self._any_session()
         if row is None:
             return None
-        connected = await journeys.is_connected_or_none(self.presence, row["mitra_id"])  # type: ignore[arg-type]
+        connected = await availability.is_connected_or_none(self.presence, row["mitra_id"])  # type: ignore[arg-type]
         offer = self.random.choice(self.extension_offers)
         async with self.database.transaction() as tx:
             asked = await extension.request(tx, row["customer_id"], row["id"], offer, connected)
@@ -499,7 +499,7 @@ class SimulationState:
 
     async def offer(self) -> str | None:
         """A server offers open blasts to the mitras who may be asked and were not asked yet."""
-        reachable = await journeys.candidates_or_none(self.presence) or []  # type: ignore[arg-type]
+        reachable = await availability.candidates_or_none(self.presence) or []  # type: ignore[arg-type]
         return f"{await pairing.offer_open_blasts(self.database, reachable)} requests"
 
     async def accept(self) -> str | None:
@@ -508,7 +508,7 @@ class SimulationState:
         if row is None:
             return None
         async with self.database.transaction() as tx:
-            session = await journeys.accept(tx, row["mitra_id"], row["id"])
+            session = await searching.accept(tx, row["mitra_id"], row["id"])
         return f"{row['id']} → session {session.id}"
 
     async def reject(self) -> str | None:
@@ -516,9 +516,9 @@ class SimulationState:
         row = await self._any_request()
         if row is None:
             return None
-        candidates = await journeys.candidates_or_none(self.presence)  # type: ignore[arg-type]
+        candidates = await availability.candidates_or_none(self.presence)  # type: ignore[arg-type]
         async with self.database.transaction() as tx:
-            await journeys.reject(tx, row["mitra_id"], row["id"], candidates)
+            await searching.reject(tx, row["mitra_id"], row["id"], candidates)
         return str(row["id"])
 
     async def toggle(self) -> str | None:
@@ -551,7 +551,7 @@ class SimulationState:
         """An operator suspends a mitra."""
         mitra = self.random.choice(self.mitras)
         async with self.database.transaction() as tx:
-            await journeys.suspend_mitra(tx, mitra)
+            await mitras.suspend_mitra(tx, mitra)
         return str(mitra)
 
     # Sessions -----------------------------------------------------------------------------------------------
@@ -591,7 +591,7 @@ class SimulationState:
         customer = self.random.choice(self.customers)
         self.texts += 1
         async with self.database.transaction() as tx:
-            await journeys.rename_customer(tx, customer, f"Name {self.texts}")
+            await renaming.rename_customer(tx, customer, f"Name {self.texts}")
         return str(customer)
 
     async def configure(self) -> str | None:

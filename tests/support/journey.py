@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
-from curhat.journeys import service as journeys
+from curhat.journeys import searching
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import BusinessError
 from curhat.pairing import service as pairing
@@ -30,7 +30,7 @@ async def request_of(database: Database, pairing_id: UUID, mitra_id: UUID) -> UU
 async def accept(database: Database, mitra_id: UUID, request_id: UUID) -> MitraSession:
     """Accept in a transaction of its own."""
     async with database.transaction() as tx:
-        return await journeys.accept(tx, mitra_id, request_id)
+        return await searching.accept(tx, mitra_id, request_id)
 
 
 async def reject(
@@ -38,7 +38,7 @@ async def reject(
 ) -> None:
     """Reject in a transaction of its own. `others` are the mitras who may be asked."""
     async with database.transaction() as tx:
-        await journeys.reject(tx, mitra_id, request_id, others or [])
+        await searching.reject(tx, mitra_id, request_id, others or [])
 
 
 async def outcome(step: Awaitable[object]) -> str:
