@@ -61,12 +61,25 @@ Reasons = Mapping[tuple[str, str], Mapping[str, str]]
 
 _WITH_ITS_CHANGE = "the audit entry is written in the transaction of the change"
 _LIST = "operators look through the rows of all packages"
+_PRESENCE = "presence keeps the columns that say whether a mitra can be asked: toggle, places, last seen"
 _ONE_STATEMENT = "all rows of an accept change in one statement (decision 0007)"
 
 EXCEPTIONS: Reasons = {
     ("accounts", "audit_mitra"): {"audit_entries": _WITH_ITS_CHANGE},
     ("configuration", "change_value"): {"audit_entries": _WITH_ITS_CHANGE},
     ("payments", "record_audit_entry"): {"audit_entries": _WITH_ITS_CHANGE},
+    ("notifications", "*"): {
+        "access_tokens": "who has signed out everywhere is not pushed to",
+        "people": "subscribing locks the person, so that each has at most ten subscriptions",
+    },
+    ("notifications", "write_mitra_seen"): {
+        "mitras": "subscribing to push shows that the mitra's app is in use (1.1)"
+    },
+    ("presence", "*"): {"mitras": _PRESENCE},
+    ("presence", "set_intent"): {"mitras": _PRESENCE},
+    ("presence", "take_place"): {"mitras": _PRESENCE},
+    ("presence", "release_places"): {"mitras": _PRESENCE},
+    ("presence", "write_last_seen"): {"mitras": _PRESENCE},
     ("sessions", "*"): {
         "mitras": "whether the mitra is online decides an extension, and a session shows their name",
         "customers": "a session shows the customer's name",
