@@ -212,7 +212,7 @@ class System:
     async def pass_time(self, seconds: float) -> None:
         """Let so much time pass at once, by the clock that decides; it stands still from then on."""
         async with self.database.transaction() as tx:
-            now = await tx.fetchval("SELECT curhat_now()")
+            now = await tx.connection.fetchval("SELECT curhat_now()")
             await tx.execute("DELETE FROM virtual_clock")
             await tx.execute("INSERT INTO virtual_clock VALUES ($1)", now + timedelta(seconds=seconds))
 

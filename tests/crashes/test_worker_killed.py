@@ -186,7 +186,7 @@ async def test_workers_killed_while_they_ask_for_a_lost_answer_confirm_once(syst
 
     assert len((await attempt.recorded()).charges) == 1
     async with system.database.transaction() as tx:
-        pairing_id = await tx.fetchval(
+        pairing_id = await tx.connection.fetchval(
             "SELECT id FROM pairings WHERE payment_id = $1", attempt.charge.payment_id
         )
         await searching.cancel_search(tx, attempt.customer_id, pairing_id)

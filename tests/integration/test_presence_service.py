@@ -300,7 +300,7 @@ async def test_the_hook_is_called_only_when_the_toggle_moved(database: Database,
     heard: list[tuple[UUID, bool]] = []
 
     async def hook(tx: Transaction, mitra_id: UUID, online: bool) -> None:
-        assert await tx.fetchval("SELECT online FROM mitras WHERE id = $1", mitra_id) is online
+        assert await tx.connection.fetchval("SELECT online FROM mitras WHERE id = $1", mitra_id) is online
         heard.append((mitra_id, online))
 
     mitra = await make.mitra(online=False)

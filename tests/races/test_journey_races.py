@@ -71,10 +71,10 @@ async def test_a_call_to_the_outside_that_hangs_delays_no_other_deadline(
     try:
         async with asyncio.timeout(10):
             async with database.transaction() as tx:
-                await deadlines.arm(tx, "slow", person, await tx.fetchval("SELECT curhat_now()"))
+                await deadlines.arm(tx, "slow", person, await tx.connection.fetchval("SELECT curhat_now()"))
             await called.wait()
             async with database.transaction() as tx:
-                await deadlines.arm(tx, "quick", person, await tx.fetchval("SELECT curhat_now()"))
+                await deadlines.arm(tx, "quick", person, await tx.connection.fetchval("SELECT curhat_now()"))
             await fired.wait()
     finally:
         worker.cancel()

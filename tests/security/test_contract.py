@@ -132,7 +132,9 @@ async def _people(population: Population, database: Database) -> None:
         made = [secrets.token_urlsafe(32) for _ in range(count)]
         digests = [hashlib.sha256(token.encode()).digest() for token in made]
         async with database.transaction() as tx:
-            await tx.executemany(SIGN_IN, [(digest, role, user_id, "bearer", 3600.0) for digest in digests])
+            await tx.connection.executemany(
+                SIGN_IN, [(digest, role, user_id, "bearer", 3600.0) for digest in digests]
+            )
         return made
 
     async def token(role: Role, user_id: UUID) -> str:
@@ -161,7 +163,7 @@ async def _people(population: Population, database: Database) -> None:
     as_operators = [secrets.token_urlsafe(32) for _ in range(SIGN_OUTS)]
     digests = [hashlib.sha256(made.encode()).digest() for made in as_operators]
     async with database.transaction() as tx:
-        await tx.executemany(
+        await tx.connection.executemany(
             SIGN_IN_OPERATOR, [(digest, operator_id, "bearer", 3600.0) for digest in digests]
         )
     as_operator = as_operators.pop()

@@ -21,7 +21,7 @@ from curhat.journeys import queries as journey_queries
 from curhat.journeys.transitions import Transitions
 from curhat.kit import database as kit_database
 from curhat.kit import idempotency
-from curhat.kit.database import Queries, Transaction
+from curhat.kit.database import Transaction
 from curhat.pairing import queries as pairing_queries
 from curhat.pairing import service as pairing
 from curhat.payments import queries as payment_queries
@@ -56,8 +56,6 @@ class Bug:
 
 def in_statement(queries: Any, name: str, old: str, new: str) -> Callable[[], None]:
     """Replace a piece of a statement, which must be there. `queries` is the generated module; parameters are @name."""
-    if isinstance(queries, Queries):
-        return _in_old_statement(queries, name, old, new)
 
     def plant() -> None:
         statements = parse(Path(queries.__file__).with_name("queries.sql")).statements
@@ -67,16 +65,6 @@ def in_statement(queries: Any, name: str, old: str, new: str) -> Callable[[], No
         if before not in text:
             raise LookupError(f"the statement {name} has changed: {old!r} is not in it any more")
         setattr(queries, name.upper(), text.replace(before, after))
-
-    return plant
-
-
-def _in_old_statement(queries: Queries, name: str, old: str, new: str) -> Callable[[], None]:
-    def plant() -> None:
-        text = queries._statements[name]
-        if old not in text:
-            raise LookupError(f"the statement {name} has changed: {old!r} is not in it any more")
-        queries._statements[name] = text.replace(old, new)
 
     return plant
 

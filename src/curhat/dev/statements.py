@@ -43,20 +43,15 @@ RESULTS: Final = ("one", "optional", "many", "exec", "execrows", "text")
 PYTHON_TYPES: Final[Mapping[str, str]] = {
     "bool": "bool",
     "bytea": "bytes",
-    "float4": "float",
     "float8": "float",
-    "int2": "int",
     "int4": "int",
     "int8": "int",
     "interval": "timedelta",
-    "json": "str",
     "jsonb": "str",
-    "name": "str",
     "numeric": "Decimal",
     "text": "str",
     "timestamptz": "datetime",
     "uuid": "UUID",
-    "varchar": "str",
     "void": "None",
 }
 
@@ -105,6 +100,7 @@ class QueriesFile:
     """A parsed `queries.sql`."""
 
     path: Path
+    module: Path
     statements: list[Statement]
     imports: set[str]
 
@@ -135,7 +131,7 @@ def parse(path: Path) -> QueriesFile:
     ]
     if len({statement.name for statement in statements}) != len(statements):
         raise StatementError(f"{path} names a statement twice")
-    return QueriesFile(path, statements, imports)
+    return QueriesFile(path, path.with_name("queries.py"), statements, imports)
 
 
 def _statement(where: str, name: str, result: str | None, text: str, types: Mapping[str, str]) -> Statement:
@@ -223,7 +219,7 @@ def render(file: QueriesFile) -> str:
         parts.append(_function(statement))
     text = "\n".join(parts)
     for arguments in (["check", "--fix", "--quiet", "--select=F401,I"], ["format", "--quiet"]):
-        command = [sys.executable, "-m", "ruff", *arguments, f"--stdin-filename={_module(file)}", "-"]
+        command = [sys.executable, "-m", "ruff", *arguments, f"--stdin-filename={file.module}", "-"]
         text = subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout
     return text
 
@@ -255,19 +251,14 @@ def _function(statement: Statement) -> str:
             returns, body = "int", f"    return rows_changed(await db.execute({call}))"
         case "many":
             returns, body = f"list[{gives}]", f"    return [{one} for row in await db.fetch({call})]"
-        case "optional":
-            returns = gives if gives.endswith(" | None") else f"{gives} | None"
-            body = f"    row = await db.fetchrow({call})\n    if row is None:\n        return None\n{give}"
         case _:
-            returns = gives
-            body = f"    row = await db.fetchrow({call})\n    if row is None:\n        raise NoRow({constant})\n{give}"
+            is_optional = statement.result == "optional"
+            returns = f"{gives} | None" if is_optional and not gives.endswith(" | None") else gives
+            missing = "return None" if is_optional else f"raise NoRow({constant})"
+            body = f"    row = await db.fetchrow({call})\n    if row is None:\n        {missing}\n{give}"
     indented = "\n    ".join(statement.docstring.splitlines())
     docstring = f'    """{indented}"""\n' if indented else ""
     return f"{text}\n\nasync def {statement.name}(db: Executor, /{keywords}) -> {returns}:\n{docstring}{before}{body}\n"
-
-
-def _module(file: QueriesFile) -> Path:
-    return file.path.with_name("queries.py")
 
 
 async def generate(files: list[QueriesFile]) -> dict[Path, str]:
@@ -278,15 +269,13 @@ async def generate(files: list[QueriesFile]) -> dict[Path, str]:
             await migrate(connection)
             await prepare(connection, files)
             await connection.close()
-    return {_module(file): render(file) for file in files}
+    return {file.module: render(file) for file in files}
 
 
 def main() -> int:
     """Write or check the modules; the exit status is 1 when `--check` finds a difference, or a statement is wrong."""
     parser = argparse.ArgumentParser(description="The typed functions of every queries.sql.")
-    parser.add_argument(
-        "--check", action="store_true", help="only say whether the committed files are current"
-    )
+    parser.add_argument("--check", action="store_true", help="only say whether the modules are current")
     check = parser.parse_args().check
     try:
         modules = asyncio.run(generate([parse(path) for path in sorted(SOURCES.rglob("queries.sql"))]))

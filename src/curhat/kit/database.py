@@ -8,10 +8,8 @@ Relies on
     asyncpg. Only one task at a time uses a Transaction.
 """
 
-import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Final, Protocol, Self
 
 import asyncpg
@@ -63,17 +61,9 @@ class Transaction:
         """Return the first row, or None. In a contested step, None means that this caller did not win."""
         return await self.connection.fetchrow(query, *arguments)
 
-    async def fetchval(self, query: str, *arguments: object) -> Any:
-        """Return the first column of the first row, or None."""
-        return await self.connection.fetchval(query, *arguments)
-
     async def execute(self, query: str, *arguments: object) -> str:
         """Run one statement. Returns PostgreSQL's command tag."""
         return await self.connection.execute(query, *arguments)
-
-    async def executemany(self, query: str, arguments: Sequence[Sequence[object]]) -> None:
-        """Run one statement once per row of arguments."""
-        await self.connection.executemany(query, arguments)
 
     def signal(self, channel: str, payload: bytes) -> None:
         """Publish `payload` on `channel` after the commit of this transaction, and never after a rollback."""
@@ -168,31 +158,3 @@ async def _learn_array_types(connection: "asyncpg.Connection[asyncpg.Record]") -
 
 async def _nothing_to_reset(_connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     return None
-
-
-class Queries:
-    """The named statements of one `queries.sql`, as attributes."""
-
-    def __init__(self, path: Path) -> None:
-        parts = re.split(r"^-- name: (\w+)\s*$", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
-        self._path = path
-        self._statements = {
-            name: text.strip().rstrip(";") for name, text in zip(parts[1::2], parts[2::2], strict=True)
-        }
-        if len(self._statements) != len(parts) // 2:
-            raise ValueError(f"{path} names a statement twice")
-
-    def __getattr__(self, name: str) -> str:
-        try:
-            return self._statements[name]
-        except KeyError:
-            raise AttributeError(f"{self._path} has no statement named {name}") from None
-
-
-def load_queries(module_file: str) -> Queries:
-    """The statements of the `queries.sql` beside the module whose `__file__` is given.
-
-    Each begins with a line `-- name: the_name` and a comment that says what it changes from what to what;
-    parameters are PostgreSQL's own ($1, $2, …), listed in that comment where they are not plain.
-    """
-    return Queries(Path(module_file).with_name("queries.sql"))
