@@ -1,1 +1,1 @@
-"""The roof: puts the rooms together into processes (server, worker, command line) and runs them."""
+"""Puts the packages together into processes (server, worker, command line) and runs them."""

@@ -1,4 +1,4 @@
-"""The HTTP API: every room's routes in one Litestar application, and how they get what they need."""
+"""The HTTP API: the routes of every package in one Litestar application, and their dependencies."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -45,8 +45,8 @@ from curhat.realtime import endpoints as realtime
 from curhat.sessions import endpoints as sessions
 from curhat.sessions.writer import MessageWriter
 
-# A message of 4,000 characters, each written as a JSON escape, fits; nothing larger has a purpose here.
-BODY_LIMIT_BYTES = 64 * 1024
+# The largest body is a message of 4,000 characters, each written as a JSON escape.
+MAX_BODY_BYTES = 64 * 1024
 
 ROUTES = [
     *accounts.ROUTES,
@@ -63,9 +63,9 @@ DEVELOPMENT_ROUTES = [*accounts.DEVELOPMENT_ROUTES, *mock_gateway_controls.DEVEL
 
 
 def build_api(services: Callable[[], Services], *, development: bool) -> Litestar:
-    """The application. `services` is asked at each request, so that the contract can be read without one.
+    """Build the application. It calls `services` per request, so that the contract can be read without Services.
 
-    What is for development only is not mounted elsewhere: its paths do not exist (404).
+    In production, the paths of development do not exist (404).
     """
 
     def database() -> Database:
@@ -119,11 +119,11 @@ def build_api(services: Callable[[], Services], *, development: bool) -> Litesta
             version="1",
             description="Someone to talk to, within seconds. Errors are application/problem+json with a `code`.",
             use_handler_docstrings=True,
-            # A folder of its own: what is not there is answered in HTML by the plugin, and not as a problem.
+            # A path of its own: below it, the plugin answers unknown paths in HTML instead of problem+json.
             path="/api/openapi.json",
             render_plugins=[JsonRenderPlugin(path="/")],
         ),
-        request_max_body_size=BODY_LIMIT_BYTES,
+        request_max_body_size=MAX_BODY_BYTES,
         logging_config=None,
         debug=False,
     )
@@ -132,7 +132,7 @@ def build_api(services: Callable[[], Services], *, development: bool) -> Litesta
 
 
 def _push_and_presence(services: Callable[[], Services]) -> dict[str, Provide]:
-    """What push needs, and the mitra who asks."""
+    """The dependencies of push, and the mitra who sends the request."""
 
     def vapid_key() -> VapidKey:
         return services().vapid_key
@@ -142,7 +142,7 @@ def _push_and_presence(services: Callable[[], Services]) -> dict[str, Provide]:
 
     async def mitra(request: AnyRequest, authenticator: NamedDependency[Authenticator]) -> Identity:
         identity = await provide_mitra(request, authenticator)
-        # Whatever the app asks for, it was seen by that (1.1).
+        # Any request shows that the mitra's app is in use (1.1).
         services().presence.seen(identity.user_id)
         return identity
 

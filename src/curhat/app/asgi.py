@@ -1,4 +1,4 @@
-"""One server process: the availability poll in front, the web clients, sockets and the API; and who runs at all."""
+"""One server process: the availability poll, the web clients, the sockets and the API, from front to back."""
 
 import asyncio
 import contextlib
@@ -34,13 +34,13 @@ REQUESTS = Histogram(
     ["method", "path", "status"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 10),
 )
-POOL_IDLE = Gauge("curhat_database_connections_idle", "Connections of the pool that nobody uses")
+POOL_IDLE = Gauge("curhat_database_connections_idle", "Idle connections of the pool")
 
 CORRELATION_ID = re.compile(rb"^[A-Za-z0-9._-]{8,64}$")
 
 
 class Server:
-    """An ASGI application with a lifespan: opens the Services, serves, and drains."""
+    """An ASGI application. Its lifespan opens the Services, and closes them at shutdown."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -50,18 +50,18 @@ class Server:
 
     @property
     def services(self) -> Services:
-        """The parts of this process. Only while it runs."""
+        """The parts of this process. Raises RuntimeError before the start and after the shutdown."""
         if self._services is None:
             raise RuntimeError("the server has not started")
         return self._services
 
     @property
     def is_running(self) -> bool:
-        """Whether the Services is open."""
+        """Whether the Services are open."""
         return self._services is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One ASGI connection, or the lifespan."""
+        """Serve one ASGI connection, or the lifespan."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
@@ -87,8 +87,8 @@ class Server:
             self._services = None
             log.exception("server.failed")
             if started:
-                # A loop broke that the process cannot be without. Serving on half alive would be worse than a
-                # restart, which whoever supervises this process gives it.
+                # A loop that the process needs has failed. To go on half alive would be worse than a restart, so end
+                # the process; its supervisor starts it again.
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
             await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
@@ -114,13 +114,13 @@ class Server:
             services.valkey,
             self._settings.address_requests_per_minute,
         )
-        # Files cost no more than the counting would: they are outside the limit.
+        # Serving a file costs no more than counting the request, so files are outside the limit.
         files = StaticFiles(limited, web_folder(), self._settings.public_origins)
         return AvailabilityPoll(files, services.presence.count_available)
 
     @contextlib.asynccontextmanager
     async def _operations_port(self) -> Any:
-        """In production health and metrics answer on a port of their own, apart from the public one."""
+        """Serve health and metrics on a port of their own in production, apart from the public one."""
         if self._settings.is_development:
             yield
             return
@@ -142,7 +142,7 @@ class Server:
 
 
 class Operations:
-    """/healthz, /readyz and /metrics."""
+    """Serves /healthz, /readyz and /metrics."""
 
     PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 
@@ -150,7 +150,7 @@ class Operations:
         self._server = server
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        """One request."""
+        """Serve one request."""
         match scope["path"]:
             case "/healthz":
                 alive = self._server.is_running
@@ -167,7 +167,7 @@ class Operations:
                 await _answer(send, 404, b"not found\n")
 
     async def _problems(self) -> list[str]:
-        """Why this process should get no traffic; nothing when it is ready."""
+        """The reasons why this process should get no traffic. An empty list: it is ready."""
         if not self._server.is_running:
             return ["the server is starting or stopping"]
         services = self._server.services
@@ -190,7 +190,7 @@ class Operations:
 
 
 async def observed(api: Application, scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve a request with a request id in its logs and its answer, security headers, and a measurement."""
+    """Serve a request: put its correlation id into logs and answer, add security headers, measure the time."""
     given = dict(scope["headers"]).get(b"x-request-id", b"")
     correlation_id = given if CORRELATION_ID.match(given) else str(new_id()).encode()
     structlog.contextvars.clear_contextvars()

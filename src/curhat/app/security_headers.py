@@ -1,8 +1,8 @@
-"""What every answer carries that is no file of a web client."""
+"""The headers of every answer except the files of the web clients."""
 
 from typing import Final
 
-# What a reader of a response must not do with it: guess its type, show it in a frame, keep it.
+# A browser must not guess the type of the answer, show it in a frame, or store it.
 SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),

@@ -1,13 +1,13 @@
-"""The web clients: what `npm run build` made of web/, served in front of the framework.
+"""Serves the web clients, as `npm run build` made them, in front of the framework.
 
 Guarantees
-    Only what is in the build is served: a request is looked up in a table and never becomes a path on the disk.
-    A path of a client that is no file is answered with that client's page, which knows what to show there.
-    A file with its hash in its name is kept for ever by whoever has it; everything else is asked for each time, and
-    answered 304 when it is the same. Whoever takes Brotli or gzip gets what was compressed at the build.
-    Each page comes with a content security policy: scripts and connections of this origin only.
+    Only files of the build are served. A request is looked up in a table; it never becomes a path on the disk.
+    A path of a client that names no file gets that client's page, which then shows the right screen.
+    A browser keeps a file with a hash in its name for ever. It asks again for every other file, and gets 304 if the
+    file has not changed. A browser that accepts Brotli or gzip gets the file as compressed by the build.
+    Each page has a content security policy that allows scripts and connections of its own origin only.
 How it works
-    The build, a few hundred KB, is read once at start. Not built: its paths answer 503 and say what to do.
+    The build, a few hundred KB, is read once at start. If it is missing, its paths answer 503 and say what to do.
 """
 
 import hashlib
@@ -29,9 +29,9 @@ CLIENTS: Final = ("app", "mitra", "control-center")
 HOME: Final = "/app/"
 PAGE: Final = "index.html"
 
-# Best first.
+# The preferred one first.
 _ENCODINGS: Final = ((".br", "br"), (".gz", "gzip"))
-# As Vite names what it makes: name-hash.js, in assets/.
+# Vite names its files name-hash.js, in assets/.
 _HASHED: Final = re.compile(r"assets/.+-[A-Za-z0-9_-]{8}\.\w+$")
 _TYPES: Final = {
     ".js": "text/javascript; charset=utf-8",
@@ -47,12 +47,12 @@ _NOT_BUILT: Final = (
     b"The web clients are not built. Run make up, which builds them and starts the server; "
     b"or make web, and start the server again.\n"
 )
-# What a page may not do, whatever somebody smuggles into it.
+# What a page may never use, even if foreign code got into it.
 _PERMISSIONS: Final = b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"
 
 
 class Representation(NamedTuple):
-    """One file in one encoding, ready to be sent."""
+    """One file in one encoding, ready to send."""
 
     body: bytes
     etag: bytes
@@ -61,7 +61,7 @@ class Representation(NamedTuple):
 
 
 class StaticFiles:
-    """An ASGI application that serves the clients, and hands everything else to `application`."""
+    """An ASGI application that serves the clients, and passes everything else to `application`."""
 
     def __init__(self, application: Application, folder: Path, origins: tuple[str, ...]) -> None:
         self._application = application
@@ -70,7 +70,7 @@ class StaticFiles:
             log.warning("static_files.not_built", folder=str(folder), remedy="make web")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One ASGI connection."""
+        """Serve one ASGI connection."""
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
@@ -109,15 +109,15 @@ class StaticFiles:
 
 
 def web_folder() -> Path:
-    """Where the build lies: `web/dist/` of the checkout, or `curhat/_web` of an installed wheel."""
+    """The folder of the build: `web/dist/` of the checkout, or `curhat/_web` of an installed wheel."""
     package = Path(__file__).parents[1]
     installed = package / "_web"
     return installed if installed.is_dir() else package.parents[1] / "web" / "dist"
 
 
 def content_security_policy(origins: tuple[str, ...]) -> str:
-    """What a page of ours may load and reach. `origins`: where the clients are served from."""
-    # Some browsers do not take 'self' for sockets.
+    """The policy that says what a page may load and connect to. `origins`: where the clients are served from."""
+    # In some browsers 'self' does not include WebSockets.
     sockets = [f"ws{origin.removeprefix('http')}" for origin in origins]
     return "; ".join(
         (
@@ -132,8 +132,8 @@ def content_security_policy(origins: tuple[str, ...]) -> str:
             "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'none'",
-            # Text becomes markup or script through these two policies alone: Svelte's, for its own templates, and
-            # the one that names the worker (web/shared/start.ts).
+            # Only these two policies may turn text into markup or script: Svelte's, for its own templates, and the one
+            # that names the service worker (web/shared/start.ts).
             "require-trusted-types-for 'script'",
             "trusted-types svelte-trusted-html curhat-worker",
         )
@@ -141,7 +141,7 @@ def content_security_policy(origins: tuple[str, ...]) -> str:
 
 
 def _read_build(folder: Path, origins: tuple[str, ...]) -> dict[tuple[str, str], list[Representation]]:
-    """Every file of every client, in all its encodings, the best first and the plain one last."""
+    """Every file of every client in all its encodings: the preferred one first, the plain one last."""
     policy = content_security_policy(origins).encode()
     files = {}
     for client in CLIENTS:
@@ -163,7 +163,7 @@ def _representations(path: Path, name: str, policy: bytes) -> list[Representatio
         (b"vary", b"accept-encoding"),
     )
     if path.suffix in (".html", ".js", ".svg"):
-        # A worker has the policy of its own script; a picture that is opened by itself is a document.
+        # A service worker gets its policy from its own script. An SVG that is opened by itself is a document.
         headers += ((b"content-security-policy", policy),)
     if path.suffix == ".html":
         headers += ((b"cross-origin-opener-policy", b"same-origin"), (b"permissions-policy", _PERMISSIONS))

@@ -1,4 +1,4 @@
-"""The worker: fires deadlines, and tidies what is old. Any number may run, beside any number of servers."""
+"""The worker: fires deadlines and deletes old rows. Any number of workers may run, beside any number of servers."""
 
 import asyncio
 import signal
@@ -18,16 +18,16 @@ from curhat.realtime import service as realtime
 
 log = structlog.get_logger(__name__)
 
-# How often old rows are removed, in how many bounded rounds at most: 500,000 rows a minute keep up with 8,000 events
-# a second. What is left is for the next time.
-TIDY_SECONDS = 60.0
-PRUNE_ROUNDS = 50
+# How often old rows are deleted.
+PRUNE_INTERVAL_SECONDS = 60.0
+# Bounds one pruning. 50 rounds of 10,000 rows per minute keep up with 8,000 events per second.
+MAX_PRUNE_ROUNDS = 50
 
-PARKED = Gauge("curhat_deadlines_parked", "Deadlines that failed so often that they wait for a person")
+PARKED = Gauge("curhat_deadlines_parked", "Deadlines that failed too often and wait for a person")
 
 
 async def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT; what is claimed then is finished or undone by PostgreSQL."""
+    """Run until SIGTERM or SIGINT. PostgreSQL rolls back what is claimed and not committed by then."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -37,7 +37,7 @@ async def run(settings: Settings) -> None:
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(services.deadline_loop.run()),
-                tasks.create_task(_tidy(services)),
+                tasks.create_task(_prune(services)),
             ]
             await stop.wait()
             for task in running:
@@ -45,22 +45,22 @@ async def run(settings: Settings) -> None:
     log.info("worker.stopped")
 
 
-async def _tidy(services: Services) -> None:
+async def _prune(services: Services) -> None:
     while True:
         try:
-            await tidy_once(services)
+            await prune_once(services)
         except DATABASE_AWAY as error:
-            log.warning("worker.not_tidied", error=type(error).__name__)
-        await asyncio.sleep(TIDY_SECONDS)
+            log.warning("worker.not_pruned", error=type(error).__name__)
+        await asyncio.sleep(PRUNE_INTERVAL_SECONDS)
 
 
-async def tidy_once(services: Services) -> None:
-    """Remove what nobody asks for any more (events, keys, codes, tokens); count what is parked."""
+async def prune_once(services: Services) -> None:
+    """Delete old events, keys, codes, tokens and messages to push; count the parked deadlines."""
     for prune, limit in (
         (realtime.prune, realtime.MAX_EVENTS_PER_PRUNE),
         (idempotency.prune, idempotency.MAX_KEYS_PER_PRUNE),
     ):
-        for _ in range(PRUNE_ROUNDS):
+        for _ in range(MAX_PRUNE_ROUNDS):
             async with services.database.transaction() as tx:
                 removed = await prune(tx, limit)
             if removed < limit:

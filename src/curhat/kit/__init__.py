@@ -1,1 +1,1 @@
-"""What every room stands on: database, clock, ids, errors, settings, idempotency, logging. Imports no room."""
+"""What every package uses: database, clock, ids, errors, settings, idempotency, logging. Imports no package."""
