@@ -6,12 +6,13 @@ import { api, codeOf, onSignedOut, signedOut, type Schemas } from '../shared/api
 import { Chat, type ChatApi, type Message } from '../shared/chat/chat.svelte';
 import { Connection, type Event, type Position, type Status } from '../shared/realtime/connection';
 import type { CustomerEvents } from '../shared/realtime/frames';
+import { retryUntilDone } from '../shared/retry';
 
 export type Payment = Schemas['Payment'];
 export type Pairing = Schemas['Pairing'];
 export type Session = Schemas['Session'];
 export type Extension = Schemas['Extension'];
-export type Profile = Schemas['CustomerProfile'];
+type Profile = Schemas['CustomerProfile'];
 
 /**
  * `unreachable`: nothing is known yet and no answer comes. What is shown in `ready` may be what this page knew
@@ -22,8 +23,6 @@ type Phase = 'loading' | 'unreachable' | 'ready';
 const KEPT = 'curhat:customer:kept';
 /** The server pings a customer every 15 s. */
 const SILENCE_MS = 35_000;
-const FIRST_PAUSE_MS = 1_000;
-const LONGEST_PAUSE_MS = 10_000;
 /** A snapshot's payment: what `/state` would show of it. */
 const SHOWN: ReadonlySet<Payment['status']> = new Set(['pending', 'confirming', 'confirmed', 'unserved']);
 const KEPT_MESSAGES = 60;
@@ -121,20 +120,20 @@ class Journey {
   /** Find out where the customer stands; call it when somebody is signed in. */
   async start(): Promise<void> {
     this.#restore();
-    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
-      try {
+    await retryUntilDone(
+      async () => {
         await Promise.all([this.#socket.refresh(), this.#fetchProfile()]);
         this.phase = 'ready';
         this.#keep();
         this.#socket.start();
-        return;
-      } catch (error) {
-        if (codeOf(error) === 'unauthenticated') return;
+      },
+      (error) => {
+        if (codeOf(error) === 'unauthenticated') return false;
         this.connection = 'offline';
         if (this.phase === 'loading') this.phase = 'unreachable';
-        await untilOnlineOr(pause);
-      }
-    }
+        return true;
+      },
+    );
   }
 
   /** Sign out here. Throws `Refused` when the server could not be told. */
@@ -356,15 +355,3 @@ class Journey {
 }
 
 export const journey = new Journey();
-
-function untilOnlineOr(milliseconds: number): Promise<void> {
-  return new Promise((resume) => {
-    const done = () => {
-      removeEventListener('online', done);
-      clearTimeout(timer);
-      resume();
-    };
-    const timer = setTimeout(done, milliseconds);
-    addEventListener('online', done);
-  });
-}

@@ -10,16 +10,17 @@ import { api, codeOf, command, onSignedOut, Refused, signedOut, type Schemas } f
 import { Chat, type ChatApi, type Message } from '../shared/chat/chat.svelte';
 import { Connection, type Event, type Position, type Status } from '../shared/realtime/connection';
 import type { MitraEvents } from '../shared/realtime/frames';
+import { retryUntilDone } from '../shared/retry';
 import { note, quiet, ring } from './alarm.svelte';
 
-export type Request = Schemas['Request'];
+type Request = Schemas['Request'];
 export type Session = Schemas['MitraSession'];
-export type Extension = Schemas['Extension'];
-export type Presence = Schemas['MitraPresence'];
-export type Profile = Schemas['MitraProfile'];
+type Extension = Schemas['Extension'];
+type Presence = Schemas['MitraPresence'];
+type Profile = Schemas['MitraProfile'];
 
 /** `unknown`: it closed while this phone could not hear why. */
-export type CloseReason = NonNullable<Request['close_reason']> | 'unknown';
+type CloseReason = NonNullable<Request['close_reason']> | 'unknown';
 export type Answer = 'accept' | 'reject';
 /** Why an answer is not given yet: the card stays, to be pressed again. */
 export type Problem = 'unreachable' | 'offline' | 'other';
@@ -54,14 +55,12 @@ interface Over {
 type Phase = 'loading' | 'unreachable' | 'suspended' | 'ready';
 
 /** `unknown`: being found out. `cut off`: switched on, and nobody can reach this phone. */
-export type Reach = 'off' | 'unknown' | 'cut off' | 'full' | 'reachable';
+type Reach = 'off' | 'unknown' | 'cut off' | 'full' | 'reachable';
 
 const KEPT = 'curhat:mitra:kept';
 const KEPT_MESSAGES = 60;
 /** The server pings a mitra every 3 s. */
 const SILENCE_MS = 9_000;
-const FIRST_PAUSE_MS = 1_000;
-const LONGEST_PAUSE_MS = 10_000;
 /** How long a card that closed says why; longer for somebody who wanted it. */
 const CLOSED_SHOWN_MS = 5_000;
 const LOST_SHOWN_MS = 8_000;
@@ -180,25 +179,25 @@ class Work {
   /** Find out where the work stands; call it when somebody is signed in. */
   async start(): Promise<void> {
     this.#restore();
-    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
-      try {
+    await retryUntilDone(
+      async () => {
         await Promise.all([this.#socket.refresh(), this.#fetchProfile()]);
         this.phase = 'ready';
         this.#keep();
         this.#socket.start();
-        return;
-      } catch (error) {
-        if (codeOf(error) === 'unauthenticated') return;
+      },
+      (error) => {
+        if (codeOf(error) === 'unauthenticated') return false;
         if (codeOf(error) === 'suspended') {
           this.#forget();
           this.phase = 'suspended';
-          return;
+          return false;
         }
         this.connection = 'offline';
         if (this.phase !== 'ready') this.phase = 'unreachable';
-        await untilOnlineOr(pause);
-      }
-    }
+        return true;
+      },
+    );
   }
 
   /** Sign out here. Throws `Refused` when the server could not be told. */
@@ -588,16 +587,4 @@ function problemOf(error: unknown): Problem {
     default:
       return 'other';
   }
-}
-
-function untilOnlineOr(milliseconds: number): Promise<void> {
-  return new Promise((resume) => {
-    const done = () => {
-      removeEventListener('online', done);
-      clearTimeout(timer);
-      resume();
-    };
-    const timer = setTimeout(done, milliseconds);
-    addEventListener('online', done);
-  });
 }
