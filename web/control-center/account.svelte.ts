@@ -1,16 +1,12 @@
 /** Who is signed in, and what they may do. The cookie itself is out of reach for scripts. */
+import { Account } from '../shared/account.svelte';
 import { api, onSignedOut, type Schemas } from '../shared/api/client';
-
-const KEY = 'curhat:control-center';
 
 type Permission = Schemas['OperatorAccount']['permissions'][number];
 
-let known = $state(localStorage.getItem(KEY) !== null);
-let current = $state.raw<Schemas['OperatorAccount'] | null>(null);
+export const account = new Account('curhat:control-center');
 
-export function isSignedIn(): boolean {
-  return known;
-}
+let current = $state.raw<Schemas['OperatorAccount'] | null>(null);
 
 /** The operator, once the server has said who it is. */
 export function operator(): Schemas['OperatorAccount'] | null {
@@ -27,14 +23,6 @@ export async function loadOperator(): Promise<void> {
   current = await api.get('/api/control-center/auth/me');
 }
 
-/** The password was accepted: the cookie is there. */
-export function signedIn(): void {
-  localStorage.setItem(KEY, 'signed in');
-  known = true;
-}
-
 onSignedOut(() => {
-  localStorage.removeItem(KEY);
   current = null;
-  known = false;
 });

@@ -1,7 +1,7 @@
 /** Times as operators read them: in Jakarta, whatever zone their desk is in. */
+import { LOCALES } from '../shared/time/format';
 import type { Language } from '../shared/words/language.svelte';
 
-const LOCALES = { id: 'id-ID', en: 'en-GB' } as const;
 const JAKARTA = 'Asia/Jakarta';
 
 /** 24 Nov 2026, 20.05.09 WIB */

@@ -1,8 +1,8 @@
 /** How money and times are written. */
 
-type Language = 'id' | 'en';
+import type { Language } from '../words/language.svelte';
 
-const LOCALES: Record<Language, string> = { id: 'id-ID', en: 'en-GB' };
+export const LOCALES: Record<Language, string> = { id: 'id-ID', en: 'en-GB' };
 
 /** Rp20.000, in both languages: that is how rupiah are written. */
 export function rupiah(amount: number): string {

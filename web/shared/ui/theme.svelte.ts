@@ -1,6 +1,6 @@
 /** Light or dark: what the person chose, otherwise what the device says. */
 
-export type Theme = 'light' | 'dark';
+type Theme = 'light' | 'dark';
 export type ThemeChoice = Theme | 'device';
 
 const KEY = 'curhat:theme';
