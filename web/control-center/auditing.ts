@@ -1,5 +1,6 @@
 /** An entry of the audit in words: what it is about, and what it was changed from and to. */
 import type { Schemas } from '../shared/api/client';
+import { lastOf } from '../shared/baseline';
 import { rupiah } from '../shared/time/format';
 import type { Language } from '../shared/words/language.svelte';
 import { shortId, wib } from './format';
@@ -42,7 +43,7 @@ export function valueOf(entry: Entry, value: string | null, language: Language):
   if (entry.action === 'device_revoked') return shortId(value);
   if (entry.action === 'transcript_revealed') return `“${value}”`;
   if (entry.action === 'configuration_changed') {
-    const unit = words().configuration.units[entry.subject_id.split('_').at(-1) ?? ''];
+    const unit = words().configuration.units[lastOf(entry.subject_id.split('_')) ?? ''];
     return unit === undefined ? sayAny(value) : `${value} ${unit}`;
   }
   return sayAny(value);

@@ -14,20 +14,30 @@ export function isAvailable(): boolean | null {
 /** Poll for as long as the screen that needs it lives: call it inside an `$effect`. */
 export function pollAvailability(): () => void {
   let timer: ReturnType<typeof setInterval> | undefined;
-  let asked = new AbortController();
+  let asked: AbortController | undefined;
 
   async function poll(): Promise<void> {
-    asked.abort();
+    cancel();
     const own = (asked = new AbortController());
+    const timeout = setTimeout(() => own.abort(), TIMEOUT_MS);
     let answer = false;
     try {
-      const signal = AbortSignal.any([own.signal, AbortSignal.timeout(TIMEOUT_MS)]);
-      const response = await fetch('/api/client/mitra-availability', { signal, cache: 'no-store' });
+      const response = await fetch('/api/client/mitra-availability', {
+        signal: own.signal,
+        cache: 'no-store',
+      });
       answer = response.ok && ((await response.json()) as { available?: unknown }).available === true;
     } catch {
       // Unknown means unavailable.
+    } finally {
+      clearTimeout(timeout);
     }
-    if (!own.signal.aborted) available = answer;
+    if (own === asked) available = answer;
+  }
+
+  function cancel(): void {
+    asked?.abort();
+    asked = undefined;
   }
 
   function follow(): void {
@@ -36,13 +46,13 @@ export function pollAvailability(): () => void {
       timer = setInterval(poll, EVERY_MS);
       void poll();
     } else {
-      asked.abort();
+      cancel();
       available = null;
     }
   }
 
   function lost(): void {
-    asked.abort();
+    cancel();
     available = false;
   }
 
@@ -55,7 +65,7 @@ export function pollAvailability(): () => void {
     removeEventListener('offline', lost);
     removeEventListener('online', follow);
     clearInterval(timer);
-    asked.abort();
+    cancel();
     available = null;
   };
 }

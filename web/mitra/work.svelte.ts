@@ -7,6 +7,7 @@
  * has closed.
  */
 import { api, codeOf, command, onSignedOut, Refused, signedOut, type Schemas } from '../shared/api/client';
+import { randomId } from '../shared/baseline';
 import { Chat, type ChatApi, type Message } from '../shared/chat/chat.svelte';
 import { Connection, type Event, type Position, type Status } from '../shared/realtime/connection';
 import type { MitraEvents } from '../shared/realtime/frames';
@@ -302,7 +303,7 @@ class Work {
     name: string,
     run: (headers: { 'Idempotency-Key': string }) => Promise<Data>,
   ): Promise<Data> {
-    const key = this.#keys.get(name) ?? crypto.randomUUID();
+    const key = this.#keys.get(name) ?? randomId();
     this.#keys.set(name, key);
     try {
       const data = await command(run, key);

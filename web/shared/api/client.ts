@@ -2,6 +2,7 @@
  * The API, typed by its contract: `await api.get('/api/client/state')`. An answer comes back as its data, a failure
  * is thrown as `Refused`.
  */
+import { randomId, timeoutSignal } from '../baseline';
 import { learnServerTime } from '../time/clock.svelte';
 import type { components } from './openapi';
 import type { DataOf, Operation, PathOf, RequestOf } from './typed';
@@ -89,7 +90,7 @@ async function send(name: string, template: string, request: AnyRequest = {}): P
     response = await fetch(url, {
       method: name,
       headers: body === undefined ? headers : { ...headers, 'Content-Type': 'application/json' },
-      signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
+      signal: timeoutSignal(ANSWER_TIMEOUT_MS),
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const text = await response.text();
@@ -118,7 +119,7 @@ export interface Key {
  */
 export async function command<Data>(
   run: (headers: Key) => Promise<Data>,
-  key: string = crypto.randomUUID(),
+  key: string = randomId(),
 ): Promise<Data> {
   const headers = { 'Idempotency-Key': key };
   for (const pause of RETRY_PAUSES_MS) {

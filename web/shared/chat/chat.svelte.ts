@@ -5,6 +5,7 @@
  * survives a reload and a lost network, and is never doubled, however often it is sent.
  */
 import { codeOf, Refused, type Schemas } from '../api/client';
+import { findLast, lastOf, randomId } from '../baseline';
 import { serverNow } from '../time/clock.svelte';
 
 export type Message = Schemas['Message'];
@@ -96,9 +97,9 @@ export class Chat {
   }
 
   async #loadNewest(): Promise<void> {
-    const known = this.isLoaded ? this.messages.at(-1) : undefined;
+    const known = this.isLoaded ? lastOf(this.messages) : undefined;
     const page = await this.#api.page(this.sessionId);
-    const newest = page.items.toReversed();
+    const newest = [...page.items].reverse();
     const [oldest] = newest;
     if (known === undefined || (oldest !== undefined && known.id < oldest.id)) {
       // What is between these and the ones before them is not known here. What came meanwhile is newer, and stays.
@@ -136,7 +137,7 @@ export class Chat {
     this.#keep([
       ...this.unsent,
       {
-        client_message_id: crypto.randomUUID(),
+        client_message_id: randomId(),
         text,
         written_at: new Date(serverNow()).toISOString(),
         failed: false,
@@ -180,7 +181,7 @@ export class Chat {
 
   /** The person sees the end of the chat: tell the other side. */
   async seen(): Promise<void> {
-    const last = this.messages.findLast((message) => message.sender !== this.side);
+    const last = findLast(this.messages, (message) => message.sender !== this.side);
     if (last === undefined || last.read_at !== null || this.#isReading) return;
     this.#isReading = true;
     try {

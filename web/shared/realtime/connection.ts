@@ -10,6 +10,7 @@
  *   whatever the browser believes. After an end we wait a random time, longer each time, and come back at once when
  *   the network or the person does.
  */
+import { randomId } from '../baseline';
 import { learnServerTime } from '../time/clock.svelte';
 import type { Schemas } from './frames';
 
@@ -288,6 +289,6 @@ export class Connection<Events> {
 function deviceId(): string {
   const key = 'curhat:device';
   let id = localStorage.getItem(key);
-  if (id === null) localStorage.setItem(key, (id = crypto.randomUUID()));
+  if (id === null) localStorage.setItem(key, (id = randomId()));
   return id;
 }

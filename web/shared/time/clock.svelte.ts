@@ -43,9 +43,7 @@ export function watchTime(): () => void {
 
 /** Whole seconds until this time by the server's clock, never below 0. Moves while somebody watches the time. */
 export function secondsUntil(time: string): number {
-  follow(tick);
+  // Reading `tick` makes Svelte run the reader again. The time itself is always the latest.
+  void tick;
   return Math.max(0, Math.ceil((Date.parse(time) - serverNow()) / 1000));
 }
-
-/** Reading `tick` is what makes the reader run again; the time itself is always the latest. */
-function follow(_tick: number): void {}

@@ -85,8 +85,9 @@ async function letOldFilesGo(): Promise<void> {
 async function page(request: Request): Promise<Response> {
   const kept = await caches.match(BASE, { cacheName: CACHE });
   try {
-    const signal = kept ? AbortSignal.timeout(PAGE_TIMEOUT_MS) : null;
-    const answer = await fetch(request, { signal });
+    const controller = new AbortController();
+    if (kept) setTimeout(() => controller.abort(), PAGE_TIMEOUT_MS);
+    const answer = await fetch(request, { signal: controller.signal });
     if (answer.ok || !kept) return answer;
   } catch (error) {
     if (!kept) throw error;
