@@ -1,5 +1,6 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vite';
+import { buildTargets } from './baseline.ts';
 import { clientIn, WEB } from './clients.ts';
 import { shell } from './shell.ts';
 
@@ -15,6 +16,7 @@ export default defineConfig(({ mode }) => {
     build: {
       outDir: `${WEB}dist/${client.path}`,
       emptyOutDir: true,
+      target: buildTargets(),
       // Nothing as a data: address: the content security policy has no need to allow any.
       assetsInlineLimit: 0,
       modulePreload: { polyfill: false },
