@@ -4,7 +4,7 @@ import { buildTargets } from './baseline.ts';
 import { clientIn, WEB } from './clients.ts';
 import { shell } from './shell.ts';
 
-/** The build of one client, named by the mode: `vite build -c build/config.ts --mode customer`. */
+/** Vite's configuration of one client, which the mode names: `vite build -c build/config.ts --mode customer`. */
 export default defineConfig(({ mode }) => {
   const client = clientIn(mode);
   return {
@@ -17,7 +17,7 @@ export default defineConfig(({ mode }) => {
       outDir: `${WEB}dist/${client.path}`,
       emptyOutDir: true,
       target: buildTargets(),
-      // Nothing as a data: address: the content security policy has no need to allow any.
+      // No file becomes a data: address, which the content security policy forbids.
       assetsInlineLimit: 0,
       modulePreload: { polyfill: false },
       reportCompressedSize: false,

@@ -1,5 +1,5 @@
 /** One step of a form or a dialog: it runs once at a time, and a failure becomes a sentence. */
-import { sayError } from './words/shared';
+import { errorText } from './words/shared';
 
 export class Attempt {
   /** The step runs. Another press meanwhile does nothing. */
@@ -10,7 +10,7 @@ export class Attempt {
   readonly #explain: (error: unknown) => string;
 
   /** `explain` gives the sentence for what a step throws. */
-  constructor(explain: (error: unknown) => string = sayError) {
+  constructor(explain: (error: unknown) => string = errorText) {
     this.#explain = explain;
   }
 
