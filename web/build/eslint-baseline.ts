@@ -4,14 +4,17 @@
  * It asks TypeScript which declaration of its standard library a name belongs to, and looks that up in MDN's data of
  * browser support. So it sees `AbortSignal.any`, `list.findLast` and `dialog.showModal`. eslint-plugin-compat 7, which
  * reads names only, sees none of the three. eslint-plugin-baseline-js 0.7 sees them, but not `crypto.randomUUID`, and
- * takes a year instead of browsers.
+ * takes a year instead of browsers. Its cases are in shared/baseline.cases.ts.
  */
 import data from '@mdn/browser-compat-data' with { type: 'json' };
 import type { Identifier, SimpleSupportStatement, SupportStatement } from '@mdn/browser-compat-data';
 import { ESLintUtils, type TSESTree } from '@typescript-eslint/utils';
+import browserslist from 'browserslist';
 import ts from 'typescript';
-import { OLDEST_VERSIONS } from './baseline.ts';
+import { WEB } from './clients.ts';
 
+/** The oldest version of each browser of .browserslistrc, under the name that browserslist gives it. */
+const OLDEST_VERSIONS: ReadonlyMap<string, number> = readOldestVersions();
 /** What MDN's data calls the browsers of .browserslistrc, and those that share their engine and version. */
 const MDN_NAMES: Record<string, string[]> = {
   chrome: ['chrome', 'chrome_android', 'webview_android'],
@@ -66,11 +69,25 @@ export const supportedByBaseline = ESLintUtils.RuleCreator.withoutDocs({
   },
 });
 
-/** The object of `object.name`, or of `const { name } = object`; nothing for a name that stands alone. */
-function ownerOf({ parent, name }: TSESTree.Identifier): TSESTree.Node | undefined {
-  if (parent.type === 'MemberExpression' && !parent.computed)
-    return parent.property.type === 'Identifier' && parent.property.name === name ? parent.object : undefined;
-  return parent.type === 'Property' && parent.parent.type === 'ObjectPattern' ? parent.parent : undefined;
+function readOldestVersions(): Map<string, number> {
+  const oldest = new Map<string, number>();
+  for (const supported of browserslist(undefined, { path: WEB })) {
+    const [browser = '', versions = ''] = supported.split(' ');
+    // Safari on iOS has ranges, such as "15.0-15.1".
+    const version = Number.parseFloat(versions);
+    oldest.set(browser, Math.min(version, oldest.get(browser) ?? Infinity));
+  }
+  return oldest;
+}
+
+/** The object of `object.name`, or of `const { name } = object`; undefined for a name that stands alone. */
+function ownerOf(node: TSESTree.Identifier): TSESTree.Node | undefined {
+  const { parent } = node;
+  if (parent.type === 'MemberExpression' && parent.property === node && !parent.computed)
+    return parent.object;
+  const isPatternKey =
+    parent.type === 'Property' && parent.key === node && parent.parent.type === 'ObjectPattern';
+  return isPatternKey ? parent.parent : undefined;
 }
 
 /** Where MDN's data may have this declaration, the likeliest first. `owners`: the types that may have the member. */
