@@ -1,4 +1,4 @@
-/** Builds every client into web/dist/, each a folder of its own that needs nothing from the others. */
+/** Builds each client into its own folder of web/dist/. No client needs another one's files. */
 import { rmSync } from 'node:fs';
 import { build } from 'vite';
 import { CLIENTS, WEB } from './clients.ts';

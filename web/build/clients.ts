@@ -1,15 +1,15 @@
-/** The web clients: where each one's sources are, and below which path the server serves it. */
+/** The web clients: the folder of the sources, and the path under which the server serves the build. */
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 export const WEB = fileURLToPath(new URL('..', import.meta.url));
 
 export interface Client {
-  /** The folder of its sources in web/. */
+  /** The folder of the sources in web/. */
   folder: string;
-  /** The folder of its build in web/dist/, and its path: /app/ for `app`. */
+  /** The folder of the build in web/dist/, and the path on the server: /app/ for `app`. */
   path: string;
-  /** Under its icon on a phone: at most 12 characters stay readable. */
+  /** The name below the icon on a phone. Phones cut it off after 12 characters. */
   shortName: string;
   name: string;
   description: string;
@@ -39,10 +39,10 @@ const ALL: Client[] = [
   },
 ];
 
-/** Those that there are sources of. */
+/** The clients whose sources exist. */
 export const CLIENTS = ALL.filter((client) => existsSync(`${WEB}${client.folder}/index.html`));
 
-/** A client by the folder of its sources. */
+/** Gives the client whose sources are in this folder of web/. Throws if there is none. */
 export function clientIn(folder: string): Client {
   const found = CLIENTS.find((client) => client.folder === folder);
   if (!found)

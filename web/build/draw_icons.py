@@ -1,6 +1,6 @@
-"""Draws the PNG icons of a client from its icon.svg, with the Chromium of the browser tests; they are committed.
+"""Draw the PNG icons of a client from its icon.svg, with the Chromium of the browser tests. The PNGs are committed.
 
-.venv/bin/python web/build/draw_icons.py customer mitra
+Usage: .venv/bin/python web/build/draw_icons.py customer mitra
 """
 
 import sys
@@ -9,13 +9,13 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 WEB = Path(__file__).parents[1]
-# A maskable icon is cut to any shape inside its outer tenth on each side: the ground fills all of it.
+# A phone cuts a maskable icon to its own shape, and may remove a tenth at each side. The background fills that part.
 MASKABLE_SCALE = 0.8
 CHROMIUM = "/usr/bin/chromium"
 
 
 def draw(page: Page, folder: Path) -> None:
-    """Write the icons of one client."""
+    """Write the icons of one client into `folder`."""
     svg = (folder / "icon.svg").read_text(encoding="utf-8")
     square = svg.replace(' rx="15"', "")
     for name, picture, size, scale in (
@@ -24,17 +24,17 @@ def draw(page: Page, folder: Path) -> None:
         ("icon-512-maskable", square, 512, MASKABLE_SCALE),
         ("icon-180", square, 180, 0.9),
     ):
-        ground = svg.partition('fill="')[2].partition('"')[0] if scale < 1 else "transparent"
+        background = svg.partition('fill="')[2].partition('"')[0] if scale < 1 else "transparent"
         page.set_viewport_size({"width": size, "height": size})
         page.set_content(
-            f"<style>body{{margin:0;display:grid;place-items:center;height:100vh;background:{ground}}}"
+            f"<style>body{{margin:0;display:grid;place-items:center;height:100vh;background:{background}}}"
             f"svg{{width:{scale * 100}%;height:{scale * 100}%}}</style>{picture}"
         )
         page.screenshot(path=folder / f"{name}.png", omit_background=True)
 
 
 def main() -> None:
-    """Draw the icons of the clients that are named."""
+    """Draw the icons of the clients that the arguments name."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page()

@@ -1,6 +1,6 @@
 /**
- * What makes a client installable and quick: its manifest, its service worker with the list of files that it keeps,
- * and every text file compressed in advance.
+ * A Vite plugin that makes a client installable and fast. It writes the manifest, the service worker with its list of
+ * files, and a compressed copy of each text file.
  */
 import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -10,8 +10,8 @@ import { transformWithOxc, type Plugin } from 'vite';
 import { WEB, type Client } from './clients.ts';
 
 const COMPRESSED = /\.(html|js|css|svg|webmanifest|json|txt)$/;
-/** Below this a compressed file saves no packet. */
-const COMPRESSED_FROM_BYTES = 512;
+/** A smaller file fits into one packet anyway. */
+const MIN_COMPRESSED_BYTES = 512;
 
 export function shell(client: Client): Plugin {
   const out = `${WEB}dist/${client.path}`;
@@ -19,11 +19,11 @@ export function shell(client: Client): Plugin {
     name: 'curhat-shell',
     apply: 'build',
     async writeBundle() {
-      writeFileSync(join(out, 'manifest.webmanifest'), manifest(client));
-      writeFileSync(join(out, 'worker.js'), await worker(client, out));
-      for (const file of filesIn(out)) {
+      writeFileSync(join(out, 'manifest.webmanifest'), createManifest(client));
+      writeFileSync(join(out, 'worker.js'), await createWorker(client, out));
+      for (const file of listFiles(out)) {
         const bytes = readFileSync(join(out, file));
-        if (!COMPRESSED.test(file) || bytes.length < COMPRESSED_FROM_BYTES) continue;
+        if (!COMPRESSED.test(file) || bytes.length < MIN_COMPRESSED_BYTES) continue;
         const quality = { [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY };
         writeFileSync(join(out, `${file}.br`), brotliCompressSync(bytes, { params: quality }));
         writeFileSync(join(out, `${file}.gz`), gzipSync(bytes, { level: 9 }));
@@ -32,7 +32,7 @@ export function shell(client: Client): Plugin {
   };
 }
 
-function manifest(client: Client): string {
+function createManifest(client: Client): string {
   const base = `/${client.path}/`;
   const icon = (size: number, purpose: string, suffix = '') => ({
     src: `${base}icons/icon-${size}${suffix}.png`,
@@ -57,13 +57,13 @@ function manifest(client: Client): string {
   });
 }
 
-async function worker(client: Client, out: string): Promise<string> {
-  const kept = filesIn(out).filter((file) => !file.endsWith('.map') && !file.startsWith('icons/'));
+async function createWorker(client: Client, out: string): Promise<string> {
+  const cached = listFiles(out).filter((file) => !file.endsWith('.map') && !file.startsWith('icons/'));
   const version = createHash('sha256');
-  for (const file of kept) version.update(file).update(readFileSync(join(out, file)));
+  for (const file of cached) version.update(file).update(readFileSync(join(out, file)));
   const base = `/${client.path}/`;
-  // index.html is asked for by the folder's name, as a person does.
-  const files = kept.map((file) => base + (file === 'index.html' ? '' : file));
+  // The browser requests index.html by the folder's name.
+  const files = cached.map((file) => base + (file === 'index.html' ? '' : file));
   const source = readFileSync(`${WEB}shared/worker/worker.ts`, 'utf8');
   const constants = { VERSION: version.digest('hex').slice(0, 16), BASE: base, FILES: files };
   const { code } = await transformWithOxc(source, 'worker.ts', { sourcemap: false });
@@ -75,7 +75,7 @@ async function worker(client: Client, out: string): Promise<string> {
   return `${lines.join('\n')}\n${code}`;
 }
 
-function filesIn(folder: string): string[] {
+function listFiles(folder: string): string[] {
   return readdirSync(folder, { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile())
     .map((entry) => relative(folder, join(entry.parentPath, entry.name)))

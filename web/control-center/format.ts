@@ -1,11 +1,11 @@
-/** Times as operators read them: in Jakarta, whatever zone their desk is in. */
+/** Formats values for operators. Times are those of Jakarta, in whatever zone the operator is. */
+import { LOCALES } from '../shared/time/format';
 import type { Language } from '../shared/words/language.svelte';
 
-const LOCALES = { id: 'id-ID', en: 'en-GB' } as const;
 const JAKARTA = 'Asia/Jakarta';
 
-/** 24 Nov 2026, 20.05.09 WIB */
-export function wib(time: string | null, language: Language): string {
+/** `24 Nov 2026, 20.05.09 WIB` */
+export function formatWib(time: string | null, language: Language): string {
   if (time === null) return '–';
   const at = new Date(time);
   const locale = LOCALES[language];
@@ -18,29 +18,29 @@ export function wib(time: string | null, language: Language): string {
   return `${date}, ${at.toLocaleTimeString(locale, { timeZone: JAKARTA })} WIB`;
 }
 
-/** 1.234,5 in Indonesian, 1,234.5 in English; with so many digits after the comma. */
-export function number(value: number, language: Language, digits = 0): string {
+/** `1.234,5` in Indonesian, `1,234.5` in English. `digits`: how many after the decimal mark. */
+export function formatNumber(value: number, language: Language, digits = 0): string {
   return value.toLocaleString(LOCALES[language], {
     minimumFractionDigits: digits,
     maximumFractionDigits: digits,
   });
 }
 
-/** What tells ids apart: the end is random, the beginning is the time and the same for all of the same minute. */
-export function shortId(id: string): string {
+/** Gives the end of an id, which is random. The beginning is the time, and tells apart no ids of one minute. */
+export function shortenId(id: string): string {
   return id.slice(-8);
 }
 
-/** 20.00, the hour of a chart; or 24 Nov, its day. */
-export function bucket(time: string | number, unit: 'hours' | 'days', language: Language): string {
+/** `20.00`, an hour of a chart; or `24 Nov`, a day. */
+export function formatBucket(time: string | number, unit: 'hours' | 'days', language: Language): string {
   const at = new Date(time);
   return unit === 'hours'
     ? at.toLocaleTimeString(LOCALES[language], { timeZone: JAKARTA, hour: '2-digit', minute: '2-digit' })
     : at.toLocaleDateString(LOCALES[language], { timeZone: JAKARTA, day: 'numeric', month: 'short' });
 }
 
-/** 3 d 4 h, 2 h 5 min, 12 min, 40 s: how long something has waited. */
-export function age(
+/** `3 d 4 h`, `2 h 5 min`, `12 min` or `40 s`. */
+export function formatAge(
   seconds: number,
   units: { day: string; hour: string; minute: string; second: string },
 ): string {
@@ -70,7 +70,7 @@ const SYSTEMS = [
   ['Linux', 'Linux'],
 ] as const;
 
-/** Chrome, Linux: what people know a device by. As it calls itself, when that is nothing known. */
+/** `Chrome, Linux`: the browser and the system. Gives the whole user agent if it names neither. */
 export function deviceName(userAgent: string): string {
   const named = [BROWSERS, SYSTEMS].map((names) => names.find(([sign]) => userAgent.includes(sign))?.[1]);
   return named.filter((name) => name !== undefined).join(', ') || userAgent;

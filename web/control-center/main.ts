@@ -1,6 +1,6 @@
 import { start } from '../shared/start';
 import App from './App.svelte';
-import './look.css';
+import './desktop.css';
 import './words/words';
 
 void start(App);

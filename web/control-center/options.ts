@@ -1,4 +1,4 @@
-/** What filters offer: the contract's words, in the order that people look for them. The types say when one is new. */
+/** The options of filters: the contract's words, in the order in which people look for them. The types check each word. */
 import type { Schemas } from '../shared/api/client';
 
 export const TAGS = [

@@ -1,6 +1,6 @@
 import { Refused } from '../shared/api/client';
 
-/** What to say under each field that the server refused; nothing when it refused something else. */
+/** Gives the sentence for each field that the server refused. It is empty if the server refused something else. */
 export function fieldProblems<Field extends string>(
   error: unknown,
   words: Readonly<Record<Field, string>>,

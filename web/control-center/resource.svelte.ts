@@ -1,11 +1,11 @@
-/** Something that the server has: read once, again on demand, or again and again while somebody looks. */
-import { sayError } from '../shared/words/shared';
+/** A value that is read from the server: once, on demand, or repeatedly while the page is visible. */
+import { errorText } from '../shared/words/shared';
 
 export class Resource<Data> {
   value = $state.raw<Data | null>(null);
-  /** Why it could not be read the last time; empty when it could. */
+  /** Why the last read failed; empty if it succeeded. */
   problem = $state('');
-  /** Something else is being read: what is there is of before. */
+  /** A read is on its way, so `value` may be out of date. */
   isLoading = $state(false);
   readonly #read: () => Promise<Data>;
   #latest = 0;
@@ -14,7 +14,7 @@ export class Resource<Data> {
     this.#read = read;
   }
 
-  /** Read it. Of two that overlap, the later one counts. */
+  /** Reads the value. If two reads overlap, only the later one counts. */
   async load(): Promise<void> {
     const number = ++this.#latest;
     this.isLoading = true;
@@ -24,14 +24,14 @@ export class Resource<Data> {
       this.value = value;
       this.problem = '';
     } catch (error) {
-      if (number === this.#latest) this.problem = sayError(error);
+      if (number === this.#latest) this.problem = errorText(error);
     } finally {
       if (number === this.#latest) this.isLoading = false;
     }
   }
 
-  /** Read it now and this long after each answer, while the page is seen. Call it inside an `$effect`. */
-  every(milliseconds: number): () => void {
+  /** Reads the value now and this long after each answer, while the page is visible. Call it inside an `$effect`. */
+  poll(milliseconds: number): () => void {
     let timer: ReturnType<typeof setTimeout> | undefined;
     let isOver = false;
     const step = async () => {

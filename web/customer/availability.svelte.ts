@@ -1,9 +1,10 @@
 /**
- * Whether a bestie is there, asked every 5 s while the page is in front (1.3). What is not known is `null`; a poll
- * that failed says no (1.6). What was known before the page went to the background is forgotten.
+ * Asks every 5 s whether a bestie is available, while the page is in front (1.3).
+ *
+ * `null` means not known. A poll that failed says no (1.6). A page that goes to the background forgets the answer.
  */
-const EVERY_MS = 5_000;
-const TIMEOUT_MS = 4_000;
+const POLL_INTERVAL_MS = 5_000;
+const POLL_TIMEOUT_MS = 4_000;
 
 let available = $state<boolean | null>(null);
 
@@ -11,51 +12,62 @@ export function isAvailable(): boolean | null {
   return available;
 }
 
-/** Poll for as long as the screen that needs it lives: call it inside an `$effect`. */
+/** Polls for as long as the component lives: call it inside an `$effect`. */
 export function pollAvailability(): () => void {
   let timer: ReturnType<typeof setInterval> | undefined;
-  let asked = new AbortController();
+  /** The latest poll. An answer to an earlier one is ignored. */
+  let latest: AbortController | undefined;
 
   async function poll(): Promise<void> {
-    asked.abort();
-    const own = (asked = new AbortController());
+    cancelPoll();
+    const own = (latest = new AbortController());
+    const timeout = setTimeout(() => own.abort(), POLL_TIMEOUT_MS);
     let answer = false;
     try {
-      const signal = AbortSignal.any([own.signal, AbortSignal.timeout(TIMEOUT_MS)]);
-      const response = await fetch('/api/client/mitra-availability', { signal, cache: 'no-store' });
+      const response = await fetch('/api/client/mitra-availability', {
+        signal: own.signal,
+        cache: 'no-store',
+      });
       answer = response.ok && ((await response.json()) as { available?: unknown }).available === true;
     } catch {
-      // Unknown means unavailable.
+      // Not known means not available.
+    } finally {
+      clearTimeout(timeout);
     }
-    if (!own.signal.aborted) available = answer;
+    if (own === latest) available = answer;
   }
 
-  function follow(): void {
+  function cancelPoll(): void {
+    latest?.abort();
+    latest = undefined;
+  }
+
+  function restart(): void {
     clearInterval(timer);
     if (document.visibilityState === 'visible') {
-      timer = setInterval(poll, EVERY_MS);
+      timer = setInterval(poll, POLL_INTERVAL_MS);
       void poll();
     } else {
-      asked.abort();
+      cancelPoll();
       available = null;
     }
   }
 
-  function lost(): void {
-    asked.abort();
+  function handleOffline(): void {
+    cancelPoll();
     available = false;
   }
 
-  document.addEventListener('visibilitychange', follow);
-  addEventListener('offline', lost);
-  addEventListener('online', follow);
-  follow();
+  document.addEventListener('visibilitychange', restart);
+  addEventListener('offline', handleOffline);
+  addEventListener('online', restart);
+  restart();
   return () => {
-    document.removeEventListener('visibilitychange', follow);
-    removeEventListener('offline', lost);
-    removeEventListener('online', follow);
+    document.removeEventListener('visibilitychange', restart);
+    removeEventListener('offline', handleOffline);
+    removeEventListener('online', restart);
     clearInterval(timer);
-    asked.abort();
+    cancelPoll();
     available = null;
   };
 }

@@ -1,33 +1,37 @@
 /**
- * Where the customer's journey stands. The server owns it: a snapshot (`/state`), and the events after it. Screens
- * are functions of what is here, so that a reload, a lost network and a second phone show the same.
+ * The state of the customer's journey. The server owns it: this store holds a snapshot (`/state`) and the events after
+ * it. Each screen is a function of this store, so a reload, a lost network and a second phone show the same.
  */
 import { api, codeOf, onSignedOut, signedOut, type Schemas } from '../shared/api/client';
 import { Chat, type ChatApi, type Message } from '../shared/chat/chat.svelte';
 import { Connection, type Event, type Position, type Status } from '../shared/realtime/connection';
 import type { CustomerEvents } from '../shared/realtime/frames';
+import { retryUntilDone } from '../shared/retry';
 
 export type Payment = Schemas['Payment'];
 export type Pairing = Schemas['Pairing'];
 export type Session = Schemas['Session'];
 export type Extension = Schemas['Extension'];
-export type Profile = Schemas['CustomerProfile'];
+type Profile = Schemas['CustomerProfile'];
 
 /**
- * `unreachable`: nothing is known yet and no answer comes. What is shown in `ready` may be what this page knew
- * before, while the connection is `offline`.
+ * `unreachable`: the store is empty, and the server does not answer. In `ready`, the store may hold what the page kept
+ * before a reload, while the connection is `offline`.
  */
 type Phase = 'loading' | 'unreachable' | 'ready';
 
-const KEPT = 'curhat:customer:kept';
-/** The server pings a customer every 15 s. */
+const KEPT_STATE_KEY = 'curhat:customer:kept';
+/** The server pings a customer every 15 s. Two pings may be lost. */
 const SILENCE_MS = 35_000;
-const FIRST_PAUSE_MS = 1_000;
-const LONGEST_PAUSE_MS = 10_000;
-/** A snapshot's payment: what `/state` would show of it. */
-const SHOWN: ReadonlySet<Payment['status']> = new Set(['pending', 'confirming', 'confirmed', 'unserved']);
-const KEPT_MESSAGES = 60;
-/** Of a payment, a pairing and a session: nothing goes back from a later stage to an earlier one. */
+/** A payment in one of these states is part of the snapshot; in any other state it is over. */
+const OPEN_STATUSES: ReadonlySet<Payment['status']> = new Set([
+  'pending',
+  'confirming',
+  'confirmed',
+  'unserved',
+]);
+const MAX_KEPT_MESSAGES = 60;
+/** The order of the states of a payment, a pairing, a session and an extension: none goes back to an earlier stage. */
 const STAGES: Record<
   Payment['status'] | Pairing['status'] | Session['status'] | Extension['status'],
   number
@@ -51,27 +55,27 @@ const STAGES: Record<
   refunded: 3,
 };
 
-/** What this page keeps over a reload, for when there is no network then. */
-interface Kept {
+/** What the page keeps over a reload, to show it if there is no network then. */
+interface KeptState {
   profile: Profile;
   payment: Payment | null;
   pairing: Pairing | null;
   session: Session | null;
   extension: Extension | null;
-  over: Payment | null;
+  closedPayment: Payment | null;
   messages: Message[];
 }
 
 const chatApi: ChatApi = {
   side: 'customer',
-  page: (session_id, before) =>
+  fetchPage: (session_id, before) =>
     api.get('/api/client/sessions/{session_id}/messages', {
       path: { session_id },
       query: before === undefined ? {} : { before },
     }),
   send: (session_id, body) =>
     api.post('/api/client/sessions/{session_id}/messages', { path: { session_id }, body }),
-  read: (session_id, up_to_message_id) =>
+  markRead: (session_id, up_to_message_id) =>
     api.post('/api/client/sessions/{session_id}/read', {
       path: { session_id },
       body: { up_to_message_id },
@@ -85,118 +89,118 @@ class Journey {
   payment = $state.raw<Payment | null>(null);
   pairing = $state.raw<Pairing | null>(null);
   session = $state.raw<Session | null>(null);
-  /** More time, asked for and not decided, or being paid. */
+  /** The request for more time that is not decided, or not paid yet. */
   extension = $state.raw<Extension | null>(null);
-  /** What became of the last request for more time, until the customer has seen it. */
-  outcome = $state.raw<Extension | null>(null);
-  /** A payment that came to its end before our eyes without a failed search: expired, or refunded. */
-  over = $state.raw<Payment | null>(null);
-  /** The session that has just ended before our eyes. */
-  ended = $state.raw<Session | null>(null);
+  /** The last decided request for more time, until the customer has seen the decision. */
+  decidedExtension = $state.raw<Extension | null>(null);
+  /** The payment that has expired or been refunded while this page showed it. */
+  closedPayment = $state.raw<Payment | null>(null);
+  /** The session that has ended while this page showed it. */
+  endedSession = $state.raw<Session | null>(null);
   chat = $state.raw<Chat | null>(null);
 
-  /** How far each payment, pairing and session is known to have got. */
-  readonly #reached = new Map<string, number>();
+  /** The latest known stage of each payment, pairing, session and extension, by id. */
+  readonly #reachedStages = new Map<string, number>();
   readonly #socket = new Connection<CustomerEvents>({
     path: '/api/client/realtime',
     silenceMs: SILENCE_MS,
-    refetch: () => this.#fetchState(),
-    apply: (event) => this.#apply(event),
-    typing: (sessionId) => {
-      if (this.chat?.sessionId === sessionId) this.chat.typed();
+    fetchSnapshot: () => this.#fetchState(),
+    applyEvent: (event) => this.#applyEvent(event),
+    onTyping: (sessionId) => {
+      if (this.chat?.sessionId === sessionId) this.chat.showTyping();
     },
-    status: (status) => {
+    onStatus: (status) => {
       this.connection = status;
-      if (status === 'online') this.chat?.hurry();
+      if (status === 'online') this.chat?.retryNow();
     },
-    signedOut,
+    onSignedOut: signedOut,
   });
 
   constructor() {
-    onSignedOut(() => this.#forget());
-    // What was written and answered since the last event.
+    onSignedOut(() => this.#reset());
+    // The last `#keep` was at the last event. The person may have written something since then.
     addEventListener('pagehide', () => this.#keep());
   }
 
-  /** Find out where the customer stands; call it when somebody is signed in. */
+  /** Fetches the state, again and again until it succeeds, and connects. Call it once the customer is signed in. */
   async start(): Promise<void> {
     this.#restore();
-    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
-      try {
+    await retryUntilDone(
+      async () => {
         await Promise.all([this.#socket.refresh(), this.#fetchProfile()]);
         this.phase = 'ready';
         this.#keep();
         this.#socket.start();
-        return;
-      } catch (error) {
-        if (codeOf(error) === 'unauthenticated') return;
+      },
+      (error) => {
+        if (codeOf(error) === 'unauthenticated') return false;
         this.connection = 'offline';
         if (this.phase === 'loading') this.phase = 'unreachable';
-        await untilOnlineOr(pause);
-      }
-    }
+        return true;
+      },
+    );
   }
 
-  /** Sign out here. Throws `Refused` when the server could not be told. */
+  /** Signs out on this device. Throws `Refused` if the server did not get the request. */
   async signOut(): Promise<void> {
     await api.post('/api/client/auth/logout');
     signedOut();
   }
 
-  /** What a command answered. An event that says more may have come before it: then it changes nothing. */
-  take(payment: Payment, pairing: Pairing | null = payment.pairing): void {
-    if (this.#isNews(payment)) this.#showPayment(payment, pairing);
+  /** Applies a command's answer. It changes nothing if an event has already brought a later stage. */
+  applyPayment(payment: Payment, pairing: Pairing | null = payment.pairing): void {
+    if (this.#isCurrent(payment)) this.#showPayment(payment, pairing);
     this.#keep();
   }
 
-  /** What a command answered about a pairing. */
-  takePairing(pairing: Pairing): void {
-    if (this.#isNews(pairing)) this.#showPairing(pairing);
+  /** Applies a command's answer about a pairing. */
+  applyPairing(pairing: Pairing): void {
+    if (this.#isCurrent(pairing)) this.#showPairing(pairing);
     this.#keep();
   }
 
-  /** What a command answered about a session. */
-  takeSession(session: Session): void {
-    if (this.#isNews(session)) this.#showSession(session);
+  /** Applies a command's answer about a session. */
+  applySession(session: Session): void {
+    if (this.#isCurrent(session)) this.#showSession(session);
     this.#keep();
   }
 
-  /** What a command answered about more time. */
-  takeExtension(extension: Extension): void {
-    if (this.#isNews(extension)) this.#showExtension(extension);
+  /** Applies a command's answer about a request for more time. */
+  applyExtension(extension: Extension): void {
+    if (this.#isCurrent(extension)) this.#showExtension(extension);
     this.#keep();
   }
 
-  takeProfile(profile: Profile): void {
+  applyProfile(profile: Profile): void {
     this.profile = profile;
     this.#keep();
   }
 
-  /** Look at the snapshot, after a refusal that says that we know too little. Throws `Refused`. */
+  /** Fetches the snapshot, after a refusal that says that this store is out of date. Throws `Refused`. */
   refresh(): Promise<void> {
     return this.#socket.refresh();
   }
 
-  /** The person has seen how a payment ended. */
-  dismissOver(): void {
-    this.over = null;
+  /** The person has seen how the payment ended. */
+  dismissClosedPayment(): void {
+    this.closedPayment = null;
     this.#keep();
   }
 
-  dismissOutcome(): void {
-    this.outcome = null;
+  dismissDecidedExtension(): void {
+    this.decidedExtension = null;
   }
 
-  dismissEnded(): void {
-    this.ended = null;
+  dismissEndedSession(): void {
+    this.endedSession = null;
   }
 
-  /** The person types in the running chat. */
-  typed(): void {
-    if (this.session) this.#socket.typed(this.session.id);
+  /** Tells the mitra that the person types in the running chat. */
+  sendTyping(): void {
+    if (this.session) this.#socket.sendTyping(this.session.id);
   }
 
-  /** A chat of the history, to be read. */
+  /** Gives a chat of the history. */
   openChat(sessionId: string): Chat {
     return this.chat?.sessionId === sessionId ? this.chat : new Chat(sessionId, chatApi);
   }
@@ -205,23 +209,23 @@ class Journey {
     const state = await api.get('/api/client/state');
     this.#showPayment(state.payment, state.pairing);
     if (state.session !== null) this.#showSession(state.session);
-    else if (this.session !== null) await this.#endedMeanwhile(this.session.id);
+    else if (this.session !== null) await this.#fetchEndedSession(this.session.id);
     const { extension: asked } = this;
     if (state.extension !== null) this.#showExtension(state.extension);
     else if (asked !== null) {
-      // Decided while we were away.
+      // It was decided while this page was offline.
       const decided = state.session?.extension;
       if (decided?.id === asked.id) this.#showExtension(decided);
       else this.extension = null;
     }
-    // What was said while we were away; in a chat just begun, there is nothing to wait for.
+    // Messages may have been missed while this page was offline.
     await this.chat?.load();
     this.#keep();
     return state.stream;
   }
 
-  /** The running session that we showed is over; how it ended is not in the snapshot. */
-  async #endedMeanwhile(session_id: string): Promise<void> {
+  /** The session that this page shows is over. The snapshot does not say how it ended. */
+  async #fetchEndedSession(session_id: string): Promise<void> {
     this.#showSession(await api.get('/api/client/sessions/{session_id}', { path: { session_id } }));
   }
 
@@ -229,7 +233,7 @@ class Journey {
     this.profile = await api.get('/api/client/me');
   }
 
-  #apply(
+  #applyEvent(
     event: { [Type in keyof CustomerEvents]: Event<Type, CustomerEvents[Type]> }[keyof CustomerEvents],
   ): void {
     switch (event.type) {
@@ -249,93 +253,94 @@ class Journey {
         this.#showExtension(event.data);
         break;
       case 'message.created':
-        this.chat?.created(event.data);
+        this.chat?.addMessage(event.data);
         break;
       case 'messages.read':
-        this.chat?.read(event.data);
+        this.chat?.applyReadMark(event.data);
     }
     this.#keep();
   }
 
-  #isNews(one: Payment | Pairing | Session | Extension): boolean {
-    return STAGES[one.status] >= (this.#reached.get(one.id) ?? 0);
+  #isCurrent(one: Payment | Pairing | Session | Extension): boolean {
+    return STAGES[one.status] >= (this.#reachedStages.get(one.id) ?? 0);
   }
 
   #showPayment(payment: Payment | null, pairing: Pairing | null): void {
-    if (payment !== null) this.#reached.set(payment.id, STAGES[payment.status]);
-    if (payment !== null && !SHOWN.has(payment.status)) {
-      // What becomes of an older payment, a refund, changes nothing here.
+    if (payment !== null) this.#reachedStages.set(payment.id, STAGES[payment.status]);
+    if (payment !== null && !OPEN_STATUSES.has(payment.status)) {
+      // A refund of an older payment changes nothing here.
       if (this.payment !== null && this.payment.id !== payment.id) return;
       if (this.payment !== null && (payment.status === 'expired' || payment.status === 'refunded'))
-        this.over = payment;
+        this.closedPayment = payment;
       this.payment = this.pairing = null;
       return;
     }
-    if (payment !== null && payment.id !== this.payment?.id) this.over = null;
+    if (payment !== null && payment.id !== this.payment?.id) this.closedPayment = null;
     this.payment = payment;
     this.pairing = null;
     if (pairing !== null) this.#showPairing(pairing);
   }
 
   #showPairing(pairing: Pairing): void {
-    this.#reached.set(pairing.id, STAGES[pairing.status]);
+    this.#reachedStages.set(pairing.id, STAGES[pairing.status]);
     if (this.payment?.id !== pairing.payment_id) return;
-    // A payment may have two, one after the other: ids grow with time, and an answer about the first may be late.
+    // A payment may have two pairings, one after the other, and an answer about the first may be late. Ids grow.
     if (this.pairing === null || this.pairing.id <= pairing.id) this.pairing = pairing;
   }
 
   #showSession(session: Session): void {
-    this.#reached.set(session.id, STAGES[session.status]);
+    this.#reachedStages.set(session.id, STAGES[session.status]);
     if (session.status === 'ended') {
       if (this.session?.id !== session.id) return;
       this.session = this.chat = this.extension = null;
-      this.ended = session;
+      this.endedSession = session;
       return;
     }
     this.session = session;
-    this.ended = null;
+    this.endedSession = null;
     if (this.chat?.sessionId === session.id) return;
-    this.extension = this.outcome = null;
+    this.extension = this.decidedExtension = null;
     this.chat = new Chat(session.id, chatApi);
-    void this.chat.begin();
+    void this.chat.loadWithRetries();
   }
 
   #showExtension(extension: Extension): void {
     const isDecided = STAGES[extension.status] === 2;
-    // The command's answer and the event say the same: the outcome is shown once.
-    const isKnown = this.#reached.get(extension.id) === STAGES[extension.status];
-    this.#reached.set(extension.id, STAGES[extension.status]);
+    // The command's answer and the event say the same. The decision is shown once.
+    const isKnown = this.#reachedStages.get(extension.id) === STAGES[extension.status];
+    this.#reachedStages.set(extension.id, STAGES[extension.status]);
     if (isDecided) {
       this.extension = null;
-      if (!isKnown) this.outcome = extension;
+      if (!isKnown) this.decidedExtension = extension;
     } else {
       this.extension = extension;
-      this.outcome = null;
+      this.decidedExtension = null;
     }
   }
 
+  /** Keeps the state for a reload without a network. */
   #keep(): void {
     if (this.profile === undefined) return;
-    const kept: Kept = {
+    const kept: KeptState = {
       profile: this.profile,
       payment: this.payment,
       pairing: this.pairing,
       session: this.session,
       extension: this.extension,
-      over: this.over,
-      messages: this.chat?.messages.slice(-KEPT_MESSAGES) ?? [],
+      closedPayment: this.closedPayment,
+      messages: this.chat?.messages.slice(-MAX_KEPT_MESSAGES) ?? [],
     };
-    sessionStorage.setItem(KEPT, JSON.stringify(kept));
+    sessionStorage.setItem(KEPT_STATE_KEY, JSON.stringify(kept));
   }
 
   #restore(): void {
-    const text = sessionStorage.getItem(KEPT);
+    const text = sessionStorage.getItem(KEPT_STATE_KEY);
     if (text === null) return;
-    const kept = JSON.parse(text) as Kept;
+    const kept = JSON.parse(text) as KeptState;
     this.profile = kept.profile;
     this.payment = kept.payment;
     this.pairing = kept.pairing;
-    this.over = kept.over;
+    this.closedPayment = kept.closedPayment;
     this.extension = kept.extension;
     if (kept.session !== null) {
       this.session = kept.session;
@@ -345,26 +350,14 @@ class Journey {
     this.phase = 'ready';
   }
 
-  #forget(): void {
+  #reset(): void {
     this.#socket.stop();
     this.profile = undefined;
-    this.extension = this.outcome = null;
-    this.payment = this.pairing = this.session = this.over = this.ended = this.chat = null;
+    this.extension = this.decidedExtension = null;
+    this.payment = this.pairing = this.session = this.closedPayment = this.endedSession = this.chat = null;
     this.connection = 'connecting';
     this.phase = 'loading';
   }
 }
 
 export const journey = new Journey();
-
-function untilOnlineOr(milliseconds: number): Promise<void> {
-  return new Promise((resume) => {
-    const done = () => {
-      removeEventListener('online', done);
-      clearTimeout(timer);
-      resume();
-    };
-    const timer = setTimeout(done, milliseconds);
-    addEventListener('online', done);
-  });
-}

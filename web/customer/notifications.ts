@@ -1,4 +1,4 @@
-/** That a bestie is there, and what they write, while the app is closed: this phone's subscription. */
+/** This phone's subscription on the customer's paths. It tells of an accepted request and of messages. */
 import { api } from '../shared/api/client';
 import { Push } from '../shared/push/push.svelte';
 
@@ -8,7 +8,7 @@ export const push = new Push({
   subscribe: (body) => api.put('/api/client/push-subscriptions', { body }),
 });
 
-/** No more of them on this phone. Throws `Refused`. */
-export function stopPush(): Promise<void> {
-  return push.stop((endpoint) => api.delete('/api/client/push-subscriptions', { body: { endpoint } }));
+/** Switches notifications off on this phone. Throws `Refused`. */
+export function switchPushOff(): Promise<void> {
+  return push.switchOff((endpoint) => api.delete('/api/client/push-subscriptions', { body: { endpoint } }));
 }

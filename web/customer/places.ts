@@ -1,18 +1,20 @@
-/** Which screen belongs to where the journey stands. */
+/** Decides which screen belongs to the state of the journey. Every path is the client's own, such as `/payment`. */
 import type { Pairing, Payment, Session } from './journey.svelte';
 
-/** `choosing`: the chosen mitra could not come, and the customer decides whether another one may (3.5). */
+/** `choosing`: the chosen mitra did not accept, and the customer decides whether another one may (3.5). */
 export type Stage = 'none' | 'paying' | 'searching' | 'choosing' | 'failed' | 'chatting';
 
-export interface Standing {
+export interface JourneyState {
   payment: Payment | null;
   pairing: Pairing | null;
   session: Session | null;
-  ended: Session | null;
-  over: Payment | null;
+  /** The session that has just ended on this screen. */
+  endedSession: Session | null;
+  /** The payment that has just expired or been refunded on this screen. */
+  closedPayment: Payment | null;
 }
 
-export function stageOf({ payment, pairing, session }: Standing): Stage {
+export function stageOf({ payment, pairing, session }: JourneyState): Stage {
   if (session !== null) return 'chatting';
   if (payment === null) return 'none';
   if (payment.status === 'unserved') return 'failed';
@@ -20,7 +22,7 @@ export function stageOf({ payment, pairing, session }: Standing): Stage {
   return pairing?.status === 'failed' ? 'choosing' : 'searching';
 }
 
-const PLACES: Record<Stage, string> = {
+const PATHS: Record<Stage, string> = {
   none: '/',
   paying: '/payment',
   searching: '/search',
@@ -29,41 +31,46 @@ const PLACES: Record<Stage, string> = {
   chatting: '/chat',
 };
 
-export function placeOf(stage: Stage): string {
-  return PLACES[stage];
+export function pathOf(stage: Stage): string {
+  return PATHS[stage];
 }
 
-/** Where somebody who is at `path` belongs now: `path` itself, unless the journey has left it behind. */
-export function rightPlace(path: string, standing: Standing): string {
-  const stage = stageOf(standing);
-  const { ended, over, session } = standing;
+/** Gives the path that fits the journey: `path` itself, unless the journey has gone past that screen. */
+export function fittingPath(path: string, state: JourneyState): string {
+  const stage = stageOf(state);
+  const { endedSession, closedPayment, session } = state;
   switch (path.split('/')[1]) {
     case 'payment':
     case 'again':
-      return stage === 'none' || stage === 'paying' || stage === 'failed' ? path : placeOf(stage);
+      return stage === 'none' || stage === 'paying' || stage === 'failed' ? path : pathOf(stage);
     case 'search':
-      return stage === 'searching' || stage === 'choosing' ? path : afterwards(standing);
+      return stage === 'searching' || stage === 'choosing' ? path : nextPath(state);
     case 'failed':
-      return stage === 'failed' || over?.status === 'refunded' ? path : afterwards(standing);
+      return stage === 'failed' || closedPayment?.status === 'refunded' ? path : nextPath(state);
     case 'chat':
-      return stage === 'chatting' ? path : afterwards(standing);
+      return stage === 'chatting' ? path : nextPath(state);
     case 'history':
       return session !== null && path === `/history/${session.id}` ? '/chat' : path;
     case '':
     case 'profile':
       return path;
     default:
-      return ended === null ? '/' : afterwards(standing);
+      return endedSession === null ? '/' : nextPath(state);
   }
 }
 
-function afterwards(standing: Standing): string {
-  const stage = stageOf(standing);
-  return stage === 'none' && standing.ended !== null ? `/history/${standing.ended.id}` : placeOf(stage);
+/** Gives the path of the stage; after a session that has just ended, the path of its chat. */
+function nextPath(state: JourneyState): string {
+  const stage = stageOf(state);
+  return stage === 'none' && state.endedSession !== null
+    ? `/history/${state.endedSession.id}`
+    : pathOf(stage);
 }
 
-/** Whether the journey's next stage takes somebody who is at `path` along. A chat's time runs: it always does. */
-export function isTakenAlong(path: string, stage: Stage): boolean {
+/**
+ * Says whether a new stage changes the screen of a person who is at `path`. A chat always does, because its time runs.
+ */
+export function changesScreen(path: string, stage: Stage): boolean {
   if (stage === 'chatting') return true;
   return path === '/' && stage !== 'none' && stage !== 'paying';
 }

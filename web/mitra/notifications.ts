@@ -1,4 +1,4 @@
-/** Requests while the app is closed: this phone's subscription, on the mitra's paths. */
+/** This phone's subscription on the mitra's paths. It tells of requests and of messages. */
 import { api } from '../shared/api/client';
 import { Push } from '../shared/push/push.svelte';
 

@@ -1,15 +1,15 @@
-/** Sums over sessions: how many, and how long the mitra listened. */
+/** Today's sessions, and how long the mitra has listened. */
 import { api } from '../shared/api/client';
 import { serverNow } from '../shared/time/clock.svelte';
 import type { Session } from './work.svelte';
 
-/** The day a session began on, where the viewer is: compares equal within a day. */
+/** Gives the day on which a session began, in the viewer's time zone. Two sessions of one day have the same value. */
 export function dayOf(session: Session): string {
   return new Date(session.started_at).toDateString();
 }
 
-/** Minutes from the start to the end, or to now. */
-export function minutesOf(sessions: readonly Session[]): number {
+/** Sums the minutes of these sessions, up to their end or to now. */
+export function sumMinutes(sessions: readonly Session[]): number {
   const milliseconds = sessions.map(
     (session) =>
       (session.ended_at === null ? serverNow() : Date.parse(session.ended_at)) -
@@ -18,8 +18,8 @@ export function minutesOf(sessions: readonly Session[]): number {
   return Math.round(milliseconds.reduce((sum, one) => sum + Math.max(0, one), 0) / 60_000);
 }
 
-/** Today's sessions, newest first. Throws `Refused`. */
-export async function sessionsOfToday(): Promise<Session[]> {
+/** Fetches today's sessions, newest first. Throws `Refused`. */
+export async function fetchSessionsOfToday(): Promise<Session[]> {
   const today = new Date(serverNow()).toDateString();
   const found: Session[] = [];
   for (let cursor: string | null = null; ;) {

@@ -1,41 +1,43 @@
 /**
- * Where the mitra's work stands: the toggle, the cards, the chats. The server owns it: a snapshot (`/state`), and the
- * events after it. Screens are functions of what is here, so that a reload, a lost network and a second phone show the
- * same.
+ * The state of the mitra's work: the toggle, the cards, the chats. The server owns it: this store holds a snapshot
+ * (`/state`) and the events after it. Each screen is a function of this store, so a reload, a lost network and a second
+ * phone show the same.
  *
- * Cards are level-triggered: each welcome and each snapshot brings the set that is open now, and what is missing in it
- * has closed.
+ * Cards are level-triggered: each welcome and each snapshot brings the set of open requests, and a card that is missing
+ * in it has closed.
  */
 import { api, codeOf, command, onSignedOut, Refused, signedOut, type Schemas } from '../shared/api/client';
+import { randomId } from '../shared/baseline';
 import { Chat, type ChatApi, type Message } from '../shared/chat/chat.svelte';
 import { Connection, type Event, type Position, type Status } from '../shared/realtime/connection';
 import type { MitraEvents } from '../shared/realtime/frames';
-import { note, quiet, ring } from './alarm.svelte';
+import { retryUntilDone } from '../shared/retry';
+import { playNote, ring, stopRinging } from './alarm.svelte';
 
-export type Request = Schemas['Request'];
+type Request = Schemas['Request'];
 export type Session = Schemas['MitraSession'];
-export type Extension = Schemas['Extension'];
-export type Presence = Schemas['MitraPresence'];
-export type Profile = Schemas['MitraProfile'];
+type Extension = Schemas['Extension'];
+type Presence = Schemas['MitraPresence'];
+type Profile = Schemas['MitraProfile'];
 
-/** `unknown`: it closed while this phone could not hear why. */
-export type CloseReason = NonNullable<Request['close_reason']> | 'unknown';
+/** `unknown`: the request closed while this phone was not connected. */
+type CloseReason = NonNullable<Request['close_reason']> | 'unknown';
 export type Answer = 'accept' | 'reject';
-/** Why an answer is not given yet: the card stays, to be pressed again. */
+/** Why an answer did not reach the server. The card stays, and the mitra can press again. */
 export type Problem = 'unreachable' | 'offline' | 'other';
 
 /** A request as this phone shows it. */
 export interface RequestCard {
   request: Request;
-  /** Why it closed; it is shown for a few seconds more. */
+  /** Why the request closed. The card says so for a few seconds. */
   closed: CloseReason | null;
-  /** Accept was pressed here, and somebody or something was faster. */
+  /** The mitra pressed accept on this phone, but the request had closed before. */
   cameTooLate: boolean;
   answering: Answer | null;
   problem: Problem | null;
 }
 
-/** A request for more time, until its outcome has been read. */
+/** A request for more time. It is shown until the mitra has had time to read the outcome. */
 export interface ExtensionCard {
   extension: Extension;
   callName: string;
@@ -44,31 +46,32 @@ export interface ExtensionCard {
   problem: Problem | null;
 }
 
-/** A session that ended before our eyes, with what was said in it. */
-interface Over {
+/** A session that has ended while this page showed it, with its chat. */
+interface EndedSession {
   session: Session;
   chat: Chat | undefined;
 }
 
-/** `unreachable`: nothing is known yet and no answer comes. What `ready` shows may be older while `offline`. */
+/**
+ * `unreachable`: the store is empty, and the server does not answer. In `ready`, the store may be out of date while the
+ * connection is `offline`.
+ */
 type Phase = 'loading' | 'unreachable' | 'suspended' | 'ready';
 
-/** `unknown`: being found out. `cut off`: switched on, and nobody can reach this phone. */
-export type Reach = 'off' | 'unknown' | 'cut off' | 'full' | 'reachable';
+/** `unknown`: the phone is still connecting. `cut off`: the toggle is on, but no customer can reach this phone. */
+type Reach = 'off' | 'unknown' | 'cut off' | 'full' | 'reachable';
 
-const KEPT = 'curhat:mitra:kept';
-const KEPT_MESSAGES = 60;
-/** The server pings a mitra every 3 s. */
+const KEPT_STATE_KEY = 'curhat:mitra:kept';
+const MAX_KEPT_MESSAGES = 60;
+/** The server pings a mitra every 3 s. Two pings may be lost. */
 const SILENCE_MS = 9_000;
-const FIRST_PAUSE_MS = 1_000;
-const LONGEST_PAUSE_MS = 10_000;
-/** How long a card that closed says why; longer for somebody who wanted it. */
+/** How long a closed card says why; longer if the mitra had accepted. */
 const CLOSED_SHOWN_MS = 5_000;
-const LOST_SHOWN_MS = 8_000;
+const CAME_TOO_LATE_SHOWN_MS = 8_000;
 const OUTCOME_SHOWN_MS = 7_000;
-/** A connection made so soon after the page came to the front replaces one that was lost behind it. */
-const BACK_MS = 15_000;
-/** Nothing goes back from a later stage to an earlier one. */
+/** A connection made this soon after the page came to the front replaces one that was lost in the background. */
+const BACK_IN_FRONT_MS = 15_000;
+/** The order of the states of a session and an extension: none goes back to an earlier stage. */
 const STAGES: Record<Session['status'] | Extension['status'], number> = {
   active: 0,
   pending: 0,
@@ -79,8 +82,8 @@ const STAGES: Record<Session['status'] | Extension['status'], number> = {
   charge_failed: 2,
 };
 
-/** What this page keeps over a reload, for when there is no network then. Cards are too short-lived for that. */
-interface Kept {
+/** What the page keeps over a reload, to show it if there is no network then. Cards are too short-lived for that. */
+interface KeptState {
   profile: Profile;
   presence: Presence;
   chats: { session: Session; messages: Message[] }[];
@@ -88,14 +91,14 @@ interface Kept {
 
 const chatApi: ChatApi = {
   side: 'mitra',
-  page: (session_id, before) =>
+  fetchPage: (session_id, before) =>
     api.get('/api/mitra/sessions/{session_id}/messages', {
       path: { session_id },
       query: before === undefined ? {} : { before },
     }),
   send: (session_id, body) =>
     api.post('/api/mitra/sessions/{session_id}/messages', { path: { session_id }, body }),
-  read: (session_id, up_to_message_id) =>
+  markRead: (session_id, up_to_message_id) =>
     api.post('/api/mitra/sessions/{session_id}/read', { path: { session_id }, body: { up_to_message_id } }),
 };
 
@@ -104,52 +107,53 @@ class Work {
   connection = $state<Status>('connecting');
   profile = $state.raw<Profile>();
   presence = $state.raw<Presence>();
-  /** Oldest first, as they came. */
+  /** Oldest first. */
   requests = $state.raw<readonly RequestCard[]>([]);
   extensions = $state.raw<readonly ExtensionCard[]>([]);
-  /** The chats that run, oldest first. */
+  /** The running sessions, oldest first. */
   sessions = $state.raw<readonly Session[]>([]);
   chats = $state.raw<ReadonlyMap<string, Chat>>(new Map());
-  /** Ended before our eyes. */
-  over = $state.raw<ReadonlyMap<string, Over>>(new Map());
-  /** What is shown was the server's word since this page was opened, and not only what the page kept. */
+  /** The sessions that have ended while this page showed them, by id. */
+  endedSessions = $state.raw<ReadonlyMap<string, EndedSession>>(new Map());
+  /** The server has answered since the page was opened: this is not only what the page kept. */
   isCurrent = $state(false);
   /** The connection was lost while another app was in front. */
   wasAway = $state(false);
 
-  /** The chat that is on the screen: its messages make no sound. */
+  /** The session whose chat is on the screen: its messages make no sound. */
   shownChatId: string | null = null;
 
-  readonly #reached = new Map<string, number>();
-  /** The key of an answer that may have arrived, for when it is given again. */
-  readonly #keys = new Map<string, string>();
+  /** The latest known stage of each session and extension, by id. */
+  readonly #reachedStages = new Map<string, number>();
+  /** The idempotency keys of answers that may have reached the server, for the next attempt. */
+  readonly #idempotencyKeys = new Map<string, string>();
   readonly #timers = new Map<string, ReturnType<typeof setTimeout>>();
   #wasWelcomed = false;
   #hiddenAt: number | null = null;
-  #backAt = -Infinity;
+  #backInFrontAt = -Infinity;
   readonly #socket = new Connection<MitraEvents>({
     path: '/api/mitra/realtime',
     silenceMs: SILENCE_MS,
-    refetch: () => this.#fetchState(),
-    apply: (event) => this.#apply(event),
-    typing: (sessionId) => this.chats.get(sessionId)?.typed(),
-    welcomed: (welcome) => this.#welcomed(welcome.requests as Request[]),
-    status: (status) => {
+    fetchSnapshot: () => this.#fetchState(),
+    applyEvent: (event) => this.#applyEvent(event),
+    onTyping: (sessionId) => this.chats.get(sessionId)?.showTyping(),
+    onWelcome: (welcome) => this.#handleWelcome(welcome.requests as Request[]),
+    onStatus: (status) => {
       this.connection = status;
-      if (status === 'online') for (const chat of this.chats.values()) chat.hurry();
+      if (status === 'online') for (const chat of this.chats.values()) chat.retryNow();
     },
-    // Signed out, or suspended: the answer to a question tells which.
-    signedOut: () => void this.start(),
+    // The mitra is signed out, or suspended. The answer to the next request says which.
+    onSignedOut: () => void this.start(),
   });
 
   constructor() {
-    onSignedOut(() => this.#forget());
-    // What was written and answered since the last event.
+    onSignedOut(() => this.#reset());
+    // The last `#keep` was at the last event. The mitra may have written something since then.
     addEventListener('pagehide', () => this.#keep());
     document.addEventListener('visibilitychange', () => {
       if (document.visibilityState === 'hidden') this.#hiddenAt = Date.now();
       else {
-        if (this.#hiddenAt !== null) this.#backAt = Date.now();
+        if (this.#hiddenAt !== null) this.#backInFrontAt = Date.now();
         this.#hiddenAt = null;
       }
     });
@@ -163,73 +167,73 @@ class Work {
     return this.sessions.length >= this.presence.max_customers ? 'full' : 'reachable';
   }
 
-  /** How many wait for an answer. */
-  get waiting(): number {
+  /** How many cards wait for an answer. */
+  get waitingCount(): number {
     return (
       this.requests.filter((card) => card.closed === null).length +
       this.extensions.filter((card) => card.extension.status === 'pending').length
     );
   }
 
-  /** Messages of the customer that the mitra has not seen. */
-  unread(sessionId: string): number {
+  /** Counts the customer's messages that the mitra has not seen. */
+  countUnread(sessionId: string): number {
     const messages = this.chats.get(sessionId)?.messages ?? [];
     return messages.filter((message) => message.sender === 'customer' && message.read_at === null).length;
   }
 
-  /** Find out where the work stands; call it when somebody is signed in. */
+  /** Fetches the state, again and again until it succeeds, and connects. Call it once the mitra is signed in. */
   async start(): Promise<void> {
     this.#restore();
-    for (let pause = FIRST_PAUSE_MS; ; pause = Math.min(2 * pause, LONGEST_PAUSE_MS)) {
-      try {
+    await retryUntilDone(
+      async () => {
         await Promise.all([this.#socket.refresh(), this.#fetchProfile()]);
         this.phase = 'ready';
         this.#keep();
         this.#socket.start();
-        return;
-      } catch (error) {
-        if (codeOf(error) === 'unauthenticated') return;
+      },
+      (error) => {
+        if (codeOf(error) === 'unauthenticated') return false;
         if (codeOf(error) === 'suspended') {
-          this.#forget();
+          this.#reset();
           this.phase = 'suspended';
-          return;
+          return false;
         }
         this.connection = 'offline';
         if (this.phase !== 'ready') this.phase = 'unreachable';
-        await untilOnlineOr(pause);
-      }
-    }
+        return true;
+      },
+    );
   }
 
-  /** Sign out here. Throws `Refused` when the server could not be told. */
+  /** Signs out on this device. Throws `Refused` if the server did not get the request. */
   async signOut(): Promise<void> {
     await api.post('/api/mitra/auth/logout');
     signedOut();
   }
 
-  /** Move the toggle. Throws `Refused`. */
+  /** Switches the mitra online or offline. Throws `Refused`. */
   async setOnline(online: boolean): Promise<void> {
     const before = this.presence;
     const answer = await api.put('/api/mitra/presence', { body: { online } });
-    // An event that came meanwhile knows better whether this phone is connected: the answer may be from before.
+    // If an event arrived meanwhile, its `connected` is newer than the answer's.
     const { connected } = this.presence === before ? answer : (this.presence ?? answer);
     this.presence = { ...answer, connected };
     this.wasAway = false;
     this.#keep();
   }
 
-  /** Take this customer. Gives the session's id if it is ours; otherwise the card says what happened. */
+  /** Accepts the request. Gives the session's id, or null if it is not ours: then the card says why. */
   async accept(request: Request): Promise<string | null> {
     const path = { request_id: request.id };
     const answer = await this.#answerRequest(request, 'accept', (headers) =>
       api.post('/api/mitra/requests/{request_id}/accept', { path, headers }),
     );
     if (answer === null) return null;
-    this.takeSession(answer.session);
+    this.applySession(answer.session);
     return answer.session.id;
   }
 
-  /** Leave this customer to others. */
+  /** Rejects the request, and leaves the customer to other mitras. */
   async reject(request: Request): Promise<void> {
     const path = { request_id: request.id };
     await this.#answerRequest(request, 'reject', async (headers) => {
@@ -238,21 +242,21 @@ class Work {
     });
   }
 
-  /** Approve or reject more time. What comes of it, the card says. */
+  /** Approves or rejects a request for more time. The card says what happened. */
   async decide(extension: Extension, answer: Answer): Promise<void> {
     const { id } = extension;
     const key = `${answer} ${id}`;
     this.#changeExtension(id, { answering: answer, problem: null });
     const path = { extension_id: id };
     try {
-      const decided = await this.#command(key, (headers) =>
+      const decided = await this.#runOnce(key, (headers) =>
         answer === 'accept'
           ? api.post('/api/mitra/extensions/{extension_id}/accept', { path, headers })
           : api.post('/api/mitra/extensions/{extension_id}/reject', { path, headers }),
       );
-      this.#takeExtension(decided);
+      this.#applyExtension(decided);
     } catch (error) {
-      // Its event says how it was decided.
+      // The event that is on its way says how it was decided.
       if (codeOf(error) === 'extension_decided') this.#changeExtension(id, { cameTooLate: true });
       else this.#changeExtension(id, { problem: problemOf(error) });
     } finally {
@@ -260,20 +264,20 @@ class Work {
     }
   }
 
-  /** What a command answered about a session. */
-  takeSession(session: Session): void {
-    if (STAGES[session.status] >= (this.#reached.get(session.id) ?? 0)) this.#showSession(session);
+  /** Applies a command's answer about a session. */
+  applySession(session: Session): void {
+    if (STAGES[session.status] >= (this.#reachedStages.get(session.id) ?? 0)) this.#showSession(session);
     this.#keep();
   }
 
-  /** The mitra types in this chat. */
-  typed(sessionId: string): void {
-    this.#socket.typed(sessionId);
+  /** Tells the customer that the mitra types in this chat. */
+  sendTyping(sessionId: string): void {
+    this.#socket.sendTyping(sessionId);
   }
 
-  /** A chat of the history, to be read. */
+  /** Gives a chat of the history. */
   openChat(sessionId: string): Chat {
-    return this.over.get(sessionId)?.chat ?? new Chat(sessionId, chatApi);
+    return this.endedSessions.get(sessionId)?.chat ?? new Chat(sessionId, chatApi);
   }
 
   // Cards
@@ -286,7 +290,7 @@ class Work {
     const { id } = request;
     this.#changeRequest(id, { answering: answer, problem: null });
     try {
-      const data = await this.#command(`${answer} ${id}`, run);
+      const data = await this.#runOnce(`${answer} ${id}`, run);
       this.#dropRequest(id);
       return data;
     } catch (error) {
@@ -298,33 +302,34 @@ class Work {
     }
   }
 
-  /** Run a command under a key that is kept for as long as nobody knows whether it arrived. */
-  async #command<Data>(
+  /** Runs a command under an idempotency key, and keeps the key while it is not known whether the command arrived. */
+  async #runOnce<Data>(
     name: string,
     run: (headers: { 'Idempotency-Key': string }) => Promise<Data>,
   ): Promise<Data> {
-    const key = this.#keys.get(name) ?? crypto.randomUUID();
-    this.#keys.set(name, key);
+    const key = this.#idempotencyKeys.get(name) ?? randomId();
+    this.#idempotencyKeys.set(name, key);
     try {
       const data = await command(run, key);
-      this.#keys.delete(name);
+      this.#idempotencyKeys.delete(name);
       return data;
     } catch (error) {
-      // A refusal is an answer, and would be given again under this key, whatever has changed since.
-      if (error instanceof Refused && error.status >= 400 && error.status < 500) this.#keys.delete(name);
+      // The server would repeat a refusal under the same key, even after the reason for it has gone.
+      if (error instanceof Refused && error.status >= 400 && error.status < 500)
+        this.#idempotencyKeys.delete(name);
       throw error;
     }
   }
 
-  /** The set that is open now. */
+  /** Shows the requests that are open now, and closes the cards of all others. */
   #showRequests(open: readonly Request[]): void {
     const ids = new Set(open.map((request) => request.id));
     for (const { request, closed } of this.requests)
       if (closed === null && !ids.has(request.id)) this.#closeRequest(request, 'unknown', false);
-    for (const request of open) this.#offer(request);
+    for (const request of open) this.#showRequest(request);
   }
 
-  #offer(request: Request): void {
+  #showRequest(request: Request): void {
     const known = this.requests.find((card) => card.request.id === request.id);
     if (known?.closed === null) {
       this.#changeRequest(request.id, { request });
@@ -339,7 +344,7 @@ class Work {
   #closeRequest(request: Request, reason: CloseReason, cameTooLate: boolean): void {
     const card = this.requests.find((one) => one.request.id === request.id);
     if (card === undefined) return;
-    // What was pressed here needs no word: the chat opens, the card goes.
+    // The mitra pressed this on this phone: the chat opens or the card goes, without a word.
     const expected = { accepted: 'accept', rejected: 'reject' }[reason as 'accepted'] as Answer | undefined;
     if (expected !== undefined && card.answering === expected) {
       this.#dropRequest(request.id);
@@ -351,10 +356,10 @@ class Work {
       answering: null,
       problem: null,
     });
-    this.#afterwards(request.id, cameTooLate ? LOST_SHOWN_MS : CLOSED_SHOWN_MS, () =>
+    this.#runLater(request.id, cameTooLate ? CAME_TOO_LATE_SHOWN_MS : CLOSED_SHOWN_MS, () =>
       this.#dropRequest(request.id),
     );
-    this.#quietIfDone();
+    this.#stopRingingIfDone();
   }
 
   #changeRequest(id: string, change: Partial<RequestCard>): void {
@@ -364,19 +369,20 @@ class Work {
   #dropRequest(id: string): void {
     this.#stopTimer(id);
     this.requests = this.requests.filter((card) => card.request.id !== id);
-    this.#quietIfDone();
+    this.#stopRingingIfDone();
   }
 
-  #takeExtension(extension: Extension): void {
-    if (STAGES[extension.status] >= (this.#reached.get(extension.id) ?? 0)) this.#showExtension(extension);
+  #applyExtension(extension: Extension): void {
+    if (STAGES[extension.status] >= (this.#reachedStages.get(extension.id) ?? 0))
+      this.#showExtension(extension);
   }
 
   #showExtension(extension: Extension): void {
     const { id, status } = extension;
-    const before = this.#reached.get(id);
-    this.#reached.set(id, STAGES[status]);
+    const before = this.#reachedStages.get(id);
+    this.#reachedStages.set(id, STAGES[status]);
     const known = this.extensions.find((card) => card.extension.id === id);
-    // The command's answer and the event say the same: an outcome is shown once.
+    // The command's answer and the event say the same. The outcome is shown once.
     if (before === STAGES[status] && known === undefined) return;
     if (known !== undefined) this.#changeExtension(id, { extension });
     else {
@@ -386,13 +392,13 @@ class Work {
       if (status === 'pending') ring();
     }
     if (STAGES[status] === 2 && before !== 2)
-      this.#afterwards(id, OUTCOME_SHOWN_MS, () => this.#dropExtension(id));
-    this.#quietIfDone();
+      this.#runLater(id, OUTCOME_SHOWN_MS, () => this.#dropExtension(id));
+    this.#stopRingingIfDone();
   }
 
   #callNameOf(sessionId: string): string {
     const running = this.sessions.find((session) => session.id === sessionId);
-    return (running ?? this.over.get(sessionId)?.session)?.customer.call_name ?? '';
+    return (running ?? this.endedSessions.get(sessionId)?.session)?.customer.call_name ?? '';
   }
 
   #changeExtension(id: string, change: Partial<ExtensionCard>): void {
@@ -406,11 +412,11 @@ class Work {
     this.extensions = this.extensions.filter((card) => card.extension.id !== id);
   }
 
-  #quietIfDone(): void {
-    if (this.waiting === 0) quiet();
+  #stopRingingIfDone(): void {
+    if (this.waitingCount === 0) stopRinging();
   }
 
-  #afterwards(id: string, milliseconds: number, run: () => void): void {
+  #runLater(id: string, milliseconds: number, run: () => void): void {
     this.#stopTimer(id);
     this.#timers.set(id, setTimeout(run, milliseconds));
   }
@@ -428,7 +434,7 @@ class Work {
     const running = new Set(state.sessions.map((session) => session.id));
     const gone = this.sessions.filter((session) => !running.has(session.id));
     for (const session of state.sessions) this.#showSession(session);
-    // How they ended is not in the snapshot, nor what was said while we were away.
+    // The snapshot does not say how sessions ended. Messages may have been missed while this page was offline.
     const [ended] = await Promise.all([
       Promise.all(
         gone.map(({ id }) => api.get('/api/mitra/sessions/{session_id}', { path: { session_id: id } })),
@@ -440,7 +446,7 @@ class Work {
     const open = new Set(state.extensions.map((extension) => extension.id));
     for (const { extension } of this.extensions) {
       if (open.has(extension.id) || STAGES[extension.status] === 2) continue;
-      // Decided while we were away.
+      // It was decided while this page was offline.
       const decided = [...state.sessions, ...ended].find(({ id }) => id === extension.session_id)?.extension;
       if (decided?.id === extension.id) this.#showExtension(decided);
       else this.#dropExtension(extension.id);
@@ -455,20 +461,22 @@ class Work {
     this.profile = await api.get('/api/mitra/me');
   }
 
-  #welcomed(open: Request[]): void {
-    const isBehind = this.#hiddenAt !== null || Date.now() - this.#backAt < BACK_MS;
+  #handleWelcome(open: Request[]): void {
+    const isBehind = this.#hiddenAt !== null || Date.now() - this.#backInFrontAt < BACK_IN_FRONT_MS;
     if (this.#wasWelcomed && isBehind && this.presence?.online === true) this.wasAway = true;
     this.#wasWelcomed = true;
     this.#showRequests(open);
   }
 
-  #apply(event: { [Type in keyof MitraEvents]: Event<Type, MitraEvents[Type]> }[keyof MitraEvents]): void {
+  #applyEvent(
+    event: { [Type in keyof MitraEvents]: Event<Type, MitraEvents[Type]> }[keyof MitraEvents],
+  ): void {
     switch (event.type) {
       case 'presence.changed':
         this.presence = event.data;
         break;
       case 'request.offered':
-        this.#offer(event.data);
+        this.#showRequest(event.data);
         break;
       case 'request.closed':
         this.#closeRequest(event.data, event.data.close_reason ?? 'unknown', false);
@@ -480,26 +488,26 @@ class Work {
         break;
       case 'extension.requested':
       case 'extension.decided':
-        this.#takeExtension(event.data);
+        this.#applyExtension(event.data);
         break;
       case 'message.created':
-        this.chats.get(event.data.session_id)?.created(event.data);
-        if (event.data.sender === 'customer' && this.shownChatId !== event.data.session_id) note();
+        this.chats.get(event.data.session_id)?.addMessage(event.data);
+        if (event.data.sender === 'customer' && this.shownChatId !== event.data.session_id) playNote();
         break;
       case 'messages.read':
-        this.chats.get(event.data.session_id)?.read(event.data);
+        this.chats.get(event.data.session_id)?.applyReadMark(event.data);
     }
     this.#keep();
   }
 
   #showSession(session: Session): void {
     const { id } = session;
-    if (STAGES[session.status] < (this.#reached.get(id) ?? 0)) return;
+    if (STAGES[session.status] < (this.#reachedStages.get(id) ?? 0)) return;
     const wasRunning = this.sessions.some((one) => one.id === id);
-    this.#reached.set(id, STAGES[session.status]);
+    this.#reachedStages.set(id, STAGES[session.status]);
     if (session.status === 'ended') {
       if (!wasRunning) return;
-      this.over = new Map(this.over).set(id, { session, chat: this.chats.get(id) });
+      this.endedSessions = new Map(this.endedSessions).set(id, { session, chat: this.chats.get(id) });
       this.sessions = this.sessions.filter((one) => one.id !== id);
       this.chats = new Map([...this.chats].filter(([one]) => one !== id));
       return;
@@ -511,26 +519,27 @@ class Work {
     this.sessions = [...this.sessions, session].sort((one, other) => (one.id < other.id ? -1 : 1));
     const chat = new Chat(id, chatApi);
     this.chats = new Map(this.chats).set(id, chat);
-    void chat.begin();
+    void chat.loadWithRetries();
   }
 
+  /** Keeps the state for a reload without a network. */
   #keep(): void {
     if (this.profile === undefined || this.presence === undefined) return;
-    const kept: Kept = {
+    const kept: KeptState = {
       profile: this.profile,
       presence: this.presence,
       chats: this.sessions.map((session) => ({
         session,
-        messages: this.chats.get(session.id)?.messages.slice(-KEPT_MESSAGES) ?? [],
+        messages: this.chats.get(session.id)?.messages.slice(-MAX_KEPT_MESSAGES) ?? [],
       })),
     };
-    sessionStorage.setItem(KEPT, JSON.stringify(kept));
+    sessionStorage.setItem(KEPT_STATE_KEY, JSON.stringify(kept));
   }
 
   #restore(): void {
-    const text = sessionStorage.getItem(KEPT);
+    const text = sessionStorage.getItem(KEPT_STATE_KEY);
     if (text === null || this.phase === 'ready') return;
-    const kept = JSON.parse(text) as Kept;
+    const kept = JSON.parse(text) as KeptState;
     this.profile = kept.profile;
     this.presence = kept.presence;
     this.sessions = kept.chats.map(({ session }) => session);
@@ -544,16 +553,16 @@ class Work {
     this.phase = 'ready';
   }
 
-  #forget(): void {
+  #reset(): void {
     this.#socket.stop();
     for (const id of [...this.#timers.keys()]) this.#stopTimer(id);
-    quiet();
-    sessionStorage.removeItem(KEPT);
+    stopRinging();
+    sessionStorage.removeItem(KEPT_STATE_KEY);
     this.profile = this.presence = undefined;
     this.requests = this.extensions = this.sessions = [];
-    this.chats = this.over = new Map();
-    this.#reached.clear();
-    this.#keys.clear();
+    this.chats = this.endedSessions = new Map();
+    this.#reachedStages.clear();
+    this.#idempotencyKeys.clear();
     this.#wasWelcomed = this.wasAway = this.isCurrent = false;
     this.connection = 'connecting';
     this.phase = 'loading';
@@ -562,13 +571,13 @@ class Work {
 
 export const work = new Work();
 
-/** Why a refusal closes the card; null for what may be tried again. */
+/** Gives the reason why a refusal closes the card; null if the mitra may try again. */
 function closeReasonOf(error: unknown): CloseReason | null {
   switch (codeOf(error)) {
     case 'already_taken':
       return 'already_taken';
     case 'request_closed':
-      // Not closed by anybody yet: its time is over.
+      // Without a reason, the request is still open in the database and its time is over.
       return ((error as Refused).problem.close_reason as CloseReason | null | undefined) ?? 'timed_out';
     case 'at_capacity':
       return 'at_capacity';
@@ -588,16 +597,4 @@ function problemOf(error: unknown): Problem {
     default:
       return 'other';
   }
-}
-
-function untilOnlineOr(milliseconds: number): Promise<void> {
-  return new Promise((resume) => {
-    const done = () => {
-      removeEventListener('online', done);
-      clearTimeout(timer);
-      resume();
-    };
-    const timer = setTimeout(done, milliseconds);
-    addEventListener('online', done);
-  });
 }

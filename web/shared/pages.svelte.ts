@@ -1,12 +1,12 @@
-/** A list that is fetched page by page. A page that fails may be asked for again; what is there stays. */
-import { sayError } from './words/shared';
+/** A list that is fetched page by page. After a failure, the items stay and the page can be fetched again. */
+import { errorText } from './words/shared';
 
 export class Pages<Item> {
-  /** Undefined until the first page is there. */
+  /** Undefined until the first page has arrived. */
   items = $state.raw<Item[]>();
   hasMore = $state(false);
   busy = $state(false);
-  /** Why the last page did not come, as a person reads it. */
+  /** Why the last page could not be fetched, in a sentence for the person; empty if it could. */
   problem = $state('');
 
   readonly #fetch: (query: { cursor?: string }) => Promise<{ items: Item[]; next_cursor: string | null }>;
@@ -16,7 +16,7 @@ export class Pages<Item> {
     this.#fetch = fetch;
   }
 
-  /** Fetch the first page, or the next one. */
+  /** Fetches the first page, or the next one. */
   load = async (): Promise<void> => {
     if (this.busy) return;
     this.busy = true;
@@ -27,7 +27,7 @@ export class Pages<Item> {
       this.#cursor = page.next_cursor;
       this.hasMore = page.next_cursor !== null;
     } catch (error) {
-      this.problem = sayError(error);
+      this.problem = errorText(error);
     } finally {
       this.busy = false;
     }

@@ -1,7 +1,7 @@
 /**
- * Where in the client we are: its path below the client's own, such as `/history` of `/app/history`.
+ * The path of the current screen, below the client's own path: `/history` for `/app/history`.
  *
- * The browser's history is the only memory: back and reload do what people expect.
+ * Only the browser's history stores it, so the back gesture and a reload work as on any page.
  */
 
 const BASE = import.meta.env.BASE_URL.replace(/\/$/, '');
@@ -13,33 +13,33 @@ function read(): string {
 
 addEventListener('popstate', () => (path = read()));
 
-/** The current path; begins with a slash. */
+/** Gives the current path. It begins with a slash. */
 export function currentPath(): string {
   return path;
 }
 
-/** Go to another screen, as a step that the back gesture undoes. */
-export function go(to: string): void {
+/** Goes to another screen. The back gesture returns from it. */
+export function goTo(to: string): void {
   if (to === path) return;
-  // What history.state says survives a reload: this entry was walked to, not opened.
-  history.pushState({ walked: true }, '', BASE + to);
+  // history.state survives a reload: it says that the person came here from another screen.
+  history.pushState({ navigated: true }, '', BASE + to);
   path = to;
 }
 
-/** Take the place of this screen: the journey went on, and there is no way back to where it was. */
-export function become(to: string): void {
+/** Replaces this screen by another: the back gesture does not return to this one. */
+export function replacePath(to: string): void {
   if (to === path) return;
-  history.replaceState({ walked: true }, '', BASE + to);
+  history.replaceState({ navigated: true }, '', BASE + to);
   path = to;
 }
 
-/** Back to where the person came from; to `otherwise` if this screen is where they came in. */
-export function back(otherwise: string): void {
-  if ((history.state as { walked?: boolean } | null)?.walked && history.length > 1) history.back();
-  else become(otherwise);
+/** Goes back to the previous screen; to `otherwise` if this is the first one that the person opened. */
+export function goBack(otherwise: string): void {
+  if ((history.state as { navigated?: boolean } | null)?.navigated && history.length > 1) history.back();
+  else replacePath(otherwise);
 }
 
-/** Whether this screen was opened by its address, and not reached from another one or by a reload of that. */
-export function wasOpenedHere(): boolean {
-  return (history.state as { walked?: boolean } | null)?.walked !== true;
+/** Says whether the person opened this screen by its address, and did not come from another screen. */
+export function wasOpenedByAddress(): boolean {
+  return (history.state as { navigated?: boolean } | null)?.navigated !== true;
 }

@@ -1,26 +1,26 @@
-/** What every client does first: language, theme, the app in its place, and the service worker. */
+/** Starts a client: theme, language, the first component, and the service worker. */
 import { mount, type Component } from 'svelte';
 import './ui/base.css';
-import { showTheme } from './ui/theme.svelte';
-import { rememberedLanguage } from './words/language.svelte';
+import { applyTheme } from './ui/theme.svelte';
+import { restoreLanguage } from './words/language.svelte';
 
 export async function start(App: Component): Promise<void> {
-  showTheme();
-  await rememberedLanguage();
+  applyTheme();
+  await restoreLanguage();
   const place = document.getElementById('app');
   if (place === null) throw new Error('index.html has no #app');
   place.replaceChildren();
   mount(App, { target: place });
-  // After the first screen: on a slow network it must not wait for what the next opening needs.
-  addEventListener('load', keepForOffline);
-  if (document.readyState === 'complete') keepForOffline();
+  // After the first screen: on a slow network, that screen must not wait for files that only the next visit needs.
+  addEventListener('load', registerWorker);
+  if (document.readyState === 'complete') registerWorker();
 }
 
-function keepForOffline(): void {
+function registerWorker(): void {
   if (!('serviceWorker' in navigator)) return;
   const base = import.meta.env.BASE_URL;
-  navigator.serviceWorker.register(worker(), { scope: base, updateViaCache: 'none' }).catch(() => {
-    // The app works without it; there is nothing that a person could do.
+  navigator.serviceWorker.register(workerAddress(), { scope: base, updateViaCache: 'none' }).catch(() => {
+    // The app works without the service worker, and the person could do nothing about it.
   });
 }
 
@@ -31,8 +31,8 @@ interface TrustedTypes {
   ) => { createScriptURL: (text: string) => string };
 }
 
-/** The worker's address, in the one policy that the server allows for it where browsers ask for one. */
-function worker(): string {
+/** Gives the service worker's address. Where the browser has trusted types, it comes from the policy that the server allows. */
+function workerAddress(): string {
   const address = `${import.meta.env.BASE_URL}worker.js`;
   const { trustedTypes } = window as { trustedTypes?: TrustedTypes };
   return (

@@ -1,4 +1,4 @@
-/** What the contract closes, and what is therefore to have a word in each language: no more and no less. */
+/** The contract's closed sets of values. Each value must have a word in each language. */
 import type { Schemas } from '../../shared/api/client';
 
 type Entry = Schemas['TimelineEntry'];
@@ -19,7 +19,7 @@ export type Word = NonNullable<
   | Schemas['Request']['close_reason']
   | Schemas['OperatorAccount']['role']
   | Schemas['TranscriptMessage']['sender']
-  // Why a refund was asked for, and what a suspension changes: a timeline and the audit tell of them in text.
+  // The reasons of a refund and the values of a suspension, which the timeline and the audit carry as text.
   | 'late_approval'
   | 'operator_decision'
   | 'admitted'

@@ -1,11 +1,11 @@
-/** The Control Center's words. What the contract closes is closed here: a word that is missing fails the type check. */
+/** The Control Center's words. A value of the contract without a word fails the type check (closed.ts). */
 import type { AuditAction, AuditSubject, ConfigurationKey, TimelineType, Word } from './closed';
 
 export default {
   title: 'Control Center',
   navigation: 'Layar',
   skip: 'Langsung ke isi',
-  /** Kenapa sesuatu tidak dijalankan, menurut kodenya. */
+  /** Why the server refused a step, by the refusal's code. */
   refusals: {
     validation_failed: 'Ada yang belum diisi atau tidak benar: periksa isinya, lalu coba lagi.',
     forbidden: 'Peranmu tidak boleh melakukan ini.',
@@ -139,7 +139,7 @@ export default {
     note: 'Catatan',
     asked: 'Ditanya / menolak',
   },
-  /** Dengan apa daftar yang diekspor disaring, menurut nama saringannya. */
+  /** The names of an exported list's filters, by the name in the query. */
   exportedBy: {
     q: 'Pencarian',
     status: 'Status',
@@ -208,7 +208,7 @@ export default {
     confirmRefund: (amount: string, name: string) =>
       `${amount} kembali ke ${name}. Ini tidak bisa dibatalkan.`,
     confirmNoRefund: 'Pembayarannya tidak dikembalikan. Ini tidak bisa dibatalkan.',
-    /** Satu baris untuk tiap nasib dari kasus-kasus yang dipilih. */
+    /** One sentence per outcome of the chosen cases. */
     manyNow: (count: number, amount: string) => `${count} kasus: ${amount} langsung dikembalikan.`,
     manyWait: (count: number, amount: string) =>
       `${count} kasus di atas batas: ${amount} menunggu persetujuan operator kedua.`,
@@ -277,7 +277,7 @@ export default {
       extension_timeout_seconds: 'Waktu jawab perpanjangan',
       extension_default_action_on_timeout: 'Perpanjangan bila diam',
     } satisfies Record<ConfigurationKey, string>,
-    /** Where the server's own, which are in English and for every reader, are not what is to be shown. */
+    /** These replace the server's explanations, which are in English only. */
     explanations: {
       pairing_blast_timeout_seconds:
         'Berapa lama pencarian menanyai semua bestie yang tersedia. Pelanggan melihat hitungan mundur ini di bawah "Mencari bestie…"; setiap bestie melihat sisa waktunya di kartu permintaan. Bila habis dan tidak ada yang menerima, pelanggan diberi tahu dan pembayarannya masuk ke peninjauan. Lebih lama: lebih banyak pencarian berhasil, dan pelanggan lebih lama menunggu kabar buruk.',
@@ -320,7 +320,7 @@ export default {
     now: 'sekarang',
     answers: (accepted: number, asked: number, rejected: number, unanswered: number) =>
       `menerima ${accepted} dari ${asked} · menolak ${rejected} · tidak menjawab ${unanswered}`,
-    /** Apa yang salah dengan sebuah isian. */
+    /** What is wrong with a field. */
     problems: {
       phone: 'Nomor ini belum benar. Contoh: 0812 3456 7890.',
       display_name: 'Pilih nama lain: paling panjang 40 karakter, tanpa nomor HP atau alamat e-mail.',
@@ -344,7 +344,7 @@ export default {
   audit: {
     title: 'Audit',
     itself: 'akun sendiri',
-    /** Siapa saja selain operator; konfigurasi yang belum diubah berasal dari `default`. */
+    /** The actors that are not operators. A row that nobody has changed comes from `default`. */
     actors: {
       system: 'sistem',
       default: 'bawaan',

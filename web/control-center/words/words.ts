@@ -5,18 +5,18 @@ import id from './id';
 /** The Control Center's words. */
 export const words = dictionary(id, () => import('./en'));
 
-/** A word of the contract, such as a status or a tag, as people say it. */
-export function say(value: Word | null | undefined): string {
+/** Gives the word for a value of the contract, such as a status or a tag. */
+export function wordFor(value: Word | null | undefined): string {
   return value === null || value === undefined ? '–' : words().values[value];
 }
 
-/** A text that may be a word of the contract, and may be somebody else's: a gateway's reason, a filter's choice. */
-export function sayAny(value: string): string {
+/** Gives the word for a value of the contract, and any other text as it is: a gateway's reason, for example. */
+export function wordOrText(value: string): string {
   const known: Record<string, string> = words().values;
   return known[value] ?? value;
 }
 
-/** Who did something: an operator's e-mail, or what else acts here. */
-export function actor(name: string): string {
+/** Gives the name of an actor: an operator's e-mail address as it is, and the word for the worker and others. */
+export function actorName(name: string): string {
   return words().audit.actors[name] ?? name;
 }

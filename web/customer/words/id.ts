@@ -1,4 +1,4 @@
-/** The customer's words. A bestie is close, not cute; money is always said plainly. */
+/** The customer's words. Their tone is warm but not cute, and they always state money plainly. */
 export default {
   welcome: {
     title: 'Ada yang mau dicurhatin?',

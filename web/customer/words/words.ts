@@ -1,5 +1,5 @@
 import { dictionary } from '../../shared/words/language.svelte';
 import id from './id';
 
-/** The customer's words. */
+/** The words of the customer's client. */
 export const words = dictionary(id, () => import('./en'));

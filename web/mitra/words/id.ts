@@ -1,4 +1,4 @@
-/** The mitra's words. Plain and short: they are read at a glance, in the middle of listening to somebody. */
+/** The mitra's words. They are short, because the mitra reads them at a glance while listening to a customer. */
 export default {
   app: 'Curhat Mitra',
   welcome: {

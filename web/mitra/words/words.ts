@@ -1,5 +1,5 @@
 import { dictionary } from '../../shared/words/language.svelte';
 import id from './id';
 
-/** The mitra's own words. */
+/** The words of the mitra's client. */
 export const words = dictionary(id, () => import('./en'));

@@ -1,27 +1,28 @@
 /**
- * The API, typed by its contract: `await api.get('/api/client/state')`. An answer comes back as its data, a failure
- * is thrown as `Refused`.
+ * The API, typed by its contract: `await api.get('/api/client/state')`. A call gives the answer's data, and throws
+ * `Refused` for everything else.
  */
+import { randomId, timeoutSignal } from '../baseline';
 import { learnServerTime } from '../time/clock.svelte';
 import type { components } from './openapi';
 import type { DataOf, Operation, PathOf, RequestOf } from './typed';
 
 export type Schemas = components['schemas'];
 
-/** Slow networks are slow; beyond this a person wants to hear that it did not work. */
+/** A slow network needs several seconds. After this time the person is told that the request failed. */
 const ANSWER_TIMEOUT_MS = 15_000;
-/** A command that may have arrived is sent again under the same key: this often, after these pauses. */
+/** The pauses before a command that may have arrived is sent again under the same key. */
 const RETRY_PAUSES_MS = [400, 1200, 3000];
 
-/** `unreachable`: no answer came, and nobody knows whether the server got the request. */
+/** `unreachable`: no answer came, and it is not known whether the server got the request. */
 export type Code = 'unreachable' | (string & {});
 
-/** A request that was not carried out, or may not have been. `code` is the contract's. */
+/** A request that the server refused, or did not answer. `code` is the contract's. */
 export class Refused extends Error {
   constructor(
     readonly code: Code,
     readonly status: number,
-    /** What came with the refusal, such as `payment_id`. */
+    /** The fields of the refusal, such as `payment_id`. */
     readonly problem: Readonly<Record<string, unknown>> = {},
     readonly retryAfterSeconds: number | null = null,
   ) {
@@ -29,19 +30,19 @@ export class Refused extends Error {
   }
 }
 
-/** The refusal's code, or `failed` for what is no refusal. */
+/** Gives the refusal's code, or `failed` for any other error. */
 export function codeOf(error: unknown): Code {
   return error instanceof Refused ? error.code : 'failed';
 }
 
 const signedOutListeners = new Set<() => void>();
 
-/** Be told when the server no longer knows who we are. */
+/** Calls `listener` each time the server says that nobody is signed in here. */
 export function onSignedOut(listener: () => void): void {
   signedOutListeners.add(listener);
 }
 
-/** Tell everybody who listens: the server does not know us (any more). */
+/** Calls all listeners of `onSignedOut`. */
 export function signedOut(): void {
   for (const listener of signedOutListeners) listener();
 }
@@ -53,7 +54,7 @@ interface AnyRequest {
   body?: unknown;
 }
 
-/** Each method with its paths; what an operation does not need is left out of the second argument. */
+/** A call of one HTTP method. Its second argument has what the operation needs, and is left out if it needs nothing. */
 type Call<M extends 'get' | 'post' | 'put' | 'patch' | 'delete'> = <P extends PathOf<M>>(
   path: P,
   ...request: unknown extends RequestOf<Operation<P, M>>
@@ -89,13 +90,13 @@ async function send(name: string, template: string, request: AnyRequest = {}): P
     response = await fetch(url, {
       method: name,
       headers: body === undefined ? headers : { ...headers, 'Content-Type': 'application/json' },
-      signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS),
+      signal: timeoutSignal(ANSWER_TIMEOUT_MS),
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const text = await response.text();
     data = text === '' ? undefined : JSON.parse(text);
   } catch {
-    // No answer, half an answer, or one that is not the server's: a proxy's page, say.
+    // There was no answer, half an answer, or one that is not the server's, such as a proxy's page.
     throw new Refused('unreachable', 0);
   }
   const fields = typeof data === 'object' && data !== null ? (data as Record<string, unknown>) : {};
@@ -113,28 +114,30 @@ export interface Key {
 }
 
 /**
- * A command under a key of its own. It is repeated under that key when no answer came, so that a lost answer does
- * not leave anybody guessing. A caller who lets a person press again after that gives the same `key`. Throws `Refused`.
+ * Runs a command under an idempotency key, and repeats it under that key if no answer came. So a lost answer does not
+ * leave the person in doubt. A caller that lets the person press again afterwards passes the same `key`.
+ *
+ * Throws `Refused`.
  */
 export async function command<Data>(
   run: (headers: Key) => Promise<Data>,
-  key: string = crypto.randomUUID(),
+  key: string = randomId(),
 ): Promise<Data> {
   const headers = { 'Idempotency-Key': key };
   for (const pause of RETRY_PAUSES_MS) {
     try {
       return await run(headers);
     } catch (error) {
-      if (!isWorthRepeating(error)) throw error;
-      await new Promise((resume) => setTimeout(resume, pause));
+      if (!canRepeat(error)) throw error;
+      await new Promise((resolve) => setTimeout(resolve, pause));
     }
   }
   return run(headers);
 }
 
-function isWorthRepeating(error: unknown): boolean {
+function canRepeat(error: unknown): boolean {
   if (!(error instanceof Refused)) return false;
-  // presence_unknown is a 503 too, and an answer: it was decided that nothing is charged.
+  // presence_unknown is a 503 too, but it is a decision: nothing was charged.
   if (error.code === 'presence_unknown') return false;
   return (
     ['unreachable', 'idempotency_in_progress'].includes(error.code) || [502, 503, 504].includes(error.status)

@@ -1,4 +1,4 @@
-/** What the generated contract says about each operation, as types: no call can name what the server does not have. */
+/** The types of each operation, derived from the generated contract. A call that the server does not have fails to compile. */
 import type { paths } from './openapi';
 
 type Method = 'get' | 'post' | 'put' | 'patch' | 'delete';
@@ -13,12 +13,12 @@ export type Operation<P extends keyof paths, M extends Method> = NonNullable<pat
 type Json<Content> = Content extends { content: { 'application/json': infer Data } } ? Data : undefined;
 type Success = 200 | 201 | 202 | 204;
 
-/** What a successful answer carries. */
+/** The data of a successful answer. */
 export type DataOf<O> = O extends { responses: infer Responses }
   ? { [Status in keyof Responses & Success]: Json<Responses[Status]> }[keyof Responses & Success]
   : never;
 
-/** Only what has to be given: what the contract does not have is left out, what is optional may be. */
+/** The property `Key` if the operation has such values: required or optional, as the contract says. */
 type Given<Key extends string, Value> = [Value] extends [undefined] | [never]
   ? unknown
   : undefined extends Value

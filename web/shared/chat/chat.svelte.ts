@@ -1,10 +1,11 @@
 /**
- * One chat: what was said, and what is still on its way.
+ * One chat: the messages that the server has, and those that it does not have yet.
  *
- * What a person sends is kept on the device, under an id of ours, until the server has it: it appears at once,
- * survives a reload and a lost network, and is never doubled, however often it is sent.
+ * A message that the person sends is stored on the device under an id of its own until the server has it. So it
+ * appears at once, survives a reload and a lost network, and is never doubled, however often it is sent.
  */
 import { codeOf, Refused, type Schemas } from '../api/client';
+import { findLast, lastOf, randomId } from '../baseline';
 import { serverNow } from '../time/clock.svelte';
 
 export type Message = Schemas['Message'];
@@ -14,53 +15,58 @@ export type Side = Message['sender'];
 /** The operations of one side, on its own paths. */
 export interface ChatApi {
   side: Side;
-  page: (sessionId: string, before?: string) => Promise<{ items: Message[]; next_cursor: string | null }>;
+  fetchPage: (
+    sessionId: string,
+    before?: string,
+  ) => Promise<{ items: Message[]; next_cursor: string | null }>;
   send: (sessionId: string, message: { client_message_id: string; text: string }) => Promise<Message>;
-  read: (sessionId: string, upToMessageId: string) => Promise<unknown>;
+  markRead: (sessionId: string, upToMessageId: string) => Promise<unknown>;
 }
 
 /** A message that the server does not have yet, or has refused (`failed`). */
-export interface Unsent {
+export interface UnsentMessage {
   client_message_id: string;
   text: string;
   written_at: string;
   failed: boolean;
 }
 
-const FIRST_PAUSE_MS = 500;
-const LONGEST_PAUSE_MS = 10_000;
-/** A typing signal comes every 2 s; without a new one, the other side has stopped. */
+const MIN_RETRY_MS = 500;
+const MAX_RETRY_MS = 10_000;
+/** A typing signal comes every 2 s. Without a new one, the other side has stopped. */
 const TYPING_SHOWN_MS = 3_500;
-export const LONGEST_TEXT = 4_000;
+export const MAX_TEXT_CHARACTERS = 4_000;
 
 export class Chat {
   readonly sessionId: string;
   /** Oldest first. */
   messages = $state.raw<Message[]>([]);
-  unsent = $state.raw<Unsent[]>([]);
+  unsent = $state.raw<UnsentMessage[]>([]);
   isLoaded = $state(false);
   isLoadingEarlier = $state(false);
   hasEarlier = $state(false);
   otherIsTyping = $state(false);
 
   readonly #api: ChatApi;
-  /** How far each side has read: a mark may come before the messages it is about. */
-  readonly #marks = new Map<Side, ReadMark>();
+  /** How far each side has read. A mark may arrive before the messages that it is about. */
+  readonly #readMarks = new Map<Side, ReadMark>();
+  /** Where the page before the oldest message starts; null when there is none. */
   #cursor: string | null = null;
-  /** The last question for the newest messages, and the one that waits behind it and has not been asked yet. */
+  /** The last request for the newest messages, and the one that waits for its answer before it is sent. */
   #loading: Promise<unknown> = Promise.resolve();
   #nextLoad: Promise<void> | undefined;
   #isSending = false;
-  #isReading = false;
-  #pause = FIRST_PAUSE_MS;
-  readonly #wakes = new Set<() => void>();
-  #typing: ReturnType<typeof setTimeout> | undefined;
+  #isMarkingRead = false;
+  #retryMs = MIN_RETRY_MS;
+  /** Ends each pause before a retry at once. */
+  readonly #endPauses = new Set<() => void>();
+  #typingTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(sessionId: string, api: ChatApi) {
     this.sessionId = sessionId;
     this.#api = api;
-    this.unsent = readOutbox(api.side, sessionId);
-    void this.#sendAll();
+    this.unsent = readUnsent(api.side, sessionId);
+    void this.#sendUnsent();
   }
 
   get side(): Side {
@@ -68,9 +74,9 @@ export class Chat {
   }
 
   /**
-   * Fetch the newest messages: at the beginning, and after something may have been missed. Throws `Refused`.
+   * Fetches the newest messages: at the beginning, and after messages may have been missed. Throws `Refused`.
    *
-   * It asks anew, even while an answer is on its way: that one may be older than what was missed.
+   * It sends a new request even while one is on its way, because that one's answer may be older than what was missed.
    */
   load(): Promise<void> {
     if (this.#nextLoad === undefined) {
@@ -83,157 +89,163 @@ export class Chat {
     return this.#nextLoad;
   }
 
-  /** Fetch the newest messages of a chat that runs, however often it takes. */
-  async begin(): Promise<void> {
+  /** Fetches the newest messages, and tries again until it succeeds or the server refuses. */
+  async loadWithRetries(): Promise<void> {
     while (!this.isLoaded) {
       try {
         await this.load();
       } catch (error) {
         if (isRefusal(error)) return;
-        await this.#wait(error instanceof Refused ? error.retryAfterSeconds : null);
+        await this.#pause(error instanceof Refused ? error.retryAfterSeconds : null);
       }
     }
   }
 
   async #loadNewest(): Promise<void> {
-    const known = this.isLoaded ? this.messages.at(-1) : undefined;
-    const page = await this.#api.page(this.sessionId);
-    const newest = page.items.toReversed();
+    const known = this.isLoaded ? lastOf(this.messages) : undefined;
+    const page = await this.#api.fetchPage(this.sessionId);
+    const newest = [...page.items].reverse();
     const [oldest] = newest;
     if (known === undefined || (oldest !== undefined && known.id < oldest.id)) {
-      // What is between these and the ones before them is not known here. What came meanwhile is newer, and stays.
+      // There may be messages between this page and the ones before it. So only what is newer than the page's start
+      // stays, and the earlier ones are fetched again on demand.
       this.#cursor = page.next_cursor;
       this.hasEarlier = page.next_cursor !== null;
       if (oldest !== undefined) this.messages = this.messages.filter((message) => message.id >= oldest.id);
     }
-    this.#take(newest);
+    this.#merge(newest);
     this.isLoaded = true;
   }
 
-  /** Fetch the page before the oldest message that is shown. */
+  /** Fetches the page before the oldest message that is shown. */
   async loadEarlier(): Promise<void> {
     if (this.isLoadingEarlier || this.#cursor === null) return;
     this.isLoadingEarlier = true;
     try {
-      const page = await this.#api.page(this.sessionId, this.#cursor);
+      const page = await this.#api.fetchPage(this.sessionId, this.#cursor);
       this.#cursor = page.next_cursor;
       this.hasEarlier = page.next_cursor !== null;
-      this.#take(page.items);
+      this.#merge(page.items);
     } catch {
-      // It stays at the top of the list, to be asked for again.
+      // The button for it stays at the top of the list.
     } finally {
       this.isLoadingEarlier = false;
     }
   }
 
-  /** Messages that were kept on the device, to be shown until the server's are there. */
+  /** Shows messages that the page kept over a reload, until the server's are there. */
   restore(messages: Message[]): void {
-    this.#take(messages);
+    this.#merge(messages);
   }
 
-  /** Send a text: it is in the chat at once. */
+  /** Shows a text in the chat at once, and sends it. */
   send(text: string): void {
-    this.#keep([
+    this.#storeUnsent([
       ...this.unsent,
       {
-        client_message_id: crypto.randomUUID(),
+        client_message_id: randomId(),
         text,
         written_at: new Date(serverNow()).toISOString(),
         failed: false,
       },
     ]);
-    void this.#sendAll();
+    void this.#sendUnsent();
   }
 
-  /** The network is back: try at once. */
-  hurry(): void {
-    this.#pause = FIRST_PAUSE_MS;
-    for (const wake of this.#wakes) wake();
-    void this.#sendAll();
+  /** Retries now what waits for a retry: the network is back. */
+  retryNow(): void {
+    this.#retryMs = MIN_RETRY_MS;
+    for (const endPause of this.#endPauses) endPause();
+    void this.#sendUnsent();
   }
 
-  /** Forget a message that could not be sent. */
-  discard(unsent: Unsent): void {
-    this.#keep(this.unsent.filter((one) => one.client_message_id !== unsent.client_message_id));
+  /** Removes a message that the server has refused. */
+  discard(unsent: UnsentMessage): void {
+    this.#storeUnsent(this.unsent.filter((one) => one.client_message_id !== unsent.client_message_id));
   }
 
-  /** `message.created` */
-  created(message: Message): void {
+  /** Applies the event `message.created`. */
+  addMessage(message: Message): void {
     if (message.session_id !== this.sessionId) return;
-    if (message.sender !== this.side) this.#stopTyping();
-    this.#take([message]);
+    if (message.sender !== this.side) this.#hideTyping();
+    this.#merge([message]);
   }
 
-  /** `messages.read` */
-  read(mark: ReadMark): void {
+  /** Applies the event `messages.read`. */
+  applyReadMark(mark: ReadMark): void {
     if (mark.session_id !== this.sessionId) return;
-    this.#marks.set(mark.reader, mark);
-    this.messages = this.messages.map((message) => this.#marked(message));
+    this.#readMarks.set(mark.reader, mark);
+    this.messages = this.messages.map((message) => this.#withReadMark(message));
   }
 
-  /** The other side types. */
-  typed(): void {
+  /** Shows for a moment that the other side types. */
+  showTyping(): void {
     this.otherIsTyping = true;
-    clearTimeout(this.#typing);
-    this.#typing = setTimeout(() => this.#stopTyping(), TYPING_SHOWN_MS);
+    clearTimeout(this.#typingTimer);
+    this.#typingTimer = setTimeout(() => this.#hideTyping(), TYPING_SHOWN_MS);
   }
 
-  /** The person sees the end of the chat: tell the other side. */
-  async seen(): Promise<void> {
-    const last = this.messages.findLast((message) => message.sender !== this.side);
-    if (last === undefined || last.read_at !== null || this.#isReading) return;
-    this.#isReading = true;
+  /** Tells the server that the person has seen the newest message of the other side. */
+  async markRead(): Promise<void> {
+    const last = findLast(this.messages, (message) => message.sender !== this.side);
+    if (last === undefined || last.read_at !== null || this.#isMarkingRead) return;
+    this.#isMarkingRead = true;
     try {
-      await this.#api.read(this.sessionId, last.id);
-      // The event tells the other devices; here it is known already.
+      await this.#api.markRead(this.sessionId, last.id);
+      // The event will tell the other devices. This one knows it now.
       const reader = this.side;
       const read_at = new Date(serverNow()).toISOString();
-      this.read({ session_id: this.sessionId, reader, up_to_message_id: last.id, read_at });
+      this.applyReadMark({ session_id: this.sessionId, reader, up_to_message_id: last.id, read_at });
     } catch {
-      // The next message, or the next look, tries again.
+      // The next message, or the next time the person looks, tries again.
       return;
     } finally {
-      this.#isReading = false;
+      this.#isMarkingRead = false;
     }
-    void this.seen();
+    // A message may have arrived meanwhile.
+    void this.markRead();
   }
 
-  #stopTyping(): void {
-    clearTimeout(this.#typing);
+  #hideTyping(): void {
+    clearTimeout(this.#typingTimer);
     this.otherIsTyping = false;
   }
 
-  #marked(message: Message): Message {
-    const mark = this.#marks.get(message.sender === 'customer' ? 'mitra' : 'customer');
+  #withReadMark(message: Message): Message {
+    const mark = this.#readMarks.get(message.sender === 'customer' ? 'mitra' : 'customer');
     return mark !== undefined && message.read_at === null && message.id <= mark.up_to_message_id
       ? { ...message, read_at: mark.read_at }
       : message;
   }
 
-  #take(messages: Message[]): void {
+  /** Adds these messages to the chat, and removes them from the unsent ones. */
+  #merge(messages: Message[]): void {
     const all = new Map(this.messages.map((message) => [message.id, message]));
     for (const message of messages) {
       const known = all.get(message.id);
-      all.set(message.id, known?.read_at ? { ...message, read_at: known.read_at } : this.#marked(message));
+      all.set(
+        message.id,
+        known?.read_at ? { ...message, read_at: known.read_at } : this.#withReadMark(message),
+      );
     }
-    // Their ids grow in the order in which they were sent.
+    // Ids grow in the order in which the messages were sent.
     this.messages = [...all.values()].sort((one, other) => (one.id < other.id ? -1 : 1));
     const arrived = new Set(
       messages.filter((message) => message.sender === this.side).map((message) => message.client_message_id),
     );
     if (this.unsent.some((one) => arrived.has(one.client_message_id)))
-      this.#keep(this.unsent.filter((one) => !arrived.has(one.client_message_id)));
+      this.#storeUnsent(this.unsent.filter((one) => !arrived.has(one.client_message_id)));
   }
 
-  #keep(unsent: Unsent[]): void {
+  #storeUnsent(unsent: UnsentMessage[]): void {
     this.unsent = unsent;
-    const key = outboxOf(this.side) + this.sessionId;
+    const key = unsentKey(this.side, this.sessionId);
     if (unsent.length === 0) localStorage.removeItem(key);
     else localStorage.setItem(key, JSON.stringify(unsent));
   }
 
-  /** One after the other, so that they arrive in the order in which they were written. */
-  async #sendAll(): Promise<void> {
+  /** Sends the unsent messages one after the other, so that they arrive in the order in which they were written. */
+  async #sendUnsent(): Promise<void> {
     if (this.#isSending) return;
     this.#isSending = true;
     try {
@@ -242,12 +254,12 @@ export class Chat {
         if (next === undefined) return;
         const { client_message_id, text } = next;
         try {
-          this.#take([await this.#api.send(this.sessionId, { client_message_id, text })]);
-          this.#pause = FIRST_PAUSE_MS;
+          this.#merge([await this.#api.send(this.sessionId, { client_message_id, text })]);
+          this.#retryMs = MIN_RETRY_MS;
         } catch (error) {
           if (codeOf(error) === 'unauthenticated') return;
-          if (isRefusal(error)) this.#fail(client_message_id);
-          else await this.#wait(error instanceof Refused ? error.retryAfterSeconds : null);
+          if (isRefusal(error)) this.#markFailed(client_message_id);
+          else await this.#pause(error instanceof Refused ? error.retryAfterSeconds : null);
         }
       }
     } finally {
@@ -255,38 +267,41 @@ export class Chat {
     }
   }
 
-  #fail(id: string): void {
-    this.#keep(this.unsent.map((one) => (one.client_message_id === id ? { ...one, failed: true } : one)));
+  #markFailed(id: string): void {
+    this.#storeUnsent(
+      this.unsent.map((one) => (one.client_message_id === id ? { ...one, failed: true } : one)),
+    );
   }
 
-  async #wait(seconds: number | null): Promise<void> {
-    const pause = seconds === null ? this.#pause : seconds * 1000;
-    this.#pause = Math.min(2 * this.#pause, LONGEST_PAUSE_MS);
-    await new Promise<void>((resume) => {
-      const wake = () => {
-        this.#wakes.delete(wake);
-        resume();
+  /** Waits before a retry: for `seconds` if the server has named a time, otherwise longer each time. */
+  async #pause(seconds: number | null): Promise<void> {
+    const milliseconds = seconds === null ? this.#retryMs : seconds * 1000;
+    this.#retryMs = Math.min(2 * this.#retryMs, MAX_RETRY_MS);
+    await new Promise<void>((resolve) => {
+      const endPause = () => {
+        this.#endPauses.delete(endPause);
+        resolve();
       };
-      this.#wakes.add(wake);
-      setTimeout(wake, pause);
+      this.#endPauses.add(endPause);
+      setTimeout(endPause, milliseconds);
     });
   }
 }
 
-/** Where one side's messages wait: somebody may be customer and mitra in one browser. */
-function outboxOf(side: Side): string {
-  return `curhat:${side}:outbox:`;
+/** Where the unsent messages are stored. The side is part of it: one person may be customer and mitra in one browser. */
+function unsentKey(side: Side, sessionId: string): string {
+  return `curhat:${side}:outbox:${sessionId}`;
 }
 
-function readOutbox(side: Side, sessionId: string): Unsent[] {
+function readUnsent(side: Side, sessionId: string): UnsentMessage[] {
   try {
-    return JSON.parse(localStorage.getItem(outboxOf(side) + sessionId) ?? '[]') as Unsent[];
+    return JSON.parse(localStorage.getItem(unsentKey(side, sessionId)) ?? '[]') as UnsentMessage[];
   } catch {
     return [];
   }
 }
 
-/** Whether the server has decided: to send the same again would change nothing. */
+/** Whether the server has decided, so that sending the same again would change nothing. */
 function isRefusal(error: unknown): boolean {
   return error instanceof Refused && error.status >= 400 && error.status < 500 && error.status !== 429;
 }

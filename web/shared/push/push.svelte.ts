@@ -1,15 +1,16 @@
 /**
- * Notifications while the app is closed: what this browser lets us do, and its subscription at the server.
+ * Notifications while the app is closed: the browser's permission, and the subscription at the server.
  *
- * The permission is the person's, asked for when they press for it. With it, the subscription is given to the server at
- * each start of the app, which mends one that has failed there; unless they have switched notifications off here.
+ * The app asks for the permission only when the person presses for it. Once it is given, the app sends its subscription
+ * to the server at each start, unless the person has switched notifications off on this device. That repairs a
+ * subscription that the server has marked as failed.
  */
 import type { Schemas } from '../api/client';
-import { go } from '../router.svelte';
+import { goTo } from '../router.svelte';
 
 /**
- * `impossible`: this browser has none. `off`: allowed, and switched off by the person. `failed`: allowed, and its push
- * service or ours could not be reached.
+ * `impossible`: this browser has no notifications. `ask`: the person has not decided. `blocked`: the person has refused.
+ * `off`: allowed, but switched off by the person. `failed`: allowed, but the push service or our server did not answer.
  */
 export type PushState = 'unknown' | 'impossible' | 'ask' | 'blocked' | 'on' | 'off' | 'failed';
 
@@ -20,41 +21,41 @@ export interface PushApi {
   subscribe: (subscription: Schemas['PushSubscription']) => Promise<unknown>;
 }
 
-/** The worker installs after the first screen: longer than that takes, and it will not come. */
+/** The service worker is installed after the first screen. If that takes longer than this, it has failed. */
 const WORKER_TIMEOUT_MS = 20_000;
 
-// A notification was pressed while the app was open: the worker says where it belongs.
+// The person has pressed a notification while the app was open. The service worker says which screen it belongs to.
 navigator.serviceWorker?.addEventListener('message', ({ data }: MessageEvent<{ go: string }>) => {
-  go(data.go.slice(import.meta.env.BASE_URL.length - 1));
+  goTo(data.go.slice(import.meta.env.BASE_URL.length - 1));
 });
 
-/** What notifications told of is seen in the app: whoever looks at that needs them no more. */
-async function clearShown(): Promise<void> {
+/** Closes the notifications: a person who looks at the app sees there what they were about. */
+async function closeNotifications(): Promise<void> {
   if (document.visibilityState !== 'visible') return;
   const registration = await navigator.serviceWorker?.getRegistration();
   for (const notification of (await registration?.getNotifications()) ?? []) notification.close();
 }
 
-document.addEventListener('visibilitychange', () => void clearShown());
-void clearShown();
+document.addEventListener('visibilitychange', () => void closeNotifications());
+void closeNotifications();
 
 export class Push {
   state = $state<PushState>('unknown');
 
   readonly #api: PushApi;
-  /** There when the person has switched notifications off on this device; goes when they sign out. */
+  /** A key of localStorage. It exists while notifications are switched off on this device, until the person signs out. */
   readonly #offKey: string;
-  /** What is under way. Two at once could end with notifications on that were switched off meanwhile. */
-  #turn: Promise<unknown> = Promise.resolve();
+  /** The last step. Two steps at once could subscribe again after the person has switched notifications off. */
+  #lastStep: Promise<unknown> = Promise.resolve();
 
   constructor(api: PushApi) {
     this.#api = api;
     this.#offKey = `curhat:${api.role}:push off`;
   }
 
-  /** Look what is allowed, and if it is, subscribe. Asks for nothing. */
+  /** Reads the permission, and subscribes if it is given. Does not ask the person. */
   start(language: Schemas['PushSubscription']['language']): Promise<void> {
-    return this.#inTurn(() => this.#start(language));
+    return this.#runInOrder(() => this.#start(language));
   }
 
   async #start(language: Schemas['PushSubscription']['language']): Promise<void> {
@@ -74,37 +75,37 @@ export class Push {
       await this.#subscribe(language);
       this.state = 'on';
     } catch {
-      // What the server already has stays good when it cannot be told again.
+      // The server still has the subscription from before.
       if (this.state !== 'on') this.state = 'failed';
     }
   }
 
-  /** The server has lost the subscription: it is given once more. */
+  /** Sends the subscription once more: the server has lost it. */
   renew(language: Schemas['PushSubscription']['language']): Promise<void> {
     this.state = 'unknown';
     return this.start(language);
   }
 
-  /** Ask for the permission: the person has pressed for it. */
-  async allow(language: Schemas['PushSubscription']['language']): Promise<void> {
+  /** Asks the person for the permission. Call it only when they have pressed for it. */
+  async askPermission(language: Schemas['PushSubscription']['language']): Promise<void> {
     localStorage.removeItem(this.#offKey);
     await Notification.requestPermission();
     await this.start(language);
   }
 
-  /** Switch them off on this device. `unsubscribe` tells the server; what it throws is thrown. */
-  stop(unsubscribe: (endpoint: string) => Promise<unknown>): Promise<void> {
-    return this.#inTurn(() => this.#stop(unsubscribe));
+  /** Switches notifications off on this device. `unsubscribe` tells the server. Throws what it throws. */
+  switchOff(unsubscribe: (endpoint: string) => Promise<unknown>): Promise<void> {
+    return this.#runInOrder(() => this.#switchOff(unsubscribe));
   }
 
-  #inTurn(run: () => Promise<void>): Promise<void> {
-    const done = this.#turn.then(run);
-    this.#turn = done.catch(() => undefined);
+  #runInOrder(run: () => Promise<void>): Promise<void> {
+    const done = this.#lastStep.then(run);
+    this.#lastStep = done.catch(() => undefined);
     return done;
   }
 
-  async #stop(unsubscribe: (endpoint: string) => Promise<unknown>): Promise<void> {
-    const { pushManager } = await worker();
+  async #switchOff(unsubscribe: (endpoint: string) => Promise<unknown>): Promise<void> {
+    const { pushManager } = await findWorker();
     const subscription = await pushManager.getSubscription();
     if (subscription !== null) {
       await unsubscribe(subscription.endpoint);
@@ -115,12 +116,12 @@ export class Push {
   }
 
   async #subscribe(language: Schemas['PushSubscription']['language']): Promise<void> {
-    const { pushManager } = await worker();
+    const { pushManager } = await findWorker();
     const { public_key } = await this.#api.key();
     let subscription = await pushManager.getSubscription();
     const subscribedTo = subscription?.options.applicationServerKey;
-    if (subscription !== null && (!subscribedTo || base64url(subscribedTo) !== public_key)) {
-      // The server has another key now: to what was subscribed, it cannot send.
+    if (subscription !== null && (!subscribedTo || encodeBase64Url(subscribedTo) !== public_key)) {
+      // The server has another key now, and cannot send to a subscription under the old one.
       this.state = 'unknown';
       await subscription.unsubscribe();
       subscription = null;
@@ -135,14 +136,15 @@ export class Push {
   }
 }
 
-function worker(): Promise<ServiceWorkerRegistration> {
+/** Gives the service worker. Throws if there is none after WORKER_TIMEOUT_MS. */
+function findWorker(): Promise<ServiceWorkerRegistration> {
   return new Promise((resolve, reject) => {
     setTimeout(() => reject(new Error('no service worker')), WORKER_TIMEOUT_MS);
     void navigator.serviceWorker.ready.then(resolve);
   });
 }
 
-function base64url(bytes: ArrayBuffer): string {
+function encodeBase64Url(bytes: ArrayBuffer): string {
   const text = btoa(String.fromCharCode(...new Uint8Array(bytes)));
   return text.replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
 }

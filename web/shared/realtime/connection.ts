@@ -1,15 +1,17 @@
 /**
- * The socket of a client: says hello, resumes where it was, and comes back by itself.
+ * The socket of a client. It says hello, resumes where it stopped, and reconnects by itself.
  *
- * What it promises the store behind it
- *   `apply` gets every event of the stream once and in order, beginning after the position of the last snapshot.
- *   When the server cannot resume from there, `refetch` is asked for a new snapshot first.
- * How
- *   A number that was applied already is ignored. One that is too high, in an event or a ping, means that something
- *   was lost: we say hello again and get it. The server pings; silence for too long means that the network is gone,
- *   whatever the browser believes. After an end we wait a random time, longer each time, and come back at once when
- *   the network or the person does.
+ * Guarantees to the store that uses it:
+ *   `applyEvent` gets every event of the stream once and in order, starting after the position of the last snapshot.
+ *   When the server cannot resume from that position, `fetchSnapshot` is called first.
+ * How it keeps them:
+ *   Events that were already applied are ignored, by their number. A number that is too high, in an event or a ping,
+ *   means that events were lost: the client says hello again, and the server sends them.
+ *   The server pings. A silence that is too long means that the network is gone, even if the browser has not noticed.
+ *   After a connection has ended, the client waits for a random time, which grows with each failure. It reconnects at
+ *   once when the network comes back or the person returns to the page.
  */
+import { randomId } from '../baseline';
 import { learnServerTime } from '../time/clock.svelte';
 import type { Schemas } from './frames';
 
@@ -28,23 +30,24 @@ type AnyEvent<Events> = { [Type in keyof Events]: Event<Type, Events[Type]> }[ke
 
 export interface Options<Events> {
   path: '/api/client/realtime' | '/api/mitra/realtime';
-  /** The longest silence of a living server: its ping's interval and some patience. */
+  /** How long a working server can be silent: the interval of its pings, and some patience. */
   silenceMs: number;
-  /** Fetch the snapshot, show it, and say from where the stream goes on. May be tried again when it rejects. */
-  refetch: () => Promise<Position>;
-  apply: (event: AnyEvent<Events>) => void;
-  typing?: (sessionId: string) => void;
-  /** The welcome of this connection, with the further fields of this role. */
-  welcomed?: (welcome: Record<string, unknown>) => void;
-  status: (status: Status) => void;
-  signedOut: () => void;
+  /** Fetches the snapshot, shows it, and gives the position from which the stream goes on. May be called again. */
+  fetchSnapshot: () => Promise<Position>;
+  applyEvent: (event: AnyEvent<Events>) => void;
+  /** The other side types in this session. */
+  onTyping?: (sessionId: string) => void;
+  /** Gets the welcome of each connection: some roles have further fields in it. */
+  onWelcome?: (welcome: Record<string, unknown>) => void;
+  onStatus: (status: Status) => void;
+  onSignedOut: () => void;
 }
 
-/** `connecting` is short and not worth a word; `offline` is shown. */
+/** `connecting` is short, and no screen mentions it; `offline` is shown. */
 export type Status = 'connecting' | 'online' | 'offline';
 
-/** Events that wait, each with its number in the stream. */
-type Held<Events> = [number | null, AnyEvent<Events>][];
+/** Events that wait for a snapshot, each with its number in the stream. */
+type HeldEvents<Events> = [number | null, AnyEvent<Events>][];
 
 type ServerFrame =
   | (Schemas['Welcome'] & Record<string, unknown>)
@@ -53,14 +56,14 @@ type ServerFrame =
   | Schemas['TypingSignal']
   | Schemas['Error'];
 
-const SIGNED_OUT = 4401;
-const TOO_SLOW = 4409;
-const FIRST_WAIT_MS = 300;
-const LONGEST_WAIT_MS = 15_000;
-/** An attempt that takes longer than this is given up, for a new one. */
+const CLOSE_SIGNED_OUT = 4401;
+const CLOSE_TOO_SLOW = 4409;
+const MIN_RECONNECT_MS = 300;
+const MAX_RECONNECT_MS = 15_000;
+/** The client gives up an attempt to connect after this time, and makes a new one. */
 const CONNECT_TIMEOUT_MS = 10_000;
-/** Between two typing signals: the server lets no more through. */
-const TYPING_EVERY_MS = 2_000;
+/** The server drops typing signals that are closer together than this. */
+const TYPING_INTERVAL_MS = 2_000;
 
 export class Connection<Events> {
   readonly #options: Options<Events>;
@@ -68,133 +71,140 @@ export class Connection<Events> {
   #position: Position | undefined;
   #status: Status = 'connecting';
   #isStopped = true;
+  /** Attempts that have failed since the last welcome. */
   #failures = 0;
-  #retry: ReturnType<typeof setTimeout> | undefined;
-  #silence: ReturnType<typeof setTimeout> | undefined;
-  /** Said hello and not been welcomed yet. */
+  #reconnectTimer: ReturnType<typeof setTimeout> | undefined;
+  #silenceTimer: ReturnType<typeof setTimeout> | undefined;
+  /** The client has said hello, and the server has not answered with a welcome yet. */
   #isGreeting = false;
-  /** What came while a snapshot was being fetched. */
-  #held: Held<Events> | undefined;
-  /** The snapshot that is being fetched, after which the next one begins. */
+  /** Events that arrive while a snapshot is being fetched; undefined when none is. */
+  #held: HeldEvents<Events> | undefined;
+  /** The snapshot that is being fetched. The next one starts after it. */
   #fetching: Promise<unknown> = Promise.resolve();
   #typedAt = 0;
-  #lastHeardAt = 0;
+  #lastFrameAt = 0;
 
   constructor(options: Options<Events>) {
     this.#options = options;
   }
 
-  /** Connect, from the position of the snapshot that is shown (`refresh`), and stay connected. */
+  /** Connects, resumes after the snapshot that is shown (`refresh`), and stays connected. */
   start(): void {
     if (!this.#isStopped) return;
     this.#isStopped = false;
-    window.addEventListener('online', this.#hurry);
-    window.addEventListener('offline', this.#lost);
-    window.addEventListener('pageshow', this.#hurry);
-    document.addEventListener('visibilitychange', this.#seen);
+    window.addEventListener('online', this.#reconnectNow);
+    window.addEventListener('offline', this.#handleOffline);
+    window.addEventListener('pageshow', this.#reconnectNow);
+    document.addEventListener('visibilitychange', this.#handleVisibility);
     this.#connect();
   }
 
-  /** Disconnect, for good. */
+  /** Disconnects, and does not reconnect. */
   stop(): void {
     this.#isStopped = true;
-    window.removeEventListener('online', this.#hurry);
-    window.removeEventListener('offline', this.#lost);
-    window.removeEventListener('pageshow', this.#hurry);
-    document.removeEventListener('visibilitychange', this.#seen);
-    clearTimeout(this.#retry);
-    this.#drop();
+    window.removeEventListener('online', this.#reconnectNow);
+    window.removeEventListener('offline', this.#handleOffline);
+    window.removeEventListener('pageshow', this.#reconnectNow);
+    document.removeEventListener('visibilitychange', this.#handleVisibility);
+    clearTimeout(this.#reconnectTimer);
+    this.#dropSocket();
   }
 
   /**
-   * Look at the snapshot now, and go on from it. Events wait meanwhile: a snapshot that comes late covers none of
-   * them, and none that it contains already is shown after it. Throws `Refused`.
+   * Fetches the snapshot now, and continues from its position.
+   *
+   * Events that arrive meanwhile wait. So a late snapshot cannot overwrite a newer event, and an event that the
+   * snapshot contains is not applied twice. Throws `Refused`.
    */
   refresh(): Promise<void> {
-    const fetched = this.#fetching.then(() => this.#refetch());
+    const fetched = this.#fetching.then(() => this.#fetchSnapshot());
     this.#fetching = fetched.catch(() => undefined);
     return fetched;
   }
 
-  /** Tell the other side that somebody types. Says it once in a while, however often it is called. */
-  typed(sessionId: string): void {
-    if (this.#status !== 'online' || Date.now() - this.#typedAt < TYPING_EVERY_MS) return;
+  /** Tells the other side that this person types. Sends at most one signal per TYPING_INTERVAL_MS. */
+  sendTyping(sessionId: string): void {
+    if (this.#status !== 'online' || Date.now() - this.#typedAt < TYPING_INTERVAL_MS) return;
     this.#typedAt = Date.now();
     this.#send({ op: 'signal', type: 'typing', session_id: sessionId });
   }
 
   #connect(): void {
-    clearTimeout(this.#retry);
-    this.#drop();
+    clearTimeout(this.#reconnectTimer);
+    this.#dropSocket();
     const url = new URL(this.#options.path, location.href);
     url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
     const socket = (this.#socket = new WebSocket(url));
-    this.#expectWithin(CONNECT_TIMEOUT_MS);
-    socket.onopen = () => this.#hello();
+    this.#expectFrameWithin(CONNECT_TIMEOUT_MS);
+    socket.onopen = () => this.#sendHello();
     socket.onmessage = (message: MessageEvent<string>) => {
-      this.#lastHeardAt = Date.now();
-      this.#expectWithin(this.#options.silenceMs);
-      this.#heard(JSON.parse(message.data) as ServerFrame);
+      this.#lastFrameAt = Date.now();
+      this.#expectFrameWithin(this.#options.silenceMs);
+      this.#handleFrame(JSON.parse(message.data) as ServerFrame);
     };
-    socket.onclose = (end) => this.#ended(end.code);
+    socket.onclose = (close) => this.#handleEnd(close.code);
   }
 
-  #hello(): void {
+  #sendHello(): void {
     this.#isGreeting = true;
     this.#send({
       op: 'hello',
       epoch: this.#position?.epoch ?? null,
       seq: this.#position?.seq ?? null,
-      device_id: deviceId(),
+      device_id: readDeviceId(),
     });
   }
 
-  #heard(frame: ServerFrame): void {
+  #handleFrame(frame: ServerFrame): void {
     switch (frame.op) {
       case 'welcome':
         learnServerTime(frame.server_now);
         this.#isGreeting = false;
         this.#failures = 0;
-        this.#options.welcomed?.(frame);
-        if (frame.resumed) this.#tell('online');
-        else void this.#beginAnew();
+        this.#options.onWelcome?.(frame);
+        if (frame.resumed) this.#setStatus('online');
+        else void this.#startFromSnapshot();
         break;
       case 'event':
-        this.#event(frame.seq, { type: frame.type, data: frame.data, at: frame.at } as AnyEvent<Events>);
+        this.#handleEvent(frame.seq, {
+          type: frame.type,
+          data: frame.data,
+          at: frame.at,
+        } as AnyEvent<Events>);
         break;
       case 'ping':
         learnServerTime(frame.server_now);
         this.#send({ op: 'pong' });
         if (this.#held === undefined && this.#position !== undefined && frame.seq > this.#position.seq)
-          this.#sayHelloAgain();
+          this.#askForLostEvents();
         break;
       case 'signal':
-        this.#options.typing?.(frame.session_id);
+        this.#options.onTyping?.(frame.session_id);
         break;
       case 'error':
         console.error('realtime:', frame.detail);
     }
   }
 
-  #event(seq: number | null, event: AnyEvent<Events>): void {
+  #handleEvent(seq: number | null, event: AnyEvent<Events>): void {
     if (this.#held !== undefined) {
       this.#held.push([seq, event]);
     } else if (seq === null) {
-      this.#options.apply(event);
+      this.#options.applyEvent(event);
     } else if (this.#position !== undefined && seq === this.#position.seq + 1) {
       this.#position.seq = seq;
-      this.#options.apply(event);
+      this.#options.applyEvent(event);
     } else if (this.#position === undefined || seq > this.#position.seq) {
-      this.#sayHelloAgain();
+      this.#askForLostEvents();
     }
   }
 
-  #sayHelloAgain(): void {
-    if (!this.#isGreeting) this.#hello();
+  #askForLostEvents(): void {
+    if (!this.#isGreeting) this.#sendHello();
   }
 
-  /** The server cannot resume from where we are. */
-  async #beginAnew(): Promise<void> {
+  /** The server cannot resume from our position: the snapshot replaces what is shown. */
+  async #startFromSnapshot(): Promise<void> {
     const socket = this.#socket;
     try {
       await this.refresh();
@@ -202,42 +212,44 @@ export class Connection<Events> {
       if (socket === this.#socket) socket?.close();
       return;
     }
-    if (socket === this.#socket) this.#tell('online');
+    if (socket === this.#socket) this.#setStatus('online');
   }
 
-  /** First hold what comes, then fetch the snapshot, then apply what came meanwhile. */
-  async #refetch(): Promise<void> {
-    const held: Held<Events> = (this.#held = []);
+  /** Holds the events that arrive, fetches the snapshot, then applies the held events. */
+  async #fetchSnapshot(): Promise<void> {
+    const held: HeldEvents<Events> = (this.#held = []);
     try {
-      this.#position = { ...(await this.#options.refetch()) };
+      this.#position = { ...(await this.#options.fetchSnapshot()) };
     } catch (error) {
       this.#held = undefined;
-      // They come again, from where we still are.
-      if (held.length > 0) this.#sayHelloAgain();
+      // The held events are lost here. The server sends them again from our old position.
+      if (held.length > 0) this.#askForLostEvents();
       throw error;
     }
     this.#held = undefined;
-    for (const [seq, event] of held) this.#event(seq, event);
+    for (const [seq, event] of held) this.#handleEvent(seq, event);
   }
 
-  #ended(code: number): void {
-    this.#drop();
+  /** The connection has ended. `code`: the socket's close code, or 0 if we have given it up ourselves. */
+  #handleEnd(code: number): void {
+    this.#dropSocket();
     if (this.#isStopped) return;
-    if (code === SIGNED_OUT) {
+    if (code === CLOSE_SIGNED_OUT) {
       this.stop();
-      this.#options.signedOut();
+      this.#options.onSignedOut();
       return;
     }
-    if (code !== TOO_SLOW) this.#failures += 1;
-    // One that fails once is a restart or a change of networks; people hear of it when it lasts.
-    if (this.#failures > 1 || !navigator.onLine) this.#tell('offline');
-    const longest = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** this.#failures);
-    // At least some of it, so that many clients of a server that restarts do not all come at once.
-    this.#retry = setTimeout(() => this.#connect(), longest * (0.25 + 0.75 * Math.random()));
+    if (code !== CLOSE_TOO_SLOW) this.#failures += 1;
+    // One failure is a restart of the server or a change of networks: a screen says `offline` only when it lasts.
+    if (this.#failures > 1 || !navigator.onLine) this.#setStatus('offline');
+    const longest = Math.min(MAX_RECONNECT_MS, MIN_RECONNECT_MS * 2 ** this.#failures);
+    // The random part spreads the clients of a server that restarts. A quarter is certain, so that none comes at once.
+    const wait = longest * (0.25 + 0.75 * Math.random());
+    this.#reconnectTimer = setTimeout(() => this.#connect(), wait);
   }
 
-  #drop(): void {
-    clearTimeout(this.#silence);
+  #dropSocket(): void {
+    clearTimeout(this.#silenceTimer);
     const socket = this.#socket;
     this.#socket = undefined;
     this.#isGreeting = false;
@@ -246,48 +258,48 @@ export class Connection<Events> {
     socket.close();
   }
 
-  #expectWithin(milliseconds: number): void {
-    clearTimeout(this.#silence);
-    this.#silence = setTimeout(() => this.#ended(0), milliseconds);
+  #expectFrameWithin(milliseconds: number): void {
+    clearTimeout(this.#silenceTimer);
+    this.#silenceTimer = setTimeout(() => this.#handleEnd(0), milliseconds);
   }
 
   #send(frame: object): void {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(frame));
   }
 
-  #tell(status: Status): void {
+  #setStatus(status: Status): void {
     if (status === this.#status) return;
     this.#status = status;
-    this.#options.status(status);
+    this.#options.onStatus(status);
   }
 
-  readonly #hurry = (): void => {
+  readonly #reconnectNow = (): void => {
     if (this.#isStopped || this.#socket?.readyState === WebSocket.OPEN) return;
     this.#failures = 0;
     this.#connect();
   };
 
-  readonly #lost = (): void => {
-    this.#tell('offline');
-    this.#ended(0);
+  readonly #handleOffline = (): void => {
+    this.#setStatus('offline');
+    this.#handleEnd(0);
   };
 
-  readonly #seen = (): void => {
+  readonly #handleVisibility = (): void => {
     if (document.visibilityState !== 'visible') return;
-    // Timers sleep with the page. A socket that has been silent for longer than a living one can be is dead.
+    // The silence timer does not run in the background: a socket that has been silent for too long is dead.
     if (
-      Date.now() - this.#lastHeardAt > this.#options.silenceMs &&
+      Date.now() - this.#lastFrameAt > this.#options.silenceMs &&
       this.#socket?.readyState === WebSocket.OPEN
     )
-      this.#ended(0);
-    this.#hurry();
+      this.#handleEnd(0);
+    this.#reconnectNow();
   };
 }
 
-/** One for each browser profile: tells a person's devices apart. */
-function deviceId(): string {
+/** Gives the id of this browser profile, which tells a person's devices apart. */
+function readDeviceId(): string {
   const key = 'curhat:device';
   let id = localStorage.getItem(key);
-  if (id === null) localStorage.setItem(key, (id = crypto.randomUUID()));
+  if (id === null) localStorage.setItem(key, (id = randomId()));
   return id;
 }

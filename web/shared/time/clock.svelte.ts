@@ -1,21 +1,21 @@
-/** The server's clock, as well as it can be known here. Countdowns run on it; the server alone decides. */
+/** An estimate of the server's clock. Countdowns use it, but only the server decides whether a time is over. */
 
-/** How much the server's clock is ahead of this device's. */
+/** How far the server's clock is ahead of this device's clock. */
 let aheadMs = 0;
 let isKnown = false;
-/** Beyond this, the device's clock was set, or it slept: what was known before is worth nothing. */
+/** With a larger difference, the device's clock was set or the device slept: the earlier estimate is wrong. */
 const JUMP_MS = 5_000;
 
-/** A `server_now` that has just arrived. */
+/** Improves the estimate by a `server_now` that has just arrived. */
 export function learnServerTime(serverNow: string): void {
   const seen = Date.parse(serverNow) - Date.now();
   if (Number.isNaN(seen)) return;
-  // On its way it grew older, never younger: of two, the one that was faster here is nearer to the truth.
+  // On its way the time only gets older. So the larger of two differences is nearer to the truth.
   if (!isKnown || seen > aheadMs || aheadMs - seen > JUMP_MS) aheadMs = seen;
   isKnown = true;
 }
 
-/** The server's time now, in milliseconds. */
+/** Gives the server's time now, in milliseconds. */
 export function serverNow(): number {
   return Date.now() + aheadMs;
 }
@@ -26,8 +26,8 @@ let watchers = 0;
 let timer: ReturnType<typeof setInterval> | undefined;
 
 /**
- * Have `secondsUntil` move for as long as the component lives: call it inside an `$effect`.
- * One timer serves all that is on the screen.
+ * Lets `secondsUntil` count for as long as the component lives: call it inside an `$effect`. All components share one
+ * timer.
  */
 export function watchTime(): () => void {
   watchers += 1;
@@ -41,11 +41,9 @@ export function watchTime(): () => void {
   };
 }
 
-/** Whole seconds until this time by the server's clock, never below 0. Moves while somebody watches the time. */
+/** Gives the whole seconds until this time by the server's clock, at least 0. Counts while a component watches the time. */
 export function secondsUntil(time: string): number {
-  follow(tick);
+  // Reading `tick` makes Svelte evaluate the caller again at each tick.
+  void tick;
   return Math.max(0, Math.ceil((Date.parse(time) - serverNow()) / 1000));
 }
-
-/** Reading `tick` is what makes the reader run again; the time itself is always the latest. */
-function follow(_tick: number): void {}

@@ -1,26 +1,26 @@
-/** How money and times are written. */
+/** Formats money and times for people. */
 
-type Language = 'id' | 'en';
+import type { Language } from '../words/language.svelte';
 
-const LOCALES: Record<Language, string> = { id: 'id-ID', en: 'en-GB' };
+export const LOCALES: Record<Language, string> = { id: 'id-ID', en: 'en-GB' };
 
-/** Rp20.000, in both languages: that is how rupiah are written. */
-export function rupiah(amount: number): string {
+/** `Rp20.000`, in both languages. */
+export function formatRupiah(amount: number): string {
   return `Rp${amount.toString().replace(/\B(?=(\d{3})+$)/g, '.')}`;
 }
 
-/** 4:05; with hours 1:04:05. */
-export function clock(seconds: number): string {
+/** `4:05`; from one hour on `1:04:05`. */
+export function formatSeconds(seconds: number): string {
   const rest = `${Math.floor((seconds % 3600) / 60)}:${String(seconds % 60).padStart(2, '0')}`;
   return seconds < 3600 ? rest : `${Math.floor(seconds / 3600)}:${rest.padStart(5, '0')}`;
 }
 
-/** 20.05, as people write the time of day in Indonesia; 20:05 in English. */
-export function timeOfDay(time: string, language: Language): string {
+/** `20.05` in Indonesian, `20:05` in English. */
+export function formatTime(time: string, language: Language): string {
   return new Date(time).toLocaleTimeString(LOCALES[language], { hour: '2-digit', minute: '2-digit' });
 }
 
-/** The zone the viewer is in, by its name: WIB, WITA, WIT; elsewhere what the browser calls it. */
+/** Gives the name of the viewer's time zone: WIB, WITA or WIT; outside Indonesia the browser's name for it. */
 export function zoneName(at: Date = new Date()): string {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   const indonesian = (
@@ -37,18 +37,18 @@ export function zoneName(at: Date = new Date()): string {
   return parts.find((part) => part.type === 'timeZoneName')?.value ?? '';
 }
 
-/** 24 Nov 2026, 20.05 WIB */
-export function dateAndTime(time: string, language: Language): string {
+/** `24 Nov 2026, 20.05 WIB` */
+export function formatDateTime(time: string, language: Language): string {
   const date = new Date(time).toLocaleDateString(LOCALES[language], {
     day: 'numeric',
     month: 'short',
     year: 'numeric',
   });
-  return `${date}, ${timeOfDay(time, language)} ${zoneName(new Date(time))}`;
+  return `${date}, ${formatTime(time, language)} ${zoneName(new Date(time))}`;
 }
 
-/** Tuesday, 24 November: the heading of a day's messages. */
-export function day(time: string, language: Language): string {
+/** `Tuesday, 24 November`: the heading of a day's messages. */
+export function formatDay(time: string, language: Language): string {
   return new Date(time).toLocaleDateString(LOCALES[language], {
     weekday: 'long',
     day: 'numeric',

@@ -1,36 +1,36 @@
-/** Light or dark: what the person chose, otherwise what the device says. */
+/** The theme, light or dark: the person's choice, otherwise the device's. */
 
-export type Theme = 'light' | 'dark';
+type Theme = 'light' | 'dark';
 export type ThemeChoice = Theme | 'device';
 
 const KEY = 'curhat:theme';
 const deviceIsDark = matchMedia('(prefers-color-scheme: dark)');
-let choice = $state<ThemeChoice>(remembered());
+let choice = $state<ThemeChoice>(readChoice());
 
-function remembered(): ThemeChoice {
+function readChoice(): ThemeChoice {
   const kept = localStorage.getItem(KEY);
   return kept === 'light' || kept === 'dark' ? kept : 'device';
 }
 
-/** What was chosen. */
+/** Gives the person's choice. */
 export function themeChoice(): ThemeChoice {
   return choice;
 }
 
-/** Use this theme from now on, here and at the next opening. */
-export function useTheme(wanted: ThemeChoice): void {
+/** Uses this theme from now on, and at the next visit. */
+export function setTheme(wanted: ThemeChoice): void {
   choice = wanted;
   if (wanted === 'device') localStorage.removeItem(KEY);
   else localStorage.setItem(KEY, wanted);
-  showTheme();
+  applyTheme();
 }
 
-/** Call before anything is shown. */
-export function showTheme(): void {
+/** Applies the theme to the page. Call it before the first screen is shown. */
+export function applyTheme(): void {
   const theme = choice === 'device' ? (deviceIsDark.matches ? 'dark' : 'light') : choice;
   document.documentElement.dataset.theme = theme;
   const bar = document.querySelector('meta[name="theme-color"]');
   bar?.setAttribute('content', theme === 'dark' ? '#171412' : '#faf6f1');
 }
 
-deviceIsDark.addEventListener('change', showTheme);
+deviceIsDark.addEventListener('change', applyTheme);

@@ -1,4 +1,6 @@
-/** Short words that pass: something was done, or could not be. What a person must know stays on the screen instead. */
+/**
+ * Short messages that disappear after a few seconds. What the person must not miss is shown on the screen instead.
+ */
 
 const SHOWN_MS = 5_000;
 
@@ -7,17 +9,17 @@ export interface Toast {
   text: string;
 }
 
-let last = 0;
+let lastId = 0;
 let shown = $state<Toast[]>([]);
 
 export function toasts(): readonly Toast[] {
   return shown;
 }
 
-/** Say something. The same thing is not said twice at once. */
-export function toast(text: string): void {
+/** Shows a message, unless the same one is already shown. */
+export function showToast(text: string): void {
   if (shown.some((one) => one.text === text)) return;
-  const id = ++last;
+  const id = ++lastId;
   shown = [...shown.slice(-2), { id, text }];
   setTimeout(() => {
     shown = shown.filter((one) => one.id !== id);

@@ -1,4 +1,4 @@
-/** Words of what all clients share. */
+/** The words that all clients share. */
 export default {
   loading: 'Memuat…',
   back: 'Kembali',

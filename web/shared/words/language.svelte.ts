@@ -1,48 +1,50 @@
 /**
- * The two languages. Indonesian is in the bundle and is the shape that English must have, so that a missing word
- * fails the type check; English is fetched by those who read it.
+ * The two languages. The bundle has Indonesian, and only a person who reads English fetches it. English has the type of
+ * Indonesian, so a missing word fails the type check.
  */
 
 export type Language = 'id' | 'en';
 
 const KEY = 'curhat:language';
 const loaders: (() => Promise<void>)[] = [];
-let isOpen = false;
+let isStarted = false;
 let current = $state<Language>('id');
 
-/** The language in use. */
+/** Gives the language in use. */
 export function language(): Language {
   return current;
 }
 
-/** Use this language from now on, here and at the next opening. Rejects when its words cannot be fetched. */
-export async function useLanguage(wanted: Language): Promise<void> {
+/** Uses this language from now on, and at the next visit. Throws if its words cannot be fetched. */
+export async function setLanguage(wanted: Language): Promise<void> {
   if (wanted === 'en') await Promise.all(loaders.map((load) => load()));
   current = wanted;
   document.documentElement.lang = wanted;
   localStorage.setItem(KEY, wanted);
 }
 
-/** The language of the last opening. Await it before anything is shown. */
-export async function rememberedLanguage(): Promise<void> {
-  isOpen = true;
+/** Uses the language of the last visit. Await it before the first screen is shown. */
+export async function restoreLanguage(): Promise<void> {
+  isStarted = true;
   if (localStorage.getItem(KEY) !== 'en') return;
   try {
-    await useLanguage('en');
+    await setLanguage('en');
   } catch {
-    // Without a network on the first opening: Indonesian is always there.
+    // Without a network, the words cannot be fetched. Indonesian is in the bundle.
   }
 }
 
 /**
- * The words of one part of a client, as a function: `words().home.title` follows the language. Its module has to be
- * imported by main.ts: what comes later, with a screen, would be in Indonesian until its English is there.
+ * Gives a function that gives one part's words in the language in use: `words().home.title`.
+ *
+ * main.ts must import the module that calls it. A module that is loaded later, with a screen, would show Indonesian
+ * until its English is fetched, so this throws.
  */
 export function dictionary<Words>(
   indonesian: Words,
   english: () => Promise<{ default: Words }>,
 ): () => Words {
-  if (isOpen) throw new Error('import these words in main.ts, before the client starts');
+  if (isStarted) throw new Error('import these words in main.ts, before the client starts');
   let inEnglish: Words | undefined;
   loaders.push(async () => {
     inEnglish = (await english()).default;

@@ -1,9 +1,9 @@
 /**
- * The service worker of a client: opens the app without a network, and quickly on a bad one; shows what is pushed.
+ * The service worker of a client. It opens the app without a network or on a slow one, and shows notifications.
  *
- * A classic script: the build puts the constants below in front of it, and refuses import and export.
- * Pages come from the network when it answers in time, so that a new version shows at the next opening; what a page
- * is made of has its hash in its name and comes from the cache. Nothing of /api/ ever goes through here.
+ * It is a classic script: the build puts the constants below in front of it, and refuses import and export.
+ * A page comes from the network if that answers in time, so a new version appears at the next visit. The files of a
+ * page have a hash in their name, and come from the cache. Requests to /api/ are not handled here.
  */
 declare const VERSION: string;
 declare const BASE: string;
@@ -15,11 +15,11 @@ const CACHE = PREFIX + VERSION;
 const PAGE_TIMEOUT_MS = 2500;
 
 worker.addEventListener('install', (event) => {
-  event.waitUntil(keepFiles());
+  event.waitUntil(cacheFiles());
 });
 
 worker.addEventListener('activate', (event) => {
-  event.waitUntil(letOldFilesGo());
+  event.waitUntil(deleteOldCaches());
 });
 
 worker.addEventListener('fetch', (event) => {
@@ -27,66 +27,73 @@ worker.addEventListener('fetch', (event) => {
   const url = new URL(request.url);
   if (request.method !== 'GET' || url.origin !== worker.location.origin || !url.pathname.startsWith(BASE))
     return;
-  if (request.mode === 'navigate') event.respondWith(page(request));
-  else event.respondWith(file(request));
+  if (request.mode === 'navigate') event.respondWith(fetchPage(request));
+  else event.respondWith(fetchFile(request));
 });
 
 worker.addEventListener('push', (event) => {
-  // Typed by hand: a classic script imports nothing. Its shape is the contract's PushPayload.
+  // A classic script cannot import the generated type: this is the contract's PushPayload.
   const pushed = event.data?.json() as { type: string; title: string; body: string; topic: string };
-  event.waitUntil(show(pushed));
+  event.waitUntil(showNotification(pushed));
 });
 
 worker.addEventListener('notificationclick', (event) => {
   event.notification.close();
-  event.waitUntil(open(event.notification.data as string));
+  event.waitUntil(openApp(event.notification.data as string));
 });
 
-async function show(pushed: { type: string; title: string; body: string; topic: string }): Promise<void> {
-  // The library's type does not know `renotify` yet.
+async function showNotification(pushed: {
+  type: string;
+  title: string;
+  body: string;
+  topic: string;
+}): Promise<void> {
+  // TypeScript's type lacks `renotify`.
   const options: NotificationOptions & { renotify: boolean } = {
     body: pushed.body,
-    // One of the same topic takes the place of the one before it, and calls again.
+    // A notification replaces the previous one of its topic, and `renotify` lets it ring again.
     tag: pushed.topic,
     renotify: true,
     icon: `${BASE}icons/icon-192.png`,
-    // A session's screen finds the session; all else is on the first one.
+    // The chat's screen finds the running session. Everything else is on the first screen.
     data: ['matched', 'message'].includes(pushed.type) ? `${BASE}chat` : BASE,
   };
   await worker.registration.showNotification(pushed.title, options);
 }
 
-/** To the app if it is open, wherever it is in it, unless there is one place to be: cards are shown everywhere. */
-async function open(path: string): Promise<void> {
+/** Focuses the app if it is open, otherwise opens it. Only a chat changes the screen: every screen shows cards. */
+async function openApp(path: string): Promise<void> {
   const pages = await worker.clients.matchAll({ type: 'window', includeUncontrolled: true });
-  const ours = pages.find((page) => new URL(page.url).pathname.startsWith(BASE));
-  if (ours === undefined) {
+  const appPage = pages.find((page) => new URL(page.url).pathname.startsWith(BASE));
+  if (appPage === undefined) {
     await worker.clients.openWindow(path);
     return;
   }
-  if (path !== BASE) ours.postMessage({ go: path });
-  await ours.focus();
+  if (path !== BASE) appPage.postMessage({ go: path });
+  await appPage.focus();
 }
 
-async function keepFiles(): Promise<void> {
+async function cacheFiles(): Promise<void> {
   const cache = await caches.open(CACHE);
-  // Past the browser's own cache: the page must belong to the files.
+  // Without the browser's own cache: the page and its files must be of one version.
   await cache.addAll(FILES.map((path) => new Request(path, { cache: 'no-cache' })));
   await worker.skipWaiting();
 }
 
-/** Keeps the version before this one as well: a page of it may be open and still load a screen. */
-async function letOldFilesGo(): Promise<void> {
-  const ours = (await caches.keys()).filter((name) => name.startsWith(PREFIX) && name !== CACHE);
-  for (const name of ours.slice(0, -1)) await caches.delete(name);
+/** Deletes old caches. Keeps the previous version's: an open page of it may still load a screen. */
+async function deleteOldCaches(): Promise<void> {
+  const old = (await caches.keys()).filter((name) => name.startsWith(PREFIX) && name !== CACHE);
+  for (const name of old.slice(0, -1)) await caches.delete(name);
   await worker.clients.claim();
 }
 
-async function page(request: Request): Promise<Response> {
+/** Fetches a page; if the network fails or takes too long, gives the cached one. */
+async function fetchPage(request: Request): Promise<Response> {
   const kept = await caches.match(BASE, { cacheName: CACHE });
   try {
-    const signal = kept ? AbortSignal.timeout(PAGE_TIMEOUT_MS) : null;
-    const answer = await fetch(request, { signal });
+    const controller = new AbortController();
+    if (kept) setTimeout(() => controller.abort(), PAGE_TIMEOUT_MS);
+    const answer = await fetch(request, { signal: controller.signal });
     if (answer.ok || !kept) return answer;
   } catch (error) {
     if (!kept) throw error;
@@ -94,6 +101,6 @@ async function page(request: Request): Promise<Response> {
   return kept;
 }
 
-async function file(request: Request): Promise<Response> {
+async function fetchFile(request: Request): Promise<Response> {
   return (await caches.match(request)) ?? fetch(request);
 }

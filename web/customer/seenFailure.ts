@@ -1,4 +1,4 @@
-/** A failure is shown until the person has put it away; then the home screen only mentions it. */
+/** Remembers the last failure that the person has closed. The home screen then only mentions it. */
 import type { Payment } from './journey.svelte';
 
 const KEY = 'curhat:customer:seen-failure';
@@ -7,6 +7,6 @@ export function hasSeenFailure(payment: Payment | null): boolean {
   return payment !== null && localStorage.getItem(KEY) === payment.id;
 }
 
-export function sawFailure(payment: Payment): void {
+export function rememberSeenFailure(payment: Payment): void {
   localStorage.setItem(KEY, payment.id);
 }

@@ -1,10 +1,11 @@
-/** An entry of the audit in words: what it is about, and what it was changed from and to. */
+/** Puts an audit entry into words: its subject, and the old and the new value. */
 import type { Schemas } from '../shared/api/client';
-import { rupiah } from '../shared/time/format';
+import { lastOf } from '../shared/baseline';
+import { formatRupiah } from '../shared/time/format';
 import type { Language } from '../shared/words/language.svelte';
-import { shortId, wib } from './format';
+import { shortenId, formatWib } from './format';
 import type { ConfigurationKey } from './words/closed';
-import { sayAny, words } from './words/words';
+import { wordOrText, words } from './words/words';
 
 type Entry = Schemas['AuditEntry'];
 
@@ -15,13 +16,13 @@ const SCREENS: Partial<Record<Entry['subject'], string>> = {
   mitra: 'mitras',
 };
 
-/** What it was done to: its name, and the screen that shows it, if there is one. */
+/** Gives the name of the entry's subject, and the path of the screen that shows it if there is one. */
 export function subjectOf(entry: Entry): { name: string; path?: string } {
   const subject = words().audit.subjects[entry.subject];
   const screen = SCREENS[entry.subject];
   if (screen !== undefined) {
     const path = `/control-center/${screen}/${entry.subject_id}`;
-    return { name: `${subject} ${shortId(entry.subject_id)}`, path };
+    return { name: `${subject} ${shortenId(entry.subject_id)}`, path };
   }
   if (entry.subject === 'configuration') {
     return {
@@ -31,32 +32,32 @@ export function subjectOf(entry: Entry): { name: string; path?: string } {
   }
   if (entry.subject !== 'operator') return { name: subject };
   if (entry.subject_id === entry.actor) return { name: words().audit.itself };
-  return { name: `${subject} ${shortId(entry.subject_id)}` };
+  return { name: `${subject} ${shortenId(entry.subject_id)}` };
 }
 
-/** A value from before or after, as people write it. */
+/** Gives an old or a new value as people write it. */
 export function valueOf(entry: Entry, value: string | null, language: Language): string {
   if (value === null) return '–';
-  if (entry.action.startsWith('refund_')) return rupiah(Number(value));
+  if (entry.action.startsWith('refund_')) return formatRupiah(Number(value));
   if (entry.action === 'list_exported') return filtersOf(value, language);
-  if (entry.action === 'device_revoked') return shortId(value);
+  if (entry.action === 'device_revoked') return shortenId(value);
   if (entry.action === 'transcript_revealed') return `“${value}”`;
   if (entry.action === 'configuration_changed') {
-    const unit = words().configuration.units[entry.subject_id.split('_').at(-1) ?? ''];
-    return unit === undefined ? sayAny(value) : `${value} ${unit}`;
+    const unit = words().configuration.units[lastOf(entry.subject_id.split('_')) ?? ''];
+    return unit === undefined ? wordOrText(value) : `${value} ${unit}`;
   }
-  return sayAny(value);
+  return wordOrText(value);
 }
 
-/** What an exported list was narrowed by: `status=open&tag=customer_cancelled`, in words. */
+/** Puts the filters of an exported list into words: `status=open&tag=customer_cancelled`. */
 function filtersOf(given: string, language: Language): string {
   const names: Record<string, string> = words().exportedBy;
   const one = (filter: string) => {
     const [name = '', value = ''] = filter.split(/=(.*)/s);
-    if (name === 'from' || name === 'to') return `${names[name]} ${wib(value, language)}`;
-    if (name.endsWith('_rp')) return `${names[name]} ${rupiah(Number(value))}`;
-    const said = sayAny(/^(True|False)$/.test(value) ? value.toLowerCase() : value);
-    return `${names[name] ?? name}: ${/^[0-9a-f-]{36}$/.test(said) ? shortId(said) : said}`;
+    if (name === 'from' || name === 'to') return `${names[name]} ${formatWib(value, language)}`;
+    if (name.endsWith('_rp')) return `${names[name]} ${formatRupiah(Number(value))}`;
+    const said = wordOrText(/^(True|False)$/.test(value) ? value.toLowerCase() : value);
+    return `${names[name] ?? name}: ${/^[0-9a-f-]{36}$/.test(said) ? shortenId(said) : said}`;
   };
   return given.split('&').map(one).join(', ');
 }

@@ -1,0 +1,134 @@
+/**
+ * An ESLint rule: refuses each platform function that a browser of .browserslistrc lacks.
+ *
+ * It asks TypeScript which declaration of its standard library a name belongs to, and looks that up in MDN's data of
+ * browser support. So it sees `AbortSignal.any`, `list.findLast` and `dialog.showModal`. eslint-plugin-compat 7, which
+ * reads names only, sees none of the three. eslint-plugin-baseline-js 0.7 sees them, but not `crypto.randomUUID`, and
+ * takes a year instead of browsers. Its cases are in shared/baseline.cases.ts.
+ */
+import data from '@mdn/browser-compat-data' with { type: 'json' };
+import type { Identifier, SimpleSupportStatement, SupportStatement } from '@mdn/browser-compat-data';
+import { ESLintUtils, type TSESTree } from '@typescript-eslint/utils';
+import browserslist from 'browserslist';
+import ts from 'typescript';
+import { WEB } from './clients.ts';
+
+/** The oldest version of each browser of .browserslistrc, under the name that browserslist gives it. */
+const OLDEST_VERSIONS: ReadonlyMap<string, number> = readOldestVersions();
+/** What MDN's data calls the browsers of .browserslistrc, and those that share their engine and version. */
+const MDN_NAMES: Record<string, string[]> = {
+  chrome: ['chrome', 'chrome_android', 'webview_android'],
+  safari: ['safari'],
+  ios_saf: ['safari_ios'],
+  firefox: ['firefox', 'firefox_android'],
+};
+/** Here an identifier names a type, which the build removes. */
+const TYPE_POSITIONS = ['TSTypeReference', 'TSQualifiedName', 'TSTypeQuery', 'TSInterfaceHeritage'];
+
+/** Names that may be used all the same, each with the reason: a member, or an interface with all its members. */
+type Exceptions = Readonly<Record<string, string>>;
+type Path = readonly string[];
+
+export const supportedByBaseline = ESLintUtils.RuleCreator.withoutDocs({
+  meta: {
+    type: 'problem',
+    schema: [{ type: 'object', additionalProperties: { type: 'string' } }],
+    messages: { missing: '{{name}} is missing in {{browsers}}, which .browserslistrc supports.' },
+    defaultOptions: [{}] as [Exceptions],
+  },
+  create(context, [exceptions]) {
+    const { program, getSymbolAtLocation, getTypeAtLocation } = ESLintUtils.getParserServices(context);
+    const checker = program.getTypeChecker();
+
+    function check(node: TSESTree.Identifier): void {
+      if (TYPE_POSITIONS.includes(node.parent.type)) return;
+      const owner = ownerOf(node);
+      const type = owner && getTypeAtLocation(owner);
+      const symbol = type?.getProperty(node.name) ?? getSymbolAtLocation(node);
+      const declaration = symbol?.declarations?.find((one) =>
+        program.isSourceFileDefaultLibrary(one.getSourceFile()),
+      );
+      if (declaration === undefined) return;
+      for (const path of pathsOf(declaration, node.name, type ? namesOf(type, checker) : [])) {
+        const support = supportOf(path);
+        if (support === undefined) continue;
+        const name = path
+          .join('.')
+          .replace(/^(api|javascript\.builtins)\./, '')
+          .replace(/_static$/, '');
+        const browsers = [...OLDEST_VERSIONS]
+          .filter(([browser, version]) => MDN_NAMES[browser]?.some((one) => !isIn(support[one], version)))
+          .map(([browser, version]) => `${browser} ${version}`);
+        if (browsers.length > 0 && !(name in exceptions) && !(name.split('.')[0]! in exceptions))
+          context.report({ node, messageId: 'missing', data: { name, browsers: browsers.join(', ') } });
+        return;
+      }
+    }
+
+    return { Identifier: check };
+  },
+});
+
+function readOldestVersions(): Map<string, number> {
+  const oldest = new Map<string, number>();
+  for (const supported of browserslist(undefined, { path: WEB })) {
+    const [browser = '', versions = ''] = supported.split(' ');
+    // Safari on iOS has ranges, such as "15.0-15.1".
+    const version = Number.parseFloat(versions);
+    oldest.set(browser, Math.min(version, oldest.get(browser) ?? Infinity));
+  }
+  return oldest;
+}
+
+/** The object of `object.name`, or of `const { name } = object`; undefined for a name that stands alone. */
+function ownerOf(node: TSESTree.Identifier): TSESTree.Node | undefined {
+  const { parent } = node;
+  if (parent.type === 'MemberExpression' && parent.property === node && !parent.computed)
+    return parent.object;
+  const isPatternKey =
+    parent.type === 'Property' && parent.key === node && parent.parent.type === 'ObjectPattern';
+  return isPatternKey ? parent.parent : undefined;
+}
+
+/** Where MDN's data may have this declaration, the likeliest first. `owners`: the types that may have the member. */
+function pathsOf({ parent }: ts.Declaration, name: string, owners: readonly string[]): Path[] {
+  // declare var AbortSignal: { any(…): … }
+  if (ts.isTypeLiteralNode(parent) && ts.isVariableDeclaration(parent.parent))
+    return [['api', parent.parent.name.getText(), `${name}_static`]];
+  // interface Array<T> { at(…): … }, interface ReadonlyArray<T> { … }, interface ObjectConstructor { hasOwn(…): … }
+  if (ts.isInterfaceDeclaration(parent))
+    return [parent.name.text, ...owners].flatMap((owner) => [
+      ['api', owner, name],
+      ['javascript', 'builtins', owner.replace(/Constructor$|^Readonly/, ''), name],
+    ]);
+  return [
+    ['api', name],
+    ['api', 'Window', name],
+    ['javascript', 'builtins', name],
+  ];
+}
+
+/** The names of a type and of all it extends: the library declares many members in a mixin that MDN does not know. */
+function namesOf(type: ts.Type, checker: ts.TypeChecker): string[] {
+  if (type.isUnionOrIntersection()) return type.types.flatMap((one) => namesOf(one, checker));
+  const bases = type.isClassOrInterface() ? checker.getBaseTypes(type) : [];
+  return [type.symbol?.name ?? '', ...bases.flatMap((base) => namesOf(base, checker))];
+}
+
+function supportOf(path: Path): Record<string, SupportStatement | undefined> | undefined {
+  let found: Identifier | undefined = data as unknown as Identifier;
+  for (const part of path)
+    found = found !== undefined && Object.hasOwn(found, part) ? (found[part] as Identifier) : undefined;
+  return found?.__compat?.support;
+}
+
+function isIn(support: SupportStatement | undefined, version: number): boolean {
+  const statements = [support].flat() as (SimpleSupportStatement | undefined)[];
+  return statements.some((one) => {
+    if (!one?.version_added || one.flags || one.prefix || one.alternative_name) return false;
+    const [added, removed] = [one.version_added, one.version_removed || 'never'].map((text) =>
+      Number.parseFloat(text.replace('≤', '')),
+    );
+    return added! <= version && !(removed! <= version);
+  });
+}

@@ -1,0 +1,20 @@
+import { svelte } from '@sveltejs/vite-plugin-svelte';
+import { defineConfig } from 'vitest/config';
+import { WEB } from './clients.ts';
+
+/** Vitest's configuration of the unit tests, which are beside the modules that they test. */
+export default defineConfig({
+  root: WEB,
+  base: '/app/',
+  plugins: [svelte({ configFile: `${WEB}svelte.config.js` })],
+  // Without this, Svelte would resolve to its server side, whose state is not reactive.
+  resolve: { conditions: ['browser'] },
+  test: {
+    include: ['**/*.test.ts'],
+    exclude: ['node_modules', 'dist'],
+    environment: 'happy-dom',
+    // One worker with one DOM for all files: the DOM takes longer to start than all tests to run.
+    maxWorkers: 1,
+    isolate: false,
+  },
+});

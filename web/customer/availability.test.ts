@@ -1,0 +1,159 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { isAvailable, pollAvailability } from './availability.svelte';
+
+/** One poll, which the test answers. It ignores the signal to abort, as a late answer does. */
+interface Poll {
+  signal: AbortSignal;
+  answer: (body: unknown, status?: number) => Promise<void>;
+  fail: () => Promise<void>;
+}
+
+let polls: Poll[];
+let stop: () => void;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  polls = [];
+  vi.stubGlobal('fetch', (path: string, { signal }: { signal: AbortSignal }) => {
+    expect(path).toBe('/api/client/mitra-availability');
+    return new Promise((resolve, reject) => {
+      polls.push({
+        signal,
+        answer: async (body, status = 200) => {
+          resolve(new Response(typeof body === 'string' ? body : JSON.stringify(body), { status }));
+          await settle();
+        },
+        fail: async () => {
+          reject(new TypeError('no network'));
+          await settle();
+        },
+      });
+    });
+  });
+  setVisibility('visible');
+  stop = pollAvailability();
+});
+
+afterEach(() => {
+  stop();
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+  vi.restoreAllMocks();
+});
+
+function settle(): Promise<unknown> {
+  return vi.advanceTimersByTimeAsync(0);
+}
+
+function setVisibility(state: 'visible' | 'hidden'): void {
+  vi.spyOn(document, 'visibilityState', 'get').mockReturnValue(state);
+  document.dispatchEvent(new Event('visibilitychange'));
+}
+
+test('it is not known before the first answer', async () => {
+  expect(isAvailable()).toBeNull();
+  await polls[0]!.answer({ available: true });
+  expect(isAvailable()).toBe(true);
+});
+
+test('it polls at once, and then every 5 s', async () => {
+  expect(polls).toHaveLength(1);
+  await polls[0]!.answer({ available: true });
+  await vi.advanceTimersByTimeAsync(4_999);
+  expect(polls).toHaveLength(1);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(polls).toHaveLength(2);
+  await polls[1]!.answer({ available: false });
+  expect(isAvailable()).toBe(false);
+});
+
+test.each([
+  ['an error', { available: true }, 500],
+  ['an answer without the field', {}, 200],
+  ['a field that is not exactly true', { available: 'true' }, 200],
+  ['an answer that is no JSON', '<html>', 200],
+])('%s means not available, whatever was known before', async (_, body, status) => {
+  await polls[0]!.answer({ available: true });
+  await vi.advanceTimersByTimeAsync(5_000);
+  await polls[1]!.answer(body, status);
+  expect(isAvailable()).toBe(false);
+});
+
+test('a lost network means not available', async () => {
+  await polls[0]!.fail();
+  expect(isAvailable()).toBe(false);
+});
+
+test('a poll is given up after 4 s, and that means not available', async () => {
+  await polls[0]!.answer({ available: true });
+  await vi.advanceTimersByTimeAsync(5_000);
+  await vi.advanceTimersByTimeAsync(3_999);
+  expect(polls[1]!.signal.aborted).toBe(false);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(polls[1]!.signal.aborted).toBe(true);
+  await polls[1]!.fail();
+  expect(isAvailable()).toBe(false);
+});
+
+test('an answer to an earlier poll is ignored', async () => {
+  await vi.advanceTimersByTimeAsync(5_000);
+  expect(polls[0]!.signal.aborted).toBe(true);
+  await polls[1]!.answer({ available: false });
+  await polls[0]!.answer({ available: true });
+  expect(isAvailable()).toBe(false);
+});
+
+test('a page in the background does not poll, and forgets what it knew', async () => {
+  await polls[0]!.answer({ available: true });
+  setVisibility('hidden');
+  expect(isAvailable()).toBeNull();
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(polls).toHaveLength(1);
+});
+
+test('an answer that arrives in the background is ignored', async () => {
+  setVisibility('hidden');
+  await polls[0]!.answer({ available: true });
+  expect(isAvailable()).toBeNull();
+});
+
+test('a page that returns to the front polls at once, and then every 5 s', async () => {
+  setVisibility('hidden');
+  setVisibility('visible');
+  expect(polls).toHaveLength(2);
+  await polls[1]!.answer({ available: true });
+  expect(isAvailable()).toBe(true);
+  await vi.advanceTimersByTimeAsync(5_000);
+  expect(polls).toHaveLength(3);
+});
+
+test('a browser that goes offline means not available at once', async () => {
+  await polls[0]!.answer({ available: true });
+  await vi.advanceTimersByTimeAsync(5_000);
+  dispatchEvent(new Event('offline'));
+  expect(isAvailable()).toBe(false);
+  await polls[1]!.answer({ available: true });
+  expect(isAvailable()).toBe(false);
+});
+
+test('the return of the network polls at once', async () => {
+  dispatchEvent(new Event('offline'));
+  dispatchEvent(new Event('online'));
+  await polls[1]!.answer({ available: true });
+  expect(isAvailable()).toBe(true);
+});
+
+test('after its screen is gone, it neither polls nor listens', async () => {
+  await polls[0]!.answer({ available: true });
+  await vi.advanceTimersByTimeAsync(5_000);
+  stop();
+  expect(isAvailable()).toBeNull();
+  await polls[1]!.answer({ available: true });
+  setVisibility('visible');
+  dispatchEvent(new Event('online'));
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(polls).toHaveLength(2);
+  expect(isAvailable()).toBeNull();
+  dispatchEvent(new Event('offline'));
+  expect(isAvailable()).toBeNull();
+});

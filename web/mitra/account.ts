@@ -1,0 +1,3 @@
+import { Account } from '../shared/account.svelte';
+
+export const account = new Account('curhat:mitra');

@@ -1,0 +1,33 @@
+/**
+ * Cases for the ESLint rule of build/eslint-baseline.ts. No module imports this file.
+ *
+ * ESLint fails if the rule refuses a line without a directive, and if a directive has nothing to disable.
+ */
+
+export function useRefusedFunctions(list: readonly number[], dialog: HTMLDialogElement): unknown[] {
+  /* eslint-disable-next-line curhat/supported-by-baseline -- a static method */
+  const signal = AbortSignal.any([]);
+  /* eslint-disable-next-line curhat/supported-by-baseline -- a method of a read-only list */
+  const last = list.findLast((item) => item > 0);
+  /* eslint-disable-next-line curhat/supported-by-baseline -- a method of a string */
+  const letter = 'text'.at(-1);
+  /* eslint-disable-next-line curhat/supported-by-baseline -- a method of a constructor */
+  const isOwn = Object.hasOwn({}, 'key');
+  /* eslint-disable-next-line curhat/supported-by-baseline -- a property that the type inherits */
+  dialog.inert = true;
+  /* eslint-disable-next-line curhat/supported-by-baseline -- a global function */
+  const copy = structuredClone(list);
+  /* eslint-disable-next-line curhat/supported-by-baseline -- a global class */
+  const channel = new BroadcastChannel('name');
+  /* eslint-disable-next-line curhat/supported-by-baseline -- a destructured method */
+  const { randomUUID } = crypto;
+  return [signal, last, letter, isOwn, copy, channel, randomUUID];
+}
+
+export function useAcceptedFunctions(channel: BroadcastChannel | undefined, element: HTMLElement): unknown[] {
+  // What every browser of .browserslistrc has; a method that the type inherits from a mixin; a type.
+  element.replaceChildren(String(channel));
+  // Functions of our own with the names of newer ones.
+  const own = { findLast: () => 1, at: () => 2 };
+  return [own.findLast(), own.at(), 'text'.replaceAll('t', 'd')];
+}

@@ -1,0 +1,28 @@
+/** What newer browsers have and the oldest supported ones (.browserslistrc) lack. */
+
+/** As `items.at(-1)`. */
+export function lastOf<Item>(items: readonly Item[]): Item | undefined {
+  return items[items.length - 1];
+}
+
+/** As `items.findLast(matches)`. */
+export function findLast<Item>(items: readonly Item[], matches: (item: Item) => boolean): Item | undefined {
+  return [...items].reverse().find(matches);
+}
+
+/** As `crypto.randomUUID()`. */
+export function randomId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  // Version 4, variant 1 (RFC 9562).
+  bytes[6] = (bytes[6]! & 0x0f) | 0x40;
+  bytes[8] = (bytes[8]! & 0x3f) | 0x80;
+  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+}
+
+/** As `AbortSignal.timeout(milliseconds)`. */
+export function timeoutSignal(milliseconds: number): AbortSignal {
+  const controller = new AbortController();
+  setTimeout(() => controller.abort(), milliseconds);
+  return controller.signal;
+}

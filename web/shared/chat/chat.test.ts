@@ -1,0 +1,464 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { Refused } from '../api/client';
+import { Chat, type Message, type Side } from './chat.svelte';
+
+const SESSION = 'session-1';
+
+/** One request of the chat, which the test answers. */
+interface Asked<Argument, Answer> {
+  argument: Argument;
+  answer: (answer: Answer) => Promise<void>;
+  fail: (error: Error) => Promise<void>;
+}
+
+interface Page {
+  items: Message[];
+  next_cursor: string | null;
+}
+
+let pages: Asked<string | undefined, Page>[];
+let sends: Asked<{ client_message_id: string; text: string }, Message>[];
+let marks: Asked<string, unknown>[];
+let chat: Chat;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  localStorage.clear();
+  pages = [];
+  sends = [];
+  marks = [];
+  chat = openChat();
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+function openChat(side: Side = 'customer', sessionId = SESSION): Chat {
+  return new Chat(sessionId, {
+    side,
+    fetchPage: (_, before) => ask(pages, before),
+    send: (_, message) => ask(sends, message),
+    markRead: (_, upTo) => ask(marks, upTo),
+  });
+}
+
+function ask<Argument, Answer>(asked: Asked<Argument, Answer>[], argument: Argument): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    asked.push({
+      argument,
+      answer: async (answer) => {
+        resolve(answer);
+        await settle();
+      },
+      fail: async (error) => {
+        reject(error);
+        await settle();
+      },
+    });
+  });
+}
+
+/** Runs what waits for a promise, but no timer. */
+function settle(): Promise<unknown> {
+  return vi.advanceTimersByTimeAsync(0);
+}
+
+/** A message whose number is its place in the chat. */
+function message(number: number, fields: Partial<Message> = {}): Message {
+  return {
+    id: String(number).padStart(4, '0'),
+    session_id: SESSION,
+    sender: 'mitra',
+    client_message_id: `client-${number}`,
+    text: `message ${number}`,
+    sent_at: '2026-11-24T13:05:00Z',
+    read_at: null,
+    ...fields,
+  };
+}
+
+/** A page as the server gives it: newest first. */
+function page(numbers: number[], next_cursor: string | null = null): Page {
+  return { items: numbers.map((number) => message(number)), next_cursor };
+}
+
+/** What the server answers to the latest message that was sent. */
+function stored(number: number): Message {
+  const { client_message_id, text } = sends[sends.length - 1]!.argument;
+  return message(number, { sender: 'customer', client_message_id, text });
+}
+
+function texts(): string[] {
+  return chat.messages.map((one) => one.text);
+}
+
+const noAnswer = (): Refused => new Refused('unreachable', 0);
+
+// Sending
+
+test('a message appears at once, and is sent once', async () => {
+  chat.send('halo');
+  expect(chat.unsent).toMatchObject([{ text: 'halo', failed: false }]);
+  expect(sends).toHaveLength(1);
+  await sends[0]!.answer(stored(1));
+  expect(texts()).toEqual(['halo']);
+  expect(chat.unsent).toEqual([]);
+  expect(localStorage).toHaveLength(0);
+});
+
+test('a message that the server does not have survives a reload, and is sent under the same id', async () => {
+  chat.send('halo');
+  await sends[0]!.fail(noAnswer());
+  const reloaded = openChat();
+  expect(reloaded.unsent).toMatchObject([{ text: 'halo' }]);
+  expect(sends).toHaveLength(2);
+  expect(sends[1]!.argument).toEqual(sends[0]!.argument);
+});
+
+test('a message is not doubled when its event comes before the answer', async () => {
+  chat.send('halo');
+  chat.addMessage(stored(1));
+  expect(texts()).toEqual(['halo']);
+  expect(chat.unsent).toEqual([]);
+  await sends[0]!.answer(stored(1));
+  expect(texts()).toEqual(['halo']);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(sends).toHaveLength(1);
+});
+
+test('a message that arrived although its answer was lost is not sent again', async () => {
+  chat.send('halo');
+  await sends[0]!.fail(noAnswer());
+  chat.addMessage(stored(1));
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(sends).toHaveLength(1);
+  expect(texts()).toEqual(['halo']);
+});
+
+test('the same id of the other side is another message', () => {
+  chat.send('halo');
+  const { client_message_id } = sends[0]!.argument;
+  chat.addMessage(message(1, { sender: 'mitra', client_message_id, text: 'hai' }));
+  expect(chat.unsent).toMatchObject([{ text: 'halo' }]);
+});
+
+test('messages are sent one after the other, in the order in which they were written', async () => {
+  chat.send('satu');
+  chat.send('dua');
+  expect(sends.map(({ argument }) => argument.text)).toEqual(['satu']);
+  await sends[0]!.answer(stored(1));
+  expect(sends.map(({ argument }) => argument.text)).toEqual(['satu', 'dua']);
+  await sends[1]!.answer(stored(2));
+  expect(texts()).toEqual(['satu', 'dua']);
+});
+
+test('without a network the pauses between the attempts double, up to 10 s', async () => {
+  chat.send('halo');
+  for (const [index, pause] of [500, 1_000, 2_000, 4_000, 8_000, 10_000, 10_000].entries()) {
+    await sends[index]!.fail(noAnswer());
+    await vi.advanceTimersByTimeAsync(pause - 1);
+    expect(sends).toHaveLength(index + 1);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(sends).toHaveLength(index + 2);
+  }
+});
+
+test('a message that was sent makes the next pause short again', async () => {
+  chat.send('satu');
+  chat.send('dua');
+  await sends[0]!.fail(noAnswer());
+  await vi.advanceTimersByTimeAsync(500);
+  await sends[1]!.answer(stored(1));
+  await sends[2]!.fail(noAnswer());
+  await vi.advanceTimersByTimeAsync(500);
+  expect(sends).toHaveLength(4);
+});
+
+test('the return of the network ends a pause, once', async () => {
+  chat.send('halo');
+  await sends[0]!.fail(noAnswer());
+  chat.retryNow();
+  await settle();
+  expect(sends).toHaveLength(2);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(sends).toHaveLength(2);
+});
+
+test('a chat that has nothing to send does nothing when the network returns', async () => {
+  chat.retryNow();
+  await settle();
+  expect(sends).toHaveLength(0);
+});
+
+test('a server that is busy says how long to wait', async () => {
+  chat.send('halo');
+  await sends[0]!.fail(new Refused('too_many_requests', 429, {}, 7));
+  await vi.advanceTimersByTimeAsync(6_999);
+  expect(sends).toHaveLength(1);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(sends).toHaveLength(2);
+});
+
+test('a message that the server refuses is marked, and the next one is sent', async () => {
+  chat.send('satu');
+  chat.send('dua');
+  await sends[0]!.fail(new Refused('session_ended', 409));
+  expect(chat.unsent.map(({ text, failed }) => [text, failed])).toEqual([
+    ['satu', true],
+    ['dua', false],
+  ]);
+  expect(sends[1]!.argument.text).toBe('dua');
+  await sends[1]!.answer(stored(1));
+  expect(openChat().unsent).toMatchObject([{ text: 'satu', failed: true }]);
+  expect(sends).toHaveLength(2);
+});
+
+test('a message that failed can be discarded', async () => {
+  chat.send('halo');
+  await sends[0]!.fail(new Refused('session_ended', 409));
+  chat.discard(chat.unsent[0]!);
+  expect(chat.unsent).toEqual([]);
+  expect(openChat().unsent).toEqual([]);
+});
+
+test('a person who is signed out keeps the message, and it is not sent again', async () => {
+  chat.send('halo');
+  await sends[0]!.fail(new Refused('unauthenticated', 401));
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(chat.unsent).toMatchObject([{ text: 'halo', failed: false }]);
+  expect(sends).toHaveLength(1);
+});
+
+test('a customer and a mitra in one browser have separate messages, and so have two sessions', () => {
+  chat.send('halo');
+  expect(openChat('mitra').unsent).toEqual([]);
+  expect(openChat('customer', 'session-2').unsent).toEqual([]);
+  expect(openChat().unsent).toHaveLength(1);
+});
+
+test('stored messages that cannot be read are ignored', () => {
+  localStorage.setItem(`curhat:customer:outbox:${SESSION}`, '[{');
+  expect(openChat().unsent).toEqual([]);
+});
+
+// Receiving
+
+test('messages are shown in the order of their ids, each once', () => {
+  chat.addMessage(message(2));
+  chat.addMessage(message(1));
+  chat.addMessage(message(2));
+  expect(texts()).toEqual(['message 1', 'message 2']);
+});
+
+test('a message of another session is ignored', () => {
+  chat.addMessage(message(1, { session_id: 'session-2' }));
+  expect(chat.messages).toEqual([]);
+});
+
+test('a page that comes late keeps the message that arrived meanwhile', async () => {
+  const loaded = chat.load();
+  await settle();
+  chat.addMessage(message(3));
+  await pages[0]!.answer(page([2, 1]));
+  await loaded;
+  expect(texts()).toEqual(['message 1', 'message 2', 'message 3']);
+});
+
+test('after an absence a page that does not reach the known messages replaces them', async () => {
+  void chat.load();
+  await settle();
+  await pages[0]!.answer(page([2, 1]));
+  void chat.load();
+  await settle();
+  chat.addMessage(message(9));
+  await pages[1]!.answer(page([8, 7], 'before 7'));
+  expect(texts()).toEqual(['message 7', 'message 8', 'message 9']);
+  expect(chat.hasEarlier).toBe(true);
+  void chat.loadEarlier();
+  expect(pages[2]!.argument).toBe('before 7');
+});
+
+test('after an absence a page that reaches the known messages adds to them', async () => {
+  void chat.load();
+  await settle();
+  await pages[0]!.answer(page([2, 1], 'before 1'));
+  void chat.load();
+  await settle();
+  await pages[1]!.answer(page([3, 2], 'before 2'));
+  expect(texts()).toEqual(['message 1', 'message 2', 'message 3']);
+  void chat.loadEarlier();
+  expect(pages[2]!.argument).toBe('before 1');
+});
+
+test('messages that the page kept over a reload do not hide a gap', async () => {
+  chat.restore([message(1), message(2)]);
+  expect(texts()).toEqual(['message 1', 'message 2']);
+  void chat.load();
+  await settle();
+  await pages[0]!.answer(page([8, 7], 'before 7'));
+  expect(texts()).toEqual(['message 7', 'message 8']);
+});
+
+test('a load asks anew although an answer is on its way, and several callers share that request', async () => {
+  const first = chat.load();
+  await settle();
+  const second = chat.load();
+  const third = chat.load();
+  await settle();
+  expect(pages).toHaveLength(1);
+  await pages[0]!.answer(page([1]));
+  await first;
+  expect(pages).toHaveLength(2);
+  await pages[1]!.answer(page([2, 1]));
+  await Promise.all([second, third]);
+  expect(texts()).toEqual(['message 1', 'message 2']);
+  expect(pages).toHaveLength(2);
+});
+
+test('a load after a failed one still asks', async () => {
+  const failing = expect(chat.load()).rejects.toThrow(Refused);
+  await settle();
+  await pages[0]!.fail(noAnswer());
+  await failing;
+  void chat.load();
+  await settle();
+  expect(pages).toHaveLength(2);
+});
+
+test('loading is repeated until it succeeds', async () => {
+  void chat.loadWithRetries();
+  await settle();
+  await pages[0]!.fail(noAnswer());
+  expect(chat.isLoaded).toBe(false);
+  await vi.advanceTimersByTimeAsync(500);
+  await pages[1]!.answer(page([1]));
+  expect(chat.isLoaded).toBe(true);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(pages).toHaveLength(2);
+});
+
+test('loading ends when the server refuses', async () => {
+  const done = chat.loadWithRetries();
+  await settle();
+  await pages[0]!.fail(new Refused('not_found', 404));
+  await done;
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(pages).toHaveLength(1);
+});
+
+test('the earlier page comes before the known messages, and is fetched once at a time', async () => {
+  void chat.load();
+  await settle();
+  await pages[0]!.answer(page([4, 3], 'before 3'));
+  void chat.loadEarlier();
+  void chat.loadEarlier();
+  expect(pages).toHaveLength(2);
+  expect(chat.isLoadingEarlier).toBe(true);
+  await pages[1]!.answer(page([2, 1]));
+  expect(texts()).toEqual(['message 1', 'message 2', 'message 3', 'message 4']);
+  expect(chat.hasEarlier).toBe(false);
+  expect(chat.isLoadingEarlier).toBe(false);
+  void chat.loadEarlier();
+  expect(pages).toHaveLength(2);
+});
+
+test('an earlier page that fails can be fetched again', async () => {
+  void chat.load();
+  await settle();
+  await pages[0]!.answer(page([4, 3], 'before 3'));
+  void chat.loadEarlier();
+  await pages[1]!.fail(noAnswer());
+  expect(chat.hasEarlier).toBe(true);
+  void chat.loadEarlier();
+  expect(pages[2]!.argument).toBe('before 3');
+});
+
+// Read marks
+
+const READ_AT = '2026-11-24T13:06:00Z';
+
+test('a read mark marks the messages of the other side up to its id', () => {
+  const mine = { sender: 'customer' } as const;
+  for (const one of [message(1, mine), message(2), message(3, mine)]) chat.addMessage(one);
+  chat.applyReadMark({ session_id: SESSION, reader: 'mitra', up_to_message_id: '0002', read_at: READ_AT });
+  expect(chat.messages.map((one) => one.read_at)).toEqual([READ_AT, null, null]);
+});
+
+test('a read mark that comes before its message is applied to it', () => {
+  chat.applyReadMark({ session_id: SESSION, reader: 'mitra', up_to_message_id: '0001', read_at: READ_AT });
+  chat.addMessage(message(1, { sender: 'customer' }));
+  expect(chat.messages[0]!.read_at).toBe(READ_AT);
+});
+
+test('a page that comes late does not take a read mark back', async () => {
+  void chat.load();
+  await settle();
+  chat.addMessage(message(1, { sender: 'customer' }));
+  chat.applyReadMark({ session_id: SESSION, reader: 'mitra', up_to_message_id: '0001', read_at: READ_AT });
+  await pages[0]!.answer({ items: [message(1, { sender: 'customer' })], next_cursor: null });
+  expect(chat.messages[0]!.read_at).toBe(READ_AT);
+});
+
+test('a message that was read before does not become unread', () => {
+  chat.addMessage(message(1, { sender: 'customer', read_at: READ_AT }));
+  chat.addMessage(message(1, { sender: 'customer' }));
+  expect(chat.messages[0]!.read_at).toBe(READ_AT);
+});
+
+test('a read mark of another session is ignored', () => {
+  chat.addMessage(message(1, { sender: 'customer' }));
+  chat.applyReadMark({ session_id: 'other', reader: 'mitra', up_to_message_id: '0001', read_at: READ_AT });
+  expect(chat.messages[0]!.read_at).toBeNull();
+});
+
+test('the server is told of the newest message of the other side, once', async () => {
+  chat.addMessage(message(1));
+  chat.addMessage(message(2));
+  chat.addMessage(message(3, { sender: 'customer' }));
+  void chat.markRead();
+  void chat.markRead();
+  expect(marks.map(({ argument }) => argument)).toEqual(['0002']);
+  await marks[0]!.answer(undefined);
+  expect(chat.messages.map((one) => one.read_at !== null)).toEqual([true, true, false]);
+  void chat.markRead();
+  expect(marks).toHaveLength(1);
+});
+
+test('a message that arrives while a mark is on its way is marked after it', async () => {
+  chat.addMessage(message(1));
+  void chat.markRead();
+  chat.addMessage(message(2));
+  await marks[0]!.answer(undefined);
+  expect(marks.map(({ argument }) => argument)).toEqual(['0001', '0002']);
+});
+
+test('a mark that fails leaves the message unread, and the next look tries again', async () => {
+  chat.addMessage(message(1));
+  void chat.markRead();
+  await marks[0]!.fail(noAnswer());
+  expect(chat.messages[0]!.read_at).toBeNull();
+  expect(marks).toHaveLength(1);
+  void chat.markRead();
+  expect(marks).toHaveLength(2);
+});
+
+// Typing
+
+test('typing is shown for 3.5 s after the last signal', () => {
+  chat.showTyping();
+  vi.advanceTimersByTime(2_000);
+  chat.showTyping();
+  vi.advanceTimersByTime(3_499);
+  expect(chat.otherIsTyping).toBe(true);
+  vi.advanceTimersByTime(1);
+  expect(chat.otherIsTyping).toBe(false);
+});
+
+test('a message of the other side ends the typing, and one of our own does not', () => {
+  chat.showTyping();
+  chat.addMessage(message(1, { sender: 'customer' }));
+  expect(chat.otherIsTyping).toBe(true);
+  chat.addMessage(message(2));
+  expect(chat.otherIsTyping).toBe(false);
+});

@@ -1,0 +1,490 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { Connection, type Event, type Position } from './connection';
+
+interface Events {
+  note: string;
+}
+
+/** A socket whose other end is the test. */
+class FakeSocket {
+  static readonly OPEN = 1;
+  static all: FakeSocket[] = [];
+  readyState = 0;
+  sent: Record<string, unknown>[] = [];
+  isClosed = false;
+  onopen: (() => void) | null = null;
+  onmessage: ((message: { data: string }) => void) | null = null;
+  onclose: ((close: { code: number }) => void) | null = null;
+
+  constructor(readonly url: URL) {
+    FakeSocket.all.push(this);
+  }
+
+  send(text: string): void {
+    this.sent.push(JSON.parse(text) as Record<string, unknown>);
+  }
+
+  close(): void {
+    this.readyState = 3;
+    this.isClosed = true;
+  }
+
+  open(): void {
+    this.readyState = FakeSocket.OPEN;
+    this.onopen?.();
+  }
+
+  receive(frame: Record<string, unknown>): void {
+    this.onmessage?.({ data: JSON.stringify(frame) });
+  }
+
+  welcome(resumed = true): void {
+    this.receive({ op: 'welcome', epoch: EPOCH, seq: 0, resumed, server_now: new Date().toISOString() });
+  }
+
+  event(seq: number | null, data: string): void {
+    this.receive({ op: 'event', seq, type: 'note', at: '2026-11-24T13:05:00Z', data });
+  }
+
+  ping(seq: number): void {
+    this.receive({ op: 'ping', seq, server_now: new Date().toISOString() });
+  }
+
+  end(code = 1006): void {
+    this.readyState = 3;
+    this.onclose?.({ code });
+  }
+
+  /** The hellos that the client has sent on this socket. */
+  get hellos(): Record<string, unknown>[] {
+    return this.sent.filter((frame) => frame.op === 'hello');
+  }
+}
+
+const EPOCH = 'epoch-1';
+const SILENCE_MS = 9_000;
+
+/** What the store has seen, in order: `snapshot 5`, `event a`. */
+let seen: string[];
+let statuses: string[];
+let fetchSnapshot: ReturnType<typeof vi.fn<() => Promise<Position>>>;
+let onSignedOut: ReturnType<typeof vi.fn<() => void>>;
+let onTyping: ReturnType<typeof vi.fn<(sessionId: string) => void>>;
+let connection: Connection<Events>;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  vi.stubGlobal('WebSocket', FakeSocket);
+  // The longest wait before each reconnect.
+  vi.spyOn(Math, 'random').mockReturnValue(1);
+  localStorage.clear();
+  FakeSocket.all = [];
+  seen = [];
+  statuses = [];
+  onSignedOut = vi.fn();
+  onTyping = vi.fn();
+  fetchSnapshot = vi.fn(() => snapshot(5));
+  connection = new Connection<Events>({
+    path: '/api/client/realtime',
+    silenceMs: SILENCE_MS,
+    fetchSnapshot: () => fetchSnapshot(),
+    applyEvent: (event: Event<'note', string>) => seen.push(`event ${event.data}`),
+    onTyping,
+    onStatus: (status) => statuses.push(status),
+    onSignedOut,
+  });
+});
+
+afterEach(() => {
+  connection.stop();
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+  vi.restoreAllMocks();
+});
+
+/** Shows a snapshot at this position. */
+function snapshot(seq: number): Promise<Position> {
+  seen.push(`snapshot ${seq}`);
+  return Promise.resolve({ epoch: EPOCH, seq });
+}
+
+/** Lets the test decide when, and with which position, the next snapshot arrives. */
+function holdSnapshot(): { arrive: (seq: number) => Promise<void>; fail: () => Promise<void> } {
+  let resolve: (position: Position) => void;
+  let reject: (error: Error) => void;
+  fetchSnapshot.mockImplementationOnce(
+    () =>
+      new Promise((...callbacks) => {
+        [resolve, reject] = callbacks;
+      }),
+  );
+  return {
+    arrive: async (seq) => {
+      resolve(await snapshot(seq));
+      await settle();
+    },
+    fail: async () => {
+      reject(new Error('no network'));
+      await settle();
+    },
+  };
+}
+
+/** Runs what waits for a promise, but no timer. */
+function settle(): Promise<unknown> {
+  return vi.advanceTimersByTimeAsync(0);
+}
+
+function latestSocket(): FakeSocket {
+  return FakeSocket.all[FakeSocket.all.length - 1]!;
+}
+
+/** Starts the client at position 5, and welcomes it. */
+async function connect(): Promise<FakeSocket> {
+  await connection.refresh();
+  connection.start();
+  latestSocket().open();
+  latestSocket().welcome();
+  return latestSocket();
+}
+
+function setVisibility(state: 'visible' | 'hidden'): void {
+  vi.spyOn(document, 'visibilityState', 'get').mockReturnValue(state);
+  document.dispatchEvent(new window.Event('visibilitychange'));
+}
+
+test('the client says hello with the position of the snapshot', async () => {
+  const socket = await connect();
+  expect(socket.url.pathname).toBe('/api/client/realtime');
+  expect(socket.url.protocol).toBe('ws:');
+  expect(socket.hellos).toEqual([{ op: 'hello', epoch: EPOCH, seq: 5, device_id: expect.any(String) }]);
+  expect(statuses).toEqual(['online']);
+});
+
+test('every connection of a browser has the same device id', async () => {
+  const first = await connect();
+  first.end();
+  await vi.advanceTimersByTimeAsync(600);
+  latestSocket().open();
+  expect(latestSocket()).not.toBe(first);
+  expect(latestSocket().hellos[0]!.device_id).toBe(first.hellos[0]!.device_id);
+});
+
+test('events are applied once and in order, starting after the snapshot', async () => {
+  const socket = await connect();
+  socket.event(6, 'a');
+  socket.event(7, 'b');
+  socket.event(7, 'b');
+  socket.event(4, 'old');
+  expect(seen).toEqual(['snapshot 5', 'event a', 'event b']);
+  expect(socket.hellos).toHaveLength(1);
+});
+
+test('a gap in the numbers makes the client ask for the lost events, and it applies nothing out of order', async () => {
+  const socket = await connect();
+  socket.event(8, 'c');
+  expect(seen).toEqual(['snapshot 5']);
+  expect(socket.hellos[1]).toMatchObject({ seq: 5 });
+  socket.welcome();
+  socket.event(6, 'a');
+  socket.event(7, 'b');
+  socket.event(8, 'c');
+  expect(seen).toEqual(['snapshot 5', 'event a', 'event b', 'event c']);
+});
+
+test('the client asks for lost events once while the answer is on its way', async () => {
+  const socket = await connect();
+  socket.event(8, 'c');
+  socket.event(9, 'd');
+  socket.ping(9);
+  expect(socket.hellos).toHaveLength(2);
+  socket.welcome();
+  socket.ping(9);
+  expect(socket.hellos).toHaveLength(3);
+});
+
+test('a ping with a higher number means that events were lost', async () => {
+  const socket = await connect();
+  socket.ping(5);
+  expect(socket.sent.slice(1)).toEqual([{ op: 'pong' }]);
+  socket.ping(6);
+  expect(socket.hellos[1]).toMatchObject({ epoch: EPOCH, seq: 5 });
+});
+
+test('an event without a number is applied and does not move the position', async () => {
+  const socket = await connect();
+  socket.event(null, 'card');
+  socket.event(6, 'a');
+  expect(seen).toEqual(['snapshot 5', 'event card', 'event a']);
+});
+
+test('after a lost socket the client resumes after the last applied event', async () => {
+  const first = await connect();
+  first.event(6, 'a');
+  first.end();
+  await vi.advanceTimersByTimeAsync(600);
+  latestSocket().open();
+  expect(latestSocket().hellos[0]).toMatchObject({ epoch: EPOCH, seq: 6 });
+  latestSocket().welcome();
+  latestSocket().event(7, 'b');
+  expect(seen).toEqual(['snapshot 5', 'event a', 'event b']);
+  expect(fetchSnapshot).toHaveBeenCalledTimes(1);
+});
+
+test('a frame that arrives late from a lost socket is ignored', async () => {
+  const first = await connect();
+  const handleMessage = first.onmessage;
+  window.dispatchEvent(new window.Event('offline'));
+  expect(first.isClosed).toBe(true);
+  expect(first.onmessage).toBeNull();
+  expect(handleMessage).not.toBeNull();
+  first.event(6, 'a');
+  expect(seen).toEqual(['snapshot 5']);
+});
+
+test('when the server cannot resume, the snapshot comes before every event', async () => {
+  await connection.refresh();
+  connection.start();
+  const held = holdSnapshot();
+  latestSocket().open();
+  latestSocket().welcome(false);
+  await settle();
+  latestSocket().event(8, 'contained');
+  latestSocket().event(9, 'next');
+  expect(seen).toEqual(['snapshot 5']);
+  expect(statuses).toEqual([]);
+  await held.arrive(8);
+  expect(seen).toEqual(['snapshot 5', 'snapshot 8', 'event next']);
+  expect(statuses).toEqual(['online']);
+});
+
+test('a snapshot that fails after a welcome ends the connection, and the next one tries again', async () => {
+  await connection.refresh();
+  connection.start();
+  const held = holdSnapshot();
+  const first = latestSocket();
+  first.open();
+  first.welcome(false);
+  await settle();
+  await held.fail();
+  expect(first.isClosed).toBe(true);
+  first.end();
+  await vi.advanceTimersByTimeAsync(600);
+  latestSocket().open();
+  latestSocket().welcome(false);
+  await settle();
+  expect(seen).toEqual(['snapshot 5', 'snapshot 5']);
+  expect(statuses).toEqual(['online']);
+});
+
+test('a late snapshot does not overwrite a newer event', async () => {
+  const socket = await connect();
+  const held = holdSnapshot();
+  const refreshed = connection.refresh();
+  await settle();
+  socket.event(6, 'newer');
+  expect(seen).toEqual(['snapshot 5']);
+  await held.arrive(5);
+  await refreshed;
+  expect(seen).toEqual(['snapshot 5', 'snapshot 5', 'event newer']);
+});
+
+test('an event that the snapshot contains is not applied after it', async () => {
+  const socket = await connect();
+  const held = holdSnapshot();
+  const refreshed = connection.refresh();
+  await settle();
+  socket.event(6, 'contained');
+  await held.arrive(6);
+  await refreshed;
+  expect(seen).toEqual(['snapshot 5', 'snapshot 6']);
+});
+
+test('a ping during a refresh does not make the client ask for events', async () => {
+  const socket = await connect();
+  const held = holdSnapshot();
+  void connection.refresh();
+  await settle();
+  socket.ping(9);
+  expect(socket.hellos).toHaveLength(1);
+  await held.arrive(9);
+  expect(seen).toEqual(['snapshot 5', 'snapshot 9']);
+});
+
+test('the events that waited for a failed snapshot are asked for again from the old position', async () => {
+  const socket = await connect();
+  const held = holdSnapshot();
+  const refreshed = expect(connection.refresh()).rejects.toThrow('no network');
+  await settle();
+  socket.event(6, 'a');
+  await held.fail();
+  await refreshed;
+  expect(socket.hellos[1]).toMatchObject({ seq: 5 });
+  socket.welcome();
+  socket.event(6, 'a');
+  expect(seen).toEqual(['snapshot 5', 'event a']);
+});
+
+test('a refresh starts after the one before it, even if that one fails', async () => {
+  await connect();
+  const first = holdSnapshot();
+  const failing = expect(connection.refresh()).rejects.toThrow('no network');
+  const second = connection.refresh();
+  await settle();
+  expect(fetchSnapshot).toHaveBeenCalledTimes(2);
+  await first.fail();
+  await failing;
+  await second;
+  expect(fetchSnapshot).toHaveBeenCalledTimes(3);
+});
+
+test('a silence that is too long ends the connection, and each frame starts it anew', async () => {
+  const socket = await connect();
+  await vi.advanceTimersByTimeAsync(SILENCE_MS - 1);
+  socket.ping(5);
+  await vi.advanceTimersByTimeAsync(SILENCE_MS - 1);
+  expect(socket.isClosed).toBe(false);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(socket.isClosed).toBe(true);
+  await vi.advanceTimersByTimeAsync(600);
+  expect(FakeSocket.all).toHaveLength(2);
+});
+
+test('an attempt to connect is given up after 10 s', async () => {
+  connection.start();
+  await vi.advanceTimersByTimeAsync(9_999);
+  expect(latestSocket().isClosed).toBe(false);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(latestSocket().isClosed).toBe(true);
+  await vi.advanceTimersByTimeAsync(600);
+  expect(FakeSocket.all).toHaveLength(2);
+});
+
+test('one failure is not shown, and the second one is', async () => {
+  (await connect()).end();
+  expect(statuses).toEqual(['online']);
+  await vi.advanceTimersByTimeAsync(600);
+  latestSocket().end();
+  expect(statuses).toEqual(['online', 'offline']);
+  await vi.advanceTimersByTimeAsync(1_200);
+  latestSocket().open();
+  latestSocket().welcome();
+  expect(statuses).toEqual(['online', 'offline', 'online']);
+});
+
+test('the first failure is shown if the browser knows that there is no network', async () => {
+  const socket = await connect();
+  vi.spyOn(navigator, 'onLine', 'get').mockReturnValue(false);
+  socket.end();
+  expect(statuses).toEqual(['online', 'offline']);
+});
+
+test('the wait before a reconnect doubles up to 15 s, and a welcome resets it', async () => {
+  connection.start();
+  for (const wait of [600, 1_200, 2_400, 4_800, 9_600, 15_000, 15_000]) {
+    const before = FakeSocket.all.length;
+    latestSocket().end();
+    await vi.advanceTimersByTimeAsync(wait - 1);
+    expect(FakeSocket.all).toHaveLength(before);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(FakeSocket.all).toHaveLength(before + 1);
+  }
+  latestSocket().open();
+  latestSocket().welcome();
+  latestSocket().end();
+  const before = FakeSocket.all.length;
+  await vi.advanceTimersByTimeAsync(600);
+  expect(FakeSocket.all).toHaveLength(before + 1);
+});
+
+test('clients of a server that restarts do not all come back at once', async () => {
+  vi.mocked(Math.random).mockReturnValue(0);
+  (await connect()).end();
+  await vi.advanceTimersByTimeAsync(149);
+  expect(FakeSocket.all).toHaveLength(1);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(FakeSocket.all).toHaveLength(2);
+});
+
+test('a close for slowness is no failure', async () => {
+  (await connect()).end(4409);
+  await vi.advanceTimersByTimeAsync(300);
+  expect(FakeSocket.all).toHaveLength(2);
+  latestSocket().end();
+  expect(statuses).toEqual(['online']);
+});
+
+test('the return of the network reconnects at once', async () => {
+  await connect();
+  window.dispatchEvent(new window.Event('offline'));
+  expect(statuses).toEqual(['online', 'offline']);
+  window.dispatchEvent(new window.Event('online'));
+  expect(FakeSocket.all).toHaveLength(2);
+  latestSocket().open();
+  // The timer of the earlier wait must not replace the new socket.
+  await vi.advanceTimersByTimeAsync(600);
+  expect(FakeSocket.all).toHaveLength(2);
+});
+
+test('the return of the network leaves an open socket alone', async () => {
+  await connect();
+  window.dispatchEvent(new window.Event('online'));
+  expect(FakeSocket.all).toHaveLength(1);
+});
+
+test('a page that comes to the front replaces a socket that was silent for too long', async () => {
+  const socket = await connect();
+  setVisibility('hidden');
+  // In the background timers do not run, and the clock does.
+  vi.setSystemTime(Date.now() + SILENCE_MS + 1);
+  expect(socket.isClosed).toBe(false);
+  setVisibility('visible');
+  expect(socket.isClosed).toBe(true);
+  expect(FakeSocket.all).toHaveLength(2);
+});
+
+test('a page that comes to the front keeps a socket that is alive', async () => {
+  const socket = await connect();
+  setVisibility('hidden');
+  vi.setSystemTime(Date.now() + SILENCE_MS - 1);
+  setVisibility('visible');
+  expect(socket.isClosed).toBe(false);
+  expect(FakeSocket.all).toHaveLength(1);
+});
+
+test('a client that the server has signed out says so and does not come back', async () => {
+  (await connect()).end(4401);
+  expect(onSignedOut).toHaveBeenCalledTimes(1);
+  window.dispatchEvent(new window.Event('online'));
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(FakeSocket.all).toHaveLength(1);
+});
+
+test('a client that was stopped does not come back', async () => {
+  const socket = await connect();
+  connection.stop();
+  expect(socket.isClosed).toBe(true);
+  window.dispatchEvent(new window.Event('online'));
+  setVisibility('visible');
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(FakeSocket.all).toHaveLength(1);
+});
+
+test('typing is told at most every 2 s, and only while the client is connected', async () => {
+  connection.sendTyping('session');
+  const socket = await connect();
+  const signal = { op: 'signal', type: 'typing', session_id: 'session' };
+  connection.sendTyping('session');
+  await vi.advanceTimersByTimeAsync(1_999);
+  connection.sendTyping('session');
+  expect(socket.sent.slice(1)).toEqual([signal]);
+  await vi.advanceTimersByTimeAsync(1);
+  connection.sendTyping('session');
+  expect(socket.sent.slice(1)).toEqual([signal, signal]);
+});
+
+test('a typing signal of the other side reaches the store', async () => {
+  const socket = await connect();
+  socket.receive({ op: 'signal', type: 'typing', session_id: 'session' });
+  expect(onTyping).toHaveBeenCalledWith('session');
+});
