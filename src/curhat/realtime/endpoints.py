@@ -37,7 +37,7 @@ async def issue_customer_ticket(
     database: NamedDependency[Database],
     valkey_client: NamedDependency[Valkey],
 ) -> RealtimeTicket:
-    """A ticket for a customer's socket: one use, within 30 s, where no header can be set."""
+    """Issue a ticket for a customer's socket, if the client can set no header: one use within 30 s."""
     return await _issue(request, customer, database, valkey_client)
 
 
@@ -53,7 +53,7 @@ async def issue_mitra_ticket(
     database: NamedDependency[Database],
     valkey_client: NamedDependency[Valkey],
 ) -> RealtimeTicket:
-    """A ticket for a mitra's socket: one use, within 30 s, where no header can be set."""
+    """Issue a ticket for a mitra's socket, if the client can set no header: one use within 30 s."""
     return await _issue(request, mitra, database, valkey_client)
 
 

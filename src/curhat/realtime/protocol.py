@@ -1,20 +1,21 @@
-"""Every frame of the socket, in both directions. One JSON object a text frame, told apart by `op`.
+"""Every frame of the socket, in both directions. Each text frame is one JSON object; `op` names its kind.
 
 Client to server: hello, pong, signal. Server to client: welcome, event, ping, signal, error.
 
 How the two sides keep in step
-    The client remembers the `epoch` and `seq` of the last event it has applied and names both in its hello.
-    After the welcome come all events after that seq, then live ones, each with seq one higher than the last.
-    A client that sees a higher seq in a ping says hello again; it may do so at any time, and ignores an event
+    The client remembers the `epoch` and `seq` of the last event it has applied, and names both in its hello.
+    After the welcome come all events after that seq, then live ones, each with a seq one higher than the last.
+    A client that sees a higher seq in a ping says hello again. It may do so at any time, and ignores an event
     whose seq it has already applied.
-    `resumed: false` means that what was missed is not stored any more, or never was this client's: fetch
-    `/state`, and apply the events whose seq is higher than the one that `/state` names. A server that has to
-    begin anew in the middle of a connection sends such a welcome unasked.
+    `resumed: false` means that the client cannot resume: the missed events are not stored any more, or its hello
+    named no event of this stream. It fetches `/state`, and applies the events whose seq is higher than the one in
+    `/state`.
+    A server that must begin anew in the middle of a connection sends such a welcome unasked.
     A frame that cannot be read is answered with `error`, code `validation_failed`, and changes nothing.
 Close codes
-    4401 signed out; 4408 no hello within 5 s, or nothing heard for 2 minutes; 4409 too slow, say hello again;
+    4401 signed out; 4408 no hello within 5 s, or no frame for 2 minutes; 4409 too slow, say hello again;
     4413 frame over 64 KiB; 4429 too fast; 1012 the server restarts, come back after a random wait; 1013
-    something the server needs does not answer, come back after a random wait; 1011 a fault of the server.
+    PostgreSQL or Valkey does not answer, come back after a random wait; 1011 a fault of the server.
 """
 
 from collections.abc import Mapping
@@ -37,7 +38,7 @@ MAX_FRAME_BYTES: Final = 64 * 1024
 
 
 class Hello(msgspec.Struct, frozen=True, tag_field="op", tag="hello", forbid_unknown_fields=True):
-    """Who I am among this user's devices, and how far I have got. The first frame of every connection."""
+    """The first frame of every connection: the user's device, and the last event it has applied."""
 
     device_id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     epoch: Annotated[str, msgspec.Meta(max_length=100)] | None = None
@@ -49,7 +50,7 @@ class Pong(msgspec.Struct, frozen=True, tag_field="op", tag="pong", forbid_unkno
 
 
 class TypingSignal(msgspec.Struct, frozen=True, tag_field="op", tag="signal", forbid_unknown_fields=True):
-    """Somebody types in this session. Both ways; never stored; at most one every 2 s gets through."""
+    """A member of this session is typing. In both directions, never stored; at most one per 2 s is forwarded."""
 
     type: Literal["typing"]
     session_id: UUID
@@ -65,7 +66,7 @@ class Welcome(msgspec.Struct, frozen=True, tag_field="op", tag="welcome"):
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="op", tag="event"):
-    """Something happened. `data` is the contract's struct that it is about, as this reader may see it."""
+    """Something happened. `data` is the struct that it is about, as its reader may see it."""
 
     seq: int | None
     # The name of an EventType; or of an UnsequencedEventType, and then seq is None.
@@ -75,14 +76,14 @@ class Event(msgspec.Struct, frozen=True, tag_field="op", tag="event"):
 
 
 class Ping(msgspec.Struct, frozen=True, tag_field="op", tag="ping"):
-    """Are you there? `seq` is the head of the stream: a client that is behind says hello again."""
+    """The client answers with a pong. `seq` is the head of the stream: a client that is behind says hello again."""
 
     seq: int
     server_now: datetime
 
 
 class Error(msgspec.Struct, frozen=True, tag_field="op", tag="error"):
-    """The client's last frame could not be read; `detail` says why, for the client's developer."""
+    """The client's last frame could not be read. `detail` says why, for the client's developer."""
 
     code: Literal["validation_failed"]
     detail: str

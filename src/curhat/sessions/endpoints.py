@@ -1,4 +1,4 @@
-"""The operations on chat sessions, for both sides: HTTP in, service, HTTP out."""
+"""The operations on chat sessions, for both members: HTTP in, service, HTTP out."""
 
 from uuid import UUID
 
@@ -39,7 +39,7 @@ async def list_customer_sessions(
     customer: NamedDependency[Identity],
     cursor: FromQuery[str | None] = None,
 ) -> Page[Session]:
-    """The customer's chats, newest first."""
+    """Return the customer's chats, newest first."""
     async with database.transaction() as tx:
         page = await service.history(tx, customer, cursor)
     return Page(items=[views.for_customer for views in page.items], next_cursor=page.next_cursor)
@@ -56,7 +56,7 @@ async def list_mitra_sessions(
     mitra: NamedDependency[Identity],
     cursor: FromQuery[str | None] = None,
 ) -> Page[MitraSession]:
-    """The mitra's chats, newest first."""
+    """Return the mitra's chats, newest first."""
     async with database.transaction() as tx:
         page = await service.history(tx, mitra, cursor)
     return Page(items=[views.for_mitra for views in page.items], next_cursor=page.next_cursor)
@@ -71,7 +71,7 @@ async def list_mitra_sessions(
 async def get_customer_session(
     database: NamedDependency[Database], customer: NamedDependency[Identity], session_id: FromPath[UUID]
 ) -> Session:
-    """One of the customer's chats."""
+    """Return one of the customer's chats."""
     async with database.transaction() as tx:
         return (await service.own_session(tx, customer, session_id)).for_customer
 
@@ -85,7 +85,7 @@ async def get_customer_session(
 async def get_mitra_session(
     database: NamedDependency[Database], mitra: NamedDependency[Identity], session_id: FromPath[UUID]
 ) -> MitraSession:
-    """One of the mitra's chats."""
+    """Return one of the mitra's chats."""
     async with database.transaction() as tx:
         return (await service.own_session(tx, mitra, session_id)).for_mitra
 
@@ -102,7 +102,7 @@ async def list_customer_messages(
     session_id: FromPath[UUID],
     before: FromQuery[UUID | None] = None,
 ) -> Page[Message]:
-    """The messages of a chat, newest first; `before` a message, the next page's cursor."""
+    """Return the messages of a chat, newest first: those before the message `before`, if it is given."""
     async with database.transaction() as tx:
         return await service.messages_page(tx, customer, session_id, before)
 
@@ -119,7 +119,7 @@ async def list_mitra_messages(
     session_id: FromPath[UUID],
     before: FromQuery[UUID | None] = None,
 ) -> Page[Message]:
-    """The messages of a chat, newest first; `before` a message, the next page's cursor."""
+    """Return the messages of a chat, newest first: those before the message `before`, if it is given."""
     async with database.transaction() as tx:
         return await service.messages_page(tx, mitra, session_id, before)
 
@@ -139,7 +139,7 @@ async def send_customer_message(
     session_id: FromPath[UUID],
     data: JSONBody[NewMessage],
 ) -> Message:
-    """Send a message; a repeated `client_message_id` gives the first message back, even after the end."""
+    """Send a message. A repeated `client_message_id` returns the first message, even after the end."""
     return await message_writer.send(customer, session_id, data.client_message_id, data.text)
 
 
@@ -155,7 +155,7 @@ async def send_mitra_message(
     session_id: FromPath[UUID],
     data: JSONBody[NewMessage],
 ) -> Message:
-    """Send a message; a repeated `client_message_id` gives the first message back, even after the end."""
+    """Send a message. A repeated `client_message_id` returns the first message, even after the end."""
     return await message_writer.send(mitra, session_id, data.client_message_id, data.text)
 
 
@@ -172,7 +172,7 @@ async def mark_read_by_customer(
     session_id: FromPath[UUID],
     data: JSONBody[MarkRead],
 ) -> None:
-    """The customer has read everything up to this message; repeated, nothing changes."""
+    """Mark the mitra's messages up to this one as read. A repetition changes nothing."""
     async with database.transaction() as tx:
         await service.mark_read(tx, customer, session_id, data.up_to_message_id)
 
@@ -190,7 +190,7 @@ async def mark_read_by_mitra(
     session_id: FromPath[UUID],
     data: JSONBody[MarkRead],
 ) -> None:
-    """The mitra has read everything up to this message; repeated, nothing changes."""
+    """Mark the customer's messages up to this one as read. A repetition changes nothing."""
     async with database.transaction() as tx:
         await service.mark_read(tx, mitra, session_id, data.up_to_message_id)
 
@@ -208,7 +208,7 @@ async def end_session_by_customer(
     customer: NamedDependency[Identity],
     session_id: FromPath[UUID],
 ) -> Response[bytes]:
-    """The customer ends the chat before its time."""
+    """End the chat before its time."""
     return await command(
         request,
         database,
@@ -231,7 +231,7 @@ async def end_session_by_mitra(
     session_id: FromPath[UUID],
     data: JSONBody[EndEarly],
 ) -> Response[bytes]:
-    """The mitra ends the chat before its time and says why; an operator looks at it (X.8)."""
+    """End the chat before its time, and say why. An operator reviews it (X.8)."""
     return await command(
         request,
         database,

@@ -39,9 +39,9 @@ class CustomerName(msgspec.Struct, frozen=True):
 
 
 class Extension(msgspec.Struct, frozen=True):
-    """More time for a chat, asked for and paid on approval. The same for both sides.
+    """More time for a chat, charged when it is approved. The same for both sides.
 
-    `decided_by` once it is not pending. `default_action` is what silence will do at `deadline_at` (5.5).
+    `decided_by` is null while it is pending. `default_action` is what silence does at `deadline_at` (5.5).
     """
 
     id: UUID
@@ -56,7 +56,7 @@ class Extension(msgspec.Struct, frozen=True):
 
 
 class ExtensionOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How much more time a customer asks for. The price comes from the offer, never from here."""
+    """The offer by which a customer asks for more time. It also sets the price."""
 
     offer_id: UUID
 
@@ -75,8 +75,11 @@ class _SessionFields(msgspec.Struct, frozen=True):
 
 
 class Session(_SessionFields, frozen=True):
-    """A chat as its customer sees it. `ended_at` and `end_reason` once it is over; `extension` is the latest asked
-    for, whatever became of it. `duration_minutes` is what was first paid for."""
+    """A chat as its customer sees it.
+
+    `ended_at` and `end_reason` are null until it has ended. `extension` is the latest one, whatever its status.
+    `duration_minutes` is what the customer first paid for.
+    """
 
 
 # Not a subclass of Session: mypy would accept it where a Session goes to the customer.
@@ -96,7 +99,7 @@ class SessionViews(msgspec.Struct, frozen=True):
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One message. `read_at` once the other side has read it."""
+    """One message. `read_at` is null until the other side has read it."""
 
     id: UUID
     session_id: UUID
@@ -117,7 +120,7 @@ class ReadMark(msgspec.Struct, frozen=True):
 
 
 class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a person sends. `client_message_id` is the client's own: repeated, it sends nothing twice."""
+    """A message to send. The client chooses `client_message_id`; a repeated one sends nothing."""
 
     client_message_id: ClientMessageId
     text: MessageText
