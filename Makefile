@@ -196,5 +196,5 @@ $(LIGHTHOUSE)/node_modules/.ready: $(LIGHTHOUSE)/package.json $(LIGHTHOUSE)/pack
 lighthouse: $(READY) $(WEB) $(LIGHTHOUSE)/node_modules/.ready ## measure the first screens of both apps with Lighthouse
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/pytest -q --capture=no $(LIGHTHOUSE)/figures.py
 
-bench: $(READY) ## measure, each figure beside its peer and its target
+bench: $(READY) ## measure, each figure beside its peer and its target; writes bench/RESULTS.md
 	@$(PYTHON) -m bench

@@ -175,6 +175,39 @@ def write_json(path: Path, figures: Sequence[Figure], machine: dict[str, object]
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def write_markdown(path: Path, figures: Sequence[Figure], machine: dict[str, object], commit: str) -> None:
+    """Write the table for readers of the repository."""
+    about = (
+        f"{machine['processors']} processors ({machine['processor']}), {machine['memory_gib']} GiB, "
+        f"Python {machine['python']}"
+    )
+    lines = [
+        "# Measured figures",
+        "",
+        f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}, commit {commit}. Do not edit.",
+        f"The machine: {about}.",
+        "[README.md](README.md) says what each claim measures, and how.",
+        "",
+        "| claim | what | figure | compared with | its figure | ratio | target | verdict |",
+        "|---|---|---:|---|---:|---:|---|---|",
+    ]
+    for figure in figures:
+        peer = figure.peer
+        cells = (
+            f"`{figure.claim}`",
+            figure.what,
+            quantity(figure.value, figure.unit),
+            peer.name if peer else "",
+            quantity(peer.value, figure.unit) if peer and peer.value is not None else "",
+            f"{figure.ratio:.2f}" if figure.ratio is not None else "",
+            _target(figure),
+            figure.verdict or "",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    notes = [f"- `{figure.claim}`, {figure.what}: {figure.note}" for figure in figures if figure.note]
+    path.write_text("\n".join([*lines, "", "Notes:", "", *notes]) + "\n", encoding="utf-8")
+
+
 def _target(figure: Figure) -> str:
     target = figure.target
     if target is None:

@@ -1,8 +1,10 @@
 """What the benchmarks conclude from their figures, and the clients they measure with."""
 
+from pathlib import Path
+
 import pytest
 
-from bench.harness.report import Figure, Peer, Target, line, percentile
+from bench.harness.report import Figure, Peer, Target, line, percentile, write_markdown
 from bench.harness.sockets import read_frames, write_frame
 
 
@@ -26,6 +28,22 @@ def test_a_ratio_without_a_peer_that_ran_is_no_success() -> None:
 
 def test_a_figure_without_a_target_has_no_verdict() -> None:
     assert Figure("start", "cold", 3, "s").verdict is None
+
+
+def test_the_results_page_has_the_figures_with_their_commit_and_machine(tmp_path: Path) -> None:
+    target = Target("ratio", "at least", 5)
+    figures = [
+        Figure("accept", "answers per second", 1512, "/s", target, Peer("ORM", 252), "median of 3 rounds"),
+        Figure("start", "cold", 3, "s"),
+    ]
+    machine = {"processors": 2, "processor": "Fast", "memory_gib": 16, "python": "3.11.7"}
+    write_markdown(tmp_path / "RESULTS.md", figures, machine, "0123456789")
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert "commit 0123456789." in text
+    assert "The machine: 2 processors (Fast), 16 GiB, Python 3.11.7." in text
+    assert "| `accept` | answers per second | 1,512 /s | ORM | 252 /s | 6.00 | ≥ 5 times | ok |" in text
+    assert "| `start` | cold | 3.00 s |  |  |  |  |  |" in text
+    assert text.endswith("- `accept`, answers per second: median of 3 rounds\n")
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.001, 1)])
