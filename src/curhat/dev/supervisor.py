@@ -248,7 +248,9 @@ class Supervisor:
         for title, client in (("Customer", "app"), ("Mitra", "mitra"), ("Control Center", "control-center")):
             if (web_folder() / client).is_dir():
                 places.add_row(title, f"{settings.local_url}/{client}/")
-        places.add_row("API", settings.local_url)
+        places.add_row(
+            "API", f"{settings.local_url}/api/docs" if settings.is_development else settings.local_url
+        )
         places.add_row("Health", f"{settings.health_url}/readyz")
         if settings.is_development:
             places.add_row("One-time codes", f"{settings.local_url}/api/dev/inbox?phone=%2B6281100000001")
