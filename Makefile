@@ -130,10 +130,11 @@ WITHOUT_TRANSACTION := $(shell grep -l '^-- migrate: no transaction$$' migration
 IN_TRANSACTION := $(filter-out $(WITHOUT_TRANSACTION),$(wildcard migrations/*.sql))
 
 # The checks that run no test, the slowest first. `make check` and `make test` both run this list, two at a time.
-CHECKS := web types schema contracts web-contracts lint format layers migrations
+CHECKS := web types statements schema contracts web-contracts lint format layers migrations
 check-web: CHECK = $(NPM_RUN) check
 check-types: CHECK = .venv/bin/mypy
 check-contracts: CHECK = $(PYTHON) -m curhat.app.contracts --check
+check-statements: CHECK = $(PYTHON) -m curhat.dev.statements --check
 check-schema: CHECK = $(PYTHON) -m curhat.dev.schema --check
 check-web-contracts: CHECK = $(NPM_RUN) contracts -- --check
 check-lint: CHECK = .venv/bin/ruff check .
@@ -173,8 +174,9 @@ format: $(READY) $(NODE_MODULES) ## put the code in order
 rules: $(READY) ## print each rule of docs/rules.md with its tests and what they showed last
 	@$(PYTHON) -m tests.rules_report --check
 
-contracts: $(READY) $(NODE_MODULES) ## generate contracts/ anew from the code, and the web clients' types from them
-	@$(PYTHON) -m curhat.app.contracts
+contracts: $(READY) $(NODE_MODULES) ## generate every queries.py, contracts/, and the web clients' types
+	@$(PYTHON) -m curhat.dev.statements
+	$(PYTHON) -m curhat.app.contracts
 	$(PYTHON) -m curhat.dev.schema
 	$(NPM_RUN) contracts
 

@@ -229,6 +229,7 @@ CREATE TABLE mitras (
     availability_version bigint DEFAULT 1 NOT NULL,
     created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
     push_ready boolean DEFAULT false NOT NULL,
+    can_take_customer boolean GENERATED ALWAYS AS ((online AND (suspended_at IS NULL) AND (active_sessions < max_customers))),
     CONSTRAINT mitras_active_sessions_check CHECK ((active_sessions >= 0)),
     CONSTRAINT mitras_display_name_check CHECK (((char_length(display_name) >= 1) AND (char_length(display_name) <= 40))),
     CONSTRAINT mitras_max_customers_check CHECK (((max_customers >= 1) AND (max_customers <= 20)))
@@ -833,7 +834,8 @@ CREATE FUNCTION push_subscription_changed() RETURNS trigger
 DECLARE
     mitra uuid := CASE TG_OP WHEN 'DELETE' THEN OLD.user_id ELSE NEW.user_id END;
 BEGIN
-    -- The lock first, in a statement of its own: the next one sees what its last holder has committed.
+    -- Lock in a statement of its own. The next statement takes a new snapshot, which includes what the previous
+    -- holder of the lock committed.
     PERFORM FROM mitras WHERE id = mitra FOR NO KEY UPDATE;
     UPDATE mitras SET push_ready = NOT push_ready
     WHERE id = mitra AND push_ready <> EXISTS (
