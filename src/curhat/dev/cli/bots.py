@@ -16,8 +16,8 @@ def add_to(subparsers: "Subparsers") -> None:
     parser = subparsers.add_parser(
         "bots",
         help="run a few simulated mitras and customers (curhat up --bots)",
-        description="Run simulated mitras, who accept and answer, and simulated customers, who ask, until Ctrl-C. So one "
-        "person can try either side of the running make up. Their names end with (bot). Not for production.",
+        description="Run simulated mitras, who accept and answer, and simulated customers, who ask, until Ctrl-C. "
+        "One person can then try either side of the running make up. Their names end with (bot). Not for production.",
     )
     parser.set_defaults(run=run)
 
