@@ -1,4 +1,4 @@
-"""What the benchmarks conclude from their figures, and the clients they measure with."""
+"""The benchmarks: their verdicts, and their clients."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def test_a_figure_within_its_bound_is_ok_and_one_outside_falls_short() -> None:
     assert Figure("accept", "rate", 499, "/s", at_least, Peer("ORM", 100)).verdict == "falls short"
 
 
-def test_a_ratio_without_a_peer_that_ran_is_no_success() -> None:
+def test_a_ratio_to_a_peer_that_did_not_run_has_no_success() -> None:
     figure = Figure(
         "messages", "rate", 2000, "/s", Target("ratio", "at least", 1), Peer("npm is missing", None)
     )
@@ -47,11 +47,13 @@ def test_the_results_page_has_the_figures_with_their_commit_and_machine(tmp_path
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.001, 1)])
-def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed(share: float, expected: float) -> None:
+def test_a_percentile_is_the_smallest_value_that_its_share_does_not_exceed(
+    share: float, expected: float
+) -> None:
     assert percentile(list(range(100, 0, -1)), share) == expected
 
 
-def test_frames_are_read_whole_however_they_are_cut() -> None:
+def test_frames_are_read_whole_from_chunks_of_any_size() -> None:
     payloads = [b"", b"a" * 125, b"b" * 126, b"c" * 70_000]
     stream = b"".join(_server_frame(payload) for payload in payloads)
     for size in (1, 7, 65_536):
@@ -64,7 +66,7 @@ def test_frames_are_read_whole_however_they_are_cut() -> None:
 
 
 @pytest.mark.parametrize("length", [0, 125, 126, 4000])
-def test_a_frame_that_is_written_reads_back_once_its_mask_is_off(length: int) -> None:
+def test_a_written_frame_without_its_mask_can_be_read(length: int) -> None:
     frame = write_frame(1, b"x" * length)
     header = 2 if length < 126 else 4
     assert frame[1] & 0x80
