@@ -121,21 +121,27 @@ reset: $(READY) ## remove the development data; refused while make up runs
 
 # Checks ------------------------------------------------------------------------------------------------------
 
-# What squawk leaves out, and why. The runner (kit/migrations.py) sets both timeouts and wraps each file in one
-# transaction. Integers here are counts, seconds and the rupiah of one payment, each with its own bounds.
-SQUAWK_FLAGS := --pg-version=18.0 --assume-in-transaction --no-error-on-unmatched-pattern \
+# The rules that squawk leaves out. The runner (kit/migrations.py) sets both timeouts. Integers here are counts,
+# seconds and the rupiah of one payment, each with its own bounds.
+SQUAWK := .venv/bin/squawk --pg-version=18.0 \
     --exclude=require-lock-timeout,require-statement-timeout,prefer-bigint-over-int
+# The runner wraps every other file in one transaction.
+WITHOUT_TRANSACTION := $(shell grep -l '^-- migrate: no transaction$$' migrations/*.sql)
+IN_TRANSACTION := $(filter-out $(WITHOUT_TRANSACTION),$(wildcard migrations/*.sql))
 
 # The checks that run no test, the slowest first. `make check` and `make test` both run this list, two at a time.
-CHECKS := web types contracts web-contracts lint format layers migrations
+CHECKS := web types statements schema contracts web-contracts lint format layers migrations
 check-web: CHECK = $(NPM_RUN) check
 check-types: CHECK = .venv/bin/mypy
 check-contracts: CHECK = $(PYTHON) -m curhat.app.contracts --check
+check-statements: CHECK = $(PYTHON) -m curhat.dev.statements --check
+check-schema: CHECK = $(PYTHON) -m curhat.dev.schema --check
 check-web-contracts: CHECK = $(NPM_RUN) contracts -- --check
 check-lint: CHECK = .venv/bin/ruff check .
 check-format: CHECK = .venv/bin/ruff format --check .
 check-layers: CHECK = .venv/bin/lint-imports
-check-migrations: CHECK = .venv/bin/squawk $(SQUAWK_FLAGS) 'migrations/*.sql'
+check-migrations: CHECK = $(SQUAWK) --assume-in-transaction $(IN_TRANSACTION) \
+    $(if $(WITHOUT_TRANSACTION),&& $(SQUAWK) $(WITHOUT_TRANSACTION))
 check-unit-tests: CHECK = .venv/bin/pytest --quiet tests/unit
 check-tests: CHECK = .venv/bin/pytest --numprocesses=2 --dist=loadfile
 
@@ -144,7 +150,7 @@ RUN_CHECKS := $(MAKE) --no-print-directory --jobs=2 --output-sync=target
 .PHONY: $(CHECK_TARGETS) check-unit-tests check-tests
 $(CHECK_TARGETS) check-unit-tests check-tests:
 	@printf '\n== %s\n' "$(@:check-%=%)"
-	if ! $(CHECK); then
+	if ! { $(CHECK); }; then
 	    printf '\nmake: the check "%s" FAILED; to run it alone: make %s\n' "$(@:check-%=%)" "$@" >&2
 	    exit 1
 	fi
@@ -168,8 +174,10 @@ format: $(READY) $(NODE_MODULES) ## put the code in order
 rules: $(READY) ## print each rule of docs/rules.md with its tests and what they showed last
 	@$(PYTHON) -m tests.rules_report --check
 
-contracts: $(READY) $(NODE_MODULES) ## generate contracts/ anew from the code, and the web clients' types from them
-	@$(PYTHON) -m curhat.app.contracts
+contracts: $(READY) $(NODE_MODULES) ## generate every queries.py, contracts/, and the web clients' types
+	@$(PYTHON) -m curhat.dev.statements
+	$(PYTHON) -m curhat.app.contracts
+	$(PYTHON) -m curhat.dev.schema
 	$(NPM_RUN) contracts
 
 simulate-schedules: $(READY) ## run N seeded schedules under the virtual clock: make simulate-schedules N=10000
@@ -190,5 +198,5 @@ $(LIGHTHOUSE)/node_modules/.ready: $(LIGHTHOUSE)/package.json $(LIGHTHOUSE)/pack
 lighthouse: $(READY) $(WEB) $(LIGHTHOUSE)/node_modules/.ready ## measure the first screens of both apps with Lighthouse
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/pytest -q --capture=no $(LIGHTHOUSE)/figures.py
 
-bench: $(READY) ## measure, each figure beside its peer and its target
+bench: $(READY) ## measure, each figure beside its peer and its target; writes bench/RESULTS.md
 	@$(PYTHON) -m bench

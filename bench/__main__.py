@@ -1,6 +1,10 @@
-"""`python -m bench [NAMES…]`: measures all claims, or those named, and ends with one table."""
+"""`python -m bench [NAME…]`: measures all claims, or the named ones, and prints one table at the end.
+
+A run of all claims also writes the table to bench/RESULTS.md, with the date, the commit and the machine.
+"""
 
 import argparse
+import subprocess
 import sys
 import time
 import traceback
@@ -13,7 +17,7 @@ from rich.console import Console
 from bench import accept, availability, blast, deadlines, growth, idle_sockets, messages, push, start, windows
 from bench.claims import Measure, Options
 from bench.harness import load
-from bench.harness.report import Figure, line, print_table, write_json
+from bench.harness.report import Figure, line, print_table, write_json, write_markdown
 from bench.harness.stand import busy_share, machine, stand
 
 CLAIMS: Final[dict[str, Measure]] = {
@@ -28,22 +32,24 @@ CLAIMS: Final[dict[str, Measure]] = {
     "start": start.measure,
     "growth": growth.measure,
 }
-# Nothing of ours is at work before a claim begins, PostgreSQL's own housekeeping apart.
-QUIET_SHARE: Final = 0.1
-RESULTS: Final = Path(".cache/bench/latest.json")
+# A claim begins with a warning when a larger share of the processors is busy. PostgreSQL's background processes alone
+# stay below it.
+MAX_BUSY_SHARE: Final = 0.1
+JSON_FILE: Final = Path(".cache/bench/latest.json")
+RESULTS_FILE: Final = Path(__file__).with_name("RESULTS.md")
 
 
 def main() -> int:
-    """0 when everything was measured, whatever the figures say; 1 when a measurement itself failed."""
+    """Measure; the exit status is 1 when a measurement failed. A missed target does not change it."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"one of {', '.join(CLAIMS)}; none: all of them"
+        "names", nargs="*", metavar="NAME", help=f"one of {', '.join(CLAIMS)}; default: all of them"
     )
     parser.add_argument(
         "--rows",
         type=int,
         default=1_000_000,
-        help="old messages in the large database of the claim growth (default 1,000,000; the full claim: 10000000)",
+        help="old messages in the large database of the claim growth (default: 1000000; the full claim: 10000000)",
     )
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(CLAIMS)
@@ -54,9 +60,9 @@ def main() -> int:
 
 
 async def _run(names: list[str], options: Options) -> int:
-    # Wide enough for the table where there is no terminal to say how wide it is.
+    # Without a terminal, which has a width, use one that fits the table.
     console = Console(width=None if sys.stdout.isatty() else 180)
-    about = machine()
+    about, commit = machine(), _commit()
     console.print(
         f"{about['processors']} processors ({about['processor']}), {about['memory_gib']} GiB; server, PostgreSQL, "
         f"Valkey and the load generator share them. HTTP load: {load.generator()}.",
@@ -68,15 +74,15 @@ async def _run(names: list[str], options: Options) -> int:
         for name in names:
             console.print(f"\n{name} …", style="bold")
             busy = await busy_share(1.0)
-            if busy > QUIET_SHARE:
+            if busy > MAX_BUSY_SHARE:
                 console.print(
-                    f"  the machine is {busy:.0%} busy with something else: these figures will be too low",
+                    f"  other programs use {busy:.0%} of the processors: these figures will be too low",
                     style="yellow",
                 )
             begun = time.monotonic()
             try:
                 measured = await CLAIMS[name](built, options)
-            except Exception:  # noqa: BLE001  the other claims are still worth measuring
+            except Exception:  # noqa: BLE001  measure the other claims all the same
                 traceback.print_exc()
                 failed.append(name)
                 continue
@@ -86,12 +92,30 @@ async def _run(names: list[str], options: Options) -> int:
             figures += measured
     console.print()
     print_table(console, figures)
-    if RESULTS.parent.parent.parent.is_dir():
-        write_json(RESULTS, figures, about)
-        console.print(f"\nAlso in {RESULTS}", highlight=False)
+    write_json(JSON_FILE, figures, about)
+    console.print(f"\nWritten to {JSON_FILE}", highlight=False)
     if failed:
         console.print(f"Not measured, because the measurement failed: {', '.join(failed)}", style="red")
-    return 1 if failed else 0
+        return 1
+    if names == list(CLAIMS):
+        write_markdown(RESULTS_FILE, figures, about, commit)
+        console.print(f"Written to {RESULTS_FILE}", highlight=False)
+    return 0
+
+
+def _commit() -> str:
+    """Return the short name of the checked-out commit, and whether files differ from it."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(RESULTS_FILE.parent), *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    try:
+        name = git("rev-parse", "--short=10", "HEAD")
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", f":!{RESULTS_FILE}")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{name} with changes that are not committed" if changed else name
 
 
 if __name__ == "__main__":

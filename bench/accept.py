@@ -1,7 +1,7 @@
-"""Accepting (2b.5): fifty mitras on one request, and one alone; through HTTP, committed, events published.
+"""The accept (2b.5): by fifty mitras at once for one pairing, and by one alone; over HTTP, with commit and events.
 
-Held against a FastAPI service on SQLAlchemy's ORM that does the same work, and against pgbench with the very statement
-that our accept runs: what PostgreSQL gives to whoever spends nothing on HTTP, keys, events and answers.
+Compared with a FastAPI service on SQLAlchemy's ORM that does the same work, and with pgbench, which runs the same
+statement as our accept: the most that PostgreSQL can do without HTTP, idempotency keys, events and answers.
 """
 
 import asyncio
@@ -21,32 +21,45 @@ from bench.peers.fastapi_orm import rows as peer_rows
 from curhat.dev.statements import parse
 from curhat.journeys import queries
 
-# How many accept at a time when nobody contests; more do not make any of the three faster.
-ALONE_AT_A_TIME: Final = 16
-PLACES: Final = 50
-# Groups of 50 mitras who take turns, so that none of them fills up (20 customers each).
+# Concurrent accepts of different pairings. A higher number makes none of the three services faster.
+CONCURRENCY_ALONE: Final = 16
+# Mitras who accept the same pairing.
+CONTESTANTS: Final = 50
+# Groups of 50 mitras. The pairings use them in turn, so that no mitra reaches the capacity of 20 customers.
 GROUPS: Final = 40
 
-# Rounds of the three in turn; and the pairings of a round: some seconds for each of the three.
 ROUNDS: Final = 3
-ALONE: Final = {"ours": 2_000, "orm": 400, "pgbench": 4_800}
-CONTESTED: Final = {"ours": 120, "orm": 20, "pgbench": 160}
-WARM_UP_ALONE: Final = 200
-WARM_UP_CONTESTED: Final = 10
+# Pairings per round: some seconds of work for each service.
+PAIRINGS_ALONE: Final = {"ours": 2_000, "orm": 400, "pgbench": 4_800}
+PAIRINGS_CONTESTED: Final = {"ours": 120, "orm": 20, "pgbench": 160}
+WARM_UP_PAIRINGS_ALONE: Final = 200
+WARM_UP_PAIRINGS_CONTESTED: Final = 10
 
 
 async def measure(stand: Stand, _options: Options) -> list[Figure]:
-    """Each of the three on rows of its own, in turn; first alone, then contested."""
+    """Measure the three services in turn, each on its own rows: first accepts alone, then contested ones."""
     alone = await _measure(
-        stand, ALONE, places=1, groups=None, warm_up=WARM_UP_ALONE, at_a_time=ALONE_AT_A_TIME
+        stand,
+        PAIRINGS_ALONE,
+        contestants=1,
+        groups=None,
+        warm_up=WARM_UP_PAIRINGS_ALONE,
+        concurrency=CONCURRENCY_ALONE,
     )
     contested = await _measure(
-        stand, CONTESTED, places=PLACES, groups=GROUPS, warm_up=WARM_UP_CONTESTED, at_a_time=PLACES
+        stand,
+        PAIRINGS_CONTESTED,
+        contestants=CONTESTANTS,
+        groups=GROUPS,
+        warm_up=WARM_UP_PAIRINGS_CONTESTED,
+        concurrency=CONTESTANTS,
     )
     shared = f"1 server process and {load.generator()} with 1 thread"
     return [
-        *_figures("alone", alone, f"{shared}, {ALONE_AT_A_TIME} at a time; every mitra's first request"),
-        *_figures("contested by 50", contested, f"{shared}, {PLACES} at a time; one in {PLACES} wins"),
+        *_figures("alone", alone, f"{shared}, {CONCURRENCY_ALONE} at a time; every mitra's first request"),
+        *_figures(
+            "contested by 50", contested, f"{shared}, {CONTESTANTS} at a time; one in {CONTESTANTS} wins"
+        ),
     ]
 
 
@@ -55,17 +68,17 @@ def _figures(what: str, measured: dict[str, list[float]], note: str) -> list[Fig
     return [
         Figure(
             "accept",
-            f"answers a second, {what}",
+            f"answers per second, {what}",
             median(measured["ours"]),
             "/s",
             Target("ratio", "at least", 5),
             Peer("FastAPI + SQLAlchemy ORM", median(measured["orm"])),
-            f"median of {ROUNDS} rounds in turn (of their ratios: {of_orm[0]:.2f} to {of_orm[-1]:.2f}); {note}",
+            f"median of {ROUNDS} rounds in turn (their ratios: {of_orm[0]:.2f} to {of_orm[-1]:.2f}); {note}",
             median(of_orm),
         ),
         Figure(
             "accept",
-            f"answers a second, {what}",
+            f"answers per second, {what}",
             median(measured["ours"]),
             "/s",
             Target("ratio", "at least", 0.25),
@@ -76,22 +89,31 @@ def _figures(what: str, measured: dict[str, list[float]], note: str) -> list[Fig
 
 
 async def _measure(
-    stand: Stand, pairings: dict[str, int], *, places: int, groups: int | None, warm_up: int, at_a_time: int
+    stand: Stand,
+    pairings: dict[str, int],
+    *,
+    contestants: int,
+    groups: int | None,
+    warm_up: int,
+    concurrency: int,
 ) -> dict[str, list[float]]:
-    """Requests a second of each, by round. A pairing asks `places` mitras; `groups` of those take turns, or each
-    mitra is asked once."""
-    # Those after the counted ones keep all connections at work.
-    a_round = {name: count + at_a_time // places for name, count in pairings.items()}
-    sizes = {name: warm_up + ROUNDS * count for name, count in a_round.items()}
+    """Return the requests per second of each service, one value per round.
+
+    `contestants` mitras accept each pairing. The pairings use `groups` groups of mitras in turn; None: a group of its
+    own for each pairing.
+    """
+    # The additional pairings keep every connection busy until the last counted answer.
+    pairings_per_round = {name: count + concurrency // contestants for name, count in pairings.items()}
+    sizes = {name: warm_up + ROUNDS * count for name, count in pairings_per_round.items()}
     total = sum(sizes.values())
     first = {"ours": 0, "orm": sizes["ours"], "pgbench": sizes["ours"] + sizes["orm"]}
     groups = groups or total
     requests = {
         name: [
-            _request(pairing * places + place, pairing % groups * places + place)
+            _request(pairing * contestants + place, pairing % groups * contestants + place)
             for pairing in range(first[name], first[name] + sizes[name])
-            # Another one comes first each time, or the same few mitras would win everything.
-            for place in ((pairing * 7 + turn) % places for turn in range(places))
+            # Each pairing begins with another mitra. Otherwise the same few mitras would win every pairing.
+            for place in ((pairing * 7 + offset) % contestants for offset in range(contestants))
         ]
         for name in ("ours", "orm")
     }
@@ -100,8 +122,8 @@ async def _measure(
         async with database.connect() as connection:
             await people.prepare(connection)
             await people.customers(connection, 0, total)
-            await people.mitras(connection, 0, groups * places)
-            await people.searches(connection, 0, total, places=places, groups=groups)
+            await people.mitras(connection, 0, groups * contestants)
+            await people.searches(connection, 0, total, mitras_per_pairing=contestants, groups=groups)
             await peer_rows.make(connection, database.url)
         async with (
             stand.server(database) as ours,
@@ -109,37 +131,37 @@ async def _measure(
         ):
             addresses = {"ours": ours.address, "orm": theirs.address}
             for name, address in addresses.items():
-                await load.warm_up(address, requests[name][: warm_up * places], connections=at_a_time)
+                await load.warm_up(address, requests[name][: warm_up * contestants], connections=concurrency)
             won = warm_up
-            for turn in range(ROUNDS):
+            for round_number in range(ROUNDS):
                 for name, address in addresses.items():
-                    begin = (warm_up + turn * a_round[name]) * places
-                    these = requests[name][begin : begin + a_round[name] * places]
-                    answered = await _accepts(database, address, these, at_a_time)
+                    begin = (warm_up + round_number * pairings_per_round[name]) * contestants
+                    these = requests[name][begin : begin + pairings_per_round[name] * contestants]
+                    answered = await _accepts(database, address, these, concurrency)
                     measured[name].append(answered.per_second)
                     if name == "ours":
                         won += answered.statuses[200]
-                        await _check(database, won, (turn + 1) * at_a_time)
+                        await _check(database, won, (round_number + 1) * concurrency)
                 measured["pgbench"].append(
                     await _pgbench(
                         stand,
                         database,
-                        first["pgbench"] + turn * a_round["pgbench"],
+                        first["pgbench"] + round_number * pairings_per_round["pgbench"],
                         pairings["pgbench"],
-                        places=places,
+                        contestants=contestants,
                         groups=groups,
-                        clients=at_a_time,
+                        clients=concurrency,
                     )
                 )
                 won += pairings["pgbench"]
     return measured
 
 
-async def _check(database: Database, answered: int, at_a_time: int) -> None:
-    """Every pairing that was answered has one winner. Up to `at_a_time` were won after the last counted answer."""
+async def _check(database: Database, answered: int, uncounted: int) -> None:
+    """Check that each answered pairing has one winner. Up to `uncounted` later accepts may have won as well."""
     async with database.connect() as connection:
         matched, sessions = await connection.fetchrow(_OUTCOME)  # type: ignore[misc]  # one row, always
-    if sessions != matched or not answered <= sessions <= answered + at_a_time:
+    if sessions != matched or not answered <= sessions <= answered + uncounted:
         raise RuntimeError(f"{sessions} sessions of {matched} pairings, where {answered} accepts were won")
 
 
@@ -160,21 +182,28 @@ def _peer(stand: Stand, database: Database) -> dict[str, str]:
 
 
 async def _accepts(
-    database: Database, address: Address, requests: Sequence[Request], at_a_time: int
+    database: Database, address: Address, requests: Sequence[Request], concurrency: int
 ) -> Answered:
     await database.settle()
-    answered = await load.each_once(address, requests, connections=at_a_time)
+    answered = await load.each_once(address, requests, connections=concurrency)
     return answered.only(200, 409)
 
 
 async def _pgbench(
-    stand: Stand, database: Database, first: int, pairings: int, *, places: int, groups: int, clients: int
+    stand: Stand,
+    database: Database,
+    first: int,
+    pairings: int,
+    *,
+    contestants: int,
+    groups: int,
+    clients: int,
 ) -> float:
-    """Transactions a second of the accept's own statement, prepared; its two ids are made of numbers on the way."""
-    # Contested: the clients are the mitras of one pairing after the other. Alone: each has pairings of its own.
-    turns = pairings if places > 1 else pairings // clients
-    pairing = f"{first} + :turn" if places > 1 else f"{first} + :client_id * {turns} + :turn"
-    place = ":client_id" if places > 1 else "0"
+    """Return the transactions per second of the accept's own statement, prepared. It computes its ids from numbers."""
+    # Contested: the clients are the mitras of one pairing after the other. Alone: each client has its own pairings.
+    per_client = pairings if contestants > 1 else pairings // clients
+    pairing = f"{first} + :step" if contestants > 1 else f"{first} + :client_id * {per_client} + :step"
+    place = ":client_id" if contestants > 1 else "0"
     statement = _accept_statement(
         request_id=_id(people.REQUEST, "request"),
         mitra_id=_id(people.MITRA, "mitra"),
@@ -183,16 +212,16 @@ async def _pgbench(
     )
     script = stand.folder / "accept.sql"
     script.write_text(
-        f"\\set turn :turn + 1\n\\set pairing {pairing}\n"
-        f"\\set request :pairing * {places} + {place}\n"
-        f"\\set mitra :pairing % {groups} * {places} + {place}\n{statement};\n",
+        f"\\set step :step + 1\n\\set pairing {pairing}\n"
+        f"\\set request :pairing * {contestants} + {place}\n"
+        f"\\set mitra :pairing % {groups} * {contestants} + {place}\n{statement};\n",
         encoding="utf-8",
     )
     await database.settle()
     process = await asyncio.create_subprocess_exec(
         str(_program("pgbench")),
         *("--no-vacuum", "--protocol=prepared", "--jobs=1", f"--client={clients}"),
-        *(f"--transactions={turns}", "--define=turn=-1", f"--file={script}", database.url),
+        *(f"--transactions={per_client}", "--define=step=-1", f"--file={script}", database.url),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -200,20 +229,20 @@ async def _pgbench(
     found = re.search(r"tps = ([0-9.]+) \(without initial connection time\)", output)
     async with database.connect() as connection:
         won = await connection.fetchval(_WON_FROM, people.identifier(people.PAIRING, first))
-    if found is None or won != (turns if places > 1 else turns * clients):
+    if found is None or won != (per_client if contestants > 1 else per_client * clients):
         raise RuntimeError(f"pgbench won {won}: {output}")
     return float(found[1])
 
 
 def _accept_statement(**values: str) -> str:
-    """The accept's statement with SQL texts for its parameters: pgbench would take a $1 for one of its own."""
+    """Return the accept's statement with SQL text in place of its parameters: pgbench has parameters of its own."""
     statements = parse(Path(queries.__file__).with_name("queries.sql")).statements
     accept = next(statement for statement in statements if statement.name == "accept_and_start")
     return re.sub(r"\$(\d+)", lambda found: values[accept.parameters[int(found[1]) - 1]], accept.sql)
 
 
 def _id(kind: int, variable: str) -> str:
-    """The same as people.identifier, with as little work as PostgreSQL allows."""
+    """Return SQL for the same id as people.identifier, as cheap for PostgreSQL as possible."""
     return f"('{kind:08x}-0000-7000-8000-' || lpad(to_hex(:{variable}::bigint), 12, '0'))::uuid"
 
 

@@ -1,4 +1,4 @@
-"""The availability poll (1.2): as cheap as a server's "hello", however many mitras, and no work for PostgreSQL."""
+"""The availability poll (1.2): as fast as a bare "hello", with few and with many mitras, and without PostgreSQL."""
 
 import asyncio
 import time
@@ -11,41 +11,41 @@ from bench.harness.stand import Database, Stand
 
 PATH = "/api/client/mitra-availability"
 CONNECTIONS = 64
-# Many short rounds: what else the machine does for some seconds spoils a few of them, and not their median.
+# Many short rounds: another program that runs for some seconds disturbs a few rounds, but not their median.
 ROUNDS = 15
 ROUND_SECONDS = 1
-FEW, MANY = 10, 100_000
+FEW_MITRAS, MANY_MITRAS = 10, 100_000
 COUNTED_POLLS = 1_000
-# A connection that is idle reports its counters to PostgreSQL's statistics within 10 s.
+# An idle connection adds its counters to PostgreSQL's statistics within 10 s.
 WINDOW_SECONDS = 12.0
 
 
 async def measure(stand: Stand, _options: Options) -> list[Figure]:
-    """Rounds of each variant in turn, so that whatever else the machine does falls on all of them alike."""
+    """Measure the variants in turn, round by round, so that other programs disturb all of them alike."""
     few: list[float] = []
     many: list[float] = []
     hello: list[float] = []
     async with stand.database() as database, stand.server(database) as server:
         async with stand.uvicorn("bench.peers.hello:app") as peer:
             for measured in range(-1, ROUNDS):
-                await _have_mitras(stand, FEW)
+                await _set_mitras(stand, FEW_MITRAS)
                 few.append(await _polls_per_second(server.address, PATH))
-                await _have_mitras(stand, MANY)
+                await _set_mitras(stand, MANY_MITRAS)
                 many.append(await _polls_per_second(server.address, PATH))
                 hello.append(await _polls_per_second(peer.address, "/"))
-                if measured < 0:  # the first of each is the warm-up
+                if measured < 0:  # the first round is the warm-up
                     for rounds in (few, many, hello):
                         rounds.clear()
         idle, polled = await _transactions(database, server.address)
     of_hello, of_many = ratios(few, hello), ratios(few, many)
     shared = (
-        f"median of {ROUNDS} rounds in turn (of their ratios: {of_hello[0]:.2f} to {of_hello[-1]:.2f}); 1 server "
+        f"median of {ROUNDS} rounds in turn (their ratios: {of_hello[0]:.2f} to {of_hello[-1]:.2f}); 1 server "
         f"process and {load.generator()} with 1 thread, {CONNECTIONS} connections"
     )
     return [
         Figure(
             "availability",
-            f"polls a second, {FEW} mitras",
+            f"polls per second, {FEW_MITRAS} mitras",
             median(few),
             "/s",
             Target("ratio", "at least", 0.9),
@@ -55,21 +55,21 @@ async def measure(stand: Stand, _options: Options) -> list[Figure]:
         ),
         Figure(
             "availability",
-            f"polls a second, {FEW} mitras as against {MANY:,}",
+            f"polls per second, {FEW_MITRAS} mitras compared with {MANY_MITRAS:,}",
             median(few),
             "/s",
             Target("ratio", "at most", 1.1),
-            Peer(f"the same with {MANY:,} mitras", median(many)),
+            Peer(f"the same with {MANY_MITRAS:,} mitras", median(many)),
             ratio_of_rounds=median(of_many),
         ),
         Figure(
             "availability",
-            f"transactions of PostgreSQL during {COUNTED_POLLS:,} polls, above idle",
+            f"PostgreSQL transactions during {COUNTED_POLLS:,} polls, more than without polls",
             max(0.0, polled - idle),
             "",
-            # The server's own loops may fall once more into one window than into the other.
+            # The loops of the server may run once more in one window than in the other.
             Target("figure", "at most", 5),
-            note=f"{polled} in {WINDOW_SECONDS:.0f} s with the polls, {idle} in as long without",
+            note=f"{polled} in {WINDOW_SECONDS:.0f} s with the polls, {idle} in the same time without",
         ),
     ]
 
@@ -79,8 +79,8 @@ async def _polls_per_second(address: Address, path: str) -> float:
     return answered.only(200).per_second
 
 
-async def _have_mitras(stand: Stand, count: int) -> None:
-    """Exactly so many mitras are reachable for the next hour. Valkey is what the poll asks; nobody else knows them."""
+async def _set_mitras(stand: Stand, count: int) -> None:
+    """Make this number of mitras reachable for the next hour. They exist in Valkey only, which the poll asks."""
     until = (time.time() + 3600) * 1000
     async with stand.valkey() as client:
         await client.delete("curhat:available")
@@ -93,7 +93,7 @@ async def _have_mitras(stand: Stand, count: int) -> None:
 
 
 async def _transactions(database: Database, address: Address) -> tuple[int, int]:
-    """Transactions while nothing is asked, and in as long a time with the polls at its beginning."""
+    """Count the transactions of a window without polls, and of one with COUNTED_POLLS polls at its beginning."""
     http = Http(address, 8)
     async with database.connect() as connection:
 

@@ -1,4 +1,4 @@
-"""A blast (2b.2) to 1,000 connected mitras: from the confirmation's commit to the last card at its mitra's socket."""
+"""A blast (2b.2) to 1,000 connected mitras: from the commit of the confirmation to the last card at a socket."""
 
 import asyncio
 import json
@@ -8,30 +8,30 @@ from typing import Final
 
 from bench.claims import Options
 from bench.harness import people
-from bench.harness.clients import Client, some_at_a_time
+from bench.harness.clients import Client, gather_in_batches
 from bench.harness.report import Figure, Target, median
 from bench.harness.sockets import Http
 from bench.harness.stand import Connection, Stand
 
 MITRAS: Final = 1_000
 BLASTS: Final = 7
-_CARDS_SECONDS: Final = 20.0
+_CARDS_TIMEOUT_SECONDS: Final = 20.0
 
 
 class Cards:
-    """Counts the cards that arrive."""
+    """Counts the cards that arrive at the sockets."""
 
     def __init__(self) -> None:
         self.offered: list[float] = []
         self.closed = 0
         self.changed = asyncio.Event()
 
-    def begin(self) -> None:
-        """Forget what has arrived."""
+    def reset(self) -> None:
+        """Set both counts to zero."""
         self.offered, self.closed = [], 0
 
     def arrived(self, event: bytes) -> None:
-        """An event at one mitra's socket."""
+        """Count an event at one mitra's socket."""
         if b'"request.offered"' in event:
             self.offered.append(time.time())
         elif b'"request.closed"' in event:
@@ -39,15 +39,15 @@ class Cards:
         self.changed.set()
 
     async def until_all(self, what: str) -> None:
-        """Wait until every mitra has its card (`offered`), or has seen it close (`closed`)."""
-        async with asyncio.timeout(_CARDS_SECONDS):
+        """Wait until every mitra has received the card (`offered`), or its end (`closed`)."""
+        async with asyncio.timeout(_CARDS_TIMEOUT_SECONDS):
             while (len(self.offered) if what == "offered" else self.closed) < MITRAS:
                 self.changed.clear()
                 await self.changed.wait()
 
 
 async def measure(stand: Stand, _options: Options) -> list[Figure]:
-    """Some blasts, one after the other; the first of them is the warm-up."""
+    """Run BLASTS blasts, one after the other. The first one is the warm-up."""
     async with stand.database() as database, database.connect() as connection:
         await people.prepare(connection)
         await people.customers(connection, 0, BLASTS)
@@ -55,18 +55,18 @@ async def measure(stand: Stand, _options: Options) -> list[Figure]:
         await database.settle()
         async with stand.server(database) as server:
             cards = Cards()
-            mitras = await some_at_a_time(
+            mitras = await gather_in_batches(
                 Client.connect(server.address, "mitra", number, cards.arrived) for number in range(MITRAS)
             )
-            await _until_all_may_be_asked(stand)
+            await _until_all_are_available(stand)
             http = Http(server.address, 4)
-            lasts = [await _blast(http, connection, cards, number) for number in range(BLASTS)]
+            durations = [await _blast(http, connection, cards, number) for number in range(BLASTS)]
             if not all(mitra.is_open() for mitra in mitras):
-                raise RuntimeError("a mitra's socket was closed in between")
+                raise RuntimeError("the server closed a mitra's socket")
             for mitra in mitras:
                 mitra.abort()
             http.close()
-    counted = lasts[1:]
+    counted = durations[1:]
     return [
         Figure(
             "blast",
@@ -74,15 +74,15 @@ async def measure(stand: Stand, _options: Options) -> list[Figure]:
             max(counted) * 1000,
             "ms",
             Target("figure", "at most", 500),
-            note=f"median {median(counted) * 1000:.0f} ms, first {lasts[0] * 1000:.0f} ms; from `confirmed_at`, which "
-            "is shortly before the commit; 1 server process, all sockets in 1 Python process",
+            note=f"median {median(counted) * 1000:.0f} ms, first {durations[0] * 1000:.0f} ms; from `confirmed_at`, "
+            "shortly before the commit; 1 server process, all sockets in 1 Python process",
         )
     ]
 
 
 async def _blast(http: Http, connection: Connection, cards: Cards, customer: int) -> float:
-    """Seconds from the confirmation to the last card."""
-    cards.begin()
+    """Return the seconds from the confirmation to the last card."""
+    cards.reset()
     token = people.token("customer", customer)
     order = json.dumps({"offer_id": str(people.identifier(people.OFFER, 1))}).encode()
     payment = await _post(http, token, "/api/client/payments", order)
@@ -91,10 +91,10 @@ async def _blast(http: Http, connection: Connection, cards: Cards, customer: int
     confirmed_at: datetime = await connection.fetchval(
         "SELECT confirmed_at FROM payments WHERE id = $1::text::uuid", payment["id"]
     )
-    last = max(cards.offered) - confirmed_at.timestamp()
+    duration = max(cards.offered) - confirmed_at.timestamp()
     await _post(http, token, f"/api/client/pairings/{confirmation['pairing']['id']}/cancel")
     await cards.until_all("closed")
-    return last
+    return duration
 
 
 async def _post(http: Http, token: str, path: str, body: bytes = b"") -> dict[str, dict[str, str]]:
@@ -105,7 +105,7 @@ async def _post(http: Http, token: str, path: str, body: bytes = b"") -> dict[st
     return decoded
 
 
-async def _until_all_may_be_asked(stand: Stand) -> None:
-    async with stand.valkey() as client, asyncio.timeout(_CARDS_SECONDS):
+async def _until_all_are_available(stand: Stand) -> None:
+    async with stand.valkey() as client, asyncio.timeout(_CARDS_TIMEOUT_SECONDS):
         while await client.zcard("curhat:available") < MITRAS:
             await asyncio.sleep(0.05)

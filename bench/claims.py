@@ -1,4 +1,4 @@
-"""What a claim is: a name, and a function that measures it on the stand."""
+"""A claim: a name, and the function that measures it on the stand."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from bench.harness.stand import Stand
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What whoever runs the benchmark may choose."""
+    """The options of the command."""
 
     rows: int
 

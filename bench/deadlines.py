@@ -1,8 +1,7 @@
-"""Deadlines: 500 a second through real workers, one of them killed in the middle; how late each took effect.
+"""Deadlines: 500 per second through real workers, of which one is killed; how late each deadline took effect.
 
-The mix is the product's own: a third each of unpaid payments that expire, of blasts whose window ends, and of sessions
-whose time is up. Late is what the database's clock says: the moment written by the status change, less the
-moment it was due.
+A third each: unpaid payments that expire, blasts whose window ends, and sessions whose time is up. The lateness is the
+time of the status change minus the due time, both by the database's clock.
 """
 
 import asyncio
@@ -17,21 +16,21 @@ from bench.harness.stand import Connection, Database, Stand
 PER_SECOND: Final = 500
 SECONDS: Final = 20
 WORKERS: Final = 2
-# Mitras whom each blast has asked, and who let it pass.
-ASKED: Final = 3
+# Mitras whom each blast has asked, and who have not answered.
+MITRAS_PER_BLAST: Final = 3
 KILL_AFTER_SECONDS: Final = 8.0
-# Workers start, and the rows are written, before the first is due.
+# The time for writing the rows and starting the workers, before the first deadline is due.
 LEAD_SECONDS: Final = 20
-_LAST_SECONDS: Final = 30
+_LAST_TIMEOUT_SECONDS: Final = 30
 _THIRD: Final = PER_SECOND * SECONDS // 3
 _GROUPS: Final = 300
 
-# $1 the first due time, $2 how many of each kind. Kinds take turns: every third one is of the same kind.
-_DUE: Final = f"$1::timestamptz + make_interval(secs => (number * 3 + {{turn}}) / {PER_SECOND}::float8)"
+# $1: the first due time. $2: the number of deadlines of each kind. The kinds alternate.
+_DUE: Final = f"$1::timestamptz + make_interval(secs => (number * 3 + {{index}}) / {PER_SECOND}::float8)"
 _EXPIRE_PAYMENTS: Final = f"""
 WITH due AS (
     INSERT INTO payments (id, customer_id, purpose, offer_id, duration_minutes, amount_rp, is_trial, expires_at)
-    SELECT bench_id(3, number), bench_id(1, number), 'session', bench_id(7, 1), 60, 35000, false, {_DUE.format(turn=0)}
+    SELECT bench_id(3, number), bench_id(1, number), 'session', bench_id(7, 1), 60, 35000, false, {_DUE.format(index=0)}
     FROM generate_series(0, $2::bigint - 1) AS number
     RETURNING id, expires_at
 )
@@ -39,7 +38,7 @@ INSERT INTO deadlines (kind, entity_id, due_at) SELECT 'payment_expiry', id, exp
 """
 _END_WINDOWS: Final = f"""
 WITH due AS (
-    UPDATE pairings SET deadline_at = {_DUE.format(turn=1)}
+    UPDATE pairings SET deadline_at = {_DUE.format(index=1)}
     FROM generate_series(0, $2::bigint - 1) AS number WHERE pairings.id = bench_id(4, $2 + number)
     RETURNING pairings.id, deadline_at
 )
@@ -48,7 +47,7 @@ WHERE kind = 'pairing_window' AND entity_id = due.id
 """
 _END_SESSIONS: Final = f"""
 WITH due AS (
-    UPDATE sessions SET ends_at = {_DUE.format(turn=2)}
+    UPDATE sessions SET ends_at = {_DUE.format(index=2)}
     FROM generate_series(0, $2::bigint - 1) AS number WHERE sessions.id = bench_id(6, 2 * $2 + number)
     RETURNING sessions.id, ends_at
 )
@@ -63,16 +62,14 @@ LEFT JOIN pairings ON pairings.id = entity_id AND entity = 'pairing'
 LEFT JOIN sessions ON sessions.id = entity_id AND entity = 'session'
 WHERE new_status = 'expired' OR (entity = 'pairing' AND new_status = 'failed') OR new_status = 'ended'
 """
-
-
-# Of an extension that was approved, the session's new end is armed for later.
-_SOME_ARE_LEFT: Final = (
+# An approved extension arms the new end of its session for later; that deadline does not count.
+_SOME_ARE_DUE: Final = (
     "SELECT EXISTS (SELECT 1 FROM deadlines WHERE parked_at IS NULL AND due_at <= curhat_now())"
 )
 
 
 async def measure(stand: Stand, _options: Options) -> list[Figure]:
-    """One run, with the kill and the restart."""
+    """Run once, kill one worker and start another in its place."""
     async with stand.database() as database, database.connect() as connection:
         await _prepare(connection)
         await database.settle()
@@ -93,18 +90,20 @@ async def measure(stand: Stand, _options: Options) -> list[Figure]:
     return [
         Figure(
             "deadlines",
-            f"late, p99 of {len(late):,} at {PER_SECOND} a second",
+            f"lateness, p99 of {len(late):,} at {PER_SECOND} per second",
             percentile(late, 0.99),
             "ms",
             Target("figure", "at most", 50),
             note=f"p50 {percentile(late, 0.5):.1f} ms; {about}; {WORKERS} worker processes, one killed after "
             f"{KILL_AFTER_SECONDS:.0f} s and replaced",
         ),
-        Figure("deadlines", "late, the latest", max(late), "ms", Target("figure", "at most", 250)),
-        Figure("deadlines", "early", sum(value < 0 for value in late), "", Target("figure", "at most", 0)),
+        Figure("deadlines", "lateness, maximum", max(late), "ms", Target("figure", "at most", 250)),
+        Figure(
+            "deadlines", "fired early", sum(value < 0 for value in late), "", Target("figure", "at most", 0)
+        ),
         Figure(
             "deadlines",
-            f"not taken {_LAST_SECONDS} s after the last was due",
+            f"not fired {_LAST_TIMEOUT_SECONDS} s after the last due time",
             total - len(late),
             "",
             Target("figure", "at most", 0),
@@ -113,17 +112,17 @@ async def measure(stand: Stand, _options: Options) -> list[Figure]:
 
 
 async def _prepare(connection: Connection) -> None:
-    """The people; the second third searches, the last third chats. Nothing is due yet."""
+    """Write the people: the second third searches, the last third chats. Nothing is due yet."""
     await people.prepare(connection)
     await people.customers(connection, 0, 3 * _THIRD)
-    await people.mitras(connection, 0, ASKED * _GROUPS)
+    await people.mitras(connection, 0, MITRAS_PER_BLAST * _GROUPS)
     await people.mitras(connection, 2 * _THIRD, _THIRD)
-    await people.searches(connection, _THIRD, _THIRD, places=ASKED, groups=_GROUPS)
+    await people.searches(connection, _THIRD, _THIRD, mitras_per_pairing=MITRAS_PER_BLAST, groups=_GROUPS)
     await people.chats(connection, 2 * _THIRD, _THIRD)
 
 
 async def _arm(connection: Connection) -> float:
-    """Make everything due, from LEAD_SECONDS on; the answer is the first due time."""
+    """Set the due times, the first one LEAD_SECONDS from now; returns the first one."""
     first_due = await connection.fetchval(
         "SELECT curhat_now() + make_interval(secs => $1)", float(LEAD_SECONDS)
     )
@@ -136,8 +135,8 @@ async def _arm(connection: Connection) -> float:
 
 
 async def until_none_is_due(database: Database, last_due: float) -> None:
-    """Wait until all that is due is taken, or for _LAST_SECONDS after the last was due."""
+    """Wait until every due deadline has fired, at most until _LAST_TIMEOUT_SECONDS after the last due time."""
     await asyncio.sleep(max(0.0, last_due - time.time()))
     async with database.connect() as connection:
-        while time.time() < last_due + _LAST_SECONDS and await connection.fetchval(_SOME_ARE_LEFT):
+        while time.time() < last_due + _LAST_TIMEOUT_SECONDS and await connection.fetchval(_SOME_ARE_DUE):
             await asyncio.sleep(0.1)

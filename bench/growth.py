@@ -1,7 +1,7 @@
-"""Growth: accepting, sending and reading a page are no slower in a database full of old rows.
+"""Growth: an accept, a message and a page are no slower in a database full of old rows.
 
-Two databases in one PostgreSQL, a server on each, and rounds in turn: one has only the people who are measured, the
-other has the same people and years of others besides.
+Two databases in one PostgreSQL, with one server each. One database has only the people who are measured. The other also
+has years of old rows. The rounds alternate between them.
 """
 
 from typing import Final
@@ -14,28 +14,28 @@ from bench.harness.sockets import Address
 from bench.harness.stand import Connection, Database, Stand
 
 ROUNDS: Final = 5
-AT_A_TIME: Final = 8
+CONCURRENCY: Final = 8
 ACCEPTS: Final = 500
 MESSAGES: Final = 1_000
 PAGES: Final = 1_500
 CHATS: Final = 100
-# The history of each of the people whose pages are read: more than one page of each kind.
+# The people whose pages are read. Their history is longer than one page of chats and one page of messages.
 READERS: Final = 50
-CHATS_A_READER: Final = 60
-MESSAGES_A_CHAT: Final = 60
+CHATS_PER_READER: Final = 60
+MESSAGES_PER_CHAT: Final = 60
 
-# Old rows stand in this proportion to old messages: of 10 million, half a million sessions.
-_OLD_MESSAGES_A_CHAT: Final = 20
-_OLD_REQUESTS_A_CHAT: Final = 5
-_OLD_CHATS_A_CUSTOMER: Final = 10
-_OLD_CHATS_A_MITRA: Final = 500
-# Where the numbers of the old rows begin, far from those of the measured people.
-_OLD: Final = 100_000_000
-# In the searches and in the histories the measured people have numbers of their own.
+# The numbers of old rows relative to old messages: 10 million messages are half a million sessions.
+_OLD_MESSAGES_PER_CHAT: Final = 20
+_OLD_REQUESTS_PER_CHAT: Final = 5
+_OLD_CHATS_PER_CUSTOMER: Final = 10
+_OLD_CHATS_PER_MITRA: Final = 500
+# The first number of the old rows. The measured people have lower numbers.
+_FIRST_OLD: Final = 100_000_000
+# The first number of the readers. The people who accept and chat have lower numbers.
 _FIRST_READER: Final = 500_000
 
-# $1 first customer, $2 first mitra, $3 first chat, $4 customers, $5 mitras, $6 chats, $7 messages a chat,
-# $8 requests a chat. Chat n is customer n mod customers with mitra n mod mitras, and is long over.
+# $1: first customer. $2: first mitra. $3: first chat. $4: customers. $5: mitras. $6: chats. $7: messages per chat.
+# $8: requests per chat. Chat n is between customer n mod $4 and mitra n mod $5, and has ended.
 _CHATS: Final = (
     """
     INSERT INTO payments (id, customer_id, purpose, status, offer_id, duration_minutes, amount_rp, is_trial,
@@ -85,7 +85,7 @@ _CHATS: Final = (
     FROM old, generate_series(0, $7 - 1) AS place
     """,
 )
-# Every parameter is named, since PostgreSQL must know the type of each.
+# Not every statement uses every parameter. The condition names them all, so that PostgreSQL knows their types.
 _OLD_CHATS: Final = """
 WITH old AS (
     SELECT n, curhat_now() - interval '1 year' + n * interval '1 second' AS at
@@ -96,7 +96,7 @@ WITH old AS (
 
 
 async def measure(stand: Stand, options: Options) -> list[Figure]:
-    """Rounds of each load on each database in turn."""
+    """Run each load on both databases in turn, round by round."""
     async with stand.database() as small, stand.database() as large:
         for database, rows in ((small, 0), (large, options.rows)):
             async with database.connect() as connection:
@@ -107,13 +107,13 @@ async def measure(stand: Stand, options: Options) -> list[Figure]:
         sizes = [await _megabytes(database) for database in (small, large)]
         async with stand.server(small) as few, stand.server(large) as many:
             taken: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in _LOADS}
-            for turn in range(1 + ROUNDS):
+            for round_number in range(1 + ROUNDS):
                 for name, requests in _LOADS.items():
                     for at, server in enumerate((few, many)):
-                        milliseconds = await _milliseconds(server.address, requests(turn))
-                        if turn > 0:  # the first of each is the warm-up
+                        milliseconds = await _milliseconds(server.address, requests(round_number))
+                        if round_number > 0:  # the first round is the warm-up
                             taken[name][at].append(milliseconds)
-    chats = options.rows // _OLD_MESSAGES_A_CHAT
+    chats = options.rows // _OLD_MESSAGES_PER_CHAT
     figures: list[Figure] = []
     for name, (with_few, with_many) in taken.items():
         figures.append(
@@ -124,8 +124,8 @@ async def measure(stand: Stand, options: Options) -> list[Figure]:
                 "ms",
                 Target("ratio", "at most", 1.2),
                 Peer("the same with none", median(with_few)),
-                f"processing time of a request (1 / throughput), {AT_A_TIME} at a time; {chats:,} old sessions; "
-                f"{sizes[1]:,.0f} MB as against {sizes[0]:,.0f} MB"
+                f"time per request (1 / throughput), {CONCURRENCY} at a time; {chats:,} old sessions; "
+                f"{sizes[1]:,.0f} MB compared with {sizes[0]:,.0f} MB"
                 if not figures
                 else "",
             )
@@ -134,13 +134,13 @@ async def measure(stand: Stand, options: Options) -> list[Figure]:
 
 
 async def _milliseconds(address: Address, requests: list[Request]) -> float:
-    answered = await load.each_once(address, requests, connections=AT_A_TIME)
+    answered = await load.each_once(address, requests, connections=CONCURRENCY)
     answered.only(200, 201)
     return 1000 / answered.per_second
 
 
-def _accepts(turn: int) -> list[Request]:
-    first = turn * (ACCEPTS + AT_A_TIME)
+def _accepts(round_number: int) -> list[Request]:
+    first = round_number * (ACCEPTS + CONCURRENCY)
     return [
         Request(
             path=f"/api/mitra/requests/{people.identifier(people.REQUEST, number)}/accept",
@@ -148,36 +148,36 @@ def _accepts(turn: int) -> list[Request]:
             token=people.token("mitra", number),
             key=f"accept-{number}",
         )
-        for number in range(first, first + ACCEPTS + AT_A_TIME)
+        for number in range(first, first + ACCEPTS + CONCURRENCY)
     ]
 
 
-def _messages(turn: int) -> list[Request]:
+def _messages(round_number: int) -> list[Request]:
     requests = []
-    for number in range(MESSAGES + AT_A_TIME):
+    for number in range(MESSAGES + CONCURRENCY):
         chat = _FIRST_CHAT + number % CHATS
         requests.append(
             Request(
                 path=f"/api/client/sessions/{people.identifier(people.SESSION, chat)}/messages",
                 method="POST",
                 token=people.token("customer", chat),
-                body=f'{{"client_message_id":"{turn}-{number}","text":"Apa kabar? Ini pesan {number}."}}',
+                body=f'{{"client_message_id":"{round_number}-{number}","text":"Apa kabar? Ini pesan {number}."}}',
             )
         )
     return requests
 
 
-def _sessions_pages(_turn: int) -> list[Request]:
+def _sessions_pages(_round_number: int) -> list[Request]:
     return [
         Request(path="/api/client/sessions", token=people.token("customer", _FIRST_READER + number % READERS))
-        for number in range(PAGES + AT_A_TIME)
+        for number in range(PAGES + CONCURRENCY)
     ]
 
 
-def _messages_pages(_turn: int) -> list[Request]:
+def _messages_pages(_round_number: int) -> list[Request]:
     requests = []
-    for number in range(PAGES + AT_A_TIME):
-        chat = _FIRST_READER + (number * 37) % (READERS * CHATS_A_READER)
+    for number in range(PAGES + CONCURRENCY):
+        chat = _FIRST_READER + (number * 37) % (READERS * CHATS_PER_READER)
         requests.append(
             Request(
                 path=f"/api/client/sessions/{people.identifier(people.SESSION, chat)}/messages",
@@ -187,7 +187,7 @@ def _messages_pages(_turn: int) -> list[Request]:
     return requests
 
 
-_SEARCHES: Final = (1 + ROUNDS) * (ACCEPTS + AT_A_TIME)
+_SEARCHES: Final = (1 + ROUNDS) * (ACCEPTS + CONCURRENCY)
 _FIRST_CHAT: Final = _SEARCHES
 _LOADS: Final = {
     "accept": _accepts,
@@ -198,33 +198,33 @@ _LOADS: Final = {
 
 
 async def _measured_people(connection: Connection) -> None:
-    """Those who accept, those who chat, and those who read their history."""
+    """Write the people who accept, those who chat, and those who read their history."""
     await people.prepare(connection)
     await people.customers(connection, 0, _SEARCHES + CHATS)
     await people.mitras(connection, 0, _SEARCHES + CHATS)
-    await people.searches(connection, 0, _SEARCHES, places=1, groups=_SEARCHES)
+    await people.searches(connection, 0, _SEARCHES, mitras_per_pairing=1, groups=_SEARCHES)
     await people.chats(connection, _FIRST_CHAT, CHATS)
     await people.customers(connection, _FIRST_READER, READERS)
     await people.mitras(connection, _FIRST_READER, READERS)
     await _chats(
-        connection, _FIRST_READER, READERS, READERS, READERS * CHATS_A_READER, messages=MESSAGES_A_CHAT
+        connection, _FIRST_READER, READERS, READERS, READERS * CHATS_PER_READER, messages=MESSAGES_PER_CHAT
     )
 
 
 async def _old_rows(connection: Connection, messages: int) -> None:
-    chats = messages // _OLD_MESSAGES_A_CHAT
-    customers, mitras = max(1, chats // _OLD_CHATS_A_CUSTOMER), max(1, chats // _OLD_CHATS_A_MITRA)
-    await people.customers(connection, _OLD, customers)
-    await people.mitras(connection, _OLD, mitras)
-    # The old mitras have left: they are rows, and nobody asks them.
-    await connection.execute("UPDATE mitras SET online = false WHERE id >= bench_id(2, $1)", _OLD)
-    await _chats(connection, _OLD, customers, mitras, chats, messages=_OLD_MESSAGES_A_CHAT)
+    chats = messages // _OLD_MESSAGES_PER_CHAT
+    customers, mitras = max(1, chats // _OLD_CHATS_PER_CUSTOMER), max(1, chats // _OLD_CHATS_PER_MITRA)
+    await people.customers(connection, _FIRST_OLD, customers)
+    await people.mitras(connection, _FIRST_OLD, mitras)
+    # The old mitras are offline, so no blast asks them.
+    await connection.execute("UPDATE mitras SET online = false WHERE id >= bench_id(2, $1)", _FIRST_OLD)
+    await _chats(connection, _FIRST_OLD, customers, mitras, chats, messages=_OLD_MESSAGES_PER_CHAT)
 
 
 async def _chats(
     connection: Connection, first: int, customers: int, mitras: int, chats: int, *, messages: int
 ) -> None:
-    # Triggers and foreign keys would check every one of millions of rows that are right by their making.
+    # Without triggers and foreign keys, which would check each of millions of rows. The statements keep them right.
     await connection.execute("SET session_replication_role = replica")
     for statement in _CHATS:
         await connection.execute(
@@ -236,7 +236,7 @@ async def _chats(
             mitras,
             chats,
             messages,
-            _OLD_REQUESTS_A_CHAT,
+            _OLD_REQUESTS_PER_CHAT,
         )
     await connection.execute("RESET session_replication_role")
 

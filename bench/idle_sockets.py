@@ -1,4 +1,4 @@
-"""Memory of an idle socket: how much a server process grows by with 2,000 signed-in people at their sockets."""
+"""Memory per idle socket: how much a server process grows when 2,000 signed-in people connect."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -6,30 +6,30 @@ from typing import Final, Protocol
 
 from bench.claims import Options
 from bench.harness import people
-from bench.harness.clients import Client, some_at_a_time
+from bench.harness.clients import Client, gather_in_batches
 from bench.harness.report import Figure, Peer, Target
 from bench.harness.sockets import WebSocket
 from bench.harness.stand import Process, Stand
 
 SOCKETS: Final = 2_000
-# Opened and left again first: what a process allocates once is not what a socket costs.
-WARM_UP: Final = 300
-# Every customer has been pinged once, every mitra several times.
+# These sockets are opened and closed first, so that memory which a process allocates only once is not counted.
+WARM_UP_SOCKETS: Final = 300
+# Long enough for one ping to each customer and several to each mitra.
 SETTLE_SECONDS: Final = 17.0
 
 
 class _Held(Protocol):
     def abort(self) -> None:
-        """Leave."""
+        """Close the connection."""
 
 
 async def measure(stand: Stand, _options: Options) -> list[Figure]:
-    """Customers, then mitras as well, then the bare peer."""
+    """Measure customers, then additional mitras, then the bare peer."""
     async with stand.database() as database:
         async with database.connect() as connection:
             await people.prepare(connection)
-            await people.customers(connection, 0, SOCKETS + WARM_UP)
-            await people.mitras(connection, 0, SOCKETS + WARM_UP)
+            await people.customers(connection, 0, SOCKETS + WARM_UP_SOCKETS)
+            await people.mitras(connection, 0, SOCKETS + WARM_UP_SOCKETS)
         await database.settle()
         async with stand.server(database) as server:
 
@@ -38,9 +38,9 @@ async def measure(stand: Stand, _options: Options) -> list[Figure]:
 
             await _warm_up(lambda number: person("customer", number))
             await _warm_up(lambda number: person("mitra", number))
-            customers, held = await _kib_a_socket(server, lambda number: person("customer", number))
-            mitras, more = await _kib_a_socket(server, lambda number: person("mitra", number))
-            _leave([*held, *more])
+            customers, held = await _kib_per_socket(server, lambda number: person("customer", number))
+            mitras, more = await _kib_per_socket(server, lambda number: person("mitra", number))
+            _close([*held, *more])
     async with stand.uvicorn("bench.peers.bare_sockets:app") as peer:
 
         def bare(number: int) -> Awaitable[WebSocket]:
@@ -48,43 +48,45 @@ async def measure(stand: Stand, _options: Options) -> list[Figure]:
             return WebSocket.connect(peer.address, "/api/client/realtime", lambda _text: None, token)
 
         await _warm_up(bare)
-        alone, rest = await _kib_a_socket(peer, bare)
-        _leave(rest)
+        bare_kib, rest = await _kib_per_socket(peer, bare)
+        _close(rest)
     name = "bare ASGI on the same uvicorn"
     return [
         Figure(
             "idle-sockets",
-            f"KiB a customer's socket ({SOCKETS:,} of them)",
+            f"KiB per customer's socket ({SOCKETS:,} of them)",
             customers,
             "KiB",
             Target("figure", "at most", 25),
-            Peer(name, alone),
-            "growth of the resident memory of 1 server process, after everyone was pinged",
+            Peer(name, bare_kib),
+            "growth of the resident memory of 1 server process, after a ping to each socket",
         ),
         Figure(
             "idle-sockets",
-            f"KiB a mitra's socket ({SOCKETS:,} more)",
+            f"KiB per mitra's socket ({SOCKETS:,} more)",
             mitras,
             "KiB",
             Target("figure", "at most", 25),
-            Peer(name, alone),
+            Peer(name, bare_kib),
             "with its lease and its pings every 3 s",
         ),
     ]
 
 
 async def _warm_up(connect: Callable[[int], Awaitable[_Held]]) -> None:
-    opened = await some_at_a_time(_await(connect(number)) for number in range(SOCKETS, SOCKETS + WARM_UP))
+    opened = await gather_in_batches(
+        _await(connect(number)) for number in range(SOCKETS, SOCKETS + WARM_UP_SOCKETS)
+    )
     await asyncio.sleep(1)
-    _leave(opened)
+    _close(opened)
     await asyncio.sleep(4)
 
 
-async def _kib_a_socket(
+async def _kib_per_socket(
     process: Process, connect: Callable[[int], Awaitable[_Held]]
 ) -> tuple[float, Sequence[_Held]]:
     before = process.resident_bytes()
-    opened = await some_at_a_time(_await(connect(number)) for number in range(SOCKETS))
+    opened = await gather_in_batches(_await(connect(number)) for number in range(SOCKETS))
     await asyncio.sleep(SETTLE_SECONDS)
     return (process.resident_bytes() - before) / SOCKETS / 1024, opened
 
@@ -93,6 +95,6 @@ async def _await(step: Awaitable[_Held]) -> _Held:
     return await step
 
 
-def _leave(held: Sequence[_Held]) -> None:
+def _close(held: Sequence[_Held]) -> None:
     for socket in held:
         socket.abort()

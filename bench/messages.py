@@ -1,11 +1,11 @@
-"""A message from its sender to the other side's screen, over two server processes: how late, and how many a second.
+"""A chat message from its sender to the other side, over two server processes: the delay, and the messages per second.
 
-500 chats are open. The customer's socket is at one process, the mitra's at the other, and the two sides write in turn.
-Messages are sent by the clock, whether or not earlier ones have arrived, and late counts from when a message was
-to be sent: a server that stalls cannot hide it by making the generator wait.
+500 chats are open. The customers' sockets are at one process, the mitras' at the other, and both sides write. Messages
+are sent at fixed times, whether or not earlier ones have arrived. The delay counts from the time at which a message had
+to be sent, so a server that stalls cannot hide it by making the generator wait.
 
-Held against Socket.IO with its Redis adapter: two Node processes on the same PostgreSQL and Valkey that store each
-message and deliver it to both sides. (Ours also numbers it in both sides' streams, for those who come back.)
+Compared with Socket.IO and its Redis adapter: two Node processes on the same PostgreSQL and Valkey, which store each
+message and deliver it to both sides. (Ours also numbers it in both sides' streams, for clients that resume.)
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from typing import Final, Protocol
 
 from bench.claims import Options
 from bench.harness import people
-from bench.harness.clients import Client, some_at_a_time
+from bench.harness.clients import Client, gather_in_batches
 from bench.harness.report import Figure, Peer, Target, percentile
 from bench.harness.sockets import Address, Closed, Http, WebSocket
 from bench.harness.stand import Database, Process, Stand
@@ -33,14 +33,14 @@ CHATS: Final = 500
 RATE: Final = 500
 RATE_SECONDS: Final = 8
 STEP_SECONDS: Final = 4
-# Upwards by this factor until a rate fails, then this often half-way back.
+# The rate grows by this factor until a run fails. Then it is bisected this many times.
 STEP_FACTOR: Final = 1.4
-HALVINGS: Final = 2
-P99_LIMIT_SECONDS: Final = 0.1
-LOWEST_RATE: Final = 50
-HIGHEST_RATE: Final = 20_000
-# How long after the last one a message may still arrive; one that does not is lost.
-GRACE_SECONDS: Final = 5.0
+BISECTIONS: Final = 2
+MAX_P99_SECONDS: Final = 0.1
+MIN_RATE: Final = 50
+MAX_RATE: Final = 20_000
+# A message that has not arrived this long after the last one was sent is lost.
+ARRIVAL_TIMEOUT_SECONDS: Final = 5.0
 HTTP_CONNECTIONS: Final = 250
 _TEXT: Final = "Terima kasih sudah mau mendengarkan, hari ini berat sekali rasanya."
 _PEER_FOLDER: Final = Path(__file__).parent / "peers" / "socketio"
@@ -62,21 +62,20 @@ CREATE INDEX IF NOT EXISTS peer_messages_by_session ON peer_messages (session_id
 
 
 class Sides(Protocol):
-    """Both sides of all chats, connected. `on_shown` is called with the number of each message that the side to
-    whom it was written has got."""
+    """Both sides of all chats, connected. `on_shown` is called with the number of each message that its reader got."""
 
     on_shown: Callable[[int], None]
 
     def send(self, number: int, chat: int, role: str) -> None:
-        """Send message `number` in `chat`; `trouble` says what went wrong."""
+        """Send message `number` in `chat` as `role`. `trouble` returns what went wrong."""
 
     def trouble(self) -> str | None:
-        """What went wrong since `on_shown` was set: messages refused, sockets closed."""
+        """Return what went wrong since `on_shown` was set: refused messages, closed sockets; None: nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What came of sending at one rate."""
+    """The result of sending at one rate."""
 
     rate: float
     late: list[float]
@@ -86,12 +85,12 @@ class Run:
 
     @property
     def holds(self) -> bool:
-        """Whether everything arrived, and in time."""
-        return self.lost == 0 and self.trouble is None and percentile(self.late, 0.99) <= P99_LIMIT_SECONDS
+        """Whether every message arrived in time."""
+        return self.lost == 0 and self.trouble is None and percentile(self.late, 0.99) <= MAX_P99_SECONDS
 
 
 async def measure(stand: Stand, _options: Options) -> list[Figure]:
-    """Ours first, then the peer; each at the promised rate and then upwards."""
+    """Measure ours, then the peer, each at the promised rate and then at rising rates."""
     async with stand.database() as database:
         async with database.connect() as connection:
             await people.prepare(connection)
@@ -108,11 +107,11 @@ async def measure(stand: Stand, _options: Options) -> list[Figure]:
                 theirs, their_highest = await _runs(database, sides)
     name = reason or "Socket.IO 4, Redis adapter"
     their_p99 = percentile(theirs.late, 0.99) * 1000 if theirs else None
-    at_highest = f"p99 {percentile(our_highest.late, 0.99) * 1000:.0f} ms then"
+    at_highest = f"p99 {percentile(our_highest.late, 0.99) * 1000:.0f} ms at that rate"
     return [
         Figure(
             "messages",
-            f"shown at the other side, p99 at {RATE} a second",
+            f"sent to shown at the other side, p99 at {RATE} per second",
             percentile(ours.late, 0.99) * 1000,
             "ms",
             Target("figure", "at most", 20),
@@ -122,7 +121,7 @@ async def measure(stand: Stand, _options: Options) -> list[Figure]:
         ),
         Figure(
             "messages",
-            f"a second with p99 ≤ {P99_LIMIT_SECONDS * 1000:.0f} ms",
+            f"messages per second with p99 ≤ {MAX_P99_SECONDS * 1000:.0f} ms",
             our_highest.rate if our_highest.holds else 0,
             "/s",
             Target("ratio", "at least", 1),
@@ -134,24 +133,24 @@ async def measure(stand: Stand, _options: Options) -> list[Figure]:
 
 
 async def _runs(database: Database, sides: Sides) -> tuple[Run, Run]:
-    """The run at the promised rate, and the one at the highest rate that holds."""
+    """Return the run at the promised rate, and the run at the highest rate that holds."""
     await _run(sides, RATE / 2, 3)
     await database.settle()
     promised = await _run(sides, RATE, RATE_SECONDS)
     if promised.trouble:
-        raise RuntimeError(f"at {RATE} a second: {promised.trouble}")
+        raise RuntimeError(f"at {RATE} per second: {promised.trouble}")
     best, rate, failed = promised, float(RATE), math.inf
-    while not best.holds and rate > LOWEST_RATE:
+    while not best.holds and rate > MIN_RATE:
         failed, rate = rate, rate / STEP_FACTOR
         best = await _run(sides, rate, STEP_SECONDS)
-    while failed == math.inf and rate * STEP_FACTOR < HIGHEST_RATE:
+    while failed == math.inf and rate * STEP_FACTOR < MAX_RATE:
         rate *= STEP_FACTOR
         run = await _run(sides, rate, STEP_SECONDS)
         if run.holds:
             best = run
         else:
             failed = rate
-    for _ in range(HALVINGS if best.holds and failed < math.inf else 0):
+    for _ in range(BISECTIONS if best.holds and failed < math.inf else 0):
         run = await _run(sides, math.sqrt(best.rate * failed), STEP_SECONDS)
         if run.holds:
             best = run
@@ -182,25 +181,25 @@ async def _run(sides: Sides, rate: float, seconds: float) -> Run:
         sides.send(number, *order[number % len(order)])
     last = time.perf_counter()
     processor = time.process_time() - processor
-    while any(map(math.isnan, shown)) and time.perf_counter() < last + GRACE_SECONDS:
+    while any(map(math.isnan, shown)) and time.perf_counter() < last + ARRIVAL_TIMEOUT_SECONDS:
         await asyncio.sleep(0.05)
     late = [at - begun - number / rate for number, at in enumerate(shown) if not math.isnan(at)]
     return Run(rate, late or [math.inf], count - len(late), sides.trouble(), processor / (last - begun))
 
 
 def _number_in(frame: bytes) -> int:
-    """The message's number, out of its client_message_id; much cheaper than decoding everything."""
+    """Return the number in the client_message_id. Decoding the whole frame would cost much more."""
     begin = frame.index(b'"client_message_id":"') + 21
     return int(frame[frame.index(b"-", begin) + 1 : frame.index(b'"', begin)])
 
 
 class _Open(Protocol):
     def is_open(self) -> bool:
-        """Whether the connection still stands."""
+        """Whether the connection is open."""
 
 
 class _Counted:
-    """What both kinds of sides share: each run has message ids of its own, and other runs' stragglers are dropped."""
+    """What both kinds of sides share. Each run has its own message ids; late messages of earlier runs are ignored."""
 
     def __init__(self) -> None:
         self.errors: list[str] = []
@@ -218,14 +217,14 @@ class _Counted:
         self.errors.clear()
 
     def event(self, to_role: str, frame: bytes) -> None:
-        """A message.created at a socket: it counts where the other side gets it."""
+        """Handle a message.created at a socket. It counts at the socket of the reader, not of the sender."""
         written_by_other = b'"sender":"customer"' if to_role == "mitra" else b'"sender":"mitra"'
         if written_by_other in frame and b'"client_message_id":"%d-' % self.run in frame:
             self._on_shown(_number_in(frame))
 
     def trouble(self) -> str | None:
         if not all(socket.is_open() for socket in self.open_sockets()):
-            return "a socket was closed by the server"
+            return "the server closed a socket"
         return f"{len(self.errors)} messages failed; the first: {self.errors[0]}" if self.errors else None
 
     def open_sockets(self) -> Iterable["_Open"]:
@@ -275,7 +274,7 @@ async def _our_sides(stand: Stand, database: Database) -> AsyncIterator[_OurSide
     async with stand.server(database) as first, stand.server(database) as second:
         servers = {"customer": first.address, "mitra": second.address}
         sides = _OurSides(servers)
-        sides.clients = await some_at_a_time(
+        sides.clients = await gather_in_batches(
             Client.connect(servers[role], role, chat, partial(sides.event, role))
             for chat in range(CHATS)
             for role in _ROLES
@@ -285,7 +284,7 @@ async def _our_sides(stand: Stand, database: Database) -> AsyncIterator[_OurSide
 
 
 class _PeerSides(_Counted):
-    """Clients of Socket.IO: Engine.IO 4 over a WebSocket, whose packets begin with their type as a digit."""
+    """Socket.IO clients: Engine.IO 4 over a WebSocket. A packet begins with its type, one or two digits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -333,7 +332,7 @@ async def _peer_sides(stand: Stand, database: Database) -> AsyncIterator[_PeerSi
     async with _peer_server(stand, database) as first, _peer_server(stand, database) as second:
         servers = {"customer": first.address, "mitra": second.address}
         sides = _PeerSides()
-        await some_at_a_time(
+        await gather_in_batches(
             sides.connect(servers[role], chat, role) for chat in range(CHATS) for role in _ROLES
         )
         yield sides
@@ -354,7 +353,7 @@ async def _peer_server(stand: Stand, database: Database) -> AsyncIterator[Proces
 
 
 async def _install_peer() -> str | None:
-    """Install the peer's packages outside the checked-in files; why not, when that cannot be done."""
+    """Install the peer's packages outside the repository's files; returns why that failed, or None."""
     if not (shutil.which("node") and shutil.which("npm")):
         return "Socket.IO was not run: node and npm are not installed"
     _CACHE.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
-"""What push adds to pairing and chat, and how fast a blast reaches a thousand mitras who are not connected.
+"""What push costs in pairing and chat, and how fast a blast reaches 1,000 mitras who are not connected.
 
-The database notes what is worth a push (migrations/…_push.sql). What that costs is measured where it is paid: a
-blast to 1,000 mitras, an accept and a batch of 100 messages, each in a transaction of its own that is taken back, in
-turn with a database without those triggers. The dearest case: everybody has a subscription, and each message is the
-first of its chat, since one deadline of a chat serves all its messages until it is due.
+Triggers note what to push (migrations/…_push.sql). Their cost is measured in a blast to 1,000 mitras, an accept, and a
+batch of 100 messages, against a database without these triggers, in turn. Each step runs in a transaction that is
+rolled back. This is the most expensive case: every person has a subscription, and each message is the first one of its
+chat, because one deadline of a chat serves all its messages until it is due.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from curhat.sessions import queries as sessions
 MITRAS: Final = 1_000
 BATCH: Final = 100
 ROUNDS: Final = 60
-_PUSHED_SECONDS: Final = 30.0
+_PUSH_TIMEOUT_SECONDS: Final = 30.0
 
 _TRIGGERS: Final = """
 DROP TRIGGER requests_offered_push ON requests;
@@ -45,7 +45,7 @@ Step = Callable[[Connection], Awaitable[object]]
 
 
 async def measure(stand: Stand, _options: Options) -> list[Figure]:
-    """What the triggers cost, then 1,000 pushes."""
+    """Measure the cost of the triggers, then 1,000 pushes."""
     async with stand.database() as with_push, stand.database() as without_push:
         for database in (with_push, without_push):
             async with database.connect() as connection:
@@ -55,9 +55,9 @@ async def measure(stand: Stand, _options: Options) -> list[Figure]:
             await database.settle()
         async with with_push.connect() as ours, without_push.connect() as plain:
             figures = [
-                _figure(f"a blast that asks {MITRAS:,}", await _in_turn(ours, plain, _blast), 1.1),
-                _figure("an accept", await _in_turn(ours, plain, _accept), 1.1),
-                _figure(f"a batch of {BATCH} messages", await _in_turn(ours, plain, _messages), 1.3),
+                _figure(f"a blast that asks {MITRAS:,}", await _compare(ours, plain, _blast), 1.1),
+                _figure("an accept", await _compare(ours, plain, _accept), 1.1),
+                _figure(f"a batch of {BATCH} messages", await _compare(ours, plain, _messages), 1.3),
             ]
     return [*figures, await _pushed(stand)]
 
@@ -66,22 +66,22 @@ def _figure(what: str, seconds: tuple[float, float], limit: float) -> Figure:
     ours, plain = seconds
     return Figure(
         "push",
-        f"{what}, with what notes that it is to be pushed",
+        f"{what}, with the triggers that note pushes",
         ours * 1000,
         "ms",
         Target("ratio", "at most", limit),
-        Peer("the same without", plain * 1000),
-        note=f"median of {ROUNDS} in turn, the statement alone, without HTTP and commit",
+        Peer("the same without them", plain * 1000),
+        note=f"median of {ROUNDS} rounds in turn; the statement alone, without HTTP and commit",
     )
 
 
 async def _prepare(connection: Connection, endpoint: str) -> None:
-    """Mitras 0 … 999 and customers; customer 0 has paid; customers 1 … 100 chat; customer 101 searches."""
+    """Write mitras 0 … 999 and customers: customer 0 has paid, customers 1 … 100 chat, customer 101 searches."""
     await people.prepare(connection)
     await people.customers(connection, 0, BATCH + 2)
     await people.mitras(connection, 0, MITRAS)
     await people.chats(connection, 1, BATCH)
-    await people.searches(connection, BATCH + 1, 1, places=50, groups=1)
+    await people.searches(connection, BATCH + 1, 1, mitras_per_pairing=50, groups=1)
     await connection.execute(
         "INSERT INTO payments (id, customer_id, purpose, status, offer_id, duration_minutes, amount_rp, is_trial, "
         "expires_at, confirmed_at) SELECT bench_id(3, 0), bench_id(1, 0), 'session', 'confirmed', bench_id(7, 1), "
@@ -94,8 +94,8 @@ async def _prepare(connection: Connection, endpoint: str) -> None:
     await connection.execute("DELETE FROM deadlines WHERE kind LIKE 'push%'")
 
 
-async def _in_turn(ours: Connection, plain: Connection, step: Step) -> tuple[float, float]:
-    """The median seconds of a step on each, run in turn; the first rounds are the warm-up."""
+async def _compare(ours: Connection, plain: Connection, step: Step) -> tuple[float, float]:
+    """Run a step on both databases in turn; returns the median seconds of each. The first rounds are the warm-up."""
     taken: dict[Connection, list[float]] = {ours: [], plain: []}
     for round_number in range(ROUNDS + 5):
         for connection in (ours, plain):
@@ -151,14 +151,14 @@ async def _messages(connection: Connection) -> None:
 
 
 class _PushService:
-    """Takes every message and remembers when."""
+    """A push service that accepts every message and keeps the time of each."""
 
     def __init__(self) -> None:
         self.at: list[float] = []
         self.all = asyncio.Event()
 
     async def take(self, request: web.Request) -> web.Response:
-        """One message."""
+        """Accept one message."""
         await request.read()
         self.at.append(time.time())
         if len(self.at) >= MITRAS:
@@ -167,7 +167,7 @@ class _PushService:
 
 
 async def _pushed(stand: Stand) -> Figure:
-    """From the commit of a blast to the last of 1,000 mitras' messages at their push service."""
+    """Measure from the commit of a blast to the last of 1,000 messages at the push service."""
     service = _PushService()
     application = web.Application()
     application.router.add_post("/{path:.*}", service.take)
@@ -183,24 +183,24 @@ async def _pushed(stand: Stand) -> Figure:
                 async with connection.transaction():
                     await _blast(connection)
                 begun = time.time()
-                async with asyncio.timeout(_PUSHED_SECONDS):
+                async with asyncio.timeout(_PUSH_TIMEOUT_SECONDS):
                     await service.all.wait()
-                noted = await _noted(database)
+                noted = await _count_sent(database)
     finally:
         await runner.cleanup()
     assert noted >= MITRAS
     return Figure(
         "push",
-        f"{MITRAS:,} mitras pushed to after one blast",
+        f"{MITRAS:,} mitras notified after one blast",
         (service.at[MITRAS - 1] - begun) * 1000,
         "ms",
-        note=f"first after {(service.at[0] - begun) * 1000:.0f} ms, the worker's start included; 1 worker that "
-        "encrypts and signs, the push service in this process answers at once",
+        note=f"first after {(service.at[0] - begun) * 1000:.0f} ms, with the worker's start; 1 worker, which "
+        "encrypts and signs; the push service in this process answers at once",
     )
 
 
-async def _noted(database: Database) -> int:
-    async with database.connect() as connection, asyncio.timeout(_PUSHED_SECONDS):
+async def _count_sent(database: Database) -> int:
+    async with database.connect() as connection, asyncio.timeout(_PUSH_TIMEOUT_SECONDS):
         while True:
             count: int = await connection.fetchval(
                 "SELECT count(*) FROM push_messages WHERE done_at IS NOT NULL AND kind = 'request_offered'"

@@ -1,4 +1,4 @@
-"""Start: from the command to the first good answer."""
+"""Start: from the command to the first answer with status 200."""
 
 import time
 from typing import Final
@@ -12,7 +12,7 @@ UP_ROUNDS: Final = 3
 
 
 async def measure(stand: Stand, _options: Options) -> list[Figure]:
-    """`curhat serve` with its servers running; `curhat up` with data that is there; a bare server."""
+    """Measure `curhat serve` with its databases running, `curhat up` with existing data, and a bare server."""
     async with stand.database() as database:
         serve = [
             await _seconds(stand, [CURHAT, "serve"], stand.environment(database), "/healthz")
@@ -36,7 +36,7 @@ async def measure(stand: Stand, _options: Options) -> list[Figure]:
             "s",
             Target("figure", "at most", 3),
             Peer("bare hello on the same uvicorn", median(bare)),
-            f"median of {ROUNDS}; PostgreSQL and Valkey run already",
+            f"median of {ROUNDS}; PostgreSQL and Valkey already run",
         ),
         Figure(
             "start",
@@ -44,8 +44,8 @@ async def measure(stand: Stand, _options: Options) -> list[Figure]:
             median(up[1:]),
             "s",
             Target("figure", "at most", 3),
-            note=f"median of {UP_ROUNDS}; PostgreSQL, Valkey, server and worker; {up[0]:.2f} s the very first time, "
-            "with nothing there",
+            note=f"median of {UP_ROUNDS}; PostgreSQL, Valkey, server and worker; {up[0]:.2f} s the first time, "
+            "without data",
         ),
     ]
 

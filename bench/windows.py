@@ -1,9 +1,8 @@
-"""The windows of a chosen mitra and of more time, among 500 deadlines a second, a worker killed meanwhile.
+"""The windows of targeted requests and extensions, among 500 deadlines per second, while one worker is killed.
 
-All five kinds that a journey lives by take turns, a hundred of each a second: unpaid payments, blasts, targeted
-requests that nobody answers, extensions that nobody answers, and sessions whose time is up. Half of the silent
-extensions are approved, each with its charge at the gateway and the new end; half are rejected. Their mitras are
-connected throughout.
+Five kinds of deadline alternate, 100 of each per second: unpaid payments, blasts, targeted requests without an answer,
+extensions without an answer, and sessions whose time is up. Half of the extensions are approved by default, each with
+its charge at the gateway and the new end of the session; half are rejected. Their mitras stay connected.
 """
 
 import asyncio
@@ -24,20 +23,20 @@ SECONDS: Final = 20
 LEAD_SECONDS: Final = 25
 KINDS: Final = ("payment", "blast", "targeted", "extension", "session")
 EACH: Final = PER_SECOND * SECONDS // len(KINDS)
-ASKED: Final = 3
+MITRAS_PER_BLAST: Final = 3
 _GROUPS: Final = 300
 _HEARTBEAT_SECONDS: Final = 5
 _EXTENSION_OFFER: Final = 2
 
-# $1 the first due time, $2 how many of each kind. Of each kind, the numbers begin at its turn times $2.
+# $1: the first due time. $2: the number of deadlines of each kind. The numbers of kind i begin at i times $2.
 _DUE: Final = (
-    f"$1::timestamptz + make_interval(secs => (number * {len(KINDS)} + {{turn}}) / {PER_SECOND}::float8)"
+    f"$1::timestamptz + make_interval(secs => (number * {len(KINDS)} + {{index}}) / {PER_SECOND}::float8)"
 )
 _NUMBERS: Final = "generate_series(0, $2::bigint - 1) AS number"
 _PAYMENTS: Final = f"""
 WITH due AS (
     INSERT INTO payments (id, customer_id, purpose, offer_id, duration_minutes, amount_rp, is_trial, expires_at)
-    SELECT bench_id(3, number), bench_id(1, number), 'session', bench_id(7, 1), 60, 35000, false, {_DUE.format(turn=0)}
+    SELECT bench_id(3, number), bench_id(1, number), 'session', bench_id(7, 1), 60, 35000, false, {_DUE.format(index=0)}
     FROM {_NUMBERS}
     RETURNING id, expires_at
 )
@@ -45,13 +44,13 @@ INSERT INTO deadlines (kind, entity_id, due_at) SELECT 'payment_expiry', id, exp
 """
 _BLASTS: Final = f"""
 WITH due AS (
-    UPDATE pairings SET deadline_at = {_DUE.format(turn=1)}
+    UPDATE pairings SET deadline_at = {_DUE.format(index=1)}
     FROM {_NUMBERS} WHERE pairings.id = bench_id(4, $2 + number)
     RETURNING pairings.id, deadline_at
 )
 UPDATE deadlines SET due_at = due.deadline_at FROM due WHERE kind = 'pairing_window' AND entity_id = due.id
 """
-# Each of these customers has paid for a mitra of its own.
+# Each of these customers has chosen another mitra.
 _TARGETED: Final = f"""
 WITH paid AS (
     INSERT INTO payments (id, customer_id, purpose, status, offer_id, duration_minutes, amount_rp, is_trial,
@@ -63,7 +62,7 @@ WITH paid AS (
 ), due AS (
     INSERT INTO pairings (id, payment_id, customer_id, kind, target_mitra_id, deadline_at)
     SELECT bench_id(4, 2 * $2 + number), bench_id(3, 2 * $2 + number), bench_id(1, 2 * $2 + number), 'targeted',
-        bench_id(2, 2 * $2 + number), {_DUE.format(turn=2)}
+        bench_id(2, 2 * $2 + number), {_DUE.format(index=2)}
     FROM {_NUMBERS}, (SELECT count(*) FROM paid) AS first
     RETURNING id, deadline_at
 )
@@ -71,7 +70,7 @@ INSERT INTO deadlines (kind, entity_id, due_at) SELECT 'targeted_window', id, de
 """
 _TARGETED_REQUESTS: Final = f"""
 INSERT INTO requests (id, pairing_id, mitra_id, is_returning)
-SELECT bench_id(5, 2 * $1::bigint + {ASKED} * 2 * $1 + number), bench_id(4, 2 * $1 + number),
+SELECT bench_id(5, 2 * $1::bigint + {MITRAS_PER_BLAST} * 2 * $1 + number), bench_id(4, 2 * $1 + number),
     bench_id(2, 2 * $1 + number), true
 FROM generate_series(0, $1 - 1) AS number
 """
@@ -79,7 +78,7 @@ _EXTENSIONS: Final = f"""
 WITH asked AS (
     INSERT INTO payments (id, customer_id, purpose, offer_id, duration_minutes, amount_rp, is_trial, expires_at)
     SELECT bench_id(3, 5 * $2 + number), bench_id(1, 3 * $2 + number), 'extension', bench_id(7, {_EXTENSION_OFFER}), 15,
-        10000, false, {_DUE.format(turn=3)}
+        10000, false, {_DUE.format(index=3)}
     FROM {_NUMBERS}
     RETURNING id
 ), opened AS (
@@ -87,7 +86,7 @@ WITH asked AS (
         deadline_at)
     SELECT bench_id(8, number), bench_id(6, 3 * $2 + number), bench_id(3, 5 * $2 + number),
         bench_id(7, {_EXTENSION_OFFER}), 15, 10000,
-        CASE WHEN number % 2 = 0 THEN 'auto_approve' ELSE 'auto_reject' END, {_DUE.format(turn=3)}
+        CASE WHEN number % 2 = 0 THEN 'auto_approve' ELSE 'auto_reject' END, {_DUE.format(index=3)}
     FROM {_NUMBERS}, (SELECT count(*) FROM asked) AS first
     RETURNING id, deadline_at
 )
@@ -98,7 +97,7 @@ UPDATE sessions SET open_extension_id = extensions.id FROM extensions WHERE exte
 """
 _SESSIONS: Final = f"""
 WITH due AS (
-    UPDATE sessions SET ends_at = {_DUE.format(turn=4)}
+    UPDATE sessions SET ends_at = {_DUE.format(index=4)}
     FROM {_NUMBERS} WHERE sessions.id = bench_id(6, 4 * $2 + number)
     RETURNING sessions.id, ends_at
 )
@@ -108,7 +107,7 @@ _OFFER: Final = f"""
 INSERT INTO offers (id, purpose, duration_minutes, price_rp, is_trial)
 VALUES (bench_id(7, {_EXTENSION_OFFER}), 'extension', 15, 10000, false)
 """
-# What the database's clock says: the moment written with the status, less the moment it was due.
+# The time of the status change minus the due time, both by the database's clock.
 _LATE: Final = """
 SELECT 'payment' AS kind, changed_at - expires_at AS late
 FROM status_changes JOIN payments ON payments.id = entity_id WHERE entity = 'payment' AND new_status = 'expired'
@@ -125,7 +124,7 @@ _APPROVED: Final = "SELECT count(*) FROM extensions WHERE status = 'approved'"
 
 
 async def measure(stand: Stand, _options: Options) -> list[Figure]:
-    """One run, with the kill and the restart."""
+    """Run once, kill one worker and start another in its place."""
     async with stand.database() as database, database.connect() as connection, _connected(stand):
         await _prepare(connection)
         await database.settle()
@@ -147,57 +146,61 @@ async def measure(stand: Stand, _options: Options) -> list[Figure]:
     return [
         Figure(
             "windows",
-            f"late, p99 of {len(windows):,} windows among {PER_SECOND} deadlines a second",
+            f"lateness, p99 of {len(windows):,} windows among {PER_SECOND} deadlines per second",
             percentile(windows, 0.99),
             "ms",
             Target("figure", "at most", 50),
             note=f"p50 {percentile(windows, 0.5):.1f} ms; {about}; {approved:,} approved and charged; "
             f"{WORKERS} worker processes, one killed after {KILL_AFTER_SECONDS:.0f} s and replaced",
         ),
-        Figure("windows", "late, the latest window", max(windows), "ms", Target("figure", "at most", 250)),
+        Figure("windows", "lateness, maximum", max(windows), "ms", Target("figure", "at most", 250)),
         Figure(
-            "windows", "early", sum(value < 0 for value in everything), "", Target("figure", "at most", 0)
+            "windows",
+            "fired early",
+            sum(value < 0 for value in everything),
+            "",
+            Target("figure", "at most", 0),
         ),
         Figure(
-            "windows", "not taken", len(KINDS) * EACH - len(everything), "", Target("figure", "at most", 0)
+            "windows", "not fired", len(KINDS) * EACH - len(everything), "", Target("figure", "at most", 0)
         ),
     ]
 
 
 @contextlib.asynccontextmanager
 async def _connected(stand: Stand) -> AsyncIterator[None]:
-    """The mitras of the extensions have sockets that answer, as far as presence knows."""
+    """Report the mitras of the extensions to presence as connected, until the end of the block."""
     mitras = [people.identifier(people.MITRA, number) for number in range(3 * EACH, 4 * EACH)]
     async with stand.valkey() as client:
         store = PresenceStore(client)
 
-        async def beat() -> None:
+        async def send_heartbeats() -> None:
             while True:
                 await store.report([Report(mitra_id, "bench", 0.0, None) for mitra_id in mitras])
                 await asyncio.sleep(_HEARTBEAT_SECONDS)
 
-        beating = asyncio.create_task(beat())
+        heartbeats = asyncio.create_task(send_heartbeats())
         try:
             yield
         finally:
-            beating.cancel()
+            heartbeats.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await beating
+                await heartbeats
 
 
 async def _prepare(connection: Connection) -> None:
-    """The people, in the order of KINDS: a fifth each. Nothing is due yet."""
+    """Write the people, a fifth for each kind, in the order of KINDS. Nothing is due yet."""
     await people.prepare(connection)
     await connection.execute(_OFFER)
     await people.customers(connection, 0, len(KINDS) * EACH)
-    await people.mitras(connection, 0, ASKED * _GROUPS)
+    await people.mitras(connection, 0, MITRAS_PER_BLAST * _GROUPS)
     await people.mitras(connection, 2 * EACH, 3 * EACH)
-    await people.searches(connection, EACH, EACH, places=ASKED, groups=_GROUPS)
+    await people.searches(connection, EACH, EACH, mitras_per_pairing=MITRAS_PER_BLAST, groups=_GROUPS)
     await people.chats(connection, 3 * EACH, 2 * EACH)
 
 
 async def _arm(connection: Connection) -> float:
-    """Make everything due, from LEAD_SECONDS on; the answer is the first due time."""
+    """Set the due times, the first one LEAD_SECONDS from now; returns the first one."""
     first_due = await connection.fetchval(
         "SELECT curhat_now() + make_interval(secs => $1)", float(LEAD_SECONDS)
     )

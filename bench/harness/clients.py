@@ -1,4 +1,4 @@
-"""People at their sockets: sign in, say hello, answer pings, hand everything else on."""
+"""Realtime clients: each opens a socket, sends its hello, answers pings, and passes events on."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
@@ -10,13 +10,13 @@ from bench.harness.sockets import Address, WebSocket
 _PATHS: Final = {"customer": "/api/client/realtime", "mitra": "/api/mitra/realtime"}
 _HELLO: Final = b'{"op":"hello","epoch":null,"seq":null,"device_id":"bench"}'
 _PONG: Final = b'{"op":"pong"}'
-_AT_ONCE: Final = 50
+_MAX_CONCURRENCY: Final = 50
 
 Opened = TypeVar("Opened")
 
 
 class Client:
-    """One person's socket. `on_event` gets each event as it came, undecoded."""
+    """One person's socket. `on_event` is called with the raw bytes of each event."""
 
     def __init__(self, on_event: Callable[[bytes], None]) -> None:
         self._on_event = on_event
@@ -27,7 +27,7 @@ class Client:
     async def connect(
         cls, address: Address, role: str, number: int, on_event: Callable[[bytes], None]
     ) -> "Client":
-        """Person `number` of this role, welcomed."""
+        """Open the socket of person `number` of this role, and wait for the welcome."""
         client = cls(on_event)
         client._socket = await WebSocket.connect(
             address, _PATHS[role], client._frame, people.token(role, number)
@@ -38,16 +38,16 @@ class Client:
         return client
 
     def is_open(self) -> bool:
-        """Whether the connection still stands."""
+        """Whether the connection is open."""
         return self._socket is not None and self._socket.is_open()
 
     def abort(self) -> None:
-        """Leave without a word."""
+        """Cut the connection without a close frame."""
         if self._socket is not None:
             self._socket.abort()
 
     def _frame(self, frame: bytes) -> None:
-        # The server writes `op` first, so nothing needs to be decoded to tell frames apart.
+        # The server writes `op` first, so the kind of a frame is known without decoding it.
         if frame.startswith(b'{"op":"event"'):
             self._on_event(frame)
         elif frame.startswith(b'{"op":"ping"'):
@@ -57,12 +57,12 @@ class Client:
             self._welcomed.set_result(None)
 
 
-async def some_at_a_time(opening: Iterable[Coroutine[Any, Any, Opened]]) -> list[Opened]:
-    """Await all of these, a few dozen at a time, as people come who do not all come in the same millisecond."""
-    turns = asyncio.Semaphore(_AT_ONCE)
+async def gather_in_batches(opening: Iterable[Coroutine[Any, Any, Opened]]) -> list[Opened]:
+    """Await all coroutines, at most _MAX_CONCURRENCY at once: real people do not all connect in one millisecond."""
+    limit = asyncio.Semaphore(_MAX_CONCURRENCY)
 
     async def one(step: Coroutine[Any, Any, Opened]) -> Opened:
-        async with turns:
+        async with limit:
             return await step
 
     return list(await asyncio.gather(*(one(step) for step in opening)))

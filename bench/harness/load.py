@@ -1,4 +1,4 @@
-"""HTTP load: wrk, a generator in C, where the machine has it; otherwise a slower one in Python, as the report says."""
+"""HTTP load, from wrk, a generator in C, or where wrk is missing from a slower one in Python. The report says which."""
 
 import asyncio
 import json
@@ -14,15 +14,15 @@ from typing import Final
 from bench.harness.sockets import Address, Http
 
 _HERE: Final = Path(__file__).parent
-# Bounds how long a slow service, or a busy machine, can make a run.
-LONGEST_RUN_SECONDS: Final = 10
-# Ends a run in which the server has stopped answering.
-_NO_ANSWER_SECONDS: Final = 60
+# Bounds a run against a slow service, or on a busy machine.
+MAX_RUN_SECONDS: Final = 10
+# Ends a run when the server has stopped answering.
+_NO_ANSWER_TIMEOUT_SECONDS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as it goes over the wire."""
+    """One HTTP request."""
 
     path: str
     token: str = ""
@@ -33,50 +33,50 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What a run of requests was answered with, and how long it took."""
+    """The answers of a run: how many had each status, and how long the run took."""
 
     seconds: float
     statuses: dict[int, int]
 
     @property
     def per_second(self) -> float:
-        """Answers a second."""
+        """Answers per second."""
         return sum(self.statuses.values()) / self.seconds
 
     def only(self, *allowed: int) -> "Answered":
-        """This, when no other status was answered; a run full of errors is no figure."""
+        """Return this run. Raises RuntimeError when an answer had another status: errors must not count."""
         if set(self.statuses) - set(allowed):
-            raise RuntimeError(f"answers {self.statuses}, where only {allowed} are right")
+            raise RuntimeError(f"the answers are {self.statuses}; only {allowed} are right")
         return self
 
 
 def generator() -> str:
-    """The name of the generator that is used."""
+    """Return the name of the generator."""
     return "wrk" if shutil.which("wrk") else "a generator in Python (wrk is not installed)"
 
 
 async def repeat(address: Address, path: str, *, connections: int, seconds: int) -> Answered:
-    """Send one GET over and over for a while."""
+    """Send the same GET again and again for `seconds`."""
     if shutil.which("wrk"):
         return await _wrk(address, path, connections, seconds, "repeat.lua", [])
     http = Http(address, connections)
     end = time.monotonic() + seconds
     statuses: Counter[int] = Counter()
 
-    async def lane() -> None:
+    async def send_one_by_one() -> None:
         while time.monotonic() < end:
             statuses[(await http.request("GET", path))[0]] += 1
 
     begun = time.monotonic()
-    await asyncio.gather(*(lane() for _ in range(connections)))
+    await asyncio.gather(*(send_one_by_one() for _ in range(connections)))
     http.close()
     return Answered(time.monotonic() - begun, dict(statuses))
 
 
 async def each_once(address: Address, requests: Sequence[Request], *, connections: int) -> Answered:
-    """Send each request once, in order, `connections` of them at a time, for LONGEST_RUN_SECONDS at most.
+    """Send each request once, in order, over `connections` connections, for at most MAX_RUN_SECONDS.
 
-    The last `connections` of them only keep the others company: a run ends with all connections at work.
+    The last `connections` requests are not counted. They keep all connections busy until the last counted answer.
     """
     if not shutil.which("wrk"):
         return await warm_up(address, requests, connections=connections)
@@ -84,17 +84,17 @@ async def each_once(address: Address, requests: Sequence[Request], *, connection
         for item in requests:
             file.write(f"{item.method}\t{item.path}\t{item.token}\t{item.key}\t{item.body}\n")
         file.flush()
-        arguments = [file.name, str(len(requests) - connections), str(LONGEST_RUN_SECONDS)]
-        return await _wrk(address, "/", connections, _NO_ANSWER_SECONDS, "requests.lua", arguments)
+        arguments = [file.name, str(len(requests) - connections), str(MAX_RUN_SECONDS)]
+        return await _wrk(address, "/", connections, _NO_ANSWER_TIMEOUT_SECONDS, "requests.lua", arguments)
 
 
 async def warm_up(address: Address, requests: Sequence[Request], *, connections: int) -> Answered:
-    """Send each request once, from Python; all are answered when this returns."""
+    """Send each request once, from Python, and wait for all answers."""
     http = Http(address, connections)
     statuses: Counter[int] = Counter()
     waiting = iter(requests)
 
-    async def lane() -> None:
+    async def send_one_by_one() -> None:
         for item in waiting:
             status, _ = await http.request(
                 item.method, item.path, item.token or None, item.body.encode(), item.key or None
@@ -102,7 +102,7 @@ async def warm_up(address: Address, requests: Sequence[Request], *, connections:
             statuses[status] += 1
 
     begun = time.monotonic()
-    await asyncio.gather(*(lane() for _ in range(connections)))
+    await asyncio.gather(*(send_one_by_one() for _ in range(connections)))
     http.close()
     return Answered(time.monotonic() - begun, dict(statuses))
 

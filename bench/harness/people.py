@@ -1,6 +1,6 @@
-"""Rows to measure on, written straight into PostgreSQL: thousands of people sign in, pay and chat in seconds.
+"""The rows for a measurement, written directly into PostgreSQL: thousands of people who have signed in, paid, or chat.
 
-Every id is made of its kind and a number, so that whoever sends requests knows them without reading them back.
+Every id is made of its kind and a number, so that the load generator knows it without a query.
 """
 
 from typing import Final
@@ -19,7 +19,7 @@ OFFER: Final = 7
 DURATION_MINUTES: Final = 60
 _PRICE_RP: Final = 35_000
 
-# A customer and a mitra with the same number are two people: their phone numbers differ in one digit.
+# A customer and a mitra with the same number are two people, whose phone numbers differ in one digit.
 _PEOPLE: Final = """
 WITH given AS (
     SELECT number, bench_id($1, number) AS id FROM generate_series($2::bigint, $2 + $3 - 1) AS number
@@ -55,7 +55,8 @@ INSERT INTO deadlines (kind, entity_id, due_at)
 SELECT 'pairing_window', bench_id(4, number), curhat_now() + interval '1 day'
 FROM generate_series($1::bigint, $1 + $2 - 1) AS number
 """
-# Of pairing n the place p is request n * places + p, and belongs to mitra (n mod groups) * places + p.
+# $3: mitras per pairing. $4: groups of mitras. Place p of pairing n is request n * $3 + p; its mitra is number
+# (n mod $4) * $3 + p.
 _REQUESTS: Final = """
 INSERT INTO requests (id, pairing_id, mitra_id, is_returning)
 SELECT bench_id(5, number * $3 + place), bench_id(4, number), bench_id(2, (number % $4) * $3 + place), false
@@ -83,17 +84,17 @@ INSERT INTO deadlines (kind, entity_id, due_at) SELECT 'session_end', id, ends_a
 
 
 def identifier(kind: int, number: int) -> UUID:
-    """The id of row `number` of a kind; the same as bench_id in the database."""
+    """Return the id of row `number` of a kind, as bench_id does in the database."""
     return UUID(int=kind << 96 | 0x7000 << 64 | 0x8000 << 48 | number)
 
 
 def token(role: str, number: int) -> str:
-    """The access token of a person; the same as bench_token in the database."""
+    """Return the access token of a person, as bench_token does in the database."""
     return f"bench-{role}-{number:012}-" + "0123456789abcdef" * 2
 
 
 async def prepare(connection: Connection) -> None:
-    """The functions that the other steps use, and one offer."""
+    """Create the functions that the other statements use, and one offer."""
     await connection.execute(
         """
         CREATE FUNCTION bench_id(kind integer, number bigint) RETURNS uuid LANGUAGE sql IMMUTABLE RETURN
@@ -114,30 +115,32 @@ async def prepare(connection: Connection) -> None:
 
 
 async def customers(connection: Connection, first: int, count: int) -> None:
-    """Customers who have signed in."""
+    """Write customers who have signed in."""
     await connection.execute(_PEOPLE, CUSTOMER, first, count, "customer")
     await connection.execute(_CUSTOMERS, first, count)
 
 
 async def mitras(connection: Connection, first: int, count: int) -> None:
-    """Mitras who have signed in, online by intent, each for 20 customers."""
+    """Write mitras who have signed in and set the toggle to online, each with a capacity of 20 customers."""
     await connection.execute(_PEOPLE, MITRA, first, count, "mitra")
     await connection.execute(_MITRAS, first, count)
 
 
-async def searches(connection: Connection, first: int, count: int, *, places: int, groups: int) -> None:
-    """Customers `first` to `first + count - 1` have paid and search: each one's blast asks `places` mitras.
+async def searches(
+    connection: Connection, first: int, count: int, *, mitras_per_pairing: int, groups: int
+) -> None:
+    """Write the payment and the open blast of customers `first` to `first + count - 1`.
 
-    The mitras (`groups` * `places` of them) and the customers are there already.
+    Each blast asks `mitras_per_pairing` mitras. The customers and the `groups` * `mitras_per_pairing` mitras exist.
     """
     await connection.execute(_PAYMENTS, first, count, DURATION_MINUTES, _PRICE_RP)
     await connection.execute(_PAIRINGS, first, count)
     await connection.execute(_WINDOWS, first, count)
-    await connection.execute(_REQUESTS, first, count, places, groups)
+    await connection.execute(_REQUESTS, first, count, mitras_per_pairing, groups)
 
 
 async def chats(connection: Connection, first: int, count: int) -> None:
-    """Customer n chats with mitra n, for these n. Both are there already."""
+    """Write a running session of customer n with mitra n, for these n. Both exist."""
     await connection.execute(_PAYMENTS, first, count, DURATION_MINUTES, _PRICE_RP)
     await connection.execute(_PAIRINGS, first, count)
     await connection.execute(_MATCHED, first, count, DURATION_MINUTES)

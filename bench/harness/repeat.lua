@@ -1,4 +1,4 @@
--- wrk sends one request over and over; prints what was answered as JSON.
+-- For wrk: sends one request again and again, and prints the statuses as JSON.
 
 function done(summary, latency)
     local errors = summary.errors

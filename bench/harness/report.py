@@ -1,4 +1,4 @@
-"""Figures, what they are held against, and the table."""
+"""Figures, their targets and peers, and the tables."""
 
 import json
 import math
@@ -16,20 +16,20 @@ Verdict = Literal["ok", "falls short", "not compared"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A line of the promise: the figure itself, or its ratio to the peer's, at least or at most so much."""
+    """A bound for a figure, or for its ratio to the peer's figure."""
 
     of: Literal["figure", "ratio"]
     bound: Literal["at least", "at most"]
     limit: float
 
     def holds(self, number: float) -> bool:
-        """Whether `number` keeps the promise."""
+        """Whether `number` is within the bound."""
         return number >= self.limit if self.bound == "at least" else number <= self.limit
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """What a figure is compared with. `value` is None when it could not be run; `name` then says why."""
+    """What a figure is compared with. `value` is None when the peer did not run; `name` then says why."""
 
     name: str
     value: float | None
@@ -37,7 +37,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured number. The ratio is figure / peer's figure; of rounds run in turn, the median of theirs."""
+    """One measured number. When rounds alternate with the peer's, `ratio_of_rounds` is the median of their ratios."""
 
     claim: str
     what: str
@@ -50,7 +50,7 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """The figure as a multiple of the peer's."""
+        """The figure divided by the peer's figure."""
         if self.peer is None or not self.peer.value:
             return None
         if self.ratio_of_rounds is not None:
@@ -59,7 +59,7 @@ class Figure:
 
     @property
     def verdict(self) -> Verdict | None:
-        """Whether the target is met; None for a figure that only informs."""
+        """Whether the target is met; None for a figure without a target."""
         if self.target is None:
             return None
         number = self.value if self.target.of == "figure" else self.ratio
@@ -69,7 +69,7 @@ class Figure:
 
 
 def quantity(value: float, unit: str) -> str:
-    """A number with as many digits as say something, and its unit."""
+    """Return a number, rounded to its significant digits, with its unit."""
     if abs(value) >= 100:
         text = f"{value:,.0f}"
     elif abs(value) >= 10:
@@ -80,31 +80,32 @@ def quantity(value: float, unit: str) -> str:
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
-    """Each round's own ratio, lowest first: what slows the machine for a while falls on both sides of one alike."""
+    """Return the ratio of each round, lowest first. Another program slows both sides of one round alike."""
     return sorted(our / their for our, their in zip(ours, theirs, strict=True))
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of all values does not exceed."""
+    """Return the smallest value that at least this share of all values does not exceed."""
     if not values:
         raise ValueError("no values")
-    # Rounded, since 0.99 of 1,000 is a little more than 990 to a computer.
+    # In floating point, 0.99 * 1,000 is a little more than 990.
     position = math.ceil(round(share * len(values), 6))
     return sorted(values)[max(position, 1) - 1]
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle one: a round disturbed by something else on the machine does not count."""
+    """Return the median. A round that another program disturbed does not change it."""
     return percentile(values, 0.5)
 
 
 def line(figure: Figure) -> str:
-    """One figure in one line, for the moment it is measured."""
+    """Return a figure as one line."""
     parts = [f"{figure.claim}: {figure.what}: {quantity(figure.value, figure.unit)}"]
     if figure.peer is not None:
-        known = figure.peer.value is not None
-        said = quantity(figure.peer.value, figure.unit) if figure.peer.value is not None else "not run"
-        parts.append(f"{figure.peer.name}: {said}" if known else f"peer not run: {figure.peer.name}")
+        if figure.peer.value is None:
+            parts.append(f"peer not run: {figure.peer.name}")
+        else:
+            parts.append(f"{figure.peer.name}: {quantity(figure.peer.value, figure.unit)}")
     if figure.ratio is not None:
         parts.append(f"ratio {figure.ratio:.2f}")
     if figure.target is not None:
@@ -116,7 +117,7 @@ def line(figure: Figure) -> str:
 
 
 def print_table(console: Console, figures: Sequence[Figure]) -> None:
-    """The table that a run ends with."""
+    """Print the table at the end of a run."""
     table = Table(title="Curhat, measured", title_justify="left", show_lines=False, pad_edge=False)
     table.add_column("claim", no_wrap=True)
     table.add_column("what")
@@ -151,7 +152,7 @@ def print_table(console: Console, figures: Sequence[Figure]) -> None:
 
 
 def write_json(path: Path, figures: Sequence[Figure], machine: dict[str, object]) -> None:
-    """The same figures for programs."""
+    """Write the figures as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     document = {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -173,6 +174,39 @@ def write_json(path: Path, figures: Sequence[Figure], machine: dict[str, object]
         ],
     }
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_markdown(path: Path, figures: Sequence[Figure], machine: dict[str, object], commit: str) -> None:
+    """Write the table for readers of the repository."""
+    about = (
+        f"{machine['processors']} processors ({machine['processor']}), {machine['memory_gib']} GiB, "
+        f"Python {machine['python']}"
+    )
+    lines = [
+        "# Measured figures",
+        "",
+        f"Written by `make bench` on {datetime.now(UTC):%Y-%m-%d}, commit {commit}. Do not edit.",
+        f"The machine: {about}.",
+        "[README.md](README.md) says what each claim measures, and how.",
+        "",
+        "| claim | what | figure | compared with | its figure | ratio | target | verdict |",
+        "|---|---|---:|---|---:|---:|---|---|",
+    ]
+    for figure in figures:
+        peer = figure.peer
+        cells = (
+            f"`{figure.claim}`",
+            figure.what,
+            quantity(figure.value, figure.unit),
+            peer.name if peer else "",
+            quantity(peer.value, figure.unit) if peer and peer.value is not None else "",
+            f"{figure.ratio:.2f}" if figure.ratio is not None else "",
+            _target(figure),
+            figure.verdict or "",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    notes = [f"- `{figure.claim}`, {figure.what}: {figure.note}" for figure in figures if figure.note]
+    path.write_text("\n".join([*lines, "", "Notes:", "", *notes]) + "\n", encoding="utf-8")
 
 
 def _target(figure: Figure) -> str:

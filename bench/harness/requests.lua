@@ -1,7 +1,7 @@
--- wrk sends each line of a file once: method, path, token, key and body, with tabs between. Ends with the answer that
--- completes the number asked for, and prints what was answered and how long it took as JSON.
--- Arguments: the file, how many of its requests to count, and after how many seconds to end all the same. Requests
--- after those only keep all connections busy to the end.
+-- For wrk: sends each line of a file once. A line is method, path, token, key and body, separated by tabs. Ends with the
+-- last counted answer, and prints the statuses and the time as JSON.
+-- Arguments: the file, the number of answers to count, and the maximum time in seconds. The requests after the counted
+-- ones keep all connections busy until the end.
 
 local ffi = require("ffi")
 ffi.cdef [[
@@ -37,7 +37,7 @@ local function raw(line)
 end
 
 function request()
-    -- wrk calls this once before it begins, and throws the answer away.
+    -- wrk calls this once before the run and does not send the result.
     if not verified then
         verified = true
         return raw(lines[1])

@@ -1,7 +1,8 @@
-"""`python -m bench.harness.servers FOLDER`: PostgreSQL and Valkey until standard input ends; prints their addresses.
+"""`python -m bench.harness.servers FOLDER`: runs PostgreSQL and Valkey until its input ends; prints their addresses.
 
-A process of its own, since started by root they run inside a folder that only root can enter: the event loop of
-the standard library goes there before it changes the account, and uvloop, which the generator needs, after.
+In a process of its own, for its event loop. When root starts the servers, they run in a folder that only root can
+enter. The event loop of the standard library enters the folder before it changes the account; uvloop, which the load
+generator uses, does so after it.
 """
 
 import asyncio
@@ -14,9 +15,9 @@ from curhat.dev.embedded import embedded_servers
 
 
 async def main() -> None:
-    """Run until whoever started us has closed our input, or is gone."""
+    """Run until the parent closes standard input or ends."""
     loop = asyncio.get_running_loop()
-    # Ctrl-C is for whoever started us, who then closes our input.
+    # Ctrl-C also reaches the parent, which then closes standard input.
     loop.add_signal_handler(signal.SIGINT, lambda: None)
     async with embedded_servers(Path(sys.argv[1])) as servers:
         print(json.dumps([servers.database_url, servers.valkey_url]), flush=True)

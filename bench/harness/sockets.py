@@ -1,8 +1,8 @@
-"""A WebSocket and an HTTP client that cost the load generator as little as Python allows.
+"""A WebSocket client and an HTTP client that use as little processor time as possible in Python.
 
-The generator shares the machine with what it measures, so a general client would be measured too. These speak just
-what both our server and the peers speak: text frames without extensions, and one request at a time on a
-kept-alive connection.
+The load generator shares the machine with what it measures, so its own cost changes the figures. These clients support
+only what our server and the peers need: text frames without extensions, and one request at a time per kept-alive
+connection.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ _PONG: Final = 0xA
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a measured server listens."""
+    """The address of a measured server."""
 
     host: str
     port: int
@@ -32,7 +32,7 @@ class Closed(Exception):
 
 
 def read_frames(buffer: bytearray) -> list[tuple[int, bytes]]:
-    """Take all whole frames of a server off `buffer`: opcode and payload of each."""
+    """Remove all complete server frames from `buffer`; returns the opcode and the payload of each."""
     frames = []
     at, end = 0, len(buffer)
     while end - at >= 2:
@@ -46,7 +46,7 @@ def read_frames(buffer: bytearray) -> list[tuple[int, bytes]]:
         if end - begin < length:
             break
         if not buffer[at] & 0x80:
-            raise Closed("a fragmented frame, which none of the measured servers sends")
+            raise Closed("a fragmented frame; this client does not support it")
         frames.append((buffer[at] & 0x0F, bytes(buffer[begin : begin + length])))
         at = begin + length
     del buffer[:at]
@@ -54,7 +54,7 @@ def read_frames(buffer: bytearray) -> list[tuple[int, bytes]]:
 
 
 def write_frame(opcode: int, payload: bytes) -> bytes:
-    """A client's frame. Its mask is zero, which is a mask like any other and costs nothing to apply."""
+    """Return a client's frame. Its mask is zero, which is valid and needs no work."""
     length = len(payload)
     if length < 126:
         header = bytes((0x80 | opcode, 0x80 | length))
@@ -64,7 +64,7 @@ def write_frame(opcode: int, payload: bytes) -> bytes:
 
 
 class WebSocket(asyncio.Protocol):
-    """One open socket. `on_text` is called with each text frame, `on_lost` when the connection ends."""
+    """One WebSocket connection. `on_text` is called with each text frame."""
 
     def __init__(self, on_text: Callable[[bytes], None]) -> None:
         self.on_text = on_text
@@ -78,7 +78,7 @@ class WebSocket(asyncio.Protocol):
     async def connect(
         cls, address: Address, path: str, on_text: Callable[[bytes], None], token: str | None = None
     ) -> "WebSocket":
-        """Open a socket. Raises Closed when the server refuses."""
+        """Open a connection. Raises Closed when the server refuses."""
         loop = asyncio.get_running_loop()
         _, socket = await loop.create_connection(lambda: cls(on_text), address.host, address.port)
         authorization = f"Authorization: Bearer {token}\r\n" if token else ""
@@ -97,26 +97,26 @@ class WebSocket(asyncio.Protocol):
         self.write(write_frame(_TEXT, payload))
 
     def write(self, data: bytes) -> None:
-        """Send bytes as they are."""
+        """Send raw bytes."""
         if self._transport is not None:
             self._transport.write(data)
 
     def is_open(self) -> bool:
-        """Whether the connection still stands."""
+        """Whether the connection is open."""
         return not self.lost
 
     def abort(self) -> None:
-        """End the connection without a word."""
+        """Cut the connection without a close frame."""
         if self._transport is not None:
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """For asyncio."""
-        # uvloop's transports are none by inheritance.
+        """See asyncio.Protocol."""
+        # uvloop's transports do not inherit from asyncio.Transport.
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """For asyncio."""
+        """See asyncio.Protocol."""
         self._buffer += data
         if not self.opened.done():
             head, separator, rest = self._buffer.partition(b"\r\n\r\n")
@@ -136,14 +136,14 @@ class WebSocket(asyncio.Protocol):
                 self.close_code = int.from_bytes(payload[:2]) if payload else 1005
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """For asyncio."""
+        """See asyncio.Protocol."""
         self.lost = True
         if not self.opened.done():
-            self.opened.set_exception(Closed(f"before the handshake was over: {exc}"))
+            self.opened.set_exception(Closed(f"before the end of the handshake: {exc}"))
 
 
 class Http:
-    """Kept-alive connections to one server, each with one request at a time; more requests wait in line."""
+    """Kept-alive connections to one server, each with one request at a time. Further requests wait in a queue."""
 
     def __init__(self, address: Address, connections: int) -> None:
         self.address = address
@@ -155,7 +155,7 @@ class Http:
     async def request(
         self, method: str, path: str, token: str | None = None, body: bytes = b"", key: str | None = None
     ) -> tuple[int, bytes]:
-        """Send a request and wait for its answer: status and body."""
+        """Send a request; returns the status and the body of the answer."""
         head = [f"{method} {path} HTTP/1.1", f"Host: {self.address.host}:{self.address.port}"]
         if token:
             head.append(f"Authorization: Bearer {token}")
@@ -168,14 +168,14 @@ class Http:
         return await self.send("\r\n".join([*head, "", ""]).encode() + body)
 
     async def send(self, raw: bytes) -> tuple[int, bytes]:
-        """Send a request that is already written down."""
+        """Send the raw bytes of a request; returns the status and the body of the answer."""
         while not self._idle and self._open >= self._limit:
-            turn = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
-            await turn
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            await waiter
         connection = None
         while self._idle and connection is None:
-            # A server may end a connection that was idle for some seconds.
+            # The server may have closed a connection that was idle.
             idle = self._idle.pop()
             if idle.lost:
                 self._open -= 1
@@ -195,14 +195,14 @@ class Http:
             self._idle.append(connection)
         finally:
             while self._waiting:
-                turn = self._waiting.popleft()
-                if not turn.done():
-                    turn.set_result(None)
+                waiter = self._waiting.popleft()
+                if not waiter.done():
+                    waiter.set_result(None)
                     break
         return answer
 
     def close(self) -> None:
-        """End all idle connections."""
+        """Close all idle connections."""
         for connection in self._idle:
             connection.abort()
         self._open -= len(self._idle)
@@ -229,7 +229,7 @@ class _HttpConnection(asyncio.Protocol):
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are none by inheritance.
+        # uvloop's transports do not inherit from asyncio.Transport.
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:

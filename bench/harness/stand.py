@@ -1,7 +1,7 @@
-"""The stand: real servers in a folder of their own, and the processes that are measured on them.
+"""The stand: PostgreSQL and Valkey in a temporary folder, and the processes that are measured.
 
-PostgreSQL and Valkey are the embedded ones of development, with their settings. Ours are started as everybody starts
-them, by `curhat serve` and `curhat worker`. Each claim gets an empty, migrated database and an empty Valkey.
+PostgreSQL and Valkey are the embedded servers of development, with the same settings. Our own processes are started by
+`curhat serve` and `curhat worker`. Each claim gets an empty, migrated database and an empty Valkey.
 """
 
 import asyncio
@@ -26,19 +26,19 @@ import valkey.asyncio
 from bench.harness.sockets import Address, Closed, Http
 from curhat.kit.migrations import migrate
 
-# Generic to a type checker only.
+# The class takes a type argument in its type stubs only.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 CURHAT: Final = str(Path(sys.executable).parent / "curhat")
-_READY_SECONDS: Final = 30
-_STOP_SECONDS: Final = 15
+_READY_TIMEOUT_SECONDS: Final = 30
+_STOP_TIMEOUT_SECONDS: Final = 15
 _TEMPLATE: Final = "bench_template"
 _PR_SET_PDEATHSIG: Final = 1
 _LIBC: Final = ctypes.CDLL(None)
 
 
 class Process:
-    """A measured process. It ends with us, however we end."""
+    """A measured process. The kernel kills it when the benchmark's own process ends."""
 
     def __init__(self, process: asyncio.subprocess.Process, log_file: Path, address: Address | None) -> None:
         self._process = process
@@ -47,7 +47,7 @@ class Process:
 
     @property
     def address(self) -> Address:
-        """Where it listens."""
+        """The address at which it listens."""
         assert self._address is not None
         return self._address
 
@@ -57,21 +57,21 @@ class Process:
         return self._process.pid
 
     def resident_bytes(self) -> int:
-        """The memory it occupies, its children not counted."""
+        """Return its resident memory, without that of its children."""
         status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
         (line,) = (text for text in status.splitlines() if text.startswith("VmRSS:"))
         return int(line.split()[1]) * 1024
 
     async def ready(self, path: str) -> None:
-        """Wait until it answers 200."""
-        deadline = time.monotonic() + _READY_SECONDS
-        while not await self._answers_well(path):
+        """Wait until it answers 200 at this path."""
+        deadline = time.monotonic() + _READY_TIMEOUT_SECONDS
+        while not await self._answers_200(path):
             if self._process.returncode is not None or time.monotonic() > deadline:
                 log = self._log_file.read_text(encoding="utf-8", errors="replace")
-                raise RuntimeError(f"{self._log_file.name}: it did not get ready:\n{log[-4000:]}")
+                raise RuntimeError(f"{self._log_file.name}: the process is not ready:\n{log[-4000:]}")
             await asyncio.sleep(0.005)
 
-    async def _answers_well(self, path: str) -> bool:
+    async def _answers_200(self, path: str) -> bool:
         http = Http(self.address, 1)
         try:
             return (await http.request("GET", path))[0] == 200
@@ -81,17 +81,17 @@ class Process:
             http.close()
 
     async def kill(self) -> None:
-        """kill -9."""
+        """Send SIGKILL and wait for the end."""
         with suppress(ProcessLookupError):
             self._process.kill()
         await self._process.wait()
 
     async def stop(self) -> None:
-        """Ctrl-C; by force when that takes too long."""
+        """Send SIGINT and wait for the end; kill the process after _STOP_TIMEOUT_SECONDS."""
         with suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGINT)
         try:
-            await asyncio.wait_for(self._process.wait(), _STOP_SECONDS)
+            await asyncio.wait_for(self._process.wait(), _STOP_TIMEOUT_SECONDS)
         except TimeoutError:
             await self.kill()
 
@@ -109,7 +109,7 @@ class Database:
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[Connection]:
-        """A connection for preparing and counting."""
+        """Open a connection, to write rows and to count them."""
         connection = await asyncpg.connect(self.url, command_timeout=1800)
         try:
             yield connection
@@ -117,14 +117,14 @@ class Database:
             await connection.close()
 
     async def settle(self) -> None:
-        """Statistics are fresh and dirty pages written: a run is not charged for what prepared it."""
+        """Update the statistics and write all dirty pages, so that the run does not pay for its preparation."""
         async with self.connect() as connection:
             await connection.execute("VACUUM ANALYZE")
             await connection.execute("CHECKPOINT")
 
 
 class Stand:
-    """Everything a claim needs of the outside."""
+    """What a claim needs: databases, servers, workers and peers."""
 
     def __init__(self, folder: Path, database_url: str, valkey_url: str) -> None:
         self.folder = folder
@@ -134,12 +134,12 @@ class Stand:
 
     @property
     def sockets_folder(self) -> Path:
-        """Where PostgreSQL and Valkey listen: `.s.PGSQL.5432` and `valkey.sock`."""
+        """The folder of the sockets of PostgreSQL and Valkey: `.s.PGSQL.5432` and `valkey.sock`."""
         return Path(self.valkey_url.removeprefix("unix://")).parent
 
     @asynccontextmanager
     async def valkey(self) -> AsyncIterator[valkey.asyncio.Valkey]:
-        """A client of the one Valkey."""
+        """Open a client of Valkey."""
         client = valkey.asyncio.Valkey.from_url(self.valkey_url)
         try:
             yield client
@@ -148,7 +148,7 @@ class Stand:
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[Database]:
-        """A migrated database without rows, for as long as the block lasts; Valkey is emptied."""
+        """Create a migrated database without rows until the end of the block. Empties Valkey."""
         self._count += 1
         name = f"bench_{self._count}"
         async with Database(self._url("postgres")).connect() as connection:
@@ -163,14 +163,14 @@ class Stand:
 
     @asynccontextmanager
     async def server(self, database: Database) -> AsyncIterator[Process]:
-        """One `curhat serve`, ready."""
+        """Run one `curhat serve`; the block begins when it is ready."""
         async with self.run([CURHAT, "serve"], self.environment(database), listens=True) as process:
             await process.ready("/readyz")
             yield process
 
     @asynccontextmanager
     async def worker(self, database: Database) -> AsyncIterator[Process]:
-        """One `curhat worker`."""
+        """Run one `curhat worker` until the end of the block."""
         process = await self.start_worker(database)
         try:
             yield process
@@ -178,14 +178,14 @@ class Stand:
             await process.stop()
 
     async def start_worker(self, database: Database) -> Process:
-        """One `curhat worker` that whoever calls ends."""
+        """Start one `curhat worker`. The caller ends it."""
         return await self.start([CURHAT, "worker"], self.environment(database))
 
     @asynccontextmanager
     async def uvicorn(
         self, application: str, environment: Mapping[str, str] | None = None
     ) -> AsyncIterator[Process]:
-        """A peer on the same uvicorn, with the settings that `curhat serve` gives it."""
+        """Run a peer on the same uvicorn, with the settings of `curhat serve`."""
         command = self.uvicorn_command(application)
         async with self.run(command, environment or {}, listens=True) as process:
             await process.ready("/")
@@ -193,14 +193,14 @@ class Stand:
 
     @staticmethod
     def uvicorn_command(application: str) -> list[str]:
-        """How a peer is started."""
+        """Return the command that starts a peer."""
         return [sys.executable, "-m", "bench.peers.uvicorn", application]
 
     @asynccontextmanager
     async def run(
         self, command: Sequence[str], environment: Mapping[str, str], *, listens: bool = False
     ) -> AsyncIterator[Process]:
-        """A process for as long as the block lasts. One that listens is told where by CURHAT_PORT."""
+        """Run a process until the end of the block. One that listens gets its port in CURHAT_PORT."""
         process = await self.start(command, environment, listens=listens)
         try:
             yield process
@@ -210,15 +210,15 @@ class Stand:
     async def start(
         self, command: Sequence[str], environment: Mapping[str, str], *, listens: bool = False
     ) -> Process:
-        """Start a process; whoever calls stops it."""
+        """Start a process. The caller stops it."""
         self._count += 1
         log_file = self.folder / f"{self._count}-{Path(command[0]).name}-{command[1].replace('/', '_')}.log"
         address = Address("127.0.0.1", _free_port()) if listens else None
-        ours = {"CURHAT_PORT": str(address.port)} if address else {}
+        port = {"CURHAT_PORT": str(address.port)} if address else {}
         with log_file.open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 *command,
-                env={**_plain_environment(), **environment, **ours},
+                env={**_environment_without_settings(), **environment, **port},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -228,8 +228,7 @@ class Stand:
         return Process(process, log_file, address)
 
     def environment(self, database: Database) -> dict[str, str]:
-        """The settings of our processes: development, since nobody's phone can be reached from here; logs as in
-        production."""
+        """Return the settings of our processes: development, which needs no sender of codes; logs as in production."""
         data_dir = self.folder / "data"
         data_dir.mkdir(exist_ok=True)
         return {
@@ -241,7 +240,7 @@ class Stand:
         }
 
     async def make_template(self) -> None:
-        """Migrate once; every database is a copy."""
+        """Create the migrated template of which every database is a copy."""
         async with Database(self._url("postgres")).connect() as connection:
             await connection.execute(f"CREATE DATABASE {_TEMPLATE}")
         async with Database(self._url(_TEMPLATE)).connect() as connection:
@@ -253,13 +252,13 @@ class Stand:
 
 @asynccontextmanager
 async def stand() -> AsyncIterator[Stand]:
-    """The stand, with PostgreSQL and Valkey running, in a temporary folder."""
-    # ignore_cleanup_errors: PostgreSQL may still be removing its own files.
+    """Run PostgreSQL and Valkey in a temporary folder, until the end of the block."""
+    # ignore_cleanup_errors: PostgreSQL may still be deleting its files.
     with tempfile.TemporaryDirectory(prefix="curhat-bench-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         servers = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "bench.harness.servers", str(folder / "servers")),
-            env=_plain_environment(),
+            env=_environment_without_settings(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -278,7 +277,7 @@ async def stand() -> AsyncIterator[Stand]:
 
 
 def machine() -> dict[str, Any]:
-    """What it was measured on."""
+    """Describe this machine."""
     names = [
         line.partition(":")[2].strip()
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
@@ -294,7 +293,7 @@ def machine() -> dict[str, Any]:
 
 
 async def busy_share(seconds: float) -> float:
-    """How much of all processors is in use, by whomever; 1 is all of them."""
+    """Return the share of all processors that any program uses, from 0 to 1."""
     before = _processor_ticks()
     await asyncio.sleep(seconds)
     after = _processor_ticks()
@@ -303,7 +302,7 @@ async def busy_share(seconds: float) -> float:
 
 
 def _processor_ticks() -> tuple[int, int]:
-    """Ticks in use, and all ticks, since the machine started."""
+    """Return the busy ticks and all ticks since the machine started."""
     ticks = [
         int(text) for text in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:9]
     ]
@@ -311,13 +310,13 @@ def _processor_ticks() -> tuple[int, int]:
     return sum(ticks) - idle - waiting_for_disk, sum(ticks)
 
 
-def _plain_environment() -> dict[str, str]:
-    """Ours without any setting of the project: whoever runs the benchmark may have some set."""
+def _environment_without_settings() -> dict[str, str]:
+    """Return this process's environment without the settings of Curhat, of which some may be set."""
     return {name: value for name, value in os.environ.items() if not name.startswith("CURHAT_")}
 
 
 def _end_with_parent() -> None:
-    """In the child: be killed when the parent dies, however it dies."""
+    """In the child: have the kernel kill this process when the parent ends in any way."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

@@ -1,1 +1,1 @@
-"""What our figures are compared with. Nothing under src/ imports these."""
+"""The peers: services to compare our figures with. Nothing under src/ imports them."""

@@ -1,4 +1,4 @@
-"""The types of an ASGI application, and the lifespan of one that has nothing to open."""
+"""The types of an ASGI application, and the lifespan of one that opens nothing."""
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
@@ -9,7 +9,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 async def lifespan(receive: Receive, send: Send) -> None:
-    """Start and stop."""
+    """Answer the start and the stop."""
     await receive()
     await send({"type": "lifespan.startup.complete"})
     await receive()
@@ -17,6 +17,6 @@ async def lifespan(receive: Receive, send: Send) -> None:
 
 
 async def answer_ok(send: Send) -> None:
-    """200, for whoever waits for the start."""
+    """Answer 200, so that the benchmark knows that the peer has started."""
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
     await send({"type": "http.response.body", "body": b""})

@@ -1,10 +1,10 @@
-"""The least a socket can be: accepted, and waited upon."""
+"""The cheapest WebSocket server: it accepts each socket and does nothing else."""
 
 from bench.peers.asgi import Receive, Scope, Send, answer_ok, lifespan
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """One ASGI connection."""
+    """Serve one ASGI connection."""
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
     elif scope["type"] == "http":

@@ -1,4 +1,4 @@
-"""The least an ASGI server can do: one answer, made once."""
+"""The cheapest ASGI application: it always sends the same answer."""
 
 from bench.peers.asgi import Receive, Scope, Send, lifespan
 
@@ -11,7 +11,7 @@ _BODY = {"type": "http.response.body", "body": b"hello"}
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """One ASGI connection."""
+    """Serve one ASGI connection."""
     if scope["type"] == "lifespan":
         await lifespan(receive, send)
         return

@@ -1,4 +1,4 @@
-"""Serves a peer as `curhat serve` serves ours: `python -m bench.peers.uvicorn package.module:app`, on CURHAT_PORT."""
+"""`python -m bench.peers.uvicorn package.module:app`: serves a peer on CURHAT_PORT, as `curhat serve` serves ours."""
 
 import os
 import sys

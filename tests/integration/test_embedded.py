@@ -1,4 +1,4 @@
-"""The embedded servers: wherever the data directory lies, whoever starts them, whatever is killed."""
+"""The embedded servers: in any data directory, started by any user, after any process was killed."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from curhat.dev.embedded import DataDirInUseError, EmbeddedServers, embedded_ser
 
 OWNER_ONLY = 0o700
 
-# Starts the servers in another process, as `curhat up` does, and waits to be killed.
+# A process that starts the servers, as `curhat up` does, and runs until it is killed.
 OTHER_PROCESS = """
 import asyncio, sys
 from pathlib import Path
@@ -35,7 +35,7 @@ asyncio.run(main())
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
-    """Below a folder that nobody else may enter, and deeper than the path of a socket may be long."""
+    """A folder below one that no other user can enter, with a path that is too long for a socket."""
     closed = tmp_path / "closed"
     closed.mkdir(mode=OWNER_ONLY)
     return closed / ("deep" * 30) / "data"
@@ -43,7 +43,7 @@ def data_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def own_servers(data_dir: Path) -> AsyncIterator[EmbeddedServers]:
-    """Servers of this test's own, to be killed."""
+    """Servers that only this test uses, and may kill."""
     async with embedded_servers(data_dir) as servers:
         yield servers
 
@@ -69,7 +69,7 @@ async def answers(servers: EmbeddedServers) -> bool:
 
 async def until_gone(pid: int) -> None:
     async with asyncio.timeout(20):
-        # A process that ended and is not yet waited for by its parent is gone as well.
+        # A zombie counts as gone.
         while "State:\tZ" not in status_of(pid):
             await asyncio.sleep(0.01)
 
@@ -85,7 +85,7 @@ def pid_of(program: Program) -> int:
     return program.pid
 
 
-async def test_both_answer_with_the_settings_of_a_durable_server(own_servers: EmbeddedServers) -> None:
+async def test_both_servers_answer_and_postgres_has_durable_settings(own_servers: EmbeddedServers) -> None:
     connection = await asyncpg.connect(own_servers.database_url)
     rows = await connection.fetch(
         "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'synchronous_commit', 'TimeZone', 'jit')"
@@ -101,7 +101,7 @@ async def test_both_answer_with_the_settings_of_a_durable_server(own_servers: Em
 
 
 @pytest.mark.usefixtures("own_servers")
-def test_nobody_else_may_enter_the_folders_and_none_above_was_opened(data_dir: Path) -> None:
+def test_no_other_user_can_enter_the_folders_and_the_folders_above_are_unchanged(data_dir: Path) -> None:
     folders = [
         data_dir,
         data_dir / "postgres",
@@ -112,7 +112,7 @@ def test_nobody_else_may_enter_the_folders_and_none_above_was_opened(data_dir: P
     assert {stat.S_IMODE(folder.stat().st_mode) for folder in folders} == {OWNER_ONLY}
 
 
-async def test_no_port_is_opened(own_servers: EmbeddedServers) -> None:
+async def test_no_tcp_port_is_opened(own_servers: EmbeddedServers) -> None:
     connection = await asyncpg.connect(own_servers.database_url)
     assert await connection.fetchval("SHOW listen_addresses") == ""
     await connection.close()
@@ -120,7 +120,7 @@ async def test_no_port_is_opened(own_servers: EmbeddedServers) -> None:
         assert await client.config_get("port") == {"port": "0"}
 
 
-async def test_a_second_start_finds_what_the_first_left(data_dir: Path) -> None:
+async def test_a_second_start_finds_the_data_of_the_first(data_dir: Path) -> None:
     async with embedded_servers(data_dir) as servers:
         await store(servers, 1)
     async with embedded_servers(data_dir) as servers:
@@ -129,7 +129,7 @@ async def test_a_second_start_finds_what_the_first_left(data_dir: Path) -> None:
 
 
 @pytest.mark.invariant(12)
-async def test_postgres_recovers_from_kill_9_with_all_that_was_committed(
+async def test_after_kill_9_postgres_has_every_committed_row(
     own_servers: EmbeddedServers,
 ) -> None:
     await store(own_servers, 1)
@@ -139,7 +139,7 @@ async def test_postgres_recovers_from_kill_9_with_all_that_was_committed(
     assert await stored(own_servers) == [1]
 
 
-async def test_valkey_starts_again_at_the_same_address_after_kill_9(own_servers: EmbeddedServers) -> None:
+async def test_after_kill_9_valkey_starts_at_the_same_address(own_servers: EmbeddedServers) -> None:
     address = own_servers.valkey_url
     os.kill(pid_of(own_servers.valkey), signal.SIGKILL)
     assert await own_servers.valkey.wait() == "signal SIGKILL"
@@ -149,7 +149,7 @@ async def test_valkey_starts_again_at_the_same_address_after_kill_9(own_servers:
 
 
 @pytest.mark.invariant(12)
-async def test_the_servers_end_with_the_process_that_started_them_and_start_again(data_dir: Path) -> None:
+async def test_the_servers_end_with_their_parent_and_can_be_started_again_at_once(data_dir: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", OTHER_PROCESS, str(data_dir), stdout=asyncio.subprocess.PIPE
     )
@@ -160,7 +160,7 @@ async def test_the_servers_end_with_the_process_that_started_them_and_start_agai
     await connection.execute("INSERT INTO kept VALUES (1)")
     process.kill()
     await process.wait()
-    # At once, while the old ones are still ending.
+    # At once, while the old servers are still stopping.
     async with embedded_servers(data_dir) as servers:
         assert await stored(servers) == [1]
         assert await answers(servers)
@@ -169,11 +169,11 @@ async def test_the_servers_end_with_the_process_that_started_them_and_start_agai
     connection.terminate()
 
 
-async def test_servers_that_outlived_their_parent_are_ended_first(data_dir: Path) -> None:
+async def test_a_start_first_ends_the_servers_that_outlived_their_parent(data_dir: Path) -> None:
     async with embedded_servers(data_dir) as servers:
         await store(servers, 1)
         left = [pid_of(servers.postgres), pid_of(servers.valkey)]
-        # As after a parent that died without the kernel's help: someone else starts in the same folders.
+        # As if the parent had ended without the kernel's signal: another start in the same folders.
         again = EmbeddedServers.prepare(data_dir)
         await again.start()
         for pid in left:
@@ -182,7 +182,7 @@ async def test_servers_that_outlived_their_parent_are_ended_first(data_dir: Path
         await again.stop()
 
 
-async def test_a_killed_initdb_leaves_nothing_that_looks_like_a_cluster(data_dir: Path) -> None:
+async def test_the_unfinished_cluster_of_a_killed_initdb_is_removed(data_dir: Path) -> None:
     unfinished = data_dir / "postgres.unfinished"
     unfinished.mkdir(parents=True)
     (unfinished / "PG_VERSION").write_text("18\n")
@@ -191,7 +191,7 @@ async def test_a_killed_initdb_leaves_nothing_that_looks_like_a_cluster(data_dir
     assert not unfinished.exists()
 
 
-async def test_a_process_that_got_the_old_number_does_not_keep_postgres_from_starting(data_dir: Path) -> None:
+async def test_postgres_starts_when_another_process_has_the_id_of_the_old_one(data_dir: Path) -> None:
     async with embedded_servers(data_dir) as servers:
         await store(servers, 1)
     (data_dir / "postgres" / "postmaster.pid").write_text(f"{os.getppid()}\n/elsewhere\n1\n5432\n\n\n\n")
@@ -199,7 +199,7 @@ async def test_a_process_that_got_the_old_number_does_not_keep_postgres_from_sta
         assert await stored(servers) == [1]
 
 
-def test_one_process_at_a_time_holds_a_data_directory(tmp_path: Path) -> None:
+def test_only_one_process_can_lock_a_data_directory(tmp_path: Path) -> None:
     with lock_data_dir(tmp_path):
         with pytest.raises(DataDirInUseError) as caught, lock_data_dir(tmp_path):
             pass

@@ -1,4 +1,4 @@
-"""Migrations: in order, once, whole or not at all; and never against a database that does not fit."""
+"""The migrations runner: it applies files in order and once, and refuses a database that does not fit them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ from curhat.kit.migrations import (
 
 @pytest.fixture
 async def empty_url(servers: EmbeddedServers) -> AsyncIterator[str]:
-    """The address of a database without anything in it."""
+    """The address of an empty database."""
     admin = await asyncpg.connect(servers.database_url)
     await admin.execute("CREATE DATABASE unmigrated")
     yield servers.database_url.replace("/curhat?", "/unmigrated?")
@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-async def test_what_is_pending_is_applied_in_order_and_once(connection: Connection, folder: Path) -> None:
+async def test_pending_files_are_applied_in_order_and_once(connection: Connection, folder: Path) -> None:
     assert await pending(connection, folder) == ["0001_first", "0002_second"]
     assert await migrate(connection, folder) == ["0001_first", "0002_second"]
     assert await pending(connection, folder) == []
@@ -53,12 +53,12 @@ async def test_what_is_pending_is_applied_in_order_and_once(connection: Connecti
     ) == [1, 2]
 
 
-async def test_asking_what_is_pending_changes_nothing(connection: Connection, folder: Path) -> None:
+async def test_listing_the_pending_files_changes_nothing(connection: Connection, folder: Path) -> None:
     await pending(connection, folder)
     assert await connection.fetchval("SELECT to_regclass('schema_migrations')") is None
 
 
-async def test_a_file_that_fails_leaves_nothing_and_those_before_it_stay(
+async def test_a_file_that_fails_leaves_nothing_and_the_files_before_it_stay_applied(
     connection: Connection, folder: Path
 ) -> None:
     (folder / "0003_third.sql").write_text("CREATE TABLE third (id int);\nSELECT 1 / 0;\n")
@@ -118,7 +118,7 @@ async def test_a_database_newer_than_the_code_is_refused(connection: Connection,
             await ask(connection, folder)
 
 
-async def test_two_that_migrate_at_once_apply_each_file_once(empty_url: str, folder: Path) -> None:
+async def test_four_runs_at_once_apply_each_file_once(empty_url: str, folder: Path) -> None:
     connections = [await asyncpg.connect(empty_url) for _ in range(4)]
     applied = await asyncio.gather(*(migrate(connection, folder) for connection in connections))
     assert sorted(applied) == [[], [], [], ["0001_first", "0002_second"]]
@@ -126,7 +126,7 @@ async def test_two_that_migrate_at_once_apply_each_file_once(empty_url: str, fol
         await connection.close()
 
 
-async def test_a_file_that_waits_too_long_for_a_lock_gives_up(
+async def test_a_file_that_waits_too_long_for_a_lock_fails_and_can_be_repeated(
     connection: Connection, empty_url: str, folder: Path
 ) -> None:
     await migrate(connection, folder)
@@ -140,14 +140,103 @@ async def test_a_file_that_waits_too_long_for_a_lock_gives_up(
     await holder.close()
 
 
+INDEX_FILE = (
+    "-- migrate: no transaction\nCREATE INDEX CONCURRENTLY IF NOT EXISTS first_by_id ON first (id);\n"
+)
+
+
+async def index_validity(connection: Connection) -> list[bool]:
+    rows = await connection.fetch(
+        "SELECT indisvalid FROM pg_index JOIN pg_class ON oid = indexrelid WHERE relname = 'first_by_id'"
+    )
+    return [row["indisvalid"] for row in rows]
+
+
+async def test_a_file_outside_a_transaction_builds_its_index_and_is_recorded(
+    connection: Connection, folder: Path
+) -> None:
+    (folder / "0003_index.sql").write_text(INDEX_FILE)
+    assert await migrate(connection, folder) == ["0001_first", "0002_second", "0003_index"]
+    assert await index_validity(connection) == [True]
+    (folder / "0004_drop.sql").write_text(
+        "-- migrate: no transaction\n-- Nothing reads it.\nDROP INDEX CONCURRENTLY IF EXISTS first_by_id;\n"
+    )
+    assert await migrate(connection, folder) == ["0004_drop"]
+    assert await index_validity(connection) == []
+
+
+async def test_an_interrupted_index_is_dropped_and_built_by_the_next_run(
+    connection: Connection, empty_url: str, folder: Path
+) -> None:
+    await migrate(connection, folder)
+    (folder / "0003_index.sql").write_text(INDEX_FILE)
+    older = await asyncpg.connect(empty_url)
+    async with older.transaction():
+        # The build waits for this transaction, which has written to the table.
+        await older.execute("INSERT INTO first VALUES (1)")
+        running = asyncio.create_task(migrate(connection, folder))
+        async with asyncio.timeout(20):
+            while await index_validity(older) != [False]:
+                await asyncio.sleep(0.01)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert await index_validity(connection) == [False]
+    assert await migrate(connection, folder) == ["0003_index"]
+    assert await index_validity(connection) == [True]
+    await older.close()
+
+
+async def test_an_index_that_was_built_but_not_recorded_is_kept_by_the_next_run(
+    connection: Connection, folder: Path
+) -> None:
+    (folder / "0003_index.sql").write_text(INDEX_FILE)
+    await migrate(connection, folder)
+    await connection.execute("DELETE FROM schema_migrations WHERE number = 3")
+    before = await connection.fetchval("SELECT 'first_by_id'::regclass::oid")
+    assert await migrate(connection, folder) == ["0003_index"]
+    assert await connection.fetchval("SELECT 'first_by_id'::regclass::oid") == before
+
+
+async def test_a_second_run_waits_for_a_concurrent_index_without_a_deadlock(
+    empty_url: str, folder: Path
+) -> None:
+    (folder / "0003_index.sql").write_text(INDEX_FILE)
+    connections = [await asyncpg.connect(empty_url) for _ in range(4)]
+    applied = await asyncio.gather(*(migrate(connection, folder) for connection in connections))
+    assert sorted(applied) == [[], [], [], ["0001_first", "0002_second", "0003_index"]]
+    for connection in connections:
+        await connection.close()
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        "CREATE INDEX CONCURRENTLY first_by_id ON first (id);",
+        "CREATE INDEX CONCURRENTLY IF NOT EXISTS first_by_id ON first (id); DROP TABLE first;",
+        "DROP INDEX CONCURRENTLY first_by_id;",
+        "UPDATE first SET id = 1;",
+    ],
+)
+async def test_outside_a_transaction_only_one_repeatable_statement_is_accepted(
+    connection: Connection, folder: Path, statements: str
+) -> None:
+    (folder / "0003_index.sql").write_text(f"-- migrate: no transaction\n{statements}\n")
+    with pytest.raises(MigrationError, match="must be one statement that can be repeated"):
+        await migrate(connection, folder)
+    assert await pending(connection, folder) == ["0003_index"]
+
+
 @pytest.mark.parametrize(
     "name", ["0004_late.sql", "0002_twice.sql", "3_short.sql", "0003-dash.sql", "0003_Big.sql"]
 )
-def test_a_name_out_of_step_is_refused(folder: Path, name: str) -> None:
+def test_a_name_that_does_not_continue_the_numbers_is_refused(folder: Path, name: str) -> None:
     (folder / name).write_text("SELECT 1;\n")
-    with pytest.raises(MigrationError, match=r"out of step; right is a name such as 000\d_what_it_adds.sql"):
+    with pytest.raises(
+        MigrationError, match=r"does not continue the numbers; use a name such as 000\d_what_it_adds.sql"
+    ):
         load_migrations(folder)
 
 
-def test_the_project_s_own_migrations_are_found_and_in_step() -> None:
+def test_the_migrations_of_the_project_are_found() -> None:
     assert load_migrations(migrations_folder())[0].name.startswith("0001_")

@@ -1,4 +1,4 @@
-"""`curhat up` as real processes: what is killed comes back, commands join it, and it ends leaving nothing."""
+"""`curhat up` as real processes: it restarts killed programs, other commands join it, and it leaves nothing behind."""
 
 import asyncio
 import contextlib
@@ -23,8 +23,8 @@ from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.migrations import migrations_folder
 from tests.support.signed_in import free_port
 
-# The machine may be busy with other tests.
-PATIENCE_SECONDS = 60
+# Long, because other tests may run at the same time.
+TIMEOUT_SECONDS = 60
 
 
 @dataclass
@@ -37,10 +37,10 @@ class Up:
     port: int
 
     def children(self) -> dict[str, int]:
-        """Its programs: process ids by the name of the program, or of the `curhat` command."""
+        """Return the process ids of its programs, by the name of the program or of the `curhat` command."""
         found = {}
         for entry in Path("/proc").iterdir():
-            # A process may end while we look; one that has ended and is not yet waited for has no words.
+            # A process may end while we read its entry. The command line of a zombie is empty.
             with contextlib.suppress(OSError, IndexError):
                 if entry.name.isdigit() and self._is_parent_of(entry):
                     words = os.fsdecode((entry / "cmdline").read_bytes()).split("\0")
@@ -52,18 +52,18 @@ class Up:
         return f"\nPPid:\t{self.process.pid}\n" in (entry / "status").read_text()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait for a condition; fails when `curhat up` ends first."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        """Wait for a condition. Fails when `curhat up` ends first."""
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while not await asyncio.to_thread(condition):
                 assert self.process.returncode is None
                 await asyncio.sleep(0.05)
 
     def is_ready(self) -> bool:
-        """Whether the server answers that it can work."""
+        """Whether the server answers that it is ready."""
         return http_status(f"http://127.0.0.1:{self.port}/readyz") == "200"
 
     async def command(self, *arguments: str) -> tuple[int, str, str]:
-        """Carry out another `curhat` command beside it: its exit status, output and errors."""
+        """Run another `curhat` command; returns its exit status, its output and its errors."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "curhat.app.cli", *arguments),
             env=self.environ,
@@ -104,7 +104,7 @@ def free_port_fixture() -> int:
     return free_port()
 
 
-async def test_commands_join_the_running_one_and_a_second_one_is_refused(
+async def test_commands_join_the_running_curhat_up_and_a_second_one_is_refused(
     tmp_path: Path, free_port: int
 ) -> None:
     async with running(tmp_path, free_port) as up:
@@ -122,7 +122,7 @@ async def test_commands_join_the_running_one_and_a_second_one_is_refused(
         password = output.splitlines()[1].removeprefix("password (shown this once): ")
         run_file = RunFile.read(tmp_path)
         assert run_file is not None
-        # The password that make up has printed.
+        # The password that `make up` has printed.
         demo = derived(run_file.secret_key.encode(), DEMO_ADMIN)
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{up.port}") as http:
             for email, its_password, role in (
@@ -153,7 +153,7 @@ async def test_commands_join_the_running_one_and_a_second_one_is_refused(
 
 
 @pytest.mark.invariant(12)
-async def test_each_part_that_is_killed_comes_back(tmp_path: Path, free_port: int) -> None:
+async def test_each_killed_program_is_restarted(tmp_path: Path, free_port: int) -> None:
     async with running(tmp_path, free_port) as up:
         before = up.children()
         assert set(before) == {"postgres", "valkey-server", "serve", "worker"}
@@ -165,7 +165,7 @@ async def test_each_part_that_is_killed_comes_back(tmp_path: Path, free_port: in
 
 
 @pytest.mark.invariant(12)
-async def test_the_next_start_works_whatever_was_killed(tmp_path: Path, free_port: int) -> None:
+async def test_the_next_start_works_after_any_process_was_killed(tmp_path: Path, free_port: int) -> None:
     async with running(tmp_path, free_port) as up:
         assert (await up.command("config", "set", "pairing_blast_timeout_seconds", "90"))[0] == 0
         left = up.children()
@@ -178,7 +178,7 @@ async def test_the_next_start_works_whatever_was_killed(tmp_path: Path, free_por
         assert await up.command("config", "get", "pairing_blast_timeout_seconds") == (0, "90\n", "")
 
 
-async def test_servers_that_the_settings_name_are_used_and_none_is_embedded(
+async def test_servers_named_in_the_settings_are_used_instead_of_embedded_ones(
     tmp_path: Path, free_port: int, servers: EmbeddedServers, database_url: str
 ) -> None:
     named = {"CURHAT_DATABASE_URL": database_url, "CURHAT_VALKEY_URL": servers.valkey_url}
@@ -243,7 +243,7 @@ def restarted(before: dict[str, int], after: dict[str, int]) -> set[str]:
     return {name for name, pid in after.items() if before.get(name) != pid}
 
 
-def test_a_port_in_use_is_told_with_its_holder() -> None:
+def test_a_port_in_use_is_reported_with_the_process_that_holds_it() -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()

@@ -1,8 +1,10 @@
-"""What the benchmarks conclude from their figures, and the clients they measure with."""
+"""The benchmarks: their verdicts, and their clients."""
+
+from pathlib import Path
 
 import pytest
 
-from bench.harness.report import Figure, Peer, Target, line, percentile
+from bench.harness.report import Figure, Peer, Target, line, percentile, write_markdown
 from bench.harness.sockets import read_frames, write_frame
 
 
@@ -15,7 +17,7 @@ def test_a_figure_within_its_bound_is_ok_and_one_outside_falls_short() -> None:
     assert Figure("accept", "rate", 499, "/s", at_least, Peer("ORM", 100)).verdict == "falls short"
 
 
-def test_a_ratio_without_a_peer_that_ran_is_no_success() -> None:
+def test_a_ratio_to_a_peer_that_did_not_run_has_no_success() -> None:
     figure = Figure(
         "messages", "rate", 2000, "/s", Target("ratio", "at least", 1), Peer("npm is missing", None)
     )
@@ -28,12 +30,30 @@ def test_a_figure_without_a_target_has_no_verdict() -> None:
     assert Figure("start", "cold", 3, "s").verdict is None
 
 
+def test_the_results_page_has_the_figures_with_their_commit_and_machine(tmp_path: Path) -> None:
+    target = Target("ratio", "at least", 5)
+    figures = [
+        Figure("accept", "answers per second", 1512, "/s", target, Peer("ORM", 252), "median of 3 rounds"),
+        Figure("start", "cold", 3, "s"),
+    ]
+    machine = {"processors": 2, "processor": "Fast", "memory_gib": 16, "python": "3.11.7"}
+    write_markdown(tmp_path / "RESULTS.md", figures, machine, "0123456789")
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert "commit 0123456789." in text
+    assert "The machine: 2 processors (Fast), 16 GiB, Python 3.11.7." in text
+    assert "| `accept` | answers per second | 1,512 /s | ORM | 252 /s | 6.00 | ≥ 5 times | ok |" in text
+    assert "| `start` | cold | 3.00 s |  |  |  |  |  |" in text
+    assert text.endswith("- `accept`, answers per second: median of 3 rounds\n")
+
+
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.001, 1)])
-def test_a_percentile_is_the_smallest_value_that_so_many_do_not_exceed(share: float, expected: float) -> None:
+def test_a_percentile_is_the_smallest_value_that_its_share_does_not_exceed(
+    share: float, expected: float
+) -> None:
     assert percentile(list(range(100, 0, -1)), share) == expected
 
 
-def test_frames_are_read_whole_however_they_are_cut() -> None:
+def test_frames_are_read_whole_from_chunks_of_any_size() -> None:
     payloads = [b"", b"a" * 125, b"b" * 126, b"c" * 70_000]
     stream = b"".join(_server_frame(payload) for payload in payloads)
     for size in (1, 7, 65_536):
@@ -46,7 +66,7 @@ def test_frames_are_read_whole_however_they_are_cut() -> None:
 
 
 @pytest.mark.parametrize("length", [0, 125, 126, 4000])
-def test_a_frame_that_is_written_reads_back_once_its_mask_is_off(length: int) -> None:
+def test_a_written_frame_without_its_mask_can_be_read(length: int) -> None:
     frame = write_frame(1, b"x" * length)
     header = 2 if length < 126 else 4
     assert frame[1] & 0x80

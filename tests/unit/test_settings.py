@@ -1,4 +1,4 @@
-"""Settings are checked at start: a wrong one is named, with what would be right."""
+"""Settings are checked at start: the error names each wrong setting and what would be right."""
 
 import base64
 import stat
@@ -44,7 +44,7 @@ def test_development_needs_no_settings_and_listens_on_loopback_only(tmp_path: Pa
     assert settings.health_url == "http://127.0.0.1:8000"
 
 
-def test_production_is_the_default_and_names_everything_that_it_lacks() -> None:
+def test_production_is_the_default_and_names_every_missing_setting() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_environment({})
     named = {problem.split()[0] for problem in caught.value.problems}
@@ -64,7 +64,7 @@ def test_production_refuses_the_inbox_as_its_code_sender() -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.id"])
-def test_development_refuses_to_listen_beyond_this_machine(host: str) -> None:
+def test_development_refuses_an_address_that_other_machines_can_reach(host: str) -> None:
     (problem,) = problems_of(HOST=host)
     assert problem.startswith(f"CURHAT_HOST is {host!r}; development listens on this machine only")
 
@@ -78,7 +78,7 @@ def test_a_misspelt_setting_is_named_with_the_right_one() -> None:
     assert problems_of(PROT="80") == ["CURHAT_PROT is not a setting; did you mean CURHAT_PORT?"]
 
 
-def test_variables_of_others_are_not_looked_at() -> None:
+def test_variables_without_the_prefix_are_ignored() -> None:
     environ = {"CURHAT_ENVIRONMENT": "development", "CURHAT_SECRET_KEY": KEY, "PORT": "x", "PGPORT": "y"}
     assert Settings.from_environment(environ).port == 8000
 
@@ -104,7 +104,7 @@ def test_one_server_address_without_the_other_is_refused() -> None:
     "url",
     ["postgresql://u:p@h:5432/d", "postgres://h/d", "postgresql://curhat@/curhat?host=/tmp/x&port=5432"],
 )
-def test_database_addresses_over_tcp_and_sockets_are_taken(url: str) -> None:
+def test_database_addresses_over_tcp_and_sockets_are_accepted(url: str) -> None:
     assert development(DATABASE_URL=url, VALKEY_URL="unix:///tmp/x/valkey.sock").database_url == url
 
 
@@ -125,17 +125,17 @@ def test_a_wrong_valkey_address_is_refused(url: str) -> None:
     "origins",
     ["https://a.id/", "https://a.id/path", "a.id", "https://*.a.id", "https://u@a.id", "ftp://a.id", ","],
 )
-def test_origins_are_schemes_and_hosts_and_nothing_else(origins: str) -> None:
+def test_an_origin_with_more_than_scheme_and_host_is_refused(origins: str) -> None:
     (problem,) = problems_of(PUBLIC_ORIGINS=origins)
     assert problem.startswith("CURHAT_PUBLIC_ORIGINS is")
 
 
-def test_several_origins_have_commas_between() -> None:
+def test_several_origins_are_separated_by_commas() -> None:
     settings = development(PUBLIC_ORIGINS="http://localhost:5173, https://a.id")
     assert settings.public_origins == ("http://localhost:5173", "https://a.id")
 
 
-def test_production_takes_https_origins_only() -> None:
+def test_production_accepts_only_https_origins() -> None:
     with pytest.raises(
         SettingsError, match=r"CURHAT_PUBLIC_ORIGINS is 'http://a\.id'; 'http://a\.id' is no origin"
     ):
@@ -148,7 +148,7 @@ def test_a_short_secret_key_is_refused_without_showing_it() -> None:
     assert "short-key" not in problem
 
 
-def test_the_development_key_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
+def test_the_development_key_is_created_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     key = development_secret_key(data_dir)
     assert len(key) >= 32
@@ -158,7 +158,7 @@ def test_the_development_key_is_made_once_for_its_owner_only(tmp_path: Path) -> 
     assert [path.name for path in data_dir.iterdir()] == ["secret_key"]
 
 
-def test_the_development_push_key_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
+def test_the_development_push_key_is_created_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
     key = development_vapid_private_key(tmp_path)
     assert len(key) == 32
     assert development_vapid_private_key(tmp_path) == key
@@ -184,7 +184,7 @@ def test_a_wrong_push_key_is_refused_without_showing_it(key: str) -> None:
     assert key not in problem
 
 
-def test_a_push_key_is_taken_in_either_alphabet_of_base64() -> None:
+def test_a_push_key_is_accepted_in_both_alphabets_of_base64() -> None:
     raw = bytes(range(200, 232))
     standard, url_safe = base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode().rstrip("=")
     assert standard.rstrip("=") != url_safe
@@ -192,21 +192,21 @@ def test_a_push_key_is_taken_in_either_alphabet_of_base64() -> None:
         assert development(VAPID_PRIVATE_KEY=text).vapid_private_key == raw
 
 
-def test_a_data_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+def test_a_data_directory_that_cannot_be_created_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     environ = {"CURHAT_ENVIRONMENT": "development", "CURHAT_DATA_DIR": str(tmp_path / "file" / "data")}
     with pytest.raises(SettingsError, match=r"CURHAT_DATA_DIR is .*, where nothing can be kept"):
         Settings.from_environment(environ)
 
 
-def test_what_is_secret_is_not_in_the_text_of_the_settings() -> None:
+def test_the_text_of_the_settings_has_no_secret() -> None:
     text = repr(development(DATABASE_URL="postgresql://u:hush@h/d", VALKEY_URL="valkey://:hush@h"))
     assert "hush" not in text
     assert KEY not in text
     assert "vapid" not in text
 
 
-def test_the_limit_of_refunds_is_a_setting_and_checked_at_start() -> None:
+def test_the_refund_approval_limit_is_checked_at_start() -> None:
     assert development().refund_approval_limit_rp == 50_000
     assert development(REFUND_APPROVAL_LIMIT_RP="0").refund_approval_limit_rp == 0
     for wrong in ("-1", "50.000", "Rp50000", "1000000001"):
@@ -216,7 +216,7 @@ def test_the_limit_of_refunds_is_a_setting_and_checked_at_start() -> None:
         )
 
 
-def test_the_proxies_that_are_believed_are_a_setting_and_checked_at_start() -> None:
+def test_the_trusted_proxies_are_checked_at_start() -> None:
     assert development().trusted_proxies == ("127.0.0.1",)
     assert development(TRUSTED_PROXIES="10.0.0.5, 10.1.0.0/16").trusted_proxies == ("10.0.0.5", "10.1.0.0/16")
     for wrong in ("*", "proxy.example", "10.0.0.5/8", "10.0.0.5,"):

@@ -1,4 +1,4 @@
-"""The simulated clients notice what must not happen: a check that catches nothing is not a check."""
+"""The simulated clients: each detects what must not happen, and counts it as a fault."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -16,7 +16,7 @@ EPOCH = "e1"
 
 
 class Scripted(Person):
-    """A customer to whom the server says what the test wrote down."""
+    """A customer who gets the answers that the test has prepared."""
 
     def __init__(self, run_state: RunState) -> None:
         super().__init__(run_state, "customer", "Rio 1", "+6281180000001", dice_of("test"))
@@ -57,7 +57,7 @@ async def person() -> AsyncIterator[Scripted]:
 
 @pytest.fixture
 async def device(person: Scripted) -> Device:
-    """A device in step at 5."""
+    """A connected device, at seq 5."""
     device = Device(person, "device 1")
     person.devices.append(device)
     person.script = [state(5)]
@@ -79,7 +79,7 @@ async def test_a_gap_in_the_stream_is_a_fault(person: Scripted, device: Device) 
     assert list(person.run_state.tally.faults) == ["customer Rio 1: device 1: event 8 came after 6"]
 
 
-async def test_an_event_that_comes_twice_on_one_connection_is_a_fault(
+async def test_an_event_that_arrives_twice_on_one_connection_is_a_fault(
     person: Scripted, device: Device
 ) -> None:
     await device.take(event(6))
@@ -88,7 +88,7 @@ async def test_an_event_that_comes_twice_on_one_connection_is_a_fault(
     assert person.run_state.tally.fault_count == 1
 
 
-async def test_after_resuming_the_missed_events_follow_the_one_that_was_named(
+async def test_after_a_resume_the_events_after_the_seq_of_the_hello_are_no_fault(
     person: Scripted, device: Device
 ) -> None:
     await device.say_hello()
@@ -110,7 +110,7 @@ async def test_a_picture_that_differs_from_the_snapshot_at_the_same_seq_is_a_fau
 
 
 @pytest.mark.usefixtures("device")
-async def test_a_picture_that_equals_the_snapshot_is_none(person: Scripted) -> None:
+async def test_a_picture_that_equals_the_snapshot_is_no_fault(person: Scripted) -> None:
     person.script = [state(5)]
 
     await person.check_pictures()
@@ -129,7 +129,7 @@ async def test_two_answers_to_one_idempotency_key_are_a_fault(person: Scripted, 
     assert len({key for _, _, key in person.asked}) == 1
 
 
-async def test_a_command_whose_first_still_runs_is_asked_for_again(person: Scripted) -> None:
+async def test_a_command_whose_first_execution_still_runs_is_sent_again(person: Scripted) -> None:
     person.script = [answer(409, code=IN_PROGRESS), answer(409, code=IN_PROGRESS), answer(200, id="s1")]
 
     got = await person.command("/requests/r1/accept")
@@ -137,7 +137,7 @@ async def test_a_command_whose_first_still_runs_is_asked_for_again(person: Scrip
     assert (got.body, person.run_state.tally.fault_count) == ({"id": "s1"}, 0)
 
 
-async def test_a_repeated_message_that_becomes_another_one_is_a_fault(person: Scripted) -> None:
+async def test_a_repeated_message_that_is_stored_twice_is_a_fault(person: Scripted) -> None:
     person.script = [answer(201, id="m1"), answer(201, id="m2")]
 
     await person.say("s1", "halo", repeats=True)

@@ -24,7 +24,7 @@ def mitras(seed: int) -> list[MitraPlan]:
     return plan_mitras(seed, PHONES)
 
 
-def test_the_same_seed_makes_the_same_choices() -> None:
+def test_the_same_seed_gives_the_same_plans() -> None:
     for one, same in zip(mitras(7), mitras(7), strict=True):
         assert one == same
         assert [one.reaction("Rio 1", times) for times in range(20)] == [
@@ -38,30 +38,30 @@ def test_the_same_seed_makes_the_same_choices() -> None:
         ]
 
 
-def test_the_choices_do_not_depend_on_how_many_customers_came_before() -> None:
+def test_the_plans_do_not_depend_on_the_number_of_earlier_customers() -> None:
     later = customers(7, first_number=5_000)
     for customer, same in zip(customers(7), later, strict=True):
         assert dataclasses.replace(same, phone_number=customer.phone_number) == customer
         assert customer.journey(1) == same.journey(1)
 
 
-def test_another_seed_makes_other_choices() -> None:
+def test_another_seed_gives_other_plans() -> None:
     assert mitras(7) != mitras(8)
     assert [plan.journey(0) for plan in customers(7)] != [plan.journey(0) for plan in customers(8)]
 
 
-def test_a_mitra_keeps_its_capacity_whatever_the_seed() -> None:
+def test_the_capacity_of_a_mitra_does_not_depend_on_the_seed() -> None:
     assert [plan.max_customers for plan in mitras(7)] == [plan.max_customers for plan in mitras(8)]
 
 
-def test_everybody_has_a_mobile_number_of_their_own_that_codes_reach() -> None:
+def test_each_person_has_a_different_valid_mobile_number() -> None:
     numbers = PHONES + [plan.phone_number for plan in customers(1, first_number=9_999_800)]
     assert len(set(numbers)) == 240
     assert [normalise(number) for number in numbers] == numbers
     assert not CUSTOMER_PREFIX.startswith(MITRA_PREFIX)
 
 
-def test_some_customers_are_rejected_by_everybody_and_some_get_no_reaction() -> None:
+def test_some_customers_are_rejected_by_every_mitra_and_some_are_ignored_by_every_mitra() -> None:
     by_reception = {plan.reception: plan for plan in customers(1)}
     assert by_reception.keys() == {"usual", "rejected", "overlooked"}
     for reception, what in (("rejected", "reject"), ("overlooked", "ignore")):
@@ -70,7 +70,7 @@ def test_some_customers_are_rejected_by_everybody_and_some_get_no_reaction() -> 
         assert {plan.reaction(name, 0).what for plan in mitras(1)} == {what}
 
 
-def test_a_run_of_hundreds_does_everything_that_people_do() -> None:
+def test_a_run_of_200_customers_has_every_kind_of_journey() -> None:
     journeys = [plan.journey(0) for plan in customers(1)]
     assert {journey.behaviour for journey in journeys} == {"approve", "decline", "slow", "lost", "double"}
     for manners in (
@@ -91,7 +91,7 @@ def test_a_run_of_hundreds_does_everything_that_people_do() -> None:
     assert min(plan.journeys for plan in customers(1, until_stopped=True)) > 1_000
 
 
-def test_a_run_of_hundreds_comes_back_and_asks_for_more_in_every_way() -> None:
+def test_a_run_of_200_customers_has_every_kind_of_return_and_extension() -> None:
     journeys = [plan.journey(1) for plan in customers(1)]
     assert {journey.comes_back for journey in journeys} == {True, False}
     assert {journey.popup_answer for journey in journeys} == {"take", "decline", "leave"}

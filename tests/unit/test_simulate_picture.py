@@ -1,4 +1,4 @@
-"""What the simulated clients show: an older snapshot with the events after it is the same as a fresh snapshot."""
+"""What the simulated clients show: an older snapshot with the later events equals a fresh snapshot."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ def customer_state(payment: Data | None = None, session: Data | None = None) -> 
     }
 
 
-def test_a_customers_journey_shows_what_snapshots_say() -> None:
+def test_after_each_event_of_a_journey_the_picture_equals_a_fresh_snapshot() -> None:
     picture = CustomerPicture()
     picture.restore(customer_state())
 
@@ -58,7 +58,7 @@ def test_a_customers_journey_shows_what_snapshots_say() -> None:
     assert picture.differences(customer_state()) == set()
 
 
-def test_what_happens_to_an_earlier_payment_is_not_shown() -> None:
+def test_an_event_of_an_earlier_payment_changes_nothing() -> None:
     picture = CustomerPicture()
     picture.restore(customer_state(payment("pending", "p2")))
 
@@ -78,7 +78,7 @@ def test_a_missed_event_is_a_difference_that_names_the_field() -> None:
     assert "status is shown as 'pending', is 'confirmed'" in payment_differs
 
 
-def test_marks_of_reading_reach_the_other_sides_messages_up_to_the_one_named() -> None:
+def test_a_read_mark_applies_to_the_other_sides_messages_up_to_its_message() -> None:
     picture = CustomerPicture()
     picture.restore(customer_state())
     picture.apply("session.started", session())
@@ -102,7 +102,7 @@ def test_marks_of_reading_reach_the_other_sides_messages_up_to_the_one_named() -
     }
 
 
-def test_a_chat_whose_beginning_was_not_seen_is_not_compared() -> None:
+def test_a_chat_without_its_first_messages_is_not_compared() -> None:
     picture = CustomerPicture()
     picture.restore(customer_state())
 
@@ -111,7 +111,7 @@ def test_a_chat_whose_beginning_was_not_seen_is_not_compared() -> None:
     assert picture.chat_differences("s1", [message(1, "mitra"), message(2, "mitra")]) == set()
 
 
-def test_a_mitras_cards_and_presence_differ_only_in_passing() -> None:
+def test_cards_and_presence_count_as_transient_differences() -> None:
     presence = {"online": True, "connected": True, "active_sessions": 0, "max_customers": 2}
     picture = MitraPicture()
     picture.restore({"sessions": [], "extensions": [], "requests": [], "presence": presence})
@@ -123,11 +123,11 @@ def test_a_mitras_cards_and_presence_differ_only_in_passing() -> None:
     }
 
     assert picture.differences(fresh) == set()
-    assert len(picture.passing_differences(fresh)) == 2
+    assert len(picture.transient_differences(fresh)) == 2
 
     picture.apply("request.offered", {"id": "r1", "call_name": "Rio", "server_now": "earlier"})
     picture.apply("presence.changed", {**presence, "active_sessions": 1})
-    assert picture.passing_differences(fresh) == set()
+    assert picture.transient_differences(fresh) == set()
 
     picture.apply("request.closed", {"id": "r1", "close_reason": "already_taken"})
     picture.apply("session.started", session())

@@ -1,4 +1,4 @@
-"""The report of a simulation: its figures, and that nothing broken is overlooked in it."""
+"""The report of a simulation: its figures, its faults and its broken invariants."""
 
 import pytest
 from rich.console import Console
@@ -51,7 +51,7 @@ def test_a_percentile_is_the_value_that_its_share_does_not_exceed(
     assert percentile(values, share) == expected
 
 
-def test_a_clean_run_says_so_with_its_figures() -> None:
+def test_the_report_of_a_clean_run_has_the_figures_and_says_clean() -> None:
     tally = Tally()
     tally.message_delays = [0.010, 0.020]
 
@@ -71,7 +71,7 @@ def test_a_clean_run_says_so_with_its_figures() -> None:
     assert "seed 7" in text
 
 
-def test_what_people_saw_of_returns_and_extensions_is_in_the_report() -> None:
+def test_the_report_has_the_answers_to_returns_popups_and_extensions() -> None:
     tally = Tally()
     tally.returns.update(available=4, full=1)
     tally.popups.update(taken=1, declined=1)
@@ -84,7 +84,7 @@ def test_what_people_saw_of_returns_and_extensions_is_in_the_report() -> None:
     assert "answers: accepted 2, extension_decided 1" in text
 
 
-def test_a_broken_invariant_is_named_with_its_row() -> None:
+def test_the_report_names_a_broken_invariant_and_its_row() -> None:
     text = written(Tally(), [Violation(INVARIANTS[0], {"pairing_id": "[x]", "winners": 2})])
 
     assert "1 BROKEN" in text
@@ -93,7 +93,7 @@ def test_a_broken_invariant_is_named_with_its_row() -> None:
     assert "NOT CLEAN" in text
 
 
-def test_many_faults_are_counted_and_some_are_shown() -> None:
+def test_the_report_counts_all_faults_and_shows_the_first_ones() -> None:
     tally = Tally()
     for number in range(MAX_FAULTS_SHOWN + 5):
         tally.fault(f"fault {number}")
@@ -106,7 +106,7 @@ def test_many_faults_are_counted_and_some_are_shown() -> None:
     assert "NOT CLEAN" in text
 
 
-def test_the_progress_says_where_everybody_stands() -> None:
+def test_the_progress_counts_the_customers_in_each_phase() -> None:
     tally = Tally()
     tally.phases = {0: "searching", 1: "searching", 2: "chatting"}
     tally.journeys, tally.matched = 3, 1

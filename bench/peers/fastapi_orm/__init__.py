@@ -1,7 +1,7 @@
-"""A FastAPI service on SQLAlchemy's async ORM that accepts a request as ours does: what a good team writes first.
+"""A FastAPI service on SQLAlchemy's async ORM with the same accept as ours, as a good team would write it first.
 
-It does the same work, in tables of its own in the same PostgreSQL: checks the token and the Idempotency-Key, takes the
-locks in one order, compares, moves five rows, writes the session, its end, the status history, four stream events
-numbered without gaps and the answer, commits, and publishes to the same Valkey. It leaves out what the ORM would not
-make slower or faster to show: contracts, metrics, request ids.
+It does the same work in its own tables in the same PostgreSQL. It checks the token and the Idempotency-Key, takes the
+locks in one order, compares, and updates five rows. It writes the session, its end, the status history, four stream
+events numbered without gaps, and the answer. Then it commits and publishes to the same Valkey. It leaves out what has
+no part in the comparison: contracts, metrics, correlation ids.
 """

@@ -1,4 +1,4 @@
-"""POST /api/mitra/requests/{id}/accept, and nothing else."""
+"""The one endpoint of the peer: POST /api/mitra/requests/{id}/accept."""
 
 import hashlib
 import json
@@ -169,7 +169,7 @@ async def accept(session: AsyncSession, mitra_id: UUID, request_id: UUID) -> tup
         raise HTTPException(404)
     if asked.pairing.status != "open":
         raise Refused("already_taken" if asked.pairing.status == "matched" else "request_closed")
-    # The payment's lock makes everyone else on this pairing wait; what was read before is read again under it.
+    # The lock of the payment makes every other accept of this pairing wait. After it, read the rows again.
     payment = await session.scalar(
         select(Payment)
         .where(Payment.id == asked.pairing.payment_id)

@@ -1,4 +1,4 @@
-"""The tables, in a schema of their own."""
+"""The peer's tables, in the schema `peer`."""
 
 from datetime import datetime
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""The peer's tables, and the same rows in them as ours has."""
+"""Creates the peer's tables, with the same rows as ours."""
 
 from typing import Final
 
@@ -26,12 +26,12 @@ SELECT kind, entity_id, due_at FROM deadlines WHERE kind = 'pairing_window' ON C
 
 
 def sqlalchemy_url(url: str) -> str:
-    """The address of a database as SQLAlchemy writes it."""
+    """Return the address of a database in SQLAlchemy's form."""
     return url.replace("postgresql://", "postgresql+asyncpg://", 1)
 
 
 async def make(connection: Connection, url: str) -> None:
-    """Make the tables, and copy everything of ours that is still open into them."""
+    """Create the tables and copy the rows of our open journeys into them."""
     engine = create_async_engine(sqlalchemy_url(url))
     await connection.execute("CREATE SCHEMA peer")
     async with engine.begin() as made:

@@ -1,6 +1,6 @@
-// The same store-and-deliver as a chat message of ours, the way Socket.IO's own guides build a chat: a socket joins the
-// rooms of its sessions; a message is stored in PostgreSQL, then emitted to the room through the Redis adapter, then
-// acknowledged. One process; the benchmark starts two.
+// Stores and delivers chat messages like our server, in the way of Socket.IO's own guides: a socket joins the rooms of
+// its sessions; a message is stored in PostgreSQL, emitted to the room through the Redis adapter, and acknowledged. This
+// is one process; the benchmark starts two.
 "use strict";
 
 const { createHash } = require("node:crypto");
@@ -10,7 +10,7 @@ const { Pool } = require("pg");
 const { createClient } = require("redis");
 const { Server } = require("socket.io");
 
-// As many connections as a process of ours has.
+// The same number of connections as a process of ours.
 const pool = new Pool({
   host: process.env.PEER_SOCKETS_FOLDER,
   database: process.env.PEER_DATABASE,
@@ -28,7 +28,7 @@ const RUNNING_SESSIONS = {
   text: `SELECT id FROM sessions
     WHERE CASE $1 WHEN 'customer' THEN customer_id ELSE mitra_id END = $2 AND status = 'active'`,
 };
-// Its own table. Membership and the end of the session are checked, and a repeated message is stored once.
+// In its own table. Checks the membership and the end of the session, and stores a repeated message once.
 const STORE = {
   name: "store",
   text: `INSERT INTO peer_messages (session_id, sender, client_message_id, text)

@@ -15,6 +15,7 @@ from valkey.asyncio import Valkey
 from curhat.accounts import endpoints as accounts
 from curhat.accounts.guards import provide_customer, provide_mitra, strangers_first
 from curhat.accounts.service import Authenticator
+from curhat.app.api_docs import read_api_docs
 from curhat.app.wiring import Services
 from curhat.control_center import endpoints as control_center
 from curhat.control_center.operators.guards import operators_only, provide_operator
@@ -59,7 +60,11 @@ ROUTES = [
     *control_center.ROUTES,
     *notifications.ROUTES,
 ]
-DEVELOPMENT_ROUTES = [*accounts.DEVELOPMENT_ROUTES, *mock_gateway_controls.DEVELOPMENT_ROUTES]
+DEVELOPMENT_ROUTES = [
+    *accounts.DEVELOPMENT_ROUTES,
+    *mock_gateway_controls.DEVELOPMENT_ROUTES,
+    read_api_docs,
+]
 
 
 def build_api(services: Callable[[], Services], *, development: bool) -> Litestar:

@@ -1,4 +1,4 @@
-"""Ports of this machine: whether one is free, who holds it, and what answers there."""
+"""Ports of this machine: whether a port is free, which process holds it, and which HTTP status it answers."""
 
 import errno
 import http.client
@@ -11,7 +11,7 @@ from curhat.kit.settings import PREFIX
 
 
 def port_problem(host: str, port: int) -> str | None:
-    """Why nothing can listen at this address, who holds it, and what to do; None when it is free."""
+    """Return why no process can listen at this address, and what to do; None when the address is free."""
     family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -35,7 +35,7 @@ def _port_holder(port: int) -> str:
                 if columns[3] == listening and int(columns[1].rpartition(":")[2], 16) == port:
                     sockets.add(f"socket:[{columns[9]}]")
     for entry in Path("/proc").iterdir():
-        # Processes end while we look, and those of others are closed to us.
+        # A process may end while we read its entry, and those of other users cannot be read.
         with suppress(OSError):
             if entry.name.isdigit() and any(
                 str(link.readlink()) in sockets for link in (entry / "fd").iterdir()
@@ -45,7 +45,7 @@ def _port_holder(port: int) -> str:
 
 
 def http_status(url: str) -> str:
-    """The status of a GET, or what went wrong. Not by urllib, which would ask a proxy for our own address."""
+    """Return the status of a GET, or the name of the error. urllib would send the request through a proxy."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=2)
     try:

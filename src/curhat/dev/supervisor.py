@@ -63,11 +63,11 @@ class Supervisor:
         self._console = console
         self._bots = bots
         self._reload = reload
-        self._began = time.monotonic()
+        self._started_at = time.monotonic()
         self._started = asyncio.Event()
         self._code_changed: dict[Program, asyncio.Event] = {}  # of the programs that restart on a change
         self._stop_requested = asyncio.Event()
-        self._stops_at_once = False
+        self._killed = False
         self._servers: EmbeddedServers | None = None
         self._programs: list[Program] = []  # in the order of their start
 
@@ -94,11 +94,11 @@ class Supervisor:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
                 await self._stop()
-        return 130 if self._stops_at_once else 0
+        return 130 if self._killed else 0
 
     def _on_signal(self) -> None:
         if self._stop_requested.is_set():
-            self._stops_at_once = True
+            self._killed = True
             for program in self._programs:
                 program.kill()
         self._stop_requested.set()
@@ -144,7 +144,7 @@ class Supervisor:
         run_file.write(settings.data_dir)
         if self._bots:
             await self._start_program(Bots(settings.data_dir, environ, self._console))
-        self._show_where(settings, accounts)
+        self._print_addresses(settings, accounts)
 
     async def _start_program(self, program: Program) -> None:
         self._programs.append(program)
@@ -240,15 +240,17 @@ class Supervisor:
             await self._servers.stop()
         (self._settings.data_dir / "run.json").unlink(missing_ok=True)
 
-    def _show_where(self, settings: Settings, accounts: list[DemoAccount]) -> None:
+    def _print_addresses(self, settings: Settings, accounts: list[DemoAccount]) -> None:
         self._console.print(
-            f"\nCurhat is ready ({time.monotonic() - self._began:.1f} s).\n", style="bold green"
+            f"\nCurhat is ready ({time.monotonic() - self._started_at:.1f} s).\n", style="bold green"
         )
         places = Table.grid(padding=(0, 2))
         for title, client in (("Customer", "app"), ("Mitra", "mitra"), ("Control Center", "control-center")):
             if (web_folder() / client).is_dir():
                 places.add_row(title, f"{settings.local_url}/{client}/")
-        places.add_row("API", settings.local_url)
+        places.add_row(
+            "API", f"{settings.local_url}/api/docs" if settings.is_development else settings.local_url
+        )
         places.add_row("Health", f"{settings.health_url}/readyz")
         if settings.is_development:
             places.add_row("One-time codes", f"{settings.local_url}/api/dev/inbox?phone=%2B6281100000001")
@@ -256,7 +258,7 @@ class Supervisor:
         self._console.print(places)
         if accounts:
             table = Table("role", "signs in with", "name", title="\nDemo accounts", title_justify="left")
-            table.add_column("note", no_wrap=True)  # A password that is broken in two is of no use.
+            table.add_column("note", no_wrap=True)  # a password must not be broken into two lines
             for account in accounts:
                 table.add_row(account.role, account.sign_in, account.name, account.note)
             self._console.print(table)

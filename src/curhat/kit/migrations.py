@@ -1,14 +1,17 @@
-"""Migrations: the numbered SQL files of `migrations/`, applied in order, forward only.
+"""Migrations: applies the numbered SQL files of `migrations/` in order. There is no way back.
 
 Guarantees
-    A file is applied once, whole or not at all, and noted with the checksum of its statements.
+    A file is applied once, in one transaction, and recorded with the checksum of its statements in that transaction.
+    A file that begins with `-- migrate: no transaction` builds or drops one index concurrently. When it is
+    interrupted, the next run repeats it: an index that was left invalid is dropped first.
     Two processes never migrate at once: the second waits, then finds nothing to do.
-    A file whose statements changed after it was applied, and a database that is newer than this code, are
-    refused. Comments and white space between the statements' words may change.
+    A file whose statements changed after it was applied is refused, and so is a database that is newer than this
+    code. Comments and white space between the statements' words may change.
 Relies on
-    a PostgreSQL session of its own (not a transaction-pooled one), for the advisory lock.
+    a PostgreSQL session of its own for the advisory lock. A transaction-level connection pooler does not give one.
 """
 
+import asyncio
 import hashlib
 import re
 from dataclasses import dataclass, field
@@ -21,9 +24,11 @@ Connection: TypeAlias = (
     "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 )
 
-# Any constant does, as long as nothing else in this database takes the same advisory lock.
+# Nothing else in this database may use this key for an advisory lock. The value has no meaning.
 _ADVISORY_LOCK: Final = 4_207_193_501
-# A migration that waits behind a long transaction makes everyone else wait behind it: it gives up instead.
+_LOCK_POLL_SECONDS: Final = 0.1
+# While a migration waits for a lock behind a long transaction, every later query on the table waits behind the
+# migration. So it fails after this time.
 _LOCK_TIMEOUT: Final = "5s"
 _STATEMENT_TIMEOUT: Final = "15min"
 
@@ -38,6 +43,14 @@ _QUOTED_OR_GAP: Final = re.compile(
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
 
+_NO_TRANSACTION: Final = "-- migrate: no transaction\n"
+# What such a file may hold. IF (NOT) EXISTS lets the next run repeat a file that was applied but not recorded.
+_CONCURRENT_STATEMENT: Final = re.compile(
+    r"CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+IF\s+NOT\s+EXISTS\s+(?P<created>\w+)\s+ON\s[^;]+;"
+    r"|DROP\s+INDEX\s+CONCURRENTLY\s+IF\s+EXISTS\s+\w+\s*;",
+    re.IGNORECASE,
+)
+
 _CREATE_TABLE: Final = """
 CREATE TABLE IF NOT EXISTS schema_migrations (
     number integer PRIMARY KEY,
@@ -49,12 +62,12 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 
 
 class MigrationError(Exception):
-    """The files and the database do not fit together, or a file failed; says which, and what to do."""
+    """The files do not fit the database, or a file failed. The message names it and says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """One file: its number, its name without `.sql`, and its SQL."""
+    """One file: its number, its name without `.sql`, and its text."""
 
     number: int
     name: str
@@ -66,22 +79,27 @@ class Migration:
         words = _QUOTED_OR_GAP.sub(lambda found: found["quoted"] or " ", self.statements).strip()
         return hashlib.sha256(words.encode()).hexdigest()
 
+    @property
+    def needs_no_transaction(self) -> bool:
+        """Whether the file must run outside a transaction."""
+        return self.statements.startswith(_NO_TRANSACTION)
+
 
 def migrations_folder() -> Path:
-    """Where the files lie: `migrations/` of the checkout, or `curhat/_migrations` of an installed wheel."""
+    """Return the folder of the files: `migrations/` in a checkout, `curhat/_migrations` in an installed wheel."""
     package = Path(__file__).parents[1]
     installed = package / "_migrations"
     return installed if installed.is_dir() else package.parents[1] / "migrations"
 
 
 def load_migrations(folder: Path) -> list[Migration]:
-    """All files of `folder` in order. Raises MigrationError when the numbers are not 1, 2, 3 …"""
+    """Read all files of `folder` in order. Raises MigrationError when their numbers are not 1, 2, 3, …"""
     migrations = []
     for number, path in enumerate(sorted(folder.glob("*.sql")), start=1):
         match = _FILE_NAME.fullmatch(path.name)
         if match is None or int(match["number"]) != number:
             raise MigrationError(
-                f"{path} is out of step; right is a name such as {number:04}_what_it_adds.sql"
+                f"{path} does not continue the numbers; use a name such as {number:04}_what_it_adds.sql"
             )
         migrations.append(Migration(number, path.stem, path.read_text(encoding="utf-8")))
     if not migrations:
@@ -90,7 +108,7 @@ def load_migrations(folder: Path) -> list[Migration]:
 
 
 async def pending(connection: Connection, folder: Path | None = None) -> list[str]:
-    """The names of the migrations still to be applied; changes nothing.
+    """Return the names of the migrations that are not applied yet. Changes nothing.
 
     Raises MigrationError when the database is newer than this code, or an applied file has changed.
     """
@@ -98,16 +116,22 @@ async def pending(connection: Connection, folder: Path | None = None) -> list[st
 
 
 async def migrate(connection: Connection, folder: Path | None = None) -> list[str]:
-    """Apply what is pending and return the names, in order. `connection` must not be in a transaction.
+    """Apply the pending migrations and return their names, in order. `connection` must not be in a transaction.
 
-    Each file is a transaction of its own: when one fails, those before it stay. Raises MigrationError.
+    When a file fails, the files before it stay applied. Raises MigrationError.
     """
-    await connection.execute("SELECT pg_advisory_lock($1)", _ADVISORY_LOCK)
+    # Not pg_advisory_lock: a waiting statement holds a snapshot. CREATE INDEX CONCURRENTLY waits until that snapshot is
+    # gone, and the two processes would deadlock.
+    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _ADVISORY_LOCK):
+        await asyncio.sleep(_LOCK_POLL_SECONDS)
     try:
         await connection.execute(_CREATE_TABLE)
         applied = []
         for migration in await _pending(connection, folder):
-            await _apply(connection, migration)
+            if migration.needs_no_transaction:
+                await _apply_without_transaction(connection, migration)
+            else:
+                await _apply(connection, migration)
             applied.append(migration.name)
         return applied
     finally:
@@ -140,11 +164,45 @@ async def _apply(connection: Connection, migration: Migration) -> None:
             await connection.execute(f"SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'")
             await connection.execute(f"SET LOCAL statement_timeout = '{_STATEMENT_TIMEOUT}'")
             await connection.execute(migration.statements)
-            await connection.execute(
-                "INSERT INTO schema_migrations (number, name, checksum) VALUES ($1, $2, $3)",
-                migration.number,
-                migration.name,
-                migration.checksum,
-            )
+            await _record(connection, migration)
     except asyncpg.PostgresError as error:
         raise MigrationError(f"{migration.name} failed, and nothing of it was kept: {error}") from error
+
+
+async def _apply_without_transaction(connection: Connection, migration: Migration) -> None:
+    statement = re.sub(r"--.*", "", migration.statements).strip()
+    matched = _CONCURRENT_STATEMENT.fullmatch(statement)
+    if matched is None:
+        raise MigrationError(
+            f"{migration.name} runs outside a transaction, so it must be one statement that can be repeated: "
+            "CREATE INDEX CONCURRENTLY IF NOT EXISTS … or DROP INDEX CONCURRENTLY IF EXISTS …"
+        )
+    try:
+        # Building an index concurrently blocks no other query, and may take hours on a large table.
+        await connection.execute("SET lock_timeout = 0")
+        await connection.execute("SET statement_timeout = 0")
+        if matched["created"] is not None:
+            await _drop_invalid_index(connection, matched["created"])
+        await connection.execute(statement)
+        await _record(connection, migration)
+    except asyncpg.PostgresError as error:
+        raise MigrationError(f"{migration.name} failed; the next run repeats it: {error}") from error
+
+
+async def _drop_invalid_index(connection: Connection, name: str) -> None:
+    """Drop what an interrupted CREATE INDEX CONCURRENTLY left: IF NOT EXISTS would keep it, and no query uses it."""
+    invalid = await connection.fetchval(
+        "SELECT indexrelid::regclass::text FROM pg_index WHERE indexrelid = to_regclass($1) AND NOT indisvalid",
+        name,
+    )
+    if invalid is not None:
+        await connection.execute(f"DROP INDEX CONCURRENTLY {invalid}")
+
+
+async def _record(connection: Connection, migration: Migration) -> None:
+    await connection.execute(
+        "INSERT INTO schema_migrations (number, name, checksum) VALUES ($1, $2, $3)",
+        migration.number,
+        migration.name,
+        migration.checksum,
+    )

@@ -1,1 +1,1 @@
-"""The command line: `curhat`. One small module a command; `main` puts them together."""
+"""The command line `curhat`: one module per command. `main` registers them."""

@@ -1,4 +1,4 @@
-"""`python -m curhat.app.cli`: how `curhat up` starts the server and the worker."""
+"""`python -m curhat.app.cli`: the command line as a module. `curhat up` starts the server and the worker with it."""
 
 import sys
 

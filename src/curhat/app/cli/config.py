@@ -1,4 +1,4 @@
-"""`curhat config get` and `set`: the five rows that operators edit."""
+"""`curhat config get` and `curhat config set`: the five rows that operators edit."""
 
 import argparse
 from typing import TYPE_CHECKING, Final
@@ -13,7 +13,7 @@ KEY_HELP: Final = f"one of {', '.join(DEFINITIONS)}"
 
 
 def add_to(subparsers: "Subparsers") -> None:
-    """Make the command known."""
+    """Register the command."""
     parser = subparsers.add_parser(
         "config",
         help="read or change one of the five rows that operators edit",
@@ -26,9 +26,7 @@ def add_to(subparsers: "Subparsers") -> None:
     get.set_defaults(run=run_get)
     change = commands.add_parser("set", help="change the value")
     change.add_argument("key", metavar="KEY", choices=tuple(DEFINITIONS), help=KEY_HELP)
-    change.add_argument(
-        "value", metavar="VALUE", help="within the row's bounds; a wrong one is told with them"
-    )
+    change.add_argument("value", metavar="VALUE", help="within the row's bounds; an error names them")
     change.set_defaults(run=run_set)
 
 
@@ -41,12 +39,12 @@ def run_get(arguments: argparse.Namespace) -> int:
 
 
 def run_set(arguments: argparse.Namespace) -> int:
-    """Change the value, and say what it is now."""
+    """Change the value and print the new one."""
     from curhat.configuration import service
 
     value = DEFINITIONS[arguments.key].read(arguments.value)
     row = in_transaction(
         lambda tx: service.change(tx, key=arguments.key, value=value, changed_by="command line")
     )
-    print(f"{row.key} is {row.value} for whatever starts from now on")
+    print(f"{row.key} is {row.value}; this applies to everything that starts from now on")
     return 0

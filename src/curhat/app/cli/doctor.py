@@ -1,4 +1,4 @@
-"""`curhat doctor`: looks at everything the service needs, and says what to do about what is wrong."""
+"""`curhat doctor`: checks everything that the service needs, and says how to repair what is wrong."""
 
 import argparse
 import asyncio
@@ -21,9 +21,9 @@ from curhat.kit.settings import PREFIX, Settings, SettingsError
 if TYPE_CHECKING:
     from curhat.app.cli.common import Subparsers
 
-POSTGRES_MINIMUM: Final = 18
-VALKEY_MINIMUM: Final = 8
-CLOCK_TOLERANCE_SECONDS: Final = 1.0
+MIN_POSTGRES_VERSION: Final = 18
+MIN_VALKEY_VERSION: Final = 8
+MAX_CLOCK_DIFFERENCE_SECONDS: Final = 1.0
 CONNECT_TIMEOUT_SECONDS: Final = 5
 
 # The terminal's codes for green, yellow and bold red.
@@ -32,7 +32,7 @@ RESET_COLOUR: Final = "\x1b[0m"
 
 
 class Finding(NamedTuple):
-    """One line: what was looked at, how it is, and what to do."""
+    """One line of the output: the subject, its state, and what to do."""
 
     state: Literal["ok", "warn", "FAIL"]
     subject: str
@@ -40,7 +40,7 @@ class Finding(NamedTuple):
 
 
 def add_to(subparsers: "Subparsers") -> None:
-    """Make the command known."""
+    """Register the command."""
     parser = subparsers.add_parser(
         "doctor",
         help="check settings, servers, migrations and clock, and say what to do",
@@ -89,7 +89,7 @@ async def _findings() -> AsyncIterator[Finding]:
 
 
 def _settings_to_check() -> tuple[Settings, RunFile | None]:
-    """The settings of the running `curhat up`, or those that one would start with."""
+    """Return the settings of the running `curhat up`, or those with which `curhat up` would start."""
     try:
         settings = joined_settings()
     except CommandError:
@@ -99,7 +99,7 @@ def _settings_to_check() -> tuple[Settings, RunFile | None]:
 
 def _data_dir(settings: Settings) -> Finding:
     data_dir = settings.data_dir
-    # Its parent when it is still to be made.
+    # When it does not exist yet: the nearest parent that does.
     place = next(folder for folder in (data_dir, *data_dir.parents) if folder.exists())
     if not os.access(place, os.W_OK | os.X_OK):
         return Finding(
@@ -128,13 +128,13 @@ async def _postgres(url: str) -> AsyncIterator[Finding]:
         yield Finding(
             "FAIL",
             "PostgreSQL",
-            f"cannot be reached ({_said(error)}); is it running, and is {PREFIX}DATABASE_URL right?",
+            f"cannot be reached ({_sentence_of(error)}); is it running, and is {PREFIX}DATABASE_URL right?",
         )
         return
     try:
         version = connection.get_server_version()
-        if version.major < POSTGRES_MINIMUM:
-            sentence = f"version {version.major} is too old; install {POSTGRES_MINIMUM} or newer"
+        if version.major < MIN_POSTGRES_VERSION:
+            sentence = f"version {version.major} is too old; install {MIN_POSTGRES_VERSION} or newer"
             yield Finding("FAIL", "PostgreSQL", sentence)
         else:
             yield Finding("ok", "PostgreSQL", f"version {await connection.fetchval('SHOW server_version')}")
@@ -158,9 +158,9 @@ async def _migrations(connection: "asyncpg.Connection[asyncpg.Record]") -> Findi
 async def _clock(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
     before = time.time()
     database_time: float = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
-    # The database looked at its clock somewhere between asking and being answered.
+    # The database read its clock between the two readings of ours; compare with their middle.
     apart = abs(database_time - (before + time.time()) / 2)
-    if apart > CLOCK_TOLERANCE_SECONDS:
+    if apart > MAX_CLOCK_DIFFERENCE_SECONDS:
         return Finding(
             "warn",
             "clock",
@@ -191,14 +191,16 @@ async def _valkey(url: str) -> Finding:
         return Finding(
             "FAIL",
             "Valkey",
-            f"cannot be reached ({_said(error)}); is it running, and is {PREFIX}VALKEY_URL right?",
+            f"cannot be reached ({_sentence_of(error)}); is it running, and is {PREFIX}VALKEY_URL right?",
         )
     finally:
         await client.aclose()
-    if int(version.partition(".")[0]) < VALKEY_MINIMUM:
-        return Finding("FAIL", "Valkey", f"version {version} is too old; install {VALKEY_MINIMUM} or newer")
+    if int(version.partition(".")[0]) < MIN_VALKEY_VERSION:
+        return Finding(
+            "FAIL", "Valkey", f"version {version} is too old; install {MIN_VALKEY_VERSION} or newer"
+        )
     return Finding("ok", "Valkey", f"version {version}")
 
 
-def _said(error: Exception) -> str:
+def _sentence_of(error: Exception) -> str:
     return str(error) or type(error).__name__

@@ -1,6 +1,6 @@
-"""The entry point of `curhat`: what a person can ask for, and how the answer is given.
+"""The entry point of `curhat`: parses the arguments, runs one command, and prints errors.
 
-Exit status: 0 done; 1 it failed; 2 it was asked for wrongly, or nothing is running to ask; 130 interrupted.
+Exit status: 0 done; 1 failed; 2 wrong arguments or settings, or no `make up` to join; 130 interrupted.
 """
 
 import argparse
@@ -50,7 +50,7 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Carry out one command; returns the exit status."""
+    """Run one command; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     development_commands = _development_commands()
     if arguments and arguments[0] in DEVELOPMENT_COMMANDS - development_commands.keys():
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         return _refuse(str(error), 2)
     except BusinessError as error:
-        return _refuse(_told(error), 1)
+        return _refuse(_sentence_of(error), 1)
     except MigrationError as error:
         return _refuse(str(error), 1)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -98,8 +98,8 @@ def _refuse(sentence: str, exit_status: int) -> int:
     return exit_status
 
 
-def _told(error: BusinessError) -> str:
-    """A refusal as a person reads it: which field, and what would be right."""
+def _sentence_of(error: BusinessError) -> str:
+    """Return the error as a sentence; for a wrong field, its name and what is right."""
     fields = error.fields.get("errors")
     if not fields:
         return error.detail

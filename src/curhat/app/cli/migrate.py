@@ -1,4 +1,4 @@
-"""`curhat migrate`: bring the database's schema up to this code."""
+"""`curhat migrate`: applies the migrations that the database lacks."""
 
 import argparse
 import asyncio
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 
 def add_to(subparsers: "Subparsers") -> None:
-    """Make the command known."""
+    """Register the command."""
     parser = subparsers.add_parser(
         "migrate",
         help="apply the migrations that the database lacks",
-        description="Apply the files of migrations/ that the database lacks, in order, each in a transaction of its "
-        "own. Safe to repeat, and safe to start twice at once.",
+        description="Apply the files of migrations/ that the database lacks, in order, each in its own "
+        "transaction. Safe to repeat, and safe to start twice at once.",
     )
     parser.set_defaults(run=run)
 
 
 def run(_arguments: argparse.Namespace) -> int:
-    """Apply what is pending and name it."""
+    """Apply the pending migrations and print their names."""
     applied = asyncio.run(_migrate(database_url_of(joined_settings())))
     for name in applied:
         print(f"applied {name}")

@@ -1,4 +1,4 @@
-"""`curhat mitra invite`: let a person be a mitra."""
+"""`curhat mitra invite`: invites a mitra."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -10,14 +10,13 @@ if TYPE_CHECKING:
 
 
 def add_to(subparsers: "Subparsers") -> None:
-    """Make the command known."""
-    parser = subparsers.add_parser("mitra", help="invite a mitra", description="What concerns mitras.")
+    """Register the command."""
+    parser = subparsers.add_parser("mitra", help="invite a mitra", description="Manage mitras.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     invite = commands.add_parser(
         "invite",
         help="let the owner of a phone number sign in as a mitra",
-        description="Let the owner of a phone number sign in as a mitra. A mitra who is invited again stays as "
-        "they are.",
+        description="Let the owner of a phone number sign in as a mitra. A second invitation changes nothing.",
     )
     invite.add_argument("phone", metavar="PHONE", help="08…, 62… or +62…")
     invite.add_argument("--name", required=True, help="what customers see")
@@ -28,7 +27,7 @@ def add_to(subparsers: "Subparsers") -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Invite, and say who."""
+    """Invite the mitra and print the result."""
     from curhat.accounts.service import invite_mitra
 
     invited = in_transaction(

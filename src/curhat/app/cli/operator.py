@@ -1,4 +1,4 @@
-"""`curhat operator create`, `reset` and `disable`: who may sign in to the Control Center."""
+"""`curhat operator create`, `reset` and `disable`: manages the operators of the Control Center."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -10,46 +10,46 @@ if TYPE_CHECKING:
 
 
 def add_to(subparsers: "Subparsers") -> None:
-    """Make the command known."""
+    """Register the command."""
     parser = subparsers.add_parser(
         "operator",
-        help="say who may sign in to the Control Center",
-        description="Who may sign in to the Control Center.",
+        help="manage who may sign in to the Control Center",
+        description="Manage who may sign in to the Control Center.",
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     create = commands.add_parser(
         "create",
-        help="let somebody sign in",
-        description="Let somebody sign in to the Control Center. The password is made here and shown once; its owner "
-        "sets up an authenticator app at the first sign-in, and may change the password then.",
+        help="let a person sign in",
+        description="Let a person sign in to the Control Center. The command makes the password and prints it once. The "
+        "operator sets up an authenticator app at the first sign-in, and may change the password then.",
     )
     create.add_argument("email", metavar="EMAIL", help="what the operator signs in with")
     create.add_argument(
         "--role",
         choices=("admin", "reviewer", "viewer"),
         default="admin",
-        help="admin: everything; reviewer: looks and decides; viewer: looks (default: admin)",
+        help="admin: everything; reviewer: reads and decides; viewer: reads (default: admin)",
     )
     create.set_defaults(run=run_create)
     reset = commands.add_parser(
         "reset",
-        help="a new password and a new authenticator app, for whoever lost theirs",
-        description="Let an operator begin anew: another password, shown once, no authenticator app, and every device "
-        "signed out. One who was disabled may sign in again.",
+        help="give an operator who lost the password or the authenticator app a new start",
+        description="Give an operator a new password, which is printed once, remove the authenticator app, and sign out "
+        "every device. An operator who was disabled may sign in again.",
     )
     reset.add_argument("email", metavar="EMAIL", help="what the operator signs in with")
     reset.set_defaults(run=run_reset)
     disable = commands.add_parser(
         "disable",
-        help="shut somebody out who left",
-        description="Sign an operator out everywhere and let nothing sign them in. What they did stays in the audit.",
+        help="shut out an operator who left",
+        description="Sign an operator out everywhere and refuse every later sign-in. The audit keeps what they did.",
     )
     disable.add_argument("email", metavar="EMAIL", help="what the operator signs in with")
     disable.set_defaults(run=run_disable)
 
 
 def run_create(arguments: argparse.Namespace) -> int:
-    """Create, and show the password."""
+    """Create the operator and print the password."""
     from curhat.control_center.operators import passwords
     from curhat.control_center.operators.service import create_operator, normalised_email
 
@@ -62,20 +62,20 @@ def run_create(arguments: argparse.Namespace) -> int:
 
 
 def run_reset(arguments: argparse.Namespace) -> int:
-    """Reset, and show the new password."""
+    """Reset the operator and print the new password."""
     from curhat.control_center.operators import passwords
     from curhat.control_center.operators.service import normalised_email, reset_operator
 
     password = passwords.generated()
     password_hash = passwords.hashed(password)
     in_transaction(lambda tx: reset_operator(tx, arguments.email, password_hash))
-    print(f"{normalised_email(arguments.email)} begins anew, without an authenticator app")
+    print(f"{normalised_email(arguments.email)} has a new password and no authenticator app")
     print(f"password (shown this once): {password}")
     return 0
 
 
 def run_disable(arguments: argparse.Namespace) -> int:
-    """Disable, and say so."""
+    """Disable the operator."""
     from curhat.control_center.operators.service import disable_operator, normalised_email
 
     in_transaction(lambda tx: disable_operator(tx, arguments.email))

@@ -1,4 +1,4 @@
-"""`curhat seed`: the data that a database begins with."""
+"""`curhat seed`: writes the seed data into the database."""
 
 import argparse
 import asyncio
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def add_to(subparsers: "Subparsers") -> None:
-    """Make the command known."""
+    """Register the command."""
     parser = subparsers.add_parser(
         "seed",
         help="write prices, and in development the demo accounts",
@@ -25,7 +25,7 @@ def add_to(subparsers: "Subparsers") -> None:
 
 
 def run(_arguments: argparse.Namespace) -> int:
-    """Seed and list the demo accounts."""
+    """Write the seed data and print the demo accounts."""
     settings = joined_settings()
     asyncio.run(_seed(database_url_of(settings), settings))
     return 0

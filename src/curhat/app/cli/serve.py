@@ -1,4 +1,4 @@
-"""`curhat serve`: one server process."""
+"""`curhat serve`: runs one server process."""
 
 import argparse
 import os
@@ -23,7 +23,7 @@ GRACEFUL_STOP_TIMEOUT_SECONDS: Final = 5
 
 
 def add_to(subparsers: "Subparsers") -> None:
-    """Make the command known."""
+    """Register the command."""
     parser = subparsers.add_parser(
         "serve",
         help="run one server process: HTTP and WebSocket",

@@ -1,4 +1,4 @@
-"""`curhat worker`: one worker process."""
+"""`curhat worker`: runs one worker process."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 
 def add_to(subparsers: "Subparsers") -> None:
-    """Make the command known."""
+    """Register the command."""
     parser = subparsers.add_parser(
         "worker",
-        help="run one worker process: what happens when a time is up",
-        description="Run one worker process until SIGTERM. Any number may run beside any number of servers: each "
-        "deadline is taken by one of them.",
+        help="run one worker process: it fires deadlines",
+        description="Run one worker process until SIGTERM. Any number may run, beside any number of servers: each "
+        "deadline is fired by one of them.",
     )
     parser.set_defaults(run=run)
 

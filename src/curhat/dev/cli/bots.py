@@ -1,4 +1,4 @@
-"""`curhat bots`: simulated mitras and customers for somebody who tries the product alone."""
+"""`curhat bots`: simulated mitras and customers, for one person who tries the product alone."""
 
 import argparse
 import asyncio
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
 
 
 def add_to(subparsers: "Subparsers") -> None:
-    """Make the command known."""
+    """Register the command."""
     parser = subparsers.add_parser(
         "bots",
-        help="let a few simulated mitras and customers take part (curhat up --bots)",
-        description="Let simulated mitras accept and answer, and simulated customers ask, until Ctrl-C: one person can "
-        "try either side of the running make up. Their names end with (bot). Not for production.",
+        help="run a few simulated mitras and customers (curhat up --bots)",
+        description="Run simulated mitras, who accept and answer, and simulated customers, who ask, until Ctrl-C. "
+        "One person can then try either side of the running make up. Their names end with (bot). Not for production.",
     )
     parser.set_defaults(run=run)
 
 
 def run(_arguments: argparse.Namespace) -> int:
-    """Let them live until interrupted."""
+    """Run the bots until Ctrl-C. Raises CommandError in production."""
     settings = joined_settings()
     if not settings.is_development:
         raise CommandError(

@@ -1,4 +1,4 @@
-"""`curhat simulate`: many customers and mitras as real clients, and whether every invariant held."""
+"""`curhat simulate`: runs many simulated customers and mitras as real clients, and checks every invariant."""
 
 import argparse
 from typing import TYPE_CHECKING
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 
 def add_to(subparsers: "Subparsers") -> None:
-    """Make the command known."""
+    """Register the command."""
     parser = subparsers.add_parser(
         "simulate",
-        help="let many simulated people use the running service, and check the invariants",
-        description="Let many customers and mitras use the running service as real clients do, over HTTP and "
-        "WebSocket: with lost networks, slow people, rejections, cancels and repeated requests. Ends with a report. "
+        help="run many simulated people against the running service, and check the invariants",
+        description="Run many simulated customers and mitras against the running service, over HTTP and WebSocket as "
+        "real clients: with lost networks, slow people, rejections, cancels and repeated requests. Ends with a report. "
         "Exit status 1 if an invariant is broken.",
     )
     parser.add_argument("--customers", type=int, default=50, metavar="N", help="default: 50")
@@ -24,17 +24,17 @@ def add_to(subparsers: "Subparsers") -> None:
         "--duration-seconds",
         type=int,
         metavar="N",
-        help="new journeys begin for so long; default: until everybody has made one or two, at most 150 s",
+        help="for how long new journeys begin; default: until each customer has made one or two, at most 150 s",
     )
     parser.add_argument(
-        "--seed", type=int, metavar="N", help="of everyone's choices; default: a new one, which is printed"
+        "--seed", type=int, metavar="N", help="of all random choices; default: a new one, which is printed"
     )
-    parser.add_argument("--url", help="where the server is; default: the running make up")
+    parser.add_argument("--url", help="address of the server; default: the running make up")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Simulate and report; returns 1 if an invariant is broken."""
+    """Simulate and print the report; returns 1 if an invariant is broken."""
     from curhat.dev.simulate import main
 
     arguments.settings = joined_settings()

@@ -1,4 +1,4 @@
-"""`curhat up`: everything at once, for development; or server and worker beside servers of one's own."""
+"""`curhat up`: starts everything that development needs, and keeps it running."""
 
 import argparse
 import asyncio
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def add_to(subparsers: "Subparsers") -> None:
-    """Make the command known."""
+    """Register the command."""
     parser = subparsers.add_parser(
         "up",
         help="start everything and keep it running (make up)",
         description="Start PostgreSQL and Valkey (unless CURHAT_DATABASE_URL and CURHAT_VALKEY_URL are set), migrate, "
-        "seed, and run a server and a worker until Ctrl-C. What dies meanwhile is started again.",
+        "seed, and run a server and a worker until Ctrl-C. A program that ends is restarted.",
     )
     parser.add_argument(
         "--bots",
@@ -36,7 +36,7 @@ def add_to(subparsers: "Subparsers") -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run until asked to stop."""
+    """Run until Ctrl-C or a signal. Raises CommandError when a program cannot be started."""
     from rich.console import Console
 
     from curhat.dev.supervisor import Supervisor
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.bots and not settings.is_development:
         raise CommandError("simulated people are for development: set CURHAT_ENVIRONMENT=development")
     if "MAKELEVEL" in os.environ:
-        # A killed `make up` must not leave us behind, holding the data directory.
+        # When `make up` is killed, this process must end too: it holds the lock of the data directory.
         end_with_parent(signal.SIGTERM)
 
     async def supervise() -> int:

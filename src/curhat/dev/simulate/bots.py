@@ -1,7 +1,7 @@
-"""Simulated people for somebody who tries the product alone: mitras who accept and answer, customers who need to talk.
+"""Bots, for one person who tries the product alone: mitras who accept and answer, customers who need to talk.
 
-They keep going until they are stopped. A person goes first: a simulated mitra leaves a simulated customer to the mitra
-whom somebody plays, and takes them only when nobody else does.
+They run until they are stopped. A bot mitra leaves the card of a bot customer to a human mitra for a while, and accepts
+it only when nobody else does.
 """
 
 import asyncio
@@ -33,50 +33,50 @@ log = structlog.get_logger(__name__)
 
 MITRAS: Final = 3
 CUSTOMERS: Final = 2
-# Said of every one of them, so that nobody takes them for a person.
+# Part of every bot's name, so that nobody takes it for a person.
 MARK: Final = " (bot)"
-# Numbers of their own, the same in every run.
+# Only bots have phone numbers with this prefix. They are the same in every run.
 PHONE_PREFIX: Final = "+62811700000"
-# How long a card of a simulated customer is left to a mitra whom somebody plays.
-PEOPLE_FIRST_SECONDS: Final = 15.0
-# How long a simulated customer waits for what a person types.
-PATIENCE_SECONDS: Final = 30.0
-RESTS_SECONDS: Final = 20.0
-# One whose life broke off begins anew.
-AGAIN_SECONDS: Final = 5.0
+# How long a human mitra may take for the card of a bot customer, before a bot mitra accepts it.
+HUMANS_FIRST_SECONDS: Final = 15.0
+# How long a bot customer waits for an answer that a human types.
+ANSWER_TIMEOUT_SECONDS: Final = 30.0
+REST_SECONDS: Final = 20.0
+# The pause before a bot that failed, or has ended, starts again.
+RESTART_PAUSE_SECONDS: Final = 5.0
 
 _CHATTING: Final = Chatting(messages=6, typing_seconds=2.5, repeats=False, reads=True, ends_early=False)
 
 
 @dataclass(frozen=True, slots=True)
 class BotMitraPlan(MitraPlan):
-    """A mitra who takes everybody, answers each message, and gives more time."""
+    """A mitra who accepts every request, answers every message, and approves every extension."""
 
     def reaction(self, call_name: str, times_seen: int) -> Reaction:
-        """Accepts: a person soon, a simulated customer when nobody else does."""
+        """Accept: the request of a human soon, that of a bot only when nobody else has accepted it."""
         soon = people.dice_of(f"{self.name}/{call_name}/{times_seen}").uniform(1.5, 4)
-        wait_seconds = PEOPLE_FIRST_SECONDS if call_name.endswith(MARK) else soon
+        wait_seconds = HUMANS_FIRST_SECONDS if call_name.endswith(MARK) else soon
         return Reaction("accept", wait_seconds, "once", too_late_too=False, once_more=False)
 
     def reaction_to_a_return(self, call_name: str, times_seen: int) -> Reaction:
-        """Accepts."""
+        """Accept."""
         return self.reaction(call_name, times_seen)
 
     def extension_reaction(self, call_name: str, times_asked: int) -> ExtensionReaction:  # noqa: ARG002
-        """Approves."""
+        """Approve."""
         return ExtensionReaction("accept", 3, "once")
 
     def chatting(self, call_name: str) -> Chatting:  # noqa: ARG002
-        """Types for a while, and never leaves."""
+        """Type slowly, and do not end the session."""
         return _CHATTING
 
 
 @dataclass(frozen=True, slots=True)
 class BotCustomerPlan(CustomerPlan):
-    """A customer who comes back again and again, pays, talks, and ends the chat."""
+    """A customer who pays, chats and ends the session, again and again."""
 
     def journey(self, number: int) -> JourneyPlan:
-        """Without any trouble."""
+        """A journey without failures and repetitions."""
         return JourneyPlan(
             hesitates_seconds=2,
             comes_back=False,
@@ -96,30 +96,30 @@ class BotCustomerPlan(CustomerPlan):
             chatting=_CHATTING,
             end_manner="once",
             writes_after_the_end=False,
-            rests_seconds=RESTS_SECONDS,
+            rests_seconds=REST_SECONDS,
         )
 
 
 class BotMitra(Mitra):
-    """A simulated mitra that stays."""
+    """A bot mitra."""
 
     async def _react(self, card: Data) -> None:
-        # Beside the other cards: one that is left to a person for a while keeps nobody else waiting.
+        # In a task per card: while this mitra leaves one card to humans, the other cards need not wait.
         if self._tasks is not None:
             self._tasks.create_task(super()._react(card))
 
 
 class BotCustomer(Customer):
-    """A simulated customer that stays."""
+    """A bot customer."""
 
-    patience_seconds = PATIENCE_SECONDS
+    answer_timeout_seconds = ANSWER_TIMEOUT_SECONDS
 
     async def _journey(self, plan: JourneyPlan, tasks: asyncio.TaskGroup) -> None:
-        await self._end_what_is_left()
+        await self._end_leftovers()
         await super()._journey(plan, tasks)
 
-    async def _end_what_is_left(self) -> None:
-        """What the last run, which was stopped in the middle, has left."""
+    async def _end_leftovers(self) -> None:
+        """End the session, or cancel the payment, that a stopped run has left."""
         session, payment = self.picture.session, self.picture.payment
         if session is not None:
             await self.command(f"/sessions/{session['id']}/end", expected={"session_ended"})
@@ -128,26 +128,26 @@ class BotCustomer(Customer):
 
 
 async def live(database: Database, http: aiohttp.ClientSession, url: str) -> None:
-    """All of them, until cancelled."""
+    """Run all bots until cancelled."""
     run_state = RunState(http, url, Tally())
     plans = [_mitra_plan(index) for index in range(MITRAS)]
     await people.invite(database, plans)
     async with asyncio.TaskGroup() as tasks:
         for plan in plans:
-            tasks.create_task(_keep(partial(BotMitra, run_state, plan)))
+            tasks.create_task(_keep_running(partial(BotMitra, run_state, plan)))
         for index in range(CUSTOMERS):
-            tasks.create_task(_keep(partial(BotCustomer, run_state, _customer_plan(index))))
+            tasks.create_task(_keep_running(partial(BotCustomer, run_state, _customer_plan(index))))
 
 
-async def _keep(begin: Callable[[], Mitra | Customer]) -> None:
-    """A life; when it breaks off (the server was away for long), another."""
+async def _keep_running(begin: Callable[[], Mitra | Customer]) -> None:
+    """Run one bot, and start it again when it fails, for example because the server was away for long."""
     while True:
         person = begin()
         try:
             await person.live()
-        except Exception as error:  # noqa: BLE001  whatever it was, somebody is to be there
-            log.warning("bots.begins_anew", name=person.name, error=repr(error))
-        await asyncio.sleep(AGAIN_SECONDS)
+        except Exception as error:  # noqa: BLE001  the bot must stay, whatever failed
+            log.warning("bots.restarted", name=person.name, error=repr(error))
+        await asyncio.sleep(RESTART_PAUSE_SECONDS)
 
 
 def _mitra_plan(index: int) -> BotMitraPlan:
@@ -171,7 +171,7 @@ def _customer_plan(index: int) -> BotCustomerPlan:
         phone_number=f"{PHONE_PREFIX}5{index}",
         name=f"{people.CUSTOMER_NAMES[index]}{MARK}",
         reception="usual",
-        arrives_after_seconds=5 + RESTS_SECONDS * index,
+        arrives_after_seconds=5 + REST_SECONDS * index,
         journeys=1_000_000,
         mistypes_the_code=False,
         forgets_the_name=False,

@@ -1,7 +1,7 @@
 """A person's devices: HTTP with retries, sockets that lose the network and resume, and the comparison with `/state`.
 
-Everything that must not happen is told to the tally as a fault: an answer that the contract does not have here, a gap
-in a stream, a picture that differs from a fresh snapshot, a repeated command with another answer.
+The tally counts everything that must not happen as a fault: an answer that the contract does not allow here, a gap in a
+stream, a picture that differs from a fresh snapshot, a repeated command with another answer.
 """
 
 import asyncio
@@ -24,20 +24,21 @@ from curhat.dev.simulate.picture import CustomerPicture, Data, MitraPicture, Pic
 from curhat.dev.simulate.report import Tally
 from curhat.kit.identity import Role
 
-# A server that is this slow is broken.
+# A slower answer counts as no answer.
 REQUEST_TIMEOUT_SECONDS: Final = 30.0
-# How often a request is sent when the connection fails, waiting a little longer each time: a server that was killed is
-# back within seconds. And how often a command is sent while its first one still runs.
-CONNECTION_TRIES: Final = 8
-RUNNING_TRIES: Final = 60
-RUNNING_WAIT_SECONDS: Final = 0.25
-# How long a device may take to show what a snapshot shows: a lost signal costs 3 s, a lost network 1.5 s and a new
-# connection; the rest is for a machine that has much else to do.
-CATCH_UP_SECONDS: Final = 30.0
-# How long a card, or one's own presence, may be shown wrongly.
-PASSING_SECONDS: Final = 15.0
-LOOK_AGAIN_SECONDS: Final = 0.5
-# Closes that no client of ours gives a reason for.
+# How many times a request is sent when the connection fails, with a longer pause each time. A server that was killed is
+# back within seconds.
+MAX_CONNECTION_TRIES: Final = 8
+# How many times a command is sent while its first execution still runs.
+MAX_RUNNING_TRIES: Final = 60
+RUNNING_PAUSE_SECONDS: Final = 0.25
+# How long a device may take to show what a snapshot shows. A lost signal costs 3 s, a lost network 1.5 s and a new
+# connection; the rest is for a busy machine.
+CATCH_UP_TIMEOUT_SECONDS: Final = 30.0
+# How long cards and presence, which are not part of the stream, may differ from a snapshot.
+TRANSIENT_TIMEOUT_SECONDS: Final = 15.0
+COMPARE_PAUSE_SECONDS: Final = 0.5
+# Close codes for which these clients give the server no reason.
 FAULTY_CLOSES: Final = frozenset({1002, 1003, 1007, 1008, 1009, 1011, 4401, 4408, 4413, 4429})
 
 IN_PROGRESS: Final = "idempotency_in_progress"
@@ -52,12 +53,12 @@ class Answer(NamedTuple):
 
     @property
     def code(self) -> str:
-        """The problem's code; empty for an answer that is no refusal."""
+        """The `code` of a refusal; empty for any other answer."""
         return self.body.get("code", "") if self.status >= 400 and isinstance(self.body, dict) else ""
 
     @property
     def ok(self) -> bool:
-        """Whether it was done."""
+        """Whether the request succeeded."""
         return self.status < 400
 
 
@@ -68,18 +69,18 @@ class RunState:
         self.http = http
         self.url = url.rstrip("/")
         self.tally = tally
-        # No new journeys, and those under way are brought to their end.
+        # Set when no new journey may begin and the running ones must end.
         self.closing = asyncio.Event()
-        # Everything is quiet: compare a last time, and go.
+        # Set when nothing is in flight any more: people compare for the last time and disconnect.
         self.over = asyncio.Event()
-        # When a message was sent, by its client_message_id, until the other side shows it.
+        # The sender and the time of each message, by client_message_id, until the other side shows it.
         self.sent: dict[str, tuple[Role, float]] = {}
-        # The last comparisons of all people come at once; the server is not to be measured by that.
+        # All people compare for the last time at once. The limit keeps that from loading the server.
         self.last_comparisons = asyncio.Semaphore(8)
 
 
 class Person:
-    """Somebody with a phone: signs in, sends commands, and has devices."""
+    """A simulated person: signs in, sends commands, and has one or more devices."""
 
     def __init__(
         self, run_state: RunState, role: Role, name: str, phone_number: str, dice: random.Random
@@ -88,27 +89,27 @@ class Person:
         self.role: Role = role
         self.name = name
         self.phone_number = phone_number
-        # For what does not matter to the plan: how long a reconnect waits, when exactly a network is lost.
+        # Draws what the plan does not decide: the pause before a reconnect, the moment at which a network is lost.
         self.dice = dice
         self.id: UUID | None = None
         self.base = "/api/client" if role == "customer" else "/api/mitra"
         self.devices: list[Device] = []
-        # Held by whoever needs the devices' network to stay.
+        # A task holds this while no device may lose its network.
         self.network = asyncio.Lock()
         self._headers: dict[str, str] = {}
 
     def fault(self, sentence: str) -> None:
-        """Tell the tally what must not happen."""
+        """Count something that must not happen."""
         self.run_state.tally.fault(f"{self.role} {self.name}: {sentence}")
 
     async def rest(self, seconds: float) -> None:
-        """Do nothing for a while, or until the run is being brought to its end."""
+        """Wait this long, or until the run is closing."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self.run_state.closing.wait()
 
     def is_closing(self) -> bool:
-        """Whether nothing new is to be begun."""
+        """Whether no new journey may begin."""
         return self.run_state.closing.is_set()
 
     # HTTP ------------------------------------------------------------------------------------------------
@@ -122,10 +123,10 @@ class Person:
         key: str | None = None,
         expected: Collection[str] = (),
     ) -> Answer:
-        """Send a request; every refusal whose code is not `expected` is a fault.
+        """Send a request and return its answer. A refusal whose code is not in `expected` is a fault.
 
-        A connection that fails is tried again: with its key a command is safe to repeat, and the other requests are
-        by nature.
+        When the connection fails, the request is sent again. That is safe: a command has its Idempotency-Key, and the
+        other requests are idempotent.
         """
         headers = dict(self._headers)
         if key is not None:
@@ -140,14 +141,14 @@ class Person:
         if answer.code in expected:
             self.run_state.tally.refusals[answer.code] += 1
         else:
-            said = answer.text[:200].decode(errors="replace")
-            self.fault(f"{method} {_shape(path)}: {answer.status} {said}")
+            text = answer.text[:200].decode(errors="replace")
+            self.fault(f"{method} {_shape(path)}: {answer.status} {text}")
         return answer
 
     async def _answer(self, method: str, path: str, content: bytes | None, headers: dict[str, str]) -> Answer:
         tally = self.run_state.tally
         error: Exception | None = None
-        for failed in range(1, CONNECTION_TRIES + 1):
+        for failed in range(1, MAX_CONNECTION_TRIES + 1):
             tally.requests += 1
             try:
                 async with self.run_state.http.request(
@@ -162,17 +163,17 @@ class Person:
         return Answer(599, repr(error).encode(), None)
 
     async def get(self, path: str, *, expected: Collection[str] = ()) -> Answer:
-        """Read something of one's own."""
+        """Send a GET to the API of this person's role."""
         return await self.call("GET", self.base + path, expected=expected)
 
     async def post(self, path: str, body: object = None, *, expected: Collection[str] = ()) -> Answer:
-        """Send what needs no Idempotency-Key."""
+        """Send a POST that needs no Idempotency-Key to the API of this person's role."""
         return await self.call("POST", self.base + path, body, expected=expected)
 
     async def command(
         self, path: str, body: object = None, *, manner: Manner = "once", expected: Collection[str] = ()
     ) -> Answer:
-        """Send a command in the given manner; whatever the manner, its answer is one and the same."""
+        """Send a command in the given manner. All its repetitions must get the same answer."""
         key = str(uuid.uuid4())
         while_running = {*expected, IN_PROGRESS}
 
@@ -185,15 +186,15 @@ class Person:
         answers = list(await asyncio.gather(*(send() for _ in range(at_once))))
         if manner == "repeated":
             answers.append(await send())
-        for _ in range(RUNNING_TRIES):
+        for _ in range(MAX_RUNNING_TRIES):
             if any(answer.code != IN_PROGRESS for answer in answers):
                 break
-            await asyncio.sleep(RUNNING_WAIT_SECONDS)
+            await asyncio.sleep(RUNNING_PAUSE_SECONDS)
             answers = [await send()]
         decided = [answer for answer in answers if answer.code != IN_PROGRESS]
         if not decided:
             self.fault(
-                f"POST {_shape(path)}: still running after {RUNNING_TRIES * RUNNING_WAIT_SECONDS:.0f} s"
+                f"POST {_shape(path)}: still running after {MAX_RUNNING_TRIES * RUNNING_PAUSE_SECONDS:.0f} s"
             )
             return answers[-1]
         if any((answer.status, answer.text) != (decided[0].status, decided[0].text) for answer in decided):
@@ -202,7 +203,7 @@ class Person:
         return decided[0]
 
     async def _send_and_lose(self, sending: Any) -> None:
-        """The network goes away while the request is under way."""
+        """Send a request, and lose the network before its answer."""
         task = asyncio.ensure_future(sending)
         await asyncio.wait({task}, timeout=self.dice.uniform(0, 0.03))
         if not task.done():
@@ -213,12 +214,12 @@ class Person:
     async def sign_in(
         self, *, call_name: str | None = None, mistypes: bool = False, forgets: bool = False
     ) -> None:
-        """Sign in by one-time code; the code is read from the development inbox."""
+        """Sign in with a one-time code from the development inbox."""
         request = await self.post(
             "/auth/otp/request", {"phone": self.phone_number}, expected={"too_many_requests"}
         )
         if request.code == "too_many_requests":
-            # The last run was killed between this phone's code and its use.
+            # An earlier run was killed after it had requested a code for this phone.
             await asyncio.sleep(31)
             request = await self.post("/auth/otp/request", {"phone": self.phone_number})
         phone = self.phone_number.replace("+", "%2B")
@@ -237,13 +238,13 @@ class Person:
 
     @property
     def authorization(self) -> dict[str, str]:
-        """The headers that say who this is."""
+        """The headers that authenticate this person."""
         return self._headers
 
     # Chat ------------------------------------------------------------------------------------------------
 
     async def say(self, session_id: str, text: str, *, repeats: bool = False) -> Answer:
-        """Send a message; with `repeats` a second time, which must give the first one back."""
+        """Send a message. With `repeats`, send it a second time; the answer must be the first message."""
         message = {"client_message_id": str(uuid.uuid4()), "text": text}
         self.run_state.sent[message["client_message_id"]] = (self.role, time.perf_counter())
         path = f"/sessions/{session_id}/messages"
@@ -255,7 +256,7 @@ class Person:
         if repeats:
             again = await self.post(path, message)
             if again.ok and again.body["id"] != answer.body["id"]:
-                self.fault(f"a repeated message became another one: {answer.body} {again.body}")
+                self.fault(f"a repeated message was stored twice: {answer.body} {again.body}")
         return answer
 
     async def read_up_to(self, session_id: str, message_id: str) -> None:
@@ -263,7 +264,7 @@ class Person:
         await self.post(f"/sessions/{session_id}/read", {"up_to_message_id": message_id})
 
     async def history(self, session_id: str) -> list[Data] | None:
-        """All messages of a session, page by page, oldest first."""
+        """Read all messages of a session, oldest first; None when the server refuses."""
         messages: list[Data] = []
         query = ""
         while True:
@@ -279,38 +280,38 @@ class Person:
 
     @property
     def device(self) -> "Device":
-        """The first device, which the person looks at."""
+        """The first device: the person acts on what it shows."""
         return self.devices[0]
 
     def picture_changed(self, device: "Device") -> None:
-        """Called after a snapshot and after every event, for each device."""
+        """Handle a change of what a device shows. Called after each snapshot and each event."""
 
     async def connect(self, devices: int, tasks: asyncio.TaskGroup) -> None:
-        """Take the devices in hand, and wait until they are in step."""
+        """Connect this number of devices, and wait until each has received its welcome."""
         for number in range(1, devices + 1):
             device = Device(self, f"device {number}")
             self.devices.append(device)
             tasks.create_task(device.run())
         for device in self.devices:
-            if not await device.until(device.is_live, CATCH_UP_SECONDS):
-                self.fault(f"{device.name} is not in step after {CATCH_UP_SECONDS:.0f} s")
+            if not await device.until(device.is_live, CATCH_UP_TIMEOUT_SECONDS):
+                self.fault(f"{device.name} got no welcome within {CATCH_UP_TIMEOUT_SECONDS:.0f} s")
 
     async def disconnect(self) -> None:
-        """Compare a last time, and put the devices away."""
+        """Compare for the last time, then close the devices."""
         async with self.run_state.last_comparisons:
             await self.check_pictures()
         for device in self.devices:
             await device.close()
 
     async def trouble(self, first_seconds: float, deaf_seconds: float) -> None:
-        """Lose one device's network after a while."""
+        """After `first_seconds`, have one device receive nothing for `deaf_seconds` and then lose its connection."""
         await self.rest(first_seconds)
         async with self.network:
             if not self.is_closing():
                 await self.dice.choice(self.devices).lose_network(deaf_seconds)
 
     async def check_pictures(self) -> None:
-        """Compare what the devices show with a fresh snapshot."""
+        """Compare what each device shows with a fresh snapshot."""
         async with self.network:
             for device in self.devices:
                 await self._check_picture(device)
@@ -324,30 +325,34 @@ class Person:
             if not snapshot.ok:
                 return
             seq = snapshot.body["stream"]["seq"]
-            if not await device.until(lambda seq=seq: device.seq >= seq, CATCH_UP_SECONDS):  # type: ignore[misc]
-                self.fault(f"{device.name} shows {device.seq}, {seq} happened {CATCH_UP_SECONDS:.0f} s ago")
+            if not await device.until(lambda seq=seq: device.seq >= seq, CATCH_UP_TIMEOUT_SECONDS):  # type: ignore[misc]
+                self.fault(
+                    f"{device.name} shows {device.seq}, {seq} happened {CATCH_UP_TIMEOUT_SECONDS:.0f} s ago"
+                )
                 return
-            # A device that has gone on since the snapshot cannot be compared with it; the next one may fit.
+            # A device that has applied later events cannot be compared with this snapshot. Try a newer one.
             if device.seq == seq:
                 differences = device.picture.differences(snapshot.body)
                 if differences:
                     self.fault(f"{device.name} differs from the snapshot at {seq}: {'; '.join(differences)}")
                     return
-                passing = device.picture.passing_differences(snapshot.body)
-                lasting = passing if lasting is None else lasting & passing
+                transient = device.picture.transient_differences(snapshot.body)
+                lasting = transient if lasting is None else lasting & transient
                 if not lasting:
                     tally.comparisons += 1
                     return
-            if time.monotonic() - begun > PASSING_SECONDS:
+            if time.monotonic() - begun > TRANSIENT_TIMEOUT_SECONDS:
                 if lasting:
-                    self.fault(f"{device.name} differs for {PASSING_SECONDS:.0f} s: {'; '.join(lasting)}")
+                    self.fault(
+                        f"{device.name} differs for {TRANSIENT_TIMEOUT_SECONDS:.0f} s: {'; '.join(lasting)}"
+                    )
                 else:
                     tally.not_compared += 1
                 return
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            await asyncio.sleep(COMPARE_PAUSE_SECONDS)
 
     async def check_chat(self, session_id: str) -> None:
-        """Compare the chat that the devices show with its history, once the session is over."""
+        """Compare the chat that each device shows with its history, after the end of the session."""
         async with self.network:
             for device in self.devices:
                 await self._check_chat(device, session_id)
@@ -360,19 +365,19 @@ class Person:
             if history is None:
                 return
             differences = device.picture.chat_differences(session_id, history)
-            # Marks of reading may still come in after the end.
+            # Read marks may still arrive after the end.
             lasting = differences if lasting is None else lasting & differences
             if not lasting:
                 self.run_state.tally.comparisons += 1
                 return
-            if time.monotonic() - begun > CATCH_UP_SECONDS:
-                self.fault(f"{device.name} shows another chat: {'; '.join(lasting)}")
+            if time.monotonic() - begun > CATCH_UP_TIMEOUT_SECONDS:
+                self.fault(f"{device.name} shows a chat that differs from its history: {'; '.join(lasting)}")
                 return
-            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            await asyncio.sleep(COMPARE_PAUSE_SECONDS)
 
 
 class Device:
-    """One device: a socket that comes back after every loss, and the picture it keeps."""
+    """One device: a socket that reconnects after every loss, and a picture of what it shows."""
 
     def __init__(self, person: Person, name: str) -> None:
         self.person = person
@@ -380,11 +385,11 @@ class Device:
         self.picture: Picture = CustomerPicture() if person.role == "customer" else MitraPicture()
         self.epoch: str | None = None
         self.seq = 0
-        # Since when it is in step with the stream; None while it is not.
+        # When the current connection received its welcome; None while there is none.
         self.live_since: float | None = None
         self._closing = False
         self._socket: ClientWebSocketResponse | None = None
-        # The last seq that came on this connection, and the one that the last hello named.
+        # The last seq that arrived on this connection, and the one in the last hello.
         self._received = 0
         self._hello_seq = 0
         self._hello_under_way = False
@@ -393,13 +398,13 @@ class Device:
         self._changed = asyncio.Event()
 
     def is_live(self) -> bool:
-        """Whether it is in step with the stream."""
+        """Whether the device is connected and has received its welcome."""
         return self.live_since is not None
 
     # Waiting -----------------------------------------------------------------------------------------------
 
     async def until(self, condition: Callable[[], bool], timeout_seconds: float) -> bool:
-        """Wait until the picture fulfils a condition; False when it does not in time."""
+        """Wait for a condition, which is tested after each change; False when the time is up."""
         try:
             async with asyncio.timeout(timeout_seconds):
                 while not condition():
@@ -409,11 +414,11 @@ class Device:
         return True
 
     async def changed(self) -> None:
-        """Wait until something has changed."""
+        """Wait for the next change."""
         await self._changed.wait()
 
     def wake(self) -> None:
-        """Have whoever waits look again."""
+        """Have every waiting task test its condition again."""
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
@@ -431,13 +436,13 @@ class Device:
                 await asyncio.sleep(self.person.dice.uniform(0.1, 1.5))
 
     async def close(self) -> None:
-        """Leave for good."""
+        """Close the socket, and do not reconnect."""
         self._closing = True
         if self._socket is not None:
             await self._socket.close()
 
     async def lose_network(self, deaf_seconds: float) -> None:
-        """Hear and say nothing for a while, as in a tunnel; then the socket is cut without a close."""
+        """Ignore all frames for `deaf_seconds`, as without reception; then cut the connection without a close frame."""
         if self._socket is None or self.live_since is None:
             return
         self.person.run_state.tally.networks_lost += 1
@@ -450,7 +455,7 @@ class Device:
     def _cut(self) -> None:
         connection = None if self._socket is None else self._socket.get_extra_info("socket")
         if connection is not None:
-            # Through a copy of the descriptor: an event loop's own may not be shut down.
+            # uvloop does not allow a shutdown of its own socket object, so shut down a copy of the descriptor.
             with socket.socket(fileno=os.dup(connection.fileno())) as copy:
                 copy.shutdown(socket.SHUT_RDWR)
 
@@ -483,13 +488,13 @@ class Device:
             if message.type is not WSMsgType.TEXT:
                 break
             if self._deaf:
-                continue  # Lost with the connection.
+                continue  # lost, as everything on this connection
             await self.take(msgspec.json.decode(message.data))
         code = connection.close_code
         if code is not None and not self._closing:
             self.person.run_state.tally.closes[code] += 1
             if code in FAULTY_CLOSES:
-                self.person.fault(f"{self.name}: the socket was closed with {code}")
+                self.person.fault(f"{self.name}: the server closed the socket with {code}")
 
     # Frames ------------------------------------------------------------------------------------------------
 
@@ -498,18 +503,18 @@ class Device:
             await self._socket.send_str(msgspec.json.encode(frame).decode())
 
     async def say_hello(self) -> None:
-        """Name the last event that was applied; the server answers with a welcome and what followed."""
+        """Send the seq of the last applied event. The server answers with a welcome and the later events."""
         self._hello_seq = self.seq
         self._hello_under_way = True
         seq = None if self.epoch is None else self.seq
         await self._send({"op": "hello", "epoch": self.epoch, "seq": seq, "device_id": self.name})
 
     async def type_in(self, session_id: str) -> None:
-        """Tell the other side that somebody types."""
+        """Send the signal that this person is typing."""
         await self._send({"op": "signal", "type": "typing", "session_id": session_id})
 
     async def take(self, frame: Data) -> None:
-        """One frame from the server."""
+        """Handle one frame from the server."""
         match frame["op"]:
             case "event":
                 self._take_event(frame)
@@ -531,8 +536,8 @@ class Device:
             tally.resumed += 1
         else:
             self._received = welcome["seq"]
-            tally.began_anew += not first
-            await self._begin_anew()
+            tally.restored += not first
+            await self._restore()
         if isinstance(self.picture, MitraPicture):
             self.picture.show_cards(welcome["requests"])
         self._hello_under_way = False
@@ -543,7 +548,7 @@ class Device:
             tally.connected[self.person.role] += 1
         self._picture_changed()
 
-    async def _begin_anew(self) -> None:
+    async def _restore(self) -> None:
         snapshot = await self.person.get("/state")
         if not snapshot.ok:
             self._cut()
@@ -579,7 +584,7 @@ class Device:
         sent = self.person.run_state.sent.get(message["client_message_id"])
         if sent is None or sent[0] == self.person.role:
             return
-        # Somebody who was not connected when it was sent could not be shown it in time.
+        # A device that was not connected when the message was sent does not count.
         if self.live_since is not None and self.live_since < sent[1]:
             self.person.run_state.tally.message_delays.append(time.perf_counter() - sent[1])
             del self.person.run_state.sent[message["client_message_id"]]
@@ -597,5 +602,5 @@ def _decoded(text: bytes) -> Any:
 
 
 def _shape(path: str) -> str:
-    """A path without its ids and without what follows a question mark."""
+    """Return a path without ids and query."""
     return "/".join("…" if len(part) == 36 else part for part in path.partition("?")[0].split("/"))

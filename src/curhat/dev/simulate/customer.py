@@ -1,29 +1,30 @@
-"""What a simulated customer does: look, pay, search, chat, and again; each step as the plan of the journey says."""
+"""What a simulated customer does in each journey: look, pay, search, chat. Its plan decides each step."""
 
 import asyncio
 import time
 from datetime import datetime
 from typing import Final
 
-from curhat.dev.simulate.client import CATCH_UP_SECONDS, Person, RunState
+from curhat.dev.simulate.client import CATCH_UP_TIMEOUT_SECONDS, Person, RunState
 from curhat.dev.simulate.people import CustomerPlan, ExtensionPlan, JourneyPlan, dice_of
 from curhat.dev.simulate.picture import OPEN_EXTENSIONS, CustomerPicture, Data
 from curhat.dev.simulate.report import Phase
 
-# What becomes of a payment once it is confirmed.
+# The statuses of a payment that was charged.
 TAKEN: Final = frozenset({"confirmed", "served", "unserved"})
-# The client's poll of availability (rule 1.3).
+# How often a client polls availability (rule 1.3).
 POLL_SECONDS: Final = 5.0
-# How long a confirmation may be unknown: a lost answer is asked for after 6 s, and then again and again.
-CONFIRMATION_SECONDS: Final = 60.0
+# How long the result of a confirmation may be unknown. After a lost answer the server asks the gateway, first after 6 s
+# and then repeatedly.
+CONFIRMATION_TIMEOUT_SECONDS: Final = 60.0
 # How long after its deadline a search may be undecided.
-LATE_SECONDS: Final = 15.0
-# How long the gateway's approval of an extension is waited for.
-CHARGE_SECONDS: Final = 30.0
-# A popup is left to run out when it does so this soon.
-PATIENT_SECONDS: Final = 75.0
-# A client that hears nothing looks by itself.
-LOOK_SECONDS: Final = 5.0
+MAX_LATE_SECONDS: Final = 15.0
+# How long the gateway may take for the charge of an extension.
+CHARGE_TIMEOUT_SECONDS: Final = 30.0
+# A customer lets a popup expire only if that takes no longer than this.
+MAX_POPUP_WAIT_SECONDS: Final = 75.0
+# A client that receives no event asks the server after this time.
+ASK_AFTER_SECONDS: Final = 5.0
 
 TEXTS: Final = (
     "Halo kak, lagi sibuk nggak?",
@@ -36,17 +37,17 @@ TEXTS: Final = (
 
 
 class Customer(Person):
-    """A customer."""
+    """A simulated customer."""
 
-    # How long a customer waits for an answer in the chat.
-    patience_seconds = 4.0
+    # How long the customer waits for an answer in the chat.
+    answer_timeout_seconds = 4.0
 
     def __init__(self, run_state: RunState, plan: CustomerPlan) -> None:
         dice = dice_of(f"{plan.seed}/customer {plan.index}/network")
         super().__init__(run_state, "customer", plan.name, plan.phone_number, dice)
         self.plan = plan
         self.finished = asyncio.Event()
-        # The attempt that is waited for.
+        # The pairing whose decision the customer waits for.
         self._pairing_id = ""
         self._enter("away")
 
@@ -61,7 +62,7 @@ class Customer(Person):
         return picture
 
     async def live(self) -> None:
-        """From signing up to the end of the run."""
+        """Sign in, make the planned journeys, and stay connected until the end of the run."""
         plan = self.plan
         try:
             await self.rest(plan.arrives_after_seconds)
@@ -107,7 +108,7 @@ class Customer(Person):
         self._enter("paying")
         payment_id: str = opened.body["id"]
         if opened.body["amount_rp"] != offer["price_rp"]:
-            self.fault(f"the price changed from the offer {offer} to the payment {opened.body}")
+            self.fault(f"the payment {opened.body} has another price than the offer {offer}")
         if await self._pay(plan, payment_id, offer):
             self._enter("searching")
             if plan.trouble:
@@ -120,7 +121,7 @@ class Customer(Person):
         await self.rest(plan.rests_seconds)
 
     async def _wants_again(self, plan: JourneyPlan) -> str | None:
-        """The mitra of the last chat, when this journey is for them and they are there now (3.3, 3.4)."""
+        """Return the mitra of the last chat, if the plan chooses them and they are available (3.3, 3.4)."""
         if not plan.comes_back:
             return None
         history = await self.get("/sessions")
@@ -134,7 +135,10 @@ class Customer(Person):
         return mitra_id if status.body["status"] == "available" else None
 
     async def _choose(self, plan: JourneyPlan, *, or_at_once: bool) -> Data | None:
-        """An offer, once somebody is there; `or_at_once`, since only the chosen mitra's status counts (3.6)."""
+        """Wait until a mitra is available and return an offer; None when the run is closing.
+
+        `or_at_once`: do not wait, because for a chosen mitra only their own status counts (3.6).
+        """
         while not self.is_closing() and not or_at_once:
             poll = await self.call("GET", "/api/client/mitra-availability")
             if poll.ok and poll.body["available"]:
@@ -152,13 +156,13 @@ class Customer(Person):
         return priced[int(plan.offer * len(priced))]
 
     async def _pay(self, plan: JourneyPlan, payment_id: str, offer: Data) -> bool:
-        """Confirm, whatever the gateway does; False: left the payment screen instead."""
+        """Confirm the payment. False: the customer left the payment screen, or the payment is not charged."""
         if plan.opens_a_second:
             second = await self.command(
                 "/payments", {"offer_id": offer["id"]}, expected={"journey_in_progress"}
             )
             if second.code != "journey_in_progress" or second.body.get("payment_id") != payment_id:
-                self.fault(f"a second journey beside the payment {payment_id}: {second.status} {second.body}")
+                self.fault(f"a second journey began beside {payment_id}: {second.status} {second.body}")
         await self.rest(plan.hesitates_seconds)
         path = f"/payments/{payment_id}"
         if plan.leaves or self.is_closing():
@@ -170,15 +174,15 @@ class Customer(Person):
         status = await self._confirm(plan, payment_id)
         if plan.behaviour == "decline" and not offer["is_trial"]:
             if status != "pending":
-                self.fault(f"the payment {payment_id} was declined, and is {status}")
+                self.fault(f"the payment {payment_id} was declined, but is {status}")
             await self._tell_gateway("approve", payment_id)
             status = await self._confirm(plan, payment_id)
         elif status == "pending" and not await self._was_charged(payment_id):
-            # The call was over before the gateway had got it, and nothing was taken (a busy machine).
+            # On a busy machine the call to the gateway timed out before the gateway received it. Nothing was charged.
             self.run_state.tally.charges_that_got_lost += 1
             status = await self._confirm(plan, payment_id)
         if status not in TAKEN:
-            self.fault(f"the payment {payment_id} was approved, and is {status}")
+            self.fault(f"the payment {payment_id} was approved, but is {status}")
         return status in TAKEN
 
     async def _was_charged(self, payment_id: str) -> bool:
@@ -186,7 +190,7 @@ class Customer(Person):
         return not books.ok or any(charge["status"] == "approved" for charge in books.body["charges"])
 
     async def _confirm(self, plan: JourneyPlan, payment_id: str) -> str | None:
-        """Confirm once; returns the status that the gateway's answer led to, however late it came."""
+        """Send one confirmation. Returns the payment's status after the gateway's answer; None: unknown or refused."""
         declined = {"payment_declined"} if plan.behaviour == "decline" else ()
         confirmed = await self.command(
             f"/payments/{payment_id}/confirm", manner=plan.confirm_manner, expected=declined
@@ -199,10 +203,10 @@ class Customer(Person):
         return status
 
     async def _until_answered(self, payment_id: str) -> str | None:
-        until = time.monotonic() + CONFIRMATION_SECONDS
+        until = time.monotonic() + CONFIRMATION_TIMEOUT_SECONDS
         while time.monotonic() < until:
             await self.device.until(lambda: self._status(payment_id) in TAKEN, 1)
-            # Asked as well: a picture that shows `pending` may not know yet that it is being confirmed.
+            # Also ask the server: a picture with `pending` may not have the event of the confirmation yet.
             payment = await self.get(f"/payments/{payment_id}")
             if payment.ok and payment.body["status"] != "confirming":
                 status: str = payment.body["status"]
@@ -213,7 +217,7 @@ class Customer(Person):
         await self.call("PUT", "/api/dev/gateway", {"behaviour": behaviour, "payment_id": payment_id})
 
     async def _search(self, plan: JourneyPlan, payment_id: str) -> bool:
-        """Wait for a bestie, or give up; after a targeted failure take another, or not. True: a session has begun."""
+        """Wait for a mitra, or cancel; after a failed targeted pairing, answer its fallback. True: a session began."""
         tally = self.run_state.tally
         while True:
             payment = await self.get(f"/payments/{payment_id}")
@@ -224,7 +228,7 @@ class Customer(Person):
             standing = await self._until_decided(plan, payment_id, pairing)
             if standing is None:
                 self.fault(
-                    f"the pairing {pairing['id']} is undecided {LATE_SECONDS:.0f} s after its deadline"
+                    f"the pairing {pairing['id']} is undecided {MAX_LATE_SECONDS:.0f} s after its deadline"
                 )
                 return False
             decided = await self.get(f"/pairings/{pairing['id']}")
@@ -241,7 +245,7 @@ class Customer(Person):
                 return False
 
     async def _until_decided(self, plan: JourneyPlan, payment_id: str, pairing: Data) -> str | None:
-        """`served`, `unserved` or `fallback`; the search is cancelled when the plan says so."""
+        """Wait for `served`, `unserved` or `fallback`, and cancel the search if the plan says so. None: undecided."""
         decided = {"served", "unserved", "fallback"}
         window_seconds = _seconds_between(pairing["server_now"], pairing["deadline_at"])
         gives_up = plan.gives_up_after_seconds
@@ -252,10 +256,10 @@ class Customer(Person):
             await self.command(
                 f"/pairings/{pairing['id']}/cancel", manner=plan.cancel_manner, expected={"pairing_decided"}
             )
-        return standing or await self._until_status(payment_id, decided, LATE_SECONDS)
+        return standing or await self._until_status(payment_id, decided, MAX_LATE_SECONDS)
 
     async def _take_another(self, plan: JourneyPlan, payment_id: str, failed: Data) -> bool:
-        """Answer the popup (3.5, 3.8); True: a blast under the same payment has begun."""
+        """Answer the popup of a fallback (3.5, 3.8). True: a blast for the same payment began."""
         tally, path = self.run_state.tally, f"/pairings/{failed['id']}"
         await self.rest(plan.hesitates_seconds)
         left_seconds = _seconds_between(failed["server_now"], failed["fallback"]["answer_by"])
@@ -266,39 +270,43 @@ class Customer(Person):
             if taken.ok:
                 tally.popups["taken"] += 1
                 if taken.body["payment_id"] != payment_id or taken.body["kind"] != "blast":
-                    self.fault(f"the fallback of {failed} became {taken.body}")
+                    self.fault(f"the fallback of {failed} began {taken.body}")
                 return True
             tally.popups[taken.code] += 1
-        elif plan.popup_answer == "leave" and left_seconds <= PATIENT_SECONDS and not self.is_closing():
+        elif (
+            plan.popup_answer == "leave" and left_seconds <= MAX_POPUP_WAIT_SECONDS and not self.is_closing()
+        ):
             tally.popups["left"] += 1
-            status = await self._until_status(payment_id, {"unserved"}, left_seconds + LATE_SECONDS)
+            status = await self._until_status(payment_id, {"unserved"}, left_seconds + MAX_LATE_SECONDS)
             if status is None:
-                self.fault(f"the popup of {failed['id']} is open {LATE_SECONDS:.0f} s after its time")
+                self.fault(f"the popup of {failed['id']} is open {MAX_LATE_SECONDS:.0f} s after its time")
             return False
         await self.command(f"{path}/decline-fallback", manner=plan.popup_manner)
         tally.popups["declined"] += 1
-        if await self._until_status(payment_id, {"unserved"}, CATCH_UP_SECONDS) is None:
+        if await self._until_status(payment_id, {"unserved"}, CATCH_UP_TIMEOUT_SECONDS) is None:
             self.fault(f"the fallback of {failed['id']} was declined, and its payment is not unserved")
         return False
 
     async def _session_is_shown(self, session_id: str) -> bool:
-        """The session's own event comes right after the payment's; its mitra may have ended it already."""
-        if await self.device.until(lambda: self.picture.session is not None, LOOK_SECONDS):
+        """Wait for the session's event, which follows the payment's. False: the mitra has already ended the session."""
+        if await self.device.until(lambda: self.picture.session is not None, ASK_AFTER_SECONDS):
             return True
         session = await self.get(f"/sessions/{session_id}")
         if not session.ok or session.body["status"] == "ended":
             return False
-        if not await self.device.until(lambda: self.picture.session is not None, CATCH_UP_SECONDS):
-            self.fault(f"the session {session_id} runs, and is not shown {CATCH_UP_SECONDS:.0f} s later")
+        if not await self.device.until(lambda: self.picture.session is not None, CATCH_UP_TIMEOUT_SECONDS):
+            self.fault(
+                f"the session {session_id} runs, but is not shown after {CATCH_UP_TIMEOUT_SECONDS:.0f} s"
+            )
         return self.picture.session is not None
 
     async def _until_status(
         self, payment_id: str, statuses: set[str], timeout_seconds: float, *, or_closing: bool = False
     ) -> str | None:
-        """Wait until the payment has one of these statuses: as shown, or, hearing nothing, as asked."""
+        """Wait until the picture, or else the server, gives the payment one of these statuses. None: not in time."""
         until = time.monotonic() + timeout_seconds
         while True:
-            wait_seconds = min(LOOK_SECONDS, max(0.0, until - time.monotonic()))
+            wait_seconds = min(ASK_AFTER_SECONDS, max(0.0, until - time.monotonic()))
             await self.device.until(
                 lambda: self._status(payment_id) in statuses or (or_closing and self.is_closing()),
                 wait_seconds,
@@ -319,7 +327,7 @@ class Customer(Person):
         return None if self.picture.session is None else "served"
 
     def _standing(self, payment: Data) -> str:
-        """A payment's status; `fallback` while the popup of the attempt that is waited for has no answer."""
+        """Return the payment's status, or `fallback` while the popup of the awaited pairing has no answer."""
         pairing = payment["pairing"]
         if payment["status"] == "confirmed" and pairing is not None and pairing["id"] == self._pairing_id:
             fallback = pairing["fallback"]
@@ -330,7 +338,7 @@ class Customer(Person):
 
     async def _chat(self, plan: JourneyPlan) -> None:
         session = self.picture.session
-        assert session is not None  # The search ended with it.
+        assert session is not None  # _search has waited for it
         session_id: str = session["id"]
         chatting = plan.chatting
         for number in range(chatting.messages):
@@ -350,17 +358,21 @@ class Customer(Person):
             if not chatting.ends_early:
                 await self._listen(session_id, number + 1, reads=chatting.reads)
         await self.command(f"/sessions/{session_id}/end", manner=plan.end_manner, expected={"session_ended"})
-        if not await self.device.until(lambda: session_id not in self.picture.running(), CATCH_UP_SECONDS):
-            self.fault(f"the session {session_id} is over, and still shown {CATCH_UP_SECONDS:.0f} s later")
+        if not await self.device.until(
+            lambda: session_id not in self.picture.running(), CATCH_UP_TIMEOUT_SECONDS
+        ):
+            self.fault(
+                f"the session {session_id} has ended, but is shown after {CATCH_UP_TIMEOUT_SECONDS:.0f} s"
+            )
         if plan.writes_after_the_end and (await self.say(session_id, "Masih ada?")).ok:
-            self.fault(f"a message was taken after the session {session_id} had ended")
+            self.fault(f"a message was accepted after the end of the session {session_id}")
         await self.check_chat(session_id)
         await self._check_history(session_id)
 
     # More time -------------------------------------------------------------------------------------------
 
     async def _ask_for_more(self, plan: ExtensionPlan, session_id: str) -> None:
-        """Ask for more time, and wait for what becomes of it (section 5)."""
+        """Request an extension and wait for its decision (section 5)."""
         pricing = await self.get("/pricing?purpose=extension")
         offers: list[Data] = pricing.body["offers"]
         offer = offers[int(plan.offer * len(offers))]
@@ -373,18 +385,18 @@ class Customer(Person):
             return
         extension_id: str = asked.body["id"]
         if asked.body["offer"]["price_rp"] != offer["price_rp"]:
-            self.fault(f"the price changed from the offer {offer} to the extension {asked.body}")
+            self.fault(f"the extension {asked.body} has another price than the offer {offer}")
         if plan.behaviour != "approve":
             await self._tell_gateway(plan.behaviour, asked.body["payment_id"])
         if plan.asks_twice:
-            # Refused while the first one is open; nothing else can have become of it but its decision.
+            # Refused while the first extension is open. The only other success is after its decision.
             await self.command(
                 path, {"offer_id": offer["id"]}, expected={"extension_pending", "session_ended"}
             )
         if plan.ends_meanwhile:
             return
         limit_seconds = _seconds_between(asked.body["server_now"], asked.body["deadline_at"])
-        limit_seconds += CHARGE_SECONDS + LATE_SECONDS
+        limit_seconds += CHARGE_TIMEOUT_SECONDS + MAX_LATE_SECONDS
         if not await self.device.until(lambda: self._is_decided(session_id, extension_id), limit_seconds):
             self.fault(f"the extension {extension_id} is undecided after {limit_seconds:.0f} s")
 
@@ -394,7 +406,7 @@ class Customer(Person):
             return True
         extension = session["extension"]
         if extension is None or extension["id"] != extension_id:
-            # A later one took its place, which can only be once it was decided; or it is not shown yet.
+            # Either a later extension is shown, which can only follow a decision, or this one is not shown yet.
             return extension is not None and extension["id"] > extension_id
         return extension["status"] not in OPEN_EXTENSIONS
 
@@ -405,7 +417,7 @@ class Customer(Person):
 
         await self.device.until(
             lambda: len(theirs()) >= answers or session_id not in self.picture.running() or self.is_closing(),
-            self.patience_seconds,
+            self.answer_timeout_seconds,
         )
         if reads and theirs():
             await self.read_up_to(session_id, max(theirs()))

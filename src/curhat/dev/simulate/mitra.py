@@ -1,15 +1,15 @@
-"""What a simulated mitra does: go online, take cards, chat, lose the network, turn the toggle; as its plan says."""
+"""What a simulated mitra does: go online, answer cards and extensions, chat, lose the network, change the toggle."""
 
 import asyncio
 from collections import Counter
 from typing import Final
 
-from curhat.dev.simulate.client import CATCH_UP_SECONDS, Device, Person, RunState
+from curhat.dev.simulate.client import CATCH_UP_TIMEOUT_SECONDS, Device, Person, RunState
 from curhat.dev.simulate.people import Chatting, MitraPlan, Reaction, dice_of
 from curhat.dev.simulate.picture import Data, MitraPicture
 
-# A session that nobody ends when the run is over is ended by its mitra after this.
-LEFT_OVER_SECONDS: Final = 10.0
+# When the run is closing, the mitra ends a session that the customer has not ended within this time.
+SESSION_END_TIMEOUT_SECONDS: Final = 10.0
 
 TEXTS: Final = (
     "Halo, aku di sini ya.",
@@ -21,7 +21,7 @@ TEXTS: Final = (
 
 
 class Mitra(Person):
-    """A mitra."""
+    """A simulated mitra."""
 
     def __init__(self, run_state: RunState, plan: MitraPlan) -> None:
         dice = dice_of(f"{plan.seed}/mitra {plan.index}/network")
@@ -41,7 +41,7 @@ class Mitra(Person):
         return picture
 
     async def live(self) -> None:
-        """From signing in to the end of the run."""
+        """Sign in, work as planned, and go offline at the end of the run."""
         plan = self.plan
         try:
             await self.sign_in()
@@ -53,9 +53,9 @@ class Mitra(Person):
                 tasks.create_task(self._take_cards())
                 tasks.create_task(self._answer_extensions())
                 if plan.trouble_seconds:
-                    tasks.create_task(self._have_troubles())
+                    tasks.create_task(self._lose_networks())
                 if plan.toggle_seconds:
-                    tasks.create_task(self._turn_the_toggle())
+                    tasks.create_task(self._change_the_toggle())
                 await self.run_state.over.wait()
                 await self._set_online(False)
                 await self.disconnect()
@@ -65,14 +65,14 @@ class Mitra(Person):
     async def _set_online(self, online: bool) -> None:
         answer = await self.call("PUT", "/api/mitra/presence", {"online": online})
         if answer.ok and answer.body["online"] != online:
-            self.fault(f"the toggle was set to {online}, and is {answer.body}")
+            self.fault(f"the toggle was set to {online}, but is {answer.body}")
 
-    async def _have_troubles(self) -> None:
+    async def _lose_networks(self) -> None:
         while not self.is_closing():
-            # Longer than the 3 s in which a mitra may come back unseen, longer than the 12 s of a lease, or short.
+            # 0 and 1 s: short. 4 s: longer than the 3 s before others see the loss. 14 s: longer than the lease's 12 s.
             await self.trouble(self.plan.trouble_seconds, self.dice.choice((0, 0, 1, 4, 14)))
 
-    async def _turn_the_toggle(self) -> None:
+    async def _change_the_toggle(self) -> None:
         while not self.is_closing():
             await self.rest(self.plan.toggle_seconds)
             if not self.is_closing():
@@ -85,13 +85,13 @@ class Mitra(Person):
     async def _take_cards(self) -> None:
         decided: set[str] = set()
         while not self.is_closing():
-            # A card that closed and is offered again is a new question.
+            # A card that closed and was offered again needs a new decision.
             decided &= self.picture.cards.keys()
             waiting = [card for card_id, card in self.picture.cards.items() if card_id not in decided]
             if not waiting:
                 await self.device.changed()
                 continue
-            # Were all to take the oldest first, they would all be after the same customer.
+            # If every mitra took the oldest card first, they would all compete for one customer.
             card = waiting[0] if self.dice.random() < 0.3 else self.dice.choice(waiting)
             decided.add(card["id"])
             await self._react(card)
@@ -123,7 +123,7 @@ class Mitra(Person):
         if accepted.ok and reaction.once_more:
             again = await self.command(path)
             if again.ok and again.body["session"]["id"] != accepted.body["session"]["id"]:
-                self.fault(f"accepted twice, two sessions: {accepted.body} {again.body}")
+                self.fault(f"a second accept gave another session: {accepted.body} {again.body}")
 
     # More time -------------------------------------------------------------------------------------------
 
@@ -155,12 +155,12 @@ class Mitra(Person):
         )
         self.run_state.tally.extension_answers[answered.code or f"{reaction.what}ed"] += 1
         if answered.ok and (answered.body["status"] == "rejected") != (reaction.what == "reject"):
-            self.fault(f"the extension was to be {reaction.what}ed, and is {answered.body}")
+            self.fault(f"the answer was {reaction.what}, but the extension is {answered.body}")
 
     # Chats -----------------------------------------------------------------------------------------------
 
     def picture_changed(self, device: Device) -> None:
-        """See Person: a session that is new on the first device is taken up."""
+        """Begin to chat in each session that is new on the first device."""
         if self._tasks is None or device is not self.device:
             return
         for session_id, session in self.picture.sessions.items():
@@ -180,7 +180,7 @@ class Mitra(Person):
                     await self._end(session_id, "Koneksi saya buruk, maaf")
             elif self.is_closing():
                 if not await self.device.until(
-                    lambda: session_id not in self.picture.sessions, LEFT_OVER_SECONDS
+                    lambda: session_id not in self.picture.sessions, SESSION_END_TIMEOUT_SECONDS
                 ):
                     await self._end(session_id, "Sesi uji selesai")
             else:
@@ -200,5 +200,9 @@ class Mitra(Person):
 
     async def _end(self, session_id: str, reason: str) -> None:
         await self.command(f"/sessions/{session_id}/end", {"reason": reason}, expected={"session_ended"})
-        if not await self.device.until(lambda: session_id not in self.picture.sessions, CATCH_UP_SECONDS):
-            self.fault(f"the session {session_id} is over, and still shown {CATCH_UP_SECONDS:.0f} s later")
+        if not await self.device.until(
+            lambda: session_id not in self.picture.sessions, CATCH_UP_TIMEOUT_SECONDS
+        ):
+            self.fault(
+                f"the session {session_id} has ended, but is shown after {CATCH_UP_TIMEOUT_SECONDS:.0f} s"
+            )

@@ -1,6 +1,6 @@
-"""What a client shows: begun from a snapshot, moved on by events. After the same events it equals a fresh snapshot.
+"""What a client shows: a snapshot, changed by each event. After the same events it must equal a fresh snapshot.
 
-Written from the contract alone, as a client's developer would: nothing of the server is used here.
+This module is written from the contract alone and imports nothing of the server, as a client would.
 """
 
 from collections.abc import Mapping
@@ -8,63 +8,65 @@ from typing import Any
 
 Data = dict[str, Any]
 
-# A payment is shown while it is open, and when it was taken without a session. In every other state it is over.
+# A client shows a payment while it is open, and after it was taken and got no session.
 SHOWN_PAYMENTS = frozenset({"pending", "confirming", "confirmed", "unserved"})
-# An extension is waited for in these; in every other state it is over.
+# The states of an extension without a final decision.
 OPEN_EXTENSIONS = frozenset({"pending", "charging"})
-# What is true of the moment of looking, and has no place in the stream: the time, and who else is there just then.
-OF_THE_MOMENT = frozenset({"server_now", "other_available"})
+# Fields that change without an event, so they are not compared: the time, and whether another mitra is available.
+VOLATILE_FIELDS = frozenset({"server_now", "other_available"})
 
 
-def without_the_moment(value: Any) -> Any:
-    """The same, without what is true only of the moment at which it was looked at."""
+def without_volatile_fields(value: Any) -> Any:
+    """Return a copy of the value without its volatile fields."""
     if isinstance(value, dict):
-        return {key: without_the_moment(part) for key, part in value.items() if key not in OF_THE_MOMENT}
+        return {
+            key: without_volatile_fields(part) for key, part in value.items() if key not in VOLATILE_FIELDS
+        }
     if isinstance(value, list):
-        return [without_the_moment(part) for part in value]
+        return [without_volatile_fields(part) for part in value]
     return value
 
 
 class Picture:
-    """What both roles show: chats. A chat is kept from its beginning, or from a reading of its history."""
+    """What the clients of both roles show. A chat is kept from its first message or from its history on."""
 
     def __init__(self) -> None:
         self.chats: dict[str, dict[str, Data]] = {}
 
     def restore(self, snapshot: Data) -> None:
-        """Begin anew from a snapshot."""
+        """Replace everything by a snapshot."""
         raise NotImplementedError
 
     def apply(self, event_type: str, data: Data) -> None:
-        """Move on by one event of the stream."""
+        """Apply one event."""
         raise NotImplementedError
 
     def running(self) -> Mapping[str, Data]:
-        """The running sessions by id."""
+        """The running sessions, by id."""
         raise NotImplementedError
 
     def streamed(self) -> Data:
-        """The parts of a snapshot that follow from the stream."""
+        """The parts of a snapshot that only events of the stream change."""
         raise NotImplementedError
 
     def unstreamed(self) -> Data:
-        """The parts of a snapshot that are told without a place in the stream."""
+        """The parts of a snapshot that change without an event of the stream."""
         return {}
 
     def differences(self, snapshot: Data) -> set[str]:
-        """Where this differs from a snapshot taken at the same point of the stream: nowhere, or it is wrong."""
+        """Compare the streamed parts with a snapshot of the same seq. Every difference is an error."""
         return _differences(self.streamed(), snapshot)
 
-    def passing_differences(self, snapshot: Data) -> set[str]:
-        """Where what has no place in the stream differs: it may for a moment, and must not for long."""
+    def transient_differences(self, snapshot: Data) -> set[str]:
+        """Compare the other parts with a snapshot. They may differ for a moment, but not for long."""
         return _differences(self.unstreamed(), snapshot)
 
     def remember_chat(self, session_id: str, messages: list[Data]) -> None:
-        """A chat's history, as it was read."""
+        """Replace a chat by its history."""
         self.chats[session_id] = {message["id"]: message for message in messages}
 
     def chat_differences(self, session_id: str, history: list[Data]) -> set[str]:
-        """Where a chat differs from its history; none when this client has not seen the whole of it."""
+        """Compare a chat with its history; no difference when this client has not seen the whole chat."""
         shown = self.chats.get(session_id)
         if shown is None:
             return set()
@@ -104,7 +106,7 @@ class CustomerPicture(Picture):
 
     @property
     def pairing(self) -> Data | None:
-        """The latest attempt under the payment that is shown."""
+        """The latest pairing of the payment that is shown."""
         return None if self.payment is None else self.payment["pairing"]
 
     def restore(self, snapshot: Data) -> None:
@@ -120,7 +122,7 @@ class CustomerPicture(Picture):
         self._apply_to_chats(event_type, data)
         match event_type:
             case "payment.updated":
-                # Ids grow with time: what is said of an earlier payment changes nothing that is shown.
+                # Ids grow with time. An event of an earlier payment changes nothing.
                 if data["purpose"] == "session" and data["id"] >= self._latest_payment_id:
                     self._latest_payment_id = data["id"]
                     self.payment = data if data["status"] in SHOWN_PAYMENTS else None
@@ -152,7 +154,7 @@ class CustomerPicture(Picture):
 
 
 class MitraPicture(Picture):
-    """What a mitra's client shows. Cards and presence are level-triggered: they have no place in the stream."""
+    """What a mitra's client shows. Cards and presence are level-triggered; they are not part of the stream."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -170,7 +172,7 @@ class MitraPicture(Picture):
         self.show_cards(snapshot["requests"])
 
     def show_cards(self, requests: list[Data]) -> None:
-        """The whole set of cards, as every welcome carries it."""
+        """Replace all cards, as each welcome and each snapshot does."""
         self.cards = {request["id"]: request for request in requests}
 
     def apply(self, event_type: str, data: Data) -> None:
@@ -209,7 +211,7 @@ class MitraPicture(Picture):
 
 
 def _differences(shown: Data, fresh: Data) -> set[str]:
-    """One sentence for each part, or each member of a list, that is not the same in both."""
+    """Return one sentence per part, or per member of a list, that differs."""
     differences = set()
     for name, part in shown.items():
         ours, theirs = _members(name, part), _members(name, fresh[name])
@@ -220,7 +222,7 @@ def _differences(shown: Data, fresh: Data) -> set[str]:
 
 
 def _difference(ours: Any, theirs: Any) -> str:
-    """The fields in which the two differ, or both when they are not of one kind."""
+    """Return the fields that differ with both values, or both values when one is not an object."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
         fields = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
         return ", ".join(f"{key} is shown as {ours.get(key)!r}, is {theirs.get(key)!r}" for key in fields)
@@ -229,5 +231,5 @@ def _difference(ours: Any, theirs: Any) -> str:
 
 def _members(name: str, part: Any) -> Data:
     if isinstance(part, list):
-        return {f"{name} {member['id']}": without_the_moment(member) for member in part}
-    return {name: without_the_moment(part)}
+        return {f"{name} {member['id']}": without_volatile_fields(member) for member in part}
+    return {name: without_volatile_fields(part)}

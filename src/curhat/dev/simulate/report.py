@@ -61,7 +61,7 @@ class Tally:
         self.extension_answers: Counter[str] = Counter()
         self.networks_lost = 0
         self.resumed = 0
-        self.began_anew = 0
+        self.restored = 0
         self.closes: Counter[int] = Counter()
         self.events = 0
         self.cards = 0
@@ -127,7 +127,7 @@ def progress_screen(tally: Tally) -> Panel:
     table.add_row("not matched", _counted(tally.unmatched) or "none")
     table.add_row("messages", f"{tally.messages_sent} sent, {len(tally.message_delays)} shown in time")
     table.add_row(
-        "network", f"lost {tally.networks_lost}, resumed {tally.resumed}, began anew {tally.began_anew}"
+        "network", f"lost {tally.networks_lost}, resumed {tally.resumed}, from a snapshot {tally.restored}"
     )
     table.add_row("requests", f"{tally.requests}, refused {tally.refusals.total()}")
     table.add_row("errors", Text(str(tally.fault_count), style="bold red" if tally.fault_count else "green"))
@@ -206,17 +206,17 @@ def report(title: str, tally: Tally, outcome: Outcome, violations: Sequence[Viol
     table.add_row("messages", f"{tally.messages_sent} sent")
     table.add_row("sent to shown", _spread(tally.message_delays, "ms", 1000))
     table.add_section()
-    table.add_row("requests", f"{tally.requests}; answers not waited for: {tally.answers_not_waited_for}")
+    table.add_row("requests", f"{tally.requests}; answers lost on purpose: {tally.answers_not_waited_for}")
     table.add_row("refused as expected", _counted(tally.refusals) or "none")
     table.add_row(
         "network",
-        f"lost on purpose {tally.networks_lost}; streams resumed {tally.resumed}, anew {tally.began_anew}",
+        f"lost on purpose {tally.networks_lost}; streams resumed {tally.resumed}, from a snapshot {tally.restored}",
     )
     table.add_row("", f"sockets closed by code: {_counted(tally.closes) or 'none'}")
     table.add_row("", f"connections that failed and were tried again: {tally.network_errors}")
     table.add_row(
         "events",
-        f"{tally.events} of streams, {tally.cards} cards; said hello again {tally.hellos_after_ping}",
+        f"{tally.events} of streams, {tally.cards} cards; hello sent again {tally.hellos_after_ping}",
     )
     table.add_row("pictures compared", f"{tally.comparisons}; could not be: {tally.not_compared}")
     table.add_section()

@@ -1,0 +1,925 @@
+-- The schema after the last migration, to be read; migrations/ makes it. Written by make contracts; do not edit.
+
+CREATE SCHEMA mock_gateway;
+
+CREATE TABLE access_tokens (
+    digest bytea NOT NULL,
+    role text NOT NULL,
+    user_id uuid NOT NULL,
+    transport text NOT NULL,
+    created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    revoked_at timestamp with time zone,
+    CONSTRAINT access_tokens_role_check CHECK ((role = ANY (ARRAY['customer'::text, 'mitra'::text]))),
+    CONSTRAINT access_tokens_transport_check CHECK ((transport = ANY (ARRAY['bearer'::text, 'cookie'::text])))
+);
+ALTER TABLE access_tokens ADD CONSTRAINT access_tokens_pkey PRIMARY KEY (digest);
+CREATE INDEX access_tokens_by_end ON access_tokens USING btree (LEAST(expires_at, revoked_at));
+CREATE INDEX access_tokens_by_user ON access_tokens USING btree (user_id, role) WHERE (revoked_at IS NULL);
+CREATE TRIGGER access_tokens_revoked AFTER UPDATE OF revoked_at ON access_tokens FOR EACH ROW WHEN (((old.revoked_at IS NULL) AND (new.revoked_at IS NOT NULL))) EXECUTE FUNCTION token_revoked();
+ALTER TABLE access_tokens ADD CONSTRAINT access_tokens_user_id_fkey FOREIGN KEY (user_id) REFERENCES people(id);
+
+CREATE TABLE audit_entries (
+    id bigint NOT NULL,
+    actor text NOT NULL,
+    action text NOT NULL,
+    subject text NOT NULL,
+    subject_id text NOT NULL,
+    old_value text,
+    new_value text,
+    occurred_at timestamp with time zone DEFAULT curhat_now() NOT NULL
+);
+ALTER TABLE audit_entries ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY;
+ALTER TABLE audit_entries ADD CONSTRAINT audit_entries_pkey PRIMARY KEY (id);
+CREATE INDEX audit_entries_by_action ON audit_entries USING btree (action, occurred_at DESC, id DESC);
+CREATE INDEX audit_entries_by_actor ON audit_entries USING btree (actor, occurred_at DESC, id DESC);
+CREATE INDEX audit_entries_by_subject ON audit_entries USING btree (subject_id, occurred_at DESC, id DESC);
+CREATE INDEX audit_entries_by_time ON audit_entries USING btree (occurred_at DESC, id DESC);
+CREATE TRIGGER audit_entries_append_only BEFORE DELETE OR UPDATE ON audit_entries FOR EACH ROW EXECUTE FUNCTION forbid_change();
+CREATE TRIGGER audit_entries_never_emptied BEFORE TRUNCATE ON audit_entries FOR EACH STATEMENT EXECUTE FUNCTION forbid_change();
+REVOKE ALL ON TABLE audit_entries FROM curhat;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE audit_entries TO curhat;
+
+CREATE TABLE charge_attempts (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    payment_id uuid NOT NULL,
+    amount_rp integer NOT NULL,
+    status text DEFAULT 'started'::text NOT NULL,
+    started_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    answered_at timestamp with time zone,
+    reason text,
+    CONSTRAINT charge_attempts_amount_rp_check CHECK ((amount_rp > 0)),
+    CONSTRAINT charge_attempts_status_check CHECK ((status = ANY (ARRAY['started'::text, 'approved'::text, 'declined'::text, 'approved_late'::text])))
+);
+ALTER TABLE charge_attempts ADD CONSTRAINT charge_attempts_pkey PRIMARY KEY (id);
+CREATE INDEX charge_attempts_by_payment ON charge_attempts USING btree (payment_id);
+CREATE UNIQUE INDEX charge_attempts_one_charge ON charge_attempts USING btree (payment_id) WHERE (status = 'approved'::text);
+CREATE UNIQUE INDEX charge_attempts_one_undecided ON charge_attempts USING btree (payment_id) WHERE (status = 'started'::text);
+CREATE TRIGGER charge_attempts_of_an_approved_extension BEFORE INSERT ON charge_attempts FOR EACH ROW EXECUTE FUNCTION charge_of_an_approved_extension();
+ALTER TABLE charge_attempts ADD CONSTRAINT charge_attempts_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
+
+CREATE TABLE configuration (
+    key text NOT NULL,
+    value text NOT NULL,
+    updated_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    updated_by text NOT NULL,
+    CONSTRAINT configuration_key_check CHECK ((key = ANY (ARRAY['pairing_blast_timeout_seconds'::text, 'payment_session_timeout_minutes'::text, 'returning_chat_confirmation_timeout_seconds'::text, 'extension_timeout_seconds'::text, 'extension_default_action_on_timeout'::text])))
+);
+ALTER TABLE configuration ADD CONSTRAINT configuration_pkey PRIMARY KEY (key);
+
+CREATE TABLE configuration_changes (
+    id bigint NOT NULL,
+    key text NOT NULL,
+    old_value text NOT NULL,
+    new_value text NOT NULL,
+    changed_by text NOT NULL,
+    changed_at timestamp with time zone DEFAULT curhat_now() NOT NULL
+);
+ALTER TABLE configuration_changes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY;
+ALTER TABLE configuration_changes ADD CONSTRAINT configuration_changes_pkey PRIMARY KEY (id);
+CREATE INDEX configuration_changes_by_key ON configuration_changes USING btree (key, id);
+CREATE TRIGGER configuration_changes_append_only BEFORE DELETE OR UPDATE ON configuration_changes FOR EACH ROW EXECUTE FUNCTION forbid_change();
+CREATE TRIGGER configuration_changes_never_emptied BEFORE TRUNCATE ON configuration_changes FOR EACH STATEMENT EXECUTE FUNCTION forbid_change();
+ALTER TABLE configuration_changes ADD CONSTRAINT configuration_changes_key_fkey FOREIGN KEY (key) REFERENCES configuration(key);
+REVOKE ALL ON TABLE configuration_changes FROM curhat;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE configuration_changes TO curhat;
+
+CREATE TABLE customers (
+    id uuid NOT NULL,
+    call_name text NOT NULL,
+    created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    CONSTRAINT customers_call_name_check CHECK (((char_length(call_name) >= 1) AND (char_length(call_name) <= 40)))
+);
+ALTER TABLE customers ADD CONSTRAINT customers_pkey PRIMARY KEY (id);
+CREATE INDEX customers_by_call_name ON customers USING btree (lower(call_name) text_pattern_ops, created_at DESC, id DESC);
+CREATE INDEX customers_by_time ON customers USING btree (created_at DESC, id DESC);
+ALTER TABLE customers ADD CONSTRAINT customers_id_fkey FOREIGN KEY (id) REFERENCES people(id);
+
+CREATE TABLE deadlines (
+    id bigint NOT NULL,
+    kind text NOT NULL,
+    entity_id uuid NOT NULL,
+    generation integer DEFAULT 1 NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    correlation_id text,
+    attempts integer DEFAULT 0 NOT NULL,
+    last_error text,
+    parked_at timestamp with time zone
+)
+WITH (autovacuum_vacuum_scale_factor='0.01', autovacuum_vacuum_threshold='1000');
+ALTER TABLE deadlines ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY;
+ALTER TABLE deadlines ADD CONSTRAINT deadlines_once UNIQUE (kind, entity_id, generation);
+ALTER TABLE deadlines ADD CONSTRAINT deadlines_pkey PRIMARY KEY (id);
+CREATE INDEX deadlines_armed ON deadlines USING btree (due_at) WHERE (parked_at IS NULL);
+
+CREATE TABLE development_inbox (
+    id bigint NOT NULL,
+    phone_number text NOT NULL,
+    text text NOT NULL,
+    code text NOT NULL,
+    sent_at timestamp with time zone DEFAULT curhat_now() NOT NULL
+);
+ALTER TABLE development_inbox ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY;
+ALTER TABLE development_inbox ADD CONSTRAINT development_inbox_pkey PRIMARY KEY (id);
+CREATE INDEX development_inbox_by_phone ON development_inbox USING btree (phone_number, id DESC);
+
+CREATE TABLE extensions (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    session_id uuid NOT NULL,
+    payment_id uuid NOT NULL,
+    offer_id uuid NOT NULL,
+    duration_minutes integer NOT NULL,
+    price_rp integer NOT NULL,
+    default_action text NOT NULL,
+    requested_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    deadline_at timestamp with time zone NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    decided_by text,
+    decided_at timestamp with time zone,
+    charge_by timestamp with time zone,
+    mitra_went_offline boolean DEFAULT false NOT NULL,
+    CONSTRAINT extensions_charged_after_approval CHECK (((status = ANY (ARRAY['charging'::text, 'approved'::text, 'charge_failed'::text])) = (charge_by IS NOT NULL))),
+    CONSTRAINT extensions_decided CHECK ((((status = 'pending'::text) = (decided_by IS NULL)) AND ((status = 'pending'::text) = (decided_at IS NULL)))),
+    CONSTRAINT extensions_decided_by_check CHECK ((decided_by = ANY (ARRAY['mitra'::text, 'timeout'::text, 'mitra_unreachable'::text, 'session_ended'::text]))),
+    CONSTRAINT extensions_default_action_check CHECK ((default_action = ANY (ARRAY['auto_reject'::text, 'auto_approve'::text]))),
+    CONSTRAINT extensions_duration_minutes_check CHECK ((duration_minutes > 0)),
+    CONSTRAINT extensions_nobody_there_approves_nothing CHECK (((charge_by IS NULL) OR (NOT mitra_went_offline))),
+    CONSTRAINT extensions_price_rp_check CHECK ((price_rp > 0)),
+    CONSTRAINT extensions_silence_does_what_it_says CHECK (((decided_by IS DISTINCT FROM 'timeout'::text) OR ((charge_by IS NOT NULL) = (default_action = 'auto_approve'::text)))),
+    CONSTRAINT extensions_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'charging'::text, 'approved'::text, 'rejected'::text, 'charge_failed'::text]))),
+    CONSTRAINT extensions_who_may_approve CHECK (((charge_by IS NULL) OR (decided_by = ANY (ARRAY['mitra'::text, 'timeout'::text]))))
+);
+ALTER TABLE extensions ADD CONSTRAINT extensions_one_a_payment UNIQUE (payment_id);
+ALTER TABLE extensions ADD CONSTRAINT extensions_pkey PRIMARY KEY (id);
+CREATE INDEX extensions_by_session ON extensions USING btree (session_id, id DESC);
+CREATE UNIQUE INDEX extensions_one_open ON extensions USING btree (session_id) WHERE (status = ANY (ARRAY['pending'::text, 'charging'::text]));
+CREATE TRIGGER extensions_opened AFTER INSERT ON extensions FOR EACH ROW EXECUTE FUNCTION extension_status_changed();
+CREATE TRIGGER extensions_step AFTER UPDATE ON extensions FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION extension_status_changed();
+ALTER TABLE extensions ADD CONSTRAINT extensions_offer_id_fkey FOREIGN KEY (offer_id) REFERENCES offers(id);
+ALTER TABLE extensions ADD CONSTRAINT extensions_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
+ALTER TABLE extensions ADD CONSTRAINT extensions_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id);
+
+CREATE TABLE failed_pairing_events (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    payment_id uuid NOT NULL,
+    pairing_id uuid,
+    tag text NOT NULL,
+    kind text,
+    mitra_id uuid,
+    recovered boolean DEFAULT false NOT NULL,
+    case_id uuid,
+    occurred_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    CONSTRAINT failed_pairing_events_kind_check CHECK ((kind = ANY (ARRAY['blast'::text, 'targeted'::text]))),
+    CONSTRAINT failed_pairing_events_recovered_without_case CHECK ((NOT (recovered AND (case_id IS NOT NULL)))),
+    CONSTRAINT failed_pairing_events_tag_check CHECK ((tag = ANY (ARRAY['no_mitra_available'::text, 'all_mitras_rejected'::text, 'targeted_mitra_offline'::text, 'targeted_mitra_rejected'::text, 'targeted_mitra_timeout'::text, 'payment_session_expired'::text, 'customer_cancelled'::text])))
+);
+ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_pairing_id_key UNIQUE (pairing_id);
+ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_pkey PRIMARY KEY (id);
+CREATE INDEX failed_pairing_events_by_case ON failed_pairing_events USING btree (case_id);
+CREATE INDEX failed_pairing_events_by_payment ON failed_pairing_events USING btree (payment_id);
+CREATE INDEX failed_pairing_events_by_tag ON failed_pairing_events USING btree (tag, occurred_at DESC, id DESC);
+CREATE INDEX failed_pairing_events_by_time ON failed_pairing_events USING btree (occurred_at DESC, id DESC);
+CREATE UNIQUE INDEX failed_pairing_events_one_expiry ON failed_pairing_events USING btree (payment_id) WHERE (pairing_id IS NULL);
+CREATE TRIGGER failed_pairing_events_tag_the_case AFTER INSERT OR UPDATE OF case_id ON failed_pairing_events FOR EACH ROW WHEN ((new.case_id IS NOT NULL)) EXECUTE FUNCTION review_case_tagged();
+ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_case_id_fkey FOREIGN KEY (case_id) REFERENCES review_cases(id);
+ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_mitra_id_fkey FOREIGN KEY (mitra_id) REFERENCES mitras(id);
+ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_pairing_id_fkey FOREIGN KEY (pairing_id) REFERENCES pairings(id);
+ALTER TABLE failed_pairing_events ADD CONSTRAINT failed_pairing_events_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
+
+CREATE TABLE idempotency_keys (
+    role text NOT NULL,
+    user_id uuid NOT NULL,
+    key text NOT NULL,
+    fingerprint bytea NOT NULL,
+    status integer,
+    body text,
+    created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    CONSTRAINT idempotency_keys_key_check CHECK (((char_length(key) >= 1) AND (char_length(key) <= 200)))
+);
+ALTER TABLE idempotency_keys ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (role, user_id, key);
+CREATE INDEX idempotency_keys_by_age ON idempotency_keys USING btree (created_at);
+
+CREATE TABLE messages (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    session_id uuid NOT NULL,
+    sender text NOT NULL,
+    client_message_id text NOT NULL,
+    text text NOT NULL,
+    sent_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    read_at timestamp with time zone,
+    CONSTRAINT messages_client_message_id_check CHECK (((char_length(client_message_id) >= 1) AND (char_length(client_message_id) <= 100))),
+    CONSTRAINT messages_sender_check CHECK ((sender = ANY (ARRAY['customer'::text, 'mitra'::text]))),
+    CONSTRAINT messages_text_check CHECK (((char_length(text) >= 1) AND (char_length(text) <= 4000)))
+);
+ALTER TABLE messages ADD CONSTRAINT messages_once UNIQUE (session_id, sender, client_message_id);
+ALTER TABLE messages ADD CONSTRAINT messages_pkey PRIMARY KEY (id);
+CREATE INDEX messages_by_session ON messages USING btree (session_id, id);
+CREATE INDEX messages_unread ON messages USING btree (session_id, sender, id) WHERE (read_at IS NULL);
+CREATE TRIGGER messages_sent_push AFTER INSERT ON messages REFERENCING NEW TABLE AS sent FOR EACH STATEMENT EXECUTE FUNCTION messages_to_push();
+ALTER TABLE messages ADD CONSTRAINT messages_session_id_fkey FOREIGN KEY (session_id) REFERENCES sessions(id);
+
+CREATE TABLE mitras (
+    id uuid NOT NULL,
+    display_name text NOT NULL,
+    max_customers integer NOT NULL,
+    online boolean DEFAULT false NOT NULL,
+    suspended_at timestamp with time zone,
+    active_sessions integer DEFAULT 0 NOT NULL,
+    last_seen_at timestamp with time zone,
+    availability_version bigint DEFAULT 1 NOT NULL,
+    created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    push_ready boolean DEFAULT false NOT NULL,
+    can_take_customer boolean GENERATED ALWAYS AS ((online AND (suspended_at IS NULL) AND (active_sessions < max_customers))),
+    CONSTRAINT mitras_active_sessions_check CHECK ((active_sessions >= 0)),
+    CONSTRAINT mitras_display_name_check CHECK (((char_length(display_name) >= 1) AND (char_length(display_name) <= 40))),
+    CONSTRAINT mitras_max_customers_check CHECK (((max_customers >= 1) AND (max_customers <= 20)))
+);
+ALTER TABLE mitras ADD CONSTRAINT mitras_pkey PRIMARY KEY (id);
+CREATE INDEX mitras_by_time ON mitras USING btree (created_at DESC, id DESC);
+CREATE TRIGGER mitras_availability_version BEFORE UPDATE ON mitras FOR EACH ROW WHEN ((((((old.online IS DISTINCT FROM new.online) OR (old.suspended_at IS DISTINCT FROM new.suspended_at)) OR (old.active_sessions IS DISTINCT FROM new.active_sessions)) OR (old.max_customers IS DISTINCT FROM new.max_customers)) OR (old.push_ready IS DISTINCT FROM new.push_ready))) EXECUTE FUNCTION next_availability_version();
+CREATE TRIGGER mitras_capacity_never_exceeded BEFORE UPDATE ON mitras FOR EACH ROW WHEN (((new.active_sessions > old.active_sessions) AND (new.active_sessions > new.max_customers))) EXECUTE FUNCTION mitra_over_capacity();
+ALTER TABLE mitras ADD CONSTRAINT mitras_id_fkey FOREIGN KEY (id) REFERENCES people(id);
+
+CREATE TABLE mock_gateway.behaviours (
+    payment_id uuid,
+    behaviour text NOT NULL,
+    CONSTRAINT behaviours_behaviour_check CHECK ((behaviour = ANY (ARRAY['approve'::text, 'decline'::text, 'slow'::text, 'lost'::text, 'double'::text])))
+);
+ALTER TABLE mock_gateway.behaviours ADD CONSTRAINT behaviours_payment_id_key UNIQUE NULLS NOT DISTINCT (payment_id);
+
+CREATE TABLE mock_gateway.charges (
+    key uuid NOT NULL,
+    payment_id uuid NOT NULL,
+    amount_rp integer NOT NULL,
+    status text NOT NULL,
+    known_at timestamp with time zone NOT NULL,
+    at timestamp with time zone NOT NULL,
+    CONSTRAINT charges_status_check CHECK ((status = ANY (ARRAY['approved'::text, 'declined'::text])))
+);
+ALTER TABLE mock_gateway.charges ADD CONSTRAINT charges_pkey PRIMARY KEY (key);
+CREATE INDEX charges_by_payment ON mock_gateway.charges USING btree (payment_id);
+
+CREATE TABLE mock_gateway.refunds (
+    key uuid NOT NULL,
+    charge_key uuid NOT NULL,
+    payment_id uuid NOT NULL,
+    amount_rp integer NOT NULL,
+    status text NOT NULL,
+    at timestamp with time zone NOT NULL,
+    CONSTRAINT refunds_status_check CHECK ((status = ANY (ARRAY['done'::text, 'failed'::text])))
+);
+ALTER TABLE mock_gateway.refunds ADD CONSTRAINT refunds_pkey PRIMARY KEY (key);
+CREATE INDEX refunds_by_payment ON mock_gateway.refunds USING btree (payment_id);
+ALTER TABLE mock_gateway.refunds ADD CONSTRAINT refunds_charge_key_fkey FOREIGN KEY (charge_key) REFERENCES mock_gateway.charges(key);
+
+CREATE TABLE offers (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    purpose text NOT NULL,
+    duration_minutes integer NOT NULL,
+    price_rp integer NOT NULL,
+    is_trial boolean DEFAULT false NOT NULL,
+    withdrawn_at timestamp with time zone,
+    CONSTRAINT offers_duration_minutes_check CHECK (((duration_minutes >= 1) AND (duration_minutes <= 480))),
+    CONSTRAINT offers_no_trial_extension CHECK ((NOT (is_trial AND (purpose = 'extension'::text)))),
+    CONSTRAINT offers_only_a_trial_is_free CHECK ((is_trial = (price_rp = 0))),
+    CONSTRAINT offers_price_rp_check CHECK (((price_rp >= 0) AND (price_rp <= 10000000))),
+    CONSTRAINT offers_purpose_check CHECK ((purpose = ANY (ARRAY['session'::text, 'extension'::text])))
+);
+ALTER TABLE offers ADD CONSTRAINT offers_pkey PRIMARY KEY (id);
+CREATE UNIQUE INDEX offers_one_current ON offers USING btree (purpose, duration_minutes, is_trial) WHERE (withdrawn_at IS NULL);
+
+CREATE TABLE one_time_codes (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    role text NOT NULL,
+    phone_number text NOT NULL,
+    code_digest bytea NOT NULL,
+    wrong_tries integer DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    resend_after timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    consumed_at timestamp with time zone,
+    CONSTRAINT one_time_codes_role_check CHECK ((role = ANY (ARRAY['customer'::text, 'mitra'::text]))),
+    CONSTRAINT one_time_codes_wrong_tries_check CHECK (((wrong_tries >= 0) AND (wrong_tries <= 5)))
+);
+ALTER TABLE one_time_codes ADD CONSTRAINT one_time_codes_pkey PRIMARY KEY (id);
+CREATE INDEX one_time_codes_by_age ON one_time_codes USING btree (created_at);
+CREATE INDEX one_time_codes_by_phone ON one_time_codes USING btree (phone_number, created_at);
+
+CREATE TABLE operator_recovery_codes (
+    operator_id uuid NOT NULL,
+    digest bytea NOT NULL,
+    used_at timestamp with time zone
+);
+ALTER TABLE operator_recovery_codes ADD CONSTRAINT operator_recovery_codes_pkey PRIMARY KEY (operator_id, digest);
+ALTER TABLE operator_recovery_codes ADD CONSTRAINT operator_recovery_codes_operator_id_fkey FOREIGN KEY (operator_id) REFERENCES operators(id);
+
+CREATE TABLE operator_sign_in_tries (
+    id bigint NOT NULL,
+    email_digest bytea NOT NULL,
+    tried_at timestamp with time zone DEFAULT curhat_now() NOT NULL
+);
+ALTER TABLE operator_sign_in_tries ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY;
+ALTER TABLE operator_sign_in_tries ADD CONSTRAINT operator_sign_in_tries_pkey PRIMARY KEY (id);
+CREATE INDEX operator_sign_in_tries_by_age ON operator_sign_in_tries USING btree (tried_at);
+CREATE INDEX operator_sign_in_tries_by_email ON operator_sign_in_tries USING btree (email_digest, tried_at);
+
+CREATE TABLE operator_tokens (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    digest bytea NOT NULL,
+    operator_id uuid NOT NULL,
+    transport text NOT NULL,
+    user_agent text NOT NULL,
+    address text NOT NULL,
+    created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    last_seen_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    revoked_at timestamp with time zone,
+    CONSTRAINT operator_tokens_address_check CHECK ((char_length(address) <= 60)),
+    CONSTRAINT operator_tokens_transport_check CHECK ((transport = ANY (ARRAY['bearer'::text, 'cookie'::text]))),
+    CONSTRAINT operator_tokens_user_agent_check CHECK ((char_length(user_agent) <= 200))
+);
+ALTER TABLE operator_tokens ADD CONSTRAINT operator_tokens_digest_key UNIQUE (digest);
+ALTER TABLE operator_tokens ADD CONSTRAINT operator_tokens_pkey PRIMARY KEY (id);
+CREATE INDEX operator_tokens_by_end ON operator_tokens USING btree (LEAST(expires_at, revoked_at));
+CREATE INDEX operator_tokens_by_operator ON operator_tokens USING btree (operator_id, id) WHERE (revoked_at IS NULL);
+ALTER TABLE operator_tokens ADD CONSTRAINT operator_tokens_operator_id_fkey FOREIGN KEY (operator_id) REFERENCES operators(id);
+
+CREATE TABLE operators (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    email text NOT NULL,
+    role text NOT NULL,
+    password_hash text NOT NULL,
+    totp_salt bytea,
+    totp_new_salt bytea,
+    totp_last_step bigint DEFAULT 0 NOT NULL,
+    disabled_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    CONSTRAINT operators_email_check CHECK (((email = lower(email)) AND ((char_length(email) >= 3) AND (char_length(email) <= 254)))),
+    CONSTRAINT operators_role_check CHECK ((role = ANY (ARRAY['admin'::text, 'reviewer'::text, 'viewer'::text])))
+);
+ALTER TABLE operators ADD CONSTRAINT operators_email_key UNIQUE (email);
+ALTER TABLE operators ADD CONSTRAINT operators_pkey PRIMARY KEY (id);
+
+CREATE TABLE pairings (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    payment_id uuid NOT NULL,
+    customer_id uuid NOT NULL,
+    kind text NOT NULL,
+    status text DEFAULT 'open'::text NOT NULL,
+    target_mitra_id uuid,
+    failure_tag text,
+    created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    deadline_at timestamp with time zone NOT NULL,
+    decided_at timestamp with time zone,
+    fallback_status text,
+    fallback_answer_by timestamp with time zone,
+    left_out_mitra_id uuid,
+    CONSTRAINT pairings_decided CHECK (((status = 'open'::text) = (decided_at IS NULL))),
+    CONSTRAINT pairings_failed_has_tag CHECK (((status = 'failed'::text) = (failure_tag IS NOT NULL))),
+    CONSTRAINT pairings_failure_tag_check CHECK ((failure_tag = ANY (ARRAY['no_mitra_available'::text, 'all_mitras_rejected'::text, 'targeted_mitra_offline'::text, 'targeted_mitra_rejected'::text, 'targeted_mitra_timeout'::text, 'payment_session_expired'::text, 'customer_cancelled'::text]))),
+    CONSTRAINT pairings_kind_check CHECK ((kind = ANY (ARRAY['blast'::text, 'targeted'::text]))),
+    CONSTRAINT pairings_status_check CHECK ((status = ANY (ARRAY['open'::text, 'matched'::text, 'failed'::text]))),
+    CONSTRAINT pairings_target CHECK (((kind = 'targeted'::text) = (target_mitra_id IS NOT NULL)))
+);
+ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_after_a_targeted_failure CHECK (((fallback_status IS NOT NULL) = ((kind = 'targeted'::text) AND (COALESCE(failure_tag, ''::text) = ANY (ARRAY['targeted_mitra_offline'::text, 'targeted_mitra_rejected'::text, 'targeted_mitra_timeout'::text]))))) NOT VALID;
+ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_has_time CHECK (((fallback_status IS NULL) = (fallback_answer_by IS NULL))) NOT VALID;
+ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_status CHECK ((fallback_status = ANY (ARRAY['open'::text, 'taken'::text, 'declined'::text, 'expired'::text]))) NOT VALID;
+ALTER TABLE pairings ADD CONSTRAINT pairings_only_a_blast_leaves_out CHECK (((left_out_mitra_id IS NULL) OR (kind = 'blast'::text))) NOT VALID;
+ALTER TABLE pairings ADD CONSTRAINT pairings_pkey PRIMARY KEY (id);
+CREATE INDEX pairings_by_match ON pairings USING btree (decided_at) WHERE (status = 'matched'::text);
+CREATE UNIQUE INDEX pairings_one_of_a_kind ON pairings USING btree (payment_id, kind);
+CREATE UNIQUE INDEX pairings_one_open ON pairings USING btree (payment_id) WHERE (status = 'open'::text);
+CREATE UNIQUE INDEX pairings_one_winner ON pairings USING btree (payment_id) WHERE (status = 'matched'::text);
+CREATE INDEX pairings_open ON pairings USING btree (id) WHERE (status = 'open'::text);
+CREATE TRIGGER pairings_of_their_payment BEFORE INSERT ON pairings FOR EACH ROW EXECUTE FUNCTION pairing_of_its_payment();
+CREATE TRIGGER pairings_opened AFTER INSERT ON pairings FOR EACH ROW EXECUTE FUNCTION pairing_status_changed();
+CREATE TRIGGER pairings_paid_first BEFORE INSERT ON pairings FOR EACH ROW EXECUTE FUNCTION payment_must_be_confirmed();
+CREATE TRIGGER pairings_step AFTER UPDATE ON pairings FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION pairing_status_changed();
+ALTER TABLE pairings ADD CONSTRAINT pairings_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customers(id);
+ALTER TABLE pairings ADD CONSTRAINT pairings_left_out_mitra_id_fkey FOREIGN KEY (left_out_mitra_id) REFERENCES mitras(id) NOT VALID;
+ALTER TABLE pairings ADD CONSTRAINT pairings_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
+ALTER TABLE pairings ADD CONSTRAINT pairings_target_mitra_id_fkey FOREIGN KEY (target_mitra_id) REFERENCES mitras(id);
+
+CREATE TABLE payments (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    customer_id uuid NOT NULL,
+    purpose text NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    offer_id uuid NOT NULL,
+    duration_minutes integer NOT NULL,
+    amount_rp integer NOT NULL,
+    is_trial boolean NOT NULL,
+    target_mitra_id uuid,
+    created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    confirmed_at timestamp with time zone,
+    closed_at timestamp with time zone,
+    CONSTRAINT payments_amount_rp_check CHECK ((amount_rp >= 0)),
+    CONSTRAINT payments_not_with_oneself CHECK ((target_mitra_id <> customer_id)),
+    CONSTRAINT payments_purpose_check CHECK ((purpose = ANY (ARRAY['session'::text, 'extension'::text]))),
+    CONSTRAINT payments_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'confirming'::text, 'confirmed'::text, 'served'::text, 'unserved'::text, 'abandoned'::text, 'expired'::text, 'refunded'::text]))),
+    CONSTRAINT payments_taken_means_confirmed CHECK (((status <> ALL (ARRAY['confirmed'::text, 'served'::text, 'unserved'::text])) OR (confirmed_at IS NOT NULL))),
+    CONSTRAINT payments_trial_is_free CHECK ((is_trial = (amount_rp = 0)))
+);
+ALTER TABLE payments ADD CONSTRAINT payments_pkey PRIMARY KEY (id);
+CREATE INDEX payments_by_confirmation ON payments USING btree (confirmed_at) WHERE (confirmed_at IS NOT NULL);
+CREATE INDEX payments_by_customer ON payments USING btree (customer_id, id DESC);
+CREATE INDEX payments_by_status ON payments USING btree (status, created_at DESC, id DESC);
+CREATE INDEX payments_by_time ON payments USING btree (created_at DESC, id DESC);
+CREATE INDEX payments_in_flight ON payments USING btree (id) WHERE (status = ANY (ARRAY['confirming'::text, 'confirmed'::text]));
+CREATE UNIQUE INDEX payments_one_open_journey ON payments USING btree (customer_id) WHERE ((purpose = 'session'::text) AND (status = ANY (ARRAY['pending'::text, 'confirming'::text, 'confirmed'::text])));
+CREATE INDEX payments_open_by_target ON payments USING btree (target_mitra_id) WHERE (status = ANY (ARRAY['pending'::text, 'confirming'::text, 'confirmed'::text]));
+CREATE TRIGGER payments_opened AFTER INSERT ON payments FOR EACH ROW EXECUTE FUNCTION payment_status_changed();
+CREATE TRIGGER payments_step AFTER UPDATE ON payments FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION payment_status_changed();
+ALTER TABLE payments ADD CONSTRAINT payments_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customers(id);
+ALTER TABLE payments ADD CONSTRAINT payments_offer_id_fkey FOREIGN KEY (offer_id) REFERENCES offers(id);
+ALTER TABLE payments ADD CONSTRAINT payments_target_mitra_id_fkey FOREIGN KEY (target_mitra_id) REFERENCES mitras(id);
+
+CREATE TABLE people (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    phone_number text NOT NULL,
+    created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    CONSTRAINT people_phone_number_check CHECK ((phone_number ~ '^\+[1-9][0-9]{6,14}$'::text))
+);
+ALTER TABLE people ADD CONSTRAINT people_phone_number_key UNIQUE (phone_number);
+ALTER TABLE people ADD CONSTRAINT people_pkey PRIMARY KEY (id);
+
+CREATE TABLE push_messages (
+    id bigint NOT NULL,
+    subscription_id uuid NOT NULL,
+    kind text NOT NULL,
+    subject_id uuid NOT NULL,
+    topic text NOT NULL,
+    payload text NOT NULL,
+    reason_at timestamp with time zone NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    due_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    done_at timestamp with time zone,
+    CONSTRAINT push_messages_kind_check CHECK ((kind = ANY (ARRAY['request_offered'::text, 'matched'::text, 'message'::text, 'test'::text]))),
+    CONSTRAINT push_messages_payload_check CHECK ((octet_length(payload) <= 2000)),
+    CONSTRAINT push_messages_topic_check CHECK ((topic ~ '^[A-Za-z0-9_-]{1,32}$'::text))
+)
+WITH (autovacuum_vacuum_scale_factor='0.01', autovacuum_vacuum_threshold='1000');
+ALTER TABLE push_messages ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY;
+ALTER TABLE push_messages ADD CONSTRAINT push_messages_once UNIQUE (subscription_id, kind, subject_id);
+ALTER TABLE push_messages ADD CONSTRAINT push_messages_pkey PRIMARY KEY (id);
+CREATE INDEX push_messages_by_end ON push_messages USING btree (expires_at);
+CREATE INDEX push_messages_waiting ON push_messages USING btree (due_at) WHERE (done_at IS NULL);
+ALTER TABLE push_messages ADD CONSTRAINT push_messages_subscription_id_fkey FOREIGN KEY (subscription_id) REFERENCES push_subscriptions(id) ON DELETE CASCADE;
+
+CREATE TABLE push_subscriptions (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    role text NOT NULL,
+    user_id uuid NOT NULL,
+    token_digest bytea NOT NULL,
+    endpoint text NOT NULL,
+    p256dh bytea NOT NULL,
+    auth bytea NOT NULL,
+    language text NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    failed_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    CONSTRAINT push_subscriptions_auth_check CHECK ((octet_length(auth) = 16)),
+    CONSTRAINT push_subscriptions_endpoint_check CHECK (((char_length(endpoint) >= 1) AND (char_length(endpoint) <= 1000))),
+    CONSTRAINT push_subscriptions_failures_check CHECK ((failures >= 0)),
+    CONSTRAINT push_subscriptions_language_check CHECK ((language = ANY (ARRAY['id'::text, 'en'::text]))),
+    CONSTRAINT push_subscriptions_p256dh_check CHECK ((octet_length(p256dh) = 65)),
+    CONSTRAINT push_subscriptions_role_check CHECK ((role = ANY (ARRAY['customer'::text, 'mitra'::text])))
+);
+ALTER TABLE push_subscriptions ADD CONSTRAINT push_subscriptions_one_owner UNIQUE (endpoint, p256dh, auth);
+ALTER TABLE push_subscriptions ADD CONSTRAINT push_subscriptions_pkey PRIMARY KEY (id);
+CREATE INDEX push_subscriptions_by_person ON push_subscriptions USING btree (user_id, role);
+CREATE INDEX push_subscriptions_by_token ON push_subscriptions USING btree (token_digest);
+CREATE TRIGGER push_subscriptions_came AFTER INSERT ON push_subscriptions FOR EACH ROW WHEN ((new.role = 'mitra'::text)) EXECUTE FUNCTION push_subscription_changed();
+CREATE TRIGGER push_subscriptions_failed AFTER UPDATE ON push_subscriptions FOR EACH ROW WHEN (((new.role = 'mitra'::text) AND ((old.failed_at IS NULL) <> (new.failed_at IS NULL)))) EXECUTE FUNCTION push_subscription_changed();
+CREATE TRIGGER push_subscriptions_went AFTER DELETE ON push_subscriptions FOR EACH ROW WHEN ((old.role = 'mitra'::text)) EXECUTE FUNCTION push_subscription_changed();
+ALTER TABLE push_subscriptions ADD CONSTRAINT push_subscriptions_token_digest_fkey FOREIGN KEY (token_digest) REFERENCES access_tokens(digest) ON DELETE CASCADE;
+ALTER TABLE push_subscriptions ADD CONSTRAINT push_subscriptions_user_id_fkey FOREIGN KEY (user_id) REFERENCES people(id);
+
+CREATE TABLE refunds (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    payment_id uuid NOT NULL,
+    charge_attempt_id uuid NOT NULL,
+    amount_rp integer NOT NULL,
+    reason text NOT NULL,
+    status text DEFAULT 'requested'::text NOT NULL,
+    gateway_reason text,
+    requested_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    answered_at timestamp with time zone,
+    CONSTRAINT refunds_amount_rp_check CHECK ((amount_rp > 0)),
+    CONSTRAINT refunds_reason_check CHECK ((reason = ANY (ARRAY['late_approval'::text, 'operator_decision'::text]))),
+    CONSTRAINT refunds_status_check CHECK ((status = ANY (ARRAY['requested'::text, 'done'::text, 'failed'::text])))
+);
+ALTER TABLE refunds ADD CONSTRAINT refunds_pkey PRIMARY KEY (id);
+CREATE INDEX refunds_by_payment ON refunds USING btree (payment_id);
+CREATE UNIQUE INDEX refunds_one_a_charge ON refunds USING btree (charge_attempt_id) WHERE (status <> 'failed'::text);
+CREATE INDEX refunds_refused ON refunds USING btree (payment_id) WHERE (status = 'failed'::text);
+ALTER TABLE refunds ADD CONSTRAINT refunds_charge_attempt_id_fkey FOREIGN KEY (charge_attempt_id) REFERENCES charge_attempts(id);
+ALTER TABLE refunds ADD CONSTRAINT refunds_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
+
+CREATE TABLE requests (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    pairing_id uuid NOT NULL,
+    mitra_id uuid NOT NULL,
+    status text DEFAULT 'offered'::text NOT NULL,
+    close_reason text,
+    is_returning boolean NOT NULL,
+    offered_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    answered_at timestamp with time zone,
+    CONSTRAINT requests_close_reason_check CHECK ((close_reason = ANY (ARRAY['already_taken'::text, 'customer_cancelled'::text, 'timed_out'::text, 'went_offline'::text, 'at_capacity'::text, 'suspended'::text]))),
+    CONSTRAINT requests_closed_says_why CHECK (((status = 'closed'::text) = (close_reason IS NOT NULL))),
+    CONSTRAINT requests_status_check CHECK ((status = ANY (ARRAY['offered'::text, 'accepted'::text, 'rejected'::text, 'closed'::text])))
+);
+ALTER TABLE requests ADD CONSTRAINT requests_one_a_mitra UNIQUE (pairing_id, mitra_id);
+ALTER TABLE requests ADD CONSTRAINT requests_pkey PRIMARY KEY (id);
+CREATE INDEX requests_by_mitra ON requests USING btree (mitra_id, id DESC);
+CREATE UNIQUE INDEX requests_one_winner ON requests USING btree (pairing_id) WHERE (status = 'accepted'::text);
+CREATE INDEX requests_open_by_mitra ON requests USING btree (mitra_id) WHERE (status = 'offered'::text);
+CREATE TRIGGER requests_of_their_pairing AFTER INSERT ON requests REFERENCING NEW TABLE AS asked FOR EACH STATEMENT EXECUTE FUNCTION requests_of_their_pairing();
+CREATE TRIGGER requests_offered_again_push AFTER UPDATE ON requests FOR EACH ROW WHEN (((new.status = 'offered'::text) AND (old.status <> 'offered'::text))) EXECUTE FUNCTION request_to_push_again();
+CREATE TRIGGER requests_offered_push AFTER INSERT ON requests REFERENCING NEW TABLE AS offered FOR EACH STATEMENT EXECUTE FUNCTION requests_to_push();
+ALTER TABLE requests ADD CONSTRAINT requests_mitra_id_fkey FOREIGN KEY (mitra_id) REFERENCES mitras(id);
+ALTER TABLE requests ADD CONSTRAINT requests_pairing_id_fkey FOREIGN KEY (pairing_id) REFERENCES pairings(id);
+
+CREATE TABLE review_cases (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    payment_id uuid NOT NULL,
+    reason text NOT NULL,
+    status text DEFAULT 'open'::text NOT NULL,
+    amount_rp integer NOT NULL,
+    opened_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    decision text,
+    decision_note text,
+    decided_by uuid,
+    decided_at timestamp with time zone,
+    refund_rp integer,
+    needs_approval boolean DEFAULT false NOT NULL,
+    approved_by uuid,
+    approved_at timestamp with time zone,
+    tag text,
+    CONSTRAINT review_cases_amount_rp_check CHECK ((amount_rp >= 0)),
+    CONSTRAINT review_cases_reason_check CHECK ((reason = ANY (ARRAY['no_session'::text, 'cut_short'::text, 'refund_failed'::text]))),
+    CONSTRAINT review_cases_status_check CHECK ((status = ANY (ARRAY['open'::text, 'decided'::text])))
+);
+ALTER TABLE review_cases ADD CONSTRAINT review_cases_approval CHECK ((((approved_by IS NULL) = (approved_at IS NULL)) AND ((approved_by IS NULL) OR (needs_approval AND (decision = 'refund'::text) AND (approved_by <> decided_by))))) NOT VALID;
+ALTER TABLE review_cases ADD CONSTRAINT review_cases_decided CHECK ((((status = 'decided'::text) = (decision IS NOT NULL)) AND ((decision IS NULL) = (decided_by IS NULL)) AND ((decision IS NULL) = (decided_at IS NULL)) AND ((decision IS NULL) = (decision_note IS NULL)))) NOT VALID;
+ALTER TABLE review_cases ADD CONSTRAINT review_cases_decision CHECK ((decision = ANY (ARRAY['refund'::text, 'no_refund'::text]))) NOT VALID;
+ALTER TABLE review_cases ADD CONSTRAINT review_cases_decision_note CHECK (((char_length(decision_note) >= 1) AND (char_length(decision_note) <= 1000))) NOT VALID;
+ALTER TABLE review_cases ADD CONSTRAINT review_cases_one_a_payment UNIQUE (payment_id);
+ALTER TABLE review_cases ADD CONSTRAINT review_cases_pkey PRIMARY KEY (id);
+ALTER TABLE review_cases ADD CONSTRAINT review_cases_refund_amount CHECK ((((NOT (decision IS DISTINCT FROM 'refund'::text)) = (refund_rp IS NOT NULL)) AND (refund_rp > 0))) NOT VALID;
+CREATE INDEX review_cases_awaiting_approval ON review_cases USING btree (opened_at, id) WHERE (needs_approval AND (approved_by IS NULL));
+CREATE INDEX review_cases_by_age ON review_cases USING btree (((status = 'decided'::text)), opened_at, id);
+CREATE INDEX review_cases_by_tag ON review_cases USING btree (tag, ((status = 'decided'::text)), opened_at, id);
+CREATE INDEX review_cases_open ON review_cases USING btree (opened_at) WHERE (status = 'open'::text);
+CREATE TRIGGER review_cases_decided_once BEFORE UPDATE ON review_cases FOR EACH ROW WHEN (((old.status = 'decided'::text) AND (((((old.status IS DISTINCT FROM new.status) OR (old.decision IS DISTINCT FROM new.decision)) OR (old.decided_by IS DISTINCT FROM new.decided_by)) OR (old.decided_at IS DISTINCT FROM new.decided_at)) OR (old.decision_note IS DISTINCT FROM new.decision_note)))) EXECUTE FUNCTION review_case_decided_once();
+ALTER TABLE review_cases ADD CONSTRAINT review_cases_approved_by FOREIGN KEY (approved_by) REFERENCES operators(id) NOT VALID;
+ALTER TABLE review_cases ADD CONSTRAINT review_cases_decided_by FOREIGN KEY (decided_by) REFERENCES operators(id) NOT VALID;
+ALTER TABLE review_cases ADD CONSTRAINT review_cases_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
+
+CREATE TABLE schema_migrations (
+    number integer NOT NULL,
+    name text NOT NULL,
+    checksum text NOT NULL,
+    applied_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+ALTER TABLE schema_migrations ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (number);
+
+CREATE TABLE sessions (
+    id uuid DEFAULT uuidv7() NOT NULL,
+    payment_id uuid NOT NULL,
+    pairing_id uuid NOT NULL,
+    customer_id uuid NOT NULL,
+    mitra_id uuid NOT NULL,
+    status text DEFAULT 'active'::text NOT NULL,
+    duration_minutes integer NOT NULL,
+    is_trial boolean NOT NULL,
+    started_at timestamp with time zone DEFAULT curhat_now() NOT NULL,
+    ends_at timestamp with time zone NOT NULL,
+    ended_at timestamp with time zone,
+    end_reason text,
+    end_note text,
+    open_extension_id uuid,
+    CONSTRAINT sessions_end_note_check CHECK (((char_length(end_note) >= 1) AND (char_length(end_note) <= 500))),
+    CONSTRAINT sessions_end_reason_check CHECK ((end_reason = ANY (ARRAY['time_up'::text, 'customer_ended'::text, 'mitra_ended'::text, 'mitra_suspended'::text]))),
+    CONSTRAINT sessions_ended CHECK (((status = 'ended'::text) = ((ended_at IS NOT NULL) AND (end_reason IS NOT NULL)))),
+    CONSTRAINT sessions_mitra_gives_a_reason CHECK (((end_reason IS DISTINCT FROM 'mitra_ended'::text) OR (end_note IS NOT NULL))),
+    CONSTRAINT sessions_not_with_oneself CHECK ((customer_id <> mitra_id)),
+    CONSTRAINT sessions_status_check CHECK ((status = ANY (ARRAY['active'::text, 'ended'::text])))
+);
+ALTER TABLE sessions ADD CONSTRAINT sessions_ended_without_open_extension CHECK (((status = 'active'::text) OR (open_extension_id IS NULL))) NOT VALID;
+ALTER TABLE sessions ADD CONSTRAINT sessions_one_a_pairing UNIQUE (pairing_id);
+ALTER TABLE sessions ADD CONSTRAINT sessions_one_a_payment UNIQUE (payment_id);
+ALTER TABLE sessions ADD CONSTRAINT sessions_pkey PRIMARY KEY (id);
+CREATE INDEX sessions_by_customer ON sessions USING btree (customer_id, id DESC);
+CREATE INDEX sessions_by_end ON sessions USING btree (ended_at) WHERE (ended_at IS NOT NULL);
+CREATE INDEX sessions_by_mitra ON sessions USING btree (mitra_id, id DESC);
+CREATE INDEX sessions_by_pair ON sessions USING btree (customer_id, mitra_id);
+CREATE INDEX sessions_by_status ON sessions USING btree (status, started_at DESC, id DESC);
+CREATE INDEX sessions_by_time ON sessions USING btree (started_at DESC, id DESC);
+CREATE UNIQUE INDEX sessions_one_running ON sessions USING btree (customer_id) WHERE (status = 'active'::text);
+CREATE UNIQUE INDEX sessions_one_trial ON sessions USING btree (customer_id) WHERE is_trial;
+CREATE INDEX sessions_running_by_mitra ON sessions USING btree (mitra_id) WHERE (status = 'active'::text);
+CREATE TRIGGER sessions_begun_push AFTER INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION match_to_push();
+CREATE TRIGGER sessions_opened AFTER INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION session_status_changed();
+CREATE TRIGGER sessions_paid_first BEFORE INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION payment_must_be_confirmed();
+CREATE TRIGGER sessions_step AFTER UPDATE ON sessions FOR EACH ROW WHEN ((old.status <> new.status)) EXECUTE FUNCTION session_status_changed();
+ALTER TABLE sessions ADD CONSTRAINT sessions_customer_id_fkey FOREIGN KEY (customer_id) REFERENCES customers(id);
+ALTER TABLE sessions ADD CONSTRAINT sessions_mitra_id_fkey FOREIGN KEY (mitra_id) REFERENCES mitras(id);
+ALTER TABLE sessions ADD CONSTRAINT sessions_open_extension_id_fkey FOREIGN KEY (open_extension_id) REFERENCES extensions(id) NOT VALID;
+ALTER TABLE sessions ADD CONSTRAINT sessions_pairing_id_fkey FOREIGN KEY (pairing_id) REFERENCES pairings(id);
+ALTER TABLE sessions ADD CONSTRAINT sessions_payment_id_fkey FOREIGN KEY (payment_id) REFERENCES payments(id);
+
+CREATE TABLE status_changes (
+    id bigint NOT NULL,
+    payment_id uuid NOT NULL,
+    entity text NOT NULL,
+    entity_id uuid NOT NULL,
+    old_status text,
+    new_status text NOT NULL,
+    changed_at timestamp with time zone DEFAULT curhat_now() NOT NULL
+);
+ALTER TABLE status_changes ALTER COLUMN id ADD GENERATED ALWAYS AS IDENTITY;
+ALTER TABLE status_changes ADD CONSTRAINT status_changes_entity_check CHECK ((entity = ANY (ARRAY['payment'::text, 'pairing'::text, 'session'::text, 'extension'::text]))) NOT VALID;
+ALTER TABLE status_changes ADD CONSTRAINT status_changes_pkey PRIMARY KEY (id);
+CREATE INDEX status_changes_by_payment ON status_changes USING btree (payment_id, id);
+CREATE TRIGGER status_changes_append_only BEFORE DELETE OR UPDATE ON status_changes FOR EACH ROW EXECUTE FUNCTION forbid_change();
+CREATE TRIGGER status_changes_never_emptied BEFORE TRUNCATE ON status_changes FOR EACH STATEMENT EXECUTE FUNCTION forbid_change();
+REVOKE ALL ON TABLE status_changes FROM curhat;
+GRANT SELECT,INSERT,REFERENCES,TRIGGER,MAINTAIN ON TABLE status_changes TO curhat;
+
+CREATE TABLE stream_events (
+    role text NOT NULL,
+    user_id uuid NOT NULL,
+    seq bigint NOT NULL,
+    type text NOT NULL,
+    data text NOT NULL,
+    at timestamp with time zone DEFAULT curhat_now() NOT NULL
+);
+ALTER TABLE stream_events ADD CONSTRAINT stream_events_pkey PRIMARY KEY (role, user_id, seq);
+CREATE INDEX stream_events_by_age ON stream_events USING btree (at);
+
+CREATE TABLE streams (
+    role text NOT NULL,
+    user_id uuid NOT NULL,
+    epoch uuid DEFAULT gen_random_uuid() NOT NULL,
+    head bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT streams_role_check CHECK ((role = ANY (ARRAY['customer'::text, 'mitra'::text])))
+)
+WITH (fillfactor='70');
+ALTER TABLE streams ADD CONSTRAINT streams_pkey PRIMARY KEY (role, user_id);
+ALTER TABLE streams ADD CONSTRAINT streams_user_id_fkey FOREIGN KEY (user_id) REFERENCES people(id);
+
+CREATE VIEW refused_refunds AS
+ SELECT payment_id,
+    charge_attempt_id
+   FROM refunds
+  WHERE ((status = 'failed'::text) AND (NOT (EXISTS ( SELECT 1
+           FROM refunds again
+          WHERE ((again.charge_attempt_id = refunds.charge_attempt_id) AND (again.status <> 'failed'::text))))));
+
+CREATE FUNCTION charge_of_an_approved_extension() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM extensions WHERE payment_id = NEW.payment_id AND status <> 'charging') THEN
+        RAISE EXCEPTION 'payment % is for an extension that nobody approved', NEW.payment_id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'charge_attempts_of_an_approved_extension';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE FUNCTION curhat_now() RETURNS timestamp with time zone
+    LANGUAGE sql PARALLEL SAFE
+    RETURN clock_timestamp();
+
+CREATE FUNCTION extension_status_changed() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND (OLD.status, NEW.status) NOT IN (
+        ('pending', 'charging'), ('pending', 'rejected'), ('charging', 'approved'), ('charging', 'charge_failed')
+    ) THEN
+        RAISE EXCEPTION 'extension % cannot go from % to %', NEW.id, OLD.status, NEW.status
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'extensions_allowed_steps';
+    END IF;
+    IF NEW.status = 'approved' AND NOT EXISTS (
+        SELECT 1 FROM charge_attempts WHERE payment_id = NEW.payment_id AND status = 'approved'
+    ) THEN
+        RAISE EXCEPTION 'extension % is not charged', NEW.id
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'extensions_approved_means_charged';
+    END IF;
+    INSERT INTO status_changes (payment_id, entity, entity_id, old_status, new_status)
+    VALUES (NEW.payment_id, 'extension', NEW.id, CASE WHEN TG_OP = 'UPDATE' THEN OLD.status END, NEW.status);
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION forbid_change() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    RAISE EXCEPTION '% is append only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END $$;
+
+CREATE FUNCTION match_to_push() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    INSERT INTO deadlines (kind, entity_id, due_at)
+    SELECT 'push_match', NEW.id, curhat_now()
+    WHERE EXISTS (SELECT 1 FROM push_subscriptions WHERE user_id = NEW.customer_id AND role = 'customer' AND failed_at IS NULL);
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION messages_to_push() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    INSERT INTO deadlines (kind, entity_id, due_at)
+    SELECT DISTINCT 'push_messages', sessions.id, curhat_now() + interval '3 seconds'
+    FROM sent JOIN sessions ON sessions.id = sent.session_id
+    WHERE sent.sender = 'mitra' AND EXISTS (
+        SELECT 1 FROM push_subscriptions
+        WHERE user_id = sessions.customer_id AND role = 'customer' AND failed_at IS NULL)
+    ORDER BY sessions.id
+    ON CONFLICT (kind, entity_id, generation) DO NOTHING;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION mitra_over_capacity() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    RAISE EXCEPTION 'mitra % is at capacity', NEW.id
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'mitras_capacity_never_exceeded';
+END $$;
+
+CREATE FUNCTION next_availability_version() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    NEW.availability_version := OLD.availability_version + 1;
+    RETURN NEW;
+END $$;
+
+CREATE FUNCTION pairing_of_its_payment() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    chosen uuid := (SELECT target_mitra_id FROM payments WHERE id = NEW.payment_id);
+BEGIN
+    IF NEW.kind = 'targeted' AND chosen IS DISTINCT FROM NEW.target_mitra_id
+        OR NEW.kind = 'blast' AND chosen IS NOT NULL AND NOT EXISTS (
+            SELECT 1 FROM pairings
+            WHERE payment_id = NEW.payment_id AND kind = 'targeted' AND fallback_status = 'taken'
+        )
+    THEN
+        RAISE EXCEPTION 'a % pairing does not fit its payment', NEW.kind
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'pairings_of_their_payment';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE FUNCTION pairing_status_changed() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND (OLD.status, NEW.status) NOT IN (('open', 'matched'), ('open', 'failed')) THEN
+        RAISE EXCEPTION 'pairing % cannot go from % to %', NEW.id, OLD.status, NEW.status
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'pairings_allowed_steps';
+    END IF;
+    INSERT INTO status_changes (payment_id, entity, entity_id, old_status, new_status)
+    VALUES (NEW.payment_id, 'pairing', NEW.id, CASE WHEN TG_OP = 'UPDATE' THEN OLD.status END, NEW.status);
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION payment_must_be_confirmed() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF NOT EXISTS (
+        SELECT 1 FROM payments
+        WHERE id = NEW.payment_id AND confirmed_at IS NOT NULL AND status IN ('confirmed', 'served')
+            AND customer_id = NEW.customer_id AND purpose = 'session'
+    ) THEN
+        RAISE EXCEPTION '% needs a confirmed payment', TG_TABLE_NAME
+            USING ERRCODE = 'check_violation', CONSTRAINT = TG_TABLE_NAME || '_paid_first';
+    END IF;
+    RETURN NEW;
+END $$;
+
+CREATE FUNCTION payment_status_changed() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND (OLD.status, NEW.status) NOT IN (
+        ('pending', 'confirming'), ('pending', 'confirmed'), ('pending', 'abandoned'), ('pending', 'expired'),
+        ('confirming', 'pending'), ('confirming', 'confirmed'), ('confirming', 'expired'),
+        ('confirming', 'abandoned'),
+        ('confirmed', 'served'), ('confirmed', 'unserved'),
+        ('served', 'refunded'), ('unserved', 'refunded')
+    ) THEN
+        RAISE EXCEPTION 'payment % cannot go from % to %', NEW.id, OLD.status, NEW.status
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'payments_allowed_steps';
+    END IF;
+    INSERT INTO status_changes (payment_id, entity, entity_id, old_status, new_status)
+    VALUES (NEW.id, 'payment', NEW.id, CASE WHEN TG_OP = 'UPDATE' THEN OLD.status END, NEW.status);
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION push_subscription_changed() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+DECLARE
+    mitra uuid := CASE TG_OP WHEN 'DELETE' THEN OLD.user_id ELSE NEW.user_id END;
+BEGIN
+    -- Lock in a statement of its own. The next statement takes a new snapshot, which includes what the previous
+    -- holder of the lock committed.
+    PERFORM FROM mitras WHERE id = mitra FOR NO KEY UPDATE;
+    UPDATE mitras SET push_ready = NOT push_ready
+    WHERE id = mitra AND push_ready <> EXISTS (
+        SELECT 1 FROM push_subscriptions WHERE user_id = mitra AND role = 'mitra' AND failed_at IS NULL);
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION request_to_push_again() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    INSERT INTO deadlines (kind, entity_id, due_at)
+    SELECT 'push_requests', NEW.pairing_id, curhat_now() FROM mitras WHERE id = NEW.mitra_id AND push_ready
+    ON CONFLICT (kind, entity_id, generation) DO UPDATE SET due_at = excluded.due_at
+    WHERE deadlines.due_at > excluded.due_at;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION requests_of_their_pairing() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF EXISTS (
+        SELECT 1 FROM asked JOIN pairings ON pairings.id = asked.pairing_id
+        WHERE pairings.left_out_mitra_id = asked.mitra_id OR pairings.target_mitra_id <> asked.mitra_id
+            OR pairings.customer_id = asked.mitra_id
+    ) THEN
+        RAISE EXCEPTION 'a pairing does not ask this mitra'
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'requests_of_their_pairing';
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION requests_to_push() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    INSERT INTO deadlines (kind, entity_id, due_at)
+    SELECT 'push_requests', offered.pairing_id, curhat_now()
+    FROM offered JOIN mitras ON mitras.id = offered.mitra_id
+    WHERE mitras.push_ready
+    GROUP BY offered.pairing_id
+    ORDER BY offered.pairing_id
+    ON CONFLICT (kind, entity_id, generation) DO UPDATE SET due_at = excluded.due_at
+    WHERE deadlines.due_at > excluded.due_at;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION review_case_decided_once() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    RAISE EXCEPTION 'review case % is decided', NEW.id
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'review_cases_decided_once';
+END $$;
+
+CREATE FUNCTION review_case_tagged() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    UPDATE review_cases SET tag = (
+        SELECT events.tag FROM failed_pairing_events AS events WHERE events.case_id = NEW.case_id
+        ORDER BY events.occurred_at DESC, events.id DESC LIMIT 1
+    ) WHERE id = NEW.case_id;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION session_status_changed() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND (OLD.status, NEW.status) NOT IN (('active', 'ended')) THEN
+        RAISE EXCEPTION 'session % cannot go from % to %', NEW.id, OLD.status, NEW.status
+            USING ERRCODE = 'check_violation', CONSTRAINT = 'sessions_allowed_steps';
+    END IF;
+    INSERT INTO status_changes (payment_id, entity, entity_id, old_status, new_status)
+    VALUES (NEW.payment_id, 'session', NEW.id, CASE WHEN TG_OP = 'UPDATE' THEN OLD.status END, NEW.status);
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION token_revoked() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    DELETE FROM push_subscriptions WHERE token_digest = NEW.digest;
+    RETURN NULL;
+END $$;

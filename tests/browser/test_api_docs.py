@@ -1,0 +1,46 @@
+"""The page of the HTTP contract, for developers: in a real browser, under its policy."""
+
+import dataclasses
+
+from curhat.app.api_docs import POLICY
+from curhat.app.contracts import openapi
+from curhat.dev.embedded import EmbeddedServers
+from curhat.kit.database import Database
+from tests.browser.operators import DESKTOP_SCREEN
+from tests.browser.system import System
+from tests.browser.test_screens import violations
+from tests.support.signed_in import development_settings, free_port, stage
+
+
+async def test_the_page_shows_every_operation_and_links_it_to_its_data_types(system: System) -> None:
+    page = await (await system.context(is_phone=False, language="en", size=DESKTOP_SCREEN)).new_page()
+    answer = await page.goto("/api/docs")
+    assert answer is not None
+    assert answer.headers["content-security-policy"] == POLICY
+    operations = [operation for methods in openapi()["paths"].values() for operation in methods.values()]
+    assert await page.locator("details").count() == len(operations)
+    # The style sheet has passed the policy.
+    assert await page.evaluate("getComputedStyle(document.body).maxWidth") != "none"
+
+    payment = page.locator("details#open_payment")
+    await payment.locator("summary").click()
+    await payment.get_by_role("link", name="Payment", exact=True).first.click()
+    assert page.url.endswith("#Payment")
+    assert await page.locator("section:target h3").inner_text() == "Payment"
+    # Each link leads to a data type on the page.
+    assert await page.evaluate(
+        "[...document.querySelectorAll('a[href^=\"#\"]')].every(a => document.getElementById(a.hash.slice(1)))"
+    )
+    assert await violations(page) == []
+
+
+async def test_the_page_does_not_exist_in_production(
+    servers: EmbeddedServers, database_url: str, database: Database
+) -> None:
+    settings = dataclasses.replace(
+        development_settings(database_url, servers.valkey_url),
+        environment="production",
+        operations_port=free_port(),
+    )
+    async with stage(settings, database) as opened:
+        assert (await opened.http.get("/api/docs")).status_code == 404
