@@ -70,7 +70,7 @@ export interface paths {
         };
         /**
          * GetProfile
-         * @description The customer's own profile.
+         * @description Return the customer's own profile.
          */
         get: operations["get_customer_profile"];
         put?: never;
@@ -80,7 +80,7 @@ export interface paths {
         head?: never;
         /**
          * ChangeProfile
-         * @description Change the call name, the only thing a mitra ever learns of a customer (X.4).
+         * @description Change the call name, which is all that a mitra learns of a customer (X.4).
          */
         patch: operations["change_customer_profile"];
         trace?: never;
@@ -116,7 +116,7 @@ export interface paths {
         };
         /**
          * GetMitraStatus
-         * @description How the bestie of a past chat stands now, for the tap on "Curhat lagi" (3.3, 3.4).
+         * @description Return the status of the bestie of a past chat, for the tap on "Curhat lagi" (3.3, 3.4).
          */
         get: operations["get_mitra_status"];
         put?: never;
@@ -136,7 +136,7 @@ export interface paths {
         };
         /**
          * GetPairing
-         * @description One attempt to find a mitra.
+         * @description Return one attempt to find a mitra.
          */
         get: operations["get_pairing"];
         put?: never;
@@ -158,7 +158,7 @@ export interface paths {
         put?: never;
         /**
          * CancelPairing
-         * @description Stop searching: the pairing fails with `customer_cancelled`, and an operator looks at the payment.
+         * @description Stop the search: the pairing fails with `customer_cancelled`, and an operator reviews the payment.
          */
         post: operations["cancel_pairing"];
         delete?: never;
@@ -178,7 +178,7 @@ export interface paths {
         put?: never;
         /**
          * DeclineFallback
-         * @description No other bestie: the journey ends, and an operator looks at the payment (3.8).
+         * @description Want no other bestie: the journey ends, and an operator reviews the payment (3.8).
          */
         post: operations["decline_fallback"];
         delete?: never;
@@ -198,7 +198,7 @@ export interface paths {
         put?: never;
         /**
          * TakeFallback
-         * @description Another bestie will do: a blast under the same payment, never charged again (3.5).
+         * @description Search for another bestie: a blast under the same payment, which is not charged again (3.5).
          */
         post: operations["take_fallback"];
         delete?: never;
@@ -218,8 +218,9 @@ export interface paths {
         put?: never;
         /**
          * OpenPayment
-         * @description Open a payment session for an offer; the gate of availability is asked afresh (1, 2a). With a mitra of a past
-         *     chat it is for that mitra, whose own status alone counts (3.6).
+         * @description Open a payment session for an offer, if a mitra is available at this moment (1, 2a).
+         *
+         *     A payment for the mitra of a past chat depends on that mitra's own status alone (3.6).
          */
         post: operations["open_payment"];
         delete?: never;
@@ -237,7 +238,7 @@ export interface paths {
         };
         /**
          * GetPayment
-         * @description One payment, with its latest pairing.
+         * @description Return one payment with its latest pairing.
          */
         get: operations["get_payment"];
         put?: never;
@@ -259,7 +260,7 @@ export interface paths {
         put?: never;
         /**
          * CancelPayment
-         * @description Leave the payment screen for good: pending → abandoned. The row stays (2a.4).
+         * @description Leave the payment for good: pending → abandoned. The row stays (2a.4).
          */
         post: operations["cancel_payment"];
         delete?: never;
@@ -279,9 +280,10 @@ export interface paths {
         put?: never;
         /**
          * ConfirmPayment
-         * @description Pay. Confirmed, the search begins in the same transaction; not known within 5 s: 202, then an event.
+         * @description Pay. A confirmed payment begins its search in the same transaction.
          *
-         *     Two transactions with the gateway between them, so that a crash at any point is finished by a deadline.
+         *     If the gateway's answer is not known within 5 s, the answer is 202, and an event follows. The gateway is called
+         *     between two transactions. If the process dies at any point, a deadline finishes the charge.
          */
         post: operations["confirm_payment"];
         delete?: never;
@@ -447,8 +449,9 @@ export interface paths {
         put?: never;
         /**
          * RequestExtension
-         * @description Ask for more time, on the terms of this moment (5.4). Nothing is charged before it is approved; a mitra who is
-         *     not there rejects it in the same breath (5.6).
+         * @description Ask for more time, on the terms of this moment (5.4). Nothing is charged before the approval.
+         *
+         *     If the mitra is not connected, the extension is rejected at once (5.6).
          */
         post: operations["request_extension"];
         delete?: never;
@@ -510,7 +513,7 @@ export interface paths {
         };
         /**
          * GetCustomerState
-         * @description Everything a customer's client shows, at one moment of the stream.
+         * @description Return all that a customer's client shows, at one position of the stream.
          */
         get: operations["get_customer_state"];
         put?: never;
@@ -1280,9 +1283,10 @@ export interface paths {
         put?: never;
         /**
          * AcceptExtension
-         * @description Give the customer more time. The charge happens now (5.4); not known within 5 s: `charging`, then an event.
+         * @description Approve more time. The customer is charged now (5.4).
          *
-         *     Two transactions with the gateway between them, so that a crash at any point is finished by a deadline.
+         *     If the gateway's answer is not known within 5 s, the status is `charging`, and an event follows. The gateway is
+         *     called between two transactions. If the process dies at any point, a deadline finishes the charge.
          */
         post: operations["accept_extension"];
         delete?: never;
@@ -1302,7 +1306,7 @@ export interface paths {
         put?: never;
         /**
          * RejectExtension
-         * @description No more time: the chat ends as it would have, and nothing is charged (5.4).
+         * @description Reject more time. The chat ends at its old time, and nothing is charged (5.4).
          */
         post: operations["reject_extension"];
         delete?: never;
@@ -1452,7 +1456,7 @@ export interface paths {
         };
         /**
          * ListRequests
-         * @description The requests that are open for this mitra now.
+         * @description Return the requests that this mitra can accept now.
          */
         get: operations["list_requests"];
         put?: never;
@@ -1474,7 +1478,7 @@ export interface paths {
         put?: never;
         /**
          * AcceptRequest
-         * @description Take the customer. One wins; the winner who repeats gets the same session (2b.5).
+         * @description Accept a request. One mitra wins; the winner who repeats the accept gets the same session (2b.5).
          */
         post: operations["accept_request"];
         delete?: never;
@@ -1494,7 +1498,7 @@ export interface paths {
         put?: never;
         /**
          * RejectRequest
-         * @description Decline the customer; this mitra is not asked again for this pairing.
+         * @description Reject a request. This mitra is not asked again for this pairing.
          */
         post: operations["reject_request"];
         delete?: never;
@@ -1616,7 +1620,7 @@ export interface paths {
         };
         /**
          * GetMitraState
-         * @description Everything a mitra's client shows, at one moment of the stream.
+         * @description Return all that a mitra's client shows, at one position of the stream.
          */
         get: operations["get_mitra_state"];
         put?: never;
