@@ -20,8 +20,8 @@ def add_to(subparsers: "Subparsers") -> None:
     create = commands.add_parser(
         "create",
         help="let a person sign in",
-        description="Let a person sign in to the Control Center. The command makes the password and prints it once. The "
-        "operator sets up an authenticator app at the first sign-in, and may change the password then.",
+        description="Let a person sign in to the Control Center. The command makes the password and prints it once. "
+        "The operator sets up an authenticator app at the first sign-in, and may change the password then.",
     )
     create.add_argument("email", metavar="EMAIL", help="what the operator signs in with")
     create.add_argument(
@@ -34,8 +34,8 @@ def add_to(subparsers: "Subparsers") -> None:
     reset = commands.add_parser(
         "reset",
         help="give an operator who lost the password or the authenticator app a new start",
-        description="Give an operator a new password, which is printed once, remove the authenticator app, and sign out "
-        "every device. An operator who was disabled may sign in again.",
+        description="Give an operator a new password, which is printed once, remove the authenticator app, and sign "
+        "out every device. An operator who was disabled may sign in again.",
     )
     reset.add_argument("email", metavar="EMAIL", help="what the operator signs in with")
     reset.set_defaults(run=run_reset)
