@@ -130,8 +130,9 @@ WITHOUT_TRANSACTION := $(shell grep -l '^-- migrate: no transaction$$' migration
 IN_TRANSACTION := $(filter-out $(WITHOUT_TRANSACTION),$(wildcard migrations/*.sql))
 
 # The checks that run no test, the slowest first. `make check` and `make test` both run this list, two at a time.
-CHECKS := web types statements schema contracts web-contracts lint format layers migrations
+CHECKS := web web-unit types statements schema contracts web-contracts lint format layers migrations
 check-web: CHECK = $(NPM_RUN) check
+check-web-unit: CHECK = $(NPM_RUN) unit
 check-types: CHECK = .venv/bin/mypy
 check-contracts: CHECK = $(PYTHON) -m curhat.app.contracts --check
 check-statements: CHECK = $(PYTHON) -m curhat.dev.statements --check

@@ -369,7 +369,7 @@ export interface paths {
         put?: never;
         /**
          * IssueCustomerTicket
-         * @description A ticket for a customer's socket: one use, within 30 s, where no header can be set.
+         * @description Issue a ticket for a customer's socket, if the client can set no header: one use within 30 s.
          */
         post: operations["issue_customer_realtime_ticket"];
         delete?: never;
@@ -387,7 +387,7 @@ export interface paths {
         };
         /**
          * ListCustomerSessions
-         * @description The customer's chats, newest first.
+         * @description Return the customer's chats, newest first.
          */
         get: operations["list_customer_sessions"];
         put?: never;
@@ -407,7 +407,7 @@ export interface paths {
         };
         /**
          * GetCustomerSession
-         * @description One of the customer's chats.
+         * @description Return one of the customer's chats.
          */
         get: operations["get_customer_session"];
         put?: never;
@@ -429,7 +429,7 @@ export interface paths {
         put?: never;
         /**
          * EndSessionByCustomer
-         * @description The customer ends the chat before its time.
+         * @description End the chat before its time.
          */
         post: operations["end_session_by_customer"];
         delete?: never;
@@ -469,13 +469,13 @@ export interface paths {
         };
         /**
          * ListCustomerMessages
-         * @description The messages of a chat, newest first; `before` a message, the next page's cursor.
+         * @description Return the messages of a chat, newest first: those before the message `before`, if it is given.
          */
         get: operations["list_customer_messages"];
         put?: never;
         /**
          * SendCustomerMessage
-         * @description Send a message; a repeated `client_message_id` gives the first message back, even after the end.
+         * @description Send a message. A repeated `client_message_id` returns the first message, even after the end.
          */
         post: operations["send_customer_message"];
         delete?: never;
@@ -495,7 +495,7 @@ export interface paths {
         put?: never;
         /**
          * MarkReadByCustomer
-         * @description The customer has read everything up to this message; repeated, nothing changes.
+         * @description Mark the mitra's messages up to this one as read. A repetition changes nothing.
          */
         post: operations["mark_read_by_customer"];
         delete?: never;
@@ -1437,7 +1437,7 @@ export interface paths {
         put?: never;
         /**
          * IssueMitraTicket
-         * @description A ticket for a mitra's socket: one use, within 30 s, where no header can be set.
+         * @description Issue a ticket for a mitra's socket, if the client can set no header: one use within 30 s.
          */
         post: operations["issue_mitra_realtime_ticket"];
         delete?: never;
@@ -1515,7 +1515,7 @@ export interface paths {
         };
         /**
          * ListMitraSessions
-         * @description The mitra's chats, newest first.
+         * @description Return the mitra's chats, newest first.
          */
         get: operations["list_mitra_sessions"];
         put?: never;
@@ -1535,7 +1535,7 @@ export interface paths {
         };
         /**
          * GetMitraSession
-         * @description One of the mitra's chats.
+         * @description Return one of the mitra's chats.
          */
         get: operations["get_mitra_session"];
         put?: never;
@@ -1557,7 +1557,7 @@ export interface paths {
         put?: never;
         /**
          * EndSessionByMitra
-         * @description The mitra ends the chat before its time and says why; an operator looks at it (X.8).
+         * @description End the chat before its time, and say why. An operator reviews it (X.8).
          */
         post: operations["end_session_by_mitra"];
         delete?: never;
@@ -1575,13 +1575,13 @@ export interface paths {
         };
         /**
          * ListMitraMessages
-         * @description The messages of a chat, newest first; `before` a message, the next page's cursor.
+         * @description Return the messages of a chat, newest first: those before the message `before`, if it is given.
          */
         get: operations["list_mitra_messages"];
         put?: never;
         /**
          * SendMitraMessage
-         * @description Send a message; a repeated `client_message_id` gives the first message back, even after the end.
+         * @description Send a message. A repeated `client_message_id` returns the first message, even after the end.
          */
         post: operations["send_mitra_message"];
         delete?: never;
@@ -1601,7 +1601,7 @@ export interface paths {
         put?: never;
         /**
          * MarkReadByMitra
-         * @description The mitra has read everything up to this message; repeated, nothing changes.
+         * @description Mark the customer's messages up to this one as read. A repetition changes nothing.
          */
         post: operations["mark_read_by_mitra"];
         delete?: never;

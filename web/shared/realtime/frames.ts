@@ -13,7 +13,7 @@ export interface components {
         };
         /**
          * Error
-         * @description The client's last frame could not be read; `detail` says why, for the client's developer.
+         * @description The client's last frame could not be read. `detail` says why, for the client's developer.
          */
         Error: {
             /** @enum {unknown} */
@@ -24,7 +24,7 @@ export interface components {
         };
         /**
          * Event
-         * @description Something happened. `data` is the contract's struct that it is about, as this reader may see it.
+         * @description Something happened. `data` is the struct that it is about, as its reader may see it.
          */
         Event: {
             at: string;
@@ -36,9 +36,9 @@ export interface components {
         };
         /**
          * Extension
-         * @description More time for a chat, asked for and paid on approval. The same for both sides.
+         * @description More time for a chat, charged when it is approved. The same for both sides.
          *
-         *         `decided_by` once it is not pending. `default_action` is what silence will do at `deadline_at` (5.5).
+         *         `decided_by` is null while it is pending. `default_action` is what silence does at `deadline_at` (5.5).
          */
         Extension: {
             deadline_at: string;
@@ -72,7 +72,7 @@ export interface components {
         };
         /**
          * Hello
-         * @description Who I am among this user's devices, and how far I have got. The first frame of every connection.
+         * @description The first frame of every connection: the user's device, and the last event it has applied.
          */
         Hello: {
             device_id: string;
@@ -85,7 +85,7 @@ export interface components {
         };
         /**
          * Message
-         * @description One message. `read_at` once the other side has read it.
+         * @description One message. `read_at` is null until the other side has read it.
          */
         Message: {
             client_message_id: string;
@@ -199,7 +199,7 @@ export interface components {
         };
         /**
          * Ping
-         * @description Are you there? `seq` is the head of the stream: a client that is behind says hello again.
+         * @description The client answers with a pong. `seq` is the head of the stream: a client that is behind says hello again.
          */
         Ping: {
             /** @enum {unknown} */
@@ -246,8 +246,10 @@ export interface components {
         };
         /**
          * Session
-         * @description A chat as its customer sees it. `ended_at` and `end_reason` once it is over; `extension` is the latest asked
-         *         for, whatever became of it. `duration_minutes` is what was first paid for.
+         * @description A chat as its customer sees it.
+         *
+         *         `ended_at` and `end_reason` are null until it has ended. `extension` is the latest one, whatever its status.
+         *         `duration_minutes` is what the customer first paid for.
          */
         Session: {
             duration_minutes: number;
@@ -274,7 +276,7 @@ export interface components {
         };
         /**
          * TypingSignal
-         * @description Somebody types in this session. Both ways; never stored; at most one every 2 s gets through.
+         * @description A member of this session is typing. In both directions, never stored; at most one per 2 s is forwarded.
          */
         TypingSignal: {
             /** @enum {unknown} */
