@@ -9,7 +9,7 @@ from litestar.params import FromQuery
 
 from curhat.control_center.audit.filters import filter_audit
 from curhat.control_center.audit.schemas import AuditEntry
-from curhat.control_center.audit.service import read_audit_page
+from curhat.control_center.audit.service import read_audit_entries
 from curhat.control_center.lists.answers import answer_list
 from curhat.control_center.lists.query_values import Cursor, Format, From, Text, To
 from curhat.control_center.operators.endpoints import OPERATOR_SIGNED_IN
@@ -43,11 +43,9 @@ async def list_audit(
     format: FromQuery[Format] = "json",  # noqa: A002  the contract's name
 ) -> Response[Any]:
     """Who did what, when, from what to what; newest first. `actor`: an operator's id or e-mail, or `system`."""
-    filters = filter_audit(
-        actor=actor, action=action, subject=subject, subject_id=subject_id, since=since, until=until
-    )
+    filters = filter_audit(actor, action, subject, subject_id, since, until)
     return await answer_list(
-        database, operator, "audit", AuditEntry, read_audit_page, filters, cursor=cursor, wanted=format
+        database, operator, "audit", AuditEntry, read_audit_entries, filters, cursor, format
     )
 
 

@@ -7,7 +7,6 @@ from curhat.control_center.lists.query_values import checked_text
 
 
 def filter_audit(
-    *,
     actor: str | None,
     action: str | None,
     subject: str | None,

@@ -38,7 +38,7 @@ async def write_audit_entry(
     )
 
 
-async def read_audit_page(
+async def read_audit_entries(
     tx: Transaction, filters: Filters, cursor: str | None, limit: int
 ) -> Page[AuditEntry]:
     """Read a page of entries, newest first. Raises ValidationFailed for a bad cursor."""

@@ -32,7 +32,6 @@ async def answer_list(
     item_type: type[Item],
     read_page: ReadPage[Item],
     filters: Filters,
-    *,
     cursor: str | None,
     wanted: Format,
 ) -> Response[Any]:

@@ -11,6 +11,7 @@ import msgspec
 
 from curhat.control_center.lists.query_values import MAX_TIME, MIN_TIME, invalid
 from curhat.kit.conditions import Conditions
+from curhat.kit.errors import NotFound
 from curhat.kit.page import Page
 
 Row = TypeVar("Row")
@@ -53,6 +54,13 @@ def after(conditions: Conditions, condition: str, key: tuple[object, ...] | None
     if key is not None:
         page.add(condition, *key)
     return page
+
+
+def only(rows: Sequence[Row]) -> Row:
+    """The first row. Raises NotFound when there is none."""
+    if not rows:
+        raise NotFound
+    return rows[0]
 
 
 def page_of(

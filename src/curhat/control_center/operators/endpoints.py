@@ -1,10 +1,10 @@
 """Signing in, the second factor, passwords, devices: HTTP in, service, HTTP out. The transactions are opened here."""
 
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import structlog
-from litestar import Request, Response, delete, get, post
+from litestar import Response, delete, get, post
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, JSONBody
@@ -42,12 +42,11 @@ from curhat.kit.errors import (
     Unauthenticated,
     ValidationFailed,
 )
+from curhat.kit.http import AnyRequest
 from curhat.kit.openapi import SIGNED_IN, WITH_KEY, answers
 from curhat.kit.settings import Settings
 
 log = structlog.get_logger(__name__)
-
-AnyRequest = Request[Any, Any, Any]
 
 OPERATORS: Final = ["operators"]
 NO_STORE: Final = {"Cache-Control": "no-store"}

@@ -3,8 +3,7 @@
 from typing import Any, Final
 from uuid import UUID
 
-from litestar import Request, Response, get, patch, post
-from litestar.datastructures import State
+from litestar import Response, get, patch, post
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody
@@ -37,14 +36,12 @@ from curhat.control_center.records.schemas import (
 )
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import NotFound, ValidationFailed
-from curhat.kit.http import command
+from curhat.kit.http import AnyRequest, command
 from curhat.kit.openapi import answers
 from curhat.kit.page import Page
 from curhat.payments.states import PaymentStatus, Purpose
 from curhat.presence.service import Presence
 from curhat.sessions.states import EndReason, SessionStatus
-
-AppRequest = Request[None, None, State]
 
 RECORDS: Final = ["records"]
 MITRAS: Final = ["mitras"]
@@ -70,18 +67,9 @@ async def search_payments(
     format: FromQuery[Format] = "json",  # noqa: A002  the contract's name
 ) -> Response[Any]:
     """Payments, newest first. `q`: an id (also of a customer, session, case), a phone number, or how a name begins."""
-    filters = filter_payments(
-        q=q, status=status, purpose=purpose, customer_id=customer_id, since=since, until=until
-    )
+    filters = filter_payments(q, status, purpose, customer_id, since, until)
     return await answer_list(
-        database,
-        operator,
-        "payments",
-        PaymentRecord,
-        service.read_payments_page,
-        filters,
-        cursor=cursor,
-        wanted=format,
+        database, operator, "payments", PaymentRecord, service.read_payments, filters, cursor, format
     )
 
 
@@ -121,24 +109,9 @@ async def search_sessions(
     format: FromQuery[Format] = "json",  # noqa: A002  the contract's name
 ) -> Response[Any]:
     """Chat sessions, newest first. `q`: an id (also of a payment, person), a phone, or how a customer's name begins."""
-    filters = filter_sessions(
-        q=q,
-        status=status,
-        end_reason=end_reason,
-        customer_id=customer_id,
-        mitra_id=mitra_id,
-        since=since,
-        until=until,
-    )
+    filters = filter_sessions(q, status, end_reason, customer_id, mitra_id, since, until)
     return await answer_list(
-        database,
-        operator,
-        "sessions",
-        SessionRecord,
-        service.read_sessions_page,
-        filters,
-        cursor=cursor,
-        wanted=format,
+        database, operator, "sessions", SessionRecord, service.read_sessions, filters, cursor, format
     )
 
 
@@ -193,16 +166,9 @@ async def search_customers(
     format: FromQuery[Format] = "json",  # noqa: A002  the contract's name
 ) -> Response[Any]:
     """Customers, newest first. `q`: an id, a phone number, or how a name begins."""
-    filters = filter_customers(q=q, since=since, until=until)
+    filters = filter_customers(q, since, until)
     return await answer_list(
-        database,
-        operator,
-        "customers",
-        CustomerRecord,
-        service.read_customers_page,
-        filters,
-        cursor=cursor,
-        wanted=format,
+        database, operator, "customers", CustomerRecord, service.read_customers, filters, cursor, format
     )
 
 
@@ -242,17 +208,15 @@ async def search_mitras(
     format: FromQuery[Format] = "json",  # noqa: A002  the contract's name
 ) -> Response[Any]:
     """Mitras, newest first, with presence, load and acceptance. `q`: an id, a phone number, or how a name begins."""
-    filters = filter_mitras(q=q, online=online, suspended=suspended)
+    filters = filter_mitras(q, online, suspended)
 
     async def read_page(
         tx: Transaction, filters: Filters, cursor: str | None, limit: int
     ) -> Page[MitraRecord]:
-        page = await service.read_mitras_page(tx, filters, cursor, limit)
+        page = await service.read_mitras(tx, filters, cursor, limit)
         return Page(items=await service.with_connections(presence, page.items), next_cursor=page.next_cursor)
 
-    return await answer_list(
-        database, operator, "mitras", MitraRecord, read_page, filters, cursor=cursor, wanted=format
-    )
+    return await answer_list(database, operator, "mitras", MitraRecord, read_page, filters, cursor, format)
 
 
 @get(
@@ -280,7 +244,7 @@ async def get_mitra_record(
     responses=answers({201: InvitedMitra}, *OPERATOR_WITH_KEY),
 )
 async def invite_mitra(
-    request: AppRequest,
+    request: AnyRequest,
     database: NamedDependency[Database],
     operator: NamedDependency[SignedInOperator],
     data: JSONBody[MitraInvitation],

@@ -25,7 +25,6 @@ _SESSION_IDS: Final = """sessions.id = ANY (ARRAY(
 
 
 def filter_payments(
-    *,
     q: str | None,
     status: PaymentStatus | None,
     purpose: Purpose | None,
@@ -44,7 +43,6 @@ def filter_payments(
 
 
 def filter_sessions(
-    *,
     q: str | None,
     status: SessionStatus | None,
     end_reason: EndReason | None,
@@ -64,7 +62,7 @@ def filter_sessions(
     return filters
 
 
-def filter_customers(*, q: str | None, since: datetime | None, until: datetime | None) -> Filters:
+def filter_customers(q: str | None, since: datetime | None, until: datetime | None) -> Filters:
     """Filter customers. `q`: the id, the phone number, or how the name begins."""
     filters = Filters()
     add_search(filters, q, ids="customers.id = {0}", person="customers.id", names=CUSTOMERS_NAMED)
@@ -72,7 +70,7 @@ def filter_customers(*, q: str | None, since: datetime | None, until: datetime |
     return filters
 
 
-def filter_mitras(*, q: str | None, online: bool | None, suspended: bool | None) -> Filters:
+def filter_mitras(q: str | None, online: bool | None, suspended: bool | None) -> Filters:
     """Filter mitras. `q`: the id, the phone number, or how the name begins."""
     filters = Filters()
     add_search(filters, q, ids="mitras.id = {0}", person="mitras.id", names=MITRAS_NAMED)

@@ -11,7 +11,7 @@ import msgspec
 from curhat.accounts import service as accounts
 from curhat.accounts.phone import mask
 from curhat.control_center.audit.service import write_audit_entry
-from curhat.control_center.lists.cursors import after, cursor_of, key_of, page_of
+from curhat.control_center.lists.cursors import after, cursor_of, key_of, only, page_of
 from curhat.control_center.lists.filters import Filters
 from curhat.control_center.operators.service import SignedInOperator
 from curhat.control_center.records import queries
@@ -57,7 +57,7 @@ MAX_TRANSCRIPT_MESSAGES: Final = 20_000
 # Payments ----------------------------------------------------------------------------------------------------
 
 
-async def read_payments_page(
+async def read_payments(
     tx: Transaction, filters: Filters, cursor: str | None, limit: int
 ) -> Page[PaymentRecord]:
     """Read a page of payments, newest first. Raises ValidationFailed for a bad cursor."""
@@ -69,9 +69,7 @@ async def read_payments_page(
 async def read_payment(tx: Transaction, payment_id: UUID) -> PaymentRecord:
     """Read one payment. Raises NotFound."""
     rows = await queries.list_payments(tx, Conditions(("payments.id = {0}", (payment_id,))), limit=1)
-    if not rows:
-        raise NotFound
-    return _payment_record(rows[0])
+    return _payment_record(only(rows))
 
 
 async def read_payment_detail(tx: Transaction, payment_id: UUID) -> PaymentDetail:
@@ -125,7 +123,7 @@ def _timeline_entry(row: TimelineRow) -> TimelineEntry:
 # Sessions ----------------------------------------------------------------------------------------------------
 
 
-async def read_sessions_page(
+async def read_sessions(
     tx: Transaction, filters: Filters, cursor: str | None, limit: int
 ) -> Page[SessionRecord]:
     """Read a page of chat sessions, newest first. Raises ValidationFailed for a bad cursor."""
@@ -137,11 +135,10 @@ async def read_sessions_page(
 async def read_session_detail(tx: Transaction, session_id: UUID) -> SessionDetail:
     """Read one chat session, without its messages. Raises NotFound."""
     rows = await queries.list_sessions(tx, Conditions(("sessions.id = {0}", (session_id,))), limit=1)
-    if not rows:
-        raise NotFound
+    session = _session_record(only(rows))
     sent = await queries.count_messages(tx, session_id=session_id)
     return SessionDetail(
-        **msgspec.structs.asdict(_session_record(rows[0])),
+        **msgspec.structs.asdict(session),
         messages_of_customer=sent.by_customer,
         messages_of_mitra=sent.by_mitra,
     )
@@ -186,7 +183,7 @@ async def reveal_transcript(
 # Customers ---------------------------------------------------------------------------------------------------
 
 
-async def read_customers_page(
+async def read_customers(
     tx: Transaction, filters: Filters, cursor: str | None, limit: int
 ) -> Page[CustomerRecord]:
     """Read a page of customers, newest first. Raises ValidationFailed for a bad cursor."""
@@ -198,9 +195,7 @@ async def read_customers_page(
 async def read_customer(tx: Transaction, customer_id: UUID) -> CustomerRecord:
     """Read one customer. Raises NotFound."""
     rows = await queries.list_customers(tx, Conditions(("customers.id = {0}", (customer_id,))), limit=1)
-    if not rows:
-        raise NotFound
-    return _customer_record(rows[0])
+    return _customer_record(only(rows))
 
 
 def _customer_record(row: CustomerRow) -> CustomerRecord:
@@ -220,9 +215,7 @@ def _customer_record(row: CustomerRow) -> CustomerRecord:
 # Mitras ------------------------------------------------------------------------------------------------------
 
 
-async def read_mitras_page(
-    tx: Transaction, filters: Filters, cursor: str | None, limit: int
-) -> Page[MitraRecord]:
+async def read_mitras(tx: Transaction, filters: Filters, cursor: str | None, limit: int) -> Page[MitraRecord]:
     """Read a page of mitras, newest first; `connected` is None. Raises ValidationFailed for a bad cursor."""
     conditions = after(filters, "(mitras.created_at, mitras.id) < ({0}, {1})", key_of(cursor))
     rows = await queries.list_mitras(tx, conditions, limit=limit + 1)
@@ -232,9 +225,7 @@ async def read_mitras_page(
 async def read_mitra(tx: Transaction, mitra_id: UUID) -> MitraRecord:
     """Read one mitra; `connected` is None. Raises NotFound."""
     rows = await queries.list_mitras(tx, Conditions(("mitras.id = {0}", (mitra_id,))), limit=1)
-    if not rows:
-        raise NotFound
-    return _mitra_record(rows[0])
+    return _mitra_record(only(rows))
 
 
 async def with_connections(presence: Presence, records: list[MitraRecord]) -> list[MitraRecord]:

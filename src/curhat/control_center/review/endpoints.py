@@ -5,8 +5,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from litestar import Request, Response, get, post
-from litestar.datastructures import State
+from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody
@@ -37,15 +36,13 @@ from curhat.control_center.review.schemas import (
 )
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import BusinessError, NotFound, ValidationFailed
-from curhat.kit.http import command, read_idempotent_request, to_answer, to_response
+from curhat.kit.http import AnyRequest, command, read_idempotent_request, to_answer, to_response
 from curhat.kit.idempotency import begin_long, finish_long
 from curhat.kit.openapi import Problem, answers
 from curhat.kit.page import Page
 from curhat.kit.settings import Settings
 from curhat.pairing.states import FailureTag, PairingKind
 from curhat.payments.states import CaseReason
-
-AppRequest = Request[None, None, State]
 
 REVIEW: Final = ["review"]
 
@@ -71,24 +68,16 @@ async def list_failed_pairings(
     format: FromQuery[Format] = "json",  # noqa: A002  the contract's name
 ) -> Response[Any]:
     """Failed attempts, newest first. `from` is included, `to` is not."""
-    filters = filter_failed_pairings(
-        tag=tag,
-        kind=kind,
-        recovered=recovered,
-        minimum_amount_rp=minimum_amount_rp,
-        maximum_amount_rp=maximum_amount_rp,
-        since=since,
-        until=until,
-    )
+    filters = filter_failed_pairings(tag, kind, recovered, minimum_amount_rp, maximum_amount_rp, since, until)
     return await answer_list(
         database,
         operator,
         "failed-pairings",
         FailedPairing,
-        service.read_failed_pairings_page,
+        service.read_failed_pairings,
         filters,
-        cursor=cursor,
-        wanted=format,
+        cursor,
+        format,
     )
 
 
@@ -114,18 +103,10 @@ async def list_review_cases(
     format: FromQuery[Format] = "json",  # noqa: A002  the contract's name
 ) -> Response[Any]:
     """Cases: open ones first, then decided ones, each oldest first. `from` and `to` bound the time of opening."""
-    filters = filter_cases(
-        status=status,
-        tag=tag,
-        reason=reason,
-        awaiting_approval=awaiting_approval,
-        refund_refused=refund_refused,
-        since=since,
-        until=until,
-    )
-    read_page = partial(service.read_cases_page, approval_limit_rp=settings.refund_approval_limit_rp)
+    filters = filter_cases(status, tag, reason, awaiting_approval, refund_refused, since, until)
+    read_page = partial(service.read_cases, approval_limit_rp=settings.refund_approval_limit_rp)
     return await answer_list(
-        database, operator, "review-cases", ReviewCase, read_page, filters, cursor=cursor, wanted=format
+        database, operator, "review-cases", ReviewCase, read_page, filters, cursor, format
     )
 
 
@@ -153,7 +134,7 @@ async def get_review_case(
     responses=answers({200: ReviewCaseDetail}, *OPERATOR_WITH_KEY, NotFound, CaseDecided, NothingToRefund),
 )
 async def decide_review_case(
-    request: AppRequest,
+    request: AnyRequest,
     data: JSONBody[Decision],
     database: NamedDependency[Database],
     settings: NamedDependency[Settings],
@@ -179,7 +160,7 @@ async def decide_review_case(
     responses=answers({200: ReviewCaseDetail}, *OPERATOR_WITH_KEY, NotFound, NothingToApprove, OwnRefund),
 )
 async def approve_refund(
-    request: AppRequest,
+    request: AnyRequest,
     database: NamedDependency[Database],
     settings: NamedDependency[Settings],
     operator: NamedDependency[SignedInOperator],
@@ -203,7 +184,7 @@ async def approve_refund(
     responses=answers({200: ReviewCaseDetail}, *OPERATOR_WITH_KEY, NotFound, RefundNotFailed),
 )
 async def retry_refund(
-    request: AppRequest,
+    request: AnyRequest,
     database: NamedDependency[Database],
     settings: NamedDependency[Settings],
     operator: NamedDependency[SignedInOperator],
@@ -227,7 +208,7 @@ async def retry_refund(
     responses=answers({200: DecisionOutcomes}, *OPERATOR_WITH_KEY),
 )
 async def decide_review_cases(
-    request: AppRequest,
+    request: AnyRequest,
     data: JSONBody[Decisions],
     database: NamedDependency[Database],
     settings: NamedDependency[Settings],

@@ -17,7 +17,6 @@ _REFUND_REFUSED: Final = (
 
 
 def filter_failed_pairings(
-    *,
     tag: FailureTag | None,
     kind: PairingKind | None,
     recovered: bool | None,
@@ -41,7 +40,6 @@ def filter_failed_pairings(
 
 
 def filter_cases(
-    *,
     status: CaseStatus | None,
     tag: FailureTag | None,
     reason: CaseReason | None,

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 from curhat.control_center.audit.service import write_audit_entry
-from curhat.control_center.lists.cursors import after, cursor_of, flagged_key_of, key_of, page_of
+from curhat.control_center.lists.cursors import after, cursor_of, flagged_key_of, key_of, only, page_of
 from curhat.control_center.lists.filters import Filters
 from curhat.control_center.operators.service import SignedInOperator
 from curhat.control_center.records import service as records
@@ -39,7 +39,7 @@ from curhat.payments.queries import TakenCharge
 # Reading -----------------------------------------------------------------------------------------------------
 
 
-async def read_failed_pairings_page(
+async def read_failed_pairings(
     tx: Transaction, filters: Filters, cursor: str | None, limit: int
 ) -> Page[FailedPairing]:
     """Read a page of failed attempts, newest first. Raises ValidationFailed for a bad cursor."""
@@ -48,7 +48,7 @@ async def read_failed_pairings_page(
     return page_of(rows, limit, _failed_pairing, lambda row: cursor_of(row.occurred_at, row.id))
 
 
-async def read_cases_page(
+async def read_cases(
     tx: Transaction, filters: Filters, cursor: str | None, limit: int, *, approval_limit_rp: int
 ) -> Page[ReviewCase]:
     """Read a page of cases: open ones first, then decided ones, each oldest first.
@@ -89,10 +89,7 @@ async def read_case_detail(tx: Transaction, case_id: UUID, approval_limit_rp: in
 
 async def _read_case_row(tx: Transaction, case_id: UUID) -> CaseRow:
     conditions = Conditions(("review_cases.id = {0}", (case_id,)))
-    rows = await queries.list_review_cases(tx, conditions, limit=1)
-    if not rows:
-        raise NotFound
-    return rows[0]
+    return only(await queries.list_review_cases(tx, conditions, limit=1))
 
 
 async def _read_case(tx: Transaction, row: CaseRow, approval_limit_rp: int) -> ReviewCase:
