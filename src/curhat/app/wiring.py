@@ -100,7 +100,7 @@ class Hooks:
         return found
 
     async def opened(self, identity: Identity, connection_id: str) -> None:
-        """Begin a mitra's lease, which offers it what is open; or note that a customer needs no push."""
+        """Begin a mitra's lease, or note that a customer is connected and needs no push."""
         if identity.role == "mitra":
             await self._presence.opened(identity.user_id, connection_id)
         else:

@@ -51,9 +51,10 @@ SIGNAL = "mitra_changed"
 
 FLUSH_INTERVAL_SECONDS = 0.25
 RECONCILE_INTERVAL_SECONDS = 2
-# Reconciling goes through the mitras in at most this many steps, spread over the interval, each of at least so many
-# mitras. Hundreds of mitras in one step would delay every other answer of this process.
+# Reconciling takes at most this many steps, spread over the interval. Hundreds of mitras in one step would delay every
+# other answer of this process.
 MAX_RECONCILE_STEPS = 20
+# The size of a step while the process holds few mitras.
 MIN_MITRAS_PER_STEP = 25
 PUSH_RECONCILE_INTERVAL_SECONDS = 5
 LAST_SEEN_INTERVAL_SECONDS = 30
