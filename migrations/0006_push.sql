@@ -39,8 +39,8 @@ CREATE TABLE push_messages (
     -- A newer push with the same topic replaces this one, at the push service and on the screen.
     topic text NOT NULL CHECK (topic ~ '^[A-Za-z0-9_-]{1,32}$'),
     payload text NOT NULL CHECK (octet_length(payload) <= 2000),
-    -- When the reason to push arose. The same subject is pushed again only for a later reason, such as a request
-    -- that was offered again.
+    -- When the reason to push arose. A second push about the same subject is sent only for a new reason, for
+    -- example because a request was offered again.
     reason_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
     -- When a worker may send it next. A worker that starts to send moves it beyond the longest time a send can take,

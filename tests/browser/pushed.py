@@ -127,8 +127,8 @@ class PushDevice:
         worker = self._worker()
         await worker.evaluate(SHOWS)
         await session.send("ServiceWorker.deliverPushMessage", told)
-        # Seen in one run of four, while this asked again and again for what is shown: the worker had shown it, and it
-        # was gone at once. Since nobody asks before the worker is done, it stays.
+        # When this code polled for the shown notifications, one run in four failed: the service worker had shown the
+        # notification, but it was gone at once. Since nobody asks before the worker is done, it stays.
         async with asyncio.timeout(10):
             await worker.evaluate("globalThis.shows")
         expected = {"title": payload["title"], "body": payload["body"], "tag": payload["topic"]}

@@ -234,7 +234,7 @@ async def test_a_case_is_reviewed_and_decided_with_the_keyboard_only(system: Sys
     await page.keyboard.type("The customer went on without us.")
     await _tab_to(page, page.get_by_role("button", name="Decide…"))
     await page.keyboard.press("Enter")
-    # Escape takes it back, and the keyboard is where it was.
+    # Escape cancels it, and the focus is back where it was.
     await expect(page.get_by_role("dialog")).to_be_visible()
     await page.keyboard.press("Escape")
     await expect(page.get_by_role("dialog")).to_have_count(0)

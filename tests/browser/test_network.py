@@ -250,7 +250,7 @@ async def test_a_stream_that_cannot_be_resumed_begins_anew_with_the_snapshot(sys
         await expect(page.get_by_text("Tidak ada koneksi")).to_be_visible()
         body = {"client_message_id": "1", "text": "Ditulis saat kamu pergi"}
         done(await mitra.post(f"/sessions/{session['id']}/messages", body, key=""))
-        # The stream is another one: what was missed is not stored any more.
+        # The server has started a new stream. The events that the client missed are no longer stored.
         await system.database.execute(
             "UPDATE streams SET epoch = uuidv7() WHERE role = 'customer' AND user_id = $1", customer.id
         )

@@ -175,7 +175,8 @@ async def test_connected_available_and_free_capacity_follow_presence(server: Sta
         )
         async with (away := await server.mitra("Kak Pergi", online=False)).socket():
             found = (await viewer.get("/dashboard")).json()
-            # PostgreSQL knows only after this that the mitra was seen. The server writes it from time to time.
+            # The mitra's last-seen time is in PostgreSQL only after this step. The server writes it from time to
+            # time.
             await server.server.services.presence.write_last_seen()
             found = (await viewer.get("/dashboard")).json()
             assert (found["online"], found["connected"], found["available"]) == (1, 2, 1), away.id

@@ -668,7 +668,7 @@ async def test_a_late_approvals_refund_that_is_refused_after_the_decision_is_sho
     server: Stage, decision: str
 ) -> None:
     reviewer, failed = await server.operator("reviewer"), await unserved(server)
-    # An earlier attempt: the gateway did not know it when it was asked about it.
+    # An earlier attempt. The gateway did not know it when we asked.
     key: UUID = await server.database.fetchval(
         "INSERT INTO charge_attempts (payment_id, amount_rp, status, reason, answered_at) "
         "VALUES ($1, 20000, 'declined', 'not_found', curhat_now()) RETURNING id",

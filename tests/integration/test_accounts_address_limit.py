@@ -166,7 +166,7 @@ async def test_each_of_many_concurrent_requests_is_counted(valkey_client: Valkey
 async def test_without_valkey_nobody_is_refused(no_valkey: Valkey) -> None:
     for _ in range(3):
         await count_code_request(no_valkey, {"client": ("10.0.0.1", 1)}, 1)
-    # A process alone still counts its own requests.
+    # Without Valkey, each process still counts its own requests.
     assert await statuses(AddressLimit(hello, no_valkey, 40), 40) == [200] * 40
     await no_valkey.aclose()
 

@@ -87,7 +87,8 @@ class Population:
         self.numbers = itertools.count(1)
 
     def known(self, role: AnyRole, name: str, generated: object) -> tuple[str, str | None] | None:
-        """In place of half of the generated ids: an id that exists, and its owner's token. None: keep the generated id.
+        """Replaces half of the generated ids by an id that exists, and sends the token of its owner. None: keep the
+        generated id.
 
         For half of these the token is None, so that another person sends the id.
         """

@@ -1,4 +1,4 @@
-"""Checks, while tests run, that a column that is not marked nullable is never null.
+"""While tests run, this fails if a column is null and is not marked nullable.
 
 PostgreSQL does not say which columns of a statement may be null, so the statements' comments do. Without this check, a
 missing mark would only show as a None that mypy does not expect.

@@ -223,7 +223,10 @@ async def server_process(
     runs: bool = False,
     send_buffer_bytes: int | None = None,
 ) -> AsyncIterator[ServerProcess]:
-    """Run a server process during the block. With `runs`, the hub also pings and compares periodically."""
+    """Run a server process during the block.
+
+    With `runs`, the hub also pings, and compares its sockets with the heads of their streams.
+    """
     client = valkey.asyncio.Valkey.from_url(valkey_url, socket_timeout=None)
     signals = UnreliableSignals(client)
     database = await Database.connect(database_url, pool_size=8, sink=signals)

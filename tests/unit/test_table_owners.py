@@ -251,7 +251,7 @@ def _covers(key: tuple[str, str], table: str, touch: Touch) -> bool:
 
 
 def _differences(listed: Reasons, touches: set[Touch]) -> tuple[set[Touch], set[tuple[str, str, str]]]:
-    """The touches that are not listed, and the entries that cover no touch."""
+    """The uses of a table that are not listed, and the entries that match no use."""
     entries = [(key, table) for key, tables in listed.items() for table in tables]
     unlisted = {touch for touch in touches if not any(_covers(key, table, touch) for key, table in entries)}
     stale = {

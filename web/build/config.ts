@@ -3,7 +3,7 @@ import { defineConfig } from 'vite';
 import { clientIn, WEB } from './clients.ts';
 import { shell } from './shell.ts';
 
-/** Vite's configuration of one client, which the mode names: `vite build -c build/config.ts --mode customer`. */
+/** Vite's configuration of one client. The mode is the client's name: `vite build -c build/config.ts --mode customer`. */
 export default defineConfig(({ mode }) => {
   const client = clientIn(mode);
   return {
@@ -15,11 +15,12 @@ export default defineConfig(({ mode }) => {
     build: {
       outDir: `${WEB}dist/${client.path}`,
       emptyOutDir: true,
-      // No file becomes a data: address, which the content security policy forbids.
+      // No file becomes a `data:` URL, because the content security policy forbids such URLs.
       assetsInlineLimit: 0,
       modulePreload: { polyfill: false },
       reportCompressedSize: false,
-      // One file for all that main.ts imports. Several files, which every visit loads, would compress 1 KB worse.
+      // One file for all that main.ts imports. Every visit loads all of this code. Split into
+      // several files, it would be 1 KB larger after compression.
       rolldownOptions: { output: { codeSplitting: { groups: [{ name: 'first', test: /main\.ts$/ }] } } },
     },
   };

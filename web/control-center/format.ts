@@ -1,4 +1,4 @@
-/** Formats values for operators. Times are those of Jakarta, in whatever zone the operator is. */
+/** Formats values for operators. All times are in Jakarta time, also when the operator is in another zone. */
 import { LOCALES } from '../shared/time/format';
 import type { Language } from '../shared/words/language.svelte';
 
@@ -26,7 +26,7 @@ export function formatNumber(value: number, language: Language, digits = 0): str
   });
 }
 
-/** Gives the end of an id, which is random. The beginning is the time, and tells apart no ids of one minute. */
+/** Gives the end of an id, which is random. An id begins with its time, so ids of one minute begin alike. */
 export function shortenId(id: string): string {
   return id.slice(-8);
 }

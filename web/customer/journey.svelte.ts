@@ -1,6 +1,7 @@
 /**
  * The state of the customer's journey. The server owns it: this store holds a snapshot (`/state`) and the events after
- * it. Each screen is a function of this store, so a reload, a lost network and a second phone show the same.
+ * it. Each screen is a function of this store, so it is the same after a reload, without a
+ * network and on a second phone.
  */
 import { api, codeOf, onSignedOut, signedOut, type Schemas } from '../shared/api/client';
 import { Chat, type ChatApi, type Message } from '../shared/chat/chat.svelte';

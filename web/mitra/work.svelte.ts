@@ -65,7 +65,7 @@ const KEPT_STATE_KEY = 'curhat:mitra:kept';
 const MAX_KEPT_MESSAGES = 60;
 /** The server pings a mitra every 3 s. Two pings may be lost. */
 const SILENCE_MS = 9_000;
-/** How long a closed card says why; longer if the mitra had accepted. */
+/** How long a closed card shows why it closed. It is longer if the mitra had accepted. */
 const CLOSED_SHOWN_MS = 5_000;
 const CAME_TOO_LATE_SHOWN_MS = 8_000;
 const OUTCOME_SHOWN_MS = 7_000;

@@ -1,7 +1,8 @@
 /**
  * Cases for the ESLint rule of build/eslint-baseline.ts. No module imports this file.
  *
- * ESLint fails if the rule refuses a line without a directive, and if a directive has nothing to disable.
+ * ESLint fails in two cases: the rule reports a line that has no disable directive, or a
+ * directive has nothing to disable.
  */
 
 export function useRefusedFunctions(list: readonly number[], dialog: HTMLDialogElement): unknown[] {

@@ -1,7 +1,7 @@
 """How a one-time code reaches a phone: the port, and the inbox that takes its place in development.
 
-Add a sender that reaches real phones here and to REAL_CODE_SENDERS in kit/settings.py. Production does not start
-without one.
+To add a sender for real phones, write it in this file, and add its name to REAL_CODE_SENDERS in kit/settings.py.
+Production does not start without one.
 """
 
 from typing import Protocol

@@ -58,8 +58,8 @@ FROM moment
 async def prepare_code(
     db: Executor, /, *, phone_number: str, max_unused_codes_per_hour: int, max_codes_per_hour: int
 ) -> PrepareCodeRow:
-    """An id for a new code, and the seconds until this phone may be sent one; null or negative: now. The last code that still
-    counts against a limit says how long."""
+    """An id for a new code, and how many seconds must pass before a code may be sent to this phone. Null or
+    negative: none. The last code that still counts against a limit says how long."""
     row = await db.fetchrow(PREPARE_CODE, phone_number, max_unused_codes_per_hour, max_codes_per_hour)
     if row is None:
         raise NoRow(PREPARE_CODE)
@@ -420,8 +420,8 @@ DELETE FROM one_time_codes WHERE id IN (
 
 
 async def prune_codes(db: Executor, /, *, max_codes: int) -> None:
-    """Delete codes of more than a day, at most @max_codes: no limit counts them any more. With them goes the record of who
-    wanted to sign in."""
+    """Delete at most @max_codes codes that are older than a day. The limits do not count such codes. With them goes
+    the record of who wanted to sign in."""
     await db.execute(PRUNE_CODES, max_codes)
 
 

@@ -8,8 +8,8 @@
 SELECT pg_advisory_xact_lock(hashtextextended('one-time codes of ' || @phone_number::text, 0)) AS locked
 
 -- name: prepare_code :one
--- An id for a new code, and the seconds until this phone may be sent one; null or negative: now. The last code that still
--- counts against a limit says how long.
+-- An id for a new code, and how many seconds must pass before a code may be sent to this phone. Null or
+-- negative: none. The last code that still counts against a limit says how long.
 -- nullable: wait_seconds
 WITH moment AS MATERIALIZED (
     SELECT curhat_now() AS now
@@ -58,7 +58,7 @@ WITH locked_code AS MATERIALIZED (
     SELECT phone_number, code_digest, wrong_tries, expires_at, consumed_at
     FROM one_time_codes WHERE id = @id FOR NO KEY UPDATE
 ), moment AS MATERIALIZED (
-    -- count(*) has PostgreSQL take the lock before it reads the clock.
+    -- Because of count(*), PostgreSQL takes the lock first and reads the clock after that.
     SELECT curhat_now() AS now, interval '1 hour' + make_interval(secs => @valid_seconds) AS memory, count(*) AS locks
     FROM locked_code
 ), tries AS (
@@ -165,8 +165,8 @@ INSERT INTO audit_entries (actor, action, subject, subject_id, old_value, new_va
 VALUES (@actor, @action, 'mitra', @mitra_id::uuid::text, @old_value, @new_value)
 
 -- name: prune_codes :exec
--- Delete codes of more than a day, at most @max_codes: no limit counts them any more. With them goes the record of who
--- wanted to sign in.
+-- Delete at most @max_codes codes that are older than a day. The limits do not count such codes. With them goes
+-- the record of who wanted to sign in.
 DELETE FROM one_time_codes WHERE id IN (
     SELECT id FROM one_time_codes WHERE created_at < (SELECT curhat_now() - interval '24 hours')
     LIMIT @max_codes FOR UPDATE SKIP LOCKED

@@ -24,7 +24,7 @@ class CodeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CodeRequested(msgspec.Struct, frozen=True):
-    """A code was sent. It is valid until `expires_at`; from `resend_after` on another one may be requested."""
+    """A code was sent. It is valid until `expires_at`. Another code may be requested after `resend_after`."""
 
     request_id: UUID
     expires_at: datetime

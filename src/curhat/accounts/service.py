@@ -463,8 +463,8 @@ class Authenticator:
     async def identify(self, role: Role, scope: ReadScope) -> SignedIn:
         """The sender of this HTTP request, or the opener of this socket, by bearer header or cookie.
 
-        The mitra may be suspended. Raises: Unauthenticated; Forbidden for a token of the other role, and for a cookie
-        that another site's page may have made the browser send.
+        The mitra may be suspended. Raises: Unauthenticated; Forbidden for a token of the other role, and for a
+        request with a cookie that may come from another site's page.
         """
         presented = cookies.presented_token(scope, role, self._settings)
         signed_in = None if presented is None else await self.authenticate(presented.token)

@@ -114,7 +114,10 @@ class Hooks:
             self._customers.heard(identity.user_id)
 
     async def closed(self, identity: Identity, connection_id: str) -> None:
-        """Start the 3 s to reconnect: of this mitra's lease, or of a customer whose last socket here this was."""
+        """Start the 3 s to reconnect:
+
+        for a mitra always, for a customer if this was the last socket in this process.
+        """
         if identity.role == "mitra":
             await self._presence.closed(identity.user_id, connection_id)
             try:

@@ -187,8 +187,9 @@ async def accept_and_start(
     """The contested step (2b.5). Request: offered → accepted. Pairing: open → matched. Payment: confirmed → served. The
     session begins, its end is armed, and the other cards close. Locks payment, pairing, mitra and request, in this
     order, and compares every condition after it holds them. No row: this accept did not win, and changed nothing;
-    explain_refusal says why. The next statement takes the mitra's place (lock_mitras in presence says why it is apart).
-    @key_lock is the advisory lock of the request's idempotency key, if it has one: not taken, this accept does not win."""
+    explain_refusal says why. The next statement counts the session against the mitra's capacity (lock_mitras in
+    presence says why it is a separate statement). @key_lock is the advisory lock of the idempotency key, if
+    there is a key. If another request holds that lock, this accept does not win."""
     row = await db.fetchrow(ACCEPT_AND_START, key_lock, request_id, mitra_id, correlation_id)
     if row is None:
         return None

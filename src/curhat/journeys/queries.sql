@@ -32,8 +32,9 @@ FROM asked
 -- The contested step (2b.5). Request: offered → accepted. Pairing: open → matched. Payment: confirmed → served. The
 -- session begins, its end is armed, and the other cards close. Locks payment, pairing, mitra and request, in this
 -- order, and compares every condition after it holds them. No row: this accept did not win, and changed nothing;
--- explain_refusal says why. The next statement takes the mitra's place (lock_mitras in presence says why it is apart).
--- @key_lock is the advisory lock of the request's idempotency key, if it has one: not taken, this accept does not win.
+-- explain_refusal says why. The next statement counts the session against the mitra's capacity (lock_mitras in
+-- presence says why it is a separate statement). @key_lock is the advisory lock of the idempotency key, if
+-- there is a key. If another request holds that lock, this accept does not win.
 -- nullable: @key_lock, @correlation_id, target_mitra_id, target_display_name
 -- row: AcceptedPairing
 WITH key AS MATERIALIZED (
@@ -146,7 +147,7 @@ SELECT
             THEN 'request_closed'
         WHEN NOT mitras.online OR mitras.suspended_at IS NOT NULL THEN 'mitra_offline'
         WHEN mitras.active_sessions >= mitras.max_customers THEN 'at_capacity'
-        -- It was too late when accept_and_start compared, and the clock has stepped back since.
+        -- accept_and_start found that the accept was too late, and the clock was set back after that.
         ELSE 'request_closed'
     END AS outcome,
     requests.pairing_id, requests.close_reason

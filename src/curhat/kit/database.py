@@ -138,7 +138,7 @@ class Database:
         return await self.pool.fetchrow(query, *arguments)
 
     async def fetchval(self, query: str, *arguments: object) -> Any:
-        """Return the first column of the first row, run in a transaction of its own."""
+        """Run the statement in a transaction of its own, and return the first column of the first row."""
         return await self.pool.fetchval(query, *arguments)
 
     async def execute(self, query: str, *arguments: object) -> str:

@@ -108,7 +108,10 @@ async def command_without_answer(
     identity: Caller,
     step: Callable[[Transaction], Awaitable[None]],
 ) -> Response[None]:
-    """Do as `command`, for an operation that responds with an empty 204. A stored refusal still has its body."""
+    """Do the same as `command`, for an operation that responds with an empty 204.
+
+    A stored refusal still has its body.
+    """
     return cast("Response[None]", await command(request, database, identity, step, status=204))
 
 

@@ -5,8 +5,8 @@ Guarantees
     A refusal (4xx) is stored too, a 5xx never. A key belongs to one user in one role, and to one method, path and body:
     any other request under the same key is refused.
 Relies on
-    The primary key of `idempotency_keys`. An advisory lock, held until the transaction ends, tells "still running" from
-    "new" without waiting.
+    The primary key of `idempotency_keys`. An advisory lock, held until the transaction ends, shows whether a request
+    still runs or is new. Nobody waits for it.
 """
 
 import hashlib

@@ -109,6 +109,6 @@ def _json(event: EventDict, **_options: Any) -> str:
 
 
 def current_correlation_id() -> str | None:
-    """Return the correlation id of this task's HTTP request or deadline, to store it with what the task sets off."""
+    """Return the correlation id of the HTTP request or deadline that this task handles."""
     correlation_id: str | None = structlog.contextvars.get_contextvars().get("correlation_id")
     return correlation_id

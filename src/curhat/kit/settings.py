@@ -303,7 +303,7 @@ class _Reader:
         return name
 
     def check_together(self, settings: Settings) -> None:
-        """Collect what is wrong between settings that are each right alone."""
+        """Collect the errors in combinations of settings, each of which is valid by itself."""
         urls = {"DATABASE_URL": settings.database_url, "VALKEY_URL": settings.valkey_url}
         missing = [name for name, url in urls.items() if url is None and PREFIX + name not in self._environ]
         if settings.is_development:

@@ -82,7 +82,8 @@ class Addresses:
             raise EndpointRefused("has a name that cannot be") from None
         addresses: list[tuple[int, str]] = []
         for family, _, _, _, address in found:
-            # One bad address refuses the whole name: no honest push service has one.
+            # If one address of a host name is not allowed, the whole name is refused: no honest push service has such
+            # an address.
             self.check_address(ipaddress.ip_address(str(address[0]).partition("%")[0]))
             addresses.append((family, str(address[0])))
         return addresses

@@ -78,7 +78,7 @@ class WebPush:
         except TimeoutError:
             return Unavailable("timeout")
         except (aiohttp.ClientError, OSError) as error:
-            # Only the error's class: its text names the host.
+            # Log only the class of the error: its text contains the host name.
             return Unavailable(type(error).__name__)
         except Exception as error:  # noqa: BLE001  a fault in one subscription must not stop the others
             # Without text and trace, which may name the endpoint.

@@ -219,7 +219,7 @@ FROM locked_pairing
 
 async def lock_pairing(db: Executor, /, *, pairing_id: UUID) -> LockedPairing:
     """Take the pairing's lock. `is_over`: its window had passed when the lock was taken. `answer_is_late`: the time
-    to answer about the fallback had passed by then; null when none was offered."""
+    to answer about the fallback was over when the lock was taken; null: no fallback was offered."""
     row = await db.fetchrow(LOCK_PAIRING, pairing_id)
     if row is None:
         raise NoRow(LOCK_PAIRING)
@@ -616,9 +616,9 @@ ORDER BY offered_requests.mitra_id, offered_requests.id
 
 
 async def list_open_requests(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> list[OpenRequest]:
-    """The requests whose cards the mitras see now: offered, of a pairing that is open and in time, to a mitra who
-    can take a customer. Reads what is open first, through its partial indexes: that is always little, however
-    much history there is."""
+    """The requests whose cards the mitras see now. Such a request is offered, its pairing is open and in time, and
+    its mitra can take a customer. Reads what is open first, through its partial indexes: that is always little,
+    however much history there is."""
     return [OpenRequest(*row) for row in await db.fetch(LIST_OPEN_REQUESTS, mitra_ids)]
 
 

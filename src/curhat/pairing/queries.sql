@@ -106,7 +106,7 @@ SELECT pairing_id FROM requests WHERE id = @request_id AND mitra_id = @mitra_id
 
 -- name: lock_pairing :one
 -- Take the pairing's lock. `is_over`: its window had passed when the lock was taken. `answer_is_late`: the time
--- to answer about the fallback had passed by then; null when none was offered.
+-- to answer about the fallback was over when the lock was taken; null: no fallback was offered.
 -- nullable: target_mitra_id, failure_tag, fallback_status, fallback_answer_by, answer_is_late, session_id
 -- row: LockedPairing
 WITH locked_pairing AS MATERIALIZED (SELECT * FROM pairings WHERE id = @pairing_id FOR NO KEY UPDATE)
@@ -294,9 +294,9 @@ SELECT coalesce(
 ) AS id
 
 -- name: list_open_requests :many
--- The requests whose cards the mitras see now: offered, of a pairing that is open and in time, to a mitra who
--- can take a customer. Reads what is open first, through its partial indexes: that is always little, however
--- much history there is.
+-- The requests whose cards the mitras see now. Such a request is offered, its pairing is open and in time, and
+-- its mitra can take a customer. Reads what is open first, through its partial indexes: that is always little,
+-- however much history there is.
 -- row: OpenRequest
 WITH open_pairings AS MATERIALIZED (
     SELECT pairings.id, pairings.kind, pairings.deadline_at, customers.call_name, payments.duration_minutes

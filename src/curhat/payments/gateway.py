@@ -2,7 +2,8 @@
 
 What every gateway behind this port guarantees
     A key names one charge (or refund) for ever. Sent again under its key, it is not carried out again, and the gateway
-    gives the same answer. `find_charge` and `find_refund` say what became of a key.
+    gives the same answer. `find_charge` and `find_refund` return the result of the charge or refund that was sent
+    under a key.
 What callers must expect
     No answer, a late one, the same one twice, and answers out of order. `GatewayUnknown` says only that the result
     is not known.

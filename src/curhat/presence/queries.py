@@ -56,9 +56,9 @@ SELECT id, online FROM mitras WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY
 
 async def lock_mitras(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> list[LockedMitra]:
     """Locks these mitras in id order and reads their intent. Callers change a mitra in a later statement, never in
-    the one that locks it. Such a statement would, after its wait, lock the row version that it read first as
-    well. If another transaction holds a key share on that version (it inserts a request that refers to the
-    mitra), PostgreSQL queues the statement behind the next waiter, which waits for it: a deadlock."""
+    the one that locks it. After its wait, such a statement would also lock the row version that it read first.
+    If another transaction holds a key share on that version (it inserts a request that refers to the mitra),
+    PostgreSQL queues the statement behind the next waiter, which waits for it: a deadlock."""
     return [LockedMitra(*row) for row in await db.fetch(LOCK_MITRAS, mitra_ids)]
 
 

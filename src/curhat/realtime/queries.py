@@ -141,5 +141,6 @@ DELETE FROM stream_events WHERE ctid = ANY (ARRAY(
 
 
 async def prune_events(db: Executor, /, *, max_events: int) -> int:
-    """Delete the oldest events of more than 24 hours, at most @max_events. Heads stay, so no number is given twice."""
+    """Delete the oldest events of more than 24 hours, at most @max_events. The row with a stream's last number
+    stays, so no number is used twice."""
     return rows_changed(await db.execute(PRUNE_EVENTS, max_events))

@@ -53,7 +53,8 @@ JOIN streams ON streams.role = @role AND streams.user_id = known.user_id
 WHERE streams.head > known.head
 
 -- name: prune_events :execrows
--- Delete the oldest events of more than 24 hours, at most @max_events. Heads stay, so no number is given twice.
+-- Delete the oldest events of more than 24 hours, at most @max_events. The row with a stream's last number
+-- stays, so no number is used twice.
 DELETE FROM stream_events WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM stream_events
     WHERE at < (SELECT curhat_now() - interval '24 hours')

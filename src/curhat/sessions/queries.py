@@ -606,8 +606,8 @@ RETURNING charge_by
 async def approve_extensions(
     db: Executor, /, *, decided_by: DecidedBy, charge_timeout_seconds: float, extension_ids: Sequence[UUID]
 ) -> datetime:
-    """pending → charging. Gives the time until which the gateway's approval counts, the same for all. At least one
-    extension."""
+    """pending → charging. Returns the last time at which an approval of the gateway counts. It is the same for all.
+    At least one extension."""
     row = await db.fetchrow(APPROVE_EXTENSIONS, decided_by, charge_timeout_seconds, extension_ids)
     if row is None:
         raise NoRow(APPROVE_EXTENSIONS)

@@ -292,8 +292,8 @@ WHERE sessions.mitra_id = @mitra_id AND sessions.status = 'active'
 ORDER BY extensions.id
 
 -- name: approve_extensions :one
--- pending → charging. Gives the time until which the gateway's approval counts, the same for all. At least one
--- extension.
+-- pending → charging. Returns the last time at which an approval of the gateway counts. It is the same for all.
+-- At least one extension.
 WITH moment AS MATERIALIZED (SELECT curhat_now() AS now)
 UPDATE extensions SET status = 'charging', decided_by = @decided_by, decided_at = moment.now,
     charge_by = moment.now + make_interval(secs => @charge_timeout_seconds)

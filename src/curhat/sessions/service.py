@@ -186,7 +186,8 @@ async def end_due(tx: Transaction, *session_ids: UUID, generations: Mapping[UUID
     for row in due:
         if not row.is_ended:
             # The session was lengthened, or the clock stepped back since the deadline was claimed. Arm the generation
-            # that this transaction has claimed: a worker that waits for this session's lock may hold another one.
+            # that this transaction has claimed. A worker that waits for this session's lock may have claimed another
+            # generation.
             generation = (generations or {}).get(row.id, 1)
             await deadlines.arm(tx, SESSION_END, row.id, row.ends_at, generation)
 

@@ -11,7 +11,7 @@ export type Schemas = components['schemas'];
 
 /** A slow network needs several seconds. After this time the person is told that the request failed. */
 const ANSWER_TIMEOUT_MS = 15_000;
-/** The pauses before a command that may have arrived is sent again under the same key. */
+/** The pauses before each retry of a command that may have arrived. A retry uses the same key. */
 const RETRY_PAUSES_MS = [400, 1200, 3000];
 
 /** `unreachable`: no answer came, and it is not known whether the server got the request. */
@@ -115,7 +115,8 @@ export interface Key {
 
 /**
  * Runs a command under an idempotency key, and repeats it under that key if no answer came. So a lost answer does not
- * leave the person in doubt. A caller that lets the person press again afterwards passes the same `key`.
+ * leave the person in doubt. If the person can press again after a failure, the caller passes the
+ * same `key` again.
  *
  * Throws `Refused`.
  */

@@ -52,7 +52,7 @@ export class Chat {
   readonly #readMarks = new Map<Side, ReadMark>();
   /** Where the page before the oldest message starts; null when there is none. */
   #cursor: string | null = null;
-  /** The last request for the newest messages, and the one that waits for its answer before it is sent. */
+  /** The request for the newest messages that is under way, and the next one, which is sent after its answer. */
   #loading: Promise<unknown> = Promise.resolve();
   #nextLoad: Promise<void> | undefined;
   #isSending = false;

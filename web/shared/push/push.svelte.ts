@@ -86,7 +86,7 @@ export class Push {
     return this.start(language);
   }
 
-  /** Asks the person for the permission. Call it only when they have pressed for it. */
+  /** Asks the person for the permission. Call it only after the person pressed the button for it. */
   async askPermission(language: Schemas['PushSubscription']['language']): Promise<void> {
     localStorage.removeItem(this.#offKey);
     await Notification.requestPermission();

@@ -130,7 +130,7 @@ function holdSnapshot(): { arrive: (seq: number) => Promise<void>; fail: () => P
   };
 }
 
-/** Runs what waits for a promise, but no timer. */
+/** Runs the callbacks of resolved promises, but no timers. */
 function settle(): Promise<unknown> {
   return vi.advanceTimersByTimeAsync(0);
 }

@@ -243,7 +243,8 @@ export class Connection<Events> {
     // One failure is a restart of the server or a change of networks: a screen says `offline` only when it lasts.
     if (this.#failures > 1 || !navigator.onLine) this.#setStatus('offline');
     const longest = Math.min(MAX_RECONNECT_MS, MIN_RECONNECT_MS * 2 ** this.#failures);
-    // The random part spreads the clients of a server that restarts. A quarter is certain, so that none comes at once.
+    // The random part spreads the clients of a server that restarts. The pause is at least a
+    // quarter of its maximum, so that no client comes back at once.
     const wait = longest * (0.25 + 0.75 * Math.random());
     this.#reconnectTimer = setTimeout(() => this.#connect(), wait);
   }

@@ -2,7 +2,7 @@
 import { api } from '../api/client';
 
 const IS_THIS_MACHINE = ['localhost', '127.0.0.1', '[::1]'].includes(location.hostname);
-/** Any number will do to find out whether there is an inbox. It need not exist. */
+/** Any phone number can be used to find out whether there is an inbox. It need not exist. */
 const ANY_PHONE = '+6281100000001';
 
 /** Gives the newest code that was sent to this phone; null outside development. */

@@ -158,7 +158,8 @@ async def _migrations(connection: "asyncpg.Connection[asyncpg.Record]") -> Findi
 async def _clock(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
     before = time.time()
     database_time: float = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
-    # The database read its clock between the two readings of ours; compare with their middle.
+    # We read our clock before and after the database read its own. Compare the database's time with the middle of our
+    # two.
     apart = abs(database_time - (before + time.time()) / 2)
     if apart > MAX_CLOCK_DIFFERENCE_SECONDS:
         return Finding(

@@ -7,7 +7,7 @@ from curhat.kit.conditions import Conditions
 
 
 class Filters(Conditions):
-    """Conditions of a request. `given` is what the audit notes when the list is exported: each filter with its value.
+    """Conditions of a request. `given` holds each filter with its value. An export of the list writes it to the audit.
 
     Filters whose value may name a person are noted without it, as `q=…`.
     """

@@ -320,7 +320,8 @@ SELECT EXISTS (
 
 
 async def is_token_of_customer_or_mitra(db: Executor, /, *, digest: bytes, transport: Transport) -> bool:
-    """Whether this is a valid token of a customer or mitra, presented in the way it was given out."""
+    """Whether this is a valid token of a customer or mitra, sent in the way (cookie or header) in which it was
+    issued."""
     row = await db.fetchrow(IS_TOKEN_OF_CUSTOMER_OR_MITRA, digest, transport)
     if row is None:
         raise NoRow(IS_TOKEN_OF_CUSTOMER_OR_MITRA)

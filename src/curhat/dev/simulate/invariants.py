@@ -3,8 +3,9 @@
 The numbers are those of docs/rules.md: 1 to 12 are its invariants, the others its rules. `check` joins the statements
 to one, so that all read the same snapshot. It may run at any time, beside everything else.
 
-Those with `quiet` hold only when nobody acts and all due deadlines have fired. Some take the ids of the people to
-check: a database that others use is never quiet, and an operator may have changed the capacity of its mitras.
+Those with `quiet` hold only when nobody acts and all due deadlines have fired. Some checks take the ids of the people
+to check. In a database that others use, other rows change at any time, and an operator may have changed other mitras'
+capacity.
 """
 
 from collections.abc import Collection, Coroutine, Sequence

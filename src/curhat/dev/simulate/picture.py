@@ -8,7 +8,7 @@ from typing import Any
 
 Data = dict[str, Any]
 
-# A client shows a payment while it is open, and after it was taken and got no session.
+# A client shows a payment while it is open. It also shows a payment that was charged and led to no session.
 SHOWN_PAYMENTS = frozenset({"pending", "confirming", "confirmed", "unserved"})
 # The states of an extension without a final decision.
 OPEN_EXTENSIONS = frozenset({"pending", "charging"})

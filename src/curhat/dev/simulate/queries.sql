@@ -235,7 +235,8 @@ END
 
 -- name: done_in_time :text
 -- One statement compares the time with the deadline, and a later one of the same transaction writes the time, so the
--- written time may be up to a second too late. The tests' virtual clock moves in longer steps, so there this is exact.
+-- written time may be up to a second too late. In the tests this is exact, because their virtual clock moves in
+-- longer steps.
 SELECT 'pairing' AS what, id, deadline_at AS until, decided_at AS done_at FROM pairings
 WHERE failure_tag = 'customer_cancelled' AND decided_at > deadline_at + interval '1 second'
 UNION ALL
@@ -400,8 +401,8 @@ SELECT kind, entity_id, due_at, attempts, last_error FROM deadlines
 WHERE parked_at IS NULL AND due_at < curhat_now() - interval '5 seconds'
 
 -- name: fallback_leaves_out :text
--- A mitra who rejected the targeted pairing, or let it time out, is not asked by the fallback (3.9). This compares what
--- happened, not the column left_out_mitra_id.
+-- A mitra who rejected the targeted pairing, or let it time out, is not asked by the fallback (3.9). This
+-- checks which mitras were asked, and does not read the column left_out_mitra_id.
 SELECT requests.id AS request_id, requests.mitra_id, failed.failure_tag
 FROM pairings AS failed
 JOIN pairings AS blast ON blast.payment_id = failed.payment_id AND blast.kind = 'blast'
