@@ -113,7 +113,7 @@ up: $(READY) $(WEB) ## start everything for development: databases, server, work
 	@$(PYTHON) -m compileall -q src/curhat
 	exec env CURHAT_ENVIRONMENT=development .venv/bin/curhat up
 
-dev: $(READY) $(WEB) ## as make up; a changed file of the code restarts the server and the worker
+dev: $(READY) $(WEB) ## as make up; reloads changed Python, and serves the web clients from their sources through Vite
 	@exec env CURHAT_ENVIRONMENT=development .venv/bin/curhat up --reload
 
 reset: $(READY) ## remove the development data; refused while make up runs
