@@ -73,8 +73,7 @@ $(READY): pyproject.toml requirements.lock Makefile
 	fi
 	touch $@
 
-# Litestar requires these, and imports them only for its own command line and for made-up examples, which we do not
-# use: a production install goes without (tests/unit/test_production_install.py).
+# Litestar requires these packages, but a server never imports them (docs/decisions/0064).
 NOT_IN_PRODUCTION := faker polyfactory rich rich-click
 LOCK := compile --quiet --universal --python-version 3.11 --generate-hashes \
     --no-header --no-emit-index-url --no-emit-find-links pyproject.toml
