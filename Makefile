@@ -73,8 +73,7 @@ $(READY): pyproject.toml requirements.lock Makefile
 	fi
 	touch $@
 
-# Litestar requires these, and imports them only for its own command line and for made-up examples, which we do not
-# use: a production install goes without (tests/unit/test_production_install.py).
+# Litestar requires these packages, but a server never imports them (docs/decisions/0064).
 NOT_IN_PRODUCTION := faker polyfactory rich rich-click
 LOCK := compile --quiet --universal --python-version 3.11 --generate-hashes \
     --no-header --no-emit-index-url --no-emit-find-links pyproject.toml
@@ -113,7 +112,7 @@ up: $(READY) $(WEB) ## start everything for development: databases, server, work
 	@$(PYTHON) -m compileall -q src/curhat
 	exec env CURHAT_ENVIRONMENT=development .venv/bin/curhat up
 
-dev: $(READY) $(WEB) ## as make up; a changed file of the code restarts the server and the worker
+dev: $(READY) $(WEB) ## as make up; reloads changed Python, and serves the web clients from their sources through Vite
 	@exec env CURHAT_ENVIRONMENT=development .venv/bin/curhat up --reload
 
 reset: $(READY) ## remove the development data; refused while make up runs

