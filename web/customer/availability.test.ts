@@ -70,7 +70,7 @@ test('it polls at once, and then every 5 s', async () => {
 test.each([
   ['an error', { available: true }, 500],
   ['an answer without the field', {}, 200],
-  ['a field that is not exactly true', { available: 'true' }, 200],
+  ['a field that is not exactly true', { available: 1 }, 200],
   ['an answer that is no JSON', '<html>', 200],
 ])('%s means not available, whatever was known before', async (_, body, status) => {
   await polls[0]!.answer({ available: true });
@@ -93,6 +93,11 @@ test('a poll is given up after 4 s, and that means not available', async () => {
   expect(polls[1]!.signal.aborted).toBe(true);
   await polls[1]!.fail();
   expect(isAvailable()).toBe(false);
+});
+
+test('a new poll aborts the one before it', () => {
+  setVisibility('visible');
+  expect(polls.map(({ signal }) => signal.aborted)).toEqual([true, false]);
 });
 
 test('an answer to an earlier poll is ignored', async () => {

@@ -13,8 +13,8 @@ test('lastOf gives the last item, or undefined', () => {
 test('findLast gives the last item that matches, and leaves the list as it is', () => {
   const list = [1, 2, 3, 4];
   expect(findLast(list, (item) => item % 2 === 1)).toBe(3);
-  expect(findLast(list, (item) => item > 4)).toBeUndefined();
   expect(list).toEqual([1, 2, 3, 4]);
+  expect(findLast(list, (item) => item > 4)).toBeUndefined();
 });
 
 test('randomId gives another UUID of version 4 each time', () => {

@@ -230,6 +230,14 @@ test('a person who is signed out keeps the message, and it is not sent again', a
   expect(sends).toHaveLength(1);
 });
 
+test('the return of the network sends what a lost sign-in has kept back', async () => {
+  chat.send('halo');
+  await sends[0]!.fail(new Refused('unauthenticated', 401));
+  chat.retryNow();
+  await settle();
+  expect(sends).toHaveLength(2);
+});
+
 test('a customer and a mitra in one browser have separate messages, and so have two sessions', () => {
   chat.send('halo');
   expect(openChat('mitra').unsent).toEqual([]);
@@ -298,6 +306,15 @@ test('messages that the page kept over a reload do not hide a gap', async () => 
   await settle();
   await pages[0]!.answer(page([8, 7], 'before 7'));
   expect(texts()).toEqual(['message 7', 'message 8']);
+});
+
+test('the first page decides where the earlier messages are, whatever the page kept over a reload', async () => {
+  chat.restore([message(1), message(2)]);
+  void chat.load();
+  await settle();
+  await pages[0]!.answer(page([3, 2], 'before 2'));
+  expect(texts()).toEqual(['message 2', 'message 3']);
+  expect(chat.hasEarlier).toBe(true);
 });
 
 test('a load asks anew although an answer is on its way, and several callers share that request', async () => {
