@@ -1,10 +1,12 @@
-"""The worker's loop: sleep until something is due, at most 250 ms, then fire what is due, several at once.
+"""The worker's loop: sleep at most 250 ms, read the due deadlines, and fire several of them at once.
 
-Due deadlines wait in due order in one of two queues, each with an executor. The batch executor takes the oldest
-deadline and up to MAX_BATCH_DEADLINES of the same kind, and fires them in one transaction: the more are due, the fewer
-transactions per deadline. The single executor fires one deadline per transaction: the kinds whose transition is not a
-BatchTransition, and every deadline of a batch that failed. A deadline that waits long for a lock therefore occupies
-only one place of the single executor, and a call to the outside occupies none. Neither delays the next look.
+Due deadlines wait in due order in one of two queues. Each queue has an executor.
+The batch executor takes the oldest deadline and up to MAX_BATCH_DEADLINES of the same kind, and fires them in one
+transaction. So the number of transactions per deadline falls when more deadlines are due.
+The single executor fires one deadline per transaction. It gets the kinds whose transition is not a BatchTransition,
+and every deadline of a batch that failed.
+A deadline that waits long for a lock therefore occupies only one place of the single executor. A call to an external
+service occupies no place. Neither delays the next read of due deadlines.
 """
 
 import asyncio
@@ -29,18 +31,18 @@ from curhat.kit.database import DATABASE_AWAY, Database
 
 log = structlog.get_logger(__name__)
 
-# Bounds how late a deadline can be that is armed while the worker sleeps.
+# A deadline that is armed while the worker sleeps fires at most this late.
 MAX_SLEEP_SECONDS = 0.25
-# Deadlines that come due within this time share one look and one transaction, and are at most this much later for it.
+# Deadlines that come due within this time are read and fired together. This delays each of them by at most this time.
 MIN_SLEEP_SECONDS = 0.01
-# How many batches one worker runs at once. More would make each batch smaller: with 6, the same load was three times as
-# late.
+# How many batches one worker runs at once. A higher limit makes each batch smaller: with 6, deadlines fired three
+# times as late under the same load.
 MAX_BATCHES_RUNNING = 2
 # How many single deadlines one worker fires at once, beside the batches.
 MAX_SINGLES_RUNNING = 4
-# How many calls to the outside one worker makes at once.
+# How many calls to external services one worker makes at once.
 MAX_FOLLOW_UPS_RUNNING = 20
-# How long one call may take. The deadline that makes the call again is always armed for later than this.
+# How long one call may take. The deadline that repeats a lost call is always armed for a later time than this.
 FOLLOW_UP_TIMEOUT_SECONDS = 5.0
 
 FIRED = Counter("curhat_deadlines_fired_total", "Deadlines that took effect", ["kind"])
@@ -52,12 +54,12 @@ LATE = Histogram(
 
 
 class Loop:
-    """The deadlines that one worker has found due, waiting or running."""
+    """The deadlines that one worker has found due. They are waiting or running."""
 
     def __init__(self, database: Database, transitions: Mapping[str, Transition]) -> None:
         self._database = database
         self._transitions = transitions
-        # The ids of all of them. A look skips these.
+        # The ids of all waiting and running deadlines. `look` skips these.
         self._in_hand: set[int] = set()
         self._batch_queue: list[DueDeadline] = []
         self._single_queue: list[DueDeadline] = []
@@ -69,7 +71,10 @@ class Loop:
         self._woken = asyncio.Event()
 
     def wake(self, _payload: bytes = b"") -> None:
-        """End the current sleep, or the next one. Handles the signal `deadlines`: something is due now."""
+        """End the current sleep, or the next one.
+
+        Handles the signal `deadlines`, which says that a deadline is due now.
+        """
         self._woken.set()
 
     async def _sleep(self, seconds: float) -> None:
@@ -79,7 +84,7 @@ class Loop:
         self._woken.clear()
 
     async def look(self) -> bool:
-        """Start to fire what has come due since the last look. Returns whether anything had."""
+        """Start to fire the deadlines that have come due since the last look. Returns whether there were any."""
         all_due = await queries.due_deadlines(self._database, max_deadlines=MAX_DUE_PER_LOOK)
         found = [due for due in all_due if due.id not in self._in_hand]
         self._in_hand.update(due.id for due in found)
@@ -90,7 +95,7 @@ class Loop:
         return bool(found)
 
     async def run(self) -> None:
-        """Fire deadlines until cancelled. While PostgreSQL is away, keep trying."""
+        """Fire deadlines until cancelled. If PostgreSQL is away, keep trying."""
         while True:
             try:
                 found = await self.look()
@@ -190,7 +195,7 @@ class Loop:
 
 
 async def run_once(database: Database, transitions: Mapping[str, Transition]) -> int:
-    """Fire everything that is due now, and make the calls that this owes. Returns how many deadlines took effect."""
+    """Fire everything that is due now, and make the follow-up calls. Returns how many deadlines took effect."""
     loop = Loop(database, transitions)
     await loop.look()
     await loop.settle()

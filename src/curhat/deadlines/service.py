@@ -1,4 +1,4 @@
-"""Arming, disarming and claiming deadlines. The package's docstring says what is guaranteed."""
+"""Arming, disarming and claiming deadlines. The package's docstring states the guarantees."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
@@ -18,37 +18,39 @@ log = structlog.get_logger(__name__)
 # The signal that wakes sleeping workers.
 SIGNAL = "deadlines"
 
-# Bounds one look, so that a backlog does not starve deadlines that have just come due.
+# Limits one look, so that a backlog does not delay deadlines that have just come due.
 MAX_DUE_PER_LOOK = 200
-# Bounds how many journeys one transaction locks, and for how long.
+# Limits how many journeys one transaction locks, and how long it locks them.
 MAX_BATCH_DEADLINES = 50
-# The longest a batch waits for one lock before each deadline is fired by itself. It is shorter than deadlock_timeout,
-# so PostgreSQL never has to look for a deadlock.
+# The longest time that a batch waits for one lock. After that, each deadline is fired by itself. The time is shorter
+# than deadlock_timeout, so PostgreSQL never has to look for a deadlock.
 BATCH_LOCK_TIMEOUT = "100ms"
-# A transition that failed this often has a fault of its own: the deadline is parked for a person to look at.
+# A transition that failed this often probably has a bug. Its deadline is parked, and an operator must look at it.
 MAX_ATTEMPTS = 10
 
 
 class Fired(msgspec.Struct, frozen=True):
-    """A deadline that took effect, and the call to the outside that its transition owes."""
+    """A deadline that took effect, and the external call that its transition returned."""
 
     deadline: Deadline
     follow_up: "FollowUp | None"
 
 
-# A call to the outside. The worker awaits it after the commit of the transition that returned it. That transition has
-# armed a later deadline, which makes the call again if this one is lost.
+# A call to an external service. The worker awaits it after the commit of the transition that returned it. That
+# transition has also armed a later deadline, which repeats the call if this call is lost.
 FollowUp = Callable[[], Awaitable[object]]
 # Runs in the transaction that claims the deadline.
 Transition = Callable[[Transaction, Deadline], Awaitable[FollowUp | None]]
 
 
 class BatchTransition:
-    """A transition that takes several deadlines of one kind in one transaction. Called with one, it is a Transition.
+    """A transition that takes several deadlines of one kind in one transaction. It also works as a Transition for
+    one.
 
-    `run` locks table by table in the global lock order (payments, pairings, sessions, mitras, requests, streams), and
-    within a table in id order. Every single transition locks in the same order, so the two never deadlock. `run`
-    returns the calls to the outside that it owes, by the entity of their deadline, or None.
+    `run` locks table by table in the global lock order (payments, pairings, sessions, mitras, requests, streams).
+    Within a table it locks in id order. Every single transition locks in the same order, so batches and single
+    transitions never deadlock.
+    `run` returns the external calls to make, keyed by the entity of their deadline, or None.
     """
 
     def __init__(
@@ -63,7 +65,10 @@ class BatchTransition:
 
 
 async def arm(tx: Transaction, kind: str, entity_id: UUID, due_at: datetime, generation: int = 1) -> None:
-    """Run the transition of `kind` for `entity_id` at `due_at`. An armed deadline moves to the new time."""
+    """Run the transition of `kind` for `entity_id` at `due_at`.
+
+    If this deadline is already armed, move it to `due_at`.
+    """
     await arm_each(tx, kind, [(entity_id, due_at, generation)])
 
 
@@ -84,10 +89,10 @@ async def arm_each(tx: Transaction, kind: str, armed: Sequence[tuple[UUID, datet
 async def arm_now(tx: Transaction, kind: str, entity_id: UUID) -> None:
     """Run the transition of `kind` for `entity_id` as soon as this transaction is committed.
 
-    A step uses this for a consequence that must lock rows that come earlier in the lock order than those the step has
-    locked: the consequence then runs in a transaction of its own. Every call arms a deadline of its own, since a
-    transition that is running already may have read the state from before this step. A worker is woken; if that signal
-    is lost, the worker looks within MAX_SLEEP_SECONDS.
+    Use this for a consequence whose rows come earlier in the lock order than the rows that this step has locked. The
+    consequence then runs in its own transaction.
+    Every call arms a new deadline, because a transition that is already running may have read the state before this
+    step. The call also wakes a worker. If that signal is lost, the worker looks within MAX_SLEEP_SECONDS.
     """
     await queries.arm_deadline_now(
         tx, kind=kind, entity_id=entity_id, correlation_id=current_correlation_id()
@@ -101,7 +106,10 @@ def wake_workers(tx: Transaction) -> None:
 
 
 async def disarm(tx: Transaction, kind: str, *entity_ids: UUID) -> None:
-    """Remove the deadlines of `kind` of these entities. One that a worker has locked stays and fires as a no-op."""
+    """Remove the deadlines of `kind` of these entities.
+
+    If a worker has locked a deadline, it stays and fires as a no-op.
+    """
     await disarm_each(tx, (kind,), *entity_ids)
 
 
@@ -113,8 +121,9 @@ async def disarm_each(tx: Transaction, kinds: Sequence[str], *entity_ids: UUID) 
 async def fire(database: Database, deadline_id: int, transitions: Mapping[str, Transition]) -> Fired | None:
     """Claim one deadline and run its transition in the same transaction.
 
-    Returns what took effect. None: another worker has it, it was moved or disarmed, or its transition failed and the
-    deadline was postponed or parked. Raises what DATABASE_AWAY names when the claim itself fails.
+    Returns the deadline that took effect. Returns None in three cases: another worker has claimed it, it was moved or
+    disarmed, or its transition failed and the deadline was postponed or parked. Raises the errors of DATABASE_AWAY
+    when the claim itself fails.
     """
     claimed: Deadline | None = None
     structlog.contextvars.clear_contextvars()
@@ -143,8 +152,9 @@ async def fire_batch(
 ) -> list[Fired] | None:
     """Claim these deadlines of one kind and run their transition, all in one transaction.
 
-    Returns those that took effect. None: something failed or a lock was held too long, and nothing was changed; the
-    caller then fires each deadline by itself. Raises what DATABASE_AWAY names when the claim itself fails.
+    Returns the deadlines that took effect. Returns None if something failed or a lock was held too long. Then nothing
+    was changed, and the caller fires each deadline by itself. Raises the errors of DATABASE_AWAY when the claim
+    itself fails.
     """
     claimed: list[Deadline] = []
     structlog.contextvars.clear_contextvars()

@@ -31,5 +31,5 @@ AuditAction = Literal[
 
 ListName = Literal["failed-pairings", "review-cases", "payments", "sessions", "customers", "mitras", "audit"]
 
-# What an action was done to. The subject of an export is the list.
+# The subject of an action. The subject of an export is the exported list.
 AuditSubject = Literal["operator", "review_case", "payment", "configuration", "mitra", "session", ListName]

@@ -1,13 +1,13 @@
-"""Conditions that a request adds to a statement of a `queries.sql`: the filters of a list, and where its page begins.
+"""Conditions that a request adds to a statement of a `queries.sql`: the filters of a list, and the start of its page.
 
-A condition's text is written in our code, never by a client; what a client sends is always a parameter.
+Our code writes the text of a condition. A value that a client sends is always a parameter.
 """
 
 from typing import Self
 
 
 class Conditions:
-    """Conditions, and the values of their parameters. A statement takes them in place of `/* conditions */`."""
+    """Conditions and the values of their parameters. They replace `/* conditions */` in a statement."""
 
     def __init__(self, *conditions: tuple[str, tuple[object, ...]]) -> None:
         self._conditions = list(conditions)
@@ -17,13 +17,13 @@ class Conditions:
         self._conditions.append((condition, values))
 
     def copy(self) -> Self:
-        """The same conditions, to which more can be added without changing these."""
+        """Return a copy of these conditions. Adding to the copy does not change the original."""
         return type(self)(*self._conditions)
 
     def complete(self, statement: str, *parameters: object) -> tuple[str, list[object]]:
-        """The statement with these conditions in it, and all values in the order of their numbers.
+        """Return the statement with these conditions, and all values in the order of their numbers.
 
-        `parameters` are the statement's own, $1 and on. Only generated code calls this.
+        `parameters` are the statement's own values, from $1 on. Only generated code calls this.
         """
         values = list(parameters)
         text = ""

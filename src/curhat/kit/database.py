@@ -17,17 +17,18 @@ import asyncpg
 from curhat.kit.pause_points import pause_point
 from curhat.kit.signals import NoSignals, SignalSink
 
-# The errors of a PostgreSQL that is away or went away during a statement. A loop that catches them tries again. asyncpg
-# raises InternalClientError when PostgreSQL has ended a connection and asyncpg has not read that yet.
+# The errors that asyncpg raises when PostgreSQL cannot be reached, or goes away during a statement. A loop that
+# catches them tries again. asyncpg raises InternalClientError when PostgreSQL has ended a connection and asyncpg has
+# not read that yet.
 DATABASE_AWAY: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class NoRow(Exception):
-    """A statement that must return a row returned none: a fault in our code. The text is the statement."""
+    """A statement that must return a row returned none. This is a bug in our code. The message is the statement."""
 
 
 class Executor(Protocol):
-    """What the functions of a generated `queries.py` run on: a Transaction, or a Database for a single statement."""
+    """What a function of a generated `queries.py` needs: a Transaction, or a Database for a single statement."""
 
     async def fetch(self, query: str, /, *arguments: object) -> list[asyncpg.Record]: ...
     async def fetchrow(self, query: str, /, *arguments: object) -> asyncpg.Record | None: ...
@@ -35,7 +36,7 @@ class Executor(Protocol):
 
 
 def rows_changed(command_tag: str) -> int:
-    """How many rows a statement changed, by PostgreSQL's command tag ("UPDATE 3")."""
+    """Return how many rows a statement changed. PostgreSQL's command tag ("UPDATE 3") contains the number."""
     return int(command_tag.rpartition(" ")[2])
 
 
@@ -58,7 +59,10 @@ class Transaction:
         return await self.connection.fetch(query, *arguments)
 
     async def fetchrow(self, query: str, *arguments: object) -> asyncpg.Record | None:
-        """Return the first row, or None. In a contested step, None means that this caller did not win."""
+        """Return the first row, or None.
+
+        If several callers compete for a row, None means that another caller got it.
+        """
         return await self.connection.fetchrow(query, *arguments)
 
     async def execute(self, query: str, *arguments: object) -> str:
@@ -120,7 +124,8 @@ class Database:
     async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Transaction]:
         """Open a transaction. Commit it at the end of the block, or roll it back when the block raises.
 
-        With `snapshot`, every statement sees the same moment (repeatable read). Use it to read, never to decide.
+        With `snapshot`, every statement sees the same state of the data (repeatable read). Use it to read, never to
+        decide.
         """
         async with self.pool.acquire() as connection:
             transaction = Transaction(connection, self.sink)
@@ -147,9 +152,9 @@ class Database:
 
 
 async def _learn_array_types(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Have asyncpg look up every array type that our statements use, when the connection opens.
+    """Make asyncpg look up every array type that our statements use, when it opens a connection.
 
-    Otherwise the first statement that uses a type on a connection looks it up, and takes several milliseconds longer.
+    Without this, the first statement that uses an array type on a connection would take several milliseconds longer.
     """
     await connection.prepare(
         "SELECT $1::uuid[], $2::text[], $3::timestamptz[], $4::integer[], $5::bigint[], $6::bytea[]"

@@ -40,14 +40,14 @@ PROBLEM = "application/problem+json"
 
 AnyRequest = Request[Any, Any, Any]
 
-# The path of the wrong value, or the name of the missing or unknown field, in the text of a msgspec error.
+# Finds, in the text of a msgspec error, the path of the wrong value or the name of the missing or unknown field.
 _WHERE: Final = re.compile(r" - at `\$\.?(.+)`$|field `([^`]+)`$")
 
 
 class StrictRequest(AnyRequest):
     """A request whose body must be JSON of exactly the type that the operation takes.
 
-    Litestar would accept any content type and then coerce values: "null" to no value, "1" to 1.
+    Litestar would accept any content type. It would also convert values: "null" to None, and "1" to 1.
     """
 
     async def json(self) -> Any:
@@ -89,10 +89,10 @@ async def command(
     *,
     status: int = 200,
 ) -> Response[bytes]:
-    """Run `step` once per Idempotency-Key and respond with its struct; for None, with an empty 204.
+    """Run `step` once per Idempotency-Key and respond with its struct, or with an empty 204 if it returns None.
 
-    Raises IdempotencyKeyMissing, what run_idempotent raises, and what `step` raises. A refusal of `step` is stored
-    under the key as well.
+    Raises IdempotencyKeyMissing, the errors of run_idempotent, and the errors of `step`. A refusal that `step` raises
+    is also stored under the key.
     """
     idempotent = await read_idempotent_request(request, identity)
 
@@ -110,7 +110,7 @@ async def command_without_answer(
 ) -> Response[None]:
     """Do the same as `command`, for an operation that responds with an empty 204.
 
-    A stored refusal still has its body.
+    If the stored answer is a refusal, the response has the body of the refusal.
     """
     return cast("Response[None]", await command(request, database, identity, step, status=204))
 
@@ -150,7 +150,7 @@ def handle_business_error(_request: AnyRequest, error: BusinessError) -> Respons
 
 
 def handle_http_exception(_request: AnyRequest, error: HTTPException) -> Response[bytes]:
-    """Litestar exception handler: turn the framework's own refusals into our form, without echoing input."""
+    """Litestar exception handler: turn the framework's errors into problems that do not repeat the client's input."""
     if isinstance(error, ValidationException):
         return problem_response(ValidationFailed(errors=_validation_errors(error)))
     if isinstance(error, NotFoundException):
@@ -166,13 +166,13 @@ def handle_http_exception(_request: AnyRequest, error: HTTPException) -> Respons
     if error.status_code < 500:
         return problem_response(_invalid("body", "cannot be read"))
     if error.detail == "client disconnected prematurely":
-        # Phones lose the network during requests all the time. This is no fault of ours and is not logged as one.
+        # Phones often lose the network during a request. This is not a bug of ours, so we do not log an error.
         return problem_response(ClientDisconnected())
     return handle_unexpected(_request, error)
 
 
 def handle_unexpected(_request: AnyRequest, error: Exception) -> Response[bytes]:
-    """Litestar exception handler for faults of ours. The log gets the trace, the client gets only the code."""
+    """Litestar exception handler for our own bugs. The log gets the traceback. The client gets only the code."""
     log.error("request.failed", error=type(error).__name__, exc_info=error)
     return problem_response(InternalError())
 

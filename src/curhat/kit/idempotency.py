@@ -2,11 +2,11 @@
 
 Guarantees
     The effect and the stored answer are committed together. Two requests with one key never both take effect.
-    A refusal (4xx) is stored too, a 5xx never. A key belongs to one user in one role, and to one method, path and body:
-    any other request under the same key is refused.
-Relies on
-    The primary key of `idempotency_keys`. An advisory lock, held until the transaction ends, shows whether a request
-    still runs or is new. Nobody waits for it.
+        A refusal (4xx) is stored too. A 5xx is never stored. A key belongs to one user in one role, and to one
+        method, path and body. Any other request under the same key is refused.
+    Relies on
+        The primary key of `idempotency_keys`. An advisory lock, held until the transaction ends, shows whether
+        another request with the key is still running. No request waits for this lock.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from curhat.kit.pause_points import pause_point
 
 log = structlog.get_logger(__name__)
 
-# Bounds how long one pruning holds its locks.
+# Limits how long one call of `prune` holds its locks.
 MAX_KEYS_PER_PRUNE = 10_000
 
 
@@ -42,12 +42,12 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 def refusal(error: BusinessError) -> Answer:
-    """The answer that says so."""
+    """Return the answer that reports this refusal."""
     return Answer(status=error.status, body=msgspec.json.encode(error.problem()).decode())
 
 
 class IdempotentRequest(msgspec.Struct, frozen=True):
-    """A request under an Idempotency-Key: whose key it is, and what was asked under it."""
+    """A request with an Idempotency-Key: the owner of the key, and the fingerprint of the request."""
 
     role: str
     user_id: UUID
@@ -90,9 +90,9 @@ async def run_idempotent(
     With `step_takes_lock` the step takes `idempotent.lock` in its own first statement, and raises
     IdempotencyInProgress when another request holds it. This skips the initial SELECT on idempotency_keys: a repeated
     request finds the stored answer when it inserts its own, and is rolled back.
-    `refuse_early` runs before the transaction. When the refusal is already final, it stores and returns that refusal,
-    or raises it, and the transaction is skipped.
-    Raises IdempotencyKeyReused, IdempotencyInProgress, and whatever `step` refuses with.
+    `refuse_early` runs before the transaction. If it finds a final refusal, it stores and returns that refusal, or
+    raises it. The transaction is then skipped.
+    Raises IdempotencyKeyReused, IdempotencyInProgress, and the refusals of `step`.
     """
     look_first = not step_takes_lock
     try:
@@ -102,21 +102,23 @@ async def run_idempotent(
                 return refused
         return await _run(database, idempotent, step, look_first=look_first)
     except asyncpg.DeadlockDetectedError:
-        # Locks are taken in one order, so this should not happen. If it does, PostgreSQL has rolled this attempt back.
+        # All transactions take locks in the same order, so a deadlock should not happen. If one happens, PostgreSQL
+        # has rolled back this attempt.
         log.warning("idempotency.deadlock_retried")
         return await _run(database, idempotent, step, look_first=look_first)
     except asyncpg.UniqueViolationError as error:
         if error.table_name != "idempotency_keys":
             raise
-        # The first request was committed after our SELECT and before our lock, or we skipped the SELECT. Either way its
-        # answer is stored.
+        # Either the first request was committed after our SELECT and before our lock, or we skipped the SELECT. In
+        # both cases the answer of the first request is stored.
         stored = await _stored_answer(database, idempotent)
         if stored is None:
             raise IdempotencyInProgress from None
         return stored
     except BusinessError as error:
         if not await keep_refusal(database, idempotent, error):
-            # This attempt was refused because the first request had just taken effect. Its answer is the answer.
+            # This attempt was refused only because the first request had just taken effect. So return the first
+            # answer.
             stored = await _stored_answer(database, idempotent)
             if stored is not None:
                 return stored
@@ -140,9 +142,10 @@ async def _run(
 
 
 async def begin_long(tx: Transaction, idempotent: IdempotentRequest) -> Answer | None:
-    """Mark the key as running, in the first transaction of a request that takes several; or return its stored answer.
+    """Mark the key as running, in the first transaction of a request that needs several. Or return its stored answer.
 
-    A mark is taken over after 10 s: its process must have died, since the longest such request takes 5 s.
+    Another request takes over a mark that is older than 10 s. The longest such request takes 5 s, so the process that
+    set an older mark must have died.
     Raises IdempotencyKeyReused, IdempotencyInProgress.
     """
     stored = await _begin(tx, idempotent, take_over=True)
@@ -160,7 +163,7 @@ async def begin_long(tx: Transaction, idempotent: IdempotentRequest) -> Answer |
 
 
 async def finish_long(tx: Transaction, idempotent: IdempotentRequest, answer: Answer) -> None:
-    """Store the answer of a request begun with `begin_long`, in the transaction of its last step."""
+    """Store the answer of a request that `begin_long` began, in the transaction of its last step."""
     await queries.finish_key(
         tx,
         role=idempotent.role,
@@ -173,9 +176,9 @@ async def finish_long(tx: Transaction, idempotent: IdempotentRequest, answer: An
 
 
 async def keep_refusal(database: Database, idempotent: IdempotentRequest, error: BusinessError) -> bool:
-    """Store a 4xx as this key's answer, unless the refusal is about the key itself or asks to try again.
+    """Store a 4xx as this key's answer, unless the refusal is about the key itself or asks the client to try again.
 
-    Returns False when the key has an answer already, which stays.
+    Returns False when the key already has an answer. That answer is kept.
     """
     if error.status >= 500 or error.status == 429:
         return True
@@ -230,5 +233,5 @@ async def _insert_answer(tx: Transaction, idempotent: IdempotentRequest, answer:
 
 
 async def prune(tx: Transaction, max_keys: int = MAX_KEYS_PER_PRUNE) -> int:
-    """Delete the oldest keys of more than a day, at most `max_keys`. Returns how many."""
+    """Delete the oldest keys that are older than one day, at most `max_keys`. Returns how many it deleted."""
     return await queries.prune_keys(tx, max_keys=max_keys)

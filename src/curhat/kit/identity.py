@@ -1,4 +1,4 @@
-"""Who sends a request: the identities with which every package above `accounts` authorises."""
+"""The identities of signed-in people. Every package above `accounts` uses them to authorise requests."""
 
 from typing import Literal, TypeAlias
 from uuid import UUID
@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 
 Role = Literal["customer", "mitra"]
-# Everyone who can sign in. Operators have no journeys, no streams and no sockets.
+# The roles of everyone who can sign in. Operators have no journeys, no streams and no sockets.
 AnyRole = Literal["customer", "mitra", "operator"]
 
 

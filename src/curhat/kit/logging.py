@@ -16,7 +16,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from curhat.kit.settings import LogFormat, LogLevel
 
-# The last line of defence. Code that logs one of these keys is wrong, but must not leak the value.
+# Code must not log these keys. If it does, their values are hidden.
 NEVER_LOGGED: Final = frozenset(
     {
         "auth",
@@ -35,10 +35,10 @@ NEVER_LOGGED: Final = frozenset(
     }
 )
 REDACTED: Final = "[redacted]"
-# PostgreSQL puts the offending values into DETAIL, and asyncpg puts DETAIL into the exception's text. A value may
-# contain line breaks, so everything after the word is removed.
+# PostgreSQL puts the values that caused the error into DETAIL. asyncpg puts DETAIL into the text of the exception. A
+# value may contain line breaks, so everything after the word DETAIL is removed.
 _POSTGRES_DETAIL: Final = re.compile(r"(?ms)^DETAIL:.*\Z")
-# The look-behind skips ids, whose groups of digits can look like a phone number.
+# The look-behind excludes ids, because a group of digits in an id can look like a phone number.
 _PHONE_NUMBER: Final = re.compile(r"\+\d{8,15}|(?<![\w-])(?:62|0)8\d{7,12}(?![\w-])")
 
 
@@ -62,7 +62,7 @@ def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
     renderer: Processor = (
         structlog.processors.JSONRenderer(serializer=_json)
         if log_format == "json"
-        # Plain tracebacks: those of rich print local variables, which may hold what must never be logged.
+        # Use plain tracebacks. The tracebacks of rich print local variables, which may contain secrets.
         else structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
@@ -82,8 +82,8 @@ def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
 
 
 def _is_ours_or_serious(record: logging.LogRecord) -> bool:
-    # Below warnings, libraries log secrets: uvicorn logs each socket's URL with its ticket, websockets logs every
-    # header and every chat text. Our own lines arrive as structlog's dictionaries.
+    # At levels below warning, libraries log secrets. uvicorn logs each socket's URL with its ticket. websockets logs
+    # every header and every chat text. Our own lines arrive as structlog's dictionaries and are kept.
     return record.levelno >= logging.WARNING or isinstance(record.msg, dict)
 
 

@@ -1,14 +1,14 @@
-"""Migrations: applies the numbered SQL files of `migrations/` in order. There is no way back.
+"""Migrations: applies the numbered SQL files of `migrations/` in order. A migration cannot be reverted.
 
 Guarantees
     A file is applied once, in one transaction, and recorded with the checksum of its statements in that transaction.
-    A file that begins with `-- migrate: no transaction` builds or drops one index concurrently. When it is
-    interrupted, the next run repeats it: an index that was left invalid is dropped first.
-    Two processes never migrate at once: the second waits, then finds nothing to do.
-    A file whose statements changed after it was applied is refused, and so is a database that is newer than this
-    code. Comments and white space between the statements' words may change.
+    A file that begins with `-- migrate: no transaction` builds or drops one index concurrently. If such a file is
+    interrupted, the next run drops the invalid index and repeats the file.
+    Two processes never migrate at once. The second process waits, and then finds nothing to do.
+    A file whose statements changed after it was applied is refused. A database that is newer than this code is
+    refused too. Changes of comments, and of white space between words, are allowed.
 Relies on
-    a PostgreSQL session of its own for the advisory lock. A transaction-level connection pooler does not give one.
+    A dedicated PostgreSQL session for the advisory lock. A connection pooler in transaction mode does not give one.
 """
 
 import asyncio
@@ -27,14 +27,15 @@ Connection: TypeAlias = (
 # Nothing else in this database may use this key for an advisory lock. The value has no meaning.
 _ADVISORY_LOCK: Final = 4_207_193_501
 _LOCK_POLL_SECONDS: Final = 0.1
-# While a migration waits for a lock behind a long transaction, every later query on the table waits behind the
-# migration. So it fails after this time.
+# While a migration waits for a lock that a long transaction holds, every later query on the table waits behind the
+# migration. So the migration fails after this time.
 _LOCK_TIMEOUT: Final = "5s"
 _STATEMENT_TIMEOUT: Final = "15min"
 
 _FILE_NAME: Final = re.compile(r"(?P<number>[0-9]{4})_[a-z0-9_]+\.sql")
 
-# Finds comments and white space, but not those inside quotes: PostgreSQL stores a function's body as it is written.
+# Matches quoted text, and comments and white space outside quotes. Quoted text must not change, because PostgreSQL
+# stores the body of a function exactly as it is written.
 _QUOTED_OR_GAP: Final = re.compile(
     r"""
       (?P<quoted> \bE'(?:[^'\\]|\\.|'')*' | '(?:[^']|'')*' | "[^"]*" | (?P<tag>\$(?:[A-Z_]\w*)?\$) .*? (?P=tag) )
@@ -44,7 +45,8 @@ _QUOTED_OR_GAP: Final = re.compile(
 )
 
 _NO_TRANSACTION: Final = "-- migrate: no transaction\n"
-# What such a file may hold. IF (NOT) EXISTS lets the next run repeat a file that was applied but not recorded.
+# The statements that such a file may hold. IF (NOT) EXISTS lets the next run repeat a file that was applied but not
+# recorded.
 _CONCURRENT_STATEMENT: Final = re.compile(
     r"CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+IF\s+NOT\s+EXISTS\s+(?P<created>\w+)\s+ON\s[^;]+;"
     r"|DROP\s+INDEX\s+CONCURRENTLY\s+IF\s+EXISTS\s+\w+\s*;",
@@ -62,7 +64,7 @@ CREATE TABLE IF NOT EXISTS schema_migrations (
 
 
 class MigrationError(Exception):
-    """The files do not fit the database, or a file failed. The message names it and says what to do."""
+    """The files do not match the database, or a file failed. The message names the file and says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +122,8 @@ async def migrate(connection: Connection, folder: Path | None = None) -> list[st
 
     When a file fails, the files before it stay applied. Raises MigrationError.
     """
-    # Not pg_advisory_lock: a waiting statement holds a snapshot. CREATE INDEX CONCURRENTLY waits until that snapshot is
-    # gone, and the two processes would deadlock.
+    # Do not use pg_advisory_lock: a statement that waits for it holds a snapshot. CREATE INDEX CONCURRENTLY waits
+    # until that snapshot is released. The two processes would deadlock.
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _ADVISORY_LOCK):
         await asyncio.sleep(_LOCK_POLL_SECONDS)
     try:
@@ -178,7 +180,7 @@ async def _apply_without_transaction(connection: Connection, migration: Migratio
             "CREATE INDEX CONCURRENTLY IF NOT EXISTS … or DROP INDEX CONCURRENTLY IF EXISTS …"
         )
     try:
-        # Building an index concurrently blocks no other query, and may take hours on a large table.
+        # CREATE INDEX CONCURRENTLY blocks no other query, and may take hours on a large table.
         await connection.execute("SET lock_timeout = 0")
         await connection.execute("SET statement_timeout = 0")
         if matched["created"] is not None:
@@ -190,7 +192,7 @@ async def _apply_without_transaction(connection: Connection, migration: Migratio
 
 
 async def _drop_invalid_index(connection: Connection, name: str) -> None:
-    """Drop what an interrupted CREATE INDEX CONCURRENTLY left: IF NOT EXISTS would keep it, and no query uses it."""
+    """Drop the invalid index of an interrupted CREATE INDEX CONCURRENTLY. IF NOT EXISTS would keep it."""
     invalid = await connection.fetchval(
         "SELECT indexrelid::regclass::text FROM pg_index WHERE indexrelid = to_regclass($1) AND NOT indisvalid",
         name,

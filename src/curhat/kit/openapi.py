@@ -1,4 +1,4 @@
-"""How operations declare their answers and refusals, and the OpenAPI document made from them."""
+"""Declarations of an operation's answers and refusals, and the OpenAPI document that is generated from them."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -102,7 +102,7 @@ _SECURITY_SCHEMES: Final = {
 
 @dataclass
 class ContractConfig(OpenAPIConfig):
-    """Litestar's document of the routes, completed from the refusals that each route declares."""
+    """Litestar's OpenAPI document of the routes, completed with the refusals that each route declares."""
 
     def to_openapi_schema(self) -> OpenAPI:
         """See OpenAPIConfig."""
@@ -122,7 +122,7 @@ class _Contract(OpenAPI):
 
 def _complete(path: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
-    # Litestar declares a 400 for every operation with a parameter or a body. Ours is the 422 that operations declare.
+    # Litestar declares a 400 for every operation with a parameter or a body. We answer with the declared 422 instead.
     if "400" in responses and _PROBLEM not in responses["400"]["content"]:
         del responses["400"]
     if "requestBody" in operation:
@@ -149,7 +149,7 @@ def _cookie_scheme(path: str) -> str:
 
 
 def _restrict_codes(response: dict[str, Any]) -> list[str]:
-    """Restrict the schema of a refusal to its codes, and return them. For another answer, return none."""
+    """Restrict the schema of a refusal to its codes, and return them. If the response is no refusal, return none."""
     problem = response.get("content", {}).get(_PROBLEM)
     if problem is None:
         return []

@@ -1,6 +1,6 @@
 """Settings: the process's environment variables, read once when the process starts.
 
-What operators change while the service runs is configuration (see `configuration/`).
+Configuration is separate: operators change it while the service runs (see `configuration/`).
 """
 
 import base64
@@ -23,11 +23,11 @@ LogFormat = Literal["json", "console"]
 PREFIX: Final = "CURHAT_"
 MIN_SECRET_KEY_BYTES: Final = 32
 VAPID_KEY_BYTES: Final = 32
-# A private key of the curve P-256 is a number from 1 to this minus 1.
+# A private key of the curve P-256 is a number from 1 to _P256_ORDER - 1.
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
-# Add a code sender that reaches real phones here, together with its adapter in `accounts/`. `inbox` is not one: it
-# shows the codes to anyone who asks.
+# If a code sender reaches real phones, add it here, and add its adapter in `accounts/`. Do not add `inbox`: it shows
+# the codes to everyone.
 REAL_CODE_SENDERS: Final[frozenset[str]] = frozenset()
 
 Value = TypeVar("Value")
@@ -57,19 +57,19 @@ class Settings:
     database_url: str | None = field(repr=False)
     valkey_url: str | None = field(repr=False)
     secret_key: bytes = field(repr=False)
-    # The private key by which push services know us (RFC 8292). Browsers subscribed with its public key, so with
-    # another key no existing subscription works.
+    # The private key that identifies us to push services (RFC 8292). Browsers subscribe with its public key. If this
+    # key changes, all existing subscriptions stop working.
     vapid_private_key: bytes = field(repr=False)
-    # The origins of the web clients: the allow-list for cookies and sockets. Without path or trailing slash.
+    # The origins of the web clients, without path or trailing slash. Cookies and sockets are accepted only from them.
     public_origins: tuple[str, ...]
-    # Addresses and networks of the proxies in front of us. Only their X-Forwarded-For is trusted. All clients behind a
-    # proxy that is not listed share one address, and its limits.
+    # Addresses and networks of the proxies in front of us. We trust X-Forwarded-For only from these proxies. All
+    # clients behind a proxy that is not listed share one address and its rate limits.
     trusted_proxies: tuple[str, ...]
     code_sender: str
     address_requests_per_minute: int
     address_codes_per_hour: int
     address_password_tries_per_hour: int
-    # A refund of more than this waits for a second operator.
+    # A refund above this amount needs the approval of a second operator.
     refund_approval_limit_rp: int
     database_pool_size: int
     log_level: LogLevel
@@ -77,7 +77,7 @@ class Settings:
 
     @property
     def is_development(self) -> bool:
-        """Whether this process has what only development has: endpoints, inbox, embedded servers."""
+        """Whether this process has the development features: extra endpoints, the inbox, embedded servers."""
         return self.environment == "development"
 
     @property
@@ -96,8 +96,9 @@ class Settings:
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
         """Read and check all settings.
 
-        In development, CURHAT_SECRET_KEY and CURHAT_VAPID_PRIVATE_KEY may be missing. They are then read from the data
-        directory, which gets new ones the first time. Raises SettingsError, which names every wrong setting.
+        In development, CURHAT_SECRET_KEY and CURHAT_VAPID_PRIVATE_KEY may be missing. They are then read from the
+        data directory. If it has no keys yet, new keys are written to it.
+        Raises SettingsError, which names every wrong setting.
         """
         reader = _Reader(environ)
         environment: Environment = reader.choice("ENVIRONMENT", ("production", "development"), "production")
@@ -148,7 +149,10 @@ class Settings:
 
 
 def default_data_dir() -> Path:
-    """Return `.data` in the checkout that this code runs from, or in the current folder if it is no checkout."""
+    """Return `.data` in the checkout that this code runs from.
+
+    Outside a checkout, return `.data` in the current folder.
+    """
     checkout = Path(__file__).parents[3]
     return (checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()) / ".data"
 
@@ -177,8 +181,8 @@ def _kept_in(data_dir: Path, name: str, made: str) -> str:
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = data_dir / name
     if not path.exists():
-        # Written to a temporary file (mode 0600) that is then linked. If two processes do this at once, one link wins,
-        # and both read the same whole key.
+        # Write a temporary file (mode 0600), then link it. If two processes do this at once, one link succeeds, and
+        # both processes read the same complete key.
         descriptor, temporary = tempfile.mkstemp(dir=data_dir)
         try:
             with os.fdopen(descriptor, "w") as file:
@@ -201,7 +205,7 @@ class _Reader:
         self.problems: list[str] = []
 
     def value(self, name: str, read: Callable[[str], Value], default: Value) -> Value:
-        """Read one variable. `read` raises ValueError with a sentence that says what would be right."""
+        """Read one variable. `read` raises ValueError with a sentence that describes a valid value."""
         text = self._environ.get(PREFIX + name)
         if text is None:
             return default
@@ -254,7 +258,7 @@ class _Reader:
             return b""
 
     def vapid_private_key(self, data_dir: Path, *, development: bool) -> bytes:
-        """Read the key by which push services know us."""
+        """Read the private key that identifies us to push services."""
         text = self._environ.get(f"{PREFIX}VAPID_PRIVATE_KEY")
         right = "right is 32 random bytes in base64, such as the output of: openssl rand -base64 32"
         if text is not None:
@@ -303,7 +307,7 @@ class _Reader:
         return name
 
     def check_together(self, settings: Settings) -> None:
-        """Collect the errors in combinations of settings, each of which is valid by itself."""
+        """Check combinations of settings that are each valid by themselves, and collect the errors."""
         urls = {"DATABASE_URL": settings.database_url, "VALKEY_URL": settings.valkey_url}
         missing = [name for name, url in urls.items() if url is None and PREFIX + name not in self._environ]
         if settings.is_development:
@@ -330,7 +334,7 @@ class _Reader:
             )
 
     def check_names(self, known: Iterable[str]) -> None:
-        """Collect variables that begin with CURHAT_ but are no setting, so that a misspelt one is reported."""
+        """Report variables that begin with CURHAT_ but are not settings, for example misspelt names."""
         names = list(known)
         for name in sorted(self._environ.keys() - set(names)):
             close = difflib.get_close_matches(name, names, n=1)

@@ -1,12 +1,12 @@
-"""Signals: small messages between processes, sent after a commit. They wake receivers; the facts are in PostgreSQL.
+"""Signals: small messages that processes send each other after a commit.
 
-A signal may be lost, doubled or late. Every receiver also reads the database every few seconds, so a lost signal costs
-only a short delay.
+A signal only wakes its receivers. The data itself is in PostgreSQL. A signal may be lost, duplicated or late. Every
+receiver also reads the database every few seconds, so a lost signal costs only a short delay.
 
 Channels
-    stream         a user's stream grew (realtime)
+        stream         an event was added to a user's stream (realtime)
     requests       the open requests of some mitras changed (pairing)
-    sockets        sockets of a token or a user must close (accounts)
+        sockets        the sockets of a token or a user must be closed (accounts)
     typing         a user types (realtime)
     deadlines      a deadline is due now, so sleeping workers wake (deadlines)
     mitra_changed  intent, capacity or load of some mitras changed; only for the process that committed it (presence)
@@ -24,14 +24,15 @@ from valkey.exceptions import ValkeyError
 
 log = structlog.get_logger(__name__)
 
-# How many signals one process queues. Bounds memory while Valkey is away. Further signals are dropped.
+# How many signals one process queues. This limits memory while Valkey is away. Further signals are dropped.
 MAX_QUEUED_SIGNALS = 20_000
 MAX_SIGNALS_PER_BATCH = 500
 # A batch that Valkey does not accept within this time is dropped.
 SEND_TIMEOUT_SECONDS = 1.0
-# After this long without a message the subscription is pinged; after as long again it counts as lost.
+# If the subscription gets no message for this long, it is pinged. If it then stays silent for this long again, it
+# counts as lost.
 MAX_SILENCE_SECONDS = 5.0
-# Bounds how often an unreachable Valkey is tried.
+# Limits how often we try to reach Valkey while it is away.
 RECONNECT_INTERVAL_SECONDS = 0.5
 PREFIX = "curhat:signal:"
 
@@ -39,14 +40,14 @@ SignalHandler = Callable[[bytes], None]
 
 
 class SignalSink(Protocol):
-    """Where a committed transaction's signals go."""
+    """Receives the signals of committed transactions."""
 
     def publish(self, channel: str, payload: bytes) -> None:
-        """Pass `payload` on. Returns at once and never raises."""
+        """Send or queue `payload`. Returns at once and never raises."""
 
 
 class NoSignals:
-    """Drops all signals. For programs whose changes no process needs to see at once (commands, migrations)."""
+    """Drops all signals. For programs whose changes other processes need not see at once (commands, migrations)."""
 
     def publish(self, channel: str, payload: bytes) -> None:
         """Do nothing."""
