@@ -18,8 +18,8 @@ SELECT pg_advisory_xact_lock(hashtextextended('one-time codes of ' || $1::text, 
 
 
 async def lock_phone(db: Executor, /, *, phone_number: str) -> None:
-    """Take the lock of this phone until the transaction ends. It is a statement of its own: the next one then sees what the
-    last holder of the lock has committed."""
+    """Lock this phone until the transaction ends. This must be a separate statement. The next statement then sees
+    what the previous lock holder committed."""
     row = await db.fetchrow(LOCK_PHONE, phone_number)
     if row is None:
         raise NoRow(LOCK_PHONE)
@@ -58,8 +58,8 @@ FROM moment
 async def prepare_code(
     db: Executor, /, *, phone_number: str, max_unused_codes_per_hour: int, max_codes_per_hour: int
 ) -> PrepareCodeRow:
-    """An id for a new code, and how many seconds must pass before a code may be sent to this phone. Null or
-    negative: none. The last code that still counts against a limit says how long."""
+    """Return an id for a new code, and the number of seconds until a code may be sent to this phone. Null or
+    negative: a code may be sent now. The wait ends when every limit allows another code."""
     row = await db.fetchrow(PREPARE_CODE, phone_number, max_unused_codes_per_hour, max_codes_per_hour)
     if row is None:
         raise NoRow(PREPARE_CODE)
@@ -109,7 +109,8 @@ SELECT phone_number FROM locked_phone
 
 
 async def lock_phone_of_code(db: Executor, /, *, id: UUID, role: Role) -> str | None:
-    """Take the lock of the phone that this code was sent to, as lock_phone does. No row: this role has no such code."""
+    """Lock the phone to which this code was sent, in the same way as lock_phone. No row: this role has no such
+    code."""
     row = await db.fetchrow(LOCK_PHONE_OF_CODE, id, role)
     if row is None:
         return None
@@ -148,9 +149,10 @@ FROM locked_code, moment
 async def lock_code(
     db: Executor, /, *, id: UUID, valid_seconds: float, max_tries_per_code: int, max_wrong_tries_per_hour: int
 ) -> LockedCode | None:
-    """Lock the code and say whether it is live, and how many seconds its phone must wait before any of its codes is tried
-    again (null or negative: none). Wrong tries are counted on the code that they were made on. A code is good for
-    @valid_seconds, so every try of the last hour is on a code of the last hour and @valid_seconds."""
+    """Lock the code. Return whether it is live, and how many seconds its phone must wait before the next try of any
+    code. Null or negative: no wait. Each wrong try is counted in the row of its code. A code is valid for
+    @valid_seconds. So the tries of the last hour are all in rows that are at most one hour and @valid_seconds
+    old."""
     row = await db.fetchrow(LOCK_CODE, id, valid_seconds, max_tries_per_code, max_wrong_tries_per_hour)
     if row is None:
         return None
@@ -221,7 +223,8 @@ RETURNING id
 
 
 async def ensure_person(db: Executor, /, *, phone_number: str) -> UUID:
-    """nothing → a person with this phone. A person who has the phone already is kept. Returns their id."""
+    """nothing → a person with this phone. If such a person already exists, that person stays. Returns the person's
+    id."""
     row = await db.fetchrow(ENSURE_PERSON, phone_number)
     if row is None:
         raise NoRow(ENSURE_PERSON)
@@ -235,7 +238,7 @@ INSERT INTO customers (id, call_name) VALUES ($1, $2)
 
 
 async def insert_customer(db: Executor, /, *, id: UUID, call_name: str) -> None:
-    """person → customer too."""
+    """Make the person a customer too."""
     await db.execute(INSERT_CUSTOMER, id, call_name)
 
 
@@ -246,7 +249,7 @@ ON CONFLICT (id) DO NOTHING
 
 
 async def insert_mitra(db: Executor, /, *, id: UUID, display_name: str, max_customers: int) -> int:
-    """person → mitra too. No row changes when the person is a mitra already."""
+    """Make the person a mitra too. Changes no row if the person is already a mitra."""
     return rows_changed(await db.execute(INSERT_MITRA, id, display_name, max_customers))
 
 
@@ -280,7 +283,7 @@ WHERE tokens.digest = ANY ($1::bytea[]) AND tokens.revoked_at IS NULL AND tokens
 
 
 async def find_valid_tokens(db: Executor, /, *, digests: Sequence[bytes]) -> list[ValidToken]:
-    """Those of these tokens that are neither revoked nor expired, and whose they are."""
+    """Of these tokens, the tokens that are neither revoked nor expired, each with its owner."""
     return [ValidToken(*row) for row in await db.fetch(FIND_VALID_TOKENS, digests)]
 
 
@@ -294,7 +297,7 @@ WHERE tokens.digest = ANY ($1::bytea[]) AND tokens.revoked_at IS NULL AND tokens
 
 
 async def find_admitting_tokens(db: Executor, /, *, digests: Sequence[bytes]) -> list[bytes]:
-    """Those of these tokens that are valid and whose owner is not suspended."""
+    """Of these tokens, the valid tokens whose owners are not suspended."""
     return [row[0] for row in await db.fetch(FIND_ADMITTING_TOKENS, digests)]
 
 
@@ -304,7 +307,7 @@ UPDATE access_tokens SET revoked_at = curhat_now() WHERE digest = $1 AND revoked
 
 
 async def revoke_token(db: Executor, /, *, digest: bytes) -> int:
-    """not revoked → revoked. No row changes when it was revoked already."""
+    """not revoked → revoked. Changes no row if the token was already revoked."""
     return rows_changed(await db.execute(REVOKE_TOKEN, digest))
 
 
@@ -333,7 +336,7 @@ UPDATE customers SET call_name = $1 WHERE id = $2
 
 
 async def rename_customer(db: Executor, /, *, call_name: str, id: UUID) -> int:
-    """One call name → another. No row changes when there is no such customer."""
+    """Change the customer's call name. Changes no row if no such customer exists."""
     return rows_changed(await db.execute(RENAME_CUSTOMER, call_name, id))
 
 
@@ -351,7 +354,7 @@ FROM mitras WHERE id = $1 FOR NO KEY UPDATE
 
 
 async def lock_mitra(db: Executor, /, *, id: UUID) -> LockedMitra | None:
-    """Lock the mitra for a change by an operator. No row: there is no such mitra."""
+    """Lock the mitra before an operator's change. No row: no such mitra exists."""
     row = await db.fetchrow(LOCK_MITRA, id)
     if row is None:
         return None
@@ -364,7 +367,7 @@ UPDATE mitras SET display_name = $1 WHERE id = $2
 
 
 async def rename_mitra(db: Executor, /, *, display_name: str, id: UUID) -> None:
-    """One display name → another."""
+    """Change the mitra's display name."""
     await db.execute(RENAME_MITRA, display_name, id)
 
 
@@ -374,7 +377,7 @@ UPDATE mitras SET max_customers = $1 WHERE id = $2
 
 
 async def change_capacity(db: Executor, /, *, max_customers: int, id: UUID) -> None:
-    """One capacity → another."""
+    """Change the mitra's capacity."""
     await db.execute(CHANGE_CAPACITY, max_customers, id)
 
 
@@ -407,7 +410,7 @@ VALUES ($1, $2, 'mitra', $3::uuid::text, $4, $5)
 async def audit_mitra(
     db: Executor, /, *, actor: str, action: AuditAction, mitra_id: UUID, old_value: str | None, new_value: str
 ) -> None:
-    """Write down what was done to a mitra, and by whom."""
+    """Record in the audit what an actor did to a mitra."""
     await db.execute(AUDIT_MITRA, actor, action, mitra_id, old_value, new_value)
 
 
@@ -420,8 +423,8 @@ DELETE FROM one_time_codes WHERE id IN (
 
 
 async def prune_codes(db: Executor, /, *, max_codes: int) -> None:
-    """Delete at most @max_codes codes that are older than a day. The limits do not count such codes. With them goes
-    the record of who wanted to sign in."""
+    """Delete at most @max_codes codes that are older than a day. No limit counts such codes. The deletion also
+    removes the record of who wanted to sign in."""
     await db.execute(PRUNE_CODES, max_codes)
 
 
@@ -435,7 +438,7 @@ DELETE FROM access_tokens WHERE digest IN (
 
 
 async def prune_tokens(db: Executor, /, *, max_tokens: int) -> None:
-    """Delete tokens that have not been valid for a week, at most @max_tokens."""
+    """Delete at most @max_tokens tokens that have been invalid for a week."""
     await db.execute(PRUNE_TOKENS, max_tokens)
 
 
@@ -457,7 +460,7 @@ DELETE FROM development_inbox WHERE phone_number = $1 AND id <= (
 
 
 async def prune_inbox(db: Executor, /, *, phone_number: str) -> None:
-    """Delete all messages to this phone but the newest 20."""
+    """Delete all messages to this phone except the newest 20."""
     await db.execute(PRUNE_INBOX, phone_number)
 
 

@@ -3,13 +3,13 @@
 -- type: action = AuditAction from curhat.kit.audit
 
 -- name: lock_phone :one
--- Take the lock of this phone until the transaction ends. It is a statement of its own: the next one then sees what the
--- last holder of the lock has committed.
+-- Lock this phone until the transaction ends. This must be a separate statement. The next statement then sees
+-- what the previous lock holder committed.
 SELECT pg_advisory_xact_lock(hashtextextended('one-time codes of ' || @phone_number::text, 0)) AS locked
 
 -- name: prepare_code :one
--- An id for a new code, and how many seconds must pass before a code may be sent to this phone. Null or
--- negative: none. The last code that still counts against a limit says how long.
+-- Return an id for a new code, and the number of seconds until a code may be sent to this phone. Null or
+-- negative: a code may be sent now. The wait ends when every limit allows another code.
 -- nullable: wait_seconds
 WITH moment AS MATERIALIZED (
     SELECT curhat_now() AS now
@@ -41,7 +41,8 @@ FROM curhat_now() AS now
 RETURNING created_at, resend_after, expires_at
 
 -- name: lock_phone_of_code :optional
--- Take the lock of the phone that this code was sent to, as lock_phone does. No row: this role has no such code.
+-- Lock the phone to which this code was sent, in the same way as lock_phone. No row: this role has no such
+-- code.
 WITH locked_phone AS MATERIALIZED (
     SELECT phone_number, pg_advisory_xact_lock(hashtextextended('one-time codes of ' || phone_number, 0))
     FROM one_time_codes WHERE id = @id AND role = @role
@@ -49,9 +50,10 @@ WITH locked_phone AS MATERIALIZED (
 SELECT phone_number FROM locked_phone
 
 -- name: lock_code :optional
--- Lock the code and say whether it is live, and how many seconds its phone must wait before any of its codes is tried
--- again (null or negative: none). Wrong tries are counted on the code that they were made on. A code is good for
--- @valid_seconds, so every try of the last hour is on a code of the last hour and @valid_seconds.
+-- Lock the code. Return whether it is live, and how many seconds its phone must wait before the next try of any
+-- code. Null or negative: no wait. Each wrong try is counted in the row of its code. A code is valid for
+-- @valid_seconds. So the tries of the last hour are all in rows that are at most one hour and @valid_seconds
+-- old.
 -- nullable: wait_seconds
 -- row: LockedCode
 WITH locked_code AS MATERIALIZED (
@@ -89,17 +91,18 @@ SELECT mitras.id, mitras.display_name, mitras.suspended_at IS NOT NULL AS is_sus
 FROM people JOIN mitras USING (id) WHERE people.phone_number = @phone_number
 
 -- name: ensure_person :one
--- nothing → a person with this phone. A person who has the phone already is kept. Returns their id.
+-- nothing → a person with this phone. If such a person already exists, that person stays. Returns the person's
+-- id.
 INSERT INTO people (phone_number) VALUES (@phone_number)
 ON CONFLICT (phone_number) DO UPDATE SET phone_number = excluded.phone_number
 RETURNING id
 
 -- name: insert_customer :exec
--- person → customer too.
+-- Make the person a customer too.
 INSERT INTO customers (id, call_name) VALUES (@id, @call_name)
 
 -- name: insert_mitra :execrows
--- person → mitra too. No row changes when the person is a mitra already.
+-- Make the person a mitra too. Changes no row if the person is already a mitra.
 INSERT INTO mitras (id, display_name, max_customers) VALUES (@id, @display_name, @max_customers)
 ON CONFLICT (id) DO NOTHING
 
@@ -109,7 +112,7 @@ INSERT INTO access_tokens (digest, role, user_id, transport, created_at, expires
 SELECT @digest, @role, @user_id, @transport, now, now + make_interval(secs => @valid_seconds) FROM curhat_now() AS now
 
 -- name: find_valid_tokens :many
--- Those of these tokens that are neither revoked nor expired, and whose they are.
+-- Of these tokens, the tokens that are neither revoked nor expired, each with its owner.
 -- row: ValidToken
 SELECT tokens.digest, tokens.role, tokens.user_id, tokens.transport, mitras.suspended_at IS NOT NULL AS is_suspended
 FROM access_tokens AS tokens
@@ -117,7 +120,7 @@ LEFT JOIN mitras ON tokens.role = 'mitra' AND mitras.id = tokens.user_id
 WHERE tokens.digest = ANY (@digests::bytea[]) AND tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now()
 
 -- name: find_admitting_tokens :many
--- Those of these tokens that are valid and whose owner is not suspended.
+-- Of these tokens, the valid tokens whose owners are not suspended.
 SELECT tokens.digest
 FROM access_tokens AS tokens
 LEFT JOIN mitras ON tokens.role = 'mitra' AND mitras.id = tokens.user_id
@@ -125,7 +128,7 @@ WHERE tokens.digest = ANY (@digests::bytea[]) AND tokens.revoked_at IS NULL AND 
     AND mitras.suspended_at IS NULL
 
 -- name: revoke_token :execrows
--- not revoked → revoked. No row changes when it was revoked already.
+-- not revoked → revoked. Changes no row if the token was already revoked.
 UPDATE access_tokens SET revoked_at = curhat_now() WHERE digest = @digest AND revoked_at IS NULL
 
 -- name: find_customer :optional
@@ -133,21 +136,21 @@ SELECT customers.id, customers.call_name, people.phone_number
 FROM customers JOIN people USING (id) WHERE customers.id = @id
 
 -- name: rename_customer :execrows
--- One call name → another. No row changes when there is no such customer.
+-- Change the customer's call name. Changes no row if no such customer exists.
 UPDATE customers SET call_name = @call_name WHERE id = @id
 
 -- name: lock_mitra :optional
--- Lock the mitra for a change by an operator. No row: there is no such mitra.
+-- Lock the mitra before an operator's change. No row: no such mitra exists.
 -- row: LockedMitra
 SELECT display_name, max_customers, active_sessions, suspended_at IS NOT NULL AS is_suspended
 FROM mitras WHERE id = @id FOR NO KEY UPDATE
 
 -- name: rename_mitra :exec
--- One display name → another.
+-- Change the mitra's display name.
 UPDATE mitras SET display_name = @display_name WHERE id = @id
 
 -- name: change_capacity :exec
--- One capacity → another.
+-- Change the mitra's capacity.
 UPDATE mitras SET max_customers = @max_customers WHERE id = @id
 
 -- name: suspend_mitra :exec
@@ -159,21 +162,21 @@ UPDATE mitras SET suspended_at = curhat_now() WHERE id = @id
 UPDATE mitras SET suspended_at = NULL WHERE id = @id
 
 -- name: audit_mitra :exec
--- Write down what was done to a mitra, and by whom.
+-- Record in the audit what an actor did to a mitra.
 -- nullable: @old_value
 INSERT INTO audit_entries (actor, action, subject, subject_id, old_value, new_value)
 VALUES (@actor, @action, 'mitra', @mitra_id::uuid::text, @old_value, @new_value)
 
 -- name: prune_codes :exec
--- Delete at most @max_codes codes that are older than a day. The limits do not count such codes. With them goes
--- the record of who wanted to sign in.
+-- Delete at most @max_codes codes that are older than a day. No limit counts such codes. The deletion also
+-- removes the record of who wanted to sign in.
 DELETE FROM one_time_codes WHERE id IN (
     SELECT id FROM one_time_codes WHERE created_at < (SELECT curhat_now() - interval '24 hours')
     LIMIT @max_codes FOR UPDATE SKIP LOCKED
 )
 
 -- name: prune_tokens :exec
--- Delete tokens that have not been valid for a week, at most @max_tokens.
+-- Delete at most @max_tokens tokens that have been invalid for a week.
 DELETE FROM access_tokens WHERE digest IN (
     SELECT digest FROM access_tokens
     WHERE least(expires_at, revoked_at) < (SELECT curhat_now() - interval '7 days')
@@ -185,7 +188,7 @@ DELETE FROM access_tokens WHERE digest IN (
 INSERT INTO development_inbox (phone_number, text, code) VALUES (@phone_number, @text, @code)
 
 -- name: prune_inbox :exec
--- Delete all messages to this phone but the newest 20.
+-- Delete all messages to this phone except the newest 20.
 DELETE FROM development_inbox WHERE phone_number = @phone_number AND id <= (
     SELECT id FROM development_inbox WHERE phone_number = @phone_number ORDER BY id DESC OFFSET 20 LIMIT 1
 )

@@ -69,7 +69,7 @@ SELECT key, value, updated_at, updated_by FROM configuration WHERE key = $1 FOR 
 
 
 async def lock_row(db: Executor, /, *, key: ConfigurationKey) -> StoredRow | None:
-    """Lock the row. A value that is compared after this is the current one until the commit."""
+    """Lock the row. After this statement, no other transaction can change the value until the commit."""
     row = await db.fetchrow(LOCK_ROW, key)
     if row is None:
         return None
@@ -99,8 +99,8 @@ SELECT key, value, updated_at, updated_by FROM changed_row
 
 
 async def change_value(db: Executor, /, *, key: ConfigurationKey, value: str, changed_by: str) -> StoredRow:
-    """One value → another, with its entries in the history and in the audit. Two changes of a row never have the same
-    `updated_at`, so a client that compares it cannot miss a change."""
+    """Replace the value, and insert its entries in the history and in the audit. Two changes of a row never have
+    the same `updated_at`, so a client that compares it cannot miss a change."""
     row = await db.fetchrow(CHANGE_VALUE, key, value, changed_by)
     if row is None:
         raise NoRow(CHANGE_VALUE)
@@ -125,5 +125,6 @@ ORDER BY id DESC LIMIT $3
 async def list_changes(
     db: Executor, /, *, key: ConfigurationKey, before_id: int | None, max_changes: int
 ) -> list[ListChangesRow]:
-    """The changes of one row that are older than the change @before_id (null: from the newest on), newest first."""
+    """The changes of one row, newest first. Only changes older than the change @before_id are returned; null
+    returns the newest."""
     return [ListChangesRow(*row) for row in await db.fetch(LIST_CHANGES, key, before_id, max_changes)]

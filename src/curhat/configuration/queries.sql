@@ -16,13 +16,13 @@ SELECT value::integer AS number FROM configuration WHERE key = @key
 SELECT value AS default_action FROM configuration WHERE key = 'extension_default_action_on_timeout'
 
 -- name: lock_row :optional
--- Lock the row. A value that is compared after this is the current one until the commit.
+-- Lock the row. After this statement, no other transaction can change the value until the commit.
 -- row: StoredRow
 SELECT key, value, updated_at, updated_by FROM configuration WHERE key = @key FOR NO KEY UPDATE
 
 -- name: change_value :one
--- One value → another, with its entries in the history and in the audit. Two changes of a row never have the same
--- `updated_at`, so a client that compares it cannot miss a change.
+-- Replace the value, and insert its entries in the history and in the audit. Two changes of a row never have
+-- the same `updated_at`, so a client that compares it cannot miss a change.
 -- row: StoredRow
 WITH old_row AS (
     SELECT key, value FROM configuration WHERE key = @key
@@ -44,7 +44,8 @@ WITH old_row AS (
 SELECT key, value, updated_at, updated_by FROM changed_row
 
 -- name: list_changes :many
--- The changes of one row that are older than the change @before_id (null: from the newest on), newest first.
+-- The changes of one row, newest first. Only changes older than the change @before_id are returned; null
+-- returns the newest.
 -- nullable: @before_id
 SELECT id, old_value, new_value, changed_by, changed_at FROM configuration_changes
 WHERE key = @key AND (@before_id::bigint IS NULL OR id < @before_id)

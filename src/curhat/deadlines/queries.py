@@ -28,7 +28,8 @@ async def arm_deadlines(
     generations: Sequence[int],
     due_at: Sequence[datetime],
 ) -> None:
-    """nothing → armed, for each entity. If the same kind, entity and generation is armed already, it moves to the new time."""
+    """nothing → armed, for each entity. If a deadline of this kind, entity and generation is already armed, the
+    statement moves that deadline to the new time."""
     await db.execute(ARM_DEADLINES, kind, correlation_id, entity_ids, generations, due_at)
 
 
@@ -42,8 +43,8 @@ ON CONFLICT (kind, entity_id, generation) DO NOTHING
 async def arm_deadline_now(
     db: Executor, /, *, kind: str, entity_id: UUID, correlation_id: str | None
 ) -> None:
-    """nothing → armed and due. The generation is this transaction's own, so the INSERT neither waits for an earlier deadline
-    that a worker has locked, nor is mistaken for it."""
+    """nothing → armed and due. Each transaction uses a new generation. So the INSERT does not wait for an earlier
+    deadline that a worker has locked, and does not conflict with it."""
     await db.execute(ARM_DEADLINE_NOW, kind, entity_id, correlation_id)
 
 
@@ -56,7 +57,7 @@ DELETE FROM deadlines WHERE id IN (
 
 
 async def disarm_deadlines(db: Executor, /, *, kinds: Sequence[str], entity_ids: Sequence[UUID]) -> None:
-    """armed → gone. A deadline that a worker has locked stays, and fires as a no-op."""
+    """armed → gone. If a worker has locked a deadline, the deadline stays and later fires as a no-op."""
     await db.execute(DISARM_DEADLINES, kinds, entity_ids)
 
 
@@ -74,8 +75,8 @@ LIMIT $1
 
 
 async def due_deadlines(db: Executor, /, *, max_deadlines: int) -> list[DueDeadline]:
-    """What is due now, oldest first. It takes no locks: claim_deadlines does. The clock is read in a subquery, so that
-    PostgreSQL evaluates it once and can use it as an index bound."""
+    """The deadlines that are due now, oldest first. Takes no locks; claim_deadlines takes them. The clock is read
+    in a subquery, so that PostgreSQL evaluates it once and can use it as an index bound."""
     return [DueDeadline(*row) for row in await db.fetch(DUE_DEADLINES, max_deadlines)]
 
 
@@ -85,7 +86,7 @@ SELECT extract(epoch FROM min(due_at) - curhat_now())::float8 AS seconds FROM de
 
 
 async def seconds_until_next_due(db: Executor, /) -> float | None:
-    """Negative when a deadline is overdue; null when none is armed."""
+    """Seconds until the next deadline is due. Negative when a deadline is overdue; null when none is armed."""
     row = await db.fetchrow(SECONDS_UNTIL_NEXT_DUE)
     if row is None:
         raise NoRow(SECONDS_UNTIL_NEXT_DUE)
@@ -116,8 +117,8 @@ RETURNING kind, entity_id, generation, due_at, correlation_id, attempts,
 
 
 async def claim_deadlines(db: Executor, /, *, ids: Sequence[int]) -> list[Deadline]:
-    """armed and due → gone when this transaction commits. Skips deadlines that another worker has locked, and those that were
-    moved or disarmed since they were looked up."""
+    """armed and due → gone when this transaction commits. Skips deadlines that another worker has locked. Also
+    skips deadlines that were moved or disarmed since due_deadlines found them."""
     return [Deadline(*row) for row in await db.fetch(CLAIM_DEADLINES, ids)]
 
 
@@ -127,7 +128,7 @@ SELECT set_config('lock_timeout', $1, true) AS lock_timeout
 
 
 async def limit_lock_waits(db: Executor, /, *, lock_timeout: str) -> str:
-    """From here on this transaction waits at most @lock_timeout for each lock."""
+    """Limit each later lock wait of this transaction to @lock_timeout."""
     row = await db.fetchrow(LIMIT_LOCK_WAITS, lock_timeout)
     if row is None:
         raise NoRow(LIMIT_LOCK_WAITS)
@@ -146,7 +147,7 @@ WHERE id = $4
 async def postpone_deadline(
     db: Executor, /, *, last_error: str, wait_seconds: float, is_parked: bool, id: int
 ) -> None:
-    """armed → due again after @wait_seconds, with its error noted; or parked."""
+    """armed → due again after @wait_seconds, or parked. Stores the error."""
     await db.execute(POSTPONE_DEADLINE, last_error, wait_seconds, is_parked, id)
 
 

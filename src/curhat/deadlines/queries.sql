@@ -1,5 +1,6 @@
 -- name: arm_deadlines :exec
--- nothing → armed, for each entity. If the same kind, entity and generation is armed already, it moves to the new time.
+-- nothing → armed, for each entity. If a deadline of this kind, entity and generation is already armed, the
+-- statement moves that deadline to the new time.
 -- nullable: @correlation_id
 INSERT INTO deadlines (kind, entity_id, generation, due_at, correlation_id)
 SELECT @kind, armed.entity_id, armed.generation, armed.due_at, @correlation_id
@@ -8,23 +9,23 @@ FROM unnest(@entity_ids::uuid[], @generations::integer[], @due_at::timestamptz[]
 ON CONFLICT (kind, entity_id, generation) DO UPDATE SET due_at = excluded.due_at, attempts = 0, parked_at = NULL
 
 -- name: arm_deadline_now :exec
--- nothing → armed and due. The generation is this transaction's own, so the INSERT neither waits for an earlier deadline
--- that a worker has locked, nor is mistaken for it.
+-- nothing → armed and due. Each transaction uses a new generation. So the INSERT does not wait for an earlier
+-- deadline that a worker has locked, and does not conflict with it.
 -- nullable: @correlation_id
 INSERT INTO deadlines (kind, entity_id, generation, due_at, correlation_id)
 VALUES (@kind, @entity_id, (pg_current_xact_id()::text::numeric % 2147483647)::integer, curhat_now(), @correlation_id)
 ON CONFLICT (kind, entity_id, generation) DO NOTHING
 
 -- name: disarm_deadlines :exec
--- armed → gone. A deadline that a worker has locked stays, and fires as a no-op.
+-- armed → gone. If a worker has locked a deadline, the deadline stays and later fires as a no-op.
 DELETE FROM deadlines WHERE id IN (
     SELECT id FROM deadlines WHERE kind = ANY (@kinds) AND entity_id = ANY (@entity_ids::uuid[])
     FOR UPDATE SKIP LOCKED
 )
 
 -- name: due_deadlines :many
--- What is due now, oldest first. It takes no locks: claim_deadlines does. The clock is read in a subquery, so that
--- PostgreSQL evaluates it once and can use it as an index bound.
+-- The deadlines that are due now, oldest first. Takes no locks; claim_deadlines takes them. The clock is read
+-- in a subquery, so that PostgreSQL evaluates it once and can use it as an index bound.
 -- row: DueDeadline
 SELECT id, kind FROM deadlines
 WHERE parked_at IS NULL AND due_at <= (SELECT curhat_now())
@@ -32,13 +33,13 @@ ORDER BY due_at
 LIMIT @max_deadlines
 
 -- name: seconds_until_next_due :one
--- Negative when a deadline is overdue; null when none is armed.
+-- Seconds until the next deadline is due. Negative when a deadline is overdue; null when none is armed.
 -- nullable: seconds
 SELECT extract(epoch FROM min(due_at) - curhat_now())::float8 AS seconds FROM deadlines WHERE parked_at IS NULL
 
 -- name: claim_deadlines :many
--- armed and due → gone when this transaction commits. Skips deadlines that another worker has locked, and those that were
--- moved or disarmed since they were looked up.
+-- armed and due → gone when this transaction commits. Skips deadlines that another worker has locked. Also
+-- skips deadlines that were moved or disarmed since due_deadlines found them.
 -- nullable: correlation_id
 -- row: Deadline
 DELETE FROM deadlines WHERE id IN (
@@ -51,11 +52,11 @@ RETURNING kind, entity_id, generation, due_at, correlation_id, attempts,
     extract(epoch FROM curhat_now() - due_at)::float8 AS late_seconds
 
 -- name: limit_lock_waits :one
--- From here on this transaction waits at most @lock_timeout for each lock.
+-- Limit each later lock wait of this transaction to @lock_timeout.
 SELECT set_config('lock_timeout', @lock_timeout, true) AS lock_timeout
 
 -- name: postpone_deadline :exec
--- armed → due again after @wait_seconds, with its error noted; or parked.
+-- armed → due again after @wait_seconds, or parked. Stores the error.
 UPDATE deadlines
 SET attempts = attempts + 1, last_error = @last_error, due_at = curhat_now() + make_interval(secs => @wait_seconds),
     parked_at = CASE WHEN @is_parked THEN curhat_now() END

@@ -54,9 +54,10 @@ FROM asked
 async def refuse_if_decided(
     db: Executor, /, *, request_id: UUID, mitra_id: UUID, key: str, fingerprint: bytes, status: int, body: str
 ) -> EarlyRefusal | None:
-    """Say whether the pairing of this request is open or decided; a decision is final. No row: the request is not this
-    mitra's, or this mitra has won. If another mitra has won, also store that refusal under the idempotency key, unless
-    the key has an answer: `is_stored`."""
+    """Say whether the pairing of this request is open or decided; a decision is final. No row: the request belongs
+    to another mitra, or this mitra has won. If another mitra has won, the statement also stores that refusal
+    under the idempotency key, unless the key already has an answer. `is_stored`: this statement stored the
+    refusal."""
     row = await db.fetchrow(REFUSE_IF_DECIDED, request_id, mitra_id, key, fingerprint, status, body)
     if row is None:
         return None
@@ -184,12 +185,13 @@ LEFT JOIN mitras AS target ON target.id = won.target_mitra_id
 async def accept_and_start(
     db: Executor, /, *, key_lock: int | None, request_id: UUID, mitra_id: UUID, correlation_id: str | None
 ) -> AcceptedPairing | None:
-    """The contested step (2b.5). Request: offered → accepted. Pairing: open → matched. Payment: confirmed → served. The
-    session begins, its end is armed, and the other cards close. Locks payment, pairing, mitra and request, in this
-    order, and compares every condition after it holds them. No row: this accept did not win, and changed nothing;
-    explain_refusal says why. The next statement counts the session against the mitra's capacity (lock_mitras in
-    presence says why it is a separate statement). @key_lock is the advisory lock of the idempotency key, if
-    there is a key. If another request holds that lock, this accept does not win."""
+    """The contested step (2b.5). Request: offered → accepted. Pairing: open → matched. Payment: confirmed → served.
+    The statement starts the session, arms its end, and closes the other cards. It locks payment, pairing, mitra
+    and request, in this order. It checks every condition after it holds all these locks. No row: this accept did
+    not win, and changed nothing; explain_refusal says why. The next statement counts the session against the
+    mitra's capacity. The comment of lock_mitras (presence) explains why that is a separate statement. @key_lock
+    is the advisory lock of the idempotency key, if there is a key. If another request holds that lock, this
+    accept does not win."""
     row = await db.fetchrow(ACCEPT_AND_START, key_lock, request_id, mitra_id, correlation_id)
     if row is None:
         return None
@@ -225,8 +227,8 @@ WHERE requests.id = $2 AND requests.mitra_id = $3
 async def explain_refusal(
     db: Executor, /, *, key_lock: int | None, request_id: UUID, mitra_id: UUID
 ) -> RefusedAccept | None:
-    """Why accept_and_start did not win, in the order in which the contract checks. Runs in the same transaction, after it.
-    No row: the request is not this mitra's."""
+    """Say why accept_and_start did not win. Checks the reasons in the order of the contract. Runs after
+    accept_and_start in the same transaction. No row: the request belongs to another mitra."""
     row = await db.fetchrow(EXPLAIN_REFUSAL, key_lock, request_id, mitra_id)
     if row is None:
         return None
@@ -253,7 +255,7 @@ SELECT deadline_at FROM pairings WHERE id = $1 AND status = 'open' AND deadline_
 
 
 async def find_search_end(db: Executor, /, *, pairing_id: UUID) -> datetime | None:
-    """Until when this pairing asks mitras. No row: it does not any more."""
+    """The time at which this pairing stops asking mitras. No row: the pairing is no longer open."""
     row = await db.fetchrow(FIND_SEARCH_END, pairing_id)
     if row is None:
         return None
@@ -287,7 +289,8 @@ WHERE requests.pairing_id = $1 AND requests.status = 'offered'
 
 
 async def list_requests_to_push(db: Executor, /, *, pairing_id: UUID) -> list[RequestToPush]:
-    """The requests of this pairing whose mitras could take them and can be pushed to, and were not pushed yet."""
+    """The requests of this pairing that may still need a push: the mitra can take a customer, has a working push
+    subscription, and was not yet pushed about the request."""
     return [RequestToPush(*row) for row in await db.fetch(LIST_REQUESTS_TO_PUSH, pairing_id)]
 
 
@@ -314,7 +317,7 @@ WHERE id = $1 AND status = 'active' AND ends_at > curhat_now()
 async def find_match_to_push(
     db: Executor, /, *, session_id: UUID, within_seconds: float
 ) -> MatchToPush | None:
-    """This session, if it runs, began within @within_seconds, and its customer was not pushed to about it."""
+    """This session, if it is running, began within @within_seconds, and its customer was not yet pushed about it."""
     row = await db.fetchrow(FIND_MATCH_TO_PUSH, session_id, within_seconds)
     if row is None:
         return None
@@ -350,8 +353,9 @@ WHERE sessions.id = $2
 async def find_message_to_push(
     db: Executor, /, *, within_seconds: float, session_id: UUID
 ) -> MessageToPush | None:
-    """The mitra's newest message in this session that the customer has not read, if it was sent within @within_seconds and
-    was not pushed. A push is worth sending while the session lasts, and for at least a minute."""
+    """The mitra's newest message in this session that the customer has not read. It must have been sent within
+    @within_seconds, and not pushed yet. The push expires at the end of the session, but no earlier than after a
+    minute."""
     row = await db.fetchrow(FIND_MESSAGE_TO_PUSH, within_seconds, session_id)
     if row is None:
         return None
@@ -366,7 +370,7 @@ WHERE requests.id = ANY ($1::uuid[]) AND requests.status = 'offered'
 
 
 async def filter_open_requests(db: Executor, /, *, ids: Sequence[UUID]) -> list[UUID]:
-    """Those of the requests that can still be accepted."""
+    """Keep only the requests that a mitra can still accept."""
     return [row[0] for row in await db.fetch(FILTER_OPEN_REQUESTS, ids)]
 
 
@@ -421,7 +425,7 @@ SELECT customer_id, target_mitra_id FROM payments WHERE id = $1 AND target_mitra
 
 
 async def find_people_of_targeted_payment(db: Executor, /, *, payment_id: UUID) -> PeopleOfPayment:
-    """Whose payment it is, and for which mitra. Neither changes."""
+    """The customer who pays, and the mitra whom the customer chose. Neither of them ever changes."""
     row = await db.fetchrow(FIND_PEOPLE_OF_TARGETED_PAYMENT, payment_id)
     if row is None:
         raise NoRow(FIND_PEOPLE_OF_TARGETED_PAYMENT)
@@ -435,5 +439,5 @@ WHERE target_mitra_id = $1 AND purpose = 'session' AND status IN ('pending', 'co
 
 
 async def list_open_payments_for_mitra(db: Executor, /, *, mitra_id: UUID) -> list[UUID]:
-    """The payments under way whose customers chose this mitra."""
+    """The open payments whose customers chose this mitra."""
     return [row[0] for row in await db.fetch(LIST_OPEN_PAYMENTS_FOR_MITRA, mitra_id)]

@@ -5,9 +5,10 @@
 SELECT id FROM sessions WHERE customer_id = @customer_id AND status = 'active'
 
 -- name: refuse_if_decided :optional
--- Say whether the pairing of this request is open or decided; a decision is final. No row: the request is not this
--- mitra's, or this mitra has won. If another mitra has won, also store that refusal under the idempotency key, unless
--- the key has an answer: `is_stored`.
+-- Say whether the pairing of this request is open or decided; a decision is final. No row: the request belongs
+-- to another mitra, or this mitra has won. If another mitra has won, the statement also stores that refusal
+-- under the idempotency key, unless the key already has an answer. `is_stored`: this statement stored the
+-- refusal.
 -- nullable: close_reason
 -- row: EarlyRefusal
 WITH asked AS MATERIALIZED (
@@ -29,12 +30,13 @@ SELECT asked.pairing_id, asked.outcome, asked.close_reason, EXISTS (SELECT 1 FRO
 FROM asked
 
 -- name: accept_and_start :optional
--- The contested step (2b.5). Request: offered → accepted. Pairing: open → matched. Payment: confirmed → served. The
--- session begins, its end is armed, and the other cards close. Locks payment, pairing, mitra and request, in this
--- order, and compares every condition after it holds them. No row: this accept did not win, and changed nothing;
--- explain_refusal says why. The next statement counts the session against the mitra's capacity (lock_mitras in
--- presence says why it is a separate statement). @key_lock is the advisory lock of the idempotency key, if
--- there is a key. If another request holds that lock, this accept does not win.
+-- The contested step (2b.5). Request: offered → accepted. Pairing: open → matched. Payment: confirmed → served.
+-- The statement starts the session, arms its end, and closes the other cards. It locks payment, pairing, mitra
+-- and request, in this order. It checks every condition after it holds all these locks. No row: this accept did
+-- not win, and changed nothing; explain_refusal says why. The next statement counts the session against the
+-- mitra's capacity. The comment of lock_mitras (presence) explains why that is a separate statement. @key_lock
+-- is the advisory lock of the idempotency key, if there is a key. If another request holds that lock, this
+-- accept does not win.
 -- nullable: @key_lock, @correlation_id, target_mitra_id, target_display_name
 -- row: AcceptedPairing
 WITH key AS MATERIALIZED (
@@ -44,7 +46,7 @@ WITH key AS MATERIALIZED (
     FROM key, requests JOIN pairings ON pairings.id = requests.pairing_id
     WHERE key.is_free AND requests.id = @request_id AND requests.mitra_id = @mitra_id
 ), locked_payment AS MATERIALIZED (
-    -- A decision is final, so those who come after it need no lock.
+    -- A decision is final, so a statement that sees it needs no lock.
     SELECT payments.* FROM payments JOIN asked ON payments.id = asked.payment_id
     WHERE asked.pairing_status = 'open'
     FOR NO KEY UPDATE OF payments
@@ -59,7 +61,7 @@ WITH key AS MATERIALIZED (
     SELECT requests.* FROM requests JOIN locked_mitra ON requests.id = @request_id
     FOR NO KEY UPDATE OF requests
 ), moment AS MATERIALIZED (
-    -- Read after all locks are held. A clock that is read before the wait for a lock would let a late accept win.
+    -- Read the clock after all locks are held. If the clock were read before a lock wait, a late accept could win.
     SELECT curhat_now() AS now FROM locked_request
 ), won AS MATERIALIZED (
     SELECT pairing.id AS pairing_id, pairing.customer_id, payment.id AS payment_id, payment.offer_id,
@@ -74,8 +76,8 @@ WITH key AS MATERIALIZED (
     -- A rename waits until this transaction is committed, and then finds the session.
     SELECT customers.call_name FROM customers JOIN won ON customers.id = won.customer_id FOR SHARE OF customers
 ), accept_request AS (
-    -- PostgreSQL evaluates CHECK constraints against the row version that this statement first read. That version may be
-    -- 'closed' if the request was offered again while we waited for a lock, so close_reason is reset explicitly.
+    -- PostgreSQL evaluates CHECK constraints against the row version that this statement first read. That version
+    -- may be 'closed' if the request was offered again while we waited for a lock. So reset close_reason explicitly.
     UPDATE requests SET status = 'accepted', close_reason = NULL, answered_at = won.now
     FROM won WHERE requests.id = @request_id
 ), match_pairing AS (
@@ -110,7 +112,7 @@ WITH key AS MATERIALIZED (
         close_reason = CASE WHEN locked_losers.same_pairing THEN 'already_taken' ELSE 'at_capacity' END
     FROM locked_losers, moment WHERE requests.id = locked_losers.id AND requests.status = 'offered'
 ), lose_targeted AS (
-    -- A customer who asked this very mitra does not wait for one who is at capacity (4.4).
+    -- A customer who chose this mitra does not wait while the mitra is at capacity (4.4).
     INSERT INTO deadlines (kind, entity_id, due_at, correlation_id)
     SELECT 'targeted_lost', pairings.id, moment.now, @correlation_id
     FROM locked_losers JOIN pairings ON pairings.id = locked_losers.pairing_id, moment
@@ -118,7 +120,7 @@ WITH key AS MATERIALIZED (
     ON CONFLICT (kind, entity_id, generation) DO NOTHING
     RETURNING entity_id
 ), mark_recovered AS (
-    -- The fallback found somebody: the failure before it needs no review (3.8).
+    -- The fallback found a mitra, so the earlier failure needs no review (3.8).
     UPDATE failed_pairing_events SET recovered = true
     FROM won WHERE failed_pairing_events.payment_id = won.payment_id AND won.kind = 'blast'
 )
@@ -134,8 +136,8 @@ JOIN locked_customer ON true
 LEFT JOIN mitras AS target ON target.id = won.target_mitra_id
 
 -- name: explain_refusal :optional
--- Why accept_and_start did not win, in the order in which the contract checks. Runs in the same transaction, after it.
--- No row: the request is not this mitra's.
+-- Say why accept_and_start did not win. Checks the reasons in the order of the contract. Runs after
+-- accept_and_start in the same transaction. No row: the request belongs to another mitra.
 -- nullable: @key_lock, close_reason
 -- row: RefusedAccept
 SELECT
@@ -147,7 +149,7 @@ SELECT
             THEN 'request_closed'
         WHEN NOT mitras.online OR mitras.suspended_at IS NOT NULL THEN 'mitra_offline'
         WHEN mitras.active_sessions >= mitras.max_customers THEN 'at_capacity'
-        -- accept_and_start found that the accept was too late, and the clock was set back after that.
+        -- accept_and_start found the accept too late. Afterwards the clock was set back.
         ELSE 'request_closed'
     END AS outcome,
     requests.pairing_id, requests.close_reason
@@ -161,11 +163,12 @@ WHERE requests.id = @request_id AND requests.mitra_id = @mitra_id
 SELECT EXISTS (SELECT 1 FROM sessions WHERE customer_id = @customer_id AND mitra_id = @mitra_id) AS had_session
 
 -- name: find_search_end :optional
--- Until when this pairing asks mitras. No row: it does not any more.
+-- The time at which this pairing stops asking mitras. No row: the pairing is no longer open.
 SELECT deadline_at FROM pairings WHERE id = @pairing_id AND status = 'open' AND deadline_at > curhat_now()
 
 -- name: list_requests_to_push :many
--- The requests of this pairing whose mitras could take them and can be pushed to, and were not pushed yet.
+-- The requests of this pairing that may still need a push: the mitra can take a customer, has a working push
+-- subscription, and was not yet pushed about the request.
 -- row: RequestToPush
 SELECT requests.id, requests.mitra_id, requests.offered_at, pairings.deadline_at
 FROM requests
@@ -183,7 +186,7 @@ WHERE requests.pairing_id = @pairing_id AND requests.status = 'offered'
     )
 
 -- name: find_match_to_push :optional
--- This session, if it runs, began within @within_seconds, and its customer was not pushed to about it.
+-- This session, if it is running, began within @within_seconds, and its customer was not yet pushed about it.
 -- row: MatchToPush
 SELECT id, customer_id, started_at, ends_at FROM sessions
 WHERE id = @session_id AND status = 'active' AND ends_at > curhat_now()
@@ -196,8 +199,9 @@ WHERE id = @session_id AND status = 'active' AND ends_at > curhat_now()
     )
 
 -- name: find_message_to_push :optional
--- The mitra's newest message in this session that the customer has not read, if it was sent within @within_seconds and
--- was not pushed. A push is worth sending while the session lasts, and for at least a minute.
+-- The mitra's newest message in this session that the customer has not read. It must have been sent within
+-- @within_seconds, and not pushed yet. The push expires at the end of the session, but no earlier than after a
+-- minute.
 -- row: MessageToPush
 SELECT newest.id, newest.sent_at, sessions.customer_id,
     greatest(sessions.ends_at, newest.sent_at + interval '1 minute') AS expires_at
@@ -216,7 +220,7 @@ WHERE sessions.id = @session_id
     )
 
 -- name: filter_open_requests :many
--- Those of the requests that can still be accepted.
+-- Keep only the requests that a mitra can still accept.
 SELECT requests.id FROM requests JOIN pairings ON pairings.id = requests.pairing_id
 WHERE requests.id = ANY (@ids::uuid[]) AND requests.status = 'offered'
     AND pairings.status = 'open' AND pairings.deadline_at > curhat_now()
@@ -234,11 +238,11 @@ SELECT id FROM sessions WHERE pairing_id = @pairing_id
 SELECT id FROM sessions WHERE mitra_id = @mitra_id AND status = 'active' ORDER BY id
 
 -- name: find_people_of_targeted_payment :one
--- Whose payment it is, and for which mitra. Neither changes.
+-- The customer who pays, and the mitra whom the customer chose. Neither of them ever changes.
 -- row: PeopleOfPayment
 SELECT customer_id, target_mitra_id FROM payments WHERE id = @payment_id AND target_mitra_id IS NOT NULL
 
 -- name: list_open_payments_for_mitra :many
--- The payments under way whose customers chose this mitra.
+-- The open payments whose customers chose this mitra.
 SELECT id FROM payments
 WHERE target_mitra_id = @mitra_id AND purpose = 'session' AND status IN ('pending', 'confirming', 'confirmed')

@@ -29,8 +29,8 @@ LEFT JOIN idempotency_keys AS stored ON stored.role = $2 AND stored.user_id = $3
 
 
 async def begin_key(db: Executor, /, *, lock: int, role: str, user_id: UUID, key: str) -> BeginKeyRow:
-    """Read the key's stored answer, and take its advisory lock for this transaction. `is_free` is false when another request
-    holds that lock."""
+    """Read the key's stored answer, and take the key's advisory lock for this transaction. `is_free` is false when
+    another request holds that lock."""
     row = await db.fetchrow(BEGIN_KEY, lock, role, user_id, key)
     if row is None:
         raise NoRow(BEGIN_KEY)
@@ -61,7 +61,7 @@ WHERE idempotency_keys.status IS NULL AND idempotency_keys.fingerprint = exclude
 async def store_refusal(
     db: Executor, /, *, role: str, user_id: UUID, key: str, fingerprint: bytes, status: int, body: str
 ) -> int:
-    """nothing or running → answered with a refusal. A stored answer stays, and then no row changes."""
+    """nothing or running → answered with a refusal. If the key already has an answer, changes no row."""
     return rows_changed(await db.execute(STORE_REFUSAL, role, user_id, key, fingerprint, status, body))
 
 
@@ -73,7 +73,7 @@ WHERE idempotency_keys.status IS NULL AND idempotency_keys.fingerprint = exclude
 
 
 async def mark_key_running(db: Executor, /, *, role: str, user_id: UUID, key: str, fingerprint: bytes) -> int:
-    """nothing or abandoned → running. No row changes when another request was first."""
+    """nothing or abandoned → running. Changes no row if another request has already marked the key."""
     return rows_changed(await db.execute(MARK_KEY_RUNNING, role, user_id, key, fingerprint))
 
 
@@ -97,7 +97,8 @@ DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
 
 
 async def prune_keys(db: Executor, /, *, max_keys: int) -> int:
-    """Delete the oldest keys of more than a day, at most @max_keys. No client repeats a request that late."""
+    """Delete the oldest keys that are older than a day, at most @max_keys. No client repeats a request after so
+    long."""
     return rows_changed(await db.execute(PRUNE_KEYS, max_keys))
 
 
@@ -107,7 +108,7 @@ SELECT curhat_now() AS now
 
 
 async def read_clock(db: Executor, /) -> datetime:
-    """The database's clock, the only one that decides."""
+    """Read the database's clock. Only this clock decides whether a time has passed."""
     row = await db.fetchrow(READ_CLOCK)
     if row is None:
         raise NoRow(READ_CLOCK)

@@ -1,6 +1,6 @@
 -- name: begin_key :one
--- Read the key's stored answer, and take its advisory lock for this transaction. `is_free` is false when another request
--- holds that lock.
+-- Read the key's stored answer, and take the key's advisory lock for this transaction. `is_free` is false when
+-- another request holds that lock.
 -- nullable: fingerprint, status, body, is_abandoned
 WITH lock AS MATERIALIZED (
     SELECT pg_try_advisory_xact_lock(@lock) AS is_free
@@ -16,14 +16,14 @@ INSERT INTO idempotency_keys (role, user_id, key, fingerprint, status, body)
 VALUES (@role, @user_id, @key, @fingerprint, @status, @body)
 
 -- name: store_refusal :execrows
--- nothing or running → answered with a refusal. A stored answer stays, and then no row changes.
+-- nothing or running → answered with a refusal. If the key already has an answer, changes no row.
 INSERT INTO idempotency_keys (role, user_id, key, fingerprint, status, body)
 VALUES (@role, @user_id, @key, @fingerprint, @status, @body)
 ON CONFLICT (role, user_id, key) DO UPDATE SET status = excluded.status, body = excluded.body
 WHERE idempotency_keys.status IS NULL AND idempotency_keys.fingerprint = excluded.fingerprint
 
 -- name: mark_key_running :execrows
--- nothing or abandoned → running. No row changes when another request was first.
+-- nothing or abandoned → running. Changes no row if another request has already marked the key.
 INSERT INTO idempotency_keys (role, user_id, key, fingerprint) VALUES (@role, @user_id, @key, @fingerprint)
 ON CONFLICT (role, user_id, key) DO UPDATE SET created_at = curhat_now()
 WHERE idempotency_keys.status IS NULL AND idempotency_keys.fingerprint = excluded.fingerprint
@@ -34,12 +34,13 @@ UPDATE idempotency_keys SET status = @status, body = @body
 WHERE role = @role AND user_id = @user_id AND key = @key AND status IS NULL
 
 -- name: prune_keys :execrows
--- Delete the oldest keys of more than a day, at most @max_keys. No client repeats a request that late.
+-- Delete the oldest keys that are older than a day, at most @max_keys. No client repeats a request after so
+-- long.
 DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM idempotency_keys WHERE created_at < (SELECT curhat_now() - interval '24 hours')
     ORDER BY created_at LIMIT @max_keys FOR UPDATE SKIP LOCKED
 ))
 
 -- name: read_clock :one
--- The database's clock, the only one that decides.
+-- Read the database's clock. Only this clock decides whether a time has passed.
 SELECT curhat_now() AS now

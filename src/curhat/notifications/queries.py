@@ -41,7 +41,7 @@ WHERE endpoint = $1 AND p256dh = $2 AND auth = $3 AND token_digest <> $4
 async def delete_earlier_owner(
     db: Executor, /, *, endpoint: str, p256dh: bytes, auth: bytes, token_digest: bytes
 ) -> None:
-    """Another person's subscription, or one of an earlier sign-in, in the same browser → gone."""
+    """Delete the subscription that another person, or an earlier sign-in, has in the same browser."""
     await db.execute(DELETE_EARLIER_OWNER, endpoint, p256dh, auth, token_digest)
 
 
@@ -80,7 +80,7 @@ DELETE FROM push_subscriptions WHERE id IN (
 async def delete_oldest_subscriptions(
     db: Executor, /, *, role: Role, user_id: UUID, max_subscriptions: int
 ) -> None:
-    """The person's subscriptions beyond the newest @max_subscriptions → gone."""
+    """Delete the person's subscriptions except the newest @max_subscriptions."""
     await db.execute(DELETE_OLDEST_SUBSCRIPTIONS, role, user_id, max_subscriptions)
 
 
@@ -100,7 +100,7 @@ DELETE FROM push_subscriptions WHERE role = $1 AND user_id = $2 AND endpoint = $
 
 
 async def delete_subscriptions_at(db: Executor, /, *, role: Role, user_id: UUID, endpoint: str) -> int:
-    """The person's subscriptions with this endpoint → gone."""
+    """Delete the person's subscriptions with this endpoint."""
     return rows_changed(await db.execute(DELETE_SUBSCRIPTIONS_AT, role, user_id, endpoint))
 
 
@@ -115,7 +115,7 @@ WHERE subscriptions.role = 'mitra' AND subscriptions.user_id = $2 AND messages.k
 async def seconds_until_test_allowed(
     db: Executor, /, *, seconds_per_test: float, mitra_id: UUID
 ) -> float | None:
-    """Null when the mitra has no earlier test; negative when the wait is over."""
+    """Seconds until the mitra may send another test. Null: the mitra has sent no test. Negative: the wait is over."""
     row = await db.fetchrow(SECONDS_UNTIL_TEST_ALLOWED, seconds_per_test, mitra_id)
     if row is None:
         raise NoRow(SECONDS_UNTIL_TEST_ALLOWED)
@@ -135,7 +135,8 @@ SELECT id, user_id, language FROM push_subscriptions WHERE role = 'mitra' AND us
 
 
 async def list_subscriptions_of_mitra(db: Executor, /, *, mitra_id: UUID) -> list[Subscription]:
-    """Failed ones too: a test that arrives makes its subscription good again."""
+    """All subscriptions of the mitra, including failed ones. If a test arrives, its subscription becomes good
+    again."""
     return [Subscription(*row) for row in await db.fetch(LIST_SUBSCRIPTIONS_OF_MITRA, mitra_id)]
 
 
@@ -149,7 +150,7 @@ ORDER BY user_id, id
 async def list_good_subscriptions(
     db: Executor, /, *, role: Role, user_ids: Sequence[UUID]
 ) -> list[Subscription]:
-    """The subscriptions of these people that have not failed."""
+    """The subscriptions of these people, without the failed ones."""
     return [Subscription(*row) for row in await db.fetch(LIST_GOOD_SUBSCRIPTIONS, role, user_ids)]
 
 
@@ -181,8 +182,8 @@ async def enqueue_messages(
     reason_at: Sequence[datetime],
     expires_at: Sequence[datetime],
 ) -> None:
-    """nothing → waiting; done for an earlier reason → waiting again. Leaves out a subscription that was deleted
-    meanwhile."""
+    """nothing → waiting. If the message is already there for an earlier reason, it waits again for the new reason.
+    A subscription that was deleted meanwhile gets no message."""
     await db.execute(
         ENQUEUE_MESSAGES, subscription_ids, kinds, subject_ids, topics, payloads, reason_at, expires_at
     )
@@ -228,7 +229,8 @@ RETURNING push_messages.id, push_messages.kind, push_messages.subject_id, push_m
 
 
 async def claim_messages(db: Executor, /, *, max_messages: int, claim_seconds: float) -> list[ClaimedMessage]:
-    """due → due again in @claim_seconds, when this attempt is certainly over. At most @max_messages, oldest first."""
+    """due → due again in @claim_seconds. By then this attempt has certainly ended. At most @max_messages, oldest
+    first."""
     return [ClaimedMessage(*row) for row in await db.fetch(CLAIM_MESSAGES, max_messages, claim_seconds)]
 
 
@@ -248,7 +250,7 @@ DELETE FROM push_messages WHERE id = ANY ($1::bigint[]) AND done_at IS NULL
 
 
 async def delete_unwanted_messages(db: Executor, /, *, ids: Sequence[int]) -> None:
-    """waiting → gone: nobody needs them any more."""
+    """Delete waiting messages that nobody needs any more."""
     await db.execute(DELETE_UNWANTED_MESSAGES, ids)
 
 
@@ -258,7 +260,7 @@ UPDATE push_messages SET due_at = curhat_now() + make_interval(secs => $1) WHERE
 
 
 async def postpone_message(db: Executor, /, *, wait_seconds: float, id: int) -> None:
-    """waiting → waiting, due in @wait_seconds."""
+    """Make a waiting message due in @wait_seconds."""
     await db.execute(POSTPONE_MESSAGE, wait_seconds, id)
 
 
@@ -268,7 +270,7 @@ DELETE FROM push_subscriptions WHERE id = $1
 
 
 async def delete_subscription(db: Executor, /, *, id: UUID) -> int:
-    """there → gone, with the messages that wait for it."""
+    """Delete the subscription, with its messages."""
     return rows_changed(await db.execute(DELETE_SUBSCRIPTION, id))
 
 
@@ -292,8 +294,8 @@ RETURNING failures = $1 AS failed_now
 
 
 async def count_failure(db: Executor, /, *, max_failures: int, id: UUID) -> bool | None:
-    """failures: n → n + 1; at @max_failures, good → failed. Returns whether this failure was that one. No row: the
-    subscription is gone."""
+    """failures: n → n + 1. When the count reaches @max_failures, good → failed. Returns whether this failure was
+    the one that reached it. No row: the subscription was deleted."""
     row = await db.fetchrow(COUNT_FAILURE, max_failures, id)
     if row is None:
         return None
@@ -309,7 +311,7 @@ DELETE FROM push_messages WHERE id IN (
 
 
 async def prune_messages(db: Executor, /, *, max_rows: int) -> None:
-    """Expired messages → gone, at most @max_rows."""
+    """Delete at most @max_rows expired messages."""
     await db.execute(PRUNE_MESSAGES, max_rows)
 
 
@@ -331,5 +333,5 @@ RETURNING role, user_id
 
 
 async def prune_subscriptions(db: Executor, /, *, max_rows: int) -> list[PrunedSubscription]:
-    """Subscriptions of expired sign-ins → gone, at most @max_rows. Returns whose they were."""
+    """Delete at most @max_rows subscriptions of expired sign-ins. Returns their owners."""
     return [PrunedSubscription(*row) for row in await db.fetch(PRUNE_SUBSCRIPTIONS, max_rows)]

@@ -12,7 +12,7 @@ SELECT FROM people WHERE id = @user_id FOR NO KEY UPDATE
 SELECT FROM pg_advisory_xact_lock(hashtextextended('push subscription at ' || @endpoint::text, 0))
 
 -- name: delete_earlier_owner :exec
--- Another person's subscription, or one of an earlier sign-in, in the same browser → gone.
+-- Delete the subscription that another person, or an earlier sign-in, has in the same browser.
 DELETE FROM push_subscriptions
 WHERE endpoint = @endpoint AND p256dh = @p256dh AND auth = @auth AND token_digest <> @token_digest
 
@@ -24,7 +24,7 @@ ON CONFLICT ON CONSTRAINT push_subscriptions_one_owner DO UPDATE
 SET language = excluded.language, failures = 0, failed_at = NULL
 
 -- name: delete_oldest_subscriptions :exec
--- The person's subscriptions beyond the newest @max_subscriptions → gone.
+-- Delete the person's subscriptions except the newest @max_subscriptions.
 DELETE FROM push_subscriptions WHERE id IN (
     SELECT id FROM push_subscriptions WHERE role = @role AND user_id = @user_id
     ORDER BY id DESC OFFSET @max_subscriptions
@@ -35,11 +35,11 @@ DELETE FROM push_subscriptions WHERE id IN (
 UPDATE mitras SET last_seen_at = greatest(last_seen_at, curhat_now()) WHERE id = @mitra_id
 
 -- name: delete_subscriptions_at :execrows
--- The person's subscriptions with this endpoint → gone.
+-- Delete the person's subscriptions with this endpoint.
 DELETE FROM push_subscriptions WHERE role = @role AND user_id = @user_id AND endpoint = @endpoint
 
 -- name: seconds_until_test_allowed :one
--- Null when the mitra has no earlier test; negative when the wait is over.
+-- Seconds until the mitra may send another test. Null: the mitra has sent no test. Negative: the wait is over.
 -- nullable: seconds
 SELECT extract(epoch FROM max(messages.reason_at) + make_interval(secs => @seconds_per_test) - curhat_now())::float8
     AS seconds
@@ -47,20 +47,21 @@ FROM push_messages AS messages JOIN push_subscriptions AS subscriptions ON subsc
 WHERE subscriptions.role = 'mitra' AND subscriptions.user_id = @mitra_id AND messages.kind = 'test'
 
 -- name: list_subscriptions_of_mitra :many
--- Failed ones too: a test that arrives makes its subscription good again.
+-- All subscriptions of the mitra, including failed ones. If a test arrives, its subscription becomes good
+-- again.
 -- row: Subscription
 SELECT id, user_id, language FROM push_subscriptions WHERE role = 'mitra' AND user_id = @mitra_id
 
 -- name: list_good_subscriptions :many
--- The subscriptions of these people that have not failed.
+-- The subscriptions of these people, without the failed ones.
 -- row: Subscription
 SELECT id, user_id, language FROM push_subscriptions
 WHERE role = @role AND user_id = ANY (@user_ids::uuid[]) AND failed_at IS NULL
 ORDER BY user_id, id
 
 -- name: enqueue_messages :exec
--- nothing → waiting; done for an earlier reason → waiting again. Leaves out a subscription that was deleted
--- meanwhile.
+-- nothing → waiting. If the message is already there for an earlier reason, it waits again for the new reason.
+-- A subscription that was deleted meanwhile gets no message.
 INSERT INTO push_messages (subscription_id, kind, subject_id, topic, payload, reason_at, expires_at)
 SELECT given.subscription_id, given.kind, given.subject_id, given.topic, given.payload, given.reason_at,
     given.expires_at
@@ -75,7 +76,8 @@ SET topic = excluded.topic, payload = excluded.payload, reason_at = excluded.rea
 WHERE push_messages.reason_at < excluded.reason_at
 
 -- name: claim_messages :many
--- due → due again in @claim_seconds, when this attempt is certainly over. At most @max_messages, oldest first.
+-- due → due again in @claim_seconds. By then this attempt has certainly ended. At most @max_messages, oldest
+-- first.
 -- row: ClaimedMessage
 WITH due_messages AS MATERIALIZED (
     SELECT id FROM push_messages
@@ -100,15 +102,15 @@ RETURNING push_messages.id, push_messages.kind, push_messages.subject_id, push_m
 UPDATE push_messages SET done_at = curhat_now() WHERE id = ANY (@ids::bigint[])
 
 -- name: delete_unwanted_messages :exec
--- waiting → gone: nobody needs them any more.
+-- Delete waiting messages that nobody needs any more.
 DELETE FROM push_messages WHERE id = ANY (@ids::bigint[]) AND done_at IS NULL
 
 -- name: postpone_message :exec
--- waiting → waiting, due in @wait_seconds.
+-- Make a waiting message due in @wait_seconds.
 UPDATE push_messages SET due_at = curhat_now() + make_interval(secs => @wait_seconds) WHERE id = @id
 
 -- name: delete_subscription :execrows
--- there → gone, with the messages that wait for it.
+-- Delete the subscription, with its messages.
 DELETE FROM push_subscriptions WHERE id = @id
 
 -- name: reset_failures :execrows
@@ -116,8 +118,8 @@ DELETE FROM push_subscriptions WHERE id = @id
 UPDATE push_subscriptions SET failures = 0, failed_at = NULL WHERE id = @id
 
 -- name: count_failure :optional
--- failures: n → n + 1; at @max_failures, good → failed. Returns whether this failure was that one. No row: the
--- subscription is gone.
+-- failures: n → n + 1. When the count reaches @max_failures, good → failed. Returns whether this failure was
+-- the one that reached it. No row: the subscription was deleted.
 UPDATE push_subscriptions
 SET failures = failures + 1,
     failed_at = CASE WHEN failures + 1 >= @max_failures THEN coalesce(failed_at, curhat_now()) END
@@ -125,13 +127,13 @@ WHERE id = @id
 RETURNING failures = @max_failures AS failed_now
 
 -- name: prune_messages :exec
--- Expired messages → gone, at most @max_rows.
+-- Delete at most @max_rows expired messages.
 DELETE FROM push_messages WHERE id IN (
     SELECT id FROM push_messages WHERE expires_at < (SELECT curhat_now()) LIMIT @max_rows FOR UPDATE SKIP LOCKED
 )
 
 -- name: prune_subscriptions :many
--- Subscriptions of expired sign-ins → gone, at most @max_rows. Returns whose they were.
+-- Delete at most @max_rows subscriptions of expired sign-ins. Returns their owners.
 -- row: PrunedSubscription
 DELETE FROM push_subscriptions WHERE id IN (
     SELECT subscriptions.id

@@ -56,8 +56,9 @@ async def open_blast(
     correlation_id: str | None,
     candidates: Sequence[UUID],
 ) -> OpenedPairing:
-    """nothing → open, with its window armed, and a request for each candidate who can take a customer. Neither the
-    customer nor @left_out_mitra_id is asked. The caller holds the payment's lock. `asked` has the mitras' ids."""
+    """nothing → open. Arms the deadline of the window, and inserts a request for each candidate who can take a
+    customer. The blast asks neither the customer nor @left_out_mitra_id. The caller holds the payment's lock.
+    `asked` holds the ids of the mitras who were asked."""
     row = await db.fetchrow(
         OPEN_BLAST, window_seconds, left_out_mitra_id, payment_id, correlation_id, candidates
     )
@@ -100,9 +101,10 @@ async def open_targeted(
     payment_id: UUID,
     correlation_id: str | None,
 ) -> OpenedPairing:
-    """nothing → open, with its window armed and a request for the chosen mitra, if the mitra can take it and
-    @is_reachable. Otherwise the pairing is open with neither, and `asked` is empty. Locks the mitra FOR SHARE. A
-    toggle or an accept that commits first is therefore seen here; one that comes later finds the request."""
+    """nothing → open. If the chosen mitra can take a customer and @is_reachable is true, arms the deadline of the
+    window and inserts a request for the mitra. Otherwise the pairing is open without a deadline or a request,
+    and `asked` is empty. Locks the mitra FOR SHARE. If a toggle or an accept commits first, this statement sees
+    the change. If it commits later, it finds the request."""
     row = await db.fetchrow(OPEN_TARGETED, is_reachable, mitra_id, window_seconds, payment_id, correlation_id)
     if row is None:
         raise NoRow(OPEN_TARGETED)
@@ -124,7 +126,7 @@ LIMIT 100
 
 
 async def list_blasts_to_offer(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> list[UUID]:
-    """Open blasts that one of the mitras has not been offered, or may be offered again. Takes no locks."""
+    """Open blasts that can be offered to one of the mitras, for the first time or again. Takes no locks."""
     return [row[0] for row in await db.fetch(LIST_BLASTS_TO_OFFER, mitra_ids)]
 
 
@@ -135,9 +137,9 @@ SELECT id FROM locked_pairing WHERE status = 'open' AND deadline_at > curhat_now
 
 
 async def share_open_pairing(db: Executor, /, *, pairing_id: UUID) -> UUID | None:
-    """Lock the pairing FOR SHARE if it is open, so that it stays open until this transaction ends. No row: it is
-    decided, or another transaction is deciding it. This statement does not wait for that transaction: if the
-    pairing stays open, the next offer, seconds later, includes it."""
+    """Lock the pairing FOR SHARE if it is open, so that it stays open until this transaction ends. No row: the
+    pairing is decided, or another transaction is deciding it. This statement does not wait for that transaction.
+    If the pairing stays open, the next offer, seconds later, includes the pairing."""
     row = await db.fetchrow(SHARE_OPEN_PAIRING, pairing_id)
     if row is None:
         return None
@@ -161,7 +163,8 @@ RETURNING mitra_id
 
 
 async def offer_requests(db: Executor, /, *, pairing_id: UUID, mitra_ids: Sequence[UUID]) -> list[UUID]:
-    """nothing, or closed because the mitra was offline or full → offered. Gives the mitras to whom that happened."""
+    """nothing → offered. Also closed → offered, if the request was closed because the mitra was offline or full.
+    Returns the mitras whose requests are now offered."""
     return [row[0] for row in await db.fetch(OFFER_REQUESTS, pairing_id, mitra_ids)]
 
 
@@ -184,7 +187,7 @@ SELECT pairing_id FROM requests WHERE id = $1 AND mitra_id = $2
 
 
 async def find_pairing_of_request(db: Executor, /, *, request_id: UUID, mitra_id: UUID) -> UUID | None:
-    """No row: there is no such request, or it is another mitra's."""
+    """No row: no such request exists, or the request belongs to another mitra."""
     row = await db.fetchrow(FIND_PAIRING_OF_REQUEST, request_id, mitra_id)
     if row is None:
         return None
@@ -218,8 +221,9 @@ FROM locked_pairing
 
 
 async def lock_pairing(db: Executor, /, *, pairing_id: UUID) -> LockedPairing:
-    """Take the pairing's lock. `is_over`: its window had passed when the lock was taken. `answer_is_late`: the time
-    to answer about the fallback was over when the lock was taken; null: no fallback was offered."""
+    """Lock the pairing. `is_over`: the pairing's window had passed when this statement got the lock.
+    `answer_is_late`: the customer's time to answer the fallback had passed when this statement got the lock. It
+    is null if no fallback was offered."""
     row = await db.fetchrow(LOCK_PAIRING, pairing_id)
     if row is None:
         raise NoRow(LOCK_PAIRING)
@@ -233,7 +237,7 @@ WHERE id = $1 AND status = 'offered'
 
 
 async def reject_request(db: Executor, /, *, request_id: UUID) -> int:
-    """offered → rejected. No row changes when the request was not offered any more."""
+    """offered → rejected. Changes no row if the request is no longer offered."""
     return rows_changed(await db.execute(REJECT_REQUEST, request_id))
 
 
@@ -283,8 +287,8 @@ WHERE locked_pairings.status = 'open'
 
 
 async def lock_windows(db: Executor, /, *, pairing_ids: Sequence[UUID]) -> list[LockWindowsRow]:
-    """Take the locks of the pairings: first those of all their payments, then their own, each in id order. Gives
-    the pairings that are open. `is_over`: the window had passed when all locks were held."""
+    """Lock the pairings: first the rows of all their payments, then the pairings, each in id order. Returns the
+    pairings that are open. `is_over`: the window had passed when this statement held all locks."""
     return [LockWindowsRow(*row) for row in await db.fetch(LOCK_WINDOWS, pairing_ids)]
 
 
@@ -302,7 +306,8 @@ GROUP BY pairing_id
 
 
 async def count_answers(db: Executor, /, *, pairing_ids: Sequence[UUID]) -> list[CountAnswersRow]:
-    """How many mitras each pairing asked, and how many of them rejected. No row for a pairing that asked nobody."""
+    """For each pairing, the number of mitras asked and the number who rejected. A pairing that asked nobody has no
+    row."""
     return [CountAnswersRow(*row) for row in await db.fetch(COUNT_ANSWERS, pairing_ids)]
 
 
@@ -317,7 +322,7 @@ SELECT EXISTS (
 
 
 async def can_ask_another(db: Executor, /, *, pairing_id: UUID, mitra_ids: Sequence[UUID]) -> bool:
-    """Whether one of the mitras could take the pairing and has not been asked."""
+    """Whether at least one of these mitras can take the pairing and has not been asked yet."""
     row = await db.fetchrow(CAN_ASK_ANOTHER, pairing_id, mitra_ids)
     if row is None:
         raise NoRow(CAN_ASK_ANOTHER)
@@ -335,7 +340,7 @@ WHERE pairings.id = failure.pairing_id
 async def fail_pairings(
     db: Executor, /, *, pairing_ids: Sequence[UUID], failure_tags: Sequence[FailureTag]
 ) -> None:
-    """open → failed for good, each pairing with its tag."""
+    """open → failed, each pairing with its tag. No fallback is offered."""
     await db.execute(FAIL_PAIRINGS, pairing_ids, failure_tags)
 
 
@@ -361,8 +366,8 @@ async def fail_pairings_with_fallback(
     failure_tags: Sequence[FailureTag],
     correlation_id: str | None,
 ) -> None:
-    """open → failed, each pairing with its tag. The customers have @answer_minutes to say whether another mitra may
-    be asked, and that deadline is armed."""
+    """open → failed, each pairing with its tag. Offers the fallback: each customer has @answer_minutes to say
+    whether the service may ask other mitras. Arms the deadline of that answer."""
     await db.execute(FAIL_PAIRINGS_WITH_FALLBACK, answer_minutes, pairing_ids, failure_tags, correlation_id)
 
 
@@ -383,7 +388,7 @@ WHERE pairing_id = ANY ($1::uuid[]) AND close_reason IN ('went_offline', 'at_cap
 
 
 async def list_withdrawn_targeted(db: Executor, /, *, pairing_ids: Sequence[UUID]) -> list[UUID]:
-    """Those of the targeted pairings whose mitra went away while asked: the request was closed, but not by the
+    """The targeted pairings whose mitra became unavailable while asked. Their request was closed, but not by the
     mitra's answer."""
     return [row[0] for row in await db.fetch(LIST_WITHDRAWN_TARGETED, pairing_ids)]
 
@@ -400,7 +405,7 @@ SELECT id, target_mitra_id, customer_id FROM pairings WHERE id = ANY ($1::uuid[]
 
 
 async def list_targets(db: Executor, /, *, pairing_ids: Sequence[UUID]) -> list[ListTargetsRow]:
-    """The mitra whom each targeted pairing asks, and its customer."""
+    """For each targeted pairing, the mitra whom it asks, and its customer."""
     return [ListTargetsRow(*row) for row in await db.fetch(LIST_TARGETS, pairing_ids)]
 
 
@@ -422,8 +427,8 @@ RETURNING requests.mitra_id
 async def close_requests(
     db: Executor, /, *, pairing_ids: Sequence[UUID], close_reasons: Sequence[CloseReason]
 ) -> list[UUID]:
-    """offered → closed: all requests of the pairings, each pairing's for its reason. Locks them in id order. Gives
-    their mitras."""
+    """offered → closed, for all requests of the pairings. Each pairing has its own close reason. Locks the requests
+    in id order. Returns the mitras of the closed requests."""
     return [row[0] for row in await db.fetch(CLOSE_REQUESTS, pairing_ids, close_reasons)]
 
 
@@ -447,7 +452,7 @@ SELECT pairings.id, pairings.kind FROM close_requests JOIN pairings ON pairings.
 async def withdraw_requests(
     db: Executor, /, *, mitra_id: UUID, close_reason: CloseReason
 ) -> list[WithdrawRequestsRow]:
-    """offered → closed: all requests of a mitra. Locks them in id order. Gives their pairings."""
+    """offered → closed, for all requests of a mitra. Locks the requests in id order. Returns their pairings."""
     return [WithdrawRequestsRow(*row) for row in await db.fetch(WITHDRAW_REQUESTS, mitra_id, close_reason)]
 
 
@@ -459,7 +464,7 @@ ORDER BY id
 
 
 async def log_failed_pairings(db: Executor, /, *, pairing_ids: Sequence[UUID]) -> None:
-    """One event per pairing that failed."""
+    """Insert one event for each failed pairing."""
     await db.execute(LOG_FAILED_PAIRINGS, pairing_ids)
 
 
@@ -472,7 +477,7 @@ WHERE failed_pairing_events.payment_id = ANY ($1::uuid[])
 
 
 async def link_events_to_cases(db: Executor, /, *, payment_ids: Sequence[UUID]) -> None:
-    """Have all events of the payments refer to the one case of their payment."""
+    """Link all events of the payments to the one review case of their payment."""
     await db.execute(LINK_EVENTS_TO_CASES, payment_ids)
 
 
@@ -482,7 +487,7 @@ INSERT INTO failed_pairing_events (payment_id, tag) SELECT unnest($1::uuid[]), '
 
 
 async def log_expired_payments(db: Executor, /, *, payment_ids: Sequence[UUID]) -> None:
-    """One event per payment, without a pairing and without a case."""
+    """Insert one event for each payment, without a pairing and without a case."""
     await db.execute(LOG_EXPIRED_PAYMENTS, payment_ids)
 
 
@@ -529,9 +534,9 @@ WHERE payments.id = ANY ($1::uuid[])
 
 
 async def list_payment_views(db: Executor, /, *, payment_ids: Sequence[UUID]) -> list[PaymentViewRow]:
-    """Payments as their customers see them, each with its latest pairing. The latest is the blast: a targeted
-    pairing may come before it, and nothing comes after it. Ids do not tell: they are not in order when the clock
-    was set back."""
+    """Payments as their customers see them, each with its latest pairing. The latest pairing is the blast, if there
+    is one: a targeted pairing can come before a blast, but nothing comes after it. The statement does not
+    compare ids, because they are not in order after the clock was set back."""
     return [PaymentViewRow(*row) for row in await db.fetch(LIST_PAYMENT_VIEWS, payment_ids)]
 
 
@@ -574,8 +579,8 @@ SELECT coalesce(
 
 
 async def find_current_payment(db: Executor, /, *, customer_id: UUID) -> UUID | None:
-    """The payment that a customer comes back to: the open one, or the latest one if it was taken and got no
-    session. Null: there is none."""
+    """The payment that the app shows to a returning customer. This is the open payment. If none is open, it is the
+    latest payment, if that was charged and got no session. Null: there is no such payment."""
     row = await db.fetchrow(FIND_CURRENT_PAYMENT, customer_id)
     if row is None:
         raise NoRow(FIND_CURRENT_PAYMENT)
@@ -617,8 +622,8 @@ ORDER BY offered_requests.mitra_id, offered_requests.id
 
 async def list_open_requests(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> list[OpenRequest]:
     """The requests whose cards the mitras see now. Such a request is offered, its pairing is open and in time, and
-    its mitra can take a customer. Reads what is open first, through its partial indexes: that is always little,
-    however much history there is."""
+    its mitra can take a customer. The statement first reads the open rows through their partial indexes. These
+    rows stay few, however much history the tables hold."""
     return [OpenRequest(*row) for row in await db.fetch(LIST_OPEN_REQUESTS, mitra_ids)]
 
 
@@ -655,5 +660,5 @@ WHERE requests.id = ANY ($1::uuid[])
 
 
 async def list_closed_requests(db: Executor, /, *, request_ids: Sequence[UUID]) -> list[ClosedRequest]:
-    """Requests that are not open any more, with what says why."""
+    """Requests that are no longer open, with the columns that explain why."""
     return [ClosedRequest(*row) for row in await db.fetch(LIST_CLOSED_REQUESTS, request_ids)]

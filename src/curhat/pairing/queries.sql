@@ -13,8 +13,9 @@
 -- type: purpose = Purpose from curhat.payments.states
 
 -- name: open_blast :one
--- nothing → open, with its window armed, and a request for each candidate who can take a customer. Neither the
--- customer nor @left_out_mitra_id is asked. The caller holds the payment's lock. `asked` has the mitras' ids.
+-- nothing → open. Arms the deadline of the window, and inserts a request for each candidate who can take a
+-- customer. The blast asks neither the customer nor @left_out_mitra_id. The caller holds the payment's lock.
+-- `asked` holds the ids of the mitras who were asked.
 -- nullable: @correlation_id, @left_out_mitra_id
 -- row: OpenedPairing
 WITH open_pairing AS (
@@ -37,9 +38,10 @@ WITH open_pairing AS (
 SELECT open_pairing.id, ARRAY(SELECT mitra_id FROM ask_mitras) AS asked FROM open_pairing
 
 -- name: open_targeted :one
--- nothing → open, with its window armed and a request for the chosen mitra, if the mitra can take it and
--- @is_reachable. Otherwise the pairing is open with neither, and `asked` is empty. Locks the mitra FOR SHARE. A
--- toggle or an accept that commits first is therefore seen here; one that comes later finds the request.
+-- nothing → open. If the chosen mitra can take a customer and @is_reachable is true, arms the deadline of the
+-- window and inserts a request for the mitra. Otherwise the pairing is open without a deadline or a request,
+-- and `asked` is empty. Locks the mitra FOR SHARE. If a toggle or an accept commits first, this statement sees
+-- the change. If it commits later, it finds the request.
 -- nullable: @correlation_id
 -- row: OpenedPairing
 WITH locked_mitra AS MATERIALIZED (
@@ -64,7 +66,7 @@ WITH locked_mitra AS MATERIALIZED (
 SELECT open_pairing.id, ARRAY(SELECT mitra_id FROM ask_mitra) AS asked FROM open_pairing
 
 -- name: list_blasts_to_offer :many
--- Open blasts that one of the mitras has not been offered, or may be offered again. Takes no locks.
+-- Open blasts that can be offered to one of the mitras, for the first time or again. Takes no locks.
 SELECT DISTINCT pairings.id
 FROM pairings
 CROSS JOIN mitras
@@ -77,14 +79,15 @@ ORDER BY pairings.id
 LIMIT 100
 
 -- name: share_open_pairing :optional
--- Lock the pairing FOR SHARE if it is open, so that it stays open until this transaction ends. No row: it is
--- decided, or another transaction is deciding it. This statement does not wait for that transaction: if the
--- pairing stays open, the next offer, seconds later, includes it.
+-- Lock the pairing FOR SHARE if it is open, so that it stays open until this transaction ends. No row: the
+-- pairing is decided, or another transaction is deciding it. This statement does not wait for that transaction.
+-- If the pairing stays open, the next offer, seconds later, includes the pairing.
 WITH locked_pairing AS MATERIALIZED (SELECT * FROM pairings WHERE id = @pairing_id FOR SHARE SKIP LOCKED)
 SELECT id FROM locked_pairing WHERE status = 'open' AND deadline_at > curhat_now()
 
 -- name: offer_requests :many
--- nothing, or closed because the mitra was offline or full → offered. Gives the mitras to whom that happened.
+-- nothing → offered. Also closed → offered, if the request was closed because the mitra was offline or full.
+-- Returns the mitras whose requests are now offered.
 INSERT INTO requests (pairing_id, mitra_id, is_returning)
 SELECT pairings.id, mitras.id,
     EXISTS (SELECT 1 FROM sessions WHERE customer_id = pairings.customer_id AND mitra_id = mitras.id)
@@ -101,12 +104,13 @@ RETURNING mitra_id
 SELECT payment_id FROM pairings WHERE id = @pairing_id
 
 -- name: find_pairing_of_request :optional
--- No row: there is no such request, or it is another mitra's.
+-- No row: no such request exists, or the request belongs to another mitra.
 SELECT pairing_id FROM requests WHERE id = @request_id AND mitra_id = @mitra_id
 
 -- name: lock_pairing :one
--- Take the pairing's lock. `is_over`: its window had passed when the lock was taken. `answer_is_late`: the time
--- to answer about the fallback was over when the lock was taken; null: no fallback was offered.
+-- Lock the pairing. `is_over`: the pairing's window had passed when this statement got the lock.
+-- `answer_is_late`: the customer's time to answer the fallback had passed when this statement got the lock. It
+-- is null if no fallback was offered.
 -- nullable: target_mitra_id, failure_tag, fallback_status, fallback_answer_by, answer_is_late, session_id
 -- row: LockedPairing
 WITH locked_pairing AS MATERIALIZED (SELECT * FROM pairings WHERE id = @pairing_id FOR NO KEY UPDATE)
@@ -116,7 +120,7 @@ SELECT id, payment_id, customer_id, kind, status, deadline_at, deadline_at <= cu
 FROM locked_pairing
 
 -- name: reject_request :execrows
--- offered → rejected. No row changes when the request was not offered any more.
+-- offered → rejected. Changes no row if the request is no longer offered.
 UPDATE requests SET status = 'rejected', answered_at = curhat_now()
 WHERE id = @request_id AND status = 'offered'
 
@@ -125,8 +129,8 @@ WHERE id = @request_id AND status = 'offered'
 SELECT status AS request_status, close_reason FROM requests WHERE id = @request_id
 
 -- name: lock_windows :many
--- Take the locks of the pairings: first those of all their payments, then their own, each in id order. Gives
--- the pairings that are open. `is_over`: the window had passed when all locks were held.
+-- Lock the pairings: first the rows of all their payments, then the pairings, each in id order. Returns the
+-- pairings that are open. `is_over`: the window had passed when this statement held all locks.
 WITH locked_payments AS MATERIALIZED (
     SELECT id FROM payments
     WHERE id = ANY (ARRAY(SELECT payment_id FROM pairings WHERE id = ANY (@pairing_ids::uuid[])))
@@ -147,13 +151,14 @@ FROM locked_pairings, moment
 WHERE locked_pairings.status = 'open'
 
 -- name: count_answers :many
--- How many mitras each pairing asked, and how many of them rejected. No row for a pairing that asked nobody.
+-- For each pairing, the number of mitras asked and the number who rejected. A pairing that asked nobody has no
+-- row.
 SELECT pairing_id, count(*) AS asked, count(*) FILTER (WHERE status = 'rejected') AS rejected
 FROM requests WHERE pairing_id = ANY (@pairing_ids::uuid[])
 GROUP BY pairing_id
 
 -- name: can_ask_another :one
--- Whether one of the mitras could take the pairing and has not been asked.
+-- Whether at least one of these mitras can take the pairing and has not been asked yet.
 SELECT EXISTS (
     SELECT 1 FROM mitras, pairings
     WHERE pairings.id = @pairing_id AND mitras.id = ANY (@mitra_ids::uuid[]) AND mitras.can_take_customer
@@ -162,14 +167,14 @@ SELECT EXISTS (
 ) AS can_ask_another
 
 -- name: fail_pairings :exec
--- open → failed for good, each pairing with its tag.
+-- open → failed, each pairing with its tag. No fallback is offered.
 UPDATE pairings SET status = 'failed', failure_tag = failure.tag, decided_at = curhat_now()
 FROM unnest(@pairing_ids::uuid[], @failure_tags::text[]) AS failure (pairing_id, tag)
 WHERE pairings.id = failure.pairing_id
 
 -- name: fail_pairings_with_fallback :exec
--- open → failed, each pairing with its tag. The customers have @answer_minutes to say whether another mitra may
--- be asked, and that deadline is armed.
+-- open → failed, each pairing with its tag. Offers the fallback: each customer has @answer_minutes to say
+-- whether the service may ask other mitras. Arms the deadline of that answer.
 -- nullable: @correlation_id
 WITH fail_pairings AS (
     UPDATE pairings SET status = 'failed', failure_tag = failure.tag, decided_at = curhat_now(),
@@ -186,18 +191,18 @@ SELECT 'fallback_answer', id, fallback_answer_by, @correlation_id FROM fail_pair
 UPDATE pairings SET fallback_status = @fallback_status WHERE id = @pairing_id
 
 -- name: list_withdrawn_targeted :many
--- Those of the targeted pairings whose mitra went away while asked: the request was closed, but not by the
+-- The targeted pairings whose mitra became unavailable while asked. Their request was closed, but not by the
 -- mitra's answer.
 SELECT pairing_id FROM requests
 WHERE pairing_id = ANY (@pairing_ids::uuid[]) AND close_reason IN ('went_offline', 'at_capacity', 'suspended')
 
 -- name: list_targets :many
--- The mitra whom each targeted pairing asks, and its customer.
+-- For each targeted pairing, the mitra whom it asks, and its customer.
 SELECT id, target_mitra_id, customer_id FROM pairings WHERE id = ANY (@pairing_ids::uuid[])
 
 -- name: close_requests :many
--- offered → closed: all requests of the pairings, each pairing's for its reason. Locks them in id order. Gives
--- their mitras.
+-- offered → closed, for all requests of the pairings. Each pairing has its own close reason. Locks the requests
+-- in id order. Returns the mitras of the closed requests.
 WITH failures AS (
     SELECT * FROM unnest(@pairing_ids::uuid[], @close_reasons::text[]) AS failure (pairing_id, reason)
 ), locked_requests AS MATERIALIZED (
@@ -211,7 +216,7 @@ WHERE requests.id = locked_requests.id
 RETURNING requests.mitra_id
 
 -- name: withdraw_requests :many
--- offered → closed: all requests of a mitra. Locks them in id order. Gives their pairings.
+-- offered → closed, for all requests of a mitra. Locks the requests in id order. Returns their pairings.
 WITH locked_requests AS MATERIALIZED (
     SELECT id, pairing_id FROM requests WHERE mitra_id = @mitra_id AND status = 'offered' ORDER BY id FOR NO KEY UPDATE
 ), close_requests AS (
@@ -222,26 +227,26 @@ WITH locked_requests AS MATERIALIZED (
 SELECT pairings.id, pairings.kind FROM close_requests JOIN pairings ON pairings.id = close_requests.pairing_id
 
 -- name: log_failed_pairings :exec
--- One event per pairing that failed.
+-- Insert one event for each failed pairing.
 INSERT INTO failed_pairing_events (payment_id, pairing_id, tag, kind, mitra_id)
 SELECT payment_id, id, failure_tag, kind, target_mitra_id FROM pairings WHERE id = ANY (@pairing_ids::uuid[])
 ORDER BY id
 
 -- name: link_events_to_cases :exec
--- Have all events of the payments refer to the one case of their payment.
+-- Link all events of the payments to the one review case of their payment.
 UPDATE failed_pairing_events SET case_id = review_cases.id
 FROM review_cases
 WHERE failed_pairing_events.payment_id = ANY (@payment_ids::uuid[])
     AND review_cases.payment_id = failed_pairing_events.payment_id
 
 -- name: log_expired_payments :exec
--- One event per payment, without a pairing and without a case.
+-- Insert one event for each payment, without a pairing and without a case.
 INSERT INTO failed_pairing_events (payment_id, tag) SELECT unnest(@payment_ids::uuid[]), 'payment_session_expired'
 
 -- name: list_payment_views :many
--- Payments as their customers see them, each with its latest pairing. The latest is the blast: a targeted
--- pairing may come before it, and nothing comes after it. Ids do not tell: they are not in order when the clock
--- was set back.
+-- Payments as their customers see them, each with its latest pairing. The latest pairing is the blast, if there
+-- is one: a targeted pairing can come before a blast, but nothing comes after it. The statement does not
+-- compare ids, because they are not in order after the clock was set back.
 -- nullable: target_mitra_id, target_display_name, pairing_id, pairing_kind, pairing_status, pairing_deadline_at
 -- nullable: pairing_failure_tag, fallback_status, fallback_answer_by, session_id
 -- row: PaymentViewRow
@@ -279,8 +284,8 @@ LEFT JOIN sessions ON sessions.pairing_id = pairing.id
 WHERE pairing.id = @pairing_id
 
 -- name: find_current_payment :one
--- The payment that a customer comes back to: the open one, or the latest one if it was taken and got no
--- session. Null: there is none.
+-- The payment that the app shows to a returning customer. This is the open payment. If none is open, it is the
+-- latest payment, if that was charged and got no session. Null: there is no such payment.
 -- nullable: id
 SELECT coalesce(
     (
@@ -295,8 +300,8 @@ SELECT coalesce(
 
 -- name: list_open_requests :many
 -- The requests whose cards the mitras see now. Such a request is offered, its pairing is open and in time, and
--- its mitra can take a customer. Reads what is open first, through its partial indexes: that is always little,
--- however much history there is.
+-- its mitra can take a customer. The statement first reads the open rows through their partial indexes. These
+-- rows stay few, however much history the tables hold.
 -- row: OpenRequest
 WITH open_pairings AS MATERIALIZED (
     SELECT pairings.id, pairings.kind, pairings.deadline_at, customers.call_name, payments.duration_minutes
@@ -317,7 +322,7 @@ JOIN open_pairings ON open_pairings.id = offered_requests.pairing_id
 ORDER BY offered_requests.mitra_id, offered_requests.id
 
 -- name: list_closed_requests :many
--- Requests that are not open any more, with what says why.
+-- Requests that are no longer open, with the columns that explain why.
 -- nullable: close_reason, failure_tag
 -- row: ClosedRequest
 SELECT requests.id, requests.mitra_id, requests.status AS request_status, requests.close_reason, pairings.kind,

@@ -39,7 +39,7 @@ async def open_payment(
     target_mitra_id: UUID | None,
     timeout_minutes: int,
 ) -> OpenPaymentRow | None:
-    """nothing → pending. No row: the customer has an open payment already."""
+    """nothing → pending. No row: the customer already has an open payment."""
     row = await db.fetchrow(
         OPEN_PAYMENT,
         customer_id,
@@ -120,8 +120,8 @@ async def begin_extension_charges(
     db: Executor, /, *, charge_by: datetime, payment_ids: Sequence[UUID]
 ) -> list[BeginExtensionChargesRow]:
     """pending → confirming until @charge_by, with one charge attempt per payment. The gateway knows the attempt by
-    its id. Takes no lock first: the caller holds the sessions' locks, and nobody touches an extension's payment
-    without them."""
+    its id. This statement needs no lock of its own: the caller holds the sessions' locks, and no transaction
+    changes an extension's payment without the session's lock."""
     return [
         BeginExtensionChargesRow(*row)
         for row in await db.fetch(BEGIN_EXTENSION_CHARGES, charge_by, payment_ids)
@@ -160,8 +160,8 @@ FROM locked_payment
 
 
 async def lock_payment(db: Executor, /, *, payment_id: UUID) -> LockedPayment | None:
-    """Take the payment's lock, which is the lock of its whole journey. `is_over`: the time to pay had passed when
-    the lock was taken."""
+    """Lock the payment. This lock protects the whole journey of the payment. `is_over`: the time to pay had passed
+    when this statement got the lock."""
     row = await db.fetchrow(LOCK_PAYMENT, payment_id)
     if row is None:
         return None
@@ -178,7 +178,8 @@ RETURNING id
 
 
 async def begin_confirmation(db: Executor, /, *, payment_id: UUID) -> UUID:
-    """pending → confirming, with a charge attempt. Gives the attempt's id, by which the gateway knows it."""
+    """pending → confirming, with a charge attempt. Returns the attempt's id. The gateway knows the attempt by this
+    id."""
     row = await db.fetchrow(BEGIN_CONFIRMATION, payment_id)
     if row is None:
         raise NoRow(BEGIN_CONFIRMATION)
@@ -235,9 +236,9 @@ WHERE locked_payments.status = 'pending'
 
 
 async def expire_payments(db: Executor, /, *, payment_ids: Sequence[UUID]) -> list[ExpirePaymentsRow]:
-    """pending → expired, where the time to pay has passed. Locks the payments in id order. Gives one row per
-    payment that was pending; `is_expired` is false while its time has not passed. A payment that is confirming
-    gives no row: a confirmation that began in time holds the expiry back."""
+    """pending → expired, for payments whose time to pay has passed. Locks the payments in id order. Returns one row
+    per payment that was pending. `is_expired` is false if the payment's time has not passed yet. A confirming
+    payment has no row, because a confirmation that began in time delays the expiry."""
     return [ExpirePaymentsRow(*row) for row in await db.fetch(EXPIRE_PAYMENTS, payment_ids)]
 
 
@@ -247,7 +248,7 @@ UPDATE payments SET status = $1, closed_at = curhat_now() WHERE id = ANY ($2::uu
 
 
 async def close_payments(db: Executor, /, *, status: PaymentStatus, payment_ids: Sequence[UUID]) -> None:
-    """An open status → @status, which is final."""
+    """An open status → @status, which is a final status."""
     await db.execute(CLOSE_PAYMENTS, status, payment_ids)
 
 
@@ -278,7 +279,7 @@ FROM locked_attempt
 
 
 async def lock_attempt(db: Executor, /, *, attempt_id: UUID) -> LockedAttempt:
-    """Take the lock of a charge attempt. `age_seconds` is the time since it began."""
+    """Lock a charge attempt. `age_seconds` is the time since the attempt began."""
     row = await db.fetchrow(LOCK_ATTEMPT, attempt_id)
     if row is None:
         raise NoRow(LOCK_ATTEMPT)
@@ -307,7 +308,7 @@ SELECT EXISTS (
 
 
 async def has_other_charge(db: Executor, /, *, payment_id: UUID, attempt_id: UUID) -> bool:
-    """Whether another attempt of the payment took the money, or still may."""
+    """Whether another attempt of the payment charged the customer, or may still do so."""
     row = await db.fetchrow(HAS_OTHER_CHARGE, payment_id, attempt_id)
     if row is None:
         raise NoRow(HAS_OTHER_CHARGE)
@@ -339,7 +340,8 @@ RETURNING id
 async def request_refund(
     db: Executor, /, *, payment_id: UUID, charge_key: UUID, amount_rp: int, refund_reason: RefundReason
 ) -> UUID | None:
-    """nothing, or failed before → requested. No row: this charge is refunded, or its refund is requested, already."""
+    """nothing → requested, also after an earlier refund failed. No row: the charge is already refunded, or its
+    refund is already requested."""
     row = await db.fetchrow(REQUEST_REFUND, payment_id, charge_key, amount_rp, refund_reason)
     if row is None:
         return None
@@ -361,8 +363,7 @@ WHERE id = $1 AND status = 'requested'
 
 
 async def find_requested_refund(db: Executor, /, *, refund_id: UUID) -> Refund | None:
-    """A refund that the gateway has to carry out. It knows the refund by `key` for ever. No row: it is answered, or
-    unknown."""
+    """A refund that the gateway has to carry out. `key` identifies the refund at the gateway, and never changes. No"""
     row = await db.fetchrow(FIND_REQUESTED_REFUND, refund_id)
     if row is None:
         return None
@@ -404,9 +405,9 @@ ORDER BY charge_attempts.id
 
 
 async def list_charges_to_refund(db: Executor, /, *, payment_ids: Sequence[UUID]) -> list[TakenCharge]:
-    """The charges of the payments that were taken, and are not refunded and not being refunded. These are late
-    approvals, which never paid for anything, and the charge of a payment that got no session or one that was cut
-    short. `was_refused`: the gateway was asked for the refund before, and refused."""
+    """The charges of these payments that the gateway took and that no refund covers yet. A late approval is always
+    listed. An approved charge is listed if its payment got no session, or if its session was cut short.
+    `was_refused`: the gateway has refused an earlier refund of the charge."""
     return [TakenCharge(*row) for row in await db.fetch(LIST_CHARGES_TO_REFUND, payment_ids)]
 
 
@@ -433,7 +434,7 @@ RETURNING amount_rp
 async def answer_refund(
     db: Executor, /, *, refund_status: str, gateway_reason: str | None, refund_id: UUID
 ) -> int | None:
-    """requested → done or failed. Gives the amount in rupiah. No row: it was answered before."""
+    """requested → done or failed. Returns the amount in rupiah. No row: the refund was already answered."""
     row = await db.fetchrow(ANSWER_REFUND, refund_status, gateway_reason, refund_id)
     if row is None:
         return None
@@ -451,7 +452,7 @@ RETURNING payments.id
 
 
 async def mark_payment_refunded(db: Executor, /, *, payment_id: UUID, refund_id: UUID) -> UUID | None:
-    """served or unserved → refunded, when an operator decided the refund and it gave back the charge itself. No"""
+    """served or unserved → refunded, if an operator decided the refund and it returned the payment's own charge. No"""
     row = await db.fetchrow(MARK_PAYMENT_REFUNDED, payment_id, refund_id)
     if row is None:
         return None
@@ -467,7 +468,7 @@ ON CONFLICT (payment_id) DO NOTHING
 
 
 async def open_cases(db: Executor, /, *, case_reason: CaseReason, payment_ids: Sequence[UUID]) -> None:
-    """nothing → open, one review case per payment. A payment that has a case keeps it, with its first reason."""
+    """nothing → open, one review case per payment. If a payment already has a case, the case and its reason stay."""
     await db.execute(OPEN_CASES, case_reason, payment_ids)
 
 
@@ -480,5 +481,5 @@ VALUES ($1, $2, 'payment', $3::uuid::text, $4::integer::text)
 async def record_audit_entry(
     db: Executor, /, *, actor: str, action: AuditAction, payment_id: UUID, amount_rp: int
 ) -> None:
-    """Write to the audit what @actor did to a payment, with the amount in rupiah as the new value."""
+    """Record in the audit what @actor did to a payment. The new value is the amount in rupiah."""
     await db.execute(RECORD_AUDIT_ENTRY, actor, action, payment_id, amount_rp)

@@ -6,7 +6,7 @@
 -- type: action = AuditAction from curhat.kit.audit
 
 -- name: open_payment :optional
--- nothing → pending. No row: the customer has an open payment already.
+-- nothing → pending. No row: the customer already has an open payment.
 -- nullable: @target_mitra_id
 INSERT INTO payments (customer_id, purpose, offer_id, duration_minutes, amount_rp, is_trial, target_mitra_id, expires_at)
 VALUES (@customer_id, @purpose, @offer_id, @duration_minutes, @amount_rp, @is_trial, @target_mitra_id,
@@ -27,8 +27,8 @@ RETURNING id
 
 -- name: begin_extension_charges :many
 -- pending → confirming until @charge_by, with one charge attempt per payment. The gateway knows the attempt by
--- its id. Takes no lock first: the caller holds the sessions' locks, and nobody touches an extension's payment
--- without them.
+-- its id. This statement needs no lock of its own: the caller holds the sessions' locks, and no transaction
+-- changes an extension's payment without the session's lock.
 WITH begin_confirmation AS (
     UPDATE payments SET status = 'confirming', expires_at = @charge_by
     WHERE id = ANY (@payment_ids::uuid[]) AND status = 'pending'
@@ -43,8 +43,8 @@ UPDATE payments SET status = 'abandoned', closed_at = curhat_now()
 WHERE id = ANY (@payment_ids::uuid[]) AND status IN ('pending', 'confirming')
 
 -- name: lock_payment :optional
--- Take the payment's lock, which is the lock of its whole journey. `is_over`: the time to pay had passed when
--- the lock was taken.
+-- Lock the payment. This lock protects the whole journey of the payment. `is_over`: the time to pay had passed
+-- when this statement got the lock.
 -- nullable: target_mitra_id, confirmed_at
 -- row: LockedPayment
 WITH locked_payment AS MATERIALIZED (SELECT * FROM payments WHERE id = @payment_id FOR NO KEY UPDATE)
@@ -53,7 +53,8 @@ SELECT id, customer_id, purpose, status, amount_rp, target_mitra_id, expires_at,
 FROM locked_payment
 
 -- name: begin_confirmation :one
--- pending → confirming, with a charge attempt. Gives the attempt's id, by which the gateway knows it.
+-- pending → confirming, with a charge attempt. Returns the attempt's id. The gateway knows the attempt by this
+-- id.
 WITH begin_confirmation AS (
     UPDATE payments SET status = 'confirming' WHERE id = @payment_id AND status = 'pending' RETURNING id, amount_rp
 )
@@ -69,9 +70,9 @@ UPDATE payments SET status = 'confirmed', confirmed_at = curhat_now() WHERE id =
 UPDATE payments SET status = 'pending' WHERE id = @payment_id
 
 -- name: expire_payments :many
--- pending → expired, where the time to pay has passed. Locks the payments in id order. Gives one row per
--- payment that was pending; `is_expired` is false while its time has not passed. A payment that is confirming
--- gives no row: a confirmation that began in time holds the expiry back.
+-- pending → expired, for payments whose time to pay has passed. Locks the payments in id order. Returns one row
+-- per payment that was pending. `is_expired` is false if the payment's time has not passed yet. A confirming
+-- payment has no row, because a confirmation that began in time delays the expiry.
 WITH locked_payments AS MATERIALIZED (
     SELECT id, purpose, status, expires_at FROM payments WHERE id = ANY (@payment_ids::uuid[])
     ORDER BY id
@@ -92,14 +93,14 @@ LEFT JOIN expire_due USING (id)
 WHERE locked_payments.status = 'pending'
 
 -- name: close_payments :exec
--- An open status → @status, which is final.
+-- An open status → @status, which is a final status.
 UPDATE payments SET status = @status, closed_at = curhat_now() WHERE id = ANY (@payment_ids::uuid[])
 
 -- name: find_payment_of_attempt :optional
 SELECT payment_id FROM charge_attempts WHERE id = @attempt_id
 
 -- name: lock_attempt :one
--- Take the lock of a charge attempt. `age_seconds` is the time since it began.
+-- Lock a charge attempt. `age_seconds` is the time since the attempt began.
 -- nullable: reason
 -- row: LockedAttempt
 WITH locked_attempt AS MATERIALIZED (SELECT * FROM charge_attempts WHERE id = @attempt_id FOR NO KEY UPDATE)
@@ -113,7 +114,7 @@ UPDATE charge_attempts SET status = @attempt_status, answered_at = curhat_now(),
 WHERE id = @attempt_id
 
 -- name: has_other_charge :one
--- Whether another attempt of the payment took the money, or still may.
+-- Whether another attempt of the payment charged the customer, or may still do so.
 SELECT EXISTS (
     SELECT 1 FROM charge_attempts
     WHERE payment_id = @payment_id AND id <> @attempt_id AND status IN ('approved', 'started')
@@ -123,23 +124,24 @@ SELECT EXISTS (
 SELECT count(*)::integer AS attempts FROM charge_attempts WHERE payment_id = @payment_id
 
 -- name: request_refund :optional
--- nothing, or failed before → requested. No row: this charge is refunded, or its refund is requested, already.
+-- nothing → requested, also after an earlier refund failed. No row: the charge is already refunded, or its
+-- refund is already requested.
 INSERT INTO refunds (payment_id, charge_attempt_id, amount_rp, reason)
 VALUES (@payment_id, @charge_key, @amount_rp, @refund_reason)
 ON CONFLICT (charge_attempt_id) WHERE status <> 'failed' DO NOTHING
 RETURNING id
 
 -- name: find_requested_refund :optional
--- A refund that the gateway has to carry out. It knows the refund by `key` for ever. No row: it is answered, or
--- unknown.
+-- A refund that the gateway has to carry out. `key` identifies the refund at the gateway, and never changes. No
+-- row: the refund is unknown, or the gateway has already answered.
 -- row: Refund
 SELECT id AS key, charge_attempt_id AS charge_key, payment_id, amount_rp FROM refunds
 WHERE id = @refund_id AND status = 'requested'
 
 -- name: list_charges_to_refund :many
--- The charges of the payments that were taken, and are not refunded and not being refunded. These are late
--- approvals, which never paid for anything, and the charge of a payment that got no session or one that was cut
--- short. `was_refused`: the gateway was asked for the refund before, and refused.
+-- The charges of these payments that the gateway took and that no refund covers yet. A late approval is always
+-- listed. An approved charge is listed if its payment got no session, or if its session was cut short.
+-- `was_refused`: the gateway has refused an earlier refund of the charge.
 -- row: TakenCharge
 SELECT charge_attempts.payment_id, charge_attempts.id AS key, charge_attempts.amount_rp,
     EXISTS (SELECT 1 FROM refunds WHERE refunds.charge_attempt_id = charge_attempts.id) AS was_refused
@@ -169,14 +171,15 @@ ORDER BY charge_attempts.id
 SELECT payment_id FROM refunds WHERE id = @refund_id
 
 -- name: answer_refund :optional
--- requested → done or failed. Gives the amount in rupiah. No row: it was answered before.
+-- requested → done or failed. Returns the amount in rupiah. No row: the refund was already answered.
 -- nullable: @gateway_reason
 UPDATE refunds SET status = @refund_status, gateway_reason = @gateway_reason, answered_at = curhat_now()
 WHERE id = @refund_id AND status = 'requested'
 RETURNING amount_rp
 
 -- name: mark_payment_refunded :optional
--- served or unserved → refunded, when an operator decided the refund and it gave back the charge itself. No
+-- served or unserved → refunded, if an operator decided the refund and it returned the payment's own charge. No
+-- row: the refund was for a late approval, or the payment has another status.
 -- row: the refund was of a late approval, or the payment has another status.
 UPDATE payments SET status = 'refunded'
 FROM refunds JOIN charge_attempts ON charge_attempts.id = refunds.charge_attempt_id
@@ -185,12 +188,12 @@ WHERE payments.id = @payment_id AND payments.status IN ('served', 'unserved') AN
 RETURNING payments.id
 
 -- name: open_cases :exec
--- nothing → open, one review case per payment. A payment that has a case keeps it, with its first reason.
+-- nothing → open, one review case per payment. If a payment already has a case, the case and its reason stay.
 INSERT INTO review_cases (payment_id, reason, amount_rp)
 SELECT id, @case_reason, amount_rp FROM payments WHERE id = ANY (@payment_ids::uuid[]) ORDER BY id
 ON CONFLICT (payment_id) DO NOTHING
 
 -- name: record_audit_entry :exec
--- Write to the audit what @actor did to a payment, with the amount in rupiah as the new value.
+-- Record in the audit what @actor did to a payment. The new value is the amount in rupiah.
 INSERT INTO audit_entries (actor, action, subject, subject_id, new_value)
 VALUES (@actor, @action, 'payment', @payment_id::uuid::text, @amount_rp::integer::text)

@@ -37,10 +37,10 @@ WHERE id = ANY ($2::uuid[])
 async def read_mitra_states(
     db: Executor, /, *, push_window_seconds: float, mitra_ids: Sequence[UUID]
 ) -> list[MitraState]:
-    """What availability depends on, of these mitras. push_reachable_seconds says for how long push still reaches
-    the mitra: what is left of @push_window_seconds since the app was last seen, while a subscription has not
-    failed; else 0. availability_version grows with each change of the other columns, except for the passing of
-    time."""
+    """The columns on which the availability of these mitras depends. push_reachable_seconds says how long push can
+    still reach the mitra. If a subscription has not failed, this is the rest of @push_window_seconds since the
+    app was last seen; otherwise it is 0. availability_version grows with every change of the other columns. It
+    does not grow when only time passes."""
     return [MitraState(*row) for row in await db.fetch(READ_MITRA_STATES, push_window_seconds, mitra_ids)]
 
 
@@ -55,10 +55,11 @@ SELECT id, online FROM mitras WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY
 
 
 async def lock_mitras(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> list[LockedMitra]:
-    """Locks these mitras in id order and reads their intent. Callers change a mitra in a later statement, never in
-    the one that locks it. After its wait, such a statement would also lock the row version that it read first.
-    If another transaction holds a key share on that version (it inserts a request that refers to the mitra),
-    PostgreSQL queues the statement behind the next waiter, which waits for it: a deadlock."""
+    """Lock these mitras in id order, and read their toggles. A caller changes a mitra only in a later statement. A
+    statement that both locks and changes the mitra can deadlock. After its wait it also locks the row version
+    that it read first. If another transaction holds FOR KEY SHARE on that version (it inserts a request that
+    refers to the mitra), PostgreSQL queues the statement behind the next waiter. That waiter waits for the
+    statement."""
     return [LockedMitra(*row) for row in await db.fetch(LOCK_MITRAS, mitra_ids)]
 
 
@@ -93,7 +94,8 @@ WHERE push_ready AND online AND suspended_at IS NULL
 
 
 async def read_push_reachable_mitras(db: Executor, /, *, push_window_seconds: float) -> list[UUID]:
-    """The mitras whom push reaches: last seen within @push_window_seconds, with a subscription that has not failed."""
+    """The mitras whom push can reach. They were last seen within @push_window_seconds, and have a subscription that
+    has not failed."""
     return [row[0] for row in await db.fetch(READ_PUSH_REACHABLE_MITRAS, push_window_seconds)]
 
 
@@ -139,6 +141,7 @@ RETURNING mitras.id
 async def write_last_seen(
     db: Executor, /, *, mitra_ids: Sequence[UUID], ages_seconds: Sequence[float]
 ) -> list[UUID]:
-    """mitras.last_seen_at: any → @ages_seconds ago, never back. Returns the mitras that it wrote. It skips rows
-    that another transaction has locked, so it waits for nobody and takes part in no deadlock."""
+    """mitras.last_seen_at: any → @ages_seconds ago. The column never moves back in time. Returns the mitras whose
+    row changed. The statement skips rows that another transaction has locked, so it never waits and never takes
+    part in a deadlock."""
     return [row[0] for row in await db.fetch(WRITE_LAST_SEEN, mitra_ids, ages_seconds)]

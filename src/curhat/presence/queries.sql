@@ -1,8 +1,8 @@
 -- name: read_mitra_states :many
--- What availability depends on, of these mitras. push_reachable_seconds says for how long push still reaches
--- the mitra: what is left of @push_window_seconds since the app was last seen, while a subscription has not
--- failed; else 0. availability_version grows with each change of the other columns, except for the passing of
--- time.
+-- The columns on which the availability of these mitras depends. push_reachable_seconds says how long push can
+-- still reach the mitra. If a subscription has not failed, this is the rest of @push_window_seconds since the
+-- app was last seen; otherwise it is 0. availability_version grows with every change of the other columns. It
+-- does not grow when only time passes.
 -- row: MitraState
 SELECT id, display_name, online, suspended_at IS NOT NULL AS suspended, can_take_customer, active_sessions,
     max_customers,
@@ -15,10 +15,11 @@ FROM mitras
 WHERE id = ANY (@mitra_ids::uuid[])
 
 -- name: lock_mitras :many
--- Locks these mitras in id order and reads their intent. Callers change a mitra in a later statement, never in
--- the one that locks it. After its wait, such a statement would also lock the row version that it read first.
--- If another transaction holds a key share on that version (it inserts a request that refers to the mitra),
--- PostgreSQL queues the statement behind the next waiter, which waits for it: a deadlock.
+-- Lock these mitras in id order, and read their toggles. A caller changes a mitra only in a later statement. A
+-- statement that both locks and changes the mitra can deadlock. After its wait it also locks the row version
+-- that it read first. If another transaction holds FOR KEY SHARE on that version (it inserts a request that
+-- refers to the mitra), PostgreSQL queues the statement behind the next waiter. That waiter waits for the
+-- statement.
 -- row: LockedMitra
 SELECT id, online FROM mitras WHERE id = ANY (@mitra_ids::uuid[]) ORDER BY id FOR NO KEY UPDATE
 
@@ -36,7 +37,8 @@ RETURNING id, display_name, online, suspended_at IS NOT NULL AS suspended, can_t
     availability_version
 
 -- name: read_push_reachable_mitras :many
--- The mitras whom push reaches: last seen within @push_window_seconds, with a subscription that has not failed.
+-- The mitras whom push can reach. They were last seen within @push_window_seconds, and have a subscription that
+-- has not failed.
 SELECT id FROM mitras
 WHERE push_ready AND online AND suspended_at IS NULL
     AND last_seen_at > (SELECT curhat_now() - make_interval(secs => @push_window_seconds))
@@ -55,8 +57,9 @@ FROM (
 WHERE mitras.id = ended.mitra_id
 
 -- name: write_last_seen :many
--- mitras.last_seen_at: any → @ages_seconds ago, never back. Returns the mitras that it wrote. It skips rows
--- that another transaction has locked, so it waits for nobody and takes part in no deadlock.
+-- mitras.last_seen_at: any → @ages_seconds ago. The column never moves back in time. Returns the mitras whose
+-- row changed. The statement skips rows that another transaction has locked, so it never waits and never takes
+-- part in a deadlock.
 WITH seen AS (
     SELECT mitra_id, curhat_now() - make_interval(secs => age_seconds) AS seen_at
     FROM unnest(@mitra_ids::uuid[], @ages_seconds::double precision[]) AS frames (mitra_id, age_seconds)

@@ -26,7 +26,7 @@ ORDER BY is_trial DESC, duration_minutes
 
 
 async def list_offers(db: Executor, /, *, purpose: Purpose, customer_id: UUID) -> list[ListOffersRow]:
-    """The current offers that this customer may have: the trial first, then by duration."""
+    """The current offers that this customer can choose: the trial first, then by duration."""
     return [ListOffersRow(*row) for row in await db.fetch(LIST_OFFERS, purpose, customer_id)]
 
 
@@ -48,7 +48,8 @@ FROM offers WHERE id = $2 AND purpose = $3 AND withdrawn_at IS NULL
 async def find_offer(
     db: Executor, /, *, customer_id: UUID, id: UUID, purpose: Purpose
 ) -> FindOfferRow | None:
-    """One current offer, and whether this customer has had a trial. No row: it is unknown, withdrawn or for another purpose."""
+    """One current offer, and whether this customer has had a trial. No row: the offer is unknown, withdrawn or for
+    another purpose."""
     row = await db.fetchrow(FIND_OFFER, customer_id, id, purpose)
     if row is None:
         return None
@@ -86,5 +87,6 @@ async def seed_offers(
     durations_minutes: Sequence[int],
     prices_rp: Sequence[int],
 ) -> None:
-    """nothing → current, for each offer; Rp0 makes it the trial. A current offer of the same duration is not changed."""
+    """nothing → current, for each offer. An offer at Rp0 is the trial. A current offer of the same duration stays
+    unchanged."""
     await db.execute(SEED_OFFERS, purposes, durations_minutes, prices_rp)

@@ -2,14 +2,15 @@
 -- type: purposes = Purpose from curhat.pricing.schemas
 
 -- name: list_offers :many
--- The current offers that this customer may have: the trial first, then by duration.
+-- The current offers that this customer can choose: the trial first, then by duration.
 SELECT id, duration_minutes, price_rp, is_trial FROM offers
 WHERE purpose = @purpose AND withdrawn_at IS NULL
     AND NOT (is_trial AND EXISTS (SELECT 1 FROM sessions WHERE customer_id = @customer_id AND is_trial))
 ORDER BY is_trial DESC, duration_minutes
 
 -- name: find_offer :optional
--- One current offer, and whether this customer has had a trial. No row: it is unknown, withdrawn or for another purpose.
+-- One current offer, and whether this customer has had a trial. No row: the offer is unknown, withdrawn or for
+-- another purpose.
 SELECT id, duration_minutes, price_rp, is_trial,
     EXISTS (SELECT 1 FROM sessions WHERE customer_id = @customer_id AND is_trial) AS trial_used
 FROM offers WHERE id = @id AND purpose = @purpose AND withdrawn_at IS NULL
@@ -19,7 +20,8 @@ SELECT EXISTS (SELECT 1 FROM offers WHERE is_trial AND withdrawn_at IS NULL)
     AND NOT EXISTS (SELECT 1 FROM sessions WHERE customer_id = @customer_id AND is_trial) AS is_available
 
 -- name: seed_offers :exec
--- nothing → current, for each offer; Rp0 makes it the trial. A current offer of the same duration is not changed.
+-- nothing → current, for each offer. An offer at Rp0 is the trial. A current offer of the same duration stays
+-- unchanged.
 INSERT INTO offers (purpose, duration_minutes, price_rp, is_trial)
 SELECT purpose, duration_minutes, price_rp, price_rp = 0
 FROM unnest(@purposes::text[], @durations_minutes::integer[], @prices_rp::integer[])

@@ -48,8 +48,9 @@ async def append_events(
     types: Sequence[str],
     data: Sequence[str],
 ) -> list[AppendedEvent]:
-    """The head of each stream → head + its number of new events, and one stored event for each, numbered without
-    gaps. A stream that does not exist yet begins at 0. One element per event; the rows come in the same order."""
+    """Append events to their streams, and advance each stream's head by the number of its new events. The numbers
+    have no gaps. A stream that does not exist yet begins at 0. Each array has one element per event, and the
+    rows come back in the same order."""
     return [AppendedEvent(*row) for row in await db.fetch(APPEND_EVENTS, roles, user_ids, types, data)]
 
 
@@ -65,7 +66,7 @@ SELECT epoch, head AS seq, curhat_now() AS server_now FROM streams WHERE role = 
 
 
 async def find_head(db: Executor, /, *, role: Role, user_id: UUID) -> StreamHead | None:
-    """Where a user's stream stands. No row: the stream has not begun."""
+    """The number of the last event in a user's stream. No row: the stream has not begun."""
     row = await db.fetchrow(FIND_HEAD, role, user_id)
     if row is None:
         return None
@@ -80,7 +81,8 @@ RETURNING epoch, head AS seq, curhat_now() AS server_now
 
 
 async def begin_stream(db: Executor, /, *, role: Role, user_id: UUID) -> StreamHead:
-    """nothing → an empty stream. If another transaction began it meanwhile, it stays as it is."""
+    """nothing → an empty stream. If another transaction began the stream meanwhile, this statement does not change
+    it."""
     row = await db.fetchrow(BEGIN_STREAM, role, user_id)
     if row is None:
         raise NoRow(BEGIN_STREAM)
@@ -105,7 +107,7 @@ LIMIT $4
 async def list_events_after(
     db: Executor, /, *, role: Role, user_id: UUID, seq: int, max_events: int
 ) -> list[EventRow]:
-    """What a user's stream holds after @seq, in order, at most @max_events."""
+    """The events of a user's stream after @seq, in order, at most @max_events."""
     return [EventRow(*row) for row in await db.fetch(LIST_EVENTS_AFTER, role, user_id, seq, max_events)]
 
 
@@ -125,7 +127,8 @@ WHERE streams.head > known.head
 async def list_heads_ahead(
     db: Executor, /, *, user_ids: Sequence[UUID], known_heads: Sequence[int], role: Role
 ) -> list[HeadAhead]:
-    """Those of these users of one role whose stream has a higher head than the caller knows, one element per user."""
+    """The streams of these users, all of one role, whose head is higher than the head that the caller knows. Each
+    array has one element per user."""
     return [HeadAhead(*row) for row in await db.fetch(LIST_HEADS_AHEAD, user_ids, known_heads, role)]
 
 
@@ -141,6 +144,6 @@ DELETE FROM stream_events WHERE ctid = ANY (ARRAY(
 
 
 async def prune_events(db: Executor, /, *, max_events: int) -> int:
-    """Delete the oldest events of more than 24 hours, at most @max_events. The row with a stream's last number
-    stays, so no number is used twice."""
+    """Delete at most @max_events of the oldest events that are older than 24 hours. The row that holds the stream's
+    last number stays, so no number is used twice."""
     return rows_changed(await db.execute(PRUNE_EVENTS, max_events))

@@ -1,8 +1,9 @@
 -- type: role = Role from curhat.kit.identity
 
 -- name: append_events :many
--- The head of each stream → head + its number of new events, and one stored event for each, numbered without
--- gaps. A stream that does not exist yet begins at 0. One element per event; the rows come in the same order.
+-- Append events to their streams, and advance each stream's head by the number of its new events. The numbers
+-- have no gaps. A stream that does not exist yet begins at 0. Each array has one element per event, and the
+-- rows come back in the same order.
 -- row: AppendedEvent
 WITH given_events AS MATERIALIZED (
     SELECT role, user_id, type, data, position,
@@ -25,19 +26,20 @@ WITH given_events AS MATERIALIZED (
 SELECT seq, at FROM numbered_events ORDER BY position
 
 -- name: find_head :optional
--- Where a user's stream stands. No row: the stream has not begun.
+-- The number of the last event in a user's stream. No row: the stream has not begun.
 -- row: StreamHead
 SELECT epoch, head AS seq, curhat_now() AS server_now FROM streams WHERE role = @role AND user_id = @user_id
 
 -- name: begin_stream :one
--- nothing → an empty stream. If another transaction began it meanwhile, it stays as it is.
+-- nothing → an empty stream. If another transaction began the stream meanwhile, this statement does not change
+-- it.
 -- row: StreamHead
 INSERT INTO streams (role, user_id) VALUES (@role, @user_id)
 ON CONFLICT (role, user_id) DO UPDATE SET head = streams.head
 RETURNING epoch, head AS seq, curhat_now() AS server_now
 
 -- name: list_events_after :many
--- What a user's stream holds after @seq, in order, at most @max_events.
+-- The events of a user's stream after @seq, in order, at most @max_events.
 -- row: EventRow
 SELECT seq, type, at, data FROM stream_events
 WHERE role = @role AND user_id = @user_id AND seq > @seq
@@ -45,7 +47,8 @@ ORDER BY seq
 LIMIT @max_events
 
 -- name: list_heads_ahead :many
--- Those of these users of one role whose stream has a higher head than the caller knows, one element per user.
+-- The streams of these users, all of one role, whose head is higher than the head that the caller knows. Each
+-- array has one element per user.
 -- row: HeadAhead
 SELECT streams.user_id, streams.head
 FROM unnest(@user_ids::uuid[], @known_heads::bigint[]) AS known (user_id, head)
@@ -53,8 +56,8 @@ JOIN streams ON streams.role = @role AND streams.user_id = known.user_id
 WHERE streams.head > known.head
 
 -- name: prune_events :execrows
--- Delete the oldest events of more than 24 hours, at most @max_events. The row with a stream's last number
--- stays, so no number is used twice.
+-- Delete at most @max_events of the oldest events that are older than 24 hours. The row that holds the stream's
+-- last number stays, so no number is used twice.
 DELETE FROM stream_events WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM stream_events
     WHERE at < (SELECT curhat_now() - interval '24 hours')

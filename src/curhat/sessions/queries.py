@@ -64,11 +64,11 @@ async def send_messages(
     client_message_ids: Sequence[str],
     texts: Sequence[str],
 ) -> list[SendRow]:
-    """nothing → sent, for each message whose sender is a member of its session, while the session runs. One element
-    per message. A row for each sender who is a member; its `id` is null when nothing was written, because the
-    message was sent before or the session is over. The clock is read once, after the last lock, so a wait for a
-    lock never lets a message in late. The locks also make the ids of a session's messages grow in the order of
-    their commits."""
+    """nothing → sent, for each message whose sender is a member of its session, while the session runs. Each array
+    has one element per message. The statement returns a row for each message whose sender is a member. `id` is
+    null when no message was stored: the message was sent before, or the session is over. The statement reads the
+    clock once, after it has taken the last lock. So no message is accepted late because of a lock wait. The
+    locks also ensure that the ids of a session's messages grow in commit order."""
     return [
         SendRow(*row)
         for row in await db.fetch(SEND_MESSAGES, session_ids, senders, user_ids, client_message_ids, texts)
@@ -97,8 +97,8 @@ JOIN messages USING (session_id, sender, client_message_id)
 async def list_sent_messages(
     db: Executor, /, *, session_ids: Sequence[UUID], senders: Sequence[str], client_message_ids: Sequence[str]
 ) -> list[MessageRow]:
-    """The stored messages under these names, one element per message. It is a statement of its own, so that it sees
-    what was committed while send_messages waited for its locks."""
+    """The stored messages with these client ids. Each array has one element per message. This must be a separate
+    statement, so that it sees what was committed while send_messages waited for its locks."""
     return [
         MessageRow(*row)
         for row in await db.fetch(LIST_SENT_MESSAGES, session_ids, senders, client_message_ids)
@@ -136,8 +136,8 @@ FROM locked_session
 async def mark_messages_read(
     db: Executor, /, *, session_id: UUID, user_id: UUID, role: Role, up_to_message_id: UUID
 ) -> ReadMessages | None:
-    """unread → read, for what the other side sent up to a message. No row: there is no such message, or the caller
-    is not a member of its session. `read_at` is null when nothing was unread."""
+    """unread → read, for the other side's messages up to a given message. No row: no such message exists, or the
+    caller is not a member of its session. `read_at` is null when no message was unread."""
     row = await db.fetchrow(MARK_MESSAGES_READ, session_id, user_id, role, up_to_message_id)
     if row is None:
         return None
@@ -176,7 +176,7 @@ async def end_session_early(
     end_reason: EndReason,
     end_note: str | None,
 ) -> EndedSession | None:
-    """active → ended, by a member. Gives the extension that was open. No row: the caller is not a member, or the
+    """active → ended, by a member. Returns the extension that was open. No row: the caller is not a member, or the
     session is over."""
     row = await db.fetchrow(END_SESSION_EARLY, session_id, user_id, role, end_reason, end_note)
     if row is None:
@@ -198,8 +198,8 @@ RETURNING sessions.id, sessions.payment_id, sessions.mitra_id, locked.open_exten
 
 
 async def end_suspended_session(db: Executor, /, *, session_id: UUID) -> EndedSession | None:
-    """active → ended, because its mitra is suspended. Gives the extension that was open. No row: the session's time
-    is over, so its deadline ends it, or it has ended."""
+    """active → ended, because an operator suspended its mitra. Returns the extension that was open. No row: the
+    session has ended, or its time is over. In the second case its deadline ends it."""
     row = await db.fetchrow(END_SUSPENDED_SESSION, session_id)
     if row is None:
         return None
@@ -237,8 +237,8 @@ WHERE locked.status = 'active' AND locked.open_extension_id IS NULL
 
 
 async def end_due_sessions(db: Executor, /, *, session_ids: Sequence[UUID]) -> list[DueSession]:
-    """active → ended, for those whose time is up and that have no open extension (5.7). A row for each that was
-    active without an open extension; `is_ended` is false if its end is still to come."""
+    """active → ended, for sessions whose time is over and that have no open extension (5.7). Returns a row for each
+    session that was active without an open extension. `is_ended` is false if the session's time is not over yet."""
     return [DueSession(*row) for row in await db.fetch(END_DUE_SESSIONS, session_ids)]
 
 
@@ -289,8 +289,8 @@ ORDER BY sessions.id
 
 
 async def list_sessions(db: Executor, /, *, session_ids: Sequence[UUID]) -> list[SessionRow]:
-    """These sessions, oldest first, with the names that each side may see of the other, and the open extension, or
-    else the latest."""
+    """These sessions, oldest first. Each row has the names that each side may see of the other. It also has the
+    open extension or, if none is open, the latest extension."""
     return [SessionRow(*row) for row in await db.fetch(LIST_SESSIONS, session_ids)]
 
 
@@ -306,7 +306,7 @@ WHERE id = $1 AND status = 'active' AND (ends_at > curhat_now() OR open_extensio
 
 
 async def find_running_members(db: Executor, /, *, session_id: UUID) -> SessionMembers | None:
-    """The two members of a session. No row: it does not run."""
+    """The two members of a session. No row: the session is not running."""
     row = await db.fetchrow(FIND_RUNNING_MEMBERS, session_id)
     if row is None:
         return None
@@ -319,7 +319,7 @@ SELECT id FROM sessions WHERE customer_id = $1 AND status = 'active'
 
 
 async def list_active_sessions_of_customer(db: Executor, /, *, customer_id: UUID) -> list[UUID]:
-    """One id at most."""
+    """Returns at most one id."""
     return [row[0] for row in await db.fetch(LIST_ACTIVE_SESSIONS_OF_CUSTOMER, customer_id)]
 
 
@@ -329,7 +329,7 @@ SELECT id FROM sessions WHERE mitra_id = $1 AND status = 'active'
 
 
 async def list_active_sessions_of_mitra(db: Executor, /, *, mitra_id: UUID) -> list[UUID]:
-    """As many ids as the mitra's capacity allows, at most."""
+    """Returns at most as many ids as the mitra's capacity."""
     return [row[0] for row in await db.fetch(LIST_ACTIVE_SESSIONS_OF_MITRA, mitra_id)]
 
 
@@ -341,7 +341,8 @@ SELECT id FROM sessions WHERE customer_id = $1 AND id < $2 ORDER BY id DESC LIMI
 async def list_past_sessions_of_customer(
     db: Executor, /, *, customer_id: UUID, before_id: UUID, max_sessions: int
 ) -> list[UUID]:
-    """The ids of the newest sessions before @before_id. It compares nothing else, so the index does all the work."""
+    """The ids of the newest sessions before @before_id. The statement has no other condition, so the index alone
+    finds the rows."""
     return [
         row[0] for row in await db.fetch(LIST_PAST_SESSIONS_OF_CUSTOMER, customer_id, before_id, max_sessions)
     ]
@@ -376,8 +377,8 @@ ORDER BY page.id DESC
 async def list_messages(
     db: Executor, /, *, before_id: UUID, max_messages: int, session_id: UUID, user_id: UUID, role: Role
 ) -> list[MessageRow]:
-    """The newest messages of a session before @before_id, newest first, for a member. No row: there is none, or the
-    caller is not a member."""
+    """The messages of a session before @before_id, newest first, for a member. No row: no such message exists, or
+    the caller is not a member."""
     return [
         MessageRow(*row)
         for row in await db.fetch(LIST_MESSAGES, before_id, max_messages, session_id, user_id, role)
@@ -392,7 +393,7 @@ WHERE charge_attempts.id = $1
 
 
 async def find_session_of_charge(db: Executor, /, *, charge_attempt_id: UUID) -> UUID | None:
-    """The session whose extension a charge attempt is for. No row: the attempt is for something else."""
+    """The session of the extension that a charge attempt pays for. No row: the attempt pays for something else."""
     row = await db.fetchrow(FIND_SESSION_OF_CHARGE, charge_attempt_id)
     if row is None:
         return None
@@ -415,7 +416,7 @@ WHERE extensions.id = ANY ($1::uuid[])
 async def list_mitras_of_extensions(
     db: Executor, /, *, extension_ids: Sequence[UUID]
 ) -> list[ExtensionMitra]:
-    """The mitras whose answer these extensions wait for."""
+    """The mitras who have to answer these extensions."""
     return [ExtensionMitra(*row) for row in await db.fetch(LIST_MITRAS_OF_EXTENSIONS, extension_ids)]
 
 
@@ -437,7 +438,7 @@ FROM locked_session
 
 
 async def lock_session(db: Executor, /, *, session_id: UUID) -> LockedSession | None:
-    """Lock a session's row, then read it. `runs`: its time is not over, or an open extension holds the end back."""
+    """Lock a session's row, then read it. `runs`: its time is not over, or an open extension delays its end."""
     row = await db.fetchrow(LOCK_SESSION, session_id)
     if row is None:
         return None
@@ -493,9 +494,9 @@ ORDER BY locked.id
 
 
 async def lock_extensions(db: Executor, /, *, extension_ids: Sequence[UUID]) -> list[LockedExtension]:
-    """Lock these extensions, in id order, then read them. The caller holds the locks of their sessions. The toggle
-    to offline marks an extension before this lock, or waits for it. `is_over`: the time to answer has passed.
-    `mitra_is_there`: the toggle is on, and was on throughout."""
+    """Lock these extensions, in id order, then read them. The caller holds the locks of their sessions. A toggle to
+    offline either marks an extension before this statement locks it, or waits for this lock. `is_over`: the time
+    to answer has passed. `mitra_is_there`: the mitra is online, and was online since the request."""
     return [LockedExtension(*row) for row in await db.fetch(LOCK_EXTENSIONS, extension_ids)]
 
 
@@ -534,9 +535,9 @@ async def open_extension(
     default_action: DefaultAction,
     deadline_at: datetime,
 ) -> OpenedExtension:
-    """nothing → pending; the extension holds the session's end back. The mitra's row is locked FOR SHARE. So the
-    toggle commits before this statement, which sees it in `mitra_is_online`; or it waits, and then finds the
-    extension."""
+    """nothing → pending. The extension now delays the session's end. The statement locks the mitra's row FOR SHARE.
+    If a toggle commits first, this statement sees it in `mitra_is_online`. Otherwise the toggle waits, and then
+    finds the extension."""
     row = await db.fetchrow(
         OPEN_EXTENSION,
         mitra_id,
@@ -606,8 +607,8 @@ RETURNING charge_by
 async def approve_extensions(
     db: Executor, /, *, decided_by: DecidedBy, charge_timeout_seconds: float, extension_ids: Sequence[UUID]
 ) -> datetime:
-    """pending → charging. Returns the last time at which an approval of the gateway counts. It is the same for all.
-    At least one extension."""
+    """pending → charging, for at least one extension. Returns the time until which the gateway's approval counts.
+    The time is the same for all extensions."""
     row = await db.fetchrow(APPROVE_EXTENSIONS, decided_by, charge_timeout_seconds, extension_ids)
     if row is None:
         raise NoRow(APPROVE_EXTENSIONS)
@@ -625,7 +626,7 @@ WHERE id = decision.extension_id
 async def reject_extensions(
     db: Executor, /, *, extension_ids: Sequence[UUID], decided_by: Sequence[DecidedBy]
 ) -> None:
-    """pending → rejected. One element per extension. Nothing is charged."""
+    """pending → rejected, without a charge. Each array has one element per extension."""
     await db.execute(REJECT_EXTENSIONS, extension_ids, decided_by)
 
 
@@ -657,8 +658,8 @@ RETURNING id, ends_at, ends_at <= curhat_now() AS is_over,
 async def release_session_ends(
     db: Executor, /, *, added_minutes: int, session_ids: Sequence[UUID]
 ) -> list[ReleasedEnd]:
-    """Extensions no longer hold these sessions' ends back, and the ends move by @added_minutes.
-    `settled_extensions` counts the session's extensions, which are all settled now."""
+    """Stop delaying the ends of these sessions, and move the ends by @added_minutes. `settled_extensions` counts
+    the session's extensions, which are all settled now."""
     return [ReleasedEnd(*row) for row in await db.fetch(RELEASE_SESSION_ENDS, added_minutes, session_ids)]
 
 
@@ -676,8 +677,8 @@ RETURNING extensions.id
 
 
 async def mark_mitra_offline(db: Executor, /, *, mitra_id: UUID) -> list[UUID]:
-    """Mark the mitra's pending extensions: nobody can approve them any more. Locks their rows in id order, after
-    the mitra's row. Gives their ids."""
+    """Mark the mitra's pending extensions, so that nobody can approve them any more. The caller has locked the
+    mitra's row. This statement then locks the extensions in id order, and returns their ids."""
     return [row[0] for row in await db.fetch(MARK_MITRA_OFFLINE, mitra_id)]
 
 
@@ -696,7 +697,7 @@ WHERE sessions.mitra_id = $2 AND sessions.status = 'active' AND extensions.statu
 async def list_presence_checks(
     db: Executor, /, *, wait_seconds: float, mitra_id: UUID
 ) -> list[PresenceCheck]:
-    """The mitra's pending extensions, and the time @wait_seconds from now."""
+    """The mitra's pending extensions, each with the time in @wait_seconds as `due_at`."""
     return [PresenceCheck(*row) for row in await db.fetch(LIST_PRESENCE_CHECKS, wait_seconds, mitra_id)]
 
 
@@ -706,5 +707,5 @@ SELECT payment_id FROM extensions WHERE session_id = ANY ($1::uuid[]) AND status
 
 
 async def list_payments_of_approved_extensions(db: Executor, /, *, session_ids: Sequence[UUID]) -> list[UUID]:
-    """The payments that lengthened these sessions."""
+    """The payments of the approved extensions of these sessions."""
     return [row[0] for row in await db.fetch(LIST_PAYMENTS_OF_APPROVED_EXTENSIONS, session_ids)]

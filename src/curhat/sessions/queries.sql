@@ -10,11 +10,11 @@
 -- type: extension_default_action = DefaultAction from curhat.configuration.definitions
 
 -- name: send_messages :many
--- nothing → sent, for each message whose sender is a member of its session, while the session runs. One element
--- per message. A row for each sender who is a member; its `id` is null when nothing was written, because the
--- message was sent before or the session is over. The clock is read once, after the last lock, so a wait for a
--- lock never lets a message in late. The locks also make the ids of a session's messages grow in the order of
--- their commits.
+-- nothing → sent, for each message whose sender is a member of its session, while the session runs. Each array
+-- has one element per message. The statement returns a row for each message whose sender is a member. `id` is
+-- null when no message was stored: the message was sent before, or the session is over. The statement reads the
+-- clock once, after it has taken the last lock. So no message is accepted late because of a lock wait. The
+-- locks also ensure that the ids of a session's messages grow in commit order.
 -- nullable: id, sent_at
 -- row: SendRow
 WITH asked AS MATERIALIZED (
@@ -30,7 +30,7 @@ WITH asked AS MATERIALIZED (
     SELECT curhat_now() AS now, count(*) AS locks FROM locked_sessions
 ), own AS MATERIALIZED (
     SELECT asked.*, locked.customer_id, locked.mitra_id,
-        -- An open extension holds the end back (5.7).
+        -- An open extension delays the end (5.7).
         locked.status = 'active' AND (locked.ends_at > moment.now OR locked.open_extension_id IS NOT NULL) AS runs,
         moment.now
     FROM moment, asked
@@ -49,8 +49,8 @@ LEFT JOIN insert_messages AS sent USING (session_id, sender, client_message_id)
 ORDER BY own.position
 
 -- name: list_sent_messages :many
--- The stored messages under these names, one element per message. It is a statement of its own, so that it sees
--- what was committed while send_messages waited for its locks.
+-- The stored messages with these client ids. Each array has one element per message. This must be a separate
+-- statement, so that it sees what was committed while send_messages waited for its locks.
 -- nullable: read_at
 -- row: MessageRow
 SELECT messages.id, messages.session_id, messages.client_message_id, messages.sender, messages.text,
@@ -60,8 +60,8 @@ FROM unnest(@session_ids::uuid[], @senders::text[], @client_message_ids::text[])
 JOIN messages USING (session_id, sender, client_message_id)
 
 -- name: mark_messages_read :optional
--- unread → read, for what the other side sent up to a message. No row: there is no such message, or the caller
--- is not a member of its session. `read_at` is null when nothing was unread.
+-- unread → read, for the other side's messages up to a given message. No row: no such message exists, or the
+-- caller is not a member of its session. `read_at` is null when no message was unread.
 -- nullable: read_at
 -- row: ReadMessages
 WITH locked_session AS MATERIALIZED (
@@ -84,7 +84,7 @@ SELECT locked_session.customer_id, locked_session.mitra_id, (SELECT max(read_at)
 FROM locked_session
 
 -- name: end_session_early :optional
--- active → ended, by a member. Gives the extension that was open. No row: the caller is not a member, or the
+-- active → ended, by a member. Returns the extension that was open. No row: the caller is not a member, or the
 -- session is over.
 -- nullable: open_extension_id, @end_note
 -- row: EndedSession
@@ -101,8 +101,8 @@ WHERE sessions.id = locked.id AND locked.status = 'active'
 RETURNING sessions.id, sessions.payment_id, sessions.mitra_id, locked.open_extension_id
 
 -- name: end_suspended_session :optional
--- active → ended, because its mitra is suspended. Gives the extension that was open. No row: the session's time
--- is over, so its deadline ends it, or it has ended.
+-- active → ended, because an operator suspended its mitra. Returns the extension that was open. No row: the
+-- session has ended, or its time is over. In the second case its deadline ends it.
 -- nullable: open_extension_id
 -- row: EndedSession
 WITH locked_session AS MATERIALIZED (
@@ -116,8 +116,8 @@ WHERE sessions.id = locked.id AND locked.status = 'active'
 RETURNING sessions.id, sessions.payment_id, sessions.mitra_id, locked.open_extension_id
 
 -- name: end_due_sessions :many
--- active → ended, for those whose time is up and that have no open extension (5.7). A row for each that was
--- active without an open extension; `is_ended` is false if its end is still to come.
+-- active → ended, for sessions whose time is over and that have no open extension (5.7). Returns a row for each
+-- session that was active without an open extension. `is_ended` is false if the session's time is not over yet.
 -- row: DueSession
 WITH locked_sessions AS MATERIALIZED (
     SELECT id, payment_id, mitra_id, status, ends_at, open_extension_id
@@ -141,8 +141,8 @@ LEFT JOIN end_sessions AS ended USING (id)
 WHERE locked.status = 'active' AND locked.open_extension_id IS NULL
 
 -- name: list_sessions :many
--- These sessions, oldest first, with the names that each side may see of the other, and the open extension, or
--- else the latest.
+-- These sessions, oldest first. Each row has the names that each side may see of the other. It also has the
+-- open extension or, if none is open, the latest extension.
 -- nullable: ended_at, end_reason, extension_id, extension_payment_id, extension_status, extension_decided_by
 -- nullable: extension_offer_id, extension_duration_minutes, extension_price_rp, extension_deadline_at
 -- nullable: extension_default_action
@@ -167,21 +167,22 @@ WHERE sessions.id = ANY (@session_ids::uuid[])
 ORDER BY sessions.id
 
 -- name: find_running_members :optional
--- The two members of a session. No row: it does not run.
+-- The two members of a session. No row: the session is not running.
 -- row: SessionMembers
 SELECT customer_id, mitra_id FROM sessions
 WHERE id = @session_id AND status = 'active' AND (ends_at > curhat_now() OR open_extension_id IS NOT NULL)
 
 -- name: list_active_sessions_of_customer :many
--- One id at most.
+-- Returns at most one id.
 SELECT id FROM sessions WHERE customer_id = @customer_id AND status = 'active'
 
 -- name: list_active_sessions_of_mitra :many
--- As many ids as the mitra's capacity allows, at most.
+-- Returns at most as many ids as the mitra's capacity.
 SELECT id FROM sessions WHERE mitra_id = @mitra_id AND status = 'active'
 
 -- name: list_past_sessions_of_customer :many
--- The ids of the newest sessions before @before_id. It compares nothing else, so the index does all the work.
+-- The ids of the newest sessions before @before_id. The statement has no other condition, so the index alone
+-- finds the rows.
 SELECT id FROM sessions WHERE customer_id = @customer_id AND id < @before_id ORDER BY id DESC LIMIT @max_sessions
 
 -- name: list_past_sessions_of_mitra :many
@@ -189,8 +190,8 @@ SELECT id FROM sessions WHERE customer_id = @customer_id AND id < @before_id ORD
 SELECT id FROM sessions WHERE mitra_id = @mitra_id AND id < @before_id ORDER BY id DESC LIMIT @max_sessions
 
 -- name: list_messages :many
--- The newest messages of a session before @before_id, newest first, for a member. No row: there is none, or the
--- caller is not a member.
+-- The messages of a session before @before_id, newest first, for a member. No row: no such message exists, or
+-- the caller is not a member.
 -- nullable: read_at
 -- row: MessageRow
 SELECT page.id, page.session_id, page.client_message_id, page.sender, page.text, page.sent_at, page.read_at
@@ -205,20 +206,20 @@ WHERE sessions.id = @session_id
 ORDER BY page.id DESC
 
 -- name: find_session_of_charge :optional
--- The session whose extension a charge attempt is for. No row: the attempt is for something else.
+-- The session of the extension that a charge attempt pays for. No row: the attempt pays for something else.
 SELECT extensions.session_id
 FROM charge_attempts JOIN extensions ON extensions.payment_id = charge_attempts.payment_id
 WHERE charge_attempts.id = @charge_attempt_id
 
 -- name: list_mitras_of_extensions :many
--- The mitras whose answer these extensions wait for.
+-- The mitras who have to answer these extensions.
 -- row: ExtensionMitra
 SELECT extensions.id, sessions.mitra_id
 FROM extensions JOIN sessions ON sessions.id = extensions.session_id
 WHERE extensions.id = ANY (@extension_ids::uuid[])
 
 -- name: lock_session :optional
--- Lock a session's row, then read it. `runs`: its time is not over, or an open extension holds the end back.
+-- Lock a session's row, then read it. `runs`: its time is not over, or an open extension delays its end.
 -- nullable: open_extension_id
 -- row: LockedSession
 WITH locked_session AS MATERIALIZED (SELECT * FROM sessions WHERE id = @session_id FOR NO KEY UPDATE)
@@ -234,9 +235,9 @@ ORDER BY id
 FOR NO KEY UPDATE
 
 -- name: lock_extensions :many
--- Lock these extensions, in id order, then read them. The caller holds the locks of their sessions. The toggle
--- to offline marks an extension before this lock, or waits for it. `is_over`: the time to answer has passed.
--- `mitra_is_there`: the toggle is on, and was on throughout.
+-- Lock these extensions, in id order, then read them. The caller holds the locks of their sessions. A toggle to
+-- offline either marks an extension before this statement locks it, or waits for this lock. `is_over`: the time
+-- to answer has passed. `mitra_is_there`: the mitra is online, and was online since the request.
 -- nullable: decided_by, charge_by, charge_is_late
 -- row: LockedExtension
 WITH locked_extensions AS MATERIALIZED (
@@ -255,9 +256,9 @@ JOIN mitras ON mitras.id = sessions.mitra_id
 ORDER BY locked.id
 
 -- name: open_extension :one
--- nothing → pending; the extension holds the session's end back. The mitra's row is locked FOR SHARE. So the
--- toggle commits before this statement, which sees it in `mitra_is_online`; or it waits, and then finds the
--- extension.
+-- nothing → pending. The extension now delays the session's end. The statement locks the mitra's row FOR SHARE.
+-- If a toggle commits first, this statement sees it in `mitra_is_online`. Otherwise the toggle waits, and then
+-- finds the extension.
 -- row: OpenedExtension
 WITH locked_mitra AS MATERIALIZED (
     SELECT online AND suspended_at IS NULL AS is_online FROM mitras WHERE id = @mitra_id FOR SHARE
@@ -292,8 +293,8 @@ WHERE sessions.mitra_id = @mitra_id AND sessions.status = 'active'
 ORDER BY extensions.id
 
 -- name: approve_extensions :one
--- pending → charging. Returns the last time at which an approval of the gateway counts. It is the same for all.
--- At least one extension.
+-- pending → charging, for at least one extension. Returns the time until which the gateway's approval counts.
+-- The time is the same for all extensions.
 WITH moment AS MATERIALIZED (SELECT curhat_now() AS now)
 UPDATE extensions SET status = 'charging', decided_by = @decided_by, decided_at = moment.now,
     charge_by = moment.now + make_interval(secs => @charge_timeout_seconds)
@@ -302,7 +303,7 @@ WHERE id = ANY (@extension_ids::uuid[])
 RETURNING charge_by
 
 -- name: reject_extensions :exec
--- pending → rejected. One element per extension. Nothing is charged.
+-- pending → rejected, without a charge. Each array has one element per extension.
 UPDATE extensions SET status = 'rejected', decided_by = decision.decided_by, decided_at = curhat_now()
 FROM unnest(@extension_ids::uuid[], @decided_by::text[]) AS decision (extension_id, decided_by)
 WHERE id = decision.extension_id
@@ -312,8 +313,8 @@ WHERE id = decision.extension_id
 UPDATE extensions SET status = @status WHERE id = @extension_id
 
 -- name: release_session_ends :many
--- Extensions no longer hold these sessions' ends back, and the ends move by @added_minutes.
--- `settled_extensions` counts the session's extensions, which are all settled now.
+-- Stop delaying the ends of these sessions, and move the ends by @added_minutes. `settled_extensions` counts
+-- the session's extensions, which are all settled now.
 -- row: ReleasedEnd
 UPDATE sessions SET open_extension_id = NULL, ends_at = ends_at + make_interval(mins => @added_minutes)
 WHERE id = ANY (@session_ids::uuid[])
@@ -321,8 +322,8 @@ RETURNING id, ends_at, ends_at <= curhat_now() AS is_over,
     (SELECT count(*)::integer FROM extensions WHERE session_id = sessions.id) AS settled_extensions
 
 -- name: mark_mitra_offline :many
--- Mark the mitra's pending extensions: nobody can approve them any more. Locks their rows in id order, after
--- the mitra's row. Gives their ids.
+-- Mark the mitra's pending extensions, so that nobody can approve them any more. The caller has locked the
+-- mitra's row. This statement then locks the extensions in id order, and returns their ids.
 WITH locked_extensions AS MATERIALIZED (
     SELECT extensions.id FROM extensions JOIN sessions ON sessions.id = extensions.session_id
     WHERE sessions.mitra_id = @mitra_id AND sessions.status = 'active'
@@ -334,12 +335,12 @@ UPDATE extensions SET mitra_went_offline = true FROM locked_extensions AS locked
 RETURNING extensions.id
 
 -- name: list_presence_checks :many
--- The mitra's pending extensions, and the time @wait_seconds from now.
+-- The mitra's pending extensions, each with the time in @wait_seconds as `due_at`.
 -- row: PresenceCheck
 SELECT extensions.id, curhat_now() + make_interval(secs => @wait_seconds) AS due_at
 FROM sessions JOIN extensions ON extensions.id = sessions.open_extension_id
 WHERE sessions.mitra_id = @mitra_id AND sessions.status = 'active' AND extensions.status = 'pending'
 
 -- name: list_payments_of_approved_extensions :many
--- The payments that lengthened these sessions.
+-- The payments of the approved extensions of these sessions.
 SELECT payment_id FROM extensions WHERE session_id = ANY (@session_ids::uuid[]) AND status = 'approved' ORDER BY id

@@ -26,7 +26,7 @@ async def insert_audit_entry(
     old_value: str | None,
     new_value: str | None,
 ) -> None:
-    """nothing → an entry. A trigger refuses every later change of it."""
+    """nothing → an entry. A trigger refuses every later change of the entry."""
     await db.execute(INSERT_AUDIT_ENTRY, actor, action, subject, subject_id, old_value, new_value)
 
 

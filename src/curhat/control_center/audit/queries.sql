@@ -2,7 +2,7 @@
 -- type: subject = AuditSubject from curhat.kit.audit
 
 -- name: insert_audit_entry :exec
--- nothing → an entry. A trigger refuses every later change of it.
+-- nothing → an entry. A trigger refuses every later change of the entry.
 -- nullable: @old_value, @new_value
 INSERT INTO audit_entries (actor, action, subject, subject_id, old_value, new_value)
 VALUES (@actor, @action, @subject, @subject_id, @old_value, @new_value)

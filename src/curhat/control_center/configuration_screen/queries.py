@@ -19,6 +19,6 @@ SELECT id::text AS id, email FROM operators WHERE id::text = ANY ($1::text[])
 
 
 async def read_operator_emails(db: Executor, /, *, ids: Sequence[str]) -> list[ReadOperatorEmailsRow]:
-    """The e-mails of those who are operators. An id is a text here, because the configuration notes who changed a
-    row as text: an operator's id or 'command line'."""
+    """The e-mails of the ids that belong to operators. An id is a text here. The configuration stores the author of
+    a change as text: either an operator's id or 'command line'."""
     return [ReadOperatorEmailsRow(*row) for row in await db.fetch(READ_OPERATOR_EMAILS, ids)]

@@ -56,8 +56,8 @@ FROM day
 
 
 async def read_figures(db: Executor, /) -> Figures:
-    """Counts as of now, and counts since midnight in Jakarta. `acceptance_seconds` is the 50th and the 95th
-    percentile of today's matched pairings; null while there is none."""
+    """Current counts, and counts since midnight in Jakarta. `acceptance_seconds` holds the 50th and the 95th
+    percentile of today's matched pairings. It is null if no pairing was matched today."""
     row = await db.fetchrow(READ_FIGURES)
     if row is None:
         raise NoRow(READ_FIGURES)
@@ -119,7 +119,7 @@ WHERE online OR last_seen_at > (SELECT curhat_now() - interval '5 minutes')
 
 
 async def list_mitras_perhaps_connected(db: Executor, /) -> list[UUID]:
-    """The mitras who may have a connection: online by intent, or seen within 5 minutes."""
+    """The mitras who may have a connection: their toggle is on, or they were seen within 5 minutes."""
     return [row[0] for row in await db.fetch(LIST_MITRAS_PERHAPS_CONNECTED)]
 
 
@@ -130,7 +130,7 @@ WHERE id = ANY ($1::uuid[]) AND can_take_customer
 
 
 async def sum_free_capacity(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> int:
-    """How many more customers these mitras can take together."""
+    """The total number of further customers that these mitras can take."""
     row = await db.fetchrow(SUM_FREE_CAPACITY, mitra_ids)
     if row is None:
         raise NoRow(SUM_FREE_CAPACITY)
@@ -184,6 +184,6 @@ ORDER BY buckets.began_at
 
 
 async def count_by_bucket(db: Executor, /, *, unit: str, bucket_count: int) -> list[CountByBucketRow]:
-    """What happened in each of the last @bucket_count hours or days of Jakarta (@unit is 'hour' or 'day'), oldest
-    first. The last one is the current hour or day."""
+    """Count the events in each of the last @bucket_count hours or days of Jakarta, oldest first. @unit is 'hour' or
+    'day'. The last bucket is the current hour or day."""
     return [CountByBucketRow(*row) for row in await db.fetch(COUNT_BY_BUCKET, unit, bucket_count)]

@@ -17,8 +17,8 @@ SELECT pg_advisory_xact_lock(hashtextextended('sign-in tries of ' || encode($1::
 
 
 async def lock_sign_in_tries(db: Executor, /, *, email_digest: bytes) -> None:
-    """Take the advisory lock of one e-mail's tries until this transaction ends. It is a statement of its own: the
-    statement after it then sees the tries that the lock's last holder committed."""
+    """Lock the sign-in tries of one e-mail, with an advisory lock, until this transaction ends. This must be a
+    separate statement. The next statement then sees the tries that the previous lock holder committed."""
     row = await db.fetchrow(LOCK_SIGN_IN_TRIES, email_digest)
     if row is None:
         raise NoRow(LOCK_SIGN_IN_TRIES)
@@ -38,8 +38,8 @@ ORDER BY tried_at DESC OFFSET $3::integer - 1 LIMIT 1
 async def read_wait_seconds(
     db: Executor, /, *, window_seconds: float, email_digest: bytes, max_tries: int
 ) -> float | None:
-    """Seconds until this e-mail has fewer than @max_tries tries in the last @window_seconds. No row: it has fewer
-    now."""
+    """Seconds until this e-mail has fewer than @max_tries tries in the last @window_seconds. No row: the e-mail
+    already has fewer tries."""
     row = await db.fetchrow(READ_WAIT_SECONDS, window_seconds, email_digest, max_tries)
     if row is None:
         return None
@@ -53,7 +53,7 @@ INSERT INTO operator_sign_in_tries (email_digest) VALUES ($1)
 
 
 async def insert_sign_in_try(db: Executor, /, *, email_digest: bytes) -> None:
-    """One more try for this e-mail."""
+    """Record one try to sign in with this e-mail."""
     await db.execute(INSERT_SIGN_IN_TRY, email_digest)
 
 
@@ -63,7 +63,7 @@ DELETE FROM operator_sign_in_tries WHERE email_digest = $1
 
 
 async def delete_sign_in_tries(db: Executor, /, *, email_digest: bytes) -> None:
-    """The e-mail's owner has shown who they are: its tries no longer count."""
+    """Delete the tries of this e-mail. Its owner has signed in, so the tries no longer count."""
     await db.execute(DELETE_SIGN_IN_TRIES, email_digest)
 
 
@@ -78,7 +78,7 @@ SELECT id, password_hash FROM operators WHERE email = $1 AND disabled_at IS NULL
 
 
 async def find_operator_by_email(db: Executor, /, *, email: str) -> FindOperatorByEmailRow | None:
-    """The operator with this e-mail. No row: there is none, or they are disabled."""
+    """The operator with this e-mail. No row: no operator has this e-mail, or the operator is disabled."""
     row = await db.fetchrow(FIND_OPERATOR_BY_EMAIL, email)
     if row is None:
         return None
@@ -97,7 +97,8 @@ SELECT id FROM disable
 
 
 async def disable_operator(db: Executor, /, *, email: str) -> UUID | None:
-    """enabled → disabled, and every token revoked. No row: there is no such operator, or they are disabled already."""
+    """enabled → disabled. Revokes every token of the operator. No row: no such operator exists, or the operator is
+    already disabled."""
     row = await db.fetchrow(DISABLE_OPERATOR, email)
     if row is None:
         return None
@@ -120,8 +121,8 @@ SELECT id FROM reset
 
 
 async def reset_operator(db: Executor, /, *, password_hash: str, email: str) -> UUID | None:
-    """enabled or disabled → enabled, as newly created: another password, no authenticator app, no recovery codes,
-    and every token revoked. No row: there is no such operator."""
+    """enabled or disabled → enabled, in the state of a new operator: a new password, no authenticator app and no
+    recovery codes. Revokes every token of the operator. No row: no such operator exists."""
     row = await db.fetchrow(RESET_OPERATOR, password_hash, email)
     if row is None:
         return None
@@ -147,7 +148,7 @@ FROM operators WHERE id = $1 AND disabled_at IS NULL FOR NO KEY UPDATE
 
 
 async def lock_operator(db: Executor, /, *, operator_id: UUID) -> LockedOperator | None:
-    """Lock an operator's row. No row: there is no such operator, or they are disabled."""
+    """Lock an operator's row. No row: no such operator exists, or the operator is disabled."""
     row = await db.fetchrow(LOCK_OPERATOR, operator_id)
     if row is None:
         return None
@@ -178,7 +179,7 @@ UPDATE operators SET password_hash = $1 WHERE id = $2
 
 
 async def set_password(db: Executor, /, *, password_hash: str, operator_id: UUID) -> None:
-    """One password → another."""
+    """Replace the operator's password."""
     await db.execute(SET_PASSWORD, password_hash, operator_id)
 
 
@@ -188,7 +189,7 @@ UPDATE operators SET totp_new_salt = $1 WHERE id = $2
 
 
 async def set_new_totp_salt(db: Executor, /, *, totp_new_salt: bytes, operator_id: UUID) -> None:
-    """A new authenticator secret is proposed. The one in use stays until enrol_totp."""
+    """Store a proposed authenticator secret. The current secret stays valid until enrol_totp replaces it."""
     await db.execute(SET_NEW_TOTP_SALT, totp_new_salt, operator_id)
 
 
@@ -199,7 +200,7 @@ WHERE id = $2
 
 
 async def enrol_totp(db: Executor, /, *, totp_last_step: int, operator_id: UUID) -> None:
-    """The proposed secret → the one in use. The code of time step @totp_last_step counts as used."""
+    """Make the proposed secret the current secret. The code of time step @totp_last_step counts as used."""
     await db.execute(ENROL_TOTP, totp_last_step, operator_id)
 
 
@@ -209,7 +210,7 @@ UPDATE operators SET totp_last_step = $1 WHERE id = $2
 
 
 async def use_totp(db: Executor, /, *, totp_last_step: int, operator_id: UUID) -> None:
-    """The code of time step @totp_last_step → used, with all codes of earlier steps."""
+    """Mark the code of time step @totp_last_step, and all earlier codes, as used."""
     await db.execute(USE_TOTP, totp_last_step, operator_id)
 
 
@@ -239,7 +240,7 @@ WHERE operator_id = $1 AND digest = $2 AND used_at IS NULL
 
 
 async def use_recovery_code(db: Executor, /, *, operator_id: UUID, digest: bytes) -> int:
-    """unused → used. No row changes when there is no such code, or it was used before."""
+    """unused → used. Changes no row if the code does not exist or was already used."""
     return rows_changed(await db.execute(USE_RECOVERY_CODE, operator_id, digest))
 
 
@@ -303,8 +304,8 @@ FROM valid_token JOIN operators ON operators.id = valid_token.operator_id AND op
 
 
 async def find_operator_of_token(db: Executor, /, *, digest: bytes) -> TokenOwner | None:
-    """The operator whose token this is. It notes when the token was last seen, at most once a minute. No row: the
-    token is unknown, expired or revoked, or its operator is disabled."""
+    """The operator who owns this token. The statement also records when the token was last seen, at most once per
+    minute. No row: the token is unknown, expired or revoked, or its operator is disabled."""
     row = await db.fetchrow(FIND_OPERATOR_OF_TOKEN, digest)
     if row is None:
         return None
@@ -320,8 +321,8 @@ SELECT EXISTS (
 
 
 async def is_token_of_customer_or_mitra(db: Executor, /, *, digest: bytes, transport: Transport) -> bool:
-    """Whether this is a valid token of a customer or mitra, sent in the way (cookie or header) in which it was
-    issued."""
+    """Whether this is a valid token of a customer or mitra, and arrived by the transport (cookie or header) for
+    which it was issued."""
     row = await db.fetchrow(IS_TOKEN_OF_CUSTOMER_OR_MITRA, digest, transport)
     if row is None:
         raise NoRow(IS_TOKEN_OF_CUSTOMER_OR_MITRA)
@@ -360,7 +361,7 @@ WHERE operator_id = $1 AND id = $2 AND revoked_at IS NULL AND expires_at > curha
 
 
 async def revoke_token(db: Executor, /, *, operator_id: UUID, token_id: UUID) -> int:
-    """valid → revoked. No row changes when this operator has no such valid token."""
+    """valid → revoked. Changes no row if this operator has no such valid token."""
     return rows_changed(await db.execute(REVOKE_TOKEN, operator_id, token_id))
 
 
@@ -384,7 +385,7 @@ DELETE FROM operator_sign_in_tries WHERE id IN (
 
 
 async def prune_sign_in_tries(db: Executor, /, *, max_rows: int) -> None:
-    """Delete tries older than a day, at most @max_rows. Every limit looks back less far."""
+    """Delete at most @max_rows tries that are older than a day. Every limit counts tries of a shorter period."""
     await db.execute(PRUNE_SIGN_IN_TRIES, max_rows)
 
 

@@ -2,13 +2,13 @@
 -- type: transport = Transport from curhat.accounts.schemas
 
 -- name: lock_sign_in_tries :one
--- Take the advisory lock of one e-mail's tries until this transaction ends. It is a statement of its own: the
--- statement after it then sees the tries that the lock's last holder committed.
+-- Lock the sign-in tries of one e-mail, with an advisory lock, until this transaction ends. This must be a
+-- separate statement. The next statement then sees the tries that the previous lock holder committed.
 SELECT pg_advisory_xact_lock(hashtextextended('sign-in tries of ' || encode(@email_digest::bytea, 'hex'), 0)) AS locked
 
 -- name: read_wait_seconds :optional
--- Seconds until this e-mail has fewer than @max_tries tries in the last @window_seconds. No row: it has fewer
--- now.
+-- Seconds until this e-mail has fewer than @max_tries tries in the last @window_seconds. No row: the e-mail
+-- already has fewer tries.
 SELECT extract(epoch FROM tried_at + make_interval(secs => @window_seconds) - curhat_now())::double precision
     AS wait_seconds
 FROM operator_sign_in_tries
@@ -16,19 +16,20 @@ WHERE email_digest = @email_digest AND tried_at > (SELECT curhat_now()) - make_i
 ORDER BY tried_at DESC OFFSET @max_tries::integer - 1 LIMIT 1
 
 -- name: insert_sign_in_try :exec
--- One more try for this e-mail.
+-- Record one try to sign in with this e-mail.
 INSERT INTO operator_sign_in_tries (email_digest) VALUES (@email_digest)
 
 -- name: delete_sign_in_tries :exec
--- The e-mail's owner has shown who they are: its tries no longer count.
+-- Delete the tries of this e-mail. Its owner has signed in, so the tries no longer count.
 DELETE FROM operator_sign_in_tries WHERE email_digest = @email_digest
 
 -- name: find_operator_by_email :optional
--- The operator with this e-mail. No row: there is none, or they are disabled.
+-- The operator with this e-mail. No row: no operator has this e-mail, or the operator is disabled.
 SELECT id, password_hash FROM operators WHERE email = @email AND disabled_at IS NULL
 
 -- name: disable_operator :optional
--- enabled → disabled, and every token revoked. No row: there is no such operator, or they are disabled already.
+-- enabled → disabled. Revokes every token of the operator. No row: no such operator exists, or the operator is
+-- already disabled.
 WITH disable AS (
     UPDATE operators SET disabled_at = curhat_now() WHERE email = @email AND disabled_at IS NULL RETURNING id
 ), revoke_tokens AS (
@@ -38,8 +39,8 @@ WITH disable AS (
 SELECT id FROM disable
 
 -- name: reset_operator :optional
--- enabled or disabled → enabled, as newly created: another password, no authenticator app, no recovery codes,
--- and every token revoked. No row: there is no such operator.
+-- enabled or disabled → enabled, in the state of a new operator: a new password, no authenticator app and no
+-- recovery codes. Revokes every token of the operator. No row: no such operator exists.
 WITH reset AS (
     UPDATE operators SET password_hash = @password_hash, totp_salt = NULL, totp_new_salt = NULL, disabled_at = NULL
     WHERE email = @email RETURNING id
@@ -52,7 +53,7 @@ WITH reset AS (
 SELECT id FROM reset
 
 -- name: lock_operator :optional
--- Lock an operator's row. No row: there is no such operator, or they are disabled.
+-- Lock an operator's row. No row: no such operator exists, or the operator is disabled.
 -- row: LockedOperator
 -- nullable: totp_salt, totp_new_salt
 SELECT id, email, role, password_hash, totp_salt, totp_new_salt, totp_last_step, curhat_now() AS now
@@ -65,20 +66,20 @@ ON CONFLICT (email) DO NOTHING
 RETURNING id
 
 -- name: set_password :exec
--- One password → another.
+-- Replace the operator's password.
 UPDATE operators SET password_hash = @password_hash WHERE id = @operator_id
 
 -- name: set_new_totp_salt :exec
--- A new authenticator secret is proposed. The one in use stays until enrol_totp.
+-- Store a proposed authenticator secret. The current secret stays valid until enrol_totp replaces it.
 UPDATE operators SET totp_new_salt = @totp_new_salt WHERE id = @operator_id
 
 -- name: enrol_totp :exec
--- The proposed secret → the one in use. The code of time step @totp_last_step counts as used.
+-- Make the proposed secret the current secret. The code of time step @totp_last_step counts as used.
 UPDATE operators SET totp_salt = totp_new_salt, totp_new_salt = NULL, totp_last_step = @totp_last_step
 WHERE id = @operator_id
 
 -- name: use_totp :exec
--- The code of time step @totp_last_step → used, with all codes of earlier steps.
+-- Mark the code of time step @totp_last_step, and all earlier codes, as used.
 UPDATE operators SET totp_last_step = @totp_last_step WHERE id = @operator_id
 
 -- name: delete_recovery_codes :exec
@@ -89,7 +90,7 @@ DELETE FROM operator_recovery_codes WHERE operator_id = @operator_id
 INSERT INTO operator_recovery_codes (operator_id, digest) SELECT @operator_id, unnest(@digests::bytea[])
 
 -- name: use_recovery_code :execrows
--- unused → used. No row changes when there is no such code, or it was used before.
+-- unused → used. Changes no row if the code does not exist or was already used.
 UPDATE operator_recovery_codes SET used_at = curhat_now()
 WHERE operator_id = @operator_id AND digest = @digest AND used_at IS NULL
 
@@ -103,8 +104,8 @@ SELECT @digest, @operator_id, @transport, @user_agent, @address, now, now, now +
 FROM curhat_now() AS now
 
 -- name: find_operator_of_token :optional
--- The operator whose token this is. It notes when the token was last seen, at most once a minute. No row: the
--- token is unknown, expired or revoked, or its operator is disabled.
+-- The operator who owns this token. The statement also records when the token was last seen, at most once per
+-- minute. No row: the token is unknown, expired or revoked, or its operator is disabled.
 -- row: TokenOwner
 WITH valid_token AS MATERIALIZED (
     SELECT id, operator_id, transport, last_seen_at < curhat_now() - interval '1 minute' AS is_seen_stale
@@ -119,8 +120,8 @@ SELECT valid_token.id AS token_id, valid_token.transport, operators.id, operator
 FROM valid_token JOIN operators ON operators.id = valid_token.operator_id AND operators.disabled_at IS NULL
 
 -- name: is_token_of_customer_or_mitra :one
--- Whether this is a valid token of a customer or mitra, sent in the way (cookie or header) in which it was
--- issued.
+-- Whether this is a valid token of a customer or mitra, and arrived by the transport (cookie or header) for
+-- which it was issued.
 SELECT EXISTS (
     SELECT 1 FROM access_tokens
     WHERE digest = @digest AND transport = @transport AND revoked_at IS NULL AND expires_at > curhat_now()
@@ -135,7 +136,7 @@ ORDER BY last_seen_at DESC, id DESC
 LIMIT 100
 
 -- name: revoke_token :execrows
--- valid → revoked. No row changes when this operator has no such valid token.
+-- valid → revoked. Changes no row if this operator has no such valid token.
 UPDATE operator_tokens SET revoked_at = curhat_now()
 WHERE operator_id = @operator_id AND id = @token_id AND revoked_at IS NULL AND expires_at > curhat_now()
 
@@ -145,7 +146,7 @@ UPDATE operator_tokens SET revoked_at = curhat_now()
 WHERE operator_id = @operator_id AND id <> @kept_token_id AND revoked_at IS NULL
 
 -- name: prune_sign_in_tries :exec
--- Delete tries older than a day, at most @max_rows. Every limit looks back less far.
+-- Delete at most @max_rows tries that are older than a day. Every limit counts tries of a shorter period.
 DELETE FROM operator_sign_in_tries WHERE id IN (
     SELECT id FROM operator_sign_in_tries WHERE tried_at < (SELECT curhat_now() - interval '1 day')
     LIMIT @max_rows FOR UPDATE SKIP LOCKED

@@ -273,7 +273,7 @@ ORDER BY page.created_at DESC, page.id DESC
 
 
 async def list_customers(db: Executor, /, conditions: Conditions, *, limit: int) -> list[CustomerRow]:
-    """Customers, newest first, each with counts of what they did. `paid_rp` leaves out what the gateway gave back."""
+    """Customers, newest first, each with counts of what they did. `paid_rp` does not include refunded amounts."""
     statement, values = conditions.complete(LIST_CUSTOMERS, limit)
     return [CustomerRow(*row) for row in await db.fetch(statement, *values)]
 

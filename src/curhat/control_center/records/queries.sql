@@ -139,7 +139,7 @@ SELECT count(*) FILTER (WHERE sender = 'customer') AS by_customer, count(*) FILT
 FROM messages WHERE session_id = @session_id
 
 -- name: list_customers :many
--- Customers, newest first, each with counts of what they did. `paid_rp` leaves out what the gateway gave back.
+-- Customers, newest first, each with counts of what they did. `paid_rp` does not include refunded amounts.
 -- row: CustomerRow
 -- nullable: last_payment_at
 SELECT page.id, page.call_name, people.phone_number, page.created_at, paid.payments, paid.last_payment_at,

@@ -119,8 +119,9 @@ ORDER BY (page.status = 'decided'), page.opened_at, page.id
 
 
 async def list_review_cases(db: Executor, /, conditions: Conditions, *, limit: int) -> list[CaseRow]:
-    """Review cases: open ones first, then decided ones, each oldest first. The refund columns cover one refund per
-    charge: the newest that has not failed, else the newest. They leave out automatic refunds that have not failed."""
+    """Review cases: open cases first, then decided cases, each group oldest first. Each charge contributes one
+    refund to the refund columns: the newest refund that has not failed, or else the newest refund. Automatic
+    refunds that have not failed are left out."""
     statement, values = conditions.complete(LIST_REVIEW_CASES, limit)
     return [CaseRow(*row) for row in await db.fetch(statement, *values)]
 
@@ -160,7 +161,7 @@ FOR NO KEY UPDATE OF review_cases
 
 
 async def lock_case(db: Executor, /, *, case_id: UUID) -> LockedCase:
-    """Lock a case's row. The caller has locked the row of its payment before. Cases are never deleted."""
+    """Lock a case's row. The caller must already hold the lock of its payment. Cases are never deleted."""
     row = await db.fetchrow(LOCK_CASE, case_id)
     if row is None:
         raise NoRow(LOCK_CASE)
@@ -185,7 +186,7 @@ async def decide_case(
     needs_approval: bool,
     case_id: UUID,
 ) -> None:
-    """open → decided. With @needs_approval the refund of @refund_rp waits for another operator."""
+    """open → decided. With @needs_approval, the refund of @refund_rp waits until another operator approves it."""
     await db.execute(DECIDE_CASE, decision, decision_note, decided_by, refund_rp, needs_approval, case_id)
 
 

@@ -24,8 +24,9 @@ LEFT JOIN mitras ON mitras.id = page.mitra_id
 ORDER BY page.occurred_at DESC, page.id DESC
 
 -- name: list_review_cases :many
--- Review cases: open ones first, then decided ones, each oldest first. The refund columns cover one refund per
--- charge: the newest that has not failed, else the newest. They leave out automatic refunds that have not failed.
+-- Review cases: open cases first, then decided cases, each group oldest first. Each charge contributes one
+-- refund to the refund columns: the newest refund that has not failed, or else the newest refund. Automatic
+-- refunds that have not failed are left out.
 -- row: CaseRow
 -- nullable: tag, decision, decision_note, decided_by, decided_by_email, decided_at, refund_rp, approved_by
 -- nullable: approved_by_email, approved_at, any_failed, any_requested, gateway_reason, refunds_rp, requested_at
@@ -65,7 +66,7 @@ ORDER BY (page.status = 'decided'), page.opened_at, page.id
 SELECT payment_id FROM review_cases WHERE id = @case_id
 
 -- name: lock_case :one
--- Lock a case's row. The caller has locked the row of its payment before. Cases are never deleted.
+-- Lock a case's row. The caller must already hold the lock of its payment. Cases are never deleted.
 -- row: LockedCase
 -- nullable: decision, decided_by, decided_by_email, decided_at, approved_by
 SELECT review_cases.status, review_cases.payment_id, review_cases.decision, review_cases.decided_by,
@@ -75,7 +76,7 @@ WHERE review_cases.id = @case_id
 FOR NO KEY UPDATE OF review_cases
 
 -- name: decide_case :exec
--- open → decided. With @needs_approval the refund of @refund_rp waits for another operator.
+-- open → decided. With @needs_approval, the refund of @refund_rp waits until another operator approves it.
 -- nullable: @refund_rp
 UPDATE review_cases SET status = 'decided', decision = @decision, decision_note = @decision_note,
     decided_by = @decided_by, decided_at = curhat_now(), refund_rp = @refund_rp, needs_approval = @needs_approval

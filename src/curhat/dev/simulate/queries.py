@@ -506,8 +506,8 @@ SELECT pg_try_advisory_lock(hashtextextended('curhat simulate', 0)) AS is_locked
 
 
 async def lock_simulation(db: Executor, /) -> bool:
-    """Take the lock of the one simulation that may run on this database, for as long as the connection lives. False: another
-    simulation has it. Two at once would use the same mitras."""
+    """Take the lock that allows only one simulation per database. The connection holds it until it closes. False:
+    another simulation holds the lock. Two simulations would use the same mitras."""
     row = await db.fetchrow(LOCK_SIMULATION)
     if row is None:
         raise NoRow(LOCK_SIMULATION)
@@ -531,8 +531,8 @@ LIMIT $2
 
 
 async def find_free_mitra_phones(db: Executor, /, *, prefix: str, max_phones: int) -> list[str]:
-    """The first numbers with this prefix that a mitra can use: not suspended, without sessions that a killed run has left, and
-    still allowed to be sent codes (30 per hour)."""
+    """The first numbers with this prefix that a simulated mitra can use. The mitra is not suspended and has no
+    session left by a killed run. The phone has not reached the limit of 30 codes per hour."""
     return [row[0] for row in await db.fetch(FIND_FREE_MITRA_PHONES, prefix, max_phones)]
 
 
@@ -543,7 +543,7 @@ WHERE phone_number LIKE $1 || '_______'
 
 
 async def find_next_customer_number(db: Executor, /, *, prefix: str) -> int:
-    """The first number after this prefix that no person has had."""
+    """The lowest number after this prefix that no person ever had."""
     row = await db.fetchrow(FIND_NEXT_CUSTOMER_NUMBER, prefix)
     if row is None:
         raise NoRow(FIND_NEXT_CUSTOMER_NUMBER)
@@ -599,7 +599,7 @@ GROUP BY end_reason ORDER BY count(*) DESC
 
 
 async def count_session_ends(db: Executor, /, *, customer_ids: Sequence[UUID]) -> list[CountSessionEndsRow]:
-    """By end_reason, which is null for sessions that still run."""
+    """Counts by end_reason. It is null for sessions that are still running."""
     return [CountSessionEndsRow(*row) for row in await db.fetch(COUNT_SESSION_ENDS, customer_ids)]
 
 
@@ -630,7 +630,7 @@ WHERE sessions.customer_id = ANY ($1::uuid[])
 
 
 async def list_seconds_to_accept(db: Executor, /, *, customer_ids: Sequence[UUID]) -> list[float]:
-    """From the confirmation of the payment to the accept."""
+    """The seconds from the confirmation of the payment to the accept."""
     return [row[0] for row in await db.fetch(LIST_SECONDS_TO_ACCEPT, customer_ids)]
 
 
@@ -649,7 +649,7 @@ GROUP BY 1 ORDER BY count(*) DESC, 1
 async def count_targeted_outcomes(
     db: Executor, /, *, customer_ids: Sequence[UUID]
 ) -> list[CountTargetedOutcomesRow]:
-    """By the tag of a failed targeted pairing, or the status of another one."""
+    """Counts targeted pairings: failed ones by their tag, all others by their status."""
     return [CountTargetedOutcomesRow(*row) for row in await db.fetch(COUNT_TARGETED_OUTCOMES, customer_ids)]
 
 
@@ -672,7 +672,8 @@ GROUP BY 1 ORDER BY count(*) DESC, 1
 async def count_fallback_outcomes(
     db: Executor, /, *, customer_ids: Sequence[UUID]
 ) -> list[CountFallbackOutcomesRow]:
-    """By what the customer did with the fallback and, if they took it, the outcome of the blast."""
+    """Counts fallbacks by the customer's answer. If the customer took the fallback, also by the outcome of the
+    blast."""
     return [CountFallbackOutcomesRow(*row) for row in await db.fetch(COUNT_FALLBACK_OUTCOMES, customer_ids)]
 
 
@@ -694,5 +695,5 @@ GROUP BY 1 ORDER BY count(*) DESC, 1
 async def count_extension_outcomes(
     db: Executor, /, *, customer_ids: Sequence[UUID]
 ) -> list[CountExtensionOutcomesRow]:
-    """By status, and by what decided it."""
+    """Counts by status, and by what decided the extension."""
     return [CountExtensionOutcomesRow(*row) for row in await db.fetch(COUNT_EXTENSION_OUTCOMES, customer_ids)]

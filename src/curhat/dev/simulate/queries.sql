@@ -1,6 +1,7 @@
--- First the invariants: each statement returns the rows that break its invariant. invariants.py gives them numbers and
--- titles, and joins them to one statement. An invariant takes no parameter but @people_ids: the ids of the customers and
--- mitras to check, null for all of them. After the invariants come the statements that are called by themselves.
+-- The first part holds the invariants. Each statement returns the rows that break its invariant. invariants.py
+-- gives each invariant a number and a title, and joins all of them into one statement. The only parameter is
+-- @people_ids: the ids of the customers and mitras to check, or null for all. The second part holds statements
+-- that are called separately.
 
 -- name: one_winner :text
 SELECT pairing_id, count(*) AS winners FROM requests WHERE status = 'accepted'
@@ -137,7 +138,8 @@ WHERE pairings.status = 'matched'
     AND (pairings.decided_at >= pairings.deadline_at OR sessions.started_at >= pairings.deadline_at)
 
 -- name: targeted_then_one_blast :text
--- A payment for a chosen mitra has one targeted pairing, and then at most one blast, if its customer took the fallback.
+-- A payment for a chosen mitra has one targeted pairing. It may then have one blast, but only if the customer
+-- took the fallback.
 SELECT payments.id AS payment_id, payments.target_mitra_id, tried.targeted, tried.blasts, tried.taken
 FROM payments
 CROSS JOIN LATERAL (
@@ -168,7 +170,8 @@ WHERE pairings.kind = 'targeted' AND (
 )
 
 -- name: extension_money :text
--- An extension is charged if and only if it was approved, and only afterwards. Its payment has the matching status.
+-- An extension is charged if and only if it was approved. The charge comes after the approval. Its payment has
+-- the matching status.
 SELECT extensions.id AS extension_id, extensions.status, payments.status AS payment_status, charged.kept, charged.attempts
 FROM extensions
 LEFT JOIN payments ON payments.id = extensions.payment_id
@@ -234,9 +237,9 @@ WHERE CASE
 END
 
 -- name: done_in_time :text
--- One statement compares the time with the deadline, and a later one of the same transaction writes the time, so the
--- written time may be up to a second too late. In the tests this is exact, because their virtual clock moves in
--- longer steps.
+-- One statement compares the time with the deadline. A later statement of the same transaction writes the time,
+-- so the written time may be up to one second too late. In the tests the check is exact, because the virtual
+-- clock moves in longer steps.
 SELECT 'pairing' AS what, id, deadline_at AS until, decided_at AS done_at FROM pairings
 WHERE failure_tag = 'customer_cancelled' AND decided_at > deadline_at + interval '1 second'
 UNION ALL
@@ -246,7 +249,7 @@ WHERE payments.purpose = 'session' AND charge_attempts.started_at > payments.exp
 UNION ALL
 SELECT 'session', id, ends_at, ended_at FROM sessions
 WHERE end_reason <> 'time_up' AND ended_at > ends_at + interval '1 second'
-    -- An open extension held the end back until the end decided it (5.7).
+    -- An open extension delayed the end. Then the end decided the extension (5.7).
     AND NOT EXISTS (
         SELECT 1 FROM status_changes JOIN extensions ON extensions.id = status_changes.entity_id
         WHERE extensions.session_id = sessions.id AND status_changes.new_status IN ('rejected', 'charge_failed')
@@ -259,7 +262,7 @@ WITH waiting AS (
     UNION ALL SELECT CASE kind WHEN 'blast' THEN 'pairing_window' ELSE 'targeted_window' END, id
         FROM pairings WHERE status = 'open'
     UNION ALL SELECT 'fallback_answer', id FROM pairings WHERE fallback_status = 'open'
-    -- An open extension holds the end back. Its decision arms the deadline again (5.7).
+    -- An open extension delays the end. Its decision arms the deadline again (5.7).
     UNION ALL SELECT 'session_end', id FROM sessions WHERE status = 'active' AND open_extension_id IS NULL
     UNION ALL SELECT CASE status WHEN 'pending' THEN 'extension_window' ELSE 'extension_charge' END, id
         FROM extensions WHERE status IN ('pending', 'charging')
@@ -302,7 +305,7 @@ WITH steps AS (
     SELECT mitra_id, ended_at, -1 FROM sessions
     WHERE ended_at IS NOT NULL AND (@people_ids::uuid[] IS NULL OR mitra_id = ANY (@people_ids))
 ), running AS (
-    -- At the same instant the ends come first, because a place that becomes free may be taken at once.
+    -- Events at the same instant: the ends come first, because a free place may be taken at once.
     SELECT mitra_id, sum(step) OVER (PARTITION BY mitra_id ORDER BY at, step ROWS UNBOUNDED PRECEDING) AS together
     FROM steps
 )
@@ -342,7 +345,7 @@ SELECT NULL, id, mitra_id FROM sessions WHERE customer_id = mitra_id
 SELECT messages.id AS message_id, messages.sent_at, sessions.started_at, sessions.ends_at, sessions.ended_at
 FROM messages JOIN sessions ON sessions.id = messages.session_id
 WHERE messages.sent_at < sessions.started_at OR messages.sent_at > sessions.ended_at
-    -- After the end only while an extension held it back (5.7).
+    -- A message after the planned end is valid only while an extension delayed the end (5.7).
     OR (messages.sent_at >= sessions.ends_at AND NOT EXISTS (
         SELECT 1 FROM extensions
         WHERE extensions.session_id = sessions.id AND extensions.requested_at <= messages.sent_at
@@ -401,8 +404,8 @@ SELECT kind, entity_id, due_at, attempts, last_error FROM deadlines
 WHERE parked_at IS NULL AND due_at < curhat_now() - interval '5 seconds'
 
 -- name: fallback_leaves_out :text
--- A mitra who rejected the targeted pairing, or let it time out, is not asked by the fallback (3.9). This
--- checks which mitras were asked, and does not read the column left_out_mitra_id.
+-- If a mitra rejected the targeted pairing or let it time out, the fallback does not ask that mitra (3.9). This
+-- query checks which mitras were asked. It does not read the column left_out_mitra_id.
 SELECT requests.id AS request_id, requests.mitra_id, failed.failure_tag
 FROM pairings AS failed
 JOIN pairings AS blast ON blast.payment_id = failed.payment_id AND blast.kind = 'blast'
@@ -410,7 +413,8 @@ JOIN requests ON requests.pairing_id = blast.id AND requests.mitra_id = failed.t
 WHERE failed.failure_tag IN ('targeted_mitra_rejected', 'targeted_mitra_timeout')
 
 -- name: lost_mitra_is_not_waited_for :text
--- When the mitra of a targeted pairing or of an open extension goes offline, a deadline is armed that ends it at once.
+-- If the mitra of a targeted pairing or an open extension goes offline, an armed deadline ends the wait at
+-- once.
 WITH lost AS (
     SELECT 'targeted_lost' AS kind, pairings.id
     FROM pairings JOIN requests ON requests.pairing_id = pairings.id
@@ -422,7 +426,7 @@ LEFT JOIN deadlines ON deadlines.kind = lost.kind AND deadlines.entity_id = lost
 WHERE deadlines.id IS NULL
 
 -- name: answered_in_time :text
--- One statement compares the time, and a later one writes it: see done_in_time.
+-- One statement compares the time, and a later statement writes it: see done_in_time.
 SELECT 'fallback' AS what, pairings.id, pairings.fallback_answer_by AS until,
     coalesce(blast.created_at, payments.closed_at) AS done_at
 FROM pairings
@@ -437,8 +441,8 @@ JOIN charge_attempts ON charge_attempts.payment_id = extensions.payment_id AND c
 WHERE charge_attempts.answered_at > extensions.charge_by + interval '1 second'
 
 -- name: charge_not_given_up_early :text
--- A charge fails before charge_by only if it was declined, or if the session was ended. A late approval may have replaced
--- the decline.
+-- A charge fails before charge_by only if the gateway declined it, or if the session was ended. A late approval
+-- may have replaced the decline.
 SELECT extensions.id AS extension_id, extensions.charge_by, given_up.changed_at
 FROM extensions
 JOIN sessions ON sessions.id = extensions.session_id
@@ -467,13 +471,13 @@ WHERE NOT EXISTS (
 )
 
 -- name: lock_simulation :one
--- Take the lock of the one simulation that may run on this database, for as long as the connection lives. False: another
--- simulation has it. Two at once would use the same mitras.
+-- Take the lock that allows only one simulation per database. The connection holds it until it closes. False:
+-- another simulation holds the lock. Two simulations would use the same mitras.
 SELECT pg_try_advisory_lock(hashtextextended('curhat simulate', 0)) AS is_locked
 
 -- name: find_free_mitra_phones :many
--- The first numbers with this prefix that a mitra can use: not suspended, without sessions that a killed run has left, and
--- still allowed to be sent codes (30 per hour).
+-- The first numbers with this prefix that a simulated mitra can use. The mitra is not suspended and has no
+-- session left by a killed run. The phone has not reached the limit of 30 codes per hour.
 SELECT phone_number FROM (
     SELECT @prefix || lpad(number::text, 7, '0') AS phone_number FROM generate_series(0, 99999) AS number
 ) AS numbers
@@ -487,7 +491,7 @@ ORDER BY phone_number
 LIMIT @max_phones
 
 -- name: find_next_customer_number :one
--- The first number after this prefix that no person has had.
+-- The lowest number after this prefix that no person ever had.
 SELECT coalesce(max(substr(phone_number, char_length(@prefix) + 1)::integer), -1) + 1 AS number FROM people
 WHERE phone_number LIKE @prefix || '_______'
 
@@ -505,7 +509,7 @@ WHERE customer_id = ANY (@customer_ids::uuid[])
 GROUP BY tag ORDER BY count(*) DESC, tag
 
 -- name: count_session_ends :many
--- By end_reason, which is null for sessions that still run.
+-- Counts by end_reason. It is null for sessions that are still running.
 -- nullable: end_reason
 SELECT end_reason, count(*) AS sessions FROM sessions WHERE customer_id = ANY (@customer_ids::uuid[])
 GROUP BY end_reason ORDER BY count(*) DESC
@@ -517,19 +521,20 @@ WHERE customer_id = ANY (@customer_ids::uuid[])
 GROUP BY charge_attempts.status ORDER BY count(*) DESC
 
 -- name: list_seconds_to_accept :many
--- From the confirmation of the payment to the accept.
+-- The seconds from the confirmation of the payment to the accept.
 SELECT extract(epoch FROM sessions.started_at - payments.confirmed_at)::float8 AS seconds
 FROM sessions JOIN payments ON payments.id = sessions.payment_id
 WHERE sessions.customer_id = ANY (@customer_ids::uuid[])
 
 -- name: count_targeted_outcomes :many
--- By the tag of a failed targeted pairing, or the status of another one.
+-- Counts targeted pairings: failed ones by their tag, all others by their status.
 SELECT coalesce(failure_tag, status) AS outcome, count(*) AS pairings FROM pairings
 WHERE customer_id = ANY (@customer_ids::uuid[]) AND kind = 'targeted'
 GROUP BY 1 ORDER BY count(*) DESC, 1
 
 -- name: count_fallback_outcomes :many
--- By what the customer did with the fallback and, if they took it, the outcome of the blast.
+-- Counts fallbacks by the customer's answer. If the customer took the fallback, also by the outcome of the
+-- blast.
 SELECT failed.fallback_status || coalesce(': ' || coalesce(blast.failure_tag, blast.status), '') AS outcome,
     count(*) AS pairings
 FROM pairings AS failed
@@ -539,7 +544,7 @@ WHERE failed.customer_id = ANY (@customer_ids::uuid[]) AND failed.fallback_statu
 GROUP BY 1 ORDER BY count(*) DESC, 1
 
 -- name: count_extension_outcomes :many
--- By status, and by what decided it.
+-- Counts by status, and by what decided the extension.
 -- nullable: taken_rp
 SELECT extensions.status || coalesce(' by ' || extensions.decided_by, '') AS outcome, count(*) AS extensions,
     sum(extensions.price_rp) FILTER (WHERE extensions.status = 'approved') AS taken_rp

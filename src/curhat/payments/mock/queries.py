@@ -28,8 +28,8 @@ async def record_charge(
     charge_status: RecordedChargeStatus,
     known_after_seconds: float,
 ) -> UUID | None:
-    """nothing → @charge_status, which becomes known after @known_after_seconds. No row: the key has a charge
-    already."""
+    """nothing → @charge_status. The mock reports this status only after @known_after_seconds. No row: the key
+    already has a charge."""
     row = await db.fetchrow(RECORD_CHARGE, key, payment_id, amount_rp, charge_status, known_after_seconds)
     if row is None:
         return None
@@ -49,7 +49,7 @@ FROM mock_gateway.charges WHERE key = $1
 
 
 async def find_charge(db: Executor, /, *, key: UUID) -> FindChargeRow | None:
-    """What became of the charge; `is_processing` while its answer is not known yet."""
+    """The result of a charge. `is_processing` is true until the mock reports the result."""
     row = await db.fetchrow(FIND_CHARGE, key)
     if row is None:
         return None
@@ -73,7 +73,7 @@ async def record_refund(
     amount_rp: int,
     refund_status: RecordedRefundStatus,
 ) -> None:
-    """nothing → @refund_status. A key that has a refund keeps it."""
+    """nothing → @refund_status. If the key already has a refund, that refund stays."""
     await db.execute(RECORD_REFUND, key, charge_key, payment_id, amount_rp, refund_status)
 
 
@@ -97,7 +97,7 @@ ON CONFLICT (payment_id) DO UPDATE SET behaviour = excluded.behaviour
 
 
 async def set_behaviour(db: Executor, /, *, payment_id: UUID | None, behaviour: Behaviour) -> None:
-    """The behaviour towards one payment; without @payment_id, towards every payment that has none of its own."""
+    """Set the mock's behaviour for one payment. Without @payment_id, set the default behaviour for all payments."""
     await db.execute(SET_BEHAVIOUR, payment_id, behaviour)
 
 
@@ -108,7 +108,7 @@ ORDER BY payment_id NULLS LAST LIMIT 1
 
 
 async def find_behaviour(db: Executor, /, *, payment_id: UUID) -> Behaviour | None:
-    """The payment's own behaviour, or else the one towards every payment. No row: neither was set."""
+    """The payment's own behaviour, or else the default behaviour. No row: neither was set."""
     row = await db.fetchrow(FIND_BEHAVIOUR, payment_id)
     if row is None:
         return None
