@@ -1,7 +1,7 @@
-"""Which customers hold a live connection. Only the decision whether to push depends on it.
+"""Which customers hold a live connection. Only the decision whether to send a push depends on this.
 
-Each process reports the customers that it heard from to Valkey every few seconds. After Valkey was wiped or away, it is
-correct again with the next frames, 15 s later at most. Until then a connected customer may get a push as well, which
+Every few seconds each process reports to Valkey which customers it heard from. If Valkey was wiped or away, it is
+correct again at most 15 s later, with the next frames. Until then a connected customer may also get a push, which
 does no harm.
 """
 
@@ -19,13 +19,13 @@ from curhat.presence.store import PresenceStore
 
 log = structlog.get_logger(__name__)
 
-# A customer is pinged every 15 s. This is two pings, and 5 s for a slow network.
+# A customer is pinged every 15 s. This time allows two pings, plus 5 s for a slow network.
 CUSTOMER_CONNECTED_SECONDS: Final = 35.0
 REPORT_INTERVAL_SECONDS: Final = 3.0
 
 
 class CustomerConnections:
-    """The customers that this process holds, and through Valkey those of every process."""
+    """The customers with sockets in this process. Through Valkey, also the customers of every other process."""
 
     def __init__(self, client: "valkey.asyncio.Valkey") -> None:
         self._store = PresenceStore(client)
@@ -33,11 +33,11 @@ class CustomerConnections:
         self._gone: set[UUID] = set()
 
     def heard(self, customer_id: UUID) -> None:
-        """Note a frame from a customer. In memory only, because it is called for every frame."""
+        """Note a frame from a customer. Writes only to memory, because it is called for every frame."""
         self._heard_from.add(customer_id)
 
     async def opened(self, customer_id: UUID) -> None:
-        """Note that a customer connected. When this returns, Valkey shows it, unless Valkey is away."""
+        """Note that a customer connected. When this returns, Valkey shows the connection, unless Valkey is away."""
         self._gone.discard(customer_id)
         try:
             await self._store.customers_seen([customer_id], CUSTOMER_CONNECTED_SECONDS)
@@ -45,12 +45,12 @@ class CustomerConnections:
             self._heard_from.add(customer_id)
 
     def closed(self, customer_id: UUID) -> None:
-        """Note that this process holds no socket of a customer any more."""
+        """Note that this process no longer holds a socket of this customer."""
         self._heard_from.discard(customer_id)
         self._gone.add(customer_id)
 
     async def connected_among(self, customer_ids: Sequence[UUID]) -> set[UUID]:
-        """Which of these customers hold a live connection, as far as known. Raises PresenceUnknown."""
+        """Return which of these customers hold a live connection, according to Valkey. Raises PresenceUnknown."""
         return await self._store.customers_connected(customer_ids)
 
     async def run(self) -> None:
@@ -65,12 +65,12 @@ class CustomerConnections:
             await asyncio.sleep(REPORT_INTERVAL_SECONDS)
 
     async def report(self) -> None:
-        """Report to Valkey who was heard from and who is gone. Raises PresenceUnknown.
+        """Report to Valkey which customers were heard from and which are gone. Raises PresenceUnknown.
 
-        A failed report is not repeated: the next frames bring a new one.
+        A failed report is not repeated, because the next frames cause a new report.
         """
         gone, self._gone = self._gone, set()
         heard_from, self._heard_from = self._heard_from - gone, set()
-        # A customer who is gone here but connected to another process is reported by that process.
+        # If a customer is gone here but connected to another process, that process reports the customer.
         await self._store.customers_seen(list(gone), COME_BACK_SECONDS)
         await self._store.customers_seen(list(heard_from), CUSTOMER_CONNECTED_SECONDS)

@@ -1,26 +1,29 @@
-"""Who may be asked and who is connected: the toggle in PostgreSQL, leases in Valkey, the loops that keep both in step.
+"""Which mitras may be asked and which are connected.
+
+PostgreSQL holds the toggle, and Valkey holds the leases. The loops here keep both in step.
 
 Guarantees
-    `may_be_asked`, `ask_candidates`, `count_available`, `is_connected` and `connected_among` answer from Valkey within
-    a second, or raise PresenceUnknown. They never guess. When a mitra accepts, PostgreSQL checks again whether it can
-    take a customer.
-    Valkey follows PostgreSQL: at once when this process committed the change, within RECONCILE_INTERVAL_SECONDS when
-    another process did or the signal was lost. It never returns to an older state.
-    After Valkey was away, wiped or damaged, it is correct again within RECONCILE_INTERVAL_SECONDS; for mitras whom only
-    push reaches, within PUSH_RECONCILE_INTERVAL_SECONDS.
+    `may_be_asked`, `ask_candidates`, `count_available`, `is_connected` and `connected_among` answer from Valkey
+    within a second, or raise PresenceUnknown. They never guess. When a mitra accepts, PostgreSQL checks again whether
+    the mitra can take a customer.
+    Valkey follows PostgreSQL. If this process committed the change, Valkey follows at once. If another process did,
+    or the signal was lost, it follows within RECONCILE_INTERVAL_SECONDS. It never returns to an older state.
+    After Valkey was away, wiped or damaged, it is correct again within RECONCILE_INTERVAL_SECONDS. For mitras whom
+    only push reaches, this takes up to PUSH_RECONCILE_INTERVAL_SECONDS.
 How it works
-    A frame from a mitra only sets a time in memory. Every FLUSH_INTERVAL_SECONDS the process reports the connections
-    that had a frame to Valkey, in batches, each with the age of its last frame. So a late report never lengthens a
-    lease.
-    In every RECONCILE_INTERVAL_SECONDS the process reports all its connections, reads the states of its mitras from
-    PostgreSQL, applies them to Valkey, and tells pairing who of them may be asked. This repairs what a lost signal or
-    an outage left undone.
-    PostgreSQL knows whom push reaches (1.1): the subscriptions that have not failed, and when the app was last seen. No
-    process holds a connection of such a mitra, so the workers read all of them every PUSH_RECONCILE_INTERVAL_SECONDS.
+    A frame from a mitra only sets a time in memory. Every FLUSH_INTERVAL_SECONDS the process reports to Valkey, in
+    batches, the connections that had a frame. Each report contains the age of the last frame, so a late report never
+    lengthens a lease.
+    Within every RECONCILE_INTERVAL_SECONDS the process reports all its connections. It reads the states of its mitras
+    from PostgreSQL and applies them to Valkey. It tells pairing which of them may be asked. This repairs the effects
+    of a lost signal or an outage.
+    PostgreSQL knows which mitras push reaches (1.1): it stores the subscriptions that have not failed, and when the
+    app was last seen. No process holds a connection of such a mitra. So the workers read all of them every
+    PUSH_RECONCILE_INTERVAL_SECONDS.
 Relies on
-    `opened`, `frame_received` and `closed` being called for every socket of a mitra, with a connection id that is never
-    used again. `mitra_changed` being called for what this process commits. `run` running in every process, and
-    `keep_push_reachable` in at least one.
+    The caller calls `opened`, `frame_received` and `closed` for every socket of a mitra, with a connection id that is
+    never reused. `mitra_changed` is called for the changes that this process commits. `run` runs in every process,
+    and `keep_push_reachable` runs in at least one.
 """
 
 import asyncio
@@ -51,14 +54,14 @@ SIGNAL = "mitra_changed"
 
 FLUSH_INTERVAL_SECONDS = 0.25
 RECONCILE_INTERVAL_SECONDS = 2
-# Reconciling takes at most this many steps, spread over the interval. Hundreds of mitras in one step would delay every
-# other answer of this process.
+# Reconciling takes at most this many steps, spread over the interval. One step with hundreds of mitras would delay
+# all other work of this process.
 MAX_RECONCILE_STEPS = 20
-# The size of a step while the process holds few mitras.
+# The minimum number of mitras per step.
 MIN_MITRAS_PER_STEP = 25
 PUSH_RECONCILE_INTERVAL_SECONDS = 5
 LAST_SEEN_INTERVAL_SECONDS = 30
-# How many rows one statement locks to write last-seen times. Bounds how long an accept waits for such a row.
+# How many rows one statement locks to write last-seen times. Limits how long an accept waits for such a row.
 MAX_LAST_SEEN_ROWS = 500
 
 _available = Gauge("curhat_presence_available_mitras", "Mitras that may be asked now.")
@@ -72,7 +75,7 @@ _flush_seconds = Histogram("curhat_presence_flush_seconds", "How long reporting 
 async def set_intent(
     tx: Transaction, mitra_id: UUID, online: bool, intent_changed: IntentChanged
 ) -> MitraState:
-    """Set the toggle and return the state after it. Takes the mitra's row lock; awaits the hook if the intent changed.
+    """Set the toggle and return the new state. Locks the mitra's row, and awaits the hook if the intent changed.
 
     Raises NotFound for a user who is no mitra, and whatever `intent_changed` raises.
     """
@@ -95,14 +98,14 @@ async def take_place(tx: Transaction, mitra_id: UUID) -> None:
 
 
 async def release_places(tx: Transaction, mitra_ids: Sequence[UUID]) -> None:
-    """Count one session less for each time that a mitra is named. Takes the mitras' row locks."""
+    """Count one session less for each time that a mitra appears in `mitra_ids`. Takes the mitras' row locks."""
     await queries.lock_mitras(tx, mitra_ids=mitra_ids)
     await queries.release_places(tx, mitra_ids=mitra_ids)
     announce(tx, mitra_ids)
 
 
 def announce(tx: Transaction, mitra_ids: Sequence[UUID]) -> None:
-    """Have this process refresh these mitras in Valkey after the commit.
+    """Make this process refresh these mitras in Valkey after the commit.
 
     Call it in every transaction that changes intent, suspension, load or capacity.
     """
@@ -110,7 +113,7 @@ def announce(tx: Transaction, mitra_ids: Sequence[UUID]) -> None:
 
 
 async def mitra_state(database: Database | Transaction, mitra_id: UUID) -> MitraState:
-    """What PostgreSQL knows of a mitra. Raises NotFound."""
+    """Return the state of a mitra that PostgreSQL stores. Raises NotFound."""
     states = await queries.read_mitra_states(
         database, mitra_ids=[mitra_id], push_window_seconds=PUSH_REACHABLE_SECONDS
     )
@@ -132,35 +135,35 @@ class _Connection:
 
 @dataclasses.dataclass(slots=True, eq=False)
 class _Mitra:
-    """A mitra of whom this process holds connections."""
+    """A mitra who has connections in this process."""
 
     connections: dict[str, _Connection] = dataclasses.field(default_factory=dict)
-    # The version that its devices were last told, and whether the mitra was connected then. None after a device
-    # connected, because that device may show an older state.
+    # The version that the mitra's devices were last told, and whether the mitra was connected then. None after a
+    # device connected, because that device may show an older state.
     told: tuple[int, bool] | None = None
 
 
 class Presence:
-    """The connections of mitras that this process holds, and every mitra's presence through Valkey."""
+    """The connections of mitras in this process, and every mitra's presence through Valkey."""
 
     def __init__(self, client: "valkey.asyncio.Valkey", database: Database, hooks: PresenceHooks) -> None:
         self.hooks = hooks
         self._database = database
         self._store = PresenceStore(client)
         self._mitras: dict[UUID, _Mitra] = {}
-        # Connections with a frame or a close that was not reported to Valkey yet.
+        # Connections with a frame or a close that has not been reported to Valkey yet.
         self._unreported: set[_Connection] = set()
         self._flushing = asyncio.Lock()
         self._next_flush: asyncio.Task[None] | None = None
-        # When mitras were last seen, as far as it is not written to PostgreSQL yet.
+        # The times when mitras were last seen that are not written to PostgreSQL yet.
         self._unwritten_last_seen: dict[UUID, float] = {}
         self._to_refresh: set[UUID] = set()
         self._refresh_wanted = asyncio.Event()
 
-    # Questions. Each raises PresenceUnknown when Valkey does not answer.
+    # Queries. Each raises PresenceUnknown when Valkey does not answer.
 
     async def ask_candidates(self) -> list[UUID]:
-        """Every mitra who may be asked now (1.1)."""
+        """Return every mitra who may be asked now (1.1)."""
         return await self._store.candidates()
 
     async def may_be_asked(self, mitra_id: UUID) -> bool:
@@ -172,37 +175,37 @@ class Presence:
         return (await self._store.look(mitra_id)).connected
 
     async def connected_among(self, mitra_ids: Sequence[UUID]) -> set[UUID]:
-        """Which of these mitras are connected now (5.6)."""
+        """Return which of these mitras are connected now (5.6)."""
         standings = await self._store.look_at(mitra_ids)
         return {each for each, standing in zip(mitra_ids, standings, strict=True) if standing.connected}
 
     async def count_available(self) -> int:
-        """How many mitras may be asked now."""
+        """Return how many mitras may be asked now."""
         return await self._store.count()
 
     async def view(self, state: MitraState) -> MitraPresence:
-        """A mitra's presence as its devices show it. Unknown shows as not connected; never raises."""
+        """Return a mitra's presence for its devices. If presence is unknown, show not connected. Never raises."""
         try:
             connected = await self.is_connected(state.id)
         except PresenceUnknown:
             connected = False
         return _to_presence(state, connected=connected)
 
-    # What happens to the mitras' sockets. None of these raises because Valkey is away.
+    # Events of the mitras' sockets. None of these methods raises an error because Valkey is away.
 
     async def opened(self, mitra_id: UUID, connection_id: str) -> None:
-        """Begin the lease of a socket that opened. When this returns, Valkey shows it, unless Valkey is away."""
+        """Begin the lease of a socket that opened. When this returns, Valkey has the lease, unless Valkey is away."""
         mitra = self._mitras.setdefault(mitra_id, _Mitra())
         mitra.connections[connection_id] = connection = _Connection(mitra_id, connection_id, time.monotonic())
         self._unreported.add(connection)
         with _left_to_reconcile("opened"):
             await self.flush()
-        # The refresh offers the mitra what is open, and tells the new device the current state.
+        # The refresh sends the mitra the open requests, and sends the new device the current state.
         mitra.told = None
         self.refresh_soon([mitra_id])
 
     def frame_received(self, mitra_id: UUID, connection_id: str) -> None:
-        """Renew the lease, on any frame from the client. Ignores a connection that is closed. In memory only."""
+        """Renew the lease, on any frame from the client. Ignores a closed connection. Writes only to memory."""
         mitra = self._mitras.get(mitra_id)
         connection = mitra.connections.get(connection_id) if mitra else None
         if connection is not None:
@@ -223,7 +226,8 @@ class Presence:
             await self.flush()
 
     def seen(self, mitra_id: UUID) -> None:
-        """Note that the mitra's app sent an HTTP request (1.1). In memory; `write_last_seen` writes it."""
+        """Note in memory that the mitra's app sent an HTTP request (1.1). `write_last_seen` writes this to
+        PostgreSQL."""
         self._unwritten_last_seen[mitra_id] = time.monotonic()
 
     # Bringing Valkey in step with PostgreSQL.
@@ -231,7 +235,7 @@ class Presence:
     async def refresh(self, mitra_ids: Iterable[UUID]) -> list[UUID]:
         """Read these mitras' states from PostgreSQL and apply them to Valkey.
 
-        Returns those who may be asked now. Raises PresenceUnknown.
+        Returns the mitras who may be asked now. Raises PresenceUnknown.
         """
         ids = list(mitra_ids)
         if not ids:
@@ -245,7 +249,7 @@ class Presence:
         return [state.id for state, standing in zip(states, standings, strict=True) if standing.may_be_asked]
 
     def refresh_soon(self, mitra_ids: Iterable[UUID]) -> None:
-        """Have `run` refresh these mitras, together with all others that wait for it."""
+        """Make `run` refresh these mitras, together with all others that wait for a refresh."""
         self._to_refresh.update(mitra_ids)
         self._refresh_wanted.set()
 
@@ -264,7 +268,7 @@ class Presence:
             tasks.create_task(self._repeat(self.refresh_waiting, 0))
 
     async def keep_push_reachable(self) -> None:
-        """Keep Valkey correct about the mitras whom only push reaches, until cancelled. Runs in the workers."""
+        """Keep Valkey correct for the mitras whom only push reaches, until cancelled. Runs in the workers."""
         await self._repeat(self.reconcile_push, PUSH_RECONCILE_INTERVAL_SECONDS)
 
     async def reconcile_push(self) -> None:
@@ -278,23 +282,23 @@ class Presence:
         await self._tell_pairing(await self.refresh({*reachable, *await self._store.candidates()}))
 
     async def flush(self) -> None:
-        """Report unreported frames and closes to Valkey. Raises PresenceUnknown, and keeps them for the next flush.
+        """Report unreported frames and closes to Valkey. If Valkey is away, keep them for the next flush.
 
-        One report runs at a time, and all callers that wait meanwhile share the next one. So a thousand mitras who
-        reconnect at once cost a few batches, not a thousand connections to Valkey.
+        One report runs at a time. All callers that wait meanwhile share the next report. So if a thousand mitras
+        reconnect at once, this costs a few batches, not a thousand connections to Valkey. Raises PresenceUnknown.
         """
         if self._next_flush is None:
             self._next_flush = asyncio.create_task(self._flush())
         await asyncio.shield(self._next_flush)
 
     async def reconcile(self) -> None:
-        """Refresh every mitra that this process holds, a few at a time. Raises PresenceUnknown."""
+        """Refresh every mitra who has connections in this process, a few at a time. Raises PresenceUnknown."""
         held = list(self._mitras)
         size = max(MIN_MITRAS_PER_STEP, math.ceil(len(held) / MAX_RECONCILE_STEPS))
         for start in range(0, len(held), size):
             if start:
                 await asyncio.sleep(RECONCILE_INTERVAL_SECONDS * size / len(held))
-            # A mitra that left since the last step was reported when it left.
+            # If a mitra left since the last step, that was already reported.
             mitras = {each: self._mitras[each] for each in held[start : start + size] if each in self._mitras}
             for mitra in mitras.values():
                 self._unreported.update(mitra.connections.values())
@@ -304,14 +308,15 @@ class Presence:
         _available.set(await self._store.count())
 
     async def refresh_waiting(self) -> None:
-        """Wait until a refresh is wanted, and refresh all mitras that wait. If it fails, `reconcile` repairs it."""
+        """Wait until a refresh is requested, then refresh all waiting mitras. If this fails, `reconcile` repairs
+        it."""
         await self._refresh_wanted.wait()
         self._refresh_wanted.clear()
         ids, self._to_refresh = self._to_refresh, set()
         await self._tell_pairing(await self.refresh(ids))
 
     async def write_last_seen(self) -> None:
-        """Write to PostgreSQL when mitras were last seen. Rows that are locked wait for the next call."""
+        """Write to PostgreSQL when mitras were last seen. Skip locked rows; the next call writes them."""
         now = time.monotonic()
         waiting = list(self._unwritten_last_seen.items())
         for start in range(0, len(waiting), MAX_LAST_SEEN_ROWS):
@@ -335,12 +340,12 @@ class Presence:
                 with _left_to_reconcile(step.__name__):
                     await step()
             except Exception:
-                # The loop goes on after a fault, because every mitra's presence depends on it. The next round repeats
-                # the work.
+                # The loop must continue after an error, because every mitra's presence depends on it. The next round
+                # repeats the work.
                 log.exception("presence.step_failed", step=step.__name__)
             if task is not None and task.cancelling():
-                # Up to Python 3.11, asyncio.wait_for can swallow a cancellation. The Valkey client writes through it
-                # when it has a socket timeout.
+                # Up to Python 3.11, asyncio.wait_for can lose a cancellation. The Valkey client uses asyncio.wait_for
+                # for writes when it has a socket timeout.
                 raise asyncio.CancelledError
             await asyncio.sleep(max(0.0, begun + interval_seconds - time.monotonic()))
 
@@ -355,7 +360,7 @@ class Presence:
     async def _report(self) -> set[UUID]:
         """Report all unreported connections to Valkey. Returns the mitras whose state Valkey does not have."""
         now = time.monotonic()
-        # Leases that are over are dropped. This also bounds how long a close waits for Valkey to come back.
+        # Drop the leases that have ended. This also limits how long a close waits while Valkey is away.
         alive = [each for each in self._unreported if now - each.last_frame < MAY_BE_ASKED_SECONDS]
         self._unreported.clear()
         for connection in alive:
@@ -395,7 +400,7 @@ class Presence:
 
 @contextlib.contextmanager
 def _left_to_reconcile(step: str) -> Iterator[None]:
-    """Suppress the errors of an absent Valkey or PostgreSQL, in steps that later rounds repeat."""
+    """Suppress the errors raised while Valkey or PostgreSQL is away, in steps that later rounds repeat."""
     try:
         yield
     except PresenceUnknown:

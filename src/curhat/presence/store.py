@@ -5,8 +5,8 @@ Guarantees
     Writes may be repeated, late or out of order. The newest frame and the newest version win.
     Valkey holds no fact about money or sessions. If it is wiped, the next heartbeats restore everything.
 Relies on
-    Valkey's clock not being set back by much. Availability versions that only grow: after PostgreSQL was restored
-    from a backup, empty Valkey.
+        Valkey's clock is not set back by much. Availability versions only grow. So empty Valkey after PostgreSQL was
+        restored from a backup.
 """
 
 import asyncio
@@ -37,13 +37,14 @@ AVAILABLE_KEY = "curhat:available"
 MITRA_KEY_PREFIX = "curhat:mitra:"
 CUSTOMERS_KEY = "curhat:customers"
 
-# Bounds how long a caller waits for a Valkey that does not answer.
+# Limits how long a caller waits for a Valkey that does not answer.
 CALL_TIMEOUT_SECONDS = 1
-# How many mitras or customers one run of the script handles. Bounds how long it blocks Valkey: about a millisecond.
+# How many mitras or customers one run of the script handles. Limits how long the script blocks Valkey: about a
+# millisecond.
 MAX_BATCH_SIZE = 100
 # How many stale members one run removes.
 MAX_PRUNED_MEMBERS = 1000
-# A key expires when it is not written for this long. Longer than the push-reachability that may be stored in it.
+# A key expires if nobody writes it for this long. This is longer than any push reachability that the key may store.
 KEY_TTL_SECONDS = PUSH_REACHABLE_SECONDS + 300
 
 _WINDOWS = {
@@ -55,7 +56,7 @@ _WINDOWS = {
 _SCRIPT = "".join(f"local {name} = {seconds * 1000}\n" for name, seconds in _WINDOWS.items()) + Path(
     __file__
 ).with_name("presence.lua").read_text(encoding="utf-8")
-# Valkey names a script by its SHA-1. It protects no secret.
+# Valkey names a script by its SHA-1. The hash protects no secret.
 _SCRIPT_NAME = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 _errors = Counter(
@@ -68,7 +69,7 @@ Item = TypeVar("Item")
 
 
 class Report(NamedTuple):
-    """What a server process knows of one connection. `closed_age_seconds` is None while it is open."""
+    """What a server process knows about one connection. `closed_age_seconds` is None while the connection is open."""
 
     mitra_id: UUID
     connection_id: str
@@ -89,12 +90,13 @@ class PresenceStore:
     def __init__(self, client: "valkey.asyncio.Valkey") -> None:
         # Typed here, since the client's own signature has no types.
         self._execute: Callable[..., Awaitable[Any]] = client.execute_command
-        # The operations that fail at present, with the time of the first failure: an outage is logged when it begins
-        # and when it ends.
+        # The operations that are failing, with the time of the first failure. We log an outage when it begins and
+        # when it ends.
         self._failing_since: dict[str, float] = {}
 
     async def report(self, reports: Sequence[Report]) -> set[UUID]:
-        """Renew and end leases. Returns the mitras whose state Valkey does not have: the caller must apply it."""
+        """Renew and end leases. Returns the mitras whose state Valkey does not have. The caller must apply these
+        states."""
         unknown: set[UUID] = set()
         for batch in _batches(reports):
             arguments: list[str | int] = []
@@ -126,24 +128,24 @@ class PresenceStore:
         return standings
 
     async def look(self, mitra_id: UUID) -> Standing:
-        """The standing of one mitra."""
+        """Return the standing of one mitra."""
         return (await self.look_at([mitra_id]))[0]
 
     async def look_at(self, mitra_ids: Sequence[UUID]) -> list[Standing]:
-        """The standings of many mitras, in the same order."""
+        """Return the standings of many mitras, in the same order."""
         standings: list[Standing] = []
         for batch in _batches(mitra_ids):
             standings += _standings(await self._call("look", batch, [str(mitra_id) for mitra_id in batch]))
         return standings
 
     async def customers_seen(self, customer_ids: Sequence[UUID], for_seconds: float) -> None:
-        """Count these customers as connected for `for_seconds` from now. A later call replaces the time."""
+        """Count these customers as connected for `for_seconds` from now. A later call replaces this time."""
         for batch in _batches(customer_ids):
             arguments: list[str | int] = [int(for_seconds * 1000), *map(str, batch)]
             await self._call("customers_seen", [], arguments, CUSTOMERS_KEY)
 
     async def customers_connected(self, customer_ids: Sequence[UUID]) -> set[UUID]:
-        """Which of these customers are connected now."""
+        """Return which of these customers are connected now."""
         found: set[UUID] = set()
         for batch in _batches(customer_ids):
             answer = await self._call("customers_connected", [], list(map(str, batch)), CUSTOMERS_KEY)
@@ -151,15 +153,16 @@ class PresenceStore:
         return found
 
     async def candidates(self) -> list[UUID]:
-        """Every mitra who may be asked now."""
+        """Return every mitra who may be asked now."""
         return [UUID(mitra.decode()) for mitra in await self._call("candidates", [], [])]
 
     async def count(self) -> int:
-        """How many mitras may be asked now."""
+        """Return how many mitras may be asked now."""
         return int(await self._call("count", [], []))
 
     async def prune(self) -> int:
-        """Free the memory of at most MAX_PRUNED_MEMBERS mitras who may no longer be asked. Returns how many."""
+        """Free the memory of at most MAX_PRUNED_MEMBERS mitras who may no longer be asked. Returns how many it
+        removed."""
         return int(await self._call("prune", [], [MAX_PRUNED_MEMBERS]))
 
     async def _call(

@@ -1,4 +1,4 @@
-"""The WebSocket endpoint. It is a plain ASGI callable: a framework's layers would stay in memory with every socket."""
+"""The WebSocket endpoint. It is a plain ASGI callable, because a framework would keep more memory per open socket."""
 
 import asyncio
 from typing import Final
@@ -24,7 +24,7 @@ PATHS: Final[dict[str, Role]] = {"/api/client/realtime": "customer", "/api/mitra
 class RealtimeEndpoint:
     """Serves scopes of type `websocket` on the two realtime paths, and closes those on other paths.
 
-    The ASGI server must accept frames of somewhat more than 64 KiB, so that this endpoint can answer them with 4413.
+    The ASGI server must accept frames slightly larger than 64 KiB, so that this endpoint can answer them with 4413.
     """
 
     __slots__ = ("_hooks", "_hub")
@@ -40,7 +40,7 @@ class RealtimeEndpoint:
         if role is None:
             await send({"type": "websocket.close"})
             return
-        # A client cannot see why a handshake was refused. So accept the socket, then close it with the reason.
+        # A client cannot see why a handshake was refused. So accept the socket first, then close it with the reason.
         owner, code = await self._authenticate(role, scope)
         try:
             await send({"type": "websocket.accept"})

@@ -1,4 +1,4 @@
-"""What the sockets need from the packages above. `app/wiring.py` provides it."""
+"""The functions that sockets need from higher packages. `app/wiring.py` provides these functions."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Protocol
@@ -18,12 +18,17 @@ class SocketIdentity(msgspec.Struct, frozen=True):
 
 
 class HubHooks(msgspec.Struct, frozen=True, kw_only=True):
-    """Functions that the hub calls. It exists before the objects that need it, so these must not need the hub."""
+    """Functions that the hub calls.
 
-    # Which of these tokens (by digest) no longer admit their owner: revoked, expired, suspended. Asked every 3 s about
-    # what the process holds, so that a lost signal leaves no socket open.
+    The hub is created before their owners, so these functions must not need the hub.
+    """
+
+    # Returns the tokens (by digest) that no longer admit their owner, because they are revoked or expired or the
+    # owner is suspended. The hub asks every 3 s about the tokens of its sockets, so that no socket stays open after a
+    # lost signal.
     signed_out: Callable[[Sequence[SocketIdentity]], Awaitable[Collection[bytes]]]
-    # Who sees that this user types: the other side of this running session. None: the session is not theirs.
+    # Returns the user who is shown that this user types: the other member of this running session. Returns None if
+    # the user is not a member of the session.
     typing_recipient: Callable[[Identity, UUID], Awaitable[Identity | None]]
 
 
@@ -31,10 +36,10 @@ class SocketHooks(Protocol):
     """The sockets call these. If one raises, the socket concerned is closed."""
 
     async def authenticate(self, role: Role, scope: Scope) -> SocketIdentity | None:
-        """Who opens this socket: by bearer header, by cookie (with an Origin check), or by `?ticket=`.
+        """Return who opens this socket: by bearer header, by cookie (with an Origin check), or by `?ticket=`.
 
-        Returns None for nobody who may. A ticket's token may have been revoked since the ticket was issued, so check
-        it as well. Raises PresenceUnknown when a ticket cannot be looked up.
+        Returns None if the opener may not open it. A ticket's token may have been revoked since the ticket was
+        issued, so check the token as well. Raises PresenceUnknown when a ticket cannot be looked up.
         """
 
     async def opened(self, identity: Identity, connection_id: str) -> None:
@@ -47,4 +52,4 @@ class SocketHooks(Protocol):
         """An opened connection has ended. Does not raise when Valkey is away."""
 
     async def welcome_extras(self, identity: Identity) -> Mapping[str, object]:
-        """Further fields of this user's welcome: what is open now, read after the call began."""
+        """Return further fields of this user's welcome: the current open items, read after the call began."""

@@ -1,9 +1,9 @@
-"""The sockets of one process, and what is sent to them.
+"""The sockets of one process, and the frames that are sent to them.
 
-A committed event arrives as a signal that carries its frame. A socket in step (its seq is the one before) gets the
-frame at once. A socket that finds a gap reads the missing events from PostgreSQL. Signals may be lost, doubled or out
-of order: every 3 s the hub compares the heads of its users' streams with PostgreSQL, in bulk, and asks which tokens are
-no longer good.
+A committed event arrives as a signal that carries its frame. If a socket has sent the event before it, the socket
+sends the frame at once. A socket that finds a gap reads the missing events from PostgreSQL.
+Signals may be lost, duplicated or out of order. So every 3 s the hub compares the heads of its users' streams with
+PostgreSQL, in bulk, and asks which tokens are no longer valid.
 
 The hub answers a hello in this order: register the socket, read the head and the missed events, send the welcome and
 the missed events, read again until PostgreSQL has nothing newer. The socket then goes live, with no await in between.
@@ -42,15 +42,15 @@ ROLES: Final[tuple[Role, ...]] = ("customer", "mitra")
 PING_PERIOD_SECONDS: Final[dict[Role, float]] = {"customer": 15.0, "mitra": 3.0}
 TICK_SECONDS: Final = 0.1
 HELLO_TIMEOUT_SECONDS: Final = 5.0
-# A client that answers none of the pings of this time is gone, even if the network does not say so.
+# A client that sends nothing for this time is gone, even if the network reports no error.
 SILENCE_TIMEOUT_SECONDS: Final = 120.0
-# Bounds how late a lost signal, or a revoked token, takes effect.
+# If a signal is lost, an event or a revoked token takes effect at most this late.
 COMPARE_PERIOD_SECONDS: Final = 3.0
-# Bounds how long one comparison keeps the event loop.
+# Limits how long one comparison occupies the event loop.
 MAX_USERS_PER_COMPARISON: Final = 2_000
-# Bounds the memory of one read of missed events: 100 messages of the greatest length are 2.4 MB.
+# Limits the memory of one read of missed events: 100 messages of the maximum length are 2.4 MB.
 MAX_EVENTS_PER_READ: Final = 100
-# Bounds the share of the pool that a burst of hellos, or the end of a long loss of signals, can take.
+# Limits how many pool connections the hub uses when many clients say hello, or when a long loss of signals ends.
 MAX_READS_RUNNING: Final = 4
 # How long a shutdown waits for the close frames to go out.
 DRAIN_TIMEOUT_SECONDS: Final = 5.0
@@ -72,7 +72,7 @@ _data_encoder = msgspec.json.Encoder()
 
 
 class Hub:
-    """The sockets of this process. Every call comes from the event loop that made the hub."""
+    """The sockets of this process. Call its methods only on the event loop that created the hub."""
 
     def __init__(self, database: Database, signals: SignalSink, hooks: HubHooks) -> None:
         self._database = database
@@ -85,7 +85,7 @@ class Hub:
         }
         self._added = 0
         self._ticks = 0
-        # Each new socket, with the time until which it must say hello; the earliest first.
+        # Each new socket, with the time by which it must say hello. The earliest is first.
         self._awaiting_hello: deque[tuple[float, Socket]] = deque()
         self._reads = asyncio.Semaphore(MAX_READS_RUNNING)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -93,7 +93,7 @@ class Hub:
         self._empty = asyncio.Event()
         self._empty.set()
         self._open = 0
-        # PostgreSQL's clock minus the event loop's. Until PostgreSQL is first asked, this machine's clock stands in.
+        # PostgreSQL's clock minus the event loop's. Until the first query to PostgreSQL, we use this machine's clock.
         self._clock = datetime.now(UTC) - timedelta(seconds=asyncio.get_running_loop().time())
 
     # For the packages above ---------------------------------------------------------------------------------
@@ -104,15 +104,15 @@ class Hub:
         signals.handle("typing", self.handle_typing_signal)
 
     def held(self, role: Role) -> set[UUID]:
-        """The users of this role who have a socket here that said hello."""
+        """Return the users of this role who have a socket in this process that said hello."""
         return set(self._feeds[role])
 
     def holds(self, identity: Identity) -> bool:
-        """Whether this user has a socket here that said hello."""
+        """Whether this user has a socket in this process that said hello."""
         return identity.user_id in self._feeds[identity.role]
 
     def send_unsequenced(self, event: UnsequencedEvent) -> None:
-        """Send a level-triggered event to its user's sockets here, if there are any."""
+        """Send a level-triggered event to its user's sockets in this process, if there are any."""
         feed = self._feeds[event.role].get(event.user_id)
         if feed is None:
             return
@@ -125,11 +125,11 @@ class Hub:
                 socket.hold_back(frame)
 
     def close_token(self, token_digest: bytes, code: int = protocol.SIGNED_OUT) -> None:
-        """Close the sockets here that were opened with this token, or with a ticket for it."""
+        """Close the sockets in this process that were opened with this token, or with a ticket for it."""
         self._close_tokens({token_digest}, code)
 
     def close_user(self, role: Role, user_id: UUID, code: int = protocol.SIGNED_OUT) -> None:
-        """Close all of this user's sockets here."""
+        """Close all sockets of this user in this process."""
         identity = Identity(role=role, user_id=user_id)
         for socket in self._all():
             if socket.owner.identity == identity:
@@ -142,7 +142,7 @@ class Hub:
             tasks.create_task(self._run_comparisons())
 
     async def drain(self) -> None:
-        """Close every socket with 1012, and each socket that is still added, since the process stops."""
+        """Close every socket with 1012, because the process stops. Sockets that are added later are closed too."""
         self._draining = True
         for socket in self._all():
             socket.close(protocol.RESTARTING, "come back after a random wait")
@@ -153,13 +153,13 @@ class Hub:
             task.cancel()
 
     def server_now(self) -> datetime:
-        """PostgreSQL's clock, extrapolated from the last time it was read."""
+        """Return the current time of PostgreSQL's clock, extrapolated from the last reading."""
         return self._clock + timedelta(seconds=asyncio.get_running_loop().time())
 
     # For the endpoint ---------------------------------------------------------------------------------------
 
     def add(self, socket: Socket) -> None:
-        """Hold an accepted socket until `remove`. It has 5 s to say hello."""
+        """Keep an accepted socket until `remove` is called. The socket must say hello within 5 s."""
         role = socket.owner.identity.role
         slots = self._slots[role]
         socket.slot = self._added % len(slots)
@@ -188,7 +188,7 @@ class Hub:
         SOCKETS_OPEN.labels(role=role).dec()
 
     async def answer_hello(self, socket: Socket, hello: Hello) -> None:
-        """Answer a hello, the first or a later one. Raises Stalled, and the errors of DATABASE_AWAY."""
+        """Answer the first hello of a socket, or a later one. Raises Stalled, and the errors of DATABASE_AWAY."""
         socket.generation += 1
         await self._welcome(socket, socket.generation, hello)
 
@@ -214,7 +214,7 @@ class Hub:
             return
         feed.head = max(feed.head, signal.seq)
         for socket in feed.sockets:
-            # A socket in another phase reads from PostgreSQL until it has reached feed.head.
+            # If a socket is in another phase, it reads from PostgreSQL until it has reached feed.head.
             if socket.phase == "live":
                 if signal.seq == socket.seq + 1:
                     socket.seq = signal.seq
@@ -230,14 +230,14 @@ class Hub:
             return
         frame = protocol.write(TypingSignal(type="typing", session_id=notice.session_id))
         for socket in feed.sockets:
-            # A late typing signal is worthless, so a socket with a backlog gets none.
+            # A late typing signal is useless, so do not send it to a socket with a backlog.
             if socket.phase == "live" and not socket.has_backlog:
                 socket.send(frame)
 
     # Hello, and gaps ----------------------------------------------------------------------------------------
 
     async def _welcome(self, socket: Socket, generation: int, hello: Hello | None) -> None:
-        """Welcome a socket and bring it up to date. Without a hello, have the client begin anew."""
+        """Welcome a socket and bring it up to date. Without a hello, make the client begin again from the head."""
         socket.phase = "welcoming"
         feed = self._register(socket)
         identity = feed.identity
@@ -251,7 +251,7 @@ class Hub:
                 if not missed or missed[0].seq != seq + 1:
                     seq = None
         self._set_clock(head.server_now)
-        # Without a hello, feed.head named events that PostgreSQL does not hold, so it is not kept.
+        # Without a hello, feed.head named events that PostgreSQL does not have. So replace feed.head.
         feed.head = head.seq if hello is None else max(feed.head, head.seq)
         extras = await socket.hooks.welcome_extras(identity)
         await pause_point("realtime.looked")
@@ -335,13 +335,16 @@ class Hub:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            # After the process stood still, it makes up for one second of ticks at most.
+            # If the process was suspended, it makes up for at most one second of ticks.
             due = max(due + TICK_SECONDS, loop.time() - 1)
             await asyncio.sleep(due - loop.time())
             self.tick()
 
     def tick(self) -> None:
-        """Ping the sockets of the next slot. Close those that said no hello in time, or nothing for two minutes."""
+        """Ping the sockets of the next slot.
+
+        Close sockets that said no hello in time, or sent nothing for two minutes.
+        """
         loop_time = asyncio.get_running_loop().time()
         while self._awaiting_hello and self._awaiting_hello[0][0] <= loop_time:
             _, socket = self._awaiting_hello.popleft()
@@ -365,12 +368,12 @@ class Hub:
                 except DATABASE_AWAY as error:
                     log.warning("realtime.not_compared", step=step.__name__, error=type(error).__name__)
                 except Exception:
-                    # If this loop ended, every lost signal would stay lost.
+                    # If this loop ended, events of lost signals would never be delivered.
                     log.exception("realtime.comparison_failed", step=step.__name__)
             await asyncio.sleep(COMPARE_PERIOD_SECONDS)
 
     async def compare_heads(self) -> None:
-        """Find the sockets that are behind PostgreSQL, and have them read what they miss."""
+        """Find the sockets that are behind PostgreSQL, and make them read the missing events."""
         self._set_clock(await read_clock(self._database))
         for role in ROLES:
             feeds = self._feeds[role]
@@ -391,7 +394,7 @@ class Hub:
                             self._start_reading_gap(socket)
 
     async def compare_tokens(self) -> None:
-        """Close the sockets whose token is no longer good."""
+        """Close the sockets whose token is no longer valid."""
         for chunk in _chunks([socket.owner for socket in self._all()]):
             self._close_tokens(await self._hooks.signed_out(chunk), protocol.SIGNED_OUT)
 
@@ -409,7 +412,7 @@ class Hub:
 
 
 def _resumable_seq(hello: Hello | None, head: StreamHead) -> int | None:
-    """The seq from which the client can go on, if its hello fits this head."""
+    """Return the seq from which the client can resume. Return None if its hello does not match this head."""
     if hello is None or hello.seq is None or hello.epoch != str(head.epoch):
         return None
     return hello.seq if 0 <= hello.seq <= head.seq else None

@@ -1,4 +1,4 @@
-"""Event streams in PostgreSQL: what happened to one user in one role, numbered without gaps, kept for 24 hours."""
+"""Event streams in PostgreSQL: the events of one user in one role, numbered without gaps, kept for 24 hours."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -12,7 +12,7 @@ from curhat.realtime import protocol, queries
 from curhat.realtime.event_types import StreamEvent
 from curhat.realtime.queries import StreamHead
 
-# Bounds how long one pruning holds its locks.
+# Limits how long one pruning holds its locks.
 MAX_EVENTS_PER_PRUNE = 10_000
 
 
@@ -24,9 +24,10 @@ class StoredEvent(msgspec.Struct, frozen=True):
 
 
 class StreamSignal(msgspec.Struct, frozen=True, array_like=True):
-    """Tells every process that an event was committed. It carries the frame, so a socket in step need not read it.
+    """Tells every process that an event was committed. It carries the frame, so a socket without a gap need not read
+    it.
 
-    All events of one transaction go out as one list.
+    All events of one transaction are sent as one list.
     """
 
     role: Role
@@ -74,10 +75,10 @@ async def append(tx: Transaction, events: Sequence[StreamEvent]) -> None:
 
 
 async def read_head(db: Executor, role: Role, user_id: UUID) -> StreamHead:
-    """Read where a user's stream stands: `seq` is that of its last event, 0 before the first. Begins a missing stream.
+    """Read the head of a user's stream: `seq` is that of its last event, or 0. If the stream is missing, create it.
 
-    A snapshot must read the head before the rows it shows. The events after that head then leave nothing out, though
-    some may repeat what the snapshot shows.
+    A snapshot must read the head before the rows that it shows. Then every later change has an event after that head.
+    Some of these events may repeat what the snapshot shows.
     """
     head = await queries.find_head(db, role=role, user_id=user_id)
     return head or await queries.begin_stream(db, role=role, user_id=user_id)
@@ -86,13 +87,16 @@ async def read_head(db: Executor, role: Role, user_id: UUID) -> StreamHead:
 async def events_after(
     db: Executor, role: Role, user_id: UUID, seq: int, max_events: int
 ) -> list[StoredEvent]:
-    """Read the stored events after `seq`, in order. If pruning deleted the next one, the first has a later number."""
+    """Read the stored events after `seq`, in order.
+
+    If pruning deleted the next event, the result starts after a gap.
+    """
     rows = await queries.list_events_after(db, role=role, user_id=user_id, seq=seq, max_events=max_events)
     return [StoredEvent(seq=row.seq, frame=_frame(row.seq, row.type, row.at, row.data)) for row in rows]
 
 
 async def prune(tx: Transaction, max_events: int = MAX_EVENTS_PER_PRUNE) -> int:
-    """Delete the oldest events of more than 24 hours, at most `max_events`. Returns how many."""
+    """Delete the oldest events that are older than 24 hours, at most `max_events`. Returns how many it deleted."""
     return await queries.prune_events(tx, max_events=max_events)
 
 

@@ -1,7 +1,7 @@
-"""One socket on the server's side: it sends frames in order and within bounds, and closes.
+"""One socket on the server's side: it sends frames in order and within limits, and closes.
 
-An idle socket has no timer, no queue and no task except its receive loop, since most sockets of a chat service are
-idle. A frame goes straight to the server's transport. A queue exists only while the transport is full.
+Most sockets of a chat service are idle. So an idle socket has no timer, no queue, and no task except its receive
+loop. A frame goes directly to the server's transport. A queue exists only while the transport is full.
 """
 
 import asyncio
@@ -18,17 +18,18 @@ from curhat.realtime import protocol
 from curhat.realtime.hooks import SocketHooks, SocketIdentity
 from curhat.realtime.metrics import CLOSES, FRAMES_SENT
 
-# How much may wait for a slow reader. A socket with more is closed; its client resumes from its own seq.
+# How much may wait for a slow reader. A socket with more is closed. Its client then resumes from its own seq.
 MAX_QUEUE_FRAMES: Final = 256
 MAX_QUEUE_BYTES: Final = 1024 * 1024
-# How long a reader of missed events may take nothing at all before it counts as stalled.
+# If a reader of missed events takes no data for this time, it counts as stalled.
 STALL_TIMEOUT_SECONDS: Final = 20.0
-# How long a client may take to read the frames before the close frame. Then the socket is dropped without one.
+# How long a client may take to read the frames before the close frame. After that, the socket is dropped without a
+# close frame.
 CLOSE_TIMEOUT_SECONDS: Final = 10.0
-# A client may send this many frames at once, and this many per second for as long as it likes.
+# A client may send this many frames at once, and this many per second over any period.
 MAX_BURST_FRAMES: Final = 100.0
 MAX_FRAMES_PER_SECOND: Final = 50.0
-# At most one typing signal per session is forwarded in this time.
+# At most one typing signal per session is forwarded within this time.
 TYPING_PERIOD_SECONDS: Final = 2.0
 
 # opened    has not said hello
@@ -39,7 +40,7 @@ Phase = Literal["opened", "welcoming", "live", "behind"]
 
 
 class Stalled(Exception):
-    """The reader has taken nothing, or hardly anything, for a long time."""
+    """The reader has taken no data, or almost none, for a long time."""
 
 
 class Feed:
@@ -54,7 +55,7 @@ class Feed:
 
 
 class Socket:
-    """An accepted WebSocket. The task that makes it is its receive loop."""
+    """An accepted WebSocket. The task that creates the socket is its receive loop."""
 
     __slots__ = (
         "_allowance",
@@ -87,11 +88,11 @@ class Socket:
         self.seq = 0
         # Whether SocketHooks.opened was called for this connection.
         self.welcomed = False
-        # Counts hellos. Work that was begun for an earlier hello stops when it sees a later one.
+        # Counts hellos. Work for an earlier hello stops when it sees a later generation.
         self.generation = 0
         # None before the first hello.
         self.feed: Feed | None = None
-        # The ping slot in which the hub keeps it.
+        # The hub's ping slot that contains this socket.
         self.slot = 0
         self.last_frame_at = asyncio.get_running_loop().time()
         self.close_code: int | None = None
@@ -99,7 +100,7 @@ class Socket:
         self._send = send
         self._receive_loop = asyncio.current_task()
         self._dropped = False
-        # Unsequenced events that came while the hub was answering a hello.
+        # Unsequenced events that arrived while the hub was answering a hello.
         self._held_back: list[str] | None = None
         self._queue: deque[str] | None = None
         self._queued_bytes = 0
@@ -145,7 +146,7 @@ class Socket:
         except StopIteration:
             return
         except (OSError, RuntimeError):
-            # The client has gone; the receive loop is about to get the disconnect message.
+            # The client has disconnected. The receive loop will get the disconnect message next.
             return
         self._queue = deque()
         self._writer = asyncio.create_task(self._write(_rest_of(steps, waits_for)))
@@ -171,7 +172,10 @@ class Socket:
             self.send(frame)
 
     async def flush(self) -> None:
-        """Wait until the transport has taken every frame. Raises Stalled when it takes none for long."""
+        """Wait until the transport has taken every frame.
+
+        Raises Stalled if the transport takes none for a long time.
+        """
         writer = self._writer
         while writer is not None and self.close_code is None:
             waiting = self._queued_bytes
@@ -208,7 +212,7 @@ class Socket:
     # The end ------------------------------------------------------------------------------------------------
 
     def close(self, code: int, reason: str = "") -> None:
-        """Close with `code`. Frames that the transport has not taken are dropped. A second call does nothing."""
+        """Close with `code`. Drop the frames that the transport has not taken. A second call does nothing."""
         if self.close_code is not None:
             return
         self.close_code = code
@@ -225,8 +229,8 @@ class Socket:
                     await asyncio.wait({writer})
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
         except TimeoutError:
-            # The client reads nothing, so it will not read the close frame either. Without this, the receive loop
-            # would never end.
+            # The client reads nothing, so it will not read the close frame either. Without this cancellation, the
+            # receive loop would never end.
             self._dropped = True
             if self._receive_loop is not None:
                 self._receive_loop.cancel()
@@ -234,7 +238,7 @@ class Socket:
             pass  # As in send.
 
     def was_dropped(self) -> bool:
-        """Whether this socket cancelled its receive loop. If so, takes the cancellation back."""
+        """Whether this socket cancelled its receive loop. If so, undo the cancellation."""
         if self._dropped and self._receive_loop is not None:
             self._receive_loop.uncancel()
         return self._dropped
@@ -242,9 +246,9 @@ class Socket:
 
 @types.coroutine
 def _rest_of(steps: Generator[Any, Any, None], waits_for: object) -> Generator[Any, Any, None]:
-    """The rest of an awaitable that was begun outside a task and stopped to wait for `waits_for`.
+    """Run the rest of an awaitable that was started outside a task and then had to wait for `waits_for`.
 
-    Nearly every send ends without waiting. A task for each would cost more than the sending.
+    Nearly every send ends without waiting. A task for each send would cost more than the send itself.
     """
     try:
         yield waits_for
