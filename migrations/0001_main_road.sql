@@ -13,8 +13,9 @@
 -- Every transaction locks in the same order, so that no two deadlock:
 -- payment, pairing, session, mitra, requests by id, streams by (role, user id).
 
--- The only clock. Every comparison with a deadline calls this function. A test database replaces its body with one
--- that reads a virtual time. The body below reads no setting, so nobody can change the time in production.
+-- The only clock. Every comparison with a deadline calls this function. A test database replaces the function's
+-- body, so that it returns a virtual time. The body below reads no setting, so nobody can change the time in
+-- production.
 CREATE FUNCTION curhat_now() RETURNS timestamptz
     LANGUAGE sql VOLATILE PARALLEL SAFE
     RETURN clock_timestamp();
@@ -42,12 +43,13 @@ CREATE TABLE mitras (
     id uuid PRIMARY KEY REFERENCES people (id),
     display_name text NOT NULL CHECK (char_length(display_name) BETWEEN 1 AND 40),
     max_customers integer NOT NULL CHECK (max_customers BETWEEN 1 AND 20),
-    -- The toggle: what the mitra wants. Valkey knows whether the mitra is connected.
+    -- The mitra's toggle: whether the mitra wants requests. Valkey stores whether the mitra is connected.
     online boolean NOT NULL DEFAULT false,
     suspended_at timestamptz,
     active_sessions integer NOT NULL DEFAULT 0 CHECK (active_sessions >= 0),
     last_seen_at timestamptz,
-    -- Grows with every change that availability depends on. Valkey ignores an update with an older version.
+    -- Grows when a column changes on which availability depends. Valkey ignores an update with an older
+    -- version.
     availability_version bigint NOT NULL DEFAULT 1,
     created_at timestamptz NOT NULL DEFAULT curhat_now()
 );
@@ -200,7 +202,8 @@ CREATE TABLE charge_attempts (
     reason text
 );
 CREATE UNIQUE INDEX charge_attempts_one_undecided ON charge_attempts (payment_id) WHERE status = 'started';
--- An approval that came too late has the status 'approved_late'. It is refunded and never counts as the charge.
+-- If an approval arrives too late, the attempt gets the status 'approved_late'. The worker refunds such an
+-- attempt, and it never counts as the payment's charge.
 CREATE UNIQUE INDEX charge_attempts_one_charge ON charge_attempts (payment_id) WHERE status = 'approved';
 CREATE INDEX charge_attempts_by_payment ON charge_attempts (payment_id);
 
@@ -273,7 +276,8 @@ CREATE TABLE sessions (
     ends_at timestamptz NOT NULL,
     ended_at timestamptz,
     end_reason text CHECK (end_reason IN ('time_up', 'customer_ended', 'mitra_ended', 'mitra_suspended')),
-    -- What the mitra wrote when ending early. Operators may read it; the customer never may.
+    -- The note that the mitra wrote when ending the session early. Operators may read it; the customer never
+    -- may.
     end_note text CHECK (char_length(end_note) BETWEEN 1 AND 500),
     CONSTRAINT sessions_not_with_oneself CHECK (customer_id <> mitra_id),
     CONSTRAINT sessions_ended CHECK ((status = 'ended') = (ended_at IS NOT NULL AND end_reason IS NOT NULL)),
@@ -321,7 +325,7 @@ CREATE TABLE failed_pairing_events (
         'targeted_mitra_timeout', 'payment_session_expired', 'customer_cancelled')),
     kind text CHECK (kind IN ('blast', 'targeted')),
     mitra_id uuid REFERENCES mitras (id),
-    -- A later attempt under the same payment succeeded (3.8).
+    -- True when a later attempt under the same payment succeeded (3.8).
     recovered boolean NOT NULL DEFAULT false,
     case_id uuid REFERENCES review_cases (id),
     occurred_at timestamptz NOT NULL DEFAULT curhat_now(),
@@ -345,8 +349,8 @@ CREATE INDEX status_changes_by_payment ON status_changes (payment_id, id);
 CREATE TRIGGER status_changes_append_only BEFORE UPDATE OR DELETE ON status_changes
     FOR EACH ROW EXECUTE FUNCTION forbid_change();
 
--- The three functions below refuse a status transition that is not allowed, and record one that is. Each domain's
--- states.py holds the same table of transitions. A test compares the two.
+-- The three functions below refuse a status transition that is not allowed, and record every allowed
+-- transition. Each domain's states.py holds the same table of transitions. A test compares both tables.
 CREATE FUNCTION payment_status_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'UPDATE' AND (OLD.status, NEW.status) NOT IN (
@@ -395,7 +399,7 @@ CREATE TRIGGER sessions_opened AFTER INSERT ON sessions FOR EACH ROW EXECUTE FUN
 CREATE TRIGGER sessions_step AFTER UPDATE ON sessions FOR EACH ROW
     WHEN (OLD.status <> NEW.status) EXECUTE FUNCTION session_status_changed();
 
--- No session without a confirmed payment, no pairing without one (2c.1, X.2) ------------------------------------
+-- A session and a pairing need a confirmed payment (2c.1, X.2) ------------------------------------
 
 CREATE FUNCTION payment_must_be_confirmed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -446,7 +450,8 @@ CREATE TABLE deadlines (
     due_at timestamptz NOT NULL,
     -- The id of the HTTP request that armed the deadline. The worker logs it.
     request_id text,
-    -- The worker retries a transition that failed. It parks one that failed too often; `curhat doctor` counts those.
+    -- The worker retries a failed transition. If a deadline fails too often, the worker parks it. `curhat
+    -- doctor` counts the parked deadlines.
     attempts integer NOT NULL DEFAULT 0,
     last_error text,
     parked_at timestamptz,

@@ -1,5 +1,6 @@
--- The records of the mock payment gateway. The mock stands for a third party: no other table refers to these, and
--- the mock writes them in transactions of its own. A crash of the server therefore does not undo them.
+-- The records of the mock payment gateway. The mock stands for a third party. Therefore no other table refers
+-- to these tables, and the mock writes them in separate transactions. A crash of the server does not undo these
+-- transactions.
 CREATE SCHEMA mock_gateway;
 
 CREATE TABLE mock_gateway.charges (
@@ -7,7 +8,8 @@ CREATE TABLE mock_gateway.charges (
     payment_id uuid NOT NULL,
     amount_rp integer NOT NULL,
     status text NOT NULL CHECK (status IN ('approved', 'declined')),
-    -- Until then the mock answers "processing" to a query about this charge. Later than `at` for a slow charge.
+    -- Until this time the mock answers "processing" to a query about this charge. For a slow charge, the time
+    -- is later than `at`.
     known_at timestamptz NOT NULL,
     at timestamptz NOT NULL
 );
@@ -23,7 +25,7 @@ CREATE TABLE mock_gateway.refunds (
 );
 CREATE INDEX refunds_by_payment ON mock_gateway.refunds (payment_id);
 
--- How the mock answers for one payment. The row whose payment_id is null holds for all other payments.
+-- How the mock answers for one payment. The row whose payment_id is null applies to all other payments.
 CREATE TABLE mock_gateway.behaviours (
     payment_id uuid UNIQUE NULLS NOT DISTINCT,
     behaviour text NOT NULL CHECK (behaviour IN ('approve', 'decline', 'slow', 'lost', 'double'))

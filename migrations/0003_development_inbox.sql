@@ -1,5 +1,6 @@
--- The text messages that a real sender would have sent to phones, for developers to read. The table exists in every
--- environment. Only development writes to it: production has neither this sender nor the endpoint that reads it.
+-- Text messages that developers can read here, because development does not send them to phones. The table
+-- exists in every environment, but only development uses it. Production has neither the sender that writes to
+-- the table nor the endpoint that reads it.
 CREATE TABLE development_inbox (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     phone_number text NOT NULL,

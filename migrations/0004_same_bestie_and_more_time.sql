@@ -4,15 +4,17 @@
 --   a payment with a chosen mitra gets a blast only after the customer took the fallback;
 --   a fallback does not ask the mitra whom it leaves out;
 --   a session has at most one open extension;
---   an extension is charged only after its approval, and 'approved' only after its charge;
---   when the mitra stays silent, the extension's own default action is what happens;
+--   an extension is charged only after its approval, and its status becomes 'approved' only after the charge;
+--   if the mitra does not answer, the extension's own default action decides;
 --   an extension's status changes only along its table of allowed transitions.
 --
--- The code touches an extension and its payment only while it holds the lock of their session. The lock order is:
--- payment (of a session), pairing, session, mitra, requests by id, extension, the extension's payment, streams.
+-- The code touches an extension and its payment only while it holds the lock of their session. The lock order
+-- is: payment (of a session), pairing, session, mitra, requests by id, extension, the extension's payment,
+-- streams.
 --
--- Constraints on tables that already have rows are NOT VALID. PostgreSQL checks them for every row written from now
--- on, and does not read the table under a lock. Existing rows have only nulls in the new columns, so they fit.
+-- Constraints on tables that already have rows are NOT VALID. PostgreSQL checks such a constraint for every row
+-- that is written later, and does not read the table under a lock. Existing rows have only nulls in the new
+-- columns, so they satisfy the constraints.
 
 -- Pairings: the offer of a fallback, and its answer ------------------------------------------------------------
 
@@ -27,7 +29,7 @@ ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_status
     CHECK (fallback_status IN ('open', 'taken', 'declined', 'expired')) NOT VALID;
 ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_has_time
     CHECK ((fallback_status IS NULL) = (fallback_answer_by IS NULL)) NOT VALID;
--- Every targeted failure offers a fallback, except that the customer cancelled.
+-- Every failed targeted pairing offers a fallback, unless the customer cancelled it.
 ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_after_a_targeted_failure CHECK (
     (fallback_status IS NOT NULL) = (kind = 'targeted' AND coalesce(failure_tag, '') IN (
         'targeted_mitra_offline', 'targeted_mitra_rejected', 'targeted_mitra_timeout'))
@@ -37,8 +39,8 @@ ALTER TABLE pairings ADD CONSTRAINT pairings_only_a_blast_leaves_out
 ALTER TABLE pairings ADD CONSTRAINT pairings_left_out_mitra_id_fkey
     FOREIGN KEY (left_out_mitra_id) REFERENCES mitras (id) NOT VALID;
 
--- A payment with a chosen mitra starts with a pairing for that mitra. It may get a blast only after the customer
--- took the fallback.
+-- A payment with a chosen mitra starts with a pairing for that mitra. It may get a blast only after the
+-- customer took the fallback.
 CREATE FUNCTION pairing_of_its_payment() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     chosen uuid := (SELECT target_mitra_id FROM payments WHERE id = NEW.payment_id);
@@ -57,8 +59,8 @@ END $$;
 CREATE TRIGGER pairings_of_their_payment BEFORE INSERT ON pairings
     FOR EACH ROW EXECUTE FUNCTION pairing_of_its_payment();
 
--- A pairing never asks the mitra whom it leaves out, a mitra other than its target, or its own customer. The trigger
--- runs once per statement, because one statement of a blast inserts many requests.
+-- A pairing never asks the mitra whom it leaves out, and never its own customer. A targeted pairing asks only
+-- its target. The trigger runs once per statement, because one statement of a blast inserts many requests.
 CREATE FUNCTION requests_of_their_pairing() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (
@@ -74,7 +76,7 @@ END $$;
 CREATE TRIGGER requests_of_their_pairing AFTER INSERT ON requests REFERENCING NEW TABLE AS asked
     FOR EACH STATEMENT EXECUTE FUNCTION requests_of_their_pairing();
 
--- A payment expires at most once: unpaid, or because the customer never answered the fallback.
+-- A payment expires at most once: either unpaid, or because the customer never answered the fallback.
 -- squawk-ignore require-concurrent-index-creation  -- a table of failures is small
 CREATE UNIQUE INDEX failed_pairing_events_one_expiry ON failed_pairing_events (payment_id) WHERE pairing_id IS NULL;
 
@@ -95,7 +97,7 @@ CREATE TABLE extensions (
         'pending', 'charging', 'approved', 'rejected', 'charge_failed')),
     decided_by text CHECK (decided_by IN ('mitra', 'timeout', 'mitra_unreachable', 'session_ended')),
     decided_at timestamptz,
-    -- An approval by the gateway counts until then. One that comes later is refunded.
+    -- The gateway's approval counts until this time. A later approval is refunded.
     charge_by timestamptz,
     -- The mitra switched to offline while the extension was pending. Nobody can approve it any more (5.6).
     mitra_went_offline boolean NOT NULL DEFAULT false,
@@ -112,8 +114,9 @@ CREATE TABLE extensions (
 CREATE UNIQUE INDEX extensions_one_open ON extensions (session_id) WHERE status IN ('pending', 'charging');
 CREATE INDEX extensions_by_session ON extensions (session_id, id DESC);
 
--- The open extension, which holds the session's end back. It is the row that extensions_one_open covers. It is stored
--- here as well, because sending a message locks only the session's row and must see it under that lock.
+-- The open extension, which delays the session's end. extensions_one_open allows one such row per session. The
+-- session also stores the extension's id, because send_messages locks only the session's row and must see the
+-- open extension under that lock.
 ALTER TABLE sessions ADD COLUMN open_extension_id uuid;
 ALTER TABLE sessions ADD CONSTRAINT sessions_open_extension_id_fkey
     FOREIGN KEY (open_extension_id) REFERENCES extensions (id) NOT VALID;
@@ -147,7 +150,8 @@ CREATE TRIGGER extensions_opened AFTER INSERT ON extensions FOR EACH ROW EXECUTE
 CREATE TRIGGER extensions_step AFTER UPDATE ON extensions FOR EACH ROW
     WHEN (OLD.status <> NEW.status) EXECUTE FUNCTION extension_status_changed();
 
--- The charge happens at the moment of approval (5.4): an extension that is not 'charging' gets no charge attempt.
+-- An extension is charged when the mitra approves it (5.4). So only an extension in 'charging' gets a charge
+-- attempt.
 CREATE FUNCTION charge_of_an_approved_extension() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (SELECT 1 FROM extensions WHERE payment_id = NEW.payment_id AND status <> 'charging') THEN

@@ -1,13 +1,14 @@
 -- squawk-ignore-file require-concurrent-index-creation, ban-drop-constraint
--- (The runner applies each file in one transaction, and no table is large yet. A process that still runs the older code
--- fails to refund a late approval. Its deadline is retried, and a process that runs the new code refunds it.)
+-- (The runner applies each file in one transaction, and no table is large yet. A process that still runs the
+-- older code fails to refund a late approval. The worker retries the deadline, and a process with the new code
+-- then refunds the approval.)
 
--- The Control Center: operators and their sign-in, decisions on review cases, the indexes of the operators' lists, and
--- an audit that the service's own database role cannot change.
+-- The Control Center: operators and their sign-in, decisions on review cases, the indexes of the operators'
+-- lists, and an audit that the service's own database role cannot change.
 --
 -- PostgreSQL itself enforces these rules:
 --   a decided case has a decision, a note, an operator and a time; an open case has none of them;
---   only a refund that needs an approval gets one, and never from the operator who decided;
+--   only a refund that needs an approval can be approved, and never by the operator who decided the case;
 --   a charge has at most one refund that has not failed;
 --   nobody updates, deletes or truncates the audit, the status history or the configuration history.
 
@@ -19,11 +20,13 @@ CREATE TABLE operators (
     role text NOT NULL CHECK (role IN ('admin', 'reviewer', 'viewer')),
     -- An argon2id hash, in argon2's encoding with its parameters and salt.
     password_hash text NOT NULL,
-    -- The code derives the TOTP secret from this salt and from a key outside the database. Null: no app is enrolled.
+    -- The code derives the TOTP secret from this salt and from a key outside the database. Null: no app is
+    -- enrolled.
     totp_salt bytea,
     -- The salt of a secret that the operator has seen but not yet confirmed with a code.
     totp_new_salt bytea,
-    -- The last time step whose code was used. A code of this step or an earlier one is refused, so each works once.
+    -- The last time step whose code was used. A code of this or an earlier step is refused, so each code works
+    -- once.
     totp_last_step bigint NOT NULL DEFAULT 0,
     -- A disabled operator cannot sign in. The row stays, because decisions and the audit refer to it.
     disabled_at timestamptz,
@@ -52,7 +55,8 @@ CREATE TABLE operator_tokens (
 CREATE INDEX operator_tokens_by_operator ON operator_tokens (operator_id, id) WHERE revoked_at IS NULL;
 CREATE INDEX operator_tokens_by_end ON operator_tokens (least(expires_at, revoked_at));
 
--- Failed attempts to sign in, per digest of the e-mail that was typed. The e-mail need not belong to an operator.
+-- Failed attempts to sign in, per digest of the e-mail that was typed. The e-mail need not belong to an
+-- operator.
 CREATE TABLE operator_sign_in_tries (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     email_digest bytea NOT NULL,
@@ -68,7 +72,7 @@ ALTER TABLE review_cases
     ADD COLUMN decision_note text,
     ADD COLUMN decided_by uuid,
     ADD COLUMN decided_at timestamptz,
-    -- The amount that a decision to refund gives back, and whether a second operator has to approve it.
+    -- The amount that a decision to refund returns, and whether a second operator has to approve the refund.
     ADD COLUMN refund_rp integer,
     ADD COLUMN needs_approval boolean NOT NULL DEFAULT false,
     ADD COLUMN approved_by uuid,
@@ -76,7 +80,8 @@ ALTER TABLE review_cases
     -- The tag of the payment's last failure. A trigger on failed_pairing_events writes it.
     ADD COLUMN tag text;
 
--- NOT VALID: no release has run yet, so there are no cases to check.
+-- The constraint is NOT VALID, because no release has run yet and so no cases exist that PostgreSQL could
+-- check.
 ALTER TABLE review_cases
     ADD CONSTRAINT review_cases_decision CHECK (decision IN ('refund', 'no_refund')) NOT VALID,
     ADD CONSTRAINT review_cases_decision_note CHECK (char_length(decision_note) BETWEEN 1 AND 1000) NOT VALID,
@@ -152,7 +157,7 @@ CREATE INDEX audit_entries_by_actor ON audit_entries (actor, occurred_at DESC, i
 CREATE INDEX audit_entries_by_action ON audit_entries (action, occurred_at DESC, id DESC);
 CREATE INDEX audit_entries_by_subject ON audit_entries (subject_id, occurred_at DESC, id DESC);
 
--- The triggers of 0001 refuse UPDATE and DELETE for every role. These refuse TRUNCATE.
+-- The triggers of 0001 refuse UPDATE and DELETE for every role. The triggers below refuse TRUNCATE.
 CREATE TRIGGER audit_entries_never_emptied BEFORE TRUNCATE ON audit_entries
     FOR EACH STATEMENT EXECUTE FUNCTION forbid_change();
 CREATE TRIGGER configuration_changes_never_emptied BEFORE TRUNCATE ON configuration_changes
@@ -160,5 +165,6 @@ CREATE TRIGGER configuration_changes_never_emptied BEFORE TRUNCATE ON configurat
 CREATE TRIGGER status_changes_never_emptied BEFORE TRUNCATE ON status_changes
     FOR EACH STATEMENT EXECUTE FUNCTION forbid_change();
 
--- The service connects as the role that owns the tables. That role keeps only SELECT and INSERT on these three.
+-- The service connects as the role that owns the tables. On these three tables the role keeps only SELECT and
+-- INSERT.
 REVOKE UPDATE, DELETE, TRUNCATE ON audit_entries, configuration_changes, status_changes FROM PUBLIC, CURRENT_USER;

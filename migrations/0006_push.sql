@@ -1,11 +1,13 @@
 -- Push: the subscriptions, the reasons to push, and the outbox.
 --
--- There are three reasons to push: a request is offered, a session begins, a message is sent. A trigger on each table
--- notes the reason by arming a deadline. The deadline's transition finds out who is not connected and fills the outbox.
--- Because triggers note the reason, no code that offers, matches or sends can forget it. A blast writes one deadline,
--- however many mitras it asks. A user without a subscription costs one index lookup.
+-- There are three reasons to push: a request is offered, a session begins, or a message is sent. A trigger on
+-- each table arms a deadline for the reason. The deadline's transition finds the users who are not connected,
+-- and fills the outbox. Because triggers arm the deadline, no code that offers, matches or sends can forget to
+-- do so. A blast writes only one deadline for all its mitras. A user without a subscription costs one index
+-- lookup.
 --
--- The lock order is: person, subscription, mitra. The triggers on push_subscriptions lock the subscription's mitra.
+-- The lock order is: person, subscription, mitra. The triggers on push_subscriptions lock the subscription's
+-- mitra.
 
 CREATE TABLE push_subscriptions (
     id uuid PRIMARY KEY DEFAULT uuidv7(),
@@ -13,8 +15,8 @@ CREATE TABLE push_subscriptions (
     user_id uuid NOT NULL REFERENCES people (id),
     -- The access token of the sign-in that made the subscription. Revoking the token deletes the subscription.
     token_digest bytea NOT NULL REFERENCES access_tokens (digest) ON DELETE CASCADE,
-    -- The address at which the browser's vendor takes messages for this browser. Anyone who knows it can send
-    -- messages there, so no answer and no log contains it.
+    -- The address at which the browser's vendor accepts messages for this browser. Anyone who knows the address
+    -- can send messages to it, so no answer and no log contains the address.
     endpoint text NOT NULL CHECK (char_length(endpoint) BETWEEN 1 AND 1000),
     p256dh bytea NOT NULL CHECK (octet_length(p256dh) = 65),
     auth bytea NOT NULL CHECK (octet_length(auth) = 16),
@@ -23,8 +25,8 @@ CREATE TABLE push_subscriptions (
     failures integer NOT NULL DEFAULT 0 CHECK (failures >= 0),
     failed_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT curhat_now(),
-    -- A browser belongs to one person at a time. The keys are part of the constraint, so that somebody who knows
-    -- only the endpoint cannot take the subscription over.
+    -- A browser belongs to one person at a time. The keys are part of the constraint, so that somebody who
+    -- knows only the endpoint cannot take the subscription over.
     CONSTRAINT push_subscriptions_one_owner UNIQUE (endpoint, p256dh, auth)
 );
 CREATE INDEX push_subscriptions_by_person ON push_subscriptions (user_id, role);
@@ -39,15 +41,15 @@ CREATE TABLE push_messages (
     -- A newer push with the same topic replaces this one, at the push service and on the screen.
     topic text NOT NULL CHECK (topic ~ '^[A-Za-z0-9_-]{1,32}$'),
     payload text NOT NULL CHECK (octet_length(payload) <= 2000),
-    -- When the reason to push arose. A second push about the same subject is sent only for a new reason, for
-    -- example because a request was offered again.
+    -- The time of the reason to push. A second push about the same subject needs a newer reason. For example,
+    -- the request was offered again.
     reason_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
-    -- When a worker may send it next. A worker that starts to send moves it beyond the longest time a send can take,
-    -- so that no other worker sends it too.
+    -- When a worker may next send the message. A worker that starts to send moves this time beyond the longest
+    -- possible duration of a send, so that no other worker sends the message too.
     due_at timestamptz NOT NULL DEFAULT curhat_now(),
     attempts integer NOT NULL DEFAULT 0,
-    -- When the push service accepted the message, or refused it for good.
+    -- When the push service accepted the message, or refused it permanently.
     done_at timestamptz,
     CONSTRAINT push_messages_once UNIQUE (subscription_id, kind, subject_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
@@ -65,10 +67,11 @@ CREATE TRIGGER access_tokens_revoked AFTER UPDATE OF revoked_at ON access_tokens
 
 -- Push-reachability (1.1) ---------------------------------------------------------------------------------------
 
--- Whether the mitra has a subscription that has not failed. Stored here so that availability reads one row per mitra.
+-- Whether the mitra has a subscription that has not failed. The mitra's row stores this, so that a query of
+-- availability reads only one row per mitra.
 ALTER TABLE mitras ADD COLUMN push_ready boolean NOT NULL DEFAULT false;
 
--- The trigger of 0001, with push_ready added to the columns that availability depends on.
+-- Replace the trigger of 0001. push_ready is now also a column on which availability depends.
 CREATE OR REPLACE TRIGGER mitras_availability_version BEFORE UPDATE ON mitras FOR EACH ROW
     WHEN ((OLD.online, OLD.suspended_at, OLD.active_sessions, OLD.max_customers, OLD.push_ready)
         IS DISTINCT FROM (NEW.online, NEW.suspended_at, NEW.active_sessions, NEW.max_customers, NEW.push_ready))
@@ -96,7 +99,7 @@ CREATE TRIGGER push_subscriptions_went AFTER DELETE ON push_subscriptions FOR EA
 
 -- The reasons ---------------------------------------------------------------------------------------------------
 
--- requests: (new) → offered. One deadline per pairing, for one mitra or a thousand.
+-- requests: (new) → offered. Arms one deadline per pairing, for any number of mitras.
 CREATE FUNCTION requests_to_push() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO deadlines (kind, entity_id, due_at)
@@ -134,9 +137,9 @@ BEGIN
 END $$;
 CREATE TRIGGER sessions_begun_push AFTER INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION match_to_push();
 
--- messages: (new), from a mitra. The deadline is due 3 s later: a customer who is reading, or whose connection drops
--- for a moment, needs no push. ON CONFLICT DO NOTHING keeps a deadline that is armed already, so that a busy chat is
--- checked every few seconds and not at every message.
+-- messages: (new), from a mitra. The deadline is due 3 s later, because a customer who is reading, or whose
+-- connection drops only briefly, needs no push. ON CONFLICT DO NOTHING keeps a deadline that is already armed.
+-- So a busy chat is checked every few seconds and not at every message.
 CREATE FUNCTION messages_to_push() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO deadlines (kind, entity_id, due_at)

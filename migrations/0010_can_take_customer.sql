@@ -1,5 +1,6 @@
--- Whether a mitra can take a customer: online by intent, not suspended, below capacity. The one definition of it. A
--- virtual column costs nothing to keep; PostgreSQL puts its expression into each statement that names it.
+-- Whether a mitra can take a customer: online by intent, not suspended, below capacity. Only this column
+-- defines it. A virtual column needs no storage. PostgreSQL puts its expression into each statement that names
+-- it.
 -- squawk-ignore adding-field-with-default
 ALTER TABLE mitras ADD COLUMN can_take_customer boolean
     GENERATED ALWAYS AS (online AND suspended_at IS NULL AND active_sessions < max_customers) VIRTUAL;
