@@ -1,22 +1,22 @@
-# Everything a developer runs. `make up` and `make test` are the two that matter; both make the environment first.
+# Every command of a developer. Each one makes the environment first, if it is missing or out of date.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-# A recipe is one script, so that it can have variables and functions.
+# Each recipe runs as one script, so that it can use variables.
 .ONESHELL:
 
 UV_VERSION := 0.13.8
 PYTHON := .venv/bin/python
-# The interpreter is named each time: an activated environment of something else must not be changed.
+# --python is given each time, because uv would otherwise change an environment that happens to be activated.
 UV_PIP := $(PYTHON) -m uv pip
 READY := .venv/.ready
-# Node and npm are those of the environment, whatever else the machine has.
+# Node and npm come from the environment, not from the machine.
 NPM := env "PATH=$(CURDIR)/.venv/bin:$$PATH" npm --prefix web --loglevel=error
 NPM_RUN := $(NPM) run --silent
 NODE_MODULES := web/node_modules/.ready
 WEB := web/dist/.built
-# Folders as well: a file that was removed changes its folder.
+# With the folders: when a file is deleted, only its folder is newer than the build.
 WEB_SOURCES := $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -not -path web -print)
 
 .PHONY: help up dev reset check test format rules contracts web screenshots lighthouse simulate-schedules planted-bugs \
@@ -48,7 +48,7 @@ $(READY): pyproject.toml requirements.lock Makefile
 	    echo "       Install them (apt install python$$version-venv), then run make again." >&2
 	    exit 1
 	fi
-	# A folder that was moved, copied, or has lost its Python cannot be mended: it is made anew.
+	# An environment does not work after it was moved or copied, or when its Python is gone. Make a new one.
 	if ! .venv/bin/pip --version >/dev/null 2>&1 ||
 	    ! [ "$$($(PYTHON) -c 'import sys; print(sys.prefix)')" -ef .venv ]; then
 	    echo "environment: making .venv with $$("$$python" --version)"
@@ -60,8 +60,7 @@ $(READY): pyproject.toml requirements.lock Makefile
 	    $(PYTHON) -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
 	fi
 	echo "environment: installing what requirements.lock names"
-	# Compiled once, here: where Python may not write what it compiled (PYTHONDONTWRITEBYTECODE), each start of each
-	# process would do it again, a second of work.
+	# Compile here, once. With PYTHONDONTWRITEBYTECODE every start of a process would compile again, for one second.
 	$(UV_PIP) sync --quiet --python $(PYTHON) --compile-bytecode --require-hashes requirements.lock
 	echo "environment: installing curhat itself, editable"
 	$(UV_PIP) install --quiet --python $(PYTHON) --no-build-isolation --no-deps --editable .
@@ -78,20 +77,20 @@ NOT_IN_PRODUCTION := faker polyfactory rich rich-click
 LOCK := compile --quiet --universal --python-version 3.11 --generate-hashes \
     --no-header --no-emit-index-url --no-emit-find-links pyproject.toml
 
-lock: ## write both lock files anew for pyproject.toml
+lock: ## write both lock files for pyproject.toml
 	@if ! [ -x .venv/bin/uv ]; then
 	    python3 -m venv .venv
 	    .venv/bin/pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
 	fi
 	$(UV_PIP) $(LOCK) --all-extras --group test --group bench --output-file requirements.lock
-	# The same versions, of what production needs.
+	# The packages of production, in the same versions.
 	$(UV_PIP) $(LOCK) --constraints requirements.lock --excludes <(printf '%s\n' $(NOT_IN_PRODUCTION)) \
 	    --output-file requirements-production.lock
 	echo "requirements.lock and requirements-production.lock are written"
 
 clean: ## remove the environment and every cache; the data of make up stays
 	@rm -rf .venv web/node_modules web/dist .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
-	echo "removed; .data stays (remove it by hand to begin with empty databases)"
+	echo "removed; .data stays (make reset removes it)"
 
 # The web clients ---------------------------------------------------------------------------------------------
 
@@ -166,12 +165,12 @@ else
 	$(MAKE) --no-print-directory check-tests
 endif
 
-format: $(READY) $(NODE_MODULES) ## put the code in order
+format: $(READY) $(NODE_MODULES) ## format the code, and fix what the linters can fix
 	@.venv/bin/ruff check --fix-only .
 	.venv/bin/ruff format .
 	$(NPM_RUN) format
 
-rules: $(READY) ## print each rule of docs/rules.md with its tests and what they showed last
+rules: $(READY) ## print each rule of docs/rules.md with its tests and their last outcome
 	@$(PYTHON) -m tests.rules_report --check
 
 contracts: $(READY) $(NODE_MODULES) ## generate every queries.py, contracts/, and the web clients' types
@@ -183,7 +182,7 @@ contracts: $(READY) $(NODE_MODULES) ## generate every queries.py, contracts/, an
 simulate-schedules: $(READY) ## run N seeded schedules under the virtual clock: make simulate-schedules N=10000
 	@$(PYTHON) -m tests.simulation --schedules $(or $(N),500)
 
-planted-bugs: $(READY) ## plant each deliberate fault and show that the checks catch it; some: make planted-bugs BUG=fallback
+planted-bugs: $(READY) ## plant each deliberate fault, and show that a test catches it; some: make planted-bugs BUG=fallback
 	@$(PYTHON) -m tests.simulation.planted_bugs $(if $(BUG),"$(BUG)")
 
 screenshots: $(READY) $(WEB) ## take pictures of every screen, in both languages and themes, into results/screenshots/
