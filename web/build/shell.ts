@@ -32,7 +32,8 @@ export function shell(client: Client): Plugin {
   };
 }
 
-function createManifest(client: Client): string {
+/** Gives the manifest, with which a browser offers to install the client. */
+export function createManifest(client: Client): string {
   const base = `/${client.path}/`;
   const icon = (size: number, purpose: string, suffix = '') => ({
     src: `${base}icons/icon-${size}${suffix}.png`,

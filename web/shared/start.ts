@@ -17,7 +17,8 @@ export async function start(App: Component): Promise<void> {
 }
 
 function registerWorker(): void {
-  if (!('serviceWorker' in navigator)) return;
+  // `npm run dev` has no service worker: it would serve old files.
+  if (import.meta.env.DEV || !('serviceWorker' in navigator)) return;
   const base = import.meta.env.BASE_URL;
   navigator.serviceWorker.register(workerAddress(), { scope: base, updateViaCache: 'none' }).catch(() => {
     // The app works without the service worker, and the person could do nothing about it.
