@@ -1,12 +1,13 @@
-"""The availability poll (1.2), answered in front of the framework: every customer sends one every 5 s.
+"""The availability poll (1.2), which every customer sends every 5 s. It is answered before the web framework runs.
 
 Guarantees
-    A poll never touches PostgreSQL. However many customers poll, this process asks Valkey at most 5 times per second,
-    and an answer is at most MAX_ANSWER_AGE_SECONDS old. If Valkey gives no answer or a damaged one, the poll answers
-    `{"available": false}` (1.6), after a second at most.
+    A poll never touches PostgreSQL. However many customers poll, this process asks Valkey at most 5 times per second.
+    An answer is at most MAX_ANSWER_AGE_SECONDS old.
+    If Valkey gives no answer or an invalid one, the poll answers `{"available": false}` (1.6) after at most one
+    second.
 How it works
-    The bytes of both answers are encoded once. Polls that find the last answer too old share one question to Valkey:
-    a ZCOUNT inside the presence script, so that "now" is Valkey's own clock.
+    The bytes of both answers are encoded once. If the last answer is too old, all waiting polls share one query to
+    Valkey. The query is a ZCOUNT inside the presence script, so "now" is Valkey's own clock.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ Answer = tuple[Message, Message]
 def _answer(status: int, body: bytes, *headers: tuple[bytes, bytes]) -> Answer:
     length = (b"content-length", str(len(body)).encode())
     return (
-        # The headers are a tuple because every poll gets the same object: no layer may append to them.
+        # The headers are a tuple because all polls share this object. No layer may append to the headers.
         {"type": "http.response.start", "status": status, "headers": (*headers, length)},
         {"type": "http.response.body", "body": body},
     )
@@ -79,7 +80,7 @@ class AvailabilityPoll:
     async def _ask_once(self) -> None:
         if self._question is None:
             self._question = asyncio.create_task(self._ask())
-        # Without the shield, a client that disconnects would cancel the question for all others.
+        # Without the shield, a client that disconnects would cancel the query for all other clients.
         await asyncio.shield(self._question)
 
     async def _ask(self) -> None:

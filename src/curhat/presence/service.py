@@ -226,8 +226,10 @@ class Presence:
             await self.flush()
 
     def seen(self, mitra_id: UUID) -> None:
-        """Note in memory that the mitra's app sent an HTTP request (1.1). `write_last_seen` writes this to
-        PostgreSQL."""
+        """Note in memory that the mitra's app sent an HTTP request (1.1).
+
+        `write_last_seen` writes this to PostgreSQL.
+        """
         self._unwritten_last_seen[mitra_id] = time.monotonic()
 
     # Bringing Valkey in step with PostgreSQL.
@@ -308,8 +310,10 @@ class Presence:
         _available.set(await self._store.count())
 
     async def refresh_waiting(self) -> None:
-        """Wait until a refresh is requested, then refresh all waiting mitras. If this fails, `reconcile` repairs
-        it."""
+        """Wait until a refresh is requested, then refresh all waiting mitras.
+
+        If this fails, `reconcile` repairs it.
+        """
         await self._refresh_wanted.wait()
         self._refresh_wanted.clear()
         ids, self._to_refresh = self._to_refresh, set()

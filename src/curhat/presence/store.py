@@ -95,8 +95,10 @@ class PresenceStore:
         self._failing_since: dict[str, float] = {}
 
     async def report(self, reports: Sequence[Report]) -> set[UUID]:
-        """Renew and end leases. Returns the mitras whose state Valkey does not have. The caller must apply these
-        states."""
+        """Renew and end leases.
+
+        Returns the mitras whose state Valkey does not have. The caller must apply these states.
+        """
         unknown: set[UUID] = set()
         for batch in _batches(reports):
             arguments: list[str | int] = []
@@ -161,8 +163,10 @@ class PresenceStore:
         return int(await self._call("count", [], []))
 
     async def prune(self) -> int:
-        """Free the memory of at most MAX_PRUNED_MEMBERS mitras who may no longer be asked. Returns how many it
-        removed."""
+        """Free the memory of at most MAX_PRUNED_MEMBERS mitras who may no longer be asked.
+
+        Returns how many it removed.
+        """
         return int(await self._call("prune", [], [MAX_PRUNED_MEMBERS]))
 
     async def _call(

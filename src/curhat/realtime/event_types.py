@@ -1,6 +1,6 @@
-"""How a package declares the events it sends: an event's type and the struct of its data belong together.
+"""How a package declares the events that it sends. A declaration joins an event's type and the struct of its data.
 
-The declarations stand in the packages' `events.py`. `contracts/realtime.json` is generated from them.
+The declarations are in the packages' `events.py`. `contracts/realtime.json` is generated from them.
 """
 
 from typing import Generic, TypeVar
@@ -22,15 +22,21 @@ class _UserEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StreamEvent(_UserEvent, frozen=True, kw_only=True):
-    """An event for one user's stream: numbered, stored and replayed. An EventType makes it."""
+    """An event for one user's stream. It is numbered, stored and replayed. Use an EventType to make one."""
 
 
 class UnsequencedEvent(_UserEvent, frozen=True, kw_only=True):
-    """An event for one user's open sockets: not numbered, never stored. An UnsequencedEventType makes it."""
+    """An event for one user's open sockets.
+
+    It has no number and is never stored. An UnsequencedEventType makes it.
+    """
 
 
 class EventType(Generic[CustomerData, MitraData]):
-    """A type of stream event, with the struct that each role gets as its data. A role that gets none has Never."""
+    """A type of stream event, with the data struct for each role.
+
+    For a role without this event, the struct is Never.
+    """
 
     def __init__(
         self, name: str, customer: type[CustomerData] | None = None, mitra: type[MitraData] | None = None
@@ -39,21 +45,21 @@ class EventType(Generic[CustomerData, MitraData]):
         self.data: dict[Role, type[msgspec.Struct] | None] = {"customer": customer, "mitra": mitra}
 
     def to_customer(self, customer_id: UUID, data: CustomerData) -> StreamEvent:
-        """This event for a customer's stream."""
+        """Return this event, addressed to a customer's stream."""
         return StreamEvent(role="customer", user_id=customer_id, type=self.name, data=data)
 
     def to_mitra(self, mitra_id: UUID, data: MitraData) -> StreamEvent:
-        """This event for a mitra's stream."""
+        """Return this event, addressed to a mitra's stream."""
         return StreamEvent(role="mitra", user_id=mitra_id, type=self.name, data=data)
 
 
 class UnsequencedEventType(Generic[MitraData]):
-    """A type of level-triggered event, for mitras: the welcome, `/state` and the lists carry what is true now."""
+    """A level-triggered event for mitras: the welcome, `/state` and the lists show the current state."""
 
     def __init__(self, name: str, mitra: type[MitraData]) -> None:
         self.name = name
         self.data: dict[Role, type[msgspec.Struct] | None] = {"mitra": mitra}
 
     def to_mitra(self, mitra_id: UUID, data: MitraData) -> UnsequencedEvent:
-        """This event for the sockets of a mitra."""
+        """Return this event, addressed to the sockets of a mitra."""
         return UnsequencedEvent(role="mitra", user_id=mitra_id, type=self.name, data=data)

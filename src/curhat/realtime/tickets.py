@@ -1,7 +1,7 @@
-"""Tickets: a client that can set no header opens its socket with one, so no long-lived token stands in a URL.
+"""Tickets for clients that cannot set a header. The URL of their socket carries a ticket, not a long-lived token.
 
-A ticket is good for one use within 30 s. Valkey keeps it under a digest, so nobody can use a ticket that they read in
-Valkey or, after its use, in a log of addresses.
+A ticket can be used once, within 30 s. Valkey stores only its digest. So nobody can use a ticket that they read in
+Valkey, or in a log of URLs after the ticket was used.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _decode = msgspec.msgpack.Decoder(SocketIdentity).decode
 
 
 async def issue_ticket(valkey: Valkey, identity: Identity, token_digest: bytes) -> str:
-    """Issue a ticket that opens one socket for this user, as long as their token is good.
+    """Issue a ticket that opens one socket for this user, as long as the user's token is valid.
 
     Raises PresenceUnknown when Valkey does not answer.
     """
@@ -42,7 +42,7 @@ async def issue_ticket(valkey: Valkey, identity: Identity, token_digest: bytes) 
 
 
 async def redeem_ticket(valkey: Valkey, role: Role, ticket: str) -> SocketIdentity | None:
-    """Use up a ticket, and return whose it is. None: it is unknown, used, expired or of the other role.
+    """Use up a ticket, and return its owner. Return None if it is unknown, used, expired or of the other role.
 
     Raises PresenceUnknown when Valkey does not answer.
     """
@@ -55,7 +55,7 @@ async def redeem_ticket(valkey: Valkey, role: Role, ticket: str) -> SocketIdenti
 
 
 def ticket_in(scope: Scope) -> str | None:
-    """The ticket in the URL of a socket that is being opened, if there is one."""
+    """Return the ticket in the URL of a socket that is being opened, or None."""
     tickets = parse_qs(scope["query_string"].decode("latin-1")).get("ticket")
     return tickets[0] if tickets else None
 
