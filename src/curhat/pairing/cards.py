@@ -1,8 +1,8 @@
-"""The mitras' request cards: each server process shows the mitras it holds the requests that are open now.
+"""The mitras' request cards: each server process shows its connected mitras the requests that are open now.
 
-Level-triggered: `refresh` compares what is open in PostgreSQL with what was shown, and sends the difference. It runs
-on a signal, and for every held mitra every LOOK_AGAIN_SECONDS. A lost signal therefore delays a card that long, and
-does no other harm.
+Cards are level-triggered: `refresh` compares the open requests in PostgreSQL with the requests that were shown, and
+sends the difference. It runs on a signal, and for every held mitra every LOOK_AGAIN_SECONDS. So a lost signal delays
+a card by at most that time, and does no other harm.
 """
 
 import asyncio
@@ -24,12 +24,12 @@ from curhat.realtime.hub import Hub
 
 log = structlog.get_logger(__name__)
 
-# How long a card may be wrong when a signal was lost.
+# How long a card may be wrong if a signal was lost.
 LOOK_AGAIN_SECONDS = 2.0
 
 
 async def open_requests(db: Executor, mitra_ids: Sequence[UUID]) -> dict[UUID, list[Request]]:
-    """The open requests of each mitra, oldest first. A mitra without any is absent."""
+    """Return the open requests of each mitra, oldest first. A mitra without open requests is absent."""
     requests: dict[UUID, list[Request]] = {}
     for row in await queries.list_open_requests(db, mitra_ids=mitra_ids):
         requests.setdefault(row.mitra_id, []).append(_request_from(row, None))
@@ -37,7 +37,7 @@ async def open_requests(db: Executor, mitra_ids: Sequence[UUID]) -> dict[UUID, l
 
 
 async def request_list(database: Database, mitra_id: UUID) -> RequestList:
-    """The open requests of one mitra, as the API answers them."""
+    """Return the open requests of one mitra, in the form of the API."""
     async with database.transaction() as tx:
         requests = await open_requests(tx, [mitra_id])
         now = await read_clock(tx)
@@ -64,16 +64,16 @@ class Cards:
             self._wake.set()
 
     async def welcome(self, mitra_id: UUID) -> list[Request]:
-        """The open requests for a socket that says hello. The hub has registered the socket already.
+        """Return the open requests for a socket that says hello. The hub has already registered the socket.
 
-        The mitra's other devices are brought up to date first.
+        Before that, bring the mitra's other devices up to date.
         """
         if mitra_id in self._shown:
             await self.refresh([mitra_id])
         async with self._one_at_a_time:
             requests = (await open_requests(self._database, [mitra_id])).get(mitra_id, [])
-            # If another device is held, keep what it was shown. The next refresh compares with that, and sends what
-            # changed since.
+            # If another device is connected, keep the record of what it was shown. The next refresh compares with
+            # this record, and sends the changes.
             self._shown.setdefault(mitra_id, {request.id: request for request in requests})
             return requests
 
@@ -86,8 +86,8 @@ class Cards:
                 async with asyncio.timeout_at(look_again_at):
                     await self._wake.wait()
             mitra_ids: Iterable[UUID] = self._changed
-            # Compare with the clock, not with the timeout: a stream of signals must not postpone the look that makes up
-            # for lost ones.
+            # Compare with the clock, not with the timeout. Otherwise many signals could postpone the look that
+            # repairs the loss of other signals.
             if loop.time() >= look_again_at:
                 mitra_ids = self._hub.held("mitra")
                 look_again_at = loop.time() + LOOK_AGAIN_SECONDS
@@ -98,11 +98,11 @@ class Cards:
             except DATABASE_AWAY as error:
                 log.warning("cards.not_refreshed", error=type(error).__name__)
             except Exception:
-                # An error must not end the loop, or no mitra gets cards any more. The next look tries again.
+                # An error must not end this loop, or mitras would get no more cards. The next look tries again.
                 log.exception("cards.failed")
 
     async def refresh(self, mitra_ids: Sequence[UUID]) -> None:
-        """Send these mitras the requests that opened and closed since they were last shown their cards."""
+        """Send these mitras the requests that opened or closed since their cards were last sent."""
         async with self._one_at_a_time:
             held = self._hub.held("mitra")
             for gone in self._shown.keys() - held:
@@ -124,7 +124,8 @@ class Cards:
             closed = (
                 await queries.list_closed_requests(self._database, request_ids=vanished) if vanished else []
             )
-            # From here on nothing reads the database, so nothing fails: exactly what is noted as shown is sent.
+            # After this point nothing reads the database, so nothing can fail. So the record of shown requests stays
+            # exact.
             for mitra_id in mitra_ids:
                 for request_id, request in current[mitra_id].items():
                     known = shown[mitra_id].get(request_id)
@@ -137,7 +138,10 @@ class Cards:
 
 
 def _why_closed(row: ClosedRequest) -> CloseReason:
-    """Why a request closed. One that was offered while its pairing was decided is still `offered`: its pairing says."""
+    """Return why a request closed.
+
+    If its pairing was decided during the offer, it is still `offered`: use the pairing.
+    """
     if row.request_status in ("rejected", "accepted"):
         return row.request_status
     if row.close_reason is not None:

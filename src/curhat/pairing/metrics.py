@@ -1,4 +1,4 @@
-"""What an operator of the service watches about pairing."""
+"""The metrics of pairing."""
 
 from prometheus_client import Counter, Histogram
 

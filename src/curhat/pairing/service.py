@@ -1,4 +1,4 @@
-"""What may be done to a pairing and its requests. Every function takes an open transaction and never commits it."""
+"""The steps of a pairing and its requests. Every function takes an open transaction and never commits it."""
 
 from collections.abc import Collection, Sequence
 from uuid import UUID
@@ -31,8 +31,8 @@ from curhat.realtime import service as realtime
 
 log = structlog.get_logger(__name__)
 
-# Deadline kinds of this package: the window of a blast ended; that of a targeted pairing ended; the mitra of a targeted
-# pairing went away in it; the time to answer about the fallback is over.
+# The deadline kinds of this package, in this order: the window of a blast ended, the window of a targeted pairing
+# ended, the mitra of a targeted pairing went away during its window, the time to answer about the fallback is over.
 PAIRING_WINDOW = "pairing_window"
 TARGETED_WINDOW = "targeted_window"
 TARGETED_LOST = "targeted_lost"
@@ -40,10 +40,10 @@ FALLBACK_ANSWER = "fallback_answer"
 
 
 class Target(msgspec.Struct, frozen=True):
-    """The mitra whom a payment was opened for, and what presence said just before.
+    """The mitra for whom a payment was opened, and the answer of presence just before.
 
-    `reachable`: whether the mitra may be asked. While presence is unknown it is true, and the request waits for the
-    mitra. `other_available`: whether another mitra may be asked if the pairing fails at once.
+    `reachable` says whether the mitra may be asked. If presence is unknown, `reachable` is true, and the request
+    waits for the mitra. `other_available` says whether another mitra may be asked if the pairing fails at once.
     """
 
     mitra_id: UUID
@@ -66,10 +66,10 @@ async def open_blast(
     candidates: Sequence[UUID],
     left_out_mitra_id: UUID | None = None,
 ) -> UUID:
-    """Begin the blast of a confirmed payment: ask those of the candidates who can take a customer (2b.2).
+    """Begin the blast of a confirmed payment: ask the candidates who can take a customer (2b.2).
 
-    Returns the pairing's id. The caller holds the payment's lock and tells the customer. A blast that asks nobody does
-    not fail: its window runs, since a mitra may become available.
+    Returns the pairing's id. The caller holds the payment's lock and tells the customer. A blast that asks nobody
+    does not fail at once. Its window runs, because a mitra may become available.
     """
     opened = await queries.open_blast(
         tx,
@@ -85,7 +85,7 @@ async def open_blast(
 
 
 async def open_targeted(tx: Transaction, payment_id: UUID, window_seconds: int, target: Target) -> UUID:
-    """Ask the mitra whom a confirmed payment was opened for (3.2, 4.1), and tell the customer.
+    """Ask the mitra for whom a confirmed payment was opened (3.2, 4.1), and tell the customer.
 
     Returns the pairing's id. If the mitra is offline or full, the pairing fails at once (4.4). The caller holds the
     payment's lock.
@@ -111,10 +111,10 @@ async def open_targeted(tx: Transaction, payment_id: UUID, window_seconds: int, 
 
 
 async def offer_open_blasts(database: Database, mitra_ids: Sequence[UUID]) -> int:
-    """Offer every open blast to those of the mitras who can take a customer and were not asked (2b).
+    """Offer every open blast to the mitras in `mitra_ids` who can take a customer and were not asked (2b).
 
-    Returns how many requests were offered. Called when mitras become available, and again every few seconds; repeated,
-    nothing changes. Each pairing has a transaction of its own, so a decision waits for one INSERT at most.
+    Returns how many requests were offered. It is called when mitras become available, and again every few seconds. A
+    repeated call changes nothing. Each pairing has its own transaction, so a decision waits for at most one INSERT.
     """
     if not mitra_ids:
         return 0
@@ -130,7 +130,7 @@ async def offer_open_blasts(database: Database, mitra_ids: Sequence[UUID]) -> in
 
 
 async def lock(tx: Transaction, pairing_id: UUID) -> LockedPairing:
-    """Take the payment's lock, then the pairing's. Raises NotFound."""
+    """Lock the payment, then the pairing. Raises NotFound."""
     payment_id = await queries.find_payment_of_pairing(tx, pairing_id=pairing_id)
     if payment_id is None:
         raise NotFound
@@ -141,11 +141,11 @@ async def lock(tx: Transaction, pairing_id: UUID) -> LockedPairing:
 async def reject(
     tx: Transaction, request_id: UUID, mitra_id: UUID, others_who_may_be_asked: Sequence[UUID] | None
 ) -> None:
-    """offered → rejected. A targeted pairing then fails (3.5); a blast, if all asked have rejected and no other mitra
-    may be asked.
+    """offered → rejected. A targeted pairing then fails (3.5).
 
-    `others_who_may_be_asked` is what presence said just before; None: unknown, so the window runs on (2b.4).
-    Repeated, nothing changes. Raises NotFound, AlreadyTaken, RequestClosed.
+    A blast fails when all asked mitras have rejected and no other mitra may be asked. `others_who_may_be_asked` is
+    the answer of presence just before. None means unknown; the window then continues (2b.4).
+    A repeated call changes nothing. Raises NotFound, AlreadyTaken, RequestClosed.
     """
     pairing_id = await queries.find_pairing_of_request(tx, request_id=request_id, mitra_id=mitra_id)
     if pairing_id is None:
@@ -184,14 +184,17 @@ async def _fail_if_all_rejected(
 
 
 def anybody_else(candidates: Sequence[UUID] | None, *not_counted: UUID) -> bool:
-    """Whether the candidates include anybody but these. None: presence is unknown, so nobody can be promised."""
+    """Whether the candidates include anyone except `not_counted`.
+
+    None means that presence is unknown: return False.
+    """
     return candidates is not None and any(candidate not in not_counted for candidate in candidates)
 
 
 async def cancel(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> None:
     """open → failed with `customer_cancelled`.
 
-    Raises NotFound, PairingDecided (matched, failed already, or its window is over).
+    Raises NotFound. Raises PairingDecided if the pairing is matched, has failed, or its window is over.
     """
     pairing = await lock(tx, pairing_id)
     if pairing.customer_id != customer_id:
@@ -202,14 +205,14 @@ async def cancel(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> None:
 
 
 async def window_over(tx: Transaction, *pairing_ids: UUID) -> list[UUID]:
-    """open → failed, for the blasts whose windows ended (2b.3). Returns those that failed.
+    """open → failed, for the blasts whose windows ended (2b.3). Returns the pairings that failed.
 
-    A blast that is decided stays as it is; one whose window still runs gets its deadline armed again.
+    A decided blast does not change. If the window of a blast still runs, its deadline is armed again.
     """
     open_pairings = await queries.lock_windows(tx, pairing_ids=pairing_ids)
     over = [pairing for pairing in open_pairings if pairing.is_over]
     if over:
-        # This is a statement of its own, so it sees the answers that were committed while lock_windows waited.
+        # Use a separate statement, so that it sees the answers that were committed while lock_windows waited.
         answers = await _count_answers(tx, [pairing.id for pairing in over])
         failures = [
             Failure(pairing.id, pairing.payment_id, tag_when_time_is_up(*answers.get(pairing.id, (0, 0))))
@@ -224,13 +227,13 @@ async def window_over(tx: Transaction, *pairing_ids: UUID) -> list[UUID]:
 
 
 async def _count_answers(tx: Transaction, pairing_ids: Sequence[UUID]) -> dict[UUID, tuple[int, int]]:
-    """How many mitras each pairing asked, and how many rejected. A pairing that asked nobody is absent."""
+    """Count how many mitras each pairing asked, and how many rejected. A pairing that asked nobody is absent."""
     counts = await queries.count_answers(tx, pairing_ids=pairing_ids)
     return {count.pairing_id: (count.asked, count.rejected) for count in counts}
 
 
 async def targets_of(tx: Transaction, pairing_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, UUID]]:
-    """The mitra whom each targeted pairing asks, and its customer. Takes no lock, since neither ever changes."""
+    """Return the mitra and the customer of each targeted pairing. They never change, so this takes no lock."""
     targets = await queries.list_targets(tx, pairing_ids=pairing_ids)
     return {target.id: (target.target_mitra_id, target.customer_id) for target in targets}
 
@@ -238,13 +241,13 @@ async def targets_of(tx: Transaction, pairing_ids: Sequence[UUID]) -> dict[UUID,
 async def targeted_over(
     tx: Transaction, pairing_ids: Sequence[UUID], other_available: Collection[UUID]
 ) -> None:
-    """open → failed, for targeted pairings whose windows ended (4.3), or whose mitras went away in them (4.4).
+    """open → failed, for targeted pairings whose windows ended (4.3) or whose mitras went away meanwhile (4.4).
 
-    `other_available`: the pairings whose customers can be offered another mitra (3.5). A pairing that is decided stays
-    as it is; one whose window still runs gets its deadline armed again.
+    `other_available` holds the pairings whose customers can be offered another mitra (3.5). A decided pairing does
+    not change. If the window of a pairing still runs, its deadline is armed again.
     """
     open_pairings = await queries.lock_windows(tx, pairing_ids=pairing_ids)
-    # This is a statement of its own, so it sees the withdrawals that were committed while lock_windows waited.
+    # Use a separate statement, so that it sees the withdrawals that were committed while lock_windows waited.
     withdrawn = await queries.list_withdrawn_targeted(
         tx, pairing_ids=[pairing.id for pairing in open_pairings]
     )
@@ -265,9 +268,9 @@ async def targeted_over(
 async def fail(
     tx: Transaction, pairing: LockedPairing, tag: FailureTag, *, other_available: bool = False
 ) -> None:
-    """open → failed: an event with the tag is written, the requests close, and the customer is told (X.1).
+    """open → failed: write an event with the tag, close the requests, and tell the customer (X.1).
 
-    After a targeted failure the payment stays confirmed, while the customer may choose a blast under it (3.5). After
+    After a targeted failure the payment stays confirmed while the customer may choose a blast with it (3.5). After
     any other failure the payment is unserved, and a case opens.
     """
     failure = Failure(pairing.id, pairing.payment_id, tag)
@@ -277,9 +280,9 @@ async def fail(
 async def _fail(
     tx: Transaction, failures: Sequence[Failure], *, other_available: Collection[UUID] = ()
 ) -> None:
-    """Do what `fail` does for several pairings, whose locks the caller holds.
+    """Do the same as `fail` for several pairings. The caller holds their locks.
 
-    `other_available`: the payments for which another mitra could be asked now.
+    `other_available` holds the payments for which another mitra could be asked now.
     """
     final = [failure for failure in failures if failure.tag not in OFFERS_A_FALLBACK]
     if final:
@@ -319,22 +322,23 @@ async def _fail(
 
 
 async def _end_unserved(tx: Transaction, payment_ids: Sequence[UUID]) -> None:
-    """confirmed → unserved: the journeys end, and the one case of each refers to everything that failed in it."""
+    """confirmed → unserved: the journeys end. Each journey has one case, which refers to all its failures."""
     await payments.close(tx, payment_ids, "unserved")
     await payments.open_cases(tx, payment_ids, "no_session")
     await queries.link_events_to_cases(tx, payment_ids=payment_ids)
 
 
 async def log_expired_payments(tx: Transaction, payment_ids: Sequence[UUID]) -> None:
-    """Write an event for payments that expired unpaid. No case opens, since nothing was taken (2a.4)."""
+    """Write an event for payments that expired unpaid. No case opens, because no money was taken (2a.4)."""
     await queries.log_expired_payments(tx, payment_ids=payment_ids)
 
 
 async def withdraw(tx: Transaction, mitra_id: UUID, reason: CloseReason) -> None:
-    """Close all open requests of a mitra who went offline, was suspended or is full. The caller holds the mitra's row.
+    """Close all open requests of a mitra who went offline, was suspended or is full. The caller holds the mitra's
+    row.
 
-    A targeted pairing fails because of it (4.4), but in a transaction of its own, since its payment's lock comes
-    before the mitra's. Until then nobody can accept it: its request is closed already.
+    A targeted pairing then fails (4.4), but in its own transaction, because its payment must be locked before the
+    mitra. Until then nobody can accept the pairing, because its request is already closed.
     """
     withdrawn = await queries.withdraw_requests(tx, mitra_id=mitra_id, close_reason=reason)
     if withdrawn:
@@ -348,10 +352,10 @@ async def withdraw(tx: Transaction, mitra_id: UUID, reason: CloseReason) -> None
 
 
 async def lock_failed(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> LockedPairing:
-    """Lock the customer's own pairing, whose fallback may still be taken or declined.
+    """Lock the customer's own pairing, if its fallback may still be taken or declined.
 
-    Raises NotFound, also for another customer's pairing, and FallbackDecided: taken, declined, too late, or never
-    offered.
+    Raises NotFound, also for another customer's pairing. Raises FallbackDecided if the fallback was taken, declined
+    or never offered, or if it is too late.
     """
     pairing = await lock(tx, pairing_id)
     if pairing.customer_id != customer_id:
@@ -364,9 +368,9 @@ async def lock_failed(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> L
 async def take_fallback(
     tx: Transaction, pairing: LockedPairing, window_seconds: int, candidates: Sequence[UUID]
 ) -> UUID:
-    """The fallback: open → taken. Begins a blast under the same payment (3.5) and returns its id.
+    """The fallback: open → taken. Begins a blast with the same payment (3.5) and returns the blast's id.
 
-    The blast leaves out a mitra who has just rejected or not answered (3.9).
+    A mitra who has just rejected or not answered is not asked in this blast (3.9).
     """
     await _decide_fallback(tx, pairing, "taken")
     left_out = pairing.target_mitra_id if pairing.failure_tag in LEAVES_THE_MITRA_OUT else None
@@ -376,7 +380,7 @@ async def take_fallback(
 async def decline_fallback(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> None:
     """The fallback: open → declined. The journey ends with the targeted tag, and the case opens (3.8).
 
-    Repeated, nothing changes. Raises NotFound, FallbackDecided.
+    A repeated call changes nothing. Raises NotFound, FallbackDecided.
     """
     try:
         pairing = await lock_failed(tx, pairing_id, customer_id)

@@ -1,16 +1,16 @@
-"""A pairing's and a request's states, the steps between them, and the failure tags. Pure."""
+"""The states of pairings and requests, the allowed steps between them, and the failure tags. Pure."""
 
 from typing import Literal, get_args
 
 PairingKind = Literal["blast", "targeted"]
 PairingStatus = Literal["open", "matched", "failed"]
 
-# The steps that are allowed. The database's trigger pairings_allowed_steps holds the same table; a test compares them.
+# The allowed steps. The database's trigger pairings_allowed_steps has the same table, and a test compares the two.
 PAIRING_STEPS: frozenset[tuple[PairingStatus, PairingStatus]] = frozenset(
     {("open", "matched"), ("open", "failed")}
 )
 
-# Another tag needs a decision record.
+# Before you add a tag, write a decision record.
 FailureTag = Literal[
     "no_mitra_available",
     "all_mitras_rejected",
@@ -25,11 +25,12 @@ ALL_TAGS: frozenset[str] = frozenset(get_args(FailureTag))
 # The fallback is the offer of a blast under the same payment, after a targeted pairing failed (3.5).
 FallbackStatus = Literal["open", "taken", "declined", "expired"]
 
-# The failures that offer a fallback (3.5). The database holds the same list.
+# The failures that offer a fallback (3.5). The database has the same list.
 OFFERS_A_FALLBACK: frozenset[FailureTag] = frozenset(
     {"targeted_mitra_offline", "targeted_mitra_rejected", "targeted_mitra_timeout"}
 )
-# After these the fallback leaves the mitra out. A mitra who was offline may come back and be asked (3.9).
+# After these failures, the fallback does not ask the same mitra. A mitra who was offline may return and be asked
+# (3.9).
 LEAVES_THE_MITRA_OUT: frozenset[FailureTag] = frozenset({"targeted_mitra_rejected", "targeted_mitra_timeout"})
 
 RequestStatus = Literal["offered", "accepted", "rejected", "closed"]
@@ -47,10 +48,11 @@ CloseReason = Literal[
 
 
 def close_reason_of(tag: FailureTag) -> CloseReason:
-    """Why the requests of a failed pairing close."""
+    """Return the reason with which the requests of a failed pairing close."""
     return "customer_cancelled" if tag == "customer_cancelled" else "timed_out"
 
 
 def tag_when_time_is_up(asked: int, rejected: int) -> FailureTag:
-    """The tag of a blast whose window ended (2b.3, 2b.4): every mitra asked has rejected, or not every one answered."""
+    """Return the tag of a blast whose window ended (2b.3, 2b.4), from the numbers of mitras who were asked and
+    rejected."""
     return "all_mitras_rejected" if 0 < asked == rejected else "no_mitra_available"

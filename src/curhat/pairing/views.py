@@ -1,4 +1,4 @@
-"""Payments and pairings as their customers see them, and the events that say they changed."""
+"""Payments and pairings as their customers see them, and the events that report their changes."""
 
 from collections.abc import Collection
 from uuid import UUID
@@ -15,7 +15,7 @@ from curhat.realtime.event_types import StreamEvent
 
 
 async def payment_view(tx: Transaction, payment_id: UUID, customer_id: UUID) -> Payment:
-    """A customer's own payment. Raises NotFound, also for another customer's."""
+    """Return a customer's own payment. Raises NotFound, also for another customer's payment."""
     rows = await queries.list_payment_views(tx, payment_ids=[payment_id])
     if not rows or rows[0].customer_id != customer_id:
         raise NotFound
@@ -23,7 +23,7 @@ async def payment_view(tx: Transaction, payment_id: UUID, customer_id: UUID) -> 
 
 
 async def pairing_view(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> Pairing:
-    """A customer's own pairing. Raises NotFound, also for another customer's."""
+    """Return a customer's own pairing. Raises NotFound, also for another customer's pairing."""
     row = await queries.read_pairing_view(tx, pairing_id=pairing_id)
     pairing = None if row is None or row.customer_id != customer_id else _pairing_from(row)
     if pairing is None:
@@ -32,7 +32,7 @@ async def pairing_view(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> 
 
 
 def with_other_available(pairing: Pairing, *, other_available: bool) -> Pairing:
-    """The same pairing, with what presence says now about a fallback that may be taken."""
+    """Return the same pairing, updated with whether a fallback can be taken now according to presence."""
     if pairing.fallback is None or not pairing.fallback.allowed:
         return pairing
     fallback = msgspec.structs.replace(pairing.fallback, other_available=other_available)
@@ -40,7 +40,10 @@ def with_other_available(pairing: Pairing, *, other_available: bool) -> Pairing:
 
 
 async def current_payment(tx: Transaction, customer_id: UUID) -> Payment | None:
-    """The payment that a customer comes back to: an open one, or one taken without a session, to show its failure."""
+    """Return the customer's open payment.
+
+    Without one, return a paid payment without a session, to show its failure.
+    """
     payment_id = await queries.find_current_payment(tx, customer_id=customer_id)
     return None if payment_id is None else await payment_view(tx, payment_id, customer_id)
 
@@ -48,9 +51,9 @@ async def current_payment(tx: Transaction, customer_id: UUID) -> Payment | None:
 async def payment_events(
     tx: Transaction, *payment_ids: UUID, other_available: Collection[UUID] = ()
 ) -> list[StreamEvent]:
-    """`payment.updated` for each payment's customer, and `pairing.updated` if the payment has a pairing.
+    """Return `payment.updated` for each payment's customer, and `pairing.updated` if the payment has a pairing.
 
-    `other_available`: the payments for which a fallback that is offered could be taken now (3.5).
+    `other_available` holds the payments whose offered fallback could be taken now (3.5).
     """
     rows = await queries.list_payment_views(tx, payment_ids=payment_ids)
     return [
@@ -61,7 +64,7 @@ async def payment_events(
 
 
 def events_of(payment: Payment, customer_id: UUID) -> list[StreamEvent]:
-    """The events that carry this payment and its pairing."""
+    """Return the events that contain this payment and its pairing."""
     events = [PAYMENT_UPDATED.to_customer(customer_id, payment)]
     if payment.pairing is not None:
         events.append(PAIRING_UPDATED.to_customer(customer_id, payment.pairing))
@@ -69,7 +72,7 @@ def events_of(payment: Payment, customer_id: UUID) -> list[StreamEvent]:
 
 
 def payment_from(row: PaymentViewRow, *, other_available: bool = False) -> Payment:
-    """The payment of a row. `other_available`: a fallback that is offered could be taken now."""
+    """Return the payment of a row. `other_available` says whether an offered fallback could be taken now."""
     return Payment(
         id=row.id,
         purpose=row.purpose,
@@ -112,7 +115,7 @@ def _fallback_from(row: PaymentViewRow, *, other_available: bool) -> Fallback | 
 def _pairing_from(row: PaymentViewRow, *, other_available: bool = False) -> Pairing | None:
     if row.pairing_id is None:
         return None
-    # Never null in a pairing.
+    # These columns are never null for a pairing.
     assert row.pairing_kind is not None
     assert row.pairing_status is not None
     assert row.pairing_deadline_at is not None

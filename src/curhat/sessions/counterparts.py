@@ -1,4 +1,4 @@
-"""Who is shown that a user types. The answer is cached for a few seconds, since clients signal typing often."""
+"""Finds the user who is shown that another user types. Clients signal typing often, so answers are cached briefly."""
 
 import asyncio
 from uuid import UUID
@@ -7,9 +7,9 @@ from curhat.kit.database import Database
 from curhat.kit.identity import Identity
 from curhat.sessions import queries
 
-# Bounds how long a typing signal can still get through after the session ended.
+# Limits how long after the end of a session a typing signal can still be shown.
 CACHE_SECONDS = 3.0
-# Bounds memory. Beyond it, the cache is cleared.
+# Limits memory. When the cache is full, it is cleared.
 MAX_CACHED_ANSWERS = 10_000
 
 
@@ -21,7 +21,10 @@ class Counterparts:
         self._cached: dict[tuple[Identity, UUID], tuple[float, Identity | None]] = {}
 
     async def find(self, identity: Identity, session_id: UUID) -> Identity | None:
-        """The other member of a running session. None: this user is not a member, or the session is over."""
+        """Return the other member of a running session.
+
+        Return None if the user is no member, or the session is over.
+        """
         now = asyncio.get_running_loop().time()
         cached_until, counterpart = self._cached.get((identity, session_id), (0.0, None))
         if now < cached_until:

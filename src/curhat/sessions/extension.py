@@ -1,20 +1,20 @@
-"""More time for a running session, paid when it is approved (section 5). Functions never commit.
+"""More time for a running session. The customer pays when it is approved (section 5). Functions never commit.
 
 Guarantees
-    The terms are fixed when the customer asks. A session has one open extension at most. It is decided once: by the
-    mitra in time, by silence as its default action says, or rejected because the mitra is not there or the session
-    ended.
-    It is charged once, after it was approved; a rejected one never. The gateway's approval counts for
-    CHARGE_TIMEOUT_SECONDS; a later one is refunded. New end = old end + duration.
-    While it is open, the session does not end by time. Each decision arms the end anew.
+    The terms are fixed when the customer asks. A session has at most one open extension.
+    An extension is decided once. The mitra may decide in time. If the mitra does not answer, the default action
+    decides. If the mitra is not connected or the session ended, the extension is rejected.
+    An approved extension is charged once. A rejected extension is never charged. An approval by the gateway counts
+    for CHARGE_TIMEOUT_SECONDS. A later approval is refunded. New end = old end + duration.
+    While an extension is open, the session does not end by time. Each decision arms the end again.
 Concurrency
-    Every step runs under the session's lock, taken first. The one exception is the toggle to offline: it holds the
-    mitra's row and marks pending extensions (`mitra_went_offline`), so that nobody can approve them. A worker then
-    rejects them at once, in a transaction of its own. So each decision also takes the extension's own row lock.
+    Every step first locks the session. There is one exception, the toggle to offline: it holds the mitra's row, and
+    only marks pending extensions (`mitra_went_offline`), so that nobody can approve them. A worker then rejects them
+    at once, in its own transaction. So each decision also locks the extension's own row.
     A step with several extensions locks all their sessions first, then the extensions, each in id order.
 Relies on
-    Presence for whether the mitra is connected, asked before the lock is taken. Where silence decides, unknown counts
-    as disconnected (5.6).
+    Presence for whether the mitra is connected. It is asked before any lock is taken. When the default action
+    decides, unknown counts as disconnected (5.6).
 """
 
 from collections.abc import Collection, Sequence
@@ -45,14 +45,14 @@ from curhat.sessions.states import CHARGE_TIMEOUT_SECONDS, DecidedBy
 
 log = structlog.get_logger(__name__)
 
-# Deadline kinds of extensions, and that of the session's end, which a decision arms anew.
+# The deadline kinds of extensions, and the deadline kind of the session's end, which a decision arms again.
 EXTENSION_WINDOW = "extension_window"
 EXTENSION_PRESENCE = "extension_presence"
 EXTENSION_LOST = "extension_lost"
 EXTENSION_CHARGE = "extension_charge"
 SESSION_END = "session_end"
 
-# A little longer than a socket has to reconnect. By then its lease is over on Valkey's clock too.
+# Slightly longer than the time that a socket has to reconnect. By then the lease has also ended on Valkey's clock.
 PRESENCE_CHECK_SECONDS = COME_BACK_SECONDS + 0.1
 
 
@@ -62,9 +62,10 @@ PRESENCE_CHECK_SECONDS = COME_BACK_SECONDS + 0.1
 async def request(
     tx: Transaction, customer_id: UUID, session_id: UUID, offer_id: UUID, connected: bool | None
 ) -> Extension:
-    """nothing → pending, on the terms of this moment (5.4, 5.7). Rejected at once when the mitra is not there (5.6).
+    """nothing → pending, on the current terms (5.4, 5.7). Rejected at once if the mitra is not connected (5.6).
 
-    `connected` is what presence said of the mitra just before. None: unknown, so the extension waits for an answer.
+    `connected` is the answer of presence about the mitra just before the transaction. None means unknown; the
+    extension then waits for the mitra's answer.
     Raises NotFound (the session, or the offer), SessionEnded, ExtensionPending.
     """
     session = await lock_session(tx, session_id)
@@ -104,7 +105,7 @@ async def request(
         await _append_decided(tx, locked)
         return await extension_view(tx, opened.id)
     await deadlines.arm(tx, EXTENSION_WINDOW, opened.id, deadline_at)
-    # If the mitra's socket closed just before, nobody else looks whether it reconnects.
+    # If the mitra's socket closed just before this step, nothing else checks whether it reconnects.
     check_at = session.now + timedelta(seconds=PRESENCE_CHECK_SECONDS)
     await deadlines.arm(tx, EXTENSION_PRESENCE, opened.id, check_at)
     view = await extension_view(tx, opened.id)
@@ -121,8 +122,8 @@ async def approve_by_mitra(
 ) -> tuple[Extension, Charge | None]:
     """pending → charging, by the mitra.
 
-    The caller carries out the returned charge after the commit. A repeated approval returns none.
-    Raises NotFound, ExtensionDecided: decided otherwise, too late, or the toggle is off.
+    The caller carries out the returned charge after the commit. A repeated approval returns no charge.
+    Raises NotFound. Raises ExtensionDecided if there was another decision, it is too late, or the toggle is off.
     """
     extension = await _lock_own(tx, mitra_id, extension_id)
     charge = None
@@ -137,9 +138,9 @@ async def approve_by_mitra(
 
 
 async def reject_by_mitra(tx: Transaction, mitra_id: UUID, extension_id: UUID) -> Extension:
-    """pending → rejected, by the mitra. Nothing is charged (5.4). A repetition changes nothing.
+    """pending → rejected, by the mitra. Nothing is charged (5.4). A repeated call changes nothing.
 
-    Raises NotFound, ExtensionDecided: decided otherwise, or too late.
+    Raises NotFound. Raises ExtensionDecided if there was another decision, or it is too late.
     """
     extension = await _lock_own(tx, mitra_id, extension_id)
     if extension.status == "pending":
@@ -157,13 +158,13 @@ async def window_over(
 ) -> dict[UUID, Charge]:
     """pending → charging or rejected at the deadlines, as the default actions say (5.1, 5.2).
 
-    Does nothing for an extension that is decided. `connected` are the mitras who were connected, as presence said at
-    the deadline; nothing is approved for others (5.6). Returns the charges, by extension. The caller carries them out
-    after the commit.
+    Does nothing for a decided extension. `connected` holds the mitras who were connected at the deadline according to
+    presence. An extension of any other mitra is never approved (5.6).
+    Returns the charges, by extension. The caller carries them out after the commit.
     """
     pending = await _lock_pending(tx, extension_ids)
     over = [extension for extension in pending if extension.is_over]
-    # The clock stepped back since these deadlines were claimed.
+    # The clock was set back after these deadlines were claimed.
     not_over = [(each.id, each.deadline_at, 1) for each in pending if not each.is_over]
     await deadlines.arm_each(tx, EXTENSION_WINDOW, not_over)
     there = [each for each in over if each.mitra_is_there and each.mitra_id in connected]
@@ -183,17 +184,17 @@ async def mitra_lost(tx: Transaction, extension_ids: Sequence[UUID]) -> None:
 
 
 async def toggle_went_off(tx: Transaction, mitra_id: UUID) -> None:
-    """Have the mitra's pending extensions rejected at once, by a worker.
+    """Make a worker reject the mitra's pending extensions at once.
 
-    The caller holds the mitra's row, and the locks of the sessions come before it. So this only marks the extensions,
-    so that nobody can approve them, and the worker rejects them under their sessions' locks.
+    The caller holds the mitra's row, but sessions must be locked before it. So this function only marks the
+    extensions, so that nobody can approve them. The worker rejects them after it has locked their sessions.
     """
     for extension_id in await queries.mark_mitra_offline(tx, mitra_id=mitra_id):
         await deadlines.arm_now(tx, EXTENSION_LOST, extension_id)
 
 
 async def socket_closed(database: Database, mitra_id: UUID) -> None:
-    """Have a worker look in 3 s whether a mitra whose socket closed has reconnected (5.6)."""
+    """Make a worker check after 3 s whether a mitra whose socket closed has reconnected (5.6)."""
     checks = await queries.list_presence_checks(
         database, mitra_id=mitra_id, wait_seconds=PRESENCE_CHECK_SECONDS
     )
@@ -205,9 +206,9 @@ async def socket_closed(database: Database, mitra_id: UUID) -> None:
 
 
 async def end_with_session(tx: Transaction, extension_id: UUID) -> list[StreamEvent]:
-    """Settle an extension whose session ended early. The session no longer points at it.
+    """Settle an extension whose session ended early. The session's row no longer refers to the extension.
 
-    pending → rejected, without a charge. charging → charge_failed; a later approval is refunded (5.7).
+    pending → rejected, without a charge. charging → charge_failed; if an approval comes later, it is refunded (5.7).
     Returns the events to append.
     """
     (extension,) = await queries.lock_extensions(tx, extension_ids=[extension_id])
@@ -223,7 +224,7 @@ async def end_with_session(tx: Transaction, extension_id: UUID) -> list[StreamEv
 
 
 async def session_of_charge(tx: Transaction, key: UUID) -> UUID | None:
-    """The session whose extension a charge attempt is for. None: the attempt is for something else."""
+    """Return the session whose extension this charge attempt is for. None means that it is for something else."""
     return await queries.find_session_of_charge(tx, charge_attempt_id=key)
 
 
@@ -232,8 +233,8 @@ async def charge_answered(
 ) -> tuple[ChargeOutcome | None, list[StreamEvent]]:
     """Record the gateway's answer to an extension's charge: charging → approved or charge_failed.
 
-    An approval in time lengthens the session; a late one is refunded. Returns what the answer did, and the events to
-    append.
+    An approval in time lengthens the session. A later approval is refunded. Returns the outcome of the answer, and
+    the events to append.
     """
     session = await lock_session(tx, session_id)
     outcome = await payments.record_charge_answer(tx, key, answer)
@@ -259,7 +260,7 @@ async def charge_too_late(tx: Transaction, extension_id: UUID) -> None:
         return
     if not extension.charge_is_late:
         assert extension.charge_by is not None  # extensions_charged_after_approval
-        # The clock stepped back since the deadline was claimed.
+        # The clock was set back after the deadline was claimed.
         await deadlines.arm(tx, EXTENSION_CHARGE, extension_id, extension.charge_by)
         return
     await realtime.append(tx, await _charge_failed(tx, extension))
@@ -269,7 +270,7 @@ async def charge_too_late(tx: Transaction, extension_id: UUID) -> None:
 
 
 async def extension_view(tx: Transaction, extension_id: UUID) -> Extension:
-    """An extension as both sides see it. Raises NotFound."""
+    """Return an extension as both sides see it. Raises NotFound."""
     rows = await queries.list_extensions(tx, extension_ids=[extension_id])
     if not rows:
         raise NotFound
@@ -277,7 +278,7 @@ async def extension_view(tx: Transaction, extension_id: UUID) -> Extension:
 
 
 async def open_extensions_of_mitra(tx: Transaction, mitra_id: UUID) -> list[Extension]:
-    """The extensions that wait for this mitra's answer, or for the gateway, oldest first."""
+    """Return the extensions that wait for this mitra's answer or for the gateway, oldest first."""
     return [_extension_of(row) for row in await queries.list_open_extensions_of_mitra(tx, mitra_id=mitra_id)]
 
 
@@ -298,7 +299,7 @@ def _extension_of(row: ExtensionRow) -> Extension:
 
 
 async def mitras_of(tx: Transaction, extension_ids: Sequence[UUID]) -> dict[UUID, UUID]:
-    """The mitras whose answer these extensions wait for, by extension. They never change, so this takes no lock."""
+    """Return the mitras who must answer these extensions, by extension. They never change, so this takes no lock."""
     rows = await queries.list_mitras_of_extensions(tx, extension_ids=extension_ids)
     return {row.id: row.mitra_id for row in rows}
 
@@ -364,7 +365,7 @@ async def _approve(
 
 
 async def _reject(tx: Transaction, decisions: Sequence[tuple[LockedExtension, DecidedBy]]) -> None:
-    """pending → rejected, each for its own reason. Nothing is charged."""
+    """pending → rejected. Each extension has its own reason. Nothing is charged."""
     if not decisions:
         return
     await queries.reject_extensions(
@@ -395,9 +396,9 @@ async def _settle(
 
 
 async def _release_ends(tx: Transaction, session_ids: Sequence[UUID], added_minutes: int) -> None:
-    """Move the sessions' ends, which extensions held back until now, and arm them anew.
+    """Move the sessions' ends, which open extensions held back, and arm them again.
 
-    Each end gets a generation of its own, since a worker may hold the deadline that fired while the end was held back.
+    Each end gets a new generation, because a worker may hold the deadline that fired while the end was held back.
     """
     released = await queries.release_session_ends(tx, session_ids=session_ids, added_minutes=added_minutes)
     await deadlines.disarm(tx, SESSION_END, *session_ids)
@@ -409,13 +410,13 @@ async def _release_ends(tx: Transaction, session_ids: Sequence[UUID], added_minu
 
 
 async def _append_decided(tx: Transaction, extensions: Sequence[LockedExtension]) -> None:
-    """Tell both sides of each decided extension. Locks the streams, which come last."""
+    """Send each decided extension to both sides. Locks the streams, which are last in the lock order."""
     if extensions:
         await realtime.append(tx, await _decided_events(tx, extensions))
 
 
 async def _decided_events(tx: Transaction, extensions: Sequence[LockedExtension]) -> list[StreamEvent]:
-    """Disarm the deadlines of decided extensions. Returns the events that tell both sides."""
+    """Disarm the deadlines of decided extensions. Returns the events for both sides."""
     members = {extension.id: (extension.customer_id, extension.mitra_id) for extension in extensions}
     await deadlines.disarm_each(tx, (EXTENSION_WINDOW, EXTENSION_PRESENCE), *members)
     return [

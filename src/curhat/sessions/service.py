@@ -1,4 +1,4 @@
-"""What may be done in a chat session. Every function takes an open transaction and never commits it."""
+"""The steps of a chat session. Every function takes an open transaction and never commits it."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -32,10 +32,10 @@ from curhat.sessions.schemas import (
 )
 from curhat.sessions.states import CUT_SHORT, OPENS_A_CASE, EndReason
 
-# Deadline kind. The accept arms it, together with the session that it starts.
+# Deadline kind. The accept that starts a session also arms this deadline.
 SESSION_END = extension.SESSION_END
 
-# Greater than every id, so the page before it is the first page.
+# Greater than every id, so the page of messages before it is the first page.
 _NEWEST = UUID(int=2**128 - 1)
 
 
@@ -49,7 +49,7 @@ class OutgoingMessage(msgspec.Struct, frozen=True):
 
 
 class SentMessage(msgspec.Struct, frozen=True):
-    """The stored message. `is_repeated`: it was sent before."""
+    """The stored message. `is_repeated` says whether an earlier request has already sent it."""
 
     message: Message
     is_repeated: bool
@@ -59,10 +59,10 @@ SendOutcome = SentMessage | NotFound | SessionEnded
 
 
 async def send_messages(tx: Transaction, outgoing: Sequence[OutgoingMessage]) -> list[SendOutcome]:
-    """Write these messages. Returns one outcome per message, in the same order; refusals are returned, not raised.
+    """Write these messages. Returns one outcome per message, in the same order. Refusals are returned, not raised.
 
-    Both members get `message.created` for each message that is new. A message that stands twice in `outgoing` is
-    written once.
+    Both members get `message.created` for each new message. A message that occurs twice in `outgoing` is written
+    once.
     """
     rows = await queries.send_messages(
         tx,
@@ -106,7 +106,7 @@ async def send_messages(tx: Transaction, outgoing: Sequence[OutgoingMessage]) ->
 async def _sent_before(
     tx: Transaction, outgoing: Sequence[OutgoingMessage], indexes: Sequence[int]
 ) -> dict[int, SendOutcome]:
-    """The outcomes of the messages at these indexes: each was sent before, or its session is over."""
+    """Return the outcomes of the messages at these indexes. Each was sent before, or its session is over."""
     rows = await queries.list_sent_messages(
         tx,
         session_ids=[outgoing[index].session_id for index in indexes],
@@ -123,7 +123,7 @@ async def _sent_before(
 
 
 async def mark_read(tx: Transaction, identity: Identity, session_id: UUID, up_to_message_id: UUID) -> None:
-    """unread → read, for all that the other side sent up to this message. A repetition changes nothing.
+    """unread → read, for every message of the other side up to this one. A repeated call changes nothing.
 
     Messages of an ended session can still be read. Raises NotFound.
     """
@@ -154,15 +154,15 @@ async def end_by_customer(tx: Transaction, customer_id: UUID, session_id: UUID) 
 
 
 async def end_by_mitra(tx: Transaction, mitra_id: UUID, session_id: UUID, note: str) -> MitraSession:
-    """active → ended, by the mitra, who says why. A case opens (X.8). Raises NotFound, SessionEnded."""
+    """active → ended, by the mitra, with a note that says why. Opens a case (X.8). Raises NotFound, SessionEnded."""
     mitra = Identity(role="mitra", user_id=mitra_id)
     return (await _end_early(tx, mitra, session_id, "mitra_ended", note)).for_mitra
 
 
 async def end_for_suspension(tx: Transaction, session_id: UUID) -> None:
-    """active → ended, since its mitra was suspended. A case opens (X.8).
+    """active → ended, because the mitra was suspended. Opens a case (X.8).
 
-    Does nothing when the session has ended, or when its time is over: then its deadline ends it.
+    Does nothing if the session has ended. Also does nothing if its time is over, because its deadline then ends it.
     """
     ended = await queries.end_suspended_session(tx, session_id=session_id)
     if ended is not None:
@@ -172,8 +172,9 @@ async def end_for_suspension(tx: Transaction, session_id: UUID) -> None:
 async def end_due(tx: Transaction, *session_ids: UUID, generations: Mapping[UUID, int] | None = None) -> None:
     """active → ended, for the sessions whose time is up. The transition of the deadline `session_end`.
 
-    Does nothing for a session that has ended, or that has an open extension: its decision arms the end anew (5.7).
-    `generations` are those of the deadlines that fired, by session; 1 unless given.
+    Does nothing for a session that has ended. Does nothing for a session with an open extension, because the decision
+    about the extension arms the end again (5.7).
+    `generations` are the generations of the deadlines that fired, by session. The default is 1.
     """
     due = await queries.end_due_sessions(tx, session_ids=session_ids)
     ended = [
@@ -185,8 +186,8 @@ async def end_due(tx: Transaction, *session_ids: UUID, generations: Mapping[UUID
         await _finish_ends(tx, ended, "time_up")
     for row in due:
         if not row.is_ended:
-            # The session was lengthened, or the clock stepped back since the deadline was claimed. Arm the generation
-            # that this transaction has claimed. A worker that waits for this session's lock may have claimed another
+            # The session was lengthened, or the clock was set back after the deadline was claimed. Arm the generation
+            # that this transaction has claimed. Another worker may wait for this session's lock with another
             # generation.
             generation = (generations or {}).get(row.id, 1)
             await deadlines.arm(tx, SESSION_END, row.id, row.ends_at, generation)
@@ -213,7 +214,7 @@ async def _end_early(
 async def _finish_ends(
     tx: Transaction, ended: Sequence[EndedSession], reason: EndReason
 ) -> list[SessionViews]:
-    """Do what follows from the end of a session: open cases, free the mitras' places, append the events."""
+    """Carry out the consequences of a session's end: open cases, free the mitras' places, append the events."""
     await pause_point("session_end.written")
     session_ids = [session.id for session in ended]
     if reason in OPENS_A_CASE:
@@ -225,7 +226,7 @@ async def _finish_ends(
     told: list[StreamEvent] = []
     for session in ended:
         if session.open_extension_id is not None:
-            # The extension's row is locked after the mitra's, as the toggle does.
+            # Lock the extension's row after the mitra's row. The toggle uses the same order.
             told += await extension.end_with_session(tx, session.open_extension_id)
     all_views = await _views(tx, session_ids)
     told += [event for views in all_views for event in events.views_to_both(events.SESSION_ENDED, views)]
@@ -237,7 +238,7 @@ async def _finish_ends(
 
 
 async def session_views(tx: Transaction, session_id: UUID) -> SessionViews:
-    """One session as each of its members sees it. Raises NotFound."""
+    """Return one session as each of its members sees it. Raises NotFound."""
     views = await _views(tx, [session_id])
     if not views:
         raise NotFound
@@ -245,7 +246,7 @@ async def session_views(tx: Transaction, session_id: UUID) -> SessionViews:
 
 
 async def own_session(tx: Transaction, identity: Identity, session_id: UUID) -> SessionViews:
-    """A session of which this user is a member. Raises NotFound, also for a session of others."""
+    """Return a session of which this user is a member. Raises NotFound, also if the session belongs to others."""
     views = await session_views(tx, session_id)
     if identity.user_id != (views.customer_id if identity.role == "customer" else views.mitra_id):
         raise NotFound
@@ -253,19 +254,19 @@ async def own_session(tx: Transaction, identity: Identity, session_id: UUID) -> 
 
 
 async def active_session(tx: Transaction, customer_id: UUID) -> Session | None:
-    """The active session of a customer, who has one at most."""
+    """Return the active session of a customer. A customer has at most one."""
     views = await _views(tx, await queries.list_active_sessions_of_customer(tx, customer_id=customer_id))
     return views[0].for_customer if views else None
 
 
 async def active_mitra_sessions(tx: Transaction, mitra_id: UUID) -> list[MitraSession]:
-    """The active sessions of a mitra, oldest first."""
+    """Return the active sessions of a mitra, oldest first."""
     all_views = await _views(tx, await queries.list_active_sessions_of_mitra(tx, mitra_id=mitra_id))
     return [views.for_mitra for views in all_views]
 
 
 async def history(tx: Transaction, identity: Identity, cursor: str | None) -> Page[SessionViews]:
-    """This user's sessions, newest first. Raises ValidationFailed for a cursor that no page gave out."""
+    """Return this user's sessions, newest first. Raises ValidationFailed for a cursor that no page returned."""
     before_id, max_sessions = _session_id_of(cursor), PAGE_SIZE + 1
     if identity.role == "customer":
         session_ids = await queries.list_past_sessions_of_customer(
@@ -283,9 +284,10 @@ async def history(tx: Transaction, identity: Identity, cursor: str | None) -> Pa
 async def messages_page(
     tx: Transaction, identity: Identity, session_id: UUID, before: UUID | None
 ) -> Page[Message]:
-    """The newest messages of a session, or the newest before message `before`; newest first. Raises NotFound.
+    """Return the newest messages of a session, newest first. With `before`, return the newest ones before that
+    message.
 
-    `next_cursor` is the `before` of the next page.
+    `next_cursor` is the value of `before` for the next page. Raises NotFound.
     """
     rows = await queries.list_messages(
         tx,
@@ -302,7 +304,7 @@ async def messages_page(
 
 
 async def _views(tx: Transaction, session_ids: Sequence[UUID]) -> list[SessionViews]:
-    """These sessions as their members see them, oldest first."""
+    """Return these sessions as their members see them, oldest first."""
     if not session_ids:
         return []
     return [_views_of(row) for row in await queries.list_sessions(tx, session_ids=session_ids)]
@@ -354,7 +356,7 @@ def _extension_of(row: SessionRow) -> Extension | None:
 
 
 def both_views(session: Session, *, customer_id: UUID, call_name: str) -> SessionViews:
-    """A session as each of its members sees it: the mitra also sees the customer's call name."""
+    """Return a session as each of its members sees it. Only the mitra also sees the customer's call name."""
     return SessionViews(
         customer_id=customer_id,
         mitra_id=session.mitra.id,

@@ -1,4 +1,4 @@
-"""The states of sessions and extensions, the allowed steps between them, and how a session ends. Pure."""
+"""The states of sessions and extensions, the allowed steps between them, and the reasons for an end. Pure."""
 
 from typing import Literal, get_args
 
@@ -21,16 +21,17 @@ EXTENSION_STEPS: frozenset[tuple[ExtensionStatus, ExtensionStatus]] = frozenset(
         ("pending", "charging"),
         ("pending", "rejected"),
         ("charging", "approved"),
-        # Declined, not answered in time, or the session ended meanwhile. Nothing was charged, or it is refunded.
+        # The charge was declined or not answered in time, or the session ended meanwhile. No money was taken, or it
+        # is refunded.
         ("charging", "charge_failed"),
     }
 )
 
 DecidedBy = Literal["mitra", "timeout", "mitra_unreachable", "session_ended"]
 
-# How long an approved extension waits for the gateway (5.7): longer than a charge and two queries about it.
+# How long an approved extension waits for the gateway (5.7). This is longer than a charge and two queries about it.
 CHARGE_TIMEOUT_SECONDS = 30
 
-# The mitra's side ended the session before the time that the customer paid for was over (X.8).
+# The mitra's side ended the session before the time that the customer had paid for was over (X.8).
 CUT_SHORT: CaseReason = "cut_short"
 OPENS_A_CASE: frozenset[EndReason] = frozenset({"mitra_ended", "mitra_suspended"})

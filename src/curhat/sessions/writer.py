@@ -1,14 +1,16 @@
 """Group commit for messages: messages that arrive together in one process share a transaction.
 
 Guarantees
-    A message is acknowledged only after its transaction is committed. Each message has its own outcome: one that is
-    refused, or that fails, does not affect the others. The number of waiting messages is bounded.
-Concurrency
-    One transaction at a time. The messages that arrive while it runs form the next batch, so no message is delayed on
-    purpose, and batches grow with the load. A batch locks sessions in id order and then streams in their order, so the
-    batches of several processes cannot deadlock.
-Relies on
-    `send_messages` being repeatable: if nobody knows whether a transaction was committed, its messages are sent again.
+        A message is acknowledged only after its transaction is committed. Each message has its own outcome. A message
+        that is refused or fails does not affect the others. The number of waiting messages is limited.
+    Concurrency
+        One transaction runs at a time. The messages that arrive while it runs form the next batch. So no message is
+        delayed on purpose, and batches grow with the load.
+        A batch locks sessions in id order, and then streams in their order. So the batches of several processes
+        cannot deadlock.
+    Relies on
+        `send_messages` is repeatable. If it is unknown whether a transaction was committed, its messages are sent
+        again.
 """
 
 import asyncio
@@ -29,11 +31,11 @@ from curhat.sessions.service import OutgoingMessage, SendOutcome, SentMessage, s
 
 log = structlog.get_logger(__name__)
 
-# Bounds how long one transaction holds its sessions and streams.
+# Limits how long one transaction holds the locks of its sessions and streams.
 MAX_BATCH_MESSAGES = 100
-# Bounds memory and waiting when PostgreSQL is slower than the senders: about one second of messages.
+# Limits memory and waiting when PostgreSQL is slower than the senders. This is about one second of messages.
 MAX_WAITING_MESSAGES = 2_000
-# Bounds how long a lock of another transaction can stop the messages of this process.
+# Limits how long a lock of another transaction can delay the messages of this process.
 WRITE_TIMEOUT_SECONDS = 5.0
 
 MESSAGES = Counter("curhat_sessions_messages_total", "Messages, by their outcome", ["outcome"])
@@ -64,7 +66,7 @@ class MessageWriter:
         self._writing: asyncio.Task[None] | None = None
 
     async def send(self, sender: Identity, session_id: UUID, client_message_id: str, text: str) -> Message:
-        """Send a message and return it once it is committed. A repetition returns the first message.
+        """Send a message and return it after it is committed. A repeated call returns the first message.
 
         Raises NotFound, SessionEnded, TooManyRequests.
         """
@@ -75,7 +77,8 @@ class MessageWriter:
         waiting = _Waiting(message, loop.create_future())
         self._waiting.append(waiting)
         if self._writing is None:
-            # A context of its own: a batch's log entries must not carry the ids of the request that started it.
+            # Use a new context, so that the batch's log entries do not carry the ids of the request that started the
+            # batch.
             self._writing = loop.create_task(self._write_all(), context=Context())
         return await waiting.outcome
 
@@ -123,6 +126,6 @@ def _settle(waiting: _Waiting, outcome: SendOutcome) -> None:
 
 def _fail(waiting: _Waiting, error: Exception) -> None:
     MESSAGES.labels(getattr(error, "code", "failed")).inc()
-    # The caller may have stopped waiting meanwhile.
+    # The caller may no longer be waiting.
     if not waiting.outcome.done():
         waiting.outcome.set_exception(error)
