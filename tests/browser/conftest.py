@@ -1,4 +1,4 @@
-"""Chromium, and a system for each file: its database, a server and a worker as processes of their own."""
+"""Fixtures: Chromium, and one system per test file with its own database, server process and worker process."""
 
 import os
 from collections.abc import AsyncIterator
@@ -45,7 +45,7 @@ async def running_system(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[System]:
-    """The system of one file of tests."""
+    """The system of one test file."""
     assert (web_folder() / "app" / "index.html").is_file(), "the web clients are not built; run make web"
     name = f"browser_{Path(request.path).stem}"
     logs = tmp_path_factory.mktemp(name)
@@ -72,7 +72,7 @@ async def running_system(
 
 @pytest.fixture
 async def system(running_system: System) -> AsyncIterator[System]:
-    """The system, with nobody in it. Fails a test during which a page reported an error."""
+    """The system, without users. Fails the test if a page reported an error."""
     running_system.problems.clear()
     yield running_system
     await running_system.close()

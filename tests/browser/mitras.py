@@ -1,4 +1,4 @@
-"""Mitras in front of their app, for the tests of it."""
+"""Helpers for tests of the mitra's app: mitras, their cards and their chats."""
 
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,7 @@ from tests.support.server import Person
 
 
 def button(page: Page | Locator, name: str) -> Locator:
-    """A button by exactly this name."""
+    """Find the button with exactly this name."""
     return page.get_by_role("button", name=name, exact=True)
 
 
@@ -27,7 +27,7 @@ async def new_mitra(system: System, display_name: str = "Kak Sari", *, max_custo
 
 
 async def go_online(page: Page) -> None:
-    """Move the toggle, and wait until it has taken effect."""
+    """Move the toggle, and wait until the change has taken effect."""
     await switch(page).click()
     await expect(page.get_by_role("heading", name="Kamu online", exact=True)).to_be_visible()
 
@@ -35,7 +35,7 @@ async def go_online(page: Page) -> None:
 async def online_mitra(
     system: System, display_name: str = "Kak Sari", *, max_customers: int = 3, **options: Any
 ) -> tuple[Person, Page]:
-    """A mitra who has just gone online, in front of the app."""
+    """A mitra who has just gone online, with the app open."""
     mitra = await new_mitra(system, display_name, max_customers=max_customers)
     page = await system.page_of(mitra, "/mitra/", **options)
     await go_online(page)
@@ -43,12 +43,12 @@ async def online_mitra(
 
 
 def card(page: Page, call_name: str) -> Locator:
-    """The card of a customer who waits for an answer."""
+    """The card of a customer who waits for the mitra's answer."""
     return page.get_by_role("article", name=call_name)
 
 
 async def take(system: System, customer: Person, mitra: Person) -> dict[str, Any]:
-    """This customer's blast, accepted by this mitra from elsewhere; the session."""
+    """This mitra accepts this customer's blast through the API. Returns the session."""
     pairing = await system.search(customer)
     request_id = await request_of(system.database, UUID(pairing["id"]), mitra.id)
     session: dict[str, Any] = done(await mitra.post(f"/requests/{request_id}/accept"))["session"]
@@ -56,14 +56,14 @@ async def take(system: System, customer: Person, mitra: Person) -> dict[str, Any
 
 
 async def past_chat(system: System, customer: Person, mitra: Person) -> dict[str, Any]:
-    """A session of these two that is over."""
+    """A session of these two users that has ended."""
     session = await take(system, customer, mitra)
     ended: dict[str, Any] = done(await customer.post(f"/sessions/{session['id']}/end"))
     return ended
 
 
 async def ask_again(system: System, customer: Person, mitra: Person) -> dict[str, Any]:
-    """The customer of a past chat asks for this mitra; the pairing."""
+    """The customer of a past chat asks for this mitra again. Returns the pairing."""
     offer_id = await system.make.offer(duration_minutes=30, price_rp=20_000)
     order = {"offer_id": str(offer_id), "target_mitra_id": str(mitra.id)}
     payment = done(await customer.post("/payments", order))
@@ -72,7 +72,7 @@ async def ask_again(system: System, customer: Person, mitra: Person) -> dict[str
 
 
 async def ask_for_more(system: System, customer: Person, session: dict[str, Any]) -> dict[str, Any]:
-    """15 minutes more, asked for; the extension."""
+    """The customer asks for 15 more minutes. Returns the extension."""
     offer_id = await system.make.offer(duration_minutes=15, price_rp=10_000, purpose="extension")
     path = f"/sessions/{session['id']}/extensions"
     extension: dict[str, Any] = done(await customer.post(path, {"offer_id": str(offer_id)}))
@@ -80,7 +80,7 @@ async def ask_for_more(system: System, customer: Person, session: dict[str, Any]
 
 
 async def say(person: Person, session: dict[str, Any], text: str) -> dict[str, Any]:
-    """Write into a chat, from elsewhere."""
+    """Write into a chat through the API."""
     body = {"client_message_id": text, "text": text}
     message: dict[str, Any] = done(await person.post(f"/sessions/{session['id']}/messages", body, key=""))
     return message

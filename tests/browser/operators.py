@@ -1,4 +1,4 @@
-"""Operators at their desks: who they are, their browsers, and cases for them to decide."""
+"""Helpers for tests of the Control Center: operators, their browsers, and cases for them to decide."""
 
 import contextlib
 import hashlib
@@ -19,7 +19,7 @@ WIDE_SCREEN: Final = {"width": 1920, "height": 1080}
 
 
 async def operator(system: System, role: OperatorRole = "admin") -> tuple[UUID, str]:
-    """A new operator, whose password is OPERATOR_PASSWORD: id and e-mail."""
+    """Create an operator with the password OPERATOR_PASSWORD. Returns the id and the e-mail."""
     email = f"{role}-{secrets.token_hex(4)}@example.id"
     operator_id = await system.database.fetchval(
         "INSERT INTO operators (email, role, password_hash) VALUES ($1, $2, $3) RETURNING id",
@@ -31,7 +31,7 @@ async def operator(system: System, role: OperatorRole = "admin") -> tuple[UUID, 
 
 
 async def clerk(system: System, operator_id: UUID) -> Person:
-    """This operator, to act through the API."""
+    """A client that acts as this operator through the API."""
     token = secrets.token_urlsafe(32)
     digest = hashlib.sha256(token.encode()).digest()
     await system.database.execute(SIGN_IN_OPERATOR, digest, operator_id, "bearer", 3600.0)
@@ -39,7 +39,7 @@ async def clerk(system: System, operator_id: UUID) -> Person:
 
 
 async def control_center_page(system: System, operator_id: UUID, path: str = "/", **options: Any) -> Page:
-    """This operator's Control Center, open at a path."""
+    """This operator's Control Center, opened at a path."""
     token = secrets.token_urlsafe(32)
     digest = hashlib.sha256(token.encode()).digest()
     await system.database.execute(SIGN_IN_OPERATOR, digest, operator_id, "cookie", 3600.0)
@@ -62,7 +62,7 @@ async def control_center_page(system: System, operator_id: UUID, path: str = "/"
 
 
 async def case(system: System, *, price_rp: int = 20_000, call_name: str = "Melati") -> UUID:
-    """A case: the customer paid, searched, and gave up."""
+    """A case: the customer paid, searched, and cancelled the search."""
     customer = await system.customer(call_name)
     async with system.mitra():
         pairing = await system.search(customer, price_rp=price_rp)
@@ -79,7 +79,7 @@ async def case(system: System, *, price_rp: int = 20_000, call_name: str = "Mela
 async def chat(
     system: System, *, display_name: str = "Kak Sari"
 ) -> AsyncIterator[tuple[Person, dict[str, Any]]]:
-    """A running session in which something was said: its mitra, and the session."""
+    """A running session with messages. Returns its mitra and the session."""
     customer = await system.customer("Melati")
     async with system.mitra(display_name) as (mitra, socket):
         session = await system.chat(customer, mitra, socket)

@@ -1,7 +1,8 @@
-"""A browser that is pushed to: what its vendor's servers do, and what a person does with a notification.
+"""A browser that receives pushes. This module replaces its vendor's servers and the person who presses a
+notification.
 
-Subscribing needs those servers, and Chromium without a window can neither show a notification nor be pressed on one.
-All between is real: what is subscribed and stored, what is encrypted and sent, what the worker makes of it.
+A subscription needs the vendor's servers. Headless Chromium can neither show a notification nor let a person press
+one.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from playwright.async_api import BrowserContext, Page, Worker
 from tests.browser.system import System, until
 from tests.support.push import Browser, PushService
 
-# What subscribing gives is of this shape.
+# A replacement for PushManager. Its subscriptions have the same form as real subscriptions.
 SUBSCRIBE = """(subscription) => {
     let subscribed = null;
     PushManager.prototype.getSubscription = async () => subscribed;
@@ -32,11 +33,11 @@ SUBSCRIBE = """(subscription) => {
         return subscribed;
     };
 }"""
-# The person, or the browser for them, allows no notifications.
+# The person, or the browser itself, has blocked notifications.
 BLOCKED = "Object.defineProperty(Notification, 'permission', { get: () => 'denied' })"
 SHOWN = """(scope) => navigator.serviceWorker.getRegistration(scope).then(async (registration) =>
     (await registration.getNotifications()).map(({ title, body, tag }) => ({ title, body, tag })))"""
-# In the worker: until the next notification was handed to the browser.
+# Runs in the service worker. Resolves when the worker has handed the next notification to the browser.
 SHOWS = """() => {
     globalThis.shows = new Promise((resolve) => {
         registration.showNotification = async (...what) => {
@@ -46,7 +47,8 @@ SHOWS = """() => {
         };
     });
 }"""
-# The event that a press makes, in the worker. Only a real press may open or focus a window: it is noted which.
+# Runs in the service worker. Dispatches the event that a press makes. Only a real press may open or focus a window,
+# so this code replaces those two calls and records them.
 PRESS = """async (tag) => {
     const [notification] = await registration.getNotifications({ tag });
     const pressed = { opened: null, focused: null };
@@ -66,13 +68,13 @@ PRESS = """async (tag) => {
 
 
 async def push_to(device: BrowserContext, system: System, browser: Browser) -> None:
-    """This device has a push service, and the person allows notifications."""
+    """Give this device a push service, and let the person allow notifications."""
     await device.grant_permissions(["notifications"], origin=system.url)
     await device.add_init_script(f"({SUBSCRIBE})({json.dumps(browser.to_json())})")
 
 
 async def installed(device: BrowserContext, path: str) -> Page:
-    """The app, open, with its worker."""
+    """Open the app, with its service worker."""
     page = await device.new_page()
     await page.goto(path)
     await page.evaluate("navigator.serviceWorker.ready")
@@ -81,7 +83,7 @@ async def installed(device: BrowserContext, path: str) -> Page:
 
 
 async def received(vendor: PushService, browser: Browser, kind: str) -> dict[str, Any]:
-    """The payload of this kind that came for this browser; waits for it."""
+    """Wait for this browser's message of this kind. Returns its payload."""
     while True:
         for one in vendor.for_browser(browser):
             payload = browser.read(one)
@@ -93,7 +95,9 @@ async def received(vendor: PushService, browser: Browser, kind: str) -> dict[str
 
 
 class PushDevice:
-    """A page of this device that is not the app: what happens here happens while the app may be closed."""
+    """A page of this device that is not the app. Through it a test can act on the service worker while the app is
+    closed.
+    """
 
     def __init__(self, device: BrowserContext, system: System, scope: str) -> None:
         self._device = device
@@ -102,14 +106,14 @@ class PushDevice:
         self._page: Page | None = None
 
     async def page(self) -> Page:
-        """It, open."""
+        """Open the page if it is not open yet."""
         if self._page is None:
             self._page = await self._device.new_page()
             await self._page.goto("/healthz")
         return self._page
 
     async def deliver(self, payload: dict[str, Any]) -> None:
-        """What the browser does when its vendor's servers have something for this app; waits until it is shown."""
+        """Deliver a payload as the browser does when a push arrives. Waits until the notification is shown."""
         page = await self.page()
         session = await self._device.new_cdp_session(page)
         registrations: asyncio.Queue[str] = asyncio.Queue()
@@ -127,24 +131,25 @@ class PushDevice:
         worker = self._worker()
         await worker.evaluate(SHOWS)
         await session.send("ServiceWorker.deliverPushMessage", told)
-        # When this code polled for the shown notifications, one run in four failed: the service worker had shown the
-        # notification, but it was gone at once. Since nobody asks before the worker is done, it stays.
+        # Do not poll for the shown notifications. With polling, one run in four failed: the service worker had shown
+        # the notification, but it was gone at once. Without a query before the worker has finished, the notification
+        # stays.
         async with asyncio.timeout(10):
             await worker.evaluate("globalThis.shows")
         expected = {"title": payload["title"], "body": payload["body"], "tag": payload["topic"]}
         assert expected in await self.shown()
 
     async def shown(self) -> list[dict[str, str]]:
-        """The notifications of this app that are there."""
+        """The notifications that this app shows now."""
         shown: list[dict[str, str]] = await (await self.page()).evaluate(SHOWN, self._scope)
         return shown
 
     async def is_empty(self) -> bool:
-        """Whether no notification of this app is there."""
+        """Whether this app shows no notification."""
         return await self.shown() == []
 
     async def press(self, payload: dict[str, Any]) -> dict[str, str | None]:
-        """Press the notification of this payload. Says what was `opened`, or what open page was `focused`."""
+        """Press the notification of this payload. Returns the path that was `opened`, or the page that was `focused`."""
         pressed: dict[str, str | None] = await self._worker().evaluate(PRESS, payload["topic"])
         return pressed
 

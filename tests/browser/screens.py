@@ -1,6 +1,7 @@
-"""Every screen of the customer's app, each in the state that shows it, for checks and pictures alike.
+"""Every screen of the customer's app, each with the state that shows it. The checks and the screenshots use them.
 
-A screen is a context: inside it the state stands, and what it gives opens a page there, as often as one likes.
+A screen is a context manager. Inside the block the state exists. The value of the block opens a page in that state,
+any number of times.
 """
 
 import asyncio
@@ -39,7 +40,7 @@ WAVES = [
 
 
 def naming(screens: dict[str, Screen]) -> Callable[[str], Callable[[Made], Screen]]:
-    """A decorator that puts a screen among these, under a name."""
+    """A decorator that registers a screen in this dictionary under a name."""
 
     def screen(name: str) -> Callable[[Made], Screen]:
         def add(make: Made) -> Screen:
@@ -56,7 +57,7 @@ screen = naming(SCREENS)
 
 
 def opened(system: System, person: Person, path: str, shows: str) -> Show:
-    """Opens this person's app at a path, and waits for what the screen shows."""
+    """Opens this person's app at a path, and waits for the element that the screen shows."""
 
     async def show(**options: Any) -> Page:
         page = await system.page_of(person, path, **options)
@@ -70,7 +71,7 @@ def opened(system: System, person: Person, path: str, shows: str) -> Show:
 
 
 async def welcome(system: System, **options: Any) -> Page:
-    """The first page of somebody who is not signed in."""
+    """The first page of a user who is not signed in."""
     page = await (await system.context(**options)).new_page()
     await page.goto("/app/")
     await expect(page.locator("input[type=tel]")).to_be_visible()
@@ -79,7 +80,7 @@ async def welcome(system: System, **options: Any) -> Page:
 
 
 async def asked_for_code(system: System, phone: str, **options: Any) -> Page:
-    """The page on which the code is typed."""
+    """The page on which the user types the code."""
     page = await welcome(system, **options)
     await page.locator("input[type=tel]").fill(phone)
     await page.locator("button[type=submit]").click()
@@ -144,7 +145,8 @@ async def home_nobody(system: System) -> AsyncIterator[Show]:
 
     async def show(**options: Any) -> Page:
         page = await opened(system, customer, "/app/", ".cta:disabled")(**options)
-        # Until the first answer the button is grey as well, and says that we look.
+        # Until the first answer the button is also grey, but the text says that the app is still looking. So wait for
+        # this text.
         await expect(page.locator("#cta-why")).to_have_text(re.compile("Belum ada bestie|No bestie"))
         return page
 
@@ -287,7 +289,8 @@ async def payment_confirming(system: System) -> AsyncIterator[Show]:
             return bool(done(await customer.get(path))["status"] == "confirming")
 
         await until(is_confirming)
-        # The gateway would be asked what became of it, and the screen be gone before everybody has looked at it.
+        # Stop the clock. Otherwise the worker would ask the gateway for the result, and the screen would close before
+        # all checks of it have run.
         await system.pass_time(0)
         yield opened(system, customer, "/app/payment", ".middle")
         await system.database.execute("DELETE FROM virtual_clock")
@@ -337,7 +340,7 @@ async def search_stop(system: System) -> AsyncIterator[Show]:
 
 
 def told(system: System, person: Person, vendor: PushService, path: str, shows: str) -> Show:
-    """As `opened`, on a device that is pushed to."""
+    """Like `opened`, on a device with a push subscription."""
 
     async def show(**options: Any) -> Page:
         device = await system.device_of(person, service_workers="allow", **options)
@@ -386,7 +389,7 @@ async def choosing_nobody(system: System) -> AsyncIterator[Show]:
 # Failures ----------------------------------------------------------------------------------------------------
 
 
-# What each tag is called, in both languages.
+# The heading for each tag, in both languages.
 TITLES = {
     "no_mitra_available": ("Belum ada bestie yang bisa menemani", "No bestie could make it"),
     "all_mitras_rejected": ("Semua bestie sedang tidak bisa", "Every bestie is busy right now"),
@@ -405,12 +408,12 @@ TITLES = {
 
 
 def called(tag: str) -> str:
-    """The heading of this failure's screen."""
+    """The heading of the screen for this failure."""
     return ", ".join(f'h1:text-is("{title}")' for title in TITLES[tag])
 
 
 def failure(number: int, tag: str, *, price_rp: int = 20_000) -> None:
-    """A screen for a failure with this tag."""
+    """Make a screen for a failure with this tag."""
     name = f"{number}-failure-{tag.replace('_', '-')}{'' if price_rp else '-free'}"
 
     @screen(name)
@@ -441,7 +444,7 @@ failure(43, "no_mitra_available", price_rp=0)
 
 
 def targeted_failure(number: int, tag: str) -> None:
-    """A screen for a failure after the same bestie was asked for again."""
+    """Make a screen for a failure after the customer asked for the same bestie again."""
 
     @screen(f"{number}-failure-{tag.replace('_', '-')}")
     async def failed(system: System) -> AsyncIterator[Show]:
@@ -474,7 +477,7 @@ def targeted_failure(number: int, tag: str) -> None:
 
 
 async def refund(system: System, payment_id: UUID) -> None:
-    """An operator decides that what was paid goes back."""
+    """An operator decides to refund the payment."""
     operator_id, _ = await operator(system)
     token = secrets.token_urlsafe(32)
     digest = hashlib.sha256(token.encode()).digest()
@@ -514,7 +517,7 @@ targeted_failure(47, "payment_session_expired")
 
 
 async def talk(system: System, customer: Person, mitra: Person, session_id: str) -> None:
-    """A conversation, read by both but for the last words."""
+    """A conversation. Both sides have read everything except the last message."""
     last_id = ""
     for number, (sender, text) in enumerate(WAVES):
         writer = mitra if sender == "mitra" else customer
@@ -564,7 +567,8 @@ async def chat_soon(system: System) -> AsyncIterator[Show]:
         async def show(**options: Any) -> Page:
             page = await opened(system, customer, "/app/chat", ".soon")(**options)
             signal = f'{{"op": "signal", "type": "typing", "session_id": "{session["id"]}"}}'
-            # Nobody keeps it for a page that is not connected yet, so it is said again, as by somebody who types on.
+            # The server does not store typing signals for a page that is not connected yet. So send the signal again
+            # until the page shows it.
             while not await page.locator(".dots").is_visible():
                 await socket.connection.send(signal)
                 await asyncio.sleep(0.2)
@@ -638,7 +642,7 @@ async def more_time_waiting(system: System) -> AsyncIterator[Show]:
     async with system.mitra() as (mitra, socket):
         customer = await system.customer()
         session = await near_its_end(system, customer, mitra, socket)
-        # The clock stands still, and with it the ten seconds.
+        # The clock stands still, so the ten seconds to answer do not pass.
         await system.pass_time(0)
         offer_id = await system.make.offer(duration_minutes=15, price_rp=10_000, purpose="extension")
         done(await customer.post(f"/sessions/{session['id']}/extensions", {"offer_id": str(offer_id)}))
@@ -646,7 +650,7 @@ async def more_time_waiting(system: System) -> AsyncIterator[Show]:
 
 
 def more_time_outcome(number: int, how: str) -> None:
-    """A screen for what became of a request for more time."""
+    """Make a screen for the result of an extension request."""
 
     @screen(f"{number}-more-time-{how}")
     async def outcome(system: System) -> AsyncIterator[Show]:

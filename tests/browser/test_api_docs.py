@@ -1,4 +1,4 @@
-"""The page of the HTTP contract, for developers: in a real browser, under its policy."""
+"""The page of the HTTP contract for developers, in a real browser under its Content-Security-Policy."""
 
 import dataclasses
 
@@ -19,7 +19,7 @@ async def test_the_page_shows_every_operation_and_links_it_to_its_data_types(sys
     assert answer.headers["content-security-policy"] == POLICY
     operations = [operation for methods in openapi()["paths"].values() for operation in methods.values()]
     assert await page.locator("details").count() == len(operations)
-    # The style sheet has passed the policy.
+    # The policy has allowed the style sheet.
     assert await page.evaluate("getComputedStyle(document.body).maxWidth") != "none"
 
     payment = page.locator("details#open_payment")

@@ -1,4 +1,4 @@
-"""The call to action: when it can be pressed, and what it says when it cannot."""
+"""The call to action: when the customer can press it, and what it says when the customer cannot."""
 
 import json
 
@@ -16,7 +16,7 @@ BACKGROUND = """(isHidden) => {
 
 
 def polls_of(page: Page) -> list[str]:
-    """The polls that this page sends, as they are sent."""
+    """The polls that this page sends, recorded when they are sent."""
     found: list[str] = []
     page.on("request", lambda sent: found.append(sent.url) if "mitra-availability" in sent.url else None)
     return found
@@ -47,7 +47,7 @@ async def test_the_app_polls_every_five_seconds_in_front_and_never_in_the_backgr
     await page.evaluate(BACKGROUND, True)
     await page.clock.run_for(60_000)
     assert len(polls) == 3
-    async with page.expect_response(POLL):  # On return, at once.
+    async with page.expect_response(POLL):  # When the customer returns to the page, it polls at once.
         await page.evaluate(BACKGROUND, False)
     assert len(polls) == 4
 

@@ -23,7 +23,7 @@ async def _sign_in(page: Page, email: str, code: str | None = None) -> None:
 
 
 def _short(entity_id: UUID | str) -> str:
-    """An id as the lists show it."""
+    """An id as the lists show it: shortened."""
     return str(entity_id)[-8:]
 
 
@@ -56,7 +56,7 @@ async def test_an_operator_sets_up_an_authenticator_app_and_signs_in_with_its_co
     await expect(page.get_by_text("Recovery codes left: 10")).to_be_visible()
     await page.get_by_role("button", name="Sign out").last.click()
 
-    # A code is good once: the enrolment used this half minute's, so the next one is forgotten to have been used.
+    # Each code works only once, and the enrolment used the code of this half minute. So make the server forget that.
     await system.database.execute("UPDATE operators SET totp_last_step = 0 WHERE id = $1", operator_id)
     await _sign_in(page, email, "000000")
     await expect(page.get_by_role("alert")).to_contain_text("not right")
@@ -107,7 +107,7 @@ async def test_of_two_operators_who_decide_at_once_one_wins_and_the_other_is_tol
     await second.get_by_role("radio", name="No refund").check()
     await second.get_by_label("Note").fill("A different view.")
     await second.get_by_role("button", name="Decide…").click()
-    # Its question stands while the other one decides.
+    # The second operator's question stays open while the first operator decides.
     await second.route("**/api/control-center/review-cases/*", lambda route: route.abort())
     await _decide(first, "Refund Rp20.000", "Nobody came.")
     await expect(first.get_by_role("region", name="Decision")).to_contain_text("refund")
@@ -137,7 +137,7 @@ async def test_a_large_refund_needs_a_colleague_and_one_that_the_gateway_refuses
     others = await control_center_page(system, late[0], f"/cases/{case_id}")
     for desk in (theirs, others):
         await desk.get_by_role("button", name="Approve the refund…").click()
-    # The question of the one who is late stands while the other one approves.
+    # The late operator's question stays open while the other operator approves.
     await others.route("**/api/control-center/review-cases/*", lambda route: route.abort())
     await theirs.get_by_role("dialog").get_by_role("button", name="Approve the refund").click()
     decision = theirs.get_by_role("region", name="Decision")
@@ -207,7 +207,7 @@ async def test_many_cases_of_a_tag_are_decided_at_once_and_large_refunds_wait_fo
 
 
 async def _tab_to(page: Page, wanted: Locator) -> None:
-    """Press Tab until this is where the keyboard is."""
+    """Press Tab until this element has the keyboard focus."""
     await expect(wanted).to_be_visible()
     for _ in range(60):
         await page.keyboard.press("Tab")
@@ -225,7 +225,7 @@ async def test_a_case_is_reviewed_and_decided_with_the_keyboard_only(system: Sys
     await page.keyboard.press("Enter")
     await _tab_to(page, page.get_by_role("link", name=_short(case_id)))
     await page.keyboard.press("Enter")
-    # The new screen's heading has the focus: the way goes on from there.
+    # The new screen's heading has the focus, so the keyboard continues from there.
     await expect(page.get_by_role("heading", name=f"Review case {_short(case_id)}")).to_be_focused()
     await _tab_to(page, page.get_by_role("radio", name="Refund Rp20.000"))
     await page.keyboard.press("ArrowDown")
@@ -234,7 +234,7 @@ async def test_a_case_is_reviewed_and_decided_with_the_keyboard_only(system: Sys
     await page.keyboard.type("The customer went on without us.")
     await _tab_to(page, page.get_by_role("button", name="Decide…"))
     await page.keyboard.press("Enter")
-    # Escape cancels it, and the focus is back where it was.
+    # Escape cancels the question, and the focus returns to the previous element.
     await expect(page.get_by_role("dialog")).to_be_visible()
     await page.keyboard.press("Escape")
     await expect(page.get_by_role("dialog")).to_have_count(0)
@@ -368,7 +368,7 @@ async def test_a_change_of_the_search_time_is_obeyed_by_the_next_search(system: 
     )
     assert round(seconds) == 90
 
-    # Whoever still looks at the old value is shown the new one, and saves nothing.
+    # A page that still shows the old value is shown the new value, and saves nothing.
     await others_row.get_by_label("Search time").fill("120")
     await others_row.get_by_role("button", name="Save…").click()
     await other.get_by_role("dialog").get_by_role("button", name="Change").click()
@@ -389,7 +389,7 @@ async def test_a_mitra_is_invited_once_renamed_and_given_more_places(system: Sys
     await name.fill("Kak Tari")
     await capacity.fill("30")
     await invite.click()
-    # What is wrong is said where it is wrong.
+    # The error message belongs to the field that is wrong.
     await expect(capacity).to_have_accessible_description("Type a whole number from 1 to 20.")
     await expect(name).to_have_accessible_description("")
     await capacity.fill("2")
@@ -502,7 +502,7 @@ async def test_a_viewer_sees_everything_and_is_offered_nothing_to_decide(system:
     await page.get_by_role("link", name="Mitras").click()
     await expect(page.get_by_role("heading", name="Mitras")).to_be_visible()
     await expect(page.get_by_role("button", name=re.compile("Invite"))).to_have_count(0)
-    # A day on nothing has failed yet, and that is said.
+    # A day later nothing has failed yet, and the page says so.
     await system.pass_time(24 * 3600)
     page = await control_center_page(system, operator_id)
     await expect(page.get_by_text("No failures today.")).to_be_visible()
@@ -520,5 +520,5 @@ async def test_the_dashboard_follows_a_search_without_a_reload(system: System) -
 
 
 async def _has_rows(page: Page) -> bool:
-    """The charts' figures, for those who do not see the lines: 24 hours and 30 days."""
+    """The charts' figures, 24 hours and 30 days, for users who cannot see the lines."""
     return await page.locator(".unseen tbody tr").count() == 54

@@ -1,6 +1,6 @@
-"""Every screen and dialog of the Control Center, in both themes at both widths, in both languages: usable by everybody.
+"""Every screen and dialog of the Control Center in both themes, widths and languages: accessible to everybody.
 
-With SCREENSHOTS naming a folder (`make screenshots`), pictures of all of them go there.
+If SCREENSHOTS names a folder (`make screenshots`), the tests save screenshots of all of them there.
 """
 
 import re
@@ -19,29 +19,29 @@ from tests.browser.system import Language, System, Theme, done, until
 from tests.browser.test_screens import INDONESIAN, PICTURES, violations
 from tests.support.signed_in import OPERATOR_PASSWORD
 
-# Each theme is seen at each width. All of axe's rules look at each theme and at each width; where these cross the other
-# way round, only colours can be different.
+# Each theme and each width appears once, and axe checks every rule for each of them. The other two combinations of
+# theme and width could differ only in colours.
 LOOKS: dict[Language, list[tuple[Theme, dict[str, int]]]] = {
     "id": [("light", DESKTOP_SCREEN), ("dark", WIDE_SCREEN)],
     "en": [("dark", DESKTOP_SCREEN), ("light", WIDE_SCREEN)],
 }
 ONLY: dict[Language, str | None] = {"id": None, "en": "color-contrast"}
-# The rows of a table are alike.
+# Check only some rows: the rows of a table are alike.
 MORE_ROWS = "tbody tr:nth-child(n+6)"
 
-# What people wrote is theirs, and stands in quotation marks; all else on a screen is ours.
+# Leaves out text that people wrote, which stands in quotation marks. All other text on a screen is ours.
 SAID = re.compile(r"“[^”]*”|\"[^\"]*\"")
 ENGLISH = re.compile(
     r"\b(the|this|of|and|from|with|has|not|payment|customer|refund|search|review|decided|opened|asked|waiting)\b",
     re.IGNORECASE,
 )
-# A word of the contract, which nobody should have to read.
+# A word of the contract. No user should have to read such words.
 RAW_CODE = re.compile(r"\b[a-z]+_[a-z_]+\b")
 
 
 @dataclass(frozen=True)
 class Business:
-    """What there is to be seen."""
+    """The records that the screens show."""
 
     operator_id: UUID
     path_of: dict[str, str]
@@ -53,7 +53,7 @@ async def _decide(system: System, case_id: UUID, operator_id: UUID, note: str = 
 
 
 async def _business(system: System, session_id: str, mitra_id: UUID) -> Business:
-    """Cases in each state, what became of them, and an audit of it."""
+    """Create cases in each state, with their results, and the audit of them."""
     operator_id, _ = await operator(system)
     colleague_id, _ = await operator(system, "reviewer")
     await past_month(system)
@@ -115,7 +115,7 @@ async def _business(system: System, session_id: str, mitra_id: UUID) -> Business
     return Business(operator_id, path_of)
 
 
-# What is done on a screen until its dialog, or what comes of it, stands there: in the order of the walk.
+# The steps on a screen until its dialog or its result is visible, in the order of `walk`.
 
 
 async def _bulk(page: Page) -> None:
@@ -131,7 +131,7 @@ async def _decision(page: Page) -> None:
 
 
 async def _asked(page: Page) -> None:
-    """The one thing there is to decide on this screen."""
+    """Press the only button on this screen that asks for a decision."""
     await page.locator("section button, form .danger, form button.secondary").last.click()
 
 
@@ -206,13 +206,13 @@ STEPS = {
 
 
 async def _walk(system: System, business: Business, language: Language) -> AsyncIterator[tuple[str, Page]]:
-    """Each screen and dialog by its name, while it stands."""
+    """Each screen and dialog by its name, while it is visible."""
     context = await system.context(is_phone=False, language=language, size=DESKTOP_SCREEN)
     page = await context.new_page()
     await page.goto("/control-center/")
     await expect(page.locator("input[type=password]")).to_be_visible()
     yield "sign-in", page
-    # An operator of this language's own, who sets up an app on the way and then signs in with it.
+    # A separate operator for this language, who sets up an authenticator app here and then signs in with it.
     _, email = await operator(system)
     await page.locator("input[type=email]").fill(email)
     await page.locator("input[type=password]").fill("not the password")

@@ -1,4 +1,6 @@
-"""The customer is told while the app is closed: when it is asked for, what comes, where a press leads, the switch."""
+"""Pushes to a customer whose app is closed: when the app asks, which pushes arrive, what a press opens, and the
+switch.
+"""
 
 import json
 from uuid import UUID
@@ -12,7 +14,7 @@ from tests.browser.system import System, until
 from tests.support.journey import request_of
 from tests.support.push import push_service
 
-# Nobody has decided yet; notes when the browser is made to ask, and what the person answers then.
+# The person has not decided yet. Records that the app asks for permission, and gives the person's answer.
 PERMISSION = """(answer) => {
     let permission = 'default';
     window.asked = 0;
@@ -25,7 +27,7 @@ PERMISSION = """(answer) => {
 
 
 async def subscriptions(system: System, customer_id: UUID) -> int:
-    """How many the server has of this customer."""
+    """The number of this customer's subscriptions on the server."""
     count: int = await system.database.fetchval(
         "SELECT count(*) FROM push_subscriptions WHERE role = 'customer' AND user_id = $1", customer_id
     )
@@ -80,24 +82,25 @@ async def test_the_match_and_a_message_are_told_while_the_app_is_closed(system: 
             assert "Rahasia" not in json.dumps(message)
             assert "Sari" not in json.dumps([matched, message])
             await device_push.deliver(message)
-            # The later one has taken the place of the one before.
+            # The later notification has replaced the earlier one.
             assert [one["title"] for one in await device_push.shown()] == ["Pesan baru dari bestie"]
             pressed = await device_push.press(message)
             assert pressed == {"opened": "/app/chat", "focused": None}
 
-            # Another one, and this time the app is opened without it: what it told of is seen there.
+            # Another notification. This time the customer opens the app without pressing it. The app shows the
+            # message.
             await device_push.deliver(message)
             again = await device.new_page()
             await again.goto(str(pressed["opened"]))
             await expect(again.locator(".theirs p")).to_have_text("Rahasia")
             await until(device_push.is_empty)
 
-            # The app is open, and somewhere else in it.
+            # The app is open at another screen.
             await button(again, "Beranda").click()
             await button(again, "Riwayat").click()
             await expect(again.get_by_role("heading", name="Riwayat")).to_be_visible()
             await device_push.deliver(message)
-            # The browser names a page by where it was opened.
+            # The browser identifies a page by the URL at which it was opened.
             assert await device_push.press(message) == {"opened": None, "focused": "/app/chat"}
             await expect(again).to_have_url(f"{system.url}/app/chat")
 
@@ -116,7 +119,7 @@ async def test_the_switch_in_the_profile_takes_the_subscription_away_and_brings_
         await switch.click()
         await expect(switch).not_to_be_checked()
         assert await subscriptions(system, customer.id) == 0
-        # It stays so, though the browser would allow it.
+        # The switch stays off, even if the browser would allow notifications.
         await page.reload()
         await expect(page.get_by_text("Kami bisa memberi tahu")).to_be_visible()
         await expect(switch).not_to_be_checked()
@@ -135,7 +138,7 @@ async def test_without_the_server_the_switch_stays_as_it_is(system: System) -> N
         switch = page.get_by_role("switch", name="Notifikasi")
         await expect(switch).to_be_checked()
         await device.set_offline(True)
-        # Each look at the profile gives the server the subscription again: that this fails takes nothing away.
+        # Each visit to the profile sends the subscription to the server again. If this fails, nothing changes.
         await button(page, "Kembali").click()
         async with page.expect_event("requestfailed", lambda request: request.url.endswith("/push-key")):
             await button(page, "Profil").click()

@@ -22,13 +22,13 @@ Shows = Callable[[Page], Locator]
 
 @dataclass
 class Step:
-    """Somebody stands somewhere, and can be moved on from elsewhere."""
+    """A user at one step of the journey, and a change from elsewhere that moves the user on."""
 
     person: Person
     shows: Shows
     move_on: Callable[[], Awaitable[Any]]
     then: Shows
-    # What a reload without a network shows: what is short-lived is not kept on the phone.
+    # What a reload without a network shows. The phone does not store short-lived state.
     offline: Shows | None = None
 
 
@@ -38,7 +38,7 @@ MITRAS: dict[str, Begin] = {}
 
 
 def step(of: dict[str, Begin]) -> Callable[[Callable[[System], AsyncIterator[Step]]], None]:
-    """A decorator that puts a step among these, under its function's name."""
+    """A decorator that registers a step in this dictionary under its function's name."""
 
     def add(begin: Callable[[System], AsyncIterator[Step]]) -> None:
         of[begin.__name__] = asynccontextmanager(begin)
@@ -47,17 +47,17 @@ def step(of: dict[str, Begin]) -> Callable[[Callable[[System], AsyncIterator[Ste
 
 
 def heading(name: str) -> Shows:
-    """A heading by this name."""
+    """Find the heading with this name."""
     return lambda page: page.get_by_role("heading", name=name, exact=True)
 
 
 def text(words: str) -> Shows:
-    """These words."""
+    """Find this text."""
     return lambda page: page.get_by_text(words)
 
 
 def popup(name: str) -> Shows:
-    """A dialog by this name."""
+    """Find the dialog with this name."""
     return lambda page: page.get_by_role("dialog", name=name)
 
 
@@ -74,7 +74,7 @@ async def paying(system: System) -> AsyncIterator[Step]:
         customer = await system.customer()
         payment = await system.open_payment(customer)
         confirm = f"/payments/{payment['id']}/confirm"
-        # Opened anew, the app says at home what waits.
+        # When the app is opened again, the home screen shows what is waiting.
         waits = heading("Pembayaranmu belum selesai")
         yield Step(customer, waits, lambda: customer.post(confirm), heading("Mencari bestie…"))
 
@@ -92,7 +92,7 @@ async def confirming(system: System) -> AsyncIterator[Step]:
             return bool(done(await customer.get(f"/payments/{payment['id']}"))["status"] == "confirming")
 
         await until(is_confirming)
-        # The gateway is asked what became of it as soon as the time goes on.
+        # The worker asks the gateway for the result as soon as the clock runs again.
         await system.pass_time(0)
         go_on = "DELETE FROM virtual_clock"
         yield Step(
@@ -171,7 +171,7 @@ async def waiting_for_more_time(system: System) -> AsyncIterator[Step]:
     async with system.mitra() as (mitra, socket):
         customer = await system.customer()
         session = await system.chat(customer, mitra, socket)
-        await system.pass_time(0)  # It stands still, and with it the ten seconds.
+        await system.pass_time(0)  # The clock stands still, so the ten seconds do not pass.
         extension = await ask_for_more(system, customer, session)
         reject = f"/extensions/{extension['id']}/reject"
         yield Step(
@@ -241,7 +241,7 @@ async def asked_for_more_time(system: System) -> AsyncIterator[Step]:
     async with online(system) as mitra:
         customer = await system.customer("Melati")
         session = await take(system, customer, mitra)
-        await system.pass_time(0)  # It stands still, and with it the ten seconds.
+        await system.pass_time(0)  # The clock stands still, so the ten seconds do not pass.
         extension = await ask_for_more(system, customer, session)
         yield Step(
             mitra,
@@ -252,11 +252,12 @@ async def asked_for_more_time(system: System) -> AsyncIterator[Step]:
         )
 
 
+# What the app shows -----------------------------------------------------------------------------------------------
 # What is shown -----------------------------------------------------------------------------------------------
 
 
 async def stand(system: System, step: Step, path: str) -> None:
-    """A reload, a second phone, no network, a reload without it, and what happened meanwhile."""
+    """Test a reload, a second phone, no network, a reload without it, and changes that happened meanwhile."""
     device: BrowserContext = await system.device_of(step.person, service_workers="allow")
     phone = await installed(device, path)
     await expect(step.shows(phone)).to_be_visible()

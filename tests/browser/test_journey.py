@@ -1,4 +1,4 @@
-"""The customer's road through the app, in a real browser, with mitras at the other end."""
+"""The customer's journey through the app, in a real browser, with mitras on the other side."""
 
 import os
 import re
@@ -18,19 +18,19 @@ FOCUSED_BUTTON = """() => {
 
 
 def button(page: Page, name: str) -> Locator:
-    """A button by exactly this name."""
+    """Find the button with exactly this name."""
     return page.get_by_role("button", name=name, exact=True)
 
 
 async def accept(mitra: Person, socket: Socket) -> str:
-    """Take the customer whose card comes in; the session's id."""
+    """Accept the customer whose card arrives. Returns the session's id."""
     card = await socket.wait_for("request.offered")
     session_id: str = done(await mitra.post(f"/requests/{card['id']}/accept"))["session"]["id"]
     return session_id
 
 
 async def pay(page: Page, minutes: str = "30 menit", label: str = "Bayar Rp20.000") -> None:
-    """From the call to action to the search."""
+    """Go from the call to action to the search."""
     await button(page, "Curhat").click()
     await page.get_by_text(minutes).click()
     await button(page, "Lanjut").click()
@@ -344,7 +344,7 @@ async def test_the_whole_way_to_the_search_can_be_gone_with_a_keyboard(system: S
 
         await tab_to("Curhat")
         await expect(page.get_by_role("radio").first).to_be_visible()
-        await page.keyboard.press("Tab")  # From the heading, where a new screen begins.
+        await page.keyboard.press("Tab")  # A new screen begins with the focus on its heading.
         await page.keyboard.press("ArrowDown")
         await expect(page.locator("label.chosen")).to_contain_text("15 menit")
         await tab_to("Lanjut")
@@ -397,7 +397,7 @@ async def test_a_newcomer_signs_up_with_the_inboxs_code_and_a_call_name(system: 
 @pytest.mark.parametrize("path", ["/app/", "/mitra/"])
 async def test_where_there_is_no_inbox_nothing_is_shown_of_development(system: System, path: str) -> None:
     page = await (await system.context()).new_page()
-    # As in production.
+    # Answer as in production.
     await page.route("**/api/dev/**", lambda route: route.fulfill(status=404, body="{}"))
     async with page.expect_response("**/api/dev/**"):
         await page.goto(path)
@@ -437,7 +437,7 @@ async def test_what_is_under_way_is_found_again_by_opening_the_app(system: Syste
         await expect(page.get_by_role("heading", name="Mencari bestie…")).to_be_visible()
         await button(page, "Beranda").click()
         await expect(button(page, "Lihat pencarian")).to_be_visible()
-        await page.reload()  # Here they went themselves, so here they stay.
+        await page.reload()  # The customer went to this screen, so the app stays on it.
         await expect(button(page, "Lihat pencarian")).to_be_visible()
         await accept(mitra, socket)
         await expect(page).to_have_url(f"{system.url}/app/chat")

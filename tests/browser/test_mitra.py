@@ -1,4 +1,4 @@
-"""The mitra's work in a real browser: the toggle, the cards, two mitras at once, chats side by side."""
+"""The mitra's work in a real browser: the toggle, cards, two mitras at once, and several chats."""
 
 import asyncio
 import re
@@ -28,7 +28,7 @@ BACKGROUND = """(isHidden) => {
     Object.defineProperty(document, 'visibilityState', { get, configurable: true });
     document.dispatchEvent(new Event('visibilitychange'));
 }"""
-# Notes what is played and how the phone vibrates; both still happen.
+# Records which sounds are played and how the phone vibrates. Both still happen.
 LISTEN = """() => {
     window.heard = { notes: 0, vibrations: [] };
     const start = OscillatorNode.prototype.start;
@@ -44,13 +44,13 @@ LISTEN = """() => {
 
 
 async def is_available(system: System) -> bool:
-    """What the customers' poll says."""
+    """The answer of the customers' poll."""
     answer = await system.http.get("/api/client/mitra-availability")
     return bool(answer.json()["available"])
 
 
 async def is_unavailable(system: System) -> bool:
-    """What the customers' poll says."""
+    """The answer of the customers' poll."""
     return not await is_available(system)
 
 
@@ -114,7 +114,7 @@ async def test_a_mitra_who_is_suspended_while_working_is_told_so(system: System)
     await system.database.execute("UPDATE mitras SET suspended_at = NULL WHERE id = $1", mitra.id)
 
     async def is_let_in() -> bool:
-        # A server process may know a token for a few seconds.
+        # A server process caches a token for a few seconds.
         if await button(page, "Coba lagi").is_visible():
             await button(page, "Coba lagi").click()
         return await switch(page).is_visible()
@@ -134,7 +134,7 @@ async def test_the_toggle_makes_the_mitra_available_and_says_so(system: System) 
     await expect(page.get_by_role("heading", name="Kamu online", exact=True)).to_be_visible()
     await switch(page).click()
     await expect(page.get_by_role("heading", name="Kamu offline")).to_be_visible()
-    # A server process answers polls from what it knew up to 0.2 s before.
+    # A server process answers polls from a cache that is up to 0.2 s old.
     await until(lambda: is_unavailable(system))
     await page.reload()
     await expect(page.get_by_role("heading", name="Kamu offline")).to_be_visible()
@@ -149,7 +149,7 @@ async def test_an_answer_to_the_toggle_from_before_the_phone_was_connected_does_
 
     async def comes_late(route: Route) -> None:
         answer = await route.fetch()
-        await expect(online).to_be_visible()  # The event came first.
+        await expect(online).to_be_visible()  # The event arrived first.
         await route.fulfill(response=answer, json={**await answer.json(), "connected": False})
 
     await page.route("**/api/mitra/presence", comes_late)
@@ -211,13 +211,13 @@ async def test_two_mitras_see_the_card_and_the_one_who_is_slower_sees_why_it_clo
     await expect(sari).to_have_url(re.compile(r"/mitra/chat/"))
     await expect(budi.get_by_text("Sudah diambil bestie lain")).to_be_visible()
     await expect(button(budi, "Terima Melati")).to_have_count(0)
-    # A few seconds later there is nothing left of it.
+    # After a few seconds the card is gone.
     await expect(budi.get_by_text("Sudah diambil bestie lain")).to_have_count(0)
     await expect(budi.get_by_text("Belum ada permintaan")).to_be_visible()
 
 
 async def without_news_of_closing(page: Page) -> None:
-    """From its next connection on, this page does not hear that a card closed."""
+    """From its next connection on, this page receives no event that a card closed."""
 
     def pass_on(route: WebSocketRoute) -> None:
         server = route.connect_to_server()
@@ -253,7 +253,7 @@ async def test_an_accept_whose_answer_is_lost_is_repeated_under_its_key_and_wins
     async def lose(route: Route) -> None:
         keys.append(await route.request.header_value("idempotency-key") or "")
         if len(keys) == 1:
-            await route.fetch()  # It arrives, and its answer does not.
+            await route.fetch()  # The request arrives, but its answer is lost.
             await route.abort()
         else:
             await route.continue_()
@@ -346,7 +346,7 @@ async def test_several_cards_at_once_and_a_mitra_who_fills_up(system: System) ->
     await expect(page.get_by_text("Kamu sudah penuh")).to_be_visible()
     await button(page, "Beranda").click()
     await expect(page.get_by_role("heading", name="Kamu online, sudah penuh")).to_be_visible()
-    # A place is free again, and there is time left.
+    # The mitra has a free place again, and the card has time left.
     await leave_chat(system, mawar.id)
     await expect(card(page, "Melati")).to_be_visible()
 
@@ -394,9 +394,9 @@ async def test_a_card_rings_and_vibrates_until_somebody_notices(system: System) 
     await page.add_init_script(f"({LISTEN})()")
     await page.goto("/mitra/")
     await go_online(page)
-    # No browser lets a page sound before somebody has touched it.
+    # A browser plays no sound on a page that nobody has touched yet.
     await page.reload()
-    # What stands above the button moves it until the app is in step.
+    # The banner above the button moves the button until the app is connected. So wait for the heading.
     await expect(page.get_by_role("heading", name="Kamu online", exact=True)).to_be_visible()
     await button(page, "Nyalakan").click()
     await expect(button(page, "Nyalakan")).to_have_count(0)
@@ -449,7 +449,7 @@ async def test_a_returning_customer_asks_for_this_mitra_who_is_talking_with_some
     await expect(page.get_by_role("heading", name="Melati")).to_be_visible()
     tabs = page.get_by_role("navigation", name="Chat yang berjalan")
     await expect(tabs.get_by_role("button")).to_have_count(2)
-    # That they met before tells no more than the call name.
+    # For a returning customer, too, the card shows no more than the call name.
     phone_number = await system.database.fetchval("SELECT phone_number FROM people WHERE id = $1", melati.id)
     shown = await page.content()
     assert str(melati.id) not in shown
@@ -485,7 +485,7 @@ async def test_a_mitra_who_does_not_answer_is_not_waited_for(system: System, how
     tag = "targeted_mitra_timeout" if how == "silence" else "targeted_mitra_offline"
 
     async def has_failed() -> bool:
-        # The card goes with the toggle; the pairing is decided by the worker right after.
+        # The card closes with the toggle. The worker decides the pairing right after that.
         failure_tag = done(await melati.get(f"/pairings/{pairing['id']}"))["failure_tag"]
         assert failure_tag in (None, tag)
         return failure_tag is not None
@@ -577,7 +577,7 @@ async def test_chats_run_side_by_side_with_what_is_unread_in_each(system: System
         await until(is_heard_typing)
         await socket.connection.send(f'{{"op": "signal", "type": "typing", "session_id": "{first["id"]}"}}')
         await expect(page.get_by_text("Melati sedang mengetik…")).to_be_visible()
-    # Back after a reload: the same chat, what was typed, what was said.
+    # After a reload the page shows the same chat, the unsent text and the messages.
     draft = await page.get_by_label("Tulis pesan").input_value()
     await page.reload()
     await expect(page.get_by_role("heading", name="Melati")).to_be_visible()
@@ -680,7 +680,7 @@ async def test_a_chat_that_ended_while_the_phone_was_away_is_found_in_the_histor
 
 
 async def silence_does(system: System, action: str) -> None:
-    """What silence does from now on."""
+    """Set the default action for extensions that the mitra does not answer."""
     await system.database.execute(
         "UPDATE configuration SET value = $1 WHERE key = 'extension_default_action_on_timeout'", action
     )

@@ -1,4 +1,4 @@
-"""The mitra's app on the device: its weight, installing it, opening it without a network, and what is pushed."""
+"""The mitra's app on the device: its size, its installation, opening it without a network, and pushes."""
 
 import json
 
@@ -65,7 +65,7 @@ async def test_notifications_are_allowed_tried_and_bring_a_request_to_the_closed
         await expect(page.get_by_text("Uji coba dikirim.")).to_be_visible()
         await device_push.deliver(await received(vendor, browser, "test"))
 
-        # The app is closed; a request comes by push, and says nothing of who asks or why.
+        # The app is closed. A request arrives by push. The push does not say who asks or why.
         await page.close()
         await system.search(await system.customer("Melati"))
         pushed = await received(vendor, browser, "request_offered")
@@ -75,18 +75,19 @@ async def test_notifications_are_allowed_tried_and_bring_a_request_to_the_closed
         assert pressed == {"opened": "/mitra/", "focused": None}
         assert pushed["topic"] not in [one["tag"] for one in await device_push.shown()]
 
-        # Again, and this time the app is opened without it: the card is there, and the notification goes.
+        # Another push. This time the mitra opens the app without pressing it. The card is there, and the notification
+        # disappears.
         await device_push.deliver(pushed)
         again = await device.new_page()
         await again.goto(str(pressed["opened"]))
         await expect(button(again, "Terima Melati")).to_be_visible()
         await until(device_push.is_empty)
 
-        # The app is open: it stays where it is, and has the card there.
+        # The app is open. It stays on its screen, and shows the card there.
         await button(again, "Profil").click()
         await expect(again.get_by_role("heading", name="Profil")).to_be_visible()
         await device_push.deliver(pushed)
-        # The browser names a page by where it was opened.
+        # The browser identifies a page by the URL at which it was opened.
         assert await device_push.press(pushed) == {"opened": None, "focused": "/mitra/"}
         await expect(again).to_have_url(f"{system.url}/mitra/profile")
         await expect(button(again, "Terima Melati")).to_be_visible()

@@ -1,4 +1,4 @@
-"""Every screen of the mitra's app, usable by everybody in both themes and languages; and its pictures."""
+"""Every screen of the mitra's app, accessible to everybody in both themes and languages; and its screenshots."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -32,7 +32,7 @@ async def working(system: System, *, max_customers: int = 3) -> AsyncIterator[Pe
 
 
 def at_home(system: System, mitra: Person, shows: str) -> Show:
-    """As `opened`, at home, and connected: before that it says that it is connecting."""
+    """Like `opened`, on the home screen, and connected. Before that the screen says that it is connecting."""
 
     async def show(**options: Any) -> Page:
         page = await opened(system, mitra, "/mitra/", ".on")(**options)
@@ -63,7 +63,7 @@ async def sign_in(system: System) -> AsyncIterator[Show]:
 
 
 async def try_code(system: System, phone: str, **options: Any) -> Page:
-    """Sign in with the code of the inbox, and be refused."""
+    """Try to sign in with the code of the inbox, and be refused."""
     page = await (await system.context(**options)).new_page()
     await page.goto("/mitra/")
     await page.locator("input[type=tel]").fill(phone)
@@ -140,7 +140,7 @@ async def cards(system: System) -> AsyncIterator[Show]:
         await past_chat(system, melati, mitra)
         await ask_again(system, melati, mitra)
         await system.search(mawar, price_rp=35_000)
-        await system.pass_time(0)  # It stands still: what waits is there for every look.
+        await system.pass_time(0)  # The clock stands still, so the state stays the same for every check.
         yield at_home(system, mitra, "article")
 
 
@@ -193,7 +193,7 @@ async def extension(system: System) -> AsyncIterator[Show]:
     async with working(system) as mitra:
         session = await take(system, customer, mitra)
         await ask_for_more(system, customer, session)
-        await system.pass_time(0)  # It stands still: what waits is there for every look.
+        await system.pass_time(0)  # The clock stands still, so the state stays the same for every check.
         yield at_home(system, mitra, "article")
 
 
@@ -230,7 +230,7 @@ async def side_by_side(system: System) -> AsyncIterator[Show]:
         await talk(system, melati, mitra, first)
         await say(mawar, second, "Kak?")
         await ask_again(system, anggrek, mitra)
-        await system.pass_time(0)  # It stands still: what waits is there for every look.
+        await system.pass_time(0)  # The clock stands still, so the state stays the same for every check.
         yield opened(system, mitra, f"/mitra/chat/{first['id']}", "article")
 
 
@@ -244,7 +244,7 @@ async def chat_extension(system: System) -> AsyncIterator[Show]:
             "UPDATE sessions SET ends_at = ends_at - interval '27 minutes' WHERE id = $1", session["id"]
         )
         await ask_for_more(system, customer, session)
-        await system.pass_time(0)  # It stands still: what waits is there for every look.
+        await system.pass_time(0)  # The clock stands still, so the state stays the same for every check.
         yield opened(system, mitra, f"/mitra/chat/{session['id']}", "article")
 
 
@@ -301,7 +301,7 @@ async def history(system: System) -> AsyncIterator[Show]:
 
 
 async def put_back(system: System, session: dict[str, Any], time: str) -> None:
-    """This ended session was so long ago, and lasted half an hour."""
+    """Move this ended session into the past, with a length of half an hour."""
     await system.database.execute(
         "UPDATE sessions SET started_at = started_at - $2::text::interval, "
         "ended_at = started_at - $2::text::interval + interval '30 minutes' WHERE id = $1",

@@ -1,4 +1,4 @@
-"""Bad networks: what is written is kept, sent once, and the app opens without any network at all."""
+"""Bad networks: the app keeps what the user writes, sends it once, and opens without any network."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ async def write(page: Page, text: str) -> None:
 
 
 async def said(system: System, session_id: str) -> list[str]:
-    """What PostgreSQL has of a session, in its order."""
+    """The messages of a session in PostgreSQL, in their order."""
     rows = await system.database.fetch(
         "SELECT text FROM messages WHERE session_id = $1 ORDER BY id", session_id
     )
@@ -62,7 +62,7 @@ async def test_twenty_cuts_while_both_write_lose_nothing_and_double_nothing(syst
     async with system.mitra() as (mitra, socket):
         session = await system.chat(customer, mitra, socket)
         page = await system.page_of(customer)
-        # The chat's own part of the app is fetched when it is first shown.
+        # The browser fetches the chat's part of the app when the app first shows a chat.
         await expect(page.get_by_label("Tulis pesan")).to_be_visible()
         mine, theirs = [], []
         for cut in range(CUTS):
@@ -121,14 +121,15 @@ async def test_a_snapshot_that_comes_late_covers_no_newer_event(system: System) 
         popup = page.get_by_role("dialog", name="Bestie sedang tidak online")
         await expect(popup).to_be_visible()
         heard: list[str] = []
-        # The next connection is one that we listen to.
+        # The test listens to the page's next connection.
         await page.route_web_socket("**/realtime", lambda route: hear(route, heard))
         await page.reload()
         await expect(popup).to_be_visible()
         await page.route("**/api/client/state", delay)
         await popup.get_by_role("button", name="Tutup").click()
         await is_read.wait()
-        # After the snapshot was read, and before it arrives, the customer goes on with another phone.
+        # The server has read the snapshot, and the page has not received it yet. Meanwhile the customer continues on
+        # another phone.
         await system.open_payment(customer)
         await until(lambda: asyncio.sleep(0, any('"pending"' in frame for frame in heard)))
         may_arrive.set()
@@ -138,7 +139,7 @@ async def test_a_snapshot_that_comes_late_covers_no_newer_event(system: System) 
 
 
 def hear(route: WebSocketRoute, frames: list[str]) -> None:
-    """Pass everything on, and note what the server says."""
+    """Pass all frames on, and record the server's frames."""
     server = route.connect_to_server()
 
     def from_server(frame: str | bytes) -> None:
@@ -157,7 +158,7 @@ async def test_the_app_opens_without_a_network_once_it_has_been_there(system: Sy
     await page.context.set_offline(True)
     await page.goto("/app/history")
     await expect(page.get_by_role("heading", name="Riwayat")).to_be_visible()
-    # In a tab of its own, nothing is known but the app itself.
+    # A new tab knows nothing except the app itself.
     other = await page.context.new_page()
     await other.goto("/app/")
     await expect(other.get_by_role("heading", name="Belum tersambung")).to_be_visible()
@@ -196,7 +197,7 @@ async def test_the_first_load_stays_below_40_kilobytes(system: System, is_signed
 
 
 def size_of(path: str) -> int:
-    """The size of a file as gzip sends it."""
+    """The size of a file after gzip."""
     file = web_folder() / (path.removeprefix("/") + ("index.html" if path.endswith("/") else ""))
     compressed = Path(f"{file}.gz")
     return (compressed if compressed.exists() else file).stat().st_size
@@ -220,7 +221,7 @@ async def test_an_event_that_is_lost_on_its_way_is_noticed_and_fetched(system: S
                 server.send(frame)
 
             def from_server(frame: str | bytes) -> None:
-                # Only the first time: what is fetched again comes through.
+                # Drop the message only the first time. When the page fetches it again, it arrives.
                 if len(hellos) > 1 or "Hilang" not in str(frame):
                     route.send(frame)
 

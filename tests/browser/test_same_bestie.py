@@ -1,4 +1,4 @@
-"""The same bestie again, and more time: what the customer sees of it."""
+"""The same bestie again, and extensions: what the customer sees."""
 
 import re
 from typing import Any
@@ -13,7 +13,7 @@ LATER = 30_000
 
 
 def button(page: Page, name: str) -> Locator:
-    """A button by exactly this name."""
+    """Find the button with exactly this name."""
     return page.get_by_role("button", name=name, exact=True)
 
 
@@ -23,7 +23,7 @@ async def targeted_card(mitra: Person, socket: Socket) -> dict[str, Any]:
 
 
 async def ask_again(system: System, customer: Person, mitra: Person, socket: Socket) -> Page:
-    """The customer has paid for the mitra of a past chat, and waits."""
+    """The customer has paid for the mitra of a past chat, and waits for the answer."""
     await system.past_chat(customer, mitra, socket)
     page = await system.page_of(customer, "/app/history")
     await button(page, "Curhat lagi dengan Kak Sari").click()
@@ -37,7 +37,7 @@ async def ask_again(system: System, customer: Person, mitra: Person, socket: Soc
 
 
 async def charges_of(system: System, customer: Person) -> list[int]:
-    """What this customer's approved charges took."""
+    """The amounts of this customer's approved charges."""
     rows = await system.database.fetch("SELECT id FROM payments WHERE customer_id = $1", customer.id)
     amounts = []
     for row in rows:
@@ -122,12 +122,15 @@ async def test_the_same_payment_carries_over_to_another_bestie(system: System, h
         await popup.get_by_role("button", name="Chat dengan bestie lain").click()
         await expect(page.get_by_role("heading", name="Mencari bestie…")).to_be_visible()
         await expect(page.get_by_role("timer")).to_have_text(re.compile(r"^(1:00|0:5\d)$"))
-        # Who has just rejected it, or let it time out, is not asked again.
+        # The blast does not ask a mitra who has just rejected the request or let it time out.
         assert done(await mitra.get("/requests"))["items"] == []
         blast = await other_socket.wait_for("request.offered")
         done(await other.post(f"/requests/{blast['id']}/accept"))
         await expect(page.get_by_role("heading", name="Kak Budi")).to_be_visible()
-        assert await charges_of(system, customer) == [20_000, 20_000]  # The past chat's, and this one's.
+        assert await charges_of(system, customer) == [
+            20_000,
+            20_000,
+        ]  # The past chat and this chat.
 
 
 @pytest.mark.rule("3.5", "3.8", "X.1")
@@ -162,7 +165,9 @@ async def ask_for_more(page: Page) -> None:
     """Open the sheet from the reminder, and ask for 15 minutes."""
     await button(page, "Tambah waktu").click()
     sheet = page.get_by_role("dialog", name="Tambah berapa lama?")
-    await expect(sheet.get_by_role("radio")).to_have_count(2)  # Without the trial.
+    await expect(sheet.get_by_role("radio")).to_have_count(
+        2
+    )  # Two options, because the trial is not offered.
     await sheet.get_by_text("+15 menit").click()
     await button(page, "Minta tambahan, Rp10.000").click()
 

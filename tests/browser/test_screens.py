@@ -1,6 +1,7 @@
-"""Every screen, in both themes and languages: usable by everybody, and nothing sticks out of a small phone.
+"""Every screen in both themes and languages: accessible to everybody, and no element exceeds the width of a small
+phone.
 
-With SCREENSHOTS naming a folder (`make screenshots`), pictures of all of them go there.
+If SCREENSHOTS names a folder (`make screenshots`), the tests save screenshots of all screens there.
 """
 
 import os
@@ -16,7 +17,7 @@ from playwright.async_api import Page
 from tests.browser.screens import SCREENS, Show
 from tests.browser.system import PHONE, Language, System, Theme, until
 
-# What people write is theirs; all other words are ours, in one language or the other.
+# Leaves out what people wrote. All other words are ours, and must be in the language of the page.
 OUR_WORDS = """() => {
     const copy = document.body.cloneNode(true);
     for (const one of copy.querySelectorAll('noscript, .bubble, textarea, .language, fieldset')) one.remove();
@@ -29,15 +30,15 @@ INDONESIAN = re.compile(
 
 SMALLEST = {"width": 320, "height": 568}
 PICTURES = os.environ.get("SCREENSHOTS")
-# Both themes and both languages are seen; for pictures in every combination.
+# Each theme and each language appears once. For screenshots, every combination is used.
 LOOKS: list[tuple[Theme, Language]] = [("light", "id"), ("dark", "en")]
 if PICTURES:
     LOOKS += [("dark", "id"), ("light", "en")]
 
-# Best practices as well as WCAG 2.2 AA.
+# axe's best practices, in addition to WCAG 2.2 AA.
 AXE = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-    # What passes is most of the answer, and nobody reads it.
+    # Leave out the checks that passed. They are most of the answer, and nobody reads them.
     "resultTypes": ["violations"],
 }
 
@@ -51,7 +52,7 @@ STICKS_OUT = """() => {
     return { scrolls, wide: wide.map((one) => one.outerHTML.slice(0, 120)) };
 }"""
 
-# Less than this is hard to hit with a thumb. Text that runs on in a sentence is no target of its own.
+# A smaller target is hard to hit with a thumb. A link inside a sentence is not counted as a target.
 SMALLEST_TARGET_PX = 44
 TARGETS = "button, a[href], textarea, input:not(.unseen), label:has(input)"
 TOO_SMALL = """([smallest, targets]) => [...document.querySelectorAll(targets)]
@@ -64,7 +65,9 @@ TOO_SMALL = """([smallest, targets]) => [...document.querySelectorAll(targets)]
 
 
 async def violations(page: Page, *, only: str | None = None, but: str | None = None) -> list[str]:
-    """What axe finds wrong on a page, a line each: by one rule or all of them, everywhere but where `but` is."""
+    """The violations that axe finds on a page, one line each. Checks one rule or all, and leaves out the elements of
+    `but`.
+    """
     options = AXE if only is None else {**AXE, "runOnly": [only]}
     context = None if but is None else {"exclude": [[but]]}
     results: Any = await Axe().run(page, context, options)
@@ -76,7 +79,9 @@ async def violations(page: Page, *, only: str | None = None, but: str | None = N
 
 
 async def assert_usable(show: Show, name: str) -> None:
-    """In every look: no accessibility violation, thumb-sized targets, nothing sticks out. Takes the pictures, too."""
+    """Check every look: no accessibility violation, large enough targets, nothing too wide. Also takes the
+    screenshots.
+    """
     for theme, language in LOOKS:
         page = await show(theme=theme, language=language)
         if PICTURES:
@@ -92,7 +97,7 @@ async def assert_usable(show: Show, name: str) -> None:
         await page.set_viewport_size(SMALLEST)  # type: ignore[arg-type]
         found = await page.evaluate(STICKS_OUT)
         assert found == {"scrolls": False, "wide": []}, f"{name}, {theme}, {language}"
-        # And on the phone, for those who read large letters.
+        # Also check the phone with large letters.
         await page.set_viewport_size(PHONE)  # type: ignore[arg-type]
         await page.evaluate("document.documentElement.style.fontSize = '160%'")
         found = await page.evaluate(STICKS_OUT)
@@ -101,7 +106,7 @@ async def assert_usable(show: Show, name: str) -> None:
 
 
 def shown_by(name: str) -> Any:
-    """A screen; those of failures have a heading of their own for each tag."""
+    """Make the test parameter of a screen. A screen of a failure also cites the rules of failures."""
     return pytest.param(name, marks=pytest.mark.rule("2b.3", "X.1") if "-failure-" in name else ())
 
 

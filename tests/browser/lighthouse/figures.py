@@ -1,4 +1,4 @@
-"""What Lighthouse says of the first screens of both apps, beside what is asked of them (`make lighthouse`)."""
+"""Lighthouse's figures for the first screens of both apps, next to their targets (`make lighthouse`)."""
 
 import asyncio
 import json
@@ -17,12 +17,12 @@ BEST_PRACTICES: Final = 95
 LCP_LIMIT_MS: Final = 2_500
 CLS_LIMIT: Final = 0.1
 TRIES: Final = 4
-# Of all pages together; a page takes about 15 s.
+# For all pages together; one page takes about 15 s.
 PATIENCE_SECONDS: Final = 300
 
 
 async def visited(system: System, name: str, path: str, role: str | None) -> dict[str, Any]:
-    """A page, and who looks at it."""
+    """A page, and the user who opens it."""
     cookies: list[dict[str, Any]] = []
     kept: dict[str, str] = {}
     if role is not None:
