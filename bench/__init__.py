@@ -1,1 +1,1 @@
-"""Measured claims: one file a claim, each beside what it is compared with in the same run. See README.md."""
+"""The measured claims. Each file measures one claim and its peer in the same run. See README.md."""

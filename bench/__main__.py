@@ -32,15 +32,15 @@ CLAIMS: Final[dict[str, Measure]] = {
     "start": start.measure,
     "growth": growth.measure,
 }
-# A claim begins with a warning when a larger share of the processors is busy. PostgreSQL's background processes alone
-# stay below it.
+# Print a warning before a claim if other programs use a larger share of the processors. PostgreSQL's background
+# processes alone stay below this share.
 MAX_BUSY_SHARE: Final = 0.1
 JSON_FILE: Final = Path(".cache/bench/latest.json")
 RESULTS_FILE: Final = Path(__file__).with_name("RESULTS.md")
 
 
 def main() -> int:
-    """Measure; the exit status is 1 when a measurement failed. A missed target does not change it."""
+    """Measure. The exit status is 1 if a measurement failed, but not if a target was missed."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"one of {', '.join(CLAIMS)}; default: all of them"
@@ -60,7 +60,7 @@ def main() -> int:
 
 
 async def _run(names: list[str], options: Options) -> int:
-    # Without a terminal, which has a width, use one that fits the table.
+    # Without a terminal there is no width, so use a width that fits the table.
     console = Console(width=None if sys.stdout.isatty() else 180)
     about, commit = machine(), _commit()
     console.print(

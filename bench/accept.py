@@ -1,7 +1,8 @@
-"""The accept (2b.5): by fifty mitras at once for one pairing, and by one alone; over HTTP, with commit and events.
+"""The accept (2b.5): fifty mitras at once for one pairing, and one mitra alone; over HTTP, with commit and events.
 
-Compared with a FastAPI service on SQLAlchemy's ORM that does the same work, and with pgbench, which runs the same
-statement as our accept: the most that PostgreSQL can do without HTTP, idempotency keys, events and answers.
+The peers are a FastAPI service on SQLAlchemy's ORM that does the same work, and pgbench. pgbench runs only the
+accept's SQL statement. So its figure is the most that PostgreSQL can do without HTTP, idempotency keys, events and
+answers.
 """
 
 import asyncio
@@ -21,15 +22,15 @@ from bench.peers.fastapi_orm import rows as peer_rows
 from curhat.dev.statements import parse
 from curhat.journeys import queries
 
-# Concurrent accepts of different pairings. A higher number makes none of the three services faster.
+# Concurrent accepts of different pairings. With a higher number, none of the three services gets faster.
 CONCURRENCY_ALONE: Final = 16
-# Mitras who accept the same pairing.
+# The number of mitras who accept the same pairing.
 CONTESTANTS: Final = 50
-# Groups of 50 mitras. The pairings use them in turn, so that no mitra reaches the capacity of 20 customers.
+# Groups of 50 mitras. The pairings use the groups in turn, so that no mitra reaches the capacity of 20 customers.
 GROUPS: Final = 40
 
 ROUNDS: Final = 3
-# Pairings per round: some seconds of work for each service.
+# Pairings per round. They give each service some seconds of work.
 PAIRINGS_ALONE: Final = {"ours": 2_000, "orm": 400, "pgbench": 4_800}
 PAIRINGS_CONTESTED: Final = {"ours": 120, "orm": 20, "pgbench": 160}
 WARM_UP_PAIRINGS_ALONE: Final = 200
@@ -37,7 +38,7 @@ WARM_UP_PAIRINGS_CONTESTED: Final = 10
 
 
 async def measure(stand: Stand, _options: Options) -> list[Figure]:
-    """Measure the three services in turn, each on its own rows: first accepts alone, then contested ones."""
+    """Measure the three services in turn, each on its own rows: first single accepts, then contested accepts."""
     alone = await _measure(
         stand,
         PAIRINGS_ALONE,
@@ -99,10 +100,10 @@ async def _measure(
 ) -> dict[str, list[float]]:
     """Return the requests per second of each service, one value per round.
 
-    `contestants` mitras accept each pairing. The pairings use `groups` groups of mitras in turn; None: a group of its
-    own for each pairing.
+    `contestants` mitras accept each pairing. The pairings use `groups` groups of mitras in turn. None: each pairing
+    has its own group.
     """
-    # The additional pairings keep every connection busy until the last counted answer.
+    # Additional pairings keep every connection busy until the last counted answer.
     pairings_per_round = {name: count + concurrency // contestants for name, count in pairings.items()}
     sizes = {name: warm_up + ROUNDS * count for name, count in pairings_per_round.items()}
     total = sum(sizes.values())
@@ -199,8 +200,9 @@ async def _pgbench(
     groups: int,
     clients: int,
 ) -> float:
-    """Return the transactions per second of the accept's own statement, prepared. It computes its ids from numbers."""
-    # Contested: the clients are the mitras of one pairing after the other. Alone: each client has its own pairings.
+    """Return the transactions per second of the accept's statement alone, prepared. It computes its ids from numbers."""
+    # Contested: all clients accept the same pairing, one pairing after the other. Alone: each client has its own
+    # pairings.
     per_client = pairings if contestants > 1 else pairings // clients
     pairing = f"{first} + :step" if contestants > 1 else f"{first} + :client_id * {per_client} + :step"
     place = ":client_id" if contestants > 1 else "0"
@@ -235,14 +237,14 @@ async def _pgbench(
 
 
 def _accept_statement(**values: str) -> str:
-    """Return the accept's statement with SQL text in place of its parameters: pgbench has parameters of its own."""
+    """Return the accept's statement with SQL text instead of its parameters, because pgbench has its own parameters."""
     statements = parse(Path(queries.__file__).with_name("queries.sql")).statements
     accept = next(statement for statement in statements if statement.name == "accept_and_start")
     return re.sub(r"\$(\d+)", lambda found: values[accept.parameters[int(found[1]) - 1]], accept.sql)
 
 
 def _id(kind: int, variable: str) -> str:
-    """Return SQL for the same id as people.identifier, as cheap for PostgreSQL as possible."""
+    """Return an SQL expression for the same id as people.identifier. It is as cheap for PostgreSQL as possible."""
     return f"('{kind:08x}-0000-7000-8000-' || lpad(to_hex(:{variable}::bigint), 12, '0'))::uuid"
 
 

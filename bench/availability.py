@@ -1,4 +1,4 @@
-"""The availability poll (1.2): as fast as a bare "hello", with few and with many mitras, and without PostgreSQL."""
+"""The availability poll (1.2) is as fast as a bare "hello": with few mitras, with many, and without PostgreSQL."""
 
 import asyncio
 import time
@@ -67,7 +67,7 @@ async def measure(stand: Stand, _options: Options) -> list[Figure]:
             f"PostgreSQL transactions during {COUNTED_POLLS:,} polls, more than without polls",
             max(0.0, polled - idle),
             "",
-            # The loops of the server may run once more in one window than in the other.
+            # In one of the two windows, each loop of the server may run once more than in the other.
             Target("figure", "at most", 5),
             note=f"{polled} in {WINDOW_SECONDS:.0f} s with the polls, {idle} in the same time without",
         ),
@@ -80,7 +80,9 @@ async def _polls_per_second(address: Address, path: str) -> float:
 
 
 async def _set_mitras(stand: Stand, count: int) -> None:
-    """Make this number of mitras reachable for the next hour. They exist in Valkey only, which the poll asks."""
+    """Make this number of mitras reachable for the next hour. They exist only in Valkey, because the poll reads only
+    Valkey.
+    """
     until = (time.time() + 3600) * 1000
     async with stand.valkey() as client:
         await client.delete("curhat:available")
@@ -93,7 +95,7 @@ async def _set_mitras(stand: Stand, count: int) -> None:
 
 
 async def _transactions(database: Database, address: Address) -> tuple[int, int]:
-    """Count the transactions of a window without polls, and of one with COUNTED_POLLS polls at its beginning."""
+    """Count the transactions in a window without polls, and in a window that begins with COUNTED_POLLS polls."""
     http = Http(address, 8)
     async with database.connect() as connection:
 

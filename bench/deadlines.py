@@ -1,7 +1,7 @@
-"""Deadlines: 500 per second through real workers, of which one is killed; how late each deadline took effect.
+"""Deadlines: 500 per second, fired by real workers while one worker is killed. Measures how late each takes effect.
 
-A third each: unpaid payments that expire, blasts whose window ends, and sessions whose time is up. The lateness is the
-time of the status change minus the due time, both by the database's clock.
+There are three kinds in equal parts: unpaid payments that expire, blasts whose window ends, and sessions whose time
+is over. The lateness is the time of the status change minus the due time, both by the database's clock.
 """
 
 import asyncio
@@ -16,10 +16,10 @@ from bench.harness.stand import Connection, Database, Stand
 PER_SECOND: Final = 500
 SECONDS: Final = 20
 WORKERS: Final = 2
-# Mitras whom each blast has asked, and who have not answered.
+# The mitras whom each blast has asked and who have not answered.
 MITRAS_PER_BLAST: Final = 3
 KILL_AFTER_SECONDS: Final = 8.0
-# The time for writing the rows and starting the workers, before the first deadline is due.
+# The time to write the rows and start the workers, before the first deadline is due.
 LEAD_SECONDS: Final = 20
 _LAST_TIMEOUT_SECONDS: Final = 30
 _THIRD: Final = PER_SECOND * SECONDS // 3
@@ -62,14 +62,14 @@ LEFT JOIN pairings ON pairings.id = entity_id AND entity = 'pairing'
 LEFT JOIN sessions ON sessions.id = entity_id AND entity = 'session'
 WHERE new_status = 'expired' OR (entity = 'pairing' AND new_status = 'failed') OR new_status = 'ended'
 """
-# An approved extension arms the new end of its session for later; that deadline does not count.
+# An approved extension arms a later deadline for the new end of its session. That deadline does not count.
 _SOME_ARE_DUE: Final = (
     "SELECT EXISTS (SELECT 1 FROM deadlines WHERE parked_at IS NULL AND due_at <= curhat_now())"
 )
 
 
 async def measure(stand: Stand, _options: Options) -> list[Figure]:
-    """Run once, kill one worker and start another in its place."""
+    """Run once. Kill one worker and start another worker in its place."""
     async with stand.database() as database, database.connect() as connection:
         await _prepare(connection)
         await database.settle()
@@ -112,7 +112,7 @@ async def measure(stand: Stand, _options: Options) -> list[Figure]:
 
 
 async def _prepare(connection: Connection) -> None:
-    """Write the people: the second third searches, the last third chats. Nothing is due yet."""
+    """Write the people. The second third searches and the last third chats. No deadline is due yet."""
     await people.prepare(connection)
     await people.customers(connection, 0, 3 * _THIRD)
     await people.mitras(connection, 0, MITRAS_PER_BLAST * _GROUPS)
@@ -122,7 +122,7 @@ async def _prepare(connection: Connection) -> None:
 
 
 async def _arm(connection: Connection) -> float:
-    """Set the due times, the first one LEAD_SECONDS from now; returns the first one."""
+    """Set the due times. The first due time is LEAD_SECONDS from now. Returns the first due time."""
     first_due = await connection.fetchval(
         "SELECT curhat_now() + make_interval(secs => $1)", float(LEAD_SECONDS)
     )
@@ -135,7 +135,7 @@ async def _arm(connection: Connection) -> float:
 
 
 async def until_none_is_due(database: Database, last_due: float) -> None:
-    """Wait until every due deadline has fired, at most until _LAST_TIMEOUT_SECONDS after the last due time."""
+    """Wait until every due deadline has fired, but at most _LAST_TIMEOUT_SECONDS after the last due time."""
     await asyncio.sleep(max(0.0, last_due - time.time()))
     async with database.connect() as connection:
         while time.time() < last_due + _LAST_TIMEOUT_SECONDS and await connection.fetchval(_SOME_ARE_DUE):

@@ -1,7 +1,7 @@
-"""Growth: an accept, a message and a page are no slower in a database full of old rows.
+"""Growth: an accept, a message and a page are as fast in a database full of old rows as in a small database.
 
-Two databases in one PostgreSQL, with one server each. One database has only the people who are measured. The other also
-has years of old rows. The rounds alternate between them.
+The run uses two databases in one PostgreSQL, each with its own server. One database has only the measured people. The
+other database also has years of old rows. The rounds alternate between both databases.
 """
 
 from typing import Final
@@ -19,12 +19,12 @@ ACCEPTS: Final = 500
 MESSAGES: Final = 1_000
 PAGES: Final = 1_500
 CHATS: Final = 100
-# The people whose pages are read. Their history is longer than one page of chats and one page of messages.
+# The people whose pages the run reads. Their history is longer than one page of chats and one page of messages.
 READERS: Final = 50
 CHATS_PER_READER: Final = 60
 MESSAGES_PER_CHAT: Final = 60
 
-# The numbers of old rows relative to old messages: 10 million messages are half a million sessions.
+# The number of old rows of each kind per old message: 10 million messages belong to half a million sessions.
 _OLD_MESSAGES_PER_CHAT: Final = 20
 _OLD_REQUESTS_PER_CHAT: Final = 5
 _OLD_CHATS_PER_CUSTOMER: Final = 10
@@ -85,7 +85,7 @@ _CHATS: Final = (
     FROM old, generate_series(0, $7 - 1) AS place
     """,
 )
-# Not every statement uses every parameter. The condition names them all, so that PostgreSQL knows their types.
+# Not every statement uses every parameter. This condition names all parameters, so that PostgreSQL knows their types.
 _OLD_CHATS: Final = """
 WITH old AS (
     SELECT n, curhat_now() - interval '1 year' + n * interval '1 second' AS at
@@ -198,7 +198,7 @@ _LOADS: Final = {
 
 
 async def _measured_people(connection: Connection) -> None:
-    """Write the people who accept, those who chat, and those who read their history."""
+    """Write the people who accept, the people who chat, and the people who read their history."""
     await people.prepare(connection)
     await people.customers(connection, 0, _SEARCHES + CHATS)
     await people.mitras(connection, 0, _SEARCHES + CHATS)
@@ -224,7 +224,8 @@ async def _old_rows(connection: Connection, messages: int) -> None:
 async def _chats(
     connection: Connection, first: int, customers: int, mitras: int, chats: int, *, messages: int
 ) -> None:
-    # Without triggers and foreign keys, which would check each of millions of rows. The statements keep them right.
+    # Disable triggers and foreign keys, which would check each of millions of rows. The statements write only valid
+    # rows.
     await connection.execute("SET session_replication_role = replica")
     for statement in _CHATS:
         await connection.execute(

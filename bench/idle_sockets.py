@@ -12,7 +12,7 @@ from bench.harness.sockets import WebSocket
 from bench.harness.stand import Process, Stand
 
 SOCKETS: Final = 2_000
-# These sockets are opened and closed first, so that memory which a process allocates only once is not counted.
+# Open and close these sockets first, so that the measurement leaves out memory that a process allocates only once.
 WARM_UP_SOCKETS: Final = 300
 # Long enough for one ping to each customer and several to each mitra.
 SETTLE_SECONDS: Final = 17.0

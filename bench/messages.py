@@ -1,8 +1,8 @@
 """A chat message from its sender to the other side, over two server processes: the delay, and the messages per second.
 
-500 chats are open. The customers' sockets are at one process, the mitras' at the other, and both sides write. Messages
-are sent at fixed times, whether or not earlier ones have arrived. The delay counts from the time at which a message had
-to be sent, so a server that stalls cannot hide it by making the generator wait.
+500 chats are open. The customers' sockets are at one process, the mitras' sockets at the other, and both sides write.
+The generator sends messages at fixed times, even if earlier messages have not arrived. The delay counts from the
+planned send time. So a server that stalls cannot hide the stall by making the generator wait.
 
 Compared with Socket.IO and its Redis adapter: two Node processes on the same PostgreSQL and Valkey, which store each
 message and deliver it to both sides. (Ours also numbers it in both sides' streams, for clients that resume.)
@@ -33,13 +33,13 @@ CHATS: Final = 500
 RATE: Final = 500
 RATE_SECONDS: Final = 8
 STEP_SECONDS: Final = 4
-# The rate grows by this factor until a run fails. Then it is bisected this many times.
+# The rate grows by this factor until a run fails. Then a bisection narrows the rate this many times.
 STEP_FACTOR: Final = 1.4
 BISECTIONS: Final = 2
 MAX_P99_SECONDS: Final = 0.1
 MIN_RATE: Final = 50
 MAX_RATE: Final = 20_000
-# A message that has not arrived this long after the last one was sent is lost.
+# A message is lost if it has not arrived this long after the last message was sent.
 ARRIVAL_TIMEOUT_SECONDS: Final = 5.0
 HTTP_CONNECTIONS: Final = 250
 _TEXT: Final = "Terima kasih sudah mau mendengarkan, hari ini berat sekali rasanya."
@@ -62,15 +62,17 @@ CREATE INDEX IF NOT EXISTS peer_messages_by_session ON peer_messages (session_id
 
 
 class Sides(Protocol):
-    """Both sides of all chats, connected. `on_shown` is called with the number of each message that its reader got."""
+    """Both sides of all chats, connected. Each time a reader gets a message, `on_shown` is called with the message's
+    number.
+    """
 
     on_shown: Callable[[int], None]
 
     def send(self, number: int, chat: int, role: str) -> None:
-        """Send message `number` in `chat` as `role`. `trouble` returns what went wrong."""
+        """Send message `number` in `chat` as `role`. Errors appear later in `trouble`."""
 
     def trouble(self) -> str | None:
-        """Return what went wrong since `on_shown` was set: refused messages, closed sockets; None: nothing."""
+        """Return the errors since `on_shown` was set: refused messages and closed sockets. None: no error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +190,7 @@ async def _run(sides: Sides, rate: float, seconds: float) -> Run:
 
 
 def _number_in(frame: bytes) -> int:
-    """Return the number in the client_message_id. Decoding the whole frame would cost much more."""
+    """Return the number in the client_message_id. Decoding the whole frame would be much more expensive."""
     begin = frame.index(b'"client_message_id":"') + 21
     return int(frame[frame.index(b"-", begin) + 1 : frame.index(b'"', begin)])
 
@@ -199,7 +201,9 @@ class _Open(Protocol):
 
 
 class _Counted:
-    """What both kinds of sides share. Each run has its own message ids; late messages of earlier runs are ignored."""
+    """The shared part of both kinds of sides. Each run has its own message ids, so late messages of earlier runs are
+    ignored.
+    """
 
     def __init__(self) -> None:
         self.errors: list[str] = []
@@ -353,7 +357,7 @@ async def _peer_server(stand: Stand, database: Database) -> AsyncIterator[Proces
 
 
 async def _install_peer() -> str | None:
-    """Install the peer's packages outside the repository's files; returns why that failed, or None."""
+    """Install the peer's packages outside the repository. Returns the reason if that failed, or None."""
     if not (shutil.which("node") and shutil.which("npm")):
         return "Socket.IO was not run: node and npm are not installed"
     _CACHE.mkdir(parents=True, exist_ok=True)

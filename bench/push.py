@@ -1,9 +1,10 @@
-"""What push costs in pairing and chat, and how fast a blast reaches 1,000 mitras who are not connected.
+"""The cost of push in pairing and chat, and the time until a blast reaches 1,000 mitras who are not connected.
 
-Triggers note what to push (migrations/…_push.sql). Their cost is measured in a blast to 1,000 mitras, an accept, and a
-batch of 100 messages, against a database without these triggers, in turn. Each step runs in a transaction that is
-rolled back. This is the most expensive case: every person has a subscription, and each message is the first one of its
-chat, because one deadline of a chat serves all its messages until it is due.
+Triggers arm a deadline for each reason to push (migrations/…_push.sql). The run measures the cost of these triggers
+in a blast to 1,000 mitras, an accept, and a batch of 100 messages. It alternates with a database without these
+triggers. Each step runs in a transaction that is rolled back. This is the most expensive case. Every person has a
+subscription. Each message is also the first of its chat. In a busy chat, one deadline serves all messages until it is
+due.
 """
 
 import asyncio

@@ -1,8 +1,9 @@
 """The windows of targeted requests and extensions, among 500 deadlines per second, while one worker is killed.
 
-Five kinds of deadline alternate, 100 of each per second: unpaid payments, blasts, targeted requests without an answer,
-extensions without an answer, and sessions whose time is up. Half of the extensions are approved by default, each with
-its charge at the gateway and the new end of the session; half are rejected. Their mitras stay connected.
+Five kinds of deadline alternate, 100 of each per second: unpaid payments, blasts, targeted requests without an
+answer, extensions without an answer, and sessions whose time is over. Half of the extensions are approved by default.
+Each of them has a charge at the gateway and a new end of its session. The other half is rejected. Their mitras stay
+connected.
 """
 
 import asyncio
@@ -124,7 +125,7 @@ _APPROVED: Final = "SELECT count(*) FROM extensions WHERE status = 'approved'"
 
 
 async def measure(stand: Stand, _options: Options) -> list[Figure]:
-    """Run once, kill one worker and start another in its place."""
+    """Run once. Kill one worker and start another worker in its place."""
     async with stand.database() as database, database.connect() as connection, _connected(stand):
         await _prepare(connection)
         await database.settle()
@@ -169,7 +170,7 @@ async def measure(stand: Stand, _options: Options) -> list[Figure]:
 
 @contextlib.asynccontextmanager
 async def _connected(stand: Stand) -> AsyncIterator[None]:
-    """Report the mitras of the extensions to presence as connected, until the end of the block."""
+    """Report the extensions' mitras to presence as connected, until the end of the block."""
     mitras = [people.identifier(people.MITRA, number) for number in range(3 * EACH, 4 * EACH)]
     async with stand.valkey() as client:
         store = PresenceStore(client)
@@ -189,7 +190,7 @@ async def _connected(stand: Stand) -> AsyncIterator[None]:
 
 
 async def _prepare(connection: Connection) -> None:
-    """Write the people, a fifth for each kind, in the order of KINDS. Nothing is due yet."""
+    """Write the people, a fifth for each kind, in the order of KINDS. No deadline is due yet."""
     await people.prepare(connection)
     await connection.execute(_OFFER)
     await people.customers(connection, 0, len(KINDS) * EACH)
@@ -200,7 +201,7 @@ async def _prepare(connection: Connection) -> None:
 
 
 async def _arm(connection: Connection) -> float:
-    """Set the due times, the first one LEAD_SECONDS from now; returns the first one."""
+    """Set the due times. The first due time is LEAD_SECONDS from now. Returns the first due time."""
     first_due = await connection.fetchval(
         "SELECT curhat_now() + make_interval(secs => $1)", float(LEAD_SECONDS)
     )

@@ -1,1 +1,1 @@
-"""What the claims share: servers to measure, rows to measure on, load to measure with, and the report."""
+"""Shared code of the claims: the measured servers, the rows, the load generators, and the report."""

@@ -1,4 +1,4 @@
-"""HTTP load, from wrk, a generator in C, or where wrk is missing from a slower one in Python. The report says which."""
+"""HTTP load from wrk, a generator in C. Without wrk, a slower generator in Python. The report names the generator."""
 
 import asyncio
 import json
@@ -14,9 +14,9 @@ from typing import Final
 from bench.harness.sockets import Address, Http
 
 _HERE: Final = Path(__file__).parent
-# Bounds a run against a slow service, or on a busy machine.
+# Limits a run against a slow service or on a busy machine.
 MAX_RUN_SECONDS: Final = 10
-# Ends a run when the server has stopped answering.
+# Ends a run if the server has stopped answering.
 _NO_ANSWER_TIMEOUT_SECONDS: Final = 60
 
 
@@ -33,7 +33,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """The answers of a run: how many had each status, and how long the run took."""
+    """The answers of a run: the number of answers per status, and the duration of the run."""
 
     seconds: float
     statuses: dict[int, int]
@@ -44,7 +44,7 @@ class Answered:
         return sum(self.statuses.values()) / self.seconds
 
     def only(self, *allowed: int) -> "Answered":
-        """Return this run. Raises RuntimeError when an answer had another status: errors must not count."""
+        """Return this run. Raises RuntimeError if an answer had another status, because errors must not count."""
         if set(self.statuses) - set(allowed):
             raise RuntimeError(f"the answers are {self.statuses}; only {allowed} are right")
         return self

@@ -1,6 +1,6 @@
-"""The rows for a measurement, written directly into PostgreSQL: thousands of people who have signed in, paid, or chat.
+"""Writes rows for a measurement directly into PostgreSQL: thousands of people who have signed in, paid or chatted.
 
-Every id is made of its kind and a number, so that the load generator knows it without a query.
+Every id consists of its kind and a number, so that the load generator knows it without a query.
 """
 
 from typing import Final
@@ -19,7 +19,7 @@ OFFER: Final = 7
 DURATION_MINUTES: Final = 60
 _PRICE_RP: Final = 35_000
 
-# A customer and a mitra with the same number are two people, whose phone numbers differ in one digit.
+# A customer and a mitra with the same number are two people. Their phone numbers differ in one digit.
 _PEOPLE: Final = """
 WITH given AS (
     SELECT number, bench_id($1, number) AS id FROM generate_series($2::bigint, $2 + $3 - 1) AS number
@@ -55,8 +55,8 @@ INSERT INTO deadlines (kind, entity_id, due_at)
 SELECT 'pairing_window', bench_id(4, number), curhat_now() + interval '1 day'
 FROM generate_series($1::bigint, $1 + $2 - 1) AS number
 """
-# $3: mitras per pairing. $4: groups of mitras. Place p of pairing n is request n * $3 + p; its mitra is number
-# (n mod $4) * $3 + p.
+# $3: mitras per pairing. $4: groups of mitras. Request number n * $3 + p asks the mitra at place p of pairing n. That
+# mitra has the number (n mod $4) * $3 + p.
 _REQUESTS: Final = """
 INSERT INTO requests (id, pairing_id, mitra_id, is_returning)
 SELECT bench_id(5, number * $3 + place), bench_id(4, number), bench_id(2, (number % $4) * $3 + place), false
@@ -131,7 +131,8 @@ async def searches(
 ) -> None:
     """Write the payment and the open blast of customers `first` to `first + count - 1`.
 
-    Each blast asks `mitras_per_pairing` mitras. The customers and the `groups` * `mitras_per_pairing` mitras exist.
+    Each blast asks `mitras_per_pairing` mitras. The customers and the `groups` * `mitras_per_pairing` mitras must
+    exist.
     """
     await connection.execute(_PAYMENTS, first, count, DURATION_MINUTES, _PRICE_RP)
     await connection.execute(_PAIRINGS, first, count)
@@ -140,7 +141,7 @@ async def searches(
 
 
 async def chats(connection: Connection, first: int, count: int) -> None:
-    """Write a running session of customer n with mitra n, for these n. Both exist."""
+    """Write a running session of customer n with mitra n, for each of these n. Both must exist."""
     await connection.execute(_PAYMENTS, first, count, DURATION_MINUTES, _PRICE_RP)
     await connection.execute(_PAIRINGS, first, count)
     await connection.execute(_MATCHED, first, count, DURATION_MINUTES)

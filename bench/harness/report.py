@@ -29,7 +29,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """What a figure is compared with. `value` is None when the peer did not run; `name` then says why."""
+    """The measurement that a figure is compared with. `value` is None if the peer did not run; `name` then says why."""
 
     name: str
     value: float | None
@@ -69,7 +69,7 @@ class Figure:
 
 
 def quantity(value: float, unit: str) -> str:
-    """Return a number, rounded to its significant digits, with its unit."""
+    """Return a number with its unit, rounded to its significant digits."""
     if abs(value) >= 100:
         text = f"{value:,.0f}"
     elif abs(value) >= 10:
@@ -80,7 +80,7 @@ def quantity(value: float, unit: str) -> str:
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
-    """Return the ratio of each round, lowest first. Another program slows both sides of one round alike."""
+    """Return the ratio of each round, lowest first. Another program slows both sides of a round equally."""
     return sorted(our / their for our, their in zip(ours, theirs, strict=True))
 
 
@@ -94,7 +94,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def median(values: Sequence[float]) -> float:
-    """Return the median. A round that another program disturbed does not change it."""
+    """Return the median, because a round that another program disturbed does not change it."""
     return percentile(values, 0.5)
 
 

@@ -1,8 +1,8 @@
-"""`python -m bench.harness.servers FOLDER`: runs PostgreSQL and Valkey until its input ends; prints their addresses.
+"""`python -m bench.harness.servers FOLDER`: runs PostgreSQL and Valkey until stdin closes; prints their addresses.
 
-In a process of its own, for its event loop. When root starts the servers, they run in a folder that only root can
-enter. The event loop of the standard library enters the folder before it changes the account; uvloop, which the load
-generator uses, does so after it.
+The servers run in a separate process because of its event loop. If root starts the servers, they run in a folder that
+only root can enter. The standard library's event loop enters the folder before it changes the account. uvloop, which
+the load generator uses, enters the folder after that.
 """
 
 import asyncio

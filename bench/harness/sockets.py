@@ -1,8 +1,8 @@
 """A WebSocket client and an HTTP client that use as little processor time as possible in Python.
 
-The load generator shares the machine with what it measures, so its own cost changes the figures. These clients support
-only what our server and the peers need: text frames without extensions, and one request at a time per kept-alive
-connection.
+The load generator shares the machine with the measured server, so the generator's own cost changes the figures. These
+clients support only what our server and the peers need: text frames without extensions, and one request at a time per
+kept-alive connection.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ def read_frames(buffer: bytearray) -> list[tuple[int, bytes]]:
 
 
 def write_frame(opcode: int, payload: bytes) -> bytes:
-    """Return a client's frame. Its mask is zero, which is valid and needs no work."""
+    """Return a client's frame. Its mask is zero, which is valid and makes masking unnecessary."""
     length = len(payload)
     if length < 126:
         header = bytes((0x80 | opcode, 0x80 | length))

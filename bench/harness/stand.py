@@ -1,4 +1,4 @@
-"""The stand: PostgreSQL and Valkey in a temporary folder, and the processes that are measured.
+"""The stand: PostgreSQL and Valkey in a temporary folder, and the measured processes.
 
 PostgreSQL and Valkey are the embedded servers of development, with the same settings. Our own processes are started by
 `curhat serve` and `curhat worker`. Each claim gets an empty, migrated database and an empty Valkey.
@@ -26,7 +26,7 @@ import valkey.asyncio
 from bench.harness.sockets import Address, Closed, Http
 from curhat.kit.migrations import migrate
 
-# The class takes a type argument in its type stubs only.
+# Only the type stubs give this class a type argument.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 CURHAT: Final = str(Path(sys.executable).parent / "curhat")
@@ -63,7 +63,7 @@ class Process:
         return int(line.split()[1]) * 1024
 
     async def ready(self, path: str) -> None:
-        """Wait until it answers 200 at this path."""
+        """Wait until the process answers this path with 200."""
         deadline = time.monotonic() + _READY_TIMEOUT_SECONDS
         while not await self._answers_200(path):
             if self._process.returncode is not None or time.monotonic() > deadline:
@@ -117,7 +117,7 @@ class Database:
             await connection.close()
 
     async def settle(self) -> None:
-        """Update the statistics and write all dirty pages, so that the run does not pay for its preparation."""
+        """Update the statistics and write all dirty pages, so that this work does not slow the measured run."""
         async with self.connect() as connection:
             await connection.execute("VACUUM ANALYZE")
             await connection.execute("CHECKPOINT")
@@ -200,7 +200,7 @@ class Stand:
     async def run(
         self, command: Sequence[str], environment: Mapping[str, str], *, listens: bool = False
     ) -> AsyncIterator[Process]:
-        """Run a process until the end of the block. One that listens gets its port in CURHAT_PORT."""
+        """Run a process until the end of the block. A process that listens gets its port in CURHAT_PORT."""
         process = await self.start(command, environment, listens=listens)
         try:
             yield process
@@ -228,7 +228,9 @@ class Stand:
         return Process(process, log_file, address)
 
     def environment(self, database: Database) -> dict[str, str]:
-        """Return the settings of our processes: development, which needs no sender of codes; logs as in production."""
+        """Return our processes' settings. The environment is development, which needs no code sender. Logs are as in
+        production.
+        """
         data_dir = self.folder / "data"
         data_dir.mkdir(exist_ok=True)
         return {
@@ -240,7 +242,7 @@ class Stand:
         }
 
     async def make_template(self) -> None:
-        """Create the migrated template of which every database is a copy."""
+        """Create the migrated template from which every database is copied."""
         async with Database(self._url("postgres")).connect() as connection:
             await connection.execute(f"CREATE DATABASE {_TEMPLATE}")
         async with Database(self._url(_TEMPLATE)).connect() as connection:
@@ -311,12 +313,12 @@ def _processor_ticks() -> tuple[int, int]:
 
 
 def _environment_without_settings() -> dict[str, str]:
-    """Return this process's environment without the settings of Curhat, of which some may be set."""
+    """Return this process's environment without any settings of Curhat."""
     return {name: value for name, value in os.environ.items() if not name.startswith("CURHAT_")}
 
 
 def _end_with_parent() -> None:
-    """In the child: have the kernel kill this process when the parent ends in any way."""
+    """Runs in the child process. The kernel will kill this process when the parent ends in any way."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

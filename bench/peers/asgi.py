@@ -1,4 +1,4 @@
-"""The types of an ASGI application, and the lifespan of one that opens nothing."""
+"""The types of an ASGI application, and the lifespan of an application that opens nothing."""
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any

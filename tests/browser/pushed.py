@@ -149,7 +149,7 @@ class PushDevice:
         return await self.shown() == []
 
     async def press(self, payload: dict[str, Any]) -> dict[str, str | None]:
-        """Press the notification of this payload. Returns the path that was `opened`, or the page that was `focused`."""
+        """Press this payload's notification. Returns the path that was `opened`, or the page that was `focused`."""
         pressed: dict[str, str | None] = await self._worker().evaluate(PRESS, payload["topic"])
         return pressed
 

@@ -19,8 +19,8 @@ from tests.browser.system import Language, System, Theme, done, until
 from tests.browser.test_screens import INDONESIAN, PICTURES, violations
 from tests.support.signed_in import OPERATOR_PASSWORD
 
-# Each theme and each width appears once, and axe checks every rule for each of them. The other two combinations of
-# theme and width could differ only in colours.
+# In the first language axe checks all rules, so each theme and each width is checked once with all rules. The other
+# two combinations of theme and width can differ only in colours, so axe checks only the contrast there.
 LOOKS: dict[Language, list[tuple[Theme, dict[str, int]]]] = {
     "id": [("light", DESKTOP_SCREEN), ("dark", WIDE_SCREEN)],
     "en": [("dark", DESKTOP_SCREEN), ("light", WIDE_SCREEN)],

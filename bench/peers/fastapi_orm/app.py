@@ -169,7 +169,7 @@ async def accept(session: AsyncSession, mitra_id: UUID, request_id: UUID) -> tup
         raise HTTPException(404)
     if asked.pairing.status != "open":
         raise Refused("already_taken" if asked.pairing.status == "matched" else "request_closed")
-    # The lock of the payment makes every other accept of this pairing wait. After it, read the rows again.
+    # Every other accept of this pairing waits for the payment's lock. After this lock, read the rows again.
     payment = await session.scalar(
         select(Payment)
         .where(Payment.id == asked.pairing.payment_id)
@@ -260,7 +260,7 @@ async def close_others(session: AsyncSession, request: Request, mitra: Mitra, no
 async def tell(
     session: AsyncSession, payment: Payment, pairing: Pairing, chat: ChatSession, mitra: Mitra, now: datetime
 ) -> tuple[Accepted, list[str]]:
-    """Write the events of both streams, and what is to be published after the commit."""
+    """Write the events of both streams. Returns the signals to publish after the commit."""
     pairing_view = PairingView(
         id=pairing.id,
         payment_id=payment.id,
