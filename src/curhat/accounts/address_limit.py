@@ -1,7 +1,7 @@
 """Limits per network address, counted in Valkey for all processes together.
 
-They slow down a client that tries many phones. The limits that protect a phone are counted in PostgreSQL; therefore
-these refuse nobody while Valkey is away.
+These limits slow down a client that tries many phones. The limits that protect a single phone are counted in
+PostgreSQL. So the limits here may refuse nobody while Valkey is away.
 """
 
 import asyncio
@@ -24,19 +24,22 @@ log = structlog.get_logger(__name__)
 HOUR_SECONDS: Final = 3600
 MINUTE_SECONDS: Final = 60
 
-# Bounds how long a request waits to be counted. A healthy Valkey answers sooner.
+# Limits how long a request waits until Valkey has counted it. A healthy Valkey answers sooner.
 VALKEY_TIMEOUT_SECONDS: Final = 0.25
-# A process reports an address to Valkey after every 1/20 of the limit, so the other requests need no round trip. Each
-# process may let through up to 1/20 of the limit too many.
+# A process reports an address to Valkey after every 1/20 of the limit, so most requests need no round trip. Each
+# process may exceed the limit by up to 1/20.
 REPORTS_PER_LIMIT: Final = 20
-# Bounds memory in a minute with very many addresses. When it is reached, counting starts from zero.
+# Limits memory in a minute with very many addresses. If this number is reached, all counts start again from zero.
 MAX_ADDRESSES: Final = 100_000
 
 _PREFIX: Final = "curhat:address:"
 
 
 def address_of(scope: Mapping[str, Any]) -> str:
-    """The address that a request counts for. An IPv6 /64 counts as one address, because one household has all of it."""
+    """Return the address that a request counts for.
+
+    An IPv6 /64 counts as one address, because one household owns it.
+    """
     client = scope.get("client")
     return "unknown" if client is None else _counted_as(client[0])
 
@@ -55,12 +58,12 @@ def _counted_as(host: str) -> str:
 
 
 async def count_code_request(valkey: Valkey, scope: Mapping[str, Any], max_per_hour: int) -> None:
-    """Count one request for a one-time code, whether the number is known or not. Raises: TooManyRequests."""
+    """Count one request for a one-time code, whether the number is known or not. Raises TooManyRequests."""
     await _count_in_hour(valkey, "codes", scope, max_per_hour)
 
 
 async def count_password_try(valkey: Valkey, scope: Mapping[str, Any], max_per_hour: int) -> None:
-    """Count one try to sign in with a password, right or wrong. Raises: TooManyRequests."""
+    """Count one try to sign in with a password, right or wrong. Raises TooManyRequests."""
     await _count_in_hour(valkey, "passwords", scope, max_per_hour)
 
 
@@ -73,8 +76,8 @@ async def _count_in_hour(valkey: Valkey, what: str, scope: Mapping[str, Any], ma
 class AddressLimit:
     """An ASGI application that passes at most `requests_per_minute` requests of one address on to `application`.
 
-    It counts in memory, and adds its counts up in Valkey for all processes. When an address is over the limit, it
-    answers 429 until the minute ends. It refuses a socket before the socket is opened.
+    It counts in memory, and adds its counts to those of all processes in Valkey. If an address exceeds the limit, it
+    gets 429 until the minute ends. A socket is refused before it is opened.
     """
 
     def __init__(self, application: Application, valkey: Valkey, requests_per_minute: int) -> None:
@@ -110,7 +113,7 @@ class AddressLimit:
 
 
 class _Count:
-    """The requests of one address in the current minute: known to Valkey, and not yet reported by this process."""
+    """The requests of one address in this minute: the count in Valkey, and the part that is not reported yet."""
 
     __slots__ = ("known", "unreported")
 
@@ -120,7 +123,7 @@ class _Count:
 
 
 async def _add(valkey: Valkey, what: str, address: str, count: int, window_seconds: int) -> tuple[int, int]:
-    """Add to the count of the current window. Returns the count (0: Valkey is away) and the seconds left."""
+    """Add to the count of the current window. Returns the count (0 if Valkey is away) and the seconds left."""
     window, past_seconds = divmod(int(time.time()), window_seconds)
     key = f"{_PREFIX}{what}:{address}:{window}"
     try:

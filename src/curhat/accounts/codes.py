@@ -10,7 +10,7 @@ DIGITS: Final = 6
 VALID_SECONDS: Final = 5 * 60
 MAX_TRIES_PER_CODE: Final = 5
 
-# Limits per phone. A guesser who uses them up has 15 tries per hour at codes with a million possibilities.
+# Limits per phone. With all of them used, an attacker has 15 guesses per hour at a code with a million possibilities.
 RESEND_SECONDS: Final = 30
 MAX_UNUSED_CODES_PER_HOUR: Final = 5
 MAX_CODES_PER_HOUR: Final = 30
@@ -21,16 +21,16 @@ _PURPOSE: Final = b"curhat one-time codes 1"
 
 
 def new_code() -> str:
-    """Six random digits."""
+    """Return six random digits."""
     return f"{secrets.randbelow(10**DIGITS):0{DIGITS}}"
 
 
 def digest_of(secret_key: bytes, request_id: UUID, code: str) -> bytes:
-    """What is stored of a code: useless without the key, and valid for one request only."""
+    """Return the stored digest of a code. It is useless without the key, and valid for one request only."""
     key = hmac.digest(secret_key, _PURPOSE, hashlib.sha256)
     return hmac.digest(key, request_id.bytes + code.encode(), hashlib.sha256)
 
 
 def is_right(secret_key: bytes, request_id: UUID, code: str, digest: bytes) -> bool:
-    """Whether this is the code. The time that this takes does not tell how many digits are right."""
+    """Whether this is the code. The duration of the comparison does not reveal how many digits are right."""
     return hmac.compare_digest(digest_of(secret_key, request_id, code), digest)

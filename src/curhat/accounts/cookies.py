@@ -1,8 +1,8 @@
-"""How a client presents its token: an app in a header, a web client in a cookie. Cookies need a defence.
+"""How a client presents its token. An app uses a header. A web client uses a cookie, which needs protection.
 
-A browser sends the cookie with a request even when another site's page made it send that request. SameSite=Strict
-stops this. As a second defence, every unsafe request with a cookie, and every socket opened with one, must come from
-an origin in CURHAT_PUBLIC_ORIGINS.
+A browser also sends the cookie with requests that another site's page started. SameSite=Strict stops this. As a
+second protection, every unsafe request with a cookie, and every socket opened with a cookie, must come from an origin
+in CURHAT_PUBLIC_ORIGINS.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from curhat.kit.settings import Settings
 if TYPE_CHECKING:
     from litestar.datastructures import Cookie
 
-# An ASGI scope that is only read.
+# An ASGI scope that is read but not changed.
 ReadScope = Mapping[str, Any]
 
 _NAMES: Final[dict[AnyRole, str]] = {
@@ -31,7 +31,7 @@ _PATHS: Final[dict[AnyRole, str]] = {
     "mitra": "/api/mitra",
     "operator": "/api/control-center",
 }
-# A browser refuses a cookie with this prefix unless it is Secure.
+# A browser accepts a cookie with this prefix only if it is Secure.
 _SECURE_PREFIX: Final = "__Secure-"
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -45,9 +45,10 @@ class PresentedToken(msgspec.Struct, frozen=True):
 
 
 def presented_token(scope: ReadScope, role: AnyRole, settings: Settings) -> PresentedToken | None:
-    """The token of an HTTP request or of a socket being opened: from the bearer header, else from this role's cookie.
+    """Return the token of an HTTP request or of a new socket: from the bearer header, or else from this role's
+    cookie.
 
-    Raises: Forbidden for a cookie with an unsafe request that does not come from one of our own pages.
+    Raises Forbidden if an unsafe request with a cookie does not come from one of our own pages.
     """
     authorization = _header(scope, b"authorization")
     if authorization is not None:
@@ -63,22 +64,27 @@ def presented_token(scope: ReadScope, role: AnyRole, settings: Settings) -> Pres
 
 
 def refuse_foreign_page(scope: ReadScope, settings: Settings) -> None:
-    """Refuse to set a cookie for another site's page, which could sign its visitor in as another person.
+    """Refuse to set a cookie for another site's page. Otherwise that page could sign its visitor in as another
+    person.
 
-    A request without an origin does not come from a browser and is let through. Raises: Forbidden.
+    A request without an origin does not come from a browser and is allowed. Raises Forbidden.
     """
     if not _comes_from_us(scope, settings, if_unknown=True):
         raise Forbidden
 
 
 def cookie_name(role: AnyRole, settings: Settings) -> str:
-    """The name of a role's cookie. In production it has the prefix for secure cookies."""
+    """Return the name of a role's cookie. In production it has the prefix for secure cookies."""
     return _NAMES[role] if settings.is_development else _SECURE_PREFIX + _NAMES[role]
 
 
 def token_cookie(role: AnyRole, token: str, max_age_seconds: int, settings: Settings) -> "Cookie":
-    """The cookie that carries a token: invisible to scripts, sent to this role's paths and from this site only."""
-    # Imported here because it loads the whole framework: a worker, which sets no cookie, starts half a second sooner.
+    """Return the cookie with a token.
+
+    Scripts cannot read it. It is sent only to this role's paths, from this site.
+    """
+    # Import here, because this import loads the whole framework. A worker sets no cookie, and starts half a second
+    # sooner without the import.
     from litestar.datastructures import Cookie
 
     return Cookie(

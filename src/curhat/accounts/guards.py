@@ -1,6 +1,6 @@
 """Who may call an operation: the providers of the dependencies `customer` and `mitra`.
 
-A handler with a parameter of that name admits only signed-in people of that role, and gets their Identity.
+A handler with a parameter of that name admits only signed-in people of that role. The parameter is their Identity.
 """
 
 from collections.abc import Awaitable, Callable
@@ -17,12 +17,12 @@ from curhat.kit.identity import Identity
 
 
 async def provide_customer(request: AnyRequest, authenticator: NamedDependency[Authenticator]) -> Identity:
-    """The customer who sent the request. Raises: Unauthenticated, Forbidden."""
+    """Return the customer who sent the request. Raises Unauthenticated, Forbidden."""
     return _note(request, await authenticator.identify("customer", request.scope))
 
 
 async def provide_mitra(request: AnyRequest, authenticator: NamedDependency[Authenticator]) -> Identity:
-    """The mitra who sent the request. Raises: Unauthenticated, Forbidden, Suspended."""
+    """Return the mitra who sent the request. Raises Unauthenticated, Forbidden, Suspended."""
     signed_in = await authenticator.identify("mitra", request.scope)
     if signed_in.is_suspended:
         raise Suspended
@@ -32,9 +32,9 @@ async def provide_mitra(request: AnyRequest, authenticator: NamedDependency[Auth
 def strangers_first(
     authenticator: Callable[[], Authenticator],
 ) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
-    """A guard for every route, which refuses a caller who may not call the operation before the body is read.
+    """Make a guard for every route. It refuses a caller without permission before the request's body is read.
 
-    The providers check the caller again: only they decide which Identity a handler gets.
+    The providers check the caller again, because only they decide which Identity a handler gets.
     """
 
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:

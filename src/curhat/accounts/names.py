@@ -1,4 +1,4 @@
-"""The names that people choose. The other person in a chat learns nothing but this name (X.4)."""
+"""The names that people choose. In a chat, a person learns only this name about the other person (X.4)."""
 
 import re
 import unicodedata
@@ -7,9 +7,10 @@ from typing import Final
 from curhat.kit.errors import ValidationFailed
 
 MAX_NAME_CHARACTERS: Final = 40
-# This many digits in a name can be a phone number, whatever stands between them. Fewer digits are years and ages.
+# If a name has this many digits, they may be a phone number, whatever is between them. Fewer digits may be a year or
+# an age.
 _MIN_PHONE_NUMBER_DIGITS: Final = 7
-# Joins two emoji into one. It is the only invisible character that a name may contain.
+# Joins two emoji into one. A name may contain no other invisible character.
 _JOINER: Final = "\u200d"
 # Letters and symbols that are displayed as nothing: the Hangul fillers and the blank Braille pattern.
 _BLANKS: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")
@@ -17,11 +18,11 @@ _SPACES: Final = re.compile(r"\s+")
 
 
 def checked_name(written: str, field: str) -> str:
-    """The name, trimmed and in Unicode's composed form.
+    """Return the name, trimmed and in Unicode's composed form.
 
-    Refused are names that are empty or too long, contain invisible characters, or look like a phone number, an e-mail
-    address or a handle: a name must not tell who a person is or how else to contact them.
-    Raises: ValidationFailed, which names `field`.
+    Refuses names that are empty or too long, contain invisible characters, or look like a phone number, an e-mail
+    address or a handle. A name must not show who a person is or how else to contact them.
+    Raises ValidationFailed, which names `field`.
     """
     name = unicodedata.normalize("NFC", written.strip())
     problem = _problem(name)
@@ -37,7 +38,7 @@ def _problem(name: str) -> str | None:
         return "must not contain control or invisible characters"
     if all(unicodedata.category(character)[0] in "MCZ" for character in name):
         return "must contain something to see"
-    # People read full-width and circled digits and signs as the plain ones.
+    # People read full-width and circled digits and signs like the plain ones.
     plain = unicodedata.normalize("NFKC", name)
     if sum(character.isdigit() for character in plain) >= _MIN_PHONE_NUMBER_DIGITS:
         return "must not look like a phone number"

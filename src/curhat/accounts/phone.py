@@ -1,4 +1,4 @@
-"""Phone numbers: from what people type to E.164, and masked as they may be shown."""
+"""Phone numbers: converts what people type to E.164, and masks numbers for display."""
 
 import re
 from typing import Final
@@ -18,7 +18,10 @@ _RECEIVES_CODES: Final = frozenset({PhoneNumberType.MOBILE, PhoneNumberType.FIXE
 
 
 def normalise(written: str) -> str:
-    """08…, 62…, +62… or another country's number as E.164, such as +6281100000001. Raises: ValidationFailed."""
+    """Convert 08…, 62…, +62… or another country's number to E.164, such as +6281100000001.
+
+    Raises ValidationFailed.
+    """
     text = written.strip()
     if _WRITTEN.fullmatch(text):
         digits = _SEPARATORS.sub("", text)
@@ -45,7 +48,7 @@ def normalise(written: str) -> str:
 
 
 def mask(phone_number: str) -> str:
-    """An E.164 number as it may be shown: its country code and last digits, such as `+62 ***-****-0001`."""
+    """Mask an E.164 number for display: keep its country code and last digits, such as `+62 ***-****-0001`."""
     number = phonenumbers.parse(phone_number)
     digits = phonenumbers.national_significant_number(number)
     shown = digits[-4:] if len(digits) >= 8 else digits[-3:]
@@ -54,6 +57,7 @@ def mask(phone_number: str) -> str:
 
 def _can_receive_codes(number: PhoneNumber) -> bool:
     if number.country_code == INDONESIA:
-        # The library's list of ranges lags behind the operators' new ones, so every number from 81… to 89… is accepted.
+        # The library's list of number ranges is older than the operators' new ranges. So accept every number from 81…
+        # to 89….
         return _INDONESIAN_MOBILE.fullmatch(phonenumbers.national_significant_number(number)) is not None
     return phonenumbers.is_valid_number(number) and phonenumbers.number_type(number) in _RECEIVES_CODES

@@ -1,4 +1,4 @@
-"""The definition of each row: its label, what it changes for people, its unit, default and bounds. Pure."""
+"""The definition of each row: its label, its effect for people, its unit, default and bounds. Pure."""
 
 import re
 from typing import Final, Literal, get_args
@@ -32,7 +32,10 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     choices: tuple[str, ...] | None = None
 
     def checked(self, value: object) -> Value:
-        """The value itself. Raises: ValidationFailed, which names the bounds, for a wrong type or out of bounds."""
+        """Return the value unchanged.
+
+        Raises ValidationFailed, which names the bounds, for a wrong type or a bad value.
+        """
         if self.type == "choice":
             if isinstance(value, str) and self.choices is not None and value in self.choices:
                 return value
@@ -43,7 +46,10 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
         raise _not_right(f"must be a whole number of {self.unit} from {self.minimum} to {self.maximum}")
 
     def read(self, text: str) -> Value:
-        """The value of a text, stored or typed on a command line. Raises: ValidationFailed, as `checked` does."""
+        """Return the value of a text that was stored or typed on a command line.
+
+        Raises ValidationFailed, as `checked` does.
+        """
         if self.type == "integer" and re.fullmatch(r"[0-9]{1,9}", text):
             return self.checked(int(text))
         return self.checked(text)
@@ -135,7 +141,7 @@ DEFINITIONS: Final[dict[ConfigurationKey, Definition]] = {
 
 
 def definition_of(key: str) -> Definition:
-    """The definition of the row `key`. Raises: NotFound."""
+    """Return the definition of the row `key`. Raises NotFound."""
     for known, definition in DEFINITIONS.items():
         if known == key:
             return definition

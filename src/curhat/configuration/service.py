@@ -18,13 +18,13 @@ from curhat.kit.page import PAGE_SIZE, Page
 
 
 async def list_rows(tx: Transaction) -> list[ConfigurationRow]:
-    """All five rows, in the order of DEFINITIONS."""
+    """Return all five rows, in the order of DEFINITIONS."""
     stored = {row.key: row for row in await queries.list_rows(tx)}
     return [_row(stored[key]) for key in DEFINITIONS]
 
 
 async def get_row(tx: Transaction, key: str) -> ConfigurationRow:
-    """One row. Raises: NotFound."""
+    """Return one row. Raises NotFound."""
     stored = await queries.find_row(tx, key=definition_of(key).key)
     if stored is None:
         raise NotFound
@@ -39,10 +39,11 @@ async def change(
     changed_by: str,
     expected_updated_at: datetime | None = None,
 ) -> ConfigurationRow:
-    """One value → another, with its entries in the history and in the audit. The same value again changes nothing.
+    """One value → another, with entries in the history and in the audit. Setting the same value changes nothing.
 
-    `changed_by` is an operator's id or 'command line'. `expected_updated_at` is the `updated_at` that the operator saw.
-    Raises: NotFound, ValidationFailed; ChangedMeanwhile when the row has another `updated_at`.
+    `changed_by` is an operator's id or 'command line'. `expected_updated_at` is the `updated_at` that the operator
+    saw.
+    Raises NotFound, ValidationFailed. Raises ChangedMeanwhile if the row has another `updated_at`.
     """
     definition = definition_of(key)
     wanted = definition.checked(value)
@@ -58,7 +59,7 @@ async def change(
 
 
 async def history(tx: Transaction, key: str, cursor: str | None = None) -> Page[ConfigurationChange]:
-    """The changes of this row, newest first. Raises: NotFound; ValidationFailed for a bad cursor."""
+    """Return the changes of this row, newest first. Raises NotFound. Raises ValidationFailed for a bad cursor."""
     definition = definition_of(key)
     if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 18):
         raise ValidationFailed(errors=[{"field": "cursor", "message": "is not one that this list gave"}])
@@ -81,27 +82,27 @@ async def history(tx: Transaction, key: str, cursor: str | None = None) -> Page[
 
 
 async def pairing_blast_timeout_seconds(tx: Transaction) -> int:
-    """How long a blast lasts that opens now (2b.2)."""
+    """Return the length of a blast that opens now (2b.2)."""
     return await queries.read_number(tx, key="pairing_blast_timeout_seconds")
 
 
 async def payment_session_timeout_minutes(tx: Transaction) -> int:
-    """How long a payment can be confirmed that opens now (2a.5)."""
+    """Return how long a payment that opens now can be confirmed (2a.5)."""
     return await queries.read_number(tx, key="payment_session_timeout_minutes")
 
 
 async def returning_chat_confirmation_timeout_seconds(tx: Transaction) -> int:
-    """How long the mitra of a targeted pairing has to answer that opens now (4.5)."""
+    """Return how long the mitra of a targeted pairing that opens now has to answer (4.5)."""
     return await queries.read_number(tx, key="returning_chat_confirmation_timeout_seconds")
 
 
 async def extension_timeout_seconds(tx: Transaction) -> int:
-    """How long the mitra has to answer an extension that is requested now (5.2)."""
+    """Return how long the mitra has to answer an extension that is requested now (5.2)."""
     return await queries.read_number(tx, key="extension_timeout_seconds")
 
 
 async def extension_default_action_on_timeout(tx: Transaction) -> DefaultAction:
-    """What happens when the mitra does not answer an extension that is requested now (5.2)."""
+    """Return the action for an extension that is requested now if the mitra does not answer (5.2)."""
     return await queries.read_default_action(tx)
 
 

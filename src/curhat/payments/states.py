@@ -1,4 +1,4 @@
-"""A payment's states and the steps between them. Pure."""
+"""The states of a payment and the steps between them. Pure."""
 
 from typing import Literal
 
@@ -8,11 +8,11 @@ PaymentStatus = Literal[
     "pending", "confirming", "confirmed", "served", "unserved", "abandoned", "expired", "refunded"
 ]
 
-# The steps that are allowed. The database's trigger payments_allowed_steps holds the same table; a test compares them.
+# The allowed steps. The database's trigger payments_allowed_steps has the same table, and a test compares the two.
 STEPS: frozenset[tuple[PaymentStatus, PaymentStatus]] = frozenset(
     {
         ("pending", "confirming"),
-        # A trial, which is not charged; or the gateway first declined an attempt and then approved it.
+        # Either a trial, which is not charged, or the gateway first declined an attempt and then approved it.
         ("pending", "confirmed"),
         ("pending", "abandoned"),
         ("pending", "expired"),
@@ -29,10 +29,10 @@ STEPS: frozenset[tuple[PaymentStatus, PaymentStatus]] = frozenset(
     }
 )
 
-# `approved_late`: the money was taken when it could not pay for anything any more. Such a charge is refunded.
+# `approved_late`: the money was taken too late to pay for anything. Such a charge is refunded.
 AttemptStatus = Literal["started", "approved", "declined", "approved_late"]
 
-# Why an operator has to review a payment.
+# The reasons for which an operator must review a payment.
 CaseReason = Literal["no_session", "cut_short", "refund_failed"]
 
 RefundReason = Literal["late_approval", "operator_decision"]

@@ -21,7 +21,7 @@ SEED: Final[tuple[tuple[Purpose, int, int], ...]] = (
 
 
 async def offers(tx: Transaction, customer_id: UUID, purpose: Purpose) -> list[Offer]:
-    """The offers that this customer may choose from: the trial first, then by duration."""
+    """Return the offers that this customer may choose: the trial first, then by duration."""
     return [
         Offer(
             id=offer.id,
@@ -34,9 +34,9 @@ async def offers(tx: Transaction, customer_id: UUID, purpose: Purpose) -> list[O
 
 
 async def quote(tx: Transaction, customer_id: UUID, offer_id: UUID, purpose: Purpose) -> Quote:
-    """The terms of an offer for this customer.
+    """Return the terms of an offer for this customer.
 
-    Raises: NotFound for an offer that is unknown, withdrawn or for another purpose; TrialUsed.
+    Raises NotFound for an offer that is unknown, withdrawn or for another purpose. Raises TrialUsed.
     """
     offer = await queries.find_offer(tx, customer_id=customer_id, id=offer_id, purpose=purpose)
     if offer is None:
@@ -52,11 +52,12 @@ async def quote(tx: Transaction, customer_id: UUID, offer_id: UUID, purpose: Pur
 
 
 async def trial_available(tx: Transaction, customer_id: UUID) -> bool:
-    """Whether this customer may have the trial: there is one, and no trial session of theirs ever started (2a.3)."""
+    """Whether this customer may have the trial: a trial is offered, and the customer never had a trial session
+    (2a.3)."""
     return await queries.is_trial_available(tx, customer_id=customer_id)
 
 
 async def seed_offers(tx: Transaction) -> None:
-    """Write the price tiers of 2a.2. A repeated call changes nothing, even if the prices have been changed since."""
+    """Write the price tiers of 2a.2. A repeated call changes nothing, even if the prices were changed since."""
     purposes, durations_minutes, prices_rp = zip(*SEED, strict=True)
     await queries.seed_offers(tx, purposes=purposes, durations_minutes=durations_minutes, prices_rp=prices_rp)

@@ -1,4 +1,4 @@
-"""The mock gateway itself. The package's docstring says what each behaviour does."""
+"""The mock gateway itself. The package's docstring describes each behaviour."""
 
 import asyncio
 from uuid import UUID
@@ -17,7 +17,7 @@ SLOW_SECONDS = 7.0
 
 
 class MockGateway:
-    """A Gateway over its own tables."""
+    """A Gateway that stores charges and refunds in its own tables."""
 
     def __init__(self, database: Database, callback: ChargeCallback | None = None) -> None:
         self._database = database
@@ -93,21 +93,22 @@ class MockGateway:
     def _call_back_done(self, task: asyncio.Task[None]) -> None:
         self._running_callbacks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            # A third party's call-back that we failed to take is lost, too. Asking for the key finds the answer.
+            # If we fail to handle a real gateway's callback, its answer is lost too. A query by key then finds the
+            # answer.
             log.warning("mock_gateway.call_back_failed", error=type(task.exception()).__name__)
 
     async def close(self) -> None:
-        """Drop the call-backs that have not been made."""
+        """Cancel the callbacks that have not been made."""
         for task in self._running_callbacks:
             task.cancel()
         await asyncio.gather(*self._running_callbacks, return_exceptions=True)
 
     async def set_behaviour(self, behaviour: Behaviour, payment_id: UUID | None) -> None:
-        """Behave like this from now on, towards one payment or, without `payment_id`, towards all."""
+        """Use this behaviour from now on for one payment or, without `payment_id`, for all payments."""
         await queries.set_behaviour(self._database, payment_id=payment_id, behaviour=behaviour)
 
     async def recorded(self, payment_id: UUID) -> GatewayRecords:
-        """Everything that the gateway recorded for a payment."""
+        """Return everything that the gateway recorded for a payment."""
         charges = await queries.list_charges(self._database, payment_id=payment_id)
         refunds = await queries.list_refunds(self._database, payment_id=payment_id)
         return GatewayRecords(
