@@ -1,4 +1,4 @@
-"""How a one-time code reaches a phone: the port, and the inbox that takes its place in development.
+"""How a one-time code reaches a phone: the port, and the inbox that replaces real phones in development.
 
 To add a sender for real phones, write it in this file, and add its name to REAL_CODE_SENDERS in kit/settings.py.
 Production does not start without one.
@@ -17,7 +17,7 @@ class CodeSender(Protocol):
     """Sends messages to phones. It is called between transactions, after the code is committed."""
 
     async def send(self, phone_number: str, text: str, code: str) -> None:
-        """Send `text`, which contains `code`. Raises an error when the message was certainly not sent."""
+        """Send `text`, which contains `code`. Raises an error only if the message was certainly not sent."""
 
 
 class DevelopmentInbox:
@@ -27,26 +27,26 @@ class DevelopmentInbox:
         self._database = database
 
     async def send(self, phone_number: str, text: str, code: str) -> None:
-        """Put the message into the inbox, and delete those older than the newest 20."""
+        """Put the message into the inbox, and delete all but the newest 20."""
         async with self._database.transaction() as tx:
             await queries.insert_inbox_message(tx, phone_number=phone_number, text=text, code=code)
             await queries.prune_inbox(tx, phone_number=phone_number)
 
     async def messages(self, phone_number: str) -> list[InboxMessage]:
-        """The messages to this phone, newest first."""
+        """Return the messages to this phone, newest first."""
         stored = await queries.list_inbox(self._database, phone_number=phone_number)
         return [InboxMessage(text=each.text, code=each.code, sent_at=each.sent_at) for each in stored]
 
 
 def code_sender(settings: Settings, database: Database) -> CodeSender:
-    """The sender that the settings name. Raises: RuntimeError when there is none of that name."""
+    """Return the sender that the settings name. Raises RuntimeError if there is no sender of that name."""
     if settings.is_development and settings.code_sender == "inbox":
         return DevelopmentInbox(database)
     raise RuntimeError(f"there is no code sender named {settings.code_sender!r}")
 
 
 def code_text(code: str) -> str:
-    """The message to the phone."""
+    """Return the message that is sent to the phone."""
     return (
         f"Kode masuk Curhat kamu: {code}. Berlaku {VALID_SECONDS // 60} menit. "
         "Jangan beri tahu siapa pun, termasuk yang mengaku dari Curhat."

@@ -1,4 +1,4 @@
-"""Signing in and out, names, invitation, suspension; and the answer to "whose token is this".
+"""Signing in and out, names, invitation, suspension, and finding the owner of a token.
 
 Functions that take a transaction never commit it.
 """
@@ -49,25 +49,25 @@ SIGNAL: Final = "sockets"
 
 TOKEN_BYTES: Final = 32
 TOKEN_VALID_SECONDS: Final = 30 * 24 * 3600
-# How long a process may trust what it has read of a token: bounds how long a revoked token admits its owner when the
-# signal is lost.
+# How long a process may trust a token that it has read. If a signal is lost, a revoked token admits its owner for at
+# most this long.
 REMEMBERED_SECONDS: Final = 3.0
-# How often the tokens in use are read again, many in one statement. A request with a token in use then never waits for
+# How often the tokens in use are read again, many in one statement. So a request with a token in use never waits for
 # PostgreSQL.
 RENEW_INTERVAL_SECONDS: Final = 1.0
-# Bounds how long one such statement takes.
+# Limits how long one such statement takes.
 MAX_TOKENS_PER_RENEWAL: Final = 500
-# Bounds the memory of the cache: about 400 bytes per token.
+# Limits the memory of the cache: about 400 bytes per token.
 MAX_REMEMBERED_TOKENS: Final = 50_000
 # The same bound is a CHECK constraint of the table `mitras`.
 MAX_CUSTOMERS_PER_MITRA: Final = 20
-# Bounds how long one pruning holds its locks.
+# Limits how long one pruning holds its locks.
 MAX_ROWS_PER_PRUNE: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class SentCode:
-    """A code that is to be sent once the transaction is committed."""
+    """A code that must be sent after the commit of the transaction."""
 
     request_id: UUID
     phone_number: str = field(repr=False)
@@ -79,14 +79,14 @@ class SentCode:
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """A person who has proved that the phone is theirs, and their new token."""
+    """A person who has proved that they own the phone, and their new token."""
 
     person: OwnCustomer | OwnMitra
     token: str = field(repr=False)
 
 
 class Invited(msgspec.Struct, frozen=True):
-    """A mitra, and whether this invitation made the person a mitra."""
+    """A mitra, and whether this invitation made them a mitra."""
 
     mitra_id: UUID
     is_new: bool
@@ -107,7 +107,7 @@ class SignedIn(msgspec.Struct, frozen=True):
 async def request_code(tx: Transaction, secret_key: bytes, role: Role, phone_number: str) -> SentCode:
     """Make a new code for an E.164 number, whether the number is known or not.
 
-    Raises: TooManyRequests, with the time to wait.
+    Raises TooManyRequests, with the time to wait.
     """
     await queries.lock_phone(tx, phone_number=phone_number)
     prepared = await queries.prepare_code(
@@ -146,11 +146,11 @@ async def verify_customer_code(
     call_name: str | None = None,
     transport: Transport = "bearer",
 ) -> SignIn | BusinessError:
-    """live → used, and sign the customer in. The first sign-in makes the customer, with `call_name`.
+    """live → used, and sign the customer in. The first sign-in creates the customer, with `call_name`.
 
-    A refusal whose effect must be committed (a wrong try is counted) is returned; the caller raises it after the
-    commit.
-    Raises: CodeInvalid, TooManyRequests, ValidationFailed; CallNameRequired, which does not use up the code.
+    A refusal that must be committed is returned, for example a wrong try, which is counted. The caller raises it
+    after the commit.
+    Raises CodeInvalid, TooManyRequests, ValidationFailed. Raises CallNameRequired, which does not use up the code.
     """
     name = None if call_name is None else checked_name(call_name, "call_name")
     phone_number = await _phone_proved_by(tx, secret_key, "customer", request_id, code)
@@ -174,9 +174,9 @@ async def verify_mitra_code(
 ) -> SignIn | BusinessError:
     """live → used, and sign the mitra in.
 
-    A refusal whose effect must be committed is returned; the caller raises it after the commit. That is a wrong try,
-    and NotInvited and Suspended: both use up the code, and only a right code learns of them.
-    Raises: CodeInvalid, TooManyRequests.
+    A refusal that must be committed is returned. The caller raises it after the commit. Such refusals are a wrong
+    try, NotInvited and Suspended. NotInvited and Suspended use up the code, and are returned only for a right code.
+    Raises CodeInvalid, TooManyRequests.
     """
     phone_number = await _phone_proved_by(tx, secret_key, "mitra", request_id, code)
     if phone_number is None:
@@ -194,9 +194,9 @@ async def verify_mitra_code(
 async def _phone_proved_by(
     tx: Transaction, secret_key: bytes, role: Role, request_id: UUID, code: str
 ) -> str | None:
-    """The phone that a right code proves. None: the code is wrong, and that try is counted.
+    """Return the phone that a right code proves. If the code is wrong, count the try and return None.
 
-    Raises: CodeInvalid for a code that cannot be used, TooManyRequests.
+    Raises CodeInvalid for a code that cannot be used, TooManyRequests.
     """
     if await queries.lock_phone_of_code(tx, id=request_id, role=role) is None:
         raise CodeInvalid
@@ -209,7 +209,7 @@ async def _phone_proved_by(
     )
     if locked is None or not locked.is_live:
         raise CodeInvalid
-    # A right code is refused as well. Otherwise the answer would say which code is right.
+    # A right code is refused as well. Otherwise the answer would reveal that the code is right.
     _refuse_while_waiting(locked.wait_seconds)
     if not codes.is_right(secret_key, request_id, code, locked.code_digest):
         await queries.count_wrong_try(tx, id=request_id)
@@ -226,7 +226,7 @@ def _refuse_while_waiting(wait_seconds: float | None) -> None:
 
 
 def digest_of_token(token: str) -> bytes:
-    """What is stored of a token. A plain hash is enough: 256 random bits cannot be guessed."""
+    """Return the stored digest of a token. A plain hash is enough, because nobody can guess 256 random bits."""
     return hashlib.sha256(token.encode()).digest()
 
 
@@ -254,7 +254,7 @@ def _signal(tx: Transaction, sockets: SocketsToClose) -> None:
 
 
 async def prune(tx: Transaction) -> None:
-    """Delete codes of more than 24 h, and tokens that have not been valid for a week."""
+    """Delete codes older than 24 h, and tokens that have been invalid for a week."""
     await queries.prune_codes(tx, max_codes=MAX_ROWS_PER_PRUNE)
     await queries.prune_tokens(tx, max_tokens=MAX_ROWS_PER_PRUNE)
 
@@ -263,7 +263,7 @@ async def prune(tx: Transaction) -> None:
 
 
 async def customer_profile(tx: Transaction, customer_id: UUID) -> CustomerAccount:
-    """What a customer may see of their own account. Raises: NotFound."""
+    """Return the parts of a customer's account that the customer may see. Raises NotFound."""
     customer = await queries.find_customer(tx, id=customer_id)
     if customer is None:
         raise NotFound
@@ -273,7 +273,7 @@ async def customer_profile(tx: Transaction, customer_id: UUID) -> CustomerAccoun
 
 
 async def rename_customer(tx: Transaction, customer_id: UUID, call_name: str) -> None:
-    """One call name → another. Raises: ValidationFailed, NotFound."""
+    """One call name → another. Raises ValidationFailed, NotFound."""
     if not await queries.rename_customer(tx, id=customer_id, call_name=checked_name(call_name, "call_name")):
         raise NotFound
 
@@ -281,9 +281,9 @@ async def rename_customer(tx: Transaction, customer_id: UUID, call_name: str) ->
 async def invite_mitra(
     tx: Transaction, phone_number: str, display_name: str, max_customers: int, *, by: str = "command line"
 ) -> Invited:
-    """nobody or customer → mitra too. A mitra who is invited again is not changed.
+    """nobody or customer → also mitra. An existing mitra who is invited again does not change.
 
-    `by` is the actor that the audit names. Raises: ValidationFailed.
+    `by` is the actor that the audit names. Raises ValidationFailed.
     """
     name = checked_name(display_name, "display_name")
     _check_capacity(max_customers)
@@ -295,7 +295,7 @@ async def invite_mitra(
 
 
 async def rename_mitra(tx: Transaction, mitra_id: UUID, display_name: str, *, by: str) -> None:
-    """One display name → another. The same name again changes nothing. Raises: ValidationFailed, NotFound."""
+    """One display name → another. Setting the same name changes nothing. Raises ValidationFailed, NotFound."""
     name = checked_name(display_name, "display_name")
     before = (await _locked_mitra(tx, mitra_id)).display_name
     if before != name:
@@ -304,9 +304,9 @@ async def rename_mitra(tx: Transaction, mitra_id: UUID, display_name: str, *, by
 
 
 async def change_capacity(tx: Transaction, mitra_id: UUID, max_customers: int, *, by: str) -> bool:
-    """One capacity → another (X.7). Returns whether the mitra is now full. The mitra's running sessions go on.
+    """One capacity → another (X.7). Returns whether the mitra is now full. Running sessions are not affected.
 
-    The same capacity again changes nothing. Raises: ValidationFailed, NotFound.
+    Setting the same capacity changes nothing. Raises ValidationFailed, NotFound.
     """
     _check_capacity(max_customers)
     mitra = await _locked_mitra(tx, mitra_id)
@@ -327,8 +327,8 @@ def _check_capacity(max_customers: int) -> None:
 async def suspend_mitra(tx: Transaction, mitra_id: UUID, *, by: str = "command line") -> bool:
     """admitted → suspended: the mitra's sockets close, and every token is refused until the suspension is lifted.
 
-    The package journeys withdraws the mitra's requests and ends the sessions. Returns False when the mitra was
-    suspended already; then nothing changes. Raises: NotFound.
+    The package journeys withdraws the mitra's requests and ends the sessions. If the mitra was already suspended,
+    nothing changes, and the result is False. Raises NotFound.
     """
     if (await _locked_mitra(tx, mitra_id)).is_suspended:
         return False
@@ -342,7 +342,7 @@ async def suspend_mitra(tx: Transaction, mitra_id: UUID, *, by: str = "command l
 async def lift_suspension(tx: Transaction, mitra_id: UUID, *, by: str = "command line") -> None:
     """suspended → admitted. The mitra's earlier tokens work again within 3 s. A repeated call does nothing.
 
-    Raises: NotFound.
+    Raises NotFound.
     """
     if (await _locked_mitra(tx, mitra_id)).is_suspended:
         await queries.lift_suspension(tx, id=mitra_id)
@@ -371,12 +371,13 @@ def _signal_mitra_changed(tx: Transaction, mitra_id: UUID) -> None:
 
 
 class Authenticator:
-    """Says whose token it is, from a cache whose entries it trusts for 3 s. There is one per process."""
+    """Finds the owner of a token. Uses a cache whose entries it trusts for 3 s. There is one per process."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
-        # By digest: until when the entry is trusted (time.monotonic), and the owner. Oldest entry first.
+        # By digest: the time until which the entry is trusted (time.monotonic), and the owner. The oldest entry is
+        # first.
         self._remembered: dict[bytes, tuple[float, SignedIn]] = {}
         # The digests of the tokens that came with a request since they were last read from PostgreSQL.
         self._used: set[bytes] = set()
@@ -394,7 +395,7 @@ class Authenticator:
         signals.handle(SIGNAL, sockets_to_close)
 
     async def authenticate(self, token: str) -> SignedIn | None:
-        """The owner of a valid token; None for any other token. The answer is at most 3 s old."""
+        """Return the owner of a valid token, or None for any other token. The answer is at most 3 s old."""
         digest = digest_of_token(token)
         now = time.monotonic()
         remembered = self._remembered.get(digest)
@@ -426,7 +427,7 @@ class Authenticator:
                 log.warning("accounts.tokens_not_renewed", error=type(error).__name__)
 
     async def renew(self) -> None:
-        """Read the tokens in use again whose cache entries expire soon, many in one statement."""
+        """Read again the tokens in use whose cache entries expire soon, many in one statement."""
         now = time.monotonic()
         due = [
             digest
@@ -437,7 +438,7 @@ class Authenticator:
         self._used.difference_update(due)
         for start in range(0, len(due), MAX_TOKENS_PER_RENEWAL):
             asked_at = time.monotonic()
-            # A token whose entry has expired is read when a request brings it again.
+            # Do not renew a token whose entry has expired. The next request with this token reads it.
             batch = [
                 digest
                 for digest in due[start : start + MAX_TOKENS_PER_RENEWAL]
@@ -448,7 +449,8 @@ class Authenticator:
             tokens = await queries.find_valid_tokens(self._database, digests=batch)
             found = {token.digest: token for token in tokens}
             for digest in batch:
-                # The entry was removed during the query: by a sign-out that this answer may be older than.
+                # A sign-out may have removed the entry during the query. The query's answer may be older than the
+                # sign-out.
                 if digest not in self._remembered:
                     continue
                 if digest in found:
@@ -461,9 +463,9 @@ class Authenticator:
         return remembered is not None and remembered[0] > now
 
     async def identify(self, role: Role, scope: ReadScope) -> SignedIn:
-        """The sender of this HTTP request, or the opener of this socket, by bearer header or cookie.
+        """Return the sender of this HTTP request, or the opener of this socket, by bearer header or cookie.
 
-        The mitra may be suspended. Raises: Unauthenticated; Forbidden for a token of the other role, and for a
+        The mitra may be suspended. Raises Unauthenticated. Raises Forbidden for a token of the other role, and for a
         request with a cookie that may come from another site's page.
         """
         presented = cookies.presented_token(scope, role, self._settings)
@@ -475,7 +477,7 @@ class Authenticator:
         return signed_in
 
     async def socket_identity(self, role: Role, scope: ReadScope) -> SocketIdentity | None:
-        """The opener of this socket, by bearer header or cookie; None when they may not open it."""
+        """Return the opener of this socket, by bearer header or cookie. Return None if they may not open it."""
         with contextlib.suppress(Unauthenticated, Forbidden):
             signed_in = await self.identify(role, scope)
             if not signed_in.is_suspended:
@@ -483,17 +485,17 @@ class Authenticator:
         return None
 
     async def signed_out(self, held: Sequence[SocketIdentity]) -> set[bytes]:
-        """Those of these tokens that do not admit their owner: revoked, expired, or the owner is suspended."""
+        """Return which of these tokens do not admit their owner: revoked, expired, or the owner is suspended."""
         digests = {socket.token_digest for socket in held}
         return digests.difference(await queries.find_admitting_tokens(self._database, digests=list(digests)))
 
     def forget(self, payload: bytes) -> SocketsToClose:
-        """Remove from the cache what a signal on `sockets` concerns, and return the decoded signal."""
+        """Remove from the cache the tokens that a signal on `sockets` names, and return the decoded signal."""
         sockets = msgspec.json.decode(payload, type=SocketsToClose)
         if sockets.token_digest is not None:
             self.forget_token(bytes.fromhex(sockets.token_digest))
         if sockets.user_id is not None:
-            # Scans the whole cache: suspensions are rare, and an index would make every request slower.
+            # Scan the whole cache: suspensions are rare, and an index would make every request slower.
             gone = [
                 digest
                 for digest, (_, signed_in) in self._remembered.items()

@@ -1,4 +1,7 @@
-"""What presence says before a step of a journey. Ask before the transaction: inside one, nobody waits for Valkey."""
+"""Asks presence before a step of a journey.
+
+Ask before the transaction, because no transaction may wait for Valkey.
+"""
 
 from uuid import UUID
 
@@ -14,10 +17,11 @@ from curhat.presence.service import Presence
 
 
 class GateAnswer(msgspec.Struct, frozen=True):
-    """What presence said just before a payment is opened. None: unknown.
+    """The answer of presence just before a payment is opened. None means unknown.
 
-    `available`: whether any mitra may be asked, apart from the one the payment is for (1.1). `mitra_reachable`: whether
-    that one may be asked; None also when the payment is for nobody in particular.
+    `available` says whether any mitra may be asked, apart from the mitra whom the payment is for (1.1).
+    `mitra_reachable` says whether that mitra may be asked. It is also None if the payment is not for a particular
+    mitra.
     """
 
     available: bool | None
@@ -25,7 +29,7 @@ class GateAnswer(msgspec.Struct, frozen=True):
 
 
 async def ask_gate(presence: Presence, customer_id: UUID, target_mitra_id: UUID | None) -> GateAnswer:
-    """Ask presence for a payment that is about to be opened."""
+    """Ask presence about a payment that is about to be opened."""
     if target_mitra_id is None:
         return GateAnswer(await others_available(presence, customer_id))
     return GateAnswer(
@@ -35,9 +39,9 @@ async def ask_gate(presence: Presence, customer_id: UUID, target_mitra_id: UUID 
 
 
 async def others_available(presence: Presence, *excluded: UUID) -> bool | None:
-    """Whether any mitra except these persons may be asked now (1.1). None: presence is unknown.
+    """Whether any mitra except these people may be asked now (1.1). Return None if presence is unknown.
 
-    The customer is always excluded: one phone may be customer and mitra, and is never paired with itself.
+    The customer is always excluded. One phone may be both customer and mitra, and must not be paired with itself.
     """
     try:
         available = await presence.count_available()
@@ -53,7 +57,7 @@ async def others_available(presence: Presence, *excluded: UUID) -> bool | None:
 
 
 async def candidates_or_none(presence: Presence) -> list[UUID] | None:
-    """The mitras who may be asked now. None: presence is unknown."""
+    """Return the mitras who may be asked now. Return None if presence is unknown."""
     try:
         return await presence.ask_candidates()
     except PresenceUnknown:
@@ -61,7 +65,7 @@ async def candidates_or_none(presence: Presence) -> list[UUID] | None:
 
 
 async def is_connected_or_none(presence: Presence, mitra_id: UUID) -> bool | None:
-    """Whether this mitra is connected now (5.6). None: presence is unknown."""
+    """Whether this mitra is connected now (5.6). Return None if presence is unknown."""
     try:
         return await presence.is_connected(mitra_id)
     except PresenceUnknown:
@@ -71,9 +75,9 @@ async def is_connected_or_none(presence: Presence, mitra_id: UUID) -> bool | Non
 async def mitra_status(
     database: Database, presence: Presence, customer_id: UUID, mitra_id: UUID
 ) -> MitraStatusAnswer:
-    """The status of the mitra of a past chat, for the tap on "Curhat lagi" (3.3, 3.4, 3.6).
+    """Return the status of the mitra of a past chat, for the tap on "Curhat lagi" (3.3, 3.4, 3.6).
 
-    Raises NotFound for a mitra this customer never had a session with, PresenceUnknown.
+    Raises NotFound if this customer never had a session with the mitra. Raises PresenceUnknown.
     """
     async with database.transaction() as tx:
         await refuse_strangers(tx, customer_id, mitra_id)
@@ -86,7 +90,7 @@ async def mitra_status(
 
 
 def status_of(state: MitraState, *, reachable: bool) -> MitraStatus:
-    """The status that a customer sees of a mitra in this state."""
+    """Return the status that customers see of a mitra in this state."""
     if not state.online or state.suspended:
         return "offline"
     if state.active_sessions >= state.max_customers:
@@ -95,7 +99,7 @@ def status_of(state: MitraState, *, reachable: bool) -> MitraStatus:
 
 
 async def refuse_strangers(tx: Transaction, customer_id: UUID, mitra_id: UUID) -> None:
-    """Raises NotFound for a mitra this customer never had a session with."""
+    """Raise NotFound if this customer never had a session with the mitra."""
     if not await queries.had_session_with(tx, customer_id=customer_id, mitra_id=mitra_id):
         raise NotFound
 

@@ -1,9 +1,9 @@
-"""Charging: record the attempt → call the gateway → record its answer. The one place that does the last two.
+"""Charging: record the attempt → call the gateway → record its answer. Only this module does the last two steps.
 
-The first step is a transaction of the caller: it records an attempt, arms the deadline `charge_answer`, and gives the
-Charge. `charge` then calls the gateway, outside any transaction, and records the answer in a transaction of its own.
-If the process dies at any point, or the answer is not known in time, the deadline asks the gateway by the attempt's
-key. The gateway's call-backs end in `record_charge_answer` too, so answers may come in any order, twice, or late.
+The caller does the first step in its own transaction. It records an attempt, arms the deadline `charge_answer`, and
+gets the Charge. `charge` then calls the gateway outside any transaction, and records the answer in a new transaction.
+If the process dies, or the answer is not known in time, the deadline queries the gateway by the attempt's key. The
+gateway's callbacks also call `record_charge_answer`, so answers may come in any order, twice, or late.
 """
 
 import asyncio
@@ -37,7 +37,8 @@ async def charge(
 ) -> ChargeAnswer | None:
     """Make the charge of a recorded attempt, and record the gateway's answer.
 
-    Returns the answer. None: it is not known within 5 s of the attempt's beginning; it is recorded when it comes.
+    Returns the answer. Returns None if it is not known within 5 s after the attempt began; it is recorded when it
+    comes.
     """
     answer = await _call_gateway(gateway, attempt)
     if answer is not None:
@@ -49,8 +50,8 @@ async def _call_gateway(gateway: Gateway, attempt: Charge) -> ChargeAnswer | Non
     await pause_point("confirm.before_charge")
     left_seconds = attempt.until - time.monotonic()
     if left_seconds <= 0:
-        # This process stood still. By now the deadline may have asked the gateway, which knew of no charge, and the
-        # customer may be paying again: a charge that is sent now would be a second one.
+        # This process was suspended. The deadline may have queried the gateway meanwhile, and the gateway knew of no
+        # charge. Then the customer may be paying again. If the charge were sent now, the customer could pay twice.
         return None
     try:
         async with asyncio.timeout(left_seconds):
@@ -64,7 +65,7 @@ async def _call_gateway(gateway: Gateway, attempt: Charge) -> ChargeAnswer | Non
 async def record_charge_answer(
     database: Database, presence: Presence, key: UUID, answer: ChargeAnswer
 ) -> ChargeOutcome | None:
-    """Record what the gateway says of an attempt, in a transaction of its own. None: no attempt has this key."""
+    """Record the gateway's answer about an attempt, in a new transaction. Return None if no attempt has this key."""
     candidates = await candidates_or_none(presence)
     async with database.transaction() as tx:
         return await charge_answered(tx, key, answer, candidates)
@@ -73,10 +74,10 @@ async def record_charge_answer(
 async def charge_answered(
     tx: Transaction, key: UUID, answer: ChargeAnswer, candidates: list[UUID] | None
 ) -> ChargeOutcome | None:
-    """Record what the gateway says of an attempt, whether it came with the call, by call-back, or by asking.
+    """Record the gateway's answer about an attempt. It may come with the call, by callback, or from a query.
 
     A confirmed payment begins its search in the same transaction (2c.1). A charged extension lengthens its session
-    (5.4). None: no attempt has this key.
+    (5.4). Returns None if no attempt has this key.
     """
     session_id = await extension.session_of_charge(tx, key)
     if session_id is not None:
@@ -87,7 +88,7 @@ async def charge_answered(
     payment = outcome.payment
     log.info("charge.answered", payment_id=str(payment.id), answer=answer.status, step=outcome.step)
     if outcome.step == "refunding":
-        # The payment itself did not change, and its customer may have another one by now.
+        # The payment itself did not change, and by now its customer may have another payment.
         return outcome
     if outcome.step == "confirmed":
         await begin_search(tx, payment, candidates)
@@ -113,9 +114,9 @@ async def _extension_charge_answered(
 
 
 def refuse_if_declined(answer: ChargeAnswer | None, payment: Payment) -> None:
-    """Raises PaymentDeclined or PaymentExpired if the charge was declined.
+    """Raise PaymentDeclined or PaymentExpired if the charge was declined.
 
-    `payment` is read after the answer was recorded: by this call, or earlier by the gateway's call-back.
+    `payment` was read after this call, or earlier the gateway's callback, recorded the answer.
     """
     if answer is None or answer.status != "declined":
         return
@@ -126,7 +127,7 @@ def refuse_if_declined(answer: ChargeAnswer | None, payment: Payment) -> None:
 
 
 async def refund_answered(tx: Transaction, refund_id: UUID, answer: RefundAnswer) -> None:
-    """Record what the gateway says of a refund. If it refunds the payment, the customer is told (X.9)."""
+    """Record the gateway's answer about a refund. If the payment is now refunded, tell the customer (X.9)."""
     payment_id = await payments.record_refund_answer(tx, refund_id, answer)
     if payment_id is not None:
         await realtime.append(tx, await views.payment_events(tx, payment_id))

@@ -1,7 +1,8 @@
-"""What changes of a mitra set off in journeys. Functions that take a transaction never commit it.
+"""The consequences of a mitra's changes in journeys. Functions that take a transaction never commit it.
 
-A session's lock comes before its mitra's. Each function here holds the mitra's row, so what must follow in a session or
-a payment is armed as a deadline that is due now: a worker does it in a transaction of its own.
+A session must be locked before its mitra. But each function here already holds the mitra's row. So it arms the
+consequences for sessions and payments as deadlines that are due now. A worker carries them out in separate
+transactions.
 """
 
 from uuid import UUID
@@ -14,13 +15,16 @@ from curhat.kit.database import Transaction
 from curhat.pairing import service as pairing
 from curhat.sessions import extension
 
-# Deadline kind: a mitra was suspended, so this session of theirs ends.
+# Deadline kind: the mitra of this session was suspended, so the session ends.
 SUSPENSION_END = "suspension_end"
 
 
 async def intent_changed(tx: Transaction, mitra_id: UUID, online: bool) -> None:
-    """The mitra moved the toggle. Offline withdraws the mitra's requests, loses targeted pairings (4.4) and rejects
-    pending extensions (5.6). Online does nothing here: presence then offers what is open."""
+    """Handle a change of the mitra's toggle. Online does nothing here, because presence then offers the open
+    requests.
+
+    Offline withdraws the mitra's requests, lets targeted pairings fail (4.4) and rejects pending extensions (5.6).
+    """
     if not online:
         await pairing.withdraw(tx, mitra_id, "went_offline")
         await extension.toggle_went_off(tx, mitra_id)
@@ -38,7 +42,7 @@ async def rename_mitra(tx: Transaction, mitra_id: UUID, display_name: str, *, by
 async def change_capacity(tx: Transaction, mitra_id: UUID, max_customers: int, *, by: str) -> None:
     """Change how many customers the mitra takes at once. Raises NotFound, ValidationFailed.
 
-    A mitra who is now at capacity loses the open requests; running sessions go on.
+    If the mitra is now at capacity, the open requests are withdrawn. Running sessions are not affected.
     """
     is_full = await accounts.change_capacity(tx, mitra_id, max_customers, by=by)
     if is_full:
@@ -46,7 +50,7 @@ async def change_capacity(tx: Transaction, mitra_id: UUID, max_customers: int, *
 
 
 async def suspend_mitra(tx: Transaction, mitra_id: UUID, *, by: str = "command line") -> None:
-    """Suspend a mitra: sockets close, requests are withdrawn, running sessions end. Repeated, nothing happens."""
+    """Suspend a mitra: close sockets, withdraw requests, end running sessions. A repeated call does nothing."""
     if not await accounts.suspend_mitra(tx, mitra_id, by=by):
         return
     await pairing.withdraw(tx, mitra_id, "suspended")

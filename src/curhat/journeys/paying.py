@@ -30,8 +30,9 @@ async def open_payment(
 ) -> Payment:
     """Open a payment session (2a), for a blast (1) or for the same mitra again (3.2).
 
-    Raises JourneyInProgress, NotFound (the offer, or a mitra this customer never had a session with), TrialUsed,
-    PresenceUnknown, NoMitraAvailable or, for a chosen mitra whose own status alone counts (3.6), MitraUnavailable.
+    Raises JourneyInProgress, TrialUsed, PresenceUnknown and NoMitraAvailable. Raises NotFound for an unknown offer,
+    or a mitra with whom this customer never had a session. For a chosen mitra, whose own status alone counts (3.6),
+    raises MitraUnavailable instead of NoMitraAvailable.
     """
     if target_mitra_id is not None:
         await refuse_strangers(tx, customer_id, target_mitra_id)
@@ -48,8 +49,8 @@ async def open_payment(
     timeout_minutes = await configuration.payment_session_timeout_minutes(tx)
     payment_id = await payments.open_payment(tx, customer_id, terms, timeout_minutes)
     await pause_point("open_payment.opened")
-    # Check a second time. If an accept was under way, the INSERT waited for it, and by now it has started a session.
-    # So this transaction sees either the open payment or the session, never neither.
+    # Check a second time. If an accept was running, the INSERT waited for it, and the accept has started a session by
+    # now. So this transaction sees the open payment or the session. It never misses both.
     await _refuse_during_session(tx, customer_id)
     if gate.available is None:
         raise PresenceUnknown
@@ -80,8 +81,8 @@ async def begin_confirmation(
 ) -> Charge | None:
     """Begin to confirm a payment. A payment of Rp0 is confirmed here, and its search begins.
 
-    Returns the charge to make after the commit. None: there is nothing to charge, or the payment is confirmed or
-    confirming already. `candidates` are the mitras who may be asked; None: unknown.
+    Returns the charge to make after the commit. Returns None if there is nothing to charge, or the payment is already
+    confirmed or confirming. `candidates` are the mitras who may be asked, or None if unknown.
     Raises NotFound, PresenceUnknown (before anything is charged), PaymentExpired, PaymentClosed.
     """
     payment = await payments.lock_own(tx, payment_id, customer_id)
@@ -100,7 +101,7 @@ async def begin_confirmation(
 
 
 async def cancel_payment(tx: Transaction, customer_id: UUID, payment_id: UUID) -> Payment:
-    """pending → abandoned; the row stays (2a.4). Raises NotFound, and what payments.abandon raises."""
+    """pending → abandoned. The row is kept (2a.4). Raises NotFound, and the errors of payments.abandon."""
     payment = await payments.lock_own(tx, payment_id, customer_id)
     if payment.status != "abandoned":
         await payments.abandon(tx, payment)
@@ -109,7 +110,7 @@ async def cancel_payment(tx: Transaction, customer_id: UUID, payment_id: UUID) -
 
 
 async def expire_payments(tx: Transaction, *payment_ids: UUID) -> list[UUID]:
-    """pending → expired, those whose time is over, logged without a case (2a.4). Returns their ids."""
+    """pending → expired, if the time to pay is over. Log these payments without a case (2a.4). Return their ids."""
     expired = await payments.expire(tx, payment_ids)
     if expired:
         sessions_paid_for = [payment_id for payment_id, purpose in expired.items() if purpose == "session"]
@@ -119,7 +120,7 @@ async def expire_payments(tx: Transaction, *payment_ids: UUID) -> list[UUID]:
 
 
 async def as_shown(presence: Presence, customer_id: UUID, payment: Payment) -> Payment:
-    """The payment as its customer sees it: with whether a fallback could be taken at this moment (3.5)."""
+    """Return the payment as its customer sees it, including whether a fallback could be taken now (3.5)."""
     shown = payment.pairing
     if shown is None or shown.fallback is None or not shown.fallback.allowed or payment.target_mitra is None:
         return payment
@@ -129,7 +130,7 @@ async def as_shown(presence: Presence, customer_id: UUID, payment: Payment) -> P
 
 
 def shown_with(payment: Payment, customer_id: UUID, candidates: Sequence[UUID] | None) -> Payment:
-    """The same as `as_shown` inside a transaction: `candidates` were asked for before it. None: unknown."""
+    """Do the same as `as_shown` inside a transaction. `candidates` were read before it, and are None if unknown."""
     if payment.pairing is None or payment.target_mitra is None:
         return payment
     available = pairing.anybody_else(candidates, payment.target_mitra.id, customer_id)

@@ -1,9 +1,9 @@
-"""When a person is pushed to: some moments after the reason arose, and again while the reason lasts.
+"""When a person gets a push: some seconds after the reason arose, and again while the reason lasts.
 
-Triggers in the database (migrations/0006_push.sql) note each reason as a deadline. Its transition puts a message into
-the outbox for each person concerned who has no live connection. It then runs again after some seconds, because a
-connection can be dead before the server knows, and because a person who was connected may leave. A person is pushed
-to at most once per reason.
+Triggers in the database (migrations/0006_push.sql) record each reason as a deadline. Its transition puts a message
+into the outbox for each person concerned who has no live connection. It then runs again after some seconds. A
+connection can be dead before the server knows, and a connected person may leave. A person gets at most one push per
+reason.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -24,17 +24,17 @@ from curhat.notifications import service as notifications
 from curhat.notifications.service import Message
 from curhat.notifications.templates import PushKind
 
-# The deadline kinds that the triggers arm: a pairing that asks mitras, a session that began, a chat with unread
-# messages.
+# The deadline kinds that the triggers arm, in this order: a pairing that asks mitras, a session that began, a chat
+# with unread messages.
 PUSH_REQUESTS: Final = "push_requests"
 PUSH_MATCH: Final = "push_match"
 PUSH_MESSAGES: Final = "push_messages"
 
-# After how many seconds a transition runs again. Bounds how long a person whose connection died goes without a push.
+# The seconds after which a transition runs again. If a person's connection died, a push is late by at most this time.
 REQUESTS_INTERVAL_SECONDS: Final = 5.0
 MATCH_INTERVAL_SECONDS: Final = 5.0
 MESSAGES_INTERVAL_SECONDS: Final = 10.0
-# How long a reason lasts: longer than a customer's dead connection counts as live (presence/customers.py).
+# How long a reason lasts. This is longer than a customer's dead connection counts as live (presence/customers.py).
 MATCH_SECONDS: Final = 45.0
 MESSAGES_SECONDS: Final = 60.0
 
@@ -53,11 +53,11 @@ class PushTransitions:
         self._wake_outbox = wake_outbox
 
     def by_kind(self) -> Mapping[str, Transition]:
-        """The transition of each deadline kind."""
+        """Return the transition of each deadline kind."""
         return {PUSH_REQUESTS: self._requests, PUSH_MATCH: self._match, PUSH_MESSAGES: self._messages}
 
     async def _requests(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
-        """A pairing asks mitras: push to those who are not connected (4.1)."""
+        """A pairing asks mitras: send a push to each mitra who is not connected (4.1)."""
         pairing_id = deadline.entity_id
         if await queries.find_search_end(tx, pairing_id=pairing_id) is None:
             return None
@@ -84,7 +84,7 @@ class PushTransitions:
         return push_requests
 
     async def _match(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
-        """A session began: push to its customer."""
+        """A session began: send a push to its customer."""
         match = await queries.find_match_to_push(
             tx, session_id=deadline.entity_id, within_seconds=MATCH_SECONDS
         )
@@ -104,7 +104,7 @@ class PushTransitions:
         return lambda: self._push([message])
 
     async def _messages(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
-        """A mitra wrote, and the customer has not read it: push to the customer."""
+        """A mitra wrote and the customer has not read the message: send a push to the customer."""
         unread = await queries.find_message_to_push(
             tx, session_id=deadline.entity_id, within_seconds=MESSAGES_SECONDS
         )
@@ -124,9 +124,9 @@ class PushTransitions:
         return lambda: self._push([message])
 
     async def _push(self, messages: Sequence[Message]) -> None:
-        """Put the messages into the outbox whose people are not connected.
+        """Put those messages into the outbox whose readers are not connected.
 
-        When presence is unknown, put all of them.
+        If presence is unknown, put all messages into the outbox.
         """
         if not messages:
             return
@@ -145,7 +145,7 @@ class PushTransitions:
 
 
 async def still_wanted(database: Database, kind: PushKind, subject_ids: Sequence[UUID]) -> set[UUID]:
-    """Which of these requests, sessions or messages are still worth a push."""
+    """Return which of these requests, sessions or messages still need a push."""
     filter_subjects = {
         "request_offered": queries.filter_open_requests,
         "matched": queries.filter_running_sessions,

@@ -1,4 +1,4 @@
-"""A new name reaches everybody who sees the old one. Functions that take a transaction never commit it."""
+"""Sends a new name to everybody who sees the old name. Functions that take a transaction never commit it."""
 
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from curhat.sessions import extension
 from curhat.sessions import service as sessions
 from curhat.sessions.events import SESSION_UPDATED, views_to_both
 
-# Deadline kinds: the mitra of this session, or of this payment, has another name.
+# Deadline kinds: the mitra of this session, or of this payment, has a new name.
 SESSION_RENAMED = "session_renamed"
 PAYMENT_RENAMED = "payment_renamed"
 
@@ -28,9 +28,9 @@ async def rename_customer(tx: Transaction, customer_id: UUID, call_name: str) ->
 
 
 async def tell_session(tx: Transaction, session_id: UUID) -> None:
-    """Send both sides the session as it is, unless it has ended.
+    """Send both sides the current session, unless it has ended.
 
-    Takes the session's lock. Without it, a session that ends meanwhile would seem to run again.
+    Locks the session. Without the lock, this could report a session as running after it has ended.
     """
     session = await extension.lock_session(tx, session_id)
     if session.runs:
@@ -39,7 +39,7 @@ async def tell_session(tx: Transaction, session_id: UUID) -> None:
 
 
 async def tell_payment(tx: Transaction, presence: Presence, payment_id: UUID) -> None:
-    """Send the customer a payment for a chosen mitra as it is. Asks presence first, then takes the payment's lock."""
+    """Send the customer the current payment for a chosen mitra. Asks presence first, and then locks the payment."""
     people = await queries.find_people_of_targeted_payment(tx, payment_id=payment_id)
     available = await others_available(presence, people.customer_id, people.target_mitra_id)
     await payments.lock(tx, payment_id)

@@ -34,15 +34,15 @@ from curhat.sessions.schemas import MitraName, MitraSession, Session, SessionVie
 
 log = structlog.get_logger(__name__)
 
-# The answer to every mitra but the winner.
+# The answer to every mitra except the winner.
 ALREADY_TAKEN = refusal(AlreadyTaken())
 
 
 async def begin_search(tx: Transaction, payment: LockedPayment, candidates: Sequence[UUID] | None) -> None:
-    """Open the first pairing of a confirmed payment, and tell the customer: targeted (3.2), or a blast (2b.2).
+    """Open the first pairing of a confirmed payment, targeted (3.2) or a blast (2b.2), and tell the customer.
 
-    `candidates` are the mitras who may be asked, as presence said just before. None: unknown. Then a blast begins with
-    nobody, and asks mitras as they are found to be available; a chosen mitra is asked for the whole window.
+    `candidates` are the mitras who may be asked, according to presence just before. None means unknown. Then a blast
+    begins without requests, and asks mitras when they become available. A chosen mitra is asked for the whole window.
     """
     if payment.target_mitra_id is None:
         window_seconds = await configuration.pairing_blast_timeout_seconds(tx)
@@ -61,11 +61,11 @@ async def begin_search(tx: Transaction, payment: LockedPayment, candidates: Sequ
 async def refuse_if_decided(
     database: Database, request_id: UUID, idempotent: IdempotentRequest, flight: SingleFlight
 ) -> Answer | None:
-    """Answer a mitra who accepts after the decision, and store that answer under the key, in one statement.
+    """Answer a mitra who accepts after the decision. Store that answer under the key, in one statement.
 
-    Of fifty mitras who accept at once, most end here. None: the pairing is open and this accept has entered the single
-    flight, or this very mitra has won.
-    Raises AlreadyTaken when the key has an answer, RequestClosed (neither is stored), IdempotencyInProgress.
+    If fifty mitras accept at once, most of them get their answer here. Returns None if the pairing is open and this
+    accept has entered the single flight, or if this mitra has won.
+    Raises AlreadyTaken if the key has an answer, and RequestClosed. Neither is stored. Raises IdempotencyInProgress.
     """
     while True:
         found = await queries.refuse_if_decided(
@@ -90,11 +90,11 @@ async def refuse_if_decided(
 async def accept(
     tx: Transaction, mitra_id: UUID, request_id: UUID, key_lock: int | None = None
 ) -> MitraSession:
-    """offered → accepted, and the session begins (2b.5). The winner who repeats gets the same session.
+    """offered → accepted, and the session begins (2b.5). If the winner repeats the call, it returns the same session.
 
-    `key_lock` is the advisory lock of the request's idempotency key, taken by the same statement; None: no key.
-    Raises IdempotencyInProgress, NotFound, AlreadyTaken, RequestClosed, MitraOffline, AtCapacity, in the order of
-    the contract.
+    `key_lock` is the advisory lock of the request's idempotency key. The same statement takes it. None means no key.
+    Raises IdempotencyInProgress, NotFound, AlreadyTaken, RequestClosed, MitraOffline, AtCapacity. The contract
+    defines this order.
     """
     won = await queries.accept_and_start(
         tx,
@@ -107,8 +107,8 @@ async def accept(
         return await _session_won_before(tx, mitra_id, request_id, key_lock)
     await presence_service.take_place(tx, mitra_id)
     if won.fills_up:
-        # A customer may have asked for this very mitra while the statement waited for the mitra's row. The statement
-        # did not see that request. From here on, under the row's lock, no further request can be made.
+        # While the statement waited for the mitra's row, a customer may have asked for this mitra. The statement did
+        # not see that request. From now on, the row's lock prevents further requests.
         await pairing.withdraw(tx, mitra_id, "at_capacity")
     started = _started_session(won, mitra_id)
     await realtime.append(
@@ -158,7 +158,7 @@ def _refusal(outcome: str, close_reason: CloseReason | None) -> Exception:
 
 
 def _served_payment(won: AcceptedPairing) -> Payment:
-    """The payment as its customer sees it after the accept."""
+    """Return the payment as its customer sees it after the accept."""
     target = None
     if won.target_mitra_id is not None and won.target_display_name is not None:
         target = TargetMitra(id=won.target_mitra_id, display_name=won.target_display_name)
@@ -192,7 +192,7 @@ def _served_payment(won: AcceptedPairing) -> Payment:
 
 
 def _started_session(won: AcceptedPairing, mitra_id: UUID) -> SessionViews:
-    """The session as both sides see it when it begins."""
+    """Return the session as both sides see it when it begins."""
     session = Session(
         id=won.session_id,
         status="active",
@@ -211,7 +211,7 @@ def _started_session(won: AcceptedPairing, mitra_id: UUID) -> SessionViews:
 async def reject(
     tx: Transaction, mitra_id: UUID, request_id: UUID, candidates: Sequence[UUID] | None
 ) -> None:
-    """offered → rejected; the pairing fails at once when nobody else is left (2b.4)."""
+    """offered → rejected. If no other mitra is left, the pairing fails at once (2b.4)."""
     await pairing.reject(tx, request_id, mitra_id, candidates)
 
 
@@ -226,8 +226,9 @@ async def take_fallback(
 ) -> Pairing:
     """Open a blast under the same payment, after a targeted pairing failed (3.5).
 
-    `candidates` are the mitras who may be asked, as presence said just before; None: unknown.
-    Raises NotFound, FallbackDecided; PresenceUnknown and NoMitraAvailable, which leave the choice open.
+    `candidates` are the mitras who may be asked, according to presence just before. None means unknown.
+    Raises NotFound, FallbackDecided. Also raises PresenceUnknown and NoMitraAvailable, after which the customer can
+    still choose.
     """
     failed = await pairing.lock_failed(tx, pairing_id, customer_id)
     if candidates is None:

@@ -1,7 +1,8 @@
 """One accept per pairing at a time, within a process.
 
-Not for correctness: the accept's own locks decide, however many processes there are. Of fifty mitras who accept at
-once, those who wait here hold no connection to PostgreSQL, and learn with one query that another mitra has won.
+Correctness does not depend on this. The accept's own locks decide, however many processes there are. If fifty mitras
+accept at once, the waiting accepts hold no connection to PostgreSQL. Each then learns with one query that another
+mitra has won.
 """
 
 import asyncio
@@ -14,10 +15,10 @@ from curhat.kit.errors import IdempotencyInProgress
 class SingleFlight:
     """One accept.
 
-    It enters once no other accept of this process is under way for the pairing, and leaves at its end.
+    It enters when no other accept of this process is running for the pairing. It leaves when it ends.
     """
 
-    # The accept that is under way, by pairing.
+    # The running accept of each pairing.
     _under_way: Final[dict[UUID, "SingleFlight"]] = {}
 
     def __init__(self, key_lock: int) -> None:
@@ -26,9 +27,10 @@ class SingleFlight:
         self._pairing_id: UUID | None = None
 
     async def enter(self, pairing_id: UUID) -> bool:
-        """Enter, and return True; or wait until the accept under way has left, and return False: look again.
+        """Enter and return True. If another accept is running, wait until it leaves and return False; then look
+        again.
 
-        Raises IdempotencyInProgress when the accept under way is the same request, sent twice.
+        Raises IdempotencyInProgress if the running accept is the same request, sent twice.
         """
         other = self._under_way.get(pairing_id)
         if other is None:
@@ -41,7 +43,7 @@ class SingleFlight:
         return False
 
     def leave(self) -> None:
-        """Let those who wait look again."""
+        """Let the waiting accepts look again."""
         if self._pairing_id is not None:
             del self._under_way[self._pairing_id]
         self.ended.set()

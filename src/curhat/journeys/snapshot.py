@@ -1,7 +1,7 @@
-"""The snapshot `/state`: all that a client needs to show the journey as it stands, and its position in the stream.
+"""The snapshot `/state`: everything that a client needs to show the current journey, and its position in the stream.
 
-Everything but presence is read in one PostgreSQL snapshot, together with the head of the stream. A client that applies
-the events after `stream.seq` to it shows the same as a later snapshot.
+Everything except presence is read in one PostgreSQL snapshot, together with the head of the stream. A client can
+apply the events after `stream.seq` to this snapshot. The result equals a later snapshot.
 """
 
 from uuid import UUID
@@ -23,8 +23,8 @@ from curhat.sessions.states import OPEN_EXTENSION_STATUSES
 
 
 async def customer_state(database: Database, customer_id: UUID) -> CustomerState:
-    """A customer's snapshot. `with_presence` adds what presence says of a fallback."""
-    # Creates the stream if it is missing, since the snapshot below only reads.
+    """Return a customer's snapshot. `with_presence` adds whether a fallback could be taken."""
+    # Create the stream if it is missing, because the snapshot below only reads.
     await realtime.read_head(database, "customer", customer_id)
     async with database.transaction(snapshot=True) as tx:
         payment = await views.current_payment(tx, customer_id)
@@ -45,7 +45,7 @@ async def customer_state(database: Database, customer_id: UUID) -> CustomerState
 
 
 async def with_presence(presence: Presence, customer_id: UUID, state: CustomerState) -> CustomerState:
-    """The same snapshot, which now also says whether a fallback could be taken at this moment (3.5)."""
+    """Return the same snapshot, with whether a fallback could be taken now (3.5)."""
     if state.payment is None:
         return state
     payment = await paying.as_shown(presence, customer_id, state.payment)
@@ -53,7 +53,7 @@ async def with_presence(presence: Presence, customer_id: UUID, state: CustomerSt
 
 
 async def mitra_state(database: Database, presence: Presence, mitra_id: UUID) -> MitraState:
-    """A mitra's snapshot. `presence.connected` is false when presence is unknown."""
+    """Return a mitra's snapshot. `presence.connected` is false if presence is unknown."""
     await realtime.read_head(database, "mitra", mitra_id)
     own = await presence.view(await presence_service.mitra_state(database, mitra_id))
     async with database.transaction(snapshot=True) as tx:

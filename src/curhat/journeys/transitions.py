@@ -1,6 +1,6 @@
-"""What happens when a deadline comes due: one transition per kind, run in the transaction that claims the deadline.
+"""The transition of each deadline kind. It runs in the transaction that claims the deadline.
 
-A transition that needs the gateway arms its own next try in that transaction, and returns the call. The worker makes
+If a transition needs the gateway, it arms its own next try in that transaction and returns the call. The worker makes
 the call after the commit.
 """
 
@@ -34,7 +34,7 @@ class Transitions:
         self._gateway = gateway
 
     def by_kind(self) -> Mapping[str, Transition]:
-        """The transition of each deadline kind."""
+        """Return the transition of each deadline kind."""
         return {
             payments.PAYMENT_EXPIRY: BatchTransition(expire_payments),
             payments.CHARGE_ANSWER: self._ask_about_charge,
@@ -54,7 +54,7 @@ class Transitions:
         }
 
     async def _ask_about_charge(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
-        """No answer to this attempt is recorded: ask the gateway by its key, or send an extension's charge again."""
+        """An attempt has no recorded answer: query the gateway by its key, or send an extension's charge again."""
         question = await payments.ask_again(tx, deadline.entity_id, deadline.generation)
         if question is None:
             return None
@@ -78,7 +78,7 @@ class Transitions:
     async def _close_targeted(self, tx: Transaction, due: Sequence[Deadline]) -> None:
         """The windows of chosen mitras are over (4.3), or the mitras went away (4.4).
 
-        Presence is asked before any lock.
+        Asks presence before it takes any lock.
         """
         pairing_ids = [deadline.entity_id for deadline in due]
         targets = await pairing.targets_of(tx, pairing_ids)
@@ -91,14 +91,17 @@ class Transitions:
     async def _close_extension_windows(
         self, tx: Transaction, due: Sequence[Deadline]
     ) -> Mapping[UUID, FollowUp]:
-        """Nobody answered in time (5.1). Unknown presence counts as disconnected (5.6)."""
+        """The mitras did not answer in time (5.1). Unknown presence counts as disconnected (5.6)."""
         extension_ids = [deadline.entity_id for deadline in due]
         connected = await self._connected_mitras(await extension.mitras_of(tx, extension_ids)) or ()
         charges = await extension.window_over(tx, extension_ids, connected)
         return {extension_id: self._charge(attempt) for extension_id, attempt in charges.items()}
 
     async def _check_extension_presence(self, tx: Transaction, due: Sequence[Deadline]) -> None:
-        """The mitras' sockets closed, and had their time to come back (5.6). Presence unknown: the window decides."""
+        """The time to reconnect is over for these mitras (5.6).
+
+        If presence is unknown, the extension's window decides.
+        """
         mitra_ids = await extension.mitras_of(tx, [deadline.entity_id for deadline in due])
         connected = await self._connected_mitras(mitra_ids)
         if connected is not None:
@@ -106,18 +109,18 @@ class Transitions:
             await extension.mitra_lost(tx, lost)
 
     async def _connected_mitras(self, mitra_ids: Mapping[UUID, UUID]) -> set[UUID] | None:
-        """Which of the mitras, given by extension, are connected now. None: presence is unknown."""
+        """Return which of the mitras, given by extension, are connected now. Return None if presence is unknown."""
         try:
             return await self._presence.connected_among(list(set(mitra_ids.values())))
         except PresenceUnknown:
             return None
 
     async def _tell_payment(self, tx: Transaction, deadline: Deadline) -> None:
-        """The mitra whom a payment is for has another name."""
+        """The mitra whom a payment is for has a new name."""
         await renaming.tell_payment(tx, self._presence, deadline.entity_id)
 
     async def _send_refund(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
-        """A refund has no answer yet: send it under its key, until it has."""
+        """A refund has no answer yet: send it under its key until it has an answer."""
         refund = await payments.refund_to_carry_out(tx, deadline.entity_id, deadline.generation)
         if refund is None:
             return None
@@ -169,7 +172,7 @@ async def end_sessions(tx: Transaction, due: Sequence[Deadline]) -> None:
 
 
 async def tell_session(tx: Transaction, deadline: Deadline) -> None:
-    """The session's mitra has another name."""
+    """The session's mitra has a new name."""
     await renaming.tell_session(tx, deadline.entity_id)
 
 

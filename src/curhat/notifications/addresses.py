@@ -1,7 +1,9 @@
-"""Where a push may be sent. Endpoints come from clients, and must not make this server connect to its own network.
+"""Where a push may be sent. Clients choose the endpoints, so an endpoint must not lead into this server's own
+network.
 
 An endpoint is checked when its subscription is saved, and again at each use. This module resolves the name and checks
-every address found, and the HTTP client connects to a checked address. So a name that changes in between gains nothing.
+every address found. The HTTP client connects only to a checked address. So an attacker gains nothing by changing the
+name between check and use.
 """
 
 import asyncio
@@ -21,11 +23,14 @@ _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
 
 
 class EndpointRefused(Exception):
-    """This server sends no push to the endpoint. The text says why, without repeating the endpoint."""
+    """This server sends no push to the endpoint. The text says why, and does not contain the endpoint."""
 
 
 class Addresses:
-    """Which endpoints may be called. `allows_this_machine` also allows loopback, over http too: development, tests."""
+    """Decides which endpoints may be called.
+
+    For development and tests, `allows_this_machine` allows loopback and http.
+    """
 
     def __init__(self, *, allows_this_machine: bool) -> None:
         self._allows_this_machine = allows_this_machine
@@ -59,9 +64,9 @@ class Addresses:
             raise EndpointRefused("must be on the port of https")
 
     async def check(self, endpoint: str) -> None:
-        """Check the text, and that the name resolves to public addresses only. Raises EndpointRefused.
+        """Check the text. Also check that the name resolves to public addresses only. Raises EndpointRefused.
 
-        A name that does not resolve now is accepted: it is resolved and checked again at each use.
+        If a name does not resolve now, it is accepted, because it is resolved and checked again at each use.
         """
         self.check_form(endpoint)
         host = urlsplit(endpoint).hostname
@@ -73,7 +78,10 @@ class Addresses:
                 return
 
     async def resolve(self, host: str, port: int) -> list[tuple[int, str]]:
-        """Resolve a name to checked addresses, each (family, address). Raises OSError, EndpointRefused."""
+        """Resolve a name to checked pairs (family, address).
+
+        Raises OSError, and EndpointRefused for a bad address.
+        """
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(RESOLVE_TIMEOUT_SECONDS):
@@ -82,8 +90,8 @@ class Addresses:
             raise EndpointRefused("has a name that cannot be") from None
         addresses: list[tuple[int, str]] = []
         for family, _, _, _, address in found:
-            # If one address of a host name is not allowed, the whole name is refused: no honest push service has such
-            # an address.
+            # If one address of a host name is not allowed, refuse the whole name. The name of a real push service has
+            # no such address.
             self.check_address(ipaddress.ip_address(str(address[0]).partition("%")[0]))
             addresses.append((family, str(address[0])))
         return addresses
@@ -129,7 +137,10 @@ class CheckedResolver(AbstractResolver):
 
 
 def _literal(host: str) -> IpAddress | None:
-    """The address that a host part spells out, in any notation (127.1, 0x7f000001, …); None for a name."""
+    """Return the address that a host part contains, in any notation (127.1, 0x7f000001, …).
+
+    Return None for a name.
+    """
     try:
         return ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
@@ -141,7 +152,7 @@ def _literal(host: str) -> IpAddress | None:
 
 
 def _inner(address: IpAddress) -> IpAddress:
-    """The IPv4 address that an IPv6 address wraps (NAT64, Teredo, mapped, 6to4); else the address itself."""
+    """Return the IPv4 address inside an IPv6 address (NAT64, Teredo, mapped, 6to4), or else the address itself."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address in _NAT64:

@@ -1,7 +1,8 @@
-"""Sends the outbox's messages, in the workers: claim, check whether each is still wanted, send, record the outcome.
+"""Sends the outbox's messages, in the workers.
 
-Nothing is sent inside a transaction. A claimed message whose outcome is not recorded (the worker died, PostgreSQL went
-away) is due again after CLAIM_SECONDS.
+A worker claims messages, checks whether each is still wanted, sends it, and records the outcome. Nothing is sent
+inside a transaction. If the outcome of a claimed message is not recorded (the worker died, PostgreSQL went away), the
+message is due again after CLAIM_SECONDS.
 """
 
 import asyncio
@@ -34,14 +35,15 @@ from curhat.notifications.templates import PushKind
 
 log = structlog.get_logger(__name__)
 
-# How many messages one worker sends at once. A push service takes 0.1 s, so this is 500 messages per second.
+# How many messages one worker sends at once. A push service takes 0.1 s per message, so this is 500 messages per
+# second.
 MAX_SENDS_RUNNING: Final = 50
-# Longer than one attempt can take: an outcome that is not recorded by then never will be.
+# Longer than the longest attempt. If an outcome is not recorded by then, it never will be.
 CLAIM_SECONDS: Final = 10.0
-# How long a message can wait that another process put into the outbox.
+# How long a message waits at most if another process put it into the outbox.
 POLL_INTERVAL_SECONDS: Final = 0.5
-# The wait before the second attempt, the third, and so on. A push service that names a wait gets it, up to the longest
-# of these.
+# The wait before the second attempt, the third, and so on. If a push service asks for a wait, we use that wait, up to
+# the longest of these.
 RETRY_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 # A subscription has failed after this many failed messages in a row.
 MAX_FAILURES: Final = 5
@@ -58,9 +60,9 @@ SENT: Final = Counter(
 )
 IN_FLIGHT: Final = Gauge("curhat_push_in_flight", "Push messages that are being sent by this process")
 
-# Which of these people hold a live connection. May raise PresenceUnknown.
+# Returns which of these people hold a live connection. May raise PresenceUnknown.
 ConnectedAmong = Callable[[Role, Sequence[UUID]], Awaitable[set[UUID]]]
-# Which of these subjects are still worth a push (a request that is open, a message that is unread, …).
+# Returns which of these subjects still need a push, for example a request that is open or a message that is unread.
 StillWanted = Callable[[PushKind, Sequence[UUID]], Awaitable[set[UUID]]]
 
 
@@ -84,11 +86,11 @@ class Outbox:
         self._recording: asyncio.Task[None] | None = None
 
     def wake(self) -> None:
-        """Send soon: there is a new message."""
+        """Send soon, because there is a new message."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Send until cancelled; while PostgreSQL is away, keep trying. What is being sent then is due again later."""
+        """Send until cancelled. If PostgreSQL is away, keep trying. Unrecorded messages are due again later."""
         try:
             while True:
                 self._wake.clear()
@@ -98,7 +100,8 @@ class Outbox:
                 except DATABASE_AWAY as error:
                     log.warning("push.database_trouble", error=type(error).__name__)
                 except Exception:
-                    # The loop goes on after a fault, because every push depends on it. Claimed messages are due again.
+                    # The loop must continue after an error, because every push depends on it. Claimed messages become
+                    # due again.
                     log.exception("push.round_failed")
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(POLL_INTERVAL_SECONDS):
@@ -108,7 +111,10 @@ class Outbox:
                 task.cancel()
 
     async def send_due(self) -> bool:
-        """Claim as many due messages as can be sent at once, and start to send them. Returns False if none was due."""
+        """Claim due messages, as many as can be sent at once, and start to send them.
+
+        Return False if none was due.
+        """
         while len(self._tasks) >= MAX_SENDS_RUNNING:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         claimed = await queries.claim_messages(
@@ -141,7 +147,7 @@ class Outbox:
     # Whether it is wanted ------------------------------------------------------------------------------------
 
     async def _drop_unwanted(self, claimed: Sequence[ClaimedMessage]) -> list[ClaimedMessage]:
-        """Return the messages to send. Delete those whose subject is over, or whose reader is connected."""
+        """Return the messages to send. Delete a message if its subject is over or its reader is connected."""
         wanted: list[ClaimedMessage] = []
         unwanted: list[ClaimedMessage] = []
         for kind in sorted({message.kind for message in claimed}):
@@ -181,7 +187,7 @@ class Outbox:
             log.exception("push.not_sent", kind=message.kind, subscription_id=str(message.subscription_id))
 
     async def _deliver(self, message: ClaimedMessage) -> Outcome:
-        # The time is rounded down, so that a push service, which counts whole seconds, never delivers too late.
+        # Round the time down. A push service counts whole seconds, and must never deliver too late.
         push = Push(
             payload=message.payload.encode(),
             topic=message.topic,
@@ -202,14 +208,15 @@ class Outbox:
                 await self._delete_subscription(message)
                 log.info("push.subscription_gone", subscription_id=str(message.subscription_id))
             case Refused():
-                # Finished and kept: if it were deleted, the same reason would put it into the outbox again.
+                # Mark the message as finished, but keep it. If it were deleted, the same reason would put it into the
+                # outbox again.
                 self._finish(message.id)
                 await self._count_failure(message, outcome.reason)
             case Unavailable():
                 await queries.postpone_message(
                     self._database, id=message.id, wait_seconds=_wait_seconds(message.attempts, outcome)
                 )
-                # However often a message is tried, it counts as one failure.
+                # A message counts as one failure, however many attempts it has.
                 if message.attempts == 1 and not outcome.is_their_limit:
                     await self._count_failure(message, outcome.reason)
 

@@ -1,4 +1,4 @@
-"""The port that every way of pushing fits: Web Push now, FCM later."""
+"""The interface of every push channel: Web Push now, FCM later."""
 
 from typing import Literal, Protocol
 from uuid import UUID
@@ -9,7 +9,7 @@ Urgency = Literal["very-low", "low", "normal", "high"]
 
 
 class Address(msgspec.Struct, frozen=True):
-    """Where a subscription's messages go, and the keys with which only its browser can read them."""
+    """The destination of a subscription's messages, and the keys with which only its browser can read them."""
 
     endpoint: str
     p256dh: bytes
@@ -20,7 +20,7 @@ class Address(msgspec.Struct, frozen=True):
 
 
 class Push(msgspec.Struct, frozen=True):
-    """One message. A later message of the same topic replaces it; it expires after `ttl_seconds`."""
+    """One message. A later message of the same topic replaces it. It expires after `ttl_seconds`."""
 
     payload: bytes
     topic: str
@@ -33,17 +33,23 @@ class Delivered(msgspec.Struct, frozen=True):
 
 
 class Gone(msgspec.Struct, frozen=True):
-    """The subscription does not exist any more."""
+    """The subscription no longer exists."""
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The push service will never accept this message. `reason` is for the log: a status or a word, nothing secret."""
+    """The push service will never accept this message.
+
+    `reason` is for the log: a status or a word without secrets.
+    """
 
     reason: str
 
 
 class Unavailable(msgspec.Struct, frozen=True):
-    """The push service may accept the message later. `is_their_limit`: we sent too much; the subscription is good."""
+    """The push service may accept the message later.
+
+    `is_their_limit`: we sent too much, and the subscription is valid.
+    """
 
     reason: str
     retry_after_seconds: float | None = None
@@ -54,7 +60,10 @@ Outcome = Delivered | Gone | Refused | Unavailable
 
 
 class PushChannel(Protocol):
-    """A way of pushing. Ends within a bounded time, and raises nothing for what a push service says or does."""
+    """A way to send pushes.
+
+    It ends within a limited time, and raises no error because of a push service's behaviour.
+    """
 
     async def deliver(self, subscription_id: UUID, address: Address, push: Push) -> Outcome:
         """Send one message."""

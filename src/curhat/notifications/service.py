@@ -23,13 +23,13 @@ from curhat.notifications.schemas import PushPayload, PushSubscription
 from curhat.notifications.templates import WORDS, Language, PushKind
 from curhat.notifications.web_push import base64url
 
-# More browsers than a person uses. Subscribing one more removes the oldest.
+# More browsers than a person uses. If a user subscribes another browser, the oldest subscription is removed.
 MAX_SUBSCRIPTIONS_PER_USER: Final = 10
-# A mitra may test once in this time.
+# The minimum time between two tests of a mitra.
 SECONDS_PER_TEST: Final = 10.0
-# When a test message expires.
+# The time after which a test message expires.
 TEST_TTL_SECONDS: Final = 60.0
-# Bounds how long one pruning holds its locks.
+# Limits how long one pruning holds its locks.
 MAX_ROWS_PER_PRUNE: Final = 10_000
 
 # A message replaces earlier ones of its topic. There is one topic per request and one per session: a new message
@@ -48,9 +48,9 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     kind: PushKind
     role: Role
     user_id: UUID
-    # The request, session or message that it is about. It is pushed once per subject and reason.
+    # The request, session or message that the push is about. Each subject is pushed once per reason.
     subject_id: UUID
-    # The request or session whose earlier push it replaces.
+    # The request or session whose earlier push this message replaces.
     topic_id: UUID
     request_id: UUID | None = None
     session_id: UUID | None = None
@@ -59,7 +59,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parsed_address(subscription: PushSubscription) -> Address:
-    """Decode a subscription's keys. Raises ValidationFailed for keys that no browser makes."""
+    """Decode a subscription's keys. Raises ValidationFailed for keys that no browser creates."""
     p256dh = _bytes_of(subscription.keys.p256dh, "keys.p256dh")
     auth = _bytes_of(subscription.keys.auth, "keys.auth")
     if len(auth) != 16:
@@ -70,16 +70,17 @@ def parsed_address(subscription: PushSubscription) -> Address:
 
 
 def refused_endpoint(reason: str) -> ValidationFailed:
-    """The error for an endpoint that this server must not call. `reason` completes "the endpoint …"."""
+    """Return the error for an endpoint that this server must not call. `reason` completes "the endpoint …"."""
     return _invalid("endpoint", reason)
 
 
 async def subscribe(
     tx: Transaction, identity: Identity, token_digest: bytes, address: Address, language: Language
 ) -> None:
-    """Subscribe this browser for this sign-in, or make its failed subscription good again.
+    """Subscribe this browser for this sign-in. If its subscription had failed, make it usable again.
 
-    A subscription of another person or an earlier sign-in in the same browser ends. Repeated, nothing changes.
+    A subscription of another person or of an earlier sign-in in the same browser ends. A repeated call changes
+    nothing.
     """
     await queries.lock_person(tx, user_id=identity.user_id)
     await queries.lock_endpoint(tx, endpoint=address.endpoint)
@@ -109,7 +110,7 @@ async def subscribe(
 
 
 async def unsubscribe(tx: Transaction, identity: Identity, endpoint: str) -> None:
-    """End this person's subscription with this endpoint. If there is none, nothing happens."""
+    """End this person's subscription with this endpoint. If there is none, do nothing."""
     await queries.lock_person(tx, user_id=identity.user_id)
     if await queries.delete_subscriptions_at(
         tx, role=identity.role, user_id=identity.user_id, endpoint=endpoint
@@ -120,7 +121,7 @@ async def unsubscribe(tx: Transaction, identity: Identity, endpoint: str) -> Non
 async def enqueue(tx: Transaction, messages: Sequence[Message]) -> int:
     """Put each message into the outbox for each subscription of its user that has not failed.
 
-    Returns for how many subscriptions there is something to send. Repeated, nothing happens.
+    Returns how many subscriptions have something to send. A repeated call does nothing.
     """
     queued: list[tuple[Message, Subscription]] = []
     by_role: dict[Role, list[Message]] = {}
@@ -144,7 +145,7 @@ async def enqueue(tx: Transaction, messages: Sequence[Message]) -> int:
 async def enqueue_test(tx: Transaction, mitra_id: UUID) -> int:
     """Put a test message into the outbox for each subscription of this mitra, failed or not. Returns how many.
 
-    Raises NoPushSubscription, and TooManyRequests when the last test was less than SECONDS_PER_TEST ago.
+    Raises NoPushSubscription. Raises TooManyRequests if the last test was less than SECONDS_PER_TEST ago.
     """
     await queries.lock_person(tx, user_id=mitra_id)
     subscriptions = await queries.list_subscriptions_of_mitra(tx, mitra_id=mitra_id)
@@ -171,14 +172,14 @@ async def enqueue_test(tx: Transaction, mitra_id: UUID) -> int:
 
 
 async def prune(tx: Transaction, max_rows: int = MAX_ROWS_PER_PRUNE) -> None:
-    """Delete expired messages, and the subscriptions of expired sign-ins; at most `max_rows` of each."""
+    """Delete expired messages, and the subscriptions of expired sign-ins, at most `max_rows` of each."""
     await queries.prune_messages(tx, max_rows=max_rows)
     for pruned in await queries.prune_subscriptions(tx, max_rows=max_rows):
         signal_changed(tx, pruned.role, pruned.user_id)
 
 
 def signal_changed(tx: Transaction, role: Role, user_id: UUID) -> None:
-    """Have presence refresh a mitra after the commit, since its subscriptions decide whether it may be asked."""
+    """Make presence refresh a mitra after the commit. The mitra's subscriptions decide whether it may be asked."""
     if role == "mitra":
         tx.signal("mitra_changed", msgspec.json.encode([user_id]))
 

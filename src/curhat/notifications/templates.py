@@ -1,5 +1,7 @@
-"""The texts of notifications. They hold no chat text, no reason, no name and no number, because a locked phone shows
-them to anyone nearby."""
+"""The texts of notifications.
+
+They contain no chat text, no reason, no name and no number, because a locked phone shows them to anyone nearby.
+"""
 
 from typing import Final, Literal
 

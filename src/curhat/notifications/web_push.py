@@ -1,4 +1,4 @@
-"""Web Push: encrypt a message for one browser (RFC 8291), sign it (8292), post it to the push service (8030)."""
+"""Web Push: encrypt a message for one browser (RFC 8291), sign it (RFC 8292), and post it to the push service."""
 
 import asyncio
 import base64
@@ -19,39 +19,40 @@ from curhat.notifications.port import Address, Delivered, Gone, Outcome, Push, R
 
 log = structlog.get_logger(__name__)
 
-# Bounds how long one message takes, connecting included.
+# Limits how long one message takes, including the connection.
 SEND_TIMEOUT_SECONDS: Final = 5.0
 MAX_CONNECTIONS: Final = 64
-# RFC 8292 allows 24 h. Shorter, and renewed every hour, so that the push service's clock may differ from ours.
+# RFC 8292 allows 24 h. We use a shorter time and renew the signature every hour, because the push service's clock may
+# differ from ours.
 SIGNATURE_TTL_SECONDS: Final = 12 * 3600
 MAX_SIGNATURE_AGE_SECONDS: Final = 3600
-# Bounds memory. There are a handful of push services, but clients choose the endpoints.
+# Limits memory. There are only a few push services, but clients choose the endpoints.
 MAX_SIGNATURES: Final = 200
 _MAX_ANSWER_BYTES: Final = 4096
 
 
 class VapidKey:
-    """The key by which push services know us. `contact` tells their operators how to reach us: https://… or mailto:…"""
+    """The key that identifies us to push services. Their operators reach us at `contact`: https://… or mailto:…"""
 
     def __init__(self, private_key: bytes, contact: str) -> None:
         self._key = ec.derive_private_key(int.from_bytes(private_key), ec.SECP256R1())
         self._vapid: Any = Vapid02(self._key)
         self._contact = contact
-        # Per push service: when the header was signed, and the header.
+        # Per push service: the time when the header was signed, and the header.
         self._signed: dict[str, tuple[float, str]] = {}
 
     @property
     def public_key(self) -> str:
-        """The public key as browsers need it: an uncompressed point in base64url."""
+        """Return the public key in the form that browsers need: an uncompressed point in base64url."""
         return base64url(self._key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint))
 
     def authorization(self, endpoint: str) -> str:
-        """The Authorization header for this endpoint's push service."""
+        """Return the Authorization header for this endpoint's push service."""
         parts = urlsplit(endpoint)
         audience = f"{parts.scheme}://{parts.netloc}"
         now = time.time()
         signed = self._signed.get(audience)
-        # The age is negative when the clock was set back.
+        # The age is negative if the clock was set back.
         if signed is None or not 0 <= now - signed[0] < MAX_SIGNATURE_AGE_SECONDS:
             claims = {"aud": audience, "sub": self._contact, "exp": int(now) + SIGNATURE_TTL_SECONDS}
             if len(self._signed) >= MAX_SIGNATURES:
@@ -61,7 +62,7 @@ class VapidKey:
 
 
 class WebPush:
-    """The port.PushChannel for browsers. The owner must close it."""
+    """The PushChannel for browsers. Its owner must close it."""
 
     def __init__(self, key: VapidKey, addresses: Addresses) -> None:
         self._key = key
@@ -81,7 +82,7 @@ class WebPush:
             # Log only the class of the error: its text contains the host name.
             return Unavailable(type(error).__name__)
         except Exception as error:  # noqa: BLE001  a fault in one subscription must not stop the others
-            # Without text and trace, which may name the endpoint.
+            # Do not log the text and the traceback, because they may contain the endpoint.
             log.warning("push.fault", subscription_id=str(subscription_id), error=type(error).__name__)
             return Refused("fault")
 
@@ -112,7 +113,7 @@ class WebPush:
                 address.endpoint, data=body, headers=headers, allow_redirects=False
             ) as response,
         ):
-            # The connection is reused for the next message only if the answer was read to its end.
+            # The connection can be reused for the next message only if the whole answer was read.
             await response.content.read(_MAX_ANSWER_BYTES)
             return outcome_of(response.status, response.headers.get("Retry-After"))
 
@@ -132,7 +133,10 @@ class WebPush:
 
 
 def outcome_of(status: int, retry_after: str | None) -> Outcome:
-    """What a push service's answer means (RFC 8030). A redirect counts as refused: it could lead to any address."""
+    """Convert a push service's answer to an outcome (RFC 8030).
+
+    A redirect is refused: it could lead to any address.
+    """
     if 200 <= status < 300:
         return Delivered()
     if status in (404, 410):
@@ -144,5 +148,5 @@ def outcome_of(status: int, retry_after: str | None) -> Outcome:
 
 
 def base64url(value: bytes) -> str:
-    """Base64url without padding, the form that Web Push uses everywhere."""
+    """Encode as base64url without padding, the form that Web Push uses everywhere."""
     return base64.urlsafe_b64encode(value).decode().rstrip("=")

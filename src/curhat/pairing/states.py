@@ -53,5 +53,8 @@ def close_reason_of(tag: FailureTag) -> CloseReason:
 
 
 def tag_when_time_is_up(asked: int, rejected: int) -> FailureTag:
-    """Return the tag of a blast whose window ended (2b.3, 2b.4). All asked mitras rejected it, or some did not answer."""
+    """Return the tag of a blast whose window ended (2b.3, 2b.4).
+
+    The tag says whether all asked mitras rejected it.
+    """
     return "all_mitras_rejected" if 0 < asked == rejected else "no_mitra_available"

@@ -1,4 +1,4 @@
-"""What may be done to a payment. Every function takes an open transaction and never commits it."""
+"""The steps of a payment. Every function takes an open transaction and never commits it."""
 
 import time
 from collections.abc import Sequence
@@ -30,21 +30,21 @@ PAYMENT_EXPIRY = "payment_expiry"
 CHARGE_ANSWER = "charge_answer"
 REFUND_ANSWER = "refund_answer"
 
-# The gateway's status for a key that it does not know, and the reason stored for it.
+# The gateway's status for an unknown key, and the reason that we store for it.
 NOT_FOUND = "not_found"
 
-# The call is over by then, so asking by key cannot overtake it.
+# By this time the call has ended, so a query by key cannot reach the gateway before the call.
 FIRST_ASK_SECONDS = ANSWER_TIMEOUT_SECONDS + 1
-# A charge that the gateway did not know may still arrive there, if something on the way delayed the call. We ask about
-# it for this long, so that money taken without our knowledge is found and refunded.
+# If the gateway does not know a charge, the call may have been delayed and may still arrive. We query the gateway for
+# this long, so that we find and refund money that was taken without our knowledge.
 MAX_STRAY_CHARGE_AGE_SECONDS = 24 * 3600
 MIN_STRAY_CHARGE_WAIT_SECONDS = 60
-# The longest wait between two questions to a gateway that has no answer yet.
+# The longest wait between two queries to a gateway that has no answer yet.
 MAX_ASK_WAIT_SECONDS = 30
 
 
 class PaymentTerms(msgspec.Struct, frozen=True):
-    """What a payment is for. The server computes it from the offer; the client never sends it."""
+    """The purpose and price of a payment. The server computes them from the offer. The client never sends them."""
 
     purpose: Purpose
     offer_id: UUID
@@ -55,11 +55,11 @@ class PaymentTerms(msgspec.Struct, frozen=True):
 
 
 class Charge(msgspec.Struct, frozen=True):
-    """A charge attempt that the gateway has to carry out, between two transactions. `key` names it for ever.
+    """A charge attempt that the gateway must carry out, between two transactions. `key` identifies it permanently.
 
-    The call ends at `until`, in seconds of this machine's monotonic clock. A call not sent by then must never be sent,
-    however long this process was suspended: soon after `until` the gateway is asked, and may answer that it knows
-    nothing of the key.
+    The call ends at `until`, in seconds of this machine's monotonic clock. A call that was not sent by then must
+    never be sent, even if this process was suspended. Soon after `until` we query the gateway, and it may answer that
+    it does not know the key.
     """
 
     key: UUID
@@ -69,10 +69,11 @@ class Charge(msgspec.Struct, frozen=True):
 
 
 class ChargeOutcome(msgspec.Struct, frozen=True):
-    """What an answer did to the payment, which is given as it was before.
+    """The effect of an answer on the payment. `payment` is its state before the answer.
 
-    `confirmed`; `declined` (pending again); `expired` (declined too late to try again); `abandoned` (an extension's
-    charge was declined); `refunding` (approved, but too late); `nothing` (recorded before, or not an answer yet).
+    The steps are `confirmed`; `declined` (pending again); `expired` (declined too late to try again); `abandoned` (an
+    extension's charge was declined); `refunding` (approved, but too late); `nothing` (recorded before, or no final
+    answer yet).
     """
 
     payment: LockedPayment
@@ -101,7 +102,7 @@ async def open_payment(tx: Transaction, customer_id: UUID, terms: PaymentTerms, 
 async def open_extension_payment(
     tx: Transaction, customer_id: UUID, terms: PaymentTerms, expires_at: datetime
 ) -> UUID:
-    """nothing → pending. Arms no expiry: the extension decides what becomes of its payment (5.7)."""
+    """nothing → pending. Arms no expiry, because the extension decides when its payment ends (5.7)."""
     return await queries.open_extension_payment(
         tx,
         customer_id=customer_id,
@@ -113,17 +114,17 @@ async def open_extension_payment(
 
 
 def _charge(key: UUID, payment_id: UUID, amount_rp: int) -> Charge:
-    """A charge whose time to be sent begins now."""
+    """Make a charge. The time within which it must be sent begins now."""
     return Charge(key, payment_id, amount_rp, time.monotonic() + ANSWER_TIMEOUT_SECONDS)
 
 
 async def begin_extension_charges(
     tx: Transaction, payment_ids: Sequence[UUID], charge_by: datetime
 ) -> list[Charge]:
-    """pending → confirming, at the moment of approval (5.4). The gateway's approval counts until `charge_by`.
+    """pending → confirming, when the extension is approved (5.4). The gateway's approval counts until `charge_by`.
 
-    The caller holds the sessions' locks and carries the charges out after the commit. If its process dies in between,
-    the armed deadlines do it.
+    The caller holds the sessions' locks, and carries out the charges after the commit. If the process dies before
+    that, the armed deadlines carry them out.
     """
     attempts = await queries.begin_extension_charges(tx, payment_ids=payment_ids, charge_by=charge_by)
     assert len(attempts) == len(payment_ids)  # A payment is pending as long as its extension is.
@@ -136,13 +137,13 @@ async def begin_extension_charges(
 async def abandon_extensions(tx: Transaction, payment_ids: Sequence[UUID]) -> None:
     """pending or confirming → abandoned, for extensions that are never charged (5.7).
 
-    The caller holds the sessions' locks. A payment in a final status keeps it.
+    The caller holds the sessions' locks. A payment with a final status does not change.
     """
     await queries.abandon_extension_payments(tx, payment_ids=payment_ids)
 
 
 async def lock(tx: Transaction, payment_id: UUID) -> LockedPayment:
-    """Take the journey's lock. Raises NotFound."""
+    """Lock the journey. Raises NotFound."""
     payment = await queries.lock_payment(tx, payment_id=payment_id)
     if payment is None:
         raise NotFound
@@ -150,10 +151,10 @@ async def lock(tx: Transaction, payment_id: UUID) -> LockedPayment:
 
 
 async def lock_own(tx: Transaction, payment_id: UUID, customer_id: UUID) -> LockedPayment:
-    """Take the lock of this customer's own journey.
+    """Lock this customer's own journey.
 
-    Raises NotFound, also for another customer's payment and for an extension's: nobody confirms or leaves that, since
-    the extension decides what becomes of it (5.4, 5.7).
+    Raises NotFound, also for another customer's payment and for the payment of an extension. Nobody confirms or
+    leaves the payment of an extension, because the extension decides its status (5.4, 5.7).
     """
     payment = await lock(tx, payment_id)
     if payment.customer_id != customer_id or payment.purpose != "session":
@@ -162,10 +163,10 @@ async def lock_own(tx: Transaction, payment_id: UUID, customer_id: UUID) -> Lock
 
 
 async def begin_confirmation(tx: Transaction, payment: LockedPayment) -> Charge | None:
-    """pending → confirming, or straight to confirmed for Rp0, which never reaches the gateway (2a.3).
+    """pending → confirming. A payment of Rp0 goes directly to confirmed and never reaches the gateway (2a.3).
 
-    Returns the charge to carry out after the commit, or None when the payment is confirmed now. If the process dies in
-    between, the armed deadline finishes the charge. Raises PaymentExpired, PaymentClosed.
+    Returns the charge to carry out after the commit. Returns None if the payment is confirmed now. If the process
+    dies before the charge, the armed deadline finishes it. Raises PaymentExpired, PaymentClosed.
     """
     if payment.status != "pending":
         raise closed_error(payment.status)
@@ -185,12 +186,15 @@ def closed_error(status: PaymentStatus) -> PaymentExpired | PaymentClosed:
 
 
 async def record_charge_answer(tx: Transaction, key: UUID, answer: ChargeAnswer) -> ChargeOutcome | None:
-    """Record what the gateway says of an attempt. Answers may come late, twice and in any order: the end is the same.
+    """Record the gateway's answer about an attempt. Answers may come late, twice and in any order, with the same
+    result.
 
-    `approved` overrides every earlier answer, since the money is taken. It confirms a payment that is confirming, or
-    pending and in time. If the payment was closed, or another attempt may have taken the money, the charge is refunded.
-    `not_found` counts as declined, since the call is over before anyone asks. For an extension that may still be
-    charged it changes nothing: the charge is sent again under the same key. Returns None when no attempt has this key.
+    `approved` overrides every earlier answer, because the money was taken. It confirms a payment that is confirming,
+    or that is pending and in time. If the payment was closed, or another attempt may have taken the money, the charge
+    is refunded.
+    `not_found` counts as declined, because the call has ended before anyone queries. If an extension may still be
+    charged, `not_found` changes nothing, and the charge is sent again under the same key. Returns None if no attempt
+    has this key.
     """
     locked = await _lock_attempt(tx, key)
     if locked is None:
@@ -204,7 +208,7 @@ async def record_charge_answer(tx: Transaction, key: UUID, answer: ChargeAnswer)
 
 
 async def _lock_attempt(tx: Transaction, key: UUID) -> tuple[LockedPayment, LockedAttempt] | None:
-    """Take the payment's lock, then the attempt's. None: no attempt has this key."""
+    """Lock the payment, then the attempt. Return None if no attempt has this key."""
     payment_id = await queries.find_payment_of_attempt(tx, attempt_id=key)
     if payment_id is None:
         return None
@@ -216,8 +220,8 @@ async def _approved(tx: Transaction, payment: LockedPayment, key: UUID) -> Charg
     if payment.purpose == "extension":
         waits_for_it = payment.status == "confirming" and not payment.is_over
     else:
-        # A payment that is pending again after a decline waits only until its own time is over, however late the
-        # worker that expires it.
+        # A payment that is pending again after a decline can be approved only until its own time is over. This holds
+        # even if the worker that expires it is late.
         waits_for_it = payment.status == "confirming" or (payment.status == "pending" and not payment.is_over)
     if waits_for_it and not await queries.has_other_charge(tx, payment_id=payment.id, attempt_id=key):
         await queries.answer_attempt(tx, attempt_id=key, attempt_status="approved", reason=None)
@@ -245,8 +249,8 @@ async def _declined(tx: Transaction, payment: LockedPayment, key: UUID, reason: 
         await queries.close_payments(tx, payment_ids=[payment.id], status="expired")
         return ChargeOutcome(payment, "expired")
     await queries.reopen_payment(tx, payment_id=payment.id)
-    # The first expiry may have fired while the payment was confirming, and then did nothing: arm another. It has its
-    # own generation, since a worker may hold the first one at this moment.
+    # The first expiry may have fired as a no-op while the payment was confirming. So arm another expiry. It needs its
+    # own generation, because a worker may hold the first expiry at this moment.
     attempts = await queries.count_attempts(tx, payment_id=payment.id)
     await deadlines.arm(tx, PAYMENT_EXPIRY, payment.id, payment.expires_at, attempts + 1)
     return ChargeOutcome(payment, "declined")
@@ -257,10 +261,10 @@ def _may_be_sent_again(payment: LockedPayment) -> bool:
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What to ask the gateway about an attempt without an answer.
+    """A query to the gateway about an attempt without an answer.
 
-    `send_again`: the charge of an approved extension, which is sent under the same key until it is answered. None: the
-    gateway is only asked about the key.
+    `send_again` is the charge of an approved extension. It is sent again under the same key until it is answered. If
+    `send_again` is None, we only query the gateway by the key.
     """
 
     key: UUID
@@ -268,10 +272,10 @@ class Question(msgspec.Struct, frozen=True):
 
 
 async def ask_again(tx: Transaction, key: UUID, generation: int) -> Question | None:
-    """Arm the next question about an attempt that has no answer, or that the gateway did not know.
+    """Arm the next query about an attempt that has no answer, or that the gateway did not know.
 
-    Each question comes after a longer wait; `generation` is that of the deadline which fired. Returns what to ask the
-    gateway now, or None when there is nothing left to ask.
+    Each query comes after a longer wait. `generation` is the generation of the deadline that fired. Returns the query
+    to make now, or None if there is nothing left to query.
     """
     locked = await _lock_attempt(tx, key)
     if locked is None:
@@ -290,7 +294,7 @@ async def ask_again(tx: Transaction, key: UUID, generation: int) -> Question | N
 
 
 async def abandon(tx: Transaction, payment: LockedPayment) -> None:
-    """pending → abandoned: the customer leaves; the row stays (2a.4).
+    """pending → abandoned: the customer leaves. The row is kept (2a.4).
 
     Raises PaymentConfirming, PaymentConfirmed, PaymentExpired, PaymentClosed.
     """
@@ -306,9 +310,9 @@ async def abandon(tx: Transaction, payment: LockedPayment) -> None:
 
 
 async def expire(tx: Transaction, payment_ids: Sequence[UUID]) -> dict[UUID, Purpose]:
-    """pending → expired, where the time to pay is over (2a.5). A confirmation that began in time prevents it.
+    """pending → expired, if the time to pay is over (2a.5). A confirmation that began in time prevents this.
 
-    Takes the journeys' locks. Returns the purpose of each payment that expired, by its id.
+    Locks the journeys. Returns the purpose of each payment that expired, by its id.
     """
     pending = await queries.expire_payments(tx, payment_ids=payment_ids)
     expired = {payment.id: payment.purpose for payment in pending if payment.is_expired}
@@ -326,23 +330,26 @@ async def close(
     payment_ids: Sequence[UUID],
     status: Literal["abandoned", "expired", "served", "unserved"],
 ) -> None:
-    """An open status → `status`, which ends the journey. The caller holds the locks."""
+    """An open status → `status`. This ends the journey. The caller holds the locks."""
     await queries.close_payments(tx, payment_ids=payment_ids, status=status)
     await deadlines.disarm(tx, PAYMENT_EXPIRY, *payment_ids)
 
 
 async def open_cases(tx: Transaction, payment_ids: Sequence[UUID], reason: CaseReason) -> None:
-    """Have an operator review these payments. Each has one case at most, which keeps its first reason (X.1)."""
+    """Open a case for each payment, so that an operator reviews it.
+
+    A payment has one case, with its first reason (X.1).
+    """
     await queries.open_cases(tx, payment_ids=payment_ids, case_reason=reason)
 
 
 async def charges_to_refund(tx: Transaction, payment_id: UUID) -> list[TakenCharge]:
-    """The charges of a payment that got no session, or one cut short, and that are not refunded. None for Rp0."""
+    """Return the unrefunded charges of a payment without a session, or with one cut short. Rp0 has no charges."""
     return await queries.list_charges_to_refund(tx, payment_ids=[payment_id])
 
 
 async def refundable_rp(tx: Transaction, payment_ids: Sequence[UUID]) -> dict[UUID, int]:
-    """The sum of `charges_to_refund` per payment, in rupiah; 0 where there is none."""
+    """Return the sum of `charges_to_refund` per payment, in rupiah. It is 0 for a payment without such charges."""
     sums = dict.fromkeys(payment_ids, 0)
     for charge in await queries.list_charges_to_refund(tx, payment_ids=payment_ids):
         sums[charge.payment_id] += charge.amount_rp
@@ -358,7 +365,7 @@ async def request_refund(
     *,
     by: str = "system",
 ) -> None:
-    """Have one charge refunded, once. The audit gets an entry; the worker calls the gateway between transactions."""
+    """Request the refund of one charge, once, and audit it. The worker calls the gateway between transactions."""
     refund_id = await queries.request_refund(
         tx, payment_id=payment_id, charge_key=charge_key, amount_rp=amount_rp, refund_reason=reason
     )
@@ -369,9 +376,9 @@ async def request_refund(
 
 
 async def refund_to_carry_out(tx: Transaction, refund_id: UUID, generation: int) -> Refund | None:
-    """The refund if it still waits for its answer, with the next try armed; None otherwise.
+    """Return the refund if it still waits for an answer, and arm the next try. Otherwise return None.
 
-    `generation` is that of the deadline which fired.
+    `generation` is the generation of the deadline that fired.
     """
     refund = await queries.find_requested_refund(tx, refund_id=refund_id)
     if refund is not None:
@@ -380,7 +387,7 @@ async def refund_to_carry_out(tx: Transaction, refund_id: UUID, generation: int)
     return refund
 
 
-# The audit's name for a requested refund, by its reason.
+# The audit action of a requested refund, by the reason of the refund.
 _REQUESTED: Final[dict[RefundReason, AuditAction]] = {
     "operator_decision": "refund_requested:operator_decision",
     "late_approval": "refund_requested:late_approval",
@@ -396,8 +403,8 @@ async def _audit(tx: Transaction, actor: str, action: AuditAction, payment_id: U
 async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundAnswer) -> UUID | None:
     """requested → done or failed. A failed refund opens a case. Repeated and unknown answers change nothing.
 
-    If an operator decided the refund and the gateway has carried it out, the payment is refunded (X.9). Returns the id
-    of such a payment, otherwise None.
+    If an operator decided the refund and the gateway has carried it out, the payment becomes refunded (X.9). Then
+    return the payment's id. Otherwise return None.
     """
     if answer.status not in ("done", "failed"):
         return None

@@ -52,8 +52,7 @@ async def quote(tx: Transaction, customer_id: UUID, offer_id: UUID, purpose: Pur
 
 
 async def trial_available(tx: Transaction, customer_id: UUID) -> bool:
-    """Whether this customer may have the trial: a trial is offered, and the customer never had a trial session
-    (2a.3)."""
+    """Whether this customer may have the trial: it is offered, and they never had a trial session (2a.3)."""
     return await queries.is_trial_available(tx, customer_id=customer_id)
 
 
