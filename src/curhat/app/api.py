@@ -46,7 +46,7 @@ from curhat.realtime import endpoints as realtime
 from curhat.sessions import endpoints as sessions
 from curhat.sessions.writer import MessageWriter
 
-# The largest body is a message of 4,000 characters, each written as a JSON escape.
+# The largest body is a message of 4,000 characters that are all written as JSON escapes.
 MAX_BODY_BYTES = 64 * 1024
 
 ROUTES = [
@@ -68,9 +68,9 @@ DEVELOPMENT_ROUTES = [
 
 
 def build_api(services: Callable[[], Services], *, development: bool) -> Litestar:
-    """Build the application. It calls `services` per request, so that the contract can be read without Services.
+    """Build the application. It calls `services` per request, so that the contract can be generated without Services.
 
-    In production, the paths of development do not exist (404).
+    In production, the development paths do not exist (404).
     """
 
     def database() -> Database:
@@ -124,7 +124,8 @@ def build_api(services: Callable[[], Services], *, development: bool) -> Litesta
             version="1",
             description="Someone to talk to, within seconds. Errors are application/problem+json with a `code`.",
             use_handler_docstrings=True,
-            # A path of its own: below it, the plugin answers unknown paths in HTML instead of problem+json.
+            # This needs its own path. Below the given path, the plugin answers unknown paths in HTML instead of
+            # problem+json.
             path="/api/openapi.json",
             render_plugins=[JsonRenderPlugin(path="/")],
         ),
@@ -137,7 +138,7 @@ def build_api(services: Callable[[], Services], *, development: bool) -> Litesta
 
 
 def _push_and_presence(services: Callable[[], Services]) -> dict[str, Provide]:
-    """The dependencies of push, and the mitra who sends the request."""
+    """Return the dependencies of push, and the provider of the mitra who sends the request."""
 
     def vapid_key() -> VapidKey:
         return services().vapid_key
@@ -165,8 +166,8 @@ def _given(provider: Callable[..., object]) -> Provide:
 def _lighten(api: Litestar) -> None:
     """Resolve each operation's dependencies one after the other, and give its guards the operation itself.
 
-    Litestar would resolve independent dependencies in a task group, and copy the operation for each guard. Record 0063
-    has the cost per request.
+    By default, Litestar resolves independent dependencies in a task group, and copies the operation for each guard.
+    Record 0063 has the cost per request.
     """
     for route in api.routes:
         if isinstance(route, HTTPRoute):

@@ -1,6 +1,6 @@
-"""The HTTP contract as a page for a person, at /api/docs. It exists in development only.
+"""The HTTP contract as a page for people, at /api/docs. It exists in development only.
 
-The page is plain HTML made on the server: it needs no script and no file of another host, so its policy allows one
+The server generates the page as plain HTML. It needs no script and no file of another host. So its policy allows one
 style sheet, by its hash, and nothing else.
 """
 

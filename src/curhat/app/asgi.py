@@ -1,4 +1,4 @@
-"""One server process: the availability poll, the web clients, the sockets and the API, from front to back."""
+"""One server process. A request passes through the availability poll, the web clients, the sockets and the API."""
 
 import asyncio
 import contextlib
@@ -50,7 +50,7 @@ class Server:
 
     @property
     def services(self) -> Services:
-        """The parts of this process. Raises RuntimeError before the start and after the shutdown."""
+        """Return the objects of this process. Raises RuntimeError before the start and after the shutdown."""
         if self._services is None:
             raise RuntimeError("the server has not started")
         return self._services
@@ -87,8 +87,8 @@ class Server:
             self._services = None
             log.exception("server.failed")
             if started:
-                # A loop that the process needs has failed. To go on half alive would be worse than a restart, so end
-                # the process; its supervisor starts it again.
+                # A loop that the process needs has failed. A process without this loop would do more harm than a
+                # restart. So end the process; its supervisor starts it again.
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
             await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
@@ -114,13 +114,13 @@ class Server:
             services.valkey,
             self._settings.address_requests_per_minute,
         )
-        # Serving a file costs no more than counting the request, so files are outside the limit.
+        # Files are outside the limit, because serving a file costs no more than counting the request.
         files = StaticFiles(limited, web_folder(), self._settings.public_origins)
         return AvailabilityPoll(files, services.presence.count_available)
 
     @contextlib.asynccontextmanager
     async def _operations_port(self) -> Any:
-        """Serve health and metrics on a port of their own in production, apart from the public one."""
+        """In production, serve health and metrics on a separate port that is not public."""
         if self._settings.is_development:
             yield
             return
@@ -167,7 +167,7 @@ class Operations:
                 await _answer(send, 404, b"not found\n")
 
     async def _problems(self) -> list[str]:
-        """The reasons why this process should get no traffic. An empty list: it is ready."""
+        """Return the reasons why this process should get no traffic. An empty list means that it is ready."""
         if not self._server.is_running:
             return ["the server is starting or stopping"]
         services = self._server.services
@@ -190,7 +190,7 @@ class Operations:
 
 
 async def observed(api: Application, scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve a request: put its correlation id into logs and answer, add security headers, measure the time."""
+    """Serve a request. Put its correlation id into logs and answer, add security headers, and measure the time."""
     given = dict(scope["headers"]).get(b"x-request-id", b"")
     correlation_id = given if CORRELATION_ID.match(given) else str(new_id()).encode()
     structlog.contextvars.clear_contextvars()

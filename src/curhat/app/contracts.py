@@ -26,7 +26,7 @@ EVENT_MODULES = (pairing_events, sessions_events, presence_events)
 
 
 def _declared(kind: type[Any]) -> dict[str, dict[str, type[msgspec.Struct]]]:
-    """The struct of each declared event's data, by the event's name and by the role that gets it."""
+    """Return the struct of each declared event's data, by the event's name and by the role that gets the event."""
     return {
         declared.name: {role: struct for role, struct in declared.data.items() if struct is not None}
         for module in EVENT_MODULES
@@ -36,7 +36,7 @@ def _declared(kind: type[Any]) -> dict[str, dict[str, type[msgspec.Struct]]]:
 
 
 def openapi() -> dict[str, Any]:
-    """The HTTP contract, with the operations of development marked by their tag."""
+    """Return the HTTP contract. A tag marks the operations of development."""
 
     def no_house() -> Services:
         raise RuntimeError("reading the contract needs no running services")

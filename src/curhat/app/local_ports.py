@@ -11,7 +11,7 @@ from curhat.kit.settings import PREFIX
 
 
 def port_problem(host: str, port: int) -> str | None:
-    """Return why no process can listen at this address, and what to do; None when the address is free."""
+    """Return why no process can listen at this address, and what to do. Return None if the address is free."""
     family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -35,7 +35,7 @@ def _port_holder(port: int) -> str:
                 if columns[3] == listening and int(columns[1].rpartition(":")[2], 16) == port:
                     sockets.add(f"socket:[{columns[9]}]")
     for entry in Path("/proc").iterdir():
-        # A process may end while we read its entry, and those of other users cannot be read.
+        # A process may end while we read its entry. The entries of other users' processes cannot be read.
         with suppress(OSError):
             if entry.name.isdigit() and any(
                 str(link.readlink()) in sockets for link in (entry / "fd").iterdir()
@@ -45,7 +45,7 @@ def _port_holder(port: int) -> str:
 
 
 def http_status(url: str) -> str:
-    """Return the status of a GET, or the name of the error. urllib would send the request through a proxy."""
+    """Return the status of a GET, or the name of the error. Do not use urllib: it may send the request to a proxy."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=2)
     try:

@@ -22,7 +22,7 @@ class RunFile(msgspec.Struct, frozen=True):
 
     @classmethod
     def read(cls, data_dir: Path) -> Self | None:
-        """Read the file of the `curhat up` that runs in `data_dir`; None when none runs there."""
+        """Read the file of the `curhat up` that runs in `data_dir`. Return None if none runs there."""
         with suppress(FileNotFoundError):
             run_file = msgspec.json.decode((data_dir / "run.json").read_bytes(), type=cls)
             # A killed `curhat up` leaves its file behind.

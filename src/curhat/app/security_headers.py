@@ -2,7 +2,7 @@
 
 from typing import Final
 
-# A browser must not guess the type of the answer, show it in a frame, or store it.
+# A browser must not guess the type of an answer, show an answer in a frame, or store an answer.
 SECURITY_HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),

@@ -25,7 +25,10 @@ class DemoAccount(msgspec.Struct, frozen=True):
 
 
 async def seed(connection: "asyncpg.Connection[asyncpg.Record]", settings: Settings) -> list[DemoAccount]:
-    """Write the price tiers, and in development the demo accounts; returns these. A second run changes nothing."""
+    """Write the price tiers, and in development the demo accounts.
+
+    Return the accounts. A second run changes nothing.
+    """
     async with connection.transaction():
         tx = Transaction(connection, NoSignals())
         await seed_offers(tx)

@@ -1,13 +1,15 @@
 """Serves the web clients, as `npm run build` made them, in front of the framework.
 
 Guarantees
-    Only files of the build are served. A request is looked up in a table; it never becomes a path on the disk.
-    A path of a client that names no file gets that client's page, which then shows the right screen.
-    A browser keeps a file with a hash in its name for ever. It asks again for every other file, and gets 304 if the
-    file has not changed. A browser that accepts Brotli or gzip gets the file as compressed by the build.
-    Each page has a content security policy that allows scripts and connections of its own origin only.
-How it works
-    The build, a few hundred KB, is read once at start. If it is missing, its paths answer 503 and say what to do.
+        Only files of the build are served. A request's path is looked up in a table. It is never used as a path on
+        disk.
+        If a path of a client names no file, the answer is that client's page. The page then shows the right screen.
+        A browser keeps a file with a hash in its name permanently. For every other file it asks again, and gets 304
+        if the file has not changed. A browser that accepts Brotli or gzip gets the file as compressed by the build.
+        Each page has a content security policy that allows scripts and connections only of its own origin.
+    How it works
+        The build, a few hundred KB, is read once at start. If the build is missing, its paths answer 503 and say what
+        to do.
 """
 
 import hashlib
@@ -29,7 +31,7 @@ CLIENTS: Final = ("app", "mitra", "control-center")
 HOME: Final = "/app/"
 PAGE: Final = "index.html"
 
-# The preferred one first.
+# The preferred encoding is first.
 _ENCODINGS: Final = ((".br", "br"), (".gz", "gzip"))
 # Vite names its files name-hash.js, in assets/.
 _HASHED: Final = re.compile(r"assets/.+-[A-Za-z0-9_-]{8}\.\w+$")
@@ -47,7 +49,7 @@ _NOT_BUILT: Final = (
     b"The web clients are not built. Run make up, which builds them and starts the server; "
     b"or make web, and start the server again.\n"
 )
-# What a page may never use, even if foreign code got into it.
+# Features that a page may never use, even if foreign code runs in it.
 _PERMISSIONS: Final = b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"
 
 
@@ -109,14 +111,14 @@ class StaticFiles:
 
 
 def web_folder() -> Path:
-    """The folder of the build: `web/dist/` of the checkout, or `curhat/_web` of an installed wheel."""
+    """Return the folder of the build: `web/dist/` of the checkout, or `curhat/_web` of an installed wheel."""
     package = Path(__file__).parents[1]
     installed = package / "_web"
     return installed if installed.is_dir() else package.parents[1] / "web" / "dist"
 
 
 def content_security_policy(origins: tuple[str, ...]) -> str:
-    """The policy that says what a page may load and connect to. `origins`: where the clients are served from."""
+    """Return the policy of what a page may load and connect to. `origins` are the origins that serve the clients."""
     # In some browsers 'self' does not include WebSockets.
     sockets = [f"ws{origin.removeprefix('http')}" for origin in origins]
     return "; ".join(
@@ -141,7 +143,8 @@ def content_security_policy(origins: tuple[str, ...]) -> str:
 
 
 def _read_build(folder: Path, origins: tuple[str, ...]) -> dict[tuple[str, str], list[Representation]]:
-    """Every file of every client in all its encodings: the preferred one first, the plain one last."""
+    """Return every file of every client in all its encodings, the preferred encoding first and the plain file
+    last."""
     policy = content_security_policy(origins).encode()
     files = {}
     for client in CLIENTS:

@@ -1,7 +1,7 @@
 """Puts a process together: its connections, the long-lived objects of the packages, and the loops that run.
 
-A package must not import the packages above it. What it sets off there, it calls through hooks that its constructor
-takes; this module gives them. Each object is constructed from objects that exist already.
+A package must not import the packages above it. To call them, it takes hooks in its constructor, and this module
+provides these hooks. Each object is constructed from objects that already exist.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ from curhat.sessions.writer import MessageWriter
 
 log = structlog.get_logger(__name__)
 
-# How many commands one process sends to Valkey at once, and how long the next one waits for its turn.
+# How many commands one process sends to Valkey at once, and how long the next command waits for a connection.
 MAX_VALKEY_CONNECTIONS = 64
 VALKEY_TIMEOUT_SECONDS = 1.0
 
@@ -54,8 +54,8 @@ VALKEY_TIMEOUT_SECONDS = 1.0
 def connect_valkey(url: str) -> valkey.asyncio.Valkey:
     """Make a client that never repeats a command by itself, and that waits for a free connection.
 
-    It has no socket timeout. With one, valkey-py would write through `asyncio.wait_for`, which on Python 3.11 can
-    swallow a cancellation. Callers set a timeout around their own question.
+    The client has no socket timeout. With one, valkey-py would write through `asyncio.wait_for`, which on Python 3.11
+    can lose a cancellation. Callers set a timeout around their own command.
     """
     pool = valkey.asyncio.BlockingConnectionPool.from_url(
         url,
@@ -69,7 +69,7 @@ def connect_valkey(url: str) -> valkey.asyncio.Valkey:
 
 
 class Hooks:
-    """What each socket calls in the packages above realtime (realtime.hooks.SocketHooks)."""
+    """The functions of higher packages that each socket calls (realtime.hooks.SocketHooks)."""
 
     def __init__(
         self,
@@ -114,9 +114,9 @@ class Hooks:
             self._customers.heard(identity.user_id)
 
     async def closed(self, identity: Identity, connection_id: str) -> None:
-        """Start the 3 s to reconnect:
+        """Start the 3 s within which the user can reconnect.
 
-        for a mitra always, for a customer if this was the last socket in this process.
+        For a mitra, do this always. For a customer, do it only if this was the last socket in this process.
         """
         if identity.role == "mitra":
             await self._presence.closed(identity.user_id, connection_id)
@@ -129,7 +129,7 @@ class Hooks:
             self._customers.closed(identity.user_id)
 
     async def welcome_extras(self, identity: Identity) -> Mapping[str, object]:
-        """The open requests, for a mitra."""
+        """Return the open requests, if the user is a mitra."""
         if identity.role != "mitra":
             return {}
         return {"requests": await self._cards.welcome(identity.user_id)}
@@ -183,7 +183,7 @@ class Services:
 
 
 def _push_contact(settings: Settings) -> str:
-    """How the operators of a push service reach us: our first public address."""
+    """Return the address at which the operators of a push service reach us: our first public origin."""
     for origin in settings.public_origins:
         if origin.startswith("https://"):
             return origin

@@ -20,14 +20,14 @@ log = structlog.get_logger(__name__)
 
 # How often old rows are deleted.
 PRUNE_INTERVAL_SECONDS = 60.0
-# Bounds one pruning. 50 rounds of 10,000 rows per minute keep up with 8,000 events per second.
+# Limits one pruning. 50 rounds of 10,000 rows per minute keep up with 8,000 events per second.
 MAX_PRUNE_ROUNDS = 50
 
 PARKED = Gauge("curhat_deadlines_parked", "Deadlines that failed too often and wait for a person")
 
 
 async def run(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT. PostgreSQL rolls back what is claimed and not committed by then."""
+    """Run until SIGTERM or SIGINT. PostgreSQL rolls back claims that are not committed by then."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

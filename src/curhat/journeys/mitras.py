@@ -20,9 +20,9 @@ SUSPENSION_END = "suspension_end"
 
 
 async def intent_changed(tx: Transaction, mitra_id: UUID, online: bool) -> None:
-    """Handle a change of the mitra's toggle. Online does nothing here, because presence then offers the open
-    requests.
+    """Handle a change of the mitra's toggle.
 
+    Online does nothing here, because presence then offers the open requests.
     Offline withdraws the mitra's requests, lets targeted pairings fail (4.4) and rejects pending extensions (5.6).
     """
     if not online:

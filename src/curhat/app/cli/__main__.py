@@ -1,4 +1,4 @@
-"""`python -m curhat.app.cli`: the command line as a module. `curhat up` starts the server and the worker with it."""
+"""`python -m curhat.app.cli`: the command line as a module. `curhat up` starts the server and the worker this way."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What the commands share: their settings, and a transaction on the database."""
+"""Code that the commands share: the settings, and a transaction on the database."""
 
 import argparse
 import asyncio
@@ -28,10 +28,10 @@ class CommandError(Exception):
 
 
 def joined_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Return the settings in `environ`; when it names no database, joined with those of the running `curhat up`.
+    """Return the settings in `environ`. If it names no database, add the settings of the running `curhat up`.
 
-    A variable that is set in `environ` wins, so that a second server can have a port of its own. Raises CommandError
-    when `environ` names no database and no `curhat up` runs in the data directory.
+    A variable in `environ` takes precedence, so that a second server can have its own port. Raises CommandError if
+    `environ` names no database and no `curhat up` runs in the data directory.
     """
     if environ.get(f"{PREFIX}DATABASE_URL"):
         return Settings.from_environment(environ)
@@ -64,7 +64,7 @@ def in_transaction(step: Callable[[Transaction], Awaitable[Answer]]) -> Answer:
 
 
 def database_url_of(settings: Settings) -> str:
-    """Return the address of the database. Raises CommandError when the settings name none."""
+    """Return the address of the database. Raises CommandError if the settings contain no address."""
     if settings.database_url is None:
         raise CommandError(f"{PREFIX}DATABASE_URL is not set; make up starts everything, databases included")
     return settings.database_url

@@ -1,4 +1,4 @@
-"""`curhat doctor`: checks everything that the service needs, and says how to repair what is wrong."""
+"""`curhat doctor`: checks everything that the service needs, and explains how to repair each problem."""
 
 import argparse
 import asyncio
@@ -51,7 +51,7 @@ def add_to(subparsers: "Subparsers") -> None:
 
 
 def run(_arguments: argparse.Namespace) -> int:
-    """Print the findings; returns 1 if one of them is FAIL."""
+    """Print the findings. Return 1 if one of them is FAIL."""
     return asyncio.run(_report())
 
 
@@ -89,7 +89,7 @@ async def _findings() -> AsyncIterator[Finding]:
 
 
 def _settings_to_check() -> tuple[Settings, RunFile | None]:
-    """Return the settings of the running `curhat up`, or those with which `curhat up` would start."""
+    """Return the settings of the running `curhat up`, or the settings with which `curhat up` would start."""
     try:
         settings = joined_settings()
     except CommandError:
@@ -99,7 +99,7 @@ def _settings_to_check() -> tuple[Settings, RunFile | None]:
 
 def _data_dir(settings: Settings) -> Finding:
     data_dir = settings.data_dir
-    # When it does not exist yet: the nearest parent that does.
+    # If the data directory does not exist yet, check its nearest parent that exists.
     place = next(folder for folder in (data_dir, *data_dir.parents) if folder.exists())
     if not os.access(place, os.W_OK | os.X_OK):
         return Finding(
@@ -158,8 +158,8 @@ async def _migrations(connection: "asyncpg.Connection[asyncpg.Record]") -> Findi
 async def _clock(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
     before = time.time()
     database_time: float = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
-    # We read our clock before and after the database read its own. Compare the database's time with the middle of our
-    # two.
+    # We read our clock before and after the database reads its clock. Compare the database's time with the middle of
+    # our two times.
     apart = abs(database_time - (before + time.time()) / 2)
     if apart > MAX_CLOCK_DIFFERENCE_SECONDS:
         return Finding(

@@ -12,12 +12,12 @@ from curhat.kit.settings import Settings
 if TYPE_CHECKING:
     from curhat.app.cli.common import Subparsers
 
-# The protocol allows 64 KiB of text in a frame and closes the socket with 4413 above that. It can do so only if
-# uvicorn hands it the larger frame. Above this limit uvicorn closes the socket itself, with 1009.
+# The protocol allows 64 KiB of text in a frame, and closes the socket with 4413 above that. To do so, it must receive
+# the larger frame from uvicorn. Above this limit uvicorn closes the socket itself, with 1009.
 MAX_SOCKET_FRAME_BYTES: Final = 1024 * 1024
 # The kernel ends a connection whose client has acknowledged no bytes for this long, and frees its send buffer.
 UNACKNOWLEDGED_TIMEOUT_MILLISECONDS: Final = 30_000
-# Connections that may wait to be accepted: after a restart many clients reconnect at once.
+# How many connections may wait to be accepted. After a restart many clients reconnect at once.
 MAX_WAITING_CONNECTIONS: Final = 4096
 GRACEFUL_STOP_TIMEOUT_SECONDS: Final = 5
 

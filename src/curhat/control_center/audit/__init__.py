@@ -1,1 +1,1 @@
-"""The audit: what operators, the command line and the system did. Entries are only ever appended."""
+"""The audit: the actions of operators, the command line and the system. Entries are never changed or deleted."""

@@ -1,4 +1,4 @@
-"""Turns the query of a request into the filters of the audit's list."""
+"""Converts the query of a request to the filters of the audit's list."""
 
 from datetime import datetime
 

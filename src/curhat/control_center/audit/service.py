@@ -26,7 +26,7 @@ async def write_audit_entry(
     old: str | None = None,
     new: str | None = None,
 ) -> None:
-    """Note an action, in the transaction that does it. `by` is an operator's id, 'command line' or 'demo data'."""
+    """Record an action in the transaction that does it. `by` is an operator's id, 'command line' or 'demo data'."""
     await queries.insert_audit_entry(
         tx,
         actor=str(by),
@@ -43,7 +43,7 @@ async def read_audit_entries(
 ) -> Page[AuditEntry]:
     """Read a page of entries, newest first. Raises ValidationFailed for a bad cursor."""
     key = key_of(cursor)
-    # A cursor holds the entry's number as a UUID. Only a forged cursor holds a larger number.
+    # A cursor contains the entry's number as a UUID. Only a forged cursor contains a larger number.
     position = None if key is None else (key[0], min(key[1].int, MAX_ENTRY_ID))
     conditions = after(filters, "(audit_entries.occurred_at, audit_entries.id) < ({0}, {1})", position)
     rows = await queries.list_audit_entries(tx, conditions, limit=limit + 1)

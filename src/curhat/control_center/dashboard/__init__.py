@@ -1,1 +1,1 @@
-"""The dashboard: figures from PostgreSQL, and from Valkey how many mitras are connected and available."""
+"""The dashboard: figures from PostgreSQL, and the numbers of connected and available mitras from Valkey."""

@@ -22,7 +22,7 @@ DAYS_CHARTED: Final = 30
 
 
 async def read_dashboard(database: Database, presence: Presence) -> Dashboard:
-    """Read the current figures, and those since midnight in Jakarta. PostgreSQL counts in one snapshot."""
+    """Read the current figures, and the figures since midnight in Jakarta. PostgreSQL counts in one snapshot."""
     connected, available, free_capacity = await _read_presence(database, presence)
     async with database.transaction(snapshot=True) as tx:
         figures = await queries.read_figures(tx)
@@ -67,7 +67,7 @@ async def read_dashboard(database: Database, presence: Presence) -> Dashboard:
 
 
 async def _read_presence(database: Database, presence: Presence) -> tuple[int | None, int | None, int | None]:
-    """Read how many mitras are connected and available, and their free capacity. All None when Valkey is away."""
+    """Read how many mitras are connected and available, and their free capacity. All are None if Valkey is away."""
     mitra_ids = await queries.list_mitras_perhaps_connected(database)
     try:
         connected = await presence.connected_among(mitra_ids)

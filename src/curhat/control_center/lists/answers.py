@@ -18,10 +18,10 @@ from curhat.kit.page import PAGE_SIZE, Page
 
 Item = TypeVar("Item", bound=msgspec.Struct)
 
-# Reads the page after a cursor, of at most so many items.
+# Reads the page after a cursor, with at most the given number of items.
 ReadPage: TypeAlias = Callable[[Transaction, Filters, str | None, int], Awaitable[Page[Item]]]
 
-# How many rows of a CSV one transaction reads. It bounds the memory, and how long the event loop is busy with them.
+# How many rows of a CSV one transaction reads. Limits the memory, and how long these rows occupy the event loop.
 CSV_PAGE_SIZE: Final = 500
 
 
@@ -35,7 +35,7 @@ async def answer_list(
     cursor: str | None,
     wanted: Format,
 ) -> Response[Any]:
-    """Answer with one page as JSON, or with everything after `cursor` as CSV. A CSV is noted in the audit."""
+    """Answer with one page as JSON, or with everything after `cursor` as CSV. The audit records each CSV export."""
     if wanted == "json":
         async with database.transaction() as tx:
             return Response(await read_page(tx, filters, cursor, PAGE_SIZE))

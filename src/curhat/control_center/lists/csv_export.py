@@ -1,4 +1,4 @@
-"""Items of a list as lines of CSV, safe to open in a spreadsheet."""
+"""Converts list items to lines of CSV that are safe to open in a spreadsheet."""
 
 import csv
 import io
@@ -8,17 +8,18 @@ from typing import Any, Final, Union, get_args, get_origin
 
 import msgspec
 
-# What a spreadsheet takes for the beginning of a formula, also in the full-width forms of East Asian keyboards.
+# A cell that begins with one of these is a formula for a spreadsheet. This includes the full-width forms of East
+# Asian keyboards.
 _FORMULA_BEGINNINGS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def csv_header(item_type: type[msgspec.Struct]) -> bytes:
-    """The line of column names. A field of a nested struct is named `struct_field`."""
+    """Return the line of column names. A field of a nested struct is named `struct_field`."""
     return _csv_line(_columns(item_type))
 
 
 def csv_rows(items: Sequence[msgspec.Struct]) -> bytes:
-    """One line per item, with its columns in the order of `csv_header`."""
+    """Return one line per item, with its columns in the order of `csv_header`."""
     return b"".join(_csv_line(_cells(type(item), msgspec.to_builtins(item))) for item in items)
 
 
@@ -40,7 +41,7 @@ def _cells(item_type: type[msgspec.Struct], values: Mapping[str, Any] | None) ->
 
 
 def _nested_struct(field_type: Any) -> type[msgspec.Struct] | None:
-    """The struct that a field of this type holds, or may hold."""
+    """Return the struct that a field of this type holds or may hold."""
     choices = get_args(field_type) if get_origin(field_type) in (Union, types.UnionType) else (field_type,)
     for choice in choices:
         if isinstance(choice, type) and issubclass(choice, msgspec.Struct):
@@ -55,7 +56,7 @@ def _csv_line(cells: Sequence[Any]) -> bytes:
 
 
 def _cell(value: Any) -> Any:
-    """The value as a spreadsheet shows it. An apostrophe before a formula keeps the spreadsheet from running it."""
+    """Return the value for a spreadsheet. An apostrophe before a formula keeps the spreadsheet from running it."""
     if value is None:
         return ""
     if isinstance(value, bool):

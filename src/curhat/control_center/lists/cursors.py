@@ -1,4 +1,4 @@
-"""Pages by key. A cursor is the key of a page's last row: a time and an id, and in some lists a flag before them."""
+"""Pages by key. A cursor is the key of a page's last row: a time and an id. In some lists a flag precedes them."""
 
 import base64
 import struct
@@ -22,13 +22,16 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def cursor_of(at: datetime, row_id: UUID, flag: bool = False) -> str:
-    """The cursor of a row in a list ordered by time and id, or by flag, time and id."""
+    """Return the cursor of a row in a list that is ordered by time and id, or by flag, time and id."""
     microseconds = (at - _EPOCH) // _MICROSECOND
     return base64.urlsafe_b64encode(struct.pack(">?q", flag, microseconds) + row_id.bytes).decode()
 
 
 def flagged_key_of(cursor: str | None) -> tuple[bool, datetime, UUID] | None:
-    """The flag, time and id that `cursor_of` was given. Raises ValidationFailed for text that is no cursor."""
+    """Return the flag, time and id that `cursor_of` was given.
+
+    Raises ValidationFailed if the text is not a cursor.
+    """
     if cursor is None:
         return None
     try:
@@ -43,13 +46,16 @@ def flagged_key_of(cursor: str | None) -> tuple[bool, datetime, UUID] | None:
 
 
 def key_of(cursor: str | None) -> tuple[datetime, UUID] | None:
-    """The time and id that `cursor_of` was given. Raises ValidationFailed."""
+    """Return the time and id that `cursor_of` was given. Raises ValidationFailed."""
     key = flagged_key_of(cursor)
     return None if key is None else key[1:]
 
 
 def after(conditions: Conditions, condition: str, key: tuple[object, ...] | None) -> Conditions:
-    """The conditions of a page: those of the list, and, after the first page, `condition` on the key {0}, {1}, …"""
+    """Return a page's conditions.
+
+    After the first page, add `condition` on the key {0}, {1}, … to the list's conditions.
+    """
     page = conditions.copy()
     if key is not None:
         page.add(condition, *key)
@@ -57,7 +63,7 @@ def after(conditions: Conditions, condition: str, key: tuple[object, ...] | None
 
 
 def only(rows: Sequence[Row]) -> Row:
-    """The first row. Raises NotFound when there is none."""
+    """Return the first row. Raises NotFound if there is none."""
     if not rows:
         raise NotFound
     return rows[0]
@@ -66,7 +72,7 @@ def only(rows: Sequence[Row]) -> Row:
 def page_of(
     rows: Sequence[Row], limit: int, to_item: Callable[[Row], Item], to_cursor: Callable[[Row], str]
 ) -> Page[Item]:
-    """A page of at most `limit` items. `rows` are the page's rows, and one more when the list goes on."""
+    """Return a page of at most `limit` items. `rows` are the page's rows, plus one more if the list continues."""
     has_more = len(rows) > limit
     return Page(
         items=[to_item(row) for row in rows[:limit]],

@@ -1,4 +1,4 @@
-"""The filters of one list request: conditions on the list's statement, and what the audit notes of an export."""
+"""The filters of one list request: conditions on the list's statement, and a record of them for the audit."""
 
 from datetime import datetime
 
@@ -7,9 +7,9 @@ from curhat.kit.conditions import Conditions
 
 
 class Filters(Conditions):
-    """Conditions of a request. `given` holds each filter with its value. An export of the list writes it to the audit.
+    """Conditions of a request. `given` has each filter with its value. An export of the list writes it to the audit.
 
-    Filters whose value may name a person are noted without it, as `q=…`.
+    If a filter's value may name a person, the audit records the filter without the value, as `q=…`.
     """
 
     def __init__(self, *conditions: tuple[str, tuple[object, ...]]) -> None:
@@ -17,17 +17,17 @@ class Filters(Conditions):
         self.given: list[str] = []
 
     def equal(self, name: str, column: str, value: object | None) -> None:
-        """Keep rows whose `column` is `value`, when the request has one."""
+        """Keep rows whose `column` equals `value`. If the request has no value, keep all rows."""
         self.compare(name, column, "=", value)
 
     def compare(self, name: str, column: str, operator: str, value: object | None) -> None:
-        """Keep rows for which `column operator value` holds, when the request has a value."""
+        """Keep rows for which `column operator value` holds. If the request has no value, keep all rows."""
         if value is not None:
             self.add(f"{column} {operator} {{0}}", value)
             self.given.append(f"{name}={value}")
 
     def holds(self, name: str, condition: str, wanted: bool | None) -> None:
-        """Keep rows for which `condition` holds, or those for which it does not, as the request says."""
+        """Keep rows for which `condition` equals `wanted`. If `wanted` is None, keep all rows."""
         if wanted is not None:
             self.add(condition if wanted else f"NOT ({condition})")
             self.given.append(f"{name}={wanted}")

@@ -1,4 +1,4 @@
-"""The query parameters that several lists have, and checks of their values."""
+"""Checks of the query parameters that several lists have."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal, TypeAlias
@@ -16,13 +16,13 @@ To: TypeAlias = Annotated[datetime | None, QueryParameter(name="to")]
 MAX_TEXT_CHARACTERS: Final = 200
 # Below the largest value of PostgreSQL's integer.
 MAX_AMOUNT_RP: Final = 2_000_000_000
-# Well within what Python and PostgreSQL can hold, in every zone.
+# Python and PostgreSQL can hold these times in every zone.
 MIN_TIME: Final = datetime(2000, 1, 1, tzinfo=UTC)
 MAX_TIME: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 def checked_time(name: str, value: datetime) -> datetime:
-    """The time, unchanged. Raises ValidationFailed when it has no zone or is outside MIN_TIME and MAX_TIME."""
+    """Return the time unchanged. Raises ValidationFailed if it has no zone, or is outside MIN_TIME and MAX_TIME."""
     if value.tzinfo is not None:
         try:
             if MIN_TIME <= value < MAX_TIME:
@@ -33,7 +33,7 @@ def checked_time(name: str, value: datetime) -> datetime:
 
 
 def checked_text(name: str, value: str | None) -> str | None:
-    """The text without surrounding space; None when nothing is left. Raises ValidationFailed."""
+    """Return the text without surrounding space, or None if nothing is left. Raises ValidationFailed."""
     if value is None:
         return None
     text = value.strip()
@@ -43,12 +43,12 @@ def checked_text(name: str, value: str | None) -> str | None:
 
 
 def checked_amount(name: str, value: int | None) -> int | None:
-    """The amount in rupiah, unchanged. Raises ValidationFailed when it is negative or above MAX_AMOUNT_RP."""
+    """Return the amount in rupiah unchanged. Raises ValidationFailed if it is negative or above MAX_AMOUNT_RP."""
     if value is None or 0 <= value <= MAX_AMOUNT_RP:
         return value
     raise invalid(name, f"must be whole rupiah from 0 to {MAX_AMOUNT_RP}")
 
 
 def invalid(field: str, message: str) -> ValidationFailed:
-    """The refusal of one query parameter."""
+    """Return the refusal of one query parameter."""
     return ValidationFailed(errors=[{"field": field, "message": message}])

@@ -1,4 +1,4 @@
-"""Search: the one text field `q`, which is an id, a phone number, or how a name begins."""
+"""Search: the text field `q`. It contains an id, a phone number, or the beginning of a name."""
 
 from typing import Final
 from uuid import UUID
@@ -16,8 +16,8 @@ MITRAS_NAMED: Final = "SELECT named.id FROM mitras AS named WHERE lower(named.di
 def add_search(filters: Filters, q: str | None, *, ids: str, person: str, names: str) -> None:
     """Narrow a list by `q`, unless it is empty. Raises ValidationFailed.
 
-    `ids` is the condition for an id {0}. `person` is the column with a person's id. `names` is a statement that gives
-    the ids of the people whose name is like {0}.
+    `ids` is the condition for an id {0}. `person` is the column with a person's id. `names` is a statement that
+    returns the ids of the people whose name matches {0}.
     """
     text = checked_text("q", q)
     if text is None:

@@ -1,1 +1,1 @@
-"""Operators: how they sign in, what each role may do, and the devices that they are signed in on."""
+"""Operators: their sign-in, the permissions of each role, and the devices on which they are signed in."""

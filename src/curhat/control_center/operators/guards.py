@@ -1,6 +1,6 @@
 """The guard of the Control Center: a caller needs a valid token, a second factor and the operation's permission.
 
-Deny by default: an operation under /api/control-center that names no permission is refused to everybody.
+An operation under /api/control-center that names no permission is refused to everybody.
 """
 
 from collections.abc import Awaitable, Callable
@@ -29,12 +29,12 @@ def needs(permission: Permission) -> dict[str, Any]:
     return {_NEEDS: permission}
 
 
-# Declares that everybody may call the operation: signing in.
+# Declares that everybody may call the operation. Used for signing in.
 OPEN: Final = {_NEEDS: _NOTHING}
 
 
 def needed_by(handler: BaseRouteHandler) -> str | None:
-    """Read which permission an operation declares. None when it declares none."""
+    """Return the permission that an operation declares, or None if it declares none."""
     found: str | None = handler.opt.get(_NEEDS)
     return found
 
@@ -45,7 +45,7 @@ def operators_only(
     """Make the guard of all routes. It checks requests to the Control Center before their body is read."""
 
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        # The framework itself answers OPTIONS, with the path's methods only.
+        # The framework itself answers OPTIONS. The answer contains only the path's methods.
         if not connection.scope["path"].startswith(PREFIX) or connection.scope.get("method") == "OPTIONS":
             return
         needed = needed_by(handler)
@@ -54,7 +54,7 @@ def operators_only(
         operator = await service.identify(database(), settings(), connection.scope)
         if needed is None or not operator.may(needed):
             raise Forbidden
-        # In development the printed password is enough, so that a newcomer can look around.
+        # In development the printed password is enough, so that new developers can look around.
         if needed != "own_account" and not operator.totp_enrolled and not settings().is_development:
             raise TotpEnrolmentRequired
         connection.state[_OPERATOR] = operator

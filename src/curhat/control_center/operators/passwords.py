@@ -1,4 +1,7 @@
-"""Operators' passwords, hashed with argon2id. An unknown e-mail costs the same work as a known one."""
+"""Operators' passwords, hashed with argon2id.
+
+A sign-in with an unknown e-mail costs as much work as with a known one.
+"""
 
 import asyncio
 import hashlib
@@ -16,12 +19,12 @@ MIN_PASSWORD_CHARACTERS: Final = 12
 MAX_PASSWORD_CHARACTERS: Final = 128
 
 _hasher: Final = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
-# The hash that a password is compared with when no operator has the e-mail. Its own password was thrown away. It is a
-# constant because computing it would cost every starting process 120 ms of CPU.
+# If no operator has the e-mail, the password is compared with this hash. Nobody knows the password of this hash. The
+# hash is a constant, because computing it would cost every process 120 ms of CPU at its start.
 _UNKNOWN_OPERATOR_HASH: Final = (
     "$argon2id$v=19$m=65536,t=3,p=4$xzAoquMYqm12rN7/RCx6Gw$UX8lWuooFI7w7bZp1he4/0pydGz+AKDPvJoZlyn1Hzo"
 )
-# Each hash takes 64 MiB. Bounds the memory that sign-ins can take.
+# Each hash takes 64 MiB. This limits the memory of concurrent sign-ins.
 _MAX_CONCURRENT_HASHES: Final = 2
 _places: Final = asyncio.Semaphore(_MAX_CONCURRENT_HASHES)
 
@@ -41,7 +44,7 @@ def hashed(password: str, field: str = "password") -> str:
 
 
 def is_right(password: str, password_hash: str | None) -> bool:
-    """Compare a password with its hash. Without a hash (no such operator) this takes as long, and returns False."""
+    """Compare a password with its hash. If there is no hash (no such operator), take as long and return False."""
     try:
         _hasher.verify(password_hash or _UNKNOWN_OPERATOR_HASH, password)
     except VerificationError:
@@ -50,7 +53,7 @@ def is_right(password: str, password_hash: str | None) -> bool:
 
 
 async def is_right_in_thread(password: str, password_hash: str | None) -> bool:
-    """Run `is_right` in a thread: it takes 50 ms of CPU, for which it would block the event loop."""
+    """Run `is_right` in a thread. It takes 50 ms of CPU, and would block the event loop for that time."""
     async with _places:
         return await asyncio.to_thread(is_right, password, password_hash)
 

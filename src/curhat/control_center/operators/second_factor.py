@@ -1,6 +1,6 @@
 """The second factor: secrets, codes, recovery codes and the QR code. Pure.
 
-A secret is derived from a salt in the database and the process's key. The database alone therefore signs nobody in.
+A secret is derived from a salt in the database and the process's key. So the database alone is not enough to sign in.
 """
 
 import base64
@@ -16,7 +16,7 @@ import pyotp
 import segno
 
 STEP_SECONDS: Final = 30
-# How many steps a phone's clock may be wrong.
+# How many steps a phone's clock may differ from ours.
 MAX_CLOCK_ERROR_STEPS: Final = 1
 SALT_BYTES: Final = 16
 RECOVERY_CODE_COUNT: Final = 10
@@ -41,11 +41,11 @@ def secret_of(secret_key: bytes, operator_id: UUID, salt: bytes) -> str:
 
 
 def step_of(secret: str, code: str, now: datetime, last_step: int) -> int | None:
-    """Find the time step of a code, near `now` and after `last_step`. None when the code is wrong or used already."""
+    """Return the time step of a code, near `now` and after `last_step`. None means that the code is wrong or used."""
     totp = pyotp.TOTP(secret, interval=STEP_SECONDS)
     step_now = int(now.timestamp()) // STEP_SECONDS
     found = None
-    # Every step is compared, so that the duration does not tell which one matched.
+    # Compare every step, so that the duration does not reveal which step matched.
     for step in range(step_now - MAX_CLOCK_ERROR_STEPS, step_now + MAX_CLOCK_ERROR_STEPS + 1):
         if hmac.compare_digest(totp.generate_otp(step).encode(), code.encode()) and step > last_step:
             found = step
@@ -53,7 +53,7 @@ def step_of(secret: str, code: str, now: datetime, last_step: int) -> int | None
 
 
 def otpauth_uri(secret: str, email: str) -> str:
-    """Write the otpauth URI that the QR code contains."""
+    """Return the otpauth URI that the QR code contains."""
     return pyotp.TOTP(secret, interval=STEP_SECONDS).provisioning_uri(name=email, issuer_name=_ISSUER)
 
 
@@ -65,7 +65,7 @@ def qr_svg(text: str) -> str:
 
 
 def new_recovery_codes() -> list[str]:
-    """Generate ten codes of 80 random bits, for the operator to keep on paper, such as `k3fq-7zab-9x2m-p4wd`."""
+    """Generate ten codes of 80 random bits, such as `k3fq-7zab-9x2m-p4wd`. The operator keeps them on paper."""
     return [
         "-".join(text[start : start + 4] for start in range(0, len(text), 4))
         for text in (
@@ -76,7 +76,7 @@ def new_recovery_codes() -> list[str]:
 
 
 def recovery_digest(secret_key: bytes, operator_id: UUID, code: str) -> bytes:
-    """Digest a recovery code for storage. Case, spaces and dashes do not matter."""
+    """Return the digest of a recovery code for storage. Case, spaces and dashes do not matter."""
     plain = "".join(character for character in code.lower() if character.isalnum())
     key = hmac.digest(secret_key, _RECOVERY_PURPOSE, hashlib.sha256)
     return hmac.digest(key, operator_id.bytes + plain.encode(), hashlib.sha256)

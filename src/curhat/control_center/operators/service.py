@@ -46,20 +46,20 @@ from curhat.kit.queries import read_clock
 from curhat.kit.settings import Settings
 
 TOKEN_BYTES: Final = 32
-# A working day. After it an operator signs in again.
+# A working day. After this time an operator must sign in again.
 TOKEN_LIFETIME_SECONDS: Final = 12 * 3600
-# Per e-mail, whether an operator has it or not. A sign-in that succeeds deletes the tries before it.
+# The limit per e-mail, whether an operator has this e-mail or not. A successful sign-in deletes the earlier tries.
 MAX_TRIES_PER_WINDOW: Final = 10
 TRIES_WINDOW_SECONDS: Final = 15 * 60
 MAX_USER_AGENT_CHARACTERS: Final = 200
-# Bounds how long one pruning holds its locks.
+# Limits how long one pruning holds its locks.
 MAX_ROWS_PER_PRUNE: Final = 10_000
 
 _EMAIL_PURPOSE: Final = b"curhat operators e-mails 1"
 
 
 class SignedInOperator(msgspec.Struct, frozen=True):
-    """The operator who sends a request, and the token they send."""
+    """The operator who sends a request, and the token in the request."""
 
     id: UUID
     email: str
@@ -74,13 +74,13 @@ class SignedInOperator(msgspec.Struct, frozen=True):
         return OperatorIdentity(user_id=self.id)
 
     def may(self, permission: str) -> bool:
-        """Whether this operator's role has the permission. No role has an unknown one."""
+        """Whether this operator's role has the permission. No role has an unknown permission."""
         return permission in PERMISSIONS[self.role]
 
 
 @dataclass(frozen=True, slots=True)
 class SignInTry:
-    """A try to sign in that is counted and not judged yet. `operator_id` is None when no operator has this e-mail."""
+    """A sign-in try that is counted but not checked yet. `operator_id` is None if no operator has this e-mail."""
 
     email_digest: bytes
     operator_id: UUID | None
@@ -98,7 +98,7 @@ class SignIn:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Where a sign-in comes from, as the list of devices shows it."""
+    """The origin of a sign-in, as the list of devices shows it."""
 
     user_agent: str
     address: str
@@ -108,7 +108,7 @@ class Client:
 
 
 async def begin_sign_in(tx: Transaction, secret_key: bytes, email: str) -> SignInTry:
-    """Count a try before anything is compared, so that concurrent tries are limited like consecutive ones.
+    """Count a try before anything is compared. So concurrent tries have the same limit as consecutive tries.
 
     The same statements run whether the e-mail is known or not. Raises TooManyRequests with the seconds to wait.
     """
@@ -136,7 +136,7 @@ async def finish_sign_in(
     *,
     password_is_right: bool,
 ) -> SignIn:
-    """nobody → signed in. Raises CredentialsInvalid, TotpRequired. The try stays counted when it is refused."""
+    """nobody → signed in. Raises CredentialsInvalid, TotpRequired. A refused try stays counted."""
     if tried.operator_id is None or not password_is_right:
         raise CredentialsInvalid
     locked = await queries.lock_operator(tx, operator_id=tried.operator_id)
@@ -165,9 +165,9 @@ async def finish_sign_in(
 async def _use_second_factor(
     tx: Transaction, secret_key: bytes, locked: LockedOperator, totp: str | None, recovery_code: str | None
 ) -> None:
-    """unused → used, for the code that is shown. Without an enrolled second factor nothing is needed.
+    """unused → used, for the given code. An operator without an enrolled second factor needs no code.
 
-    Raises TotpRequired when neither code is given, CredentialsInvalid when the one given is wrong or used.
+    Raises TotpRequired if neither code is given. Raises CredentialsInvalid if the given code is wrong or used.
     """
     if locked.totp_salt is None:
         return
@@ -187,12 +187,12 @@ async def _use_second_factor(
 
 
 async def sign_out(tx: Transaction, operator: SignedInOperator) -> None:
-    """valid → revoked, for the token that sends this request. Repeated, it changes nothing."""
+    """valid → revoked, for the token that sends this request. A repeated call changes nothing."""
     await queries.revoke_token(tx, operator_id=operator.id, token_id=operator.token_id)
 
 
 def normalised_email(written: str) -> str:
-    """Bring an e-mail into the form in which it is stored and compared."""
+    """Convert an e-mail to the form in which it is stored and compared."""
     return written.strip().lower()
 
 
@@ -218,9 +218,9 @@ async def begin_totp(
     totp: str | None,
     recovery_code: str | None,
 ) -> TotpSecret:
-    """Propose a new authenticator secret, which `confirm_totp` puts in force. Until then the one in use stays.
+    """Propose a new authenticator secret. The current secret stays valid until `confirm_totp` replaces it.
 
-    The caller has checked the password. When a secret is in use, `totp` or `recovery_code` must be right as well.
+    The caller has checked the password. If a secret is in use, `totp` or `recovery_code` must be right as well.
     Raises NotFound, TotpRequired, CredentialsInvalid.
     """
     locked = await _lock(tx, operator)
@@ -255,7 +255,7 @@ async def confirm_totp(
 async def renew_recovery_codes(
     tx: Transaction, secret_key: bytes, operator: SignedInOperator, totp: str
 ) -> RecoveryCodes:
-    """Replace the recovery codes by ten new ones. `totp` is the authenticator app's code.
+    """Replace the recovery codes with ten new ones. `totp` is the authenticator app's code.
 
     Raises NotFound, NoEnrolmentBegun, CredentialsInvalid.
     """
@@ -283,7 +283,7 @@ async def _replace_recovery_codes(tx: Transaction, secret_key: bytes, operator_i
 
 
 async def delete_tries(tx: Transaction, tried: SignInTry) -> None:
-    """Delete the tries of an e-mail whose owner has shown who they are."""
+    """Delete the tries of an e-mail after its owner has proved their identity."""
     await queries.delete_sign_in_tries(tx, email_digest=tried.email_digest)
 
 
@@ -292,7 +292,7 @@ async def change_password(
 ) -> None:
     """One password → another. Every other device is signed out.
 
-    Raises CredentialsInvalid when the password was changed since `tried` was compared.
+    Raises CredentialsInvalid if the password was changed after `tried` was compared.
     """
     locked = await queries.lock_operator(tx, operator_id=operator.id)
     if locked is None or locked.password_hash != tried.password_hash:
@@ -304,7 +304,7 @@ async def change_password(
 
 
 async def list_devices(tx: Transaction, operator: SignedInOperator) -> DeviceList:
-    """Read where this operator is signed in, last seen first."""
+    """Read the devices on which this operator is signed in, last seen first."""
     items = [
         Device(
             id=row.id,
@@ -322,7 +322,7 @@ async def list_devices(tx: Transaction, operator: SignedInOperator) -> DeviceLis
 
 
 async def revoke_device(tx: Transaction, operator: SignedInOperator, device_id: UUID) -> None:
-    """valid → revoked, at once and everywhere. Raises NotFound, also for another operator's device."""
+    """valid → revoked, at once in every process. Raises NotFound, also for another operator's device."""
     if not await queries.revoke_token(tx, operator_id=operator.id, token_id=device_id):
         raise NotFound
     await write_audit_entry(tx, operator.id, "device_revoked", "operator", operator.id, old=str(device_id))
@@ -349,7 +349,7 @@ async def create_operator(
 
 
 async def disable_operator(tx: Transaction, email: str, *, by: str = "command line") -> None:
-    """enabled → disabled: signed out everywhere, and unable to sign in. Raises NotFound."""
+    """enabled → disabled. The operator is signed out everywhere and cannot sign in again. Raises NotFound."""
     operator_id = await queries.disable_operator(tx, email=normalised_email(email))
     if operator_id is None:
         raise NotFound
@@ -359,9 +359,9 @@ async def disable_operator(tx: Transaction, email: str, *, by: str = "command li
 async def reset_operator(
     tx: Transaction, email: str, password_hash: str, *, by: str = "command line"
 ) -> None:
-    """enabled or disabled → enabled, with another password and no authenticator app. Raises NotFound.
+    """enabled or disabled → enabled, with a new password and no authenticator app. Raises NotFound.
 
-    For an operator who lost the phone and the recovery codes.
+    Use it for an operator who lost the phone and the recovery codes.
     """
     operator_id = await queries.reset_operator(tx, email=normalised_email(email), password_hash=password_hash)
     if operator_id is None:
@@ -370,7 +370,7 @@ async def reset_operator(
 
 
 async def password_hash_of(tx: Transaction, email: str) -> str | None:
-    """Read the stored hash of an operator's password. None when there is no such operator, or they are disabled."""
+    """Return the stored hash of an operator's password. None if there is no such operator, or they are disabled."""
     found = await queries.find_operator_by_email(tx, email=normalised_email(email))
     return None if found is None else found.password_hash
 
@@ -387,9 +387,9 @@ async def prune(tx: Transaction, max_rows: int = MAX_ROWS_PER_PRUNE) -> None:
 async def identify(database: Database, settings: Settings, scope: Mapping[str, Any]) -> SignedInOperator:
     """Find the operator who sends this request, by bearer header or by cookie.
 
-    Operators are few, so each request asks PostgreSQL: a revoked token is refused at once.
-    Raises Unauthenticated; Forbidden when another site may have caused the request, and for a customer's or mitra's
-    token.
+    There are few operators, so each request queries PostgreSQL. A revoked token is therefore refused at once.
+    Raises Unauthenticated. Raises Forbidden if another site may have caused the request, and for the token of a
+    customer or mitra.
     """
     presented = cookies.presented_token(scope, "operator", settings)
     if presented is None:

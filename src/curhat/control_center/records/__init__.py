@@ -1,1 +1,1 @@
-"""Looking up payments with everything that happened to them, sessions, customers and mitras; managing mitras."""
+"""Reads payments and everything that happened to them, sessions, customers and mitras. Changes mitras."""

@@ -1,4 +1,4 @@
-"""Turns the query of a request into the filters of a list. Every function raises ValidationFailed."""
+"""Converts the query of a request to the filters of a list. Every function raises ValidationFailed."""
 
 from datetime import datetime
 from typing import Final
@@ -9,7 +9,7 @@ from curhat.control_center.lists.search import CUSTOMERS_NAMED, MITRAS_NAMED, ad
 from curhat.payments.states import PaymentStatus, Purpose
 from curhat.sessions.states import EndReason, SessionStatus
 
-# The ids that a search may mean. Each possibility is looked up in its own index.
+# The ids that a search may mean. Each kind of id is looked up in its own index.
 _PAYMENT_IDS: Final = """payments.id = ANY (ARRAY(
     SELECT found.id FROM payments AS found WHERE found.id = {0}
     UNION SELECT found.id FROM payments AS found WHERE found.customer_id = {0}
@@ -32,7 +32,7 @@ def filter_payments(
     since: datetime | None,
     until: datetime | None,
 ) -> Filters:
-    """Filter payments. `q`: an id (also of its customer, session or case), or the customer's phone or name."""
+    """Filter payments. `q` is an id (of the payment, customer, session or case), or the customer's phone or name."""
     filters = Filters()
     add_search(filters, q, ids=_PAYMENT_IDS, person="payments.customer_id", names=CUSTOMERS_NAMED)
     filters.equal("status", "payments.status", status)
@@ -51,7 +51,7 @@ def filter_sessions(
     since: datetime | None,
     until: datetime | None,
 ) -> Filters:
-    """Filter sessions. `q`: an id (also of its payment, customer or mitra), or the customer's phone or name."""
+    """Filter sessions. `q` is an id (of the session, payment, customer or mitra), or the customer's phone or name."""
     filters = Filters()
     add_search(filters, q, ids=_SESSION_IDS, person="sessions.customer_id", names=CUSTOMERS_NAMED)
     filters.equal("status", "sessions.status", status)
@@ -63,7 +63,7 @@ def filter_sessions(
 
 
 def filter_customers(q: str | None, since: datetime | None, until: datetime | None) -> Filters:
-    """Filter customers. `q`: the id, the phone number, or how the name begins."""
+    """Filter customers. `q` is the id, the phone number, or the beginning of the name."""
     filters = Filters()
     add_search(filters, q, ids="customers.id = {0}", person="customers.id", names=CUSTOMERS_NAMED)
     filters.between("customers.created_at", since, until)
@@ -71,7 +71,7 @@ def filter_customers(q: str | None, since: datetime | None, until: datetime | No
 
 
 def filter_mitras(q: str | None, online: bool | None, suspended: bool | None) -> Filters:
-    """Filter mitras. `q`: the id, the phone number, or how the name begins."""
+    """Filter mitras. `q` is the id, the phone number, or the beginning of the name."""
     filters = Filters()
     add_search(filters, q, ids="mitras.id = {0}", person="mitras.id", names=MITRAS_NAMED)
     filters.equal("online", "mitras.online", online)

@@ -50,7 +50,7 @@ from curhat.kit.errors import NotFound, PresenceUnknown, ValidationFailed
 from curhat.kit.page import Page
 from curhat.presence.service import Presence
 
-# Bounds one answer. Two people who type without a pause write fewer in eight hours.
+# Limits one answer. Even two people who type without a pause write fewer messages in eight hours.
 MAX_TRANSCRIPT_MESSAGES: Final = 20_000
 
 
@@ -166,7 +166,7 @@ def _session_record(row: SessionRow) -> SessionRecord:
 async def reveal_transcript(
     tx: Transaction, operator: SignedInOperator, session_id: UUID, reason: str
 ) -> Transcript:
-    """Read the messages of a session, and note the reason in the audit. Raises NotFound."""
+    """Read the messages of a session, and record the reason in the audit. Raises NotFound."""
     if await queries.find_session(tx, session_id=session_id) is None:
         raise NotFound
     await write_audit_entry(tx, operator.id, "transcript_revealed", "session", session_id, new=reason.strip())
@@ -216,20 +216,20 @@ def _customer_record(row: CustomerRow) -> CustomerRecord:
 
 
 async def read_mitras(tx: Transaction, filters: Filters, cursor: str | None, limit: int) -> Page[MitraRecord]:
-    """Read a page of mitras, newest first; `connected` is None. Raises ValidationFailed for a bad cursor."""
+    """Read a page of mitras, newest first. `connected` is None. Raises ValidationFailed for a bad cursor."""
     conditions = after(filters, "(mitras.created_at, mitras.id) < ({0}, {1})", key_of(cursor))
     rows = await queries.list_mitras(tx, conditions, limit=limit + 1)
     return page_of(rows, limit, _mitra_record, lambda row: cursor_of(row.created_at, row.id))
 
 
 async def read_mitra(tx: Transaction, mitra_id: UUID) -> MitraRecord:
-    """Read one mitra; `connected` is None. Raises NotFound."""
+    """Read one mitra. `connected` is None. Raises NotFound."""
     rows = await queries.list_mitras(tx, Conditions(("mitras.id = {0}", (mitra_id,))), limit=1)
     return _mitra_record(only(rows))
 
 
 async def with_connections(presence: Presence, records: list[MitraRecord]) -> list[MitraRecord]:
-    """Set `connected` of each mitra. While Valkey does not answer, the records are returned unchanged."""
+    """Set `connected` of each mitra. If Valkey does not answer, return the records unchanged."""
     try:
         connected = await presence.connected_among([each.id for each in records])
     except PresenceUnknown:
@@ -240,7 +240,7 @@ async def with_connections(presence: Presence, records: list[MitraRecord]) -> li
 async def invite_mitra(
     tx: Transaction, operator: SignedInOperator, invitation: MitraInvitation
 ) -> InvitedMitra:
-    """nobody or customer → mitra. A mitra who is invited again stays unchanged. Raises ValidationFailed."""
+    """nobody or customer → mitra. An existing mitra who is invited again does not change. Raises ValidationFailed."""
     invited = await accounts.invite_mitra(
         tx, invitation.phone, invitation.display_name, invitation.max_customers, by=str(operator.id)
     )
@@ -251,7 +251,7 @@ async def invite_mitra(
 async def change_mitra(
     tx: Transaction, operator: SignedInOperator, mitra_id: UUID, change: MitraChange
 ) -> MitraRecord:
-    """Rename, set the capacity, suspend or lift the suspension: all of it or nothing.
+    """Rename a mitra, set the capacity, suspend, or lift the suspension. All of these changes succeed, or none.
 
     Raises NotFound, ValidationFailed.
     """
@@ -267,7 +267,7 @@ async def change_mitra(
     elif change.suspended is False:
         await accounts.lift_suspension(tx, mitra_id, by=by)
     if change.display_name is not msgspec.UNSET:
-        # The rename comes last: it locks streams, which are last in the lock order.
+        # Rename last: the rename locks streams, which are last in the lock order.
         await mitras.rename_mitra(tx, mitra_id, change.display_name, by=by)
     return await read_mitra(tx, mitra_id)
 

@@ -1,1 +1,1 @@
-"""Failed pairings and review cases: an operator decides once whether a payment is refunded, and sees how that went."""
+"""Failed pairings and review cases. An operator decides once whether a payment is refunded, and sees the result."""

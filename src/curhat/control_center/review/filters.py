@@ -1,4 +1,4 @@
-"""Turns the query of a request into the filters of a list. Every function raises ValidationFailed."""
+"""Converts the query of a request to the filters of a list. Every function raises ValidationFailed."""
 
 from datetime import datetime
 from typing import Final
@@ -10,7 +10,7 @@ from curhat.pairing.states import FailureTag, PairingKind
 from curhat.payments.states import CaseReason
 
 _AWAITS_APPROVAL: Final = "review_cases.needs_approval AND review_cases.approved_by IS NULL"
-# A decided case with a refund that the gateway refused and that was not requested again.
+# Decided cases with a refund that the gateway refused, if that refund was not requested again.
 _REFUND_REFUSED: Final = (
     "review_cases.status = 'decided' AND review_cases.payment_id IN (SELECT payment_id FROM refused_refunds)"
 )
@@ -25,7 +25,10 @@ def filter_failed_pairings(
     since: datetime | None,
     until: datetime | None,
 ) -> Filters:
-    """Filter failed pairings. Both amounts, in rupiah, are included. The times are those of the failures."""
+    """Filter failed pairings.
+
+    Amounts are in rupiah; both limits are included. The times are those of the failures.
+    """
     filters = Filters()
     filters.equal("tag", "events.tag", tag)
     filters.equal("kind", "events.kind", kind)
@@ -48,10 +51,10 @@ def filter_cases(
     since: datetime | None,
     until: datetime | None,
 ) -> Filters:
-    """Filter cases. The times are those of opening."""
+    """Filter cases. The times are those at which the cases opened."""
     filters = Filters()
     if status is not None:
-        # Written like the index expression of review_cases_by_age, so that PostgreSQL can use that index.
+        # Write this like the index expression of review_cases_by_age, so that PostgreSQL can use that index.
         filters.add("(review_cases.status = 'decided') = {0}", status == "decided")
         filters.given.append(f"status={status}")
     filters.equal("tag", "review_cases.tag", tag)

@@ -51,7 +51,7 @@ async def read_failed_pairings(
 async def read_cases(
     tx: Transaction, filters: Filters, cursor: str | None, limit: int, *, approval_limit_rp: int
 ) -> Page[ReviewCase]:
-    """Read a page of cases: open ones first, then decided ones, each oldest first.
+    """Read a page of cases. Open cases come first, then decided cases, each oldest first.
 
     Raises ValidationFailed for a bad cursor.
     """
@@ -108,10 +108,10 @@ async def decide_case(
     note: str,
     approval_limit_rp: int,
 ) -> None:
-    """open → decided, once (X.9). When the operator who decided it repeats the call, nothing changes.
+    """open → decided, once (X.9). If the operator who decided the case repeats the call, nothing changes.
 
-    A refund of up to `approval_limit_rp` is requested in this transaction, and the worker carries it out. A larger one
-    waits for another operator. Raises NotFound, CaseDecided, NothingToRefund.
+    A refund of up to `approval_limit_rp` is requested in this transaction, and the worker carries it out. A larger
+    refund waits for another operator. Raises NotFound, CaseDecided, NothingToRefund.
     """
     case = await _lock(tx, case_id)
     if case.status == "decided":
@@ -140,9 +140,9 @@ async def decide_case(
 
 
 async def approve_refund(tx: Transaction, operator: SignedInOperator, case_id: UUID) -> None:
-    """awaiting approval → requested, by another operator than the one who decided the case.
+    """awaiting approval → requested. The approver must not be the operator who decided the case.
 
-    When the operator who approved it repeats the call, nothing changes. Raises NotFound, NothingToApprove, OwnRefund.
+    If the operator who approved it repeats the call, nothing changes. Raises NotFound, NothingToApprove, OwnRefund.
     """
     case = await _lock(tx, case_id)
     if not case.needs_approval or case.decision != "refund":
@@ -163,8 +163,8 @@ async def approve_refund(tx: Transaction, operator: SignedInOperator, case_id: U
 async def retry_refund(tx: Transaction, operator: SignedInOperator, case_id: UUID) -> None:
     """failed → requested again, under a new key at the gateway. Raises NotFound, RefundNotFailed.
 
-    It requests only what the gateway refused. That includes the automatic refund of a late approval, which no operator
-    decided.
+    Requests only the refunds that the gateway refused. This includes the automatic refund of a late approval, which
+    no operator decided.
     """
     case = await _lock(tx, case_id)
     awaits_approval = case.needs_approval and case.approved_by is None
