@@ -200,7 +200,7 @@ async def _pgbench(
     groups: int,
     clients: int,
 ) -> float:
-    """Return the transactions per second of the accept's statement alone, prepared. It computes its ids from numbers."""
+    """Return the transactions per second of the prepared accept statement, which computes its ids from numbers."""
     # Contested: all clients accept the same pairing, one pairing after the other. Alone: each client has its own
     # pairings.
     per_client = pairings if contestants > 1 else pairings // clients

@@ -24,7 +24,7 @@ READERS: Final = 50
 CHATS_PER_READER: Final = 60
 MESSAGES_PER_CHAT: Final = 60
 
-# The number of old rows of each kind per old message: 10 million messages belong to half a million sessions.
+# The ratios between the kinds of old rows. For example, 10 million messages belong to half a million chats.
 _OLD_MESSAGES_PER_CHAT: Final = 20
 _OLD_REQUESTS_PER_CHAT: Final = 5
 _OLD_CHATS_PER_CUSTOMER: Final = 10

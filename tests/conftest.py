@@ -1,6 +1,6 @@
 """The fixtures that every test can use: real servers, a new database with a virtual clock, and people.
 
-PostgreSQL and Valkey are the embedded ones, started once per test process. Each test gets a database of its own, copied
+PostgreSQL and Valkey are the embedded servers, started once per test process. Each test gets its own database, copied
 from a template with all migrations.
 """
 
@@ -119,7 +119,7 @@ async def valkey_client(servers: EmbeddedServers) -> AsyncIterator[valkey.asynci
 
 @pytest.fixture(autouse=True)
 def no_pause_points_left() -> Iterator[None]:
-    """Remove the pause point handlers after each test, so that they do not affect the next."""
+    """Remove the pause point handlers after each test, so that they do not affect the next test."""
     from curhat.kit import pause_points
 
     yield

@@ -31,12 +31,12 @@ from typing import Final, Literal, TypeAlias, cast
 
 import pytest
 
-# The phases of docs/rules.md, in the order in which they are built. A rule that is decided but not built is "planned";
-# whoever builds it names one of the other phases in docs/rules.md.
+# The phases of docs/rules.md, in the order in which we build them. A rule that is decided but not built has the phase
+# "planned". When we build it, we change its phase in docs/rules.md.
 PHASES: Final = ("paid chat", "returning chat and extension", "control center", "apps", "planned")
 
-# `make test` fails for every rule of these phases that no passing test shows. A rule that names several phases counts
-# from its first one, since that one owes the test.
+# `make test` fails for every rule of these phases that no passing test shows. If a rule names several phases, only
+# the first one counts, because that phase must add the test.
 REACHED_PHASES: Final = PHASES[:-1]
 
 RULES_FILE: Final = Path("docs", "rules.md")
@@ -48,7 +48,8 @@ Outcome = Literal["passed", "failed", "skipped", "xfailed", "xpassed"]
 Tone = Literal["plain", "bold", "dim", "green", "yellow", "red"]
 Line: TypeAlias = list[tuple[str, Tone]]
 
-# When a test's phases, its cases or a rule's tests have different outcomes, the leftmost of these is reported.
+# A rule's tests, a test's cases and a test's phases can have different outcomes. Then the leftmost of these is
+# reported.
 _WORST_OF_ONE_TEST: Final[tuple[Outcome, ...]] = ("failed", "xpassed", "xfailed", "skipped", "passed")
 _SAID_OF_SEVERAL: Final[tuple[Outcome, ...]] = ("failed", "passed", "xpassed", "xfailed", "skipped")
 _TONES: Final[dict[Outcome, Tone]] = {
@@ -95,7 +96,9 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Rulebook:
-    """All rules in the order of the file, then the invariants. `names` maps every number, also a rule's second one."""
+    """All rules in the order of the file, then the invariants. `names` maps every number to its rule, including
+    second numbers.
+    """
 
     rules: tuple[Rule, ...]
     names: dict[str, str]

@@ -1,4 +1,4 @@
-"""Fixtures of every test of the Control Center: a running server, to which a test can sign people in."""
+"""Fixtures of every Control Center test: a running server, to which a test can sign users in."""
 
 from collections.abc import AsyncIterator
 

@@ -57,7 +57,8 @@ async def test_the_audit_is_filtered_by_actor_action_subject_and_time(
         await server.operator("admin", "sari@example.id"),
         await server.operator("admin", "dewi@example.id"),
     )
-    # The time of a row's change must grow, and the migration wrote the row. So the clock stands after the migration.
+    # A later change of a row must have a later time, and the migration wrote the row. So move the clock past the
+    # migration.
     await clock.set(datetime.now(UTC) + timedelta(minutes=10))
     await _configure(sari, 90)
     later = await clock.advance(60)
@@ -97,14 +98,14 @@ async def test_the_pages_and_the_csv_of_the_audit_have_every_entry(server: Stage
     assert seen == [row["id"] for row in expected]
     answer = await viewer.get("/audit", format="csv")
     rows = list(csv.DictReader(io.StringIO(answer.text)))
-    # The export writes an entry of its own before it reads the later pages.
+    # The export writes its own audit entry before it reads the later pages.
     assert len(rows) in (1100, 1101)
     assert {row["new_value"] for row in rows if row["action"] == "tested"} == {"'=cmd|x"}
     assert (await _entries(viewer, action="list_exported"))[0]["subject"] == "audit"
 
 
 def test_the_entry_that_sql_writes_is_one_that_the_contract_names() -> None:
-    """The types of Python code ensure this for its entries. One SQL statement writes an entry without Python."""
+    """Types ensure this for the entries that Python code writes. One SQL statement writes an entry without Python."""
     written = re.findall(
         r"INSERT INTO audit_entries [^;]*?SELECT [^']*'([^']+)', '([^']+)'",
         Path(configuration.__file__).with_name("queries.sql").read_text(encoding="utf-8"),

@@ -11,7 +11,7 @@ from tests.support.clock import VirtualClock
 from tests.support.journey import WINDOW_SECONDS
 from tests.support.signed_in import Stage
 
-# 00:30 in Jakarta. In UTC the day before has not ended.
+# 00:30 in Jakarta. In UTC it is still the day before.
 SOON_AFTER_MIDNIGHT = datetime(2026, 3, 9, 17, 30, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 3, 9, 17, 0, tzinfo=UTC)
 
@@ -113,7 +113,7 @@ async def test_the_acceptance_times_are_those_of_today(server: Stage, clock: Vir
         await clock.advance(waited)
         assert (await mitra.post(f"/requests/{request_id}/accept")).status_code == 200
 
-    await accepted_after(59)  # Yesterday.
+    await accepted_after(59)  # A payment of yesterday.
     await clock.set(SOON_AFTER_MIDNIGHT)
     for waited in seconds:
         await accepted_after(waited)
@@ -164,7 +164,7 @@ async def test_connected_available_and_free_capacity_follow_presence(server: Sta
         0,
         0,
     )
-    async with server.available_mitra() as mitra:  # Its capacity is 20.
+    async with server.available_mitra() as mitra:  # This mitra's capacity is 20.
         await server.chat(await server.make.customer(), mitra.id)
         found = (await viewer.get("/dashboard")).json()
         assert (found["online"], found["connected"], found["available"], found["free_capacity"]) == (
@@ -175,8 +175,7 @@ async def test_connected_available_and_free_capacity_follow_presence(server: Sta
         )
         async with (away := await server.mitra("Kak Pergi", online=False)).socket():
             found = (await viewer.get("/dashboard")).json()
-            # The mitra's last-seen time is in PostgreSQL only after this step. The server writes it from time to
-            # time.
+            # Only this step writes the mitra's last-seen time to PostgreSQL. A server does so periodically.
             await server.server.services.presence.write_last_seen()
             found = (await viewer.get("/dashboard")).json()
             assert (found["online"], found["connected"], found["available"]) == (1, 2, 1), away.id

@@ -1,4 +1,4 @@
-"""The demo data's admin exists in development only, with a password that every start can show."""
+"""The demo data's admin exists only in development. Every start can show the admin's password."""
 
 import asyncio
 import dataclasses

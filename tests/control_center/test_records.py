@@ -58,7 +58,7 @@ async def test_a_payment_is_found_by_ids_phone_name_status_and_time(
     ):
         assert await ids(q=str(q)) == one, q
     assert len(await ids(q=str(session_id))) == 1
-    # An underscore is no wildcard. An unknown phone number or id finds nothing.
+    # An underscore is not a wildcard. An unknown phone number or id finds nothing.
     assert await ids(q="mel_") == [str(pending)]
     for nothing in ("%", "elati", "+628199999999", str(uuid4())):
         assert await ids(q=nothing) == [], nothing
@@ -93,7 +93,7 @@ async def test_a_timeline_runs_from_opening_the_payment_to_the_end_of_its_sessio
     payment = (await viewer.get(f"/payments/{payment_id}")).json()
     assert (payment["status"], payment["session_id"], payment["case_id"]) == ("served", session_id, None)
     told = [(entry["type"], entry["status"] or entry["reason"]) for entry in payment["timeline"]]
-    # Changes of one statement have the same time. `rank` then orders their entries.
+    # Changes by one statement have the same time. Then `rank` orders their entries.
     assert [each for each in told if each[0] != "payment_status"] == [
         ("payment_opened", None),
         ("charge_started", None),
@@ -179,7 +179,7 @@ async def test_a_transcript_needs_a_reason_and_writes_an_audit_entry_each_time(s
         "SELECT actor, subject_id, new_value FROM audit_entries WHERE action = 'transcript_revealed'"
     )
     assert [tuple(row) for row in rows] == [(str(reviewer.id), str(chat.id), "keluhan nomor 12")] * 2
-    # The answer is not stored under an Idempotency-Key.
+    # The server does not store the answer under an Idempotency-Key.
     assert (
         await server.database.fetchval("SELECT count(*) FROM idempotency_keys WHERE body LIKE '%apa kabar%'")
         == 0
@@ -290,7 +290,7 @@ async def test_more_capacity_brings_open_requests_and_less_closes_them(server: S
         await admin.patch(f"/mitras/{mitra.id}", {"max_customers": 1})
         closed = await socket.wait_for("request.closed", id=offered["id"])
     assert closed["close_reason"] == "at_capacity"
-    # The running session goes on.
+    # The running session continues.
     assert await server.database.fetchval("SELECT count(*) FROM sessions WHERE status = 'active'") == 1
     audit = await server.database.fetch("SELECT old_value, new_value FROM audit_entries ORDER BY id")
     assert [tuple(row) for row in audit] == [("1", "2"), ("2", "1")]

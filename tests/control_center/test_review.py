@@ -548,7 +548,8 @@ async def test_each_case_shows_its_refundable_amount_and_whether_a_refund_needs_
         "requested",
         "awaiting_approval",
     ]
-    # A refund that is requested is not refundable again. One that awaits approval still is.
+    # A refund that is already requested cannot be requested again. A refund that awaits approval can still be
+    # requested.
     assert await told() == [(0, False), (0, False), (35_000, True)]
 
 
@@ -668,7 +669,7 @@ async def test_a_late_approvals_refund_that_is_refused_after_the_decision_is_sho
     server: Stage, decision: str
 ) -> None:
     reviewer, failed = await server.operator("reviewer"), await unserved(server)
-    # An earlier attempt. The gateway did not know it when we asked.
+    # An earlier charge attempt. When we asked, the gateway did not know it.
     key: UUID = await server.database.fetchval(
         "INSERT INTO charge_attempts (payment_id, amount_rp, status, reason, answered_at) "
         "VALUES ($1, 20000, 'declined', 'not_found', curhat_now()) RETURNING id",
@@ -697,7 +698,7 @@ async def test_a_late_approvals_refund_that_is_refused_after_the_decision_is_sho
         "SELECT reason, status FROM refunds WHERE charge_attempt_id = $1 ORDER BY id", key
     )
     assert [tuple(row) for row in refunds] == [("late_approval", "failed"), ("operator_decision", "done")]
-    # With no_refund the main charge stays charged: the retry refunds only what the gateway had refused.
+    # no_refund keeps the main charge. So the retry refunds only the charge whose refund the gateway had refused.
     kept = await server.database.fetchval(
         "SELECT count(*) FROM refunds WHERE charge_attempt_id = $1", failed.charge_key
     )

@@ -21,7 +21,7 @@ EVERYBODY: Final = frozenset({"admin", "reviewer", "viewer"})
 DECIDING: Final = frozenset({"admin", "reviewer"})
 ADMIN: Final = frozenset({"admin"})
 
-# Written by hand, not derived from the code that it checks.
+# This table is written by hand. It is not derived from the code that it checks.
 ALLOWED: Final = {
     "sign_out_operator": EVERYBODY,
     "get_operator_account": EVERYBODY,
@@ -80,7 +80,7 @@ async def test_a_role_may_call_what_the_table_says_and_other_calls_are_refused_w
     assert await business(server.database) == before
     for name, roles in ALLOWED.items():
         if role in roles:
-            # Each call is made by a new operator, since some sign out or change the caller's own account.
+            # A new operator makes each call, because some calls sign out or change the caller's own account.
             another = await server.operator(role)
             answer = await send(server, OPERATIONS[name], calls[name], token=another.token)
             assert answer.status_code != 403, (name, answer.text)

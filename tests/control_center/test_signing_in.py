@@ -192,7 +192,7 @@ async def test_the_qr_code_contains_the_secret_and_the_database_does_not(server:
     parsed = pyotp.parse_uri(begun["otpauth_uri"])
     assert (parsed.secret, parsed.name, parsed.issuer) == (begun["secret"], EMAIL, "Curhat Control Center")
     assert begun["qr_svg"].startswith("<svg xmlns=")
-    # The database holds only the salt, from which the secret follows only with the process's key.
+    # The database holds only the salt. Without the process's key, the salt does not reveal the secret.
     row = await server.database.fetchval("SELECT operators::text FROM operators")
     assert begun["secret"] not in row
 
@@ -226,7 +226,7 @@ async def test_a_code_is_valid_once_and_within_one_step_of_the_clock(
     assert problem(await _login(server, totp=totp.at(slow))) == (200, None)
     assert problem(await _login(server, totp=totp.at(slow))) == INVALID
     assert problem(await _login(server, totp=totp.at(fast))) == (200, None)
-    # A code of an earlier step than the last one used is refused.
+    # The server refuses a code of an earlier step than the last used code.
     assert problem(await _login(server, totp=totp.at(now))) == INVALID
 
 

@@ -1,6 +1,6 @@
-"""With 100,000 payments and 20,000 cases every list answers in 150 ms, on its first page and on its 500th.
+"""With 100,000 payments and 20,000 cases, every list answers in 150 ms, on page 1 and on page 500.
 
-The rows are written without triggers and foreign key checks, which would take longer than everything that is measured.
+The rows are written without triggers and foreign key checks, which would take longer than all measurements.
 """
 
 import time
@@ -18,8 +18,8 @@ PAGE: Final = 500
 TRIES: Final = 5
 
 # 20,000 customers, of whom a twentieth are called Melati; 2,000 mitras; 200,000 requests; 100,000 audit entries; and
-# 100,000 payments over 100 days. A fifth of them are unserved, with a failure and a case each, half of the cases being
-# decided. A fifth expired. The rest have a session.
+# 100,000 payments over 100 days. A fifth of the payments are unserved, each with a failure and a case; half of these
+# cases are decided. A fifth of the payments expired. The other payments have a session.
 SEED: Final = (
     "SET LOCAL session_replication_role = replica",
     """
@@ -102,7 +102,7 @@ HELPERS: Final = (
     CREATE FUNCTION seed_id(kind bigint, n bigint) RETURNS uuid LANGUAGE sql IMMUTABLE
         RETURN (lpad(to_hex(kind), 8, '0') || lpad(to_hex(n), 24, '0'))::uuid
     """,
-    # Payment 1 is the newest, payment 100,000 a hundred days old.
+    # Payment 1 is the newest. Payment 100,000 is a hundred days old.
     """
     CREATE FUNCTION seed_time(n bigint) RETURNS timestamptz LANGUAGE sql STABLE
         RETURN now() - make_interval(secs => n * 86.4)
@@ -116,7 +116,8 @@ HELPERS: Final = (
 )
 
 Lists = tuple[tuple[str, dict[str, str], str | None], ...]
-# A list, its filters, and the statement that gives the key of its row number $1; None when it has less than 500 pages.
+# A list, its filters, and the statement that returns the key of the list's row number $1. None: the list has fewer
+# than 500 pages.
 LISTS: Final[Lists] = (
     ("/payments", {}, "SELECT created_at, id FROM payments ORDER BY 1 DESC, 2 DESC OFFSET $1 LIMIT 1"),
     (
@@ -178,7 +179,7 @@ async def _seed(database: Database) -> None:
 
 
 async def _deep(database: Database, path: str, statement: str) -> str:
-    """The cursor of page 500, or of the last page of a list that has fewer."""
+    """The cursor of page 500, or of the last page if the list has fewer pages."""
     tables = {"/customers": 20_000, "/mitras": 2_000, "/review-cases": 20_000, "/failed-pairings": 40_000}
     rows = min(tables.get(path, 10**9), PAGE * PAGE_SIZE) - PAGE_SIZE - 1
     row = await database.fetchrow(statement, rows if "decided'" not in statement else 9_900)
@@ -197,7 +198,7 @@ async def _seconds(operator: Person, path: str, query: dict[str, Any]) -> tuple[
         times.append(time.perf_counter() - begun)
         assert answer.status_code == 200, answer.text
         items = len(answer.json().get("items", ()))
-    # The minimum: other work on the machine can only lengthen a try.
+    # Use the minimum, because other work on the machine can only make a try slower.
     return min(times), items
 
 

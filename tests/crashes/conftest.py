@@ -1,4 +1,4 @@
-"""Servers as durable as in production, and a system of processes on them, for tests that kill processes."""
+"""Fixtures for tests that kill processes: servers as durable as in production, and a system of processes on them."""
 
 import tempfile
 from collections.abc import AsyncIterator
@@ -35,7 +35,7 @@ async def crash_servers() -> AsyncIterator[EmbeddedServers]:
 async def system(
     crash_servers: EmbeddedServers, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> AsyncIterator[System]:
-    """A database per module, with the real clock, and the processes that its tests start."""
+    """A database per module with the real clock, and the processes that the module's tests start."""
     name = request.path.stem
     admin = await asyncpg.connect(crash_servers.database_url)
     await admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")

@@ -1,4 +1,4 @@
-"""A database, its processes, and people who remember every answer they got."""
+"""A database, its processes, and people who remember every answer."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,8 @@ from tests.support.processes import Killable, ServerProcess, WorkerProcess
 from tests.support.server import Person, Socket
 from tests.support.signed_in import SIGN_IN, problem
 
-# A lost signal delays a device at most this long: heads are compared with PostgreSQL every 3 s, cards every 2 s.
+# After a lost signal, a device is late by at most this time. The server compares heads with PostgreSQL every 3 s, and
+# cards every 2 s.
 HEALED_SECONDS = 4.0
 
 
@@ -58,7 +59,9 @@ class Witness(Person):
         return answer
 
     async def until_answered(self, path: str, body: Any = None, *, key: str) -> httpx.Response:
-        """Repeat a command under its key, as a client does, until the answer is not that the first one still runs."""
+        """Repeat a command under its key, as a client does, until the server no longer answers that the first request
+        runs.
+        """
         async with asyncio.timeout(30):
             while True:
                 answer = await self.post(path, body, key=key)
@@ -67,7 +70,7 @@ class Witness(Person):
                 await asyncio.sleep(0.2)
 
     async def check_answers(self, server: ServerProcess) -> None:
-        """Repeat every acknowledged command under its key, and assert that it gets the same answer."""
+        """Repeat every acknowledged command under its key, and assert that the answer is the same."""
         for one in tuple(self.answered):
             again = await self.at(server).post(one.path, one.body, key=one.key)
             assert (again.status_code, again.text) == (one.status, one.text), f"{one} became {again.text}"
@@ -108,7 +111,7 @@ class System:
     # People
 
     async def person(self, role: Role, user_id: UUID, server: ServerProcess) -> Witness:
-        """Sign in a person who exists already."""
+        """Sign in an existing person."""
         token = secrets.token_urlsafe(32)
         digest = hashlib.sha256(token.encode()).digest()
         await self.database.execute(SIGN_IN, digest, role, user_id, "bearer", 3600.0)
@@ -125,15 +128,15 @@ class System:
         return [await self.customer(server) for _ in range(count)]
 
     async def mitra(self, server: ServerProcess, *, max_customers: int = 1, online: bool = False) -> Witness:
-        """A new mitra, not connected; offline by intent unless said otherwise."""
+        """A new mitra, not connected. The toggle is off unless `online` is given."""
         return await self.person(
             "mitra", await self.make.mitra(online=online, max_customers=max_customers), server
         )
 
-    # The situations in which tests begin, made through the API
+    # Situations in which tests begin, made through the API
 
     async def open_payment(self, customer: Person, *, price_rp: int = 20_000) -> dict[str, Any]:
-        """Open a payment, and do not confirm it."""
+        """Open a payment, but do not confirm it."""
         minutes = 5 if price_rp == 0 else 30
         offer_id = await self.make.offer(duration_minutes=minutes, price_rp=price_rp)
         payment: dict[str, Any] = done(await customer.post("/payments", {"offer_id": str(offer_id)}))
@@ -146,11 +149,11 @@ class System:
         return pairing
 
     async def request_path(self, pairing: dict[str, Any], mitra: Person) -> str:
-        """The path at which this mitra answers the request of this pairing."""
+        """The path at which this mitra answers this pairing's request."""
         return f"/requests/{await request_of(self.database, UUID(pairing['id']), mitra.id)}"
 
     async def chat(self, customer: Person, mitra: Person) -> dict[str, Any]:
-        """Start a session of these two. The mitra must be online."""
+        """Start a session of these two users. The mitra must be online."""
         path = await self.request_path(await self.search(customer), mitra)
         session: dict[str, Any] = done(await mitra.post(f"{path}/accept"))["session"]
         return session
@@ -166,7 +169,7 @@ class System:
             elif state["payment"] is not None and state["payment"]["status"] == "pending":
                 done(await customer.post(f"/payments/{state['payment']['id']}/cancel"))
 
-    # What must hold
+    # Conditions that must hold
 
     async def check(self, server: ServerProcess | None = None) -> None:
         """Wait until nothing is in flight, then check every invariant, and every acknowledged command at `server`."""
@@ -205,7 +208,7 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = HEALE
 
 
 async def cut_off(command: Awaitable[httpx.Response]) -> None:
-    """Assert that a command gets no answer, because its server dies."""
+    """Assert that a command gets no answer, because the command's server dies."""
     with pytest.raises(httpx.TransportError):
         await command
 
@@ -248,7 +251,7 @@ class Device:
         return sum(frame.get("type") == event for frame in self.socket.events)
 
     def check_for_gaps(self) -> None:
-        """Assert that every event after the welcome came once, in order."""
+        """Assert that the device received every event after the welcome exactly once, in order."""
         numbers = [frame["seq"] for frame in self.socket.events if frame.get("seq") is not None]
         first = self.socket.welcome["seq"] + 1
         assert numbers == list(range(first, first + len(numbers)))

@@ -1,4 +1,4 @@
-"""Two servers and a worker, killed at random moments while people go through their journeys."""
+"""Two servers and a worker are killed at random moments while people go through their journeys."""
 
 import asyncio
 import contextlib
@@ -21,12 +21,12 @@ CUSTOMERS = 8
 MITRAS = 3
 KILLS = 3
 RETRY_SECONDS = 0.1
-# How long it may take until nothing is in flight. The worker asks about an unanswered charge after 6 s.
+# The time limit until nothing is in flight. The worker asks about an unanswered charge after 6 s.
 REST_TIMEOUT_SECONDS = 60
 
 
 class Client:
-    """A person whose client tries the next server when one does not answer, and whose device follows the stream."""
+    """A person whose client tries the next server if one does not answer, and whose device follows the stream."""
 
     def __init__(self, person: Witness, servers: list[ServerProcess]) -> None:
         self.person = person
@@ -59,7 +59,7 @@ class Client:
         raise AssertionError("the servers never end")
 
     async def try_once(self, path: str) -> None:
-        """POST to the next server, once, and ignore whether it answers. The state shows what became of it."""
+        """POST to the next server once, and ignore whether the server answers. The state shows the result."""
         with contextlib.suppress(httpx.TransportError):
             await self.person.at(next(self._servers)).post(path)
 
@@ -96,7 +96,7 @@ async def go_through_journeys(customer: Client, offer_id: str, is_over: asyncio.
             if session is not None:
                 await chat(customer, session)
         else:
-            # All mitras were connected to the server that died. They reconnect.
+            # All mitras were connected to the dead server. They reconnect.
             assert problem(opened) == (409, "no_mitra_available")
             await asyncio.sleep(RETRY_SECONDS)
 

@@ -1,4 +1,4 @@
-"""PostgreSQL, killed with `kill -9` during a blast and a chat: servers, workers and clients recover by themselves."""
+"""PostgreSQL is killed with `kill -9` during a blast and a chat. All processes and clients recover by themselves."""
 
 import asyncio
 import functools
@@ -29,19 +29,19 @@ SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = ANY ('{curhat server, curhat worker}')
 """
 
-# PostgreSQL replays its write-ahead log first, on a machine that may be busy.
+# PostgreSQL first replays its write-ahead log, possibly on a busy machine.
 RECOVERY_TIMEOUT_SECONDS = 30
 
 
 async def kill_at_once(postgres: PostgresServer) -> None:
-    """Kill it with `kill -9`, whatever it is doing."""
+    """Kill PostgreSQL with `kill -9` at any moment of its work."""
     assert postgres.pid is not None
     os.kill(postgres.pid, signal.SIGKILL)
     assert await postgres.wait() == "signal SIGKILL"
 
 
 class Writer:
-    """Sends one message after another until one is not acknowledged."""
+    """Sends messages one after another until one message is not acknowledged."""
 
     def __init__(self, person: Witness, path: str) -> None:
         self.person = person
@@ -50,7 +50,7 @@ class Writer:
         self.unacknowledged: dict[str, str] = {}
 
     async def write(self) -> None:
-        """Send until PostgreSQL is away."""
+        """Send until PostgreSQL is down."""
         for number in itertools.count():
             message = {"client_message_id": str(uuid4()), "text": f"text {number}"}
             answer = await self.person.post(self.path, message)

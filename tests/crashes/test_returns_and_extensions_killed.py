@@ -1,7 +1,7 @@
-"""Targeted pairings, their fallback, and extensions, with server and worker killed at each step.
+"""Targeted pairings, their fallback, and extensions. The tests kill the server or the worker at each step.
 
-The money and the journey come out as if nothing had been killed. Devices are connected to a server that is not killed.
-Workers run only where a test starts one.
+The money and the journey are the same as without a kill. The devices are connected to a server that no test kills. A
+worker runs only where a test starts one.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ async def victim(system: System) -> AsyncIterator[ServerProcess]:
 
 
 async def ask_for_more(system: System, customer: Witness, session: dict[str, Any]) -> dict[str, Any]:
-    """Ask for an extension of 15 minutes."""
+    """Request an extension of 15 minutes."""
     offer_id = await system.make.offer(purpose="extension", duration_minutes=15, price_rp=10_000)
     asked: dict[str, Any] = done(
         await customer.post(f"/sessions/{session['id']}/extensions", {"offer_id": str(offer_id)})
@@ -58,7 +58,7 @@ async def ask_for_more(system: System, customer: Witness, session: dict[str, Any
 
 
 async def charges(system: System, payment_id: str) -> list[int]:
-    """The amounts that the gateway charged for a payment, by its own records."""
+    """The amounts that the gateway charged for a payment, from the gateway's own records."""
     books = await MockGateway(system.database).recorded(UUID(payment_id))
     assert books.refunds == []
     return [charge.amount_rp for charge in books.charges if charge.status == "approved"]
@@ -80,7 +80,7 @@ async def met_before(system: System, customer: Witness, mitra: Witness) -> None:
 
 
 async def want_again(system: System, customer: Witness, mitra: Witness) -> dict[str, Any]:
-    """Open and confirm a payment for this mitra. Returns it with its pairing."""
+    """Open and confirm a payment for this mitra. Returns the payment with its pairing."""
     order = {"offer_id": str(await system.make.offer()), "target_mitra_id": str(mitra.id)}
     payment = done(await customer.post("/payments", order))
     confirmed: dict[str, Any] = done(await customer.post(f"/payments/{payment['id']}/confirm"))["payment"]
@@ -88,7 +88,9 @@ async def want_again(system: System, customer: Witness, mitra: Witness) -> dict[
 
 
 async def time_passes(device: Device, seconds: float) -> None:
-    """Wait this long, and assert that no event comes, since no worker decides. The device answers pings meanwhile."""
+    """Wait this long, and assert that no event arrives, because no worker decides. The device answers pings
+    meanwhile.
+    """
     before = len(device.socket.events)
     with pytest.raises(TimeoutError):
         await device.socket.wait_for("extension.decided", seconds)
@@ -227,7 +229,7 @@ async def test_without_a_worker_at_the_targeted_deadline_no_late_accept_counts_a
         await system.check(survivor)
 
 
-# Consequences of a step, armed in its transaction ---------------------------------------------------------------
+# Consequences of a step, armed in the step's transaction --------------------------------------------------------
 
 
 @pytest.mark.rule("4.4", "5.6")
@@ -309,7 +311,7 @@ async def test_a_fallback_that_is_cut_off_is_one_blast_under_one_charge(
             assert await charges(system, payment["id"]) == [20_000]
             assert (
                 mitra_device.count("request.offered") == 2
-            )  # For the first chat, and for the targeted pairing.
+            )  # One charge is for the first chat, and one is for the targeted pairing.
             await system.leave(customer)
     await system.check(survivor)
 

@@ -1,6 +1,6 @@
-"""A server, killed at each point of a journey: another server continues, and nothing acknowledged is lost.
+"""A server is killed at each point of a journey. Another server continues, and nothing acknowledged is lost.
 
-All devices are connected to a second server, which is not killed. Commands go to the server that is.
+All devices are connected to a second server, which no test kills. The tests send commands to the first server.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from tests.support.signed_in import problem
 
 @pytest.fixture(scope="module")
 async def survivor(system: System) -> ServerProcess:
-    """The running server that is not killed. A worker runs too."""
+    """The running server that no test kills. A worker runs too."""
     server, worker = system.server("survivor"), system.worker()
     await asyncio.gather(server.start(), worker.start())
     return server
@@ -34,7 +34,7 @@ async def victim(system: System) -> AsyncIterator[ServerProcess]:
 
 
 class Command:
-    """A command that is sent to the victim, and then repeated under its key at the survivor."""
+    """A command that a test sends to the victim, and then repeats under the same key at the survivor."""
 
     def __init__(self, person: Witness, path: str, body: Any = None) -> None:
         self.person = person
@@ -43,7 +43,7 @@ class Command:
         self.key = str(uuid4())
 
     async def sent_to(self, server: ServerProcess) -> httpx.Response:
-        """Send it to this server. Returns the answer."""
+        """Send the command to this server. Returns the answer."""
         return await self.person.at(server).until_answered(self.path, self.body, key=self.key)
 
 
@@ -135,11 +135,12 @@ async def test_a_confirmation_that_is_cut_off_around_its_charge_charges_once(
         await asyncio.gather(*(cut_off(command.sent_to(victim)) for command, victim in steps))
         await asyncio.gather(*(victim.killed() for victim in victims))
 
-        # The recorded charge is told at once. The others follow when the worker has asked the gateway.
+        # The device learns of the recorded charge at once. It learns of the others after the worker has asked the
+        # gateway.
         await devices[2].told("pairing.updated", status="open")
         await mitra_device.told("request.offered")
         await devices[1].told("pairing.updated", 12, status="open")
-        # The charge that never reached the gateway is known to be missing by then. The repeated command charges.
+        # By then the server knows that the charge never reached the gateway. The repeated command charges again.
         for command in commands:
             confirmation = done(await command.sent_to(survivor))
             assert confirmation["payment"]["status"] == "confirmed"

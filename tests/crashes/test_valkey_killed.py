@@ -1,4 +1,4 @@
-"""Valkey, killed and wiped during a blast: no fact about money or sessions changes."""
+"""Valkey is killed and wiped during a blast. No fact about money or sessions changes."""
 
 import asyncio
 from uuid import UUID

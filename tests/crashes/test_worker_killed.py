@@ -1,4 +1,4 @@
-"""Workers, killed while deadlines are due: each deadline takes effect exactly once and never early."""
+"""Workers are killed while deadlines are due. Each deadline takes effect exactly once and never early."""
 
 import asyncio
 from uuid import UUID
@@ -23,8 +23,8 @@ WITH somebody AS (
 INSERT INTO customers (id, call_name) SELECT id, 'Bunga' FROM somebody RETURNING id
 """
 
-# Makes the armed deadlines due one after the other within 3 s. If all were due at once, a worker would fire them in a
-# few transactions before it is killed.
+# Makes the armed deadlines due one after another within 3 s. If all were due at once, a worker would fire all of them
+# in a few transactions before the test kills it.
 DUE_SOON = """
 WITH moment AS MATERIALIZED (SELECT curhat_now() + interval '2 seconds' AS first_due),
 given AS MATERIALIZED (
@@ -46,7 +46,7 @@ UNION ALL SELECT 'customers told', count(*) FROM stream_events
 UNION ALL SELECT 'deadlines left', count(*) FROM deadlines
 """
 
-# Moves the running session into the past, so that it ends now and keeps its length.
+# Moves the running session into the past, so that it ends now but keeps its length.
 SESSION_IS_OVER = """
 UPDATE sessions SET started_at = moment.now - make_interval(mins => duration_minutes), ends_at = moment.now
 FROM (SELECT curhat_now() AS now OFFSET 0) AS moment WHERE status = 'active'
@@ -99,7 +99,7 @@ async def test_hundreds_of_deadlines_due_while_workers_are_killed_take_effect_on
 
 
 class Attempt:
-    """An attempt to charge that has no recorded answer yet."""
+    """A charge attempt without a recorded answer."""
 
     def __init__(self, system: System, customer_id: UUID, charge: Charge) -> None:
         self.system = system
@@ -139,7 +139,7 @@ class Attempt:
 async def test_workers_killed_around_a_refund_refund_exactly_once(system: System) -> None:
     attempt = await Attempt.begin(system)
     async with system.database.transaction() as tx:
-        # The gateway was asked before the charge reached it.
+        # The worker asked the gateway before the charge reached the gateway.
         await charging.charge_answered(tx, attempt.charge.key, ChargeAnswer("not_found"), [])
         await paying.cancel_payment(tx, attempt.customer_id, attempt.charge.payment_id)
     approval = await attempt.reach_the_gateway()

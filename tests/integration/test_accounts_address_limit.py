@@ -75,7 +75,7 @@ async def test_processes_share_one_limit(valkey_client: Valkey) -> None:
     one = AddressLimit(hello, valkey_client, 100)
     other = AddressLimit(hello, valkey_client, 100)
     passed = (await statuses(one, 80)).count(200) + (await statuses(other, 80)).count(200)
-    # Each process may let through a twentieth of the limit too many: what it has not reported.
+    # Each process may exceed the limit by a twentieth, because it has not yet reported these requests.
     assert 100 <= passed <= 110
 
 

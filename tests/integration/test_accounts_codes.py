@@ -29,7 +29,7 @@ async def ask(database: Database, phone: str = PHONE, role: Role = "customer") -
 async def verify(
     database: Database, request_id: UUID, code: str, call_name: str | None = "Bunga", role: Role = "customer"
 ) -> SignIn:
-    """Verify as the endpoint does: a returned refusal is raised after the commit."""
+    """Verify as the endpoint does: raise a returned refusal after the commit."""
     async with database.transaction() as tx:
         if role == "mitra":
             outcome = await service.verify_mitra_code(tx, KEY, request_id, code)
@@ -234,7 +234,7 @@ async def test_a_phone_gets_five_unused_codes_per_hour(database: Database, clock
     assert refused.value.retry_after_seconds == 3600 - 5 * 60
     await clock.advance(3600 - 5 * 60)
     await ask(database)
-    # Another code must wait until the second of the five is an hour old.
+    # The next code must wait until the second of the five codes is an hour old.
     await clock.advance(59)
     with pytest.raises(TooManyRequests):
         await ask(database)
@@ -298,7 +298,7 @@ async def test_wrong_tries_count_for_a_whole_hour_after_they_were_made(
         sent = await ask(database)
         await clock.advance(299)
         await try_wrongly(database, sent, 5)
-    # Now it is 59 minutes since the first five tries, and 64 since their code was sent.
+    # Now 59 minutes have passed since the first five tries, and 64 minutes since their code was sent.
     await clock.advance(3600 - 2 * 299 - 60)
     sent = await ask(database)
     with pytest.raises(TooManyRequests) as refused:
@@ -390,7 +390,7 @@ async def test_a_code_that_expires_while_a_try_waits_for_the_lock_is_invalid(
         await attempt
 
 
-# What is stored and printed ------------------------------------------------------------------------------
+# What the code stores and prints -------------------------------------------------------------------------
 
 
 @pytest.mark.rule("S.1")
@@ -404,7 +404,7 @@ async def test_neither_code_nor_token_is_in_the_database(database: Database) -> 
     ]
     assert len(dump) == 3
     assert not any(token in row for row in dump)
-    # The code's digits can also occur in an id or a time, so only the column of the code is checked for them.
+    # An id or a time can also contain the code's digits. So the test checks only the column of the code.
     digest = await database.fetchval("SELECT code_digest FROM one_time_codes")
     assert digest == codes.digest_of(KEY, sent.request_id, sent.code)
     assert sent.code.encode() not in digest

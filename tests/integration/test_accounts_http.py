@@ -70,7 +70,7 @@ Connect = Callable[[Settings], httpx.AsyncClient]
 
 @pytest.fixture
 async def connect(database: Database, valkey_client: Valkey) -> AsyncIterator[Connect]:
-    """Makes clients of an application with the routes of accounts and pricing, under the settings given."""
+    """Makes clients of an application with the routes of accounts and pricing, under the given settings."""
     opened: list[httpx.AsyncClient] = []
 
     def connect(settings: Settings) -> httpx.AsyncClient:
@@ -465,7 +465,7 @@ async def test_no_secret_is_logged_while_signing_in_and_out(
     client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    # Captured before the redaction, which must not be what keeps a secret out.
+    # Capture the logs before the redaction, because secrets must stay out even without the redaction.
     with structlog.testing.capture_logs() as logged:
         request_id, code = await ask(client)
         wrong = {"request_id": request_id, "code": "654321", "call_name": "Bunga"}
@@ -481,7 +481,7 @@ async def test_no_secret_is_logged_while_signing_in_and_out(
         "accounts.signed_in",
         "accounts.signed_out",
     ]
-    # Ids are not secret, and their random digits can contain the code.
+    # Ids are not secret. Their random digits can contain the code.
     shown = [str({key: value for key, value in entry.items() if not key.endswith("_id")}) for entry in logged]
     # Leaves out what the test's own HTTP client logs.
     shown += [record.getMessage() for record in caplog.records if not record.name.startswith("http")]

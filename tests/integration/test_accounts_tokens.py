@@ -1,4 +1,4 @@
-"""Tokens: cached for at most 3 s, revoked in every process, refused while their owner is suspended."""
+"""Tokens: cached for at most 3 s, revoked in every process, and refused while their owner is suspended."""
 
 import asyncio
 import json
@@ -124,7 +124,7 @@ async def test_tokens_in_use_are_read_together_and_never_trusted_for_more_than_t
     await database.execute("UPDATE access_tokens SET revoked_at = curhat_now() WHERE digest = $1", revoked)
     await authenticator.renew()
     assert set(authenticator._remembered) == {stays, idle}
-    # A token is trusted for 3 s from the time the query was sent, and is not renewed while nobody uses it.
+    # The process trusts a token for 3 s from the time it sent the query. It does not renew a token that nobody uses.
     await database.execute("UPDATE access_tokens SET revoked_at = curhat_now()")
     await authenticator.renew()
     ticks.now += 2.999

@@ -1,4 +1,4 @@
-"""The five rows on a real PostgreSQL: they are read and changed, with history and audit."""
+"""The five configuration rows on a real PostgreSQL: reading and changing them, with history and audit."""
 
 import asyncio
 import itertools
@@ -16,7 +16,7 @@ from curhat.kit.database import Database
 from curhat.kit.errors import NotFound, ValidationFailed
 from tests.support.clock import VirtualClock
 
-# Later than the time at which the rows were written: `updated_at` never goes back.
+# Later than the time at which the rows were written, because `updated_at` never moves back.
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 
 BLAST = "pairing_blast_timeout_seconds"
@@ -167,7 +167,7 @@ async def test_a_change_based_on_an_older_value_is_refused_with_the_newer_one(
         "updated_at": first.updated_at,
         "updated_by": "operator-1",
     }
-    # The clock stands still, and still the second change has a later `updated_at`.
+    # The clock stands still, but the second change still has a later `updated_at`.
     second = await change(database, BLAST, 30, "operator-2", expected_updated_at=first.updated_at)
     assert second.updated_at > first.updated_at
     with pytest.raises(ChangedMeanwhile):

@@ -1,4 +1,4 @@
-"""The embedded servers: in any data directory, started by any user, after any process was killed."""
+"""The embedded servers start in any data directory, for any user, and after any process was killed."""
 
 import asyncio
 import contextlib
@@ -160,7 +160,7 @@ async def test_the_servers_end_with_their_parent_and_can_be_started_again_at_onc
     await connection.execute("INSERT INTO kept VALUES (1)")
     process.kill()
     await process.wait()
-    # At once, while the old servers are still stopping.
+    # Start again at once, while the old servers are still stopping.
     async with embedded_servers(data_dir) as servers:
         assert await stored(servers) == [1]
         assert await answers(servers)
@@ -173,7 +173,7 @@ async def test_a_start_first_ends_the_servers_that_outlived_their_parent(data_di
     async with embedded_servers(data_dir) as servers:
         await store(servers, 1)
         left = [pid_of(servers.postgres), pid_of(servers.valkey)]
-        # As if the parent had ended without the kernel's signal: another start in the same folders.
+        # Act as if the parent had ended without the kernel's signal: start again in the same folders.
         again = EmbeddedServers.prepare(data_dir)
         await again.start()
         for pid in left:

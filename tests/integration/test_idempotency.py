@@ -36,7 +36,7 @@ def request_of(
 
 
 class Effect:
-    """A step that counts how often it took effect in the database."""
+    """A step that counts in the database how often it took effect."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -51,7 +51,7 @@ class Effect:
         return Answer(status=201, body=f'{{"id":"{uuid4()}"}}')
 
     async def count(self) -> int:
-        """How often it took effect."""
+        """How often the step took effect."""
         number: int = await self._database.fetchval("SELECT count(*) FROM audit_entries")
         return number
 

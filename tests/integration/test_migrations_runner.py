@@ -1,4 +1,4 @@
-"""The migrations runner: it applies files in order and once, and refuses a database that does not fit them."""
+"""The migrations runner applies files once and in order. It refuses a database that does not match the files."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -172,7 +172,7 @@ async def test_an_interrupted_index_is_dropped_and_built_by_the_next_run(
     (folder / "0003_index.sql").write_text(INDEX_FILE)
     older = await asyncpg.connect(empty_url)
     async with older.transaction():
-        # The build waits for this transaction, which has written to the table.
+        # The index build waits for this transaction, which has written to the table.
         await older.execute("INSERT INTO first VALUES (1)")
         running = asyncio.create_task(migrate(connection, folder))
         async with asyncio.timeout(20):

@@ -1,4 +1,4 @@
-"""Which customers are connected, as the sockets of a process report it."""
+"""Which customers are connected, according to the sockets of a process."""
 
 from uuid import uuid4
 

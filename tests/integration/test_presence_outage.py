@@ -1,4 +1,4 @@
-"""Presence when Valkey hangs, dies, comes back empty or is damaged. Each test has a Valkey of its own."""
+"""Presence when Valkey hangs, dies, restarts empty or is damaged. Each test has its own Valkey."""
 
 import asyncio
 import contextlib
@@ -38,7 +38,7 @@ class OwnValkey:
         self.process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Start it empty, and wait until it answers."""
+        """Start Valkey empty, and wait until it answers."""
         self.process = await asyncio.create_subprocess_exec(
             SERVER, "--port", "0", "--unixsocket", self.socket, "--save", "", "--dir", self.folder,
             stdout=asyncio.subprocess.DEVNULL,
@@ -51,24 +51,24 @@ class OwnValkey:
                 await asyncio.sleep(0.01)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send Valkey a signal."""
         assert self.process is not None
         os.kill(self.process.pid, number)
 
     async def kill(self) -> None:
-        """Kill it. Its data is lost."""
+        """Kill Valkey. Its data is lost."""
         assert self.process is not None
         self.process.kill()
         await self.process.wait()
 
     def client(self) -> "valkey.asyncio.Valkey":
-        """A client of its own."""
+        """A separate client."""
         return valkey.asyncio.Valkey(unix_socket_path=str(self.socket))
 
 
 @pytest.fixture
 async def own_valkey() -> AsyncIterator[OwnValkey]:
-    # Not pytest's folder: a socket's path is at most 107 characters long.
+    # Do not use pytest's folder, because a socket's path is at most 107 characters long.
     with TemporaryDirectory(prefix="curhat-") as folder:
         server = OwnValkey(Path(folder))
         await server.start()
@@ -84,7 +84,7 @@ async def presence(own_valkey: OwnValkey, database: Database) -> AsyncIterator[P
 
 @contextlib.asynccontextmanager
 async def heartbeats(presence: Presence, *mitras: Any) -> AsyncIterator[None]:
-    """Run the loops of a process, and clients that send frames."""
+    """Run a process's loops, and clients that send frames."""
 
     async def beat() -> None:
         while True:
@@ -152,7 +152,7 @@ async def test_a_valkey_that_hangs_is_unknown_within_a_second_and_then_continues
                     await question
                 assert 0.9 <= time.monotonic() - begun < 3
             assert not await ask(poll)
-            # Sockets that open and close meanwhile are delayed only a little, and are reported afterwards.
+            # Sockets that open and close meanwhile wait only a short time. Presence reports them afterwards.
             async with asyncio.timeout(5):
                 await presence.opened(mitra, "tablet")
                 await presence.closed(mitra, "tablet")
@@ -226,7 +226,7 @@ async def test_a_thousand_polls_cause_no_transaction_in_postgresql(
     watcher = await asyncpg.connect(database_url)
 
     async def transactions() -> int:
-        # A connection reports its transactions at once when told to, after it has read a table.
+        # This function reports a connection's transactions at once, but only after the connection has read a table.
         report = "SELECT pg_stat_force_next_flush() FROM configuration"
         async with contextlib.AsyncExitStack() as stack:
             for _ in range(database.pool.get_size()):
@@ -253,8 +253,8 @@ async def test_a_thousand_polls_cause_no_transaction_in_postgresql(
         for _ in range(1000):
             await database.fetchval("SELECT 1")
 
-    # PostgreSQL's own background work may fall into one of three attempts, but not into all.
+    # PostgreSQL's own background work may disturb one of three attempts, but not all of them.
     assert any([await during(polls) == await during(nothing) for _ in range(3)])
-    # The count would have shown them.
+    # Check the check: the count includes real queries.
     assert await during(queries) >= 1000
     await watcher.close()

@@ -1,4 +1,4 @@
-"""Presence as other packages use it: toggle, leases, capacity and suspension, and how Valkey follows PostgreSQL."""
+"""Presence as other packages use it: toggle, leases, capacity and suspension; and how Valkey follows PostgreSQL."""
 
 import asyncio
 import contextlib
@@ -61,13 +61,13 @@ def presence_with(client: "valkey.asyncio.Valkey", database: Database, **hooks: 
 
 @pytest.fixture
 def offered() -> "asyncio.Queue[list[UUID]]":
-    """The mitras that `presence` named as available, call by call."""
+    """The mitras that `presence` reported as available, one list per call."""
     return asyncio.Queue()
 
 
 @pytest.fixture
 def told() -> list[tuple[UUID, MitraPresence]]:
-    """What `presence` told the devices, in order."""
+    """The messages of `presence` to the devices, in order."""
     return []
 
 
@@ -105,7 +105,7 @@ def sink(presence: Presence, database: Database) -> Sink:
     return sink
 
 
-# Who may be asked ----------------------------------------------------------------------------------------
+# Mitras who may be asked ---------------------------------------------------------------------------------
 
 
 @pytest.mark.rule("1.1")
@@ -228,7 +228,7 @@ async def test_a_frame_of_a_closed_connection_changes_nothing(presence: Presence
 async def test_frames_keep_a_lease_alive_and_silence_ends_it(presence: Presence, make: Make) -> None:
     mitra = await make.mitra()
     await presence.opened(mitra, "phone")
-    # As if the last frame was 11.8 s old.
+    # Act as if the last frame was 11.8 s old.
     connection = presence._mitras[mitra].connections["phone"]
     connection.last_frame -= 11.8
     await presence._store._execute("DEL", f"curhat:mitra:{mitra}", AVAILABLE_KEY)
@@ -267,7 +267,7 @@ async def test_mitras_who_all_come_back_at_once_are_available_at_once(
     servers: EmbeddedServers, valkey_client: "valkey.asyncio.Valkey", database: Database, make: Make
 ) -> None:
     mitras = await make.mitras(300)
-    # At most two connections to Valkey, one of them for the questions.
+    # At most two connections to Valkey, one of which is for the queries.
     async with contextlib.aclosing(
         valkey.asyncio.Valkey.from_url(servers.valkey_url, max_connections=2)
     ) as client:
@@ -486,7 +486,7 @@ async def test_a_mitra_who_becomes_available_is_offered_what_is_open(
             await set_intent(tx, mitra, True, ignore)
         async with asyncio.timeout(1):
             assert await offered.get() == [mitra]
-        # The offer is repeated, in case one was lost.
+        # Presence repeats the offer, in case the first offer was lost.
         async with asyncio.timeout(5):
             assert await offered.get() == [mitra]
     assert sink.payloads
@@ -553,7 +553,7 @@ async def test_a_device_that_was_told_it_is_not_connected_yet_is_told_when_it_is
     mitra = await make.mitra()
     await presence.opened(mitra, "phone")
     told.clear()
-    # The state of a refresh that asked Valkey before the socket opened.
+    # The state from a refresh that asked Valkey before the socket opened.
     await valkey_client.flushall()
     await presence.refresh([mitra])
 

@@ -321,7 +321,7 @@ async def test_push_makes_a_mitra_eligible_for_offers_and_never_connected(
 async def test_the_later_of_lease_and_push_counts(store: PresenceStore) -> None:
     mitra = uuid4()
     await store.apply([state(mitra, push_reachable_seconds=600)])
-    await frame(store, mitra, 3, 3)  # The end of a connection does not end push-reachability.
+    await frame(store, mitra, 3, 3)  # When a connection ends, push-reachability stays.
     assert await store.look(mitra) == Standing(may_be_asked=True, connected=False)
     await frame(store, mitra, connection="tablet")
     await store.apply([state(mitra, version=2, push_reachable_seconds=0)])

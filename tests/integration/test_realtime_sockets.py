@@ -1,4 +1,4 @@
-"""Sockets on real servers: hello and resume, gaps, several devices, slow readers, and how a connection ends."""
+"""Sockets on real servers: hello and resume, gaps, several devices, slow readers, and the end of a connection."""
 
 import asyncio
 import json
@@ -45,7 +45,7 @@ StartProcess = Callable[..., Awaitable[ServerProcess]]
 async def start_process(
     database_url: str, servers: EmbeddedServers, valkey_client: object
 ) -> AsyncIterator[StartProcess]:
-    """Starts server processes, which end with the test."""
+    """Starts server processes. They end with the test."""
     del valkey_client  # This fixture empties Valkey.
     async with AsyncExitStack() as stack:
 
@@ -518,7 +518,7 @@ async def test_a_ping_names_the_head_so_that_a_client_behind_it_says_hello(
     person = await make.person()
     device = await Device("customer", person).start(process)
     (socket,) = process.hub._all()
-    socket.phase = "behind"  # Keeps the event from being sent.
+    socket.phase = "behind"  # In this phase the hub does not send the event.
     await append(process.database, note("customer", person, "one"))
     await until(lambda: process.hub._feeds["customer"][person].head == 1)
     process.run_ticks(15)
@@ -547,7 +547,7 @@ async def test_every_frame_after_the_welcome_is_reported_to_the_hooks(
     await device.send("not even JSON")
     await device.hello()
     await device.sync()
-    # Four frames, and that of the sync.
+    # Four frames, and the frame of `sync`.
     assert hooks.frames[connection_id] == before + 5
     assert process.hub.held("mitra") == {person}
     assert process.hub.held("customer") == set()
@@ -634,7 +634,7 @@ async def test_typing_is_shown_to_the_other_side_at_most_once_per_2_seconds_and_
     await typist.send({**typing, "session_id": str(uuid4())})
     await typist.sync()
     assert hooks.typing_questions == 2
-    # The event is the next frame, so nothing else was sent before it.
+    # The event is the next frame, so the server sent nothing else before it.
     await append(here.database, note("mitra", mitra, "after"))
     for reader in readers:
         assert await reader.receive() == typing
@@ -780,7 +780,7 @@ async def test_a_welcomed_client_behind_a_full_queue_may_say_hello_again(
     assert [seq for seq, _ in device.applied] == list(range(1, 101))
 
 
-# How a connection ends ----------------------------------------------------------------------------------------------
+# The end of a connection --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("role", ["customer", "mitra"])
@@ -841,7 +841,7 @@ async def test_no_hello_in_5_seconds_is_closed_with_4408(
     said_hello = await Device("customer", person).start(process)
     await late.send({"op": "pong"})
     await late.sync()
-    # The hub stops at the first socket that is not due, so move the one with 5 s to the end.
+    # The hub stops at the first socket that is not due yet. So move the socket that has 5 s left to the end.
     process.hub._awaiting_hello.rotate(-1)
     process.hub.tick()
     assert await late.close_code() == 4408

@@ -1,4 +1,4 @@
-"""Streams in PostgreSQL: numbers have no gaps under concurrency, and only committed events are published."""
+"""Streams in PostgreSQL: numbers have no gaps under concurrency, and the server publishes only committed events."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ def published(signals: RecordedSignals) -> list[StreamSignal]:
 
 
 async def stored(database: Database, role: Role, user_id: UUID, seq: int = 0) -> list[tuple[int, str]]:
-    """The seq and text of each event stored after `seq`."""
+    """The seq and text of each event that was stored after `seq`."""
     events = await service.events_after(database, role, user_id, seq, 100_000)
     return [(event.seq, json.loads(event.frame)["data"]["text"]) for event in events]
 
@@ -41,7 +41,7 @@ class Undone(Exception):
 async def append_and_fail(
     database: Database, *events: StreamEvent, meanwhile: Callable[[], Awaitable[None]] | None = None
 ) -> None:
-    """Append in a transaction, then roll it back."""
+    """Append in a transaction, and roll the transaction back."""
     with contextlib.suppress(Undone):
         async with database.transaction() as tx:
             await service.append(tx, events)

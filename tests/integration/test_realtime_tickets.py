@@ -1,4 +1,4 @@
-"""Tickets: one use within 30 s, and Valkey keeps nothing that opens a socket."""
+"""Tickets: each opens one socket within 30 s. From Valkey's contents alone nobody can open a socket."""
 
 from datetime import datetime, timedelta
 from typing import Any, cast

@@ -1,4 +1,4 @@
-"""contracts/schema.sql: each table with what belongs to it, and nothing of the dump lost."""
+"""contracts/schema.sql lists each table with everything that belongs to it, and omits nothing of the dump."""
 
 import re
 from collections import Counter
@@ -115,7 +115,7 @@ def test_each_table_is_followed_by_what_belongs_to_it() -> None:
 
 async def test_the_snapshot_holds_every_object_of_the_dump() -> None:
     def objects(text: str) -> Counter[str]:
-        # Such as: CREATE INDEX, CREATE FUNCTION, ADD CONSTRAINT.
+        # For example: CREATE INDEX, CREATE FUNCTION, ADD CONSTRAINT.
         return Counter(re.findall(r"^(?:CREATE|ALTER TABLE.*\sADD) (?:UNIQUE )?\w+", text, re.MULTILINE))
 
     dump = (await dumped()).replace("public.", "").replace(" ONLY", "").replace("\n    ADD ", " ADD ")

@@ -1,4 +1,4 @@
-"""A session ends once, for one reason, never early, and everything that follows happens in the same transaction."""
+"""A session ends once, for one reason and never early. All consequences happen in the same transaction."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -34,7 +34,7 @@ async def chat(database: Database, make: Make, clock: VirtualClock) -> Chat:
 
 
 async def end(database: Database, step: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
-    """Run a service function in a transaction of its own."""
+    """Run a service function in a separate transaction."""
     async with database.transaction() as tx:
         return await step(tx, *arguments)
 
@@ -56,7 +56,7 @@ async def by_time(database: Database, chat: Chat) -> Any:
 
 
 async def state(database: Database, chat: Chat) -> dict[str, Any]:
-    """All that an end may change."""
+    """Everything that an end may change."""
     row = await database.fetchrow(
         """
         SELECT sessions.status, end_reason, end_note, ended_at, ends_at, mitras.active_sessions AS places,

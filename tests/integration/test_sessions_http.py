@@ -1,4 +1,4 @@
-"""The operations on chat sessions over HTTP: their answers, and the codes of their refusals."""
+"""The HTTP operations on chat sessions: their answers, and the codes of their refusals."""
 
 from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
@@ -23,7 +23,7 @@ from tests.support.signed_in import problem
 
 @pytest.fixture
 async def client(database: Database) -> AsyncIterator[AsyncClient]:
-    """A client of this package's operations. A header stands for the sign-in, which belongs to another package."""
+    """A client of this package's operations. A header replaces the sign-in, which belongs to another package."""
 
     def customer(request: Request[None, None, State]) -> Identity:
         return Identity(role="customer", user_id=UUID(request.headers["x-user"]))

@@ -1,4 +1,4 @@
-"""Messages are stored once, in order, sent to both sides, and refused after the end."""
+"""Messages are stored once and in order, sent to both sides, and refused after the end."""
 
 import asyncio
 from collections import Counter
@@ -38,7 +38,7 @@ def message_writer(database: Database) -> MessageWriter:
 
 
 class Latch:
-    """Stops whoever reaches a pause point until the test opens it."""
+    """Stops every task that reaches a pause point, until the test opens it."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -51,7 +51,7 @@ class Latch:
         await self._opened.wait()
 
     def open(self) -> None:
-        """Let everyone pass, from now on."""
+        """Let every task pass from now on."""
         self._opened.set()
         set_pause_point(self._name, None)
 
@@ -65,7 +65,7 @@ async def stored(database: Database, chat: Chat) -> list[str]:
 def in_transaction(
     database: Database, step: Callable[..., Awaitable[object]], *arguments: object
 ) -> "asyncio.Task[None]":
-    """Run a service function in a transaction and a task of its own."""
+    """Run a service function in a separate transaction and task."""
 
     async def run() -> None:
         async with database.transaction() as tx:
@@ -160,7 +160,7 @@ async def test_a_user_who_is_not_a_member_gets_not_found(
     strangers = [
         other.customer,
         other.mitra,
-        # The members, in the wrong role.
+        # The members of the chat, each in the wrong role.
         Identity(role="mitra", user_id=chat.customer.user_id),
         Identity(role="customer", user_id=chat.mitra.user_id),
     ]
@@ -423,7 +423,7 @@ async def test_messages_that_arrive_during_a_transaction_form_the_next_batch(
 async def test_a_message_that_fails_its_batch_does_not_fail_the_others(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
-    # The endpoint refuses such a text. Here it stands for a fault that nobody has foreseen.
+    # The endpoint refuses such a text. This test uses it as an example of an unforeseen fault.
     good, bad, also_good = await asyncio.gather(
         message_writer.send(chat.customer, chat.id, "a1", "halo"),
         message_writer.send(chat.customer, chat.id, "a2", "NUL \x00 NUL"),

@@ -38,7 +38,7 @@ async def say(message_writer: MessageWriter, chat: Chat, sender: Identity, *text
 
 
 async def mark(database: Database, reader: Identity, chat: Chat, up_to: UUID) -> None:
-    """Mark as read, in a transaction of its own."""
+    """Mark as read, in a separate transaction."""
     async with database.transaction() as tx:
         await service.mark_read(tx, reader, chat.id, up_to)
 
@@ -176,7 +176,7 @@ async def test_the_history_comes_in_pages_newest_first(database: Database, make:
         expected.insert(0, chat.id)
         async with database.transaction() as tx:
             await service.end_by_customer(tx, customer_id, chat.id)
-    # A chat of others, which must not be listed.
+    # A chat of other people. The list must not contain it.
     await open_chat(database, make, mitra_id=await make.mitra())
     for identity in (
         Identity(role="customer", user_id=customer_id),
@@ -197,7 +197,7 @@ async def test_a_cursor_that_no_page_returned_is_refused(database: Database, cha
                 await service.history(tx, chat.customer, cursor)
 
 
-# Who may see what ----------------------------------------------------------------------------------------
+# Permissions ---------------------------------------------------------------------------------------------
 
 
 async def test_a_chat_of_others_is_not_found(database: Database, make: Make, chat: Chat) -> None:

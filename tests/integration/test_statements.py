@@ -26,7 +26,7 @@ def queries(tmp_path: Path, text: str) -> QueriesFile:
 
 
 async def test_no_statement_gives_out_a_column_that_a_later_migration_adds(connection: Connection) -> None:
-    # During a deploy this code runs on the next schema: a row that grew would not fit its struct.
+    # During a deploy this code runs on the next schema. If a row had one more column, it would not fit its struct.
     files = [parse(path) for path in SOURCES.rglob("queries.sql")]
     await prepare(connection, files)
     tables = await connection.fetch(

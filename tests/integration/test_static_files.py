@@ -1,4 +1,4 @@
-"""The web clients, as a server hands them out."""
+"""The files of the web clients, as a server sends them."""
 
 import gzip
 import zipfile
@@ -34,7 +34,7 @@ def build(folder: Path) -> None:
 
 
 async def api(scope: Any, receive: Any, send: Any) -> None:
-    """What stands behind the files."""
+    """The application behind the files."""
     await send({"type": "http.response.start", "status": 418, "headers": []})
     await send({"type": "http.response.body", "body": scope["path"].encode()})
 

@@ -1,4 +1,4 @@
-"""Which address a request through a proxy counts for, in the real `curhat serve`."""
+"""The client address that the real `curhat serve` uses for a request through a proxy."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`curhat up` as real processes: it restarts killed programs, other commands join it, and it leaves nothing behind."""
+"""`curhat up` as real processes: it restarts killed programs, other commands use it, and it leaves nothing behind."""
 
 import asyncio
 import contextlib
@@ -37,7 +37,9 @@ class Up:
     port: int
 
     def children(self) -> dict[str, int]:
-        """Return the process ids of its programs, by the name of the program or of the `curhat` command."""
+        """Return the process ids of the programs of `curhat up`, by the name of the program or of the `curhat`
+        command.
+        """
         found = {}
         for entry in Path("/proc").iterdir():
             # A process may end while we read its entry. The command line of a zombie is empty.
@@ -122,7 +124,7 @@ async def test_commands_join_the_running_curhat_up_and_a_second_one_is_refused(
         password = output.splitlines()[1].removeprefix("password (shown this once): ")
         run_file = RunFile.read(tmp_path)
         assert run_file is not None
-        # The password that `make up` has printed.
+        # The password that `make up` printed.
         demo = derived(run_file.secret_key.encode(), DEMO_ADMIN)
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{up.port}") as http:
             for email, its_password, role in (
@@ -201,7 +203,7 @@ async def test_a_changed_file_of_the_code_restarts_the_server_and_the_worker(
         await up.until(lambda: restarted(before, up.children()) == {"serve", "worker"})
         await up.until(up.is_ready)
         before = up.children()
-        # The server ends with a SyntaxError. It stays down until the next change.
+        # The server ends with a SyntaxError. It stays stopped until the next change of a file.
         asgi = package / "app" / "asgi.py"
         asgi.write_text(f"{asgi.read_text()}(")
         await up.until(
@@ -239,7 +241,7 @@ async def test_a_reset_removes_what_up_has_written_and_nothing_else(tmp_path: Pa
 
 
 def restarted(before: dict[str, int], after: dict[str, int]) -> set[str]:
-    """The names of the programs that run in another process than before."""
+    """The names of the programs that now run in another process."""
     return {name for name, pid in after.items() if before.get(name) != pid}
 
 

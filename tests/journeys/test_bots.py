@@ -1,4 +1,6 @@
-"""Simulated people who stay (`curhat bots`): a developer who tries the product alone meets them in either role."""
+"""Simulated people who keep running (`curhat bots`). A developer who tries the product alone meets them in either
+role.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -367,7 +367,7 @@ async def test_an_approval_by_the_mitra_is_charged_at_once_and_both_sides_see_th
     charge = await approved_by_mitra(database, chat, asked)
     assert (await look(database, asked)).status == "charging"
     assert await money(database, asked) == ("confirming", ["started"], [])
-    assert await approve(database, chat, asked) is None  # Repeated: nothing more to charge.
+    assert await approve(database, chat, asked) is None  # The repeated answer causes no further charge.
     await answer(database, charge, APPROVED)
     assert (await look(database, asked)).status == "approved"
     assert await minutes_of(database, chat) == MINUTES + ADDED_MINUTES

@@ -198,7 +198,7 @@ async def test_a_payment_that_was_left_keeps_its_row_and_the_customer_may_open_a
 ) -> None:
     customer, offer = await make.customer(), await make.offer()
     payment = await open_payment(database, customer, offer)
-    for _ in range(2):  # Repeated, the answer is the same.
+    for _ in range(2):  # A repeated request gets the same answer.
         async with database.transaction() as tx:
             left = await paying.cancel_payment(tx, customer, payment.id)
         assert left.status == "abandoned"
@@ -287,7 +287,7 @@ async def test_an_approval_after_the_payment_was_closed_is_refunded_once_and_aud
 
     await fire_due(database)
 
-    # The customer may have opened another payment by now, so this one sends no event.
+    # The customer may have opened another payment by now, so the closing of this payment sends no event.
     assert await database.fetchval("SELECT count(*) FROM stream_events") == events
     assert await status(database, payment.id) == "abandoned"
     records = await gateway.recorded(payment.id)

@@ -107,7 +107,7 @@ async def toggle(database: Database, mitra: UUID, *, online: bool) -> None:
 
 
 async def log_of(database: Database) -> list[tuple[str, bool, bool]]:
-    """The failed-pairing events in order: tag, recovered, whether it refers to the payment's case."""
+    """The failure events in order: the tag, whether it recovered, and whether it refers to the payment's case."""
     rows = await database.fetch(
         """
         SELECT tag, recovered, case_id IS NOT NULL AND case_id = (
@@ -150,7 +150,10 @@ async def test_no_payment_is_opened_for_a_mitra_who_is_offline_or_full_and_the_e
     others = [await make.mitra()] if other_available else []
     offer, says = await make.offer(), DecidedPresence(*others)
     for prepare, status in (
-        ("UPDATE mitras SET online = true WHERE id = $1", "offline"),  # Online, but not reachable.
+        (
+            "UPDATE mitras SET online = true WHERE id = $1",
+            "offline",
+        ),  # The mitra is online, but not reachable.
         ("UPDATE mitras SET online = false WHERE id = $1", "offline"),
         ("UPDATE mitras SET online = true, active_sessions = 2 WHERE id = $1", "full"),
     ):
@@ -256,7 +259,7 @@ async def test_a_targeted_pairing_without_an_answer_fails_at_its_deadline_and_no
     await clock.advance(WINDOW_SECONDS - 0.001)
     assert await fire_due(database, other) == 0
     await clock.advance(0.001)
-    # The deadline counts even before a worker fires it.
+    # The deadline counts even before a worker has fired it.
     request_id = await request_of(database, pairing_id, past.mitra)
     assert await in_own_transaction(database, lambda tx: searching.accept(tx, past.mitra, request_id)) == (
         "request_closed"
@@ -288,7 +291,8 @@ async def test_windows_that_end_together_fail_each_with_its_own_tag_unless_decid
     await clock.advance(WINDOW_SECONDS)
     in_time = "UPDATE pairings SET deadline_at = deadline_at + interval '1 second' WHERE id = $1"
     await database.execute(in_time, pairings[3])
-    # Only the first customer's mitra may be asked now. The others can be offered it; the first has nobody else.
+    # Only the first customer's mitra may be asked now. The other customers can take that mitra as a fallback. The
+    # first customer has no other mitra.
     await fire_due(database, silent.mitra)
     said = []
     for past in (silent, left, rejected):
@@ -552,7 +556,7 @@ async def test_a_trial_for_the_same_mitra_that_fails_opens_a_case_of_rp0(
     assert await database.fetchval("SELECT amount_rp FROM review_cases") == 0
 
 
-# What the database forbids -------------------------------------------------------------------------------
+# Steps that the database forbids -------------------------------------------------------------------------
 
 
 @pytest.mark.rule("3.5", "3.9")

@@ -219,8 +219,8 @@ async def test_of_several_reasons_to_refuse_the_first_in_the_contract_is_given(
     await toggle(database, winner, online=False)
     await toggle(database, loser, online=False)
     await clock.advance(WINDOW_SECONDS + 1)
-    # Both are offline and too late, and the winner is full. The winner who repeats the accept still gets the session,
-    # and the loser still learns that the request is taken.
+    # Both mitras are offline and too late, and the winner is full. The winner repeats the accept and still gets the
+    # session. The loser still learns that the request is taken.
     assert await outcome(accept(database, winner, won)) == "done"
     assert await outcome(accept(database, loser, lost)) == "already_taken"
     assert await outcome(accept(database, loser, won)) == "not_found"
@@ -243,7 +243,7 @@ async def test_an_offline_mitra_and_a_full_one_are_told_why_they_cannot_accept(
     assert (
         await outcome(accept(database, full, await request_of(database, pairing_id, full))) == "at_capacity"
     )
-    # Neither is shown the card any more, although the request is still offered.
+    # Neither mitra sees the card any more, although the request is still offered.
     assert await open_requests(database, [offline, full]) == {}
 
 

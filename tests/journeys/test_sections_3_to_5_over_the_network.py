@@ -1,4 +1,4 @@
-"""The same bestie again (3, 4) and extensions (5), through HTTP and sockets, with a worker beside the server."""
+"""The same bestie again (3, 4) and extensions (5), through HTTP and sockets, with a worker next to the server."""
 
 import asyncio
 import contextlib
@@ -44,7 +44,9 @@ async def configure(stage: Stage, key: str, value: str) -> None:
 
 
 async def taken(stage: Stage, payment_id: str) -> list[int]:
-    """The amounts that the gateway charged for a payment, by its own records. Asserts that it refunded nothing."""
+    """The amounts that the gateway charged for a payment, from the gateway's own records. Asserts that it refunded
+    nothing.
+    """
     books = done(await stage.http.get("/api/dev/gateway/charges", params={"payment_id": payment_id}))
     assert books["refunds"] == []
     return [charge["amount_rp"] for charge in books["charges"] if charge["status"] == "approved"]
@@ -70,7 +72,7 @@ async def met_before(stage: Stage, *, max_customers: int = 1) -> tuple[Person, P
 
 
 async def want_again(stage: Stage, customer: Person, mitra: Person) -> dict[str, Any]:
-    """Open a payment for this mitra, and do not confirm it."""
+    """Open a payment for this mitra, but do not confirm it."""
     order = {"offer_id": str(await stage.make.offer()), "target_mitra_id": str(mitra.id)}
     payment: dict[str, Any] = done(await customer.post("/payments", order))
     assert payment["target_mitra"] == {"id": str(mitra.id), "display_name": "Kak Sari"}
@@ -119,7 +121,7 @@ async def test_after_a_rejection_the_same_payment_finds_another_bestie(server: S
             pairing = await confirm(customer, payment)
             card = await asked.wait_for("request.offered")
             last = phone.events[-1]["seq"]
-        # The phone is offline when the answer comes, and resumes afterwards.
+        # The phone is offline when the answer arrives, and resumes afterwards.
         done(await mitra.post(f"/requests/{card['id']}/reject"))
         async with customer.socket(epoch=phone.welcome["epoch"], seq=last) as phone:
             assert phone.welcome["resumed"] is True
@@ -190,7 +192,7 @@ async def test_a_bestie_who_goes_offline_fails_the_pairing_at_once_and_the_fallb
         failed = await phone.wait_for("pairing.updated", 2, status="failed")
         assert failed["failure_tag"] == "targeted_mitra_offline"
         assert (failed["fallback"]["allowed"], failed["fallback"]["other_available"]) == (True, False)
-        # The payment is charged all the same. With no other mitra available, the customer can still choose later.
+        # The gateway still charges the payment. With no other mitra available, the customer can still choose later.
         assert done(await customer.get(f"/payments/{payment['id']}"))["status"] == "confirmed"
         path = f"/pairings/{pairing['id']}"
         assert problem(await customer.post(f"{path}/fallback")) == (409, "no_mitra_available")
@@ -272,7 +274,7 @@ class Talk:
         self.session = session
 
     async def ask(self) -> httpx.Response:
-        """Ask for 15 minutes more."""
+        """Request 15 more minutes."""
         offer_id = await self.stage.make.offer(purpose="extension", duration_minutes=15, price_rp=10_000)
         return await self.customer.post(
             f"/sessions/{self.session['id']}/extensions", {"offer_id": str(offer_id)}
@@ -284,7 +286,7 @@ class Talk:
         assert (await self.stage.http.put("/api/dev/gateway", json=told)).is_success
 
     async def added_minutes(self) -> float:
-        """How much longer the session has become, as both see it."""
+        """The number of minutes that the extension added to the session. Both sides must see the same number."""
         path = f"/sessions/{self.session['id']}"
         ends = {done(await person.get(path))["ends_at"] for person in (self.customer, self.mitra)}
         assert len(ends) == 1
@@ -548,7 +550,7 @@ async def test_the_customer_sees_the_blast_even_if_its_id_sorts_before_the_targe
         pairing = await confirm(customer, payment)
         card = await other_phone.wait_for("request.offered")
         done(await mitra.post(f"/requests/{card['id']}/reject"))
-        # As after the machine's clock was set back by a minute.
+        # The same state as after the machine's clock was set back by a minute.
         await server.database.execute(
             "ALTER TABLE pairings ALTER id SET DEFAULT uuidv7('-1 minute'::interval)"
         )

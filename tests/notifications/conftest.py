@@ -1,4 +1,4 @@
-"""A running server, a push service, and a worker that works when the test tells it to."""
+"""A running server, a push service, and a worker that works only when the test calls it."""
 
 from collections.abc import AsyncIterator
 
@@ -30,7 +30,7 @@ async def vendor() -> AsyncIterator[PushService]:
 
 
 class Worker:
-    """A worker's part in push, one round per call."""
+    """A worker's part of push, one round per call."""
 
     def __init__(self, services: Services) -> None:
         self.services = services

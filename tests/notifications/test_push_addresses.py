@@ -1,4 +1,6 @@
-"""Where a push may be sent: never into our own network, whatever a client sends and a name resolves to."""
+"""Which addresses a push may go to. Never an address in our own network, whatever a client sends or a name resolves
+to.
+"""
 
 import asyncio
 import socket
@@ -81,7 +83,7 @@ def test_a_push_service_on_the_internet_is_accepted(endpoint: str) -> None:
 
 
 def resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
-    """Make names resolve to these addresses, one list per question. The last list stays."""
+    """Make names resolve to these addresses, one list per lookup. All later lookups get the last list."""
     remaining = list(answers)
 
     async def getaddrinfo(_loop: object, _host: str, port: int, **_options: object) -> list[object]:

@@ -1,4 +1,4 @@
-"""From the reason to the browser: who is pushed to, what the push says, and what happens when it cannot be sent."""
+"""From the reason to the browser: who gets a push, what the push says, and what happens if it cannot be sent."""
 
 import asyncio
 import json
@@ -72,7 +72,7 @@ async def test_a_mitra_who_is_not_connected_is_pushed_a_request_that_only_its_br
     }
     (request,) = (await mitra.get("/requests")).json()["items"]
     assert datetime.fromisoformat(payload["expires_at"]) == datetime.fromisoformat(request["deadline_at"])
-    # The push service cannot read it.
+    # The push service cannot read the message.
     assert b"curhat" not in received.body
 
 
@@ -257,7 +257,7 @@ async def test_messages_to_a_customer_who_is_away_are_pushed_without_their_text(
     customer, browser = await subscribed_customer(server, vendor)
     chat = await server.chat(customer.id, (await server.mitra()).id)
     writer = await server.person("mitra", chat.mitra.user_id)
-    await clock.advance(60)  # Too late for a push about the match.
+    await clock.advance(60)  # It is too late for a push about the match.
     await worker.work()
     vendor.received.clear()
 
@@ -267,7 +267,7 @@ async def test_messages_to_a_customer_who_is_away_are_pushed_without_their_text(
 
     await say(1)
     await worker.work()
-    assert vendor.received == []  # Not at once: a customer who is reading needs no push.
+    assert vendor.received == []  # Not at once: a reading customer needs no push.
     await say(2)
     await clock.advance(3)
     await worker.work()
@@ -314,7 +314,7 @@ async def test_a_customers_message_is_pushed_to_nobody(
     assert vendor.received == []
 
 
-# When a message cannot be sent ----------------------------------------------------------------------------------
+# Messages that cannot be sent -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [404, 410])
@@ -402,7 +402,7 @@ async def test_a_subscription_has_failed_after_several_failed_messages_in_a_row(
         assert (row["failures"], row["failed_at"] is not None) == (number, number == MAX_FAILURES)
     await server.server.services.presence.refresh([mitra.id])
     assert not await server.server.services.presence.may_be_asked(mitra.id)
-    # Subscribing again, as the app does at each start, makes it good.
+    # If the app subscribes again, as it does at each start, the subscription becomes good.
     await mitra.put("/push-subscriptions", browser.to_json())
     await server.server.services.presence.refresh([mitra.id])
     assert await server.server.services.presence.may_be_asked(mitra.id)

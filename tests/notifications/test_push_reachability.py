@@ -1,4 +1,6 @@
-"""Who may be asked without a connection (1.1): push reaches the mitra, and the app was seen within 15 minutes."""
+"""Mitras who may be asked without a connection (1.1): push can reach the mitra, and the app was seen within 15
+minutes.
+"""
 
 import asyncio
 
@@ -150,7 +152,7 @@ async def test_push_makes_no_mitra_available_who_must_not_be_asked(
             await mitra.post("/auth/logout")
         case "failed":
             await server.database.execute("UPDATE push_subscriptions SET failed_at = curhat_now()")
-    # Without a signal, the workers find the mitras that must not be asked any more.
+    # Without a signal, the workers find the mitras who must no longer be asked.
     await presence.reconcile_push()
     assert not await presence.may_be_asked(mitra.id)
     assert await presence.count_available() == 0
@@ -197,7 +199,8 @@ async def test_a_poll_costs_one_zcount_however_many_mitras_push_reaches(
 ) -> None:
     for _ in range(3):
         await subscribed_mitra(server, vendor)
-    # One member per mitra in one sorted set, scored by the end of its reachability: a poll is one ZCOUNT.
+    # One sorted set holds one member per mitra, with the end of the mitra's reachability as score. So a poll is one
+    # ZCOUNT.
     members = await valkey_client.zrange("curhat:available", 0, -1, withscores=True)
     seconds, _ = await valkey_client.time()
     assert len(members) == 3

@@ -1,4 +1,4 @@
-"""Subscribing: who owns a subscription, when it ends, what is refused."""
+"""Subscribing: who owns a subscription, when it ends, and what the server refuses."""
 
 from typing import Any
 
@@ -172,7 +172,7 @@ async def test_a_test_reaches_every_device_in_its_language_and_cannot_be_repeate
     await subscribe(mitra, phone, language="en")
     await subscribe(await server.person("mitra", mitra.id), tablet)
 
-    async with mitra.socket():  # A test is pushed to a connected mitra, too.
+    async with mitra.socket():  # A connected mitra also gets the push of a test.
         assert (await mitra.post("/push-subscriptions/test", key="")).json() == {"sent_to": 2}
         again = await mitra.post("/push-subscriptions/test", key="")
         assert problem(again) == (429, "too_many_requests")

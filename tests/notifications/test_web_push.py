@@ -74,5 +74,5 @@ def test_every_notification_has_text_in_both_languages_and_no_placeholder() -> N
         for said in words.values():
             assert said.title
             assert said.body
-            # Without placeholders, no name, chat text or number can get into it.
+            # The texts have no placeholders, so they cannot contain a name, chat text or number.
             assert not set("{}%$0123456789") & set(said.title + said.body)

@@ -1,4 +1,4 @@
-"""Races of an accept with every other step, on real connections, at pause points and under held locks."""
+"""Races between an accept and every other step, on real connections, at pause points and under held locks."""
 
 import asyncio
 import random
@@ -188,7 +188,8 @@ async def test_an_accept_that_waited_for_the_toggle_to_offline_is_refused(
         await wait_for_lock(database)
     refused = await accepting
 
-    # Going offline withdraws the mitra's requests, so the request is closed. Otherwise the mitra would be offline.
+    # Usually the toggle withdraws the mitra's requests first, and the request is closed. Otherwise the mitra is
+    # offline.
     assert refused in ("request_closed", "mitra_offline")
     assert await database.fetchval("SELECT count(*) FROM sessions") == 0
 
@@ -305,7 +306,7 @@ async def test_an_accept_of_a_card_that_is_being_offered_again_wins(database: Da
         assert await pairing_queries.offer_requests(tx, pairing_id=pairing_id, mitra_ids=[mitra]) == [mitra]
 
     accepts = command(database, lambda tx: searching.accept(tx, mitra, request_id))
-    # When the accept begins, the request is still closed. It waits for the offer's commit.
+    # When the accept begins, the request is still closed. The accept waits for the offer's commit.
     assert await meet(database, command(database, is_offered_again), accepts) == ("done", "done")
 
 

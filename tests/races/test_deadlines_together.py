@@ -1,4 +1,4 @@
-"""Deadlines of one kind in one transaction: one that is locked or fails does not delay the others."""
+"""Deadlines of one kind in one transaction: a deadline that is locked or fails does not delay the others."""
 
 import asyncio
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ async def armed(database: Database) -> list[int]:
 async def chats_past_their_end(
     database: Database, make: Make, clock: VirtualClock, mitra_id: UUID | None = None
 ) -> list[Chat]:
-    """Three chats whose time is up, before any worker has looked."""
+    """Three chats whose time is over, before any worker has looked."""
     await clock.set()
     chats = [await open_chat(database, make, mitra_id=mitra_id) for _ in range(3)]
     await clock.advance(HALF_AN_HOUR)
@@ -71,7 +71,7 @@ async def test_a_deadline_in_the_batches_of_several_workers_takes_effect_once(
     fired = await asyncio.gather(
         *(deadlines.fire_batch(database, some, TRANSITIONS[SESSION_END]) for some in several)
     )
-    # A batch that met a lock leaves its deadlines to be fired one by one.
+    # If a batch meets a lock, the worker fires the batch's deadlines one by one.
     await deadline_loop.run_once(database, TRANSITIONS)
     once = [each.deadline.entity_id for some in fired for each in some or []]
     assert len(once) == len(set(once))

@@ -46,7 +46,7 @@ class Scene(msgspec.Struct):
             return await extension.request(tx, self.chat.customer.user_id, self.chat.id, self.offer, True)
 
     async def charging(self) -> tuple[Extension, UUID]:
-        """An extension that the mitra approved, and the key of its charge, which nobody has carried out."""
+        """An approved extension, and the key of its charge. The gateway has not carried out the charge yet."""
         asked = await self.ask()
         assert await all_at_once(self.approves(asked)) == ["done"]
         return asked, self.charges[-1].key
@@ -54,7 +54,7 @@ class Scene(msgspec.Struct):
     # Sides
 
     async def decides(self, *, approved: bool) -> Side:
-        """A side that decides a new extension. It is held once it has the session's lock, before it writes."""
+        """A side that decides a new extension. It is held after it has locked the session and before it writes."""
         if approved:
             _, key = await self.charging()
         else:
@@ -236,7 +236,7 @@ async def test_an_approval_and_a_rejection_at_once_and_an_approval_on_two_phones
     assert await scene.money(asked) == NOT_CHARGED
     again = await scene.ask()
     approves = scene.approves(again)
-    # Both phones get the same answer, and there is one charge.
+    # Both phones get the same answer. There is one charge.
     assert await meet(scene.database, approves, approves) == ("done", "done")
     assert await all_at_once(scene.rejects(again)) == ["extension_decided"]
     assert (len(scene.charges), await scene.money(again)) == (1, ("confirming", ["started"], []))
@@ -409,7 +409,7 @@ async def test_two_workers_that_have_claimed_two_ends_do_not_wait_for_each_other
 
 
 def _both(database: Database, one: Side, other: Side) -> Side:
-    """A side that runs two: `other` begins once `one` waits for a lock."""
+    """A side that runs two sides: `other` begins when `one` waits for a lock."""
 
     async def side(hold: Hold) -> str:
         begun: asyncio.Task[str] = asyncio.create_task(one(hold))  # type: ignore[arg-type]
@@ -624,7 +624,7 @@ async def test_a_workers_query_about_a_charge_and_the_answer_at_once(
     question, answers = worker.fires(payments.CHARGE_ANSWER), scene.answers(key, APPROVED)
     if question_first:
         assert await meet(scene.database, question, answers) == ("fired", "done")
-        # The worker asks under the same key, although the answer is recorded by now.
+        # The worker asks under the same key, although the answer is already recorded.
         await worker.owed[0]()
     else:
         assert await meet(scene.database, answers, question, waits=False) == ("done", "nothing")

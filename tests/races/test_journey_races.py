@@ -1,4 +1,4 @@
-"""Races of a whole journey: a second payment, a call that hangs, a clock that is set back, a call name that changes."""
+"""Races of a whole journey: a second payment, a call that hangs, a clock that is set back, and a changed call name."""
 
 import asyncio
 

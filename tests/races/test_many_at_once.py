@@ -1,5 +1,7 @@
-"""Many steps at once on few rows: users, several workers, the gateway and the clock. None deadlocks or fails, and every
-invariant holds afterwards."""
+"""Many steps at once on few rows: users, several workers, the gateway and the clock.
+
+No step deadlocks or fails, and every invariant holds afterwards.
+"""
 
 import asyncio
 import random
@@ -39,7 +41,7 @@ ANSWERS_ABOUT_NO_CHARGE = (ChargeAnswer("declined"), ChargeAnswer("processing"),
 
 
 class ConcurrentSteps:
-    """Steps drawn from a seed. Each takes a row that fits it at that moment."""
+    """Steps that a seed chooses. Each step takes a row that fits it at that moment."""
 
     def __init__(
         self, database: Database, seed: int, customers: list[UUID], mitras: list[UUID], offers: list[UUID]
@@ -154,7 +156,7 @@ class ConcurrentSteps:
         row = await self.extension()
         async with self.database.transaction() as tx:
             _, charge = await extension.approve_by_mitra(tx, row["mitra_id"], row["id"])
-        # Sometimes nobody carries the charge out, so the worker has to.
+        # Sometimes nobody calls the gateway for the charge, so the worker has to call it.
         if charge is not None and self.choose.random() < 0.4:
             await self.charge(charge)
 
@@ -185,7 +187,7 @@ class ConcurrentSteps:
     async def answer(self) -> None:
         row = await self.one_of("SELECT id FROM charge_attempts WHERE status = 'started'")
         said = self.choose.choice(ANSWERS_ABOUT_NO_CHARGE)
-        # If the mock gateway has the charge, answer with what it has recorded.
+        # If the mock gateway has the charge, answer with its recorded result.
         found = await self.gateway.find_charge(row["id"])
         async with self.database.transaction() as tx:
             answer = found if found.status != "not_found" else said
@@ -222,12 +224,12 @@ async def test_concurrent_steps_on_few_rows_end_without_a_deadlock_and_keep_ever
     steps = ConcurrentSteps(database, seed, customers, mitras, offers)
 
     for _ in range(ROUNDS):
-        # Some steps find their row locked, some find it gone, and some come after the end of a window.
+        # Some steps find their row locked, some find no row, and some come after the end of a window.
         await clock.advance(steps.choose.choice([0, 0.1, 0.5, 1, 3.2, 10, 20, 60]))
         await asyncio.gather(*(steps.step() for _ in range(STEPS_PER_ROUND)), clock.advance(0.3))
         failed = await database.fetch("SELECT kind, last_error FROM deadlines WHERE last_error IS NOT NULL")
         assert [tuple(row) for row in failed] == []
 
     assert [str(violation) for violation in await check(database)] == []
-    # Which steps take effect depends on timing. At least two thirds of their kinds must.
+    # Which steps take effect depends on timing. At least two thirds of the kinds of steps must take effect.
     assert len(steps.done) >= len(steps.steps) * 2 // 3, steps.done

@@ -91,7 +91,7 @@ async def test_suspending_again_does_not_wait_for_a_worker_that_ends_the_chat(
             await operator_latch()
 
     suspending = asyncio.create_task(again())
-    # The operator has the mitra's row without waiting for the worker.
+    # The operator has locked the mitra's row without waiting for the worker.
     await asyncio.wait_for(operator_latch.reached.wait(), 10)
     worker_latch.open()
     await wait_for_lock(database)

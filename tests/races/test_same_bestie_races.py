@@ -1,4 +1,6 @@
-"""Races of targeted pairings and their fallback (sections 3 and 4): every two steps that may meet, in both orders."""
+"""Races of targeted pairings and their fallback (sections 3 and 4): every pair of steps that may meet, in both
+orders.
+"""
 
 from uuid import UUID
 
@@ -23,7 +25,7 @@ ANSWER_SECONDS = 20 * 60
 
 
 class Scene(msgspec.Struct, frozen=True):
-    """A customer who wants the mitra of a past chat again. `other` is another mitra, who can take a customer."""
+    """A customer who wants the mitra of a past chat again. `other` is another mitra who can take a customer."""
 
     database: Database
     make: Make
@@ -41,7 +43,9 @@ class Scene(msgspec.Struct, frozen=True):
         return pairing_id, await request_of(self.database, pairing_id, self.mitra)
 
     async def failed(self) -> UUID:
-        """Open a targeted pairing that its mitra rejects. Returns it; its fallback may be taken."""
+        """Open a targeted pairing, which its mitra then rejects. Returns the pairing. The customer may take its
+        fallback.
+        """
         pairing_id, request_id = await self.ask()
         await reject(self.database, self.mitra, request_id)
         return pairing_id
@@ -91,7 +95,7 @@ class Scene(msgspec.Struct, frozen=True):
         return [(row["kind"], row["outcome"]) for row in rows]
 
     async def log(self) -> list[tuple[str, bool, bool]]:
-        """The failures in order: tag, recovered, and whether it refers to a case."""
+        """The failures in order: the tag, whether it recovered, and whether it refers to a case."""
         rows = await self.database.fetch("SELECT * FROM failed_pairing_events ORDER BY id")
         return [(row["tag"], row["recovered"], row["case_id"] is not None) for row in rows]
 
@@ -210,7 +214,7 @@ async def test_a_race_of_reject_and_cancel(scene: Scene, reject_first: bool) -> 
         assert await scene.log() == [("customer_cancelled", False, True)]
 
 
-# The mitra goes away ---------------------------------------------------------------------------------------
+# The mitra becomes unavailable -----------------------------------------------------------------------------
 
 
 @pytest.mark.rule("4.4", "4.3")
@@ -327,7 +331,7 @@ async def test_a_race_of_accepting_another_customer_and_accepting_the_targeted_r
     blast_id = await open_blast(scene.database, payment_id, [scene.mitra])
     blast = await request_of(scene.database, blast_id, scene.mitra)
     first, second = (targeted, blast) if targeted_first else (blast, targeted)
-    # The first accept fills the mitra up, and so closes the other request.
+    # The first accept fills the mitra's capacity, and therefore closes the other request.
     assert await meet(scene.database, scene.accepts(first), scene.accepts(second)) == (
         "done",
         "request_closed",
@@ -405,7 +409,8 @@ async def test_a_race_of_an_answer_about_the_fallback_and_its_timeout(
         return
     await scene.clock.advance(ANSWER_SECONDS - 0.001)
 
-    # The answer has deleted the deadline and holds its row. The worker skips it and does not wait.
+    # The customer's answer has deleted the deadline and holds its row lock. The worker skips the deadline and does
+    # not wait.
     outcomes = await meet(scene.database, past(scene.clock, 0.002, answers), times_out, waits=False)
     assert outcomes == ("done", "nothing")
     assert await scene.log() == [("targeted_mitra_rejected", False, step == "declines")]

@@ -1,4 +1,4 @@
-"""Fixtures of the security tests: a running server that people can be signed in to."""
+"""Fixtures of the security tests: a running server, to which a test can sign users in."""
 
 from collections.abc import AsyncIterator
 
@@ -14,6 +14,6 @@ from tests.support.signed_in import Stage, development_settings, stage
 async def server(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> AsyncIterator[Stage]:
-    """A server in development, on this test's own database and an empty Valkey."""
+    """A development server on this test's own database and an empty Valkey."""
     async with stage(development_settings(database_url, servers.valkey_url), database) as opened:
         yield opened

@@ -1,4 +1,4 @@
-"""Every operation of the contract, and how to call it correctly: who may call it, on which ids, with which body.
+"""Every operation of the contract, and how to call it correctly: who may call it, with which ids and which body.
 
 The operations come from the contract. The entries are written by hand; `test_every_operation_has_its_entry` fails for
 an operation without an entry.
@@ -54,7 +54,7 @@ CONTRACT = openapi()
 
 
 def resolve(schema: Body) -> Body:
-    """The schema itself, or the one that it refers to."""
+    """The schema itself, or the schema that it refers to."""
     name = schema.get("$ref")
     if name is None:
         return schema
@@ -270,7 +270,7 @@ async def _reason(_stage: Stage, _session_id: UUID) -> Body:
 
 
 def _browser() -> Browser:
-    # A host name that does not resolve is accepted, and no test sends anything to it.
+    # The server accepts a host name that does not resolve, and no test sends anything to it.
     return Browser(f"https://push.invalid/{uuid4()}")
 
 
@@ -284,7 +284,8 @@ def _subscription(role: Role) -> Callable[[Stage], Awaitable[Call]]:
 def _subscribed(role: Role) -> Callable[[Stage], Awaitable[Call]]:
     async def prepare(stage: Stage) -> Call:
         person, browser = await _push_user(stage, role), _browser()
-        # Not over HTTP: the server would cache the token, and a test that suspends this person would see the cache.
+        # Do not subscribe over HTTP: the server would cache the token, and a test that suspends this person would see
+        # the cache.
         async with stage.database.transaction() as tx:
             await subscribe(
                 tx,
@@ -299,7 +300,7 @@ def _subscribed(role: Role) -> Callable[[Stage], Awaitable[Call]]:
 
 
 async def _push_user(stage: Stage, role: Role) -> Person:
-    # Offline by intent: a mitra with a push subscription who is online would be offered every blast that is open.
+    # The toggle is off. A mitra who is online and has a push subscription would be offered every open blast.
     return await (stage.customer() if role == "customer" else stage.mitra(online=False))
 
 

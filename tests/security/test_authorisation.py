@@ -148,7 +148,7 @@ async def test_a_suspended_mitra_may_only_sign_out(server: Stage) -> None:
 async def _answer_about(
     server: Stage, operation: Operation, call: Call, ids: dict[str, UUID | str], stranger: Person
 ) -> tuple[int, bytes, dict[str, str]]:
-    """The whole answer to a stranger who names these ids, without the headers that differ in every answer."""
+    """The whole answer to a stranger who names these ids, without the headers that differ between all answers."""
     answer = await send(server, operation, Call(stranger, ids, call.query, call.body))
     headers = {name: value for name, value in answer.headers.items() if name not in ("date", "x-request-id")}
     return answer.status_code, answer.content, headers
@@ -158,7 +158,7 @@ async def _answer_about(
 @pytest.mark.parametrize("role", ["customer", "mitra"])
 async def test_another_persons_data_looks_as_if_it_did_not_exist(server: Stage, role: Role) -> None:
     stranger = await (server.customer("Tari") if role == "customer" else server.mitra("Kak Dewi"))
-    # The stranger has a chat of their own, so the refusal is not for having none at all.
+    # The stranger has a chat, so the server does not refuse because the stranger has none.
     if role == "customer":
         await server.chat(stranger.id, await server.make.mitra(max_customers=3))
     else:
@@ -447,7 +447,7 @@ async def test_a_suspension_closes_the_mitras_sockets_and_refuses_requests_withi
     async with _socket(server, "mitra", _bearer(mitra.token)) as socket:
         assert await _first(socket) == "welcome"
         assert (await mitra.get("/me")).status_code == 200
-        # As the command line suspends, in another process: the server's own connections send no signal.
+        # Suspend as the command line does, in another process: the server's own connections send no signal.
         async with server.database.transaction() as tx:
             await mitras.suspend_mitra(tx, mitra.id)
         async with asyncio.timeout(5):
@@ -469,7 +469,7 @@ async def test_events_and_typing_signals_of_a_chat_reach_only_its_two_people(ser
         other_mitra.socket() as untold_mitra,
     ):
         typing = {"op": "signal", "type": "typing"}
-        # A typing signal for another person's chat reaches nobody.
+        # A typing signal for another person's chat reaches no device.
         await untold.connection.send(json.dumps({**typing, "session_id": str(chat.id)}))
         await untold_mitra.connection.send(json.dumps({**typing, "session_id": str(chat.id)}))
         message = {"client_message_id": "1", "text": "rahasia"}

@@ -1,4 +1,4 @@
-"""Every bad input is refused with the reason, and changes nothing."""
+"""The server refuses every bad input with the reason, and changes nothing."""
 
 import asyncio
 import json
@@ -51,7 +51,7 @@ async def prepared(server: Stage) -> dict[str, Call]:
 
 
 def _not_json(body: dict[str, Any]) -> Iterator[tuple[str, bytes]]:
-    """Bodies that are not a valid JSON object of any operation, by what is wrong with them."""
+    """Bodies that are not a valid JSON object of any operation. Each key says what is wrong with the body."""
     right = msgspec.json.encode(body)
     yield "empty", b""
     yield "truncated", right[:-1]
@@ -103,7 +103,7 @@ WRONG_VALUES: list[Any] = [
 ]
 
 NUL = "a\x00b"
-# Texts that fit their schema, and that other rules refuse.
+# Texts that fit their schema, but that other rules refuse.
 WRONG_TEXTS: dict[str, list[str]] = {
     "phone": [" ", NUL, "08", "+62812345678901234567", "0812-CURHAT", "+1", "1234567890", "081234567890;x"],
     "call_name": ["", " ", NUL, "\u202eagnuB", "\u200b", "a" * 41, "0812 3456 7890", "@bunga", "a@b.id"],
@@ -151,7 +151,7 @@ def _wrong_fields(operation: Operation, body: dict[str, Any]) -> Iterator[tuple[
         wrong = [value for value in WRONG_VALUES if not _is_right(schema, value)]
         texts = WRONG_TEXTS.get(field, [])
         if (operation.id, field) == ("verify_mitra_code", "call_name"):
-            texts = []  # Ignored there: a mitra's name comes from the invitation.
+            texts = []  # Ignored here: a mitra's name comes from the invitation.
         for value in wrong + texts:
             yield field, value, {**body, field: value}
 
@@ -181,9 +181,9 @@ async def test_a_field_that_is_missing_or_wrong_is_named_and_changes_nothing(
             answer = await send(server, operation, call, content=msgspec.json.encode(body))
             said = (operation.id, field, value, answer.text)
             assert problem(answer) == INVALID, said
-            # In a body that is not JSON no field can be named.
+            # If a body is not JSON, the server cannot name a field.
             if not isinstance(value, msgspec.Raw):
-                # In a list the element is named, such as case_ids[0].
+                # In a list, the error names the element, for example case_ids[0].
                 named = {error["field"].partition("[")[0] for error in answer.json()["errors"]}
                 assert field in named, said
         assert await business(server.database) == before, operation.id
@@ -664,7 +664,7 @@ async def test_a_request_that_is_taken_closed_or_expired_cannot_be_accepted_or_r
 async def test_a_mitra_who_is_offline_or_at_capacity_cannot_accept(server: Stage) -> None:
     offline, full = await server.mitra(), await server.mitra("Kak Dewi")
     requests = [await server.request(await server.make.customer(), mitra.id) for mitra in (offline, full)]
-    # Not with the toggle, which would withdraw the request: this tests the accept alone.
+    # Do not use the toggle, because it would withdraw the request. This tests only the accept.
     await server.database.execute("UPDATE mitras SET online = false WHERE id = $1", offline.id)
     await server.chat(await server.make.customer(), full.id)
     refusals = [

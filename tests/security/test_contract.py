@@ -1,7 +1,8 @@
-"""The service keeps to its contract: schemathesis against a real server process, and what a client's author relies on.
+"""The service keeps its contract: schemathesis against a real server process, and facts that a client's author needs.
 
-Every run sends the same requests. Schemathesis makes up ids and Idempotency-Keys. The test replaces half of the ids by
-ids that exist, usually sent by their owner, and makes most keys new, so that not every request ends at "not found".
+Every run sends the same requests. Schemathesis generates ids and Idempotency-Keys. The test replaces half of the ids
+by existing ids, usually sent by their owner. It also makes most keys new, so that not every request ends at "not
+found".
 """
 
 import hashlib
@@ -67,7 +68,7 @@ SCHEMA = schemathesis.openapi.from_dict(
     ),
 )
 
-# How many rows there are of each kind that a request may name. Some requests use theirs up.
+# How many rows exist of each kind that a request may name. Some requests consume their row.
 ROWS_PER_KIND = 20
 SIGN_OUTS = 200
 
@@ -78,11 +79,11 @@ class Population:
     def __init__(self, url: str) -> None:
         self.url = url
         self.session = requests.Session()
-        # For requests that name no row. A customer who has opened a payment cannot open another.
+        # For requests that name no row, because a customer who has opened a payment cannot open another payment.
         self.tokens: dict[AnyRole, Iterator[str]] = {}
         self.to_be_signed_out: dict[AnyRole, Iterator[str]] = {}
         self.token_of_available_mitra = ""
-        # By role and the name of a parameter or field: ids, each with its owner's token.
+        # Ids, each with its owner's token, by role and by the name of a parameter or field.
         self.owned: dict[tuple[AnyRole, str], list[tuple[UUID, str]]] = {}
         self.numbers = itertools.count(1)
 
@@ -257,7 +258,7 @@ def _fill_in(population: Population, operation: Operation, case: schemathesis.Ca
     token = next(
         (population.to_be_signed_out if operation.id.startswith("sign_out") else population.tokens)[role]
     )
-    # The path comes last: the owner of its id is the one who sends the request.
+    # The path comes last, because the owner of the path's id sends the request.
     for container in (case.body, case.query, case.path_parameters):
         if isinstance(container, dict):
             for name in list(container):
@@ -273,7 +274,8 @@ def _fill_in(population: Population, operation: Operation, case: schemathesis.Ca
         if isinstance(container, dict) and isinstance(phone, str) and len(phone) <= 40 and number % 2:
             container["phone"] = f"+62812{number:08d}"
     if operation.id == "set_gateway_behaviour" and isinstance(case.body, dict):
-        # Only for one payment: a gateway that is slow for all would slow down the rest of this test.
+        # Set the behaviour only for one payment: a gateway that is slow for all payments would slow down the rest of
+        # this test.
         case.body.setdefault("payment_id", str(UUID(int=0)))
     return token
 
@@ -315,7 +317,7 @@ async def test_the_answer_to_every_correct_call_is_as_declared(server: Stage) ->
             SCHEMA[operation.path][operation.method].validate_response(answer)
 
 
-# What a client's author relies on --------------------------------------------------------------------------
+# Facts that a client's author needs ------------------------------------------------------------------------
 
 
 def _with(code: str) -> set[str]:
@@ -404,7 +406,7 @@ def test_every_operation_declares_the_refusals_that_can_happen() -> None:
         if any(parameter["in"] == "query" for parameter in op.parameters)
     }
     with_id = {name for name, operation in OPERATIONS.items() if "{" in operation.path}
-    # A suspended mitra may sign out, and is refused when signing in.
+    # A suspended mitra may sign out. The server refuses the mitra's next sign-in.
     assert _with(Suspended.code) == of_mitras - {"sign_out_mitra"} | {"verify_mitra_code"}
     assert _with(BodyTooLarge.code) == with_body
     assert with_body | with_query <= _with(ValidationFailed.code)

@@ -1,4 +1,4 @@
-"""The headers that every answer has, and those that no answer has."""
+"""The headers that every answer has, and the headers that no answer has."""
 
 import httpx
 import pytest
@@ -24,7 +24,7 @@ def _protected(answer: httpx.Response) -> bool:
 async def test_every_answer_of_every_operation_is_protected(server: Stage) -> None:
     for operation, entry in ENTERED:
         if operation.path == AVAILABILITY:
-            continue  # It is answered in front of the framework, for its speed. A test below checks its headers.
+            continue  # For speed, code in front of the framework answers this path. A test below checks its headers.
         call = await entry.prepare(server)
         granted = await send(server, operation, call)
         refused = await send(server, operation, call, content=b"{", headers={"Authorization": "Bearer x"})

@@ -44,7 +44,7 @@ class Journey:
         return text
 
     def phone(self, number: str) -> None:
-        """Remember a phone number in every form that people write it."""
+        """Remember a phone number in every form in which people write it."""
         national = number.removeprefix("+62")
         spaced = f"{national[:3]}-{national[3:7]}-{national[7:]}"
         self.secrets |= {number, national, f"0{national}", f"62{national}", f"0{spaced}", f"%2B62{national}"}
@@ -157,7 +157,7 @@ async def _with_a_cookie(journey: Journey, database: Database) -> None:
     """Sign in as a web client, whose token is in a cookie."""
     await database.execute("DELETE FROM one_time_codes")
     body = await journey.code("client", "0812-9876-5432")
-    # In development our own pages are those that this server serves.
+    # In development, this server serves our own pages, so they have its origin.
     origin = str(journey.http.base_url).rstrip("/")
     signed_in = await journey.http.post(
         "/api/client/auth/otp/verify", json={**body, "transport": "cookie"}, headers={"Origin": origin}

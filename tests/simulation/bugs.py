@@ -1,4 +1,4 @@
-"""Deliberate faults. `make planted-bugs` plants each alone and checks that a test fails.
+"""Deliberate faults. `make planted-bugs` plants each fault alone and checks that a test fails.
 
 A fault replaces a piece of a statement, of the schema or of a function, and names the tests that must fail. conftest.py
 plants the fault that the environment variable PLANTED_BUG names.
@@ -55,7 +55,7 @@ class Bug:
 
 
 def in_statement(queries: Any, name: str, old: str, new: str) -> Callable[[], None]:
-    """Replace a piece of a statement, which must be there. `queries` is the generated module; parameters are @name."""
+    """Replace a piece of a statement. The piece must exist. `queries` is the generated module; parameters are @name."""
 
     def plant() -> None:
         statements = parse(Path(queries.__file__).with_name("queries.sql")).statements

@@ -1,7 +1,7 @@
-"""A connection that only checks invariants, and plans each of them once.
+"""A connection that only checks invariants, and plans each invariant once.
 
-The invariants are one statement, too long for the statement cache of the pool's connections. It runs after every step,
-and planning it takes longer than running it.
+All invariants together are one statement, too long for the statement cache of the pool's connections. It runs after
+every step. Planning it takes longer than running it.
 """
 
 from collections.abc import AsyncIterator
@@ -32,6 +32,6 @@ class Checker:
 
 @asynccontextmanager
 async def checker_of(database: Database) -> AsyncIterator[Checker]:
-    """A checker on a connection of its own."""
+    """A checker on a separate connection."""
     async with database.pool.acquire() as connection:
         yield Checker(connection)

@@ -1,4 +1,4 @@
-"""A person's device: it shows a snapshot and the events after it, as a client does (invariant 10)."""
+"""A person's device: it shows a snapshot and then applies events, as a client does (invariant 10)."""
 
 from typing import Any
 from uuid import UUID
@@ -29,7 +29,7 @@ class Device:
         self._shown: Shown = {}
 
     async def apply_missed(self, database: Database) -> None:
-        """Apply the stored events after the last one applied."""
+        """Apply the stored events that follow the last applied event."""
         rows = await database.fetch(
             "SELECT seq, type, data FROM stream_events WHERE role = $1 AND user_id = $2 AND seq > $3 ORDER BY seq",
             self.role,
@@ -76,7 +76,9 @@ class Device:
             self._shown["sessions"][session["id"]] = {**session, "extension": extension}
 
     def compare_or_take(self, snapshot: msgspec.Struct, *, fresh: bool) -> str | None:
-        """With `fresh`, show the snapshot. Otherwise return how it differs from what is shown, or None."""
+        """With `fresh`, show the snapshot. Otherwise return the differences from the state that the device shows, or
+        None.
+        """
         state = msgspec.json.decode(msgspec.json.encode(snapshot))
         seq = state["stream"]["seq"]
         theirs = self._shown_of(state)

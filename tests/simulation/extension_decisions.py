@@ -1,4 +1,4 @@
-"""Checks who may decide an extension (5.6). The invariants in SQL cannot, because presence is not in the database."""
+"""Checks who may decide an extension (5.6). The SQL invariants cannot do this, because the database has no presence."""
 
 from uuid import UUID
 
@@ -26,7 +26,7 @@ class ExtensionDecisions:
         self._seen: list[UUID] = []
 
     async def check(self) -> list[str]:
-        """Return one text per decision that was wrong."""
+        """Return one text per wrong decision."""
         broken = []
         for row in await self._checker.fetch(DECIDED, self._seen):
             self._seen.append(row["id"])

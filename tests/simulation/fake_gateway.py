@@ -1,4 +1,4 @@
-"""Fakes of what is outside PostgreSQL: a presence that can be away and stale, and a gateway with its own records."""
+"""Fakes of everything outside PostgreSQL: a presence that can be down or stale, and a gateway with its own records."""
 
 import random
 from collections.abc import Sequence
@@ -20,19 +20,19 @@ ORDER BY id
 
 
 class SimulatedPresence:
-    """Answers as Presence does. Its answer may be a little old, as Valkey's may be."""
+    """Answers as Presence does. Its answer may be a little old, as Valkey's answer may be."""
 
     def __init__(self, database: Database, random_source: random.Random) -> None:
         self._database = database
         self._random = random_source
         self._before: list[UUID] = []
         self.connected: set[UUID] = set()
-        # When each connection was lost, by the virtual clock. It has COME_BACK_SECONDS to return.
+        # The time when each connection was lost, by the virtual clock. A connection has COME_BACK_SECONDS to return.
         self.lost_at: dict[UUID, datetime] = {}
         self.unknown = False
 
     async def ask_candidates(self) -> list[UUID]:
-        """The mitras who may be asked now, or might when this was last called."""
+        """The mitras who may be asked now. Sometimes returns the stale answer of the previous call."""
         if self.unknown:
             raise PresenceUnknown
         rows = await self._database.fetch(AVAILABLE, list(self.connected))
@@ -66,7 +66,7 @@ class SimulatedPresence:
         return {mitra_id for mitra_id in mitra_ids if await self.is_connected(mitra_id)}
 
     async def view(self, state: MitraState) -> MitraPresence:
-        """A mitra's presence as its devices show it."""
+        """A mitra's presence as the mitra's devices show it."""
         return MitraPresence(
             online=state.online,
             connected=state.id in self.connected and not self.unknown,
@@ -76,7 +76,7 @@ class SimulatedPresence:
 
 
 class SimulatedGateway:
-    """A gateway under the virtual clock. It decides each key once. `trouble` scales how often things go wrong."""
+    """A gateway under the virtual clock. It decides each key once. `trouble` scales how often faults happen."""
 
     def __init__(self, database: Database, random_source: random.Random, trouble: float = 1.0) -> None:
         self._database = database
@@ -95,7 +95,7 @@ class SimulatedGateway:
             payment_id,
             amount_rp,
             "declined" if self._random.random() < 0.2 * self._trouble else "approved",
-            # Sometimes the answer is late, or later than an extension waits.
+            # Sometimes the answer is late, or even later than an extension waits.
             self._random.choices([0.0, 7.0, 40.0], [8, self._trouble, self._trouble])[0],
         )
         return await self.find_charge(key)
@@ -114,7 +114,7 @@ class SimulatedGateway:
         return ChargeAnswer(status or "not_found")
 
     async def refund(self, key: UUID, charge_key: UUID, payment_id: UUID, amount_rp: int) -> RefundAnswer:
-        """See Gateway. Sometimes refunds and raises GatewayUnknown, as if the answer were lost."""
+        """See Gateway. Sometimes refunds and then raises GatewayUnknown, as if the answer were lost."""
         await self._database.execute(
             """
             INSERT INTO mock_gateway.refunds (key, charge_key, payment_id, amount_rp, status, at)

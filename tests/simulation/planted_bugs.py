@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 300
 
 
 def is_caught(bug: Bug) -> tuple[bool, str]:
-    """Run the bug's tests with the fault. Returns whether one failed, and which, or the end of the output."""
+    """Run the bug's tests with the fault. Returns whether a test failed, and its name or the end of the output."""
     finished = subprocess.run(
         [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider", *bug.tests],
         env={**os.environ, "PLANTED_BUG": bug.name},

@@ -1,7 +1,7 @@
 """One schedule: steps of several customers, mitras and workers, with faults and clock jumps, all chosen by a seed.
 
 The production services and their SQL run on a real PostgreSQL under the virtual clock. An operation of several
-transactions (confirm: begin, call, record) is several steps here, so anything can happen between them: other people's
+transactions (confirm: begin, call, record) is several steps here. So anything can happen between them: other people's
 actions, crashes, late and doubled answers, clock jumps. The invariants are checked after every step. A failure names
 its seed, and the same seed repeats the same steps.
 """
@@ -44,7 +44,7 @@ CUSTOMERS = 4
 MITRAS = 3
 STEPS = 40
 
-# A charge that was lost on its way reaches the gateway within this time, or never.
+# A lost charge reaches the gateway within this time, or never.
 MAX_STRAY_AGE = timedelta(hours=6)
 
 TABLES = (
@@ -52,8 +52,8 @@ TABLES = (
     "extensions, review_cases, failed_pairing_events, status_changes, streams, stream_events, deadlines, "
     "audit_entries, mock_gateway.charges, mock_gateway.refunds"
 )
-# Deleting the few rows of one schedule is much faster than TRUNCATE, but leaves dead rows behind. So a TRUNCATE runs
-# once per TRUNCATED_EVERY schedules.
+# Deleting the few rows of one schedule is much faster than TRUNCATE, but leaves dead rows behind. So one schedule in
+# TRUNCATED_EVERY runs a TRUNCATE.
 DELETE = ";".join(f"DELETE FROM {table}" for table in TABLES.split(", "))
 TRUNCATE = f"TRUNCATE {TABLES} RESTART IDENTITY CASCADE"
 TRUNCATED_EVERY = 20
@@ -63,7 +63,7 @@ UPDATE configuration SET value = new.value FROM unnest($1::text[], $2::text[]) A
 WHERE configuration.key = new.key
 """
 
-# The values that a schedule may configure. It chooses the first more often.
+# The values that a schedule may configure. A schedule chooses the first value more often.
 CONFIGURED = {
     "pairing_blast_timeout_seconds": ["60", "10"],
     "payment_session_timeout_minutes": ["20", "1"],
@@ -72,7 +72,7 @@ CONFIGURED = {
     "extension_default_action_on_timeout": ["auto_approve", "auto_reject"],
 }
 
-# The outcomes that a schedule reached, as far as the database tells.
+# The outcomes that a schedule reached, as far as the database shows them.
 REACHED = """
 SELECT kind || ' ' || coalesce(failure_tag, status) AS outcome FROM pairings
 UNION SELECT 'targeted offline: ' || coalesce(requests.close_reason, 'at once')
@@ -103,14 +103,14 @@ UNION SELECT 'session ' || end_reason FROM sessions WHERE end_reason IS NOT NULL
 
 @dataclass(frozen=True)
 class Theme:
-    """Makes some steps of a schedule more likely, and none impossible. `weights` multiplies the steps' weights."""
+    """Makes some steps of a schedule more likely, but no step impossible. `weights` multiplies the steps' weights."""
 
     chats_end: float = 0.5
     targeted: float = 0.6
     weights: Mapping[str, float] = field(default_factory=dict)
 
 
-# Targeted pairings and extensions need several successful steps in a row, which are rare by chance.
+# Targeted pairings and extensions need several successful steps in a row, which rarely happen by chance.
 THEMES = {
     "anything": Theme(),
     "the same bestie": Theme(
@@ -147,12 +147,12 @@ FOLLOWS = {
 }  # fmt: skip
 FOLLOWED = 0.5
 
-# Factors on the probability of each gateway fault. A schedule has one of them.
+# Factors on the probability of each gateway fault. A schedule uses one of these sets.
 TROUBLE = (0.0, 0.3, 1.0, 1.5)
 
 
 class BrokenInvariant(AssertionError):
-    """An invariant does not hold after a step. The text says which schedule it was and how to repeat it."""
+    """An invariant does not hold after a step. The text names the schedule and says how to repeat it."""
 
 
 class SimulationState:
@@ -174,14 +174,15 @@ class SimulationState:
         self.mitras: list[UUID] = []
         self.offers: list[UUID] = []
         self.extension_offers: list[UUID] = []
-        # Charges that were lost on their way, with the time of the loss. They may still reach the gateway.
+        # Charges that were lost before they reached the gateway, with the time of the loss. They may still reach the
+        # gateway.
         self.strays: list[tuple[Charge, datetime]] = []
         # The outcomes that no row shows.
         self.reached: set[str] = set()
         self.decisions = ExtensionDecisions(checker, self.presence, self.reached)
-        # Charges that a server process has begun and not recorded. They are lost when that process is killed.
+        # Charges that a server process has begun and not recorded. If that process is killed, they are lost.
         self.calls: list[Charge] = []
-        # Calls to the outside that a worker owes after a commit. They are lost when that worker is killed.
+        # Calls to outside services that a worker must make after a commit. If that worker is killed, they are lost.
         self.follow_ups: list[FollowUp] = []
         self.devices: list[Device] = []
         self.texts = 0
@@ -220,7 +221,7 @@ class SimulationState:
         self.devices += [Device("mitra", mitra) for mitra in self.mitras]
 
     async def run(self) -> set[str]:
-        """Run all steps, then wait until nothing is armed. Returns the outcomes reached. Raises BrokenInvariant."""
+        """Run all steps, then wait until no deadline is armed. Returns the reached outcomes. Raises BrokenInvariant."""
         await self.set_up()
         await self._begin_with_chats()
         steps = self._steps()
@@ -274,7 +275,7 @@ class SimulationState:
         return f"{customer} with {request['mitra_id']}: session {session.id}"
 
     async def _do(self, name: str, step: Callable[[], Awaitable[str | None]]) -> bool:
-        """Do one step and check the invariants. Returns False if there was nothing to do."""
+        """Do one step and check the invariants. Returns False if the step had nothing to do."""
         try:
             outcome = await step()
         except BusinessError as error:
@@ -350,7 +351,7 @@ class SimulationState:
         return f"payment {payment.id}" + (f" for {mitra}" if mitra else "")
 
     async def _past_mitra(self, customer: UUID) -> UUID | None:
-        """A mitra of this customer's history, mostly an available one; sometimes any mitra."""
+        """A mitra of this customer's history, usually an available one; sometimes any mitra."""
         if self.random.random() < 0.05:
             return self.random.choice(self.mitras)
         rows = await self.database.fetch(
@@ -377,7 +378,7 @@ class SimulationState:
         return str(row["id"])
 
     async def confirm(self) -> str | None:
-        """A customer confirms: only the first transaction. The call to the gateway is a later step."""
+        """A customer confirms. This step is only the first transaction. The call to the gateway is a later step."""
         row = await self._any_payment()
         if row is None:
             return None
@@ -390,7 +391,7 @@ class SimulationState:
         return f"{row['id']}: charge begun"
 
     async def gateway_answers(self) -> str | None:
-        """The gateway carries out a call, or never gets it. Its answer is recorded or lost."""
+        """The gateway carries out a call, or never gets it. The server records the answer, or the answer is lost."""
         if not self.calls:
             return None
         charge = self.calls.pop(self.random.randrange(len(self.calls)))
@@ -405,14 +406,14 @@ class SimulationState:
         return await self._record(charge.key, answer)
 
     async def gateway_answers_again(self) -> str | None:
-        """The gateway calls back: an answer comes late, or again."""
+        """The gateway calls back: an answer arrives late, or a second time."""
         key = await self.gateway.any_key()
         if key is None:
             return None
         return await self._record(key, await self.gateway.find_charge(key))
 
     async def stray_charge(self) -> str | None:
-        """A charge that was lost on its way reaches the gateway after all. No process gets the answer."""
+        """A lost charge reaches the gateway after all. No process gets the answer."""
         if not self.strays:
             return None
         charge, since = self.strays.pop(self.random.randrange(len(self.strays)))
@@ -444,7 +445,7 @@ class SimulationState:
         return str(row["id"])
 
     async def take_fallback(self) -> str | None:
-        """A customer takes the blast after the chosen mitra failed; sometimes when none is offered."""
+        """A customer takes the blast after the chosen mitra failed; sometimes when no blast is offered."""
         row = await self._any_failed_pairing()
         if row is None:
             return None
@@ -465,7 +466,7 @@ class SimulationState:
     # More time ----------------------------------------------------------------------------------------------
 
     async def ask_for_more_time(self) -> str | None:
-        """A customer asks for an extension, in a running session or in one that is over."""
+        """A customer requests an extension, in a running session or in a session that is over."""
         row = await self._any_session()
         if row is None:
             return None
@@ -476,7 +477,9 @@ class SimulationState:
         return f"extension {asked.id} in {row['id']}: {asked.status}"
 
     async def approve_more_time(self) -> str | None:
-        """A mitra approves an extension: only the first transaction. The call to the gateway is a later step."""
+        """A mitra approves an extension. This step is only the first transaction. The call to the gateway is a later
+        step.
+        """
         row = await self._any_extension()
         if row is None:
             return None
@@ -498,7 +501,7 @@ class SimulationState:
     # Mitras -------------------------------------------------------------------------------------------------
 
     async def offer(self) -> str | None:
-        """A server offers open blasts to the mitras who may be asked and were not asked yet."""
+        """A server offers open blasts to mitras who may be asked and were not asked yet."""
         reachable = await availability.candidates_or_none(self.presence) or []  # type: ignore[arg-type]
         return f"{await pairing.offer_open_blasts(self.database, reachable)} requests"
 
@@ -522,7 +525,7 @@ class SimulationState:
         return str(row["id"])
 
     async def toggle(self) -> str | None:
-        """A mitra goes online or offline. A mitra whose answer a customer waits for mostly goes offline."""
+        """A mitra goes online or offline. A mitra for whom a customer waits usually goes offline."""
         awaited = await self._an_awaited_mitra()
         mitra = awaited or self.random.choice(self.mitras)
         online = self.random.random() < (0.3 if awaited else 0.8)
@@ -531,7 +534,7 @@ class SimulationState:
         return f"{mitra} {'online' if online else 'offline'}"
 
     async def connection(self) -> str | None:
-        """A mitra's connection is lost or comes back. If its server dies as well, no process reports the loss."""
+        """A mitra's connection is lost or returns. If the mitra's server dies too, no process reports the loss."""
         mitra = await self._an_awaited_mitra() or self.random.choice(self.mitras)
         self.presence.connected ^= {mitra}
         if mitra in self.presence.connected:
@@ -543,7 +546,7 @@ class SimulationState:
         return f"{mitra} lost"
 
     async def valkey(self) -> str | None:
-        """Valkey goes away, or comes back."""
+        """Valkey goes down, or works again."""
         self.presence.unknown = not self.presence.unknown
         return "away" if self.presence.unknown else "back"
 
@@ -557,7 +560,7 @@ class SimulationState:
     # Sessions -----------------------------------------------------------------------------------------------
 
     async def message(self) -> str | None:
-        """A customer or mitra writes, in a running session or in one that is over."""
+        """A customer or mitra writes a message, in a running session or in a session that is over."""
         row = await self._any_session()
         if row is None:
             return None
@@ -604,7 +607,7 @@ class SimulationState:
     # Processes and time ---------------------------------------------------------------------------------------
 
     async def worker(self) -> str | None:
-        """A worker fires some or all due deadlines, one by one or per kind in one transaction."""
+        """A worker fires some or all due deadlines, one by one or in one transaction per kind."""
         due = await due_deadlines(self.database, max_deadlines=self.random.choice([1, 2, 50]))
         fired: list[str | None] = []
         in_batches = self.random.random() < 0.5
@@ -620,7 +623,7 @@ class SimulationState:
         return ", ".join(kind for kind in fired if kind) or None
 
     async def _fire(self, deadline_id: int) -> str | None:
-        """Fire one deadline. Its call to the outside waits in `follow_ups`."""
+        """Fire one deadline. Its call to an outside service waits in `follow_ups`."""
         claimed: list[FollowUp] = []
 
         def keeping(kind: str) -> deadlines.Transition:
@@ -640,7 +643,7 @@ class SimulationState:
         return None if fired is None else fired.deadline.kind
 
     async def worker_killed(self) -> str | None:
-        """A worker dies between a commit and the call it owed."""
+        """A worker dies after a commit and before the call that must follow."""
         lost = len(self.follow_ups)
         self.follow_ups.clear()
         return f"{lost} calls lost"
@@ -656,14 +659,14 @@ class SimulationState:
         return f"{lost} answers lost"
 
     async def follow_up(self) -> str | None:
-        """A worker makes a call that it owes."""
+        """A worker makes a call that must follow an earlier commit."""
         if not self.follow_ups:
             return None
         await self.follow_ups.pop(self.random.randrange(len(self.follow_ups)))()
         return "done"
 
     async def move_clock(self) -> str | None:
-        """Move the clock: a little, to the next deadline, just before or after it, or far."""
+        """Move the clock: a little, exactly to the next deadline, just before or after it, or far."""
         now = await self.clock.now()
         due: datetime | None = await self.database.fetchval(
             "SELECT min(due_at) FROM deadlines WHERE due_at > curhat_now()"
@@ -682,7 +685,7 @@ class SimulationState:
         return f"+{seconds:.3f} s"
 
     async def device_catches_up(self) -> str | None:
-        """A device applies its missed events, and must then show the same as a fresh snapshot."""
+        """A device applies its missed events. Then it must show the same as a fresh snapshot."""
         device = self.random.choice(self.devices)
         await self._catch_up(device)
         return f"{device.role} {device.user_id} at {device.seq}"
@@ -705,7 +708,7 @@ class SimulationState:
     # The end --------------------------------------------------------------------------------------------------
 
     async def _quieten(self) -> None:
-        """Stop all people, bring all processes back, and move the clock until no deadline is armed."""
+        """Stop all people, restart all processes, and move the clock until no deadline is armed."""
         self.presence.unknown = False
         await self.server_killed()
         while self.strays:
@@ -731,13 +734,13 @@ class SimulationState:
     # Picking ----------------------------------------------------------------------------------------------------
 
     def _mostly_open(self, rows: Sequence[Any]) -> Any:
-        """One of these rows, mostly an open one, since repeated refusals show nothing. None if there is none."""
+        """One of these rows, usually an open one, because repeated refusals show nothing. None if no row exists."""
         open_ones = [row for row in rows if row["is_open"]]
         among = rows if self.random.random() < 0.12 else open_ones
         return self.random.choice(among) if among else None
 
     async def _a_customer(self) -> UUID | None:
-        """A customer, mostly one who can begin a journey."""
+        """A customer, usually one who can begin a journey."""
         rows = await self.database.fetch(
             """
             SELECT id, NOT EXISTS (SELECT 1 FROM sessions WHERE customer_id = customers.id AND status = 'active')
@@ -801,7 +804,7 @@ class SimulationState:
         )
 
     async def _an_awaited_mitra(self) -> UUID | None:
-        """Sometimes, a mitra whose answer a customer waits for."""
+        """Sometimes a mitra whose answer a customer waits for."""
         if self.random.random() < 0.6:
             return None
         rows = await self.database.fetch(

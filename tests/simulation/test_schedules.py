@@ -12,8 +12,8 @@ from tests.simulation.simulation_state import SimulationState
 SCHEDULES = 500
 MAX_SECONDS = 180
 
-# The outcomes that the schedules must reach, so that each of them is tested. A slow machine continues beyond the three
-# minutes until it has reached them all, up to 500 schedules.
+# The schedules must reach each of these outcomes, so that each outcome is tested. On a slow machine the test
+# continues after three minutes until all outcomes are reached, up to 500 schedules.
 MUST_BE_REACHED = {
     # How a blast ends.
     "blast matched",
@@ -28,7 +28,7 @@ MUST_BE_REACHED = {
     "targeted customer_cancelled",
     "targeted offline: at once",
     "targeted offline: went_offline",
-    # What becomes of the fallback (3.5, 3.8).
+    # How the fallback ends (3.5, 3.8).
     "fallback taken",
     "fallback declined",
     "fallback expired",

@@ -1,4 +1,4 @@
-"""Makes payments with no session, or with one cut short, and their review cases; runs the worker's part on demand."""
+"""Makes payments without a session, or with a session that was cut short, and their cases. Runs the worker's part."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -14,7 +14,7 @@ from tests.support.signed_in import Stage
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """A payment that was taken, with no session or one cut short."""
+    """A charged payment without a session, or with a session that was cut short."""
 
     customer_id: UUID
     payment_id: UUID
@@ -30,7 +30,7 @@ async def unserved(
     call_name: str = "Bunga",
     asked: Sequence[UUID] = (),
 ) -> Failed:
-    """Make a payment that the gateway charged and whose search failed. Its case is open."""
+    """Make a payment that the gateway charged and whose search failed. The payment's case is open."""
     customer_id = await stage.make.customer(call_name)
     payment_id = await stage.make.confirmed_payment(customer_id, price_rp=price_rp)
     charge_key = await _charged(stage, payment_id, price_rp)
@@ -51,7 +51,7 @@ async def cut_short(stage: Stage, *, note: str = "listrik padam") -> tuple[Faile
 
 
 async def work(stage: Stage) -> None:
-    """Run the transitions and calls that a worker would run now, until nothing is due."""
+    """Run the transitions and calls that a worker would run now, until no deadline is due."""
     while await deadline_loop.run_once(stage.database, stage.server.services.transitions):
         pass
 

@@ -1,4 +1,4 @@
-"""Running chats to begin a test with, and the events of their members."""
+"""Running chats with which a test begins, and the events of their members."""
 
 import asyncio
 from typing import Any
@@ -52,7 +52,7 @@ async def open_chat(
     customer_id: UUID | None = None,
     mitra_id: UUID | None = None,
 ) -> Chat:
-    """Open a running chat, with its deadline armed and the mitra's place taken. Makes its members unless given."""
+    """Open a running chat. Arms its deadline and takes the mitra's place. Makes the members unless they are given."""
     customer_id = customer_id or await make.customer()
     mitra_id = mitra_id or await make.mitra(max_customers=20)
     payment_id = await make.confirmed_payment(customer_id, duration_minutes=minutes)

@@ -1,7 +1,7 @@
-"""While tests run, this fails if a column is null and is not marked nullable.
+"""While tests run, this module raises an error if a column is null and is not marked nullable.
 
-PostgreSQL does not say which columns of a statement may be null, so the statements' comments do. Without this check, a
-missing mark would only show as a None that mypy does not expect.
+PostgreSQL does not say which columns of a statement may be null, so the statements' comments do. Without this check,
+mypy would not expect the None of a column whose mark is missing.
 """
 
 import importlib
@@ -13,7 +13,7 @@ from curhat.dev.statements import SOURCES
 
 
 def check_rows() -> None:
-    """Make every row struct of every `queries.py` refuse null in a column that is not marked nullable."""
+    """Make every row struct of every `queries.py` refuse null in columns that are not marked nullable."""
     for path in sorted(SOURCES.rglob("queries.py")):
         name = ".".join(("curhat", *path.relative_to(SOURCES).with_suffix("").parts))
         module = importlib.import_module(name)

@@ -1,4 +1,4 @@
-"""The browser of the browser tests: Debian's Chromium, or the one that Playwright brings; installed when missing."""
+"""The Chromium of the browser tests: Debian's, or Playwright's. Installs one if none exists."""
 
 import os
 import shutil
@@ -22,16 +22,17 @@ ARGUMENTS: Final = (
 
 
 class NoBrowserError(Exception):
-    """There is no Chromium here and none can be installed; says why."""
+    """No Chromium exists here and none can be installed. The message says why."""
 
 
 @cache
 def chromium() -> Path | None:
-    """Where Chromium is, after installing it if it has to be; None is Playwright's own. Raises NoBrowserError."""
+    """Return Chromium's path, and install Chromium if necessary. None: Playwright's own. Raises NoBrowserError."""
     if DEBIANS.exists():
         return DEBIANS
     if os.geteuid() == 0 and shutil.which("apt-get"):
-        # With the fonts of the phones that the clients are made for, so that screenshots look like them.
+        # Also install the fonts of the phones for which the clients are made, so that screenshots look like these
+        # phones.
         wanted = ("chromium", "fonts-roboto-unhinted", "fonts-noto-color-emoji")
         _run("apt-get", "update", "--quiet")
         _run("apt-get", "install", "--quiet", "--yes", "--no-install-recommends", *wanted)

@@ -11,8 +11,8 @@ from curhat.kit.database import Database
 
 START = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 
-# In plpgsql, each statement sees what is committed when it runs. So if the clock moves while a transaction waits for a
-# lock, the transaction sees the new time afterwards, as with a real clock.
+# In plpgsql, each statement sees the rows that are committed when it runs. So if the clock moves while a transaction
+# waits for a lock, the transaction then sees the new time, as with a real clock.
 VIRTUAL = """
 CREATE TABLE virtual_clock (now timestamptz);
 CREATE OR REPLACE FUNCTION curhat_now() RETURNS timestamptz LANGUAGE plpgsql VOLATILE AS $$
@@ -23,7 +23,7 @@ END $$;
 
 
 async def install_virtual_clock(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Replace the clock of this database. It shows the real time until it is set."""
+    """Replace the clock of this database. It shows the real time until a test sets it."""
     await connection.execute(VIRTUAL)
 
 
@@ -42,7 +42,7 @@ class VirtualClock:
         self._now = now
 
     async def advance(self, seconds: float) -> datetime:
-        """Move the stopped clock forward, from START if it still runs. Returns the new time."""
+        """Move the stopped clock forward. If the clock still runs, START counts as its time. Returns the new time."""
         await self.set((self._now or START) + timedelta(seconds=seconds))
         return await self.now()
 

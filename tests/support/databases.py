@@ -6,7 +6,7 @@ from typing import Final
 
 import asyncpg
 
-# A file system in memory, where there is one. The data of a test is deleted after the run.
+# A file system in memory, if one exists. The data of a test is deleted after the run.
 _MEMORY: Final = Path("/dev/shm")
 # Room for the databases and the largest write-ahead log, for each of the two test processes.
 _MIN_FREE_BYTES: Final = 4 * 2**30

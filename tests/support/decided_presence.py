@@ -1,4 +1,4 @@
-"""A presence that the test decides."""
+"""A presence whose answers the test decides."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -7,7 +7,7 @@ from curhat.kit.errors import PresenceUnknown
 
 
 class DecidedPresence:
-    """Answers as the test says: who may be asked, or that presence is unknown."""
+    """Answers as the test decides: the mitras who may be asked, or that presence is unknown."""
 
     def __init__(self, *may_be_asked: UUID) -> None:
         self.mitras = list(may_be_asked)
@@ -28,9 +28,9 @@ class DecidedPresence:
         return mitra_id in await self.ask_candidates()
 
     async def is_connected(self, mitra_id: UUID) -> bool:
-        """Whether this mitra is connected: those who may be asked are."""
+        """Whether this mitra is connected. Every mitra who may be asked is connected."""
         return mitra_id in await self.ask_candidates()
 
     async def connected_among(self, mitra_ids: Sequence[UUID]) -> set[UUID]:
-        """Which of these are connected."""
+        """Which of these mitras are connected."""
         return {mitra_id for mitra_id in mitra_ids if await self.is_connected(mitra_id)}

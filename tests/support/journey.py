@@ -1,4 +1,4 @@
-"""Shortcuts to the states that tests begin in, through the production services."""
+"""Shortcuts through the production services to the states in which tests begin."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -28,7 +28,7 @@ async def request_of(database: Database, pairing_id: UUID, mitra_id: UUID) -> UU
 
 
 async def accept(database: Database, mitra_id: UUID, request_id: UUID) -> MitraSession:
-    """Accept in a transaction of its own."""
+    """Accept in a separate transaction."""
     async with database.transaction() as tx:
         return await searching.accept(tx, mitra_id, request_id)
 
@@ -36,7 +36,7 @@ async def accept(database: Database, mitra_id: UUID, request_id: UUID) -> MitraS
 async def reject(
     database: Database, mitra_id: UUID, request_id: UUID, others: list[UUID] | None = None
 ) -> None:
-    """Reject in a transaction of its own. `others` are the mitras who may be asked."""
+    """Reject in a separate transaction. `others` are the mitras who may be asked."""
     async with database.transaction() as tx:
         await searching.reject(tx, mitra_id, request_id, others or [])
 
@@ -51,7 +51,7 @@ async def outcome(step: Awaitable[object]) -> str:
 
 
 async def in_own_transaction(database: Database, step: Callable[[Transaction], Awaitable[object]]) -> str:
-    """Run a step in a transaction of its own. Returns `done`, or the code of the error."""
+    """Run a step in a separate transaction. Returns `done`, or the code of the error."""
 
     async def run() -> None:
         async with database.transaction() as tx:
@@ -68,12 +68,12 @@ class Latch:
         self._opened = asyncio.Event()
 
     async def __call__(self) -> None:
-        """Say that the pause point is reached, and wait."""
+        """Report that the code has reached the pause point, and wait."""
         self.reached.set()
         await self._opened.wait()
 
     def open(self) -> None:
-        """Let the waiting code go on."""
+        """Let the waiting code continue."""
         self._opened.set()
 
 

@@ -1,6 +1,6 @@
-"""Races of two sides on real connections: the second side begins when the first is about to commit.
+"""Races of two sides on real connections: the second side begins when the first side is about to commit.
 
-A side is a command (a step in a transaction of its own) or a worker (a due deadline, claimed and run as in production).
+A side is a command (a step in a separate transaction) or a worker (a due deadline, claimed and run as in production).
 `meet(a, b)` and `meet(b, a)` are the two orders of a race.
 """
 
@@ -20,16 +20,16 @@ from tests.support.decided_presence import DecidedPresence
 from tests.support.journey import Latch, in_own_transaction
 
 Hold: TypeAlias = Callable[[], Awaitable[None]]
-# Does its work, awaits the hold just before its commit, and returns its outcome.
+# Does its work, awaits `hold` just before its commit, and returns its outcome.
 Side: TypeAlias = Callable[[Hold], Awaitable[str]]
 
 
 def command(
     database: Database, step: Callable[[Transaction], Awaitable[object]], *, held_at: str | None = None
 ) -> Side:
-    """A step in a transaction of its own. Its outcome is `done`, or the code of the error.
+    """A step in a separate transaction. Its outcome is `done`, or the code of the error.
 
-    As the first side it is held just before its commit, or at the pause point `held_at`.
+    If it is the first side, it is held just before its commit, or at the pause point `held_at`.
     """
 
     async def side(hold: Hold) -> str:
@@ -59,7 +59,7 @@ def past(clock: VirtualClock, seconds: float, side: Side) -> Side:
 
 
 class Worker:
-    """Fires one deadline at a time. `presence` says who is connected. `owed` holds the calls to the outside."""
+    """Fires one deadline at a time. `presence` says who is connected. `owed` holds the calls to outside services."""
 
     def __init__(self, database: Database, *connected: UUID) -> None:
         self.presence = DecidedPresence(*connected)
@@ -74,7 +74,8 @@ class Worker:
     def fires(self, kind: str, generation: int | None = None) -> Side:
         """Fire the oldest due deadline of this kind, or the one of `generation`.
 
-        The outcome is `fired`, or `nothing` when there is no such deadline or another worker has it.
+        The outcome is `fired`. If no such deadline exists, or if another worker has claimed it, the outcome is
+        `nothing`.
         """
 
         async def side(hold: Hold) -> str:
@@ -134,7 +135,7 @@ async def meet(
 
 
 async def all_at_once(*sides: Side) -> list[str]:
-    """Run the sides at the same time, none of them held, and return their outcomes."""
+    """Run the sides at the same time, without holding any side, and return their outcomes."""
     return list(await asyncio.gather(*(side(_go_on) for side in sides)))
 
 

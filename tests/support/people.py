@@ -1,4 +1,4 @@
-"""Makes people, offers and payments for tests, by writing the tables directly."""
+"""Makes people, offers and payments for tests by writing the tables directly."""
 
 import itertools
 from uuid import UUID
@@ -7,14 +7,14 @@ from curhat.kit.database import Database
 
 
 class Make:
-    """Makes the rows that a test needs. What the test does not state has a default."""
+    """Makes the rows that a test needs. Values that the test does not give have defaults."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._phones = itertools.count(1)
 
     async def person(self) -> UUID:
-        """A person with a phone number of their own."""
+        """A person with a unique phone number."""
         person_id: UUID = await self._database.fetchval(
             "INSERT INTO people (phone_number) VALUES ($1) RETURNING id", f"+6281300{next(self._phones):06d}"
         )
@@ -61,7 +61,7 @@ class Make:
     async def offer(
         self, *, duration_minutes: int = 30, price_rp: int = 20_000, purpose: str = "session"
     ) -> UUID:
-        """The offer with these terms, made if there is none. Rp0 is the trial."""
+        """The offer with these terms. Creates it if it does not exist. An offer at Rp0 is the trial."""
         offer_id: UUID = await self._database.fetchval(
             """
             INSERT INTO offers (purpose, duration_minutes, price_rp, is_trial) VALUES ($1, $2, $3, $3 = 0)
@@ -83,7 +83,7 @@ class Make:
         price_rp: int = 20_000,
         target_mitra_id: UUID | None = None,
     ) -> UUID:
-        """A payment that is confirmed and charged, and has no pairing yet."""
+        """A confirmed and charged payment without a pairing."""
         offer_id = await self.offer(duration_minutes=duration_minutes, price_rp=price_rp)
         payment_id: UUID = await self._database.fetchval(
             """

@@ -1,4 +1,4 @@
-"""Servers and workers as real processes, to be killed with `kill -9`: from outside, or at a named pause point."""
+"""Servers and workers as real processes, which a test kills with `kill -9` from outside or at a named pause point."""
 
 import asyncio
 import os
@@ -14,12 +14,12 @@ from tests.support.signed_in import free_port
 
 # Long, because the machine may be busy.
 START_TIMEOUT_SECONDS: Final = 120
-# The pause between two checks whether the process works. Checking all the time would slow its start.
+# The pause between two checks whether the process works. Constant checks would slow the process's start.
 CHECK_INTERVAL_SECONDS: Final = 0.03
 
 
 class Killable(Program):
-    """A process of the product, with the settings of `environment`. It can be started again after its end."""
+    """A process of the product, with the settings of `environment`. A test can start it again after its end."""
 
     command: ClassVar[str]
 
@@ -31,7 +31,7 @@ class Killable(Program):
         self._log_begins_at = 0
 
     async def start(self, kill_at: str | None = None) -> Self:  # type: ignore[override]
-        """Start it, and wait until it works. With `kill_at`, it will kill itself at that point."""
+        """Start the process, and wait until it works. With `kill_at`, it will kill itself at that point."""
         killed = () if kill_at is None else ("--kill-at", kill_at)
         self._log_begins_at = self.log_file.stat().st_size if self.log_file.exists() else 0
         self._process = await self._spawn(
@@ -55,25 +55,25 @@ class Killable(Program):
         return self.log_file.read_bytes()[self._log_begins_at :].decode()
 
     async def killed(self) -> None:
-        """Wait until it has killed itself. Raises when it ended in another way."""
+        """Wait until the process has killed itself. Raises if it ended in another way."""
         async with asyncio.timeout(60):
             end = await self.wait()
         if end != "signal SIGKILL":
             raise self.failure(f"ended with {end}, but not at its pause point")
 
     async def kill_now(self) -> None:
-        """Kill it with `kill -9` from outside."""
+        """Kill the process with `kill -9` from outside."""
         self.kill()
         await self.killed()
 
     async def close(self) -> None:
-        """Kill it if it still runs, and release its resources."""
+        """Kill the process if it still runs, and release its resources."""
         self.kill()
         await self.wait()
 
 
 class ServerProcess(Killable):
-    """`curhat serve` on a free port, the same at every start. `http` is a client of it."""
+    """`curhat serve` on a free port, which stays the same at every start. `http` is a client of the server."""
 
     title = "Server"
     command = "serve"

@@ -1,6 +1,6 @@
-"""A browser that subscribed to push, and its push service, on this machine.
+"""A browser with a push subscription, and its push service, on this machine.
 
-The browser decrypts as RFC 8291 and RFC 8188 describe, without the library that the product encrypts with.
+The browser decrypts as RFC 8291 and RFC 8188 describe. It does not use the library with which the product encrypts.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ def uncompressed(key: ec.EllipticCurvePublicKey) -> bytes:
 
 
 class Received(msgspec.Struct, frozen=True):
-    """One request that the push service got."""
+    """One request that the push service received."""
 
     path: str
     headers: dict[str, str]
@@ -80,7 +80,7 @@ class Browser:
         return padded[:-1]
 
     def read(self, received: Received) -> dict[str, Any]:
-        """The payload that a service worker gets."""
+        """The payload that the service worker gets."""
         payload: dict[str, Any] = json.loads(self.decrypt(received.body))
         return payload
 
@@ -107,7 +107,7 @@ def verified_claims(authorization: str, public_key: str) -> dict[str, Any]:
 
 
 class PushService:
-    """A push service. It answers 201, or what `answers` says for a path."""
+    """A push service. It answers 201, or the status that `answers` gives for a path."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -116,7 +116,7 @@ class PushService:
         self.arrived = asyncio.Event()
 
     def browser(self) -> Browser:
-        """A browser that has just subscribed here."""
+        """A browser that has just subscribed at this service."""
         return Browser(f"{self.url}/push/{secrets.token_urlsafe(24)}")
 
     def for_browser(self, browser: Browser) -> list[Received]:
@@ -124,7 +124,7 @@ class PushService:
         return [each for each in self.received if self.url + each.path == browser.endpoint]
 
     def answer(self, browser: Browser, status: int, **headers: str) -> None:
-        """Answer this browser's messages with `status` from now on."""
+        """From now on, answer this browser's messages with `status`."""
         self.answers[browser.endpoint.removeprefix(self.url)] = (status, headers)
 
     async def handle(self, request: web.Request) -> web.Response:

@@ -1,7 +1,7 @@
-"""Server processes that only serve sockets, with `FakeHooks` in place of the packages above, and clients for them.
+"""Server processes that only serve sockets, with `FakeHooks` instead of the higher packages, and clients for them.
 
-A `ServerProcess` has what one process of production has (pool, signals through Valkey, hub, uvicorn) on its own port.
-Several of them run in the test's event loop.
+A `ServerProcess` has the parts of one production process (pool, signals through Valkey, hub, uvicorn) on its own
+port. Several `ServerProcess`es run in the test's event loop.
 """
 
 import asyncio
@@ -57,7 +57,7 @@ def card(mitra_id: UUID, text: str) -> UnsequencedEvent:
 
 
 async def append(database: Database, *events: StreamEvent) -> None:
-    """Append events in a transaction of its own."""
+    """Append events in a separate transaction."""
     async with database.transaction() as tx:
         await service.append(tx, events)
 
@@ -68,7 +68,7 @@ def digest_of(token: str) -> bytes:
 
 
 class FakeHooks:
-    """Stands for the packages above. A good bearer token is `<user id>` or `<user id>.<something>`."""
+    """Replaces the higher packages. A good bearer token is `<user id>` or `<user id>.<something>`."""
 
     def __init__(self) -> None:
         self.revoked: set[bytes] = set()
@@ -97,16 +97,16 @@ class FakeHooks:
         return self.revoked & {who.token_digest for who in held}
 
     async def opened(self, identity: Identity, connection_id: str) -> None:
-        """Remember."""
+        """Record the call."""
         self.opened_connections.append((identity, connection_id))
 
     def frame_received(self, identity: Identity, connection_id: str) -> None:
-        """Count."""
+        """Count the frame."""
         assert (identity, connection_id) in self.opened_connections
         self.frames[connection_id] += 1
 
     async def closed(self, identity: Identity, connection_id: str) -> None:
-        """Remember."""
+        """Record the call."""
         self.closed_connections.append((identity, connection_id))
 
     async def welcome_extras(self, identity: Identity) -> Mapping[str, object]:
@@ -122,7 +122,7 @@ class FakeHooks:
 
 
 class UnreliableSignals(Signals):
-    """Signals that a test can lose, double and reorder."""
+    """Signals that a test can lose, double or reorder."""
 
     def __init__(self, client: valkey.asyncio.Valkey) -> None:
         super().__init__(client)
@@ -153,7 +153,7 @@ class UnreliableSignals(Signals):
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """The test run keeps its own signal handlers."""
+        """Install nothing: the test run keeps its own signal handlers."""
         yield
 
 
@@ -257,7 +257,7 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 class Device:
-    """A client that follows the protocol: remembers epoch and seq, answers pings, checks the order of events."""
+    """A client that follows the protocol: it remembers epoch and seq, answers pings, and checks the order of events."""
 
     def __init__(self, role: Role, user_id: UUID, token: str | None = None) -> None:
         self.role: Role = role
@@ -279,7 +279,7 @@ class Device:
         """Open the socket, without a hello."""
         path = next(path for path, role in PATHS.items() if role == self.role)
         options.setdefault("compression", None)
-        # Without a bound, the client reads even while the test does not ask for frames.
+        # Without a bound, the client would read even while the test asks for no frames.
         options.setdefault("max_queue", None)
         self._connection = await connect(
             f"ws://127.0.0.1:{process.port}{path}",
@@ -292,11 +292,11 @@ class Device:
         return self
 
     async def send(self, frame: object) -> None:
-        """Send a frame as it is."""
+        """Send a frame unchanged."""
         await self.connection.send(frame if isinstance(frame, str | bytes) else json.dumps(frame))
 
     async def receive(self) -> dict[str, Any]:
-        """The next frame, whatever it is."""
+        """The next frame of any kind."""
         async with asyncio.timeout(TEST_TIMEOUT_SECONDS):
             text = await self.connection.recv()
         assert isinstance(text, str)
@@ -304,7 +304,7 @@ class Device:
         return frame
 
     async def next(self, operation: str) -> dict[str, Any]:
-        """The next frame of this kind. Answers pings and applies events on the way."""
+        """The next frame of this kind. Answers pings and applies events until then."""
         while True:
             frame = await self.receive()
             if frame["op"] == "ping" and self.answers_pings:
@@ -324,7 +324,7 @@ class Device:
         """Say hello with this device's epoch and seq. Returns the welcome."""
         await self.send({"op": "hello", "epoch": self.epoch, "seq": self.seq, "device_id": "device"})
         while True:
-            # The server sends these earlier frames again after the welcome, if they still matter.
+            # After the welcome the server sends these earlier frames again, if they are still needed.
             frame = await self.receive()
             if frame["op"] == "welcome":
                 break
@@ -340,12 +340,12 @@ class Device:
         return self
 
     async def read_until(self, seq: int) -> None:
-        """Apply events until this seq is reached."""
+        """Apply events until the client reaches this seq."""
         while self.seq != seq:
             await self.next("event")
 
     async def sync(self) -> None:
-        """Wait until the server has handled every frame sent so far: it answers an unreadable one in order."""
+        """Wait until the server has handled every frame sent so far. It answers an unreadable frame in order."""
         await self.send("?")
         await self.next("error")
 
@@ -361,6 +361,6 @@ class Device:
         await self.connection.close()
 
     async def vanish(self) -> None:
-        """Lose the network, without a close frame."""
+        """Cut the network, without a close frame."""
         self.connection.transport.abort()
         await self.connection.wait_closed()

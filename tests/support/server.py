@@ -1,4 +1,4 @@
-"""The application of a server process on a real port, in the test's event loop, and clients for it."""
+"""A server process's application on a real port, in the test's event loop, and clients for it."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,9 @@ _PREFIXES = {"customer": "/api/client", "mitra": "/api/mitra", "operator": "/api
 
 @contextlib.asynccontextmanager
 async def running_server(settings: Settings, port: int = 0) -> AsyncIterator[tuple[str, Server]]:
-    """Serve until the end of the block, on this port or, for 0, any free one. Yields the URL and the application."""
+    """Serve until the end of the block, on this port or, if it is 0, any free port. Yields the URL and the
+    application.
+    """
     application = Server(settings)
     config = uvicorn.Config(
         application,

@@ -1,7 +1,7 @@
-"""A running server on the test's own database, and people signed in to it without a code.
+"""A running server on the test's own database, and people who are signed in to it without a code.
 
-The people are inserted as rows of `people`, `customers`, `mitras` and `access_tokens`. Everything they do afterwards
-goes through the API. Payments, pairings and sessions are made by the production services.
+The people are inserted as rows of `people`, `customers`, `mitras` and `access_tokens`. All their later actions go
+through the API. The production services make payments, pairings and sessions.
 """
 
 import contextlib
@@ -70,7 +70,7 @@ OPERATOR_PASSWORD = "the password of every operator here"
 
 @functools.cache
 def operator_password_hash() -> str:
-    """The hash of OPERATOR_PASSWORD. It is computed once, since hashing is slow on purpose."""
+    """The hash of OPERATOR_PASSWORD. It is computed once, because hashing is slow on purpose."""
     return passwords.hashed(OPERATOR_PASSWORD)
 
 
@@ -93,7 +93,7 @@ class Stage:
     async def token(
         self, role: AnyRole, user_id: UUID, *, transport: str = "bearer", good_for_seconds: float = 3600.0
     ) -> str:
-        """Give this person a token, as signing in would."""
+        """Give this person a token, as a sign-in would."""
         token = secrets.token_urlsafe(32)
         digest = hashlib.sha256(token.encode()).digest()
         if role == "operator":
@@ -103,7 +103,7 @@ class Stage:
         return token
 
     async def person(self, role: AnyRole, user_id: UUID) -> Person:
-        """Sign in a person who exists already."""
+        """Sign in an existing person."""
         return Person(self.http, role, user_id, await self.token(role, user_id))
 
     async def customer(self, call_name: str = "Bunga") -> Person:
@@ -113,7 +113,7 @@ class Stage:
     async def mitra(
         self, display_name: str = "Kak Sari", *, online: bool = True, max_customers: int = 1
     ) -> Person:
-        """Make a mitra who is signed in and not connected. `online` is the intent."""
+        """Make a mitra who is signed in and not connected. `online` is the toggle."""
         mitra_id = await self.make.mitra(display_name, online=online, max_customers=max_customers)
         return await self.person("mitra", mitra_id)
 
@@ -135,7 +135,7 @@ class Stage:
         return operator, pyotp.TOTP(second_factor.secret_of(SECRET_KEY.encode(), operator.id, salt))
 
     async def suspended_mitra(self) -> Person:
-        """Make a mitra who signed in and was suspended afterwards."""
+        """Make a mitra who signed in and whom an operator suspended afterwards."""
         mitra = await self.mitra("Kak Budi")
         await self.database.execute("UPDATE mitras SET suspended_at = curhat_now() WHERE id = $1", mitra.id)
         return mitra
@@ -177,13 +177,15 @@ class Stage:
         return await request_of(self.database, pairing_id, mitra_id)
 
     async def chat(self, customer_id: UUID, mitra_id: UUID) -> Chat:
-        """Start a session of these two."""
+        """Start a session of these two users."""
         return await open_chat(self.database, self.make, customer_id=customer_id, mitra_id=mitra_id)
 
 
 @contextlib.asynccontextmanager
 async def stage(settings: Settings, database: Database, port: int = 0) -> AsyncIterator[Stage]:
-    """Run a server with these settings. `database` is the test's own pool on its database. Port 0 is any free one."""
+    """Run a server with these settings. `database` is the test's own pool on its database. Port 0 means any free
+    port.
+    """
     async with (
         running_server(settings, port) as (url, server),
         httpx.AsyncClient(base_url=url, timeout=30) as http,
@@ -193,8 +195,8 @@ async def stage(settings: Settings, database: Database, port: int = 0) -> AsyncI
 
 # The contents of the tables ----------------------------------------------------------------------------------
 
-# Tables that even a refused call may write: answers stored under Idempotency-Keys, streams created when they are read,
-# counters of codes and tries; and the tests' own.
+# Even a refused call may write these tables: answers stored under Idempotency-Keys, streams created by reading, and
+# counters of codes and tries. The tests' own tables are also here.
 NO_BUSINESS = frozenset(
     {
         "idempotency_keys",
@@ -217,7 +219,7 @@ ORDER BY 1
 async def business(database: Database) -> dict[str, tuple[int, str | None]]:
     """Count the rows of each business table and digest its contents.
 
-    `last_seen_at` is left out, since an open socket writes it all the time.
+    Leaves out `last_seen_at`, because an open socket writes it continuously.
     """
     found = {}
     for table in await database.fetch(TABLES):
@@ -276,7 +278,7 @@ def server_process(environment: dict[str, str], log: Path) -> Iterator[str]:
         while not _is_ready(url):
             assert started.poll() is None, log.read_text()
             assert time.monotonic() < give_up_at, log.read_text()
-            time.sleep(0.02)  # Leaves the CPU to the server.
+            time.sleep(0.02)  # Leaves the processor to the server.
         yield url
 
 
@@ -287,7 +289,7 @@ def _is_ready(url: str) -> bool:
 
 
 def problem(answer: httpx.Response) -> tuple[int, Any]:
-    """The status of an answer, and the code when it is a refusal."""
+    """The status of an answer, and the code if the answer is a refusal."""
     if answer.status_code < 400:
         return answer.status_code, None
     assert answer.headers["content-type"] == "application/problem+json", answer.text

@@ -8,5 +8,5 @@ from curhat.presence import service as presence
 
 
 async def set_toggle(tx: Transaction, mitra_id: UUID, *, online: bool) -> None:
-    """Set the toggle, with everything that going offline sets off."""
+    """Set the toggle, and run everything that must follow when a mitra goes offline."""
     await presence.set_intent(tx, mitra_id, online, mitras.intent_changed)

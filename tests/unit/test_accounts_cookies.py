@@ -1,4 +1,4 @@
-"""Which token a request presents, and which pages may make a browser present one."""
+"""Which token a request presents, and which pages may cause a browser to present a token."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Names: which are kept, and which are refused."""
+"""Names: which names are accepted, and which are refused."""
 
 import pytest
 

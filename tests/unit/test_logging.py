@@ -1,4 +1,4 @@
-"""Logs: one event per line, without what must never be logged."""
+"""Logs: one event per line, without data that must never be logged."""
 
 import io
 import json

@@ -23,7 +23,7 @@ PLAN = ROOT / "docs" / "phase3.7-plan.md"
 
 # The owner's numbered decisions: how many each section has.
 DECISIONS = {"1": 6, "2a": 5, "2b": 5, "2c": 2, "3": 7, "4": 6, "5": 6, "X": 6}
-# The owner decided this about screens of an earlier project, so rules.md has no rule of its own for it.
+# The owner made this decision about screens of an earlier project, so rules.md has no rule for it.
 WITHOUT_A_RULE = {"2c.2"}
 
 PATH = r"(?:src|tests|web|migrations|docs)/[\w./-]+"
@@ -42,7 +42,7 @@ def decisions() -> dict[str, str]:
 
 
 def references(text: str) -> Iterator[tuple[str, str | None]]:
-    """Yield each path with each of its names; a path without names once, with None."""
+    """Yield each path with each of its names. A path without names is yielded once, with None."""
     for found in REFERENCE.finditer(text):
         for name in found["names"].split(", ") if found["names"] else [None]:
             yield found["path"], name

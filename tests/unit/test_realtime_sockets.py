@@ -16,7 +16,7 @@ SESSION = UUID(int=1)
 
 
 class Transport:
-    """The ASGI server's `send`: it takes frames, except while the test has it full."""
+    """The ASGI server's `send`. It accepts frames, except while the test marks it as full."""
 
     def __init__(self) -> None:
         self.writable = asyncio.Event()
@@ -26,7 +26,7 @@ class Transport:
         self.error: Exception | None = None
 
     async def send(self, message: Message) -> None:
-        """Take a frame, as uvicorn's `send` does."""
+        """Accept a frame, as uvicorn's `send` does."""
         await self.writable.wait()
         if self.error is not None:
             raise self.error
@@ -36,7 +36,7 @@ class Transport:
             self.sent.append(message["text"])
 
     def fill(self) -> None:
-        """Take no frames from now on."""
+        """Accept no frames from now on."""
         self.writable.clear()
 
 

@@ -43,7 +43,7 @@ same as: 2b.5
 | 1 | One winner at most | paid chat |
 """
 
-# Shows every reached rule of the rules above.
+# A test file that shows every reached rule of the rules above.
 COMPLETE = """
 import pytest
 

@@ -1,4 +1,4 @@
-"""The simulated clients: each detects what must not happen, and counts it as a fault."""
+"""The simulated clients: each detects forbidden behaviour, and counts it as a fault."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection

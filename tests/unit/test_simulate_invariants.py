@@ -1,7 +1,7 @@
 """Each invariant of `curhat simulate` finds a row that breaks it, and finds nothing in a healthy database.
 
-The tests write rows that the constraints forbid. A query must see such a row even after a migration has lost the
-constraint.
+The tests write rows that the constraints forbid. If a migration loses the constraint, the query must still find such
+a row.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -47,7 +47,7 @@ class Rows:
         return row_id
 
     async def confirmed_payment(self, **values: Any) -> UUID:
-        """A payment that was charged, confirmed and served, unless `values` differ."""
+        """A payment that was charged, confirmed and served, unless `values` says otherwise."""
         values = {"confirmed_at": NOW, "status": "served", **values}
         payment_id = await self.write("payments", **values)
         if values.get("amount_rp", 20_000) > 0:
@@ -55,11 +55,11 @@ class Rows:
         return payment_id
 
     async def extension_payment(self, **values: Any) -> UUID:
-        """The payment of an extension, charged and served unless `values` differ."""
+        """The payment of an extension, charged and served unless `values` says otherwise."""
         return await self.confirmed_payment(purpose="extension", amount_rp=10_000, **values)
 
     async def session(self, *, without: str = "", **values: Any) -> UUID:
-        """A session with all that belongs to it."""
+        """A session with all rows that belong to it."""
         values = {**DEFAULTS["sessions"](), **values}
         people = {"customer_id": values["customer_id"]}
         if without != "payment":

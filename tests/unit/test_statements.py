@@ -1,4 +1,4 @@
-"""SQL is called through the generated modules only; the generator refuses what it cannot type."""
+"""SQL is called only through the generated modules. The generator refuses a statement that it cannot type."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ from curhat.kit.conditions import Conditions
 
 SOURCES = statements.SOURCES
 RUNS_SQL = {"fetch", "fetchrow", "fetchval", "execute", "executemany"}
-# Modules that run SQL of their own, and why they cannot use a queries.sql.
+# Modules that contain SQL, and why they cannot use a queries.sql.
 RUNS_ITS_OWN_SQL = {
     "kit/database.py": "it is what the generated modules run on",
     "kit/migrations.py": "it makes the schema that the statements are typed against",

@@ -1,7 +1,8 @@
-"""Each table belongs to one package. Statements of other packages that touch it are listed here, with their reasons.
+"""Each table belongs to one package. This file lists statements of other packages that use it, with the reasons.
 
-The lists are checked against the migrations and every queries.sql. The test does not see the conditions that Python
-adds to a list. It takes a CTE that is named after a table for the table: give the CTE another name.
+The lists are checked against the migrations and every queries.sql. The test does not see conditions that Python adds
+to the statement of a list. If a CTE has the name of a table, the test confuses it with the table. So give such a CTE
+another name.
 """
 
 import re
@@ -54,9 +55,9 @@ OWNERS = {
     "push_messages": "notifications",
 }
 
-# By (package, statement): the tables of other packages that it touches, and why. The statement "*" stands for every
-# statement of the package that reads the table, the table "*" for every table that the statement reads. A statement
-# that writes a table is listed by name, with the table's name.
+# By (package, statement): the tables of other packages that the statement uses, and why. The statement "*" means
+# every statement of the package that reads the table. The table "*" means every table that the statement reads. A
+# statement that writes a table is listed by its name, with the table's name.
 Reasons = Mapping[tuple[str, str], Mapping[str, str]]
 
 _WITH_ITS_CHANGE = "the audit entry is written in the transaction of the change"
@@ -120,7 +121,7 @@ EXCEPTIONS: Reasons = {
     ("dev.simulate", "*"): {"*": "it checks what must hold across all packages, and counts what a run did"},
 }
 
-# The same, for tables of a package above: a lower package should not depend on them, so this list stays short.
+# The same for tables of a higher package. A lower package should not depend on such tables, so this list stays short.
 UPWARD: Reasons = {
     ("pricing", "*"): {"sessions": "a session that was a trial is what uses the trial up (2a.3)"},
     ("payments", "list_charges_to_refund"): {
@@ -131,7 +132,7 @@ UPWARD: Reasons = {
 
 _SAVES_A_ROUND_TRIP = "it saves a round trip while the journey is locked"
 
-# Deadlines are armed and disarmed through deadlines.service, except by these statements, and why.
+# deadlines.service arms and disarms all deadlines, except in these statements, and why.
 DEADLINE_WRITERS: Mapping[tuple[str, str], str] = {
     ("journeys", "accept_and_start"): _SAVES_A_ROUND_TRIP,
     ("pairing", "open_blast"): _SAVES_A_ROUND_TRIP,
@@ -168,7 +169,7 @@ class Touch(NamedTuple):
 
 
 def tables_of(sql: str) -> Iterator[tuple[str, Literal["read", "write"]]]:
-    """The tables that a statement touches."""
+    """The tables that a statement uses."""
     code = _NO_TABLE_FOLLOWS.sub(" for ", _NOT_CODE.sub(" ", sql))
     before = ""
     # For each open parenthesis: whether a table comes next, and whether a comma continues a list of tables.
@@ -219,7 +220,7 @@ TOUCHES = _touches()
 
 
 def _layers() -> dict[str, int]:
-    """How high each package stands; 0 is the lowest."""
+    """The level of each package; 0 is the lowest."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     [contract] = [each for each in settings["tool"]["importlinter"]["contracts"] if each["type"] == "layers"]
     names = [layer.strip("()") for layer in contract["layers"]]
@@ -234,7 +235,7 @@ def _is_upward(touch: Touch) -> bool:
 
 
 def _foreign() -> set[Touch]:
-    """What touches a table of another package. Writing deadlines has a list of its own."""
+    """The uses of tables of other packages. Statements that write deadlines are in a separate list."""
     return {
         touch
         for touch in TOUCHES
@@ -251,7 +252,7 @@ def _covers(key: tuple[str, str], table: str, touch: Touch) -> bool:
 
 
 def _differences(listed: Reasons, touches: set[Touch]) -> tuple[set[Touch], set[tuple[str, str, str]]]:
-    """The uses of a table that are not listed, and the entries that match no use."""
+    """The uses of a table that the lists do not contain, and the entries that match no use."""
     entries = [(key, table) for key, tables in listed.items() for table in tables]
     unlisted = {touch for touch in touches if not any(_covers(key, table, touch) for key, table in entries)}
     stale = {

@@ -1,4 +1,4 @@
-"""What keeps web/ in order besides its type check."""
+"""Checks of web/ in addition to its type check."""
 
 import json
 import re

@@ -260,7 +260,7 @@ async def close_others(session: AsyncSession, request: Request, mitra: Mitra, no
 async def tell(
     session: AsyncSession, payment: Payment, pairing: Pairing, chat: ChatSession, mitra: Mitra, now: datetime
 ) -> tuple[Accepted, list[str]]:
-    """Write the events of both streams. Returns the signals to publish after the commit."""
+    """Write the events of both streams. Returns the answer and the signals to publish after the commit."""
     pairing_view = PairingView(
         id=pairing.id,
         payment_id=payment.id,
