@@ -150,8 +150,7 @@ CREATE TRIGGER extensions_opened AFTER INSERT ON extensions FOR EACH ROW EXECUTE
 CREATE TRIGGER extensions_step AFTER UPDATE ON extensions FOR EACH ROW
     WHEN (OLD.status <> NEW.status) EXECUTE FUNCTION extension_status_changed();
 
--- An extension is charged when the mitra approves it (5.4). So only an extension in 'charging' gets a charge
--- attempt.
+-- An extension is charged at its approval (5.4). So only an extension in 'charging' gets a charge attempt.
 CREATE FUNCTION charge_of_an_approved_extension() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (SELECT 1 FROM extensions WHERE payment_id = NEW.payment_id AND status <> 'charging') THEN

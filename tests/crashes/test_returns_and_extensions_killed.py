@@ -311,7 +311,7 @@ async def test_a_fallback_that_is_cut_off_is_one_blast_under_one_charge(
             assert await charges(system, payment["id"]) == [20_000]
             assert (
                 mitra_device.count("request.offered") == 2
-            )  # One charge is for the first chat, and one is for the targeted pairing.
+            )  # For the first chat, and for the targeted pairing.
             await system.leave(customer)
     await system.check(survivor)
 
