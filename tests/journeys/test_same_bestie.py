@@ -150,10 +150,7 @@ async def test_no_payment_is_opened_for_a_mitra_who_is_offline_or_full_and_the_e
     others = [await make.mitra()] if other_available else []
     offer, says = await make.offer(), DecidedPresence(*others)
     for prepare, status in (
-        (
-            "UPDATE mitras SET online = true WHERE id = $1",
-            "offline",
-        ),  # The mitra is online, but not reachable.
+        ("UPDATE mitras SET online = true WHERE id = $1", "offline"),  # Online, but not reachable.
         ("UPDATE mitras SET online = false WHERE id = $1", "offline"),
         ("UPDATE mitras SET online = true, active_sessions = 2 WHERE id = $1", "full"),
     ):
