@@ -143,8 +143,7 @@ def content_security_policy(origins: tuple[str, ...]) -> str:
 
 
 def _read_build(folder: Path, origins: tuple[str, ...]) -> dict[tuple[str, str], list[Representation]]:
-    """Return every file of every client in all its encodings, the preferred encoding first and the plain file
-    last."""
+    """Return every file of every client in all its encodings: the preferred one first, the plain one last."""
     policy = content_security_policy(origins).encode()
     files = {}
     for client in CLIENTS:

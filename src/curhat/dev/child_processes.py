@@ -1,7 +1,7 @@
-"""Child processes: starts a program, stops it, and leaves none behind.
+"""Child processes: starts a program, stops it, and ends its leftover processes.
 
-When the parent ends in any way, the kernel sends its stop signal to the child. If the child is still stopping when the
-next parent starts, that parent finds it by the folder in which it runs, and ends it first.
+When the parent ends in any way, the kernel sends the stop signal to the child. If the child is still stopping when
+the next parent starts, that parent finds the child by its working folder, and ends it first.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class Account:
 class Program:
     """One program that runs in `folder`. After its end it can be started again.
 
-    Use it from one asyncio loop in the main thread: the kernel sends the stop signal when the thread that started the
+    Use it from one asyncio loop in the main thread. The kernel sends the stop signal when the thread that started the
     child ends.
     """
 
@@ -53,7 +53,7 @@ class Program:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """End what an earlier start left running, then start the program. Raises ProgramError."""
+        """End the processes that an earlier start left running, then start the program. Raises ProgramError."""
         raise NotImplementedError
 
     @property
@@ -135,8 +135,8 @@ class Program:
                 stdin=subprocess.DEVNULL,
                 stdout=log if output is None else output,
                 stderr=log if output is None else subprocess.STDOUT,
-                # Ctrl-C in a terminal reaches the whole process group. A session of its own keeps it from the child,
-                # which we stop in order.
+                # Ctrl-C in a terminal reaches the whole process group. A separate session keeps it from the child,
+                # because we stop the programs in order.
                 start_new_session=True,
                 preexec_fn=_before_exec(self.stop_signal, self._account),
             )
@@ -192,7 +192,7 @@ def _before_exec(at_parents_death: signal.Signals, account: Account | None) -> C
             os.setgroups([])
             os.setgid(account.gid)
             os.setuid(account.uid)
-        # After setuid, which clears the request.
+        # Request this after setuid, because setuid clears the request.
         end_with_parent(at_parents_death)
         # The parent may have ended before the request.
         if os.getppid() != parent:

@@ -40,7 +40,7 @@ from curhat.dev.child_processes import Account, Program, ProgramError, signal_al
 POSTGRES_START_TIMEOUT_SECONDS: Final = 120  # after a crash PostgreSQL replays its write-ahead log first
 VALKEY_START_TIMEOUT_SECONDS: Final = 10
 
-# The path of a socket has at most 107 bytes, and that of a data directory may be longer.
+# The path of a socket has at most 107 bytes, but the path of a data directory may be longer.
 _SOCKETS_PARENT: Final = "/tmp"  # noqa: S108  the folder in it has a random name and mode 0700
 _PROGRAMS_COPY: Final = Path("/var/lib/curhat")
 
@@ -62,7 +62,7 @@ _POSTGRES_SETTINGS: Final[Mapping[str, str]] = {
     # DETAIL would write the values of a violated constraint, such as a phone number, to the log.
     "log_error_verbosity": "terse",
 }
-# Not the variables of this process: one such as PGPORT would change how the servers start.
+# Do not pass on the variables of this process. A variable such as PGPORT would change how the servers start.
 _ENVIRON: Final[Mapping[str, str]] = {"LC_ALL": "C"}
 
 
@@ -140,7 +140,7 @@ class PostgresServer(Program):
     async def start(self) -> None:
         """Start PostgreSQL and wait until it answers. The first start creates the cluster and the database."""
         await self.end_leftovers()
-        # No process of ours runs any more. If another process now has the id in this file, PostgreSQL would refuse to
+        # No process of ours is running now. If another process has the id in this file, PostgreSQL would refuse to
         # start.
         self._pid_file.unlink(missing_ok=True)
         if not self.folder.exists():
@@ -180,8 +180,8 @@ class PostgresServer(Program):
         return (entry / "comm").read_text() == "postgres\n"
 
     def _ask_to_end(self, processes: list[int]) -> None:
-        # Signal the postmaster only: for the checkpointer the same signal has another meaning. When the postmaster is
-        # gone, its children end by themselves.
+        # Signal only the postmaster, because the same signal has another meaning for the checkpointer. After the
+        # postmaster has ended, its children end by themselves.
         with suppress(FileNotFoundError, ValueError, IndexError):
             postmaster = int(self._pid_file.read_text().splitlines()[0])
             if postmaster in processes:
@@ -328,7 +328,7 @@ async def embedded_servers(data_dir: Path) -> AsyncIterator[EmbeddedServers]:
 
 
 def _account(cluster: Path) -> Account | None:
-    """Return the account for the servers; None: that of this process. PostgreSQL refuses to run as root."""
+    """Return the account for the servers, or None for this process's account. PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         if cluster.exists() and cluster.stat().st_uid != os.geteuid():
             raise ProgramError(

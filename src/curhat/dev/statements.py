@@ -150,7 +150,7 @@ def _statement(where: str, name: str, result: str | None, text: str, types: Mapp
             row = value
         else:
             comment.append(line)
-    # Comments between the lines of SQL are for the reader of the file; PostgreSQL need not get them.
+    # Comments between the lines of SQL are for readers of the file. PostgreSQL does not need them.
     kept = [line for line in lines if line.strip() and not line.strip().startswith("--")]
     parameters: list[str] = []
     sql = number_parameters("\n".join(kept), parameters)
@@ -162,7 +162,7 @@ def _statement(where: str, name: str, result: str | None, text: str, types: Mapp
 
 
 async def prepare(connection: "asyncpg.Connection[asyncpg.Record]", files: Iterable[QueriesFile]) -> None:
-    """Have PostgreSQL type every statement. Raises StatementError."""
+    """Make PostgreSQL determine the types of every statement. Raises StatementError."""
     for file in files:
         for statement in file.statements:
             where = f"{file.path}: {statement.name}"

@@ -42,7 +42,7 @@ from curhat.kit.settings import PREFIX, Settings
 READY_TIMEOUT_SECONDS: Final = 60
 FIRST_RESTART_PAUSE_SECONDS: Final = 0.2
 MAX_RESTART_PAUSE_SECONDS: Final = 5.0
-# After a run of this length the next pause is FIRST_RESTART_PAUSE_SECONDS again.
+# After a run of at least this length, the next pause is FIRST_RESTART_PAUSE_SECONDS again.
 SETTLED_SECONDS: Final = 30
 
 _READY_POLL_SECONDS: Final = 0.05
@@ -79,8 +79,8 @@ class Supervisor:
     async def run(self) -> int:
         """Start every program and run until a signal comes; returns the exit status.
 
-        Raises ProgramError, SettingsError or MigrationError when a program cannot be started. Every program that
-        had started is stopped by then.
+        Raises ProgramError, SettingsError or MigrationError if a program cannot be started. All programs that had
+        started are stopped before that.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -142,7 +142,7 @@ class Supervisor:
         with self._step("starting the server and the worker") as step:
             for kind in (Server, Worker):
                 await self._start_program(kind(settings.data_dir, environ, self._console))
-            # The server and the worker need a second to start; seed in that time.
+            # The server and the worker need a second to start. Seed the database during that time.
             accounts = await self._seed(database_url, settings)
             await self._until_ready()
             step.done = "Server and worker started"
@@ -213,7 +213,7 @@ class Supervisor:
     async def _restart_on_change(self, program: Program, code_changed: asyncio.Event) -> None:
         """Start `program` again after each change of the code.
 
-        It is not restarted before: with the same code it would most likely end again.
+        Do not restart it earlier, because with the same code it would probably end again.
         """
         while True:
             end = await program.wait()
@@ -230,7 +230,7 @@ class Supervisor:
         """Stop the server and the worker after each change of the code, so that they restart."""
         code = PythonFilter(extra_extensions=_OTHER_CODE)
         async for changes in awatch(Path(curhat.__file__).parent, watch_filter=code):
-            # A change during the start is not lost: the programs may have read the file before it.
+            # A change during the start may come after the programs have read the file. So handle it after the start.
             await self._started.wait()
             names = sorted({Path(path).name for _, path in changes})
             self._console.print(f"{', '.join(names)} changed")
@@ -299,7 +299,7 @@ async def _connection(database_url: str) -> "AsyncIterator[asyncpg.Connection[as
 
 
 class _Step:
-    """One step of the start or the stop. `done` is the sentence to print at its end."""
+    """One step of the start or the stop. `done` is the sentence that is printed at the end of the step."""
 
     done = ""
 
@@ -331,7 +331,7 @@ class _ShownProgram(Program):
         raise NotImplementedError
 
     async def _relay(self, output: asyncio.StreamReader) -> None:
-        """Write all output to the log file; print warnings, errors, and the lines after them (tracebacks)."""
+        """Write all output to the log file. Print warnings, errors, and the lines after them (tracebacks)."""
         rest, is_shown = b"", True
         while chunk := await output.read(_OUTPUT_CHUNK_BYTES):
             log = open_log(self.log_file)
@@ -397,7 +397,7 @@ class Vite(_ShownProgram):
         return (_WEB / _VITE_SCRIPT).is_file() and (_WEB / "node_modules").is_dir() and _node() is not None
 
     def _command(self) -> list[str]:
-        # Not through npm, which would stand between the signals of the supervisor and the dev server.
+        # Do not start it through npm. npm would sit between the supervisor's signals and the dev server.
         return [str(_node()), _VITE_SCRIPT]
 
     def _is_ours(self, entry: Path) -> bool:

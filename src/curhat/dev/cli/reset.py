@@ -11,8 +11,8 @@ from curhat.app.cli.common import CommandError, named_data_dir
 if TYPE_CHECKING:
     from curhat.app.cli.common import Subparsers
 
-# Everything that `curhat up` and the settings write into a data directory. A reset removes nothing else: a wrong
-# CURHAT_DATA_DIR must not cost somebody a folder of their own.
+# Everything that `curhat up` and the settings write into a data directory. A reset removes nothing else, so a wrong
+# CURHAT_DATA_DIR does not delete other files.
 WRITTEN: Final = (
     *("postgres", "postgres.unfinished", "valkey", "logs"),
     *("run.json", "run.json.new", "secret_key", "vapid_private_key"),

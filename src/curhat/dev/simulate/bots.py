@@ -1,7 +1,7 @@
 """Bots, for one person who tries the product alone: mitras who accept and answer, customers who need to talk.
 
-They run until they are stopped. A bot mitra leaves the card of a bot customer to a human mitra for a while, and accepts
-it only when nobody else does.
+They run until they are stopped. A bot mitra first leaves the card of a bot customer to human mitras. It accepts the
+card only if nobody else does.
 """
 
 import asyncio
@@ -33,11 +33,11 @@ log = structlog.get_logger(__name__)
 
 MITRAS: Final = 3
 CUSTOMERS: Final = 2
-# Part of every bot's name, so that nobody takes it for a person.
+# Part of every bot's name, so that nobody mistakes it for a person.
 MARK: Final = " (bot)"
 # Only bots have phone numbers with this prefix. They are the same in every run.
 PHONE_PREFIX: Final = "+62811700000"
-# How long a human mitra may take for the card of a bot customer, before a bot mitra accepts it.
+# How long a human mitra has to accept the card of a bot customer before a bot mitra accepts it.
 HUMANS_FIRST_SECONDS: Final = 15.0
 # How long a bot customer waits for an answer that a human types.
 ANSWER_TIMEOUT_SECONDS: Final = 30.0
@@ -53,7 +53,7 @@ class BotMitraPlan(MitraPlan):
     """A mitra who accepts every request, answers every message, and approves every extension."""
 
     def reaction(self, call_name: str, times_seen: int) -> Reaction:
-        """Accept: the request of a human soon, that of a bot only when nobody else has accepted it."""
+        """Accept. Accept a human's request soon, and a bot's request only if nobody else has accepted it."""
         soon = people.dice_of(f"{self.name}/{call_name}/{times_seen}").uniform(1.5, 4)
         wait_seconds = HUMANS_FIRST_SECONDS if call_name.endswith(MARK) else soon
         return Reaction("accept", wait_seconds, "once", too_late_too=False, once_more=False)
@@ -76,7 +76,7 @@ class BotCustomerPlan(CustomerPlan):
     """A customer who pays, chats and ends the session, again and again."""
 
     def journey(self, number: int) -> JourneyPlan:
-        """A journey without failures and repetitions."""
+        """Return a journey without failures and repetitions."""
         return JourneyPlan(
             hesitates_seconds=2,
             comes_back=False,
@@ -104,7 +104,7 @@ class BotMitra(Mitra):
     """A bot mitra."""
 
     async def _react(self, card: Data) -> None:
-        # In a task per card: while this mitra leaves one card to humans, the other cards need not wait.
+        # Use a task per card. While this mitra leaves one card to humans, the other cards need not wait.
         if self._tasks is not None:
             self._tasks.create_task(super()._react(card))
 
@@ -119,7 +119,7 @@ class BotCustomer(Customer):
         await super()._journey(plan, tasks)
 
     async def _end_leftovers(self) -> None:
-        """End the session, or cancel the payment, that a stopped run has left."""
+        """End the session, or cancel the payment, that an earlier run has left open."""
         session, payment = self.picture.session, self.picture.payment
         if session is not None:
             await self.command(f"/sessions/{session['id']}/end", expected={"session_ended"})

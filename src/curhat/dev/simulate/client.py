@@ -26,19 +26,19 @@ from curhat.kit.identity import Role
 
 # A slower answer counts as no answer.
 REQUEST_TIMEOUT_SECONDS: Final = 30.0
-# How many times a request is sent when the connection fails, with a longer pause each time. A server that was killed is
-# back within seconds.
+# How many times a request is sent when the connection fails, with a longer pause each time. A killed server is
+# available again within seconds.
 MAX_CONNECTION_TRIES: Final = 8
 # How many times a command is sent while its first execution still runs.
 MAX_RUNNING_TRIES: Final = 60
 RUNNING_PAUSE_SECONDS: Final = 0.25
-# How long a device may take to show what a snapshot shows. A lost signal costs 3 s, a lost network 1.5 s and a new
-# connection; the rest is for a busy machine.
+# How long a device may take to show the same as a snapshot. A lost signal costs 3 s. A lost network costs 1.5 s and a
+# new connection. The rest allows for a slow machine.
 CATCH_UP_TIMEOUT_SECONDS: Final = 30.0
 # How long cards and presence, which are not part of the stream, may differ from a snapshot.
 TRANSIENT_TIMEOUT_SECONDS: Final = 15.0
 COMPARE_PAUSE_SECONDS: Final = 0.5
-# Close codes for which these clients give the server no reason.
+# Close codes that the server should never send to these clients.
 FAULTY_CLOSES: Final = frozenset({1002, 1003, 1007, 1008, 1009, 1011, 4401, 4408, 4413, 4429})
 
 IN_PROGRESS: Final = "idempotency_in_progress"
@@ -71,11 +71,11 @@ class RunState:
         self.tally = tally
         # Set when no new journey may begin and the running ones must end.
         self.closing = asyncio.Event()
-        # Set when nothing is in flight any more: people compare for the last time and disconnect.
+        # Set when nothing is in flight any more. Then people compare for the last time and disconnect.
         self.over = asyncio.Event()
         # The sender and the time of each message, by client_message_id, until the other side shows it.
         self.sent: dict[str, tuple[Role, float]] = {}
-        # All people compare for the last time at once. The limit keeps that from loading the server.
+        # All people compare for the last time at once. This limit protects the server from that load.
         self.last_comparisons = asyncio.Semaphore(8)
 
 
@@ -89,7 +89,8 @@ class Person:
         self.role: Role = role
         self.name = name
         self.phone_number = phone_number
-        # Draws what the plan does not decide: the pause before a reconnect, the moment at which a network is lost.
+        # Makes the random decisions that are not in the plan: the pause before a reconnect, and the moment of a
+        # network loss.
         self.dice = dice
         self.id: UUID | None = None
         self.base = "/api/client" if role == "customer" else "/api/mitra"
@@ -304,7 +305,7 @@ class Person:
             await device.close()
 
     async def trouble(self, first_seconds: float, deaf_seconds: float) -> None:
-        """After `first_seconds`, have one device receive nothing for `deaf_seconds` and then lose its connection."""
+        """After `first_seconds`, make one device receive nothing for `deaf_seconds` and then lose its connection."""
         await self.rest(first_seconds)
         async with self.network:
             if not self.is_closing():
@@ -418,7 +419,7 @@ class Device:
         await self._changed.wait()
 
     def wake(self) -> None:
-        """Have every waiting task test its condition again."""
+        """Make every waiting task test its condition again."""
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 

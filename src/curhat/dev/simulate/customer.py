@@ -14,16 +14,16 @@ from curhat.dev.simulate.report import Phase
 TAKEN: Final = frozenset({"confirmed", "served", "unserved"})
 # How often a client polls availability (rule 1.3).
 POLL_SECONDS: Final = 5.0
-# How long the result of a confirmation may be unknown. After a lost answer the server asks the gateway, first after 6 s
-# and then repeatedly.
+# How long the result of a confirmation may be unknown. After a lost answer the server queries the gateway, first
+# after 6 s and then repeatedly.
 CONFIRMATION_TIMEOUT_SECONDS: Final = 60.0
-# How long after its deadline a search may be undecided.
+# How long a search may stay undecided after its deadline.
 MAX_LATE_SECONDS: Final = 15.0
 # How long the gateway may take for the charge of an extension.
 CHARGE_TIMEOUT_SECONDS: Final = 30.0
 # A customer lets a popup expire only if that takes no longer than this.
 MAX_POPUP_WAIT_SECONDS: Final = 75.0
-# A client that receives no event asks the server after this time.
+# If a client receives no event for this time, it asks the server.
 ASK_AFTER_SECONDS: Final = 5.0
 
 TEXTS: Final = (
@@ -47,7 +47,7 @@ class Customer(Person):
         super().__init__(run_state, "customer", plan.name, plan.phone_number, dice)
         self.plan = plan
         self.finished = asyncio.Event()
-        # The pairing whose decision the customer waits for.
+        # The pairing that the customer waits for.
         self._pairing_id = ""
         self._enter("away")
 
@@ -406,7 +406,7 @@ class Customer(Person):
             return True
         extension = session["extension"]
         if extension is None or extension["id"] != extension_id:
-            # Either a later extension is shown, which can only follow a decision, or this one is not shown yet.
+            # Either a later extension is shown, which means that this one was decided, or this one is not shown yet.
             return extension is not None and extension["id"] > extension_id
         return extension["status"] not in OPEN_EXTENSIONS
 

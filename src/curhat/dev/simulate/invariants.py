@@ -1,11 +1,12 @@
 """The invariants of the database. Each is a statement of queries.sql that returns the rows that break it.
 
-The numbers are those of docs/rules.md: 1 to 12 are its invariants, the others its rules. `check` joins the statements
-to one, so that all read the same snapshot. It may run at any time, beside everything else.
+The numbers are those of docs/rules.md: 1 to 12 are its invariants, the others are its rules. `check` joins the
+statements to one statement, so that all of them read the same snapshot. It may run at any time, together with other
+work.
 
-Those with `quiet` hold only when nobody acts and all due deadlines have fired. Some checks take the ids of the people
-to check. In a database that others use, other rows change at any time, and an operator may have changed other mitras'
-capacity.
+Invariants with `quiet` hold only if nobody acts and all due deadlines have fired. Some checks take the ids of the
+people to check. In a database with other users, other rows may change at any time, and an operator may have changed
+other mitras' capacity.
 """
 
 from collections.abc import Collection, Coroutine, Sequence
@@ -24,7 +25,10 @@ MAX_ROWS_PER_INVARIANT = 20
 
 @dataclass(frozen=True, slots=True)
 class Invariant:
-    """Something that must hold. `query` returns the rows for which it does not. $1, if used, is the people's ids."""
+    """A condition that must hold.
+
+    `query` returns the rows that break it. $1, if used, is the list of people's ids.
+    """
 
     number: str
     title: str
@@ -82,7 +86,7 @@ async def violations_of(
     return [Violation(invariants[each.index], msgspec.json.decode(each.row)) for each in broken]
 
 
-# A run waits for this one before it checks the others.
+# A run waits until this invariant holds, and then checks the others.
 IN_FLIGHT = Invariant("4", "nothing is in flight", queries.NOTHING_IN_FLIGHT, quiet=True)
 
 INVARIANTS: tuple[Invariant, ...] = (

@@ -28,7 +28,7 @@ from curhat.kit.database import Database
 ARRIVAL_SECONDS: Final = 20.0
 # A run without a duration ends when all journeys have ended, or after this time.
 MAX_RUN_SECONDS: Final = 150.0
-# How long the customers may take to finish, and then the journeys until nothing is in flight.
+# How long the customers may take to finish. Afterwards, the journeys may take this long until nothing is in flight.
 MAX_FINISH_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.5
 # Shorter than the server's 5 s, so that the server never closes an idle connection while a request is being sent.

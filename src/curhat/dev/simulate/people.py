@@ -1,4 +1,4 @@
-"""The people of a run, and what each of them will do.
+"""The people of a run, and the plan of each person.
 
 Each decision is drawn from the seed and the person, and does not depend on time. The same seed therefore makes the same
 people with the same plans, however fast the server is.
@@ -29,11 +29,11 @@ BEHAVIOURS: tuple[Behaviour, ...] = ("approve", "decline", "slow", "lost", "doub
 # What a customer does when their chosen mitra does not come: take the fallback, decline it, or ignore the popup.
 PopupAnswer = Literal["take", "decline", "leave"]
 POPUP_ANSWERS: tuple[PopupAnswer, ...] = ("take", "decline", "leave")
-# How mitras treat a customer: each decides; all reject; none reacts. The call name decides, since a mitra knows nothing
-# else of the customer.
+# How mitras treat a customer: each mitra decides, all reject, or none reacts. This depends on the call name, because
+# a mitra knows nothing else about the customer.
 Reception = Literal["usual", "rejected", "overlooked"]
 RECEPTION_NAMES: dict[Reception, str] = {"rejected": "Ditolak", "overlooked": "Terlewat"}
-# Which of every forty customers are treated in another way than usual.
+# The customers, out of every forty, who are not treated as usual.
 RECEPTIONS: dict[int, Reception] = {7: "rejected", 23: "overlooked"}
 
 # What a mitra does with a request or an extension.
@@ -223,7 +223,8 @@ def plan_mitras(seed: int, phone_numbers: Sequence[str]) -> list[MitraPlan]:
                 index=index,
                 phone_number=phone_number,
                 name=f"Kak {MITRA_NAMES[number % len(MITRA_NAMES)]} {number}",
-                # From the phone number, not from the seed: the account keeps its capacity from run to run.
+                # Derive this from the phone number, not from the seed, because the account keeps its capacity between
+                # runs.
                 max_customers=1 + number % 3,
                 slow=dice.random() < 0.15,
                 devices=2 if dice.random() < 0.2 else 1,
@@ -270,7 +271,7 @@ async def find_phones(database: Database, mitras: int) -> tuple[list[str], int]:
 
 
 async def invite(database: Database, plans: Sequence[MitraPlan]) -> None:
-    """Invite these mitras. Those of earlier runs are not changed."""
+    """Invite these mitras. Mitras of earlier runs do not change."""
     async with database.transaction() as tx:
         for plan in plans:
             await invite_mitra(tx, plan.phone_number, plan.name, plan.max_customers, by="curhat simulate")

@@ -28,7 +28,10 @@ def without_volatile_fields(value: Any) -> Any:
 
 
 class Picture:
-    """What the clients of both roles show. A chat is kept from its first message or from its history on."""
+    """The view of a client, for both roles.
+
+    It keeps a chat from the first message, or from the time its history was read.
+    """
 
     def __init__(self) -> None:
         self.chats: dict[str, dict[str, Data]] = {}
@@ -122,7 +125,7 @@ class CustomerPicture(Picture):
         self._apply_to_chats(event_type, data)
         match event_type:
             case "payment.updated":
-                # Ids grow with time. An event of an earlier payment changes nothing.
+                # Ids grow with time, so ignore an event of an earlier payment.
                 if data["purpose"] == "session" and data["id"] >= self._latest_payment_id:
                     self._latest_payment_id = data["id"]
                     self.payment = data if data["status"] in SHOWN_PAYMENTS else None

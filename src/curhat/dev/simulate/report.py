@@ -142,7 +142,7 @@ def _connected(tally: Tally) -> str:
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the journeys of this run's customers, from the database."""
+    """The results of the journeys of this run's customers, from the database."""
 
     payments: dict[str, int]
     trials: int
@@ -158,7 +158,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read_outcome(database: Database, customer_ids: Collection[UUID]) -> Outcome:
-    """What became of the journeys of these customers."""
+    """Read the results of the journeys of these customers."""
     ids = list(customer_ids)
     payments = await queries.count_payments(database, customer_ids=ids)
     failures = await queries.count_failures(database, customer_ids=ids)
