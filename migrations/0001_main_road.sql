@@ -4,14 +4,14 @@
 --   one person per phone number, and nobody is paired with themself (sessions_not_with_oneself);
 --   one open journey and one running session per customer; one trial session per customer, ever;
 --   one approved charge and one undecided charge attempt per payment; one refund per charge;
---   one pairing of each kind, one open pairing and one matched pairing per payment; one session per payment;
+--   no pairing without a confirmed payment (pairings_paid_first); one pairing of each kind, one open pairing and one matched pairing per payment; one session per payment;
 --   no active session beyond a mitra's capacity; no status change outside the table of allowed transitions;
 --   one review case per payment; one deadline per kind, entity and generation;
 --   nobody updates or deletes audit entries or status history.
 --
 -- The code locks rows with FOR NO KEY UPDATE, so that foreign key checks never wait for a business transaction.
 -- Every transaction locks in the same order, so that no two deadlock:
--- payment, pairing, session, mitra, requests by id, streams by (role, user id).
+-- payment, pairing, session, mitra, requests by id, extension and its payment, streams by (role, user id).
 
 -- The only clock. Every comparison with a deadline calls this function. A test database replaces the function's
 -- body, so that it returns a virtual time. The body below reads no setting, so nobody can change the time in
