@@ -1,6 +1,7 @@
-"""A month of business, so that lists have pages, charts have curves, and a look at a screen says something.
+"""Create the records of a month, so that lists have several pages and charts have curves.
 
-Written without triggers and references, which would be most of the work: nothing here is acted on, only looked at.
+The statements write without triggers and references, which would take most of the time: tests only look at
+these rows.
 """
 
 from typing import Final
@@ -28,7 +29,7 @@ STATEMENTS: Final = (
         curhat_now() - make_interval(mins => number::integer * 11)
     FROM named WHERE NOT is_customer
     """,
-    # Few at noon, many in the evening; the days are not alike.
+    # Few at noon and many in the evening, and another number on each day.
     """
     CREATE TEMP TABLE visits ON COMMIT DROP AS
     SELECT row_number() OVER () AS number, uuidv7() AS payment_id, uuidv7() AS pairing_id, uuidv7() AS session_id,
@@ -91,7 +92,7 @@ STATEMENTS: Final = (
         at + make_interval(mins => duration_minutes), end_reason
     FROM journeys WHERE status = 'served'
     """,
-    # Whatever is older than a day and a half is decided.
+    # The cases that are older than a day and a half are decided.
     """
     INSERT INTO review_cases (payment_id, reason, amount_rp, opened_at, tag, status, decision, decision_note,
         decided_by, decided_at)
@@ -114,7 +115,7 @@ STATEMENTS: Final = (
 
 
 async def past_month(system: System) -> None:
-    """Write it down; there has to be an operator, who decided the older cases."""
+    """Create the records. An operator must exist, who decided the older cases."""
     async with system.database.transaction() as tx:
         for statement in STATEMENTS:
             await tx.execute(statement)

@@ -1,6 +1,6 @@
-"""Every screen, in both themes and languages: usable by everybody, and nothing sticks out of a small phone.
+"""Every screen in both themes and languages: accessible, and fitting into a small phone.
 
-With SCREENSHOTS naming a folder (`make screenshots`), pictures of all of them go there.
+If SCREENSHOTS names a folder (`make screenshots`), the screenshots of all screens are saved there.
 """
 
 import os
@@ -14,9 +14,9 @@ from axe_playwright_python.async_playwright import Axe  # type: ignore[import-un
 from playwright.async_api import Page
 
 from tests.browser.screens import SCREENS, Show
-from tests.browser.system import PHONE, Language, System, Theme, until
+from tests.browser.system import PHONE, Language, System, Theme, wait_until
 
-# What people write is theirs; all other words are ours, in one language or the other.
+# The app's own words, without what people have written. They must all be in one language.
 OUR_WORDS = """() => {
     const copy = document.body.cloneNode(true);
     for (const one of copy.querySelectorAll('noscript, .bubble, textarea, .language, fieldset')) one.remove();
@@ -29,15 +29,15 @@ INDONESIAN = re.compile(
 
 SMALLEST = {"width": 320, "height": 568}
 PICTURES = os.environ.get("SCREENSHOTS")
-# Both themes and both languages are seen; for pictures in every combination.
+# Each theme and each language is checked once. Screenshots show every combination.
 LOOKS: list[tuple[Theme, Language]] = [("light", "id"), ("dark", "en")]
 if PICTURES:
     LOOKS += [("dark", "id"), ("light", "en")]
 
-# Best practices as well as WCAG 2.2 AA.
+# WCAG 2.2 AA and best practices.
 AXE = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-    # What passes is most of the answer, and nobody reads it.
+    # The rules that pass would be most of the answer.
     "resultTypes": ["violations"],
 }
 
@@ -51,7 +51,7 @@ STICKS_OUT = """() => {
     return { scrolls, wide: wide.map((one) => one.outerHTML.slice(0, 120)) };
 }"""
 
-# Less than this is hard to hit with a thumb. Text that runs on in a sentence is no target of its own.
+# A smaller target is hard to hit with a thumb.
 SMALLEST_TARGET_PX = 44
 TARGETS = "button, a[href], textarea, input:not(.unseen), label:has(input)"
 TOO_SMALL = """([smallest, targets]) => [...document.querySelectorAll(targets)]
@@ -64,7 +64,7 @@ TOO_SMALL = """([smallest, targets]) => [...document.querySelectorAll(targets)]
 
 
 async def violations(page: Page, *, only: str | None = None, but: str | None = None) -> list[str]:
-    """What axe finds wrong on a page, a line each: by one rule or all of them, everywhere but where `but` is."""
+    """List what axe finds wrong on a page: by one rule (`only`) or by all, except inside `but`."""
     options = AXE if only is None else {**AXE, "runOnly": [only]}
     context = None if but is None else {"exclude": [[but]]}
     results: Any = await Axe().run(page, context, options)
@@ -76,7 +76,9 @@ async def violations(page: Page, *, only: str | None = None, but: str | None = N
 
 
 async def assert_usable(show: Show, name: str) -> None:
-    """In every look: no accessibility violation, thumb-sized targets, nothing sticks out. Takes the pictures, too."""
+    """Check in every look: no accessibility violation, targets as large as a thumb, nothing wider than the
+    screen. Take the screenshots.
+    """
     for theme, language in LOOKS:
         page = await show(theme=theme, language=language)
         if PICTURES:
@@ -85,14 +87,14 @@ async def assert_usable(show: Show, name: str) -> None:
             await page.screenshot(path=folder / f"{name}-{language}-{theme}.png")
         words = await page.evaluate(OUR_WORDS)
         assert bool(INDONESIAN.search(words)) == (language == "id"), words
-        # The device asks for reduced motion.
-        await until(partial(page.evaluate, "document.getAnimations().length === 0"))
+        # The device asks for reduced motion, so every animation ends at once.
+        await wait_until(partial(page.evaluate, "document.getAnimations().length === 0"))
         assert await violations(page) == [], f"{name}, {theme}, {language}"
         assert await page.evaluate(TOO_SMALL, [SMALLEST_TARGET_PX, TARGETS]) == []
         await page.set_viewport_size(SMALLEST)  # type: ignore[arg-type]
         found = await page.evaluate(STICKS_OUT)
         assert found == {"scrolls": False, "wide": []}, f"{name}, {theme}, {language}"
-        # And on the phone, for those who read large letters.
+        # On a phone with large letters.
         await page.set_viewport_size(PHONE)  # type: ignore[arg-type]
         await page.evaluate("document.documentElement.style.fontSize = '160%'")
         found = await page.evaluate(STICKS_OUT)
@@ -101,12 +103,12 @@ async def assert_usable(show: Show, name: str) -> None:
 
 
 def shown_by(name: str) -> Any:
-    """A screen; those of failures have a heading of their own for each tag."""
+    """Give the parameter of a screen. The screens of failures show a rule."""
     return pytest.param(name, marks=pytest.mark.rule("2b.3", "X.1") if "-failure-" in name else ())
 
 
 @pytest.mark.rule("V.1")
 @pytest.mark.parametrize("name", [shown_by(name) for name in SCREENS])
-async def test_a_screen_is_usable_by_everybody(system: System, name: str) -> None:
+async def test_a_screen_is_accessible_in_every_look(system: System, name: str) -> None:
     async with SCREENS[name](system) as show:
         await assert_usable(show, name)
