@@ -1,4 +1,4 @@
-"""Fixtures: Chromium, and one system per test file with its own database, server process and worker process."""
+"""Chromium, and one running system per test file: its database, and a server and a worker as processes."""
 
 import os
 from collections.abc import AsyncIterator
@@ -23,11 +23,13 @@ from tests.support.signed_in import environment_of, process, server_process
 
 @pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    """Chromium, headless."""
+    """Start headless Chromium."""
     try:
         executable = chromium()
     except NoBrowserError as error:
-        sentence = f"browser tests are not run: no Chromium here, and none can be installed ({error})"
+        sentence = (
+            f"browser tests are not run: no Chromium here, and none can be open_installed_app ({error})"
+        )
         if os.environ.get("CI") == "true":
             pytest.fail(sentence)
         pytest.skip(sentence)
@@ -45,7 +47,7 @@ async def running_system(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[System]:
-    """The system of one test file."""
+    """Start the system of one test file."""
     assert (web_folder() / "app" / "index.html").is_file(), "the web clients are not built; run make web"
     name = f"browser_{Path(request.path).stem}"
     logs = tmp_path_factory.mktemp(name)
@@ -72,7 +74,7 @@ async def running_system(
 
 @pytest.fixture
 async def system(running_system: System) -> AsyncIterator[System]:
-    """The system, without users. Fails the test if a page reported an error."""
+    """Give the system, without people in it. Fail a test during which a page reported an error."""
     running_system.problems.clear()
     yield running_system
     await running_system.close()

@@ -1,4 +1,4 @@
-"""Helpers for tests of the Control Center: operators, their browsers, and cases for them to decide."""
+"""Operators: their accounts, their browsers, and cases for them to decide."""
 
 import contextlib
 import hashlib
@@ -10,7 +10,7 @@ from uuid import UUID
 from playwright.async_api import Page
 
 from curhat.control_center.operators.permissions import OperatorRole
-from tests.browser.system import System, done
+from tests.browser.system import System, json_of
 from tests.support.server import Person
 from tests.support.signed_in import SIGN_IN_OPERATOR, operator_password_hash
 
@@ -19,7 +19,7 @@ WIDE_SCREEN: Final = {"width": 1920, "height": 1080}
 
 
 async def operator(system: System, role: OperatorRole = "admin") -> tuple[UUID, str]:
-    """Create an operator with the password OPERATOR_PASSWORD. Returns the id and the e-mail."""
+    """Create an operator with the password OPERATOR_PASSWORD, and return id and e-mail address."""
     email = f"{role}-{secrets.token_hex(4)}@example.id"
     operator_id = await system.database.fetchval(
         "INSERT INTO operators (email, role, password_hash) VALUES ($1, $2, $3) RETURNING id",
@@ -30,8 +30,8 @@ async def operator(system: System, role: OperatorRole = "admin") -> tuple[UUID, 
     return operator_id, email
 
 
-async def clerk(system: System, operator_id: UUID) -> Person:
-    """A client that acts as this operator through the API."""
+async def sign_in_operator(system: System, operator_id: UUID) -> Person:
+    """Sign this operator in, who then acts through the API."""
     token = secrets.token_urlsafe(32)
     digest = hashlib.sha256(token.encode()).digest()
     await system.database.execute(SIGN_IN_OPERATOR, digest, operator_id, "bearer", 3600.0)
@@ -39,7 +39,7 @@ async def clerk(system: System, operator_id: UUID) -> Person:
 
 
 async def control_center_page(system: System, operator_id: UUID, path: str = "/", **options: Any) -> Page:
-    """This operator's Control Center, opened at a path."""
+    """Open this operator's Control Center at a path."""
     token = secrets.token_urlsafe(32)
     digest = hashlib.sha256(token.encode()).digest()
     await system.database.execute(SIGN_IN_OPERATOR, digest, operator_id, "cookie", 3600.0)
@@ -62,11 +62,11 @@ async def control_center_page(system: System, operator_id: UUID, path: str = "/"
 
 
 async def case(system: System, *, price_rp: int = 20_000, call_name: str = "Melati") -> UUID:
-    """A case: the customer paid, searched, and cancelled the search."""
+    """Create a case: the customer paid, searched, and cancelled."""
     customer = await system.customer(call_name)
     async with system.mitra():
         pairing = await system.search(customer, price_rp=price_rp)
-        done(await customer.post(f"/pairings/{pairing['id']}/cancel"))
+        json_of(await customer.post(f"/pairings/{pairing['id']}/cancel"))
     case_id: UUID = await system.database.fetchval(
         "SELECT review_cases.id FROM review_cases JOIN payments ON payments.id = review_cases.payment_id"
         " WHERE payments.customer_id = $1",
@@ -79,10 +79,10 @@ async def case(system: System, *, price_rp: int = 20_000, call_name: str = "Mela
 async def chat(
     system: System, *, display_name: str = "Kak Sari"
 ) -> AsyncIterator[tuple[Person, dict[str, Any]]]:
-    """A running session with messages. Returns its mitra and the session."""
+    """Start a session with one message, and give its mitra and the session."""
     customer = await system.customer("Melati")
     async with system.mitra(display_name) as (mitra, socket):
         session = await system.chat(customer, mitra, socket)
         message = {"text": "Aku lagi capek banget.", "client_message_id": secrets.token_hex(16)}
-        done(await customer.post(f"/sessions/{session['id']}/messages", message))
+        json_of(await customer.post(f"/sessions/{session['id']}/messages", message))
         yield mitra, session

@@ -1,8 +1,7 @@
-"""A month of past business. It fills several pages of lists, gives the charts curves, and makes screenshots
-realistic.
+"""Create the records of a month, so that lists have several pages and charts have curves.
 
-The rows are written without triggers and foreign key checks, which would take most of the time. The tests only read
-these rows and never change them.
+The statements write without triggers and references, which would take most of the time: tests only look at
+these rows.
 """
 
 from typing import Final
@@ -30,7 +29,7 @@ STATEMENTS: Final = (
         curhat_now() - make_interval(mins => number::integer * 11)
     FROM named WHERE NOT is_customer
     """,
-    # Few visits at noon, many in the evening. The days differ.
+    # Few at noon and many in the evening, and another number on each day.
     """
     CREATE TEMP TABLE visits ON COMMIT DROP AS
     SELECT row_number() OVER () AS number, uuidv7() AS payment_id, uuidv7() AS pairing_id, uuidv7() AS session_id,
@@ -93,7 +92,7 @@ STATEMENTS: Final = (
         at + make_interval(mins => duration_minutes), end_reason
     FROM journeys WHERE status = 'served'
     """,
-    # Cases older than a day and a half are decided.
+    # The cases that are older than a day and a half are decided.
     """
     INSERT INTO review_cases (payment_id, reason, amount_rp, opened_at, tag, status, decision, decision_note,
         decided_by, decided_at)
@@ -116,7 +115,7 @@ STATEMENTS: Final = (
 
 
 async def past_month(system: System) -> None:
-    """Write the rows. An operator must exist, because that operator decided the older cases."""
+    """Create the records. An operator must exist, who decided the older cases."""
     async with system.database.transaction() as tx:
         for statement in STATEMENTS:
             await tx.execute(statement)

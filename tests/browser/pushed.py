@@ -1,8 +1,8 @@
-"""A browser that receives pushes. This module replaces its vendor's servers and the person who presses a
-notification.
+"""A device that gets push messages: stand-ins for the vendor's servers and for a press on a notification.
 
-A subscription needs the vendor's servers. Headless Chromium can neither show a notification nor let a person press
-one.
+A subscription needs the vendor's servers. Chromium without a window can neither show a notification nor be
+pressed on one. Everything between is real: what is subscribed and stored, encrypted and sent, and what the
+service worker does with it.
 """
 
 import asyncio
@@ -11,10 +11,10 @@ from typing import Any
 
 from playwright.async_api import BrowserContext, Page, Worker
 
-from tests.browser.system import System, until
+from tests.browser.system import System, wait_until
 from tests.support.push import Browser, PushService
 
-# A replacement for PushManager. Its subscriptions have the same form as real subscriptions.
+# The result of a subscription has this shape.
 SUBSCRIBE = """(subscription) => {
     let subscribed = null;
     PushManager.prototype.getSubscription = async () => subscribed;
@@ -33,11 +33,11 @@ SUBSCRIBE = """(subscription) => {
         return subscribed;
     };
 }"""
-# The person, or the browser itself, has blocked notifications.
+# The person or the browser allows no notifications.
 BLOCKED = "Object.defineProperty(Notification, 'permission', { get: () => 'denied' })"
 SHOWN = """(scope) => navigator.serviceWorker.getRegistration(scope).then(async (registration) =>
     (await registration.getNotifications()).map(({ title, body, tag }) => ({ title, body, tag })))"""
-# Runs in the service worker. Resolves when the worker has handed the next notification to the browser.
+# In the service worker: resolves when the next notification has been given to the browser.
 SHOWS = """() => {
     globalThis.shows = new Promise((resolve) => {
         registration.showNotification = async (...what) => {
@@ -47,8 +47,7 @@ SHOWS = """() => {
         };
     });
 }"""
-# Runs in the service worker. Dispatches the event that a press makes. Only a real press may open or focus a window,
-# so this code replaces those two calls and records them.
+# In the service worker: the event of a press. Only a real press may open or focus a window, so this notes which one.
 PRESS = """async (tag) => {
     const [notification] = await registration.getNotifications({ tag });
     const pressed = { opened: null, focused: null };
@@ -67,23 +66,23 @@ PRESS = """async (tag) => {
 }"""
 
 
-async def push_to(device: BrowserContext, system: System, browser: Browser) -> None:
-    """Give this device a push service, and let the person allow notifications."""
+async def give_push_service(device: BrowserContext, system: System, browser: Browser) -> None:
+    """Give this device a push service and the permission for notifications."""
     await device.grant_permissions(["notifications"], origin=system.url)
     await device.add_init_script(f"({SUBSCRIBE})({json.dumps(browser.to_json())})")
 
 
-async def installed(device: BrowserContext, path: str) -> Page:
-    """Open the app, with its service worker."""
+async def open_installed_app(device: BrowserContext, path: str) -> Page:
+    """Open the app, and wait until its service worker has cached it."""
     page = await device.new_page()
     await page.goto(path)
     await page.evaluate("navigator.serviceWorker.ready")
-    await until(lambda: page.evaluate("caches.keys().then((names) => names.length === 1)"))
+    await wait_until(lambda: page.evaluate("caches.keys().then((names) => names.length === 1)"))
     return page
 
 
-async def received(vendor: PushService, browser: Browser, kind: str) -> dict[str, Any]:
-    """Wait for this browser's message of this kind. Returns its payload."""
+async def wait_for_payload(vendor: PushService, browser: Browser, kind: str) -> dict[str, Any]:
+    """Wait for the payload of this kind for this browser."""
     while True:
         for one in vendor.for_browser(browser):
             payload = browser.read(one)
@@ -95,9 +94,7 @@ async def received(vendor: PushService, browser: Browser, kind: str) -> dict[str
 
 
 class PushDevice:
-    """A page of this device that is not the app. Through it a test can act on the service worker while the app is
-    closed.
-    """
+    """A page of this device that is not the app, so that the app may be closed meanwhile."""
 
     def __init__(self, device: BrowserContext, system: System, scope: str) -> None:
         self._device = device
@@ -106,14 +103,14 @@ class PushDevice:
         self._page: Page | None = None
 
     async def page(self) -> Page:
-        """Open the page if it is not open yet."""
+        """Open the page, once."""
         if self._page is None:
             self._page = await self._device.new_page()
             await self._page.goto("/healthz")
         return self._page
 
     async def deliver(self, payload: dict[str, Any]) -> None:
-        """Deliver a payload as the browser does when a push arrives. Waits until the notification is shown."""
+        """Deliver a payload as the browser does when the vendor's servers have one. Wait until it is shown."""
         page = await self.page()
         session = await self._device.new_cdp_session(page)
         registrations: asyncio.Queue[str] = asyncio.Queue()
@@ -131,25 +128,26 @@ class PushDevice:
         worker = self._worker()
         await worker.evaluate(SHOWS)
         await session.send("ServiceWorker.deliverPushMessage", told)
-        # Do not poll for the shown notifications. With polling, one run in four failed: the service worker had shown
-        # the notification, but it was gone at once. Without a query before the worker has finished, the notification
-        # stays.
+        # When this code polled for the shown notifications, one run in four failed: the service worker had shown the
+        # notification, but it was gone at once. Since no code asks before the service worker is done, it stays.
         async with asyncio.timeout(10):
             await worker.evaluate("globalThis.shows")
         expected = {"title": payload["title"], "body": payload["body"], "tag": payload["topic"]}
         assert expected in await self.shown()
 
     async def shown(self) -> list[dict[str, str]]:
-        """The notifications that this app shows now."""
+        """List the app's notifications."""
         shown: list[dict[str, str]] = await (await self.page()).evaluate(SHOWN, self._scope)
         return shown
 
     async def is_empty(self) -> bool:
-        """Whether this app shows no notification."""
+        """Say whether the app has no notification."""
         return await self.shown() == []
 
     async def press(self, payload: dict[str, Any]) -> dict[str, str | None]:
-        """Press this payload's notification. Returns the path that was `opened`, or the page that was `focused`."""
+        """Press the notification of this payload. Return which address was `opened`, or which open page was
+        `focused`.
+        """
         pressed: dict[str, str | None] = await self._worker().evaluate(PRESS, payload["topic"])
         return pressed
 

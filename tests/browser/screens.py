@@ -1,7 +1,7 @@
-"""Every screen of the customer's app, each with the state that shows it. The checks and the screenshots use them.
+"""Every screen of the customer's app, each with the state that shows it, for checks and screenshots.
 
-A screen is a context manager. Inside the block the state exists. The value of the block opens a page in that state,
-any number of times.
+A screen is a context manager. Inside its block the state exists, and the function that it gives opens a page
+there, any number of times.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ from uuid import UUID
 from playwright.async_api import Page, expect
 
 from tests.browser.operators import operator
-from tests.browser.pushed import BLOCKED, push_to
-from tests.browser.system import System, done, until
+from tests.browser.pushed import BLOCKED, give_push_service
+from tests.browser.system import System, json_of, wait_until
 from tests.support.push import PushService, push_service
 from tests.support.server import Person, Socket
 from tests.support.signed_in import SIGN_IN_OPERATOR
@@ -28,7 +28,7 @@ Screen = Callable[[System], contextlib.AbstractAsyncContextManager[Show]]
 
 SCREENS: dict[str, Screen] = {}
 
-WAVES = [
+CONVERSATION = [
     ("mitra", "Hai Melati, aku Sari. Aku di sini buat dengerin. Mau mulai dari mana?"),
     ("customer", "Halo Kak"),
     ("customer", "Aku lagi capek banget sama kerjaan, tiap hari lembur dan rasanya nggak ada habisnya."),
@@ -39,8 +39,8 @@ WAVES = [
 ]
 
 
-def naming(screens: dict[str, Screen]) -> Callable[[str], Callable[[Made], Screen]]:
-    """A decorator that registers a screen in this dictionary under a name."""
+def screen_registry(screens: dict[str, Screen]) -> Callable[[str], Callable[[Made], Screen]]:
+    """Give a decorator that adds a screen to this registry under a name."""
 
     def screen(name: str) -> Callable[[Made], Screen]:
         def add(make: Made) -> Screen:
@@ -53,11 +53,11 @@ def naming(screens: dict[str, Screen]) -> Callable[[str], Callable[[Made], Scree
     return screen
 
 
-screen = naming(SCREENS)
+screen = screen_registry(SCREENS)
 
 
-def opened(system: System, person: Person, path: str, shows: str) -> Show:
-    """Opens this person's app at a path, and waits for the element that the screen shows."""
+def page_opener(system: System, person: Person, path: str, shows: str) -> Show:
+    """Give a function that opens this person's app at a path and waits for the screen."""
 
     async def show(**options: Any) -> Page:
         page = await system.page_of(person, path, **options)
@@ -71,7 +71,7 @@ def opened(system: System, person: Person, path: str, shows: str) -> Show:
 
 
 async def welcome(system: System, **options: Any) -> Page:
-    """The first page of a user who is not signed in."""
+    """Open the first page of a person who is not signed in."""
     page = await (await system.context(**options)).new_page()
     await page.goto("/app/")
     await expect(page.locator("input[type=tel]")).to_be_visible()
@@ -79,8 +79,8 @@ async def welcome(system: System, **options: Any) -> Page:
     return page
 
 
-async def asked_for_code(system: System, phone: str, **options: Any) -> Page:
-    """The page on which the user types the code."""
+async def open_code_page(system: System, phone: str, **options: Any) -> Page:
+    """Open the page that asks for the code."""
     page = await welcome(system, **options)
     await page.locator("input[type=tel]").fill(phone)
     await page.locator("button[type=submit]").click()
@@ -114,7 +114,7 @@ async def wrong_number(system: System) -> AsyncIterator[Show]:
 @screen("03-code")
 async def code(system: System) -> AsyncIterator[Show]:
     async def show(**options: Any) -> Page:
-        return await asked_for_code(system, f"0812 000 {next(_phones)}", **options)
+        return await open_code_page(system, f"0812 000 {next(_phones)}", **options)
 
     yield show
 
@@ -122,7 +122,7 @@ async def code(system: System) -> AsyncIterator[Show]:
 @screen("04-call-name")
 async def call_name(system: System) -> AsyncIterator[Show]:
     async def show(**options: Any) -> Page:
-        page = await asked_for_code(system, f"0812 000 {next(_phones)}", **options)
+        page = await open_code_page(system, f"0812 000 {next(_phones)}", **options)
         await page.locator(".demo button").click()
         await expect(page.locator("input[autocomplete=nickname]")).to_be_visible()
         return page
@@ -136,7 +136,7 @@ async def call_name(system: System) -> AsyncIterator[Show]:
 @screen("10-home")
 async def home(system: System) -> AsyncIterator[Show]:
     async with system.mitra():
-        yield opened(system, await system.customer(), "/app/", ".cta:enabled")
+        yield page_opener(system, await system.customer(), "/app/", ".cta:enabled")
 
 
 @screen("11-home-nobody-there")
@@ -144,9 +144,8 @@ async def home_nobody(system: System) -> AsyncIterator[Show]:
     customer = await system.customer()
 
     async def show(**options: Any) -> Page:
-        page = await opened(system, customer, "/app/", ".cta:disabled")(**options)
-        # Until the first answer the button is also grey, but the text says that the app is still looking. So wait for
-        # this text.
+        page = await page_opener(system, customer, "/app/", ".cta:disabled")(**options)
+        # Before the first answer the button is disabled too, but with another text.
         await expect(page.locator("#cta-why")).to_have_text(re.compile("Belum ada bestie|No bestie"))
         return page
 
@@ -158,7 +157,7 @@ async def home_offline(system: System) -> AsyncIterator[Show]:
     customer = await system.customer()
 
     async def show(**options: Any) -> Page:
-        page = await opened(system, customer, "/app/", ".cta")(**options)
+        page = await page_opener(system, customer, "/app/", ".cta")(**options)
         await page.context.set_offline(True)
         await expect(page.locator(".offline")).to_be_visible()
         return page
@@ -171,7 +170,7 @@ async def home_pending(system: System) -> AsyncIterator[Show]:
     async with system.mitra():
         customer = await system.customer()
         await system.open_payment(customer)
-        yield opened(system, customer, "/app/", ".journey")
+        yield page_opener(system, customer, "/app/", ".journey")
 
 
 @screen("14-home-chat-runs")
@@ -181,7 +180,7 @@ async def home_chat(system: System) -> AsyncIterator[Show]:
         await system.chat(customer, mitra, socket)
 
         async def show(**options: Any) -> Page:
-            page = await opened(system, customer, "/app/", ".list")(**options)
+            page = await page_opener(system, customer, "/app/", ".list")(**options)
             await page.locator("header button").first.click()
             await expect(page.locator(".journey")).to_be_visible()
             return page
@@ -194,10 +193,10 @@ async def home_failed(system: System) -> AsyncIterator[Show]:
     async with system.mitra():
         customer = await system.customer()
         pairing = await system.search(customer)
-        done(await customer.post(f"/pairings/{pairing['id']}/cancel"))
+        json_of(await customer.post(f"/pairings/{pairing['id']}/cancel"))
 
         async def show(**options: Any) -> Page:
-            page = await opened(system, customer, "/app/failed", ".actions button")(**options)
+            page = await page_opener(system, customer, "/app/failed", ".actions button")(**options)
             await page.locator(".actions button").click()
             await expect(page.locator(".note")).to_be_visible()
             return page
@@ -239,7 +238,7 @@ async def screen_missing(system: System) -> AsyncIterator[Show]:
 @screen("20-payment-choose")
 async def choose(system: System) -> AsyncIterator[Show]:
     async with system.mitra():
-        yield opened(system, await system.customer(), "/app/payment", "label.chosen")
+        yield page_opener(system, await system.customer(), "/app/payment", "label.chosen")
 
 
 @screen("21-payment")
@@ -247,7 +246,7 @@ async def payment(system: System) -> AsyncIterator[Show]:
     async with system.mitra():
         customer = await system.customer()
         await system.open_payment(customer)
-        yield opened(system, customer, "/app/payment", ".summary")
+        yield page_opener(system, customer, "/app/payment", ".summary")
 
 
 @screen("22-payment-free")
@@ -255,7 +254,7 @@ async def payment_free(system: System) -> AsyncIterator[Show]:
     async with system.mitra():
         customer = await system.customer()
         await system.open_payment(customer, price_rp=0)
-        yield opened(system, customer, "/app/payment", ".summary")
+        yield page_opener(system, customer, "/app/payment", ".summary")
 
 
 @screen("23-payment-declined")
@@ -263,11 +262,11 @@ async def payment_declined(system: System) -> AsyncIterator[Show]:
     async with system.mitra():
         customer = await system.customer()
         opened_payment = await system.open_payment(customer)
-        told = {"behaviour": "decline", "payment_id": opened_payment["id"]}
-        done(await system.http.put("/api/dev/gateway", json=told))
+        behaviour = {"behaviour": "decline", "payment_id": opened_payment["id"]}
+        json_of(await system.http.put("/api/dev/gateway", json=behaviour))
 
         async def show(**options: Any) -> Page:
-            page = await opened(system, customer, "/app/payment", ".summary")(**options)
+            page = await page_opener(system, customer, "/app/payment", ".summary")(**options)
             await page.locator(".actions button").first.click()
             await expect(page.get_by_role("alert")).to_be_visible()
             return page
@@ -280,19 +279,18 @@ async def payment_confirming(system: System) -> AsyncIterator[Show]:
     async with system.mitra():
         customer = await system.customer()
         opened_payment = await system.open_payment(customer)
-        told = {"behaviour": "lost", "payment_id": opened_payment["id"]}
-        done(await system.http.put("/api/dev/gateway", json=told))
+        behaviour = {"behaviour": "lost", "payment_id": opened_payment["id"]}
+        json_of(await system.http.put("/api/dev/gateway", json=behaviour))
         confirming = asyncio.create_task(customer.post(f"/payments/{opened_payment['id']}/confirm"))
 
         async def is_confirming() -> bool:
             path = f"/payments/{opened_payment['id']}"
-            return bool(done(await customer.get(path))["status"] == "confirming")
+            return bool(json_of(await customer.get(path))["status"] == "confirming")
 
-        await until(is_confirming)
-        # Stop the clock. Otherwise the worker would ask the gateway for the result, and the screen would close before
-        # all checks of it have run.
-        await system.pass_time(0)
-        yield opened(system, customer, "/app/payment", ".middle")
+        await wait_until(is_confirming)
+        # Stop the clock: otherwise the server would ask the gateway, and the screen would disappear during the checks.
+        await system.advance_clock(0)
+        yield page_opener(system, customer, "/app/payment", ".middle")
         await system.database.execute("DELETE FROM virtual_clock")
         await confirming
 
@@ -305,8 +303,8 @@ async def payment_expired(system: System) -> AsyncIterator[Show]:
             await system.database.execute("DELETE FROM virtual_clock")
             customer = await system.customer()
             await system.open_payment(customer)
-            page = await opened(system, customer, "/app/payment", ".summary")(**options)
-            await system.pass_time(20 * 60)
+            page = await page_opener(system, customer, "/app/payment", ".summary")(**options)
+            await system.advance_clock(20 * 60)
             await expect(page.locator(".middle")).to_be_visible()
             return page
 
@@ -321,7 +319,7 @@ async def search(system: System) -> AsyncIterator[Show]:
     async with system.mitra():
         customer = await system.customer()
         await system.search(customer)
-        yield opened(system, customer, "/app/search", ".waiting")
+        yield page_opener(system, customer, "/app/search", ".waiting")
 
 
 @screen("31-search-stop")
@@ -331,7 +329,7 @@ async def search_stop(system: System) -> AsyncIterator[Show]:
         await system.search(customer)
 
         async def show(**options: Any) -> Page:
-            page = await opened(system, customer, "/app/search", ".waiting")(**options)
+            page = await page_opener(system, customer, "/app/search", ".waiting")(**options)
             await page.locator(".actions > button").click()
             await expect(page.get_by_role("dialog")).to_be_visible()
             return page
@@ -339,12 +337,12 @@ async def search_stop(system: System) -> AsyncIterator[Show]:
         yield show
 
 
-def told(system: System, person: Person, vendor: PushService, path: str, shows: str) -> Show:
-    """Like `opened`, on a device with a push subscription."""
+def page_opener_with_push(system: System, person: Person, vendor: PushService, path: str, shows: str) -> Show:
+    """As `page_opener`, on a device with a push service."""
 
     async def show(**options: Any) -> Page:
         device = await system.device_of(person, service_workers="allow", **options)
-        await push_to(device, system, vendor.browser())
+        await give_push_service(device, system, vendor.browser())
         page = await device.new_page()
         await page.goto(path)
         await expect(page.locator(shows)).to_be_visible()
@@ -358,7 +356,7 @@ async def search_told(system: System) -> AsyncIterator[Show]:
     async with system.mitra(), push_service() as vendor:
         customer = await system.customer()
         await system.search(customer)
-        yield told(system, customer, vendor, "/app/search", ".told")
+        yield page_opener_with_push(system, customer, vendor, "/app/search", ".told")
 
 
 @screen("32-waiting-for-bestie")
@@ -366,7 +364,7 @@ async def waiting(system: System) -> AsyncIterator[Show]:
     async with system.mitra() as (mitra, socket):
         customer = await system.customer()
         await system.ask_again(customer, mitra, socket)
-        yield opened(system, customer, "/app/search", ".waiting")
+        yield page_opener(system, customer, "/app/search", ".waiting")
 
 
 @screen("33-choosing-another")
@@ -374,7 +372,7 @@ async def choosing(system: System) -> AsyncIterator[Show]:
     async with system.mitra("Kak Budi"), system.mitra() as (mitra, socket):
         customer = await system.customer()
         await system.reject_again(customer, mitra, socket)
-        yield opened(system, customer, "/app/search", "dialog .primary")
+        yield page_opener(system, customer, "/app/search", "dialog .primary")
 
 
 @screen("34-choosing-nobody-else")
@@ -383,13 +381,13 @@ async def choosing_nobody(system: System) -> AsyncIterator[Show]:
         customer = await system.customer()
         await system.reject_again(customer, mitra, socket)
         await mitra.put("/presence", {"online": False})
-        yield opened(system, customer, "/app/search", "dialog [role=status]")
+        yield page_opener(system, customer, "/app/search", "dialog [role=status]")
 
 
 # Failures ----------------------------------------------------------------------------------------------------
 
 
-# The heading for each tag, in both languages.
+# The title of each tag, in both languages.
 TITLES = {
     "no_mitra_available": ("Belum ada bestie yang bisa menemani", "No bestie could make it"),
     "all_mitras_rejected": ("Semua bestie sedang tidak bisa", "Every bestie is busy right now"),
@@ -407,13 +405,13 @@ TITLES = {
 }
 
 
-def called(tag: str) -> str:
-    """The heading of the screen for this failure."""
+def heading_selector(tag: str) -> str:
+    """Give a selector for the heading of this failure's screen, in both languages."""
     return ", ".join(f'h1:text-is("{title}")' for title in TITLES[tag])
 
 
 def failure(number: int, tag: str, *, price_rp: int = 20_000) -> None:
-    """Make a screen for a failure with this tag."""
+    """Add the screen of a failure with this tag."""
     name = f"{number}-failure-{tag.replace('_', '-')}{'' if price_rp else '-free'}"
 
     @screen(name)
@@ -422,19 +420,19 @@ def failure(number: int, tag: str, *, price_rp: int = 20_000) -> None:
             customer = await system.customer()
             pairing = await system.search(customer, price_rp=price_rp)
             if tag == "customer_cancelled":
-                done(await customer.post(f"/pairings/{pairing['id']}/cancel"))
+                json_of(await customer.post(f"/pairings/{pairing['id']}/cancel"))
             elif tag == "all_mitras_rejected":
                 card = await socket.wait_for("request.offered")
-                done(await mitra.post(f"/requests/{card['id']}/reject"))
+                json_of(await mitra.post(f"/requests/{card['id']}/reject"))
             else:
-                await system.pass_time(61)
+                await system.advance_clock(61)
 
             async def is_over() -> bool:
-                state = done(await customer.get("/state"))
+                state = json_of(await customer.get("/state"))
                 return bool(state["payment"]["status"] == "unserved")
 
-            await until(is_over)
-            yield opened(system, customer, "/app/failed", called(tag))
+            await wait_until(is_over)
+            yield page_opener(system, customer, "/app/failed", heading_selector(tag))
 
 
 failure(40, "no_mitra_available")
@@ -444,7 +442,7 @@ failure(43, "no_mitra_available", price_rp=0)
 
 
 def targeted_failure(number: int, tag: str) -> None:
-    """Make a screen for a failure after the customer asked for the same bestie again."""
+    """Add the screen of a failure after the customer asked for the same bestie again."""
 
     @screen(f"{number}-failure-{tag.replace('_', '-')}")
     async def failed(system: System) -> AsyncIterator[Show]:
@@ -455,29 +453,29 @@ def targeted_failure(number: int, tag: str) -> None:
             else:
                 pairing = await system.ask_again(customer, mitra, socket)
             if tag == "targeted_mitra_timeout":
-                await system.pass_time(21)
+                await system.advance_clock(21)
             elif tag == "targeted_mitra_offline":
                 await mitra.put("/presence", {"online": False})
 
             async def has_failed() -> bool:
-                state = done(await customer.get("/state"))
+                state = json_of(await customer.get("/state"))
                 return bool(state["pairing"]["status"] == "failed")
 
             async def is_over() -> bool:
-                state = done(await customer.get("/state"))
+                state = json_of(await customer.get("/state"))
                 return bool(state["payment"]["status"] == "unserved")
 
-            await until(has_failed)
+            await wait_until(has_failed)
             if tag == "payment_session_expired":
-                await system.pass_time(20 * 60 + 1)
+                await system.advance_clock(20 * 60 + 1)
             else:
-                done(await customer.post(f"/pairings/{pairing['id']}/decline-fallback"))
-            await until(is_over)
-            yield opened(system, customer, "/app/failed", called(tag))
+                json_of(await customer.post(f"/pairings/{pairing['id']}/decline-fallback"))
+            await wait_until(is_over)
+            yield page_opener(system, customer, "/app/failed", heading_selector(tag))
 
 
 async def refund(system: System, payment_id: UUID) -> None:
-    """An operator decides to refund the payment."""
+    """Decide as an operator that this payment is refunded."""
     operator_id, _ = await operator(system)
     token = secrets.token_urlsafe(32)
     digest = hashlib.sha256(token.encode()).digest()
@@ -488,7 +486,7 @@ async def refund(system: System, payment_id: UUID) -> None:
         json={"decision": "refund", "note": "Maaf"},
         headers={"Authorization": f"Bearer {token}", "Idempotency-Key": secrets.token_hex()},
     )
-    done(answer)
+    json_of(answer)
 
 
 @screen("48-failure-refunded")
@@ -498,8 +496,8 @@ async def failure_refunded(system: System) -> AsyncIterator[Show]:
         async def show(**options: Any) -> Page:
             customer = await system.customer()
             pairing = await system.search(customer)
-            done(await customer.post(f"/pairings/{pairing['id']}/cancel"))
-            page = await opened(system, customer, "/app/failed", "section")(**options)
+            json_of(await customer.post(f"/pairings/{pairing['id']}/cancel"))
+            page = await page_opener(system, customer, "/app/failed", "section")(**options)
             await refund(system, UUID(pairing["payment_id"]))
             await expect(page.get_by_text(re.compile("sudah kami kembalikan|have given"))).to_be_visible()
             return page
@@ -517,16 +515,16 @@ targeted_failure(47, "payment_session_expired")
 
 
 async def talk(system: System, customer: Person, mitra: Person, session_id: str) -> None:
-    """A conversation. Both sides have read everything except the last message."""
+    """Fill a chat with a conversation that both have read except for its last message."""
     last_id = ""
-    for number, (sender, text) in enumerate(WAVES):
+    for number, (sender, text) in enumerate(CONVERSATION):
         writer = mitra if sender == "mitra" else customer
         said = {"client_message_id": str(number), "text": text}
-        last = done(await writer.post(f"/sessions/{session_id}/messages", said, key=""))
-        if number == len(WAVES) - 2:
+        last = json_of(await writer.post(f"/sessions/{session_id}/messages", said, key=""))
+        if number == len(CONVERSATION) - 2:
             last_id = last["id"]
     for reader in (mitra, customer):
-        done(await reader.post(f"/sessions/{session_id}/read", {"up_to_message_id": last_id}, key=""))
+        json_of(await reader.post(f"/sessions/{session_id}/read", {"up_to_message_id": last_id}, key=""))
 
 
 @screen("50-chat-begins")
@@ -534,7 +532,7 @@ async def chat_begins(system: System) -> AsyncIterator[Show]:
     async with system.mitra() as (mitra, socket):
         customer = await system.customer()
         await system.chat(customer, mitra, socket)
-        yield opened(system, customer, "/app/chat", ".list .empty")
+        yield page_opener(system, customer, "/app/chat", ".list .empty")
 
 
 @screen("51-chat")
@@ -545,7 +543,7 @@ async def chat(system: System) -> AsyncIterator[Show]:
         await talk(system, customer, mitra, session["id"])
 
         async def show(**options: Any) -> Page:
-            page = await opened(system, customer, "/app/chat", ".mark.sent")(**options)
+            page = await page_opener(system, customer, "/app/chat", ".mark.sent")(**options)
             await page.context.set_offline(True)
             await page.locator("textarea").fill("Kadang aku cuma pengin didengerin.")
             await page.locator("button[type=submit]").click()
@@ -562,13 +560,12 @@ async def chat_soon(system: System) -> AsyncIterator[Show]:
         customer = await system.customer()
         session = await system.chat(customer, mitra, socket)
         await talk(system, customer, mitra, session["id"])
-        await system.pass_time(26 * 60)
+        await system.advance_clock(26 * 60)
 
         async def show(**options: Any) -> Page:
-            page = await opened(system, customer, "/app/chat", ".soon")(**options)
+            page = await page_opener(system, customer, "/app/chat", ".soon")(**options)
             signal = f'{{"op": "signal", "type": "typing", "session_id": "{session["id"]}"}}'
-            # The server does not store typing signals for a page that is not connected yet. So send the signal again
-            # until the page shows it.
+            # The server does not store the signal for a page that is not connected yet, so send it repeatedly.
             while not await page.locator(".dots").is_visible():
                 await socket.connection.send(signal)
                 await asyncio.sleep(0.2)
@@ -585,7 +582,7 @@ async def chat_end(system: System) -> AsyncIterator[Show]:
         await talk(system, customer, mitra, session["id"])
 
         async def show(**options: Any) -> Page:
-            page = await opened(system, customer, "/app/chat", ".mark.sent")(**options)
+            page = await page_opener(system, customer, "/app/chat", ".mark.sent")(**options)
             await page.locator("button.end").click()
             await expect(page.get_by_role("dialog")).to_be_visible()
             return page
@@ -599,8 +596,8 @@ async def chat_ended(system: System) -> AsyncIterator[Show]:
         customer = await system.customer()
         session = await system.chat(customer, mitra, socket)
         await talk(system, customer, mitra, session["id"])
-        done(await customer.post(f"/sessions/{session['id']}/end"))
-        yield opened(system, customer, f"/app/history/{session['id']}", "footer")
+        json_of(await customer.post(f"/sessions/{session['id']}/end"))
+        yield page_opener(system, customer, f"/app/history/{session['id']}", "footer")
 
 
 @screen("55-chat-cut-short")
@@ -608,12 +605,14 @@ async def chat_cut_short(system: System) -> AsyncIterator[Show]:
     async with system.mitra() as (mitra, socket):
         customer = await system.customer()
         session = await system.chat(customer, mitra, socket)
-        done(await mitra.post(f"/sessions/{session['id']}/end", {"reason": "Listrik padam"}))
-        yield opened(system, customer, f"/app/history/{session['id']}", "footer")
+        json_of(await mitra.post(f"/sessions/{session['id']}/end", {"reason": "Listrik padam"}))
+        yield page_opener(system, customer, f"/app/history/{session['id']}", "footer")
 
 
-async def near_its_end(system: System, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
-    """A chat with four minutes left."""
+async def chat_near_its_end(
+    system: System, customer: Person, mitra: Person, socket: Socket
+) -> dict[str, Any]:
+    """Start a chat that has four minutes left."""
     session = await system.chat(customer, mitra, socket)
     await talk(system, customer, mitra, session["id"])
     await system.database.execute(
@@ -626,10 +625,10 @@ async def near_its_end(system: System, customer: Person, mitra: Person, socket: 
 async def more_time(system: System) -> AsyncIterator[Show]:
     async with system.mitra() as (mitra, socket):
         customer = await system.customer()
-        await near_its_end(system, customer, mitra, socket)
+        await chat_near_its_end(system, customer, mitra, socket)
 
         async def show(**options: Any) -> Page:
-            page = await opened(system, customer, "/app/chat", ".soon button")(**options)
+            page = await page_opener(system, customer, "/app/chat", ".soon button")(**options)
             await page.locator(".soon button").click()
             await expect(page.locator("dialog label.chosen")).to_be_visible()
             return page
@@ -641,31 +640,31 @@ async def more_time(system: System) -> AsyncIterator[Show]:
 async def more_time_waiting(system: System) -> AsyncIterator[Show]:
     async with system.mitra() as (mitra, socket):
         customer = await system.customer()
-        session = await near_its_end(system, customer, mitra, socket)
-        # The clock stands still, so the ten seconds to answer do not pass.
-        await system.pass_time(0)
+        session = await chat_near_its_end(system, customer, mitra, socket)
+        # Stop the clock, and with it the window of ten seconds.
+        await system.advance_clock(0)
         offer_id = await system.make.offer(duration_minutes=15, price_rp=10_000, purpose="extension")
-        done(await customer.post(f"/sessions/{session['id']}/extensions", {"offer_id": str(offer_id)}))
-        yield opened(system, customer, "/app/chat", "dialog .waiting")
+        json_of(await customer.post(f"/sessions/{session['id']}/extensions", {"offer_id": str(offer_id)}))
+        yield page_opener(system, customer, "/app/chat", "dialog .waiting")
 
 
 def more_time_outcome(number: int, how: str) -> None:
-    """Make a screen for the result of an extension request."""
+    """Add the screen of a decided request for more time."""
 
     @screen(f"{number}-more-time-{how}")
     async def outcome(system: System) -> AsyncIterator[Show]:
         async with system.mitra() as (mitra, socket):
             customer = await system.customer()
-            session = await near_its_end(system, customer, mitra, socket)
-            await system.pass_time(0)
+            session = await chat_near_its_end(system, customer, mitra, socket)
+            await system.advance_clock(0)
             offer_id = await system.make.offer(duration_minutes=15, price_rp=10_000, purpose="extension")
 
             async def show(**options: Any) -> Page:
-                page = await opened(system, customer, "/app/chat", ".list")(**options)
+                page = await page_opener(system, customer, "/app/chat", ".list")(**options)
                 path = f"/sessions/{session['id']}/extensions"
-                asked = done(await customer.post(path, {"offer_id": str(offer_id)}))
+                asked = json_of(await customer.post(path, {"offer_id": str(offer_id)}))
                 await expect(page.locator("dialog .waiting")).to_be_visible()
-                done(await mitra.post(f"/extensions/{asked['id']}/{how}"))
+                json_of(await mitra.post(f"/extensions/{asked['id']}/{how}"))
                 await expect(page.locator("dialog .primary")).to_be_visible()
                 return page
 
@@ -685,15 +684,15 @@ async def history(system: System) -> AsyncIterator[Show]:
     for name in ("Kak Sari", "Kak Budi", "Kak Maria Magdalena Kusumawardhani"):
         async with system.mitra(name) as (mitra, socket):
             session = await system.chat(customer, mitra, socket)
-            done(await customer.post(f"/sessions/{session['id']}/end"))
+            json_of(await customer.post(f"/sessions/{session['id']}/end"))
     async with system.mitra("Kak Wulan") as (mitra, socket):
         await system.chat(customer, mitra, socket)
-        yield opened(system, customer, "/app/history", "li")
+        yield page_opener(system, customer, "/app/history", "li")
 
 
 @screen("61-history-empty")
 async def history_empty(system: System) -> AsyncIterator[Show]:
-    yield opened(system, await system.customer(), "/app/history", ".empty")
+    yield page_opener(system, await system.customer(), "/app/history", ".empty")
 
 
 @screen("62-bestie-not-online")
@@ -704,7 +703,7 @@ async def not_online(system: System) -> AsyncIterator[Show]:
         await mitra.put("/presence", {"online": False})
 
         async def show(**options: Any) -> Page:
-            page = await opened(system, customer, "/app/history", "li")(**options)
+            page = await page_opener(system, customer, "/app/history", "li")(**options)
             await page.locator("li button").last.click()
             await expect(page.locator("dialog .primary")).to_be_visible()
             return page
@@ -714,13 +713,15 @@ async def not_online(system: System) -> AsyncIterator[Show]:
 
 @screen("70-profile")
 async def profile(system: System) -> AsyncIterator[Show]:
-    yield opened(system, await system.customer(), "/app/profile", "fieldset")
+    yield page_opener(system, await system.customer(), "/app/profile", "fieldset")
 
 
 @screen("72-profile-notifications-on")
 async def profile_told(system: System) -> AsyncIterator[Show]:
     async with push_service() as vendor:
-        yield told(system, await system.customer(), vendor, "/app/profile", "[aria-checked=true]")
+        yield page_opener_with_push(
+            system, await system.customer(), vendor, "/app/profile", "[aria-checked=true]"
+        )
 
 
 @screen("73-profile-notifications-blocked")
@@ -742,7 +743,7 @@ async def sign_out(system: System) -> AsyncIterator[Show]:
     customer = await system.customer()
 
     async def show(**options: Any) -> Page:
-        page = await opened(system, customer, "/app/profile", "fieldset")(**options)
+        page = await page_opener(system, customer, "/app/profile", "fieldset")(**options)
         await page.locator(".out button").click()
         await expect(page.get_by_role("dialog")).to_be_visible()
         return page

@@ -1,4 +1,4 @@
-"""A real server and worker, with real browsers and users on both sides."""
+"""A real server and worker with real browsers in front of them, and the people who use them."""
 
 import asyncio
 import contextlib
@@ -24,17 +24,16 @@ Language = Literal["id", "en"]
 
 # A cheap Android phone.
 PHONE = {"width": 360, "height": 740}
-# Longer than any step of these tests takes on a busy machine.
+# The longest time that a step takes on a busy machine.
 PATIENCE_MS = 10_000
-# Messages that a browser itself writes to its console when a request is refused or cut off. The tests cause such
-# requests.
+# The browser itself writes these to its console when a request is refused or cut off, which tests do on purpose.
 EXPECTED = ("Failed to load resource", "WebSocket connection to")
 
 expect.set_options(timeout=PATIENCE_MS)
 
 
 class System:
-    """One database with its server and worker, and the users of a test."""
+    """One database with its server and worker, and the people who use them in a test."""
 
     def __init__(self, url: str, http: httpx.AsyncClient, database: Database, browser: Browser) -> None:
         self.url = url
@@ -47,12 +46,12 @@ class System:
         self._customers: list[Person] = []
 
     async def close(self) -> None:
-        """Clean up after a test: close its pages, and take its mitras offline."""
+        """End what a test started: close its pages, end its customers' journeys, and switch its mitras offline."""
         await asyncio.gather(*(context.close() for context in self._contexts))
         self._contexts.clear()
         await self.database.execute("DELETE FROM virtual_clock")
         # An open search would ask the mitras of the next test.
-        await asyncio.gather(*(leave(customer) for customer in self._customers))
+        await asyncio.gather(*(end_journey(customer) for customer in self._customers))
         self._customers.clear()
         await self.database.execute("UPDATE mitras SET online = false")
 
@@ -65,11 +64,11 @@ class System:
         return token
 
     async def person(self, role: Role, user_id: UUID) -> Person:
-        """A client that acts as this person through the API."""
+        """Sign a person in, who then acts through the API."""
         return Person(self.http, role, user_id, await self._token(role, user_id, "bearer"))
 
     async def customer(self, call_name: str = "Melati") -> Person:
-        """A new customer."""
+        """Create a customer."""
         customer = await self.person("customer", await self.make.customer(call_name))
         self._customers.append(customer)
         return customer
@@ -78,7 +77,7 @@ class System:
     async def mitra(
         self, display_name: str = "Kak Sari", *, max_customers: int = 3
     ) -> AsyncIterator[tuple[Person, Socket]]:
-        """A mitra who is online and connected until the end of the block."""
+        """Create a mitra who is online and connected until the end of the block."""
         mitra_id = await self.make.mitra(display_name, online=False, max_customers=max_customers)
         mitra = await self.person("mitra", mitra_id)
         async with mitra.socket() as socket:
@@ -100,7 +99,7 @@ class System:
         is_phone: bool = True,
         **more: Any,
     ) -> BrowserContext:
-        """Create a separate browser profile, which stands for a device."""
+        """Open a browser profile of its own: a device."""
         remembered = {"curhat:language": language, **(kept or {})}
         context = await self.browser.new_context(
             base_url=self.url,
@@ -133,7 +132,7 @@ class System:
         return context
 
     async def device_of(self, person: Person, **options: Any) -> BrowserContext:
-        """Create a device on which this customer or mitra is signed in."""
+        """Open a device on which this customer or mitra is signed in."""
         role: Role = "mitra" if person.role == "mitra" else "customer"
         cookie = {
             "name": f"curhat_{role}",
@@ -149,7 +148,7 @@ class System:
         return await self.context(cookies=[cookie], kept=kept, **options)
 
     async def page_of(self, person: Person, path: str = "/app/", **options: Any) -> Page:
-        """Open this person's app. A mitra's app is at /mitra/."""
+        """Open this person's app on a new device. A mitra's is at /mitra/."""
         page = await (await self.device_of(person, **options)).new_page()
         await page.goto(path)
         return page
@@ -158,70 +157,74 @@ class System:
         if message.type == "error" and not message.text.startswith(EXPECTED):
             self.problems.append(message.text)
 
-    # Steps through the API to the state in which a test begins
+    # Starting points of tests, reached through the API
 
     async def offers(self) -> None:
-        """The product's price tiers."""
+        """Create the product's price tiers."""
         for minutes, price_rp in ((15, 10_000), (30, 20_000), (60, 35_000), (5, 0)):
             await self.make.offer(duration_minutes=minutes, price_rp=price_rp)
         for minutes, price_rp in ((15, 10_000), (30, 18_000)):
             await self.make.offer(duration_minutes=minutes, price_rp=price_rp, purpose="extension")
 
     async def open_payment(self, customer: Person, *, price_rp: int = 20_000) -> dict[str, Any]:
-        """A payment that waits for its confirmation. A mitra must be available."""
+        """Open a payment, and do not confirm it. A mitra must be available."""
         minutes = {0: 5, 10_000: 15, 20_000: 30, 35_000: 60, 60_000: 90}[price_rp]
         offer_id = await self.make.offer(duration_minutes=minutes, price_rp=price_rp)
-        payment: dict[str, Any] = done(await customer.post("/payments", {"offer_id": str(offer_id)}))
+        payment: dict[str, Any] = json_of(await customer.post("/payments", {"offer_id": str(offer_id)}))
         return payment
 
     async def search(self, customer: Person, *, price_rp: int = 20_000) -> dict[str, Any]:
-        """An open pairing. A mitra must be available."""
+        """Start a search, and return its open pairing. A mitra must be available."""
         payment = await self.open_payment(customer, price_rp=price_rp)
-        pairing: dict[str, Any] = done(await customer.post(f"/payments/{payment['id']}/confirm"))["pairing"]
+        pairing: dict[str, Any] = json_of(await customer.post(f"/payments/{payment['id']}/confirm"))[
+            "pairing"
+        ]
         return pairing
 
     async def chat(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
-        """A running session of these two users."""
+        """Start a session of these two."""
         pairing = await self.search(customer)
         card_id = await request_of(self.database, UUID(pairing["id"]), mitra.id)
         card = await socket.wait_for("request.offered", id=str(card_id))
-        session: dict[str, Any] = done(await mitra.post(f"/requests/{card['id']}/accept"))["session"]
+        session: dict[str, Any] = json_of(await mitra.post(f"/requests/{card['id']}/accept"))["session"]
         return session
 
     async def past_chat(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
-        """A session of these two users that has ended."""
+        """Start and end a session of these two."""
         session = await self.chat(customer, mitra, socket)
-        ended: dict[str, Any] = done(await customer.post(f"/sessions/{session['id']}/end"))
+        ended: dict[str, Any] = json_of(await customer.post(f"/sessions/{session['id']}/end"))
         return ended
 
     async def ask_again(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
-        """An open pairing with the mitra of a past chat."""
+        """Ask for the mitra of a past chat, and return the open pairing."""
         await self.past_chat(customer, mitra, socket)
         offer_id = await self.make.offer(duration_minutes=30, price_rp=20_000)
         order = {"offer_id": str(offer_id), "target_mitra_id": str(mitra.id)}
-        payment = done(await customer.post("/payments", order))
-        pairing: dict[str, Any] = done(await customer.post(f"/payments/{payment['id']}/confirm"))["pairing"]
+        payment = json_of(await customer.post("/payments", order))
+        pairing: dict[str, Any] = json_of(await customer.post(f"/payments/{payment['id']}/confirm"))[
+            "pairing"
+        ]
         return pairing
 
     async def reject_again(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
-        """Like `ask_again`, but the mitra has also rejected the request, so the customer may choose another mitra."""
+        """As `ask_again`, but the mitra has rejected: the customer may choose another mitra."""
         pairing = await self.ask_again(customer, mitra, socket)
         card = await socket.wait_for("request.offered", kind="targeted")
-        done(await mitra.post(f"/requests/{card['id']}/reject"))
+        json_of(await mitra.post(f"/requests/{card['id']}/reject"))
         return pairing
 
-    async def pass_time(self, seconds: float) -> None:
-        """Move the database's clock forward by this time at once. From then on the clock stands still."""
+    async def advance_clock(self, seconds: float) -> None:
+        """Move the database's clock forward by this many seconds, and stop it there."""
         async with self.database.transaction() as tx:
             now = await tx.connection.fetchval("SELECT curhat_now()")
             await tx.execute("DELETE FROM virtual_clock")
             await tx.execute("INSERT INTO virtual_clock VALUES ($1)", now + timedelta(seconds=seconds))
 
 
-async def leave(customer: Person) -> None:
-    """End everything that is open for this customer. Reads the state again if something ended by itself meanwhile."""
+async def end_journey(customer: Person) -> None:
+    """End the journey of this customer. Look again if something ends by itself meanwhile."""
     while True:
-        state = done(await customer.get("/state"))
+        state = json_of(await customer.get("/state"))
         payment, pairing, session = state["payment"], state["pairing"], state["session"]
         if session is not None:
             path = f"/sessions/{session['id']}/end"
@@ -240,14 +243,14 @@ async def leave(customer: Person) -> None:
         assert answer.is_success or answer.status_code == 409, answer.text
 
 
-def done(answer: httpx.Response) -> Any:
-    """What a command that must succeed answered."""
+def json_of(answer: httpx.Response) -> Any:
+    """Return the JSON of an answer that must be a success; None for an empty one."""
     assert answer.is_success, answer.text
     return answer.json() if answer.content else None
 
 
-async def until(condition: Callable[[], Awaitable[bool]], seconds: float = PATIENCE_MS / 1000) -> None:
-    """Poll until the condition holds; fails after the time limit."""
+async def wait_until(condition: Callable[[], Awaitable[bool]], seconds: float = PATIENCE_MS / 1000) -> None:
+    """Wait until the condition is true. Fails after `seconds`."""
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.02)

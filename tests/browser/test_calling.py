@@ -1,4 +1,4 @@
-"""The call to action: when the customer can press it, and what it says when the customer cannot."""
+"""The call to action: when the customer can press it, and what it says otherwise."""
 
 import json
 
@@ -16,14 +16,14 @@ BACKGROUND = """(isHidden) => {
 
 
 def polls_of(page: Page) -> list[str]:
-    """The polls that this page sends, recorded when they are sent."""
+    """Collect the polls that this page sends."""
     found: list[str] = []
     page.on("request", lambda sent: found.append(sent.url) if "mitra-availability" in sent.url else None)
     return found
 
 
 @pytest.mark.rule("1.4")
-async def test_while_nobody_is_there_the_button_is_grey_and_says_so(system: System) -> None:
+async def test_without_an_available_mitra_the_button_is_disabled_and_says_so(system: System) -> None:
     page = await system.page_of(await system.customer())
     await expect(page.get_by_role("button", name="Curhat", exact=True)).to_be_disabled()
     await expect(page.get_by_text("Belum ada bestie tersedia")).to_be_visible()
@@ -33,7 +33,9 @@ async def test_while_nobody_is_there_the_button_is_grey_and_says_so(system: Syst
 
 
 @pytest.mark.rule("1.3")
-async def test_the_app_polls_every_five_seconds_in_front_and_never_in_the_background(system: System) -> None:
+async def test_the_app_polls_every_five_seconds_in_the_foreground_and_never_in_the_background(
+    system: System,
+) -> None:
     page = await (await system.device_of(await system.customer())).new_page()
     await page.clock.install()
     polls = polls_of(page)
@@ -47,7 +49,7 @@ async def test_the_app_polls_every_five_seconds_in_front_and_never_in_the_backgr
     await page.evaluate(BACKGROUND, True)
     await page.clock.run_for(60_000)
     assert len(polls) == 3
-    async with page.expect_response(POLL):  # When the customer returns to the page, it polls at once.
+    async with page.expect_response(POLL):  # At once when the page comes back.
         await page.evaluate(BACKGROUND, False)
     assert len(polls) == 4
 
@@ -95,7 +97,7 @@ async def test_a_poll_without_an_answer_disables_the_button(system: System) -> N
 
 
 @pytest.mark.rule("1.5")
-async def test_the_customer_never_sees_how_many_there_are(system: System) -> None:
+async def test_the_customer_never_sees_the_number_of_mitras(system: System) -> None:
     page = await (await system.device_of(await system.customer())).new_page()
     answer = json.dumps({"available": True, "count": 734_921})
     await page.route(POLL, lambda route: route.fulfill(content_type="application/json", body=answer))

@@ -1,4 +1,4 @@
-"""The Control Center in a real browser: operators at work."""
+"""The Control Center in a real browser, as operators use it."""
 
 import csv
 import re
@@ -9,7 +9,7 @@ import pytest
 from playwright.async_api import Locator, Page, expect
 
 from tests.browser.operators import case, chat, control_center_page, operator
-from tests.browser.system import System, done, until
+from tests.browser.system import System, json_of, wait_until
 from tests.support.signed_in import OPERATOR_PASSWORD
 
 
@@ -23,7 +23,7 @@ async def _sign_in(page: Page, email: str, code: str | None = None) -> None:
 
 
 def _short(entity_id: UUID | str) -> str:
-    """An id as the lists show it: shortened."""
+    """Give an id as the lists show it."""
     return str(entity_id)[-8:]
 
 
@@ -56,7 +56,7 @@ async def test_an_operator_sets_up_an_authenticator_app_and_signs_in_with_its_co
     await expect(page.get_by_text("Recovery codes left: 10")).to_be_visible()
     await page.get_by_role("button", name="Sign out").last.click()
 
-    # Each code works only once, and the enrolment used the code of this half minute. So make the server forget that.
+    # A code is valid once, and the enrolment has used the one of this half minute: let the server forget that.
     await system.database.execute("UPDATE operators SET totp_last_step = 0 WHERE id = $1", operator_id)
     await _sign_in(page, email, "000000")
     await expect(page.get_by_role("alert")).to_contain_text("not right")
@@ -94,7 +94,9 @@ async def test_a_case_is_reviewed_on_one_timeline_and_refunded_by_the_gateway(sy
     await expect(decision).to_contain_text("done")
     await expect(decision).to_contain_text(email)
     payment_id = await system.database.fetchval("SELECT payment_id FROM review_cases WHERE id = $1", case_id)
-    charges = done(await system.http.get("/api/dev/gateway/charges", params={"payment_id": str(payment_id)}))
+    charges = json_of(
+        await system.http.get("/api/dev/gateway/charges", params={"payment_id": str(payment_id)})
+    )
     assert [refund["amount_rp"] for refund in charges["refunds"]] == [20_000]
 
 
@@ -107,7 +109,7 @@ async def test_of_two_operators_who_decide_at_once_one_wins_and_the_other_is_tol
     await second.get_by_role("radio", name="No refund").check()
     await second.get_by_label("Note").fill("A different view.")
     await second.get_by_role("button", name="Decide…").click()
-    # The second operator's question stays open while the first operator decides.
+    # The dialog of the one stays open while the other one decides.
     await second.route("**/api/control-center/review-cases/*", lambda route: route.abort())
     await _decide(first, "Refund Rp20.000", "Nobody came.")
     await expect(first.get_by_role("region", name="Decision")).to_contain_text("refund")
@@ -119,13 +121,13 @@ async def test_of_two_operators_who_decide_at_once_one_wins_and_the_other_is_tol
     assert [(row["decision"], row["decided_by"]) for row in rows] == [("refund", first_id)]
 
 
-async def test_a_large_refund_needs_a_colleague_and_one_that_the_gateway_refuses_is_tried_again(
+async def test_a_large_refund_needs_a_second_operator_and_a_refused_refund_can_be_retried(
     system: System,
 ) -> None:
     case_id = await case(system, price_rp=60_000)
     payment_id = await system.database.fetchval("SELECT payment_id FROM review_cases WHERE id = $1", case_id)
-    told = {"behaviour": "decline", "payment_id": str(payment_id)}
-    done(await system.http.put("/api/dev/gateway", json=told))
+    behaviour = {"behaviour": "decline", "payment_id": str(payment_id)}
+    json_of(await system.http.put("/api/dev/gateway", json=behaviour))
     asker, colleague, late = [await operator(system, "reviewer") for _ in range(3)]
     page = await control_center_page(system, asker[0], f"/cases/{case_id}")
     await _decide(page, "Refund Rp60.000", "Nobody came.")
@@ -137,7 +139,7 @@ async def test_a_large_refund_needs_a_colleague_and_one_that_the_gateway_refuses
     others = await control_center_page(system, late[0], f"/cases/{case_id}")
     for desk in (theirs, others):
         await desk.get_by_role("button", name="Approve the refund…").click()
-    # The late operator's question stays open while the other operator approves.
+    # The dialog of the slower operator stays open while the other one approves.
     await others.route("**/api/control-center/review-cases/*", lambda route: route.abort())
     await theirs.get_by_role("dialog").get_by_role("button", name="Approve the refund").click()
     decision = theirs.get_by_role("region", name="Decision")
@@ -147,15 +149,17 @@ async def test_a_large_refund_needs_a_colleague_and_one_that_the_gateway_refuses
 
     await expect(decision).to_contain_text("failed")
     await expect(decision).to_contain_text("refused by the mock gateway")
-    done(await system.http.put("/api/dev/gateway", json={**told, "behaviour": "approve"}))
+    json_of(await system.http.put("/api/dev/gateway", json={**behaviour, "behaviour": "approve"}))
     await theirs.get_by_role("button", name="Try the refund again…").click()
     await theirs.get_by_role("dialog").get_by_role("button", name="Try the refund again").click()
     await expect(decision).to_contain_text("done")
-    charges = done(await system.http.get("/api/dev/gateway/charges", params={"payment_id": str(payment_id)}))
+    charges = json_of(
+        await system.http.get("/api/dev/gateway/charges", params={"payment_id": str(payment_id)})
+    )
     assert [(refund["amount_rp"], refund["status"]) for refund in charges["refunds"]][-1] == (60_000, "done")
 
 
-async def test_many_cases_of_a_tag_are_decided_at_once_and_large_refunds_wait_for_a_second_person(
+async def test_many_cases_of_a_tag_are_decided_at_once_and_large_refunds_wait_for_a_second_operator(
     system: System,
 ) -> None:
     small, large, free = [await case(system, price_rp=price_rp) for price_rp in (20_000, 60_000, 0)]
@@ -193,7 +197,7 @@ async def test_many_cases_of_a_tag_are_decided_at_once_and_large_refunds_wait_fo
             )
         )
 
-    await until(is_refunded)
+    await wait_until(is_refunded)
     assert await system.database.fetchval(
         "SELECT needs_approval AND approved_by IS NULL FROM review_cases WHERE id = $1", large
     )
@@ -207,7 +211,7 @@ async def test_many_cases_of_a_tag_are_decided_at_once_and_large_refunds_wait_fo
 
 
 async def _tab_to(page: Page, wanted: Locator) -> None:
-    """Press Tab until this element has the keyboard focus."""
+    """Press Tab until this element has the focus."""
     await expect(wanted).to_be_visible()
     for _ in range(60):
         await page.keyboard.press("Tab")
@@ -225,7 +229,7 @@ async def test_a_case_is_reviewed_and_decided_with_the_keyboard_only(system: Sys
     await page.keyboard.press("Enter")
     await _tab_to(page, page.get_by_role("link", name=_short(case_id)))
     await page.keyboard.press("Enter")
-    # The new screen's heading has the focus, so the keyboard continues from there.
+    # The new screen's heading has the focus, so Tab continues from there.
     await expect(page.get_by_role("heading", name=f"Review case {_short(case_id)}")).to_be_focused()
     await _tab_to(page, page.get_by_role("radio", name="Refund Rp20.000"))
     await page.keyboard.press("ArrowDown")
@@ -255,7 +259,7 @@ async def _look_for(page: Page, q: str) -> None:
     await page.keyboard.press("Enter")
 
 
-async def test_a_customers_money_is_found_by_id_phone_name_and_status(system: System) -> None:
+async def test_a_customers_payment_is_found_by_id_phone_name_and_status(system: System) -> None:
     case_id = await case(system, call_name="Zubaidah")
     row = await system.database.fetchrow(
         "SELECT payments.id, payments.customer_id, phone_number FROM review_cases"
@@ -280,7 +284,7 @@ async def test_a_customers_money_is_found_by_id_phone_name_and_status(system: Sy
     await link.click()
     await expect(page.get_by_role("list", name="Timeline")).to_contain_text("Search ended")
     await expect(page.locator(".facts")).to_contain_text(f"+62 ***-****-{row['phone_number'][-4:]}")
-    # The way back leads to the same list.
+    # The back button leads to the same list.
     await page.go_back()
     await expect(page.get_by_label("Id, phone or name")).to_have_value("zubai")
     await expect(rows).to_have_count(1)
@@ -308,7 +312,7 @@ async def _downloaded(page: Page) -> list[dict[str, str]]:
     return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
 
 
-async def test_a_list_and_the_audit_are_narrowed_and_downloaded_as_they_are_seen(system: System) -> None:
+async def test_a_list_and_the_audit_are_filtered_and_exported_as_shown(system: System) -> None:
     case_id, _ = await case(system), await case(system, call_name="Kenanga")
     operator_id, email = await operator(system, "reviewer")
     other_id, _ = await operator(system, "reviewer")
@@ -344,7 +348,7 @@ async def test_a_list_and_the_audit_are_narrowed_and_downloaded_as_they_are_seen
     await expect(page.get_by_text("Nothing matches these filters.")).to_be_visible()
 
 
-async def test_a_change_of_the_search_time_is_obeyed_by_the_next_search(system: System) -> None:
+async def test_a_changed_search_time_applies_to_the_next_search(system: System) -> None:
     operator_id, email = await operator(system)
     page = await control_center_page(system, operator_id, "/configuration")
     row = page.get_by_role("region", name="Search time")
@@ -368,7 +372,7 @@ async def test_a_change_of_the_search_time_is_obeyed_by_the_next_search(system: 
     )
     assert round(seconds) == 90
 
-    # A page that still shows the old value is shown the new value, and saves nothing.
+    # An operator who still sees the old value is shown the new one, and saves nothing.
     await others_row.get_by_label("Search time").fill("120")
     await others_row.get_by_role("button", name="Save…").click()
     await other.get_by_role("dialog").get_by_role("button", name="Change").click()
@@ -377,7 +381,7 @@ async def test_a_change_of_the_search_time_is_obeyed_by_the_next_search(system: 
 
 
 @pytest.mark.rule("S.2")
-async def test_a_mitra_is_invited_once_renamed_and_given_more_places(system: System) -> None:
+async def test_a_mitra_is_invited_once_renamed_and_given_more_capacity(system: System) -> None:
     operator_id, _ = await operator(system)
     page = await control_center_page(system, operator_id, "/mitras")
     await page.get_by_role("button", name="Invite a mitra…").click()
@@ -389,7 +393,7 @@ async def test_a_mitra_is_invited_once_renamed_and_given_more_places(system: Sys
     await name.fill("Kak Tari")
     await capacity.fill("30")
     await invite.click()
-    # The error message belongs to the field that is wrong.
+    # Each problem is shown below its field.
     await expect(capacity).to_have_accessible_description("Type a whole number from 1 to 20.")
     await expect(name).to_have_accessible_description("")
     await capacity.fill("2")
@@ -451,7 +455,7 @@ async def test_an_operator_sees_where_they_are_signed_in_and_signs_another_devic
     await expect(here.get_by_role("heading", name="Payments")).to_be_visible()
 
 
-async def test_a_suspended_mitra_is_disconnected_and_lifted_again(system: System) -> None:
+async def test_a_suspended_mitra_is_disconnected_until_the_suspension_is_lifted(system: System) -> None:
     operator_id, _ = await operator(system)
     async with chat(system, display_name="Kak Wulan") as (mitra, session):
         page = await control_center_page(system, operator_id, "/mitras")
@@ -467,14 +471,16 @@ async def test_a_suspended_mitra_is_disconnected_and_lifted_again(system: System
             )
             return bool(reason == "mitra_suspended")
 
-        await until(is_ended)
+        await wait_until(is_ended)
         assert (await mitra.get("/state")).status_code in (401, 403)
         await page.get_by_role("button", name="Lift the suspension…").click()
         await page.get_by_role("dialog").get_by_role("button", name="Lift").click()
         await expect(page.get_by_text("Suspended since")).to_have_count(0)
 
 
-async def test_a_chat_is_read_only_after_a_written_reason_which_the_audit_keeps(system: System) -> None:
+async def test_an_operator_reads_a_chat_only_after_giving_a_reason_which_the_audit_keeps(
+    system: System,
+) -> None:
     operator_id, email = await operator(system, "reviewer")
     async with chat(system) as (_, session):
         page = await control_center_page(system, operator_id, f"/sessions/{session['id']}")
@@ -490,7 +496,7 @@ async def test_a_chat_is_read_only_after_a_written_reason_which_the_audit_keeps(
     await expect(entry).to_contain_text("The customer complains")
 
 
-async def test_a_viewer_sees_everything_and_is_offered_nothing_to_decide(system: System) -> None:
+async def test_a_viewer_sees_everything_and_can_decide_nothing(system: System) -> None:
     case_id = await case(system)
     operator_id, _ = await operator(system, "viewer")
     page = await control_center_page(system, operator_id, f"/cases/{case_id}")
@@ -502,8 +508,8 @@ async def test_a_viewer_sees_everything_and_is_offered_nothing_to_decide(system:
     await page.get_by_role("link", name="Mitras").click()
     await expect(page.get_by_role("heading", name="Mitras")).to_be_visible()
     await expect(page.get_by_role("button", name=re.compile("Invite"))).to_have_count(0)
-    # A day later nothing has failed yet, and the page says so.
-    await system.pass_time(24 * 3600)
+    # There are no failed pairings in the future, and the list says so.
+    await system.advance_clock(24 * 3600)
     page = await control_center_page(system, operator_id)
     await expect(page.get_by_text("No failures today.")).to_be_visible()
 
@@ -516,9 +522,9 @@ async def test_the_dashboard_follows_a_search_without_a_reload(system: System) -
     async with system.mitra():
         await system.search(customer)
         await expect(page.get_by_role("link", name="Kenanga")).to_be_visible()
-    await until(lambda: _has_rows(page))
+    await wait_until(lambda: _has_rows(page))
 
 
 async def _has_rows(page: Page) -> bool:
-    """The charts' figures, 24 hours and 30 days, for users who cannot see the lines."""
+    """Say whether the charts' tables for screen readers have their rows: 24 hours and 30 days."""
     return await page.locator(".unseen tbody tr").count() == 54

@@ -1,6 +1,6 @@
-"""Every screen and dialog of the Control Center in both themes, widths and languages: accessible to everybody.
+"""Every screen and dialog of the Control Center in both themes, widths and languages: accessible.
 
-If SCREENSHOTS names a folder (`make screenshots`), the tests save screenshots of all of them there.
+If SCREENSHOTS names a folder (`make screenshots`), the screenshots of all screens are saved there.
 """
 
 import re
@@ -13,29 +13,29 @@ import pyotp
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.operators import DESKTOP_SCREEN, WIDE_SCREEN, case, chat, clerk, operator
+from tests.browser.operators import DESKTOP_SCREEN, WIDE_SCREEN, case, chat, operator, sign_in_operator
 from tests.browser.past_month import past_month
-from tests.browser.system import Language, System, Theme, done, until
+from tests.browser.system import Language, System, Theme, json_of, wait_until
 from tests.browser.test_screens import INDONESIAN, PICTURES, violations
 from tests.support.signed_in import OPERATOR_PASSWORD
 
-# In the first language axe checks all rules, so each theme and each width is checked once with all rules. The other
-# two combinations of theme and width can differ only in colours, so axe checks only the contrast there.
+# Each theme is checked at each width: all of axe's rules in one combination of the two, and only colours in the other,
+# because nothing else can differ there.
 LOOKS: dict[Language, list[tuple[Theme, dict[str, int]]]] = {
     "id": [("light", DESKTOP_SCREEN), ("dark", WIDE_SCREEN)],
     "en": [("dark", DESKTOP_SCREEN), ("light", WIDE_SCREEN)],
 }
 ONLY: dict[Language, str | None] = {"id": None, "en": "color-contrast"}
-# Check only some rows: the rows of a table are alike.
+# All rows of a table are built alike, so axe checks the first five.
 MORE_ROWS = "tbody tr:nth-child(n+6)"
 
-# Leaves out text that people wrote, which stands in quotation marks. All other text on a screen is ours.
+# What people have written is in quotation marks. All other words are the app's own, in one language.
 SAID = re.compile(r"“[^”]*”|\"[^\"]*\"")
 ENGLISH = re.compile(
     r"\b(the|this|of|and|from|with|has|not|payment|customer|refund|search|review|decided|opened|asked|waiting)\b",
     re.IGNORECASE,
 )
-# A word of the contract. No user should have to read such words.
+# A code of the contract, which a screen must not show.
 RAW_CODE = re.compile(r"\b[a-z]+_[a-z_]+\b")
 
 
@@ -49,11 +49,13 @@ class Business:
 
 async def _decide(system: System, case_id: UUID, operator_id: UUID, note: str = "Sesuai aturan.") -> None:
     body = {"decision": "refund", "note": note}
-    done(await (await clerk(system, operator_id)).post(f"/review-cases/{case_id}/decision", body))
+    json_of(
+        await (await sign_in_operator(system, operator_id)).post(f"/review-cases/{case_id}/decision", body)
+    )
 
 
 async def _business(system: System, session_id: str, mitra_id: UUID) -> Business:
-    """Create cases in each state, with their results, and the audit of them."""
+    """Create cases in each state, their refunds, and audit entries."""
     operator_id, _ = await operator(system)
     colleague_id, _ = await operator(system, "reviewer")
     await past_month(system)
@@ -72,24 +74,24 @@ async def _business(system: System, session_id: str, mitra_id: UUID) -> Business
         )
     }
     payment_id = payments[cases["refused"]]["id"]
-    told = {"behaviour": "decline", "payment_id": str(payment_id)}
-    done(await system.http.put("/api/dev/gateway", json=told))
+    behaviour = {"behaviour": "decline", "payment_id": str(payment_id)}
+    json_of(await system.http.put("/api/dev/gateway", json=behaviour))
     await _decide(system, cases["awaiting"], colleague_id)
     await _decide(system, cases["refused"], colleague_id)
 
     async def is_refused() -> bool:
         return bool(await system.database.fetchval("SELECT count(*) FROM refunds WHERE status = 'failed'"))
 
-    await until(is_refused)
-    admin = await clerk(system, operator_id)
-    row = done(await admin.get("/configuration"))["items"][0]
+    await wait_until(is_refused)
+    admin = await sign_in_operator(system, operator_id)
+    row = json_of(await admin.get("/configuration"))["items"][0]
     change = {"value": 90, "expected_updated_at": row["updated_at"]}
-    done(await admin.put(f"/configuration/{row['key']}", change))
-    done(await admin.post(f"/sessions/{session_id}/transcript", {"reason": "Keluhan pelanggan"}))
+    json_of(await admin.put(f"/configuration/{row['key']}", change))
+    json_of(await admin.post(f"/sessions/{session_id}/transcript", {"reason": "Keluhan pelanggan"}))
     exported = await admin.get("/review-cases", format="csv", status="open", tag="customer_cancelled")
     assert exported.is_success
     suspended_id = await system.make.mitra("Kak Lestari", online=False)
-    done(await admin.patch(f"/mitras/{suspended_id}", {"suspended": True}))
+    json_of(await admin.patch(f"/mitras/{suspended_id}", {"suspended": True}))
     path_of = {
         "now": "/",
         "cases": "/cases",
@@ -115,7 +117,7 @@ async def _business(system: System, session_id: str, mitra_id: UUID) -> Business
     return Business(operator_id, path_of)
 
 
-# The steps on a screen until its dialog or its result is visible, in the order of `walk`.
+# The steps on a screen that open its dialog or show its result, in this order.
 
 
 async def _bulk(page: Page) -> None:
@@ -131,7 +133,7 @@ async def _decision(page: Page) -> None:
 
 
 async def _asked(page: Page) -> None:
-    """Press the only button on this screen that asks for a decision."""
+    """Open the only dialog of this screen."""
     await page.locator("section button, form .danger, form button.secondary").last.click()
 
 
@@ -206,13 +208,13 @@ STEPS = {
 
 
 async def _walk(system: System, business: Business, language: Language) -> AsyncIterator[tuple[str, Page]]:
-    """Each screen and dialog by its name, while it is visible."""
+    """Give each screen and dialog with its name, while it is open."""
     context = await system.context(is_phone=False, language=language, size=DESKTOP_SCREEN)
     page = await context.new_page()
     await page.goto("/control-center/")
     await expect(page.locator("input[type=password]")).to_be_visible()
     yield "sign-in", page
-    # A separate operator for this language, who sets up an authenticator app here and then signs in with it.
+    # Each language has its own operator, who sets up an authenticator app and then signs in with it.
     _, email = await operator(system)
     await page.locator("input[type=email]").fill(email)
     await page.locator("input[type=password]").fill("not the password")
@@ -246,7 +248,7 @@ async def _walk(system: System, business: Business, language: Language) -> Async
 
 
 @pytest.mark.rule("V.1")
-async def test_every_screen_and_dialog_of_the_control_center_is_usable_by_everybody(system: System) -> None:
+async def test_every_screen_and_dialog_of_the_control_center_is_accessible(system: System) -> None:
     problems = []
     async with chat(system) as (mitra, session):
         business = await _business(system, session["id"], mitra.id)

@@ -1,6 +1,4 @@
-"""Pushes to a customer whose app is closed: when the app asks, which pushes arrive, what a press opens, and the
-switch.
-"""
+"""Notifications for a customer while the app is closed: the permission, the messages, a press, and the switch."""
 
 import json
 from uuid import UUID
@@ -8,13 +6,13 @@ from uuid import UUID
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.mitras import button, say
-from tests.browser.pushed import BLOCKED, PushDevice, installed, push_to, received
-from tests.browser.system import System, until
+from tests.browser.mitras import button, send_message
+from tests.browser.pushed import BLOCKED, PushDevice, give_push_service, open_installed_app, wait_for_payload
+from tests.browser.system import System, wait_until
 from tests.support.journey import request_of
 from tests.support.push import push_service
 
-# The person has not decided yet. Records that the app asks for permission, and gives the person's answer.
+# The person has not decided yet. Counts how often the app asks, and gives this answer.
 PERMISSION = """(answer) => {
     let permission = 'default';
     window.asked = 0;
@@ -27,7 +25,7 @@ PERMISSION = """(answer) => {
 
 
 async def subscriptions(system: System, customer_id: UUID) -> int:
-    """The number of this customer's subscriptions on the server."""
+    """Count the subscriptions of this customer at the server."""
     count: int = await system.database.fetchval(
         "SELECT count(*) FROM push_subscriptions WHERE role = 'customer' AND user_id = $1", customer_id
     )
@@ -35,15 +33,15 @@ async def subscriptions(system: System, customer_id: UUID) -> int:
 
 
 @pytest.mark.parametrize("answer", ["granted", "denied"])
-async def test_the_permission_is_asked_for_while_searching_when_the_customer_presses(
+async def test_the_app_asks_for_the_permission_when_the_customer_presses_for_it_during_a_search(
     system: System, answer: str
 ) -> None:
     customer = await system.customer()
     async with system.mitra(), push_service() as vendor:
         device = await system.device_of(customer, service_workers="allow")
-        await push_to(device, system, vendor.browser())
+        await give_push_service(device, system, vendor.browser())
         await device.add_init_script(f"({PERMISSION})('{answer}')")
-        page = await installed(device, "/app/")
+        page = await open_installed_app(device, "/app/")
         await expect(page.get_by_text("Hai, Melati")).to_be_visible()
         await system.search(customer)
         await expect(page.get_by_role("heading", name="Mencari bestie…")).to_be_visible()
@@ -61,24 +59,24 @@ async def test_the_permission_is_asked_for_while_searching_when_the_customer_pre
 
 
 @pytest.mark.rule("V.5")
-async def test_the_match_and_a_message_are_told_while_the_app_is_closed(system: System) -> None:
+async def test_a_closed_app_notifies_of_the_match_and_of_a_message(system: System) -> None:
     customer = await system.customer()
     async with push_service() as vendor:
         browser = vendor.browser()
         device = await system.device_of(customer, service_workers="allow")
-        await push_to(device, system, browser)
+        await give_push_service(device, system, browser)
         device_push = PushDevice(device, system, "/app/")
         async with system.mitra() as (mitra, _):
-            page = await installed(device, "/app/")
+            page = await open_installed_app(device, "/app/")
             pairing = await system.search(customer)
             await expect(page.get_by_text("begitu bestie siap, kami beri tahu.")).to_be_visible()
             await page.close()
             request_id = await request_of(system.database, UUID(pairing["id"]), mitra.id)
             session = (await mitra.post(f"/requests/{request_id}/accept")).json()["session"]
-            matched = await received(vendor, browser, "matched")
+            matched = await wait_for_payload(vendor, browser, "matched")
             await device_push.deliver(matched)
-            await say(mitra, session, "Rahasia")
-            message = await received(vendor, browser, "message")
+            await send_message(mitra, session, "Rahasia")
+            message = await wait_for_payload(vendor, browser, "message")
             assert "Rahasia" not in json.dumps(message)
             assert "Sari" not in json.dumps([matched, message])
             await device_push.deliver(message)
@@ -87,39 +85,38 @@ async def test_the_match_and_a_message_are_told_while_the_app_is_closed(system: 
             pressed = await device_push.press(message)
             assert pressed == {"opened": "/app/chat", "focused": None}
 
-            # Another notification. This time the customer opens the app without pressing it. The app shows the
-            # message.
+            # Another notification. The customer opens the app without it, sees the message, and the notification goes.
             await device_push.deliver(message)
             again = await device.new_page()
             await again.goto(str(pressed["opened"]))
             await expect(again.locator(".theirs p")).to_have_text("Rahasia")
-            await until(device_push.is_empty)
+            await wait_until(device_push.is_empty)
 
-            # The app is open at another screen.
+            # The app is open, on another screen.
             await button(again, "Beranda").click()
             await button(again, "Riwayat").click()
             await expect(again.get_by_role("heading", name="Riwayat")).to_be_visible()
             await device_push.deliver(message)
-            # The browser identifies a page by the URL at which it was opened.
+            # The browser gives a page the address at which it was opened.
             assert await device_push.press(message) == {"opened": None, "focused": "/app/chat"}
             await expect(again).to_have_url(f"{system.url}/app/chat")
 
 
-async def test_the_switch_in_the_profile_takes_the_subscription_away_and_brings_it_back(
+async def test_the_switch_in_the_profile_removes_and_restores_the_subscription(
     system: System,
 ) -> None:
     customer = await system.customer()
     async with push_service() as vendor:
         device = await system.device_of(customer, service_workers="allow")
-        await push_to(device, system, vendor.browser())
-        page = await installed(device, "/app/profile")
+        await give_push_service(device, system, vendor.browser())
+        page = await open_installed_app(device, "/app/profile")
         switch = page.get_by_role("switch", name="Notifikasi")
         await expect(switch).to_be_checked()
         assert await subscriptions(system, customer.id) == 1
         await switch.click()
         await expect(switch).not_to_be_checked()
         assert await subscriptions(system, customer.id) == 0
-        # The switch stays off, even if the browser would allow notifications.
+        # It stays off, although the browser allows notifications.
         await page.reload()
         await expect(page.get_by_text("Kami bisa memberi tahu")).to_be_visible()
         await expect(switch).not_to_be_checked()
@@ -129,16 +126,16 @@ async def test_the_switch_in_the_profile_takes_the_subscription_away_and_brings_
         assert await subscriptions(system, customer.id) == 1
 
 
-async def test_without_the_server_the_switch_stays_as_it_is(system: System) -> None:
+async def test_the_switch_stays_as_it_is_when_the_server_does_not_answer(system: System) -> None:
     customer = await system.customer()
     async with push_service() as vendor:
         device = await system.device_of(customer, service_workers="allow")
-        await push_to(device, system, vendor.browser())
-        page = await installed(device, "/app/profile")
+        await give_push_service(device, system, vendor.browser())
+        page = await open_installed_app(device, "/app/profile")
         switch = page.get_by_role("switch", name="Notifikasi")
         await expect(switch).to_be_checked()
         await device.set_offline(True)
-        # Each visit to the profile sends the subscription to the server again. If this fails, nothing changes.
+        # Opening the profile sends the subscription again. That this fails must not switch it off.
         await button(page, "Kembali").click()
         async with page.expect_event("requestfailed", lambda request: request.url.endswith("/push-key")):
             await button(page, "Profil").click()
@@ -154,10 +151,10 @@ async def test_without_the_server_the_switch_stays_as_it_is(system: System) -> N
         async def is_gone() -> bool:
             return await subscriptions(system, customer.id) == 0
 
-        await until(is_gone)
+        await wait_until(is_gone)
 
 
-async def test_notifications_that_are_blocked_say_where_to_allow_them(system: System) -> None:
+async def test_blocked_notifications_say_where_to_allow_them(system: System) -> None:
     page = await (await system.device_of(await system.customer())).new_page()
     await page.add_init_script(BLOCKED)
     await page.goto("/app/profile")

@@ -1,5 +1,6 @@
-"""Every step of the journey, on both sides: a reload, a network that is gone and a second phone change nothing of where
-a person stands; and what happens meanwhile is there as soon as the network is.
+"""Every step of the journey, on both sides: a reload, a lost network and a second phone show the same state.
+
+What happens without a network appears as soon as the network is back.
 """
 
 import asyncio
@@ -12,9 +13,17 @@ from typing import Any
 import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
-from tests.browser.mitras import ask_for_more, button, card, new_mitra, past_chat, say, take
-from tests.browser.pushed import installed
-from tests.browser.system import System, done, until
+from tests.browser.mitras import (
+    accept_blast,
+    ask_for_more_time,
+    button,
+    card,
+    new_mitra,
+    past_chat,
+    send_message,
+)
+from tests.browser.pushed import open_installed_app
+from tests.browser.system import System, json_of, wait_until
 from tests.support.server import Person
 
 Shows = Callable[[Page], Locator]
@@ -22,13 +31,13 @@ Shows = Callable[[Page], Locator]
 
 @dataclass
 class Step:
-    """A user at one step of the journey, and a change from elsewhere that moves the user on."""
+    """A person in a state of the journey, which others can move on from there."""
 
     person: Person
     shows: Shows
     move_on: Callable[[], Awaitable[Any]]
     then: Shows
-    # What a reload without a network shows. The phone does not store short-lived state.
+    # What a reload without a network shows, if it is something else: the phone does not keep short-lived cards.
     offline: Shows | None = None
 
 
@@ -38,7 +47,7 @@ MITRAS: dict[str, Begin] = {}
 
 
 def step(of: dict[str, Begin]) -> Callable[[Callable[[System], AsyncIterator[Step]]], None]:
-    """A decorator that registers a step in this dictionary under its function's name."""
+    """Give a decorator that adds a step to this registry under the function's name."""
 
     def add(begin: Callable[[System], AsyncIterator[Step]]) -> None:
         of[begin.__name__] = asynccontextmanager(begin)
@@ -47,17 +56,17 @@ def step(of: dict[str, Begin]) -> Callable[[Callable[[System], AsyncIterator[Ste
 
 
 def heading(name: str) -> Shows:
-    """Find the heading with this name."""
+    """Find a heading by its name."""
     return lambda page: page.get_by_role("heading", name=name, exact=True)
 
 
 def text(words: str) -> Shows:
-    """Find this text."""
+    """Find a text."""
     return lambda page: page.get_by_text(words)
 
 
 def popup(name: str) -> Shows:
-    """Find the dialog with this name."""
+    """Find a dialog by its name."""
     return lambda page: page.get_by_role("dialog", name=name)
 
 
@@ -74,7 +83,7 @@ async def paying(system: System) -> AsyncIterator[Step]:
         customer = await system.customer()
         payment = await system.open_payment(customer)
         confirm = f"/payments/{payment['id']}/confirm"
-        # When the app is opened again, the home screen shows what is waiting.
+        # After a new start, the home screen mentions the payment.
         waits = heading("Pembayaranmu belum selesai")
         yield Step(customer, waits, lambda: customer.post(confirm), heading("Mencari bestie…"))
 
@@ -84,16 +93,16 @@ async def confirming(system: System) -> AsyncIterator[Step]:
     async with system.mitra():
         customer = await system.customer()
         payment = await system.open_payment(customer)
-        told = {"behaviour": "lost", "payment_id": payment["id"]}
-        done(await system.http.put("/api/dev/gateway", json=told))
+        behaviour = {"behaviour": "lost", "payment_id": payment["id"]}
+        json_of(await system.http.put("/api/dev/gateway", json=behaviour))
         confirmation = asyncio.create_task(customer.post(f"/payments/{payment['id']}/confirm"))
 
         async def is_confirming() -> bool:
-            return bool(done(await customer.get(f"/payments/{payment['id']}"))["status"] == "confirming")
+            return bool(json_of(await customer.get(f"/payments/{payment['id']}"))["status"] == "confirming")
 
-        await until(is_confirming)
-        # The worker asks the gateway for the result as soon as the clock runs again.
-        await system.pass_time(0)
+        await wait_until(is_confirming)
+        # The server asks the gateway as soon as the clock runs again.
+        await system.advance_clock(0)
         go_on = "DELETE FROM virtual_clock"
         yield Step(
             customer,
@@ -148,7 +157,7 @@ async def failed(system: System) -> AsyncIterator[Step]:
     async with system.mitra():
         customer = await system.customer()
         pairing = await system.search(customer)
-        done(await customer.post(f"/pairings/{pairing['id']}/cancel"))
+        json_of(await customer.post(f"/pairings/{pairing['id']}/cancel"))
         yield Step(customer, heading("Pencarian dibatalkan"), lambda: system.open_payment(customer), PAY)
 
 
@@ -157,11 +166,11 @@ async def chatting(system: System) -> AsyncIterator[Step]:
     async with system.mitra() as (mitra, socket):
         customer = await system.customer()
         session = await system.chat(customer, mitra, socket)
-        await say(customer, session, "Halo Kak")
+        await send_message(customer, session, "Halo Kak")
         yield Step(
             customer,
             text("Halo Kak"),
-            lambda: say(mitra, session, "Boleh sekali"),
+            lambda: send_message(mitra, session, "Boleh sekali"),
             text("Boleh sekali"),
         )
 
@@ -171,8 +180,8 @@ async def waiting_for_more_time(system: System) -> AsyncIterator[Step]:
     async with system.mitra() as (mitra, socket):
         customer = await system.customer()
         session = await system.chat(customer, mitra, socket)
-        await system.pass_time(0)  # The clock stands still, so the ten seconds do not pass.
-        extension = await ask_for_more(system, customer, session)
+        await system.advance_clock(0)  # Stop the clock, and with it the window of ten seconds.
+        extension = await ask_for_more_time(system, customer, session)
         reject = f"/extensions/{extension['id']}/reject"
         yield Step(
             customer,
@@ -187,10 +196,10 @@ async def waiting_for_more_time(system: System) -> AsyncIterator[Step]:
 
 @asynccontextmanager
 async def online(system: System) -> AsyncIterator[Person]:
-    """A mitra who is online."""
+    """Create a mitra who is online."""
     mitra = await new_mitra(system)
     async with mitra.socket():
-        done(await mitra.put("/presence", {"online": True}))
+        json_of(await mitra.put("/presence", {"online": True}))
         yield mitra
 
 
@@ -215,7 +224,7 @@ async def asked(system: System) -> AsyncIterator[Step]:
         pairing = await system.search(customer)
 
         async def cancel_and_ask() -> None:
-            done(await customer.post(f"/pairings/{pairing['id']}/cancel"))
+            json_of(await customer.post(f"/pairings/{pairing['id']}/cancel"))
             await system.search(await system.customer("Mawar"))
 
         yield Step(
@@ -231,18 +240,20 @@ async def asked(system: System) -> AsyncIterator[Step]:
 async def listening(system: System) -> AsyncIterator[Step]:
     async with online(system) as mitra:
         customer = await system.customer("Melati")
-        session = await take(system, customer, mitra)
-        await say(customer, session, "Halo Kak")
-        yield Step(mitra, text("Halo Kak"), lambda: say(customer, session, "Ada waktu?"), text("Ada waktu?"))
+        session = await accept_blast(system, customer, mitra)
+        await send_message(customer, session, "Halo Kak")
+        yield Step(
+            mitra, text("Halo Kak"), lambda: send_message(customer, session, "Ada waktu?"), text("Ada waktu?")
+        )
 
 
 @step(MITRAS)
 async def asked_for_more_time(system: System) -> AsyncIterator[Step]:
     async with online(system) as mitra:
         customer = await system.customer("Melati")
-        session = await take(system, customer, mitra)
-        await system.pass_time(0)  # The clock stands still, so the ten seconds do not pass.
-        extension = await ask_for_more(system, customer, session)
+        session = await accept_blast(system, customer, mitra)
+        await system.advance_clock(0)  # Stop the clock, and with it the window of ten seconds.
+        extension = await ask_for_more_time(system, customer, session)
         yield Step(
             mitra,
             text("Diam = disetujui"),
@@ -252,13 +263,15 @@ async def asked_for_more_time(system: System) -> AsyncIterator[Step]:
         )
 
 
-# What the app shows ------------------------------------------------------------------------------------------
+# The tests ---------------------------------------------------------------------------------------------------
 
 
-async def stand(system: System, step: Step, path: str) -> None:
-    """Test a reload, a second phone, no network, a reload without it, and changes that happened meanwhile."""
+async def check_interruptions(system: System, step: Step, path: str) -> None:
+    """Check the step on a reload, on a second phone, without a network, on a reload without it, and after it
+    has moved on.
+    """
     device: BrowserContext = await system.device_of(step.person, service_workers="allow")
-    phone = await installed(device, path)
+    phone = await open_installed_app(device, path)
     await expect(step.shows(phone)).to_be_visible()
     await phone.reload()
     await expect(step.shows(phone)).to_be_visible()
@@ -279,21 +292,23 @@ async def stand(system: System, step: Step, path: str) -> None:
 @pytest.mark.rule("V.3")
 @pytest.mark.invariant(10)
 @pytest.mark.parametrize("name", CUSTOMERS)
-async def test_a_customer_stands_where_the_journey_stands(system: System, name: str) -> None:
+async def test_a_customer_sees_the_state_of_the_journey_after_every_interruption(
+    system: System, name: str
+) -> None:
     async with CUSTOMERS[name](system) as begun:
-        await stand(system, begun, "/app/")
+        await check_interruptions(system, begun, "/app/")
 
 
 @pytest.mark.rule("V.3")
 @pytest.mark.invariant(10)
 @pytest.mark.parametrize("name", MITRAS)
-async def test_a_mitra_stands_where_the_work_stands(system: System, name: str) -> None:
+async def test_a_mitra_sees_the_state_of_the_work_after_every_interruption(system: System, name: str) -> None:
     async with MITRAS[name](system) as begun:
-        await stand(system, begun, "/mitra/")
+        await check_interruptions(system, begun, "/mitra/")
 
 
 @pytest.mark.rule("V.3", "X.8")
-async def test_a_chat_that_is_over_is_read_after_a_reload_and_on_a_second_phone(system: System) -> None:
+async def test_an_ended_chat_can_be_read_after_a_reload_and_on_a_second_phone(system: System) -> None:
     customer = await system.customer("Melati")
     async with online(system) as mitra:
         session = await past_chat(system, customer, mitra)

@@ -1,4 +1,4 @@
-"""The customer's journey through the app, in a real browser, with mitras on the other side."""
+"""The customer's journey through the app, in a real browser, with mitras at the other end."""
 
 import os
 import re
@@ -8,7 +8,7 @@ import pytest
 import valkey.asyncio
 from playwright.async_api import Locator, Page, expect
 
-from tests.browser.system import System, done, until
+from tests.browser.system import System, json_of, wait_until
 from tests.support.server import Person, Socket
 
 FOCUSED_BUTTON = """() => {
@@ -18,14 +18,14 @@ FOCUSED_BUTTON = """() => {
 
 
 def button(page: Page, name: str) -> Locator:
-    """Find the button with exactly this name."""
+    """Find a button by its exact name."""
     return page.get_by_role("button", name=name, exact=True)
 
 
 async def accept(mitra: Person, socket: Socket) -> str:
-    """Accept the customer whose card arrives. Returns the session's id."""
+    """Accept the next request, and return the session's id."""
     card = await socket.wait_for("request.offered")
-    session_id: str = done(await mitra.post(f"/requests/{card['id']}/accept"))["session"]["id"]
+    session_id: str = json_of(await mitra.post(f"/requests/{card['id']}/accept"))["session"]["id"]
     return session_id
 
 
@@ -38,7 +38,9 @@ async def pay(page: Page, minutes: str = "30 menit", label: str = "Bayar Rp20.00
 
 
 @pytest.mark.rule("1.4", "2a.2", "2a.8", "2b.1", "2b.2", "2b.5", "2c.1", "V.1", "V.2", "V.3")
-async def test_from_the_call_to_the_chat_and_back_to_the_history_with_two_mitras(system: System) -> None:
+async def test_a_customer_goes_from_the_call_to_action_to_the_chat_and_the_history(
+    system: System,
+) -> None:
     customer = await system.customer("Melati")
     async with (
         system.mitra("Kak Sari") as (sari, sari_socket),
@@ -71,14 +73,14 @@ async def test_from_the_call_to_the_chat_and_back_to_the_history_with_two_mitras
         await expect(page.locator(".mine")).to_contain_text("Halo Kak, boleh cerita?")
         heard = await sari_socket.wait_for("message.created", sender="customer")
         await expect(page.locator("[data-mark=sent]")).to_be_visible()
-        done(await sari.post(f"/sessions/{session_id}/read", {"up_to_message_id": heard["id"]}, key=""))
+        json_of(await sari.post(f"/sessions/{session_id}/read", {"up_to_message_id": heard["id"]}, key=""))
         await expect(page.locator("[data-mark=read]")).to_be_visible()
         await sari_socket.connection.send(
             f'{{"op": "signal", "type": "typing", "session_id": "{session_id}"}}'
         )
         await expect(page.get_by_text("Kak Sari sedang mengetik…")).to_be_visible()
         said = {"client_message_id": "1", "text": "Boleh sekali. Pelan-pelan saja."}
-        answered = done(await sari.post(f"/sessions/{session_id}/messages", said, key=""))
+        answered = json_of(await sari.post(f"/sessions/{session_id}/messages", said, key=""))
         await expect(page.locator(".theirs p")).to_have_text("Boleh sekali. Pelan-pelan saja.")
         assert (await sari_socket.wait_for("messages.read", reader="customer"))[
             "up_to_message_id"
@@ -98,7 +100,7 @@ async def test_from_the_call_to_the_chat_and_back_to_the_history_with_two_mitras
 
 
 @pytest.mark.rule("2a.3")
-async def test_the_trial_takes_the_same_road_and_says_that_it_is_free(system: System) -> None:
+async def test_the_trial_takes_the_same_steps_and_says_that_it_is_free(system: System) -> None:
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
         page = await system.page_of(customer)
@@ -121,7 +123,7 @@ async def test_the_trial_takes_the_same_road_and_says_that_it_is_free(system: Sy
 
 
 @pytest.mark.rule("1.7", "2b.2")
-async def test_the_gate_is_asked_again_at_the_opening_of_a_payment_and_not_at_its_confirmation(
+async def test_availability_is_checked_again_when_a_payment_is_opened_and_not_when_it_is_confirmed(
     system: System,
 ) -> None:
     customer = await system.customer()
@@ -146,7 +148,7 @@ async def test_the_gate_is_asked_again_at_the_opening_of_a_payment_and_not_at_it
 
 @pytest.mark.rule("1.6", "X.10")
 @pytest.mark.invariant(11)
-async def test_without_presence_nothing_is_paid_and_a_chat_goes_on(
+async def test_without_presence_nothing_is_charged_and_a_chat_goes_on(
     system: System, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     waiting, talking = await system.customer(), await system.customer("Mawar")
@@ -171,20 +173,20 @@ async def test_without_presence_nothing_is_paid_and_a_chat_goes_on(
         finally:
             os.kill(server_id, signal.SIGCONT)
         charges = await system.http.get("/api/dev/gateway/charges", params={"payment_id": payment["id"]})
-        assert done(charges)["charges"] == []
-        said = done(await mitra.get(f"/sessions/{session['id']}/messages"))["items"]
+        assert json_of(charges)["charges"] == []
+        said = json_of(await mitra.get(f"/sessions/{session['id']}/messages"))["items"]
         assert [message["text"] for message in said] == ["Masih di sini?"]
 
         async def is_known() -> bool:
             return bool((await system.http.get("/api/client/mitra-availability")).json()["available"])
 
-        await until(is_known)
+        await wait_until(is_known)
         await button(pay, "Bayar Rp20.000").click()
         await expect(pay.get_by_role("heading", name="Mencari bestie…")).to_be_visible()
 
 
 @pytest.mark.rule("2a.4", "V.3")
-async def test_leaving_the_payment_screen_keeps_the_payment_and_leads_back_to_it(system: System) -> None:
+async def test_a_payment_survives_leaving_its_screen_and_can_be_continued(system: System) -> None:
     customer = await system.customer()
     async with system.mitra():
         page = await system.page_of(customer)
@@ -207,13 +209,13 @@ async def test_leaving_the_payment_screen_keeps_the_payment_and_leads_back_to_it
 
 
 @pytest.mark.rule("2a.5")
-async def test_a_payment_that_runs_out_says_that_nothing_was_taken(system: System) -> None:
+async def test_an_expired_payment_says_that_nothing_was_charged(system: System) -> None:
     customer = await system.customer()
     async with system.mitra():
         await system.open_payment(customer)
         page = await system.page_of(customer, "/app/payment")
         await expect(page.locator(".total")).to_be_visible()
-        await system.pass_time(20 * 60 + 1)
+        await system.advance_clock(20 * 60 + 1)
         await expect(page.get_by_text("Tidak ada uang yang diambil.")).to_be_visible()
         await page.reload()
         await expect(page.get_by_text("Waktu pembayaran habis")).to_be_visible()
@@ -222,24 +224,24 @@ async def test_a_payment_that_runs_out_says_that_nothing_was_taken(system: Syste
 
 
 @pytest.mark.rule("2a.6", "2a.7")
-async def test_a_payment_that_is_declined_can_be_tried_again_and_one_that_is_slow_is_waited_for(
+async def test_a_declined_payment_can_be_retried_and_a_slow_one_is_waited_for(
     system: System,
 ) -> None:
     customer = await system.customer()
     async with system.mitra():
         payment = await system.open_payment(customer)
-        told = {"behaviour": "decline", "payment_id": payment["id"]}
-        done(await system.http.put("/api/dev/gateway", json=told))
+        behaviour = {"behaviour": "decline", "payment_id": payment["id"]}
+        json_of(await system.http.put("/api/dev/gateway", json=behaviour))
         page = await system.page_of(customer, "/app/payment")
         await button(page, "Bayar Rp20.000").click()
         await expect(page.get_by_role("alert")).to_contain_text("Tidak ada uang yang diambil")
-        done(await system.http.put("/api/dev/gateway", json=told | {"behaviour": "slow"}))
+        json_of(await system.http.put("/api/dev/gateway", json=behaviour | {"behaviour": "slow"}))
         await button(page, "Bayar Rp20.000").click()
         await expect(page.get_by_text("Jangan bayar lagi")).to_be_visible()
         await page.reload()
         await expect(page.get_by_text("Jangan bayar lagi")).to_be_visible()
         await expect(page.get_by_role("heading", name="Mencari bestie…")).to_be_visible(timeout=30_000)
-        charges = done(
+        charges = json_of(
             await system.http.get("/api/dev/gateway/charges", params={"payment_id": payment["id"]})
         )
         assert [charge["status"] for charge in charges["charges"]] == ["declined", "approved"]
@@ -254,7 +256,7 @@ async def test_a_payment_that_is_declined_can_be_tried_again_and_one_that_is_slo
         ("customer_cancelled", "Kamu berhenti mencari"),
     ],
 )
-async def test_a_search_that_fails_says_what_happened_what_became_of_the_money_and_what_now(
+async def test_a_failed_search_says_what_happened_what_happens_to_the_money_and_what_to_do_next(
     system: System, tag: str, sentence: str
 ) -> None:
     customer = await system.customer()
@@ -263,9 +265,9 @@ async def test_a_search_that_fails_says_what_happened_what_became_of_the_money_a
         await pay(page)
         card = await socket.wait_for("request.offered")
         if tag == "no_mitra_available":
-            await system.pass_time(61)
+            await system.advance_clock(61)
         elif tag == "all_mitras_rejected":
-            done(await mitra.post(f"/requests/{card['id']}/reject"))
+            json_of(await mitra.post(f"/requests/{card['id']}/reject"))
         else:
             await button(page, "Berhenti mencari").click()
             await expect(page.get_by_role("dialog")).to_contain_text("Rp20.000 sudah kamu bayar")
@@ -299,7 +301,7 @@ async def test_a_second_phone_follows_every_step_of_the_first(system: System) ->
         await first.get_by_label("Tulis pesan").fill("Dari HP pertama")
         await button(first, "Kirim").click()
         await expect(second.locator(".mine p")).to_have_text("Dari HP pertama")
-        done(await mitra.post(f"/sessions/{session_id}/end", {"reason": "Listrik padam"}))
+        json_of(await mitra.post(f"/sessions/{session_id}/end", {"reason": "Listrik padam"}))
         for page in (first, second):
             await expect(page.get_by_text("Bestie mengakhiri sesi lebih awal.")).to_be_visible()
 
@@ -312,18 +314,18 @@ async def test_a_chat_reminds_of_its_end_and_ends_by_the_servers_clock(system: S
         page = await system.page_of(customer)
         await expect(page).to_have_url(f"{system.url}/app/chat")
         await expect(page.get_by_text("Waktunya hampir habis")).to_have_count(0)
-        await system.pass_time(26 * 60)
+        await system.advance_clock(26 * 60)
         await page.reload()
         await expect(page.get_by_text("Waktunya hampir habis")).to_be_visible()
         await expect(page.get_by_role("timer", name="Sisa waktu")).to_have_text(re.compile(r"^[34]:\d\d$"))
-        await system.pass_time(5 * 60)
+        await system.advance_clock(5 * 60)
         await expect(page.get_by_text("Waktunya habis. Terima kasih sudah bercerita.")).to_be_visible()
         await page.reload()
         await expect(page.get_by_text("Waktunya habis. Terima kasih sudah bercerita.")).to_be_visible()
 
 
 @pytest.mark.rule("2b.1")
-async def test_the_whole_way_to_the_search_can_be_gone_with_a_keyboard(system: System) -> None:
+async def test_a_customer_reaches_the_search_with_the_keyboard_only(system: System) -> None:
     customer = await system.customer()
     async with system.mitra():
         page = await system.page_of(customer)
@@ -344,7 +346,7 @@ async def test_the_whole_way_to_the_search_can_be_gone_with_a_keyboard(system: S
 
         await tab_to("Curhat")
         await expect(page.get_by_role("radio").first).to_be_visible()
-        await page.keyboard.press("Tab")  # A new screen begins with the focus on its heading.
+        await page.keyboard.press("Tab")  # A new screen starts at its heading.
         await page.keyboard.press("ArrowDown")
         await expect(page.locator("label.chosen")).to_contain_text("15 menit")
         await tab_to("Lanjut")
@@ -359,7 +361,7 @@ async def test_the_whole_way_to_the_search_can_be_gone_with_a_keyboard(system: S
 
 
 @pytest.mark.rule("S.1", "X.4")
-async def test_a_newcomer_signs_up_with_the_inboxs_code_and_a_call_name(system: System) -> None:
+async def test_a_new_customer_signs_up_with_the_code_of_the_inbox_and_a_call_name(system: System) -> None:
     page = await (await system.context()).new_page()
     await page.goto("/app/")
     await page.get_by_text("Nomor contoh 1").click()
@@ -395,9 +397,9 @@ async def test_a_newcomer_signs_up_with_the_inboxs_code_and_a_call_name(system: 
 
 @pytest.mark.rule("S.4")
 @pytest.mark.parametrize("path", ["/app/", "/mitra/"])
-async def test_where_there_is_no_inbox_nothing_is_shown_of_development(system: System, path: str) -> None:
+async def test_without_an_inbox_the_app_shows_nothing_of_development(system: System, path: str) -> None:
     page = await (await system.context()).new_page()
-    # Answer as in production.
+    # Production has no inbox.
     await page.route("**/api/dev/**", lambda route: route.fulfill(status=404, body="{}"))
     async with page.expect_response("**/api/dev/**"):
         await page.goto(path)
@@ -409,7 +411,7 @@ async def test_where_there_is_no_inbox_nothing_is_shown_of_development(system: S
     await expect(page.locator(".demo")).to_have_count(0)
 
 
-async def test_a_sign_in_that_was_revoked_leads_to_the_sign_in_screen(system: System) -> None:
+async def test_a_revoked_sign_in_leads_to_the_sign_in_screen(system: System) -> None:
     customer = await system.customer()
     page = await system.page_of(customer)
     await expect(page.get_by_text("Hai, Melati")).to_be_visible()
@@ -421,7 +423,7 @@ async def test_a_sign_in_that_was_revoked_leads_to_the_sign_in_screen(system: Sy
     assert await page.evaluate("localStorage.getItem('curhat:customer')") is None
 
 
-async def test_nobody_elses_chat_can_be_opened_by_its_address(system: System) -> None:
+async def test_a_customer_cannot_open_the_chat_of_another_customer_by_its_address(system: System) -> None:
     customer, other = await system.customer(), await system.customer("Mawar")
     async with system.mitra() as (mitra, socket):
         session = await system.chat(customer, mitra, socket)
@@ -429,7 +431,7 @@ async def test_nobody_elses_chat_can_be_opened_by_its_address(system: System) ->
         await expect(page.get_by_text("Belum ada riwayat")).to_be_visible()
 
 
-async def test_what_is_under_way_is_found_again_by_opening_the_app(system: System) -> None:
+async def test_opening_the_app_leads_to_the_running_journey(system: System) -> None:
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
         await system.search(customer)
@@ -437,7 +439,7 @@ async def test_what_is_under_way_is_found_again_by_opening_the_app(system: Syste
         await expect(page.get_by_role("heading", name="Mencari bestie…")).to_be_visible()
         await button(page, "Beranda").click()
         await expect(button(page, "Lihat pencarian")).to_be_visible()
-        await page.reload()  # The customer went to this screen, so the app stays on it.
+        await page.reload()  # The customer came here deliberately, so a reload stays here.
         await expect(button(page, "Lihat pencarian")).to_be_visible()
         await accept(mitra, socket)
         await expect(page).to_have_url(f"{system.url}/app/chat")

@@ -9,26 +9,26 @@ import pytest
 from playwright.async_api import Locator, Page, Request, Route, WebSocketRoute, expect
 
 from tests.browser.mitras import (
+    accept_blast,
     ask_again,
-    ask_for_more,
+    ask_for_more_time,
     button,
     card,
     go_online,
     new_mitra,
     online_mitra,
     past_chat,
-    say,
+    send_message,
     switch,
-    take,
 )
-from tests.browser.system import System, done, until
+from tests.browser.system import System, json_of, wait_until
 
 BACKGROUND = """(isHidden) => {
     const get = () => (isHidden ? 'hidden' : 'visible');
     Object.defineProperty(document, 'visibilityState', { get, configurable: true });
     document.dispatchEvent(new Event('visibilitychange'));
 }"""
-# Records which sounds are played and how the phone vibrates. Both still happen.
+# Counts the notes, and collects the vibrations. The notes are still played.
 LISTEN = """() => {
     window.heard = { notes: 0, vibrations: [] };
     const start = OscillatorNode.prototype.start;
@@ -44,13 +44,13 @@ LISTEN = """() => {
 
 
 async def is_available(system: System) -> bool:
-    """The answer of the customers' poll."""
+    """Return the answer to a customer's poll."""
     answer = await system.http.get("/api/client/mitra-availability")
     return bool(answer.json()["available"])
 
 
 async def is_unavailable(system: System) -> bool:
-    """The answer of the customers' poll."""
+    """Return the opposite of the answer to a customer's poll."""
     return not await is_available(system)
 
 
@@ -89,7 +89,7 @@ async def test_the_demo_mitras_are_offered_on_the_first_page(system: System) -> 
 
 
 @pytest.mark.rule("S.1", "S.2")
-async def test_somebody_who_was_not_invited_is_told_so(system: System) -> None:
+async def test_a_person_who_was_not_invited_is_told_so(system: System) -> None:
     page = await (await system.context()).new_page()
     await sign_in(system, page, "0812 555 00001")
     await expect(page.get_by_role("alert")).to_have_text(
@@ -113,13 +113,13 @@ async def test_a_mitra_who_is_suspended_while_working_is_told_so(system: System)
     await expect(page.get_by_role("heading", name="Akunmu dinonaktifkan")).to_be_visible()
     await system.database.execute("UPDATE mitras SET suspended_at = NULL WHERE id = $1", mitra.id)
 
-    async def is_let_in() -> bool:
+    async def is_admitted() -> bool:
         # A server process caches a token for a few seconds.
         if await button(page, "Coba lagi").is_visible():
             await button(page, "Coba lagi").click()
         return await switch(page).is_visible()
 
-    await until(is_let_in)
+    await wait_until(is_admitted)
 
 
 # The toggle --------------------------------------------------------------------------------------------------
@@ -129,19 +129,19 @@ async def test_a_mitra_who_is_suspended_while_working_is_told_so(system: System)
 async def test_the_toggle_makes_the_mitra_available_and_says_so(system: System) -> None:
     _, page = await online_mitra(system)
     await expect(switch(page)).to_be_checked()
-    await until(lambda: is_available(system))
+    await wait_until(lambda: is_available(system))
     await page.reload()
     await expect(page.get_by_role("heading", name="Kamu online", exact=True)).to_be_visible()
     await switch(page).click()
     await expect(page.get_by_role("heading", name="Kamu offline")).to_be_visible()
-    # A server process answers polls from a cache that is up to 0.2 s old.
-    await until(lambda: is_unavailable(system))
+    # A server process answers polls from a cache of up to 0.2 s.
+    await wait_until(lambda: is_unavailable(system))
     await page.reload()
     await expect(page.get_by_role("heading", name="Kamu offline")).to_be_visible()
 
 
 @pytest.mark.rule("1.1")
-async def test_an_answer_to_the_toggle_from_before_the_phone_was_connected_does_not_hide_that_it_is(
+async def test_a_late_answer_to_the_toggle_does_not_hide_that_the_phone_is_connected(
     system: System,
 ) -> None:
     page = await system.page_of(await new_mitra(system), "/mitra/")
@@ -149,7 +149,7 @@ async def test_an_answer_to_the_toggle_from_before_the_phone_was_connected_does_
 
     async def comes_late(route: Route) -> None:
         answer = await route.fetch()
-        await expect(online).to_be_visible()  # The event arrived first.
+        await expect(online).to_be_visible()  # The event has arrived before the answer.
         await route.fulfill(response=answer, json={**await answer.json(), "connected": False})
 
     await page.route("**/api/mitra/presence", comes_late)
@@ -161,7 +161,7 @@ async def test_an_answer_to_the_toggle_from_before_the_phone_was_connected_does_
     assert await online.is_visible()
 
 
-async def test_the_toggle_works_with_the_keyboard_alone(system: System) -> None:
+async def test_the_toggle_works_with_the_keyboard_only(system: System) -> None:
     page = await system.page_of(await new_mitra(system), "/mitra/")
     await expect(switch(page)).to_be_visible()
     while not await switch(page).evaluate("(one) => one === document.activeElement"):
@@ -171,7 +171,7 @@ async def test_the_toggle_works_with_the_keyboard_alone(system: System) -> None:
 
 
 @pytest.mark.rule("1.1", "V.3")
-async def test_a_phone_without_a_network_says_that_nobody_can_reach_it(system: System) -> None:
+async def test_a_phone_without_a_network_says_that_no_customer_can_reach_it(system: System) -> None:
     _, page = await online_mitra(system)
     await page.context.set_offline(True)
     await expect(page.get_by_role("heading", name="Tidak tersambung")).to_be_visible()
@@ -179,10 +179,10 @@ async def test_a_phone_without_a_network_says_that_nobody_can_reach_it(system: S
     await expect(switch(page)).to_be_checked()
     await page.context.set_offline(False)
     await expect(page.get_by_role("heading", name="Kamu online", exact=True)).to_be_visible()
-    await until(lambda: is_available(system))
+    await wait_until(lambda: is_available(system))
 
 
-async def test_after_the_background_has_cost_the_connection_the_mitra_is_told(system: System) -> None:
+async def test_a_mitra_is_told_when_the_connection_was_lost_in_the_background(system: System) -> None:
     _, page = await online_mitra(system)
     await page.evaluate(BACKGROUND, True)
     await page.context.set_offline(True)
@@ -196,7 +196,7 @@ async def test_after_the_background_has_cost_the_connection_the_mitra_is_told(sy
 
 
 @pytest.mark.rule("2b.5", "V.2", "V.4", "X.4")
-async def test_two_mitras_see_the_card_and_the_one_who_is_slower_sees_why_it_closes(system: System) -> None:
+async def test_two_mitras_see_the_card_and_the_slower_one_sees_why_it_closes(system: System) -> None:
     customer = await system.customer("Melati")
     (_, sari), (_, budi) = await online_mitra(system), await online_mitra(system, "Kak Budi")
     await system.search(customer)
@@ -211,13 +211,13 @@ async def test_two_mitras_see_the_card_and_the_one_who_is_slower_sees_why_it_clo
     await expect(sari).to_have_url(re.compile(r"/mitra/chat/"))
     await expect(budi.get_by_text("Sudah diambil bestie lain")).to_be_visible()
     await expect(button(budi, "Terima Melati")).to_have_count(0)
-    # After a few seconds the card is gone.
+    # A few seconds later the card has disappeared.
     await expect(budi.get_by_text("Sudah diambil bestie lain")).to_have_count(0)
     await expect(budi.get_by_text("Belum ada permintaan")).to_be_visible()
 
 
-async def without_news_of_closing(page: Page) -> None:
-    """From its next connection on, this page receives no event that a card closed."""
+async def hide_closing_of_cards(page: Page) -> None:
+    """Hide from this page, from its next connection on, that a card has closed."""
 
     def pass_on(route: WebSocketRoute) -> None:
         server = route.connect_to_server()
@@ -230,10 +230,10 @@ async def without_news_of_closing(page: Page) -> None:
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(1)
-async def test_an_accept_that_lost_says_so(system: System) -> None:
+async def test_an_accept_that_came_too_late_says_so(system: System) -> None:
     customer = await system.customer("Melati")
     (_, sari), (_, budi) = await online_mitra(system), await online_mitra(system, "Kak Budi")
-    await without_news_of_closing(budi)
+    await hide_closing_of_cards(budi)
     await system.search(customer)
     await expect(button(budi, "Terima Melati")).to_be_visible()
     await button(sari, "Terima Melati").click()
@@ -253,7 +253,7 @@ async def test_an_accept_whose_answer_is_lost_is_repeated_under_its_key_and_wins
     async def lose(route: Route) -> None:
         keys.append(await route.request.header_value("idempotency-key") or "")
         if len(keys) == 1:
-            await route.fetch()  # The request arrives, but its answer is lost.
+            await route.fetch()  # The command arrives, but its answer does not.
             await route.abort()
         else:
             await route.continue_()
@@ -268,7 +268,7 @@ async def test_an_accept_whose_answer_is_lost_is_repeated_under_its_key_and_wins
 
 
 @pytest.mark.rule("2b.5")
-async def test_an_accept_that_does_not_get_through_can_be_pressed_again_under_the_same_key(
+async def test_an_accept_that_did_not_arrive_can_be_pressed_again_under_the_same_key(
     system: System,
 ) -> None:
     customer = await system.customer("Melati")
@@ -291,7 +291,9 @@ async def test_an_accept_that_does_not_get_through_can_be_pressed_again_under_th
 
 
 @pytest.mark.rule("2b.4")
-async def test_a_card_that_is_rejected_goes_and_the_customer_is_told_when_all_have(system: System) -> None:
+async def test_a_rejected_card_disappears_and_the_customer_is_told_when_all_have_rejected(
+    system: System,
+) -> None:
     customer = await system.customer("Melati")
     (_, sari), (_, budi) = await online_mitra(system), await online_mitra(system, "Kak Budi")
     pairing = await system.search(customer)
@@ -300,7 +302,7 @@ async def test_a_card_that_is_rejected_goes_and_the_customer_is_told_when_all_ha
     await expect(card(budi, "Melati")).to_be_visible()
     await button(budi, "Tolak Melati").click()
     await expect(card(budi, "Melati")).to_have_count(0)
-    failed = done(await customer.get(f"/pairings/{pairing['id']}"))
+    failed = json_of(await customer.get(f"/pairings/{pairing['id']}"))
     assert failed["failure_tag"] == "all_mitras_rejected"
 
 
@@ -314,15 +316,15 @@ async def test_a_card_that_closes_says_why(system: System, how: str, said: str) 
     pairing = await system.search(customer)
     await expect(card(page, "Melati")).to_be_visible()
     if how == "cancelled":
-        done(await customer.post(f"/pairings/{pairing['id']}/cancel"))
+        json_of(await customer.post(f"/pairings/{pairing['id']}/cancel"))
     else:
-        await system.pass_time(61)
+        await system.advance_clock(61)
     await expect(page.get_by_text(said)).to_be_visible()
     await expect(card(page, "Melati")).to_have_count(0)
 
 
 @pytest.mark.rule("2b.7")
-async def test_going_offline_withdraws_the_cards_and_coming_back_brings_them_again(system: System) -> None:
+async def test_going_offline_withdraws_the_cards_and_going_online_offers_them_again(system: System) -> None:
     customer = await system.customer("Melati")
     _, page = await online_mitra(system)
     await system.search(customer)
@@ -335,7 +337,7 @@ async def test_going_offline_withdraws_the_cards_and_coming_back_brings_them_aga
 
 @pytest.mark.rule("2b.6", "X.7")
 @pytest.mark.invariant(8)
-async def test_several_cards_at_once_and_a_mitra_who_fills_up(system: System) -> None:
+async def test_a_mitra_at_capacity_loses_the_other_cards_until_a_place_is_free(system: System) -> None:
     melati, mawar = await system.customer("Melati"), await system.customer("Mawar")
     _, page = await online_mitra(system, max_customers=1)
     await system.search(melati)
@@ -346,12 +348,12 @@ async def test_several_cards_at_once_and_a_mitra_who_fills_up(system: System) ->
     await expect(page.get_by_text("Kamu sudah penuh")).to_be_visible()
     await button(page, "Beranda").click()
     await expect(page.get_by_role("heading", name="Kamu online, sudah penuh")).to_be_visible()
-    # The mitra has a free place again, and the card has time left.
-    await leave_chat(system, mawar.id)
+    # A place is free again before the window ends.
+    await end_chat(system, mawar.id)
     await expect(card(page, "Melati")).to_be_visible()
 
 
-async def test_a_card_is_taken_and_a_chat_held_and_ended_with_the_keyboard_alone(system: System) -> None:
+async def test_a_mitra_accepts_chats_and_ends_the_chat_with_the_keyboard_only(system: System) -> None:
     _, page = await online_mitra(system, is_phone=False)
     await system.search(await system.customer("Melati"))
     await expect(card(page, "Melati")).to_be_visible()
@@ -380,23 +382,23 @@ async def test_a_card_is_taken_and_a_chat_held_and_ended_with_the_keyboard_alone
     await expect(page.get_by_text("Kamu mengakhiri sesi ini lebih awal.")).to_be_visible()
 
 
-async def leave_chat(system: System, customer_id: UUID) -> None:
-    """This customer ends the running chat."""
+async def end_chat(system: System, customer_id: UUID) -> None:
+    """End the running chat of this customer."""
     customer = await system.person("customer", customer_id)
-    session = done(await customer.get("/state"))["session"]
-    done(await customer.post(f"/sessions/{session['id']}/end"))
+    session = json_of(await customer.get("/state"))["session"]
+    json_of(await customer.post(f"/sessions/{session['id']}/end"))
 
 
-async def test_a_card_rings_and_vibrates_until_somebody_notices(system: System) -> None:
+async def test_a_card_rings_and_vibrates_until_the_mitra_touches_the_page(system: System) -> None:
     customer = await system.customer("Melati")
     mitra = await new_mitra(system)
     page = await (await system.device_of(mitra)).new_page()
     await page.add_init_script(f"({LISTEN})()")
     await page.goto("/mitra/")
     await go_online(page)
-    # A browser plays no sound on a page that nobody has touched yet.
+    # A browser plays no sound before the person has touched the page.
     await page.reload()
-    # The banner above the button moves the button until the app is connected. So wait for the heading.
+    # Until the app is connected, the text above the button still changes, and moves the button.
     await expect(page.get_by_role("heading", name="Kamu online", exact=True)).to_be_visible()
     await button(page, "Nyalakan").click()
     await expect(button(page, "Nyalakan")).to_have_count(0)
@@ -405,16 +407,18 @@ async def test_a_card_rings_and_vibrates_until_somebody_notices(system: System) 
     await expect(card(page, "Melati")).to_be_visible()
     heard = await page.evaluate("window.heard")
     assert heard == {"notes": 3, "vibrations": [[250, 120, 250]]}
-    await until(lambda: page.evaluate("window.heard.notes === 6"))
+    await wait_until(lambda: page.evaluate("window.heard.notes === 6"))
     await page.get_by_role("button", name="HP ini").click()
     await button(page, "Coba suara").click()
-    await until(lambda: page.evaluate("window.heard.notes === 9"))
+    await wait_until(lambda: page.evaluate("window.heard.notes === 9"))
     await button(page, "Tolak Melati").click()
     await expect(card(page, "Melati")).to_have_count(0)
 
 
 @pytest.mark.rule("V.3")
-async def test_a_reload_and_a_second_phone_show_the_card_and_where_it_was_accepted(system: System) -> None:
+async def test_a_reload_and_a_second_phone_show_the_card_and_that_it_was_accepted_elsewhere(
+    system: System,
+) -> None:
     customer = await system.customer("Melati")
     mitra, phone = await online_mitra(system)
     await system.search(customer)
@@ -431,13 +435,13 @@ async def test_a_reload_and_a_second_phone_show_the_card_and_where_it_was_accept
 
 
 @pytest.mark.rule("3.7", "4.1", "4.6", "V.4", "X.4")
-async def test_a_returning_customer_asks_for_this_mitra_who_is_talking_with_somebody_else(
+async def test_a_returning_customer_asks_a_mitra_who_is_in_a_session_with_another_customer(
     system: System,
 ) -> None:
     melati, mawar = await system.customer("Melati"), await system.customer("Mawar")
     mitra, page = await online_mitra(system)
     await past_chat(system, melati, mitra)
-    session = await take(system, mawar, mitra)
+    session = await accept_blast(system, mawar, mitra)
     await page.goto(f"/mitra/chat/{session['id']}")
     await expect(page.get_by_role("heading", name="Mawar")).to_be_visible()
     await ask_again(system, melati, mitra)
@@ -449,7 +453,7 @@ async def test_a_returning_customer_asks_for_this_mitra_who_is_talking_with_some
     await expect(page.get_by_role("heading", name="Melati")).to_be_visible()
     tabs = page.get_by_role("navigation", name="Chat yang berjalan")
     await expect(tabs.get_by_role("button")).to_have_count(2)
-    # For a returning customer, too, the card shows no more than the call name.
+    # A returning customer is known by the call name only, too.
     phone_number = await system.database.fetchval("SELECT phone_number FROM people WHERE id = $1", melati.id)
     shown = await page.content()
     assert str(melati.id) not in shown
@@ -458,17 +462,19 @@ async def test_a_returning_customer_asks_for_this_mitra_who_is_talking_with_some
 
 @pytest.mark.rule("4.3", "4.4")
 @pytest.mark.parametrize("how", ["offline before", "offline meanwhile", "silence"])
-async def test_a_mitra_who_does_not_answer_is_not_waited_for(system: System, how: str) -> None:
+async def test_a_targeted_request_fails_when_the_mitra_is_offline_or_does_not_answer(
+    system: System, how: str
+) -> None:
     melati = await system.customer("Melati")
     mitra, page = await online_mitra(system)
     await past_chat(system, melati, mitra)
     offer_id = await system.make.offer(duration_minutes=30, price_rp=20_000)
     order = {"offer_id": str(offer_id), "target_mitra_id": str(mitra.id)}
-    payment = done(await melati.post("/payments", order))
+    payment = json_of(await melati.post("/payments", order))
     if how == "offline before":
         await switch(page).click()
         await expect(page.get_by_role("heading", name="Kamu offline")).to_be_visible()
-    pairing = done(await melati.post(f"/payments/{payment['id']}/confirm"))["pairing"]
+    pairing = json_of(await melati.post(f"/payments/{payment['id']}/confirm"))["pairing"]
     if how == "offline before":
         assert pairing["failure_tag"] == "targeted_mitra_offline"
         await page.reload()
@@ -477,7 +483,7 @@ async def test_a_mitra_who_does_not_answer_is_not_waited_for(system: System, how
         return
     await expect(card(page, "Melati")).to_be_visible()
     if how == "silence":
-        await system.pass_time(21)
+        await system.advance_clock(21)
         await expect(page.get_by_text("Waktunya habis")).to_be_visible()
     else:
         await switch(page).click()
@@ -485,19 +491,19 @@ async def test_a_mitra_who_does_not_answer_is_not_waited_for(system: System, how
     tag = "targeted_mitra_timeout" if how == "silence" else "targeted_mitra_offline"
 
     async def has_failed() -> bool:
-        # The card closes with the toggle. The worker decides the pairing right after that.
-        failure_tag = done(await melati.get(f"/pairings/{pairing['id']}"))["failure_tag"]
+        # The toggle withdraws the card. The worker decides the pairing right after it.
+        failure_tag = json_of(await melati.get(f"/pairings/{pairing['id']}"))["failure_tag"]
         assert failure_tag in (None, tag)
         return failure_tag is not None
 
-    await until(has_failed)
+    await wait_until(has_failed)
 
 
 # Chats -------------------------------------------------------------------------------------------------------
 
 
 async def write(page: Page, text: str) -> None:
-    """Send a message."""
+    """Send a message in the app."""
     await page.get_by_label("Tulis pesan").fill(text)
     await button(page, "Kirim").click()
 
@@ -505,9 +511,7 @@ async def write(page: Page, text: str) -> None:
 @pytest.mark.rule("V.3")
 @pytest.mark.invariant(10)
 @pytest.mark.parametrize("said_before", [0, 1])
-async def test_a_late_answer_takes_away_no_message_that_came_meanwhile(
-    system: System, said_before: int
-) -> None:
+async def test_a_late_page_of_messages_removes_no_newer_message(system: System, said_before: int) -> None:
     melati = await system.customer("Melati")
     mitra, page = await online_mitra(system)
     may_be_asked, may_arrive = asyncio.Event(), asyncio.Event()
@@ -521,22 +525,22 @@ async def test_a_late_answer_takes_away_no_message_that_came_meanwhile(
         await route.fulfill(response=answer)
 
     await page.route("**/api/mitra/sessions/*/messages", delay)
-    session = await take(system, melati, mitra)
+    session = await accept_blast(system, melati, mitra)
     row = page.get_by_role("button", name=re.compile("^Melati "))
     await expect(row).to_be_visible()
     await expect(row).not_to_contain_text("Belum ada pesan")
     texts = ["Halo Kak", "Ada waktu?", "Aku mulai ya"]
     for text in texts[:said_before]:
-        await say(melati, session, text)
+        await send_message(melati, session, text)
     may_be_asked.set()
     asked = await answers.get()
     for text in texts[said_before:]:
-        await say(melati, session, text)
+        await send_message(melati, session, text)
     await expect(row).to_contain_text("Aku mulai ya")
     await expect(row).to_contain_text("3 pesan belum dibaca")
     async with page.expect_event("requestfinished", lambda request: request is asked):
         may_arrive.set()
-    await say(melati, session, "Kak?")
+    await send_message(melati, session, "Kak?")
     await expect(row).to_contain_text("Kak?")
     await expect(row).to_contain_text("4 pesan belum dibaca")
     await row.click()
@@ -544,12 +548,12 @@ async def test_a_late_answer_takes_away_no_message_that_came_meanwhile(
 
 
 @pytest.mark.rule("V.3", "X.7")
-async def test_chats_run_side_by_side_with_what_is_unread_in_each(system: System) -> None:
+async def test_several_chats_run_at_once_each_with_its_unread_messages(system: System) -> None:
     melati, mawar = await system.customer("Melati"), await system.customer("Mawar")
     mitra, page = await online_mitra(system)
-    first, second = await take(system, melati, mitra), await take(system, mawar, mitra)
-    await say(melati, first, "Halo Kak")
-    await say(melati, first, "Ada waktu?")
+    first, second = await accept_blast(system, melati, mitra), await accept_blast(system, mawar, mitra)
+    await send_message(melati, first, "Halo Kak")
+    await send_message(melati, first, "Ada waktu?")
     await expect(page.get_by_text("2 dari 3 chat terisi", exact=True)).to_be_visible()
     row = page.get_by_role("button", name=re.compile("^Melati "))
     await expect(row).to_contain_text("Ada waktu?")
@@ -558,14 +562,14 @@ async def test_chats_run_side_by_side_with_what_is_unread_in_each(system: System
     await expect(page.locator(".theirs p")).to_have_text(["Halo Kak", "Ada waktu?"])
     await write(page, "Ada, cerita saja")
     await expect(page.locator("[data-mark=sent]")).to_have_count(1)
-    await say(mawar, second, "Kak, aku mulai ya")
+    await send_message(mawar, second, "Kak, aku mulai ya")
     tabs = page.get_by_role("navigation", name="Chat yang berjalan")
     await expect(tabs.get_by_role("button", name=re.compile("Mawar"))).to_contain_text("1 pesan belum dibaca")
     await tabs.get_by_role("button", name=re.compile("Mawar")).click()
     await expect(page.locator(".theirs p")).to_have_text("Kak, aku mulai ya")
     await expect(tabs.get_by_text("belum dibaca")).to_have_count(0)
     async with melati.socket() as socket:
-        read = done(await melati.get(f"/sessions/{first['id']}/messages"))["items"]
+        read = json_of(await melati.get(f"/sessions/{first['id']}/messages"))["items"]
         assert all(message["read_at"] for message in read if message["sender"] == "customer")
         await tabs.get_by_role("button", name="Melati").click()
         await expect(page.get_by_label("Tulis pesan")).to_be_visible()
@@ -574,10 +578,10 @@ async def test_chats_run_side_by_side_with_what_is_unread_in_each(system: System
             await page.get_by_label("Tulis pesan").press_sequentially("a")
             return any(frame["op"] == "signal" for frame in socket.events)
 
-        await until(is_heard_typing)
+        await wait_until(is_heard_typing)
         await socket.connection.send(f'{{"op": "signal", "type": "typing", "session_id": "{first["id"]}"}}')
         await expect(page.get_by_text("Melati sedang mengetik…")).to_be_visible()
-    # After a reload the page shows the same chat, the unsent text and the messages.
+    # A reload shows the same chat with its messages and the unfinished text.
     draft = await page.get_by_label("Tulis pesan").input_value()
     await page.reload()
     await expect(page.get_by_role("heading", name="Melati")).to_be_visible()
@@ -594,18 +598,18 @@ async def test_what_a_mitra_writes_without_a_network_survives_a_reload_and_is_se
     page = await (await system.device_of(mitra, service_workers="allow")).new_page()
     await page.goto("/mitra/")
     await go_online(page)
-    session = await take(system, customer, mitra)
+    session = await accept_blast(system, customer, mitra)
     await page.get_by_role("button", name=re.compile("^Melati ")).click()
     await expect(page.get_by_text("Kamu terhubung dengan Melati")).to_be_visible()
     await page.evaluate("navigator.serviceWorker.ready")
-    await until(lambda: page.evaluate("caches.keys().then((names) => names.length === 1)"))
+    await wait_until(lambda: page.evaluate("caches.keys().then((names) => names.length === 1)"))
     await page.context.set_offline(True)
     await write(page, "Saat putus")
     await page.reload()
     await expect(page.locator("[data-mark=sending] p")).to_have_text("Saat putus")
     await page.context.set_offline(False)
     await expect(page.locator("[data-mark=sent]")).to_have_count(1)
-    messages = done(await customer.get(f"/sessions/{session['id']}/messages"))["items"]
+    messages = json_of(await customer.get(f"/sessions/{session['id']}/messages"))["items"]
     assert [message["text"] for message in messages] == ["Saat putus"]
 
 
@@ -613,7 +617,7 @@ async def test_what_a_mitra_writes_without_a_network_survives_a_reload_and_is_se
 async def test_ending_a_chat_early_asks_for_a_reason_that_only_operators_read(system: System) -> None:
     customer = await system.customer("Melati")
     mitra, page = await online_mitra(system)
-    session = await take(system, customer, mitra)
+    session = await accept_blast(system, customer, mitra)
     await page.goto(f"/mitra/chat/{session['id']}")
     await button(page, "Akhiri").click()
     await button(page, "Akhiri sesi").click()
@@ -627,7 +631,7 @@ async def test_ending_a_chat_early_asks_for_a_reason_that_only_operators_read(sy
     await expect(page.get_by_text("Kamu mengakhiri sesi ini lebih awal.")).to_be_visible()
     note = await system.database.fetchval("SELECT end_note FROM sessions WHERE id = $1", session["id"])
     assert note == "Jaringan atau HP-ku bermasalah: Listrik padam"
-    seen = done(await customer.get(f"/sessions/{session['id']}"))
+    seen = json_of(await customer.get(f"/sessions/{session['id']}"))
     assert seen["end_reason"] == "mitra_ended"
     assert "Listrik" not in str(seen)
 
@@ -639,14 +643,14 @@ async def test_a_chat_that_the_customer_ends_says_so_and_stays_readable(
 ) -> None:
     customer = await system.customer("Melati")
     mitra, page = await online_mitra(system)
-    session = await take(system, customer, mitra)
-    await say(customer, session, "Makasih ya Kak")
+    session = await accept_blast(system, customer, mitra)
+    await send_message(customer, session, "Makasih ya Kak")
     if is_looking:
         await page.goto(f"/mitra/chat/{session['id']}")
         await expect(page.get_by_text("Makasih ya Kak")).to_be_visible()
     else:
         await expect(page.get_by_role("button", name=re.compile("^Melati "))).to_be_visible()
-    done(await customer.post(f"/sessions/{session['id']}/end"))
+    json_of(await customer.post(f"/sessions/{session['id']}/end"))
     if is_looking:
         await expect(page.get_by_text("Customer mengakhiri sesi ini.")).to_be_visible()
     else:
@@ -661,16 +665,16 @@ async def test_a_chat_that_the_customer_ends_says_so_and_stays_readable(
 
 
 @pytest.mark.rule("V.3")
-async def test_a_chat_that_ended_while_the_phone_was_away_is_found_in_the_history(system: System) -> None:
+async def test_a_chat_that_ended_while_the_phone_was_offline_is_shown_with_its_end(system: System) -> None:
     customer = await system.customer("Melati")
     mitra, page = await online_mitra(system)
-    session = await take(system, customer, mitra)
+    session = await accept_blast(system, customer, mitra)
     await page.goto(f"/mitra/chat/{session['id']}")
     await expect(page.get_by_role("heading", name="Melati")).to_be_visible()
     await page.context.set_offline(True)
     await expect(page.get_by_text("Tidak ada koneksi")).to_be_visible()
-    await say(customer, session, "Aku pamit ya")
-    done(await customer.post(f"/sessions/{session['id']}/end"))
+    await send_message(customer, session, "Aku pamit ya")
+    json_of(await customer.post(f"/sessions/{session['id']}/end"))
     await page.context.set_offline(False)
     await expect(page.get_by_text("Customer mengakhiri sesi ini.")).to_be_visible()
     await expect(page.locator(".theirs p")).to_have_text("Aku pamit ya")
@@ -679,8 +683,8 @@ async def test_a_chat_that_ended_while_the_phone_was_away_is_found_in_the_histor
 # More time ---------------------------------------------------------------------------------------------------
 
 
-async def silence_does(system: System, action: str) -> None:
-    """Set the default action for extensions that the mitra does not answer."""
+async def set_silence_action(system: System, action: str) -> None:
+    """Set what silence does from now on."""
     await system.database.execute(
         "UPDATE configuration SET value = $1 WHERE key = 'extension_default_action_on_timeout'", action
     )
@@ -699,30 +703,30 @@ async def silence_does(system: System, action: str) -> None:
         ("ended", "auto_approve", "Batal: sesinya sudah selesai"),
     ],
 )
-async def test_the_card_says_what_silence_will_do_and_what_came_of_it(
+async def test_the_card_says_what_silence_will_do_and_how_the_request_ended(
     system: System, how: str, silence: str, said: str
 ) -> None:
     customer = await system.customer("Melati")
     mitra, page = await online_mitra(system)
-    session = await take(system, customer, mitra)
-    await silence_does(system, silence)
+    session = await accept_blast(system, customer, mitra)
+    await set_silence_action(system, silence)
     try:
-        extension = await ask_for_more(system, customer, session)
+        extension = await ask_for_more_time(system, customer, session)
     finally:
-        await silence_does(system, "auto_approve")
+        await set_silence_action(system, "auto_approve")
     asked = page.get_by_role("article", name="Melati minta tambah waktu")
     await expect(asked).to_contain_text("+15 menit")
     await expect(asked).to_contain_text("Diam = disetujui" if silence == "auto_approve" else "Diam = ditolak")
     await expect(asked.get_by_role("timer")).to_have_text(re.compile(r"^0:(10|0\d)$"))
     if how == "declined":
-        told = {"behaviour": "decline", "payment_id": extension["payment_id"]}
-        done(await system.http.put("/api/dev/gateway", json=told))
+        behaviour = {"behaviour": "decline", "payment_id": extension["payment_id"]}
+        json_of(await system.http.put("/api/dev/gateway", json=behaviour))
     if how in ("accepted", "declined"):
         await button(page, "Setujui tambahan waktu Melati").click()
     elif how == "rejected":
         await button(page, "Tolak tambahan waktu Melati").click()
     elif how == "ended":
-        done(await customer.post(f"/sessions/{session['id']}/end"))
+        json_of(await customer.post(f"/sessions/{session['id']}/end"))
     await expect(page.get_by_text(said)).to_be_visible(timeout=20_000)
     await expect(asked).to_have_count(0)
     if "ditambah 15" in said:
@@ -737,17 +741,17 @@ async def test_the_card_says_what_silence_will_do_and_what_came_of_it(
 async def test_a_mitra_who_goes_offline_in_mid_session_never_approves(system: System, when: str) -> None:
     customer = await system.customer("Melati")
     mitra, page = await online_mitra(system)
-    session = await take(system, customer, mitra)
+    session = await accept_blast(system, customer, mitra)
     await expect(page.get_by_role("button", name=re.compile("^Melati "))).to_be_visible()
     if when == "before":
         await switch(page).click()
         await expect(page.get_by_text("tambahan waktu ditolak otomatis")).to_be_visible()
-    extension = await ask_for_more(system, customer, session)
+    extension = await ask_for_more_time(system, customer, session)
     if when == "meanwhile":
         await expect(page.get_by_text("Diam = disetujui")).to_be_visible()
         await switch(page).click()
     await expect(page.get_by_text("Ditolak otomatis: kamu offline atau tidak tersambung")).to_be_visible()
-    state = done(await customer.get(f"/sessions/{session['id']}"))["extension"]
+    state = json_of(await customer.get(f"/sessions/{session['id']}"))["extension"]
     assert (state["id"], state["status"], state["decided_by"]) == (
         extension["id"],
         "rejected",
@@ -756,7 +760,7 @@ async def test_a_mitra_who_goes_offline_in_mid_session_never_approves(system: Sy
     charges = await system.http.get(
         "/api/dev/gateway/charges", params={"payment_id": extension["payment_id"]}
     )
-    assert done(charges)["charges"] == []
+    assert json_of(charges)["charges"] == []
 
 
 @pytest.mark.rule("5.6", "V.3")
@@ -764,28 +768,28 @@ async def test_a_mitra_who_goes_offline_in_mid_session_never_approves(system: Sy
 async def test_a_phone_that_loses_its_network_finds_the_extension_rejected(system: System) -> None:
     customer = await system.customer("Melati")
     mitra, page = await online_mitra(system)
-    session = await take(system, customer, mitra)
-    await ask_for_more(system, customer, session)
+    session = await accept_blast(system, customer, mitra)
+    await ask_for_more_time(system, customer, session)
     await expect(page.get_by_text("Diam = disetujui")).to_be_visible()
     await page.context.set_offline(True)
 
     async def is_rejected() -> bool:
-        extension: dict[str, Any] = done(await customer.get(f"/sessions/{session['id']}"))["extension"]
+        extension: dict[str, Any] = json_of(await customer.get(f"/sessions/{session['id']}"))["extension"]
         return (extension["status"], extension["decided_by"]) == ("rejected", "mitra_unreachable")
 
-    await until(is_rejected)
+    await wait_until(is_rejected)
     await page.context.set_offline(False)
     await expect(page.get_by_text("Ditolak otomatis: kamu offline atau tidak tersambung")).to_be_visible()
 
 
 @pytest.mark.rule("5.5", "V.3")
-async def test_the_extension_card_is_above_the_chat_and_there_after_a_reload(system: System) -> None:
+async def test_the_extension_card_is_above_the_chat_also_after_a_reload(system: System) -> None:
     customer = await system.customer("Melati")
     mitra, page = await online_mitra(system)
-    session = await take(system, customer, mitra)
+    session = await accept_blast(system, customer, mitra)
     await page.goto(f"/mitra/chat/{session['id']}/end")
     await expect(button(page, "Akhiri sesi")).to_be_visible()
-    await ask_for_more(system, customer, session)
+    await ask_for_more_time(system, customer, session)
     await expect(page.get_by_text("Diam = disetujui")).to_be_visible()
     await page.reload()
     await expect(page.get_by_text("Diam = disetujui")).to_be_visible()

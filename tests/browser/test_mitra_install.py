@@ -1,4 +1,4 @@
-"""The mitra's app on the device: its size, its installation, opening it without a network, and pushes."""
+"""The mitra's app on a device: its size, its installation, its start without a network, and its notifications."""
 
 import json
 
@@ -6,8 +6,8 @@ import pytest
 from playwright.async_api import expect
 
 from tests.browser.mitras import button, go_online, new_mitra, switch
-from tests.browser.pushed import PushDevice, installed, push_to, received
-from tests.browser.system import System, done, until
+from tests.browser.pushed import PushDevice, give_push_service, open_installed_app, wait_for_payload
+from tests.browser.system import System, json_of, wait_until
 from tests.browser.test_network import FIRST_LOAD_LIMIT_BYTES, size_of
 from tests.support.push import push_service
 
@@ -16,7 +16,7 @@ from tests.support.push import push_service
 async def test_the_first_load_stays_below_40_kilobytes(system: System, who: str) -> None:
     mitra = await new_mitra(system)
     if who == "online":
-        done(await mitra.put("/presence", {"online": True}))
+        json_of(await mitra.put("/presence", {"online": True}))
     device = await system.context() if who == "nobody" else await system.device_of(mitra)
     page = await device.new_page()
     loaded: list[str] = []
@@ -30,7 +30,7 @@ async def test_the_first_load_stays_below_40_kilobytes(system: System, who: str)
 
 async def test_the_app_can_be_installed_and_opens_without_a_network(system: System) -> None:
     device = await system.device_of(await new_mitra(system), service_workers="allow")
-    page = await installed(device, "/mitra/")
+    page = await open_installed_app(device, "/mitra/")
     session = await device.new_cdp_session(page)
     manifest = await session.send("Page.getAppManifest")
     assert manifest["errors"] == []
@@ -50,51 +50,50 @@ async def test_the_app_can_be_installed_and_opens_without_a_network(system: Syst
 
 
 @pytest.mark.rule("4.1", "V.5")
-async def test_notifications_are_allowed_tried_and_bring_a_request_to_the_closed_app(system: System) -> None:
+async def test_a_closed_app_notifies_of_a_request_once_notifications_are_allowed(system: System) -> None:
     mitra = await new_mitra(system)
     async with push_service() as vendor:
         browser = vendor.browser()
         device = await system.device_of(mitra, service_workers="allow")
-        await push_to(device, system, browser)
+        await give_push_service(device, system, browser)
         device_push = PushDevice(device, system, "/mitra/")
-        page = await installed(device, "/mitra/")
+        page = await open_installed_app(device, "/mitra/")
         await go_online(page)
         await page.get_by_role("button", name="Notifikasi diizinkan").click()
         await expect(page.get_by_text("Notifikasi menyala.")).to_be_visible()
         await button(page, "Kirim uji coba").click()
         await expect(page.get_by_text("Uji coba dikirim.")).to_be_visible()
-        await device_push.deliver(await received(vendor, browser, "test"))
+        await device_push.deliver(await wait_for_payload(vendor, browser, "test"))
 
-        # The app is closed. A request arrives by push. The push does not say who asks or why.
+        # The app is closed. A request arrives by push, and does not say who asks or why.
         await page.close()
         await system.search(await system.customer("Melati"))
-        pushed = await received(vendor, browser, "request_offered")
+        pushed = await wait_for_payload(vendor, browser, "request_offered")
         assert "Melati" not in json.dumps(pushed)
         await device_push.deliver(pushed)
         pressed = await device_push.press(pushed)
         assert pressed == {"opened": "/mitra/", "focused": None}
         assert pushed["topic"] not in [one["tag"] for one in await device_push.shown()]
 
-        # Another push. This time the mitra opens the app without pressing it. The card is there, and the notification
-        # disappears.
+        # Again. The mitra opens the app without the notification: the card is there, and the notification goes.
         await device_push.deliver(pushed)
         again = await device.new_page()
         await again.goto(str(pressed["opened"]))
         await expect(button(again, "Terima Melati")).to_be_visible()
-        await until(device_push.is_empty)
+        await wait_until(device_push.is_empty)
 
-        # The app is open. It stays on its screen, and shows the card there.
+        # The app is open: it stays on its screen, and shows the card there.
         await button(again, "Profil").click()
         await expect(again.get_by_role("heading", name="Profil")).to_be_visible()
         await device_push.deliver(pushed)
-        # The browser identifies a page by the URL at which it was opened.
+        # The browser gives a page the address at which it was opened.
         assert await device_push.press(pushed) == {"opened": None, "focused": "/mitra/"}
         await expect(again).to_have_url(f"{system.url}/mitra/profile")
         await expect(button(again, "Terima Melati")).to_be_visible()
 
 
 @pytest.mark.parametrize("permission", ["default", "denied"])
-async def test_the_permission_is_asked_for_only_when_the_mitra_is_online_and_presses(
+async def test_the_app_asks_for_the_permission_only_when_an_online_mitra_presses_for_it(
     system: System, permission: str
 ) -> None:
     page = await (await system.device_of(await new_mitra(system))).new_page()

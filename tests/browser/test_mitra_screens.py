@@ -1,4 +1,4 @@
-"""Every screen of the mitra's app, accessible to everybody in both themes and languages; and its screenshots."""
+"""Every screen of the mitra's app in both themes and languages: accessible, and with screenshots."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -8,10 +8,24 @@ from uuid import UUID
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.mitras import ask_again, ask_for_more, new_mitra, past_chat, say, take
+from tests.browser.mitras import (
+    accept_blast,
+    ask_again,
+    ask_for_more_time,
+    new_mitra,
+    past_chat,
+    send_message,
+)
 from tests.browser.pushed import BLOCKED
-from tests.browser.screens import WAVES, Screen, Show, naming, opened, told
-from tests.browser.system import System, done
+from tests.browser.screens import (
+    CONVERSATION,
+    Screen,
+    Show,
+    page_opener,
+    page_opener_with_push,
+    screen_registry,
+)
+from tests.browser.system import System, json_of
 from tests.browser.test_screens import assert_usable
 from tests.support.push import push_service
 from tests.support.server import Person
@@ -19,23 +33,23 @@ from tests.support.server import Person
 SCREENS: dict[str, Screen] = {}
 
 
-screen = naming(SCREENS)
+screen = screen_registry(SCREENS)
 
 
 @contextlib.asynccontextmanager
 async def working(system: System, *, max_customers: int = 3) -> AsyncIterator[Person]:
-    """A mitra who is online and connected."""
+    """Create a mitra who is online and connected."""
     mitra = await new_mitra(system, max_customers=max_customers)
     async with mitra.socket():
-        done(await mitra.put("/presence", {"online": True}))
+        json_of(await mitra.put("/presence", {"online": True}))
         yield mitra
 
 
 def at_home(system: System, mitra: Person, shows: str) -> Show:
-    """Like `opened`, on the home screen, and connected. Before that the screen says that it is connecting."""
+    """As `page_opener`, on the home screen, once the app is connected: until then it says that it is connecting."""
 
     async def show(**options: Any) -> Page:
-        page = await opened(system, mitra, "/mitra/", ".on")(**options)
+        page = await page_opener(system, mitra, "/mitra/", ".on")(**options)
         await expect(page.locator(shows).first).to_be_visible()
         return page
 
@@ -44,8 +58,8 @@ def at_home(system: System, mitra: Person, shows: str) -> Show:
 
 async def talk(system: System, customer: Person, mitra: Person, session: dict[str, Any]) -> None:
     """Fill a chat with a conversation."""
-    for sender, text in WAVES:
-        await say(customer if sender == "customer" else mitra, session, text)
+    for sender, text in CONVERSATION:
+        await send_message(customer if sender == "customer" else mitra, session, text)
 
 
 # Signing in --------------------------------------------------------------------------------------------------
@@ -89,7 +103,7 @@ async def not_invited(system: System) -> AsyncIterator[Show]:
 async def suspended(system: System) -> AsyncIterator[Show]:
     mitra = await new_mitra(system)
     await system.database.execute("UPDATE mitras SET suspended_at = curhat_now() WHERE id = $1", mitra.id)
-    yield opened(system, mitra, "/mitra/", "main h1")
+    yield page_opener(system, mitra, "/mitra/", "main h1")
 
 
 @screen("04-not-connected")
@@ -111,13 +125,13 @@ async def unreachable(system: System) -> AsyncIterator[Show]:
 
 @screen("10-offline")
 async def offline(system: System) -> AsyncIterator[Show]:
-    yield opened(system, await new_mitra(system), "/mitra/", "[role=switch]")
+    yield page_opener(system, await new_mitra(system), "/mitra/", "[role=switch]")
 
 
 @screen("11-online")
 async def online(system: System) -> AsyncIterator[Show]:
     async with working(system) as mitra:
-        yield opened(system, mitra, "/mitra/", ".on")
+        yield page_opener(system, mitra, "/mitra/", ".on")
 
 
 @screen("12-cut-off")
@@ -125,7 +139,7 @@ async def cut_off(system: System) -> AsyncIterator[Show]:
     async with working(system) as mitra:
 
         async def show(**options: Any) -> Page:
-            page = await opened(system, mitra, "/mitra/", ".on")(**options)
+            page = await page_opener(system, mitra, "/mitra/", ".on")(**options)
             await page.context.set_offline(True)
             await expect(page.locator(".cut-off")).to_be_visible()
             return page
@@ -140,7 +154,7 @@ async def cards(system: System) -> AsyncIterator[Show]:
         await past_chat(system, melati, mitra)
         await ask_again(system, melati, mitra)
         await system.search(mawar, price_rp=35_000)
-        await system.pass_time(0)  # The clock stands still, so the state stays the same for every check.
+        await system.advance_clock(0)  # Stop the clock, so that the cards stay open for all checks.
         yield at_home(system, mitra, "article")
 
 
@@ -153,7 +167,7 @@ async def cards_closed(system: System) -> AsyncIterator[Show]:
             pairings = [await system.search(melati), await system.search(mawar)]
             page = await at_home(system, mitra, "article")(**options)
             for customer, pairing in zip((melati, mawar), pairings, strict=True):
-                done(await customer.post(f"/pairings/{pairing['id']}/cancel"))
+                json_of(await customer.post(f"/pairings/{pairing['id']}/cancel"))
             await expect(page.locator(".outcome")).to_have_count(2)
             return page
 
@@ -172,10 +186,12 @@ async def chats_and_today(system: System) -> AsyncIterator[Show]:
         await system.database.execute(
             "UPDATE sessions SET started_at = started_at - interval '31 minutes' WHERE id = $1", ended["id"]
         )
-        await talk(system, melati, mitra, await take(system, melati, mitra))
-        session = await take(system, mawar, mitra)
-        await say(mawar, session, "Kak, boleh aku mulai dari kejadian kemarin malam? Panjang ceritanya")
-        await say(mawar, session, "Tapi malu")
+        await talk(system, melati, mitra, await accept_blast(system, melati, mitra))
+        session = await accept_blast(system, mawar, mitra)
+        await send_message(
+            mawar, session, "Kak, boleh aku mulai dari kejadian kemarin malam? Panjang ceritanya"
+        )
+        await send_message(mawar, session, "Tapi malu")
         yield at_home(system, mitra, ".face")
 
 
@@ -183,7 +199,7 @@ async def chats_and_today(system: System) -> AsyncIterator[Show]:
 async def full(system: System) -> AsyncIterator[Show]:
     customer = await system.customer("Melati")
     async with working(system, max_customers=1) as mitra:
-        await take(system, customer, mitra)
+        await accept_blast(system, customer, mitra)
         yield at_home(system, mitra, ".face")
 
 
@@ -191,9 +207,9 @@ async def full(system: System) -> AsyncIterator[Show]:
 async def extension(system: System) -> AsyncIterator[Show]:
     customer = await system.customer("Melati")
     async with working(system) as mitra:
-        session = await take(system, customer, mitra)
-        await ask_for_more(system, customer, session)
-        await system.pass_time(0)  # The clock stands still, so the state stays the same for every check.
+        session = await accept_blast(system, customer, mitra)
+        await ask_for_more_time(system, customer, session)
+        await system.advance_clock(0)  # Stop the clock, so that the cards stay open for all checks.
         yield at_home(system, mitra, "article")
 
 
@@ -204,17 +220,17 @@ async def extension(system: System) -> AsyncIterator[Show]:
 async def chat(system: System) -> AsyncIterator[Show]:
     customer = await system.customer("Melati")
     async with working(system) as mitra:
-        session = await take(system, customer, mitra)
+        session = await accept_blast(system, customer, mitra)
         await talk(system, customer, mitra, session)
-        yield opened(system, mitra, f"/mitra/chat/{session['id']}", ".bubble")
+        yield page_opener(system, mitra, f"/mitra/chat/{session['id']}", ".bubble")
 
 
 @screen("21-chat-begins")
 async def chat_begins(system: System) -> AsyncIterator[Show]:
     customer = await system.customer("Melati")
     async with working(system) as mitra:
-        session = await take(system, customer, mitra)
-        yield opened(system, mitra, f"/mitra/chat/{session['id']}", ".empty")
+        session = await accept_blast(system, customer, mitra)
+        yield page_opener(system, mitra, f"/mitra/chat/{session['id']}", ".empty")
 
 
 @screen("22-chats-side-by-side-and-a-card")
@@ -226,36 +242,36 @@ async def side_by_side(system: System) -> AsyncIterator[Show]:
     )
     async with working(system, max_customers=3) as mitra:
         await past_chat(system, anggrek, mitra)
-        first, second = await take(system, melati, mitra), await take(system, mawar, mitra)
+        first, second = await accept_blast(system, melati, mitra), await accept_blast(system, mawar, mitra)
         await talk(system, melati, mitra, first)
-        await say(mawar, second, "Kak?")
+        await send_message(mawar, second, "Kak?")
         await ask_again(system, anggrek, mitra)
-        await system.pass_time(0)  # The clock stands still, so the state stays the same for every check.
-        yield opened(system, mitra, f"/mitra/chat/{first['id']}", "article")
+        await system.advance_clock(0)  # Stop the clock, so that the cards stay open for all checks.
+        yield page_opener(system, mitra, f"/mitra/chat/{first['id']}", "article")
 
 
 @screen("23-chat-extension")
 async def chat_extension(system: System) -> AsyncIterator[Show]:
     customer = await system.customer("Melati")
     async with working(system) as mitra:
-        session = await take(system, customer, mitra)
+        session = await accept_blast(system, customer, mitra)
         await talk(system, customer, mitra, session)
         await system.database.execute(
             "UPDATE sessions SET ends_at = ends_at - interval '27 minutes' WHERE id = $1", session["id"]
         )
-        await ask_for_more(system, customer, session)
-        await system.pass_time(0)  # The clock stands still, so the state stays the same for every check.
-        yield opened(system, mitra, f"/mitra/chat/{session['id']}", "article")
+        await ask_for_more_time(system, customer, session)
+        await system.advance_clock(0)  # Stop the clock, so that the cards stay open for all checks.
+        yield page_opener(system, mitra, f"/mitra/chat/{session['id']}", "article")
 
 
 @screen("24-end")
 async def end(system: System) -> AsyncIterator[Show]:
     customer = await system.customer("Melati")
     async with working(system) as mitra:
-        session = await take(system, customer, mitra)
+        session = await accept_blast(system, customer, mitra)
 
         async def show(**options: Any) -> Page:
-            page = await opened(system, mitra, f"/mitra/chat/{session['id']}/end", "fieldset")(**options)
+            page = await page_opener(system, mitra, f"/mitra/chat/{session['id']}/end", "fieldset")(**options)
             await page.locator("fieldset label").last.click()
             await page.locator("button[type=submit]").click()
             await expect(page.get_by_role("alert")).to_be_visible()
@@ -270,10 +286,10 @@ async def ended(system: System) -> AsyncIterator[Show]:
 
         async def show(**options: Any) -> Page:
             customer = await system.customer("Melati")
-            session = await take(system, customer, mitra)
+            session = await accept_blast(system, customer, mitra)
             await talk(system, customer, mitra, session)
-            page = await opened(system, mitra, f"/mitra/chat/{session['id']}", ".bubble")(**options)
-            done(await customer.post(f"/sessions/{session['id']}/end"))
+            page = await page_opener(system, mitra, f"/mitra/chat/{session['id']}", ".bubble")(**options)
+            json_of(await customer.post(f"/sessions/{session['id']}/end"))
             await expect(page.locator("footer h2")).to_be_visible()
             return page
 
@@ -288,20 +304,20 @@ async def history(system: System) -> AsyncIterator[Show]:
     async with working(system) as mitra:
         for number, name in enumerate(("Kenanga", "Dahlia", "Mawar", "Anggrek", "Melati")):
             customer = await system.customer(name)
-            session = await take(system, customer, mitra)
+            session = await accept_blast(system, customer, mitra)
             if number == 1:
-                done(await mitra.post(f"/sessions/{session['id']}/end", {"reason": "Listrik padam"}))
+                json_of(await mitra.post(f"/sessions/{session['id']}/end", {"reason": "Listrik padam"}))
             elif number < 4:
-                done(await customer.post(f"/sessions/{session['id']}/end"))
+                json_of(await customer.post(f"/sessions/{session['id']}/end"))
             if number < 2:
                 await put_back(system, session, "1 day")
             elif number < 4:
                 await put_back(system, session, f"{40 * (5 - number)} minutes")
-        yield opened(system, mitra, "/mitra/history", "li")
+        yield page_opener(system, mitra, "/mitra/history", "li")
 
 
 async def put_back(system: System, session: dict[str, Any], time: str) -> None:
-    """Move this ended session into the past, with a length of half an hour."""
+    """Move this ended session to this time, with a length of half an hour."""
     await system.database.execute(
         "UPDATE sessions SET started_at = started_at - $2::text::interval, "
         "ended_at = started_at - $2::text::interval + interval '30 minutes' WHERE id = $1",
@@ -312,22 +328,22 @@ async def put_back(system: System, session: dict[str, Any], time: str) -> None:
 
 @screen("31-history-empty")
 async def history_empty(system: System) -> AsyncIterator[Show]:
-    yield opened(system, await new_mitra(system), "/mitra/history", ".empty")
+    yield page_opener(system, await new_mitra(system), "/mitra/history", ".empty")
 
 
 @screen("32-past-chat")
 async def read_again(system: System) -> AsyncIterator[Show]:
     customer = await system.customer("Melati")
     async with working(system) as mitra:
-        session = await take(system, customer, mitra)
+        session = await accept_blast(system, customer, mitra)
         await talk(system, customer, mitra, session)
-        done(await mitra.post(f"/sessions/{session['id']}/end", {"reason": "Listrik padam"}))
-        yield opened(system, mitra, f"/mitra/history/{session['id']}", ".bubble")
+        json_of(await mitra.post(f"/sessions/{session['id']}/end", {"reason": "Listrik padam"}))
+        yield page_opener(system, mitra, f"/mitra/history/{session['id']}", ".bubble")
 
 
 @screen("33-profile")
 async def profile(system: System) -> AsyncIterator[Show]:
-    yield opened(system, await new_mitra(system), "/mitra/profile", "fieldset")
+    yield page_opener(system, await new_mitra(system), "/mitra/profile", "fieldset")
 
 
 @screen("35-phone")
@@ -363,17 +379,17 @@ async def phone_blocked(system: System) -> AsyncIterator[Show]:
 @screen("37-phone-with-notifications")
 async def phone_told(system: System) -> AsyncIterator[Show]:
     async with working(system) as mitra, push_service() as vendor:
-        yield told(system, mitra, vendor, "/mitra/phone", "#push + .state")
+        yield page_opener_with_push(system, mitra, vendor, "/mitra/phone", "#push + .state")
 
 
 @screen("34-sign-out")
 async def sign_out(system: System) -> AsyncIterator[Show]:
     customer = await system.customer("Melati")
     async with working(system) as mitra:
-        await take(system, customer, mitra)
+        await accept_blast(system, customer, mitra)
 
         async def show(**options: Any) -> Page:
-            page = await opened(system, mitra, "/mitra/profile", "fieldset")(**options)
+            page = await page_opener(system, mitra, "/mitra/profile", "fieldset")(**options)
             await page.locator(".out button").click()
             await expect(page.get_by_role("dialog")).to_be_visible()
             return page
@@ -383,6 +399,6 @@ async def sign_out(system: System) -> AsyncIterator[Show]:
 
 @pytest.mark.rule("V.1")
 @pytest.mark.parametrize("name", SCREENS)
-async def test_a_screen_of_the_mitra_is_usable_by_everybody(system: System, name: str) -> None:
+async def test_a_screen_of_the_mitra_is_accessible_in_every_look(system: System, name: str) -> None:
     async with SCREENS[name](system) as show:
         await assert_usable(show, f"mitra-{name}")

@@ -1,4 +1,4 @@
-"""Bad networks: the app keeps what the user writes, sends it once, and opens without any network."""
+"""Bad networks: messages are kept and sent once, and the app opens without a network."""
 
 import asyncio
 import json
@@ -9,20 +9,20 @@ import pytest
 from playwright.async_api import Page, Route, WebSocketRoute, expect
 
 from curhat.app.static_files import web_folder
-from tests.browser.system import System, done, until
+from tests.browser.system import System, json_of, wait_until
 
 FIRST_LOAD_LIMIT_BYTES = 40_000
 CUTS = 20
 
 
 async def write(page: Page, text: str) -> None:
-    """Send a message."""
+    """Send a message in the app."""
     await page.get_by_label("Tulis pesan").fill(text)
     await page.get_by_role("button", name="Kirim", exact=True).click()
 
 
-async def said(system: System, session_id: str) -> list[str]:
-    """The messages of a session in PostgreSQL, in their order."""
+async def stored_texts(system: System, session_id: str) -> list[str]:
+    """Read a session's messages from PostgreSQL, in order."""
     rows = await system.database.fetch(
         "SELECT text FROM messages WHERE session_id = $1 ORDER BY id", session_id
     )
@@ -38,7 +38,7 @@ async def test_a_message_written_without_a_network_survives_a_reload_and_is_sent
         await page.goto("/app/")
         await expect(page).to_have_url(f"{system.url}/app/chat")
         await page.evaluate("navigator.serviceWorker.ready")
-        await until(lambda: page.evaluate("caches.keys().then((names) => names.length === 1)"))
+        await wait_until(lambda: page.evaluate("caches.keys().then((names) => names.length === 1)"))
         await write(page, "Sebelum putus")
         await expect(page.locator("[data-mark=sent]")).to_have_count(1)
         await page.context.set_offline(True)
@@ -51,18 +51,18 @@ async def test_a_message_written_without_a_network_survives_a_reload_and_is_sent
         await page.context.set_offline(False)
         await expect(page.locator("[data-mark=sent]")).to_have_count(2)
         await expect(page.locator("[data-mark=sending]")).to_have_count(0)
-        assert await said(system, session["id"]) == ["Sebelum putus", "Saat putus"]
+        assert await stored_texts(system, session["id"]) == ["Sebelum putus", "Saat putus"]
 
 
 @pytest.mark.rule("V.3")
 @pytest.mark.invariant(10)
-async def test_twenty_cuts_while_both_write_lose_nothing_and_double_nothing(system: System) -> None:
+async def test_twenty_network_losses_while_both_write_lose_and_double_no_message(system: System) -> None:
     customer = await system.customer()
     chance = random.Random(5)
     async with system.mitra() as (mitra, socket):
         session = await system.chat(customer, mitra, socket)
         page = await system.page_of(customer)
-        # The browser fetches the chat's part of the app when the app first shows a chat.
+        # The app fetches the chat's code when it first shows a chat.
         await expect(page.get_by_label("Tulis pesan")).to_be_visible()
         mine, theirs = [], []
         for cut in range(CUTS):
@@ -73,21 +73,21 @@ async def test_twenty_cuts_while_both_write_lose_nothing_and_double_nothing(syst
             for number in range(chance.randint(0, 2)):
                 theirs.append(f"bestie {cut}.{number}")
                 body = {"client_message_id": theirs[-1], "text": theirs[-1]}
-                done(await mitra.post(f"/sessions/{session['id']}/messages", body, key=""))
+                json_of(await mitra.post(f"/sessions/{session['id']}/messages", body, key=""))
             await page.context.set_offline(False)
             if chance.random() < 0.5:
                 mine.append(f"aku {cut} tersambung")
                 await write(page, mine[-1])
         await expect(page.locator("[data-mark=sending]")).to_have_count(0, timeout=30_000)
         await expect(page.locator(".bubble p")).to_have_count(len(mine) + len(theirs))
-        stored = await said(system, session["id"])
+        stored = await stored_texts(system, session["id"])
         assert [text for text in stored if text.startswith("aku")] == mine
         assert await page.locator(".bubble p").all_text_contents() == stored
 
 
 @pytest.mark.rule("V.3")
 @pytest.mark.parametrize("part", ["js", "css"])
-async def test_a_screen_that_could_not_be_fetched_is_asked_for_again_and_comes_whole(
+async def test_a_screen_that_could_not_be_fetched_is_fetched_again_with_its_style(
     system: System, part: str
 ) -> None:
     customer = await system.customer()
@@ -105,7 +105,7 @@ async def test_a_screen_that_could_not_be_fetched_is_asked_for_again_and_comes_w
 
 @pytest.mark.rule("V.3")
 @pytest.mark.invariant(10)
-async def test_a_snapshot_that_comes_late_covers_no_newer_event(system: System) -> None:
+async def test_a_late_snapshot_does_not_overwrite_a_newer_event(system: System) -> None:
     customer = await system.customer()
     is_read, may_arrive = asyncio.Event(), asyncio.Event()
 
@@ -121,17 +121,16 @@ async def test_a_snapshot_that_comes_late_covers_no_newer_event(system: System) 
         popup = page.get_by_role("dialog", name="Bestie sedang tidak online")
         await expect(popup).to_be_visible()
         heard: list[str] = []
-        # The test listens to the page's next connection.
+        # Collect the frames of the next connection.
         await page.route_web_socket("**/realtime", lambda route: hear(route, heard))
         await page.reload()
         await expect(popup).to_be_visible()
         await page.route("**/api/client/state", delay)
         await popup.get_by_role("button", name="Tutup").click()
         await is_read.wait()
-        # The server has read the snapshot, and the page has not received it yet. Meanwhile the customer continues on
-        # another phone.
+        # The server has read the snapshot. Before it arrives, the customer continues on another phone.
         await system.open_payment(customer)
-        await until(lambda: asyncio.sleep(0, any('"pending"' in frame for frame in heard)))
+        await wait_until(lambda: asyncio.sleep(0, any('"pending"' in frame for frame in heard)))
         may_arrive.set()
         await expect(page.get_by_role("button", name="Bayar Rp20.000")).to_be_visible()
         await page.reload()
@@ -139,7 +138,7 @@ async def test_a_snapshot_that_comes_late_covers_no_newer_event(system: System) 
 
 
 def hear(route: WebSocketRoute, frames: list[str]) -> None:
-    """Pass all frames on, and record the server's frames."""
+    """Pass everything on, and collect the server's frames."""
     server = route.connect_to_server()
 
     def from_server(frame: str | bytes) -> None:
@@ -149,16 +148,16 @@ def hear(route: WebSocketRoute, frames: list[str]) -> None:
     server.on_message(from_server)
 
 
-async def test_the_app_opens_without_a_network_once_it_has_been_there(system: System) -> None:
+async def test_the_app_opens_without_a_network_after_the_first_visit(system: System) -> None:
     page = await (await system.device_of(await system.customer(), service_workers="allow")).new_page()
     await page.goto("/app/")
     await expect(page.get_by_text("Hai, Melati")).to_be_visible()
     await page.evaluate("navigator.serviceWorker.ready")
-    await until(lambda: page.evaluate("caches.keys().then((names) => names.length === 1)"))
+    await wait_until(lambda: page.evaluate("caches.keys().then((names) => names.length === 1)"))
     await page.context.set_offline(True)
     await page.goto("/app/history")
     await expect(page.get_by_role("heading", name="Riwayat")).to_be_visible()
-    # A new tab knows nothing except the app itself.
+    # A new tab has the app, but no state.
     other = await page.context.new_page()
     await other.goto("/app/")
     await expect(other.get_by_role("heading", name="Belum tersambung")).to_be_visible()
@@ -197,7 +196,7 @@ async def test_the_first_load_stays_below_40_kilobytes(system: System, is_signed
 
 
 def size_of(path: str) -> int:
-    """The size of a file after gzip."""
+    """Return a file's size when it is sent with gzip."""
     file = web_folder() / (path.removeprefix("/") + ("index.html" if path.endswith("/") else ""))
     compressed = Path(f"{file}.gz")
     return (compressed if compressed.exists() else file).stat().st_size
@@ -221,7 +220,7 @@ async def test_an_event_that_is_lost_on_its_way_is_noticed_and_fetched(system: S
                 server.send(frame)
 
             def from_server(frame: str | bytes) -> None:
-                # Drop the message only the first time. When the page fetches it again, it arrives.
+                # Drop the event only the first time, so that it arrives when the client asks for it.
                 if len(hellos) > 1 or "Hilang" not in str(frame):
                     route.send(frame)
 
@@ -231,17 +230,17 @@ async def test_an_event_that_is_lost_on_its_way_is_noticed_and_fetched(system: S
         await page.route_web_socket("**/realtime", pass_on)
         await page.goto("/app/")
         await expect(page.get_by_text("Kamu terhubung dengan Kak Sari")).to_be_visible()
-        await until(lambda: asyncio.sleep(0, len(hellos) == 1))
+        await wait_until(lambda: asyncio.sleep(0, len(hellos) == 1))
         for text in ("Hilang di jalan", "Sampai"):
             body = {"client_message_id": text, "text": text}
-            done(await mitra.post(f"/sessions/{session['id']}/messages", body, key=""))
+            json_of(await mitra.post(f"/sessions/{session['id']}/messages", body, key=""))
         await expect(page.locator(".theirs p")).to_have_text(["Hilang di jalan", "Sampai"])
         assert len(hellos) == 2
 
 
 @pytest.mark.rule("V.3")
 @pytest.mark.invariant(10)
-async def test_a_stream_that_cannot_be_resumed_begins_anew_with_the_snapshot(system: System) -> None:
+async def test_a_stream_that_cannot_be_resumed_starts_from_the_snapshot(system: System) -> None:
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
         session = await system.chat(customer, mitra, socket)
@@ -250,7 +249,7 @@ async def test_a_stream_that_cannot_be_resumed_begins_anew_with_the_snapshot(sys
         await page.context.set_offline(True)
         await expect(page.get_by_text("Tidak ada koneksi")).to_be_visible()
         body = {"client_message_id": "1", "text": "Ditulis saat kamu pergi"}
-        done(await mitra.post(f"/sessions/{session['id']}/messages", body, key=""))
+        json_of(await mitra.post(f"/sessions/{session['id']}/messages", body, key=""))
         # The server has started a new stream. The events that the client missed are no longer stored.
         await system.database.execute(
             "UPDATE streams SET epoch = uuidv7() WHERE role = 'customer' AND user_id = $1", customer.id
@@ -258,5 +257,5 @@ async def test_a_stream_that_cannot_be_resumed_begins_anew_with_the_snapshot(sys
         async with page.expect_response("**/api/client/state"):
             await page.context.set_offline(False)
         await expect(page.locator(".theirs p")).to_have_text("Ditulis saat kamu pergi")
-        done(await mitra.post(f"/sessions/{session['id']}/end", {"reason": "Listrik padam"}))
+        json_of(await mitra.post(f"/sessions/{session['id']}/end", {"reason": "Listrik padam"}))
         await expect(page.get_by_text("Bestie mengakhiri sesi lebih awal.")).to_be_visible()

@@ -21,7 +21,7 @@ from tests.support.signed_in import OPERATOR_PASSWORD, development_settings, fre
 async def production(
     servers: EmbeddedServers, database_url: str, database: Database, browser: Browser
 ) -> AsyncIterator[System]:
-    """A server with the settings of production, without users."""
+    """Start a server with the settings of production, without people in it."""
     port = free_port()
     settings = dataclasses.replace(
         development_settings(database_url, servers.valkey_url),
@@ -37,7 +37,7 @@ async def production(
 
 
 @pytest.mark.rule("S.3", "V.1")
-async def test_an_operator_without_an_authenticator_app_sets_one_up_before_anything_opens(
+async def test_an_operator_without_an_authenticator_app_must_set_one_up_first(
     production: System,
 ) -> None:
     _, email = await operator(production)
@@ -50,7 +50,7 @@ async def test_an_operator_without_an_authenticator_app_sets_one_up_before_anyth
     required = page.get_by_text("Set up an authenticator app first: nothing else is open without one.")
     await expect(required).to_be_visible()
     await expect(page.get_by_role("navigation")).to_have_count(0)
-    # If the user types the address of another screen, the same screen appears.
+    # Another screen's address, typed by hand, shows the same.
     await page.goto("/control-center/mitras")
     await expect(required).to_be_visible()
     await expect(page.get_by_role("navigation")).to_have_count(0)
@@ -68,7 +68,7 @@ async def test_an_operator_without_an_authenticator_app_sets_one_up_before_anyth
     await page.get_by_role("button", name="Confirm").click()
     await expect(page.locator(".codes li")).to_have_count(10)
     await page.get_by_role("button", name="I have kept them").click()
-    # Now the operator is at the address that they had opened first.
+    # The operator is on the screen of the address.
     await expect(page).to_have_url(re.compile("/control-center/mitras$"))
     await expect(page.get_by_role("heading", name="Mitras")).to_be_visible()
     await expect(page.get_by_role("navigation")).to_be_visible()

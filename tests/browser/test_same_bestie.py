@@ -1,4 +1,4 @@
-"""The same bestie again, and extensions: what the customer sees."""
+"""The same bestie again, and more time, as the customer sees them."""
 
 import re
 from typing import Any
@@ -6,24 +6,24 @@ from typing import Any
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from tests.browser.system import System, done
+from tests.browser.system import System, json_of
 from tests.support.server import Person, Socket
 
 LATER = 30_000
 
 
 def button(page: Page, name: str) -> Locator:
-    """Find the button with exactly this name."""
+    """Find a button by its exact name."""
     return page.get_by_role("button", name=name, exact=True)
 
 
 async def targeted_card(mitra: Person, socket: Socket) -> dict[str, Any]:
-    """The card of a customer who asks for this mitra again."""
+    """Wait for the card of a customer who asks for this mitra again."""
     return await socket.wait_for("request.offered", kind="targeted")
 
 
 async def ask_again(system: System, customer: Person, mitra: Person, socket: Socket) -> Page:
-    """The customer has paid for the mitra of a past chat, and waits for the answer."""
+    """Pay for the mitra of a past chat, and wait for the answer."""
     await system.past_chat(customer, mitra, socket)
     page = await system.page_of(customer, "/app/history")
     await button(page, "Curhat lagi dengan Kak Sari").click()
@@ -36,18 +36,20 @@ async def ask_again(system: System, customer: Person, mitra: Person, socket: Soc
     return page
 
 
-async def charges_of(system: System, customer: Person) -> list[int]:
-    """The amounts of this customer's approved charges."""
+async def list_charges(system: System, customer: Person) -> list[int]:
+    """List the amounts of this customer's approved charges."""
     rows = await system.database.fetch("SELECT id FROM payments WHERE customer_id = $1", customer.id)
     amounts = []
     for row in rows:
-        found = done(await system.http.get("/api/dev/gateway/charges", params={"payment_id": str(row["id"])}))
+        found = json_of(
+            await system.http.get("/api/dev/gateway/charges", params={"payment_id": str(row["id"])})
+        )
         amounts += [charge["amount_rp"] for charge in found["charges"] if charge["status"] == "approved"]
     return amounts
 
 
 @pytest.mark.rule("3.1", "3.2", "3.6", "4.1", "4.2", "V.3")
-async def test_from_the_history_the_same_bestie_is_asked_again_and_accepts(system: System) -> None:
+async def test_a_customer_asks_the_same_bestie_again_from_the_history(system: System) -> None:
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
         page = await ask_again(system, customer, mitra, socket)
@@ -57,13 +59,13 @@ async def test_from_the_history_the_same_bestie_is_asked_again_and_accepts(syste
         await expect(page.get_by_role("heading", name="Menunggu konfirmasi bestie...")).to_be_visible()
         card = await targeted_card(mitra, socket)
         assert (card["is_returning"], card["call_name"]) == (True, "Melati")
-        done(await mitra.post(f"/requests/{card['id']}/accept"))
+        json_of(await mitra.post(f"/requests/{card['id']}/accept"))
         await expect(page).to_have_url(f"{system.url}/app/chat")
 
 
 @pytest.mark.rule("3.3", "3.6")
 @pytest.mark.parametrize("other_is_there", [True, False])
-async def test_a_bestie_who_is_offline_at_the_tap_is_said_to_be_so(
+async def test_a_bestie_who_is_offline_at_the_tap_is_shown_as_offline(
     system: System, other_is_there: bool
 ) -> None:
     customer = await system.customer()
@@ -88,7 +90,7 @@ async def test_a_bestie_who_is_offline_at_the_tap_is_said_to_be_so(
 
 
 @pytest.mark.rule("3.4")
-async def test_a_bestie_who_is_full_at_the_tap_gets_the_same_popup(system: System) -> None:
+async def test_a_bestie_who_is_at_capacity_at_the_tap_gets_the_same_popup(system: System) -> None:
     customer, other = await system.customer(), await system.customer("Mawar")
     async with system.mitra(max_customers=1) as (mitra, socket):
         await system.past_chat(customer, mitra, socket)
@@ -108,9 +110,9 @@ async def test_the_same_payment_carries_over_to_another_bestie(system: System, h
         await other.put("/presence", {"online": True})
         card = await targeted_card(mitra, socket)
         if how == "rejected":
-            done(await mitra.post(f"/requests/{card['id']}/reject"))
+            json_of(await mitra.post(f"/requests/{card['id']}/reject"))
         elif how == "timed out":
-            await system.pass_time(21)
+            await system.advance_clock(21)
         else:
             await mitra.put("/presence", {"online": False})
         popup = page.get_by_role("dialog", name="Bestie sedang tidak online")
@@ -122,26 +124,26 @@ async def test_the_same_payment_carries_over_to_another_bestie(system: System, h
         await popup.get_by_role("button", name="Chat dengan bestie lain").click()
         await expect(page.get_by_role("heading", name="Mencari bestie…")).to_be_visible()
         await expect(page.get_by_role("timer")).to_have_text(re.compile(r"^(1:00|0:5\d)$"))
-        # The blast does not ask a mitra who has just rejected the request or let it time out.
-        assert done(await mitra.get("/requests"))["items"] == []
+        # The mitra who rejected, or did not answer, is not asked again.
+        assert json_of(await mitra.get("/requests"))["items"] == []
         blast = await other_socket.wait_for("request.offered")
-        done(await other.post(f"/requests/{blast['id']}/accept"))
+        json_of(await other.post(f"/requests/{blast['id']}/accept"))
         await expect(page.get_by_role("heading", name="Kak Budi")).to_be_visible()
-        assert await charges_of(system, customer) == [
+        assert await list_charges(system, customer) == [
             20_000,
             20_000,
-        ]  # The past chat and this chat.
+        ]
 
 
 @pytest.mark.rule("3.5", "3.8", "X.1")
-async def test_with_nobody_else_there_the_popup_only_closes_and_closing_ends_the_journey(
+async def test_without_another_available_bestie_the_popup_can_only_be_closed_which_ends_the_journey(
     system: System,
 ) -> None:
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
         page = await ask_again(system, customer, mitra, socket)
         card = await targeted_card(mitra, socket)
-        done(await mitra.post(f"/requests/{card['id']}/reject"))
+        json_of(await mitra.post(f"/requests/{card['id']}/reject"))
         await mitra.put("/presence", {"online": False})
         popup = page.get_by_role("dialog", name="Bestie sedang tidak online")
         await expect(popup).to_contain_text("belum ada bestie lain")
@@ -165,9 +167,7 @@ async def ask_for_more(page: Page) -> None:
     """Open the sheet from the reminder, and ask for 15 minutes."""
     await button(page, "Tambah waktu").click()
     sheet = page.get_by_role("dialog", name="Tambah berapa lama?")
-    await expect(sheet.get_by_role("radio")).to_have_count(
-        2
-    )  # Two options, because the trial is not offered.
+    await expect(sheet.get_by_role("radio")).to_have_count(2)  # The trial is not offered.
     await sheet.get_by_text("+15 menit").click()
     await button(page, "Minta tambahan, Rp10.000").click()
 
@@ -183,7 +183,7 @@ async def ask_for_more(page: Page) -> None:
         ("declined", "pembayarannya ditolak. Tidak ada uang yang diambil.", []),
     ],
 )
-async def test_more_time_is_asked_for_waited_for_and_its_outcome_said(
+async def test_a_customer_waits_for_more_time_and_sees_the_outcome(
     system: System, how: str, said: str, charged: list[int]
 ) -> None:
     customer = await system.customer()
@@ -202,16 +202,16 @@ async def test_more_time_is_asked_for_waited_for_and_its_outcome_said(
             await expect(overlay).to_contain_text("disetujui dan Rp10.000 dibayar")
             asked = await socket.wait_for("extension.requested")
             if how == "declined":
-                told = {"behaviour": "decline", "payment_id": asked["payment_id"]}
-                done(await system.http.put("/api/dev/gateway", json=told))
+                behaviour = {"behaviour": "decline", "payment_id": asked["payment_id"]}
+                json_of(await system.http.put("/api/dev/gateway", json=behaviour))
             if how in ("accepted", "declined"):
-                done(await mitra.post(f"/extensions/{asked['id']}/accept"))
+                json_of(await mitra.post(f"/extensions/{asked['id']}/accept"))
             elif how == "rejected":
-                done(await mitra.post(f"/extensions/{asked['id']}/reject"))
+                json_of(await mitra.post(f"/extensions/{asked['id']}/reject"))
         await expect(page.get_by_text(said)).to_be_visible(timeout=LATER)
         await button(page, "Lanjut curhat").click()
         await expect(page.get_by_role("dialog")).to_have_count(0)
         await expect(page.get_by_role("timer", name="Sisa waktu")).to_have_text(
             re.compile(r"^1[89]:\d\d$" if charged else r"^[34]:\d\d$")
         )
-        assert (await charges_of(system, customer))[1:] == charged
+        assert (await list_charges(system, customer))[1:] == charged

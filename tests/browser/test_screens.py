@@ -1,7 +1,6 @@
-"""Every screen in both themes and languages: accessible to everybody, and no element exceeds the width of a small
-phone.
+"""Every screen in both themes and languages: accessible, and fitting into a small phone.
 
-If SCREENSHOTS names a folder (`make screenshots`), the tests save screenshots of all screens there.
+If SCREENSHOTS names a folder (`make screenshots`), the screenshots of all screens are saved there.
 """
 
 import os
@@ -15,9 +14,9 @@ from axe_playwright_python.async_playwright import Axe  # type: ignore[import-un
 from playwright.async_api import Page
 
 from tests.browser.screens import SCREENS, Show
-from tests.browser.system import PHONE, Language, System, Theme, until
+from tests.browser.system import PHONE, Language, System, Theme, wait_until
 
-# Leaves out what people wrote. All other words are ours, and must be in the language of the page.
+# The app's own words, without what people have written. They must all be in one language.
 OUR_WORDS = """() => {
     const copy = document.body.cloneNode(true);
     for (const one of copy.querySelectorAll('noscript, .bubble, textarea, .language, fieldset')) one.remove();
@@ -30,15 +29,15 @@ INDONESIAN = re.compile(
 
 SMALLEST = {"width": 320, "height": 568}
 PICTURES = os.environ.get("SCREENSHOTS")
-# Each theme and each language appears once. For screenshots, every combination is used.
+# Each theme and each language is checked once. Screenshots show every combination.
 LOOKS: list[tuple[Theme, Language]] = [("light", "id"), ("dark", "en")]
 if PICTURES:
     LOOKS += [("dark", "id"), ("light", "en")]
 
-# axe's best practices, in addition to WCAG 2.2 AA.
+# WCAG 2.2 AA and best practices.
 AXE = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-    # Leave out the checks that passed. They are most of the answer, and nobody reads them.
+    # The rules that pass would be most of the answer.
     "resultTypes": ["violations"],
 }
 
@@ -52,7 +51,7 @@ STICKS_OUT = """() => {
     return { scrolls, wide: wide.map((one) => one.outerHTML.slice(0, 120)) };
 }"""
 
-# A smaller target is hard to hit with a thumb. A link inside a sentence is not counted as a target.
+# A smaller target is hard to hit with a thumb.
 SMALLEST_TARGET_PX = 44
 TARGETS = "button, a[href], textarea, input:not(.unseen), label:has(input)"
 TOO_SMALL = """([smallest, targets]) => [...document.querySelectorAll(targets)]
@@ -65,9 +64,7 @@ TOO_SMALL = """([smallest, targets]) => [...document.querySelectorAll(targets)]
 
 
 async def violations(page: Page, *, only: str | None = None, but: str | None = None) -> list[str]:
-    """The violations that axe finds on a page, one line each. Checks one rule or all, and leaves out the elements of
-    `but`.
-    """
+    """List what axe finds wrong on a page: by one rule (`only`) or by all, except inside `but`."""
     options = AXE if only is None else {**AXE, "runOnly": [only]}
     context = None if but is None else {"exclude": [[but]]}
     results: Any = await Axe().run(page, context, options)
@@ -79,8 +76,8 @@ async def violations(page: Page, *, only: str | None = None, but: str | None = N
 
 
 async def assert_usable(show: Show, name: str) -> None:
-    """Check every look: no accessibility violation, large enough targets, nothing too wide. Also takes the
-    screenshots.
+    """Check in every look: no accessibility violation, targets as large as a thumb, nothing wider than the
+    screen. Take the screenshots.
     """
     for theme, language in LOOKS:
         page = await show(theme=theme, language=language)
@@ -90,14 +87,14 @@ async def assert_usable(show: Show, name: str) -> None:
             await page.screenshot(path=folder / f"{name}-{language}-{theme}.png")
         words = await page.evaluate(OUR_WORDS)
         assert bool(INDONESIAN.search(words)) == (language == "id"), words
-        # The device asks for reduced motion.
-        await until(partial(page.evaluate, "document.getAnimations().length === 0"))
+        # The device asks for reduced motion, so every animation ends at once.
+        await wait_until(partial(page.evaluate, "document.getAnimations().length === 0"))
         assert await violations(page) == [], f"{name}, {theme}, {language}"
         assert await page.evaluate(TOO_SMALL, [SMALLEST_TARGET_PX, TARGETS]) == []
         await page.set_viewport_size(SMALLEST)  # type: ignore[arg-type]
         found = await page.evaluate(STICKS_OUT)
         assert found == {"scrolls": False, "wide": []}, f"{name}, {theme}, {language}"
-        # Also check the phone with large letters.
+        # On a phone with large letters.
         await page.set_viewport_size(PHONE)  # type: ignore[arg-type]
         await page.evaluate("document.documentElement.style.fontSize = '160%'")
         found = await page.evaluate(STICKS_OUT)
@@ -106,12 +103,12 @@ async def assert_usable(show: Show, name: str) -> None:
 
 
 def shown_by(name: str) -> Any:
-    """Make the test parameter of a screen. A screen of a failure also cites the rules of failures."""
+    """Give the parameter of a screen. The screens of failures show a rule."""
     return pytest.param(name, marks=pytest.mark.rule("2b.3", "X.1") if "-failure-" in name else ())
 
 
 @pytest.mark.rule("V.1")
 @pytest.mark.parametrize("name", [shown_by(name) for name in SCREENS])
-async def test_a_screen_is_usable_by_everybody(system: System, name: str) -> None:
+async def test_a_screen_is_accessible_in_every_look(system: System, name: str) -> None:
     async with SCREENS[name](system) as show:
         await assert_usable(show, name)

@@ -1,4 +1,4 @@
-"""Lighthouse's figures for the first screens of both apps, next to their targets (`make lighthouse`)."""
+"""Lighthouse's figures of the first screens of both apps, next to their targets (`make lighthouse`)."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.browser.system import System, done
+from tests.browser.system import System, json_of
 from tests.support.chromium import ARGUMENTS, chromium
 
 HERE: Final = Path(__file__).parent
@@ -17,18 +17,18 @@ BEST_PRACTICES: Final = 95
 LCP_LIMIT_MS: Final = 2_500
 CLS_LIMIT: Final = 0.1
 TRIES: Final = 4
-# For all pages together; one page takes about 15 s.
+# For all pages together. One page takes about 15 s.
 PATIENCE_SECONDS: Final = 300
 
 
 async def visited(system: System, name: str, path: str, role: str | None) -> dict[str, Any]:
-    """A page, and the user who opens it."""
+    """Describe a page, and the person who opens it."""
     cookies: list[dict[str, Any]] = []
     kept: dict[str, str] = {}
     if role is not None:
         if role == "mitra":
             person = await system.person("mitra", await system.make.mitra("Kak Sari", online=False))
-            done(await person.put("/presence", {"online": True}))
+            json_of(await person.put("/presence", {"online": True}))
         else:
             person = await system.customer()
         device = await system.device_of(person)
@@ -39,7 +39,7 @@ async def visited(system: System, name: str, path: str, role: str | None) -> dic
 
 
 @pytest.mark.timeout(PATIENCE_SECONDS)
-async def test_the_first_screens_are_quick_and_for_everybody(system: System) -> None:
+async def test_the_first_screens_are_fast_and_accessible(system: System) -> None:
     pages = [
         await visited(system, "customer, signed out", "/app/", None),
         await visited(system, "customer, signed in", "/app/", "customer"),
@@ -67,7 +67,7 @@ async def test_the_first_screens_are_quick_and_for_everybody(system: System) -> 
         times = "".join(f"{one[key] / 1000:>6.2f} s" for key in ("fcp_ms", "lcp_ms", "tbt_ms"))
         lines.append(f"{one['name']:22}{scores}{times}{one['cls']:>7.3f}  {' '.join(one['failed'])}")
     asked = f"{ACCESSIBILITY:>8}{f'≥ {BEST_PRACTICES}':>9}{'':14}{'≤ 2.50 s':>8}{'':8}{'< 0.1':>7}"
-    sys.stdout.write("\n".join([*lines, f"{'asked':22}{asked}", ""]))
+    sys.stdout.write("\n".join([*lines, f"{'target':22}{asked}", ""]))
     assert len(found) == len(pages)
     for one in found:
         assert one["accessibility"] == ACCESSIBILITY, one

@@ -1,8 +1,9 @@
 /**
- * Lighthouse over some pages, each as somebody sees it: standard input says who (its cookies, what the page keeps on the
- * device), standard output has the figures, a line of JSON a page. Lighthouse's own mobile settings: slow 4G and a
- * processor a quarter as fast. A page that misses the limit is looked at again, and the quickest time counts: what else
- * the machine does can only make one slower.
+ * Measures pages with Lighthouse's mobile settings: slow 4G, and a processor a quarter as fast.
+ *
+ * Standard input has the pages, each with its cookies and its localStorage. Standard output has one line of JSON per
+ * page with its figures. A page that misses the limit is measured again, and the fastest attempt counts, because other
+ * processes on the machine can only make it slower.
  */
 import { readFileSync } from 'node:fs';
 import lighthouse from 'lighthouse';
@@ -18,7 +19,7 @@ const FIGURES = {
 
 for (const one of pages) {
   let best = await measure(one);
-  for (let again = 1; again < tries && best.lcp_ms > lcp_limit_ms; again += 1) {
+  for (let attempt = 1; attempt < tries && best.lcp_ms > lcp_limit_ms; attempt += 1) {
     const next = await measure(one);
     if (next.lcp_ms < best.lcp_ms) best = next;
   }
