@@ -38,7 +38,9 @@ async def ask_again(system: System, customer: Person, mitra: Person, socket: Soc
 
 async def list_charges(system: System, customer: Person) -> list[int]:
     """List the amounts of this customer's approved charges."""
-    rows = await system.database.fetch("SELECT id FROM payments WHERE customer_id = $1", customer.id)
+    rows = await system.database.fetch(
+        "SELECT id FROM payments WHERE customer_id = $1 ORDER BY id", customer.id
+    )
     amounts = []
     for row in rows:
         found = json_of(
