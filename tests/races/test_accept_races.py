@@ -8,6 +8,7 @@ import pytest
 
 from curhat.deadlines.queries import due_deadlines
 from curhat.journeys import mitras, searching
+from curhat.journeys import queries as journey_queries
 from curhat.kit.database import Database, Transaction
 from curhat.kit.pause_points import set_pause_point
 from curhat.pairing import queries as pairing_queries
@@ -57,6 +58,26 @@ async def test_of_fifty_mitras_who_accept_at_once_one_wins_and_the_others_are_to
         "SELECT status, close_reason, count(*) FROM requests GROUP BY 1, 2 ORDER BY 1"
     )
     assert [tuple(row) for row in statuses] == [("accepted", None, 1), ("closed", "already_taken", 49)]
+
+
+@pytest.mark.rule("2b.5")
+async def test_an_accept_is_asked_to_repeat_if_the_one_that_held_its_key_was_rolled_back(
+    database: Database, make: Make
+) -> None:
+    mitra = await make.mitra()
+    payment_id = await make.confirmed_payment(await make.customer())
+    request_id = await request_of(database, await open_blast(database, payment_id, [mitra]), mitra)
+    ids = {"request_id": request_id, "mitra_id": mitra}
+    async with database.pool.acquire() as holder:
+        await holder.execute("SELECT pg_advisory_lock(7)")
+        async with database.transaction() as tx:
+            won = await journey_queries.accept_and_start(tx, **ids, correlation_id=None, key_lock=7)
+            assert won is None
+            await holder.execute("SELECT pg_advisory_unlock(7)")
+            refused = await journey_queries.explain_refusal(tx, **ids, key_lock=7)
+    assert refused is not None
+    assert refused.outcome == "in_progress"  # A final refusal would be stored, though the card is still open.
+    assert await outcome(accept(database, mitra, request_id)) == "done"
 
 
 @pytest.mark.rule("2b.5")

@@ -214,7 +214,7 @@ SELECT
             THEN 'request_closed'
         WHEN NOT mitras.online OR mitras.suspended_at IS NOT NULL THEN 'mitra_offline'
         WHEN mitras.active_sessions >= mitras.max_customers THEN 'at_capacity'
-        ELSE 'request_closed'
+        ELSE 'in_progress'
     END AS outcome,
     requests.pairing_id, requests.close_reason
 FROM requests

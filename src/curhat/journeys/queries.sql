@@ -149,8 +149,9 @@ SELECT
             THEN 'request_closed'
         WHEN NOT mitras.online OR mitras.suspended_at IS NOT NULL THEN 'mitra_offline'
         WHEN mitras.active_sessions >= mitras.max_customers THEN 'at_capacity'
-        -- accept_and_start found the accept too late. Afterwards the clock was set back.
-        ELSE 'request_closed'
+        -- Nothing prevents this accept any more: the request that held the key was rolled back, or the clock was set
+        -- back. That is not final, so the client must repeat the accept.
+        ELSE 'in_progress'
     END AS outcome,
     requests.pairing_id, requests.close_reason
 FROM requests
