@@ -69,6 +69,11 @@ class ValidationFailed(BusinessError):
     detail = "Some fields are not as they must be; `errors` names them."
 
 
+def invalid_field(field: str, message: str) -> ValidationFailed:
+    """Build the refusal of one field. `message` follows the field's name: "is not a phone number"."""
+    return ValidationFailed(errors=[{"field": field, "message": message}])
+
+
 class BodyTooLarge(BusinessError):
     code = "body_too_large"
     status = 413
