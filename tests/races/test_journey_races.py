@@ -151,13 +151,13 @@ async def test_a_call_name_that_changes_before_an_accept_commits_reaches_the_mit
     set_pause_point("accept.before_commit", latch)
     accepting = asyncio.create_task(accept(database, mitra, request_id))
     await latch.reached.wait()
-    renaming = asyncio.create_task(
+    changing = asyncio.create_task(
         in_own_transaction(database, lambda tx: renaming.rename_customer(tx, customer, "Melati"))
     )
     await wait_for_lock(database)
     latch.open()
     assert (await accepting).customer.call_name == "Bunga"
-    assert await renaming == "done"
+    assert await changing == "done"
     last = await database.fetchval(
         "SELECT data FROM stream_events WHERE role = 'mitra' AND type = 'session.updated' AND user_id = $1",
         mitra,
