@@ -25,7 +25,7 @@ MESSAGES = 1_000
 # decisions cost more than they save.
 USUAL_FRAME_LIMIT_MS = 34
 SLOW_FRAME_LIMIT_MS = 100
-FLINGS = 4
+MAX_FLINGS = 12
 
 WATCH = """() => {
     window.seen = { lcp: 0, cls: 0 };
@@ -96,10 +96,14 @@ async def test_a_thousand_messages_scroll_smoothly_on_a_slow_processor(system: S
             await earlier.evaluate("(one) => one.click()")
             await expect(page.locator(".earlier:disabled")).to_have_count(0)
         await slow_down(page, processor=6, network=False)
-        # The best of several: other processes on the machine can only make it slower.
-        flings = [await fling(page) for _ in range(FLINGS)]
-        assert min(usual for usual, _ in flings) <= USUAL_FRAME_LIMIT_MS, flings
-        assert min(slow for _, slow in flings) <= SLOW_FRAME_LIMIT_MS, flings
+        # Other processes on the machine can only make a fling slower, so one fast fling proves the speed.
+        flings: list[tuple[float, float]] = []
+        while len(flings) < MAX_FLINGS:
+            flings.append(await fling(page))
+            if flings[-1][0] <= USUAL_FRAME_LIMIT_MS and flings[-1][1] <= SLOW_FRAME_LIMIT_MS:
+                break
+        else:
+            pytest.fail(f"no fling was fast enough (median and slow frame, ms): {flings}")
         await page.get_by_label("Tulis pesan").fill("Masih cepat?")
         await page.get_by_role("button", name="Kirim", exact=True).click()
         await expect(page.locator(".bubble")).to_have_count(MESSAGES + 1)
