@@ -27,9 +27,7 @@ async def browser() -> AsyncIterator[Browser]:
     try:
         executable = chromium()
     except NoBrowserError as error:
-        sentence = (
-            f"browser tests are not run: no Chromium here, and none can be open_installed_app ({error})"
-        )
+        sentence = f"browser tests are not run: no Chromium here, and none can be installed ({error})"
         if os.environ.get("CI") == "true":
             pytest.fail(sentence)
         pytest.skip(sentence)
