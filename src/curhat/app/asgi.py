@@ -7,6 +7,7 @@ import re
 import signal
 import time
 from typing import Any
+from uuid import uuid4
 
 import structlog
 import uvicorn
@@ -21,7 +22,6 @@ from curhat.app.wiring import Services, open_services
 from curhat.kit import migrations
 from curhat.kit.asgi import Application, Message, Receive, Scope, Send
 from curhat.kit.database import DATABASE_AWAY
-from curhat.kit.ids import new_id
 from curhat.kit.settings import Settings
 from curhat.presence.availability_poll import AvailabilityPoll
 from curhat.realtime.endpoint import RealtimeEndpoint
@@ -192,7 +192,7 @@ class Operations:
 async def observed(api: Application, scope: Scope, receive: Receive, send: Send) -> None:
     """Serve a request. Put its correlation id into logs and answer, add security headers, and measure the time."""
     given = dict(scope["headers"]).get(b"x-request-id", b"")
-    correlation_id = given if CORRELATION_ID.match(given) else str(new_id()).encode()
+    correlation_id = given if CORRELATION_ID.match(given) else str(uuid4()).encode()
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(correlation_id=correlation_id.decode())
     begun = time.perf_counter()

@@ -1,1 +1,1 @@
-"""What every package uses: database, clock, ids, errors, settings, idempotency, logging. Imports no package."""
+"""What every package uses: database, errors, settings, idempotency, signals, logging. Imports no other package."""

@@ -1,25 +1,29 @@
 """PostgreSQL: a pool, and transactions that send their signals after the commit.
 
 Guarantees
-    A signal given to a transaction is sent after its commit, and never after a rollback.
-    A signal can be lost: the process may die between the commit and the signal. So every receiver of signals also
-    reads the database every few seconds.
+    A transaction sends its signals after its commit, and never after a rollback.
+    A signal can be lost, because the process may die between the commit and the signal. So every receiver of signals
+    also reads the database every few seconds.
 Relies on
     asyncpg. Only one task at a time uses a Transaction.
 """
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol, Self, TypeAlias
 
 import asyncpg
 
 from curhat.kit.pause_points import pause_point
 from curhat.kit.signals import NoSignals, SignalSink
 
+Connection: TypeAlias = (
+    "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+)
+
 # The errors that asyncpg raises when PostgreSQL cannot be reached, or goes away during a statement. A loop that
-# catches them tries again. asyncpg raises InternalClientError when PostgreSQL has ended a connection and asyncpg has
-# not read that yet.
+# catches them tries again. InternalClientError is among them: asyncpg raises it if PostgreSQL has closed the
+# connection and asyncpg has not noticed yet.
 DATABASE_AWAY: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
@@ -45,11 +49,7 @@ class Transaction:
 
     __slots__ = ("_signals", "_sink", "connection")
 
-    def __init__(
-        self,
-        connection: "asyncpg.pool.PoolConnectionProxy[asyncpg.Record] | asyncpg.Connection[asyncpg.Record]",
-        sink: SignalSink,
-    ) -> None:
+    def __init__(self, connection: Connection, sink: SignalSink) -> None:
         self.connection = connection
         self._sink = sink
         self._signals: list[tuple[str, bytes]] = []
@@ -59,10 +59,7 @@ class Transaction:
         return await self.connection.fetch(query, *arguments)
 
     async def fetchrow(self, query: str, *arguments: object) -> asyncpg.Record | None:
-        """Return the first row, or None.
-
-        If several callers compete for a row, None means that another caller got it.
-        """
+        """Return the first row, or None if there is no row."""
         return await self.connection.fetchrow(query, *arguments)
 
     async def execute(self, query: str, *arguments: object) -> str:
@@ -74,7 +71,7 @@ class Transaction:
         self._signals.append((channel, payload))
 
     def committed(self) -> None:
-        """Send the signals that waited for the commit. Only Database.transaction calls this."""
+        """Send the signals. Only Database.transaction calls this, after the commit."""
         for channel, payload in self._signals:
             self._sink.publish(channel, payload)
 
@@ -88,12 +85,7 @@ class Database:
 
     @classmethod
     async def connect(
-        cls,
-        url: str,
-        *,
-        pool_size: int,
-        sink: SignalSink | None = None,
-        application_name: str = "curhat",
+        cls, url: str, *, pool_size: int, sink: SignalSink | None = None, application_name: str = "curhat"
     ) -> Self:
         """Open a pool of at most `pool_size` connections. Without a `sink`, signals are dropped."""
         pool = await asyncpg.create_pool(
@@ -102,9 +94,10 @@ class Database:
             max_size=pool_size,
             command_timeout=30,
             max_inactive_connection_lifetime=0,
-            # The pool's own reset query costs one round trip per transaction. No statement here leaves session state.
             init=_learn_array_types,
-            reset=_nothing_to_reset,
+            # Skip the pool's own reset query, which costs one round trip per transaction. Our statements leave no
+            # session state.
+            reset=_skip_reset,
             server_settings={
                 "application_name": application_name,
                 "jit": "off",
@@ -124,8 +117,8 @@ class Database:
     async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[Transaction]:
         """Open a transaction. Commit it at the end of the block, or roll it back when the block raises.
 
-        With `snapshot`, every statement sees the same state of the data (repeatable read). Use it to read, never to
-        decide.
+        With `snapshot`, every statement sees the same state of the data (repeatable read). Use it only to read. A
+        decision needs the newest state.
         """
         async with self.pool.acquire() as connection:
             transaction = Transaction(connection, self.sink)
@@ -152,14 +145,14 @@ class Database:
 
 
 async def _learn_array_types(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Make asyncpg look up every array type that our statements use, when it opens a connection.
+    """Make asyncpg look up every array type that our statements use.
 
-    Without this, the first statement that uses an array type on a connection would take several milliseconds longer.
+    Otherwise it looks up a type at its first use on each connection. That statement takes several milliseconds longer.
     """
     await connection.prepare(
         "SELECT $1::uuid[], $2::text[], $3::timestamptz[], $4::integer[], $5::bigint[], $6::bytea[]"
     )
 
 
-async def _nothing_to_reset(_connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+async def _skip_reset(_connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     return None

@@ -1,7 +1,7 @@
 """HTTP: reading bodies, commands with idempotency keys, and errors as problems.
 
-Every operation that creates, charges or decides goes through `command`. It opens the transaction, stores the answer
-under the Idempotency-Key, and gives a repeated request the stored answer.
+Most operations that create, charge or decide go through `command`. It opens the transaction, stores the answer under
+the Idempotency-Key, and gives a repeated request the stored answer. The others call kit/idempotency.py themselves.
 """
 
 import re
@@ -29,6 +29,7 @@ from curhat.kit.errors import (
     NotFound,
     Unauthenticated,
     ValidationFailed,
+    invalid_field,
 )
 from curhat.kit.idempotency import Answer, IdempotentRequest, idempotent_request, run_idempotent
 from curhat.kit.identity import Caller
@@ -47,13 +48,13 @@ _WHERE: Final = re.compile(r" - at `\$\.?(.+)`$|field `([^`]+)`$")
 class StrictRequest(AnyRequest):
     """A request whose body must be JSON of exactly the type that the operation takes.
 
-    Litestar would accept any content type. It would also convert values: "null" to None, and "1" to 1.
+    Litestar's own class accepts any content type. It also converts values: "null" to None, and "1" to 1.
     """
 
     async def json(self) -> Any:
         """Decode the body as the type of the handler's `data`. Raises ValidationFailed."""
         if self.content_type[0] != JSON:
-            raise _invalid("content-type", f"must be {JSON}")
+            raise invalid_field("content-type", f"must be {JSON}")
         wanted = self.route_handler.parsed_fn_signature.parameters["data"].annotation
         try:
             return msgspec.json.decode(await self.body(), type=wanted)
@@ -61,24 +62,15 @@ class StrictRequest(AnyRequest):
             message = str(error)
             where = _WHERE.search(message)
             field = "body" if where is None else where[1] or where[2]
-            raise _invalid(field, message.partition(" - at `$")[0]) from None
+            raise invalid_field(field, message.partition(" - at `$")[0]) from None
         except (ValueError, RecursionError):  # Not JSON, not UTF-8, or nested too deeply.
-            raise _invalid("body", "cannot be read") from None
-
-
-def _invalid(field: str, message: str) -> ValidationFailed:
-    return ValidationFailed(errors=[{"field": field, "message": message}])
+            raise invalid_field("body", "cannot be read") from None
 
 
 async def read_idempotent_request(request: AnyRequest, identity: Caller) -> IdempotentRequest:
     """Bind the request's Idempotency-Key to its sender, method, path and body. Raises IdempotencyKeyMissing."""
-    return idempotent_request(
-        identity,
-        request.headers.get("idempotency-key"),
-        request.method,
-        request.scope["path"],
-        await request.body(),
-    )
+    key = request.headers.get("idempotency-key")
+    return idempotent_request(identity, key, request.method, request.scope["path"], await request.body())
 
 
 async def command(
@@ -91,8 +83,8 @@ async def command(
 ) -> Response[bytes]:
     """Run `step` once per Idempotency-Key and respond with its struct, or with an empty 204 if it returns None.
 
-    Raises IdempotencyKeyMissing, the errors of run_idempotent, and the errors of `step`. A refusal that `step` raises
-    is also stored under the key.
+    Raises IdempotencyKeyMissing, the errors of run_idempotent, and the errors of `step`. A refusal (4xx) that `step`
+    raises is also stored under the key.
     """
     idempotent = await read_idempotent_request(request, identity)
 
@@ -103,10 +95,7 @@ async def command(
 
 
 async def command_without_answer(
-    request: AnyRequest,
-    database: Database,
-    identity: Caller,
-    step: Callable[[Transaction], Awaitable[None]],
+    request: AnyRequest, database: Database, identity: Caller, step: Callable[[Transaction], Awaitable[None]]
 ) -> Response[None]:
     """Do the same as `command`, for an operation that responds with an empty 204.
 
@@ -131,8 +120,8 @@ def to_response(answer: Answer) -> Response[bytes]:
     )
 
 
-def problem_response(error: BusinessError) -> Response[bytes]:
-    """Turn a refusal into application/problem+json, with Retry-After where waiting helps."""
+def handle_business_error(_request: AnyRequest, error: BusinessError) -> Response[bytes]:
+    """Litestar exception handler: turn a refusal into application/problem+json, with its Retry-After if it has one."""
     headers = {"Cache-Control": "no-store"}
     if error.retry_after_seconds is not None:
         headers["Retry-After"] = str(error.retry_after_seconds)
@@ -144,37 +133,32 @@ def problem_response(error: BusinessError) -> Response[bytes]:
     )
 
 
-def handle_business_error(_request: AnyRequest, error: BusinessError) -> Response[bytes]:
-    """Litestar exception handler for refusals."""
-    return problem_response(error)
-
-
-def handle_http_exception(_request: AnyRequest, error: HTTPException) -> Response[bytes]:
+def handle_http_exception(request: AnyRequest, error: HTTPException) -> Response[bytes]:
     """Litestar exception handler: turn the framework's errors into problems that do not repeat the client's input."""
     if isinstance(error, ValidationException):
-        return problem_response(ValidationFailed(errors=_validation_errors(error)))
+        return handle_business_error(request, ValidationFailed(errors=_validation_errors(error)))
     if isinstance(error, NotFoundException):
-        return problem_response(NotFound())
+        return handle_business_error(request, NotFound())
     if isinstance(error, NotAuthorizedException):
-        return problem_response(Unauthenticated())
+        return handle_business_error(request, Unauthenticated())
     if isinstance(error, MethodNotAllowedException):
-        response = problem_response(MethodNotAllowed())
+        response = handle_business_error(request, MethodNotAllowed())
         response.headers.update(error.headers or {})
         return response
     if error.status_code == 413:
-        return problem_response(BodyTooLarge())
+        return handle_business_error(request, BodyTooLarge())
     if error.status_code < 500:
-        return problem_response(_invalid("body", "cannot be read"))
+        return handle_business_error(request, invalid_field("body", "cannot be read"))
     if error.detail == "client disconnected prematurely":
         # Phones often lose the network during a request. This is not a bug of ours, so we do not log an error.
-        return problem_response(ClientDisconnected())
-    return handle_unexpected(_request, error)
+        return handle_business_error(request, ClientDisconnected())
+    return handle_unexpected(request, error)
 
 
-def handle_unexpected(_request: AnyRequest, error: Exception) -> Response[bytes]:
+def handle_unexpected(request: AnyRequest, error: Exception) -> Response[bytes]:
     """Litestar exception handler for our own bugs. The log gets the traceback. The client gets only the code."""
     log.error("request.failed", error=type(error).__name__, exc_info=error)
-    return problem_response(InternalError())
+    return handle_business_error(request, InternalError())
 
 
 def _validation_errors(error: ValidationException) -> list[dict[str, str]]:

@@ -1,12 +1,14 @@
 """Idempotency keys: a repeated request takes effect once and gets the first answer again.
 
 Guarantees
-    The effect and the stored answer are committed together. Two requests with one key never both take effect.
-        A refusal (4xx) is stored too. A 5xx is never stored. A key belongs to one user in one role, and to one
-        method, path and body. Any other request under the same key is refused.
-    Relies on
-        The primary key of `idempotency_keys`. An advisory lock, held until the transaction ends, shows whether
-        another request with the key is still running. No request waits for this lock.
+    One transaction commits the effect and stores the answer. Two requests with one key never both take effect.
+    A refusal (4xx) is stored too. A 5xx is never stored.
+    A key belongs to one user in one role, and to one method, path and body. Any other request under the same key is
+    refused.
+Relies on
+    The primary key of `idempotency_keys`.
+    An advisory lock, which a transaction holds until it ends. The lock shows whether another request with the key is
+    still running. No request waits for this lock.
 """
 
 import hashlib
@@ -54,7 +56,7 @@ class IdempotentRequest(msgspec.Struct, frozen=True):
     key: str
     # SHA-256 of method, path and body. The same key with another fingerprint is refused.
     fingerprint: bytes
-    # The transaction that holds this advisory lock is working on the key.
+    # The number of the advisory lock. The transaction that holds it is working on the key.
     lock: int
 
 
@@ -87,38 +89,38 @@ async def run_idempotent(
 ) -> Answer:
     """Run `step` and store its answer in the same transaction, or return the answer that is stored already.
 
-    With `step_takes_lock` the step takes `idempotent.lock` in its own first statement, and raises
-    IdempotencyInProgress when another request holds it. This skips the initial SELECT on idempotency_keys: a repeated
-    request finds the stored answer when it inserts its own, and is rolled back.
+    `step_takes_lock` says that `step` takes `idempotent.lock` in its own first statement, and raises
+    IdempotencyInProgress if another request holds it. Then this function skips the initial SELECT on
+    idempotency_keys. A repeated request runs `step` again, but cannot insert a second answer. PostgreSQL rolls it
+    back, and it returns the stored answer.
     `refuse_early` runs before the transaction. If it finds a final refusal, it stores and returns that refusal, or
-    raises it. The transaction is then skipped.
+    raises it. Then no transaction begins.
     Raises IdempotencyKeyReused, IdempotencyInProgress, and the refusals of `step`.
     """
-    look_first = not step_takes_lock
     try:
         if refuse_early is not None:
             refused = await refuse_early()
             if refused is not None:
                 return refused
-        return await _run(database, idempotent, step, look_first=look_first)
+        return await _run(database, idempotent, step, step_takes_lock=step_takes_lock)
     except asyncpg.DeadlockDetectedError:
-        # All transactions take locks in the same order, so a deadlock should not happen. If one happens, PostgreSQL
-        # has rolled back this attempt.
+        # All transactions take locks in the same order, so a deadlock should not happen. If it happens, PostgreSQL
+        # has rolled back this attempt, so repeat it.
         log.warning("idempotency.deadlock_retried")
-        return await _run(database, idempotent, step, look_first=look_first)
+        return await _run(database, idempotent, step, step_takes_lock=step_takes_lock)
     except asyncpg.UniqueViolationError as error:
         if error.table_name != "idempotency_keys":
             raise
-        # Either the first request was committed after our SELECT and before our lock, or we skipped the SELECT. In
-        # both cases the answer of the first request is stored.
+        # Either the first request committed after our SELECT and before our lock, or we skipped the SELECT. In both
+        # cases the answer of the first request is stored.
         stored = await _stored_answer(database, idempotent)
         if stored is None:
             raise IdempotencyInProgress from None
         return stored
     except BusinessError as error:
         if not await keep_refusal(database, idempotent, error):
-            # This attempt was refused only because the first request had just taken effect. So return the first
-            # answer.
+            # This attempt was refused only because the first request had just taken effect. So return the answer of
+            # the first request.
             stored = await _stored_answer(database, idempotent)
             if stored is not None:
                 return stored
@@ -130,10 +132,10 @@ async def _run(
     idempotent: IdempotentRequest,
     step: Callable[[Transaction], Awaitable[Answer]],
     *,
-    look_first: bool,
+    step_takes_lock: bool,
 ) -> Answer:
     async with database.transaction() as tx:
-        stored = await _begin(tx, idempotent) if look_first else None
+        stored = None if step_takes_lock else await _begin(tx, idempotent)
         if stored is not None:
             return stored
         answer = await step(tx)
@@ -142,10 +144,11 @@ async def _run(
 
 
 async def begin_long(tx: Transaction, idempotent: IdempotentRequest) -> Answer | None:
-    """Mark the key as running, in the first transaction of a request that needs several. Or return its stored answer.
+    """Return the key's stored answer. If there is none, mark the key as running, and return None.
 
-    Another request takes over a mark that is older than 10 s. The longest such request takes 5 s, so the process that
-    set an older mark must have died.
+    Call this in the first transaction of a request that needs several transactions.
+    If the mark of another request is older than 10 s, this request replaces it. The longest such request takes 5 s,
+    so the process that set the old mark has died.
     Raises IdempotencyKeyReused, IdempotencyInProgress.
     """
     stored = await _begin(tx, idempotent, take_over=True)
@@ -176,13 +179,12 @@ async def finish_long(tx: Transaction, idempotent: IdempotentRequest, answer: An
 
 
 async def keep_refusal(database: Database, idempotent: IdempotentRequest, error: BusinessError) -> bool:
-    """Store a 4xx as this key's answer, unless the refusal is about the key itself or asks the client to try again.
+    """Store a 4xx as this key's answer, unless the refusal is about the key itself or asks the client to wait (429).
 
     Returns False when the key already has an answer. That answer is kept.
     """
-    if error.status >= 500 or error.status == 429:
-        return True
-    if isinstance(error, IdempotencyKeyReused | IdempotencyInProgress | IdempotencyKeyMissing):
+    is_about_key = isinstance(error, IdempotencyKeyReused | IdempotencyInProgress | IdempotencyKeyMissing)
+    if is_about_key or error.status >= 500 or error.status == 429:
         return True
     answer = refusal(error)
     stored = await queries.store_refusal(

@@ -1,4 +1,4 @@
-"""The identities of signed-in people. Every package above `accounts` uses them to authorise requests."""
+"""The identities of signed-in people."""
 
 from typing import Literal, TypeAlias
 from uuid import UUID

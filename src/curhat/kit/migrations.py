@@ -1,14 +1,15 @@
 """Migrations: applies the numbered SQL files of `migrations/` in order. A migration cannot be reverted.
 
 Guarantees
-    A file is applied once, in one transaction, and recorded with the checksum of its statements in that transaction.
-    A file that begins with `-- migrate: no transaction` builds or drops one index concurrently. If such a file is
-    interrupted, the next run drops the invalid index and repeats the file.
+    `migrate` applies a file once. In the same transaction it records the file with the checksum of its statements.
+    A file that begins with `-- migrate: no transaction` builds or drops one index concurrently, outside a
+    transaction. If such a file is interrupted, the next run drops the invalid index and repeats the file.
     Two processes never migrate at once. The second process waits, and then finds nothing to do.
-    A file whose statements changed after it was applied is refused. A database that is newer than this code is
-    refused too. Changes of comments, and of white space between words, are allowed.
+    `migrate` refuses a file whose statements changed after it was applied. It allows changes of comments, and of
+    white space between words. It also refuses a database that is newer than this code.
 Relies on
-    A dedicated PostgreSQL session for the advisory lock. A connection pooler in transaction mode does not give one.
+    A dedicated PostgreSQL session, which holds the advisory lock. A connection pooler in transaction mode gives no
+    dedicated session.
 """
 
 import asyncio
@@ -16,23 +17,19 @@ import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 import asyncpg
 
-Connection: TypeAlias = (
-    "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
-)
+from curhat.kit.database import Connection
 
 # Nothing else in this database may use this key for an advisory lock. The value has no meaning.
 _ADVISORY_LOCK: Final = 4_207_193_501
 _LOCK_POLL_SECONDS: Final = 0.1
-# While a migration waits for a lock that a long transaction holds, every later query on the table waits behind the
-# migration. So the migration fails after this time.
+# A migration may have to wait for a lock that a long transaction holds. Every later query on the table then waits
+# behind the migration. So the migration fails after this time.
 _LOCK_TIMEOUT: Final = "5s"
 _STATEMENT_TIMEOUT: Final = "15min"
-
-_FILE_NAME: Final = re.compile(r"(?P<number>[0-9]{4})_[a-z0-9_]+\.sql")
 
 # Matches quoted text, and comments and white space outside quotes. Quoted text must not change, because PostgreSQL
 # stores the body of a function exactly as it is written.
@@ -45,8 +42,8 @@ _QUOTED_OR_GAP: Final = re.compile(
 )
 
 _NO_TRANSACTION: Final = "-- migrate: no transaction\n"
-# The statements that such a file may hold. IF (NOT) EXISTS lets the next run repeat a file that was applied but not
-# recorded.
+# The statements that such a file may contain. A process may die after it has applied the file and before it has
+# recorded it. With IF (NOT) EXISTS, the next run can repeat the file.
 _CONCURRENT_STATEMENT: Final = re.compile(
     r"CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+IF\s+NOT\s+EXISTS\s+(?P<created>\w+)\s+ON\s[^;]+;"
     r"|DROP\s+INDEX\s+CONCURRENTLY\s+IF\s+EXISTS\s+\w+\s*;",
@@ -98,8 +95,7 @@ def load_migrations(folder: Path) -> list[Migration]:
     """Read all files of `folder` in order. Raises MigrationError when their numbers are not 1, 2, 3, …"""
     migrations = []
     for number, path in enumerate(sorted(folder.glob("*.sql")), start=1):
-        match = _FILE_NAME.fullmatch(path.name)
-        if match is None or int(match["number"]) != number:
+        if re.fullmatch(rf"{number:04}_[a-z0-9_]+\.sql", path.name) is None:
             raise MigrationError(
                 f"{path} does not continue the numbers; use a name such as {number:04}_what_it_adds.sql"
             )
@@ -180,7 +176,7 @@ async def _apply_without_transaction(connection: Connection, migration: Migratio
             "CREATE INDEX CONCURRENTLY IF NOT EXISTS … or DROP INDEX CONCURRENTLY IF EXISTS …"
         )
     try:
-        # CREATE INDEX CONCURRENTLY blocks no other query, and may take hours on a large table.
+        # CREATE INDEX CONCURRENTLY blocks no other query. On a large table it may take hours.
         await connection.execute("SET lock_timeout = 0")
         await connection.execute("SET statement_timeout = 0")
         if matched["created"] is not None:
@@ -192,7 +188,7 @@ async def _apply_without_transaction(connection: Connection, migration: Migratio
 
 
 async def _drop_invalid_index(connection: Connection, name: str) -> None:
-    """Drop the invalid index of an interrupted CREATE INDEX CONCURRENTLY. IF NOT EXISTS would keep it."""
+    """Drop the invalid index that an interrupted CREATE INDEX CONCURRENTLY left. IF NOT EXISTS would keep it."""
     invalid = await connection.fetchval(
         "SELECT indexrelid::regclass::text FROM pg_index WHERE indexrelid = to_regclass($1) AND NOT indisvalid",
         name,

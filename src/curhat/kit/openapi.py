@@ -36,6 +36,10 @@ class Problem(msgspec.Struct, frozen=True):
     code: str
 
 
+# Litestar types the media type as its own enumeration, but accepts any string.
+_PROBLEM: Any = "application/problem+json"
+_CODES: Final = "`code`: "
+
 # The refusals of every operation that needs a sign-in. A mitra may also be suspended.
 SIGNED_IN = (Unauthenticated, Forbidden, TooManyRequests)
 MITRA_SIGNED_IN = (*SIGNED_IN, Suspended)
@@ -46,7 +50,7 @@ MITRA_WITH_KEY = (*MITRA_SIGNED_IN, *_KEY)
 
 
 def problems(*errors: type[BusinessError]) -> dict[int, ResponseSpec]:
-    """Return the refusals of an operation by status. Each description lists the codes."""
+    """Return the refusals of an operation, by status. Each description lists the codes."""
     codes: dict[int, set[str]] = defaultdict(set)
     for error in errors:
         codes[error.status].add(error.code)
@@ -64,23 +68,15 @@ def problems(*errors: type[BusinessError]) -> dict[int, ResponseSpec]:
 def answers(
     success: dict[int, type[msgspec.Struct] | None], *errors: type[BusinessError]
 ) -> dict[int, ResponseSpec]:
-    """Return the successful answers by status (None: no body) and the refusals of an operation."""
-    specifications: dict[int, ResponseSpec] = {
+    """Return the successful answers (a struct, or None for no body) and the refusals of an operation, by status."""
+    done = {
         status: ResponseSpec(data_container=container, generate_examples=False, description="Done")
         for status, container in success.items()
     }
-    return specifications | problems(*errors)
-
-
-# Litestar types the media type as its own enumeration, but accepts any string.
-_PROBLEM: Any = "application/problem+json"
-_CODES: Final = "`code`: "
+    return done | problems(*errors)
 
 
 # The whole contract ----------------------------------------------------------------------------------------
-
-# The refusal of every operation with a body, given before the operation runs.
-_WITH_BODY = problems(BodyTooLarge)
 
 _KEY_PARAMETER: Final = {
     "name": "Idempotency-Key",
@@ -122,15 +118,16 @@ class _Contract(OpenAPI):
 
 def _complete(path: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
-    # Litestar declares a 400 for every operation with a parameter or a body. We answer with the declared 422 instead.
+    # Litestar declares a 400 for every operation with a parameter or a body. We answer 422 instead, which the operation
+    # declares.
     if "400" in responses and _PROBLEM not in responses["400"]["content"]:
         del responses["400"]
     if "requestBody" in operation:
-        for status, refusal in _WITH_BODY.items():
-            responses[str(status)] = {
-                "description": refusal.description,
-                "content": {_PROBLEM: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}},
-            }
+        # Every operation with a body refuses a body that is too large, before the operation runs.
+        responses[str(BodyTooLarge.status)] = {
+            "description": _CODES + BodyTooLarge.code,
+            "content": {_PROBLEM: {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}},
+        }
     codes = {code for response in responses.values() for code in _restrict_codes(response)}
     if IdempotencyKeyMissing.code in codes:
         operation.setdefault("parameters", []).append(_KEY_PARAMETER)

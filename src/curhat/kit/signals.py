@@ -4,9 +4,9 @@ A signal only wakes its receivers. The data itself is in PostgreSQL. A signal ma
 receiver also reads the database every few seconds, so a lost signal costs only a short delay.
 
 Channels
-        stream         an event was added to a user's stream (realtime)
+    stream         a transaction added an event to a user's stream (realtime)
     requests       the open requests of some mitras changed (pairing)
-        sockets        the sockets of a token or a user must be closed (accounts)
+    sockets        the sockets of a token or a user must be closed (accounts)
     typing         a user types (realtime)
     deadlines      a deadline is due now, so sleeping workers wake (deadlines)
     mitra_changed  intent, capacity or load of some mitras changed; only for the process that committed it (presence)
@@ -24,12 +24,12 @@ from valkey.exceptions import ValkeyError
 
 log = structlog.get_logger(__name__)
 
-# How many signals one process queues. This limits memory while Valkey is away. Further signals are dropped.
+# How many signals one process queues. This limits memory while Valkey is away. The process drops further signals.
 MAX_QUEUED_SIGNALS = 20_000
 MAX_SIGNALS_PER_BATCH = 500
-# A batch that Valkey does not accept within this time is dropped.
+# The process drops a batch that Valkey does not accept within this time.
 SEND_TIMEOUT_SECONDS = 1.0
-# If the subscription gets no message for this long, it is pinged. If it then stays silent for this long again, it
+# If the subscription gets no message for this long, we ping Valkey. If it then stays silent for this long again, it
 # counts as lost.
 MAX_SILENCE_SECONDS = 5.0
 # Limits how often we try to reach Valkey while it is away.
@@ -47,7 +47,7 @@ class SignalSink(Protocol):
 
 
 class NoSignals:
-    """Drops all signals. For programs whose changes other processes need not see at once (commands, migrations)."""
+    """Drops all signals. For programs whose changes other processes need not see at once, such as commands."""
 
     def publish(self, channel: str, payload: bytes) -> None:
         """Do nothing."""
@@ -61,7 +61,6 @@ class Signals:
         self._local: dict[str, SignalHandler] = {}
         self._handlers: dict[str, SignalHandler] = {}
         self._queue: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue(MAX_QUEUED_SIGNALS)
-        self.dropped = 0
         self.subscribed = asyncio.Event()
 
     def handle_locally(self, channel: str, handler: SignalHandler) -> None:
@@ -78,10 +77,8 @@ class Signals:
         if local is not None:
             local(payload)
             return
-        try:
+        with contextlib.suppress(asyncio.QueueFull):
             self._queue.put_nowait((channel, payload))
-        except asyncio.QueueFull:
-            self.dropped += 1
 
     async def run(self) -> None:
         """Send and receive until cancelled."""
@@ -104,7 +101,6 @@ class Signals:
                         pipeline.publish(PREFIX + channel, payload)
                     await pipeline.execute()
             except (ValkeyError, OSError) as error:
-                self.dropped += len(batch)
                 log.warning("signals.not_sent", count=len(batch), error=type(error).__name__)
 
     async def _receive(self) -> None:
@@ -119,7 +115,7 @@ class Signals:
             await asyncio.sleep(RECONNECT_INTERVAL_SECONDS)
 
     async def _listen(self, listener: valkey.asyncio.client.PubSub) -> None:
-        """Call the handlers until the connection breaks. Ping a silent connection to find out whether it is alive."""
+        """Call the handlers until the connection breaks. Ping Valkey when the connection is silent."""
         pinged = False
         while True:
             message = await listener.get_message(timeout=MAX_SILENCE_SECONDS)
@@ -137,12 +133,8 @@ class Signals:
 
     def _dispatch(self, message: dict[str, bytes]) -> None:
         channel = message["channel"].decode().removeprefix(PREFIX)
-        handler = self._handlers.get(channel)
-        if handler is None:
-            return
-        with contextlib.suppress(asyncio.QueueFull):
-            try:
-                handler(message["data"])
-            except Exception:
-                # One malformed signal must not end the subscription for all others.
-                log.exception("signals.handler_failed", channel=channel)
+        try:
+            self._handlers[channel](message["data"])
+        except Exception:
+            # One malformed signal must not end the subscription for all others.
+            log.exception("signals.handler_failed", channel=channel)

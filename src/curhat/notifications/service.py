@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -14,7 +14,6 @@ from curhat.kit import queries as kit_queries
 from curhat.kit.database import Transaction
 from curhat.kit.errors import TooManyRequests, ValidationFailed
 from curhat.kit.identity import Identity, Role
-from curhat.kit.ids import new_id
 from curhat.notifications import queries
 from curhat.notifications.errors import NoPushSubscription
 from curhat.notifications.port import Address
@@ -157,7 +156,7 @@ async def enqueue_test(tx: Transaction, mitra_id: UUID) -> int:
     if wait_seconds is not None and wait_seconds > 0:
         raise TooManyRequests(retry_after_seconds=math.ceil(wait_seconds))
     now = await kit_queries.read_clock(tx)
-    test_id = new_id()
+    test_id = uuid4()
     message = Message(
         kind="test",
         role="mitra",
