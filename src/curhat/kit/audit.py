@@ -1,6 +1,10 @@
-"""Every action and subject that any package writes to the audit. The client has a text for each of them."""
+"""Writes entries of the audit, and names every action and subject. The client has a text for each of them."""
 
 from typing import Literal
+from uuid import UUID
+
+from curhat.kit import queries
+from curhat.kit.database import Transaction
 
 AuditAction = Literal[
     "operator_signed_in",
@@ -33,3 +37,28 @@ ListName = Literal["failed-pairings", "review-cases", "payments", "sessions", "c
 
 # The subject of an action. The subject of an export is the exported list.
 AuditSubject = Literal["operator", "review_case", "payment", "configuration", "mitra", "session", ListName]
+
+
+async def write_audit_entry(
+    tx: Transaction,
+    by: UUID | str,
+    action: AuditAction,
+    subject: AuditSubject,
+    subject_id: UUID | str,
+    *,
+    old: str | None = None,
+    new: str | None = None,
+) -> None:
+    """Record an action in the transaction that does it.
+
+    `by` is an operator's id, 'system', 'command line' or 'demo data'.
+    """
+    await queries.insert_audit_entry(
+        tx,
+        actor=str(by),
+        action=action,
+        subject=subject,
+        subject_id=str(subject_id),
+        old_value=old,
+        new_value=new,
+    )

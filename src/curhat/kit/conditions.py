@@ -1,6 +1,6 @@
 """Conditions that a request adds to a statement of a `queries.sql`: the filters of a list, and the start of its page.
 
-Our code writes the text of a condition. A value that a client sends is always a parameter.
+Our code writes the text of a condition. A value that a client sends is always a parameter of the statement.
 """
 
 from typing import Self
@@ -17,7 +17,7 @@ class Conditions:
         self._conditions.append((condition, values))
 
     def copy(self) -> Self:
-        """Return a copy of these conditions. Adding to the copy does not change the original."""
+        """Return a copy. Conditions that are added to the copy do not change the original."""
         return type(self)(*self._conditions)
 
     def complete(self, statement: str, *parameters: object) -> tuple[str, list[object]]:

@@ -1,6 +1,6 @@
 """Structured logs: one event per line, as JSON in production, as readable text in development.
 
-Each line carries the values that are bound with `structlog.contextvars` at the time, such as the correlation id.
+Each line also has the values that the task has bound with `structlog.contextvars`, such as the correlation id.
 Libraries log in the same form, from warnings upwards.
 """
 
@@ -36,7 +36,7 @@ NEVER_LOGGED: Final = frozenset(
 )
 REDACTED: Final = "[redacted]"
 # PostgreSQL puts the values that caused the error into DETAIL. asyncpg puts DETAIL into the text of the exception. A
-# value may contain line breaks, so everything after the word DETAIL is removed.
+# value may contain line breaks, so this pattern matches everything after the word DETAIL.
 _POSTGRES_DETAIL: Final = re.compile(r"(?ms)^DETAIL:.*\Z")
 # The look-behind excludes ids, because a group of digits in an id can look like a phone number.
 _PHONE_NUMBER: Final = re.compile(r"\+\d{8,15}|(?<![\w-])(?:62|0)8\d{7,12}(?![\w-])")

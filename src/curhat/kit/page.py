@@ -1,4 +1,4 @@
-"""Pages of a list: `{"items": [...], "next_cursor": str|null}`. A page begins after a key, never at an offset."""
+"""Pages of a list: `{"items": [...], "next_cursor": str|null}`. A page begins after a key, not at an offset."""
 
 from typing import Generic, TypeVar
 
@@ -10,7 +10,7 @@ PAGE_SIZE = 50
 
 
 class Page(msgspec.Struct, Generic[Item], frozen=True):
-    """One page. `next_cursor` is opaque: send it to get the next page. None ends the list."""
+    """One page. A client sends `next_cursor` unchanged to get the next page. None ends the list."""
 
     items: list[Item]
     next_cursor: str | None

@@ -102,6 +102,27 @@ async def prune_keys(db: Executor, /, *, max_keys: int) -> int:
     return rows_changed(await db.execute(PRUNE_KEYS, max_keys))
 
 
+INSERT_AUDIT_ENTRY: Final = """
+INSERT INTO audit_entries (actor, action, subject, subject_id, old_value, new_value)
+VALUES ($1, $2, $3, $4, $5, $6)
+"""
+
+
+async def insert_audit_entry(
+    db: Executor,
+    /,
+    *,
+    actor: str,
+    action: str,
+    subject: str,
+    subject_id: str,
+    old_value: str | None,
+    new_value: str | None,
+) -> None:
+    """nothing → an entry. A trigger refuses every later change of the entry."""
+    await db.execute(INSERT_AUDIT_ENTRY, actor, action, subject, subject_id, old_value, new_value)
+
+
 READ_CLOCK: Final = """
 SELECT curhat_now() AS now
 """

@@ -41,6 +41,12 @@ DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
     ORDER BY created_at LIMIT @max_keys FOR UPDATE SKIP LOCKED
 ))
 
+-- name: insert_audit_entry :exec
+-- nothing → an entry. A trigger refuses every later change of the entry.
+-- nullable: @old_value, @new_value
+INSERT INTO audit_entries (actor, action, subject, subject_id, old_value, new_value)
+VALUES (@actor, @action, @subject, @subject_id, @old_value, @new_value)
+
 -- name: read_clock :one
 -- Read the database's clock. Only this clock decides whether a time has passed.
 SELECT curhat_now() AS now

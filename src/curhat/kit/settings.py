@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal, Self, TypeVar
 from urllib.parse import SplitResult, urlsplit
@@ -26,8 +27,8 @@ VAPID_KEY_BYTES: Final = 32
 # A private key of the curve P-256 is a number from 1 to _P256_ORDER - 1.
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
-# If a code sender reaches real phones, add it here, and add its adapter in `accounts/`. Do not add `inbox`: it shows
-# the codes to everyone.
+# The code senders that reach real phones. Their adapters are in `accounts/`. Do not add `inbox`: it shows the codes to
+# everyone.
 REAL_CODE_SENDERS: Final[frozenset[str]] = frozenset()
 
 Value = TypeVar("Value")
@@ -35,7 +36,7 @@ Choice = TypeVar("Choice", bound=str)
 
 
 class SettingsError(ValueError):
-    """Some settings are wrong. `problems` has one line per setting: its name, what is wrong, what would be right."""
+    """Some settings are wrong. `problems` has one line per setting: its name, the fault, and a valid value."""
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
@@ -57,8 +58,8 @@ class Settings:
     database_url: str | None = field(repr=False)
     valkey_url: str | None = field(repr=False)
     secret_key: bytes = field(repr=False)
-    # The private key that identifies us to push services (RFC 8292). Browsers subscribe with its public key. If this
-    # key changes, all existing subscriptions stop working.
+    # This private key identifies us to push services (RFC 8292). Browsers subscribe with its public key. If the key
+    # changes, all existing subscriptions stop working.
     vapid_private_key: bytes = field(repr=False)
     # The origins of the web clients, without path or trailing slash. Cookies and sockets are accepted only from them.
     public_origins: tuple[str, ...]
@@ -96,8 +97,8 @@ class Settings:
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
         """Read and check all settings.
 
-        In development, CURHAT_SECRET_KEY and CURHAT_VAPID_PRIVATE_KEY may be missing. They are then read from the
-        data directory. If it has no keys yet, new keys are written to it.
+        In development, CURHAT_SECRET_KEY and CURHAT_VAPID_PRIVATE_KEY may be missing. This function then reads the
+        keys from the data directory. If it has no keys yet, this function writes new keys to it.
         Raises SettingsError, which names every wrong setting.
         """
         reader = _Reader(environ)
@@ -118,25 +119,25 @@ class Settings:
             data_dir=data_dir,
             database_url=reader.value("DATABASE_URL", _database_url, None),
             valkey_url=reader.value("VALKEY_URL", _valkey_url, None),
-            secret_key=reader.secret_key(data_dir, development=development),
-            vapid_private_key=reader.vapid_private_key(data_dir, development=development),
+            secret_key=reader.secret_key(data_dir if development else None),
+            vapid_private_key=reader.vapid_private_key(data_dir if development else None),
             public_origins=reader.value(
                 "PUBLIC_ORIGINS",
-                _development_origins if development else _production_origins,
+                partial(_origins, schemes=("http", "https") if development else ("https",)),
                 (f"http://127.0.0.1:{port}", f"http://localhost:{port}") if development else (),
             ),
             trusted_proxies=reader.value("TRUSTED_PROXIES", _networks, ("127.0.0.1",)),
             code_sender=reader.code_sender(development=development),
             address_requests_per_minute=reader.integer(
-                "ADDRESS_REQUESTS_PER_MINUTE", 1_000_000 if development else 300, 1, 1_000_000_000
+                "ADDRESS_REQUESTS_PER_MINUTE", 1_000_000 if development else 300, 1
             ),
             address_codes_per_hour=reader.integer(
-                "ADDRESS_CODES_PER_HOUR", 100_000 if development else 30, 1, 1_000_000_000
+                "ADDRESS_CODES_PER_HOUR", 100_000 if development else 30, 1
             ),
             address_password_tries_per_hour=reader.integer(
-                "ADDRESS_PASSWORD_TRIES_PER_HOUR", 100_000 if development else 100, 1, 1_000_000_000
+                "ADDRESS_PASSWORD_TRIES_PER_HOUR", 100_000 if development else 100, 1
             ),
-            refund_approval_limit_rp=reader.integer("REFUND_APPROVAL_LIMIT_RP", 50_000, 0, 1_000_000_000),
+            refund_approval_limit_rp=reader.integer("REFUND_APPROVAL_LIMIT_RP", 50_000, 0),
             database_pool_size=reader.integer("DATABASE_POOL_SIZE", 10, 2, 500),
             log_level=reader.choice("LOG_LEVEL", ("debug", "info", "warning", "error"), "info"),
             log_format=reader.choice("LOG_FORMAT", ("json", "console"), "console" if development else "json"),
@@ -149,10 +150,7 @@ class Settings:
 
 
 def default_data_dir() -> Path:
-    """Return `.data` in the checkout that this code runs from.
-
-    Outside a checkout, return `.data` in the current folder.
-    """
+    """Return `.data` in the checkout that this code runs from, or else in the current folder."""
     checkout = Path(__file__).parents[3]
     return (checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()) / ".data"
 
@@ -163,21 +161,18 @@ def data_dir_of(text: str) -> Path:
 
 
 def development_secret_key(data_dir: Path) -> bytes:
-    """Return the key in `data_dir/secret_key`, or make one. Only its owner can read the file.
-
-    Raises OSError when the folder cannot be written.
-    """
+    """Return the key in `data_dir/secret_key`, or create one. Only the file's owner can read it. Raises OSError."""
     return _kept_in(data_dir, "secret_key", secrets.token_hex(MIN_SECRET_KEY_BYTES)).encode()
 
 
 def development_vapid_private_key(data_dir: Path) -> bytes:
-    """Return the key in `data_dir/vapid_private_key`, or make one. Raises OSError, ValueError."""
-    made = base64.b64encode(secrets.token_bytes(VAPID_KEY_BYTES)).decode()
-    return _vapid_private_key(_kept_in(data_dir, "vapid_private_key", made))
+    """Return the key in `data_dir/vapid_private_key`, or create one. Raises OSError. Raises ValueError for no key."""
+    new_key = base64.b64encode(secrets.token_bytes(VAPID_KEY_BYTES)).decode()
+    return _vapid_private_key(_kept_in(data_dir, "vapid_private_key", new_key))
 
 
-def _kept_in(data_dir: Path, name: str, made: str) -> str:
-    """Return the text of this file. If it does not exist, write `made` to it, readable by its owner only."""
+def _kept_in(data_dir: Path, name: str, new_text: str) -> str:
+    """Return the text of this file. If it does not exist, write `new_text` to it, readable by its owner only."""
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = data_dir / name
     if not path.exists():
@@ -186,7 +181,7 @@ def _kept_in(data_dir: Path, name: str, made: str) -> str:
         descriptor, temporary = tempfile.mkstemp(dir=data_dir)
         try:
             with os.fdopen(descriptor, "w") as file:
-                file.write(made)
+                file.write(new_text)
             with suppress(FileExistsError):
                 path.hardlink_to(temporary)
         finally:
@@ -195,7 +190,7 @@ def _kept_in(data_dir: Path, name: str, made: str) -> str:
 
 
 class _Reader:
-    """Reads variables one by one and collects what is wrong, so that one error reports all of it.
+    """Reads variables one by one and collects their faults, so that one error reports all faults.
 
     An empty variable counts as not set, because compose files and unit files leave variables out that way.
     """
@@ -215,7 +210,7 @@ class _Reader:
             self.problem(name, f"is {_shown(name, text)}; {error}")
             return default
 
-    def integer(self, name: str, default: int, minimum: int, maximum: int) -> int:
+    def integer(self, name: str, default: int, minimum: int, maximum: int = 1_000_000_000) -> int:
         """Read a whole number from `minimum` to `maximum`."""
 
         def read(text: str) -> int:
@@ -229,65 +224,57 @@ class _Reader:
         """Read one of the words in `choices`."""
 
         def read(text: str) -> Choice:
-            for choice in choices:
-                if choice == text:
-                    return choice
-            raise ValueError(f"right is {' or '.join(choices)}")
+            if text not in choices:
+                raise ValueError(f"right is {' or '.join(choices)}")
+            return choices[choices.index(text)]
 
         return self.value(name, read, default)
 
-    def secret_key(self, data_dir: Path, *, development: bool) -> bytes:
-        """Read the key that hashes one-time codes and cookies."""
+    def secret_key(self, data_dir: Path | None) -> bytes:
+        """Read the key that hashes one-time codes and cookies. Only production has no `data_dir` for keys."""
         text = self._environ.get(f"{PREFIX}SECRET_KEY")
-        if text is not None:
-            key = text.encode()
-            if len(key) < MIN_SECRET_KEY_BYTES:
-                self.problem(
-                    "SECRET_KEY",
-                    f"is {len(key)} bytes long; right is at least {MIN_SECRET_KEY_BYTES} random bytes, "
-                    "such as the output of: openssl rand -hex 32",
-                )
-            return key
-        if not development:
-            self.problem("SECRET_KEY", "is not set; right is the output of: openssl rand -hex 32")
-            return b""
-        try:
-            return development_secret_key(data_dir)
-        except OSError as error:
-            self._nothing_kept(data_dir, error)
-            return b""
+        if text is None:
+            right = "right is the output of: openssl rand -hex 32"
+            return self._development_key("SECRET_KEY", right, development_secret_key, data_dir)
+        key = text.encode()
+        if len(key) < MIN_SECRET_KEY_BYTES:
+            self.problem(
+                "SECRET_KEY",
+                f"is {len(key)} bytes long; right is at least {MIN_SECRET_KEY_BYTES} random bytes, "
+                "such as the output of: openssl rand -hex 32",
+            )
+        return key
 
-    def vapid_private_key(self, data_dir: Path, *, development: bool) -> bytes:
+    def vapid_private_key(self, data_dir: Path | None) -> bytes:
         """Read the private key that identifies us to push services."""
         text = self._environ.get(f"{PREFIX}VAPID_PRIVATE_KEY")
         right = "right is 32 random bytes in base64, such as the output of: openssl rand -base64 32"
-        if text is not None:
-            try:
-                return _vapid_private_key(text)
-            except ValueError:
-                self.problem("VAPID_PRIVATE_KEY", f"is not shown here; {right}")
-                return b""
-        if not development:
-            self.problem("VAPID_PRIVATE_KEY", f"is not set; {right}")
+        if text is None:
+            return self._development_key("VAPID_PRIVATE_KEY", right, development_vapid_private_key, data_dir)
+        try:
+            return _vapid_private_key(text)
+        except ValueError:
+            self.problem("VAPID_PRIVATE_KEY", f"is not shown here; {right}")
+            return b""
+
+    def _development_key(
+        self, name: str, right: str, read: Callable[[Path], bytes], data_dir: Path | None
+    ) -> bytes:
+        """Return the key that `read` finds in the data directory. In production, report that the key is not set."""
+        if data_dir is None:
+            self.problem(name, f"is not set; {right}")
             return b""
         try:
-            return development_vapid_private_key(data_dir)
+            return read(data_dir)
         except OSError as error:
-            self._nothing_kept(data_dir, error)
+            fault = f"nothing can be kept ({error.strerror}); right is a folder that you may write"
         except ValueError:
-            self.problem(
-                "DATA_DIR",
-                f"is {str(data_dir)!r}, where the file vapid_private_key holds no key; right is to remove that file, "
-                "and a new key is made: who subscribed to push does so again",
+            fault = (
+                "the file vapid_private_key holds no key; right is to remove that file, "
+                "and a new key is made: who subscribed to push does so again"
             )
+        self.problem("DATA_DIR", f"is {str(data_dir)!r}, where {fault}")
         return b""
-
-    def _nothing_kept(self, data_dir: Path, error: OSError) -> None:
-        self.problem(
-            "DATA_DIR",
-            f"is {str(data_dir)!r}, where nothing can be kept ({error.strerror}); "
-            "right is a folder that you may write",
-        )
 
     def code_sender(self, *, development: bool) -> str:
         """Read the name of the sender of one-time codes."""
@@ -307,23 +294,22 @@ class _Reader:
         return name
 
     def check_together(self, settings: Settings) -> None:
-        """Check combinations of settings that are each valid by themselves, and collect the errors."""
-        urls = {"DATABASE_URL": settings.database_url, "VALKEY_URL": settings.valkey_url}
-        missing = [name for name, url in urls.items() if url is None and PREFIX + name not in self._environ]
-        if settings.is_development:
-            if len(missing) == 1:
-                (other,) = urls.keys() - set(missing)
-                self.problem(
-                    missing[0], f"is not set though {PREFIX}{other} is; right is both, or neither (embedded)"
-                )
-            return
+        """Report combinations of settings that are each valid by themselves."""
         examples = {
             "DATABASE_URL": "postgresql://user:password@host/curhat",
             "VALKEY_URL": "valkey://host:6379/0",
         }
+        missing = [name for name in examples if PREFIX + name not in self._environ]
+        if settings.is_development:
+            if len(missing) == 1:
+                (other,) = examples.keys() - set(missing)
+                self.problem(
+                    missing[0], f"is not set though {PREFIX}{other} is; right is both, or neither (embedded)"
+                )
+            return
         for name in missing:
             self.problem(name, f"is not set; production embeds no servers; right is such as {examples[name]}")
-        if not settings.public_origins and f"{PREFIX}PUBLIC_ORIGINS" not in self._environ:
+        if f"{PREFIX}PUBLIC_ORIGINS" not in self._environ:
             self.problem(
                 "PUBLIC_ORIGINS",
                 "is not set; right is such as https://app.example.id,https://mitra.example.id",
@@ -379,58 +365,49 @@ def _host(text: str) -> str:
 
 
 def _loopback_host(text: str) -> str:
-    if text != "localhost":
-        try:
-            loopback = ipaddress.ip_address(text).is_loopback
-        except ValueError:
-            loopback = False
-        if not loopback:
-            raise ValueError(
-                "development listens on this machine only, since it shows one-time codes; "
-                "right is 127.0.0.1, ::1 or localhost"
-            )
-    return text
+    if text == "localhost":
+        return text
+    with suppress(ValueError):
+        if ipaddress.ip_address(text).is_loopback:
+            return text
+    raise ValueError(
+        "development listens on this machine only, since it shows one-time codes; "
+        "right is 127.0.0.1, ::1 or localhost"
+    )
 
 
 def _url(text: str) -> SplitResult:
-    parts = urlsplit(text)
-    _ = parts.port  # Raises ValueError when the port is no number.
+    """Split a URL. If the text is no URL, all parts are empty."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port  # Raises ValueError when the port is no number.
+    except ValueError:
+        return urlsplit("")
     return parts
 
 
 def _database_url(text: str) -> str | None:
-    right = "right is such as postgresql://user:password@host:5432/curhat"
-    try:
-        parts = _url(text)
-    except ValueError:
-        raise ValueError(right) from None
+    parts = _url(text)
     if parts.scheme not in ("postgresql", "postgres") or not (parts.hostname or "host=" in parts.query):
-        raise ValueError(right)
+        raise ValueError("right is such as postgresql://user:password@host:5432/curhat")
     return text
 
 
 def _valkey_url(text: str) -> str | None:
-    right = "right is such as valkey://host:6379/0, valkeys://… (TLS) or unix:///path/to/socket"
-    try:
-        parts = _url(text)
-    except ValueError:
-        raise ValueError(right) from None
+    parts = _url(text)
     reachable = parts.path if parts.scheme == "unix" else parts.hostname
     if parts.scheme not in ("valkey", "valkeys", "redis", "rediss", "unix") or not reachable:
-        raise ValueError(right)
+        raise ValueError("right is such as valkey://host:6379/0, valkeys://… (TLS) or unix:///path/to/socket")
     return text
 
 
-def _origins(text: str, schemes: tuple[str, ...]) -> tuple[str, ...]:
+def _origins(text: str, *, schemes: tuple[str, ...]) -> tuple[str, ...]:
     right = f"right are origins with commas between, such as {schemes[0]}://app.example.id, nothing after it"
     origins = tuple(part.strip() for part in text.split(",") if part.strip())
     if not origins:
         raise ValueError(right)
     for origin in origins:
-        try:
-            parts = _url(origin)
-        except ValueError:
-            raise ValueError(f"{origin!r} is no origin; {right}") from None
+        parts = _url(origin)
         if parts.scheme not in schemes or not parts.hostname or f"{parts.scheme}://{parts.netloc}" != origin:
             raise ValueError(f"{origin!r} is no origin; {right}")
         if "@" in parts.netloc or "*" in parts.netloc:
@@ -440,19 +417,11 @@ def _origins(text: str, schemes: tuple[str, ...]) -> tuple[str, ...]:
 
 def _networks(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
-    for name in names:
-        try:
+    try:
+        for name in names:
             ipaddress.ip_network(name)
-        except ValueError:
-            raise ValueError(
-                "right are addresses or networks with commas between, such as 10.0.0.5,10.1.0.0/16"
-            ) from None
+    except ValueError:
+        raise ValueError(
+            "right are addresses or networks with commas between, such as 10.0.0.5,10.1.0.0/16"
+        ) from None
     return names
-
-
-def _production_origins(text: str) -> tuple[str, ...]:
-    return _origins(text, ("https",))
-
-
-def _development_origins(text: str) -> tuple[str, ...]:
-    return _origins(text, ("http", "https"))
