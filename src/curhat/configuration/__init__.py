@@ -1,9 +1,9 @@
 """The five values that operators change while the service runs (X.5), and the history of each.
 
 Guarantees
-        There are exactly five rows. The code and the database name the same five. `change` writes only a value of the
-        right type and within the bounds. In the same transaction it records who changed the row, the old value and
-        the new value.
-        A change applies only to windows that open after it. The step that opens a window reads the value and stores
-        it with the window.
+    There are exactly five rows. The code and the database name the same five.
+    `change` writes only a value of the right type and within the bounds. In the same transaction it records who
+    changed the row, the old value and the new value.
+    A change applies only to windows that open after it. The step that opens a window reads the value and stores it
+    with the window.
 """

@@ -5,7 +5,7 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
-from curhat.kit.errors import NotFound, ValidationFailed
+from curhat.kit.errors import NotFound, invalid_field
 
 ConfigurationKey = Literal[
     "pairing_blast_timeout_seconds",
@@ -19,7 +19,7 @@ Value = int | str
 
 
 class Definition(msgspec.Struct, frozen=True, kw_only=True):
-    """The definition of one row. An integer has `minimum` and `maximum`, a choice has `choices`."""
+    """The definition of one row. An integer has `minimum` and `maximum`. A choice has `choices`."""
 
     key: ConfigurationKey
     label: str
@@ -32,37 +32,27 @@ class Definition(msgspec.Struct, frozen=True, kw_only=True):
     choices: tuple[str, ...] | None = None
 
     def checked(self, value: object) -> Value:
-        """Return the value unchanged.
-
-        Raises ValidationFailed, which names the bounds, for a wrong type or a bad value.
-        """
-        if self.type == "choice":
-            if isinstance(value, str) and self.choices is not None and value in self.choices:
+        """Return the value unchanged. For a wrong type or value, raises ValidationFailed, which names the bounds."""
+        if self.choices is not None:
+            if isinstance(value, str) and value in self.choices:
                 return value
-            raise _not_right(f"must be {' or '.join(self.choices or ())}")
-        # In Python a bool is an int.
-        if isinstance(value, int) and not isinstance(value, bool) and self._is_within(value):
+            raise invalid_field("value", f"must be {' or '.join(self.choices)}")
+        assert self.minimum is not None
+        assert self.maximum is not None
+        # Not isinstance, because in Python a bool is an int.
+        if type(value) is int and self.minimum <= value <= self.maximum:
             return value
-        raise _not_right(f"must be a whole number of {self.unit} from {self.minimum} to {self.maximum}")
+        limits = f"from {self.minimum} to {self.maximum}"
+        raise invalid_field("value", f"must be a whole number of {self.unit} {limits}")
 
     def read(self, text: str) -> Value:
-        """Return the value of a text that was stored or typed on a command line.
-
-        Raises ValidationFailed, as `checked` does.
-        """
+        """Return the value of a text from the database or the command line. Raises ValidationFailed like `checked`."""
         if self.type == "integer" and re.fullmatch(r"[0-9]{1,9}", text):
             return self.checked(int(text))
         return self.checked(text)
 
-    def _is_within(self, value: int) -> bool:
-        return self.minimum is not None and self.maximum is not None and self.minimum <= value <= self.maximum
 
-
-def _not_right(message: str) -> ValidationFailed:
-    return ValidationFailed(errors=[{"field": "value", "message": message}])
-
-
-DEFINITIONS: Final[dict[ConfigurationKey, Definition]] = {
+DEFINITIONS: Final[dict[str, Definition]] = {
     definition.key: definition
     for definition in (
         Definition(
@@ -142,7 +132,6 @@ DEFINITIONS: Final[dict[ConfigurationKey, Definition]] = {
 
 def definition_of(key: str) -> Definition:
     """Return the definition of the row `key`. Raises NotFound."""
-    for known, definition in DEFINITIONS.items():
-        if known == key:
-            return definition
-    raise NotFound
+    if key not in DEFINITIONS:
+        raise NotFound
+    return DEFINITIONS[key]

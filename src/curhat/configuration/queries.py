@@ -25,15 +25,15 @@ async def list_rows(db: Executor, /) -> list[StoredRow]:
     return [StoredRow(*row) for row in await db.fetch(LIST_ROWS)]
 
 
-FIND_ROW: Final = """
+READ_ROW: Final = """
 SELECT key, value, updated_at, updated_by FROM configuration WHERE key = $1
 """
 
 
-async def find_row(db: Executor, /, *, key: ConfigurationKey) -> StoredRow | None:
-    row = await db.fetchrow(FIND_ROW, key)
+async def read_row(db: Executor, /, *, key: ConfigurationKey) -> StoredRow:
+    row = await db.fetchrow(READ_ROW, key)
     if row is None:
-        return None
+        raise NoRow(READ_ROW)
     return StoredRow(*row)
 
 
@@ -68,11 +68,11 @@ SELECT key, value, updated_at, updated_by FROM configuration WHERE key = $1 FOR 
 """
 
 
-async def lock_row(db: Executor, /, *, key: ConfigurationKey) -> StoredRow | None:
-    """Lock the row. After this statement, no other transaction can change the value until the commit."""
+async def lock_row(db: Executor, /, *, key: ConfigurationKey) -> StoredRow:
+    """Lock the row. No other transaction can then change the value before this transaction ends."""
     row = await db.fetchrow(LOCK_ROW, key)
     if row is None:
-        return None
+        raise NoRow(LOCK_ROW)
     return StoredRow(*row)
 
 
@@ -100,7 +100,7 @@ SELECT key, value, updated_at, updated_by FROM changed_row
 
 async def change_value(db: Executor, /, *, key: ConfigurationKey, value: str, changed_by: str) -> StoredRow:
     """Replace the value, and insert its entries in the history and in the audit. Two changes of a row never have
-    the same `updated_at`, so a client that compares it cannot miss a change."""
+    the same `updated_at`. So a client that compares `updated_at` cannot miss a change."""
     row = await db.fetchrow(CHANGE_VALUE, key, value, changed_by)
     if row is None:
         raise NoRow(CHANGE_VALUE)
@@ -125,6 +125,6 @@ ORDER BY id DESC LIMIT $3
 async def list_changes(
     db: Executor, /, *, key: ConfigurationKey, before_id: int | None, max_changes: int
 ) -> list[ListChangesRow]:
-    """The changes of one row, newest first. Only changes older than the change @before_id are returned; null
-    returns the newest."""
+    """The changes of one row, newest first. Returns only changes that are older than the change @before_id. If
+    @before_id is null, returns the newest changes."""
     return [ListChangesRow(*row) for row in await db.fetch(LIST_CHANGES, key, before_id, max_changes)]

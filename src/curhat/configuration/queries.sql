@@ -5,7 +5,7 @@
 -- row: StoredRow
 SELECT key, value, updated_at, updated_by FROM configuration
 
--- name: find_row :optional
+-- name: read_row :one
 -- row: StoredRow
 SELECT key, value, updated_at, updated_by FROM configuration WHERE key = @key
 
@@ -15,14 +15,14 @@ SELECT value::integer AS number FROM configuration WHERE key = @key
 -- name: read_default_action :one
 SELECT value AS default_action FROM configuration WHERE key = 'extension_default_action_on_timeout'
 
--- name: lock_row :optional
--- Lock the row. After this statement, no other transaction can change the value until the commit.
+-- name: lock_row :one
+-- Lock the row. No other transaction can then change the value before this transaction ends.
 -- row: StoredRow
 SELECT key, value, updated_at, updated_by FROM configuration WHERE key = @key FOR NO KEY UPDATE
 
 -- name: change_value :one
 -- Replace the value, and insert its entries in the history and in the audit. Two changes of a row never have
--- the same `updated_at`, so a client that compares it cannot miss a change.
+-- the same `updated_at`. So a client that compares `updated_at` cannot miss a change.
 -- row: StoredRow
 WITH old_row AS (
     SELECT key, value FROM configuration WHERE key = @key
@@ -44,8 +44,8 @@ WITH old_row AS (
 SELECT key, value, updated_at, updated_by FROM changed_row
 
 -- name: list_changes :many
--- The changes of one row, newest first. Only changes older than the change @before_id are returned; null
--- returns the newest.
+-- The changes of one row, newest first. Returns only changes that are older than the change @before_id. If
+-- @before_id is null, returns the newest changes.
 -- nullable: @before_id
 SELECT id, old_value, new_value, changed_by, changed_at FROM configuration_changes
 WHERE key = @key AND (@before_id::bigint IS NULL OR id < @before_id)

@@ -1,19 +1,17 @@
 """Reads and changes the five rows. Every function takes an open transaction and never commits it."""
 
 from datetime import datetime
+from functools import partial
+
+from msgspec.structs import asdict
 
 from curhat.configuration import queries
-from curhat.configuration.definitions import (
-    DEFINITIONS,
-    DefaultAction,
-    Value,
-    definition_of,
-)
+from curhat.configuration.definitions import DEFINITIONS, Value, definition_of
 from curhat.configuration.errors import ChangedMeanwhile
 from curhat.configuration.queries import StoredRow
 from curhat.configuration.schemas import ConfigurationChange, ConfigurationRow
 from curhat.kit.database import Transaction
-from curhat.kit.errors import NotFound, ValidationFailed
+from curhat.kit.errors import invalid_field
 from curhat.kit.page import PAGE_SIZE, Page
 
 
@@ -25,19 +23,11 @@ async def list_rows(tx: Transaction) -> list[ConfigurationRow]:
 
 async def get_row(tx: Transaction, key: str) -> ConfigurationRow:
     """Return one row. Raises NotFound."""
-    stored = await queries.find_row(tx, key=definition_of(key).key)
-    if stored is None:
-        raise NotFound
-    return _row(stored)
+    return _row(await queries.read_row(tx, key=definition_of(key).key))
 
 
 async def change(
-    tx: Transaction,
-    *,
-    key: str,
-    value: Value,
-    changed_by: str,
-    expected_updated_at: datetime | None = None,
+    tx: Transaction, *, key: str, value: Value, changed_by: str, expected_updated_at: datetime | None = None
 ) -> ConfigurationRow:
     """One value → another, with entries in the history and in the audit. Setting the same value changes nothing.
 
@@ -47,10 +37,7 @@ async def change(
     """
     definition = definition_of(key)
     wanted = definition.checked(value)
-    locked = await queries.lock_row(tx, key=definition.key)
-    if locked is None:
-        raise NotFound
-    now = _row(locked)
+    now = _row(await queries.lock_row(tx, key=definition.key))
     if expected_updated_at is not None and expected_updated_at != now.updated_at:
         raise ChangedMeanwhile(value=now.value, updated_at=now.updated_at, updated_by=now.updated_by)
     if now.value == wanted:
@@ -62,7 +49,7 @@ async def history(tx: Transaction, key: str, cursor: str | None = None) -> Page[
     """Return the changes of this row, newest first. Raises NotFound. Raises ValidationFailed for a bad cursor."""
     definition = definition_of(key)
     if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 18):
-        raise ValidationFailed(errors=[{"field": "cursor", "message": "is not one that this list gave"}])
+        raise invalid_field("cursor", "is not one that this list gave")
     before_id = None if cursor is None else int(cursor)
     found = await queries.list_changes(tx, key=definition.key, before_id=before_id, max_changes=PAGE_SIZE + 1)
     items = [
@@ -78,46 +65,20 @@ async def history(tx: Transaction, key: str, cursor: str | None = None) -> Page[
     return Page(items=items, next_cursor=str(found[PAGE_SIZE - 1].id) if len(found) > PAGE_SIZE else None)
 
 
-# The current values, read when a window opens --------------------------------------------------------------
-
-
-async def pairing_blast_timeout_seconds(tx: Transaction) -> int:
-    """Return the length of a blast that opens now (2b.2)."""
-    return await queries.read_number(tx, key="pairing_blast_timeout_seconds")
-
-
-async def payment_session_timeout_minutes(tx: Transaction) -> int:
-    """Return how long a payment that opens now can be confirmed (2a.5)."""
-    return await queries.read_number(tx, key="payment_session_timeout_minutes")
-
-
-async def returning_chat_confirmation_timeout_seconds(tx: Transaction) -> int:
-    """Return how long the mitra of a targeted pairing that opens now has to answer (4.5)."""
-    return await queries.read_number(tx, key="returning_chat_confirmation_timeout_seconds")
-
-
-async def extension_timeout_seconds(tx: Transaction) -> int:
-    """Return how long the mitra has to answer an extension that is requested now (5.2)."""
-    return await queries.read_number(tx, key="extension_timeout_seconds")
-
-
-async def extension_default_action_on_timeout(tx: Transaction) -> DefaultAction:
-    """Return the action for an extension that is requested now if the mitra does not answer (5.2)."""
-    return await queries.read_default_action(tx)
+# The current values. The step that opens a window reads them.
+pairing_blast_timeout_seconds = partial(queries.read_number, key="pairing_blast_timeout_seconds")  # 2b.2
+payment_session_timeout_minutes = partial(queries.read_number, key="payment_session_timeout_minutes")  # 2a.5
+returning_chat_confirmation_timeout_seconds = partial(  # 4.5
+    queries.read_number, key="returning_chat_confirmation_timeout_seconds"
+)
+extension_timeout_seconds = partial(queries.read_number, key="extension_timeout_seconds")  # 5.2
+extension_default_action_on_timeout = queries.read_default_action  # 5.2
 
 
 def _row(stored: StoredRow) -> ConfigurationRow:
     definition = DEFINITIONS[stored.key]
     return ConfigurationRow(
-        key=definition.key,
-        label=definition.label,
-        explanation=definition.explanation,
-        unit=definition.unit,
-        type=definition.type,
-        default=definition.default,
-        minimum=definition.minimum,
-        maximum=definition.maximum,
-        choices=definition.choices,
+        **asdict(definition),
         value=definition.read(stored.value),
         updated_at=stored.updated_at,
         updated_by=stored.updated_by,
