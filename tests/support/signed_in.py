@@ -29,7 +29,7 @@ from curhat.kit.database import Database
 from curhat.kit.identity import AnyRole
 from curhat.kit.settings import Settings
 from curhat.payments import service as payments
-from curhat.payments.service import PaymentTerms
+from curhat.pricing.schemas import Offer
 from tests.support.chats import Chat, open_chat
 from tests.support.journey import open_blast, request_of
 from tests.support.people import Make
@@ -152,16 +152,10 @@ class Stage:
     async def pending_payment(self, customer_id: UUID, *, price_rp: int = 20_000) -> UUID:
         """Make a pending payment."""
         offer_id = await self.make.offer(price_rp=price_rp)
-        terms = PaymentTerms(
-            purpose="session",
-            offer_id=offer_id,
-            duration_minutes=30,
-            amount_rp=price_rp,
-            is_trial=price_rp == 0,
-        )
+        offer = Offer(offer_id, duration_minutes=30, price_rp=price_rp, is_trial=price_rp == 0)
         async with self.database.transaction() as tx:
             minutes = await configuration.payment_session_timeout_minutes(tx)
-            return await payments.open_payment(tx, customer_id, terms, minutes)
+            return await payments.open_payment(tx, customer_id, offer, minutes)
 
     async def search(self, customer_id: UUID, mitra_ids: list[UUID]) -> UUID:
         """Open a blast to these mitras under a new confirmed payment. Returns the pairing's id."""

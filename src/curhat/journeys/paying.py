@@ -18,7 +18,7 @@ from curhat.pairing.errors import MitraUnavailable, NoMitraAvailable
 from curhat.pairing.schemas import Payment
 from curhat.payments import service as payments
 from curhat.payments.errors import JourneyInProgress
-from curhat.payments.service import Charge, PaymentTerms
+from curhat.payments.service import Charge
 from curhat.presence import service as presence_service
 from curhat.presence.service import Presence
 from curhat.pricing import service as pricing
@@ -37,17 +37,9 @@ async def open_payment(
     if target_mitra_id is not None:
         await refuse_strangers(tx, customer_id, target_mitra_id)
     await _refuse_during_session(tx, customer_id)
-    quote = await pricing.quote(tx, customer_id, offer_id, "session")
-    terms = PaymentTerms(
-        purpose="session",
-        offer_id=quote.offer_id,
-        duration_minutes=quote.duration_minutes,
-        amount_rp=quote.price_rp,
-        is_trial=quote.is_trial,
-        target_mitra_id=target_mitra_id,
-    )
+    offer = await pricing.quote(tx, customer_id, offer_id, "session")
     timeout_minutes = await configuration.payment_session_timeout_minutes(tx)
-    payment_id = await payments.open_payment(tx, customer_id, terms, timeout_minutes)
+    payment_id = await payments.open_payment(tx, customer_id, offer, timeout_minutes, target_mitra_id)
     await pause_point("open_payment.opened")
     # Check a second time. If an accept was running, the INSERT waited for it, and the accept has started a session by
     # now. So this transaction sees the open payment or the session. It never misses both.

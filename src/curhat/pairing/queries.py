@@ -16,7 +16,8 @@ from curhat.pairing.states import (
     PairingStatus,
     RequestStatus,
 )
-from curhat.payments.states import PaymentStatus, Purpose
+from curhat.payments.states import PaymentStatus
+from curhat.pricing.schemas import Purpose
 
 
 class OpenedPairing(msgspec.Struct, frozen=True):

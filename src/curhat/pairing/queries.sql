@@ -10,7 +10,7 @@
 -- type: close_reason = CloseReason from curhat.pairing.states
 -- type: close_reasons = CloseReason from curhat.pairing.states
 -- type: payment_status = PaymentStatus from curhat.payments.states
--- type: purpose = Purpose from curhat.payments.states
+-- type: purpose = Purpose from curhat.pricing.schemas
 
 -- name: open_blast :one
 -- nothing → open. Arms the deadline of the window, and inserts a request for each candidate who can take a

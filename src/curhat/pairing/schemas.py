@@ -9,7 +9,8 @@ from uuid import UUID
 import msgspec
 
 from curhat.pairing.states import CloseReason, FailureTag, FallbackStatus, PairingKind, PairingStatus
-from curhat.payments.states import PaymentStatus, Purpose
+from curhat.payments.states import PaymentStatus
+from curhat.pricing.schemas import Purpose
 
 
 class PaymentOffer(msgspec.Struct, frozen=True):

@@ -7,9 +7,9 @@ from uuid import UUID
 
 import msgspec
 
-from curhat.kit.audit import AuditAction
 from curhat.kit.database import Executor, NoRow
-from curhat.payments.states import AttemptStatus, CaseReason, PaymentStatus, Purpose, RefundReason
+from curhat.payments.states import AttemptStatus, CaseReason, PaymentStatus, RefundReason
+from curhat.pricing.schemas import Purpose
 
 
 class OpenPaymentRow(msgspec.Struct, frozen=True):
@@ -19,8 +19,8 @@ class OpenPaymentRow(msgspec.Struct, frozen=True):
 
 OPEN_PAYMENT: Final = """
 INSERT INTO payments (customer_id, purpose, offer_id, duration_minutes, amount_rp, is_trial, target_mitra_id, expires_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7,
-    curhat_now() + make_interval(mins => $8))
+VALUES ($1, 'session', $2, $3, $4, $5, $6,
+    curhat_now() + make_interval(mins => $7))
 ON CONFLICT (customer_id) WHERE purpose = 'session' AND status IN ('pending', 'confirming', 'confirmed') DO NOTHING
 RETURNING id, expires_at
 """
@@ -31,7 +31,6 @@ async def open_payment(
     /,
     *,
     customer_id: UUID,
-    purpose: Purpose,
     offer_id: UUID,
     duration_minutes: int,
     amount_rp: int,
@@ -43,7 +42,6 @@ async def open_payment(
     row = await db.fetchrow(
         OPEN_PAYMENT,
         customer_id,
-        purpose,
         offer_id,
         duration_minutes,
         amount_rp,
@@ -470,16 +468,3 @@ ON CONFLICT (payment_id) DO NOTHING
 async def open_cases(db: Executor, /, *, case_reason: CaseReason, payment_ids: Sequence[UUID]) -> None:
     """nothing → open, one review case per payment. If a payment already has a case, the case and its reason stay."""
     await db.execute(OPEN_CASES, case_reason, payment_ids)
-
-
-RECORD_AUDIT_ENTRY: Final = """
-INSERT INTO audit_entries (actor, action, subject, subject_id, new_value)
-VALUES ($1, $2, 'payment', $3::uuid::text, $4::integer::text)
-"""
-
-
-async def record_audit_entry(
-    db: Executor, /, *, actor: str, action: AuditAction, payment_id: UUID, amount_rp: int
-) -> None:
-    """Record in the audit what @actor did to a payment. The new value is the amount in rupiah."""
-    await db.execute(RECORD_AUDIT_ENTRY, actor, action, payment_id, amount_rp)

@@ -1,15 +1,14 @@
 -- type: status = PaymentStatus from curhat.payments.states
--- type: purpose = Purpose from curhat.payments.states
+-- type: purpose = Purpose from curhat.pricing.schemas
 -- type: attempt_status = AttemptStatus from curhat.payments.states
 -- type: case_reason = CaseReason from curhat.payments.states
 -- type: refund_reason = RefundReason from curhat.payments.states
--- type: action = AuditAction from curhat.kit.audit
 
 -- name: open_payment :optional
 -- nothing → pending. No row: the customer already has an open payment.
 -- nullable: @target_mitra_id
 INSERT INTO payments (customer_id, purpose, offer_id, duration_minutes, amount_rp, is_trial, target_mitra_id, expires_at)
-VALUES (@customer_id, @purpose, @offer_id, @duration_minutes, @amount_rp, @is_trial, @target_mitra_id,
+VALUES (@customer_id, 'session', @offer_id, @duration_minutes, @amount_rp, @is_trial, @target_mitra_id,
     curhat_now() + make_interval(mins => @timeout_minutes))
 ON CONFLICT (customer_id) WHERE purpose = 'session' AND status IN ('pending', 'confirming', 'confirmed') DO NOTHING
 RETURNING id, expires_at
@@ -192,8 +191,3 @@ RETURNING payments.id
 INSERT INTO review_cases (payment_id, reason, amount_rp)
 SELECT id, @case_reason, amount_rp FROM payments WHERE id = ANY (@payment_ids::uuid[]) ORDER BY id
 ON CONFLICT (payment_id) DO NOTHING
-
--- name: record_audit_entry :exec
--- Record in the audit what @actor did to a payment. The new value is the amount in rupiah.
-INSERT INTO audit_entries (actor, action, subject, subject_id, new_value)
-VALUES (@actor, @action, 'payment', @payment_id::uuid::text, @amount_rp::integer::text)

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from curhat.deadlines import service as deadlines
-from curhat.kit.audit import AuditAction
+from curhat.kit.audit import AuditAction, write_audit_entry
 from curhat.kit.database import Transaction
 from curhat.kit.errors import NotFound
 from curhat.kit.queries import read_clock
@@ -23,7 +23,8 @@ from curhat.payments.errors import (
 )
 from curhat.payments.gateway import ANSWER_TIMEOUT_SECONDS, ChargeAnswer, RefundAnswer
 from curhat.payments.queries import LockedAttempt, LockedPayment, Refund, TakenCharge
-from curhat.payments.states import CaseReason, PaymentStatus, Purpose, RefundReason
+from curhat.payments.states import CaseReason, PaymentStatus, RefundReason
+from curhat.pricing.schemas import Offer, Purpose
 
 # Deadline kinds of this package.
 PAYMENT_EXPIRY = "payment_expiry"
@@ -43,17 +44,6 @@ MIN_STRAY_CHARGE_WAIT_SECONDS = 60
 MAX_ASK_WAIT_SECONDS = 30
 
 
-class PaymentTerms(msgspec.Struct, frozen=True):
-    """The purpose and price of a payment. The server computes them from the offer. The client never sends them."""
-
-    purpose: Purpose
-    offer_id: UUID
-    duration_minutes: int
-    amount_rp: int
-    is_trial: bool
-    target_mitra_id: UUID | None = None
-
-
 class Charge(msgspec.Struct, frozen=True):
     """A charge attempt that the gateway must carry out, between two transactions. `key` identifies it permanently.
 
@@ -71,26 +61,35 @@ class Charge(msgspec.Struct, frozen=True):
 class ChargeOutcome(msgspec.Struct, frozen=True):
     """The effect of an answer on the payment. `payment` is its state before the answer.
 
-    The steps are `confirmed`; `declined` (pending again); `expired` (declined too late to try again); `abandoned` (an
-    extension's charge was declined); `refunding` (approved, but too late); `nothing` (recorded before, or no final
-    answer yet).
+    The steps:
+        confirmed   the charge was approved in time
+        declined    the charge was declined, and the payment is pending again
+        expired     the charge was declined, too late to try again
+        abandoned   the charge of an extension was declined
+        refunding   the charge was approved too late
+        nothing     the answer was recorded before, or is not final
     """
 
     payment: LockedPayment
     step: Literal["confirmed", "declined", "expired", "abandoned", "refunding", "nothing"]
 
 
-async def open_payment(tx: Transaction, customer_id: UUID, terms: PaymentTerms, timeout_minutes: int) -> UUID:
+async def open_payment(
+    tx: Transaction,
+    customer_id: UUID,
+    offer: Offer,
+    timeout_minutes: int,
+    target_mitra_id: UUID | None = None,
+) -> UUID:
     """nothing → pending, with its expiry armed (2a.5). Raises JourneyInProgress."""
     opened = await queries.open_payment(
         tx,
         customer_id=customer_id,
-        purpose=terms.purpose,
-        offer_id=terms.offer_id,
-        duration_minutes=terms.duration_minutes,
-        amount_rp=terms.amount_rp,
-        is_trial=terms.is_trial,
-        target_mitra_id=terms.target_mitra_id,
+        offer_id=offer.id,
+        duration_minutes=offer.duration_minutes,
+        amount_rp=offer.price_rp,
+        is_trial=offer.is_trial,
+        target_mitra_id=target_mitra_id,
         timeout_minutes=timeout_minutes,
     )
     if opened is None:
@@ -100,15 +99,15 @@ async def open_payment(tx: Transaction, customer_id: UUID, terms: PaymentTerms, 
 
 
 async def open_extension_payment(
-    tx: Transaction, customer_id: UUID, terms: PaymentTerms, expires_at: datetime
+    tx: Transaction, customer_id: UUID, offer: Offer, expires_at: datetime
 ) -> UUID:
     """nothing → pending. Arms no expiry, because the extension decides when its payment ends (5.7)."""
     return await queries.open_extension_payment(
         tx,
         customer_id=customer_id,
-        offer_id=terms.offer_id,
-        duration_minutes=terms.duration_minutes,
-        amount_rp=terms.amount_rp,
+        offer_id=offer.id,
+        duration_minutes=offer.duration_minutes,
+        amount_rp=offer.price_rp,
         expires_at=expires_at,
     )
 
@@ -371,7 +370,7 @@ async def request_refund(
     )
     if refund_id is None:
         return
-    await _audit(tx, by, _REQUESTED[reason], payment_id, amount_rp)
+    await write_audit_entry(tx, by, _REQUESTED[reason], "payment", payment_id, new=str(amount_rp))
     await _ask_in(tx, REFUND_ANSWER, refund_id, 0)
 
 
@@ -394,12 +393,6 @@ _REQUESTED: Final[dict[RefundReason, AuditAction]] = {
 }
 
 
-async def _audit(tx: Transaction, actor: str, action: AuditAction, payment_id: UUID, amount_rp: int) -> None:
-    await queries.record_audit_entry(
-        tx, actor=actor, action=action, payment_id=payment_id, amount_rp=amount_rp
-    )
-
-
 async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundAnswer) -> UUID | None:
     """requested → done or failed. A failed refund opens a case. Repeated and unknown answers change nothing.
 
@@ -419,10 +412,10 @@ async def record_refund_answer(tx: Transaction, refund_id: UUID, answer: RefundA
         return None
     await deadlines.disarm(tx, REFUND_ANSWER, refund_id)
     if answer.status == "failed":
-        await _audit(tx, "system", "refund_failed", payment_id, amount_rp)
+        await write_audit_entry(tx, "system", "refund_failed", "payment", payment_id, new=str(amount_rp))
         await open_cases(tx, [payment_id], "refund_failed")
         return None
-    await _audit(tx, "system", "refund_done", payment_id, amount_rp)
+    await write_audit_entry(tx, "system", "refund_done", "payment", payment_id, new=str(amount_rp))
     return await queries.mark_payment_refunded(tx, payment_id=payment_id, refund_id=refund_id)
 
 

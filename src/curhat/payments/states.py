@@ -2,8 +2,6 @@
 
 from typing import Literal
 
-Purpose = Literal["session", "extension"]
-
 PaymentStatus = Literal[
     "pending", "confirming", "confirmed", "served", "unserved", "abandoned", "expired", "refunded"
 ]

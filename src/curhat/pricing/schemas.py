@@ -21,12 +21,3 @@ class OfferList(msgspec.Struct, frozen=True):
     """The offers that a customer may choose from: the trial first if they may have it, then by duration."""
 
     offers: list[Offer]
-
-
-class Quote(msgspec.Struct, frozen=True):
-    """The terms of one offer for one customer. A payment keeps them."""
-
-    offer_id: UUID
-    duration_minutes: int
-    price_rp: int
-    is_trial: bool

@@ -3,11 +3,13 @@
 from typing import Final
 from uuid import UUID
 
+import msgspec
+
 from curhat.kit.database import Transaction
 from curhat.kit.errors import NotFound
 from curhat.pricing import queries
 from curhat.pricing.errors import TrialUsed
-from curhat.pricing.schemas import Offer, Purpose, Quote
+from curhat.pricing.schemas import Offer, Purpose
 
 # The price tiers of 2a.2: purpose, minutes, rupiah.
 SEED: Final[tuple[tuple[Purpose, int, int], ...]] = (
@@ -22,19 +24,12 @@ SEED: Final[tuple[tuple[Purpose, int, int], ...]] = (
 
 async def offers(tx: Transaction, customer_id: UUID, purpose: Purpose) -> list[Offer]:
     """Return the offers that this customer may choose: the trial first, then by duration."""
-    return [
-        Offer(
-            id=offer.id,
-            duration_minutes=offer.duration_minutes,
-            price_rp=offer.price_rp,
-            is_trial=offer.is_trial,
-        )
-        for offer in await queries.list_offers(tx, customer_id=customer_id, purpose=purpose)
-    ]
+    rows = await queries.list_offers(tx, customer_id=customer_id, purpose=purpose)
+    return msgspec.convert(rows, list[Offer], from_attributes=True)
 
 
-async def quote(tx: Transaction, customer_id: UUID, offer_id: UUID, purpose: Purpose) -> Quote:
-    """Return the terms of an offer for this customer.
+async def quote(tx: Transaction, customer_id: UUID, offer_id: UUID, purpose: Purpose) -> Offer:
+    """Return an offer that this customer may choose.
 
     Raises NotFound for an offer that is unknown, withdrawn or for another purpose. Raises TrialUsed.
     """
@@ -43,20 +38,15 @@ async def quote(tx: Transaction, customer_id: UUID, offer_id: UUID, purpose: Pur
         raise NotFound
     if offer.is_trial and offer.trial_used:
         raise TrialUsed
-    return Quote(
-        offer_id=offer.id,
-        duration_minutes=offer.duration_minutes,
-        price_rp=offer.price_rp,
-        is_trial=offer.is_trial,
-    )
+    return msgspec.convert(offer, Offer, from_attributes=True)
 
 
 async def trial_available(tx: Transaction, customer_id: UUID) -> bool:
-    """Whether this customer may have the trial: it is offered, and they never had a trial session (2a.3)."""
+    """Whether this customer may have the trial: an offer exists, and they never had a trial session (2a.3)."""
     return await queries.is_trial_available(tx, customer_id=customer_id)
 
 
 async def seed_offers(tx: Transaction) -> None:
-    """Write the price tiers of 2a.2. A repeated call changes nothing, even if the prices were changed since."""
+    """Write the price tiers of 2a.2. A repeated call changes nothing, even if the prices have changed since."""
     purposes, durations_minutes, prices_rp = zip(*SEED, strict=True)
     await queries.seed_offers(tx, purposes=purposes, durations_minutes=durations_minutes, prices_rp=prices_rp)

@@ -2,19 +2,20 @@
 
 Guarantees
     The terms are fixed when the customer asks. A session has at most one open extension.
-    An extension is decided once. The mitra may decide in time. If the mitra does not answer, the default action
-    decides. If the mitra is not connected or the session ended, the extension is rejected.
-    An approved extension is charged once. A rejected extension is never charged. An approval by the gateway counts
-    for CHARGE_TIMEOUT_SECONDS. A later approval is refunded. New end = old end + duration.
+    An extension is decided once: by the mitra, or by the default action if the mitra does not answer in time. If the
+    mitra is not connected or the session ended, the extension is rejected.
+    An approved extension is charged once. A rejected extension is never charged. The gateway has
+    CHARGE_TIMEOUT_SECONDS to approve the charge. A later approval is refunded. New end = old end + duration.
     While an extension is open, the session does not end by time. Each decision arms the end again.
 Concurrency
-    Every step first locks the session. There is one exception, the toggle to offline: it holds the mitra's row, and
-    only marks pending extensions (`mitra_went_offline`), so that nobody can approve them. A worker then rejects them
-    at once, in its own transaction. So each decision also locks the extension's own row.
+    Every step first locks the session, except the toggle to offline, which already holds the mitra's row:
+    1. The toggle marks the pending extensions (`mitra_went_offline`). From then on nobody can approve them.
+    2. A worker locks their sessions and rejects them, in a transaction of its own.
+    A decision compares that mark, so each decision locks the session and then the extension.
     A step with several extensions locks all their sessions first, then the extensions, each in id order.
 Relies on
-    Presence for whether the mitra is connected. It is asked before any lock is taken. When the default action
-    decides, unknown counts as disconnected (5.6).
+    Presence for whether the mitra is connected. Callers ask presence before they take any lock. When the default
+    action decides, unknown counts as disconnected (5.6).
 """
 
 from collections.abc import Collection, Sequence
@@ -31,7 +32,7 @@ from curhat.kit.errors import NotFound
 from curhat.kit.pause_points import pause_point
 from curhat.payments import service as payments
 from curhat.payments.gateway import ChargeAnswer
-from curhat.payments.service import Charge, ChargeOutcome, PaymentTerms
+from curhat.payments.service import Charge, ChargeOutcome
 from curhat.presence.states import COME_BACK_SECONDS
 from curhat.pricing import service as pricing
 from curhat.pricing.schemas import Offer
@@ -45,14 +46,14 @@ from curhat.sessions.states import CHARGE_TIMEOUT_SECONDS, DecidedBy
 
 log = structlog.get_logger(__name__)
 
-# The deadline kinds of extensions, and the deadline kind of the session's end, which a decision arms again.
+# The deadline kinds of extensions, and the deadline kind of a session's end. Each decision arms that end again.
 EXTENSION_WINDOW = "extension_window"
 EXTENSION_PRESENCE = "extension_presence"
 EXTENSION_LOST = "extension_lost"
 EXTENSION_CHARGE = "extension_charge"
 SESSION_END = "session_end"
 
-# Slightly longer than the time that a socket has to reconnect. By then the lease has also ended on Valkey's clock.
+# Slightly longer than the time that a socket has to reconnect, so that the lease has also ended on Valkey's clock.
 PRESENCE_CHECK_SECONDS = COME_BACK_SECONDS + 0.1
 
 
@@ -62,10 +63,10 @@ PRESENCE_CHECK_SECONDS = COME_BACK_SECONDS + 0.1
 async def request(
     tx: Transaction, customer_id: UUID, session_id: UUID, offer_id: UUID, connected: bool | None
 ) -> Extension:
-    """nothing → pending, on the current terms (5.4, 5.7). Rejected at once if the mitra is not connected (5.6).
+    """nothing → pending, on the current terms (5.4, 5.7). If the mitra is not connected, reject at once (5.6).
 
-    `connected` is the answer of presence about the mitra just before the transaction. None means unknown; the
-    extension then waits for the mitra's answer.
+    `connected` is the answer of presence about the mitra, just before the transaction. If it is None (unknown), the
+    extension waits for the mitra's answer.
     Raises NotFound (the session, or the offer), SessionEnded, ExtensionPending.
     """
     session = await lock_session(tx, session_id)
@@ -75,27 +76,18 @@ async def request(
         raise SessionEnded
     if session.open_extension_id is not None:
         raise ExtensionPending(extension_id=session.open_extension_id)
-    quote = await pricing.quote(tx, customer_id, offer_id, "extension")
-    terms = PaymentTerms(
-        purpose="extension",
-        offer_id=quote.offer_id,
-        duration_minutes=quote.duration_minutes,
-        amount_rp=quote.price_rp,
-        is_trial=quote.is_trial,
-    )
-    window_seconds = await configuration.extension_timeout_seconds(tx)
-    default_action = await configuration.extension_default_action_on_timeout(tx)
-    deadline_at = session.now + timedelta(seconds=window_seconds)
-    payment_id = await payments.open_extension_payment(tx, customer_id, terms, deadline_at)
+    offer = await pricing.quote(tx, customer_id, offer_id, "extension")
+    deadline_at = session.now + timedelta(seconds=await configuration.extension_timeout_seconds(tx))
+    payment_id = await payments.open_extension_payment(tx, customer_id, offer, deadline_at)
     opened = await queries.open_extension(
         tx,
         session_id=session.id,
         mitra_id=session.mitra_id,
         payment_id=payment_id,
-        offer_id=terms.offer_id,
-        duration_minutes=terms.duration_minutes,
-        price_rp=terms.amount_rp,
-        default_action=default_action,
+        offer_id=offer.id,
+        duration_minutes=offer.duration_minutes,
+        price_rp=offer.price_rp,
+        default_action=await configuration.extension_default_action_on_timeout(tx),
         deadline_at=deadline_at,
     )
     await pause_point("extension.opened")
@@ -105,7 +97,7 @@ async def request(
         await _append_decided(tx, locked)
         return await extension_view(tx, opened.id)
     await deadlines.arm(tx, EXTENSION_WINDOW, opened.id, deadline_at)
-    # If the mitra's socket closed just before this step, nothing else checks whether it reconnects.
+    # The mitra's socket may have closed just before this step. Then only this deadline checks whether it reconnects.
     check_at = session.now + timedelta(seconds=PRESENCE_CHECK_SECONDS)
     await deadlines.arm(tx, EXTENSION_PRESENCE, opened.id, check_at)
     view = await extension_view(tx, opened.id)
@@ -120,10 +112,10 @@ async def request(
 async def approve_by_mitra(
     tx: Transaction, mitra_id: UUID, extension_id: UUID
 ) -> tuple[Extension, Charge | None]:
-    """pending → charging, by the mitra.
+    """pending → charging, by the mitra. The caller carries out the returned charge after the commit.
 
-    The caller carries out the returned charge after the commit. A repeated approval returns no charge.
-    Raises NotFound. Raises ExtensionDecided if there was another decision, it is too late, or the toggle is off.
+    A repeated approval returns no charge. Raises NotFound. Raises ExtensionDecided if the extension was decided
+    otherwise, the deadline has passed, or the mitra was offline since the request.
     """
     extension = await _lock_own(tx, mitra_id, extension_id)
     charge = None
@@ -140,7 +132,7 @@ async def approve_by_mitra(
 async def reject_by_mitra(tx: Transaction, mitra_id: UUID, extension_id: UUID) -> Extension:
     """pending → rejected, by the mitra. Nothing is charged (5.4). A repeated call changes nothing.
 
-    Raises NotFound. Raises ExtensionDecided if there was another decision, or it is too late.
+    Raises NotFound. Raises ExtensionDecided if the extension was decided otherwise, or the deadline has passed.
     """
     extension = await _lock_own(tx, mitra_id, extension_id)
     if extension.status == "pending":
@@ -156,15 +148,15 @@ async def reject_by_mitra(tx: Transaction, mitra_id: UUID, extension_id: UUID) -
 async def window_over(
     tx: Transaction, extension_ids: Sequence[UUID], connected: Collection[UUID]
 ) -> dict[UUID, Charge]:
-    """pending → charging or rejected at the deadlines, as the default actions say (5.1, 5.2).
+    """pending → charging or rejected at the deadlines, according to each extension's default action (5.1, 5.2).
 
-    Does nothing for a decided extension. `connected` holds the mitras who were connected at the deadline according to
-    presence. An extension of any other mitra is never approved (5.6).
+    Does nothing for a decided extension. `connected` holds the mitras whom presence reported as connected just
+    before. An extension of any other mitra is never approved (5.6).
     Returns the charges, by extension. The caller carries them out after the commit.
     """
     pending = await _lock_pending(tx, extension_ids)
     over = [extension for extension in pending if extension.is_over]
-    # The clock was set back after these deadlines were claimed.
+    # The clock was set back after these deadlines were claimed, so these windows still run.
     not_over = [(each.id, each.deadline_at, 1) for each in pending if not each.is_over]
     await deadlines.arm_each(tx, EXTENSION_WINDOW, not_over)
     there = [each for each in over if each.mitra_is_there and each.mitra_id in connected]
@@ -176,8 +168,8 @@ async def window_over(
     return charges
 
 
-async def mitra_lost(tx: Transaction, extension_ids: Sequence[UUID]) -> None:
-    """pending → rejected: their mitras went offline, or their sockets closed and did not reconnect (5.6)."""
+async def mitra_lost(tx: Transaction, *extension_ids: UUID) -> None:
+    """pending → rejected. The mitras went offline, or their sockets closed and did not reconnect (5.6)."""
     pending = await _lock_pending(tx, extension_ids)
     await _reject(tx, [(extension, "mitra_unreachable") for extension in pending])
     await _append_decided(tx, pending)
@@ -186,8 +178,8 @@ async def mitra_lost(tx: Transaction, extension_ids: Sequence[UUID]) -> None:
 async def toggle_went_off(tx: Transaction, mitra_id: UUID) -> None:
     """Make a worker reject the mitra's pending extensions at once.
 
-    The caller holds the mitra's row, but sessions must be locked before it. So this function only marks the
-    extensions, so that nobody can approve them. The worker rejects them after it has locked their sessions.
+    The caller holds the mitra's row, but sessions must be locked before mitras. So this step only marks the
+    extensions, which prevents their approval. The worker locks their sessions and rejects them.
     """
     for extension_id in await queries.mark_mitra_offline(tx, mitra_id=mitra_id):
         await deadlines.arm_now(tx, EXTENSION_LOST, extension_id)
@@ -195,20 +187,19 @@ async def toggle_went_off(tx: Transaction, mitra_id: UUID) -> None:
 
 async def socket_closed(database: Database, mitra_id: UUID) -> None:
     """Make a worker check after 3 s whether a mitra whose socket closed has reconnected (5.6)."""
-    checks = await queries.list_presence_checks(
+    found = await queries.list_presence_checks(
         database, mitra_id=mitra_id, wait_seconds=PRESENCE_CHECK_SECONDS
     )
+    checks = [(check.id, check.due_at, 1) for check in found]
     if checks:
         async with database.transaction() as tx:
-            await deadlines.arm_each(
-                tx, EXTENSION_PRESENCE, [(check.id, check.due_at, 1) for check in checks]
-            )
+            await deadlines.arm_each(tx, EXTENSION_PRESENCE, checks)
 
 
 async def end_with_session(tx: Transaction, extension_id: UUID) -> list[StreamEvent]:
     """Settle an extension whose session ended early. The session's row no longer refers to the extension.
 
-    pending → rejected, without a charge. charging → charge_failed; if an approval comes later, it is refunded (5.7).
+    pending → rejected, without a charge. charging → charge_failed: a later approval is refunded (5.7).
     Returns the events to append.
     """
     (extension,) = await queries.lock_extensions(tx, extension_ids=[extension_id])
@@ -224,7 +215,7 @@ async def end_with_session(tx: Transaction, extension_id: UUID) -> list[StreamEv
 
 
 async def session_of_charge(tx: Transaction, key: UUID) -> UUID | None:
-    """Return the session whose extension this charge attempt is for. None means that it is for something else."""
+    """Return the session whose extension this attempt pays for. Return None if it pays for no extension."""
     return await queries.find_session_of_charge(tx, charge_attempt_id=key)
 
 
@@ -233,8 +224,8 @@ async def charge_answered(
 ) -> tuple[ChargeOutcome | None, list[StreamEvent]]:
     """Record the gateway's answer to an extension's charge: charging → approved or charge_failed.
 
-    An approval in time lengthens the session. A later approval is refunded. Returns the outcome of the answer, and
-    the events to append.
+    An approval in time lengthens the session. A later approval is refunded. Returns the answer's outcome, and the
+    events to append.
     """
     session = await lock_session(tx, session_id)
     outcome = await payments.record_charge_answer(tx, key, answer)
@@ -255,15 +246,13 @@ async def charge_answered(
 
 async def charge_too_late(tx: Transaction, extension_id: UUID) -> None:
     """charging → charge_failed: the gateway did not approve in time (5.7)."""
-    extension = await _lock(tx, extension_id)
-    if extension.status != "charging":
-        return
-    if not extension.charge_is_late:
+    (extension,) = await _lock_with_sessions(tx, [extension_id])
+    if extension.status == "charging" and extension.charge_is_late:
+        await realtime.append(tx, await _charge_failed(tx, extension))
+    elif extension.status == "charging":
         assert extension.charge_by is not None  # extensions_charged_after_approval
-        # The clock was set back after the deadline was claimed.
+        # The clock was set back after the deadline was claimed, so the gateway still has time.
         await deadlines.arm(tx, EXTENSION_CHARGE, extension_id, extension.charge_by)
-        return
-    await realtime.append(tx, await _charge_failed(tx, extension))
 
 
 # Reading -------------------------------------------------------------------------------------------------
@@ -289,9 +278,7 @@ def _extension_of(row: ExtensionRow) -> Extension:
         payment_id=row.payment_id,
         status=row.status,
         decided_by=row.decided_by,
-        offer=Offer(
-            id=row.offer_id, duration_minutes=row.duration_minutes, price_rp=row.price_rp, is_trial=False
-        ),
+        offer=Offer(row.offer_id, row.duration_minutes, row.price_rp, is_trial=False),
         deadline_at=row.deadline_at,
         default_action=row.default_action,
         server_now=row.server_now,
@@ -299,7 +286,7 @@ def _extension_of(row: ExtensionRow) -> Extension:
 
 
 async def mitras_of(tx: Transaction, extension_ids: Sequence[UUID]) -> dict[UUID, UUID]:
-    """Return the mitras who must answer these extensions, by extension. They never change, so this takes no lock."""
+    """Return the mitra of each extension. Takes no lock, because the mitra of an extension never changes."""
     rows = await queries.list_mitras_of_extensions(tx, extension_ids=extension_ids)
     return {row.id: row.mitra_id for row in rows}
 
@@ -324,18 +311,11 @@ async def _lock_pending(tx: Transaction, extension_ids: Sequence[UUID]) -> list[
     return [each for each in await _lock_with_sessions(tx, extension_ids) if each.status == "pending"]
 
 
-async def _lock(tx: Transaction, extension_id: UUID) -> LockedExtension:
+async def _lock_own(tx: Transaction, mitra_id: UUID, extension_id: UUID) -> LockedExtension:
     locked = await _lock_with_sessions(tx, [extension_id])
-    if not locked:
+    if not locked or locked[0].mitra_id != mitra_id:
         raise NotFound
     return locked[0]
-
-
-async def _lock_own(tx: Transaction, mitra_id: UUID, extension_id: UUID) -> LockedExtension:
-    extension = await _lock(tx, extension_id)
-    if extension.mitra_id != mitra_id:
-        raise NotFound
-    return extension
 
 
 def _already_decided(extension: LockedExtension) -> ExtensionDecided:
@@ -355,13 +335,12 @@ async def _approve(
         decided_by=decided_by,
         charge_timeout_seconds=CHARGE_TIMEOUT_SECONDS,
     )
-    payment_ids = [extension.payment_id for extension in extensions]
-    charges = await payments.begin_extension_charges(tx, payment_ids, charge_by)
+    by_payment = {extension.payment_id: extension.id for extension in extensions}
+    charges = await payments.begin_extension_charges(tx, list(by_payment), charge_by)
     await deadlines.arm_each(tx, EXTENSION_CHARGE, [(each, charge_by, 1) for each in extension_ids])
     for extension_id in extension_ids:
         log.info("extension.approved", extension_id=str(extension_id), decided_by=decided_by)
-    by_payment = {charge.payment_id: charge for charge in charges}
-    return {extension.id: by_payment[extension.payment_id] for extension in extensions}
+    return {by_payment[charge.payment_id]: charge for charge in charges}
 
 
 async def _reject(tx: Transaction, decisions: Sequence[tuple[LockedExtension, DecidedBy]]) -> None:
@@ -396,9 +375,9 @@ async def _settle(
 
 
 async def _release_ends(tx: Transaction, session_ids: Sequence[UUID], added_minutes: int) -> None:
-    """Move the sessions' ends, which open extensions held back, and arm them again.
+    """Let the sessions' ends take effect again, `added_minutes` later than before, and arm them.
 
-    Each end gets a new generation, because a worker may hold the deadline that fired while the end was held back.
+    Each end gets a new generation. A worker may still hold the deadline that fired while the extension was open.
     """
     released = await queries.release_session_ends(tx, session_ids=session_ids, added_minutes=added_minutes)
     await deadlines.disarm(tx, SESSION_END, *session_ids)
@@ -410,7 +389,7 @@ async def _release_ends(tx: Transaction, session_ids: Sequence[UUID], added_minu
 
 
 async def _append_decided(tx: Transaction, extensions: Sequence[LockedExtension]) -> None:
-    """Send each decided extension to both sides. Locks the streams, which are last in the lock order."""
+    """Send each decided extension to both sides. This locks the streams, which are last in the lock order."""
     if extensions:
         await realtime.append(tx, await _decided_events(tx, extensions))
 

@@ -1,12 +1,15 @@
 """Converts the query of a request to the filters of a list. Every function raises ValidationFailed."""
 
-from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from litestar.params import FromQuery
+
 from curhat.control_center.lists.filters import Filters
+from curhat.control_center.lists.query_values import From, Text, To
 from curhat.control_center.lists.search import CUSTOMERS_NAMED, MITRAS_NAMED, add_search
-from curhat.payments.states import PaymentStatus, Purpose
+from curhat.payments.states import PaymentStatus
+from curhat.pricing.schemas import Purpose
 from curhat.sessions.states import EndReason, SessionStatus
 
 # The ids that a search may mean. Each kind of id is looked up in its own index.
@@ -25,12 +28,12 @@ _SESSION_IDS: Final = """sessions.id = ANY (ARRAY(
 
 
 def filter_payments(
-    q: str | None,
-    status: PaymentStatus | None,
-    purpose: Purpose | None,
-    customer_id: UUID | None,
-    since: datetime | None,
-    until: datetime | None,
+    q: Text = None,
+    status: FromQuery[PaymentStatus | None] = None,
+    purpose: FromQuery[Purpose | None] = None,
+    customer_id: FromQuery[UUID | None] = None,
+    since: From = None,
+    until: To = None,
 ) -> Filters:
     """Filter payments. `q` is an id (of the payment, customer, session or case), or the customer's phone or name."""
     filters = Filters()
@@ -43,13 +46,13 @@ def filter_payments(
 
 
 def filter_sessions(
-    q: str | None,
-    status: SessionStatus | None,
-    end_reason: EndReason | None,
-    customer_id: UUID | None,
-    mitra_id: UUID | None,
-    since: datetime | None,
-    until: datetime | None,
+    q: Text = None,
+    status: FromQuery[SessionStatus | None] = None,
+    end_reason: FromQuery[EndReason | None] = None,
+    customer_id: FromQuery[UUID | None] = None,
+    mitra_id: FromQuery[UUID | None] = None,
+    since: From = None,
+    until: To = None,
 ) -> Filters:
     """Filter sessions. `q` is an id (of the session, payment, customer or mitra), or the customer's phone or name."""
     filters = Filters()
@@ -62,7 +65,7 @@ def filter_sessions(
     return filters
 
 
-def filter_customers(q: str | None, since: datetime | None, until: datetime | None) -> Filters:
+def filter_customers(q: Text = None, since: From = None, until: To = None) -> Filters:
     """Filter customers. `q` is the id, the phone number, or the beginning of the name."""
     filters = Filters()
     add_search(filters, q, ids="customers.id = {0}", person="customers.id", names=CUSTOMERS_NAMED)
@@ -70,7 +73,9 @@ def filter_customers(q: str | None, since: datetime | None, until: datetime | No
     return filters
 
 
-def filter_mitras(q: str | None, online: bool | None, suspended: bool | None) -> Filters:
+def filter_mitras(
+    q: Text = None, online: FromQuery[bool | None] = None, suspended: FromQuery[bool | None] = None
+) -> Filters:
     """Filter mitras. `q` is the id, the phone number, or the beginning of the name."""
     filters = Filters()
     add_search(filters, q, ids="mitras.id = {0}", person="mitras.id", names=MITRAS_NAMED)

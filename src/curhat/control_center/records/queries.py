@@ -11,7 +11,8 @@ from curhat.kit.conditions import Conditions
 from curhat.kit.database import Executor, NoRow
 from curhat.kit.identity import Role
 from curhat.pairing.states import FailureTag, PairingKind
-from curhat.payments.states import PaymentStatus, Purpose
+from curhat.payments.states import PaymentStatus
+from curhat.pricing.schemas import Purpose
 from curhat.sessions.states import EndReason, SessionStatus
 
 

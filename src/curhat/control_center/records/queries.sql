@@ -1,4 +1,4 @@
--- type: purpose = Purpose from curhat.payments.states
+-- type: purpose = Purpose from curhat.pricing.schemas
 -- type: payment_status = PaymentStatus from curhat.payments.states
 -- type: session_status = SessionStatus from curhat.sessions.states
 -- type: end_reason = EndReason from curhat.sessions.states

@@ -9,7 +9,8 @@ import msgspec
 from curhat.accounts.schemas import WrittenName, WrittenPhone
 from curhat.control_center.schemas import CustomerReference, MitraReference, OperatorReference
 from curhat.pairing.states import FailureTag, PairingKind
-from curhat.payments.states import PaymentStatus, Purpose
+from curhat.payments.states import PaymentStatus
+from curhat.pricing.schemas import Purpose
 from curhat.sessions.schemas import WRITTEN
 from curhat.sessions.states import EndReason, ExtensionStatus, SessionStatus
 
