@@ -23,7 +23,7 @@ def polls_of(page: Page) -> list[str]:
 
 
 @pytest.mark.rule("1.4")
-async def test_without_an_available_mitra_the_button_is_disabled_and_says_so(system: System) -> None:
+async def test_the_button_is_disabled_and_says_why_when_no_mitra_is_available(system: System) -> None:
     page = await system.page_of(await system.customer())
     await expect(page.get_by_role("button", name="Curhat", exact=True)).to_be_disabled()
     await expect(page.get_by_text("Belum ada bestie tersedia")).to_be_visible()
@@ -56,7 +56,7 @@ async def test_the_app_polls_every_five_seconds_in_the_foreground_and_never_in_t
 
 @pytest.mark.rule("1.6")
 @pytest.mark.parametrize("failure", ["error", "cut off", "nonsense", "offline"])
-async def test_a_poll_that_fails_disables_the_button_whatever_was_known_before(
+async def test_a_failed_poll_disables_the_button_even_after_a_successful_poll(
     system: System, failure: str
 ) -> None:
     page = await (await system.device_of(await system.customer())).new_page()

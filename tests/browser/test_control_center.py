@@ -73,7 +73,7 @@ async def test_an_operator_sets_up_an_authenticator_app_and_signs_in_with_its_co
 
 
 @pytest.mark.rule("X.1")
-async def test_a_case_is_reviewed_on_one_timeline_and_refunded_by_the_gateway(system: System) -> None:
+async def test_an_operator_reviews_a_case_on_one_timeline_and_the_gateway_refunds_it(system: System) -> None:
     case_id = await case(system)
     operator_id, email = await operator(system, "reviewer")
     page = await control_center_page(system, operator_id)
@@ -100,7 +100,9 @@ async def test_a_case_is_reviewed_on_one_timeline_and_refunded_by_the_gateway(sy
     assert [refund["amount_rp"] for refund in charges["refunds"]] == [20_000]
 
 
-async def test_of_two_operators_who_decide_at_once_one_wins_and_the_other_is_told_who(system: System) -> None:
+async def test_one_of_two_concurrent_decisions_wins_and_the_other_operator_sees_who_decided(
+    system: System,
+) -> None:
     case_id = await case(system)
     first_id, first_email = await operator(system, "reviewer")
     second_id, _ = await operator(system, "reviewer")
@@ -161,7 +163,7 @@ async def test_a_large_refund_needs_a_second_operator_and_a_refused_refund_can_b
     assert [(refund["amount_rp"], refund["status"]) for refund in charges["refunds"]][-1] == (60_000, "done")
 
 
-async def test_many_cases_of_a_tag_are_decided_at_once_and_large_refunds_wait_for_a_second_operator(
+async def test_an_operator_decides_many_cases_in_one_step_and_large_refunds_wait_for_a_second_operator(
     system: System,
 ) -> None:
     small, large, free = [await case(system, price_rp=price_rp) for price_rp in (20_000, 60_000, 0)]
@@ -223,7 +225,7 @@ async def _tab_to(page: Page, wanted: Locator) -> None:
 
 
 @pytest.mark.rule("V.1")
-async def test_a_case_is_reviewed_and_decided_with_the_keyboard_only(system: System) -> None:
+async def test_an_operator_reviews_and_decides_a_case_with_the_keyboard_only(system: System) -> None:
     case_id = await case(system)
     operator_id, _ = await operator(system, "reviewer")
     page = await control_center_page(system, operator_id)
@@ -261,7 +263,7 @@ async def _look_for(page: Page, q: str) -> None:
     await page.keyboard.press("Enter")
 
 
-async def test_a_customers_payment_is_found_by_id_phone_name_and_status(system: System) -> None:
+async def test_an_operator_finds_a_payment_by_id_phone_name_and_status(system: System) -> None:
     case_id = await case(system, call_name="Zubaidah")
     row = await system.database.fetchrow(
         "SELECT payments.id, payments.customer_id, phone_number FROM review_cases"
@@ -314,7 +316,7 @@ async def _downloaded(page: Page) -> list[dict[str, str]]:
     return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
 
 
-async def test_a_list_and_the_audit_are_filtered_and_exported_as_shown(system: System) -> None:
+async def test_an_operator_filters_a_list_and_the_audit_and_exports_the_shown_rows(system: System) -> None:
     case_id, _ = await case(system), await case(system, call_name="Kenanga")
     operator_id, email = await operator(system, "reviewer")
     other_id, _ = await operator(system, "reviewer")
@@ -383,7 +385,7 @@ async def test_a_changed_search_time_applies_to_the_next_search(system: System) 
 
 
 @pytest.mark.rule("S.2")
-async def test_a_mitra_is_invited_once_renamed_and_given_more_capacity(system: System) -> None:
+async def test_an_admin_invites_a_mitra_then_changes_the_name_and_the_capacity(system: System) -> None:
     operator_id, _ = await operator(system)
     page = await control_center_page(system, operator_id, "/mitras")
     await page.get_by_role("button", name="Invite a mitra…").click()
@@ -435,7 +437,7 @@ async def test_a_mitra_is_invited_once_renamed_and_given_more_capacity(system: S
 
 
 @pytest.mark.rule("S.3")
-async def test_an_operator_sees_where_they_are_signed_in_and_signs_another_device_out(system: System) -> None:
+async def test_an_operator_lists_their_devices_and_signs_another_device_out(system: System) -> None:
     _, email = await operator(system, "viewer")
     pages = []
     for _ in range(2):
@@ -457,7 +459,9 @@ async def test_an_operator_sees_where_they_are_signed_in_and_signs_another_devic
     await expect(here.get_by_role("heading", name="Payments")).to_be_visible()
 
 
-async def test_a_suspended_mitra_is_disconnected_until_the_suspension_is_lifted(system: System) -> None:
+async def test_a_suspended_mitra_stays_disconnected_until_an_operator_lifts_the_suspension(
+    system: System,
+) -> None:
     operator_id, _ = await operator(system)
     async with chat(system, display_name="Kak Wulan") as (mitra, session):
         page = await control_center_page(system, operator_id, "/mitras")
@@ -480,7 +484,7 @@ async def test_a_suspended_mitra_is_disconnected_until_the_suspension_is_lifted(
         await expect(page.get_by_text("Suspended since")).to_have_count(0)
 
 
-async def test_an_operator_reads_a_chat_only_after_giving_a_reason_which_the_audit_keeps(
+async def test_an_operator_reads_a_chat_only_after_giving_a_reason_and_the_audit_keeps_the_reason(
     system: System,
 ) -> None:
     operator_id, email = await operator(system, "reviewer")

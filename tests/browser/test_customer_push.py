@@ -33,7 +33,7 @@ async def subscriptions(system: System, customer_id: UUID) -> int:
 
 
 @pytest.mark.parametrize("answer", ["granted", "denied"])
-async def test_the_app_asks_for_the_permission_when_the_customer_presses_for_it_during_a_search(
+async def test_the_app_asks_for_permission_when_the_customer_presses_the_button_during_a_search(
     system: System, answer: str
 ) -> None:
     customer = await system.customer()
@@ -59,7 +59,7 @@ async def test_the_app_asks_for_the_permission_when_the_customer_presses_for_it_
 
 
 @pytest.mark.rule("V.5")
-async def test_a_closed_app_notifies_of_the_match_and_of_a_message(system: System) -> None:
+async def test_a_closed_app_shows_notifications_of_the_match_and_of_a_message(system: System) -> None:
     customer = await system.customer()
     async with push_service() as vendor:
         browser = vendor.browser()
@@ -154,7 +154,7 @@ async def test_the_switch_stays_as_it_is_when_the_server_does_not_answer(system:
         await wait_until(is_gone)
 
 
-async def test_blocked_notifications_say_where_to_allow_them(system: System) -> None:
+async def test_the_app_says_where_to_allow_blocked_notifications(system: System) -> None:
     page = await (await system.device_of(await system.customer())).new_page()
     await page.add_init_script(BLOCKED)
     await page.goto("/app/profile")

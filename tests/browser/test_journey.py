@@ -100,7 +100,9 @@ async def test_a_customer_goes_from_the_call_to_action_to_the_chat_and_the_histo
 
 
 @pytest.mark.rule("2a.3")
-async def test_the_trial_takes_the_same_steps_and_says_that_it_is_free(system: System) -> None:
+async def test_a_trial_has_the_same_steps_as_a_paid_chat_and_the_app_says_that_it_is_free(
+    system: System,
+) -> None:
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
         page = await system.page_of(customer)
@@ -123,7 +125,7 @@ async def test_the_trial_takes_the_same_steps_and_says_that_it_is_free(system: S
 
 
 @pytest.mark.rule("1.7", "2b.2")
-async def test_availability_is_checked_again_when_a_payment_is_opened_and_not_when_it_is_confirmed(
+async def test_the_server_checks_availability_when_a_payment_is_opened_and_not_when_it_is_confirmed(
     system: System,
 ) -> None:
     customer = await system.customer()
@@ -148,7 +150,7 @@ async def test_availability_is_checked_again_when_a_payment_is_opened_and_not_wh
 
 @pytest.mark.rule("1.6", "X.10")
 @pytest.mark.invariant(11)
-async def test_without_presence_nothing_is_charged_and_a_chat_goes_on(
+async def test_nothing_is_charged_and_a_chat_continues_while_presence_is_unknown(
     system: System, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     waiting, talking = await system.customer(), await system.customer("Mawar")
@@ -186,7 +188,7 @@ async def test_without_presence_nothing_is_charged_and_a_chat_goes_on(
 
 
 @pytest.mark.rule("2a.4", "V.3")
-async def test_a_payment_survives_leaving_its_screen_and_can_be_continued(system: System) -> None:
+async def test_a_customer_can_leave_the_payment_screen_and_continue_the_payment_later(system: System) -> None:
     customer = await system.customer()
     async with system.mitra():
         page = await system.page_of(customer)
@@ -209,7 +211,7 @@ async def test_a_payment_survives_leaving_its_screen_and_can_be_continued(system
 
 
 @pytest.mark.rule("2a.5")
-async def test_an_expired_payment_says_that_nothing_was_charged(system: System) -> None:
+async def test_the_app_says_that_an_expired_payment_was_not_charged(system: System) -> None:
     customer = await system.customer()
     async with system.mitra():
         await system.open_payment(customer)
@@ -224,7 +226,7 @@ async def test_an_expired_payment_says_that_nothing_was_charged(system: System) 
 
 
 @pytest.mark.rule("2a.6", "2a.7")
-async def test_a_declined_payment_can_be_retried_and_a_slow_one_is_waited_for(
+async def test_a_customer_can_retry_a_declined_payment_and_the_app_waits_for_a_slow_payment(
     system: System,
 ) -> None:
     customer = await system.customer()
@@ -256,7 +258,7 @@ async def test_a_declined_payment_can_be_retried_and_a_slow_one_is_waited_for(
         ("customer_cancelled", "Kamu berhenti mencari"),
     ],
 )
-async def test_a_failed_search_says_what_happened_what_happens_to_the_money_and_what_to_do_next(
+async def test_the_app_explains_the_cause_the_refund_and_the_next_step_after_a_failed_search(
     system: System, tag: str, sentence: str
 ) -> None:
     customer = await system.customer()
@@ -284,7 +286,7 @@ async def test_a_failed_search_says_what_happened_what_happens_to_the_money_and_
 
 
 @pytest.mark.rule("V.3")
-async def test_a_second_phone_follows_every_step_of_the_first(system: System) -> None:
+async def test_a_second_phone_shows_every_step_of_the_first_phone(system: System) -> None:
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
         first, second = await system.page_of(customer), await system.page_of(customer)
@@ -307,7 +309,7 @@ async def test_a_second_phone_follows_every_step_of_the_first(system: System) ->
 
 
 @pytest.mark.rule("V.3", "V.2", "X.8")
-async def test_a_chat_reminds_of_its_end_and_ends_by_the_servers_clock(system: System) -> None:
+async def test_a_chat_announces_its_end_and_ends_by_the_servers_clock(system: System) -> None:
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
         await system.chat(customer, mitra, socket)
@@ -361,7 +363,7 @@ async def test_a_customer_reaches_the_search_with_the_keyboard_only(system: Syst
 
 
 @pytest.mark.rule("S.1", "X.4")
-async def test_a_new_customer_signs_up_with_the_code_of_the_inbox_and_a_call_name(system: System) -> None:
+async def test_a_new_customer_signs_up_with_a_code_from_the_inbox_and_a_call_name(system: System) -> None:
     page = await (await system.context()).new_page()
     await page.goto("/app/")
     await page.get_by_text("Nomor contoh 1").click()
@@ -397,7 +399,9 @@ async def test_a_new_customer_signs_up_with_the_code_of_the_inbox_and_a_call_nam
 
 @pytest.mark.rule("S.4")
 @pytest.mark.parametrize("path", ["/app/", "/mitra/"])
-async def test_without_an_inbox_the_app_shows_nothing_of_development(system: System, path: str) -> None:
+async def test_the_app_shows_no_development_tools_when_the_server_has_no_inbox(
+    system: System, path: str
+) -> None:
     page = await (await system.context()).new_page()
     # Production has no inbox.
     await page.route("**/api/dev/**", lambda route: route.fulfill(status=404, body="{}"))
@@ -411,7 +415,7 @@ async def test_without_an_inbox_the_app_shows_nothing_of_development(system: Sys
     await expect(page.locator(".demo")).to_have_count(0)
 
 
-async def test_a_revoked_sign_in_leads_to_the_sign_in_screen(system: System) -> None:
+async def test_the_app_shows_the_sign_in_screen_when_the_token_was_revoked(system: System) -> None:
     customer = await system.customer()
     page = await system.page_of(customer)
     await expect(page.get_by_text("Hai, Melati")).to_be_visible()
@@ -431,7 +435,7 @@ async def test_a_customer_cannot_open_the_chat_of_another_customer_by_its_addres
         await expect(page.get_by_text("Belum ada riwayat")).to_be_visible()
 
 
-async def test_opening_the_app_leads_to_the_running_journey(system: System) -> None:
+async def test_opening_the_app_shows_the_running_journey(system: System) -> None:
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
         await system.search(customer)

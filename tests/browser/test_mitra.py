@@ -65,7 +65,7 @@ async def sign_in(system: System, page: Page, phone: str) -> None:
     await button(page, "Isi kode").click()
 
 
-async def test_an_invited_mitra_signs_in_with_the_code_and_out_again(system: System) -> None:
+async def test_an_invited_mitra_signs_in_with_a_code_and_signs_out(system: System) -> None:
     mitra_id = await system.make.mitra("Kak Sari", online=False)
     phone = await system.database.fetchval("SELECT phone_number FROM people WHERE id = $1", mitra_id)
     page = await (await system.context()).new_page()
@@ -80,7 +80,7 @@ async def test_an_invited_mitra_signs_in_with_the_code_and_out_again(system: Sys
     await expect(page.get_by_label("Nomor HP")).to_be_visible()
 
 
-async def test_the_demo_mitras_are_offered_on_the_first_page(system: System) -> None:
+async def test_the_first_page_lists_the_demo_mitras(system: System) -> None:
     page = await (await system.context()).new_page()
     await page.goto("/mitra/")
     await expect(page.locator(".demo li")).to_have_count(10)
@@ -89,7 +89,7 @@ async def test_the_demo_mitras_are_offered_on_the_first_page(system: System) -> 
 
 
 @pytest.mark.rule("S.1", "S.2")
-async def test_a_person_who_was_not_invited_is_told_so(system: System) -> None:
+async def test_the_app_tells_a_person_that_they_are_not_invited(system: System) -> None:
     page = await (await system.context()).new_page()
     await sign_in(system, page, "0812 555 00001")
     await expect(page.get_by_role("alert")).to_have_text(
@@ -97,7 +97,7 @@ async def test_a_person_who_was_not_invited_is_told_so(system: System) -> None:
     )
 
 
-async def test_a_suspended_mitra_is_told_so_when_signing_in(system: System) -> None:
+async def test_the_app_tells_a_suspended_mitra_about_the_suspension_at_sign_in(system: System) -> None:
     mitra_id = await system.make.mitra(online=False)
     await system.database.execute("UPDATE mitras SET suspended_at = curhat_now() WHERE id = $1", mitra_id)
     phone = await system.database.fetchval("SELECT phone_number FROM people WHERE id = $1", mitra_id)
@@ -106,7 +106,7 @@ async def test_a_suspended_mitra_is_told_so_when_signing_in(system: System) -> N
     await expect(page.get_by_role("alert")).to_have_text("Akun ini sedang dinonaktifkan. Hubungi tim Curhat.")
 
 
-async def test_a_mitra_who_is_suspended_while_working_is_told_so(system: System) -> None:
+async def test_the_app_tells_a_working_mitra_about_a_new_suspension(system: System) -> None:
     mitra, page = await online_mitra(system)
     await system.database.execute("UPDATE mitras SET suspended_at = curhat_now() WHERE id = $1", mitra.id)
     await page.reload()
@@ -126,7 +126,7 @@ async def test_a_mitra_who_is_suspended_while_working_is_told_so(system: System)
 
 
 @pytest.mark.rule("1.1")
-async def test_the_toggle_makes_the_mitra_available_and_says_so(system: System) -> None:
+async def test_the_toggle_makes_the_mitra_available_and_shows_the_new_state(system: System) -> None:
     _, page = await online_mitra(system)
     await expect(switch(page)).to_be_checked()
     await wait_until(lambda: is_available(system))
@@ -171,7 +171,9 @@ async def test_the_toggle_works_with_the_keyboard_only(system: System) -> None:
 
 
 @pytest.mark.rule("1.1", "V.3")
-async def test_a_phone_without_a_network_says_that_no_customer_can_reach_it(system: System) -> None:
+async def test_the_app_says_that_no_customer_can_reach_the_mitra_when_the_network_is_lost(
+    system: System,
+) -> None:
     _, page = await online_mitra(system)
     await page.context.set_offline(True)
     await expect(page.get_by_role("heading", name="Tidak tersambung")).to_be_visible()
@@ -182,7 +184,7 @@ async def test_a_phone_without_a_network_says_that_no_customer_can_reach_it(syst
     await wait_until(lambda: is_available(system))
 
 
-async def test_a_mitra_is_told_when_the_connection_was_lost_in_the_background(system: System) -> None:
+async def test_the_app_tells_the_mitra_that_the_connection_was_lost_in_the_background(system: System) -> None:
     _, page = await online_mitra(system)
     await page.evaluate(BACKGROUND, True)
     await page.context.set_offline(True)
@@ -196,7 +198,7 @@ async def test_a_mitra_is_told_when_the_connection_was_lost_in_the_background(sy
 
 
 @pytest.mark.rule("2b.5", "V.2", "V.4", "X.4")
-async def test_two_mitras_see_the_card_and_the_slower_one_sees_why_it_closes(system: System) -> None:
+async def test_two_mitras_see_the_card_and_the_slower_mitra_sees_why_the_card_closes(system: System) -> None:
     customer = await system.customer("Melati")
     (_, sari), (_, budi) = await online_mitra(system), await online_mitra(system, "Kak Budi")
     await system.search(customer)
@@ -230,7 +232,7 @@ async def hide_closing_of_cards(page: Page) -> None:
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(1)
-async def test_an_accept_that_came_too_late_says_so(system: System) -> None:
+async def test_the_app_says_that_an_accept_came_too_late(system: System) -> None:
     customer = await system.customer("Melati")
     (_, sari), (_, budi) = await online_mitra(system), await online_mitra(system, "Kak Budi")
     await hide_closing_of_cards(budi)
@@ -245,7 +247,7 @@ async def test_an_accept_that_came_too_late_says_so(system: System) -> None:
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(1)
-async def test_an_accept_whose_answer_is_lost_is_repeated_under_its_key_and_wins_once(system: System) -> None:
+async def test_the_app_repeats_an_accept_under_its_key_when_the_answer_is_lost(system: System) -> None:
     customer = await system.customer("Melati")
     mitra, page = await online_mitra(system)
     keys: list[str] = []
@@ -268,7 +270,7 @@ async def test_an_accept_whose_answer_is_lost_is_repeated_under_its_key_and_wins
 
 
 @pytest.mark.rule("2b.5")
-async def test_an_accept_that_did_not_arrive_can_be_pressed_again_under_the_same_key(
+async def test_the_mitra_can_press_accept_again_under_the_same_key_when_the_first_press_failed(
     system: System,
 ) -> None:
     customer = await system.customer("Melati")
@@ -291,7 +293,7 @@ async def test_an_accept_that_did_not_arrive_can_be_pressed_again_under_the_same
 
 
 @pytest.mark.rule("2b.4")
-async def test_a_rejected_card_disappears_and_the_customer_is_told_when_all_have_rejected(
+async def test_a_rejected_card_disappears_and_the_search_fails_when_every_mitra_has_rejected(
     system: System,
 ) -> None:
     customer = await system.customer("Melati")
@@ -310,7 +312,7 @@ async def test_a_rejected_card_disappears_and_the_customer_is_told_when_all_have
 @pytest.mark.parametrize(
     ("how", "said"), [("cancelled", "Dibatalkan oleh customer"), ("time is over", "Waktunya habis")]
 )
-async def test_a_card_that_closes_says_why(system: System, how: str, said: str) -> None:
+async def test_a_closed_card_shows_the_reason(system: System, how: str, said: str) -> None:
     customer = await system.customer("Melati")
     _, page = await online_mitra(system)
     pairing = await system.search(customer)
@@ -337,7 +339,7 @@ async def test_going_offline_withdraws_the_cards_and_going_online_offers_them_ag
 
 @pytest.mark.rule("2b.6", "X.7")
 @pytest.mark.invariant(8)
-async def test_a_mitra_at_capacity_loses_the_other_cards_until_a_place_is_free(system: System) -> None:
+async def test_a_mitra_at_capacity_loses_the_other_cards_until_a_chat_ends(system: System) -> None:
     melati, mawar = await system.customer("Melati"), await system.customer("Mawar")
     _, page = await online_mitra(system, max_customers=1)
     await system.search(melati)
@@ -353,7 +355,9 @@ async def test_a_mitra_at_capacity_loses_the_other_cards_until_a_place_is_free(s
     await expect(card(page, "Melati")).to_be_visible()
 
 
-async def test_a_mitra_accepts_chats_and_ends_the_chat_with_the_keyboard_only(system: System) -> None:
+async def test_a_mitra_accepts_a_request_then_chats_and_ends_the_chat_with_the_keyboard_only(
+    system: System,
+) -> None:
     _, page = await online_mitra(system, is_phone=False)
     await system.search(await system.customer("Melati"))
     await expect(card(page, "Melati")).to_be_visible()
@@ -416,7 +420,7 @@ async def test_a_card_rings_and_vibrates_until_the_mitra_touches_the_page(system
 
 
 @pytest.mark.rule("V.3")
-async def test_a_reload_and_a_second_phone_show_the_card_and_that_it_was_accepted_elsewhere(
+async def test_a_reloaded_page_shows_the_card_and_later_that_a_second_phone_accepted_it(
     system: System,
 ) -> None:
     customer = await system.customer("Melati")
@@ -548,7 +552,7 @@ async def test_a_late_page_of_messages_removes_no_newer_message(system: System, 
 
 
 @pytest.mark.rule("V.3", "X.7")
-async def test_several_chats_run_at_once_each_with_its_unread_messages(system: System) -> None:
+async def test_each_of_several_concurrent_chats_shows_its_own_unread_messages(system: System) -> None:
     melati, mawar = await system.customer("Melati"), await system.customer("Mawar")
     mitra, page = await online_mitra(system)
     first, second = await accept_blast(system, melati, mitra), await accept_blast(system, mawar, mitra)
@@ -590,7 +594,7 @@ async def test_several_chats_run_at_once_each_with_its_unread_messages(system: S
 
 
 @pytest.mark.rule("V.3")
-async def test_what_a_mitra_writes_without_a_network_survives_a_reload_and_is_sent_once(
+async def test_a_mitras_message_written_without_a_network_survives_a_reload_and_is_sent_once(
     system: System,
 ) -> None:
     customer = await system.customer("Melati")
@@ -614,7 +618,7 @@ async def test_what_a_mitra_writes_without_a_network_survives_a_reload_and_is_se
 
 
 @pytest.mark.rule("X.8")
-async def test_ending_a_chat_early_asks_for_a_reason_that_only_operators_read(system: System) -> None:
+async def test_a_mitra_who_ends_a_chat_early_gives_a_reason_that_only_operators_read(system: System) -> None:
     customer = await system.customer("Melati")
     mitra, page = await online_mitra(system)
     session = await accept_blast(system, customer, mitra)
@@ -638,7 +642,7 @@ async def test_ending_a_chat_early_asks_for_a_reason_that_only_operators_read(sy
 
 @pytest.mark.rule("X.8", "V.3")
 @pytest.mark.parametrize("is_looking", [True, False])
-async def test_a_chat_that_the_customer_ends_says_so_and_stays_readable(
+async def test_the_app_says_that_the_customer_ended_the_chat_and_the_chat_stays_readable(
     system: System, is_looking: bool
 ) -> None:
     customer = await system.customer("Melati")
@@ -665,7 +669,7 @@ async def test_a_chat_that_the_customer_ends_says_so_and_stays_readable(
 
 
 @pytest.mark.rule("V.3")
-async def test_a_chat_that_ended_while_the_phone_was_offline_is_shown_with_its_end(system: System) -> None:
+async def test_the_app_shows_the_end_of_a_chat_that_ended_while_the_phone_was_offline(system: System) -> None:
     customer = await system.customer("Melati")
     mitra, page = await online_mitra(system)
     session = await accept_blast(system, customer, mitra)
@@ -703,7 +707,7 @@ async def set_silence_action(system: System, action: str) -> None:
         ("ended", "auto_approve", "Batal: sesinya sudah selesai"),
     ],
 )
-async def test_the_card_says_what_silence_will_do_and_how_the_request_ended(
+async def test_the_extension_card_shows_the_default_action_and_the_outcome(
     system: System, how: str, silence: str, said: str
 ) -> None:
     customer = await system.customer("Melati")
@@ -738,7 +742,7 @@ async def test_the_card_says_what_silence_will_do_and_how_the_request_ended(
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(7)
 @pytest.mark.parametrize("when", ["before", "meanwhile"])
-async def test_a_mitra_who_goes_offline_in_mid_session_never_approves(system: System, when: str) -> None:
+async def test_going_offline_during_a_session_never_approves_an_extension(system: System, when: str) -> None:
     customer = await system.customer("Melati")
     mitra, page = await online_mitra(system)
     session = await accept_blast(system, customer, mitra)
@@ -765,7 +769,7 @@ async def test_a_mitra_who_goes_offline_in_mid_session_never_approves(system: Sy
 
 @pytest.mark.rule("5.6", "V.3")
 @pytest.mark.invariant(7)
-async def test_a_phone_that_loses_its_network_finds_the_extension_rejected(system: System) -> None:
+async def test_an_extension_is_rejected_when_the_mitras_phone_loses_its_network(system: System) -> None:
     customer = await system.customer("Melati")
     mitra, page = await online_mitra(system)
     session = await accept_blast(system, customer, mitra)
@@ -783,7 +787,7 @@ async def test_a_phone_that_loses_its_network_finds_the_extension_rejected(syste
 
 
 @pytest.mark.rule("5.5", "V.3")
-async def test_the_extension_card_is_above_the_chat_also_after_a_reload(system: System) -> None:
+async def test_the_extension_card_stays_above_the_chat_after_a_reload(system: System) -> None:
     customer = await system.customer("Melati")
     mitra, page = await online_mitra(system)
     session = await accept_blast(system, customer, mitra)

@@ -50,7 +50,9 @@ async def test_the_app_can_be_installed_and_opens_without_a_network(system: Syst
 
 
 @pytest.mark.rule("4.1", "V.5")
-async def test_a_closed_app_notifies_of_a_request_once_notifications_are_allowed(system: System) -> None:
+async def test_a_closed_app_shows_a_notification_of_a_request_when_notifications_are_allowed(
+    system: System,
+) -> None:
     mitra = await new_mitra(system)
     async with push_service() as vendor:
         browser = vendor.browser()
@@ -93,7 +95,7 @@ async def test_a_closed_app_notifies_of_a_request_once_notifications_are_allowed
 
 
 @pytest.mark.parametrize("permission", ["default", "denied"])
-async def test_the_app_asks_for_the_permission_only_when_an_online_mitra_presses_for_it(
+async def test_the_app_asks_for_permission_only_when_an_online_mitra_presses_the_button(
     system: System, permission: str
 ) -> None:
     page = await (await system.device_of(await new_mitra(system))).new_page()

@@ -399,6 +399,8 @@ async def sign_out(system: System) -> AsyncIterator[Show]:
 
 @pytest.mark.rule("V.1")
 @pytest.mark.parametrize("name", SCREENS)
-async def test_a_screen_of_the_mitra_is_accessible_in_every_look(system: System, name: str) -> None:
+async def test_a_screen_of_the_mitra_is_accessible_in_every_theme_and_language(
+    system: System, name: str
+) -> None:
     async with SCREENS[name](system) as show:
         await assert_usable(show, f"mitra-{name}")

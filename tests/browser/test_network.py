@@ -56,7 +56,7 @@ async def test_a_message_written_without_a_network_survives_a_reload_and_is_sent
 
 @pytest.mark.rule("V.3")
 @pytest.mark.invariant(10)
-async def test_twenty_network_losses_while_both_write_lose_and_double_no_message(system: System) -> None:
+async def test_no_message_is_lost_or_stored_twice_during_twenty_network_losses(system: System) -> None:
     customer = await system.customer()
     chance = random.Random(5)
     async with system.mitra() as (mitra, socket):
@@ -87,7 +87,7 @@ async def test_twenty_network_losses_while_both_write_lose_and_double_no_message
 
 @pytest.mark.rule("V.3")
 @pytest.mark.parametrize("part", ["js", "css"])
-async def test_a_screen_that_could_not_be_fetched_is_fetched_again_with_its_style(
+async def test_the_app_fetches_a_screen_and_its_style_again_after_a_failed_fetch(
     system: System, part: str
 ) -> None:
     customer = await system.customer()
@@ -204,7 +204,7 @@ def size_of(path: str) -> int:
 
 @pytest.mark.rule("V.3")
 @pytest.mark.invariant(10)
-async def test_an_event_that_is_lost_on_its_way_is_noticed_and_fetched(system: System) -> None:
+async def test_the_app_notices_a_lost_event_and_fetches_it(system: System) -> None:
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
         session = await system.chat(customer, mitra, socket)
@@ -240,7 +240,7 @@ async def test_an_event_that_is_lost_on_its_way_is_noticed_and_fetched(system: S
 
 @pytest.mark.rule("V.3")
 @pytest.mark.invariant(10)
-async def test_a_stream_that_cannot_be_resumed_starts_from_the_snapshot(system: System) -> None:
+async def test_the_app_starts_from_a_snapshot_when_the_stream_cannot_be_resumed(system: System) -> None:
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
         session = await system.chat(customer, mitra, socket)

@@ -67,7 +67,7 @@ async def test_a_customer_asks_the_same_bestie_again_from_the_history(system: Sy
 
 @pytest.mark.rule("3.3", "3.6")
 @pytest.mark.parametrize("other_is_there", [True, False])
-async def test_a_bestie_who_is_offline_at_the_tap_is_shown_as_offline(
+async def test_the_app_says_that_the_bestie_is_offline_when_the_customer_asks_for_them(
     system: System, other_is_there: bool
 ) -> None:
     customer = await system.customer()
@@ -92,7 +92,7 @@ async def test_a_bestie_who_is_offline_at_the_tap_is_shown_as_offline(
 
 
 @pytest.mark.rule("3.4")
-async def test_a_bestie_who_is_at_capacity_at_the_tap_gets_the_same_popup(system: System) -> None:
+async def test_the_app_shows_the_same_popup_when_the_bestie_is_at_capacity(system: System) -> None:
     customer, other = await system.customer(), await system.customer("Mawar")
     async with system.mitra(max_customers=1) as (mitra, socket):
         await system.past_chat(customer, mitra, socket)
@@ -138,7 +138,7 @@ async def test_the_same_payment_carries_over_to_another_bestie(system: System, h
 
 
 @pytest.mark.rule("3.5", "3.8", "X.1")
-async def test_without_another_available_bestie_the_popup_can_only_be_closed_which_ends_the_journey(
+async def test_closing_the_popup_is_the_only_choice_when_no_other_bestie_is_available_and_ends_the_journey(
     system: System,
 ) -> None:
     customer = await system.customer()
@@ -185,7 +185,7 @@ async def ask_for_more(page: Page) -> None:
         ("declined", "pembayarannya ditolak. Tidak ada uang yang diambil.", []),
     ],
 )
-async def test_a_customer_waits_for_more_time_and_sees_the_outcome(
+async def test_a_customer_sees_the_wait_for_an_extension_and_its_outcome(
     system: System, how: str, said: str, charged: list[int]
 ) -> None:
     customer = await system.customer()

@@ -109,6 +109,6 @@ def shown_by(name: str) -> Any:
 
 @pytest.mark.rule("V.1")
 @pytest.mark.parametrize("name", [shown_by(name) for name in SCREENS])
-async def test_a_screen_is_accessible_in_every_look(system: System, name: str) -> None:
+async def test_a_screen_is_accessible_in_every_theme_and_language(system: System, name: str) -> None:
     async with SCREENS[name](system) as show:
         await assert_usable(show, name)

@@ -104,7 +104,7 @@ async def test_the_pages_and_the_csv_of_the_audit_have_every_entry(server: Stage
     assert (await _entries(viewer, action="list_exported"))[0]["subject"] == "audit"
 
 
-def test_the_entry_that_sql_writes_is_one_that_the_contract_names() -> None:
+def test_the_contract_names_the_audit_entry_that_sql_writes() -> None:
     """Types ensure this for the entries that Python code writes. One SQL statement writes an entry without Python."""
     written = re.findall(
         r"INSERT INTO audit_entries [^;]*?SELECT [^']*'([^']+)', '([^']+)'",

@@ -97,7 +97,7 @@ async def test_a_value_out_of_bounds_is_refused(server: Stage, key: str, value: 
     assert await server.database.fetchval("SELECT count(*) FROM configuration_changes") == 0
 
 
-async def test_a_row_that_was_changed_meanwhile_is_not_overwritten_but_shown(server: Stage) -> None:
+async def test_a_change_based_on_an_old_value_is_refused_with_the_current_value(server: Stage) -> None:
     sari, dewi = await server.operator("admin", "sari@example.id"), await server.operator("admin")
     seen = (await _row(dewi, KEYS[0]))["updated_at"]
     await _put(sari, KEYS[0], 90)
@@ -107,7 +107,7 @@ async def test_a_row_that_was_changed_meanwhile_is_not_overwritten_but_shown(ser
     assert (await _row(dewi, KEYS[0]))["value"] == 90
 
 
-async def test_of_two_concurrent_changes_of_a_row_one_is_refused(server: Stage) -> None:
+async def test_one_of_two_concurrent_changes_of_a_row_is_refused(server: Stage) -> None:
     sari, dewi = await server.operator(), await server.operator()
     seen = (await _row(dewi, KEYS[0]))["updated_at"]
     answers = await asyncio.gather(_put(sari, KEYS[0], 90, seen), _put(dewi, KEYS[0], 120, seen))
@@ -115,7 +115,7 @@ async def test_of_two_concurrent_changes_of_a_row_one_is_refused(server: Stage) 
     assert await server.database.fetchval("SELECT count(*) FROM configuration_changes") == 1
 
 
-async def test_a_row_that_does_not_exist_is_not_found(server: Stage) -> None:
+async def test_an_unknown_row_is_not_found(server: Stage) -> None:
     admin = await server.operator()
     body = {"value": 1, "expected_updated_at": "2026-01-01T00:00:00Z"}
     assert problem(await admin.put("/configuration/price_rp", body)) == (404, "not_found")

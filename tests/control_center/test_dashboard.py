@@ -46,7 +46,7 @@ async def _seed(server: Stage, now: datetime) -> None:
     await server.database.execute(SEED, now, await server.make.offer())
 
 
-async def test_the_figures_equal_what_plain_sql_counts(server: Stage, clock: VirtualClock) -> None:
+async def test_the_figures_equal_the_counts_of_plain_sql(server: Stage, clock: VirtualClock) -> None:
     viewer = await server.operator("viewer")
     await clock.set(SOON_AFTER_MIDNIGHT)
     await _seed(server, SOON_AFTER_MIDNIGHT)
@@ -99,7 +99,7 @@ async def test_the_figures_equal_what_plain_sql_counts(server: Stage, clock: Vir
     assert found["open_cases"] == await count("SELECT count(*) FROM review_cases WHERE status = 'open'") == 3
 
 
-async def test_the_acceptance_times_are_those_of_today(server: Stage, clock: VirtualClock) -> None:
+async def test_the_acceptance_times_include_only_today(server: Stage, clock: VirtualClock) -> None:
     viewer = await server.operator("viewer")
     await clock.set(MIDNIGHT - timedelta(hours=1))
     empty = (await viewer.get("/dashboard")).json()
@@ -123,7 +123,7 @@ async def test_the_acceptance_times_are_those_of_today(server: Stage, clock: Vir
     assert found["p95"] == pytest.approx(ordered[18] + 0.05 * (ordered[19] - ordered[18]))
 
 
-async def test_the_charts_equal_what_plain_sql_counts_per_hour_and_per_day(
+async def test_the_charts_equal_the_counts_of_plain_sql_per_hour_and_per_day(
     server: Stage, clock: VirtualClock
 ) -> None:
     viewer = await server.operator("viewer")
@@ -155,7 +155,9 @@ async def test_the_charts_equal_what_plain_sql_counts_per_hour_and_per_day(
     assert sum(bucket["opened"] for bucket in charts["days"]) > 150
 
 
-async def test_connected_available_and_free_capacity_follow_presence(server: Stage) -> None:
+async def test_the_figures_of_connected_and_available_mitras_and_of_free_capacity_follow_presence(
+    server: Stage,
+) -> None:
     viewer = await server.operator("viewer")
     before = (await viewer.get("/dashboard")).json()
     assert (before["online"], before["connected"], before["available"], before["free_capacity"]) == (

@@ -31,7 +31,7 @@ async def test_the_demo_admin_signs_in_with_the_password_that_every_start_shows(
     assert await server.database.fetchval("SELECT count(*) FROM operators") == 1
 
 
-async def test_a_password_that_was_changed_is_not_shown(server: Stage) -> None:
+async def test_a_changed_password_is_not_shown(server: Stage) -> None:
     settings = server.server.services.settings
     await _admins(server.database, settings)
     other = await asyncio.to_thread(passwords.hashed, "another password than the demo's")
@@ -41,9 +41,7 @@ async def test_a_password_that_was_changed_is_not_shown(server: Stage) -> None:
     ]
 
 
-async def test_each_data_directory_has_a_password_of_its_own(
-    servers: EmbeddedServers, database_url: str
-) -> None:
+async def test_each_data_directory_has_its_own_password(servers: EmbeddedServers, database_url: str) -> None:
     settings = development_settings(database_url, servers.valkey_url)
     other = dataclasses.replace(settings, secret_key=b"another key of this test run, long enough")
     assert passwords.derived(settings.secret_key, DEMO_ADMIN) != passwords.derived(

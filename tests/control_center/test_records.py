@@ -113,7 +113,7 @@ async def test_a_timeline_runs_from_opening_the_payment_to_the_end_of_its_sessio
     assert problem(await viewer.get(f"/payments/{uuid4()}")) == NOT_FOUND
 
 
-async def test_sessions_are_found_and_shown_without_their_messages(server: Stage) -> None:
+async def test_an_operator_finds_and_reads_sessions_without_their_messages(server: Stage) -> None:
     viewer = await server.operator("viewer")
     customer, mitra = await server.customer("Melati"), await server.mitra(max_customers=3)
     chat = await server.chat(customer.id, mitra.id)
@@ -140,7 +140,9 @@ async def test_sessions_are_found_and_shown_without_their_messages(server: Stage
     assert problem(await viewer.get(f"/sessions/{uuid4()}")) == NOT_FOUND
 
 
-async def test_customers_are_found_and_shown_with_counts_of_what_they_did(server: Stage) -> None:
+async def test_an_operator_finds_customers_and_sees_the_counts_of_their_payments_sessions_and_cases(
+    server: Stage,
+) -> None:
     reviewer = await server.operator("reviewer")
     failed = await unserved(server, call_name="Melati")
     await unserved(server, call_name="Mawar")
@@ -260,7 +262,7 @@ async def test_mitras_are_listed_with_presence_load_and_acceptance(
     assert problem(await viewer.get(f"/mitras/{uuid4()}")) == NOT_FOUND
 
 
-async def test_connected_is_null_while_valkey_is_away(server: Stage) -> None:
+async def test_connected_is_null_while_valkey_is_down(server: Stage) -> None:
     viewer = await server.operator("viewer")
     mitra = await server.mitra()
     await server.server.services.valkey.client_pause(3000)
@@ -272,7 +274,7 @@ async def test_connected_is_null_while_valkey_is_away(server: Stage) -> None:
 
 
 @pytest.mark.rule("X.7")
-async def test_more_capacity_brings_open_requests_and_less_closes_them(server: Stage) -> None:
+async def test_raising_the_capacity_offers_open_requests_and_lowering_it_closes_them(server: Stage) -> None:
     admin = await server.operator()
     mitra = await server.mitra(online=False, max_customers=1)
     async with mitra.socket() as socket:
@@ -310,7 +312,7 @@ async def test_a_new_name_reaches_the_customer_of_a_running_chat(server: Stage) 
 
 
 @pytest.mark.rule("X.8")
-async def test_a_suspension_closes_requests_and_ends_sessions_with_a_case_and_can_be_lifted(
+async def test_a_suspension_closes_requests_ends_sessions_opens_cases_and_can_be_lifted(
     server: Stage,
 ) -> None:
     admin = await server.operator()

@@ -196,7 +196,7 @@ FROM paid
 
 
 @pytest.mark.rule("X.1", "2b.3")
-async def test_a_case_shows_every_mitra_asked_and_each_answer_with_its_time(
+async def test_a_case_shows_every_asked_mitra_and_each_answer_with_its_time(
     server: Stage, clock: VirtualClock
 ) -> None:
     reviewer = await server.operator("reviewer", "dewi@example.id")
@@ -247,7 +247,7 @@ async def test_a_case_shows_every_mitra_asked_and_each_answer_with_its_time(
 
 
 @pytest.mark.rule("X.8", "5.7", "X.9")
-async def test_the_extension_of_a_chat_cut_short_has_a_case_and_a_refund_of_its_own(server: Stage) -> None:
+async def test_an_extension_has_its_own_case_and_refund_when_its_chat_was_cut_short(server: Stage) -> None:
     reviewer = await server.operator("reviewer")
     async with server.available_mitra() as mitra:
         chat = await server.chat((await server.customer()).id, mitra.id)
@@ -280,7 +280,7 @@ async def test_the_extension_of_a_chat_cut_short_has_a_case_and_a_refund_of_its_
         ]
 
 
-async def test_a_case_that_does_not_exist_is_not_found(server: Stage) -> None:
+async def test_an_unknown_case_is_not_found(server: Stage) -> None:
     reviewer = await server.operator("reviewer")
     nowhere = uuid4()
     assert problem(await reviewer.get(f"/review-cases/{nowhere}")) == (404, "not_found")
@@ -296,7 +296,7 @@ async def test_a_case_that_does_not_exist_is_not_found(server: Stage) -> None:
 
 
 @pytest.mark.rule("X.9", "2b.3")
-async def test_a_refund_is_sent_to_the_gateway_once_and_its_confirmation_makes_the_payment_refunded(
+async def test_the_gateway_gets_a_refund_once_and_its_confirmation_marks_the_payment_as_refunded(
     server: Stage,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -326,7 +326,7 @@ async def test_a_refund_is_sent_to_the_gateway_once_and_its_confirmation_makes_t
 
 
 @pytest.mark.rule("X.9")
-async def test_the_first_decision_wins_and_the_same_operator_repeating_it_gets_the_case(
+async def test_the_first_decision_wins_and_the_same_operator_may_repeat_it(
     server: Stage,
 ) -> None:
     first, second = await server.operator("reviewer", "dewi@example.id"), await server.operator("reviewer")
@@ -347,7 +347,7 @@ async def test_the_first_decision_wins_and_the_same_operator_repeating_it_gets_t
 @pytest.mark.parametrize(
     "decisions", [("refund", "refund"), ("refund", "no_refund"), ("no_refund", "refund")]
 )
-async def test_of_two_operators_deciding_at_once_the_second_waits_and_is_refused(
+async def test_the_second_of_two_concurrent_decisions_waits_and_is_refused(
     server: Stage, decisions: tuple[str, str]
 ) -> None:
     first, second = await server.operator("reviewer"), await server.operator("admin")
@@ -367,7 +367,7 @@ async def test_of_two_operators_deciding_at_once_the_second_waits_and_is_refused
     assert await server.database.fetchval("SELECT count(*) FROM refunds") == (decisions[0] == "refund")
 
 
-async def test_many_operators_deciding_at_once_make_one_decision_and_one_refund(server: Stage) -> None:
+async def test_many_concurrent_decisions_lead_to_one_decision_and_one_refund(server: Stage) -> None:
     operators = [await server.operator("reviewer") for _ in range(8)]
     failed = await unserved(server)
     answers = await asyncio.gather(*(_decide(operator, failed) for operator in operators))
@@ -377,7 +377,9 @@ async def test_many_operators_deciding_at_once_make_one_decision_and_one_refund(
     assert len(recorded.refunds) == 1
 
 
-async def test_an_operator_deciding_on_two_screens_at_once_gets_the_case_twice(server: Stage) -> None:
+async def test_an_operator_who_decides_on_two_screens_concurrently_gets_the_case_on_both(
+    server: Stage,
+) -> None:
     reviewer = await server.operator("reviewer")
     failed = await unserved(server)
     answers = await asyncio.gather(*(_decide(reviewer, failed) for _ in range(4)))
@@ -385,7 +387,7 @@ async def test_an_operator_deciding_on_two_screens_at_once_gets_the_case_twice(s
     assert await server.database.fetchval("SELECT count(*) FROM refunds") == 1
 
 
-async def test_a_repeated_request_gets_the_first_answer_and_needs_its_key(server: Stage) -> None:
+async def test_a_decision_needs_a_key_and_its_repetition_gets_the_first_answer(server: Stage) -> None:
     reviewer = await server.operator("reviewer")
     failed = await unserved(server)
     path, body = f"/review-cases/{failed.case_id}/decision", {"decision": "refund", "note": "maaf"}
@@ -399,7 +401,7 @@ async def test_a_repeated_request_gets_the_first_answer_and_needs_its_key(server
 
 
 @pytest.mark.rule("X.1")
-async def test_a_trial_that_failed_has_a_case_and_nothing_to_refund(server: Stage) -> None:
+async def test_a_failed_trial_has_a_case_and_nothing_to_refund(server: Stage) -> None:
     reviewer = await server.operator("reviewer")
     trial = await unserved(server, price_rp=0)
     case = await _case(reviewer, trial)
@@ -410,7 +412,7 @@ async def test_a_trial_that_failed_has_a_case_and_nothing_to_refund(server: Stag
     assert (decided.json()["status"], decided.json()["refund"]) == ("decided", None)
 
 
-async def test_a_session_cut_short_is_refunded_when_the_gateway_confirms(
+async def test_a_session_that_was_cut_short_is_refunded_when_the_gateway_confirms(
     server: Stage,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -448,7 +450,7 @@ async def test_a_refused_refund_shows_the_reason_and_can_be_retried(server: Stag
     assert [refund.status for refund in recorded.refunds] == ["failed", "done"]
 
 
-async def test_a_late_approval_whose_refund_failed_is_refunded_and_its_payment_stays_unchanged(
+async def test_an_operator_retries_the_failed_refund_of_a_late_approval_without_changing_the_payment(
     server: Stage,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -554,7 +556,7 @@ async def test_each_case_shows_its_refundable_amount_and_whether_a_refund_needs_
 
 
 @pytest.mark.rule("X.9")
-async def test_an_operator_may_not_approve_their_own_refund_not_even_an_admin(careful: Stage) -> None:
+async def test_no_operator_may_approve_their_own_refund_even_as_an_admin(careful: Stage) -> None:
     admin = await careful.operator("admin")
     failed = await unserved(careful, price_rp=35_000)
     await _decide(admin, failed)
@@ -566,7 +568,7 @@ async def test_an_operator_may_not_approve_their_own_refund_not_even_an_admin(ca
         )
 
 
-async def test_of_two_operators_approving_at_once_the_refund_is_requested_once(careful: Stage) -> None:
+async def test_two_concurrent_approvals_request_the_refund_once(careful: Stage) -> None:
     first, second, third = [await careful.operator("reviewer") for _ in range(3)]
     failed = await unserved(careful, price_rp=35_000)
     approval = f"/review-cases/{failed.case_id}/approval"
@@ -587,7 +589,7 @@ async def test_the_database_refuses_another_decision_on_a_decided_case(server: S
 # Many at once ------------------------------------------------------------------------------------------------
 
 
-async def test_each_of_many_cases_is_decided_and_answered_separately(server: Stage) -> None:
+async def test_a_bulk_decision_decides_each_case_separately_and_answers_for_each_case(server: Stage) -> None:
     reviewer, other = await server.operator("reviewer"), await server.operator("reviewer")
     good, trial, taken = (
         await unserved(server),
@@ -652,7 +654,7 @@ async def test_a_csv_has_every_row_and_no_phone_number_and_no_formula(server: St
     assert tuple(audit) == (str(viewer.id), "list_exported", "review-cases", None)
 
 
-async def test_an_empty_csv_has_its_header(server: Stage) -> None:
+async def test_the_csv_of_an_empty_list_has_the_header(server: Stage) -> None:
     viewer = await server.operator("viewer")
     answer = await viewer.get("/failed-pairings", format="csv", tag="customer_cancelled")
     assert answer.text == (
@@ -665,7 +667,7 @@ async def test_an_empty_csv_has_its_header(server: Stage) -> None:
 @pytest.mark.rule("X.9")
 @pytest.mark.invariant(4, 9)
 @pytest.mark.parametrize("decision", ["refund", "no_refund"])
-async def test_a_late_approvals_refund_that_is_refused_after_the_decision_is_shown_and_can_be_retried(
+async def test_an_operator_sees_and_retries_a_refused_refund_of_a_late_approval_after_the_decision(
     server: Stage, decision: str
 ) -> None:
     reviewer, failed = await server.operator("reviewer"), await unserved(server)

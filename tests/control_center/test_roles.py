@@ -58,7 +58,7 @@ ALLOWED: Final = {
 }
 
 
-def test_the_table_has_every_operation_of_the_control_center() -> None:
+def test_the_table_lists_every_operation_of_the_control_center() -> None:
     ours = {
         name for name, operation in OPERATIONS.items() if operation.path.startswith("/api/control-center/")
     }
@@ -67,7 +67,7 @@ def test_the_table_has_every_operation_of_the_control_center() -> None:
 
 @pytest.mark.rule("S.3")
 @pytest.mark.parametrize("role", ["admin", "reviewer", "viewer"])
-async def test_a_role_may_call_what_the_table_says_and_other_calls_are_refused_without_effect(
+async def test_a_role_may_call_only_its_operations_in_the_table_and_other_calls_change_nothing(
     server: Stage, role: OperatorRole
 ) -> None:
     calls = {name: await ENTRIES[name].prepare(server) for name in ALLOWED}
@@ -88,14 +88,14 @@ async def test_a_role_may_call_what_the_table_says_and_other_calls_are_refused_w
                 assert answer.status_code == ENTRIES[name].status, (name, answer.text)
 
 
-def test_every_operation_names_a_permission_that_exists() -> None:
+def test_every_operation_names_an_existing_permission() -> None:
     known = {"nothing", *(permission for permissions in PERMISSIONS.values() for permission in permissions)}
     assert {needed_by(handler) for handler in ROUTES} <= known
     assert [handler.name for handler in ROUTES if needed_by(handler) == "nothing"] == [None]
     assert sum(needed_by(handler) == "nothing" for handler in ROUTES) == 1
 
 
-async def test_an_operation_with_no_or_an_unknown_permission_is_refused_to_everybody(server: Stage) -> None:
+async def test_an_operation_without_a_known_permission_is_refused_to_everybody(server: Stage) -> None:
     @get("/api/control-center/forgotten")
     async def forgotten() -> str:
         return "secret"

@@ -113,7 +113,9 @@ async def test_an_unknown_email_and_a_wrong_password_get_the_same_answer(server:
     assert wrong.content == unknown.content
 
 
-async def test_an_unknown_email_costs_the_same_work(server: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unknown_email_causes_the_same_hashing_work_as_a_known_email(
+    server: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     compared: list[str | None] = []
     real = passwords.is_right
 
@@ -129,7 +131,7 @@ async def test_an_unknown_email_costs_the_same_work(server: Stage, monkeypatch: 
 
 
 @pytest.mark.parametrize("email", [EMAIL, "nobody@example.id"])
-async def test_tries_for_an_email_are_limited_whether_it_exists_or_not(
+async def test_sign_in_attempts_are_limited_per_email_even_for_an_unknown_email(
     server: Stage, sari: UUID, clock: VirtualClock, email: str
 ) -> None:
     await clock.set()
@@ -145,14 +147,16 @@ async def test_tries_for_an_email_are_limited_whether_it_exists_or_not(
     assert problem(await _login(server, email=email)) == expected
 
 
-async def test_concurrent_tries_are_limited_like_consecutive_ones(server: Stage, sari: UUID) -> None:
+async def test_concurrent_sign_in_attempts_are_limited_like_consecutive_attempts(
+    server: Stage, sari: UUID
+) -> None:
     answers = await asyncio.gather(
         *(_login(server, password="wrong") for _ in range(MAX_TRIES_PER_WINDOW + 10))
     )
     assert sorted(map(problem, answers)) == [INVALID] * MAX_TRIES_PER_WINDOW + [TOO_MANY] * 10
 
 
-async def test_signing_in_deletes_the_wrong_tries(server: Stage, sari: UUID) -> None:
+async def test_a_successful_sign_in_deletes_the_failed_attempts(server: Stage, sari: UUID) -> None:
     for _ in range(MAX_TRIES_PER_WINDOW - 1):
         await _login(server, password="wrong")
     await _signed_in(server, sari)
@@ -160,7 +164,7 @@ async def test_signing_in_deletes_the_wrong_tries(server: Stage, sari: UUID) -> 
     assert await server.database.fetchval("SELECT count(*) FROM operator_sign_in_tries") == 1
 
 
-async def test_tries_from_one_address_are_limited(
+async def test_sign_in_attempts_are_limited_per_address(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     settings = dataclasses.replace(
@@ -175,7 +179,7 @@ async def test_tries_from_one_address_are_limited(
 
 
 @pytest.mark.rule("S.3")
-async def test_once_an_app_is_set_up_signing_in_needs_its_code(
+async def test_a_sign_in_needs_a_code_when_an_authenticator_app_is_set_up(
     server: Stage, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -197,7 +201,7 @@ async def test_the_qr_code_contains_the_secret_and_the_database_does_not(server:
     assert begun["secret"] not in row
 
 
-async def test_a_new_secret_is_in_force_once_a_code_confirms_it(
+async def test_a_new_secret_takes_effect_when_a_code_confirms_it(
     server: Stage, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -214,7 +218,7 @@ async def test_a_new_secret_is_in_force_once_a_code_confirms_it(
     assert problem(await _login(server)) == TOTP_REQUIRED
 
 
-async def test_a_code_is_valid_once_and_within_one_step_of_the_clock(
+async def test_a_code_is_valid_once_and_at_most_one_time_step_before_or_after_the_clock(
     server: Stage, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -230,7 +234,7 @@ async def test_a_code_is_valid_once_and_within_one_step_of_the_clock(
     assert problem(await _login(server, totp=totp.at(now))) == INVALID
 
 
-async def test_of_many_concurrent_uses_of_one_code_one_succeeds(
+async def test_one_of_many_concurrent_uses_of_a_code_succeeds(
     server: Stage, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -271,7 +275,7 @@ async def test_new_recovery_codes_replace_the_old_ones(
     assert problem(await _login(server, recovery_code=new[0])) == (200, None)
 
 
-async def test_another_app_needs_the_password_and_a_code_of_the_present_one(
+async def test_setting_up_another_app_needs_the_password_and_a_code_of_the_current_app(
     server: Stage, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -306,7 +310,7 @@ async def production(
 
 
 @pytest.mark.rule("S.3")
-async def test_in_production_every_other_operation_is_refused_until_an_app_is_set_up(
+async def test_production_refuses_every_other_operation_until_an_authenticator_app_is_set_up(
     production: Stage, password_hash: str
 ) -> None:
     async with production.database.transaction() as tx:
@@ -348,7 +352,7 @@ async def test_a_web_client_gets_a_cookie_and_no_token(server: Stage, sari: UUID
     assert problem(me) == UNAUTHENTICATED
 
 
-async def test_another_site_cannot_sign_its_visitor_in(server: Stage, sari: UUID) -> None:
+async def test_another_site_cannot_sign_in_its_visitor(server: Stage, sari: UUID) -> None:
     answer = await server.http.post(
         LOGIN,
         json={"email": EMAIL, "password": PASSWORD, "transport": "cookie"},
@@ -357,7 +361,7 @@ async def test_another_site_cannot_sign_its_visitor_in(server: Stage, sari: UUID
     assert problem(answer) == (403, "forbidden")
 
 
-async def test_devices_are_listed_and_a_revoked_one_is_refused_at_once(
+async def test_an_operator_lists_devices_and_a_revoked_device_is_refused_immediately(
     server: Stage, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -382,7 +386,7 @@ async def test_devices_are_listed_and_a_revoked_one_is_refused_at_once(
     ]
 
 
-async def test_a_new_sign_in_ends_the_one_that_it_replaces(server: Stage, sari: UUID) -> None:
+async def test_a_new_sign_in_revokes_only_the_token_it_replaces(server: Stage, sari: UUID) -> None:
     first, elsewhere = await _signed_in(server, sari), await _signed_in(server, sari)
     body = {"email": EMAIL, "password": "wrong"}
     headers = {"Authorization": f"Bearer {first.token}"}
@@ -402,7 +406,9 @@ async def test_an_operator_cannot_revoke_another_operators_device(server: Stage)
     assert problem(await theirs.get("/auth/me")) == (200, None)
 
 
-async def test_a_disabled_operator_is_refused_at_once_like_an_unknown_one(server: Stage, sari: UUID) -> None:
+async def test_a_disabled_operator_is_refused_immediately_like_an_unknown_operator(
+    server: Stage, sari: UUID
+) -> None:
     operator = await _signed_in(server, sari)
     async with server.database.transaction() as tx:
         await disable_operator(tx, f" {EMAIL.upper()}")
@@ -415,7 +421,7 @@ async def test_a_disabled_operator_is_refused_at_once_like_an_unknown_one(server
             await disable_operator(tx, EMAIL)
 
 
-async def test_a_reset_operator_has_a_new_password_and_no_app(
+async def test_resetting_an_operator_sets_a_new_password_and_removes_the_app(
     server: Stage, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -450,7 +456,7 @@ async def test_a_token_is_valid_for_twelve_hours_and_shows_when_it_was_last_seen
     assert problem(await operator.get("/auth/me")) == UNAUTHENTICATED
 
 
-async def test_old_tries_and_expired_tokens_are_deleted(
+async def test_old_attempts_and_expired_tokens_are_deleted(
     server: Stage, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()

@@ -137,7 +137,7 @@ async def beside(*steps: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 @pytest.mark.rule("V.3")
 @pytest.mark.invariant(1, 2, 3, 4, 5, 6, 8, 10, 12)
-async def test_servers_and_worker_killed_at_random_moments_lose_nothing_that_was_acknowledged(
+async def test_no_acknowledged_command_is_lost_when_processes_are_killed_at_random_moments(
     system: System,
 ) -> None:
     random_source = random.Random(12)

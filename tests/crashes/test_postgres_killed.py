@@ -71,7 +71,7 @@ async def processes(system: System) -> tuple[ServerProcess, WorkerProcess]:
 
 @pytest.mark.rule("1.2", "2b.5")
 @pytest.mark.invariant(4, 5, 10, 12)
-async def test_servers_and_workers_survive_postgresql_and_everything_acknowledged_is_there(
+async def test_servers_and_workers_survive_a_kill_of_postgresql_and_no_acknowledged_command_is_lost(
     system: System, processes: tuple[ServerProcess, WorkerProcess]
 ) -> None:
     server, worker = processes
@@ -120,7 +120,7 @@ async def test_servers_and_workers_survive_postgresql_and_everything_acknowledge
 
 
 @pytest.mark.invariant(12)
-async def test_no_process_ends_when_an_administrator_ends_its_connections_repeatedly(
+async def test_no_process_exits_when_an_administrator_repeatedly_ends_its_connections(
     system: System, processes: tuple[ServerProcess, WorkerProcess]
 ) -> None:
     server, worker = processes

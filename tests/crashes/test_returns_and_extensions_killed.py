@@ -102,7 +102,7 @@ async def time_passes(device: Device, seconds: float) -> None:
 
 @pytest.mark.rule("5.4", "5.7")
 @pytest.mark.invariant(2, 7, 9, 12)
-async def test_an_approval_by_hand_that_is_cut_off_around_its_charge_charges_once(
+async def test_an_approval_charges_once_when_its_server_is_killed_around_the_charge(
     system: System, survivor: ServerProcess, worker: WorkerProcess
 ) -> None:
     points = [
@@ -148,7 +148,7 @@ async def test_an_approval_by_hand_that_is_cut_off_around_its_charge_charges_onc
     "kill_at",
     ["confirm.before_charge", "confirm.after_charge", "confirm.after_charge>transaction.committed"],
 )
-async def test_a_worker_killed_while_it_charges_for_silence_charges_once(
+async def test_a_default_approval_charges_once_when_its_worker_is_killed_around_the_charge(
     system: System, survivor: ServerProcess, worker: WorkerProcess, kill_at: str
 ) -> None:
     await worker.start(kill_at)
@@ -172,7 +172,7 @@ async def test_a_worker_killed_while_it_charges_for_silence_charges_once(
 @pytest.mark.rule("5.1", "5.6")
 @pytest.mark.invariant(5, 7, 12)
 @pytest.mark.parametrize("mitra_leaves", [False, True])
-async def test_without_a_worker_at_the_deadline_no_late_answer_counts_and_the_next_worker_decides(
+async def test_a_late_answer_is_refused_while_no_worker_runs_and_the_next_worker_decides(
     system: System, survivor: ServerProcess, worker: WorkerProcess, mitra_leaves: bool
 ) -> None:
     customer, mitra = await system.customer(survivor), await system.mitra(survivor)
@@ -206,7 +206,7 @@ async def is_disconnected(mitra: Witness) -> bool:
 
 @pytest.mark.rule("4.3", "3.8")
 @pytest.mark.invariant(2, 4, 5, 12)
-async def test_without_a_worker_at_the_targeted_deadline_no_late_accept_counts_and_the_next_worker_fails_it(
+async def test_a_late_targeted_accept_is_refused_while_no_worker_runs_and_the_next_worker_fails_the_pairing(
     system: System, survivor: ServerProcess, worker: WorkerProcess
 ) -> None:
     customer, mitra = await system.customer(survivor), await system.mitra(survivor)
@@ -234,7 +234,7 @@ async def test_without_a_worker_at_the_targeted_deadline_no_late_accept_counts_a
 
 @pytest.mark.rule("4.4", "5.6")
 @pytest.mark.invariant(6, 7, 12)
-async def test_a_server_killed_after_the_toggles_commit_leaves_no_customer_waiting(
+async def test_a_targeted_pairing_fails_even_if_the_server_is_killed_after_the_commit_of_the_toggle(
     system: System, survivor: ServerProcess, victim: ServerProcess, worker: WorkerProcess
 ) -> None:
     await asyncio.gather(victim.start("presence.intent_committed"), worker.start())
@@ -260,7 +260,7 @@ async def test_a_server_killed_after_the_toggles_commit_leaves_no_customer_waiti
 
 @pytest.mark.rule("4.4", "2b.7")
 @pytest.mark.invariant(6, 8, 12)
-async def test_a_server_killed_after_the_commit_of_the_accept_that_fills_a_mitra_leaves_no_customer_waiting(
+async def test_a_targeted_pairing_fails_even_if_the_server_is_killed_after_the_accept_that_fills_the_mitra(
     system: System, survivor: ServerProcess, victim: ServerProcess, worker: WorkerProcess
 ) -> None:
     await asyncio.gather(victim.start("accept.before_commit>transaction.committed"), worker.start())
@@ -284,7 +284,7 @@ async def test_a_server_killed_after_the_commit_of_the_accept_that_fills_a_mitra
 @pytest.mark.rule("3.5", "3.8")
 @pytest.mark.invariant(2, 4, 6, 12)
 @pytest.mark.parametrize("kill_at", ["idempotency.stored", "idempotency.stored>transaction.committed"])
-async def test_a_fallback_that_is_cut_off_is_one_blast_under_one_charge(
+async def test_a_fallback_opens_one_blast_under_one_charge_when_its_server_is_killed(
     system: System, survivor: ServerProcess, victim: ServerProcess, worker: WorkerProcess, kill_at: str
 ) -> None:
     await asyncio.gather(victim.start(kill_at), worker.start())
@@ -321,7 +321,7 @@ async def test_a_fallback_that_is_cut_off_is_one_blast_under_one_charge(
 
 @pytest.mark.rule("5.6", "X.10", "3.5")
 @pytest.mark.invariant(2, 3, 7, 11)
-async def test_without_valkey_silence_rejects_a_mitra_can_approve_and_no_fallback_is_taken(
+async def test_silence_rejects_and_a_mitra_can_approve_and_no_fallback_starts_while_valkey_is_down(
     system: System, survivor: ServerProcess, worker: WorkerProcess
 ) -> None:
     await worker.start()

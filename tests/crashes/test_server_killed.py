@@ -54,7 +54,7 @@ class Command:
     ["idempotency.stored*8", "idempotency.stored>transaction.committed*8"],
     ids=["before_their_commit", "between_their_commit_and_its_publication"],
 )
-async def test_eight_kinds_of_commands_that_are_cut_off_take_effect_once_and_every_device_is_told(
+async def test_each_of_eight_interrupted_commands_takes_effect_once_and_every_device_gets_its_event(
     system: System, survivor: ServerProcess, victim: ServerProcess, kill_at: str
 ) -> None:
     await victim.start(kill_at)
@@ -113,7 +113,7 @@ async def test_eight_kinds_of_commands_that_are_cut_off_take_effect_once_and_eve
 
 @pytest.mark.rule("2a.6", "2a.7")
 @pytest.mark.invariant(2, 4, 9, 12)
-async def test_a_confirmation_that_is_cut_off_around_its_charge_charges_once(
+async def test_a_confirmation_charges_once_when_its_server_is_killed_around_the_charge(
     system: System, survivor: ServerProcess
 ) -> None:
     before, after, recorded = (system.server(f"victim {name}") for name in ("before", "after", "recorded"))
@@ -156,7 +156,7 @@ async def test_a_confirmation_that_is_cut_off_around_its_charge_charges_once(
 
 @pytest.mark.rule("2b.5", "2b.7")
 @pytest.mark.invariant(1, 6, 12)
-async def test_an_accept_whose_server_dies_before_its_signals_is_told_to_all_within_4_seconds(
+async def test_every_device_gets_an_accept_within_4_seconds_when_its_server_dies_before_the_signals(
     system: System, survivor: ServerProcess, victim: ServerProcess
 ) -> None:
     await victim.start("accept.before_commit>transaction.committed")
@@ -190,7 +190,7 @@ async def test_an_accept_whose_server_dies_before_its_signals_is_told_to_all_wit
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(1, 6, 12)
-async def test_an_accept_whose_server_dies_before_its_commit_leaves_the_customer_to_others(
+async def test_another_mitra_can_accept_when_a_server_dies_before_the_commit_of_the_first_accept(
     system: System, survivor: ServerProcess, victim: ServerProcess
 ) -> None:
     await victim.start("accept.before_commit")
@@ -217,7 +217,7 @@ async def test_an_accept_whose_server_dies_before_its_commit_leaves_the_customer
 @pytest.mark.parametrize(
     ("kill_at", "stored"), [("messages.before_commit:4", 3), ("messages.after_commit:4", 4)]
 )
-async def test_acknowledged_messages_stay_and_a_repeated_one_is_not_doubled(
+async def test_acknowledged_messages_survive_a_kill_and_a_repeated_message_is_stored_once(
     system: System, survivor: ServerProcess, victim: ServerProcess, kill_at: str, stored: int
 ) -> None:
     await victim.start(kill_at)

@@ -23,7 +23,7 @@ async def server(system: System) -> ServerProcess:
 
 @pytest.mark.rule("1.6", "2b.6", "X.10")
 @pytest.mark.invariant(3, 11)
-async def test_without_valkey_nothing_new_is_charged_chats_go_on_and_the_blast_survives(
+async def test_nothing_new_is_charged_and_chats_and_the_blast_continue_while_valkey_is_down(
     system: System, server: ServerProcess
 ) -> None:
     searches, goes_on_searching, chats, pays, wants = await system.customers(5, server)
@@ -74,7 +74,7 @@ async def test_without_valkey_nothing_new_is_charged_chats_go_on_and_the_blast_s
 
 @pytest.mark.rule("2b.6", "X.10")
 @pytest.mark.invariant(3, 11)
-async def test_wiping_valkey_during_a_blast_changes_no_fact_and_no_card_and_presence_is_rebuilt(
+async def test_wiping_valkey_during_a_blast_changes_no_row_and_no_card_and_presence_is_rebuilt(
     system: System, server: ServerProcess
 ) -> None:
     customer, chats = await system.customers(2, server)

@@ -66,7 +66,7 @@ def terms(offer_id: UUID, *, price_rp: int) -> PaymentTerms:
 
 @pytest.mark.rule("2a.5", "2b.3")
 @pytest.mark.invariant(4, 5, 12)
-async def test_hundreds_of_deadlines_due_while_workers_are_killed_take_effect_once_and_never_early(
+async def test_hundreds_of_deadlines_take_effect_once_and_never_early_while_workers_are_killed(
     system: System,
 ) -> None:
     before, after, survivor = (system.worker(f"due {number}") for number in range(3))
@@ -136,7 +136,7 @@ class Attempt:
 
 @pytest.mark.rule("2a.6")
 @pytest.mark.invariant(2, 9, 12)
-async def test_workers_killed_around_a_refund_refund_exactly_once(system: System) -> None:
+async def test_a_refund_is_made_once_when_workers_are_killed_around_it(system: System) -> None:
     attempt = await Attempt.begin(system)
     async with system.database.transaction() as tx:
         # The worker asked the gateway before the charge reached the gateway.
@@ -168,7 +168,9 @@ async def test_workers_killed_around_a_refund_refund_exactly_once(system: System
 
 @pytest.mark.rule("2a.6", "2a.7")
 @pytest.mark.invariant(2, 9, 12)
-async def test_workers_killed_while_they_ask_for_a_lost_answer_confirm_once(system: System) -> None:
+async def test_a_lost_answer_confirms_the_payment_once_when_workers_are_killed_while_asking(
+    system: System,
+) -> None:
     attempt = await Attempt.begin(system)
     await attempt.reach_the_gateway()
 
@@ -209,7 +211,7 @@ async def is_confirmed(database: Database, attempt: Attempt) -> bool:
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5, 10, 12)
-async def test_a_session_ended_by_a_worker_that_died_before_its_signals_is_told_to_both_within_4_seconds(
+async def test_both_members_get_a_sessions_end_within_4_seconds_when_the_worker_dies_before_the_signals(
     system: System,
 ) -> None:
     server, worker = system.server(), system.worker("session")

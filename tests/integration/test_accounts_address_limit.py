@@ -100,14 +100,14 @@ async def test_a_socket_over_the_limit_is_refused_before_it_is_opened(valkey_cli
     assert close == {"type": "websocket.close", "code": 1013}
 
 
-async def test_the_lifespan_is_not_counted(valkey_client: Valkey) -> None:
+async def test_the_lifespan_scope_is_not_counted(valkey_client: Valkey) -> None:
     application = AddressLimit(hello, valkey_client, 1)
     for _ in range(3):
         assert await call(application, kind="lifespan")
     assert await statuses(application, 1) == [200]
 
 
-async def test_most_requests_need_no_round_trip(
+async def test_most_requests_need_no_round_trip_to_valkey(
     valkey_client: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = 0
@@ -163,7 +163,7 @@ async def test_each_of_many_concurrent_requests_is_counted(valkey_client: Valkey
 
 
 @pytest.mark.rule("X.10")
-async def test_without_valkey_nobody_is_refused(no_valkey: Valkey) -> None:
+async def test_no_request_is_refused_when_valkey_is_down(no_valkey: Valkey) -> None:
     for _ in range(3):
         await count_code_request(no_valkey, {"client": ("10.0.0.1", 1)}, 1)
     # Without Valkey, each process still counts its own requests.

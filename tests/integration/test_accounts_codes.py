@@ -54,7 +54,9 @@ async def try_wrongly(database: Database, sent: SentCode, times: int) -> None:
 
 
 @pytest.mark.rule("S.1")
-async def test_the_first_sign_in_makes_the_customer_and_later_ones_find_them(database: Database) -> None:
+async def test_the_first_sign_in_creates_the_customer_and_later_sign_ins_find_them(
+    database: Database,
+) -> None:
     sent = await ask(database)
     first = await verify(database, sent.request_id, sent.code, " Bunga ")
     sent = await ask(database)
@@ -78,7 +80,7 @@ async def test_a_refusal_for_the_missing_call_name_does_not_use_up_the_code(data
 
 
 @pytest.mark.rule("S.1")
-async def test_a_wrong_code_does_not_tell_that_a_call_name_would_be_needed(database: Database) -> None:
+async def test_a_wrong_code_does_not_reveal_that_a_call_name_is_needed(database: Database) -> None:
     sent = await ask(database)
     with pytest.raises(CodeInvalid):
         await verify(database, sent.request_id, wrong(sent.code), None)
@@ -128,7 +130,7 @@ async def test_a_code_is_valid_only_for_its_own_request_and_role(
 @pytest.mark.parametrize(
     "code", ["", "12345", "1234567", "\x00", "abcdef", "\uff11\uff12\uff13\uff14\uff15\uff16"]
 )
-async def test_a_text_that_cannot_be_a_code_counts_as_a_wrong_try(database: Database, code: str) -> None:
+async def test_a_malformed_code_counts_as_a_wrong_try(database: Database, code: str) -> None:
     sent = await ask(database)
     with pytest.raises(CodeInvalid):
         await verify(database, sent.request_id, code)
@@ -151,7 +153,7 @@ async def test_a_right_code_is_accepted_after_four_wrong_tries(database: Databas
 
 
 @pytest.mark.rule("S.2")
-async def test_only_a_right_code_says_that_the_mitra_is_not_invited(database: Database) -> None:
+async def test_only_a_right_code_reveals_that_the_mitra_is_not_invited(database: Database) -> None:
     sent = await ask(database, role="mitra")
     with pytest.raises(CodeInvalid):
         await verify(database, sent.request_id, wrong(sent.code), role="mitra")
@@ -163,7 +165,7 @@ async def test_only_a_right_code_says_that_the_mitra_is_not_invited(database: Da
 
 
 @pytest.mark.rule("S.2")
-async def test_an_invited_mitra_signs_in_and_a_suspended_one_does_not(database: Database) -> None:
+async def test_an_invited_mitra_can_sign_in_and_a_suspended_mitra_cannot(database: Database) -> None:
     async with database.transaction() as tx:
         mitra_id = (await service.invite_mitra(tx, "0812 3456 7890", "Kak Sari", 2)).mitra_id
     sent = await ask(database, role="mitra")
@@ -209,14 +211,14 @@ async def test_another_code_may_be_requested_after_thirty_seconds(
 
 
 @pytest.mark.rule("S.1")
-async def test_after_a_sign_in_another_code_may_be_requested_at_once(database: Database) -> None:
+async def test_another_code_may_be_requested_immediately_after_a_sign_in(database: Database) -> None:
     for _ in range(6):
         sent = await ask(database)
         await verify(database, sent.request_id, sent.code)
 
 
 @pytest.mark.rule("S.1")
-async def test_each_phone_has_its_own_limits_for_both_roles_together(database: Database) -> None:
+async def test_each_phone_has_its_own_limits_and_both_roles_share_them(database: Database) -> None:
     await ask(database)
     await ask(database, "+6281234567891")
     with pytest.raises(TooManyRequests):
@@ -258,7 +260,7 @@ async def test_a_phone_gets_thirty_codes_per_hour_even_when_all_are_used(
 
 
 @pytest.mark.rule("S.1")
-async def test_another_code_gives_no_more_wrong_tries(database: Database, clock: VirtualClock) -> None:
+async def test_another_code_allows_no_additional_wrong_tries(database: Database, clock: VirtualClock) -> None:
     await clock.set()
     for _ in range(3):
         sent = await ask(database)
@@ -290,9 +292,7 @@ async def wrong_tries(database: Database) -> int:
 
 
 @pytest.mark.rule("S.1")
-async def test_wrong_tries_count_for_a_whole_hour_after_they_were_made(
-    database: Database, clock: VirtualClock
-) -> None:
+async def test_a_wrong_try_counts_for_one_hour(database: Database, clock: VirtualClock) -> None:
     await clock.set()
     for _ in range(3):
         sent = await ask(database)

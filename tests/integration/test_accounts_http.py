@@ -170,7 +170,9 @@ async def test_a_customer_signs_in_with_a_code_from_the_inbox(client: httpx.Asyn
 
 
 @pytest.mark.rule("S.2")
-async def test_a_mitra_signs_in_once_invited(client: httpx.AsyncClient, database: Database) -> None:
+async def test_a_mitra_can_sign_in_only_after_an_invitation(
+    client: httpx.AsyncClient, database: Database
+) -> None:
     refused = await sign_in(client, "mitra")
     assert problem(refused) == (403, "not_invited")
     async with database.transaction() as tx:
@@ -202,7 +204,7 @@ async def test_a_suspended_mitra_is_refused_and_may_still_sign_out(
 
 
 @pytest.mark.rule("S.1")
-async def test_the_answer_does_not_tell_whether_a_number_is_known(
+async def test_the_answer_does_not_reveal_whether_a_number_is_known(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     async with database.transaction() as tx:
@@ -232,7 +234,7 @@ async def test_the_answer_does_not_tell_whether_a_number_is_known(
         b'{"phone": "' + b"0" * 100 + b'"}',
     ],
 )
-async def test_a_bad_request_for_a_code_is_refused_and_makes_no_code(
+async def test_an_invalid_code_request_is_refused_and_creates_no_code(
     client: httpx.AsyncClient, database: Database, role: str, body: bytes
 ) -> None:
     headers = {"content-type": "application/json"}
@@ -259,7 +261,7 @@ async def test_a_bad_request_for_a_code_is_refused_and_makes_no_code(
         {"is_admin": True},
     ],
 )
-async def test_a_bad_verification_is_refused_and_does_not_use_up_the_code(
+async def test_an_invalid_verification_is_refused_and_does_not_use_up_the_code(
     client: httpx.AsyncClient, change: dict[str, Any]
 ) -> None:
     request_id, code = await ask(client)
@@ -293,7 +295,7 @@ async def test_a_wrong_try_stays_counted_after_the_refusal(
 
 
 @pytest.mark.rule("S.1")
-async def test_a_request_too_soon_is_told_how_long_to_wait(
+async def test_a_code_request_that_comes_too_soon_is_refused_with_the_time_to_wait(
     client: httpx.AsyncClient, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -304,7 +306,7 @@ async def test_a_request_too_soon_is_told_how_long_to_wait(
 
 
 @pytest.mark.rule("S.1")
-async def test_the_codes_per_address_and_hour_are_limited(connect: Connect, settings: Settings) -> None:
+async def test_codes_are_limited_per_address_and_hour(connect: Connect, settings: Settings) -> None:
     client = connect(replace(settings, address_codes_per_hour=3))
     for number in range(3):
         await ask(client, phone=f"+628123456789{number}")
@@ -319,7 +321,7 @@ async def test_the_codes_per_address_and_hour_are_limited(connect: Connect, sett
 @pytest.mark.parametrize(
     "headers", [{}, bearer("x"), {"Authorization": "Basic eDp4"}, {"Cookie": "curhat_customer=x"}]
 )
-async def test_without_a_valid_token_every_operation_is_refused(
+async def test_every_operation_is_refused_without_a_valid_token(
     client: httpx.AsyncClient, headers: dict[str, str]
 ) -> None:
     for method, path in (
@@ -333,7 +335,7 @@ async def test_without_a_valid_token_every_operation_is_refused(
     assert refused.status_code == 401
 
 
-async def test_an_operation_knows_the_token_it_was_called_with(client: httpx.AsyncClient) -> None:
+async def test_an_operation_can_read_the_digest_of_its_callers_token(client: httpx.AsyncClient) -> None:
     token = (await sign_in(client, call_name="Bunga")).json()["token"]
     answer = await client.get("/api/client/probe/token", headers=bearer(token))
     assert answer.text == f"customer {service.digest_of_token(token).hex()}"
@@ -389,7 +391,7 @@ async def test_a_change_with_a_cookie_is_accepted_only_from_our_own_pages(client
 
 
 @pytest.mark.rule("S.1")
-async def test_another_sites_page_cannot_sign_its_visitor_in(client: httpx.AsyncClient) -> None:
+async def test_another_sites_page_cannot_sign_in_its_visitor(client: httpx.AsyncClient) -> None:
     request_id, code = await ask(client)
     body = {"request_id": request_id, "code": code, "call_name": "Bunga", "transport": "cookie"}
     for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
@@ -412,7 +414,7 @@ async def test_a_new_sign_in_revokes_only_the_token_it_replaces(client: httpx.As
     assert statuses == [401, 200, 200]
 
 
-async def test_a_sign_out_takes_effect_at_once_and_signals_the_sockets(
+async def test_a_sign_out_takes_effect_immediately_and_signals_the_sockets(
     client: httpx.AsyncClient, signals: RecordedSignals
 ) -> None:
     token = (await sign_in(client, call_name="Bunga")).json()["token"]

@@ -111,7 +111,7 @@ async def test_a_token_is_read_once_per_three_seconds(
     assert await authenticator.authenticate(token) is None
 
 
-async def test_tokens_in_use_are_read_together_and_never_trusted_for_more_than_three_seconds(
+async def test_one_query_reads_all_tokens_in_use_and_no_token_is_trusted_for_more_than_three_seconds(
     database: Database, authenticator: Authenticator, make: Make, ticks: Ticks
 ) -> None:
     customer_id = await make.customer()
@@ -135,7 +135,7 @@ async def test_tokens_in_use_are_read_together_and_never_trusted_for_more_than_t
         assert await authenticator.authenticate(token) is None
 
 
-async def test_a_token_that_is_removed_from_the_cache_during_its_renewal_stays_removed(
+async def test_a_token_stays_out_of_the_cache_when_it_is_removed_during_its_renewal(
     database: Database, authenticator: Authenticator, make: Make, ticks: Ticks
 ) -> None:
     token = await token_of(database, "customer", await make.customer())
@@ -148,7 +148,7 @@ async def test_a_token_that_is_removed_from_the_cache_during_its_renewal_stays_r
     assert not authenticator._remembered
 
 
-async def test_a_sign_out_takes_effect_at_once_and_closes_the_sockets_of_that_token(
+async def test_a_sign_out_takes_effect_immediately_and_closes_the_sockets_of_that_token(
     database: Database, authenticator: Authenticator, make: Make, signals: RecordedSignals
 ) -> None:
     customer_id = await make.customer()
@@ -172,7 +172,7 @@ async def test_a_repeated_sign_out_does_nothing(
     assert len(signals.on("sockets")) == 1
 
 
-async def test_a_sign_out_that_is_rolled_back_sends_no_signal(
+async def test_a_rolled_back_sign_out_sends_no_signal(
     database: Database, make: Make, signals: RecordedSignals
 ) -> None:
     token = await token_of(database, "customer", await make.customer())
@@ -187,7 +187,7 @@ async def test_a_sign_out_that_is_rolled_back_sends_no_signal(
     assert signals.published == []
 
 
-async def test_a_suspension_takes_effect_at_once_and_closes_that_mitras_sockets(
+async def test_a_suspension_takes_effect_immediately_and_closes_that_mitras_sockets(
     database: Database, authenticator: Authenticator, make: Make, signals: RecordedSignals
 ) -> None:
     person_id = await make.customer()
@@ -211,7 +211,7 @@ async def test_a_suspension_takes_effect_at_once_and_closes_that_mitras_sockets(
     assert await authenticator.socket_identity("customer", scope(as_customer, "websocket")) is not None
 
 
-async def test_after_a_lifted_suspension_the_same_token_is_valid_again(
+async def test_a_token_is_valid_again_after_the_suspension_is_lifted(
     database: Database, authenticator: Authenticator, make: Make, ticks: Ticks
 ) -> None:
     mitra_id = await make.mitra()
@@ -223,7 +223,7 @@ async def test_after_a_lifted_suspension_the_same_token_is_valid_again(
     assert await authenticator.socket_identity("mitra", scope(token)) is not None
 
 
-async def test_suspending_and_lifting_are_audited_once_each(
+async def test_a_suspension_and_its_lifting_are_each_audited_once(
     database: Database, make: Make, signals: RecordedSignals
 ) -> None:
     mitra_id = await make.mitra()
@@ -246,7 +246,7 @@ async def test_a_person_who_is_not_a_mitra_cannot_be_suspended(database: Databas
         await lift(database, customer_id)
 
 
-async def test_tokens_that_no_longer_admit_their_owner_are_reported(
+async def test_expired_revoked_and_suspended_tokens_are_reported_as_signed_out(
     database: Database, authenticator: Authenticator, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -313,7 +313,7 @@ async def test_the_cache_of_tokens_is_bounded(
 
 
 @pytest.mark.rule("S.2")
-async def test_a_mitra_is_invited_once_and_that_is_audited(database: Database) -> None:
+async def test_an_invitation_creates_one_mitra_and_one_audit_entry(database: Database) -> None:
     async with database.transaction() as tx:
         mitra_id = (await service.invite_mitra(tx, "081234567890", "Kak Sari", 2)).mitra_id
     async with database.transaction() as tx:
@@ -338,7 +338,7 @@ async def test_a_mitra_is_invited_once_and_that_is_audited(database: Database) -
         ("081234567890", "Kak Sari", 21, "max_customers"),
     ],
 )
-async def test_a_wrong_invitation_names_what_is_wrong(
+async def test_an_invalid_invitation_is_refused_with_the_name_of_the_field(
     database: Database, phone: str, name: str, max_customers: int, field: str
 ) -> None:
     with pytest.raises(ValidationFailed) as refused:

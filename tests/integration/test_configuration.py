@@ -68,7 +68,7 @@ async def test_every_row_begins_at_its_default(database: Database) -> None:
 
 
 @pytest.mark.rule("X.5")
-async def test_a_window_that_opens_reads_the_current_values(database: Database) -> None:
+async def test_a_new_window_reads_the_current_values(database: Database) -> None:
     await change(database, BLAST, 90)
     await change(database, ACTION, "auto_reject")
     async with database.transaction() as tx:
@@ -80,7 +80,7 @@ async def test_a_window_that_opens_reads_the_current_values(database: Database) 
 
 
 @pytest.mark.rule("X.5")
-async def test_a_change_records_who_changed_the_row_from_what_to_what(
+async def test_a_change_records_the_actor_the_old_value_and_the_new_value(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set(LATER)
@@ -154,7 +154,7 @@ async def test_an_unknown_key_is_not_found(database: Database) -> None:
 
 
 @pytest.mark.rule("X.5")
-async def test_a_change_based_on_an_older_value_is_refused_with_the_newer_one(
+async def test_a_change_based_on_an_older_value_is_refused_with_the_newer_value(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set(LATER)
@@ -203,7 +203,7 @@ async def test_concurrent_changes_make_one_unbroken_history(database: Database) 
 
 
 @pytest.mark.rule("X.5")
-async def test_a_long_history_comes_in_pages(database: Database) -> None:
+async def test_a_long_history_is_listed_in_pages(database: Database) -> None:
     for number in range(60):
         await change(database, BLAST, 100 + number)
     found: list[Value] = []
@@ -223,7 +223,7 @@ async def test_a_long_history_comes_in_pages(database: Database) -> None:
 
 
 @pytest.mark.rule("X.5")
-async def test_a_change_that_is_rolled_back_leaves_no_history(database: Database) -> None:
+async def test_a_rolled_back_change_leaves_no_history(database: Database) -> None:
     async def fail() -> None:
         async with database.transaction() as tx:
             await service.change(tx, key=BLAST, value=90, changed_by="operator-1")

@@ -101,7 +101,7 @@ async def test_both_servers_answer_and_postgres_has_durable_settings(own_servers
 
 
 @pytest.mark.usefixtures("own_servers")
-def test_no_other_user_can_enter_the_folders_and_the_folders_above_are_unchanged(data_dir: Path) -> None:
+def test_no_other_user_can_enter_the_folders_and_their_parent_folders_are_unchanged(data_dir: Path) -> None:
     folders = [
         data_dir,
         data_dir / "postgres",
@@ -129,7 +129,7 @@ async def test_a_second_start_finds_the_data_of_the_first(data_dir: Path) -> Non
 
 
 @pytest.mark.invariant(12)
-async def test_after_kill_9_postgres_has_every_committed_row(
+async def test_postgres_has_every_committed_row_after_kill_9(
     own_servers: EmbeddedServers,
 ) -> None:
     await store(own_servers, 1)
@@ -139,7 +139,7 @@ async def test_after_kill_9_postgres_has_every_committed_row(
     assert await stored(own_servers) == [1]
 
 
-async def test_after_kill_9_valkey_starts_at_the_same_address(own_servers: EmbeddedServers) -> None:
+async def test_valkey_starts_at_the_same_address_after_kill_9(own_servers: EmbeddedServers) -> None:
     address = own_servers.valkey_url
     os.kill(pid_of(own_servers.valkey), signal.SIGKILL)
     assert await own_servers.valkey.wait() == "signal SIGKILL"
@@ -149,7 +149,7 @@ async def test_after_kill_9_valkey_starts_at_the_same_address(own_servers: Embed
 
 
 @pytest.mark.invariant(12)
-async def test_the_servers_end_with_their_parent_and_can_be_started_again_at_once(data_dir: Path) -> None:
+async def test_the_servers_end_with_their_parent_and_can_be_started_again_immediately(data_dir: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", OTHER_PROCESS, str(data_dir), stdout=asyncio.subprocess.PIPE
     )
@@ -191,7 +191,7 @@ async def test_the_unfinished_cluster_of_a_killed_initdb_is_removed(data_dir: Pa
     assert not unfinished.exists()
 
 
-async def test_postgres_starts_when_another_process_has_the_id_of_the_old_one(data_dir: Path) -> None:
+async def test_postgres_starts_when_another_process_has_the_old_process_id(data_dir: Path) -> None:
     async with embedded_servers(data_dir) as servers:
         await store(servers, 1)
     (data_dir / "postgres" / "postmaster.pid").write_text(f"{os.getppid()}\n/elsewhere\n1\n5432\n\n\n\n")

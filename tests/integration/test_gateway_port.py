@@ -21,7 +21,7 @@ def gateway(request: pytest.FixtureRequest, database: Database) -> Gateway:
 
 @pytest.mark.rule("2a.1", "2a.7")
 @pytest.mark.invariant(2)
-async def test_a_key_names_one_charge_for_ever(gateway: Gateway) -> None:
+async def test_a_key_always_names_the_same_charge(gateway: Gateway) -> None:
     key, payment_id = uuid4(), uuid4()
     assert (await gateway.find_charge(key)).status == "not_found"
     for _ in range(3):
@@ -31,7 +31,7 @@ async def test_a_key_names_one_charge_for_ever(gateway: Gateway) -> None:
 
 @pytest.mark.rule("2a.1")
 @pytest.mark.invariant(2, 9)
-async def test_a_key_names_one_refund_for_ever(gateway: Gateway) -> None:
+async def test_a_key_always_names_the_same_refund(gateway: Gateway) -> None:
     charge_key, key, payment_id = uuid4(), uuid4(), uuid4()
     await gateway.charge(charge_key, payment_id, 20_000)
     assert (await gateway.find_refund(key)).status == "not_found"
@@ -52,7 +52,7 @@ async def test_the_mock_records_one_charge_and_one_refund_per_key(database: Data
 
 
 @pytest.mark.rule("2a.1")
-async def test_the_mock_declines_as_it_is_told_for_one_payment_or_for_all(database: Database) -> None:
+async def test_the_mock_can_decline_one_payment_or_all_payments(database: Database) -> None:
     mock, ours, other = MockGateway(database), uuid4(), uuid4()
     await mock.set_behaviour("decline", ours)
     assert (await mock.charge(uuid4(), ours, 10_000)).status == "declined"
@@ -62,7 +62,7 @@ async def test_the_mock_declines_as_it_is_told_for_one_payment_or_for_all(databa
 
 
 @pytest.mark.rule("2a.1")
-async def test_a_lost_answer_never_comes_and_is_found_by_asking_for_the_key(database: Database) -> None:
+async def test_a_query_by_key_finds_a_charge_whose_answer_was_lost(database: Database) -> None:
     mock, key, payment_id = MockGateway(database), uuid4(), uuid4()
     await mock.set_behaviour("lost", payment_id)
     call = asyncio.create_task(mock.charge(key, payment_id, 10_000))

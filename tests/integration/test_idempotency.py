@@ -76,7 +76,7 @@ async def test_a_key_belongs_to_one_user_one_route_and_one_body(database: Databa
     assert await effect.count() == 3
 
 
-async def test_a_request_whose_first_one_still_runs_is_refused(database: Database) -> None:
+async def test_a_repeated_request_is_refused_while_the_first_request_runs(database: Database) -> None:
     effect = Effect(database)
     effect.latch = Latch()
     running = asyncio.create_task(run_idempotent(database, request_of(), effect))
@@ -89,7 +89,7 @@ async def test_a_request_whose_first_one_still_runs_is_refused(database: Databas
     assert await effect.count() == 1
 
 
-async def test_of_twenty_requests_at_once_with_one_key_one_takes_effect(database: Database) -> None:
+async def test_one_of_twenty_concurrent_requests_with_one_key_takes_effect(database: Database) -> None:
     effect = Effect(database)
 
     async def ask() -> Answer | str:
@@ -123,13 +123,13 @@ async def test_a_refusal_is_stored_as_the_answer_and_a_fault_is_not(database: Da
 
 
 @pytest.mark.parametrize("key", [None, "", "x" * 201, "line\nbreak"])
-def test_a_key_that_is_missing_too_long_or_unprintable_is_refused(key: str | None) -> None:
+def test_a_missing_too_long_or_unprintable_key_is_refused(key: str | None) -> None:
     with pytest.raises(IdempotencyKeyMissing):
         idempotent_request(ME, key, "POST", "/payments", b"")
 
 
 @pytest.mark.invariant(12)
-async def test_a_long_request_whose_process_died_is_taken_over_after_ten_seconds(
+async def test_a_repeated_request_may_run_ten_seconds_after_the_process_of_the_first_died(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()

@@ -58,7 +58,7 @@ async def test_listing_the_pending_files_changes_nothing(connection: Connection,
     assert await connection.fetchval("SELECT to_regclass('schema_migrations')") is None
 
 
-async def test_a_file_that_fails_leaves_nothing_and_the_files_before_it_stay_applied(
+async def test_a_failed_file_changes_nothing_and_earlier_files_stay_applied(
     connection: Connection, folder: Path
 ) -> None:
     (folder / "0003_third.sql").write_text("CREATE TABLE third (id int);\nSELECT 1 / 0;\n")
@@ -106,7 +106,7 @@ async def test_a_file_whose_comments_changed_after_it_was_applied_is_accepted(
         ("SELECT 1; -- a\nSELECT 2;", "SELECT 1; -- a SELECT 2;"),
     ],
 )
-def test_what_only_looks_like_a_comment_counts(before: str, after: str) -> None:
+def test_text_that_only_looks_like_a_comment_changes_the_checksum(before: str, after: str) -> None:
     assert Migration(1, "0001_first", before).checksum != Migration(1, "0001_first", after).checksum
 
 
@@ -118,7 +118,7 @@ async def test_a_database_newer_than_the_code_is_refused(connection: Connection,
             await ask(connection, folder)
 
 
-async def test_four_runs_at_once_apply_each_file_once(empty_url: str, folder: Path) -> None:
+async def test_four_concurrent_runs_apply_each_file_once(empty_url: str, folder: Path) -> None:
     connections = [await asyncpg.connect(empty_url) for _ in range(4)]
     applied = await asyncio.gather(*(migrate(connection, folder) for connection in connections))
     assert sorted(applied) == [[], [], [], ["0001_first", "0002_second"]]
@@ -165,7 +165,7 @@ async def test_a_file_outside_a_transaction_builds_its_index_and_is_recorded(
     assert await index_validity(connection) == []
 
 
-async def test_an_interrupted_index_is_dropped_and_built_by_the_next_run(
+async def test_the_next_run_drops_and_rebuilds_an_interrupted_index(
     connection: Connection, empty_url: str, folder: Path
 ) -> None:
     await migrate(connection, folder)
@@ -187,7 +187,7 @@ async def test_an_interrupted_index_is_dropped_and_built_by_the_next_run(
     await older.close()
 
 
-async def test_an_index_that_was_built_but_not_recorded_is_kept_by_the_next_run(
+async def test_the_next_run_keeps_an_index_that_was_built_but_not_recorded(
     connection: Connection, folder: Path
 ) -> None:
     (folder / "0003_index.sql").write_text(INDEX_FILE)
@@ -218,7 +218,7 @@ async def test_a_second_run_waits_for_a_concurrent_index_without_a_deadlock(
         "UPDATE first SET id = 1;",
     ],
 )
-async def test_outside_a_transaction_only_one_repeatable_statement_is_accepted(
+async def test_a_file_outside_a_transaction_may_have_only_one_repeatable_statement(
     connection: Connection, folder: Path, statements: str
 ) -> None:
     (folder / "0003_index.sql").write_text(f"-- migrate: no transaction\n{statements}\n")
@@ -230,7 +230,7 @@ async def test_outside_a_transaction_only_one_repeatable_statement_is_accepted(
 @pytest.mark.parametrize(
     "name", ["0004_late.sql", "0002_twice.sql", "3_short.sql", "0003-dash.sql", "0003_Big.sql"]
 )
-def test_a_name_that_does_not_continue_the_numbers_is_refused(folder: Path, name: str) -> None:
+def test_a_file_name_that_breaks_the_numbering_is_refused(folder: Path, name: str) -> None:
     (folder / name).write_text("SELECT 1;\n")
     with pytest.raises(
         MigrationError, match=r"does not continue the numbers; use a name such as 000\d_what_it_adds.sql"

@@ -23,7 +23,7 @@ async def left_seconds(client: "valkey.asyncio.Valkey", customer: object) -> flo
     return until_ms / 1000 - float(seconds) - float(micros) / 1e6
 
 
-async def test_a_customer_is_connected_from_the_welcome_on_and_each_frame_renews_it(
+async def test_a_customer_is_connected_after_the_welcome_and_each_frame_renews_the_lease(
     customers: CustomerConnections, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     customer = uuid4()
@@ -40,7 +40,7 @@ async def test_a_customer_is_connected_from_the_welcome_on_and_each_frame_renews
     )
 
 
-async def test_a_customer_whose_last_socket_closed_has_3_seconds_to_come_back(
+async def test_a_customer_stays_connected_for_3_seconds_after_the_last_socket_closed(
     customers: CustomerConnections, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     customer = uuid4()

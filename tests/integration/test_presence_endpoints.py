@@ -56,7 +56,7 @@ async def absent_presence(database: Database) -> AsyncIterator[Presence]:
 
 
 @pytest.mark.rule("1.1")
-async def test_the_toggle_is_answered_when_availability_shows_it(
+async def test_the_toggle_is_answered_after_availability_has_changed(
     database: Database, presence: Presence, make: Make
 ) -> None:
     mitra = await make.mitra(online=False, max_customers=3)
@@ -101,7 +101,7 @@ async def test_a_mitra_sees_their_own_profile(database: Database, presence: Pres
 
 
 @pytest.mark.rule("X.10")
-async def test_without_valkey_the_toggle_is_saved_and_answered_with_presence_unknown(
+async def test_the_toggle_is_saved_and_the_answer_says_presence_unknown_when_valkey_is_down(
     database: Database, absent_presence: Presence, make: Make
 ) -> None:
     mitra = await make.mitra(online=True)
@@ -120,7 +120,7 @@ async def test_without_valkey_the_toggle_is_saved_and_answered_with_presence_unk
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b"{}", b'{"online": "true"}', b'{"online": 1}', b'{"online": true, "more": 1}']
 )
-async def test_a_body_that_is_no_toggle_is_refused_and_changes_nothing(
+async def test_a_malformed_toggle_is_refused_and_changes_nothing(
     database: Database, presence: Presence, make: Make, body: bytes
 ) -> None:
     mitra = await make.mitra(online=False)

@@ -129,7 +129,7 @@ async def poll_until(poll: AvailabilityPoll, expected: bool) -> None:
 @pytest.mark.rule("X.10")
 @pytest.mark.rule("1.6")
 @pytest.mark.invariant(11)
-async def test_a_valkey_that_hangs_is_unknown_within_a_second_and_then_continues(
+async def test_presence_is_unknown_within_a_second_when_valkey_hangs_and_recovers_afterwards(
     presence: Presence, own_valkey: OwnValkey, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -167,7 +167,7 @@ async def test_a_valkey_that_hangs_is_unknown_within_a_second_and_then_continues
 @pytest.mark.rule("X.10")
 @pytest.mark.rule("1.6")
 @pytest.mark.invariant(11)
-async def test_a_valkey_that_died_is_unknown_and_an_empty_new_one_is_filled(
+async def test_presence_is_unknown_after_valkey_died_and_an_empty_new_valkey_is_filled(
     presence: Presence, own_valkey: OwnValkey, make: Make
 ) -> None:
     stays, leaves = await make.mitra(), await make.mitra()
@@ -201,7 +201,7 @@ async def test_a_valkey_that_died_is_unknown_and_an_empty_new_one_is_filled(
 
 @pytest.mark.rule("1.6")
 @pytest.mark.rule("1.2")
-async def test_a_damaged_or_missing_set_is_unavailable_until_the_next_heartbeat(
+async def test_the_poll_says_unavailable_until_the_next_heartbeat_when_the_set_is_damaged_or_missing(
     presence: Presence, own_valkey: OwnValkey, make: Make
 ) -> None:
     mitra = await make.mitra()

@@ -109,9 +109,7 @@ def sink(presence: Presence, database: Database) -> Sink:
 
 
 @pytest.mark.rule("1.1")
-async def test_a_mitra_who_wants_to_work_may_be_asked_as_soon_as_it_connects(
-    presence: Presence, make: Make
-) -> None:
+async def test_an_online_mitra_is_available_as_soon_as_it_connects(presence: Presence, make: Make) -> None:
     mitra = await make.mitra()
     assert not await presence.may_be_asked(mitra)
 
@@ -167,7 +165,9 @@ async def test_being_in_a_session_is_not_being_connected(
 
 
 @pytest.mark.rule("5.6")
-async def test_a_socket_that_closes_has_three_seconds_to_come_back(presence: Presence, make: Make) -> None:
+async def test_a_mitra_stays_connected_for_three_seconds_after_the_socket_closed(
+    presence: Presence, make: Make
+) -> None:
     mitra = await make.mitra()
     await presence.opened(mitra, "phone")
     closed_at = time.monotonic()
@@ -185,7 +185,7 @@ async def test_a_socket_that_closes_has_three_seconds_to_come_back(presence: Pre
 
 
 @pytest.mark.rule("5.6")
-async def test_a_close_that_valkey_did_not_get_is_reported_later(
+async def test_a_close_is_reported_again_when_valkey_did_not_get_it(
     presence: Presence, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mitra = await make.mitra()
@@ -225,7 +225,7 @@ async def test_a_frame_of_a_closed_connection_changes_nothing(presence: Presence
 
 
 @pytest.mark.rule("1.1")
-async def test_frames_keep_a_lease_alive_and_silence_ends_it(presence: Presence, make: Make) -> None:
+async def test_a_frame_renews_a_lease_and_silence_ends_it(presence: Presence, make: Make) -> None:
     mitra = await make.mitra()
     await presence.opened(mitra, "phone")
     # Act as if the last frame was 11.8 s old.
@@ -263,7 +263,7 @@ async def test_leases_of_several_processes_add_up(
 
 
 @pytest.mark.rule("2b.6")
-async def test_mitras_who_all_come_back_at_once_are_available_at_once(
+async def test_many_mitras_who_reconnect_together_are_available_immediately(
     servers: EmbeddedServers, valkey_client: "valkey.asyncio.Valkey", database: Database, make: Make
 ) -> None:
     mitras = await make.mitras(300)
@@ -284,7 +284,7 @@ async def test_mitras_who_all_come_back_at_once_are_available_at_once(
 # The toggle ----------------------------------------------------------------------------------------------
 
 
-async def test_the_toggle_returns_the_state_after_it(database: Database, sink: Sink, make: Make) -> None:
+async def test_the_toggle_returns_the_new_state(database: Database, sink: Sink, make: Make) -> None:
     mitra = await make.mitra(online=False, max_customers=3)
     async with database.transaction() as tx:
         state = await set_intent(tx, mitra, True, ignore)
@@ -296,7 +296,7 @@ async def test_the_toggle_returns_the_state_after_it(database: Database, sink: S
     assert sink.payloads == [msgspec.json.encode([mitra])]
 
 
-async def test_the_hook_is_called_only_when_the_toggle_moved(database: Database, make: Make) -> None:
+async def test_the_hook_is_called_only_when_the_toggle_changed(database: Database, make: Make) -> None:
     heard: list[tuple[UUID, bool]] = []
 
     async def hook(tx: Transaction, mitra_id: UUID, online: bool) -> None:
@@ -311,7 +311,7 @@ async def test_the_hook_is_called_only_when_the_toggle_moved(database: Database,
     assert heard == [(mitra, True), (mitra, False)]
 
 
-async def test_of_two_toggles_at_once_only_the_one_that_moved_it_calls_the_hook(
+async def test_only_the_first_of_two_equal_concurrent_toggles_calls_the_hook(
     database: Database, make: Make
 ) -> None:
     heard: list[bool] = []
@@ -339,7 +339,7 @@ async def test_of_two_toggles_at_once_only_the_one_that_moved_it_calls_the_hook(
     assert (await mitra_state(database, mitra)).availability_version == 2
 
 
-async def test_a_hook_that_refuses_keeps_the_toggle_where_it_was(
+async def test_the_toggle_stays_unchanged_when_the_hook_refuses(
     database: Database, sink: Sink, make: Make
 ) -> None:
     async def refuse(_tx: Transaction, _mitra_id: UUID, _online: bool) -> None:
@@ -354,7 +354,7 @@ async def test_a_hook_that_refuses_keeps_the_toggle_where_it_was(
     assert sink.payloads == []
 
 
-async def test_a_user_who_is_no_mitra_has_no_toggle(database: Database) -> None:
+async def test_a_user_who_is_not_a_mitra_has_no_toggle(database: Database) -> None:
     with pytest.raises(NotFound):
         async with database.transaction() as tx:
             await set_intent(tx, uuid4(), True, ignore)
@@ -363,7 +363,7 @@ async def test_a_user_who_is_no_mitra_has_no_toggle(database: Database) -> None:
 
 
 @pytest.mark.invariant(8)
-async def test_a_place_is_released_once_and_never_below_zero(
+async def test_the_number_of_active_sessions_never_falls_below_zero(
     presence: Presence, database: Database, sink: Sink, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -383,7 +383,7 @@ async def test_a_place_is_released_once_and_never_below_zero(
 # Following PostgreSQL ------------------------------------------------------------------------------------
 
 
-async def test_a_reader_from_before_the_toggle_cannot_undo_it(
+async def test_a_state_read_before_the_toggle_cannot_undo_the_toggle(
     presence: Presence, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -398,7 +398,7 @@ async def test_a_reader_from_before_the_toggle_cannot_undo_it(
 
 
 @pytest.mark.invariant(11)
-async def test_a_wiped_valkey_is_rebuilt_by_the_next_heartbeat(
+async def test_the_next_heartbeat_rebuilds_a_wiped_valkey(
     presence: Presence, valkey_client: "valkey.asyncio.Valkey", make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -430,7 +430,7 @@ async def test_a_wiped_valkey_is_rebuilt_even_before_a_heartbeat(
 
 
 @pytest.mark.invariant(11)
-async def test_reconciling_takes_a_few_mitras_at_a_time_and_misses_none(
+async def test_reconciling_reads_the_mitras_in_small_batches_and_misses_none(
     database: Database, valkey_client: "valkey.asyncio.Valkey", make: Make
 ) -> None:
     mitras = await make.mitras(2 * MIN_MITRAS_PER_STEP + 1)
@@ -473,7 +473,7 @@ async def test_a_change_by_another_process_without_a_signal_is_found(
 
 
 @pytest.mark.rule("2b.6")
-async def test_a_mitra_who_becomes_available_is_offered_what_is_open(
+async def test_a_mitra_who_becomes_available_is_offered_the_open_blasts(
     presence: Presence, offered: "asyncio.Queue[list[UUID]]", database: Database, sink: Sink, make: Make
 ) -> None:
     mitra = await make.mitra(online=False)
@@ -493,7 +493,7 @@ async def test_a_mitra_who_becomes_available_is_offered_what_is_open(
 
 
 @pytest.mark.rule("2b.6")
-async def test_a_mitra_who_connects_is_offered_what_is_open(
+async def test_a_mitra_who_connects_is_offered_the_open_blasts(
     presence: Presence, offered: "asyncio.Queue[list[UUID]]", make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -503,7 +503,7 @@ async def test_a_mitra_who_connects_is_offered_what_is_open(
             assert await offered.get() == [mitra]
 
 
-async def test_an_offer_that_fails_does_not_end_the_loops(
+async def test_a_failed_offer_does_not_end_the_loops(
     database: Database, valkey_client: "valkey.asyncio.Valkey", make: Make
 ) -> None:
     calls: asyncio.Queue[list[UUID]] = asyncio.Queue()
@@ -522,7 +522,7 @@ async def test_an_offer_that_fails_does_not_end_the_loops(
     assert {entry["event"] for entry in logs} == {"presence.step_failed"}
 
 
-async def test_devices_are_told_of_each_change_once_and_a_new_device_of_the_current_state(
+async def test_devices_get_each_change_once_and_a_new_device_gets_the_current_state(
     presence: Presence, told: list[tuple[UUID, MitraPresence]], database: Database, make: Make
 ) -> None:
     mitra, elsewhere = await make.mitra(), await make.mitra()
@@ -544,7 +544,7 @@ async def test_devices_are_told_of_each_change_once_and_a_new_device_of_the_curr
     assert told[2:] == [(mitra, msgspec.structs.replace(online, online=False))]
 
 
-async def test_a_device_that_was_told_it_is_not_connected_yet_is_told_when_it_is(
+async def test_a_device_that_was_reported_as_disconnected_is_later_reported_as_connected(
     presence: Presence,
     told: list[tuple[UUID, MitraPresence]],
     valkey_client: "valkey.asyncio.Valkey",
@@ -563,7 +563,7 @@ async def test_a_device_that_was_told_it_is_not_connected_yet_is_told_when_it_is
     assert [shown.connected for _, shown in told] == [False, True]
 
 
-async def test_changes_in_a_row_are_refreshed_together(
+async def test_consecutive_changes_cause_one_refresh(
     presence: Presence, offered: "asyncio.Queue[list[UUID]]", database: Database, make: Make
 ) -> None:
     mitras = {await make.mitra() for _ in range(20)}
@@ -601,7 +601,7 @@ async def test_last_seen_is_written_with_the_time_of_the_frame_and_changes_no_ve
     assert row["availability_version"] == 1
 
 
-async def test_last_seen_of_a_mitra_who_left_at_once_is_written_and_never_goes_back(
+async def test_last_seen_is_written_for_a_mitra_who_left_immediately_and_never_moves_back(
     presence: Presence, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -635,7 +635,7 @@ async def test_writing_last_seen_skips_locked_rows(
 
 
 @pytest.mark.parametrize("turns", range(0, 120, 7))
-async def test_the_loops_end_when_they_are_told_to_whatever_they_are_doing(
+async def test_the_loops_end_when_they_are_cancelled_at_any_step(
     presence: Presence, make: Make, turns: int
 ) -> None:
     await presence.opened(await make.mitra(), "phone")
@@ -651,7 +651,7 @@ async def test_the_loops_end_when_they_are_told_to_whatever_they_are_doing(
 # Without PostgreSQL --------------------------------------------------------------------------------------
 
 
-async def test_leases_go_on_while_postgresql_is_away(
+async def test_leases_are_renewed_while_postgresql_is_down(
     presence: Presence, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -681,7 +681,9 @@ async def test_leases_go_on_while_postgresql_is_away(
         database.pool = connected
 
 
-async def test_a_view_of_unknown_presence_is_not_connected(database: Database, make: Make) -> None:
+async def test_a_mitra_is_shown_as_disconnected_while_presence_is_unknown(
+    database: Database, make: Make
+) -> None:
     mitra = await make.mitra()
     async with contextlib.aclosing(valkey.asyncio.Valkey(port=1)) as nowhere:
         presence = presence_with(nowhere, database)

@@ -70,7 +70,7 @@ LEASES = {
 @pytest.mark.rule("1.1")
 @pytest.mark.rule("5.6")
 @pytest.mark.parametrize(("age", "closed", "may_be_asked", "connected"), LEASES.values(), ids=LEASES.keys())
-async def test_a_lease_lasts_as_long_as_its_rule_says(
+async def test_a_lease_depends_on_the_age_of_the_frame_and_of_the_close(
     store: PresenceStore, age: float, closed: float | None, may_be_asked: bool, connected: bool
 ) -> None:
     mitra = uuid4()
@@ -83,7 +83,7 @@ async def test_a_lease_lasts_as_long_as_its_rule_says(
 
 
 @pytest.mark.rule("1.1")
-async def test_a_lease_ends_by_itself(store: PresenceStore) -> None:
+async def test_a_lease_expires(store: PresenceStore) -> None:
     mitra = uuid4()
     await store.apply([state(mitra)])
     await frame(store, mitra, 11.9)
@@ -99,14 +99,14 @@ async def test_a_lease_ends_by_itself(store: PresenceStore) -> None:
 
 
 @pytest.mark.rule("1.1")
-async def test_intent_without_a_connection_is_not_enough(store: PresenceStore) -> None:
+async def test_an_online_mitra_without_a_connection_is_not_available(store: PresenceStore) -> None:
     mitra = uuid4()
     assert await store.apply([state(mitra)]) == [Standing(may_be_asked=False, connected=False)]
     assert await store.count() == 0
 
 
 @pytest.mark.rule("5.6")
-async def test_one_connection_of_two_is_enough(store: PresenceStore) -> None:
+async def test_one_open_connection_of_two_keeps_a_mitra_connected(store: PresenceStore) -> None:
     mitra = uuid4()
     await store.apply([state(mitra)])
     await frame(store, mitra, 1, connection="phone")
@@ -125,7 +125,7 @@ async def test_a_new_connection_within_3_seconds_keeps_the_mitra_connected(store
     assert await store.look(mitra) == Standing(may_be_asked=True, connected=True)
 
 
-async def test_reports_that_come_out_of_order_shorten_no_lease(store: PresenceStore) -> None:
+async def test_reports_out_of_order_never_shorten_a_lease(store: PresenceStore) -> None:
     mitra = uuid4()
     await store.apply([state(mitra)])
     await frame(store, mitra, 1)
@@ -134,7 +134,7 @@ async def test_reports_that_come_out_of_order_shorten_no_lease(store: PresenceSt
     assert await store.look(mitra) == Standing(may_be_asked=True, connected=True)
 
 
-async def test_a_report_that_comes_after_the_close_does_not_open_it_again(store: PresenceStore) -> None:
+async def test_a_report_after_the_close_does_not_reopen_the_connection(store: PresenceStore) -> None:
     mitra = uuid4()
     await store.apply([state(mitra)])
     await frame(store, mitra, 2.5, 2.5)
@@ -172,7 +172,7 @@ async def test_the_newest_state_wins_in_any_order(store: PresenceStore) -> None:
 
 
 @pytest.mark.invariant(11)
-async def test_a_valkey_that_came_back_empty_asks_for_the_state(
+async def test_an_empty_valkey_asks_for_the_state(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     mitra = uuid4()
@@ -189,7 +189,7 @@ async def test_a_valkey_that_came_back_empty_asks_for_the_state(
 
 @pytest.mark.rule("1.6")
 @pytest.mark.parametrize("key", ["the set", "the mitra"])
-async def test_a_key_of_the_wrong_type_is_unknown_until_the_next_frame(
+async def test_presence_is_unknown_until_the_next_frame_when_a_key_has_the_wrong_type(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey", key: str
 ) -> None:
     mitra = uuid4()
@@ -208,7 +208,7 @@ async def test_a_key_of_the_wrong_type_is_unknown_until_the_next_frame(
 
 @pytest.mark.rule("1.6")
 @pytest.mark.parametrize("repair", ["apply", "prune"])
-async def test_a_damaged_set_cannot_be_counted_and_any_writer_repairs_it(
+async def test_a_damaged_set_cannot_be_counted_and_the_next_write_repairs_it(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey", repair: str
 ) -> None:
     await valkey_client.set(AVAILABLE_KEY, "damaged")
@@ -253,7 +253,7 @@ async def test_many_mitras_are_sent_in_batches_and_keep_their_order(store: Prese
     assert await store.count() == len(mitras[::3])
 
 
-async def test_stale_members_are_removed_a_bounded_number_at_a_time(
+async def test_stale_members_are_removed_in_bounded_batches(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     mitra = uuid4()
@@ -287,7 +287,7 @@ async def test_the_script_is_sent_again_to_a_valkey_that_lost_it(
 
 
 @pytest.mark.rule("X.10")
-async def test_an_unreachable_valkey_is_unknown() -> None:
+async def test_presence_is_unknown_when_valkey_is_unreachable() -> None:
     # Nothing listens on port 1.
     async with contextlib.aclosing(valkey.asyncio.Valkey(port=1)) as nowhere:
         store = PresenceStore(nowhere)
@@ -318,7 +318,9 @@ async def test_push_makes_a_mitra_eligible_for_offers_and_never_connected(
 
 
 @pytest.mark.rule("1.1")
-async def test_the_later_of_lease_and_push_counts(store: PresenceStore) -> None:
+async def test_a_mitra_is_available_until_both_the_lease_and_push_reachability_have_ended(
+    store: PresenceStore,
+) -> None:
     mitra = uuid4()
     await store.apply([state(mitra, push_reachable_seconds=600)])
     await frame(store, mitra, 3, 3)  # When a connection ends, push-reachability stays.
@@ -329,7 +331,7 @@ async def test_the_later_of_lease_and_push_counts(store: PresenceStore) -> None:
 
 
 @pytest.mark.rule("1.1")
-async def test_push_reachability_ends_by_itself(store: PresenceStore) -> None:
+async def test_push_reachability_expires(store: PresenceStore) -> None:
     mitra = uuid4()
     await store.apply([state(mitra, push_reachable_seconds=0.1)])
     deadline = time.monotonic() + 2
@@ -338,7 +340,7 @@ async def test_push_reachability_ends_by_itself(store: PresenceStore) -> None:
     assert await store.count() == 0
 
 
-async def test_an_older_state_does_not_bring_back_a_lost_subscription(store: PresenceStore) -> None:
+async def test_an_older_state_does_not_restore_a_deleted_subscription(store: PresenceStore) -> None:
     mitra = uuid4()
     await store.apply([state(mitra, version=5, push_reachable_seconds=0)])
     late = await store.apply([state(mitra, version=4, push_reachable_seconds=600)])
@@ -354,7 +356,7 @@ async def test_a_damaged_push_until_counts_as_not_reachable(store: PresenceStore
     assert await store.look(mitra) == Standing(may_be_asked=False, connected=False)
 
 
-async def test_connected_mitras_among_many_are_asked_in_batches(store: PresenceStore) -> None:
+async def test_connections_of_many_mitras_are_read_in_batches(store: PresenceStore) -> None:
     mitras = [uuid4() for _ in range(MAX_BATCH_SIZE + 10)]
     await store.report([Report(mitra, "phone", 0, None) for mitra in mitras[::2]])
     standings = await store.look_at(mitras)

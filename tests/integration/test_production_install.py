@@ -73,7 +73,7 @@ def test_both_locks_agree_with_each_other_and_with_pyproject() -> None:
         assert production[requirement.name].specifier == requirement.specifier
 
 
-def test_every_package_of_production_has_a_licence_that_ours_can_be_combined_with() -> None:
+def test_every_package_of_production_has_a_licence_that_is_compatible_with_ours() -> None:
     for name in locked("requirements-production.lock"):
         with contextlib.suppress(PackageNotFoundError):  # a package for other versions of Python
             about = distribution(name).metadata

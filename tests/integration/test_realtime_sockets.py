@@ -121,7 +121,7 @@ async def test_a_device_that_missed_nothing_resumes_without_events(
     ("epoch", "seq"),
     [(None, None), (None, 2), ("right", None), ("right", 4), ("right", -1), ("right", 2**70), ("wrong", 2)],
 )
-async def test_a_hello_that_cannot_be_resumed_begins_at_the_head(
+async def test_a_hello_starts_at_the_head_when_it_cannot_resume(
     process: ServerProcess, make: Make, epoch: str | None, seq: int | None
 ) -> None:
     person = await make.person()
@@ -173,7 +173,7 @@ async def test_a_second_hello_gets_the_events_after_its_seq_again(process: Serve
 @pytest.mark.invariant(10)
 @pytest.mark.parametrize("point", ["realtime.registered", "realtime.looked"])
 @pytest.mark.parametrize("resumes", [True, False])
-async def test_events_committed_while_a_hello_is_answered_come_once(
+async def test_events_committed_during_the_answer_to_a_hello_are_sent_once(
     process: ServerProcess, make: Make, point: str, resumes: bool
 ) -> None:
     person = await make.person()
@@ -199,7 +199,7 @@ async def test_events_committed_while_a_hello_is_answered_come_once(
 
 
 @pytest.mark.invariant(10)
-async def test_an_event_committed_just_after_the_head_was_read_comes_once(
+async def test_an_event_committed_just_after_the_head_was_read_is_sent_once(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person = await make.person()
@@ -217,7 +217,7 @@ async def test_an_event_committed_just_after_the_head_was_read_comes_once(
 
 
 @pytest.mark.invariant(10)
-async def test_a_hello_stops_a_gap_read_that_is_running(
+async def test_a_hello_stops_a_running_gap_read(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person = await make.person()
@@ -249,7 +249,7 @@ async def test_a_hello_stops_a_gap_read_that_is_running(
     await device.read_until(4)
 
 
-async def test_a_device_begins_anew_when_events_are_deleted_while_it_reads_them(
+async def test_a_device_starts_at_the_head_when_its_missed_events_are_deleted_while_it_reads_them(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "MAX_EVENTS_PER_READ", 2)
@@ -273,7 +273,7 @@ async def test_a_device_begins_anew_when_events_are_deleted_while_it_reads_them(
     await device.read_until(7)
 
 
-async def test_a_hello_that_postgresql_does_not_answer_closes_with_1013(
+async def test_the_socket_closes_with_1013_when_postgresql_does_not_answer_a_hello(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: object) -> None:
@@ -289,7 +289,7 @@ async def test_a_hello_that_postgresql_does_not_answer_closes_with_1013(
 # Gaps, and several devices --------------------------------------------------------------------------------------
 
 
-async def test_all_devices_of_a_user_get_every_event_over_two_processes(
+async def test_all_devices_of_a_user_at_two_processes_get_every_event(
     start_process: StartProcess, make: Make
 ) -> None:
     here, there = await start_process(), await start_process()
@@ -312,7 +312,7 @@ async def test_all_devices_of_a_user_get_every_event_over_two_processes(
         assert device.applied == []
 
 
-async def test_the_comparison_with_postgresql_makes_up_for_a_lost_signal(
+async def test_the_comparison_with_postgresql_finds_an_event_whose_signal_was_lost(
     process: ServerProcess, make: Make
 ) -> None:
     behind, in_step = await make.person(), await make.person()
@@ -344,7 +344,7 @@ async def test_a_running_hub_compares_periodically(
     assert await device.close_code() == 4401
 
 
-async def test_a_comparison_that_fails_is_repeated(
+async def test_a_failed_comparison_is_repeated(
     start_process: StartProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "COMPARE_PERIOD_SECONDS", 0.05)
@@ -369,7 +369,9 @@ async def test_a_comparison_that_fails_is_repeated(
         await running
 
 
-async def test_the_next_event_makes_up_for_a_lost_signal(process: ServerProcess, make: Make) -> None:
+async def test_the_next_event_reveals_an_event_whose_signal_was_lost(
+    process: ServerProcess, make: Make
+) -> None:
     person = await make.person()
     device = await Device("customer", person).start(process)
     process.signals.losing = True
@@ -380,7 +382,7 @@ async def test_the_next_event_makes_up_for_a_lost_signal(process: ServerProcess,
     assert device.applied == [(1, "lost"), (2, "arrives")]
 
 
-async def test_a_gap_that_cannot_be_read_now_is_read_later(
+async def test_a_failed_gap_read_is_repeated_later(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person = await make.person()
@@ -556,7 +558,7 @@ async def test_every_frame_after_the_welcome_is_reported_to_the_hooks(
     assert process.hub.held("mitra") == set()
 
 
-async def test_the_hooks_do_not_hear_of_a_connection_without_a_hello(
+async def test_a_connection_without_a_hello_is_not_reported_to_the_hooks(
     process: ServerProcess, make: Make
 ) -> None:
     device = await Device("mitra", await make.person()).open(process)
@@ -585,7 +587,7 @@ async def test_an_unsequenced_event_reaches_the_sockets_of_its_process(
     assert (await elsewhere.receive())["op"] == "error"
 
 
-async def test_the_welcome_carries_the_extras_and_later_changes_follow_it(
+async def test_the_welcome_contains_the_extra_fields_and_later_changes_follow_it(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -600,7 +602,7 @@ async def test_the_welcome_carries_the_extras_and_later_changes_follow_it(
     assert (await device.receive())["data"] == {"text": "closed"}
 
 
-async def test_too_many_events_held_back_for_a_welcome_close_the_socket_with_4409(
+async def test_the_socket_closes_with_4409_when_too_many_events_wait_for_the_welcome(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -715,7 +717,7 @@ async def test_the_queue_is_bounded_in_bytes_too(start_process: StartProcess, ma
     await device.vanish()
 
 
-async def test_a_client_that_reads_nothing_at_all_is_dropped(
+async def test_a_client_that_reads_nothing_is_disconnected(
     start_process: StartProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sockets_module, "CLOSE_TIMEOUT_SECONDS", 0.05)
@@ -784,7 +786,7 @@ async def test_a_welcomed_client_behind_a_full_queue_may_say_hello_again(
 
 
 @pytest.mark.parametrize("role", ["customer", "mitra"])
-async def test_a_socket_without_a_good_token_is_closed_with_4401(process: ServerProcess, role: Role) -> None:
+async def test_a_socket_without_a_valid_token_is_closed_with_4401(process: ServerProcess, role: Role) -> None:
     device = await Device(role, uuid4(), token="nobody").open(process)
     assert await device.close_code() == 4401
     assert process.open_sockets() == 0
@@ -830,7 +832,7 @@ async def test_a_revoked_token_closes_its_sockets_even_when_its_signal_was_lost(
         await device.sync()
 
 
-async def test_no_hello_in_5_seconds_is_closed_with_4408(
+async def test_a_socket_without_a_hello_within_5_seconds_is_closed_with_4408(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert hub_module.HELLO_TIMEOUT_SECONDS == 5
@@ -876,7 +878,9 @@ async def test_a_frame_of_64_kib_is_read(process: ServerProcess, make: Make) -> 
     assert (await device.receive())["op"] == "error"
 
 
-async def test_a_flood_is_closed_with_4429_and_a_burst_is_not(process: ServerProcess, make: Make) -> None:
+async def test_a_flood_of_frames_closes_the_socket_with_4429_and_a_burst_does_not(
+    process: ServerProcess, make: Make
+) -> None:
     device = await Device("customer", await make.person()).start(process)
     for _ in range(90):
         await device.send({"op": "pong"})
@@ -904,7 +908,7 @@ async def test_an_unreadable_frame_is_answered_with_an_error_and_counts_as_a_fra
     assert await device.close_code() == 4429
 
 
-async def test_a_draining_process_closes_everyone_with_1012_and_admits_nobody(
+async def test_a_draining_process_closes_every_socket_with_1012_and_accepts_none(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -918,7 +922,7 @@ async def test_a_draining_process_closes_everyone_with_1012_and_admits_nobody(
     assert await late.close_code() == 1012
 
 
-async def test_a_server_that_restarts_closes_with_1012_and_the_device_resumes_at_the_next(
+async def test_a_stopping_server_closes_with_1012_and_the_device_resumes_at_the_next_server(
     start_process: StartProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -936,14 +940,14 @@ async def test_a_server_that_restarts_closes_with_1012_and_the_device_resumes_at
     await device.read_until(2)
 
 
-async def test_a_failed_authentication_lookup_closes_with_1013(process: ServerProcess) -> None:
+async def test_a_failed_authentication_lookup_closes_the_socket_with_1013(process: ServerProcess) -> None:
     process.hooks.authentication_error = PresenceUnknown()
     assert await (await Device("customer", uuid4()).open(process)).close_code() == 1013
     process.hooks.authentication_error = TimeoutError()
     assert await (await Device("customer", uuid4()).open(process)).close_code() == 1013
 
 
-async def test_a_fault_of_the_server_closes_with_1011(process: ServerProcess, make: Make) -> None:
+async def test_an_internal_error_closes_the_socket_with_1011(process: ServerProcess, make: Make) -> None:
     process.hooks.authentication_error = ZeroDivisionError()
     assert await (await Device("customer", uuid4()).open(process)).close_code() == 1011
     process.hooks.authentication_error = None
@@ -954,7 +958,7 @@ async def test_a_fault_of_the_server_closes_with_1011(process: ServerProcess, ma
     await until(lambda: len(process.hooks.closed_connections) == 1)
 
 
-async def test_other_paths_have_no_socket(process: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_other_paths_accept_no_socket(process: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.support.realtime.PATHS", {"/api/client/other": "customer"})
     with pytest.raises(InvalidStatus) as refusal:
         await Device("customer", UUID(int=1)).open(process)

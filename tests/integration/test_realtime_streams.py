@@ -104,7 +104,7 @@ async def test_appending_no_events_does_nothing(database: Database, signals: Rec
     assert signals.published == []
 
 
-async def test_a_second_writer_waits_for_the_first_and_takes_its_number_if_it_fails(
+async def test_a_second_writer_waits_for_the_first_and_takes_its_number_after_a_rollback(
     database: Database, make: Make
 ) -> None:
     person = await make.person()
@@ -159,7 +159,7 @@ async def test_streams_stay_gapless_under_concurrent_appends_and_rollbacks(
         assert by_stream[stream] == dict(in_database)
 
 
-async def test_reading_the_head_begins_a_stream(database: Database, make: Make) -> None:
+async def test_reading_the_head_creates_the_stream(database: Database, make: Make) -> None:
     person = await make.person()
     heads = await asyncio.gather(*(service.read_head(database, "mitra", person) for _ in range(20)))
     assert {head.seq for head in heads} == {0}
@@ -201,7 +201,7 @@ async def test_pruning_deletes_events_older_than_a_day_and_the_numbers_go_on(
     assert await stored(database, "customer", person) == [(7, "after all")]
 
 
-async def test_two_prunings_at_once_delete_different_events(
+async def test_two_concurrent_prunings_delete_different_events(
     database: Database, make: Make, clock: VirtualClock
 ) -> None:
     person = await make.person()

@@ -56,7 +56,7 @@ async def test_valkey_keeps_only_a_digest_of_a_ticket_for_30_seconds(valkey_clie
     )
 
 
-async def test_without_valkey_tickets_are_neither_issued_nor_redeemed(
+async def test_tickets_are_neither_issued_nor_redeemed_when_valkey_is_down(
     valkey_client: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*_: object, **__: object) -> None:

@@ -84,7 +84,7 @@ async def state(database: Database, chat: Chat) -> dict[str, Any]:
         (by_time, HALF_AN_HOUR, "time_up", None, None),
     ],
 )
-async def test_each_end_frees_the_place_disarms_the_deadline_and_sends_both_sides_an_event(
+async def test_each_end_frees_the_mitras_capacity_disarms_the_deadline_and_sends_both_members_an_event(
     database: Database,
     chat: Chat,
     clock: VirtualClock,
@@ -151,7 +151,9 @@ async def test_only_a_member_can_end_a_session(database: Database, make: Make, c
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_time_never_ends_a_session_early(database: Database, chat: Chat, clock: VirtualClock) -> None:
+async def test_the_deadline_never_ends_a_session_early(
+    database: Database, chat: Chat, clock: VirtualClock
+) -> None:
     await clock.advance(HALF_AN_HOUR - 0.001)
     await by_time(database, chat)
     assert (await state(database, chat))["status"] == "active"
@@ -162,7 +164,7 @@ async def test_time_never_ends_a_session_early(database: Database, chat: Chat, c
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_a_session_that_is_lengthened_while_its_deadline_waits_for_the_lock_goes_on(
+async def test_a_session_continues_when_it_is_extended_while_its_deadline_waits_for_the_lock(
     database: Database, chat: Chat, clock: VirtualClock
 ) -> None:
     await clock.advance(HALF_AN_HOUR)
@@ -180,7 +182,7 @@ async def test_a_session_that_is_lengthened_while_its_deadline_waits_for_the_loc
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
 @pytest.mark.parametrize("how", [by_customer, by_mitra])
-async def test_after_its_time_no_member_can_end_a_session_even_if_the_worker_is_late(
+async def test_no_member_can_end_a_session_after_its_time_even_if_the_worker_is_late(
     database: Database,
     chat: Chat,
     clock: VirtualClock,
@@ -212,7 +214,7 @@ async def test_a_suspension_does_not_end_a_session_whose_time_is_over(
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(6)
-async def test_of_several_ends_at_once_one_takes_effect_and_opens_one_case_at_most(
+async def test_one_of_several_concurrent_ends_takes_effect_and_opens_at_most_one_case(
     database: Database, make: Make
 ) -> None:
     for number in range(12):
@@ -264,9 +266,7 @@ async def test_an_early_end_does_not_wait_for_a_worker_that_has_locked_the_deadl
     assert (await state(database, chat))["end_reason"] == "customer_ended"
 
 
-async def test_an_end_that_fails_after_its_first_statement_changes_nothing(
-    database: Database, chat: Chat
-) -> None:
+async def test_a_failed_end_changes_nothing(database: Database, chat: Chat) -> None:
     before = await state(database, chat)
 
     async def fail() -> None:

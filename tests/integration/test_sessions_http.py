@@ -78,7 +78,7 @@ async def send(client: AsyncClient, chat: Chat, who: Identity, name: str, text: 
     )
 
 
-async def test_a_chat_from_its_first_message_to_its_history(client: AsyncClient, chat: Chat) -> None:
+async def test_a_chat_runs_from_its_first_message_to_the_history(client: AsyncClient, chat: Chat) -> None:
     sent = await send(client, chat, chat.customer, "c1", "Halo, kak 👋")
     assert sent.status_code == 201
     assert sent.json().keys() == {
@@ -134,7 +134,7 @@ async def test_a_chat_from_its_first_message_to_its_history(client: AsyncClient,
 
 
 @pytest.mark.rule("X.8")
-async def test_an_end_repeated_under_its_key_gets_the_same_answer_and_under_another_key_is_refused(
+async def test_a_repeated_end_gets_the_first_answer_under_its_key_and_is_refused_under_another_key(
     client: AsyncClient, chat: Chat
 ) -> None:
     first = await client.post(path(chat, chat.customer, "/end"), headers=headers(chat.customer, "k1"))
@@ -151,7 +151,9 @@ async def test_an_end_repeated_under_its_key_gets_the_same_answer_and_under_anot
 
 
 @pytest.mark.rule("X.8")
-async def test_a_mitra_must_give_a_reason(database: Database, client: AsyncClient, chat: Chat) -> None:
+async def test_a_mitra_must_give_a_reason_to_end_a_chat(
+    database: Database, client: AsyncClient, chat: Chat
+) -> None:
     for number, body in enumerate(
         (
             None,
@@ -217,7 +219,7 @@ async def test_a_malformed_message_is_refused(database: Database, client: AsyncC
     assert await database.fetchval("SELECT count(*) FROM messages") == 0
 
 
-async def test_every_operation_on_a_chat_of_others_answers_not_found(
+async def test_every_operation_on_another_persons_chat_answers_not_found(
     database: Database, make: Make, client: AsyncClient, chat: Chat
 ) -> None:
     other = await open_chat(database, make)

@@ -114,7 +114,7 @@ async def test_both_sides_may_use_the_same_client_message_id(
     assert await stored(database, chat) == ["halo", "hai"]
 
 
-async def test_the_same_message_twice_in_one_batch_is_stored_once_with_the_first_text(
+async def test_a_message_that_appears_twice_in_one_batch_is_stored_once_with_the_first_text(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     messages = await asyncio.gather(
@@ -126,7 +126,7 @@ async def test_the_same_message_twice_in_one_batch_is_stored_once_with_the_first
     assert len(await told(database, chat.customer)) == 1
 
 
-async def test_the_same_message_sent_by_several_processes_at_once_is_stored_once(
+async def test_a_message_that_several_processes_send_concurrently_is_stored_once(
     database: Database, chat: Chat
 ) -> None:
     writers = [MessageWriter(database) for _ in range(8)]
@@ -138,7 +138,7 @@ async def test_the_same_message_sent_by_several_processes_at_once_is_stored_once
     assert len(await told(database, chat.mitra)) == 1
 
 
-async def test_ids_have_the_order_of_the_stream_when_both_sides_send_at_once(
+async def test_message_ids_have_the_order_of_the_stream_when_both_sides_send_concurrently(
     database: Database, chat: Chat
 ) -> None:
     writers = [MessageWriter(database) for _ in range(4)]
@@ -181,7 +181,7 @@ async def test_a_user_who_is_not_a_member_gets_not_found(
 
 
 @pytest.mark.rule("X.8")
-async def test_after_the_end_a_new_message_is_refused_and_a_repeated_one_returns_the_first(
+async def test_a_new_message_after_the_end_is_refused_and_a_repeated_message_returns_the_first(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     first = await message_writer.send(chat.customer, chat.id, "a1", "halo")
@@ -196,7 +196,7 @@ async def test_after_the_end_a_new_message_is_refused_and_a_repeated_one_returns
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_at_ends_at_by_the_databases_clock_a_message_is_refused(
+async def test_a_message_is_refused_as_soon_as_the_databases_clock_reaches_ends_at(
     database: Database, make: Make, clock: VirtualClock, message_writer: MessageWriter
 ) -> None:
     await clock.set(START)
@@ -214,7 +214,7 @@ async def test_at_ends_at_by_the_databases_clock_a_message_is_refused(
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_a_message_that_waits_for_its_lock_until_the_end_is_refused(
+async def test_a_message_is_refused_when_it_waits_for_its_lock_until_the_end(
     database: Database, make: Make, clock: VirtualClock, message_writer: MessageWriter
 ) -> None:
     await clock.set(START)
@@ -231,7 +231,7 @@ async def test_a_message_that_waits_for_its_lock_until_the_end_is_refused(
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_a_message_is_refused_when_another_of_its_batch_waits_for_a_lock_until_the_end(
+async def test_a_message_is_refused_when_another_message_of_its_batch_waits_for_a_lock_until_the_end(
     database: Database, make: Make, clock: VirtualClock
 ) -> None:
     await clock.set(START)
@@ -259,7 +259,7 @@ async def test_a_message_is_refused_when_another_of_its_batch_waits_for_a_lock_u
 
 
 @pytest.mark.rule("X.8")
-async def test_a_message_that_waits_for_an_end_is_refused(
+async def test_a_message_is_refused_when_it_waits_for_the_commit_of_an_end(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     latch = Latch("session_end.written")
@@ -276,7 +276,7 @@ async def test_a_message_that_waits_for_an_end_is_refused(
 
 
 @pytest.mark.rule("X.8")
-async def test_an_end_waits_for_a_message_that_was_first(
+async def test_an_end_waits_for_the_commit_of_an_earlier_message(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     latch = Latch("messages.before_commit")
@@ -292,7 +292,7 @@ async def test_an_end_waits_for_a_message_that_was_first(
     assert [kind for kind, _ in await told(database, chat.mitra)] == ["message.created", "session.ended"]
 
 
-async def test_a_repeated_message_that_waits_for_the_end_still_returns_the_first(
+async def test_a_repeated_message_returns_the_first_message_after_waiting_for_the_commit_of_an_end(
     database: Database, chat: Chat
 ) -> None:
     latch = Latch("messages.before_commit")
@@ -310,7 +310,7 @@ async def test_a_repeated_message_that_waits_for_the_end_still_returns_the_first
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(12)
-async def test_under_load_every_acknowledged_message_is_stored_and_none_after_the_end(
+async def test_every_acknowledged_message_is_stored_under_load_and_no_message_after_the_end(
     database: Database, make: Make
 ) -> None:
     chats = [await open_chat(database, make) for _ in range(6)]
@@ -356,7 +356,7 @@ async def test_under_load_every_acknowledged_message_is_stored_and_none_after_th
 # Batches -------------------------------------------------------------------------------------------------
 
 
-async def test_messages_that_arrive_together_share_a_transaction_and_have_their_own_outcomes(
+async def test_messages_that_arrive_together_share_a_transaction_and_each_has_its_own_outcome(
     database: Database, make: Make, chat: Chat, message_writer: MessageWriter
 ) -> None:
     over = await open_chat(database, make)
@@ -420,7 +420,7 @@ async def test_messages_that_arrive_during_a_transaction_form_the_next_batch(
     ]
 
 
-async def test_a_message_that_fails_its_batch_does_not_fail_the_others(
+async def test_a_failing_message_does_not_fail_the_other_messages_of_its_batch(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     # The endpoint refuses such a text. This test uses it as an example of an unforeseen fault.
@@ -436,7 +436,7 @@ async def test_a_message_that_fails_its_batch_does_not_fail_the_others(
     assert await stored(database, chat) == ["halo", "hai"]
 
 
-async def test_a_batch_whose_connection_dies_is_repeated_and_stored_once(
+async def test_a_batch_is_repeated_and_stored_once_when_its_connection_breaks(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     deaths = 0
@@ -460,7 +460,7 @@ async def test_a_batch_whose_connection_dies_is_repeated_and_stored_once(
     assert len(await told(database, chat.mitra)) == 4
 
 
-async def test_a_locked_session_delays_the_messages_of_others_until_the_timeout_only(
+async def test_a_locked_session_delays_messages_of_other_sessions_at_most_until_the_timeout(
     database: Database,
     make: Make,
     chat: Chat,
@@ -482,7 +482,7 @@ async def test_a_locked_session_delays_the_messages_of_others_until_the_timeout_
     assert await stored(database, held) == ["again"]
 
 
-async def test_a_message_beyond_the_bound_on_waiting_ones_is_refused_at_once(
+async def test_a_message_is_refused_immediately_when_too_many_messages_wait(
     chat: Chat, message_writer: MessageWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "MAX_WAITING_MESSAGES", 2)
@@ -500,7 +500,7 @@ async def test_a_message_beyond_the_bound_on_waiting_ones_is_refused_at_once(
     await asyncio.gather(first, *waiting)
 
 
-async def test_a_caller_who_stops_waiting_affects_no_other_message(
+async def test_a_cancelled_caller_affects_no_other_message(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     latch = Latch("messages.before_commit")
@@ -513,7 +513,9 @@ async def test_a_caller_who_stops_waiting_affects_no_other_message(
     assert await stored(database, chat) == ["gone", "stays"]
 
 
-async def test_the_outcomes_of_a_batch_are_in_its_order(database: Database, chat: Chat) -> None:
+async def test_the_outcomes_of_a_batch_are_in_the_order_of_its_messages(
+    database: Database, chat: Chat
+) -> None:
     outgoing = [OutgoingMessage(chat.customer, chat.id, f"m{n}", f"text {n}") for n in range(20)]
     async with database.transaction() as tx:
         outcomes = await service.send_messages(tx, outgoing)

@@ -87,7 +87,7 @@ async def test_a_repeated_or_older_read_mark_changes_nothing_and_sends_no_event(
     assert await told(database, chat.customer) == events
 
 
-async def test_read_marks_of_several_devices_at_once_mark_each_message_once(
+async def test_concurrent_read_marks_of_several_devices_mark_each_message_once(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     sent = await say(message_writer, chat, chat.customer, *(str(n) for n in range(20)))
@@ -137,7 +137,7 @@ async def test_a_read_mark_needs_a_message_of_the_readers_own_chat(
 # Pages ---------------------------------------------------------------------------------------------------
 
 
-async def test_messages_come_in_pages_newest_first_while_new_ones_arrive(
+async def test_messages_are_listed_in_pages_newest_first_while_new_messages_arrive(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     texts = [f"{n:03}" for n in range(2 * PAGE_SIZE + 20)]
@@ -168,7 +168,7 @@ async def test_a_full_last_page_has_no_cursor(
     assert (len(full.items), full.next_cursor) == (PAGE_SIZE, None)
 
 
-async def test_the_history_comes_in_pages_newest_first(database: Database, make: Make) -> None:
+async def test_the_history_is_listed_in_pages_newest_first(database: Database, make: Make) -> None:
     customer_id, mitra_id = await make.customer(), await make.mitra(max_customers=2)
     expected: list[UUID] = []
     for _ in range(PAGE_SIZE + 3):
@@ -200,7 +200,7 @@ async def test_a_cursor_that_no_page_returned_is_refused(database: Database, cha
 # Permissions ---------------------------------------------------------------------------------------------
 
 
-async def test_a_chat_of_others_is_not_found(database: Database, make: Make, chat: Chat) -> None:
+async def test_another_persons_chat_is_not_found(database: Database, make: Make, chat: Chat) -> None:
     other = await open_chat(database, make)
     for stranger in (
         other.customer,
@@ -219,7 +219,7 @@ async def test_a_chat_of_others_is_not_found(database: Database, make: Make, cha
 
 
 @pytest.mark.rule("X.4")
-async def test_a_mitra_sees_nothing_that_identifies_the_customer_but_the_call_name(
+async def test_a_mitra_sees_only_the_call_name_of_the_customer(
     database: Database, make: Make, message_writer: MessageWriter
 ) -> None:
     customer_id = await make.customer("Bunga")
@@ -273,7 +273,7 @@ async def test_a_customer_sees_the_display_name_and_never_the_mitras_note(
     assert phone not in text
 
 
-async def test_an_ended_session_is_not_among_the_active_ones(database: Database, make: Make) -> None:
+async def test_the_active_sessions_do_not_include_an_ended_session(database: Database, make: Make) -> None:
     mitra_id = await make.mitra(max_customers=2)
     first = await open_chat(database, make, mitra_id=mitra_id)
     second = await open_chat(database, make, mitra_id=mitra_id)

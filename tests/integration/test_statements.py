@@ -25,7 +25,7 @@ def queries(tmp_path: Path, text: str) -> QueriesFile:
     return parse(path)
 
 
-async def test_no_statement_gives_out_a_column_that_a_later_migration_adds(connection: Connection) -> None:
+async def test_no_statement_returns_a_column_that_a_later_migration_adds(connection: Connection) -> None:
     # During a deploy this code runs on the next schema. If a row had one more column, it would not fit its struct.
     files = [parse(path) for path in SOURCES.rglob("queries.sql")]
     await prepare(connection, files)
@@ -53,7 +53,7 @@ async def test_no_statement_gives_out_a_column_that_a_later_migration_adds(conne
         ("-- name: read :one\nSELECT point(1, 2) AS place", "no Python type for place"),
     ],
 )
-async def test_a_statement_that_does_not_fit_is_refused(
+async def test_an_invalid_statement_is_refused_with_the_reason(
     connection: Connection, tmp_path: Path, text: str, complaint: str
 ) -> None:
     with pytest.raises(StatementError, match=complaint):

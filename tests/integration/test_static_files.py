@@ -49,14 +49,14 @@ async def browser(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_the_front_door_leads_to_the_customers_app(browser: httpx.AsyncClient) -> None:
+async def test_the_root_path_redirects_to_the_customer_app(browser: httpx.AsyncClient) -> None:
     for path, place in (("/", "/app/"), ("/app", "/app/"), ("/mitra", "/mitra/")):
         answer = await browser.get(path)
         assert (answer.status_code, answer.headers["location"]) == (307, place)
 
 
 @pytest.mark.parametrize("path", ["/app/", "/app/history", "/app/history/0198a0c1-7e5f", "/app/index.html"])
-async def test_every_place_in_a_client_is_its_page(browser: httpx.AsyncClient, path: str) -> None:
+async def test_every_path_of_a_client_returns_its_page(browser: httpx.AsyncClient, path: str) -> None:
     answer = await browser.get(path)
     assert (answer.status_code, "Curhat" in answer.text) == (200, True)
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
@@ -81,7 +81,7 @@ async def test_a_page_may_run_scripts_and_reach_servers_of_its_own_origin_only(
         ("/app/manifest.webmanifest", "no-cache"),
     ],
 )
-async def test_only_what_has_its_hash_in_its_name_is_kept_without_asking(
+async def test_only_files_with_a_hash_in_their_name_are_cached_without_revalidation(
     browser: httpx.AsyncClient, path: str, kept: str
 ) -> None:
     assert (await browser.get(path)).headers["cache-control"] == kept
@@ -97,7 +97,7 @@ async def test_only_what_has_its_hash_in_its_name_is_kept_without_asking(
         ("", None),
     ],
 )
-async def test_a_browser_gets_the_best_encoding_that_it_takes(
+async def test_a_browser_gets_the_best_encoding_that_it_accepts(
     browser: httpx.AsyncClient, accepted: str, encoding: str | None
 ) -> None:
     request = browser.build_request("GET", f"/app/{SCRIPT}", headers={"accept-encoding": accepted})
@@ -108,7 +108,7 @@ async def test_a_browser_gets_the_best_encoding_that_it_takes(
     assert answer.headers["content-type"] == "text/javascript; charset=utf-8"
 
 
-async def test_what_a_browser_has_already_is_not_sent_again(browser: httpx.AsyncClient) -> None:
+async def test_an_unchanged_file_is_answered_with_304_without_a_body(browser: httpx.AsyncClient) -> None:
     first = await browser.get("/app/")
     again = await browser.get("/app/", headers={"if-none-match": f'W/"other", {first.headers["etag"]}'})
     assert (again.status_code, again.content) == (304, b"")
@@ -117,7 +117,7 @@ async def test_what_a_browser_has_already_is_not_sent_again(browser: httpx.Async
     assert other.status_code == 200
 
 
-async def test_head_has_the_length_and_no_body(browser: httpx.AsyncClient) -> None:
+async def test_a_head_request_gets_the_length_and_no_body(browser: httpx.AsyncClient) -> None:
     answer = await browser.head(f"/app/{SCRIPT}")
     assert (answer.status_code, answer.content) == (200, b"")
     assert answer.headers["content-length"] == str(len(SOURCE))
@@ -127,22 +127,22 @@ async def test_head_has_the_length_and_no_body(browser: httpx.AsyncClient) -> No
     "path",
     ["/app/assets/gone-AbCd_123.js", "/app/..%2f..%2fetc/passwd.txt", "/app/assets/index-AbCd_123.js.gz"],
 )
-async def test_a_file_that_is_not_in_the_build_is_not_there(browser: httpx.AsyncClient, path: str) -> None:
+async def test_a_file_outside_the_build_is_not_found(browser: httpx.AsyncClient, path: str) -> None:
     assert (await browser.get(path)).status_code == 404
 
 
-async def test_a_client_cannot_be_written_to(browser: httpx.AsyncClient) -> None:
+async def test_a_client_accepts_only_get_and_head(browser: httpx.AsyncClient) -> None:
     answer = await browser.post("/app/", content=b"x")
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
 
 
 @pytest.mark.parametrize("path", ["/api/client/state", "/application/", "/healthz"])
-async def test_everything_else_is_the_apis(browser: httpx.AsyncClient, path: str) -> None:
+async def test_every_other_path_goes_to_the_api(browser: httpx.AsyncClient, path: str) -> None:
     answer = await browser.get(path)
     assert (answer.status_code, answer.text) == (418, path)
 
 
-async def test_clients_that_are_not_built_say_what_to_do(tmp_path: Path) -> None:
+async def test_the_answer_says_how_to_build_the_clients_when_the_build_is_missing(tmp_path: Path) -> None:
     transport = httpx.ASGITransport(app=StaticFiles(api, tmp_path, ORIGINS))
     async with httpx.AsyncClient(transport=transport, base_url="http://app.example.id") as client:
         answer = await client.get("/app/")

@@ -180,7 +180,7 @@ async def test_the_next_start_works_after_any_process_was_killed(tmp_path: Path,
         assert await up.command("config", "get", "pairing_blast_timeout_seconds") == (0, "90\n", "")
 
 
-async def test_servers_named_in_the_settings_are_used_instead_of_embedded_ones(
+async def test_servers_named_in_the_settings_replace_the_embedded_servers(
     tmp_path: Path, free_port: int, servers: EmbeddedServers, database_url: str
 ) -> None:
     named = {"CURHAT_DATABASE_URL": database_url, "CURHAT_VALKEY_URL": servers.valkey_url}
@@ -189,7 +189,7 @@ async def test_servers_named_in_the_settings_are_used_instead_of_embedded_ones(
         assert not (tmp_path / "postgres").exists()
 
 
-async def test_a_changed_file_of_the_code_restarts_the_server_and_the_worker(
+async def test_a_changed_source_file_restarts_the_server_and_the_worker(
     tmp_path: Path, free_port: int
 ) -> None:
     package = tmp_path / "src" / "curhat"
@@ -213,7 +213,7 @@ async def test_a_changed_file_of_the_code_restarts_the_server_and_the_worker(
         await up.until(up.is_ready)
 
 
-async def test_a_second_server_joins_the_running_one_on_a_port_of_its_own(tmp_path: Path) -> None:
+async def test_a_second_server_joins_the_running_curhat_up_on_its_own_port(tmp_path: Path) -> None:
     async with running(tmp_path, free_port()) as up:
         port = free_port()
         process = await asyncio.create_subprocess_exec(
@@ -225,7 +225,7 @@ async def test_a_second_server_joins_the_running_one_on_a_port_of_its_own(tmp_pa
         assert up.is_ready()
 
 
-async def test_a_reset_removes_what_up_has_written_and_nothing_else(tmp_path: Path, free_port: int) -> None:
+async def test_a_reset_removes_only_the_files_that_up_has_written(tmp_path: Path, free_port: int) -> None:
     (tmp_path / "notes.txt").write_text("of somebody else")
     async with running(tmp_path, free_port) as up:
         status, _, errors = await up.command("reset")

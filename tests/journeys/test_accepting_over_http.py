@@ -23,7 +23,7 @@ async def asked(server: Stage, count: int) -> list[tuple[Person, UUID]]:
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(1)
-async def test_when_many_mitras_accept_at_once_one_wins_and_each_answer_is_stored_under_its_key(
+async def test_one_of_many_concurrent_accepts_wins_and_each_answer_is_stored_under_its_key(
     server: Stage,
 ) -> None:
     mitras = await asked(server, MITRAS)
@@ -46,7 +46,7 @@ async def test_when_many_mitras_accept_at_once_one_wins_and_each_answer_is_store
 
 
 @pytest.mark.rule("2b.5")
-async def test_a_key_used_for_another_request_is_refused_to_the_winner_and_to_losers(
+async def test_neither_the_winner_nor_a_loser_may_use_their_key_for_another_request(
     server: Stage,
 ) -> None:
     (mitra, request_id), (loser, lost_id) = await asked(server, 2)
@@ -62,7 +62,7 @@ async def test_a_key_used_for_another_request_is_refused_to_the_winner_and_to_lo
 
 
 @pytest.mark.rule("2b.5")
-async def test_the_same_accept_sent_twice_at_once_is_refused_and_other_mitras_wait_for_the_winner(
+async def test_a_concurrent_repetition_of_an_accept_is_refused_and_other_mitras_wait_for_the_winner(
     server: Stage,
 ) -> None:
     (mitra, request_id), (other, other_id) = await asked(server, 2)
@@ -84,7 +84,7 @@ async def test_the_same_accept_sent_twice_at_once_is_refused_and_other_mitras_wa
 
 
 @pytest.mark.rule("2b.5", "2b.6")
-async def test_when_the_first_mitra_cannot_take_the_customer_the_next_one_does(server: Stage) -> None:
+async def test_the_next_mitra_takes_the_customer_when_the_first_mitra_cannot(server: Stage) -> None:
     (full, full_id), (next_one, next_id) = await asked(server, 2)
     await server.database.execute("UPDATE mitras SET online = false WHERE id = $1", full.id)
     answers = await asyncio.gather(

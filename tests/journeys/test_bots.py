@@ -41,7 +41,7 @@ async def test_a_simulated_mitra_accepts_a_real_customer_and_answers(with_bots: 
         await phone.wait_for("message.created", 20, sender="mitra")
 
 
-async def test_a_simulated_customer_is_left_to_a_real_mitra(with_bots: Stage) -> None:
+async def test_simulated_mitras_leave_a_simulated_customer_to_a_real_mitra(with_bots: Stage) -> None:
     mitra = await with_bots.mitra()
     async with mitra.socket() as phone:
         await mitra.put("/presence", {"online": True})

@@ -185,7 +185,7 @@ async def test_a_session_offer_or_the_trial_cannot_buy_an_extension(
 
 
 @pytest.mark.rule("5.7")
-async def test_only_the_sessions_customer_can_ask_and_only_its_mitra_can_answer(
+async def test_only_the_customer_of_the_session_can_request_and_only_its_mitra_can_answer(
     database: Database, make: Make, chat: Chat
 ) -> None:
     stranger = await open_chat(database, make)
@@ -260,7 +260,7 @@ async def test_silence_rejects_when_the_mitra_is_disconnected_or_presence_is_unk
 
 @pytest.mark.rule("5.1", "5.2", "5.6")
 @pytest.mark.invariant(2, 5, 9)
-async def test_windows_that_end_in_one_batch_are_decided_each_by_its_own_terms(
+async def test_each_extension_of_a_batch_is_decided_by_its_own_terms(
     database: Database, make: Make, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -301,7 +301,7 @@ async def test_windows_that_end_in_one_batch_are_decided_each_by_its_own_terms(
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(7)
 @pytest.mark.parametrize("online", [False, True])
-async def test_a_request_to_an_offline_or_disconnected_mitra_is_rejected_at_once(
+async def test_an_extension_is_rejected_immediately_when_its_mitra_is_offline_or_disconnected(
     database: Database, make: Make, chat: Chat, online: bool
 ) -> None:
     await database.execute("UPDATE mitras SET online = $2 WHERE id = $1", chat.mitra.user_id, online)
@@ -313,7 +313,7 @@ async def test_a_request_to_an_offline_or_disconnected_mitra_is_rejected_at_once
 
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(6, 7)
-async def test_the_toggle_to_offline_rejects_at_once_even_if_the_mitra_returns(
+async def test_going_offline_rejects_an_extension_immediately_even_if_the_mitra_returns(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
@@ -330,7 +330,7 @@ async def test_the_toggle_to_offline_rejects_at_once_even_if_the_mitra_returns(
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(7)
 @pytest.mark.parametrize("comes_back", [False, True])
-async def test_a_mitra_whose_socket_closed_has_three_seconds_to_reconnect(
+async def test_a_mitra_can_reconnect_within_three_seconds_before_the_extension_is_rejected(
     database: Database, clock: VirtualClock, make: Make, chat: Chat, comes_back: bool
 ) -> None:
     asked = await ask(database, make, chat)
@@ -345,7 +345,7 @@ async def test_a_mitra_whose_socket_closed_has_three_seconds_to_reconnect(
 
 
 @pytest.mark.rule("5.6", "X.10")
-async def test_with_presence_unknown_a_closed_socket_rejects_nothing_and_the_mitra_can_approve(
+async def test_a_closed_socket_rejects_nothing_and_the_mitra_can_approve_while_presence_is_unknown(
     database: Database, clock: VirtualClock, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat, connected=None)
@@ -360,7 +360,7 @@ async def test_with_presence_unknown_a_closed_socket_rejects_nothing_and_the_mit
 
 @pytest.mark.rule("5.4", "5.7")
 @pytest.mark.invariant(7)
-async def test_an_approval_by_the_mitra_is_charged_at_once_and_both_sides_see_the_new_end(
+async def test_an_approval_by_the_mitra_is_charged_immediately_and_both_sides_see_the_new_end(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
@@ -400,7 +400,7 @@ async def test_a_rejection_by_the_mitra_charges_nothing_and_can_be_repeated(
 
 @pytest.mark.rule("5.4", "5.7")
 @pytest.mark.invariant(7)
-async def test_the_customer_can_neither_confirm_nor_cancel_the_payment_of_an_extension(
+async def test_the_customer_can_neither_confirm_nor_cancel_an_extensions_payment(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
@@ -440,7 +440,7 @@ async def test_an_answer_after_the_deadline_is_refused_even_if_the_worker_is_lat
 
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5)
-async def test_a_pending_extension_holds_the_end_back_until_it_is_rejected(
+async def test_a_session_does_not_end_while_an_extension_is_pending(
     database: Database, clock: VirtualClock, make: Make, chat: Chat
 ) -> None:
     await clock.advance(MINUTES * 60 - 5)
@@ -461,7 +461,7 @@ async def test_a_pending_extension_holds_the_end_back_until_it_is_rejected(
 
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(5)
-async def test_an_approval_after_the_old_end_lengthens_the_chat_from_the_old_end(
+async def test_an_approval_after_the_old_end_adds_time_from_the_old_end(
     database: Database, clock: VirtualClock, make: Make, chat: Chat
 ) -> None:
     await clock.advance(MINUTES * 60 - 5)
@@ -555,7 +555,7 @@ async def test_a_declined_charge_does_not_change_the_chat_and_both_sides_get_an_
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(9)
 @pytest.mark.parametrize("worker_is_late", [False, True])
-async def test_an_approval_of_the_gateway_after_thirty_seconds_is_refunded(
+async def test_a_gateway_approval_after_thirty_seconds_is_refunded(
     database: Database, clock: VirtualClock, make: Make, chat: Chat, worker_is_late: bool
 ) -> None:
     asked = await ask(database, make, chat)
@@ -674,7 +674,7 @@ async def test_the_database_refuses_a_forbidden_change(
 
 
 @pytest.mark.rule("5.7")
-async def test_the_database_refuses_a_second_open_extension_and_one_approved_without_its_charge(
+async def test_the_database_refuses_a_second_open_extension_and_an_approval_without_a_charge(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)

@@ -78,7 +78,7 @@ async def test_no_payment_is_opened_when_no_mitra_is_available(database: Databas
 
 
 @pytest.mark.rule("1.7", "2b.6")
-async def test_a_customer_who_is_the_only_available_mitra_has_nobody_available(make: Make) -> None:
+async def test_nobody_is_available_to_a_customer_who_is_the_only_available_mitra(make: Make) -> None:
     both = await make.customer()
     await make.mitra(person_id=both)
     assert await availability.others_available(DecidedPresence(both), both) is False  # type: ignore[arg-type]
@@ -87,7 +87,7 @@ async def test_a_customer_who_is_the_only_available_mitra_has_nobody_available(m
 
 
 @pytest.mark.rule("1.6", "X.10")
-async def test_opening_and_confirming_are_refused_while_presence_is_unknown_and_nothing_is_charged(
+async def test_opening_and_confirming_a_payment_are_refused_without_a_charge_while_presence_is_unknown(
     database: Database, make: Make
 ) -> None:
     customer, offer = await make.customer(), await make.offer()
@@ -193,7 +193,7 @@ async def test_the_database_forbids_a_second_trial_session(database: Database, m
 
 
 @pytest.mark.rule("2a.4")
-async def test_a_payment_that_was_left_keeps_its_row_and_the_customer_may_open_another(
+async def test_an_abandoned_payment_keeps_its_row_and_the_customer_may_open_another_payment(
     database: Database, make: Make
 ) -> None:
     customer, offer = await make.customer(), await make.offer()
@@ -209,7 +209,7 @@ async def test_a_payment_that_was_left_keeps_its_row_and_the_customer_may_open_a
 
 @pytest.mark.rule("2a.4", "2a.5", "X.1")
 @pytest.mark.invariant(5)
-async def test_a_pending_payment_expires_at_its_time_and_is_logged_without_a_case(
+async def test_a_pending_payment_expires_on_time_and_is_logged_without_a_case(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -231,7 +231,7 @@ async def test_a_pending_payment_expires_at_its_time_and_is_logged_without_a_cas
 
 @pytest.mark.rule("2a.6")
 @pytest.mark.invariant(5, 9)
-async def test_a_payment_does_not_expire_while_a_confirmation_that_began_in_time_is_running(
+async def test_a_payment_does_not_expire_during_a_confirmation_that_began_in_time(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -298,7 +298,7 @@ async def test_an_approval_after_the_payment_was_closed_is_refunded_once_and_aud
 
 
 @pytest.mark.rule("2a.7")
-async def test_a_new_attempt_has_its_own_key_and_begins_only_after_the_last_was_declined(
+async def test_a_new_attempt_has_its_own_key_and_begins_only_after_the_last_attempt_was_declined(
     database: Database, make: Make
 ) -> None:
     customer = await make.customer()
@@ -317,7 +317,7 @@ async def test_a_new_attempt_has_its_own_key_and_begins_only_after_the_last_was_
 
 @pytest.mark.rule("2a.6", "2a.7")
 @pytest.mark.invariant(2)
-async def test_no_new_attempt_begins_while_the_answer_to_the_last_one_is_unknown(
+async def test_no_new_attempt_begins_while_the_answer_to_the_last_attempt_is_unknown(
     database: Database, make: Make
 ) -> None:
     customer = await make.customer()
@@ -332,7 +332,7 @@ async def test_no_new_attempt_begins_while_the_answer_to_the_last_one_is_unknown
 
 @pytest.mark.rule("2a.6")
 @pytest.mark.invariant(5, 9)
-async def test_an_approval_after_the_time_to_pay_never_confirms_even_before_a_worker_expires_the_payment(
+async def test_an_approval_after_the_time_to_pay_never_confirms_the_payment_even_if_the_worker_is_late(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -382,7 +382,7 @@ async def test_every_order_of_a_gateways_answers_ends_in_the_same_state(
 
 @pytest.mark.rule("2a.6")
 @pytest.mark.invariant(9, 12)
-async def test_a_lost_answer_is_found_by_asking_with_the_same_key(
+async def test_a_query_by_the_same_key_finds_a_lost_answer(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()

@@ -132,7 +132,7 @@ async def open_again(
 
 
 @pytest.mark.rule("3.2", "3.6", "2a.8")
-async def test_a_payment_for_the_same_mitra_needs_that_mitra_only_and_asks_nobody_before_it_is_confirmed(
+async def test_a_payment_for_the_same_mitra_needs_only_that_mitra_and_asks_nobody_before_its_confirmation(
     database: Database, make: Make, past: Past
 ) -> None:
     payment = await open_again(database, past, await make.offer(), DecidedPresence(past.mitra))
@@ -169,7 +169,7 @@ async def test_no_payment_is_opened_for_a_mitra_who_is_offline_or_full_and_the_e
 
 
 @pytest.mark.rule("3.1", "3.6")
-async def test_a_mitra_the_customer_never_chatted_with_is_not_found(
+async def test_a_mitra_without_a_past_chat_with_the_customer_is_not_found(
     database: Database, make: Make, past: Past
 ) -> None:
     stranger = await make.mitra()
@@ -181,7 +181,7 @@ async def test_a_mitra_the_customer_never_chatted_with_is_not_found(
 
 
 @pytest.mark.rule("X.10")
-async def test_while_presence_is_unknown_no_payment_for_a_mitra_is_opened_and_no_fallback_is_taken(
+async def test_no_payment_for_a_mitra_is_opened_and_no_fallback_is_taken_while_presence_is_unknown(
     database: Database, make: Make, past: Past
 ) -> None:
     says = DecidedPresence(past.mitra)
@@ -202,7 +202,7 @@ async def test_while_presence_is_unknown_no_payment_for_a_mitra_is_opened_and_no
 
 
 @pytest.mark.rule("4.1", "3.7")
-async def test_the_chosen_mitra_gets_the_same_card_as_for_a_blast_with_the_targeted_window(
+async def test_the_chosen_mitra_gets_a_card_with_the_targeted_window(
     database: Database, clock: VirtualClock, make: Make, past: Past
 ) -> None:
     await clock.set()
@@ -276,7 +276,7 @@ async def test_a_targeted_pairing_without_an_answer_fails_at_its_deadline_and_no
 
 @pytest.mark.rule("4.3", "4.4", "X.1")
 @pytest.mark.invariant(5, 7)
-async def test_windows_that_end_together_fail_each_with_its_own_tag_unless_decided(
+async def test_each_targeted_pairing_of_a_batch_fails_with_its_own_tag_unless_it_is_decided(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -305,7 +305,7 @@ async def test_windows_that_end_together_fail_each_with_its_own_tag_unless_decid
 
 
 @pytest.mark.rule("3.5")
-async def test_a_rejection_fails_the_targeted_pairing_at_once(
+async def test_a_rejection_fails_the_targeted_pairing_immediately(
     database: Database, make: Make, past: Past
 ) -> None:
     await fail_by_rejection(database, make, past)
@@ -316,7 +316,7 @@ async def test_a_rejection_fails_the_targeted_pairing_at_once(
 
 @pytest.mark.rule("4.4")
 @pytest.mark.parametrize("why", ["unreachable", "offline", "full", "suspended"])
-async def test_the_targeted_pairing_fails_at_once_when_its_mitra_cannot_be_asked(
+async def test_the_targeted_pairing_fails_immediately_when_its_mitra_cannot_be_asked(
     database: Database, make: Make, past: Past, why: str
 ) -> None:
     change = {
@@ -338,7 +338,7 @@ async def test_the_targeted_pairing_fails_at_once_when_its_mitra_cannot_be_asked
 
 @pytest.mark.rule("4.4")
 @pytest.mark.invariant(6)
-async def test_going_offline_in_the_window_fails_the_targeted_pairing_even_if_the_mitra_comes_back(
+async def test_going_offline_during_the_window_fails_the_targeted_pairing_even_if_the_mitra_returns(
     database: Database, make: Make, past: Past
 ) -> None:
     pairing_id = await ask(database, make, past)
@@ -355,7 +355,7 @@ async def test_going_offline_in_the_window_fails_the_targeted_pairing_even_if_th
 
 @pytest.mark.rule("4.4", "2b.7")
 @pytest.mark.invariant(8)
-async def test_the_targeted_pairing_fails_when_its_mitra_becomes_full_in_the_window(
+async def test_the_targeted_pairing_fails_when_its_mitra_becomes_full_during_the_window(
     database: Database, make: Make, past: Past
 ) -> None:
     await database.execute("UPDATE mitras SET max_customers = 1 WHERE id = $1", past.mitra)
@@ -368,7 +368,7 @@ async def test_the_targeted_pairing_fails_when_its_mitra_becomes_full_in_the_win
 
 
 @pytest.mark.rule("4.4")
-async def test_the_targeted_pairing_fails_when_its_mitra_is_suspended_in_the_window(
+async def test_the_targeted_pairing_fails_when_its_mitra_is_suspended_during_the_window(
     database: Database, make: Make, past: Past
 ) -> None:
     await ask(database, make, past)
@@ -379,7 +379,7 @@ async def test_the_targeted_pairing_fails_when_its_mitra_is_suspended_in_the_win
 
 
 @pytest.mark.rule("4.2", "3.8")
-async def test_cancelling_in_the_window_ends_the_journey_without_a_fallback(
+async def test_cancelling_during_the_window_ends_the_journey_without_a_fallback(
     database: Database, make: Make, past: Past
 ) -> None:
     pairing_id = await ask(database, make, past)
@@ -417,7 +417,7 @@ async def test_the_fallback_is_a_blast_under_the_same_payment_without_the_mitra_
 
 
 @pytest.mark.rule("3.9")
-async def test_a_mitra_who_was_offline_may_come_back_and_be_asked_by_the_fallback(
+async def test_the_fallback_asks_a_mitra_who_was_offline_and_returned(
     database: Database, make: Make, past: Past
 ) -> None:
     failed_id = await ask(database, make, past, reachable=False)
@@ -428,7 +428,7 @@ async def test_a_mitra_who_was_offline_may_come_back_and_be_asked_by_the_fallbac
 
 @pytest.mark.rule("3.8")
 @pytest.mark.invariant(4)
-async def test_a_fallback_that_succeeds_marks_the_failure_as_recovered_and_opens_no_case(
+async def test_a_successful_fallback_marks_the_failure_as_recovered_and_opens_no_case(
     database: Database, make: Make, past: Past
 ) -> None:
     other = await make.mitra()
@@ -440,7 +440,7 @@ async def test_a_fallback_that_succeeds_marks_the_failure_as_recovered_and_opens
 
 @pytest.mark.rule("3.5", "3.8", "X.1")
 @pytest.mark.invariant(4)
-async def test_when_the_fallback_fails_too_both_events_refer_to_the_one_case(
+async def test_both_failure_events_refer_to_one_case_when_the_fallback_fails_too(
     database: Database, clock: VirtualClock, make: Make, past: Past
 ) -> None:
     await clock.set()
@@ -456,7 +456,7 @@ async def test_when_the_fallback_fails_too_both_events_refer_to_the_one_case(
 
 
 @pytest.mark.rule("3.5")
-async def test_the_fallback_is_refused_while_nobody_else_is_available_and_may_be_taken_later(
+async def test_the_fallback_is_refused_while_no_other_mitra_is_available_and_may_be_taken_later(
     database: Database, make: Make, past: Past
 ) -> None:
     failed_id = await fail_by_rejection(database, make, past)
@@ -470,7 +470,7 @@ async def test_the_fallback_is_refused_while_nobody_else_is_available_and_may_be
 
 @pytest.mark.rule("3.5")
 @pytest.mark.parametrize("available", [True, False])
-async def test_a_fallback_is_shown_with_whether_another_mitra_is_available_now(
+async def test_a_fallback_shows_whether_another_mitra_is_available_now(
     database: Database, make: Make, past: Past, available: bool
 ) -> None:
     await fail_by_rejection(database, make, past)
@@ -502,7 +502,7 @@ async def test_declining_the_fallback_ends_the_journey_with_the_targeted_tag_and
 
 @pytest.mark.rule("3.8")
 @pytest.mark.invariant(4, 5)
-async def test_without_an_answer_the_payment_session_expires_with_a_case(
+async def test_the_payment_session_expires_with_a_case_when_the_customer_does_not_answer(
     database: Database, clock: VirtualClock, make: Make, past: Past
 ) -> None:
     await clock.set()
@@ -521,7 +521,7 @@ async def test_without_an_answer_the_payment_session_expires_with_a_case(
 
 
 @pytest.mark.rule("3.5")
-async def test_a_fallback_is_taken_once_and_by_its_own_customer_only(
+async def test_a_fallback_can_be_taken_once_and_only_by_its_own_customer(
     database: Database, make: Make, past: Past
 ) -> None:
     failed_id, other = await fail_by_rejection(database, make, past), await make.mitra()
@@ -544,7 +544,7 @@ async def test_a_fallback_is_taken_once_and_by_its_own_customer_only(
 
 
 @pytest.mark.rule("X.1", "3.8")
-async def test_a_trial_for_the_same_mitra_that_fails_opens_a_case_of_rp0(
+async def test_a_failed_trial_for_the_same_mitra_opens_a_case_of_rp0(
     database: Database, make: Make, past: Past
 ) -> None:
     pairing_id = await ask(database, make, past, price_rp=0)
@@ -558,7 +558,7 @@ async def test_a_trial_for_the_same_mitra_that_fails_opens_a_case_of_rp0(
 
 @pytest.mark.rule("3.5", "3.9")
 @pytest.mark.invariant(2, 3)
-async def test_the_database_refuses_a_blast_before_the_fallback_is_taken_and_a_request_to_the_mitra_left_out(
+async def test_the_database_refuses_a_blast_without_a_taken_fallback_and_a_request_to_the_excluded_mitra(
     database: Database, make: Make, past: Past
 ) -> None:
     failed_id = await fail_by_rejection(database, make, past)
@@ -585,7 +585,7 @@ async def test_the_database_refuses_a_blast_before_the_fallback_is_taken_and_a_r
 
 
 @pytest.mark.rule("3.5")
-async def test_the_code_and_the_database_offer_a_fallback_after_the_same_tags(
+async def test_the_code_and_the_database_allow_a_fallback_after_the_same_tags(
     database: Database, make: Make, past: Past
 ) -> None:
     for tag in sorted(states.ALL_TAGS):

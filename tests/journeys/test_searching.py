@@ -59,7 +59,7 @@ async def toggle(database: Database, mitra: UUID, *, online: bool) -> None:
 
 @pytest.mark.rule("2b.2", "2b.3", "X.1")
 @pytest.mark.invariant(4, 5)
-async def test_when_nobody_accepts_in_time_the_payment_is_kept_with_a_tag_and_a_case(
+async def test_the_payment_is_kept_with_a_tag_and_a_case_when_nobody_accepts_in_time(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -88,7 +88,7 @@ async def test_a_blast_that_asks_nobody_still_runs_its_full_window(
 
 
 @pytest.mark.rule("2b.4")
-async def test_the_blast_fails_at_once_when_every_mitra_asked_has_rejected(
+async def test_the_blast_fails_immediately_when_every_asked_mitra_has_rejected(
     database: Database, make: Make
 ) -> None:
     mitras = await make.mitras(3)
@@ -131,7 +131,7 @@ async def test_a_mitra_who_was_asked_and_went_offline_does_not_count_as_rejectin
 
 
 @pytest.mark.rule("2b.4", "X.10")
-async def test_while_presence_is_unknown_rejections_are_counted_when_the_window_ends(
+async def test_rejections_are_counted_at_the_end_of_the_window_while_presence_is_unknown(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -158,7 +158,7 @@ async def test_a_mitra_who_rejected_is_not_asked_again(database: Database, make:
 
 
 @pytest.mark.rule("2b.6")
-async def test_a_person_who_is_customer_and_mitra_is_never_asked_to_listen_to_themself(
+async def test_a_customer_who_is_also_a_mitra_is_never_asked_in_their_own_search(
     database: Database, make: Make
 ) -> None:
     both = await make.customer()
@@ -169,7 +169,7 @@ async def test_a_person_who_is_customer_and_mitra_is_never_asked_to_listen_to_th
 
 
 @pytest.mark.rule("2b.8")
-async def test_going_offline_withdraws_the_requests_and_coming_back_offers_them_again(
+async def test_going_offline_withdraws_the_requests_and_going_online_offers_them_again(
     database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -206,7 +206,7 @@ async def test_a_mitra_who_was_full_is_offered_the_other_requests_again_when_a_s
 
 
 @pytest.mark.rule("2b.7")
-async def test_of_several_reasons_to_refuse_the_first_in_the_contract_is_given(
+async def test_a_refusal_gives_the_reason_that_comes_first_in_the_contract(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -228,7 +228,7 @@ async def test_of_several_reasons_to_refuse_the_first_in_the_contract_is_given(
 
 
 @pytest.mark.rule("2b.7")
-async def test_an_offline_mitra_and_a_full_one_are_told_why_they_cannot_accept(
+async def test_an_offline_mitra_and_a_full_mitra_get_the_reason_why_they_cannot_accept(
     database: Database, make: Make
 ) -> None:
     offline, full = await make.mitras(2)
@@ -268,7 +268,7 @@ async def test_cancelling_the_search_opens_a_case_and_closes_the_cards(
 
 
 @pytest.mark.rule("X.1")
-async def test_a_confirmed_trial_that_fails_opens_a_case_of_rp0(database: Database, make: Make) -> None:
+async def test_a_failed_search_under_a_trial_opens_a_case_of_rp0(database: Database, make: Make) -> None:
     customer = await make.customer()
     pairing_id = await open_blast(database, await make.confirmed_payment(customer, price_rp=0), [])
     await in_own_transaction(database, lambda tx: searching.cancel_search(tx, customer, pairing_id))
@@ -276,9 +276,7 @@ async def test_a_confirmed_trial_that_fails_opens_a_case_of_rp0(database: Databa
 
 
 @pytest.mark.rule("X.4", "V.4")
-async def test_a_card_identifies_the_customer_by_nothing_but_the_call_name(
-    database: Database, make: Make
-) -> None:
+async def test_a_card_identifies_the_customer_only_by_the_call_name(database: Database, make: Make) -> None:
     customer, mitra = await make.customer("Melati"), await make.mitra()
     await open_blast(database, await make.confirmed_payment(customer), [mitra])
     (card,) = (await open_requests(database, [mitra]))[mitra]
@@ -332,7 +330,7 @@ class _Hub:
 
 
 @pytest.mark.rule("2b.5", "V.3")
-async def test_a_refresh_without_any_signal_shows_the_open_cards_and_says_why_one_closed(
+async def test_a_refresh_without_a_signal_shows_the_open_cards_and_why_a_card_closed(
     database: Database, make: Make
 ) -> None:
     winner, loser = await make.mitras(2)
@@ -361,7 +359,7 @@ async def test_a_refresh_without_any_signal_shows_the_open_cards_and_says_why_on
         ("session_status_changed", session_states.STEPS),
     ],
 )
-async def test_the_database_allows_exactly_the_steps_of_each_packages_table(
+async def test_the_database_allows_exactly_the_transitions_of_each_packages_states_py(
     database: Database, function: str, steps: frozenset[tuple[str, str]]
 ) -> None:
     source: str = await database.fetchval("SELECT prosrc FROM pg_proc WHERE proname = $1", function)

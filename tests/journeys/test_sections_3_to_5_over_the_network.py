@@ -89,7 +89,7 @@ async def confirm(customer: Person, payment: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.rule("3.1", "3.2", "3.6", "3.7", "4.1", "4.2")
 @pytest.mark.invariant(2)
-async def test_the_bestie_of_a_past_chat_is_asked_for_twenty_seconds_and_accepts(server: Stage) -> None:
+async def test_the_bestie_of_a_past_chat_has_twenty_seconds_to_accept(server: Stage) -> None:
     customer, mitra = await met_before(server)
     async with customer.socket() as phone, working(mitra) as (other_phone,):
         past = done(await customer.get("/sessions"))["items"][0]["mitra"]
@@ -112,7 +112,7 @@ async def test_the_bestie_of_a_past_chat_is_asked_for_twenty_seconds_and_accepts
 
 @pytest.mark.rule("3.5", "3.8", "3.9", "V.3")
 @pytest.mark.invariant(2, 10)
-async def test_after_a_rejection_the_same_payment_finds_another_bestie(server: Stage) -> None:
+async def test_the_same_payment_finds_another_bestie_after_a_rejection(server: Stage) -> None:
     customer, mitra = await met_before(server)
     other = await server.mitra("Kak Budi")
     async with working(mitra, other) as (asked, free):
@@ -150,7 +150,7 @@ async def test_after_a_rejection_the_same_payment_finds_another_bestie(server: S
 
 
 @pytest.mark.rule("3.3", "3.4", "3.6")
-async def test_a_bestie_who_is_offline_or_full_at_the_tap_is_not_paid_for(server: Stage) -> None:
+async def test_no_payment_is_opened_for_a_bestie_who_is_offline_or_full(server: Stage) -> None:
     customer, mitra = await met_before(server)
     order = {"offer_id": str(await server.make.offer()), "target_mitra_id": str(mitra.id)}
 
@@ -174,7 +174,7 @@ async def test_a_bestie_who_is_offline_or_full_at_the_tap_is_not_paid_for(server
 
 @pytest.mark.rule("4.4", "3.5", "3.8")
 @pytest.mark.parametrize("when", ["before it is asked", "while it is asked"])
-async def test_a_bestie_who_goes_offline_fails_the_pairing_at_once_and_the_fallback_can_be_declined(
+async def test_the_pairing_fails_immediately_when_the_bestie_goes_offline_and_the_fallback_can_be_declined(
     server: Stage, when: str
 ) -> None:
     customer, mitra = await met_before(server)
@@ -207,7 +207,9 @@ async def test_a_bestie_who_goes_offline_fails_the_pairing_at_once_and_the_fallb
 
 
 @pytest.mark.rule("4.3", "4.5", "3.5")
-async def test_a_bestie_who_does_not_answer_in_the_configured_time_times_out(server: Stage) -> None:
+async def test_the_pairing_times_out_when_the_bestie_does_not_answer_in_the_configured_time(
+    server: Stage,
+) -> None:
     await configure(server, "returning_chat_confirmation_timeout_seconds", "5")
     customer, mitra = await met_before(server)
     async with customer.socket() as phone, working(mitra) as (asked,):
@@ -302,7 +304,9 @@ async def talk(stage: Stage) -> Talk:
 
 @pytest.mark.rule("5.3", "5.4", "5.5", "5.7", "V.3")
 @pytest.mark.invariant(2, 7, 10)
-async def test_an_approval_by_the_mitra_is_charged_then_and_both_see_the_new_end(server: Stage) -> None:
+async def test_an_approval_by_the_mitra_is_charged_immediately_and_both_sides_see_the_new_end(
+    server: Stage,
+) -> None:
     one = await talk(server)
     async with one.customer.socket() as phone, working(one.mitra) as (other_phone,):
         asked = done(await one.ask())
@@ -340,7 +344,7 @@ async def test_an_approval_by_the_mitra_is_charged_then_and_both_see_the_new_end
 @pytest.mark.rule("5.1", "5.2", "5.7")
 @pytest.mark.invariant(5, 7)
 @pytest.mark.parametrize("action", ["auto_approve", "auto_reject"])
-async def test_silence_does_what_is_configured_at_the_deadline(server: Stage, action: str) -> None:
+async def test_the_configured_default_action_takes_effect_at_the_deadline(server: Stage, action: str) -> None:
     await configure(server, "extension_timeout_seconds", "5")
     await configure(server, "extension_default_action_on_timeout", action)
     one = await talk(server)
@@ -374,7 +378,7 @@ async def test_a_rejection_by_the_mitra_charges_nothing_and_the_customer_may_ask
 
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(7)
-async def test_an_extension_is_rejected_at_once_without_a_connection_or_by_the_toggle(
+async def test_an_extension_is_rejected_immediately_when_the_mitra_is_disconnected_or_goes_offline(
     server: Stage,
 ) -> None:
     one = await talk(server)
@@ -399,7 +403,7 @@ async def test_an_extension_is_rejected_at_once_without_a_connection_or_by_the_t
 
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(7)
-async def test_a_socket_that_stays_closed_for_three_seconds_rejects_before_the_deadline(
+async def test_an_extension_is_rejected_before_its_deadline_when_the_socket_stays_closed_for_three_seconds(
     server: Stage,
 ) -> None:
     await configure(server, "extension_timeout_seconds", "60")
@@ -420,7 +424,7 @@ async def test_a_socket_that_stays_closed_for_three_seconds_rejects_before_the_d
 
 
 @pytest.mark.rule("5.7")
-async def test_a_declined_charge_fails_the_extension_and_the_chat_stays_as_it_was(server: Stage) -> None:
+async def test_a_declined_charge_fails_the_extension_and_does_not_change_the_chat(server: Stage) -> None:
     one = await talk(server)
     async with one.customer.socket() as phone, working(one.mitra) as (other_phone,):
         asked = done(await one.ask())
@@ -436,7 +440,7 @@ async def test_a_declined_charge_fails_the_extension_and_the_chat_stays_as_it_wa
 @pytest.mark.rule("5.7", "2a.6")
 @pytest.mark.invariant(2, 9)
 @pytest.mark.parametrize("behaviour", ["slow", "lost", "double"])
-async def test_a_late_or_lost_answer_of_the_gateway_is_waited_for_and_told(
+async def test_both_sides_get_the_outcome_of_a_late_or_lost_gateway_answer(
     server: Stage, behaviour: str
 ) -> None:
     one = await talk(server)
@@ -456,7 +460,7 @@ async def test_a_late_or_lost_answer_of_the_gateway_is_waited_for_and_told(
 
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(7)
-async def test_ending_the_chat_rejects_its_pending_extension_and_refuses_new_ones(
+async def test_ending_the_chat_rejects_its_pending_extension_and_forbids_new_extensions(
     server: Stage,
 ) -> None:
     one = await talk(server)
@@ -496,7 +500,7 @@ async def test_another_customers_extension_and_other_offers_are_not_found(server
 
 
 @pytest.mark.rule("4.4")
-async def test_a_mitra_who_came_back_while_the_customer_paid_is_asked(server: Stage) -> None:
+async def test_a_mitra_who_returned_while_the_customer_paid_is_asked(server: Stage) -> None:
     customer, mitra = await met_before(server)
     async with working(mitra):
         payment = await want_again(server, customer, mitra)
@@ -515,7 +519,7 @@ async def test_a_mitra_who_came_back_while_the_customer_paid_is_asked(server: St
 
 @pytest.mark.rule("3.5", "4.4")
 @pytest.mark.invariant(10)
-async def test_the_choice_after_an_absent_mitra_is_the_same_wherever_it_is_read(
+async def test_the_confirmation_the_event_and_the_pairing_show_the_same_fallback(
     server: Stage,
 ) -> None:
     customer, mitra = await met_before(server)
@@ -562,7 +566,7 @@ async def test_the_customer_sees_the_blast_even_if_its_id_sorts_before_the_targe
 
 
 @pytest.mark.invariant(2, 9)
-async def test_a_server_that_stalls_before_it_charges_does_not_charge_any_more(server: Stage) -> None:
+async def test_a_stalled_confirmation_does_not_charge_after_a_second_confirmation(server: Stage) -> None:
     customer = await server.customer("Melati")
     mitra = await server.mitra("Kak Sari")
     async with working(mitra):
@@ -588,7 +592,7 @@ async def test_a_server_that_stalls_before_it_charges_does_not_charge_any_more(s
 
 
 @pytest.mark.rule("2a.4")
-async def test_leaving_a_confirmed_payment_is_refused_even_after_the_chat(
+async def test_cancelling_a_confirmed_payment_is_refused_even_after_the_chat(
     server: Stage,
 ) -> None:
     customer, _ = await met_before(server)

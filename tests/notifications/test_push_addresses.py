@@ -98,7 +98,7 @@ def resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
     monkeypatch.setattr(type(loop), "getaddrinfo", getaddrinfo, raising=False)
 
 
-async def test_a_name_that_resolves_into_our_network_is_refused_when_saved(
+async def test_a_host_name_in_our_network_is_refused_when_the_subscription_is_saved(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     resolving(monkeypatch, ["10.1.2.3"])
@@ -106,13 +106,13 @@ async def test_a_name_that_resolves_into_our_network_is_refused_when_saved(
         await PRODUCTION.check("https://push.example.com/1")
 
 
-async def test_one_private_address_among_public_ones_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_host_name_with_one_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     resolving(monkeypatch, ["8.8.8.8", "192.168.0.1"])
     with pytest.raises(EndpointRefused):
         await PRODUCTION.check("https://push.example.com/1")
 
 
-async def test_a_name_that_changes_after_the_check_is_not_connected_to(
+async def test_a_host_name_that_changes_after_the_check_gets_no_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     resolving(monkeypatch, ["8.8.8.8"], ["127.0.0.1"])
@@ -136,7 +136,7 @@ async def test_a_name_that_changes_after_the_check_is_not_connected_to(
     assert connected == []
 
 
-async def test_a_subscription_with_a_private_address_is_refused_when_used() -> None:
+async def test_a_subscription_with_a_private_address_is_refused_at_sending() -> None:
     browser = Browser("https://169.254.169.254/latest/meta-data")
     channel = WebPush(VapidKey(b"k" * 32, "https://app.example.id"), PRODUCTION)
     push = Push(payload=b"{}", topic="t", ttl_seconds=10, urgency="high")

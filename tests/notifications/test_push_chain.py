@@ -43,7 +43,7 @@ async def subscribed_customer(
 
 
 @pytest.mark.rule("4.1", "V.5", "X.4")
-async def test_a_mitra_who_is_not_connected_is_pushed_a_request_that_only_its_browser_can_read(
+async def test_a_disconnected_mitra_gets_a_push_that_only_its_browser_can_read(
     server: Stage, vendor: PushService, worker: Worker
 ) -> None:
     mitra, browser = await subscribed_mitra(server, vendor)
@@ -85,7 +85,7 @@ async def test_a_push_is_in_the_language_of_its_subscription(
     assert browser.read(vendor.received[0])["title"] == "Someone needs to talk"
 
 
-async def test_each_request_has_a_topic_of_its_own_that_fits_the_standard(
+async def test_each_request_has_its_own_topic_in_the_standards_format(
     server: Stage, vendor: PushService, worker: Worker
 ) -> None:
     mitra, _ = await subscribed_mitra(server, vendor)
@@ -97,7 +97,7 @@ async def test_each_request_has_a_topic_of_its_own_that_fits_the_standard(
     assert all(len(topic) <= 32 and topic.replace("-", "").replace("_", "").isalnum() for topic in topics)
 
 
-async def test_every_device_of_a_mitra_is_pushed_to(
+async def test_every_device_of_a_mitra_gets_a_push(
     server: Stage, vendor: PushService, worker: Worker
 ) -> None:
     mitra, phone = await subscribed_mitra(server, vendor)
@@ -109,7 +109,7 @@ async def test_every_device_of_a_mitra_is_pushed_to(
 
 
 @pytest.mark.rule("4.1")
-async def test_a_mitra_who_is_connected_gets_the_card_and_no_push(
+async def test_a_connected_mitra_gets_the_card_and_no_push(
     server: Stage, vendor: PushService, worker: Worker
 ) -> None:
     mitra, _ = await subscribed_mitra(server, vendor)
@@ -121,7 +121,7 @@ async def test_a_mitra_who_is_connected_gets_the_card_and_no_push(
 
 
 @pytest.mark.rule("4.1")
-async def test_a_mitra_who_disconnects_during_the_window_is_pushed_to_then_and_once(
+async def test_a_mitra_who_disconnects_during_the_window_then_gets_one_push(
     server: Stage, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -146,7 +146,7 @@ async def until_not_connected(server: Stage, mitra_id: UUID) -> None:
 
 @pytest.mark.rule("2b.3")
 @pytest.mark.parametrize("how", ["cancelled", "taken", "over", "offline"])
-async def test_a_request_that_closed_before_it_was_sent_is_not_sent(
+async def test_a_request_that_closes_before_sending_is_not_sent(
     server: Stage, vendor: PushService, worker: Worker, clock: VirtualClock, how: str
 ) -> None:
     await clock.set()
@@ -211,7 +211,7 @@ async def test_a_user_without_a_subscription_costs_no_deadline_and_no_message(
 
 
 @pytest.mark.rule("V.5")
-async def test_a_customer_who_left_the_app_is_pushed_that_a_bestie_accepted(
+async def test_a_customer_who_left_the_app_gets_a_push_when_a_bestie_accepts(
     server: Stage, vendor: PushService, worker: Worker
 ) -> None:
     mitra = await server.mitra("Kak Rahasia")
@@ -231,7 +231,7 @@ async def test_a_customer_who_left_the_app_is_pushed_that_a_bestie_accepted(
     assert 1790 <= int(received.headers["TTL"]) <= 1800
 
 
-async def test_a_customer_who_is_connected_is_not_pushed_to(
+async def test_a_connected_customer_gets_no_push(
     server: Stage, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -250,7 +250,7 @@ async def test_a_customer_who_is_connected_is_not_pushed_to(
 
 
 @pytest.mark.rule("V.5")
-async def test_messages_to_a_customer_who_is_away_are_pushed_without_their_text(
+async def test_a_disconnected_customer_gets_a_push_without_the_text_of_the_messages(
     server: Stage, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -284,7 +284,7 @@ async def test_messages_to_a_customer_who_is_away_are_pushed_without_their_text(
     assert [each.headers["Topic"] for each in vendor.received] == [first.headers["Topic"]] * 2
 
 
-async def test_a_message_that_was_read_is_not_pushed(
+async def test_a_message_that_the_customer_has_read_is_not_pushed(
     server: Stage, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -301,7 +301,7 @@ async def test_a_message_that_was_read_is_not_pushed(
     assert await server.database.fetchval("SELECT count(*) FROM deadlines WHERE kind = 'push_messages'") == 0
 
 
-async def test_a_customers_message_is_pushed_to_nobody(
+async def test_a_message_of_a_customer_causes_no_push(
     server: Stage, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -318,7 +318,7 @@ async def test_a_customers_message_is_pushed_to_nobody(
 
 
 @pytest.mark.parametrize("status", [404, 410])
-async def test_a_subscription_that_is_gone_is_removed(
+async def test_a_subscription_is_deleted_when_the_push_service_answers_gone(
     server: Stage, vendor: PushService, worker: Worker, status: int
 ) -> None:
     mitra, browser = await subscribed_mitra(server, vendor)
@@ -368,7 +368,7 @@ async def test_a_message_is_never_sent_after_its_window(
     assert await server.database.fetchval("SELECT count(*) FROM push_messages") == 0
 
 
-async def test_a_wait_that_the_push_service_asks_for_is_kept_and_counts_as_no_failure(
+async def test_the_sender_waits_as_long_as_the_push_service_asks_and_counts_no_failure(
     server: Stage, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -387,7 +387,7 @@ async def test_a_wait_that_the_push_service_asks_for_is_kept_and_counts_as_no_fa
 
 @pytest.mark.rule("1.1")
 @pytest.mark.parametrize("status", [400, 403, 500])
-async def test_a_subscription_has_failed_after_several_failed_messages_in_a_row(
+async def test_a_subscription_is_marked_as_failed_after_several_consecutive_failed_messages(
     server: Stage, vendor: PushService, worker: Worker, status: int
 ) -> None:
     mitra, browser = await subscribed_mitra(server, vendor)
@@ -408,7 +408,7 @@ async def test_a_subscription_has_failed_after_several_failed_messages_in_a_row(
     assert await server.server.services.presence.may_be_asked(mitra.id)
 
 
-async def test_a_message_that_is_refused_for_good_is_tried_once(
+async def test_a_permanently_refused_message_is_tried_once(
     server: Stage, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -429,7 +429,7 @@ async def test_a_redirect_is_not_followed(server: Stage, vendor: PushService, wo
     assert [received.path for received in vendor.received] == [browser.endpoint.removeprefix(vendor.url)]
 
 
-async def test_one_dead_push_service_delays_no_other_message(
+async def test_a_push_service_that_hangs_delays_no_other_message(
     server: Stage, vendor: PushService, worker: Worker
 ) -> None:
     # The kernel accepts connections, and no process answers them.
@@ -490,7 +490,7 @@ async def test_two_workers_send_each_message_once(server: Stage, vendor: PushSer
     assert len({received.path for received in vendor.received}) == 20
 
 
-async def test_without_valkey_a_mitra_who_may_be_disconnected_is_pushed_to(
+async def test_a_mitra_gets_a_push_while_presence_is_unknown(
     server: Stage, vendor: PushService, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mitra, _ = await subscribed_mitra(server, vendor)

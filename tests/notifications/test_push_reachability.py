@@ -65,7 +65,7 @@ async def test_a_mitra_whom_push_reaches_is_available_gets_the_request_and_may_a
 
 
 @pytest.mark.rule("1.1")
-async def test_15_minutes_after_the_app_was_last_seen_push_is_not_enough(
+async def test_push_reachability_ends_15_minutes_after_the_app_was_last_seen(
     server: Stage, vendor: PushService, presence: Presence, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -131,7 +131,7 @@ async def test_push_never_makes_a_mitra_connected(
 
 @pytest.mark.rule("1.1")
 @pytest.mark.parametrize("why", ["offline", "suspended", "full", "unsubscribed", "signed out", "failed"])
-async def test_push_makes_no_mitra_available_who_must_not_be_asked(
+async def test_push_makes_no_ineligible_mitra_available(
     server: Stage, vendor: PushService, presence: Presence, why: str
 ) -> None:
     mitra, browser = await server.mitra(), vendor.browser()
@@ -160,7 +160,7 @@ async def test_push_makes_no_mitra_available_who_must_not_be_asked(
 
 @pytest.mark.invariant(11)
 @pytest.mark.rule("X.10", "1.1")
-async def test_a_wiped_valkey_learns_from_postgresql_whom_push_reaches(
+async def test_push_reachability_is_rebuilt_from_postgresql_after_valkey_was_wiped(
     server: Stage, vendor: PushService, presence: Presence, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     mitra = await subscribed_mitra(server, vendor)
@@ -194,7 +194,7 @@ async def test_a_mitra_whom_push_reaches_is_offered_a_blast_that_began_while_it_
 
 
 @pytest.mark.rule("1.2")
-async def test_a_poll_costs_one_zcount_however_many_mitras_push_reaches(
+async def test_a_poll_costs_one_zcount_for_any_number_of_mitras_whom_push_reaches(
     server: Stage, vendor: PushService, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     for _ in range(3):

@@ -31,7 +31,7 @@ async def test_both_roles_get_the_same_public_key_to_subscribe_with(server: Stag
     assert (len(raw), raw[0]) == (65, 4)
 
 
-async def test_a_subscription_exists_once_however_often_it_is_put_and_is_gone_when_deleted(
+async def test_repeated_puts_keep_one_subscription_and_a_delete_removes_it(
     server: Stage, vendor: PushService
 ) -> None:
     customer, browser = await server.customer(), vendor.browser()
@@ -54,7 +54,7 @@ async def test_a_subscription_of_another_user_cannot_be_deleted(server: Stage, v
     assert await owners(server) == [("mitra", mitra.id)]
 
 
-async def test_a_browser_in_which_another_user_signs_in_and_subscribes_becomes_theirs(
+async def test_a_subscription_moves_to_another_user_who_signs_in_and_subscribes_in_the_same_browser(
     server: Stage, vendor: PushService
 ) -> None:
     first, second, browser = await server.mitra(), await server.mitra(), vendor.browser()
@@ -73,7 +73,7 @@ async def test_a_user_who_only_knows_an_endpoint_cannot_take_it_over(
     assert await owners(server) == [("mitra", mitra.id), ("customer", thief.id)]
 
 
-async def test_a_user_has_at_most_so_many_subscriptions_and_the_oldest_is_deleted(
+async def test_the_oldest_subscription_is_deleted_when_a_user_exceeds_the_maximum(
     server: Stage, vendor: PushService
 ) -> None:
     customer = await server.customer()
@@ -100,7 +100,7 @@ async def test_signing_out_ends_the_subscriptions_of_that_sign_in_and_no_others(
     assert [row["endpoint"] for row in rows] == [kept.endpoint]
 
 
-async def test_nothing_is_sent_under_an_expired_sign_in(
+async def test_nothing_is_sent_to_a_subscription_whose_token_has_expired(
     server: Stage, vendor: PushService, worker: Worker
 ) -> None:
     mitra, browser = await server.mitra(), vendor.browser()
@@ -116,7 +116,7 @@ async def test_nothing_is_sent_under_an_expired_sign_in(
     "endpoint",
     ["https://10.0.0.1/1", "http://push.example.com/1", "https://[::ffff:192.168.0.1]/1", "https://a b/"],
 )
-async def test_an_endpoint_that_must_not_be_called_is_refused_without_repeating_it(
+async def test_a_forbidden_endpoint_is_refused_and_the_answer_does_not_repeat_it(
     server: Stage, endpoint: str
 ) -> None:
     mitra = await server.mitra()
@@ -144,9 +144,7 @@ WRONG_KEYS = {
 
 
 @pytest.mark.parametrize("spoil", WRONG_KEYS.values(), ids=WRONG_KEYS.keys())
-async def test_a_subscription_that_no_browser_makes_is_refused(
-    server: Stage, vendor: PushService, spoil: Any
-) -> None:
+async def test_a_malformed_subscription_is_refused(server: Stage, vendor: PushService, spoil: Any) -> None:
     body = vendor.browser().to_json()
     spoil(body)
     answer = await (await server.customer()).put("/push-subscriptions", body)
@@ -157,14 +155,14 @@ async def test_a_subscription_that_no_browser_makes_is_refused(
 # The mitra's test ---------------------------------------------------------------------------------------------
 
 
-async def test_a_test_needs_a_subscription(server: Stage, vendor: PushService) -> None:
+async def test_a_test_push_needs_a_subscription(server: Stage, vendor: PushService) -> None:
     mitra = await server.mitra()
     await subscribe(await server.mitra(), vendor.browser())
     answer = await mitra.post("/push-subscriptions/test", key="")
     assert problem(answer) == (409, "no_push_subscription")
 
 
-async def test_a_test_reaches_every_device_in_its_language_and_cannot_be_repeated_at_once(
+async def test_a_test_push_reaches_every_device_in_its_language_and_cannot_be_repeated_immediately(
     server: Stage, vendor: PushService, worker: Worker
 ) -> None:
     mitra = await server.mitra()
@@ -186,7 +184,7 @@ async def test_a_test_reaches_every_device_in_its_language_and_cannot_be_repeate
         assert (payload["type"], payload["title"]) == ("test", title)
 
 
-async def test_a_test_that_arrives_makes_a_failed_subscription_good(
+async def test_a_delivered_test_push_clears_the_failure_of_a_subscription(
     server: Stage, vendor: PushService, worker: Worker
 ) -> None:
     mitra, browser = await server.mitra(), vendor.browser()

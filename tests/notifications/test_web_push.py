@@ -11,7 +11,7 @@ from curhat.notifications.web_push import MAX_SIGNATURES, VapidKey, outcome_of
 from tests.support.push import CURVE, Browser, from_base64url, verified_claims
 
 
-def test_the_browser_of_these_tests_decrypts_the_standards_example() -> None:
+def test_the_test_browser_decrypts_the_example_of_the_standard() -> None:
     # RFC 8291, section 5.
     private = int.from_bytes(from_base64url("q1dXpw3UpT5VOmu_cf_v6ih07Aems3njxI-JWgLcM94"))
     browser = Browser(
@@ -26,7 +26,7 @@ def test_the_browser_of_these_tests_decrypts_the_standards_example() -> None:
     assert browser.decrypt(from_base64url(body)) == b"When I grow up, I want to be a watermelon"
 
 
-def test_a_signature_names_the_push_service_and_us_and_ends_within_a_day() -> None:
+def test_a_signature_names_the_push_service_and_us_and_expires_within_a_day() -> None:
     key = VapidKey(b"k" * 32, "https://app.example.id")
     claims = verified_claims(
         key.authorization("https://push.example.com/send/secret-path?x=1"), key.public_key

@@ -38,7 +38,7 @@ async def _status(database: Database, pairing_id: UUID) -> str:
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(1, 6)
-async def test_of_fifty_mitras_who_accept_at_once_one_wins_and_the_others_are_told_it_is_taken(
+async def test_one_of_fifty_concurrent_accepts_wins_and_the_others_are_refused_as_taken(
     database: Database, make: Make
 ) -> None:
     payment_id = await make.confirmed_payment(await make.customer())
@@ -61,7 +61,7 @@ async def test_of_fifty_mitras_who_accept_at_once_one_wins_and_the_others_are_to
 
 
 @pytest.mark.rule("2b.5")
-async def test_an_accept_is_asked_to_repeat_if_the_one_that_held_its_key_was_rolled_back(
+async def test_an_accept_must_be_repeated_when_the_transaction_that_held_its_key_was_rolled_back(
     database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -82,7 +82,7 @@ async def test_an_accept_is_asked_to_repeat_if_the_one_that_held_its_key_was_rol
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(1)
-async def test_a_winner_who_accepts_ten_times_at_once_gets_one_session_ten_times(
+async def test_ten_concurrent_accepts_of_the_winner_return_the_same_session(
     database: Database, make: Make
 ) -> None:
     payment_id = await make.confirmed_payment(await make.customer())
@@ -98,7 +98,7 @@ async def test_a_winner_who_accepts_ten_times_at_once_gets_one_session_ten_times
 
 @pytest.mark.rule("2b.7")
 @pytest.mark.invariant(5, 6)
-async def test_an_accept_that_waited_for_a_lock_past_the_deadline_does_not_win(
+async def test_an_accept_does_not_win_after_waiting_for_a_lock_past_the_deadline(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -162,7 +162,7 @@ async def test_no_window_is_closed_before_its_deadline(
 @pytest.mark.rule("2b.5", "2b.9")
 @pytest.mark.invariant(6)
 @pytest.mark.parametrize("accept_first", [True, False])
-async def test_a_race_of_accept_and_cancel_has_one_outcome(
+async def test_a_race_between_accept_and_cancellation_has_one_outcome(
     database: Database, make: Make, accept_first: bool
 ) -> None:
     customer = await make.customer()
@@ -195,7 +195,7 @@ async def test_a_race_of_accept_and_cancel_has_one_outcome(
 
 @pytest.mark.rule("2b.7", "2b.8")
 @pytest.mark.invariant(6)
-async def test_an_accept_that_waited_for_the_toggle_to_offline_is_refused(
+async def test_an_accept_is_refused_after_waiting_for_the_toggle_to_offline(
     database: Database, make: Make
 ) -> None:
     payment_id = await make.confirmed_payment(await make.customer())
@@ -217,7 +217,7 @@ async def test_an_accept_that_waited_for_the_toggle_to_offline_is_refused(
 
 @pytest.mark.rule("2b.7", "X.8")
 @pytest.mark.invariant(6)
-async def test_a_suspension_that_waited_for_an_accept_ends_the_new_session(
+async def test_a_suspension_ends_the_new_session_after_waiting_for_the_accept(
     database: Database, make: Make
 ) -> None:
     payment_id = await make.confirmed_payment(await make.customer())
@@ -246,7 +246,7 @@ async def test_a_suspension_that_waited_for_an_accept_ends_the_new_session(
 
 @pytest.mark.rule("2b.7")
 @pytest.mark.invariant(8)
-async def test_a_mitra_who_accepts_five_customers_at_once_gets_no_more_than_its_capacity(
+async def test_five_concurrent_accepts_of_a_mitra_do_not_exceed_its_capacity(
     database: Database, make: Make
 ) -> None:
     mitra = await make.mitra(max_customers=2)
@@ -267,7 +267,7 @@ async def test_a_mitra_who_accepts_five_customers_at_once_gets_no_more_than_its_
 
 @pytest.mark.rule("2b.4")
 @pytest.mark.invariant(4, 6)
-async def test_two_last_rejections_at_once_fail_the_pairing_once(database: Database, make: Make) -> None:
+async def test_two_concurrent_last_rejections_fail_the_pairing_once(database: Database, make: Make) -> None:
     payment_id = await make.confirmed_payment(await make.customer())
     mitras = await make.mitras(2)
     pairing_id = await open_blast(database, payment_id, mitras)
@@ -314,7 +314,9 @@ async def test_an_offer_during_a_decision_neither_waits_nor_leaves_an_open_card(
 
 @pytest.mark.rule("2b.8", "2b.5")
 @pytest.mark.invariant(6)
-async def test_an_accept_of_a_card_that_is_being_offered_again_wins(database: Database, make: Make) -> None:
+async def test_an_accept_wins_while_its_request_is_being_offered_again(
+    database: Database, make: Make
+) -> None:
     payment_id = await make.confirmed_payment(await make.customer())
     mitra = await make.mitra()
     pairing_id = await open_blast(database, payment_id, [mitra])
@@ -332,7 +334,7 @@ async def test_an_accept_of_a_card_that_is_being_offered_again_wins(database: Da
 
 
 @pytest.mark.invariant(6, 8)
-async def test_many_actions_at_once_give_each_pairing_one_outcome_and_no_deadlock(
+async def test_many_concurrent_actions_give_each_pairing_one_outcome_and_no_deadlock(
     database: Database, make: Make
 ) -> None:
     mitras = await make.mitras(8, max_customers=2)

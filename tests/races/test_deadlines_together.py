@@ -43,7 +43,7 @@ async def chats_past_their_end(
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5, 8, 10)
-async def test_sessions_that_end_in_one_batch_free_every_place_and_send_each_event_once(
+async def test_sessions_that_end_in_one_batch_free_the_capacity_and_send_each_event_once(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     mitra_id = await make.mitra(max_customers=20)
@@ -62,7 +62,7 @@ async def test_sessions_that_end_in_one_batch_free_every_place_and_send_each_eve
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_a_deadline_in_the_batches_of_several_workers_takes_effect_once(
+async def test_a_deadline_takes_effect_once_when_several_workers_have_it_in_their_batches(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     chats = await chats_past_their_end(database, make, clock)
@@ -80,7 +80,7 @@ async def test_a_deadline_in_the_batches_of_several_workers_takes_effect_once(
 
 
 @pytest.mark.invariant(5)
-async def test_a_locked_session_does_not_keep_others_of_its_batch_from_ending(
+async def test_a_locked_session_does_not_delay_the_other_sessions_of_its_batch(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     held, *others = await chats_past_their_end(database, make, clock)
@@ -99,7 +99,7 @@ async def test_a_locked_session_does_not_keep_others_of_its_batch_from_ending(
 
 
 @pytest.mark.invariant(5)
-async def test_a_deadline_that_fails_its_batch_is_postponed_and_the_others_take_effect(
+async def test_a_failing_deadline_is_postponed_and_the_other_deadlines_of_its_batch_take_effect(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     broken, *others = await chats_past_their_end(database, make, clock)

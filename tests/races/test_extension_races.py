@@ -171,7 +171,9 @@ async def scene(database: Database, clock: VirtualClock, make: Make) -> Scene:
 @pytest.mark.rule("5.1", "5.4")
 @pytest.mark.invariant(2, 5, 6, 7)
 @pytest.mark.parametrize("worker_first", [False, True])
-async def test_an_approval_and_the_deadline_at_once_charge_once(scene: Scene, worker_first: bool) -> None:
+async def test_a_race_between_an_approval_and_the_deadline_charges_once(
+    scene: Scene, worker_first: bool
+) -> None:
     asked = await scene.ask()
     worker = scene.worker()
     approves, times_out = scene.approves(asked), worker.fires(extension.EXTENSION_WINDOW)
@@ -191,7 +193,9 @@ async def test_an_approval_and_the_deadline_at_once_charge_once(scene: Scene, wo
 @pytest.mark.rule("5.1", "5.4")
 @pytest.mark.invariant(5, 6, 7)
 @pytest.mark.parametrize("worker_first", [False, True])
-async def test_a_rejection_and_the_deadline_at_once(scene: Scene, worker_first: bool) -> None:
+async def test_a_race_between_a_rejection_and_the_deadline_has_one_outcome(
+    scene: Scene, worker_first: bool
+) -> None:
     asked = await scene.ask()
     rejects, times_out = scene.rejects(asked), scene.worker().fires(extension.EXTENSION_WINDOW)
     if worker_first:
@@ -211,7 +215,7 @@ async def test_a_rejection_and_the_deadline_at_once(scene: Scene, worker_first: 
 @pytest.mark.rule("5.4")
 @pytest.mark.invariant(5, 6, 7)
 @pytest.mark.parametrize("answer", ["approves", "rejects"])
-async def test_an_answer_that_waits_for_a_lock_past_the_deadline_is_refused(
+async def test_an_answer_is_refused_after_waiting_for_a_lock_past_the_deadline(
     scene: Scene, answer: str
 ) -> None:
     asked = await scene.ask()
@@ -227,7 +231,7 @@ async def test_an_answer_that_waits_for_a_lock_past_the_deadline_is_refused(
 
 @pytest.mark.rule("5.1")
 @pytest.mark.invariant(6, 7)
-async def test_an_approval_and_a_rejection_at_once_and_an_approval_on_two_phones(scene: Scene) -> None:
+async def test_the_first_of_two_concurrent_answers_counts_and_two_approvals_charge_once(scene: Scene) -> None:
     asked = await scene.ask()
     assert await meet(scene.database, scene.rejects(asked), scene.approves(asked)) == (
         "done",
@@ -248,7 +252,9 @@ async def test_an_approval_and_a_rejection_at_once_and_an_approval_on_two_phones
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(6, 7)
 @pytest.mark.parametrize("toggle_first", [True, False])
-async def test_the_toggle_and_an_approval_at_once(scene: Scene, toggle_first: bool) -> None:
+async def test_a_race_between_the_toggle_and_an_approval_has_one_outcome(
+    scene: Scene, toggle_first: bool
+) -> None:
     asked = await scene.ask()
     goes, approves = scene.goes_offline(), scene.approves(asked)
     if toggle_first:
@@ -267,7 +273,9 @@ async def test_the_toggle_and_an_approval_at_once(scene: Scene, toggle_first: bo
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(5, 6, 7)
 @pytest.mark.parametrize("toggle_first", [True, False])
-async def test_the_toggle_and_the_deadline_at_once(scene: Scene, toggle_first: bool) -> None:
+async def test_a_race_between_the_toggle_and_the_deadline_has_one_outcome(
+    scene: Scene, toggle_first: bool
+) -> None:
     asked = await scene.ask()
     await scene.clock.advance(WINDOW_SECONDS)
     worker = scene.worker()
@@ -285,7 +293,7 @@ async def test_the_toggle_and_the_deadline_at_once(scene: Scene, toggle_first: b
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(6, 7)
 @pytest.mark.parametrize("asked_first", [True, False])
-async def test_a_request_and_the_toggle_at_once_leave_no_extension_that_silence_could_approve(
+async def test_a_race_between_a_request_and_the_toggle_leaves_no_extension_that_silence_could_approve(
     scene: Scene, asked_first: bool
 ) -> None:
     goes, asks = scene.goes_offline(), scene.asks()
@@ -299,7 +307,9 @@ async def test_a_request_and_the_toggle_at_once_leave_no_extension_that_silence_
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(6, 7)
 @pytest.mark.parametrize("worker_first", [True, False])
-async def test_a_closed_socket_and_an_approval_at_once(scene: Scene, worker_first: bool) -> None:
+async def test_a_race_between_a_closed_socket_and_an_approval_has_one_outcome(
+    scene: Scene, worker_first: bool
+) -> None:
     asked = await scene.ask()
     await scene.clock.advance(extension.PRESENCE_CHECK_SECONDS)
     approves = scene.approves(asked)
@@ -315,7 +325,9 @@ async def test_a_closed_socket_and_an_approval_at_once(scene: Scene, worker_firs
 @pytest.mark.rule("5.6", "X.8")
 @pytest.mark.invariant(6, 7)
 @pytest.mark.parametrize("suspended_first", [True, False])
-async def test_a_suspension_and_an_approval_at_once(scene: Scene, suspended_first: bool) -> None:
+async def test_a_race_between_a_suspension_and_an_approval_has_one_outcome(
+    scene: Scene, suspended_first: bool
+) -> None:
     asked = await scene.ask()
     suspends = command(scene.database, lambda tx: mitras.suspend_mitra(tx, scene.chat.mitra.user_id))
     approves = scene.approves(asked)
@@ -339,7 +351,7 @@ async def test_a_suspension_and_an_approval_at_once(scene: Scene, suspended_firs
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("asked_first", [True, False])
-async def test_a_request_in_the_last_instant_and_the_sessions_end_at_once(
+async def test_a_race_between_a_last_request_and_the_sessions_end_has_one_outcome(
     scene: Scene, asked_first: bool
 ) -> None:
     worker = scene.worker()
@@ -361,7 +373,7 @@ async def test_a_request_in_the_last_instant_and_the_sessions_end_at_once(
 
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
-async def test_a_request_that_waits_for_a_lock_past_the_end_is_refused(scene: Scene) -> None:
+async def test_a_request_is_refused_after_waiting_for_a_lock_past_the_end(scene: Scene) -> None:
     await scene.clock.advance(MINUTES * 60 - 0.001)
     lock_holder = command(scene.database, lambda tx: extension.lock_session(tx, scene.chat.id))
     assert await meet(
@@ -372,7 +384,7 @@ async def test_a_request_that_waits_for_a_lock_past_the_end_is_refused(scene: Sc
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("approved", [True, False])
-async def test_a_decision_arms_the_end_anew_while_a_worker_has_claimed_it(
+async def test_a_decision_arms_the_end_again_while_a_worker_has_claimed_it(
     scene: Scene, approved: bool
 ) -> None:
     worker = scene.worker()
@@ -393,7 +405,7 @@ async def test_a_decision_arms_the_end_anew_while_a_worker_has_claimed_it(
 
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
-async def test_two_workers_that_have_claimed_two_ends_do_not_wait_for_each_other(scene: Scene) -> None:
+async def test_two_workers_with_two_ends_of_one_session_do_not_wait_for_each_other(scene: Scene) -> None:
     first, second = (scene.worker().fires(sessions.SESSION_END, generation) for generation in (1, 2))
     for end in (MINUTES * 60 - 5, ADDED_MINUTES * 60 - 5):
         await scene.clock.advance(end)
@@ -423,7 +435,9 @@ def _both(database: Database, one: Side, other: Side) -> Side:
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(6, 7)
 @pytest.mark.parametrize("end_first", [True, False])
-async def test_an_early_end_and_an_approval_at_once(scene: Scene, end_first: bool) -> None:
+async def test_a_race_between_an_early_end_and_an_approval_has_one_outcome(
+    scene: Scene, end_first: bool
+) -> None:
     asked = await scene.ask()
     approves = scene.approves(asked)
     if end_first:
@@ -442,7 +456,9 @@ async def test_an_early_end_and_an_approval_at_once(scene: Scene, end_first: boo
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(5, 6, 7)
 @pytest.mark.parametrize("end_first", [True, False])
-async def test_an_early_end_and_the_deadline_at_once(scene: Scene, end_first: bool) -> None:
+async def test_a_race_between_an_early_end_and_the_deadline_has_one_outcome(
+    scene: Scene, end_first: bool
+) -> None:
     asked = await scene.ask()
     await scene.clock.advance(WINDOW_SECONDS)
     worker = scene.worker()
@@ -463,7 +479,9 @@ async def test_an_early_end_and_the_deadline_at_once(scene: Scene, end_first: bo
 @pytest.mark.rule("5.7", "5.6")
 @pytest.mark.invariant(6, 7)
 @pytest.mark.parametrize("end_first", [True, False])
-async def test_an_early_end_and_the_toggle_at_once(scene: Scene, end_first: bool) -> None:
+async def test_a_race_between_an_early_end_and_the_toggle_has_one_outcome(
+    scene: Scene, end_first: bool
+) -> None:
     asked = await scene.ask()
     ends, goes = scene.ends(), scene.goes_offline()
     sides = (ends, goes) if end_first else (goes, ends)
@@ -477,7 +495,7 @@ async def test_an_early_end_and_the_toggle_at_once(scene: Scene, end_first: bool
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("rejected_first", [True, False])
-async def test_a_message_after_the_old_end_and_a_rejection_at_once(
+async def test_a_race_between_a_late_message_and_a_rejection_has_one_outcome(
     scene: Scene, rejected_first: bool
 ) -> None:
     await scene.clock.advance(MINUTES * 60 - 5)
@@ -503,7 +521,7 @@ async def test_a_message_after_the_old_end_and_a_rejection_at_once(
 
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(6)
-async def test_two_requests_at_once_open_one_extension(scene: Scene) -> None:
+async def test_two_concurrent_requests_open_one_extension(scene: Scene) -> None:
     assert await meet(scene.database, scene.asks(), scene.asks()) == ("done", "extension_pending")
     assert set(await all_at_once(*(scene.asks() for _ in range(10)))) == {"extension_pending"}
     assert await scene.database.fetchval("SELECT count(*) FROM extensions") == 1
@@ -522,7 +540,7 @@ async def test_a_request_waits_for_the_rejection_of_the_last_extension(scene: Sc
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(2, 5, 9)
 @pytest.mark.parametrize("answer_first", [True, False])
-async def test_the_gateways_approval_and_the_end_of_the_thirty_seconds_at_once(
+async def test_a_race_between_the_gateways_approval_and_its_timeout_has_one_outcome(
     scene: Scene, answer_first: bool
 ) -> None:
     asked, key = await scene.charging()
@@ -543,7 +561,7 @@ async def test_the_gateways_approval_and_the_end_of_the_thirty_seconds_at_once(
 
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(5, 9)
-async def test_an_approval_of_the_gateway_that_waits_for_a_lock_past_the_thirty_seconds_is_refunded(
+async def test_a_gateway_approval_is_refunded_after_waiting_for_a_lock_past_the_thirty_seconds(
     scene: Scene,
 ) -> None:
     asked, key = await scene.charging()
@@ -563,7 +581,7 @@ async def test_an_approval_of_the_gateway_that_waits_for_a_lock_past_the_thirty_
 @pytest.mark.invariant(9)
 @pytest.mark.parametrize("answer_first", [True, False])
 @pytest.mark.parametrize("answer", [APPROVED, DECLINED], ids=["approved", "declined"])
-async def test_the_gateways_answer_and_an_early_end_at_once(
+async def test_a_race_between_the_gateways_answer_and_an_early_end_has_one_outcome(
     scene: Scene, answer_first: bool, answer: ChargeAnswer
 ) -> None:
     asked, key = await scene.charging()
@@ -595,7 +613,7 @@ async def test_the_gateways_answer_and_an_early_end_at_once(
     ],
     ids=["twice approved", "approved, declined", "twice declined", "declined, approved"],
 )
-async def test_two_answers_of_the_gateway_at_once(
+async def test_two_concurrent_gateway_answers_have_one_outcome(
     scene: Scene,
     first: ChargeAnswer,
     second: ChargeAnswer,
@@ -615,7 +633,7 @@ async def test_two_answers_of_the_gateway_at_once(
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(2, 9)
 @pytest.mark.parametrize("question_first", [True, False])
-async def test_a_workers_query_about_a_charge_and_the_answer_at_once(
+async def test_a_race_between_a_workers_query_and_the_gateways_answer_approves_once(
     scene: Scene, question_first: bool
 ) -> None:
     asked, key = await scene.charging()

@@ -51,7 +51,7 @@ async def test_a_payment_opened_before_an_accept_commits_is_refused(database: Da
 
 
 @pytest.mark.invariant(5)
-async def test_a_call_to_the_outside_that_hangs_delays_no_other_deadline(
+async def test_a_hanging_call_to_an_outside_service_delays_no_other_deadline(
     database: Database, make: Make
 ) -> None:
     called, never, fired = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -124,7 +124,7 @@ async def test_a_new_call_name_reaches_the_mitra_of_a_running_session(database: 
 
 @pytest.mark.rule("X.4", "V.3")
 @pytest.mark.invariant(10)
-async def test_an_accept_that_waited_while_the_call_name_changed_shows_the_new_name(
+async def test_an_accept_shows_the_new_call_name_after_waiting_for_the_change(
     database: Database, make: Make
 ) -> None:
     customer, mitra = await make.customer("Bunga"), await make.mitra()

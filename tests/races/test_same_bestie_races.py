@@ -126,7 +126,7 @@ async def scene(database: Database, clock: VirtualClock, make: Make) -> Scene:
 @pytest.mark.rule("4.3", "2b.7")
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("answer", ["accepts", "rejects", "cancels"])
-async def test_an_answer_given_in_time_that_waited_for_a_lock_past_the_window_does_not_count(
+async def test_an_answer_in_time_does_not_count_after_waiting_for_a_lock_past_the_window(
     scene: Scene, answer: str
 ) -> None:
     pairing_id, request_id = await scene.ask()
@@ -149,7 +149,7 @@ async def test_an_answer_given_in_time_that_waited_for_a_lock_past_the_window_do
 @pytest.mark.rule("4.3", "2b.5", "2b.7")
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("worker_first", [False, True])
-async def test_a_race_of_accept_and_timeout(scene: Scene, worker_first: bool) -> None:
+async def test_a_race_between_accept_and_timeout_has_one_outcome(scene: Scene, worker_first: bool) -> None:
     _, request_id = await scene.ask()
     accepts, times_out = scene.accepts(request_id), scene.worker().fires(pairing.TARGETED_WINDOW)
     if worker_first:
@@ -168,7 +168,7 @@ async def test_a_race_of_accept_and_timeout(scene: Scene, worker_first: bool) ->
 @pytest.mark.rule("3.5", "4.3")
 @pytest.mark.invariant(4, 5, 6)
 @pytest.mark.parametrize("worker_first", [False, True])
-async def test_a_race_of_reject_and_timeout(scene: Scene, worker_first: bool) -> None:
+async def test_a_race_between_rejection_and_timeout_has_one_outcome(scene: Scene, worker_first: bool) -> None:
     _, request_id = await scene.ask()
     rejects, times_out = scene.rejects(request_id), scene.worker().fires(pairing.TARGETED_WINDOW)
     if worker_first:
@@ -188,7 +188,9 @@ async def test_a_race_of_reject_and_timeout(scene: Scene, worker_first: bool) ->
 @pytest.mark.rule("4.2", "2b.5", "2b.9")
 @pytest.mark.invariant(4, 6)
 @pytest.mark.parametrize("accept_first", [True, False])
-async def test_a_race_of_accept_and_cancel(scene: Scene, accept_first: bool) -> None:
+async def test_a_race_between_targeted_accept_and_cancellation_has_one_outcome(
+    scene: Scene, accept_first: bool
+) -> None:
     pairing_id, request_id = await scene.ask()
     accepts, cancels = scene.accepts(request_id), scene.cancels(pairing_id)
     if accept_first:
@@ -203,7 +205,9 @@ async def test_a_race_of_accept_and_cancel(scene: Scene, accept_first: bool) -> 
 @pytest.mark.rule("4.2", "3.5", "2b.9")
 @pytest.mark.invariant(4, 6)
 @pytest.mark.parametrize("reject_first", [True, False])
-async def test_a_race_of_reject_and_cancel(scene: Scene, reject_first: bool) -> None:
+async def test_a_race_between_rejection_and_cancellation_has_one_outcome(
+    scene: Scene, reject_first: bool
+) -> None:
     pairing_id, request_id = await scene.ask()
     rejects, cancels = scene.rejects(request_id), scene.cancels(pairing_id)
     if reject_first:
@@ -220,7 +224,9 @@ async def test_a_race_of_reject_and_cancel(scene: Scene, reject_first: bool) -> 
 @pytest.mark.rule("4.4", "4.3")
 @pytest.mark.invariant(4, 5, 6)
 @pytest.mark.parametrize("worker_first", [False, True])
-async def test_a_race_of_going_offline_and_timeout(scene: Scene, worker_first: bool) -> None:
+async def test_a_race_between_going_offline_and_timeout_fails_the_pairing_once(
+    scene: Scene, worker_first: bool
+) -> None:
     await scene.ask()
     await scene.clock.advance(WINDOW_SECONDS)
     worker = scene.worker()
@@ -235,7 +241,7 @@ async def test_a_race_of_going_offline_and_timeout(scene: Scene, worker_first: b
 
 @pytest.mark.rule("4.4")
 @pytest.mark.invariant(4, 6)
-async def test_two_workers_that_fire_the_timeout_and_the_departure_fail_the_pairing_once(
+async def test_two_workers_that_fire_the_timeout_and_the_loss_of_the_mitra_fail_the_pairing_once(
     scene: Scene,
 ) -> None:
     await scene.ask()
@@ -249,7 +255,9 @@ async def test_two_workers_that_fire_the_timeout_and_the_departure_fail_the_pair
 @pytest.mark.rule("4.4", "2b.7", "2b.8")
 @pytest.mark.invariant(6)
 @pytest.mark.parametrize("accept_first", [True, False])
-async def test_a_race_of_going_offline_and_accept(scene: Scene, accept_first: bool) -> None:
+async def test_a_race_between_going_offline_and_accept_has_one_outcome(
+    scene: Scene, accept_first: bool
+) -> None:
     _, request_id = await scene.ask()
     accepts, goes = scene.accepts(request_id), scene.goes_offline()
     if accept_first:
@@ -265,7 +273,9 @@ async def test_a_race_of_going_offline_and_accept(scene: Scene, accept_first: bo
 @pytest.mark.rule("4.4", "3.5")
 @pytest.mark.invariant(4, 6)
 @pytest.mark.parametrize("reject_first", [True, False])
-async def test_a_race_of_going_offline_and_reject(scene: Scene, reject_first: bool) -> None:
+async def test_a_race_between_going_offline_and_rejection_has_one_outcome(
+    scene: Scene, reject_first: bool
+) -> None:
     _, request_id = await scene.ask()
     rejects, goes = scene.rejects(request_id), scene.goes_offline()
     if reject_first:
@@ -282,7 +292,7 @@ async def test_a_race_of_going_offline_and_reject(scene: Scene, reject_first: bo
 @pytest.mark.invariant(6)
 @pytest.mark.parametrize("asked_first", [True, False])
 @pytest.mark.parametrize("departure", ["offline", "full"])
-async def test_a_race_of_asking_the_mitra_and_its_going_offline_or_becoming_full(
+async def test_the_pairing_fails_when_its_mitra_becomes_unavailable_while_the_request_is_made(
     scene: Scene, asked_first: bool, departure: str
 ) -> None:
     charge = await _begin_confirmation(scene)
@@ -323,7 +333,7 @@ async def _begin_confirmation(scene: Scene) -> UUID:
 @pytest.mark.rule("4.4", "2b.7")
 @pytest.mark.invariant(6, 8)
 @pytest.mark.parametrize("targeted_first", [True, False])
-async def test_a_race_of_accepting_another_customer_and_accepting_the_targeted_request(
+async def test_a_race_between_accepting_another_customer_and_the_targeted_accept_has_one_outcome(
     scene: Scene, targeted_first: bool
 ) -> None:
     _, targeted = await scene.ask()
@@ -346,7 +356,7 @@ async def test_a_race_of_accepting_another_customer_and_accepting_the_targeted_r
 @pytest.mark.invariant(4, 6, 8)
 @pytest.mark.parametrize("answer", ["rejects", "times out", "customer cancels"])
 @pytest.mark.parametrize("accept_first", [True, False])
-async def test_a_race_of_becoming_full_and_every_other_end_of_the_window(
+async def test_a_race_between_becoming_full_and_another_end_of_the_window_has_one_outcome(
     scene: Scene, accept_first: bool, answer: str
 ) -> None:
     pairing_id, request_id = await scene.ask()
@@ -380,7 +390,9 @@ async def test_a_race_of_becoming_full_and_every_other_end_of_the_window(
 @pytest.mark.rule("3.5", "3.8")
 @pytest.mark.invariant(2, 4, 6)
 @pytest.mark.parametrize("taken_first", [True, False])
-async def test_a_race_of_taking_and_declining_the_fallback(scene: Scene, taken_first: bool) -> None:
+async def test_a_race_between_taking_and_declining_the_fallback_has_one_outcome(
+    scene: Scene, taken_first: bool
+) -> None:
     failed_id = await scene.failed()
     takes, declines = scene.takes_the_fallback(failed_id), scene.declines(failed_id)
     sides = (takes, declines) if taken_first else (declines, takes)
@@ -393,7 +405,7 @@ async def test_a_race_of_taking_and_declining_the_fallback(scene: Scene, taken_f
 @pytest.mark.invariant(2, 4, 5, 6)
 @pytest.mark.parametrize("step", ["takes", "declines"])
 @pytest.mark.parametrize("worker_first", [False, True])
-async def test_a_race_of_an_answer_about_the_fallback_and_its_timeout(
+async def test_a_race_between_an_answer_to_the_fallback_and_its_timeout_has_one_outcome(
     scene: Scene, worker_first: bool, step: str
 ) -> None:
     failed_id = await scene.failed()
@@ -419,7 +431,7 @@ async def test_a_race_of_an_answer_about_the_fallback_and_its_timeout(
 
 @pytest.mark.rule("3.5", "3.8")
 @pytest.mark.invariant(5, 6)
-async def test_a_fallback_taken_in_time_that_waited_for_a_lock_past_the_time_is_not_taken(
+async def test_a_fallback_is_not_taken_after_waiting_for_a_lock_past_its_deadline(
     scene: Scene,
 ) -> None:
     failed_id = await scene.failed()
@@ -439,7 +451,7 @@ async def test_a_fallback_taken_in_time_that_waited_for_a_lock_past_the_time_is_
 
 @pytest.mark.rule("3.5")
 @pytest.mark.invariant(2, 3, 6)
-async def test_a_fallback_taken_on_two_phones_at_once_is_one_blast(scene: Scene) -> None:
+async def test_concurrently_taking_the_fallback_on_two_phones_opens_one_blast(scene: Scene) -> None:
     failed_id = await scene.failed()
     takes = scene.takes_the_fallback(failed_id)
     assert await meet(scene.database, takes, takes) == ("done", "fallback_decided")
@@ -452,7 +464,7 @@ async def test_a_fallback_taken_on_two_phones_at_once_is_one_blast(scene: Scene)
 @pytest.mark.rule("3.5", "4.2")
 @pytest.mark.invariant(4, 6)
 @pytest.mark.parametrize("taken_first", [True, False])
-async def test_a_race_of_taking_the_fallback_and_cancelling_the_failed_pairing(
+async def test_the_fallback_can_be_taken_while_the_failed_pairing_is_cancelled(
     scene: Scene, taken_first: bool
 ) -> None:
     failed_id = await scene.failed()
@@ -469,7 +481,9 @@ async def test_a_race_of_taking_the_fallback_and_cancelling_the_failed_pairing(
 @pytest.mark.rule("3.5", "3.8", "2b.9")
 @pytest.mark.invariant(1, 2, 4, 6)
 @pytest.mark.parametrize("accept_first", [True, False])
-async def test_a_race_of_accepting_and_cancelling_the_fallback(scene: Scene, accept_first: bool) -> None:
+async def test_a_race_between_accepting_and_cancelling_the_fallback_has_one_outcome(
+    scene: Scene, accept_first: bool
+) -> None:
     failed_id = await scene.failed()
     await all_at_once(scene.takes_the_fallback(failed_id))
     blast_id = await scene.database.fetchval(

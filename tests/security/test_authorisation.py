@@ -50,14 +50,14 @@ SUSPENDED = (403, "suspended")
 NOT_FOUND = (404, "not_found")
 
 
-def test_every_operation_has_its_entry() -> None:
+def test_the_table_of_calls_has_an_entry_for_every_operation() -> None:
     assert set(OPERATIONS) == set(ENTRIES)
 
 
 # Operations --------------------------------------------------------------------------------------------------
 
 
-async def test_every_operation_admits_its_own_role(server: Stage) -> None:
+async def test_every_operation_accepts_its_own_role(server: Stage) -> None:
     answers: Answers = {}
     async with server.available_mitra():
         for operation, entry in ENTERED:
@@ -66,7 +66,7 @@ async def test_every_operation_admits_its_own_role(server: Stage) -> None:
 
 
 @pytest.mark.rule("S.1")
-async def test_without_a_valid_token_only_signing_in_and_the_availability_are_open(server: Stage) -> None:
+async def test_only_sign_in_and_availability_work_without_a_valid_token(server: Stage) -> None:
     someone = await server.make.customer()
     expired = await server.token("customer", someone, good_for_seconds=-1)
     revoked = await server.token("customer", someone)
@@ -156,7 +156,7 @@ async def _answer_about(
 
 @pytest.mark.rule("X.4")
 @pytest.mark.parametrize("role", ["customer", "mitra"])
-async def test_another_persons_data_looks_as_if_it_did_not_exist(server: Stage, role: Role) -> None:
+async def test_another_persons_data_gets_the_same_answer_as_unknown_data(server: Stage, role: Role) -> None:
     stranger = await (server.customer("Tari") if role == "customer" else server.mitra("Kak Dewi"))
     # The stranger has a chat, so the server does not refuse because the stranger has none.
     if role == "customer":
@@ -216,7 +216,7 @@ async def test_another_persons_ids_in_a_body_or_query_find_nothing(server: Stage
     assert await business(server.database) == before
 
 
-async def test_a_mitra_without_a_past_chat_looks_as_if_they_did_not_exist(server: Stage) -> None:
+async def test_a_mitra_without_a_past_chat_gets_the_same_answer_as_an_unknown_mitra(server: Stage) -> None:
     customer, offer_id = await server.customer(), await server.make.offer()
     async with server.available_mitra() as mitra:
         before = await business(server.database)

@@ -354,7 +354,7 @@ async def test_an_unknown_path_or_method_is_refused_with_a_problem(server: Stage
 # Idempotency keys --------------------------------------------------------------------------------------------
 
 
-async def test_without_a_key_of_1_to_200_printable_characters_nothing_changes(
+async def test_a_command_without_a_valid_key_is_refused_and_changes_nothing(
     server: Stage, prepared: dict[str, Call]
 ) -> None:
     before = await business(server.database)
@@ -538,7 +538,7 @@ async def test_an_expired_payment_can_be_neither_confirmed_nor_cancelled(
 
 
 @pytest.mark.rule("2a.8")
-async def test_a_second_journey_is_refused_and_the_first_one_is_named(server: Stage) -> None:
+async def test_a_second_journey_is_refused_and_the_error_names_the_first_journey(server: Stage) -> None:
     order = {"offer_id": str(await server.make.offer())}
     async with server.available_mitra() as mitra:
         paying, talking = await server.customer(), await server.customer("Tari")
@@ -676,7 +676,7 @@ async def test_a_mitra_who_is_offline_or_at_capacity_cannot_accept(server: Stage
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_in_an_ended_session_no_message_is_sent_and_nothing_is_ended(
+async def test_an_ended_session_accepts_neither_a_message_nor_an_end(
     server: Stage, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -695,7 +695,7 @@ async def test_in_an_ended_session_no_message_is_sent_and_nothing_is_ended(
             assert await _refused(server, end) == (409, "session_ended")
 
 
-async def test_without_a_session_no_message_can_be_sent(server: Stage) -> None:
+async def test_no_message_can_be_sent_without_a_session(server: Stage) -> None:
     customer = await server.customer()
     payment_id = await server.pending_payment(customer.id)
     message = {"client_message_id": "1", "text": "halo?"}

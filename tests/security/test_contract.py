@@ -300,7 +300,7 @@ def _operation(case: schemathesis.Case[Any]) -> Operation:
 
 
 @SCHEMA.parametrize()
-def test_an_operation_keeps_to_the_contract_whatever_is_sent(
+def test_an_operation_keeps_to_the_contract_for_any_input(
     case: schemathesis.Case[Any], population: Population
 ) -> None:
     operation = _operation(case)
@@ -309,7 +309,7 @@ def test_an_operation_keeps_to_the_contract_whatever_is_sent(
     case.call_and_validate(base_url=population.url, session=population.session, headers=headers)
 
 
-async def test_the_answer_to_every_correct_call_is_as_declared(server: Stage) -> None:
+async def test_every_correct_call_gets_its_declared_answer(server: Stage) -> None:
     async with server.available_mitra():
         for operation, entry in ENTERED:
             answer = await send(server, operation, await entry.prepare(server))
@@ -396,7 +396,7 @@ def test_every_operation_declares_who_must_be_signed_in() -> None:
         assert {*used} <= schemes.keys()
 
 
-def test_every_operation_declares_the_refusals_that_can_happen() -> None:
+def test_every_operation_declares_its_possible_refusals() -> None:
     signed_in = {name for name, operation in OPERATIONS.items() if operation.security}
     of_mitras = {name for name in signed_in if OPERATIONS[name].path.startswith("/api/mitra/")}
     with_body = {name for name, operation in OPERATIONS.items() if operation.body_schema is not None}
@@ -422,7 +422,7 @@ def test_every_declared_refusal_lists_its_codes() -> None:
             assert all(code.replace("_", "").isalpha() for code in codes)
 
 
-async def test_the_served_contract_is_the_committed_one(server: Stage) -> None:
+async def test_the_server_serves_the_committed_contract(server: Stage) -> None:
     served: Any = (await server.http.get("/api/openapi.json")).json()
     committed = json.loads((Path(__file__).parents[2] / "contracts" / "openapi.json").read_text())
     assert served == committed == json.loads(json.dumps(CONTRACT))

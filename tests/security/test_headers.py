@@ -21,7 +21,7 @@ def _protected(answer: httpx.Response) -> bool:
     )
 
 
-async def test_every_answer_of_every_operation_is_protected(server: Stage) -> None:
+async def test_every_answer_of_every_operation_has_the_protective_headers(server: Stage) -> None:
     for operation, entry in ENTERED:
         if operation.path == AVAILABILITY:
             continue  # For speed, code in front of the framework answers this path. A test below checks its headers.
@@ -32,7 +32,7 @@ async def test_every_answer_of_every_operation_is_protected(server: Stage) -> No
         assert _protected(refused), operation.id
 
 
-async def test_an_answer_outside_the_operations_is_protected(server: Stage) -> None:
+async def test_an_answer_to_any_other_path_has_the_protective_headers(server: Stage) -> None:
     for method, path, status in (
         ("GET", "/api/no/such/path", 404),
         ("GET", "/no/such/path", 404),
@@ -51,7 +51,7 @@ async def test_an_answer_outside_the_operations_is_protected(server: Stage) -> N
         assert _protected(answer), path
 
 
-async def test_an_internal_error_is_protected_and_reveals_nothing(server: Stage) -> None:
+async def test_an_internal_error_has_the_protective_headers_and_reveals_nothing(server: Stage) -> None:
     customer = await server.customer()
     await server.database.execute("ALTER TABLE customers RENAME TO customers_away")
     answer = await customer.get("/me")
@@ -64,7 +64,7 @@ async def test_an_internal_error_is_protected_and_reveals_nothing(server: Stage)
 
 
 @pytest.mark.rule("1.2")
-async def test_the_availability_is_never_cached_and_its_type_never_guessed(server: Stage) -> None:
+async def test_the_availability_answer_forbids_caching_and_guessing_its_type(server: Stage) -> None:
     for method in ("GET", "HEAD", "POST"):
         answer = await server.http.request(method, AVAILABILITY)
         assert answer.headers["cache-control"] == "no-store"

@@ -218,7 +218,7 @@ async def _until_worked(database: Database) -> None:
 
 
 @pytest.mark.rule("S.1")
-async def test_no_code_token_phone_number_or_chat_text_is_in_any_line_of_any_process(
+async def test_no_process_logs_a_code_a_token_a_phone_number_or_a_chat_text(
     servers: EmbeddedServers,
     database_url: str,
     database: Database,

@@ -370,7 +370,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "the deadline of a targeted window is compared before the lock",
         [
-            f"{SAME_BESTIE_RACES}::test_an_answer_given_in_time_that_waited_for_a_lock_past_the_window_does_not_count"
+            f"{SAME_BESTIE_RACES}::test_an_answer_in_time_does_not_count_after_waiting_for_a_lock_past_the_window"
         ],
         together(
             in_statement(
@@ -386,9 +386,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "the time to answer about a fallback is compared before the lock",
-        [
-            f"{SAME_BESTIE_RACES}::test_a_fallback_taken_in_time_that_waited_for_a_lock_past_the_time_is_not_taken"
-        ],
+        [f"{SAME_BESTIE_RACES}::test_a_fallback_is_not_taken_after_waiting_for_a_lock_past_its_deadline"],
         together(
             in_statement(
                 pairing_queries, "lock_pairing", "(SELECT * FROM", "(SELECT *, curhat_now() AS looked_at FROM"
@@ -403,7 +401,10 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "an answer about a fallback counts after its time",
-        [f"{SAME_BESTIE}::test_without_an_answer_the_payment_session_expires_with_a_case", SIMULATION],
+        [
+            f"{SAME_BESTIE}::test_the_payment_session_expires_with_a_case_when_the_customer_does_not_answer",
+            SIMULATION,
+        ],
         in_function(pairing, "lock_failed", " or pairing.answer_is_late", ""),
     ),
     Bug(
@@ -431,7 +432,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a chosen mitra who goes offline is waited for",
         [
-            f"{SAME_BESTIE}::test_going_offline_in_the_window_fails_the_targeted_pairing_even_if_the_mitra_comes_back",
+            f"{SAME_BESTIE}::test_going_offline_during_the_window_fails_the_targeted_pairing_even_if_the_mitra_returns",
             SIMULATION,
         ],
         in_function(pairing, "withdraw", 'if pairing.kind == "targeted":', "if False:"),
@@ -439,7 +440,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a chosen mitra's card stays open when it goes offline",
         [
-            f"{SAME_BESTIE}::test_going_offline_in_the_window_fails_the_targeted_pairing_even_if_the_mitra_comes_back",
+            f"{SAME_BESTIE}::test_going_offline_during_the_window_fails_the_targeted_pairing_even_if_the_mitra_returns",
             SIMULATION,
         ],
         in_statement(
@@ -452,7 +453,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "a chosen mitra who has no place left gets the card",
-        [f"{SAME_BESTIE}::test_the_targeted_pairing_fails_at_once_when_its_mitra_cannot_be_asked"],
+        [f"{SAME_BESTIE}::test_the_targeted_pairing_fails_immediately_when_its_mitra_cannot_be_asked"],
         in_statement(
             pairing_queries, "open_targeted", "can_take_customer AND", "online AND suspended_at IS NULL AND"
         ),
@@ -460,7 +461,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a failure that the fallback made good opens a case",
         [
-            f"{SAME_BESTIE}::test_a_fallback_that_succeeds_marks_the_failure_as_recovered_and_opens_no_case",
+            f"{SAME_BESTIE}::test_a_successful_fallback_marks_the_failure_as_recovered_and_opens_no_case",
             SIMULATION,
         ],
         in_function(
@@ -477,7 +478,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a failure that the fallback made good is not marked as recovered",
         [
-            f"{SAME_BESTIE}::test_a_fallback_that_succeeds_marks_the_failure_as_recovered_and_opens_no_case",
+            f"{SAME_BESTIE}::test_a_successful_fallback_marks_the_failure_as_recovered_and_opens_no_case",
             SIMULATION,
         ],
         in_statement(journey_queries, "accept_and_start", "SET recovered = true", "SET recovered = false"),
@@ -522,14 +523,14 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "a hand approves though the toggle went off",
-        [f"{EXTENSION}::test_the_toggle_to_offline_rejects_at_once_even_if_the_mitra_returns"],
+        [f"{EXTENSION}::test_going_offline_rejects_an_extension_immediately_even_if_the_mitra_returns"],
         in_statement(sessions, "lock_extensions", " AND NOT locked.mitra_went_offline", ""),
         "ALTER TABLE extensions DROP CONSTRAINT extensions_nobody_there_approves_nothing",
     ),
     Bug(
         "the toggle to offline leaves a pending extension alone",
         [
-            f"{EXTENSION}::test_the_toggle_to_offline_rejects_at_once_even_if_the_mitra_returns",
+            f"{EXTENSION}::test_going_offline_rejects_an_extension_immediately_even_if_the_mitra_returns",
             SIMULATION,
         ],
         in_function(mitras, "intent_changed", "await extension.toggle_went_off(tx, mitra_id)", "pass"),
@@ -537,7 +538,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a session ends while an extension waits for its answer",
         [
-            f"{EXTENSION}::test_a_pending_extension_holds_the_end_back_until_it_is_rejected",
+            f"{EXTENSION}::test_a_session_does_not_end_while_an_extension_is_pending",
             SIMULATION,
         ],
         in_statement(
@@ -550,7 +551,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "the gateway's approval of an extension counts after its time",
         [
-            f"{EXTENSION_RACES}::test_an_approval_of_the_gateway_that_waits_for_a_lock_past_the_thirty_seconds_is_refunded",
+            f"{EXTENSION_RACES}::test_a_gateway_approval_is_refunded_after_waiting_for_a_lock_past_the_thirty_seconds",
             SIMULATION,
         ],
         in_function(
@@ -563,7 +564,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a late approval of an extension's charge is kept",
         [
-            f"{EXTENSION}::test_an_approval_of_the_gateway_after_thirty_seconds_is_refunded",
+            f"{EXTENSION}::test_a_gateway_approval_after_thirty_seconds_is_refunded",
             SIMULATION,
         ],
         in_function(
@@ -585,7 +586,7 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "the new end is counted from now",
-        [f"{EXTENSION}::test_an_approval_after_the_old_end_lengthens_the_chat_from_the_old_end", SIMULATION],
+        [f"{EXTENSION}::test_an_approval_after_the_old_end_adds_time_from_the_old_end", SIMULATION],
         in_statement(
             sessions,
             "release_session_ends",

@@ -41,7 +41,7 @@ def test_a_bearer_token_needs_no_origin(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("header", ["abc", "Basic abc", ""])
-def test_with_another_authorization_header_neither_header_nor_cookie_is_a_token(
+def test_the_cookie_is_ignored_when_another_authorization_header_is_sent(
     header: str, settings: Settings
 ) -> None:
     assert presented_token(scope("GET", authorization=header, cookie=COOKIE), "customer", settings) is None
@@ -116,5 +116,5 @@ def test_a_development_cookie_works_without_tls(settings: Settings) -> None:
         (None, "unknown"),
     ],
 )
-def test_an_ipv6_household_counts_as_one_address(client: object, address: str) -> None:
+def test_all_addresses_of_an_ipv6_network_count_as_one(client: object, address: str) -> None:
     assert address_of({"client": client}) == address

@@ -8,7 +8,7 @@ from bench.harness.report import Figure, Peer, Target, line, percentile, write_m
 from bench.harness.sockets import read_frames, write_frame
 
 
-def test_a_figure_within_its_bound_is_ok_and_one_outside_falls_short() -> None:
+def test_a_figure_within_its_bound_is_ok_and_a_figure_outside_its_bound_falls_short() -> None:
     at_most = Target("figure", "at most", 50)
     assert Figure("deadlines", "late", 50, "ms", at_most).verdict == "ok"
     assert Figure("deadlines", "late", 50.1, "ms", at_most).verdict == "falls short"
@@ -17,7 +17,7 @@ def test_a_figure_within_its_bound_is_ok_and_one_outside_falls_short() -> None:
     assert Figure("accept", "rate", 499, "/s", at_least, Peer("ORM", 100)).verdict == "falls short"
 
 
-def test_a_ratio_to_a_peer_that_did_not_run_has_no_success() -> None:
+def test_a_figure_is_not_compared_when_the_peer_did_not_run() -> None:
     figure = Figure(
         "messages", "rate", 2000, "/s", Target("ratio", "at least", 1), Peer("npm is missing", None)
     )
@@ -53,7 +53,7 @@ def test_a_percentile_is_the_smallest_value_that_its_share_does_not_exceed(
     assert percentile(list(range(100, 0, -1)), share) == expected
 
 
-def test_frames_are_read_whole_from_chunks_of_any_size() -> None:
+def test_complete_frames_are_read_from_chunks_of_any_size() -> None:
     payloads = [b"", b"a" * 125, b"b" * 126, b"c" * 70_000]
     stream = b"".join(_server_frame(payload) for payload in payloads)
     for size in (1, 7, 65_536):

@@ -37,7 +37,7 @@ def test_the_index_has_one_line_per_record_with_its_title() -> None:
     assert sorted(lines) == [f"- [{record.name[:4]}]({record.name}){title(record)[4:]}" for record in RECORDS]
 
 
-def test_every_reference_to_a_record_leads_to_one() -> None:
+def test_every_referenced_record_exists() -> None:
     names = {record.name for record in RECORDS}
     numbers = {record.name[:4] for record in RECORDS}
     wrong = []

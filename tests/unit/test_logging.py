@@ -61,7 +61,7 @@ def test_phone_numbers_are_redacted_in_texts(json_log: io.StringIO, number: str)
     assert number not in json_log.getvalue()
 
 
-def test_ids_are_not_taken_for_phone_numbers(json_log: io.StringIO) -> None:
+def test_ids_are_not_redacted_as_phone_numbers(json_log: io.StringIO) -> None:
     identity = "01990000-0812-7345-8123-081234567890"
     structlog.get_logger("packages").info("paired", pairing_id=identity)
     assert identity in json_log.getvalue()

@@ -124,7 +124,7 @@ def test_every_path_and_name_in_the_documents_exists() -> None:
     assert missing == []
 
 
-def test_every_path_in_backticks_is_a_reference_that_is_looked_up() -> None:
+def test_every_path_in_backticks_is_checked_as_a_reference() -> None:
     text = DOCUMENT.read_text(encoding="utf-8") + PLAN.read_text(encoding="utf-8")
     quoted = [quote for quote in re.findall(r"`([^`]+)`", text) if re.match(PATH, quote)]
     assert quoted
@@ -157,7 +157,7 @@ def test_every_test_of_a_decision_cites_one_of_its_rules() -> None:
     assert wrong == []
 
 
-def test_every_link_in_the_documents_leads_somewhere() -> None:
+def test_every_link_in_the_documents_has_an_existing_target() -> None:
     headings = re.findall(r"^#+ (.+)$", text_of("docs/rules.md") or "", flags=re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
     text = DOCUMENT.read_text(encoding="utf-8") + PLAN.read_text(encoding="utf-8")
@@ -170,7 +170,7 @@ def test_every_link_in_the_documents_leads_somewhere() -> None:
     ] == []
 
 
-def test_the_lookup_finds_no_name_that_is_not_there() -> None:
+def test_the_lookup_does_not_find_a_missing_name() -> None:
     assert exists("src/curhat/pairing/service.py", "cancel")
     assert exists("src/curhat/journeys/queries.sql", "accept_and_start")
     assert not exists("src/curhat/pairing/service.py", "cance")

@@ -67,13 +67,15 @@ async def test_the_poll_says_whether_any_mitra_is_available_and_nothing_else(met
 
 
 @pytest.mark.rule("1.2")
-async def test_without_any_mitra_it_is_unavailable() -> None:
+async def test_the_poll_says_unavailable_when_no_mitra_is_available() -> None:
     assert body_of(await call(AvailabilityPoll(framework, Counter(0)))) == {"available": False}
 
 
 @pytest.mark.rule("1.6")
 @pytest.mark.parametrize("error", [PresenceUnknown(), ValueError("not a number")])
-async def test_unknown_is_unavailable_even_just_after_it_was_available(error: Exception) -> None:
+async def test_the_poll_says_unavailable_while_presence_is_unknown_even_just_after_it_said_available(
+    error: Exception,
+) -> None:
     counter = Counter(1)
     poll = AvailabilityPoll(framework, counter)
     assert body_of(await call(poll)) == {"available": True}
@@ -87,7 +89,7 @@ async def test_unknown_is_unavailable_even_just_after_it_was_available(error: Ex
 
 
 @pytest.mark.rule("1.2")
-async def test_simultaneous_polls_share_one_question() -> None:
+async def test_concurrent_polls_share_one_query() -> None:
     counter = Counter(1)
     counter.gate.clear()
     poll = AvailabilityPoll(framework, counter)
@@ -101,7 +103,7 @@ async def test_simultaneous_polls_share_one_question() -> None:
 
 
 @pytest.mark.rule("1.2")
-async def test_polls_ask_at_most_five_times_per_second() -> None:
+async def test_polls_query_valkey_at_most_five_times_per_second() -> None:
     counter = Counter(1)
     poll = AvailabilityPoll(framework, counter)
     loop = asyncio.get_running_loop()
@@ -113,7 +115,7 @@ async def test_polls_ask_at_most_five_times_per_second() -> None:
     assert 2 <= counter.asked <= 1 / MAX_ANSWER_AGE_SECONDS + 1
 
 
-async def test_a_client_that_disconnects_takes_no_answer_from_the_others() -> None:
+async def test_a_disconnecting_client_does_not_cancel_the_answers_of_other_clients() -> None:
     counter = Counter(1)
     counter.gate.clear()
     poll = AvailabilityPoll(framework, counter)
@@ -130,7 +132,7 @@ async def test_a_client_that_disconnects_takes_no_answer_from_the_others() -> No
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
-async def test_other_methods_are_refused_without_asking(method: str) -> None:
+async def test_other_methods_are_refused_without_a_query(method: str) -> None:
     counter = Counter(1)
     sent = await call(AvailabilityPoll(framework, counter), method)
 

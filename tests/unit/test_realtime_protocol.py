@@ -56,14 +56,14 @@ def test_the_three_frames_of_a_client_are_read() -> None:
         '{"op": "hello", "device_id": "\ud800"}',
     ],
 )
-def test_anything_else_is_refused(frame: str | bytes) -> None:
+def test_any_other_frame_is_refused(frame: str | bytes) -> None:
     with pytest.raises(UnreadableFrame) as refusal:
         protocol.read(frame)
     assert len(str(refusal.value)) <= 200
 
 
 @given(st.one_of(st.text(), st.binary()))
-def test_any_input_is_read_or_refused(frame: str | bytes) -> None:
+def test_any_text_or_bytes_are_read_or_refused(frame: str | bytes) -> None:
     with contextlib.suppress(UnreadableFrame):
         protocol.read(frame)
 

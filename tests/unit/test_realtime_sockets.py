@@ -124,7 +124,7 @@ async def test_sent_frames_make_room_in_the_queue(socket: Socket, transport: Tra
     assert len(transport.sent) == 603
 
 
-async def test_a_queue_that_never_empties_has_room_for_as_much_as_was_sent() -> None:
+async def test_each_sent_frame_makes_room_in_a_queue_that_never_empties() -> None:
     room = asyncio.Semaphore(0)
     sent = 0
 
@@ -150,7 +150,7 @@ async def test_a_queue_that_never_empties_has_room_for_as_much_as_was_sent() -> 
 
 
 @pytest.mark.parametrize("error", [OSError(), RuntimeError()])
-async def test_sending_to_a_client_that_has_gone_is_not_an_error(
+async def test_sending_to_a_disconnected_client_is_not_an_error(
     socket: Socket, transport: Transport, error: Exception
 ) -> None:
     transport.error = error
@@ -178,7 +178,7 @@ async def test_only_the_first_close_counts_and_nothing_is_sent_after_it(
     assert transport.sent == []
 
 
-async def test_flushing_to_a_reader_that_takes_nothing_raises_stalled(
+async def test_flushing_raises_stalled_when_the_reader_takes_nothing(
     socket: Socket, transport: Transport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sockets, "STALL_TIMEOUT_SECONDS", 0.01)

@@ -134,7 +134,7 @@ def test_a_reached_invariant_without_a_test_fails_a_full_run(project: pytest.Pyt
     result.stdout.fnmatch_lines(["inv.1 *no test  OWED"])
 
 
-def test_a_test_that_did_not_pass_shows_nothing(project: pytest.Pytester) -> None:
+def test_only_a_passing_test_shows_its_rule(project: pytest.Pytester) -> None:
     write(
         project,
         "tests/test_all.py",
@@ -226,7 +226,7 @@ def test_a_part_of_the_directory_is_a_selection(pytester: pytest.Pytester, argum
     assert not rules_report.is_full_run(pytester.parseconfig(*arguments))
 
 
-def test_a_selection_fails_for_no_missing_test(project: pytest.Pytester) -> None:
+def test_a_selection_does_not_fail_for_a_missing_test(project: pytest.Pytester) -> None:
     write(project, "tests/test_all.py", "def test_nothing(): pass\n")
     result = run(project, "-k", "nothing")
     assert result.ret == 0
@@ -283,7 +283,7 @@ def test_a_selection_adds_to_the_record_of_earlier_runs(project: pytest.Pytester
     }
 
 
-def test_the_last_outcome_replaces_the_one_before(project: pytest.Pytester) -> None:
+def test_the_last_outcome_replaces_the_earlier_outcome(project: pytest.Pytester) -> None:
     write(project, "tests/test_all.py", COMPLETE)
     run(project)
     write(project, "tests/test_all.py", COMPLETE.replace("pass", "assert False"))
@@ -291,7 +291,9 @@ def test_the_last_outcome_replaces_the_one_before(project: pytest.Pytester) -> N
     assert recorded(project)["tests/test_all.py::test_the_button_is_live"][1] == "failed"
 
 
-def test_deleted_tests_and_tests_without_a_citation_leave_the_record(project: pytest.Pytester) -> None:
+def test_deleted_tests_and_tests_without_a_citation_are_removed_from_the_record(
+    project: pytest.Pytester,
+) -> None:
     other = "import pytest\n@pytest.mark.rule('1.2')\ndef test_other(): pass\n"
     write(project, "tests/test_all.py", COMPLETE)
     write(project, "tests/test_gone.py", other)
@@ -389,7 +391,7 @@ def test_a_mistake_in_the_rules_stops_the_run_with_a_clear_message(project: pyte
     result.stderr.fnmatch_lines(["ERROR: docs/rules.md: line 11: there is no phase 'soon'*"])
 
 
-def test_docs_rules_has_every_rule_and_invariant_of_the_product() -> None:
+def test_docs_rules_contains_every_rule_and_invariant_of_the_product() -> None:
     sections = {"1": 8, "2a": 10, "2b": 10, "2c": 1, "3": 9, "4": 7, "5": 8, "X": 13, "S": 4, "V": 5}
     numbers = [f"{section}.{number}" for section, last in sections.items() for number in range(1, last + 1)]
     invariants = [f"invariant:{number}" for number in range(1, 16)]
@@ -415,7 +417,7 @@ def test_every_constraint_named_in_docs_rules_is_in_the_migrations() -> None:
     assert sorted(name for name in named if not re.search(rf"\b{name}\b", migrations)) == []
 
 
-def test_every_link_in_docs_rules_leads_somewhere() -> None:
+def test_every_link_in_docs_rules_has_an_existing_target() -> None:
     text = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
     headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
     anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -79,7 +79,7 @@ async def test_a_gap_in_the_stream_is_a_fault(person: Scripted, device: Device) 
     assert list(person.run_state.tally.faults) == ["customer Rio 1: device 1: event 8 came after 6"]
 
 
-async def test_an_event_that_arrives_twice_on_one_connection_is_a_fault(
+async def test_an_event_that_one_connection_delivers_twice_is_a_fault(
     person: Scripted, device: Device
 ) -> None:
     await device.take(event(6))
@@ -88,7 +88,7 @@ async def test_an_event_that_arrives_twice_on_one_connection_is_a_fault(
     assert person.run_state.tally.fault_count == 1
 
 
-async def test_after_a_resume_the_events_after_the_seq_of_the_hello_are_no_fault(
+async def test_repeated_events_after_the_seq_of_a_resuming_hello_are_no_fault(
     person: Scripted, device: Device
 ) -> None:
     await device.say_hello()
@@ -129,7 +129,7 @@ async def test_two_answers_to_one_idempotency_key_are_a_fault(person: Scripted, 
     assert len({key for _, _, key in person.asked}) == 1
 
 
-async def test_a_command_whose_first_execution_still_runs_is_sent_again(person: Scripted) -> None:
+async def test_a_command_is_sent_again_while_its_first_execution_runs(person: Scripted) -> None:
     person.script = [answer(409, code=IN_PROGRESS), answer(409, code=IN_PROGRESS), answer(200, id="s1")]
 
     got = await person.command("/requests/r1/accept")

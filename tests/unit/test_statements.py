@@ -31,7 +31,7 @@ def modules() -> Iterator[tuple[str, ast.Module]]:
             yield str(path.relative_to(SOURCES)), ast.parse(path.read_text(encoding="utf-8"))
 
 
-def test_sql_runs_through_the_generated_modules_only() -> None:
+def test_only_the_generated_modules_run_sql() -> None:
     found = {
         f"{name}:{node.lineno}"
         for name, module in modules()
@@ -82,14 +82,14 @@ def test_every_statement_is_called_somewhere() -> None:
         ("-- name: a_payment :one\nSELECT 1\n-- name: a_payment :one\nSELECT 2", "names a statement twice"),
     ],
 )
-def test_a_queries_file_that_cannot_be_read_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
+def test_a_malformed_queries_file_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
     path = tmp_path / "queries.sql"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(StatementError, match=complaint):
         parse(path)
 
 
-def test_parameters_are_numbered_as_they_come_and_operators_are_left_alone() -> None:
+def test_parameters_are_numbered_in_order_and_operators_are_unchanged() -> None:
     names: list[str] = []
     sql = statements.number_parameters(
         "a = @first AND b @> @second AND c <@ d AND e = @first AND f = 'x@y'", names
@@ -98,7 +98,7 @@ def test_parameters_are_numbered_as_they_come_and_operators_are_left_alone() -> 
     assert names == ["first", "second"]
 
 
-def test_conditions_come_after_the_statements_own_parameters() -> None:
+def test_conditions_are_numbered_after_the_parameters_of_the_statement() -> None:
     conditions = Conditions()
     conditions.add("a = {0}", 7)
     page = conditions.copy()

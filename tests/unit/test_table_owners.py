@@ -268,17 +268,17 @@ def test_every_table_and_view_has_an_owner() -> None:
     assert set(OWNERS.values()) <= LAYERS.keys()
 
 
-def test_a_statement_that_touches_another_packages_table_is_listed() -> None:
+def test_every_use_of_another_packages_table_is_listed() -> None:
     downward = {touch for touch in _foreign() if not _is_upward(touch)}
     assert _differences(EXCEPTIONS, downward) == (set(), set())
 
 
-def test_a_statement_that_touches_a_table_of_a_package_above_is_listed() -> None:
+def test_every_use_of_a_higher_packages_table_is_listed() -> None:
     upward = {touch for touch in _foreign() if _is_upward(touch)}
     assert _differences(UPWARD, upward) == (set(), set())
 
 
-def test_only_the_listed_statements_arm_or_disarm_deadlines_themselves() -> None:
+def test_only_the_listed_statements_arm_or_disarm_deadlines_directly() -> None:
     writers = {
         (touch.package, touch.statement)
         for touch in TOUCHES
@@ -314,6 +314,6 @@ def test_every_exception_has_a_reason() -> None:
         ("SELECT 'FROM refunds' AS text -- FROM offers\nFROM mock_gateway.charges", "mock_gateway.charges"),
     ],
 )
-def test_the_tables_of_a_statement_are_found_and_the_written_ones_told_apart(sql: str, touched: str) -> None:
+def test_the_parser_finds_the_read_and_the_written_tables_of_a_statement(sql: str, touched: str) -> None:
     found = {table.upper() if kind == "write" else table for table, kind in tables_of(sql)}
     assert found == set(touched.split())

@@ -23,16 +23,16 @@ def imports_of(folder: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("folder", [*CLIENTS, "shared"])
-def test_a_client_imports_itself_and_what_is_shared(folder: str) -> None:
+def test_a_client_imports_only_its_own_folder_and_shared(folder: str) -> None:
     others = [(file, reached) for file, reached in imports_of(folder) if reached not in (folder, "shared")]
     assert others == []
 
 
-def test_the_check_sees_imports() -> None:
+def test_the_check_finds_imports() -> None:
     assert len(imports_of("customer")) > 50
 
 
-def test_the_lock_file_names_no_place() -> None:
+def test_the_lock_file_names_no_registry() -> None:
     packages = json.loads((WEB / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     assert len(packages) > 50
     assert [name for name, package in packages.items() if "resolved" in package] == []
