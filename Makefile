@@ -1,4 +1,4 @@
-# Every command of a developer. Each one makes the environment first, if it is missing or out of date.
+# The commands for developers. Each command first makes the environment, if it is missing or out of date.
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -8,15 +8,15 @@ SHELL := bash
 
 UV_VERSION := 0.13.8
 PYTHON := .venv/bin/python
-# --python is given each time, because uv would otherwise change an environment that happens to be activated.
+# Without --python, uv would change the environment that the developer has activated.
 UV_PIP := $(PYTHON) -m uv pip
 READY := .venv/.ready
-# Node and npm come from the environment, not from the machine.
+# These are Node and npm of the environment, not of the machine.
 NPM := env "PATH=$(CURDIR)/.venv/bin:$$PATH" npm --prefix web --loglevel=error
 NPM_RUN := $(NPM) run --silent
 NODE_MODULES := web/node_modules/.ready
 WEB := web/dist/.built
-# With the folders: when a file is deleted, only its folder is newer than the build.
+# The list includes folders: after a file is deleted, only its folder is newer than the build.
 WEB_SOURCES := $(shell find web -path web/node_modules -prune -o -path web/dist -prune -o -not -path web -print)
 
 .PHONY: help up dev reset check test format rules contracts web screenshots lighthouse simulate-schedules planted-bugs \
@@ -48,7 +48,7 @@ $(READY): pyproject.toml requirements.lock Makefile
 	    echo "       Install them (apt install python$$version-venv), then run make again." >&2
 	    exit 1
 	fi
-	# An environment does not work after it was moved or copied, or when its Python is gone. Make a new one.
+	# An environment that was moved or copied, or whose Python was removed, does not work. Make a new one.
 	if ! .venv/bin/pip --version >/dev/null 2>&1 ||
 	    ! [ "$$($(PYTHON) -c 'import sys; print(sys.prefix)')" -ef .venv ]; then
 	    echo "environment: making .venv with $$("$$python" --version)"
@@ -60,7 +60,7 @@ $(READY): pyproject.toml requirements.lock Makefile
 	    $(PYTHON) -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
 	fi
 	echo "environment: installing what requirements.lock names"
-	# Compile here, once. With PYTHONDONTWRITEBYTECODE every start of a process would compile again, for one second.
+	# Compile once, here. With PYTHONDONTWRITEBYTECODE, each process would compile again at its start, for one second.
 	$(UV_PIP) sync --quiet --python $(PYTHON) --compile-bytecode --require-hashes requirements.lock
 	echo "environment: installing curhat itself, editable"
 	$(UV_PIP) install --quiet --python $(PYTHON) --no-build-isolation --no-deps --editable .
@@ -83,7 +83,7 @@ lock: ## write both lock files for pyproject.toml
 	    .venv/bin/pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
 	fi
 	$(UV_PIP) $(LOCK) --all-extras --group test --group bench --output-file requirements.lock
-	# The packages of production, in the same versions.
+	# Production's packages have the same versions as in requirements.lock.
 	$(UV_PIP) $(LOCK) --constraints requirements.lock --excludes <(printf '%s\n' $(NOT_IN_PRODUCTION)) \
 	    --output-file requirements-production.lock
 	echo "requirements.lock and requirements-production.lock are written"
@@ -111,7 +111,7 @@ up: $(READY) $(WEB) ## start everything for development: databases, server, work
 	@$(PYTHON) -m compileall -q src/curhat
 	exec env CURHAT_ENVIRONMENT=development .venv/bin/curhat up
 
-dev: $(READY) $(WEB) ## as make up; reloads changed Python, and serves the web clients from their sources through Vite
+dev: $(READY) $(WEB) ## start the same as make up; reload changed Python, and serve the web clients through Vite
 	@exec env CURHAT_ENVIRONMENT=development .venv/bin/curhat up --reload
 
 reset: $(READY) ## remove the development data; refused while make up runs
@@ -119,15 +119,15 @@ reset: $(READY) ## remove the development data; refused while make up runs
 
 # Checks ------------------------------------------------------------------------------------------------------
 
-# The rules that squawk leaves out. The runner (kit/migrations.py) sets both timeouts. Integers here are counts,
-# seconds and the rupiah of one payment, each with its own bounds.
+# squawk skips three rules. The runner (kit/migrations.py) sets both timeouts. An integer column holds a count,
+# seconds, or the rupiah of one payment, and each column has its own bounds.
 SQUAWK := .venv/bin/squawk --pg-version=18.0 \
     --exclude=require-lock-timeout,require-statement-timeout,prefer-bigint-over-int
-# The runner wraps every other file in one transaction.
+# The runner wraps each file that is not in this list in one transaction.
 WITHOUT_TRANSACTION := $(shell grep -l '^-- migrate: no transaction$$' migrations/*.sql)
 IN_TRANSACTION := $(filter-out $(WITHOUT_TRANSACTION),$(wildcard migrations/*.sql))
 
-# The checks that run no test, the slowest first. `make check` and `make test` both run this list, two at a time.
+# The checks that run no test, the slowest first. `make check` and `make test` run two of them at a time.
 CHECKS := web web-unit types statements schema contracts web-contracts lint format layers migrations
 check-web: CHECK = $(NPM_RUN) check
 check-web-unit: CHECK = $(NPM_RUN) unit
@@ -197,5 +197,5 @@ $(LIGHTHOUSE)/node_modules/.ready: $(LIGHTHOUSE)/package.json $(LIGHTHOUSE)/pack
 lighthouse: $(READY) $(WEB) $(LIGHTHOUSE)/node_modules/.ready ## measure the first screens of both apps with Lighthouse
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" .venv/bin/pytest -q --capture=no $(LIGHTHOUSE)/figures.py
 
-bench: $(READY) ## measure, each figure beside its peer and its target; writes bench/RESULTS.md
+bench: $(READY) ## measure every speed claim and what it is compared with; writes bench/RESULTS.md
 	@$(PYTHON) -m bench
