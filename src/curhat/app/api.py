@@ -10,7 +10,6 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.routes import HTTPRoute
-from valkey.asyncio import Valkey
 
 from curhat.accounts import endpoints as accounts
 from curhat.accounts.guards import provide_customer, provide_mitra, strangers_first
@@ -21,7 +20,6 @@ from curhat.control_center import endpoints as control_center
 from curhat.control_center.operators.guards import operators_only, provide_operator
 from curhat.journeys import endpoints as journeys
 from curhat.journeys import extension_endpoints as extensions
-from curhat.kit.database import Database
 from curhat.kit.errors import BusinessError
 from curhat.kit.http import (
     AnyRequest,
@@ -32,19 +30,12 @@ from curhat.kit.http import (
 )
 from curhat.kit.identity import Identity
 from curhat.kit.openapi import ContractConfig
-from curhat.kit.settings import Settings
 from curhat.notifications import endpoints as notifications
-from curhat.notifications.addresses import Addresses
-from curhat.notifications.web_push import VapidKey
-from curhat.payments.gateway import Gateway
-from curhat.payments.mock import endpoints as mock_gateway_controls
-from curhat.payments.mock.gateway import MockGateway
+from curhat.payments.mock import endpoints as mock_gateway
 from curhat.presence import endpoints as presence
-from curhat.presence.service import Presence
 from curhat.pricing import endpoints as pricing
 from curhat.realtime import endpoints as realtime
 from curhat.sessions import endpoints as sessions
-from curhat.sessions.writer import MessageWriter
 
 # The largest body is a message of 4,000 characters that are all written as JSON escapes.
 MAX_BODY_BYTES = 64 * 1024
@@ -60,71 +51,58 @@ ROUTES = [
     *control_center.ROUTES,
     *notifications.ROUTES,
 ]
-DEVELOPMENT_ROUTES = [
-    *accounts.DEVELOPMENT_ROUTES,
-    *mock_gateway_controls.DEVELOPMENT_ROUTES,
-    read_api_docs,
-]
+DEVELOPMENT_ROUTES = [*accounts.DEVELOPMENT_ROUTES, *mock_gateway.DEVELOPMENT_ROUTES, read_api_docs]
 
 
 def build_api(services: Callable[[], Services], *, development: bool) -> Litestar:
-    """Build the application. It calls `services` per request, so that the contract can be generated without Services.
+    """Build the application. It calls `services` only during a request, so reading the contract needs no Services.
 
     In production, the development paths do not exist (404).
     """
 
-    def database() -> Database:
-        return services().database
+    def given(read: Callable[[Services], object]) -> Provide:
+        return Provide(lambda: read(services()), sync_to_thread=False)
 
-    def settings() -> Settings:
-        return services().settings
-
-    def valkey_client() -> Valkey:
-        return services().valkey
-
-    def presence() -> Presence:
-        return services().presence
-
-    def gateway() -> Gateway:
-        return services().gateway
-
-    def mock_gateway() -> MockGateway:
-        return services().gateway
-
-    def authenticator() -> Authenticator:
-        return services().authenticator
-
-    def message_writer() -> MessageWriter:
-        return services().message_writer
+    async def provide_seen_mitra(
+        request: AnyRequest, authenticator: NamedDependency[Authenticator]
+    ) -> Identity:
+        identity = await provide_mitra(request, authenticator)
+        # Any request shows that the mitra's app is in use (1.1).
+        services().presence.seen(identity.user_id)
+        return identity
 
     api = Litestar(
         route_handlers=[*ROUTES, *(DEVELOPMENT_ROUTES if development else [])],
         dependencies={
-            "database": _given(database),
-            "settings": _given(settings),
-            "valkey_client": _given(valkey_client),
-            "presence": _given(presence),
-            "gateway": _given(gateway),
-            "mock_gateway": _given(mock_gateway),
-            "authenticator": _given(authenticator),
-            "message_writer": _given(message_writer),
+            "database": given(lambda s: s.database),
+            "settings": given(lambda s: s.settings),
+            "valkey_client": given(lambda s: s.valkey),
+            "presence": given(lambda s: s.presence),
+            "gateway": given(lambda s: s.gateway),
+            "authenticator": given(lambda s: s.authenticator),
+            "message_writer": given(lambda s: s.message_writer),
+            "vapid_key": given(lambda s: s.vapid_key),
+            "push_addresses": given(lambda s: s.push_addresses),
             "customer": Provide(provide_customer),
+            "mitra": Provide(provide_seen_mitra),
             "operator": Provide(provide_operator),
-            **_push_and_presence(services),
         },
         exception_handlers={
             BusinessError: handle_business_error,
             HTTPException: handle_http_exception,
             Exception: handle_unexpected,
         },
-        guards=[strangers_first(authenticator), operators_only(database, settings)],
+        guards=[
+            strangers_first(lambda: services().authenticator),
+            operators_only(lambda: services().database, lambda: services().settings),
+        ],
         request_class=StrictRequest,
         openapi_config=ContractConfig(
             title="Curhat",
             version="1",
             description="Someone to talk to, within seconds. Errors are application/problem+json with a `code`.",
             use_handler_docstrings=True,
-            # This needs its own path. Below the given path, the plugin answers unknown paths in HTML instead of
+            # A path that no operation shares: below it, the plugin answers unknown paths in HTML instead of
             # problem+json.
             path="/api/openapi.json",
             render_plugins=[JsonRenderPlugin(path="/")],
@@ -137,34 +115,8 @@ def build_api(services: Callable[[], Services], *, development: bool) -> Litesta
     return api
 
 
-def _push_and_presence(services: Callable[[], Services]) -> dict[str, Provide]:
-    """Return the dependencies of push, and the provider of the mitra who sends the request."""
-
-    def vapid_key() -> VapidKey:
-        return services().vapid_key
-
-    def push_addresses() -> Addresses:
-        return services().push_addresses
-
-    async def mitra(request: AnyRequest, authenticator: NamedDependency[Authenticator]) -> Identity:
-        identity = await provide_mitra(request, authenticator)
-        # Any request shows that the mitra's app is in use (1.1).
-        services().presence.seen(identity.user_id)
-        return identity
-
-    return {
-        "vapid_key": _given(vapid_key),
-        "push_addresses": _given(push_addresses),
-        "mitra": Provide(mitra),
-    }
-
-
-def _given(provider: Callable[..., object]) -> Provide:
-    return Provide(provider, sync_to_thread=False)
-
-
 def _lighten(api: Litestar) -> None:
-    """Resolve each operation's dependencies one after the other, and give its guards the operation itself.
+    """Resolve the dependencies of each operation one after another, and pass the operation itself to its guards.
 
     By default, Litestar resolves independent dependencies in a task group, and copies the operation for each guard.
     Record 0063 has the cost per request.
@@ -172,7 +124,9 @@ def _lighten(api: Litestar) -> None:
     for route in api.routes:
         if isinstance(route, HTTPRoute):
             for handler, model in route.route_handler_map.values():
-                model.dependency_batches = [{one} for batch in model.dependency_batches for one in batch]
+                model.dependency_batches = [
+                    {dependency} for batch in model.dependency_batches for dependency in batch
+                ]
                 # The operations that Litestar adds itself (OPTIONS, the contract) have no attribute to replace.
                 if hasattr(handler, "__dict__"):
                     handler.authorize_connection = _authorization_of(handler)  # type: ignore[assignment, method-assign]

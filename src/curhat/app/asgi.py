@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import time
-from typing import Any
+from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import structlog
@@ -50,7 +50,7 @@ class Server:
 
     @property
     def services(self) -> Services:
-        """Return the objects of this process. Raises RuntimeError before the start and after the shutdown."""
+        """The objects of this process. Raises RuntimeError before the start and after the shutdown."""
         if self._services is None:
             raise RuntimeError("the server has not started")
         return self._services
@@ -87,8 +87,8 @@ class Server:
             self._services = None
             log.exception("server.failed")
             if started:
-                # A loop that the process needs has failed. A process without this loop would do more harm than a
-                # restart. So end the process; its supervisor starts it again.
+                # A loop that the process needs has failed. Without this loop, the process would do harm. So end the
+                # process. Its supervisor starts it again.
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
             await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
@@ -109,17 +109,13 @@ class Server:
             else:
                 await observed(api, scope, receive, send)
 
-        limited = AddressLimit(
-            route,
-            services.valkey,
-            self._settings.address_requests_per_minute,
-        )
-        # Files are outside the limit, because serving a file costs no more than counting the request.
+        limited = AddressLimit(route, services.valkey, self._settings.address_requests_per_minute)
+        # The limit does not apply to files, because serving a file costs no more than counting the request.
         files = StaticFiles(limited, web_folder(), self._settings.public_origins)
         return AvailabilityPoll(files, services.presence.count_available)
 
     @contextlib.asynccontextmanager
-    async def _operations_port(self) -> Any:
+    async def _operations_port(self) -> AsyncIterator[None]:
         """In production, serve health and metrics on a separate port that is not public."""
         if self._settings.is_development:
             yield
@@ -190,7 +186,7 @@ class Operations:
 
 
 async def observed(api: Application, scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve a request. Put its correlation id into logs and answer, add security headers, and measure the time."""
+    """Serve a request, and measure its time. Put its correlation id into logs and answer. Add security headers."""
     given = dict(scope["headers"]).get(b"x-request-id", b"")
     correlation_id = given if CORRELATION_ID.match(given) else str(uuid4()).encode()
     structlog.contextvars.clear_contextvars()

@@ -7,6 +7,7 @@ provides these hooks. Each object is constructed from objects that already exist
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
@@ -46,7 +47,7 @@ from curhat.sessions.writer import MessageWriter
 
 log = structlog.get_logger(__name__)
 
-# How many commands one process sends to Valkey at once, and how long the next command waits for a connection.
+# How many commands one process sends to Valkey at once, and how long a further command waits for a connection.
 MAX_VALKEY_CONNECTIONS = 64
 VALKEY_TIMEOUT_SECONDS = 1.0
 
@@ -54,8 +55,8 @@ VALKEY_TIMEOUT_SECONDS = 1.0
 def connect_valkey(url: str) -> valkey.asyncio.Valkey:
     """Make a client that never repeats a command by itself, and that waits for a free connection.
 
-    The client has no socket timeout. With one, valkey-py would write through `asyncio.wait_for`, which on Python 3.11
-    can lose a cancellation. Callers set a timeout around their own command.
+    The client has no socket timeout. With a timeout, valkey-py writes through `asyncio.wait_for`, which can lose a
+    cancellation on Python 3.11. Callers set a timeout around their own command.
     """
     pool = valkey.asyncio.BlockingConnectionPool.from_url(
         url,
@@ -68,71 +69,62 @@ def connect_valkey(url: str) -> valkey.asyncio.Valkey:
     return client
 
 
+@dataclass(frozen=True)
 class Hooks:
     """The functions of higher packages that each socket calls (realtime.hooks.SocketHooks)."""
 
-    def __init__(
-        self,
-        database: Database,
-        client: valkey.asyncio.Valkey,
-        authenticator: Authenticator,
-        hub: Hub,
-        cards: Cards,
-        presence: Presence,
-        customers: CustomerConnections,
-    ) -> None:
-        self._database = database
-        self._valkey = client
-        self._authenticator = authenticator
-        self._hub = hub
-        self._cards = cards
-        self._presence = presence
-        self._customers = customers
+    database: Database
+    client: valkey.asyncio.Valkey
+    authenticator: Authenticator
+    hub: Hub
+    cards: Cards
+    presence: Presence
+    customers: CustomerConnections
 
     async def authenticate(self, role: Role, scope: Scope) -> SocketIdentity | None:
         """Authenticate by one-use ticket, by bearer header, or by cookie with an Origin on the list."""
         ticket = ticket_in(scope)
         if ticket is None:
-            return await self._authenticator.socket_identity(role, scope)
-        found = await redeem_ticket(self._valkey, role, ticket)
-        if found is None or await self._authenticator.signed_out([found]):
+            return await self.authenticator.socket_identity(role, scope)
+        found = await redeem_ticket(self.client, role, ticket)
+        if found is None or await self.authenticator.signed_out([found]):
             return None
         return found
 
     async def opened(self, identity: Identity, connection_id: str) -> None:
         """Begin a mitra's lease, or note that a customer is connected and needs no push."""
         if identity.role == "mitra":
-            await self._presence.opened(identity.user_id, connection_id)
+            await self.presence.opened(identity.user_id, connection_id)
         else:
-            await self._customers.opened(identity.user_id)
+            await self.customers.opened(identity.user_id)
 
     def frame_received(self, identity: Identity, connection_id: str) -> None:
-        """Renew the lease, on any frame."""
+        """Renew the mitra's lease, or note that the customer is still connected."""
         if identity.role == "mitra":
-            self._presence.frame_received(identity.user_id, connection_id)
+            self.presence.frame_received(identity.user_id, connection_id)
         else:
-            self._customers.heard(identity.user_id)
+            self.customers.heard(identity.user_id)
 
     async def closed(self, identity: Identity, connection_id: str) -> None:
         """Start the 3 s within which the user can reconnect.
 
-        For a mitra, do this always. For a customer, do it only if this was the last socket in this process.
+        A customer may have further sockets in this process. Then do nothing.
         """
         if identity.role == "mitra":
-            await self._presence.closed(identity.user_id, connection_id)
+            await self.presence.closed(identity.user_id, connection_id)
             try:
-                await extension.socket_closed(self._database, identity.user_id)
+                await extension.socket_closed(self.database, identity.user_id)
             except DATABASE_AWAY as error:
-                # The deadline of a pending extension checks presence in any case.
+                # The deadline of a pending extension also checks presence.
                 log.warning("extension.close_not_recorded", error=type(error).__name__)
-        elif not self._hub.holds(identity):
-            self._customers.closed(identity.user_id)
+        elif not self.hub.holds(identity):
+            self.customers.closed(identity.user_id)
 
     async def welcome_extras(self, identity: Identity) -> Mapping[str, object]:
-        """Return the open requests, if the user is a mitra."""
+        """Return the open requests of a mitra."""
         if identity.role != "mitra":
             return {}
-        return {"requests": await self._cards.welcome(identity.user_id)}
+        return {"requests": await self.cards.welcome(identity.user_id)}
 
 
 class Services:
@@ -183,11 +175,9 @@ class Services:
 
 
 def _push_contact(settings: Settings) -> str:
-    """Return the address at which the operators of a push service reach us: our first public origin."""
-    for origin in settings.public_origins:
-        if origin.startswith("https://"):
-            return origin
-    return "mailto:development@example.com"
+    """Return where the operators of a push service can reach us: our first https origin."""
+    secure = (origin for origin in settings.public_origins if origin.startswith("https://"))
+    return next(secure, "mailto:development@example.com")
 
 
 @asynccontextmanager
@@ -196,7 +186,7 @@ async def open_services(
 ) -> AsyncIterator[Services]:
     """Connect, and run the loops of a server process (`serves_sockets`) or of a worker.
 
-    Raises RuntimeError when the settings do not name both servers. (`curhat up` passes the embedded ones on.)
+    Raises RuntimeError if the settings do not name both servers. (`curhat up` passes its embedded servers on.)
     """
     if settings.database_url is None or settings.valkey_url is None:
         raise RuntimeError("a process of the services needs CURHAT_DATABASE_URL and CURHAT_VALKEY_URL")

@@ -18,7 +18,7 @@ from curhat.realtime import service as realtime
 
 log = structlog.get_logger(__name__)
 
-# How often old rows are deleted.
+# How long the worker waits between two prunings.
 PRUNE_INTERVAL_SECONDS = 60.0
 # Limits one pruning. 50 rounds of 10,000 rows per minute keep up with 8,000 events per second.
 MAX_PRUNE_ROUNDS = 50
@@ -35,10 +35,7 @@ async def run(settings: Settings) -> None:
     async with open_services(settings, serves_sockets=False, application_name="curhat worker") as services:
         log.info("worker.started")
         async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(services.deadline_loop.run()),
-                tasks.create_task(_prune(services)),
-            ]
+            running = [tasks.create_task(services.deadline_loop.run()), tasks.create_task(_prune(services))]
             await stop.wait()
             for task in running:
                 task.cancel()
@@ -55,7 +52,7 @@ async def _prune(services: Services) -> None:
 
 
 async def prune_once(services: Services) -> None:
-    """Delete old events, keys, codes, tokens and messages to push; count the parked deadlines."""
+    """Delete old events, keys, codes, tokens and push messages. Count the parked deadlines."""
     for prune, limit in (
         (realtime.prune, realtime.MAX_EVENTS_PER_PRUNE),
         (idempotency.prune, idempotency.MAX_KEYS_PER_PRUNE),

@@ -3,14 +3,14 @@
 Guarantees
     A customer has at most one open payment of purpose `session`.
     A payment is charged at most once. Each attempt is a row with its own gateway key. A new attempt begins only after
-    the last one was declined. The database allows one undecided attempt and one charge per payment.
+    the gateway declined the last attempt. The database allows one undecided attempt and one charge per payment.
     If an approval arrives after the payment was closed, the charge is refunded once, and the audit records this.
     A payment of Rp0 never reaches the gateway.
     An extension is charged when it is approved, and only until its time for the charge is over.
 Concurrency
-    The payment row is the lock of the whole journey. Every change of a payment, of its pairing, or of their other
-    rows takes this lock first. The payment of an extension is an exception: it is changed only under the lock of its
-    session, which is taken before it.
+    The payment row is the lock of the whole journey. A transaction takes this lock first if it changes the payment,
+    its pairing, or their other rows. The payment of an extension is an exception. A transaction that changes it first
+    locks the session.
 Relies on
     The gateway's own idempotency by key, behind the port in gateway.py. If a result is unknown, we query the gateway
     by the same key. We never send the charge under a new key.

@@ -1,12 +1,11 @@
 """The port to the payment gateway. Today the mock implements it. Xendit will implement it without changes in callers.
 
 What every gateway behind this port guarantees
-    A key always names one charge (or refund). If a charge is sent again under the same key, the gateway does not
-    repeat it, and gives the same answer. `find_charge` and `find_refund` return the result of the charge or refund
-    that was sent under a key.
+    A key always names one charge or one refund. If we send a charge or refund again under the same key, the gateway
+    does not repeat it, and gives the same answer.
+    `find_charge` and `find_refund` return the result of the charge or refund that we sent under a key.
 What callers must expect
-    An answer may be missing or late, may arrive twice, and may arrive out of order. `GatewayUnknown` says only that
-    the result is not known.
+    An answer may be missing or late, may arrive twice, and may arrive out of order.
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,15 +17,12 @@ import msgspec
 ChargeStatus = Literal["approved", "declined", "processing", "not_found"]
 RefundStatus = Literal["done", "failed", "processing", "not_found"]
 
-# How long a confirmation waits for the gateway. After that it answers "not known yet" (a ○ rule of section 2a).
+# How long a confirmation waits for the gateway. Then it answers that the result is not known yet (a ○ rule of 2a).
 ANSWER_TIMEOUT_SECONDS = 5.0
 
 
 class GatewayUnknown(Exception):
-    """The gateway did not answer.
-
-    The charge or refund may have happened. Query the gateway by the key to find out.
-    """
+    """The gateway did not answer, but the charge or refund may have happened. Query the gateway by the key."""
 
 
 class ChargeAnswer(msgspec.Struct, frozen=True):
@@ -43,8 +39,8 @@ class RefundAnswer(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
-# A gateway calls this with the key and the answer when an answer arrives late or again, like a webhook. The
-# constructor of the gateway takes this function.
+# Like a webhook: a gateway calls this with the key and the answer when an answer arrives late or again. The gateway
+# takes this function in its constructor.
 ChargeCallback = Callable[[UUID, ChargeAnswer], Awaitable[object]]
 
 

@@ -1,4 +1,4 @@
-"""The mock gateway's controls. Mounted in development only."""
+"""The endpoints that control the mock gateway. They exist in development only."""
 
 from uuid import UUID
 
@@ -20,10 +20,10 @@ from curhat.payments.mock.schemas import GatewayBehaviour, GatewayRecords
     responses=answers({200: GatewayBehaviour}, ValidationFailed),
 )
 async def set_gateway_behaviour(
-    mock_gateway: NamedDependency[MockGateway], data: JSONBody[GatewayBehaviour]
+    gateway: NamedDependency[MockGateway], data: JSONBody[GatewayBehaviour]
 ) -> GatewayBehaviour:
     """Tell the mock gateway how to behave."""
-    await mock_gateway.set_behaviour(data.behaviour, data.payment_id)
+    await gateway.set_behaviour(data.behaviour, data.payment_id)
     return data
 
 
@@ -34,10 +34,10 @@ async def set_gateway_behaviour(
     responses=answers({200: GatewayRecords}, ValidationFailed),
 )
 async def list_gateway_charges(
-    mock_gateway: NamedDependency[MockGateway], payment_id: FromQuery[UUID]
+    gateway: NamedDependency[MockGateway], payment_id: FromQuery[UUID]
 ) -> GatewayRecords:
     """What the mock gateway itself recorded for a payment, apart from our own tables."""
-    return await mock_gateway.recorded(payment_id)
+    return await gateway.recorded(payment_id)
 
 
 DEVELOPMENT_ROUTES: list[BaseRouteHandler] = [set_gateway_behaviour, list_gateway_charges]

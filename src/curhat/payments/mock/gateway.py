@@ -3,12 +3,13 @@
 import asyncio
 from uuid import UUID
 
+import msgspec
 import structlog
 
 from curhat.kit.database import Database
 from curhat.payments.gateway import ChargeAnswer, ChargeCallback, RefundAnswer
 from curhat.payments.mock import queries
-from curhat.payments.mock.schemas import Behaviour, GatewayRecords, RecordedCharge, RecordedRefund
+from curhat.payments.mock.schemas import Behaviour, GatewayRecords
 
 log = structlog.get_logger(__name__)
 
@@ -53,9 +54,8 @@ class MockGateway:
             return ChargeAnswer("not_found")
         if found.is_processing:
             return ChargeAnswer("processing")
-        if found.charge_status == "declined":
-            return ChargeAnswer("declined", reason="declined by the mock gateway")
-        return ChargeAnswer("approved")
+        is_declined = found.charge_status == "declined"
+        return ChargeAnswer(found.charge_status, "declined by the mock gateway" if is_declined else None)
 
     async def refund(self, key: UUID, charge_key: UUID, payment_id: UUID, amount_rp: int) -> RefundAnswer:
         """See Gateway."""
@@ -93,8 +93,8 @@ class MockGateway:
     def _call_back_done(self, task: asyncio.Task[None]) -> None:
         self._running_callbacks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            # If we fail to handle a real gateway's callback, its answer is lost too. A query by key then finds the
-            # answer.
+            # The answer is lost, as it would be if we failed to handle the callback of a real gateway. A query by key
+            # finds it.
             log.warning("mock_gateway.call_back_failed", error=type(task.exception()).__name__)
 
     async def close(self) -> None:
@@ -111,26 +111,4 @@ class MockGateway:
         """Return everything that the gateway recorded for a payment."""
         charges = await queries.list_charges(self._database, payment_id=payment_id)
         refunds = await queries.list_refunds(self._database, payment_id=payment_id)
-        return GatewayRecords(
-            charges=[
-                RecordedCharge(
-                    key=charge.key,
-                    payment_id=charge.payment_id,
-                    amount_rp=charge.amount_rp,
-                    status=charge.charge_status,
-                    at=charge.at,
-                )
-                for charge in charges
-            ],
-            refunds=[
-                RecordedRefund(
-                    key=refund.key,
-                    charge_key=refund.charge_key,
-                    payment_id=refund.payment_id,
-                    amount_rp=refund.amount_rp,
-                    status=refund.refund_status,
-                    at=refund.at,
-                )
-                for refund in refunds
-            ],
-        )
+        return msgspec.convert({"charges": charges, "refunds": refunds}, GatewayRecords, from_attributes=True)

@@ -120,12 +120,12 @@ class ListChargesRow(msgspec.Struct, frozen=True):
     key: UUID
     payment_id: UUID
     amount_rp: int
-    charge_status: RecordedChargeStatus
+    status: str
     at: datetime
 
 
 LIST_CHARGES: Final = """
-SELECT key, payment_id, amount_rp, status AS charge_status, at FROM mock_gateway.charges
+SELECT key, payment_id, amount_rp, status, at FROM mock_gateway.charges
 WHERE payment_id = $1 ORDER BY at, key
 """
 
@@ -140,12 +140,12 @@ class ListRefundsRow(msgspec.Struct, frozen=True):
     charge_key: UUID
     payment_id: UUID
     amount_rp: int
-    refund_status: RecordedRefundStatus
+    status: str
     at: datetime
 
 
 LIST_REFUNDS: Final = """
-SELECT key, charge_key, payment_id, amount_rp, status AS refund_status, at FROM mock_gateway.refunds
+SELECT key, charge_key, payment_id, amount_rp, status, at FROM mock_gateway.refunds
 WHERE payment_id = $1 ORDER BY at, key
 """
 

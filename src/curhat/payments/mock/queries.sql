@@ -38,10 +38,10 @@ ORDER BY payment_id NULLS LAST LIMIT 1
 
 -- name: list_charges :many
 -- The payment's charges, oldest first.
-SELECT key, payment_id, amount_rp, status AS charge_status, at FROM mock_gateway.charges
+SELECT key, payment_id, amount_rp, status, at FROM mock_gateway.charges
 WHERE payment_id = @payment_id ORDER BY at, key
 
 -- name: list_refunds :many
 -- The payment's refunds, oldest first.
-SELECT key, charge_key, payment_id, amount_rp, status AS refund_status, at FROM mock_gateway.refunds
+SELECT key, charge_key, payment_id, amount_rp, status, at FROM mock_gateway.refunds
 WHERE payment_id = @payment_id ORDER BY at, key
