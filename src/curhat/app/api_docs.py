@@ -1,7 +1,7 @@
 """The HTTP contract as a page for people, at /api/docs. It exists in development only.
 
-The server generates the page as plain HTML. It needs no script and no file of another host. So its policy allows one
-style sheet, by its hash, and nothing else.
+The server generates the page as plain HTML. The page needs no script and no file of another host. So its content
+security policy allows one style sheet, by its hash, and nothing else.
 """
 
 import base64
@@ -35,7 +35,7 @@ Json = Mapping[str, Any]
 
 @get("/api/docs", include_in_schema=False, media_type=MediaType.HTML, sync_to_thread=False)
 def read_api_docs(request: Request[Any, Any, Any]) -> Response[str]:
-    """The page, for the contract of this application."""
+    """Answer with the page for the contract of this application."""
     text = page(request.app.openapi_schema.to_schema())
     return Response(text, media_type=MediaType.HTML, headers={"content-security-policy": POLICY})
 
@@ -100,13 +100,11 @@ def _type(schema: Json) -> str:
         return f'<a href="#{name}">{name}</a>'
     for several, word in (("oneOf", " or "), ("anyOf", " or "), ("allOf", " with ")):
         if several in schema:
-            return word.join(_type(one) for one in schema[several] if one.get("type") != "null") + (
-                " or null" if any(one.get("type") == "null" for one in schema[several]) else ""
-            )
+            kinds = [_type(kind) for kind in schema[several] if kind.get("type") != "null"]
+            return word.join(kinds) + (" or null" if len(kinds) < len(schema[several]) else "")
     if "enum" in schema:
-        return " | ".join(
-            f"<code>{'null' if value is None else escape(value)}</code>" for value in schema["enum"]
-        )
+        values = ("null" if value is None else escape(value) for value in schema["enum"])
+        return " | ".join(f"<code>{value}</code>" for value in values)
     if schema.get("type") == "array":
         return f"list of {_type(schema.get('items', {}))}"
     if "properties" in schema:

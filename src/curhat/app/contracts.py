@@ -1,6 +1,6 @@
 """The contracts, generated from the code: openapi.json (OpenAPI 3.1) and realtime.json (AsyncAPI 3) in contracts/.
 
-`python -m curhat.app.contracts` writes them; with `--check` it only says whether the committed ones are current.
+`python -m curhat.app.contracts` writes both files. With `--check` it only reports whether they are current.
 """
 
 import argparse
@@ -38,14 +38,14 @@ def _declared(kind: type[Any]) -> dict[str, dict[str, type[msgspec.Struct]]]:
 def openapi() -> dict[str, Any]:
     """Return the HTTP contract. A tag marks the operations of development."""
 
-    def no_house() -> Services:
+    def no_services() -> Services:
         raise RuntimeError("reading the contract needs no running services")
 
-    return build_api(no_house, development=True).openapi_schema.to_schema()
+    return build_api(no_services, development=True).openapi_schema.to_schema()
 
 
 def realtime() -> dict[str, Any]:
-    """The realtime contract: the two sockets, every frame of both directions, every event with its data."""
+    """Return the realtime contract: the two sockets, all frames of both directions, all events with their data."""
     client_frames = list(get_args(protocol.ClientFrame))
     server_frames = list(get_args(protocol.ServerFrame))
     stream_events, unsequenced_events = _declared(EventType), _declared(UnsequencedEventType)
@@ -108,22 +108,18 @@ def realtime() -> dict[str, Any]:
 
 
 def main() -> int:
-    """Write or check the contracts; the exit status is 1 when `--check` finds a difference."""
+    """Write or check the contracts. The exit status is 1 if `--check` finds a difference."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--check", action="store_true", help="only say whether the committed files are current"
-    )
+    parser.add_argument("--check", action="store_true", help="only report whether the files are current")
     check = parser.parse_args().check
     stale = []
     for name, contract in (("openapi.json", openapi()), ("realtime.json", realtime())):
         path = FOLDER / name
         text = json.dumps(contract, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
-        if check:
-            if not path.exists() or path.read_text(encoding="utf-8") != text:
-                stale.append(name)
-        else:
-            FOLDER.mkdir(exist_ok=True)
+        if not check:
             path.write_text(text, encoding="utf-8")
+        elif not path.exists() or path.read_text(encoding="utf-8") != text:
+            stale.append(name)
     if stale:
         sys.stderr.write(f"contracts: {', '.join(stale)} differ from the code; run make contracts\n")
         return 1

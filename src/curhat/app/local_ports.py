@@ -1,4 +1,4 @@
-"""Ports of this machine: whether a port is free, which process holds it, and which HTTP status it answers."""
+"""Ports of this machine: whether a port is free, which process listens at it, and which HTTP status that answers."""
 
 import errno
 import http.client
@@ -11,7 +11,7 @@ from curhat.kit.settings import PREFIX
 
 
 def port_problem(host: str, port: int) -> str | None:
-    """Return why no process can listen at this address, and what to do. Return None if the address is free."""
+    """Return why a process cannot listen at this address, and what to do. Return None if the address is free."""
     family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     with socket.socket(family, kind) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -38,6 +38,6 @@ class RunFile(msgspec.Struct, frozen=True):
         temporary.replace(data_dir / "run.json")
 
     def environ(self) -> dict[str, str]:
-        """The settings, as environment variables."""
+        """Return the settings as environment variables."""
         values = msgspec.structs.asdict(self)
         return {f"{PREFIX}{name.upper()}": str(value) for name, value in values.items() if name != "pid"}

@@ -1,12 +1,11 @@
 """Seed data: the price tiers, and in development ten demo mitras and a demo admin."""
 
-import asyncpg
 import msgspec
 
 from curhat.accounts.service import invite_mitra
 from curhat.control_center.operators import passwords
 from curhat.control_center.operators.service import create_operator, password_hash_of
-from curhat.kit.database import Transaction
+from curhat.kit.database import Connection, Transaction
 from curhat.kit.settings import Settings
 from curhat.kit.signals import NoSignals
 from curhat.pricing.service import seed_offers
@@ -24,11 +23,8 @@ class DemoAccount(msgspec.Struct, frozen=True):
     note: str
 
 
-async def seed(connection: "asyncpg.Connection[asyncpg.Record]", settings: Settings) -> list[DemoAccount]:
-    """Write the price tiers, and in development the demo accounts.
-
-    Return the accounts. A second run changes nothing.
-    """
+async def seed(connection: Connection, settings: Settings) -> list[DemoAccount]:
+    """Write the price tiers, and in development the demo accounts. Return these. A second run changes nothing."""
     async with connection.transaction():
         tx = Transaction(connection, NoSignals())
         await seed_offers(tx)

@@ -1,15 +1,14 @@
 """Serves the web clients, as `npm run build` made them, in front of the framework.
 
 Guarantees
-        Only files of the build are served. A request's path is looked up in a table. It is never used as a path on
-        disk.
-        If a path of a client names no file, the answer is that client's page. The page then shows the right screen.
-        A browser keeps a file with a hash in its name permanently. For every other file it asks again, and gets 304
-        if the file has not changed. A browser that accepts Brotli or gzip gets the file as compressed by the build.
-        Each page has a content security policy that allows scripts and connections only of its own origin.
-    How it works
-        The build, a few hundred KB, is read once at start. If the build is missing, its paths answer 503 and say what
-        to do.
+    A request can read only files of the build. Its path is a key of a table, and never a path on disk.
+    If a path of a client names no file, the answer is that client's page. The page then shows the right screen.
+    A browser keeps a file with a hash in its name permanently. For every other file it asks again, and gets 304 if
+    the file has not changed. A browser that accepts Brotli or gzip gets the file that the build compressed.
+    Each page has a content security policy that allows scripts and connections only of its own origin.
+How it works
+    The constructor reads the build, which has a few hundred KB. If there is no build, the paths of the clients answer
+    503 and say what to do.
 """
 
 import hashlib
@@ -31,8 +30,8 @@ CLIENTS: Final = ("app", "mitra", "control-center")
 HOME: Final = "/app/"
 PAGE: Final = "index.html"
 
-# The preferred encoding is first.
-_ENCODINGS: Final = ((".br", "br"), (".gz", "gzip"))
+# The encodings that the build may contain, by the suffix of the file. The preferred encoding is first.
+_ENCODINGS: Final = ((".br", "br"), (".gz", "gzip"), ("", None))
 # Vite names its files name-hash.js, in assets/.
 _HASHED: Final = re.compile(r"assets/.+-[A-Za-z0-9_-]{8}\.\w+$")
 _TYPES: Final = {
@@ -118,7 +117,7 @@ def web_folder() -> Path:
 
 
 def content_security_policy(origins: tuple[str, ...]) -> str:
-    """Return the policy of what a page may load and connect to. `origins` are the origins that serve the clients."""
+    """Return the policy for a page, which limits its loads and connections. `origins` are those of the clients."""
     # In some browsers 'self' does not include WebSockets.
     sockets = [f"ws{origin.removeprefix('http')}" for origin in origins]
     return "; ".join(
@@ -134,8 +133,8 @@ def content_security_policy(origins: tuple[str, ...]) -> str:
             "base-uri 'none'",
             "form-action 'none'",
             "frame-ancestors 'none'",
-            # Only these two policies may turn text into markup or script: Svelte's, for its own templates, and the one
-            # that names the service worker (web/shared/start.ts).
+            # Only these two policies may turn text into markup or script. The first is Svelte's, for its own templates.
+            # The second names the service worker (web/shared/start.ts).
             "require-trusted-types-for 'script'",
             "trusted-types svelte-trusted-html curhat-worker",
         )
@@ -143,7 +142,7 @@ def content_security_policy(origins: tuple[str, ...]) -> str:
 
 
 def _read_build(folder: Path, origins: tuple[str, ...]) -> dict[tuple[str, str], list[Representation]]:
-    """Return every file of every client in all its encodings: the preferred one first, the plain one last."""
+    """Return every file of every client in its encodings: the preferred encoding first, the plain file last."""
     policy = content_security_policy(origins).encode()
     files = {}
     for client in CLIENTS:
@@ -165,36 +164,32 @@ def _representations(path: Path, name: str, policy: bytes) -> list[Representatio
         (b"vary", b"accept-encoding"),
     )
     if path.suffix in (".html", ".js", ".svg"):
-        # A service worker gets its policy from its own script. An SVG that is opened by itself is a document.
+        # A service worker gets its policy from its own script. A browser can open an SVG as a document.
         headers += ((b"content-security-policy", policy),)
     if path.suffix == ".html":
         headers += ((b"cross-origin-opener-policy", b"same-origin"), (b"permissions-policy", _PERMISSIONS))
     representations = []
     for suffix, encoding in _ENCODINGS:
-        compressed = path.with_name(path.name + suffix)
-        if compressed.is_file():
-            own = (*headers, (b"content-encoding", encoding.encode()))
-            representations.append(_representation(compressed, encoding, own))
-    return [*representations, _representation(path, None, headers)]
+        encoded = path.with_name(path.name + suffix)
+        if encoded.is_file():
+            body = encoded.read_bytes()
+            etag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'.encode()
+            own = headers if encoding is None else (*headers, (b"content-encoding", encoding.encode()))
+            representations.append(Representation(body, etag, encoding, own))
+    return representations
 
 
-def _representation(path: Path, encoding: str | None, headers: tuple[Header, ...]) -> Representation:
-    body = path.read_bytes()
-    etag = f'"{hashlib.sha256(body).hexdigest()[:24]}"'
-    return Representation(body, etag.encode(), encoding, headers)
-
-
-def _choose(found: list[Representation], accepted: str) -> Representation:
-    taken = set()
-    for part in accepted.lower().split(","):
+def _choose(found: list[Representation], accept_encoding: str) -> Representation:
+    accepted: set[str | None] = {None}
+    for part in accept_encoding.lower().split(","):
         encoding, _, weight = part.partition(";")
         if weight.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000"):
-            taken.add(encoding.strip())
-    return next(one for one in found if one.encoding is None or one.encoding in taken)
+            accepted.add(encoding.strip())
+    return next(representation for representation in found if representation.encoding in accepted)
 
 
 def _matches(given: bytes, etag: bytes) -> bool:
-    return given.strip() == b"*" or etag in (one.strip().removeprefix(b"W/") for one in given.split(b","))
+    return given.strip() == b"*" or etag in (tag.strip().removeprefix(b"W/") for tag in given.split(b","))
 
 
 async def _redirect(send: Send, to: str) -> None:
@@ -202,10 +197,7 @@ async def _redirect(send: Send, to: str) -> None:
 
 
 async def _say(send: Send, status: int, sentence: bytes, *headers: Header) -> None:
-    own = (
-        (b"content-type", b"text/plain; charset=utf-8"),
-        (b"content-length", str(len(sentence)).encode()),
-    )
+    own = ((b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(sentence)).encode()))
     await _answer(send, status, (*own, *headers, *SECURITY_HEADERS), sentence)
 
 

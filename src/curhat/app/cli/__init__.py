@@ -1,1 +1,1 @@
-"""The command line `curhat`: one module per command. `main` registers them."""
+"""The command line `curhat`: one module per command. Its `add_to` registers the command, and its `run` runs it."""

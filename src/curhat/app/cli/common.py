@@ -6,16 +6,14 @@ import os
 import resource
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeAlias, TypeVar
 
 from curhat.app.run_file import RunFile
 from curhat.kit.database import Database, Transaction
 from curhat.kit.settings import PREFIX, Settings, data_dir_of, default_data_dir
 
-if TYPE_CHECKING:
-    # This class takes a type argument in argparse's type stubs, but not at run time.
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001  argparse names it nowhere else
-
+# A string, because this class takes a type argument in argparse's type stubs, but not at run time.
+Subparsers: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001  argparse names it nowhere else
 Answer = TypeVar("Answer")
 
 
@@ -50,7 +48,7 @@ def named_data_dir(environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def in_transaction(step: Callable[[Transaction], Awaitable[Answer]]) -> Answer:
-    """Run `step` in a transaction on the database of the settings, commit, and return the result of `step`."""
+    """Run `step` in a transaction on the database of the settings. Commit, and return the result of `step`."""
 
     async def carry_out(url: str) -> Answer:
         database = await Database.connect(url, pool_size=1, application_name="curhat command")

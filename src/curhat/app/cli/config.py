@@ -1,19 +1,15 @@
 """`curhat config get` and `curhat config set`: the five rows that operators edit."""
 
 import argparse
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from curhat.app.cli.common import in_transaction
+from curhat.app.cli.common import Subparsers, in_transaction
 from curhat.configuration.definitions import DEFINITIONS
-
-if TYPE_CHECKING:
-    from curhat.app.cli.common import Subparsers
 
 KEY_HELP: Final = f"one of {', '.join(DEFINITIONS)}"
 
 
-def add_to(subparsers: "Subparsers") -> None:
-    """Register the command."""
+def add_to(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "config",
         help="read or change one of the five rows that operators edit",

@@ -6,20 +6,17 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import asyncpg
 import valkey.asyncio
 from valkey.exceptions import ValkeyError
 
-from curhat.app.cli.common import CommandError, joined_settings
+from curhat.app.cli.common import CommandError, Subparsers, joined_settings
 from curhat.app.local_ports import http_status, port_problem
 from curhat.app.run_file import RunFile
 from curhat.kit import migrations
 from curhat.kit.settings import PREFIX, Settings, SettingsError
-
-if TYPE_CHECKING:
-    from curhat.app.cli.common import Subparsers
 
 MIN_POSTGRES_VERSION: Final = 18
 MIN_VALKEY_VERSION: Final = 8
@@ -39,8 +36,7 @@ class Finding(NamedTuple):
     sentence: str
 
 
-def add_to(subparsers: "Subparsers") -> None:
-    """Register the command."""
+def add_to(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "doctor",
         help="check settings, servers, migrations and clock, and say what to do",
@@ -125,16 +121,12 @@ async def _postgres(url: str) -> AsyncIterator[Finding]:
     try:
         connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_SECONDS)
     except (OSError, asyncpg.PostgresError) as error:
-        yield Finding(
-            "FAIL",
-            "PostgreSQL",
-            f"cannot be reached ({_sentence_of(error)}); is it running, and is {PREFIX}DATABASE_URL right?",
-        )
+        yield _unreachable("PostgreSQL", "DATABASE_URL", error)
         return
     try:
-        version = connection.get_server_version()
-        if version.major < MIN_POSTGRES_VERSION:
-            sentence = f"version {version.major} is too old; install {MIN_POSTGRES_VERSION} or newer"
+        major = connection.get_server_version().major
+        if major < MIN_POSTGRES_VERSION:
+            sentence = f"version {major} is too old; install {MIN_POSTGRES_VERSION} or newer"
             yield Finding("FAIL", "PostgreSQL", sentence)
         else:
             yield Finding("ok", "PostgreSQL", f"version {await connection.fetchval('SHOW server_version')}")
@@ -158,8 +150,8 @@ async def _migrations(connection: "asyncpg.Connection[asyncpg.Record]") -> Findi
 async def _clock(connection: "asyncpg.Connection[asyncpg.Record]") -> Finding:
     before = time.time()
     database_time: float = await connection.fetchval("SELECT extract(epoch FROM clock_timestamp())::float8")
-    # We read our clock before and after the database reads its clock. Compare the database's time with the middle of
-    # our two times.
+    # This machine reads its clock before and after the database reads its own. The middle of these two times is about
+    # the moment at which the database read its clock.
     apart = abs(database_time - (before + time.time()) / 2)
     if apart > MAX_CLOCK_DIFFERENCE_SECONDS:
         return Finding(
@@ -189,11 +181,7 @@ async def _valkey(url: str) -> Finding:
     try:
         version: str = (await client.info("server"))["valkey_version"]
     except (ValkeyError, OSError) as error:
-        return Finding(
-            "FAIL",
-            "Valkey",
-            f"cannot be reached ({_sentence_of(error)}); is it running, and is {PREFIX}VALKEY_URL right?",
-        )
+        return _unreachable("Valkey", "VALKEY_URL", error)
     finally:
         await client.aclose()
     if int(version.partition(".")[0]) < MIN_VALKEY_VERSION:
@@ -203,5 +191,8 @@ async def _valkey(url: str) -> Finding:
     return Finding("ok", "Valkey", f"version {version}")
 
 
-def _sentence_of(error: Exception) -> str:
-    return str(error) or type(error).__name__
+def _unreachable(server: str, setting: str, error: Exception) -> Finding:
+    reason = str(error) or type(error).__name__
+    return Finding(
+        "FAIL", server, f"cannot be reached ({reason}); is it running, and is {PREFIX}{setting} right?"
+    )

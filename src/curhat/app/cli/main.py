@@ -50,7 +50,7 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
+    """Run one command. Return the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     development_commands = _development_commands()
     if arguments and arguments[0] in DEVELOPMENT_COMMANDS - development_commands.keys():
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _development_commands() -> Mapping[str, ModuleType]:
-    """Return the commands of curhat.dev by name. Return none if its packages are not installed.
+    """Return the commands of curhat.dev by name. Return an empty mapping if its packages are not installed.
 
     The module's name is a string, because app must not import dev, which is the layer above it.
     """

@@ -2,24 +2,19 @@
 
 import argparse
 import asyncio
-from typing import TYPE_CHECKING
 
 import asyncpg
 
-from curhat.app.cli.common import database_url_of, joined_settings
+from curhat.app.cli.common import Subparsers, database_url_of, joined_settings
 from curhat.kit import migrations
 
-if TYPE_CHECKING:
-    from curhat.app.cli.common import Subparsers
 
-
-def add_to(subparsers: "Subparsers") -> None:
-    """Register the command."""
+def add_to(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "migrate",
         help="apply the migrations that the database lacks",
-        description="Apply the files of migrations/ that the database lacks, in order, each in its own "
-        "transaction. Safe to repeat, and safe to start twice at once.",
+        description="Apply the files of migrations/ that the database lacks, in order. Each file runs in its own "
+        "transaction, or builds one index concurrently. Safe to repeat, and safe to start twice at once.",
     )
     parser.set_defaults(run=run)
 

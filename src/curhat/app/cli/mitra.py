@@ -1,16 +1,11 @@
 """`curhat mitra invite`: invites a mitra."""
 
 import argparse
-from typing import TYPE_CHECKING
 
-from curhat.app.cli.common import in_transaction
-
-if TYPE_CHECKING:
-    from curhat.app.cli.common import Subparsers
+from curhat.app.cli.common import Subparsers, in_transaction
 
 
-def add_to(subparsers: "Subparsers") -> None:
-    """Register the command."""
+def add_to(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser("mitra", help="invite a mitra", description="Manage mitras.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     invite = commands.add_parser(

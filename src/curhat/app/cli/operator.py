@@ -1,16 +1,11 @@
 """`curhat operator create`, `reset` and `disable`: manages the operators of the Control Center."""
 
 import argparse
-from typing import TYPE_CHECKING
 
-from curhat.app.cli.common import in_transaction
-
-if TYPE_CHECKING:
-    from curhat.app.cli.common import Subparsers
+from curhat.app.cli.common import Subparsers, in_transaction
 
 
-def add_to(subparsers: "Subparsers") -> None:
-    """Register the command."""
+def add_to(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "operator",
         help="manage who may sign in to the Control Center",
@@ -23,7 +18,6 @@ def add_to(subparsers: "Subparsers") -> None:
         description="Let a person sign in to the Control Center. The command makes the password and prints it once. "
         "The operator sets up an authenticator app at the first sign-in, and may change the password then.",
     )
-    create.add_argument("email", metavar="EMAIL", help="what the operator signs in with")
     create.add_argument(
         "--role",
         choices=("admin", "reviewer", "viewer"),
@@ -37,15 +31,15 @@ def add_to(subparsers: "Subparsers") -> None:
         description="Give an operator a new password, which is printed once, remove the authenticator app, and sign "
         "out every device. An operator who was disabled may sign in again.",
     )
-    reset.add_argument("email", metavar="EMAIL", help="what the operator signs in with")
     reset.set_defaults(run=run_reset)
     disable = commands.add_parser(
         "disable",
         help="shut out an operator who left",
         description="Sign an operator out everywhere and refuse every later sign-in. The audit keeps what they did.",
     )
-    disable.add_argument("email", metavar="EMAIL", help="what the operator signs in with")
     disable.set_defaults(run=run_disable)
+    for command in (create, reset, disable):
+        command.add_argument("email", metavar="EMAIL", help="what the operator signs in with")
 
 
 def run_create(arguments: argparse.Namespace) -> int:

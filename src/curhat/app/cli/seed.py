@@ -1,20 +1,11 @@
 """`curhat seed`: writes the seed data into the database."""
 
 import argparse
-import asyncio
-from typing import TYPE_CHECKING
 
-import asyncpg
-
-from curhat.app.cli.common import database_url_of, joined_settings
-from curhat.kit.settings import Settings
-
-if TYPE_CHECKING:
-    from curhat.app.cli.common import Subparsers
+from curhat.app.cli.common import Subparsers, in_transaction, joined_settings
 
 
-def add_to(subparsers: "Subparsers") -> None:
-    """Register the command."""
+def add_to(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "seed",
         help="write prices, and in development the demo accounts",
@@ -26,17 +17,9 @@ def add_to(subparsers: "Subparsers") -> None:
 
 def run(_arguments: argparse.Namespace) -> int:
     """Write the seed data and print the demo accounts."""
-    settings = joined_settings()
-    asyncio.run(_seed(database_url_of(settings), settings))
-    return 0
-
-
-async def _seed(url: str, settings: Settings) -> None:
     from curhat.app.seed import seed
 
-    connection = await asyncpg.connect(url)
-    try:
-        for account in await seed(connection, settings):
-            print(f"{account.role}  {account.sign_in}  {account.name}  ({account.note})")
-    finally:
-        await connection.close()
+    settings = joined_settings()
+    for account in in_transaction(lambda tx: seed(tx.connection, settings)):
+        print(f"{account.role}  {account.sign_in}  {account.name}  ({account.note})")
+    return 0

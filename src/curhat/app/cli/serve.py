@@ -3,17 +3,20 @@
 import argparse
 import os
 import socket
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from curhat.app.cli.common import allow_many_sockets, database_url_of, joined_settings, named_data_dir
+from curhat.app.cli.common import (
+    Subparsers,
+    allow_many_sockets,
+    database_url_of,
+    joined_settings,
+    named_data_dir,
+)
 from curhat.app.run_file import RunFile
 from curhat.kit.settings import Settings
 
-if TYPE_CHECKING:
-    from curhat.app.cli.common import Subparsers
-
-# The protocol allows 64 KiB of text in a frame, and closes the socket with 4413 above that. To do so, it must receive
-# the larger frame from uvicorn. Above this limit uvicorn closes the socket itself, with 1009.
+# The protocol allows 64 KiB of text in a frame. For a larger frame, our code closes the socket with 4413, so uvicorn
+# must pass that frame on. Above this limit, uvicorn closes the socket itself, with 1009.
 MAX_SOCKET_FRAME_BYTES: Final = 1024 * 1024
 # The kernel ends a connection whose client has acknowledged no bytes for this long, and frees its send buffer.
 UNACKNOWLEDGED_TIMEOUT_MILLISECONDS: Final = 30_000
@@ -22,8 +25,7 @@ MAX_WAITING_CONNECTIONS: Final = 4096
 GRACEFUL_STOP_TIMEOUT_SECONDS: Final = 5
 
 
-def add_to(subparsers: "Subparsers") -> None:
-    """Register the command."""
+def add_to(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "serve",
         help="run one server process: HTTP and WebSocket",

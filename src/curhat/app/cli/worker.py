@@ -1,16 +1,11 @@
 """`curhat worker`: runs one worker process."""
 
 import argparse
-from typing import TYPE_CHECKING
 
-from curhat.app.cli.common import joined_settings
-
-if TYPE_CHECKING:
-    from curhat.app.cli.common import Subparsers
+from curhat.app.cli.common import Subparsers, joined_settings
 
 
-def add_to(subparsers: "Subparsers") -> None:
-    """Register the command."""
+def add_to(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "worker",
         help="run one worker process: it fires deadlines",
