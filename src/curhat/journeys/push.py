@@ -1,22 +1,26 @@
-"""When a person gets a push: some seconds after the reason arose, and again while the reason lasts.
+"""Sends pushes: some seconds after the reason arose, and again while the reason lasts.
 
 Triggers in the database (migrations/0006_push.sql) record each reason as a deadline. Its transition puts a message
-into the outbox for each person concerned who has no live connection. It then runs again after some seconds. A
-connection can be dead before the server knows, and a connected person may leave. A person gets at most one push per
-reason.
+into the outbox for each person concerned who has no live connection. It runs again after some seconds, because a
+connected person may leave, and the server may not know yet that a connection is dead. A person gets at most one push
+per reason.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Final
 from uuid import UUID
+
+import msgspec
 
 from curhat.deadlines import service as deadlines
 from curhat.deadlines.queries import Deadline
 from curhat.deadlines.service import FollowUp, Transition
 from curhat.journeys import queries
+from curhat.journeys.availability import or_none
+from curhat.journeys.queries import CustomerPush, RequestPush
 from curhat.kit.database import Database, Transaction
-from curhat.kit.errors import PresenceUnknown
 from curhat.kit.identity import Role
 from curhat.kit.pause_points import pause_point
 from curhat.kit.queries import read_clock
@@ -57,7 +61,7 @@ class PushTransitions:
         return {PUSH_REQUESTS: self._requests, PUSH_MATCH: self._match, PUSH_MESSAGES: self._messages}
 
     async def _requests(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
-        """A pairing asks mitras: send a push to each mitra who is not connected (4.1)."""
+        """Tell the mitras whom a pairing asks (4.1)."""
         pairing_id = deadline.entity_id
         if await queries.find_search_end(tx, pairing_id=pairing_id) is None:
             return None
@@ -65,81 +69,55 @@ class PushTransitions:
 
         async def push_requests() -> None:
             requests = await queries.list_requests_to_push(self._database, pairing_id=pairing_id)
-            await self._push(
-                [
-                    Message(
-                        kind="request_offered",
-                        role="mitra",
-                        user_id=request.mitra_id,
-                        subject_id=request.id,
-                        topic_id=request.id,
-                        request_id=request.id,
-                        reason_at=request.offered_at,
-                        expires_at=request.deadline_at,
-                    )
-                    for request in requests
-                ]
-            )
+            await self._push("request_offered", "mitra", requests)
 
         return push_requests
 
     async def _match(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
-        """A session began: send a push to its customer."""
+        """Tell the customer of a session that began."""
         match = await queries.find_match_to_push(
             tx, session_id=deadline.entity_id, within_seconds=MATCH_SECONDS
         )
-        if match is None:
-            return None
-        await _arm_again(tx, deadline, MATCH_INTERVAL_SECONDS)
-        message = Message(
-            kind="matched",
-            role="customer",
-            user_id=match.customer_id,
-            subject_id=match.id,
-            topic_id=match.id,
-            session_id=match.id,
-            reason_at=match.started_at,
-            expires_at=match.ends_at,
-        )
-        return lambda: self._push([message])
+        return await self._to_customer(tx, deadline, "matched", match, MATCH_INTERVAL_SECONDS)
 
     async def _messages(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
-        """A mitra wrote and the customer has not read the message: send a push to the customer."""
+        """Tell the customer who has not read the mitra's newest message."""
         unread = await queries.find_message_to_push(
             tx, session_id=deadline.entity_id, within_seconds=MESSAGES_SECONDS
         )
-        if unread is None:
+        return await self._to_customer(tx, deadline, "message", unread, MESSAGES_INTERVAL_SECONDS)
+
+    async def _to_customer(
+        self,
+        tx: Transaction,
+        deadline: Deadline,
+        kind: PushKind,
+        reason: CustomerPush | None,
+        wait_seconds: float,
+    ) -> FollowUp | None:
+        if reason is None:
             return None
-        await _arm_again(tx, deadline, MESSAGES_INTERVAL_SECONDS)
-        message = Message(
-            kind="message",
-            role="customer",
-            user_id=unread.customer_id,
-            subject_id=unread.id,
-            topic_id=deadline.entity_id,
-            session_id=deadline.entity_id,
-            reason_at=unread.sent_at,
-            expires_at=unread.expires_at,
-        )
-        return lambda: self._push([message])
+        await _arm_again(tx, deadline, wait_seconds)
+        return partial(self._push, kind, "customer", [reason])
 
-    async def _push(self, messages: Sequence[Message]) -> None:
-        """Put those messages into the outbox whose readers are not connected.
+    async def _push(self, kind: PushKind, role: Role, reasons: Sequence[RequestPush | CustomerPush]) -> None:
+        """Put a message into the outbox for each of these reasons whose user is not connected.
 
-        If presence is unknown, put all messages into the outbox.
+        If presence is unknown, no user counts as connected.
         """
-        if not messages:
+        if not reasons:
             return
-        try:
-            connected = await self._connected_among(messages[0].role, [each.user_id for each in messages])
-        except PresenceUnknown:
-            connected = set()
-        absent = [message for message in messages if message.user_id not in connected]
-        if not absent:
+        connected = await or_none(self._connected_among(role, [reason.user_id for reason in reasons])) or ()
+        messages = [
+            Message(kind=kind, role=role, **msgspec.structs.asdict(reason))
+            for reason in reasons
+            if reason.user_id not in connected
+        ]
+        if not messages:
             return
         await pause_point("push.before_enqueue")
         async with self._database.transaction() as tx:
-            enqueued = await notifications.enqueue(tx, absent)
+            enqueued = await notifications.enqueue(tx, messages)
         if enqueued:
             self._wake_outbox()
 

@@ -263,15 +263,18 @@ async def find_search_end(db: Executor, /, *, pairing_id: UUID) -> datetime | No
     return value
 
 
-class RequestToPush(msgspec.Struct, frozen=True):
-    id: UUID
-    mitra_id: UUID
-    offered_at: datetime
-    deadline_at: datetime
+class RequestPush(msgspec.Struct, frozen=True):
+    user_id: UUID
+    subject_id: UUID
+    topic_id: UUID
+    request_id: UUID
+    reason_at: datetime
+    expires_at: datetime
 
 
 LIST_REQUESTS_TO_PUSH: Final = """
-SELECT requests.id, requests.mitra_id, requests.offered_at, pairings.deadline_at
+SELECT requests.mitra_id AS user_id, requests.id AS subject_id, requests.id AS topic_id, requests.id AS request_id,
+    requests.offered_at AS reason_at, pairings.deadline_at AS expires_at
 FROM requests
 JOIN pairings ON pairings.id = requests.pairing_id
 JOIN mitras ON mitras.id = requests.mitra_id
@@ -288,21 +291,25 @@ WHERE requests.pairing_id = $1 AND requests.status = 'offered'
 """
 
 
-async def list_requests_to_push(db: Executor, /, *, pairing_id: UUID) -> list[RequestToPush]:
+async def list_requests_to_push(db: Executor, /, *, pairing_id: UUID) -> list[RequestPush]:
     """The requests of this pairing that may still need a push: the mitra can take a customer, has a working push
     subscription, and was not yet pushed about the request."""
-    return [RequestToPush(*row) for row in await db.fetch(LIST_REQUESTS_TO_PUSH, pairing_id)]
+    return [RequestPush(*row) for row in await db.fetch(LIST_REQUESTS_TO_PUSH, pairing_id)]
 
 
-class MatchToPush(msgspec.Struct, frozen=True):
-    id: UUID
-    customer_id: UUID
-    started_at: datetime
-    ends_at: datetime
+class CustomerPush(msgspec.Struct, frozen=True):
+    user_id: UUID
+    subject_id: UUID
+    topic_id: UUID
+    session_id: UUID
+    reason_at: datetime
+    expires_at: datetime
 
 
 FIND_MATCH_TO_PUSH: Final = """
-SELECT id, customer_id, started_at, ends_at FROM sessions
+SELECT customer_id AS user_id, id AS subject_id, id AS topic_id, id AS session_id, started_at AS reason_at,
+    ends_at AS expires_at
+FROM sessions
 WHERE id = $1 AND status = 'active' AND ends_at > curhat_now()
     AND started_at > curhat_now() - make_interval(secs => $2)
     AND NOT EXISTS (
@@ -316,24 +323,17 @@ WHERE id = $1 AND status = 'active' AND ends_at > curhat_now()
 
 async def find_match_to_push(
     db: Executor, /, *, session_id: UUID, within_seconds: float
-) -> MatchToPush | None:
+) -> CustomerPush | None:
     """This session, if it is running, began within @within_seconds, and its customer was not yet pushed about it."""
     row = await db.fetchrow(FIND_MATCH_TO_PUSH, session_id, within_seconds)
     if row is None:
         return None
-    return MatchToPush(*row)
-
-
-class MessageToPush(msgspec.Struct, frozen=True):
-    id: UUID
-    sent_at: datetime
-    customer_id: UUID
-    expires_at: datetime
+    return CustomerPush(*row)
 
 
 FIND_MESSAGE_TO_PUSH: Final = """
-SELECT newest.id, newest.sent_at, sessions.customer_id,
-    greatest(sessions.ends_at, newest.sent_at + interval '1 minute') AS expires_at
+SELECT sessions.customer_id AS user_id, newest.id AS subject_id, sessions.id AS topic_id, sessions.id AS session_id,
+    newest.sent_at AS reason_at, greatest(sessions.ends_at, newest.sent_at + interval '1 minute') AS expires_at
 FROM sessions
 JOIN LATERAL (
     SELECT id, sent_at FROM messages
@@ -352,14 +352,14 @@ WHERE sessions.id = $2
 
 async def find_message_to_push(
     db: Executor, /, *, within_seconds: float, session_id: UUID
-) -> MessageToPush | None:
+) -> CustomerPush | None:
     """The mitra's newest message in this session that the customer has not read. It must have been sent within
     @within_seconds, and not pushed yet. The push expires at the end of the session, but no earlier than after a
     minute."""
     row = await db.fetchrow(FIND_MESSAGE_TO_PUSH, within_seconds, session_id)
     if row is None:
         return None
-    return MessageToPush(*row)
+    return CustomerPush(*row)
 
 
 FILTER_OPEN_REQUESTS: Final = """

@@ -168,10 +168,11 @@ SELECT EXISTS (SELECT 1 FROM sessions WHERE customer_id = @customer_id AND mitra
 SELECT deadline_at FROM pairings WHERE id = @pairing_id AND status = 'open' AND deadline_at > curhat_now()
 
 -- name: list_requests_to_push :many
--- The requests of this pairing that may still need a push: the mitra can take a customer, has a working push
--- subscription, and was not yet pushed about the request.
--- row: RequestToPush
-SELECT requests.id, requests.mitra_id, requests.offered_at, pairings.deadline_at
+-- The requests of this pairing that may still need a push. Their mitras can take a customer, have a working push
+-- subscription, and got no push about the request yet.
+-- row: RequestPush
+SELECT requests.mitra_id AS user_id, requests.id AS subject_id, requests.id AS topic_id, requests.id AS request_id,
+    requests.offered_at AS reason_at, pairings.deadline_at AS expires_at
 FROM requests
 JOIN pairings ON pairings.id = requests.pairing_id
 JOIN mitras ON mitras.id = requests.mitra_id
@@ -187,9 +188,11 @@ WHERE requests.pairing_id = @pairing_id AND requests.status = 'offered'
     )
 
 -- name: find_match_to_push :optional
--- This session, if it is running, began within @within_seconds, and its customer was not yet pushed about it.
--- row: MatchToPush
-SELECT id, customer_id, started_at, ends_at FROM sessions
+-- This session, if it is running, began within @within_seconds, and its customer got no push about it yet.
+-- row: CustomerPush
+SELECT customer_id AS user_id, id AS subject_id, id AS topic_id, id AS session_id, started_at AS reason_at,
+    ends_at AS expires_at
+FROM sessions
 WHERE id = @session_id AND status = 'active' AND ends_at > curhat_now()
     AND started_at > curhat_now() - make_interval(secs => @within_seconds)
     AND NOT EXISTS (
@@ -200,12 +203,12 @@ WHERE id = @session_id AND status = 'active' AND ends_at > curhat_now()
     )
 
 -- name: find_message_to_push :optional
--- The mitra's newest message in this session that the customer has not read. It must have been sent within
--- @within_seconds, and not pushed yet. The push expires at the end of the session, but no earlier than after a
--- minute.
--- row: MessageToPush
-SELECT newest.id, newest.sent_at, sessions.customer_id,
-    greatest(sessions.ends_at, newest.sent_at + interval '1 minute') AS expires_at
+-- The mitra's newest unread message in this session, if the mitra sent it within @within_seconds and the customer
+-- got no push about it yet. The push expires at the end of the session, or one minute after the message if that is
+-- later.
+-- row: CustomerPush
+SELECT sessions.customer_id AS user_id, newest.id AS subject_id, sessions.id AS topic_id, sessions.id AS session_id,
+    newest.sent_at AS reason_at, greatest(sessions.ends_at, newest.sent_at + interval '1 minute') AS expires_at
 FROM sessions
 JOIN LATERAL (
     SELECT id, sent_at FROM messages
