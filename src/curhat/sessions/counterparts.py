@@ -1,4 +1,4 @@
-"""Finds the user who is shown that another user types. Clients signal typing often, so answers are cached briefly."""
+"""Finds the other member of a session, who is shown the typing signals. They are frequent, so answers are cached."""
 
 import asyncio
 from uuid import UUID
@@ -21,10 +21,7 @@ class Counterparts:
         self._cached: dict[tuple[Identity, UUID], tuple[float, Identity | None]] = {}
 
     async def find(self, identity: Identity, session_id: UUID) -> Identity | None:
-        """Return the other member of a running session.
-
-        Return None if the user is no member, or the session is over.
-        """
+        """Return the other member. Return None if the user is no member, or the session is over."""
         now = asyncio.get_running_loop().time()
         cached_until, counterpart = self._cached.get((identity, session_id), (0.0, None))
         if now < cached_until:
@@ -41,6 +38,4 @@ class Counterparts:
             return None
         customer = Identity(role="customer", user_id=members.customer_id)
         mitra = Identity(role="mitra", user_id=members.mitra_id)
-        if identity == customer:
-            return mitra
-        return customer if identity == mitra else None
+        return {customer: mitra, mitra: customer}.get(identity)

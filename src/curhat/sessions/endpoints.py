@@ -2,15 +2,14 @@
 
 from uuid import UUID
 
-from litestar import Request, Response, get, post
-from litestar.datastructures import State
+from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody
 
 from curhat.kit.database import Database
 from curhat.kit.errors import NotFound, ValidationFailed
-from curhat.kit.http import command
+from curhat.kit.http import AnyRequest, command
 from curhat.kit.identity import Identity
 from curhat.kit.openapi import MITRA_SIGNED_IN, MITRA_WITH_KEY, SIGNED_IN, WITH_KEY, answers
 from curhat.kit.page import Page
@@ -19,7 +18,9 @@ from curhat.sessions.errors import SessionEnded
 from curhat.sessions.schemas import EndEarly, MarkRead, Message, MitraSession, NewMessage, Session
 from curhat.sessions.writer import MessageWriter
 
-AppRequest = Request[None, None, State]
+# The people who send the requests. accounts/guards.py provides them.
+Customer = NamedDependency[Identity]
+Mitra = NamedDependency[Identity]
 
 CUSTOMER = ["customer"]
 MITRA = ["mitra"]
@@ -35,9 +36,7 @@ MITRA = ["mitra"]
     responses=answers({200: Page[Session]}, *SIGNED_IN, ValidationFailed),
 )
 async def list_customer_sessions(
-    database: NamedDependency[Database],
-    customer: NamedDependency[Identity],
-    cursor: FromQuery[str | None] = None,
+    database: NamedDependency[Database], customer: Customer, cursor: FromQuery[str | None] = None
 ) -> Page[Session]:
     """Return the customer's chats, newest first."""
     async with database.transaction() as tx:
@@ -52,9 +51,7 @@ async def list_customer_sessions(
     responses=answers({200: Page[MitraSession]}, *MITRA_SIGNED_IN, ValidationFailed),
 )
 async def list_mitra_sessions(
-    database: NamedDependency[Database],
-    mitra: NamedDependency[Identity],
-    cursor: FromQuery[str | None] = None,
+    database: NamedDependency[Database], mitra: Mitra, cursor: FromQuery[str | None] = None
 ) -> Page[MitraSession]:
     """Return the mitra's chats, newest first."""
     async with database.transaction() as tx:
@@ -69,7 +66,7 @@ async def list_mitra_sessions(
     responses=answers({200: Session}, *SIGNED_IN, NotFound),
 )
 async def get_customer_session(
-    database: NamedDependency[Database], customer: NamedDependency[Identity], session_id: FromPath[UUID]
+    database: NamedDependency[Database], customer: Customer, session_id: FromPath[UUID]
 ) -> Session:
     """Return one of the customer's chats."""
     async with database.transaction() as tx:
@@ -83,7 +80,7 @@ async def get_customer_session(
     responses=answers({200: MitraSession}, *MITRA_SIGNED_IN, NotFound),
 )
 async def get_mitra_session(
-    database: NamedDependency[Database], mitra: NamedDependency[Identity], session_id: FromPath[UUID]
+    database: NamedDependency[Database], mitra: Mitra, session_id: FromPath[UUID]
 ) -> MitraSession:
     """Return one of the mitra's chats."""
     async with database.transaction() as tx:
@@ -98,7 +95,7 @@ async def get_mitra_session(
 )
 async def list_customer_messages(
     database: NamedDependency[Database],
-    customer: NamedDependency[Identity],
+    customer: Customer,
     session_id: FromPath[UUID],
     before: FromQuery[UUID | None] = None,
 ) -> Page[Message]:
@@ -115,7 +112,7 @@ async def list_customer_messages(
 )
 async def list_mitra_messages(
     database: NamedDependency[Database],
-    mitra: NamedDependency[Identity],
+    mitra: Mitra,
     session_id: FromPath[UUID],
     before: FromQuery[UUID | None] = None,
 ) -> Page[Message]:
@@ -135,7 +132,7 @@ async def list_mitra_messages(
 )
 async def send_customer_message(
     message_writer: NamedDependency[MessageWriter],
-    customer: NamedDependency[Identity],
+    customer: Customer,
     session_id: FromPath[UUID],
     data: JSONBody[NewMessage],
 ) -> Message:
@@ -151,7 +148,7 @@ async def send_customer_message(
 )
 async def send_mitra_message(
     message_writer: NamedDependency[MessageWriter],
-    mitra: NamedDependency[Identity],
+    mitra: Mitra,
     session_id: FromPath[UUID],
     data: JSONBody[NewMessage],
 ) -> Message:
@@ -168,7 +165,7 @@ async def send_mitra_message(
 )
 async def mark_read_by_customer(
     database: NamedDependency[Database],
-    customer: NamedDependency[Identity],
+    customer: Customer,
     session_id: FromPath[UUID],
     data: JSONBody[MarkRead],
 ) -> None:
@@ -185,10 +182,7 @@ async def mark_read_by_customer(
     responses=answers({204: None}, *MITRA_SIGNED_IN, NotFound, ValidationFailed),
 )
 async def mark_read_by_mitra(
-    database: NamedDependency[Database],
-    mitra: NamedDependency[Identity],
-    session_id: FromPath[UUID],
-    data: JSONBody[MarkRead],
+    database: NamedDependency[Database], mitra: Mitra, session_id: FromPath[UUID], data: JSONBody[MarkRead]
 ) -> None:
     """Mark the customer's messages up to this one as read. A repetition changes nothing."""
     async with database.transaction() as tx:
@@ -203,17 +197,11 @@ async def mark_read_by_mitra(
     responses=answers({200: Session}, *WITH_KEY, NotFound, SessionEnded),
 )
 async def end_session_by_customer(
-    request: AppRequest,
-    database: NamedDependency[Database],
-    customer: NamedDependency[Identity],
-    session_id: FromPath[UUID],
+    request: AnyRequest, database: NamedDependency[Database], customer: Customer, session_id: FromPath[UUID]
 ) -> Response[bytes]:
     """End the chat before its time."""
     return await command(
-        request,
-        database,
-        customer,
-        lambda tx: service.end_by_customer(tx, customer.user_id, session_id),
+        request, database, customer, lambda tx: service.end_by_customer(tx, customer.user_id, session_id)
     )
 
 
@@ -225,18 +213,15 @@ async def end_session_by_customer(
     responses=answers({200: MitraSession}, *MITRA_WITH_KEY, NotFound, SessionEnded),
 )
 async def end_session_by_mitra(
-    request: AppRequest,
+    request: AnyRequest,
     database: NamedDependency[Database],
-    mitra: NamedDependency[Identity],
+    mitra: Mitra,
     session_id: FromPath[UUID],
     data: JSONBody[EndEarly],
 ) -> Response[bytes]:
     """End the chat before its time, and say why. An operator reviews it (X.8)."""
     return await command(
-        request,
-        database,
-        mitra,
-        lambda tx: service.end_by_mitra(tx, mitra.user_id, session_id, data.reason),
+        request, database, mitra, lambda tx: service.end_by_mitra(tx, mitra.user_id, session_id, data.reason)
     )
 
 

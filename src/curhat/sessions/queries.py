@@ -339,12 +339,12 @@ SELECT id FROM sessions WHERE customer_id = $1 AND id < $2 ORDER BY id DESC LIMI
 
 
 async def list_past_sessions_of_customer(
-    db: Executor, /, *, customer_id: UUID, before_id: UUID, max_sessions: int
+    db: Executor, /, *, user_id: UUID, before_id: UUID, max_sessions: int
 ) -> list[UUID]:
     """The ids of the newest sessions before @before_id. The statement has no other condition, so the index alone
     finds the rows."""
     return [
-        row[0] for row in await db.fetch(LIST_PAST_SESSIONS_OF_CUSTOMER, customer_id, before_id, max_sessions)
+        row[0] for row in await db.fetch(LIST_PAST_SESSIONS_OF_CUSTOMER, user_id, before_id, max_sessions)
     ]
 
 
@@ -354,10 +354,10 @@ SELECT id FROM sessions WHERE mitra_id = $1 AND id < $2 ORDER BY id DESC LIMIT $
 
 
 async def list_past_sessions_of_mitra(
-    db: Executor, /, *, mitra_id: UUID, before_id: UUID, max_sessions: int
+    db: Executor, /, *, user_id: UUID, before_id: UUID, max_sessions: int
 ) -> list[UUID]:
     """The ids of the newest sessions before @before_id."""
-    return [row[0] for row in await db.fetch(LIST_PAST_SESSIONS_OF_MITRA, mitra_id, before_id, max_sessions)]
+    return [row[0] for row in await db.fetch(LIST_PAST_SESSIONS_OF_MITRA, user_id, before_id, max_sessions)]
 
 
 LIST_MESSAGES: Final = """

@@ -183,11 +183,11 @@ SELECT id FROM sessions WHERE mitra_id = @mitra_id AND status = 'active'
 -- name: list_past_sessions_of_customer :many
 -- The ids of the newest sessions before @before_id. The statement has no other condition, so the index alone
 -- finds the rows.
-SELECT id FROM sessions WHERE customer_id = @customer_id AND id < @before_id ORDER BY id DESC LIMIT @max_sessions
+SELECT id FROM sessions WHERE customer_id = @user_id AND id < @before_id ORDER BY id DESC LIMIT @max_sessions
 
 -- name: list_past_sessions_of_mitra :many
 -- The ids of the newest sessions before @before_id.
-SELECT id FROM sessions WHERE mitra_id = @mitra_id AND id < @before_id ORDER BY id DESC LIMIT @max_sessions
+SELECT id FROM sessions WHERE mitra_id = @user_id AND id < @before_id ORDER BY id DESC LIMIT @max_sessions
 
 -- name: list_messages :many
 -- The messages of a session before @before_id, newest first, for a member. No row: no such message exists, or

@@ -8,7 +8,7 @@ import msgspec
 
 from curhat.deadlines import service as deadlines
 from curhat.kit.database import Transaction
-from curhat.kit.errors import NotFound, ValidationFailed
+from curhat.kit.errors import NotFound, invalid_field
 from curhat.kit.identity import Identity
 from curhat.kit.page import PAGE_SIZE, Page
 from curhat.kit.pause_points import pause_point
@@ -19,7 +19,7 @@ from curhat.realtime import service as realtime
 from curhat.realtime.event_types import StreamEvent
 from curhat.sessions import events, extension, queries
 from curhat.sessions.errors import SessionEnded
-from curhat.sessions.queries import EndedSession, MessageRow, SessionRow
+from curhat.sessions.queries import DueSession, EndedSession, SessionRow
 from curhat.sessions.schemas import (
     CustomerName,
     Extension,
@@ -40,7 +40,7 @@ _NEWEST = UUID(int=2**128 - 1)
 
 
 class OutgoingMessage(msgspec.Struct, frozen=True):
-    """A message to send: its sender, its session, the client's own id for it, and its text."""
+    """A message to send. The client chooses `client_message_id`."""
 
     sender: Identity
     session_id: UUID
@@ -59,9 +59,9 @@ SendOutcome = SentMessage | NotFound | SessionEnded
 
 
 async def send_messages(tx: Transaction, outgoing: Sequence[OutgoingMessage]) -> list[SendOutcome]:
-    """Write these messages. Returns one outcome per message, in the same order. Refusals are returned, not raised.
+    """Write these messages. Returns one outcome per message, in the same order. Returns refusals, and raises none.
 
-    Both members get `message.created` for each new message. A message that occurs twice in `outgoing` is written
+    Both members get `message.created` for each new message. If a message occurs twice in `outgoing`, it is written
     once.
     """
     rows = await queries.send_messages(
@@ -73,17 +73,14 @@ async def send_messages(tx: Transaction, outgoing: Sequence[OutgoingMessage]) ->
         texts=[message.text for message in outgoing],
     )
     outcomes: dict[int, SendOutcome] = {}
-    not_written: list[int] = []
     written: dict[UUID, Message] = {}
     created: list[StreamEvent] = []
     for row in rows:
-        index = row.position - 1
         if row.id is None or row.sent_at is None:
-            not_written.append(index)
-        elif row.id in written:
-            outcomes[index] = SentMessage(written[row.id], is_repeated=True)
-        else:
-            asked = outgoing[index]
+            continue
+        is_repeated = row.id in written
+        if not is_repeated:
+            asked = outgoing[row.position - 1]
             message = Message(
                 id=row.id,
                 session_id=asked.session_id,
@@ -94,12 +91,12 @@ async def send_messages(tx: Transaction, outgoing: Sequence[OutgoingMessage]) ->
                 read_at=None,
             )
             written[row.id] = message
-            outcomes[index] = SentMessage(message, is_repeated=False)
             created += events.to_both(events.MESSAGE_CREATED, row.customer_id, row.mitra_id, message)
+        outcomes[row.position - 1] = SentMessage(written[row.id], is_repeated)
+    not_written = [row.position - 1 for row in rows if row.id is None]
     if not_written:
-        outcomes.update(await _sent_before(tx, outgoing, not_written))
-    if created:
-        await realtime.append(tx, created)
+        outcomes |= await _sent_before(tx, outgoing, not_written)
+    await realtime.append(tx, created)
     return [outcomes.get(index) or NotFound() for index in range(len(outgoing))]
 
 
@@ -107,25 +104,27 @@ async def _sent_before(
     tx: Transaction, outgoing: Sequence[OutgoingMessage], indexes: Sequence[int]
 ) -> dict[int, SendOutcome]:
     """Return the outcomes of the messages at these indexes. Each was sent before, or its session is over."""
+    keys = {
+        index: (outgoing[index].session_id, outgoing[index].sender.role, outgoing[index].client_message_id)
+        for index in indexes
+    }
+    session_ids, senders, client_message_ids = zip(*keys.values(), strict=True)
     rows = await queries.list_sent_messages(
-        tx,
-        session_ids=[outgoing[index].session_id for index in indexes],
-        senders=[outgoing[index].sender.role for index in indexes],
-        client_message_ids=[outgoing[index].client_message_id for index in indexes],
+        tx, session_ids=session_ids, senders=senders, client_message_ids=client_message_ids
     )
-    stored = {(row.session_id, row.sender, row.client_message_id): row for row in rows}
-    outcomes: dict[int, SendOutcome] = {}
-    for index in indexes:
-        asked = outgoing[index]
-        row = stored.get((asked.session_id, asked.sender.role, asked.client_message_id))
-        outcomes[index] = SessionEnded() if row is None else SentMessage(_message(row), is_repeated=True)
-    return outcomes
+    stored = {
+        (message.session_id, message.sender, message.client_message_id): SentMessage(
+            message, is_repeated=True
+        )
+        for message in msgspec.convert(rows, list[Message], from_attributes=True)
+    }
+    return {index: stored.get(key) or SessionEnded() for index, key in keys.items()}
 
 
 async def mark_read(tx: Transaction, identity: Identity, session_id: UUID, up_to_message_id: UUID) -> None:
     """unread → read, for every message of the other side up to this one. A repeated call changes nothing.
 
-    Messages of an ended session can still be read. Raises NotFound.
+    This also works after the session has ended. Raises NotFound.
     """
     read = await queries.mark_messages_read(
         tx,
@@ -139,10 +138,7 @@ async def mark_read(tx: Transaction, identity: Identity, session_id: UUID, up_to
     if read.read_at is None:
         return
     mark = ReadMark(
-        session_id=session_id,
-        reader=identity.role,
-        up_to_message_id=up_to_message_id,
-        read_at=read.read_at,
+        session_id=session_id, reader=identity.role, up_to_message_id=up_to_message_id, read_at=read.read_at
     )
     await realtime.append(tx, events.to_both(events.MESSAGES_READ, read.customer_id, read.mitra_id, mark))
 
@@ -160,37 +156,33 @@ async def end_by_mitra(tx: Transaction, mitra_id: UUID, session_id: UUID, note: 
 
 
 async def end_for_suspension(tx: Transaction, session_id: UUID) -> None:
-    """active → ended, because the mitra was suspended. Opens a case (X.8).
+    """active → ended, because an operator suspended the mitra. Opens a case (X.8).
 
-    Does nothing if the session has ended. Also does nothing if its time is over, because its deadline then ends it.
+    Does nothing if the session has ended. Does nothing if its time is over, because then its deadline ends it.
     """
     ended = await queries.end_suspended_session(tx, session_id=session_id)
     if ended is not None:
-        await _finish_ends(tx, [ended], "mitra_suspended")
+        await _finish_ends(tx, [ended], "mitra_suspended", ended.open_extension_id)
 
 
-async def end_due(tx: Transaction, *session_ids: UUID, generations: Mapping[UUID, int] | None = None) -> None:
-    """active → ended, for the sessions whose time is up. The transition of the deadline `session_end`.
+async def end_due(tx: Transaction, generations: Mapping[UUID, int]) -> None:
+    """active → ended, for the sessions whose time is over. The transition of the deadline `session_end`.
 
+    `generations` has the sessions' ids as keys. Each value is the generation of the deadline that fired.
     Does nothing for a session that has ended. Does nothing for a session with an open extension, because the decision
     about the extension arms the end again (5.7).
-    `generations` are the generations of the deadlines that fired, by session. The default is 1.
     """
-    due = await queries.end_due_sessions(tx, session_ids=session_ids)
-    ended = [
-        EndedSession(id=row.id, payment_id=row.payment_id, mitra_id=row.mitra_id, open_extension_id=None)
-        for row in due
-        if row.is_ended
-    ]
+    due = await queries.end_due_sessions(tx, session_ids=list(generations))
+    ended = [session for session in due if session.is_ended]
     if ended:
         await _finish_ends(tx, ended, "time_up")
-    for row in due:
-        if not row.is_ended:
-            # The session was lengthened, or the clock was set back after the deadline was claimed. Arm the generation
-            # that this transaction has claimed. Another worker may wait for this session's lock with another
-            # generation.
-            generation = (generations or {}).get(row.id, 1)
-            await deadlines.arm(tx, SESSION_END, row.id, row.ends_at, generation)
+    for session in due:
+        if not session.is_ended:
+            # An extension lengthened the session, or the clock was set back after this transaction claimed the
+            # deadline. Arm the claimed generation, because another worker may hold a deadline of another generation
+            # while it waits for this session's lock.
+            generation = generations[session.id]
+            await deadlines.arm(tx, SESSION_END, session.id, session.ends_at, generation)
 
 
 async def _end_early(
@@ -207,14 +199,20 @@ async def _end_early(
     if ended is None:
         await own_session(tx, identity, session_id)
         raise SessionEnded
-    (views,) = await _finish_ends(tx, [ended], reason)
+    (views,) = await _finish_ends(tx, [ended], reason, ended.open_extension_id)
     return views
 
 
 async def _finish_ends(
-    tx: Transaction, ended: Sequence[EndedSession], reason: EndReason
+    tx: Transaction,
+    ended: Sequence[EndedSession | DueSession],
+    reason: EndReason,
+    open_extension_id: UUID | None = None,
 ) -> list[SessionViews]:
-    """Carry out the consequences of a session's end: open cases, free the mitras' places, append the events."""
+    """Open the review cases of ended sessions, free their mitras' places, and append the events.
+
+    `open_extension_id` is the extension that was open when a session ended early.
+    """
     await pause_point("session_end.written")
     session_ids = [session.id for session in ended]
     if reason in OPENS_A_CASE:
@@ -224,12 +222,12 @@ async def _finish_ends(
     await deadlines.disarm(tx, SESSION_END, *session_ids)
     await presence.release_places(tx, [session.mitra_id for session in ended])
     told: list[StreamEvent] = []
-    for session in ended:
-        if session.open_extension_id is not None:
-            # Lock the extension's row after the mitra's row. The toggle uses the same order.
-            told += await extension.end_with_session(tx, session.open_extension_id)
+    if open_extension_id is not None:
+        # Lock the extension after the mitra. The toggle to offline locks them in the same order.
+        told += await extension.end_with_session(tx, open_extension_id)
     all_views = await _views(tx, session_ids)
-    told += [event for views in all_views for event in events.views_to_both(events.SESSION_ENDED, views)]
+    for views in all_views:
+        told += events.views_to_both(events.SESSION_ENDED, views)
     await realtime.append(tx, told)
     return all_views
 
@@ -246,7 +244,7 @@ async def session_views(tx: Transaction, session_id: UUID) -> SessionViews:
 
 
 async def own_session(tx: Transaction, identity: Identity, session_id: UUID) -> SessionViews:
-    """Return a session of which this user is a member. Raises NotFound, also if the session belongs to others."""
+    """Return a session of which this user is a member. Raises NotFound, also for a session of other users."""
     views = await session_views(tx, session_id)
     if identity.user_id != (views.customer_id if identity.role == "customer" else views.mitra_id):
         raise NotFound
@@ -266,16 +264,15 @@ async def active_mitra_sessions(tx: Transaction, mitra_id: UUID) -> list[MitraSe
 
 
 async def history(tx: Transaction, identity: Identity, cursor: str | None) -> Page[SessionViews]:
-    """Return this user's sessions, newest first. Raises ValidationFailed for a cursor that no page returned."""
-    before_id, max_sessions = _session_id_of(cursor), PAGE_SIZE + 1
-    if identity.role == "customer":
-        session_ids = await queries.list_past_sessions_of_customer(
-            tx, customer_id=identity.user_id, before_id=before_id, max_sessions=max_sessions
-        )
-    else:
-        session_ids = await queries.list_past_sessions_of_mitra(
-            tx, mitra_id=identity.user_id, before_id=before_id, max_sessions=max_sessions
-        )
+    """Return a page of this user's sessions, newest first. Raises ValidationFailed for a malformed cursor."""
+    list_past_sessions = (
+        queries.list_past_sessions_of_customer
+        if identity.role == "customer"
+        else queries.list_past_sessions_of_mitra
+    )
+    session_ids = await list_past_sessions(
+        tx, user_id=identity.user_id, before_id=_session_id_of(cursor), max_sessions=PAGE_SIZE + 1
+    )
     shown = session_ids[:PAGE_SIZE]
     views = await _views(tx, shown)
     return Page(items=views[::-1], next_cursor=_cursor(shown[-1]) if len(session_ids) > PAGE_SIZE else None)
@@ -284,8 +281,7 @@ async def history(tx: Transaction, identity: Identity, cursor: str | None) -> Pa
 async def messages_page(
     tx: Transaction, identity: Identity, session_id: UUID, before: UUID | None
 ) -> Page[Message]:
-    """Return the newest messages of a session, newest first. With `before`, return the newest ones before that
-    message.
+    """Return a page of a session's messages, newest first. With `before`, the page begins before that message.
 
     `next_cursor` is the value of `before` for the next page. Raises NotFound.
     """
@@ -299,7 +295,7 @@ async def messages_page(
     )
     if not rows:
         await own_session(tx, identity, session_id)
-    items = [_message(row) for row in rows[:PAGE_SIZE]]
+    items = msgspec.convert(rows[:PAGE_SIZE], list[Message], from_attributes=True)
     return Page(items=items, next_cursor=str(items[-1].id) if len(rows) > PAGE_SIZE else None)
 
 
@@ -329,7 +325,7 @@ def _views_of(row: SessionRow) -> SessionViews:
 def _extension_of(row: SessionRow) -> Extension | None:
     if row.extension_id is None:
         return None
-    # The row has an extension, so it has all of these columns.
+    # An extension has all of these columns.
     assert row.extension_payment_id is not None
     assert row.extension_status is not None
     assert row.extension_offer_id is not None
@@ -365,18 +361,6 @@ def both_views(session: Session, *, customer_id: UUID, call_name: str) -> Sessio
     )
 
 
-def _message(row: MessageRow) -> Message:
-    return Message(
-        id=row.id,
-        session_id=row.session_id,
-        client_message_id=row.client_message_id,
-        sender=row.sender,
-        text=row.text,
-        sent_at=row.sent_at,
-        read_at=row.read_at,
-    )
-
-
 def _cursor(session_id: UUID) -> str:
     return base64.urlsafe_b64encode(session_id.bytes).decode().rstrip("=")
 
@@ -387,4 +371,4 @@ def _session_id_of(cursor: str | None) -> UUID:
     try:
         return UUID(bytes=base64.b64decode(cursor + "==", altchars="-_", validate=True))
     except ValueError:  # Not base64url, or not the 16 bytes of an id.
-        raise ValidationFailed(errors=[{"field": "cursor", "message": "is none of ours"}]) from None
+        raise invalid_field("cursor", "is none of ours") from None

@@ -1,22 +1,23 @@
 """Group commit for messages: messages that arrive together in one process share a transaction.
 
 Guarantees
-        A message is acknowledged only after its transaction is committed. Each message has its own outcome. A message
-        that is refused or fails does not affect the others. The number of waiting messages is limited.
-    Concurrency
-        One transaction runs at a time. The messages that arrive while it runs form the next batch. So no message is
-        delayed on purpose, and batches grow with the load.
-        A batch locks sessions in id order, and then streams in their order. So the batches of several processes
-        cannot deadlock.
-    Relies on
-        `send_messages` is repeatable. If it is unknown whether a transaction was committed, its messages are sent
-        again.
+    A message is acknowledged only after its transaction is committed. Each message has its own outcome. A message
+    that is refused or fails does not affect the others. The number of waiting messages is limited.
+Concurrency
+    One transaction runs at a time. The messages that arrive while it runs form the next batch. So no message is
+    delayed on purpose, and batches grow with the load.
+    A batch locks sessions in id order, and then streams in their order. So the batches of several processes cannot
+    deadlock.
+Relies on
+    `send_messages` may be repeated. If a transaction fails, the writer sends its messages again, one by one. Nobody
+    may know then whether it was committed.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextvars import Context
+from typing import NamedTuple
 from uuid import UUID
 
 import structlog
@@ -47,14 +48,11 @@ BATCH_SIZE = Histogram(
 WAITING = Gauge("curhat_sessions_messages_waiting", "Messages that wait for the running transaction to end")
 
 
-class _Waiting:
+class _Waiting(NamedTuple):
     """A message, and the future of the caller who waits for its outcome."""
 
-    __slots__ = ("message", "outcome")
-
-    def __init__(self, message: OutgoingMessage, outcome: "asyncio.Future[Message]") -> None:
-        self.message = message
-        self.outcome = outcome
+    message: OutgoingMessage
+    outcome: "asyncio.Future[Message]"
 
 
 class MessageWriter:
@@ -74,13 +72,12 @@ class MessageWriter:
             raise TooManyRequests(retry_after_seconds=1)
         loop = asyncio.get_running_loop()
         message = OutgoingMessage(sender, session_id, client_message_id, text)
-        waiting = _Waiting(message, loop.create_future())
-        self._waiting.append(waiting)
+        outcome: asyncio.Future[Message] = loop.create_future()
+        self._waiting.append(_Waiting(message, outcome))
         if self._writing is None:
-            # Use a new context, so that the batch's log entries do not carry the ids of the request that started the
-            # batch.
+            # In a new context, the batch's log entries do not carry the ids of the request that started the batch.
             self._writing = loop.create_task(self._write_all(), context=Context())
-        return await waiting.outcome
+        return await outcome
 
     async def _write_all(self) -> None:
         try:
@@ -97,7 +94,7 @@ class MessageWriter:
         except Exception as error:
             log.warning("messages.batch_failed", size=len(batch), exc_info=error)
             if len(batch) == 1:
-                _fail(batch[0], error)
+                _settle(batch[0], error)
             else:
                 for waiting in batch:
                     await self._write([waiting])
@@ -115,17 +112,15 @@ class MessageWriter:
             return outcomes
 
 
-def _settle(waiting: _Waiting, outcome: SendOutcome) -> None:
+def _settle(waiting: _Waiting, outcome: SentMessage | Exception) -> None:
     if isinstance(outcome, SentMessage):
-        MESSAGES.labels("repeated" if outcome.is_repeated else "sent").inc()
-        if not waiting.outcome.done():
-            waiting.outcome.set_result(outcome.message)
+        label = "repeated" if outcome.is_repeated else "sent"
     else:
-        _fail(waiting, outcome)
-
-
-def _fail(waiting: _Waiting, error: Exception) -> None:
-    MESSAGES.labels(getattr(error, "code", "failed")).inc()
-    # The caller may no longer be waiting.
-    if not waiting.outcome.done():
-        waiting.outcome.set_exception(error)
+        label = getattr(outcome, "code", "failed")
+    MESSAGES.labels(label).inc()
+    if waiting.outcome.done():  # The caller no longer waits.
+        return
+    if isinstance(outcome, SentMessage):
+        waiting.outcome.set_result(outcome.message)
+    else:
+        waiting.outcome.set_exception(outcome)
