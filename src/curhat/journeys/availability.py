@@ -3,6 +3,8 @@
 Ask before the transaction, because no transaction may wait for Valkey.
 """
 
+from collections.abc import Awaitable, Collection
+from typing import TypeVar
 from uuid import UUID
 
 import msgspec
@@ -15,13 +17,22 @@ from curhat.presence import service as presence_service
 from curhat.presence.queries import MitraState
 from curhat.presence.service import Presence
 
+Answer = TypeVar("Answer")
+
+
+async def or_none(answer: Awaitable[Answer]) -> Answer | None:
+    """Return the answer of presence. Return None if presence is unknown."""
+    try:
+        return await answer
+    except PresenceUnknown:
+        return None
+
 
 class GateAnswer(msgspec.Struct, frozen=True):
     """The answer of presence just before a payment is opened. None means unknown.
 
-    `available` says whether any mitra may be asked, apart from the mitra whom the payment is for (1.1).
-    `mitra_reachable` says whether that mitra may be asked. It is also None if the payment is not for a particular
-    mitra.
+    `available` says whether any mitra may be asked, apart from the chosen mitra (1.1).
+    `mitra_reachable` says whether the chosen mitra may be asked. It is also None if no mitra was chosen.
     """
 
     available: bool | None
@@ -29,53 +40,42 @@ class GateAnswer(msgspec.Struct, frozen=True):
 
 
 async def ask_gate(presence: Presence, customer_id: UUID, target_mitra_id: UUID | None) -> GateAnswer:
-    """Ask presence about a payment that is about to be opened."""
+    """Ask presence just before a payment is opened. `target_mitra_id` is the chosen mitra, if there is one."""
     if target_mitra_id is None:
         return GateAnswer(await others_available(presence, customer_id))
-    return GateAnswer(
-        await others_available(presence, customer_id, target_mitra_id),
-        await _is_reachable(presence, target_mitra_id),
-    )
+    available = await others_available(presence, customer_id, target_mitra_id)
+    return GateAnswer(available, await or_none(presence.may_be_asked(target_mitra_id)))
 
 
 async def others_available(presence: Presence, *excluded: UUID) -> bool | None:
-    """Whether any mitra except these people may be asked now (1.1). Return None if presence is unknown.
+    """Return whether any mitra except these people may be asked now (1.1). Return None if presence is unknown.
 
-    The customer is always excluded. One phone may be both customer and mitra, and must not be paired with itself.
+    Callers always exclude the customer: the same person may also be a mitra, and must not be paired with themself.
     """
-    try:
-        available = await presence.count_available()
-        if available > len(excluded):
-            return True
-        for person_id in excluded:
-            if available == 0:
-                break
-            available -= await presence.may_be_asked(person_id)
+    return await or_none(_others_available(presence, excluded))
+
+
+async def _others_available(presence: Presence, excluded: Collection[UUID]) -> bool:
+    available = await presence.count_available()
+    if available == 0 or available > len(excluded):
         return available > 0
-    except PresenceUnknown:
-        return None
+    return available > sum([await presence.may_be_asked(person_id) for person_id in excluded])
 
 
 async def candidates_or_none(presence: Presence) -> list[UUID] | None:
     """Return the mitras who may be asked now. Return None if presence is unknown."""
-    try:
-        return await presence.ask_candidates()
-    except PresenceUnknown:
-        return None
+    return await or_none(presence.ask_candidates())
 
 
 async def is_connected_or_none(presence: Presence, mitra_id: UUID) -> bool | None:
-    """Whether this mitra is connected now (5.6). Return None if presence is unknown."""
-    try:
-        return await presence.is_connected(mitra_id)
-    except PresenceUnknown:
-        return None
+    """Return whether this mitra is connected now (5.6). Return None if presence is unknown."""
+    return await or_none(presence.is_connected(mitra_id))
 
 
 async def mitra_status(
     database: Database, presence: Presence, customer_id: UUID, mitra_id: UUID
 ) -> MitraStatusAnswer:
-    """Return the status of the mitra of a past chat, for the tap on "Curhat lagi" (3.3, 3.4, 3.6).
+    """Return the status of a past chat's mitra, when the customer taps "Curhat lagi" (3.3, 3.4, 3.6).
 
     Raises NotFound if this customer never had a session with the mitra. Raises PresenceUnknown.
     """
@@ -102,10 +102,3 @@ async def refuse_strangers(tx: Transaction, customer_id: UUID, mitra_id: UUID) -
     """Raise NotFound if this customer never had a session with the mitra."""
     if not await queries.had_session_with(tx, customer_id=customer_id, mitra_id=mitra_id):
         raise NotFound
-
-
-async def _is_reachable(presence: Presence, mitra_id: UUID) -> bool | None:
-    try:
-        return await presence.may_be_asked(mitra_id)
-    except PresenceUnknown:
-        return None

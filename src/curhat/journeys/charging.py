@@ -1,9 +1,9 @@
 """Charging: record the attempt → call the gateway → record its answer. Only this module does the last two steps.
 
-The caller does the first step in its own transaction. It records an attempt, arms the deadline `charge_answer`, and
-gets the Charge. `charge` then calls the gateway outside any transaction, and records the answer in a new transaction.
-If the process dies, or the answer is not known in time, the deadline queries the gateway by the attempt's key. The
-gateway's callbacks also call `record_charge_answer`, so answers may come in any order, twice, or late.
+The caller does the first step in its own transaction: it records an attempt, arms the deadline `charge_answer`, and
+gets the Charge. `charge` calls the gateway outside any transaction, and records the answer in a new transaction. If the
+process dies, or the answer is not known in time, the deadline queries the gateway by the attempt's key. The gateway's
+callbacks also call `record_charge_answer`, so answers may come in any order, twice, or late.
 """
 
 import asyncio
@@ -18,9 +18,7 @@ from curhat.kit.database import Database, Transaction
 from curhat.kit.pause_points import pause_point
 from curhat.pairing import service as pairing
 from curhat.pairing import views
-from curhat.pairing.schemas import Payment
 from curhat.payments import service as payments
-from curhat.payments.errors import PaymentDeclined, PaymentExpired
 from curhat.payments.gateway import ChargeAnswer, Gateway, GatewayUnknown, RefundAnswer
 from curhat.payments.service import Charge, ChargeOutcome
 from curhat.presence.service import Presence
@@ -35,10 +33,9 @@ log = structlog.get_logger(__name__)
 async def charge(
     database: Database, presence: Presence, gateway: Gateway, attempt: Charge
 ) -> ChargeAnswer | None:
-    """Make the charge of a recorded attempt, and record the gateway's answer.
+    """Charge for a recorded attempt, and record the gateway's answer. Returns the answer.
 
-    Returns the answer. Returns None if it is not known within 5 s after the attempt began; it is recorded when it
-    comes.
+    Returns None if the answer is not known within 5 s after the attempt began. A deadline or a callback records it.
     """
     answer = await _call_gateway(gateway, attempt)
     if answer is not None:
@@ -50,8 +47,9 @@ async def _call_gateway(gateway: Gateway, attempt: Charge) -> ChargeAnswer | Non
     await pause_point("confirm.before_charge")
     left_seconds = attempt.until - time.monotonic()
     if left_seconds <= 0:
-        # This process was suspended. The deadline may have queried the gateway meanwhile, and the gateway knew of no
-        # charge. Then the customer may be paying again. If the charge were sent now, the customer could pay twice.
+        # If the charge were sent now, the customer could pay twice:
+        # 1. This process was suspended. Meanwhile the deadline queried the gateway, which knew of no charge.
+        # 2. So the payment became pending again, and the customer may be paying again.
         return None
     try:
         async with asyncio.timeout(left_seconds):
@@ -74,7 +72,7 @@ async def record_charge_answer(
 async def charge_answered(
     tx: Transaction, key: UUID, answer: ChargeAnswer, candidates: list[UUID] | None
 ) -> ChargeOutcome | None:
-    """Record the gateway's answer about an attempt. It may come with the call, by callback, or from a query.
+    """Record the gateway's answer about an attempt. It may come from the call, a callback, or a query.
 
     A confirmed payment begins its search in the same transaction (2c.1). A charged extension lengthens its session
     (5.4). Returns None if no attempt has this key.
@@ -103,27 +101,13 @@ async def _extension_charge_answered(
     tx: Transaction, session_id: UUID, key: UUID, answer: ChargeAnswer
 ) -> ChargeOutcome | None:
     outcome, events = await extension.charge_answered(tx, session_id, key, answer)
-    if outcome is not None and outcome.step != "nothing":
-        log.info(
-            "extension.charge_answered", session_id=str(session_id), answer=answer.status, step=outcome.step
-        )
-    if outcome is not None and outcome.step == "confirmed":
+    if outcome is None or outcome.step == "nothing":
+        return outcome
+    log.info("extension.charge_answered", session_id=str(session_id), answer=answer.status, step=outcome.step)
+    if outcome.step == "confirmed":
         events += views_to_both(SESSION_UPDATED, await sessions.session_views(tx, session_id))
     await realtime.append(tx, events)
     return outcome
-
-
-def refuse_if_declined(answer: ChargeAnswer | None, payment: Payment) -> None:
-    """Raise PaymentDeclined or PaymentExpired if the charge was declined.
-
-    `payment` was read after this call, or earlier the gateway's callback, recorded the answer.
-    """
-    if answer is None or answer.status != "declined":
-        return
-    if payment.status == "pending":
-        raise PaymentDeclined
-    if payment.status == "expired":
-        raise PaymentExpired
 
 
 async def refund_answered(tx: Transaction, refund_id: UUID, answer: RefundAnswer) -> None:

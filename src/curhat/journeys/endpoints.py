@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from litestar import Request, Response, get, patch, post
-from litestar.datastructures import State
+import msgspec
+from litestar import Response, get, patch, post
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, JSONBody
@@ -26,8 +26,22 @@ from curhat.journeys.single_flight import SingleFlight
 from curhat.journeys.snapshot import customer_state, mitra_state, with_presence
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import BusinessError, NotFound, PresenceUnknown, ValidationFailed
-from curhat.kit.http import command, command_without_answer, read_idempotent_request, to_answer, to_response
-from curhat.kit.idempotency import Answer, begin_long, finish_long, keep_refusal, run_idempotent
+from curhat.kit.http import (
+    AnyRequest,
+    command,
+    command_without_answer,
+    read_idempotent_request,
+    to_answer,
+    to_response,
+)
+from curhat.kit.idempotency import (
+    Answer,
+    IdempotentRequest,
+    begin_long,
+    finish_long,
+    keep_refusal,
+    run_idempotent,
+)
 from curhat.kit.identity import Identity
 from curhat.kit.openapi import MITRA_SIGNED_IN, MITRA_WITH_KEY, SIGNED_IN, WITH_KEY, answers
 from curhat.pairing import cards, views
@@ -51,12 +65,14 @@ from curhat.payments.errors import (
     PaymentDeclined,
     PaymentExpired,
 )
-from curhat.payments.gateway import Gateway
+from curhat.payments.gateway import ChargeAnswer, Gateway
 from curhat.presence.service import Presence
 from curhat.pricing import service as pricing
 from curhat.pricing.errors import TrialUsed
 
-AppRequest = Request[None, None, State]
+# The people who send the requests. accounts/guards.py provides them.
+Customer = NamedDependency[Identity]
+Mitra = NamedDependency[Identity]
 
 CUSTOMER = ["customer"]
 MITRA = ["mitra"]
@@ -68,9 +84,7 @@ MITRA = ["mitra"]
     tags=CUSTOMER,
     responses=answers({200: CustomerProfile}, *SIGNED_IN),
 )
-async def get_profile(
-    database: NamedDependency[Database], customer: NamedDependency[Identity]
-) -> CustomerProfile:
+async def get_profile(database: NamedDependency[Database], customer: Customer) -> CustomerProfile:
     """Return the customer's own profile."""
     async with database.transaction() as tx:
         return await _profile(tx, customer.user_id)
@@ -83,7 +97,7 @@ async def get_profile(
     responses=answers({200: CustomerProfile}, *SIGNED_IN, ValidationFailed),
 )
 async def change_profile(
-    database: NamedDependency[Database], customer: NamedDependency[Identity], data: JSONBody[ProfileChange]
+    database: NamedDependency[Database], customer: Customer, data: JSONBody[ProfileChange]
 ) -> CustomerProfile:
     """Change the call name, which is all that a mitra learns of a customer (X.4)."""
     async with database.transaction() as tx:
@@ -92,13 +106,9 @@ async def change_profile(
 
 
 async def _profile(tx: Transaction, customer_id: UUID) -> CustomerProfile:
-    profile = await accounts.customer_profile(tx, customer_id)
-    return CustomerProfile(
-        id=profile.id,
-        call_name=profile.call_name,
-        phone_masked=profile.phone_masked,
-        trial_available=await pricing.trial_available(tx, customer_id),
-    )
+    account = await accounts.customer_profile(tx, customer_id)
+    trial_available = await pricing.trial_available(tx, customer_id)
+    return CustomerProfile(**msgspec.structs.asdict(account), trial_available=trial_available)
 
 
 @post(
@@ -117,10 +127,10 @@ async def _profile(tx: Transaction, customer_id: UUID) -> CustomerProfile:
     ),
 )
 async def open_payment(
-    request: AppRequest,
+    request: AnyRequest,
     database: NamedDependency[Database],
     presence: NamedDependency[Presence],
-    customer: NamedDependency[Identity],
+    customer: Customer,
     data: JSONBody[PaymentOrder],
 ) -> Response[bytes]:
     """Open a payment session for an offer, if a mitra is available at this moment (1, 2a).
@@ -146,7 +156,7 @@ async def open_payment(
 async def get_payment(
     database: NamedDependency[Database],
     presence: NamedDependency[Presence],
-    customer: NamedDependency[Identity],
+    customer: Customer,
     payment_id: FromPath[UUID],
 ) -> Payment:
     """Return one payment with its latest pairing."""
@@ -171,11 +181,11 @@ async def get_payment(
     ),
 )
 async def confirm_payment(
-    request: AppRequest,
+    request: AnyRequest,
     database: NamedDependency[Database],
     presence: NamedDependency[Presence],
     gateway: NamedDependency[Gateway],
-    customer: NamedDependency[Identity],
+    customer: Customer,
     payment_id: FromPath[UUID],
 ) -> Response[bytes]:
     """Pay. A confirmed payment begins its search in the same transaction.
@@ -192,30 +202,36 @@ async def confirm_payment(
                 return to_response(stored)
             attempt = await paying.begin_confirmation(tx, customer.user_id, payment_id, candidates)
             if attempt is None:
-                answer = await _confirmation(tx, customer.user_id, payment_id, candidates)
-                await finish_long(tx, idempotent, answer)
-                return to_response(answer)
+                return await _finish_confirmation(tx, idempotent, payment_id, None, candidates)
         charged = await charging.charge(database, presence, gateway, attempt)
-        # Mitras may have come or gone while the gateway was asked (4.4).
+        # Mitras may have come or gone during the call of the gateway (4.4).
         candidates = await candidates_or_none(presence)
         async with database.transaction() as tx:
-            payment = await views.payment_view(tx, payment_id, customer.user_id)
-            charging.refuse_if_declined(charged, payment)
-            answer = await _confirmation(tx, customer.user_id, payment_id, candidates)
-            await finish_long(tx, idempotent, answer)
-            return to_response(answer)
+            return await _finish_confirmation(tx, idempotent, payment_id, charged, candidates)
     except BusinessError as error:
         await keep_refusal(database, idempotent, error)
         raise
 
 
-async def _confirmation(
-    tx: Transaction, customer_id: UUID, payment_id: UUID, candidates: Sequence[UUID] | None
-) -> Answer:
-    payment = await views.payment_view(tx, payment_id, customer_id)
-    payment = paying.shown_with(payment, customer_id, candidates)
+async def _finish_confirmation(
+    tx: Transaction,
+    idempotent: IdempotentRequest,
+    payment_id: UUID,
+    charged: ChargeAnswer | None,
+    candidates: Sequence[UUID] | None,
+) -> Response[bytes]:
+    payment = await views.payment_view(tx, payment_id, idempotent.user_id)
+    # The call itself has recorded its answer, or the gateway's callback did so before.
+    if charged is not None and charged.status == "declined":
+        if payment.status == "pending":
+            raise PaymentDeclined
+        if payment.status == "expired":
+            raise PaymentExpired
+    payment = paying.shown_with(payment, idempotent.user_id, candidates)
     waits = payment.status in ("pending", "confirming")
-    return to_answer(Confirmation(payment=payment, pairing=payment.pairing), 202 if waits else 200)
+    answer = to_answer(Confirmation(payment=payment, pairing=payment.pairing), 202 if waits else 200)
+    await finish_long(tx, idempotent, answer)
+    return to_response(answer)
 
 
 @post(
@@ -234,17 +250,11 @@ async def _confirmation(
     ),
 )
 async def cancel_payment(
-    request: AppRequest,
-    database: NamedDependency[Database],
-    customer: NamedDependency[Identity],
-    payment_id: FromPath[UUID],
+    request: AnyRequest, database: NamedDependency[Database], customer: Customer, payment_id: FromPath[UUID]
 ) -> Response[bytes]:
     """Leave the payment for good: pending → abandoned. The row stays (2a.4)."""
     return await command(
-        request,
-        database,
-        customer,
-        lambda tx: paying.cancel_payment(tx, customer.user_id, payment_id),
+        request, database, customer, lambda tx: paying.cancel_payment(tx, customer.user_id, payment_id)
     )
 
 
@@ -257,7 +267,7 @@ async def cancel_payment(
 async def get_pairing(
     database: NamedDependency[Database],
     presence: NamedDependency[Presence],
-    customer: NamedDependency[Identity],
+    customer: Customer,
     pairing_id: FromPath[UUID],
 ) -> Pairing:
     """Return one attempt to find a mitra."""
@@ -265,7 +275,7 @@ async def get_pairing(
         found = await views.pairing_view(tx, pairing_id, customer.user_id)
         if found.fallback is None or not found.fallback.allowed:
             return found
-        # Whether a fallback is possible depends on the mitra the payment is for. This pairing is the payment's latest.
+        # This pairing is the payment's latest, because no other follows while its fallback is open.
         payment = await views.payment_view(tx, found.payment_id, customer.user_id)
     shown = (await paying.as_shown(presence, customer.user_id, payment)).pairing
     assert shown is not None  # The payment has at least this pairing.
@@ -280,17 +290,11 @@ async def get_pairing(
     responses=answers({200: Pairing}, *WITH_KEY, NotFound, PairingDecided),
 )
 async def cancel_pairing(
-    request: AppRequest,
-    database: NamedDependency[Database],
-    customer: NamedDependency[Identity],
-    pairing_id: FromPath[UUID],
+    request: AnyRequest, database: NamedDependency[Database], customer: Customer, pairing_id: FromPath[UUID]
 ) -> Response[bytes]:
     """Stop the search: the pairing fails with `customer_cancelled`, and an operator reviews the payment."""
     return await command(
-        request,
-        database,
-        customer,
-        lambda tx: searching.cancel_search(tx, customer.user_id, pairing_id),
+        request, database, customer, lambda tx: searching.cancel_search(tx, customer.user_id, pairing_id)
     )
 
 
@@ -303,10 +307,10 @@ async def cancel_pairing(
     ),
 )
 async def take_fallback(
-    request: AppRequest,
+    request: AnyRequest,
     database: NamedDependency[Database],
     presence: NamedDependency[Presence],
-    customer: NamedDependency[Identity],
+    customer: Customer,
     pairing_id: FromPath[UUID],
 ) -> Response[bytes]:
     """Search for another bestie: a blast under the same payment, which is not charged again (3.5)."""
@@ -328,17 +332,11 @@ async def take_fallback(
     responses=answers({204: None}, *WITH_KEY, NotFound, FallbackDecided),
 )
 async def decline_fallback(
-    request: AppRequest,
-    database: NamedDependency[Database],
-    customer: NamedDependency[Identity],
-    pairing_id: FromPath[UUID],
+    request: AnyRequest, database: NamedDependency[Database], customer: Customer, pairing_id: FromPath[UUID]
 ) -> Response[None]:
     """Want no other bestie: the journey ends, and an operator reviews the payment (3.8)."""
     return await command_without_answer(
-        request,
-        database,
-        customer,
-        lambda tx: pairing.decline_fallback(tx, pairing_id, customer.user_id),
+        request, database, customer, lambda tx: pairing.decline_fallback(tx, pairing_id, customer.user_id)
     )
 
 
@@ -351,7 +349,7 @@ async def decline_fallback(
 async def get_mitra_status(
     database: NamedDependency[Database],
     presence: NamedDependency[Presence],
-    customer: NamedDependency[Identity],
+    customer: Customer,
     mitra_id: FromPath[UUID],
 ) -> MitraStatusAnswer:
     """Return the status of the bestie of a past chat, for the tap on "Curhat lagi" (3.3, 3.4)."""
@@ -365,9 +363,7 @@ async def get_mitra_status(
     responses=answers({200: CustomerState}, *SIGNED_IN),
 )
 async def get_customer_state(
-    database: NamedDependency[Database],
-    presence: NamedDependency[Presence],
-    customer: NamedDependency[Identity],
+    database: NamedDependency[Database], presence: NamedDependency[Presence], customer: Customer
 ) -> CustomerState:
     """Return all that a customer's client shows, at one position of the stream."""
     state = await customer_state(database, customer.user_id)
@@ -381,7 +377,7 @@ async def get_customer_state(
     responses=answers({200: MitraState}, *MITRA_SIGNED_IN),
 )
 async def get_mitra_state(
-    database: NamedDependency[Database], presence: NamedDependency[Presence], mitra: NamedDependency[Identity]
+    database: NamedDependency[Database], presence: NamedDependency[Presence], mitra: Mitra
 ) -> MitraState:
     """Return all that a mitra's client shows, at one position of the stream."""
     return await mitra_state(database, presence, mitra.user_id)
@@ -393,7 +389,7 @@ async def get_mitra_state(
     tags=MITRA,
     responses=answers({200: RequestList}, *MITRA_SIGNED_IN),
 )
-async def list_requests(database: NamedDependency[Database], mitra: NamedDependency[Identity]) -> RequestList:
+async def list_requests(database: NamedDependency[Database], mitra: Mitra) -> RequestList:
     """Return the requests that this mitra can accept now."""
     return await cards.request_list(database, mitra.user_id)
 
@@ -414,18 +410,11 @@ async def list_requests(database: NamedDependency[Database], mitra: NamedDepende
     ),
 )
 async def accept_request(
-    request: AppRequest,
-    database: NamedDependency[Database],
-    mitra: NamedDependency[Identity],
-    request_id: FromPath[UUID],
+    request: AnyRequest, database: NamedDependency[Database], mitra: Mitra, request_id: FromPath[UUID]
 ) -> Response[bytes]:
     """Accept a request. One mitra wins; the winner who repeats the accept gets the same session (2b.5)."""
     idempotent = await read_idempotent_request(request, mitra)
-
     flight = SingleFlight(idempotent.lock)
-
-    async def refuse_early() -> Answer | None:
-        return await searching.refuse_if_decided(database, request_id, idempotent, flight)
 
     async def step(tx: Transaction) -> Answer:
         session = await searching.accept(tx, mitra.user_id, request_id, idempotent.lock)
@@ -433,7 +422,11 @@ async def accept_request(
 
     try:
         answer = await run_idempotent(
-            database, idempotent, step, step_takes_lock=True, refuse_early=refuse_early
+            database,
+            idempotent,
+            step,
+            step_takes_lock=True,
+            refuse_early=lambda: searching.refuse_if_decided(database, request_id, idempotent, flight),
         )
     finally:
         flight.leave()
@@ -448,19 +441,16 @@ async def accept_request(
     responses=answers({204: None}, *MITRA_WITH_KEY, NotFound, AlreadyTaken, RequestClosed),
 )
 async def reject_request(
-    request: AppRequest,
+    request: AnyRequest,
     database: NamedDependency[Database],
     presence: NamedDependency[Presence],
-    mitra: NamedDependency[Identity],
+    mitra: Mitra,
     request_id: FromPath[UUID],
 ) -> Response[None]:
     """Reject a request. This mitra is not asked again for this pairing."""
     candidates = await candidates_or_none(presence)
     return await command_without_answer(
-        request,
-        database,
-        mitra,
-        lambda tx: searching.reject(tx, mitra.user_id, request_id, candidates),
+        request, database, mitra, lambda tx: pairing.reject(tx, request_id, mitra.user_id, candidates)
     )
 
 

@@ -2,8 +2,7 @@
 
 from uuid import UUID
 
-from litestar import Request, Response, post
-from litestar.datastructures import State
+from litestar import Response, post
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, JSONBody
@@ -12,7 +11,7 @@ from curhat.journeys import charging
 from curhat.journeys.availability import is_connected_or_none
 from curhat.kit.database import Database
 from curhat.kit.errors import BusinessError, NotFound
-from curhat.kit.http import command, read_idempotent_request, to_answer, to_response
+from curhat.kit.http import AnyRequest, command, read_idempotent_request, to_answer, to_response
 from curhat.kit.idempotency import begin_long, finish_long, keep_refusal
 from curhat.kit.identity import Identity
 from curhat.kit.openapi import MITRA_WITH_KEY, WITH_KEY, answers
@@ -24,7 +23,9 @@ from curhat.sessions import service as sessions
 from curhat.sessions.errors import ExtensionDecided, ExtensionPending, SessionEnded
 from curhat.sessions.schemas import Extension, ExtensionOrder
 
-AppRequest = Request[None, None, State]
+# The people who send the requests. accounts/guards.py provides them.
+Customer = NamedDependency[Identity]
+Mitra = NamedDependency[Identity]
 
 
 @post(
@@ -34,10 +35,10 @@ AppRequest = Request[None, None, State]
     responses=answers({201: Extension}, *WITH_KEY, NotFound, SessionEnded, ExtensionPending),
 )
 async def request_extension(
-    request: AppRequest,
+    request: AnyRequest,
     database: NamedDependency[Database],
     presence: NamedDependency[Presence],
-    customer: NamedDependency[Identity],
+    customer: Customer,
     session_id: FromPath[UUID],
     data: JSONBody[ExtensionOrder],
 ) -> Response[bytes]:
@@ -65,11 +66,11 @@ async def request_extension(
     responses=answers({200: Extension}, *MITRA_WITH_KEY, NotFound, ExtensionDecided),
 )
 async def accept_extension(
-    request: AppRequest,
+    request: AnyRequest,
     database: NamedDependency[Database],
     presence: NamedDependency[Presence],
     gateway: NamedDependency[Gateway],
-    mitra: NamedDependency[Identity],
+    mitra: Mitra,
     extension_id: FromPath[UUID],
 ) -> Response[bytes]:
     """Approve more time. The customer is charged now (5.4).
@@ -104,17 +105,11 @@ async def accept_extension(
     responses=answers({200: Extension}, *MITRA_WITH_KEY, NotFound, ExtensionDecided),
 )
 async def reject_extension(
-    request: AppRequest,
-    database: NamedDependency[Database],
-    mitra: NamedDependency[Identity],
-    extension_id: FromPath[UUID],
+    request: AnyRequest, database: NamedDependency[Database], mitra: Mitra, extension_id: FromPath[UUID]
 ) -> Response[bytes]:
     """Reject more time. The chat ends at its old time, and nothing is charged (5.4)."""
     return await command(
-        request,
-        database,
-        mitra,
-        lambda tx: extension.reject_by_mitra(tx, mitra.user_id, extension_id),
+        request, database, mitra, lambda tx: extension.reject_by_mitra(tx, mitra.user_id, extension_id)
     )
 
 

@@ -1,8 +1,7 @@
-"""The consequences of a mitra's changes in journeys. Functions that take a transaction never commit it.
+"""The effects of a mitra's changes on journeys. Functions that take a transaction never commit it.
 
-A session must be locked before its mitra. But each function here already holds the mitra's row. So it arms the
-consequences for sessions and payments as deadlines that are due now. A worker carries them out in separate
-transactions.
+Sessions and payments must be locked before the mitra, but each function here already holds the mitra's row. So it arms
+each consequence for them as a deadline that is due now. A worker carries it out in a transaction of its own.
 """
 
 from uuid import UUID
@@ -20,10 +19,9 @@ SUSPENSION_END = "suspension_end"
 
 
 async def intent_changed(tx: Transaction, mitra_id: UUID, online: bool) -> None:
-    """Handle a change of the mitra's toggle.
+    """Withdraw the requests of a mitra who went offline. Targeted pairings fail (4.4), pending extensions end (5.6).
 
-    Online does nothing here, because presence then offers the open requests.
-    Offline withdraws the mitra's requests, lets targeted pairings fail (4.4) and rejects pending extensions (5.6).
+    If the mitra went online, do nothing: presence then offers the open requests.
     """
     if not online:
         await pairing.withdraw(tx, mitra_id, "went_offline")
@@ -42,7 +40,7 @@ async def rename_mitra(tx: Transaction, mitra_id: UUID, display_name: str, *, by
 async def change_capacity(tx: Transaction, mitra_id: UUID, max_customers: int, *, by: str) -> None:
     """Change how many customers the mitra takes at once. Raises NotFound, ValidationFailed.
 
-    If the mitra is now at capacity, the open requests are withdrawn. Running sessions are not affected.
+    If the mitra is now at capacity, withdraw the open requests. Running sessions continue.
     """
     is_full = await accounts.change_capacity(tx, mitra_id, max_customers, by=by)
     if is_full:

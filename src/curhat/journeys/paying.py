@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-import msgspec
-
 from curhat.configuration import service as configuration
 from curhat.journeys import queries
 from curhat.journeys.availability import GateAnswer, others_available, refuse_strangers, status_of
@@ -28,11 +26,11 @@ from curhat.realtime import service as realtime
 async def open_payment(
     tx: Transaction, customer_id: UUID, offer_id: UUID, gate: GateAnswer, target_mitra_id: UUID | None = None
 ) -> Payment:
-    """Open a payment session (2a), for a blast (1) or for the same mitra again (3.2).
+    """Open a payment session (2a), for a blast (1) or for the mitra of a past chat (3.2).
 
-    Raises JourneyInProgress, TrialUsed, PresenceUnknown and NoMitraAvailable. Raises NotFound for an unknown offer,
-    or a mitra with whom this customer never had a session. For a chosen mitra, whose own status alone counts (3.6),
-    raises MitraUnavailable instead of NoMitraAvailable.
+    Raises JourneyInProgress, TrialUsed and PresenceUnknown. Raises NotFound for an unknown offer, or for a mitra with
+    whom this customer never had a session. Raises NoMitraAvailable for a blast. Raises MitraUnavailable for a chosen
+    mitra, because then only the status of that mitra counts (3.6).
     """
     if target_mitra_id is not None:
         await refuse_strangers(tx, customer_id, target_mitra_id)
@@ -41,8 +39,10 @@ async def open_payment(
     timeout_minutes = await configuration.payment_session_timeout_minutes(tx)
     payment_id = await payments.open_payment(tx, customer_id, offer, timeout_minutes, target_mitra_id)
     await pause_point("open_payment.opened")
-    # Check a second time. If an accept was running, the INSERT waited for it, and the accept has started a session by
-    # now. So this transaction sees the open payment or the session. It never misses both.
+    # Check a second time, because an accept of the customer's open payment may have run meanwhile:
+    # 1. The accept updates the open payment and starts a session. The first check did not see that session.
+    # 2. The INSERT above waits for the accept, because both payments compete for the customer's one open payment.
+    # 3. The accept commits. The INSERT succeeds, because that payment is no longer open. This check sees the session.
     await _refuse_during_session(tx, customer_id)
     if gate.available is None:
         raise PresenceUnknown
@@ -73,8 +73,8 @@ async def begin_confirmation(
 ) -> Charge | None:
     """Begin to confirm a payment. A payment of Rp0 is confirmed here, and its search begins.
 
-    Returns the charge to make after the commit. Returns None if there is nothing to charge, or the payment is already
-    confirmed or confirming. `candidates` are the mitras who may be asked, or None if unknown.
+    Returns the charge to carry out after the commit. Returns None if there is nothing to charge, or the payment is
+    already confirmed or confirming. `candidates` are the mitras who may be asked, or None if unknown.
     Raises NotFound, PresenceUnknown (before anything is charged), PaymentExpired, PaymentClosed.
     """
     payment = await payments.lock_own(tx, payment_id, customer_id)
@@ -102,7 +102,10 @@ async def cancel_payment(tx: Transaction, customer_id: UUID, payment_id: UUID) -
 
 
 async def expire_payments(tx: Transaction, *payment_ids: UUID) -> list[UUID]:
-    """pending → expired, if the time to pay is over. Log these payments without a case (2a.4). Return their ids."""
+    """pending → expired, if the time to pay is over (2a.5). Log these payments, without a case (2a.4).
+
+    Returns the ids of the payments that expired.
+    """
     expired = await payments.expire(tx, payment_ids)
     if expired:
         sessions_paid_for = [payment_id for payment_id, purpose in expired.items() if purpose == "session"]
@@ -112,19 +115,17 @@ async def expire_payments(tx: Transaction, *payment_ids: UUID) -> list[UUID]:
 
 
 async def as_shown(presence: Presence, customer_id: UUID, payment: Payment) -> Payment:
-    """Return the payment as its customer sees it, including whether a fallback could be taken now (3.5)."""
-    shown = payment.pairing
-    if shown is None or shown.fallback is None or not shown.fallback.allowed or payment.target_mitra is None:
+    """Return the payment as its customer sees it. Ask presence whether an offered fallback could be taken now (3.5)."""
+    fallback = None if payment.pairing is None else payment.pairing.fallback
+    if fallback is None or not fallback.allowed or payment.target_mitra is None:
         return payment
     available = await others_available(presence, customer_id, payment.target_mitra.id)
-    shown = views.with_other_available(shown, other_available=bool(available))
-    return msgspec.structs.replace(payment, pairing=shown)
+    return views.with_other_available(payment, other_available=bool(available))
 
 
 def shown_with(payment: Payment, customer_id: UUID, candidates: Sequence[UUID] | None) -> Payment:
     """Do the same as `as_shown` inside a transaction. `candidates` were read before it, and are None if unknown."""
-    if payment.pairing is None or payment.target_mitra is None:
+    if payment.target_mitra is None:
         return payment
     available = pairing.anybody_else(candidates, payment.target_mitra.id, customer_id)
-    shown = views.with_other_available(payment.pairing, other_available=available)
-    return msgspec.structs.replace(payment, pairing=shown)
+    return views.with_other_available(payment, other_available=available)

@@ -30,7 +30,7 @@ async def rename_customer(tx: Transaction, customer_id: UUID, call_name: str) ->
 async def tell_session(tx: Transaction, session_id: UUID) -> None:
     """Send both sides the current session, unless it has ended.
 
-    Locks the session. Without the lock, this could report a session as running after it has ended.
+    Lock the session first. Without the lock, this event could report a session as running after it has ended.
     """
     session = await extension.lock_session(tx, session_id)
     if session.runs:
@@ -38,8 +38,8 @@ async def tell_session(tx: Transaction, session_id: UUID) -> None:
         await realtime.append(tx, views_to_both(SESSION_UPDATED, updated))
 
 
-async def tell_payment(tx: Transaction, presence: Presence, payment_id: UUID) -> None:
-    """Send the customer the current payment for a chosen mitra. Asks presence first, and then locks the payment."""
+async def tell_payment(tx: Transaction, payment_id: UUID, presence: Presence) -> None:
+    """Send the customer the current payment for a chosen mitra. Ask presence before the payment is locked."""
     people = await queries.find_people_of_targeted_payment(tx, payment_id=payment_id)
     available = await others_available(presence, people.customer_id, people.target_mitra_id)
     await payments.lock(tx, payment_id)

@@ -1,4 +1,4 @@
-"""Finding a mitra for a confirmed payment: the search, accept and reject, cancel, the fallback.
+"""Finding a mitra for a confirmed payment: the search, the accept, the cancellation, the fallback.
 
 Functions that take a transaction never commit it.
 """
@@ -22,7 +22,7 @@ from curhat.pairing import service as pairing
 from curhat.pairing import views
 from curhat.pairing.errors import AlreadyTaken, AtCapacity, MitraOffline, NoMitraAvailable, RequestClosed
 from curhat.pairing.metrics import MATCH_SECONDS, OUTCOMES
-from curhat.pairing.schemas import Pairing, Payment, PaymentOffer, TargetMitra
+from curhat.pairing.schemas import Pairing, Payment, PaymentOffer
 from curhat.pairing.service import Target
 from curhat.pairing.states import CloseReason
 from curhat.payments.queries import LockedPayment
@@ -41,8 +41,8 @@ ALREADY_TAKEN = refusal(AlreadyTaken())
 async def begin_search(tx: Transaction, payment: LockedPayment, candidates: Sequence[UUID] | None) -> None:
     """Open the first pairing of a confirmed payment, targeted (3.2) or a blast (2b.2), and tell the customer.
 
-    `candidates` are the mitras who may be asked, according to presence just before. None means unknown. Then a blast
-    begins without requests, and asks mitras when they become available. A chosen mitra is asked for the whole window.
+    `candidates` are the mitras who may be asked, according to presence just before. If it is None (unknown), a blast
+    begins without requests, and asks mitras when they become available. A targeted pairing asks its mitra anyway.
     """
     if payment.target_mitra_id is None:
         window_seconds = await configuration.pairing_blast_timeout_seconds(tx)
@@ -61,11 +61,12 @@ async def begin_search(tx: Transaction, payment: LockedPayment, candidates: Sequ
 async def refuse_if_decided(
     database: Database, request_id: UUID, idempotent: IdempotentRequest, flight: SingleFlight
 ) -> Answer | None:
-    """Answer a mitra who accepts after the decision. Store that answer under the key, in one statement.
+    """Refuse a mitra who accepts after the decision. Store the refusal under the key, in the same statement.
 
-    If fifty mitras accept at once, most of them get their answer here. Returns None if the pairing is open and this
-    accept has entered the single flight, or if this mitra has won.
-    Raises AlreadyTaken if the key has an answer, and RequestClosed. Neither is stored. Raises IdempotencyInProgress.
+    If fifty mitras accept at once, most of them get their answer here. Returns None if this mitra has won, or if the
+    pairing is open and this accept has entered the single flight.
+    Raises AlreadyTaken if the key already has an answer, and RequestClosed. Neither is stored here. Raises
+    IdempotencyInProgress.
     """
     while True:
         found = await queries.refuse_if_decided(
@@ -92,23 +93,23 @@ async def accept(
 ) -> MitraSession:
     """offered → accepted, and the session begins (2b.5). If the winner repeats the call, it returns the same session.
 
-    `key_lock` is the advisory lock of the request's idempotency key. The same statement takes it. None means no key.
+    `key_lock` is the advisory lock of the idempotency key, which the accepting statement takes. None means no key.
     Raises IdempotencyInProgress, NotFound, AlreadyTaken, RequestClosed, MitraOffline, AtCapacity. The contract
     defines this order.
     """
+    correlation_id = current_correlation_id()
     won = await queries.accept_and_start(
-        tx,
-        request_id=request_id,
-        mitra_id=mitra_id,
-        correlation_id=current_correlation_id(),
-        key_lock=key_lock,
+        tx, request_id=request_id, mitra_id=mitra_id, correlation_id=correlation_id, key_lock=key_lock
     )
     if won is None:
         return await _session_won_before(tx, mitra_id, request_id, key_lock)
     await presence_service.take_place(tx, mitra_id)
     if won.fills_up:
-        # While the statement waited for the mitra's row, a customer may have asked for this mitra. The statement did
-        # not see that request. From now on, the row's lock prevents further requests.
+        # The statement may have missed a request of a customer who chose this mitra:
+        # 1. open_targeted locks the mitra's row FOR SHARE, and inserts the request.
+        # 2. The accepting statement takes its snapshot, and waits for that row.
+        # 3. open_targeted commits. The statement goes on, but its snapshot does not contain the request.
+        # From now on, this transaction holds the row, so open_targeted waits.
         await pairing.withdraw(tx, mitra_id, "at_capacity")
     started = _started_session(won, mitra_id)
     await realtime.append(
@@ -159,21 +160,13 @@ def _refusal(outcome: str, close_reason: CloseReason | None) -> Exception:
 
 def _served_payment(won: AcceptedPairing) -> Payment:
     """Return the payment as its customer sees it after the accept."""
-    target = None
-    if won.target_mitra_id is not None and won.target_display_name is not None:
-        target = TargetMitra(id=won.target_mitra_id, display_name=won.target_display_name)
     return Payment(
         id=won.payment_id,
         purpose="session",
         status="served",
-        offer=PaymentOffer(
-            id=won.offer_id,
-            duration_minutes=won.duration_minutes,
-            price_rp=won.amount_rp,
-            is_trial=won.is_trial,
-        ),
+        offer=PaymentOffer(won.offer_id, won.duration_minutes, won.amount_rp, won.is_trial),
         amount_rp=won.amount_rp,
-        target_mitra=target,
+        target_mitra=views.target_from(won.target_mitra_id, won.target_display_name),
         created_at=won.payment_created_at,
         expires_at=won.payment_expires_at,
         pairing=Pairing(
@@ -208,13 +201,6 @@ def _started_session(won: AcceptedPairing, mitra_id: UUID) -> SessionViews:
     return sessions.both_views(session, customer_id=won.customer_id, call_name=won.call_name)
 
 
-async def reject(
-    tx: Transaction, mitra_id: UUID, request_id: UUID, candidates: Sequence[UUID] | None
-) -> None:
-    """offered → rejected. If no other mitra is left, the pairing fails at once (2b.4)."""
-    await pairing.reject(tx, request_id, mitra_id, candidates)
-
-
 async def cancel_search(tx: Transaction, customer_id: UUID, pairing_id: UUID) -> Pairing:
     """open → failed with `customer_cancelled`. Raises NotFound, PairingDecided."""
     await pairing.cancel(tx, pairing_id, customer_id)
@@ -227,8 +213,8 @@ async def take_fallback(
     """Open a blast under the same payment, after a targeted pairing failed (3.5).
 
     `candidates` are the mitras who may be asked, according to presence just before. None means unknown.
-    Raises NotFound, FallbackDecided. Also raises PresenceUnknown and NoMitraAvailable, after which the customer can
-    still choose.
+    Raises NotFound, FallbackDecided. Raises PresenceUnknown or NoMitraAvailable without a decision, so the customer
+    can still choose.
     """
     failed = await pairing.lock_failed(tx, pairing_id, customer_id)
     if candidates is None:

@@ -1,7 +1,7 @@
 """The snapshot `/state`: everything that a client needs to show the current journey, and its position in the stream.
 
 Everything except presence is read in one PostgreSQL snapshot, together with the head of the stream. A client can
-apply the events after `stream.seq` to this snapshot. The result equals a later snapshot.
+apply the events after `stream.seq` to this snapshot. The result equals the later snapshot.
 """
 
 from uuid import UUID
@@ -23,29 +23,26 @@ from curhat.sessions.states import OPEN_EXTENSION_STATUSES
 
 
 async def customer_state(database: Database, customer_id: UUID) -> CustomerState:
-    """Return a customer's snapshot. `with_presence` adds whether a fallback could be taken."""
-    # Create the stream if it is missing, because the snapshot below only reads.
+    """Return a customer's snapshot. `with_presence` adds whether the customer could take an offered fallback."""
+    # Create the stream if it is missing. The transaction below must not write.
     await realtime.read_head(database, "customer", customer_id)
     async with database.transaction(snapshot=True) as tx:
         payment = await views.current_payment(tx, customer_id)
         session = await sessions.active_session(tx, customer_id)
-        position = await _position(tx, "customer", customer_id)
-        server_now = await read_clock(tx)
-    asked_for = None if session is None else session.extension
-    return CustomerState(
-        payment=payment,
-        pairing=None if payment is None else payment.pairing,
-        session=session,
-        extension=asked_for
-        if asked_for is not None and asked_for.status in OPEN_EXTENSION_STATUSES
-        else None,
-        stream=position,
-        server_now=server_now,
-    )
+        latest = None if session is None else session.extension
+        is_open = latest is not None and latest.status in OPEN_EXTENSION_STATUSES
+        return CustomerState(
+            payment=payment,
+            pairing=None if payment is None else payment.pairing,
+            session=session,
+            extension=latest if is_open else None,
+            stream=await _position(tx, "customer", customer_id),
+            server_now=await read_clock(tx),
+        )
 
 
 async def with_presence(presence: Presence, customer_id: UUID, state: CustomerState) -> CustomerState:
-    """Return the same snapshot, with whether a fallback could be taken now (3.5)."""
+    """Return the same snapshot. If it offers a fallback, ask presence whether the customer could take it now (3.5)."""
     if state.payment is None:
         return state
     payment = await paying.as_shown(presence, customer_id, state.payment)

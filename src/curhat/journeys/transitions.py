@@ -1,20 +1,19 @@
 """The transition of each deadline kind. It runs in the transaction that claims the deadline.
 
-If a transition needs the gateway, it arms its own next try in that transaction and returns the call. The worker makes
+A transition that needs the gateway arms its own next try in that transaction, and returns the call. The worker makes
 the call after the commit.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from uuid import UUID
 
 from curhat.deadlines.queries import Deadline
 from curhat.deadlines.service import BatchTransition, FollowUp, Transition
 from curhat.journeys import charging, mitras, paying, renaming
-from curhat.journeys.availability import others_available
+from curhat.journeys.availability import or_none, others_available
 from curhat.kit.database import Database, Transaction
-from curhat.kit.errors import PresenceUnknown
 from curhat.kit.pause_points import pause_point
 from curhat.pairing import service as pairing
 from curhat.payments import service as payments
@@ -36,25 +35,25 @@ class Transitions:
     def by_kind(self) -> Mapping[str, Transition]:
         """Return the transition of each deadline kind."""
         return {
-            payments.PAYMENT_EXPIRY: BatchTransition(expire_payments),
+            payments.PAYMENT_EXPIRY: _for_entities(paying.expire_payments),
             payments.CHARGE_ANSWER: self._ask_about_charge,
             payments.REFUND_ANSWER: self._send_refund,
-            pairing.PAIRING_WINDOW: BatchTransition(close_windows),
+            pairing.PAIRING_WINDOW: _for_entities(pairing.window_over),
             pairing.TARGETED_WINDOW: BatchTransition(self._close_targeted),
             pairing.TARGETED_LOST: BatchTransition(self._close_targeted),
-            pairing.FALLBACK_ANSWER: expire_fallback,
+            pairing.FALLBACK_ANSWER: _for_entity(pairing.fallback_unanswered),
             extension.EXTENSION_WINDOW: BatchTransition(self._close_extension_windows),
             extension.EXTENSION_PRESENCE: BatchTransition(self._check_extension_presence),
-            extension.EXTENSION_LOST: BatchTransition(lose_extensions),
-            extension.EXTENSION_CHARGE: give_up_extension_charge,
+            extension.EXTENSION_LOST: _for_entities(extension.mitra_lost),
+            extension.EXTENSION_CHARGE: _for_entity(extension.charge_too_late),
             sessions.SESSION_END: BatchTransition(end_sessions),
-            mitras.SUSPENSION_END: end_session_for_suspension,
-            renaming.SESSION_RENAMED: tell_session,
-            renaming.PAYMENT_RENAMED: self._tell_payment,
+            mitras.SUSPENSION_END: _for_entity(sessions.end_for_suspension),
+            renaming.SESSION_RENAMED: _for_entity(renaming.tell_session),
+            renaming.PAYMENT_RENAMED: _for_entity(partial(renaming.tell_payment, presence=self._presence)),
         }
 
     async def _ask_about_charge(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
-        """An attempt has no recorded answer: query the gateway by its key, or send an extension's charge again."""
+        """Query the gateway for an attempt without an answer, or send the charge of an extension again."""
         question = await payments.ask_again(tx, deadline.entity_id, deadline.generation)
         if question is None:
             return None
@@ -76,9 +75,9 @@ class Transitions:
         return partial(charging.charge, self._database, self._presence, self._gateway, attempt)
 
     async def _close_targeted(self, tx: Transaction, due: Sequence[Deadline]) -> None:
-        """The windows of chosen mitras are over (4.3), or the mitras went away (4.4).
+        """Fail targeted pairings whose windows ended (4.3), or whose mitras went away (4.4).
 
-        Asks presence before it takes any lock.
+        Ask presence before any lock is taken.
         """
         pairing_ids = [deadline.entity_id for deadline in due]
         targets = await pairing.targets_of(tx, pairing_ids)
@@ -91,36 +90,32 @@ class Transitions:
     async def _close_extension_windows(
         self, tx: Transaction, due: Sequence[Deadline]
     ) -> Mapping[UUID, FollowUp]:
-        """The mitras did not answer in time (5.1). Unknown presence counts as disconnected (5.6)."""
+        """Decide the extensions that the mitras did not answer in time (5.1).
+
+        If presence is unknown, the mitras count as disconnected (5.6).
+        """
         extension_ids = [deadline.entity_id for deadline in due]
         connected = await self._connected_mitras(await extension.mitras_of(tx, extension_ids)) or ()
         charges = await extension.window_over(tx, extension_ids, connected)
         return {extension_id: self._charge(attempt) for extension_id, attempt in charges.items()}
 
     async def _check_extension_presence(self, tx: Transaction, due: Sequence[Deadline]) -> None:
-        """The time to reconnect is over for these mitras (5.6).
+        """Reject the extensions of mitras who have not reconnected in time (5.6).
 
-        If presence is unknown, the extension's window decides.
+        If presence is unknown, do nothing. The extension's window then decides.
         """
         mitra_ids = await extension.mitras_of(tx, [deadline.entity_id for deadline in due])
         connected = await self._connected_mitras(mitra_ids)
         if connected is not None:
             lost = [extension_id for extension_id, mitra_id in mitra_ids.items() if mitra_id not in connected]
-            await extension.mitra_lost(tx, lost)
+            await extension.mitra_lost(tx, *lost)
 
     async def _connected_mitras(self, mitra_ids: Mapping[UUID, UUID]) -> set[UUID] | None:
-        """Return which of the mitras, given by extension, are connected now. Return None if presence is unknown."""
-        try:
-            return await self._presence.connected_among(list(set(mitra_ids.values())))
-        except PresenceUnknown:
-            return None
-
-    async def _tell_payment(self, tx: Transaction, deadline: Deadline) -> None:
-        """The mitra whom a payment is for has a new name."""
-        await renaming.tell_payment(tx, self._presence, deadline.entity_id)
+        """Return which of these mitras, by extension, are connected now. Return None if presence is unknown."""
+        return await or_none(self._presence.connected_among(list(set(mitra_ids.values()))))
 
     async def _send_refund(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
-        """A refund has no answer yet: send it under its key until it has an answer."""
+        """Send a refund under its key. The deadline repeats this until the gateway answers."""
         refund = await payments.refund_to_carry_out(tx, deadline.entity_id, deadline.generation)
         if refund is None:
             return None
@@ -140,42 +135,24 @@ class Transitions:
         return send
 
 
-async def expire_payments(tx: Transaction, due: Sequence[Deadline]) -> None:
-    """The time to pay is over (2a.5)."""
-    await paying.expire_payments(tx, *(deadline.entity_id for deadline in due))
-
-
-async def close_windows(tx: Transaction, due: Sequence[Deadline]) -> None:
-    """The windows to accept are over (2b.3)."""
-    await pairing.window_over(tx, *(deadline.entity_id for deadline in due))
-
-
-async def expire_fallback(tx: Transaction, deadline: Deadline) -> None:
-    """The time to answer about the fallback is over (3.8)."""
-    await pairing.fallback_unanswered(tx, deadline.entity_id)
-
-
-async def lose_extensions(tx: Transaction, due: Sequence[Deadline]) -> None:
-    """The mitras switched to offline while their extensions were pending (5.6)."""
-    await extension.mitra_lost(tx, [deadline.entity_id for deadline in due])
-
-
-async def give_up_extension_charge(tx: Transaction, deadline: Deadline) -> None:
-    """The gateway's time to approve an extension's charge is over (5.7)."""
-    await extension.charge_too_late(tx, deadline.entity_id)
-
-
 async def end_sessions(tx: Transaction, due: Sequence[Deadline]) -> None:
-    """The sessions' time is up."""
-    generations = {deadline.entity_id: deadline.generation for deadline in due}
-    await sessions.end_due(tx, *generations, generations=generations)
+    """End the sessions whose time is over."""
+    await sessions.end_due(tx, {deadline.entity_id: deadline.generation for deadline in due})
 
 
-async def tell_session(tx: Transaction, deadline: Deadline) -> None:
-    """The session's mitra has a new name."""
-    await renaming.tell_session(tx, deadline.entity_id)
+def _for_entity(step: Callable[[Transaction, UUID], Awaitable[object]]) -> Transition:
+    """Make the transition that calls `step` with the entity of its deadline."""
+
+    async def transition(tx: Transaction, deadline: Deadline) -> None:
+        await step(tx, deadline.entity_id)
+
+    return transition
 
 
-async def end_session_for_suspension(tx: Transaction, deadline: Deadline) -> None:
-    """The session's mitra was suspended."""
-    await sessions.end_for_suspension(tx, deadline.entity_id)
+def _for_entities(step: Callable[[Transaction, *tuple[UUID, ...]], Awaitable[object]]) -> BatchTransition:
+    """Make the transition that calls `step` with the entities of all its deadlines."""
+
+    async def transition(tx: Transaction, due: Sequence[Deadline]) -> None:
+        await step(tx, *(deadline.entity_id for deadline in due))
+
+    return BatchTransition(transition)

@@ -1,8 +1,8 @@
 """The mitras' request cards: each server process shows its connected mitras the requests that are open now.
 
-Cards are level-triggered: `refresh` compares the open requests in PostgreSQL with the requests that were shown, and
-sends the difference. It runs on a signal, and for every held mitra every LOOK_AGAIN_SECONDS. So a lost signal delays
-a card by at most that time, and does no other harm.
+Cards are level-triggered: `refresh` compares the open requests in PostgreSQL with the shown requests, and sends the
+difference. It runs on a signal, and every LOOK_AGAIN_SECONDS for every mitra with a socket in this process. So a lost
+signal only delays a card, by at most that time.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ async def open_requests(db: Executor, mitra_ids: Sequence[UUID]) -> dict[UUID, l
     """Return the open requests of each mitra, oldest first. A mitra without open requests is absent."""
     requests: dict[UUID, list[Request]] = {}
     for row in await queries.list_open_requests(db, mitra_ids=mitra_ids):
-        requests.setdefault(row.mitra_id, []).append(_request_from(row, None))
+        requests.setdefault(row.mitra_id, []).append(_request_from(row))
     return requests
 
 
@@ -66,19 +66,19 @@ class Cards:
     async def welcome(self, mitra_id: UUID) -> list[Request]:
         """Return the open requests for a socket that says hello. The hub has already registered the socket.
 
-        Before that, bring the mitra's other devices up to date.
+        First, send the mitra's other devices what has changed.
         """
         if mitra_id in self._shown:
             await self.refresh([mitra_id])
         async with self._one_at_a_time:
             requests = (await open_requests(self._database, [mitra_id])).get(mitra_id, [])
-            # If another device is connected, keep the record of what it was shown. The next refresh compares with
-            # this record, and sends the changes.
+            # If another device is connected, keep the record of the requests that it shows. The next refresh compares
+            # with this record, and sends the changes.
             self._shown.setdefault(mitra_id, {request.id: request for request in requests})
             return requests
 
     async def run(self) -> None:
-        """Refresh the mitras that signals name, and all held mitras every LOOK_AGAIN_SECONDS. Runs until cancelled."""
+        """Refresh the mitras that signals name, and every LOOK_AGAIN_SECONDS all mitras. Runs until cancelled."""
         loop = asyncio.get_running_loop()
         look_again_at = loop.time() + LOOK_AGAIN_SECONDS
         while True:
@@ -86,8 +86,8 @@ class Cards:
                 async with asyncio.timeout_at(look_again_at):
                     await self._wake.wait()
             mitra_ids: Iterable[UUID] = self._changed
-            # Compare with the clock, not with the timeout. Otherwise many signals could postpone the look that
-            # repairs the loss of other signals.
+            # Compare with the clock, not with the timeout. Otherwise frequent signals could postpone this refresh
+            # forever, and it repairs the loss of other signals.
             if loop.time() >= look_again_at:
                 mitra_ids = self._hub.held("mitra")
                 look_again_at = loop.time() + LOOK_AGAIN_SECONDS
@@ -98,7 +98,7 @@ class Cards:
             except DATABASE_AWAY as error:
                 log.warning("cards.not_refreshed", error=type(error).__name__)
             except Exception:
-                # An error must not end this loop, or mitras would get no more cards. The next look tries again.
+                # An error must not end this loop, or mitras would get no more cards. The next refresh tries again.
                 log.exception("cards.failed")
 
     async def refresh(self, mitra_ids: Sequence[UUID]) -> None:
@@ -124,15 +124,15 @@ class Cards:
             closed = (
                 await queries.list_closed_requests(self._database, request_ids=vanished) if vanished else []
             )
-            # After this point nothing reads the database, so nothing can fail. So the record of shown requests stays
-            # exact.
+            # From here on nothing can fail, because nothing reads the database. So the record of shown requests
+            # agrees with the events that were sent.
             for mitra_id in mitra_ids:
                 for request_id, request in current[mitra_id].items():
                     known = shown[mitra_id].get(request_id)
                     if known is None or known.call_name != request.call_name:
                         self._hub.send_unsequenced(REQUEST_OFFERED.to_mitra(mitra_id, request))
             for row in closed:
-                request = _request_from(row, _why_closed(row))
+                request = msgspec.structs.replace(_request_from(row), close_reason=_why_closed(row))
                 self._hub.send_unsequenced(REQUEST_CLOSED.to_mitra(row.mitra_id, request))
             self._shown.update(current)
 
@@ -140,7 +140,7 @@ class Cards:
 def _why_closed(row: ClosedRequest) -> CloseReason:
     """Return why a request closed.
 
-    If its pairing was decided during the offer, it is still `offered`: use the pairing.
+    A request may still be `offered` although its pairing was decided. Then the pairing says why.
     """
     if row.request_status in ("rejected", "accepted"):
         return row.request_status
@@ -157,14 +157,5 @@ def _why_closed(row: ClosedRequest) -> CloseReason:
     return "at_capacity" if row.is_full else "timed_out"
 
 
-def _request_from(row: OpenRequest | ClosedRequest, close_reason: CloseReason | None) -> Request:
-    return Request(
-        id=row.id,
-        kind=row.kind,
-        call_name=row.call_name,
-        is_returning=row.is_returning,
-        duration_minutes=row.duration_minutes,
-        deadline_at=row.deadline_at,
-        close_reason=close_reason,
-        server_now=row.server_now,
-    )
+def _request_from(row: OpenRequest | ClosedRequest) -> Request:
+    return msgspec.convert(row, Request, from_attributes=True)

@@ -597,6 +597,7 @@ class OpenRequest(msgspec.Struct, frozen=True):
     is_returning: bool
     duration_minutes: int
     deadline_at: datetime
+    close_reason: CloseReason | None
     server_now: datetime
 
 
@@ -614,7 +615,8 @@ WITH open_pairings AS MATERIALIZED (
     WHERE mitra_id = ANY (ARRAY(SELECT id FROM able_mitras)) AND status = 'offered'
 )
 SELECT offered_requests.id, offered_requests.mitra_id, open_pairings.kind, open_pairings.call_name,
-    offered_requests.is_returning, open_pairings.duration_minutes, open_pairings.deadline_at, curhat_now() AS server_now
+    offered_requests.is_returning, open_pairings.duration_minutes, open_pairings.deadline_at,
+    NULL::text AS close_reason, curhat_now() AS server_now
 FROM offered_requests
 JOIN open_pairings ON open_pairings.id = offered_requests.pairing_id
 ORDER BY offered_requests.mitra_id, offered_requests.id

@@ -302,6 +302,7 @@ SELECT coalesce(
 -- The requests whose cards the mitras see now. Such a request is offered, its pairing is open and in time, and
 -- its mitra can take a customer. The statement first reads the open rows through their partial indexes. These
 -- rows stay few, however much history the tables hold.
+-- nullable: close_reason
 -- row: OpenRequest
 WITH open_pairings AS MATERIALIZED (
     SELECT pairings.id, pairings.kind, pairings.deadline_at, customers.call_name, payments.duration_minutes
@@ -316,7 +317,8 @@ WITH open_pairings AS MATERIALIZED (
     WHERE mitra_id = ANY (ARRAY(SELECT id FROM able_mitras)) AND status = 'offered'
 )
 SELECT offered_requests.id, offered_requests.mitra_id, open_pairings.kind, open_pairings.call_name,
-    offered_requests.is_returning, open_pairings.duration_minutes, open_pairings.deadline_at, curhat_now() AS server_now
+    offered_requests.is_returning, open_pairings.duration_minutes, open_pairings.deadline_at,
+    NULL::text AS close_reason, curhat_now() AS server_now
 FROM offered_requests
 JOIN open_pairings ON open_pairings.id = offered_requests.pairing_id
 ORDER BY offered_requests.mitra_id, offered_requests.id

@@ -31,8 +31,8 @@ from curhat.realtime import service as realtime
 
 log = structlog.get_logger(__name__)
 
-# The deadline kinds of this package, in this order: the window of a blast ended, the window of a targeted pairing
-# ended, the mitra of a targeted pairing went away during its window, the time to answer about the fallback is over.
+# The deadline kinds of this package, in this order: the window of a blast ended; the window of a targeted pairing
+# ended; its mitra went away during the window; the customer's time to answer the fallback is over.
 PAIRING_WINDOW = "pairing_window"
 TARGETED_WINDOW = "targeted_window"
 TARGETED_LOST = "targeted_lost"
@@ -40,10 +40,10 @@ FALLBACK_ANSWER = "fallback_answer"
 
 
 class Target(msgspec.Struct, frozen=True):
-    """The mitra for whom a payment was opened, and the answer of presence just before.
+    """The mitra whom the customer chose, and the answer of presence just before.
 
-    `reachable` says whether the mitra may be asked. If presence is unknown, `reachable` is true, and the request
-    waits for the mitra. `other_available` says whether another mitra may be asked if the pairing fails at once.
+    `reachable` says whether the mitra may be asked. If presence is unknown, it is true: the request then waits for the
+    mitra. `other_available` says whether another mitra may be asked, which matters if the pairing fails at once.
     """
 
     mitra_id: UUID
@@ -68,8 +68,8 @@ async def open_blast(
 ) -> UUID:
     """Begin the blast of a confirmed payment: ask the candidates who can take a customer (2b.2).
 
-    Returns the pairing's id. The caller holds the payment's lock and tells the customer. A blast that asks nobody
-    does not fail at once. Its window runs, because a mitra may become available.
+    Returns the pairing's id. The caller holds the payment's lock and tells the customer. If the blast asks nobody, its
+    window runs all the same, because a mitra may become available.
     """
     opened = await queries.open_blast(
         tx,
@@ -85,7 +85,7 @@ async def open_blast(
 
 
 async def open_targeted(tx: Transaction, payment_id: UUID, window_seconds: int, target: Target) -> UUID:
-    """Ask the mitra for whom a confirmed payment was opened (3.2, 4.1), and tell the customer.
+    """Ask the chosen mitra of a confirmed payment (3.2, 4.1), and tell the customer.
 
     Returns the pairing's id. If the mitra is offline or full, the pairing fails at once (4.4). The caller holds the
     payment's lock.
@@ -111,10 +111,11 @@ async def open_targeted(tx: Transaction, payment_id: UUID, window_seconds: int, 
 
 
 async def offer_open_blasts(database: Database, mitra_ids: Sequence[UUID]) -> int:
-    """Offer every open blast to the mitras in `mitra_ids` who can take a customer and were not asked (2b).
+    """Offer every open blast to those of these mitras who can take a customer and were not asked (2b).
 
-    Returns how many requests were offered. It is called when mitras become available, and again every few seconds. A
-    repeated call changes nothing. Each pairing has its own transaction, so a decision waits for at most one INSERT.
+    Returns how many requests were offered. Presence calls it when mitras become available, and again every few
+    seconds. A repeated call changes nothing. Each pairing has its own transaction, so a decision waits for at most one
+    INSERT.
     """
     if not mitra_ids:
         return 0
@@ -143,8 +144,8 @@ async def reject(
 ) -> None:
     """offered → rejected. A targeted pairing then fails (3.5).
 
-    A blast fails when all asked mitras have rejected and no other mitra may be asked. `others_who_may_be_asked` is
-    the answer of presence just before. None means unknown; the window then continues (2b.4).
+    A blast fails if all asked mitras have rejected it and no other mitra may be asked. `others_who_may_be_asked` is
+    the answer of presence just before. If it is None (unknown), the window continues (2b.4).
     A repeated call changes nothing. Raises NotFound, AlreadyTaken, RequestClosed.
     """
     pairing_id = await queries.find_pairing_of_request(tx, request_id=request_id, mitra_id=mitra_id)
@@ -184,10 +185,7 @@ async def _fail_if_all_rejected(
 
 
 def anybody_else(candidates: Sequence[UUID] | None, *not_counted: UUID) -> bool:
-    """Whether the candidates include anyone except `not_counted`.
-
-    None means that presence is unknown: return False.
-    """
+    """Return whether the candidates include anyone except `not_counted`. None (presence is unknown) gives False."""
     return candidates is not None and any(candidate not in not_counted for candidate in candidates)
 
 
@@ -210,6 +208,9 @@ async def window_over(tx: Transaction, *pairing_ids: UUID) -> list[UUID]:
     A decided blast does not change. If the window of a blast still runs, its deadline is armed again.
     """
     open_pairings = await queries.lock_windows(tx, pairing_ids=pairing_ids)
+    # The clock was set back after these deadlines were claimed, so these windows still run.
+    not_over = [(pairing.id, pairing.deadline_at, 1) for pairing in open_pairings if not pairing.is_over]
+    await deadlines.arm_each(tx, PAIRING_WINDOW, not_over)
     over = [pairing for pairing in open_pairings if pairing.is_over]
     if over:
         # Use a separate statement, so that it sees the answers that were committed while lock_windows waited.
@@ -219,10 +220,6 @@ async def window_over(tx: Transaction, *pairing_ids: UUID) -> list[UUID]:
             for pairing in over
         ]
         await _fail(tx, failures)
-    for pairing in open_pairings:
-        if not pairing.is_over:
-            # The clock was set back after the deadline was claimed, so the window still runs.
-            await deadlines.arm(tx, PAIRING_WINDOW, pairing.id, pairing.deadline_at)
     return [pairing.id for pairing in over]
 
 
@@ -233,7 +230,7 @@ async def _count_answers(tx: Transaction, pairing_ids: Sequence[UUID]) -> dict[U
 
 
 async def targets_of(tx: Transaction, pairing_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, UUID]]:
-    """Return the mitra and the customer of each targeted pairing. They never change, so this takes no lock."""
+    """Return the mitra and the customer of each targeted pairing. Takes no lock, because they never change."""
     targets = await queries.list_targets(tx, pairing_ids=pairing_ids)
     return {target.id: (target.target_mitra_id, target.customer_id) for target in targets}
 
@@ -241,7 +238,7 @@ async def targets_of(tx: Transaction, pairing_ids: Sequence[UUID]) -> dict[UUID,
 async def targeted_over(
     tx: Transaction, pairing_ids: Sequence[UUID], other_available: Collection[UUID]
 ) -> None:
-    """open → failed, for targeted pairings whose windows ended (4.3) or whose mitras went away meanwhile (4.4).
+    """open → failed, for targeted pairings whose windows ended (4.3) or whose mitras went away (4.4).
 
     `other_available` holds the pairings whose customers can be offered another mitra (3.5). A decided pairing does
     not change. If the window of a pairing still runs, its deadline is armed again.
@@ -262,7 +259,7 @@ async def targeted_over(
             await deadlines.arm(tx, TARGETED_WINDOW, pairing.id, pairing.deadline_at)
     if failures:
         promised = [failure.payment_id for failure in failures if failure.pairing_id in other_available]
-        await _fail(tx, failures, other_available=promised)
+        await _fail(tx, failures, promised)
 
 
 async def fail(
@@ -270,45 +267,39 @@ async def fail(
 ) -> None:
     """open → failed: write an event with the tag, close the requests, and tell the customer (X.1).
 
-    After a targeted failure the payment stays confirmed while the customer may choose a blast with it (3.5). After
-    any other failure the payment is unserved, and a case opens.
+    After a targeted failure, the payment stays confirmed while the customer may take the fallback (3.5). After any
+    other failure, the payment is unserved, and a case opens.
     """
     failure = Failure(pairing.id, pairing.payment_id, tag)
-    await _fail(tx, [failure], other_available=[pairing.payment_id] if other_available else [])
+    await _fail(tx, [failure], [pairing.payment_id] if other_available else [])
 
 
-async def _fail(
-    tx: Transaction, failures: Sequence[Failure], *, other_available: Collection[UUID] = ()
-) -> None:
-    """Do the same as `fail` for several pairings. The caller holds their locks.
+async def _fail(tx: Transaction, failures: Sequence[Failure], other_available: Collection[UUID] = ()) -> None:
+    """Do the same as `fail` for several pairings: either all tags offer a fallback, or none does.
 
-    `other_available` holds the payments for which another mitra could be asked now.
+    The caller holds the locks. `other_available` holds the payments for which another mitra could be asked now.
     """
-    final = [failure for failure in failures if failure.tag not in OFFERS_A_FALLBACK]
-    if final:
-        await queries.fail_pairings(
-            tx,
-            pairing_ids=[failure.pairing_id for failure in final],
-            failure_tags=[failure.tag for failure in final],
-        )
-    with_fallback = [failure for failure in failures if failure.tag in OFFERS_A_FALLBACK]
-    if with_fallback:
+    pairing_ids = [failure.pairing_id for failure in failures]
+    payment_ids = [failure.payment_id for failure in failures]
+    failure_tags = [failure.tag for failure in failures]
+    offers_fallback = failures[0].tag in OFFERS_A_FALLBACK
+    if offers_fallback:
         await queries.fail_pairings_with_fallback(
             tx,
-            pairing_ids=[failure.pairing_id for failure in with_fallback],
-            failure_tags=[failure.tag for failure in with_fallback],
+            pairing_ids=pairing_ids,
+            failure_tags=failure_tags,
             answer_minutes=await configuration.payment_session_timeout_minutes(tx),
             correlation_id=current_correlation_id(),
         )
-    pairing_ids = [failure.pairing_id for failure in failures]
-    payment_ids = [failure.payment_id for failure in failures]
+    else:
+        await queries.fail_pairings(tx, pairing_ids=pairing_ids, failure_tags=failure_tags)
     closed_for = await queries.close_requests(
-        tx, pairing_ids=pairing_ids, close_reasons=[close_reason_of(failure.tag) for failure in failures]
+        tx, pairing_ids=pairing_ids, close_reasons=[close_reason_of(tag) for tag in failure_tags]
     )
     await queries.log_failed_pairings(tx, pairing_ids=pairing_ids)
     await deadlines.disarm_each(tx, (PAIRING_WINDOW, TARGETED_WINDOW), *pairing_ids)
-    if final:
-        await _end_unserved(tx, [failure.payment_id for failure in final])
+    if not offers_fallback:
+        await _end_unserved(tx, payment_ids)
     await realtime.append(tx, await payment_events(tx, *payment_ids, other_available=other_available))
     signal_requests(tx, closed_for)
     for failure in failures:
@@ -393,24 +384,23 @@ async def decline_fallback(tx: Transaction, pairing_id: UUID, customer_id: UUID)
     await realtime.append(tx, await payment_events(tx, pairing.payment_id))
 
 
-async def fallback_unanswered(tx: Transaction, pairing_id: UUID) -> bool:
-    """The fallback: open → expired, when no answer came in time. Returns whether it expired.
+async def fallback_unanswered(tx: Transaction, pairing_id: UUID) -> None:
+    """The fallback: open → expired, if the customer did not answer in time.
 
     The event has the tag `payment_session_expired`, and the case opens (3.8).
     """
     pairing = await lock(tx, pairing_id)
     if pairing.fallback_status != "open":
-        return False
-    assert pairing.fallback_answer_by is not None  # pairings_fallback_has_time
+        return
     if not pairing.answer_is_late:
         # The clock was set back after the deadline was claimed, so the customer still has time.
+        assert pairing.fallback_answer_by is not None  # pairings_fallback_has_time
         await deadlines.arm(tx, FALLBACK_ANSWER, pairing.id, pairing.fallback_answer_by)
-        return False
+        return
     await _decide_fallback(tx, pairing, "expired")
     await log_expired_payments(tx, [pairing.payment_id])
     await _end_unserved(tx, [pairing.payment_id])
     await realtime.append(tx, await payment_events(tx, pairing.payment_id))
-    return True
 
 
 async def _decide_fallback(tx: Transaction, pairing: LockedPairing, status: FallbackStatus) -> None:

@@ -19,7 +19,7 @@ async def payment_view(tx: Transaction, payment_id: UUID, customer_id: UUID) -> 
     rows = await queries.list_payment_views(tx, payment_ids=[payment_id])
     if not rows or rows[0].customer_id != customer_id:
         raise NotFound
-    return payment_from(rows[0])
+    return _payment_from(rows[0])
 
 
 async def pairing_view(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> Pairing:
@@ -31,19 +31,17 @@ async def pairing_view(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> 
     return pairing
 
 
-def with_other_available(pairing: Pairing, *, other_available: bool) -> Pairing:
-    """Return the same pairing, updated with whether a fallback can be taken now according to presence."""
-    if pairing.fallback is None or not pairing.fallback.allowed:
-        return pairing
+def with_other_available(payment: Payment, *, other_available: bool) -> Payment:
+    """Return the payment. If it offers a fallback, update whether the customer could take it now."""
+    pairing = payment.pairing
+    if pairing is None or pairing.fallback is None or not pairing.fallback.allowed:
+        return payment
     fallback = msgspec.structs.replace(pairing.fallback, other_available=other_available)
-    return msgspec.structs.replace(pairing, fallback=fallback)
+    return msgspec.structs.replace(payment, pairing=msgspec.structs.replace(pairing, fallback=fallback))
 
 
 async def current_payment(tx: Transaction, customer_id: UUID) -> Payment | None:
-    """Return the customer's open payment.
-
-    Without one, return a paid payment without a session, to show its failure.
-    """
+    """Return the customer's open payment. If none is open, return the last payment if it was paid but not served."""
     payment_id = await queries.find_current_payment(tx, customer_id=customer_id)
     return None if payment_id is None else await payment_view(tx, payment_id, customer_id)
 
@@ -53,14 +51,13 @@ async def payment_events(
 ) -> list[StreamEvent]:
     """Return `payment.updated` for each payment's customer, and `pairing.updated` if the payment has a pairing.
 
-    `other_available` holds the payments whose offered fallback could be taken now (3.5).
+    `other_available` holds the payments whose customers could take an offered fallback now (3.5).
     """
-    rows = await queries.list_payment_views(tx, payment_ids=payment_ids)
-    return [
-        event
-        for row in rows
-        for event in events_of(payment_from(row, other_available=row.id in other_available), row.customer_id)
-    ]
+    events = []
+    for row in await queries.list_payment_views(tx, payment_ids=payment_ids):
+        payment = with_other_available(_payment_from(row), other_available=row.id in other_available)
+        events += events_of(payment, row.customer_id)
+    return events
 
 
 def events_of(payment: Payment, customer_id: UUID) -> list[StreamEvent]:
@@ -71,51 +68,42 @@ def events_of(payment: Payment, customer_id: UUID) -> list[StreamEvent]:
     return events
 
 
-def payment_from(row: PaymentViewRow, *, other_available: bool = False) -> Payment:
-    """Return the payment of a row. `other_available` says whether an offered fallback could be taken now."""
+def target_from(mitra_id: UUID | None, display_name: str | None) -> TargetMitra | None:
+    """Return the chosen mitra. Return None if the customer chose no mitra."""
+    return None if mitra_id is None or display_name is None else TargetMitra(mitra_id, display_name)
+
+
+def _payment_from(row: PaymentViewRow) -> Payment:
     return Payment(
         id=row.id,
         purpose=row.purpose,
         status=row.payment_status,
-        offer=PaymentOffer(
-            id=row.offer_id,
-            duration_minutes=row.duration_minutes,
-            price_rp=row.amount_rp,
-            is_trial=row.is_trial,
-        ),
+        offer=PaymentOffer(row.offer_id, row.duration_minutes, row.amount_rp, row.is_trial),
         amount_rp=row.amount_rp,
-        target_mitra=_target_from(row),
+        target_mitra=target_from(row.target_mitra_id, row.target_display_name),
         created_at=row.created_at,
         expires_at=row.expires_at,
-        pairing=_pairing_from(row, other_available=other_available),
+        pairing=_pairing_from(row),
         server_now=row.server_now,
     )
 
 
-def _target_from(row: PaymentViewRow) -> TargetMitra | None:
-    if row.target_mitra_id is None:
-        return None
-    assert row.target_display_name is not None  # Every mitra has one.
-    return TargetMitra(id=row.target_mitra_id, display_name=row.target_display_name)
-
-
-def _fallback_from(row: PaymentViewRow, *, other_available: bool) -> Fallback | None:
+def _fallback_from(row: PaymentViewRow) -> Fallback | None:
     if row.fallback_status is None:
         return None
     assert row.fallback_answer_by is not None  # pairings_fallback_has_time
-    allowed = row.fallback_status == "open"
     return Fallback(
         status=row.fallback_status,
-        allowed=allowed,
-        other_available=allowed and other_available,
+        allowed=row.fallback_status == "open",
+        other_available=False,
         answer_by=row.fallback_answer_by,
     )
 
 
-def _pairing_from(row: PaymentViewRow, *, other_available: bool = False) -> Pairing | None:
+def _pairing_from(row: PaymentViewRow) -> Pairing | None:
     if row.pairing_id is None:
         return None
-    # These columns are never null for a pairing.
+    # A pairing has all of these columns.
     assert row.pairing_kind is not None
     assert row.pairing_status is not None
     assert row.pairing_deadline_at is not None
@@ -126,7 +114,7 @@ def _pairing_from(row: PaymentViewRow, *, other_available: bool = False) -> Pair
         status=row.pairing_status,
         deadline_at=row.pairing_deadline_at,
         failure_tag=row.pairing_failure_tag,
-        fallback=_fallback_from(row, other_available=other_available),
+        fallback=_fallback_from(row),
         session_id=row.session_id,
         server_now=row.server_now,
     )
