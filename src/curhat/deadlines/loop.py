@@ -1,17 +1,16 @@
 """The worker's loop: sleep at most 250 ms, read the due deadlines, and fire several of them at once.
 
 Due deadlines wait in due order in one of two queues. Each queue has an executor.
-The batch executor takes the oldest deadline and up to MAX_BATCH_DEADLINES of the same kind, and fires them in one
-transaction. So the number of transactions per deadline falls when more deadlines are due.
+The batch executor takes the oldest deadline and others of the same kind, at most MAX_BATCH_DEADLINES, and fires them
+in one transaction. So the number of transactions per deadline falls when more deadlines are due.
 The single executor fires one deadline per transaction. It gets the kinds whose transition is not a BatchTransition,
 and every deadline of a batch that failed.
-A deadline that waits long for a lock therefore occupies only one place of the single executor. A call to an external
-service occupies no place. Neither delays the next read of due deadlines.
+A deadline that waits long for a lock occupies only one place of the single executor. A call to an external service
+occupies no place. Neither delays the next read of due deadlines.
 """
 
 import asyncio
 import contextlib
-import itertools
 from collections.abc import Coroutine, Mapping
 
 import structlog
@@ -19,14 +18,7 @@ from prometheus_client import Counter, Histogram
 
 from curhat.deadlines import queries, service
 from curhat.deadlines.queries import DueDeadline
-from curhat.deadlines.service import (
-    MAX_BATCH_DEADLINES,
-    MAX_DUE_PER_LOOK,
-    BatchTransition,
-    Fired,
-    FollowUp,
-    Transition,
-)
+from curhat.deadlines.service import BatchTransition, Fired, FollowUp, Transition
 from curhat.kit.database import DATABASE_AWAY, Database
 
 log = structlog.get_logger(__name__)
@@ -42,7 +34,7 @@ MAX_BATCHES_RUNNING = 2
 MAX_SINGLES_RUNNING = 4
 # How many calls to external services one worker makes at once.
 MAX_FOLLOW_UPS_RUNNING = 20
-# How long one call may take. The deadline that repeats a lost call is always armed for a later time than this.
+# How long one call may take. The deadline that repeats a lost call is due later than that.
 FOLLOW_UP_TIMEOUT_SECONDS = 5.0
 
 FIRED = Counter("curhat_deadlines_fired_total", "Deadlines that took effect", ["kind"])
@@ -54,7 +46,7 @@ LATE = Histogram(
 
 
 class Loop:
-    """The deadlines that one worker has found due. They are waiting or running."""
+    """The deadlines that one worker has found due, and that wait or run."""
 
     def __init__(self, database: Database, transitions: Mapping[str, Transition]) -> None:
         self._database = database
@@ -71,10 +63,7 @@ class Loop:
         self._woken = asyncio.Event()
 
     def wake(self, _payload: bytes = b"") -> None:
-        """End the current sleep, or the next one.
-
-        Handles the signal `deadlines`, which says that a deadline is due now.
-        """
+        """End the current sleep, or the next sleep. Handles the signal `deadlines`: a deadline is due now."""
         self._woken.set()
 
     async def _sleep(self, seconds: float) -> None:
@@ -85,7 +74,7 @@ class Loop:
 
     async def look(self) -> bool:
         """Start to fire the deadlines that have come due since the last look. Returns whether there were any."""
-        all_due = await queries.due_deadlines(self._database, max_deadlines=MAX_DUE_PER_LOOK)
+        all_due = await queries.due_deadlines(self._database, max_deadlines=service.MAX_DUE_PER_LOOK)
         found = [due for due in all_due if due.id not in self._in_hand]
         self._in_hand.update(due.id for due in found)
         for due in found:
@@ -97,18 +86,18 @@ class Loop:
     async def run(self) -> None:
         """Fire deadlines until cancelled. If PostgreSQL is away, keep trying."""
         while True:
+            wait_seconds: float | None = None
             try:
                 found = await self.look()
                 wait_seconds = 0.0 if found else await queries.seconds_until_next_due(self._database)
             except DATABASE_AWAY as error:
                 log.warning("deadlines.database_trouble", error=type(error).__name__)
-                wait_seconds = None
             if wait_seconds is None:
                 wait_seconds = MAX_SLEEP_SECONDS
             await self._sleep(min(max(wait_seconds, MIN_SLEEP_SECONDS), MAX_SLEEP_SECONDS))
 
     async def settle(self) -> None:
-        """Wait until everything that was found due has been fired."""
+        """Wait until all found deadlines have fired and all their calls have ended."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -135,9 +124,8 @@ class Loop:
     def _take_batch(self) -> list[DueDeadline]:
         """Remove from the queue its oldest deadline and the others of the same kind."""
         kind = self._batch_queue[0].kind
-        taken = list(
-            itertools.islice((due for due in self._batch_queue if due.kind == kind), MAX_BATCH_DEADLINES)
-        )
+        same_kind = [due for due in self._batch_queue if due.kind == kind]
+        taken = same_kind[: service.MAX_BATCH_DEADLINES]
         ids = {due.id for due in taken}
         self._batch_queue = [due for due in self._batch_queue if due.id not in ids]
         return taken

@@ -32,7 +32,7 @@ class NoRow(Exception):
 
 
 class Executor(Protocol):
-    """What a function of a generated `queries.py` needs: a Transaction, or a Database for a single statement."""
+    """The functions of a generated `queries.py` need this: a Transaction, or a Database for a single statement."""
 
     async def fetch(self, query: str, /, *arguments: object) -> list[asyncpg.Record]: ...
     async def fetchrow(self, query: str, /, *arguments: object) -> asyncpg.Record | None: ...
@@ -45,7 +45,7 @@ def rows_changed(command_tag: str) -> int:
 
 
 class Transaction:
-    """An open transaction. Services take one and never commit it."""
+    """An open transaction. Services take one and never commit it. `fetch` and the like run one statement."""
 
     __slots__ = ("_signals", "_sink", "connection")
 
@@ -55,15 +55,12 @@ class Transaction:
         self._signals: list[tuple[str, bytes]] = []
 
     async def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
-        """Return all rows of one statement."""
         return await self.connection.fetch(query, *arguments)
 
     async def fetchrow(self, query: str, *arguments: object) -> asyncpg.Record | None:
-        """Return the first row, or None if there is no row."""
         return await self.connection.fetchrow(query, *arguments)
 
     async def execute(self, query: str, *arguments: object) -> str:
-        """Run one statement. Returns PostgreSQL's command tag."""
         return await self.connection.execute(query, *arguments)
 
     def signal(self, channel: str, payload: bytes) -> None:
@@ -77,7 +74,7 @@ class Transaction:
 
 
 class Database:
-    """A pool of connections to PostgreSQL."""
+    """A pool of connections to PostgreSQL. `fetch` and the like run one statement in a transaction of its own."""
 
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", sink: SignalSink) -> None:
         self.pool = pool
@@ -128,19 +125,15 @@ class Database:
         transaction.committed()
 
     async def fetch(self, query: str, *arguments: object) -> list[asyncpg.Record]:
-        """Return all rows of one statement, run in a transaction of its own."""
         return await self.pool.fetch(query, *arguments)
 
     async def fetchrow(self, query: str, *arguments: object) -> asyncpg.Record | None:
-        """Return the first row of one statement, run in a transaction of its own."""
         return await self.pool.fetchrow(query, *arguments)
 
     async def fetchval(self, query: str, *arguments: object) -> Any:
-        """Run the statement in a transaction of its own, and return the first column of the first row."""
         return await self.pool.fetchval(query, *arguments)
 
     async def execute(self, query: str, *arguments: object) -> str:
-        """Run one statement in a transaction of its own."""
         return await self.pool.execute(query, *arguments)
 
 

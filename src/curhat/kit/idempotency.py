@@ -20,7 +20,7 @@ import msgspec
 import structlog
 
 from curhat.kit import queries
-from curhat.kit.database import Database, Transaction
+from curhat.kit.database import Database, Executor, Transaction
 from curhat.kit.errors import (
     BusinessError,
     IdempotencyInProgress,
@@ -167,14 +167,7 @@ async def begin_long(tx: Transaction, idempotent: IdempotentRequest) -> Answer |
 
 async def finish_long(tx: Transaction, idempotent: IdempotentRequest, answer: Answer) -> None:
     """Store the answer of a request that `begin_long` began, in the transaction of its last step."""
-    await queries.finish_key(
-        tx,
-        role=idempotent.role,
-        user_id=idempotent.user_id,
-        key=idempotent.key,
-        status=answer.status,
-        body=answer.body,
-    )
+    await _store_answer(tx, idempotent, answer)
     await pause_point("idempotency.stored")
 
 
@@ -186,9 +179,13 @@ async def keep_refusal(database: Database, idempotent: IdempotentRequest, error:
     is_about_key = isinstance(error, IdempotencyKeyReused | IdempotencyInProgress | IdempotencyKeyMissing)
     if is_about_key or error.status >= 500 or error.status == 429:
         return True
-    answer = refusal(error)
-    stored = await queries.store_refusal(
-        database,
+    return await _store_answer(database, idempotent, refusal(error))
+
+
+async def _store_answer(executor: Executor, idempotent: IdempotentRequest, answer: Answer) -> bool:
+    """Store the answer, unless the key has one. Return whether it was stored."""
+    stored = await queries.store_answer(
+        executor,
         role=idempotent.role,
         user_id=idempotent.user_id,
         key=idempotent.key,

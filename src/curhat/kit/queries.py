@@ -50,7 +50,7 @@ async def insert_answer(
     await db.execute(INSERT_ANSWER, role, user_id, key, fingerprint, status, body)
 
 
-STORE_REFUSAL: Final = """
+STORE_ANSWER: Final = """
 INSERT INTO idempotency_keys (role, user_id, key, fingerprint, status, body)
 VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (role, user_id, key) DO UPDATE SET status = excluded.status, body = excluded.body
@@ -58,11 +58,11 @@ WHERE idempotency_keys.status IS NULL AND idempotency_keys.fingerprint = exclude
 """
 
 
-async def store_refusal(
+async def store_answer(
     db: Executor, /, *, role: str, user_id: UUID, key: str, fingerprint: bytes, status: int, body: str
 ) -> int:
-    """nothing or running → answered with a refusal. If the key already has an answer, changes no row."""
-    return rows_changed(await db.execute(STORE_REFUSAL, role, user_id, key, fingerprint, status, body))
+    """nothing or running → answered. If the key already has an answer, changes no row."""
+    return rows_changed(await db.execute(STORE_ANSWER, role, user_id, key, fingerprint, status, body))
 
 
 MARK_KEY_RUNNING: Final = """
@@ -77,17 +77,6 @@ async def mark_key_running(db: Executor, /, *, role: str, user_id: UUID, key: st
     return rows_changed(await db.execute(MARK_KEY_RUNNING, role, user_id, key, fingerprint))
 
 
-FINISH_KEY: Final = """
-UPDATE idempotency_keys SET status = $1, body = $2
-WHERE role = $3 AND user_id = $4 AND key = $5 AND status IS NULL
-"""
-
-
-async def finish_key(db: Executor, /, *, status: int, body: str, role: str, user_id: UUID, key: str) -> None:
-    """running → answered."""
-    await db.execute(FINISH_KEY, status, body, role, user_id, key)
-
-
 PRUNE_KEYS: Final = """
 DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM idempotency_keys WHERE created_at < (SELECT curhat_now() - interval '24 hours')
@@ -97,8 +86,7 @@ DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
 
 
 async def prune_keys(db: Executor, /, *, max_keys: int) -> int:
-    """Delete the oldest keys that are older than a day, at most @max_keys. No client repeats a request after so
-    long."""
+    """Delete the oldest keys that are older than a day, at most @max_keys. After a day, no client repeats a request."""
     return rows_changed(await db.execute(PRUNE_KEYS, max_keys))
 
 

@@ -15,8 +15,8 @@ LEFT JOIN idempotency_keys AS stored ON stored.role = @role AND stored.user_id =
 INSERT INTO idempotency_keys (role, user_id, key, fingerprint, status, body)
 VALUES (@role, @user_id, @key, @fingerprint, @status, @body)
 
--- name: store_refusal :execrows
--- nothing or running → answered with a refusal. If the key already has an answer, changes no row.
+-- name: store_answer :execrows
+-- nothing or running → answered. If the key already has an answer, changes no row.
 INSERT INTO idempotency_keys (role, user_id, key, fingerprint, status, body)
 VALUES (@role, @user_id, @key, @fingerprint, @status, @body)
 ON CONFLICT (role, user_id, key) DO UPDATE SET status = excluded.status, body = excluded.body
@@ -28,14 +28,8 @@ INSERT INTO idempotency_keys (role, user_id, key, fingerprint) VALUES (@role, @u
 ON CONFLICT (role, user_id, key) DO UPDATE SET created_at = curhat_now()
 WHERE idempotency_keys.status IS NULL AND idempotency_keys.fingerprint = excluded.fingerprint
 
--- name: finish_key :exec
--- running → answered.
-UPDATE idempotency_keys SET status = @status, body = @body
-WHERE role = @role AND user_id = @user_id AND key = @key AND status IS NULL
-
 -- name: prune_keys :execrows
--- Delete the oldest keys that are older than a day, at most @max_keys. No client repeats a request after so
--- long.
+-- Delete the oldest keys that are older than a day, at most @max_keys. After a day, no client repeats a request.
 DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM idempotency_keys WHERE created_at < (SELECT curhat_now() - interval '24 hours')
     ORDER BY created_at LIMIT @max_keys FOR UPDATE SKIP LOCKED
