@@ -12,7 +12,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.routes import HTTPRoute
 
 from curhat.accounts import endpoints as accounts
-from curhat.accounts.guards import provide_customer, provide_mitra, strangers_first
+from curhat.accounts.guards import customers_and_mitras_only, provide_customer, provide_mitra
 from curhat.accounts.service import Authenticator
 from curhat.app.api_docs import read_api_docs
 from curhat.app.wiring import Services
@@ -93,7 +93,7 @@ def build_api(services: Callable[[], Services], *, development: bool) -> Litesta
             Exception: handle_unexpected,
         },
         guards=[
-            strangers_first(lambda: services().authenticator),
+            customers_and_mitras_only(lambda: services().authenticator),
             operators_only(lambda: services().database, lambda: services().settings),
         ],
         request_class=StrictRequest,

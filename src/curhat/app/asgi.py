@@ -213,11 +213,8 @@ async def observed(api: Application, scope: Scope, receive: Receive, send: Send)
 
 
 async def _answer(send: Send, status: int, body: bytes, content_type: bytes = b"text/plain") -> None:
-    headers = [
-        (b"content-type", content_type),
-        (b"content-length", str(len(body)).encode()),
-        *SECURITY_HEADERS,
-    ]
+    length = str(len(body)).encode()
+    headers = [(b"content-type", content_type), (b"content-length", length), *SECURITY_HEADERS]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

@@ -35,6 +35,10 @@ def _declared(kind: type[Any]) -> dict[str, dict[str, type[msgspec.Struct]]]:
     }
 
 
+def _reference(struct: type[msgspec.Struct]) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{struct.__name__}"}
+
+
 def openapi() -> dict[str, Any]:
     """Return the HTTP contract. A tag marks the operations of development."""
 
@@ -51,47 +55,27 @@ def realtime() -> dict[str, Any]:
     stream_events, unsequenced_events = _declared(EventType), _declared(UnsequencedEventType)
     events = stream_events | unsequenced_events
     data_types = [data for readers in events.values() for data in readers.values()]
-    # Frames of both directions and all data, each once, in a stable order.
-    types = list(dict.fromkeys([*client_frames, *server_frames, *data_types]))
+    types = dict.fromkeys([*client_frames, *server_frames, *data_types])
     _, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     components["Event"]["properties"]["type"] = {
         "anyOf": [{"enum": sorted(stream_events)}, {"enum": sorted(unsequenced_events)}]
     }
     messages: dict[str, Any] = {
-        frame.__name__: {"payload": {"$ref": f"#/components/schemas/{frame.__name__}"}}
-        for frame in dict.fromkeys([*client_frames, *server_frames])
+        frame.__name__: {"payload": _reference(frame)} for frame in (*client_frames, *server_frames)
     }
-    messages |= {
-        f"{event}.{reader}": {
-            "name": event,
-            "payload": {
-                "allOf": [
-                    {"$ref": "#/components/schemas/Event"},
-                    {
-                        "type": "object",
-                        "properties": {
-                            "type": {"const": event},
-                            "data": {"$ref": f"#/components/schemas/{data.__name__}"},
-                        },
-                    },
-                ]
-            },
-        }
-        for event, readers in events.items()
-        for reader, data in readers.items()
-    }
+    for event, readers in events.items():
+        for reader, data in readers.items():
+            own = {"type": "object", "properties": {"type": {"const": event}, "data": _reference(data)}}
+            payload = {"allOf": [_reference(protocol.Event), own]}
+            messages[f"{event}.{reader}"] = {"name": event, "payload": payload}
     operations: dict[str, Any] = {}
     channels: dict[str, Any] = {}
     for reader, address in (("customer", "/api/client/realtime"), ("mitra", "/api/mitra/realtime")):
         sent = [frame.__name__ for frame in server_frames if frame is not protocol.Event]
         sent += [f"{event}.{reader}" for event, readers in events.items() if reader in readers]
         received = [frame.__name__ for frame in client_frames]
-        channels[reader] = {
-            "address": address,
-            "messages": {
-                name: {"$ref": f"#/components/messages/{name}"} for name in dict.fromkeys(sent + received)
-            },
-        }
+        all_names = {name: {"$ref": f"#/components/messages/{name}"} for name in sent + received}
+        channels[reader] = {"address": address, "messages": all_names}
         for action, names in (("send", sent), ("receive", received)):
             operations[f"{reader}.{action}"] = {
                 "action": action,
