@@ -8,7 +8,7 @@ import pytest
 import valkey.asyncio
 
 from curhat.accounts import address_limit
-from curhat.accounts.address_limit import AddressLimit, count_code_request
+from curhat.accounts.address_limit import AddressLimit, count_in_hour
 from curhat.kit.errors import TooManyRequests
 
 Valkey = valkey.asyncio.Valkey
@@ -135,7 +135,7 @@ async def test_the_number_of_remembered_addresses_is_bounded(
 
 async def test_counts_in_valkey_expire(valkey_client: Valkey) -> None:
     await statuses(AddressLimit(hello, valkey_client, 1), 1)
-    await count_code_request(valkey_client, {"client": ("10.0.0.1", 1)}, 5)
+    await count_in_hour(valkey_client, "codes", {"client": ("10.0.0.1", 1)}, 5)
     keys = await valkey_client.keys("curhat:address:*")
     assert len(keys) == 2
     for key in keys:
@@ -145,19 +145,19 @@ async def test_counts_in_valkey_expire(valkey_client: Valkey) -> None:
 async def test_codes_are_counted_per_hour(valkey_client: Valkey, wall: Wall) -> None:
     scope = {"client": ("10.0.0.1", 1)}
     for _ in range(3):
-        await count_code_request(valkey_client, scope, 3)
+        await count_in_hour(valkey_client, "codes", scope, 3)
     with pytest.raises(TooManyRequests) as refused:
-        await count_code_request(valkey_client, scope, 3)
+        await count_in_hour(valkey_client, "codes", scope, 3)
     assert refused.value.retry_after_seconds == 3600 - int(wall.now) % 3600
-    await count_code_request(valkey_client, {"client": ("10.0.0.2", 1)}, 3)
+    await count_in_hour(valkey_client, "codes", {"client": ("10.0.0.2", 1)}, 3)
     wall.now += 3600
-    await count_code_request(valkey_client, scope, 3)
+    await count_in_hour(valkey_client, "codes", scope, 3)
 
 
 async def test_each_of_many_concurrent_requests_is_counted(valkey_client: Valkey) -> None:
     scope = {"client": ("10.0.0.1", 1)}
     found = await asyncio.gather(
-        *(count_code_request(valkey_client, scope, 5) for _ in range(20)), return_exceptions=True
+        *(count_in_hour(valkey_client, "codes", scope, 5) for _ in range(20)), return_exceptions=True
     )
     assert sum(outcome is None for outcome in found) == 5
 
@@ -165,7 +165,7 @@ async def test_each_of_many_concurrent_requests_is_counted(valkey_client: Valkey
 @pytest.mark.rule("X.10")
 async def test_no_request_is_refused_when_valkey_is_down(no_valkey: Valkey) -> None:
     for _ in range(3):
-        await count_code_request(no_valkey, {"client": ("10.0.0.1", 1)}, 1)
+        await count_in_hour(no_valkey, "codes", {"client": ("10.0.0.1", 1)}, 1)
     # Without Valkey, each process still counts its own requests.
     assert await statuses(AddressLimit(hello, no_valkey, 40), 40) == [200] * 40
     await no_valkey.aclose()
@@ -182,7 +182,7 @@ async def test_a_request_does_not_wait_for_a_valkey_that_hangs(monkeypatch: pyte
     host, port = server.sockets[0].getsockname()
     client = valkey.asyncio.Valkey(host=host, port=port)
     async with asyncio.timeout(5):
-        await count_code_request(client, {"client": ("10.0.0.1", 1)}, 1)
+        await count_in_hour(client, "codes", {"client": ("10.0.0.1", 1)}, 1)
     await client.aclose()
     server.close()
     await server.wait_closed()

@@ -10,7 +10,7 @@ import pytest
 
 from curhat.accounts import codes, queries, service
 from curhat.accounts.errors import CallNameRequired, CodeInvalid, NotInvited
-from curhat.accounts.schemas import OwnCustomer, OwnMitra
+from curhat.accounts.schemas import CodeVerification, OwnCustomer, OwnMitra
 from curhat.accounts.service import SentCode, SignIn
 from curhat.kit.database import Database
 from curhat.kit.errors import BusinessError, Suspended, TooManyRequests, ValidationFailed
@@ -28,13 +28,15 @@ async def ask(database: Database, phone: str = PHONE, role: Role = "customer") -
 
 async def verify(
     database: Database, request_id: UUID, code: str, call_name: str | None = "Bunga", role: Role = "customer"
-) -> SignIn:
+) -> SignIn[OwnCustomer] | SignIn[OwnMitra]:
     """Verify as the endpoint does: raise a returned refusal after the commit."""
+    data = CodeVerification(request_id, code, call_name)
+    outcome: SignIn[OwnCustomer] | SignIn[OwnMitra] | BusinessError
     async with database.transaction() as tx:
         if role == "mitra":
-            outcome = await service.verify_mitra_code(tx, KEY, request_id, code)
+            outcome = await service.verify_mitra_code(tx, KEY, data)
         else:
-            outcome = await service.verify_customer_code(tx, KEY, request_id, code, call_name=call_name)
+            outcome = await service.verify_customer_code(tx, KEY, data)
     if isinstance(outcome, BusinessError):
         raise outcome
     return outcome

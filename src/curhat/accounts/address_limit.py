@@ -8,8 +8,10 @@ import asyncio
 import functools
 import ipaddress
 import time
+from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 import msgspec
 import structlog
@@ -57,17 +59,10 @@ def _counted_as(host: str) -> str:
     return str(ipaddress.ip_network((address.packed, 64), strict=False).network_address)
 
 
-async def count_code_request(valkey: Valkey, scope: Mapping[str, Any], max_per_hour: int) -> None:
-    """Count one request for a one-time code, whether the number is known or not. Raises TooManyRequests."""
-    await _count_in_hour(valkey, "codes", scope, max_per_hour)
-
-
-async def count_password_try(valkey: Valkey, scope: Mapping[str, Any], max_per_hour: int) -> None:
-    """Count one try to sign in with a password, right or wrong. Raises TooManyRequests."""
-    await _count_in_hour(valkey, "passwords", scope, max_per_hour)
-
-
-async def _count_in_hour(valkey: Valkey, what: str, scope: Mapping[str, Any], max_per_hour: int) -> None:
+async def count_in_hour(
+    valkey: Valkey, what: Literal["codes", "passwords"], scope: Mapping[str, Any], max_per_hour: int
+) -> None:
+    """Count one request for a code, or one try of a password, for the request's address. Raises TooManyRequests."""
     count, left_seconds = await _add(valkey, what, address_of(scope), 1, HOUR_SECONDS)
     if count > max_per_hour:
         raise TooManyRequests(retry_after_seconds=left_seconds)
@@ -86,7 +81,7 @@ class AddressLimit:
         self._limit = requests_per_minute
         self._report_at = max(1, requests_per_minute // REPORTS_PER_LIMIT)
         self._minute = -1
-        self._counts: dict[str, _Count] = {}
+        self._counts: defaultdict[str, _Count] = defaultdict(_Count)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI connection."""
@@ -99,10 +94,8 @@ class AddressLimit:
         minute = int(time.time()) // MINUTE_SECONDS
         if minute != self._minute or len(self._counts) >= MAX_ADDRESSES:
             self._minute = minute
-            self._counts = {}
-        count = self._counts.get(address)
-        if count is None:
-            count = self._counts[address] = _Count()
+            self._counts.clear()
+        count = self._counts[address]
         count.unreported += 1
         if count.unreported >= self._report_at and count.known + count.unreported <= self._limit:
             report, count.unreported = count.unreported, 0
@@ -112,14 +105,12 @@ class AddressLimit:
         return count.known + count.unreported <= self._limit
 
 
+@dataclass(slots=True)
 class _Count:
     """The requests of one address in this minute: the count in Valkey, and the part that is not reported yet."""
 
-    __slots__ = ("known", "unreported")
-
-    def __init__(self) -> None:
-        self.known = 0
-        self.unreported = 0
+    known: int = 0
+    unreported: int = 0
 
 
 async def _add(valkey: Valkey, what: str, address: str, count: int, window_seconds: int) -> tuple[int, int]:

@@ -6,6 +6,8 @@ Production does not start without one.
 
 from typing import Protocol
 
+import msgspec
+
 from curhat.accounts import queries
 from curhat.accounts.codes import VALID_SECONDS
 from curhat.accounts.schemas import InboxMessage
@@ -35,7 +37,7 @@ class DevelopmentInbox:
     async def messages(self, phone_number: str) -> list[InboxMessage]:
         """Return the messages to this phone, newest first."""
         stored = await queries.list_inbox(self._database, phone_number=phone_number)
-        return [InboxMessage(text=each.text, code=each.code, sent_at=each.sent_at) for each in stored]
+        return msgspec.convert(stored, list[InboxMessage], from_attributes=True)
 
 
 def code_sender(settings: Settings, database: Database) -> CodeSender:

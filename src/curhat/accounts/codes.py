@@ -32,5 +32,5 @@ def digest_of(secret_key: bytes, request_id: UUID, code: str) -> bytes:
 
 
 def is_right(secret_key: bytes, request_id: UUID, code: str, digest: bytes) -> bool:
-    """Whether this is the code. The duration of the comparison does not reveal how many digits are right."""
+    """Return whether `code` is right. The duration of the comparison does not reveal how many digits are right."""
     return hmac.compare_digest(digest_of(secret_key, request_id, code), digest)

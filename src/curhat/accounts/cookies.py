@@ -21,11 +21,6 @@ if TYPE_CHECKING:
 # An ASGI scope that is read but not changed.
 ReadScope = Mapping[str, Any]
 
-_NAMES: Final[dict[AnyRole, str]] = {
-    "customer": "curhat_customer",
-    "mitra": "curhat_mitra",
-    "operator": "curhat_operator",
-}
 _PATHS: Final[dict[AnyRole, str]] = {
     "customer": "/api/client",
     "mitra": "/api/mitra",
@@ -75,7 +70,7 @@ def refuse_foreign_page(scope: ReadScope, settings: Settings) -> None:
 
 def cookie_name(role: AnyRole, settings: Settings) -> str:
     """Return the name of a role's cookie. In production it has the prefix for secure cookies."""
-    return _NAMES[role] if settings.is_development else _SECURE_PREFIX + _NAMES[role]
+    return f"curhat_{role}" if settings.is_development else f"{_SECURE_PREFIX}curhat_{role}"
 
 
 def token_cookie(role: AnyRole, token: str, max_age_seconds: int, settings: Settings) -> "Cookie":
@@ -107,20 +102,17 @@ def _comes_from_us(scope: ReadScope, settings: Settings, *, if_unknown: bool) ->
 
 
 def _header(scope: ReadScope, name: bytes) -> str | None:
-    for key, value in scope["headers"]:
-        if key == name:
-            text: str = value.decode("latin-1")
-            return text
-    return None
+    return next(iter(_headers(scope, name)), None)
+
+
+def _headers(scope: ReadScope, name: bytes) -> list[str]:
+    return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
 
 
 def _cookie(scope: ReadScope, name: str) -> str | None:
     # Over HTTP/2 a browser may send its cookies in several headers.
-    for key, value in scope["headers"]:
-        if key == b"cookie":
-            for pair in value.decode("latin-1").split(";"):
-                found, _, token = pair.partition("=")
-                if found.strip() == name:
-                    text: str = token.strip()
-                    return text
+    for pair in ";".join(_headers(scope, b"cookie")).split(";"):
+        found, _, token = pair.partition("=")
+        if found.strip() == name:
+            return token.strip()
     return None

@@ -1,8 +1,10 @@
 """The HTTP endpoints for signing in and out, for both roles. They open the transactions."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, TypeVar
 
+import msgspec
 import structlog
 from litestar import Response, get, post
 from litestar.di import NamedDependency
@@ -12,7 +14,7 @@ from prometheus_client import Counter
 from valkey.asyncio import Valkey
 
 from curhat.accounts import cookies, service
-from curhat.accounts.address_limit import count_code_request
+from curhat.accounts.address_limit import count_in_hour
 from curhat.accounts.code_sender import DevelopmentInbox, code_sender, code_text
 from curhat.accounts.errors import CallNameRequired, CodeInvalid, NotInvited
 from curhat.accounts.phone import normalise
@@ -23,10 +25,9 @@ from curhat.accounts.schemas import (
     CustomerSignedIn,
     Inbox,
     MitraSignedIn,
-    OwnCustomer,
-    OwnMitra,
+    Transport,
 )
-from curhat.accounts.service import Authenticator, SignIn
+from curhat.accounts.service import Authenticator, Person, SignIn
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import (
     BusinessError,
@@ -37,91 +38,74 @@ from curhat.kit.errors import (
     ValidationFailed,
 )
 from curhat.kit.http import AnyRequest
-from curhat.kit.identity import Role
+from curhat.kit.identity import AnyRole, Role
 from curhat.kit.openapi import answers
 from curhat.kit.pause_points import pause_point
 from curhat.kit.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-# An answer with a token must not be kept by any cache.
-NO_STORE: Final = {"Cache-Control": "no-store"}
+Body = TypeVar("Body", bound=msgspec.Struct)
 
-CUSTOMER: Final = ["customer"]
-MITRA: Final = ["mitra"]
+# No cache may keep an answer with a token.
+NO_STORE: Final = {"Cache-Control": "no-store"}
 
 CODES_SENT: Final = Counter("curhat_accounts_codes_sent_total", "One-time codes sent.", ["role"])
 SIGN_INS: Final = Counter(
     "curhat_accounts_sign_ins_total", "Tries to sign in with a code, by outcome.", ["role", "outcome"]
 )
 
-CODE_REFUSALS: Final = (ValidationFailed, TooManyRequests)
 VERIFY_REFUSALS: Final = (CodeInvalid, ValidationFailed, TooManyRequests, Forbidden)
-SIGN_OUT_REFUSALS: Final = (Unauthenticated, Forbidden, TooManyRequests)
 
 
 # One-time codes ------------------------------------------------------------------------------------------
 
 
-@post(
-    "/api/client/auth/otp/request",
-    operation_id="request_customer_code",
-    tags=CUSTOMER,
-    status_code=202,
-    responses=answers({202: CodeRequested}, *CODE_REFUSALS),
-)
-async def request_customer_code(
-    request: AnyRequest,
-    data: JSONBody[CodeRequest],
-    database: NamedDependency[Database],
-    settings: NamedDependency[Settings],
-    valkey_client: NamedDependency[Valkey],
-) -> CodeRequested:
-    """Send a one-time code to a phone. The answer does not tell whether the number is known."""
-    return await _send_code(request, "customer", data.phone, database, settings, valkey_client)
-
-
-@post(
-    "/api/mitra/auth/otp/request",
-    operation_id="request_mitra_code",
-    tags=MITRA,
-    status_code=202,
-    responses=answers({202: CodeRequested}, *CODE_REFUSALS),
-)
-async def request_mitra_code(
-    request: AnyRequest,
-    data: JSONBody[CodeRequest],
-    database: NamedDependency[Database],
-    settings: NamedDependency[Settings],
-    valkey_client: NamedDependency[Valkey],
-) -> CodeRequested:
-    """Send a one-time code to a phone. The answer does not tell whether the number is invited."""
-    return await _send_code(request, "mitra", data.phone, database, settings, valkey_client)
-
-
-async def _send_code(
-    request: AnyRequest, role: Role, written: str, database: Database, settings: Settings, valkey: Valkey
-) -> CodeRequested:
-    phone_number = normalise(written)
-    await count_code_request(valkey, request.scope, settings.address_codes_per_hour)
-    async with database.transaction() as tx:
-        sent = await service.request_code(tx, settings.secret_key, role, phone_number)
-    await pause_point("accounts.code_committed")
-    await code_sender(settings, database).send(phone_number, code_text(sent.code), sent.code)
-    CODES_SENT.labels(role).inc()
-    log.info("accounts.code_sent", role=role, code_request_id=str(sent.request_id))
-    return CodeRequested(
-        request_id=sent.request_id,
-        expires_at=sent.expires_at,
-        resend_after=sent.resend_after,
-        server_now=sent.server_now,
+def _code_request_route(role: Role, path: str, description: str) -> BaseRouteHandler:
+    @post(
+        path,
+        operation_id=f"request_{role}_code",
+        tags=[role],
+        status_code=202,
+        description=description,
+        responses=answers({202: CodeRequested}, ValidationFailed, TooManyRequests),
     )
+    async def request_code(
+        request: AnyRequest,
+        data: JSONBody[CodeRequest],
+        database: NamedDependency[Database],
+        settings: NamedDependency[Settings],
+        valkey_client: NamedDependency[Valkey],
+    ) -> CodeRequested:
+        phone_number = normalise(data.phone)
+        await count_in_hour(valkey_client, "codes", request.scope, settings.address_codes_per_hour)
+        async with database.transaction() as tx:
+            sent = await service.request_code(tx, settings.secret_key, role, phone_number)
+        await pause_point("accounts.code_committed")
+        await code_sender(settings, database).send(phone_number, code_text(sent.code), sent.code)
+        CODES_SENT.labels(role).inc()
+        log.info("accounts.code_sent", role=role, code_request_id=str(sent.request_id))
+        return msgspec.convert(sent, CodeRequested, from_attributes=True)
+
+    return request_code
+
+
+request_customer_code = _code_request_route(
+    "customer",
+    "/api/client/auth/otp/request",
+    "Send a one-time code to a phone. The answer does not tell whether the number is known.",
+)
+request_mitra_code = _code_request_route(
+    "mitra",
+    "/api/mitra/auth/otp/request",
+    "Send a one-time code to a phone. The answer does not tell whether the number is invited.",
+)
 
 
 @post(
     "/api/client/auth/otp/verify",
     operation_id="verify_customer_code",
-    tags=CUSTOMER,
+    tags=["customer"],
     status_code=200,
     responses=answers({200: CustomerSignedIn}, *VERIFY_REFUSALS, CallNameRequired),
 )
@@ -132,30 +116,23 @@ async def verify_customer_code(
     settings: NamedDependency[Settings],
     authenticator: NamedDependency[Authenticator],
 ) -> Response[CustomerSignedIn]:
-    """Sign in with the code. The first sign-in needs a `call_name`; without it the refusal does not use up the code."""
-
-    async def verify(tx: Transaction) -> SignIn | BusinessError:
-        return await service.verify_customer_code(
-            tx,
-            settings.secret_key,
-            data.request_id,
-            data.code,
-            call_name=data.call_name,
-            transport=data.transport,
-        )
-
-    sign_in = await _sign_in(request, "customer", data, verify, database, settings, authenticator)
-    assert isinstance(sign_in.person, OwnCustomer)
-    if data.transport == "cookie":
-        cookie = cookies.token_cookie("customer", sign_in.token, service.TOKEN_VALID_SECONDS, settings)
-        return Response(CustomerSignedIn(sign_in.person), headers=NO_STORE, cookies=[cookie])
-    return Response(CustomerSignedIn(sign_in.person, sign_in.token), headers=NO_STORE)
+    """Sign in with the code. The first one needs a `call_name`. A refusal for a missing name leaves the code valid."""
+    return await _sign_in(
+        request,
+        "customer",
+        data,
+        service.verify_customer_code,
+        CustomerSignedIn,
+        database,
+        settings,
+        authenticator,
+    )
 
 
 @post(
     "/api/mitra/auth/otp/verify",
     operation_id="verify_mitra_code",
-    tags=MITRA,
+    tags=["mitra"],
     status_code=200,
     responses=answers({200: MitraSignedIn}, *VERIFY_REFUSALS, NotInvited, Suspended),
 )
@@ -166,113 +143,103 @@ async def verify_mitra_code(
     settings: NamedDependency[Settings],
     authenticator: NamedDependency[Authenticator],
 ) -> Response[MitraSignedIn]:
-    """Sign in with the code. Only a right code says that the mitra is not invited or suspended; this uses it up."""
-
-    async def verify(tx: Transaction) -> SignIn | BusinessError:
-        return await service.verify_mitra_code(
-            tx, settings.secret_key, data.request_id, data.code, transport=data.transport
-        )
-
-    sign_in = await _sign_in(request, "mitra", data, verify, database, settings, authenticator)
-    assert isinstance(sign_in.person, OwnMitra)
-    if data.transport == "cookie":
-        cookie = cookies.token_cookie("mitra", sign_in.token, service.TOKEN_VALID_SECONDS, settings)
-        return Response(MitraSignedIn(sign_in.person), headers=NO_STORE, cookies=[cookie])
-    return Response(MitraSignedIn(sign_in.person, sign_in.token), headers=NO_STORE)
+    """Sign in with the code. A right code is used up, even if the mitra is suspended or was never invited."""
+    return await _sign_in(
+        request, "mitra", data, service.verify_mitra_code, MitraSignedIn, database, settings, authenticator
+    )
 
 
 async def _sign_in(
     request: AnyRequest,
     role: Role,
     data: CodeVerification,
-    verify: Callable[[Transaction], Awaitable[SignIn | BusinessError]],
+    verify: Callable[[Transaction, bytes, CodeVerification], Awaitable[SignIn[Person] | BusinessError]],
+    to_body: Callable[[Person], Body],
     database: Database,
     settings: Settings,
     authenticator: Authenticator,
-) -> SignIn:
+) -> Response[Body]:
     """Verify the code, and revoke the token that came with the request, in one transaction. Raises the refusals."""
     if data.transport == "cookie":
         cookies.refuse_foreign_page(request.scope, settings)
+    replaced = None
     try:
-        replaced = await _replaced_token(request, role, authenticator)
+        with contextlib.suppress(Unauthenticated, Forbidden):
+            replaced = (await authenticator.identify(role, request.scope)).token_digest
         async with database.transaction() as tx:
-            outcome = await verify(tx)
+            outcome = await verify(tx, settings.secret_key, data)
             if replaced is not None and isinstance(outcome, SignIn):
                 await service.sign_out(tx, replaced)
         if isinstance(outcome, BusinessError):
-            # Raised after the commit, so that a wrong try stays counted.
+            # Raise it after the commit, so that a wrong try stays counted.
             raise outcome
     except BusinessError as error:
         SIGN_INS.labels(role, error.code).inc()
         log.info(
-            "accounts.sign_in_refused",
-            role=role,
-            reason=error.code,
-            code_request_id=str(data.request_id),
+            "accounts.sign_in_refused", role=role, reason=error.code, code_request_id=str(data.request_id)
         )
         raise
     if replaced is not None:
         authenticator.forget_token(replaced)
     SIGN_INS.labels(role, "signed_in").inc()
     log.info("accounts.signed_in", role=role, user_id=str(outcome.person.id))
-    return outcome
+    return answer_sign_in(
+        role, to_body(outcome.person), outcome.token, data.transport, service.TOKEN_VALID_SECONDS, settings
+    )
 
 
-async def _replaced_token(request: AnyRequest, role: Role, authenticator: Authenticator) -> bytes | None:
-    """The token that the client was signed in with until now, if it was."""
-    try:
-        return (await authenticator.identify(role, request.scope)).token_digest
-    except (Unauthenticated, Forbidden):
-        return None
+def answer_sign_in(
+    role: AnyRole, body: Body, token: str, transport: Transport, max_age_seconds: int, settings: Settings
+) -> Response[Body]:
+    """Answer with `body` and the new token. The token is in a cookie, or else in the body's field `token`."""
+    if transport == "bearer":
+        return Response(msgspec.structs.replace(body, token=token), headers=NO_STORE)
+    cookie = cookies.token_cookie(role, token, max_age_seconds, settings)
+    return Response(body, headers=NO_STORE, cookies=[cookie])
 
 
 # Signing out ---------------------------------------------------------------------------------------------
 
 
-@post(
-    "/api/client/auth/logout",
-    operation_id="sign_out_customer",
-    tags=CUSTOMER,
-    status_code=204,
-    responses=answers({204: None}, *SIGN_OUT_REFUSALS),
+def _sign_out_route(role: Role, path: str, description: str) -> BaseRouteHandler:
+    @post(
+        path,
+        operation_id=f"sign_out_{role}",
+        tags=[role],
+        status_code=204,
+        description=description,
+        responses=answers({204: None}, Unauthenticated, Forbidden, TooManyRequests),
+    )
+    async def sign_out(
+        request: AnyRequest,
+        database: NamedDependency[Database],
+        settings: NamedDependency[Settings],
+        authenticator: NamedDependency[Authenticator],
+    ) -> Response[None]:
+        signed_in = await authenticator.identify(role, request.scope)
+        async with database.transaction() as tx:
+            await service.sign_out(tx, signed_in.token_digest)
+        # This process would otherwise trust the token until the signal comes back.
+        authenticator.forget_token(signed_in.token_digest)
+        log.info("accounts.signed_out", role=role, user_id=str(signed_in.identity.user_id))
+        return answer_sign_out(role, signed_in.transport, settings)
+
+    return sign_out
+
+
+sign_out_customer = _sign_out_route(
+    "customer", "/api/client/auth/logout", "Revoke the token, and close its sockets."
 )
-async def sign_out_customer(
-    request: AnyRequest,
-    database: NamedDependency[Database],
-    settings: NamedDependency[Settings],
-    authenticator: NamedDependency[Authenticator],
-) -> Response[None]:
-    """Revoke the token, and close its sockets."""
-    return await _sign_out(request, "customer", database, settings, authenticator)
-
-
-@post(
+sign_out_mitra = _sign_out_route(
+    "mitra",
     "/api/mitra/auth/logout",
-    operation_id="sign_out_mitra",
-    tags=MITRA,
-    status_code=204,
-    responses=answers({204: None}, *SIGN_OUT_REFUSALS),
+    "Revoke the token, and close its sockets. A suspended mitra may do this, too.",
 )
-async def sign_out_mitra(
-    request: AnyRequest,
-    database: NamedDependency[Database],
-    settings: NamedDependency[Settings],
-    authenticator: NamedDependency[Authenticator],
-) -> Response[None]:
-    """Revoke the token, and close its sockets. A suspended mitra may do this, too."""
-    return await _sign_out(request, "mitra", database, settings, authenticator)
 
 
-async def _sign_out(
-    request: AnyRequest, role: Role, database: Database, settings: Settings, authenticator: Authenticator
-) -> Response[None]:
-    signed_in = await authenticator.identify(role, request.scope)
-    async with database.transaction() as tx:
-        await service.sign_out(tx, signed_in.token_digest)
-    # This process would otherwise trust the token until the signal comes back.
-    authenticator.forget_token(signed_in.token_digest)
-    log.info("accounts.signed_out", role=role, user_id=str(signed_in.identity.user_id))
-    expired = [cookies.token_cookie(role, "", 0, settings)] if signed_in.transport == "cookie" else []
+def answer_sign_out(role: AnyRole, transport: Transport, settings: Settings) -> Response[None]:
+    """Answer with nothing. If the token came in a cookie, make the browser delete that cookie."""
+    expired = [cookies.token_cookie(role, "", 0, settings)] if transport == "cookie" else []
     return Response(None, status_code=204, headers=NO_STORE, cookies=expired)
 
 
@@ -286,7 +253,7 @@ async def _sign_out(
     responses=answers({200: Inbox}, ValidationFailed),
 )
 async def read_development_inbox(phone: FromQuery[str], database: NamedDependency[Database]) -> Inbox:
-    """The messages that would have gone to this phone, newest first."""
+    """The messages that a real sender would have sent to this phone, newest first."""
     return Inbox(messages=await DevelopmentInbox(database).messages(normalise(phone)))
 
 

@@ -4,7 +4,7 @@ from curhat.kit.errors import BusinessError
 
 
 class CodeInvalid(BusinessError):
-    """The same answer for a wrong, expired or used code, a code with too many wrong tries, and an unknown request."""
+    """The same refusal answers a wrong, expired, used or too often mistyped code, and an unknown request."""
 
     code = "code_invalid"
     status = 401

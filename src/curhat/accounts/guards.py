@@ -1,6 +1,6 @@
-"""Who may call an operation: the providers of the dependencies `customer` and `mitra`.
+"""Checks who may call an operation: the providers of the dependencies `customer` and `mitra`.
 
-A handler with a parameter of that name admits only signed-in people of that role. The parameter is their Identity.
+A handler with a parameter of that name admits only signed-in people of that role. Its value is the caller's Identity.
 """
 
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ from curhat.kit.identity import Identity
 
 async def provide_customer(request: AnyRequest, authenticator: NamedDependency[Authenticator]) -> Identity:
     """Return the customer who sent the request. Raises Unauthenticated, Forbidden."""
-    return _note(request, await authenticator.identify("customer", request.scope))
+    return _admit(request, await authenticator.identify("customer", request.scope))
 
 
 async def provide_mitra(request: AnyRequest, authenticator: NamedDependency[Authenticator]) -> Identity:
@@ -26,13 +26,13 @@ async def provide_mitra(request: AnyRequest, authenticator: NamedDependency[Auth
     signed_in = await authenticator.identify("mitra", request.scope)
     if signed_in.is_suspended:
         raise Suspended
-    return _note(request, signed_in)
+    return _admit(request, signed_in)
 
 
-def strangers_first(
+def customers_and_mitras_only(
     authenticator: Callable[[], Authenticator],
 ) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
-    """Make a guard for every route. It refuses a caller without permission before the request's body is read.
+    """Make a guard for every route. It refuses a caller of the wrong role before Litestar reads the request's body.
 
     The providers check the caller again, because only they decide which Identity a handler gets.
     """
@@ -47,7 +47,7 @@ def strangers_first(
     return guard
 
 
-def _note(request: AnyRequest, signed_in: SignedIn) -> Identity:
+def _admit(request: AnyRequest, signed_in: SignedIn) -> Identity:
     # A socket's ticket is bound to the token of the request that asked for the ticket.
     request.state["token_digest"] = signed_in.token_digest
     return signed_in.identity

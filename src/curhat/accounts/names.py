@@ -4,15 +4,14 @@ import re
 import unicodedata
 from typing import Final
 
-from curhat.kit.errors import ValidationFailed
+from curhat.kit.errors import invalid_field
 
 MAX_NAME_CHARACTERS: Final = 40
-# If a name has this many digits, they may be a phone number, whatever is between them. Fewer digits may be a year or
-# an age.
+# A name with this many digits may contain a phone number, whatever separates the digits. Fewer may be a year or an age.
 _MIN_PHONE_NUMBER_DIGITS: Final = 7
 # Joins two emoji into one. A name may contain no other invisible character.
 _JOINER: Final = "\u200d"
-# Letters and symbols that are displayed as nothing: the Hangul fillers and the blank Braille pattern.
+# Letters and symbols that are displayed as blank: the Hangul fillers and the blank Braille pattern.
 _BLANKS: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 _SPACES: Final = re.compile(r"\s+")
 
@@ -27,7 +26,7 @@ def checked_name(written: str, field: str) -> str:
     name = unicodedata.normalize("NFC", written.strip())
     problem = _problem(name)
     if problem is not None:
-        raise ValidationFailed(errors=[{"field": field, "message": problem}])
+        raise invalid_field(field, problem)
     return _SPACES.sub(" ", name)
 
 
@@ -38,7 +37,7 @@ def _problem(name: str) -> str | None:
         return "must not contain control or invisible characters"
     if all(unicodedata.category(character)[0] in "MCZ" for character in name):
         return "must contain something to see"
-    # People read full-width and circled digits and signs like the plain ones.
+    # NFKC makes full-width and circled digits and signs plain. People read both forms alike.
     plain = unicodedata.normalize("NFKC", name)
     if sum(character.isdigit() for character in plain) >= _MIN_PHONE_NUMBER_DIGITS:
         return "must not look like a phone number"
@@ -49,7 +48,6 @@ def _problem(name: str) -> str | None:
 
 def _is_forbidden(character: str) -> bool:
     category = unicodedata.category(character)
-    if character == _JOINER:
-        return False
     # Categories Cc, Cf, Co, Cs and Cn, and separators of lines and paragraphs.
-    return category.startswith("C") or category in ("Zl", "Zp") or character in _BLANKS
+    is_invisible = category.startswith("C") or category in ("Zl", "Zp") or character in _BLANKS
+    return is_invisible and character != _JOINER

@@ -1,12 +1,13 @@
 """Phone numbers: converts what people type to E.164, and masks numbers for display."""
 
+import contextlib
 import re
 from typing import Final
 
 import phonenumbers
 from phonenumbers import PhoneNumber, PhoneNumberFormat, PhoneNumberType
 
-from curhat.kit.errors import ValidationFailed
+from curhat.kit.errors import invalid_field
 
 # Digits with the usual separators. The library phonenumbers would also accept letters ("0811-CURHAT") and extensions.
 _WRITTEN: Final = re.compile(r"\+?[0-9 ().-]{6,30}")
@@ -23,27 +24,19 @@ def normalise(written: str) -> str:
     Raises ValidationFailed.
     """
     text = written.strip()
-    if _WRITTEN.fullmatch(text):
-        digits = _SEPARATORS.sub("", text)
-        if digits.startswith("62"):
-            digits = f"+{digits}"
-        # Without a zero or a country code the number is ambiguous.
-        if digits.startswith(("0", "+")):
-            try:
-                number = phonenumbers.parse(digits, "ID")
-            except phonenumbers.NumberParseException:
-                pass
-            else:
-                if _can_receive_codes(number):
-                    return phonenumbers.format_number(number, PhoneNumberFormat.E164)
-    raise ValidationFailed(
-        errors=[
-            {
-                "field": "phone",
-                "message": "is no mobile number; write it like 0811…, 62811… or +62811…, "
-                "and one of another country with + and its code",
-            }
-        ]
+    digits = _SEPARATORS.sub("", text)
+    if digits.startswith("62"):
+        digits = f"+{digits}"
+    # Without a zero or a country code the number is ambiguous.
+    if _WRITTEN.fullmatch(text) and digits.startswith(("0", "+")):
+        with contextlib.suppress(phonenumbers.NumberParseException):
+            number = phonenumbers.parse(digits, "ID")
+            if _can_receive_codes(number):
+                return phonenumbers.format_number(number, PhoneNumberFormat.E164)
+    raise invalid_field(
+        "phone",
+        "is no mobile number; write it like 0811…, 62811… or +62811…, "
+        "and one of another country with + and its code",
     )
 
 

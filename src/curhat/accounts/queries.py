@@ -8,7 +8,6 @@ from uuid import UUID
 import msgspec
 
 from curhat.accounts.schemas import Transport
-from curhat.kit.audit import AuditAction
 from curhat.kit.database import Executor, NoRow, rows_changed
 from curhat.kit.identity import Role
 
@@ -283,7 +282,7 @@ WHERE tokens.digest = ANY ($1::bytea[]) AND tokens.revoked_at IS NULL AND tokens
 
 
 async def find_valid_tokens(db: Executor, /, *, digests: Sequence[bytes]) -> list[ValidToken]:
-    """Of these tokens, the tokens that are neither revoked nor expired, each with its owner."""
+    """The tokens among @digests that are neither revoked nor expired, each with its owner."""
     return [ValidToken(*row) for row in await db.fetch(FIND_VALID_TOKENS, digests)]
 
 
@@ -297,7 +296,7 @@ WHERE tokens.digest = ANY ($1::bytea[]) AND tokens.revoked_at IS NULL AND tokens
 
 
 async def find_admitting_tokens(db: Executor, /, *, digests: Sequence[bytes]) -> list[bytes]:
-    """Of these tokens, the valid tokens whose owners are not suspended."""
+    """The tokens among @digests that are neither revoked nor expired, and whose owner is not suspended."""
     return [row[0] for row in await db.fetch(FIND_ADMITTING_TOKENS, digests)]
 
 
@@ -399,19 +398,6 @@ UPDATE mitras SET suspended_at = NULL WHERE id = $1
 async def lift_suspension(db: Executor, /, *, id: UUID) -> None:
     """suspended → admitted."""
     await db.execute(LIFT_SUSPENSION, id)
-
-
-AUDIT_MITRA: Final = """
-INSERT INTO audit_entries (actor, action, subject, subject_id, old_value, new_value)
-VALUES ($1, $2, 'mitra', $3::uuid::text, $4, $5)
-"""
-
-
-async def audit_mitra(
-    db: Executor, /, *, actor: str, action: AuditAction, mitra_id: UUID, old_value: str | None, new_value: str
-) -> None:
-    """Record in the audit what an actor did to a mitra."""
-    await db.execute(AUDIT_MITRA, actor, action, mitra_id, old_value, new_value)
 
 
 PRUNE_CODES: Final = """

@@ -1,6 +1,5 @@
 -- type: role = Role from curhat.kit.identity
 -- type: transport = Transport from curhat.accounts.schemas
--- type: action = AuditAction from curhat.kit.audit
 
 -- name: lock_phone :one
 -- Lock this phone until the transaction ends. This must be a separate statement. The next statement then sees
@@ -112,7 +111,7 @@ INSERT INTO access_tokens (digest, role, user_id, transport, created_at, expires
 SELECT @digest, @role, @user_id, @transport, now, now + make_interval(secs => @valid_seconds) FROM curhat_now() AS now
 
 -- name: find_valid_tokens :many
--- Of these tokens, the tokens that are neither revoked nor expired, each with its owner.
+-- The tokens among @digests that are neither revoked nor expired, each with its owner.
 -- row: ValidToken
 SELECT tokens.digest, tokens.role, tokens.user_id, tokens.transport, mitras.suspended_at IS NOT NULL AS is_suspended
 FROM access_tokens AS tokens
@@ -120,7 +119,7 @@ LEFT JOIN mitras ON tokens.role = 'mitra' AND mitras.id = tokens.user_id
 WHERE tokens.digest = ANY (@digests::bytea[]) AND tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now()
 
 -- name: find_admitting_tokens :many
--- Of these tokens, the valid tokens whose owners are not suspended.
+-- The tokens among @digests that are neither revoked nor expired, and whose owner is not suspended.
 SELECT tokens.digest
 FROM access_tokens AS tokens
 LEFT JOIN mitras ON tokens.role = 'mitra' AND mitras.id = tokens.user_id
@@ -160,12 +159,6 @@ UPDATE mitras SET suspended_at = curhat_now() WHERE id = @id
 -- name: lift_suspension :exec
 -- suspended → admitted.
 UPDATE mitras SET suspended_at = NULL WHERE id = @id
-
--- name: audit_mitra :exec
--- Record in the audit what an actor did to a mitra.
--- nullable: @old_value
-INSERT INTO audit_entries (actor, action, subject, subject_id, old_value, new_value)
-VALUES (@actor, @action, 'mitra', @mitra_id::uuid::text, @old_value, @new_value)
 
 -- name: prune_codes :exec
 -- Delete at most @max_codes codes that are older than a day. No limit counts such codes. The deletion also

@@ -11,7 +11,7 @@ from curhat.kit.identity import Role
 
 Transport = Literal["bearer", "cookie"]
 
-# Longer than any valid value, and short enough to be checked at no cost.
+# These limits are above the length of any valid value, and keep the checks cheap.
 WrittenPhone = Annotated[str, msgspec.Meta(max_length=40)]
 WrittenName = Annotated[str, msgspec.Meta(max_length=200)]
 WrittenCode = Annotated[str, msgspec.Meta(max_length=20)]
@@ -42,28 +42,28 @@ class CodeVerification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OwnCustomer(msgspec.Struct, frozen=True):
-    """A customer, as this customer sees it."""
+    """A customer's own id and name."""
 
     id: UUID
     call_name: str
 
 
 class OwnMitra(msgspec.Struct, frozen=True):
-    """A mitra, as this mitra sees it."""
+    """A mitra's own id and name."""
 
     id: UUID
     display_name: str
 
 
 class CustomerSignedIn(msgspec.Struct, frozen=True):
-    """A customer is signed in. `token` is absent when it is in a cookie."""
+    """The customer who is signed in. `token` is absent if a cookie contains it."""
 
     customer: OwnCustomer
     token: str | UnsetType = UNSET
 
 
 class MitraSignedIn(msgspec.Struct, frozen=True):
-    """A mitra is signed in. `token` is absent when it is in a cookie."""
+    """The mitra who is signed in. `token` is absent if a cookie contains it."""
 
     mitra: OwnMitra
     token: str | UnsetType = UNSET
@@ -78,7 +78,7 @@ class CustomerAccount(msgspec.Struct, frozen=True):
 
 
 class InboxMessage(msgspec.Struct, frozen=True):
-    """A message that would have been sent to a phone."""
+    """A message that a real sender would have sent to a phone."""
 
     text: str
     code: str

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, Generic, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -23,8 +23,15 @@ from curhat.accounts.cookies import ReadScope
 from curhat.accounts.errors import CallNameRequired, CodeInvalid, NotInvited
 from curhat.accounts.names import checked_name
 from curhat.accounts.queries import LockedMitra, ValidToken
-from curhat.accounts.schemas import CustomerAccount, OwnCustomer, OwnMitra, SocketsToClose, Transport
-from curhat.kit.audit import AuditAction
+from curhat.accounts.schemas import (
+    CodeVerification,
+    CustomerAccount,
+    OwnCustomer,
+    OwnMitra,
+    SocketsToClose,
+    Transport,
+)
+from curhat.kit.audit import write_audit_entry
 from curhat.kit.database import DATABASE_AWAY, Database, Transaction
 from curhat.kit.errors import (
     BusinessError,
@@ -33,7 +40,7 @@ from curhat.kit.errors import (
     Suspended,
     TooManyRequests,
     Unauthenticated,
-    ValidationFailed,
+    invalid_field,
 )
 from curhat.kit.identity import Identity, Role
 from curhat.kit.settings import Settings
@@ -43,6 +50,8 @@ from curhat.realtime.hooks import SocketIdentity
 from curhat.realtime.hub import Hub
 
 log = structlog.get_logger(__name__)
+
+Person = TypeVar("Person", OwnCustomer, OwnMitra)
 
 # The signal that closes sockets and removes tokens from the cache of every process.
 SIGNAL: Final = "sockets"
@@ -70,7 +79,6 @@ class SentCode:
     """A code that must be sent after the commit of the transaction."""
 
     request_id: UUID
-    phone_number: str = field(repr=False)
     code: str = field(repr=False)
     expires_at: datetime
     resend_after: datetime
@@ -78,10 +86,10 @@ class SentCode:
 
 
 @dataclass(frozen=True, slots=True)
-class SignIn:
+class SignIn(Generic[Person]):
     """A person who has proved that they own the phone, and their new token."""
 
-    person: OwnCustomer | OwnMitra
+    person: Person
     token: str = field(repr=False)
 
 
@@ -116,7 +124,7 @@ async def request_code(tx: Transaction, secret_key: bytes, role: Role, phone_num
         max_unused_codes_per_hour=codes.MAX_UNUSED_CODES_PER_HOUR,
         max_codes_per_hour=codes.MAX_CODES_PER_HOUR,
     )
-    _refuse_while_waiting(prepared.wait_seconds)
+    refuse_while_waiting(prepared.wait_seconds)
     code = codes.new_code()
     times = await queries.insert_code(
         tx,
@@ -129,7 +137,6 @@ async def request_code(tx: Transaction, secret_key: bytes, role: Role, phone_num
     )
     return SentCode(
         request_id=prepared.id,
-        phone_number=phone_number,
         code=code,
         expires_at=times.expires_at,
         resend_after=times.resend_after,
@@ -138,71 +145,64 @@ async def request_code(tx: Transaction, secret_key: bytes, role: Role, phone_num
 
 
 async def verify_customer_code(
-    tx: Transaction,
-    secret_key: bytes,
-    request_id: UUID,
-    code: str,
-    *,
-    call_name: str | None = None,
-    transport: Transport = "bearer",
-) -> SignIn | BusinessError:
-    """live → used, and sign the customer in. The first sign-in creates the customer, with `call_name`.
+    tx: Transaction, secret_key: bytes, data: CodeVerification
+) -> SignIn[OwnCustomer] | BusinessError:
+    """live → used, and sign the customer in. The first sign-in creates the customer, with `data.call_name`.
 
-    A refusal that must be committed is returned, for example a wrong try, which is counted. The caller raises it
-    after the commit.
+    Returns a refusal that must be committed, such as CodeInvalid for a wrong try, which is counted. The caller raises
+    it after the commit.
     Raises CodeInvalid, TooManyRequests, ValidationFailed. Raises CallNameRequired, which does not use up the code.
     """
-    name = None if call_name is None else checked_name(call_name, "call_name")
-    phone_number = await _phone_proved_by(tx, secret_key, "customer", request_id, code)
+    name = None if data.call_name is None else checked_name(data.call_name, "call_name")
+    phone_number = await _phone_proved_by(tx, secret_key, "customer", data)
     if phone_number is None:
         return CodeInvalid()
     known = await queries.find_customer_by_phone(tx, phone_number=phone_number)
     if known is not None:
-        customer = OwnCustomer(id=known.id, call_name=known.call_name)
+        customer = OwnCustomer(known.id, known.call_name)
     elif name is None:
         raise CallNameRequired
     else:
-        customer_id = await queries.ensure_person(tx, phone_number=phone_number)
-        customer = OwnCustomer(id=customer_id, call_name=name)
-        await queries.insert_customer(tx, id=customer.id, call_name=customer.call_name)
-    await queries.use_code(tx, id=request_id)
-    return SignIn(customer, await _new_token(tx, "customer", customer.id, transport))
+        customer = OwnCustomer(await queries.ensure_person(tx, phone_number=phone_number), name)
+        await queries.insert_customer(tx, id=customer.id, call_name=name)
+    await queries.use_code(tx, id=data.request_id)
+    return SignIn(customer, await _new_token(tx, "customer", customer.id, data.transport))
 
 
 async def verify_mitra_code(
-    tx: Transaction, secret_key: bytes, request_id: UUID, code: str, *, transport: Transport = "bearer"
-) -> SignIn | BusinessError:
+    tx: Transaction, secret_key: bytes, data: CodeVerification
+) -> SignIn[OwnMitra] | BusinessError:
     """live → used, and sign the mitra in.
 
-    A refusal that must be committed is returned. The caller raises it after the commit. Such refusals are a wrong
-    try, NotInvited and Suspended. NotInvited and Suspended use up the code, and are returned only for a right code.
+    Returns a refusal that must be committed: CodeInvalid for a wrong try, and NotInvited or Suspended for a right
+    code, which is then used. The caller raises it after the commit.
     Raises CodeInvalid, TooManyRequests.
     """
-    phone_number = await _phone_proved_by(tx, secret_key, "mitra", request_id, code)
+    phone_number = await _phone_proved_by(tx, secret_key, "mitra", data)
     if phone_number is None:
         return CodeInvalid()
-    await queries.use_code(tx, id=request_id)
+    await queries.use_code(tx, id=data.request_id)
     known = await queries.find_mitra_by_phone(tx, phone_number=phone_number)
     if known is None:
         return NotInvited()
     if known.is_suspended:
         return Suspended()
-    mitra = OwnMitra(id=known.id, display_name=known.display_name)
-    return SignIn(mitra, await _new_token(tx, "mitra", mitra.id, transport))
+    token = await _new_token(tx, "mitra", known.id, data.transport)
+    return SignIn(OwnMitra(known.id, known.display_name), token)
 
 
 async def _phone_proved_by(
-    tx: Transaction, secret_key: bytes, role: Role, request_id: UUID, code: str
+    tx: Transaction, secret_key: bytes, role: Role, data: CodeVerification
 ) -> str | None:
     """Return the phone that a right code proves. If the code is wrong, count the try and return None.
 
     Raises CodeInvalid for a code that cannot be used, TooManyRequests.
     """
-    if await queries.lock_phone_of_code(tx, id=request_id, role=role) is None:
+    if await queries.lock_phone_of_code(tx, id=data.request_id, role=role) is None:
         raise CodeInvalid
     locked = await queries.lock_code(
         tx,
-        id=request_id,
+        id=data.request_id,
         max_tries_per_code=codes.MAX_TRIES_PER_CODE,
         max_wrong_tries_per_hour=codes.MAX_WRONG_TRIES_PER_HOUR,
         valid_seconds=codes.VALID_SECONDS,
@@ -210,14 +210,15 @@ async def _phone_proved_by(
     if locked is None or not locked.is_live:
         raise CodeInvalid
     # A right code is refused as well. Otherwise the answer would reveal that the code is right.
-    _refuse_while_waiting(locked.wait_seconds)
-    if not codes.is_right(secret_key, request_id, code, locked.code_digest):
-        await queries.count_wrong_try(tx, id=request_id)
+    refuse_while_waiting(locked.wait_seconds)
+    if not codes.is_right(secret_key, data.request_id, data.code, locked.code_digest):
+        await queries.count_wrong_try(tx, id=data.request_id)
         return None
     return locked.phone_number
 
 
-def _refuse_while_waiting(wait_seconds: float | None) -> None:
+def refuse_while_waiting(wait_seconds: float | None) -> None:
+    """Raise TooManyRequests, unless the wait is over (None or not positive)."""
     if wait_seconds is not None and wait_seconds > 0:
         raise TooManyRequests(retry_after_seconds=math.ceil(wait_seconds))
 
@@ -267,13 +268,11 @@ async def customer_profile(tx: Transaction, customer_id: UUID) -> CustomerAccoun
     customer = await queries.find_customer(tx, id=customer_id)
     if customer is None:
         raise NotFound
-    return CustomerAccount(
-        id=customer.id, call_name=customer.call_name, phone_masked=phone.mask(customer.phone_number)
-    )
+    return CustomerAccount(customer.id, customer.call_name, phone.mask(customer.phone_number))
 
 
 async def rename_customer(tx: Transaction, customer_id: UUID, call_name: str) -> None:
-    """One call name → another. Raises ValidationFailed, NotFound."""
+    """Change a customer's call name. Raises ValidationFailed, NotFound."""
     if not await queries.rename_customer(tx, id=customer_id, call_name=checked_name(call_name, "call_name")):
         raise NotFound
 
@@ -290,21 +289,21 @@ async def invite_mitra(
     mitra_id = await queries.ensure_person(tx, phone_number=phone.normalise(phone_number))
     inserted = await queries.insert_mitra(tx, id=mitra_id, display_name=name, max_customers=max_customers)
     if inserted:
-        await _audit(tx, by, "mitra_invited", mitra_id, None, name)
+        await write_audit_entry(tx, by, "mitra_invited", "mitra", mitra_id, new=name)
     return Invited(mitra_id, is_new=inserted > 0)
 
 
 async def rename_mitra(tx: Transaction, mitra_id: UUID, display_name: str, *, by: str) -> None:
-    """One display name → another. Setting the same name changes nothing. Raises ValidationFailed, NotFound."""
+    """Change a mitra's display name. Setting the same name changes nothing. Raises ValidationFailed, NotFound."""
     name = checked_name(display_name, "display_name")
     before = (await _locked_mitra(tx, mitra_id)).display_name
     if before != name:
         await queries.rename_mitra(tx, id=mitra_id, display_name=name)
-        await _audit(tx, by, "mitra_renamed", mitra_id, before, name)
+        await write_audit_entry(tx, by, "mitra_renamed", "mitra", mitra_id, old=before, new=name)
 
 
 async def change_capacity(tx: Transaction, mitra_id: UUID, max_customers: int, *, by: str) -> bool:
-    """One capacity → another (X.7). Returns whether the mitra is now full. Running sessions are not affected.
+    """Change a mitra's capacity (X.7). Returns whether the mitra is now full. Running sessions are not affected.
 
     Setting the same capacity changes nothing. Raises ValidationFailed, NotFound.
     """
@@ -312,16 +311,15 @@ async def change_capacity(tx: Transaction, mitra_id: UUID, max_customers: int, *
     mitra = await _locked_mitra(tx, mitra_id)
     if mitra.max_customers != max_customers:
         await queries.change_capacity(tx, id=mitra_id, max_customers=max_customers)
-        await _audit(tx, by, "mitra_capacity_changed", mitra_id, str(mitra.max_customers), str(max_customers))
+        old, new = str(mitra.max_customers), str(max_customers)
+        await write_audit_entry(tx, by, "mitra_capacity_changed", "mitra", mitra_id, old=old, new=new)
         _signal_mitra_changed(tx, mitra_id)
     return mitra.active_sessions >= max_customers
 
 
 def _check_capacity(max_customers: int) -> None:
     if not 1 <= max_customers <= MAX_CUSTOMERS_PER_MITRA:
-        raise ValidationFailed(
-            errors=[{"field": "max_customers", "message": f"must be from 1 to {MAX_CUSTOMERS_PER_MITRA}"}]
-        )
+        raise invalid_field("max_customers", f"must be from 1 to {MAX_CUSTOMERS_PER_MITRA}")
 
 
 async def suspend_mitra(tx: Transaction, mitra_id: UUID, *, by: str = "command line") -> bool:
@@ -333,7 +331,7 @@ async def suspend_mitra(tx: Transaction, mitra_id: UUID, *, by: str = "command l
     if (await _locked_mitra(tx, mitra_id)).is_suspended:
         return False
     await queries.suspend_mitra(tx, id=mitra_id)
-    await _audit(tx, by, "mitra_suspended", mitra_id, "admitted", "suspended")
+    await write_audit_entry(tx, by, "mitra_suspended", "mitra", mitra_id, old="admitted", new="suspended")
     _signal(tx, SocketsToClose(code=protocol.SIGNED_OUT, role="mitra", user_id=mitra_id))
     _signal_mitra_changed(tx, mitra_id)
     return True
@@ -346,7 +344,9 @@ async def lift_suspension(tx: Transaction, mitra_id: UUID, *, by: str = "command
     """
     if (await _locked_mitra(tx, mitra_id)).is_suspended:
         await queries.lift_suspension(tx, id=mitra_id)
-        await _audit(tx, by, "mitra_suspension_lifted", mitra_id, "suspended", "admitted")
+        await write_audit_entry(
+            tx, by, "mitra_suspension_lifted", "mitra", mitra_id, old="suspended", new="admitted"
+        )
         _signal_mitra_changed(tx, mitra_id)
 
 
@@ -357,17 +357,11 @@ async def _locked_mitra(tx: Transaction, mitra_id: UUID) -> LockedMitra:
     return mitra
 
 
-async def _audit(
-    tx: Transaction, by: str, action: AuditAction, mitra_id: UUID, old: str | None, new: str
-) -> None:
-    await queries.audit_mitra(tx, actor=by, action=action, mitra_id=mitra_id, old_value=old, new_value=new)
-
-
 def _signal_mitra_changed(tx: Transaction, mitra_id: UUID) -> None:
     tx.signal("mitra_changed", msgspec.json.encode([mitra_id]))
 
 
-# Whose token is this -------------------------------------------------------------------------------------
+# Identifying the caller ---------------------------------------------------------------------------------
 
 
 class Authenticator:
@@ -388,7 +382,7 @@ class Authenticator:
         def sockets_to_close(payload: bytes) -> None:
             sockets = self.forget(payload)
             if sockets.token_digest is not None:
-                hub.close_token(bytes.fromhex(sockets.token_digest), sockets.code)
+                hub.close_tokens({bytes.fromhex(sockets.token_digest)}, sockets.code)
             if sockets.role is not None and sockets.user_id is not None:
                 hub.close_user(sockets.role, sockets.user_id, sockets.code)
 
@@ -398,10 +392,9 @@ class Authenticator:
         """Return the owner of a valid token, or None for any other token. The answer is at most 3 s old."""
         digest = digest_of_token(token)
         now = time.monotonic()
-        remembered = self._remembered.get(digest)
-        if remembered is not None and remembered[0] > now:
+        if self._is_trusted(digest, now):
             self._used.add(digest)
-            return remembered[1]
+            return self._remembered[digest][1]
         found = await queries.find_valid_tokens(self._database, digests=[digest])
         self._remembered.pop(digest, None)
         if not found:
@@ -439,20 +432,14 @@ class Authenticator:
         for start in range(0, len(due), MAX_TOKENS_PER_RENEWAL):
             asked_at = time.monotonic()
             # Do not renew a token whose entry has expired. The next request with this token reads it.
-            batch = [
-                digest
-                for digest in due[start : start + MAX_TOKENS_PER_RENEWAL]
-                if self._is_trusted(digest, asked_at)
-            ]
+            tokens_of_batch = due[start : start + MAX_TOKENS_PER_RENEWAL]
+            batch = [digest for digest in tokens_of_batch if self._is_trusted(digest, asked_at)]
             if not batch:
                 continue
             tokens = await queries.find_valid_tokens(self._database, digests=batch)
             found = {token.digest: token for token in tokens}
-            for digest in batch:
-                # A sign-out may have removed the entry during the query. The query's answer may be older than the
-                # sign-out.
-                if digest not in self._remembered:
-                    continue
+            # A sign-out may have removed an entry during the query. The query's answer may be older than the sign-out.
+            for digest in self._remembered.keys() & batch:
                 if digest in found:
                     self._remembered[digest] = (asked_at + REMEMBERED_SECONDS, _signed_in(found[digest]))
                 else:
@@ -496,13 +483,9 @@ class Authenticator:
             self.forget_token(bytes.fromhex(sockets.token_digest))
         if sockets.user_id is not None:
             # Scan the whole cache: suspensions are rare, and an index would make every request slower.
-            gone = [
-                digest
-                for digest, (_, signed_in) in self._remembered.items()
-                if signed_in.identity.user_id == sockets.user_id and signed_in.identity.role == sockets.role
-            ]
-            for digest in gone:
-                self.forget_token(digest)
+            for digest, (_, signed_in) in list(self._remembered.items()):
+                if signed_in.identity.user_id == sockets.user_id and signed_in.identity.role == sockets.role:
+                    self.forget_token(digest)
         return sockets
 
     def forget_token(self, token_digest: bytes) -> None:
@@ -511,9 +494,5 @@ class Authenticator:
 
 
 def _signed_in(token: ValidToken) -> SignedIn:
-    return SignedIn(
-        identity=Identity(role=token.role, user_id=token.user_id),
-        token_digest=token.digest,
-        transport=token.transport,
-        is_suspended=token.is_suspended,
-    )
+    identity = Identity(token.role, token.user_id)
+    return SignedIn(identity, token.digest, token.transport, token.is_suspended)
