@@ -1,14 +1,17 @@
-"""How the Control Center shows people: customers by call name and masked phone number, mitras and operators by name."""
+"""How the Control Center shows rows, and people: customers by call name and masked phone number, others by name."""
 
+from typing import TypeVar
 from uuid import UUID
 
 import msgspec
 
 from curhat.accounts.phone import mask
 
+Item = TypeVar("Item", bound=msgspec.Struct)
+
 
 class CustomerReference(msgspec.Struct, frozen=True):
-    """A customer, as operators see one."""
+    """A customer's id, call name and masked phone number."""
 
     id: UUID
     call_name: str
@@ -16,33 +19,39 @@ class CustomerReference(msgspec.Struct, frozen=True):
 
 
 class MitraReference(msgspec.Struct, frozen=True):
-    """A mitra, as customers see one."""
+    """A mitra's id and the name that customers see."""
 
     id: UUID
     display_name: str
 
 
 class OperatorReference(msgspec.Struct, frozen=True):
-    """An operator, as other operators see one."""
+    """An operator's id and e-mail."""
 
     id: UUID
     email: str
 
 
+def from_row(item_type: type[Item], row: msgspec.Struct, **others: object) -> Item:
+    """Build a struct of the API: the fields in `others`, and every other field from the row's column of that name."""
+    names = [name for name in item_type.__struct_fields__ if name not in others]
+    return item_type(**{name: getattr(row, name) for name in names}, **others)
+
+
 def customer_reference(customer_id: UUID, call_name: str, phone_number: str) -> CustomerReference:
-    """A customer, with the phone number masked."""
+    """Return a customer, with the phone number masked."""
     return CustomerReference(id=customer_id, call_name=call_name, phone_masked=mask(phone_number))
 
 
 def mitra_reference(mitra_id: UUID | None, display_name: str | None) -> MitraReference | None:
-    """The mitra of an outer join; None when it found none."""
+    """Return the mitra of an outer join, or None if the join found no mitra."""
     if mitra_id is None or display_name is None:
         return None
     return MitraReference(id=mitra_id, display_name=display_name)
 
 
 def operator_reference(operator_id: UUID | None, email: str | None) -> OperatorReference | None:
-    """The operator of an outer join; None when it found none."""
+    """Return the operator of an outer join, or None if the join found no operator."""
     if operator_id is None or email is None:
         return None
     return OperatorReference(id=operator_id, email=email)

@@ -1,18 +1,16 @@
 """Converts the query of a request to the filters of the audit's list."""
 
-from datetime import datetime
-
 from curhat.control_center.lists.filters import Filters
-from curhat.control_center.lists.query_values import checked_text
+from curhat.control_center.lists.query_values import From, Text, To, checked_text
 
 
 def filter_audit(
-    actor: str | None,
-    action: str | None,
-    subject: str | None,
-    subject_id: str | None,
-    since: datetime | None,
-    until: datetime | None,
+    actor: Text = None,
+    action: Text = None,
+    subject: Text = None,
+    subject_id: Text = None,
+    since: From = None,
+    until: To = None,
 ) -> Filters:
     """Filter entries. `actor` is an operator's id or e-mail, or `system`. Raises ValidationFailed."""
     filters = Filters()

@@ -9,26 +9,6 @@ from curhat.kit.audit import AuditAction, AuditSubject
 from curhat.kit.conditions import Conditions
 from curhat.kit.database import Executor
 
-INSERT_AUDIT_ENTRY: Final = """
-INSERT INTO audit_entries (actor, action, subject, subject_id, old_value, new_value)
-VALUES ($1, $2, $3, $4, $5, $6)
-"""
-
-
-async def insert_audit_entry(
-    db: Executor,
-    /,
-    *,
-    actor: str,
-    action: AuditAction,
-    subject: AuditSubject,
-    subject_id: str,
-    old_value: str | None,
-    new_value: str | None,
-) -> None:
-    """nothing → an entry. A trigger refuses every later change of the entry."""
-    await db.execute(INSERT_AUDIT_ENTRY, actor, action, subject, subject_id, old_value, new_value)
-
 
 class AuditRow(msgspec.Struct, frozen=True):
     id: int

@@ -1,12 +1,6 @@
 -- type: action = AuditAction from curhat.kit.audit
 -- type: subject = AuditSubject from curhat.kit.audit
 
--- name: insert_audit_entry :exec
--- nothing → an entry. A trigger refuses every later change of the entry.
--- nullable: @old_value, @new_value
-INSERT INTO audit_entries (actor, action, subject, subject_id, old_value, new_value)
-VALUES (@actor, @action, @subject, @subject_id, @old_value, @new_value)
-
 -- name: list_audit_entries :many
 -- Entries of the audit, newest first. `actor_email` is null when the actor is not an operator.
 -- row: AuditRow

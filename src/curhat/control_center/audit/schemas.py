@@ -8,7 +8,7 @@ from curhat.kit.audit import AuditAction, AuditSubject
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """Who did what, when, from what to what. `actor`: an operator's id, `system`, `command line` or `demo data`."""
+    """An action, its old and new value. `actor`: an operator's id, `system`, `command line` or `demo data`."""
 
     id: int
     actor: str

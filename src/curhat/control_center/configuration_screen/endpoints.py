@@ -1,6 +1,6 @@
-"""Reading and changing the five rows: HTTP in, the configuration's own service, HTTP out.
+"""The endpoints of the five configuration rows. They open the transactions.
 
-The configuration notes who changed a row by id. Operators are shown e-mails.
+The configuration records the id of the operator who changed a row. The answers show the operator's e-mail instead.
 """
 
 from collections.abc import Collection, Mapping
@@ -37,7 +37,7 @@ CONFIGURATION: Final = ["configuration"]
     responses=answers({200: Page[ConfigurationRow]}, *OPERATOR_SIGNED_IN),
 )
 async def list_configuration(database: NamedDependency[Database]) -> Page[ConfigurationRow]:
-    """All five rows, and no others."""
+    """All five rows."""
     async with database.transaction() as tx:
         rows = await configuration.list_rows(tx)
         emails = await _emails(tx, {row.updated_by for row in rows})
@@ -59,7 +59,7 @@ async def change_configuration(
     key: FromPath[str],
     data: JSONBody[ConfigurationOrder],
 ) -> ConfigurationRow:
-    """Change one row, unless somebody else has changed it meanwhile. The new value applies to what starts after it."""
+    """Change one row, unless somebody else has changed it meanwhile. The new value applies to what starts later."""
     async with database.transaction() as tx:
         row = await configuration.change(
             tx,
@@ -81,7 +81,7 @@ async def change_configuration(
 async def list_configuration_history(
     database: NamedDependency[Database], key: FromPath[str], cursor: Cursor = None
 ) -> Page[ConfigurationChange]:
-    """Who changed this row from what to what, newest first."""
+    """The changes of this row, newest first: who made them, and the values before and after."""
     async with database.transaction() as tx:
         page = await configuration.history(tx, key, cursor)
         emails = await _emails(tx, {change.changed_by for change in page.items})
@@ -93,7 +93,7 @@ async def list_configuration_history(
 
 
 async def _emails(tx: Transaction, ids: Collection[str]) -> dict[str, str]:
-    """The e-mail of each operator among `ids`, by id."""
+    """Return the e-mail of each operator among `ids`, by id."""
     return {row.id: row.email for row in await queries.read_operator_emails(tx, ids=list(ids))}
 
 

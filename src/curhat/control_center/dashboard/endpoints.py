@@ -1,4 +1,4 @@
-"""The dashboard and its charts: HTTP in, service, HTTP out. The transactions are opened here."""
+"""The endpoints of the dashboard and its charts."""
 
 from typing import Final
 

@@ -12,8 +12,8 @@ from curhat.pairing.states import FailureTag, PairingKind
 
 
 class Figures(msgspec.Struct, frozen=True):
-    now: datetime
-    began_at: datetime
+    server_now: datetime
+    today_began_at: datetime
     online: int
     active_sessions: int
     searching_now: int
@@ -33,7 +33,7 @@ WITH moment AS MATERIALIZED (
 ), day AS MATERIALIZED (
     SELECT now, date_trunc('day', now AT TIME ZONE 'Asia/Jakarta') AT TIME ZONE 'Asia/Jakarta' AS began_at FROM moment
 )
-SELECT day.now, day.began_at,
+SELECT day.now AS server_now, day.began_at AS today_began_at,
     (SELECT count(*) FROM mitras WHERE online AND suspended_at IS NULL) AS online,
     (SELECT count(*) FROM sessions WHERE status = 'active') AS active_sessions,
     (SELECT count(*) FROM pairings WHERE status = 'open') AS searching_now,

@@ -32,7 +32,7 @@ class Funnel(msgspec.Struct, frozen=True):
 
 
 class AcceptanceSeconds(msgspec.Struct, frozen=True):
-    """The median and the 95th percentile of how long today's successful searches took; null while there is none."""
+    """The median and 95th percentile of the duration of today's successful searches. Null if there are no searches."""
 
     p50: float | None
     p95: float | None
@@ -41,7 +41,7 @@ class AcceptanceSeconds(msgspec.Struct, frozen=True):
 class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     """The current figures. `connected`, `available` and `free_capacity` are null while Valkey does not answer.
 
-    `online`: mitras who want to be asked and are not suspended. `available`: mitras who may be asked now; together they
+    `online`: mitras who want to be asked and are not suspended. `available`: mitras who may be asked now. Together they
     can take `free_capacity` more customers. `refunds_refused`: decided cases with a refund that the gateway refused and
     that was not requested again. `searches`: the oldest 100 of `searching_now`. Today is the day in Jakarta (WIB).
     """

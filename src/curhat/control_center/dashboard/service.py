@@ -11,6 +11,7 @@ from curhat.control_center.dashboard.schemas import (
     Funnel,
     SearchNow,
 )
+from curhat.control_center.schemas import from_row
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import PresenceUnknown
 from curhat.kit.queries import read_clock
@@ -26,43 +27,18 @@ async def read_dashboard(database: Database, presence: Presence) -> Dashboard:
     connected, available, free_capacity = await _read_presence(database, presence)
     async with database.transaction(snapshot=True) as tx:
         figures = await queries.read_figures(tx)
-        failures = await queries.count_failures_by_tag(tx, since=figures.began_at)
+        failures = await queries.count_failures_by_tag(tx, since=figures.today_began_at)
         searches = await queries.list_open_searches(tx, max_searches=MAX_SEARCHES_SHOWN)
-    p50, p95 = figures.acceptance_seconds or (None, None)
-    return Dashboard(
-        online=figures.online,
+    return from_row(
+        Dashboard,
+        figures,
         connected=connected,
         available=available,
         free_capacity=free_capacity,
-        active_sessions=figures.active_sessions,
-        searching_now=figures.searching_now,
-        searches=[
-            SearchNow(
-                pairing_id=search.pairing_id,
-                payment_id=search.payment_id,
-                kind=search.kind,
-                call_name=search.call_name,
-                began_at=search.began_at,
-                deadline_at=search.deadline_at,
-                age_seconds=search.age_seconds,
-                asked=search.asked,
-                rejected=search.rejected,
-            )
-            for search in searches
-        ],
-        funnel=Funnel(
-            opened=figures.opened,
-            confirmed=figures.confirmed,
-            matched=figures.matched,
-            finished=figures.finished,
-        ),
-        acceptance_seconds=AcceptanceSeconds(p50=p50, p95=p95),
+        searches=[from_row(SearchNow, search) for search in searches],
+        funnel=from_row(Funnel, figures),
+        acceptance_seconds=AcceptanceSeconds(*figures.acceptance_seconds or (None, None)),
         failures_by_tag={failure.tag: failure.failures for failure in failures},
-        open_cases=figures.open_cases,
-        refunds_awaiting_approval=figures.refunds_awaiting_approval,
-        refunds_refused=figures.refunds_refused,
-        today_began_at=figures.began_at,
-        server_now=figures.now,
     )
 
 
@@ -88,14 +64,5 @@ async def read_charts(tx: Transaction) -> Charts:
 
 
 async def _read_buckets(tx: Transaction, unit: Literal["hour", "day"], count: int) -> list[Bucket]:
-    return [
-        Bucket(
-            began_at=row.began_at,
-            opened=row.opened,
-            confirmed=row.confirmed,
-            matched=row.matched,
-            finished=row.finished,
-            failed=row.failed,
-        )
-        for row in await queries.count_by_bucket(tx, unit=unit, bucket_count=count)
-    ]
+    rows = await queries.count_by_bucket(tx, unit=unit, bucket_count=count)
+    return [from_row(Bucket, row) for row in rows]

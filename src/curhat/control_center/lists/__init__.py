@@ -5,8 +5,8 @@ Guarantees
     the same as page 1.
     Our code writes the text of every condition. A value that a client sends is always a parameter.
 Steps of a request
-    The list's own package builds `filters.Filters` from the query. `query_values` checks the query, and `search`
-    reads `q`.
-    The package then reads a page with these filters and a cursor (`cursors`). It passes both to
-    `answers.answer_list`, which returns one page as JSON or the whole list as CSV (`csv_export`).
+    A function of the list's own package builds `filters.Filters` from the query. `query_values` checks the query, and
+    `search` reads `q`.
+    Another function of that package reads a page with these filters, from a cursor on (`cursors`).
+    `answers.ListRequest` calls that function. It returns one page as JSON or the whole list as CSV (`csv_export`).
 """

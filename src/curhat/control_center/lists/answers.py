@@ -1,22 +1,22 @@
 """Answering a list request: one page as JSON, or the whole list as CSV."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final, TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
 
-import msgspec
 from litestar import Response
+from litestar.di import NamedDependency, Provide
+from litestar.params import FromQuery
 from litestar.response import Stream
 
-from curhat.control_center.audit.service import write_audit_entry
 from curhat.control_center.lists.csv_export import csv_header, csv_rows
 from curhat.control_center.lists.filters import Filters
-from curhat.control_center.lists.query_values import Format
+from curhat.control_center.lists.query_values import Cursor, Format
 from curhat.control_center.operators.service import SignedInOperator
-from curhat.kit.audit import ListName
+from curhat.control_center.schemas import Item
+from curhat.kit.audit import ListName, write_audit_entry
 from curhat.kit.database import Database, Transaction
 from curhat.kit.page import PAGE_SIZE, Page
-
-Item = TypeVar("Item", bound=msgspec.Struct)
 
 # Reads the page after a cursor, with at most the given number of items.
 ReadPage: TypeAlias = Callable[[Transaction, Filters, str | None, int], Awaitable[Page[Item]]]
@@ -25,37 +25,43 @@ ReadPage: TypeAlias = Callable[[Transaction, Filters, str | None, int], Awaitabl
 CSV_PAGE_SIZE: Final = 500
 
 
-async def answer_list(
-    database: Database,
-    operator: SignedInOperator,
-    name: ListName,
-    item_type: type[Item],
-    read_page: ReadPage[Item],
-    filters: Filters,
-    cursor: str | None,
-    wanted: Format,
-) -> Response[Any]:
-    """Answer with one page as JSON, or with everything after `cursor` as CSV. The audit records each CSV export."""
-    if wanted == "json":
-        async with database.transaction() as tx:
-            return Response(await read_page(tx, filters, cursor, PAGE_SIZE))
-    async with database.transaction() as tx:
-        first_page = await read_page(tx, filters, cursor, CSV_PAGE_SIZE)
-        given = "&".join(filters.given) or None
-        await write_audit_entry(tx, operator.id, "list_exported", name, name, new=given)
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """The dependency `wanted` of a list's endpoint: who asks, for which rows, and in which format."""
 
-    async def lines() -> AsyncIterator[bytes]:
-        page = first_page
-        yield csv_header(item_type)
-        while True:
-            yield csv_rows(page.items)
-            if page.next_cursor is None:
-                return
-            async with database.transaction() as tx:
-                page = await read_page(tx, filters, page.next_cursor, CSV_PAGE_SIZE)
+    database: NamedDependency[Database]
+    operator: NamedDependency[SignedInOperator]
+    filters: NamedDependency[Filters]
+    cursor: Cursor = None
+    format: FromQuery[Format] = "json"
 
-    return Stream(
-        lines(),
-        media_type="text/csv",
-        headers={"Content-Disposition": f'attachment; filename="{name}.csv"'},
-    )
+    async def answer(self, name: ListName, item_type: type[Item], read_page: ReadPage[Item]) -> Response[Any]:
+        """Answer with one page as JSON, or with everything after `cursor` as CSV. The audit records each CSV export."""
+        size = PAGE_SIZE if self.format == "json" else CSV_PAGE_SIZE
+        async with self.database.transaction() as tx:
+            first_page = await read_page(tx, self.filters, self.cursor, size)
+            if self.format == "json":
+                return Response(first_page)
+            given = "&".join(self.filters.given) or None
+            await write_audit_entry(tx, self.operator.id, "list_exported", name, name, new=given)
+
+        async def lines() -> AsyncIterator[bytes]:
+            page = first_page
+            yield csv_header(item_type)
+            while True:
+                yield csv_rows(page.items)
+                if page.next_cursor is None:
+                    return
+                async with self.database.transaction() as tx:
+                    page = await read_page(tx, self.filters, page.next_cursor, CSV_PAGE_SIZE)
+
+        headers = {"Content-Disposition": f'attachment; filename="{name}.csv"'}
+        return Stream(lines(), media_type="text/csv", headers=headers)
+
+
+def filtered_by(filters: Callable[..., Filters]) -> dict[str, Provide]:
+    """Return the dependencies of a list's endpoint. `filters` has the query parameters of the list."""
+    return {
+        "filters": Provide(filters, sync_to_thread=False),
+        "wanted": Provide(ListRequest, sync_to_thread=False),
+    }

@@ -57,8 +57,6 @@ def _csv_line(cells: Sequence[Any]) -> bytes:
 
 def _cell(value: Any) -> Any:
     """Return the value for a spreadsheet. An apostrophe before a formula keeps the spreadsheet from running it."""
-    if value is None:
-        return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str) and value.startswith(_FORMULA_BEGINNINGS):

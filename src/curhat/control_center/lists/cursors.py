@@ -1,21 +1,21 @@
 """Pages by key. A cursor is the key of a page's last row: a time and an id. In some lists a flag precedes them."""
 
 import base64
+import contextlib
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 from uuid import UUID
 
-import msgspec
-
-from curhat.control_center.lists.query_values import MAX_TIME, MIN_TIME, invalid
+from curhat.control_center.lists.query_values import MAX_TIME, MIN_TIME
+from curhat.control_center.schemas import Item
 from curhat.kit.conditions import Conditions
-from curhat.kit.errors import NotFound
+from curhat.kit.database import Transaction
+from curhat.kit.errors import NotFound, invalid_field
 from curhat.kit.page import Page
 
 Row = TypeVar("Row")
-Item = TypeVar("Item", bound=msgspec.Struct)
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -34,15 +34,13 @@ def flagged_key_of(cursor: str | None) -> tuple[bool, datetime, UUID] | None:
     """
     if cursor is None:
         return None
-    try:
+    with contextlib.suppress(ValueError, struct.error, OverflowError):
         data = base64.b64decode(cursor, altchars=b"-_", validate=True)
         flag, microseconds = struct.unpack(">?q", data[:9])
         at = _EPOCH + microseconds * _MICROSECOND
         if MIN_TIME <= at < MAX_TIME:
             return flag, at, UUID(bytes=data[9:])
-    except (ValueError, struct.error, OverflowError):
-        pass
-    raise invalid("cursor", "is not one that this list gave")
+    raise invalid_field("cursor", "is not one that this list gave")
 
 
 def key_of(cursor: str | None) -> tuple[datetime, UUID] | None:
@@ -52,18 +50,18 @@ def key_of(cursor: str | None) -> tuple[datetime, UUID] | None:
 
 
 def after(conditions: Conditions, condition: str, key: tuple[object, ...] | None) -> Conditions:
-    """Return a page's conditions.
-
-    After the first page, add `condition` on the key {0}, {1}, … to the list's conditions.
-    """
+    """Return a page's conditions: the list's, and after the first page `condition` on the key {0}, {1}, … as well."""
     page = conditions.copy()
     if key is not None:
         page.add(condition, *key)
     return page
 
 
-def only(rows: Sequence[Row]) -> Row:
-    """Return the first row. Raises NotFound if there is none."""
+async def find_row(
+    tx: Transaction, statement: Callable[..., Awaitable[list[Row]]], id_column: str, row_id: UUID
+) -> Row:
+    """Return the row of a list's statement with this id. Raises NotFound if there is none."""
+    rows = await statement(tx, Conditions((f"{id_column} = {{0}}", (row_id,))), limit=1)
     if not rows:
         raise NotFound
     return rows[0]

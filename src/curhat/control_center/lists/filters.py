@@ -7,9 +7,9 @@ from curhat.kit.conditions import Conditions
 
 
 class Filters(Conditions):
-    """Conditions of a request. `given` has each filter with its value. An export of the list writes it to the audit.
+    """Conditions of a request. `given` has each filter with its value. The audit of an export contains `given`.
 
-    If a filter's value may name a person, the audit records the filter without the value, as `q=…`.
+    If a filter's value may name a person, `given` has the filter without the value, as `q=…`.
     """
 
     def __init__(self, *conditions: tuple[str, tuple[object, ...]]) -> None:

@@ -1,11 +1,12 @@
 """Checks of the query parameters that several lists have."""
 
+import contextlib
 from datetime import UTC, datetime
 from typing import Annotated, Final, Literal, TypeAlias
 
 from litestar.params import FromQuery, QueryParameter
 
-from curhat.kit.errors import ValidationFailed
+from curhat.kit.errors import invalid_field
 
 Format = Literal["json", "csv"]
 Cursor: TypeAlias = FromQuery[str | None]
@@ -23,13 +24,10 @@ MAX_TIME: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
 def checked_time(name: str, value: datetime) -> datetime:
     """Return the time unchanged. Raises ValidationFailed if it has no zone, or is outside MIN_TIME and MAX_TIME."""
-    if value.tzinfo is not None:
-        try:
-            if MIN_TIME <= value < MAX_TIME:
-                return value
-        except OverflowError:  # The year 1 in a zone east of Greenwich.
-            pass
-    raise invalid(name, "must be a time with its zone, such as 2026-01-31T12:00:00Z")
+    with contextlib.suppress(OverflowError):  # The year 1 in a zone east of Greenwich.
+        if value.tzinfo is not None and MIN_TIME <= value < MAX_TIME:
+            return value
+    raise invalid_field(name, "must be a time with its zone, such as 2026-01-31T12:00:00Z")
 
 
 def checked_text(name: str, value: str | None) -> str | None:
@@ -38,7 +36,7 @@ def checked_text(name: str, value: str | None) -> str | None:
         return None
     text = value.strip()
     if len(text) > MAX_TEXT_CHARACTERS or not text.isprintable():
-        raise invalid(name, f"must be at most {MAX_TEXT_CHARACTERS} characters, all of them to be seen")
+        raise invalid_field(name, f"must be at most {MAX_TEXT_CHARACTERS} characters, all of them to be seen")
     return text or None
 
 
@@ -46,9 +44,4 @@ def checked_amount(name: str, value: int | None) -> int | None:
     """Return the amount in rupiah unchanged. Raises ValidationFailed if it is negative or above MAX_AMOUNT_RP."""
     if value is None or 0 <= value <= MAX_AMOUNT_RP:
         return value
-    raise invalid(name, f"must be whole rupiah from 0 to {MAX_AMOUNT_RP}")
-
-
-def invalid(field: str, message: str) -> ValidationFailed:
-    """Return the refusal of one query parameter."""
-    return ValidationFailed(errors=[{"field": field, "message": message}])
+    raise invalid_field(name, f"must be whole rupiah from 0 to {MAX_AMOUNT_RP}")

@@ -1,5 +1,6 @@
 """Search: the text field `q`. It contains an id, a phone number, or the beginning of a name."""
 
+import contextlib
 from typing import Final
 from uuid import UUID
 
@@ -23,7 +24,11 @@ def add_search(filters: Filters, q: str | None, *, ids: str, person: str, names:
     if text is None:
         return
     filters.given.append("q=…")
-    searched_id, phone_number = _id_of(text), _phone_number_of(text)
+    searched_id = phone_number = None
+    with contextlib.suppress(ValueError):
+        searched_id = UUID(text)
+    with contextlib.suppress(ValidationFailed):
+        phone_number = normalise(text)
     if searched_id is not None:
         filters.add(f"({ids})", searched_id)
     elif phone_number is not None:
@@ -31,17 +36,3 @@ def add_search(filters: Filters, q: str | None, *, ids: str, person: str, names:
     else:
         escaped = text.lower().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         filters.add(f"{person} IN ({names})", f"{escaped}%")
-
-
-def _id_of(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
-
-
-def _phone_number_of(text: str) -> str | None:
-    try:
-        return normalise(text)
-    except ValidationFailed:
-        return None

@@ -1,5 +1,6 @@
-"""Signing in, the second factor, passwords, devices: HTTP in, service, HTTP out. The transactions are opened here."""
+"""The endpoints of sign-in, second factor, passwords and devices of operators. They open the transactions."""
 
+import contextlib
 from typing import Final
 from uuid import UUID
 
@@ -12,7 +13,8 @@ from prometheus_client import Counter
 from valkey.asyncio import Valkey
 
 from curhat.accounts import cookies
-from curhat.accounts.address_limit import address_of, count_password_try
+from curhat.accounts.address_limit import address_of, count_in_hour
+from curhat.accounts.endpoints import answer_sign_in, answer_sign_out
 from curhat.control_center.operators import passwords, service
 from curhat.control_center.operators.errors import (
     CredentialsInvalid,
@@ -32,7 +34,7 @@ from curhat.control_center.operators.schemas import (
     TotpProof,
     TotpSecret,
 )
-from curhat.control_center.operators.service import Client, SignedInOperator, SignInTry
+from curhat.control_center.operators.service import SignedInOperator, SignInTry
 from curhat.kit.database import Database
 from curhat.kit.errors import (
     BusinessError,
@@ -49,9 +51,8 @@ from curhat.kit.settings import Settings
 log = structlog.get_logger(__name__)
 
 OPERATORS: Final = ["operators"]
-NO_STORE: Final = {"Cache-Control": "no-store"}
 
-# The refusals of every operation of the Control Center, and of every one with an Idempotency-Key.
+# The refusals of every operation of the Control Center, without and with an Idempotency-Key.
 OPERATOR_SIGNED_IN: Final = (*SIGNED_IN, TotpEnrolmentRequired)
 OPERATOR_WITH_KEY: Final = (*WITH_KEY, TotpEnrolmentRequired)
 
@@ -87,12 +88,19 @@ async def sign_in_operator(
         cookies.refuse_foreign_page(request.scope, settings)
     tried = await _count_try(request, database, settings, valkey_client, data.email)
     password_is_right = await passwords.is_right_in_thread(data.password, tried.password_hash)
-    client = Client(request.headers.get("user-agent", ""), address_of(request.scope))
-    replaced = await _replaced_sign_in(request, database, settings)
+    replaced = None
+    with contextlib.suppress(Unauthenticated, Forbidden):
+        replaced = await service.identify(database, settings, request.scope)
     try:
         async with database.transaction() as tx:
-            signed_in = await service.finish_sign_in(
-                tx, settings.secret_key, tried, data, client, password_is_right=password_is_right
+            signed_in, token = await service.finish_sign_in(
+                tx,
+                settings.secret_key,
+                tried,
+                data,
+                password_is_right=password_is_right,
+                user_agent=request.headers.get("user-agent", ""),
+                address=address_of(request.scope),
             )
             if replaced is not None:
                 await service.sign_out(tx, replaced)
@@ -102,13 +110,8 @@ async def sign_in_operator(
         raise
     SIGN_INS.labels("signed_in").inc()
     log.info("operators.signed_in", operator_id=str(signed_in.operator.id))
-    if data.transport == "cookie":
-        cookie = cookies.token_cookie("operator", signed_in.token, service.TOKEN_LIFETIME_SECONDS, settings)
-        return Response(
-            OperatorSignedIn(signed_in.operator, signed_in.totp_enrolled), headers=NO_STORE, cookies=[cookie]
-        )
-    return Response(
-        OperatorSignedIn(signed_in.operator, signed_in.totp_enrolled, signed_in.token), headers=NO_STORE
+    return answer_sign_in(
+        "operator", signed_in, token, data.transport, service.TOKEN_LIFETIME_SECONDS, settings
     )
 
 
@@ -128,8 +131,7 @@ async def sign_out_operator(
     """Revoke the token that sends this request."""
     async with database.transaction() as tx:
         await service.sign_out(tx, operator)
-    expired = [cookies.token_cookie("operator", "", 0, settings)] if operator.transport == "cookie" else []
-    return Response(None, status_code=204, headers=NO_STORE, cookies=expired)
+    return answer_sign_out("operator", operator.transport, settings)
 
 
 @get(
@@ -142,7 +144,7 @@ async def sign_out_operator(
 async def get_operator_account(
     database: NamedDependency[Database], operator: NamedDependency[SignedInOperator]
 ) -> OperatorAccount:
-    """The operator's own account: who they are, what they may do, and their second factor."""
+    """The operator's own account: identity, permissions and second factor."""
     async with database.transaction() as tx:
         return await service.read_account(tx, operator)
 
@@ -163,12 +165,10 @@ async def begin_totp(
     valkey_client: NamedDependency[Valkey],
     operator: NamedDependency[SignedInOperator],
 ) -> TotpSecret:
-    """Set up a first or another authenticator app: a secret and its QR code, in force once a code is confirmed."""
+    """Begin to set up an authenticator app. Its secret is in force once the operator has confirmed a code."""
     tried = await _check_password(request, database, settings, valkey_client, operator, data.password)
     async with database.transaction() as tx:
-        secret = await service.begin_totp(tx, settings.secret_key, operator, data.totp, data.recovery_code)
-        await service.delete_tries(tx, tried)
-    return secret
+        return await service.begin_totp(tx, settings.secret_key, operator, tried, data)
 
 
 @post(
@@ -187,7 +187,7 @@ async def confirm_totp(
     settings: NamedDependency[Settings],
     operator: NamedDependency[SignedInOperator],
 ) -> RecoveryCodes:
-    """Prove that the app has the secret. From now on signing in needs its codes. Every other device is signed out."""
+    """Prove that the app has the secret. From then on, a sign-in needs its codes. Every other device is signed out."""
     async with database.transaction() as tx:
         return await service.confirm_totp(tx, settings.secret_key, operator, data.totp)
 
@@ -210,12 +210,10 @@ async def renew_recovery_codes(
     valkey_client: NamedDependency[Valkey],
     operator: NamedDependency[SignedInOperator],
 ) -> RecoveryCodes:
-    """Replace the recovery codes by ten new ones."""
+    """Replace the recovery codes with ten new ones."""
     tried = await _count_try(request, database, settings, valkey_client, operator.email)
     async with database.transaction() as tx:
-        codes = await service.renew_recovery_codes(tx, settings.secret_key, operator, data.totp)
-        await service.delete_tries(tx, tried)
-    return codes
+        return await service.renew_recovery_codes(tx, settings.secret_key, operator, tried, data.totp)
 
 
 @post(
@@ -251,7 +249,7 @@ async def change_operator_password(
 async def list_operator_devices(
     database: NamedDependency[Database], operator: NamedDependency[SignedInOperator]
 ) -> DeviceList:
-    """Where the operator is signed in, last seen first."""
+    """The devices on which the operator is signed in, last seen first."""
     async with database.transaction() as tx:
         return await service.list_devices(tx, operator)
 
@@ -274,21 +272,11 @@ async def revoke_operator_device(
         await service.revoke_device(tx, operator, device_id)
 
 
-async def _replaced_sign_in(
-    request: AnyRequest, database: Database, settings: Settings
-) -> SignedInOperator | None:
-    """The client's sign-in until now, which a new one replaces."""
-    try:
-        return await service.identify(database, settings, request.scope)
-    except (Unauthenticated, Forbidden):
-        return None
-
-
 async def _count_try(
     request: AnyRequest, database: Database, settings: Settings, valkey: Valkey, email: str
 ) -> SignInTry:
     """Count a try, per address and per e-mail. Raises TooManyRequests."""
-    await count_password_try(valkey, request.scope, settings.address_password_tries_per_hour)
+    await count_in_hour(valkey, "passwords", request.scope, settings.address_password_tries_per_hour)
     async with database.transaction() as tx:
         return await service.begin_sign_in(tx, settings.secret_key, email)
 

@@ -4,7 +4,7 @@ from curhat.kit.errors import BusinessError
 
 
 class CredentialsInvalid(BusinessError):
-    """For an unknown e-mail, a wrong password, and a wrong, old or used code, alike."""
+    """The same refusal answers an unknown e-mail, a wrong password, and a wrong, old or used code."""
 
     code = "credentials_invalid"
     status = 401

@@ -54,7 +54,7 @@ def operators_only(
         operator = await service.identify(database(), settings(), connection.scope)
         if needed is None or not operator.may(needed):
             raise Forbidden
-        # In development the printed password is enough, so that new developers can look around.
+        # In development, the password that `make up` prints is enough, so that new developers can look around.
         if needed != "own_account" and not operator.totp_enrolled and not settings().is_development:
             raise TotpEnrolmentRequired
         connection.state[_OPERATOR] = operator

@@ -13,7 +13,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import VerificationError
 from argon2.profiles import RFC_9106_LOW_MEMORY
 
-from curhat.kit.errors import ValidationFailed
+from curhat.kit.errors import invalid_field
 
 MIN_PASSWORD_CHARACTERS: Final = 12
 MAX_PASSWORD_CHARACTERS: Final = 128
@@ -32,13 +32,8 @@ _places: Final = asyncio.Semaphore(_MAX_CONCURRENT_HASHES)
 def hashed(password: str, field: str = "password") -> str:
     """Hash a password for storage. Raises ValidationFailed when it is too short or too long."""
     if not MIN_PASSWORD_CHARACTERS <= len(password) <= MAX_PASSWORD_CHARACTERS:
-        raise ValidationFailed(
-            errors=[
-                {
-                    "field": field,
-                    "message": f"must be {MIN_PASSWORD_CHARACTERS} to {MAX_PASSWORD_CHARACTERS} characters",
-                }
-            ]
+        raise invalid_field(
+            field, f"must be {MIN_PASSWORD_CHARACTERS} to {MAX_PASSWORD_CHARACTERS} characters"
         )
     return _hasher.hash(password)
 

@@ -21,7 +21,7 @@ WrittenRecoveryCode = Annotated[str, msgspec.Meta(max_length=40)]
 
 
 class Login(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A sign-in. Once an authenticator app is set up, it needs `totp` (six digits) or `recovery_code`."""
+    """A sign-in. An operator with an authenticator app must also send `totp` (six digits) or `recovery_code`."""
 
     email: WrittenEmail
     password: WrittenPassword
@@ -39,9 +39,9 @@ class OwnOperator(msgspec.Struct, frozen=True):
 
 
 class OperatorSignedIn(msgspec.Struct, frozen=True):
-    """A successful sign-in. There is no `token` when it is in a cookie.
+    """A successful sign-in. `token` is absent if a cookie contains it.
 
-    With `totp_enrolled` false the authenticator app is not set up yet. Production refuses everything else until it is.
+    If `totp_enrolled` is false, the operator must set up an authenticator app. Production refuses all else until then.
     """
 
     operator: OwnOperator
@@ -50,7 +50,7 @@ class OperatorSignedIn(msgspec.Struct, frozen=True):
 
 
 class OperatorAccount(msgspec.Struct, frozen=True):
-    """The operator's own account: who they are, what they may do, and their second factor."""
+    """The operator's own account: identity, permissions and second factor."""
 
     id: UUID
     email: str
@@ -61,7 +61,7 @@ class OperatorAccount(msgspec.Struct, frozen=True):
 
 
 class TotpBeginning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The password again, and a code of the authenticator app that is to be replaced, when there is one."""
+    """The operator's password. An operator with an authenticator app must also send its code, or a recovery code."""
 
     password: WrittenPassword
     totp: WrittenTotp | None = None
@@ -89,14 +89,14 @@ class RecoveryCodes(msgspec.Struct, frozen=True):
 
 
 class PasswordChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The present password, and the new one, of 12 to 128 characters."""
+    """The current password, and a new password of 12 to 128 characters."""
 
     password: WrittenPassword
     new_password: NewPassword
 
 
 class Device(msgspec.Struct, frozen=True):
-    """One place where the operator is signed in. `is_current`: the one that sends this request."""
+    """A device on which the operator is signed in. `is_current`: whether this request comes from it."""
 
     id: UUID
     user_agent: str
@@ -109,7 +109,7 @@ class Device(msgspec.Struct, frozen=True):
 
 
 class DeviceList(msgspec.Struct, frozen=True):
-    """Where the operator is signed in, last seen first."""
+    """The devices on which the operator is signed in, last seen first."""
 
     items: list[Device]
     server_now: datetime

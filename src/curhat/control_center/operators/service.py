@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,8 +12,7 @@ import msgspec
 
 from curhat.accounts import cookies
 from curhat.accounts.schemas import Transport
-from curhat.accounts.service import digest_of_token
-from curhat.control_center.audit.service import write_audit_entry
+from curhat.accounts.service import digest_of_token, refuse_while_waiting
 from curhat.control_center.operators import queries, second_factor
 from curhat.control_center.operators.errors import (
     CredentialsInvalid,
@@ -29,18 +27,16 @@ from curhat.control_center.operators.schemas import (
     DeviceList,
     Login,
     OperatorAccount,
+    OperatorSignedIn,
     OwnOperator,
     RecoveryCodes,
+    TotpBeginning,
     TotpSecret,
 )
+from curhat.control_center.schemas import from_row
+from curhat.kit.audit import write_audit_entry
 from curhat.kit.database import Database, Transaction
-from curhat.kit.errors import (
-    Forbidden,
-    NotFound,
-    TooManyRequests,
-    Unauthenticated,
-    ValidationFailed,
-)
+from curhat.kit.errors import Forbidden, NotFound, Unauthenticated, invalid_field
 from curhat.kit.identity import OperatorIdentity
 from curhat.kit.queries import read_clock
 from curhat.kit.settings import Settings
@@ -87,23 +83,6 @@ class SignInTry:
     password_hash: str | None = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class SignIn:
-    """An operator who has signed in, and their new token."""
-
-    operator: OwnOperator
-    totp_enrolled: bool
-    token: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """The origin of a sign-in, as the list of devices shows it."""
-
-    user_agent: str
-    address: str
-
-
 # Signing in and out ------------------------------------------------------------------------------------------
 
 
@@ -118,8 +97,7 @@ async def begin_sign_in(tx: Transaction, secret_key: bytes, email: str) -> SignI
     wait_seconds = await queries.read_wait_seconds(
         tx, email_digest=digest, max_tries=MAX_TRIES_PER_WINDOW, window_seconds=TRIES_WINDOW_SECONDS
     )
-    if wait_seconds is not None and wait_seconds > 0:
-        raise TooManyRequests(retry_after_seconds=math.ceil(wait_seconds))
+    refuse_while_waiting(wait_seconds)
     await queries.insert_sign_in_try(tx, email_digest=digest)
     found = await queries.find_operator_by_email(tx, email=written)
     if found is None:
@@ -132,34 +110,34 @@ async def finish_sign_in(
     secret_key: bytes,
     tried: SignInTry,
     login: Login,
-    client: Client,
     *,
     password_is_right: bool,
-) -> SignIn:
-    """nobody → signed in. Raises CredentialsInvalid, TotpRequired. A refused try stays counted."""
+    user_agent: str,
+    address: str,
+) -> tuple[OperatorSignedIn, str]:
+    """nobody → signed in. Returns the operator and a new token. A refused try stays counted.
+
+    `user_agent` and `address` are for the list of devices. Raises CredentialsInvalid, TotpRequired.
+    """
     if tried.operator_id is None or not password_is_right:
         raise CredentialsInvalid
     locked = await queries.lock_operator(tx, operator_id=tried.operator_id)
     if locked is None or locked.password_hash != tried.password_hash:
         raise CredentialsInvalid
     await _use_second_factor(tx, secret_key, locked, login.totp, login.recovery_code)
-    await delete_tries(tx, tried)
+    await queries.delete_sign_in_tries(tx, email_digest=tried.email_digest)
     token = secrets.token_urlsafe(TOKEN_BYTES)
     await queries.insert_token(
         tx,
         digest=digest_of_token(token),
         operator_id=locked.id,
         transport=login.transport,
-        user_agent=client.user_agent[:MAX_USER_AGENT_CHARACTERS],
-        address=client.address,
+        user_agent=user_agent[:MAX_USER_AGENT_CHARACTERS],
+        address=address,
         lifetime_seconds=TOKEN_LIFETIME_SECONDS,
     )
     await write_audit_entry(tx, locked.id, "operator_signed_in", "operator", locked.id)
-    return SignIn(
-        OwnOperator(id=locked.id, email=locked.email, role=locked.role),
-        totp_enrolled=locked.totp_salt is not None,
-        token=token,
-    )
+    return OperatorSignedIn(from_row(OwnOperator, locked), locked.totp_salt is not None), token
 
 
 async def _use_second_factor(
@@ -200,33 +178,28 @@ def normalised_email(written: str) -> str:
 
 
 async def read_account(tx: Transaction, operator: SignedInOperator) -> OperatorAccount:
-    """Read the operator's own account: who they are, what they may do, and their second factor."""
-    return OperatorAccount(
-        id=operator.id,
-        email=operator.email,
-        role=operator.role,
+    """Read the operator's own account: identity, permissions and second factor."""
+    return from_row(
+        OperatorAccount,
+        operator,
         permissions=sorted(PERMISSIONS[operator.role]),
-        totp_enrolled=operator.totp_enrolled,
         recovery_codes_left=await queries.count_unused_recovery_codes(tx, operator_id=operator.id),
     )
 
 
 async def begin_totp(
-    tx: Transaction,
-    secret_key: bytes,
-    operator: SignedInOperator,
-    totp: str | None,
-    recovery_code: str | None,
+    tx: Transaction, secret_key: bytes, operator: SignedInOperator, tried: SignInTry, proof: TotpBeginning
 ) -> TotpSecret:
     """Propose a new authenticator secret. The current secret stays valid until `confirm_totp` replaces it.
 
-    The caller has checked the password. If a secret is in use, `totp` or `recovery_code` must be right as well.
+    The caller has checked the password. If a secret is in use, `proof` must have a right code as well.
     Raises NotFound, TotpRequired, CredentialsInvalid.
     """
     locked = await _lock(tx, operator)
-    await _use_second_factor(tx, secret_key, locked, totp, recovery_code)
+    await _use_second_factor(tx, secret_key, locked, proof.totp, proof.recovery_code)
     salt = second_factor.new_salt()
     await queries.set_new_totp_salt(tx, operator_id=operator.id, totp_new_salt=salt)
+    await queries.delete_sign_in_tries(tx, email_digest=tried.email_digest)
     secret = second_factor.secret_of(secret_key, operator.id, salt)
     uri = second_factor.otpauth_uri(secret, operator.email)
     return TotpSecret(secret=secret, otpauth_uri=uri, qr_svg=second_factor.qr_svg(uri))
@@ -235,7 +208,7 @@ async def begin_totp(
 async def confirm_totp(
     tx: Transaction, secret_key: bytes, operator: SignedInOperator, totp: str
 ) -> RecoveryCodes:
-    """The proposed secret → the one in use. Every other device is signed out.
+    """Make the proposed secret the current secret. Every other device is signed out.
 
     Raises NotFound, NoEnrolmentBegun, CredentialsInvalid.
     """
@@ -253,7 +226,7 @@ async def confirm_totp(
 
 
 async def renew_recovery_codes(
-    tx: Transaction, secret_key: bytes, operator: SignedInOperator, totp: str
+    tx: Transaction, secret_key: bytes, operator: SignedInOperator, tried: SignInTry, totp: str
 ) -> RecoveryCodes:
     """Replace the recovery codes with ten new ones. `totp` is the authenticator app's code.
 
@@ -263,6 +236,7 @@ async def renew_recovery_codes(
     if locked.totp_salt is None:
         raise NoEnrolmentBegun
     await _use_second_factor(tx, secret_key, locked, totp, None)
+    await queries.delete_sign_in_tries(tx, email_digest=tried.email_digest)
     await write_audit_entry(tx, operator.id, "recovery_codes_renewed", "operator", operator.id)
     return await _replace_recovery_codes(tx, secret_key, operator.id)
 
@@ -282,22 +256,17 @@ async def _replace_recovery_codes(tx: Transaction, secret_key: bytes, operator_i
     return RecoveryCodes(recovery_codes=codes)
 
 
-async def delete_tries(tx: Transaction, tried: SignInTry) -> None:
-    """Delete the tries of an e-mail after its owner has proved their identity."""
-    await queries.delete_sign_in_tries(tx, email_digest=tried.email_digest)
-
-
 async def change_password(
     tx: Transaction, operator: SignedInOperator, tried: SignInTry, new_hash: str
 ) -> None:
-    """One password → another. Every other device is signed out.
+    """Change the password. Every other device is signed out.
 
     Raises CredentialsInvalid if the password was changed after `tried` was compared.
     """
     locked = await queries.lock_operator(tx, operator_id=operator.id)
     if locked is None or locked.password_hash != tried.password_hash:
         raise CredentialsInvalid
-    await delete_tries(tx, tried)
+    await queries.delete_sign_in_tries(tx, email_digest=tried.email_digest)
     await queries.set_password(tx, operator_id=operator.id, password_hash=new_hash)
     await queries.revoke_other_tokens(tx, operator_id=operator.id, kept_token_id=operator.token_id)
     await write_audit_entry(tx, operator.id, "password_changed", "operator", operator.id)
@@ -306,16 +275,7 @@ async def change_password(
 async def list_devices(tx: Transaction, operator: SignedInOperator) -> DeviceList:
     """Read the devices on which this operator is signed in, last seen first."""
     items = [
-        Device(
-            id=row.id,
-            user_agent=row.user_agent,
-            address=row.address,
-            transport=row.transport,
-            created_at=row.created_at,
-            last_seen_at=row.last_seen_at,
-            expires_at=row.expires_at,
-            is_current=row.id == operator.token_id,
-        )
+        from_row(Device, row, is_current=row.id == operator.token_id)
         for row in await queries.list_devices(tx, operator_id=operator.id)
     ]
     return DeviceList(items=items, server_now=await read_clock(tx))
@@ -338,9 +298,7 @@ async def create_operator(
     written = normalised_email(email)
     name, _, domain = written.rpartition("@")
     if not name or not domain or any(character.isspace() for character in written) or len(written) > 254:
-        raise ValidationFailed(
-            errors=[{"field": "email", "message": "must be an e-mail address, such as sari@example.id"}]
-        )
+        raise invalid_field("email", "must be an e-mail address, such as sari@example.id")
     operator_id = await queries.insert_operator(tx, email=written, role=role, password_hash=password_hash)
     if operator_id is None:
         raise EmailTaken
@@ -348,17 +306,15 @@ async def create_operator(
     return operator_id
 
 
-async def disable_operator(tx: Transaction, email: str, *, by: str = "command line") -> None:
+async def disable_operator(tx: Transaction, email: str) -> None:
     """enabled → disabled. The operator is signed out everywhere and cannot sign in again. Raises NotFound."""
     operator_id = await queries.disable_operator(tx, email=normalised_email(email))
     if operator_id is None:
         raise NotFound
-    await write_audit_entry(tx, by, "operator_disabled", "operator", operator_id)
+    await write_audit_entry(tx, "command line", "operator_disabled", "operator", operator_id)
 
 
-async def reset_operator(
-    tx: Transaction, email: str, password_hash: str, *, by: str = "command line"
-) -> None:
+async def reset_operator(tx: Transaction, email: str, password_hash: str) -> None:
     """enabled or disabled → enabled, with a new password and no authenticator app. Raises NotFound.
 
     Use it for an operator who lost the phone and the recovery codes.
@@ -366,7 +322,7 @@ async def reset_operator(
     operator_id = await queries.reset_operator(tx, email=normalised_email(email), password_hash=password_hash)
     if operator_id is None:
         raise NotFound
-    await write_audit_entry(tx, by, "operator_reset", "operator", operator_id)
+    await write_audit_entry(tx, "command line", "operator_reset", "operator", operator_id)
 
 
 async def password_hash_of(tx: Transaction, email: str) -> str | None:
@@ -404,11 +360,4 @@ async def identify(database: Database, settings: Settings, scope: Mapping[str, A
         raise Unauthenticated
     if owner.transport != presented.transport:
         raise Unauthenticated
-    return SignedInOperator(
-        id=owner.id,
-        email=owner.email,
-        role=owner.role,
-        token_id=owner.token_id,
-        transport=owner.transport,
-        totp_enrolled=owner.totp_enrolled,
-    )
+    return from_row(SignedInOperator, owner)

@@ -1,16 +1,15 @@
-"""Payments, sessions, customers and mitras: HTTP in, service, HTTP out. The transactions are opened here."""
+"""The endpoints of payments, sessions, customers and mitras. They open the transactions."""
 
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
 from litestar import Response, get, patch, post
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, JSONBody
 
-from curhat.control_center.lists.answers import answer_list
-from curhat.control_center.lists.filters import Filters
-from curhat.control_center.lists.query_values import Cursor, Format, From, Text, To
+from curhat.control_center.lists.answers import ListRequest, filtered_by
 from curhat.control_center.operators.endpoints import OPERATOR_SIGNED_IN, OPERATOR_WITH_KEY
 from curhat.control_center.operators.guards import needs
 from curhat.control_center.operators.service import SignedInOperator
@@ -34,14 +33,12 @@ from curhat.control_center.records.schemas import (
     Transcript,
     TranscriptOrder,
 )
-from curhat.kit.database import Database, Transaction
+from curhat.kit.database import Database
 from curhat.kit.errors import NotFound, ValidationFailed
 from curhat.kit.http import AnyRequest, command
 from curhat.kit.openapi import answers
 from curhat.kit.page import Page
-from curhat.payments.states import PaymentStatus, Purpose
 from curhat.presence.service import Presence
-from curhat.sessions.states import EndReason, SessionStatus
 
 RECORDS: Final = ["records"]
 MITRAS: Final = ["mitras"]
@@ -53,24 +50,11 @@ MITRAS: Final = ["mitras"]
     tags=RECORDS,
     opt=needs("view"),
     responses=answers({200: Page[PaymentRecord]}, *OPERATOR_SIGNED_IN, ValidationFailed),
+    dependencies=filtered_by(filter_payments),
 )
-async def search_payments(
-    database: NamedDependency[Database],
-    operator: NamedDependency[SignedInOperator],
-    q: Text = None,
-    status: FromQuery[PaymentStatus | None] = None,
-    purpose: FromQuery[Purpose | None] = None,
-    customer_id: FromQuery[UUID | None] = None,
-    since: From = None,
-    until: To = None,
-    cursor: Cursor = None,
-    format: FromQuery[Format] = "json",  # noqa: A002  the contract's name
-) -> Response[Any]:
+async def search_payments(wanted: NamedDependency[ListRequest]) -> Response[Any]:
     """Payments, newest first. `q`: an id (also of a customer, session, case), a phone number, or how a name begins."""
-    filters = filter_payments(q, status, purpose, customer_id, since, until)
-    return await answer_list(
-        database, operator, "payments", PaymentRecord, service.read_payments, filters, cursor, format
-    )
+    return await wanted.answer("payments", PaymentRecord, service.read_payments)
 
 
 @get(
@@ -94,25 +78,11 @@ async def get_payment_record(
     tags=RECORDS,
     opt=needs("view"),
     responses=answers({200: Page[SessionRecord]}, *OPERATOR_SIGNED_IN, ValidationFailed),
+    dependencies=filtered_by(filter_sessions),
 )
-async def search_sessions(
-    database: NamedDependency[Database],
-    operator: NamedDependency[SignedInOperator],
-    q: Text = None,
-    status: FromQuery[SessionStatus | None] = None,
-    end_reason: FromQuery[EndReason | None] = None,
-    customer_id: FromQuery[UUID | None] = None,
-    mitra_id: FromQuery[UUID | None] = None,
-    since: From = None,
-    until: To = None,
-    cursor: Cursor = None,
-    format: FromQuery[Format] = "json",  # noqa: A002  the contract's name
-) -> Response[Any]:
+async def search_sessions(wanted: NamedDependency[ListRequest]) -> Response[Any]:
     """Chat sessions, newest first. `q`: an id (also of a payment, person), a phone, or how a customer's name begins."""
-    filters = filter_sessions(q, status, end_reason, customer_id, mitra_id, since, until)
-    return await answer_list(
-        database, operator, "sessions", SessionRecord, service.read_sessions, filters, cursor, format
-    )
+    return await wanted.answer("sessions", SessionRecord, service.read_sessions)
 
 
 @get(
@@ -155,21 +125,11 @@ async def reveal_transcript(
     tags=RECORDS,
     opt=needs("view"),
     responses=answers({200: Page[CustomerRecord]}, *OPERATOR_SIGNED_IN, ValidationFailed),
+    dependencies=filtered_by(filter_customers),
 )
-async def search_customers(
-    database: NamedDependency[Database],
-    operator: NamedDependency[SignedInOperator],
-    q: Text = None,
-    since: From = None,
-    until: To = None,
-    cursor: Cursor = None,
-    format: FromQuery[Format] = "json",  # noqa: A002  the contract's name
-) -> Response[Any]:
+async def search_customers(wanted: NamedDependency[ListRequest]) -> Response[Any]:
     """Customers, newest first. `q`: an id, a phone number, or how a name begins."""
-    filters = filter_customers(q, since, until)
-    return await answer_list(
-        database, operator, "customers", CustomerRecord, service.read_customers, filters, cursor, format
-    )
+    return await wanted.answer("customers", CustomerRecord, service.read_customers)
 
 
 @get(
@@ -182,7 +142,7 @@ async def search_customers(
 async def get_customer_record(
     database: NamedDependency[Database], customer_id: FromPath[UUID]
 ) -> CustomerRecord:
-    """One customer. Their payments and sessions are found with `customer_id` in those lists."""
+    """One customer. The lists of payments and sessions have the filter `customer_id`."""
     async with database.transaction() as tx:
         return await service.read_customer(tx, customer_id)
 
@@ -196,27 +156,14 @@ async def get_customer_record(
     tags=MITRAS,
     opt=needs("view"),
     responses=answers({200: Page[MitraRecord]}, *OPERATOR_SIGNED_IN, ValidationFailed),
+    dependencies=filtered_by(filter_mitras),
 )
 async def search_mitras(
-    database: NamedDependency[Database],
-    presence: NamedDependency[Presence],
-    operator: NamedDependency[SignedInOperator],
-    q: Text = None,
-    online: FromQuery[bool | None] = None,
-    suspended: FromQuery[bool | None] = None,
-    cursor: Cursor = None,
-    format: FromQuery[Format] = "json",  # noqa: A002  the contract's name
+    wanted: NamedDependency[ListRequest], presence: NamedDependency[Presence]
 ) -> Response[Any]:
     """Mitras, newest first, with presence, load and acceptance. `q`: an id, a phone number, or how a name begins."""
-    filters = filter_mitras(q, online, suspended)
-
-    async def read_page(
-        tx: Transaction, filters: Filters, cursor: str | None, limit: int
-    ) -> Page[MitraRecord]:
-        page = await service.read_mitras(tx, filters, cursor, limit)
-        return Page(items=await service.with_connections(presence, page.items), next_cursor=page.next_cursor)
-
-    return await answer_list(database, operator, "mitras", MitraRecord, read_page, filters, cursor, format)
+    read_page = partial(service.read_mitras, presence=presence)
+    return await wanted.answer("mitras", MitraRecord, read_page)
 
 
 @get(
@@ -229,7 +176,7 @@ async def search_mitras(
 async def get_mitra_record(
     database: NamedDependency[Database], presence: NamedDependency[Presence], mitra_id: FromPath[UUID]
 ) -> MitraRecord:
-    """One mitra. Its sessions are found with `mitra_id` in that list."""
+    """One mitra. The list of sessions has the filter `mitra_id`."""
     async with database.transaction() as tx:
         found = await service.read_mitra(tx, mitra_id)
     return (await service.with_connections(presence, [found]))[0]
@@ -250,11 +197,9 @@ async def invite_mitra(
     data: JSONBody[MitraInvitation],
 ) -> Response[bytes]:
     """Let the owner of a phone number sign in as a mitra. A mitra who is invited again stays unchanged."""
-
-    async def step(tx: Transaction) -> InvitedMitra:
-        return await service.invite_mitra(tx, operator, data)
-
-    return await command(request, database, operator.identity, step, status=201)
+    return await command(
+        request, database, operator.identity, lambda tx: service.invite_mitra(tx, operator, data), status=201
+    )
 
 
 @patch(
@@ -274,8 +219,7 @@ async def change_mitra(
     """Rename, set the capacity, suspend, or lift the suspension. Suspending closes the mitra's sockets and requests."""
     async with database.transaction() as tx:
         changed = await service.change_mitra(tx, operator, mitra_id, data)
-    connected = await service.with_connections(presence, [changed])
-    return connected[0]
+    return (await service.with_connections(presence, [changed]))[0]
 
 
 ROUTES: list[BaseRouteHandler] = [

@@ -214,12 +214,13 @@ async def list_sessions(db: Executor, /, conditions: Conditions, *, limit: int) 
 
 
 class CountMessagesRow(msgspec.Struct, frozen=True):
-    by_customer: int
-    by_mitra: int
+    messages_of_customer: int
+    messages_of_mitra: int
 
 
 COUNT_MESSAGES: Final = """
-SELECT count(*) FILTER (WHERE sender = 'customer') AS by_customer, count(*) FILTER (WHERE sender = 'mitra') AS by_mitra
+SELECT count(*) FILTER (WHERE sender = 'customer') AS messages_of_customer,
+    count(*) FILTER (WHERE sender = 'mitra') AS messages_of_mitra
 FROM messages WHERE session_id = $1
 """
 

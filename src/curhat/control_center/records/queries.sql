@@ -135,7 +135,8 @@ LEFT JOIN review_cases ON review_cases.payment_id = page.payment_id
 ORDER BY page.started_at DESC, page.id DESC
 
 -- name: count_messages :one
-SELECT count(*) FILTER (WHERE sender = 'customer') AS by_customer, count(*) FILTER (WHERE sender = 'mitra') AS by_mitra
+SELECT count(*) FILTER (WHERE sender = 'customer') AS messages_of_customer,
+    count(*) FILTER (WHERE sender = 'mitra') AS messages_of_mitra
 FROM messages WHERE session_id = @session_id
 
 -- name: list_customers :many

@@ -76,7 +76,7 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PaymentRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A payment. `tag` is of its last failure. `session_id` and `case_id` are null when there is none."""
+    """A payment. `tag`: of its last failure. `session_id` and `case_id` are null if there is no session or case."""
 
     id: UUID
     purpose: Purpose
@@ -153,7 +153,7 @@ class Acceptance(msgspec.Struct, frozen=True):
 
 
 class MitraRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A mitra: intent, connection and load. `connected` is null while Valkey does not answer."""
+    """A mitra: toggle, connection and load. `connected` is null while Valkey does not answer."""
 
     id: UUID
     display_name: str
@@ -170,13 +170,13 @@ class MitraRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InvitedMitra(MitraRecord, frozen=True, kw_only=True):
-    """A mitra after an invitation. With `is_new` false they were a mitra already, and stay unchanged."""
+    """A mitra after an invitation. If `is_new` is false, they already were a mitra, and nothing changed."""
 
     is_new: bool
 
 
 class MitraInvitation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whom to invite: a phone number, the name that customers see, and how many customers at once."""
+    """The phone number, the name that customers see, and how many customers the mitra may have at once."""
 
     phone: WrittenPhone
     display_name: WrittenName
@@ -192,7 +192,7 @@ class MitraChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TranscriptOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Why the operator reads the chat. The audit keeps it."""
+    """Why the operator reads the chat. The audit keeps the reason."""
 
     reason: Reason
 

@@ -1,4 +1,4 @@
-"""Failed pairings and review cases: HTTP in, service, HTTP out. The transactions are opened here."""
+"""The endpoints of failed pairings and review cases. They open the transactions."""
 
 from functools import partial
 from typing import Any, Final
@@ -8,10 +8,9 @@ import msgspec
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, JSONBody
 
-from curhat.control_center.lists.answers import answer_list
-from curhat.control_center.lists.query_values import Cursor, Format, From, To
+from curhat.control_center.lists.answers import ListRequest, filtered_by
 from curhat.control_center.operators.endpoints import OPERATOR_SIGNED_IN, OPERATOR_WITH_KEY
 from curhat.control_center.operators.guards import needs
 from curhat.control_center.operators.service import SignedInOperator
@@ -25,7 +24,6 @@ from curhat.control_center.review.errors import (
 )
 from curhat.control_center.review.filters import filter_cases, filter_failed_pairings
 from curhat.control_center.review.schemas import (
-    CaseStatus,
     Decision,
     DecisionOutcome,
     DecisionOutcomes,
@@ -41,8 +39,6 @@ from curhat.kit.idempotency import begin_long, finish_long
 from curhat.kit.openapi import Problem, answers
 from curhat.kit.page import Page
 from curhat.kit.settings import Settings
-from curhat.pairing.states import FailureTag, PairingKind
-from curhat.payments.states import CaseReason
 
 REVIEW: Final = ["review"]
 
@@ -53,32 +49,11 @@ REVIEW: Final = ["review"]
     tags=REVIEW,
     opt=needs("view"),
     responses=answers({200: Page[FailedPairing]}, *OPERATOR_SIGNED_IN, ValidationFailed),
+    dependencies=filtered_by(filter_failed_pairings),
 )
-async def list_failed_pairings(
-    database: NamedDependency[Database],
-    operator: NamedDependency[SignedInOperator],
-    tag: FromQuery[FailureTag | None] = None,
-    kind: FromQuery[PairingKind | None] = None,
-    recovered: FromQuery[bool | None] = None,
-    minimum_amount_rp: FromQuery[int | None] = None,
-    maximum_amount_rp: FromQuery[int | None] = None,
-    since: From = None,
-    until: To = None,
-    cursor: Cursor = None,
-    format: FromQuery[Format] = "json",  # noqa: A002  the contract's name
-) -> Response[Any]:
+async def list_failed_pairings(wanted: NamedDependency[ListRequest]) -> Response[Any]:
     """Failed attempts, newest first. `from` is included, `to` is not."""
-    filters = filter_failed_pairings(tag, kind, recovered, minimum_amount_rp, maximum_amount_rp, since, until)
-    return await answer_list(
-        database,
-        operator,
-        "failed-pairings",
-        FailedPairing,
-        service.read_failed_pairings,
-        filters,
-        cursor,
-        format,
-    )
+    return await wanted.answer("failed-pairings", FailedPairing, service.read_failed_pairings)
 
 
 @get(
@@ -87,27 +62,14 @@ async def list_failed_pairings(
     tags=REVIEW,
     opt=needs("view"),
     responses=answers({200: Page[ReviewCase]}, *OPERATOR_SIGNED_IN, ValidationFailed),
+    dependencies=filtered_by(filter_cases),
 )
 async def list_review_cases(
-    database: NamedDependency[Database],
-    settings: NamedDependency[Settings],
-    operator: NamedDependency[SignedInOperator],
-    status: FromQuery[CaseStatus | None] = None,
-    tag: FromQuery[FailureTag | None] = None,
-    reason: FromQuery[CaseReason | None] = None,
-    awaiting_approval: FromQuery[bool | None] = None,
-    refund_refused: FromQuery[bool | None] = None,
-    since: From = None,
-    until: To = None,
-    cursor: Cursor = None,
-    format: FromQuery[Format] = "json",  # noqa: A002  the contract's name
+    wanted: NamedDependency[ListRequest], settings: NamedDependency[Settings]
 ) -> Response[Any]:
     """Cases: open ones first, then decided ones, each oldest first. `from` and `to` bound the time of opening."""
-    filters = filter_cases(status, tag, reason, awaiting_approval, refund_refused, since, until)
     read_page = partial(service.read_cases, approval_limit_rp=settings.refund_approval_limit_rp)
-    return await answer_list(
-        database, operator, "review-cases", ReviewCase, read_page, filters, cursor, format
-    )
+    return await wanted.answer("review-cases", ReviewCase, read_page)
 
 
 @get(
@@ -120,7 +82,7 @@ async def list_review_cases(
 async def get_review_case(
     database: NamedDependency[Database], settings: NamedDependency[Settings], case_id: FromPath[UUID]
 ) -> ReviewCaseDetail:
-    """One case: its payment, every attempt, the mitras who were asked and their answers, with times."""
+    """A case with its payment and everything that happened to the payment, with times."""
     async with database.transaction(snapshot=True) as tx:
         return await service.read_case_detail(tx, case_id, settings.refund_approval_limit_rp)
 
@@ -190,7 +152,7 @@ async def retry_refund(
     operator: NamedDependency[SignedInOperator],
     case_id: FromPath[UUID],
 ) -> Response[bytes]:
-    """Request a refund again that the gateway refused."""
+    """Request again a refund that the gateway refused."""
 
     async def step(tx: Transaction) -> ReviewCaseDetail:
         await service.retry_refund(tx, operator, case_id)
@@ -214,12 +176,12 @@ async def decide_review_cases(
     settings: NamedDependency[Settings],
     operator: NamedDependency[SignedInOperator],
 ) -> Response[bytes]:
-    """Decide many cases alike, each in a transaction of its own. A refused one does not affect the others."""
+    """Decide many cases alike, each in its own transaction. If a case is refused, the others are still decided."""
     idempotent = await read_idempotent_request(request, operator.identity)
     async with database.transaction() as tx:
         stored = await begin_long(tx, idempotent)
     if stored is None:
-        # If the process dies here, the repeated request runs through all cases again. Decided ones stay as they are.
+        # If the process dies here, the repeated request tries all cases again. Cases that are decided do not change.
         items = [
             await _decide_one(database, settings, operator, case_id, data)
             for case_id in dict.fromkeys(data.case_ids)

@@ -1,10 +1,11 @@
 """Converts the query of a request to the filters of a list. Every function raises ValidationFailed."""
 
-from datetime import datetime
 from typing import Final
 
+from litestar.params import FromQuery
+
 from curhat.control_center.lists.filters import Filters
-from curhat.control_center.lists.query_values import checked_amount
+from curhat.control_center.lists.query_values import From, To, checked_amount
 from curhat.control_center.review.schemas import CaseStatus
 from curhat.pairing.states import FailureTag, PairingKind
 from curhat.payments.states import CaseReason
@@ -17,13 +18,13 @@ _REFUND_REFUSED: Final = (
 
 
 def filter_failed_pairings(
-    tag: FailureTag | None,
-    kind: PairingKind | None,
-    recovered: bool | None,
-    minimum_amount_rp: int | None,
-    maximum_amount_rp: int | None,
-    since: datetime | None,
-    until: datetime | None,
+    tag: FromQuery[FailureTag | None] = None,
+    kind: FromQuery[PairingKind | None] = None,
+    recovered: FromQuery[bool | None] = None,
+    minimum_amount_rp: FromQuery[int | None] = None,
+    maximum_amount_rp: FromQuery[int | None] = None,
+    since: From = None,
+    until: To = None,
 ) -> Filters:
     """Filter failed pairings.
 
@@ -43,13 +44,13 @@ def filter_failed_pairings(
 
 
 def filter_cases(
-    status: CaseStatus | None,
-    tag: FailureTag | None,
-    reason: CaseReason | None,
-    awaiting_approval: bool | None,
-    refund_refused: bool | None,
-    since: datetime | None,
-    until: datetime | None,
+    status: FromQuery[CaseStatus | None] = None,
+    tag: FromQuery[FailureTag | None] = None,
+    reason: FromQuery[CaseReason | None] = None,
+    awaiting_approval: FromQuery[bool | None] = None,
+    refund_refused: FromQuery[bool | None] = None,
+    since: From = None,
+    until: To = None,
 ) -> Filters:
     """Filter cases. The times are those at which the cases opened."""
     filters = Filters()

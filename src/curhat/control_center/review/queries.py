@@ -67,7 +67,7 @@ class CaseRow(msgspec.Struct, frozen=True):
     amount_rp: int
     opened_at: datetime
     decision: DecisionKind | None
-    decision_note: str | None
+    note: str | None
     decided_by: UUID | None
     decided_by_email: str | None
     decided_at: datetime | None
@@ -82,15 +82,14 @@ class CaseRow(msgspec.Struct, frozen=True):
     refunds_rp: int | None
     requested_at: datetime | None
     answered_at: datetime | None
-    server_now: datetime
 
 
 LIST_REVIEW_CASES: Final = """
 SELECT page.id, page.reason, page.status, page.tag, page.payment_id, payments.customer_id, customers.call_name,
-    people.phone_number, page.amount_rp, page.opened_at, page.decision, page.decision_note, page.decided_by,
+    people.phone_number, page.amount_rp, page.opened_at, page.decision, page.decision_note AS note, page.decided_by,
     decider.email AS decided_by_email, page.decided_at, page.refund_rp, page.needs_approval, page.approved_by,
     approver.email AS approved_by_email, page.approved_at, refund.any_failed, refund.any_requested,
-    refund.gateway_reason, refund.refunds_rp, refund.requested_at, refund.answered_at, curhat_now() AS server_now
+    refund.gateway_reason, refund.refunds_rp, refund.requested_at, refund.answered_at
 FROM (
     SELECT review_cases.* FROM review_cases
     WHERE true /* conditions */

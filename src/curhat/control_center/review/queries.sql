@@ -28,14 +28,14 @@ ORDER BY page.occurred_at DESC, page.id DESC
 -- refund to the refund columns: the newest refund that has not failed, or else the newest refund. Automatic
 -- refunds that have not failed are left out.
 -- row: CaseRow
--- nullable: tag, decision, decision_note, decided_by, decided_by_email, decided_at, refund_rp, approved_by
+-- nullable: tag, decision, note, decided_by, decided_by_email, decided_at, refund_rp, approved_by
 -- nullable: approved_by_email, approved_at, any_failed, any_requested, gateway_reason, refunds_rp, requested_at
 -- nullable: answered_at
 SELECT page.id, page.reason, page.status, page.tag, page.payment_id, payments.customer_id, customers.call_name,
-    people.phone_number, page.amount_rp, page.opened_at, page.decision, page.decision_note, page.decided_by,
+    people.phone_number, page.amount_rp, page.opened_at, page.decision, page.decision_note AS note, page.decided_by,
     decider.email AS decided_by_email, page.decided_at, page.refund_rp, page.needs_approval, page.approved_by,
     approver.email AS approved_by_email, page.approved_at, refund.any_failed, refund.any_requested,
-    refund.gateway_reason, refund.refunds_rp, refund.requested_at, refund.answered_at, curhat_now() AS server_now
+    refund.gateway_reason, refund.refunds_rp, refund.requested_at, refund.answered_at
 FROM (
     SELECT review_cases.* FROM review_cases
     WHERE true /* conditions */

@@ -49,7 +49,7 @@ class CaseRefund(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReviewCase(msgspec.Struct, frozen=True, kw_only=True):
-    """A payment that was taken, with no session or one cut short. `tag` is of its last failure.
+    """A payment that was charged, whose session never began or was cut short. `tag`: of its last failure.
 
     `refundable_rp`: how much a decision to refund would give back. `needs_approval`: whether the refund needs, or
     needed, a second operator's approval.
@@ -81,7 +81,7 @@ class ReviewCaseDetail(ReviewCase, frozen=True, kw_only=True):
 
 
 class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A decision, and why."""
+    """A decision and its reason."""
 
     decision: DecisionKind
     note: Note

@@ -5,8 +5,7 @@ from uuid import UUID
 
 import msgspec
 
-from curhat.control_center.audit.service import write_audit_entry
-from curhat.control_center.lists.cursors import after, cursor_of, flagged_key_of, key_of, only, page_of
+from curhat.control_center.lists.cursors import after, cursor_of, find_row, flagged_key_of, key_of, page_of
 from curhat.control_center.lists.filters import Filters
 from curhat.control_center.operators.service import SignedInOperator
 from curhat.control_center.records import service as records
@@ -27,8 +26,8 @@ from curhat.control_center.review.schemas import (
     ReviewCase,
     ReviewCaseDetail,
 )
-from curhat.control_center.schemas import customer_reference, mitra_reference, operator_reference
-from curhat.kit.conditions import Conditions
+from curhat.control_center.schemas import customer_reference, from_row, mitra_reference, operator_reference
+from curhat.kit.audit import write_audit_entry
 from curhat.kit.database import Transaction
 from curhat.kit.errors import NotFound
 from curhat.kit.page import Page
@@ -72,29 +71,21 @@ async def read_cases(
 
 async def read_case(tx: Transaction, case_id: UUID, approval_limit_rp: int) -> ReviewCase:
     """Read one case. Raises NotFound."""
-    return await _read_case(tx, await _read_case_row(tx, case_id), approval_limit_rp)
+    row = await find_row(tx, queries.list_review_cases, "review_cases.id", case_id)
+    refundable_rp = await payments.refundable_rp(tx, [row.payment_id])
+    return _review_case(row, refundable_rp[row.payment_id], approval_limit_rp)
 
 
 async def read_case_detail(tx: Transaction, case_id: UUID, approval_limit_rp: int) -> ReviewCaseDetail:
     """Read one case with its payment and the payment's timeline. Raises NotFound."""
-    row = await _read_case_row(tx, case_id)
-    case = await _read_case(tx, row, approval_limit_rp)
+    case = await read_case(tx, case_id, approval_limit_rp)
+    payment = await records.read_payment(tx, case.payment_id)
     return ReviewCaseDetail(
         **msgspec.structs.asdict(case),
-        payment=await records.read_payment(tx, row.payment_id),
-        timeline=await records.read_timeline(tx, row.payment_id),
-        server_now=row.server_now,
+        payment=payment,
+        timeline=await records.read_timeline(tx, case.payment_id),
+        server_now=payment.server_now,
     )
-
-
-async def _read_case_row(tx: Transaction, case_id: UUID) -> CaseRow:
-    conditions = Conditions(("review_cases.id = {0}", (case_id,)))
-    return only(await queries.list_review_cases(tx, conditions, limit=1))
-
-
-async def _read_case(tx: Transaction, row: CaseRow, approval_limit_rp: int) -> ReviewCase:
-    refundable_rp = await payments.refundable_rp(tx, [row.payment_id])
-    return _review_case(row, refundable_rp[row.payment_id], approval_limit_rp)
 
 
 # Deciding ----------------------------------------------------------------------------------------------------
@@ -204,37 +195,22 @@ def _sum_rp(charges: Sequence[TakenCharge]) -> int:
 
 
 def _failed_pairing(row: FailedPairingRow) -> FailedPairing:
-    return FailedPairing(
-        id=row.id,
-        tag=row.tag,
-        kind=row.kind,
-        payment_id=row.payment_id,
+    return from_row(
+        FailedPairing,
+        row,
         customer=customer_reference(row.customer_id, row.call_name, row.phone_number),
         mitra=mitra_reference(row.mitra_id, row.mitra_display_name),
-        amount_rp=row.amount_rp,
-        occurred_at=row.occurred_at,
-        recovered=row.recovered,
-        case_id=row.case_id,
     )
 
 
 def _review_case(row: CaseRow, refundable_rp: int, approval_limit_rp: int) -> ReviewCase:
-    is_open = row.status == "open"
-    return ReviewCase(
-        id=row.id,
-        reason=row.reason,
-        status=row.status,
-        tag=row.tag,
-        payment_id=row.payment_id,
+    return from_row(
+        ReviewCase,
+        row,
         customer=customer_reference(row.customer_id, row.call_name, row.phone_number),
-        amount_rp=row.amount_rp,
         refundable_rp=refundable_rp,
-        needs_approval=refundable_rp > approval_limit_rp if is_open else row.needs_approval,
-        opened_at=row.opened_at,
-        decision=row.decision,
-        note=row.decision_note,
+        needs_approval=refundable_rp > approval_limit_rp if row.status == "open" else row.needs_approval,
         decided_by=operator_reference(row.decided_by, row.decided_by_email),
-        decided_at=row.decided_at,
         refund=_case_refund(row),
     )
 
@@ -250,12 +226,11 @@ def _case_refund(row: CaseRow) -> CaseRefund | None:
         status = "failed"
     elif row.any_requested:
         status = "requested"
-    return CaseRefund(
+    return from_row(
+        CaseRefund,
+        row,
         status=status,
         amount_rp=amount_rp,
         reason=row.gateway_reason if status == "failed" else None,
         approved_by=operator_reference(row.approved_by, row.approved_by_email),
-        approved_at=row.approved_at,
-        requested_at=row.requested_at,
-        answered_at=row.answered_at,
     )
