@@ -18,7 +18,7 @@ from bench import accept, availability, blast, deadlines, growth, idle_sockets, 
 from bench.claims import Measure, Options
 from bench.harness import load
 from bench.harness.report import Figure, line, print_table, write_json, write_markdown
-from bench.harness.stand import busy_share, machine, stand
+from bench.harness.testbed import busy_share, machine, testbed
 
 CLAIMS: Final[dict[str, Measure]] = {
     "availability": availability.measure,
@@ -70,7 +70,7 @@ async def _run(names: list[str], options: Options) -> int:
     )
     figures: list[Figure] = []
     failed: list[str] = []
-    async with stand() as built:
+    async with testbed() as built:
         for name in names:
             console.print(f"\n{name} …", style="bold")
             busy = await busy_share(1.0)

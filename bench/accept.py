@@ -1,4 +1,4 @@
-"""The accept (2b.5): fifty mitras at once for one pairing, and one mitra alone; over HTTP, with commit and events.
+"""The accept (2b.5): fifty concurrent mitras per pairing, and one mitra alone; over HTTP, with commit and events.
 
 The peers are a FastAPI service on SQLAlchemy's ORM that does the same work, and pgbench. pgbench runs only the
 accept's SQL statement. So its figure is the most that PostgreSQL can do without HTTP, idempotency keys, events and
@@ -17,7 +17,7 @@ from bench.harness import load, people
 from bench.harness.load import Answered, Request
 from bench.harness.report import Figure, Peer, Target, median, ratios
 from bench.harness.sockets import Address
-from bench.harness.stand import Database, Stand
+from bench.harness.testbed import Database, Testbed
 from bench.peers.fastapi_orm import rows as peer_rows
 from curhat.dev.statements import parse
 from curhat.journeys import queries
@@ -37,10 +37,10 @@ WARM_UP_PAIRINGS_ALONE: Final = 200
 WARM_UP_PAIRINGS_CONTESTED: Final = 10
 
 
-async def measure(stand: Stand, _options: Options) -> list[Figure]:
+async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
     """Measure the three services in turn, each on its own rows: first single accepts, then contested accepts."""
     alone = await _measure(
-        stand,
+        testbed,
         PAIRINGS_ALONE,
         contestants=1,
         groups=None,
@@ -48,7 +48,7 @@ async def measure(stand: Stand, _options: Options) -> list[Figure]:
         concurrency=CONCURRENCY_ALONE,
     )
     contested = await _measure(
-        stand,
+        testbed,
         PAIRINGS_CONTESTED,
         contestants=CONTESTANTS,
         groups=GROUPS,
@@ -90,7 +90,7 @@ def _figures(what: str, measured: dict[str, list[float]], note: str) -> list[Fig
 
 
 async def _measure(
-    stand: Stand,
+    testbed: Testbed,
     pairings: dict[str, int],
     *,
     contestants: int,
@@ -119,7 +119,7 @@ async def _measure(
         for name in ("ours", "orm")
     }
     measured: dict[str, list[float]] = {"ours": [], "orm": [], "pgbench": []}
-    async with stand.database() as database:
+    async with testbed.database() as database:
         async with database.connect() as connection:
             await people.prepare(connection)
             await people.customers(connection, 0, total)
@@ -127,8 +127,8 @@ async def _measure(
             await people.searches(connection, 0, total, mitras_per_pairing=contestants, groups=groups)
             await peer_rows.make(connection, database.url)
         async with (
-            stand.server(database) as ours,
-            stand.uvicorn("bench.peers.fastapi_orm.app:app", _peer(stand, database)) as theirs,
+            testbed.server(database) as ours,
+            testbed.uvicorn("bench.peers.fastapi_orm.app:app", _peer(testbed, database)) as theirs,
         ):
             addresses = {"ours": ours.address, "orm": theirs.address}
             for name, address in addresses.items():
@@ -145,7 +145,7 @@ async def _measure(
                         await _check(database, won, (round_number + 1) * concurrency)
                 measured["pgbench"].append(
                     await _pgbench(
-                        stand,
+                        testbed,
                         database,
                         first["pgbench"] + round_number * pairings_per_round["pgbench"],
                         pairings["pgbench"],
@@ -175,10 +175,10 @@ def _request(request: int, mitra: int) -> Request:
     )
 
 
-def _peer(stand: Stand, database: Database) -> dict[str, str]:
+def _peer(testbed: Testbed, database: Database) -> dict[str, str]:
     return {
         "PEER_DATABASE_URL": peer_rows.sqlalchemy_url(database.url),
-        "PEER_VALKEY_URL": stand.valkey_url,
+        "PEER_VALKEY_URL": testbed.valkey_url,
     }
 
 
@@ -191,7 +191,7 @@ async def _accepts(
 
 
 async def _pgbench(
-    stand: Stand,
+    testbed: Testbed,
     database: Database,
     first: int,
     pairings: int,
@@ -212,7 +212,7 @@ async def _pgbench(
         correlation_id="'0190f5a0-0000-4000-8000-000000000000'",
         key_lock=":request::bigint",
     )
-    script = stand.folder / "accept.sql"
+    script = testbed.folder / "accept.sql"
     script.write_text(
         f"\\set step :step + 1\n\\set pairing {pairing}\n"
         f"\\set request :pairing * {contestants} + {place}\n"

@@ -7,7 +7,7 @@ from bench.claims import Options
 from bench.harness import load, people
 from bench.harness.report import Figure, Peer, Target, median, ratios
 from bench.harness.sockets import Address, Http
-from bench.harness.stand import Database, Stand
+from bench.harness.testbed import Database, Testbed
 
 PATH = "/api/client/mitra-availability"
 CONNECTIONS = 64
@@ -20,17 +20,17 @@ COUNTED_POLLS = 1_000
 WINDOW_SECONDS = 12.0
 
 
-async def measure(stand: Stand, _options: Options) -> list[Figure]:
+async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
     """Measure the variants in turn, round by round, so that other programs disturb all of them alike."""
     few: list[float] = []
     many: list[float] = []
     hello: list[float] = []
-    async with stand.database() as database, stand.server(database) as server:
-        async with stand.uvicorn("bench.peers.hello:app") as peer:
+    async with testbed.database() as database, testbed.server(database) as server:
+        async with testbed.uvicorn("bench.peers.hello:app") as peer:
             for measured in range(-1, ROUNDS):
-                await _set_mitras(stand, FEW_MITRAS)
+                await _set_mitras(testbed, FEW_MITRAS)
                 few.append(await _polls_per_second(server.address, PATH))
-                await _set_mitras(stand, MANY_MITRAS)
+                await _set_mitras(testbed, MANY_MITRAS)
                 many.append(await _polls_per_second(server.address, PATH))
                 hello.append(await _polls_per_second(peer.address, "/"))
                 if measured < 0:  # the first round is the warm-up
@@ -79,12 +79,12 @@ async def _polls_per_second(address: Address, path: str) -> float:
     return answered.only(200).per_second
 
 
-async def _set_mitras(stand: Stand, count: int) -> None:
+async def _set_mitras(testbed: Testbed, count: int) -> None:
     """Make this number of mitras reachable for the next hour. They exist only in Valkey, because the poll reads only
     Valkey.
     """
     until = (time.time() + 3600) * 1000
-    async with stand.valkey() as client:
+    async with testbed.valkey() as client:
         await client.delete("curhat:available")
         for start in range(0, count, 10_000):
             members = range(start, min(count, start + 10_000))

@@ -11,7 +11,7 @@ from bench.harness import people
 from bench.harness.clients import Client, gather_in_batches
 from bench.harness.report import Figure, Target, median
 from bench.harness.sockets import Http
-from bench.harness.stand import Connection, Stand
+from bench.harness.testbed import Connection, Testbed
 
 MITRAS: Final = 1_000
 BLASTS: Final = 7
@@ -46,19 +46,19 @@ class Cards:
                 await self.changed.wait()
 
 
-async def measure(stand: Stand, _options: Options) -> list[Figure]:
+async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
     """Run BLASTS blasts, one after the other. The first one is the warm-up."""
-    async with stand.database() as database, database.connect() as connection:
+    async with testbed.database() as database, database.connect() as connection:
         await people.prepare(connection)
         await people.customers(connection, 0, BLASTS)
         await people.mitras(connection, 0, MITRAS)
         await database.settle()
-        async with stand.server(database) as server:
+        async with testbed.server(database) as server:
             cards = Cards()
             mitras = await gather_in_batches(
                 Client.connect(server.address, "mitra", number, cards.arrived) for number in range(MITRAS)
             )
-            await _until_all_are_available(stand)
+            await _until_all_are_available(testbed)
             http = Http(server.address, 4)
             durations = [await _blast(http, connection, cards, number) for number in range(BLASTS)]
             if not all(mitra.is_open() for mitra in mitras):
@@ -105,7 +105,7 @@ async def _post(http: Http, token: str, path: str, body: bytes = b"") -> dict[st
     return decoded
 
 
-async def _until_all_are_available(stand: Stand) -> None:
-    async with stand.valkey() as client, asyncio.timeout(_CARDS_TIMEOUT_SECONDS):
+async def _until_all_are_available(testbed: Testbed) -> None:
+    async with testbed.valkey() as client, asyncio.timeout(_CARDS_TIMEOUT_SECONDS):
         while await client.zcard("curhat:available") < MITRAS:
             await asyncio.sleep(0.05)

@@ -1,10 +1,10 @@
-"""A claim: a name, and the function that measures it on the stand."""
+"""A claim: a name, and the function that measures it on the testbed."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from bench.harness.report import Figure
-from bench.harness.stand import Stand
+from bench.harness.testbed import Testbed
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,4 +14,4 @@ class Options:
     rows: int
 
 
-Measure = Callable[[Stand, Options], Awaitable[list[Figure]]]
+Measure = Callable[[Testbed, Options], Awaitable[list[Figure]]]

@@ -11,7 +11,7 @@ from typing import Final
 from bench.claims import Options
 from bench.harness import people
 from bench.harness.report import Figure, Target, percentile
-from bench.harness.stand import Connection, Database, Stand
+from bench.harness.testbed import Connection, Database, Testbed
 
 PER_SECOND: Final = 500
 SECONDS: Final = 20
@@ -68,17 +68,17 @@ _SOME_ARE_DUE: Final = (
 )
 
 
-async def measure(stand: Stand, _options: Options) -> list[Figure]:
+async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
     """Run once. Kill one worker and start another worker in its place."""
-    async with stand.database() as database, database.connect() as connection:
+    async with testbed.database() as database, database.connect() as connection:
         await _prepare(connection)
         await database.settle()
-        async with stand.worker(database):
-            doomed = await stand.start_worker(database)
+        async with testbed.worker(database):
+            doomed = await testbed.start_worker(database)
             first_due = await _arm(connection)
             await asyncio.sleep(first_due + KILL_AFTER_SECONDS - time.time())
             await doomed.kill()
-            async with stand.worker(database):
+            async with testbed.worker(database):
                 await until_none_is_due(database, first_due + SECONDS)
         rows = await connection.fetch(_LATE)
     late = [row["late"] * 1000 for row in rows]

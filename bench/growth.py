@@ -11,7 +11,7 @@ from bench.harness import load, people
 from bench.harness.load import Request
 from bench.harness.report import Figure, Peer, Target, median
 from bench.harness.sockets import Address
-from bench.harness.stand import Connection, Database, Stand
+from bench.harness.testbed import Connection, Database, Testbed
 
 ROUNDS: Final = 5
 CONCURRENCY: Final = 8
@@ -95,9 +95,9 @@ WITH old AS (
 """
 
 
-async def measure(stand: Stand, options: Options) -> list[Figure]:
+async def measure(testbed: Testbed, options: Options) -> list[Figure]:
     """Run each load on both databases in turn, round by round."""
-    async with stand.database() as small, stand.database() as large:
+    async with testbed.database() as small, testbed.database() as large:
         for database, rows in ((small, 0), (large, options.rows)):
             async with database.connect() as connection:
                 await _measured_people(connection)
@@ -105,7 +105,7 @@ async def measure(stand: Stand, options: Options) -> list[Figure]:
                     await _old_rows(connection, rows)
             await database.settle()
         sizes = [await _megabytes(database) for database in (small, large)]
-        async with stand.server(small) as few, stand.server(large) as many:
+        async with testbed.server(small) as few, testbed.server(large) as many:
             taken: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in _LOADS}
             for round_number in range(1 + ROUNDS):
                 for name, requests in _LOADS.items():

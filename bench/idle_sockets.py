@@ -9,7 +9,7 @@ from bench.harness import people
 from bench.harness.clients import Client, gather_in_batches
 from bench.harness.report import Figure, Peer, Target
 from bench.harness.sockets import WebSocket
-from bench.harness.stand import Process, Stand
+from bench.harness.testbed import Process, Testbed
 
 SOCKETS: Final = 2_000
 # Open and close these sockets first, so that the measurement leaves out memory that a process allocates only once.
@@ -23,15 +23,15 @@ class _Held(Protocol):
         """Close the connection."""
 
 
-async def measure(stand: Stand, _options: Options) -> list[Figure]:
+async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
     """Measure customers, then additional mitras, then the bare peer."""
-    async with stand.database() as database:
+    async with testbed.database() as database:
         async with database.connect() as connection:
             await people.prepare(connection)
             await people.customers(connection, 0, SOCKETS + WARM_UP_SOCKETS)
             await people.mitras(connection, 0, SOCKETS + WARM_UP_SOCKETS)
         await database.settle()
-        async with stand.server(database) as server:
+        async with testbed.server(database) as server:
 
             def person(role: str, number: int) -> Awaitable[Client]:
                 return Client.connect(server.address, role, number, lambda _event: None)
@@ -41,7 +41,7 @@ async def measure(stand: Stand, _options: Options) -> list[Figure]:
             customers, held = await _kib_per_socket(server, lambda number: person("customer", number))
             mitras, more = await _kib_per_socket(server, lambda number: person("mitra", number))
             _close([*held, *more])
-    async with stand.uvicorn("bench.peers.bare_sockets:app") as peer:
+    async with testbed.uvicorn("bench.peers.bare_sockets:app") as peer:
 
         def bare(number: int) -> Awaitable[WebSocket]:
             token = people.token("customer", number)

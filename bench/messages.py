@@ -27,7 +27,7 @@ from bench.harness import people
 from bench.harness.clients import Client, gather_in_batches
 from bench.harness.report import Figure, Peer, Target, percentile
 from bench.harness.sockets import Address, Closed, Http, WebSocket
-from bench.harness.stand import Database, Process, Stand
+from bench.harness.testbed import Database, Process, Testbed
 
 CHATS: Final = 500
 RATE: Final = 500
@@ -91,21 +91,21 @@ class Run:
         return self.lost == 0 and self.trouble is None and percentile(self.late, 0.99) <= MAX_P99_SECONDS
 
 
-async def measure(stand: Stand, _options: Options) -> list[Figure]:
+async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
     """Measure ours, then the peer, each at the promised rate and then at rising rates."""
-    async with stand.database() as database:
+    async with testbed.database() as database:
         async with database.connect() as connection:
             await people.prepare(connection)
             await people.customers(connection, 0, CHATS)
             await people.mitras(connection, 0, CHATS)
             await people.chats(connection, 0, CHATS)
             await connection.execute(_PEER_TABLE)
-        async with _our_sides(stand, database) as sides:
+        async with _our_sides(testbed, database) as sides:
             ours, our_highest = await _runs(database, sides)
         reason = await _install_peer()
         theirs, their_highest = None, None
         if reason is None:
-            async with _peer_sides(stand, database) as sides:
+            async with _peer_sides(testbed, database) as sides:
                 theirs, their_highest = await _runs(database, sides)
     name = reason or "Socket.IO 4, Redis adapter"
     their_p99 = percentile(theirs.late, 0.99) * 1000 if theirs else None
@@ -274,8 +274,8 @@ class _OurSides(_Counted):
 
 
 @asynccontextmanager
-async def _our_sides(stand: Stand, database: Database) -> AsyncIterator[_OurSides]:
-    async with stand.server(database) as first, stand.server(database) as second:
+async def _our_sides(testbed: Testbed, database: Database) -> AsyncIterator[_OurSides]:
+    async with testbed.server(database) as first, testbed.server(database) as second:
         servers = {"customer": first.address, "mitra": second.address}
         sides = _OurSides(servers)
         sides.clients = await gather_in_batches(
@@ -332,8 +332,8 @@ class _PeerSides(_Counted):
 
 
 @asynccontextmanager
-async def _peer_sides(stand: Stand, database: Database) -> AsyncIterator[_PeerSides]:
-    async with _peer_server(stand, database) as first, _peer_server(stand, database) as second:
+async def _peer_sides(testbed: Testbed, database: Database) -> AsyncIterator[_PeerSides]:
+    async with _peer_server(testbed, database) as first, _peer_server(testbed, database) as second:
         servers = {"customer": first.address, "mitra": second.address}
         sides = _PeerSides()
         await gather_in_batches(
@@ -344,14 +344,14 @@ async def _peer_sides(stand: Stand, database: Database) -> AsyncIterator[_PeerSi
 
 
 @asynccontextmanager
-async def _peer_server(stand: Stand, database: Database) -> AsyncIterator[Process]:
+async def _peer_server(testbed: Testbed, database: Database) -> AsyncIterator[Process]:
     environment = {
-        "PEER_SOCKETS_FOLDER": str(stand.sockets_folder),
+        "PEER_SOCKETS_FOLDER": str(testbed.sockets_folder),
         "PEER_DATABASE": database.name,
         "NODE_ENV": "production",
     }
     command = [shutil.which("node") or "node", str(_CACHE.absolute() / "server.js")]
-    async with stand.run(command, environment, listens=True) as process:
+    async with testbed.run(command, environment, listens=True) as process:
         await process.ready("/")
         yield process
 

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from bench.claims import Options
 from bench.harness import people
 from bench.harness.report import Figure, Peer, Target, median
-from bench.harness.stand import Connection, Database, Stand
+from bench.harness.testbed import Connection, Database, Testbed
 from curhat.journeys import queries as journeys
 from curhat.pairing import queries as pairing
 from curhat.sessions import queries as sessions
@@ -45,9 +45,9 @@ FROM access_tokens
 Step = Callable[[Connection], Awaitable[object]]
 
 
-async def measure(stand: Stand, _options: Options) -> list[Figure]:
+async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
     """Measure the cost of the triggers, then 1,000 pushes."""
-    async with stand.database() as with_push, stand.database() as without_push:
+    async with testbed.database() as with_push, testbed.database() as without_push:
         for database in (with_push, without_push):
             async with database.connect() as connection:
                 await _prepare(connection, "https://push.example.com/")
@@ -60,7 +60,7 @@ async def measure(stand: Stand, _options: Options) -> list[Figure]:
                 _figure("an accept", await _compare(ours, plain, _accept), 1.1),
                 _figure(f"a batch of {BATCH} messages", await _compare(ours, plain, _messages), 1.3),
             ]
-    return [*figures, await _pushed(stand)]
+    return [*figures, await _pushed(testbed)]
 
 
 def _figure(what: str, seconds: tuple[float, float], limit: float) -> Figure:
@@ -167,7 +167,7 @@ class _PushService:
         return web.Response(status=201)
 
 
-async def _pushed(stand: Stand) -> Figure:
+async def _pushed(testbed: Testbed) -> Figure:
     """Measure from the commit of a blast to the last of 1,000 messages at the push service."""
     service = _PushService()
     application = web.Application()
@@ -177,10 +177,10 @@ async def _pushed(stand: Stand) -> Figure:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     endpoint = f"http://127.0.0.1:{runner.addresses[0][1]}/"
     try:
-        async with stand.database() as database, database.connect() as connection:
+        async with testbed.database() as database, database.connect() as connection:
             await _prepare(connection, endpoint)
             await database.settle()
-            async with stand.worker(database):
+            async with testbed.worker(database):
                 async with connection.transaction():
                     await _blast(connection)
                 begun = time.time()

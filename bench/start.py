@@ -5,29 +5,30 @@ from typing import Final
 
 from bench.claims import Options
 from bench.harness.report import Figure, Peer, Target, median
-from bench.harness.stand import CURHAT, Stand
+from bench.harness.testbed import CURHAT, Testbed
 
 ROUNDS: Final = 5
 UP_ROUNDS: Final = 3
 
 
-async def measure(stand: Stand, _options: Options) -> list[Figure]:
+async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
     """Measure `curhat serve` with its databases running, `curhat up` with existing data, and a bare server."""
-    async with stand.database() as database:
+    async with testbed.database() as database:
         serve = [
-            await _seconds(stand, [CURHAT, "serve"], stand.environment(database), "/healthz")
+            await _seconds(testbed, [CURHAT, "serve"], testbed.environment(database), "/healthz")
             for _ in range(ROUNDS)
         ]
     bare = [
-        await _seconds(stand, stand.uvicorn_command("bench.peers.hello:app"), {}, "/") for _ in range(ROUNDS)
+        await _seconds(testbed, testbed.uvicorn_command("bench.peers.hello:app"), {}, "/")
+        for _ in range(ROUNDS)
     ]
-    data_dir = stand.folder / "up"
+    data_dir = testbed.folder / "up"
     environment = {
         "CURHAT_ENVIRONMENT": "development",
         "CURHAT_DATA_DIR": str(data_dir),
         "CURHAT_LOG_FORMAT": "json",
     }
-    up = [await _seconds(stand, [CURHAT, "up"], environment, "/readyz") for _ in range(1 + UP_ROUNDS)]
+    up = [await _seconds(testbed, [CURHAT, "up"], environment, "/readyz") for _ in range(1 + UP_ROUNDS)]
     return [
         Figure(
             "start",
@@ -50,8 +51,8 @@ async def measure(stand: Stand, _options: Options) -> list[Figure]:
     ]
 
 
-async def _seconds(stand: Stand, command: list[str], environment: dict[str, str], path: str) -> float:
+async def _seconds(testbed: Testbed, command: list[str], environment: dict[str, str], path: str) -> float:
     begun = time.monotonic()
-    async with stand.run(command, environment, listens=True) as process:
+    async with testbed.run(command, environment, listens=True) as process:
         await process.ready(path)
         return time.monotonic() - begun

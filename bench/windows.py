@@ -16,7 +16,7 @@ from bench.claims import Options
 from bench.deadlines import KILL_AFTER_SECONDS, WORKERS, until_none_is_due
 from bench.harness import people
 from bench.harness.report import Figure, Target, percentile
-from bench.harness.stand import Connection, Stand
+from bench.harness.testbed import Connection, Testbed
 from curhat.presence.store import PresenceStore, Report
 
 PER_SECOND: Final = 500
@@ -124,17 +124,17 @@ FROM status_changes JOIN sessions ON sessions.id = entity_id WHERE entity = 'ses
 _APPROVED: Final = "SELECT count(*) FROM extensions WHERE status = 'approved'"
 
 
-async def measure(stand: Stand, _options: Options) -> list[Figure]:
+async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
     """Run once. Kill one worker and start another worker in its place."""
-    async with stand.database() as database, database.connect() as connection, _connected(stand):
+    async with testbed.database() as database, database.connect() as connection, _connected(testbed):
         await _prepare(connection)
         await database.settle()
-        async with stand.worker(database):
-            doomed = await stand.start_worker(database)
+        async with testbed.worker(database):
+            doomed = await testbed.start_worker(database)
             first_due = await _arm(connection)
             await asyncio.sleep(first_due + KILL_AFTER_SECONDS - time.time())
             await doomed.kill()
-            async with stand.worker(database):
+            async with testbed.worker(database):
                 await until_none_is_due(database, first_due + SECONDS)
         rows = await connection.fetch(_LATE)
         approved = await connection.fetchval(_APPROVED)
@@ -169,10 +169,10 @@ async def measure(stand: Stand, _options: Options) -> list[Figure]:
 
 
 @contextlib.asynccontextmanager
-async def _connected(stand: Stand) -> AsyncIterator[None]:
+async def _connected(testbed: Testbed) -> AsyncIterator[None]:
     """Report the extensions' mitras to presence as connected, until the end of the block."""
     mitras = [people.identifier(people.MITRA, number) for number in range(3 * EACH, 4 * EACH)]
-    async with stand.valkey() as client:
+    async with testbed.valkey() as client:
         store = PresenceStore(client)
 
         async def send_heartbeats() -> None:

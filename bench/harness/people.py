@@ -6,7 +6,7 @@ Every id consists of its kind and a number, so that the load generator knows it 
 from typing import Final
 from uuid import UUID
 
-from bench.harness.stand import Connection
+from bench.harness.testbed import Connection
 
 CUSTOMER: Final = 1
 MITRA: Final = 2

@@ -31,7 +31,7 @@ async def operator(system: System, role: OperatorRole = "admin") -> tuple[UUID, 
 
 
 async def sign_in_operator(system: System, operator_id: UUID) -> Person:
-    """Sign this operator in, who then acts through the API."""
+    """Sign this operator in. The returned Person acts through the API."""
     token = secrets.token_urlsafe(32)
     digest = hashlib.sha256(token.encode()).digest()
     await system.database.execute(SIGN_IN_OPERATOR, digest, operator_id, "bearer", 3600.0)

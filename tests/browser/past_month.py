@@ -1,7 +1,7 @@
 """Create the records of a month, so that lists have several pages and charts have curves.
 
-The statements write without triggers and references, which would take most of the time: tests only look at
-these rows.
+The statements run without triggers and foreign keys, which would take most of the time. The tests only read these
+rows.
 """
 
 from typing import Final
@@ -29,7 +29,7 @@ STATEMENTS: Final = (
         curhat_now() - make_interval(mins => number::integer * 11)
     FROM named WHERE NOT is_customer
     """,
-    # Few at noon and many in the evening, and another number on each day.
+    # Few visits at noon, many in the evening, and a different number on each day.
     """
     CREATE TEMP TABLE visits ON COMMIT DROP AS
     SELECT row_number() OVER () AS number, uuidv7() AS payment_id, uuidv7() AS pairing_id, uuidv7() AS session_id,
@@ -115,7 +115,7 @@ STATEMENTS: Final = (
 
 
 async def past_month(system: System) -> None:
-    """Create the records. An operator must exist, who decided the older cases."""
+    """Create the records. An operator must exist, because the older cases name the operator who decided them."""
     async with system.database.transaction() as tx:
         for statement in STATEMENTS:
             await tx.execute(statement)

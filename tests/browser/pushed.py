@@ -1,8 +1,7 @@
-"""A device that gets push messages: stand-ins for the vendor's servers and for a press on a notification.
+"""A device that gets push messages, with fakes of the vendor's servers and of a press on a notification.
 
-A subscription needs the vendor's servers. Chromium without a window can neither show a notification nor be
-pressed on one. Everything between is real: what is subscribed and stored, encrypted and sent, and what the
-service worker does with it.
+A real subscription needs the vendor's servers. Headless Chromium can neither show a notification nor receive a press
+on one. All other steps are real: the subscription, its storage, the encryption, the sending, and the service worker.
 """
 
 import asyncio
@@ -47,7 +46,8 @@ SHOWS = """() => {
         };
     });
 }"""
-# In the service worker: the event of a press. Only a real press may open or focus a window, so this notes which one.
+# In the service worker: the event of a press. Only a real press may open or focus a window, so this code
+# records the window instead.
 PRESS = """async (tag) => {
     const [notification] = await registration.getNotifications({ tag });
     const pressed = { opened: null, focused: null };
@@ -94,7 +94,7 @@ async def wait_for_payload(vendor: PushService, browser: Browser, kind: str) -> 
 
 
 class PushDevice:
-    """A page of this device that is not the app, so that the app may be closed meanwhile."""
+    """A page of this device outside the app. It stays open while the app is closed."""
 
     def __init__(self, device: BrowserContext, system: System, scope: str) -> None:
         self._device = device
@@ -110,26 +110,26 @@ class PushDevice:
         return self._page
 
     async def deliver(self, payload: dict[str, Any]) -> None:
-        """Deliver a payload as the browser does when the vendor's servers have one. Wait until it is shown."""
+        """Deliver a payload as the vendor's servers do. Wait until the browser shows the notification."""
         page = await self.page()
         session = await self._device.new_cdp_session(page)
         registrations: asyncio.Queue[str] = asyncio.Queue()
 
-        def note(event: dict[str, Any]) -> None:
-            for one in event["registrations"]:
-                if one["scopeURL"] == self._services.url + self._scope:
-                    registrations.put_nowait(one["registrationId"])
+        def record(event: dict[str, Any]) -> None:
+            for updated in event["registrations"]:
+                if updated["scopeURL"] == self._services.url + self._scope:
+                    registrations.put_nowait(updated["registrationId"])
 
-        session.on("ServiceWorker.workerRegistrationUpdated", note)
+        session.on("ServiceWorker.workerRegistrationUpdated", record)
         await session.send("ServiceWorker.enable")
         async with asyncio.timeout(10):
             registration = await registrations.get()
-        told = {"origin": self._services.url, "registrationId": registration, "data": json.dumps(payload)}
+        message = {"origin": self._services.url, "registrationId": registration, "data": json.dumps(payload)}
         worker = self._worker()
         await worker.evaluate(SHOWS)
-        await session.send("ServiceWorker.deliverPushMessage", told)
-        # When this code polled for the shown notifications, one run in four failed: the service worker had shown the
-        # notification, but it was gone at once. Since no code asks before the service worker is done, it stays.
+        await session.send("ServiceWorker.deliverPushMessage", message)
+        # Do not poll for the shown notifications before the service worker is done. With such polls, Chromium sometimes
+        # removed a notification immediately, and one run in four failed.
         async with asyncio.timeout(10):
             await worker.evaluate("globalThis.shows")
         expected = {"title": payload["title"], "body": payload["body"], "tag": payload["topic"]}
@@ -141,7 +141,7 @@ class PushDevice:
         return shown
 
     async def is_empty(self) -> bool:
-        """Say whether the app has no notification."""
+        """Whether the app shows no notification."""
         return await self.shown() == []
 
     async def press(self, payload: dict[str, Any]) -> dict[str, str | None]:

@@ -1,7 +1,7 @@
 """Every screen of the customer's app, each with the state that shows it, for checks and screenshots.
 
-A screen is a context manager. Inside its block the state exists, and the function that it gives opens a page
-there, any number of times.
+A screen is a context manager. It makes the state, and yields a function that opens a page in this state. The function
+can be called repeatedly.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ CONVERSATION = [
 
 
 def screen_registry(screens: dict[str, Screen]) -> Callable[[str], Callable[[Made], Screen]]:
-    """Give a decorator that adds a screen to this registry under a name."""
+    """Return a decorator that adds a screen to this registry under a name."""
 
     def screen(name: str) -> Callable[[Made], Screen]:
         def add(make: Made) -> Screen:
@@ -57,7 +57,7 @@ screen = screen_registry(SCREENS)
 
 
 def page_opener(system: System, person: Person, path: str, shows: str) -> Show:
-    """Give a function that opens this person's app at a path and waits for the screen."""
+    """Return a function that opens this person's app at a path and waits for the screen."""
 
     async def show(**options: Any) -> Page:
         page = await system.page_of(person, path, **options)
@@ -338,7 +338,7 @@ async def search_stop(system: System) -> AsyncIterator[Show]:
 
 
 def page_opener_with_push(system: System, person: Person, vendor: PushService, path: str, shows: str) -> Show:
-    """As `page_opener`, on a device with a push service."""
+    """Like `page_opener`, but on a device with a push service."""
 
     async def show(**options: Any) -> Page:
         device = await system.device_of(person, service_workers="allow", **options)
@@ -406,7 +406,7 @@ TITLES = {
 
 
 def heading_selector(tag: str) -> str:
-    """Give a selector for the heading of this failure's screen, in both languages."""
+    """Return a selector for the heading of this failure's screen, in both languages."""
     return ", ".join(f'h1:text-is("{title}")' for title in TITLES[tag])
 
 
@@ -515,7 +515,7 @@ targeted_failure(47, "payment_session_expired")
 
 
 async def talk(system: System, customer: Person, mitra: Person, session_id: str) -> None:
-    """Fill a chat with a conversation that both have read except for its last message."""
+    """Write a conversation into a chat. Both sides have read every message except the last one."""
     last_id = ""
     for number, (sender, text) in enumerate(CONVERSATION):
         writer = mitra if sender == "mitra" else customer
@@ -565,7 +565,7 @@ async def chat_soon(system: System) -> AsyncIterator[Show]:
         async def show(**options: Any) -> Page:
             page = await page_opener(system, customer, "/app/chat", ".soon")(**options)
             signal = f'{{"op": "signal", "type": "typing", "session_id": "{session["id"]}"}}'
-            # The server does not store the signal for a page that is not connected yet, so send it repeatedly.
+            # The server does not store typing signals for a page that is not connected yet. So send it repeatedly.
             while not await page.locator(".dots").is_visible():
                 await socket.connection.send(signal)
                 await asyncio.sleep(0.2)

@@ -25,11 +25,11 @@ Language = Literal["id", "en"]
 # A cheap Android phone.
 PHONE = {"width": 360, "height": 740}
 # The longest time that a step takes on a busy machine.
-PATIENCE_MS = 10_000
-# The browser itself writes these to its console when a request is refused or cut off, which tests do on purpose.
+STEP_TIMEOUT_MS = 10_000
+# The browser writes these lines to its console when a request is refused or interrupted. Tests cause both on purpose.
 EXPECTED = ("Failed to load resource", "WebSocket connection to")
 
-expect.set_options(timeout=PATIENCE_MS)
+expect.set_options(timeout=STEP_TIMEOUT_MS)
 
 
 class System:
@@ -64,7 +64,7 @@ class System:
         return token
 
     async def person(self, role: Role, user_id: UUID) -> Person:
-        """Sign a person in, who then acts through the API."""
+        """Sign a person in. The returned Person acts through the API."""
         return Person(self.http, role, user_id, await self._token(role, user_id, "bearer"))
 
     async def customer(self, call_name: str = "Melati") -> Person:
@@ -99,7 +99,7 @@ class System:
         is_phone: bool = True,
         **more: Any,
     ) -> BrowserContext:
-        """Open a browser profile of its own: a device."""
+        """Open a separate browser profile, which acts as a device."""
         remembered = {"curhat:language": language, **(kept or {})}
         context = await self.browser.new_context(
             base_url=self.url,
@@ -125,7 +125,7 @@ class System:
             },
             **more,
         )
-        context.set_default_timeout(PATIENCE_MS)
+        context.set_default_timeout(STEP_TIMEOUT_MS)
         context.on("console", self._note)
         context.on("weberror", lambda error: self.problems.append(str(error.error)))
         self._contexts.append(context)
@@ -207,7 +207,7 @@ class System:
         return pairing
 
     async def reject_again(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
-        """As `ask_again`, but the mitra has rejected: the customer may choose another mitra."""
+        """Like `ask_again`, but the mitra has rejected, so the customer may choose another mitra."""
         pairing = await self.ask_again(customer, mitra, socket)
         card = await socket.wait_for("request.offered", kind="targeted")
         json_of(await mitra.post(f"/requests/{card['id']}/reject"))
@@ -222,7 +222,7 @@ class System:
 
 
 async def end_journey(customer: Person) -> None:
-    """End the journey of this customer. Look again if something ends by itself meanwhile."""
+    """End the journey of this customer. Repeats if a step of the journey ends by itself meanwhile."""
     while True:
         state = json_of(await customer.get("/state"))
         payment, pairing, session = state["payment"], state["pairing"], state["session"]
@@ -244,12 +244,14 @@ async def end_journey(customer: Person) -> None:
 
 
 def json_of(answer: httpx.Response) -> Any:
-    """Return the JSON of an answer that must be a success; None for an empty one."""
+    """Assert that an answer is a success. Returns its JSON, or None if the body is empty."""
     assert answer.is_success, answer.text
     return answer.json() if answer.content else None
 
 
-async def wait_until(condition: Callable[[], Awaitable[bool]], seconds: float = PATIENCE_MS / 1000) -> None:
+async def wait_until(
+    condition: Callable[[], Awaitable[bool]], seconds: float = STEP_TIMEOUT_MS / 1000
+) -> None:
     """Wait until the condition is true. Fails after `seconds`."""
     async with asyncio.timeout(seconds):
         while not await condition():

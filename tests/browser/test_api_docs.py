@@ -9,7 +9,7 @@ from curhat.kit.database import Database
 from tests.browser.operators import DESKTOP_SCREEN
 from tests.browser.system import System
 from tests.browser.test_screens import violations
-from tests.support.signed_in import development_settings, free_port, stage
+from tests.support.signed_in import development_settings, free_port, start_server
 
 
 async def test_the_page_shows_every_operation_and_links_it_to_its_data_types(system: System) -> None:
@@ -42,5 +42,5 @@ async def test_the_page_does_not_exist_in_production(
         environment="production",
         operations_port=free_port(),
     )
-    async with stage(settings, database) as opened:
+    async with start_server(settings, database) as opened:
         assert (await opened.http.get("/api/docs")).status_code == 404

@@ -49,7 +49,7 @@ async def test_the_app_polls_every_five_seconds_in_the_foreground_and_never_in_t
     await page.evaluate(BACKGROUND, True)
     await page.clock.run_for(60_000)
     assert len(polls) == 3
-    async with page.expect_response(POLL):  # At once when the page comes back.
+    async with page.expect_response(POLL):  # The app polls as soon as the page is visible again.
         await page.evaluate(BACKGROUND, False)
     assert len(polls) == 4
 

@@ -23,7 +23,7 @@ async def _sign_in(page: Page, email: str, code: str | None = None) -> None:
 
 
 def _short(entity_id: UUID | str) -> str:
-    """Give an id as the lists show it."""
+    """Return an id as the lists show it."""
     return str(entity_id)[-8:]
 
 
@@ -56,7 +56,7 @@ async def test_an_operator_sets_up_an_authenticator_app_and_signs_in_with_its_co
     await expect(page.get_by_text("Recovery codes left: 10")).to_be_visible()
     await page.get_by_role("button", name="Sign out").last.click()
 
-    # A code is valid once, and the enrolment has used the one of this half minute: let the server forget that.
+    # A code is valid once, and the enrolment has used the current code. Make the server accept it again.
     await system.database.execute("UPDATE operators SET totp_last_step = 0 WHERE id = $1", operator_id)
     await _sign_in(page, email, "000000")
     await expect(page.get_by_role("alert")).to_contain_text("not right")
@@ -111,7 +111,7 @@ async def test_one_of_two_concurrent_decisions_wins_and_the_other_operator_sees_
     await second.get_by_role("radio", name="No refund").check()
     await second.get_by_label("Note").fill("A different view.")
     await second.get_by_role("button", name="Decide…").click()
-    # The dialog of the one stays open while the other one decides.
+    # The second operator's page cannot refresh, so its dialog stays open while the first operator decides.
     await second.route("**/api/control-center/review-cases/*", lambda route: route.abort())
     await _decide(first, "Refund Rp20.000", "Nobody came.")
     await expect(first.get_by_role("region", name="Decision")).to_contain_text("refund")
@@ -141,7 +141,7 @@ async def test_a_large_refund_needs_a_second_operator_and_a_refused_refund_can_b
     others = await control_center_page(system, late[0], f"/cases/{case_id}")
     for desk in (theirs, others):
         await desk.get_by_role("button", name="Approve the refund…").click()
-    # The dialog of the slower operator stays open while the other one approves.
+    # This page cannot refresh, so the dialog of the slower operator stays open while the other operator approves.
     await others.route("**/api/control-center/review-cases/*", lambda route: route.abort())
     await theirs.get_by_role("dialog").get_by_role("button", name="Approve the refund").click()
     decision = theirs.get_by_role("region", name="Decision")
@@ -376,7 +376,7 @@ async def test_a_changed_search_time_applies_to_the_next_search(system: System) 
     )
     assert round(seconds) == 90
 
-    # An operator who still sees the old value is shown the new one, and saves nothing.
+    # An operator whose screen has the old value gets the new value, and saves nothing.
     await others_row.get_by_label("Search time").fill("120")
     await others_row.get_by_role("button", name="Save…").click()
     await other.get_by_role("dialog").get_by_role("button", name="Change").click()
@@ -532,5 +532,5 @@ async def test_the_dashboard_follows_a_search_without_a_reload(system: System) -
 
 
 async def _has_rows(page: Page) -> bool:
-    """Say whether the charts' tables for screen readers have their rows: 24 hours and 30 days."""
+    """Whether the charts' tables for screen readers have their rows: 24 hours and 30 days."""
     return await page.locator(".unseen tbody tr").count() == 54

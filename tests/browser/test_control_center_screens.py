@@ -19,18 +19,18 @@ from tests.browser.system import Language, System, Theme, json_of, wait_until
 from tests.browser.test_screens import INDONESIAN, PICTURES, violations
 from tests.support.signed_in import OPERATOR_PASSWORD
 
-# Each theme is checked at each width: all of axe's rules in one combination of the two, and only colours in the other,
-# because nothing else can differ there.
-LOOKS: dict[Language, list[tuple[Theme, dict[str, int]]]] = {
+# Each theme is checked at each width. axe checks all its rules in one language. In the other language it checks only
+# colours, because nothing else can differ there.
+COMBINATIONS: dict[Language, list[tuple[Theme, dict[str, int]]]] = {
     "id": [("light", DESKTOP_SCREEN), ("dark", WIDE_SCREEN)],
     "en": [("dark", DESKTOP_SCREEN), ("light", WIDE_SCREEN)],
 }
 ONLY: dict[Language, str | None] = {"id": None, "en": "color-contrast"}
-# All rows of a table are built alike, so axe checks the first five.
+# All rows of a table have the same structure, so axe checks only the first five.
 MORE_ROWS = "tbody tr:nth-child(n+6)"
 
-# What people have written is in quotation marks. All other words are the app's own, in one language.
-SAID = re.compile(r"“[^”]*”|\"[^\"]*\"")
+# Quotation marks enclose the words that people have written. All other words are the app's own, in one language.
+QUOTED = re.compile(r"“[^”]*”|\"[^\"]*\"")
 ENGLISH = re.compile(
     r"\b(the|this|of|and|from|with|has|not|payment|customer|refund|search|review|decided|opened|asked|waiting)\b",
     re.IGNORECASE,
@@ -40,7 +40,7 @@ RAW_CODE = re.compile(r"\b[a-z]+_[a-z_]+\b")
 
 
 @dataclass(frozen=True)
-class Business:
+class Records:
     """The records that the screens show."""
 
     operator_id: UUID
@@ -54,7 +54,7 @@ async def _decide(system: System, case_id: UUID, operator_id: UUID, note: str = 
     )
 
 
-async def _business(system: System, session_id: str, mitra_id: UUID) -> Business:
+async def _make_records(system: System, session_id: str, mitra_id: UUID) -> Records:
     """Create cases in each state, their refunds, and audit entries."""
     operator_id, _ = await operator(system)
     colleague_id, _ = await operator(system, "reviewer")
@@ -114,7 +114,7 @@ async def _business(system: System, session_id: str, mitra_id: UUID) -> Business
         "nothing-found": "/payments?q=nobody",
         "nothing-there": "/nowhere",
     }
-    return Business(operator_id, path_of)
+    return Records(operator_id, path_of)
 
 
 # The steps on a screen that open its dialog or show its result, in this order.
@@ -207,8 +207,8 @@ STEPS = {
 }
 
 
-async def _walk(system: System, business: Business, language: Language) -> AsyncIterator[tuple[str, Page]]:
-    """Give each screen and dialog with its name, while it is open."""
+async def _walk(system: System, records: Records, language: Language) -> AsyncIterator[tuple[str, Page]]:
+    """Yield each screen and dialog with its name, while it is open."""
     context = await system.context(is_phone=False, language=language, size=DESKTOP_SCREEN)
     page = await context.new_page()
     await page.goto("/control-center/")
@@ -224,7 +224,7 @@ async def _walk(system: System, business: Business, language: Language) -> Async
     await page.locator("input[type=password]").fill(OPERATOR_PASSWORD)
     await page.locator("button[type=submit]").click()
     await expect(page.locator("nav")).to_be_visible()
-    for name, path in business.path_of.items():
+    for name, path in records.path_of.items():
         await page.goto(f"/control-center{path}")
         await expect(page.locator("h1")).to_be_visible()
         if name != "nothing-there":
@@ -251,10 +251,10 @@ async def _walk(system: System, business: Business, language: Language) -> Async
 async def test_every_screen_and_dialog_of_the_control_center_is_accessible(system: System) -> None:
     problems = []
     async with chat(system) as (mitra, session):
-        business = await _business(system, session["id"], mitra.id)
-        for language, looks in LOOKS.items():
-            async for name, page in _walk(system, business, language):
-                words = SAID.sub("", await page.evaluate("document.body.innerText"))
+        records = await _make_records(system, session["id"], mitra.id)
+        for language, looks in COMBINATIONS.items():
+            async for name, page in _walk(system, records, language):
+                words = QUOTED.sub("", await page.evaluate("document.body.innerText"))
                 other = (INDONESIAN if language == "en" else ENGLISH).findall(words)
                 problems += [f"{name}, {language}: {word}" for word in {*other, *RAW_CODE.findall(words)}]
                 for theme, size in looks:

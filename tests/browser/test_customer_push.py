@@ -85,7 +85,8 @@ async def test_a_closed_app_shows_notifications_of_the_match_and_of_a_message(sy
             pressed = await device_push.press(message)
             assert pressed == {"opened": "/app/chat", "focused": None}
 
-            # Another notification. The customer opens the app without it, sees the message, and the notification goes.
+            # Another notification arrives. The customer opens the app without pressing it, and sees the message. Then
+            # the notification disappears.
             await device_push.deliver(message)
             again = await device.new_page()
             await again.goto(str(pressed["opened"]))
@@ -116,7 +117,7 @@ async def test_the_switch_in_the_profile_removes_and_restores_the_subscription(
         await switch.click()
         await expect(switch).not_to_be_checked()
         assert await subscriptions(system, customer.id) == 0
-        # It stays off, although the browser allows notifications.
+        # The switch stays off, although the browser allows notifications.
         await page.reload()
         await expect(page.get_by_text("Kami bisa memberi tahu")).to_be_visible()
         await expect(switch).not_to_be_checked()
@@ -135,7 +136,7 @@ async def test_the_switch_stays_as_it_is_when_the_server_does_not_answer(system:
         switch = page.get_by_role("switch", name="Notifikasi")
         await expect(switch).to_be_checked()
         await device.set_offline(True)
-        # Opening the profile sends the subscription again. That this fails must not switch it off.
+        # Opening the profile sends the subscription again. This request fails, and the switch must stay on.
         await button(page, "Kembali").click()
         async with page.expect_event("requestfailed", lambda request: request.url.endswith("/push-key")):
             await button(page, "Profil").click()

@@ -1,6 +1,6 @@
 """Every step of the journey, on both sides: a reload, a lost network and a second phone show the same state.
 
-What happens without a network appears as soon as the network is back.
+Changes that a device misses without a network appear as soon as the network returns.
 """
 
 import asyncio
@@ -31,13 +31,13 @@ Shows = Callable[[Page], Locator]
 
 @dataclass
 class Step:
-    """A person in a state of the journey, which others can move on from there."""
+    """A person in one state of the journey. Other people can then change this state."""
 
     person: Person
     shows: Shows
     move_on: Callable[[], Awaitable[Any]]
     then: Shows
-    # What a reload without a network shows, if it is something else: the phone does not keep short-lived cards.
+    # The screen after a reload without a network, if it differs. The phone does not store short-lived cards.
     offline: Shows | None = None
 
 
@@ -47,7 +47,7 @@ MITRAS: dict[str, Begin] = {}
 
 
 def step(of: dict[str, Begin]) -> Callable[[Callable[[System], AsyncIterator[Step]]], None]:
-    """Give a decorator that adds a step to this registry under the function's name."""
+    """Return a decorator that adds a step to this registry under the function's name."""
 
     def add(begin: Callable[[System], AsyncIterator[Step]]) -> None:
         of[begin.__name__] = asynccontextmanager(begin)
@@ -267,8 +267,8 @@ async def asked_for_more_time(system: System) -> AsyncIterator[Step]:
 
 
 async def check_interruptions(system: System, step: Step, path: str) -> None:
-    """Check the step on a reload, on a second phone, without a network, on a reload without it, and after it
-    has moved on.
+    """Check the step after a reload, on a second phone, without a network, after a reload without a network, and after
+    the state has changed.
     """
     device: BrowserContext = await system.device_of(step.person, service_workers="allow")
     phone = await open_installed_app(device, path)

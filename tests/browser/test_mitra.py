@@ -1,4 +1,4 @@
-"""The mitra's work in a real browser: the toggle, cards, two mitras at once, and several chats."""
+"""The mitra's work in a real browser: the toggle, cards, two concurrent mitras, and several chats."""
 
 import asyncio
 import re
@@ -28,7 +28,7 @@ BACKGROUND = """(isHidden) => {
     Object.defineProperty(document, 'visibilityState', { get, configurable: true });
     document.dispatchEvent(new Event('visibilitychange'));
 }"""
-# Counts the notes, and collects the vibrations. The notes are still played.
+# Counts the notes of the ringtone, and collects the vibrations. The notes are still played.
 LISTEN = """() => {
     window.heard = { notes: 0, vibrations: [] };
     const start = OscillatorNode.prototype.start;
@@ -350,7 +350,7 @@ async def test_a_mitra_at_capacity_loses_the_other_cards_until_a_chat_ends(syste
     await expect(page.get_by_text("Kamu sudah penuh")).to_be_visible()
     await button(page, "Beranda").click()
     await expect(page.get_by_role("heading", name="Kamu online, sudah penuh")).to_be_visible()
-    # A place is free again before the window ends.
+    # The mitra has free capacity again before the window ends.
     await end_chat(system, mawar.id)
     await expect(card(page, "Melati")).to_be_visible()
 
@@ -457,7 +457,7 @@ async def test_a_returning_customer_asks_a_mitra_who_is_in_a_session_with_anothe
     await expect(page.get_by_role("heading", name="Melati")).to_be_visible()
     tabs = page.get_by_role("navigation", name="Chat yang berjalan")
     await expect(tabs.get_by_role("button")).to_have_count(2)
-    # A returning customer is known by the call name only, too.
+    # The mitra sees only the call name of a returning customer, too.
     phone_number = await system.database.fetchval("SELECT phone_number FROM people WHERE id = $1", melati.id)
     shown = await page.content()
     assert str(melati.id) not in shown

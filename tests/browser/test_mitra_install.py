@@ -67,7 +67,7 @@ async def test_a_closed_app_shows_a_notification_of_a_request_when_notifications
         await expect(page.get_by_text("Uji coba dikirim.")).to_be_visible()
         await device_push.deliver(await wait_for_payload(vendor, browser, "test"))
 
-        # The app is closed. A request arrives by push, and does not say who asks or why.
+        # The app is closed. A request arrives by push. The push names neither the customer nor the topic.
         await page.close()
         await system.search(await system.customer("Melati"))
         pushed = await wait_for_payload(vendor, browser, "request_offered")
@@ -77,7 +77,8 @@ async def test_a_closed_app_shows_a_notification_of_a_request_when_notifications
         assert pressed == {"opened": "/mitra/", "focused": None}
         assert pushed["topic"] not in [one["tag"] for one in await device_push.shown()]
 
-        # Again. The mitra opens the app without the notification: the card is there, and the notification goes.
+        # A second notification arrives. The mitra opens the app without pressing it, and sees the card. Then the
+        # notification disappears.
         await device_push.deliver(pushed)
         again = await device.new_page()
         await again.goto(str(pressed["opened"]))

@@ -46,7 +46,7 @@ async def working(system: System, *, max_customers: int = 3) -> AsyncIterator[Pe
 
 
 def at_home(system: System, mitra: Person, shows: str) -> Show:
-    """As `page_opener`, on the home screen, once the app is connected: until then it says that it is connecting."""
+    """Like `page_opener`, but on the home screen, and only after the app has connected."""
 
     async def show(**options: Any) -> Page:
         page = await page_opener(system, mitra, "/mitra/", ".on")(**options)
@@ -77,7 +77,7 @@ async def sign_in(system: System) -> AsyncIterator[Show]:
 
 
 async def try_code(system: System, phone: str, **options: Any) -> Page:
-    """Try to sign in with the code of the inbox, and be refused."""
+    """Try to sign in with the code of the inbox. The server refuses."""
     page = await (await system.context(**options)).new_page()
     await page.goto("/mitra/")
     await page.locator("input[type=tel]").fill(phone)

@@ -128,7 +128,7 @@ async def test_a_late_snapshot_does_not_overwrite_a_newer_event(system: System) 
         await page.route("**/api/client/state", delay)
         await popup.get_by_role("button", name="Tutup").click()
         await is_read.wait()
-        # The server has read the snapshot. Before it arrives, the customer continues on another phone.
+        # The server has read the snapshot. Before the snapshot arrives, the customer continues on another phone.
         await system.open_payment(customer)
         await wait_until(lambda: asyncio.sleep(0, any('"pending"' in frame for frame in heard)))
         may_arrive.set()
@@ -138,7 +138,7 @@ async def test_a_late_snapshot_does_not_overwrite_a_newer_event(system: System) 
 
 
 def hear(route: WebSocketRoute, frames: list[str]) -> None:
-    """Pass everything on, and collect the server's frames."""
+    """Forward all frames, and collect the server's frames."""
     server = route.connect_to_server()
 
     def from_server(frame: str | bytes) -> None:

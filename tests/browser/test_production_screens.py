@@ -1,4 +1,4 @@
-"""What the Control Center does only in production, in a real browser."""
+"""The rules of the Control Center that hold only in production, in a real browser."""
 
 import dataclasses
 import re
@@ -14,7 +14,7 @@ from curhat.kit.database import Database
 from tests.browser.operators import DESKTOP_SCREEN, operator
 from tests.browser.system import System
 from tests.browser.test_screens import PICTURES, violations
-from tests.support.signed_in import OPERATOR_PASSWORD, development_settings, free_port, stage
+from tests.support.signed_in import OPERATOR_PASSWORD, development_settings, free_port, start_server
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ async def production(
         operations_port=free_port(),
         public_origins=(f"http://127.0.0.1:{port}",),
     )
-    async with stage(settings, database, port=port) as opened:
+    async with start_server(settings, database, port=port) as opened:
         system = System(opened.url, opened.http, database, browser)
         yield system
         await system.close()
@@ -50,7 +50,7 @@ async def test_an_operator_without_an_authenticator_app_must_set_one_up_first(
     required = page.get_by_text("Set up an authenticator app first: nothing else is open without one.")
     await expect(required).to_be_visible()
     await expect(page.get_by_role("navigation")).to_have_count(0)
-    # Another screen's address, typed by hand, shows the same.
+    # The address of another screen shows the same screen.
     await page.goto("/control-center/mitras")
     await expect(required).to_be_visible()
     await expect(page.get_by_role("navigation")).to_have_count(0)

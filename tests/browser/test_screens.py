@@ -30,14 +30,14 @@ INDONESIAN = re.compile(
 SMALLEST = {"width": 320, "height": 568}
 PICTURES = os.environ.get("SCREENSHOTS")
 # Each theme and each language is checked once. Screenshots show every combination.
-LOOKS: list[tuple[Theme, Language]] = [("light", "id"), ("dark", "en")]
+THEMES_AND_LANGUAGES: list[tuple[Theme, Language]] = [("light", "id"), ("dark", "en")]
 if PICTURES:
-    LOOKS += [("dark", "id"), ("light", "en")]
+    THEMES_AND_LANGUAGES += [("dark", "id"), ("light", "en")]
 
 # WCAG 2.2 AA and best practices.
 AXE = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-    # The rules that pass would be most of the answer.
+    # The passed rules would make up most of the answer.
     "resultTypes": ["violations"],
 }
 
@@ -64,7 +64,7 @@ TOO_SMALL = """([smallest, targets]) => [...document.querySelectorAll(targets)]
 
 
 async def violations(page: Page, *, only: str | None = None, but: str | None = None) -> list[str]:
-    """List what axe finds wrong on a page: by one rule (`only`) or by all, except inside `but`."""
+    """List axe's violations on a page. `only` limits the check to one rule. `but` excludes a part of the page."""
     options = AXE if only is None else {**AXE, "runOnly": [only]}
     context = None if but is None else {"exclude": [[but]]}
     results: Any = await Axe().run(page, context, options)
@@ -76,10 +76,11 @@ async def violations(page: Page, *, only: str | None = None, but: str | None = N
 
 
 async def assert_usable(show: Show, name: str) -> None:
-    """Check in every look: no accessibility violation, targets as large as a thumb, nothing wider than the
-    screen. Take the screenshots.
+    """Check in each theme and language: no accessibility violation, no small target, nothing wider than the screen.
+
+    Takes the screenshots.
     """
-    for theme, language in LOOKS:
+    for theme, language in THEMES_AND_LANGUAGES:
         page = await show(theme=theme, language=language)
         if PICTURES:
             folder = Path(PICTURES)
@@ -103,7 +104,7 @@ async def assert_usable(show: Show, name: str) -> None:
 
 
 def shown_by(name: str) -> Any:
-    """Give the parameter of a screen. The screens of failures show a rule."""
+    """Return the pytest parameter of a screen. The screens of failures cite a rule."""
     return pytest.param(name, marks=pytest.mark.rule("2b.3", "X.1") if "-failure-" in name else ())
 
 

@@ -15,7 +15,7 @@ from curhat.kit.audit import AuditAction, AuditSubject
 from curhat.kit.database import Database
 from tests.support.clock import VirtualClock
 from tests.support.server import Person
-from tests.support.signed_in import Stage
+from tests.support.signed_in import RunningServer
 
 
 async def _entries(operator: Person, **query: Any) -> list[dict[str, Any]]:
@@ -31,7 +31,9 @@ async def _configure(operator: Person, value: int) -> None:
     assert (await operator.put("/configuration/pairing_blast_timeout_seconds", body)).status_code == 200
 
 
-async def test_an_entry_names_the_actor_the_time_and_both_values(server: Stage, clock: VirtualClock) -> None:
+async def test_an_entry_names_the_actor_the_time_and_both_values(
+    server: RunningServer, clock: VirtualClock
+) -> None:
     admin, viewer = await server.operator("admin", "sari@example.id"), await server.operator("viewer")
     await clock.set(datetime.now(UTC) + timedelta(minutes=10))
     now = await clock.now()
@@ -51,7 +53,7 @@ async def test_an_entry_names_the_actor_the_time_and_both_values(server: Stage, 
 
 
 async def test_the_audit_is_filtered_by_actor_action_subject_and_time(
-    server: Stage, clock: VirtualClock
+    server: RunningServer, clock: VirtualClock
 ) -> None:
     sari, dewi = (
         await server.operator("admin", "sari@example.id"),
@@ -79,7 +81,7 @@ async def test_the_audit_is_filtered_by_actor_action_subject_and_time(
     assert await actions(to=later.isoformat()) == ["configuration_changed"]
 
 
-async def test_the_pages_and_the_csv_of_the_audit_have_every_entry(server: Stage) -> None:
+async def test_the_pages_and_the_csv_of_the_audit_have_every_entry(server: RunningServer) -> None:
     viewer = await server.operator("viewer")
     await server.database.execute(
         "INSERT INTO audit_entries (actor, action, subject, subject_id, new_value, occurred_at) "
@@ -117,7 +119,7 @@ def test_the_contract_names_the_audit_entry_that_sql_writes() -> None:
 
 @pytest.mark.parametrize("table", ["audit_entries", "configuration_changes", "status_changes"])
 async def test_entries_cannot_be_updated_deleted_or_truncated(
-    server: Stage, database: Database, table: str
+    server: RunningServer, database: Database, table: str
 ) -> None:
     admin = await server.operator()
     await _configure(admin, 90)

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.support.server import Person
-from tests.support.signed_in import Stage, problem
+from tests.support.signed_in import RunningServer, problem
 
 KEYS = [
     "pairing_blast_timeout_seconds",
@@ -30,7 +30,9 @@ async def _put(operator: Person, key: str, value: object, expected: object | Non
 
 
 @pytest.mark.rule("X.5", "4.5", "5.2", "2a.5")
-async def test_there_are_exactly_five_rows_each_with_its_explanation_and_bounds(server: Stage) -> None:
+async def test_there_are_exactly_five_rows_each_with_its_explanation_and_bounds(
+    server: RunningServer,
+) -> None:
     viewer = await server.operator("viewer")
     rows = (await viewer.get("/configuration")).json()["items"]
     assert [row["key"] for row in rows] == KEYS
@@ -47,7 +49,7 @@ async def test_there_are_exactly_five_rows_each_with_its_explanation_and_bounds(
 
 
 @pytest.mark.rule("X.5")
-async def test_a_change_takes_effect_and_is_in_the_history_and_the_audit(server: Stage) -> None:
+async def test_a_change_takes_effect_and_is_in_the_history_and_the_audit(server: RunningServer) -> None:
     admin = await server.operator("admin", "sari@example.id")
     changed = await _put(admin, KEYS[0], 90)
     assert changed.status_code == 200, changed.text
@@ -89,7 +91,7 @@ async def test_a_change_takes_effect_and_is_in_the_history_and_the_audit(server:
         (KEYS[4], 1),
     ],
 )
-async def test_a_value_out_of_bounds_is_refused(server: Stage, key: str, value: object) -> None:
+async def test_a_value_out_of_bounds_is_refused(server: RunningServer, key: str, value: object) -> None:
     admin = await server.operator()
     refused = await _put(admin, key, value)
     assert problem(refused) == (422, "validation_failed")
@@ -97,7 +99,9 @@ async def test_a_value_out_of_bounds_is_refused(server: Stage, key: str, value: 
     assert await server.database.fetchval("SELECT count(*) FROM configuration_changes") == 0
 
 
-async def test_a_change_based_on_an_old_value_is_refused_with_the_current_value(server: Stage) -> None:
+async def test_a_change_based_on_an_old_value_is_refused_with_the_current_value(
+    server: RunningServer,
+) -> None:
     sari, dewi = await server.operator("admin", "sari@example.id"), await server.operator("admin")
     seen = (await _row(dewi, KEYS[0]))["updated_at"]
     await _put(sari, KEYS[0], 90)
@@ -107,7 +111,7 @@ async def test_a_change_based_on_an_old_value_is_refused_with_the_current_value(
     assert (await _row(dewi, KEYS[0]))["value"] == 90
 
 
-async def test_one_of_two_concurrent_changes_of_a_row_is_refused(server: Stage) -> None:
+async def test_one_of_two_concurrent_changes_of_a_row_is_refused(server: RunningServer) -> None:
     sari, dewi = await server.operator(), await server.operator()
     seen = (await _row(dewi, KEYS[0]))["updated_at"]
     answers = await asyncio.gather(_put(sari, KEYS[0], 90, seen), _put(dewi, KEYS[0], 120, seen))
@@ -115,7 +119,7 @@ async def test_one_of_two_concurrent_changes_of_a_row_is_refused(server: Stage) 
     assert await server.database.fetchval("SELECT count(*) FROM configuration_changes") == 1
 
 
-async def test_an_unknown_row_is_not_found(server: Stage) -> None:
+async def test_an_unknown_row_is_not_found(server: RunningServer) -> None:
     admin = await server.operator()
     body = {"value": 1, "expected_updated_at": "2026-01-01T00:00:00Z"}
     assert problem(await admin.put("/configuration/price_rp", body)) == (404, "not_found")

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.cases import cut_short, unserved
+from tests.support.cases import make_chat_cut_short, make_failed_search
 from tests.support.clock import VirtualClock
 from tests.support.journey import WINDOW_SECONDS
-from tests.support.signed_in import Stage
+from tests.support.signed_in import RunningServer
 
 # 00:30 in Jakarta. In UTC it is still the day before.
 SOON_AFTER_MIDNIGHT = datetime(2026, 3, 9, 17, 30, tzinfo=UTC)
@@ -41,20 +41,20 @@ FROM paid WHERE status <> 'served'
 """
 
 
-async def _seed(server: Stage, now: datetime) -> None:
+async def _seed(server: RunningServer, now: datetime) -> None:
     """Write 300 payments without sessions over the last 46 days, about one every four hours."""
     await server.database.execute(SEED, now, await server.make.offer())
 
 
-async def test_the_figures_equal_the_counts_of_plain_sql(server: Stage, clock: VirtualClock) -> None:
+async def test_the_figures_equal_the_counts_of_plain_sql(server: RunningServer, clock: VirtualClock) -> None:
     viewer = await server.operator("viewer")
     await clock.set(SOON_AFTER_MIDNIGHT)
     await _seed(server, SOON_AFTER_MIDNIGHT)
     await clock.advance(60)
-    await cut_short(server)
+    await make_chat_cut_short(server)
     await server.chat(await server.make.customer(), await server.make.mitra(online=False, max_customers=3))
-    await unserved(server, tag="all_mitras_rejected")
-    await unserved(server, tag="all_mitras_rejected")
+    await make_failed_search(server, tag="all_mitras_rejected")
+    await make_failed_search(server, tag="all_mitras_rejected")
     asked = [await server.make.mitra(f"Kak {number}", online=True) for number in range(2)]
     pairing_id = await server.search(await server.make.customer("Melati"), asked)
     now = await clock.advance(7)
@@ -99,7 +99,7 @@ async def test_the_figures_equal_the_counts_of_plain_sql(server: Stage, clock: V
     assert found["open_cases"] == await count("SELECT count(*) FROM review_cases WHERE status = 'open'") == 3
 
 
-async def test_the_acceptance_times_include_only_today(server: Stage, clock: VirtualClock) -> None:
+async def test_the_acceptance_times_include_only_today(server: RunningServer, clock: VirtualClock) -> None:
     viewer = await server.operator("viewer")
     await clock.set(MIDNIGHT - timedelta(hours=1))
     empty = (await viewer.get("/dashboard")).json()
@@ -124,12 +124,12 @@ async def test_the_acceptance_times_include_only_today(server: Stage, clock: Vir
 
 
 async def test_the_charts_equal_the_counts_of_plain_sql_per_hour_and_per_day(
-    server: Stage, clock: VirtualClock
+    server: RunningServer, clock: VirtualClock
 ) -> None:
     viewer = await server.operator("viewer")
     await clock.set(SOON_AFTER_MIDNIGHT)
     await _seed(server, SOON_AFTER_MIDNIGHT)
-    await cut_short(server)
+    await make_chat_cut_short(server)
     charts = (await viewer.get("/dashboard/charts")).json()
     assert (len(charts["hours"]), len(charts["days"])) == (24, 30)
     assert datetime.fromisoformat(charts["hours"][-1]["began_at"]) == MIDNIGHT
@@ -156,7 +156,7 @@ async def test_the_charts_equal_the_counts_of_plain_sql_per_hour_and_per_day(
 
 
 async def test_the_figures_of_connected_and_available_mitras_and_of_free_capacity_follow_presence(
-    server: Stage,
+    server: RunningServer,
 ) -> None:
     viewer = await server.operator("viewer")
     before = (await viewer.get("/dashboard")).json()
@@ -178,6 +178,6 @@ async def test_the_figures_of_connected_and_available_mitras_and_of_free_capacit
         async with (away := await server.mitra("Kak Pergi", online=False)).socket():
             found = (await viewer.get("/dashboard")).json()
             # Only this step writes the mitra's last-seen time to PostgreSQL. A server does so periodically.
-            await server.server.services.presence.write_last_seen()
+            await server.application.services.presence.write_last_seen()
             found = (await viewer.get("/dashboard")).json()
             assert (found["online"], found["connected"], found["available"]) == (1, 2, 1), away.id

@@ -11,7 +11,7 @@ from curhat.control_center.operators import passwords
 from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.database import Database
 from curhat.kit.settings import Settings
-from tests.support.signed_in import Stage, development_settings, problem
+from tests.support.signed_in import RunningServer, development_settings, problem
 
 
 async def _admins(database: Database, settings: Settings) -> list[DemoAccount]:
@@ -20,8 +20,10 @@ async def _admins(database: Database, settings: Settings) -> list[DemoAccount]:
     return [account for account in accounts if account.role == "admin"]
 
 
-async def test_the_demo_admin_signs_in_with_the_password_that_every_start_shows(server: Stage) -> None:
-    settings = server.server.services.settings
+async def test_the_demo_admin_signs_in_with_the_password_that_every_start_shows(
+    server: RunningServer,
+) -> None:
+    settings = server.application.services.settings
     (admin,) = await _admins(server.database, settings)
     assert await _admins(server.database, settings) == [admin]
     password = admin.note.removeprefix("password ")
@@ -31,8 +33,8 @@ async def test_the_demo_admin_signs_in_with_the_password_that_every_start_shows(
     assert await server.database.fetchval("SELECT count(*) FROM operators") == 1
 
 
-async def test_a_changed_password_is_not_shown(server: Stage) -> None:
-    settings = server.server.services.settings
+async def test_a_changed_password_is_not_shown(server: RunningServer) -> None:
+    settings = server.application.services.settings
     await _admins(server.database, settings)
     other = await asyncio.to_thread(passwords.hashed, "another password than the demo's")
     await server.database.execute("UPDATE operators SET password_hash = $1", other)

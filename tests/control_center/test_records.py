@@ -6,10 +6,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.support.cases import cut_short, unserved, work
+from tests.support.cases import make_chat_cut_short, make_failed_search, run_worker
 from tests.support.clock import VirtualClock
 from tests.support.server import Person
-from tests.support.signed_in import Stage, problem
+from tests.support.signed_in import RunningServer, problem
 
 NOT_FOUND = (404, "not_found")
 INVALID = (422, "validation_failed")
@@ -22,7 +22,7 @@ async def _found(operator: Person, path: str, **query: Any) -> list[dict[str, An
     return items
 
 
-async def _phone_of(server: Stage, person_id: UUID) -> str:
+async def _phone_of(server: RunningServer, person_id: UUID) -> str:
     phone: str = await server.database.fetchval("SELECT phone_number FROM people WHERE id = $1", person_id)
     return phone
 
@@ -31,12 +31,12 @@ async def _phone_of(server: Stage, person_id: UUID) -> str:
 
 
 async def test_a_payment_is_found_by_ids_phone_name_status_and_time(
-    server: Stage, clock: VirtualClock
+    server: RunningServer, clock: VirtualClock
 ) -> None:
     viewer = await server.operator("viewer")
     await clock.set()
-    failed = await unserved(server, call_name="Melati")
-    _, session_id = await cut_short(server)
+    failed = await make_failed_search(server, call_name="Melati")
+    _, session_id = await make_chat_cut_short(server)
     later = await clock.advance(3600)
     pending = await server.pending_payment(await server.make.customer("mel_ati"))
     phone = await _phone_of(server, failed.customer_id)
@@ -75,12 +75,14 @@ async def test_a_payment_is_found_by_ids_phone_name_status_and_time(
     "query",
     [{"q": "a\x00b"}, {"q": "A" * 201}, {"status": "lost"}, {"customer_id": "x"}, {"cursor": "AAAA"}],
 )
-async def test_an_invalid_search_is_refused(server: Stage, query: dict[str, str]) -> None:
+async def test_an_invalid_search_is_refused(server: RunningServer, query: dict[str, str]) -> None:
     viewer = await server.operator("viewer")
     assert problem(await viewer.get("/payments", **query)) == INVALID
 
 
-async def test_a_timeline_runs_from_opening_the_payment_to_the_end_of_its_session(server: Stage) -> None:
+async def test_a_timeline_runs_from_opening_the_payment_to_the_end_of_its_session(
+    server: RunningServer,
+) -> None:
     viewer = await server.operator("viewer")
     customer = await server.customer("Melati")
     async with server.available_mitra() as mitra:
@@ -113,14 +115,14 @@ async def test_a_timeline_runs_from_opening_the_payment_to_the_end_of_its_sessio
     assert problem(await viewer.get(f"/payments/{uuid4()}")) == NOT_FOUND
 
 
-async def test_an_operator_finds_and_reads_sessions_without_their_messages(server: Stage) -> None:
+async def test_an_operator_finds_and_reads_sessions_without_their_messages(server: RunningServer) -> None:
     viewer = await server.operator("viewer")
     customer, mitra = await server.customer("Melati"), await server.mitra(max_customers=3)
     chat = await server.chat(customer.id, mitra.id)
     for number in range(3):
         message = {"client_message_id": str(number), "text": "rahasia sekali"}
         await customer.post(f"/sessions/{chat.id}/messages", message)
-    await cut_short(server)
+    await make_chat_cut_short(server)
     for query in (
         {"q": str(chat.id)},
         {"q": str(chat.payment_id)},
@@ -141,11 +143,11 @@ async def test_an_operator_finds_and_reads_sessions_without_their_messages(serve
 
 
 async def test_an_operator_finds_customers_and_sees_the_counts_of_their_payments_sessions_and_cases(
-    server: Stage,
+    server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
-    failed = await unserved(server, call_name="Melati")
-    await unserved(server, call_name="Mawar")
+    failed = await make_failed_search(server, call_name="Melati")
+    await make_failed_search(server, call_name="Mawar")
     phone = await _phone_of(server, failed.customer_id)
     for q in (str(failed.customer_id), phone, "0" + phone[3:], "mela"):
         assert [each["id"] for each in await _found(reviewer, "/customers", q=q)] == [str(failed.customer_id)]
@@ -154,7 +156,7 @@ async def test_an_operator_finds_customers_and_sees_the_counts_of_their_payments
     assert (shown["payments"], shown["sessions"], shown["open_cases"], shown["paid_rp"]) == (1, 0, 1, 20_000)
     body = {"decision": "refund", "note": "maaf"}
     await reviewer.post(f"/review-cases/{failed.case_id}/decision", body)
-    await work(server)
+    await run_worker(server)
     shown = (await reviewer.get(f"/customers/{failed.customer_id}")).json()
     assert (shown["open_cases"], shown["paid_rp"]) == (0, 0)
     assert problem(await reviewer.get(f"/customers/{uuid4()}")) == NOT_FOUND
@@ -163,7 +165,7 @@ async def test_an_operator_finds_customers_and_sees_the_counts_of_their_payments
 # Transcripts -------------------------------------------------------------------------------------------------
 
 
-async def test_a_transcript_needs_a_reason_and_writes_an_audit_entry_each_time(server: Stage) -> None:
+async def test_a_transcript_needs_a_reason_and_writes_an_audit_entry_each_time(server: RunningServer) -> None:
     reviewer = await server.operator("reviewer")
     customer, mitra = await server.customer(), await server.mitra(max_customers=3)
     chat = await server.chat(customer.id, mitra.id)
@@ -189,9 +191,9 @@ async def test_a_transcript_needs_a_reason_and_writes_an_audit_entry_each_time(s
     assert problem(await reviewer.post(f"/sessions/{uuid4()}/transcript", {"reason": "x"})) == NOT_FOUND
 
 
-async def test_a_viewer_may_not_read_a_transcript(server: Stage) -> None:
+async def test_a_viewer_may_not_read_a_transcript(server: RunningServer) -> None:
     viewer = await server.operator("viewer")
-    _, session_id = await cut_short(server)
+    _, session_id = await make_chat_cut_short(server)
     refused = await viewer.post(f"/sessions/{session_id}/transcript", {"reason": "ingin tahu"})
     assert problem(refused) == (403, "forbidden")
     assert await server.database.fetchval("SELECT count(*) FROM audit_entries") == 0
@@ -201,7 +203,7 @@ async def test_a_viewer_may_not_read_a_transcript(server: Stage) -> None:
 
 
 @pytest.mark.rule("S.2")
-async def test_an_admin_invites_a_mitra_who_then_may_sign_in(server: Stage) -> None:
+async def test_an_admin_invites_a_mitra_who_then_may_sign_in(server: RunningServer) -> None:
     admin = await server.operator()
     body = {"phone": "0811 2222 333", "display_name": " Kak  Tari ", "max_customers": 2}
     assert problem(await admin.post("/mitras", body, key="")) == (400, "idempotency_key_missing")
@@ -234,7 +236,7 @@ async def test_an_admin_invites_a_mitra_who_then_may_sign_in(server: Stage) -> N
 
 
 async def test_mitras_are_listed_with_presence_load_and_acceptance(
-    server: Stage, clock: VirtualClock
+    server: RunningServer, clock: VirtualClock
 ) -> None:
     viewer = await server.operator("viewer")
     away = await server.mitra("Kak Away", online=False)
@@ -262,10 +264,10 @@ async def test_mitras_are_listed_with_presence_load_and_acceptance(
     assert problem(await viewer.get(f"/mitras/{uuid4()}")) == NOT_FOUND
 
 
-async def test_connected_is_null_while_valkey_is_down(server: Stage) -> None:
+async def test_connected_is_null_while_valkey_is_down(server: RunningServer) -> None:
     viewer = await server.operator("viewer")
     mitra = await server.mitra()
-    await server.server.services.valkey.client_pause(3000)
+    await server.application.services.valkey.client_pause(3000)
     shown = await viewer.get(f"/mitras/{mitra.id}")
     assert (shown.status_code, shown.json()["connected"]) == (200, None)
     dashboard = (await viewer.get("/dashboard")).json()
@@ -274,7 +276,9 @@ async def test_connected_is_null_while_valkey_is_down(server: Stage) -> None:
 
 
 @pytest.mark.rule("X.7")
-async def test_raising_the_capacity_offers_open_requests_and_lowering_it_closes_them(server: Stage) -> None:
+async def test_raising_the_capacity_offers_open_requests_and_lowering_it_closes_them(
+    server: RunningServer,
+) -> None:
     admin = await server.operator()
     mitra = await server.mitra(online=False, max_customers=1)
     async with mitra.socket() as socket:
@@ -298,14 +302,14 @@ async def test_raising_the_capacity_offers_open_requests_and_lowering_it_closes_
     assert [tuple(row) for row in audit] == [("1", "2"), ("2", "1")]
 
 
-async def test_a_new_name_reaches_the_customer_of_a_running_chat(server: Stage) -> None:
+async def test_a_new_name_reaches_the_customer_of_a_running_chat(server: RunningServer) -> None:
     admin = await server.operator()
     customer, mitra = await server.customer(), await server.mitra(max_customers=3)
     chat = await server.chat(customer.id, mitra.id)
     async with customer.socket() as socket:
         changed = await admin.patch(f"/mitras/{mitra.id}", {"display_name": "Kak Baru"})
         assert changed.status_code == 200, changed.text
-        await work(server)
+        await run_worker(server)
         told = await socket.wait_for("session.updated", id=str(chat.id))
     assert told["mitra"]["display_name"] == "Kak Baru"
     assert (await customer.get("/state")).json()["session"]["mitra"] == told["mitra"]
@@ -313,7 +317,7 @@ async def test_a_new_name_reaches_the_customer_of_a_running_chat(server: Stage) 
 
 @pytest.mark.rule("X.8")
 async def test_a_suspension_closes_requests_ends_sessions_opens_cases_and_can_be_lifted(
-    server: Stage,
+    server: RunningServer,
 ) -> None:
     admin = await server.operator()
     async with server.available_mitra() as mitra:
@@ -330,7 +334,7 @@ async def test_a_suspension_closes_requests_ends_sessions_opens_cases_and_can_be
             while (refused := await mitra.get("/me")).status_code == 200:
                 pass
         assert problem(refused) == (403, "suspended")
-    await work(server)
+    await run_worker(server)
     ended = await server.database.fetchrow("SELECT status, end_reason FROM sessions WHERE id = $1", chat.id)
     assert ended is not None
     assert tuple(ended) == ("ended", "mitra_suspended")
@@ -347,7 +351,7 @@ async def test_a_suspension_closes_requests_ends_sessions_opens_cases_and_can_be
     ]
 
 
-async def test_an_empty_change_and_a_change_of_an_unknown_mitra_are_refused(server: Stage) -> None:
+async def test_an_empty_change_and_a_change_of_an_unknown_mitra_are_refused(server: RunningServer) -> None:
     admin = await server.operator()
     mitra = await server.mitra()
     wrong: list[dict[str, Any]] = [

@@ -17,32 +17,32 @@ from curhat.journeys import charging
 from curhat.kit.database import Database
 from curhat.kit.pause_points import set_pause_point
 from curhat.payments.gateway import ChargeAnswer, RefundAnswer
-from tests.support.cases import Failed, cut_short, unserved, work
+from tests.support.cases import PaymentWithCase, make_chat_cut_short, make_failed_search, run_worker
 from tests.support.clock import VirtualClock
 from tests.support.journey import Latch, wait_for_lock
 from tests.support.server import Person
-from tests.support.signed_in import Stage, development_settings, problem, stage
+from tests.support.signed_in import RunningServer, development_settings, problem, start_server
 
 DECIDED = (409, "case_decided")
 NOTHING_TO_REFUND = (409, "nothing_to_refund")
 
 
 async def _decide(
-    operator: Person, failed: Failed, decision: str = "refund", note: str = "maaf"
+    operator: Person, failed: PaymentWithCase, decision: str = "refund", note: str = "maaf"
 ) -> httpx.Response:
     return await operator.post(
         f"/review-cases/{failed.case_id}/decision", {"decision": decision, "note": note}
     )
 
 
-async def _case(operator: Person, failed: Failed) -> dict[str, Any]:
+async def _case(operator: Person, failed: PaymentWithCase) -> dict[str, Any]:
     answer = await operator.get(f"/review-cases/{failed.case_id}")
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found
 
 
-async def _status(server: Stage, failed: Failed) -> str:
+async def _status(server: RunningServer, failed: PaymentWithCase) -> str:
     found: str = await server.database.fetchval(
         "SELECT status FROM payments WHERE id = $1", failed.payment_id
     )
@@ -53,9 +53,11 @@ async def _status(server: Stage, failed: Failed) -> str:
 
 
 @pytest.mark.rule("2b.3", "X.1")
-async def test_a_failed_pairing_is_listed_with_its_masked_customer_and_its_case(server: Stage) -> None:
+async def test_a_failed_pairing_is_listed_with_its_masked_customer_and_its_case(
+    server: RunningServer,
+) -> None:
     viewer = await server.operator("viewer")
-    failed = await unserved(server, tag="all_mitras_rejected", call_name="Melati")
+    failed = await make_failed_search(server, tag="all_mitras_rejected", call_name="Melati")
     items = (await viewer.get("/failed-pairings")).json()["items"]
     assert len(items) == 1
     event = items[0]
@@ -74,13 +76,13 @@ async def test_a_failed_pairing_is_listed_with_its_masked_customer_and_its_case(
 
 
 async def test_failed_pairings_are_filtered_by_tag_kind_recovered_amount_and_time(
-    server: Stage, clock: VirtualClock
+    server: RunningServer, clock: VirtualClock
 ) -> None:
     viewer = await server.operator("viewer")
     early = await clock.advance(0)
-    first = await unserved(server, price_rp=10_000, tag="customer_cancelled")
+    first = await make_failed_search(server, price_rp=10_000, tag="customer_cancelled")
     late = await clock.advance(3600)
-    second = await unserved(server, price_rp=35_000)
+    second = await make_failed_search(server, price_rp=35_000)
     await server.database.execute(
         "UPDATE failed_pairing_events SET recovered = true, case_id = NULL WHERE payment_id = $1",
         second.payment_id,
@@ -127,7 +129,7 @@ async def test_failed_pairings_are_filtered_by_tag_kind_recovered_amount_and_tim
         {"format": "xml"},
     ],
 )
-async def test_an_invalid_filter_is_refused(server: Stage, query: dict[str, str]) -> None:
+async def test_an_invalid_filter_is_refused(server: RunningServer, query: dict[str, str]) -> None:
     viewer = await server.operator("viewer")
     for path in ("/failed-pairings", "/review-cases"):
         if path == "/review-cases" and {"kind", "recovered"} & query.keys():
@@ -138,13 +140,13 @@ async def test_an_invalid_filter_is_refused(server: Stage, query: dict[str, str]
 
 
 async def test_the_oldest_open_case_is_first_and_cases_are_filtered_by_status_tag_and_reason(
-    server: Stage, clock: VirtualClock
+    server: RunningServer, clock: VirtualClock
 ) -> None:
     reviewer = await server.operator("reviewer")
     cases = []
     for tag in ("no_mitra_available", "customer_cancelled", "all_mitras_rejected"):
         await clock.advance(60)
-        cases.append(await unserved(server, tag=tag))
+        cases.append(await make_failed_search(server, tag=tag))
     await _decide(reviewer, cases[0], "no_refund")
 
     async def found(**query: Any) -> list[int]:
@@ -160,7 +162,7 @@ async def test_the_oldest_open_case_is_first_and_cases_are_filtered_by_status_ta
     assert await found(reason="cut_short") == []
 
 
-async def test_pages_of_cases_have_no_gap_and_no_overlap(server: Stage) -> None:
+async def test_pages_of_cases_have_no_gap_and_no_overlap(server: RunningServer) -> None:
     viewer = await server.operator("viewer")
     customer_id = await server.make.customer()
     await server.database.execute(SEED_CASES, customer_id, await server.make.offer(), 120)
@@ -197,7 +199,7 @@ FROM paid
 
 @pytest.mark.rule("X.1", "2b.3")
 async def test_a_case_shows_every_asked_mitra_and_each_answer_with_its_time(
-    server: Stage, clock: VirtualClock
+    server: RunningServer, clock: VirtualClock
 ) -> None:
     reviewer = await server.operator("reviewer", "dewi@example.id")
     customer = await server.customer()
@@ -247,7 +249,9 @@ async def test_a_case_shows_every_asked_mitra_and_each_answer_with_its_time(
 
 
 @pytest.mark.rule("X.8", "5.7", "X.9")
-async def test_an_extension_has_its_own_case_and_refund_when_its_chat_was_cut_short(server: Stage) -> None:
+async def test_an_extension_has_its_own_case_and_refund_when_its_chat_was_cut_short(
+    server: RunningServer,
+) -> None:
     reviewer = await server.operator("reviewer")
     async with server.available_mitra() as mitra:
         chat = await server.chat((await server.customer()).id, mitra.id)
@@ -263,7 +267,7 @@ async def test_an_extension_has_its_own_case_and_refund_when_its_chat_was_cut_sh
     )
     answer = await reviewer.post(f"/review-cases/{case_id}/decision", {"decision": "refund", "note": "maaf"})
     assert answer.status_code == 200, answer.text
-    await work(server)
+    await run_worker(server)
     case = (await reviewer.get(f"/review-cases/{case_id}")).json()
     assert (case["reason"], case["payment"]["status"], case["payment"]["amount_rp"]) == (
         "cut_short",
@@ -280,7 +284,7 @@ async def test_an_extension_has_its_own_case_and_refund_when_its_chat_was_cut_sh
         ]
 
 
-async def test_an_unknown_case_is_not_found(server: Stage) -> None:
+async def test_an_unknown_case_is_not_found(server: RunningServer) -> None:
     reviewer = await server.operator("reviewer")
     nowhere = uuid4()
     assert problem(await reviewer.get(f"/review-cases/{nowhere}")) == (404, "not_found")
@@ -297,19 +301,19 @@ async def test_an_unknown_case_is_not_found(server: Stage) -> None:
 
 @pytest.mark.rule("X.9", "2b.3")
 async def test_the_gateway_gets_a_refund_once_and_its_confirmation_marks_the_payment_as_refunded(
-    server: Stage,
+    server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
-    failed = await unserved(server)
+    failed = await make_failed_search(server)
     decided = await _decide(reviewer, failed)
     assert decided.status_code == 200, decided.text
     assert (decided.json()["status"], decided.json()["refund"]["status"]) == ("decided", "requested")
     assert await _status(server, failed) == "unserved"
-    await work(server)
+    await run_worker(server)
     case = await _case(reviewer, failed)
     assert (case["refund"]["status"], case["refund"]["amount_rp"]) == ("done", 20_000)
     assert await _status(server, failed) == "refunded"
-    recorded = await server.server.services.gateway.recorded(failed.payment_id)
+    recorded = await server.application.services.gateway.recorded(failed.payment_id)
     assert [(refund.charge_key, refund.amount_rp) for refund in recorded.refunds] == [
         (failed.charge_key, 20_000)
     ]
@@ -327,10 +331,10 @@ async def test_the_gateway_gets_a_refund_once_and_its_confirmation_marks_the_pay
 
 @pytest.mark.rule("X.9")
 async def test_the_first_decision_wins_and_the_same_operator_may_repeat_it(
-    server: Stage,
+    server: RunningServer,
 ) -> None:
     first, second = await server.operator("reviewer", "dewi@example.id"), await server.operator("reviewer")
-    failed = await unserved(server)
+    failed = await make_failed_search(server)
     decided = await _decide(first, failed, note="pertama")
     again = await _decide(first, failed, note="kedua")
     assert again.status_code == 200
@@ -348,10 +352,10 @@ async def test_the_first_decision_wins_and_the_same_operator_may_repeat_it(
     "decisions", [("refund", "refund"), ("refund", "no_refund"), ("no_refund", "refund")]
 )
 async def test_the_second_of_two_concurrent_decisions_waits_and_is_refused(
-    server: Stage, decisions: tuple[str, str]
+    server: RunningServer, decisions: tuple[str, str]
 ) -> None:
     first, second = await server.operator("reviewer"), await server.operator("admin")
-    failed = await unserved(server)
+    failed = await make_failed_search(server)
     latch = Latch()
     set_pause_point("decide.before_commit", latch)
     deciding = asyncio.create_task(_decide(first, failed, decisions[0]))
@@ -367,33 +371,33 @@ async def test_the_second_of_two_concurrent_decisions_waits_and_is_refused(
     assert await server.database.fetchval("SELECT count(*) FROM refunds") == (decisions[0] == "refund")
 
 
-async def test_many_concurrent_decisions_lead_to_one_decision_and_one_refund(server: Stage) -> None:
+async def test_many_concurrent_decisions_lead_to_one_decision_and_one_refund(server: RunningServer) -> None:
     operators = [await server.operator("reviewer") for _ in range(8)]
-    failed = await unserved(server)
+    failed = await make_failed_search(server)
     answers = await asyncio.gather(*(_decide(operator, failed) for operator in operators))
     assert sorted(map(problem, answers), key=str) == [(200, None)] + [DECIDED] * 7
-    await work(server)
-    recorded = await server.server.services.gateway.recorded(failed.payment_id)
+    await run_worker(server)
+    recorded = await server.application.services.gateway.recorded(failed.payment_id)
     assert len(recorded.refunds) == 1
 
 
 async def test_an_operator_who_decides_on_two_screens_concurrently_gets_the_case_on_both(
-    server: Stage,
+    server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
-    failed = await unserved(server)
+    failed = await make_failed_search(server)
     answers = await asyncio.gather(*(_decide(reviewer, failed) for _ in range(4)))
     assert [answer.status_code for answer in answers] == [200] * 4
     assert await server.database.fetchval("SELECT count(*) FROM refunds") == 1
 
 
-async def test_a_decision_needs_a_key_and_its_repetition_gets_the_first_answer(server: Stage) -> None:
+async def test_a_decision_needs_a_key_and_its_repetition_gets_the_first_answer(server: RunningServer) -> None:
     reviewer = await server.operator("reviewer")
-    failed = await unserved(server)
+    failed = await make_failed_search(server)
     path, body = f"/review-cases/{failed.case_id}/decision", {"decision": "refund", "note": "maaf"}
     assert problem(await reviewer.post(path, body, key="")) == (400, "idempotency_key_missing")
     first = await reviewer.post(path, body, key="one")
-    await work(server)
+    await run_worker(server)
     again = await reviewer.post(path, body, key="one")
     assert again.content == first.content
     other = await reviewer.post(path, {**body, "decision": "no_refund"}, key="one")
@@ -401,9 +405,9 @@ async def test_a_decision_needs_a_key_and_its_repetition_gets_the_first_answer(s
 
 
 @pytest.mark.rule("X.1")
-async def test_a_failed_trial_has_a_case_and_nothing_to_refund(server: Stage) -> None:
+async def test_a_failed_trial_has_a_case_and_nothing_to_refund(server: RunningServer) -> None:
     reviewer = await server.operator("reviewer")
-    trial = await unserved(server, price_rp=0)
+    trial = await make_failed_search(server, price_rp=0)
     case = await _case(reviewer, trial)
     assert (case["amount_rp"], case["refundable_rp"]) == (0, 0)
     assert problem(await _decide(reviewer, trial)) == NOTHING_TO_REFUND
@@ -413,45 +417,45 @@ async def test_a_failed_trial_has_a_case_and_nothing_to_refund(server: Stage) ->
 
 
 async def test_a_session_that_was_cut_short_is_refunded_when_the_gateway_confirms(
-    server: Stage,
+    server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
-    failed, session_id = await cut_short(server)
+    failed, session_id = await make_chat_cut_short(server)
     case = await _case(reviewer, failed)
     assert (case["reason"], case["payment"]["session_id"]) == ("cut_short", str(session_id))
     ended = [entry for entry in case["timeline"] if entry["type"] == "session_ended"]
     assert (ended[0]["reason"], ended[0]["note"]) == ("mitra_ended", "listrik padam")
     assert problem(await _decide(reviewer, failed)) == (200, None)
-    await work(server)
+    await run_worker(server)
     assert await _status(server, failed) == "refunded"
 
 
-async def test_a_refused_refund_shows_the_reason_and_can_be_retried(server: Stage) -> None:
+async def test_a_refused_refund_shows_the_reason_and_can_be_retried(server: RunningServer) -> None:
     reviewer = await server.operator("reviewer")
-    failed = await unserved(server)
+    failed = await make_failed_search(server)
     retry = f"/review-cases/{failed.case_id}/refund-retry"
     assert problem(await reviewer.post(retry)) == (409, "refund_not_failed")
-    await server.server.services.gateway.set_behaviour("decline", failed.payment_id)
+    await server.application.services.gateway.set_behaviour("decline", failed.payment_id)
     await _decide(reviewer, failed)
     assert problem(await reviewer.post(retry)) == (409, "refund_not_failed")
-    await work(server)
+    await run_worker(server)
     case = await _case(reviewer, failed)
     assert case["status"] == "decided"
     assert (case["refund"]["status"], case["refund"]["reason"]) == ("failed", "refused by the mock gateway")
     assert await _status(server, failed) == "unserved"
-    await server.server.services.gateway.set_behaviour("approve", failed.payment_id)
+    await server.application.services.gateway.set_behaviour("approve", failed.payment_id)
     again = await reviewer.post(retry)
     assert (again.status_code, again.json()["refund"]["status"]) == (200, "requested")
-    await work(server)
+    await run_worker(server)
     assert (await _case(reviewer, failed))["refund"]["status"] == "done"
     assert await _status(server, failed) == "refunded"
     assert problem(await reviewer.post(retry)) == (409, "refund_not_failed")
-    recorded = await server.server.services.gateway.recorded(failed.payment_id)
+    recorded = await server.application.services.gateway.recorded(failed.payment_id)
     assert [refund.status for refund in recorded.refunds] == ["failed", "done"]
 
 
 async def test_an_operator_retries_the_failed_refund_of_a_late_approval_without_changing_the_payment(
-    server: Stage,
+    server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
     customer_id = await server.make.customer()
@@ -472,11 +476,11 @@ async def test_an_operator_retries_the_failed_refund_of_a_late_approval_without_
         payment_id,
     )
     await server.database.execute("UPDATE payments SET status = 'abandoned' WHERE id = $1", payment_id)
-    await server.server.services.gateway.charge(key, payment_id, 20_000)
+    await server.application.services.gateway.charge(key, payment_id, 20_000)
     case_id = await server.database.fetchval("SELECT id FROM review_cases")
-    failed = Failed(customer_id, payment_id, case_id, key)
+    failed = PaymentWithCase(customer_id, payment_id, case_id, key)
     assert problem(await _decide(reviewer, failed)) == (200, None)
-    await work(server)
+    await run_worker(server)
     assert (await _case(reviewer, failed))["refund"]["status"] == "done"
     assert await _status(server, failed) == "abandoned"
 
@@ -487,27 +491,27 @@ async def test_an_operator_retries_the_failed_refund_of_a_late_approval_without_
 @pytest.fixture
 async def careful(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[RunningServer]:
     """A server where refunds above Rp20.000 need a second operator's approval."""
     settings = dataclasses.replace(
         development_settings(database_url, servers.valkey_url), refund_approval_limit_rp=20_000
     )
-    async with stage(settings, database) as opened:
+    async with start_server(settings, database) as opened:
         yield opened
 
 
 @pytest.mark.rule("X.9")
-async def test_a_refund_above_the_limit_waits_for_another_operator(careful: Stage) -> None:
+async def test_a_refund_above_the_limit_waits_for_another_operator(careful: RunningServer) -> None:
     first, second = await careful.operator("reviewer"), await careful.operator("reviewer", "dewi@example.id")
-    at_limit = await unserved(careful, price_rp=20_000)
+    at_limit = await make_failed_search(careful, price_rp=20_000)
     assert (await _decide(first, at_limit)).json()["refund"]["status"] == "requested"
-    failed = await unserved(careful, price_rp=35_000)
+    failed = await make_failed_search(careful, price_rp=35_000)
     assert (await _case(first, failed))["needs_approval"] is True
     decided = await _decide(first, failed)
     assert decided.json()["refund"]["status"] == "awaiting_approval"
     waiting = (await second.get("/review-cases", awaiting_approval="true")).json()["items"]
     assert [case["id"] for case in waiting] == [str(failed.case_id)]
-    await work(careful)
+    await run_worker(careful)
     assert await _status(careful, failed) == "unserved"
     approval = f"/review-cases/{failed.case_id}/approval"
     approved = await second.post(approval)
@@ -515,7 +519,7 @@ async def test_a_refund_above_the_limit_waits_for_another_operator(careful: Stag
     assert approved.json()["refund"]["status"] == "requested"
     assert approved.json()["refund"]["approved_by"]["email"] == "dewi@example.id"
     assert problem(await second.post(approval)) == (200, None)
-    await work(careful)
+    await run_worker(careful)
     assert await _status(careful, failed) == "refunded"
     types = [entry["type"] for entry in (await _case(first, failed))["timeline"]]
     assert types[-5:] == [
@@ -528,10 +532,10 @@ async def test_a_refund_above_the_limit_waits_for_another_operator(careful: Stag
 
 
 async def test_each_case_shows_its_refundable_amount_and_whether_a_refund_needs_approval(
-    careful: Stage,
+    careful: RunningServer,
 ) -> None:
     reviewer = await careful.operator("reviewer")
-    cases = [await unserved(careful, price_rp=price_rp) for price_rp in (0, 20_000, 35_000)]
+    cases = [await make_failed_search(careful, price_rp=price_rp) for price_rp in (0, 20_000, 35_000)]
 
     async def told() -> list[tuple[int, bool]]:
         items = (await reviewer.get("/review-cases")).json()["items"]
@@ -556,9 +560,9 @@ async def test_each_case_shows_its_refundable_amount_and_whether_a_refund_needs_
 
 
 @pytest.mark.rule("X.9")
-async def test_no_operator_may_approve_their_own_refund_even_as_an_admin(careful: Stage) -> None:
+async def test_no_operator_may_approve_their_own_refund_even_as_an_admin(careful: RunningServer) -> None:
     admin = await careful.operator("admin")
-    failed = await unserved(careful, price_rp=35_000)
+    failed = await make_failed_search(careful, price_rp=35_000)
     await _decide(admin, failed)
     assert problem(await admin.post(f"/review-cases/{failed.case_id}/approval")) == (403, "own_refund")
     assert await careful.database.fetchval("SELECT count(*) FROM refunds") == 0
@@ -568,9 +572,9 @@ async def test_no_operator_may_approve_their_own_refund_even_as_an_admin(careful
         )
 
 
-async def test_two_concurrent_approvals_request_the_refund_once(careful: Stage) -> None:
+async def test_two_concurrent_approvals_request_the_refund_once(careful: RunningServer) -> None:
     first, second, third = [await careful.operator("reviewer") for _ in range(3)]
-    failed = await unserved(careful, price_rp=35_000)
+    failed = await make_failed_search(careful, price_rp=35_000)
     approval = f"/review-cases/{failed.case_id}/approval"
     assert problem(await second.post(approval)) == (409, "nothing_to_approve")
     await _decide(first, failed)
@@ -579,22 +583,24 @@ async def test_two_concurrent_approvals_request_the_refund_once(careful: Stage) 
     assert await careful.database.fetchval("SELECT count(*) FROM refunds") == 1
 
 
-async def test_the_database_refuses_another_decision_on_a_decided_case(server: Stage) -> None:
+async def test_the_database_refuses_another_decision_on_a_decided_case(server: RunningServer) -> None:
     reviewer = await server.operator("reviewer")
-    await _decide(reviewer, await unserved(server), "no_refund")
+    await _decide(reviewer, await make_failed_search(server), "no_refund")
     with pytest.raises(Exception, match="is decided"):
         await server.database.execute("UPDATE review_cases SET decision = 'refund', refund_rp = 1")
 
 
-# Many at once ------------------------------------------------------------------------------------------------
+# Bulk decisions ----------------------------------------------------------------------------------------------
 
 
-async def test_a_bulk_decision_decides_each_case_separately_and_answers_for_each_case(server: Stage) -> None:
+async def test_a_bulk_decision_decides_each_case_separately_and_answers_for_each_case(
+    server: RunningServer,
+) -> None:
     reviewer, other = await server.operator("reviewer"), await server.operator("reviewer")
     good, trial, taken = (
-        await unserved(server),
-        await unserved(server, price_rp=0),
-        await unserved(server),
+        await make_failed_search(server),
+        await make_failed_search(server, price_rp=0),
+        await make_failed_search(server),
     )
     await _decide(other, taken, "no_refund")
     nowhere = uuid4()
@@ -621,7 +627,7 @@ async def test_a_bulk_decision_decides_each_case_separately_and_answers_for_each
         (None, "case_decided"),
         (None, "not_found"),
     ]
-    await work(server)
+    await run_worker(server)
     again = await reviewer.post("/review-cases/decisions", body, key="bulk")
     assert again.content == answer.content
     assert await server.database.fetchval("SELECT count(*) FROM refunds") == 1
@@ -630,10 +636,10 @@ async def test_a_bulk_decision_decides_each_case_separately_and_answers_for_each
 # CSV ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_csv_has_every_row_and_no_phone_number_and_no_formula(server: Stage) -> None:
+async def test_a_csv_has_every_row_and_no_phone_number_and_no_formula(server: RunningServer) -> None:
     viewer = await server.operator("viewer")
     for name in ("=1+1", "-Bunga", 'Melati, "dan" Mawar'):
-        await unserved(server, call_name=name)
+        await make_failed_search(server, call_name=name)
     customer_id = await server.make.customer()
     await server.database.execute(SEED_CASES, customer_id, await server.make.offer(), 1100)
     answer = await viewer.get("/review-cases", format="csv")
@@ -654,7 +660,7 @@ async def test_a_csv_has_every_row_and_no_phone_number_and_no_formula(server: St
     assert tuple(audit) == (str(viewer.id), "list_exported", "review-cases", None)
 
 
-async def test_the_csv_of_an_empty_list_has_the_header(server: Stage) -> None:
+async def test_the_csv_of_an_empty_list_has_the_header(server: RunningServer) -> None:
     viewer = await server.operator("viewer")
     answer = await viewer.get("/failed-pairings", format="csv", tag="customer_cancelled")
     assert answer.text == (
@@ -668,9 +674,9 @@ async def test_the_csv_of_an_empty_list_has_the_header(server: Stage) -> None:
 @pytest.mark.invariant(4, 9)
 @pytest.mark.parametrize("decision", ["refund", "no_refund"])
 async def test_an_operator_sees_and_retries_a_refused_refund_of_a_late_approval_after_the_decision(
-    server: Stage, decision: str
+    server: RunningServer, decision: str
 ) -> None:
-    reviewer, failed = await server.operator("reviewer"), await unserved(server)
+    reviewer, failed = await server.operator("reviewer"), await make_failed_search(server)
     # An earlier charge attempt. When we asked, the gateway did not know it.
     key: UUID = await server.database.fetchval(
         "INSERT INTO charge_attempts (payment_id, amount_rp, status, reason, answered_at) "
@@ -678,7 +684,7 @@ async def test_an_operator_sees_and_retries_a_refused_refund_of_a_late_approval_
         failed.payment_id,
     )
     assert (await _decide(reviewer, failed, decision)).status_code == 200
-    await work(server)
+    await run_worker(server)
 
     async with server.database.transaction() as tx:
         await charging.charge_answered(tx, key, ChargeAnswer("approved"), [])
@@ -692,10 +698,10 @@ async def test_an_operator_sees_and_retries_a_refused_refund_of_a_late_approval_
     assert (await reviewer.get("/dashboard")).json()["refunds_refused"] == 1
 
     # The gateway recorded that charge after all.
-    await server.server.services.gateway.charge(key, failed.payment_id, 20_000)
+    await server.application.services.gateway.charge(key, failed.payment_id, 20_000)
     again = await reviewer.post(f"/review-cases/{failed.case_id}/refund-retry")
     assert again.status_code == 200, again.text
-    await work(server)
+    await run_worker(server)
     refunds = await server.database.fetch(
         "SELECT reason, status FROM refunds WHERE charge_attempt_id = $1 ORDER BY id", key
     )

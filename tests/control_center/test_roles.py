@@ -13,7 +13,7 @@ from curhat.control_center.operators.permissions import PERMISSIONS, OperatorRol
 from curhat.kit.errors import BusinessError
 from curhat.kit.http import handle_business_error
 from tests.security.operations import ENTRIES, OPERATIONS, send
-from tests.support.signed_in import Stage, business, problem
+from tests.support.signed_in import RunningServer, business_rows, problem
 
 FORBIDDEN = (403, "forbidden")
 
@@ -68,16 +68,16 @@ def test_the_table_lists_every_operation_of_the_control_center() -> None:
 @pytest.mark.rule("S.3")
 @pytest.mark.parametrize("role", ["admin", "reviewer", "viewer"])
 async def test_a_role_may_call_only_its_operations_in_the_table_and_other_calls_change_nothing(
-    server: Stage, role: OperatorRole
+    server: RunningServer, role: OperatorRole
 ) -> None:
     calls = {name: await ENTRIES[name].prepare(server) for name in ALLOWED}
     operator = await server.operator(role)
     refused = [name for name, roles in ALLOWED.items() if role not in roles]
-    before = await business(server.database)
+    before = await business_rows(server.database)
     for name in refused:
         answer = await send(server, OPERATIONS[name], calls[name], token=operator.token)
         assert problem(answer) == FORBIDDEN, name
-    assert await business(server.database) == before
+    assert await business_rows(server.database) == before
     for name, roles in ALLOWED.items():
         if role in roles:
             # A new operator makes each call, because some calls sign out or change the caller's own account.
@@ -95,7 +95,7 @@ def test_every_operation_names_an_existing_permission() -> None:
     assert sum(needed_by(handler) == "nothing" for handler in ROUTES) == 1
 
 
-async def test_an_operation_without_a_known_permission_is_refused_to_everybody(server: Stage) -> None:
+async def test_an_operation_without_a_known_permission_is_refused_to_everybody(server: RunningServer) -> None:
     @get("/api/control-center/forgotten")
     async def forgotten() -> str:
         return "secret"
@@ -105,7 +105,7 @@ async def test_an_operation_without_a_known_permission_is_refused_to_everybody(s
         return "secret"
 
     handlers: list[BaseRouteHandler] = [forgotten, misspelt]
-    services = server.server.services
+    services = server.application.services
     app = Litestar(
         handlers,
         guards=[operators_only(lambda: services.database, lambda: services.settings)],

@@ -27,7 +27,14 @@ from curhat.kit.database import Database
 from curhat.kit.errors import NotFound
 from tests.support.clock import START, VirtualClock
 from tests.support.server import Person
-from tests.support.signed_in import ORIGIN, Stage, development_settings, free_port, problem, stage
+from tests.support.signed_in import (
+    ORIGIN,
+    RunningServer,
+    development_settings,
+    free_port,
+    problem,
+    start_server,
+)
 
 EMAIL = "sari@example.id"
 PASSWORD = "a password of this test"
@@ -45,17 +52,17 @@ def password_hash() -> str:
 
 
 @pytest.fixture
-async def sari(server: Stage, password_hash: str) -> UUID:
+async def sari(server: RunningServer, password_hash: str) -> UUID:
     """An admin with a password and no authenticator app."""
     async with server.database.transaction() as tx:
         return await create_operator(tx, EMAIL, "admin", password_hash)
 
 
-async def _login(server: Stage, **more: Any) -> httpx.Response:
+async def _login(server: RunningServer, **more: Any) -> httpx.Response:
     return await server.http.post(LOGIN, json={"email": EMAIL, "password": PASSWORD, **more})
 
 
-async def _signed_in(server: Stage, operator_id: UUID, **more: Any) -> Person:
+async def _signed_in(server: RunningServer, operator_id: UUID, **more: Any) -> Person:
     answer = await _login(server, **more)
     assert answer.status_code == 200, answer.text
     return Person(server.http, "operator", operator_id, answer.json()["token"])
@@ -76,7 +83,7 @@ async def _enrol(operator: Person, now: datetime = START) -> tuple[pyotp.TOTP, l
 
 @pytest.mark.rule("S.3")
 async def test_an_operator_signs_in_with_email_and_password_and_gets_their_account(
-    server: Stage, sari: UUID
+    server: RunningServer, sari: UUID
 ) -> None:
     answer = await server.http.post(LOGIN, json={"email": f"  {EMAIL.upper()} ", "password": PASSWORD})
     assert answer.status_code == 200
@@ -95,7 +102,7 @@ async def test_an_operator_signs_in_with_email_and_password_and_gets_their_accou
     ]
 
 
-async def test_the_database_stores_neither_passwords_nor_tokens(server: Stage, sari: UUID) -> None:
+async def test_the_database_stores_neither_passwords_nor_tokens(server: RunningServer, sari: UUID) -> None:
     sari_now = await _signed_in(server, sari)
     row = await server.database.fetchrow("SELECT password_hash FROM operators")
     assert row is not None
@@ -106,7 +113,9 @@ async def test_the_database_stores_neither_passwords_nor_tokens(server: Stage, s
     assert len(sari_now.token) >= 43
 
 
-async def test_an_unknown_email_and_a_wrong_password_get_the_same_answer(server: Stage, sari: UUID) -> None:
+async def test_an_unknown_email_and_a_wrong_password_get_the_same_answer(
+    server: RunningServer, sari: UUID
+) -> None:
     wrong = await _login(server, password="not the password")
     unknown = await _login(server, email="nobody@example.id")
     assert problem(wrong) == problem(unknown) == INVALID
@@ -114,7 +123,7 @@ async def test_an_unknown_email_and_a_wrong_password_get_the_same_answer(server:
 
 
 async def test_an_unknown_email_causes_the_same_hashing_work_as_a_known_email(
-    server: Stage, monkeypatch: pytest.MonkeyPatch
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared: list[str | None] = []
     real = passwords.is_right
@@ -132,7 +141,7 @@ async def test_an_unknown_email_causes_the_same_hashing_work_as_a_known_email(
 
 @pytest.mark.parametrize("email", [EMAIL, "nobody@example.id"])
 async def test_sign_in_attempts_are_limited_per_email_even_for_an_unknown_email(
-    server: Stage, sari: UUID, clock: VirtualClock, email: str
+    server: RunningServer, sari: UUID, clock: VirtualClock, email: str
 ) -> None:
     await clock.set()
     for _ in range(MAX_TRIES_PER_WINDOW):
@@ -148,7 +157,7 @@ async def test_sign_in_attempts_are_limited_per_email_even_for_an_unknown_email(
 
 
 async def test_concurrent_sign_in_attempts_are_limited_like_consecutive_attempts(
-    server: Stage, sari: UUID
+    server: RunningServer, sari: UUID
 ) -> None:
     answers = await asyncio.gather(
         *(_login(server, password="wrong") for _ in range(MAX_TRIES_PER_WINDOW + 10))
@@ -156,7 +165,7 @@ async def test_concurrent_sign_in_attempts_are_limited_like_consecutive_attempts
     assert sorted(map(problem, answers)) == [INVALID] * MAX_TRIES_PER_WINDOW + [TOO_MANY] * 10
 
 
-async def test_a_successful_sign_in_deletes_the_failed_attempts(server: Stage, sari: UUID) -> None:
+async def test_a_successful_sign_in_deletes_the_failed_attempts(server: RunningServer, sari: UUID) -> None:
     for _ in range(MAX_TRIES_PER_WINDOW - 1):
         await _login(server, password="wrong")
     await _signed_in(server, sari)
@@ -170,7 +179,7 @@ async def test_sign_in_attempts_are_limited_per_address(
     settings = dataclasses.replace(
         development_settings(database_url, servers.valkey_url), address_password_tries_per_hour=2
     )
-    async with stage(settings, database) as server:
+    async with start_server(settings, database) as server:
         answers = [problem(await _login(server, email=f"{number}@example.id")) for number in range(3)]
     assert answers == [INVALID, INVALID, TOO_MANY]
 
@@ -180,7 +189,7 @@ async def test_sign_in_attempts_are_limited_per_address(
 
 @pytest.mark.rule("S.3")
 async def test_a_sign_in_needs_a_code_when_an_authenticator_app_is_set_up(
-    server: Stage, sari: UUID, clock: VirtualClock
+    server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
     totp, _ = await _enrol(await _signed_in(server, sari))
@@ -191,7 +200,9 @@ async def test_a_sign_in_needs_a_code_when_an_authenticator_app_is_set_up(
     assert problem(await _login(server, totp=totp.at(now))) == (200, None)
 
 
-async def test_the_qr_code_contains_the_secret_and_the_database_does_not(server: Stage, sari: UUID) -> None:
+async def test_the_qr_code_contains_the_secret_and_the_database_does_not(
+    server: RunningServer, sari: UUID
+) -> None:
     begun = (await (await _signed_in(server, sari)).post("/auth/totp", {"password": PASSWORD})).json()
     parsed = pyotp.parse_uri(begun["otpauth_uri"])
     assert (parsed.secret, parsed.name, parsed.issuer) == (begun["secret"], EMAIL, "Curhat Control Center")
@@ -202,7 +213,7 @@ async def test_the_qr_code_contains_the_secret_and_the_database_does_not(server:
 
 
 async def test_a_new_secret_takes_effect_when_a_code_confirms_it(
-    server: Stage, sari: UUID, clock: VirtualClock
+    server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
     operator = await _signed_in(server, sari)
@@ -219,7 +230,7 @@ async def test_a_new_secret_takes_effect_when_a_code_confirms_it(
 
 
 async def test_a_code_is_valid_once_and_at_most_one_time_step_before_or_after_the_clock(
-    server: Stage, sari: UUID, clock: VirtualClock
+    server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
     totp, _ = await _enrol(await _signed_in(server, sari))
@@ -235,7 +246,7 @@ async def test_a_code_is_valid_once_and_at_most_one_time_step_before_or_after_th
 
 
 async def test_one_of_many_concurrent_uses_of_a_code_succeeds(
-    server: Stage, sari: UUID, clock: VirtualClock
+    server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
     totp, _ = await _enrol(await _signed_in(server, sari))
@@ -245,7 +256,7 @@ async def test_one_of_many_concurrent_uses_of_a_code_succeeds(
 
 
 async def test_a_recovery_code_replaces_the_apps_code_once(
-    server: Stage, sari: UUID, clock: VirtualClock
+    server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
     _, codes = await _enrol(await _signed_in(server, sari))
@@ -257,7 +268,7 @@ async def test_a_recovery_code_replaces_the_apps_code_once(
 
 
 async def test_new_recovery_codes_replace_the_old_ones(
-    server: Stage, sari: UUID, clock: VirtualClock
+    server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
     operator = await _signed_in(server, sari)
@@ -276,7 +287,7 @@ async def test_new_recovery_codes_replace_the_old_ones(
 
 
 async def test_setting_up_another_app_needs_the_password_and_a_code_of_the_current_app(
-    server: Stage, sari: UUID, clock: VirtualClock
+    server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
     operator = await _signed_in(server, sari)
@@ -297,7 +308,7 @@ async def test_setting_up_another_app_needs_the_password_and_a_code_of_the_curre
 @pytest.fixture
 async def production(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[RunningServer]:
     """A server with the settings of production."""
     settings = dataclasses.replace(
         development_settings(database_url, servers.valkey_url),
@@ -305,13 +316,13 @@ async def production(
         operations_port=free_port(),
         public_origins=("https://app.example.id",),
     )
-    async with stage(settings, database) as opened:
+    async with start_server(settings, database) as opened:
         yield opened
 
 
 @pytest.mark.rule("S.3")
 async def test_production_refuses_every_other_operation_until_an_authenticator_app_is_set_up(
-    production: Stage, password_hash: str
+    production: RunningServer, password_hash: str
 ) -> None:
     async with production.database.transaction() as tx:
         sari = await create_operator(tx, EMAIL, "admin", password_hash)
@@ -324,7 +335,7 @@ async def test_production_refuses_every_other_operation_until_an_authenticator_a
 # Cookies, devices, signing out -------------------------------------------------------------------------------
 
 
-async def test_a_web_client_gets_a_cookie_and_no_token(server: Stage, sari: UUID) -> None:
+async def test_a_web_client_gets_a_cookie_and_no_token(server: RunningServer, sari: UUID) -> None:
     answer = await server.http.post(
         LOGIN,
         json={"email": EMAIL, "password": PASSWORD, "transport": "cookie"},
@@ -352,7 +363,7 @@ async def test_a_web_client_gets_a_cookie_and_no_token(server: Stage, sari: UUID
     assert problem(me) == UNAUTHENTICATED
 
 
-async def test_another_site_cannot_sign_in_its_visitor(server: Stage, sari: UUID) -> None:
+async def test_another_site_cannot_sign_in_its_visitor(server: RunningServer, sari: UUID) -> None:
     answer = await server.http.post(
         LOGIN,
         json={"email": EMAIL, "password": PASSWORD, "transport": "cookie"},
@@ -362,7 +373,7 @@ async def test_another_site_cannot_sign_in_its_visitor(server: Stage, sari: UUID
 
 
 async def test_an_operator_lists_devices_and_a_revoked_device_is_refused_immediately(
-    server: Stage, sari: UUID, clock: VirtualClock
+    server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
     first = await _signed_in(server, sari)
@@ -386,7 +397,7 @@ async def test_an_operator_lists_devices_and_a_revoked_device_is_refused_immedia
     ]
 
 
-async def test_a_new_sign_in_revokes_only_the_token_it_replaces(server: Stage, sari: UUID) -> None:
+async def test_a_new_sign_in_revokes_only_the_token_it_replaces(server: RunningServer, sari: UUID) -> None:
     first, elsewhere = await _signed_in(server, sari), await _signed_in(server, sari)
     body = {"email": EMAIL, "password": "wrong"}
     headers = {"Authorization": f"Bearer {first.token}"}
@@ -398,7 +409,7 @@ async def test_a_new_sign_in_revokes_only_the_token_it_replaces(server: Stage, s
     assert problem(await elsewhere.get("/auth/me")) == (200, None)
 
 
-async def test_an_operator_cannot_revoke_another_operators_device(server: Stage) -> None:
+async def test_an_operator_cannot_revoke_another_operators_device(server: RunningServer) -> None:
     mine, theirs = await server.operator("admin"), await server.operator("viewer")
     device = (await theirs.get("/auth/devices")).json()["items"][0]
     assert problem(await mine.delete(f"/auth/devices/{device['id']}")) == (404, "not_found")
@@ -407,7 +418,7 @@ async def test_an_operator_cannot_revoke_another_operators_device(server: Stage)
 
 
 async def test_a_disabled_operator_is_refused_immediately_like_an_unknown_operator(
-    server: Stage, sari: UUID
+    server: RunningServer, sari: UUID
 ) -> None:
     operator = await _signed_in(server, sari)
     async with server.database.transaction() as tx:
@@ -422,7 +433,7 @@ async def test_a_disabled_operator_is_refused_immediately_like_an_unknown_operat
 
 
 async def test_resetting_an_operator_sets_a_new_password_and_removes_the_app(
-    server: Stage, sari: UUID, clock: VirtualClock
+    server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
     operator = await _signed_in(server, sari)
@@ -442,7 +453,7 @@ async def test_resetting_an_operator_sets_a_new_password_and_removes_the_app(
 
 
 async def test_a_token_is_valid_for_twelve_hours_and_shows_when_it_was_last_seen(
-    server: Stage, sari: UUID, clock: VirtualClock
+    server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
     operator = await _signed_in(server, sari)
@@ -457,7 +468,7 @@ async def test_a_token_is_valid_for_twelve_hours_and_shows_when_it_was_last_seen
 
 
 async def test_old_attempts_and_expired_tokens_are_deleted(
-    server: Stage, sari: UUID, clock: VirtualClock
+    server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
     operator = await _signed_in(server, sari)
@@ -478,7 +489,7 @@ async def test_old_attempts_and_expired_tokens_are_deleted(
     assert await tidied_after(7 * 24 * 3600) == (0, 0)
 
 
-async def test_a_new_password_signs_out_the_other_devices(server: Stage, sari: UUID) -> None:
+async def test_a_new_password_signs_out_the_other_devices(server: RunningServer, sari: UUID) -> None:
     first, second = await _signed_in(server, sari), await _signed_in(server, sari)
     new = "another password of this test"
     wrong = await second.post("/auth/password", {"password": "wrong", "new_password": new})

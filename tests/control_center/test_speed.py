@@ -11,7 +11,7 @@ from curhat.control_center.lists.cursors import cursor_of
 from curhat.kit.database import Database
 from curhat.kit.page import PAGE_SIZE
 from tests.support.server import Person
-from tests.support.signed_in import Stage
+from tests.support.signed_in import RunningServer
 
 LIMIT_SECONDS: Final = 0.150
 PAGE: Final = 500
@@ -202,7 +202,7 @@ async def _seconds(operator: Person, path: str, query: dict[str, Any]) -> tuple[
     return min(times), items
 
 
-async def test_every_list_returns_its_first_and_its_500th_page_within_150_ms(server: Stage) -> None:
+async def test_every_list_returns_its_first_and_its_500th_page_within_150_ms(server: RunningServer) -> None:
     viewer = await server.operator("viewer")
     await _seed(server.database)
     slow: dict[tuple[str | int, ...], float] = {}

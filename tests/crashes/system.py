@@ -37,16 +37,18 @@ class Answered(NamedTuple):
     text: str
 
 
-class Witness(Person):
+class RecordingPerson(Person):
     """A person who remembers every acknowledged command, and can repeat it to compare the answers."""
 
     def __init__(self, http: httpx.AsyncClient, role: Role, user_id: UUID, token: str) -> None:
         super().__init__(http, role, user_id, token)
         self.answered: list[Answered] = []
 
-    def at(self, server: ServerProcess) -> "Witness":
-        """The same person with the same memory, as a client of this server."""
-        there = Witness(server.http, "customer" if self.role == "customer" else "mitra", self.id, self.token)
+    def at(self, server: ServerProcess) -> "RecordingPerson":
+        """Return the same person, with the same recorded commands, as a client of this server."""
+        there = RecordingPerson(
+            server.http, "customer" if self.role == "customer" else "mitra", self.id, self.token
+        )
         there.answered = self.answered
         return there
 
@@ -88,7 +90,7 @@ class System:
         self._folder = folder
         self._environment = environment
         self._processes: list[Killable] = []
-        self._people: list[Witness] = []
+        self._people: list[RecordingPerson] = []
 
     # Processes
 
@@ -110,24 +112,26 @@ class System:
 
     # People
 
-    async def person(self, role: Role, user_id: UUID, server: ServerProcess) -> Witness:
+    async def person(self, role: Role, user_id: UUID, server: ServerProcess) -> RecordingPerson:
         """Sign in an existing person."""
         token = secrets.token_urlsafe(32)
         digest = hashlib.sha256(token.encode()).digest()
         await self.database.execute(SIGN_IN, digest, role, user_id, "bearer", 3600.0)
-        person = Witness(server.http, role, user_id, token)
+        person = RecordingPerson(server.http, role, user_id, token)
         self._people.append(person)
         return person
 
-    async def customer(self, server: ServerProcess) -> Witness:
+    async def customer(self, server: ServerProcess) -> RecordingPerson:
         """A new customer."""
         return await self.person("customer", await self.make.customer(), server)
 
-    async def customers(self, count: int, server: ServerProcess) -> list[Witness]:
+    async def customers(self, count: int, server: ServerProcess) -> list[RecordingPerson]:
         """Several new customers."""
         return [await self.customer(server) for _ in range(count)]
 
-    async def mitra(self, server: ServerProcess, *, max_customers: int = 1, online: bool = False) -> Witness:
+    async def mitra(
+        self, server: ServerProcess, *, max_customers: int = 1, online: bool = False
+    ) -> RecordingPerson:
         """A new mitra, not connected. The toggle is off unless `online` is given."""
         return await self.person(
             "mitra", await self.make.mitra(online=online, max_customers=max_customers), server
@@ -207,7 +211,7 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float = HEALE
             await asyncio.sleep(0.02)
 
 
-async def cut_off(command: Awaitable[httpx.Response]) -> None:
+async def expect_no_answer(command: Awaitable[httpx.Response]) -> None:
     """Assert that a command gets no answer, because the command's server dies."""
     with pytest.raises(httpx.TransportError):
         await command
@@ -238,7 +242,9 @@ class Device:
     def __init__(self, socket: Socket) -> None:
         self.socket = socket
 
-    async def told(self, event: str, seconds: float = HEALED_SECONDS, **matching: Any) -> dict[str, Any]:
+    async def wait_for_event(
+        self, event: str, seconds: float = HEALED_SECONDS, **matching: Any
+    ) -> dict[str, Any]:
         """Wait for an event of this type whose data has these values. Returns its data."""
         try:
             return await self.socket.wait_for(event, seconds, **matching)

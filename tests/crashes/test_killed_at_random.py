@@ -12,7 +12,7 @@ import httpx
 import pytest
 from websockets.exceptions import WebSocketException
 
-from tests.crashes.system import System, Witness, done, until
+from tests.crashes.system import RecordingPerson, System, done, until
 from tests.support.processes import Killable, ServerProcess
 from tests.support.server import Socket
 from tests.support.signed_in import problem
@@ -28,7 +28,7 @@ REST_TIMEOUT_SECONDS = 60
 class Client:
     """A person whose client tries the next server if one does not answer, and whose device follows the stream."""
 
-    def __init__(self, person: Witness, servers: list[ServerProcess]) -> None:
+    def __init__(self, person: RecordingPerson, servers: list[ServerProcess]) -> None:
         self.person = person
         self._servers: Iterator[ServerProcess] = itertools.cycle(servers)
         self._connections: list[Socket] = []
@@ -49,7 +49,7 @@ class Client:
         key = str(uuid4())
         return await self._insist(lambda person: person.post(path, body, key=key))
 
-    async def _insist(self, ask: Callable[[Witness], Awaitable[httpx.Response]]) -> httpx.Response:
+    async def _insist(self, ask: Callable[[RecordingPerson], Awaitable[httpx.Response]]) -> httpx.Response:
         for server in self._servers:
             with contextlib.suppress(httpx.TransportError):
                 answer = await ask(self.person.at(server))

@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from curhat.dev.embedded import PostgresServer
-from tests.crashes.system import System, Witness, available, done, sockets_of, until, working
+from tests.crashes.system import RecordingPerson, System, available, done, sockets_of, until, working
 from tests.support.processes import ServerProcess, WorkerProcess
 from tests.support.signed_in import problem
 
@@ -33,7 +33,7 @@ WHERE datname = current_database() AND application_name = ANY ('{curhat server, 
 RECOVERY_TIMEOUT_SECONDS = 30
 
 
-async def kill_at_once(postgres: PostgresServer) -> None:
+async def kill_immediately(postgres: PostgresServer) -> None:
     """Kill PostgreSQL with `kill -9` at any moment of its work."""
     assert postgres.pid is not None
     os.kill(postgres.pid, signal.SIGKILL)
@@ -43,7 +43,7 @@ async def kill_at_once(postgres: PostgresServer) -> None:
 class Writer:
     """Sends messages one after another until one message is not acknowledged."""
 
-    def __init__(self, person: Witness, path: str) -> None:
+    def __init__(self, person: RecordingPerson, path: str) -> None:
         self.person = person
         self.path = path
         self.acknowledged: list[dict[str, Any]] = []
@@ -92,7 +92,7 @@ async def test_servers_and_workers_survive_a_kill_of_postgresql_and_no_acknowled
         writers = [Writer(person, path) for person in (chats, chats, listens, listens)]
         writing = asyncio.gather(*(writer.write() for writer in writers))
         await until(lambda: have_written(writers, 10), RECOVERY_TIMEOUT_SECONDS)
-        await kill_at_once(system.servers.postgres)
+        await kill_immediately(system.servers.postgres)
         await writing
 
         await until(lambda: is_not_ready(server))
@@ -103,15 +103,15 @@ async def test_servers_and_workers_survive_a_kill_of_postgresql_and_no_acknowled
         await system.servers.postgres.start()
         await until(server.is_ready, RECOVERY_TIMEOUT_SECONDS)
 
-        await running_out.told("pairing.updated", RECOVERY_TIMEOUT_SECONDS, status="failed")
+        await running_out.wait_for_event("pairing.updated", RECOVERY_TIMEOUT_SECONDS, status="failed")
         assert problem(await accepts.post(late_accept)) == (409, "request_closed")
         started = done(await accepts.post(accept, key=key))["session"]
-        await searching.told("session.started", id=started["id"])
+        await searching.wait_for_event("session.started", id=started["id"])
         again = [done(await writer.person.post(path, writer.unacknowledged)) for writer in writers]
         stored = [row["id"] for row in await system.database.fetch("SELECT id::text FROM messages")]
         expected = [message["id"] for writer in writers for message in writer.acknowledged]
         assert sorted(stored) == sorted(expected + [message["id"] for message in again])
-        await chatting.told("message.created", id=again[-1]["id"])
+        await chatting.wait_for_event("message.created", id=again[-1]["id"])
         assert (server.pid, worker.pid) == numbers
         assert server.is_running
         assert worker.is_running

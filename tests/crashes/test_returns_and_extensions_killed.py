@@ -12,7 +12,16 @@ from uuid import UUID
 import pytest
 
 from curhat.payments.mock.gateway import MockGateway
-from tests.crashes.system import Device, System, Witness, cut_off, done, sockets_of, until, working
+from tests.crashes.system import (
+    Device,
+    RecordingPerson,
+    System,
+    done,
+    expect_no_answer,
+    sockets_of,
+    until,
+    working,
+)
 from tests.support.processes import ServerProcess, WorkerProcess
 from tests.support.signed_in import problem
 
@@ -48,7 +57,7 @@ async def victim(system: System) -> AsyncIterator[ServerProcess]:
     await server.close()
 
 
-async def ask_for_more(system: System, customer: Witness, session: dict[str, Any]) -> dict[str, Any]:
+async def ask_for_more(system: System, customer: RecordingPerson, session: dict[str, Any]) -> dict[str, Any]:
     """Request an extension of 15 minutes."""
     offer_id = await system.make.offer(purpose="extension", duration_minutes=15, price_rp=10_000)
     asked: dict[str, Any] = done(
@@ -73,13 +82,15 @@ async def minutes(system: System, session: dict[str, Any]) -> float:
     return length
 
 
-async def met_before(system: System, customer: Witness, mitra: Witness) -> None:
+async def make_past_chat(system: System, customer: RecordingPerson, mitra: RecordingPerson) -> None:
     """Give these two a chat in their history."""
     session = await system.chat(customer, mitra)
     done(await customer.post(f"/sessions/{session['id']}/end"))
 
 
-async def want_again(system: System, customer: Witness, mitra: Witness) -> dict[str, Any]:
+async def pay_for_same_mitra(
+    system: System, customer: RecordingPerson, mitra: RecordingPerson
+) -> dict[str, Any]:
     """Open and confirm a payment for this mitra. Returns the payment with its pairing."""
     order = {"offer_id": str(await system.make.offer()), "target_mitra_id": str(mitra.id)}
     payment = done(await customer.post("/payments", order))
@@ -87,7 +98,7 @@ async def want_again(system: System, customer: Witness, mitra: Witness) -> dict[
     return confirmed
 
 
-async def time_passes(device: Device, seconds: float) -> None:
+async def wait_without_events(device: Device, seconds: float) -> None:
     """Wait this long, and assert that no event arrives, because no worker decides. The device answers pings
     meanwhile.
     """
@@ -123,15 +134,18 @@ async def test_an_approval_charges_once_when_its_server_is_killed_around_the_cha
         ]
         accepts = [f"/extensions/{extension['id']}/accept" for extension in asked]
         await asyncio.gather(
-            *(cut_off(mitra.at(one).post(path, key=path)) for one, path in zip(victims, accepts, strict=True))
+            *(
+                expect_no_answer(mitra.at(one).post(path, key=path))
+                for one, path in zip(victims, accepts, strict=True)
+            )
         )
         await asyncio.gather(*(one.killed() for one in victims))
 
         for extension, device in zip(asked, devices, strict=True):
-            await device.told(
+            await device.wait_for_event(
                 "extension.decided", ANSWER_TIMEOUT_SECONDS, id=extension["id"], status="approved"
             )
-            await mitra_device.told("extension.decided", id=extension["id"], status="approved")
+            await mitra_device.wait_for_event("extension.decided", id=extension["id"], status="approved")
         for extension, chat, path in zip(asked, chats, accepts, strict=True):
             again = done(await mitra.until_answered(path, key=path))
             assert (again["status"], again["decided_by"]) == ("approved", "mitra")
@@ -156,10 +170,12 @@ async def test_a_default_approval_charges_once_when_its_worker_is_killed_around_
     async with sockets_of(customer) as (device,), working(mitra):
         chat = await system.chat(customer, mitra)
         asked = await ask_for_more(system, customer, chat)
-        await device.told("extension.requested", id=asked["id"])
+        await device.wait_for_event("extension.requested", id=asked["id"])
         await worker.killed()
         await worker.start()
-        await device.told("extension.decided", ANSWER_TIMEOUT_SECONDS, id=asked["id"], status="approved")
+        await device.wait_for_event(
+            "extension.decided", ANSWER_TIMEOUT_SECONDS, id=asked["id"], status="approved"
+        )
         assert await charges(system, asked["payment_id"]) == [10_000]
         assert await minutes(system, chat) == 45
         await system.leave(customer)
@@ -180,18 +196,18 @@ async def test_a_late_answer_is_refused_while_no_worker_runs_and_the_next_worker
         async with working(mitra) as (mitra_device,):
             chat = await system.chat(customer, mitra)
             asked = await ask_for_more(system, customer, chat)
-            await mitra_device.told("extension.requested", id=asked["id"])
-            await time_passes(mitra_device, WINDOW_SECONDS + 0.2)
+            await mitra_device.wait_for_event("extension.requested", id=asked["id"])
+            await wait_without_events(mitra_device, WINDOW_SECONDS + 0.2)
             for answer in ("accept", "reject"):
                 late = await mitra.post(f"/extensions/{asked['id']}/{answer}")
                 assert problem(late) == (409, "extension_decided")
             if not mitra_leaves:
                 await worker.start()
-                await device.told("extension.decided", id=asked["id"], status="approved")
+                await device.wait_for_event("extension.decided", id=asked["id"], status="approved")
         if mitra_leaves:
             await until(lambda: is_disconnected(mitra), 10)
             await worker.start()
-            decided = await device.told("extension.decided", id=asked["id"])
+            decided = await device.wait_for_event("extension.decided", id=asked["id"])
             assert (decided["status"], decided["decided_by"]) == ("rejected", "mitra_unreachable")
         assert await charges(system, asked["payment_id"]) == ([] if mitra_leaves else [10_000])
         assert await minutes(system, chat) == (30 if mitra_leaves else 45)
@@ -199,7 +215,7 @@ async def test_a_late_answer_is_refused_while_no_worker_runs_and_the_next_worker
         await system.check(survivor)
 
 
-async def is_disconnected(mitra: Witness) -> bool:
+async def is_disconnected(mitra: RecordingPerson) -> bool:
     """Whether the mitra counts as disconnected: 3 s after its socket closed."""
     return done(await mitra.get("/me"))["connected"] is False
 
@@ -211,18 +227,18 @@ async def test_a_late_targeted_accept_is_refused_while_no_worker_runs_and_the_ne
 ) -> None:
     customer, mitra = await system.customer(survivor), await system.mitra(survivor)
     async with sockets_of(customer) as (device,), working(mitra) as (mitra_device,):
-        await met_before(system, customer, mitra)
-        payment = await want_again(system, customer, mitra)
+        await make_past_chat(system, customer, mitra)
+        payment = await pay_for_same_mitra(system, customer, mitra)
         path = await system.request_path(payment["pairing"], mitra)
-        await mitra_device.told("request.offered", id=path.removeprefix("/requests/"))
-        closed = await mitra_device.told("request.closed", WINDOW_SECONDS + 4, kind="targeted")
+        await mitra_device.wait_for_event("request.offered", id=path.removeprefix("/requests/"))
+        closed = await mitra_device.wait_for_event("request.closed", WINDOW_SECONDS + 4, kind="targeted")
         assert closed["close_reason"] == "timed_out"
         assert problem(await mitra.post(f"{path}/accept")) == (409, "request_closed")
         assert problem(await mitra.post(f"{path}/reject")) == (409, "request_closed")
 
         await worker.start()
 
-        failed = await device.told("pairing.updated", failure_tag="targeted_mitra_timeout")
+        failed = await device.wait_for_event("pairing.updated", failure_tag="targeted_mitra_timeout")
         assert failed["fallback"]["allowed"] is True
         assert (await customer.post(f"/pairings/{failed['id']}/decline-fallback")).status_code == 204
         assert await charges(system, payment["id"]) == [20_000]
@@ -241,16 +257,16 @@ async def test_a_targeted_pairing_fails_even_if_the_server_is_killed_after_the_c
     waits, chats = await system.customers(2, survivor)
     mitra = await system.mitra(survivor, max_customers=2)
     async with sockets_of(waits, chats) as (waiting, chatting), working(mitra):
-        await met_before(system, waits, mitra)
+        await make_past_chat(system, waits, mitra)
         chat = await system.chat(chats, mitra)
-        payment = await want_again(system, waits, mitra)
+        payment = await pay_for_same_mitra(system, waits, mitra)
         path = await system.request_path(payment["pairing"], mitra)
         asked = await ask_for_more(system, chats, chat)
-        await cut_off(mitra.at(victim).put("/presence", {"online": False}))
+        await expect_no_answer(mitra.at(victim).put("/presence", {"online": False}))
         await victim.killed()
 
-        failed = await waiting.told("pairing.updated", 2, failure_tag="targeted_mitra_offline")
-        decided = await chatting.told("extension.decided", 2, id=asked["id"])
+        failed = await waiting.wait_for_event("pairing.updated", 2, failure_tag="targeted_mitra_offline")
+        decided = await chatting.wait_for_event("extension.decided", 2, id=asked["id"])
         assert (decided["status"], decided["decided_by"]) == ("rejected", "mitra_unreachable")
         assert problem(await mitra.post(f"{path}/accept")) == (409, "request_closed")
         assert (await waits.post(f"/pairings/{failed['id']}/decline-fallback")).status_code == 204
@@ -267,14 +283,14 @@ async def test_a_targeted_pairing_fails_even_if_the_server_is_killed_after_the_a
     waits, other = await system.customers(2, survivor)
     mitra = await system.mitra(survivor)
     async with sockets_of(waits) as (waiting,), working(mitra):
-        await met_before(system, waits, mitra)
+        await make_past_chat(system, waits, mitra)
         search = await system.search(other)
-        await want_again(system, waits, mitra)
+        await pay_for_same_mitra(system, waits, mitra)
         accept = f"{await system.request_path(search, mitra)}/accept"
-        await cut_off(mitra.at(victim).post(accept, key="fills-up"))
+        await expect_no_answer(mitra.at(victim).post(accept, key="fills-up"))
         await victim.killed()
 
-        failed = await waiting.told("pairing.updated", 2, failure_tag="targeted_mitra_offline")
+        failed = await waiting.wait_for_event("pairing.updated", 2, failure_tag="targeted_mitra_offline")
         assert (await waits.post(f"/pairings/{failed['id']}/decline-fallback")).status_code == 204
         done(await mitra.until_answered(accept, key="fills-up"))
         await system.leave(other)
@@ -291,23 +307,23 @@ async def test_a_fallback_opens_one_blast_under_one_charge_when_its_server_is_ki
     customer = await system.customer(survivor)
     mitra, other = await system.mitra(survivor), await system.mitra(survivor)
     async with sockets_of(customer) as (device,), working(mitra) as (mitra_device,):
-        await met_before(system, customer, mitra)
+        await make_past_chat(system, customer, mitra)
         async with working(other) as (other_device,):
-            payment = await want_again(system, customer, mitra)
+            payment = await pay_for_same_mitra(system, customer, mitra)
             path = await system.request_path(payment["pairing"], mitra)
-            await mitra_device.told("request.offered", id=path.removeprefix("/requests/"))
+            await mitra_device.wait_for_event("request.offered", id=path.removeprefix("/requests/"))
             done(await mitra.post(f"{path}/reject"))
-            failed = await device.told("pairing.updated", failure_tag="targeted_mitra_rejected")
+            failed = await device.wait_for_event("pairing.updated", failure_tag="targeted_mitra_rejected")
             take = f"/pairings/{failed['id']}/fallback"
-            await cut_off(customer.at(victim).post(take, key=kill_at))
+            await expect_no_answer(customer.at(victim).post(take, key=kill_at))
             await victim.killed()
 
             blast = done(await customer.until_answered(take, key=kill_at))
             assert (blast["kind"], blast["payment_id"]) == ("blast", payment["id"])
             assert problem(await customer.post(take)) == (409, "fallback_decided")
-            card = await other_device.told("request.offered", kind="blast")
+            card = await other_device.wait_for_event("request.offered", kind="blast")
             done(await other.post(f"/requests/{card['id']}/accept"))
-            await device.told("session.started")
+            await device.wait_for_event("session.started")
             assert await charges(system, payment["id"]) == [20_000]
             assert (
                 mitra_device.count("request.offered") == 2
@@ -328,9 +344,9 @@ async def test_silence_rejects_and_a_mitra_can_approve_and_no_fallback_starts_wh
     silent, by_hand, wants = await system.customers(3, survivor)
     mitra, other = await system.mitra(survivor, max_customers=3), await system.mitra(survivor)
     async with sockets_of(silent, by_hand) as (device, other_device), working(mitra, other):
-        await met_before(system, wants, mitra)
+        await make_past_chat(system, wants, mitra)
         chats = [await system.chat(customer, mitra) for customer in (silent, by_hand)]
-        payment = await want_again(system, wants, mitra)
+        payment = await pay_for_same_mitra(system, wants, mitra)
         path = await system.request_path(payment["pairing"], mitra)
         done(await mitra.post(f"{path}/reject"))
         asked = [
@@ -343,10 +359,10 @@ async def test_silence_rejects_and_a_mitra_can_approve_and_no_fallback_starts_wh
 
         approved = done(await mitra.post(f"/extensions/{asked[1]['id']}/accept"))
         assert (approved["status"], approved["decided_by"]) == ("approved", "mitra")
-        await other_device.told("extension.decided", id=asked[1]["id"], status="approved")
+        await other_device.wait_for_event("extension.decided", id=asked[1]["id"], status="approved")
         take = f"/pairings/{payment['pairing']['id']}/fallback"
         assert problem(await wants.post(take)) == (503, "presence_unknown")
-        decided = await device.told("extension.decided", WINDOW_SECONDS + 4, id=asked[0]["id"])
+        decided = await device.wait_for_event("extension.decided", WINDOW_SECONDS + 4, id=asked[0]["id"])
         assert (decided["status"], decided["decided_by"]) == ("rejected", "mitra_unreachable")
         later = await ask_for_more(system, silent, chats[0])
         assert (later["status"], later["decided_by"]) == ("pending", None)
@@ -364,7 +380,7 @@ async def test_silence_rejects_and_a_mitra_can_approve_and_no_fallback_starts_wh
         await system.check(survivor)
 
 
-async def can_be_taken(customer: Witness, payment: dict[str, Any]) -> bool:
+async def can_be_taken(customer: RecordingPerson, payment: dict[str, Any]) -> bool:
     """Whether the customer is offered another bestie."""
     shown = done(await customer.get(f"/payments/{payment['id']}"))["pairing"]
     return bool(shown["fallback"]["other_available"])

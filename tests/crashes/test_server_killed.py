@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from curhat.payments.mock.gateway import MockGateway
-from tests.crashes.system import System, Witness, cut_off, done, sockets_of, working
+from tests.crashes.system import RecordingPerson, System, done, expect_no_answer, sockets_of, working
 from tests.support.processes import ServerProcess
 from tests.support.signed_in import problem
 
@@ -36,7 +36,7 @@ async def victim(system: System) -> AsyncIterator[ServerProcess]:
 class Command:
     """A command that a test sends to the victim, and then repeats under the same key at the survivor."""
 
-    def __init__(self, person: Witness, path: str, body: Any = None) -> None:
+    def __init__(self, person: RecordingPerson, path: str, body: Any = None) -> None:
         self.person = person
         self.path = path
         self.body = body
@@ -63,7 +63,7 @@ async def test_each_of_eight_interrupted_commands_takes_effect_once_and_every_de
     mitras = [await system.mitra(survivor, max_customers=20) for _ in range(4)]
     accepts, rejects, chats, stops = mitras
     async with sockets_of(*customers) as devices, working(*mitras) as mitra_devices:
-        told = dict(zip([*customers, *mitras], [*devices, *mitra_devices], strict=True))
+        device_of = dict(zip([*customers, *mitras], [*devices, *mitra_devices], strict=True))
         offer_id = await system.make.offer()
         left = await system.open_payment(leaves)
         trial = await system.open_payment(tries, price_rp=0)
@@ -83,20 +83,25 @@ async def test_each_of_eight_interrupted_commands_takes_effect_once_and_every_de
             Command(stops, f"/sessions/{stopped['id']}/end", {"reason": "a power cut"}),
         ]
 
-        await asyncio.gather(*(cut_off(command.sent_to(victim)) for command in commands))
+        await asyncio.gather(*(expect_no_answer(command.sent_to(victim)) for command in commands))
         await victim.killed()
 
         async def everybody_learns() -> None:
             await asyncio.gather(
-                told[opens].told("payment.updated", status="pending"),
-                told[leaves].told("payment.updated", id=left["id"], status="abandoned"),
-                told[tries].told("pairing.updated", payment_id=trial["id"], status="open"),
-                told[searches].told("session.started"),
-                told[accepts].told("session.started"),
-                told[rejects].told("request.closed", close_reason="rejected"),
-                told[gives_up].told("pairing.updated", id=given_up["id"], failure_tag="customer_cancelled"),
-                *(told[one].told("session.ended", id=ended["id"]) for one in (ends, chats)),
-                *(told[one].told("session.ended", id=stopped["id"]) for one in (is_left, stops)),
+                device_of[opens].wait_for_event("payment.updated", status="pending"),
+                device_of[leaves].wait_for_event("payment.updated", id=left["id"], status="abandoned"),
+                device_of[tries].wait_for_event("pairing.updated", payment_id=trial["id"], status="open"),
+                device_of[searches].wait_for_event("session.started"),
+                device_of[accepts].wait_for_event("session.started"),
+                device_of[rejects].wait_for_event("request.closed", close_reason="rejected"),
+                device_of[gives_up].wait_for_event(
+                    "pairing.updated", id=given_up["id"], failure_tag="customer_cancelled"
+                ),
+                *(device_of[one].wait_for_event("session.ended", id=ended["id"]) for one in (ends, chats)),
+                *(
+                    device_of[one].wait_for_event("session.ended", id=stopped["id"])
+                    for one in (is_left, stops)
+                ),
             )
 
         if "committed" in kill_at:
@@ -104,8 +109,8 @@ async def test_each_of_eight_interrupted_commands_takes_effect_once_and_every_de
         for command in commands:
             done(await command.sent_to(survivor))
         await everybody_learns()
-        assert told[searches].count("session.started") == 1
-        assert told[ends].count("session.ended") == 1
+        assert device_of[searches].count("session.started") == 1
+        assert device_of[ends].count("session.ended") == 1
 
         await system.leave(*customers)
         await system.check(survivor)
@@ -132,14 +137,14 @@ async def test_a_confirmation_charges_once_when_its_server_is_killed_around_the_
             for customer, payment in zip(customers, payments, strict=True)
         ]
         steps = zip(commands, victims, strict=True)
-        await asyncio.gather(*(cut_off(command.sent_to(victim)) for command, victim in steps))
+        await asyncio.gather(*(expect_no_answer(command.sent_to(victim)) for command, victim in steps))
         await asyncio.gather(*(victim.killed() for victim in victims))
 
         # The device learns of the recorded charge at once. It learns of the others after the worker has asked the
         # gateway.
-        await devices[2].told("pairing.updated", status="open")
-        await mitra_device.told("request.offered")
-        await devices[1].told("pairing.updated", 12, status="open")
+        await devices[2].wait_for_event("pairing.updated", status="open")
+        await mitra_device.wait_for_event("request.offered")
+        await devices[1].wait_for_event("pairing.updated", 12, status="open")
         # By then the server knows that the charge never reached the gateway. The repeated command charges again.
         for command in commands:
             confirmation = done(await command.sent_to(survivor))
@@ -165,17 +170,17 @@ async def test_every_device_gets_an_accept_within_4_seconds_when_its_server_dies
     async with sockets_of(customer) as (device,), working(winner, loser) as (winning, losing):
         pairing = await system.search(customer)
         path = await system.request_path(pairing, winner)
-        card = await losing.told("request.offered")
+        card = await losing.wait_for_event("request.offered")
         other = (await system.request_path(await system.search(waits), winner)).removeprefix("/requests/")
-        await winning.told("request.offered", id=other)
+        await winning.wait_for_event("request.offered", id=other)
         accept = Command(winner, f"{path}/accept")
-        await cut_off(accept.sent_to(victim))
+        await expect_no_answer(accept.sent_to(victim))
         await victim.killed()
 
-        hears = asyncio.create_task(device.told("session.started"))
+        hears = asyncio.create_task(device.wait_for_event("session.started"))
         await asyncio.gather(
-            losing.told("request.closed", id=card["id"], close_reason="already_taken"),
-            winning.told("request.closed", id=other, close_reason="at_capacity"),
+            losing.wait_for_event("request.closed", id=card["id"], close_reason="already_taken"),
+            winning.wait_for_event("request.closed", id=other, close_reason="at_capacity"),
             hears,
         )
 
@@ -202,12 +207,12 @@ async def test_another_mitra_can_accept_when_a_server_dies_before_the_commit_of_
     async with sockets_of(customer) as (device,), working(dies, lives):
         pairing = await system.search(customer)
         accept = Command(dies, f"{await system.request_path(pairing, dies)}/accept")
-        await cut_off(accept.sent_to(victim))
+        await expect_no_answer(accept.sent_to(victim))
         await victim.killed()
 
         other = done(await lives.post(f"{await system.request_path(pairing, lives)}/accept"))
 
-        assert (await device.told("session.started"))["id"] == other["session"]["id"]
+        assert (await device.wait_for_event("session.started"))["id"] == other["session"]["id"]
         assert problem(await accept.sent_to(survivor)) == (409, "already_taken")
         await system.leave(customer)
         await system.check(survivor)
@@ -228,7 +233,7 @@ async def test_acknowledged_messages_survive_a_kill_and_a_repeated_message_is_st
         messages = [{"client_message_id": f"m{number}", "text": f"text {number}"} for number in range(1, 6)]
         for message in messages[:3]:
             done(await customer.at(victim).post(path, message))
-        await cut_off(customer.at(victim).post(path, messages[3]))
+        await expect_no_answer(customer.at(victim).post(path, messages[3]))
         await victim.killed()
 
         assert len(done(await customer.get(path))["items"]) == stored
@@ -237,7 +242,7 @@ async def test_acknowledged_messages_survive_a_kill_and_a_repeated_message_is_st
         shown = done(await mitra.get(path))["items"]
         assert [message["id"] for message in reversed(shown)] == [message["id"] for message in sent]
         for one in (device, mitra_device):
-            await one.told("message.created", id=sent[-1]["id"])
+            await one.wait_for_event("message.created", id=sent[-1]["id"])
             created = [f["data"]["id"] for f in one.socket.events if f.get("type") == "message.created"]
             assert created == [message["id"] for message in sent]
         await system.leave(customer)

@@ -10,7 +10,7 @@ from curhat.payments.mock.gateway import MockGateway
 from curhat.presence.store import AVAILABLE_KEY
 from tests.crashes.system import System, available, done, sockets_of, unavailable, until, working
 from tests.support.processes import ServerProcess
-from tests.support.signed_in import business, problem
+from tests.support.signed_in import business_rows, problem
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +37,8 @@ async def test_nothing_new_is_charged_and_chats_and_the_blast_continue_while_val
         payment = await system.open_payment(pays)
         accept = f"{await system.request_path(await system.search(searches), accepts)}/accept"
         still_open = await system.search(goes_on_searching)
-        await accepting.told("request.offered")
-        before = await business(system.database)
+        await accepting.wait_for_event("request.offered")
+        before = await business_rows(system.database)
 
         system.servers.valkey.kill()
         await system.servers.valkey.wait()
@@ -49,21 +49,21 @@ async def test_nothing_new_is_charged_and_chats_and_the_blast_continue_while_val
         offer = {"offer_id": payment["offer"]["id"]}
         assert problem(await wants.post("/payments", offer)) == (503, "presence_unknown")
         assert (await MockGateway(system.database).recorded(UUID(payment["id"]))).charges == []
-        assert await business(system.database) == before
+        assert await business_rows(system.database) == before
 
         message = {"client_message_id": "m1", "text": "still here?"}
         sent = done(await chats.post(f"/sessions/{session['id']}/messages", message))
         started = done(await accepts.post(accept))["session"]
         await asyncio.gather(
-            listening.told("message.created", id=sent["id"]),
-            searching.told("session.started", id=started["id"]),
+            listening.wait_for_event("message.created", id=sent["id"]),
+            searching.wait_for_event("session.started", id=started["id"]),
         )
         assert not await available(server)
 
         await system.servers.valkey.start()
 
         async with working(comes_back) as (returned,):
-            request = await returned.told("request.offered")
+            request = await returned.wait_for_event("request.offered")
             await until(lambda: available(server))
             assert (await system.request_path(still_open, comes_back)).endswith(request["id"])
             done(await pays.post(confirm))
@@ -82,8 +82,8 @@ async def test_wiping_valkey_during_a_blast_changes_no_row_and_no_card_and_prese
     async with sockets_of(customer) as (device,), working(asked, listens) as (asked_device, _):
         session = await system.chat(chats, listens)
         path = await system.request_path(await system.search(customer), asked)
-        await asked_device.told("request.offered", id=path.removeprefix("/requests/"))
-        before, shown = await business(system.database), len(asked_device.socket.events)
+        await asked_device.wait_for_event("request.offered", id=path.removeprefix("/requests/"))
+        before, shown = await business_rows(system.database), len(asked_device.socket.events)
         client = valkey.asyncio.Valkey.from_url(system.servers.valkey_url)
 
         async def both_may_be_asked() -> bool:
@@ -96,10 +96,10 @@ async def test_wiping_valkey_during_a_blast_changes_no_row_and_no_card_and_prese
         await until(lambda: available(server))
 
         await client.aclose()
-        assert await business(system.database) == before
+        assert await business_rows(system.database) == before
         assert [event["type"] for event in asked_device.socket.events[shown:]] == []
         done(await asked.post(f"{path}/accept"))
-        await device.told("session.started")
+        await device.wait_for_event("session.started")
         assert done(await chats.get("/state"))["session"]["id"] == session["id"]
         await system.leave(customer, chats)
         await system.check(server)

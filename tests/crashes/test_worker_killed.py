@@ -227,8 +227,8 @@ async def test_both_members_get_a_sessions_end_within_4_seconds_when_the_worker_
         await worker.killed()
 
         await asyncio.gather(
-            device.told("session.ended", end_reason="time_up"),
-            mitra_device.told("session.ended", end_reason="time_up"),
+            device.wait_for_event("session.ended", end_reason="time_up"),
+            mitra_device.wait_for_event("session.ended", end_reason="time_up"),
             until(lambda: available(server)),
         )
     await system.check(server)

@@ -1,4 +1,4 @@
-"""Every gateway behind the port passes the same tests (2a.1), and the mock misbehaves as it is told."""
+"""Every gateway behind the port passes the same tests (2a.1), and the mock simulates each configured fault."""
 
 import asyncio
 import random

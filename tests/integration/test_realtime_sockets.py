@@ -798,7 +798,7 @@ async def test_signing_out_closes_the_sockets_of_that_token_with_4401(
     person = await make.person()
     gone = [await Device("customer", person, f"{person}.phone").start(process) for _ in range(2)]
     stays = await Device("customer", person, f"{person}.tablet").start(process)
-    process.hub.close_token(digest_of(f"{person}.phone"))
+    process.hub.close_tokens({digest_of(f"{person}.phone")})
     for device in gone:
         assert await device.close_code() == 4401
     await append(process.database, note("customer", person, "still here"))

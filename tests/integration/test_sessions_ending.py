@@ -17,8 +17,9 @@ from curhat.kit.pause_points import set_pause_point
 from curhat.sessions import service
 from curhat.sessions.errors import SessionEnded
 from curhat.sessions.states import ALL_END_REASONS, OPENS_A_CASE, STEPS
-from tests.support.chats import Chat, open_chat, told, waits_for_lock
+from tests.support.chats import Chat, open_chat, stream_events
 from tests.support.clock import START, VirtualClock
+from tests.support.journey import wait_for_lock
 from tests.support.people import Make
 
 HALF_AN_HOUR = 30 * 60
@@ -109,7 +110,7 @@ async def test_each_end_frees_the_mitras_capacity_disarms_the_deadline_and_sends
         "cases": cases,
     }
     for person in (chat.customer, chat.mitra):
-        ((kind, data),) = await told(database, person)
+        ((kind, data),) = await stream_events(database, person)
         assert kind == "session.ended"
         assert (data["id"], data["status"], data["end_reason"]) == (str(chat.id), "ended", reason)
     history = await database.fetch(
@@ -130,7 +131,7 @@ async def test_a_session_that_has_ended_cannot_be_ended_again(database: Database
         await by_suspension(database, chat)
         await by_time(database, chat)
         assert await state(database, chat) == before
-        assert len(await told(database, chat.mitra)) == 1
+        assert len(await stream_events(database, chat.mitra)) == 1
 
 
 @pytest.mark.rule("X.8")
@@ -171,7 +172,7 @@ async def test_a_session_continues_when_it_is_extended_while_its_deadline_waits_
     async with database.transaction() as lengthening:
         await lengthening.execute("SELECT 1 FROM sessions WHERE id = $1 FOR NO KEY UPDATE", chat.id)
         ending = asyncio.create_task(by_time(database, chat))
-        await waits_for_lock(database)
+        await wait_for_lock(database)
         await lengthening.execute(
             "UPDATE sessions SET ends_at = ends_at + interval '15 minutes' WHERE id = $1", chat.id
         )
@@ -191,7 +192,7 @@ async def test_no_member_can_end_a_session_after_its_time_even_if_the_worker_is_
     async with database.transaction() as holder:
         await holder.execute("SELECT 1 FROM sessions WHERE id = $1 FOR NO KEY UPDATE", chat.id)
         ending = asyncio.create_task(how(database, chat))
-        await waits_for_lock(database)
+        await wait_for_lock(database)
         await clock.advance(HALF_AN_HOUR)
     with pytest.raises(SessionEnded):
         await ending
@@ -232,7 +233,7 @@ async def test_one_of_several_concurrent_ends_takes_effect_and_opens_at_most_one
         assert after["status"] == "ended"
         assert after["places"] == 0
         assert after["cases"] == (["cut_short"] if after["end_reason"] in OPENS_A_CASE else None)
-        assert len(await told(database, chat.customer)) == 1
+        assert len(await stream_events(database, chat.customer)) == 1
 
 
 @pytest.mark.rule("X.8")
@@ -250,7 +251,7 @@ async def test_the_deadline_takes_effect_once_when_many_workers_claim_it(
     fired = await asyncio.gather(*(deadlines.fire(database, deadline_id, transitions) for _ in range(8)))
     assert len([deadline for deadline in fired if deadline is not None]) == 1
     assert (await state(database, chat))["places"] == 0
-    assert len(await told(database, chat.customer)) == 1
+    assert len(await stream_events(database, chat.customer)) == 1
 
 
 @pytest.mark.rule("X.8")
@@ -277,7 +278,7 @@ async def test_a_failed_end_changes_nothing(database: Database, chat: Chat) -> N
         await by_mitra(database, chat)
     set_pause_point("session_end.written", None)
     assert await state(database, chat) == before
-    assert await told(database, chat.customer) == []
+    assert await stream_events(database, chat.customer) == []
 
 
 async def test_the_database_allows_the_steps_and_reasons_of_states_py_and_no_others(

@@ -19,8 +19,9 @@ from curhat.sessions.errors import SessionEnded
 from curhat.sessions.schemas import Message
 from curhat.sessions.service import OutgoingMessage, SentMessage
 from curhat.sessions.writer import MessageWriter
-from tests.support.chats import Chat, open_chat, told, waits_for_lock
+from tests.support.chats import Chat, open_chat, stream_events
 from tests.support.clock import START, VirtualClock
+from tests.support.journey import wait_for_lock
 from tests.support.people import Make
 from tests.support.signals import RecordedSignals
 
@@ -87,8 +88,8 @@ async def test_a_message_is_stored_once_and_both_sides_get_it_after_its_commit(
     assert await stored(database, chat) == ["halo"]
     assert (message.sender, message.text, message.client_message_id) == ("customer", "halo", "a1")
     expected = [("message.created", msgspec.to_builtins(message, str_keys=True))]
-    assert await told(database, chat.customer) == _json(expected)
-    assert await told(database, chat.mitra) == _json(expected)
+    assert await stream_events(database, chat.customer) == _json(expected)
+    assert await stream_events(database, chat.mitra) == _json(expected)
     assert len(signals.on("stream")) == 1
 
 
@@ -103,7 +104,7 @@ async def test_a_repeated_client_message_id_returns_the_first_message(
     again = await message_writer.send(chat.customer, chat.id, "a1", "something else")
     assert again == first
     assert await stored(database, chat) == ["halo"]
-    assert len(await told(database, chat.mitra)) == 1
+    assert len(await stream_events(database, chat.mitra)) == 1
 
 
 async def test_both_sides_may_use_the_same_client_message_id(
@@ -123,7 +124,7 @@ async def test_a_message_that_appears_twice_in_one_batch_is_stored_once_with_the
     )
     assert messages[0] == messages[1]
     assert await stored(database, chat) == ["halo"]
-    assert len(await told(database, chat.customer)) == 1
+    assert len(await stream_events(database, chat.customer)) == 1
 
 
 async def test_a_message_that_several_processes_send_concurrently_is_stored_once(
@@ -135,7 +136,7 @@ async def test_a_message_that_several_processes_send_concurrently_is_stored_once
     assert len({message.id for message in messages}) == 1
     assert await stored(database, chat) == [messages[0].text]
     assert {message.text for message in messages} == {messages[0].text}
-    assert len(await told(database, chat.mitra)) == 1
+    assert len(await stream_events(database, chat.mitra)) == 1
 
 
 async def test_message_ids_have_the_order_of_the_stream_when_both_sides_send_concurrently(
@@ -148,7 +149,7 @@ async def test_message_ids_have_the_order_of_the_stream_when_both_sides_send_con
             for n in range(200)
         )
     )
-    ids = [data["id"] for _, data in await told(database, chat.customer)]
+    ids = [data["id"] for _, data in await stream_events(database, chat.customer)]
     assert len(ids) == 200
     assert ids == sorted(ids)
 
@@ -222,7 +223,7 @@ async def test_a_message_is_refused_when_it_waits_for_its_lock_until_the_end(
     async with database.transaction() as holder:
         await holder.execute("SELECT 1 FROM sessions WHERE id = $1 FOR NO KEY UPDATE", chat.id)
         sending = asyncio.create_task(message_writer.send(chat.customer, chat.id, "a1", "halo"))
-        await waits_for_lock(database)
+        await wait_for_lock(database)
         await clock.advance(30 * 60)
     with pytest.raises(SessionEnded):
         await sending
@@ -251,7 +252,7 @@ async def test_a_message_is_refused_when_another_message_of_its_batch_waits_for_
     async with database.transaction() as holder:
         await holder.execute("SELECT 1 FROM sessions WHERE id = $1 FOR NO KEY UPDATE", second.id)
         sending = asyncio.create_task(send())
-        await waits_for_lock(database)
+        await wait_for_lock(database)
         await clock.advance(30 * 60)
     await sending
     assert [type(outcome) for outcome in outcomes] == [SessionEnded, SessionEnded]
@@ -266,13 +267,13 @@ async def test_a_message_is_refused_when_it_waits_for_the_commit_of_an_end(
     ending = in_transaction(database, service.end_by_mitra, chat.mitra.user_id, chat.id, "sakit")
     await latch.reached.wait()
     sending = asyncio.create_task(message_writer.send(chat.customer, chat.id, "a1", "halo"))
-    await waits_for_lock(database)
+    await wait_for_lock(database)
     latch.open()
     await ending
     with pytest.raises(SessionEnded):
         await sending
     assert await stored(database, chat) == []
-    assert [kind for kind, _ in await told(database, chat.customer)] == ["session.ended"]
+    assert [kind for kind, _ in await stream_events(database, chat.customer)] == ["session.ended"]
 
 
 @pytest.mark.rule("X.8")
@@ -283,13 +284,16 @@ async def test_an_end_waits_for_the_commit_of_an_earlier_message(
     sending = asyncio.create_task(message_writer.send(chat.customer, chat.id, "a1", "halo"))
     await latch.reached.wait()
     ending = in_transaction(database, service.end_by_mitra, chat.mitra.user_id, chat.id, "sakit")
-    await waits_for_lock(database)
+    await wait_for_lock(database)
     latch.open()
     message = await sending
     await ending
     assert await stored(database, chat) == ["halo"]
     assert message.sent_at < await database.fetchval("SELECT ended_at FROM sessions WHERE id = $1", chat.id)
-    assert [kind for kind, _ in await told(database, chat.mitra)] == ["message.created", "session.ended"]
+    assert [kind for kind, _ in await stream_events(database, chat.mitra)] == [
+        "message.created",
+        "session.ended",
+    ]
 
 
 async def test_a_repeated_message_returns_the_first_message_after_waiting_for_the_commit_of_an_end(
@@ -299,9 +303,9 @@ async def test_a_repeated_message_returns_the_first_message_after_waiting_for_th
     sending = asyncio.create_task(MessageWriter(database).send(chat.customer, chat.id, "a1", "halo"))
     await latch.reached.wait()
     ending = in_transaction(database, service.end_by_mitra, chat.mitra.user_id, chat.id, "sakit")
-    await waits_for_lock(database, connections=1)
+    await wait_for_lock(database)
     repeating = asyncio.create_task(MessageWriter(database).send(chat.customer, chat.id, "a1", "halo"))
-    await waits_for_lock(database, connections=2)
+    await wait_for_lock(database, 2)
     latch.open()
     await ending
     assert await repeating == await sending
@@ -347,7 +351,7 @@ async def test_every_acknowledged_message_is_stored_under_load_and_no_message_af
     assert all(row["sent_at"] < row["ended_at"] for row in rows)
     for chat in chats:
         for person in (chat.customer, chat.mitra):
-            events = await told(database, person)
+            events = await stream_events(database, person)
             assert events[-1][0] == "session.ended"
             sent = [data["text"] for kind, data in events if kind == "message.created"]
             assert sent == await stored(database, chat)
@@ -457,7 +461,7 @@ async def test_a_batch_is_repeated_and_stored_once_when_its_connection_breaks(
         set_pause_point(point, None)
         assert [message.text for message in messages] == [f"{point} 1", f"{point} 2"]
     assert len(await stored(database, chat)) == 4
-    assert len(await told(database, chat.mitra)) == 4
+    assert len(await stream_events(database, chat.mitra)) == 4
 
 
 async def test_a_locked_session_delays_messages_of_other_sessions_at_most_until_the_timeout(

@@ -16,7 +16,7 @@ from curhat.sessions.counterparts import Counterparts
 from curhat.sessions.events import SESSION_STARTED, views_to_both
 from curhat.sessions.schemas import Message
 from curhat.sessions.writer import MessageWriter
-from tests.support.chats import Chat, open_chat, told
+from tests.support.chats import Chat, open_chat, stream_events
 from tests.support.people import Make
 
 
@@ -64,7 +64,7 @@ async def test_a_read_mark_covers_the_other_sides_messages_up_to_it_and_both_sid
     assert await read_texts(database, chat) == {"1", "2"}
     read_at = await database.fetchval("SELECT read_at FROM messages WHERE id = $1", sent[0].id)
     for person in (chat.customer, chat.mitra):
-        kind, data = (await told(database, person))[-1]
+        kind, data = (await stream_events(database, person))[-1]
         assert kind == "messages.read"
         assert data["read_at"] == msgspec.to_builtins(read_at)
         assert {key: data[key] for key in data.keys() - {"read_at"}} == {
@@ -80,11 +80,11 @@ async def test_a_repeated_or_older_read_mark_changes_nothing_and_sends_no_event(
     first, second = await say(message_writer, chat, chat.customer, "1", "2")
     await mark(database, chat.mitra, chat, second.id)
     before = await database.fetch("SELECT * FROM messages ORDER BY id")
-    events = await told(database, chat.customer)
+    events = await stream_events(database, chat.customer)
     await mark(database, chat.mitra, chat, second.id)
     await mark(database, chat.mitra, chat, first.id)
     assert await database.fetch("SELECT * FROM messages ORDER BY id") == before
-    assert await told(database, chat.customer) == events
+    assert await stream_events(database, chat.customer) == events
 
 
 async def test_concurrent_read_marks_of_several_devices_mark_each_message_once(
@@ -93,7 +93,7 @@ async def test_concurrent_read_marks_of_several_devices_mark_each_message_once(
     sent = await say(message_writer, chat, chat.customer, *(str(n) for n in range(20)))
     await asyncio.gather(*(mark(database, chat.mitra, chat, message.id) for message in sent[::-1] + sent))
     assert await read_texts(database, chat) == {str(n) for n in range(20)}
-    marks = [data for kind, data in await told(database, chat.customer) if kind == "messages.read"]
+    marks = [data for kind, data in await stream_events(database, chat.customer) if kind == "messages.read"]
     up_to = [data["up_to_message_id"] for data in marks]
     assert up_to == sorted(set(up_to))
     # A client that applies the events in order has the stored read marks.
@@ -235,7 +235,7 @@ async def test_a_mitra_sees_only_the_call_name_of_the_customer(
             [event.data for event in views_to_both(SESSION_STARTED, views) if event.role == "mitra"],
             await service.end_by_mitra(tx, chat.mitra.user_id, chat.id, "sakit"),
         ]
-    seen.append(await told(database, chat.mitra))
+    seen.append(await stream_events(database, chat.mitra))
 
     assert msgspec.to_builtins(views.for_mitra)["customer"] == {"call_name": "Bunga"}
     phone = await database.fetchval("SELECT phone_number FROM people WHERE id = $1", customer_id)
@@ -262,7 +262,7 @@ async def test_a_customer_sees_the_display_name_and_never_the_mitras_note(
             [entry.for_customer for entry in (await service.history(tx, chat.customer, None)).items],
             await service.messages_page(tx, chat.customer, chat.id, None),
         ]
-    seen.append(await told(database, chat.customer))
+    seen.append(await stream_events(database, chat.customer))
     assert msgspec.to_builtins(views.for_customer)["mitra"] == {
         "id": str(mitra_id),
         "display_name": "Kak Sari",

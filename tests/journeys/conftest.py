@@ -7,13 +7,13 @@ import valkey.asyncio
 
 from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.database import Database
-from tests.support.signed_in import Stage, development_settings, stage
+from tests.support.signed_in import RunningServer, development_settings, start_server
 
 
 @pytest.fixture
 async def server(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[RunningServer]:
     """A development server on this test's own database and an empty Valkey."""
-    async with stage(development_settings(database_url, servers.valkey_url), database) as opened:
+    async with start_server(development_settings(database_url, servers.valkey_url), database) as opened:
         yield opened

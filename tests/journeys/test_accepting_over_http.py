@@ -1,4 +1,4 @@
-"""Accepting through HTTP: many mitras at once, the same request twice, and reused idempotency keys (2b.5)."""
+"""Accepting through HTTP: concurrent mitras, the same accept twice, and reused idempotency keys (2b.5)."""
 
 import asyncio
 from uuid import UUID
@@ -8,12 +8,12 @@ import pytest
 from curhat.kit.pause_points import set_pause_point
 from tests.support.journey import Latch, request_of
 from tests.support.server import Person
-from tests.support.signed_in import Stage
+from tests.support.signed_in import RunningServer
 
 MITRAS = 12
 
 
-async def asked(server: Stage, count: int) -> list[tuple[Person, UUID]]:
+async def asked(server: RunningServer, count: int) -> list[tuple[Person, UUID]]:
     """Start a search that asks `count` mitras. Returns each mitra with the id of their request."""
     customer = await server.customer("Melati")
     mitras = [await server.mitra() for _ in range(count)]
@@ -24,7 +24,7 @@ async def asked(server: Stage, count: int) -> list[tuple[Person, UUID]]:
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(1)
 async def test_one_of_many_concurrent_accepts_wins_and_each_answer_is_stored_under_its_key(
-    server: Stage,
+    server: RunningServer,
 ) -> None:
     mitras = await asked(server, MITRAS)
 
@@ -47,7 +47,7 @@ async def test_one_of_many_concurrent_accepts_wins_and_each_answer_is_stored_und
 
 @pytest.mark.rule("2b.5")
 async def test_neither_the_winner_nor_a_loser_may_use_their_key_for_another_request(
-    server: Stage,
+    server: RunningServer,
 ) -> None:
     (mitra, request_id), (loser, lost_id) = await asked(server, 2)
     for person in (mitra, loser):
@@ -63,7 +63,7 @@ async def test_neither_the_winner_nor_a_loser_may_use_their_key_for_another_requ
 
 @pytest.mark.rule("2b.5")
 async def test_a_concurrent_repetition_of_an_accept_is_refused_and_other_mitras_wait_for_the_winner(
-    server: Stage,
+    server: RunningServer,
 ) -> None:
     (mitra, request_id), (other, other_id) = await asked(server, 2)
     latch = Latch()
@@ -84,7 +84,7 @@ async def test_a_concurrent_repetition_of_an_accept_is_refused_and_other_mitras_
 
 
 @pytest.mark.rule("2b.5", "2b.6")
-async def test_the_next_mitra_takes_the_customer_when_the_first_mitra_cannot(server: Stage) -> None:
+async def test_the_next_mitra_takes_the_customer_when_the_first_mitra_cannot(server: RunningServer) -> None:
     (full, full_id), (next_one, next_id) = await asked(server, 2)
     await server.database.execute("UPDATE mitras SET online = false WHERE id = $1", full.id)
     answers = await asyncio.gather(

@@ -9,11 +9,11 @@ import pytest
 
 from curhat.dev.simulate import bots
 from curhat.dev.simulate.main import http_client
-from tests.support.signed_in import Stage
+from tests.support.signed_in import RunningServer
 
 
 @pytest.fixture
-async def with_bots(server: Stage) -> AsyncIterator[Stage]:
+async def with_bots(server: RunningServer) -> AsyncIterator[RunningServer]:
     """The server, and simulated people who use it."""
     await server.make.offer(duration_minutes=30, price_rp=20_000)
     async with http_client() as http:
@@ -24,7 +24,7 @@ async def with_bots(server: Stage) -> AsyncIterator[Stage]:
         await asyncio.gather(living, return_exceptions=True)
 
 
-async def test_a_simulated_mitra_accepts_a_real_customer_and_answers(with_bots: Stage) -> None:
+async def test_a_simulated_mitra_accepts_a_real_customer_and_answers(with_bots: RunningServer) -> None:
     customer = await with_bots.customer("Melati")
     async with customer.socket() as phone:
         async with asyncio.timeout(20):
@@ -41,7 +41,7 @@ async def test_a_simulated_mitra_accepts_a_real_customer_and_answers(with_bots: 
         await phone.wait_for("message.created", 20, sender="mitra")
 
 
-async def test_simulated_mitras_leave_a_simulated_customer_to_a_real_mitra(with_bots: Stage) -> None:
+async def test_simulated_mitras_leave_a_simulated_customer_to_a_real_mitra(with_bots: RunningServer) -> None:
     mitra = await with_bots.mitra()
     async with mitra.socket() as phone:
         await mitra.put("/presence", {"online": True})

@@ -20,9 +20,9 @@ from curhat.sessions import extension, states
 from curhat.sessions import service as sessions
 from curhat.sessions.errors import ExtensionDecided, ExtensionPending, SessionEnded
 from curhat.sessions.schemas import Extension
-from tests.support.chats import Chat, open_chat, told
+from tests.support.chats import Chat, open_chat, stream_events
 from tests.support.clock import VirtualClock
-from tests.support.decided_presence import DecidedPresence
+from tests.support.fake_presence import FakePresence
 from tests.support.people import Make
 from tests.support.toggle import set_toggle
 
@@ -44,7 +44,7 @@ async def chat(database: Database, clock: VirtualClock, make: Make) -> Chat:
 
 
 async def fire_due(database: Database, *connected: UUID, unknown: bool = False) -> int:
-    says = DecidedPresence(*connected)
+    says = FakePresence(*connected)
     says.unknown = unknown
     transitions = Transitions(database, says, MockGateway(database))  # type: ignore[arg-type]
     return await deadline_loop.run_once(database, transitions.by_kind())
@@ -123,7 +123,7 @@ async def test_both_sides_see_the_deadline_the_price_and_the_default_action(
     assert (asked.offer.duration_minutes, asked.offer.price_rp, asked.offer.is_trial) == (15, 10_000, False)
     assert (asked.deadline_at - asked.server_now).total_seconds() == WINDOW_SECONDS
     for who in (chat.customer, chat.mitra):
-        kind, data = (await told(database, who))[-1]
+        kind, data = (await stream_events(database, who))[-1]
         assert (kind, data["id"], data["default_action"]) == (
             "extension.requested",
             str(asked.id),
@@ -291,7 +291,9 @@ async def test_each_extension_of_a_batch_is_decided_by_its_own_terms(
     ]
     for chat, each in zip(chats, seen, strict=True):
         for who in (chat.customer, chat.mitra):
-            decided = [data for kind, data in await told(database, who) if kind == "extension.decided"]
+            decided = [
+                data for kind, data in await stream_events(database, who) if kind == "extension.decided"
+            ]
             assert (decided[-1]["id"], decided[-1]["status"]) == (str(each.id), each.status)
 
 
@@ -308,7 +310,7 @@ async def test_an_extension_is_rejected_immediately_when_its_mitra_is_offline_or
     asked = await ask(database, make, chat, connected=not online)
     assert (asked.status, asked.decided_by) == ("rejected", "mitra_unreachable")
     assert await money(database, asked) == ("abandoned", [], [])
-    assert [kind for kind, _ in await told(database, chat.mitra)] == ["extension.decided"]
+    assert [kind for kind, _ in await stream_events(database, chat.mitra)] == ["extension.decided"]
 
 
 @pytest.mark.rule("5.6")
@@ -372,7 +374,7 @@ async def test_an_approval_by_the_mitra_is_charged_immediately_and_both_sides_se
     assert (await look(database, asked)).status == "approved"
     assert await minutes_of(database, chat) == MINUTES + ADDED_MINUTES
     for who in (chat.customer, chat.mitra):
-        events = await told(database, who)
+        events = await stream_events(database, who)
         assert [kind for kind, _ in events] == [
             "extension.requested",
             "extension.decided",
@@ -456,7 +458,7 @@ async def test_a_session_does_not_end_while_an_extension_is_pending(
     await reject(database, chat, asked)
     assert await fire_due(database, chat.mitra.user_id) == 1
     assert not await is_running(database, chat)
-    assert (await told(database, chat.customer))[-1][1]["end_reason"] == "time_up"
+    assert (await stream_events(database, chat.customer))[-1][1]["end_reason"] == "time_up"
 
 
 @pytest.mark.rule("5.7")
@@ -490,7 +492,7 @@ async def test_ending_the_chat_rejects_a_pending_extension_without_a_charge(
     done = await look(database, asked)
     assert (done.status, done.decided_by) == ("rejected", "session_ended")
     assert await money(database, asked) == ("abandoned", [], [])
-    assert [kind for kind, _ in await told(database, chat.mitra)][-2:] == [
+    assert [kind for kind, _ in await stream_events(database, chat.mitra)][-2:] == [
         "extension.decided",
         "session.ended",
     ]
@@ -549,7 +551,7 @@ async def test_a_declined_charge_does_not_change_the_chat_and_both_sides_get_an_
     assert await minutes_of(database, chat) == MINUTES
     assert await is_running(database, chat)
     for who in (chat.customer, chat.mitra):
-        assert (await told(database, who))[-1][1]["status"] == "charge_failed"
+        assert (await stream_events(database, who))[-1][1]["status"] == "charge_failed"
 
 
 @pytest.mark.rule("5.7")

@@ -4,7 +4,7 @@ from datetime import datetime
 
 import pytest
 
-from tests.support.signed_in import Stage
+from tests.support.signed_in import RunningServer
 
 
 def seconds_left(shown: dict[str, str]) -> float:
@@ -15,7 +15,7 @@ def seconds_left(shown: dict[str, str]) -> float:
 
 @pytest.mark.rule("1.1", "2b.1", "2b.2", "2c.1", "V.2", "V.3", "V.4", "X.4")
 @pytest.mark.invariant(10)
-async def test_a_journey_runs_from_the_call_to_action_to_the_end_of_the_chat(server: Stage) -> None:
+async def test_a_journey_runs_from_the_call_to_action_to_the_end_of_the_chat(server: RunningServer) -> None:
     customer, mitra = await server.customer("Melati"), await server.mitra()
     offer_id = await server.make.offer(duration_minutes=30, price_rp=20_000)
     async with customer.socket() as phone, mitra.socket() as other_phone:
@@ -74,7 +74,7 @@ async def test_a_journey_runs_from_the_call_to_action_to_the_end_of_the_chat(ser
 
 @pytest.mark.rule("2b.9", "V.3", "X.1")
 async def test_a_second_phone_shows_the_search_and_its_cancellation_reaches_the_first_phone(
-    server: Stage,
+    server: RunningServer,
 ) -> None:
     customer = await server.customer()
     pairing_id = await server.search(customer.id, [])
@@ -91,7 +91,7 @@ async def test_a_second_phone_shows_the_search_and_its_cancellation_reaches_the_
 
 
 @pytest.mark.rule("2a.6", "2a.7")
-async def test_a_declined_payment_stays_pending_and_can_be_tried_again(server: Stage) -> None:
+async def test_a_declined_payment_stays_pending_and_can_be_tried_again(server: RunningServer) -> None:
     customer, mitra = await server.customer(), await server.mitra()
     offer_id = await server.make.offer()
     async with mitra.socket():
@@ -113,7 +113,9 @@ async def test_a_declined_payment_stays_pending_and_can_be_tried_again(server: S
 
 @pytest.mark.rule("X.7", "2b.7")
 @pytest.mark.invariant(8)
-async def test_each_mitra_has_their_own_capacity_and_a_change_takes_effect_immediately(server: Stage) -> None:
+async def test_each_mitra_has_their_own_capacity_and_a_change_takes_effect_immediately(
+    server: RunningServer,
+) -> None:
     small, large = await server.mitra(), await server.mitra()
     await server.database.execute(
         "UPDATE mitras SET max_customers = 3, online = true WHERE id = $1", large.id

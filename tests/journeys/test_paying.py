@@ -31,7 +31,7 @@ from curhat.payments.mock.gateway import MockGateway
 from curhat.payments.service import Charge
 from curhat.pricing.errors import TrialUsed
 from tests.support.clock import VirtualClock
-from tests.support.decided_presence import DecidedPresence
+from tests.support.fake_presence import FakePresence
 from tests.support.journey import accept, open_blast, request_of
 from tests.support.people import Make
 
@@ -59,8 +59,8 @@ async def answer(database: Database, key: UUID, said: ChargeAnswer) -> str:
     return outcome.step
 
 
-async def fire_due(database: Database, presence: DecidedPresence | None = None) -> int:
-    transitions = Transitions(database, presence or DecidedPresence(), MockGateway(database))  # type: ignore[arg-type]
+async def fire_due(database: Database, presence: FakePresence | None = None) -> int:
+    transitions = Transitions(database, presence or FakePresence(), MockGateway(database))  # type: ignore[arg-type]
     return await deadline_loop.run_once(database, transitions.by_kind())
 
 
@@ -81,9 +81,9 @@ async def test_no_payment_is_opened_when_no_mitra_is_available(database: Databas
 async def test_nobody_is_available_to_a_customer_who_is_the_only_available_mitra(make: Make) -> None:
     both = await make.customer()
     await make.mitra(person_id=both)
-    assert await availability.others_available(DecidedPresence(both), both) is False  # type: ignore[arg-type]
+    assert await availability.others_available(FakePresence(both), both) is False  # type: ignore[arg-type]
     other = await make.mitra()
-    assert await availability.others_available(DecidedPresence(both, other), both) is True  # type: ignore[arg-type]
+    assert await availability.others_available(FakePresence(both, other), both) is True  # type: ignore[arg-type]
 
 
 @pytest.mark.rule("1.6", "X.10")
@@ -396,7 +396,7 @@ async def test_a_query_by_the_same_key_finds_a_lost_answer(
     )  # The process dies before it records the answer.
 
     await clock.advance(6)
-    await fire_due(database, DecidedPresence(mitra))
+    await fire_due(database, FakePresence(mitra))
 
     assert await status(database, payment.id) == "confirmed"
     assert len((await gateway.recorded(payment.id)).charges) == 1

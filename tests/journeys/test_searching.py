@@ -19,7 +19,7 @@ from curhat.realtime.event_types import UnsequencedEvent
 from curhat.sessions import service as sessions
 from curhat.sessions import states as session_states
 from tests.support.clock import VirtualClock
-from tests.support.decided_presence import DecidedPresence
+from tests.support.fake_presence import FakePresence
 from tests.support.journey import (
     WINDOW_SECONDS,
     accept,
@@ -35,7 +35,7 @@ from tests.support.toggle import set_toggle
 
 
 async def fire_due(database: Database) -> int:
-    transitions = Transitions(database, DecidedPresence(), MockGateway(database))  # type: ignore[arg-type]
+    transitions = Transitions(database, FakePresence(), MockGateway(database))  # type: ignore[arg-type]
     return await deadline_loop.run_once(database, transitions.by_kind())
 
 
@@ -139,7 +139,7 @@ async def test_rejections_are_counted_at_the_end_of_the_window_while_presence_is
     pairing_id = await open_blast(database, await make.confirmed_payment(await make.customer()), [mitra])
     request_id = await request_of(database, pairing_id, mitra)
     async with database.transaction() as tx:
-        await searching.reject(tx, mitra, request_id, None)
+        await service.reject(tx, request_id, mitra, None)
     assert await database.fetchval("SELECT status FROM pairings") == "open"
     await clock.advance(WINDOW_SECONDS)
     await fire_due(database)

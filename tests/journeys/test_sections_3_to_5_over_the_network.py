@@ -15,11 +15,11 @@ from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.pause_points import set_pause_point
 from tests.support.journey import Latch
 from tests.support.server import Person, Socket
-from tests.support.signed_in import Stage, development_settings, problem
+from tests.support.signed_in import RunningServer, development_settings, problem
 
 
 @pytest.fixture(autouse=True)
-async def worker(servers: EmbeddedServers, database_url: str, server: Stage) -> AsyncIterator[None]:
+async def worker(servers: EmbeddedServers, database_url: str, server: RunningServer) -> AsyncIterator[None]:
     """The deadline loop of a worker process, on the same database as the server."""
     settings = development_settings(database_url, servers.valkey_url)
     async with open_services(settings, serves_sockets=False, application_name="worker") as services:
@@ -39,15 +39,15 @@ def seconds_between(earlier: str, later: str) -> float:
     return (datetime.fromisoformat(later) - datetime.fromisoformat(earlier)).total_seconds()
 
 
-async def configure(stage: Stage, key: str, value: str) -> None:
-    await stage.database.execute("UPDATE configuration SET value = $2 WHERE key = $1", key, value)
+async def configure(server: RunningServer, key: str, value: str) -> None:
+    await server.database.execute("UPDATE configuration SET value = $2 WHERE key = $1", key, value)
 
 
-async def taken(stage: Stage, payment_id: str) -> list[int]:
+async def taken(server: RunningServer, payment_id: str) -> list[int]:
     """The amounts that the gateway charged for a payment, from the gateway's own records. Asserts that it refunded
     nothing.
     """
-    books = done(await stage.http.get("/api/dev/gateway/charges", params={"payment_id": payment_id}))
+    books = done(await server.http.get("/api/dev/gateway/charges", params={"payment_id": payment_id}))
     assert books["refunds"] == []
     return [charge["amount_rp"] for charge in books["charges"] if charge["status"] == "approved"]
 
@@ -62,18 +62,18 @@ async def working(*mitras: Person) -> AsyncIterator[list[Socket]]:
         yield sockets
 
 
-async def met_before(stage: Stage, *, max_customers: int = 1) -> tuple[Person, Person]:
+async def make_past_chat(server: RunningServer, *, max_customers: int = 1) -> tuple[Person, Person]:
     """A customer and a mitra with a chat in their history."""
-    customer = await stage.customer("Melati")
-    mitra = await stage.mitra("Kak Sari", max_customers=max_customers)
-    chat = await stage.chat(customer.id, mitra.id)
+    customer = await server.customer("Melati")
+    mitra = await server.mitra("Kak Sari", max_customers=max_customers)
+    chat = await server.chat(customer.id, mitra.id)
     done(await customer.post(f"/sessions/{chat.id}/end"))
     return customer, mitra
 
 
-async def want_again(stage: Stage, customer: Person, mitra: Person) -> dict[str, Any]:
+async def open_payment_for_mitra(server: RunningServer, customer: Person, mitra: Person) -> dict[str, Any]:
     """Open a payment for this mitra, but do not confirm it."""
-    order = {"offer_id": str(await stage.make.offer()), "target_mitra_id": str(mitra.id)}
+    order = {"offer_id": str(await server.make.offer()), "target_mitra_id": str(mitra.id)}
     payment: dict[str, Any] = done(await customer.post("/payments", order))
     assert payment["target_mitra"] == {"id": str(mitra.id), "display_name": "Kak Sari"}
     return payment
@@ -89,15 +89,15 @@ async def confirm(customer: Person, payment: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.rule("3.1", "3.2", "3.6", "3.7", "4.1", "4.2")
 @pytest.mark.invariant(2)
-async def test_the_bestie_of_a_past_chat_has_twenty_seconds_to_accept(server: Stage) -> None:
-    customer, mitra = await met_before(server)
+async def test_the_bestie_of_a_past_chat_has_twenty_seconds_to_accept(server: RunningServer) -> None:
+    customer, mitra = await make_past_chat(server)
     async with customer.socket() as phone, working(mitra) as (other_phone,):
         past = done(await customer.get("/sessions"))["items"][0]["mitra"]
         assert past == {"id": str(mitra.id), "display_name": "Kak Sari"}
         status = done(await customer.get(f"/mitras/{past['id']}/status"))
         assert (status["status"], status["other_available"]) == ("available", False)
 
-        payment = await want_again(server, customer, mitra)
+        payment = await open_payment_for_mitra(server, customer, mitra)
         pairing = await confirm(customer, payment)
         assert (pairing["kind"], pairing["status"]) == ("targeted", "open")
         assert 19 < seconds_between(pairing["server_now"], pairing["deadline_at"]) <= 20
@@ -112,12 +112,12 @@ async def test_the_bestie_of_a_past_chat_has_twenty_seconds_to_accept(server: St
 
 @pytest.mark.rule("3.5", "3.8", "3.9", "V.3")
 @pytest.mark.invariant(2, 10)
-async def test_the_same_payment_finds_another_bestie_after_a_rejection(server: Stage) -> None:
-    customer, mitra = await met_before(server)
+async def test_the_same_payment_finds_another_bestie_after_a_rejection(server: RunningServer) -> None:
+    customer, mitra = await make_past_chat(server)
     other = await server.mitra("Kak Budi")
     async with working(mitra, other) as (asked, free):
         async with customer.socket() as phone:
-            payment = await want_again(server, customer, mitra)
+            payment = await open_payment_for_mitra(server, customer, mitra)
             pairing = await confirm(customer, payment)
             card = await asked.wait_for("request.offered")
             last = phone.events[-1]["seq"]
@@ -150,8 +150,8 @@ async def test_the_same_payment_finds_another_bestie_after_a_rejection(server: S
 
 
 @pytest.mark.rule("3.3", "3.4", "3.6")
-async def test_no_payment_is_opened_for_a_bestie_who_is_offline_or_full(server: Stage) -> None:
-    customer, mitra = await met_before(server)
+async def test_no_payment_is_opened_for_a_bestie_who_is_offline_or_full(server: RunningServer) -> None:
+    customer, mitra = await make_past_chat(server)
     order = {"offer_id": str(await server.make.offer()), "target_mitra_id": str(mitra.id)}
 
     async def check(status: str, *, other_available: bool) -> None:
@@ -175,11 +175,11 @@ async def test_no_payment_is_opened_for_a_bestie_who_is_offline_or_full(server: 
 @pytest.mark.rule("4.4", "3.5", "3.8")
 @pytest.mark.parametrize("when", ["before it is asked", "while it is asked"])
 async def test_the_pairing_fails_immediately_when_the_bestie_goes_offline_and_the_fallback_can_be_declined(
-    server: Stage, when: str
+    server: RunningServer, when: str
 ) -> None:
-    customer, mitra = await met_before(server)
+    customer, mitra = await make_past_chat(server)
     async with customer.socket() as phone, working(mitra) as (asked,):
-        payment = await want_again(server, customer, mitra)
+        payment = await open_payment_for_mitra(server, customer, mitra)
         if when == "before it is asked":
             done(await mitra.put("/presence", {"online": False}))
             pairing = await confirm(customer, payment)
@@ -208,12 +208,12 @@ async def test_the_pairing_fails_immediately_when_the_bestie_goes_offline_and_th
 
 @pytest.mark.rule("4.3", "4.5", "3.5")
 async def test_the_pairing_times_out_when_the_bestie_does_not_answer_in_the_configured_time(
-    server: Stage,
+    server: RunningServer,
 ) -> None:
     await configure(server, "returning_chat_confirmation_timeout_seconds", "5")
-    customer, mitra = await met_before(server)
+    customer, mitra = await make_past_chat(server)
     async with customer.socket() as phone, working(mitra) as (asked,):
-        pairing = await confirm(customer, await want_again(server, customer, mitra))
+        pairing = await confirm(customer, await open_payment_for_mitra(server, customer, mitra))
         card = await asked.wait_for("request.offered")
         failed = await phone.wait_for("pairing.updated", status="failed")
         assert failed["failure_tag"] == "targeted_mitra_timeout"
@@ -226,10 +226,12 @@ async def test_the_pairing_times_out_when_the_bestie_does_not_answer_in_the_conf
 
 
 @pytest.mark.rule("4.2", "3.8")
-async def test_cancelling_while_waiting_ends_the_journey_with_a_case_and_no_fallback(server: Stage) -> None:
-    customer, mitra = await met_before(server)
+async def test_cancelling_while_waiting_ends_the_journey_with_a_case_and_no_fallback(
+    server: RunningServer,
+) -> None:
+    customer, mitra = await make_past_chat(server)
     async with working(mitra) as (asked,):
-        payment = await want_again(server, customer, mitra)
+        payment = await open_payment_for_mitra(server, customer, mitra)
         pairing = await confirm(customer, payment)
         card = await asked.wait_for("request.offered")
         path = f"/pairings/{pairing['id']}"
@@ -244,15 +246,15 @@ async def test_cancelling_while_waiting_ends_the_journey_with_a_case_and_no_fall
 
 
 @pytest.mark.rule("3.2", "3.7")
-async def test_another_customers_mitra_or_pairing_is_not_found(server: Stage) -> None:
-    customer, mitra = await met_before(server)
+async def test_another_customers_mitra_or_pairing_is_not_found(server: RunningServer) -> None:
+    customer, mitra = await make_past_chat(server)
     stranger = await server.customer()
     async with working(mitra):
         assert problem(await stranger.get(f"/mitras/{mitra.id}/status")) == (404, "not_found")
         assert problem(await customer.get(f"/mitras/{uuid4()}/status")) == (404, "not_found")
         order = {"offer_id": str(await server.make.offer()), "target_mitra_id": str(mitra.id)}
         assert problem(await stranger.post("/payments", order)) == (404, "not_found")
-        pairing = await confirm(customer, await want_again(server, customer, mitra))
+        pairing = await confirm(customer, await open_payment_for_mitra(server, customer, mitra))
         for answer in ("fallback", "decline-fallback", "cancel"):
             path = f"/pairings/{pairing['id']}/{answer}"
             assert problem(await stranger.post(path)) == (404, "not_found")
@@ -266,18 +268,20 @@ async def test_another_customers_mitra_or_pairing_is_not_found(server: Stage) ->
 # More time -------------------------------------------------------------------------------------------------
 
 
-class Talk:
+class RunningChat:
     """A running chat of a customer and a mitra."""
 
-    def __init__(self, stage: Stage, customer: Person, mitra: Person, session: dict[str, Any]) -> None:
-        self.stage = stage
+    def __init__(
+        self, server: RunningServer, customer: Person, mitra: Person, session: dict[str, Any]
+    ) -> None:
+        self.server = server
         self.customer = customer
         self.mitra = mitra
         self.session = session
 
     async def ask(self) -> httpx.Response:
         """Request 15 more minutes."""
-        offer_id = await self.stage.make.offer(purpose="extension", duration_minutes=15, price_rp=10_000)
+        offer_id = await self.server.make.offer(purpose="extension", duration_minutes=15, price_rp=10_000)
         return await self.customer.post(
             f"/sessions/{self.session['id']}/extensions", {"offer_id": str(offer_id)}
         )
@@ -285,7 +289,7 @@ class Talk:
     async def gateway(self, behaviour: str, extension: dict[str, Any]) -> None:
         """Set how the mock gateway behaves when this extension is charged."""
         told = {"behaviour": behaviour, "payment_id": extension["payment_id"]}
-        assert (await self.stage.http.put("/api/dev/gateway", json=told)).is_success
+        assert (await self.server.http.put("/api/dev/gateway", json=told)).is_success
 
     async def added_minutes(self) -> float:
         """The number of minutes that the extension added to the session. Both sides must see the same number."""
@@ -295,127 +299,131 @@ class Talk:
         return seconds_between(self.session["ends_at"], ends.pop()) / 60
 
 
-async def talk(stage: Stage) -> Talk:
+async def start_chat(server: RunningServer) -> RunningChat:
     """Start a chat of new people. The test connects the mitra."""
-    customer, mitra = await stage.customer("Melati"), await stage.mitra()
-    chat = await stage.chat(customer.id, mitra.id)
-    return Talk(stage, customer, mitra, done(await customer.get(f"/sessions/{chat.id}")))
+    customer, mitra = await server.customer("Melati"), await server.mitra()
+    chat = await server.chat(customer.id, mitra.id)
+    return RunningChat(server, customer, mitra, done(await customer.get(f"/sessions/{chat.id}")))
 
 
 @pytest.mark.rule("5.3", "5.4", "5.5", "5.7", "V.3")
 @pytest.mark.invariant(2, 7, 10)
 async def test_an_approval_by_the_mitra_is_charged_immediately_and_both_sides_see_the_new_end(
-    server: Stage,
+    server: RunningServer,
 ) -> None:
-    one = await talk(server)
-    async with one.customer.socket() as phone, working(one.mitra) as (other_phone,):
-        asked = done(await one.ask())
+    chat = await start_chat(server)
+    async with chat.customer.socket() as phone, working(chat.mitra) as (other_phone,):
+        asked = done(await chat.ask())
         assert (asked["status"], asked["default_action"]) == ("pending", "auto_approve")
         assert 9 < seconds_between(asked["server_now"], asked["deadline_at"]) <= 10
         assert asked["offer"]["price_rp"] == 10_000
         card = await other_phone.wait_for("extension.requested")
         assert (card["id"], card["default_action"]) == (asked["id"], "auto_approve")
         assert await taken(server, asked["payment_id"]) == []
-        pending = await one.ask()
+        pending = await chat.ask()
         assert (problem(pending), pending.json()["extension_id"]) == ((409, "extension_pending"), asked["id"])
         # A second phone connects meanwhile.
-        assert done(await one.customer.get("/state"))["extension"]["id"] == asked["id"]
-        assert [each["id"] for each in done(await one.mitra.get("/state"))["extensions"]] == [asked["id"]]
-        async with one.customer.socket(epoch=phone.welcome["epoch"], seq=phone.welcome["seq"]) as second:
+        assert done(await chat.customer.get("/state"))["extension"]["id"] == asked["id"]
+        assert [each["id"] for each in done(await chat.mitra.get("/state"))["extensions"]] == [asked["id"]]
+        async with chat.customer.socket(epoch=phone.welcome["epoch"], seq=phone.welcome["seq"]) as second:
             assert (await second.wait_for("extension.requested"))["id"] == asked["id"]
 
         accept = f"/extensions/{asked['id']}/accept"
-        approved = done(await one.mitra.post(accept))
+        approved = done(await chat.mitra.post(accept))
         assert (approved["status"], approved["decided_by"]) == ("approved", "mitra")
-        assert done(await one.mitra.post(accept))["status"] == "approved"
-        assert problem(await one.mitra.post(f"/extensions/{asked['id']}/reject")) == (
+        assert done(await chat.mitra.post(accept))["status"] == "approved"
+        assert problem(await chat.mitra.post(f"/extensions/{asked['id']}/reject")) == (
             409,
             "extension_decided",
         )
         for device in (phone, other_phone):
             await device.wait_for("extension.decided", status="approved")
             updated = await device.wait_for("session.updated")
-            assert seconds_between(one.session["ends_at"], updated["ends_at"]) == 15 * 60
-        assert done(await one.customer.get("/state"))["extension"] is None
-    assert await one.added_minutes() == 15
+            assert seconds_between(chat.session["ends_at"], updated["ends_at"]) == 15 * 60
+        assert done(await chat.customer.get("/state"))["extension"] is None
+    assert await chat.added_minutes() == 15
     assert await taken(server, asked["payment_id"]) == [10_000]
 
 
 @pytest.mark.rule("5.1", "5.2", "5.7")
 @pytest.mark.invariant(5, 7)
 @pytest.mark.parametrize("action", ["auto_approve", "auto_reject"])
-async def test_the_configured_default_action_takes_effect_at_the_deadline(server: Stage, action: str) -> None:
+async def test_the_configured_default_action_takes_effect_at_the_deadline(
+    server: RunningServer, action: str
+) -> None:
     await configure(server, "extension_timeout_seconds", "5")
     await configure(server, "extension_default_action_on_timeout", action)
-    one = await talk(server)
-    async with one.customer.socket() as phone, working(one.mitra):
-        asked = done(await one.ask())
+    chat = await start_chat(server)
+    async with chat.customer.socket() as phone, working(chat.mitra):
+        asked = done(await chat.ask())
         assert asked["default_action"] == action
         expected = "approved" if action == "auto_approve" else "rejected"
         decided = await phone.wait_for("extension.decided", status=expected)
         assert decided["decided_by"] == "timeout"
         assert 0 <= seconds_between(asked["deadline_at"], decided["server_now"]) < 2
-        late = await one.mitra.post(f"/extensions/{asked['id']}/accept")
+        late = await chat.mitra.post(f"/extensions/{asked['id']}/accept")
         assert problem(late) == (409, "extension_decided")
-    assert await one.added_minutes() == (15 if action == "auto_approve" else 0)
+    assert await chat.added_minutes() == (15 if action == "auto_approve" else 0)
     assert await taken(server, asked["payment_id"]) == ([10_000] if action == "auto_approve" else [])
 
 
 @pytest.mark.rule("5.4")
 @pytest.mark.invariant(7)
-async def test_a_rejection_by_the_mitra_charges_nothing_and_the_customer_may_ask_again(server: Stage) -> None:
-    one = await talk(server)
-    async with one.customer.socket() as phone, working(one.mitra):
-        asked = done(await one.ask())
+async def test_a_rejection_by_the_mitra_charges_nothing_and_the_customer_may_ask_again(
+    server: RunningServer,
+) -> None:
+    chat = await start_chat(server)
+    async with chat.customer.socket() as phone, working(chat.mitra):
+        asked = done(await chat.ask())
         for _ in range(2):
-            rejected = done(await one.mitra.post(f"/extensions/{asked['id']}/reject"))
+            rejected = done(await chat.mitra.post(f"/extensions/{asked['id']}/reject"))
             assert (rejected["status"], rejected["decided_by"]) == ("rejected", "mitra")
         await phone.wait_for("extension.decided", status="rejected")
         assert await taken(server, asked["payment_id"]) == []
-        assert done(await one.ask())["status"] == "pending"
-    assert await one.added_minutes() == 0
+        assert done(await chat.ask())["status"] == "pending"
+    assert await chat.added_minutes() == 0
 
 
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(7)
 async def test_an_extension_is_rejected_immediately_when_the_mitra_is_disconnected_or_goes_offline(
-    server: Stage,
+    server: RunningServer,
 ) -> None:
-    one = await talk(server)
-    unreachable = await one.ask()
+    chat = await start_chat(server)
+    unreachable = await chat.ask()
     assert unreachable.status_code == 201
     assert (unreachable.json()["status"], unreachable.json()["decided_by"]) == (
         "rejected",
         "mitra_unreachable",
     )
-    async with one.customer.socket() as phone, working(one.mitra):
-        asked = done(await one.ask())
+    async with chat.customer.socket() as phone, working(chat.mitra):
+        asked = done(await chat.ask())
         assert asked["status"] == "pending"
-        done(await one.mitra.put("/presence", {"online": False}))
+        done(await chat.mitra.put("/presence", {"online": False}))
         decided = await phone.wait_for("extension.decided", 2, id=asked["id"])
         assert (decided["status"], decided["decided_by"]) == ("rejected", "mitra_unreachable")
-        assert problem(await one.mitra.post(f"/extensions/{asked['id']}/accept")) == (
+        assert problem(await chat.mitra.post(f"/extensions/{asked['id']}/accept")) == (
             409,
             "extension_decided",
         )
-    assert await one.added_minutes() == 0
+    assert await chat.added_minutes() == 0
 
 
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(7)
 async def test_an_extension_is_rejected_before_its_deadline_when_the_socket_stays_closed_for_three_seconds(
-    server: Stage,
+    server: RunningServer,
 ) -> None:
     await configure(server, "extension_timeout_seconds", "60")
-    one = await talk(server)
-    async with one.customer.socket() as phone:
-        async with working(one.mitra):
-            asked = done(await one.ask())
+    chat = await start_chat(server)
+    async with chat.customer.socket() as phone:
+        async with working(chat.mitra):
+            asked = done(await chat.ask())
         # The mitra reconnects in time.
-        async with working(one.mitra):
+        async with working(chat.mitra):
             with pytest.raises(TimeoutError):
                 await phone.wait_for("extension.decided", 4)
-            left_at = done(await one.customer.get("/state"))["server_now"]
+            left_at = done(await chat.customer.get("/state"))["server_now"]
         decided = await phone.wait_for("extension.decided", 8)
         assert (decided["status"], decided["decided_by"]) == ("rejected", "mitra_unreachable")
         assert 2.5 < seconds_between(left_at, decided["server_now"]) < 7
@@ -424,16 +432,18 @@ async def test_an_extension_is_rejected_before_its_deadline_when_the_socket_stay
 
 
 @pytest.mark.rule("5.7")
-async def test_a_declined_charge_fails_the_extension_and_does_not_change_the_chat(server: Stage) -> None:
-    one = await talk(server)
-    async with one.customer.socket() as phone, working(one.mitra) as (other_phone,):
-        asked = done(await one.ask())
-        await one.gateway("decline", asked)
-        answered = done(await one.mitra.post(f"/extensions/{asked['id']}/accept"))
+async def test_a_declined_charge_fails_the_extension_and_does_not_change_the_chat(
+    server: RunningServer,
+) -> None:
+    chat = await start_chat(server)
+    async with chat.customer.socket() as phone, working(chat.mitra) as (other_phone,):
+        asked = done(await chat.ask())
+        await chat.gateway("decline", asked)
+        answered = done(await chat.mitra.post(f"/extensions/{asked['id']}/accept"))
         assert answered["status"] == "charge_failed"
         for device in (phone, other_phone):
             await device.wait_for("extension.decided", status="charge_failed")
-    assert await one.added_minutes() == 0
+    assert await chat.added_minutes() == 0
     assert await taken(server, asked["payment_id"]) == []
 
 
@@ -441,69 +451,69 @@ async def test_a_declined_charge_fails_the_extension_and_does_not_change_the_cha
 @pytest.mark.invariant(2, 9)
 @pytest.mark.parametrize("behaviour", ["slow", "lost", "double"])
 async def test_both_sides_get_the_outcome_of_a_late_or_lost_gateway_answer(
-    server: Stage, behaviour: str
+    server: RunningServer, behaviour: str
 ) -> None:
-    one = await talk(server)
-    async with one.customer.socket() as phone, working(one.mitra) as (other_phone,):
-        asked = done(await one.ask())
-        await one.gateway(behaviour, asked)
-        answered = done(await one.mitra.post(f"/extensions/{asked['id']}/accept"))
+    chat = await start_chat(server)
+    async with chat.customer.socket() as phone, working(chat.mitra) as (other_phone,):
+        asked = done(await chat.ask())
+        await chat.gateway(behaviour, asked)
+        answered = done(await chat.mitra.post(f"/extensions/{asked['id']}/accept"))
         assert answered["status"] == ("approved" if behaviour == "double" else "charging")
         if behaviour != "double":
-            pending = await one.ask()
+            pending = await chat.ask()
             assert problem(pending) == (409, "extension_pending")
         for device in (phone, other_phone):
             await device.wait_for("extension.decided", 15, status="approved")
-    assert await one.added_minutes() == 15
+    assert await chat.added_minutes() == 15
     assert await taken(server, asked["payment_id"]) == [10_000]
 
 
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(7)
 async def test_ending_the_chat_rejects_its_pending_extension_and_forbids_new_extensions(
-    server: Stage,
+    server: RunningServer,
 ) -> None:
-    one = await talk(server)
-    async with working(one.mitra) as (other_phone,):
-        asked = done(await one.ask())
-        done(await one.customer.post(f"/sessions/{one.session['id']}/end"))
+    chat = await start_chat(server)
+    async with working(chat.mitra) as (other_phone,):
+        asked = done(await chat.ask())
+        done(await chat.customer.post(f"/sessions/{chat.session['id']}/end"))
         decided = await other_phone.wait_for("extension.decided")
         assert (decided["status"], decided["decided_by"]) == ("rejected", "session_ended")
-        assert problem(await one.ask()) == (409, "session_ended")
+        assert problem(await chat.ask()) == (409, "session_ended")
         for answer in ("accept", "reject"):
-            late = await one.mitra.post(f"/extensions/{asked['id']}/{answer}")
+            late = await chat.mitra.post(f"/extensions/{asked['id']}/{answer}")
             assert problem(late) == (409, "extension_decided")
     assert await taken(server, asked["payment_id"]) == []
 
 
 @pytest.mark.rule("5.4", "5.7")
-async def test_another_customers_extension_and_other_offers_are_not_found(server: Stage) -> None:
-    one, other = await talk(server), await talk(server)
-    path = f"/sessions/{one.session['id']}/extensions"
-    async with working(one.mitra):
+async def test_another_customers_extension_and_other_offers_are_not_found(server: RunningServer) -> None:
+    chat, other = await start_chat(server), await start_chat(server)
+    path = f"/sessions/{chat.session['id']}/extensions"
+    async with working(chat.mitra):
         trial = await server.make.offer(duration_minutes=5, price_rp=0)
         for offer_id in (trial, await server.make.offer(), uuid4()):
-            refused = await one.customer.post(path, {"offer_id": str(offer_id)})
+            refused = await chat.customer.post(path, {"offer_id": str(offer_id)})
             assert problem(refused) == (404, "not_found")
-        offers = done(await one.customer.get("/pricing", purpose="extension"))["offers"]
+        offers = done(await chat.customer.get("/pricing", purpose="extension"))["offers"]
         assert all(not offer["is_trial"] for offer in offers)
         offer = {"offer_id": str(await server.make.offer(purpose="extension"))}
         assert problem(await other.customer.post(path, offer)) == (404, "not_found")
-        assert problem(await one.customer.post(path, offer, key="")) == (400, "idempotency_key_missing")
-        asked = done(await one.ask())
+        assert problem(await chat.customer.post(path, offer, key="")) == (400, "idempotency_key_missing")
+        asked = done(await chat.ask())
         for answer in ("accept", "reject"):
             answer_path = f"/extensions/{asked['id']}/{answer}"
             assert problem(await other.mitra.post(answer_path)) == (404, "not_found")
-            assert problem(await one.mitra.post(answer_path, key="")) == (400, "idempotency_key_missing")
+            assert problem(await chat.mitra.post(answer_path, key="")) == (400, "idempotency_key_missing")
         unknown = f"/extensions/{UUID(int=0)}/accept"
-        assert problem(await one.mitra.post(unknown)) == (404, "not_found")
+        assert problem(await chat.mitra.post(unknown)) == (404, "not_found")
 
 
 @pytest.mark.rule("4.4")
-async def test_a_mitra_who_returned_while_the_customer_paid_is_asked(server: Stage) -> None:
-    customer, mitra = await met_before(server)
+async def test_a_mitra_who_returned_while_the_customer_paid_is_asked(server: RunningServer) -> None:
+    customer, mitra = await make_past_chat(server)
     async with working(mitra):
-        payment = await want_again(server, customer, mitra)
+        payment = await open_payment_for_mitra(server, customer, mitra)
         done(await mitra.put("/presence", {"online": False}))
         latch = Latch()
         set_pause_point("confirm.before_charge", latch)
@@ -520,12 +530,12 @@ async def test_a_mitra_who_returned_while_the_customer_paid_is_asked(server: Sta
 @pytest.mark.rule("3.5", "4.4")
 @pytest.mark.invariant(10)
 async def test_the_confirmation_the_event_and_the_pairing_show_the_same_fallback(
-    server: Stage,
+    server: RunningServer,
 ) -> None:
-    customer, mitra = await met_before(server)
+    customer, mitra = await make_past_chat(server)
     other = await server.mitra("Kak Budi")
     async with customer.socket() as phone, working(mitra, other):
-        payment = await want_again(server, customer, mitra)
+        payment = await open_payment_for_mitra(server, customer, mitra)
         done(await mitra.put("/presence", {"online": False}))
 
         pairing = await confirm(customer, payment)
@@ -545,12 +555,12 @@ async def test_the_confirmation_the_event_and_the_pairing_show_the_same_fallback
 
 @pytest.mark.invariant(10)
 async def test_the_customer_sees_the_blast_even_if_its_id_sorts_before_the_targeted_pairing(
-    server: Stage,
+    server: RunningServer,
 ) -> None:
-    customer, mitra = await met_before(server)
+    customer, mitra = await make_past_chat(server)
     other = await server.mitra("Kak Budi")
     async with working(mitra, other) as (other_phone, _):
-        payment = await want_again(server, customer, mitra)
+        payment = await open_payment_for_mitra(server, customer, mitra)
         pairing = await confirm(customer, payment)
         card = await other_phone.wait_for("request.offered")
         done(await mitra.post(f"/requests/{card['id']}/reject"))
@@ -566,7 +576,9 @@ async def test_the_customer_sees_the_blast_even_if_its_id_sorts_before_the_targe
 
 
 @pytest.mark.invariant(2, 9)
-async def test_a_stalled_confirmation_does_not_charge_after_a_second_confirmation(server: Stage) -> None:
+async def test_a_stalled_confirmation_does_not_charge_after_a_second_confirmation(
+    server: RunningServer,
+) -> None:
     customer = await server.customer("Melati")
     mitra = await server.mitra("Kak Sari")
     async with working(mitra):
@@ -593,9 +605,9 @@ async def test_a_stalled_confirmation_does_not_charge_after_a_second_confirmatio
 
 @pytest.mark.rule("2a.4")
 async def test_cancelling_a_confirmed_payment_is_refused_even_after_the_chat(
-    server: Stage,
+    server: RunningServer,
 ) -> None:
-    customer, _ = await met_before(server)
+    customer, _ = await make_past_chat(server)
     payment_id = await server.database.fetchval("SELECT id FROM payments")
 
     assert problem(await customer.post(f"/payments/{payment_id}/cancel")) == (409, "payment_confirmed")

@@ -10,15 +10,15 @@ from curhat.deadlines import loop as deadline_loop
 from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.database import Database
 from tests.support.push import PushService, push_service
-from tests.support.signed_in import Stage, development_settings, stage
+from tests.support.signed_in import RunningServer, development_settings, start_server
 
 
 @pytest.fixture
 async def server(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[RunningServer]:
     """A development server on this test's own database and an empty Valkey."""
-    async with stage(development_settings(database_url, servers.valkey_url), database) as opened:
+    async with start_server(development_settings(database_url, servers.valkey_url), database) as opened:
         yield opened
 
 
@@ -30,7 +30,7 @@ async def vendor() -> AsyncIterator[PushService]:
 
 
 class Worker:
-    """A worker's part of push, one round per call."""
+    """The push work of a worker. Each call does one round."""
 
     def __init__(self, services: Services) -> None:
         self.services = services
@@ -46,6 +46,6 @@ class Worker:
 
 
 @pytest.fixture
-def worker(server: Stage) -> Worker:
+def worker(server: RunningServer) -> Worker:
     """A worker on the server's own Services."""
-    return Worker(server.server.services)
+    return Worker(server.application.services)

@@ -1,5 +1,5 @@
-"""Which addresses a push may go to. Never an address in our own network, whatever a client sends or a name resolves
-to.
+"""The addresses to which the server may send a push. An address in our own network is never allowed, even if a host
+name resolves to it.
 """
 
 import asyncio
@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from curhat.notifications.addresses import Addresses, CheckedResolver, EndpointRefused
+from curhat.notifications.addresses import Addresses, EndpointRefused
 from curhat.notifications.port import Address, Push, Refused, Unavailable
 from curhat.notifications.web_push import VapidKey, WebPush
 from tests.support.push import Browser
@@ -126,7 +126,7 @@ async def test_a_host_name_that_changes_after_the_check_gets_no_connection(
     browser = Browser("https://push.example.com/1")
     await PRODUCTION.check(browser.endpoint)
     channel = WebPush(VapidKey(b"k" * 32, "https://app.example.id"), PRODUCTION)
-    push = Push(payload=b"{}", topic="t", ttl_seconds=10, urgency="high")
+    push = Push(payload=b"{}", topic="t", ttl_seconds=10)
     address = Address(browser.endpoint, browser.p256dh, browser.auth)
     try:
         outcome = await channel.deliver(uuid4(), address, push)
@@ -139,13 +139,13 @@ async def test_a_host_name_that_changes_after_the_check_gets_no_connection(
 async def test_a_subscription_with_a_private_address_is_refused_at_sending() -> None:
     browser = Browser("https://169.254.169.254/latest/meta-data")
     channel = WebPush(VapidKey(b"k" * 32, "https://app.example.id"), PRODUCTION)
-    push = Push(payload=b"{}", topic="t", ttl_seconds=10, urgency="high")
+    push = Push(payload=b"{}", topic="t", ttl_seconds=10)
     outcome = await channel.deliver(uuid4(), Address(browser.endpoint, browser.p256dh, browser.auth), push)
     assert outcome == Refused("address_refused")
 
 
 async def test_the_client_connects_to_the_address_that_was_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     resolving(monkeypatch, ["8.8.8.8", "2001:4860:4860::8888"])
-    found = await CheckedResolver(PRODUCTION).resolve("push.example.com", 443)
+    found = await PRODUCTION.resolve("push.example.com", 443)
     assert [each["host"] for each in found] == ["8.8.8.8", "2001:4860:4860::8888"]
     assert all(each["flags"] & socket.AI_NUMERICHOST for each in found)

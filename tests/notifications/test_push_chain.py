@@ -1,4 +1,4 @@
-"""From the reason to the browser: who gets a push, what the push says, and what happens if it cannot be sent."""
+"""The path of a push from its reason to the browser: its recipients, its text, and failures of the push service."""
 
 import asyncio
 import json
@@ -18,11 +18,11 @@ from tests.notifications.conftest import Worker
 from tests.support.clock import VirtualClock
 from tests.support.push import Browser, PushService, verified_claims
 from tests.support.server import Person
-from tests.support.signed_in import Stage
+from tests.support.signed_in import RunningServer
 
 
 async def subscribed_mitra(
-    server: Stage, vendor: PushService, *, online: bool = True, **more: Any
+    server: RunningServer, vendor: PushService, *, online: bool = True, **more: Any
 ) -> tuple[Person, Browser]:
     mitra, browser = await server.mitra(online=online), vendor.browser()
     answer = await mitra.put("/push-subscriptions", browser.to_json(**more))
@@ -31,7 +31,7 @@ async def subscribed_mitra(
 
 
 async def subscribed_customer(
-    server: Stage, vendor: PushService, call_name: str = "Bunga"
+    server: RunningServer, vendor: PushService, call_name: str = "Bunga"
 ) -> tuple[Person, Browser]:
     customer, browser = await server.customer(call_name), vendor.browser()
     answer = await customer.put("/push-subscriptions", browser.to_json())
@@ -44,7 +44,7 @@ async def subscribed_customer(
 
 @pytest.mark.rule("4.1", "V.5", "X.4")
 async def test_a_disconnected_mitra_gets_a_push_that_only_its_browser_can_read(
-    server: Stage, vendor: PushService, worker: Worker
+    server: RunningServer, vendor: PushService, worker: Worker
 ) -> None:
     mitra, browser = await subscribed_mitra(server, vendor)
     customer = await server.customer("Melati")
@@ -77,7 +77,7 @@ async def test_a_disconnected_mitra_gets_a_push_that_only_its_browser_can_read(
 
 
 async def test_a_push_is_in_the_language_of_its_subscription(
-    server: Stage, vendor: PushService, worker: Worker
+    server: RunningServer, vendor: PushService, worker: Worker
 ) -> None:
     mitra, browser = await subscribed_mitra(server, vendor, language="en")
     await server.request((await server.customer()).id, mitra.id)
@@ -86,7 +86,7 @@ async def test_a_push_is_in_the_language_of_its_subscription(
 
 
 async def test_each_request_has_its_own_topic_in_the_standards_format(
-    server: Stage, vendor: PushService, worker: Worker
+    server: RunningServer, vendor: PushService, worker: Worker
 ) -> None:
     mitra, _ = await subscribed_mitra(server, vendor)
     for _ in range(2):
@@ -98,7 +98,7 @@ async def test_each_request_has_its_own_topic_in_the_standards_format(
 
 
 async def test_every_device_of_a_mitra_gets_a_push(
-    server: Stage, vendor: PushService, worker: Worker
+    server: RunningServer, vendor: PushService, worker: Worker
 ) -> None:
     mitra, phone = await subscribed_mitra(server, vendor)
     tablet = vendor.browser()
@@ -110,7 +110,7 @@ async def test_every_device_of_a_mitra_gets_a_push(
 
 @pytest.mark.rule("4.1")
 async def test_a_connected_mitra_gets_the_card_and_no_push(
-    server: Stage, vendor: PushService, worker: Worker
+    server: RunningServer, vendor: PushService, worker: Worker
 ) -> None:
     mitra, _ = await subscribed_mitra(server, vendor)
     async with mitra.socket() as phone:
@@ -122,7 +122,7 @@ async def test_a_connected_mitra_gets_the_card_and_no_push(
 
 @pytest.mark.rule("4.1")
 async def test_a_mitra_who_disconnects_during_the_window_then_gets_one_push(
-    server: Stage, vendor: PushService, worker: Worker, clock: VirtualClock
+    server: RunningServer, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
     mitra, _ = await subscribed_mitra(server, vendor)
@@ -136,9 +136,9 @@ async def test_a_mitra_who_disconnects_during_the_window_then_gets_one_push(
     assert len(vendor.received) == 1
 
 
-async def until_not_connected(server: Stage, mitra_id: UUID) -> None:
+async def until_not_connected(server: RunningServer, mitra_id: UUID) -> None:
     """Wait until Valkey says that this mitra is not connected: 3 s after its socket closed."""
-    presence = server.server.services.presence
+    presence = server.application.services.presence
     async with asyncio.timeout(10):
         while await presence.is_connected(mitra_id):
             await asyncio.sleep(0.02)
@@ -147,7 +147,7 @@ async def until_not_connected(server: Stage, mitra_id: UUID) -> None:
 @pytest.mark.rule("2b.3")
 @pytest.mark.parametrize("how", ["cancelled", "taken", "over", "offline"])
 async def test_a_request_that_closes_before_sending_is_not_sent(
-    server: Stage, vendor: PushService, worker: Worker, clock: VirtualClock, how: str
+    server: RunningServer, vendor: PushService, worker: Worker, clock: VirtualClock, how: str
 ) -> None:
     await clock.set()
     mitra, _ = await subscribed_mitra(server, vendor)
@@ -176,7 +176,7 @@ async def waiting(database: Database) -> int:
 
 
 async def test_a_request_that_is_offered_again_is_pushed_again(
-    server: Stage, vendor: PushService, worker: Worker, clock: VirtualClock
+    server: RunningServer, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
     mitra, _ = await subscribed_mitra(server, vendor)
@@ -195,7 +195,7 @@ async def test_a_request_that_is_offered_again_is_pushed_again(
 
 
 async def test_a_user_without_a_subscription_costs_no_deadline_and_no_message(
-    server: Stage, worker: Worker
+    server: RunningServer, worker: Worker
 ) -> None:
     mitra = await server.mitra()
     chat = await server.chat((await server.customer()).id, (await server.mitra()).id)
@@ -212,7 +212,7 @@ async def test_a_user_without_a_subscription_costs_no_deadline_and_no_message(
 
 @pytest.mark.rule("V.5")
 async def test_a_customer_who_left_the_app_gets_a_push_when_a_bestie_accepts(
-    server: Stage, vendor: PushService, worker: Worker
+    server: RunningServer, vendor: PushService, worker: Worker
 ) -> None:
     mitra = await server.mitra("Kak Rahasia")
     customer, browser = await subscribed_customer(server, vendor)
@@ -232,7 +232,7 @@ async def test_a_customer_who_left_the_app_gets_a_push_when_a_bestie_accepts(
 
 
 async def test_a_connected_customer_gets_no_push(
-    server: Stage, vendor: PushService, worker: Worker, clock: VirtualClock
+    server: RunningServer, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
     mitra = await server.mitra()
@@ -251,7 +251,7 @@ async def test_a_connected_customer_gets_no_push(
 
 @pytest.mark.rule("V.5")
 async def test_a_disconnected_customer_gets_a_push_without_the_text_of_the_messages(
-    server: Stage, vendor: PushService, worker: Worker, clock: VirtualClock
+    server: RunningServer, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
     customer, browser = await subscribed_customer(server, vendor)
@@ -267,7 +267,7 @@ async def test_a_disconnected_customer_gets_a_push_without_the_text_of_the_messa
 
     await say(1)
     await worker.work()
-    assert vendor.received == []  # Not at once: a reading customer needs no push.
+    assert vendor.received == []  # The push waits, because a reading customer needs none.
     await say(2)
     await clock.advance(3)
     await worker.work()
@@ -285,7 +285,7 @@ async def test_a_disconnected_customer_gets_a_push_without_the_text_of_the_messa
 
 
 async def test_a_message_that_the_customer_has_read_is_not_pushed(
-    server: Stage, vendor: PushService, worker: Worker, clock: VirtualClock
+    server: RunningServer, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
     customer, _ = await subscribed_customer(server, vendor)
@@ -302,7 +302,7 @@ async def test_a_message_that_the_customer_has_read_is_not_pushed(
 
 
 async def test_a_message_of_a_customer_causes_no_push(
-    server: Stage, vendor: PushService, worker: Worker, clock: VirtualClock
+    server: RunningServer, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
     customer, _ = await subscribed_customer(server, vendor)
@@ -319,7 +319,7 @@ async def test_a_message_of_a_customer_causes_no_push(
 
 @pytest.mark.parametrize("status", [404, 410])
 async def test_a_subscription_is_deleted_when_the_push_service_answers_gone(
-    server: Stage, vendor: PushService, worker: Worker, status: int
+    server: RunningServer, vendor: PushService, worker: Worker, status: int
 ) -> None:
     mitra, browser = await subscribed_mitra(server, vendor)
     vendor.answer(browser, status)
@@ -330,7 +330,7 @@ async def test_a_subscription_is_deleted_when_the_push_service_answers_gone(
 
 
 async def test_a_failing_push_service_is_tried_again_until_it_accepts_the_message(
-    server: Stage, vendor: PushService, worker: Worker, clock: VirtualClock
+    server: RunningServer, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
     mitra, browser = await subscribed_mitra(server, vendor)
@@ -350,7 +350,7 @@ async def test_a_failing_push_service_is_tried_again_until_it_accepts_the_messag
 
 
 async def test_a_message_is_never_sent_after_its_window(
-    server: Stage, vendor: PushService, worker: Worker, clock: VirtualClock
+    server: RunningServer, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
     mitra, browser = await subscribed_mitra(server, vendor)
@@ -369,7 +369,7 @@ async def test_a_message_is_never_sent_after_its_window(
 
 
 async def test_the_sender_waits_as_long_as_the_push_service_asks_and_counts_no_failure(
-    server: Stage, vendor: PushService, worker: Worker, clock: VirtualClock
+    server: RunningServer, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
     mitra, browser = await subscribed_mitra(server, vendor)
@@ -388,28 +388,28 @@ async def test_the_sender_waits_as_long_as_the_push_service_asks_and_counts_no_f
 @pytest.mark.rule("1.1")
 @pytest.mark.parametrize("status", [400, 403, 500])
 async def test_a_subscription_is_marked_as_failed_after_several_consecutive_failed_messages(
-    server: Stage, vendor: PushService, worker: Worker, status: int
+    server: RunningServer, vendor: PushService, worker: Worker, status: int
 ) -> None:
     mitra, browser = await subscribed_mitra(server, vendor)
     vendor.answer(browser, status)
-    await server.server.services.presence.refresh([mitra.id])
+    await server.application.services.presence.refresh([mitra.id])
     for number in range(1, MAX_FAILURES + 1):
-        assert await server.server.services.presence.may_be_asked(mitra.id)
+        assert await server.application.services.presence.may_be_asked(mitra.id)
         await server.request((await server.customer()).id, mitra.id)
         await worker.work()
         row = await server.database.fetchrow("SELECT failures, failed_at FROM push_subscriptions")
         assert row is not None
         assert (row["failures"], row["failed_at"] is not None) == (number, number == MAX_FAILURES)
-    await server.server.services.presence.refresh([mitra.id])
-    assert not await server.server.services.presence.may_be_asked(mitra.id)
+    await server.application.services.presence.refresh([mitra.id])
+    assert not await server.application.services.presence.may_be_asked(mitra.id)
     # If the app subscribes again, as it does at each start, the subscription becomes good.
     await mitra.put("/push-subscriptions", browser.to_json())
-    await server.server.services.presence.refresh([mitra.id])
-    assert await server.server.services.presence.may_be_asked(mitra.id)
+    await server.application.services.presence.refresh([mitra.id])
+    assert await server.application.services.presence.may_be_asked(mitra.id)
 
 
 async def test_a_permanently_refused_message_is_tried_once(
-    server: Stage, vendor: PushService, worker: Worker, clock: VirtualClock
+    server: RunningServer, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
     mitra, browser = await subscribed_mitra(server, vendor)
@@ -421,7 +421,7 @@ async def test_a_permanently_refused_message_is_tried_once(
     assert len(vendor.received) == 1
 
 
-async def test_a_redirect_is_not_followed(server: Stage, vendor: PushService, worker: Worker) -> None:
+async def test_a_redirect_is_not_followed(server: RunningServer, vendor: PushService, worker: Worker) -> None:
     mitra, browser = await subscribed_mitra(server, vendor)
     vendor.answer(browser, 307, Location=f"{vendor.url}/elsewhere")
     await server.request((await server.customer()).id, mitra.id)
@@ -430,7 +430,7 @@ async def test_a_redirect_is_not_followed(server: Stage, vendor: PushService, wo
 
 
 async def test_a_push_service_that_hangs_delays_no_other_message(
-    server: Stage, vendor: PushService, worker: Worker
+    server: RunningServer, vendor: PushService, worker: Worker
 ) -> None:
     # The kernel accepts connections, and no process answers them.
     dead = socket.create_server(("127.0.0.1", 0))
@@ -457,7 +457,7 @@ async def test_a_push_service_that_hangs_delays_no_other_message(
 
 @pytest.mark.invariant(12)
 async def test_a_worker_that_dies_after_claiming_loses_no_message(
-    server: Stage, vendor: PushService, worker: Worker, clock: VirtualClock
+    server: RunningServer, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
     mitra, _ = await subscribed_mitra(server, vendor)
@@ -478,7 +478,9 @@ async def test_a_worker_that_dies_after_claiming_loses_no_message(
     assert len(vendor.received) == 1
 
 
-async def test_two_workers_send_each_message_once(server: Stage, vendor: PushService, worker: Worker) -> None:
+async def test_two_workers_send_each_message_once(
+    server: RunningServer, vendor: PushService, worker: Worker
+) -> None:
     mitras = [(await subscribed_mitra(server, vendor))[0].id for _ in range(20)]
     await server.search((await server.customer()).id, mitras)
     services = worker.services
@@ -491,7 +493,7 @@ async def test_two_workers_send_each_message_once(server: Stage, vendor: PushSer
 
 
 async def test_a_mitra_gets_a_push_while_presence_is_unknown(
-    server: Stage, vendor: PushService, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    server: RunningServer, vendor: PushService, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mitra, _ = await subscribed_mitra(server, vendor)
 

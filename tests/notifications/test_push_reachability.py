@@ -13,22 +13,22 @@ from tests.notifications.conftest import Worker
 from tests.support.clock import VirtualClock
 from tests.support.push import PushService
 from tests.support.server import Person
-from tests.support.signed_in import Stage
+from tests.support.signed_in import RunningServer
 
 
-async def subscribed_mitra(server: Stage, vendor: PushService, *, online: bool = True) -> Person:
+async def subscribed_mitra(server: RunningServer, vendor: PushService, *, online: bool = True) -> Person:
     mitra = await server.mitra(online=online)
     assert (await mitra.put("/push-subscriptions", vendor.browser().to_json())).status_code == 204
-    await server.server.services.presence.refresh([mitra.id])
+    await server.application.services.presence.refresh([mitra.id])
     return mitra
 
 
 @pytest.fixture
-def presence(server: Stage) -> Presence:
-    return server.server.services.presence
+def presence(server: RunningServer) -> Presence:
+    return server.application.services.presence
 
 
-async def is_available(server: Stage) -> bool:
+async def is_available(server: RunningServer) -> bool:
     """A customer's poll, after its short cache has expired."""
     await asyncio.sleep(0.25)
     answer = await server.http.get("/api/client/mitra-availability")
@@ -37,7 +37,7 @@ async def is_available(server: Stage) -> bool:
 
 @pytest.mark.rule("1.1", "1.2", "4.1", "2b.5")
 async def test_a_mitra_whom_push_reaches_is_available_gets_the_request_and_may_accept_it(
-    server: Stage, vendor: PushService, worker: Worker
+    server: RunningServer, vendor: PushService, worker: Worker
 ) -> None:
     mitra = await server.mitra(online=False)
     await mitra.put("/push-subscriptions", vendor.browser().to_json())
@@ -66,7 +66,7 @@ async def test_a_mitra_whom_push_reaches_is_available_gets_the_request_and_may_a
 
 @pytest.mark.rule("1.1")
 async def test_push_reachability_ends_15_minutes_after_the_app_was_last_seen(
-    server: Stage, vendor: PushService, presence: Presence, clock: VirtualClock
+    server: RunningServer, vendor: PushService, presence: Presence, clock: VirtualClock
 ) -> None:
     await clock.set()
     mitra = await subscribed_mitra(server, vendor)
@@ -88,7 +88,7 @@ async def test_push_reachability_ends_15_minutes_after_the_app_was_last_seen(
 
 @pytest.mark.rule("1.1")
 async def test_any_request_of_the_app_counts_as_seen(
-    server: Stage, vendor: PushService, presence: Presence, clock: VirtualClock
+    server: RunningServer, vendor: PushService, presence: Presence, clock: VirtualClock
 ) -> None:
     await clock.set()
     mitra = await subscribed_mitra(server, vendor)
@@ -107,7 +107,7 @@ async def test_any_request_of_the_app_counts_as_seen(
 
 @pytest.mark.rule("1.1")
 async def test_a_mitra_who_leaves_the_app_stays_available_through_push(
-    server: Stage, vendor: PushService, presence: Presence
+    server: RunningServer, vendor: PushService, presence: Presence
 ) -> None:
     mitra = await subscribed_mitra(server, vendor)
     async with mitra.socket():
@@ -120,7 +120,7 @@ async def test_a_mitra_who_leaves_the_app_stays_available_through_push(
 
 @pytest.mark.rule("5.6")
 async def test_push_never_makes_a_mitra_connected(
-    server: Stage, vendor: PushService, presence: Presence
+    server: RunningServer, vendor: PushService, presence: Presence
 ) -> None:
     mitra = await subscribed_mitra(server, vendor)
     assert await presence.may_be_asked(mitra.id)
@@ -132,7 +132,7 @@ async def test_push_never_makes_a_mitra_connected(
 @pytest.mark.rule("1.1")
 @pytest.mark.parametrize("why", ["offline", "suspended", "full", "unsubscribed", "signed out", "failed"])
 async def test_push_makes_no_ineligible_mitra_available(
-    server: Stage, vendor: PushService, presence: Presence, why: str
+    server: RunningServer, vendor: PushService, presence: Presence, why: str
 ) -> None:
     mitra, browser = await server.mitra(), vendor.browser()
     await mitra.put("/push-subscriptions", browser.to_json())
@@ -161,7 +161,7 @@ async def test_push_makes_no_ineligible_mitra_available(
 @pytest.mark.invariant(11)
 @pytest.mark.rule("X.10", "1.1")
 async def test_push_reachability_is_rebuilt_from_postgresql_after_valkey_was_wiped(
-    server: Stage, vendor: PushService, presence: Presence, valkey_client: valkey.asyncio.Valkey
+    server: RunningServer, vendor: PushService, presence: Presence, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     mitra = await subscribed_mitra(server, vendor)
     bystander = await server.mitra()
@@ -177,7 +177,7 @@ async def test_push_reachability_is_rebuilt_from_postgresql_after_valkey_was_wip
 
 @pytest.mark.rule("2b.2", "1.1")
 async def test_a_mitra_whom_push_reaches_is_offered_a_blast_that_began_while_it_was_full(
-    server: Stage, vendor: PushService, worker: Worker, presence: Presence
+    server: RunningServer, vendor: PushService, worker: Worker, presence: Presence
 ) -> None:
     mitra = await subscribed_mitra(server, vendor)
     chat = await server.chat((await server.customer()).id, mitra.id)
@@ -195,7 +195,7 @@ async def test_a_mitra_whom_push_reaches_is_offered_a_blast_that_began_while_it_
 
 @pytest.mark.rule("1.2")
 async def test_a_poll_costs_one_zcount_for_any_number_of_mitras_whom_push_reaches(
-    server: Stage, vendor: PushService, valkey_client: valkey.asyncio.Valkey
+    server: RunningServer, vendor: PushService, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     for _ in range(3):
         await subscribed_mitra(server, vendor)

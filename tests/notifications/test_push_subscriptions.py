@@ -9,10 +9,10 @@ from curhat.notifications import service
 from tests.notifications.conftest import Worker
 from tests.support.push import Browser, PushService, base64url, from_base64url
 from tests.support.server import Person
-from tests.support.signed_in import Stage, problem
+from tests.support.signed_in import RunningServer, problem
 
 
-async def owners(server: Stage) -> list[tuple[str, Any]]:
+async def owners(server: RunningServer) -> list[tuple[str, Any]]:
     """The owners of the subscriptions, oldest first."""
     rows = await server.database.fetch("SELECT role, user_id FROM push_subscriptions ORDER BY id")
     return [(row["role"], row["user_id"]) for row in rows]
@@ -23,7 +23,7 @@ async def subscribe(person: Person, browser: Browser, **more: Any) -> None:
     assert answer.status_code == 204, answer.text
 
 
-async def test_both_roles_get_the_same_public_key_to_subscribe_with(server: Stage) -> None:
+async def test_both_roles_get_the_same_public_key_to_subscribe_with(server: RunningServer) -> None:
     customer, mitra = await server.customer(), await server.mitra()
     keys = {(await person.get("/push-key")).json()["public_key"] for person in (customer, mitra)}
     (key,) = keys
@@ -32,7 +32,7 @@ async def test_both_roles_get_the_same_public_key_to_subscribe_with(server: Stag
 
 
 async def test_repeated_puts_keep_one_subscription_and_a_delete_removes_it(
-    server: Stage, vendor: PushService
+    server: RunningServer, vendor: PushService
 ) -> None:
     customer, browser = await server.customer(), vendor.browser()
     for _ in range(2):
@@ -44,7 +44,9 @@ async def test_repeated_puts_keep_one_subscription_and_a_delete_removes_it(
     assert await owners(server) == []
 
 
-async def test_a_subscription_of_another_user_cannot_be_deleted(server: Stage, vendor: PushService) -> None:
+async def test_a_subscription_of_another_user_cannot_be_deleted(
+    server: RunningServer, vendor: PushService
+) -> None:
     mitra, other, customer = await server.mitra(), await server.mitra(), await server.customer()
     browser = vendor.browser()
     await subscribe(mitra, browser)
@@ -55,7 +57,7 @@ async def test_a_subscription_of_another_user_cannot_be_deleted(server: Stage, v
 
 
 async def test_a_subscription_moves_to_another_user_who_signs_in_and_subscribes_in_the_same_browser(
-    server: Stage, vendor: PushService
+    server: RunningServer, vendor: PushService
 ) -> None:
     first, second, browser = await server.mitra(), await server.mitra(), vendor.browser()
     await subscribe(first, browser)
@@ -65,7 +67,7 @@ async def test_a_subscription_moves_to_another_user_who_signs_in_and_subscribes_
 
 
 async def test_a_user_who_only_knows_an_endpoint_cannot_take_it_over(
-    server: Stage, vendor: PushService
+    server: RunningServer, vendor: PushService
 ) -> None:
     mitra, thief, browser = await server.mitra(), await server.customer(), vendor.browser()
     await subscribe(mitra, browser)
@@ -74,7 +76,7 @@ async def test_a_user_who_only_knows_an_endpoint_cannot_take_it_over(
 
 
 async def test_the_oldest_subscription_is_deleted_when_a_user_exceeds_the_maximum(
-    server: Stage, vendor: PushService
+    server: RunningServer, vendor: PushService
 ) -> None:
     customer = await server.customer()
     browsers = [vendor.browser() for _ in range(service.MAX_SUBSCRIPTIONS_PER_USER + 2)]
@@ -86,7 +88,7 @@ async def test_the_oldest_subscription_is_deleted_when_a_user_exceeds_the_maximu
 
 @pytest.mark.parametrize("role", ["customer", "mitra"])
 async def test_signing_out_ends_the_subscriptions_of_that_sign_in_and_no_others(
-    server: Stage, vendor: PushService, role: str
+    server: RunningServer, vendor: PushService, role: str
 ) -> None:
     one = await (server.customer() if role == "customer" else server.mitra())
     same_elsewhere = await server.person(one.role, one.id)  # type: ignore[arg-type]
@@ -101,7 +103,7 @@ async def test_signing_out_ends_the_subscriptions_of_that_sign_in_and_no_others(
 
 
 async def test_nothing_is_sent_to_a_subscription_whose_token_has_expired(
-    server: Stage, vendor: PushService, worker: Worker
+    server: RunningServer, vendor: PushService, worker: Worker
 ) -> None:
     mitra, browser = await server.mitra(), vendor.browser()
     await subscribe(mitra, browser)
@@ -117,7 +119,7 @@ async def test_nothing_is_sent_to_a_subscription_whose_token_has_expired(
     ["https://10.0.0.1/1", "http://push.example.com/1", "https://[::ffff:192.168.0.1]/1", "https://a b/"],
 )
 async def test_a_forbidden_endpoint_is_refused_and_the_answer_does_not_repeat_it(
-    server: Stage, endpoint: str
+    server: RunningServer, endpoint: str
 ) -> None:
     mitra = await server.mitra()
     answer = await mitra.put("/push-subscriptions", Browser(endpoint).to_json())
@@ -144,7 +146,9 @@ WRONG_KEYS = {
 
 
 @pytest.mark.parametrize("spoil", WRONG_KEYS.values(), ids=WRONG_KEYS.keys())
-async def test_a_malformed_subscription_is_refused(server: Stage, vendor: PushService, spoil: Any) -> None:
+async def test_a_malformed_subscription_is_refused(
+    server: RunningServer, vendor: PushService, spoil: Any
+) -> None:
     body = vendor.browser().to_json()
     spoil(body)
     answer = await (await server.customer()).put("/push-subscriptions", body)
@@ -155,7 +159,7 @@ async def test_a_malformed_subscription_is_refused(server: Stage, vendor: PushSe
 # The mitra's test ---------------------------------------------------------------------------------------------
 
 
-async def test_a_test_push_needs_a_subscription(server: Stage, vendor: PushService) -> None:
+async def test_a_test_push_needs_a_subscription(server: RunningServer, vendor: PushService) -> None:
     mitra = await server.mitra()
     await subscribe(await server.mitra(), vendor.browser())
     answer = await mitra.post("/push-subscriptions/test", key="")
@@ -163,7 +167,7 @@ async def test_a_test_push_needs_a_subscription(server: Stage, vendor: PushServi
 
 
 async def test_a_test_push_reaches_every_device_in_its_language_and_cannot_be_repeated_immediately(
-    server: Stage, vendor: PushService, worker: Worker
+    server: RunningServer, vendor: PushService, worker: Worker
 ) -> None:
     mitra = await server.mitra()
     phone, tablet = vendor.browser(), vendor.browser()
@@ -185,7 +189,7 @@ async def test_a_test_push_reaches_every_device_in_its_language_and_cannot_be_re
 
 
 async def test_a_delivered_test_push_clears_the_failure_of_a_subscription(
-    server: Stage, vendor: PushService, worker: Worker
+    server: RunningServer, vendor: PushService, worker: Worker
 ) -> None:
     mitra, browser = await server.mitra(), vendor.browser()
     await subscribe(mitra, browser)
@@ -199,7 +203,7 @@ async def test_a_delivered_test_push_clears_the_failure_of_a_subscription(
 
 
 async def test_no_secret_of_a_subscription_is_logged(
-    server: Stage, vendor: PushService, worker: Worker
+    server: RunningServer, vendor: PushService, worker: Worker
 ) -> None:
     mitra, browser = await server.mitra(), vendor.browser()
     gone = vendor.browser()

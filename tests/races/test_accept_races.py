@@ -26,8 +26,8 @@ from tests.support.journey import (
     request_of,
     wait_for_lock,
 )
-from tests.support.meeting import command, meet
 from tests.support.people import Make
+from tests.support.race import command, race
 from tests.support.toggle import set_toggle
 
 
@@ -330,7 +330,7 @@ async def test_an_accept_wins_while_its_request_is_being_offered_again(
 
     accepts = command(database, lambda tx: searching.accept(tx, mitra, request_id))
     # When the accept begins, the request is still closed. The accept waits for the offer's commit.
-    assert await meet(database, command(database, is_offered_again), accepts) == ("done", "done")
+    assert await race(database, command(database, is_offered_again), accepts) == ("done", "done")
 
 
 @pytest.mark.invariant(6, 8)

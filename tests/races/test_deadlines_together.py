@@ -13,7 +13,7 @@ from curhat.deadlines.service import BatchTransition
 from curhat.journeys.transitions import end_sessions
 from curhat.kit.database import Database, Transaction
 from curhat.sessions.service import SESSION_END
-from tests.support.chats import Chat, open_chat, told
+from tests.support.chats import Chat, open_chat, stream_events
 from tests.support.clock import VirtualClock
 from tests.support.people import Make
 
@@ -52,7 +52,7 @@ async def test_sessions_that_end_in_one_batch_free_the_capacity_and_send_each_ev
     assert await ended(database) == {chat.id for chat in chats}
     assert await database.fetchval("SELECT active_sessions FROM mitras WHERE id = $1", mitra_id) == 0
     for chat in chats:
-        assert [(kind, data["id"]) for kind, data in await told(database, chat.customer)] == [
+        assert [(kind, data["id"]) for kind, data in await stream_events(database, chat.customer)] == [
             ("session.ended", str(chat.id))
         ]
     seen = await database.fetch("SELECT seq FROM stream_events WHERE role = 'mitra' ORDER BY seq")
@@ -76,7 +76,7 @@ async def test_a_deadline_takes_effect_once_when_several_workers_have_it_in_thei
     once = [each.deadline.entity_id for some in fired for each in some or []]
     assert len(once) == len(set(once))
     assert await ended(database) == {chat.id for chat in chats}
-    assert [len(await told(database, chat.customer)) for chat in chats] == [1, 1, 1]
+    assert [len(await stream_events(database, chat.customer)) for chat in chats] == [1, 1, 1]
 
 
 @pytest.mark.invariant(5)

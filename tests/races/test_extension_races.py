@@ -1,4 +1,4 @@
-"""Extensions (section 5): each pair of steps that may happen at once, in both orders."""
+"""Extensions (section 5): each pair of steps that may happen concurrently, in both orders."""
 
 import asyncio
 from functools import partial
@@ -19,8 +19,8 @@ from curhat.sessions.schemas import Extension
 from tests.support.chats import Chat, open_chat
 from tests.support.clock import VirtualClock
 from tests.support.journey import in_own_transaction, wait_for_lock
-from tests.support.meeting import Hold, Side, Worker, all_at_once, command, meet, past
 from tests.support.people import Make
+from tests.support.race import Hold, Side, Worker, advance_before_commit, command, race, run_concurrently
 from tests.support.toggle import set_toggle
 
 WINDOW_SECONDS = 10
@@ -31,7 +31,7 @@ APPROVED = ChargeAnswer("approved")
 DECLINED = ChargeAnswer("declined", reason="no money")
 
 
-class Scene(msgspec.Struct):
+class Scenario(msgspec.Struct):
     """A running chat whose mitra is connected."""
 
     database: Database
@@ -48,7 +48,7 @@ class Scene(msgspec.Struct):
     async def charging(self) -> tuple[Extension, UUID]:
         """An approved extension, and the key of its charge. The gateway has not carried out the charge yet."""
         asked = await self.ask()
-        assert await all_at_once(self.approves(asked)) == ["done"]
+        assert await run_concurrently(self.approves(asked)) == ["done"]
         return asked, self.charges[-1].key
 
     # Sides
@@ -157,12 +157,12 @@ CHARGED: tuple[str, list[str], list[str]] = ("served", ["approved"], [])
 
 
 @pytest.fixture
-async def scene(database: Database, clock: VirtualClock, make: Make) -> Scene:
-    """A scene in which the clock stands still."""
+async def scenario(database: Database, clock: VirtualClock, make: Make) -> Scenario:
+    """A scenario in which the clock stands still."""
     await clock.set()
     chat = await open_chat(database, make, minutes=MINUTES)
     offer = await make.offer(purpose="extension", duration_minutes=ADDED_MINUTES, price_rp=10_000)
-    return Scene(database, make, clock, chat, offer)
+    return Scenario(database, make, clock, chat, offer)
 
 
 # The window ----------------------------------------------------------------------------------------------
@@ -172,78 +172,84 @@ async def scene(database: Database, clock: VirtualClock, make: Make) -> Scene:
 @pytest.mark.invariant(2, 5, 6, 7)
 @pytest.mark.parametrize("worker_first", [False, True])
 async def test_a_race_between_an_approval_and_the_deadline_charges_once(
-    scene: Scene, worker_first: bool
+    scenario: Scenario, worker_first: bool
 ) -> None:
-    asked = await scene.ask()
-    worker = scene.worker()
-    approves, times_out = scene.approves(asked), worker.fires(extension.EXTENSION_WINDOW)
+    asked = await scenario.ask()
+    worker = scenario.worker()
+    approves, times_out = scenario.approves(asked), worker.fires(extension.EXTENSION_WINDOW)
     if worker_first:
-        await scene.clock.advance(WINDOW_SECONDS)
-        assert await meet(scene.database, times_out, approves) == ("fired", "extension_decided")
-        assert (await scene.look(asked), len(worker.owed)) == (("charging", "timeout"), 1)
+        await scenario.clock.advance(WINDOW_SECONDS)
+        assert await race(scenario.database, times_out, approves) == ("fired", "extension_decided")
+        assert (await scenario.look(asked), len(worker.follow_ups)) == (("charging", "timeout"), 1)
     else:
-        await scene.clock.advance(WINDOW_SECONDS - 0.001)
-        in_time = past(scene.clock, 0.002, approves)
+        await scenario.clock.advance(WINDOW_SECONDS - 0.001)
+        in_time = advance_before_commit(scenario.clock, 0.002, approves)
         # No worker had claimed the deadline, so the approval disarmed it.
-        assert await meet(scene.database, in_time, times_out, waits=False) == ("done", "nothing")
-        assert (await scene.look(asked), len(scene.charges)) == (("charging", "mitra"), 1)
-    assert await scene.money(asked) == ("confirming", ["started"], [])
+        assert await race(scenario.database, in_time, times_out, waits=False) == ("done", "nothing")
+        assert (await scenario.look(asked), len(scenario.charges)) == (("charging", "mitra"), 1)
+    assert await scenario.money(asked) == ("confirming", ["started"], [])
 
 
 @pytest.mark.rule("5.1", "5.4")
 @pytest.mark.invariant(5, 6, 7)
 @pytest.mark.parametrize("worker_first", [False, True])
 async def test_a_race_between_a_rejection_and_the_deadline_has_one_outcome(
-    scene: Scene, worker_first: bool
+    scenario: Scenario, worker_first: bool
 ) -> None:
-    asked = await scene.ask()
-    rejects, times_out = scene.rejects(asked), scene.worker().fires(extension.EXTENSION_WINDOW)
+    asked = await scenario.ask()
+    rejects, times_out = scenario.rejects(asked), scenario.worker().fires(extension.EXTENSION_WINDOW)
     if worker_first:
-        await scene.clock.advance(WINDOW_SECONDS)
-        assert await meet(scene.database, times_out, rejects) == ("fired", "extension_decided")
-        assert await scene.look(asked) == ("charging", "timeout")
+        await scenario.clock.advance(WINDOW_SECONDS)
+        assert await race(scenario.database, times_out, rejects) == ("fired", "extension_decided")
+        assert await scenario.look(asked) == ("charging", "timeout")
     else:
-        await scene.clock.advance(WINDOW_SECONDS - 0.001)
-        assert await meet(scene.database, past(scene.clock, 0.002, rejects), times_out, waits=False) == (
+        await scenario.clock.advance(WINDOW_SECONDS - 0.001)
+        assert await race(
+            scenario.database, advance_before_commit(scenario.clock, 0.002, rejects), times_out, waits=False
+        ) == (
             "done",
             "nothing",
         )
-        assert await scene.look(asked) == ("rejected", "mitra")
-        assert await scene.money(asked) == NOT_CHARGED
+        assert await scenario.look(asked) == ("rejected", "mitra")
+        assert await scenario.money(asked) == NOT_CHARGED
 
 
 @pytest.mark.rule("5.4")
 @pytest.mark.invariant(5, 6, 7)
 @pytest.mark.parametrize("answer", ["approves", "rejects"])
 async def test_an_answer_is_refused_after_waiting_for_a_lock_past_the_deadline(
-    scene: Scene, answer: str
+    scenario: Scenario, answer: str
 ) -> None:
-    asked = await scene.ask()
-    await scene.clock.advance(WINDOW_SECONDS - 0.001)
-    lock_holder = command(scene.database, lambda tx: extension.lock_session(tx, scene.chat.id))
-    answers = scene.approves(asked) if answer == "approves" else scene.rejects(asked)
-    assert await meet(scene.database, lock_holder, answers, meanwhile=lambda: scene.clock.advance(0.001)) == (
+    asked = await scenario.ask()
+    await scenario.clock.advance(WINDOW_SECONDS - 0.001)
+    lock_holder = command(scenario.database, lambda tx: extension.lock_session(tx, scenario.chat.id))
+    answers = scenario.approves(asked) if answer == "approves" else scenario.rejects(asked)
+    assert await race(
+        scenario.database, lock_holder, answers, meanwhile=lambda: scenario.clock.advance(0.001)
+    ) == (
         "done",
         "extension_decided",
     )
-    assert await scene.look(asked) == ("pending", None)
+    assert await scenario.look(asked) == ("pending", None)
 
 
 @pytest.mark.rule("5.1")
 @pytest.mark.invariant(6, 7)
-async def test_the_first_of_two_concurrent_answers_counts_and_two_approvals_charge_once(scene: Scene) -> None:
-    asked = await scene.ask()
-    assert await meet(scene.database, scene.rejects(asked), scene.approves(asked)) == (
+async def test_the_first_of_two_concurrent_answers_counts_and_two_approvals_charge_once(
+    scenario: Scenario,
+) -> None:
+    asked = await scenario.ask()
+    assert await race(scenario.database, scenario.rejects(asked), scenario.approves(asked)) == (
         "done",
         "extension_decided",
     )
-    assert await scene.money(asked) == NOT_CHARGED
-    again = await scene.ask()
-    approves = scene.approves(again)
+    assert await scenario.money(asked) == NOT_CHARGED
+    again = await scenario.ask()
+    approves = scenario.approves(again)
     # Both phones get the same answer. There is one charge.
-    assert await meet(scene.database, approves, approves) == ("done", "done")
-    assert await all_at_once(scene.rejects(again)) == ["extension_decided"]
-    assert (len(scene.charges), await scene.money(again)) == (1, ("confirming", ["started"], []))
+    assert await race(scenario.database, approves, approves) == ("done", "done")
+    assert await run_concurrently(scenario.rejects(again)) == ["extension_decided"]
+    assert (len(scenario.charges), await scenario.money(again)) == (1, ("confirming", ["started"], []))
 
 
 # The mitra goes offline or disconnects ---------------------------------------------------------------------
@@ -253,54 +259,54 @@ async def test_the_first_of_two_concurrent_answers_counts_and_two_approvals_char
 @pytest.mark.invariant(6, 7)
 @pytest.mark.parametrize("toggle_first", [True, False])
 async def test_a_race_between_the_toggle_and_an_approval_has_one_outcome(
-    scene: Scene, toggle_first: bool
+    scenario: Scenario, toggle_first: bool
 ) -> None:
-    asked = await scene.ask()
-    goes, approves = scene.goes_offline(), scene.approves(asked)
+    asked = await scenario.ask()
+    goes, approves = scenario.goes_offline(), scenario.approves(asked)
     if toggle_first:
-        assert await meet(scene.database, goes, approves) == ("done", "extension_decided")
+        assert await race(scenario.database, goes, approves) == ("done", "extension_decided")
     else:
-        assert await meet(scene.database, approves, goes) == ("done", "done")
-    await all_at_once(scene.worker().fires(extension.EXTENSION_LOST))
+        assert await race(scenario.database, approves, goes) == ("done", "done")
+    await run_concurrently(scenario.worker().fires(extension.EXTENSION_LOST))
     if toggle_first:
-        assert await scene.look(asked) == ("rejected", "mitra_unreachable")
-        assert await scene.money(asked) == NOT_CHARGED
+        assert await scenario.look(asked) == ("rejected", "mitra_unreachable")
+        assert await scenario.money(asked) == NOT_CHARGED
     else:
-        # The mitra was online when it approved, so the charge goes on.
-        assert await scene.look(asked) == ("charging", "mitra")
+        # The mitra was online when it approved, so the charge continues.
+        assert await scenario.look(asked) == ("charging", "mitra")
 
 
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(5, 6, 7)
 @pytest.mark.parametrize("toggle_first", [True, False])
 async def test_a_race_between_the_toggle_and_the_deadline_has_one_outcome(
-    scene: Scene, toggle_first: bool
+    scenario: Scenario, toggle_first: bool
 ) -> None:
-    asked = await scene.ask()
-    await scene.clock.advance(WINDOW_SECONDS)
-    worker = scene.worker()
-    goes, times_out = scene.goes_offline(), worker.fires(extension.EXTENSION_WINDOW)
+    asked = await scenario.ask()
+    await scenario.clock.advance(WINDOW_SECONDS)
+    worker = scenario.worker()
+    goes, times_out = scenario.goes_offline(), worker.fires(extension.EXTENSION_WINDOW)
     sides = (goes, times_out) if toggle_first else (times_out, goes)
-    assert set(await meet(scene.database, *sides)) == {"done", "fired"}
-    await all_at_once(worker.fires(extension.EXTENSION_LOST))
+    assert set(await race(scenario.database, *sides)) == {"done", "fired"}
+    await run_concurrently(worker.fires(extension.EXTENSION_LOST))
     if toggle_first:
-        assert await scene.look(asked) == ("rejected", "mitra_unreachable")
-        assert (await scene.money(asked), worker.owed) == (NOT_CHARGED, [])
+        assert await scenario.look(asked) == ("rejected", "mitra_unreachable")
+        assert (await scenario.money(asked), worker.follow_ups) == (NOT_CHARGED, [])
     else:
-        assert await scene.look(asked) == ("charging", "timeout")
+        assert await scenario.look(asked) == ("charging", "timeout")
 
 
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(6, 7)
 @pytest.mark.parametrize("asked_first", [True, False])
 async def test_a_race_between_a_request_and_the_toggle_leaves_no_extension_that_silence_could_approve(
-    scene: Scene, asked_first: bool
+    scenario: Scenario, asked_first: bool
 ) -> None:
-    goes, asks = scene.goes_offline(), scene.asks()
+    goes, asks = scenario.goes_offline(), scenario.asks()
     sides = (asks, goes) if asked_first else (goes, asks)
-    assert await meet(scene.database, *sides) == ("done", "done")
-    await all_at_once(scene.worker().fires(extension.EXTENSION_LOST))
-    rows = await scene.database.fetch("SELECT status, decided_by FROM extensions")
+    assert await race(scenario.database, *sides) == ("done", "done")
+    await run_concurrently(scenario.worker().fires(extension.EXTENSION_LOST))
+    rows = await scenario.database.fetch("SELECT status, decided_by FROM extensions")
     assert [tuple(row) for row in rows] == [("rejected", "mitra_unreachable")]
 
 
@@ -308,41 +314,46 @@ async def test_a_race_between_a_request_and_the_toggle_leaves_no_extension_that_
 @pytest.mark.invariant(6, 7)
 @pytest.mark.parametrize("worker_first", [True, False])
 async def test_a_race_between_a_closed_socket_and_an_approval_has_one_outcome(
-    scene: Scene, worker_first: bool
+    scenario: Scenario, worker_first: bool
 ) -> None:
-    asked = await scene.ask()
-    await scene.clock.advance(extension.PRESENCE_CHECK_SECONDS)
-    approves = scene.approves(asked)
-    looks = scene.worker(connected=False).fires(extension.EXTENSION_PRESENCE)
+    asked = await scenario.ask()
+    await scenario.clock.advance(extension.PRESENCE_CHECK_SECONDS)
+    approves = scenario.approves(asked)
+    looks = scenario.worker(connected=False).fires(extension.EXTENSION_PRESENCE)
     if worker_first:
-        assert await meet(scene.database, looks, approves) == ("fired", "extension_decided")
-        assert await scene.look(asked) == ("rejected", "mitra_unreachable")
+        assert await race(scenario.database, looks, approves) == ("fired", "extension_decided")
+        assert await scenario.look(asked) == ("rejected", "mitra_unreachable")
     else:
-        assert await meet(scene.database, approves, looks, waits=False) == ("done", "nothing")
-        assert await scene.look(asked) == ("charging", "mitra")
+        assert await race(scenario.database, approves, looks, waits=False) == ("done", "nothing")
+        assert await scenario.look(asked) == ("charging", "mitra")
 
 
 @pytest.mark.rule("5.6", "X.8")
 @pytest.mark.invariant(6, 7)
 @pytest.mark.parametrize("suspended_first", [True, False])
 async def test_a_race_between_a_suspension_and_an_approval_has_one_outcome(
-    scene: Scene, suspended_first: bool
+    scenario: Scenario, suspended_first: bool
 ) -> None:
-    asked = await scene.ask()
-    suspends = command(scene.database, lambda tx: mitras.suspend_mitra(tx, scene.chat.mitra.user_id))
-    approves = scene.approves(asked)
+    asked = await scenario.ask()
+    suspends = command(scenario.database, lambda tx: mitras.suspend_mitra(tx, scenario.chat.mitra.user_id))
+    approves = scenario.approves(asked)
     sides = (suspends, approves) if suspended_first else (approves, suspends)
-    assert await meet(scene.database, *sides) == ("done", "extension_decided" if suspended_first else "done")
-    lost, ended = (scene.worker().fires(kind) for kind in (extension.EXTENSION_LOST, mitras.SUSPENSION_END))
-    await all_at_once(lost, ended)
-    assert not await scene.runs()
+    assert await race(scenario.database, *sides) == (
+        "done",
+        "extension_decided" if suspended_first else "done",
+    )
+    lost, ended = (
+        scenario.worker().fires(kind) for kind in (extension.EXTENSION_LOST, mitras.SUSPENSION_END)
+    )
+    await run_concurrently(lost, ended)
+    assert not await scenario.runs()
     if suspended_first:
-        assert (await scene.look(asked))[0] == "rejected"
-        assert await scene.money(asked) == NOT_CHARGED
+        assert (await scenario.look(asked))[0] == "rejected"
+        assert await scenario.money(asked) == NOT_CHARGED
         return
-    assert await scene.look(asked) == ("charge_failed", "mitra")
-    await all_at_once(scene.answers(scene.charges[0].key, APPROVED))
-    assert await scene.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
+    assert await scenario.look(asked) == ("charge_failed", "mitra")
+    await run_concurrently(scenario.answers(scenario.charges[0].key, APPROVED))
+    assert await scenario.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
 
 
 # The session's end ---------------------------------------------------------------------------------------
@@ -352,32 +363,34 @@ async def test_a_race_between_a_suspension_and_an_approval_has_one_outcome(
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("asked_first", [True, False])
 async def test_a_race_between_a_last_request_and_the_sessions_end_has_one_outcome(
-    scene: Scene, asked_first: bool
+    scenario: Scenario, asked_first: bool
 ) -> None:
-    worker = scene.worker()
+    worker = scenario.worker()
     ends = worker.fires(sessions.SESSION_END)
     if asked_first:
-        await scene.clock.advance(MINUTES * 60 - 0.001)
-        assert await meet(scene.database, past(scene.clock, 0.002, scene.asks()), ends) == ("done", "fired")
-        assert await scene.runs()
-        await scene.clock.advance(WINDOW_SECONDS)
-        await all_at_once(worker.fires(extension.EXTENSION_WINDOW))
-        await worker.owed[0]()
-        assert (await scene.runs(), await scene.minutes()) == (True, MINUTES + ADDED_MINUTES)
-        assert await scene.end_is_armed()
+        await scenario.clock.advance(MINUTES * 60 - 0.001)
+        assert await race(
+            scenario.database, advance_before_commit(scenario.clock, 0.002, scenario.asks()), ends
+        ) == ("done", "fired")
+        assert await scenario.runs()
+        await scenario.clock.advance(WINDOW_SECONDS)
+        await run_concurrently(worker.fires(extension.EXTENSION_WINDOW))
+        await worker.follow_ups[0]()
+        assert (await scenario.runs(), await scenario.minutes()) == (True, MINUTES + ADDED_MINUTES)
+        assert await scenario.end_is_armed()
     else:
-        await scene.clock.advance(MINUTES * 60)
-        assert await meet(scene.database, ends, scene.asks()) == ("fired", "session_ended")
-        assert await scene.database.fetchval("SELECT count(*) FROM extensions") == 0
+        await scenario.clock.advance(MINUTES * 60)
+        assert await race(scenario.database, ends, scenario.asks()) == ("fired", "session_ended")
+        assert await scenario.database.fetchval("SELECT count(*) FROM extensions") == 0
 
 
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
-async def test_a_request_is_refused_after_waiting_for_a_lock_past_the_end(scene: Scene) -> None:
-    await scene.clock.advance(MINUTES * 60 - 0.001)
-    lock_holder = command(scene.database, lambda tx: extension.lock_session(tx, scene.chat.id))
-    assert await meet(
-        scene.database, lock_holder, scene.asks(), meanwhile=lambda: scene.clock.advance(0.001)
+async def test_a_request_is_refused_after_waiting_for_a_lock_past_the_end(scenario: Scenario) -> None:
+    await scenario.clock.advance(MINUTES * 60 - 0.001)
+    lock_holder = command(scenario.database, lambda tx: extension.lock_session(tx, scenario.chat.id))
+    assert await race(
+        scenario.database, lock_holder, scenario.asks(), meanwhile=lambda: scenario.clock.advance(0.001)
     ) == ("done", "session_ended")
 
 
@@ -385,39 +398,41 @@ async def test_a_request_is_refused_after_waiting_for_a_lock_past_the_end(scene:
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("approved", [True, False])
 async def test_a_decision_arms_the_end_again_while_a_worker_has_claimed_it(
-    scene: Scene, approved: bool
+    scenario: Scenario, approved: bool
 ) -> None:
-    worker = scene.worker()
-    await scene.clock.advance(MINUTES * 60 - 5)
-    decides = await scene.decides(approved=approved)
-    await scene.clock.advance(5)
+    worker = scenario.worker()
+    await scenario.clock.advance(MINUTES * 60 - 5)
+    decides = await scenario.decides(approved=approved)
+    await scenario.clock.advance(5)
     # The worker has claimed the deadline, so the decision cannot disarm it.
-    assert await meet(scene.database, decides, worker.fires(sessions.SESSION_END)) == ("done", "fired")
+    assert await race(scenario.database, decides, worker.fires(sessions.SESSION_END)) == ("done", "fired")
     if not approved:
-        assert not await scene.runs()
+        assert not await scenario.runs()
         return
-    assert (await scene.runs(), await scene.minutes()) == (True, MINUTES + ADDED_MINUTES)
-    assert await scene.end_is_armed()
-    await scene.clock.advance(ADDED_MINUTES * 60)
-    await all_at_once(worker.fires(sessions.SESSION_END), worker.fires(sessions.SESSION_END, 2))
-    assert not await scene.runs()
+    assert (await scenario.runs(), await scenario.minutes()) == (True, MINUTES + ADDED_MINUTES)
+    assert await scenario.end_is_armed()
+    await scenario.clock.advance(ADDED_MINUTES * 60)
+    await run_concurrently(worker.fires(sessions.SESSION_END), worker.fires(sessions.SESSION_END, 2))
+    assert not await scenario.runs()
 
 
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
-async def test_two_workers_with_two_ends_of_one_session_do_not_wait_for_each_other(scene: Scene) -> None:
-    first, second = (scene.worker().fires(sessions.SESSION_END, generation) for generation in (1, 2))
+async def test_two_workers_with_two_ends_of_one_session_do_not_wait_for_each_other(
+    scenario: Scenario,
+) -> None:
+    first, second = (scenario.worker().fires(sessions.SESSION_END, generation) for generation in (1, 2))
     for end in (MINUTES * 60 - 5, ADDED_MINUTES * 60 - 5):
-        await scene.clock.advance(end)
-        decides = await scene.decides(approved=True)
-        await scene.clock.advance(5)
+        await scenario.clock.advance(end)
+        decides = await scenario.decides(approved=True)
+        await scenario.clock.advance(5)
         two_wait = end < MINUTES * 60 - 5
-        both = _both(scene.database, second, first) if two_wait else first
+        both = _both(scenario.database, second, first) if two_wait else first
         # Hold the approval until every worker waits for its lock.
-        waiting = partial(wait_for_lock, scene.database, 2 if two_wait else 1)
-        assert (await meet(scene.database, decides, both, meanwhile=waiting))[1].startswith("fired")
-    assert (await scene.runs(), await scene.minutes()) == (True, MINUTES + 2 * ADDED_MINUTES)
-    assert await scene.end_is_armed()
+        waiting = partial(wait_for_lock, scenario.database, 2 if two_wait else 1)
+        assert (await race(scenario.database, decides, both, meanwhile=waiting))[1].startswith("fired")
+    assert (await scenario.runs(), await scenario.minutes()) == (True, MINUTES + 2 * ADDED_MINUTES)
+    assert await scenario.end_is_armed()
 
 
 def _both(database: Database, one: Side, other: Side) -> Side:
@@ -436,83 +451,83 @@ def _both(database: Database, one: Side, other: Side) -> Side:
 @pytest.mark.invariant(6, 7)
 @pytest.mark.parametrize("end_first", [True, False])
 async def test_a_race_between_an_early_end_and_an_approval_has_one_outcome(
-    scene: Scene, end_first: bool
+    scenario: Scenario, end_first: bool
 ) -> None:
-    asked = await scene.ask()
-    approves = scene.approves(asked)
+    asked = await scenario.ask()
+    approves = scenario.approves(asked)
     if end_first:
-        ends = scene.ends(held_at="session_end.written")
-        assert await meet(scene.database, ends, approves) == ("done", "extension_decided")
-        assert await scene.look(asked) == ("rejected", "session_ended")
-        assert await scene.money(asked) == NOT_CHARGED
+        ends = scenario.ends(held_at="session_end.written")
+        assert await race(scenario.database, ends, approves) == ("done", "extension_decided")
+        assert await scenario.look(asked) == ("rejected", "session_ended")
+        assert await scenario.money(asked) == NOT_CHARGED
     else:
-        assert await meet(scene.database, approves, scene.ends()) == ("done", "done")
-        assert await scene.look(asked) == ("charge_failed", "mitra")
-        await all_at_once(scene.answers(scene.charges[0].key, APPROVED))
-        assert await scene.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
-    assert not await scene.runs()
+        assert await race(scenario.database, approves, scenario.ends()) == ("done", "done")
+        assert await scenario.look(asked) == ("charge_failed", "mitra")
+        await run_concurrently(scenario.answers(scenario.charges[0].key, APPROVED))
+        assert await scenario.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
+    assert not await scenario.runs()
 
 
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(5, 6, 7)
 @pytest.mark.parametrize("end_first", [True, False])
 async def test_a_race_between_an_early_end_and_the_deadline_has_one_outcome(
-    scene: Scene, end_first: bool
+    scenario: Scenario, end_first: bool
 ) -> None:
-    asked = await scene.ask()
-    await scene.clock.advance(WINDOW_SECONDS)
-    worker = scene.worker()
+    asked = await scenario.ask()
+    await scenario.clock.advance(WINDOW_SECONDS)
+    worker = scenario.worker()
     times_out = worker.fires(extension.EXTENSION_WINDOW)
     if end_first:
-        ends = scene.ends(held_at="session_end.written")
-        assert await meet(scene.database, ends, times_out) == ("done", "fired")
-        assert await scene.look(asked) == ("rejected", "session_ended")
-        assert (await scene.money(asked), worker.owed) == (NOT_CHARGED, [])
+        ends = scenario.ends(held_at="session_end.written")
+        assert await race(scenario.database, ends, times_out) == ("done", "fired")
+        assert await scenario.look(asked) == ("rejected", "session_ended")
+        assert (await scenario.money(asked), worker.follow_ups) == (NOT_CHARGED, [])
     else:
-        assert await meet(scene.database, times_out, scene.ends()) == ("fired", "done")
-        assert await scene.look(asked) == ("charge_failed", "timeout")
+        assert await race(scenario.database, times_out, scenario.ends()) == ("fired", "done")
+        assert await scenario.look(asked) == ("charge_failed", "timeout")
         # The worker's charge comes too late, so it is refunded.
-        await worker.owed[0]()
-        assert await scene.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
+        await worker.follow_ups[0]()
+        assert await scenario.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
 
 
 @pytest.mark.rule("5.7", "5.6")
 @pytest.mark.invariant(6, 7)
 @pytest.mark.parametrize("end_first", [True, False])
 async def test_a_race_between_an_early_end_and_the_toggle_has_one_outcome(
-    scene: Scene, end_first: bool
+    scenario: Scenario, end_first: bool
 ) -> None:
-    asked = await scene.ask()
-    ends, goes = scene.ends(), scene.goes_offline()
+    asked = await scenario.ask()
+    ends, goes = scenario.ends(), scenario.goes_offline()
     sides = (ends, goes) if end_first else (goes, ends)
-    assert await meet(scene.database, *sides) == ("done", "done")
-    await all_at_once(scene.worker().fires(extension.EXTENSION_LOST))
-    assert await scene.look(asked) == ("rejected", "session_ended")
-    assert await scene.money(asked) == NOT_CHARGED
-    assert await scene.database.fetchval("SELECT active_sessions FROM mitras") == 0
+    assert await race(scenario.database, *sides) == ("done", "done")
+    await run_concurrently(scenario.worker().fires(extension.EXTENSION_LOST))
+    assert await scenario.look(asked) == ("rejected", "session_ended")
+    assert await scenario.money(asked) == NOT_CHARGED
+    assert await scenario.database.fetchval("SELECT active_sessions FROM mitras") == 0
 
 
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("rejected_first", [True, False])
 async def test_a_race_between_a_late_message_and_a_rejection_has_one_outcome(
-    scene: Scene, rejected_first: bool
+    scenario: Scenario, rejected_first: bool
 ) -> None:
-    await scene.clock.advance(MINUTES * 60 - 5)
-    asked = await scene.ask()
-    await scene.clock.advance(6)
+    await scenario.clock.advance(MINUTES * 60 - 5)
+    asked = await scenario.ask()
+    await scenario.clock.advance(6)
     said: list[sessions.SendOutcome] = []
 
     async def say(tx: Transaction) -> None:
         said.extend(
             await sessions.send_messages(
-                tx, [sessions.OutgoingMessage(scene.chat.customer, scene.chat.id, "1", "x")]
+                tx, [sessions.OutgoingMessage(scenario.chat.customer, scenario.chat.id, "1", "x")]
             )
         )
 
-    says, rejects = command(scene.database, say), scene.rejects(asked)
+    says, rejects = command(scenario.database, say), scenario.rejects(asked)
     sides = (rejects, says) if rejected_first else (says, rejects)
-    assert await meet(scene.database, *sides) == ("done", "done")
+    assert await race(scenario.database, *sides) == ("done", "done")
     assert isinstance(said[0], SessionEnded if rejected_first else sessions.SentMessage)
 
 
@@ -521,19 +536,19 @@ async def test_a_race_between_a_late_message_and_a_rejection_has_one_outcome(
 
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(6)
-async def test_two_concurrent_requests_open_one_extension(scene: Scene) -> None:
-    assert await meet(scene.database, scene.asks(), scene.asks()) == ("done", "extension_pending")
-    assert set(await all_at_once(*(scene.asks() for _ in range(10)))) == {"extension_pending"}
-    assert await scene.database.fetchval("SELECT count(*) FROM extensions") == 1
-    assert await scene.database.fetchval("SELECT count(*) FROM payments WHERE purpose = 'extension'") == 1
+async def test_two_concurrent_requests_open_one_extension(scenario: Scenario) -> None:
+    assert await race(scenario.database, scenario.asks(), scenario.asks()) == ("done", "extension_pending")
+    assert set(await run_concurrently(*(scenario.asks() for _ in range(10)))) == {"extension_pending"}
+    assert await scenario.database.fetchval("SELECT count(*) FROM extensions") == 1
+    assert await scenario.database.fetchval("SELECT count(*) FROM payments WHERE purpose = 'extension'") == 1
 
 
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(6)
-async def test_a_request_waits_for_the_rejection_of_the_last_extension(scene: Scene) -> None:
-    asked = await scene.ask()
-    assert await meet(scene.database, scene.rejects(asked), scene.asks()) == ("done", "done")
-    rows = await scene.database.fetch("SELECT status FROM extensions ORDER BY id")
+async def test_a_request_waits_for_the_rejection_of_the_last_extension(scenario: Scenario) -> None:
+    asked = await scenario.ask()
+    assert await race(scenario.database, scenario.rejects(asked), scenario.asks()) == ("done", "done")
+    rows = await scenario.database.fetch("SELECT status FROM extensions ORDER BY id")
     assert [row["status"] for row in rows] == ["rejected", "pending"]
 
 
@@ -541,40 +556,40 @@ async def test_a_request_waits_for_the_rejection_of_the_last_extension(scene: Sc
 @pytest.mark.invariant(2, 5, 9)
 @pytest.mark.parametrize("answer_first", [True, False])
 async def test_a_race_between_the_gateways_approval_and_its_timeout_has_one_outcome(
-    scene: Scene, answer_first: bool
+    scenario: Scenario, answer_first: bool
 ) -> None:
-    asked, key = await scene.charging()
-    answers, too_late = scene.answers(key, APPROVED), scene.worker().fires(extension.EXTENSION_CHARGE)
+    asked, key = await scenario.charging()
+    answers, too_late = scenario.answers(key, APPROVED), scenario.worker().fires(extension.EXTENSION_CHARGE)
     if answer_first:
-        await scene.clock.advance(states.CHARGE_TIMEOUT_SECONDS - 0.001)
-        in_time = past(scene.clock, 0.002, answers)
-        assert await meet(scene.database, in_time, too_late, waits=False) == ("done", "nothing")
-        assert (await scene.look(asked), await scene.money(asked)) == (("approved", "mitra"), CHARGED)
-        assert await scene.minutes() == MINUTES + ADDED_MINUTES
+        await scenario.clock.advance(states.CHARGE_TIMEOUT_SECONDS - 0.001)
+        in_time = advance_before_commit(scenario.clock, 0.002, answers)
+        assert await race(scenario.database, in_time, too_late, waits=False) == ("done", "nothing")
+        assert (await scenario.look(asked), await scenario.money(asked)) == (("approved", "mitra"), CHARGED)
+        assert await scenario.minutes() == MINUTES + ADDED_MINUTES
     else:
-        await scene.clock.advance(states.CHARGE_TIMEOUT_SECONDS)
-        assert await meet(scene.database, too_late, answers) == ("fired", "done")
-        assert await scene.look(asked) == ("charge_failed", "mitra")
-        assert await scene.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
-        assert await scene.minutes() == MINUTES
+        await scenario.clock.advance(states.CHARGE_TIMEOUT_SECONDS)
+        assert await race(scenario.database, too_late, answers) == ("fired", "done")
+        assert await scenario.look(asked) == ("charge_failed", "mitra")
+        assert await scenario.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
+        assert await scenario.minutes() == MINUTES
 
 
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(5, 9)
 async def test_a_gateway_approval_is_refunded_after_waiting_for_a_lock_past_the_thirty_seconds(
-    scene: Scene,
+    scenario: Scenario,
 ) -> None:
-    asked, key = await scene.charging()
-    await scene.clock.advance(states.CHARGE_TIMEOUT_SECONDS - 0.001)
-    lock_holder = command(scene.database, lambda tx: extension.lock_session(tx, scene.chat.id))
-    assert await meet(
-        scene.database,
+    asked, key = await scenario.charging()
+    await scenario.clock.advance(states.CHARGE_TIMEOUT_SECONDS - 0.001)
+    lock_holder = command(scenario.database, lambda tx: extension.lock_session(tx, scenario.chat.id))
+    assert await race(
+        scenario.database,
         lock_holder,
-        scene.answers(key, APPROVED),
-        meanwhile=lambda: scene.clock.advance(0.001),
+        scenario.answers(key, APPROVED),
+        meanwhile=lambda: scenario.clock.advance(0.001),
     ) == ("done", "done")
-    assert await scene.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
-    assert await scene.look(asked) == ("charge_failed", "mitra")
+    assert await scenario.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
+    assert await scenario.look(asked) == ("charge_failed", "mitra")
 
 
 @pytest.mark.rule("5.7")
@@ -582,23 +597,23 @@ async def test_a_gateway_approval_is_refunded_after_waiting_for_a_lock_past_the_
 @pytest.mark.parametrize("answer_first", [True, False])
 @pytest.mark.parametrize("answer", [APPROVED, DECLINED], ids=["approved", "declined"])
 async def test_a_race_between_the_gateways_answer_and_an_early_end_has_one_outcome(
-    scene: Scene, answer_first: bool, answer: ChargeAnswer
+    scenario: Scenario, answer_first: bool, answer: ChargeAnswer
 ) -> None:
-    asked, key = await scene.charging()
-    answers, ends = scene.answers(key, answer), scene.ends()
+    asked, key = await scenario.charging()
+    answers, ends = scenario.answers(key, answer), scenario.ends()
     sides = (answers, ends) if answer_first else (ends, answers)
-    assert await meet(scene.database, *sides) == ("done", "done")
+    assert await race(scenario.database, *sides) == ("done", "done")
     if answer is DECLINED:
-        assert await scene.money(asked) == ("abandoned", ["declined"], [])
+        assert await scenario.money(asked) == ("abandoned", ["declined"], [])
     elif answer_first:
         # The extension was added before the customer ended the session, so it is not refunded.
-        assert await scene.money(asked) == CHARGED
+        assert await scenario.money(asked) == CHARGED
     else:
-        assert await scene.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
-    assert (await scene.look(asked))[0] == (
+        assert await scenario.money(asked) == ("abandoned", ["approved_late"], ["late_approval"])
+    assert (await scenario.look(asked))[0] == (
         "approved" if answer is APPROVED and answer_first else "charge_failed"
     )
-    assert not await scene.runs()
+    assert not await scenario.runs()
 
 
 @pytest.mark.rule("5.7")
@@ -614,37 +629,37 @@ async def test_a_race_between_the_gateways_answer_and_an_early_end_has_one_outco
     ids=["twice approved", "approved, declined", "twice declined", "declined, approved"],
 )
 async def test_two_concurrent_gateway_answers_have_one_outcome(
-    scene: Scene,
+    scenario: Scenario,
     first: ChargeAnswer,
     second: ChargeAnswer,
     attempts: list[str],
     refunds: list[str],
     minutes: int,
 ) -> None:
-    asked, key = await scene.charging()
-    assert await meet(scene.database, scene.answers(key, first), scene.answers(key, second)) == (
+    asked, key = await scenario.charging()
+    assert await race(scenario.database, scenario.answers(key, first), scenario.answers(key, second)) == (
         "done",
         "done",
     )
-    assert (await scene.money(asked))[1:] == (attempts, refunds)
-    assert await scene.minutes() == minutes
+    assert (await scenario.money(asked))[1:] == (attempts, refunds)
+    assert await scenario.minutes() == minutes
 
 
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(2, 9)
 @pytest.mark.parametrize("question_first", [True, False])
 async def test_a_race_between_a_workers_query_and_the_gateways_answer_approves_once(
-    scene: Scene, question_first: bool
+    scenario: Scenario, question_first: bool
 ) -> None:
-    asked, key = await scene.charging()
-    await scene.clock.advance(payments.FIRST_ASK_SECONDS)
-    worker = scene.worker()
-    question, answers = worker.fires(payments.CHARGE_ANSWER), scene.answers(key, APPROVED)
+    asked, key = await scenario.charging()
+    await scenario.clock.advance(payments.FIRST_ASK_SECONDS)
+    worker = scenario.worker()
+    question, answers = worker.fires(payments.CHARGE_ANSWER), scenario.answers(key, APPROVED)
     if question_first:
-        assert await meet(scene.database, question, answers) == ("fired", "done")
+        assert await race(scenario.database, question, answers) == ("fired", "done")
         # The worker asks under the same key, although the answer is already recorded.
-        await worker.owed[0]()
+        await worker.follow_ups[0]()
     else:
-        assert await meet(scene.database, answers, question, waits=False) == ("done", "nothing")
-    assert (await scene.look(asked), await scene.money(asked)) == (("approved", "mitra"), CHARGED)
-    assert await scene.minutes() == MINUTES + ADDED_MINUTES
+        assert await race(scenario.database, answers, question, waits=False) == ("done", "nothing")
+    assert (await scenario.look(asked), await scenario.money(asked)) == (("approved", "mitra"), CHARGED)
+    assert await scenario.minutes() == MINUTES + ADDED_MINUTES

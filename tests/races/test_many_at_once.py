@@ -1,4 +1,4 @@
-"""Many steps at once on few rows: users, several workers, the gateway and the clock.
+"""Many concurrent steps on few rows: users, several workers, the gateway and the clock.
 
 No step deadlocks or fails, and every invariant holds afterwards.
 """
@@ -27,7 +27,7 @@ from curhat.sessions import extension
 from curhat.sessions import service as sessions
 from curhat.sessions.service import OutgoingMessage
 from tests.support.clock import VirtualClock
-from tests.support.decided_presence import DecidedPresence
+from tests.support.fake_presence import FakePresence
 from tests.support.journey import accept, open_blast, request_of
 from tests.support.people import Make
 from tests.support.toggle import set_toggle
@@ -51,7 +51,7 @@ class ConcurrentSteps:
         self.customers = customers
         self.mitras = mitras
         self.session_offer, self.extension_offer = offers
-        self.presence = DecidedPresence(*mitras)
+        self.presence = FakePresence(*mitras)
         self.gateway = MockGateway(database)
         self.transitions = Transitions(database, self.presence, self.gateway).by_kind()  # type: ignore[arg-type]
         self.done: Counter[str] = Counter()
@@ -116,7 +116,7 @@ class ConcurrentSteps:
     async def reject(self) -> None:
         row = await self.one_of("SELECT id, mitra_id FROM requests WHERE status = 'offered'")
         async with self.database.transaction() as tx:
-            await searching.reject(tx, row["mitra_id"], row["id"], self.mitras)
+            await pairing.reject(tx, row["id"], row["mitra_id"], self.mitras)
 
     async def cancel(self) -> None:
         row = await self.one_of("SELECT id, customer_id FROM pairings WHERE status = 'open'")

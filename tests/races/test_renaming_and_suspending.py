@@ -13,8 +13,8 @@ from curhat.kit.pause_points import set_pause_point
 from curhat.sessions import service as sessions
 from tests.support.chats import open_chat
 from tests.support.journey import Latch, wait_for_lock
-from tests.support.meeting import Worker, all_at_once, command, meet
 from tests.support.people import Make
+from tests.support.race import Worker, command, race, run_concurrently
 
 
 @pytest.mark.invariant(10)
@@ -26,7 +26,7 @@ async def test_a_chat_that_ends_during_a_rename_stays_ended_for_its_members(
     ends = command(database, lambda tx: sessions.end_by_customer(tx, customer, chat.id))
     renames = command(database, lambda tx: renaming.rename_customer(tx, customer, "Anggrek"))
 
-    assert await meet(database, ends, renames) == ("done", "done")
+    assert await race(database, ends, renames) == ("done", "done")
 
     for who in (chat.customer, chat.mitra):
         assert await last_event(database, who.user_id) == ("session.ended", "ended")
@@ -42,7 +42,7 @@ async def test_a_chat_that_ends_while_its_mitra_is_renamed_stays_ended_for_its_m
     await renamed(database, mitra, "Kak Rani")
     ends = command(database, lambda tx: sessions.end_by_customer(tx, chat.customer.user_id, chat.id))
 
-    assert await meet(database, ends, Worker(database, mitra).fires("session_renamed")) == (
+    assert await race(database, ends, Worker(database, mitra).fires("session_renamed")) == (
         "done",
         "fired",
     )
@@ -65,7 +65,7 @@ async def test_a_payment_that_is_cancelled_while_its_mitra_is_renamed_stays_canc
     await renamed(database, mitra, "Kak Rani")
     leaves = command(database, lambda tx: paying.cancel_payment(tx, customer, payment.id))
 
-    assert await meet(database, leaves, Worker(database, mitra).fires("payment_renamed")) == ("done", "fired")
+    assert await race(database, leaves, Worker(database, mitra).fires("payment_renamed")) == ("done", "fired")
 
     assert await last_event(database, customer) == ("payment.updated", "abandoned")
 
@@ -123,8 +123,8 @@ async def test_renaming_again_does_not_wait_for_the_worker_and_the_last_name_is_
     again = command(database, lambda tx: mitras.rename_mitra(tx, mitra, "Kak Dewi", by="test"))
 
     tells = worker.fires("session_renamed")
-    assert await meet(database, tells, again, waits=False) == ("fired", "done")
-    assert await all_at_once(worker.fires("session_renamed")) == ["fired"]
+    assert await race(database, tells, again, waits=False) == ("fired", "done")
+    assert await run_concurrently(worker.fires("session_renamed")) == ["fired"]
 
     names = await database.fetch(
         "SELECT data::jsonb->'mitra'->>'display_name' AS name FROM stream_events "

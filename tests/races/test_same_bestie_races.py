@@ -1,6 +1,4 @@
-"""Races of targeted pairings and their fallback (sections 3 and 4): every pair of steps that may meet, in both
-orders.
-"""
+"""Races of targeted pairings and their fallback (sections 3 and 4): each pair of concurrent steps, in both orders."""
 
 from uuid import UUID
 
@@ -12,19 +10,20 @@ from curhat.kit.database import Database
 from curhat.pairing import service as pairing
 from curhat.payments import service as payments
 from curhat.payments.gateway import ChargeAnswer
+from curhat.pricing.schemas import Offer
 from curhat.sessions import service as sessions
 from tests.support.chats import open_chat
 from tests.support.clock import VirtualClock
 from tests.support.journey import open_blast, reject, request_of
-from tests.support.meeting import Side, Worker, all_at_once, command, meet, past
 from tests.support.people import Make
+from tests.support.race import Side, Worker, advance_before_commit, command, race, run_concurrently
 from tests.support.toggle import set_toggle
 
 WINDOW_SECONDS = 20
 ANSWER_SECONDS = 20 * 60
 
 
-class Scene(msgspec.Struct, frozen=True):
+class Scenario(msgspec.Struct, frozen=True):
     """A customer who wants the mitra of a past chat again. `other` is another mitra who can take a customer."""
 
     database: Database
@@ -58,7 +57,7 @@ class Scene(msgspec.Struct, frozen=True):
     def rejects(self, request_id: UUID, *, held_at: str | None = None) -> Side:
         return command(
             self.database,
-            lambda tx: searching.reject(tx, self.mitra, request_id, [self.other]),
+            lambda tx: pairing.reject(tx, request_id, self.mitra, [self.other]),
             held_at=held_at,
         )
 
@@ -82,7 +81,7 @@ class Scene(msgspec.Struct, frozen=True):
 
     # Outcomes
 
-    async def story(self) -> list[tuple[str, str | None]]:
+    async def pairings(self) -> list[tuple[str, str | None]]:
         """The pairings of the customer's last payment, in order: kind and status, or kind and tag."""
         rows = await self.database.fetch(
             """
@@ -94,7 +93,7 @@ class Scene(msgspec.Struct, frozen=True):
         )
         return [(row["kind"], row["outcome"]) for row in rows]
 
-    async def log(self) -> list[tuple[str, bool, bool]]:
+    async def failures(self) -> list[tuple[str, bool, bool]]:
         """The failures in order: the tag, whether it recovered, and whether it refers to a case."""
         rows = await self.database.fetch("SELECT * FROM failed_pairing_events ORDER BY id")
         return [(row["tag"], row["recovered"], row["case_id"] is not None) for row in rows]
@@ -109,13 +108,13 @@ OPEN_BLASTS = "pairings WHERE kind = 'blast' AND status = 'open'"
 
 
 @pytest.fixture
-async def scene(database: Database, clock: VirtualClock, make: Make) -> Scene:
+async def scenario(database: Database, clock: VirtualClock, make: Make) -> Scenario:
     """The clock stands still, and the mitra takes one customer."""
     await clock.set()
     chat = await open_chat(database, make, mitra_id=await make.mitra(max_customers=1))
     async with database.transaction() as tx:
         await sessions.end_by_customer(tx, chat.customer.user_id, chat.id)
-    return Scene(
+    return Scenario(
         database, make, clock, chat.customer.user_id, chat.mitra.user_id, await make.mitra("Kak Budi")
     )
 
@@ -127,95 +126,101 @@ async def scene(database: Database, clock: VirtualClock, make: Make) -> Scene:
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("answer", ["accepts", "rejects", "cancels"])
 async def test_an_answer_in_time_does_not_count_after_waiting_for_a_lock_past_the_window(
-    scene: Scene, answer: str
+    scenario: Scenario, answer: str
 ) -> None:
-    pairing_id, request_id = await scene.ask()
-    await scene.clock.advance(WINDOW_SECONDS - 0.001)
-    somebody = command(
-        scene.database,
+    pairing_id, request_id = await scenario.ask()
+    await scenario.clock.advance(WINDOW_SECONDS - 0.001)
+    lock_holder = command(
+        scenario.database,
         lambda tx: tx.execute("SELECT 1 FROM pairings WHERE id = $1 FOR NO KEY UPDATE", pairing_id),
     )
     answers = {
-        "accepts": scene.accepts(request_id),
-        "rejects": scene.rejects(request_id),
-        "cancels": scene.cancels(pairing_id),
+        "accepts": scenario.accepts(request_id),
+        "rejects": scenario.rejects(request_id),
+        "cancels": scenario.cancels(pairing_id),
     }
-    assert await meet(
-        scene.database, somebody, answers[answer], meanwhile=lambda: scene.clock.advance(0.001)
+    assert await race(
+        scenario.database, lock_holder, answers[answer], meanwhile=lambda: scenario.clock.advance(0.001)
     ) == ("done", "pairing_decided" if answer == "cancels" else "request_closed")
-    assert await scene.story() == [("targeted", "open")]
+    assert await scenario.pairings() == [("targeted", "open")]
 
 
 @pytest.mark.rule("4.3", "2b.5", "2b.7")
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("worker_first", [False, True])
-async def test_a_race_between_accept_and_timeout_has_one_outcome(scene: Scene, worker_first: bool) -> None:
-    _, request_id = await scene.ask()
-    accepts, times_out = scene.accepts(request_id), scene.worker().fires(pairing.TARGETED_WINDOW)
+async def test_a_race_between_accept_and_timeout_has_one_outcome(
+    scenario: Scenario, worker_first: bool
+) -> None:
+    _, request_id = await scenario.ask()
+    accepts, times_out = scenario.accepts(request_id), scenario.worker().fires(pairing.TARGETED_WINDOW)
     if worker_first:
-        await scene.clock.advance(WINDOW_SECONDS)
-        assert await meet(scene.database, times_out, accepts) == ("fired", "request_closed")
-        assert await scene.story() == [("targeted", "targeted_mitra_timeout")]
-        assert await scene.count(RUNNING) == 0
+        await scenario.clock.advance(WINDOW_SECONDS)
+        assert await race(scenario.database, times_out, accepts) == ("fired", "request_closed")
+        assert await scenario.pairings() == [("targeted", "targeted_mitra_timeout")]
+        assert await scenario.count(RUNNING) == 0
     else:
-        await scene.clock.advance(WINDOW_SECONDS - 0.001)
-        in_time = past(scene.clock, 0.002, accepts)
-        assert await meet(scene.database, in_time, times_out) == ("done", "fired")
-        assert await scene.story() == [("targeted", "matched")]
-        assert await scene.log() == []
+        await scenario.clock.advance(WINDOW_SECONDS - 0.001)
+        in_time = advance_before_commit(scenario.clock, 0.002, accepts)
+        assert await race(scenario.database, in_time, times_out) == ("done", "fired")
+        assert await scenario.pairings() == [("targeted", "matched")]
+        assert await scenario.failures() == []
 
 
 @pytest.mark.rule("3.5", "4.3")
 @pytest.mark.invariant(4, 5, 6)
 @pytest.mark.parametrize("worker_first", [False, True])
-async def test_a_race_between_rejection_and_timeout_has_one_outcome(scene: Scene, worker_first: bool) -> None:
-    _, request_id = await scene.ask()
-    rejects, times_out = scene.rejects(request_id), scene.worker().fires(pairing.TARGETED_WINDOW)
+async def test_a_race_between_rejection_and_timeout_has_one_outcome(
+    scenario: Scenario, worker_first: bool
+) -> None:
+    _, request_id = await scenario.ask()
+    rejects, times_out = scenario.rejects(request_id), scenario.worker().fires(pairing.TARGETED_WINDOW)
     if worker_first:
-        await scene.clock.advance(WINDOW_SECONDS)
-        assert await meet(scene.database, times_out, rejects) == ("fired", "request_closed")
+        await scenario.clock.advance(WINDOW_SECONDS)
+        assert await race(scenario.database, times_out, rejects) == ("fired", "request_closed")
         tag = "targeted_mitra_timeout"
     else:
-        await scene.clock.advance(WINDOW_SECONDS - 0.001)
+        await scenario.clock.advance(WINDOW_SECONDS - 0.001)
         # The reject is held before it disarms the deadline. The worker claims the deadline, and waits for the reject.
-        in_time = past(scene.clock, 0.002, scene.rejects(request_id, held_at="reject.before_tally"))
-        assert await meet(scene.database, in_time, times_out) == ("done", "fired")
+        in_time = advance_before_commit(
+            scenario.clock, 0.002, scenario.rejects(request_id, held_at="reject.before_tally")
+        )
+        assert await race(scenario.database, in_time, times_out) == ("done", "fired")
         tag = "targeted_mitra_rejected"
-    assert await scene.story() == [("targeted", tag)]
-    assert await scene.log() == [(tag, False, False)]
+    assert await scenario.pairings() == [("targeted", tag)]
+    assert await scenario.failures() == [(tag, False, False)]
 
 
 @pytest.mark.rule("4.2", "2b.5", "2b.9")
 @pytest.mark.invariant(4, 6)
 @pytest.mark.parametrize("accept_first", [True, False])
 async def test_a_race_between_targeted_accept_and_cancellation_has_one_outcome(
-    scene: Scene, accept_first: bool
+    scenario: Scenario, accept_first: bool
 ) -> None:
-    pairing_id, request_id = await scene.ask()
-    accepts, cancels = scene.accepts(request_id), scene.cancels(pairing_id)
+    pairing_id, request_id = await scenario.ask()
+    accepts, cancels = scenario.accepts(request_id), scenario.cancels(pairing_id)
     if accept_first:
-        assert await meet(scene.database, accepts, cancels) == ("done", "pairing_decided")
-        assert (await scene.story(), await scene.log()) == ([("targeted", "matched")], [])
+        assert await race(scenario.database, accepts, cancels) == ("done", "pairing_decided")
+        assert (await scenario.pairings(), await scenario.failures()) == ([("targeted", "matched")], [])
     else:
-        assert await meet(scene.database, cancels, accepts) == ("done", "request_closed")
-        assert await scene.log() == [("customer_cancelled", False, True)]
-        assert await scene.count(RUNNING) == 0
+        assert await race(scenario.database, cancels, accepts) == ("done", "request_closed")
+        assert await scenario.failures() == [("customer_cancelled", False, True)]
+        assert await scenario.count(RUNNING) == 0
 
 
 @pytest.mark.rule("4.2", "3.5", "2b.9")
 @pytest.mark.invariant(4, 6)
 @pytest.mark.parametrize("reject_first", [True, False])
 async def test_a_race_between_rejection_and_cancellation_has_one_outcome(
-    scene: Scene, reject_first: bool
+    scenario: Scenario, reject_first: bool
 ) -> None:
-    pairing_id, request_id = await scene.ask()
-    rejects, cancels = scene.rejects(request_id), scene.cancels(pairing_id)
+    pairing_id, request_id = await scenario.ask()
+    rejects, cancels = scenario.rejects(request_id), scenario.cancels(pairing_id)
     if reject_first:
-        assert await meet(scene.database, rejects, cancels) == ("done", "pairing_decided")
-        assert await scene.log() == [("targeted_mitra_rejected", False, False)]
+        assert await race(scenario.database, rejects, cancels) == ("done", "pairing_decided")
+        assert await scenario.failures() == [("targeted_mitra_rejected", False, False)]
     else:
-        assert await meet(scene.database, cancels, rejects) == ("done", "request_closed")
-        assert await scene.log() == [("customer_cancelled", False, True)]
+        assert await race(scenario.database, cancels, rejects) == ("done", "request_closed")
+        assert await scenario.failures() == [("customer_cancelled", False, True)]
 
 
 # The mitra becomes unavailable -----------------------------------------------------------------------------
@@ -225,67 +230,69 @@ async def test_a_race_between_rejection_and_cancellation_has_one_outcome(
 @pytest.mark.invariant(4, 5, 6)
 @pytest.mark.parametrize("worker_first", [False, True])
 async def test_a_race_between_going_offline_and_timeout_fails_the_pairing_once(
-    scene: Scene, worker_first: bool
+    scenario: Scenario, worker_first: bool
 ) -> None:
-    await scene.ask()
-    await scene.clock.advance(WINDOW_SECONDS)
-    worker = scene.worker()
-    goes, times_out = scene.goes_offline(), worker.fires(pairing.TARGETED_WINDOW)
+    await scenario.ask()
+    await scenario.clock.advance(WINDOW_SECONDS)
+    worker = scenario.worker()
+    goes, times_out = scenario.goes_offline(), worker.fires(pairing.TARGETED_WINDOW)
     sides = (times_out, goes) if worker_first else (goes, times_out)
-    assert set(await meet(scene.database, *sides)) == {"done", "fired"}
-    await all_at_once(worker.fires(pairing.TARGETED_LOST))
+    assert set(await race(scenario.database, *sides)) == {"done", "fired"}
+    await run_concurrently(worker.fires(pairing.TARGETED_LOST))
     # The window had ended before the mitra went offline.
-    assert await scene.log() == [("targeted_mitra_timeout", False, False)]
-    assert await scene.count("deadlines WHERE kind IN ('targeted_window', 'targeted_lost')") == 0
+    assert await scenario.failures() == [("targeted_mitra_timeout", False, False)]
+    assert await scenario.count("deadlines WHERE kind IN ('targeted_window', 'targeted_lost')") == 0
 
 
 @pytest.mark.rule("4.4")
 @pytest.mark.invariant(4, 6)
 async def test_two_workers_that_fire_the_timeout_and_the_loss_of_the_mitra_fail_the_pairing_once(
-    scene: Scene,
+    scenario: Scenario,
 ) -> None:
-    await scene.ask()
-    await scene.clock.advance(WINDOW_SECONDS)
-    await all_at_once(scene.goes_offline())
-    lost, window = (scene.worker().fires(kind) for kind in (pairing.TARGETED_LOST, pairing.TARGETED_WINDOW))
-    assert await meet(scene.database, window, lost) == ("fired", "fired")
-    assert await scene.log() == [("targeted_mitra_offline", False, False)]
+    await scenario.ask()
+    await scenario.clock.advance(WINDOW_SECONDS)
+    await run_concurrently(scenario.goes_offline())
+    lost, window = (
+        scenario.worker().fires(kind) for kind in (pairing.TARGETED_LOST, pairing.TARGETED_WINDOW)
+    )
+    assert await race(scenario.database, window, lost) == ("fired", "fired")
+    assert await scenario.failures() == [("targeted_mitra_offline", False, False)]
 
 
 @pytest.mark.rule("4.4", "2b.7", "2b.8")
 @pytest.mark.invariant(6)
 @pytest.mark.parametrize("accept_first", [True, False])
 async def test_a_race_between_going_offline_and_accept_has_one_outcome(
-    scene: Scene, accept_first: bool
+    scenario: Scenario, accept_first: bool
 ) -> None:
-    _, request_id = await scene.ask()
-    accepts, goes = scene.accepts(request_id), scene.goes_offline()
+    _, request_id = await scenario.ask()
+    accepts, goes = scenario.accepts(request_id), scenario.goes_offline()
     if accept_first:
-        assert await meet(scene.database, accepts, goes) == ("done", "done")
+        assert await race(scenario.database, accepts, goes) == ("done", "done")
         outcome = [("targeted", "matched")]
     else:
-        assert await meet(scene.database, goes, accepts) == ("done", "request_closed")
+        assert await race(scenario.database, goes, accepts) == ("done", "request_closed")
         outcome = [("targeted", "targeted_mitra_offline")]
-    await all_at_once(scene.worker().fires(pairing.TARGETED_LOST))
-    assert await scene.story() == outcome
+    await run_concurrently(scenario.worker().fires(pairing.TARGETED_LOST))
+    assert await scenario.pairings() == outcome
 
 
 @pytest.mark.rule("4.4", "3.5")
 @pytest.mark.invariant(4, 6)
 @pytest.mark.parametrize("reject_first", [True, False])
 async def test_a_race_between_going_offline_and_rejection_has_one_outcome(
-    scene: Scene, reject_first: bool
+    scenario: Scenario, reject_first: bool
 ) -> None:
-    _, request_id = await scene.ask()
-    rejects, goes = scene.rejects(request_id), scene.goes_offline()
+    _, request_id = await scenario.ask()
+    rejects, goes = scenario.rejects(request_id), scenario.goes_offline()
     if reject_first:
-        assert await meet(scene.database, rejects, goes) == ("done", "done")
+        assert await race(scenario.database, rejects, goes) == ("done", "done")
         tag = "targeted_mitra_rejected"
     else:
-        assert await meet(scene.database, goes, rejects) == ("done", "request_closed")
+        assert await race(scenario.database, goes, rejects) == ("done", "request_closed")
         tag = "targeted_mitra_offline"
-    await all_at_once(scene.worker().fires(pairing.TARGETED_LOST))
-    assert await scene.log() == [(tag, False, False)]
+    await run_concurrently(scenario.worker().fires(pairing.TARGETED_LOST))
+    assert await scenario.failures() == [(tag, False, False)]
 
 
 @pytest.mark.rule("4.4")
@@ -293,39 +300,36 @@ async def test_a_race_between_going_offline_and_rejection_has_one_outcome(
 @pytest.mark.parametrize("asked_first", [True, False])
 @pytest.mark.parametrize("departure", ["offline", "full"])
 async def test_the_pairing_fails_when_its_mitra_becomes_unavailable_while_the_request_is_made(
-    scene: Scene, asked_first: bool, departure: str
+    scenario: Scenario, asked_first: bool, departure: str
 ) -> None:
-    charge = await _begin_confirmation(scene)
+    charge = await _begin_confirmation(scenario)
     blast_id = await open_blast(
-        scene.database, await scene.make.confirmed_payment(await scene.make.customer()), [scene.mitra]
+        scenario.database,
+        await scenario.make.confirmed_payment(await scenario.make.customer()),
+        [scenario.mitra],
     )
-    fills_up = scene.accepts(await request_of(scene.database, blast_id, scene.mitra))
-    goes = scene.goes_offline() if departure == "offline" else fills_up
+    fills_up = scenario.accepts(await request_of(scenario.database, blast_id, scenario.mitra))
+    goes = scenario.goes_offline() if departure == "offline" else fills_up
     is_asked = command(
-        scene.database,
-        lambda tx: charging.charge_answered(tx, charge, ChargeAnswer("approved"), [scene.mitra, scene.other]),
+        scenario.database,
+        lambda tx: charging.charge_answered(
+            tx, charge, ChargeAnswer("approved"), [scenario.mitra, scenario.other]
+        ),
     )
     sides = (is_asked, goes) if asked_first else (goes, is_asked)
-    assert await meet(scene.database, *sides) == ("done", "done")
+    assert await race(scenario.database, *sides) == ("done", "done")
     # In either order the pairing fails without waiting for the end of its window.
-    await all_at_once(scene.worker().fires(pairing.TARGETED_LOST))
-    assert await scene.story() == [("targeted", "targeted_mitra_offline")]
+    await run_concurrently(scenario.worker().fires(pairing.TARGETED_LOST))
+    assert await scenario.pairings() == [("targeted", "targeted_mitra_offline")]
 
 
-async def _begin_confirmation(scene: Scene) -> UUID:
+async def _begin_confirmation(scenario: Scenario) -> UUID:
     """Open a payment for the mitra and begin its charge. Returns the charge's key."""
-    offer_id = await scene.make.offer()
-    terms = payments.PaymentTerms(
-        purpose="session",
-        offer_id=offer_id,
-        duration_minutes=30,
-        amount_rp=20_000,
-        is_trial=False,
-        target_mitra_id=scene.mitra,
-    )
-    async with scene.database.transaction() as tx:
-        payment_id = await payments.open_payment(tx, scene.customer, terms, 20)
-        charge = await paying.begin_confirmation(tx, scene.customer, payment_id, [])
+    offer_id = await scenario.make.offer()
+    offer = Offer(offer_id, duration_minutes=30, price_rp=20_000, is_trial=False)
+    async with scenario.database.transaction() as tx:
+        payment_id = await payments.open_payment(tx, scenario.customer, offer, 20, scenario.mitra)
+        charge = await paying.begin_confirmation(tx, scenario.customer, payment_id, [])
     assert charge is not None
     return charge.key
 
@@ -334,22 +338,22 @@ async def _begin_confirmation(scene: Scene) -> UUID:
 @pytest.mark.invariant(6, 8)
 @pytest.mark.parametrize("targeted_first", [True, False])
 async def test_a_race_between_accepting_another_customer_and_the_targeted_accept_has_one_outcome(
-    scene: Scene, targeted_first: bool
+    scenario: Scenario, targeted_first: bool
 ) -> None:
-    _, targeted = await scene.ask()
-    payment_id = await scene.make.confirmed_payment(await scene.make.customer())
-    blast_id = await open_blast(scene.database, payment_id, [scene.mitra])
-    blast = await request_of(scene.database, blast_id, scene.mitra)
+    _, targeted = await scenario.ask()
+    payment_id = await scenario.make.confirmed_payment(await scenario.make.customer())
+    blast_id = await open_blast(scenario.database, payment_id, [scenario.mitra])
+    blast = await request_of(scenario.database, blast_id, scenario.mitra)
     first, second = (targeted, blast) if targeted_first else (blast, targeted)
     # The first accept fills the mitra's capacity, and therefore closes the other request.
-    assert await meet(scene.database, scene.accepts(first), scene.accepts(second)) == (
+    assert await race(scenario.database, scenario.accepts(first), scenario.accepts(second)) == (
         "done",
         "request_closed",
     )
-    assert await scene.count(RUNNING) == 1
-    await all_at_once(scene.worker().fires(pairing.TARGETED_LOST))
+    assert await scenario.count(RUNNING) == 1
+    await run_concurrently(scenario.worker().fires(pairing.TARGETED_LOST))
     outcome = "matched" if targeted_first else "targeted_mitra_offline"
-    assert await scene.story() == [("targeted", outcome)]
+    assert await scenario.pairings() == [("targeted", outcome)]
 
 
 @pytest.mark.rule("4.4", "3.5")
@@ -357,23 +361,23 @@ async def test_a_race_between_accepting_another_customer_and_the_targeted_accept
 @pytest.mark.parametrize("answer", ["rejects", "times out", "customer cancels"])
 @pytest.mark.parametrize("accept_first", [True, False])
 async def test_a_race_between_becoming_full_and_another_end_of_the_window_has_one_outcome(
-    scene: Scene, accept_first: bool, answer: str
+    scenario: Scenario, accept_first: bool, answer: str
 ) -> None:
-    pairing_id, request_id = await scene.ask()
-    await scene.clock.advance(WINDOW_SECONDS if answer == "times out" else 1)
-    payment_id = await scene.make.confirmed_payment(await scene.make.customer())
-    blast_id = await open_blast(scene.database, payment_id, [scene.mitra])
-    fills_up = scene.accepts(await request_of(scene.database, blast_id, scene.mitra))
+    pairing_id, request_id = await scenario.ask()
+    await scenario.clock.advance(WINDOW_SECONDS if answer == "times out" else 1)
+    payment_id = await scenario.make.confirmed_payment(await scenario.make.customer())
+    blast_id = await open_blast(scenario.database, payment_id, [scenario.mitra])
+    fills_up = scenario.accepts(await request_of(scenario.database, blast_id, scenario.mitra))
     other: Side = {
-        "rejects": scene.rejects(request_id),
-        "times out": scene.worker().fires(pairing.TARGETED_WINDOW),
-        "customer cancels": scene.cancels(pairing_id),
+        "rejects": scenario.rejects(request_id),
+        "times out": scenario.worker().fires(pairing.TARGETED_WINDOW),
+        "customer cancels": scenario.cancels(pairing_id),
     }[answer]
     sides = (fills_up, other) if accept_first else (other, fills_up)
-    outcomes = await meet(scene.database, *sides)
+    outcomes = await race(scenario.database, *sides)
     assert "request_closed" not in outcomes or (accept_first and answer == "rejects")
-    await all_at_once(scene.worker().fires(pairing.TARGETED_LOST))
-    [(tag, recovered, _)] = await scene.log()
+    await run_concurrently(scenario.worker().fires(pairing.TARGETED_LOST))
+    [(tag, recovered, _)] = await scenario.failures()
     assert not recovered
     expected = {
         "rejects": "targeted_mitra_offline" if accept_first else "targeted_mitra_rejected",
@@ -381,7 +385,7 @@ async def test_a_race_between_becoming_full_and_another_end_of_the_window_has_on
         "customer cancels": "customer_cancelled",
     }[answer]
     assert tag == expected
-    assert await scene.count(RUNNING) == 1
+    assert await scenario.count(RUNNING) == 1
 
 
 # The fallback --------------------------------------------------------------------------------------------
@@ -391,14 +395,14 @@ async def test_a_race_between_becoming_full_and_another_end_of_the_window_has_on
 @pytest.mark.invariant(2, 4, 6)
 @pytest.mark.parametrize("taken_first", [True, False])
 async def test_a_race_between_taking_and_declining_the_fallback_has_one_outcome(
-    scene: Scene, taken_first: bool
+    scenario: Scenario, taken_first: bool
 ) -> None:
-    failed_id = await scene.failed()
-    takes, declines = scene.takes_the_fallback(failed_id), scene.declines(failed_id)
+    failed_id = await scenario.failed()
+    takes, declines = scenario.takes_the_fallback(failed_id), scenario.declines(failed_id)
     sides = (takes, declines) if taken_first else (declines, takes)
-    assert await meet(scene.database, *sides) == ("done", "fallback_decided")
-    assert await scene.count(OPEN_BLASTS) == (1 if taken_first else 0)
-    assert await scene.count("review_cases") == (0 if taken_first else 1)
+    assert await race(scenario.database, *sides) == ("done", "fallback_decided")
+    assert await scenario.count(OPEN_BLASTS) == (1 if taken_first else 0)
+    assert await scenario.count("review_cases") == (0 if taken_first else 1)
 
 
 @pytest.mark.rule("3.5", "3.8")
@@ -406,99 +410,101 @@ async def test_a_race_between_taking_and_declining_the_fallback_has_one_outcome(
 @pytest.mark.parametrize("step", ["takes", "declines"])
 @pytest.mark.parametrize("worker_first", [False, True])
 async def test_a_race_between_an_answer_to_the_fallback_and_its_timeout_has_one_outcome(
-    scene: Scene, worker_first: bool, step: str
+    scenario: Scenario, worker_first: bool, step: str
 ) -> None:
-    failed_id = await scene.failed()
-    answers = scene.takes_the_fallback(failed_id) if step == "takes" else scene.declines(failed_id)
-    times_out = scene.worker().fires(pairing.FALLBACK_ANSWER)
+    failed_id = await scenario.failed()
+    answers = scenario.takes_the_fallback(failed_id) if step == "takes" else scenario.declines(failed_id)
+    times_out = scenario.worker().fires(pairing.FALLBACK_ANSWER)
     if worker_first:
-        await scene.clock.advance(ANSWER_SECONDS)
-        assert await meet(scene.database, times_out, answers) == ("fired", "fallback_decided")
-        assert await scene.log() == [
+        await scenario.clock.advance(ANSWER_SECONDS)
+        assert await race(scenario.database, times_out, answers) == ("fired", "fallback_decided")
+        assert await scenario.failures() == [
             ("targeted_mitra_rejected", False, True),
             ("payment_session_expired", False, True),
         ]
         return
-    await scene.clock.advance(ANSWER_SECONDS - 0.001)
+    await scenario.clock.advance(ANSWER_SECONDS - 0.001)
 
     # The customer's answer has deleted the deadline and holds its row lock. The worker skips the deadline and does
     # not wait.
-    outcomes = await meet(scene.database, past(scene.clock, 0.002, answers), times_out, waits=False)
+    outcomes = await race(
+        scenario.database, advance_before_commit(scenario.clock, 0.002, answers), times_out, waits=False
+    )
     assert outcomes == ("done", "nothing")
-    assert await scene.log() == [("targeted_mitra_rejected", False, step == "declines")]
-    assert await scene.count(OPEN_BLASTS) == (1 if step == "takes" else 0)
+    assert await scenario.failures() == [("targeted_mitra_rejected", False, step == "declines")]
+    assert await scenario.count(OPEN_BLASTS) == (1 if step == "takes" else 0)
 
 
 @pytest.mark.rule("3.5", "3.8")
 @pytest.mark.invariant(5, 6)
 async def test_a_fallback_is_not_taken_after_waiting_for_a_lock_past_its_deadline(
-    scene: Scene,
+    scenario: Scenario,
 ) -> None:
-    failed_id = await scene.failed()
-    await scene.clock.advance(ANSWER_SECONDS - 0.001)
-    somebody = command(
-        scene.database,
+    failed_id = await scenario.failed()
+    await scenario.clock.advance(ANSWER_SECONDS - 0.001)
+    lock_holder = command(
+        scenario.database,
         lambda tx: tx.execute("SELECT 1 FROM pairings WHERE id = $1 FOR NO KEY UPDATE", failed_id),
     )
-    assert await meet(
-        scene.database,
-        somebody,
-        scene.takes_the_fallback(failed_id),
-        meanwhile=lambda: scene.clock.advance(0.001),
+    assert await race(
+        scenario.database,
+        lock_holder,
+        scenario.takes_the_fallback(failed_id),
+        meanwhile=lambda: scenario.clock.advance(0.001),
     ) == ("done", "fallback_decided")
-    assert await scene.count(OPEN_BLASTS) == 0
+    assert await scenario.count(OPEN_BLASTS) == 0
 
 
 @pytest.mark.rule("3.5")
 @pytest.mark.invariant(2, 3, 6)
-async def test_concurrently_taking_the_fallback_on_two_phones_opens_one_blast(scene: Scene) -> None:
-    failed_id = await scene.failed()
-    takes = scene.takes_the_fallback(failed_id)
-    assert await meet(scene.database, takes, takes) == ("done", "fallback_decided")
-    outcomes = await all_at_once(*(takes for _ in range(10)))
+async def test_concurrently_taking_the_fallback_on_two_phones_opens_one_blast(scenario: Scenario) -> None:
+    failed_id = await scenario.failed()
+    takes = scenario.takes_the_fallback(failed_id)
+    assert await race(scenario.database, takes, takes) == ("done", "fallback_decided")
+    outcomes = await run_concurrently(*(takes for _ in range(10)))
     assert set(outcomes) == {"fallback_decided"}
-    assert await scene.count(OPEN_BLASTS) == 1
-    assert await scene.count("requests WHERE status = 'offered'") == 1
+    assert await scenario.count(OPEN_BLASTS) == 1
+    assert await scenario.count("requests WHERE status = 'offered'") == 1
 
 
 @pytest.mark.rule("3.5", "4.2")
 @pytest.mark.invariant(4, 6)
 @pytest.mark.parametrize("taken_first", [True, False])
 async def test_the_fallback_can_be_taken_while_the_failed_pairing_is_cancelled(
-    scene: Scene, taken_first: bool
+    scenario: Scenario, taken_first: bool
 ) -> None:
-    failed_id = await scene.failed()
-    takes, cancels = scene.takes_the_fallback(failed_id), scene.cancels(failed_id)
+    failed_id = await scenario.failed()
+    takes, cancels = scenario.takes_the_fallback(failed_id), scenario.cancels(failed_id)
     if taken_first:
-        assert await meet(scene.database, takes, cancels) == ("done", "pairing_decided")
+        assert await race(scenario.database, takes, cancels) == ("done", "pairing_decided")
     else:
         # The refused cancel holds the pairing's lock until its transaction is rolled back.
-        assert await all_at_once(cancels, takes) == ["pairing_decided", "done"]
-    assert await scene.count("review_cases") == 0
-    assert await scene.count(OPEN_BLASTS) == 1
+        assert await run_concurrently(cancels, takes) == ["pairing_decided", "done"]
+    assert await scenario.count("review_cases") == 0
+    assert await scenario.count(OPEN_BLASTS) == 1
 
 
 @pytest.mark.rule("3.5", "3.8", "2b.9")
 @pytest.mark.invariant(1, 2, 4, 6)
 @pytest.mark.parametrize("accept_first", [True, False])
 async def test_a_race_between_accepting_and_cancelling_the_fallback_has_one_outcome(
-    scene: Scene, accept_first: bool
+    scenario: Scenario, accept_first: bool
 ) -> None:
-    failed_id = await scene.failed()
-    await all_at_once(scene.takes_the_fallback(failed_id))
-    blast_id = await scene.database.fetchval(
+    failed_id = await scenario.failed()
+    await run_concurrently(scenario.takes_the_fallback(failed_id))
+    blast_id = await scenario.database.fetchval(
         "SELECT id FROM pairings WHERE kind = 'blast' AND status = 'open'"
     )
-    accepts = scene.accepts(await request_of(scene.database, blast_id, scene.other), scene.other)
-    cancels = scene.cancels(blast_id)
+    accepts = scenario.accepts(await request_of(scenario.database, blast_id, scenario.other), scenario.other)
+    cancels = scenario.cancels(blast_id)
     if accept_first:
-        assert await meet(scene.database, accepts, cancels) == ("done", "pairing_decided")
-        assert await scene.log() == [("targeted_mitra_rejected", True, False)]
+        assert await race(scenario.database, accepts, cancels) == ("done", "pairing_decided")
+        assert await scenario.failures() == [("targeted_mitra_rejected", True, False)]
     else:
-        assert await meet(scene.database, cancels, accepts) == ("done", "request_closed")
-        assert await scene.log() == [
+        assert await race(scenario.database, cancels, accepts) == ("done", "request_closed")
+        assert await scenario.failures() == [
             ("targeted_mitra_rejected", False, True),
             ("customer_cancelled", False, True),
         ]
-    assert await scene.count("charge_attempts JOIN payments ON payments.id = payment_id"
+    assert await scenario.count("charge_attempts JOIN payments ON payments.id = payment_id"
         " WHERE target_mitra_id IS NOT NULL AND charge_attempts.status = 'approved'") == 1  # fmt: skip

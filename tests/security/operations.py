@@ -19,10 +19,10 @@ from curhat.notifications.service import subscribe
 from curhat.pairing import service as pairing
 from curhat.pairing.service import Target
 from curhat.sessions import extension
-from tests.support.cases import unserved
+from tests.support.cases import make_failed_search
 from tests.support.push import Browser
 from tests.support.server import Person
-from tests.support.signed_in import OPERATOR_PASSWORD, Stage
+from tests.support.signed_in import OPERATOR_PASSWORD, RunningServer
 
 Body = dict[str, Any]
 
@@ -107,13 +107,13 @@ class Entry(msgspec.Struct, frozen=True):
 
     whose: AnyRole | Literal["anybody"]
     status: int
-    prepare: Callable[[Stage], Awaitable[Call]]
+    prepare: Callable[[RunningServer], Awaitable[Call]]
     # Whether a suspended mitra may call it.
     admits_suspended: bool = False
 
 
 async def send(
-    stage: Stage,
+    server: RunningServer,
     operation: Operation,
     call: Call,
     *,
@@ -135,7 +135,7 @@ async def send(
     path = operation.path.format(**call.ids)
     # A browser also sends a header in Latin-1, so it may contain any character up to U+00FF.
     written = [(name.encode(), value.encode("latin-1")) for name, value in (sent | (headers or {})).items()]
-    return await stage.http.request(
+    return await server.http.request(
         operation.method, path, params=call.query, content=content, headers=written
     )
 
@@ -147,116 +147,116 @@ def _new_phone() -> str:
     return f"+62812{uuid4().int % 10**8:08d}"
 
 
-async def _code_request(_stage: Stage) -> Call:
+async def _code_request(_server: RunningServer) -> Call:
     return Call(None, body={"phone": _new_phone()})
 
 
-def _verification(role: str) -> Callable[[Stage], Awaitable[Call]]:
-    async def prepare(stage: Stage) -> Call:
+def _verification(role: str) -> Callable[[RunningServer], Awaitable[Call]]:
+    async def prepare(server: RunningServer) -> Call:
         phone = _new_phone()
         if role == "mitra":
-            person_id = await stage.database.fetchval(
+            person_id = await server.database.fetchval(
                 "INSERT INTO people (phone_number) VALUES ($1) RETURNING id", phone
             )
-            await stage.make.mitra(person_id=person_id)
+            await server.make.mitra(person_id=person_id)
         prefix = "client" if role == "customer" else "mitra"
-        asked = await stage.http.post(f"/api/{prefix}/auth/otp/request", json={"phone": phone})
-        inbox = await stage.http.get("/api/dev/inbox", params={"phone": phone})
+        asked = await server.http.post(f"/api/{prefix}/auth/otp/request", json={"phone": phone})
+        inbox = await server.http.get("/api/dev/inbox", params={"phone": phone})
         body = {"request_id": asked.json()["request_id"], "code": inbox.json()["messages"][0]["code"]}
         return Call(None, body={**body, "call_name": "Bunga"} if role == "customer" else body)
 
     return prepare
 
 
-async def _customer(stage: Stage) -> Call:
-    return Call(await stage.customer())
+async def _customer(server: RunningServer) -> Call:
+    return Call(await server.customer())
 
 
-async def _mitra(stage: Stage) -> Call:
-    return Call(await stage.mitra())
+async def _mitra(server: RunningServer) -> Call:
+    return Call(await server.mitra())
 
 
-async def _nobody(_stage: Stage) -> Call:
+async def _nobody(_server: RunningServer) -> Call:
     return Call(None)
 
 
-async def _rename(stage: Stage) -> Call:
-    return Call(await stage.customer(), body={"call_name": "Melati"})
+async def _rename(server: RunningServer) -> Call:
+    return Call(await server.customer(), body={"call_name": "Melati"})
 
 
-async def _pricing(stage: Stage) -> Call:
-    return Call(await stage.customer(), query={"purpose": "session"})
+async def _pricing(server: RunningServer) -> Call:
+    return Call(await server.customer(), query={"purpose": "session"})
 
 
-async def _order(stage: Stage) -> Call:
-    return Call(await stage.customer(), body={"offer_id": str(await stage.make.offer())})
+async def _order(server: RunningServer) -> Call:
+    return Call(await server.customer(), body={"offer_id": str(await server.make.offer())})
 
 
-async def _payment(stage: Stage) -> Call:
-    customer = await stage.customer()
-    return Call(customer, {"payment_id": await stage.pending_payment(customer.id)})
+async def _payment(server: RunningServer) -> Call:
+    customer = await server.customer()
+    return Call(customer, {"payment_id": await server.pending_payment(customer.id)})
 
 
-async def _pairing(stage: Stage) -> Call:
-    customer = await stage.customer()
-    return Call(customer, {"pairing_id": await stage.search(customer.id, [await stage.make.mitra()])})
+async def _pairing(server: RunningServer) -> Call:
+    customer = await server.customer()
+    return Call(customer, {"pairing_id": await server.search(customer.id, [await server.make.mitra()])})
 
 
-async def _mitra_of_a_past_chat(stage: Stage) -> Call:
-    chat = await stage.chat(await stage.make.customer(), await stage.make.mitra())
-    return Call(await stage.person("customer", chat.customer.user_id), {"mitra_id": chat.mitra.user_id})
+async def _mitra_of_a_past_chat(server: RunningServer) -> Call:
+    chat = await server.chat(await server.make.customer(), await server.make.mitra())
+    return Call(await server.person("customer", chat.customer.user_id), {"mitra_id": chat.mitra.user_id})
 
 
-async def _fallback(stage: Stage) -> Call:
-    """A targeted pairing whose mitra was offline, while another mitra is available (Stage.available_mitra)."""
-    customer, mitra_id = await stage.customer(), await stage.make.mitra()
-    payment_id = await stage.make.confirmed_payment(customer.id, target_mitra_id=mitra_id)
-    async with stage.database.transaction() as tx:
+async def _fallback(server: RunningServer) -> Call:
+    """A targeted pairing whose mitra was offline, while another mitra is available (RunningServer.available_mitra)."""
+    customer, mitra_id = await server.customer(), await server.make.mitra()
+    payment_id = await server.make.confirmed_payment(customer.id, target_mitra_id=mitra_id)
+    async with server.database.transaction() as tx:
         target = Target(mitra_id, reachable=False, other_available=True)
         pairing_id = await pairing.open_targeted(tx, payment_id, 20, target)
     return Call(customer, {"pairing_id": pairing_id})
 
 
-async def _extension_order(stage: Stage, _session_id: UUID) -> Body:
-    return {"offer_id": str(await stage.make.offer(purpose="extension"))}
+async def _extension_order(server: RunningServer, _session_id: UUID) -> Body:
+    return {"offer_id": str(await server.make.offer(purpose="extension"))}
 
 
-async def _extension(stage: Stage) -> Call:
-    chat = await stage.chat(await stage.make.customer(), await stage.make.mitra(max_customers=3))
-    offer_id = await stage.make.offer(purpose="extension")
-    async with stage.database.transaction() as tx:
+async def _extension(server: RunningServer) -> Call:
+    chat = await server.chat(await server.make.customer(), await server.make.mitra(max_customers=3))
+    offer_id = await server.make.offer(purpose="extension")
+    async with server.database.transaction() as tx:
         asked = await extension.request(tx, chat.customer.user_id, chat.id, offer_id, connected=None)
-    return Call(await stage.person("mitra", chat.mitra.user_id), {"extension_id": asked.id})
+    return Call(await server.person("mitra", chat.mitra.user_id), {"extension_id": asked.id})
 
 
-async def _request(stage: Stage) -> Call:
-    mitra = await stage.mitra()
-    request_id = await stage.request(await stage.make.customer(), mitra.id)
+async def _request(server: RunningServer) -> Call:
+    mitra = await server.mitra()
+    request_id = await server.request(await server.make.customer(), mitra.id)
     return Call(mitra, {"request_id": request_id})
 
 
-async def _toggle(stage: Stage) -> Call:
-    return Call(await stage.mitra(), body={"online": True})
+async def _toggle(server: RunningServer) -> Call:
+    return Call(await server.mitra(), body={"online": True})
 
 
 def _in_session(
-    role: Role, body: Callable[[Stage, UUID], Awaitable[Body]] | None = None
-) -> Callable[[Stage], Awaitable[Call]]:
-    async def prepare(stage: Stage) -> Call:
-        chat = await stage.chat(await stage.make.customer(), await stage.make.mitra(max_customers=3))
+    role: Role, body: Callable[[RunningServer, UUID], Awaitable[Body]] | None = None
+) -> Callable[[RunningServer], Awaitable[Call]]:
+    async def prepare(server: RunningServer) -> Call:
+        chat = await server.chat(await server.make.customer(), await server.make.mitra(max_customers=3))
         who = chat.customer if role == "customer" else chat.mitra
-        content = None if body is None else await body(stage, chat.id)
-        return Call(await stage.person(who.role, who.user_id), {"session_id": chat.id}, body=content)
+        content = None if body is None else await body(server, chat.id)
+        return Call(await server.person(who.role, who.user_id), {"session_id": chat.id}, body=content)
 
     return prepare
 
 
-async def _message(_stage: Stage, _session_id: UUID) -> Body:
+async def _message(_server: RunningServer, _session_id: UUID) -> Body:
     return {"client_message_id": "1", "text": "halo"}
 
 
-async def _mark(stage: Stage, session_id: UUID) -> Body:
-    message_id = await stage.database.fetchval(
+async def _mark(server: RunningServer, session_id: UUID) -> Body:
+    message_id = await server.database.fetchval(
         "INSERT INTO messages (session_id, sender, client_message_id, text) "
         "SELECT $1, sender, 'mark', 'halo' FROM unnest('{customer,mitra}'::text[]) AS sender "
         "RETURNING id",
@@ -265,7 +265,7 @@ async def _mark(stage: Stage, session_id: UUID) -> Body:
     return {"up_to_message_id": str(message_id)}
 
 
-async def _reason(_stage: Stage, _session_id: UUID) -> Body:
+async def _reason(_server: RunningServer, _session_id: UUID) -> Body:
     return {"reason": "listrik padam"}
 
 
@@ -274,19 +274,19 @@ def _browser() -> Browser:
     return Browser(f"https://push.invalid/{uuid4()}")
 
 
-def _subscription(role: Role) -> Callable[[Stage], Awaitable[Call]]:
-    async def prepare(stage: Stage) -> Call:
-        return Call(await _push_user(stage, role), body=_browser().to_json())
+def _subscription(role: Role) -> Callable[[RunningServer], Awaitable[Call]]:
+    async def prepare(server: RunningServer) -> Call:
+        return Call(await _push_user(server, role), body=_browser().to_json())
 
     return prepare
 
 
-def _subscribed(role: Role) -> Callable[[Stage], Awaitable[Call]]:
-    async def prepare(stage: Stage) -> Call:
-        person, browser = await _push_user(stage, role), _browser()
+def _subscribed(role: Role) -> Callable[[RunningServer], Awaitable[Call]]:
+    async def prepare(server: RunningServer) -> Call:
+        person, browser = await _push_user(server, role), _browser()
         # Do not subscribe over HTTP: the server would cache the token, and a test that suspends this person would see
         # the cache.
-        async with stage.database.transaction() as tx:
+        async with server.database.transaction() as tx:
             await subscribe(
                 tx,
                 Identity(role=role, user_id=person.id),
@@ -299,105 +299,105 @@ def _subscribed(role: Role) -> Callable[[Stage], Awaitable[Call]]:
     return prepare
 
 
-async def _push_user(stage: Stage, role: Role) -> Person:
+async def _push_user(server: RunningServer, role: Role) -> Person:
     # The toggle is off. A mitra who is online and has a push subscription would be offered every open blast.
-    return await (stage.customer() if role == "customer" else stage.mitra(online=False))
+    return await (server.customer() if role == "customer" else server.mitra(online=False))
 
 
-async def _push_test(stage: Stage) -> Call:
-    return Call((await _subscribed("mitra")(stage)).caller)
+async def _push_test(server: RunningServer) -> Call:
+    return Call((await _subscribed("mitra")(server)).caller)
 
 
-async def _gateway(_stage: Stage) -> Call:
+async def _gateway(_server: RunningServer) -> Call:
     return Call(None, body={"behaviour": "approve"})
 
 
-async def _charges(_stage: Stage) -> Call:
+async def _charges(_server: RunningServer) -> Call:
     return Call(None, query={"payment_id": str(uuid4())})
 
 
-async def _inbox(_stage: Stage) -> Call:
+async def _inbox(_server: RunningServer) -> Call:
     return Call(None, query={"phone": "081234567890"})
 
 
 # Operators. The caller is an admin, who may do everything. tests/control_center shows what the other roles may do.
 
 
-async def _login(stage: Stage) -> Call:
-    operator = await stage.operator()
-    email = await stage.database.fetchval("SELECT email FROM operators WHERE id = $1", operator.id)
+async def _login(server: RunningServer) -> Call:
+    operator = await server.operator()
+    email = await server.database.fetchval("SELECT email FROM operators WHERE id = $1", operator.id)
     return Call(None, body={"email": email, "password": OPERATOR_PASSWORD})
 
 
-async def _operator(stage: Stage) -> Call:
-    return Call(await stage.operator())
+async def _operator(server: RunningServer) -> Call:
+    return Call(await server.operator())
 
 
-async def _new_app(stage: Stage) -> Call:
-    return Call(await stage.operator(), body={"password": OPERATOR_PASSWORD})
+async def _new_app(server: RunningServer) -> Call:
+    return Call(await server.operator(), body={"password": OPERATOR_PASSWORD})
 
 
-async def _app_to_confirm(stage: Stage) -> Call:
-    operator, totp = await stage.operator_with_app()
-    await stage.database.execute(
+async def _app_to_confirm(server: RunningServer) -> Call:
+    operator, totp = await server.operator_with_app()
+    await server.database.execute(
         "UPDATE operators SET totp_new_salt = totp_salt, totp_salt = NULL WHERE id = $1", operator.id
     )
     return Call(operator, body={"totp": totp.now()})
 
 
-async def _app(stage: Stage) -> Call:
-    operator, totp = await stage.operator_with_app()
+async def _app(server: RunningServer) -> Call:
+    operator, totp = await server.operator_with_app()
     return Call(operator, body={"totp": totp.now()})
 
 
-async def _new_password(stage: Stage) -> Call:
+async def _new_password(server: RunningServer) -> Call:
     body = {"password": OPERATOR_PASSWORD, "new_password": "another password of an operator"}
-    return Call(await stage.operator(), body=body)
+    return Call(await server.operator(), body=body)
 
 
-async def _device(stage: Stage) -> Call:
-    operator = await stage.operator()
-    await stage.token("operator", operator.id)
-    device_id = await stage.database.fetchval(
+async def _device(server: RunningServer) -> Call:
+    operator = await server.operator()
+    await server.token("operator", operator.id)
+    device_id = await server.database.fetchval(
         "SELECT id FROM operator_tokens WHERE operator_id = $1 ORDER BY id DESC LIMIT 1", operator.id
     )
     return Call(operator, {"device_id": device_id})
 
 
-async def _row(stage: Stage) -> Call:
-    return Call(await stage.operator(), {"key": "pairing_blast_timeout_seconds"})
+async def _row(server: RunningServer) -> Call:
+    return Call(await server.operator(), {"key": "pairing_blast_timeout_seconds"})
 
 
-async def _row_change(stage: Stage) -> Call:
-    call = await _row(stage)
-    seen = await stage.database.fetchval(
+async def _row_change(server: RunningServer) -> Call:
+    call = await _row(server)
+    seen = await server.database.fetchval(
         "SELECT updated_at FROM configuration WHERE key = $1", call.ids["key"]
     )
-    value = await stage.database.fetchval("SELECT value FROM configuration WHERE key = $1", call.ids["key"])
+    value = await server.database.fetchval("SELECT value FROM configuration WHERE key = $1", call.ids["key"])
     # The current value, so that several such calls do not conflict.
     return Call(call.caller, call.ids, body={"value": int(value), "expected_updated_at": seen.isoformat()})
 
 
-async def _case(stage: Stage) -> Call:
-    return Call(await stage.operator(), {"case_id": (await unserved(stage)).case_id})
+async def _case(server: RunningServer) -> Call:
+    return Call(await server.operator(), {"case_id": (await make_failed_search(server)).case_id})
 
 
-async def _decision(stage: Stage) -> Call:
-    call = await _case(stage)
+async def _decision(server: RunningServer) -> Call:
+    call = await _case(server)
     return Call(call.caller, call.ids, body={"decision": "refund", "note": "maaf"})
 
 
-async def _decisions(stage: Stage) -> Call:
-    call = await _case(stage)
+async def _decisions(server: RunningServer) -> Call:
+    call = await _case(server)
     return Call(
         call.caller, body={"case_ids": [str(call.ids["case_id"])], "decision": "refund", "note": "maaf"}
     )
 
 
-async def _approval(stage: Stage) -> Call:
-    call = await _case(stage)
-    decider = await stage.operator("reviewer")
-    await stage.database.execute(
+async def _approval(server: RunningServer) -> Call:
+    call = await _case(server)
+    decider = await server.operator("reviewer")
+    await server.database.execute(
         "UPDATE review_cases SET status = 'decided', decision = 'refund', decision_note = 'maaf', decided_by = $2, "
         "decided_at = curhat_now(), refund_rp = amount_rp, needs_approval = true WHERE id = $1",
         call.ids["case_id"],
@@ -406,16 +406,16 @@ async def _approval(stage: Stage) -> Call:
     return call
 
 
-async def _failed_refund(stage: Stage) -> Call:
-    call = await _case(stage)
+async def _failed_refund(server: RunningServer) -> Call:
+    call = await _case(server)
     assert call.caller is not None
-    await stage.database.execute(
+    await server.database.execute(
         "UPDATE review_cases SET status = 'decided', decision = 'refund', decision_note = 'maaf', decided_by = $2, "
         "decided_at = curhat_now(), refund_rp = amount_rp WHERE id = $1",
         call.ids["case_id"],
         call.caller.id,
     )
-    await stage.database.execute(
+    await server.database.execute(
         "INSERT INTO refunds (payment_id, charge_attempt_id, amount_rp, reason, status, answered_at) "
         "SELECT charge_attempts.payment_id, charge_attempts.id, charge_attempts.amount_rp, 'operator_decision', "
         "'failed', curhat_now() FROM charge_attempts JOIN review_cases USING (payment_id) WHERE review_cases.id = $1",
@@ -424,39 +424,39 @@ async def _failed_refund(stage: Stage) -> Call:
     return call
 
 
-async def _payment_record(stage: Stage) -> Call:
-    payment_id = await stage.pending_payment(await stage.make.customer())
-    return Call(await stage.operator(), {"payment_id": payment_id})
+async def _payment_record(server: RunningServer) -> Call:
+    payment_id = await server.pending_payment(await server.make.customer())
+    return Call(await server.operator(), {"payment_id": payment_id})
 
 
-async def _session_record(stage: Stage) -> Call:
-    chat = await stage.chat(await stage.make.customer(), await stage.make.mitra(max_customers=3))
-    return Call(await stage.operator(), {"session_id": chat.id})
+async def _session_record(server: RunningServer) -> Call:
+    chat = await server.chat(await server.make.customer(), await server.make.mitra(max_customers=3))
+    return Call(await server.operator(), {"session_id": chat.id})
 
 
-async def _transcript(stage: Stage) -> Call:
-    call = await _session_record(stage)
+async def _transcript(server: RunningServer) -> Call:
+    call = await _session_record(server)
     return Call(call.caller, call.ids, body={"reason": "keluhan"})
 
 
-async def _customer_record(stage: Stage) -> Call:
-    return Call(await stage.operator(), {"customer_id": await stage.make.customer()})
+async def _customer_record(server: RunningServer) -> Call:
+    return Call(await server.operator(), {"customer_id": await server.make.customer()})
 
 
-async def _mitra_record(stage: Stage) -> Call:
-    return Call(await stage.operator(), {"mitra_id": await stage.make.mitra()})
+async def _mitra_record(server: RunningServer) -> Call:
+    return Call(await server.operator(), {"mitra_id": await server.make.mitra()})
 
 
-async def _mitra_change(stage: Stage) -> Call:
-    call = await _mitra_record(stage)
+async def _mitra_change(server: RunningServer) -> Call:
+    call = await _mitra_record(server)
     return Call(
         call.caller, call.ids, body={"display_name": "Kak Baru", "max_customers": 2, "suspended": False}
     )
 
 
-async def _invitation(stage: Stage) -> Call:
+async def _invitation(server: RunningServer) -> Call:
     body = {"phone": _new_phone(), "display_name": "Kak Tari", "max_customers": 2}
-    return Call(await stage.operator(), body=body)
+    return Call(await server.operator(), body=body)
 
 
 ENTRIES: dict[str, Entry] = {

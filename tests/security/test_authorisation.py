@@ -33,13 +33,13 @@ from tests.security.operations import (
 from tests.support.server import Person
 from tests.support.signed_in import (
     ORIGIN,
-    Stage,
-    business,
+    RunningServer,
+    business_rows,
     development_settings,
     environment_of,
     free_port,
     problem,
-    stage,
+    start_server,
 )
 
 Answers = dict[str, tuple[int, Any]]
@@ -57,7 +57,7 @@ def test_the_table_of_calls_has_an_entry_for_every_operation() -> None:
 # Operations --------------------------------------------------------------------------------------------------
 
 
-async def test_every_operation_accepts_its_own_role(server: Stage) -> None:
+async def test_every_operation_accepts_its_own_role(server: RunningServer) -> None:
     answers: Answers = {}
     async with server.available_mitra():
         for operation, entry in ENTERED:
@@ -66,44 +66,44 @@ async def test_every_operation_accepts_its_own_role(server: Stage) -> None:
 
 
 @pytest.mark.rule("S.1")
-async def test_only_sign_in_and_availability_work_without_a_valid_token(server: Stage) -> None:
+async def test_only_sign_in_and_availability_work_without_a_valid_token(server: RunningServer) -> None:
     someone = await server.make.customer()
     expired = await server.token("customer", someone, good_for_seconds=-1)
     revoked = await server.token("customer", someone)
     await server.http.post("/api/client/auth/logout", headers={"Authorization": f"Bearer {revoked}"})
     cookie = await server.token("customer", someone, transport="cookie")
     calls = [(operation, entry, await entry.prepare(server)) for operation, entry in FOR_SIGNED_IN]
-    before = await business(server.database)
+    before = await business_rows(server.database)
     for token in ("", "x", "\xff", "null", str(someone), expired, revoked, cookie):
         answers: Answers = {}
         for operation, _, call in calls:
             nobody = Call(None, call.ids, call.query, call.body)
             answers[operation.id] = problem(await send(server, operation, nobody, token=token))
         assert answers == {operation.id: UNAUTHENTICATED for operation, _, _ in calls}, token
-    assert await business(server.database) == before
+    assert await business_rows(server.database) == before
 
 
 @pytest.mark.parametrize("role", ["customer", "mitra"])
-async def test_an_operation_of_another_role_is_forbidden(server: Stage, role: Role) -> None:
+async def test_an_operation_of_another_role_is_forbidden(server: RunningServer, role: Role) -> None:
     person = await (server.customer() if role == "customer" else server.mitra())
     calls = [(op, await entry.prepare(server)) for op, entry in FOR_SIGNED_IN if entry.whose != role]
-    before = await business(server.database)
+    before = await business_rows(server.database)
     answers = {op.id: problem(await send(server, op, call, token=person.token)) for op, call in calls}
     assert answers == {op.id: FORBIDDEN for op, _ in calls}
-    assert await business(server.database) == before
+    assert await business_rows(server.database) == before
 
 
-async def test_an_operators_token_is_invalid_in_the_operations_of_the_apps(server: Stage) -> None:
+async def test_an_operators_token_is_invalid_in_the_operations_of_the_apps(server: RunningServer) -> None:
     operator = await server.operator()
     calls = [(op, await entry.prepare(server)) for op, entry in FOR_SIGNED_IN if entry.whose != "operator"]
-    before = await business(server.database)
+    before = await business_rows(server.database)
     answers = {op.id: problem(await send(server, op, call, token=operator.token)) for op, call in calls}
     assert answers == {op.id: UNAUTHENTICATED for op, _ in calls}
-    assert await business(server.database) == before
+    assert await business_rows(server.database) == before
 
 
 async def test_a_customer_who_is_also_a_mitra_needs_a_token_for_each_role(
-    server: Stage,
+    server: RunningServer,
 ) -> None:
     person_id = await server.make.person()
     await server.make.customer(person_id=person_id)
@@ -123,7 +123,7 @@ async def test_a_customer_who_is_also_a_mitra_needs_a_token_for_each_role(
 
 
 @pytest.mark.rule("X.8")
-async def test_a_suspended_mitra_may_only_sign_out(server: Stage) -> None:
+async def test_a_suspended_mitra_may_only_sign_out(server: RunningServer) -> None:
     answers: Answers = {}
     expected: Answers = {}
     for operation, entry in FOR_SIGNED_IN:
@@ -138,15 +138,15 @@ async def test_a_suspended_mitra_may_only_sign_out(server: Stage) -> None:
                 "UPDATE mitras SET suspended_at = curhat_now() WHERE id = $1", suspended.id
             )
             expected[operation.id] = (entry.status, None) if entry.admits_suspended else SUSPENDED
-        before = await business(server.database)
+        before = await business_rows(server.database)
         answers[operation.id] = problem(await send(server, operation, call, token=suspended.token))
         if not entry.admits_suspended:
-            assert await business(server.database) == before
+            assert await business_rows(server.database) == before
     assert answers == expected
 
 
 async def _answer_about(
-    server: Stage, operation: Operation, call: Call, ids: dict[str, UUID | str], stranger: Person
+    server: RunningServer, operation: Operation, call: Call, ids: dict[str, UUID | str], stranger: Person
 ) -> tuple[int, bytes, dict[str, str]]:
     """The whole answer to a stranger who names these ids, without the headers that differ between all answers."""
     answer = await send(server, operation, Call(stranger, ids, call.query, call.body))
@@ -156,7 +156,9 @@ async def _answer_about(
 
 @pytest.mark.rule("X.4")
 @pytest.mark.parametrize("role", ["customer", "mitra"])
-async def test_another_persons_data_gets_the_same_answer_as_unknown_data(server: Stage, role: Role) -> None:
+async def test_another_persons_data_gets_the_same_answer_as_unknown_data(
+    server: RunningServer, role: Role
+) -> None:
     stranger = await (server.customer("Tari") if role == "customer" else server.mitra("Kak Dewi"))
     # The stranger has a chat, so the server does not refuse because the stranger has none.
     if role == "customer":
@@ -165,17 +167,19 @@ async def test_another_persons_data_gets_the_same_answer_as_unknown_data(server:
         await server.chat(await server.make.customer(), stranger.id)
     calls = [(op, await entry.prepare(server)) for op, entry in WITH_IDS if entry.whose == role]
     assert calls
-    before = await business(server.database)
+    before = await business_rows(server.database)
     for operation, call in calls:
         not_there: dict[str, UUID | str] = dict.fromkeys(call.ids, uuid4())
         theirs = await _answer_about(server, operation, call, call.ids, stranger)
         nothing = await _answer_about(server, operation, call, not_there, stranger)
         assert theirs == nothing, operation.id
         assert (theirs[0], json.loads(theirs[1])["code"]) == NOT_FOUND, operation.id
-    assert await business(server.database) == before
+    assert await business_rows(server.database) == before
 
 
-async def test_a_mitra_cannot_answer_the_request_of_another_mitra_in_the_same_blast(server: Stage) -> None:
+async def test_a_mitra_cannot_answer_the_request_of_another_mitra_in_the_same_blast(
+    server: RunningServer,
+) -> None:
     asked, other = await server.mitra(), await server.mitra("Kak Dewi")
     pairing_id = await server.search(await server.make.customer(), [asked.id, other.id])
     rows = await server.database.fetch("SELECT id, mitra_id FROM requests WHERE pairing_id = $1", pairing_id)
@@ -185,7 +189,7 @@ async def test_a_mitra_cannot_answer_the_request_of_another_mitra_in_the_same_bl
     assert problem(await asked.post(f"/requests/{requests[asked.id]}/accept")) == (200, None)
 
 
-async def test_the_customer_of_a_chat_cannot_act_as_its_mitra(server: Stage) -> None:
+async def test_the_customer_of_a_chat_cannot_act_as_its_mitra(server: RunningServer) -> None:
     customer, mitra = await server.customer(), await server.mitra(max_customers=3)
     chat = await server.chat(customer.id, mitra.id)
     # The customer of the chat is also a mitra, and calls the operations of mitras.
@@ -201,33 +205,35 @@ async def test_the_customer_of_a_chat_cannot_act_as_its_mitra(server: Stage) -> 
 
 
 @pytest.mark.rule("X.4")
-async def test_another_persons_ids_in_a_body_or_query_find_nothing(server: Stage) -> None:
+async def test_another_persons_ids_in_a_body_or_query_find_nothing(server: RunningServer) -> None:
     customer, other = await server.customer(), await server.customer("Tari")
     mitra = await server.mitra(max_customers=3)
     chat, others = await server.chat(customer.id, mitra.id), await server.chat(other.id, mitra.id)
     said = await other.post(f"/sessions/{others.id}/messages", {"client_message_id": "1", "text": "rahasia"})
     message_id = said.json()["id"]
 
-    before = await business(server.database)
+    before = await business_rows(server.database)
     mark = await customer.post(f"/sessions/{chat.id}/read", {"up_to_message_id": message_id})
     page = await customer.get(f"/sessions/{chat.id}/messages", before=message_id)
     assert problem(mark) == NOT_FOUND
     assert page.json()["items"] == []
-    assert await business(server.database) == before
+    assert await business_rows(server.database) == before
 
 
-async def test_a_mitra_without_a_past_chat_gets_the_same_answer_as_an_unknown_mitra(server: Stage) -> None:
+async def test_a_mitra_without_a_past_chat_gets_the_same_answer_as_an_unknown_mitra(
+    server: RunningServer,
+) -> None:
     customer, offer_id = await server.customer(), await server.make.offer()
     async with server.available_mitra() as mitra:
-        before = await business(server.database)
+        before = await business_rows(server.database)
         for mitra_id in (mitra.id, uuid4(), customer.id):
             order = {"offer_id": str(offer_id), "target_mitra_id": str(mitra_id)}
             assert problem(await customer.post("/payments", order)) == NOT_FOUND
-        assert await business(server.database) == before
+        assert await business_rows(server.database) == before
 
 
 @pytest.mark.rule("X.4")
-async def test_no_answer_or_event_for_a_mitra_identifies_the_customer(server: Stage) -> None:
+async def test_no_answer_or_event_for_a_mitra_identifies_the_customer(server: RunningServer) -> None:
     customer, mitra = await server.customer(), await server.mitra(max_customers=3)
     phone = await server.database.fetchval("SELECT phone_number FROM people WHERE id = $1", customer.id)
     chat = await server.chat(customer.id, mitra.id)
@@ -262,7 +268,7 @@ FOREIGN_PAGES: list[dict[str, str]] = [
 ]
 
 
-async def test_a_change_with_a_cookie_must_come_from_our_own_page(server: Stage) -> None:
+async def test_a_change_with_a_cookie_must_come_from_our_own_page(server: RunningServer) -> None:
     for operation, entry in FOR_SIGNED_IN:
         if operation.method == "GET" or operation.id in NEEDS_AVAILABLE_MITRA:
             continue
@@ -273,13 +279,13 @@ async def test_a_change_with_a_cookie_must_come_from_our_own_page(server: Stage)
         token = await server.token(entry.whose, call.caller.id, transport="cookie")
         nobody = Call(None, call.ids, call.query, call.body)
         cookie = {"Cookie": f"curhat_{role}={token}"}
-        before = await business(server.database)
+        before = await business_rows(server.database)
         answers = [
             problem(await send(server, operation, nobody, headers={**cookie, **page}))
             for page in FOREIGN_PAGES
         ]
         assert answers == [FORBIDDEN] * len(FOREIGN_PAGES), operation.id
-        assert await business(server.database) == before, operation.id
+        assert await business_rows(server.database) == before, operation.id
         own = await send(server, operation, nobody, headers={**cookie, "Origin": ORIGIN})
         assert own.status_code == entry.status, operation.id
 
@@ -287,7 +293,7 @@ async def test_a_change_with_a_cookie_must_come_from_our_own_page(server: Stage)
 # Idempotency keys --------------------------------------------------------------------------------------------
 
 
-async def test_a_key_belongs_to_its_user_and_role(server: Stage) -> None:
+async def test_a_key_belongs_to_its_user_and_role(server: RunningServer) -> None:
     person_id = await server.make.person()
     await server.make.customer(person_id=person_id)
     await server.make.mitra(person_id=person_id, max_customers=3)
@@ -310,7 +316,7 @@ HELLO = json.dumps({"op": "hello", "epoch": None, "seq": None, "device_id": "d"}
 
 @contextlib.asynccontextmanager
 async def _socket(
-    server: Stage, role: Role, headers: dict[str, str] | None = None, query: str = ""
+    server: RunningServer, role: Role, headers: dict[str, str] | None = None, query: str = ""
 ) -> AsyncIterator[ClientConnection]:
     path = "client" if role == "customer" else "mitra"
     url = f"{server.url.replace('http', 'ws', 1)}/api/{path}/realtime{query}"
@@ -338,7 +344,7 @@ async def _close_code(connection: ClientConnection) -> int | None:
 
 
 async def _opened(
-    server: Stage, role: Role, headers: dict[str, str] | None = None, query: str = ""
+    server: RunningServer, role: Role, headers: dict[str, str] | None = None, query: str = ""
 ) -> str | int | None:
     async with _socket(server, role, headers, query) as connection:
         return await _first(connection)
@@ -348,7 +354,7 @@ def _bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-async def test_a_socket_opens_only_with_a_valid_token_of_its_role(server: Stage) -> None:
+async def test_a_socket_opens_only_with_a_valid_token_of_its_role(server: RunningServer) -> None:
     customer, mitra = await server.customer(), await server.mitra()
     suspended = await server.suspended_mitra()
     expired = await server.token("customer", customer.id, good_for_seconds=-1)
@@ -372,7 +378,7 @@ async def test_a_socket_opens_only_with_a_valid_token_of_its_role(server: Stage)
     assert await _opened(server, "customer", query=f"?ticket={customer.token}") == protocol.SIGNED_OUT
 
 
-async def test_a_socket_opened_with_a_cookie_must_come_from_our_own_page(server: Stage) -> None:
+async def test_a_socket_opened_with_a_cookie_must_come_from_our_own_page(server: RunningServer) -> None:
     customer_id = await server.make.customer()
     cookie = {"Cookie": f"curhat_customer={await server.token('customer', customer_id, transport='cookie')}"}
     assert await _opened(server, "customer", {**cookie, "Origin": ORIGIN}) == "welcome"
@@ -394,7 +400,7 @@ async def _ticket(person: Person) -> str:
     return ticket
 
 
-async def test_a_ticket_opens_one_socket_of_its_own_role(server: Stage) -> None:
+async def test_a_ticket_opens_one_socket_of_its_own_role(server: RunningServer) -> None:
     customer = await server.customer()
     ticket = await _ticket(customer)
     assert await _opened(server, "customer", query=f"?ticket={ticket}") == "welcome"
@@ -405,7 +411,7 @@ async def test_a_ticket_opens_one_socket_of_its_own_role(server: Stage) -> None:
     assert await _opened(server, "customer", query=f"?ticket={ticket}") == protocol.SIGNED_OUT
 
 
-async def test_one_of_many_concurrent_uses_of_a_ticket_succeeds(server: Stage) -> None:
+async def test_one_of_many_concurrent_uses_of_a_ticket_succeeds(server: RunningServer) -> None:
     ticket = await _ticket(await server.customer())
     outcomes = await asyncio.gather(
         *(_opened(server, "customer", query=f"?ticket={ticket}") for _ in range(10))
@@ -414,7 +420,7 @@ async def test_one_of_many_concurrent_uses_of_a_ticket_succeeds(server: Stage) -
 
 
 @pytest.mark.rule("X.8")
-async def test_a_ticket_becomes_invalid_with_the_token_that_requested_it(server: Stage) -> None:
+async def test_a_ticket_becomes_invalid_with_the_token_that_requested_it(server: RunningServer) -> None:
     customer, mitra = await server.customer(), await server.mitra()
     tickets = [await _ticket(customer), await _ticket(mitra)]
     await customer.post("/auth/logout")
@@ -423,7 +429,7 @@ async def test_a_ticket_becomes_invalid_with_the_token_that_requested_it(server:
     assert await _opened(server, "mitra", query=f"?ticket={tickets[1]}") == protocol.SIGNED_OUT
 
 
-async def test_a_sign_out_closes_only_the_sockets_of_its_token(server: Stage) -> None:
+async def test_a_sign_out_closes_only_the_sockets_of_its_token(server: RunningServer) -> None:
     customer = await server.customer()
     elsewhere = await server.person("customer", customer.id)
     ticket = await _ticket(customer)
@@ -441,7 +447,7 @@ async def test_a_sign_out_closes_only_the_sockets_of_its_token(server: Stage) ->
 
 @pytest.mark.rule("X.8")
 async def test_a_suspension_closes_the_mitras_sockets_and_refuses_requests_within_five_seconds(
-    server: Stage,
+    server: RunningServer,
 ) -> None:
     mitra = await server.mitra()
     async with _socket(server, "mitra", _bearer(mitra.token)) as socket:
@@ -458,7 +464,7 @@ async def test_a_suspension_closes_the_mitras_sockets_and_refuses_requests_withi
 
 
 @pytest.mark.rule("X.4")
-async def test_events_and_typing_signals_of_a_chat_reach_only_its_two_people(server: Stage) -> None:
+async def test_events_and_typing_signals_of_a_chat_reach_only_its_two_people(server: RunningServer) -> None:
     customer, mitra = await server.customer(), await server.mitra(max_customers=3)
     stranger, other_mitra = await server.customer("Tari"), await server.mitra("Kak Dewi")
     chat = await server.chat(customer.id, mitra.id)
@@ -482,7 +488,7 @@ async def test_events_and_typing_signals_of_a_chat_reach_only_its_two_people(ser
         assert [frame for frame in told.events if frame["op"] == "signal"] == []
 
 
-async def test_another_persons_epoch_resumes_nothing(server: Stage) -> None:
+async def test_another_persons_epoch_resumes_nothing(server: RunningServer) -> None:
     customer, stranger = await server.customer(), await server.customer("Tari")
     mitra = await server.mitra(max_customers=3)
     chat = await server.chat(customer.id, mitra.id)
@@ -500,7 +506,7 @@ async def test_another_persons_epoch_resumes_nothing(server: Stage) -> None:
 @pytest.fixture
 async def production(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[RunningServer]:
     """A server in production."""
     settings = dataclasses.replace(
         development_settings(database_url, servers.valkey_url),
@@ -508,12 +514,12 @@ async def production(
         operations_port=free_port(),
         public_origins=("https://app.example.id",),
     )
-    async with stage(settings, database) as opened:
+    async with start_server(settings, database) as opened:
         yield opened
 
 
 @pytest.mark.rule("S.4")
-async def test_the_operations_for_development_do_not_exist_in_production(production: Stage) -> None:
+async def test_the_operations_for_development_do_not_exist_in_production(production: RunningServer) -> None:
     for operation in OPERATIONS.values():
         if operation.is_for_development:
             call = await ENTRIES[operation.id].prepare(production)
@@ -526,10 +532,10 @@ async def test_the_operations_for_development_do_not_exist_in_production(product
 
 
 @pytest.mark.rule("S.4")
-async def test_health_and_metrics_are_not_on_the_public_port_of_production(production: Stage) -> None:
+async def test_health_and_metrics_are_not_on_the_public_port_of_production(production: RunningServer) -> None:
     for path in ("/healthz", "/readyz", "/metrics"):
         assert problem(await production.http.get(path)) == NOT_FOUND
-        port = production.server.services.settings.operations_port
+        port = production.application.services.settings.operations_port
         assert (await production.http.get(f"http://127.0.0.1:{port}{path}")).status_code == 200
 
 
@@ -551,7 +557,7 @@ def test_production_does_not_start_with_the_inbox_as_its_code_sender(sender: str
         Settings.from_environment(environment)
 
 
-async def test_production_accepts_a_cookie_only_under_its_secure_name(production: Stage) -> None:
+async def test_production_accepts_a_cookie_only_under_its_secure_name(production: RunningServer) -> None:
     customer_id: UUID = await production.make.customer()
     token = await production.token("customer", customer_id, transport="cookie")
     statuses = [

@@ -26,7 +26,7 @@ from tests.security.operations import (
 from tests.support.clock import VirtualClock
 from tests.support.journey import Latch
 from tests.support.server import Person, Socket
-from tests.support.signed_in import Stage, business, problem
+from tests.support.signed_in import RunningServer, business_rows, problem
 
 INVALID = (422, "validation_failed")
 NOT_FOUND = (404, "not_found")
@@ -42,7 +42,7 @@ WITH_KEY = [(operation, entry) for operation, entry in ENTERED if operation.need
 
 
 @pytest.fixture
-async def prepared(server: Stage) -> dict[str, Call]:
+async def prepared(server: RunningServer) -> dict[str, Call]:
     """A correct call of every operation. No mitra is available, so no row changes by itself."""
     return {operation.id: await entry.prepare(server) for operation, entry in ENTERED}
 
@@ -157,9 +157,9 @@ def _wrong_fields(operation: Operation, body: dict[str, Any]) -> Iterator[tuple[
 
 
 async def test_a_malformed_body_is_refused_and_changes_nothing(
-    server: Stage, prepared: dict[str, Call]
+    server: RunningServer, prepared: dict[str, Call]
 ) -> None:
-    before = await business(server.database)
+    before = await business_rows(server.database)
     answers = {}
     for operation, _ in WITH_BODY:
         call = prepared[operation.id]
@@ -167,13 +167,13 @@ async def test_a_malformed_body_is_refused_and_changes_nothing(
         for name, content in _not_json(call.body):
             answers[operation.id, name] = problem(await send(server, operation, call, content=content))
     assert answers == dict.fromkeys(answers, INVALID)
-    assert await business(server.database) == before
+    assert await business_rows(server.database) == before
 
 
 async def test_a_field_that_is_missing_or_wrong_is_named_and_changes_nothing(
-    server: Stage, prepared: dict[str, Call]
+    server: RunningServer, prepared: dict[str, Call]
 ) -> None:
-    before = await business(server.database)
+    before = await business_rows(server.database)
     for operation, _ in WITH_BODY:
         call = prepared[operation.id]
         assert call.body is not None
@@ -186,11 +186,13 @@ async def test_a_field_that_is_missing_or_wrong_is_named_and_changes_nothing(
                 # In a list, the error names the element, for example case_ids[0].
                 named = {error["field"].partition("[")[0] for error in answer.json()["errors"]}
                 assert field in named, said
-        assert await business(server.database) == before, operation.id
+        assert await business_rows(server.database) == before, operation.id
 
 
-async def test_a_body_of_another_content_type_is_refused(server: Stage, prepared: dict[str, Call]) -> None:
-    before = await business(server.database)
+async def test_a_body_of_another_content_type_is_refused(
+    server: RunningServer, prepared: dict[str, Call]
+) -> None:
+    before = await business_rows(server.database)
     answers = {}
     for operation, _ in WITH_BODY:
         for content_type in (
@@ -205,10 +207,10 @@ async def test_a_body_of_another_content_type_is_refused(server: Stage, prepared
             answer = await send(server, operation, prepared[operation.id], headers=headers)
             answers[operation.id, content_type] = problem(answer)
     assert answers == dict.fromkeys(answers, INVALID)
-    assert await business(server.database) == before
+    assert await business_rows(server.database) == before
 
 
-async def test_the_content_type_may_be_written_in_every_standard_way(server: Stage) -> None:
+async def test_the_content_type_may_be_written_in_every_standard_way(server: RunningServer) -> None:
     operation = OPERATIONS["change_customer_profile"]
     for content_type in (
         "application/json; charset=utf-8",
@@ -220,7 +222,7 @@ async def test_the_content_type_may_be_written_in_every_standard_way(server: Sta
 
 
 async def test_a_body_over_64_kib_is_refused_with_and_without_a_content_length(
-    server: Stage, prepared: dict[str, Call]
+    server: RunningServer, prepared: dict[str, Call]
 ) -> None:
     too_large = b" " * (LIMIT_BYTES + 1)
 
@@ -228,7 +230,7 @@ async def test_a_body_over_64_kib_is_refused_with_and_without_a_content_length(
         for start in range(0, len(too_large), 8192):
             yield too_large[start : start + 8192]
 
-    before = await business(server.database)
+    before = await business_rows(server.database)
     answers = {}
     # An operation without a body but with an Idempotency-Key reads the body too: the key's fingerprint includes it.
     for operation, _ in WITH_BODY + [entered for entered in WITH_KEY if entered not in WITH_BODY]:
@@ -242,10 +244,10 @@ async def test_a_body_over_64_kib_is_refused_with_and_without_a_content_length(
         answer = await server.http.request(operation.method, path, content=in_chunks(), headers=headers)
         answers[operation.id, "in chunks"] = problem(answer)
     assert answers == dict.fromkeys(answers, (413, "body_too_large"))
-    assert await business(server.database) == before
+    assert await business_rows(server.database) == before
 
 
-async def test_the_largest_message_fits_into_the_largest_body(server: Stage) -> None:
+async def test_the_largest_message_fits_into_the_largest_body(server: RunningServer) -> None:
     call = await ENTRIES["send_customer_message"].prepare(server)
     # An encoder that writes only ASCII needs twelve bytes per character.
     body = json.dumps({"client_message_id": "1", "text": "\U0001f494" * 4000}).encode()
@@ -256,7 +258,7 @@ async def test_the_largest_message_fits_into_the_largest_body(server: Stage) -> 
 
 
 async def test_a_caller_without_a_token_is_refused_before_the_body_is_read(
-    server: Stage, prepared: dict[str, Call]
+    server: RunningServer, prepared: dict[str, Call]
 ) -> None:
     answers = {}
     for operation, entry in WITH_BODY:
@@ -286,8 +288,8 @@ NO_IDS = [
 ]
 
 
-async def test_a_malformed_id_is_not_found(server: Stage, prepared: dict[str, Call]) -> None:
-    before = await business(server.database)
+async def test_a_malformed_id_is_not_found(server: RunningServer, prepared: dict[str, Call]) -> None:
+    before = await business_rows(server.database)
     for operation, _ in WITH_IDS:
         call = prepared[operation.id]
         assert call.caller is not None
@@ -304,7 +306,7 @@ async def test_a_malformed_id_is_not_found(server: Stage, prepared: dict[str, Ca
                 },
             )
             assert problem(answer) == NOT_FOUND, path
-    assert await business(server.database) == before
+    assert await business_rows(server.database) == before
 
 
 BAD_QUERIES = [
@@ -321,7 +323,7 @@ BAD_QUERIES = [
 ]
 
 
-async def test_a_malformed_query_is_refused(server: Stage) -> None:
+async def test_a_malformed_query_is_refused(server: RunningServer) -> None:
     customer, mitra = await server.customer(), await server.mitra(max_customers=3)
     chat = await server.chat(customer.id, mitra.id)
     for path, queries in BAD_QUERIES:
@@ -332,7 +334,7 @@ async def test_a_malformed_query_is_refused(server: Stage) -> None:
             assert problem(answer) == INVALID, address
 
 
-async def test_an_unknown_path_or_method_is_refused_with_a_problem(server: Stage) -> None:
+async def test_an_unknown_path_or_method_is_refused_with_a_problem(server: RunningServer) -> None:
     for path in (
         "/api",
         "/api/",
@@ -355,9 +357,9 @@ async def test_an_unknown_path_or_method_is_refused_with_a_problem(server: Stage
 
 
 async def test_a_command_without_a_valid_key_is_refused_and_changes_nothing(
-    server: Stage, prepared: dict[str, Call]
+    server: RunningServer, prepared: dict[str, Call]
 ) -> None:
-    before = await business(server.database)
+    before = await business_rows(server.database)
     for operation, _ in WITH_KEY:
         call = prepared[operation.id]
         assert call.caller is not None
@@ -370,11 +372,11 @@ async def test_a_command_without_a_valid_key_is_refused_and_changes_nothing(
         for key in ("", "k" * 201, "a\tb", "\x80\x81", "a\xa0b"):
             answer = await send(server, operation, call, headers={"Idempotency-Key": key})
             assert problem(answer) == KEY_MISSING, (operation.id, key)
-    assert await business(server.database) == before
+    assert await business_rows(server.database) == before
 
 
 async def test_a_repeated_request_gets_the_first_answer_and_takes_effect_once(
-    server: Stage, prepared: dict[str, Call]
+    server: RunningServer, prepared: dict[str, Call]
 ) -> None:
     for operation, _ in WITH_KEY:
         if operation.id in NEEDS_AVAILABLE_MITRA:
@@ -382,15 +384,17 @@ async def test_a_repeated_request_gets_the_first_answer_and_takes_effect_once(
         call = prepared[operation.id]
         key = str(uuid4())
         first = await send(server, operation, call, key=key)
-        after = await business(server.database)
+        after = await business_rows(server.database)
         again = [await send(server, operation, call, key=key) for _ in range(3)]
         assert first.status_code == ENTRIES[operation.id].status
         assert {answer.content for answer in again} == {first.content}, operation.id
         assert {answer.status_code for answer in again} == {first.status_code}
-        assert await business(server.database) == after
+        assert await business_rows(server.database) == after
 
 
-async def test_a_repeated_request_gets_the_first_refusal_even_when_its_reason_is_gone(server: Stage) -> None:
+async def test_a_repeated_request_gets_the_first_refusal_even_when_its_reason_is_gone(
+    server: RunningServer,
+) -> None:
     customer = await server.customer()
     order = {"offer_id": str(await server.make.offer())}
     first = await customer.post("/payments", order, key="one")
@@ -401,15 +405,15 @@ async def test_a_repeated_request_gets_the_first_refusal_even_when_its_reason_is
         assert problem(await customer.post("/payments", order, key="two")) == (201, None)
 
 
-async def test_a_used_key_is_refused_for_another_request(server: Stage) -> None:
+async def test_a_used_key_is_refused_for_another_request(server: RunningServer) -> None:
     customer = await server.customer()
     async with server.available_mitra():
         order = {"offer_id": str(await server.make.offer())}
         opened = await customer.post("/payments", order, key="one")
         payment_id = opened.json()["id"]
-        before = await business(server.database)
+        before = await business_rows(server.database)
         other_offer = {"offer_id": str(await server.make.offer(price_rp=35_000, duration_minutes=60))}
-        before["public.offers"] = (await business(server.database))["public.offers"]
+        before["public.offers"] = (await business_rows(server.database))["public.offers"]
         for path, body in (
             ("/payments", other_offer),
             ("/payments", {**order, "target_mitra_id": None}),
@@ -419,27 +423,27 @@ async def test_a_used_key_is_refused_for_another_request(server: Stage) -> None:
             (f"/pairings/{uuid4()}/cancel", None),
         ):
             assert problem(await customer.post(path, body, key="one")) == KEY_REUSED, path
-        assert await business(server.database) == before
+        assert await business_rows(server.database) == before
         again = await customer.post("/payments", order, key="one")
         assert (problem(again), again.content) == ((201, None), opened.content)
 
 
-async def test_a_used_key_is_refused_for_another_path_with_the_same_body(server: Stage) -> None:
+async def test_a_used_key_is_refused_for_another_path_with_the_same_body(server: RunningServer) -> None:
     customer = await server.customer()
     payment_id = await server.pending_payment(customer.id)
     assert problem(await customer.post(f"/payments/{payment_id}/cancel", key="one")) == DONE
-    before = await business(server.database)
+    before = await business_rows(server.database)
     for path in (
         f"/payments/{payment_id}/confirm",
         f"/payments/{uuid4()}/cancel",
         f"/pairings/{payment_id}/cancel",
     ):
         assert problem(await customer.post(path, key="one")) == KEY_REUSED, path
-    assert await business(server.database) == before
+    assert await business_rows(server.database) == before
 
 
 @pytest.mark.invariant(2)
-async def test_one_of_many_concurrent_requests_with_one_key_takes_effect(server: Stage) -> None:
+async def test_one_of_many_concurrent_requests_with_one_key_takes_effect(server: RunningServer) -> None:
     customer = await server.customer()
     async with server.available_mitra():
         order = {"offer_id": str(await server.make.offer())}
@@ -460,7 +464,9 @@ async def test_one_of_many_concurrent_requests_with_one_key_takes_effect(server:
 
 @pytest.mark.parametrize("point", ["confirm.before_charge", "confirm.after_charge", "accept.before_commit"])
 @pytest.mark.invariant(2)
-async def test_a_repetition_is_refused_while_the_first_request_runs(server: Stage, point: str) -> None:
+async def test_a_repetition_is_refused_while_the_first_request_runs(
+    server: RunningServer, point: str
+) -> None:
     latch = Latch()
     set_pause_point(point, latch)
     if point.startswith("accept"):
@@ -483,16 +489,16 @@ async def test_a_repetition_is_refused_while_the_first_request_runs(server: Stag
 # Steps that the state forbids --------------------------------------------------------------------------------
 
 
-async def _refused(server: Stage, step: Any) -> tuple[int, Any]:
+async def _refused(server: RunningServer, step: Any) -> tuple[int, Any]:
     """The refusal of a step, which changed nothing."""
-    before = await business(server.database)
+    before = await business_rows(server.database)
     answer: httpx.Response = await step
-    assert await business(server.database) == before, answer.text
+    assert await business_rows(server.database) == before, answer.text
     return problem(answer)
 
 
 @pytest.mark.rule("2c.1")
-async def test_an_abandoned_payment_cannot_be_confirmed(server: Stage) -> None:
+async def test_an_abandoned_payment_cannot_be_confirmed(server: RunningServer) -> None:
     customer = await server.customer()
     payment_id = await server.pending_payment(customer.id)
     assert problem(await customer.post(f"/payments/{payment_id}/cancel")) == DONE
@@ -501,7 +507,7 @@ async def test_an_abandoned_payment_cannot_be_confirmed(server: Stage) -> None:
     assert await server.database.fetchval("SELECT count(*) FROM mock_gateway.charges") == 0
 
 
-async def test_a_confirmed_payment_cannot_be_cancelled(server: Stage) -> None:
+async def test_a_confirmed_payment_cannot_be_cancelled(server: RunningServer) -> None:
     customer = await server.customer()
     payment_id = await server.pending_payment(customer.id)
     assert problem(await customer.post(f"/payments/{payment_id}/confirm")) == DONE
@@ -510,7 +516,7 @@ async def test_a_confirmed_payment_cannot_be_cancelled(server: Stage) -> None:
 
 
 @pytest.mark.rule("2a.6")
-async def test_a_payment_that_is_being_confirmed_cannot_be_cancelled(server: Stage) -> None:
+async def test_a_payment_that_is_being_confirmed_cannot_be_cancelled(server: RunningServer) -> None:
     customer = await server.customer()
     payment_id = await server.pending_payment(customer.id)
     latch = Latch()
@@ -526,7 +532,7 @@ async def test_a_payment_that_is_being_confirmed_cannot_be_cancelled(server: Sta
 @pytest.mark.rule("2a.5")
 @pytest.mark.invariant(5)
 async def test_an_expired_payment_can_be_neither_confirmed_nor_cancelled(
-    server: Stage, clock: VirtualClock
+    server: RunningServer, clock: VirtualClock
 ) -> None:
     await clock.set()
     customer = await server.customer()
@@ -538,7 +544,9 @@ async def test_an_expired_payment_can_be_neither_confirmed_nor_cancelled(
 
 
 @pytest.mark.rule("2a.8")
-async def test_a_second_journey_is_refused_and_the_error_names_the_first_journey(server: Stage) -> None:
+async def test_a_second_journey_is_refused_and_the_error_names_the_first_journey(
+    server: RunningServer,
+) -> None:
     order = {"offer_id": str(await server.make.offer())}
     async with server.available_mitra() as mitra:
         paying, talking = await server.customer(), await server.customer("Tari")
@@ -548,16 +556,16 @@ async def test_a_second_journey_is_refused_and_the_error_names_the_first_journey
             (paying, "payment_id", payment_id),
             (talking, "session_id", chat.id),
         ):
-            before = await business(server.database)
+            before = await business_rows(server.database)
             answer = await customer.post("/payments", order)
             assert problem(answer) == (409, "journey_in_progress")
             assert answer.json()[field] == str(other)
-            assert await business(server.database) == before
+            assert await business_rows(server.database) == before
 
 
 @pytest.mark.rule("2a.8")
 async def test_an_offer_that_is_withdrawn_unknown_or_for_another_purpose_cannot_be_ordered(
-    server: Stage,
+    server: RunningServer,
 ) -> None:
     customer = await server.customer()
     withdrawn = await server.make.offer(duration_minutes=15, price_rp=1)
@@ -570,7 +578,7 @@ async def test_an_offer_that_is_withdrawn_unknown_or_for_another_purpose_cannot_
 
 
 @pytest.mark.rule("2a.3")
-async def test_a_used_trial_cannot_be_ordered_again(server: Stage) -> None:
+async def test_a_used_trial_cannot_be_ordered_again(server: RunningServer) -> None:
     customer = await server.customer()
     trial = await server.make.offer(duration_minutes=5, price_rp=0)
     async with server.available_mitra() as mitra, mitra.socket() as socket:
@@ -588,7 +596,7 @@ async def test_a_used_trial_cannot_be_ordered_again(server: Stage) -> None:
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(6)
 async def test_a_matched_failed_or_expired_pairing_cannot_be_cancelled(
-    server: Stage, clock: VirtualClock
+    server: RunningServer, clock: VirtualClock
 ) -> None:
     await clock.set()
     matched, failed, over = [await server.customer(name) for name in ("Bunga", "Tari", "Melati")]
@@ -608,7 +616,7 @@ async def test_a_matched_failed_or_expired_pairing_cannot_be_cancelled(
 
 @pytest.mark.rule("2b.5")
 async def test_a_request_that_is_taken_closed_or_expired_cannot_be_accepted_or_rejected(
-    server: Stage, clock: VirtualClock
+    server: RunningServer, clock: VirtualClock
 ) -> None:
     await clock.set()
     winner, loser = await server.mitra(max_customers=9), await server.mitra("Kak Dewi", max_customers=9)
@@ -661,7 +669,7 @@ async def test_a_request_that_is_taken_closed_or_expired_cannot_be_accepted_or_r
 
 @pytest.mark.rule("2b.7")
 @pytest.mark.invariant(8)
-async def test_a_mitra_who_is_offline_or_at_capacity_cannot_accept(server: Stage) -> None:
+async def test_a_mitra_who_is_offline_or_at_capacity_cannot_accept(server: RunningServer) -> None:
     offline, full = await server.mitra(), await server.mitra("Kak Dewi")
     requests = [await server.request(await server.make.customer(), mitra.id) for mitra in (offline, full)]
     # Do not use the toggle, because it would withdraw the request. This tests only the accept.
@@ -677,7 +685,7 @@ async def test_a_mitra_who_is_offline_or_at_capacity_cannot_accept(server: Stage
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
 async def test_an_ended_session_accepts_neither_a_message_nor_an_end(
-    server: Stage, clock: VirtualClock
+    server: RunningServer, clock: VirtualClock
 ) -> None:
     await clock.set()
     customer, mitra = await server.customer(), await server.mitra(max_customers=3)
@@ -695,7 +703,7 @@ async def test_an_ended_session_accepts_neither_a_message_nor_an_end(
             assert await _refused(server, end) == (409, "session_ended")
 
 
-async def test_no_message_can_be_sent_without_a_session(server: Stage) -> None:
+async def test_no_message_can_be_sent_without_a_session(server: RunningServer) -> None:
     customer = await server.customer()
     payment_id = await server.pending_payment(customer.id)
     message = {"client_message_id": "1", "text": "halo?"}
@@ -705,7 +713,7 @@ async def test_no_message_can_be_sent_without_a_session(server: Stage) -> None:
 
 
 @pytest.mark.rule("S.1")
-async def test_a_code_can_be_used_once_and_only_in_its_role(server: Stage) -> None:
+async def test_a_code_can_be_used_once_and_only_in_its_role(server: RunningServer) -> None:
     call = await ENTRIES["verify_customer_code"].prepare(server)
     as_mitra = Call(
         None, body={name: call.body[name] for name in ("request_id", "code")} if call.body else {}
@@ -720,10 +728,10 @@ async def test_a_code_can_be_used_once_and_only_in_its_role(server: Stage) -> No
 # Sockets -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_malformed_frame_changes_nothing_and_does_not_close_the_socket(server: Stage) -> None:
+async def test_a_malformed_frame_changes_nothing_and_does_not_close_the_socket(server: RunningServer) -> None:
     customer, mitra = await server.customer(), await server.mitra(max_customers=3)
     chat = await server.chat(customer.id, mitra.id)
-    before = await business(server.database)
+    before = await business_rows(server.database)
     frames: list[str | bytes] = [
         "",
         "{",
@@ -754,14 +762,14 @@ async def test_a_malformed_frame_changes_nothing_and_does_not_close_the_socket(s
         await socket.wait_for("message.created", text="halo")
         refusals = [frame for frame in socket.events if frame["op"] == "error"]
     assert [frame["code"] for frame in refusals] == ["validation_failed"] * len(frames)
-    after = await business(server.database)
+    after = await business_rows(server.database)
     assert {name for name in after if after[name] != before[name]} == {
         "public.messages",
         "public.stream_events",
     }
 
 
-async def test_a_hello_with_an_impossible_seq_does_not_resume(server: Stage) -> None:
+async def test_a_hello_with_an_impossible_seq_does_not_resume(server: RunningServer) -> None:
     customer = await server.customer()
     epoch = (await customer.get("/state")).json()["stream"]["epoch"]
     answers = []

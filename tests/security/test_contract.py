@@ -46,7 +46,7 @@ from tests.support.people import Make
 from tests.support.signed_in import (
     SIGN_IN,
     SIGN_IN_OPERATOR,
-    Stage,
+    RunningServer,
     environment_of,
     operator_password_hash,
     server_process,
@@ -309,7 +309,7 @@ def test_an_operation_keeps_to_the_contract_for_any_input(
     case.call_and_validate(base_url=population.url, session=population.session, headers=headers)
 
 
-async def test_every_correct_call_gets_its_declared_answer(server: Stage) -> None:
+async def test_every_correct_call_gets_its_declared_answer(server: RunningServer) -> None:
     async with server.available_mitra():
         for operation, entry in ENTERED:
             answer = await send(server, operation, await entry.prepare(server))
@@ -422,7 +422,7 @@ def test_every_declared_refusal_lists_its_codes() -> None:
             assert all(code.replace("_", "").isalpha() for code in codes)
 
 
-async def test_the_server_serves_the_committed_contract(server: Stage) -> None:
+async def test_the_server_serves_the_committed_contract(server: RunningServer) -> None:
     served: Any = (await server.http.get("/api/openapi.json")).json()
     committed = json.loads((Path(__file__).parents[2] / "contracts" / "openapi.json").read_text())
     assert served == committed == json.loads(json.dumps(CONTRACT))

@@ -5,7 +5,7 @@ import pytest
 
 from curhat.presence.availability_poll import PATH as AVAILABILITY
 from tests.security.operations import ENTERED, send
-from tests.support.signed_in import ORIGIN, Stage
+from tests.support.signed_in import ORIGIN, RunningServer
 
 POLICY = "default-src 'none'; frame-ancestors 'none'"
 
@@ -21,7 +21,7 @@ def _protected(answer: httpx.Response) -> bool:
     )
 
 
-async def test_every_answer_of_every_operation_has_the_protective_headers(server: Stage) -> None:
+async def test_every_answer_of_every_operation_has_the_protective_headers(server: RunningServer) -> None:
     for operation, entry in ENTERED:
         if operation.path == AVAILABILITY:
             continue  # For speed, code in front of the framework answers this path. A test below checks its headers.
@@ -32,7 +32,7 @@ async def test_every_answer_of_every_operation_has_the_protective_headers(server
         assert _protected(refused), operation.id
 
 
-async def test_an_answer_to_any_other_path_has_the_protective_headers(server: Stage) -> None:
+async def test_an_answer_to_any_other_path_has_the_protective_headers(server: RunningServer) -> None:
     for method, path, status in (
         ("GET", "/api/no/such/path", 404),
         ("GET", "/no/such/path", 404),
@@ -51,7 +51,9 @@ async def test_an_answer_to_any_other_path_has_the_protective_headers(server: St
         assert _protected(answer), path
 
 
-async def test_an_internal_error_has_the_protective_headers_and_reveals_nothing(server: Stage) -> None:
+async def test_an_internal_error_has_the_protective_headers_and_reveals_nothing(
+    server: RunningServer,
+) -> None:
     customer = await server.customer()
     await server.database.execute("ALTER TABLE customers RENAME TO customers_away")
     answer = await customer.get("/me")
@@ -64,21 +66,21 @@ async def test_an_internal_error_has_the_protective_headers_and_reveals_nothing(
 
 
 @pytest.mark.rule("1.2")
-async def test_the_availability_answer_forbids_caching_and_guessing_its_type(server: Stage) -> None:
+async def test_the_availability_answer_forbids_caching_and_guessing_its_type(server: RunningServer) -> None:
     for method in ("GET", "HEAD", "POST"):
         answer = await server.http.request(method, AVAILABILITY)
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_a_correlation_id_is_returned(server: Stage) -> None:
+async def test_a_correlation_id_is_returned(server: RunningServer) -> None:
     for given in ("abcdefgh", "01a2072f-ad20-7ede-9fbe-73de0b70acc2", "A.b_c-" + "9" * 58):
         for path in ("/api/client/me", "/api/no/such/path"):
             answer = await server.http.get(path, headers={"X-Request-Id": given})
             assert answer.headers.get_list("x-request-id") == [given]
 
 
-async def test_a_malformed_correlation_id_is_replaced(server: Stage) -> None:
+async def test_a_malformed_correlation_id_is_replaced(server: RunningServer) -> None:
     for given in (
         "",
         "short",
@@ -94,12 +96,12 @@ async def test_a_malformed_correlation_id_is_replaced(server: Stage) -> None:
         assert len(own) == 36
 
 
-async def test_each_request_gets_its_own_correlation_id(server: Stage) -> None:
+async def test_each_request_gets_its_own_correlation_id(server: RunningServer) -> None:
     ids = {(await server.http.get("/api/client/me")).headers["x-request-id"] for _ in range(5)}
     assert len(ids) == 5
 
 
-async def test_no_page_of_another_origin_may_read_an_answer(server: Stage) -> None:
+async def test_no_page_of_another_origin_may_read_an_answer(server: RunningServer) -> None:
     customer = await server.customer()
     for origin in ("https://evil.example", ORIGIN, "null"):
         preflight = {

@@ -521,7 +521,7 @@ class SimulationState:
             return None
         candidates = await availability.candidates_or_none(self.presence)  # type: ignore[arg-type]
         async with self.database.transaction() as tx:
-            await searching.reject(tx, row["mitra_id"], row["id"], candidates)
+            await pairing.reject(tx, row["id"], row["mitra_id"], candidates)
         return str(row["id"])
 
     async def toggle(self) -> str | None:

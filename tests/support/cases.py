@@ -10,10 +10,10 @@ from curhat.pairing import service as pairing
 from curhat.pairing.states import FailureTag
 from curhat.sessions import service as sessions
 from tests.support.journey import open_blast
-from tests.support.signed_in import Stage
+from tests.support.signed_in import RunningServer
 
 
-class Failed(msgspec.Struct, frozen=True):
+class PaymentWithCase(msgspec.Struct, frozen=True):
     """A charged payment without a session, or with a session that was cut short."""
 
     customer_id: UUID
@@ -22,51 +22,53 @@ class Failed(msgspec.Struct, frozen=True):
     charge_key: UUID | None
 
 
-async def unserved(
-    stage: Stage,
+async def make_failed_search(
+    server: RunningServer,
     *,
     price_rp: int = 20_000,
     tag: FailureTag = "no_mitra_available",
     call_name: str = "Bunga",
     asked: Sequence[UUID] = (),
-) -> Failed:
+) -> PaymentWithCase:
     """Make a payment that the gateway charged and whose search failed. The payment's case is open."""
-    customer_id = await stage.make.customer(call_name)
-    payment_id = await stage.make.confirmed_payment(customer_id, price_rp=price_rp)
-    charge_key = await _charged(stage, payment_id, price_rp)
-    pairing_id = await open_blast(stage.database, payment_id, list(asked))
-    async with stage.database.transaction() as tx:
+    customer_id = await server.make.customer(call_name)
+    payment_id = await server.make.confirmed_payment(customer_id, price_rp=price_rp)
+    charge_key = await _charged(server, payment_id, price_rp)
+    pairing_id = await open_blast(server.database, payment_id, list(asked))
+    async with server.database.transaction() as tx:
         await pairing.fail(tx, await pairing.lock(tx, pairing_id), tag)
-    return Failed(customer_id, payment_id, await _case_of(stage, payment_id), charge_key)
+    return PaymentWithCase(customer_id, payment_id, await _case_of(server, payment_id), charge_key)
 
 
-async def cut_short(stage: Stage, *, note: str = "listrik padam") -> tuple[Failed, UUID]:
+async def make_chat_cut_short(
+    server: RunningServer, *, note: str = "listrik padam"
+) -> tuple[PaymentWithCase, UUID]:
     """Make a chat that its mitra ended early. Returns its payment with the open case, and the session's id."""
-    chat = await stage.chat(await stage.make.customer(), await stage.make.mitra(max_customers=20))
-    charge_key = await _charged(stage, chat.payment_id, 20_000)
-    async with stage.database.transaction() as tx:
+    chat = await server.chat(await server.make.customer(), await server.make.mitra(max_customers=20))
+    charge_key = await _charged(server, chat.payment_id, 20_000)
+    async with server.database.transaction() as tx:
         await sessions.end_by_mitra(tx, chat.mitra.user_id, chat.id, note)
-    case_id = await _case_of(stage, chat.payment_id)
-    return Failed(chat.customer.user_id, chat.payment_id, case_id, charge_key), chat.id
+    case_id = await _case_of(server, chat.payment_id)
+    return PaymentWithCase(chat.customer.user_id, chat.payment_id, case_id, charge_key), chat.id
 
 
-async def work(stage: Stage) -> None:
+async def run_worker(server: RunningServer) -> None:
     """Run the transitions and calls that a worker would run now, until no deadline is due."""
-    while await deadline_loop.run_once(stage.database, stage.server.services.transitions):
+    while await deadline_loop.run_once(server.database, server.application.services.transitions):
         pass
 
 
-async def _charged(stage: Stage, payment_id: UUID, price_rp: int) -> UUID | None:
-    key: UUID | None = await stage.database.fetchval(
+async def _charged(server: RunningServer, payment_id: UUID, price_rp: int) -> UUID | None:
+    key: UUID | None = await server.database.fetchval(
         "SELECT id FROM charge_attempts WHERE payment_id = $1 AND status = 'approved'", payment_id
     )
     if key is not None:
-        await stage.server.services.gateway.charge(key, payment_id, price_rp)
+        await server.application.services.gateway.charge(key, payment_id, price_rp)
     return key
 
 
-async def _case_of(stage: Stage, payment_id: UUID) -> UUID:
-    case_id: UUID = await stage.database.fetchval(
+async def _case_of(server: RunningServer, payment_id: UUID) -> UUID:
+    case_id: UUID = await server.database.fetchval(
         "SELECT id FROM review_cases WHERE payment_id = $1", payment_id
     )
     return case_id

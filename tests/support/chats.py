@@ -1,6 +1,5 @@
-"""Running chats with which a test begins, and the events of their members."""
+"""Makes running chats, and reads the events of their members."""
 
-import asyncio
 from typing import Any
 from uuid import UUID
 
@@ -21,17 +20,12 @@ WITH paired AS (
     SELECT $1, id, $2, $3, $4, false, now, now + make_interval(mins => $4)
     FROM paired, (SELECT curhat_now() AS now OFFSET 0) AS moment
     RETURNING id, ends_at
-), place AS (
+), counted_session AS (
     UPDATE mitras SET active_sessions = active_sessions + 1 WHERE id = $3
 ), armed AS (
     INSERT INTO deadlines (kind, entity_id, due_at) SELECT 'session_end', id, ends_at FROM started
 )
 SELECT id FROM started
-"""
-
-
-WAITING_FOR_LOCKS = """
-SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
 
 
@@ -52,7 +46,7 @@ async def open_chat(
     customer_id: UUID | None = None,
     mitra_id: UUID | None = None,
 ) -> Chat:
-    """Open a running chat. Arms its deadline and takes the mitra's place. Makes the members unless they are given."""
+    """Open a running chat, arm its deadline, and count it in the mitra's active sessions. Makes the missing members."""
     customer_id = customer_id or await make.customer()
     mitra_id = mitra_id or await make.mitra(max_customers=20)
     payment_id = await make.confirmed_payment(customer_id, duration_minutes=minutes)
@@ -66,7 +60,7 @@ async def open_chat(
     )
 
 
-async def told(database: Database, identity: Identity) -> list[tuple[str, dict[str, Any]]]:
+async def stream_events(database: Database, identity: Identity) -> list[tuple[str, dict[str, Any]]]:
     """The events of this user's stream, in order, as (type, data)."""
     rows = await database.fetch(
         "SELECT type, data FROM stream_events WHERE role = $1 AND user_id = $2 ORDER BY seq",
@@ -74,10 +68,3 @@ async def told(database: Database, identity: Identity) -> list[tuple[str, dict[s
         identity.user_id,
     )
     return [(row["type"], msgspec.json.decode(row["data"])) for row in rows]
-
-
-async def waits_for_lock(database: Database, *, connections: int = 1) -> None:
-    """Wait until this many connections to the test's database wait for a lock."""
-    async with asyncio.timeout(10):
-        while await database.fetchval(WAITING_FOR_LOCKS) < connections:
-            pass

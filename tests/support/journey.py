@@ -1,4 +1,4 @@
-"""Shortcuts through the production services to the states in which tests begin."""
+"""Steps through the production services that bring a test to its first state."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -38,7 +38,7 @@ async def reject(
 ) -> None:
     """Reject in a separate transaction. `others` are the mitras who may be asked."""
     async with database.transaction() as tx:
-        await searching.reject(tx, mitra_id, request_id, others or [])
+        await pairing.reject(tx, request_id, mitra_id, others or [])
 
 
 async def outcome(step: Awaitable[object]) -> str:

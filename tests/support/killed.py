@@ -25,7 +25,7 @@ from curhat.kit.pause_points import set_pause_point
 _POINT: Final = re.compile(
     r"(?:(?P<first>[\w.]+)>)?(?P<point>[\w.]+)(?:(?P<how>[:*])(?P<number>[1-9][0-9]*))?"
 )
-_came_through: ContextVar[bool] = ContextVar("came_through", default=False)
+_passed_first: ContextVar[bool] = ContextVar("came_through", default=False)
 
 
 def kill_at(text: str) -> None:
@@ -36,12 +36,12 @@ def kill_at(text: str) -> None:
     first, number, others_wait = found["first"], int(found["number"] or 1), found["how"] == "*"
     arrived = 0
 
-    async def come_through() -> None:
-        _came_through.set(True)
+    async def pass_first() -> None:
+        _passed_first.set(True)
 
     async def arrive() -> None:
         nonlocal arrived
-        if first is not None and not _came_through.get():
+        if first is not None and not _passed_first.get():
             return
         arrived += 1
         if arrived == number:
@@ -50,7 +50,7 @@ def kill_at(text: str) -> None:
             await asyncio.Event().wait()
 
     if first is not None:
-        set_pause_point(first, come_through)
+        set_pause_point(first, pass_first)
     set_pause_point(found["point"], arrive)
 
 

@@ -68,7 +68,7 @@ def digest_of(token: str) -> bytes:
 
 
 class FakeHooks:
-    """Replaces the higher packages. A good bearer token is `<user id>` or `<user id>.<something>`."""
+    """Replaces the higher packages. A valid bearer token is `<user id>` or `<user id>.<something>`."""
 
     def __init__(self) -> None:
         self.revoked: set[bytes] = set()

@@ -22,9 +22,7 @@ _PREFIXES = {"customer": "/api/client", "mitra": "/api/mitra", "operator": "/api
 
 @contextlib.asynccontextmanager
 async def running_server(settings: Settings, port: int = 0) -> AsyncIterator[tuple[str, Server]]:
-    """Serve until the end of the block, on this port or, if it is 0, any free port. Yields the URL and the
-    application.
-    """
+    """Serve on this port until the end of the block. Port 0 means any free port. Yields the URL and the application."""
     application = Server(settings)
     config = uvicorn.Config(
         application,

@@ -80,12 +80,12 @@ VALUES ($1, $2, $3, 'a test', '127.0.0.1', curhat_now() + make_interval(secs => 
 """
 
 
-class Stage:
-    """A server, its address, and functions that make the people and journeys that a test starts with."""
+class RunningServer:
+    """A server in the test's event loop, and functions that make people and journeys through it."""
 
-    def __init__(self, url: str, server: Server, http: httpx.AsyncClient, database: Database) -> None:
+    def __init__(self, url: str, application: Server, http: httpx.AsyncClient, database: Database) -> None:
         self.url = url
-        self.server = server
+        self.application = application
         self.http = http
         self.database = database
         self.make = Make(database)
@@ -176,22 +176,22 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def stage(settings: Settings, database: Database, port: int = 0) -> AsyncIterator[Stage]:
+async def start_server(settings: Settings, database: Database, port: int = 0) -> AsyncIterator[RunningServer]:
     """Run a server with these settings. `database` is the test's own pool on its database. Port 0 means any free
     port.
     """
     async with (
-        running_server(settings, port) as (url, server),
+        running_server(settings, port) as (url, application),
         httpx.AsyncClient(base_url=url, timeout=30) as http,
     ):
-        yield Stage(url, server, http, database)
+        yield RunningServer(url, application, http, database)
 
 
 # The contents of the tables ----------------------------------------------------------------------------------
 
-# Even a refused call may write these tables: answers stored under Idempotency-Keys, streams created by reading, and
-# counters of codes and tries. The tests' own tables are also here.
-NO_BUSINESS = frozenset(
+# Even a refused call may write these tables: stored answers of Idempotency-Keys, streams that a read creates, and
+# counters of codes and tries. The list also contains the tests' own tables.
+TECHNICAL_TABLES = frozenset(
     {
         "idempotency_keys",
         "one_time_codes",
@@ -210,14 +210,14 @@ ORDER BY 1
 """
 
 
-async def business(database: Database) -> dict[str, tuple[int, str | None]]:
+async def business_rows(database: Database) -> dict[str, tuple[int, str | None]]:
     """Count the rows of each business table and digest its contents.
 
     Leaves out `last_seen_at`, because an open socket writes it continuously.
     """
     found = {}
     for table in await database.fetch(TABLES):
-        if table["table_name"] in NO_BUSINESS:
+        if table["table_name"] in TECHNICAL_TABLES:
             continue
         row = await database.fetchrow(
             f"SELECT count(*), md5(string_agg(fields, '|' ORDER BY fields)) AS digest FROM "

@@ -84,13 +84,10 @@ def test_any_json_is_read_or_refused(frame: dict[str, Any]) -> None:
 
 
 def test_a_frame_is_measured_in_bytes() -> None:
-    limit = protocol.MAX_FRAME_BYTES
-    assert not protocol.is_too_large("a" * limit)
-    assert protocol.is_too_large("a" * (limit + 1))
-    assert not protocol.is_too_large("é" * (limit // 2))
-    assert protocol.is_too_large("é" * (limit // 2) + "a")
-    assert not protocol.is_too_large(b"a" * limit)
-    assert protocol.is_too_large(b"a" * (limit + 1))
+    assert protocol.size_bytes("a" * 10) == 10
+    assert protocol.size_bytes("é" * 10 + "a") == 21
+    assert protocol.size_bytes(b"a" * 10) == 10
+    assert protocol.size_bytes("é".encode() * 10) == 20
 
 
 def test_frames_are_written_as_the_contract_says() -> None:

@@ -1,4 +1,4 @@
-"""What the simulated clients show: an older snapshot with the later events equals a fresh snapshot."""
+"""The state that a simulated client shows: an older snapshot with the later events equals a fresh snapshot."""
 
 from typing import Any
 

@@ -121,7 +121,7 @@ EXCEPTIONS: Reasons = {
     ("dev.simulate", "*"): {"*": "it checks what must hold across all packages, and counts what a run did"},
 }
 
-# The same for tables of a higher package. A lower package should not depend on such tables, so this list stays short.
+# The same for tables of a higher package. A lower package should not depend on them, so this list stays short.
 UPWARD: Reasons = {
     ("pricing", "*"): {"sessions": "a session that was a trial is what uses the trial up (2a.3)"},
     ("payments", "list_charges_to_refund"): {
@@ -143,7 +143,7 @@ DEADLINE_WRITERS: Mapping[tuple[str, str], str] = {
 _TOKEN = re.compile(r"[a-z_][\w.]*|[(),]", re.IGNORECASE)
 _NOT_CODE = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'", re.DOTALL)
 _NO_TABLE_FOLLOWS = re.compile(r"\b(?:(?:for|key|do)\s+update|distinct\s+from)\b", re.IGNORECASE)
-# What ends a list of tables.
+# These words end a list of tables.
 _ENDS_LIST = {
     "where",
     "group",

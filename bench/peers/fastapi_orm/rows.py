@@ -4,7 +4,7 @@ from typing import Final
 
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from bench.harness.stand import Connection
+from bench.harness.testbed import Connection
 from bench.peers.fastapi_orm.models import Base
 
 _COPY: Final = """

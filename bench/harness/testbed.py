@@ -1,4 +1,4 @@
-"""The stand: PostgreSQL and Valkey in a temporary folder, and the measured processes.
+"""The testbed: PostgreSQL and Valkey in a temporary folder, and the measured processes.
 
 PostgreSQL and Valkey are the embedded servers of development, with the same settings. Our own processes are started by
 `curhat serve` and `curhat worker`. Each claim gets an empty, migrated database and an empty Valkey.
@@ -97,7 +97,7 @@ class Process:
 
 
 class Database:
-    """One database of the stand."""
+    """One database of the testbed."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -123,8 +123,8 @@ class Database:
             await connection.execute("CHECKPOINT")
 
 
-class Stand:
-    """What a claim needs: databases, servers, workers and peers."""
+class Testbed:
+    """Provides the databases, servers, workers and peers of a claim."""
 
     def __init__(self, folder: Path, database_url: str, valkey_url: str) -> None:
         self.folder = folder
@@ -253,7 +253,7 @@ class Stand:
 
 
 @asynccontextmanager
-async def stand() -> AsyncIterator[Stand]:
+async def testbed() -> AsyncIterator[Testbed]:
     """Run PostgreSQL and Valkey in a temporary folder, until the end of the block."""
     # ignore_cleanup_errors: PostgreSQL may still be deleting its files.
     with tempfile.TemporaryDirectory(prefix="curhat-bench-", ignore_cleanup_errors=True) as name:
@@ -270,7 +270,7 @@ async def stand() -> AsyncIterator[Stand]:
             addresses = await servers.stdout.readline()
             if not addresses:
                 raise RuntimeError("PostgreSQL and Valkey did not start")
-            built = Stand(folder, *json.loads(addresses))
+            built = Testbed(folder, *json.loads(addresses))
             await built.make_template()
             yield built
         finally:

@@ -1,4 +1,4 @@
-"""A presence whose answers the test decides."""
+"""A fake of Presence. The test sets its answers."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -6,21 +6,21 @@ from uuid import UUID
 from curhat.kit.errors import PresenceUnknown
 
 
-class DecidedPresence:
-    """Answers as the test decides: the mitras who may be asked, or that presence is unknown."""
+class FakePresence:
+    """Knows the mitras that the test gives. Raises PresenceUnknown while `unknown` is set."""
 
     def __init__(self, *may_be_asked: UUID) -> None:
         self.mitras = list(may_be_asked)
         self.unknown = False
 
     async def ask_candidates(self) -> list[UUID]:
-        """Who may be asked."""
+        """The mitras who may be asked."""
         if self.unknown:
             raise PresenceUnknown
         return self.mitras
 
     async def count_available(self) -> int:
-        """How many may be asked."""
+        """How many mitras may be asked."""
         return len(await self.ask_candidates())
 
     async def may_be_asked(self, mitra_id: UUID) -> bool:

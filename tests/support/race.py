@@ -1,7 +1,7 @@
 """Races of two sides on real connections: the second side begins when the first side is about to commit.
 
 A side is a command (a step in a separate transaction) or a worker (a due deadline, claimed and run as in production).
-`meet(a, b)` and `meet(b, a)` are the two orders of a race.
+`race(a, b)` and `race(b, a)` are the two orders.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from curhat.kit.database import Database, Transaction
 from curhat.kit.pause_points import set_pause_point
 from curhat.payments.mock.gateway import MockGateway
 from tests.support.clock import VirtualClock
-from tests.support.decided_presence import DecidedPresence
+from tests.support.fake_presence import FakePresence
 from tests.support.journey import Latch, in_own_transaction
 
 Hold: TypeAlias = Callable[[], Awaitable[None]]
@@ -45,7 +45,7 @@ def command(
     return side
 
 
-def past(clock: VirtualClock, seconds: float, side: Side) -> Side:
+def advance_before_commit(clock: VirtualClock, seconds: float, side: Side) -> Side:
     """The same side, but the clock advances by `seconds` when it is about to commit."""
 
     async def later(hold: Hold) -> str:
@@ -62,8 +62,8 @@ class Worker:
     """Fires one deadline at a time. `presence` says who is connected. `owed` holds the calls to outside services."""
 
     def __init__(self, database: Database, *connected: UUID) -> None:
-        self.presence = DecidedPresence(*connected)
-        self.owed: list[FollowUp] = []
+        self.presence = FakePresence(*connected)
+        self.follow_ups: list[FollowUp] = []
         self._database = database
         self._transitions = Transitions(
             database,
@@ -100,13 +100,13 @@ class Worker:
             if fired is None:
                 return "nothing"
             if fired.follow_up is not None:
-                self.owed.append(fired.follow_up)
+                self.follow_ups.append(fired.follow_up)
             return "fired"
 
         return side
 
 
-async def meet(
+async def race(
     database: Database,
     first: Side,
     second: Side,
@@ -120,12 +120,12 @@ async def meet(
     `first` commits.
     """
     latch = Latch()
-    one = asyncio.create_task(_said(first(latch)))
-    await _either(one, latch.reached)
+    one = asyncio.create_task(_outcome(first(latch)))
+    await _wait_for_either(one, latch.reached)
     assert not one.done(), f"the first side ended before its commit: {one.result()}"
-    other = asyncio.create_task(_said(second(_go_on)))
+    other = asyncio.create_task(_outcome(second(_do_not_hold)))
     if waits:
-        await _waits_for_a_lock(database, other)
+        await _wait_for_lock(database, other)
     else:
         await other
     if meanwhile is not None:
@@ -134,26 +134,26 @@ async def meet(
     return await one, await other
 
 
-async def all_at_once(*sides: Side) -> list[str]:
+async def run_concurrently(*sides: Side) -> list[str]:
     """Run the sides at the same time, without holding any side, and return their outcomes."""
-    return list(await asyncio.gather(*(side(_go_on) for side in sides)))
+    return list(await asyncio.gather(*(side(_do_not_hold) for side in sides)))
 
 
-async def _go_on() -> None:
+async def _do_not_hold() -> None:
     return None
 
 
-async def _said(side: Awaitable[str]) -> str:
+async def _outcome(side: Awaitable[str]) -> str:
     return await side
 
 
-async def _either(task: "asyncio.Task[str]", event: asyncio.Event) -> None:
+async def _wait_for_either(task: "asyncio.Task[str]", event: asyncio.Event) -> None:
     waiting = asyncio.create_task(event.wait())
     await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED, timeout=10)
     waiting.cancel()
 
 
-async def _waits_for_a_lock(database: Database, side: "asyncio.Task[str]") -> None:
+async def _wait_for_lock(database: Database, side: "asyncio.Task[str]") -> None:
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     async with asyncio.timeout(10):
         while not await database.fetchval(waiting):
