@@ -102,6 +102,7 @@ def build_api(services: Callable[[], Services], *, development: bool) -> Litesta
             version="1",
             description="Someone to talk to, within seconds. Errors are application/problem+json with a `code`.",
             use_handler_docstrings=True,
+            operation_id_creator=lambda handler, _method, _path: handler.handler_name,
             # A path that no operation shares: below it, the plugin answers unknown paths in HTML instead of
             # problem+json.
             path="/api/openapi.json",

@@ -74,14 +74,10 @@ from curhat.pricing.errors import TrialUsed
 Customer = NamedDependency[Identity]
 Mitra = NamedDependency[Identity]
 
-CUSTOMER = ["customer"]
-MITRA = ["mitra"]
-
 
 @get(
     "/api/client/me",
     operation_id="get_customer_profile",
-    tags=CUSTOMER,
     responses=answers({200: CustomerProfile}, *SIGNED_IN),
 )
 async def get_profile(database: NamedDependency[Database], customer: Customer) -> CustomerProfile:
@@ -93,7 +89,6 @@ async def get_profile(database: NamedDependency[Database], customer: Customer) -
 @patch(
     "/api/client/me",
     operation_id="change_customer_profile",
-    tags=CUSTOMER,
     responses=answers({200: CustomerProfile}, *SIGNED_IN, ValidationFailed),
 )
 async def change_profile(
@@ -113,8 +108,6 @@ async def _profile(tx: Transaction, customer_id: UUID) -> CustomerProfile:
 
 @post(
     "/api/client/payments",
-    operation_id="open_payment",
-    tags=CUSTOMER,
     responses=answers(
         {201: Payment},
         *WITH_KEY,
@@ -147,12 +140,7 @@ async def open_payment(
     )
 
 
-@get(
-    "/api/client/payments/{payment_id:uuid}",
-    operation_id="get_payment",
-    tags=CUSTOMER,
-    responses=answers({200: Payment}, *SIGNED_IN, NotFound),
-)
+@get("/api/client/payments/{payment_id:uuid}", responses=answers({200: Payment}, *SIGNED_IN, NotFound))
 async def get_payment(
     database: NamedDependency[Database],
     presence: NamedDependency[Presence],
@@ -167,8 +155,6 @@ async def get_payment(
 
 @post(
     "/api/client/payments/{payment_id:uuid}/confirm",
-    operation_id="confirm_payment",
-    tags=CUSTOMER,
     status_code=200,
     responses=answers(
         {200: Confirmation, 202: Confirmation},
@@ -236,8 +222,6 @@ async def _finish_confirmation(
 
 @post(
     "/api/client/payments/{payment_id:uuid}/cancel",
-    operation_id="cancel_payment",
-    tags=CUSTOMER,
     status_code=200,
     responses=answers(
         {200: Payment},
@@ -258,12 +242,7 @@ async def cancel_payment(
     )
 
 
-@get(
-    "/api/client/pairings/{pairing_id:uuid}",
-    operation_id="get_pairing",
-    tags=CUSTOMER,
-    responses=answers({200: Pairing}, *SIGNED_IN, NotFound),
-)
+@get("/api/client/pairings/{pairing_id:uuid}", responses=answers({200: Pairing}, *SIGNED_IN, NotFound))
 async def get_pairing(
     database: NamedDependency[Database],
     presence: NamedDependency[Presence],
@@ -284,8 +263,6 @@ async def get_pairing(
 
 @post(
     "/api/client/pairings/{pairing_id:uuid}/cancel",
-    operation_id="cancel_pairing",
-    tags=CUSTOMER,
     status_code=200,
     responses=answers({200: Pairing}, *WITH_KEY, NotFound, PairingDecided),
 )
@@ -300,8 +277,6 @@ async def cancel_pairing(
 
 @post(
     "/api/client/pairings/{pairing_id:uuid}/fallback",
-    operation_id="take_fallback",
-    tags=CUSTOMER,
     responses=answers(
         {201: Pairing}, *WITH_KEY, NotFound, NoMitraAvailable, FallbackDecided, PresenceUnknown
     ),
@@ -326,8 +301,6 @@ async def take_fallback(
 
 @post(
     "/api/client/pairings/{pairing_id:uuid}/decline-fallback",
-    operation_id="decline_fallback",
-    tags=CUSTOMER,
     status_code=204,
     responses=answers({204: None}, *WITH_KEY, NotFound, FallbackDecided),
 )
@@ -342,8 +315,6 @@ async def decline_fallback(
 
 @get(
     "/api/client/mitras/{mitra_id:uuid}/status",
-    operation_id="get_mitra_status",
-    tags=CUSTOMER,
     responses=answers({200: MitraStatusAnswer}, *SIGNED_IN, NotFound, PresenceUnknown),
 )
 async def get_mitra_status(
@@ -356,12 +327,7 @@ async def get_mitra_status(
     return await mitra_status(database, presence, customer.user_id, mitra_id)
 
 
-@get(
-    "/api/client/state",
-    operation_id="get_customer_state",
-    tags=CUSTOMER,
-    responses=answers({200: CustomerState}, *SIGNED_IN),
-)
+@get("/api/client/state", responses=answers({200: CustomerState}, *SIGNED_IN))
 async def get_customer_state(
     database: NamedDependency[Database], presence: NamedDependency[Presence], customer: Customer
 ) -> CustomerState:
@@ -370,12 +336,7 @@ async def get_customer_state(
     return await with_presence(presence, customer.user_id, state)
 
 
-@get(
-    "/api/mitra/state",
-    operation_id="get_mitra_state",
-    tags=MITRA,
-    responses=answers({200: MitraState}, *MITRA_SIGNED_IN),
-)
+@get("/api/mitra/state", responses=answers({200: MitraState}, *MITRA_SIGNED_IN))
 async def get_mitra_state(
     database: NamedDependency[Database], presence: NamedDependency[Presence], mitra: Mitra
 ) -> MitraState:
@@ -383,12 +344,7 @@ async def get_mitra_state(
     return await mitra_state(database, presence, mitra.user_id)
 
 
-@get(
-    "/api/mitra/requests",
-    operation_id="list_requests",
-    tags=MITRA,
-    responses=answers({200: RequestList}, *MITRA_SIGNED_IN),
-)
+@get("/api/mitra/requests", responses=answers({200: RequestList}, *MITRA_SIGNED_IN))
 async def list_requests(database: NamedDependency[Database], mitra: Mitra) -> RequestList:
     """Return the requests that this mitra can accept now."""
     return await cards.request_list(database, mitra.user_id)
@@ -396,8 +352,6 @@ async def list_requests(database: NamedDependency[Database], mitra: Mitra) -> Re
 
 @post(
     "/api/mitra/requests/{request_id:uuid}/accept",
-    operation_id="accept_request",
-    tags=MITRA,
     status_code=200,
     responses=answers(
         {200: AcceptedRequest},
@@ -435,8 +389,6 @@ async def accept_request(
 
 @post(
     "/api/mitra/requests/{request_id:uuid}/reject",
-    operation_id="reject_request",
-    tags=MITRA,
     status_code=204,
     responses=answers({204: None}, *MITRA_WITH_KEY, NotFound, AlreadyTaken, RequestClosed),
 )

@@ -30,8 +30,6 @@ Mitra = NamedDependency[Identity]
 
 @post(
     "/api/client/sessions/{session_id:uuid}/extensions",
-    operation_id="request_extension",
-    tags=["customer"],
     responses=answers({201: Extension}, *WITH_KEY, NotFound, SessionEnded, ExtensionPending),
 )
 async def request_extension(
@@ -60,8 +58,6 @@ async def request_extension(
 
 @post(
     "/api/mitra/extensions/{extension_id:uuid}/accept",
-    operation_id="accept_extension",
-    tags=["mitra"],
     status_code=200,
     responses=answers({200: Extension}, *MITRA_WITH_KEY, NotFound, ExtensionDecided),
 )
@@ -99,8 +95,6 @@ async def accept_extension(
 
 @post(
     "/api/mitra/extensions/{extension_id:uuid}/reject",
-    operation_id="reject_extension",
-    tags=["mitra"],
     status_code=200,
     responses=answers({200: Extension}, *MITRA_WITH_KEY, NotFound, ExtensionDecided),
 )

@@ -117,6 +117,8 @@ class _Contract(OpenAPI):
 
 
 def _complete(path: str, operation: dict[str, Any]) -> None:
+    # An operation without a tag of its own is tagged with the role of its callers.
+    operation.setdefault("tags", [_caller_role(path)])
     responses = operation["responses"]
     # Litestar declares a 400 for every operation with a parameter or a body. We answer 422 instead, which the operation
     # declares.
@@ -132,17 +134,17 @@ def _complete(path: str, operation: dict[str, Any]) -> None:
     if IdempotencyKeyMissing.code in codes:
         operation.setdefault("parameters", []).append(_KEY_PARAMETER)
     if Unauthenticated.code in codes:
-        operation["security"] = [{"bearer": []}, {_cookie_scheme(path): []}]
+        operation["security"] = [{"bearer": []}, {f"{_caller_role(path)}_cookie": []}]
     if any(parameter["name"] == "format" for parameter in operation.get("parameters", [])):
         responses["200"]["content"]["text/csv"] = {"schema": {"type": "string"}}
     if TooManyRequests.code in codes:
         responses[str(TooManyRequests.status)]["headers"] = _RETRY_AFTER
 
 
-def _cookie_scheme(path: str) -> str:
+def _caller_role(path: str) -> str:
     if path.startswith("/api/control-center/"):
-        return "operator_cookie"
-    return "mitra_cookie" if path.startswith("/api/mitra/") else "customer_cookie"
+        return "operator"
+    return "mitra" if path.startswith("/api/mitra/") else "customer"
 
 
 def _restrict_codes(response: dict[str, Any]) -> list[str]:

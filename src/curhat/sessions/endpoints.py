@@ -22,19 +22,11 @@ from curhat.sessions.writer import MessageWriter
 Customer = NamedDependency[Identity]
 Mitra = NamedDependency[Identity]
 
-CUSTOMER = ["customer"]
-MITRA = ["mitra"]
-
 
 # History and reading -------------------------------------------------------------------------------------
 
 
-@get(
-    "/api/client/sessions",
-    operation_id="list_customer_sessions",
-    tags=CUSTOMER,
-    responses=answers({200: Page[Session]}, *SIGNED_IN, ValidationFailed),
-)
+@get("/api/client/sessions", responses=answers({200: Page[Session]}, *SIGNED_IN, ValidationFailed))
 async def list_customer_sessions(
     database: NamedDependency[Database], customer: Customer, cursor: FromQuery[str | None] = None
 ) -> Page[Session]:
@@ -44,12 +36,7 @@ async def list_customer_sessions(
     return Page(items=[views.for_customer for views in page.items], next_cursor=page.next_cursor)
 
 
-@get(
-    "/api/mitra/sessions",
-    operation_id="list_mitra_sessions",
-    tags=MITRA,
-    responses=answers({200: Page[MitraSession]}, *MITRA_SIGNED_IN, ValidationFailed),
-)
+@get("/api/mitra/sessions", responses=answers({200: Page[MitraSession]}, *MITRA_SIGNED_IN, ValidationFailed))
 async def list_mitra_sessions(
     database: NamedDependency[Database], mitra: Mitra, cursor: FromQuery[str | None] = None
 ) -> Page[MitraSession]:
@@ -59,12 +46,7 @@ async def list_mitra_sessions(
     return Page(items=[views.for_mitra for views in page.items], next_cursor=page.next_cursor)
 
 
-@get(
-    "/api/client/sessions/{session_id:uuid}",
-    operation_id="get_customer_session",
-    tags=CUSTOMER,
-    responses=answers({200: Session}, *SIGNED_IN, NotFound),
-)
+@get("/api/client/sessions/{session_id:uuid}", responses=answers({200: Session}, *SIGNED_IN, NotFound))
 async def get_customer_session(
     database: NamedDependency[Database], customer: Customer, session_id: FromPath[UUID]
 ) -> Session:
@@ -75,8 +57,6 @@ async def get_customer_session(
 
 @get(
     "/api/mitra/sessions/{session_id:uuid}",
-    operation_id="get_mitra_session",
-    tags=MITRA,
     responses=answers({200: MitraSession}, *MITRA_SIGNED_IN, NotFound),
 )
 async def get_mitra_session(
@@ -89,8 +69,6 @@ async def get_mitra_session(
 
 @get(
     "/api/client/sessions/{session_id:uuid}/messages",
-    operation_id="list_customer_messages",
-    tags=CUSTOMER,
     responses=answers({200: Page[Message]}, *SIGNED_IN, NotFound, ValidationFailed),
 )
 async def list_customer_messages(
@@ -106,8 +84,6 @@ async def list_customer_messages(
 
 @get(
     "/api/mitra/sessions/{session_id:uuid}/messages",
-    operation_id="list_mitra_messages",
-    tags=MITRA,
     responses=answers({200: Page[Message]}, *MITRA_SIGNED_IN, NotFound, ValidationFailed),
 )
 async def list_mitra_messages(
@@ -126,8 +102,6 @@ async def list_mitra_messages(
 
 @post(
     "/api/client/sessions/{session_id:uuid}/messages",
-    operation_id="send_customer_message",
-    tags=CUSTOMER,
     responses=answers({201: Message}, *SIGNED_IN, NotFound, ValidationFailed, SessionEnded),
 )
 async def send_customer_message(
@@ -142,8 +116,6 @@ async def send_customer_message(
 
 @post(
     "/api/mitra/sessions/{session_id:uuid}/messages",
-    operation_id="send_mitra_message",
-    tags=MITRA,
     responses=answers({201: Message}, *MITRA_SIGNED_IN, NotFound, ValidationFailed, SessionEnded),
 )
 async def send_mitra_message(
@@ -158,8 +130,6 @@ async def send_mitra_message(
 
 @post(
     "/api/client/sessions/{session_id:uuid}/read",
-    operation_id="mark_read_by_customer",
-    tags=CUSTOMER,
     status_code=204,
     responses=answers({204: None}, *SIGNED_IN, NotFound, ValidationFailed),
 )
@@ -176,8 +146,6 @@ async def mark_read_by_customer(
 
 @post(
     "/api/mitra/sessions/{session_id:uuid}/read",
-    operation_id="mark_read_by_mitra",
-    tags=MITRA,
     status_code=204,
     responses=answers({204: None}, *MITRA_SIGNED_IN, NotFound, ValidationFailed),
 )
@@ -191,8 +159,6 @@ async def mark_read_by_mitra(
 
 @post(
     "/api/client/sessions/{session_id:uuid}/end",
-    operation_id="end_session_by_customer",
-    tags=CUSTOMER,
     status_code=200,
     responses=answers({200: Session}, *WITH_KEY, NotFound, SessionEnded),
 )
@@ -207,8 +173,6 @@ async def end_session_by_customer(
 
 @post(
     "/api/mitra/sessions/{session_id:uuid}/end",
-    operation_id="end_session_by_mitra",
-    tags=MITRA,
     status_code=200,
     responses=answers({200: MitraSession}, *MITRA_WITH_KEY, NotFound, SessionEnded),
 )
