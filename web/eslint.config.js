@@ -1,4 +1,4 @@
-/** What ESLint checks: mistakes that TypeScript and svelte-check accept. Prettier has the style. */
+/** ESLint finds mistakes that TypeScript and svelte-check accept. Prettier checks the style. */
 import js from '@eslint/js';
 import svelte from 'eslint-plugin-svelte';
 import { defineConfig } from 'eslint/config';
@@ -7,13 +7,13 @@ import { supportedByBaseline } from './build/eslint-baseline.ts';
 import svelteConfig from './svelte.config.js';
 
 /**
- * Platform functions that a browser of .browserslistrc lacks, and that the clients use all the same.
- * A new one needs a reason here, or a replacement in shared/baseline.ts.
+ * Platform functions that the clients use although a browser of .browserslistrc lacks them.
+ * A new function needs a reason here, or a replacement in shared/baseline.ts.
  */
 const BASELINE_EXCEPTIONS = {
     HTMLDialogElement:
         'shared/ui/Dialog.svelte: missing in Safari 15.3 and Firefox 97; issue 11, point 18, mends it',
-    // shared/push/ asks for all of these before it uses one, and says that this browser has no notifications.
+    // shared/push/ checks that all of these exist before it uses one. Otherwise the app has no notifications.
     Notification:
         'shared/push/push.svelte.ts, shared/push/start.ts and mitra/screens/Home.svelte ask for it first',
     PushManager: 'shared/push/push.svelte.ts asks for it first',
@@ -25,13 +25,13 @@ const BASELINE_EXCEPTIONS = {
     NotificationEvent: 'shared/worker/worker.ts: exists where it is fired',
     PushEvent: 'shared/worker/worker.ts: exists where it is fired',
     PushMessageData: 'exists where PushEvent does',
-    // Only some phones vibrate.
+    // Only some phones can vibrate, and the code checks for the function.
     'Navigator.vibrate': 'mitra/alarm.svelte.ts asks for it first',
     'Navigator.userActivation': 'mitra/alarm.svelte.ts: without it the phone rings and does not vibrate',
     UserActivation: 'exists where Navigator.userActivation does',
 };
 
-/** Syntax that Chrome 87 cannot read. The build does not lower it: see `build.target` of Vite. */
+/** Syntax that Chrome 87 cannot parse. The build does not convert it: see `build.target` of Vite. */
 const NEWER_SYNTAX = [
     { selector: 'StaticBlock', message: 'Chrome 93 and older cannot read a static block.' },
     {
@@ -68,16 +68,16 @@ export default defineConfig(
                 { considerDefaultExhaustiveForUnions: true },
             ],
             'no-restricted-syntax': ['error', ...NEWER_SYNTAX],
-            // TypeScript knows every name.
+            // TypeScript reports unknown names.
             'no-undef': 'off',
-            // The clients have no Svelte stores, and the rule costs seconds.
+            // The clients have no Svelte stores, and this rule takes seconds.
             'svelte/require-store-reactive-access': 'off',
-            // A Map or a Date that a screen shows is replaced, never changed: the stores keep them in `$state.raw`.
+            // The stores keep each Map and Date in `$state.raw`. They replace the object and never change it.
             'svelte/prefer-svelte-reactivity': 'off',
         },
     },
     {
-        // A service worker is another world than a page: it has its own types.
+        // A service worker has other global types than a page.
         files: ['shared/worker/**'],
         languageOptions: { parserOptions: { projectService: false, project: 'tsconfig.worker.json' } },
     },

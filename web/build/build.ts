@@ -1,4 +1,4 @@
-/** Builds each client into its own folder of web/dist/. No client needs another one's files. */
+/** Builds each client into its own folder of web/dist/. No client needs files of another client. */
 import { rmSync } from 'node:fs';
 import { build } from 'vite';
 import { CLIENTS, WEB } from './clients.ts';

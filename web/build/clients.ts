@@ -1,4 +1,4 @@
-/** The web clients: the folder of the sources, and the path under which the server serves the build. */
+/** The web clients. Each has a folder of sources, and a path under which the server serves its build. */
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
@@ -9,7 +9,7 @@ export interface Client {
   folder: string;
   /** The folder of the build in web/dist/, and the path on the server: /app/ for `app`. */
   path: string;
-  /** The name below the icon on a phone. Phones cut it off after 12 characters. */
+  /** The name below the icon on a phone. Phones show at most 12 characters. */
   shortName: string;
   name: string;
   description: string;
@@ -42,7 +42,7 @@ const ALL: Client[] = [
 /** The clients whose sources exist. */
 export const CLIENTS = ALL.filter((client) => existsSync(`${WEB}${client.folder}/index.html`));
 
-/** Gives the client whose sources are in this folder of web/. Throws if there is none. */
+/** Returns the client whose sources are in this folder of web/. Throws if there is none. */
 export function clientIn(folder: string): Client {
   const found = CLIENTS.find((client) => client.folder === folder);
   if (!found)

@@ -3,7 +3,9 @@ import { defineConfig } from 'vite';
 import { clientIn, WEB } from './clients.ts';
 import { shell } from './shell.ts';
 
-/** Vite's configuration of one client. The mode is the client's name: `vite build -c build/config.ts --mode customer`. */
+/**
+ * Vite's configuration for one client. The mode is the client's name: `vite build -c build/config.ts --mode customer`.
+ */
 export default defineConfig(({ mode }) => {
   const client = clientIn(mode);
   return {
@@ -19,8 +21,8 @@ export default defineConfig(({ mode }) => {
       assetsInlineLimit: 0,
       modulePreload: { polyfill: false },
       reportCompressedSize: false,
-      // One file for all that main.ts imports. Every visit loads all of this code. Split into
-      // several files, it would be 1 KB larger after compression.
+      // One file has all code that main.ts imports, because every visit loads all of it. Several files would be 1 KB
+      // larger after compression.
       rolldownOptions: { output: { codeSplitting: { groups: [{ name: 'first', test: /main\.ts$/ }] } } },
     },
   };

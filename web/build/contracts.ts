@@ -44,7 +44,7 @@ async function generateFrames(): Promise<string> {
       .filter((message) => message?.name !== undefined)
       .map((message) => `  '${message!.name}': Schemas['${dataSchemaOf(message!)}'];`);
     const name = role[0]!.toUpperCase() + role.slice(1);
-    return `/** What a ${role} is told: the data of each type of event. */\nexport interface ${name}Events {\n${events.join('\n')}\n}\n`;
+    return `/** The data of each type of event that a ${role} gets. */\nexport interface ${name}Events {\n${events.join('\n')}\n}\n`;
   });
   return `${NOTICE}${shapes}\nexport type Schemas = components['schemas'];\n\n${maps.join('\n')}`;
 }

@@ -1,8 +1,8 @@
 /**
- * Serves the web clients for development: `npm run dev`. A saved file shows in the browser without a reload of the page.
+ * Serves the web clients for development: `npm run dev`. The browser shows a saved file without a reload of the page.
  *
  * SERVER_URL is the address of the Python server, by default http://127.0.0.1:8000. DEV_PORT is this server's own port,
- * by default 5173. There is no service worker here, because it would serve old files, so notifications do not work.
+ * by default 5173. There is no service worker here, because it would serve old files. So notifications do not work.
  */
 import { createServer as createHttpServer, type ClientRequest, type IncomingMessage } from 'node:http';
 import { createServer as createViteServer, type ProxyOptions } from 'vite';
@@ -14,12 +14,13 @@ const serverUrl = new URL(process.env.SERVER_URL ?? 'http://127.0.0.1:8000');
 const port = Number(process.env.DEV_PORT ?? 5173);
 const ownOrigins = [`http://${HOST}:${port}`, `http://localhost:${port}`];
 
-/** Everything that is not below a client's path, such as /api/. */
+/** Each path that does not belong to a client, such as /api/. */
 const SERVER_PATHS = `^/(?!(${CLIENTS.map(({ path }) => path).join('|')})/)`;
 
 /**
- * Passes requests and sockets on to the Python server. That server accepts a cookie only from a page of its own origin,
- * so a request of our pages gets its origin. A request of another site keeps its own, and is refused.
+ * Forwards requests and sockets to the Python server. That server accepts a cookie only from a page of its own origin.
+ * So this server replaces the origin in requests of our pages. A request of another site keeps its own origin, and the
+ * Python server refuses it.
  */
 const proxy: ProxyOptions = {
   target: serverUrl.origin,
@@ -46,7 +47,7 @@ const servers = await Promise.all(
       server: {
         middlewareMode: { server: http },
         ws: { server: http },
-        // Once: each Vite server with a proxy would answer each socket.
+        // Only one Vite server has the proxy. Otherwise each Vite server would answer each socket.
         ...(index === 0 ? { proxy: { [SERVER_PATHS]: proxy } } : {}),
       },
     }),

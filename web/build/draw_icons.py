@@ -9,7 +9,8 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 WEB = Path(__file__).parents[1]
-# A phone cuts a maskable icon to its own shape, and may remove a tenth at each side. The background fills that part.
+# A phone cuts a maskable icon to its own shape, and may remove a tenth at each side. So the drawing is
+# smaller there, and the background fills the rest.
 MASKABLE_SCALE = 0.8
 CHROMIUM = "/usr/bin/chromium"
 

@@ -1,10 +1,11 @@
 /**
  * An ESLint rule: refuses each platform function that a browser of .browserslistrc lacks.
  *
- * It asks TypeScript which declaration of its standard library a name belongs to, and looks that up in MDN's data of
- * browser support. So it sees `AbortSignal.any`, `list.findLast` and `dialog.showModal`. eslint-plugin-compat 7, which
- * reads names only, sees none of the three. eslint-plugin-baseline-js 0.7 sees them, but not `crypto.randomUUID`, and
- * takes a year instead of browsers. Its cases are in shared/baseline.cases.ts.
+ * The rule asks TypeScript for the declaration of a name in the standard library. It then looks up that declaration in
+ * MDN's data of browser support. So it finds `AbortSignal.any`, `list.findLast` and `dialog.showModal`.
+ * eslint-plugin-compat 7 compares names only, and finds none of the three. eslint-plugin-baseline-js 0.7 finds them,
+ * but does not find `crypto.randomUUID`. It also wants a year instead of a list of browsers. shared/baseline.cases.ts
+ * has the cases of this rule.
  */
 import data from '@mdn/browser-compat-data' with { type: 'json' };
 import type { Identifier, SimpleSupportStatement, SupportStatement } from '@mdn/browser-compat-data';
@@ -15,17 +16,17 @@ import { WEB } from './clients.ts';
 
 /** The oldest version of each browser of .browserslistrc, under the name that browserslist gives it. */
 const OLDEST_VERSIONS: ReadonlyMap<string, number> = readOldestVersions();
-/** What MDN's data calls the browsers of .browserslistrc, and those that share their engine and version. */
+/** The names in MDN's data of the browsers of .browserslistrc, and of browsers with the same engine and version. */
 const MDN_NAMES: Record<string, string[]> = {
   chrome: ['chrome', 'chrome_android', 'webview_android'],
   safari: ['safari'],
   ios_saf: ['safari_ios'],
   firefox: ['firefox', 'firefox_android'],
 };
-/** Here an identifier names a type, which the build removes. */
+/** In these nodes, an identifier names a type, and the build removes types. */
 const TYPE_POSITIONS = ['TSTypeReference', 'TSQualifiedName', 'TSTypeQuery', 'TSInterfaceHeritage'];
 
-/** Names that may be used all the same, each with the reason: a member, or an interface with all its members. */
+/** Names that the rule allows, each with the reason. A name is a member, or an interface with all its members. */
 type Exceptions = Readonly<Record<string, string>>;
 type Path = readonly string[];
 
@@ -90,7 +91,7 @@ function ownerOf(node: TSESTree.Identifier): TSESTree.Node | undefined {
   return isPatternKey ? parent.parent : undefined;
 }
 
-/** Where MDN's data may have this declaration, the likeliest first. `owners`: the types that may have the member. */
+/** The keys of MDN's data for this declaration, the most likely first. `owners`: the types that may have the member. */
 function pathsOf({ parent }: ts.Declaration, name: string, owners: readonly string[]): Path[] {
   // declare var AbortSignal: { any(…): … }
   if (ts.isTypeLiteralNode(parent) && ts.isVariableDeclaration(parent.parent))
@@ -108,7 +109,7 @@ function pathsOf({ parent }: ts.Declaration, name: string, owners: readonly stri
   ];
 }
 
-/** The names of a type and of all it extends: the library declares many members in a mixin that MDN does not know. */
+/** The names of a type and of its base types. The library declares many members in a mixin that MDN does not know. */
 function namesOf(type: ts.Type, checker: ts.TypeChecker): string[] {
   if (type.isUnionOrIntersection()) return type.types.flatMap((one) => namesOf(one, checker));
   const bases = type.isClassOrInterface() ? checker.getBaseTypes(type) : [];

@@ -10,7 +10,7 @@ import { transformWithOxc, type Plugin } from 'vite';
 import { WEB, type Client } from './clients.ts';
 
 const COMPRESSED = /\.(html|js|css|svg|webmanifest|json|txt)$/;
-/** A smaller file fits into one packet anyway. */
+/** A smaller file needs only one network packet, even without compression. */
 const MIN_COMPRESSED_BYTES = 512;
 
 export function shell(client: Client): Plugin {
@@ -32,7 +32,7 @@ export function shell(client: Client): Plugin {
   };
 }
 
-/** Gives the manifest, with which a browser offers to install the client. */
+/** Returns the manifest. A browser needs it to offer the installation of the client. */
 export function createManifest(client: Client): string {
   const base = `/${client.path}/`;
   const icon = (size: number, purpose: string, suffix = '') => ({
@@ -63,7 +63,7 @@ async function createWorker(client: Client, out: string): Promise<string> {
   const version = createHash('sha256');
   for (const file of cached) version.update(file).update(readFileSync(join(out, file)));
   const base = `/${client.path}/`;
-  // The browser requests index.html by the folder's name.
+  // The browser requests index.html under the path of its folder.
   const files = cached.map((file) => base + (file === 'index.html' ? '' : file));
   const source = readFileSync(`${WEB}shared/worker/worker.ts`, 'utf8');
   const constants = { VERSION: version.digest('hex').slice(0, 16), BASE: base, FILES: files };

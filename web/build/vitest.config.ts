@@ -2,12 +2,12 @@ import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
 import { WEB } from './clients.ts';
 
-/** Vitest's configuration of the unit tests, which are beside the modules that they test. */
+/** Vitest's configuration for the unit tests. Each test is beside the module that it tests. */
 export default defineConfig({
   root: WEB,
   base: '/app/',
   plugins: [svelte({ configFile: `${WEB}svelte.config.js` })],
-  // Without this, Svelte would resolve to its server side, whose state is not reactive.
+  // Without this condition, Vitest would load Svelte's code for servers, in which state is not reactive.
   resolve: { conditions: ['browser'] },
   test: {
     include: ['**/*.test.ts'],

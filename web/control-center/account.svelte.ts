@@ -1,4 +1,4 @@
-/** The operator who is signed in, and what this operator may do. */
+/** The operator who is signed in, with this operator's permissions. */
 import { Account } from '../shared/account.svelte';
 import { api, onSignedOut, type Schemas } from '../shared/api/client';
 
@@ -8,12 +8,15 @@ export const account = new Account('curhat:control-center');
 
 let current = $state.raw<Schemas['OperatorAccount'] | null>(null);
 
-/** Gives the operator; null until the server has said who it is. */
+/** Returns the operator; null until the server has answered. */
 export function operator(): Schemas['OperatorAccount'] | null {
   return current;
 }
 
-/** Says whether to show what needs this permission. The server checks it again at each request. */
+/**
+ * Returns whether the operator has this permission. It only decides what a screen shows: the server checks each
+ * request.
+ */
 export function may(permission: Permission): boolean {
   return current?.permissions.includes(permission) ?? false;
 }

@@ -16,7 +16,7 @@ const SCREENS: Partial<Record<Entry['subject'], string>> = {
   mitra: 'mitras',
 };
 
-/** Gives the name of the entry's subject, and the path of the screen that shows it if there is one. */
+/** Returns the name of the entry's subject, and the path of the screen that shows it if there is one. */
 export function subjectOf(entry: Entry): { name: string; path?: string } {
   const subject = words().audit.subjects[entry.subject];
   const screen = SCREENS[entry.subject];
@@ -35,7 +35,7 @@ export function subjectOf(entry: Entry): { name: string; path?: string } {
   return { name: `${subject} ${shortenId(entry.subject_id)}` };
 }
 
-/** Gives an old or a new value as people write it. */
+/** Returns an old or a new value as people write it. */
 export function valueOf(entry: Entry, value: string | null, language: Language): string {
   if (value === null) return '–';
   if (entry.action.startsWith('refund_')) return formatRupiah(Number(value));

@@ -1,4 +1,4 @@
-/** Formats values for operators. All times are in Jakarta time, also when the operator is in another zone. */
+/** Formats values for operators. All times are in Jakarta time, even if the operator is in another zone. */
 import { LOCALES } from '../shared/time/format';
 import type { Language } from '../shared/words/language.svelte';
 
@@ -26,12 +26,12 @@ export function formatNumber(value: number, language: Language, digits = 0): str
   });
 }
 
-/** Gives the end of an id, which is random. An id begins with its time, so ids of one minute begin alike. */
+/** Returns the end of an id, which is random. An id begins with its time, so ids of one minute begin alike. */
 export function shortenId(id: string): string {
   return id.slice(-8);
 }
 
-/** `20.00`, an hour of a chart; or `24 Nov`, a day. */
+/** The time of a bar in a chart: `20.00` for an hour, `24 Nov` for a day. */
 export function formatBucket(time: string | number, unit: 'hours' | 'days', language: Language): string {
   const at = new Date(time);
   return unit === 'hours'
@@ -70,7 +70,7 @@ const SYSTEMS = [
   ['Linux', 'Linux'],
 ] as const;
 
-/** `Chrome, Linux`: the browser and the system. Gives the whole user agent if it names neither. */
+/** `Chrome, Linux`: the browser and the system. Returns the whole user agent if neither is known. */
 export function deviceName(userAgent: string): string {
   const named = [BROWSERS, SYSTEMS].map((names) => names.find(([sign]) => userAgent.includes(sign))?.[1]);
   return named.filter((name) => name !== undefined).join(', ') || userAgent;

@@ -1,4 +1,4 @@
-/** The options of filters: the contract's words, in the order in which people look for them. The types check each word. */
+/** The options of filters: values of the contract, in the order that operators expect. The types check each value. */
 import type { Schemas } from '../shared/api/client';
 
 export const TAGS = [

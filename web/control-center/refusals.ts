@@ -1,6 +1,6 @@
 import { Refused } from '../shared/api/client';
 
-/** Gives the sentence for each field that the server refused. It is empty if the server refused something else. */
+/** Returns a sentence for each field that the server refused. The result is empty if the error is not about fields. */
 export function fieldProblems<Field extends string>(
   error: unknown,
   words: Readonly<Record<Field, string>>,

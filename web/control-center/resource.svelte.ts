@@ -1,11 +1,11 @@
-/** A value that is read from the server: once, on demand, or repeatedly while the page is visible. */
+/** A value of the server. A screen reads it once, on demand, or repeatedly while the page is visible. */
 import { errorText } from '../shared/words/shared';
 
 export class Resource<Data> {
   value = $state.raw<Data | null>(null);
   /** Why the last read failed; empty if it succeeded. */
   problem = $state('');
-  /** A read is on its way, so `value` may be out of date. */
+  /** A read is under way, so `value` may be out of date. */
   isLoading = $state(false);
   readonly #read: () => Promise<Data>;
   #latest = 0;
@@ -30,7 +30,10 @@ export class Resource<Data> {
     }
   }
 
-  /** Reads the value now and this long after each answer, while the page is visible. Call it inside an `$effect`. */
+  /**
+   * Reads the value now, and again after each answer and this pause, while the page is visible. Call it inside an
+   * `$effect`.
+   */
   poll(milliseconds: number): () => void {
     let timer: ReturnType<typeof setTimeout> | undefined;
     let isOver = false;

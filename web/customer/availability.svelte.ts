@@ -1,7 +1,8 @@
 /**
- * Asks every 5 s whether a bestie is available, while the page is in front (1.3).
+ * Asks the server every 5 s whether a bestie is available, while the page is in the foreground (1.3).
  *
- * `null` means not known. A poll that failed says no (1.6). A page that goes to the background forgets the answer.
+ * `null` means that the answer is not known. A failed poll means `false` (1.6). When the page goes to the background,
+ * it forgets the answer.
  */
 const POLL_INTERVAL_MS = 5_000;
 const POLL_TIMEOUT_MS = 4_000;
@@ -12,10 +13,10 @@ export function isAvailable(): boolean | null {
   return available;
 }
 
-/** Polls for as long as the component lives: call it inside an `$effect`. */
+/** Polls while the component exists. Call it inside an `$effect`. */
 export function pollAvailability(): () => void {
   let timer: ReturnType<typeof setInterval> | undefined;
-  /** The latest poll. An answer to an earlier one is ignored. */
+  /** The latest poll. The code ignores the answer to an earlier poll. */
   let latest: AbortController | undefined;
 
   async function poll(): Promise<void> {
@@ -30,7 +31,7 @@ export function pollAvailability(): () => void {
       });
       answer = response.ok && ((await response.json()) as { available?: unknown }).available === true;
     } catch {
-      // Not known means not available.
+      // A poll without an answer means that nobody is available.
     } finally {
       clearTimeout(timeout);
     }

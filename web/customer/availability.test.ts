@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { isAvailable, pollAvailability } from './availability.svelte';
 
-/** One poll, which the test answers. It ignores the signal to abort, as a late answer does. */
+/** One poll. The test answers it, even after the client has aborted it, to simulate a late answer. */
 interface Poll {
   signal: AbortSignal;
   answer: (body: unknown, status?: number) => Promise<void>;
@@ -50,13 +50,13 @@ function setVisibility(state: 'visible' | 'hidden'): void {
   document.dispatchEvent(new Event('visibilitychange'));
 }
 
-test('it is not known before the first answer', async () => {
+test('availability is not known before the first answer', async () => {
   expect(isAvailable()).toBeNull();
   await polls[0]!.answer({ available: true });
   expect(isAvailable()).toBe(true);
 });
 
-test('it polls at once, and then every 5 s', async () => {
+test('the client polls at once, and then every 5 s', async () => {
   expect(polls).toHaveLength(1);
   await polls[0]!.answer({ available: true });
   await vi.advanceTimersByTimeAsync(4_999);
@@ -79,12 +79,12 @@ test.each([
   expect(isAvailable()).toBe(false);
 });
 
-test('a lost network means not available', async () => {
+test('a lost network means that nobody is available', async () => {
   await polls[0]!.fail();
   expect(isAvailable()).toBe(false);
 });
 
-test('a poll is given up after 4 s, and that means not available', async () => {
+test('the client gives up a poll after 4 s, and nobody is available then', async () => {
   await polls[0]!.answer({ available: true });
   await vi.advanceTimersByTimeAsync(5_000);
   await vi.advanceTimersByTimeAsync(3_999);
@@ -100,7 +100,7 @@ test('a new poll aborts the one before it', () => {
   expect(polls.map(({ signal }) => signal.aborted)).toEqual([true, false]);
 });
 
-test('an answer to an earlier poll is ignored', async () => {
+test('the client ignores an answer to an earlier poll', async () => {
   await vi.advanceTimersByTimeAsync(5_000);
   expect(polls[0]!.signal.aborted).toBe(true);
   await polls[1]!.answer({ available: false });
@@ -108,7 +108,7 @@ test('an answer to an earlier poll is ignored', async () => {
   expect(isAvailable()).toBe(false);
 });
 
-test('a page in the background does not poll, and forgets what it knew', async () => {
+test('a page in the background does not poll, and forgets the last answer', async () => {
   await polls[0]!.answer({ available: true });
   setVisibility('hidden');
   expect(isAvailable()).toBeNull();
@@ -116,13 +116,13 @@ test('a page in the background does not poll, and forgets what it knew', async (
   expect(polls).toHaveLength(1);
 });
 
-test('an answer that arrives in the background is ignored', async () => {
+test('the client ignores an answer that arrives in the background', async () => {
   setVisibility('hidden');
   await polls[0]!.answer({ available: true });
   expect(isAvailable()).toBeNull();
 });
 
-test('a page that returns to the front polls at once, and then every 5 s', async () => {
+test('a page that returns to the foreground polls at once, and then every 5 s', async () => {
   setVisibility('hidden');
   setVisibility('visible');
   expect(polls).toHaveLength(2);
@@ -132,7 +132,7 @@ test('a page that returns to the front polls at once, and then every 5 s', async
   expect(polls).toHaveLength(3);
 });
 
-test('a browser that goes offline means not available at once', async () => {
+test('nobody is available as soon as the browser goes offline', async () => {
   await polls[0]!.answer({ available: true });
   await vi.advanceTimersByTimeAsync(5_000);
   dispatchEvent(new Event('offline'));
@@ -141,14 +141,14 @@ test('a browser that goes offline means not available at once', async () => {
   expect(isAvailable()).toBe(false);
 });
 
-test('the return of the network polls at once', async () => {
+test('the client polls at once when the network returns', async () => {
   dispatchEvent(new Event('offline'));
   dispatchEvent(new Event('online'));
   await polls[1]!.answer({ available: true });
   expect(isAvailable()).toBe(true);
 });
 
-test('after its screen is gone, it neither polls nor listens', async () => {
+test('the client neither polls nor listens after the screen was closed', async () => {
   await polls[0]!.answer({ available: true });
   await vi.advanceTimersByTimeAsync(5_000);
   stop();

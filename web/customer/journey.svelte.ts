@@ -1,7 +1,7 @@
 /**
- * The state of the customer's journey. The server owns it: this store holds a snapshot (`/state`) and the events after
- * it. Each screen is a function of this store, so it is the same after a reload, without a
- * network and on a second phone.
+ * The state of the customer's journey. The server owns this state. The store holds a snapshot (`/state`) and the events
+ * after it. Each screen is a function of this store. So a screen is the same after a reload, without a network and on a
+ * second phone.
  */
 import { api, codeOf, onSignedOut, signedOut, type Schemas } from '../shared/api/client';
 import { Chat, type ChatApi, type Message } from '../shared/chat/chat.svelte';
@@ -16,15 +16,15 @@ export type Extension = Schemas['Extension'];
 type Profile = Schemas['CustomerProfile'];
 
 /**
- * `unreachable`: the store is empty, and the server does not answer. In `ready`, the store may hold what the page kept
- * before a reload, while the connection is `offline`.
+ * `unreachable`: the store is empty, and the server does not answer. In `ready`, while the connection is `offline`, the
+ * store may hold the state that the page kept before a reload.
  */
 type Phase = 'loading' | 'unreachable' | 'ready';
 
 const KEPT_STATE_KEY = 'curhat:customer:kept';
-/** The server pings a customer every 15 s. Two pings may be lost. */
+/** The server pings a customer every 15 s. This allows for two lost pings. */
 const SILENCE_MS = 35_000;
-/** A payment in one of these states is part of the snapshot; in any other state it is over. */
+/** A payment in one of these states is part of the snapshot. A payment in any other state is over. */
 const OPEN_STATUSES: ReadonlySet<Payment['status']> = new Set([
   'pending',
   'confirming',
@@ -32,7 +32,7 @@ const OPEN_STATUSES: ReadonlySet<Payment['status']> = new Set([
   'unserved',
 ]);
 const MAX_KEPT_MESSAGES = 60;
-/** The order of the states of a payment, a pairing, a session and an extension: none goes back to an earlier stage. */
+/** The stage of each state of a payment, a pairing, a session and an extension. None returns to an earlier stage. */
 const STAGES: Record<
   Payment['status'] | Pairing['status'] | Session['status'] | Extension['status'],
   number
@@ -56,7 +56,7 @@ const STAGES: Record<
   refunded: 3,
 };
 
-/** What the page keeps over a reload, to show it if there is no network then. */
+/** The state that the page keeps over a reload, to show it if there is no network then. */
 interface KeptState {
   profile: Profile;
   payment: Payment | null;
@@ -90,7 +90,7 @@ class Journey {
   payment = $state.raw<Payment | null>(null);
   pairing = $state.raw<Pairing | null>(null);
   session = $state.raw<Session | null>(null);
-  /** The request for more time that is not decided, or not paid yet. */
+  /** The request for more time that is not decided yet, or not paid yet. */
   extension = $state.raw<Extension | null>(null);
   /** The last decided request for more time, until the customer has seen the decision. */
   decidedExtension = $state.raw<Extension | null>(null);
@@ -119,11 +119,11 @@ class Journey {
 
   constructor() {
     onSignedOut(() => this.#reset());
-    // The last `#keep` was at the last event. The person may have written something since then.
+    // The last event called `#keep`. The person may have written something since then.
     addEventListener('pagehide', () => this.#keep());
   }
 
-  /** Fetches the state, again and again until it succeeds, and connects. Call it once the customer is signed in. */
+  /** Fetches the state, with retries until it succeeds, and connects. Call it after the customer has signed in. */
   async start(): Promise<void> {
     this.#restore();
     await retryUntilDone(
@@ -177,7 +177,7 @@ class Journey {
     this.#keep();
   }
 
-  /** Fetches the snapshot, after a refusal that says that this store is out of date. Throws `Refused`. */
+  /** Fetches the snapshot. Call it after a refusal that means that this store is out of date. Throws `Refused`. */
   refresh(): Promise<void> {
     return this.#socket.refresh();
   }
@@ -196,12 +196,12 @@ class Journey {
     this.endedSession = null;
   }
 
-  /** Tells the mitra that the person types in the running chat. */
+  /** Tells the mitra that the customer is typing in the running chat. */
   sendTyping(): void {
     if (this.session) this.#socket.sendTyping(this.session.id);
   }
 
-  /** Gives a chat of the history. */
+  /** Returns a chat of the history. */
   openChat(sessionId: string): Chat {
     return this.chat?.sessionId === sessionId ? this.chat : new Chat(sessionId, chatApi);
   }
@@ -214,12 +214,12 @@ class Journey {
     const { extension: asked } = this;
     if (state.extension !== null) this.#showExtension(state.extension);
     else if (asked !== null) {
-      // It was decided while this page was offline.
+      // The request for more time was decided while this page was offline.
       const decided = state.session?.extension;
       if (decided?.id === asked.id) this.#showExtension(decided);
       else this.extension = null;
     }
-    // Messages may have been missed while this page was offline.
+    // The page may have missed messages while it was offline.
     await this.chat?.load();
     this.#keep();
     return state.stream;
@@ -285,7 +285,8 @@ class Journey {
   #showPairing(pairing: Pairing): void {
     this.#reachedStages.set(pairing.id, STAGES[pairing.status]);
     if (this.payment?.id !== pairing.payment_id) return;
-    // A payment may have two pairings, one after the other, and an answer about the first may be late. Ids grow.
+    // A payment may have two pairings, one after the other. An answer about the first may be late. The second has a
+    // larger id.
     if (this.pairing === null || this.pairing.id <= pairing.id) this.pairing = pairing;
   }
 
@@ -307,7 +308,7 @@ class Journey {
 
   #showExtension(extension: Extension): void {
     const isDecided = STAGES[extension.status] === 2;
-    // The command's answer and the event say the same. The decision is shown once.
+    // The command's answer and the event both bring the decision. The screen shows it once.
     const isKnown = this.#reachedStages.get(extension.id) === STAGES[extension.status];
     this.#reachedStages.set(extension.id, STAGES[extension.status]);
     if (isDecided) {

@@ -1,4 +1,4 @@
-/** This phone's subscription on the customer's paths. It tells of an accepted request and of messages. */
+/** This phone's subscription as a customer. Its pushes announce an accepted request, and messages. */
 import { api } from '../shared/api/client';
 import { Push } from '../shared/push/push.svelte';
 

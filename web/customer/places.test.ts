@@ -22,7 +22,7 @@ function session(id: string): Session {
   return { id } as Session;
 }
 
-/** A journey that is in this stage. */
+/** A journey in this stage. */
 const IN_STAGE: Record<Stage, JourneyState> = {
   none: NOTHING,
   paying: { ...NOTHING, payment: payment('pending') },
@@ -39,7 +39,7 @@ const IN_STAGE: Record<Stage, JourneyState> = {
 const STAGES = Object.keys(IN_STAGE) as Stage[];
 
 describe('the stage of the journey', () => {
-  test.each(STAGES)('%s is recognised', (stage) => {
+  test.each(STAGES)('%s is found', (stage) => {
     expect(stageOf(IN_STAGE[stage])).toBe(stage);
   });
 
@@ -47,7 +47,7 @@ describe('the stage of the journey', () => {
     expect(stageOf({ ...NOTHING, payment: payment('confirming') })).toBe('paying');
   });
 
-  test('a confirmed payment whose pairing has not arrived yet is a search', () => {
+  test('a confirmed payment without a known pairing is a search', () => {
     expect(stageOf({ ...NOTHING, payment: payment('confirmed') })).toBe('searching');
   });
 
@@ -55,7 +55,7 @@ describe('the stage of the journey', () => {
     expect(stageOf({ ...NOTHING, session: session('running') })).toBe('chatting');
   });
 
-  test('a running session comes before everything else', () => {
+  test('a running session decides, whatever else the journey has', () => {
     expect(stageOf({ ...IN_STAGE.failed, session: session('running') })).toBe('chatting');
   });
 });
@@ -71,7 +71,7 @@ test('each stage has its path', () => {
   ]);
 });
 
-/** Which paths a person may stay on in each stage. On any other of these paths, the person goes to the stage's own. */
+/** The stages in which a person may stay on each path. In any other stage, the person goes to the stage's own path. */
 const STAYS: Record<string, Stage[]> = {
   '/payment': ['none', 'paying', 'failed'],
   '/again/session': ['none', 'paying', 'failed'],
@@ -85,7 +85,7 @@ const STAYS: Record<string, Stage[]> = {
 };
 
 describe.each(Object.keys(STAYS))('a person at %s', (path) => {
-  test.each(STAGES)('fits the stage %s or goes to its screen', (stage) => {
+  test.each(STAGES)('stays there in the stage %s, or goes to its screen', (stage) => {
     const expected = STAYS[path]!.includes(stage) ? path : pathOf(stage);
     expect(fittingPath(path, IN_STAGE[stage])).toBe(expected);
   });
@@ -94,7 +94,7 @@ describe.each(Object.keys(STAYS))('a person at %s', (path) => {
 describe('a session that has just ended', () => {
   const ended = { ...NOTHING, endedSession: session('ended') };
 
-  test.each(['/chat', '/search', '/failed', '/unknown'])('takes a person at %s to its chat', (path) => {
+  test.each(['/chat', '/search', '/failed', '/unknown'])('moves a person at %s to its chat', (path) => {
     expect(fittingPath(path, ended)).toBe('/history/ended');
   });
 
@@ -102,20 +102,20 @@ describe('a session that has just ended', () => {
     expect(fittingPath(path, ended)).toBe(path);
   });
 
-  test('does not come before the next journey', () => {
+  test('does not replace the screen of the next journey', () => {
     expect(fittingPath('/chat', { ...IN_STAGE.searching, endedSession: session('ended') })).toBe('/search');
   });
 });
 
-test('the running session is read in its chat, and not in the history', () => {
+test('the history opens the running session in its chat', () => {
   expect(fittingPath('/history/running', IN_STAGE.chatting)).toBe('/chat');
 });
 
-test('a refunded payment keeps the screen of its failure', () => {
+test('a refunded payment still has the screen of its failure', () => {
   expect(fittingPath('/failed', { ...NOTHING, closedPayment: payment('refunded') })).toBe('/failed');
 });
 
-test('an expired payment has no screen of a failure', () => {
+test('an expired payment has no failure screen', () => {
   expect(fittingPath('/failed', { ...NOTHING, closedPayment: payment('expired') })).toBe('/');
 });
 

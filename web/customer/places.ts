@@ -1,4 +1,6 @@
-/** Decides which screen belongs to the state of the journey. Every path is the client's own, such as `/payment`. */
+/**
+ * Decides which screen belongs to the state of the journey. Paths are below the client's own path, such as `/payment`.
+ */
 import type { Pairing, Payment, Session } from './journey.svelte';
 
 /** `choosing`: the chosen mitra did not accept, and the customer decides whether another one may (3.5). */
@@ -8,9 +10,9 @@ export interface JourneyState {
   payment: Payment | null;
   pairing: Pairing | null;
   session: Session | null;
-  /** The session that has just ended on this screen. */
+  /** The session that ended while this page showed it. */
   endedSession: Session | null;
-  /** The payment that has just expired or been refunded on this screen. */
+  /** The payment that expired or was refunded while this page showed it. */
   closedPayment: Payment | null;
 }
 
@@ -35,7 +37,7 @@ export function pathOf(stage: Stage): string {
   return PATHS[stage];
 }
 
-/** Gives the path that fits the journey: `path` itself, unless the journey has gone past that screen. */
+/** Returns the path that fits the journey. This is `path` itself, unless the journey is past that screen. */
 export function fittingPath(path: string, state: JourneyState): string {
   const stage = stageOf(state);
   const { endedSession, closedPayment, session } = state;
@@ -59,7 +61,7 @@ export function fittingPath(path: string, state: JourneyState): string {
   }
 }
 
-/** Gives the path of the stage; after a session that has just ended, the path of its chat. */
+/** Returns the path of the stage. After a session has just ended, this is the path of its chat. */
 function nextPath(state: JourneyState): string {
   const stage = stageOf(state);
   return stage === 'none' && state.endedSession !== null
@@ -68,7 +70,8 @@ function nextPath(state: JourneyState): string {
 }
 
 /**
- * Says whether a new stage changes the screen of a person who is at `path`. A chat always does, because its time runs.
+ * Returns whether a new stage changes the screen of a person who is at `path`. A new chat always does,
+ * because its time is running.
  */
 export function changesScreen(path: string, stage: Stage): boolean {
   if (stage === 'chatting') return true;

@@ -1,8 +1,8 @@
 /**
- * The sound and the vibration that announce a card. The browser generates the notes; no file is fetched.
+ * The sound and the vibration that announce a card. The browser generates the tones, so there is no file to fetch.
  *
- * A browser plays no sound before the person has touched the page. Until then `isAudible` is false, and the screen says
- * so.
+ * A browser plays no sound before the person has touched the page. Until then `isAudible` returns false, and the screen
+ * tells the person.
  */
 const RING_INTERVAL_MS = 5_000;
 const RING_NOTES_HZ = [784, 988, 1175];
@@ -14,7 +14,7 @@ let context: AudioContext | undefined;
 let audible = $state(false);
 let ringTimer: ReturnType<typeof setInterval> | undefined;
 
-/** Says whether the browser would play a ring. */
+/** Returns whether the browser would play the sound. */
 export function isAudible(): boolean {
   return audible;
 }
@@ -22,7 +22,8 @@ export function isAudible(): boolean {
 /** Allows the sound at the first touch, and stops the ringing at every touch. Call it inside an `$effect`. */
 export function startAlarm(): () => void {
   const touched = () => stopRinging();
-  // At the click, not at the touch: the notice about the sound disappears then, and the page must not move under a thumb.
+  // The notice about the sound disappears at the click and not at the touch. Otherwise the page would move between the
+  // touch and the click.
   const pressed = () => void unlockSound();
   addEventListener('pointerdown', touched, true);
   addEventListener('keydown', touched, true);
@@ -46,20 +47,20 @@ export function stopRinging(): void {
   clearInterval(ringTimer);
 }
 
-/** Rings once, so that the mitra hears whether it is loud enough. */
+/** Rings once, so that the mitra can hear whether the sound is loud enough. */
 export async function testRing(): Promise<void> {
   await unlockSound();
   ringOnce();
 }
 
-/** Plays a short note: a message has arrived in a chat that is not on the screen. */
+/** Plays a short tone for a message in a chat that is not on the screen. */
 export function playNote(): void {
   playNotes(MESSAGE_NOTES_HZ, 0.12);
 }
 
 function ringOnce(): void {
   playNotes(RING_NOTES_HZ, 0.3);
-  // Some browsers have no vibration, and all refuse it before the first touch.
+  // Some browsers have no vibration. All browsers refuse it before the first touch.
   if ('vibrate' in navigator && navigator.userActivation?.hasBeenActive) navigator.vibrate(RING_PATTERN_MS);
 }
 
@@ -80,7 +81,7 @@ function playNotes(notes: number[], volume: number): void {
     const tone = context.createOscillator();
     const loudness = context.createGain();
     tone.frequency.value = hertz;
-    // The tone swells and fades, because a tone that is cut off clicks.
+    // The volume rises and falls gradually, because a tone that starts or stops suddenly makes a click.
     loudness.gain.setValueAtTime(0, at);
     loudness.gain.linearRampToValueAtTime(volume, at + 0.02);
     loudness.gain.exponentialRampToValueAtTime(0.001, at + NOTE_SECONDS * 2);

@@ -1,4 +1,4 @@
-/** This phone's subscription on the mitra's paths. It tells of requests and of messages. */
+/** This phone's subscription as a mitra. Its pushes announce requests, and messages. */
 import { api } from '../shared/api/client';
 import { Push } from '../shared/push/push.svelte';
 

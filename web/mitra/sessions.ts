@@ -1,14 +1,14 @@
-/** Today's sessions, and how long the mitra has listened. */
+/** Today's sessions, and the total time of the mitra's sessions. */
 import { api } from '../shared/api/client';
 import { serverNow } from '../shared/time/clock.svelte';
 import type { Session } from './work.svelte';
 
-/** Gives the day on which a session began, in the viewer's time zone. Two sessions of one day have the same value. */
+/** Returns the day on which a session began, in the viewer's time zone. Two sessions of one day have the same value. */
 export function dayOf(session: Session): string {
   return new Date(session.started_at).toDateString();
 }
 
-/** Sums the minutes of these sessions, up to their end or to now. */
+/** Sums the minutes of these sessions. A running session counts up to now. */
 export function sumMinutes(sessions: readonly Session[]): number {
   const milliseconds = sessions.map(
     (session) =>

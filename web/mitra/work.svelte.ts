@@ -1,10 +1,9 @@
 /**
- * The state of the mitra's work: the toggle, the cards, the chats. The server owns it: this store holds a snapshot
- * (`/state`) and the events after it. Each screen is a function of this store, so a reload, a lost network and a second
- * phone show the same.
+ * The state of the mitra's work: the toggle, the cards, the chats. The server owns this state. The store holds a
+ * snapshot (`/state`) and the events after it. Each screen is a function of this store. So a screen is the same after a
+ * reload, without a network and on a second phone.
  *
- * Cards are level-triggered: each welcome and each snapshot brings the set of open requests, and a card that is missing
- * in it has closed.
+ * Each welcome and each snapshot brings the complete set of open requests. A card that is not in the set has closed.
  */
 import { api, codeOf, command, onSignedOut, Refused, signedOut, type Schemas } from '../shared/api/client';
 import { randomId } from '../shared/baseline';
@@ -20,7 +19,7 @@ type Extension = Schemas['Extension'];
 type Presence = Schemas['MitraPresence'];
 type Profile = Schemas['MitraProfile'];
 
-/** `unknown`: the request closed while this phone was not connected. */
+/** `unknown`: the request closed while this phone was disconnected, so the reason is not known. */
 type CloseReason = NonNullable<Request['close_reason']> | 'unknown';
 export type Answer = 'accept' | 'reject';
 /** Why an answer did not reach the server. The card stays, and the mitra can press again. */
@@ -29,15 +28,15 @@ export type Problem = 'unreachable' | 'offline' | 'other';
 /** A request as this phone shows it. */
 export interface RequestCard {
   request: Request;
-  /** Why the request closed. The card says so for a few seconds. */
+  /** Why the request closed. The card shows the reason for a few seconds. */
   closed: CloseReason | null;
-  /** The mitra pressed accept on this phone, but the request had closed before. */
+  /** Whether the mitra pressed accept on this phone after the request had closed. */
   cameTooLate: boolean;
   answering: Answer | null;
   problem: Problem | null;
 }
 
-/** A request for more time. It is shown until the mitra has had time to read the outcome. */
+/** A request for more time. The screen shows it until the mitra has had time to read the outcome. */
 export interface ExtensionCard {
   extension: Extension;
   callName: string;
@@ -58,20 +57,20 @@ interface EndedSession {
  */
 type Phase = 'loading' | 'unreachable' | 'suspended' | 'ready';
 
-/** `unknown`: the phone is still connecting. `cut off`: the toggle is on, but no customer can reach this phone. */
+/** `unknown`: the phone is still connecting. `cut off`: the toggle is on, but requests cannot reach this phone. */
 type Reach = 'off' | 'unknown' | 'cut off' | 'full' | 'reachable';
 
 const KEPT_STATE_KEY = 'curhat:mitra:kept';
 const MAX_KEPT_MESSAGES = 60;
-/** The server pings a mitra every 3 s. Two pings may be lost. */
+/** The server pings a mitra every 3 s. This allows for two lost pings. */
 const SILENCE_MS = 9_000;
-/** How long a closed card shows why it closed. It is longer if the mitra had accepted. */
+/** How long a closed card shows the reason. The time is longer if the mitra had pressed accept. */
 const CLOSED_SHOWN_MS = 5_000;
 const CAME_TOO_LATE_SHOWN_MS = 8_000;
 const OUTCOME_SHOWN_MS = 7_000;
-/** A connection made this soon after the page came to the front replaces one that was lost in the background. */
+/** A connection within this time after the page came to the foreground replaces one that was lost in the background. */
 const BACK_IN_FRONT_MS = 15_000;
-/** The order of the states of a session and an extension: none goes back to an earlier stage. */
+/** The stage of each state of a session and an extension. None returns to an earlier stage. */
 const STAGES: Record<Session['status'] | Extension['status'], number> = {
   active: 0,
   pending: 0,
@@ -82,7 +81,9 @@ const STAGES: Record<Session['status'] | Extension['status'], number> = {
   charge_failed: 2,
 };
 
-/** What the page keeps over a reload, to show it if there is no network then. Cards are too short-lived for that. */
+/**
+ * The state that the page keeps over a reload, to show it if there is no network then. Cards close too soon to keep.
+ */
 interface KeptState {
   profile: Profile;
   presence: Presence;
@@ -113,19 +114,19 @@ class Work {
   /** The running sessions, oldest first. */
   sessions = $state.raw<readonly Session[]>([]);
   chats = $state.raw<ReadonlyMap<string, Chat>>(new Map());
-  /** The sessions that have ended while this page showed them, by id. */
+  /** The sessions that ended while this page showed them, by id. */
   endedSessions = $state.raw<ReadonlyMap<string, EndedSession>>(new Map());
-  /** The server has answered since the page was opened: this is not only what the page kept. */
+  /** Whether the server has answered since the page was opened. Until then, the store has only the kept state. */
   isCurrent = $state(false);
-  /** The connection was lost while another app was in front. */
+  /** Whether the connection was lost while another app was in the foreground. */
   wasAway = $state(false);
 
-  /** The session whose chat is on the screen: its messages make no sound. */
+  /** The session whose chat is on the screen. Its messages make no sound. */
   shownChatId: string | null = null;
 
   /** The latest known stage of each session and extension, by id. */
   readonly #reachedStages = new Map<string, number>();
-  /** The idempotency keys of answers that may have reached the server, for the next attempt. */
+  /** The idempotency keys of answers that may have reached the server. The next attempt uses the same key. */
   readonly #idempotencyKeys = new Map<string, string>();
   readonly #timers = new Map<string, ReturnType<typeof setTimeout>>();
   #wasWelcomed = false;
@@ -142,13 +143,13 @@ class Work {
       this.connection = status;
       if (status === 'online') for (const chat of this.chats.values()) chat.retryNow();
     },
-    // The mitra is signed out, or suspended. The answer to the next request says which.
+    // The mitra is signed out, or suspended. The answer to the next request tells which of the two.
     onSignedOut: () => void this.start(),
   });
 
   constructor() {
     onSignedOut(() => this.#reset());
-    // The last `#keep` was at the last event. The mitra may have written something since then.
+    // The last event called `#keep`. The mitra may have written something since then.
     addEventListener('pagehide', () => this.#keep());
     document.addEventListener('visibilitychange', () => {
       if (document.visibilityState === 'hidden') this.#hiddenAt = Date.now();
@@ -159,7 +160,7 @@ class Work {
     });
   }
 
-  /** Whether customers can reach this phone. */
+  /** Whether requests can reach this phone. */
   get reach(): Reach {
     if (this.presence?.online !== true) return 'off';
     if (this.connection === 'offline') return 'cut off';
@@ -181,7 +182,7 @@ class Work {
     return messages.filter((message) => message.sender === 'customer' && message.read_at === null).length;
   }
 
-  /** Fetches the state, again and again until it succeeds, and connects. Call it once the mitra is signed in. */
+  /** Fetches the state, with retries until it succeeds, and connects. Call it after the mitra has signed in. */
   async start(): Promise<void> {
     this.#restore();
     await retryUntilDone(
@@ -215,14 +216,14 @@ class Work {
   async setOnline(online: boolean): Promise<void> {
     const before = this.presence;
     const answer = await api.put('/api/mitra/presence', { body: { online } });
-    // If an event arrived meanwhile, its `connected` is newer than the answer's.
+    // If an event arrived before the answer, `connected` of the event is newer than `connected` of the answer.
     const { connected } = this.presence === before ? answer : (this.presence ?? answer);
     this.presence = { ...answer, connected };
     this.wasAway = false;
     this.#keep();
   }
 
-  /** Accepts the request. Gives the session's id, or null if it is not ours: then the card says why. */
+  /** Accepts the request. Returns the session's id, or null if the accept did not win: the card then shows why. */
   async accept(request: Request): Promise<string | null> {
     const path = { request_id: request.id };
     const answer = await this.#answerRequest(request, 'accept', (headers) =>
@@ -233,7 +234,7 @@ class Work {
     return answer.session.id;
   }
 
-  /** Rejects the request, and leaves the customer to other mitras. */
+  /** Rejects the request. Other mitras may still accept this customer. */
   async reject(request: Request): Promise<void> {
     const path = { request_id: request.id };
     await this.#answerRequest(request, 'reject', async (headers) => {
@@ -242,7 +243,7 @@ class Work {
     });
   }
 
-  /** Approves or rejects a request for more time. The card says what happened. */
+  /** Approves or rejects a request for more time. The card shows the outcome. */
   async decide(extension: Extension, answer: Answer): Promise<void> {
     const { id } = extension;
     const key = `${answer} ${id}`;
@@ -256,7 +257,7 @@ class Work {
       );
       this.#applyExtension(decided);
     } catch (error) {
-      // The event that is on its way says how it was decided.
+      // An event will bring the decision.
       if (codeOf(error) === 'extension_decided') this.#changeExtension(id, { cameTooLate: true });
       else this.#changeExtension(id, { problem: problemOf(error) });
     } finally {
@@ -270,12 +271,12 @@ class Work {
     this.#keep();
   }
 
-  /** Tells the customer that the mitra types in this chat. */
+  /** Tells the customer that the mitra is typing in this chat. */
   sendTyping(sessionId: string): void {
     this.#socket.sendTyping(sessionId);
   }
 
-  /** Gives a chat of the history. */
+  /** Returns a chat of the history. */
   openChat(sessionId: string): Chat {
     return this.endedSessions.get(sessionId)?.chat ?? new Chat(sessionId, chatApi);
   }
@@ -302,7 +303,7 @@ class Work {
     }
   }
 
-  /** Runs a command under an idempotency key, and keeps the key while it is not known whether the command arrived. */
+  /** Runs a command under an idempotency key. It keeps the key until it is known whether the command arrived. */
   async #runOnce<Data>(
     name: string,
     run: (headers: { 'Idempotency-Key': string }) => Promise<Data>,
@@ -314,7 +315,7 @@ class Work {
       this.#idempotencyKeys.delete(name);
       return data;
     } catch (error) {
-      // The server would repeat a refusal under the same key, even after the reason for it has gone.
+      // With the same key, the server would repeat the refusal, even if its reason no longer exists.
       if (error instanceof Refused && error.status >= 400 && error.status < 500)
         this.#idempotencyKeys.delete(name);
       throw error;
@@ -344,7 +345,7 @@ class Work {
   #closeRequest(request: Request, reason: CloseReason, cameTooLate: boolean): void {
     const card = this.requests.find((one) => one.request.id === request.id);
     if (card === undefined) return;
-    // The mitra pressed this on this phone: the chat opens or the card goes, without a word.
+    // The mitra pressed the button on this phone. The chat opens or the card disappears, without a message.
     const expected = { accepted: 'accept', rejected: 'reject' }[reason as 'accepted'] as Answer | undefined;
     if (expected !== undefined && card.answering === expected) {
       this.#dropRequest(request.id);
@@ -382,7 +383,7 @@ class Work {
     const before = this.#reachedStages.get(id);
     this.#reachedStages.set(id, STAGES[status]);
     const known = this.extensions.find((card) => card.extension.id === id);
-    // The command's answer and the event say the same. The outcome is shown once.
+    // The command's answer and the event both bring the outcome. The card shows it once.
     if (before === STAGES[status] && known === undefined) return;
     if (known !== undefined) this.#changeExtension(id, { extension });
     else {
@@ -434,7 +435,7 @@ class Work {
     const running = new Set(state.sessions.map((session) => session.id));
     const gone = this.sessions.filter((session) => !running.has(session.id));
     for (const session of state.sessions) this.#showSession(session);
-    // The snapshot does not say how sessions ended. Messages may have been missed while this page was offline.
+    // The snapshot does not tell how sessions ended. The page may have missed messages while it was offline.
     const [ended] = await Promise.all([
       Promise.all(
         gone.map(({ id }) => api.get('/api/mitra/sessions/{session_id}', { path: { session_id: id } })),
@@ -446,7 +447,7 @@ class Work {
     const open = new Set(state.extensions.map((extension) => extension.id));
     for (const { extension } of this.extensions) {
       if (open.has(extension.id) || STAGES[extension.status] === 2) continue;
-      // It was decided while this page was offline.
+      // The request for more time was decided while this page was offline.
       const decided = [...state.sessions, ...ended].find(({ id }) => id === extension.session_id)?.extension;
       if (decided?.id === extension.id) this.#showExtension(decided);
       else this.#dropExtension(extension.id);
@@ -571,13 +572,13 @@ class Work {
 
 export const work = new Work();
 
-/** Gives the reason why a refusal closes the card; null if the mitra may try again. */
+/** Returns the reason why a refusal closes the card; null if the mitra may try again. */
 function closeReasonOf(error: unknown): CloseReason | null {
   switch (codeOf(error)) {
     case 'already_taken':
       return 'already_taken';
     case 'request_closed':
-      // Without a reason, the request is still open in the database and its time is over.
+      // A refusal without a reason: the request is still open in the database, but its time is over.
       return ((error as Refused).problem.close_reason as CloseReason | null | undefined) ?? 'timed_out';
     case 'at_capacity':
       return 'at_capacity';

@@ -1,4 +1,4 @@
-/** Remembers on this device whether somebody is signed in: a script cannot read the cookie that decides. */
+/** Remembers on this device whether somebody is signed in, because a script cannot read the session cookie. */
 import { onSignedOut } from './api/client';
 
 export class Account {
@@ -16,13 +16,13 @@ export class Account {
     return this.#isSignedIn;
   }
 
-  /** The server has accepted a code or a password, and has set the cookie. */
+  /** Call it after the server has accepted a code or a password, and has set the cookie. */
   signIn = (): void => {
     localStorage.setItem(this.#key, 'signed in');
     this.#isSignedIn = true;
   };
 
-  /** The next person on this device must not see what this one wrote and read. */
+  /** Removes this person's data, because the next person on this device must not see it. */
   #forget(): void {
     for (const key of Object.keys(localStorage)) if (key.startsWith(this.#key)) localStorage.removeItem(key);
     sessionStorage.clear();

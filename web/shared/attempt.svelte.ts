@@ -1,20 +1,20 @@
-/** One step of a form or a dialog: it runs once at a time, and a failure becomes a sentence. */
+/** One step of a form or a dialog. It runs at most once at a time, and turns a failure into a sentence. */
 import { errorText } from './words/shared';
 
 export class Attempt {
-  /** The step runs. Another press meanwhile does nothing. */
+  /** Whether the step is running. Another press then does nothing. */
   busy = $state(false);
-  /** Why the last step failed, in a sentence for the person; empty while it runs and after it has worked. */
+  /** Why the last step failed, in a sentence for the person; empty while a step runs and after a success. */
   problem = $state('');
 
   readonly #explain: (error: unknown) => string;
 
-  /** `explain` gives the sentence for what a step throws. */
+  /** `explain` returns the sentence for an error that a step throws. */
   constructor(explain: (error: unknown) => string = errorText) {
     this.#explain = explain;
   }
 
-  /** Runs `step`, unless one runs already. */
+  /** Runs `step`, unless a step is already running. */
   async run(step: () => Promise<void>): Promise<void> {
     if (this.busy) return;
     this.busy = true;

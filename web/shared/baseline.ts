@@ -1,16 +1,16 @@
-/** What newer browsers have and the oldest supported ones (.browserslistrc) lack. */
+/** Functions that newer browsers have and the oldest supported browsers (.browserslistrc) lack. */
 
-/** As `items.at(-1)`. */
+/** Does the same as `items.at(-1)`. */
 export function lastOf<Item>(items: readonly Item[]): Item | undefined {
   return items[items.length - 1];
 }
 
-/** As `items.findLast(matches)`. */
+/** Does the same as `items.findLast(matches)`. */
 export function findLast<Item>(items: readonly Item[], matches: (item: Item) => boolean): Item | undefined {
   return [...items].reverse().find(matches);
 }
 
-/** As `crypto.randomUUID()`. */
+/** Does the same as `crypto.randomUUID()`. */
 export function randomId(): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   // Version 4, variant 1 (RFC 9562).
@@ -20,7 +20,7 @@ export function randomId(): string {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }
 
-/** As `AbortSignal.timeout(milliseconds)`. */
+/** Does the same as `AbortSignal.timeout(milliseconds)`. */
 export function timeoutSignal(milliseconds: number): AbortSignal {
   const controller = new AbortController();
   setTimeout(() => controller.abort(), milliseconds);

@@ -1,12 +1,14 @@
-/** A list that is fetched page by page. After a failure, the items stay and the page can be fetched again. */
+/**
+ * A list that a screen fetches page by page. After a failure, the items stay, and the screen can fetch the page again.
+ */
 import { errorText } from './words/shared';
 
 export class Pages<Item> {
-  /** Undefined until the first page has arrived. */
+  /** The items of all pages; undefined until the first page has arrived. */
   items = $state.raw<Item[]>();
   hasMore = $state(false);
   busy = $state(false);
-  /** Why the last page could not be fetched, in a sentence for the person; empty if it could. */
+  /** Why the last page could not be fetched, in a sentence for the person; empty after a success. */
   problem = $state('');
 
   readonly #fetch: (query: { cursor?: string }) => Promise<{ items: Item[]; next_cursor: string | null }>;

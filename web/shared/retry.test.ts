@@ -12,7 +12,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-test('an attempt that succeeds is made once', async () => {
+test('an attempt that succeeds runs once', async () => {
   attempt.mockResolvedValue();
   await retryUntilDone(attempt, () => true);
   expect(attempt).toHaveBeenCalledTimes(1);
@@ -41,7 +41,7 @@ test('the return of the network ends a pause', async () => {
   expect(attempt).toHaveBeenCalledTimes(2);
 });
 
-test('a failure that no attempt can change ends the attempts', async () => {
+test('a final failure ends the attempts', async () => {
   const refusal = new Error('refused');
   attempt.mockRejectedValue(refusal);
   const canRetry = vi.fn(() => false);

@@ -1,11 +1,11 @@
-/** Waits, and repeated attempts, that a network that comes back cuts short. */
+/** Waits and repeated attempts. When the network returns, a wait ends early. */
 
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 10_000;
 
 /**
  * Runs `attempt` until it succeeds. The pause between two attempts doubles from 1 s to 10 s. Stops when `canRetry`
- * says that another attempt would change nothing.
+ * returns false, because another attempt would change nothing.
  */
 export async function retryUntilDone(
   attempt: () => Promise<void>,
@@ -22,7 +22,7 @@ export async function retryUntilDone(
   }
 }
 
-/** Resolves when the browser says that the network is back, and after `milliseconds` at the latest. */
+/** Resolves when the browser reports that the network is back, and after `milliseconds` at the latest. */
 function waitUntilOnlineOr(milliseconds: number): Promise<void> {
   return new Promise((resolve) => {
     const done = () => {

@@ -1,7 +1,7 @@
 /**
  * The path of the current screen, below the client's own path: `/history` for `/app/history`.
  *
- * Only the browser's history stores it, so the back gesture and a reload work as on any page.
+ * Only the browser's history stores it. So the back gesture and a reload work in the same way as on any page.
  */
 
 const BASE = import.meta.env.BASE_URL.replace(/\/$/, '');
@@ -13,15 +13,15 @@ function read(): string {
 
 addEventListener('popstate', () => (path = read()));
 
-/** Gives the current path. It begins with a slash. */
+/** Returns the current path. It begins with a slash. */
 export function currentPath(): string {
   return path;
 }
 
-/** Goes to another screen. The back gesture returns from it. */
+/** Goes to another screen. The back gesture returns to the present one. */
 export function goTo(to: string): void {
   if (to === path) return;
-  // history.state survives a reload: it says that the person came here from another screen.
+  // history.state survives a reload. It records that the person came here from another screen.
   history.pushState({ navigated: true }, '', BASE + to);
   path = to;
 }
@@ -33,13 +33,13 @@ export function replacePath(to: string): void {
   path = to;
 }
 
-/** Goes back to the previous screen; to `otherwise` if this is the first one that the person opened. */
+/** Goes back to the previous screen, or to `otherwise` if the person opened this screen first. */
 export function goBack(otherwise: string): void {
   if ((history.state as { navigated?: boolean } | null)?.navigated && history.length > 1) history.back();
   else replacePath(otherwise);
 }
 
-/** Says whether the person opened this screen by its address, and did not come from another screen. */
+/** Returns whether the person opened this screen by its address, not from another screen. */
 export function wasOpenedByAddress(): boolean {
   return (history.state as { navigated?: boolean } | null)?.navigated !== true;
 }

@@ -11,17 +11,17 @@ export async function start(App: Component): Promise<void> {
   if (place === null) throw new Error('index.html has no #app');
   place.replaceChildren();
   mount(App, { target: place });
-  // After the first screen: on a slow network, that screen must not wait for files that only the next visit needs.
+  // Register it after the first screen. On a slow network, that screen must not wait for files of the next visit.
   addEventListener('load', registerWorker);
   if (document.readyState === 'complete') registerWorker();
 }
 
 function registerWorker(): void {
-  // `npm run dev` has no service worker: it would serve old files.
+  // `npm run dev` has no service worker, because a service worker would serve old files.
   if (import.meta.env.DEV || !('serviceWorker' in navigator)) return;
   const base = import.meta.env.BASE_URL;
   navigator.serviceWorker.register(workerAddress(), { scope: base, updateViaCache: 'none' }).catch(() => {
-    // The app works without the service worker, and the person could do nothing about it.
+    // The app works without the service worker, and the person cannot repair it. So show no message.
   });
 }
 
@@ -32,7 +32,10 @@ interface TrustedTypes {
   ) => { createScriptURL: (text: string) => string };
 }
 
-/** Gives the service worker's address. Where the browser has trusted types, it comes from the policy that the server allows. */
+/**
+ * Returns the service worker's address. A browser with trusted types accepts it only from the policy that the server
+ * allows.
+ */
 function workerAddress(): string {
   const address = `${import.meta.env.BASE_URL}worker.js`;
   const { trustedTypes } = window as { trustedTypes?: TrustedTypes };

@@ -19,7 +19,7 @@ export type Word = NonNullable<
   | Schemas['Request']['close_reason']
   | Schemas['OperatorAccount']['role']
   | Schemas['TranscriptMessage']['sender']
-  // The reasons of a refund and the values of a suspension, which the timeline and the audit carry as text.
+  // The timeline and the audit have the reasons of a refund and the values of a suspension as text.
   | 'late_approval'
   | 'operator_decision'
   | 'admitted'

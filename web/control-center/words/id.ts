@@ -139,7 +139,7 @@ export default {
     note: 'Catatan',
     asked: 'Ditanya / menolak',
   },
-  /** The names of an exported list's filters, by the name in the query. */
+  /** The names of the filters of an exported list, by the filter's name in the query. */
   exportedBy: {
     q: 'Pencarian',
     status: 'Status',
@@ -277,7 +277,7 @@ export default {
       extension_timeout_seconds: 'Waktu jawab perpanjangan',
       extension_default_action_on_timeout: 'Perpanjangan bila diam',
     } satisfies Record<ConfigurationKey, string>,
-    /** These replace the server's explanations, which are in English only. */
+    /** The server's explanations are in English only, so the client shows these instead. */
     explanations: {
       pairing_blast_timeout_seconds:
         'Berapa lama pencarian menanyai semua bestie yang tersedia. Pelanggan melihat hitungan mundur ini di bawah "Mencari bestie…"; setiap bestie melihat sisa waktunya di kartu permintaan. Bila habis dan tidak ada yang menerima, pelanggan diberi tahu dan pembayarannya masuk ke peninjauan. Lebih lama: lebih banyak pencarian berhasil, dan pelanggan lebih lama menunggu kabar buruk.',
@@ -320,7 +320,7 @@ export default {
     now: 'sekarang',
     answers: (accepted: number, asked: number, rejected: number, unanswered: number) =>
       `menerima ${accepted} dari ${asked} · menolak ${rejected} · tidak menjawab ${unanswered}`,
-    /** What is wrong with a field. */
+    /** The sentences for a value that is not allowed. */
     problems: {
       phone: 'Nomor ini belum benar. Contoh: 0812 3456 7890.',
       display_name: 'Pilih nama lain: paling panjang 40 karakter, tanpa nomor HP atau alamat e-mail.',
@@ -344,7 +344,7 @@ export default {
   audit: {
     title: 'Audit',
     itself: 'akun sendiri',
-    /** The actors that are not operators. A row that nobody has changed comes from `default`. */
+    /** The actors that are not operators. The actor of a row that nobody has changed is `default`. */
     actors: {
       system: 'sistem',
       default: 'bawaan',

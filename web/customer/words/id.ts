@@ -1,4 +1,4 @@
-/** The customer's words. Their tone is warm but not cute, and they always state money plainly. */
+/** The customer's words. The tone is warm but not cute. A text about money always says plainly what happens to it. */
 export default {
   welcome: {
     title: 'Ada yang mau dicurhatin?',

@@ -1,4 +1,4 @@
-/** The mitra's words. They are short, because the mitra reads them at a glance while listening to a customer. */
+/** The mitra's words. They are short, because the mitra reads them during a chat with a customer. */
 export default {
   app: 'Curhat Mitra',
   welcome: {

@@ -1,6 +1,6 @@
 /**
- * The API, typed by its contract: `await api.get('/api/client/state')`. A call gives the answer's data, and throws
- * `Refused` for everything else.
+ * The API, typed by its contract: `await api.get('/api/client/state')`. A call returns the data of a successful answer,
+ * and throws `Refused` in every other case.
  */
 import { randomId, timeoutSignal } from '../baseline';
 import { learnServerTime } from '../time/clock.svelte';
@@ -9,15 +9,15 @@ import type { DataOf, Operation, PathOf, RequestOf } from './typed';
 
 export type Schemas = components['schemas'];
 
-/** A slow network needs several seconds. After this time the person is told that the request failed. */
+/** A slow network needs several seconds. After this time, the call fails as `unreachable`. */
 const ANSWER_TIMEOUT_MS = 15_000;
-/** The pauses before each retry of a command that may have arrived. A retry uses the same key. */
+/** The pause before each retry of a command that may have arrived. A retry uses the same key. */
 const RETRY_PAUSES_MS = [400, 1200, 3000];
 
 /** `unreachable`: no answer came, and it is not known whether the server got the request. */
 export type Code = 'unreachable' | (string & {});
 
-/** A request that the server refused, or did not answer. `code` is the contract's. */
+/** A request that the server refused, or did not answer. `code` is a code of the contract. */
 export class Refused extends Error {
   constructor(
     readonly code: Code,
@@ -30,14 +30,14 @@ export class Refused extends Error {
   }
 }
 
-/** Gives the refusal's code, or `failed` for any other error. */
+/** Returns the refusal's code, or `failed` for any other error. */
 export function codeOf(error: unknown): Code {
   return error instanceof Refused ? error.code : 'failed';
 }
 
 const signedOutListeners = new Set<() => void>();
 
-/** Calls `listener` each time the server says that nobody is signed in here. */
+/** Calls `listener` each time the server answers that nobody is signed in. */
 export function onSignedOut(listener: () => void): void {
   signedOutListeners.add(listener);
 }
@@ -54,7 +54,7 @@ interface AnyRequest {
   body?: unknown;
 }
 
-/** A call of one HTTP method. Its second argument has what the operation needs, and is left out if it needs nothing. */
+/** A call of one HTTP method. The second argument has the operation's inputs. A call without inputs leaves it out. */
 type Call<M extends 'get' | 'post' | 'put' | 'patch' | 'delete'> = <P extends PathOf<M>>(
   path: P,
   ...request: unknown extends RequestOf<Operation<P, M>>
@@ -96,7 +96,7 @@ async function send(name: string, template: string, request: AnyRequest = {}): P
     const text = await response.text();
     data = text === '' ? undefined : JSON.parse(text);
   } catch {
-    // There was no answer, half an answer, or one that is not the server's, such as a proxy's page.
+    // There was no answer, or an incomplete answer, or an answer of something else, such as a proxy's page.
     throw new Refused('unreachable', 0);
   }
   const fields = typeof data === 'object' && data !== null ? (data as Record<string, unknown>) : {};
@@ -114,9 +114,8 @@ export interface Key {
 }
 
 /**
- * Runs a command under an idempotency key, and repeats it under that key if no answer came. So a lost answer does not
- * leave the person in doubt. If the person can press again after a failure, the caller passes the
- * same `key` again.
+ * Runs a command under an idempotency key, and repeats it under that key if no answer comes. So a lost answer does not
+ * leave the person in doubt. When the person presses again after a failure, the caller must pass the same `key`.
  *
  * Throws `Refused`.
  */
@@ -138,7 +137,7 @@ export async function command<Data>(
 
 function canRepeat(error: unknown): boolean {
   if (!(error instanceof Refused)) return false;
-  // presence_unknown is a 503 too, but it is a decision: nothing was charged.
+  // presence_unknown is a 503 too, but the server has decided and charged nothing. A retry is not needed.
   if (error.code === 'presence_unknown') return false;
   return (
     ['unreachable', 'idempotency_in_progress'].includes(error.code) || [502, 503, 504].includes(error.status)

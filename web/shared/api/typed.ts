@@ -1,4 +1,6 @@
-/** The types of each operation, derived from the generated contract. A call that the server does not have fails to compile. */
+/**
+ * The types of each operation, derived from the generated contract. A call to an unknown operation does not compile.
+ */
 import type { paths } from './openapi';
 
 type Method = 'get' | 'post' | 'put' | 'patch' | 'delete';
@@ -18,7 +20,7 @@ export type DataOf<O> = O extends { responses: infer Responses }
   ? { [Status in keyof Responses & Success]: Json<Responses[Status]> }[keyof Responses & Success]
   : never;
 
-/** The property `Key` if the operation has such values: required or optional, as the contract says. */
+/** The property `Key`, if the operation has such inputs. It is required if the contract requires one of them. */
 type Given<Key extends string, Value> = [Value] extends [undefined] | [never]
   ? unknown
   : undefined extends Value

@@ -1,8 +1,8 @@
 /**
- * One chat: the messages that the server has, and those that it does not have yet.
+ * One chat: the messages that the server has, and the messages that it does not have yet.
  *
- * A message that the person sends is stored on the device under an id of its own until the server has it. So it
- * appears at once, survives a reload and a lost network, and is never doubled, however often it is sent.
+ * The device stores a new message, with an id of its own, until the server has it. So the message appears at once and
+ * survives a reload and a lost network. The server stores it once, even if the device sends it several times.
  */
 import { codeOf, Refused, type Schemas } from '../api/client';
 import { findLast, lastOf, randomId } from '../baseline';
@@ -33,7 +33,7 @@ export interface UnsentMessage {
 
 const MIN_RETRY_MS = 500;
 const MAX_RETRY_MS = 10_000;
-/** A typing signal comes every 2 s. Without a new one, the other side has stopped. */
+/** While the other side types, a signal arrives every 2 s. Without a new signal, the other side has stopped. */
 const TYPING_SHOWN_MS = 3_500;
 export const MAX_TEXT_CHARACTERS = 4_000;
 
@@ -48,17 +48,17 @@ export class Chat {
   otherIsTyping = $state(false);
 
   readonly #api: ChatApi;
-  /** How far each side has read. A mark may arrive before the messages that it is about. */
+  /** The last message that each side has read. A read mark may arrive before its message. */
   readonly #readMarks = new Map<Side, ReadMark>();
-  /** Where the page before the oldest message starts; null when there is none. */
+  /** The cursor of the page before the oldest message; null if there is no such page. */
   #cursor: string | null = null;
-  /** The request for the newest messages that is under way, and the next one, which is sent after its answer. */
+  /** The running request for the newest messages, and the next request, which starts after its answer. */
   #loading: Promise<unknown> = Promise.resolve();
   #nextLoad: Promise<void> | undefined;
   #isSending = false;
   #isMarkingRead = false;
   #retryMs = MIN_RETRY_MS;
-  /** Ends each pause before a retry at once. */
+  /** Functions that end the pauses before retries at once. */
   readonly #endPauses = new Set<() => void>();
   #typingTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -74,9 +74,9 @@ export class Chat {
   }
 
   /**
-   * Fetches the newest messages: at the beginning, and after messages may have been missed. Throws `Refused`.
+   * Fetches the newest messages. Call it at the beginning, and when messages may have been missed. Throws `Refused`.
    *
-   * It sends a new request even while one is on its way, because that one's answer may be older than what was missed.
+   * It sends a new request even while another one is under way. The earlier answer may lack the missed messages.
    */
   load(): Promise<void> {
     if (this.#nextLoad === undefined) {
@@ -107,8 +107,8 @@ export class Chat {
     const newest = [...page.items].reverse();
     const [oldest] = newest;
     if (known === undefined || (oldest !== undefined && known.id < oldest.id)) {
-      // There may be messages between this page and the ones before it. So only what is newer than the page's start
-      // stays, and the earlier ones are fetched again on demand.
+      // Messages between this page and the older known messages may be missing. So the chat drops the messages before
+      // this page, and fetches them again on demand.
       this.#cursor = page.next_cursor;
       this.hasEarlier = page.next_cursor !== null;
       if (oldest !== undefined) this.messages = this.messages.filter((message) => message.id >= oldest.id);
@@ -127,13 +127,13 @@ export class Chat {
       this.hasEarlier = page.next_cursor !== null;
       this.#merge(page.items);
     } catch {
-      // The button for it stays at the top of the list.
+      // The button to fetch it stays at the top of the list.
     } finally {
       this.isLoadingEarlier = false;
     }
   }
 
-  /** Shows messages that the page kept over a reload, until the server's are there. */
+  /** Shows messages that the page kept over a reload, until the messages of the server arrive. */
   restore(messages: Message[]): void {
     this.#merge(messages);
   }
@@ -152,7 +152,7 @@ export class Chat {
     void this.#sendUnsent();
   }
 
-  /** Retries now what waits for a retry: the network is back. */
+  /** Ends all pauses before retries, because the network is back. */
   retryNow(): void {
     this.#retryMs = MIN_RETRY_MS;
     for (const endPause of this.#endPauses) endPause();
@@ -178,7 +178,7 @@ export class Chat {
     this.messages = this.messages.map((message) => this.#withReadMark(message));
   }
 
-  /** Shows for a moment that the other side types. */
+  /** Shows for a moment that the other side is typing. */
   showTyping(): void {
     this.otherIsTyping = true;
     clearTimeout(this.#typingTimer);
@@ -192,17 +192,17 @@ export class Chat {
     this.#isMarkingRead = true;
     try {
       await this.#api.markRead(this.sessionId, last.id);
-      // The event will tell the other devices. This one knows it now.
+      // The event will tell the other devices. This device applies the mark now.
       const reader = this.side;
       const read_at = new Date(serverNow()).toISOString();
       this.applyReadMark({ session_id: this.sessionId, reader, up_to_message_id: last.id, read_at });
     } catch {
-      // The next message, or the next time the person looks, tries again.
+      // The next message, or the next look at the chat, tries again.
       return;
     } finally {
       this.#isMarkingRead = false;
     }
-    // A message may have arrived meanwhile.
+    // A message may have arrived during the request.
     void this.markRead();
   }
 
@@ -218,7 +218,7 @@ export class Chat {
       : message;
   }
 
-  /** Adds these messages to the chat, and removes them from the unsent ones. */
+  /** Adds these messages to the chat, and removes them from the unsent messages. */
   #merge(messages: Message[]): void {
     const all = new Map(this.messages.map((message) => [message.id, message]));
     for (const message of messages) {
@@ -228,7 +228,7 @@ export class Chat {
         known?.read_at ? { ...message, read_at: known.read_at } : this.#withReadMark(message),
       );
     }
-    // Ids grow in the order in which the messages were sent.
+    // The order of the ids is the order in which the messages were sent.
     this.messages = [...all.values()].sort((one, other) => (one.id < other.id ? -1 : 1));
     const arrived = new Set(
       messages.filter((message) => message.sender === this.side).map((message) => message.client_message_id),
@@ -273,7 +273,7 @@ export class Chat {
     );
   }
 
-  /** Waits before a retry: for `seconds` if the server has named a time, otherwise longer each time. */
+  /** Waits before a retry. It waits for `seconds` if the server has named a time, and otherwise longer each time. */
   async #pause(seconds: number | null): Promise<void> {
     const milliseconds = seconds === null ? this.#retryMs : seconds * 1000;
     this.#retryMs = Math.min(2 * this.#retryMs, MAX_RETRY_MS);
@@ -288,7 +288,7 @@ export class Chat {
   }
 }
 
-/** Where the unsent messages are stored. The side is part of it: one person may be customer and mitra in one browser. */
+/** The storage key of the unsent messages. It has the side, because one browser may have a customer and a mitra. */
 function unsentKey(side: Side, sessionId: string): string {
   return `curhat:${side}:outbox:${sessionId}`;
 }
@@ -301,7 +301,7 @@ function readUnsent(side: Side, sessionId: string): UnsentMessage[] {
   }
 }
 
-/** Whether the server has decided, so that sending the same again would change nothing. */
+/** Returns whether the server's refusal is final, so that a retry would change nothing. */
 function isRefusal(error: unknown): boolean {
   return error instanceof Refused && error.status >= 400 && error.status < 500 && error.status !== 429;
 }

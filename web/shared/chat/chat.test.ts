@@ -4,7 +4,7 @@ import { Chat, type Message, type Side } from './chat.svelte';
 
 const SESSION = 'session-1';
 
-/** One request of the chat, which the test answers. */
+/** One request of the chat. The test answers it. */
 interface Asked<Argument, Answer> {
   argument: Argument;
   answer: (answer: Answer) => Promise<void>;
@@ -59,12 +59,12 @@ function ask<Argument, Answer>(asked: Asked<Argument, Answer>[], argument: Argum
   });
 }
 
-/** Runs what waits for a promise, but no timer. */
+/** Runs the callbacks of resolved promises, but no timers. */
 function settle(): Promise<unknown> {
   return vi.advanceTimersByTimeAsync(0);
 }
 
-/** A message whose number is its place in the chat. */
+/** A message. `number` is its position in the chat. */
 function message(number: number, fields: Partial<Message> = {}): Message {
   return {
     id: String(number).padStart(4, '0'),
@@ -78,12 +78,12 @@ function message(number: number, fields: Partial<Message> = {}): Message {
   };
 }
 
-/** A page as the server gives it: newest first. */
+/** A page in the server's order: newest first. */
 function page(numbers: number[], next_cursor: string | null = null): Page {
   return { items: numbers.map((number) => message(number)), next_cursor };
 }
 
-/** What the server answers to the latest message that was sent. */
+/** The server's answer to the latest message that was sent. */
 function stored(number: number): Message {
   const { client_message_id, text } = sends[sends.length - 1]!.argument;
   return message(number, { sender: 'customer', client_message_id, text });
@@ -116,7 +116,7 @@ test('a message that the server does not have survives a reload, and is sent und
   expect(sends[1]!.argument).toEqual(sends[0]!.argument);
 });
 
-test('a message is not doubled when its event comes before the answer', async () => {
+test('a message appears once when its event comes before the answer', async () => {
   chat.send('halo');
   chat.addMessage(stored(1));
   expect(texts()).toEqual(['halo']);
@@ -127,7 +127,7 @@ test('a message is not doubled when its event comes before the answer', async ()
   expect(sends).toHaveLength(1);
 });
 
-test('a message that arrived although its answer was lost is not sent again', async () => {
+test('a message that arrived is not sent again, even if its answer was lost', async () => {
   chat.send('halo');
   await sends[0]!.fail(noAnswer());
   chat.addMessage(stored(1));
@@ -136,7 +136,7 @@ test('a message that arrived although its answer was lost is not sent again', as
   expect(texts()).toEqual(['halo']);
 });
 
-test('the same id of the other side is another message', () => {
+test('a message of the other side with the same id is another message', () => {
   chat.send('halo');
   const { client_message_id } = sends[0]!.argument;
   chat.addMessage(message(1, { sender: 'mitra', client_message_id, text: 'hai' }));
@@ -164,7 +164,7 @@ test('without a network the pauses between the attempts double, up to 10 s', asy
   }
 });
 
-test('a message that was sent makes the next pause short again', async () => {
+test('after a message was sent, the next pause is short again', async () => {
   chat.send('satu');
   chat.send('dua');
   await sends[0]!.fail(noAnswer());
@@ -175,7 +175,7 @@ test('a message that was sent makes the next pause short again', async () => {
   expect(sends).toHaveLength(4);
 });
 
-test('the return of the network ends a pause, once', async () => {
+test('the return of the network ends a pause once', async () => {
   chat.send('halo');
   await sends[0]!.fail(noAnswer());
   chat.retryNow();
@@ -191,7 +191,7 @@ test('a chat that has nothing to send does nothing when the network returns', as
   expect(sends).toHaveLength(0);
 });
 
-test('a server that is busy says how long to wait', async () => {
+test('after a busy answer, the client waits for the time that the server names', async () => {
   chat.send('halo');
   await sends[0]!.fail(new Refused('too_many_requests', 429, {}, 7));
   await vi.advanceTimersByTimeAsync(6_999);
@@ -222,7 +222,7 @@ test('a message that failed can be discarded', async () => {
   expect(openChat().unsent).toEqual([]);
 });
 
-test('a person who is signed out keeps the message, and it is not sent again', async () => {
+test('when the person is signed out, the message is kept and not sent again', async () => {
   chat.send('halo');
   await sends[0]!.fail(new Refused('unauthenticated', 401));
   await vi.advanceTimersByTimeAsync(60_000);
@@ -230,7 +230,7 @@ test('a person who is signed out keeps the message, and it is not sent again', a
   expect(sends).toHaveLength(1);
 });
 
-test('the return of the network sends what a lost sign-in has kept back', async () => {
+test('the return of the network sends a message that was kept while the person was signed out', async () => {
   chat.send('halo');
   await sends[0]!.fail(new Refused('unauthenticated', 401));
   chat.retryNow();
@@ -238,7 +238,7 @@ test('the return of the network sends what a lost sign-in has kept back', async 
   expect(sends).toHaveLength(2);
 });
 
-test('a customer and a mitra in one browser have separate messages, and so have two sessions', () => {
+test('unsent messages are separate per role and per session', () => {
   chat.send('halo');
   expect(openChat('mitra').unsent).toEqual([]);
   expect(openChat('customer', 'session-2').unsent).toEqual([]);
@@ -264,7 +264,7 @@ test('a message of another session is ignored', () => {
   expect(chat.messages).toEqual([]);
 });
 
-test('a page that comes late keeps the message that arrived meanwhile', async () => {
+test('a late page keeps a message that arrived before it', async () => {
   const loaded = chat.load();
   await settle();
   chat.addMessage(message(3));
@@ -273,7 +273,7 @@ test('a page that comes late keeps the message that arrived meanwhile', async ()
   expect(texts()).toEqual(['message 1', 'message 2', 'message 3']);
 });
 
-test('after an absence a page that does not reach the known messages replaces them', async () => {
+test('after a reconnect, a page that does not reach the known messages replaces them', async () => {
   void chat.load();
   await settle();
   await pages[0]!.answer(page([2, 1]));
@@ -287,7 +287,7 @@ test('after an absence a page that does not reach the known messages replaces th
   expect(pages[2]!.argument).toBe('before 7');
 });
 
-test('after an absence a page that reaches the known messages adds to them', async () => {
+test('after a reconnect, a page that reaches the known messages adds to them', async () => {
   void chat.load();
   await settle();
   await pages[0]!.answer(page([2, 1], 'before 1'));
@@ -308,7 +308,7 @@ test('messages that the page kept over a reload do not hide a gap', async () => 
   expect(texts()).toEqual(['message 7', 'message 8']);
 });
 
-test('the first page decides where the earlier messages are, whatever the page kept over a reload', async () => {
+test('the first page decides where the earlier messages begin, not the messages kept over a reload', async () => {
   chat.restore([message(1), message(2)]);
   void chat.load();
   await settle();
@@ -317,7 +317,7 @@ test('the first page decides where the earlier messages are, whatever the page k
   expect(chat.hasEarlier).toBe(true);
 });
 
-test('a load asks anew although an answer is on its way, and several callers share that request', async () => {
+test('a load sends a new request while another is under way, and several callers share the new one', async () => {
   const first = chat.load();
   await settle();
   const second = chat.load();
@@ -333,7 +333,7 @@ test('a load asks anew although an answer is on its way, and several callers sha
   expect(pages).toHaveLength(2);
 });
 
-test('a load after a failed one still asks', async () => {
+test('a load after a failed load sends a request', async () => {
   const failing = expect(chat.load()).rejects.toThrow(Refused);
   await settle();
   await pages[0]!.fail(noAnswer());
@@ -364,7 +364,7 @@ test('loading ends when the server refuses', async () => {
   expect(pages).toHaveLength(1);
 });
 
-test('the earlier page comes before the known messages, and is fetched once at a time', async () => {
+test('the earlier page comes before the known messages, and two calls fetch it once', async () => {
   void chat.load();
   await settle();
   await pages[0]!.answer(page([4, 3], 'before 3'));
@@ -408,7 +408,7 @@ test('a read mark that comes before its message is applied to it', () => {
   expect(chat.messages[0]!.read_at).toBe(READ_AT);
 });
 
-test('a page that comes late does not take a read mark back', async () => {
+test('a late page does not undo a read mark', async () => {
   void chat.load();
   await settle();
   chat.addMessage(message(1, { sender: 'customer' }));
@@ -429,7 +429,7 @@ test('a read mark of another session is ignored', () => {
   expect(chat.messages[0]!.read_at).toBeNull();
 });
 
-test('the server is told of the newest message of the other side, once', async () => {
+test('the client sends one read mark for the newest message of the other side', async () => {
   chat.addMessage(message(1));
   chat.addMessage(message(2));
   chat.addMessage(message(3, { sender: 'customer' }));
@@ -442,7 +442,7 @@ test('the server is told of the newest message of the other side, once', async (
   expect(marks).toHaveLength(1);
 });
 
-test('a message that arrives while a mark is on its way is marked after it', async () => {
+test('a message that arrives while a mark is being sent gets the next mark', async () => {
   chat.addMessage(message(1));
   void chat.markRead();
   chat.addMessage(message(2));
@@ -450,7 +450,7 @@ test('a message that arrives while a mark is on its way is marked after it', asy
   expect(marks.map(({ argument }) => argument)).toEqual(['0001', '0002']);
 });
 
-test('a mark that fails leaves the message unread, and the next look tries again', async () => {
+test('a mark that fails leaves the message unread, and the next look sends it again', async () => {
   chat.addMessage(message(1));
   void chat.markRead();
   await marks[0]!.fail(noAnswer());
@@ -462,7 +462,7 @@ test('a mark that fails leaves the message unread, and the next look tries again
 
 // Typing
 
-test('typing is shown for 3.5 s after the last signal', () => {
+test('the chat shows typing for 3.5 s after the last signal', () => {
   chat.showTyping();
   vi.advanceTimersByTime(2_000);
   chat.showTyping();
@@ -472,7 +472,7 @@ test('typing is shown for 3.5 s after the last signal', () => {
   expect(chat.otherIsTyping).toBe(false);
 });
 
-test('a message of the other side ends the typing, and one of our own does not', () => {
+test('a message of the other side ends the typing, and our own message does not', () => {
   chat.showTyping();
   chat.addMessage(message(1, { sender: 'customer' }));
   expect(chat.otherIsTyping).toBe(true);

@@ -1,16 +1,17 @@
 /**
  * Notifications while the app is closed: the browser's permission, and the subscription at the server.
  *
- * The app asks for the permission only when the person presses for it. Once it is given, the app sends its subscription
- * to the server at each start, unless the person has switched notifications off on this device. That repairs a
- * subscription that the server has marked as failed.
+ * The app asks for the permission only after the person has pressed the button for it. When the permission is given,
+ * the app sends its subscription to the server at each start. This repairs a subscription that the server has marked as
+ * failed. The app does not send it while the person has switched notifications off on this device.
  */
 import type { Schemas } from '../api/client';
 import { goTo } from '../router.svelte';
 
 /**
- * `impossible`: this browser has no notifications. `ask`: the person has not decided. `blocked`: the person has refused.
- * `off`: allowed, but switched off by the person. `failed`: allowed, but the push service or our server did not answer.
+ * `impossible`: this browser has no notifications. `ask`: the person has not decided. `blocked`: the person has
+ * refused. `off`: the person has allowed them, and then switched them off. `failed`: the person has allowed them, but
+ * the push service or our server did not answer.
  */
 export type PushState = 'unknown' | 'impossible' | 'ask' | 'blocked' | 'on' | 'off' | 'failed';
 
@@ -21,15 +22,15 @@ export interface PushApi {
   subscribe: (subscription: Schemas['PushSubscription']) => Promise<unknown>;
 }
 
-/** The service worker is installed after the first screen. If that takes longer than this, it has failed. */
+/** The browser installs the service worker after the first screen. After this time, the app treats it as failed. */
 const WORKER_TIMEOUT_MS = 20_000;
 
-// The person has pressed a notification while the app was open. The service worker says which screen it belongs to.
+// When the person presses a notification while the app is open, the service worker sends the path of its screen.
 navigator.serviceWorker?.addEventListener('message', ({ data }: MessageEvent<{ go: string }>) => {
   goTo(data.go.slice(import.meta.env.BASE_URL.length - 1));
 });
 
-/** Closes the notifications: a person who looks at the app sees there what they were about. */
+/** Closes the notifications, because the person who looks at the app sees the same news there. */
 async function closeNotifications(): Promise<void> {
   if (document.visibilityState !== 'visible') return;
   const registration = await navigator.serviceWorker?.getRegistration();
@@ -43,9 +44,11 @@ export class Push {
   state = $state<PushState>('unknown');
 
   readonly #api: PushApi;
-  /** A key of localStorage. It exists while notifications are switched off on this device, until the person signs out. */
+  /**
+   * A key of localStorage. It exists while notifications are switched off on this device, until the person signs out.
+   */
   readonly #offKey: string;
-  /** The last step. Two steps at once could subscribe again after the person has switched notifications off. */
+  /** The last step. The next step waits for it. Two steps at once could subscribe again after `switchOff`. */
   #lastStep: Promise<unknown> = Promise.resolve();
 
   constructor(api: PushApi) {
@@ -53,7 +56,7 @@ export class Push {
     this.#offKey = `curhat:${api.role}:push off`;
   }
 
-  /** Reads the permission, and subscribes if it is given. Does not ask the person. */
+  /** Reads the permission, and subscribes if the permission is given. Does not ask the person. */
   start(language: Schemas['PushSubscription']['language']): Promise<void> {
     return this.#runInOrder(() => this.#start(language));
   }
@@ -75,12 +78,12 @@ export class Push {
       await this.#subscribe(language);
       this.state = 'on';
     } catch {
-      // The server still has the subscription from before.
+      // The server still has the earlier subscription.
       if (this.state !== 'on') this.state = 'failed';
     }
   }
 
-  /** Sends the subscription once more: the server has lost it. */
+  /** Sends the subscription again, because the server has lost it. */
   renew(language: Schemas['PushSubscription']['language']): Promise<void> {
     this.state = 'unknown';
     return this.start(language);
@@ -93,7 +96,7 @@ export class Push {
     await this.start(language);
   }
 
-  /** Switches notifications off on this device. `unsubscribe` tells the server. Throws what it throws. */
+  /** Switches notifications off on this device. `unsubscribe` tells the server. Throws the errors of `unsubscribe`. */
   switchOff(unsubscribe: (endpoint: string) => Promise<unknown>): Promise<void> {
     return this.#runInOrder(() => this.#switchOff(unsubscribe));
   }
@@ -121,7 +124,7 @@ export class Push {
     let subscription = await pushManager.getSubscription();
     const subscribedTo = subscription?.options.applicationServerKey;
     if (subscription !== null && (!subscribedTo || encodeBase64Url(subscribedTo) !== public_key)) {
-      // The server has another key now, and cannot send to a subscription under the old one.
+      // The server has a new key, and cannot send to a subscription that was made with the old key.
       this.state = 'unknown';
       await subscription.unsubscribe();
       subscription = null;
@@ -136,7 +139,7 @@ export class Push {
   }
 }
 
-/** Gives the service worker. Throws if there is none after WORKER_TIMEOUT_MS. */
+/** Returns the service worker. Throws if there is none after WORKER_TIMEOUT_MS. */
 function findWorker(): Promise<ServiceWorkerRegistration> {
   return new Promise((resolve, reject) => {
     setTimeout(() => reject(new Error('no service worker')), WORKER_TIMEOUT_MS);

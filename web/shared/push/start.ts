@@ -2,8 +2,8 @@ import type { Language } from '../words/language.svelte';
 import type { Push } from './push.svelte';
 
 /**
- * Gives this phone's subscription to the server again, in this language, if the person has allowed notifications.
- * Asks for nothing. A person who has not allowed them does not load that code.
+ * Sends this phone's subscription to the server again, in this language, if the person has allowed notifications. Does
+ * not ask the person. If the person has not allowed notifications, the code for them is not loaded.
  */
 export function startPushIfAllowed(language: Language, load: () => Promise<{ push: Push }>): void {
   if ('Notification' in window && Notification.permission === 'granted')

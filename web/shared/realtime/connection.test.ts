@@ -5,7 +5,7 @@ interface Events {
   note: string;
 }
 
-/** A socket whose other end is the test. */
+/** A socket. The test acts as the server. */
 class FakeSocket {
   static readonly OPEN = 1;
   static all: FakeSocket[] = [];
@@ -64,7 +64,7 @@ class FakeSocket {
 const EPOCH = 'epoch-1';
 const SILENCE_MS = 9_000;
 
-/** What the store has seen, in order: `snapshot 5`, `event a`. */
+/** The calls that the store got, in order: `snapshot 5`, `event a`. */
 let seen: string[];
 let statuses: string[];
 let fetchSnapshot: ReturnType<typeof vi.fn<() => Promise<Position>>>;
@@ -75,7 +75,7 @@ let connection: Connection<Events>;
 beforeEach(() => {
   vi.useFakeTimers();
   vi.stubGlobal('WebSocket', FakeSocket);
-  // The longest wait before each reconnect.
+  // With this value, each wait before a reconnect has its maximum.
   vi.spyOn(Math, 'random').mockReturnValue(1);
   localStorage.clear();
   FakeSocket.all = [];
@@ -139,7 +139,7 @@ function latestSocket(): FakeSocket {
   return FakeSocket.all[FakeSocket.all.length - 1]!;
 }
 
-/** Starts the client at position 5, and welcomes it. */
+/** Starts the client at position 5, and answers its hello with a welcome. */
 async function connect(): Promise<FakeSocket> {
   await connection.refresh();
   connection.start();
@@ -161,7 +161,7 @@ test('the client says hello with the position of the snapshot', async () => {
   expect(statuses).toEqual(['online']);
 });
 
-test('every connection of a browser has the same device id', async () => {
+test('all connections of a browser have the same device id', async () => {
   const first = await connect();
   first.end();
   await vi.advanceTimersByTimeAsync(600);
@@ -180,7 +180,7 @@ test('events are applied once and in order, starting after the snapshot', async 
   expect(socket.hellos).toHaveLength(1);
 });
 
-test('a gap in the numbers makes the client ask for the lost events, and it applies nothing out of order', async () => {
+test('after a gap in the numbers, the client asks for the lost events and applies nothing out of order', async () => {
   const socket = await connect();
   socket.event(8, 'c');
   expect(seen).toEqual(['snapshot 5']);
@@ -192,7 +192,7 @@ test('a gap in the numbers makes the client ask for the lost events, and it appl
   expect(seen).toEqual(['snapshot 5', 'event a', 'event b', 'event c']);
 });
 
-test('the client asks for lost events once while the answer is on its way', async () => {
+test('the client asks for lost events once, and then waits for the answer', async () => {
   const socket = await connect();
   socket.event(8, 'c');
   socket.event(9, 'd');
@@ -211,7 +211,7 @@ test('a ping with a higher number means that events were lost', async () => {
   expect(socket.hellos[1]).toMatchObject({ epoch: EPOCH, seq: 5 });
 });
 
-test('an event without a number is applied and does not move the position', async () => {
+test('an event without a number is applied and does not change the position', async () => {
   const socket = await connect();
   socket.event(null, 'card');
   socket.event(6, 'a');
@@ -311,7 +311,7 @@ test('a ping during a refresh does not make the client ask for events', async ()
   expect(seen).toEqual(['snapshot 5', 'snapshot 9']);
 });
 
-test('the events that waited for a failed snapshot are asked for again from the old position', async () => {
+test('when a snapshot fails, the client asks again for the waiting events from the old position', async () => {
   const socket = await connect();
   const held = holdSnapshot();
   const refreshed = expect(connection.refresh()).rejects.toThrow('no network');
@@ -325,7 +325,7 @@ test('the events that waited for a failed snapshot are asked for again from the 
   expect(seen).toEqual(['snapshot 5', 'event a']);
 });
 
-test('a refresh starts after the one before it, even if that one fails', async () => {
+test('a refresh starts after the previous refresh has ended, even if that one failed', async () => {
   await connect();
   const first = holdSnapshot();
   const failing = expect(connection.refresh()).rejects.toThrow('no network');
@@ -338,7 +338,7 @@ test('a refresh starts after the one before it, even if that one fails', async (
   expect(fetchSnapshot).toHaveBeenCalledTimes(3);
 });
 
-test('a silence that is too long ends the connection, and each frame starts it anew', async () => {
+test('a long silence ends the connection, and each frame restarts the timer', async () => {
   const socket = await connect();
   await vi.advanceTimersByTimeAsync(SILENCE_MS - 1);
   socket.ping(5);
@@ -350,7 +350,7 @@ test('a silence that is too long ends the connection, and each frame starts it a
   expect(FakeSocket.all).toHaveLength(2);
 });
 
-test('an attempt to connect is given up after 10 s', async () => {
+test('the client gives up an attempt to connect after 10 s', async () => {
   connection.start();
   await vi.advanceTimersByTimeAsync(9_999);
   expect(latestSocket().isClosed).toBe(false);
@@ -360,7 +360,7 @@ test('an attempt to connect is given up after 10 s', async () => {
   expect(FakeSocket.all).toHaveLength(2);
 });
 
-test('one failure is not shown, and the second one is', async () => {
+test('the state is offline after the second failure, not after the first', async () => {
   (await connect()).end();
   expect(statuses).toEqual(['online']);
   await vi.advanceTimersByTimeAsync(600);
@@ -372,7 +372,7 @@ test('one failure is not shown, and the second one is', async () => {
   expect(statuses).toEqual(['online', 'offline', 'online']);
 });
 
-test('the first failure is shown if the browser knows that there is no network', async () => {
+test('the state is offline after the first failure if the browser knows that there is no network', async () => {
   const socket = await connect();
   vi.spyOn(navigator, 'onLine', 'get').mockReturnValue(false);
   socket.end();
@@ -397,7 +397,7 @@ test('the wait before a reconnect doubles up to 15 s, and a welcome resets it', 
   expect(FakeSocket.all).toHaveLength(before + 1);
 });
 
-test('clients of a server that restarts do not all come back at once', async () => {
+test('clients do not all reconnect at once after a restart of the server', async () => {
   vi.mocked(Math.random).mockReturnValue(0);
   (await connect()).end();
   await vi.advanceTimersByTimeAsync(149);
@@ -406,7 +406,7 @@ test('clients of a server that restarts do not all come back at once', async () 
   expect(FakeSocket.all).toHaveLength(2);
 });
 
-test('a close for slowness is no failure', async () => {
+test('a close because the client was slow does not count as a failure', async () => {
   (await connect()).end(4409);
   await vi.advanceTimersByTimeAsync(300);
   expect(FakeSocket.all).toHaveLength(2);
@@ -426,16 +426,16 @@ test('the return of the network reconnects at once', async () => {
   expect(FakeSocket.all).toHaveLength(2);
 });
 
-test('the return of the network leaves an open socket alone', async () => {
+test('the return of the network does not close an open socket', async () => {
   await connect();
   window.dispatchEvent(new window.Event('online'));
   expect(FakeSocket.all).toHaveLength(1);
 });
 
-test('a page that comes to the front replaces a socket that was silent for too long', async () => {
+test('a page that comes to the foreground replaces a socket that was silent for too long', async () => {
   const socket = await connect();
   setVisibility('hidden');
-  // In the background timers do not run, and the clock does.
+  // In the background, the timers stop and the clock continues.
   vi.setSystemTime(Date.now() + SILENCE_MS + 1);
   expect(socket.isClosed).toBe(false);
   setVisibility('visible');
@@ -443,7 +443,7 @@ test('a page that comes to the front replaces a socket that was silent for too l
   expect(FakeSocket.all).toHaveLength(2);
 });
 
-test('a page that comes to the front keeps a socket that is alive', async () => {
+test('a page that comes to the foreground keeps a socket that works', async () => {
   const socket = await connect();
   setVisibility('hidden');
   vi.setSystemTime(Date.now() + SILENCE_MS - 1);
@@ -452,7 +452,7 @@ test('a page that comes to the front keeps a socket that is alive', async () => 
   expect(FakeSocket.all).toHaveLength(1);
 });
 
-test('a client that the server has signed out says so and does not come back', async () => {
+test('a client that the server has signed out reports it and does not reconnect', async () => {
   (await connect()).end(4401);
   expect(onSignedOut).toHaveBeenCalledTimes(1);
   window.dispatchEvent(new window.Event('online'));
@@ -460,7 +460,7 @@ test('a client that the server has signed out says so and does not come back', a
   expect(FakeSocket.all).toHaveLength(1);
 });
 
-test('a client that was stopped does not come back', async () => {
+test('a client that was stopped does not reconnect', async () => {
   const socket = await connect();
   connection.stop();
   expect(socket.isClosed).toBe(true);
@@ -470,7 +470,7 @@ test('a client that was stopped does not come back', async () => {
   expect(FakeSocket.all).toHaveLength(1);
 });
 
-test('typing is told at most every 2 s, and only while the client is connected', async () => {
+test('the client sends a typing signal at most every 2 s, and only while it is connected', async () => {
   connection.sendTyping('session');
   const socket = await connect();
   const signal = { op: 'signal', type: 'typing', session_id: 'session' };

@@ -1,15 +1,16 @@
 /**
- * The socket of a client. It says hello, resumes where it stopped, and reconnects by itself.
+ * The socket of a client. It says hello, resumes from its last position, and reconnects by itself.
  *
- * Guarantees to the store that uses it:
+ * It guarantees to the store that uses it:
  *   `applyEvent` gets every event of the stream once and in order, starting after the position of the last snapshot.
- *   When the server cannot resume from that position, `fetchSnapshot` is called first.
- * How it keeps them:
- *   Events that were already applied are ignored, by their number. A number that is too high, in an event or a ping,
- *   means that events were lost: the client says hello again, and the server sends them.
- *   The server pings. A silence that is too long means that the network is gone, even if the browser has not noticed.
+ *   When the server cannot resume from that position, the connection first calls `fetchSnapshot`.
+ * It keeps these guarantees as follows:
+ *   Each event has a number. The client ignores an event that it has already applied. If the number in an event or a
+ *   ping is too high, events were lost. The client then says hello again, and the server sends the lost events.
+ *   The server sends pings. A silence that is too long means that the network is gone, even if the browser has not
+ *   noticed.
  *   After a connection has ended, the client waits for a random time, which grows with each failure. It reconnects at
- *   once when the network comes back or the person returns to the page.
+ *   once when the network returns or the person returns to the page.
  */
 import { randomId } from '../baseline';
 import { learnServerTime } from '../time/clock.svelte';
@@ -30,20 +31,20 @@ type AnyEvent<Events> = { [Type in keyof Events]: Event<Type, Events[Type]> }[ke
 
 export interface Options<Events> {
   path: '/api/client/realtime' | '/api/mitra/realtime';
-  /** How long a working server can be silent: the interval of its pings, and some patience. */
+  /** How long a working server can be silent: the interval of its pings, and a margin. */
   silenceMs: number;
-  /** Fetches the snapshot, shows it, and gives the position from which the stream goes on. May be called again. */
+  /** Fetches the snapshot, shows it, and returns the position after which the stream continues. */
   fetchSnapshot: () => Promise<Position>;
   applyEvent: (event: AnyEvent<Events>) => void;
-  /** The other side types in this session. */
+  /** The other side is typing in this session. */
   onTyping?: (sessionId: string) => void;
-  /** Gets the welcome of each connection: some roles have further fields in it. */
+  /** Gets the welcome of each connection. For some roles, the welcome has more fields. */
   onWelcome?: (welcome: Record<string, unknown>) => void;
   onStatus: (status: Status) => void;
   onSignedOut: () => void;
 }
 
-/** `connecting` is short, and no screen mentions it; `offline` is shown. */
+/** `connecting` is short, so no screen shows it. The screens show `offline`. */
 export type Status = 'connecting' | 'online' | 'offline';
 
 /** Events that wait for a snapshot, each with its number in the stream. */
@@ -77,9 +78,9 @@ export class Connection<Events> {
   #silenceTimer: ReturnType<typeof setTimeout> | undefined;
   /** The client has said hello, and the server has not answered with a welcome yet. */
   #isGreeting = false;
-  /** Events that arrive while a snapshot is being fetched; undefined when none is. */
+  /** Events that arrive during the fetch of a snapshot; undefined at other times. */
   #held: HeldEvents<Events> | undefined;
-  /** The snapshot that is being fetched. The next one starts after it. */
+  /** The running fetch of a snapshot. The next fetch starts after it. */
   #fetching: Promise<unknown> = Promise.resolve();
   #typedAt = 0;
   #lastFrameAt = 0;
@@ -88,7 +89,7 @@ export class Connection<Events> {
     this.#options = options;
   }
 
-  /** Connects, resumes after the snapshot that is shown (`refresh`), and stays connected. */
+  /** Connects, resumes after the last snapshot (`refresh`), and stays connected. */
   start(): void {
     if (!this.#isStopped) return;
     this.#isStopped = false;
@@ -113,8 +114,8 @@ export class Connection<Events> {
   /**
    * Fetches the snapshot now, and continues from its position.
    *
-   * Events that arrive meanwhile wait. So a late snapshot cannot overwrite a newer event, and an event that the
-   * snapshot contains is not applied twice. Throws `Refused`.
+   * Events that arrive during the fetch wait for the snapshot. So a late snapshot cannot overwrite a newer event, and
+   * an event that the snapshot contains is not applied twice. Throws `Refused`.
    */
   refresh(): Promise<void> {
     const fetched = this.#fetching.then(() => this.#fetchSnapshot());
@@ -122,7 +123,7 @@ export class Connection<Events> {
     return fetched;
   }
 
-  /** Tells the other side that this person types. Sends at most one signal per TYPING_INTERVAL_MS. */
+  /** Tells the other side that this person is typing. Sends at most one signal per TYPING_INTERVAL_MS. */
   sendTyping(sessionId: string): void {
     if (this.#status !== 'online' || Date.now() - this.#typedAt < TYPING_INTERVAL_MS) return;
     this.#typedAt = Date.now();
@@ -203,7 +204,7 @@ export class Connection<Events> {
     if (!this.#isGreeting) this.#sendHello();
   }
 
-  /** The server cannot resume from our position: the snapshot replaces what is shown. */
+  /** Replaces the state by a new snapshot, because the server cannot resume from our position. */
   async #startFromSnapshot(): Promise<void> {
     const socket = this.#socket;
     try {
@@ -222,7 +223,7 @@ export class Connection<Events> {
       this.#position = { ...(await this.#options.fetchSnapshot()) };
     } catch (error) {
       this.#held = undefined;
-      // The held events are lost here. The server sends them again from our old position.
+      // This drops the held events. The server sends them again, because our position is still the old one.
       if (held.length > 0) this.#askForLostEvents();
       throw error;
     }
@@ -230,7 +231,7 @@ export class Connection<Events> {
     for (const [seq, event] of held) this.#handleEvent(seq, event);
   }
 
-  /** The connection has ended. `code`: the socket's close code, or 0 if we have given it up ourselves. */
+  /** Runs after the connection has ended. `code`: the socket's close code, or 0 if we have closed it ourselves. */
   #handleEnd(code: number): void {
     this.#dropSocket();
     if (this.#isStopped) return;
@@ -240,11 +241,11 @@ export class Connection<Events> {
       return;
     }
     if (code !== CLOSE_TOO_SLOW) this.#failures += 1;
-    // One failure is a restart of the server or a change of networks: a screen says `offline` only when it lasts.
+    // A restart of the server or a change of networks causes one failure. So the first failure does not mean `offline`.
     if (this.#failures > 1 || !navigator.onLine) this.#setStatus('offline');
     const longest = Math.min(MAX_RECONNECT_MS, MIN_RECONNECT_MS * 2 ** this.#failures);
-    // The random part spreads the clients of a server that restarts. The pause is at least a
-    // quarter of its maximum, so that no client comes back at once.
+    // After a restart of the server, the random part spreads the reconnects of its clients over time. The pause is at
+    // least a quarter of its maximum, so that no client reconnects at once.
     const wait = longest * (0.25 + 0.75 * Math.random());
     this.#reconnectTimer = setTimeout(() => this.#connect(), wait);
   }
@@ -287,7 +288,7 @@ export class Connection<Events> {
 
   readonly #handleVisibility = (): void => {
     if (document.visibilityState !== 'visible') return;
-    // The silence timer does not run in the background: a socket that has been silent for too long is dead.
+    // The silence timer does not run in the background. So check here whether the socket was silent for too long.
     if (
       Date.now() - this.#lastFrameAt > this.#options.silenceMs &&
       this.#socket?.readyState === WebSocket.OPEN
@@ -297,7 +298,7 @@ export class Connection<Events> {
   };
 }
 
-/** Gives the id of this browser profile, which tells a person's devices apart. */
+/** Returns the id of this browser profile. The server distinguishes a person's devices by it. */
 function readDeviceId(): string {
   const key = 'curhat:device';
   let id = localStorage.getItem(key);

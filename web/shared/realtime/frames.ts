@@ -311,7 +311,7 @@ export type operations = Record<string, never>;
 
 export type Schemas = components['schemas'];
 
-/** What a customer is told: the data of each type of event. */
+/** The data of each type of event that a customer gets. */
 export interface CustomerEvents {
   'extension.decided': Schemas['Extension'];
   'extension.requested': Schemas['Extension'];
@@ -324,7 +324,7 @@ export interface CustomerEvents {
   'session.updated': Schemas['Session'];
 }
 
-/** What a mitra is told: the data of each type of event. */
+/** The data of each type of event that a mitra gets. */
 export interface MitraEvents {
   'extension.decided': Schemas['Extension'];
   'extension.requested': Schemas['Extension'];

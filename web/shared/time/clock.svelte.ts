@@ -1,21 +1,24 @@
-/** An estimate of the server's clock. Countdowns use it, but only the server decides whether a time is over. */
+/** An estimate of the server's clock. Countdowns use it, but only the server decides whether a deadline has passed. */
 
 /** How far the server's clock is ahead of this device's clock. */
 let aheadMs = 0;
 let isKnown = false;
-/** With a larger difference, the device's clock was set or the device slept: the earlier estimate is wrong. */
+/**
+ * If the difference changes by more, the device's clock was set or the device slept. The earlier estimate is then
+ * wrong.
+ */
 const JUMP_MS = 5_000;
 
 /** Improves the estimate by a `server_now` that has just arrived. */
 export function learnServerTime(serverNow: string): void {
   const seen = Date.parse(serverNow) - Date.now();
   if (Number.isNaN(seen)) return;
-  // On its way the time only gets older. So the larger of two differences is nearer to the truth.
+  // The network delay makes `server_now` older, and the difference smaller. So the larger difference is more exact.
   if (!isKnown || seen > aheadMs || aheadMs - seen > JUMP_MS) aheadMs = seen;
   isKnown = true;
 }
 
-/** Gives the server's time now, in milliseconds. */
+/** Returns the server's time now, in milliseconds. */
 export function serverNow(): number {
   return Date.now() + aheadMs;
 }
@@ -26,7 +29,7 @@ let watchers = 0;
 let timer: ReturnType<typeof setInterval> | undefined;
 
 /**
- * Lets `secondsUntil` count for as long as the component lives: call it inside an `$effect`. All components share one
+ * Makes `secondsUntil` count down while the component exists. Call it inside an `$effect`. All components share one
  * timer.
  */
 export function watchTime(): () => void {
@@ -41,7 +44,7 @@ export function watchTime(): () => void {
   };
 }
 
-/** Gives the whole seconds until this time by the server's clock, at least 0. Counts while a component watches the time. */
+/** Returns the whole seconds until this time by the server's clock, at least 0. It counts down after `watchTime`. */
 export function secondsUntil(time: string): number {
   // Reading `tick` makes Svelte evaluate the caller again at each tick.
   void tick;

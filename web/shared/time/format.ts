@@ -20,7 +20,9 @@ export function formatTime(time: string, language: Language): string {
   return new Date(time).toLocaleTimeString(LOCALES[language], { hour: '2-digit', minute: '2-digit' });
 }
 
-/** Gives the name of the viewer's time zone: WIB, WITA or WIT; outside Indonesia the browser's name for it. */
+/**
+ * Returns the name of the viewer's time zone: WIB, WITA or WIT. Outside Indonesia, this is the browser's name for it.
+ */
 export function zoneName(at: Date = new Date()): string {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   const indonesian = (

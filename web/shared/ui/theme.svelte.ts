@@ -1,4 +1,4 @@
-/** The theme, light or dark: the person's choice, otherwise the device's. */
+/** The theme, light or dark. If the person has not chosen one, the theme of the device is used. */
 
 type Theme = 'light' | 'dark';
 export type ThemeChoice = Theme | 'device';
@@ -12,7 +12,7 @@ function readChoice(): ThemeChoice {
   return kept === 'light' || kept === 'dark' ? kept : 'device';
 }
 
-/** Gives the person's choice. */
+/** Returns the person's choice. */
 export function themeChoice(): ThemeChoice {
   return choice;
 }

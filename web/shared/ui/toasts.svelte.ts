@@ -1,5 +1,5 @@
 /**
- * Short messages that disappear after a few seconds. What the person must not miss is shown on the screen instead.
+ * Short messages that disappear after a few seconds. A message that the person must not miss belongs on the screen.
  */
 
 const SHOWN_MS = 5_000;
@@ -16,7 +16,7 @@ export function toasts(): readonly Toast[] {
   return shown;
 }
 
-/** Shows a message, unless the same one is already shown. */
+/** Shows a message, unless the same message is already visible. */
 export function showToast(text: string): void {
   if (shown.some((one) => one.text === text)) return;
   const id = ++lastId;

@@ -1,6 +1,6 @@
 /**
- * The two languages. The bundle has Indonesian, and only a person who reads English fetches it. English has the type of
- * Indonesian, so a missing word fails the type check.
+ * The two languages. The bundle contains Indonesian. The client fetches English only for a person who chose it. English
+ * has the type of Indonesian, so a missing word fails the type check.
  */
 
 export type Language = 'id' | 'en';
@@ -10,7 +10,7 @@ const loaders: (() => Promise<void>)[] = [];
 let isStarted = false;
 let current = $state<Language>('id');
 
-/** Gives the language in use. */
+/** Returns the language in use. */
 export function language(): Language {
   return current;
 }
@@ -35,10 +35,10 @@ export async function restoreLanguage(): Promise<void> {
 }
 
 /**
- * Gives a function that gives one part's words in the language in use: `words().home.title`.
+ * Returns a function that gives one part's words in the language in use: `words().home.title`.
  *
- * main.ts must import the module that calls it. A module that is loaded later, with a screen, would show Indonesian
- * until its English is fetched, so this throws.
+ * main.ts must import the module that calls this function. A module that is loaded later would show Indonesian until
+ * its English words are fetched, so this function throws there.
  */
 export function dictionary<Words>(
   indonesian: Words,

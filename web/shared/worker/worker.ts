@@ -1,9 +1,9 @@
 /**
  * The service worker of a client. It opens the app without a network or on a slow one, and shows notifications.
  *
- * It is a classic script: the build puts the constants below in front of it, and refuses import and export.
- * A page comes from the network if that answers in time, so a new version appears at the next visit. The files of a
- * page have a hash in their name, and come from the cache. Requests to /api/ are not handled here.
+ * It is a classic script. The build adds the constants below at its beginning, and refuses import and export. A page
+ * comes from the network if the network answers in time, so a new version appears at the next visit. The files of a
+ * page have a hash in their name, and come from the cache. The service worker does not handle requests to /api/.
  */
 declare const VERSION: string;
 declare const BASE: string;
@@ -32,7 +32,7 @@ worker.addEventListener('fetch', (event) => {
 });
 
 worker.addEventListener('push', (event) => {
-  // A classic script cannot import the generated type: this is the contract's PushPayload.
+  // This is PushPayload of the contract. A classic script cannot import the generated type.
   const pushed = event.data?.json() as { type: string; title: string; body: string; topic: string };
   event.waitUntil(showNotification(pushed));
 });
@@ -51,17 +51,20 @@ async function showNotification(pushed: {
   // TypeScript's type lacks `renotify`.
   const options: NotificationOptions & { renotify: boolean } = {
     body: pushed.body,
-    // A notification replaces the previous one of its topic, and `renotify` lets it ring again.
+    // A notification replaces the previous notification of its topic. `renotify` makes the phone ring again.
     tag: pushed.topic,
     renotify: true,
     icon: `${BASE}icons/icon-192.png`,
-    // The chat's screen finds the running session. Everything else is on the first screen.
+    // The screen of the chat finds the running session. The first screen has everything else.
     data: ['matched', 'message'].includes(pushed.type) ? `${BASE}chat` : BASE,
   };
   await worker.registration.showNotification(pushed.title, options);
 }
 
-/** Focuses the app if it is open, otherwise opens it. Only a chat changes the screen: every screen shows cards. */
+/**
+ * Focuses the app if it is open, and otherwise opens it. Only a chat changes the screen, because all screens show
+ * cards.
+ */
 async function openApp(path: string): Promise<void> {
   const pages = await worker.clients.matchAll({ type: 'window', includeUncontrolled: true });
   const appPage = pages.find((page) => new URL(page.url).pathname.startsWith(BASE));
@@ -75,19 +78,19 @@ async function openApp(path: string): Promise<void> {
 
 async function cacheFiles(): Promise<void> {
   const cache = await caches.open(CACHE);
-  // Without the browser's own cache: the page and its files must be of one version.
+  // Do not use the browser's own cache, because the page and its files must have the same version.
   await cache.addAll(FILES.map((path) => new Request(path, { cache: 'no-cache' })));
   await worker.skipWaiting();
 }
 
-/** Deletes old caches. Keeps the previous version's: an open page of it may still load a screen. */
+/** Deletes old caches. Keeps the cache of the previous version, because an open page of it may still load a screen. */
 async function deleteOldCaches(): Promise<void> {
   const old = (await caches.keys()).filter((name) => name.startsWith(PREFIX) && name !== CACHE);
   for (const name of old.slice(0, -1)) await caches.delete(name);
   await worker.clients.claim();
 }
 
-/** Fetches a page; if the network fails or takes too long, gives the cached one. */
+/** Fetches a page. If the network fails or takes too long, returns the cached page. */
 async function fetchPage(request: Request): Promise<Response> {
   const kept = await caches.match(BASE, { cacheName: CACHE });
   try {
