@@ -1,4 +1,4 @@
-"""The WebSocket endpoint. It is a plain ASGI callable, because a framework would keep more memory per open socket."""
+"""The WebSocket endpoint. It is a plain ASGI callable, because a framework would use more memory per open socket."""
 
 import asyncio
 from typing import Final
@@ -27,8 +27,6 @@ class RealtimeEndpoint:
     The ASGI server must accept frames slightly larger than 64 KiB, so that this endpoint can answer them with 4413.
     """
 
-    __slots__ = ("_hooks", "_hub")
-
     def __init__(self, hub: Hub, hooks: SocketHooks) -> None:
         self._hub = hub
         self._hooks = hooks
@@ -40,7 +38,7 @@ class RealtimeEndpoint:
         if role is None:
             await send({"type": "websocket.close"})
             return
-        # A client cannot see why a handshake was refused. So accept the socket first, then close it with the reason.
+        # A browser hides why a handshake failed. So accept the socket first, then close it with the reason.
         owner, code = await self._authenticate(role, scope)
         try:
             await send({"type": "websocket.accept"})
@@ -85,7 +83,7 @@ class RealtimeEndpoint:
             frame: str | bytes = message.get("text") or message.get("bytes") or b""
             if not socket.allows_frame():
                 socket.close(protocol.TOO_FAST)
-            elif protocol.is_too_large(frame):
+            elif protocol.size_bytes(frame) > protocol.MAX_FRAME_BYTES:
                 socket.close(protocol.FRAME_TOO_LARGE)
             else:
                 await self._handle(socket, frame)

@@ -1,16 +1,16 @@
 """The HTTP operations that issue tickets for sockets. `endpoint.py` serves the sockets."""
 
 from datetime import datetime, timedelta
-from typing import Any
 
 import msgspec
-from litestar import Request, post
+from litestar import post
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from valkey.asyncio import Valkey
 
 from curhat.kit.database import Database
 from curhat.kit.errors import PresenceUnknown
+from curhat.kit.http import AnyRequest
 from curhat.kit.identity import Identity
 from curhat.kit.openapi import MITRA_SIGNED_IN, SIGNED_IN, answers
 from curhat.kit.queries import read_clock
@@ -18,21 +18,16 @@ from curhat.realtime.tickets import TICKET_LIFETIME_SECONDS, issue_ticket
 
 
 class RealtimeTicket(msgspec.Struct, frozen=True):
-    """Opens one socket, once, as `?ticket=` in its address."""
+    """A ticket that opens one socket, once. The socket's address carries it as `?ticket=`."""
 
     ticket: str
     expires_at: datetime
     server_now: datetime
 
 
-@post(
-    "/api/client/realtime-ticket",
-    operation_id="issue_customer_realtime_ticket",
-    tags=["customer"],
-    responses=answers({201: RealtimeTicket}, *SIGNED_IN, PresenceUnknown),
-)
-async def issue_customer_ticket(
-    request: Request[Any, Any, Any],
+@post("/api/client/realtime-ticket", responses=answers({201: RealtimeTicket}, *SIGNED_IN, PresenceUnknown))
+async def issue_customer_realtime_ticket(
+    request: AnyRequest,
     customer: NamedDependency[Identity],
     database: NamedDependency[Database],
     valkey_client: NamedDependency[Valkey],
@@ -42,13 +37,10 @@ async def issue_customer_ticket(
 
 
 @post(
-    "/api/mitra/realtime-ticket",
-    operation_id="issue_mitra_realtime_ticket",
-    tags=["mitra"],
-    responses=answers({201: RealtimeTicket}, *MITRA_SIGNED_IN, PresenceUnknown),
+    "/api/mitra/realtime-ticket", responses=answers({201: RealtimeTicket}, *MITRA_SIGNED_IN, PresenceUnknown)
 )
-async def issue_mitra_ticket(
-    request: Request[Any, Any, Any],
+async def issue_mitra_realtime_ticket(
+    request: AnyRequest,
     mitra: NamedDependency[Identity],
     database: NamedDependency[Database],
     valkey_client: NamedDependency[Valkey],
@@ -57,17 +49,13 @@ async def issue_mitra_ticket(
     return await _issue(request, mitra, database, valkey_client)
 
 
-ROUTES: list[HTTPRouteHandler] = [issue_customer_ticket, issue_mitra_ticket]
+ROUTES: list[HTTPRouteHandler] = [issue_customer_realtime_ticket, issue_mitra_realtime_ticket]
 
 
 async def _issue(
-    request: Request[Any, Any, Any], identity: Identity, database: Database, valkey_client: Valkey
+    request: AnyRequest, identity: Identity, database: Database, valkey_client: Valkey
 ) -> RealtimeTicket:
     # Read the clock first, so that the ticket lives at least until `expires_at`.
     server_now = await read_clock(database)
     ticket = await issue_ticket(valkey_client, identity, request.state["token_digest"])
-    return RealtimeTicket(
-        ticket=ticket,
-        expires_at=server_now + timedelta(seconds=TICKET_LIFETIME_SECONDS),
-        server_now=server_now,
-    )
+    return RealtimeTicket(ticket, server_now + timedelta(seconds=TICKET_LIFETIME_SECONDS), server_now)

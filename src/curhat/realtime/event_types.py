@@ -1,6 +1,7 @@
-"""How a package declares the events that it sends. A declaration joins an event's type and the struct of its data.
+"""How a package declares, in its `events.py`, the events that it sends.
 
-The declarations are in the packages' `events.py`. `contracts/realtime.json` is generated from them.
+A declaration binds the name of an event to the structs of its data. `contracts/realtime.json` is generated from the
+declarations.
 """
 
 from typing import Generic, TypeVar
@@ -22,21 +23,15 @@ class _UserEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StreamEvent(_UserEvent, frozen=True, kw_only=True):
-    """An event for one user's stream. It is numbered, stored and replayed. Use an EventType to make one."""
+    """An event for one user's stream: numbered, stored and replayed. Make it with an EventType."""
 
 
 class UnsequencedEvent(_UserEvent, frozen=True, kw_only=True):
-    """An event for one user's open sockets.
-
-    It has no number and is never stored. An UnsequencedEventType makes it.
-    """
+    """An event for one user's open sockets: not numbered and never stored. Make it with an UnsequencedEventType."""
 
 
 class EventType(Generic[CustomerData, MitraData]):
-    """A type of stream event, with the data struct for each role.
-
-    For a role without this event, the struct is Never.
-    """
+    """A type of stream event, with the data struct for each role. A role that never gets the event has no struct."""
 
     def __init__(
         self, name: str, customer: type[CustomerData] | None = None, mitra: type[MitraData] | None = None
@@ -54,7 +49,7 @@ class EventType(Generic[CustomerData, MitraData]):
 
 
 class UnsequencedEventType(Generic[MitraData]):
-    """A level-triggered event for mitras: the welcome, `/state` and the lists show the current state."""
+    """A type of event for mitras that may be lost: the welcome, `/state` and the lists show the same state."""
 
     def __init__(self, name: str, mitra: type[MitraData]) -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""The functions that sockets need from higher packages. `app/wiring.py` provides these functions."""
+"""The functions of higher packages that the hub and the sockets call. `app/wiring.py` provides them."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Protocol
@@ -18,38 +18,34 @@ class SocketIdentity(msgspec.Struct, frozen=True):
 
 
 class HubHooks(msgspec.Struct, frozen=True, kw_only=True):
-    """Functions that the hub calls.
+    """The functions that the hub calls. They exist before the hub, so they must not need it."""
 
-    The hub is created before their owners, so these functions must not need the hub.
-    """
-
-    # Returns the tokens (by digest) that no longer admit their owner, because they are revoked or expired or the
-    # owner is suspended. The hub asks every 3 s about the tokens of its sockets, so that no socket stays open after a
-    # lost signal.
+    # Returns the digests of the tokens that are no longer valid: revoked or expired, or the owner is suspended. The
+    # hub asks every 3 s about the tokens of its sockets, so that no socket stays open after a lost signal.
     signed_out: Callable[[Sequence[SocketIdentity]], Awaitable[Collection[bytes]]]
-    # Returns the user who is shown that this user types: the other member of this running session. Returns None if
-    # the user is not a member of the session.
+    # Returns the other member of this running session, who is shown that this user is typing. Returns None if the
+    # session does not run or the user is not a member.
     typing_recipient: Callable[[Identity, UUID], Awaitable[Identity | None]]
 
 
 class SocketHooks(Protocol):
-    """The sockets call these. If one raises, the socket concerned is closed."""
+    """The functions that each socket calls. If one of them raises an error, the socket is closed."""
 
     async def authenticate(self, role: Role, scope: Scope) -> SocketIdentity | None:
-        """Return who opens this socket: by bearer header, by cookie (with an Origin check), or by `?ticket=`.
+        """Return the user who opens this socket, by bearer header, by cookie (with an Origin check) or by `?ticket=`.
 
-        Returns None if the opener may not open it. A ticket's token may have been revoked since the ticket was
-        issued, so check the token as well. Raises PresenceUnknown when a ticket cannot be looked up.
+        Returns None if nobody is signed in with `role`, or if the token of a ticket was revoked since. Raises
+        PresenceUnknown when Valkey, which stores the tickets, does not answer.
         """
 
     async def opened(self, identity: Identity, connection_id: str) -> None:
-        """This connection said its first hello and was welcomed. Does not raise when Valkey is away."""
+        """Handle the first welcome of a connection. Does not raise when Valkey is away."""
 
     def frame_received(self, identity: Identity, connection_id: str) -> None:
-        """A frame came from an opened connection. Called for every frame, so it must be quick."""
+        """Handle a frame from a welcomed connection. Runs for every frame, so it must be quick."""
 
     async def closed(self, identity: Identity, connection_id: str) -> None:
-        """An opened connection has ended. Does not raise when Valkey is away."""
+        """Handle the end of a welcomed connection. Does not raise when Valkey is away."""
 
     async def welcome_extras(self, identity: Identity) -> Mapping[str, object]:
-        """Return further fields of this user's welcome: the current open items, read after the call began."""
+        """Return the further fields of this user's welcome. Reads them now, not from an earlier answer."""

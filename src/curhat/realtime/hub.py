@@ -1,12 +1,12 @@
-"""The sockets of one process, and the frames that are sent to them.
+"""The sockets of one process, and the frames that the process sends to them.
 
-A committed event arrives as a signal that carries its frame. If a socket has sent the event before it, the socket
-sends the frame at once. A socket that finds a gap reads the missing events from PostgreSQL.
-Signals may be lost, duplicated or out of order. So every 3 s the hub compares the heads of its users' streams with
-PostgreSQL, in bulk, and asks which tokens are no longer valid.
+A committed event arrives as a signal that contains its frame. A socket sends the frame at once if it has already sent
+the event before. Otherwise it reads the missing events from PostgreSQL. Signals may be lost. So every 3 s the hub
+compares the heads of its users' streams with PostgreSQL, in bulk, and asks which tokens are no longer valid.
 
-The hub answers a hello in this order: register the socket, read the head and the missed events, send the welcome and
-the missed events, read again until PostgreSQL has nothing newer. The socket then goes live, with no await in between.
+The hub answers a hello in these steps: it registers the socket, reads the head and the missed events, and sends the
+welcome and the missed events. It reads again until PostgreSQL has nothing newer. Then the socket goes live, with no
+await after the last comparison.
 """
 
 import asyncio
@@ -37,12 +37,11 @@ from curhat.realtime.sockets import Feed, Socket, Stalled
 
 log = structlog.get_logger(__name__)
 
-ROLES: Final[tuple[Role, ...]] = ("customer", "mitra")
-# How often each socket is pinged. Each tick pings one slot of sockets, so no tick pings all of them.
+# How often the hub pings each socket. Each tick pings one slot of sockets, so that no tick pings all of them.
 PING_PERIOD_SECONDS: Final[dict[Role, float]] = {"customer": 15.0, "mitra": 3.0}
 TICK_SECONDS: Final = 0.1
 HELLO_TIMEOUT_SECONDS: Final = 5.0
-# A client that sends nothing for this time is gone, even if the network reports no error.
+# A client that sends nothing for this time counts as gone, even if the network reports no error.
 SILENCE_TIMEOUT_SECONDS: Final = 120.0
 # If a signal is lost, an event or a revoked token takes effect at most this late.
 COMPARE_PERIOD_SECONDS: Final = 3.0
@@ -50,7 +49,7 @@ COMPARE_PERIOD_SECONDS: Final = 3.0
 MAX_USERS_PER_COMPARISON: Final = 2_000
 # Limits the memory of one read of missed events: 100 messages of the maximum length are 2.4 MB.
 MAX_EVENTS_PER_READ: Final = 100
-# Limits how many pool connections the hub uses when many clients say hello, or when a long loss of signals ends.
+# Limits how many of the pool's connections the hub uses while many clients say hello, or many sockets read gaps.
 MAX_READS_RUNNING: Final = 4
 # How long a shutdown waits for the close frames to go out.
 DRAIN_TIMEOUT_SECONDS: Final = 5.0
@@ -68,7 +67,6 @@ class TypingNotice(msgspec.Struct, frozen=True, array_like=True):
 
 _read_stream_signals = msgspec.msgpack.Decoder(list[StreamSignal]).decode
 _read_typing_notice = msgspec.msgpack.Decoder(TypingNotice).decode
-_data_encoder = msgspec.json.Encoder()
 
 
 class Hub:
@@ -78,10 +76,11 @@ class Hub:
         self._database = database
         self._signals = signals
         self._hooks = hooks
-        self._feeds: dict[Role, dict[UUID, Feed]] = {role: {} for role in ROLES}
-        # Every socket is in one slot of its role; each tick pings one slot per role.
+        self._feeds: dict[Role, dict[UUID, Feed]] = {"customer": {}, "mitra": {}}
+        # Every socket is in one slot of its role. Each tick pings one slot per role.
         self._slots: dict[Role, list[set[Socket]]] = {
-            role: [set() for _ in range(round(PING_PERIOD_SECONDS[role] / TICK_SECONDS))] for role in ROLES
+            role: [set() for _ in range(round(seconds / TICK_SECONDS))]
+            for role, seconds in PING_PERIOD_SECONDS.items()
         }
         self._added = 0
         self._ticks = 0
@@ -93,7 +92,7 @@ class Hub:
         self._empty = asyncio.Event()
         self._empty.set()
         self._open = 0
-        # PostgreSQL's clock minus the event loop's. Until the first query to PostgreSQL, we use this machine's clock.
+        # PostgreSQL's time minus the event loop's. Until the first query, we use this machine's time instead.
         self._clock = datetime.now(UTC) - timedelta(seconds=asyncio.get_running_loop().time())
 
     # For the packages above ---------------------------------------------------------------------------------
@@ -112,11 +111,11 @@ class Hub:
         return identity.user_id in self._feeds[identity.role]
 
     def send_unsequenced(self, event: UnsequencedEvent) -> None:
-        """Send a level-triggered event to its user's sockets in this process, if there are any."""
+        """Send an event without a number to its user's sockets in this process, if there are any."""
         feed = self._feeds[event.role].get(event.user_id)
         if feed is None:
             return
-        raw = msgspec.Raw(_data_encoder.encode(event.data))
+        raw = msgspec.Raw(msgspec.json.encode(event.data))
         frame = protocol.write(Event(seq=None, type=event.type, at=self.server_now(), data=raw))
         for socket in feed.sockets:
             if socket.phase != "welcoming":
@@ -124,9 +123,11 @@ class Hub:
             else:
                 socket.hold_back(frame)
 
-    def close_token(self, token_digest: bytes, code: int = protocol.SIGNED_OUT) -> None:
-        """Close the sockets in this process that were opened with this token, or with a ticket for it."""
-        self._close_tokens({token_digest}, code)
+    def close_tokens(self, token_digests: Collection[bytes], code: int = protocol.SIGNED_OUT) -> None:
+        """Close the sockets in this process that were opened with one of these tokens, or with a ticket for it."""
+        for socket in self._all():
+            if socket.owner.token_digest in token_digests:
+                socket.close(code)
 
     def close_user(self, role: Role, user_id: UUID, code: int = protocol.SIGNED_OUT) -> None:
         """Close all sockets of this user in this process."""
@@ -136,13 +137,13 @@ class Hub:
                 socket.close(code)
 
     async def run(self) -> None:
-        """Ping the sockets, and compare with PostgreSQL, until cancelled."""
+        """Ping the sockets and compare with PostgreSQL, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._run_ticks())
             tasks.create_task(self._run_comparisons())
 
     async def drain(self) -> None:
-        """Close every socket with 1012, because the process stops. Sockets that are added later are closed too."""
+        """Close every socket with 1012, because the process stops. `add` closes later sockets at once."""
         self._draining = True
         for socket in self._all():
             socket.close(protocol.RESTARTING, "come back after a random wait")
@@ -153,7 +154,7 @@ class Hub:
             task.cancel()
 
     def server_now(self) -> datetime:
-        """Return the current time of PostgreSQL's clock, extrapolated from the last reading."""
+        """Return PostgreSQL's current time, computed from its last reading and the event loop's clock."""
         return self._clock + timedelta(seconds=asyncio.get_running_loop().time())
 
     # For the endpoint ---------------------------------------------------------------------------------------
@@ -190,7 +191,7 @@ class Hub:
     async def answer_hello(self, socket: Socket, hello: Hello) -> None:
         """Answer the first hello of a socket, or a later one. Raises Stalled, and the errors of DATABASE_AWAY."""
         socket.generation += 1
-        await self._welcome(socket, socket.generation, hello)
+        await self._welcome(socket, hello)
 
     async def forward_typing(self, socket: Socket, session_id: UUID) -> None:
         """Tell the other side of this session that the socket's user is typing, at most once every 2 s."""
@@ -206,21 +207,18 @@ class Hub:
     def handle_stream_signal(self, payload: bytes) -> None:
         """Handle the signal `stream`: send committed events to the sockets that are in step."""
         for signal in _read_stream_signals(payload):
-            self._event_committed(signal)
-
-    def _event_committed(self, signal: StreamSignal) -> None:
-        feed = self._feeds[signal.role].get(signal.user_id)
-        if feed is None:
-            return
-        feed.head = max(feed.head, signal.seq)
-        for socket in feed.sockets:
-            # If a socket is in another phase, it reads from PostgreSQL until it has reached feed.head.
-            if socket.phase == "live":
-                if signal.seq == socket.seq + 1:
-                    socket.seq = signal.seq
-                    socket.send(signal.frame)
-                elif signal.seq > socket.seq:
-                    self._start_reading_gap(socket)
+            feed = self._feeds[signal.role].get(signal.user_id)
+            if feed is None:
+                continue
+            feed.head = max(feed.head, signal.seq)
+            for socket in feed.sockets:
+                # A socket in another phase reads from PostgreSQL until it has reached feed.head.
+                if socket.phase == "live" and signal.seq > socket.seq:
+                    if signal.seq == socket.seq + 1:
+                        socket.seq = signal.seq
+                        socket.send(signal.frame)
+                    else:
+                        self._start_reading_gap(socket, feed)
 
     def handle_typing_signal(self, payload: bytes) -> None:
         """Handle the signal `typing`."""
@@ -230,15 +228,16 @@ class Hub:
             return
         frame = protocol.write(TypingSignal(type="typing", session_id=notice.session_id))
         for socket in feed.sockets:
-            # A late typing signal is useless, so do not send it to a socket with a backlog.
+            # A late typing signal is useless, so a socket with a backlog does not get it.
             if socket.phase == "live" and not socket.has_backlog:
                 socket.send(frame)
 
     # Hello, and gaps ----------------------------------------------------------------------------------------
 
-    async def _welcome(self, socket: Socket, generation: int, hello: Hello | None) -> None:
-        """Welcome a socket and bring it up to date. Without a hello, make the client begin again from the head."""
+    async def _welcome(self, socket: Socket, hello: Hello | None) -> None:
+        """Welcome a socket and bring it up to date. Without a hello, tell the client that it cannot resume."""
         socket.phase = "welcoming"
+        generation = socket.generation
         feed = self._register(socket)
         identity = feed.identity
         await pause_point("realtime.registered")
@@ -251,7 +250,7 @@ class Hub:
                 if not missed or missed[0].seq != seq + 1:
                     seq = None
         self._set_clock(head.server_now)
-        # Without a hello, feed.head named events that PostgreSQL does not have. So replace feed.head.
+        # Without a hello, feed.head was higher than the events that PostgreSQL has. So replace feed.head.
         feed.head = head.seq if hello is None else max(feed.head, head.seq)
         extras = await socket.hooks.welcome_extras(identity)
         await pause_point("realtime.looked")
@@ -267,7 +266,7 @@ class Hub:
     async def _bring_up_to_date(
         self, socket: Socket, generation: int, feed: Feed, missed: Sequence[StoredEvent]
     ) -> None:
-        """Send the missed events, read on until PostgreSQL has nothing newer, and go live."""
+        """Send the missed events, read on until PostgreSQL has nothing newer, then make the socket live."""
         while True:
             for event in missed:
                 if event.seq != socket.seq + 1:
@@ -285,7 +284,7 @@ class Hub:
                 return
             if not missed or missed[0].seq != socket.seq + 1:
                 # Pruning has deleted the next event.
-                await self._welcome(socket, generation, None)
+                await self._welcome(socket, None)
                 return
         socket.phase = "live"
         socket.send_held_back()
@@ -293,24 +292,18 @@ class Hub:
     def _register(self, socket: Socket) -> Feed:
         if socket.feed is None:
             identity = socket.owner.identity
-            feeds = self._feeds[identity.role]
-            feed = feeds.get(identity.user_id)
-            if feed is None:
-                feed = feeds[identity.user_id] = Feed(identity)
-            feed.sockets.append(socket)
-            socket.feed = feed
+            socket.feed = self._feeds[identity.role].setdefault(identity.user_id, Feed(identity))
+            socket.feed.sockets.append(socket)
         return socket.feed
 
-    def _start_reading_gap(self, socket: Socket) -> None:
+    def _start_reading_gap(self, socket: Socket, feed: Feed) -> None:
         socket.phase = "behind"
         GAPS_READ.inc()
-        task = asyncio.create_task(self._read_gap(socket, socket.generation))
+        task = asyncio.create_task(self._read_gap(socket, socket.generation, feed))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _read_gap(self, socket: Socket, generation: int) -> None:
-        feed = socket.feed
-        assert feed is not None  # Only a socket that was welcomed has a gap.
+    async def _read_gap(self, socket: Socket, generation: int, feed: Feed) -> None:
         try:
             await self._bring_up_to_date(socket, generation, feed, [])
         except Stalled:
@@ -329,30 +322,26 @@ class Hub:
             self._database, identity.role, identity.user_id, seq, MAX_EVENTS_PER_READ
         )
 
-    # At set times -------------------------------------------------------------------------------------------
+    # Periodic work ------------------------------------------------------------------------------------------
 
     async def _run_ticks(self) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            # If the process was suspended, it makes up for at most one second of ticks.
+            # After a pause of the process, run at most one second of the missed ticks.
             due = max(due + TICK_SECONDS, loop.time() - 1)
             await asyncio.sleep(due - loop.time())
             self.tick()
 
     def tick(self) -> None:
-        """Ping the sockets of the next slot.
-
-        Close sockets that said no hello in time, or sent nothing for two minutes.
-        """
+        """Ping the sockets of the next slot. Close sockets without a hello in time, or silent for two minutes."""
         loop_time = asyncio.get_running_loop().time()
         while self._awaiting_hello and self._awaiting_hello[0][0] <= loop_time:
             _, socket = self._awaiting_hello.popleft()
             if socket.phase == "opened":
                 socket.close(protocol.TIMED_OUT, "no hello")
         now = self.server_now()
-        for role in ROLES:
-            slots = self._slots[role]
+        for slots in self._slots.values():
             for socket in slots[self._ticks % len(slots)]:
                 if socket.last_frame_at < loop_time - SILENCE_TIMEOUT_SECONDS:
                     socket.close(protocol.TIMED_OUT, "nothing heard")
@@ -368,15 +357,14 @@ class Hub:
                 except DATABASE_AWAY as error:
                     log.warning("realtime.not_compared", step=step.__name__, error=type(error).__name__)
                 except Exception:
-                    # If this loop ended, events of lost signals would never be delivered.
+                    # This loop must continue. Without it, events whose signals are lost would never be delivered.
                     log.exception("realtime.comparison_failed", step=step.__name__)
             await asyncio.sleep(COMPARE_PERIOD_SECONDS)
 
     async def compare_heads(self) -> None:
-        """Find the sockets that are behind PostgreSQL, and make them read the missing events."""
+        """Find the sockets whose seq is lower than PostgreSQL's head, and make them read the missing events."""
         self._set_clock(await read_clock(self._database))
-        for role in ROLES:
-            feeds = self._feeds[role]
+        for role, feeds in self._feeds.items():
             for chunk in _chunks(list(feeds.values())):
                 ahead = await queries.list_heads_ahead(
                     self._database,
@@ -391,18 +379,13 @@ class Hub:
                     feed.head = max(feed.head, row.head)
                     for socket in feed.sockets:
                         if socket.phase == "live" and socket.seq < feed.head:
-                            self._start_reading_gap(socket)
+                            self._start_reading_gap(socket, feed)
 
     async def compare_tokens(self) -> None:
         """Close the sockets whose token is no longer valid."""
         for chunk in _chunks([socket.owner for socket in self._all()]):
-            self._close_tokens(await self._hooks.signed_out(chunk), protocol.SIGNED_OUT)
-
-    def _close_tokens(self, token_digests: Collection[bytes], code: int) -> None:
-        if token_digests:
-            for socket in self._all():
-                if socket.owner.token_digest in token_digests:
-                    socket.close(code)
+            if signed_out := await self._hooks.signed_out(chunk):
+                self.close_tokens(signed_out)
 
     def _all(self) -> Iterator[Socket]:
         return chain.from_iterable(chain.from_iterable(self._slots.values()))

@@ -9,7 +9,7 @@ FRAMES_SENT: Final = Counter("curhat_realtime_frames_sent_total", "Frames handed
 FRAMES_RECEIVED: Final = Counter("curhat_realtime_frames_received_total", "Frames that clients sent.")
 CLOSES: Final = Counter(
     "curhat_realtime_closes_total",
-    "Sockets closed, by the code that the server closed with, or `client` where the client closed.",
+    "Closed sockets, by the server's close code, or `client` if the client closed.",
     ["code"],
 )
 WELCOMES: Final = Counter(
@@ -17,5 +17,5 @@ WELCOMES: Final = Counter(
 )
 GAPS_READ: Final = Counter(
     "curhat_realtime_gaps_read_total",
-    "Times that a socket read missing events from PostgreSQL, since a signal was lost or out of order.",
+    "How often a socket read missing events from PostgreSQL because a signal was lost or out of order.",
 )

@@ -2,20 +2,25 @@
 
 Client to server: hello, pong, signal. Server to client: welcome, event, ping, signal, error.
 
-How the two sides keep in step
-    The client remembers the `epoch` and `seq` of the last event it has applied, and names both in its hello.
-    After the welcome come all events after that seq, then live ones, each with a seq one higher than the last.
-    A client that sees a higher seq in a ping says hello again. It may do so at any time, and ignores an event
+How the client and the server keep in step
+    The client remembers the `epoch` and `seq` of the last event that it has applied. Its hello contains both.
+    The server answers with a welcome. Then it sends all events after that seq. Each event's seq is one higher than the
+    seq before it.
+    A client that sees a higher seq in a ping says hello again. A client may say hello at any time. It ignores an event
     whose seq it has already applied.
-    `resumed: false` means that the client cannot resume: the missed events are not stored any more, or its hello
-    named no event of this stream. It fetches `/state`, and applies the events whose seq is higher than the one in
-    `/state`.
-    A server that must begin anew in the middle of a connection sends such a welcome unasked.
-    A frame that cannot be read is answered with `error`, code `validation_failed`, and changes nothing.
+    `resumed: false` means that the client cannot resume: the missed events are no longer stored, or its hello did not
+    name an event of this stream. The client then fetches `/state`, and applies the events whose seq is higher than the
+    seq in `/state`. A server that cannot continue a stream sends such a welcome without a hello.
+    If the server cannot read a frame, it answers with `error` and the code `validation_failed`, and changes nothing.
 Close codes
-    4401 signed out; 4408 no hello within 5 s, or no frame for 2 minutes; 4409 too slow, say hello again;
-    4413 frame over 64 KiB; 4429 too fast; 1012 the server restarts, come back after a random wait; 1013
-    PostgreSQL or Valkey does not answer, come back after a random wait; 1011 a fault of the server.
+    4401  signed out
+    4408  no hello within 5 s, or no frame for 2 minutes
+    4409  the client reads too slowly; it says hello again
+    4413  a frame over 64 KiB
+    4429  the client sends too fast
+    1012  the server restarts; the client connects again after a random wait
+    1013  PostgreSQL or Valkey does not answer; the client connects again after a random wait
+    1011  a fault of the server
 """
 
 from collections.abc import Mapping
@@ -38,7 +43,7 @@ MAX_FRAME_BYTES: Final = 64 * 1024
 
 
 class Hello(msgspec.Struct, frozen=True, tag_field="op", tag="hello", forbid_unknown_fields=True):
-    """The first frame of every connection: the user's device, and the last event it has applied."""
+    """The first frame of every connection. It names the device, and the last event that the device has applied."""
 
     device_id: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     epoch: Annotated[str, msgspec.Meta(max_length=100)] | None = None
@@ -46,18 +51,18 @@ class Hello(msgspec.Struct, frozen=True, tag_field="op", tag="hello", forbid_unk
 
 
 class Pong(msgspec.Struct, frozen=True, tag_field="op", tag="pong", forbid_unknown_fields=True):
-    """The answer to a ping. Any frame renews the lease; this one does nothing else."""
+    """The answer to a ping. Like every frame, it renews the user's lease. It has no other effect."""
 
 
 class TypingSignal(msgspec.Struct, frozen=True, tag_field="op", tag="signal", forbid_unknown_fields=True):
-    """A member of this session is typing. In both directions, never stored; at most one per 2 s is forwarded."""
+    """A member of this session is typing. Either side sends it. The server forwards at most one per 2 s."""
 
     type: Literal["typing"]
     session_id: UUID
 
 
 class Welcome(msgspec.Struct, frozen=True, tag_field="op", tag="welcome"):
-    """The answer to a hello. A mitra's also carries `requests`, the open ones."""
+    """The answer to a hello. A mitra's welcome also contains `requests`: the open requests."""
 
     epoch: UUID
     seq: int
@@ -66,24 +71,24 @@ class Welcome(msgspec.Struct, frozen=True, tag_field="op", tag="welcome"):
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="op", tag="event"):
-    """Something happened. `data` is the struct that it is about, as its reader may see it."""
+    """A change that concerns the user. `data` is the changed object, as this user may see it."""
 
     seq: int | None
-    # The name of an EventType; or of an UnsequencedEventType, and then seq is None.
+    # The name of an EventType or of an UnsequencedEventType. For the latter, seq is None.
     type: str
     at: datetime
     data: msgspec.Raw
 
 
 class Ping(msgspec.Struct, frozen=True, tag_field="op", tag="ping"):
-    """The client answers with a pong. `seq` is the head of the stream: a client that is behind says hello again."""
+    """The client answers with a pong. `seq` is that of the stream's last event. A client without it says hello."""
 
     seq: int
     server_now: datetime
 
 
 class Error(msgspec.Struct, frozen=True, tag_field="op", tag="error"):
-    """The client's last frame could not be read. `detail` says why, for the client's developer."""
+    """The server could not read the client's last frame. `detail` tells the client's developer why."""
 
     code: Literal["validation_failed"]
     detail: str
@@ -94,22 +99,21 @@ ServerFrame = Welcome | Event | Ping | TypingSignal | Error
 
 
 class UnreadableFrame(ValueError):
-    """A frame from the client that the protocol does not have."""
+    """The client sent a frame that is not part of the protocol."""
 
 
-_decoder = msgspec.json.Decoder(ClientFrame)
+_decoder: msgspec.json.Decoder[ClientFrame] = msgspec.json.Decoder(ClientFrame)
 _encoder = msgspec.json.Encoder()
 
 
 def read(frame: str | bytes) -> ClientFrame:
     """Read a frame from the client. Raises UnreadableFrame."""
     try:
-        decoded: ClientFrame = _decoder.decode(frame)
+        return _decoder.decode(frame)
     except msgspec.DecodeError as error:
         raise UnreadableFrame(str(error)[:200]) from None
     except (RecursionError, UnicodeError):
         raise UnreadableFrame("JSON cannot be read") from None
-    return decoded
 
 
 def write(frame: ServerFrame) -> str:
@@ -118,12 +122,10 @@ def write(frame: ServerFrame) -> str:
 
 
 def write_welcome(welcome: Welcome, extras: Mapping[str, object]) -> str:
-    """Write a welcome as text, with the further fields of this user's role."""
+    """Write a welcome, with the further fields of this user's role, as text."""
     return _encoder.encode({"op": "welcome", **msgspec.structs.asdict(welcome), **extras}).decode()
 
 
-def is_too_large(frame: str | bytes) -> bool:
-    """Whether a frame from the client has more than MAX_FRAME_BYTES."""
-    if len(frame) > MAX_FRAME_BYTES:
-        return True
-    return isinstance(frame, str) and not frame.isascii() and len(frame.encode()) > MAX_FRAME_BYTES
+def size_bytes(frame: str | bytes) -> int:
+    """Return how many bytes a frame takes on the network."""
+    return len(frame) if isinstance(frame, bytes) or frame.isascii() else len(frame.encode())

@@ -12,22 +12,21 @@ from curhat.realtime import protocol, queries
 from curhat.realtime.event_types import StreamEvent
 from curhat.realtime.queries import StreamHead
 
-# Limits how long one pruning holds its locks.
+# Limits how long one call of `prune` holds its locks.
 MAX_EVENTS_PER_PRUNE = 10_000
 
 
 class StoredEvent(msgspec.Struct, frozen=True):
-    """A stored event as a socket sends it. `frame` is the text of the whole frame."""
+    """A stored event. `frame` is the text of the frame that a socket sends for it."""
 
     seq: int
     frame: str
 
 
 class StreamSignal(msgspec.Struct, frozen=True, array_like=True):
-    """Tells every process that an event was committed. It carries the frame, so a socket without a gap need not read
-    it.
+    """Tells every process that an event was committed. All events of one transaction are sent as one list.
 
-    All events of one transaction are sent as one list.
+    The signal contains the frame, so a socket without a gap does not read the event from PostgreSQL.
     """
 
     role: Role
@@ -43,7 +42,7 @@ _data_encoder = msgspec.json.Encoder()
 async def append(tx: Transaction, events: Sequence[StreamEvent]) -> None:
     """Write events to their users' streams, and publish them after the commit.
 
-    Locks the streams' rows in order. Call it once per transaction, with all events, after all other locks.
+    Call it once per transaction, with all events, after taking all other locks. It locks the streams' rows in order.
     """
     if not events:
         return
@@ -63,12 +62,7 @@ async def append(tx: Transaction, events: Sequence[StreamEvent]) -> None:
         data=data,
     )
     signals = [
-        StreamSignal(
-            role=event.role,
-            user_id=event.user_id,
-            seq=row.seq,
-            frame=_frame(row.seq, event.type, row.at, text),
-        )
+        StreamSignal(event.role, event.user_id, row.seq, _frame(row.seq, event.type, row.at, text))
         for event, text, row in zip(events, data, appended, strict=True)
     ]
     tx.signal("stream", _signal_encoder.encode(signals))
@@ -77,8 +71,8 @@ async def append(tx: Transaction, events: Sequence[StreamEvent]) -> None:
 async def read_head(db: Executor, role: Role, user_id: UUID) -> StreamHead:
     """Read the head of a user's stream: `seq` is that of its last event, or 0. If the stream is missing, create it.
 
-    A snapshot must read the head before the rows that it shows. Then every later change has an event after that head.
-    Some of these events may repeat what the snapshot shows.
+    A snapshot must read the head before the rows that it shows. Then every change that the snapshot lacks has an event
+    after that head. Some of these events may repeat what the snapshot shows.
     """
     head = await queries.find_head(db, role=role, user_id=user_id)
     return head or await queries.begin_stream(db, role=role, user_id=user_id)
@@ -87,16 +81,13 @@ async def read_head(db: Executor, role: Role, user_id: UUID) -> StreamHead:
 async def events_after(
     db: Executor, role: Role, user_id: UUID, seq: int, max_events: int
 ) -> list[StoredEvent]:
-    """Read the stored events after `seq`, in order.
-
-    If pruning deleted the next event, the result starts after a gap.
-    """
+    """Read the stored events after `seq`, in order. If pruning deleted the next event, they begin after a gap."""
     rows = await queries.list_events_after(db, role=role, user_id=user_id, seq=seq, max_events=max_events)
     return [StoredEvent(seq=row.seq, frame=_frame(row.seq, row.type, row.at, row.data)) for row in rows]
 
 
 async def prune(tx: Transaction, max_events: int = MAX_EVENTS_PER_PRUNE) -> int:
-    """Delete the oldest events that are older than 24 hours, at most `max_events`. Returns how many it deleted."""
+    """Delete at most `max_events` of the events that are older than 24 hours, oldest first. Returns how many."""
     return await queries.prune_events(tx, max_events=max_events)
 
 

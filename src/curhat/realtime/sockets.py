@@ -1,10 +1,12 @@
 """One socket on the server's side: it sends frames in order and within limits, and closes.
 
-Most sockets of a chat service are idle. So an idle socket has no timer, no queue, and no task except its receive
-loop. A frame goes directly to the server's transport. A queue exists only while the transport is full.
+Most sockets of a chat service are idle. An idle socket costs little memory: it has no timer, no queue, and no task
+except its receive loop. It writes each frame directly to the server's transport. It makes a queue only while the
+transport is full.
 """
 
 import asyncio
+import dataclasses
 import secrets
 import types
 from collections import deque
@@ -18,109 +20,82 @@ from curhat.realtime import protocol
 from curhat.realtime.hooks import SocketHooks, SocketIdentity
 from curhat.realtime.metrics import CLOSES, FRAMES_SENT
 
-# How much may wait for a slow reader. A socket with more is closed. Its client then resumes from its own seq.
+# How much may wait for a slow reader. If more waits, the socket closes. The client can then resume.
 MAX_QUEUE_FRAMES: Final = 256
 MAX_QUEUE_BYTES: Final = 1024 * 1024
-# If a reader of missed events takes no data for this time, it counts as stalled.
+# A client that reads nothing for this time, while the hub sends it missed events, counts as stalled.
 STALL_TIMEOUT_SECONDS: Final = 20.0
-# How long a client may take to read the frames before the close frame. After that, the socket is dropped without a
-# close frame.
+# How long a client may take to read the frames before the close frame. After that, the server drops the connection
+# without a close frame.
 CLOSE_TIMEOUT_SECONDS: Final = 10.0
-# A client may send this many frames at once, and this many per second over any period.
+# A client may send 100 frames at once, and 50 per second over a longer period.
 MAX_BURST_FRAMES: Final = 100.0
 MAX_FRAMES_PER_SECOND: Final = 50.0
-# At most one typing signal per session is forwarded within this time.
+# The server forwards at most one typing signal per session within this time.
 TYPING_PERIOD_SECONDS: Final = 2.0
 
-# opened    has not said hello
-# welcoming the hub is answering a hello; events wait for the welcome
-# live      in step: `seq` is the last event sent, and the next event is sent when it is committed
-# behind    the hub is reading the events of a gap
+# opened     The client has not said hello.
+# welcoming  The hub is answering a hello. Events wait for the welcome.
+# live       `seq` is the last event sent. The hub sends the next event as soon as it is committed.
+# behind     The hub is reading the events of a gap.
 Phase = Literal["opened", "welcoming", "live", "behind"]
 
 
 class Stalled(Exception):
-    """The reader has taken no data, or almost none, for a long time."""
+    """The client has read nothing, or almost nothing, for STALL_TIMEOUT_SECONDS."""
 
 
+@dataclasses.dataclass(slots=True, eq=False, repr=False)
 class Feed:
     """One user's stream in this process: the highest seq known to be committed, and the sockets that get it."""
 
-    __slots__ = ("head", "identity", "sockets")
-
-    def __init__(self, identity: Identity) -> None:
-        self.identity = identity
-        self.head = 0
-        self.sockets: list[Socket] = []
+    identity: Identity
+    head: int = 0
+    sockets: "list[Socket]" = dataclasses.field(default_factory=list)
 
 
+@dataclasses.dataclass(slots=True, eq=False, repr=False)
 class Socket:
     """An accepted WebSocket. The task that creates the socket is its receive loop."""
 
-    __slots__ = (
-        "_allowance",
-        "_dropped",
-        "_held_back",
-        "_queue",
-        "_queued_bytes",
-        "_receive_loop",
-        "_send",
-        "_typing_forwarded_at",
-        "_writer",
-        "close_code",
-        "connection_id",
-        "feed",
-        "generation",
-        "hooks",
-        "last_frame_at",
-        "owner",
-        "phase",
-        "seq",
-        "slot",
-        "welcomed",
-    )
-
-    def __init__(self, owner: SocketIdentity, send: Send, hooks: SocketHooks) -> None:
-        self.owner = owner
-        self.hooks = hooks
-        self.connection_id = secrets.token_hex(8)
-        self.phase: Phase = "opened"
-        self.seq = 0
-        # Whether SocketHooks.opened was called for this connection.
-        self.welcomed = False
-        # Counts hellos. Work for an earlier hello stops when it sees a later generation.
-        self.generation = 0
-        # None before the first hello.
-        self.feed: Feed | None = None
-        # The hub's ping slot that contains this socket.
-        self.slot = 0
-        self.last_frame_at = asyncio.get_running_loop().time()
-        self.close_code: int | None = None
-        self._allowance = MAX_BURST_FRAMES
-        self._send = send
-        self._receive_loop = asyncio.current_task()
-        self._dropped = False
-        # Unsequenced events that arrived while the hub was answering a hello.
-        self._held_back: list[str] | None = None
-        self._queue: deque[str] | None = None
-        self._queued_bytes = 0
-        self._writer: asyncio.Task[None] | None = None
-        self._typing_forwarded_at: dict[UUID, float] | None = None
+    owner: SocketIdentity
+    _send: Send
+    hooks: SocketHooks
+    connection_id: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))
+    phase: Phase = "opened"
+    seq: int = 0
+    # Whether SocketHooks.opened was called for this connection.
+    welcomed: bool = False
+    # Counts hellos. Work for an earlier hello stops when it sees a later generation.
+    generation: int = 0
+    # None before the first hello.
+    feed: Feed | None = None
+    # The hub's ping slot that contains this socket.
+    slot: int = 0
+    last_frame_at: float = dataclasses.field(default_factory=lambda: asyncio.get_running_loop().time())
+    close_code: int | None = None
+    _allowance: float = MAX_BURST_FRAMES
+    _receive_loop: "asyncio.Task[Any] | None" = dataclasses.field(default_factory=asyncio.current_task)
+    _dropped: bool = False
+    # Unsequenced events that arrived while the hub was answering a hello.
+    _held_back: list[str] | None = None
+    _queue: deque[str] | None = None
+    _queued_bytes: int = 0
+    _writer: "asyncio.Task[None] | None" = None
+    _typing_forwarded_at: dict[UUID, float] | None = None
 
     # Frames from the client ---------------------------------------------------------------------------------
 
     def allows_frame(self) -> bool:
-        """Count a frame from the client. Returns False when the client sends faster than it may."""
+        """Count a frame from the client. Returns False if the client sends faster than it may."""
         now = asyncio.get_running_loop().time()
-        allowance = (
-            min(MAX_BURST_FRAMES, self._allowance + (now - self.last_frame_at) * MAX_FRAMES_PER_SECOND) - 1
-        )
+        earned = (now - self.last_frame_at) * MAX_FRAMES_PER_SECOND
         self.last_frame_at = now
-        self._allowance = allowance
-        return allowance >= 0
+        self._allowance = min(MAX_BURST_FRAMES, self._allowance + earned) - 1
+        return self._allowance >= 0
 
     def allows_typing(self, session_id: UUID) -> bool:
-        """Whether a typing signal for this session may be forwarded now. If so, counts it."""
+        """Whether the server may forward a typing signal for this session now. If so, counts the signal."""
         now = asyncio.get_running_loop().time()
         known = self._typing_forwarded_at or {}
         recent = {session: at for session, at in known.items() if now - at < TYPING_PERIOD_SECONDS}
@@ -133,7 +108,7 @@ class Socket:
     # Frames to the client -----------------------------------------------------------------------------------
 
     def send(self, frame: str) -> None:
-        """Send a frame after all earlier ones. Never waits: if the queue is full, closes the socket."""
+        """Send a frame after all earlier ones. Never waits. If the queue is full, closes the socket."""
         if self.close_code is not None:
             return
         FRAMES_SENT.inc()
@@ -146,8 +121,7 @@ class Socket:
         except StopIteration:
             return
         except (OSError, RuntimeError):
-            # The client has disconnected. The receive loop will get the disconnect message next.
-            return
+            return  # The client has disconnected. The receive loop will get the disconnect message next.
         self._queue = deque()
         self._writer = asyncio.create_task(self._write(_rest_of(steps, waits_for)))
 
@@ -172,10 +146,7 @@ class Socket:
             self.send(frame)
 
     async def flush(self) -> None:
-        """Wait until the transport has taken every frame.
-
-        Raises Stalled if the transport takes none for a long time.
-        """
+        """Wait until the transport has taken every frame. Raises Stalled if it takes none for a long time."""
         writer = self._writer
         while writer is not None and self.close_code is None:
             waiting = self._queued_bytes
@@ -185,21 +156,20 @@ class Socket:
             writer = self._writer
 
     def _enqueue(self, frame: str) -> None:
-        queue = self._queue
-        assert queue is not None  # It exists as long as its writer does.
-        size = _size(frame)
-        if len(queue) >= MAX_QUEUE_FRAMES or self._queued_bytes + size > MAX_QUEUE_BYTES:
+        assert self._queue is not None  # It exists as long as its writer does.
+        size = protocol.size_bytes(frame)
+        if len(self._queue) >= MAX_QUEUE_FRAMES or self._queued_bytes + size > MAX_QUEUE_BYTES:
             self.close(protocol.TOO_SLOW, "say hello again")
-            return
-        queue.append(frame)
-        self._queued_bytes += size
+        else:
+            self._queue.append(frame)
+            self._queued_bytes += size
 
     async def _write(self, begun: Awaitable[None]) -> None:
         try:
             await begun
             while self._queue:
                 frame = self._queue.popleft()
-                self._queued_bytes -= _size(frame)
+                self._queued_bytes -= protocol.size_bytes(frame)
                 await self._send({"type": "websocket.send", "text": frame})
         except (OSError, RuntimeError):
             pass  # As in send.
@@ -229,8 +199,8 @@ class Socket:
                     await asyncio.wait({writer})
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
         except TimeoutError:
-            # The client reads nothing, so it will not read the close frame either. Without this cancellation, the
-            # receive loop would never end.
+            # The client reads nothing, so it would never answer a close frame. Cancel the receive loop, which would
+            # otherwise wait forever.
             self._dropped = True
             if self._receive_loop is not None:
                 self._receive_loop.cancel()
@@ -238,7 +208,7 @@ class Socket:
             pass  # As in send.
 
     def was_dropped(self) -> bool:
-        """Whether this socket cancelled its receive loop. If so, undo the cancellation."""
+        """Whether this socket cancelled its receive loop. If so, undoes the cancellation."""
         if self._dropped and self._receive_loop is not None:
             self._receive_loop.uncancel()
         return self._dropped
@@ -246,9 +216,10 @@ class Socket:
 
 @types.coroutine
 def _rest_of(steps: Generator[Any, Any, None], waits_for: object) -> Generator[Any, Any, None]:
-    """Run the rest of an awaitable that was started outside a task and then had to wait for `waits_for`.
+    """Run the rest of an awaitable that `send` started, and that now waits for `waits_for`.
 
-    Nearly every send ends without waiting. A task for each send would cost more than the send itself.
+    Nearly every send ends without waiting, and a task for each send would cost more than the send itself. So `send`
+    starts the awaitable without a task.
     """
     try:
         yield waits_for
@@ -256,7 +227,3 @@ def _rest_of(steps: Generator[Any, Any, None], waits_for: object) -> Generator[A
         steps.close()
         raise
     yield from steps
-
-
-def _size(frame: str) -> int:
-    return len(frame) if frame.isascii() else len(frame.encode())

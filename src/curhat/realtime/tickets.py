@@ -1,7 +1,7 @@
-"""Tickets for clients that cannot set a header. The URL of their socket carries a ticket, not a long-lived token.
+"""Tickets for clients that cannot set a header. The URL of their socket contains a ticket, not a long-lived token.
 
-A ticket can be used once, within 30 s. Valkey stores only its digest. So nobody can use a ticket that they read in
-Valkey, or in a log of URLs after the ticket was used.
+A ticket can be used once, within 30 s. Valkey stores only its digest. So a digest that somebody reads in Valkey opens
+no socket. A used ticket that somebody reads in a log of URLs opens none either.
 """
 
 import asyncio
@@ -23,10 +23,6 @@ from curhat.realtime.hooks import SocketIdentity
 
 TICKET_LIFETIME_SECONDS: Final = 30
 VALKEY_TIMEOUT_SECONDS: Final = 1.0
-_PREFIX: Final = "curhat:realtime-ticket:"
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(SocketIdentity).decode
 
 
 async def issue_ticket(valkey: Valkey, identity: Identity, token_digest: bytes) -> str:
@@ -35,9 +31,9 @@ async def issue_ticket(valkey: Valkey, identity: Identity, token_digest: bytes) 
     Raises PresenceUnknown when Valkey does not answer.
     """
     ticket = secrets.token_urlsafe(32)
-    holder = SocketIdentity(identity=identity, token_digest=token_digest)
+    owner = msgspec.msgpack.encode(SocketIdentity(identity, token_digest))
     async with _valkey_may_be_away():
-        await valkey.set(_key(ticket), _encode(holder), ex=TICKET_LIFETIME_SECONDS)
+        await valkey.set(_key(ticket), owner, ex=TICKET_LIFETIME_SECONDS)
     return ticket
 
 
@@ -50,8 +46,8 @@ async def redeem_ticket(valkey: Valkey, role: Role, ticket: str) -> SocketIdenti
         stored = await valkey.getdel(_key(ticket))
     if stored is None:
         return None
-    holder = _decode(stored)
-    return holder if holder.identity.role == role else None
+    owner = msgspec.msgpack.decode(stored, type=SocketIdentity)
+    return owner if owner.identity.role == role else None
 
 
 def ticket_in(scope: Scope) -> str | None:
@@ -65,9 +61,9 @@ async def _valkey_may_be_away() -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(VALKEY_TIMEOUT_SECONDS):
             yield
-    except (ValkeyError, OSError, TimeoutError):
+    except (ValkeyError, OSError):
         raise PresenceUnknown from None
 
 
 def _key(ticket: str) -> str:
-    return _PREFIX + hashlib.sha256(ticket.encode()).hexdigest()
+    return "curhat:realtime-ticket:" + hashlib.sha256(ticket.encode()).hexdigest()
