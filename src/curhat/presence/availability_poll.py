@@ -1,4 +1,4 @@
-"""The availability poll (1.2), which every customer sends every 5 s. It is answered before the web framework runs.
+"""The availability poll (1.2), which every customer sends every 5 s. This module answers it before the web framework.
 
 Guarantees
     A poll never touches PostgreSQL. However many customers poll, this process asks Valkey at most 5 times per second.
@@ -6,8 +6,8 @@ Guarantees
     If Valkey gives no answer or an invalid one, the poll answers `{"available": false}` (1.6) after at most one
     second.
 How it works
-    The bytes of both answers are encoded once. If the last answer is too old, all waiting polls share one query to
-    Valkey. The query is a ZCOUNT inside the presence script, so "now" is Valkey's own clock.
+    The module encodes both answers once, at import. If the last answer is too old, all waiting polls share one query
+    to Valkey. The query is a ZCOUNT inside the presence script, so "now" is Valkey's own clock.
 """
 
 import asyncio
@@ -26,30 +26,29 @@ log = structlog.get_logger(__name__)
 PATH = "/api/client/mitra-availability"
 MAX_ANSWER_AGE_SECONDS = 0.2
 
-Answer = tuple[Message, Message]
 
-
-def _answer(status: int, body: bytes, *headers: tuple[bytes, bytes]) -> Answer:
-    length = (b"content-length", str(len(body)).encode())
+def _answer(
+    status: int, content: object, media_type: bytes, *headers: tuple[bytes, bytes]
+) -> tuple[Message, Message]:
+    body = msgspec.json.encode(content)
+    # The headers are a tuple because all polls share this object. No layer may append to the headers.
+    all_headers = (
+        (b"content-type", media_type),
+        *headers,
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"content-length", str(len(body)).encode()),
+    )
     return (
-        # The headers are a tuple because all polls share this object. No layer may append to the headers.
-        {"type": "http.response.start", "status": status, "headers": (*headers, length)},
+        {"type": "http.response.start", "status": status, "headers": all_headers},
         {"type": "http.response.body", "body": body},
     )
 
 
-_JSON = (b"content-type", b"application/json")
-_NO_STORE = (b"cache-control", b"no-store")
-_NO_SNIFF = (b"x-content-type-options", b"nosniff")
-_AVAILABLE = _answer(200, msgspec.json.encode(Availability(available=True)), _JSON, _NO_STORE, _NO_SNIFF)
-_UNAVAILABLE = _answer(200, msgspec.json.encode(Availability(available=False)), _JSON, _NO_STORE, _NO_SNIFF)
+_AVAILABLE = _answer(200, Availability(available=True), b"application/json")
+_UNAVAILABLE = _answer(200, Availability(available=False), b"application/json")
 _NOT_ALLOWED = _answer(
-    405,
-    msgspec.json.encode(MethodNotAllowed().problem()),
-    (b"content-type", b"application/problem+json"),
-    (b"allow", b"GET, HEAD"),
-    _NO_STORE,
-    _NO_SNIFF,
+    405, MethodNotAllowed().problem(), b"application/problem+json", (b"allow", b"GET, HEAD")
 )
 
 
@@ -61,7 +60,7 @@ class AvailabilityPoll:
         self._count_available = count_available
         self._current = _UNAVAILABLE
         self._too_old_at = 0.0
-        self._question: asyncio.Task[None] | None = None
+        self._query: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
@@ -72,16 +71,13 @@ class AvailabilityPoll:
             start, body = _NOT_ALLOWED
         else:
             if time.monotonic() >= self._too_old_at:
-                await self._ask_once()
+                if self._query is None:
+                    self._query = asyncio.create_task(self._ask())
+                # Without the shield, a client that disconnects would cancel the query for all other clients.
+                await asyncio.shield(self._query)
             start, body = self._current
         await send(start)
         await send(body)
-
-    async def _ask_once(self) -> None:
-        if self._question is None:
-            self._question = asyncio.create_task(self._ask())
-        # Without the shield, a client that disconnects would cancel the query for all other clients.
-        await asyncio.shield(self._question)
 
     async def _ask(self) -> None:
         try:
@@ -93,4 +89,4 @@ class AvailabilityPoll:
             log.exception("presence.poll_failed")
         finally:
             self._too_old_at = time.monotonic() + MAX_ANSWER_AGE_SECONDS
-            self._question = None
+            self._query = None

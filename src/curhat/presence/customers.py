@@ -1,31 +1,27 @@
 """Which customers hold a live connection. Only the decision whether to send a push depends on this.
 
-Every few seconds each process reports to Valkey which customers it heard from. If Valkey was wiped or away, it is
-correct again at most 15 s later, with the next frames. Until then a connected customer may also get a push, which
-does no harm.
+Every few seconds each process reports to Valkey which customers have sent a frame. If Valkey was wiped or away, it is
+correct again at most 15 s later, after the next frames. Until then, a connected customer may get a needless push.
 """
 
-import asyncio
 from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
-import structlog
 import valkey.asyncio
 
 from curhat.kit.errors import PresenceUnknown
+from curhat.presence.service import repeat
 from curhat.presence.states import COME_BACK_SECONDS
 from curhat.presence.store import PresenceStore
 
-log = structlog.get_logger(__name__)
-
-# A customer is pinged every 15 s. This time allows two pings, plus 5 s for a slow network.
+# The hub pings a customer every 15 s. This time allows two pings, plus 5 s for a slow network.
 CUSTOMER_CONNECTED_SECONDS: Final = 35.0
 REPORT_INTERVAL_SECONDS: Final = 3.0
 
 
 class CustomerConnections:
-    """The customers with sockets in this process. Through Valkey, also the customers of every other process."""
+    """The customers with sockets in this process. Valkey adds the customers of every other process."""
 
     def __init__(self, client: "valkey.asyncio.Valkey") -> None:
         self._store = PresenceStore(client)
@@ -33,7 +29,7 @@ class CustomerConnections:
         self._gone: set[UUID] = set()
 
     def heard(self, customer_id: UUID) -> None:
-        """Note a frame from a customer. Writes only to memory, because it is called for every frame."""
+        """Note a frame from a customer. Writes only to memory, because it runs for every frame."""
         self._heard_from.add(customer_id)
 
     async def opened(self, customer_id: UUID) -> None:
@@ -55,22 +51,15 @@ class CustomerConnections:
 
     async def run(self) -> None:
         """Report until cancelled."""
-        while True:
-            try:
-                await self.report()
-            except PresenceUnknown:
-                pass  # The store has logged the outage, once.
-            except Exception:
-                log.exception("presence.customers_not_reported")
-            await asyncio.sleep(REPORT_INTERVAL_SECONDS)
+        await repeat(self.report, REPORT_INTERVAL_SECONDS)
 
     async def report(self) -> None:
-        """Report to Valkey which customers were heard from and which are gone. Raises PresenceUnknown.
+        """Report to Valkey which customers have sent a frame and which are gone. Raises PresenceUnknown.
 
-        A failed report is not repeated, because the next frames cause a new report.
+        Nothing repeats a failed report, because the next frames cause a new one.
         """
         gone, self._gone = self._gone, set()
         heard_from, self._heard_from = self._heard_from - gone, set()
-        # If a customer is gone here but connected to another process, that process reports the customer.
+        # A customer who is gone here may be connected to another process, which then reports the customer.
         await self._store.customers_seen(list(gone), COME_BACK_SECONDS)
         await self._store.customers_seen(list(heard_from), CUSTOMER_CONNECTED_SECONDS)

@@ -1,5 +1,6 @@
-"""The toggle, a mitra's own profile, and the availability poll's entry in the contract."""
+"""The toggle, a mitra's own profile, and the operation of the availability poll in the contract."""
 
+import msgspec
 from litestar import get, put
 from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
@@ -16,7 +17,6 @@ from curhat.presence.service import Presence, mitra_state, set_intent
 
 @put(
     "/api/mitra/presence",
-    operation_id="set_presence",
     tags=["presence"],
     responses=problems(*MITRA_SIGNED_IN, ValidationFailed, PresenceUnknown),
 )
@@ -26,10 +26,11 @@ async def set_presence(
     database: NamedDependency[Database],
     presence: NamedDependency[Presence],
 ) -> MitraPresence:
-    """Go online or offline. The answer comes when availability shows it.
+    """Go online or offline. The answer comes when the mitra's availability shows the change.
 
-    A 503 `presence_unknown` means: the toggle is saved and in force (a mitra who is offline cannot accept), but
-    availability does not show it yet. It follows by itself. A client should repeat the request, which is safe.
+    A 503 `presence_unknown` means that the toggle is saved and in force: a mitra who is offline cannot accept. The
+    mitra's availability does not show the change yet, but follows by itself. A client should repeat the request, which
+    is safe.
     """
     async with database.transaction() as tx:
         state = await set_intent(tx, mitra.user_id, data.online, presence.hooks.intent_changed)
@@ -38,37 +39,21 @@ async def set_presence(
     return await presence.view(state)
 
 
-@get(
-    "/api/mitra/me",
-    operation_id="get_mitra_profile",
-    tags=["presence"],
-    responses=problems(*MITRA_SIGNED_IN),
-)
+@get("/api/mitra/me", tags=["presence"], responses=problems(*MITRA_SIGNED_IN))
 async def get_mitra_profile(
     mitra: NamedDependency[Identity], database: NamedDependency[Database], presence: NamedDependency[Presence]
 ) -> MitraProfile:
     """Return the mitra's own name and presence. While presence is unknown, `connected` is false."""
     state = await mitra_state(database, mitra.user_id)
-    standing = await presence.view(state)
-    return MitraProfile(
-        id=state.id,
-        display_name=state.display_name,
-        online=standing.online,
-        connected=standing.connected,
-        active_sessions=standing.active_sessions,
-        max_customers=standing.max_customers,
-    )
+    shown = msgspec.structs.asdict(await presence.view(state))
+    return MitraProfile(id=state.id, display_name=state.display_name, **shown)
 
 
-@get(
-    "/api/client/mitra-availability",
-    operation_id="get_mitra_availability",
-    tags=["presence"],
-)
+@get("/api/client/mitra-availability", tags=["presence"])
 async def get_mitra_availability(presence: NamedDependency[Presence]) -> Availability:
-    """Whether any mitra is available (1.2). Unknown counts as no (1.6). Needs no sign-in.
+    """Whether any mitra is available (1.2). If presence is unknown, the answer is no (1.6). Needs no sign-in.
 
-    In the running service, `availability_poll.py` answers this in front of the framework.
+    In the running service, `availability_poll.py` answers this request before the framework.
     """
     try:
         return Availability(available=await presence.count_available() > 0)

@@ -12,7 +12,7 @@ class PresenceChange(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class MitraPresence(msgspec.Struct, frozen=True, kw_only=True):
-    """A mitra's own presence: the toggle, whether it is connected, and how many of its places are taken."""
+    """A mitra's own presence: the toggle, whether the mitra is connected, its sessions, and how many it may have."""
 
     online: bool
     connected: bool
@@ -21,7 +21,7 @@ class MitraPresence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MitraProfile(msgspec.Struct, frozen=True, kw_only=True):
-    """What a mitra sees of itself."""
+    """A mitra's own name and presence."""
 
     id: UUID
     display_name: str
@@ -32,6 +32,6 @@ class MitraProfile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Availability(msgspec.Struct, frozen=True):
-    """Whether any mitra is available. Without a number: the customer never sees one (1.5)."""
+    """Whether any mitra is available. It has no number, because a customer never sees how many there are (1.5)."""
 
     available: bool

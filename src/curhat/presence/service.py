@@ -1,29 +1,26 @@
 """Which mitras may be asked and which are connected.
 
-PostgreSQL holds the toggle, and Valkey holds the leases. The loops here keep both in step.
+PostgreSQL stores the toggle, and Valkey stores the leases. The loops here make Valkey follow PostgreSQL.
 
 Guarantees
     `may_be_asked`, `ask_candidates`, `count_available`, `is_connected` and `connected_among` answer from Valkey
     within a second, or raise PresenceUnknown. They never guess. When a mitra accepts, PostgreSQL checks again whether
     the mitra can take a customer.
-    Valkey follows PostgreSQL. If this process committed the change, Valkey follows at once. If another process did,
-    or the signal was lost, it follows within RECONCILE_INTERVAL_SECONDS. It never returns to an older state.
+    If this process committed a change, Valkey shows it at once. If another process did, or the signal was lost,
+    Valkey shows it within RECONCILE_INTERVAL_SECONDS. Valkey never returns to an older state.
     After Valkey was away, wiped or damaged, it is correct again within RECONCILE_INTERVAL_SECONDS. For mitras whom
     only push reaches, this takes up to PUSH_RECONCILE_INTERVAL_SECONDS.
 How it works
-    A frame from a mitra only sets a time in memory. Every FLUSH_INTERVAL_SECONDS the process reports to Valkey, in
-    batches, the connections that had a frame. Each report contains the age of the last frame, so a late report never
-    lengthens a lease.
-    Within every RECONCILE_INTERVAL_SECONDS the process reports all its connections. It reads the states of its mitras
-    from PostgreSQL and applies them to Valkey. It tells pairing which of them may be asked. This repairs the effects
-    of a lost signal or an outage.
-    PostgreSQL knows which mitras push reaches (1.1): it stores the subscriptions that have not failed, and when the
-    app was last seen. No process holds a connection of such a mitra. So the workers read all of them every
-    PUSH_RECONCILE_INTERVAL_SECONDS.
+    A frame from a mitra only sets a time in memory. `flush` reports to Valkey, in batches, the connections that had a
+    frame. Each report contains the age of the last frame, so a late report never lengthens a lease.
+    `reconcile` reports all connections of this process, applies the states of their mitras to Valkey, and tells pairing
+    which of them may be asked. This repairs the effects of a lost signal or an outage.
+    No process holds a connection of a mitra whom only push reaches (1.1). So the workers read all of these mitras from
+    PostgreSQL, which stores the subscriptions that have not failed and when the app was last seen.
 Relies on
-    The caller calls `opened`, `frame_received` and `closed` for every socket of a mitra, with a connection id that is
-    never reused. `mitra_changed` is called for the changes that this process commits. `run` runs in every process,
-    and `keep_push_reachable` runs in at least one.
+    The hub's hooks call `opened`, `frame_received` and `closed` for every socket of a mitra. They never reuse a
+    connection id. The signal of each change that this process commits reaches `mitra_changed`. `run` runs in every
+    process, and `keep_push_reachable` runs in at least one.
 """
 
 import asyncio
@@ -54,14 +51,14 @@ SIGNAL = "mitra_changed"
 
 FLUSH_INTERVAL_SECONDS = 0.25
 RECONCILE_INTERVAL_SECONDS = 2
-# Reconciling takes at most this many steps, spread over the interval. One step with hundreds of mitras would delay
-# all other work of this process.
+# `reconcile` takes at most this many steps, spread over the interval. One step with hundreds of mitras would delay all
+# other work of this process.
 MAX_RECONCILE_STEPS = 20
 # The minimum number of mitras per step.
 MIN_MITRAS_PER_STEP = 25
 PUSH_RECONCILE_INTERVAL_SECONDS = 5
 LAST_SEEN_INTERVAL_SECONDS = 30
-# How many rows one statement locks to write last-seen times. Limits how long an accept waits for such a row.
+# How many rows one statement locks to write last-seen times. This limits how long an accept waits for such a row.
 MAX_LAST_SEEN_ROWS = 500
 
 _available = Gauge("curhat_presence_available_mitras", "Mitras that may be asked now.")
@@ -75,9 +72,9 @@ _flush_seconds = Histogram("curhat_presence_flush_seconds", "How long reporting 
 async def set_intent(
     tx: Transaction, mitra_id: UUID, online: bool, intent_changed: IntentChanged
 ) -> MitraState:
-    """Set the toggle and return the new state. Locks the mitra's row, and awaits the hook if the intent changed.
+    """Set the toggle and return the new state. Locks the mitra's row, and calls the hook if the intent changed.
 
-    Raises NotFound for a user who is no mitra, and whatever `intent_changed` raises.
+    Raises NotFound if the user is no mitra, and every error that `intent_changed` raises.
     """
     locked = await queries.lock_mitras(tx, mitra_ids=[mitra_id])
     if not locked:
@@ -107,13 +104,13 @@ async def release_places(tx: Transaction, mitra_ids: Sequence[UUID]) -> None:
 def announce(tx: Transaction, mitra_ids: Sequence[UUID]) -> None:
     """Make this process refresh these mitras in Valkey after the commit.
 
-    Call it in every transaction that changes intent, suspension, load or capacity.
+    Call it in every transaction that changes intent, suspension, the number of sessions or the maximum.
     """
     tx.signal(SIGNAL, msgspec.json.encode(mitra_ids))
 
 
 async def mitra_state(database: Database | Transaction, mitra_id: UUID) -> MitraState:
-    """Return the state of a mitra that PostgreSQL stores. Raises NotFound."""
+    """Read the state of a mitra from PostgreSQL. Raises NotFound."""
     states = await queries.read_mitra_states(
         database, mitra_ids=[mitra_id], push_window_seconds=PUSH_REACHABLE_SECONDS
     )
@@ -132,13 +129,17 @@ class _Connection:
     last_frame: float
     closed_at: float | None = None
 
+    def report(self, now: float) -> Report:
+        closed_age = None if self.closed_at is None else now - self.closed_at
+        return Report(self.mitra_id, self.id, now - self.last_frame, closed_age)
+
 
 @dataclasses.dataclass(slots=True, eq=False)
 class _Mitra:
     """A mitra who has connections in this process."""
 
     connections: dict[str, _Connection] = dataclasses.field(default_factory=dict)
-    # The version that the mitra's devices were last told, and whether the mitra was connected then. None after a
+    # The version that was last sent to the mitra's devices, and whether the mitra was connected then. None after a
     # device connected, because that device may show an older state.
     told: tuple[int, bool] | None = None
 
@@ -155,7 +156,7 @@ class Presence:
         self._unreported: set[_Connection] = set()
         self._flushing = asyncio.Lock()
         self._next_flush: asyncio.Task[None] | None = None
-        # The times when mitras were last seen that are not written to PostgreSQL yet.
+        # When mitras were last seen, as far as PostgreSQL does not have it yet.
         self._unwritten_last_seen: dict[UUID, float] = {}
         self._to_refresh: set[UUID] = set()
         self._refresh_wanted = asyncio.Event()
@@ -200,7 +201,7 @@ class Presence:
         self._unreported.add(connection)
         with _left_to_reconcile("opened"):
             await self.flush()
-        # The refresh sends the mitra the open requests, and sends the new device the current state.
+        # The refresh offers the open requests to the mitra, and sends the current state to the new device.
         mitra.told = None
         self.refresh_soon([mitra_id])
 
@@ -215,9 +216,9 @@ class Presence:
     async def closed(self, mitra_id: UUID, connection_id: str) -> None:
         """End the lease of a socket that closed, cleanly or not, after COME_BACK_SECONDS at the latest."""
         mitra = self._mitras.get(mitra_id)
-        connection = mitra.connections.pop(connection_id, None) if mitra else None
-        if mitra is None or connection is None:
+        if mitra is None or connection_id not in mitra.connections:
             return
+        connection = mitra.connections.pop(connection_id)
         if not mitra.connections:
             del self._mitras[mitra_id]
         connection.closed_at = time.monotonic()
@@ -226,13 +227,10 @@ class Presence:
             await self.flush()
 
     def seen(self, mitra_id: UUID) -> None:
-        """Note in memory that the mitra's app sent an HTTP request (1.1).
-
-        `write_last_seen` writes this to PostgreSQL.
-        """
+        """Note that the mitra's app sent an HTTP request (1.1). `write_last_seen` writes this to PostgreSQL."""
         self._unwritten_last_seen[mitra_id] = time.monotonic()
 
-    # Bringing Valkey in step with PostgreSQL.
+    # Making Valkey follow PostgreSQL.
 
     async def refresh(self, mitra_ids: Iterable[UUID]) -> list[UUID]:
         """Read these mitras' states from PostgreSQL and apply them to Valkey.
@@ -245,10 +243,10 @@ class Presence:
         states = await queries.read_mitra_states(
             self._database, mitra_ids=ids, push_window_seconds=PUSH_REACHABLE_SECONDS
         )
-        standings = await self._store.apply(states)
-        for state, standing in zip(states, standings, strict=True):
+        applied = list(zip(states, await self._store.apply(states), strict=True))
+        for state, standing in applied:
             self._tell_devices(state, connected=standing.connected)
-        return [state.id for state, standing in zip(states, standings, strict=True) if standing.may_be_asked]
+        return [state.id for state, standing in applied if standing.may_be_asked]
 
     def refresh_soon(self, mitra_ids: Iterable[UUID]) -> None:
         """Make `run` refresh these mitras, together with all others that wait for a refresh."""
@@ -264,30 +262,27 @@ class Presence:
     async def run(self) -> None:
         """Keep leases, states and last-seen times in step until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._repeat(self.flush, FLUSH_INTERVAL_SECONDS))
-            tasks.create_task(self._repeat(self.reconcile, RECONCILE_INTERVAL_SECONDS))
-            tasks.create_task(self._repeat(self.write_last_seen, LAST_SEEN_INTERVAL_SECONDS))
-            tasks.create_task(self._repeat(self.refresh_waiting, 0))
+            tasks.create_task(repeat(self.flush, FLUSH_INTERVAL_SECONDS))
+            tasks.create_task(repeat(self.reconcile, RECONCILE_INTERVAL_SECONDS))
+            tasks.create_task(repeat(self.write_last_seen, LAST_SEEN_INTERVAL_SECONDS))
+            tasks.create_task(repeat(self.refresh_waiting, 0))
 
     async def keep_push_reachable(self) -> None:
         """Keep Valkey correct for the mitras whom only push reaches, until cancelled. Runs in the workers."""
-        await self._repeat(self.reconcile_push, PUSH_RECONCILE_INTERVAL_SECONDS)
+        await repeat(self.reconcile_push, PUSH_RECONCILE_INTERVAL_SECONDS)
 
     async def reconcile_push(self) -> None:
-        """Refresh every mitra whom push reaches, and every mitra who may be asked according to Valkey.
-
-        Raises PresenceUnknown.
-        """
+        """Refresh every mitra whom push reaches, and every mitra who may be asked in Valkey. Raises PresenceUnknown."""
         reachable = await queries.read_push_reachable_mitras(
             self._database, push_window_seconds=PUSH_REACHABLE_SECONDS
         )
         await self._tell_pairing(await self.refresh({*reachable, *await self._store.candidates()}))
 
     async def flush(self) -> None:
-        """Report unreported frames and closes to Valkey. If Valkey is away, keep them for the next flush.
+        """Report the unreported frames and closes to Valkey. Raises PresenceUnknown; the next flush reports them then.
 
-        One report runs at a time. All callers that wait meanwhile share the next report. So if a thousand mitras
-        reconnect at once, this costs a few batches, not a thousand connections to Valkey. Raises PresenceUnknown.
+        One report runs at a time. All callers that wait meanwhile share the next report. So a thousand mitras who
+        reconnect at once cost a few batches, not a thousand connections to Valkey.
         """
         if self._next_flush is None:
             self._next_flush = asyncio.create_task(self._flush())
@@ -300,7 +295,7 @@ class Presence:
         for start in range(0, len(held), size):
             if start:
                 await asyncio.sleep(RECONCILE_INTERVAL_SECONDS * size / len(held))
-            # If a mitra left since the last step, that was already reported.
+            # A mitra who left since the last step needs no report: `closed` has made it.
             mitras = {each: self._mitras[each] for each in held[start : start + size] if each in self._mitras}
             for mitra in mitras.values():
                 self._unreported.update(mitra.connections.values())
@@ -310,48 +305,25 @@ class Presence:
         _available.set(await self._store.count())
 
     async def refresh_waiting(self) -> None:
-        """Wait until a refresh is requested, then refresh all waiting mitras.
-
-        If this fails, `reconcile` repairs it.
-        """
+        """Wait until a mitra needs a refresh, then refresh all such mitras. `reconcile` repairs a failure."""
         await self._refresh_wanted.wait()
         self._refresh_wanted.clear()
         ids, self._to_refresh = self._to_refresh, set()
         await self._tell_pairing(await self.refresh(ids))
 
     async def write_last_seen(self) -> None:
-        """Write to PostgreSQL when mitras were last seen. Skip locked rows; the next call writes them."""
+        """Write to PostgreSQL when mitras were last seen. Skips locked rows; the next call writes them."""
         now = time.monotonic()
-        waiting = list(self._unwritten_last_seen.items())
-        for start in range(0, len(waiting), MAX_LAST_SEEN_ROWS):
-            batch = waiting[start : start + MAX_LAST_SEEN_ROWS]
-            written = set(
-                await queries.write_last_seen(
-                    self._database,
-                    mitra_ids=[mitra_id for mitra_id, _ in batch],
-                    ages_seconds=[now - seen for _, seen in batch],
-                )
-            )
-            for mitra_id, seen in batch:
-                if mitra_id in written and self._unwritten_last_seen[mitra_id] == seen:
+        seen = self._unwritten_last_seen.copy()
+        mitra_ids = list(seen)
+        for start in range(0, len(mitra_ids), MAX_LAST_SEEN_ROWS):
+            batch = mitra_ids[start : start + MAX_LAST_SEEN_ROWS]
+            ages_seconds = [now - seen[mitra_id] for mitra_id in batch]
+            for mitra_id in await queries.write_last_seen(
+                self._database, mitra_ids=batch, ages_seconds=ages_seconds
+            ):
+                if self._unwritten_last_seen[mitra_id] == seen[mitra_id]:
                     del self._unwritten_last_seen[mitra_id]
-
-    async def _repeat(self, step: Callable[[], Awaitable[None]], interval_seconds: float) -> None:
-        task = asyncio.current_task()
-        while True:
-            begun = time.monotonic()
-            try:
-                with _left_to_reconcile(step.__name__):
-                    await step()
-            except Exception:
-                # The loop must continue after an error, because every mitra's presence depends on it. The next round
-                # repeats the work.
-                log.exception("presence.step_failed", step=step.__name__)
-            if task is not None and task.cancelling():
-                # Up to Python 3.11, asyncio.wait_for can lose a cancellation. The Valkey client uses asyncio.wait_for
-                # for writes when it has a socket timeout.
-                raise asyncio.CancelledError
-            await asyncio.sleep(max(0.0, begun + interval_seconds - time.monotonic()))
 
     async def _flush(self) -> None:
         async with self._flushing:
@@ -362,26 +334,16 @@ class Presence:
             await self.refresh(unknown)
 
     async def _report(self) -> set[UUID]:
-        """Report all unreported connections to Valkey. Returns the mitras whose state Valkey does not have."""
+        """Report all unreported connections to Valkey. Returns the mitras without a state in Valkey."""
         now = time.monotonic()
-        # Drop the leases that have ended. This also limits how long a close waits while Valkey is away.
+        # Drop the leases that have ended. Otherwise the set would grow while Valkey is away.
         alive = [each for each in self._unreported if now - each.last_frame < MAY_BE_ASKED_SECONDS]
         self._unreported.clear()
         for connection in alive:
             seen = self._unwritten_last_seen.get(connection.mitra_id, 0.0)
             self._unwritten_last_seen[connection.mitra_id] = max(seen, connection.last_frame)
         try:
-            return await self._store.report(
-                [
-                    Report(
-                        each.mitra_id,
-                        each.id,
-                        now - each.last_frame,
-                        None if each.closed_at is None else now - each.closed_at,
-                    )
-                    for each in alive
-                ]
-            )
+            return await self._store.report([each.report(now) for each in alive])
         except PresenceUnknown:
             self._unreported.update(alive)
             raise
@@ -391,8 +353,8 @@ class Presence:
         if mitra is None:
             return
         version = state.availability_version
-        # Also compare within one version: a refresh that started before the socket opened may report the mitra as
-        # disconnected.
+        # Also compare within one version: a refresh that started before the socket opened may have told the devices
+        # that the mitra is not connected.
         if mitra.told is None or mitra.told[0] < version or mitra.told == (version, not connected):
             mitra.told = (version, connected)
             self.hooks.presence_changed(state.id, _to_presence(state, connected=connected))
@@ -402,9 +364,22 @@ class Presence:
             await self.hooks.may_be_asked(mitra_ids)
 
 
+async def repeat(step: Callable[[], Awaitable[None]], interval_seconds: float) -> None:
+    """Run `step` every `interval_seconds` until cancelled. After an error, the next round repeats the work."""
+    while True:
+        begun = time.monotonic()
+        try:
+            with _left_to_reconcile(step.__name__):
+                await step()
+        except Exception:
+            # The loop must continue, because every user's presence depends on it.
+            log.exception("presence.step_failed", step=step.__name__)
+        await asyncio.sleep(max(0.0, begun + interval_seconds - time.monotonic()))
+
+
 @contextlib.contextmanager
 def _left_to_reconcile(step: str) -> Iterator[None]:
-    """Suppress the errors raised while Valkey or PostgreSQL is away, in steps that later rounds repeat."""
+    """Suppress the errors of a `step` while Valkey or PostgreSQL is away, because a later round repeats the step."""
     try:
         yield
     except PresenceUnknown:

@@ -1,12 +1,13 @@
-"""Presence in Valkey. Every operation is one call of one script (`presence.lua`) per batch.
+"""Presence in Valkey. Each operation runs one script (`presence.lua`) once per batch.
 
 Guarantees
     Every call ends within CALL_TIMEOUT_SECONDS: it returns, or it raises PresenceUnknown.
     Writes may be repeated, late or out of order. The newest frame and the newest version win.
     Valkey holds no fact about money or sessions. If it is wiped, the next heartbeats restore everything.
 Relies on
-        Valkey's clock is not set back by much. Availability versions only grow. So empty Valkey after PostgreSQL was
-        restored from a backup.
+    Nobody sets Valkey's clock back by much.
+    Availability versions only grow. A restored backup of PostgreSQL has older versions. So empty Valkey after a
+    restore.
 """
 
 import asyncio
@@ -39,12 +40,11 @@ CUSTOMERS_KEY = "curhat:customers"
 
 # Limits how long a caller waits for a Valkey that does not answer.
 CALL_TIMEOUT_SECONDS = 1
-# How many mitras or customers one run of the script handles. Limits how long the script blocks Valkey: about a
-# millisecond.
+# How many mitras or customers one run of the script handles. One run blocks Valkey for about a millisecond.
 MAX_BATCH_SIZE = 100
-# How many stale members one run removes.
+# How many mitras whose reachability is over one run removes.
 MAX_PRUNED_MEMBERS = 1000
-# A key expires if nobody writes it for this long. This is longer than any push reachability that the key may store.
+# A key expires if no process writes it for this long. A key may store a push reachability, which is shorter.
 KEY_TTL_SECONDS = PUSH_REACHABLE_SECONDS + 300
 
 _WINDOWS = {
@@ -53,9 +53,8 @@ _WINDOWS = {
     "COME_BACK_MS": COME_BACK_SECONDS,
     "KEY_TTL_MS": KEY_TTL_SECONDS,
 }
-_SCRIPT = "".join(f"local {name} = {seconds * 1000}\n" for name, seconds in _WINDOWS.items()) + Path(
-    __file__
-).with_name("presence.lua").read_text(encoding="utf-8")
+_LUA = Path(__file__).with_name("presence.lua").read_text(encoding="utf-8")
+_SCRIPT = "".join(f"local {name} = {seconds * 1000}\n" for name, seconds in _WINDOWS.items()) + _LUA
 # Valkey names a script by its SHA-1. The hash protects no secret.
 _SCRIPT_NAME = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
@@ -69,7 +68,7 @@ Item = TypeVar("Item")
 
 
 class Report(NamedTuple):
-    """What a server process knows about one connection. `closed_age_seconds` is None while the connection is open."""
+    """The ages of a connection's last frame and of its close. `closed_age_seconds` is None while it is open."""
 
     mitra_id: UUID
     connection_id: str
@@ -88,28 +87,20 @@ class PresenceStore:
     """The presence keys in Valkey. Any number of processes share them. Every method raises PresenceUnknown."""
 
     def __init__(self, client: "valkey.asyncio.Valkey") -> None:
-        # Typed here, since the client's own signature has no types.
+        # Typed here, because the client's own signature has no types.
         self._execute: Callable[..., Awaitable[Any]] = client.execute_command
         # The operations that are failing, with the time of the first failure. We log an outage when it begins and
         # when it ends.
         self._failing_since: dict[str, float] = {}
 
     async def report(self, reports: Sequence[Report]) -> set[UUID]:
-        """Renew and end leases.
-
-        Returns the mitras whose state Valkey does not have. The caller must apply these states.
-        """
+        """Renew and end leases. Returns the mitras without a state in Valkey. The caller must apply their states."""
         unknown: set[UUID] = set()
         for batch in _batches(reports):
             arguments: list[str | int] = []
-            for report in batch:
-                closed = report.closed_age_seconds
-                arguments += (
-                    str(report.mitra_id),
-                    report.connection_id,
-                    int(report.frame_age_seconds * 1000),
-                    "" if closed is None else int(closed * 1000),
-                )
+            for mitra_id, connection_id, frame_age, closed_age in batch:
+                closed_ms = "" if closed_age is None else int(closed_age * 1000)
+                arguments += (str(mitra_id), connection_id, int(frame_age * 1000), closed_ms)
             answer = await self._call("report", [report.mitra_id for report in batch], arguments)
             unknown.update(UUID(mitra.decode()) for mitra in answer)
         return unknown
@@ -120,11 +111,12 @@ class PresenceStore:
         for batch in _batches(states):
             arguments: list[str | int] = []
             for state in batch:
+                push_ms = int(state.push_reachable_seconds * 1000)
                 arguments += (
                     str(state.id),
                     state.availability_version,
-                    "1" if state.can_take_customer else "0",
-                    int(state.push_reachable_seconds * 1000),
+                    int(state.can_take_customer),
+                    push_ms,
                 )
             standings += _standings(await self._call("apply", [state.id for state in batch], arguments))
         return standings
@@ -151,7 +143,7 @@ class PresenceStore:
         found: set[UUID] = set()
         for batch in _batches(customer_ids):
             answer = await self._call("customers_connected", [], list(map(str, batch)), CUSTOMERS_KEY)
-            found.update(who for who, connected in zip(batch, answer, strict=True) if connected)
+            found.update(each for each, connected in zip(batch, answer, strict=True) if connected)
         return found
 
     async def candidates(self) -> list[UUID]:
@@ -163,10 +155,7 @@ class PresenceStore:
         return int(await self._call("count", [], []))
 
     async def prune(self) -> int:
-        """Free the memory of at most MAX_PRUNED_MEMBERS mitras who may no longer be asked.
-
-        Returns how many it removed.
-        """
+        """Remove at most MAX_PRUNED_MEMBERS mitras who may no longer be asked. Returns how many it removed."""
         return int(await self._call("prune", [], [MAX_PRUNED_MEMBERS]))
 
     async def _call(
@@ -186,13 +175,9 @@ class PresenceStore:
                 self._failing_since[operation] = time.monotonic()
                 log.warning("presence.valkey_failing", operation=operation, error=repr(error))
             raise PresenceUnknown from error
-        failing_since = self._failing_since.pop(operation, None)
-        if failing_since is not None:
-            log.info(
-                "presence.valkey_back",
-                operation=operation,
-                seconds=round(time.monotonic() - failing_since, 1),
-            )
+        since = self._failing_since.pop(operation, None)
+        if since is not None:
+            log.info("presence.valkey_back", operation=operation, seconds=round(time.monotonic() - since, 1))
         return answer
 
 
