@@ -1,64 +1,45 @@
 """Sends the outbox's messages, in the workers.
 
-A worker claims messages, checks whether each is still wanted, sends it, and records the outcome. Nothing is sent
-inside a transaction. If the outcome of a claimed message is not recorded (the worker died, PostgreSQL went away), the
-message is due again after CLAIM_SECONDS.
+A worker claims messages, checks whether each is still wanted, sends it, and records the outcome. It sends outside of
+transactions. If it records no outcome (the worker died, PostgreSQL went away), the message is due again after
+CLAIM_SECONDS.
 """
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 from uuid import UUID
 
 import structlog
 from prometheus_client import Counter, Gauge
 
-from curhat.kit.database import DATABASE_AWAY, Database
+from curhat.kit.database import DATABASE_AWAY, Database, Transaction
 from curhat.kit.errors import PresenceUnknown
 from curhat.kit.identity import Role
 from curhat.kit.pause_points import pause_point
-from curhat.notifications import queries, service
-from curhat.notifications.port import (
-    Address,
-    Delivered,
-    Gone,
-    Outcome,
-    Push,
-    PushChannel,
-    Refused,
-    Unavailable,
-    Urgency,
-)
+from curhat.notifications import port, queries, service
 from curhat.notifications.queries import ClaimedMessage
 from curhat.notifications.templates import PushKind
 
 log = structlog.get_logger(__name__)
 
-# How many messages one worker sends at once. A push service takes 0.1 s per message, so this is 500 messages per
-# second.
+# How many messages one worker sends at once: 500 messages per second, if a push service takes 0.1 s per message.
 MAX_SENDS_RUNNING: Final = 50
-# Longer than the longest attempt. If an outcome is not recorded by then, it never will be.
+# Longer than the longest attempt. After this time, no worker is still sending the message.
 CLAIM_SECONDS: Final = 10.0
-# How long a message waits at most if another process put it into the outbox.
+# The longest wait of a message that another process put into the outbox.
 POLL_INTERVAL_SECONDS: Final = 0.5
-# The wait before the second attempt, the third, and so on. If a push service asks for a wait, we use that wait, up to
-# the longest of these.
+# The wait before the second attempt, the third, and so on. If a push service asks for a longer wait, the worker waits
+# as long as it asks, but at most the longest of these times.
 RETRY_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 # A subscription has failed after this many failed messages in a row.
 MAX_FAILURES: Final = 5
 
-URGENCIES: Final[dict[PushKind, Urgency]] = {
-    "request_offered": "high",
-    "matched": "high",
-    "message": "high",
-    "test": "high",
-}
-
 SENT: Final = Counter(
     "curhat_push_messages_total", "Push messages by kind and outcome of an attempt", ["kind", "outcome"]
 )
-IN_FLIGHT: Final = Gauge("curhat_push_in_flight", "Push messages that are being sent by this process")
+IN_FLIGHT: Final = Gauge("curhat_push_in_flight", "Push messages that this process is sending")
 
 # Returns which of these people hold a live connection. May raise PresenceUnknown.
 ConnectedAmong = Callable[[Role, Sequence[UUID]], Awaitable[set[UUID]]]
@@ -72,7 +53,7 @@ class Outbox:
     def __init__(
         self,
         database: Database,
-        channel: PushChannel,
+        channel: port.PushChannel,
         connected_among: ConnectedAmong,
         still_wanted: StillWanted,
     ) -> None:
@@ -82,6 +63,7 @@ class Outbox:
         self._still_wanted = still_wanted
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        IN_FLIGHT.set_function(self._tasks.__len__)
         self._finished: list[int] = []
         self._recording: asyncio.Task[None] | None = None
 
@@ -90,7 +72,7 @@ class Outbox:
         self._wake.set()
 
     async def run(self) -> None:
-        """Send until cancelled. If PostgreSQL is away, keep trying. Unrecorded messages are due again later."""
+        """Send until cancelled. After an error, try again."""
         try:
             while True:
                 self._wake.clear()
@@ -100,8 +82,7 @@ class Outbox:
                 except DATABASE_AWAY as error:
                     log.warning("push.database_trouble", error=type(error).__name__)
                 except Exception:
-                    # The loop must continue after an error, because every push depends on it. Claimed messages become
-                    # due again.
+                    # The loop must continue, because every push depends on it. Claimed messages become due again.
                     log.exception("push.round_failed")
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(POLL_INTERVAL_SECONDS):
@@ -111,10 +92,7 @@ class Outbox:
                 task.cancel()
 
     async def send_due(self) -> bool:
-        """Claim due messages, as many as can be sent at once, and start to send them.
-
-        Return False if none was due.
-        """
+        """Claim as many due messages as can be sent at once, and start to send them. Return False if none was due."""
         while len(self._tasks) >= MAX_SENDS_RUNNING:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         claimed = await queries.claim_messages(
@@ -124,7 +102,9 @@ class Outbox:
             return False
         await pause_point("push.claimed")
         for message in await self._drop_unwanted(claimed):
-            self._start(self._send(message))
+            task = asyncio.create_task(self._send(message))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
         return True
 
     async def settle(self) -> None:
@@ -134,41 +114,25 @@ class Outbox:
             if waiting:
                 await asyncio.wait(waiting)
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        IN_FLIGHT.set(len(self._tasks))
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        IN_FLIGHT.set(len(self._tasks))
-
-    # Whether it is wanted ------------------------------------------------------------------------------------
-
     async def _drop_unwanted(self, claimed: Sequence[ClaimedMessage]) -> list[ClaimedMessage]:
-        """Return the messages to send. Delete a message if its subject is over or its reader is connected."""
-        wanted: list[ClaimedMessage] = []
+        """Return the messages to send. Delete the others: their subject is over, or their reader is connected."""
         unwanted: list[ClaimedMessage] = []
-        for kind in sorted({message.kind for message in claimed}):
+        for kind in sorted({message.kind for message in claimed if message.kind != "test"}):
             of_kind = [message for message in claimed if message.kind == kind]
-            if kind == "test":
-                wanted += of_kind
-                continue
             subjects = await self._still_wanted(kind, [message.subject_id for message in of_kind])
             readers = list({message.user_id for message in of_kind})
             try:
                 connected = await self._connected_among(of_kind[0].role, readers)
             except PresenceUnknown:
                 connected = set()
-            for message in of_kind:
-                is_wanted = message.subject_id in subjects and message.user_id not in connected
-                (wanted if is_wanted else unwanted).append(message)
+            unwanted += [
+                each for each in of_kind if each.subject_id not in subjects or each.user_id in connected
+            ]
         if unwanted:
             await queries.delete_unwanted_messages(self._database, ids=[message.id for message in unwanted])
             for message in unwanted:
                 SENT.labels(message.kind, "not_needed").inc()
-        return wanted
+        return [message for message in claimed if message not in unwanted]
 
     # Sending -------------------------------------------------------------------------------------------------
 
@@ -177,7 +141,10 @@ class Outbox:
             if not message.is_signed_in:
                 await self._delete_subscription(message)
                 return
-            outcome = await self._deliver(message)
+            # Round the time down. A push service counts whole seconds, and must never deliver too late.
+            push = port.Push(message.payload.encode(), message.topic, ttl_seconds=int(message.left_seconds))
+            address = port.Address(message.endpoint, message.p256dh, message.auth)
+            outcome = await self._channel.deliver(message.subscription_id, address, push)
             await pause_point("push.delivered")
             await self._record(message, outcome)
         except DATABASE_AWAY as error:
@@ -186,63 +153,54 @@ class Outbox:
         except Exception:
             log.exception("push.not_sent", kind=message.kind, subscription_id=str(message.subscription_id))
 
-    async def _deliver(self, message: ClaimedMessage) -> Outcome:
-        # Round the time down. A push service counts whole seconds, and must never deliver too late.
-        push = Push(
-            payload=message.payload.encode(),
-            topic=message.topic,
-            ttl_seconds=int(message.left_seconds),
-            urgency=URGENCIES[message.kind],
-        )
-        address = Address(endpoint=message.endpoint, p256dh=message.p256dh, auth=message.auth)
-        return await self._channel.deliver(message.subscription_id, address, push)
-
-    async def _record(self, message: ClaimedMessage, outcome: Outcome) -> None:
+    async def _record(self, message: ClaimedMessage, outcome: port.Outcome) -> None:
         SENT.labels(message.kind, type(outcome).__name__.lower()).inc()
         match outcome:
-            case Delivered():
+            case port.Delivered():
                 self._finish(message.id)
                 if message.failures:
-                    await self._reset_failures(message)
-            case Gone():
+                    await self._change_subscription(
+                        message, lambda tx: queries.reset_failures(tx, id=message.subscription_id)
+                    )
+            case port.Gone():
                 await self._delete_subscription(message)
                 log.info("push.subscription_gone", subscription_id=str(message.subscription_id))
-            case Refused():
-                # Mark the message as finished, but keep it. If it were deleted, the same reason would put it into the
-                # outbox again.
+            case port.Refused():
+                # Keep the message. If it were deleted, the same reason would put it into the outbox again.
                 self._finish(message.id)
                 await self._count_failure(message, outcome.reason)
-            case Unavailable():
+            case port.Unavailable():
+                own_seconds = RETRY_SECONDS[min(message.attempts, len(RETRY_SECONDS)) - 1]
+                asked_seconds = min(outcome.retry_after_seconds or 0.0, RETRY_SECONDS[-1])
                 await queries.postpone_message(
-                    self._database, id=message.id, wait_seconds=_wait_seconds(message.attempts, outcome)
+                    self._database, id=message.id, wait_seconds=max(own_seconds, asked_seconds)
                 )
                 # A message counts as one failure, however many attempts it has.
                 if message.attempts == 1 and not outcome.is_their_limit:
                     await self._count_failure(message, outcome.reason)
 
     async def _delete_subscription(self, message: ClaimedMessage) -> None:
-        async with self._database.transaction() as tx:
-            if await queries.delete_subscription(tx, id=message.subscription_id):
-                service.signal_changed(tx, message.role, message.user_id)
-
-    async def _reset_failures(self, message: ClaimedMessage) -> None:
-        async with self._database.transaction() as tx:
-            if await queries.reset_failures(tx, id=message.subscription_id):
-                service.signal_changed(tx, message.role, message.user_id)
+        await self._change_subscription(
+            message, lambda tx: queries.delete_subscription(tx, id=message.subscription_id)
+        )
 
     async def _count_failure(self, message: ClaimedMessage, reason: str) -> None:
-        async with self._database.transaction() as tx:
-            failed_now = await queries.count_failure(
-                tx, id=message.subscription_id, max_failures=MAX_FAILURES
-            )
-            if failed_now:
-                service.signal_changed(tx, message.role, message.user_id)
-        log.warning(
-            "push.subscription_failed" if failed_now else "push.failed",
-            kind=message.kind,
-            subscription_id=str(message.subscription_id),
-            reason=reason,
+        subscription_id = message.subscription_id
+        failed_now = await self._change_subscription(
+            message, lambda tx: queries.count_failure(tx, id=subscription_id, max_failures=MAX_FAILURES)
         )
+        event = "push.subscription_failed" if failed_now else "push.failed"
+        log.warning(event, kind=message.kind, subscription_id=str(subscription_id), reason=reason)
+
+    async def _change_subscription(
+        self, message: ClaimedMessage, change: Callable[[Transaction], Awaitable[int | None]]
+    ) -> int | None:
+        """Change the message's subscription. A change may alter whether push reaches the mitra, so signal it."""
+        async with self._database.transaction() as tx:
+            changed = await change(tx)
+            if changed:
+                service.signal_changed(tx, message.role, message.user_id)
+        return changed
 
     # Recording finished messages, many in one statement -------------------------------------------------------
 
@@ -261,9 +219,3 @@ class Outbox:
                     log.warning("push.outcome_not_recorded", error=type(error).__name__)
         finally:
             self._recording = None
-
-
-def _wait_seconds(attempts: int, outcome: Unavailable) -> float:
-    own = RETRY_SECONDS[min(attempts, len(RETRY_SECONDS)) - 1]
-    asked = outcome.retry_after_seconds or 0.0
-    return max(own, min(asked, RETRY_SECONDS[-1]))

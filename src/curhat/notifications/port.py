@@ -1,22 +1,20 @@
 """The interface of every push channel: Web Push now, FCM later."""
 
-from typing import Literal, Protocol
+from typing import Protocol
 from uuid import UUID
 
 import msgspec
 
-Urgency = Literal["very-low", "low", "normal", "high"]
-
 
 class Address(msgspec.Struct, frozen=True):
-    """The destination of a subscription's messages, and the keys with which only its browser can read them."""
+    """The destination of a subscription's messages, and the keys that encrypt them for its browser."""
 
     endpoint: str
     p256dh: bytes
     auth: bytes
 
     def __repr__(self) -> str:
-        return "Address(…)"  # A reader of a log could send to the address.
+        return "Address(…)"  # Anyone who reads an address in a log could send to it.
 
 
 class Push(msgspec.Struct, frozen=True):
@@ -25,7 +23,6 @@ class Push(msgspec.Struct, frozen=True):
     payload: bytes
     topic: str
     ttl_seconds: int
-    urgency: Urgency
 
 
 class Delivered(msgspec.Struct, frozen=True):
@@ -37,19 +34,13 @@ class Gone(msgspec.Struct, frozen=True):
 
 
 class Refused(msgspec.Struct, frozen=True):
-    """The push service will never accept this message.
-
-    `reason` is for the log: a status or a word without secrets.
-    """
+    """The push service will never accept this message. `reason` is for the log, so it contains no secret."""
 
     reason: str
 
 
 class Unavailable(msgspec.Struct, frozen=True):
-    """The push service may accept the message later.
-
-    `is_their_limit`: we sent too much, and the subscription is valid.
-    """
+    """The push service may accept the message later. `is_their_limit` says that we sent too many messages."""
 
     reason: str
     retry_after_seconds: float | None = None
@@ -60,10 +51,7 @@ Outcome = Delivered | Gone | Refused | Unavailable
 
 
 class PushChannel(Protocol):
-    """A way to send pushes.
-
-    It ends within a limited time, and raises no error because of a push service's behaviour.
-    """
+    """A way to send pushes."""
 
     async def deliver(self, subscription_id: UUID, address: Address, push: Push) -> Outcome:
-        """Send one message."""
+        """Send one message. Ends within a limited time. Raises no error, whatever the push service does."""

@@ -1,6 +1,7 @@
 """Push subscriptions, and the outbox's rows. Every function takes an open transaction and never commits it."""
 
 import base64
+import contextlib
 import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from curhat.kit import queries as kit_queries
 from curhat.kit.database import Transaction
-from curhat.kit.errors import TooManyRequests, ValidationFailed
+from curhat.kit.errors import TooManyRequests, invalid_field
 from curhat.kit.identity import Identity, Role
 from curhat.notifications import queries
 from curhat.notifications.errors import NoPushSubscription
@@ -22,23 +23,18 @@ from curhat.notifications.schemas import PushPayload, PushSubscription
 from curhat.notifications.templates import WORDS, Language, PushKind
 from curhat.notifications.web_push import base64url
 
-# More browsers than a person uses. If a user subscribes another browser, the oldest subscription is removed.
+# More browsers than a person uses. If a user subscribes another browser, the oldest subscription ends.
 MAX_SUBSCRIPTIONS_PER_USER: Final = 10
 # The minimum time between two tests of a mitra.
 SECONDS_PER_TEST: Final = 10.0
-# The time after which a test message expires.
+# How long after its request a test message expires.
 TEST_TTL_SECONDS: Final = 60.0
-# Limits how long one pruning holds its locks.
+# Limits how long one call of `prune` holds its locks.
 MAX_ROWS_PER_PRUNE: Final = 10_000
 
 # A message replaces earlier ones of its topic. There is one topic per request and one per session: a new message
 # replaces "matched".
-_TOPIC_LETTERS: Final[dict[PushKind, str]] = {
-    "request_offered": "r",
-    "matched": "s",
-    "message": "s",
-    "test": "t",
-}
+_TOPIC_LETTERS: Final = {"request_offered": "r", "matched": "s", "message": "s", "test": "t"}
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +43,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     kind: PushKind
     role: Role
     user_id: UUID
-    # The request, session or message that the push is about. Each subject is pushed once per reason.
+    # The request, session or message that the push announces.
     subject_id: UUID
     # The request or session whose earlier push this message replaces.
     topic_id: UUID
@@ -62,80 +58,55 @@ def parsed_address(subscription: PushSubscription) -> Address:
     p256dh = _bytes_of(subscription.keys.p256dh, "keys.p256dh")
     auth = _bytes_of(subscription.keys.auth, "keys.auth")
     if len(auth) != 16:
-        raise _invalid("keys.auth", "must be 16 bytes in base64url")
+        raise invalid_field("keys.auth", "must be 16 bytes in base64url")
     if not _is_uncompressed_point(p256dh):
-        raise _invalid("keys.p256dh", "must be an uncompressed point of P-256 in base64url")
+        raise invalid_field("keys.p256dh", "must be an uncompressed point of P-256 in base64url")
     return Address(endpoint=subscription.endpoint, p256dh=p256dh, auth=auth)
-
-
-def refused_endpoint(reason: str) -> ValidationFailed:
-    """Return the error for an endpoint that this server must not call. `reason` completes "the endpoint …"."""
-    return _invalid("endpoint", reason)
 
 
 async def subscribe(
     tx: Transaction, identity: Identity, token_digest: bytes, address: Address, language: Language
 ) -> None:
-    """Subscribe this browser for this sign-in. If its subscription had failed, make it usable again.
+    """Subscribe this browser for this sign-in. If its subscription had failed, make it good again.
 
-    A subscription of another person or of an earlier sign-in in the same browser ends. A repeated call changes
+    Ends the subscription that another person or an earlier sign-in has in the same browser. A repeated call changes
     nothing.
     """
-    await queries.lock_person(tx, user_id=identity.user_id)
+    role, user_id = identity.role, identity.user_id
+    browser = msgspec.structs.asdict(address)
+    await queries.lock_person(tx, user_id=user_id)
     await queries.lock_endpoint(tx, endpoint=address.endpoint)
-    await queries.delete_earlier_owner(
-        tx,
-        endpoint=address.endpoint,
-        p256dh=address.p256dh,
-        auth=address.auth,
-        token_digest=token_digest,
-    )
+    await queries.delete_earlier_owner(tx, **browser, token_digest=token_digest)
     await queries.upsert_subscription(
-        tx,
-        role=identity.role,
-        user_id=identity.user_id,
-        token_digest=token_digest,
-        endpoint=address.endpoint,
-        p256dh=address.p256dh,
-        auth=address.auth,
-        language=language,
+        tx, role=role, user_id=user_id, token_digest=token_digest, language=language, **browser
     )
     await queries.delete_oldest_subscriptions(
-        tx, role=identity.role, user_id=identity.user_id, max_subscriptions=MAX_SUBSCRIPTIONS_PER_USER
+        tx, role=role, user_id=user_id, max_subscriptions=MAX_SUBSCRIPTIONS_PER_USER
     )
-    if identity.role == "mitra":
-        await queries.write_mitra_seen(tx, mitra_id=identity.user_id)
-    signal_changed(tx, identity.role, identity.user_id)
+    if role == "mitra":
+        await queries.write_mitra_seen(tx, mitra_id=user_id)
+    signal_changed(tx, role, user_id)
 
 
 async def unsubscribe(tx: Transaction, identity: Identity, endpoint: str) -> None:
     """End this person's subscription with this endpoint. If there is none, do nothing."""
     await queries.lock_person(tx, user_id=identity.user_id)
-    if await queries.delete_subscriptions_at(
-        tx, role=identity.role, user_id=identity.user_id, endpoint=endpoint
-    ):
-        signal_changed(tx, identity.role, identity.user_id)
+    role, user_id = identity.role, identity.user_id
+    if await queries.delete_subscriptions_at(tx, role=role, user_id=user_id, endpoint=endpoint):
+        signal_changed(tx, role, user_id)
 
 
 async def enqueue(tx: Transaction, messages: Sequence[Message]) -> int:
     """Put each message into the outbox for each subscription of its user that has not failed.
 
-    Returns how many subscriptions have something to send. A repeated call does nothing.
+    `messages` has at least one message, and all are for users of one role. Returns how many pairs of a message and a
+    subscription it found. A repeated call does nothing.
     """
-    queued: list[tuple[Message, Subscription]] = []
-    by_role: dict[Role, list[Message]] = {}
-    for message in messages:
-        by_role.setdefault(message.role, []).append(message)
-    for role, theirs in sorted(by_role.items()):
-        subscriptions: dict[UUID, list[Subscription]] = {}
-        user_ids = list({message.user_id for message in theirs})
-        for subscription in await queries.list_good_subscriptions(tx, role=role, user_ids=user_ids):
-            subscriptions.setdefault(subscription.user_id, []).append(subscription)
-        queued += [
-            (message, subscription)
-            for message in theirs
-            for subscription in subscriptions.get(message.user_id, ())
-        ]
+    user_ids = list({message.user_id for message in messages})
+    subscriptions: dict[UUID, list[Subscription]] = {}
+    for each in await queries.list_good_subscriptions(tx, role=messages[0].role, user_ids=user_ids):
+        subscriptions.setdefault(each.user_id, []).append(each)
+    queued = [(message, each) for message in messages for each in subscriptions.get(message.user_id, ())]
     if queued:
         await _insert(tx, queued)
     return len(queued)
@@ -144,7 +115,7 @@ async def enqueue(tx: Transaction, messages: Sequence[Message]) -> int:
 async def enqueue_test(tx: Transaction, mitra_id: UUID) -> int:
     """Put a test message into the outbox for each subscription of this mitra, failed or not. Returns how many.
 
-    Raises NoPushSubscription. Raises TooManyRequests if the last test was less than SECONDS_PER_TEST ago.
+    Raises NoPushSubscription, and TooManyRequests if the last test was less than SECONDS_PER_TEST ago.
     """
     await queries.lock_person(tx, user_id=mitra_id)
     subscriptions = await queries.list_subscriptions_of_mitra(tx, mitra_id=mitra_id)
@@ -170,10 +141,10 @@ async def enqueue_test(tx: Transaction, mitra_id: UUID) -> int:
     return len(subscriptions)
 
 
-async def prune(tx: Transaction, max_rows: int = MAX_ROWS_PER_PRUNE) -> None:
-    """Delete expired messages, and the subscriptions of expired sign-ins, at most `max_rows` of each."""
-    await queries.prune_messages(tx, max_rows=max_rows)
-    for pruned in await queries.prune_subscriptions(tx, max_rows=max_rows):
+async def prune(tx: Transaction) -> None:
+    """Delete expired messages, and the subscriptions of expired sign-ins, at most MAX_ROWS_PER_PRUNE of each."""
+    await queries.prune_messages(tx, max_rows=MAX_ROWS_PER_PRUNE)
+    for pruned in await queries.prune_subscriptions(tx, max_rows=MAX_ROWS_PER_PRUNE):
         signal_changed(tx, pruned.role, pruned.user_id)
 
 
@@ -201,11 +172,9 @@ async def _insert(tx: Transaction, queued: Sequence[tuple[Message, Subscription]
 
 
 def _payload(message: Message, topic: str, language: Language) -> str:
-    words = WORDS[message.kind][language]
     payload = PushPayload(
         type=message.kind,
-        title=words.title,
-        body=words.body,
+        **msgspec.structs.asdict(WORDS[message.kind][language]),
         topic=topic,
         request_id=message.request_id,
         session_id=message.session_id,
@@ -215,13 +184,10 @@ def _payload(message: Message, topic: str, language: Language) -> str:
 
 
 def _is_uncompressed_point(encoded: bytes) -> bool:
-    if len(encoded) != 65:
-        return False
-    try:
+    with contextlib.suppress(ValueError):
         ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), encoded)
-    except ValueError:
-        return False
-    return True
+        return len(encoded) == 65  # A compressed point has 33 bytes.
+    return False
 
 
 def _bytes_of(text: str, field: str) -> bytes:
@@ -229,8 +195,4 @@ def _bytes_of(text: str, field: str) -> bytes:
         plain = text.rstrip("=")
         return base64.b64decode(plain + "=" * (-len(plain) % 4), altchars="-_", validate=True)
     except ValueError:
-        raise _invalid(field, "must be base64url") from None
-
-
-def _invalid(field: str, message: str) -> ValidationFailed:
-    return ValidationFailed(errors=[{"field": field, "message": message}])
+        raise invalid_field(field, "must be base64url") from None

@@ -14,16 +14,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from py_vapid import Vapid02  # type: ignore[import-untyped]
 
-from curhat.notifications.addresses import Addresses, CheckedResolver, EndpointRefused
+from curhat.notifications.addresses import Addresses, EndpointRefused
 from curhat.notifications.port import Address, Delivered, Gone, Outcome, Push, Refused, Unavailable
 
 log = structlog.get_logger(__name__)
 
-# Limits how long one message takes, including the connection.
+# How long sending one message may take, including the connection.
 SEND_TIMEOUT_SECONDS: Final = 5.0
 MAX_CONNECTIONS: Final = 64
-# RFC 8292 allows 24 h. We use a shorter time and renew the signature every hour, because the push service's clock may
-# differ from ours.
+# RFC 8292 allows 24 h. Half of that, and a new signature every hour, allow for a push service whose clock differs.
 SIGNATURE_TTL_SECONDS: Final = 12 * 3600
 MAX_SIGNATURE_AGE_SECONDS: Final = 3600
 # Limits memory. There are only a few push services, but clients choose the endpoints.
@@ -32,13 +31,13 @@ _MAX_ANSWER_BYTES: Final = 4096
 
 
 class VapidKey:
-    """The key that identifies us to push services. Their operators reach us at `contact`: https://… or mailto:…"""
+    """The key that identifies us to push services. `contact` tells them how to reach us: https://… or mailto:…"""
 
     def __init__(self, private_key: bytes, contact: str) -> None:
         self._key = ec.derive_private_key(int.from_bytes(private_key), ec.SECP256R1())
         self._vapid: Any = Vapid02(self._key)
         self._contact = contact
-        # Per push service: the time when the header was signed, and the header.
+        # Per push service: when its Authorization header was signed, and the header.
         self._signed: dict[str, tuple[float, str]] = {}
 
     @property
@@ -62,7 +61,7 @@ class VapidKey:
 
 
 class WebPush:
-    """The PushChannel for browsers. Its owner must close it."""
+    """The PushChannel for browsers. Call `close` at the end."""
 
     def __init__(self, key: VapidKey, addresses: Addresses) -> None:
         self._key = key
@@ -79,10 +78,10 @@ class WebPush:
         except TimeoutError:
             return Unavailable("timeout")
         except (aiohttp.ClientError, OSError) as error:
-            # Log only the class of the error: its text contains the host name.
+            # The log gets only the class of the error, because its text contains the host name.
             return Unavailable(type(error).__name__)
         except Exception as error:  # noqa: BLE001  a fault in one subscription must not stop the others
-            # Do not log the text and the traceback, because they may contain the endpoint.
+            # The text and the traceback may contain the endpoint, so the log gets only the class.
             log.warning("push.fault", subscription_id=str(subscription_id), error=type(error).__name__)
             return Refused("fault")
 
@@ -105,14 +104,11 @@ class WebPush:
             "Content-Type": "application/octet-stream",
             "TTL": str(push.ttl_seconds),
             "Topic": push.topic,
-            "Urgency": push.urgency,
+            # Delivers at once, also to a phone that saves power.
+            "Urgency": "high",
         }
-        async with (
-            asyncio.timeout(SEND_TIMEOUT_SECONDS),
-            self._opened().post(
-                address.endpoint, data=body, headers=headers, allow_redirects=False
-            ) as response,
-        ):
+        post = self._opened().post(address.endpoint, data=body, headers=headers, allow_redirects=False)
+        async with asyncio.timeout(SEND_TIMEOUT_SECONDS), post as response:
             # The connection can be reused for the next message only if the whole answer was read.
             await response.content.read(_MAX_ANSWER_BYTES)
             return outcome_of(response.status, response.headers.get("Retry-After"))
@@ -121,9 +117,8 @@ class WebPush:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    limit=MAX_CONNECTIONS, resolver=CheckedResolver(self._addresses), keepalive_timeout=30
+                    limit=MAX_CONNECTIONS, resolver=self._addresses, keepalive_timeout=30
                 ),
-                timeout=aiohttp.ClientTimeout(total=SEND_TIMEOUT_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
                 max_line_size=4096,
@@ -133,10 +128,7 @@ class WebPush:
 
 
 def outcome_of(status: int, retry_after: str | None) -> Outcome:
-    """Convert a push service's answer to an outcome (RFC 8030).
-
-    A redirect is refused: it could lead to any address.
-    """
+    """Convert a push service's answer to an outcome (RFC 8030). Refuses a redirect, which could lead anywhere."""
     if 200 <= status < 300:
         return Delivered()
     if status in (404, 410):
