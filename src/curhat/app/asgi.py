@@ -61,7 +61,6 @@ class Server:
         return self._services is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI connection, or the lifespan."""
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
@@ -146,7 +145,6 @@ class Operations:
         self._server = server
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        """Serve one request."""
         match scope["path"]:
             case "/healthz":
                 alive = self._server.is_running

@@ -71,7 +71,6 @@ class StaticFiles:
             log.warning("static_files.not_built", folder=str(folder), remedy="make web")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one ASGI connection."""
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return

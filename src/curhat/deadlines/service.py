@@ -59,7 +59,6 @@ class BatchTransition:
         self.run = run
 
     async def __call__(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
-        """Run the transition for one deadline."""
         owed = await self.run(tx, [deadline])
         return None if owed is None else owed.get(deadline.entity_id)
 

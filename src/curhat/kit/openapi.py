@@ -101,7 +101,6 @@ class ContractConfig(OpenAPIConfig):
     """Litestar's OpenAPI document of the routes, completed with the refusals that each route declares."""
 
     def to_openapi_schema(self) -> OpenAPI:
-        """See OpenAPIConfig."""
         return _Contract(**vars(super().to_openapi_schema()))
 
 

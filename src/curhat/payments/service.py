@@ -47,9 +47,8 @@ MAX_ASK_WAIT_SECONDS = 30
 class Charge(msgspec.Struct, frozen=True):
     """A charge attempt that the gateway must carry out, between two transactions. `key` identifies it permanently.
 
-    The call ends at `until`, in seconds of this machine's monotonic clock. A call that was not sent by then must
-    never be sent, even if this process was suspended. Soon after `until` we query the gateway, and it may answer that
-    it does not know the key.
+    The call must be sent and end before `until`, in seconds of this machine's monotonic clock, even if this process
+    was suspended. Soon after `until` we query the gateway, and it may answer that it does not know the key.
     """
 
     key: UUID
@@ -180,20 +179,19 @@ async def begin_confirmation(tx: Transaction, payment: LockedPayment) -> Charge 
 
 
 def closed_error(status: PaymentStatus) -> PaymentExpired | PaymentClosed:
-    """The error that says why a payment in a final status cannot be confirmed or left."""
+    """Return the reason why a customer cannot confirm or leave a payment in a final status."""
     return PaymentExpired() if status == "expired" else PaymentClosed(payment_status=status)
 
 
 async def record_charge_answer(tx: Transaction, key: UUID, answer: ChargeAnswer) -> ChargeOutcome | None:
-    """Record the gateway's answer about an attempt. Answers may come late, twice and in any order, with the same
-    result.
+    """Record the gateway's answer about an attempt. Returns None if no attempt has this key.
 
-    `approved` overrides every earlier answer, because the money was taken. It confirms a payment that is confirming,
-    or that is pending and in time. If the payment was closed, or another attempt may have taken the money, the charge
-    is refunded.
+    Answers may come late, twice and in any order. The result is the same.
+    `approved` overrides every earlier answer, because the gateway took the money. It confirms a payment that is
+    confirming, or that is pending and in time. If the payment was closed, or another attempt may have taken the money,
+    this step requests a refund.
     `not_found` counts as declined, because the call has ended before anyone queries. If an extension may still be
-    charged, `not_found` changes nothing, and the charge is sent again under the same key. Returns None if no attempt
-    has this key.
+    charged, `not_found` changes nothing, and the worker sends the charge again under the same key.
     """
     locked = await _lock_attempt(tx, key)
     if locked is None:
@@ -262,8 +260,8 @@ def _may_be_sent_again(payment: LockedPayment) -> bool:
 class Question(msgspec.Struct, frozen=True):
     """A query to the gateway about an attempt without an answer.
 
-    `send_again` is the charge of an approved extension. It is sent again under the same key until it is answered. If
-    `send_again` is None, we only query the gateway by the key.
+    `send_again` is the charge of an approved extension. The worker sends it again under the same key until the
+    gateway answers. If `send_again` is None, the worker only queries the gateway by the key.
     """
 
     key: UUID
@@ -273,8 +271,8 @@ class Question(msgspec.Struct, frozen=True):
 async def ask_again(tx: Transaction, key: UUID, generation: int) -> Question | None:
     """Arm the next query about an attempt that has no answer, or that the gateway did not know.
 
-    Each query comes after a longer wait. `generation` is the generation of the deadline that fired. Returns the query
-    to make now, or None if there is nothing left to query.
+    Each wait is longer than the last. `generation` is the generation of the deadline that fired. Returns the query to
+    make now, or None if no query is needed any more.
     """
     locked = await _lock_attempt(tx, key)
     if locked is None:
@@ -293,7 +291,7 @@ async def ask_again(tx: Transaction, key: UUID, generation: int) -> Question | N
 
 
 async def abandon(tx: Transaction, payment: LockedPayment) -> None:
-    """pending → abandoned: the customer leaves. The row is kept (2a.4).
+    """pending → abandoned: the customer leaves. The row stays (2a.4).
 
     Raises PaymentConfirming, PaymentConfirmed, PaymentExpired, PaymentClosed.
     """

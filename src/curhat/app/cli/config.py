@@ -27,7 +27,6 @@ def add_to(subparsers: Subparsers) -> None:
 
 
 def run_get(arguments: argparse.Namespace) -> int:
-    """Print the value."""
     from curhat.configuration import service
 
     print(in_transaction(lambda tx: service.get_row(tx, arguments.key)).value)
@@ -35,7 +34,6 @@ def run_get(arguments: argparse.Namespace) -> int:
 
 
 def run_set(arguments: argparse.Namespace) -> int:
-    """Change the value and print the new one."""
     from curhat.configuration import service
 
     value = DEFINITIONS[arguments.key].read(arguments.value)

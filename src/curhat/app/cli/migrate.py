@@ -20,7 +20,6 @@ def add_to(subparsers: Subparsers) -> None:
 
 
 def run(_arguments: argparse.Namespace) -> int:
-    """Apply the pending migrations and print their names."""
     applied = asyncio.run(_migrate(database_url_of(joined_settings())))
     for name in applied:
         print(f"applied {name}")

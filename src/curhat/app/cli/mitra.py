@@ -22,7 +22,6 @@ def add_to(subparsers: Subparsers) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Invite the mitra and print the result."""
     from curhat.accounts.service import invite_mitra
 
     invited = in_transaction(

@@ -43,7 +43,6 @@ def add_to(subparsers: Subparsers) -> None:
 
 
 def run_create(arguments: argparse.Namespace) -> int:
-    """Create the operator and print the password."""
     from curhat.control_center.operators import passwords
     from curhat.control_center.operators.service import create_operator, normalised_email
 
@@ -56,7 +55,6 @@ def run_create(arguments: argparse.Namespace) -> int:
 
 
 def run_reset(arguments: argparse.Namespace) -> int:
-    """Reset the operator and print the new password."""
     from curhat.control_center.operators import passwords
     from curhat.control_center.operators.service import normalised_email, reset_operator
 
@@ -69,7 +67,6 @@ def run_reset(arguments: argparse.Namespace) -> int:
 
 
 def run_disable(arguments: argparse.Namespace) -> int:
-    """Disable the operator."""
     from curhat.control_center.operators.service import disable_operator, normalised_email
 
     in_transaction(lambda tx: disable_operator(tx, arguments.email))

@@ -16,7 +16,6 @@ def add_to(subparsers: Subparsers) -> None:
 
 
 def run(_arguments: argparse.Namespace) -> int:
-    """Write the seed data and print the demo accounts."""
     from curhat.app.seed import seed
 
     settings = joined_settings()

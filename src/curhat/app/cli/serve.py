@@ -36,7 +36,6 @@ def add_to(subparsers: Subparsers) -> None:
 
 
 def run(_arguments: argparse.Namespace) -> int:
-    """Serve until SIGTERM or Ctrl-C."""
     import uvicorn
 
     from curhat.app.asgi import Server

@@ -16,7 +16,6 @@ def add_to(subparsers: Subparsers) -> None:
 
 
 def run(_arguments: argparse.Namespace) -> int:
-    """Work until SIGTERM or Ctrl-C."""
     import uvloop
 
     from curhat.app import worker

@@ -26,7 +26,6 @@ class MockGateway:
         self._running_callbacks: set[asyncio.Task[None]] = set()
 
     async def charge(self, key: UUID, payment_id: UUID, amount_rp: int) -> ChargeAnswer:
-        """See Gateway."""
         behaviour = await self._behaviour(payment_id)
         recorded = await queries.record_charge(
             self._database,
@@ -48,7 +47,6 @@ class MockGateway:
         return await self.find_charge(key)
 
     async def find_charge(self, key: UUID) -> ChargeAnswer:
-        """See Gateway."""
         found = await queries.find_charge(self._database, key=key)
         if found is None:
             return ChargeAnswer("not_found")
@@ -58,7 +56,6 @@ class MockGateway:
         return ChargeAnswer(found.charge_status, "declined by the mock gateway" if is_declined else None)
 
     async def refund(self, key: UUID, charge_key: UUID, payment_id: UUID, amount_rp: int) -> RefundAnswer:
-        """See Gateway."""
         await queries.record_refund(
             self._database,
             key=key,
@@ -70,7 +67,6 @@ class MockGateway:
         return await self.find_refund(key)
 
     async def find_refund(self, key: UUID) -> RefundAnswer:
-        """See Gateway."""
         status = await queries.find_refund(self._database, key=key)
         if status == "failed":
             return RefundAnswer("failed", reason="refused by the mock gateway")
