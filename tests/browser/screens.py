@@ -352,7 +352,7 @@ def page_opener_with_push(system: System, person: Person, vendor: PushService, p
 
 
 @screen("35-search-and-be-told")
-async def search_told(system: System) -> AsyncIterator[Show]:
+async def search_with_notifications(system: System) -> AsyncIterator[Show]:
     async with system.mitra(), push_service() as vendor:
         customer = await system.customer()
         await system.search(customer)
@@ -717,7 +717,7 @@ async def profile(system: System) -> AsyncIterator[Show]:
 
 
 @screen("72-profile-notifications-on")
-async def profile_told(system: System) -> AsyncIterator[Show]:
+async def profile_with_notifications(system: System) -> AsyncIterator[Show]:
     async with push_service() as vendor:
         yield page_opener_with_push(
             system, await system.customer(), vendor, "/app/profile", "[aria-checked=true]"

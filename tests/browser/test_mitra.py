@@ -221,11 +221,11 @@ async def test_two_mitras_see_the_card_and_the_slower_mitra_sees_why_the_card_cl
 async def hide_closing_of_cards(page: Page) -> None:
     """Hide from this page, from its next connection on, that a card has closed."""
 
-    def pass_on(route: WebSocketRoute) -> None:
+    def forward(route: WebSocketRoute) -> None:
         server = route.connect_to_server()
         server.on_message(lambda frame: None if "request.closed" in str(frame) else route.send(frame))
 
-    await page.route_web_socket("**/realtime", pass_on)
+    await page.route_web_socket("**/realtime", forward)
     await page.reload()
     await expect(page.get_by_role("heading", name="Kamu online", exact=True)).to_be_visible()
 
@@ -578,11 +578,11 @@ async def test_each_of_several_concurrent_chats_shows_its_own_unread_messages(sy
         await tabs.get_by_role("button", name="Melati").click()
         await expect(page.get_by_label("Tulis pesan")).to_be_visible()
 
-        async def is_heard_typing() -> bool:
+        async def typing_is_shown() -> bool:
             await page.get_by_label("Tulis pesan").press_sequentially("a")
             return any(frame["op"] == "signal" for frame in socket.events)
 
-        await wait_until(is_heard_typing)
+        await wait_until(typing_is_shown)
         await socket.connection.send(f'{{"op": "signal", "type": "typing", "session_id": "{first["id"]}"}}')
         await expect(page.get_by_text("Melati sedang mengetik…")).to_be_visible()
     # A reload shows the same chat with its messages and the unfinished text.

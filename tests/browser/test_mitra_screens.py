@@ -377,7 +377,7 @@ async def phone_blocked(system: System) -> AsyncIterator[Show]:
 
 
 @screen("37-phone-with-notifications")
-async def phone_told(system: System) -> AsyncIterator[Show]:
+async def phone_with_notifications(system: System) -> AsyncIterator[Show]:
     async with working(system) as mitra, push_service() as vendor:
         yield page_opener_with_push(system, mitra, vendor, "/mitra/phone", "#push + .state")
 

@@ -120,9 +120,9 @@ async def test_a_late_snapshot_does_not_overwrite_a_newer_event(system: System) 
         page = await system.page_of(customer)
         popup = page.get_by_role("dialog", name="Bestie sedang tidak online")
         await expect(popup).to_be_visible()
-        heard: list[str] = []
+        received: list[str] = []
         # Collect the frames of the next connection.
-        await page.route_web_socket("**/realtime", lambda route: hear(route, heard))
+        await page.route_web_socket("**/realtime", lambda route: collect_frames(route, received))
         await page.reload()
         await expect(popup).to_be_visible()
         await page.route("**/api/client/state", delay)
@@ -130,14 +130,14 @@ async def test_a_late_snapshot_does_not_overwrite_a_newer_event(system: System) 
         await is_read.wait()
         # The server has read the snapshot. Before the snapshot arrives, the customer continues on another phone.
         await system.open_payment(customer)
-        await wait_until(lambda: asyncio.sleep(0, any('"pending"' in frame for frame in heard)))
+        await wait_until(lambda: asyncio.sleep(0, any('"pending"' in frame for frame in received)))
         may_arrive.set()
         await expect(page.get_by_role("button", name="Bayar Rp20.000")).to_be_visible()
         await page.reload()
         await expect(page.get_by_role("button", name="Bayar Rp20.000")).to_be_visible()
 
 
-def hear(route: WebSocketRoute, frames: list[str]) -> None:
+def collect_frames(route: WebSocketRoute, frames: list[str]) -> None:
     """Forward all frames, and collect the server's frames."""
     server = route.connect_to_server()
 
@@ -211,7 +211,7 @@ async def test_the_app_notices_a_lost_event_and_fetches_it(system: System) -> No
         page = await (await system.device_of(customer)).new_page()
         hellos: list[str] = []
 
-        def pass_on(route: WebSocketRoute) -> None:
+        def forward(route: WebSocketRoute) -> None:
             server = route.connect_to_server()
 
             def from_page(frame: str | bytes) -> None:
@@ -227,7 +227,7 @@ async def test_the_app_notices_a_lost_event_and_fetches_it(system: System) -> No
             route.on_message(from_page)
             server.on_message(from_server)
 
-        await page.route_web_socket("**/realtime", pass_on)
+        await page.route_web_socket("**/realtime", forward)
         await page.goto("/app/")
         await expect(page.get_by_text("Kamu terhubung dengan Kak Sari")).to_be_visible()
         await wait_until(lambda: asyncio.sleep(0, len(hellos) == 1))

@@ -37,7 +37,7 @@ async def production(
 
 
 @pytest.mark.rule("S.3", "V.1")
-async def test_an_operator_without_an_authenticator_app_must_set_one_up_first(
+async def test_an_operator_must_first_set_up_an_authenticator_app(
     production: System,
 ) -> None:
     _, email = await operator(production)

@@ -49,7 +49,7 @@ async def test_there_are_exactly_five_rows_each_with_its_explanation_and_bounds(
 
 
 @pytest.mark.rule("X.5")
-async def test_a_change_takes_effect_and_is_in_the_history_and_the_audit(server: RunningServer) -> None:
+async def test_a_change_takes_effect_and_the_history_and_the_audit_record_it(server: RunningServer) -> None:
     admin = await server.operator("admin", "sari@example.id")
     changed = await _put(admin, KEYS[0], 90)
     assert changed.status_code == 200, changed.text

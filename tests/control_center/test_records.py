@@ -203,7 +203,7 @@ async def test_a_viewer_may_not_read_a_transcript(server: RunningServer) -> None
 
 
 @pytest.mark.rule("S.2")
-async def test_an_admin_invites_a_mitra_who_then_may_sign_in(server: RunningServer) -> None:
+async def test_an_admin_invites_a_mitra_and_the_mitra_can_sign_in(server: RunningServer) -> None:
     admin = await server.operator()
     body = {"phone": "0811 2222 333", "display_name": " Kak  Tari ", "max_customers": 2}
     assert problem(await admin.post("/mitras", body, key="")) == (400, "idempotency_key_missing")

@@ -267,7 +267,7 @@ async def test_a_recovery_code_replaces_the_apps_code_once(
     assert (await operator.get("/auth/me")).json()["recovery_codes_left"] == 9
 
 
-async def test_new_recovery_codes_replace_the_old_ones(
+async def test_new_recovery_codes_replace_the_old_codes(
     server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()

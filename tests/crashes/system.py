@@ -18,7 +18,7 @@ from curhat.kit.database import Database
 from curhat.kit.identity import Role
 from tests.support.journey import request_of
 from tests.support.people import Make
-from tests.support.processes import Killable, ServerProcess, WorkerProcess
+from tests.support.processes import KillableProcess, ServerProcess, WorkerProcess
 from tests.support.server import Person, Socket
 from tests.support.signed_in import SIGN_IN, problem
 
@@ -89,7 +89,7 @@ class System:
         self.servers = servers
         self._folder = folder
         self._environment = environment
-        self._processes: list[Killable] = []
+        self._processes: list[KillableProcess] = []
         self._people: list[RecordingPerson] = []
 
     # Processes

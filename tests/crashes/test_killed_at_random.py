@@ -13,7 +13,7 @@ import pytest
 from websockets.exceptions import WebSocketException
 
 from tests.crashes.system import RecordingPerson, System, done, until
-from tests.support.processes import Killable, ServerProcess
+from tests.support.processes import KillableProcess, ServerProcess
 from tests.support.server import Socket
 from tests.support.signed_in import problem
 
@@ -42,14 +42,16 @@ class Client:
 
     async def look(self, path: str) -> Any:
         """GET from the first server that answers."""
-        return done(await self._insist(lambda person: person.get(path)))
+        return done(await self._repeat_until_answered(lambda person: person.get(path)))
 
     async def command(self, path: str, body: Any = None) -> httpx.Response:
         """POST, repeated under one key until a server gives the final answer."""
         key = str(uuid4())
-        return await self._insist(lambda person: person.post(path, body, key=key))
+        return await self._repeat_until_answered(lambda person: person.post(path, body, key=key))
 
-    async def _insist(self, ask: Callable[[RecordingPerson], Awaitable[httpx.Response]]) -> httpx.Response:
+    async def _repeat_until_answered(
+        self, ask: Callable[[RecordingPerson], Awaitable[httpx.Response]]
+    ) -> httpx.Response:
         for server in self._servers:
             with contextlib.suppress(httpx.TransportError):
                 answer = await ask(self.person.at(server))
@@ -126,7 +128,7 @@ async def chat(customer: Client, session: dict[str, Any]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def beside(*steps: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def running_in_background(*steps: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run these during the block. An exception in one of them ends the block."""
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(step) for step in steps]
@@ -142,7 +144,7 @@ async def test_no_acknowledged_command_is_lost_when_processes_are_killed_at_rand
 ) -> None:
     random_source = random.Random(12)
     servers = [system.server("a"), system.server("b")]
-    processes: list[Killable] = [*servers, system.worker()]
+    processes: list[KillableProcess] = [*servers, system.worker()]
     await asyncio.gather(*(process.start() for process in processes))
     customers = [Client(person, servers) for person in await system.customers(CUSTOMERS, servers[0])]
     mitras = [
@@ -162,7 +164,9 @@ async def test_no_acknowledged_command_is_lost_when_processes_are_killed_at_rand
         heads = {row["user_id"]: row["head"] for row in rows}
         return all(one.seen[-1] == heads[one.person.id] for one in everybody)
 
-    async with beside(*(one.follow() for one in everybody), *(accept_requests(mitra) for mitra in mitras)):
+    async with running_in_background(
+        *(one.follow() for one in everybody), *(accept_requests(mitra) for mitra in mitras)
+    ):
         async with asyncio.TaskGroup() as journeys:
             for customer in customers:
                 journeys.create_task(go_through_journeys(customer, offer_id, is_over))

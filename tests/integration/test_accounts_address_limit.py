@@ -14,7 +14,7 @@ from curhat.kit.errors import TooManyRequests
 Valkey = valkey.asyncio.Valkey
 
 
-class Wall:
+class WallClock:
     """A wall clock that stands still until a test moves it."""
 
     now = 1_767_268_800.0
@@ -24,8 +24,8 @@ class Wall:
 
 
 @pytest.fixture(autouse=True)
-def wall(monkeypatch: pytest.MonkeyPatch) -> Wall:
-    made = Wall()
+def wall(monkeypatch: pytest.MonkeyPatch) -> WallClock:
+    made = WallClock()
     monkeypatch.setattr(address_limit, "time", made)
     return made
 
@@ -62,7 +62,7 @@ async def statuses(application: AddressLimit, times: int, address: str = "10.0.0
 
 @pytest.mark.parametrize("limit", [1, 3, 100])
 async def test_an_address_gets_as_many_answers_as_the_limit_allows(
-    valkey_client: Valkey, wall: Wall, limit: int
+    valkey_client: Valkey, wall: WallClock, limit: int
 ) -> None:
     application = AddressLimit(hello, valkey_client, limit)
     assert await statuses(application, limit + 5) == [200] * limit + [429] * 5
@@ -79,7 +79,7 @@ async def test_processes_share_one_limit(valkey_client: Valkey) -> None:
     assert 100 <= passed <= 110
 
 
-async def test_a_refusal_says_how_long_to_wait(valkey_client: Valkey, wall: Wall) -> None:
+async def test_a_refusal_says_how_long_to_wait(valkey_client: Valkey, wall: WallClock) -> None:
     wall.now += 20
     application = AddressLimit(hello, valkey_client, 1)
     await call(application)
@@ -142,7 +142,7 @@ async def test_counts_in_valkey_expire(valkey_client: Valkey) -> None:
         assert 0 < await valkey_client.ttl(key) <= 3600
 
 
-async def test_codes_are_counted_per_hour(valkey_client: Valkey, wall: Wall) -> None:
+async def test_codes_are_counted_per_hour(valkey_client: Valkey, wall: WallClock) -> None:
     scope = {"client": ("10.0.0.1", 1)}
     for _ in range(3):
         await count_in_hour(valkey_client, "codes", scope, 3)

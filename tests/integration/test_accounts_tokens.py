@@ -30,7 +30,7 @@ def authenticator(database: Database, settings: Settings) -> Authenticator:
     return Authenticator(database, settings)
 
 
-class Ticks:
+class MonotonicClock:
     """The process's monotonic clock, which a test moves."""
 
     now = 1000.0
@@ -40,8 +40,8 @@ class Ticks:
 
 
 @pytest.fixture
-def ticks(monkeypatch: pytest.MonkeyPatch) -> Ticks:
-    made = Ticks()
+def ticks(monkeypatch: pytest.MonkeyPatch) -> MonotonicClock:
+    made = MonotonicClock()
     monkeypatch.setattr(service, "time", made)
     return made
 
@@ -72,7 +72,7 @@ def scope(token: str, kind: str = "http") -> dict[str, Any]:
 
 @pytest.mark.rule("S.1")
 async def test_a_token_is_valid_for_thirty_days(
-    database: Database, authenticator: Authenticator, clock: VirtualClock, make: Make, ticks: Ticks
+    database: Database, authenticator: Authenticator, clock: VirtualClock, make: Make, ticks: MonotonicClock
 ) -> None:
     await clock.set()
     customer_id = await make.customer()
@@ -99,7 +99,7 @@ async def test_an_invalid_token_signs_nobody_in_and_is_not_cached(authenticator:
 
 
 async def test_a_token_is_read_once_per_three_seconds(
-    database: Database, authenticator: Authenticator, make: Make, ticks: Ticks
+    database: Database, authenticator: Authenticator, make: Make, ticks: MonotonicClock
 ) -> None:
     token = await token_of(database, "customer", await make.customer())
     assert await authenticator.authenticate(token) is not None
@@ -112,7 +112,7 @@ async def test_a_token_is_read_once_per_three_seconds(
 
 
 async def test_one_query_reads_all_tokens_in_use_and_no_token_is_trusted_for_more_than_three_seconds(
-    database: Database, authenticator: Authenticator, make: Make, ticks: Ticks
+    database: Database, authenticator: Authenticator, make: Make, ticks: MonotonicClock
 ) -> None:
     customer_id = await make.customer()
     tokens = [await token_of(database, "customer", customer_id) for _ in range(3)]
@@ -136,7 +136,7 @@ async def test_one_query_reads_all_tokens_in_use_and_no_token_is_trusted_for_mor
 
 
 async def test_a_token_stays_out_of_the_cache_when_it_is_removed_during_its_renewal(
-    database: Database, authenticator: Authenticator, make: Make, ticks: Ticks
+    database: Database, authenticator: Authenticator, make: Make, ticks: MonotonicClock
 ) -> None:
     token = await token_of(database, "customer", await make.customer())
     assert await authenticator.authenticate(token) is not None
@@ -212,7 +212,7 @@ async def test_a_suspension_takes_effect_immediately_and_closes_that_mitras_sock
 
 
 async def test_a_token_is_valid_again_after_the_suspension_is_lifted(
-    database: Database, authenticator: Authenticator, make: Make, ticks: Ticks
+    database: Database, authenticator: Authenticator, make: Make, ticks: MonotonicClock
 ) -> None:
     mitra_id = await make.mitra()
     token = await token_of(database, "mitra", mitra_id)
@@ -267,7 +267,7 @@ async def test_expired_revoked_and_suspended_tokens_are_reported_as_signed_out(
     assert gone == {who.token_digest for who in held} - {service.digest_of_token(good)}
 
 
-async def test_a_token_of_one_role_is_refused_in_the_other(
+async def test_a_token_of_one_role_is_refused_for_the_other_role(
     database: Database, authenticator: Authenticator, make: Make
 ) -> None:
     person_id = await make.customer()

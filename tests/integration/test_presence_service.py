@@ -153,7 +153,7 @@ async def test_a_mitra_who_cannot_take_a_customer_is_not_available(
 
 
 @pytest.mark.rule("5.6")
-async def test_being_in_a_session_is_not_being_connected(
+async def test_a_mitra_in_a_session_without_a_socket_is_not_connected(
     presence: Presence, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra(max_customers=2)
@@ -247,7 +247,7 @@ async def test_a_frame_renews_a_lease_and_silence_ends_it(presence: Presence, ma
 
 
 @pytest.mark.rule("1.1")
-async def test_leases_of_several_processes_add_up(
+async def test_a_mitra_is_connected_while_any_process_holds_a_lease(
     valkey_client: "valkey.asyncio.Valkey", database: Database, make: Make
 ) -> None:
     one, other = presence_with(valkey_client, database), presence_with(valkey_client, database)

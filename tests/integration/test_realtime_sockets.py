@@ -90,7 +90,7 @@ async def test_a_device_that_reconnects_gets_exactly_the_missed_events(
     device = await Device("mitra", person).start(process)
     await append(process.database, note("mitra", person, "seen"))
     await device.read_until(1)
-    await device.vanish()
+    await device.cut_network()
     # More events than a socket's queue holds, and more than one read returns.
     for number in range(3):
         await append(
@@ -457,7 +457,7 @@ async def test_every_device_applies_every_event_in_order_despite_bad_signals_and
                     head = (await service.read_head(database, "customer", device.user_id)).seq
                     await device.read_until(head if last_visit else -1)
                     return
-            await (device.vanish() if own.random() < 0.5 else device.leave())
+            await (device.cut_network() if own.random() < 0.5 else device.leave())
 
     async def compare() -> None:
         while True:
@@ -481,7 +481,7 @@ async def test_every_device_applies_every_event_in_order_despite_bad_signals_and
 # Pings ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_mitra_is_pinged_every_3_seconds_and_a_customer_every_15_spread_over_time(
+async def test_a_mitra_is_pinged_every_3_seconds_and_a_customer_every_15_seconds_spread_over_time(
     process: ServerProcess, make: Make, clock: VirtualClock
 ) -> None:
     person = await make.person()
@@ -553,7 +553,7 @@ async def test_every_frame_after_the_welcome_is_reported_to_the_hooks(
     assert hooks.frames[connection_id] == before + 5
     assert process.hub.held("mitra") == {person}
     assert process.hub.held("customer") == set()
-    await device.vanish()
+    await device.cut_network()
     await until(lambda: hooks.closed_connections == [(identity, connection_id)])
     assert process.hub.held("mitra") == set()
 
@@ -714,7 +714,7 @@ async def test_the_queue_is_bounded_in_bytes_too(start_process: StartProcess, ma
         if socket.close_code is not None:
             break
     assert socket.close_code == 4409
-    await device.vanish()
+    await device.cut_network()
 
 
 async def test_a_client_that_reads_nothing_is_disconnected(
@@ -728,7 +728,7 @@ async def test_a_client_that_reads_nothing_is_disconnected(
         process.hub.send_unsequenced(card(person, "x" * 40_000))
         await asyncio.sleep(0)
     await until(lambda: len(process.hooks.closed_connections) == 1)
-    await device.vanish()
+    await device.cut_network()
 
 
 async def test_a_client_that_stops_reading_missed_events_is_closed_with_4409(

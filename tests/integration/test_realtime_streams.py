@@ -34,7 +34,7 @@ async def stored(database: Database, role: Role, user_id: UUID, seq: int = 0) ->
     return [(event.seq, json.loads(event.frame)["data"]["text"]) for event in events]
 
 
-class Undone(Exception):
+class RollBack(Exception):
     """Rolls a transaction back."""
 
 
@@ -42,12 +42,12 @@ async def append_and_fail(
     database: Database, *events: StreamEvent, meanwhile: Callable[[], Awaitable[None]] | None = None
 ) -> None:
     """Append in a transaction, and roll the transaction back."""
-    with contextlib.suppress(Undone):
+    with contextlib.suppress(RollBack):
         async with database.transaction() as tx:
             await service.append(tx, events)
             if meanwhile is not None:
                 await meanwhile()
-            raise Undone
+            raise RollBack
 
 
 async def test_events_are_numbered_from_one_in_the_given_order(database: Database, make: Make) -> None:

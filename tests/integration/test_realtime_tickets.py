@@ -44,7 +44,7 @@ async def test_an_unknown_ticket_is_refused(valkey_client: Valkey) -> None:
         assert await redeem_ticket(valkey_client, "mitra", ticket) is None
 
 
-async def test_valkey_keeps_only_a_digest_of_a_ticket_for_30_seconds(valkey_client: Valkey) -> None:
+async def test_valkey_stores_only_a_digest_of_a_ticket_for_30_seconds(valkey_client: Valkey) -> None:
     ticket = await issue_ticket(valkey_client, CUSTOMER, DIGEST)
     (key,) = await valkey_client.keys("*")
     assert ticket.encode() not in key

@@ -380,7 +380,7 @@ async def test_messages_that_arrive_together_share_a_transaction_and_each_has_it
         message_writer.send(chat.mitra, chat.id, "b1", "hai"),
         return_exceptions=True,
     )
-    assert [_said(outcome) for outcome in outcomes] == [
+    assert [_outcome_text(outcome) for outcome in outcomes] == [
         "halo",
         "session_ended",
         "sent before the end",
@@ -391,7 +391,7 @@ async def test_messages_that_arrive_together_share_a_transaction_and_each_has_it
     assert await stored(database, chat) == ["halo", "hai"]
 
 
-def _said(outcome: Message | BaseException) -> str:
+def _outcome_text(outcome: Message | BaseException) -> str:
     if isinstance(outcome, BusinessError):
         return outcome.code
     assert isinstance(outcome, Message)

@@ -63,7 +63,7 @@ async def test_every_path_of_a_client_returns_its_page(browser: httpx.AsyncClien
     assert answer.headers["cache-control"] == "no-cache"
 
 
-async def test_a_page_may_run_scripts_and_reach_servers_of_its_own_origin_only(
+async def test_a_page_may_use_only_scripts_and_servers_of_its_own_origin(
     browser: httpx.AsyncClient,
 ) -> None:
     policy = (await browser.get("/app/")).headers["content-security-policy"].split("; ")

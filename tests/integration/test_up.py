@@ -106,7 +106,7 @@ def free_port_fixture() -> int:
     return free_port()
 
 
-async def test_commands_join_the_running_curhat_up_and_a_second_one_is_refused(
+async def test_commands_use_the_running_curhat_up_and_a_second_curhat_up_is_refused(
     tmp_path: Path, free_port: int
 ) -> None:
     async with running(tmp_path, free_port) as up:

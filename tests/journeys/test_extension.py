@@ -139,7 +139,9 @@ async def test_both_sides_see_the_deadline_the_price_and_the_default_action(
 
 
 @pytest.mark.rule("5.2", "5.7")
-async def test_the_terms_are_fixed_when_the_customer_asks(database: Database, make: Make, chat: Chat) -> None:
+async def test_the_terms_of_an_extension_are_fixed_by_the_request(
+    database: Database, make: Make, chat: Chat
+) -> None:
     asked = await ask(database, make, chat)
     await set_silence(database, "auto_reject")
     async with database.transaction() as tx:
@@ -158,7 +160,7 @@ async def test_the_terms_are_fixed_when_the_customer_asks(database: Database, ma
 
 
 @pytest.mark.rule("5.7")
-async def test_a_second_extension_is_refused_while_one_is_open(
+async def test_a_second_extension_is_refused_while_the_first_is_open(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
@@ -231,7 +233,7 @@ async def test_silence_approves_at_the_deadline_and_charges_once(
 
 @pytest.mark.rule("5.2")
 @pytest.mark.invariant(7)
-async def test_silence_rejects_when_the_configuration_says_so(
+async def test_silence_rejects_when_the_configuration_says_auto_reject(
     database: Database, clock: VirtualClock, make: Make, chat: Chat
 ) -> None:
     await set_silence(database, "auto_reject")

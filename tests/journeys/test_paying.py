@@ -103,7 +103,7 @@ async def test_opening_and_confirming_a_payment_are_refused_without_a_charge_whi
 
 
 @pytest.mark.rule("2a.8")
-async def test_opening_a_second_payment_is_refused_and_the_error_names_the_open_one(
+async def test_opening_a_second_payment_is_refused_and_the_error_names_the_open_payment(
     database: Database, make: Make
 ) -> None:
     customer, offer = await make.customer(), await make.offer()
@@ -471,7 +471,7 @@ async def test_a_configuration_change_applies_to_payments_opened_after_it(
 
 @pytest.mark.rule("X.1")
 @pytest.mark.invariant(4)
-async def test_a_deadline_that_keeps_failing_is_parked_and_the_others_are_fired(
+async def test_a_deadline_that_fails_repeatedly_is_parked_and_other_deadlines_are_fired(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()

@@ -81,7 +81,7 @@ async def test_suspending_again_does_not_wait_for_a_worker_that_ends_the_chat(
     worker_latch, operator_latch = Latch(), Latch()
     set_pause_point("session_end.written", worker_latch)
     worker = Worker(database, mitra).fires("suspension_end")
-    ending = asyncio.ensure_future(worker(_goes_on))
+    ending = asyncio.ensure_future(worker(_do_nothing))
     await worker_latch.reached.wait()
 
     async def again() -> None:
@@ -139,7 +139,7 @@ async def renamed(database: Database, mitra: UUID, display_name: str) -> None:
         await mitras.rename_mitra(tx, mitra, display_name, by="test")
 
 
-async def _goes_on() -> None:
+async def _do_nothing() -> None:
     return None
 
 

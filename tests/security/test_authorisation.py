@@ -464,7 +464,7 @@ async def test_a_suspension_closes_the_mitras_sockets_and_refuses_requests_withi
 
 
 @pytest.mark.rule("X.4")
-async def test_events_and_typing_signals_of_a_chat_reach_only_its_two_people(server: RunningServer) -> None:
+async def test_events_and_typing_signals_of_a_chat_reach_only_its_two_members(server: RunningServer) -> None:
     customer, mitra = await server.customer(), await server.mitra(max_customers=3)
     stranger, other_mitra = await server.customer("Tari"), await server.mitra("Kak Dewi")
     chat = await server.chat(customer.id, mitra.id)
@@ -488,7 +488,7 @@ async def test_events_and_typing_signals_of_a_chat_reach_only_its_two_people(ser
         assert [frame for frame in told.events if frame["op"] == "signal"] == []
 
 
-async def test_another_persons_epoch_resumes_nothing(server: RunningServer) -> None:
+async def test_another_persons_epoch_does_not_resume_a_stream(server: RunningServer) -> None:
     customer, stranger = await server.customer(), await server.customer("Tari")
     mitra = await server.mitra(max_customers=3)
     chat = await server.chat(customer.id, mitra.id)

@@ -170,7 +170,7 @@ async def test_a_malformed_body_is_refused_and_changes_nothing(
     assert await business_rows(server.database) == before
 
 
-async def test_a_field_that_is_missing_or_wrong_is_named_and_changes_nothing(
+async def test_a_missing_or_wrong_field_is_refused_by_name_and_changes_nothing(
     server: RunningServer, prepared: dict[str, Call]
 ) -> None:
     before = await business_rows(server.database)

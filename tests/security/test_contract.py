@@ -300,7 +300,7 @@ def _operation(case: schemathesis.Case[Any]) -> Operation:
 
 
 @SCHEMA.parametrize()
-def test_an_operation_keeps_to_the_contract_for_any_input(
+def test_an_operation_follows_the_contract_for_any_input(
     case: schemathesis.Case[Any], population: Population
 ) -> None:
     operation = _operation(case)

@@ -18,7 +18,7 @@ START_TIMEOUT_SECONDS: Final = 120
 CHECK_INTERVAL_SECONDS: Final = 0.03
 
 
-class Killable(Program):
+class KillableProcess(Program):
     """A process of the product, with the settings of `environment`. A test can start it again after its end."""
 
     command: ClassVar[str]
@@ -72,7 +72,7 @@ class Killable(Program):
         await self.wait()
 
 
-class ServerProcess(Killable):
+class ServerProcess(KillableProcess):
     """`curhat serve` on a free port, which stays the same at every start. `http` is a client of the server."""
 
     title = "Server"
@@ -94,12 +94,12 @@ class ServerProcess(Killable):
         return await self.is_ready()
 
     async def close(self) -> None:
-        """See Killable."""
+        """See KillableProcess."""
         await self.http.aclose()
         await super().close()
 
 
-class WorkerProcess(Killable):
+class WorkerProcess(KillableProcess):
     """`curhat worker`."""
 
     title = "Worker"

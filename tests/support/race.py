@@ -49,11 +49,11 @@ def advance_before_commit(clock: VirtualClock, seconds: float, side: Side) -> Si
     """The same side, but the clock advances by `seconds` when it is about to commit."""
 
     async def later(hold: Hold) -> str:
-        async def and_the_time_passes() -> None:
+        async def advance_then_hold() -> None:
             await clock.advance(seconds)
             await hold()
 
-        return await side(and_the_time_passes)
+        return await side(advance_then_hold)
 
     return later
 

@@ -360,7 +360,7 @@ class Device:
         """Close the socket."""
         await self.connection.close()
 
-    async def vanish(self) -> None:
+    async def cut_network(self) -> None:
         """Cut the network, without a close frame."""
         self.connection.transport.abort()
         await self.connection.wait_closed()

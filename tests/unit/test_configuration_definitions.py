@@ -49,7 +49,7 @@ def test_a_number_is_accepted_only_within_its_bounds(key: str, bounds: tuple[int
 
 
 @pytest.mark.rule("X.5")
-def test_an_action_is_one_of_its_two_choices() -> None:
+def test_an_action_accepts_only_its_two_choices() -> None:
     definition = definition_of(ACTION)
     assert definition.default == "auto_approve"
     assert definition.choices == ("auto_reject", "auto_approve")

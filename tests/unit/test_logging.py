@@ -79,6 +79,6 @@ def test_the_values_of_a_violated_constraint_are_redacted(json_log: io.StringIO)
     assert "hush" not in line["exception"]
 
 
-def test_lines_below_the_level_are_left_out(json_log: io.StringIO) -> None:
+def test_lines_below_the_log_level_are_omitted(json_log: io.StringIO) -> None:
     structlog.get_logger("packages").debug("detail")
     assert json_log.getvalue() == ""

@@ -44,5 +44,5 @@ def test_every_event_type_is_declared_in_a_module_that_the_contract_reads() -> N
     assert modules_calling("EventType", "UnsequencedEventType") == read_by_the_contract
 
 
-def test_only_an_event_type_makes_events() -> None:
+def test_only_event_types_construct_events() -> None:
     assert modules_calling("StreamEvent", "UnsequencedEvent") == {"curhat.realtime.event_types"}

@@ -18,7 +18,7 @@ SOME_ID = UUID("0199c1c6-0000-7000-8000-000000000001")
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 
 
-def test_the_three_frames_of_a_client_are_read() -> None:
+def test_the_three_client_frames_are_read() -> None:
     hello = '{"op": "hello", "epoch": "e", "seq": 7, "device_id": "phone"}'
     assert protocol.read(hello) == Hello(device_id="phone", epoch="e", seq=7)
     assert protocol.read('{"op": "hello", "epoch": null, "seq": null, "device_id": "d"}') == Hello(

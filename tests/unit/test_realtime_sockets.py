@@ -56,7 +56,7 @@ def closed_with(socket: Socket) -> int | None:
     return socket.close_code
 
 
-async def test_a_frame_is_sent_at_once_without_a_task_or_a_queue(
+async def test_a_frame_is_sent_immediately_without_a_task_or_a_queue(
     socket: Socket, transport: Transport
 ) -> None:
     tasks = asyncio.all_tasks()
@@ -84,7 +84,7 @@ async def test_frames_keep_their_order_while_the_transport_is_full(
     assert not socket.has_backlog
 
 
-async def test_256_frames_may_wait_and_the_next_closes_with_4409(
+async def test_256_frames_may_wait_and_the_next_frame_closes_the_socket_with_4409(
     socket: Socket, transport: Transport
 ) -> None:
     transport.fill()
@@ -103,7 +103,7 @@ async def test_256_frames_may_wait_and_the_next_closes_with_4409(
     assert transport.sent == []
 
 
-async def test_a_mebibyte_may_wait_counted_in_bytes(socket: Socket, transport: Transport) -> None:
+async def test_frames_of_up_to_one_mebibyte_may_wait(socket: Socket, transport: Transport) -> None:
     transport.fill()
     socket.send("with the transport")
     socket.send("é" * (512 * 1024))
@@ -188,7 +188,7 @@ async def test_flushing_raises_stalled_when_the_reader_takes_nothing(
         await socket.flush()
 
 
-async def test_a_hundred_frames_at_once_and_fifty_per_second_are_allowed(
+async def test_a_burst_of_a_hundred_frames_and_fifty_frames_per_second_are_allowed(
     socket: Socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = asyncio.get_running_loop()

@@ -74,7 +74,7 @@ def test_development_listens_on_any_loopback_address(host: str) -> None:
     assert development(HOST=host).host == host
 
 
-def test_a_misspelt_setting_is_named_with_the_right_one() -> None:
+def test_the_error_for_a_misspelt_setting_names_the_correct_setting() -> None:
     assert problems_of(PROT="80") == ["CURHAT_PROT is not a setting; did you mean CURHAT_PORT?"]
 
 
@@ -199,7 +199,7 @@ def test_a_data_directory_that_cannot_be_created_is_named(tmp_path: Path) -> Non
         Settings.from_environment(environ)
 
 
-def test_the_text_of_the_settings_has_no_secret() -> None:
+def test_the_repr_of_the_settings_contains_no_secret() -> None:
     text = repr(development(DATABASE_URL="postgresql://u:hush@h/d", VALKEY_URL="valkey://:hush@h"))
     assert "hush" not in text
     assert KEY not in text

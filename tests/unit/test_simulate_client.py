@@ -15,7 +15,7 @@ from curhat.dev.simulate.report import Tally
 EPOCH = "e1"
 
 
-class Scripted(Person):
+class ScriptedPerson(Person):
     """A customer who gets the answers that the test has prepared."""
 
     def __init__(self, run_state: RunState) -> None:
@@ -50,13 +50,13 @@ def state(seq: int, payment: Any = None) -> Answer:
 
 
 @pytest.fixture
-async def person() -> AsyncIterator[Scripted]:
+async def person() -> AsyncIterator[ScriptedPerson]:
     async with aiohttp.ClientSession() as http:
-        yield Scripted(RunState(http, "http://127.0.0.1:1", Tally()))
+        yield ScriptedPerson(RunState(http, "http://127.0.0.1:1", Tally()))
 
 
 @pytest.fixture
-async def device(person: Scripted) -> Device:
+async def device(person: ScriptedPerson) -> Device:
     """A connected device, at seq 5."""
     device = Device(person, "device 1")
     person.devices.append(device)
@@ -70,7 +70,7 @@ def event(seq: int, event_type: str = "session.updated") -> dict[str, Any]:
     return {"op": "event", "seq": seq, "type": event_type, "at": "t", "data": {"id": "s1"}}
 
 
-async def test_a_gap_in_the_stream_is_a_fault(person: Scripted, device: Device) -> None:
+async def test_a_gap_in_the_stream_is_a_fault(person: ScriptedPerson, device: Device) -> None:
     await device.take(event(6))
     assert person.run_state.tally.fault_count == 0
 
@@ -80,7 +80,7 @@ async def test_a_gap_in_the_stream_is_a_fault(person: Scripted, device: Device) 
 
 
 async def test_an_event_that_one_connection_delivers_twice_is_a_fault(
-    person: Scripted, device: Device
+    person: ScriptedPerson, device: Device
 ) -> None:
     await device.take(event(6))
     await device.take(event(6))
@@ -89,7 +89,7 @@ async def test_an_event_that_one_connection_delivers_twice_is_a_fault(
 
 
 async def test_repeated_events_after_the_seq_of_a_resuming_hello_are_no_fault(
-    person: Scripted, device: Device
+    person: ScriptedPerson, device: Device
 ) -> None:
     await device.say_hello()
     await device.take({"op": "welcome", "epoch": EPOCH, "seq": 7, "resumed": True})
@@ -100,7 +100,9 @@ async def test_repeated_events_after_the_seq_of_a_resuming_hello_are_no_fault(
 
 
 @pytest.mark.usefixtures("device")
-async def test_a_picture_that_differs_from_the_snapshot_at_the_same_seq_is_a_fault(person: Scripted) -> None:
+async def test_a_picture_that_differs_from_the_snapshot_at_the_same_seq_is_a_fault(
+    person: ScriptedPerson,
+) -> None:
     person.script = [state(5, payment={"id": "p1", "status": "pending", "pairing": None})]
 
     await person.check_pictures()
@@ -110,7 +112,7 @@ async def test_a_picture_that_differs_from_the_snapshot_at_the_same_seq_is_a_fau
 
 
 @pytest.mark.usefixtures("device")
-async def test_a_picture_that_equals_the_snapshot_is_no_fault(person: Scripted) -> None:
+async def test_a_picture_that_equals_the_snapshot_is_no_fault(person: ScriptedPerson) -> None:
     person.script = [state(5)]
 
     await person.check_pictures()
@@ -119,7 +121,7 @@ async def test_a_picture_that_equals_the_snapshot_is_no_fault(person: Scripted) 
 
 
 @pytest.mark.parametrize("manner", ["repeated", "twice"])
-async def test_two_answers_to_one_idempotency_key_are_a_fault(person: Scripted, manner: Manner) -> None:
+async def test_two_answers_to_one_idempotency_key_are_a_fault(person: ScriptedPerson, manner: Manner) -> None:
     person.script = [answer(200, id="s1"), answer(200, id="s2")]
 
     await person.command("/requests/r1/accept", manner=manner)
@@ -129,7 +131,7 @@ async def test_two_answers_to_one_idempotency_key_are_a_fault(person: Scripted, 
     assert len({key for _, _, key in person.asked}) == 1
 
 
-async def test_a_command_is_sent_again_while_its_first_execution_runs(person: Scripted) -> None:
+async def test_a_command_is_sent_again_while_its_first_execution_runs(person: ScriptedPerson) -> None:
     person.script = [answer(409, code=IN_PROGRESS), answer(409, code=IN_PROGRESS), answer(200, id="s1")]
 
     got = await person.command("/requests/r1/accept")
@@ -137,7 +139,7 @@ async def test_a_command_is_sent_again_while_its_first_execution_runs(person: Sc
     assert (got.body, person.run_state.tally.fault_count) == ({"id": "s1"}, 0)
 
 
-async def test_a_repeated_message_that_is_stored_twice_is_a_fault(person: Scripted) -> None:
+async def test_a_repeated_message_that_is_stored_twice_is_a_fault(person: ScriptedPerson) -> None:
     person.script = [answer(201, id="m1"), answer(201, id="m2")]
 
     await person.say("s1", "halo", repeats=True)

@@ -159,7 +159,7 @@ _ENDS_LIST = {
 }
 
 
-class Touch(NamedTuple):
+class TableUse(NamedTuple):
     """A statement reads or writes a table."""
 
     package: str
@@ -201,7 +201,7 @@ def tables_of(sql: str) -> Iterator[tuple[str, Literal["read", "write"]]]:
         before = token
 
 
-def _touches() -> set[Touch]:
+def _table_uses() -> set[TableUse]:
     found = set()
     for path in sorted(SOURCES.rglob("queries.sql")):
         package = ".".join(path.parent.relative_to(SOURCES).parts)
@@ -212,11 +212,11 @@ def _touches() -> set[Touch]:
                 continue
             raise
         for statement in statements:
-            found |= {Touch(package, statement.name, *touched) for touched in tables_of(statement.sql)}
+            found |= {TableUse(package, statement.name, *touched) for touched in tables_of(statement.sql)}
     return found
 
 
-TOUCHES = _touches()
+TABLE_USES = _table_uses()
 
 
 def _layers() -> dict[str, int]:
@@ -230,34 +230,31 @@ def _layers() -> dict[str, int]:
 LAYERS = _layers()
 
 
-def _is_upward(touch: Touch) -> bool:
-    return LAYERS[OWNERS[touch.table]] > LAYERS[touch.package.split(".")[0]]
+def _is_upward(use: TableUse) -> bool:
+    return LAYERS[OWNERS[use.table]] > LAYERS[use.package.split(".")[0]]
 
 
-def _foreign() -> set[Touch]:
+def _foreign() -> set[TableUse]:
     """The uses of tables of other packages. Statements that write deadlines are in a separate list."""
     return {
-        touch
-        for touch in TOUCHES
-        if OWNERS[touch.table] != touch.package.split(".")[0]
-        and (touch.table, touch.kind) != ("deadlines", "write")
+        use
+        for use in TABLE_USES
+        if OWNERS[use.table] != use.package.split(".")[0] and (use.table, use.kind) != ("deadlines", "write")
     }
 
 
-def _covers(key: tuple[str, str], table: str, touch: Touch) -> bool:
+def _covers(key: tuple[str, str], table: str, use: TableUse) -> bool:
     package, statement = key
-    if touch.kind == "write":
-        return (package, statement, table) == (touch.package, touch.statement, touch.table)
-    return package == touch.package and statement in ("*", touch.statement) and table in ("*", touch.table)
+    if use.kind == "write":
+        return (package, statement, table) == (use.package, use.statement, use.table)
+    return package == use.package and statement in ("*", use.statement) and table in ("*", use.table)
 
 
-def _differences(listed: Reasons, touches: set[Touch]) -> tuple[set[Touch], set[tuple[str, str, str]]]:
+def _differences(listed: Reasons, uses: set[TableUse]) -> tuple[set[TableUse], set[tuple[str, str, str]]]:
     """The uses of a table that the lists do not contain, and the entries that match no use."""
     entries = [(key, table) for key, tables in listed.items() for table in tables]
-    unlisted = {touch for touch in touches if not any(_covers(key, table, touch) for key, table in entries)}
-    stale = {
-        (*key, table) for key, table in entries if not any(_covers(key, table, touch) for touch in touches)
-    }
+    unlisted = {use for use in uses if not any(_covers(key, table, use) for key, table in entries)}
+    stale = {(*key, table) for key, table in entries if not any(_covers(key, table, use) for use in uses)}
     return unlisted, stale
 
 
@@ -269,20 +266,20 @@ def test_every_table_and_view_has_an_owner() -> None:
 
 
 def test_every_use_of_another_packages_table_is_listed() -> None:
-    downward = {touch for touch in _foreign() if not _is_upward(touch)}
+    downward = {use for use in _foreign() if not _is_upward(use)}
     assert _differences(EXCEPTIONS, downward) == (set(), set())
 
 
 def test_every_use_of_a_higher_packages_table_is_listed() -> None:
-    upward = {touch for touch in _foreign() if _is_upward(touch)}
+    upward = {use for use in _foreign() if _is_upward(use)}
     assert _differences(UPWARD, upward) == (set(), set())
 
 
 def test_only_the_listed_statements_arm_or_disarm_deadlines_directly() -> None:
     writers = {
-        (touch.package, touch.statement)
-        for touch in TOUCHES
-        if (touch.table, touch.kind) == ("deadlines", "write") and touch.package != "deadlines"
+        (use.package, use.statement)
+        for use in TABLE_USES
+        if (use.table, use.kind) == ("deadlines", "write") and use.package != "deadlines"
     }
     assert writers == DEADLINE_WRITERS.keys()
 

@@ -219,7 +219,7 @@ async def accept(session: AsyncSession, mitra_id: UUID, request_id: UUID) -> tup
         delete(Deadline).where(Deadline.kind == "pairing_window", Deadline.entity_id == pairing.id)
     )
     await close_others(session, request, mitra, now)
-    return await tell(session, payment, pairing, chat, mitra, now)
+    return await write_events(session, payment, pairing, chat, mitra, now)
 
 
 def refuse_unless_possible(request: Request, pairing: Pairing, mitra: Mitra, now: datetime) -> None:
@@ -257,7 +257,7 @@ async def close_others(session: AsyncSession, request: Request, mitra: Mitra, no
         )
 
 
-async def tell(
+async def write_events(
     session: AsyncSession, payment: Payment, pairing: Pairing, chat: ChatSession, mitra: Mitra, now: datetime
 ) -> tuple[Accepted, list[str]]:
     """Write the events of both streams. Returns the answer and the signals to publish after the commit."""
