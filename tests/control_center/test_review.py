@@ -191,7 +191,7 @@ WITH paid AS (
     RETURNING id
 )
 INSERT INTO review_cases (payment_id, reason, amount_rp, opened_at)
--- Seven cases share each opening time: their ids order them.
+-- Seven cases share each opening time. Their ids order them.
 SELECT id, 'no_session', 20000, curhat_now() - make_interval(mins => (row_number() OVER ()::integer / 7))
 FROM paid
 """

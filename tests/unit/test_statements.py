@@ -15,12 +15,12 @@ SOURCES = statements.SOURCES
 RUNS_SQL = {"fetch", "fetchrow", "fetchval", "execute", "executemany"}
 # Modules that contain SQL, and why they cannot use a queries.sql.
 RUNS_ITS_OWN_SQL = {
-    "kit/database.py": "it is what the generated modules run on",
-    "kit/migrations.py": "it makes the schema that the statements are typed against",
+    "kit/database.py": "the generated modules use it to run their statements",
+    "kit/migrations.py": "it creates the schema from which the statements get their types",
     "dev/statements.py": "it prepares the statements",
-    "dev/embedded.py": "it asks a PostgreSQL that has no schema yet",
-    "app/cli/doctor.py": "it asks a PostgreSQL that may have no schema",
-    "dev/simulate/invariants.py": "it joins the invariants to one statement",
+    "dev/embedded.py": "it queries a PostgreSQL that has no schema yet",
+    "app/cli/doctor.py": "it queries a PostgreSQL that may have no schema",
+    "dev/simulate/invariants.py": "it combines the invariants into one statement",
 }
 
 

@@ -62,7 +62,7 @@ Reasons = Mapping[tuple[str, str], Mapping[str, str]]
 
 _WITH_ITS_CHANGE = "the audit entry is written in the transaction of the change"
 _LIST = "operators look through the rows of all packages"
-_PRESENCE = "presence keeps the columns that say whether a mitra can be asked: toggle, places, last seen"
+_PRESENCE = "presence owns the columns that decide whether a mitra can be asked: toggle, capacity, last seen"
 _ONE_STATEMENT = "all rows of an accept change in one statement (decision 0007)"
 
 EXCEPTIONS: Reasons = {
@@ -70,8 +70,8 @@ EXCEPTIONS: Reasons = {
     ("configuration", "change_value"): {"audit_entries": _WITH_ITS_CHANGE},
     ("payments", "record_audit_entry"): {"audit_entries": _WITH_ITS_CHANGE},
     ("notifications", "*"): {
-        "access_tokens": "who has signed out everywhere is not pushed to",
-        "people": "subscribing locks the person, so that each has at most ten subscriptions",
+        "access_tokens": "a person who has signed out everywhere gets no push",
+        "people": "subscribing locks the person, so that each person has at most ten subscriptions",
     },
     ("notifications", "write_mitra_seen"): {
         "mitras": "subscribing to push shows that the mitra's app is in use (1.1)"
@@ -82,18 +82,18 @@ EXCEPTIONS: Reasons = {
     ("presence", "release_places"): {"mitras": _PRESENCE},
     ("presence", "write_last_seen"): {"mitras": _PRESENCE},
     ("sessions", "*"): {
-        "mitras": "whether the mitra is online decides an extension, and a session shows their name",
+        "mitras": "an extension depends on the mitra's toggle, and a session shows the mitra's name",
         "customers": "a session shows the customer's name",
         "charge_attempts": "the gateway's answer names the attempt, and the session of its extension is locked first",
     },
     ("pairing", "*"): {
-        "mitras": "whether a mitra can take a customer decides who is asked, and a pairing shows their name",
+        "mitras": "only mitras who can take a customer are asked, and a pairing shows the mitra's name",
         "customers": "a request shows the customer's name",
         "payments": "a pairing is opened under its payment, and shown with it",
-        "sessions": "a pairing is shown with its session, and a request says whether the two have chatted before",
+        "sessions": "a pairing is shown with its session, and a request says whether the two have a past chat",
         "review_cases": "a failed pairing's event refers to the case of its payment",
     },
-    ("journeys", "*"): {"*": "a step that spans packages compares the rows of all of them"},
+    ("journeys", "*"): {"*": "a step that spans packages compares the rows of all these packages"},
     ("journeys", "accept_and_start"): {
         "payments": _ONE_STATEMENT,
         "pairings": _ONE_STATEMENT,
@@ -102,7 +102,7 @@ EXCEPTIONS: Reasons = {
         "failed_pairing_events": _ONE_STATEMENT,
     },
     ("journeys", "refuse_if_decided"): {
-        "idempotency_keys": "a losing accept is refused and its answer stored in one statement (decision 0052)"
+        "idempotency_keys": "one statement refuses a losing accept and stores its answer (decision 0052)"
     },
     ("control_center.audit", "*"): {"*": _LIST},
     ("control_center.audit", "insert_audit_entry"): {"audit_entries": _WITH_ITS_CHANGE},
@@ -116,21 +116,23 @@ EXCEPTIONS: Reasons = {
         "review_cases": "payments opens a case, and an operator decides it"
     },
     ("control_center.operators", "is_token_of_customer_or_mitra"): {
-        "access_tokens": "such a token is forbidden in the Control Center, not unknown"
+        "access_tokens": "the Control Center answers such a token with 403 instead of 401"
     },
-    ("dev.simulate", "*"): {"*": "it checks what must hold across all packages, and counts what a run did"},
+    ("dev.simulate", "*"): {
+        "*": "the simulation checks invariants of all packages, and counts the results of a run"
+    },
 }
 
 # The same for tables of a higher package. A lower package should not depend on them, so this list stays short.
 UPWARD: Reasons = {
-    ("pricing", "*"): {"sessions": "a session that was a trial is what uses the trial up (2a.3)"},
+    ("pricing", "*"): {"sessions": "a trial session uses up the trial (2a.3)"},
     ("payments", "list_charges_to_refund"): {
         "sessions": "a charge is refunded if its session was cut short",
         "extensions": "a charge is refunded if the session of its extension was cut short",
     },
 }
 
-_SAVES_A_ROUND_TRIP = "it saves a round trip while the journey is locked"
+_SAVES_A_ROUND_TRIP = "one statement instead of two saves a round trip while the journey is locked"
 
 # deadlines.service arms and disarms all deadlines, except in these statements, and why.
 DEADLINE_WRITERS: Mapping[tuple[str, str], str] = {

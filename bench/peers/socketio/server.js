@@ -1,6 +1,6 @@
-// Stores and delivers chat messages like our server, in the way of Socket.IO's own guides: a socket joins the rooms of
-// its sessions; a message is stored in PostgreSQL, emitted to the room through the Redis adapter, and acknowledged. This
-// is one process; the benchmark starts two.
+// Stores and delivers chat messages like our server, as Socket.IO's own guides do it. A socket joins the rooms of its
+// sessions. The server stores a message in PostgreSQL, emits it to the room through the Redis adapter, and acknowledges
+// it. This file is one process. The benchmark starts two.
 "use strict";
 
 const { createHash } = require("node:crypto");
@@ -10,7 +10,7 @@ const { Pool } = require("pg");
 const { createClient } = require("redis");
 const { Server } = require("socket.io");
 
-// The same number of connections as a process of ours.
+// Our server process has the same number of connections.
 const pool = new Pool({
   host: process.env.PEER_SOCKETS_FOLDER,
   database: process.env.PEER_DATABASE,
@@ -28,7 +28,7 @@ const RUNNING_SESSIONS = {
   text: `SELECT id FROM sessions
     WHERE CASE $1 WHEN 'customer' THEN customer_id ELSE mitra_id END = $2 AND status = 'active'`,
 };
-// In its own table. Checks the membership and the end of the session, and stores a repeated message once.
+// This statement checks the membership and the end of the session. It stores a repeated message once.
 const STORE = {
   name: "store",
   text: `INSERT INTO peer_messages (session_id, sender, client_message_id, text)
