@@ -1,21 +1,24 @@
 -- The first schema: accounts, configuration, offers, payments, pairing, sessions, realtime, deadlines, audit.
 --
 -- PostgreSQL itself enforces these rules, with constraints, unique indexes and triggers:
---   one person per phone number, and nobody is paired with themself (sessions_not_with_oneself);
---   one open journey and one running session per customer; one trial session per customer, ever;
---   one approved charge and one undecided charge attempt per payment; one refund per charge;
---   no pairing without a confirmed payment (pairings_paid_first); one pairing of each kind, one open pairing and one matched pairing per payment; one session per payment;
---   no active session beyond a mitra's capacity; no status change outside the table of allowed transitions;
---   one review case per payment; one deadline per kind, entity and generation;
---   nobody updates or deletes audit entries or status history.
+--   per phone number: one person;
+--   per customer: one open journey, one running session, one trial session ever;
+--   per payment: one undecided charge attempt, one approved charge, one session, one review case;
+--   per payment: one pairing of each kind, one open pairing, one matched pairing;
+--   per charge: one refund;
+--   per kind, entity and generation: one deadline;
+--   no pairing without a confirmed payment (pairings_paid_first);
+--   no session of a person with the same person (sessions_not_with_oneself);
+--   no active session beyond a mitra's capacity;
+--   no status change outside the table of allowed transitions;
+--   no update and no deletion of audit entries or status history.
 --
 -- The code locks rows with FOR NO KEY UPDATE, so that foreign key checks never wait for a business transaction.
 -- Every transaction locks in the same order, so that no two deadlock:
 -- payment, pairing, session, mitra, requests by id, extension and its payment, streams by (role, user id).
 
--- The only clock. Every comparison with a deadline calls this function. A test database replaces the function's
--- body, so that it returns a virtual time. The body below reads no setting, so nobody can change the time in
--- production.
+-- The only clock. Every comparison with a deadline calls this function. Tests replace its body with one that returns
+-- a virtual time. The body below reads no setting, so nobody can change the time in production.
 CREATE FUNCTION curhat_now() RETURNS timestamptz
     LANGUAGE sql VOLATILE PARALLEL SAFE
     RETURN clock_timestamp();
@@ -43,12 +46,13 @@ CREATE TABLE mitras (
     id uuid PRIMARY KEY REFERENCES people (id),
     display_name text NOT NULL CHECK (char_length(display_name) BETWEEN 1 AND 40),
     max_customers integer NOT NULL CHECK (max_customers BETWEEN 1 AND 20),
-    -- The mitra's toggle: whether the mitra wants requests. Valkey stores whether the mitra is connected.
+    -- The mitra's toggle: whether the mitra wants requests. It does not say whether the mitra is connected, which
+    -- only Valkey knows.
     online boolean NOT NULL DEFAULT false,
     suspended_at timestamptz,
     active_sessions integer NOT NULL DEFAULT 0 CHECK (active_sessions >= 0),
     last_seen_at timestamptz,
-    -- Grows when a column changes on which availability depends. Valkey ignores an update with an older
+    -- Grows with every change of a column on which availability depends. Valkey ignores a state with an older
     -- version.
     availability_version bigint NOT NULL DEFAULT 1,
     created_at timestamptz NOT NULL DEFAULT curhat_now()
@@ -105,7 +109,7 @@ CREATE TABLE idempotency_keys (
     role text NOT NULL,
     user_id uuid NOT NULL,
     key text NOT NULL CHECK (char_length(key) BETWEEN 1 AND 200),
-    -- The method, the path and a digest of the body of the first HTTP request with this key.
+    -- Identifies the first HTTP request with this key: its method, its path and a digest of its body.
     fingerprint bytea NOT NULL,
     -- Null while the first HTTP request still runs.
     status integer,
@@ -115,7 +119,7 @@ CREATE TABLE idempotency_keys (
 );
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
 
--- Configuration: exactly five rows, edited by operators ------------------------------------------------------
+-- Configuration: exactly five rows, which operators edit -----------------------------------------------------
 
 CREATE TABLE configuration (
     key text PRIMARY KEY CHECK (key IN (
@@ -171,7 +175,7 @@ CREATE TABLE payments (
     status text NOT NULL DEFAULT 'pending' CHECK (status IN (
         'pending', 'confirming', 'confirmed', 'served', 'unserved', 'abandoned', 'expired', 'refunded')),
     offer_id uuid NOT NULL REFERENCES offers (id),
-    -- The offer's terms, fixed when the payment is opened.
+    -- The offer's terms when the customer opened the payment. A later change of the offer does not change them.
     duration_minutes integer NOT NULL,
     amount_rp integer NOT NULL CHECK (amount_rp >= 0),
     is_trial boolean NOT NULL,
@@ -202,8 +206,8 @@ CREATE TABLE charge_attempts (
     reason text
 );
 CREATE UNIQUE INDEX charge_attempts_one_undecided ON charge_attempts (payment_id) WHERE status = 'started';
--- If an approval arrives too late, the attempt gets the status 'approved_late'. The worker refunds such an
--- attempt, and it never counts as the payment's charge.
+-- An attempt whose approval arrives too late gets the status 'approved_late'. It never counts as the payment's
+-- charge, and the worker refunds it.
 CREATE UNIQUE INDEX charge_attempts_one_charge ON charge_attempts (payment_id) WHERE status = 'approved';
 CREATE INDEX charge_attempts_by_payment ON charge_attempts (payment_id);
 
@@ -276,8 +280,7 @@ CREATE TABLE sessions (
     ends_at timestamptz NOT NULL,
     ended_at timestamptz,
     end_reason text CHECK (end_reason IN ('time_up', 'customer_ended', 'mitra_ended', 'mitra_suspended')),
-    -- The note that the mitra wrote when ending the session early. Operators may read it; the customer never
-    -- may.
+    -- The mitra's note about ending the session early. Operators may read it. The customer never may.
     end_note text CHECK (char_length(end_note) BETWEEN 1 AND 500),
     CONSTRAINT sessions_not_with_oneself CHECK (customer_id <> mitra_id),
     CONSTRAINT sessions_ended CHECK ((status = 'ended') = (ended_at IS NOT NULL AND end_reason IS NOT NULL)),
@@ -318,14 +321,14 @@ CREATE INDEX review_cases_open ON review_cases (opened_at) WHERE status = 'open'
 CREATE TABLE failed_pairing_events (
     id uuid PRIMARY KEY DEFAULT uuidv7(),
     payment_id uuid NOT NULL REFERENCES payments (id),
-    -- Null when the payment expired before any pairing, or when the customer never answered the fallback.
+    -- Null if the payment expired before its first pairing, or because the customer never answered the fallback.
     pairing_id uuid UNIQUE REFERENCES pairings (id),
     tag text NOT NULL CHECK (tag IN (
         'no_mitra_available', 'all_mitras_rejected', 'targeted_mitra_offline', 'targeted_mitra_rejected',
         'targeted_mitra_timeout', 'payment_session_expired', 'customer_cancelled')),
     kind text CHECK (kind IN ('blast', 'targeted')),
     mitra_id uuid REFERENCES mitras (id),
-    -- True when a later attempt under the same payment succeeded (3.8).
+    -- True if a later pairing of the same payment succeeded (3.8).
     recovered boolean NOT NULL DEFAULT false,
     case_id uuid REFERENCES review_cases (id),
     occurred_at timestamptz NOT NULL DEFAULT curhat_now(),
@@ -334,7 +337,7 @@ CREATE TABLE failed_pairing_events (
 CREATE INDEX failed_pairing_events_by_payment ON failed_pairing_events (payment_id);
 CREATE INDEX failed_pairing_events_by_time ON failed_pairing_events (occurred_at DESC, id DESC);
 
--- Status history, written by the statement that changes the status ------------------------------------------------
+-- Status history, which triggers write in the statement that changes the status -----------------------------------
 
 CREATE TABLE status_changes (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -350,7 +353,7 @@ CREATE TRIGGER status_changes_append_only BEFORE UPDATE OR DELETE ON status_chan
     FOR EACH ROW EXECUTE FUNCTION forbid_change();
 
 -- The three functions below refuse a status transition that is not allowed, and record every allowed
--- transition. Each domain's states.py holds the same table of transitions. A test compares both tables.
+-- transition. Each package's states.py has the same table of transitions. A test compares both tables.
 CREATE FUNCTION payment_status_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'UPDATE' AND (OLD.status, NEW.status) NOT IN (
@@ -426,14 +429,14 @@ CREATE TABLE streams (
     epoch uuid NOT NULL DEFAULT gen_random_uuid(),
     head bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (role, user_id)
-) WITH (fillfactor = 70); -- leaves free space in each page, so that PostgreSQL updates `head` without touching an index
+) WITH (fillfactor = 70); -- The free space in each page lets PostgreSQL update `head` without touching an index.
 
 CREATE TABLE stream_events (
     role text NOT NULL,
     user_id uuid NOT NULL,
     seq bigint NOT NULL,
     type text NOT NULL,
-    -- The event as this user may see it, as JSON text. The server sends the text as it is stored.
+    -- The event's data as JSON, with only what this user may see. The server sends this text unchanged.
     data text NOT NULL,
     at timestamptz NOT NULL DEFAULT curhat_now(),
     PRIMARY KEY (role, user_id, seq)
@@ -450,8 +453,8 @@ CREATE TABLE deadlines (
     due_at timestamptz NOT NULL,
     -- The id of the HTTP request that armed the deadline. The worker logs it.
     request_id text,
-    -- The worker retries a failed transition. If a deadline fails too often, the worker parks it. `curhat
-    -- doctor` counts the parked deadlines.
+    -- The worker retries a failed transition. If the transition fails too often, the worker parks the deadline.
+    -- `curhat doctor` counts the parked deadlines.
     attempts integer NOT NULL DEFAULT 0,
     last_error text,
     parked_at timestamptz,

@@ -1,6 +1,5 @@
--- The records of the mock payment gateway. The mock stands for a third party. Therefore no other table refers
--- to these tables, and the mock writes them in separate transactions. A crash of the server does not undo these
--- transactions.
+-- The records of the mock payment gateway. The mock stands for a third party. Therefore no other table refers to
+-- these tables. The mock writes them in transactions of its own, which a crash of the server does not undo.
 CREATE SCHEMA mock_gateway;
 
 CREATE TABLE mock_gateway.charges (
@@ -8,8 +7,8 @@ CREATE TABLE mock_gateway.charges (
     payment_id uuid NOT NULL,
     amount_rp integer NOT NULL,
     status text NOT NULL CHECK (status IN ('approved', 'declined')),
-    -- Until this time the mock answers "processing" to a query about this charge. For a slow charge, the time
-    -- is later than `at`.
+    -- Until this time, the mock answers "processing" when it is asked about this charge. The time is later than
+    -- `at` only for a slow charge.
     known_at timestamptz NOT NULL,
     at timestamptz NOT NULL
 );

@@ -1,6 +1,6 @@
--- Text messages that developers can read here, because development does not send them to phones. The table
--- exists in every environment, but only development uses it. Production has neither the sender that writes to
--- the table nor the endpoint that reads it.
+-- In development, the server stores text messages here, for developers to read, and does not send them to phones.
+-- The table exists in every environment. Production has neither the sender that writes to the table nor the
+-- endpoint that reads it.
 CREATE TABLE development_inbox (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     phone_number text NOT NULL,

@@ -5,21 +5,21 @@
 --   a fallback does not ask the mitra whom it leaves out;
 --   a session has at most one open extension;
 --   an extension is charged only after its approval, and its status becomes 'approved' only after the charge;
---   if the mitra does not answer, the extension's own default action decides;
+--   if the mitra does not answer, the default action stored in the extension decides;
 --   an extension's status changes only along its table of allowed transitions.
 --
--- The code touches an extension and its payment only while it holds the lock of their session. The lock order
+-- The code changes an extension and its payment only while it holds the lock of their session. The lock order
 -- is: payment (of a session), pairing, session, mitra, requests by id, extension, the extension's payment,
 -- streams.
 --
--- Constraints on tables that already have rows are NOT VALID. PostgreSQL checks such a constraint for every row
--- that is written later, and does not read the table under a lock. Existing rows have only nulls in the new
--- columns, so they satisfy the constraints.
+-- Constraints on tables that already have rows are NOT VALID. PostgreSQL checks such a constraint only for rows
+-- that are written later, so it does not read the whole table under a lock. Existing rows have only nulls in the
+-- new columns, so they satisfy the constraints.
 
 -- Pairings: the offer of a fallback, and its answer ------------------------------------------------------------
 
 ALTER TABLE pairings
-    -- A targeted pairing that failed offers one blast under the same payment (3.5).
+    -- After a targeted pairing failed, the customer may take one blast under the same payment (3.5).
     ADD COLUMN fallback_status text,
     ADD COLUMN fallback_answer_by timestamptz,
     -- The fallback does not ask this mitra, who rejected the targeted request or let it time out (3.9).
@@ -29,7 +29,7 @@ ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_status
     CHECK (fallback_status IN ('open', 'taken', 'declined', 'expired')) NOT VALID;
 ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_has_time
     CHECK ((fallback_status IS NULL) = (fallback_answer_by IS NULL)) NOT VALID;
--- Every failed targeted pairing offers a fallback, unless the customer cancelled it.
+-- Every failed targeted pairing offers a fallback, unless the customer cancelled the pairing.
 ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_after_a_targeted_failure CHECK (
     (fallback_status IS NOT NULL) = (kind = 'targeted' AND coalesce(failure_tag, '') IN (
         'targeted_mitra_offline', 'targeted_mitra_rejected', 'targeted_mitra_timeout'))
@@ -76,7 +76,8 @@ END $$;
 CREATE TRIGGER requests_of_their_pairing AFTER INSERT ON requests REFERENCING NEW TABLE AS asked
     FOR EACH STATEMENT EXECUTE FUNCTION requests_of_their_pairing();
 
--- A payment expires at most once: either unpaid, or because the customer never answered the fallback.
+-- A payment expires at most once: because the customer never paid, or because the customer never answered the
+-- fallback.
 -- squawk-ignore require-concurrent-index-creation  -- a table of failures is small
 CREATE UNIQUE INDEX failed_pairing_events_one_expiry ON failed_pairing_events (payment_id) WHERE pairing_id IS NULL;
 
@@ -97,9 +98,9 @@ CREATE TABLE extensions (
         'pending', 'charging', 'approved', 'rejected', 'charge_failed')),
     decided_by text CHECK (decided_by IN ('mitra', 'timeout', 'mitra_unreachable', 'session_ended')),
     decided_at timestamptz,
-    -- The gateway's approval counts until this time. A later approval is refunded.
+    -- The gateway's approval counts until this time. The worker refunds a later approval.
     charge_by timestamptz,
-    -- The mitra switched to offline while the extension was pending. Nobody can approve it any more (5.6).
+    -- True if the mitra went offline while the extension was pending. Then nobody can approve the extension (5.6).
     mitra_went_offline boolean NOT NULL DEFAULT false,
     CONSTRAINT extensions_decided
         CHECK ((status = 'pending') = (decided_by IS NULL) AND (status = 'pending') = (decided_at IS NULL)),
@@ -114,9 +115,9 @@ CREATE TABLE extensions (
 CREATE UNIQUE INDEX extensions_one_open ON extensions (session_id) WHERE status IN ('pending', 'charging');
 CREATE INDEX extensions_by_session ON extensions (session_id, id DESC);
 
--- The open extension, which delays the session's end. extensions_one_open allows one such row per session. The
--- session also stores the extension's id, because send_messages locks only the session's row and must see the
--- open extension under that lock.
+-- The session's open extension, which delays the session's end. The session stores the id, because send_messages
+-- locks only the session's row and must see under that lock whether an extension is open. extensions_one_open
+-- allows one open extension per session.
 ALTER TABLE sessions ADD COLUMN open_extension_id uuid;
 ALTER TABLE sessions ADD CONSTRAINT sessions_open_extension_id_fkey
     FOREIGN KEY (open_extension_id) REFERENCES extensions (id) NOT VALID;
@@ -150,7 +151,8 @@ CREATE TRIGGER extensions_opened AFTER INSERT ON extensions FOR EACH ROW EXECUTE
 CREATE TRIGGER extensions_step AFTER UPDATE ON extensions FOR EACH ROW
     WHEN (OLD.status <> NEW.status) EXECUTE FUNCTION extension_status_changed();
 
--- An extension is charged at its approval (5.4). So only an extension in 'charging' gets a charge attempt.
+-- The server charges for an extension when the mitra or the timeout approves it (5.4). So only an extension in
+-- 'charging' gets a charge attempt.
 CREATE FUNCTION charge_of_an_approved_extension() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (SELECT 1 FROM extensions WHERE payment_id = NEW.payment_id AND status <> 'charging') THEN

@@ -1,7 +1,7 @@
 -- squawk-ignore-file require-concurrent-index-creation, ban-drop-constraint
--- (The runner applies each file in one transaction, and no table is large yet. A process that still runs the
--- older code fails to refund a late approval. The worker retries the deadline, and a process with the new code
--- then refunds the approval.)
+-- The runner applies this file in one transaction, and no table is large yet. While a process still runs the older
+-- code, its refund of a late approval fails. The worker retries the deadline until a process with the new code
+-- makes the refund.
 
 -- The Control Center: operators and their sign-in, decisions on review cases, the indexes of the operators'
 -- lists, and an audit that the service's own database role cannot change.
@@ -20,13 +20,13 @@ CREATE TABLE operators (
     role text NOT NULL CHECK (role IN ('admin', 'reviewer', 'viewer')),
     -- An argon2id hash, in argon2's encoding with its parameters and salt.
     password_hash text NOT NULL,
-    -- The code derives the TOTP secret from this salt and from a key outside the database. Null: no app is
-    -- enrolled.
+    -- The code derives the TOTP secret from this salt and from a key outside the database. Null: the operator has
+    -- no authenticator app yet.
     totp_salt bytea,
-    -- The salt of a secret that the operator has seen but not yet confirmed with a code.
+    -- The salt of a new secret that the server has shown and the operator has not yet confirmed with a code.
     totp_new_salt bytea,
-    -- The last time step whose code was used. A code of this or an earlier step is refused, so each code works
-    -- once.
+    -- The time step of the last code that the operator used. The server refuses a code of this step or an earlier
+    -- one, so each code works once.
     totp_last_step bigint NOT NULL DEFAULT 0,
     -- A disabled operator cannot sign in. The row stays, because decisions and the audit refer to it.
     disabled_at timestamptz,
@@ -55,8 +55,8 @@ CREATE TABLE operator_tokens (
 CREATE INDEX operator_tokens_by_operator ON operator_tokens (operator_id, id) WHERE revoked_at IS NULL;
 CREATE INDEX operator_tokens_by_end ON operator_tokens (least(expires_at, revoked_at));
 
--- Failed attempts to sign in, per digest of the e-mail that was typed. The e-mail need not belong to an
--- operator.
+-- Failed attempts to sign in. Each row has the digest of the e-mail address that was typed, which need not belong
+-- to an operator.
 CREATE TABLE operator_sign_in_tries (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     email_digest bytea NOT NULL,
@@ -72,7 +72,7 @@ ALTER TABLE review_cases
     ADD COLUMN decision_note text,
     ADD COLUMN decided_by uuid,
     ADD COLUMN decided_at timestamptz,
-    -- The amount that a decision to refund returns, and whether a second operator has to approve the refund.
+    -- The amount of the refund, and whether a second operator must approve it.
     ADD COLUMN refund_rp integer,
     ADD COLUMN needs_approval boolean NOT NULL DEFAULT false,
     ADD COLUMN approved_by uuid,
@@ -80,8 +80,7 @@ ALTER TABLE review_cases
     -- The tag of the payment's last failure. A trigger on failed_pairing_events writes it.
     ADD COLUMN tag text;
 
--- The constraint is NOT VALID, because no release has run yet and so no cases exist that PostgreSQL could
--- check.
+-- The constraints are NOT VALID, because no release has run yet: there are no cases that PostgreSQL could check.
 ALTER TABLE review_cases
     ADD CONSTRAINT review_cases_decision CHECK (decision IN ('refund', 'no_refund')) NOT VALID,
     ADD CONSTRAINT review_cases_decision_note CHECK (char_length(decision_note) BETWEEN 1 AND 1000) NOT VALID,
@@ -122,11 +121,11 @@ CREATE TRIGGER review_cases_decided_once BEFORE UPDATE ON review_cases FOR EACH 
         IS DISTINCT FROM (NEW.status, NEW.decision, NEW.decided_by, NEW.decided_at, NEW.decision_note))
     EXECUTE FUNCTION review_case_decided_once();
 
--- After a failed refund, a second refund row may follow. Its id is a new key for the gateway.
+-- After a failed refund, the same charge may have another refund. Its id is a new key for the gateway.
 ALTER TABLE refunds DROP CONSTRAINT refunds_charge_attempt_id_key;
 CREATE UNIQUE INDEX refunds_one_a_charge ON refunds (charge_attempt_id) WHERE status <> 'failed';
 
--- The operators' lists: each has an index in its own order -------------------------------------------------------
+-- Indexes for the operators' lists: each list has one in its own order ---------------------------------------------
 
 CREATE INDEX failed_pairing_events_by_case ON failed_pairing_events (case_id);
 CREATE TRIGGER failed_pairing_events_tag_the_case AFTER INSERT OR UPDATE OF case_id ON failed_pairing_events

@@ -1,9 +1,9 @@
 -- Push: the subscriptions, the reasons to push, and the outbox.
 --
--- There are three reasons to push: a request is offered, a session begins, or a message is sent. A trigger on
--- each table arms a deadline for the reason. The deadline's transition finds the users who are not connected,
--- and fills the outbox. Because triggers arm the deadline, no code that offers, matches or sends can forget to
--- do so. A blast writes only one deadline for all its mitras. A user without a subscription costs one index
+-- There are three reasons to push: a request is offered, a session begins, or a mitra sends a message. Each reason
+-- is a new or changed row, and a trigger on its table arms a deadline. Because triggers do this, no code that
+-- offers, matches or sends can forget it. The deadline's transition finds the users who are not connected, and fills
+-- the outbox. A blast arms only one deadline for all its mitras. A user without a subscription costs one index
 -- lookup.
 --
 -- The lock order is: person, subscription, mitra. The triggers on push_subscriptions lock the subscription's
@@ -15,13 +15,13 @@ CREATE TABLE push_subscriptions (
     user_id uuid NOT NULL REFERENCES people (id),
     -- The access token of the sign-in that made the subscription. Revoking the token deletes the subscription.
     token_digest bytea NOT NULL REFERENCES access_tokens (digest) ON DELETE CASCADE,
-    -- The address at which the browser's vendor accepts messages for this browser. Anyone who knows the address
-    -- can send messages to it, so no answer and no log contains the address.
+    -- The URL at which the browser's vendor accepts messages for this browser. Anyone who knows the URL can send
+    -- messages to it, so no answer and no log contains the URL.
     endpoint text NOT NULL CHECK (char_length(endpoint) BETWEEN 1 AND 1000),
     p256dh bytea NOT NULL CHECK (octet_length(p256dh) = 65),
     auth bytea NOT NULL CHECK (octet_length(auth) = 16),
     language text NOT NULL CHECK (language IN ('id', 'en')),
-    -- The number of messages in a row that could not be delivered. At the limit the code sets failed_at.
+    -- How many messages in a row the worker could not deliver. At the limit, the worker sets failed_at.
     failures integer NOT NULL DEFAULT 0 CHECK (failures >= 0),
     failed_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT curhat_now(),
@@ -41,12 +41,12 @@ CREATE TABLE push_messages (
     -- A newer push with the same topic replaces this one, at the push service and on the screen.
     topic text NOT NULL CHECK (topic ~ '^[A-Za-z0-9_-]{1,32}$'),
     payload text NOT NULL CHECK (octet_length(payload) <= 2000),
-    -- The time of the reason to push. A second push about the same subject needs a newer reason. For example,
-    -- the request was offered again.
+    -- When the reason arose. A second push about the same subject needs a newer reason: for example, the request
+    -- was offered again.
     reason_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
-    -- When a worker may next send the message. A worker that starts to send moves this time beyond the longest
-    -- possible duration of a send, so that no other worker sends the message too.
+    -- When a worker may next send the message. A worker that starts to send moves this time into the future, by more
+    -- than a send can take, so that no other worker sends the message too.
     due_at timestamptz NOT NULL DEFAULT curhat_now(),
     attempts integer NOT NULL DEFAULT 0,
     -- When the push service accepted the message, or refused it permanently.
@@ -56,7 +56,7 @@ CREATE TABLE push_messages (
 CREATE INDEX push_messages_waiting ON push_messages (due_at) WHERE done_at IS NULL;
 CREATE INDEX push_messages_by_end ON push_messages (expires_at);
 
--- Revoking a token deletes its subscriptions, whichever statement revokes it.
+-- Every statement that revokes a token also deletes the token's subscriptions.
 CREATE FUNCTION token_revoked() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM push_subscriptions WHERE token_digest = NEW.digest;
@@ -71,7 +71,7 @@ CREATE TRIGGER access_tokens_revoked AFTER UPDATE OF revoked_at ON access_tokens
 -- availability reads only one row per mitra.
 ALTER TABLE mitras ADD COLUMN push_ready boolean NOT NULL DEFAULT false;
 
--- Replace the trigger of 0001. push_ready is now also a column on which availability depends.
+-- Replace the trigger of 0001, because availability now also depends on push_ready.
 CREATE OR REPLACE TRIGGER mitras_availability_version BEFORE UPDATE ON mitras FOR EACH ROW
     WHEN ((OLD.online, OLD.suspended_at, OLD.active_sessions, OLD.max_customers, OLD.push_ready)
         IS DISTINCT FROM (NEW.online, NEW.suspended_at, NEW.active_sessions, NEW.max_customers, NEW.push_ready))
@@ -139,7 +139,7 @@ CREATE TRIGGER sessions_begun_push AFTER INSERT ON sessions FOR EACH ROW EXECUTE
 
 -- messages: (new), from a mitra. The deadline is due 3 s later, because a customer who is reading, or whose
 -- connection drops only briefly, needs no push. ON CONFLICT DO NOTHING keeps a deadline that is already armed.
--- So a busy chat is checked every few seconds and not at every message.
+-- So the worker checks a busy chat every few seconds and not at every message.
 CREATE FUNCTION messages_to_push() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO deadlines (kind, entity_id, due_at)

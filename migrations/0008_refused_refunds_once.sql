@@ -1,5 +1,5 @@
--- The charges whose refund the gateway refused and that have no newer refund. The count on the operators' first
--- screen and the operators' list both read this view, so that they agree.
+-- The charges whose refund the gateway refused, without those that have a newer refund. The count on the operators'
+-- first screen and the operators' list both read this view, so that they agree.
 CREATE VIEW refused_refunds AS
 SELECT refunds.payment_id, refunds.charge_attempt_id
 FROM refunds
