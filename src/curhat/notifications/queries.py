@@ -17,7 +17,7 @@ SELECT FROM people WHERE id = $1 FOR NO KEY UPDATE
 
 
 async def lock_person(db: Executor, /, *, user_id: UUID) -> None:
-    """Locks the person's row, so that changes to one person's subscriptions happen one after the other."""
+    """Lock the person's row, so that changes to one person's subscriptions happen one after the other."""
     await db.execute(LOCK_PERSON, user_id)
 
 
@@ -27,8 +27,8 @@ SELECT FROM pg_advisory_xact_lock(hashtextextended('push subscription at ' || $1
 
 
 async def lock_endpoint(db: Executor, /, *, endpoint: str) -> None:
-    """Takes the endpoint's advisory lock for this transaction, so that two people who subscribe in the same browser
-    come one after the other."""
+    """Take the endpoint's advisory lock for this transaction, so that two people subscribe in the same browser one
+    after the other."""
     await db.execute(LOCK_ENDPOINT, endpoint)
 
 
@@ -65,7 +65,7 @@ async def upsert_subscription(
     auth: bytes,
     language: Language,
 ) -> None:
-    """nothing or failed → good."""
+    """Insert the subscription, or make the existing one good again."""
     await db.execute(UPSERT_SUBSCRIPTION, role, user_id, token_digest, endpoint, p256dh, auth, language)
 
 
@@ -90,7 +90,7 @@ UPDATE mitras SET last_seen_at = greatest(last_seen_at, curhat_now()) WHERE id =
 
 
 async def write_mitra_seen(db: Executor, /, *, mitra_id: UUID) -> None:
-    """mitras.last_seen_at → now: a mitra who subscribes is using the app."""
+    """Set mitras.last_seen_at to now, because a mitra who subscribes is using the app."""
     await db.execute(WRITE_MITRA_SEEN, mitra_id)
 
 
@@ -115,7 +115,8 @@ WHERE subscriptions.role = 'mitra' AND subscriptions.user_id = $2 AND messages.k
 async def seconds_until_test_allowed(
     db: Executor, /, *, seconds_per_test: float, mitra_id: UUID
 ) -> float | None:
-    """Seconds until the mitra may send another test. Null: the mitra has sent no test. Negative: the wait is over."""
+    """Compute the seconds until the mitra may send another test. Null: the mitra has sent no test. Negative: the wait
+    is over."""
     row = await db.fetchrow(SECONDS_UNTIL_TEST_ALLOWED, seconds_per_test, mitra_id)
     if row is None:
         raise NoRow(SECONDS_UNTIL_TEST_ALLOWED)
@@ -135,7 +136,7 @@ SELECT id, user_id, language FROM push_subscriptions WHERE role = 'mitra' AND us
 
 
 async def list_subscriptions_of_mitra(db: Executor, /, *, mitra_id: UUID) -> list[Subscription]:
-    """All subscriptions of the mitra, including failed ones. If a test arrives, its subscription becomes good
+    """List all subscriptions of the mitra, also the failed ones. If a test arrives, its subscription becomes good
     again."""
     return [Subscription(*row) for row in await db.fetch(LIST_SUBSCRIPTIONS_OF_MITRA, mitra_id)]
 
@@ -150,7 +151,7 @@ ORDER BY user_id, id
 async def list_good_subscriptions(
     db: Executor, /, *, role: Role, user_ids: Sequence[UUID]
 ) -> list[Subscription]:
-    """The subscriptions of these people, without the failed ones."""
+    """List the subscriptions of these people that have not failed."""
     return [Subscription(*row) for row in await db.fetch(LIST_GOOD_SUBSCRIPTIONS, role, user_ids)]
 
 
@@ -182,7 +183,7 @@ async def enqueue_messages(
     reason_at: Sequence[datetime],
     expires_at: Sequence[datetime],
 ) -> None:
-    """nothing → waiting. If the message is already there for an earlier reason, it waits again for the new reason.
+    """Insert waiting messages. A message that is already there for an earlier reason waits again, for the new reason.
     A subscription that was deleted meanwhile gets no message."""
     await db.execute(
         ENQUEUE_MESSAGES, subscription_ids, kinds, subject_ids, topics, payloads, reason_at, expires_at
@@ -229,8 +230,8 @@ RETURNING push_messages.id, push_messages.kind, push_messages.subject_id, push_m
 
 
 async def claim_messages(db: Executor, /, *, max_messages: int, claim_seconds: float) -> list[ClaimedMessage]:
-    """due → due again in @claim_seconds. By then this attempt has certainly ended. At most @max_messages, oldest
-    first."""
+    """Claim at most @max_messages due messages, oldest first. A claimed message is due again in @claim_seconds, when
+    this attempt has certainly ended."""
     return [ClaimedMessage(*row) for row in await db.fetch(CLAIM_MESSAGES, max_messages, claim_seconds)]
 
 
@@ -240,7 +241,7 @@ UPDATE push_messages SET done_at = curhat_now() WHERE id = ANY ($1::bigint[])
 
 
 async def finish_messages(db: Executor, /, *, ids: Sequence[int]) -> None:
-    """waiting → done."""
+    """Mark messages as done."""
     await db.execute(FINISH_MESSAGES, ids)
 
 
@@ -250,7 +251,7 @@ DELETE FROM push_messages WHERE id = ANY ($1::bigint[]) AND done_at IS NULL
 
 
 async def delete_unwanted_messages(db: Executor, /, *, ids: Sequence[int]) -> None:
-    """Delete waiting messages that nobody needs any more."""
+    """Delete messages, except those that are done."""
     await db.execute(DELETE_UNWANTED_MESSAGES, ids)
 
 
@@ -280,7 +281,7 @@ UPDATE push_subscriptions SET failures = 0, failed_at = NULL WHERE id = $1
 
 
 async def reset_failures(db: Executor, /, *, id: UUID) -> int:
-    """failures: any → 0; failed → good."""
+    """Make the subscription good again."""
     return rows_changed(await db.execute(RESET_FAILURES, id))
 
 
@@ -294,8 +295,8 @@ RETURNING failures = $1 AS failed_now
 
 
 async def count_failure(db: Executor, /, *, max_failures: int, id: UUID) -> bool | None:
-    """failures: n → n + 1. When the count reaches @max_failures, good → failed. Returns whether this failure was
-    the one that reached it. No row: the subscription was deleted."""
+    """Add 1 to the subscription's failures. At @max_failures, mark the subscription as failed. Returns whether this
+    call marked it. No row: the subscription was deleted."""
     row = await db.fetchrow(COUNT_FAILURE, max_failures, id)
     if row is None:
         return None

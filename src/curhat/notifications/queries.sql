@@ -3,12 +3,12 @@
 -- type: language = Language from curhat.notifications.templates
 
 -- name: lock_person :exec
--- Locks the person's row, so that changes to one person's subscriptions happen one after the other.
+-- Lock the person's row, so that changes to one person's subscriptions happen one after the other.
 SELECT FROM people WHERE id = @user_id FOR NO KEY UPDATE
 
 -- name: lock_endpoint :exec
--- Takes the endpoint's advisory lock for this transaction, so that two people who subscribe in the same browser
--- come one after the other.
+-- Take the endpoint's advisory lock for this transaction, so that two people subscribe in the same browser one
+-- after the other.
 SELECT FROM pg_advisory_xact_lock(hashtextextended('push subscription at ' || @endpoint::text, 0))
 
 -- name: delete_earlier_owner :exec
@@ -17,7 +17,7 @@ DELETE FROM push_subscriptions
 WHERE endpoint = @endpoint AND p256dh = @p256dh AND auth = @auth AND token_digest <> @token_digest
 
 -- name: upsert_subscription :exec
--- nothing or failed → good.
+-- Insert the subscription, or make the existing one good again.
 INSERT INTO push_subscriptions (role, user_id, token_digest, endpoint, p256dh, auth, language)
 VALUES (@role, @user_id, @token_digest, @endpoint, @p256dh, @auth, @language)
 ON CONFLICT ON CONSTRAINT push_subscriptions_one_owner DO UPDATE
@@ -31,7 +31,7 @@ DELETE FROM push_subscriptions WHERE id IN (
 )
 
 -- name: write_mitra_seen :exec
--- mitras.last_seen_at → now: a mitra who subscribes is using the app.
+-- Set mitras.last_seen_at to now, because a mitra who subscribes is using the app.
 UPDATE mitras SET last_seen_at = greatest(last_seen_at, curhat_now()) WHERE id = @mitra_id
 
 -- name: delete_subscriptions_at :execrows
@@ -39,7 +39,8 @@ UPDATE mitras SET last_seen_at = greatest(last_seen_at, curhat_now()) WHERE id =
 DELETE FROM push_subscriptions WHERE role = @role AND user_id = @user_id AND endpoint = @endpoint
 
 -- name: seconds_until_test_allowed :one
--- Seconds until the mitra may send another test. Null: the mitra has sent no test. Negative: the wait is over.
+-- Compute the seconds until the mitra may send another test. Null: the mitra has sent no test. Negative: the wait
+-- is over.
 -- nullable: seconds
 SELECT extract(epoch FROM max(messages.reason_at) + make_interval(secs => @seconds_per_test) - curhat_now())::float8
     AS seconds
@@ -47,20 +48,20 @@ FROM push_messages AS messages JOIN push_subscriptions AS subscriptions ON subsc
 WHERE subscriptions.role = 'mitra' AND subscriptions.user_id = @mitra_id AND messages.kind = 'test'
 
 -- name: list_subscriptions_of_mitra :many
--- All subscriptions of the mitra, including failed ones. If a test arrives, its subscription becomes good
+-- List all subscriptions of the mitra, also the failed ones. If a test arrives, its subscription becomes good
 -- again.
 -- row: Subscription
 SELECT id, user_id, language FROM push_subscriptions WHERE role = 'mitra' AND user_id = @mitra_id
 
 -- name: list_good_subscriptions :many
--- The subscriptions of these people, without the failed ones.
+-- List the subscriptions of these people that have not failed.
 -- row: Subscription
 SELECT id, user_id, language FROM push_subscriptions
 WHERE role = @role AND user_id = ANY (@user_ids::uuid[]) AND failed_at IS NULL
 ORDER BY user_id, id
 
 -- name: enqueue_messages :exec
--- nothing → waiting. If the message is already there for an earlier reason, it waits again for the new reason.
+-- Insert waiting messages. A message that is already there for an earlier reason waits again, for the new reason.
 -- A subscription that was deleted meanwhile gets no message.
 INSERT INTO push_messages (subscription_id, kind, subject_id, topic, payload, reason_at, expires_at)
 SELECT given.subscription_id, given.kind, given.subject_id, given.topic, given.payload, given.reason_at,
@@ -76,8 +77,8 @@ SET topic = excluded.topic, payload = excluded.payload, reason_at = excluded.rea
 WHERE push_messages.reason_at < excluded.reason_at
 
 -- name: claim_messages :many
--- due → due again in @claim_seconds. By then this attempt has certainly ended. At most @max_messages, oldest
--- first.
+-- Claim at most @max_messages due messages, oldest first. A claimed message is due again in @claim_seconds, when
+-- this attempt has certainly ended.
 -- row: ClaimedMessage
 WITH due_messages AS MATERIALIZED (
     SELECT id FROM push_messages
@@ -98,11 +99,11 @@ RETURNING push_messages.id, push_messages.kind, push_messages.subject_id, push_m
     coalesce(tokens.revoked_at IS NULL AND tokens.expires_at > curhat_now(), false) AS is_signed_in
 
 -- name: finish_messages :exec
--- waiting → done.
+-- Mark messages as done.
 UPDATE push_messages SET done_at = curhat_now() WHERE id = ANY (@ids::bigint[])
 
 -- name: delete_unwanted_messages :exec
--- Delete waiting messages that nobody needs any more.
+-- Delete messages, except those that are done.
 DELETE FROM push_messages WHERE id = ANY (@ids::bigint[]) AND done_at IS NULL
 
 -- name: postpone_message :exec
@@ -114,12 +115,12 @@ UPDATE push_messages SET due_at = curhat_now() + make_interval(secs => @wait_sec
 DELETE FROM push_subscriptions WHERE id = @id
 
 -- name: reset_failures :execrows
--- failures: any → 0; failed → good.
+-- Make the subscription good again.
 UPDATE push_subscriptions SET failures = 0, failed_at = NULL WHERE id = @id
 
 -- name: count_failure :optional
--- failures: n → n + 1. When the count reaches @max_failures, good → failed. Returns whether this failure was
--- the one that reached it. No row: the subscription was deleted.
+-- Add 1 to the subscription's failures. At @max_failures, mark the subscription as failed. Returns whether this
+-- call marked it. No row: the subscription was deleted.
 UPDATE push_subscriptions
 SET failures = failures + 1,
     failed_at = CASE WHEN failures + 1 >= @max_failures THEN coalesce(failed_at, curhat_now()) END

@@ -1,19 +1,22 @@
--- Presence in Valkey. It is one script, so that readers and writers use one clock (Valkey's own) and the same
--- windows. `store.py` defines MAY_BE_ASKED_MS, CONNECTED_MS, COME_BACK_MS and KEY_TTL_MS above this text.
+-- Presence in Valkey. All operations are in one script, so that readers and writers use one clock (Valkey's own) and
+-- the same windows. `store.py` defines MAY_BE_ASKED_MS, CONNECTED_MS, COME_BACK_MS and KEY_TTL_MS above this text.
+-- Every time is in ms.
 --
--- KEYS[1]   curhat:available   sorted set: mitra → when its reachability ends (ms). Holds only mitras that can
---                              take a customer.
--- KEYS[2…]  curhat:mitra:<id>  hash: `version`; `askable`, '1' when the mitra can take a customer; `push_until`,
---                              until when push reaches the mitra (ms); and per connection
---                              `connection:<id>` → "<seen>" or "<seen> <closed>" (ms)
---           curhat:customers   sorted set: customer → until when it counts as connected (ms)
--- ARGV[1]   the operation, followed by its arguments: equally many per key of KEYS[2…]
+-- KEYS[1]   curhat:available   sorted set: mitra → when its reachability ends. Holds only mitras that can take a
+--                              customer.
+-- KEYS[2…]  curhat:mitra:<id>  hash with the fields
+--                                version          of the state that was last applied
+--                                askable          '1' if the mitra can take a customer
+--                                push_until       when push stops reaching the mitra
+--                                connection:<id>  "<seen>" or "<seen> <closed>"
+--           curhat:customers   sorted set: customer → when it stops counting as connected
+-- ARGV[1]   the operation, followed by its arguments: the same number for each key of KEYS[2…]
 
 local AVAILABLE = KEYS[1]
 local time = server.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- Deletes a key that holds another type than ours: it is damaged. The next heartbeat restores it.
+-- Deletes a damaged key, which holds another type than ours. The next heartbeat restores the key.
 local function drop_unless(kind, key)
     local found = server.call('TYPE', key)['ok']
     if found ~= kind and found ~= 'none' then server.call('DEL', key) end
@@ -25,15 +28,15 @@ local function read(key)
     return fields
 end
 
--- Returns when a connection's last frame was seen, and when it closed (nil while it is open). An unreadable value
--- counts as never seen.
+-- Returns when a connection's last frame came, and when the connection closed (nil while it is open). For an
+-- unreadable value, the frame's time is 0.
 local function frames(value)
     local seen, closed = string.match(value or '', '^(%d+) ?(%d*)$')
     return tonumber(seen) or 0, tonumber(closed)
 end
 
 -- Returns until when the mitra may be asked, until when it is connected, and the connections whose lease is over.
--- A close shortens a lease. It never lengthens or revives one.
+-- A close can only shorten a lease.
 local function leases(fields)
     local asked_until, connected_until, over = 0, 0, {}
     for name, value in pairs(fields) do
@@ -56,7 +59,7 @@ local function push_until(fields)
     return written <= now + KEY_TTL_MS and written or 0
 end
 
--- Brings the sorted set in step with the hash. Returns may-be-asked and connected, each 1 or 0.
+-- Writes the sorted set from the hash. Returns may-be-asked and connected, each 1 or 0.
 local function settle(key, mitra, fields)
     local asked_until, connected_until, over = leases(fields)
     if #over > 0 then server.call('HDEL', key, unpack(over)) end
@@ -76,7 +79,7 @@ local operations = {}
 
 -- Records frames and closes. Arguments per key: mitra, connection, ms since its last frame, ms since it closed ('' while
 -- open). Reports may be repeated, late or out of order: the newest frame counts, and a closed connection stays closed.
--- Returns the mitras without a stored state, as after Valkey was wiped. The caller applies their state.
+-- Returns the mitras without a stored state, for example after Valkey was wiped. The caller applies their states.
 function operations.report()
     local unknown = {}
     drop_unless('zset', AVAILABLE)
@@ -98,8 +101,8 @@ function operations.report()
 end
 
 -- Stores states from PostgreSQL. Arguments per key: mitra, version, askable ('1' or '0'), ms for which push reaches it.
--- A state older than the stored one is ignored, so a process that read before a change cannot undo it. Two states of
--- one version differ only by seconds of last-seen time; the next round corrects that. Returns may-be-asked and
+-- Ignores a state older than the stored one, so a process that read before a change cannot undo the change. Two states
+-- of one version differ only in the reach of push, by seconds. The next round corrects that. Returns may-be-asked and
 -- connected per mitra.
 function operations.apply()
     local answers = {}

@@ -37,10 +37,10 @@ WHERE id = ANY ($2::uuid[])
 async def read_mitra_states(
     db: Executor, /, *, push_window_seconds: float, mitra_ids: Sequence[UUID]
 ) -> list[MitraState]:
-    """The columns on which the availability of these mitras depends. push_reachable_seconds says how long push can
-    still reach the mitra. If a subscription has not failed, this is the rest of @push_window_seconds since the
-    app was last seen; otherwise it is 0. availability_version grows with every change of the other columns. It
-    does not grow when only time passes."""
+    """Read the columns on which the availability of these mitras depends. push_reachable_seconds says how long push
+    can still reach the mitra: until @push_window_seconds after the app was last seen, or 0 without a subscription
+    that has not failed. availability_version grows with every change of the other columns. It does not grow when
+    only time passes."""
     return [MitraState(*row) for row in await db.fetch(READ_MITRA_STATES, push_window_seconds, mitra_ids)]
 
 
@@ -55,11 +55,11 @@ SELECT id, online FROM mitras WHERE id = ANY ($1::uuid[]) ORDER BY id FOR NO KEY
 
 
 async def lock_mitras(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> list[LockedMitra]:
-    """Lock these mitras in id order, and read their toggles. A caller changes a mitra only in a later statement. A
-    statement that both locks and changes the mitra can deadlock. After its wait it also locks the row version
-    that it read first. If another transaction holds FOR KEY SHARE on that version (it inserts a request that
-    refers to the mitra), PostgreSQL queues the statement behind the next waiter. That waiter waits for the
-    statement."""
+    """Lock these mitras in id order, and read their toggles. A caller must change a mitra only in a later statement.
+    One statement that locks and changes a mitra can deadlock. T0 has changed the mitra. T1 inserts a request for the
+    mitra, and so holds FOR KEY SHARE on the old row version. T2, the statement, waits for T0. T3 waits behind T2.
+    T0 commits. T2 locks the new version, and then also the old version, which it read first. Because of T1's lock,
+    PostgreSQL queues T2 behind T3 there. T3 waits for T2."""
     return [LockedMitra(*row) for row in await db.fetch(LOCK_MITRAS, mitra_ids)]
 
 
@@ -79,7 +79,7 @@ RETURNING id, display_name, online, suspended_at IS NOT NULL AS suspended, can_t
 async def set_intent(
     db: Executor, /, *, online: bool, mitra_id: UUID, push_window_seconds: float
 ) -> MitraState:
-    """mitras.online: any → @online. The caller holds the row's lock. Returns the state after the change."""
+    """Set mitras.online. The caller holds the row's lock. Returns the state after the change."""
     row = await db.fetchrow(SET_INTENT, online, mitra_id, push_window_seconds)
     if row is None:
         raise NoRow(SET_INTENT)
@@ -94,8 +94,8 @@ WHERE push_ready AND online AND suspended_at IS NULL
 
 
 async def read_push_reachable_mitras(db: Executor, /, *, push_window_seconds: float) -> list[UUID]:
-    """The mitras whom push can reach. They were last seen within @push_window_seconds, and have a subscription that
-    has not failed."""
+    """Find the mitras whom push can reach: those last seen within @push_window_seconds, with a subscription that has
+    not failed."""
     return [row[0] for row in await db.fetch(READ_PUSH_REACHABLE_MITRAS, push_window_seconds)]
 
 
@@ -105,7 +105,7 @@ UPDATE mitras SET active_sessions = active_sessions + 1 WHERE id = $1
 
 
 async def take_place(db: Executor, /, *, mitra_id: UUID) -> None:
-    """mitras.active_sessions: n → n + 1. The caller holds the row's lock."""
+    """Add 1 to mitras.active_sessions. The caller holds the row's lock."""
     await db.execute(TAKE_PLACE, mitra_id)
 
 
@@ -119,8 +119,8 @@ WHERE mitras.id = ended.mitra_id
 
 
 async def release_places(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> None:
-    """mitras.active_sessions: n → n - 1 for each time that the mitra is among @mitra_ids. The caller holds the
-    rows' locks. Below zero violates the table's CHECK."""
+    """Subtract 1 from mitras.active_sessions for each time that the mitra is among @mitra_ids. The caller holds the
+    rows' locks. A result below 0 violates the table's CHECK."""
     await db.execute(RELEASE_PLACES, mitra_ids)
 
 
@@ -141,7 +141,7 @@ RETURNING mitras.id
 async def write_last_seen(
     db: Executor, /, *, mitra_ids: Sequence[UUID], ages_seconds: Sequence[float]
 ) -> list[UUID]:
-    """mitras.last_seen_at: any → @ages_seconds ago. The column never moves back in time. Returns the mitras whose
-    row changed. The statement skips rows that another transaction has locked, so it never waits and never takes
+    """Set mitras.last_seen_at to @ages_seconds ago, but never to an earlier time than before. Returns the mitras whose
+    row changed. The statement skips rows that another transaction has locked. So it never waits, and never takes
     part in a deadlock."""
     return [row[0] for row in await db.fetch(WRITE_LAST_SEEN, mitra_ids, ages_seconds)]

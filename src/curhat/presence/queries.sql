@@ -1,8 +1,8 @@
 -- name: read_mitra_states :many
--- The columns on which the availability of these mitras depends. push_reachable_seconds says how long push can
--- still reach the mitra. If a subscription has not failed, this is the rest of @push_window_seconds since the
--- app was last seen; otherwise it is 0. availability_version grows with every change of the other columns. It
--- does not grow when only time passes.
+-- Read the columns on which the availability of these mitras depends. push_reachable_seconds says how long push
+-- can still reach the mitra: until @push_window_seconds after the app was last seen, or 0 without a subscription
+-- that has not failed. availability_version grows with every change of the other columns. It does not grow when
+-- only time passes.
 -- row: MitraState
 SELECT id, display_name, online, suspended_at IS NOT NULL AS suspended, can_take_customer, active_sessions,
     max_customers,
@@ -15,16 +15,16 @@ FROM mitras
 WHERE id = ANY (@mitra_ids::uuid[])
 
 -- name: lock_mitras :many
--- Lock these mitras in id order, and read their toggles. A caller changes a mitra only in a later statement. A
--- statement that both locks and changes the mitra can deadlock. After its wait it also locks the row version
--- that it read first. If another transaction holds FOR KEY SHARE on that version (it inserts a request that
--- refers to the mitra), PostgreSQL queues the statement behind the next waiter. That waiter waits for the
--- statement.
+-- Lock these mitras in id order, and read their toggles. A caller must change a mitra only in a later statement.
+-- One statement that locks and changes a mitra can deadlock. T0 has changed the mitra. T1 inserts a request for the
+-- mitra, and so holds FOR KEY SHARE on the old row version. T2, the statement, waits for T0. T3 waits behind T2.
+-- T0 commits. T2 locks the new version, and then also the old version, which it read first. Because of T1's lock,
+-- PostgreSQL queues T2 behind T3 there. T3 waits for T2.
 -- row: LockedMitra
 SELECT id, online FROM mitras WHERE id = ANY (@mitra_ids::uuid[]) ORDER BY id FOR NO KEY UPDATE
 
 -- name: set_intent :one
--- mitras.online: any → @online. The caller holds the row's lock. Returns the state after the change.
+-- Set mitras.online. The caller holds the row's lock. Returns the state after the change.
 -- row: MitraState
 UPDATE mitras SET online = @online
 WHERE id = @mitra_id
@@ -37,19 +37,19 @@ RETURNING id, display_name, online, suspended_at IS NOT NULL AS suspended, can_t
     availability_version
 
 -- name: read_push_reachable_mitras :many
--- The mitras whom push can reach. They were last seen within @push_window_seconds, and have a subscription that
--- has not failed.
+-- Find the mitras whom push can reach: those last seen within @push_window_seconds, with a subscription that has
+-- not failed.
 SELECT id FROM mitras
 WHERE push_ready AND online AND suspended_at IS NULL
     AND last_seen_at > (SELECT curhat_now() - make_interval(secs => @push_window_seconds))
 
 -- name: take_place :exec
--- mitras.active_sessions: n → n + 1. The caller holds the row's lock.
+-- Add 1 to mitras.active_sessions. The caller holds the row's lock.
 UPDATE mitras SET active_sessions = active_sessions + 1 WHERE id = @mitra_id
 
 -- name: release_places :exec
--- mitras.active_sessions: n → n - 1 for each time that the mitra is among @mitra_ids. The caller holds the
--- rows' locks. Below zero violates the table's CHECK.
+-- Subtract 1 from mitras.active_sessions for each time that the mitra is among @mitra_ids. The caller holds the
+-- rows' locks. A result below 0 violates the table's CHECK.
 UPDATE mitras SET active_sessions = mitras.active_sessions - ended.places
 FROM (
     SELECT mitra_id, count(*)::integer AS places FROM unnest(@mitra_ids::uuid[]) AS mitra_id GROUP BY mitra_id
@@ -57,8 +57,8 @@ FROM (
 WHERE mitras.id = ended.mitra_id
 
 -- name: write_last_seen :many
--- mitras.last_seen_at: any → @ages_seconds ago. The column never moves back in time. Returns the mitras whose
--- row changed. The statement skips rows that another transaction has locked, so it never waits and never takes
+-- Set mitras.last_seen_at to @ages_seconds ago, but never to an earlier time than before. Returns the mitras whose
+-- row changed. The statement skips rows that another transaction has locked. So it never waits, and never takes
 -- part in a deadlock.
 WITH seen AS (
     SELECT mitra_id, curhat_now() - make_interval(secs => age_seconds) AS seen_at

@@ -49,8 +49,8 @@ async def append_events(
     data: Sequence[str],
 ) -> list[AppendedEvent]:
     """Append events to their streams, and advance each stream's head by the number of its new events. The numbers
-    have no gaps. A stream that does not exist yet begins at 0. Each array has one element per event, and the
-    rows come back in the same order."""
+    have no gaps. A missing stream begins at 0. Each array has one element per event. Returns one row per event, in
+    the same order."""
     return [AppendedEvent(*row) for row in await db.fetch(APPEND_EVENTS, roles, user_ids, types, data)]
 
 
@@ -66,7 +66,7 @@ SELECT epoch, head AS seq, curhat_now() AS server_now FROM streams WHERE role = 
 
 
 async def find_head(db: Executor, /, *, role: Role, user_id: UUID) -> StreamHead | None:
-    """The number of the last event in a user's stream. No row: the stream has not begun."""
+    """Read the number of the last event in a user's stream. No row: the stream has not begun."""
     row = await db.fetchrow(FIND_HEAD, role, user_id)
     if row is None:
         return None
@@ -81,8 +81,7 @@ RETURNING epoch, head AS seq, curhat_now() AS server_now
 
 
 async def begin_stream(db: Executor, /, *, role: Role, user_id: UUID) -> StreamHead:
-    """nothing → an empty stream. If another transaction began the stream meanwhile, this statement does not change
-    it."""
+    """Begin an empty stream. If another transaction began the stream meanwhile, return its head and change nothing."""
     row = await db.fetchrow(BEGIN_STREAM, role, user_id)
     if row is None:
         raise NoRow(BEGIN_STREAM)
@@ -107,7 +106,7 @@ LIMIT $4
 async def list_events_after(
     db: Executor, /, *, role: Role, user_id: UUID, seq: int, max_events: int
 ) -> list[EventRow]:
-    """The events of a user's stream after @seq, in order, at most @max_events."""
+    """Read at most @max_events events of a user's stream, those after @seq, in order."""
     return [EventRow(*row) for row in await db.fetch(LIST_EVENTS_AFTER, role, user_id, seq, max_events)]
 
 
@@ -127,8 +126,8 @@ WHERE streams.head > known.head
 async def list_heads_ahead(
     db: Executor, /, *, user_ids: Sequence[UUID], known_heads: Sequence[int], role: Role
 ) -> list[HeadAhead]:
-    """The streams of these users, all of one role, whose head is higher than the head that the caller knows. Each
-    array has one element per user."""
+    """Find the streams whose head is higher than the head that the caller knows. All users have one role. Each array
+    has one element per user."""
     return [HeadAhead(*row) for row in await db.fetch(LIST_HEADS_AHEAD, user_ids, known_heads, role)]
 
 
@@ -144,6 +143,6 @@ DELETE FROM stream_events WHERE ctid = ANY (ARRAY(
 
 
 async def prune_events(db: Executor, /, *, max_events: int) -> int:
-    """Delete at most @max_events of the oldest events that are older than 24 hours. The row that holds the stream's
-    last number stays, so no number is used twice."""
+    """Delete at most @max_events of the events that are older than 24 hours, oldest first. The stream's row keeps the
+    last number, so no number is used twice."""
     return rows_changed(await db.execute(PRUNE_EVENTS, max_events))

@@ -2,8 +2,8 @@
 
 -- name: append_events :many
 -- Append events to their streams, and advance each stream's head by the number of its new events. The numbers
--- have no gaps. A stream that does not exist yet begins at 0. Each array has one element per event, and the
--- rows come back in the same order.
+-- have no gaps. A missing stream begins at 0. Each array has one element per event. Returns one row per event, in
+-- the same order.
 -- row: AppendedEvent
 WITH given_events AS MATERIALIZED (
     SELECT role, user_id, type, data, position,
@@ -26,20 +26,19 @@ WITH given_events AS MATERIALIZED (
 SELECT seq, at FROM numbered_events ORDER BY position
 
 -- name: find_head :optional
--- The number of the last event in a user's stream. No row: the stream has not begun.
+-- Read the number of the last event in a user's stream. No row: the stream has not begun.
 -- row: StreamHead
 SELECT epoch, head AS seq, curhat_now() AS server_now FROM streams WHERE role = @role AND user_id = @user_id
 
 -- name: begin_stream :one
--- nothing → an empty stream. If another transaction began the stream meanwhile, this statement does not change
--- it.
+-- Begin an empty stream. If another transaction began the stream meanwhile, return its head and change nothing.
 -- row: StreamHead
 INSERT INTO streams (role, user_id) VALUES (@role, @user_id)
 ON CONFLICT (role, user_id) DO UPDATE SET head = streams.head
 RETURNING epoch, head AS seq, curhat_now() AS server_now
 
 -- name: list_events_after :many
--- The events of a user's stream after @seq, in order, at most @max_events.
+-- Read at most @max_events events of a user's stream, those after @seq, in order.
 -- row: EventRow
 SELECT seq, type, at, data FROM stream_events
 WHERE role = @role AND user_id = @user_id AND seq > @seq
@@ -47,8 +46,8 @@ ORDER BY seq
 LIMIT @max_events
 
 -- name: list_heads_ahead :many
--- The streams of these users, all of one role, whose head is higher than the head that the caller knows. Each
--- array has one element per user.
+-- Find the streams whose head is higher than the head that the caller knows. All users have one role. Each array
+-- has one element per user.
 -- row: HeadAhead
 SELECT streams.user_id, streams.head
 FROM unnest(@user_ids::uuid[], @known_heads::bigint[]) AS known (user_id, head)
@@ -56,8 +55,8 @@ JOIN streams ON streams.role = @role AND streams.user_id = known.user_id
 WHERE streams.head > known.head
 
 -- name: prune_events :execrows
--- Delete at most @max_events of the oldest events that are older than 24 hours. The row that holds the stream's
--- last number stays, so no number is used twice.
+-- Delete at most @max_events of the events that are older than 24 hours, oldest first. The stream's row keeps the
+-- last number, so no number is used twice.
 DELETE FROM stream_events WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM stream_events
     WHERE at < (SELECT curhat_now() - interval '24 hours')
