@@ -1,4 +1,4 @@
-"""Push: the subscriptions of people, the outbox of messages, and the way of a message to a push service.
+"""Push: the subscriptions of people, the outbox of messages, and the worker's calls to push services.
 
 Guarantees
     A subscription belongs to one sign-in and ends with it. The worker sends nothing for a token that is not valid.

@@ -1,4 +1,4 @@
-"""Which endpoints this server may call. Clients choose the endpoints, so no endpoint may lead into our own network.
+"""Decides which endpoints this server may call. Clients choose them, so none may lead into our own network.
 
 The server checks an endpoint when it saves the subscription, and again at each use. This module resolves the name and
 checks every address found. The HTTP client connects only to a checked address. So an attacker gains nothing by making

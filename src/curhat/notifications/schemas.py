@@ -9,7 +9,7 @@ import msgspec
 from curhat.notifications.templates import Language, PushKind
 
 Endpoint = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
-# In milliseconds since 1970. Accepted and ignored: the push service says when a subscription is over.
+# In milliseconds since 1970. The server ignores it, because the push service says when a subscription has ended.
 ExpirationTime = Annotated[int, msgspec.Meta(le=2**53)]
 
 
@@ -30,7 +30,7 @@ class PushSubscription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PushSubscriptionEnd(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The subscription that ends. The other fields of `PushSubscription.toJSON()` are accepted and ignored."""
+    """The subscription to end. The server ignores the other fields of `PushSubscription.toJSON()`."""
 
     endpoint: Endpoint
     keys: SubscriptionKeys | None = None
@@ -44,13 +44,13 @@ class PushKey(msgspec.Struct, frozen=True):
 
 
 class PushTest(msgspec.Struct, frozen=True):
-    """How many notifications are on their way."""
+    """How many notifications the server is sending."""
 
     sent_to: int
 
 
 class PushPayload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The payload that a service worker reads. A notification replaces the earlier one of its `topic`."""
+    """The payload that a service worker reads. A notification replaces an earlier one with the same `topic`."""
 
     type: PushKind
     title: str
@@ -58,5 +58,5 @@ class PushPayload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     topic: str
     request_id: UUID | None = None
     session_id: UUID | None = None
-    # After this, the service worker ignores it.
+    # After this time, the service worker ignores the payload.
     expires_at: datetime

@@ -32,8 +32,8 @@ TEST_TTL_SECONDS: Final = 60.0
 # Limits how long one call of `prune` holds its locks.
 MAX_ROWS_PER_PRUNE: Final = 10_000
 
-# A message replaces earlier ones of its topic. There is one topic per request and one per session: a new message
-# replaces "matched".
+# A push replaces an earlier push with the same topic. Each request and each session has one topic. So the push about
+# a chat message replaces the push about the match.
 _TOPIC_LETTERS: Final = {"request_offered": "r", "matched": "s", "message": "s", "test": "t"}
 
 
@@ -67,7 +67,7 @@ def parsed_address(subscription: PushSubscription) -> Address:
 async def subscribe(
     tx: Transaction, identity: Identity, token_digest: bytes, address: Address, language: Language
 ) -> None:
-    """Subscribe this browser for this sign-in. If its subscription had failed, make it good again.
+    """Subscribe this browser for this sign-in. If its subscription has failed, make the subscription good again.
 
     Ends the subscription that another person or an earlier sign-in has in the same browser. A repeated call changes
     nothing.

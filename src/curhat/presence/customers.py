@@ -1,4 +1,4 @@
-"""Which customers hold a live connection. Only the decision whether to send a push depends on this.
+"""Tracks which customers hold a live connection. Only the decision whether to send a push depends on this.
 
 Every few seconds each process reports to Valkey which customers have sent a frame. If Valkey was wiped or away, it is
 correct again at most 15 s later, after the next frames. Until then, a connected customer may get a needless push.

@@ -19,5 +19,6 @@ class PresenceHooks(msgspec.Struct, frozen=True, kw_only=True):
     intent_changed: IntentChanged
     # Takes the mitras who may be asked now. Presence repeats the call every few seconds while they may be asked.
     may_be_asked: Callable[[list[UUID]], Awaitable[object]]
-    # Takes a mitra with a connection in this process, when the mitra's presence changed or a device connected.
+    # Takes a mitra with a connection in this process, and the mitra's presence. Presence calls it when that presence
+    # changed or a device connected.
     presence_changed: Callable[[UUID, MitraPresence], None]

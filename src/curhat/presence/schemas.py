@@ -6,7 +6,7 @@ import msgspec
 
 
 class PresenceChange(msgspec.Struct, forbid_unknown_fields=True):
-    """The toggle, as the mitra sets it."""
+    """The toggle that the mitra chose."""
 
     online: bool
 

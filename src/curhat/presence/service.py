@@ -1,4 +1,4 @@
-"""Which mitras may be asked and which are connected.
+"""Decides which mitras may be asked, and which are connected.
 
 PostgreSQL stores the toggle, and Valkey stores the leases. The loops here make Valkey follow PostgreSQL.
 
@@ -156,7 +156,7 @@ class Presence:
         self._unreported: set[_Connection] = set()
         self._flushing = asyncio.Lock()
         self._next_flush: asyncio.Task[None] | None = None
-        # When mitras were last seen, as far as PostgreSQL does not have it yet.
+        # The times when mitras were last seen that are not yet in PostgreSQL.
         self._unwritten_last_seen: dict[UUID, float] = {}
         self._to_refresh: set[UUID] = set()
         self._refresh_wanted = asyncio.Event()
@@ -260,7 +260,7 @@ class Presence:
     # Loops.
 
     async def run(self) -> None:
-        """Keep leases, states and last-seen times in step until cancelled."""
+        """Keep leases, states and last-seen times correct, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(repeat(self.flush, FLUSH_INTERVAL_SECONDS))
             tasks.create_task(repeat(self.reconcile, RECONCILE_INTERVAL_SECONDS))
@@ -279,7 +279,7 @@ class Presence:
         await self._tell_pairing(await self.refresh({*reachable, *await self._store.candidates()}))
 
     async def flush(self) -> None:
-        """Report the unreported frames and closes to Valkey. Raises PresenceUnknown; the next flush reports them then.
+        """Report the unreported frames and closes to Valkey, or raise PresenceUnknown and keep them for the next flush.
 
         One report runs at a time. All callers that wait meanwhile share the next report. So a thousand mitras who
         reconnect at once cost a few batches, not a thousand connections to Valkey.

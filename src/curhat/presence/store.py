@@ -42,9 +42,9 @@ CUSTOMERS_KEY = "curhat:customers"
 CALL_TIMEOUT_SECONDS = 1
 # How many mitras or customers one run of the script handles. One run blocks Valkey for about a millisecond.
 MAX_BATCH_SIZE = 100
-# How many mitras whose reachability is over one run removes.
+# How many mitras one run of `prune` removes.
 MAX_PRUNED_MEMBERS = 1000
-# A key expires if no process writes it for this long. A key may store a push reachability, which is shorter.
+# A key expires if no process writes to it for this long. A mitra stays reachable by push for a shorter time.
 KEY_TTL_SECONDS = PUSH_REACHABLE_SECONDS + 300
 
 _WINDOWS = {

@@ -1,4 +1,4 @@
-"""How a package declares, in its `events.py`, the events that it sends.
+"""Declarations of events. Each package declares in its `events.py` the events that it sends.
 
 A declaration binds the name of an event to the structs of its data. `contracts/realtime.json` is generated from the
 declarations.

@@ -205,7 +205,7 @@ class Hub:
     # Signals ------------------------------------------------------------------------------------------------
 
     def handle_stream_signal(self, payload: bytes) -> None:
-        """Handle the signal `stream`: send committed events to the sockets that are in step."""
+        """Handle the signal `stream`: send committed events to the live sockets."""
         for signal in _read_stream_signals(payload):
             feed = self._feeds[signal.role].get(signal.user_id)
             if feed is None:
@@ -334,7 +334,7 @@ class Hub:
             self.tick()
 
     def tick(self) -> None:
-        """Ping the sockets of the next slot. Close sockets without a hello in time, or silent for two minutes."""
+        """Ping the sockets of the next slot. Close sockets that sent no hello in time, or nothing for two minutes."""
         loop_time = asyncio.get_running_loop().time()
         while self._awaiting_hello and self._awaiting_hello[0][0] <= loop_time:
             _, socket = self._awaiting_hello.popleft()

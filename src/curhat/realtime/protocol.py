@@ -1,4 +1,4 @@
-"""Every frame of the socket, in both directions. Each text frame is one JSON object; `op` names its kind.
+"""Every frame of the socket, in both directions. Each text frame is one JSON object. Its `op` names its kind.
 
 Client to server: hello, pong, signal. Server to client: welcome, event, ping, signal, error.
 
@@ -81,7 +81,7 @@ class Event(msgspec.Struct, frozen=True, tag_field="op", tag="event"):
 
 
 class Ping(msgspec.Struct, frozen=True, tag_field="op", tag="ping"):
-    """The client answers with a pong. `seq` is that of the stream's last event. A client without it says hello."""
+    """The client answers with a pong. A client that lacks the event `seq`, the stream's last, says hello."""
 
     seq: int
     server_now: datetime

@@ -172,7 +172,7 @@ class Socket:
                 self._queued_bytes -= protocol.size_bytes(frame)
                 await self._send({"type": "websocket.send", "text": frame})
         except (OSError, RuntimeError):
-            pass  # As in send.
+            pass  # The client has disconnected.
         finally:
             if self.close_code is None:
                 self._writer = None
@@ -205,7 +205,7 @@ class Socket:
             if self._receive_loop is not None:
                 self._receive_loop.cancel()
         except (OSError, RuntimeError):
-            pass  # As in send.
+            pass  # The client has disconnected.
 
     def was_dropped(self) -> bool:
         """Whether this socket cancelled its receive loop. If so, undoes the cancellation."""

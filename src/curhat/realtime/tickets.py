@@ -38,7 +38,7 @@ async def issue_ticket(valkey: Valkey, identity: Identity, token_digest: bytes) 
 
 
 async def redeem_ticket(valkey: Valkey, role: Role, ticket: str) -> SocketIdentity | None:
-    """Use up a ticket, and return its owner. Return None if it is unknown, used, expired or of the other role.
+    """Use up a ticket and return its owner, or None if the ticket is unknown, used, expired or of the other role.
 
     Raises PresenceUnknown when Valkey does not answer.
     """
@@ -51,7 +51,7 @@ async def redeem_ticket(valkey: Valkey, role: Role, ticket: str) -> SocketIdenti
 
 
 def ticket_in(scope: Scope) -> str | None:
-    """Return the ticket in the URL of a socket that is being opened, or None."""
+    """Return the ticket in the URL of a socket's handshake, or None."""
     tickets = parse_qs(scope["query_string"].decode("latin-1")).get("ticket")
     return tickets[0] if tickets else None
 
