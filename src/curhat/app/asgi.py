@@ -36,6 +36,7 @@ REQUESTS = Histogram(
 )
 POOL_IDLE = Gauge("curhat_database_connections_idle", "Idle connections of the pool")
 
+OPERATIONS_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 CORRELATION_ID = re.compile(rb"^[A-Za-z0-9._-]{8,64}$")
 
 
@@ -46,7 +47,6 @@ class Server:
         self._settings = settings
         self._services: Services | None = None
         self._serve: Application = _not_started
-        self._operations = Operations(self)
 
     @property
     def services(self) -> Services:
@@ -54,11 +54,6 @@ class Server:
         if self._services is None:
             raise RuntimeError("the server has not started")
         return self._services
-
-    @property
-    def is_running(self) -> bool:
-        """Whether the Services are open."""
-        return self._services is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -98,13 +93,12 @@ class Server:
         development = self._settings.is_development
         api: Application = build_api(lambda: services, development=development)  # type: ignore[assignment]
         sockets = RealtimeEndpoint(services.hub, services.hooks)
-        operations = self._operations
 
         async def route(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "websocket":
                 await sockets(scope, receive, send)
-            elif development and scope["path"] in Operations.PATHS:
-                await operations(scope, receive, send)
+            elif development and scope["path"] in OPERATIONS_PATHS:
+                await self._serve_operations(scope, receive, send)
             else:
                 await observed(api, scope, receive, send)
 
@@ -120,7 +114,8 @@ class Server:
             yield
             return
         config = uvicorn.Config(
-            self._operations,
+            self._serve_operations,
+            interface="asgi3",  # uvicorn does not recognise the interface of a method.
             host=self._settings.operations_host,
             port=self._settings.operations_port,
             lifespan="off",
@@ -135,52 +130,43 @@ class Server:
             server.should_exit = True
             await task
 
-
-class Operations:
-    """Serves /healthz, /readyz and /metrics."""
-
-    PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-
-    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+    async def _serve_operations(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        services = self._services
         match scope["path"]:
             case "/healthz":
-                alive = self._server.is_running
-                await _answer(send, 200 if alive else 503, b"ok\n" if alive else b"stopping\n")
+                status, body = (503, b"stopping\n") if services is None else (200, b"ok\n")
+                await _answer(send, status, body)
             case "/readyz":
-                problems = await self._problems()
-                body = "".join(f"{problem}\n" for problem in problems or ["ready"])
-                await _answer(send, 503 if problems else 200, body.encode())
+                starts = ["the server is starting or stopping"]
+                problems = starts if services is None else await _problems(services)
+                body = "".join(f"{problem}\n" for problem in problems or ["ready"]).encode()
+                await _answer(send, 503 if problems else 200, body)
             case "/metrics":
-                if self._server.is_running:
-                    POOL_IDLE.set(self._server.services.database.pool.get_idle_size())
+                if services is not None:
+                    POOL_IDLE.set(services.database.pool.get_idle_size())
                 await _answer(send, 200, generate_latest(), CONTENT_TYPE_LATEST.encode())
             case _:
                 await _answer(send, 404, b"not found\n")
 
-    async def _problems(self) -> list[str]:
-        """Return the reasons why this process should get no traffic. An empty list means that it is ready."""
-        if not self._server.is_running:
-            return ["the server is starting or stopping"]
-        services = self._server.services
-        problems = []
-        try:
-            async with asyncio.timeout(2), services.database.pool.acquire() as connection:
-                behind = await migrations.pending(connection)
-            if behind:
-                problems.append(f"migrations to apply: {', '.join(behind)}")
-        except DATABASE_AWAY as error:
-            problems.append(f"PostgreSQL does not answer ({type(error).__name__})")
-        except migrations.MigrationError as error:
-            problems.append(str(error))
-        try:
-            async with asyncio.timeout(2):
-                await services.valkey.ping()
-        except (OSError, TimeoutError, ValkeyError) as error:
-            problems.append(f"Valkey does not answer ({type(error).__name__})")
-        return problems
+
+async def _problems(services: Services) -> list[str]:
+    """Return the reasons why this process should get no traffic. An empty list means that it is ready."""
+    problems = []
+    try:
+        async with asyncio.timeout(2), services.database.pool.acquire() as connection:
+            behind = await migrations.pending(connection)
+        if behind:
+            problems.append(f"migrations to apply: {', '.join(behind)}")
+    except DATABASE_AWAY as error:
+        problems.append(f"PostgreSQL does not answer ({type(error).__name__})")
+    except migrations.MigrationError as error:
+        problems.append(str(error))
+    try:
+        async with asyncio.timeout(2):
+            await services.valkey.ping()
+    except (OSError, ValkeyError) as error:
+        problems.append(f"Valkey does not answer ({type(error).__name__})")
+    return problems
 
 
 async def observed(api: Application, scope: Scope, receive: Receive, send: Send) -> None:

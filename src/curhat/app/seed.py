@@ -31,15 +31,13 @@ async def seed(connection: Connection, settings: Settings) -> list[DemoAccount]:
         if not settings.is_development:
             return []
         accounts = []
-        for number, name in enumerate(DEMO_MITRA_NAMES, start=1):
+        for number, first_name in enumerate(DEMO_MITRA_NAMES, start=1):
+            name = f"Kak {first_name}"
             phone_number = f"+62811000000{number:02d}"
             max_customers = 1 + number % 3
-            await invite_mitra(tx, phone_number, f"Kak {name}", max_customers)
-            accounts.append(
-                DemoAccount("mitra", phone_number, f"Kak {name}", f"up to {max_customers} at once")
-            )
-        accounts.append(await _demo_admin(tx, settings))
-        return accounts
+            await invite_mitra(tx, phone_number, name, max_customers)
+            accounts.append(DemoAccount("mitra", phone_number, name, f"up to {max_customers} at once"))
+        return [*accounts, await _demo_admin(tx, settings)]
 
 
 async def _demo_admin(tx: Transaction, settings: Settings) -> DemoAccount:

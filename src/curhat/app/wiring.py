@@ -163,7 +163,10 @@ class Services:
             connections = presence if role == "mitra" else customers
             return await connections.connected_among(user_ids)
 
-        self.vapid_key = VapidKey(settings.vapid_private_key, _push_contact(settings))
+        # The operators of a push service reach us at our first https origin.
+        secure_origins = (origin for origin in settings.public_origins if origin.startswith("https://"))
+        contact = next(secure_origins, "mailto:development@example.com")
+        self.vapid_key = VapidKey(settings.vapid_private_key, contact)
         self.push_addresses = Addresses(allows_this_machine=settings.is_development)
         self.web_push = WebPush(self.vapid_key, self.push_addresses)
         self.outbox = Outbox(database, self.web_push, connected_among, partial(still_wanted, database))
@@ -172,12 +175,6 @@ class Services:
             **PushTransitions(database, connected_among, self.outbox.wake).by_kind(),
         }
         self.deadline_loop = Loop(database, self.transitions)
-
-
-def _push_contact(settings: Settings) -> str:
-    """Return where the operators of a push service can reach us: our first https origin."""
-    secure = (origin for origin in settings.public_origins if origin.startswith("https://"))
-    return next(secure, "mailto:development@example.com")
 
 
 @asynccontextmanager
