@@ -54,20 +54,21 @@ class Transitions:
 
     async def _ask_about_charge(self, tx: Transaction, deadline: Deadline) -> FollowUp | None:
         """Query the gateway for an attempt without an answer, or send the charge of an extension again."""
-        question = await payments.ask_again(tx, deadline.entity_id, deadline.generation)
-        if question is None:
+        key = deadline.entity_id
+        step = await payments.ask_again(tx, key, deadline.generation)
+        if step is None:
             return None
-        if question.send_again is not None:
-            return self._charge(question.send_again)
+        if isinstance(step, Charge):
+            return self._charge(step)
 
         async def ask() -> None:
             await pause_point("charge_answer.before_ask")
             try:
-                answer = await self._gateway.find_charge(question.key)
+                answer = await self._gateway.find_charge(key)
             except GatewayUnknown:
                 return
             await pause_point("charge_answer.asked")
-            await charging.record_charge_answer(self._database, self._presence, question.key, answer)
+            await charging.record_charge_answer(self._database, self._presence, key, answer)
 
         return ask
 

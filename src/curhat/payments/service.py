@@ -257,22 +257,12 @@ def _may_be_sent_again(payment: LockedPayment) -> bool:
     return payment.purpose == "extension" and payment.status == "confirming" and not payment.is_over
 
 
-class Question(msgspec.Struct, frozen=True):
-    """A query to the gateway about an attempt without an answer.
-
-    `send_again` is the charge of an approved extension. The worker sends it again under the same key until the
-    gateway answers. If `send_again` is None, the worker only queries the gateway by the key.
-    """
-
-    key: UUID
-    send_again: Charge | None
-
-
-async def ask_again(tx: Transaction, key: UUID, generation: int) -> Question | None:
+async def ask_again(tx: Transaction, key: UUID, generation: int) -> Charge | Literal["query"] | None:
     """Arm the next query about an attempt that has no answer, or that the gateway did not know.
 
-    Each wait is longer than the last. `generation` is the generation of the deadline that fired. Returns the query to
-    make now, or None if no query is needed any more.
+    Each wait is longer than the last. `generation` is the generation of the deadline that fired.
+    Returns the charge of an approved extension, which the caller sends again under the same key. Returns "query" if
+    the caller must only query the gateway by the key. Returns None if there is nothing more to do.
     """
     locked = await _lock_attempt(tx, key)
     if locked is None:
@@ -286,8 +276,9 @@ async def ask_again(tx: Transaction, key: UUID, generation: int) -> Question | N
     else:
         return None
     await _ask_in(tx, CHARGE_ANSWER, key, wait_seconds, generation + 1)
-    send_again = is_started and _may_be_sent_again(payment)
-    return Question(key, _charge(key, payment.id, payment.amount_rp) if send_again else None)
+    if is_started and _may_be_sent_again(payment):
+        return _charge(key, payment.id, payment.amount_rp)
+    return "query"
 
 
 async def abandon(tx: Transaction, payment: LockedPayment) -> None:
