@@ -78,11 +78,6 @@ class Migration:
         words = _QUOTED_OR_GAP.sub(lambda found: found["quoted"] or " ", self.statements).strip()
         return hashlib.sha256(words.encode()).hexdigest()
 
-    @property
-    def needs_no_transaction(self) -> bool:
-        """Whether the file must run outside a transaction."""
-        return self.statements.startswith(_NO_TRANSACTION)
-
 
 def migrations_folder() -> Path:
     """Return the folder of the files: `migrations/` in a checkout, `curhat/_migrations` in an installed wheel."""
@@ -126,7 +121,7 @@ async def migrate(connection: Connection, folder: Path | None = None) -> list[st
         await connection.execute(_CREATE_TABLE)
         applied = []
         for migration in await _pending(connection, folder):
-            if migration.needs_no_transaction:
+            if migration.statements.startswith(_NO_TRANSACTION):
                 await _apply_without_transaction(connection, migration)
             else:
                 await _apply(connection, migration)

@@ -282,15 +282,13 @@ class _Reader:
         if name in REAL_CODE_SENDERS or (development and name == "inbox"):
             return name
         known = ", ".join(sorted(REAL_CODE_SENDERS)) or "none exists yet"
-        if development:
-            self.problem("CODE_SENDER", f"is {name!r}; right is inbox, or a real sender ({known})")
-        else:
-            said = f"is {name!r}" if name else "is not set"
-            self.problem(
-                "CODE_SENDER",
-                f"{said}; production needs a sender that reaches real phones ({known}); "
-                "inbox is for development only, since it shows the codes to whoever asks",
+        right = f"right is inbox, or a real sender ({known})"
+        if not development:
+            right = (
+                f"production needs a sender that reaches real phones ({known}); "
+                "inbox is for development only, since it shows the codes to whoever asks"
             )
+        self.problem("CODE_SENDER", f"{f'is {name!r}' if name else 'is not set'}; {right}")
         return name
 
     def check_together(self, settings: Settings) -> None:
