@@ -81,7 +81,7 @@ class Event(msgspec.Struct, frozen=True, tag_field="op", tag="event"):
 
 
 class Ping(msgspec.Struct, frozen=True, tag_field="op", tag="ping"):
-    """The client answers with a pong. A client that lacks the event `seq`, the stream's last, says hello."""
+    """Asks for a pong. A client that has not applied the event `seq`, the stream's last one, says hello again."""
 
     seq: int
     server_now: datetime
