@@ -160,7 +160,7 @@ async def test_the_servers_end_with_their_parent_and_can_be_started_again_immedi
     await connection.execute("INSERT INTO kept VALUES (1)")
     process.kill()
     await process.wait()
-    # Start again at once, while the old servers are still stopping.
+    # Start again immediately, while the old servers are still stopping.
     async with embedded_servers(data_dir) as servers:
         assert await stored(servers) == [1]
         assert await answers(servers)
@@ -174,7 +174,7 @@ async def test_a_start_first_ends_the_servers_that_outlived_their_parent(data_di
         await store(servers, 1)
         left = [pid_of(servers.postgres), pid_of(servers.valkey)]
         # Act as if the parent had ended without the kernel's signal: start again in the same folders.
-        again = EmbeddedServers.prepare(data_dir)
+        again = EmbeddedServers(data_dir)
         await again.start()
         for pid in left:
             await until_gone(pid)

@@ -12,7 +12,6 @@ from curhat.deadlines import loop as deadline_loop
 from curhat.deadlines import queries as deadline_queries
 from curhat.deadlines import service as deadlines
 from curhat.dev.simulate import invariants
-from curhat.dev.simulate import queries as invariant_queries
 from curhat.journeys import availability, charging, paying, searching
 from curhat.journeys.transitions import Transitions
 from curhat.kit.database import Database
@@ -485,5 +484,5 @@ async def test_a_deadline_that_fails_repeatedly_is_parked_and_other_deadlines_ar
     await clock.advance(TIMEOUT_MINUTES * 60)
     await fire_due(database)
     assert await status(database, payment.id) == "expired"
-    found = [one.invariant.query for one in await invariants.check(database)]
-    assert found == [invariant_queries.NO_DEADLINE_PARKED]
+    found = [violation.invariant.name for violation in await invariants.check(database)]
+    assert found == ["no_deadline_parked"]

@@ -4,6 +4,7 @@ import pytest
 from rich.console import Console
 
 from curhat.dev.simulate.invariants import INVARIANTS, Violation
+from curhat.dev.simulate.queries import SumMoneyRow
 from curhat.dev.simulate.report import (
     MAX_FAULTS_SHOWN,
     Outcome,
@@ -15,16 +16,16 @@ from curhat.dev.simulate.report import (
 )
 
 OUTCOME = Outcome(
-    payments={"served": 9, "unserved": 1},
-    trials=2,
-    taken_rp=1_200_000,
-    failures={"customer_cancelled": 1},
-    ends={"customer_ended": 9},
-    charges={"approved": 8},
-    targeted={"matched": 3, "targeted_mitra_rejected": 2},
-    fallbacks={"taken: matched": 1, "declined": 1},
-    extensions={"approved by timeout": 2, "rejected by mitra": 1},
-    extensions_rp=20_000,
+    counts={
+        "payments": {"served": 9, "unserved": 1},
+        "failures": {"customer_cancelled": 1},
+        "session ends": {"customer_ended": 9},
+        "charges": {"approved": 8},
+        "targeted pairings": {"matched": 3, "targeted_mitra_rejected": 2},
+        "fallbacks": {"taken: matched": 1, "declined": 1},
+        "extensions": {"approved by timeout": 2, "rejected by mitra": 1},
+    },
+    money=SumMoneyRow(trials=2, taken_rp=1_200_000, extensions_rp=20_000),
     seconds_to_accept=[0.5, 1.5, 2.5],
 )
 
@@ -39,14 +40,13 @@ def written(tally: Tally, violations: list[Violation]) -> str:
 @pytest.mark.parametrize(
     ("values", "share", "expected"),
     [
-        ([], 0.5, None),
         ([3.0], 0.99, 3.0),
         ([4.0, 1.0, 3.0, 2.0], 0.5, 2.0),
         ([1.0, 2.0, 3.0, 4.0], 0.95, 4.0),
     ],
 )
 def test_a_percentile_is_the_value_that_its_share_does_not_exceed(
-    values: list[float], share: float, expected: float | None
+    values: list[float], share: float, expected: float
 ) -> None:
     assert percentile(values, share) == expected
 

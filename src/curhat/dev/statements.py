@@ -1,15 +1,14 @@
 """Generates, beside each `queries.sql`, a module `queries.py` with one typed function per statement.
 
-`python -m curhat.dev.statements` writes the modules; with `--check` it only says whether the committed ones are
-current. PostgreSQL gives the types: each statement is prepared on a freshly migrated schema, so a statement that does
-not fit the schema fails here. The form of a `queries.sql`:
+`python -m curhat.dev.statements` writes the modules. With `--check` it only says whether the committed modules are
+current. PostgreSQL gives the types: it prepares each statement on a new database with every migration. A statement that
+does not fit the schema fails here. The form of a `queries.sql`:
 
     -- type: status = PaymentStatus from curhat.payments.states
         Every column or parameter of this name has this Python type. Stands before all statements.
     -- name: lock_payment :optional
         Begins a statement. The result is :one (a row, or NoRow is raised), :optional (a row or None), :many (a list),
         :exec (nothing) or :execrows (how many rows it changed). A single column gives its bare value, not a struct.
-        :text makes no function, only the constant: the statement becomes a part of another one.
     -- What the statement does. It becomes the function's docstring.
     -- nullable: target_mitra_id, @left_out_mitra_id
         Columns, and parameters with their @, that may be null.
@@ -24,7 +23,6 @@ import asyncio
 import re
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,12 +30,11 @@ from typing import Any, Final
 
 import asyncpg
 
-from curhat.dev.embedded import embedded_servers
-from curhat.kit.migrations import migrate
+from curhat.dev.embedded import migrated_database
 
 SOURCES: Final = Path(__file__).parents[1]
 CONDITIONS: Final = "/* conditions */"
-RESULTS: Final = ("one", "optional", "many", "exec", "execrows", "text")
+RESULTS: Final = ("one", "optional", "many", "exec", "execrows")
 
 # PostgreSQL's types as asyncpg gives and takes them.
 PYTHON_TYPES: Final[Mapping[str, str]] = {
@@ -75,7 +72,7 @@ _TYPE: Final = re.compile(r"^-- type: (\w+) = (\w+)(?: from ([\w.]+))?$", re.MUL
 
 
 class StatementError(Exception):
-    """A `queries.sql` that cannot be turned into a module; the text says where and why."""
+    """The generator cannot make a module from a `queries.sql`. The message says where and why."""
 
 
 @dataclass
@@ -90,7 +87,7 @@ class Statement:
     nullable: set[str]
     row: str
     types: dict[str, str]
-    # From PostgreSQL, when prepared: the Python type of each parameter and column.
+    # The Python type of each parameter and of each column. `prepare` gets them from PostgreSQL.
     parameter_types: list[str] = field(default_factory=list)
     columns: list[tuple[str, str]] = field(default_factory=list)
 
@@ -106,7 +103,7 @@ class QueriesFile:
 
 
 def number_parameters(sql: str, parameters: list[str]) -> str:
-    """The statement with each @name as $n. `parameters` gives the numbers; names not in it yet are appended."""
+    """Return the statement with each @name as $n. Adds names to `parameters`, whose order gives the numbers."""
 
     def number(found: re.Match[str]) -> str:
         if found[1] not in parameters:
@@ -136,7 +133,9 @@ def parse(path: Path) -> QueriesFile:
 
 def _statement(where: str, name: str, result: str | None, text: str, types: Mapping[str, str]) -> Statement:
     if result not in RESULTS:
-        raise StatementError(f"{where}: the result must be one of {', '.join(f':{one}' for one in RESULTS)}")
+        raise StatementError(
+            f"{where}: the result must be one of {', '.join(f':{each}' for each in RESULTS)}"
+        )
     lines = text.strip().rstrip(";").splitlines()
     comment = []
     nullable: set[str] = set()
@@ -204,17 +203,15 @@ def _refuse_unclear(where: str, statement: Statement) -> None:
 
 
 def render(file: QueriesFile) -> str:
-    """The text of the generated module, formatted. Raises StatementError."""
+    """Return the text of the generated module, formatted. Raises StatementError."""
     structs: dict[str, list[tuple[str, str]]] = {}
     parts = [_PREAMBLE, *sorted(file.imports)]
     for statement in file.statements:
-        if len(statement.columns) > 1 and statement.result != "text":
-            known = structs.get(statement.row)
-            if known is None:
-                structs[statement.row] = statement.columns
+        if len(statement.columns) > 1:
+            if statement.row not in structs:
                 fields = "\n".join(f"    {name}: {kind}" for name, kind in statement.columns)
                 parts.append(f"class {statement.row}(msgspec.Struct, frozen=True):\n{fields}\n")
-            elif known != statement.columns:
+            if structs.setdefault(statement.row, statement.columns) != statement.columns:
                 raise StatementError(f"{file.path}: {statement.name}: {statement.row} has other columns")
         parts.append(_function(statement))
     text = "\n".join(parts)
@@ -227,8 +224,6 @@ def render(file: QueriesFile) -> str:
 def _function(statement: Statement) -> str:
     constant = statement.name.upper()
     text = f'{constant}: Final = """\n{statement.sql}\n"""\n'
-    if statement.result == "text":
-        return text
     scalar = len(statement.columns) == 1
     gives = statement.columns[0][1] if scalar else statement.row
     arguments = "".join(
@@ -262,18 +257,14 @@ def _function(statement: Statement) -> str:
 
 
 async def generate(files: list[QueriesFile]) -> dict[Path, str]:
-    """The text of every module, by its path. Raises StatementError."""
-    with tempfile.TemporaryDirectory(prefix="curhat-statements-") as folder:
-        async with embedded_servers(Path(folder)) as servers:
-            connection = await asyncpg.connect(servers.database_url)
-            await migrate(connection)
-            await prepare(connection, files)
-            await connection.close()
+    """Return the text of every module, by its path. Raises StatementError."""
+    async with migrated_database() as (_, connection):
+        await prepare(connection, files)
     return {file.module: render(file) for file in files}
 
 
 def main() -> int:
-    """Write or check the modules; the exit status is 1 when `--check` finds a difference, or a statement is wrong."""
+    """Write or check the modules. Returns 1 when `--check` finds a difference, or when a statement is wrong."""
     parser = argparse.ArgumentParser(description="The typed functions of every queries.sql.")
     parser.add_argument("--check", action="store_true", help="only say whether the modules are current")
     check = parser.parse_args().check

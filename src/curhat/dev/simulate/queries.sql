@@ -1,475 +1,3 @@
--- The first part holds the invariants. Each statement returns the rows that break its invariant. invariants.py
--- gives each invariant a number and a title, and joins all of them into one statement. The only parameter is
--- @people_ids: the ids of the customers and mitras to check, or null for all. The second part holds statements
--- that are called separately.
-
--- name: one_winner :text
-SELECT pairing_id, count(*) AS winners FROM requests WHERE status = 'accepted'
-GROUP BY pairing_id HAVING count(*) > 1
-
--- name: one_session_per_payment :text
-SELECT payment_id, count(*) AS sessions FROM sessions GROUP BY payment_id HAVING count(*) > 1
-
--- name: winner_and_session_agree :text
-SELECT pairings.id AS pairing_id, pairings.status, requests.id AS accepted_request, sessions.id AS session_id
-FROM pairings
-LEFT JOIN requests ON requests.pairing_id = pairings.id AND requests.status = 'accepted'
-LEFT JOIN sessions ON sessions.pairing_id = pairings.id
-WHERE (pairings.status = 'matched') <> (requests.id IS NOT NULL)
-    OR (pairings.status = 'matched') <> (sessions.id IS NOT NULL)
-    OR requests.mitra_id <> sessions.mitra_id
-    OR sessions.payment_id <> pairings.payment_id OR sessions.customer_id <> pairings.customer_id
-
--- name: one_charge_per_payment :text
-SELECT payment_id, count(*) AS charges FROM charge_attempts WHERE status = 'approved'
-GROUP BY payment_id HAVING count(*) > 1
-
--- name: charged_as_confirmed :text
-SELECT payments.id AS payment_id, payments.status, payments.amount_rp, coalesce(charged.amount_rp, 0) AS charged
-FROM payments
-LEFT JOIN (
-    SELECT payment_id, sum(amount_rp) FILTER (WHERE status = 'approved') AS amount_rp, count(*) AS attempts
-    FROM charge_attempts GROUP BY payment_id
-) AS charged ON charged.payment_id = payments.id
-WHERE coalesce(charged.amount_rp, 0)
-        <> CASE WHEN payments.confirmed_at IS NULL THEN 0 ELSE payments.amount_rp END
-    OR (payments.amount_rp = 0 AND charged.attempts > 0)
-
--- name: late_approval_refunded :text
-SELECT charge_attempts.id AS attempt_id, charge_attempts.payment_id, count(refunds.id) AS refunds
-FROM charge_attempts
-LEFT JOIN refunds ON refunds.charge_attempt_id = charge_attempts.id
-    AND refunds.amount_rp = charge_attempts.amount_rp
-WHERE charge_attempts.status = 'approved_late'
-GROUP BY charge_attempts.id HAVING count(refunds.id) <> 1
-
--- name: session_was_paid :text
-SELECT sessions.id AS session_id, payments.id AS payment_id, payments.status
-FROM sessions LEFT JOIN payments ON payments.id = sessions.payment_id
-WHERE payments.confirmed_at IS NULL OR payments.confirmed_at > sessions.started_at
-    OR payments.purpose <> 'session' OR payments.status NOT IN ('served', 'refunded')
-    OR payments.customer_id <> sessions.customer_id
-
--- name: pairing_was_paid :text
-SELECT pairings.id AS pairing_id, payments.id AS payment_id, payments.status
-FROM pairings LEFT JOIN payments ON payments.id = pairings.payment_id
-WHERE payments.confirmed_at IS NULL OR payments.confirmed_at > pairings.created_at
-    OR payments.purpose <> 'session' OR payments.customer_id <> pairings.customer_id
-
--- name: served_in_flight_or_failed :text
-SELECT payments.id AS payment_id, payments.status, sessions.id AS session_id, open.id AS open_pairing
-FROM payments
-LEFT JOIN sessions ON sessions.payment_id = payments.id
-LEFT JOIN pairings AS open ON open.payment_id = payments.id AND open.status = 'open'
-WHERE payments.purpose = 'session' AND CASE
-    WHEN payments.confirmed_at IS NULL
-        THEN payments.status NOT IN ('pending', 'confirming', 'abandoned', 'expired')
-    -- A confirmed payment without an open pairing waits for the answer to a fallback, and for nothing else (3.8).
-    WHEN payments.status = 'confirmed' THEN sessions.id IS NOT NULL OR (open.id IS NULL) <> EXISTS (
-        SELECT 1 FROM pairings WHERE payment_id = payments.id AND fallback_status = 'open'
-    )
-    WHEN payments.status = 'served' THEN sessions.id IS NULL OR open.id IS NOT NULL
-    WHEN payments.status = 'unserved' THEN sessions.id IS NOT NULL OR open.id IS NOT NULL
-    ELSE payments.status <> 'refunded' OR open.id IS NOT NULL
-END
-
--- name: failed_attempt_has_event :text
-SELECT pairings.id AS pairing_id, pairings.status, pairings.failure_tag, events.id AS event_id, events.tag
-FROM pairings
-LEFT JOIN failed_pairing_events AS events ON events.pairing_id = pairings.id
-WHERE (pairings.status = 'failed') <> (events.id IS NOT NULL) OR pairings.failure_tag <> events.tag
-    OR events.kind IS DISTINCT FROM CASE WHEN events.id IS NOT NULL THEN pairings.kind END
-    OR events.payment_id <> pairings.payment_id
-
--- name: failed_payment_has_tag_and_case :text
-SELECT payments.id AS payment_id, payments.status, cases.id AS case_id, events.logged, events.astray
-FROM payments
-LEFT JOIN review_cases AS cases ON cases.payment_id = payments.id
-CROSS JOIN LATERAL (
-    SELECT count(*) AS logged, count(*) FILTER (WHERE pairing_id IS NULL) AS without_pairing,
-        count(*) FILTER (WHERE recovered OR case_id IS DISTINCT FROM cases.id) AS astray
-    FROM failed_pairing_events WHERE payment_id = payments.id
-) AS events
-WHERE payments.purpose = 'session' AND payments.confirmed_at IS NOT NULL AND payments.status <> 'confirmed'
-    AND NOT EXISTS (SELECT 1 FROM sessions WHERE payment_id = payments.id)
-    AND (cases.id IS NULL OR events.logged = 0 OR events.without_pairing > 1 OR events.astray > 0)
-
--- name: served_payment_did_not_fail :text
-SELECT sessions.payment_id, events.id AS event_id, events.tag, cases.id AS case_id, cases.reason
-FROM sessions
-LEFT JOIN failed_pairing_events AS events ON events.payment_id = sessions.payment_id
-LEFT JOIN review_cases AS cases ON cases.payment_id = sessions.payment_id
-WHERE (events.id IS NOT NULL AND NOT events.recovered) OR cases.reason = 'no_session'
-
--- name: unpaid_payment_expired :text
-SELECT payments.id AS payment_id, payments.status, count(events.id) AS events
-FROM payments
-LEFT JOIN failed_pairing_events AS events ON events.payment_id = payments.id
-WHERE payments.purpose = 'session' AND payments.confirmed_at IS NULL
-GROUP BY payments.id
-HAVING count(events.id) <> CASE payments.status WHEN 'expired' THEN 1 ELSE 0 END
-    OR count(events.id) FILTER (
-        WHERE events.tag <> 'payment_session_expired' OR events.recovered OR events.case_id IS NOT NULL
-    ) > 0
-
--- name: cut_short_has_case :text
-SELECT sessions.id AS session_id, sessions.end_reason, cases.id AS case_id, cases.reason
-FROM sessions
-LEFT JOIN review_cases AS cases ON cases.payment_id = sessions.payment_id
-WHERE CASE WHEN sessions.end_reason IN ('mitra_ended', 'mitra_suspended')
-    THEN cases.id IS NULL ELSE cases.reason = 'cut_short' END
-
--- name: window_not_closed_early :text
-SELECT id AS pairing_id, failure_tag, deadline_at, decided_at FROM pairings
-WHERE failure_tag IN ('no_mitra_available', 'targeted_mitra_timeout') AND decided_at < deadline_at
-
--- name: payment_not_expired_early :text
-SELECT id AS payment_id, expires_at, closed_at FROM payments
-WHERE purpose = 'session' AND status = 'expired' AND (closed_at IS NULL OR closed_at < expires_at)
-
--- name: session_not_ended_early :text
-SELECT id AS session_id, ends_at, ended_at FROM sessions
-WHERE end_reason = 'time_up' AND ended_at < ends_at
-
--- name: accepted_in_time :text
-SELECT pairings.id AS pairing_id, pairings.deadline_at, pairings.decided_at, sessions.started_at
-FROM pairings LEFT JOIN sessions ON sessions.pairing_id = pairings.id
-WHERE pairings.status = 'matched'
-    AND (pairings.decided_at >= pairings.deadline_at OR sessions.started_at >= pairings.deadline_at)
-
--- name: targeted_then_one_blast :text
--- A payment for a chosen mitra has one targeted pairing. It may then have one blast, but only if the customer
--- took the fallback.
-SELECT payments.id AS payment_id, payments.target_mitra_id, tried.targeted, tried.blasts, tried.taken
-FROM payments
-CROSS JOIN LATERAL (
-    SELECT count(*) FILTER (WHERE kind = 'targeted') AS targeted, count(*) FILTER (WHERE kind = 'blast') AS blasts,
-        count(*) FILTER (WHERE fallback_status = 'taken') AS taken,
-        bool_and(target_mitra_id = payments.target_mitra_id) FILTER (WHERE kind = 'targeted') AS the_same
-    FROM pairings WHERE payment_id = payments.id
-) AS tried
-WHERE payments.confirmed_at IS NOT NULL AND payments.purpose = 'session' AND CASE
-    WHEN payments.target_mitra_id IS NULL THEN tried.targeted > 0 OR tried.blasts <> 1
-    ELSE tried.targeted <> 1 OR NOT tried.the_same OR tried.blasts <> tried.taken
-END
-
--- name: only_intended_mitras_were_asked :text
-SELECT requests.id AS request_id, requests.mitra_id, pairings.kind
-FROM requests JOIN pairings ON pairings.id = requests.pairing_id
-WHERE pairings.left_out_mitra_id = requests.mitra_id OR pairings.target_mitra_id <> requests.mitra_id
-
--- name: fallback_expired_has_event :text
-SELECT pairings.id AS pairing_id, pairings.fallback_status, pairings.fallback_answer_by, payments.closed_at, events.tag
-FROM pairings
-JOIN payments ON payments.id = pairings.payment_id
-LEFT JOIN failed_pairing_events AS events ON events.payment_id = payments.id AND events.pairing_id IS NULL
-WHERE pairings.kind = 'targeted' AND (
-    coalesce(pairings.fallback_status = 'expired', false) <> (events.id IS NOT NULL)
-    OR events.tag <> 'payment_session_expired'
-    OR (pairings.fallback_status = 'expired' AND payments.closed_at < pairings.fallback_answer_by)
-)
-
--- name: extension_money :text
--- An extension is charged if and only if it was approved. The charge comes after the approval. Its payment has
--- the matching status.
-SELECT extensions.id AS extension_id, extensions.status, payments.status AS payment_status, charged.kept, charged.attempts
-FROM extensions
-LEFT JOIN payments ON payments.id = extensions.payment_id
-CROSS JOIN LATERAL (
-    SELECT count(*) AS attempts, count(*) FILTER (WHERE status = 'approved') AS kept, min(started_at) AS first_at
-    FROM charge_attempts WHERE payment_id = extensions.payment_id
-) AS charged
-WHERE payments.id IS NULL OR payments.purpose <> 'extension' OR payments.amount_rp <> extensions.price_rp
-    OR charged.attempts > CASE WHEN extensions.charge_by IS NULL THEN 0 ELSE 1 END
-    OR charged.kept <> CASE extensions.status WHEN 'approved' THEN 1 ELSE 0 END
-    OR charged.first_at < extensions.decided_at
-    OR NOT payments.status = ANY (CASE extensions.status
-        WHEN 'pending' THEN ARRAY['pending']
-        WHEN 'charging' THEN ARRAY['confirming']
-        WHEN 'approved' THEN ARRAY['served', 'refunded']
-        ELSE ARRAY['abandoned']
-    END)
-
--- name: extension_payment_has_extension :text
-SELECT payments.id AS payment_id, payments.status FROM payments
-LEFT JOIN extensions ON extensions.payment_id = payments.id
-WHERE (payments.purpose = 'extension') <> (extensions.id IS NOT NULL)
-
--- name: extension_decided_as_its_terms_say :text
-SELECT extensions.id AS extension_id, extensions.status, extensions.decided_by, extensions.default_action,
-    extensions.deadline_at, extensions.decided_at
-FROM extensions JOIN sessions ON sessions.id = extensions.session_id
-WHERE CASE extensions.decided_by
-    WHEN 'timeout' THEN extensions.decided_at < extensions.deadline_at
-        OR (extensions.charge_by IS NOT NULL) <> (extensions.default_action = 'auto_approve')
-    -- One statement compares the time, and a later one writes decided_at: see done_in_time.
-    WHEN 'mitra' THEN extensions.decided_at > extensions.deadline_at + interval '1 second'
-    WHEN 'mitra_unreachable' THEN extensions.charge_by IS NOT NULL
-    WHEN 'session_ended' THEN extensions.charge_by IS NOT NULL OR sessions.status <> 'ended'
-    ELSE extensions.status <> 'pending'
-END OR (extensions.mitra_went_offline AND extensions.charge_by IS NOT NULL)
-
--- name: session_lengthened_by_what_was_paid :text
-SELECT sessions.id AS session_id, sessions.started_at, sessions.ends_at, sessions.duration_minutes, added.minutes
-FROM sessions
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(duration_minutes), 0)::integer AS minutes FROM extensions
-    WHERE session_id = sessions.id AND status = 'approved'
-) AS added
-WHERE sessions.ends_at <> sessions.started_at + make_interval(mins => sessions.duration_minutes + added.minutes)
-
--- name: open_extension_holds_its_session :text
-SELECT sessions.id AS session_id, sessions.status, sessions.open_extension_id, extensions.id AS extension_id
-FROM sessions
-LEFT JOIN extensions ON extensions.session_id = sessions.id AND extensions.status IN ('pending', 'charging')
-WHERE sessions.open_extension_id IS DISTINCT FROM extensions.id
-    OR (sessions.status = 'ended' AND extensions.id IS NOT NULL)
-
--- name: extension_cut_short_has_case :text
-SELECT extensions.id AS extension_id, extensions.status, sessions.end_reason, cases.reason
-FROM extensions
-JOIN sessions ON sessions.id = extensions.session_id
-LEFT JOIN review_cases AS cases ON cases.payment_id = extensions.payment_id
-WHERE CASE
-    WHEN extensions.status = 'approved' AND sessions.end_reason IN ('mitra_ended', 'mitra_suspended')
-        THEN cases.id IS NULL
-    ELSE cases.reason IN ('cut_short', 'no_session')
-END
-
--- name: done_in_time :text
--- One statement compares the time with the deadline. A later statement of the same transaction writes the time,
--- so the written time may be up to one second too late. In the tests the check is exact, because the virtual
--- clock moves in longer steps.
-SELECT 'pairing' AS what, id, deadline_at AS until, decided_at AS done_at FROM pairings
-WHERE failure_tag = 'customer_cancelled' AND decided_at > deadline_at + interval '1 second'
-UNION ALL
-SELECT 'charge attempt', charge_attempts.id, payments.expires_at, charge_attempts.started_at
-FROM charge_attempts JOIN payments ON payments.id = charge_attempts.payment_id
-WHERE payments.purpose = 'session' AND charge_attempts.started_at > payments.expires_at + interval '1 second'
-UNION ALL
-SELECT 'session', id, ends_at, ended_at FROM sessions
-WHERE end_reason <> 'time_up' AND ended_at > ends_at + interval '1 second'
-    -- An open extension delayed the end. Then the end decided the extension (5.7).
-    AND NOT EXISTS (
-        SELECT 1 FROM status_changes JOIN extensions ON extensions.id = status_changes.entity_id
-        WHERE extensions.session_id = sessions.id AND status_changes.new_status IN ('rejected', 'charge_failed')
-            AND status_changes.changed_at >= sessions.ended_at - interval '1 second'
-    )
-
--- name: deadline_armed :text
-WITH waiting AS (
-    SELECT 'payment_expiry' AS kind, id FROM payments WHERE purpose = 'session' AND status = 'pending'
-    UNION ALL SELECT CASE kind WHEN 'blast' THEN 'pairing_window' ELSE 'targeted_window' END, id
-        FROM pairings WHERE status = 'open'
-    UNION ALL SELECT 'fallback_answer', id FROM pairings WHERE fallback_status = 'open'
-    -- An open extension delays the end. Its decision arms the deadline again (5.7).
-    UNION ALL SELECT 'session_end', id FROM sessions WHERE status = 'active' AND open_extension_id IS NULL
-    UNION ALL SELECT CASE status WHEN 'pending' THEN 'extension_window' ELSE 'extension_charge' END, id
-        FROM extensions WHERE status IN ('pending', 'charging')
-    UNION ALL SELECT 'charge_answer', id FROM charge_attempts WHERE status = 'started'
-    UNION ALL SELECT 'refund_answer', id FROM refunds WHERE status = 'requested'
-)
-SELECT waiting.kind, waiting.id FROM waiting
-LEFT JOIN deadlines ON deadlines.kind = waiting.kind AND deadlines.entity_id = waiting.id
-WHERE deadlines.id IS NULL
-
--- name: no_deadline_parked :text
-SELECT kind, entity_id, attempts, last_error FROM deadlines WHERE parked_at IS NOT NULL
-
--- name: history_unbroken :text
-WITH steps AS (
-    SELECT entity, entity_id, old_status, new_status,
-        lag(new_status) OVER same AS before, lead(id) OVER same IS NULL AS is_last
-    FROM status_changes WINDOW same AS (PARTITION BY entity, entity_id ORDER BY id)
-), standing AS (
-    SELECT 'payment' AS entity, id, status FROM payments
-    UNION ALL SELECT 'pairing', id, status FROM pairings
-    UNION ALL SELECT 'session', id, status FROM sessions
-    UNION ALL SELECT 'extension', id, status FROM extensions
-)
-SELECT steps.entity, steps.entity_id, steps.before, steps.old_status, steps.new_status, standing.status
-FROM steps LEFT JOIN standing ON standing.entity = steps.entity AND standing.id = steps.entity_id
-WHERE steps.old_status IS DISTINCT FROM steps.before
-    OR (steps.is_last AND steps.new_status IS DISTINCT FROM standing.status)
-
--- name: sessions_counted :text
-SELECT mitras.id AS mitra_id, mitras.active_sessions, count(sessions.id) AS running
-FROM mitras LEFT JOIN sessions ON sessions.mitra_id = mitras.id AND sessions.status = 'active'
-GROUP BY mitras.id HAVING mitras.active_sessions <> count(sessions.id)
-
--- name: capacity_never_exceeded :text
-WITH steps AS (
-    SELECT mitra_id, started_at AS at, 1 AS step FROM sessions
-    WHERE @people_ids::uuid[] IS NULL OR mitra_id = ANY (@people_ids)
-    UNION ALL
-    SELECT mitra_id, ended_at, -1 FROM sessions
-    WHERE ended_at IS NOT NULL AND (@people_ids::uuid[] IS NULL OR mitra_id = ANY (@people_ids))
-), running AS (
-    -- Events at the same instant: the ends come first, because a free place may be taken at once.
-    SELECT mitra_id, sum(step) OVER (PARTITION BY mitra_id ORDER BY at, step ROWS UNBOUNDED PRECEDING) AS together
-    FROM steps
-)
-SELECT mitras.id AS mitra_id, mitras.max_customers, max(running.together) AS together
-FROM running JOIN mitras ON mitras.id = running.mitra_id
-GROUP BY mitras.id HAVING max(running.together) > mitras.max_customers
-
--- name: stream_without_gaps :text
-SELECT stored.role, stored.user_id, streams.head, stored.first, stored.last, stored.events
-FROM (
-    SELECT role, user_id, min(seq) AS first, max(seq) AS last, count(*) AS events
-    FROM stream_events GROUP BY role, user_id
-) AS stored
-LEFT JOIN streams USING (role, user_id)
-WHERE streams.head IS DISTINCT FROM stored.last OR stored.events <> stored.last - stored.first + 1
-    OR stored.first < 1
-
--- name: one_journey_at_a_time :text
-SELECT customer_id, count(*) AS journeys FROM (
-    SELECT customer_id FROM payments
-    WHERE purpose = 'session' AND status IN ('pending', 'confirming', 'confirmed')
-    UNION ALL
-    SELECT customer_id FROM sessions WHERE status = 'active'
-) AS under_way
-GROUP BY customer_id HAVING count(*) > 1
-
--- name: one_trial :text
-SELECT customer_id, count(*) AS trials FROM sessions WHERE is_trial GROUP BY customer_id HAVING count(*) > 1
-
--- name: not_with_oneself :text
-SELECT requests.id AS request_id, NULL::uuid AS session_id, requests.mitra_id
-FROM requests JOIN pairings ON pairings.id = requests.pairing_id AND pairings.customer_id = requests.mitra_id
-UNION ALL
-SELECT NULL, id, mitra_id FROM sessions WHERE customer_id = mitra_id
-
--- name: message_within_session :text
-SELECT messages.id AS message_id, messages.sent_at, sessions.started_at, sessions.ends_at, sessions.ended_at
-FROM messages JOIN sessions ON sessions.id = messages.session_id
-WHERE messages.sent_at < sessions.started_at OR messages.sent_at > sessions.ended_at
-    -- A message after the planned end is valid only while an extension delayed the end (5.7).
-    OR (messages.sent_at >= sessions.ends_at AND NOT EXISTS (
-        SELECT 1 FROM extensions
-        WHERE extensions.session_id = sessions.id AND extensions.requested_at <= messages.sent_at
-            AND messages.sent_at <= coalesce((
-                SELECT max(changed_at) FROM status_changes
-                WHERE entity_id = extensions.id AND new_status IN ('rejected', 'charge_failed')
-            ), 'infinity')
-    ))
-
--- name: gateway_books_agree :text
-WITH ours AS (
-    SELECT payment_id, sum(amount_rp) AS kept FROM (
-        SELECT payment_id, amount_rp FROM charge_attempts WHERE status IN ('approved', 'approved_late')
-        UNION ALL SELECT payment_id, -amount_rp FROM refunds WHERE status = 'done'
-    ) AS movements GROUP BY payment_id
-), theirs AS (
-    SELECT payment_id, sum(amount_rp) AS kept FROM (
-        SELECT payment_id, amount_rp FROM mock_gateway.charges WHERE status = 'approved'
-        UNION ALL SELECT payment_id, -amount_rp FROM mock_gateway.refunds WHERE status = 'done'
-    ) AS movements GROUP BY payment_id
-)
-SELECT payment_id, coalesce(ours.kept, 0) AS ours_rp, coalesce(theirs.kept, 0) AS theirs_rp
-FROM ours FULL JOIN theirs USING (payment_id)
-WHERE coalesce(ours.kept, 0) <> coalesce(theirs.kept, 0)
-    AND NOT EXISTS (
-        SELECT 1 FROM charge_attempts WHERE charge_attempts.payment_id = coalesce(ours.payment_id, theirs.payment_id)
-            AND status = 'started')
-    AND NOT EXISTS (
-        SELECT 1 FROM refunds WHERE refunds.payment_id = coalesce(ours.payment_id, theirs.payment_id)
-            AND status = 'requested')
-
--- name: nothing_in_flight :text
-SELECT 'payment' AS what, id, status FROM payments
-WHERE status IN ('pending', 'confirming', 'confirmed') AND (@people_ids::uuid[] IS NULL OR customer_id = ANY (@people_ids))
-UNION ALL
-SELECT 'extension', extensions.id, extensions.status
-FROM extensions JOIN sessions ON sessions.id = extensions.session_id
-WHERE extensions.status IN ('pending', 'charging') AND (@people_ids::uuid[] IS NULL OR sessions.customer_id = ANY (@people_ids))
-UNION ALL
-SELECT 'pairing', id, status FROM pairings
-WHERE status = 'open' AND (@people_ids::uuid[] IS NULL OR customer_id = ANY (@people_ids))
-UNION ALL
-SELECT 'session', id, status FROM sessions
-WHERE status = 'active' AND (@people_ids::uuid[] IS NULL OR customer_id = ANY (@people_ids) OR mitra_id = ANY (@people_ids))
-UNION ALL
-SELECT 'charge', charge_attempts.id, charge_attempts.status
-FROM charge_attempts JOIN payments ON payments.id = charge_attempts.payment_id
-WHERE charge_attempts.status = 'started' AND (@people_ids::uuid[] IS NULL OR payments.customer_id = ANY (@people_ids))
-UNION ALL
-SELECT 'refund', refunds.id, refunds.status
-FROM refunds JOIN payments ON payments.id = refunds.payment_id
-WHERE refunds.status = 'requested' AND (@people_ids::uuid[] IS NULL OR payments.customer_id = ANY (@people_ids))
-
--- name: no_deadline_overdue :text
-SELECT kind, entity_id, due_at, attempts, last_error FROM deadlines
-WHERE parked_at IS NULL AND due_at < curhat_now() - interval '5 seconds'
-
--- name: fallback_leaves_out :text
--- If a mitra rejected the targeted pairing or let it time out, the fallback does not ask that mitra (3.9). This
--- query checks which mitras were asked. It does not read the column left_out_mitra_id.
-SELECT requests.id AS request_id, requests.mitra_id, failed.failure_tag
-FROM pairings AS failed
-JOIN pairings AS blast ON blast.payment_id = failed.payment_id AND blast.kind = 'blast'
-JOIN requests ON requests.pairing_id = blast.id AND requests.mitra_id = failed.target_mitra_id
-WHERE failed.failure_tag IN ('targeted_mitra_rejected', 'targeted_mitra_timeout')
-
--- name: lost_mitra_is_not_waited_for :text
--- If the mitra of a targeted pairing or an open extension goes offline, an armed deadline ends the wait at
--- once.
-WITH lost AS (
-    SELECT 'targeted_lost' AS kind, pairings.id
-    FROM pairings JOIN requests ON requests.pairing_id = pairings.id
-    WHERE pairings.status = 'open' AND pairings.kind = 'targeted' AND requests.status = 'closed'
-    UNION ALL SELECT 'extension_lost', id FROM extensions WHERE status = 'pending' AND mitra_went_offline
-)
-SELECT lost.kind, lost.id FROM lost
-LEFT JOIN deadlines ON deadlines.kind = lost.kind AND deadlines.entity_id = lost.id
-WHERE deadlines.id IS NULL
-
--- name: answered_in_time :text
--- One statement compares the time, and a later statement writes it: see done_in_time.
-SELECT 'fallback' AS what, pairings.id, pairings.fallback_answer_by AS until,
-    coalesce(blast.created_at, payments.closed_at) AS done_at
-FROM pairings
-JOIN payments ON payments.id = pairings.payment_id
-LEFT JOIN pairings AS blast ON blast.payment_id = pairings.payment_id AND blast.kind = 'blast'
-WHERE pairings.fallback_status IN ('taken', 'declined')
-    AND coalesce(blast.created_at, payments.closed_at) > pairings.fallback_answer_by + interval '1 second'
-UNION ALL
-SELECT 'extension charge', extensions.id, extensions.charge_by, charge_attempts.answered_at
-FROM extensions
-JOIN charge_attempts ON charge_attempts.payment_id = extensions.payment_id AND charge_attempts.status = 'approved'
-WHERE charge_attempts.answered_at > extensions.charge_by + interval '1 second'
-
--- name: charge_not_given_up_early :text
--- A charge fails before charge_by only if the gateway declined it, or if the session was ended. A late approval
--- may have replaced the decline.
-SELECT extensions.id AS extension_id, extensions.charge_by, given_up.changed_at
-FROM extensions
-JOIN sessions ON sessions.id = extensions.session_id
-JOIN status_changes AS given_up ON given_up.entity = 'extension' AND given_up.entity_id = extensions.id
-    AND given_up.new_status = 'charge_failed'
-WHERE given_up.changed_at < extensions.charge_by
-    AND (sessions.ended_at IS NULL OR sessions.ended_at > given_up.changed_at)
-    AND NOT EXISTS (
-        SELECT 1 FROM charge_attempts WHERE payment_id = extensions.payment_id
-            AND (status = 'declined' AND reason <> 'not_found' OR status = 'approved_late')
-    )
-
--- name: gateway_has_only_recorded_calls :text
--- Each charge and each refund is recorded here, under the gateway's key, before the gateway is called.
-SELECT 'charge' AS what, theirs.key, theirs.payment_id, theirs.amount_rp FROM mock_gateway.charges AS theirs
-WHERE NOT EXISTS (
-    SELECT 1 FROM charge_attempts AS ours
-    WHERE ours.id = theirs.key AND ours.payment_id = theirs.payment_id AND ours.amount_rp = theirs.amount_rp
-)
-UNION ALL
-SELECT 'refund', theirs.key, theirs.payment_id, theirs.amount_rp FROM mock_gateway.refunds AS theirs
-WHERE NOT EXISTS (
-    SELECT 1 FROM refunds AS ours
-    WHERE ours.id = theirs.key AND ours.payment_id = theirs.payment_id AND ours.amount_rp = theirs.amount_rp
-        AND ours.charge_attempt_id = theirs.charge_key
-)
-
 -- name: lock_simulation :one
 -- Take the lock that allows only one simulation per database. The connection holds it until it closes. False:
 -- another simulation holds the lock. Two simulations would use the same mitras.
@@ -495,59 +23,61 @@ LIMIT @max_phones
 SELECT coalesce(max(substr(phone_number, char_length(@prefix) + 1)::integer), -1) + 1 AS number FROM people
 WHERE phone_number LIKE @prefix || '_______'
 
--- name: count_payments :many
--- nullable: taken_rp
-SELECT status, count(*) AS payments, count(*) FILTER (WHERE is_trial) AS trials,
-    sum(amount_rp) FILTER (WHERE confirmed_at IS NOT NULL) AS taken_rp
+-- name: sum_money :one
+-- The number of free trials that were served, and what customers paid for sessions and for extensions.
+SELECT
+    count(*) FILTER (WHERE is_trial AND status IN ('served', 'refunded')) AS trials,
+    coalesce(sum(amount_rp) FILTER (WHERE confirmed_at IS NOT NULL), 0) AS taken_rp,
+    (
+        SELECT coalesce(sum(price_rp), 0) FROM extensions JOIN sessions ON sessions.id = extensions.session_id
+        WHERE sessions.customer_id = ANY (@customer_ids::uuid[]) AND extensions.status = 'approved'
+    ) AS extensions_rp
 FROM payments WHERE customer_id = ANY (@customer_ids::uuid[]) AND purpose = 'session'
-GROUP BY status ORDER BY status
 
--- name: count_failures :many
-SELECT tag, count(*) AS events
+-- name: count_outcomes :many
+-- Counts what the journeys of these customers led to, by subject and outcome.
+SELECT 'payments' AS subject, status AS name, count(*) AS count
+FROM payments WHERE customer_id = ANY (@customer_ids::uuid[]) AND purpose = 'session'
+GROUP BY 2
+UNION ALL
+SELECT 'failures', tag, count(*)
 FROM failed_pairing_events JOIN payments ON payments.id = failed_pairing_events.payment_id
-WHERE customer_id = ANY (@customer_ids::uuid[])
-GROUP BY tag ORDER BY count(*) DESC, tag
-
--- name: count_session_ends :many
--- Counts by end_reason. It is null for sessions that are still running.
--- nullable: end_reason
-SELECT end_reason, count(*) AS sessions FROM sessions WHERE customer_id = ANY (@customer_ids::uuid[])
-GROUP BY end_reason ORDER BY count(*) DESC
-
--- name: count_charge_attempts :many
-SELECT charge_attempts.status, count(*) AS attempts
+WHERE customer_id = ANY (@customer_ids)
+GROUP BY 2
+UNION ALL
+SELECT 'session ends', coalesce(end_reason, 'still running'), count(*)
+FROM sessions WHERE customer_id = ANY (@customer_ids)
+GROUP BY 2
+UNION ALL
+SELECT 'charges', charge_attempts.status, count(*)
 FROM charge_attempts JOIN payments ON payments.id = charge_attempts.payment_id
-WHERE customer_id = ANY (@customer_ids::uuid[])
-GROUP BY charge_attempts.status ORDER BY count(*) DESC
+WHERE customer_id = ANY (@customer_ids)
+GROUP BY 2
+UNION ALL
+-- Failed targeted pairings by their tag, all others by their status.
+SELECT 'targeted pairings', coalesce(failure_tag, status), count(*)
+FROM pairings WHERE customer_id = ANY (@customer_ids) AND kind = 'targeted'
+GROUP BY 2
+UNION ALL
+-- Fallbacks by the customer's answer. If the customer took the fallback, also by the outcome of the blast.
+SELECT 'fallbacks',
+    failed.fallback_status || coalesce(': ' || coalesce(blast.failure_tag, blast.status), ''),
+    count(*)
+FROM pairings AS failed
+LEFT JOIN pairings AS blast
+    ON blast.payment_id = failed.payment_id AND blast.kind = 'blast' AND failed.fallback_status = 'taken'
+WHERE failed.customer_id = ANY (@customer_ids) AND failed.fallback_status IS NOT NULL
+GROUP BY 2
+UNION ALL
+-- Extensions by their status, and by what decided them.
+SELECT 'extensions', extensions.status || coalesce(' by ' || extensions.decided_by, ''), count(*)
+FROM extensions JOIN sessions ON sessions.id = extensions.session_id
+WHERE sessions.customer_id = ANY (@customer_ids)
+GROUP BY 2
+ORDER BY count DESC, name
 
 -- name: list_seconds_to_accept :many
 -- The seconds from the confirmation of the payment to the accept.
 SELECT extract(epoch FROM sessions.started_at - payments.confirmed_at)::float8 AS seconds
 FROM sessions JOIN payments ON payments.id = sessions.payment_id
 WHERE sessions.customer_id = ANY (@customer_ids::uuid[])
-
--- name: count_targeted_outcomes :many
--- Counts targeted pairings: failed ones by their tag, all others by their status.
-SELECT coalesce(failure_tag, status) AS outcome, count(*) AS pairings FROM pairings
-WHERE customer_id = ANY (@customer_ids::uuid[]) AND kind = 'targeted'
-GROUP BY 1 ORDER BY count(*) DESC, 1
-
--- name: count_fallback_outcomes :many
--- Counts fallbacks by the customer's answer. If the customer took the fallback, also by the outcome of the
--- blast.
-SELECT failed.fallback_status || coalesce(': ' || coalesce(blast.failure_tag, blast.status), '') AS outcome,
-    count(*) AS pairings
-FROM pairings AS failed
-LEFT JOIN pairings AS blast
-    ON blast.payment_id = failed.payment_id AND blast.kind = 'blast' AND failed.fallback_status = 'taken'
-WHERE failed.customer_id = ANY (@customer_ids::uuid[]) AND failed.fallback_status IS NOT NULL
-GROUP BY 1 ORDER BY count(*) DESC, 1
-
--- name: count_extension_outcomes :many
--- Counts by status, and by what decided the extension.
--- nullable: taken_rp
-SELECT extensions.status || coalesce(' by ' || extensions.decided_by, '') AS outcome, count(*) AS extensions,
-    sum(extensions.price_rp) FILTER (WHERE extensions.status = 'approved') AS taken_rp
-FROM extensions JOIN sessions ON sessions.id = extensions.session_id
-WHERE sessions.customer_id = ANY (@customer_ids::uuid[])
-GROUP BY 1 ORDER BY count(*) DESC, 1

@@ -3,9 +3,9 @@
 import asyncio
 import math
 import time
-from collections import Counter, deque
-from collections.abc import Collection, Sequence
-from typing import Final, Literal
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Literal, get_args
 from uuid import UUID
 
 import msgspec
@@ -21,18 +21,9 @@ from curhat.kit.database import Database
 
 # What a customer is doing, in the order of a journey.
 Phase = Literal["away", "signing in", "looking", "paying", "searching", "chatting", "resting", "done"]
-PHASES: Final[tuple[Phase, ...]] = (
-    "away",
-    "signing in",
-    "looking",
-    "paying",
-    "searching",
-    "chatting",
-    "resting",
-    "done",
-)
+PHASES: Final[tuple[Phase, ...]] = get_args(Phase)
 
-# How many faults, and how many violations, the report shows. It only counts the rest.
+# How many faults, and how many violations, the report shows. It only counts the others.
 MAX_FAULTS_SHOWN: Final = 12
 SCREEN_INTERVAL_SECONDS: Final = 0.25
 LINE_INTERVAL_SECONDS: Final = 5.0
@@ -55,7 +46,7 @@ class Tally:
         self.matched = 0
         self.unmatched: Counter[str] = Counter()
         self.accepts: Counter[str] = Counter()
-        # The answers to the tap on "Curhat lagi", to its popup, and to extensions.
+        # The answers when a customer chose the mitra of the last chat, to the popup after that, and to extensions.
         self.returns: Counter[str] = Counter()
         self.popups: Counter[str] = Counter()
         self.extension_answers: Counter[str] = Counter()
@@ -71,10 +62,10 @@ class Tally:
         self.comparisons = 0
         self.not_compared = 0
         self.fault_count = 0
-        self.faults: deque[str] = deque(maxlen=MAX_FAULTS_SHOWN)
+        self.faults: list[str] = []  # the first MAX_FAULTS_SHOWN
 
     def fault(self, sentence: str) -> None:
-        """Count something that must not happen: a 5xx, a broken protocol, a client that differs from a snapshot."""
+        """Count something that must not happen, such as a 5xx, or a client that differs from a snapshot."""
         self.fault_count += 1
         if self.fault_count <= MAX_FAULTS_SHOWN:
             self.faults.append(sentence)
@@ -84,10 +75,8 @@ class Tally:
         return time.monotonic() - self.begun
 
 
-def percentile(values: Sequence[float], share: float) -> float | None:
-    """The value that `share` of the values do not exceed. None when there are no values."""
-    if not values:
-        return None
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the value that `share` of the values do not exceed. There must be at least one value."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
@@ -107,24 +96,24 @@ async def show_progress(tally: Tally, console: Console) -> None:
 
 
 def progress_line(tally: Tally) -> str:
-    """The progress in one line."""
+    """Return the progress in one line."""
     phases = Counter(tally.phases.values())
-    standing = ", ".join(f"{phases[phase]} {phase}" for phase in PHASES if phases[phase])
+    shown = ", ".join(f"{phases[phase]} {phase}" for phase in PHASES if phases[phase])
     return (
-        f"{tally.seconds():5.0f} s  {tally.stage}; connected: {_connected(tally)}; {standing or 'nobody yet'}; "
+        f"{tally.seconds():5.0f} s  {tally.stage}; connected: {_connected(tally)}; {shown or 'nobody yet'}; "
         f"{tally.journeys} journeys, {tally.matched} matched, {tally.unmatched.total()} not; "
         f"{len(tally.message_delays)} messages shown; {tally.fault_count} errors"
     )
 
 
 def progress_screen(tally: Tally) -> Panel:
-    """The progress as a screen."""
+    """Return the progress as a screen."""
     phases = Counter(tally.phases.values())
     table = _two_columns()
     table.add_row("connected", _connected(tally))
     table.add_row("customers", _counted({phase: phases[phase] for phase in PHASES}))
     table.add_row("journeys", f"{tally.journeys} begun, {tally.matched} matched")
-    table.add_row("not matched", _counted(tally.unmatched) or "none")
+    table.add_row("not matched", _counted(tally.unmatched))
     table.add_row("messages", f"{tally.messages_sent} sent, {len(tally.message_delays)} shown in time")
     table.add_row(
         "network", f"lost {tally.networks_lost}, resumed {tally.resumed}, from a snapshot {tally.restored}"
@@ -144,75 +133,54 @@ def _connected(tally: Tally) -> str:
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """The results of the journeys of this run's customers, from the database."""
 
-    payments: dict[str, int]
-    trials: int
-    taken_rp: int
-    failures: dict[str, int]
-    ends: dict[str, int]
-    charges: dict[str, int]
-    targeted: dict[str, int]
-    fallbacks: dict[str, int]
-    extensions: dict[str, int]
-    extensions_rp: int
+    # By subject (payments, failures, session ends, charges, targeted pairings, fallbacks, extensions) and outcome.
+    counts: Mapping[str, dict[str, int]]
+    money: queries.SumMoneyRow
     seconds_to_accept: list[float]
 
 
-async def read_outcome(database: Database, customer_ids: Collection[UUID]) -> Outcome:
+async def read_outcome(database: Database, customer_ids: Sequence[UUID]) -> Outcome:
     """Read the results of the journeys of these customers."""
-    ids = list(customer_ids)
-    payments = await queries.count_payments(database, customer_ids=ids)
-    failures = await queries.count_failures(database, customer_ids=ids)
-    ends = await queries.count_session_ends(database, customer_ids=ids)
-    charges = await queries.count_charge_attempts(database, customer_ids=ids)
-    targeted = await queries.count_targeted_outcomes(database, customer_ids=ids)
-    fallbacks = await queries.count_fallback_outcomes(database, customer_ids=ids)
-    extensions = await queries.count_extension_outcomes(database, customer_ids=ids)
+    counts: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for row in await queries.count_outcomes(database, customer_ids=customer_ids):
+        counts[row.subject][row.name] = row.count
     return Outcome(
-        payments={each.status: each.payments for each in payments},
-        trials=sum(each.trials for each in payments if each.status in ("served", "refunded")),
-        taken_rp=sum(each.taken_rp or 0 for each in payments),
-        failures={each.tag: each.events for each in failures},
-        ends={each.end_reason or "still running": each.sessions for each in ends},
-        charges={each.status: each.attempts for each in charges},
-        targeted={each.outcome: each.pairings for each in targeted},
-        fallbacks={each.outcome: each.pairings for each in fallbacks},
-        extensions={each.outcome: each.extensions for each in extensions},
-        extensions_rp=sum(each.taken_rp or 0 for each in extensions),
-        seconds_to_accept=await queries.list_seconds_to_accept(database, customer_ids=ids),
+        counts=counts,
+        money=await queries.sum_money(database, customer_ids=customer_ids),
+        seconds_to_accept=await queries.list_seconds_to_accept(database, customer_ids=customer_ids),
     )
 
 
 def report(title: str, tally: Tally, outcome: Outcome, violations: Sequence[Violation], seed: int) -> Group:
-    """The whole report."""
+    """Return the whole report."""
+    counts, money = outcome.counts, outcome.money
     table = _two_columns()
-    table.add_row("journeys", f"{sum(outcome.payments.values())}: {_counted(outcome.payments)}")
-    table.add_row("", f"{outcome.trials} free trials served; taken {_rupiah(outcome.taken_rp)}")
-    table.add_row("failed, by tag", _counted(outcome.failures) or "none")
-    table.add_row("sessions ended by", _counted(outcome.ends) or "none")
-    table.add_row("charges", _counted(outcome.charges) or "none")
+    table.add_row("journeys", f"{sum(counts['payments'].values())}: {_counted(counts['payments'])}")
+    table.add_row("", f"{money.trials} free trials served; taken {_rupiah(money.taken_rp)}")
+    table.add_row("failed, by tag", _counted(counts["failures"]))
+    table.add_row("sessions ended by", _counted(counts["session ends"]))
+    table.add_row("charges", _counted(counts["charges"]))
     if tally.charges_that_got_lost:
         table.add_row("", f"never got to the gateway, and made again: {tally.charges_that_got_lost}")
-    table.add_row("the same bestie", _counted(outcome.targeted) or "none")
-    table.add_row("", f"at the tap: {_counted(tally.returns) or 'none'}")
-    table.add_row("fallbacks", _counted(outcome.fallbacks) or "none")
-    table.add_row("", f"answers to the popup: {_counted(tally.popups) or 'none'}")
-    table.add_row("extensions", _counted(outcome.extensions) or "none")
-    table.add_row(
-        "", f"taken {_rupiah(outcome.extensions_rp)}; answers: {_counted(tally.extension_answers) or 'none'}"
-    )
+    table.add_row("the same bestie", _counted(counts["targeted pairings"]))
+    table.add_row("", f"at the tap: {_counted(tally.returns)}")
+    table.add_row("fallbacks", _counted(counts["fallbacks"]))
+    table.add_row("", f"answers to the popup: {_counted(tally.popups)}")
+    table.add_row("extensions", _counted(counts["extensions"]))
+    table.add_row("", f"taken {_rupiah(money.extensions_rp)}; answers: {_counted(tally.extension_answers)}")
     table.add_row("confirm to accept", _spread(outcome.seconds_to_accept, "s", 1))
-    table.add_row("answers to cards", _counted(tally.accepts) or "none")
+    table.add_row("answers to cards", _counted(tally.accepts))
     table.add_section()
     table.add_row("messages", f"{tally.messages_sent} sent")
     table.add_row("sent to shown", _spread(tally.message_delays, "ms", 1000))
     table.add_section()
     table.add_row("requests", f"{tally.requests}; answers lost on purpose: {tally.answers_not_waited_for}")
-    table.add_row("refused as expected", _counted(tally.refusals) or "none")
+    table.add_row("refused as expected", _counted(tally.refusals))
     table.add_row(
         "network",
         f"lost on purpose {tally.networks_lost}; streams resumed {tally.resumed}, from a snapshot {tally.restored}",
     )
-    table.add_row("", f"sockets closed by code: {_counted(tally.closes) or 'none'}")
+    table.add_row("", f"sockets closed by code: {_counted(tally.closes)}")
     table.add_row("", f"connections that failed and were tried again: {tally.network_errors}")
     table.add_row(
         "events",
@@ -246,8 +214,8 @@ def _two_columns() -> Table:
     return table
 
 
-def _counted(counts: "dict[str, int] | Counter[str] | Counter[int] | dict[Phase, int]") -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+def _counted(counts: Mapping[Any, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items() if count) or "none"
 
 
 def _verdict(count: int, none: str) -> Text:
@@ -258,8 +226,7 @@ def _spread(values: Sequence[float], unit: str, factor: float) -> str:
     if not values:
         return "none"
     shown = ", ".join(
-        f"{name} {_short((percentile(values, share) or 0) * factor)} {unit}"
-        for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+        f"p{share} {_short(percentile(values, share / 100) * factor)} {unit}" for share in (50, 95, 99)
     )
     return f"{shown} ({len(values)})"
 
