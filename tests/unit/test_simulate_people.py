@@ -108,6 +108,6 @@ def test_a_run_of_200_customers_has_every_kind_of_return_and_extension() -> None
     assert {extension.asks_twice for extension in extensions} == {True, False}
     every = {"accept", "reject", "ignore"}
     assert {
-        plan.reaction_to_a_return("Rio 1", times).what for plan in mitras(1) for times in range(5)
+        plan.reaction("Rio 1", times, returning=True).what for plan in mitras(1) for times in range(5)
     } == every
     assert {plan.extension_reaction("Rio 1", times).what for plan in mitras(1) for times in range(5)} == every

@@ -17,14 +17,7 @@ from curhat.dev.simulate import people
 from curhat.dev.simulate.client import RunState
 from curhat.dev.simulate.customer import Customer
 from curhat.dev.simulate.mitra import Mitra
-from curhat.dev.simulate.people import (
-    Chatting,
-    CustomerPlan,
-    ExtensionReaction,
-    JourneyPlan,
-    MitraPlan,
-    Reaction,
-)
+from curhat.dev.simulate.people import Chatting, CustomerPlan, JourneyPlan, MitraPlan, Reaction
 from curhat.dev.simulate.picture import Data
 from curhat.dev.simulate.report import Tally
 from curhat.kit.database import Database
@@ -42,7 +35,7 @@ HUMANS_FIRST_SECONDS: Final = 15.0
 # How long a bot customer waits for an answer that a human types.
 ANSWER_TIMEOUT_SECONDS: Final = 30.0
 REST_SECONDS: Final = 20.0
-# The pause before a bot that failed, or has ended, starts again.
+# How long a bot that failed stays away.
 RESTART_PAUSE_SECONDS: Final = 5.0
 
 _CHATTING: Final = Chatting(messages=6, typing_seconds=2.5, repeats=False, reads=True, ends_early=False)
@@ -52,19 +45,14 @@ _CHATTING: Final = Chatting(messages=6, typing_seconds=2.5, repeats=False, reads
 class BotMitraPlan(MitraPlan):
     """A mitra who accepts every request, answers every message, and approves every extension."""
 
-    def reaction(self, call_name: str, times_seen: int) -> Reaction:
+    def reaction(self, call_name: str, times_seen: int, *, returning: bool = False) -> Reaction:  # noqa: ARG002
         """Accept. Accept a human's request soon, and a bot's request only if nobody else has accepted it."""
         soon = people.dice_of(f"{self.name}/{call_name}/{times_seen}").uniform(1.5, 4)
-        wait_seconds = HUMANS_FIRST_SECONDS if call_name.endswith(MARK) else soon
-        return Reaction("accept", wait_seconds, "once", too_late_too=False, once_more=False)
+        return Reaction("accept", HUMANS_FIRST_SECONDS if call_name.endswith(MARK) else soon)
 
-    def reaction_to_a_return(self, call_name: str, times_seen: int) -> Reaction:
-        """Accept."""
-        return self.reaction(call_name, times_seen)
-
-    def extension_reaction(self, call_name: str, times_asked: int) -> ExtensionReaction:  # noqa: ARG002
+    def extension_reaction(self, call_name: str, times_asked: int) -> Reaction:  # noqa: ARG002
         """Approve."""
-        return ExtensionReaction("accept", 3, "once")
+        return Reaction("accept", 3)
 
     def chatting(self, call_name: str) -> Chatting:  # noqa: ARG002
         """Type slowly, and do not end the session."""
@@ -79,23 +67,8 @@ class BotCustomerPlan(CustomerPlan):
         """Return a journey without failures and repetitions."""
         return JourneyPlan(
             hesitates_seconds=2,
-            comes_back=False,
-            popup_answer="decline",
-            popup_manner="once",
-            extension=None,
-            wants_trial=False,
             offer=people.dice_of(f"{self.name}/{number}").random(),
-            open_manner="once",
-            opens_a_second=False,
-            leaves=False,
-            behaviour="approve",
-            confirm_manner="once",
-            gives_up_after_seconds=None,
-            cancel_manner="once",
-            trouble=False,
             chatting=_CHATTING,
-            end_manner="once",
-            writes_after_the_end=False,
             rests_seconds=REST_SECONDS,
         )
 
@@ -105,8 +78,7 @@ class BotMitra(Mitra):
 
     async def _react(self, card: Data) -> None:
         # Use a task per card. While this mitra leaves one card to humans, the other cards need not wait.
-        if self._tasks is not None:
-            self._tasks.create_task(super()._react(card))
+        self._tasks.create_task(super()._react(card))
 
 
 class BotCustomer(Customer):
@@ -115,28 +87,32 @@ class BotCustomer(Customer):
     answer_timeout_seconds = ANSWER_TIMEOUT_SECONDS
 
     async def _journey(self, plan: JourneyPlan, tasks: asyncio.TaskGroup) -> None:
-        await self._end_leftovers()
-        await super()._journey(plan, tasks)
-
-    async def _end_leftovers(self) -> None:
-        """End the session, or cancel the payment, that an earlier run has left open."""
+        # An earlier run may have left a session or a payment open.
         session, payment = self.picture.session, self.picture.payment
         if session is not None:
-            await self.command(f"/sessions/{session['id']}/end", expected={"session_ended"})
+            await self.end_session(session["id"])
         elif payment is not None and payment["status"] == "pending":
             await self.command(f"/payments/{payment['id']}/cancel", expected={"payment_expired"})
+        await super()._journey(plan, tasks)
 
 
 async def live(database: Database, http: aiohttp.ClientSession, url: str) -> None:
     """Run all bots until cancelled."""
     run_state = RunState(http, url, Tally())
-    plans = [_mitra_plan(index) for index in range(MITRAS)]
+    plans = [
+        BotMitraPlan(0, index, f"{PHONE_PREFIX}0{index}", f"Kak {name}{MARK}", max_customers=3)
+        for index, name in enumerate(people.MITRA_NAMES[:MITRAS])
+    ]
     await people.invite(database, plans)
     async with asyncio.TaskGroup() as tasks:
         for plan in plans:
             tasks.create_task(_keep_running(partial(BotMitra, run_state, plan)))
-        for index in range(CUSTOMERS):
-            tasks.create_task(_keep_running(partial(BotCustomer, run_state, _customer_plan(index))))
+        for index, name in enumerate(people.CUSTOMER_NAMES[:CUSTOMERS]):
+            arrives_after_seconds = 5 + REST_SECONDS * index
+            customer = BotCustomerPlan(
+                0, index, f"{PHONE_PREFIX}5{index}", f"{name}{MARK}", arrives_after_seconds
+            )
+            tasks.create_task(_keep_running(partial(BotCustomer, run_state, customer)))
 
 
 async def _keep_running(begin: Callable[[], Mitra | Customer]) -> None:
@@ -148,32 +124,3 @@ async def _keep_running(begin: Callable[[], Mitra | Customer]) -> None:
         except Exception as error:  # noqa: BLE001  the bot must stay, whatever failed
             log.warning("bots.restarted", name=person.name, error=repr(error))
         await asyncio.sleep(RESTART_PAUSE_SECONDS)
-
-
-def _mitra_plan(index: int) -> BotMitraPlan:
-    return BotMitraPlan(
-        seed=0,
-        index=index,
-        phone_number=f"{PHONE_PREFIX}0{index}",
-        name=f"Kak {people.MITRA_NAMES[index]}{MARK}",
-        max_customers=3,
-        slow=False,
-        devices=1,
-        trouble_seconds=0,
-        toggle_seconds=0,
-    )
-
-
-def _customer_plan(index: int) -> BotCustomerPlan:
-    return BotCustomerPlan(
-        seed=0,
-        index=index,
-        phone_number=f"{PHONE_PREFIX}5{index}",
-        name=f"{people.CUSTOMER_NAMES[index]}{MARK}",
-        reception="usual",
-        arrives_after_seconds=5 + REST_SECONDS * index,
-        journeys=1_000_000,
-        mistypes_the_code=False,
-        forgets_the_name=False,
-        devices=1,
-    )

@@ -1,4 +1,4 @@
-"""What a simulated customer does in each journey: look, pay, search, chat. Its plan decides each step."""
+"""What a simulated customer does in each journey: look for a mitra, pay, search, chat. The plan decides each step."""
 
 import asyncio
 import time
@@ -14,8 +14,8 @@ from curhat.dev.simulate.report import Phase
 TAKEN: Final = frozenset({"confirmed", "served", "unserved"})
 # How often a client polls availability (rule 1.3).
 POLL_SECONDS: Final = 5.0
-# How long the result of a confirmation may be unknown. After a lost answer the server queries the gateway, first
-# after 6 s and then repeatedly.
+# How long the result of a confirmation may be unknown. If the gateway's answer is lost, the server asks the gateway
+# after 6 s, and then repeatedly.
 CONFIRMATION_TIMEOUT_SECONDS: Final = 60.0
 # How long a search may stay undecided after its deadline.
 MAX_LATE_SECONDS: Final = 15.0
@@ -23,7 +23,7 @@ MAX_LATE_SECONDS: Final = 15.0
 CHARGE_TIMEOUT_SECONDS: Final = 30.0
 # A customer lets a popup expire only if that takes no longer than this.
 MAX_POPUP_WAIT_SECONDS: Final = 75.0
-# If a client receives no event for this time, it asks the server.
+# A customer who has received no event for this time asks the server.
 ASK_AFTER_SECONDS: Final = 5.0
 
 TEXTS: Final = (
@@ -39,6 +39,7 @@ TEXTS: Final = (
 class Customer(Person):
     """A simulated customer."""
 
+    picture: CustomerPicture
     # How long the customer waits for an answer in the chat.
     answer_timeout_seconds = 4.0
 
@@ -47,19 +48,11 @@ class Customer(Person):
         super().__init__(run_state, "customer", plan.name, plan.phone_number, dice)
         self.plan = plan
         self.finished = asyncio.Event()
-        # The pairing that the customer waits for.
-        self._pairing_id = ""
+        self._pairing_id = ""  # of the pairing that the customer waits for
         self._enter("away")
 
     def _enter(self, phase: Phase) -> None:
-        self.run_state.tally.phases[self.plan.index] = phase
-
-    @property
-    def picture(self) -> CustomerPicture:
-        """What the first device shows."""
-        picture = self.device.picture
-        assert isinstance(picture, CustomerPicture)
-        return picture
+        self.tally.phases[self.plan.index] = phase
 
     async def live(self) -> None:
         """Sign in, make the planned journeys, and stay connected until the end of the run."""
@@ -93,18 +86,22 @@ class Customer(Person):
     async def _journey(self, plan: JourneyPlan, tasks: asyncio.TaskGroup) -> None:
         self._enter("looking")
         mitra_id = await self._wants_again(plan)
-        offer = await self._choose(plan, or_at_once=mitra_id is not None)
-        if offer is None:
+        # For a chosen mitra only their own status counts (3.6).
+        if mitra_id is None:
+            await self._wait_until_available()
+        await self.rest(plan.hesitates_seconds)
+        if self.is_closing():
             return
-        order = {"offer_id": offer["id"]} | ({} if mitra_id is None else {"target_mitra_id": mitra_id})
-        refusals = {"no_mitra_available"} if mitra_id is None else {"mitra_unavailable"}
-        opened = await self.command("/payments", order, manner=plan.open_manner, expected=refusals)
+        offer = await self._choose_offer(plan)
+        order = {"offer_id": offer["id"], "target_mitra_id": mitra_id}
+        refusal = "no_mitra_available" if mitra_id is None else "mitra_unavailable"
+        opened = await self.command("/payments", order, manner=plan.open_manner, expected={refusal})
         if not opened.ok:
             if mitra_id is not None:
-                self.run_state.tally.returns[f"refused: {opened.body.get('status')}"] += 1
+                self.tally.returns[f"refused: {opened.body.get('status')}"] += 1
             await self.rest(POLL_SECONDS)
             return
-        self.run_state.tally.journeys += 1
+        self.tally.journeys += 1
         self._enter("paying")
         payment_id: str = opened.body["id"]
         if opened.body["amount_rp"] != offer["price_rp"]:
@@ -121,7 +118,7 @@ class Customer(Person):
         await self.rest(plan.rests_seconds)
 
     async def _wants_again(self, plan: JourneyPlan) -> str | None:
-        """Return the mitra of the last chat, if the plan chooses them and they are available (3.3, 3.4)."""
+        """Return the id of the mitra of the last chat, if the plan chooses this mitra and they are available (3.4)."""
         if not plan.comes_back:
             return None
         history = await self.get("/sessions")
@@ -131,24 +128,18 @@ class Customer(Person):
         status = await self.get(f"/mitras/{mitra_id}/status")
         if not status.ok:
             return None
-        self.run_state.tally.returns[status.body["status"]] += 1
+        self.tally.returns[status.body["status"]] += 1
         return mitra_id if status.body["status"] == "available" else None
 
-    async def _choose(self, plan: JourneyPlan, *, or_at_once: bool) -> Data | None:
-        """Wait until a mitra is available and return an offer; None when the run is closing.
-
-        `or_at_once`: do not wait, because for a chosen mitra only their own status counts (3.6).
-        """
-        while not self.is_closing() and not or_at_once:
-            poll = await self.call("GET", "/api/client/mitra-availability")
+    async def _wait_until_available(self) -> None:
+        while not self.is_closing():
+            poll = await self.get("/mitra-availability")
             if poll.ok and poll.body["available"]:
-                break
+                return
             await self.rest(POLL_SECONDS * self.dice.uniform(0.8, 1.2))
-        await self.rest(plan.hesitates_seconds)
-        if self.is_closing():
-            return None
-        pricing = await self.get("/pricing?purpose=session")
-        offers: list[Data] = pricing.body["offers"]
+
+    async def _choose_offer(self, plan: JourneyPlan) -> Data:
+        offers: list[Data] = (await self.get("/pricing?purpose=session")).body["offers"]
         trials = [offer for offer in offers if offer["is_trial"]]
         if trials and plan.wants_trial:
             return trials[0]
@@ -156,18 +147,17 @@ class Customer(Person):
         return priced[int(plan.offer * len(priced))]
 
     async def _pay(self, plan: JourneyPlan, payment_id: str, offer: Data) -> bool:
-        """Confirm the payment. False: the customer left the payment screen, or the payment is not charged."""
+        """Confirm the payment. Returns False if the customer left the payment screen, or if no charge succeeded."""
         if plan.opens_a_second:
-            second = await self.command(
-                "/payments", {"offer_id": offer["id"]}, expected={"journey_in_progress"}
-            )
+            order = {"offer_id": offer["id"]}
+            second = await self.command("/payments", order, expected={"journey_in_progress"})
             if second.code != "journey_in_progress" or second.body.get("payment_id") != payment_id:
                 self.fault(f"a second journey began beside {payment_id}: {second.status} {second.body}")
         await self.rest(plan.hesitates_seconds)
         path = f"/payments/{payment_id}"
         if plan.leaves or self.is_closing():
             await self.command(f"{path}/cancel", manner=plan.cancel_manner)
-            self.run_state.tally.unmatched["left the payment"] += 1
+            self.tally.unmatched["left the payment"] += 1
             return False
         if plan.behaviour != "approve":
             await self._tell_gateway(plan.behaviour, payment_id)
@@ -178,8 +168,8 @@ class Customer(Person):
             await self._tell_gateway("approve", payment_id)
             status = await self._confirm(plan, payment_id)
         elif status == "pending" and not await self._was_charged(payment_id):
-            # On a busy machine the call to the gateway timed out before the gateway received it. Nothing was charged.
-            self.run_state.tally.charges_that_got_lost += 1
+            # On a busy machine the call to the gateway timed out before the gateway received it.
+            self.tally.charges_that_got_lost += 1
             status = await self._confirm(plan, payment_id)
         if status not in TAKEN:
             self.fault(f"the payment {payment_id} was approved, but is {status}")
@@ -190,7 +180,7 @@ class Customer(Person):
         return not books.ok or any(charge["status"] == "approved" for charge in books.body["charges"])
 
     async def _confirm(self, plan: JourneyPlan, payment_id: str) -> str | None:
-        """Send one confirmation. Returns the payment's status after the gateway's answer; None: unknown or refused."""
+        """Send one confirmation. Returns the payment's status after the gateway's answer. None: unknown or refused."""
         declined = {"payment_declined"} if plan.behaviour == "decline" else ()
         confirmed = await self.command(
             f"/payments/{payment_id}/confirm", manner=plan.confirm_manner, expected=declined
@@ -206,7 +196,7 @@ class Customer(Person):
         until = time.monotonic() + CONFIRMATION_TIMEOUT_SECONDS
         while time.monotonic() < until:
             await self.device.until(lambda: self._status(payment_id) in TAKEN, 1)
-            # Also ask the server: a picture with `pending` may not have the event of the confirmation yet.
+            # Also ask the server. A picture with `pending` may not have the event of the confirmation yet.
             payment = await self.get(f"/payments/{payment_id}")
             if payment.ok and payment.body["status"] != "confirming":
                 status: str = payment.body["status"]
@@ -217,8 +207,7 @@ class Customer(Person):
         await self.call("PUT", "/api/dev/gateway", {"behaviour": behaviour, "payment_id": payment_id})
 
     async def _search(self, plan: JourneyPlan, payment_id: str) -> bool:
-        """Wait for a mitra, or cancel; after a failed targeted pairing, answer its fallback. True: a session began."""
-        tally = self.run_state.tally
+        """Wait for a mitra, or cancel. After a failed targeted pairing, answer its fallback. True: a session began."""
         while True:
             payment = await self.get(f"/payments/{payment_id}")
             if not payment.ok:
@@ -227,31 +216,25 @@ class Customer(Person):
             self._pairing_id = pairing["id"]
             standing = await self._until_decided(plan, payment_id, pairing)
             if standing is None:
-                self.fault(
-                    f"the pairing {pairing['id']} is undecided {MAX_LATE_SECONDS:.0f} s after its deadline"
-                )
+                self.fault(f"the pairing {pairing['id']} is still undecided after its deadline")
                 return False
             decided = await self.get(f"/pairings/{pairing['id']}")
             if decided.ok and (decided.body["status"] == "matched") != (standing == "served"):
                 self.fault(f"the payment is {standing}, its pairing {decided.body}")
             if standing == "served":
-                tally.matched += 1
+                self.tally.matched += 1
                 return await self._session_is_shown(decided.body["session_id"])
-            if standing == "unserved":
-                tally.unmatched[decided.body["failure_tag"]] += 1
-                return False
-            if not await self._take_another(plan, payment_id, decided.body):
-                tally.unmatched[decided.body["failure_tag"]] += 1
+            if standing == "unserved" or not await self._take_another(plan, payment_id, decided.body):
+                self.tally.unmatched[decided.body["failure_tag"]] += 1
                 return False
 
     async def _until_decided(self, plan: JourneyPlan, payment_id: str, pairing: Data) -> str | None:
-        """Wait for `served`, `unserved` or `fallback`, and cancel the search if the plan says so. None: undecided."""
+        """Wait for `served`, `unserved` or `fallback`. Cancel the search if the plan says so. None: undecided."""
         decided = {"served", "unserved", "fallback"}
         window_seconds = _seconds_between(pairing["server_now"], pairing["deadline_at"])
         gives_up = plan.gives_up_after_seconds
-        if gives_up is not None:
-            window_seconds = min(window_seconds, gives_up)
-        standing = await self._until_status(payment_id, decided, window_seconds, or_closing=True)
+        wait_seconds = window_seconds if gives_up is None else min(window_seconds, gives_up)
+        standing = await self._until_status(payment_id, decided, wait_seconds, or_closing=True)
         if standing is None and (gives_up is not None or self.is_closing()):
             await self.command(
                 f"/pairings/{pairing['id']}/cancel", manner=plan.cancel_manner, expected={"pairing_decided"}
@@ -260,30 +243,28 @@ class Customer(Person):
 
     async def _take_another(self, plan: JourneyPlan, payment_id: str, failed: Data) -> bool:
         """Answer the popup of a fallback (3.5, 3.8). True: a blast for the same payment began."""
-        tally, path = self.run_state.tally, f"/pairings/{failed['id']}"
+        popups, path = self.tally.popups, f"/pairings/{failed['id']}"
         await self.rest(plan.hesitates_seconds)
         left_seconds = _seconds_between(failed["server_now"], failed["fallback"]["answer_by"])
-        if plan.popup_answer == "take" and not self.is_closing():
+        answer = "decline" if self.is_closing() else plan.popup_answer
+        if answer == "take":
             taken = await self.command(
                 f"{path}/fallback", manner=plan.popup_manner, expected={"no_mitra_available"}
             )
             if taken.ok:
-                tally.popups["taken"] += 1
+                popups["taken"] += 1
                 if taken.body["payment_id"] != payment_id or taken.body["kind"] != "blast":
                     self.fault(f"the fallback of {failed} began {taken.body}")
                 return True
-            tally.popups[taken.code] += 1
-        elif (
-            plan.popup_answer == "leave" and left_seconds <= MAX_POPUP_WAIT_SECONDS and not self.is_closing()
-        ):
-            tally.popups["left"] += 1
-            status = await self._until_status(payment_id, {"unserved"}, left_seconds + MAX_LATE_SECONDS)
-            if status is None:
+            popups[taken.code] += 1
+        elif answer == "leave" and left_seconds <= MAX_POPUP_WAIT_SECONDS:
+            popups["left"] += 1
+            if not await self._until_status(payment_id, {"unserved"}, left_seconds + MAX_LATE_SECONDS):
                 self.fault(f"the popup of {failed['id']} is open {MAX_LATE_SECONDS:.0f} s after its time")
             return False
         await self.command(f"{path}/decline-fallback", manner=plan.popup_manner)
-        tally.popups["declined"] += 1
-        if await self._until_status(payment_id, {"unserved"}, CATCH_UP_TIMEOUT_SECONDS) is None:
+        popups["declined"] += 1
+        if not await self._until_status(payment_id, {"unserved"}, CATCH_UP_TIMEOUT_SECONDS):
             self.fault(f"the fallback of {failed['id']} was declined, and its payment is not unserved")
         return False
 
@@ -294,22 +275,21 @@ class Customer(Person):
         session = await self.get(f"/sessions/{session_id}")
         if not session.ok or session.body["status"] == "ended":
             return False
-        if not await self.device.until(lambda: self.picture.session is not None, CATCH_UP_TIMEOUT_SECONDS):
-            self.fault(
-                f"the session {session_id} runs, but is not shown after {CATCH_UP_TIMEOUT_SECONDS:.0f} s"
-            )
-        return self.picture.session is not None
+        return await self.device.expect(
+            lambda: self.picture.session is not None,
+            CATCH_UP_TIMEOUT_SECONDS,
+            f"the session {session_id} runs, but is not shown",
+        )
 
     async def _until_status(
         self, payment_id: str, statuses: set[str], timeout_seconds: float, *, or_closing: bool = False
     ) -> str | None:
-        """Wait until the picture, or else the server, gives the payment one of these statuses. None: not in time."""
+        """Wait until the payment has one of these statuses, by the picture or the server. None: not in time."""
         until = time.monotonic() + timeout_seconds
         while True:
-            wait_seconds = min(ASK_AFTER_SECONDS, max(0.0, until - time.monotonic()))
             await self.device.until(
                 lambda: self._status(payment_id) in statuses or (or_closing and self.is_closing()),
-                wait_seconds,
+                min(ASK_AFTER_SECONDS, max(0.0, until - time.monotonic())),
             )
             status = self._status(payment_id)
             if status not in statuses:
@@ -344,11 +324,8 @@ class Customer(Person):
         for number in range(chatting.messages):
             if session_id not in self.picture.running() or self.is_closing():
                 break
-            await self.device.type_in(session_id)
-            await self.rest(chatting.typing_seconds)
             text = TEXTS[(self.plan.index + number) % len(TEXTS)]
-            said = await self.say(session_id, text, repeats=chatting.repeats)
-            if not said.ok:
+            if not (await self.type_and_say(session_id, text, chatting)).ok:
                 break
             extension = plan.extension
             if extension is not None and number == extension.after_messages:
@@ -357,30 +334,23 @@ class Customer(Person):
                     break
             if not chatting.ends_early:
                 await self._listen(session_id, number + 1, reads=chatting.reads)
-        await self.command(f"/sessions/{session_id}/end", manner=plan.end_manner, expected={"session_ended"})
-        if not await self.device.until(
-            lambda: session_id not in self.picture.running(), CATCH_UP_TIMEOUT_SECONDS
-        ):
-            self.fault(
-                f"the session {session_id} has ended, but is shown after {CATCH_UP_TIMEOUT_SECONDS:.0f} s"
-            )
+        await self.end_session(session_id, manner=plan.end_manner)
         if plan.writes_after_the_end and (await self.say(session_id, "Masih ada?")).ok:
             self.fault(f"a message was accepted after the end of the session {session_id}")
         await self.check_chat(session_id)
-        await self._check_history(session_id)
+        history = await self.get("/sessions")
+        if history.ok and session_id not in {session["id"] for session in history.body["items"]}:
+            self.fault(f"the session {session_id} is not in the history")
 
-    # More time -------------------------------------------------------------------------------------------
+    # Extensions ------------------------------------------------------------------------------------------
 
     async def _ask_for_more(self, plan: ExtensionPlan, session_id: str) -> None:
         """Request an extension and wait for its decision (section 5)."""
-        pricing = await self.get("/pricing?purpose=extension")
-        offers: list[Data] = pricing.body["offers"]
+        offers: list[Data] = (await self.get("/pricing?purpose=extension")).body["offers"]
         offer = offers[int(plan.offer * len(offers))]
         before = self.picture.session
-        path = f"/sessions/{session_id}/extensions"
-        asked = await self.command(
-            path, {"offer_id": offer["id"]}, manner=plan.manner, expected={"session_ended"}
-        )
+        path, order = f"/sessions/{session_id}/extensions", {"offer_id": offer["id"]}
+        asked = await self.command(path, order, manner=plan.manner, expected={"session_ended"})
         if not asked.ok or before is None or before["id"] != session_id:
             return
         extension_id: str = asked.body["id"]
@@ -389,16 +359,16 @@ class Customer(Person):
         if plan.behaviour != "approve":
             await self._tell_gateway(plan.behaviour, asked.body["payment_id"])
         if plan.asks_twice:
-            # Refused while the first extension is open. The only other success is after its decision.
-            await self.command(
-                path, {"offer_id": offer["id"]}, expected={"extension_pending", "session_ended"}
-            )
+            # The server refuses this while the first extension is open.
+            await self.command(path, order, expected={"extension_pending", "session_ended"})
         if plan.ends_meanwhile:
             return
-        limit_seconds = _seconds_between(asked.body["server_now"], asked.body["deadline_at"])
-        limit_seconds += CHARGE_TIMEOUT_SECONDS + MAX_LATE_SECONDS
-        if not await self.device.until(lambda: self._is_decided(session_id, extension_id), limit_seconds):
-            self.fault(f"the extension {extension_id} is undecided after {limit_seconds:.0f} s")
+        window_seconds = _seconds_between(asked.body["server_now"], asked.body["deadline_at"])
+        await self.device.expect(
+            lambda: self._is_decided(session_id, extension_id),
+            window_seconds + CHARGE_TIMEOUT_SECONDS + MAX_LATE_SECONDS,
+            f"the extension {extension_id} is undecided",
+        )
 
     def _is_decided(self, session_id: str, extension_id: str) -> bool:
         session = self.picture.session
@@ -406,26 +376,22 @@ class Customer(Person):
             return True
         extension = session["extension"]
         if extension is None or extension["id"] != extension_id:
-            # Either a later extension is shown, which means that this one was decided, or this one is not shown yet.
+            # If the picture has a later extension, this extension was decided. Else the picture does not have it yet.
             return extension is not None and extension["id"] > extension_id
         return extension["status"] not in OPEN_EXTENSIONS
 
     async def _listen(self, session_id: str, answers: int, *, reads: bool) -> None:
-        def theirs() -> list[str]:
-            chat = self.picture.chats.get(session_id, {})
-            return [message["id"] for message in chat.values() if message["sender"] == "mitra"]
-
         await self.device.until(
-            lambda: len(theirs()) >= answers or session_id not in self.picture.running() or self.is_closing(),
+            lambda: (
+                len(self.picture.message_ids(session_id, "mitra")) >= answers
+                or session_id not in self.picture.running()
+                or self.is_closing()
+            ),
             self.answer_timeout_seconds,
         )
-        if reads and theirs():
-            await self.read_up_to(session_id, max(theirs()))
-
-    async def _check_history(self, session_id: str) -> None:
-        history = await self.get("/sessions")
-        if history.ok and session_id not in {session["id"] for session in history.body["items"]}:
-            self.fault(f"the session {session_id} is not in the history")
+        received = self.picture.message_ids(session_id, "mitra")
+        if reads and received:
+            await self.read_up_to(session_id, received[-1])
 
 
 def _seconds_between(earlier: str, later: str) -> float:

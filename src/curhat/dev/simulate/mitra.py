@@ -4,8 +4,8 @@ import asyncio
 from collections import Counter
 from typing import Final
 
-from curhat.dev.simulate.client import CATCH_UP_TIMEOUT_SECONDS, Device, Person, RunState
-from curhat.dev.simulate.people import Chatting, MitraPlan, Reaction, dice_of
+from curhat.dev.simulate.client import Device, Person, RunState
+from curhat.dev.simulate.people import Chatting, MitraPlan, dice_of
 from curhat.dev.simulate.picture import Data, MitraPicture
 
 # When the run is closing, the mitra ends a session that the customer has not ended within this time.
@@ -23,30 +23,24 @@ TEXTS: Final = (
 class Mitra(Person):
     """A simulated mitra."""
 
+    picture: MitraPicture
+
     def __init__(self, run_state: RunState, plan: MitraPlan) -> None:
         dice = dice_of(f"{plan.seed}/mitra {plan.index}/network")
         super().__init__(run_state, "mitra", plan.name, plan.phone_number, dice)
         self.plan = plan
         self.ready = asyncio.Event()
-        self._tasks: asyncio.TaskGroup | None = None
+        self._tasks = asyncio.TaskGroup()
         self._chats: set[str] = set()
         self._seen: Counter[str] = Counter()
         self._asked: Counter[str] = Counter()
-
-    @property
-    def picture(self) -> MitraPicture:
-        """What the first device shows."""
-        picture = self.device.picture
-        assert isinstance(picture, MitraPicture)
-        return picture
 
     async def live(self) -> None:
         """Sign in, work as planned, and go offline at the end of the run."""
         plan = self.plan
         try:
             await self.sign_in()
-            async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
+            async with self._tasks as tasks:
                 await self.connect(plan.devices, tasks)
                 await self._set_online(True)
                 self.ready.set()
@@ -69,7 +63,7 @@ class Mitra(Person):
 
     async def _lose_networks(self) -> None:
         while not self.is_closing():
-            # 0 and 1 s: short. 4 s: longer than the 3 s before others see the loss. 14 s: longer than the lease's 12 s.
+            # 4 s is longer than the 3 s after which others see the loss. 14 s is longer than the lease's 12 s.
             await self.trouble(self.plan.trouble_seconds, self.dice.choice((0, 0, 1, 4, 14)))
 
     async def _change_the_toggle(self) -> None:
@@ -91,52 +85,40 @@ class Mitra(Person):
             if not waiting:
                 await self.device.changed()
                 continue
-            # If every mitra took the oldest card first, they would all compete for one customer.
+            # If every mitra took the oldest card first, all of them would compete for one customer.
             card = waiting[0] if self.dice.random() < 0.3 else self.dice.choice(waiting)
             decided.add(card["id"])
             await self._react(card)
 
     async def _react(self, card: Data) -> None:
         call_name: str = card["call_name"]
-        react = self.plan.reaction_to_a_return if card["kind"] == "targeted" else self.plan.reaction
-        reaction = react(call_name, self._seen[call_name])
+        reaction = self.plan.reaction(call_name, self._seen[call_name], returning=card["kind"] == "targeted")
         self._seen[call_name] += 1
         if reaction.what == "ignore":
             return
         await self.rest(reaction.after_seconds)
         if self.is_closing() or (card["id"] not in self.picture.cards and not reaction.too_late_too):
             return
-        if reaction.what == "reject":
-            rejected = await self.command(
-                f"/requests/{card['id']}/reject",
-                manner=reaction.manner,
-                expected={"already_taken", "request_closed"},
-            )
-            self.run_state.tally.accepts[rejected.code or "rejected"] += 1
-        else:
-            await self._accept(f"/requests/{card['id']}/accept", reaction)
-
-    async def _accept(self, path: str, reaction: Reaction) -> None:
-        refusals = {"already_taken", "request_closed", "mitra_offline", "at_capacity"}
-        accepted = await self.command(path, manner=reaction.manner, expected=refusals)
-        self.run_state.tally.accepts[accepted.code or "accepted"] += 1
-        if accepted.ok and reaction.once_more:
+        refusals = {"already_taken", "request_closed"}
+        if reaction.what == "accept":
+            refusals |= {"mitra_offline", "at_capacity"}
+        path = f"/requests/{card['id']}/{reaction.what}"
+        answered = await self.command(path, manner=reaction.manner, expected=refusals)
+        self.tally.accepts[answered.code or f"{reaction.what}ed"] += 1
+        if reaction.what == "accept" and answered.ok and reaction.once_more:
             again = await self.command(path)
-            if again.ok and again.body["session"]["id"] != accepted.body["session"]["id"]:
-                self.fault(f"a second accept gave another session: {accepted.body} {again.body}")
+            if again.ok and again.body["session"]["id"] != answered.body["session"]["id"]:
+                self.fault(f"a second accept gave another session: {answered.body} {again.body}")
 
-    # More time -------------------------------------------------------------------------------------------
+    # Extensions ------------------------------------------------------------------------------------------
 
     async def _answer_extensions(self) -> None:
         seen: set[str] = set()
         while not self.is_closing():
-            new = [one for one_id, one in self.picture.extensions.items() if one_id not in seen]
-            if not new:
-                await self.device.changed()
-            for extension in new:
-                seen.add(extension["id"])
-                if self._tasks is not None:
-                    self._tasks.create_task(self._answer_extension(extension))
+            for extension_id in self.picture.extensions.keys() - seen:
+                seen.add(extension_id)
+                self._tasks.create_task(self._answer_extension(self.picture.extensions[extension_id]))
+            await self.device.changed()
 
     async def _answer_extension(self, extension: Data) -> None:
         session = self.picture.sessions.get(extension["session_id"])
@@ -153,7 +135,7 @@ class Mitra(Person):
             manner=reaction.manner,
             expected={"extension_decided"},
         )
-        self.run_state.tally.extension_answers[answered.code or f"{reaction.what}ed"] += 1
+        self.tally.extension_answers[answered.code or f"{reaction.what}ed"] += 1
         if answered.ok and (answered.body["status"] == "rejected") != (reaction.what == "reject"):
             self.fault(f"the answer was {reaction.what}, but the extension is {answered.body}")
 
@@ -161,7 +143,7 @@ class Mitra(Person):
 
     def picture_changed(self, device: Device) -> None:
         """Begin to chat in each session that is new on the first device."""
-        if self._tasks is None or device is not self.device:
+        if device is not self.device:
             return
         for session_id, session in self.picture.sessions.items():
             if session_id not in self._chats:
@@ -172,37 +154,18 @@ class Mitra(Person):
     async def _chat(self, session_id: str, chatting: Chatting) -> None:
         answered = 0
         while session_id in self.picture.sessions:
-            written = self._written(session_id)
-            if len(written) > answered:
-                answered = len(written)
-                await self._reply(session_id, written[-1], chatting)
+            received = self.picture.message_ids(session_id, "customer")
+            if len(received) > answered:
+                answered = len(received)
+                if chatting.reads:
+                    await self.read_up_to(session_id, received[-1])
+                await self.type_and_say(session_id, self.dice.choice(TEXTS), chatting)
                 if chatting.ends_early and answered >= 2:
-                    await self._end(session_id, "Koneksi saya buruk, maaf")
-            elif self.is_closing():
-                if not await self.device.until(
-                    lambda: session_id not in self.picture.sessions, SESSION_END_TIMEOUT_SECONDS
-                ):
-                    await self._end(session_id, "Sesi uji selesai")
-            else:
+                    await self.end_session(session_id, {"reason": "Koneksi saya buruk, maaf"})
+            elif not self.is_closing():
                 await self.device.changed()
+            elif not await self.device.until(
+                lambda: session_id not in self.picture.sessions, SESSION_END_TIMEOUT_SECONDS
+            ):
+                await self.end_session(session_id, {"reason": "Sesi uji selesai"})
         await self.check_chat(session_id)
-
-    def _written(self, session_id: str) -> list[str]:
-        chat = self.picture.chats.get(session_id, {})
-        return sorted(message["id"] for message in chat.values() if message["sender"] == "customer")
-
-    async def _reply(self, session_id: str, last_message_id: str, chatting: Chatting) -> None:
-        if chatting.reads:
-            await self.read_up_to(session_id, last_message_id)
-        await self.device.type_in(session_id)
-        await self.rest(chatting.typing_seconds)
-        await self.say(session_id, self.dice.choice(TEXTS), repeats=chatting.repeats)
-
-    async def _end(self, session_id: str, reason: str) -> None:
-        await self.command(f"/sessions/{session_id}/end", {"reason": reason}, expected={"session_ended"})
-        if not await self.device.until(
-            lambda: session_id not in self.picture.sessions, CATCH_UP_TIMEOUT_SECONDS
-        ):
-            self.fault(
-                f"the session {session_id} has ended, but is shown after {CATCH_UP_TIMEOUT_SECONDS:.0f} s"
-            )

@@ -1,6 +1,6 @@
 """What a client shows: a snapshot, changed by each event. After the same events it must equal a fresh snapshot.
 
-This module is written from the contract alone and imports nothing of the server, as a client would.
+This module follows the contract alone. Like a client, it imports nothing of the server.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ Data = dict[str, Any]
 SHOWN_PAYMENTS = frozenset({"pending", "confirming", "confirmed", "unserved"})
 # The states of an extension without a final decision.
 OPEN_EXTENSIONS = frozenset({"pending", "charging"})
-# Fields that change without an event, so they are not compared: the time, and whether another mitra is available.
+# Fields that change without an event: the time, and whether another mitra is available. Do not compare them.
 VOLATILE_FIELDS = frozenset({"server_now", "other_available"})
 
 
@@ -30,7 +30,7 @@ def without_volatile_fields(value: Any) -> Any:
 class Picture:
     """The view of a client, for both roles.
 
-    It keeps a chat from the first message, or from the time its history was read.
+    It keeps a chat if it has seen the first message, or has read the history.
     """
 
     def __init__(self) -> None:
@@ -69,16 +69,15 @@ class Picture:
         self.chats[session_id] = {message["id"]: message for message in messages}
 
     def chat_differences(self, session_id: str, history: list[Data]) -> set[str]:
-        """Compare a chat with its history; no difference when this client has not seen the whole chat."""
-        shown = self.chats.get(session_id)
-        if shown is None:
+        """Compare a chat with its history. There is no difference if this client has not seen the whole chat."""
+        if session_id not in self.chats:
             return set()
-        stored = {message["id"]: message for message in history}
-        return {
-            f"message {message_id}: {_difference(shown.get(message_id), stored.get(message_id))}"
-            for message_id in shown.keys() | stored.keys()
-            if shown.get(message_id) != stored.get(message_id)
-        }
+        return _differences({"message": list(self.chats[session_id].values())}, {"message": history})
+
+    def message_ids(self, session_id: str, sender: str) -> list[str]:
+        """Return the ids of the messages of one side in a chat, oldest first."""
+        chat = self.chats.get(session_id, {})
+        return sorted(message["id"] for message in chat.values() if message["sender"] == sender)
 
     def _apply_to_chats(self, event_type: str, data: Data) -> None:
         match event_type:
@@ -107,13 +106,7 @@ class CustomerPicture(Picture):
         self.extension: Data | None = None
         self._latest_payment_id = ""
 
-    @property
-    def pairing(self) -> Data | None:
-        """The latest pairing of the payment that is shown."""
-        return None if self.payment is None else self.payment["pairing"]
-
     def restore(self, snapshot: Data) -> None:
-        """See Picture."""
         self.chats = {}
         self.payment = snapshot["payment"]
         self.session = snapshot["session"]
@@ -121,7 +114,6 @@ class CustomerPicture(Picture):
         self._latest_payment_id = "" if self.payment is None else self.payment["id"]
 
     def apply(self, event_type: str, data: Data) -> None:
-        """See Picture."""
         self._apply_to_chats(event_type, data)
         match event_type:
             case "payment.updated":
@@ -143,14 +135,12 @@ class CustomerPicture(Picture):
                     self.extension = data if data["status"] in OPEN_EXTENSIONS else None
 
     def running(self) -> Mapping[str, Data]:
-        """See Picture."""
         return {} if self.session is None else {self.session["id"]: self.session}
 
     def streamed(self) -> Data:
-        """See Picture."""
         return {
             "payment": self.payment,
-            "pairing": self.pairing,
+            "pairing": None if self.payment is None else self.payment["pairing"],
             "session": self.session,
             "extension": self.extension,
         }
@@ -167,7 +157,6 @@ class MitraPicture(Picture):
         self.presence: Data = {}
 
     def restore(self, snapshot: Data) -> None:
-        """See Picture."""
         self.chats = {}
         self.sessions = {session["id"]: session for session in snapshot["sessions"]}
         self.extensions = {extension["id"]: extension for extension in snapshot["extensions"]}
@@ -179,7 +168,6 @@ class MitraPicture(Picture):
         self.cards = {request["id"]: request for request in requests}
 
     def apply(self, event_type: str, data: Data) -> None:
-        """See Picture."""
         self._apply_to_chats(event_type, data)
         match event_type:
             case "session.started" | "session.updated":
@@ -201,15 +189,12 @@ class MitraPicture(Picture):
                 self.presence = data
 
     def running(self) -> Mapping[str, Data]:
-        """See Picture."""
         return self.sessions
 
     def streamed(self) -> Data:
-        """See Picture."""
         return {"sessions": list(self.sessions.values()), "extensions": list(self.extensions.values())}
 
     def unstreamed(self) -> Data:
-        """See Picture."""
         return {"requests": list(self.cards.values()), "presence": self.presence}
 
 
@@ -225,7 +210,7 @@ def _differences(shown: Data, fresh: Data) -> set[str]:
 
 
 def _difference(ours: Any, theirs: Any) -> str:
-    """Return the fields that differ with both values, or both values when one is not an object."""
+    """Return each field that differs with both values. Return both whole values if one is not an object."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
         fields = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
         return ", ".join(f"{key} is shown as {ours.get(key)!r}, is {theirs.get(key)!r}" for key in fields)
