@@ -1,6 +1,6 @@
 """Report which tests show each rule, and each test's last outcome.
 
-docs/rules.md numbers what the product promises. A test names the promises that it shows:
+docs/rules.md numbers the promises of the product. A test names the promises that it shows:
 
     @pytest.mark.rule("2b.5", "X.4")
     @pytest.mark.invariant(1)
@@ -71,7 +71,7 @@ _INVARIANT_ROW: Final = re.compile(r"\| (?P<number>[0-9]+) \| (?P<title>.+?) \| 
 
 
 class RulesFileError(ValueError):
-    """docs/rules.md is malformed. The message names the line and what would be right."""
+    """docs/rules.md is malformed. The message names the line and the correct form."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,8 +117,8 @@ async def test_one_of_two_concurrent_decisions_wins_and_the_other_operator_sees_
     await expect(first.get_by_role("region", name="Decision")).to_contain_text("refund")
     await second.unroute("**/api/control-center/review-cases/*")
     await second.get_by_role("dialog").get_by_role("button", name="Decide").click()
-    told = second.get_by_role("alert").filter(has_text="has decided this case already")
-    await expect(told).to_contain_text(first_email)
+    alert = second.get_by_role("alert").filter(has_text="has decided this case already")
+    await expect(alert).to_contain_text(first_email)
     rows = await system.database.fetch("SELECT decision, decided_by FROM review_cases WHERE id = $1", case_id)
     assert [(row["decision"], row["decided_by"]) for row in rows] == [("refund", first_id)]
 
@@ -148,8 +148,8 @@ async def test_a_large_refund_needs_a_second_operator_and_a_refused_refund_can_b
     await expect(decision).to_contain_text(f"Approved by {colleague[1]}")
     await others.get_by_role("dialog").get_by_role("button", name="Approve the refund").click()
     # The page also shows an alert when its own refresh fails, which `route` may cause.
-    told = others.get_by_role("alert").filter(has_text="a colleague may have approved it already")
-    await expect(told).to_be_visible()
+    alert = others.get_by_role("alert").filter(has_text="a colleague may have approved it already")
+    await expect(alert).to_be_visible()
 
     await expect(decision).to_contain_text("failed")
     await expect(decision).to_contain_text("refused by the mock gateway")
@@ -187,8 +187,8 @@ async def test_an_operator_decides_many_cases_in_one_step_and_large_refunds_wait
     await dialog.get_by_label("Note").fill("Trouble on Monday.")
     await dialog.get_by_role("button", name="Decide").click()
     await expect(page.get_by_text("2 of 3 cases decided.")).to_be_visible()
-    told = page.get_by_role("alert").filter(has_text="These were not decided:")
-    await expect(told.get_by_role("listitem")).to_have_text(
+    alert = page.get_by_role("alert").filter(has_text="These were not decided:")
+    await expect(alert.get_by_role("listitem")).to_have_text(
         [f"Review case {_short(free)}: There is nothing to refund: the case stays open."]
     )
 
@@ -414,9 +414,9 @@ async def test_an_admin_invites_a_mitra_then_changes_the_name_and_the_capacity(s
     await phone.fill("+62 811 7000 4321")
     await name.fill("Kak Lain")
     await invite.click()
-    told = dialog.get_by_role("alert")
-    await expect(told).to_contain_text("already that of the mitra Kak Tari. Nothing was changed.")
-    await told.get_by_role("link", name="Open Kak Tari").click()
+    alert = dialog.get_by_role("alert")
+    await expect(alert).to_contain_text("already that of the mitra Kak Tari. Nothing was changed.")
+    await alert.get_by_role("link", name="Open Kak Tari").click()
 
     heading = page.get_by_role("heading", level=1)
     await expect(heading).to_have_text("Kak Tari")

@@ -688,7 +688,7 @@ async def test_the_app_shows_the_end_of_a_chat_that_ended_while_the_phone_was_of
 
 
 async def set_silence_action(system: System, action: str) -> None:
-    """Set what silence does from now on."""
+    """Set the default action of extensions that are requested from now on."""
     await system.database.execute(
         "UPDATE configuration SET value = $1 WHERE key = 'extension_default_action_on_timeout'", action
     )

@@ -88,7 +88,7 @@ async def assert_usable(show: Show, name: str) -> None:
             await page.screenshot(path=folder / f"{name}-{language}-{theme}.png")
         words = await page.evaluate(OUR_WORDS)
         assert bool(INDONESIAN.search(words)) == (language == "id"), words
-        # The device asks for reduced motion, so every animation ends at once.
+        # The device asks for reduced motion, so every animation ends immediately.
         await wait_until(partial(page.evaluate, "document.getAnimations().length === 0"))
         assert await violations(page) == [], f"{name}, {theme}, {language}"
         assert await page.evaluate(TOO_SMALL, [SMALLEST_TARGET_PX, TARGETS]) == []

@@ -1,4 +1,4 @@
-"""The dashboard shows what plain SQL counts. A day is a day in Jakarta."""
+"""The dashboard's figures equal the counts of plain SQL. A day is a day in Jakarta."""
 
 import random
 from datetime import UTC, datetime, timedelta

@@ -94,9 +94,9 @@ async def test_a_timeline_runs_from_opening_the_payment_to_the_end_of_its_sessio
         await customer.post(f"/sessions/{session_id}/end")
     payment = (await viewer.get(f"/payments/{payment_id}")).json()
     assert (payment["status"], payment["session_id"], payment["case_id"]) == ("served", session_id, None)
-    told = [(entry["type"], entry["status"] or entry["reason"]) for entry in payment["timeline"]]
+    entries = [(entry["type"], entry["status"] or entry["reason"]) for entry in payment["timeline"]]
     # Changes by one statement have the same time. Then `rank` orders their entries.
-    assert [each for each in told if each[0] != "payment_status"] == [
+    assert [each for each in entries if each[0] != "payment_status"] == [
         ("payment_opened", None),
         ("charge_started", None),
         ("charge_answered", "approved"),
@@ -107,7 +107,7 @@ async def test_a_timeline_runs_from_opening_the_payment_to_the_end_of_its_sessio
         ("session_started", None),
         ("session_ended", "customer_ended"),
     ]
-    assert [status for kind, status in told if kind == "payment_status"] == [
+    assert [status for kind, status in entries if kind == "payment_status"] == [
         "confirming",
         "confirmed",
         "served",
@@ -310,9 +310,9 @@ async def test_a_new_name_reaches_the_customer_of_a_running_chat(server: Running
         changed = await admin.patch(f"/mitras/{mitra.id}", {"display_name": "Kak Baru"})
         assert changed.status_code == 200, changed.text
         await run_worker(server)
-        told = await socket.wait_for("session.updated", id=str(chat.id))
-    assert told["mitra"]["display_name"] == "Kak Baru"
-    assert (await customer.get("/state")).json()["session"]["mitra"] == told["mitra"]
+        event = await socket.wait_for("session.updated", id=str(chat.id))
+    assert event["mitra"]["display_name"] == "Kak Baru"
+    assert (await customer.get("/state")).json()["session"]["mitra"] == event["mitra"]
 
 
 @pytest.mark.rule("X.8")

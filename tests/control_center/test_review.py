@@ -222,7 +222,7 @@ async def test_a_case_shows_every_asked_mitra_and_each_answer_with_its_time(
     case = (await reviewer.get(f"/review-cases/{case_id}")).json()
     assert (case["reason"], case["tag"], case["status"]) == ("no_session", "customer_cancelled", "decided")
     assert case["payment"]["status"] == "unserved"
-    told = [
+    entries = [
         (
             entry["type"],
             entry["status"],
@@ -232,9 +232,9 @@ async def test_a_case_shows_every_asked_mitra_and_each_answer_with_its_time(
         for entry in case["timeline"]
         if not entry["type"].startswith(("charge", "payment"))
     ]
-    asking = [each for each in told if each[0] == "mitra_asked"]
+    asking = [each for each in entries if each[0] == "mitra_asked"]
     assert {each[3] for each in asking} == {"Kak Sari", "Kak Budi"}
-    assert [each for each in told if each[0] != "mitra_asked"] == [
+    assert [each for each in entries if each[0] != "mitra_asked"] == [
         ("pairing_opened", None, None, None),
         ("mitra_answered", "rejected", None, "Kak Sari"),
         ("mitra_answered", "closed", "customer_cancelled", "Kak Budi"),
@@ -317,10 +317,10 @@ async def test_the_gateway_gets_a_refund_once_and_its_confirmation_marks_the_pay
     assert [(refund.charge_key, refund.amount_rp) for refund in recorded.refunds] == [
         (failed.charge_key, 20_000)
     ]
-    told = await server.database.fetch(
+    events = await server.database.fetch(
         "SELECT data FROM stream_events WHERE user_id = $1 ORDER BY seq", failed.customer_id
     )
-    assert '"status":"refunded"' in told[-2]["data"]
+    assert '"status":"refunded"' in events[-2]["data"]
     actions = await server.database.fetch("SELECT actor, action FROM audit_entries ORDER BY id")
     assert [tuple(row) for row in actions] == [
         (str(reviewer.id), "case_decided"),
@@ -537,7 +537,7 @@ async def test_each_case_shows_its_refundable_amount_and_whether_a_refund_needs_
     reviewer = await careful.operator("reviewer")
     cases = [await make_failed_search(careful, price_rp=price_rp) for price_rp in (0, 20_000, 35_000)]
 
-    async def told() -> list[tuple[int, bool]]:
+    async def refundable() -> list[tuple[int, bool]]:
         items = (await reviewer.get("/review-cases")).json()["items"]
         return [
             (item["refundable_rp"], item["needs_approval"])
@@ -546,7 +546,7 @@ async def test_each_case_shows_its_refundable_amount_and_whether_a_refund_needs_
             if item["id"] == str(case.case_id)
         ]
 
-    assert await told() == [(0, False), (20_000, False), (35_000, True)]
+    assert await refundable() == [(0, False), (20_000, False), (35_000, True)]
     body = {"case_ids": [str(case.case_id) for case in cases], "decision": "refund", "note": "gangguan"}
     outcomes = (await reviewer.post("/review-cases/decisions", body)).json()["items"]
     assert [outcome["case"] and outcome["case"]["refund"]["status"] for outcome in outcomes] == [
@@ -556,7 +556,7 @@ async def test_each_case_shows_its_refundable_amount_and_whether_a_refund_needs_
     ]
     # A refund that is already requested cannot be requested again. A refund that awaits approval can still be
     # requested.
-    assert await told() == [(0, False), (0, False), (35_000, True)]
+    assert await refundable() == [(0, False), (0, False), (35_000, True)]
 
 
 @pytest.mark.rule("X.9")

@@ -140,8 +140,8 @@ async def test_a_confirmation_charges_once_when_its_server_is_killed_around_the_
         await asyncio.gather(*(expect_no_answer(command.sent_to(victim)) for command, victim in steps))
         await asyncio.gather(*(victim.killed() for victim in victims))
 
-        # The device learns of the recorded charge at once. It learns of the others after the worker has asked the
-        # gateway.
+        # The device gets the event of the recorded charge immediately. It gets the other events after the worker
+        # has asked the gateway.
         await devices[2].wait_for_event("pairing.updated", status="open")
         await mitra_device.wait_for_event("request.offered")
         await devices[1].wait_for_event("pairing.updated", 12, status="open")

@@ -23,8 +23,8 @@ WITH somebody AS (
 INSERT INTO customers (id, call_name) SELECT id, 'Bunga' FROM somebody RETURNING id
 """
 
-# Makes the armed deadlines due one after another within 3 s. If all were due at once, a worker would fire all of them
-# in a few transactions before the test kills it.
+# Makes the armed deadlines due one after another within 3 s. If all were due at the same time, a worker would fire
+# all of them in a few transactions before the test kills it.
 DUE_SOON = """
 WITH moment AS MATERIALIZED (SELECT curhat_now() + interval '2 seconds' AS first_due),
 given AS MATERIALIZED (

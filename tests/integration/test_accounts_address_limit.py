@@ -15,7 +15,7 @@ Valkey = valkey.asyncio.Valkey
 
 
 class WallClock:
-    """A wall clock that stands still until a test moves it."""
+    """A wall clock that changes only when a test moves it."""
 
     now = 1_767_268_800.0
 
@@ -43,7 +43,7 @@ async def hello(_scope: Any, _receive: Any, send: Any) -> None:
 async def call(
     application: AddressLimit, address: str = "10.0.0.1", kind: str = "http", **further: Any
 ) -> Any:
-    """Call the application, and return what it sent."""
+    """Call the application, and return the messages that it sent."""
     sent: list[MutableMapping[str, Any]] = []
 
     async def send(message: MutableMapping[str, Any]) -> None:

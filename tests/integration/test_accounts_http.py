@@ -485,7 +485,7 @@ async def test_no_secret_is_logged_while_signing_in_and_out(
     ]
     # Ids are not secret. Their random digits can contain the code.
     shown = [str({key: value for key, value in entry.items() if not key.endswith("_id")}) for entry in logged]
-    # Leaves out what the test's own HTTP client logs.
+    # Leaves out the log lines of the test's own HTTP client.
     shown += [record.getMessage() for record in caplog.records if not record.name.startswith("http")]
     shown += capfd.readouterr()
     for secret in (code, "654321", token, service.digest_of_token(token).hex(), PHONE, PHONE[3:], "Bunga"):

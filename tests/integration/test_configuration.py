@@ -167,7 +167,7 @@ async def test_a_change_based_on_an_older_value_is_refused_with_the_newer_value(
         "updated_at": first.updated_at,
         "updated_by": "operator-1",
     }
-    # The clock stands still, but the second change still has a later `updated_at`.
+    # The clock is stopped, but the second change still has a later `updated_at`.
     second = await change(database, BLAST, 30, "operator-2", expected_updated_at=first.updated_at)
     assert second.updated_at > first.updated_at
     with pytest.raises(ChangedMeanwhile):

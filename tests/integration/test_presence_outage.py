@@ -226,7 +226,7 @@ async def test_a_thousand_polls_cause_no_transaction_in_postgresql(
     watcher = await asyncpg.connect(database_url)
 
     async def transactions() -> int:
-        # This function reports a connection's transactions at once, but only after the connection has read a table.
+        # This function reports a connection's transactions immediately, but only after the connection has read a table.
         report = "SELECT pg_stat_force_next_flush() FROM configuration"
         async with contextlib.AsyncExitStack() as stack:
             for _ in range(database.pool.get_size()):

@@ -66,7 +66,7 @@ def offered() -> "asyncio.Queue[list[UUID]]":
 
 
 @pytest.fixture
-def told() -> list[tuple[UUID, MitraPresence]]:
+def device_messages() -> list[tuple[UUID, MitraPresence]]:
     """The messages of `presence` to the devices, in order."""
     return []
 
@@ -76,13 +76,13 @@ def presence(
     valkey_client: "valkey.asyncio.Valkey",
     database: Database,
     offered: "asyncio.Queue[list[UUID]]",
-    told: list[tuple[UUID, MitraPresence]],
+    device_messages: list[tuple[UUID, MitraPresence]],
 ) -> Presence:
     return presence_with(
         valkey_client,
         database,
         may_be_asked=offered.put,
-        presence_changed=lambda mitra_id, shown: told.append((mitra_id, shown)),
+        presence_changed=lambda mitra_id, shown: device_messages.append((mitra_id, shown)),
     )
 
 
@@ -481,7 +481,7 @@ async def test_a_mitra_who_becomes_available_is_offered_the_open_blasts(
         await presence.opened(mitra, "phone")
         await presence.reconcile()
         assert offered.empty()
-        # This process commits the toggle, so the offer follows at once.
+        # This process commits the toggle, so the offer follows immediately.
         async with database.transaction() as tx:
             await set_intent(tx, mitra, True, ignore)
         async with asyncio.timeout(1):
@@ -523,36 +523,36 @@ async def test_a_failed_offer_does_not_end_the_loops(
 
 
 async def test_devices_get_each_change_once_and_a_new_device_gets_the_current_state(
-    presence: Presence, told: list[tuple[UUID, MitraPresence]], database: Database, make: Make
+    presence: Presence, device_messages: list[tuple[UUID, MitraPresence]], database: Database, make: Make
 ) -> None:
     mitra, elsewhere = await make.mitra(), await make.mitra()
     await presence.opened(mitra, "phone")
-    told.clear()
+    device_messages.clear()
     online = MitraPresence(online=True, connected=True, active_sessions=0, max_customers=1)
 
     await presence.refresh([mitra, elsewhere])
     await presence.refresh([mitra, elsewhere])
-    assert told == [(mitra, online)]
+    assert device_messages == [(mitra, online)]
 
     await change(database, mitra, "online = false")
     await presence.refresh([mitra, elsewhere])
     await presence.refresh([mitra, elsewhere])
-    assert told[1:] == [(mitra, msgspec.structs.replace(online, online=False))]
+    assert device_messages[1:] == [(mitra, msgspec.structs.replace(online, online=False))]
 
     await presence.opened(mitra, "tablet")
     await presence.refresh([mitra])
-    assert told[2:] == [(mitra, msgspec.structs.replace(online, online=False))]
+    assert device_messages[2:] == [(mitra, msgspec.structs.replace(online, online=False))]
 
 
 async def test_a_device_that_was_reported_as_disconnected_is_later_reported_as_connected(
     presence: Presence,
-    told: list[tuple[UUID, MitraPresence]],
+    device_messages: list[tuple[UUID, MitraPresence]],
     valkey_client: "valkey.asyncio.Valkey",
     make: Make,
 ) -> None:
     mitra = await make.mitra()
     await presence.opened(mitra, "phone")
-    told.clear()
+    device_messages.clear()
     # The state from a refresh that asked Valkey before the socket opened.
     await valkey_client.flushall()
     await presence.refresh([mitra])
@@ -560,7 +560,7 @@ async def test_a_device_that_was_reported_as_disconnected_is_later_reported_as_c
     await presence.reconcile()
     await presence.reconcile()
 
-    assert [shown.connected for _, shown in told] == [False, True]
+    assert [shown.connected for _, shown in device_messages] == [False, True]
 
 
 async def test_consecutive_changes_cause_one_refresh(

@@ -1,4 +1,4 @@
-"""Reading chats: history, messages, read marks, and what each side may see of the other."""
+"""Reading chats: history, messages, read marks, and and the data that each side may see of the other."""
 
 import asyncio
 from typing import Any

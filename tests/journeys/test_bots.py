@@ -1,6 +1,4 @@
-"""Simulated people who keep running (`curhat bots`). A developer who tries the product alone meets them in either
-role.
-"""
+"""Simulated people who keep running (`curhat bots`), so that a developer can try the product alone in either role."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -38,7 +38,7 @@ NOT_FOUND = ChargeAnswer("not_found")
 
 @pytest.fixture
 async def chat(database: Database, clock: VirtualClock, make: Make) -> Chat:
-    """A running chat of 30 minutes. The clock stands still."""
+    """A running chat of 30 minutes. The clock is stopped."""
     await clock.set()
     return await open_chat(database, make, minutes=MINUTES)
 

@@ -402,7 +402,7 @@ async def test_a_subscription_is_marked_as_failed_after_several_consecutive_fail
         assert (row["failures"], row["failed_at"] is not None) == (number, number == MAX_FAILURES)
     await server.application.services.presence.refresh([mitra.id])
     assert not await server.application.services.presence.may_be_asked(mitra.id)
-    # If the app subscribes again, as it does at each start, the subscription becomes good.
+    # If the app subscribes again, as it does at each start, the server clears the failure.
     await mitra.put("/push-subscriptions", browser.to_json())
     await server.application.services.presence.refresh([mitra.id])
     assert await server.application.services.presence.may_be_asked(mitra.id)

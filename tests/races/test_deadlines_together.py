@@ -34,7 +34,7 @@ async def armed(database: Database) -> list[int]:
 async def chats_past_their_end(
     database: Database, make: Make, clock: VirtualClock, mitra_id: UUID | None = None
 ) -> list[Chat]:
-    """Three chats whose time is over, before any worker has looked."""
+    """Three chats whose time is over, before a worker has fired their deadlines."""
     await clock.set()
     chats = [await open_chat(database, make, mitra_id=mitra_id) for _ in range(3)]
     await clock.advance(HALF_AN_HOUR)
@@ -71,7 +71,7 @@ async def test_a_deadline_takes_effect_once_when_several_workers_have_it_in_thei
     fired = await asyncio.gather(
         *(deadlines.fire_batch(database, some, TRANSITIONS[SESSION_END]) for some in several)
     )
-    # If a batch meets a lock, the worker fires the batch's deadlines one by one.
+    # If a row of a batch is locked, the worker fires the batch's deadlines one by one.
     await deadline_loop.run_once(database, TRANSITIONS)
     once = [each.deadline.entity_id for some in fired for each in some or []]
     assert len(once) == len(set(once))

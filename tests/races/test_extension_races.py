@@ -158,7 +158,7 @@ CHARGED: tuple[str, list[str], list[str]] = ("served", ["approved"], [])
 
 @pytest.fixture
 async def scenario(database: Database, clock: VirtualClock, make: Make) -> Scenario:
-    """A scenario in which the clock stands still."""
+    """A scenario in which the clock is stopped."""
     await clock.set()
     chat = await open_chat(database, make, minutes=MINUTES)
     offer = await make.offer(purpose="extension", duration_minutes=ADDED_MINUTES, price_rp=10_000)
@@ -531,7 +531,7 @@ async def test_a_race_between_a_late_message_and_a_rejection_has_one_outcome(
     assert isinstance(said[0], SessionEnded if rejected_first else sessions.SentMessage)
 
 
-# Two at once, and the gateway ------------------------------------------------------------------------------
+# Concurrent requests, and the gateway -----------------------------------------------------------------------
 
 
 @pytest.mark.rule("5.7")

@@ -109,7 +109,7 @@ OPEN_BLASTS = "pairings WHERE kind = 'blast' AND status = 'open'"
 
 @pytest.fixture
 async def scenario(database: Database, clock: VirtualClock, make: Make) -> Scenario:
-    """The clock stands still, and the mitra takes one customer."""
+    """A scenario in which the clock is stopped, and the mitra takes one customer."""
     await clock.set()
     chat = await open_chat(database, make, mitra_id=await make.mitra(max_customers=1))
     async with database.transaction() as tx:

@@ -691,7 +691,7 @@ class SimulationState:
         return f"{device.role} {device.user_id} at {device.seq}"
 
     async def _catch_up(self, device: Device) -> None:
-        # A device that is new or was away for long starts from a snapshot instead.
+        # A device that is new or was disconnected for long starts from a snapshot instead.
         fresh = not device.has_snapshot or self.random.random() < 0.2
         if not fresh:
             await device.apply_missed(self.database)

@@ -1,4 +1,4 @@
-"""Settings are checked at start: the error names each wrong setting and what would be right."""
+"""Settings are checked at start: the error names each wrong setting and its correct form."""
 
 import base64
 import stat
