@@ -1,6 +1,7 @@
 """The HTTP API: the routes of every package in one Litestar application, and their dependencies."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from litestar import Litestar
@@ -10,6 +11,7 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.routes import HTTPRoute
+from litestar.types import Guard
 
 from curhat.accounts import endpoints as accounts
 from curhat.accounts.guards import customers_and_mitras_only, provide_customer, provide_mitra
@@ -130,16 +132,12 @@ def _lighten(api: Litestar) -> None:
                 ]
                 # The operations that Litestar adds itself (OPTIONS, the contract) have no attribute to replace.
                 if hasattr(handler, "__dict__"):
-                    handler.authorize_connection = _authorization_of(handler)  # type: ignore[assignment, method-assign]
+                    authorize = partial(_authorize, handler.resolve_guards(), handler)
+                    handler.authorize_connection = authorize  # type: ignore[assignment, method-assign]
 
 
-def _authorization_of(
-    handler: BaseRouteHandler,
-) -> Callable[[ASGIConnection[Any, Any, Any, Any]], Coroutine[Any, Any, None]]:
-    guards = handler.resolve_guards()
-
-    async def authorize(connection: ASGIConnection[Any, Any, Any, Any]) -> None:
-        for guard in guards:
-            await guard(connection, handler)  # type: ignore[misc]
-
-    return authorize
+async def _authorize(
+    guards: Sequence[Guard], handler: BaseRouteHandler, connection: ASGIConnection[Any, Any, Any, Any]
+) -> None:
+    for guard in guards:
+        await guard(connection, handler)  # type: ignore[misc]

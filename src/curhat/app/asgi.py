@@ -46,7 +46,8 @@ class Server:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._services: Services | None = None
-        self._serve: Application = _not_started
+        # Set when the lifespan starts. Before that, uvicorn accepts no connection.
+        self._serve: Application
 
     @property
     def services(self) -> Services:
@@ -201,11 +202,3 @@ async def _answer(send: Send, status: int, body: bytes, content_type: bytes = b"
     headers = [(b"content-type", content_type), (b"content-length", length), *SECURITY_HEADERS]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-async def _not_started(scope: Scope, receive: Receive, send: Send) -> None:
-    if scope["type"] == "http":
-        await _answer(send, 503, b"starting\n")
-    else:
-        await receive()
-        await send({"type": "websocket.close", "code": 1012})

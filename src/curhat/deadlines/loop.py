@@ -66,12 +66,6 @@ class Loop:
         """End the current sleep, or the next sleep. Handles the signal `deadlines`: a deadline is due now."""
         self._woken.set()
 
-    async def _sleep(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
-        self._woken.clear()
-
     async def look(self) -> bool:
         """Start to fire the deadlines that have come due since the last look. Returns whether there were any."""
         all_due = await queries.due_deadlines(self._database, max_deadlines=service.MAX_DUE_PER_LOOK)
@@ -94,7 +88,10 @@ class Loop:
                 log.warning("deadlines.database_trouble", error=type(error).__name__)
             if wait_seconds is None:
                 wait_seconds = MAX_SLEEP_SECONDS
-            await self._sleep(min(max(wait_seconds, MIN_SLEEP_SECONDS), MAX_SLEEP_SECONDS))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(max(wait_seconds, MIN_SLEEP_SECONDS), MAX_SLEEP_SECONDS)):
+                    await self._woken.wait()
+            self._woken.clear()
 
     async def settle(self) -> None:
         """Wait until all found deadlines have fired and all their calls have ended."""

@@ -18,12 +18,12 @@ log = structlog.get_logger(__name__)
 # The signal that wakes sleeping workers.
 SIGNAL = "deadlines"
 
-# Limits one look, so that a backlog does not delay deadlines that have just come due.
+# Limits one read, so that a backlog does not delay deadlines that have just come due.
 MAX_DUE_PER_LOOK = 200
 # Limits how many journeys one transaction locks, and how long it locks them.
 MAX_BATCH_DEADLINES = 50
-# The longest time that a batch waits for one lock. After that, each deadline is fired by itself. The time is shorter
-# than deadlock_timeout, so PostgreSQL never has to look for a deadlock.
+# The longest time that a batch waits for one lock. After that, the worker fires each deadline by itself. The time is
+# shorter than deadlock_timeout, so PostgreSQL never has to look for a deadlock.
 BATCH_LOCK_TIMEOUT = "100ms"
 # A transition that failed this often probably has a bug. Its deadline is parked, and an operator must look at it.
 MAX_ATTEMPTS = 10
@@ -44,13 +44,12 @@ Transition = Callable[[Transaction, Deadline], Awaitable[FollowUp | None]]
 
 
 class BatchTransition:
-    """A transition that takes several deadlines of one kind in one transaction. It also works as a Transition for
-    one.
+    """A transition that takes several deadlines of one kind in one transaction. It is also a Transition for one.
 
     `run` locks table by table in the global lock order (payments, pairings, sessions, mitras, requests, streams).
     Within a table it locks in id order. Every single transition locks in the same order, so batches and single
     transitions never deadlock.
-    `run` returns the external calls to make, keyed by the entity of their deadline, or None.
+    `run` returns the external calls to make, by the entity id of their deadline, or None.
     """
 
     def __init__(
@@ -64,10 +63,7 @@ class BatchTransition:
 
 
 async def arm(tx: Transaction, kind: str, entity_id: UUID, due_at: datetime, generation: int = 1) -> None:
-    """Run the transition of `kind` for `entity_id` at `due_at`.
-
-    If this deadline is already armed, move it to `due_at`.
-    """
+    """Run the transition of `kind` for `entity_id` at `due_at`. If this deadline is already armed, change its time."""
     await arm_each(tx, kind, [(entity_id, due_at, generation)])
 
 
@@ -105,10 +101,7 @@ def wake_workers(tx: Transaction) -> None:
 
 
 async def disarm(tx: Transaction, kind: str, *entity_ids: UUID) -> None:
-    """Remove the deadlines of `kind` of these entities.
-
-    If a worker has locked a deadline, it stays and fires as a no-op.
-    """
+    """Remove the deadlines of `kind` of these entities. A deadline that a worker has locked fires as a no-op."""
     await disarm_each(tx, (kind,), *entity_ids)
 
 
@@ -120,9 +113,9 @@ async def disarm_each(tx: Transaction, kinds: Sequence[str], *entity_ids: UUID) 
 async def fire(database: Database, deadline_id: int, transitions: Mapping[str, Transition]) -> Fired | None:
     """Claim one deadline and run its transition in the same transaction.
 
-    Returns the deadline that took effect. Returns None in three cases: another worker has claimed it, it was moved or
-    disarmed, or its transition failed and the deadline was postponed or parked. Raises the errors of DATABASE_AWAY
-    when the claim itself fails.
+    Returns the deadline that took effect. Returns None in three cases: another worker has claimed the deadline; it was
+    moved or disarmed; its transition failed, and it was postponed or parked. Raises the errors of DATABASE_AWAY if the
+    claim itself fails.
     """
     claimed: Deadline | None = None
     structlog.contextvars.clear_contextvars()
@@ -151,8 +144,8 @@ async def fire_batch(
 ) -> list[Fired] | None:
     """Claim these deadlines of one kind and run their transition, all in one transaction.
 
-    Returns the deadlines that took effect. Returns None if something failed or a lock was held too long. Then nothing
-    was changed, and the caller fires each deadline by itself. Raises the errors of DATABASE_AWAY when the claim
+    Returns the deadlines that took effect. Returns None if the transition failed or waited too long for a lock. Then
+    nothing has changed, and the caller fires each deadline by itself. Raises the errors of DATABASE_AWAY if the claim
     itself fails.
     """
     claimed: list[Deadline] = []

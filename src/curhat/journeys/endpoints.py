@@ -29,7 +29,6 @@ from curhat.kit.errors import BusinessError, NotFound, PresenceUnknown, Validati
 from curhat.kit.http import (
     AnyRequest,
     command,
-    command_without_answer,
     read_idempotent_request,
     to_answer,
     to_response,
@@ -44,6 +43,7 @@ from curhat.kit.idempotency import (
 )
 from curhat.kit.identity import Identity
 from curhat.kit.openapi import MITRA_SIGNED_IN, MITRA_WITH_KEY, SIGNED_IN, WITH_KEY, answers
+from curhat.kit.queries import read_clock
 from curhat.pairing import cards, views
 from curhat.pairing import service as pairing
 from curhat.pairing.errors import (
@@ -308,7 +308,7 @@ async def decline_fallback(
     request: AnyRequest, database: NamedDependency[Database], customer: Customer, pairing_id: FromPath[UUID]
 ) -> Response[None]:
     """Want no other bestie: the journey ends, and an operator reviews the payment (3.8)."""
-    return await command_without_answer(
+    return await command(
         request, database, customer, lambda tx: pairing.decline_fallback(tx, pairing_id, customer.user_id)
     )
 
@@ -347,7 +347,9 @@ async def get_mitra_state(
 @get("/api/mitra/requests", responses=answers({200: RequestList}, *MITRA_SIGNED_IN))
 async def list_requests(database: NamedDependency[Database], mitra: Mitra) -> RequestList:
     """Return the requests that this mitra can accept now."""
-    return await cards.request_list(database, mitra.user_id)
+    async with database.transaction() as tx:
+        requests = await cards.open_requests(tx, [mitra.user_id])
+        return RequestList(items=requests.get(mitra.user_id, []), server_now=await read_clock(tx))
 
 
 @post(
@@ -401,7 +403,7 @@ async def reject_request(
 ) -> Response[None]:
     """Reject a request. This mitra is not asked again for this pairing."""
     candidates = await candidates_or_none(presence)
-    return await command_without_answer(
+    return await command(
         request, database, mitra, lambda tx: pairing.reject(tx, request_id, mitra.user_id, candidates)
     )
 

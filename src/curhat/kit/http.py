@@ -6,7 +6,7 @@ the Idempotency-Key, and gives a repeated request the stored answer. The others 
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -80,7 +80,7 @@ async def command(
     step: Callable[[Transaction], Awaitable[msgspec.Struct | None]],
     *,
     status: int = 200,
-) -> Response[bytes]:
+) -> Response[Any]:
     """Run `step` once per Idempotency-Key and respond with its struct, or with an empty 204 if it returns None.
 
     Raises IdempotencyKeyMissing, the errors of run_idempotent, and the errors of `step`. A refusal (4xx) that `step`
@@ -92,16 +92,6 @@ async def command(
         return to_answer(await step(tx), status)
 
     return to_response(await run_idempotent(database, idempotent, step_to_answer))
-
-
-async def command_without_answer(
-    request: AnyRequest, database: Database, identity: Caller, step: Callable[[Transaction], Awaitable[None]]
-) -> Response[None]:
-    """Do the same as `command`, for an operation that responds with an empty 204.
-
-    If the stored answer is a refusal, the response has the body of the refusal.
-    """
-    return cast("Response[None]", await command(request, database, identity, step, status=204))
 
 
 def to_answer(result: msgspec.Struct | None, status: int = 200) -> Answer:

@@ -6,7 +6,6 @@ Configuration is separate: operators change it while the service runs (see `conf
 import base64
 import difflib
 import ipaddress
-import os
 import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
@@ -178,14 +177,11 @@ def _kept_in(data_dir: Path, name: str, new_text: str) -> str:
     if not path.exists():
         # Write a temporary file (mode 0600), then link it. If two processes do this at once, one link succeeds, and
         # both processes read the same complete key.
-        descriptor, temporary = tempfile.mkstemp(dir=data_dir)
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(new_text)
+        with tempfile.NamedTemporaryFile("w", dir=data_dir) as file:
+            file.write(new_text)
+            file.flush()
             with suppress(FileExistsError):
-                path.hardlink_to(temporary)
-        finally:
-            Path(temporary).unlink()
+                path.hardlink_to(file.name)
     return path.read_text()
 
 

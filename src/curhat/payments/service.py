@@ -133,9 +133,9 @@ async def begin_extension_charges(
 
 
 async def abandon_extensions(tx: Transaction, payment_ids: Sequence[UUID]) -> None:
-    """pending or confirming → abandoned, for extensions that are never charged (5.7).
+    """pending or confirming → abandoned, for extensions that are never charged (5.7). Final statuses do not change.
 
-    The caller holds the sessions' locks. A payment with a final status does not change.
+    The caller holds the sessions' locks.
     """
     await queries.abandon_extension_payments(tx, payment_ids=payment_ids)
 
@@ -324,10 +324,7 @@ async def close(
 
 
 async def open_cases(tx: Transaction, payment_ids: Sequence[UUID], reason: CaseReason) -> None:
-    """Open a case for each payment, so that an operator reviews it.
-
-    A payment has one case, with its first reason (X.1).
-    """
+    """Open a review case for each payment. A payment has at most one case, which keeps its first reason (X.1)."""
     await queries.open_cases(tx, payment_ids=payment_ids, case_reason=reason)
 
 
