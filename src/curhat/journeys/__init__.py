@@ -3,7 +3,7 @@
 availability    asks presence before a step
 paying          opening, confirming, leaving, expiring a payment
 charging        record the attempt, call the gateway, record its answer
-searching       begin the search, accept, reject, cancel, fall back
+searching       begin the search, accept, cancel, take the fallback
 mitras          the consequences of the toggle, a capacity change and a suspension
 renaming        sends a new name to everybody who sees the old name
 snapshot        the whole state of a customer or a mitra

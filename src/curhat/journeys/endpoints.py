@@ -26,13 +26,7 @@ from curhat.journeys.single_flight import SingleFlight
 from curhat.journeys.snapshot import customer_state, mitra_state, with_presence
 from curhat.kit.database import Database, Transaction
 from curhat.kit.errors import BusinessError, NotFound, PresenceUnknown, ValidationFailed
-from curhat.kit.http import (
-    AnyRequest,
-    command,
-    read_idempotent_request,
-    to_answer,
-    to_response,
-)
+from curhat.kit.http import AnyRequest, command, read_idempotent_request, to_answer, to_response
 from curhat.kit.idempotency import (
     Answer,
     IdempotentRequest,

@@ -47,19 +47,16 @@ async def open_payment(
     if gate.available is None:
         raise PresenceUnknown
     if target_mitra_id is not None:
-        await _refuse_unless_available(tx, target_mitra_id, gate)
+        if gate.mitra_reachable is None:
+            raise PresenceUnknown
+        target = await presence_service.mitra_state(tx, target_mitra_id)
+        status = status_of(target, reachable=gate.mitra_reachable)
+        if status != "available":
+            raise MitraUnavailable(mitra_status=status, other_available=gate.available)
     elif not gate.available:
         raise NoMitraAvailable
     await realtime.append(tx, await views.payment_events(tx, payment_id))
     return await views.payment_view(tx, payment_id, customer_id)
-
-
-async def _refuse_unless_available(tx: Transaction, mitra_id: UUID, gate: GateAnswer) -> None:
-    if gate.mitra_reachable is None:
-        raise PresenceUnknown
-    status = status_of(await presence_service.mitra_state(tx, mitra_id), reachable=gate.mitra_reachable)
-    if status != "available":
-        raise MitraUnavailable(mitra_status=status, other_available=gate.available)
 
 
 async def _refuse_during_session(tx: Transaction, customer_id: UUID) -> None:

@@ -5,10 +5,9 @@
 SELECT id FROM sessions WHERE customer_id = @customer_id AND status = 'active'
 
 -- name: refuse_if_decided :optional
--- Say whether the pairing of this request is open or decided; a decision is final. No row: the request belongs
--- to another mitra, or this mitra has won. If another mitra has won, the statement also stores that refusal
--- under the idempotency key, unless the key already has an answer. `is_stored`: this statement stored the
--- refusal.
+-- Say whether the pairing of this request is open or decided. A decision is final. No row: the request belongs to
+-- another mitra, or this mitra has won. If another mitra has won, the statement also stores that refusal under the
+-- idempotency key, unless the key already has an answer. `is_stored`: this statement stored the refusal.
 -- nullable: close_reason
 -- row: EarlyRefusal
 WITH asked AS MATERIALIZED (
@@ -46,7 +45,7 @@ WITH key AS MATERIALIZED (
     FROM key, requests JOIN pairings ON pairings.id = requests.pairing_id
     WHERE key.is_free AND requests.id = @request_id AND requests.mitra_id = @mitra_id
 ), locked_payment AS MATERIALIZED (
-    -- A decision is final, so a statement that sees it needs no lock.
+    -- A decision is final. So if the pairing is decided, the statement takes no lock and finds no winner.
     SELECT payments.* FROM payments JOIN asked ON payments.id = asked.payment_id
     WHERE asked.pairing_status = 'open'
     FOR NO KEY UPDATE OF payments
@@ -73,7 +72,7 @@ WITH key AS MATERIALIZED (
     WHERE pairing.status = 'open' AND request.status = 'offered' AND pairing.deadline_at > moment.now
         AND mitra.can_take_customer
 ), locked_customer AS MATERIALIZED (
-    -- A rename waits until this transaction is committed, and then finds the session.
+    -- This lock makes a rename wait for this transaction. After the commit, the rename finds the session.
     SELECT customers.call_name FROM customers JOIN won ON customers.id = won.customer_id FOR SHARE OF customers
 ), accept_request AS (
     -- PostgreSQL evaluates CHECK constraints against the row version that this statement first read. That version
@@ -112,7 +111,7 @@ WITH key AS MATERIALIZED (
         close_reason = CASE WHEN locked_losers.same_pairing THEN 'already_taken' ELSE 'at_capacity' END
     FROM locked_losers, moment WHERE requests.id = locked_losers.id AND requests.status = 'offered'
 ), lose_targeted AS (
-    -- A customer who chose this mitra does not wait while the mitra is at capacity (4.4).
+    -- The mitra is at capacity now, so the pairings of customers who chose this mitra fail (4.4).
     INSERT INTO deadlines (kind, entity_id, due_at, correlation_id)
     SELECT 'targeted_lost', pairings.id, moment.now, @correlation_id
     FROM locked_losers JOIN pairings ON pairings.id = locked_losers.pairing_id, moment

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from curhat.accounts.schemas import CustomerAccount
 from curhat.pairing.schemas import Pairing, Payment, Request
 from curhat.presence.schemas import MitraPresence
 from curhat.sessions.schemas import Extension, MitraSession, Session
@@ -74,12 +75,9 @@ class MitraState(msgspec.Struct, frozen=True):
     server_now: datetime
 
 
-class CustomerProfile(msgspec.Struct, frozen=True):
+class CustomerProfile(CustomerAccount, frozen=True):
     """A customer's own profile. The phone number is masked."""
 
-    id: UUID
-    call_name: str
-    phone_masked: str
     trial_available: bool
 
 

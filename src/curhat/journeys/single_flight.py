@@ -1,8 +1,7 @@
 """One accept per pairing at a time, within a process.
 
-Correctness does not depend on this. The accept's own locks decide, however many processes there are. If fifty mitras
-accept at once, the waiting accepts hold no connection to PostgreSQL. Each then learns with one query that another
-mitra has won.
+Correctness does not depend on this: the accept's own locks decide, also between processes. If fifty mitras accept at
+once, the waiting accepts hold no connection to PostgreSQL. Each then learns with one query that another mitra has won.
 """
 
 import asyncio
@@ -13,10 +12,7 @@ from curhat.kit.errors import IdempotencyInProgress
 
 
 class SingleFlight:
-    """One accept.
-
-    It enters when no other accept of this process is running for the pairing. It leaves when it ends.
-    """
+    """One accept. It enters when no other accept is running for its pairing, and leaves when it ends."""
 
     # The running accept of each pairing.
     _under_way: Final[dict[UUID, "SingleFlight"]] = {}
@@ -27,10 +23,10 @@ class SingleFlight:
         self._pairing_id: UUID | None = None
 
     async def enter(self, pairing_id: UUID) -> bool:
-        """Enter and return True. If another accept is running, wait until it leaves and return False; then look
-        again.
+        """Enter and return True. If another accept is running, wait until it leaves and return False.
 
-        Raises IdempotencyInProgress if the running accept is the same request, sent twice.
+        After False, the caller looks at the pairing again. Raises IdempotencyInProgress if the running accept is the
+        same request, sent twice.
         """
         other = self._under_way.get(pairing_id)
         if other is None:
@@ -43,7 +39,7 @@ class SingleFlight:
         return False
 
     def leave(self) -> None:
-        """Let the waiting accepts look again."""
+        """Let the waiting accepts go on. Does nothing else if this accept never entered."""
         if self._pairing_id is not None:
             del self._under_way[self._pairing_id]
         self.ended.set()

@@ -7,15 +7,15 @@ Guarantees
     deadline.
     A failure keeps the payment row, and writes one event with its tag and one review case (X.1).
     After a targeted failure, the same payment may be used for one blast, and is never charged again (3.5). The case
-    then waits for the customer's answer.
+    opens only if the customer declines this fallback or does not answer.
 Concurrency
     A decision is made under the payment's row lock (payments.service.lock).
     An offer only takes a share lock on the open pairing. So offers to a thousand mitras run at the same time, and
     wait only for a decision. Offers do not lock the mitras' rows. Therefore the accept checks the toggle and the
     capacity again, under the lock.
     Requests are level-triggered: they have no stream and no sequence. A signal names the mitras whose open requests
-    may have changed. Each server process then reads the open requests of the mitras that it holds. It also reads them
-    every few seconds (cards.py).
+    may have changed. Each server process then reads the open requests of those mitras whose sockets it has. It also
+    reads them every few seconds (cards.py).
 Relies on
     Presence for who may be asked, but never for a decision about money. PostgreSQL for everything else.
 """

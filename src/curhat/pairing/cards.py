@@ -14,11 +14,10 @@ import msgspec
 import structlog
 
 from curhat.kit.database import DATABASE_AWAY, Database, Executor
-from curhat.kit.queries import read_clock
 from curhat.pairing import queries
 from curhat.pairing.events import REQUEST_CLOSED, REQUEST_OFFERED
 from curhat.pairing.queries import ClosedRequest, OpenRequest
-from curhat.pairing.schemas import Request, RequestList
+from curhat.pairing.schemas import Request
 from curhat.pairing.states import CloseReason, close_reason_of
 from curhat.realtime.hub import Hub
 
@@ -36,14 +35,6 @@ async def open_requests(db: Executor, mitra_ids: Sequence[UUID]) -> dict[UUID, l
     return requests
 
 
-async def request_list(database: Database, mitra_id: UUID) -> RequestList:
-    """Return the open requests of one mitra, in the form of the API."""
-    async with database.transaction() as tx:
-        requests = await open_requests(tx, [mitra_id])
-        now = await read_clock(tx)
-    return RequestList(items=requests.get(mitra_id, []), server_now=now)
-
-
 class Cards:
     """The cards that this process has shown to the mitras it holds."""
 
@@ -57,8 +48,7 @@ class Cards:
 
     def handle_signal(self, payload: bytes) -> None:
         """Handle the signal `requests`: refresh the named mitras soon."""
-        held = self._hub.held("mitra")
-        changed = held.intersection(msgspec.json.decode(payload, type=list[UUID]))
+        changed = self._hub.held("mitra").intersection(msgspec.json.decode(payload, type=list[UUID]))
         if changed:
             self._changed |= changed
             self._wake.set()
@@ -111,30 +101,28 @@ class Cards:
             if not mitra_ids:
                 return
             now_open = await open_requests(self._database, mitra_ids)
-            current = {
-                mitra_id: {request.id: request for request in now_open.get(mitra_id, [])}
-                for mitra_id in mitra_ids
-            }
-            shown = {mitra_id: self._shown.get(mitra_id, {}) for mitra_id in mitra_ids}
-            vanished = [
-                request_id
-                for mitra_id in mitra_ids
-                for request_id in shown[mitra_id].keys() - current[mitra_id].keys()
-            ]
-            closed = (
+            shown: dict[UUID, Request] = {}
+            for mitra_id in mitra_ids:
+                shown |= self._shown.get(mitra_id, {})
+            vanished = list(shown.keys() - {request.id for each in now_open.values() for request in each})
+            rows = (
                 await queries.list_closed_requests(self._database, request_ids=vanished) if vanished else []
             )
+            closed = [
+                (row.mitra_id, msgspec.structs.replace(_request_from(row), close_reason=_why_closed(row)))
+                for row in rows
+            ]
             # From here on nothing can fail, because nothing reads the database. So the record of shown requests
             # agrees with the events that were sent.
             for mitra_id in mitra_ids:
-                for request_id, request in current[mitra_id].items():
-                    known = shown[mitra_id].get(request_id)
+                requests = now_open.get(mitra_id, [])
+                for request in requests:
+                    known = shown.get(request.id)
                     if known is None or known.call_name != request.call_name:
                         self._hub.send_unsequenced(REQUEST_OFFERED.to_mitra(mitra_id, request))
-            for row in closed:
-                request = msgspec.structs.replace(_request_from(row), close_reason=_why_closed(row))
-                self._hub.send_unsequenced(REQUEST_CLOSED.to_mitra(row.mitra_id, request))
-            self._shown.update(current)
+                self._shown[mitra_id] = {request.id: request for request in requests}
+            for mitra_id, request in closed:
+                self._hub.send_unsequenced(REQUEST_CLOSED.to_mitra(mitra_id, request))
 
 
 def _why_closed(row: ClosedRequest) -> CloseReason:

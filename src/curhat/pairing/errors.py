@@ -19,7 +19,7 @@ class MitraUnavailable(BusinessError):
     detail = "Bestie sedang tidak online. Nothing was charged."
 
     def problem(self) -> dict[str, Any]:
-        """The problem, whose `status` is the mitra's instead of the HTTP status, as the contract has it."""
+        """Return the problem. The contract wants the mitra's status in `status`, instead of the HTTP status."""
         return {**super().problem(), "status": self.fields["mitra_status"]}
 
 

@@ -40,8 +40,8 @@ SELECT open_pairing.id, ARRAY(SELECT mitra_id FROM ask_mitras) AS asked FROM ope
 -- name: open_targeted :one
 -- nothing → open. If the chosen mitra can take a customer and @is_reachable is true, arms the deadline of the
 -- window and inserts a request for the mitra. Otherwise the pairing is open without a deadline or a request,
--- and `asked` is empty. Locks the mitra FOR SHARE. If a toggle or an accept commits first, this statement sees
--- the change. If it commits later, it finds the request.
+-- and `asked` is empty. Locks the mitra FOR SHARE against a toggle and an accept. If one of them commits first,
+-- this statement sees its change. Otherwise it waits for this transaction, and then withdraws the request.
 -- nullable: @correlation_id
 -- row: OpenedPairing
 WITH locked_mitra AS MATERIALIZED (
@@ -191,8 +191,7 @@ SELECT 'fallback_answer', id, fallback_answer_by, @correlation_id FROM fail_pair
 UPDATE pairings SET fallback_status = @fallback_status WHERE id = @pairing_id
 
 -- name: list_withdrawn_targeted :many
--- The targeted pairings whose mitra became unavailable while asked. Their request was closed, but not by the
--- mitra's answer.
+-- The targeted pairings whose request was closed because the mitra became unavailable.
 SELECT pairing_id FROM requests
 WHERE pairing_id = ANY (@pairing_ids::uuid[]) AND close_reason IN ('went_offline', 'at_capacity', 'suspended')
 
@@ -245,8 +244,8 @@ INSERT INTO failed_pairing_events (payment_id, tag) SELECT unnest(@payment_ids::
 
 -- name: list_payment_views :many
 -- Payments as their customers see them, each with its latest pairing. The latest pairing is the blast, if there
--- is one: a targeted pairing can come before a blast, but nothing comes after it. The statement does not
--- compare ids, because they are not in order after the clock was set back.
+-- is one: a targeted pairing can come before a blast, but no pairing comes after a blast. The statement does not
+-- compare ids, because ids are not in order after the clock was set back.
 -- nullable: target_mitra_id, target_display_name, pairing_id, pairing_kind, pairing_status, pairing_deadline_at
 -- nullable: pairing_failure_tag, fallback_status, fallback_answer_by, session_id
 -- row: PaymentViewRow
@@ -284,8 +283,8 @@ LEFT JOIN sessions ON sessions.pairing_id = pairing.id
 WHERE pairing.id = @pairing_id
 
 -- name: find_current_payment :one
--- The payment that the app shows to a returning customer. This is the open payment. If none is open, it is the
--- latest payment, if that was charged and got no session. Null: there is no such payment.
+-- The payment that the app shows to a returning customer: the open payment. If none is open, the latest payment if
+-- it was paid but got no session. Null: there is no such payment.
 -- nullable: id
 SELECT coalesce(
     (
@@ -299,9 +298,9 @@ SELECT coalesce(
 ) AS id
 
 -- name: list_open_requests :many
--- The requests whose cards the mitras see now. Such a request is offered, its pairing is open and in time, and
--- its mitra can take a customer. The statement first reads the open rows through their partial indexes. These
--- rows stay few, however much history the tables hold.
+-- The requests whose cards the mitras see now. Such a request is offered, the window of its pairing runs, and its
+-- mitra can take a customer. The statement first reads the open rows through their partial indexes. These rows
+-- stay few, however much history the tables hold.
 -- nullable: close_reason
 -- row: OpenRequest
 WITH open_pairings AS MATERIALIZED (

@@ -1,6 +1,6 @@
 """The structs of the API for payments, pairings and requests.
 
-A Payment contains its pairing, so both are here, in the lowest package that knows both.
+A Payment contains its pairing. So both structs are here, in the lowest package that knows both.
 """
 
 from datetime import datetime
@@ -10,23 +10,16 @@ import msgspec
 
 from curhat.pairing.states import CloseReason, FailureTag, FallbackStatus, PairingKind, PairingStatus
 from curhat.payments.states import PaymentStatus
-from curhat.pricing.schemas import Purpose
+from curhat.pricing.schemas import Offer, Purpose
+from curhat.sessions.schemas import MitraName
 
 
-class PaymentOffer(msgspec.Struct, frozen=True):
+class PaymentOffer(Offer, frozen=True):
     """The offer's terms as they were when the payment was opened."""
 
-    id: UUID
-    duration_minutes: int
-    price_rp: int
-    is_trial: bool
 
-
-class TargetMitra(msgspec.Struct, frozen=True):
+class TargetMitra(MitraName, frozen=True):
     """The mitra whom a customer chose from the history. Shows the display name and nothing else (X.4)."""
-
-    id: UUID
-    display_name: str
 
 
 class Fallback(msgspec.Struct, frozen=True):

@@ -140,12 +140,12 @@ async def lock(tx: Transaction, pairing_id: UUID) -> LockedPairing:
 
 
 async def reject(
-    tx: Transaction, request_id: UUID, mitra_id: UUID, others_who_may_be_asked: Sequence[UUID] | None
+    tx: Transaction, request_id: UUID, mitra_id: UUID, candidates: Sequence[UUID] | None
 ) -> None:
     """offered → rejected. A targeted pairing then fails (3.5).
 
-    A blast fails if all asked mitras have rejected it and no other mitra may be asked. `others_who_may_be_asked` is
-    the answer of presence just before. If it is None (unknown), the window continues (2b.4).
+    A blast fails if all asked mitras have rejected it and none of the `candidates` can be asked (2b.4). These are the
+    mitras who may be asked, according to presence just before. If they are None (unknown), the window continues.
     A repeated call changes nothing. Raises NotFound, AlreadyTaken, RequestClosed.
     """
     pairing_id = await queries.find_pairing_of_request(tx, request_id=request_id, mitra_id=mitra_id)
@@ -159,10 +159,14 @@ async def reject(
     signal_requests(tx, [mitra_id])
     await pause_point("reject.before_tally")
     if pairing.kind == "targeted":
-        someone_else = anybody_else(others_who_may_be_asked, mitra_id, pairing.customer_id)
-        await fail(tx, pairing, "targeted_mitra_rejected", other_available=someone_else)
-    else:
-        await _fail_if_all_rejected(tx, pairing, others_who_may_be_asked)
+        other_available = anybody_else(candidates, mitra_id, pairing.customer_id)
+        await fail(tx, pairing, "targeted_mitra_rejected", other_available=other_available)
+    elif candidates is not None:
+        (answers,) = await queries.count_answers(tx, pairing_ids=[pairing_id])
+        if answers.asked == answers.rejected and not await queries.can_ask_another(
+            tx, pairing_id=pairing_id, mitra_ids=candidates
+        ):
+            await fail(tx, pairing, "all_mitras_rejected")
 
 
 async def _refuse_unless_rejected(tx: Transaction, request_id: UUID, pairing: LockedPairing) -> None:
@@ -172,16 +176,6 @@ async def _refuse_unless_rejected(tx: Transaction, request_id: UUID, pairing: Lo
     if pairing.status == "matched" and request.request_status != "accepted":
         raise AlreadyTaken
     raise RequestClosed(close_reason=request.close_reason)
-
-
-async def _fail_if_all_rejected(
-    tx: Transaction, pairing: LockedPairing, others: Sequence[UUID] | None
-) -> None:
-    if others is None:
-        return
-    asked, rejected = (await _count_answers(tx, [pairing.id])).get(pairing.id, (0, 0))
-    if asked == rejected and not await queries.can_ask_another(tx, pairing_id=pairing.id, mitra_ids=others):
-        await fail(tx, pairing, "all_mitras_rejected")
 
 
 def anybody_else(candidates: Sequence[UUID] | None, *not_counted: UUID) -> bool:
@@ -214,19 +208,14 @@ async def window_over(tx: Transaction, *pairing_ids: UUID) -> list[UUID]:
     over = [pairing for pairing in open_pairings if pairing.is_over]
     if over:
         # Use a separate statement, so that it sees the answers that were committed while lock_windows waited.
-        answers = await _count_answers(tx, [pairing.id for pairing in over])
+        counts = await queries.count_answers(tx, pairing_ids=[pairing.id for pairing in over])
+        answers = {count.pairing_id: (count.asked, count.rejected) for count in counts}
         failures = [
             Failure(pairing.id, pairing.payment_id, tag_when_time_is_up(*answers.get(pairing.id, (0, 0))))
             for pairing in over
         ]
         await _fail(tx, failures)
     return [pairing.id for pairing in over]
-
-
-async def _count_answers(tx: Transaction, pairing_ids: Sequence[UUID]) -> dict[UUID, tuple[int, int]]:
-    """Count how many mitras each pairing asked, and how many rejected. A pairing that asked nobody is absent."""
-    counts = await queries.count_answers(tx, pairing_ids=pairing_ids)
-    return {count.pairing_id: (count.asked, count.rejected) for count in counts}
 
 
 async def targets_of(tx: Transaction, pairing_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, UUID]]:
@@ -313,7 +302,7 @@ async def _fail(tx: Transaction, failures: Sequence[Failure], other_available: C
 
 
 async def _end_unserved(tx: Transaction, payment_ids: Sequence[UUID]) -> None:
-    """confirmed → unserved: the journeys end. Each journey has one case, which refers to all its failures."""
+    """confirmed → unserved: the journeys end. All failures of a journey belong to its one case."""
     await payments.close(tx, payment_ids, "unserved")
     await payments.open_cases(tx, payment_ids, "no_session")
     await queries.link_events_to_cases(tx, payment_ids=payment_ids)
@@ -325,11 +314,10 @@ async def log_expired_payments(tx: Transaction, payment_ids: Sequence[UUID]) -> 
 
 
 async def withdraw(tx: Transaction, mitra_id: UUID, reason: CloseReason) -> None:
-    """Close all open requests of a mitra who went offline, was suspended or is full. The caller holds the mitra's
-    row.
+    """Close all open requests of a mitra who went offline, was suspended or is full.
 
-    A targeted pairing then fails (4.4), but in its own transaction, because its payment must be locked before the
-    mitra. Until then nobody can accept the pairing, because its request is already closed.
+    The caller holds the mitra's row, but a payment must be locked before a mitra. So a targeted pairing fails in a
+    transaction of its own (4.4). Until then nobody can accept it, because its request is already closed.
     """
     withdrawn = await queries.withdraw_requests(tx, mitra_id=mitra_id, close_reason=reason)
     if withdrawn:
@@ -346,7 +334,7 @@ async def lock_failed(tx: Transaction, pairing_id: UUID, customer_id: UUID) -> L
     """Lock the customer's own pairing, if its fallback may still be taken or declined.
 
     Raises NotFound, also for another customer's pairing. Raises FallbackDecided if the fallback was taken, declined
-    or never offered, or if it is too late.
+    or never offered, or if the time to answer is over.
     """
     pairing = await lock(tx, pairing_id)
     if pairing.customer_id != customer_id:
@@ -361,7 +349,7 @@ async def take_fallback(
 ) -> UUID:
     """The fallback: open → taken. Begins a blast with the same payment (3.5) and returns the blast's id.
 
-    A mitra who has just rejected or not answered is not asked in this blast (3.9).
+    The blast does not ask a mitra who has just rejected or not answered (3.9).
     """
     await _decide_fallback(tx, pairing, "taken")
     left_out = pairing.target_mitra_id if pairing.failure_tag in LEAVES_THE_MITRA_OUT else None
@@ -407,9 +395,6 @@ async def _decide_fallback(tx: Transaction, pairing: LockedPairing, status: Fall
     await queries.decide_fallback(tx, pairing_id=pairing.id, fallback_status=status)
     await deadlines.disarm(tx, FALLBACK_ANSWER, pairing.id)
     log.info("fallback.decided", pairing_id=str(pairing.id), status=status)
-
-
-# Signals -------------------------------------------------------------------------------------------------
 
 
 def signal_requests(tx: Transaction, mitra_ids: Sequence[UUID]) -> None:

@@ -5,7 +5,7 @@ from typing import Literal, get_args
 PairingKind = Literal["blast", "targeted"]
 PairingStatus = Literal["open", "matched", "failed"]
 
-# The allowed steps. The database's trigger pairings_allowed_steps has the same table, and a test compares the two.
+# The allowed steps. The trigger pairings_allowed_steps has the same table. A test compares the two.
 PAIRING_STEPS: frozenset[tuple[PairingStatus, PairingStatus]] = frozenset(
     {("open", "matched"), ("open", "failed")}
 )
@@ -29,12 +29,11 @@ FallbackStatus = Literal["open", "taken", "declined", "expired"]
 OFFERS_A_FALLBACK: frozenset[FailureTag] = frozenset(
     {"targeted_mitra_offline", "targeted_mitra_rejected", "targeted_mitra_timeout"}
 )
-# After these failures, the fallback does not ask the same mitra. A mitra who was offline may return and be asked
-# (3.9).
+# After these failures, the fallback does not ask the same mitra. It may ask a mitra who was offline and returned (3.9).
 LEAVES_THE_MITRA_OUT: frozenset[FailureTag] = frozenset({"targeted_mitra_rejected", "targeted_mitra_timeout"})
 
 RequestStatus = Literal["offered", "accepted", "rejected", "closed"]
-# The database stores the first six. The last two tell the mitra's other devices what the mitra answered.
+# The database stores the first six. The last two tell the mitra's other devices how the mitra answered.
 CloseReason = Literal[
     "already_taken",
     "customer_cancelled",
@@ -53,8 +52,5 @@ def close_reason_of(tag: FailureTag) -> CloseReason:
 
 
 def tag_when_time_is_up(asked: int, rejected: int) -> FailureTag:
-    """Return the tag of a blast whose window ended (2b.3, 2b.4).
-
-    The tag says whether all asked mitras rejected it.
-    """
+    """Return the tag of a blast whose window ended: did all asked mitras reject it (2b.3, 2b.4)?"""
     return "all_mitras_rejected" if 0 < asked == rejected else "no_mitra_available"

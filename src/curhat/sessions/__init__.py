@@ -8,8 +8,8 @@ Guarantees
 Concurrency
     Messages that arrive together in one process share a transaction (writer.py).
     Sending, marking as read and ending each lock the session's row first, and then compare. So the steps of one
-    session have one order, and the ids of its messages grow in the order of their commits. The lock costs no
-    concurrency, because the locks of the session's two streams would serialise its messages anyway.
+    session happen one after the other, and the ids of its messages grow in the order of their commits. The lock costs
+    no concurrency, because the locks of the members' streams would serialise the session's messages anyway.
     Locks: sessions in id order, then the mitra, then the streams.
 Relies on
     `messages_once`, row locks, `curhat_now()`, and the deadline `session_end`, which the accept arms.

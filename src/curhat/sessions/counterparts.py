@@ -26,16 +26,13 @@ class Counterparts:
         cached_until, counterpart = self._cached.get((identity, session_id), (0.0, None))
         if now < cached_until:
             return counterpart
-        counterpart = await self._read(identity, session_id)
+        members = await queries.find_running_members(self._database, session_id=session_id)
+        counterpart = None
+        if members is not None:
+            customer = Identity(role="customer", user_id=members.customer_id)
+            mitra = Identity(role="mitra", user_id=members.mitra_id)
+            counterpart = {customer: mitra, mitra: customer}.get(identity)
         if len(self._cached) >= MAX_CACHED_ANSWERS:
             self._cached.clear()
         self._cached[identity, session_id] = (now + CACHE_SECONDS, counterpart)
         return counterpart
-
-    async def _read(self, identity: Identity, session_id: UUID) -> Identity | None:
-        members = await queries.find_running_members(self._database, session_id=session_id)
-        if members is None:
-            return None
-        customer = Identity(role="customer", user_id=members.customer_id)
-        mitra = Identity(role="mitra", user_id=members.mitra_id)
-        return {customer: mitra, mitra: customer}.get(identity)

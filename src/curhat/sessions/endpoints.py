@@ -23,9 +23,6 @@ Customer = NamedDependency[Identity]
 Mitra = NamedDependency[Identity]
 
 
-# History and reading -------------------------------------------------------------------------------------
-
-
 @get("/api/client/sessions", responses=answers({200: Page[Session]}, *SIGNED_IN, ValidationFailed))
 async def list_customer_sessions(
     database: NamedDependency[Database], customer: Customer, cursor: FromQuery[str | None] = None
@@ -95,9 +92,6 @@ async def list_mitra_messages(
     """Return the messages of a chat, newest first: those before the message `before`, if it is given."""
     async with database.transaction() as tx:
         return await service.messages_page(tx, mitra, session_id, before)
-
-
-# Writing -------------------------------------------------------------------------------------------------
 
 
 @post(

@@ -94,7 +94,7 @@ async def request(
     if not opened.mitra_is_online or connected is False:
         locked = await queries.lock_extensions(tx, extension_ids=[opened.id])
         await _reject(tx, [(extension, "mitra_unreachable") for extension in locked])
-        await _append_decided(tx, locked)
+        await realtime.append(tx, await _decided_events(tx, locked))
         return await extension_view(tx, opened.id)
     await deadlines.arm(tx, EXTENSION_WINDOW, opened.id, deadline_at)
     # The mitra's socket may have closed just before this step. Then only this deadline checks whether it reconnects.
@@ -123,7 +123,7 @@ async def approve_by_mitra(
         if extension.is_over or not extension.mitra_is_there:
             raise _already_decided(extension)
         charge = (await _approve(tx, [extension], "mitra"))[extension.id]
-        await _append_decided(tx, [extension])
+        await realtime.append(tx, await _decided_events(tx, [extension]))
     elif extension.decided_by != "mitra" or extension.charge_by is None:
         raise _already_decided(extension)
     return await extension_view(tx, extension_id), charge
@@ -139,7 +139,7 @@ async def reject_by_mitra(tx: Transaction, mitra_id: UUID, extension_id: UUID) -
         if extension.is_over:
             raise _already_decided(extension)
         await _reject(tx, [(extension, "mitra")])
-        await _append_decided(tx, [extension])
+        await realtime.append(tx, await _decided_events(tx, [extension]))
     elif extension.decided_by != "mitra" or extension.status != "rejected":
         raise _already_decided(extension)
     return await extension_view(tx, extension_id)
@@ -164,7 +164,7 @@ async def window_over(
     charges = await _approve(tx, approved, "timeout")
     rejected = [each for each in over if each.id not in charges]
     await _reject(tx, [(each, "timeout" if each in there else "mitra_unreachable") for each in rejected])
-    await _append_decided(tx, over)
+    await realtime.append(tx, await _decided_events(tx, over))
     return charges
 
 
@@ -172,7 +172,7 @@ async def mitra_lost(tx: Transaction, *extension_ids: UUID) -> None:
     """pending → rejected. The mitras went offline, or their sockets closed and did not reconnect (5.6)."""
     pending = await _lock_pending(tx, extension_ids)
     await _reject(tx, [(extension, "mitra_unreachable") for extension in pending])
-    await _append_decided(tx, pending)
+    await realtime.append(tx, await _decided_events(tx, pending))
 
 
 async def toggle_went_off(tx: Transaction, mitra_id: UUID) -> None:
@@ -388,14 +388,10 @@ async def _release_ends(tx: Transaction, session_ids: Sequence[UUID], added_minu
         deadlines.wake_workers(tx)
 
 
-async def _append_decided(tx: Transaction, extensions: Sequence[LockedExtension]) -> None:
-    """Send each decided extension to both sides. This locks the streams, which are last in the lock order."""
-    if extensions:
-        await realtime.append(tx, await _decided_events(tx, extensions))
-
-
 async def _decided_events(tx: Transaction, extensions: Sequence[LockedExtension]) -> list[StreamEvent]:
     """Disarm the deadlines of decided extensions. Returns the events for both sides."""
+    if not extensions:
+        return []
     members = {extension.id: (extension.customer_id, extension.mitra_id) for extension in extensions}
     await deadlines.disarm_each(tx, (EXTENSION_WINDOW, EXTENSION_PRESENCE), *members)
     return [

@@ -60,8 +60,8 @@ FROM unnest(@session_ids::uuid[], @senders::text[], @client_message_ids::text[])
 JOIN messages USING (session_id, sender, client_message_id)
 
 -- name: mark_messages_read :optional
--- unread → read, for the other side's messages up to a given message. No row: no such message exists, or the
--- caller is not a member of its session. `read_at` is null when no message was unread.
+-- unread → read, for the other side's messages up to @up_to_message_id. No row: the session has no such message,
+-- or the caller is not a member. `read_at` is null if no message was unread.
 -- nullable: read_at
 -- row: ReadMessages
 WITH locked_session AS MATERIALIZED (
@@ -219,7 +219,8 @@ FROM extensions JOIN sessions ON sessions.id = extensions.session_id
 WHERE extensions.id = ANY (@extension_ids::uuid[])
 
 -- name: lock_session :optional
--- Lock a session's row, then read it. `runs`: its time is not over, or an open extension delays its end.
+-- Lock a session's row, then read it. `runs`: the session is active, and its time is not over or an open extension
+-- delays its end.
 -- nullable: open_extension_id
 -- row: LockedSession
 WITH locked_session AS MATERIALIZED (SELECT * FROM sessions WHERE id = @session_id FOR NO KEY UPDATE)
@@ -256,9 +257,9 @@ JOIN mitras ON mitras.id = sessions.mitra_id
 ORDER BY locked.id
 
 -- name: open_extension :one
--- nothing → pending. The extension now delays the session's end. The statement locks the mitra's row FOR SHARE.
--- If a toggle commits first, this statement sees it in `mitra_is_online`. Otherwise the toggle waits, and then
--- finds the extension.
+-- nothing → pending. The extension now delays the session's end. The statement locks the mitra's row FOR SHARE
+-- against a toggle. If the toggle commits first, `mitra_is_online` shows it. Otherwise the toggle waits for this
+-- transaction, and then marks the extension.
 -- row: OpenedExtension
 WITH locked_mitra AS MATERIALIZED (
     SELECT online AND suspended_at IS NULL AS is_online FROM mitras WHERE id = @mitra_id FOR SHARE
@@ -313,8 +314,8 @@ WHERE id = decision.extension_id
 UPDATE extensions SET status = @status WHERE id = @extension_id
 
 -- name: release_session_ends :many
--- Stop delaying the ends of these sessions, and move the ends by @added_minutes. `settled_extensions` counts
--- the session's extensions, which are all settled now.
+-- Stop delaying the ends of these sessions, and move the ends by @added_minutes. `settled_extensions` counts all
+-- extensions of the session, because each of them is settled now.
 -- row: ReleasedEnd
 UPDATE sessions SET open_extension_id = NULL, ends_at = ends_at + make_interval(mins => @added_minutes)
 WHERE id = ANY (@session_ids::uuid[])
@@ -335,7 +336,7 @@ UPDATE extensions SET mitra_went_offline = true FROM locked_extensions AS locked
 RETURNING extensions.id
 
 -- name: list_presence_checks :many
--- The mitra's pending extensions, each with the time in @wait_seconds as `due_at`.
+-- The mitra's pending extensions. `due_at` is @wait_seconds from now.
 -- row: PresenceCheck
 SELECT extensions.id, curhat_now() + make_interval(secs => @wait_seconds) AS due_at
 FROM sessions JOIN extensions ON extensions.id = sessions.open_extension_id

@@ -1,7 +1,7 @@
 """The structs of the API and of the realtime events about chat sessions.
 
-A session has two structs, since the two sides may not know the same of each other (X.4). CustomerName lists all that a
-mitra may see of a customer.
+A session has two structs, because each side may see only some facts about the other (X.4). CustomerName lists all that
+a mitra may see of a customer.
 """
 
 from datetime import datetime
@@ -15,8 +15,8 @@ from curhat.kit.identity import Role
 from curhat.pricing.schemas import Offer
 from curhat.sessions.states import DecidedBy, EndReason, ExtensionStatus, SessionStatus
 
-# Refuses NUL, which PostgreSQL cannot store, and texts of blanks. The pattern never backtracks, so no text makes it
-# slow. (The JSON decoder refuses lone surrogates.)
+# Refuses NUL, which PostgreSQL cannot store, and texts of blanks only. The pattern never backtracks, so no text makes
+# it slow. The JSON decoder already refuses lone surrogates.
 WRITTEN = r"^\s*[^\x00\s][^\x00]*$"
 NO_NUL = r"^[^\x00]+$"
 

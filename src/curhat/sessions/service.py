@@ -275,7 +275,10 @@ async def history(tx: Transaction, identity: Identity, cursor: str | None) -> Pa
     )
     shown = session_ids[:PAGE_SIZE]
     views = await _views(tx, shown)
-    return Page(items=views[::-1], next_cursor=_cursor(shown[-1]) if len(session_ids) > PAGE_SIZE else None)
+    next_cursor = None
+    if len(session_ids) > PAGE_SIZE:
+        next_cursor = base64.urlsafe_b64encode(shown[-1].bytes).decode().rstrip("=")
+    return Page(items=views[::-1], next_cursor=next_cursor)
 
 
 async def messages_page(
@@ -359,10 +362,6 @@ def both_views(session: Session, *, customer_id: UUID, call_name: str) -> Sessio
         for_customer=session,
         for_mitra=MitraSession(**msgspec.structs.asdict(session), customer=CustomerName(call_name=call_name)),
     )
-
-
-def _cursor(session_id: UUID) -> str:
-    return base64.urlsafe_b64encode(session_id.bytes).decode().rstrip("=")
 
 
 def _session_id_of(cursor: str | None) -> UUID:

@@ -6,7 +6,7 @@ from curhat.payments.states import CaseReason
 
 SessionStatus = Literal["active", "ended"]
 
-# The trigger sessions_allowed_steps has the same table; a test compares the two.
+# The trigger sessions_allowed_steps has the same table. A test compares the two.
 STEPS: frozenset[tuple[SessionStatus, SessionStatus]] = frozenset({("active", "ended")})
 
 EndReason = Literal["time_up", "customer_ended", "mitra_ended", "mitra_suspended"]
@@ -15,7 +15,7 @@ ALL_END_REASONS: frozenset[str] = frozenset(get_args(EndReason))
 ExtensionStatus = Literal["pending", "charging", "approved", "rejected", "charge_failed"]
 OPEN_EXTENSION_STATUSES: frozenset[ExtensionStatus] = frozenset({"pending", "charging"})
 
-# The trigger extensions_allowed_steps has the same table; a test compares the two.
+# The trigger extensions_allowed_steps has the same table. A test compares the two.
 EXTENSION_STEPS: frozenset[tuple[ExtensionStatus, ExtensionStatus]] = frozenset(
     {
         ("pending", "charging"),

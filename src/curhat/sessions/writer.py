@@ -28,7 +28,7 @@ from curhat.kit.errors import TooManyRequests
 from curhat.kit.identity import Identity
 from curhat.kit.pause_points import pause_point
 from curhat.sessions.schemas import Message
-from curhat.sessions.service import OutgoingMessage, SendOutcome, SentMessage, send_messages
+from curhat.sessions.service import OutgoingMessage, SentMessage, send_messages
 
 log = structlog.get_logger(__name__)
 
@@ -90,7 +90,11 @@ class MessageWriter:
     async def _write(self, batch: Sequence[_Waiting]) -> None:
         WAITING.set(len(self._waiting))
         try:
-            outcomes = await self._commit([waiting.message for waiting in batch])
+            async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
+                async with self._database.transaction() as tx:
+                    outcomes = await send_messages(tx, [waiting.message for waiting in batch])
+                    await pause_point("messages.before_commit")
+                await pause_point("messages.after_commit")
         except Exception as error:
             log.warning("messages.batch_failed", size=len(batch), exc_info=error)
             if len(batch) == 1:
@@ -102,14 +106,6 @@ class MessageWriter:
         for waiting, outcome in zip(batch, outcomes, strict=True):
             _settle(waiting, outcome)
         BATCH_SIZE.observe(len(batch))
-
-    async def _commit(self, messages: Sequence[OutgoingMessage]) -> list[SendOutcome]:
-        async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
-            async with self._database.transaction() as tx:
-                outcomes = await send_messages(tx, messages)
-                await pause_point("messages.before_commit")
-            await pause_point("messages.after_commit")
-            return outcomes
 
 
 def _settle(waiting: _Waiting, outcome: SentMessage | Exception) -> None:
