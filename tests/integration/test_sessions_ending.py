@@ -242,7 +242,7 @@ async def test_the_deadline_takes_effect_once_when_many_workers_claim_it(
     database: Database, chat: Chat, clock: VirtualClock
 ) -> None:
     async def session_end(tx: Transaction, deadline: Deadline) -> None:
-        await service.end_due(tx, deadline.entity_id)
+        await service.end_due(tx, {deadline.entity_id: deadline.generation})
 
     transitions = {service.SESSION_END: session_end}
     (deadline_id,) = [row["id"] for row in await database.fetch("SELECT id FROM deadlines")]
