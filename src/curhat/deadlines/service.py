@@ -106,7 +106,7 @@ async def disarm(tx: Transaction, kind: str, *entity_ids: UUID) -> None:
 
 
 async def disarm_each(tx: Transaction, kinds: Sequence[str], *entity_ids: UUID) -> None:
-    """Remove the deadlines of several kinds, as `disarm` does."""
+    """Remove the deadlines of several kinds. A deadline that a worker has locked fires as a no-op."""
     await queries.disarm_deadlines(tx, kinds=kinds, entity_ids=entity_ids)
 
 

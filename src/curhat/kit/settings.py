@@ -350,12 +350,11 @@ def _reachable_host(host: str) -> str:
 
 
 def _host(text: str) -> str:
-    try:
+    if text == "localhost":
+        return text
+    with suppress(ValueError):
         return str(ipaddress.ip_address(text))
-    except ValueError:
-        if text == "localhost":
-            return text
-        raise ValueError("right is an address of this machine, such as 0.0.0.0, or localhost") from None
+    raise ValueError("right is an address of this machine, such as 0.0.0.0, or localhost")
 
 
 def _loopback_host(text: str) -> str:

@@ -176,8 +176,7 @@ RETURNING id
 
 
 async def begin_confirmation(db: Executor, /, *, payment_id: UUID) -> UUID:
-    """pending → confirming, with a charge attempt. Returns the attempt's id. The gateway knows the attempt by this
-    id."""
+    """pending → confirming, with a charge attempt. Returns the attempt's id, by which the gateway knows the attempt."""
     row = await db.fetchrow(BEGIN_CONFIRMATION, payment_id)
     if row is None:
         raise NoRow(BEGIN_CONFIRMATION)
@@ -361,7 +360,8 @@ WHERE id = $1 AND status = 'requested'
 
 
 async def find_requested_refund(db: Executor, /, *, refund_id: UUID) -> Refund | None:
-    """A refund that the gateway has to carry out. `key` identifies the refund at the gateway, and never changes. No"""
+    """Find a refund that the gateway has to carry out. `key` identifies the refund at the gateway, and never
+    changes. No row: the refund is unknown, or the gateway has already answered."""
     row = await db.fetchrow(FIND_REQUESTED_REFUND, refund_id)
     if row is None:
         return None
@@ -450,7 +450,8 @@ RETURNING payments.id
 
 
 async def mark_payment_refunded(db: Executor, /, *, payment_id: UUID, refund_id: UUID) -> UUID | None:
-    """served or unserved → refunded, if an operator decided the refund and it returned the payment's own charge. No"""
+    """served or unserved → refunded, if an operator decided the refund, and the refund returned the payment's own
+    charge. No row: the refund was for a late approval, or the payment has another status."""
     row = await db.fetchrow(MARK_PAYMENT_REFUNDED, payment_id, refund_id)
     if row is None:
         return None

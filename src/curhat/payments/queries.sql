@@ -52,8 +52,7 @@ SELECT id, customer_id, purpose, status, amount_rp, target_mitra_id, expires_at,
 FROM locked_payment
 
 -- name: begin_confirmation :one
--- pending → confirming, with a charge attempt. Returns the attempt's id. The gateway knows the attempt by this
--- id.
+-- pending → confirming, with a charge attempt. Returns the attempt's id, by which the gateway knows the attempt.
 WITH begin_confirmation AS (
     UPDATE payments SET status = 'confirming' WHERE id = @payment_id AND status = 'pending' RETURNING id, amount_rp
 )
@@ -131,8 +130,8 @@ ON CONFLICT (charge_attempt_id) WHERE status <> 'failed' DO NOTHING
 RETURNING id
 
 -- name: find_requested_refund :optional
--- A refund that the gateway has to carry out. `key` identifies the refund at the gateway, and never changes. No
--- row: the refund is unknown, or the gateway has already answered.
+-- Find a refund that the gateway has to carry out. `key` identifies the refund at the gateway, and never
+-- changes. No row: the refund is unknown, or the gateway has already answered.
 -- row: Refund
 SELECT id AS key, charge_attempt_id AS charge_key, payment_id, amount_rp FROM refunds
 WHERE id = @refund_id AND status = 'requested'
@@ -177,9 +176,8 @@ WHERE id = @refund_id AND status = 'requested'
 RETURNING amount_rp
 
 -- name: mark_payment_refunded :optional
--- served or unserved → refunded, if an operator decided the refund and it returned the payment's own charge. No
--- row: the refund was for a late approval, or the payment has another status.
--- row: the refund was of a late approval, or the payment has another status.
+-- served or unserved → refunded, if an operator decided the refund, and the refund returned the payment's own
+-- charge. No row: the refund was for a late approval, or the payment has another status.
 UPDATE payments SET status = 'refunded'
 FROM refunds JOIN charge_attempts ON charge_attempts.id = refunds.charge_attempt_id
 WHERE payments.id = @payment_id AND payments.status IN ('served', 'unserved') AND refunds.id = @refund_id

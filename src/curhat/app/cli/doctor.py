@@ -130,9 +130,8 @@ async def _postgres(url: str) -> AsyncIterator[Finding]:
             yield Finding("FAIL", "PostgreSQL", sentence)
         else:
             yield Finding("ok", "PostgreSQL", f"version {await connection.fetchval('SHOW server_version')}")
-        yield await _migrations(connection)
-        yield await _clock(connection)
-        yield await _parked_deadlines(connection)
+        for check in (_migrations, _clock, _parked_deadlines):
+            yield await check(connection)
     finally:
         await connection.close()
 
