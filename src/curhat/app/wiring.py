@@ -36,7 +36,6 @@ from curhat.payments.mock.gateway import MockGateway
 from curhat.presence.customers import CustomerConnections
 from curhat.presence.events import PRESENCE_CHANGED
 from curhat.presence.hooks import PresenceHooks
-from curhat.presence.schemas import MitraPresence
 from curhat.presence.service import Presence
 from curhat.realtime.hooks import HubHooks, SocketIdentity
 from curhat.realtime.hub import Hub
@@ -142,17 +141,15 @@ class Services:
             HubHooks(signed_out=authenticator.signed_out, typing_recipient=Counterparts(database).find),
         )
         self.cards = Cards(database, hub)
-
-        def tell_devices(mitra_id: UUID, shown: MitraPresence) -> None:
-            hub.send_unsequenced(PRESENCE_CHANGED.to_mitra(mitra_id, shown))
-
         self.presence = presence = Presence(
             client,
             database,
             PresenceHooks(
                 intent_changed=mitras.intent_changed,
                 may_be_asked=partial(pairing.offer_open_blasts, database),
-                presence_changed=tell_devices,
+                presence_changed=lambda mitra_id, shown: hub.send_unsequenced(
+                    PRESENCE_CHANGED.to_mitra(mitra_id, shown)
+                ),
             ),
         )
         self.customers = customers = CustomerConnections(client)
