@@ -113,10 +113,8 @@ async def _sent_before(
         tx, session_ids=session_ids, senders=senders, client_message_ids=client_message_ids
     )
     stored = {
-        (message.session_id, message.sender, message.client_message_id): SentMessage(
-            message, is_repeated=True
-        )
-        for message in msgspec.convert(rows, list[Message], from_attributes=True)
+        (each.session_id, each.sender, each.client_message_id): SentMessage(each, is_repeated=True)
+        for each in msgspec.convert(rows, list[Message], from_attributes=True)
     }
     return {index: stored.get(key) or SessionEnded() for index, key in keys.items()}
 

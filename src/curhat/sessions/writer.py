@@ -9,8 +9,8 @@ Concurrency
     A batch locks sessions in id order, and then streams in their order. So the batches of several processes cannot
     deadlock.
 Relies on
-    `send_messages` may be repeated. If a transaction fails, the writer sends its messages again, one by one. Nobody
-    may know then whether it was committed.
+    `send_messages` may be repeated. If the transaction of several messages fails, the writer sends them again, one by
+    one, although that transaction may have been committed.
 """
 
 import asyncio
