@@ -11,7 +11,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * SignOutCustomer
+         * SignOut
          * @description Revoke the token, and close its sockets.
          */
         post: operations["sign_out_customer"];
@@ -31,7 +31,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * RequestCustomerCode
+         * RequestCode
          * @description Send a one-time code to a phone. The answer does not tell whether the number is known.
          */
         post: operations["request_customer_code"];
@@ -52,7 +52,7 @@ export interface paths {
         put?: never;
         /**
          * VerifyCustomerCode
-         * @description Sign in with the code. The first sign-in needs a `call_name`; without it the refusal does not use up the code.
+         * @description Sign in with the code. The first one needs a `call_name`. A refusal for a missing name leaves the code valid.
          */
         post: operations["verify_customer_code"];
         delete?: never;
@@ -94,9 +94,9 @@ export interface paths {
         };
         /**
          * GetMitraAvailability
-         * @description Whether any mitra is available (1.2). Unknown counts as no (1.6). Needs no sign-in.
+         * @description Whether any mitra is available (1.2). If presence is unknown, the answer is no (1.6). Needs no sign-in.
          *
-         *     In the running service, `availability_poll.py` answers this in front of the framework.
+         *     In the running service, `availability_poll.py` answers this request before the framework.
          */
         get: operations["get_mitra_availability"];
         put?: never;
@@ -341,16 +341,16 @@ export interface paths {
         };
         get?: never;
         /**
-         * SubscribeCustomer
-         * @description Push to this browser when a bestie has accepted or has written, while the app is closed.
+         * SubscribeCustomerToPush
+         * @description Push to this browser when a bestie has accepted or written, while the app is closed.
          *
-         *     The subscription ends with this sign-in. Repeat it at each start of the app: this makes a failed one good again.
+         *     The subscription ends with the sign-in. Repeat the request when the app starts, to repair a failed subscription.
          */
         put: operations["subscribe_customer_to_push"];
         post?: never;
         /**
-         * UnsubscribeCustomer
-         * @description End push to this browser. Repeated, nothing changes.
+         * UnsubscribeCustomerFromPush
+         * @description End push to this browser. Repeating the request changes nothing.
          */
         delete: operations["unsubscribe_customer_from_push"];
         options?: never;
@@ -368,7 +368,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * IssueCustomerTicket
+         * IssueCustomerRealtimeTicket
          * @description Issue a ticket for a customer's socket, if the client can set no header: one use within 30 s.
          */
         post: operations["issue_customer_realtime_ticket"];
@@ -533,7 +533,7 @@ export interface paths {
         };
         /**
          * ListAudit
-         * @description Who did what, when, from what to what; newest first. `actor`: an operator's id or e-mail, or `system`.
+         * @description Actions with old and new values, newest first. `actor`: an operator's id or e-mail, or `system`.
          */
         get: operations["list_audit"];
         put?: never;
@@ -553,7 +553,7 @@ export interface paths {
         };
         /**
          * ListOperatorDevices
-         * @description Where the operator is signed in, last seen first.
+         * @description The devices on which the operator is signed in, last seen first.
          */
         get: operations["list_operator_devices"];
         put?: never;
@@ -633,7 +633,7 @@ export interface paths {
         };
         /**
          * GetOperatorAccount
-         * @description The operator's own account: who they are, what they may do, and their second factor.
+         * @description The operator's own account: identity, permissions and second factor.
          */
         get: operations["get_operator_account"];
         put?: never;
@@ -675,7 +675,7 @@ export interface paths {
         put?: never;
         /**
          * RenewRecoveryCodes
-         * @description Replace the recovery codes by ten new ones.
+         * @description Replace the recovery codes with ten new ones.
          */
         post: operations["renew_recovery_codes"];
         delete?: never;
@@ -695,7 +695,7 @@ export interface paths {
         put?: never;
         /**
          * BeginTotp
-         * @description Set up a first or another authenticator app: a secret and its QR code, in force once a code is confirmed.
+         * @description Begin to set up an authenticator app. Its secret is in force once the operator has confirmed a code.
          */
         post: operations["begin_totp"];
         delete?: never;
@@ -715,7 +715,7 @@ export interface paths {
         put?: never;
         /**
          * ConfirmTotp
-         * @description Prove that the app has the secret. From now on signing in needs its codes. Every other device is signed out.
+         * @description Prove that the app has the secret. From then on, a sign-in needs its codes. Every other device is signed out.
          */
         post: operations["confirm_totp"];
         delete?: never;
@@ -733,7 +733,7 @@ export interface paths {
         };
         /**
          * ListConfiguration
-         * @description All five rows, and no others.
+         * @description All five rows.
          */
         get: operations["list_configuration"];
         put?: never;
@@ -754,7 +754,7 @@ export interface paths {
         get?: never;
         /**
          * ChangeConfiguration
-         * @description Change one row, unless somebody else has changed it meanwhile. The new value applies to what starts after it.
+         * @description Change one row, unless somebody else has changed it meanwhile. The new value applies to what starts later.
          */
         put: operations["change_configuration"];
         post?: never;
@@ -773,7 +773,7 @@ export interface paths {
         };
         /**
          * ListConfigurationHistory
-         * @description Who changed this row from what to what, newest first.
+         * @description The changes of this row, newest first: who made them, and the values before and after.
          */
         get: operations["list_configuration_history"];
         put?: never;
@@ -813,7 +813,7 @@ export interface paths {
         };
         /**
          * GetCustomerRecord
-         * @description One customer. Their payments and sessions are found with `customer_id` in those lists.
+         * @description One customer. The lists of payments and sessions have the filter `customer_id`.
          */
         get: operations["get_customer_record"];
         put?: never;
@@ -853,7 +853,7 @@ export interface paths {
         };
         /**
          * GetDashboardCharts
-         * @description The last day by hour and the last month by day, in WIB. A client asks at most once a minute.
+         * @description The last day by hour and the last month by day, in WIB. A client asks at most once per minute.
          */
         get: operations["get_dashboard_charts"];
         put?: never;
@@ -917,7 +917,7 @@ export interface paths {
         };
         /**
          * GetMitraRecord
-         * @description One mitra. Its sessions are found with `mitra_id` in that list.
+         * @description One mitra. The list of sessions has the filter `mitra_id`.
          */
         get: operations["get_mitra_record"];
         put?: never;
@@ -981,7 +981,7 @@ export interface paths {
         };
         /**
          * ListReviewCases
-         * @description Cases: open ones first, then decided ones, each oldest first. `from` and `to` bound the time of opening.
+         * @description Open cases first, then decided cases, each oldest first. `from` and `to` limit the time of opening.
          */
         get: operations["list_review_cases"];
         put?: never;
@@ -1001,7 +1001,7 @@ export interface paths {
         };
         /**
          * GetReviewCase
-         * @description One case: its payment, every attempt, the mitras who were asked and their answers, with times.
+         * @description A case with its payment and everything that happened to the payment, with times.
          */
         get: operations["get_review_case"];
         put?: never;
@@ -1043,7 +1043,7 @@ export interface paths {
         put?: never;
         /**
          * DecideReviewCase
-         * @description Refund or not. The first decision wins. A refund above the limit waits for another operator's approval.
+         * @description Decide on a refund. The first decision wins. A refund above the limit waits for another operator's approval.
          */
         post: operations["decide_review_case"];
         delete?: never;
@@ -1063,7 +1063,7 @@ export interface paths {
         put?: never;
         /**
          * RetryRefund
-         * @description Request a refund again that the gateway refused.
+         * @description Request again a refund that the gateway refused.
          */
         post: operations["retry_refund"];
         delete?: never;
@@ -1083,7 +1083,7 @@ export interface paths {
         put?: never;
         /**
          * DecideReviewCases
-         * @description Decide many cases alike, each in a transaction of its own. A refused one does not affect the others.
+         * @description Decide many cases alike, each in its own transaction. If a case is refused, the others are still decided.
          */
         post: operations["decide_review_cases"];
         delete?: never;
@@ -1201,7 +1201,7 @@ export interface paths {
         };
         /**
          * ReadDevelopmentInbox
-         * @description The messages that would have gone to this phone, newest first.
+         * @description The messages that a real sender would have sent to this phone, newest first.
          */
         get: operations["read_development_inbox"];
         put?: never;
@@ -1222,7 +1222,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * SignOutMitra
+         * SignOut
          * @description Revoke the token, and close its sockets. A suspended mitra may do this, too.
          */
         post: operations["sign_out_mitra"];
@@ -1242,7 +1242,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * RequestMitraCode
+         * RequestCode
          * @description Send a one-time code to a phone. The answer does not tell whether the number is invited.
          */
         post: operations["request_mitra_code"];
@@ -1263,7 +1263,7 @@ export interface paths {
         put?: never;
         /**
          * VerifyMitraCode
-         * @description Sign in with the code. Only a right code says that the mitra is not invited or suspended; this uses it up.
+         * @description Sign in with the code. A right code is used up, even if the mitra is suspended or was never invited.
          */
         post: operations["verify_mitra_code"];
         delete?: never;
@@ -1345,10 +1345,11 @@ export interface paths {
         get?: never;
         /**
          * SetPresence
-         * @description Go online or offline. The answer comes when availability shows it.
+         * @description Go online or offline. The answer comes when the mitra's availability shows the change.
          *
-         *     A 503 `presence_unknown` means: the toggle is saved and in force (a mitra who is offline cannot accept), but
-         *     availability does not show it yet. It follows by itself. A client should repeat the request, which is safe.
+         *     A 503 `presence_unknown` means that the toggle is saved and in force: a mitra who is offline cannot accept. The
+         *     mitra's availability does not show the change yet, but follows by itself. A client should repeat the request, which
+         *     is safe.
          */
         put: operations["set_presence"];
         post?: never;
@@ -1387,16 +1388,16 @@ export interface paths {
         };
         get?: never;
         /**
-         * SubscribeMitra
+         * SubscribeMitraToPush
          * @description Push requests to this browser while the app is closed. The mitra then stays available for 15 minutes more.
          *
-         *     The subscription ends with this sign-in. Repeat it at each start of the app: this makes a failed one good again.
+         *     The subscription ends with the sign-in. Repeat the request when the app starts, to repair a failed subscription.
          */
         put: operations["subscribe_mitra_to_push"];
         post?: never;
         /**
-         * UnsubscribeMitra
-         * @description End push to this browser. Repeated, nothing changes.
+         * UnsubscribeMitraFromPush
+         * @description End push to this browser. Repeating the request changes nothing.
          */
         delete: operations["unsubscribe_mitra_from_push"];
         options?: never;
@@ -1415,9 +1416,9 @@ export interface paths {
         put?: never;
         /**
          * TestPush
-         * @description Push a test notification to each of the mitra's devices, the way a request comes. At most once in 10 s.
+         * @description Push a test notification to each of the mitra's devices, as for a request. At most once in 10 s.
          *
-         *     A test that arrives makes a failed subscription good again.
+         *     A test that arrives repairs a failed subscription.
          */
         post: operations["test_push"];
         delete?: never;
@@ -1436,7 +1437,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * IssueMitraTicket
+         * IssueMitraRealtimeTicket
          * @description Issue a ticket for a mitra's socket, if the client can set no header: one use within 30 s.
          */
         post: operations["issue_mitra_realtime_ticket"];

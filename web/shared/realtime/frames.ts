@@ -13,7 +13,7 @@ export interface components {
         };
         /**
          * Error
-         * @description The client's last frame could not be read. `detail` says why, for the client's developer.
+         * @description The server could not read the client's last frame. `detail` tells the client's developer why.
          */
         Error: {
             /** @enum {unknown} */
@@ -24,7 +24,7 @@ export interface components {
         };
         /**
          * Event
-         * @description Something happened. `data` is the struct that it is about, as its reader may see it.
+         * @description A change that concerns the user. `data` is the changed object, as this user may see it.
          */
         Event: {
             at: string;
@@ -72,7 +72,7 @@ export interface components {
         };
         /**
          * Hello
-         * @description The first frame of every connection: the user's device, and the last event it has applied.
+         * @description The first frame of every connection. It names the device, and the last event that the device has applied.
          */
         Hello: {
             device_id: string;
@@ -110,7 +110,7 @@ export interface components {
         };
         /**
          * MitraPresence
-         * @description A mitra's own presence: the toggle, whether it is connected, and how many of its places are taken.
+         * @description A mitra's own presence: the toggle, whether the mitra is connected, its sessions, and how many it may have.
          */
         MitraPresence: {
             active_sessions: number;
@@ -199,7 +199,7 @@ export interface components {
         };
         /**
          * Ping
-         * @description The client answers with a pong. `seq` is the head of the stream: a client that is behind says hello again.
+         * @description Asks for a pong. A client that has not applied the event `seq`, the stream's last one, says hello again.
          */
         Ping: {
             /** @enum {unknown} */
@@ -209,7 +209,7 @@ export interface components {
         };
         /**
          * Pong
-         * @description The answer to a ping. Any frame renews the lease; this one does nothing else.
+         * @description The answer to a ping. Like every frame, it renews the user's lease. It has no other effect.
          */
         Pong: {
             /** @enum {unknown} */
@@ -276,7 +276,7 @@ export interface components {
         };
         /**
          * TypingSignal
-         * @description A member of this session is typing. In both directions, never stored; at most one per 2 s is forwarded.
+         * @description A member of this session is typing. Either side sends it. The server forwards at most one per 2 s.
          */
         TypingSignal: {
             /** @enum {unknown} */
@@ -288,7 +288,7 @@ export interface components {
         };
         /**
          * Welcome
-         * @description The answer to a hello. A mitra's also carries `requests`, the open ones.
+         * @description The answer to a hello. A mitra's welcome also contains `requests`: the open requests.
          */
         Welcome: {
             /** Format: uuid */
