@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 
 from curhat.dev.embedded import EmbeddedServers
+from curhat.kit.database import Connection
 from curhat.kit.migrations import (
-    Connection,
     Migration,
     MigrationError,
     load_migrations,

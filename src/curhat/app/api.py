@@ -133,7 +133,7 @@ def _lighten(api: Litestar) -> None:
                 # The operations that Litestar adds itself (OPTIONS, the contract) have no attribute to replace.
                 if hasattr(handler, "__dict__"):
                     authorize = partial(_authorize, handler.resolve_guards(), handler)
-                    handler.authorize_connection = authorize  # type: ignore[assignment, method-assign]
+                    handler.authorize_connection = authorize  # type: ignore[method-assign]
 
 
 async def _authorize(

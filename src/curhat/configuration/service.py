@@ -17,7 +17,7 @@ from curhat.kit.page import PAGE_SIZE, Page
 
 async def list_rows(tx: Transaction) -> list[ConfigurationRow]:
     """Return all five rows, in the order of DEFINITIONS."""
-    stored = {row.key: row for row in await queries.list_rows(tx)}
+    stored: dict[str, StoredRow] = {row.key: row for row in await queries.list_rows(tx)}
     return [_row(stored[key]) for key in DEFINITIONS]
 
 

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import os
 import resource
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -25,25 +25,25 @@ class CommandError(Exception):
         self.exit_status = exit_status
 
 
-def joined_settings(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Return the settings in `environ`. If it names no database, add the settings of the running `curhat up`.
+def joined_settings() -> Settings:
+    """Return the settings in the environment. If it names no database, add the settings of the running `curhat up`.
 
-    A variable in `environ` takes precedence, so that a second server can have its own port. Raises CommandError if
-    `environ` names no database and no `curhat up` runs in the data directory.
+    A variable in the environment takes precedence, so that a second server can have its own port. Raises CommandError
+    if the environment names no database and no `curhat up` runs in the data directory.
     """
-    if environ.get(f"{PREFIX}DATABASE_URL"):
-        return Settings.from_environment(environ)
-    data_dir = named_data_dir(environ)
+    if os.environ.get(f"{PREFIX}DATABASE_URL"):
+        return Settings.from_environment(os.environ)
+    data_dir = named_data_dir()
     run_file = RunFile.read(data_dir)
     if run_file is None:
         raise CommandError(f"nothing is running in {data_dir}; start it with make up")
-    own = {name: value for name, value in environ.items() if value}
+    own = {name: value for name, value in os.environ.items() if value}
     return Settings.from_environment({**run_file.environ(), **own, f"{PREFIX}DATA_DIR": str(data_dir)})
 
 
-def named_data_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the data directory that `environ` names, or the default one."""
-    named = environ.get(f"{PREFIX}DATA_DIR")
+def named_data_dir() -> Path:
+    """Return the data directory that the environment names, or else the default data directory."""
+    named = os.environ.get(f"{PREFIX}DATA_DIR")
     return data_dir_of(named) if named else default_data_dir()
 
 
