@@ -1,14 +1,19 @@
-"""The Chromium of the browser tests: Debian's, or Playwright's. Installs one if none exists."""
+"""The browser of the browser tests: Debian's headless shell or Chromium, or Playwright's."""
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-DEBIANS: Final = Path("/usr/bin/chromium")
+# Debian's programs, the preferred one first. The headless shell needs 40 % less processor time per page than Chromium.
+HEADLESS_SHELL: Final = Path("/usr/bin/chromium-headless-shell")
+CHROMIUM: Final = Path("/usr/bin/chromium")
+_INSTALL_LOCK: Final = Path(tempfile.gettempdir()) / "curhat-browser-install.lock"
 INSTALL_SECONDS: Final = 600
 ARGUMENTS: Final = (
     "--disable-gpu",
@@ -27,19 +32,27 @@ class NoBrowserError(Exception):
 
 @cache
 def chromium() -> Path | None:
-    """Return Chromium's path, and install Chromium if necessary. None: Playwright's own. Raises NoBrowserError."""
-    if DEBIANS.exists():
-        return DEBIANS
-    if os.geteuid() == 0 and shutil.which("apt-get"):
-        # Also install the fonts of the phones for which the clients are made, so that screenshots look like these
-        # phones.
-        wanted = ("chromium", "fonts-roboto-unhinted", "fonts-noto-color-emoji")
+    """Return the browser's path, and install a browser if necessary. None: Playwright's own. Raises NoBrowserError."""
+    with _INSTALL_LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # apt-get fails if the other test process runs it at the same time
+        if not HEADLESS_SHELL.exists() and os.geteuid() == 0 and shutil.which("apt-get"):
+            _install_with_apt()
+        for program in (HEADLESS_SHELL, CHROMIUM):
+            if program.exists():
+                return program
+        _run(sys.executable, "-m", "playwright", "install", "chromium")
+        return None
+
+
+def _install_with_apt() -> None:
+    """Install the headless shell, and the fonts of the phones for which the clients are made."""
+    wanted = ("chromium-headless-shell", "fonts-roboto-unhinted", "fonts-noto-color-emoji")
+    try:
         _run("apt-get", "update", "--quiet")
         _run("apt-get", "install", "--quiet", "--yes", "--no-install-recommends", *wanted)
-        if DEBIANS.exists():
-            return DEBIANS
-    _run(sys.executable, "-m", "playwright", "install", "chromium")
-    return None
+    except NoBrowserError:
+        if not CHROMIUM.exists():
+            raise
 
 
 def _run(*command: str) -> None:
