@@ -54,10 +54,9 @@ FROM asked
 async def refuse_if_decided(
     db: Executor, /, *, request_id: UUID, mitra_id: UUID, key: str, fingerprint: bytes, status: int, body: str
 ) -> EarlyRefusal | None:
-    """Say whether the pairing of this request is open or decided; a decision is final. No row: the request belongs
-    to another mitra, or this mitra has won. If another mitra has won, the statement also stores that refusal
-    under the idempotency key, unless the key already has an answer. `is_stored`: this statement stored the
-    refusal."""
+    """Say whether the pairing of this request is open or decided. A decision is final. No row: the request belongs to
+    another mitra, or this mitra has won. If another mitra has won, the statement also stores that refusal under the
+    idempotency key, unless the key already has an answer. `is_stored`: this statement stored the refusal."""
     row = await db.fetchrow(REFUSE_IF_DECIDED, request_id, mitra_id, key, fingerprint, status, body)
     if row is None:
         return None
@@ -186,12 +185,12 @@ async def accept_and_start(
     db: Executor, /, *, key_lock: int | None, request_id: UUID, mitra_id: UUID, correlation_id: str | None
 ) -> AcceptedPairing | None:
     """The contested step (2b.5). Request: offered → accepted. Pairing: open → matched. Payment: confirmed → served.
-    The statement starts the session, arms its end, and closes the other cards. It locks payment, pairing, mitra
-    and request, in this order. It checks every condition after it holds all these locks. No row: this accept did
-    not win, and changed nothing; explain_refusal says why. The next statement counts the session against the
-    mitra's capacity. The comment of lock_mitras (presence) explains why that is a separate statement. @key_lock
-    is the advisory lock of the idempotency key, if there is a key. If another request holds that lock, this
-    accept does not win."""
+    The statement also starts the session, arms its end, and closes the other requests. It locks payment, pairing,
+    mitra and request, in this order. It checks every condition after it holds all these locks. No row: this accept
+    did not win, and changed nothing. explain_refusal then says why.
+    The next statement counts the session against the mitra's capacity. The comment of lock_mitras (presence)
+    explains why that is a separate statement. @key_lock is the advisory lock of the idempotency key, if there is a
+    key. If another request holds that lock, this accept does not win."""
     row = await db.fetchrow(ACCEPT_AND_START, key_lock, request_id, mitra_id, correlation_id)
     if row is None:
         return None
@@ -292,8 +291,8 @@ WHERE requests.pairing_id = $1 AND requests.status = 'offered'
 
 
 async def list_requests_to_push(db: Executor, /, *, pairing_id: UUID) -> list[RequestPush]:
-    """The requests of this pairing that may still need a push: the mitra can take a customer, has a working push
-    subscription, and was not yet pushed about the request."""
+    """The requests of this pairing that may still need a push. Their mitras can take a customer, have a working push
+    subscription, and got no push about the request yet."""
     return [RequestPush(*row) for row in await db.fetch(LIST_REQUESTS_TO_PUSH, pairing_id)]
 
 
@@ -324,7 +323,7 @@ WHERE id = $1 AND status = 'active' AND ends_at > curhat_now()
 async def find_match_to_push(
     db: Executor, /, *, session_id: UUID, within_seconds: float
 ) -> CustomerPush | None:
-    """This session, if it is running, began within @within_seconds, and its customer was not yet pushed about it."""
+    """This session, if it is running, began within @within_seconds, and its customer got no push about it yet."""
     row = await db.fetchrow(FIND_MATCH_TO_PUSH, session_id, within_seconds)
     if row is None:
         return None
@@ -353,9 +352,9 @@ WHERE sessions.id = $2
 async def find_message_to_push(
     db: Executor, /, *, within_seconds: float, session_id: UUID
 ) -> CustomerPush | None:
-    """The mitra's newest message in this session that the customer has not read. It must have been sent within
-    @within_seconds, and not pushed yet. The push expires at the end of the session, but no earlier than after a
-    minute."""
+    """The mitra's newest unread message in this session, if the mitra sent it within @within_seconds and the customer
+    got no push about it yet. The push expires at the end of the session, or one minute after the message if that is
+    later."""
     row = await db.fetchrow(FIND_MESSAGE_TO_PUSH, within_seconds, session_id)
     if row is None:
         return None

@@ -30,12 +30,12 @@ FROM asked
 
 -- name: accept_and_start :optional
 -- The contested step (2b.5). Request: offered → accepted. Pairing: open → matched. Payment: confirmed → served.
--- The statement starts the session, arms its end, and closes the other cards. It locks payment, pairing, mitra
--- and request, in this order. It checks every condition after it holds all these locks. No row: this accept did
--- not win, and changed nothing; explain_refusal says why. The next statement counts the session against the
--- mitra's capacity. The comment of lock_mitras (presence) explains why that is a separate statement. @key_lock
--- is the advisory lock of the idempotency key, if there is a key. If another request holds that lock, this
--- accept does not win.
+-- The statement also starts the session, arms its end, and closes the other requests. It locks payment, pairing,
+-- mitra and request, in this order. It checks every condition after it holds all these locks. No row: this accept
+-- did not win, and changed nothing. explain_refusal then says why.
+-- The next statement counts the session against the mitra's capacity. The comment of lock_mitras (presence)
+-- explains why that is a separate statement. @key_lock is the advisory lock of the idempotency key, if there is a
+-- key. If another request holds that lock, this accept does not win.
 -- nullable: @key_lock, @correlation_id, target_mitra_id, target_display_name
 -- row: AcceptedPairing
 WITH key AS MATERIALIZED (

@@ -104,8 +104,8 @@ async def open_targeted(
 ) -> OpenedPairing:
     """nothing → open. If the chosen mitra can take a customer and @is_reachable is true, arms the deadline of the
     window and inserts a request for the mitra. Otherwise the pairing is open without a deadline or a request,
-    and `asked` is empty. Locks the mitra FOR SHARE. If a toggle or an accept commits first, this statement sees
-    the change. If it commits later, it finds the request."""
+    and `asked` is empty. Locks the mitra FOR SHARE against a toggle and an accept. If one of them commits first,
+    this statement sees its change. Otherwise it waits for this transaction, and then withdraws the request."""
     row = await db.fetchrow(OPEN_TARGETED, is_reachable, mitra_id, window_seconds, payment_id, correlation_id)
     if row is None:
         raise NoRow(OPEN_TARGETED)
@@ -389,8 +389,7 @@ WHERE pairing_id = ANY ($1::uuid[]) AND close_reason IN ('went_offline', 'at_cap
 
 
 async def list_withdrawn_targeted(db: Executor, /, *, pairing_ids: Sequence[UUID]) -> list[UUID]:
-    """The targeted pairings whose mitra became unavailable while asked. Their request was closed, but not by the
-    mitra's answer."""
+    """The targeted pairings whose request was closed because the mitra became unavailable."""
     return [row[0] for row in await db.fetch(LIST_WITHDRAWN_TARGETED, pairing_ids)]
 
 
@@ -536,8 +535,8 @@ WHERE payments.id = ANY ($1::uuid[])
 
 async def list_payment_views(db: Executor, /, *, payment_ids: Sequence[UUID]) -> list[PaymentViewRow]:
     """Payments as their customers see them, each with its latest pairing. The latest pairing is the blast, if there
-    is one: a targeted pairing can come before a blast, but nothing comes after it. The statement does not
-    compare ids, because they are not in order after the clock was set back."""
+    is one: a targeted pairing can come before a blast, but no pairing comes after a blast. The statement does not
+    compare ids, because ids are not in order after the clock was set back."""
     return [PaymentViewRow(*row) for row in await db.fetch(LIST_PAYMENT_VIEWS, payment_ids)]
 
 
@@ -580,8 +579,8 @@ SELECT coalesce(
 
 
 async def find_current_payment(db: Executor, /, *, customer_id: UUID) -> UUID | None:
-    """The payment that the app shows to a returning customer. This is the open payment. If none is open, it is the
-    latest payment, if that was charged and got no session. Null: there is no such payment."""
+    """The payment that the app shows to a returning customer: the open payment. If none is open, the latest payment if
+    it was paid but got no session. Null: there is no such payment."""
     row = await db.fetchrow(FIND_CURRENT_PAYMENT, customer_id)
     if row is None:
         raise NoRow(FIND_CURRENT_PAYMENT)
@@ -624,9 +623,9 @@ ORDER BY offered_requests.mitra_id, offered_requests.id
 
 
 async def list_open_requests(db: Executor, /, *, mitra_ids: Sequence[UUID]) -> list[OpenRequest]:
-    """The requests whose cards the mitras see now. Such a request is offered, its pairing is open and in time, and
-    its mitra can take a customer. The statement first reads the open rows through their partial indexes. These
-    rows stay few, however much history the tables hold."""
+    """The requests whose cards the mitras see now. Such a request is offered, the window of its pairing runs, and its
+    mitra can take a customer. The statement first reads the open rows through their partial indexes. These rows
+    stay few, however much history the tables hold."""
     return [OpenRequest(*row) for row in await db.fetch(LIST_OPEN_REQUESTS, mitra_ids)]
 
 

@@ -136,8 +136,8 @@ FROM locked_session
 async def mark_messages_read(
     db: Executor, /, *, session_id: UUID, user_id: UUID, role: Role, up_to_message_id: UUID
 ) -> ReadMessages | None:
-    """unread → read, for the other side's messages up to a given message. No row: no such message exists, or the
-    caller is not a member of its session. `read_at` is null when no message was unread."""
+    """unread → read, for the other side's messages up to @up_to_message_id. No row: the session has no such message,
+    or the caller is not a member. `read_at` is null if no message was unread."""
     row = await db.fetchrow(MARK_MESSAGES_READ, session_id, user_id, role, up_to_message_id)
     if row is None:
         return None
@@ -438,7 +438,8 @@ FROM locked_session
 
 
 async def lock_session(db: Executor, /, *, session_id: UUID) -> LockedSession | None:
-    """Lock a session's row, then read it. `runs`: its time is not over, or an open extension delays its end."""
+    """Lock a session's row, then read it. `runs`: the session is active, and its time is not over or an open extension
+    delays its end."""
     row = await db.fetchrow(LOCK_SESSION, session_id)
     if row is None:
         return None
@@ -535,9 +536,9 @@ async def open_extension(
     default_action: DefaultAction,
     deadline_at: datetime,
 ) -> OpenedExtension:
-    """nothing → pending. The extension now delays the session's end. The statement locks the mitra's row FOR SHARE.
-    If a toggle commits first, this statement sees it in `mitra_is_online`. Otherwise the toggle waits, and then
-    finds the extension."""
+    """nothing → pending. The extension now delays the session's end. The statement locks the mitra's row FOR SHARE
+    against a toggle. If the toggle commits first, `mitra_is_online` shows it. Otherwise the toggle waits for this
+    transaction, and then marks the extension."""
     row = await db.fetchrow(
         OPEN_EXTENSION,
         mitra_id,
@@ -658,8 +659,8 @@ RETURNING id, ends_at, ends_at <= curhat_now() AS is_over,
 async def release_session_ends(
     db: Executor, /, *, added_minutes: int, session_ids: Sequence[UUID]
 ) -> list[ReleasedEnd]:
-    """Stop delaying the ends of these sessions, and move the ends by @added_minutes. `settled_extensions` counts
-    the session's extensions, which are all settled now."""
+    """Stop delaying the ends of these sessions, and move the ends by @added_minutes. `settled_extensions` counts all
+    extensions of the session, because each of them is settled now."""
     return [ReleasedEnd(*row) for row in await db.fetch(RELEASE_SESSION_ENDS, added_minutes, session_ids)]
 
 
@@ -697,7 +698,7 @@ WHERE sessions.mitra_id = $2 AND sessions.status = 'active' AND extensions.statu
 async def list_presence_checks(
     db: Executor, /, *, wait_seconds: float, mitra_id: UUID
 ) -> list[PresenceCheck]:
-    """The mitra's pending extensions, each with the time in @wait_seconds as `due_at`."""
+    """The mitra's pending extensions. `due_at` is @wait_seconds from now."""
     return [PresenceCheck(*row) for row in await db.fetch(LIST_PRESENCE_CHECKS, wait_seconds, mitra_id)]
 
 
