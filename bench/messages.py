@@ -69,10 +69,10 @@ class Sides(Protocol):
     on_shown: Callable[[int], None]
 
     def send(self, number: int, chat: int, role: str) -> None:
-        """Send message `number` in `chat` as `role`. Errors appear later in `errors`."""
+        """Send message `number` in `chat` as `role`. Errors appear later in `error_summary`."""
 
-    def errors(self) -> str | None:
-        """Return the errors since `on_shown` was set: refused messages and closed sockets. None: no error."""
+    def error_summary(self) -> str | None:
+        """Describe the errors since `on_shown` was set: refused messages and closed sockets. None: no error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +82,15 @@ class Run:
     rate: float
     late: list[float]
     lost: int
-    errors: str | None
+    error_summary: str | None
     generator_share: float
 
     @property
     def holds(self) -> bool:
         """Whether every message arrived in time."""
-        return self.lost == 0 and self.errors is None and percentile(self.late, 0.99) <= MAX_P99_SECONDS
+        return (
+            self.lost == 0 and self.error_summary is None and percentile(self.late, 0.99) <= MAX_P99_SECONDS
+        )
 
 
 async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
@@ -139,8 +141,8 @@ async def _runs(database: Database, sides: Sides) -> tuple[Run, Run]:
     await _run(sides, RATE / 2, 3)
     await database.settle()
     promised = await _run(sides, RATE, RATE_SECONDS)
-    if promised.errors:
-        raise RuntimeError(f"at {RATE} per second: {promised.errors}")
+    if promised.error_summary:
+        raise RuntimeError(f"at {RATE} per second: {promised.error_summary}")
     best, rate, failed = promised, float(RATE), math.inf
     while not best.holds and rate > MIN_RATE:
         failed, rate = rate, rate / STEP_FACTOR
@@ -186,7 +188,7 @@ async def _run(sides: Sides, rate: float, seconds: float) -> Run:
     while any(map(math.isnan, shown)) and time.perf_counter() < last + ARRIVAL_TIMEOUT_SECONDS:
         await asyncio.sleep(0.05)
     late = [at - begun - number / rate for number, at in enumerate(shown) if not math.isnan(at)]
-    return Run(rate, late or [math.inf], count - len(late), sides.errors(), processor / (last - begun))
+    return Run(rate, late or [math.inf], count - len(late), sides.error_summary(), processor / (last - begun))
 
 
 def _number_in(frame: bytes) -> int:
@@ -226,7 +228,7 @@ class _Counted:
         if written_by_other in frame and b'"client_message_id":"%d-' % self.run in frame:
             self._on_shown(_number_in(frame))
 
-    def errors(self) -> str | None:
+    def error_summary(self) -> str | None:
         if not all(socket.is_open() for socket in self.open_sockets()):
             return "the server closed a socket"
         return f"{len(self.errors)} messages failed; the first: {self.errors[0]}" if self.errors else None
