@@ -65,6 +65,7 @@ def _code_request_route(role: Role, path: str, description: str) -> BaseRouteHan
     @post(
         path,
         operation_id=f"request_{role}_code",
+        summary=f"Request{role.capitalize()}Code",
         tags=[role],
         status_code=202,
         description=description,
@@ -205,6 +206,7 @@ def _sign_out_route(role: Role, path: str, description: str) -> BaseRouteHandler
     @post(
         path,
         operation_id=f"sign_out_{role}",
+        summary=f"SignOut{role.capitalize()}",
         tags=[role],
         status_code=204,
         description=description,

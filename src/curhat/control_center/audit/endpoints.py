@@ -27,9 +27,9 @@ AUDIT: Final = ["audit"]
     responses=answers({200: Page[AuditEntry]}, *OPERATOR_SIGNED_IN, ValidationFailed),
     dependencies=filtered_by(filter_audit),
 )
-async def list_audit(wanted: NamedDependency[ListRequest]) -> Response[Any]:
+async def list_audit(list_request: NamedDependency[ListRequest]) -> Response[Any]:
     """Actions with old and new values, newest first. `actor`: an operator's id or e-mail, or `system`."""
-    return await wanted.answer("audit", AuditEntry, read_audit_entries)
+    return await list_request.answer("audit", AuditEntry, read_audit_entries)
 
 
 ROUTES: list[BaseRouteHandler] = [list_audit]

@@ -1,4 +1,4 @@
-"""Converts the query of a request to the filters of the audit's list."""
+"""Converts the query parameters of the audit's list to its filters."""
 
 from curhat.control_center.lists.filters import Filters
 from curhat.control_center.lists.query_values import From, Text, To, checked_text

@@ -1,4 +1,4 @@
-"""Counts for the dashboard. PostgreSQL counts money and sessions; presence knows who is connected and available."""
+"""Counts for the dashboard. PostgreSQL counts payments and sessions. Presence knows who is connected and available."""
 
 from typing import Final, Literal
 

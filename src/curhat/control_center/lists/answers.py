@@ -27,7 +27,7 @@ CSV_PAGE_SIZE: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class ListRequest:
-    """The dependency `wanted` of a list's endpoint: who asks, for which rows, and in which format."""
+    """The dependency `list_request` of a list's endpoint: who asks, for which rows, and in which format."""
 
     database: NamedDependency[Database]
     operator: NamedDependency[SignedInOperator]
@@ -63,5 +63,5 @@ def filtered_by(filters: Callable[..., Filters]) -> dict[str, Provide]:
     """Return the dependencies of a list's endpoint. `filters` has the query parameters of the list."""
     return {
         "filters": Provide(filters, sync_to_thread=False),
-        "wanted": Provide(ListRequest, sync_to_thread=False),
+        "list_request": Provide(ListRequest, sync_to_thread=False),
     }

@@ -321,8 +321,7 @@ SELECT EXISTS (
 
 
 async def is_token_of_customer_or_mitra(db: Executor, /, *, digest: bytes, transport: Transport) -> bool:
-    """Whether this is a valid token of a customer or mitra, and arrived by the transport (cookie or header) for
-    which it was issued."""
+    """Whether this is a valid token of a customer or mitra, issued for this transport (cookie or header)."""
     row = await db.fetchrow(IS_TOKEN_OF_CUSTOMER_OR_MITRA, digest, transport)
     if row is None:
         raise NoRow(IS_TOKEN_OF_CUSTOMER_OR_MITRA)

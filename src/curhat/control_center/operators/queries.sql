@@ -120,8 +120,7 @@ SELECT valid_token.id AS token_id, valid_token.transport, operators.id, operator
 FROM valid_token JOIN operators ON operators.id = valid_token.operator_id AND operators.disabled_at IS NULL
 
 -- name: is_token_of_customer_or_mitra :one
--- Whether this is a valid token of a customer or mitra, and arrived by the transport (cookie or header) for
--- which it was issued.
+-- Whether this is a valid token of a customer or mitra, issued for this transport (cookie or header).
 SELECT EXISTS (
     SELECT 1 FROM access_tokens
     WHERE digest = @digest AND transport = @transport AND revoked_at IS NULL AND expires_at > curhat_now()

@@ -174,7 +174,7 @@ def normalised_email(written: str) -> str:
     return written.strip().lower()
 
 
-# One's own account -------------------------------------------------------------------------------------------
+# The operator's own account ----------------------------------------------------------------------------------
 
 
 async def read_account(tx: Transaction, operator: SignedInOperator) -> OperatorAccount:

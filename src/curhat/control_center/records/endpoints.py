@@ -52,9 +52,9 @@ MITRAS: Final = ["mitras"]
     responses=answers({200: Page[PaymentRecord]}, *OPERATOR_SIGNED_IN, ValidationFailed),
     dependencies=filtered_by(filter_payments),
 )
-async def search_payments(wanted: NamedDependency[ListRequest]) -> Response[Any]:
+async def search_payments(list_request: NamedDependency[ListRequest]) -> Response[Any]:
     """Payments, newest first. `q`: an id (also of a customer, session, case), a phone number, or how a name begins."""
-    return await wanted.answer("payments", PaymentRecord, service.read_payments)
+    return await list_request.answer("payments", PaymentRecord, service.read_payments)
 
 
 @get(
@@ -80,9 +80,9 @@ async def get_payment_record(
     responses=answers({200: Page[SessionRecord]}, *OPERATOR_SIGNED_IN, ValidationFailed),
     dependencies=filtered_by(filter_sessions),
 )
-async def search_sessions(wanted: NamedDependency[ListRequest]) -> Response[Any]:
+async def search_sessions(list_request: NamedDependency[ListRequest]) -> Response[Any]:
     """Chat sessions, newest first. `q`: an id (also of a payment, person), a phone, or how a customer's name begins."""
-    return await wanted.answer("sessions", SessionRecord, service.read_sessions)
+    return await list_request.answer("sessions", SessionRecord, service.read_sessions)
 
 
 @get(
@@ -127,9 +127,9 @@ async def reveal_transcript(
     responses=answers({200: Page[CustomerRecord]}, *OPERATOR_SIGNED_IN, ValidationFailed),
     dependencies=filtered_by(filter_customers),
 )
-async def search_customers(wanted: NamedDependency[ListRequest]) -> Response[Any]:
+async def search_customers(list_request: NamedDependency[ListRequest]) -> Response[Any]:
     """Customers, newest first. `q`: an id, a phone number, or how a name begins."""
-    return await wanted.answer("customers", CustomerRecord, service.read_customers)
+    return await list_request.answer("customers", CustomerRecord, service.read_customers)
 
 
 @get(
@@ -159,11 +159,11 @@ async def get_customer_record(
     dependencies=filtered_by(filter_mitras),
 )
 async def search_mitras(
-    wanted: NamedDependency[ListRequest], presence: NamedDependency[Presence]
+    list_request: NamedDependency[ListRequest], presence: NamedDependency[Presence]
 ) -> Response[Any]:
     """Mitras, newest first, with presence, load and acceptance. `q`: an id, a phone number, or how a name begins."""
     read_page = partial(service.read_mitras, presence=presence)
-    return await wanted.answer("mitras", MitraRecord, read_page)
+    return await list_request.answer("mitras", MitraRecord, read_page)
 
 
 @get(

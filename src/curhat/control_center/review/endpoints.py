@@ -51,9 +51,9 @@ REVIEW: Final = ["review"]
     responses=answers({200: Page[FailedPairing]}, *OPERATOR_SIGNED_IN, ValidationFailed),
     dependencies=filtered_by(filter_failed_pairings),
 )
-async def list_failed_pairings(wanted: NamedDependency[ListRequest]) -> Response[Any]:
+async def list_failed_pairings(list_request: NamedDependency[ListRequest]) -> Response[Any]:
     """Failed attempts, newest first. `from` is included, `to` is not."""
-    return await wanted.answer("failed-pairings", FailedPairing, service.read_failed_pairings)
+    return await list_request.answer("failed-pairings", FailedPairing, service.read_failed_pairings)
 
 
 @get(
@@ -65,11 +65,11 @@ async def list_failed_pairings(wanted: NamedDependency[ListRequest]) -> Response
     dependencies=filtered_by(filter_cases),
 )
 async def list_review_cases(
-    wanted: NamedDependency[ListRequest], settings: NamedDependency[Settings]
+    list_request: NamedDependency[ListRequest], settings: NamedDependency[Settings]
 ) -> Response[Any]:
-    """Cases: open ones first, then decided ones, each oldest first. `from` and `to` bound the time of opening."""
+    """Open cases first, then decided cases, each oldest first. `from` and `to` limit the time of opening."""
     read_page = partial(service.read_cases, approval_limit_rp=settings.refund_approval_limit_rp)
-    return await wanted.answer("review-cases", ReviewCase, read_page)
+    return await list_request.answer("review-cases", ReviewCase, read_page)
 
 
 @get(
@@ -103,7 +103,7 @@ async def decide_review_case(
     operator: NamedDependency[SignedInOperator],
     case_id: FromPath[UUID],
 ) -> Response[bytes]:
-    """Refund or not. The first decision wins. A refund above the limit waits for another operator's approval."""
+    """Decide on a refund. The first decision wins. A refund above the limit waits for another operator's approval."""
     limit_rp = settings.refund_approval_limit_rp
 
     async def step(tx: Transaction) -> ReviewCaseDetail:

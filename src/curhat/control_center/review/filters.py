@@ -1,4 +1,4 @@
-"""Converts the query of a request to the filters of a list. Every function raises ValidationFailed."""
+"""Converts the query parameters of a list to its filters. Each function raises ValidationFailed."""
 
 from typing import Final
 
@@ -28,7 +28,7 @@ def filter_failed_pairings(
 ) -> Filters:
     """Filter failed pairings.
 
-    Amounts are in rupiah; both limits are included. The times are those of the failures.
+    Amounts are in rupiah. Both limits are included. The times are those of the failures.
     """
     filters = Filters()
     filters.equal("tag", "events.tag", tag)

@@ -119,8 +119,8 @@ ORDER BY (page.status = 'decided'), page.opened_at, page.id
 
 async def list_review_cases(db: Executor, /, conditions: Conditions, *, limit: int) -> list[CaseRow]:
     """Review cases: open cases first, then decided cases, each group oldest first. Each charge contributes one
-    refund to the refund columns: the newest refund that has not failed, or else the newest refund. Automatic
-    refunds that have not failed are left out."""
+    refund to the refund columns: the newest refund that has not failed, or else the newest refund. The statement
+    leaves out automatic refunds that have not failed."""
     statement, values = conditions.complete(LIST_REVIEW_CASES, limit)
     return [CaseRow(*row) for row in await db.fetch(statement, *values)]
 

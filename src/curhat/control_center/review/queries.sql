@@ -25,8 +25,8 @@ ORDER BY page.occurred_at DESC, page.id DESC
 
 -- name: list_review_cases :many
 -- Review cases: open cases first, then decided cases, each group oldest first. Each charge contributes one
--- refund to the refund columns: the newest refund that has not failed, or else the newest refund. Automatic
--- refunds that have not failed are left out.
+-- refund to the refund columns: the newest refund that has not failed, or else the newest refund. The statement
+-- leaves out automatic refunds that have not failed.
 -- row: CaseRow
 -- nullable: tag, decision, note, decided_by, decided_by_email, decided_at, refund_rp, approved_by
 -- nullable: approved_by_email, approved_at, any_failed, any_requested, gateway_reason, refunds_rp, requested_at
