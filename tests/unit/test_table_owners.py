@@ -66,9 +66,7 @@ _PRESENCE = "presence owns the columns that decide whether a mitra can be asked:
 _ONE_STATEMENT = "all rows of an accept change in one statement (decision 0007)"
 
 EXCEPTIONS: Reasons = {
-    ("accounts", "audit_mitra"): {"audit_entries": _WITH_ITS_CHANGE},
     ("configuration", "change_value"): {"audit_entries": _WITH_ITS_CHANGE},
-    ("payments", "record_audit_entry"): {"audit_entries": _WITH_ITS_CHANGE},
     ("notifications", "*"): {
         "access_tokens": "a person who has signed out everywhere gets no push",
         "people": "subscribing locks the person, so that each person has at most ten subscriptions",
@@ -105,7 +103,6 @@ EXCEPTIONS: Reasons = {
         "idempotency_keys": "one statement refuses a losing accept and stores its answer (decision 0052)"
     },
     ("control_center.audit", "*"): {"*": _LIST},
-    ("control_center.audit", "insert_audit_entry"): {"audit_entries": _WITH_ITS_CHANGE},
     ("control_center.dashboard", "*"): {"*": _LIST},
     ("control_center.records", "*"): {"*": _LIST},
     ("control_center.review", "*"): {"*": _LIST},
