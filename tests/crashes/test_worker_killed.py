@@ -11,7 +11,8 @@ from curhat.payments import service as payments
 from curhat.payments.gateway import ChargeAnswer
 from curhat.payments.mock.gateway import MockGateway
 from curhat.payments.mock.schemas import GatewayRecords
-from curhat.payments.service import Charge, PaymentTerms
+from curhat.payments.service import Charge
+from curhat.pricing.schemas import Offer
 from tests.crashes.system import System, available, sockets_of, unavailable, until, working
 
 CUSTOMERS = """
@@ -53,15 +54,9 @@ FROM (SELECT curhat_now() AS now OFFSET 0) AS moment WHERE status = 'active'
 """
 
 
-def terms(offer_id: UUID, *, price_rp: int) -> PaymentTerms:
-    """The terms of a payment for 30 minutes."""
-    return PaymentTerms(
-        purpose="session",
-        offer_id=offer_id,
-        duration_minutes=30,
-        amount_rp=price_rp,
-        is_trial=price_rp == 0,
-    )
+def terms(offer_id: UUID, *, price_rp: int) -> Offer:
+    """Return an offer of 30 minutes."""
+    return Offer(offer_id, duration_minutes=30, price_rp=price_rp, is_trial=price_rp == 0)
 
 
 @pytest.mark.rule("2a.5", "2b.3")
