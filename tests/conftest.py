@@ -34,7 +34,14 @@ if PLANTED_BUG is not None and PLANTED_BUG.plant is not None:
 check_rows()
 
 TEMPLATE = "curhat_template"
+# Files that run for more than a minute. They start first, so that at the end of a run both test processes have work.
+LONG_FILES = ("test_schedules.py", "test_control_center_screens.py", "test_contract.py", "test_screens.py")
 _numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the longest files."""
+    items.sort(key=lambda item: item.path.name not in LONG_FILES)
 
 
 def database_url_of(servers: EmbeddedServers, name: str) -> str:
