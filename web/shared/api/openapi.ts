@@ -11,7 +11,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * SignOut
+         * SignOutCustomer
          * @description Revoke the token, and close its sockets.
          */
         post: operations["sign_out_customer"];
@@ -31,7 +31,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * RequestCode
+         * RequestCustomerCode
          * @description Send a one-time code to a phone. The answer does not tell whether the number is known.
          */
         post: operations["request_customer_code"];
@@ -1222,7 +1222,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * SignOut
+         * SignOutMitra
          * @description Revoke the token, and close its sockets. A suspended mitra may do this, too.
          */
         post: operations["sign_out_mitra"];
@@ -1242,7 +1242,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * RequestCode
+         * RequestMitraCode
          * @description Send a one-time code to a phone. The answer does not tell whether the number is invited.
          */
         post: operations["request_mitra_code"];
