@@ -366,6 +366,7 @@ class Presence:
 
 async def repeat(step: Callable[[], Awaitable[None]], interval_seconds: float) -> None:
     """Run `step` every `interval_seconds` until cancelled. After an error, the next round repeats the work."""
+    task = asyncio.current_task()
     while True:
         begun = time.monotonic()
         try:
@@ -374,6 +375,10 @@ async def repeat(step: Callable[[], Awaitable[None]], interval_seconds: float) -
         except Exception:
             # The loop must continue, because every user's presence depends on it.
             log.exception("presence.step_failed", step=step.__name__)
+        if task is not None and task.cancelling():
+            # Up to Python 3.11, asyncio.wait_for can lose a cancellation. The Valkey client uses asyncio.wait_for for
+            # writes when it has a socket timeout.
+            raise asyncio.CancelledError
         await asyncio.sleep(max(0.0, begun + interval_seconds - time.monotonic()))
 
 
