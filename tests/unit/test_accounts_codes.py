@@ -1,4 +1,4 @@
-"""One-time codes: random, and bound to their request and to a key that the database does not have."""
+"""Test one-time codes. A code is random and valid only for its own request, and its digest uses a secret key."""
 
 import hashlib
 from uuid import UUID
@@ -12,7 +12,7 @@ REQUEST = UUID(int=1)
 
 
 @pytest.mark.rule("S.1")
-def test_a_code_is_six_digits_and_rarely_repeats() -> None:
+def test_a_code_has_six_digits_and_rarely_repeats() -> None:
     made = [codes.new_code() for _ in range(1000)]
     assert all(len(code) == 6 and code.isascii() and code.isdigit() for code in made)
     assert len(set(made)) > 950
@@ -29,7 +29,7 @@ def test_a_code_is_right_only_for_its_own_request_and_key() -> None:
 
 
 @pytest.mark.rule("S.1")
-def test_the_stored_digest_alone_does_not_allow_trying_all_codes() -> None:
+def test_the_digest_of_a_code_cannot_be_computed_without_the_key() -> None:
     digest = codes.digest_of(KEY, REQUEST, "000042")
     guesses = (f"{number:06}".encode() for number in range(1000))
     assert digest not in {

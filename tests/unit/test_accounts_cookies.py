@@ -1,4 +1,4 @@
-"""Which token a request presents, and which pages may cause a browser to present a token."""
+"""Test which token a request presents, and which web pages may make a browser present a token in a cookie."""
 
 from dataclasses import replace
 from typing import Any
@@ -78,7 +78,9 @@ def test_an_unsafe_request_with_a_cookie_must_come_from_our_own_page(
 
 
 @pytest.mark.parametrize("headers", [{"origin": ORIGIN}, {"sec_fetch_site": "same-origin"}])
-def test_our_own_page_may_send_the_cookie(headers: dict[str, str], settings: Settings) -> None:
+def test_a_request_with_a_cookie_is_accepted_from_our_own_page(
+    headers: dict[str, str], settings: Settings
+) -> None:
     assert presented_token(scope(cookie=COOKIE, **headers), "customer", settings) is not None
 
 
@@ -116,5 +118,5 @@ def test_a_development_cookie_works_without_tls(settings: Settings) -> None:
         (None, "unknown"),
     ],
 )
-def test_all_addresses_of_an_ipv6_network_count_as_one(client: object, address: str) -> None:
+def test_all_addresses_of_an_ipv6_network_count_as_one_address(client: object, address: str) -> None:
     assert address_of({"client": client}) == address

@@ -1,4 +1,4 @@
-"""Names: which names are accepted, and which are refused."""
+"""Test which names are accepted, and which names are refused."""
 
 import pytest
 

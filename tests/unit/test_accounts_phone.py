@@ -1,4 +1,4 @@
-"""Phone numbers: which are accepted, which are refused, and how they are masked."""
+"""Test which phone numbers are accepted and refused, and how a phone number is masked."""
 
 import pytest
 
@@ -19,7 +19,7 @@ from curhat.kit.errors import ValidationFailed
         "+62 811 0000 0001",
     ],
 )
-def test_a_number_may_be_written_in_every_usual_way(written: str) -> None:
+def test_a_phone_number_is_accepted_in_every_usual_format(written: str) -> None:
     assert normalise(written) == "+6281100000001"
 
 
@@ -28,7 +28,7 @@ def test_a_number_may_be_written_in_every_usual_way(written: str) -> None:
     ("written", "expected"),
     [("+14155550123", "+14155550123"), ("+65 9123 4567", "+6591234567"), ("+60 12-345 6789", "+60123456789")],
 )
-def test_a_number_of_another_country_is_accepted_with_its_code(written: str, expected: str) -> None:
+def test_a_foreign_phone_number_is_accepted_with_its_country_code(written: str, expected: str) -> None:
     assert normalise(written) == expected
 
 
@@ -56,7 +56,7 @@ def test_a_number_of_another_country_is_accepted_with_its_code(written: str, exp
         "0" * 30,
     ],
 )
-def test_a_text_that_is_not_a_mobile_number_is_refused_and_the_field_is_named(written: str) -> None:
+def test_a_text_that_is_not_a_mobile_number_is_refused_with_the_name_of_the_field(written: str) -> None:
     with pytest.raises(ValidationFailed) as refused:
         normalise(written)
     assert [error["field"] for error in refused.value.fields["errors"]] == ["phone"]
@@ -71,5 +71,7 @@ def test_a_text_that_is_not_a_mobile_number_is_refused_and_the_field_is_named(wr
         ("+2901234", "+290 ***-****-234"),
     ],
 )
-def test_a_masked_number_keeps_only_the_country_and_the_last_digits(phone_number: str, masked: str) -> None:
+def test_a_masked_phone_number_shows_only_the_country_code_and_the_last_digits(
+    phone_number: str, masked: str
+) -> None:
     assert mask(phone_number) == masked

@@ -1,4 +1,4 @@
-"""The benchmarks: their verdicts, and their clients."""
+"""Test the verdicts and the clients of the benchmarks."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_a_figure_without_a_target_has_no_verdict() -> None:
     assert Figure("start", "cold", 3, "s").verdict is None
 
 
-def test_the_results_page_has_the_figures_with_their_commit_and_machine(tmp_path: Path) -> None:
+def test_the_results_page_shows_the_commit_the_machine_and_the_figures(tmp_path: Path) -> None:
     target = Target("ratio", "at least", 5)
     figures = [
         Figure("accept", "answers per second", 1512, "/s", target, Peer("ORM", 252), "median of 3 rounds"),
@@ -47,9 +47,7 @@ def test_the_results_page_has_the_figures_with_their_commit_and_machine(tmp_path
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.001, 1)])
-def test_a_percentile_is_the_smallest_value_that_its_share_does_not_exceed(
-    share: float, expected: float
-) -> None:
+def test_a_percentile_is_computed_with_the_nearest_rank_method(share: float, expected: float) -> None:
     assert percentile(list(range(100, 0, -1)), share) == expected
 
 
@@ -66,7 +64,7 @@ def test_complete_frames_are_read_from_chunks_of_any_size() -> None:
 
 
 @pytest.mark.parametrize("length", [0, 125, 126, 4000])
-def test_a_written_frame_without_its_mask_can_be_read(length: int) -> None:
+def test_a_written_frame_can_be_read_after_its_mask_is_removed(length: int) -> None:
     frame = write_frame(1, b"x" * length)
     header = 2 if length < 126 else 4
     assert frame[1] & 0x80

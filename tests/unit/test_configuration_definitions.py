@@ -1,4 +1,4 @@
-"""The definitions of the five rows."""
+"""Test the definitions of the five configuration rows."""
 
 import pytest
 
@@ -15,7 +15,7 @@ ACTION = "extension_default_action_on_timeout"
 
 
 @pytest.mark.rule("X.5")
-def test_there_are_exactly_five_rows_and_each_has_its_texts_and_default() -> None:
+def test_exactly_five_configuration_rows_are_defined_with_texts_and_a_default() -> None:
     assert set(DEFINITIONS) == {*BOUNDS, ACTION}
     for definition in DEFINITIONS.values():
         assert definition.label
@@ -26,7 +26,9 @@ def test_there_are_exactly_five_rows_and_each_has_its_texts_and_default() -> Non
 
 @pytest.mark.rule("X.5")
 @pytest.mark.parametrize(("key", "bounds"), BOUNDS.items())
-def test_a_number_is_accepted_only_within_its_bounds(key: str, bounds: tuple[int, int, int]) -> None:
+def test_a_number_is_accepted_only_within_the_bounds_of_its_row(
+    key: str, bounds: tuple[int, int, int]
+) -> None:
     minimum, default, maximum = bounds
     definition = definition_of(key)
     assert definition.default == default
@@ -49,7 +51,7 @@ def test_a_number_is_accepted_only_within_its_bounds(key: str, bounds: tuple[int
 
 
 @pytest.mark.rule("X.5")
-def test_an_action_accepts_only_its_two_choices() -> None:
+def test_an_action_row_accepts_only_its_two_choices() -> None:
     definition = definition_of(ACTION)
     assert definition.default == "auto_approve"
     assert definition.choices == ("auto_reject", "auto_approve")
@@ -59,7 +61,7 @@ def test_an_action_accepts_only_its_two_choices() -> None:
 
 
 @pytest.mark.rule("X.5")
-def test_a_stored_or_typed_text_is_read_as_the_rows_type() -> None:
+def test_a_text_is_converted_to_the_type_of_its_configuration_row() -> None:
     assert definition_of("extension_timeout_seconds").read("10") == 10
     assert definition_of(ACTION).read("auto_reject") == "auto_reject"
     for wrong in ("", "ten", "10.0", "-10", "+10", " 10", "1e1", "٢٠", "9" * 30):

@@ -1,4 +1,4 @@
-"""Check that the index of docs/decisions/ lists every record, and that every reference to a record is right."""
+"""Check that the index of docs/decisions/ lists every record, and that every cited record exists."""
 
 import re
 from pathlib import Path
@@ -9,12 +9,12 @@ RECORDS = sorted(FOLDER.glob("[0-9]*.md"))
 
 
 def title(record: Path) -> str:
-    """Return the record's first line without the '# ': its number and its title."""
+    """Return the record's number and title: its first line, without '# '."""
     return record.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
 
 
 def texts_that_cite_records() -> dict[str, str]:
-    """Return the text of every file that may cite a record, by its path."""
+    """Return a dictionary of every file that may cite a record, from the file's path to its text."""
     paths = list(ROOT.glob("*.md"))
     for folder in ("docs", "src", "migrations", "tests", "bench"):
         paths += [path for path in (ROOT / folder).rglob("*.*") if path.suffix in (".md", ".py", ".sql")]
@@ -25,13 +25,13 @@ def texts_that_cite_records() -> dict[str, str]:
     }
 
 
-def test_every_record_has_its_own_number_and_repeats_it_in_its_title() -> None:
+def test_every_record_has_a_unique_number_and_its_title_has_the_same_number() -> None:
     numbers = [record.name[:4] for record in RECORDS]
     assert len(set(numbers)) == len(numbers)
     assert [record.name for record in RECORDS if title(record)[:5] != record.name[:4] + " "] == []
 
 
-def test_the_index_has_one_line_per_record_with_its_title() -> None:
+def test_the_index_has_one_line_with_the_title_of_each_record() -> None:
     index = (FOLDER / "README.md").read_text(encoding="utf-8")
     lines = [line for line in index.splitlines() if line.startswith("- ")]
     assert sorted(lines) == [f"- [{record.name[:4]}]({record.name}){title(record)[4:]}" for record in RECORDS]

@@ -1,4 +1,4 @@
-"""Logs: one event per line, without data that must never be logged."""
+"""Test the logs: each event is one line, and data that must never be logged is redacted."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from curhat.kit.logging import NEVER_LOGGED, configure_logging
 
 @pytest.fixture
 def json_log() -> Iterator[io.StringIO]:
-    """The log as production writes it, from `info` upwards."""
+    """Configure the production log at level `info`, and yield the stream that receives its lines."""
     root = logging.getLogger()
     level, configuration = root.level, structlog.get_config()
     configure_logging("info", "json")
@@ -29,7 +29,7 @@ def json_log() -> Iterator[io.StringIO]:
     structlog.configure(**configuration)
 
 
-def test_a_line_is_json_with_the_bound_values(json_log: io.StringIO) -> None:
+def test_a_log_line_is_json_with_the_bound_values(json_log: io.StringIO) -> None:
     with structlog.contextvars.bound_contextvars(correlation_id="r-1"):
         structlog.get_logger("packages").info("payment.confirmed", payment_id="p-1", amount_rp=20_000)
     line = json.loads(json_log.getvalue())
@@ -38,7 +38,7 @@ def test_a_line_is_json_with_the_bound_values(json_log: io.StringIO) -> None:
     assert (line["payment_id"], line["amount_rp"]) == ("p-1", 20_000)
 
 
-def test_libraries_log_in_the_same_form(json_log: io.StringIO) -> None:
+def test_libraries_log_in_the_same_json_format(json_log: io.StringIO) -> None:
     with structlog.contextvars.bound_contextvars(correlation_id="r-1"):
         logging.getLogger("uvicorn.error").warning("it took %s s", 3)
     line = json.loads(json_log.getvalue())
@@ -46,7 +46,9 @@ def test_libraries_log_in_the_same_form(json_log: io.StringIO) -> None:
 
 
 @pytest.mark.parametrize("key", [*sorted(NEVER_LOGGED), "Authorization"])
-def test_a_key_that_must_never_be_logged_is_redacted_at_any_depth(json_log: io.StringIO, key: str) -> None:
+def test_the_value_of_a_key_that_must_never_be_logged_is_redacted_at_any_depth(
+    json_log: io.StringIO, key: str
+) -> None:
     structlog.get_logger("packages").info(
         "careless", **{key: "hush-1"}, request={"headers": [{key: "hush-2"}]}
     )

@@ -1,4 +1,4 @@
-"""Check docs/phase3.7.md and its plan: no decision is missing, and every path, name and test that they name exists.
+"""Check docs/phase3.7.md and its plan: every decision is present, and every path, name and test in them exists.
 
 The documents write code and tests as `path: name` or `path: name, name`. A name is looked up by the file's type:
     .py             a function, a class, a method (`Class.method`) or a constant
@@ -21,9 +21,9 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "phase3.7.md"
 PLAN = ROOT / "docs" / "phase3.7-plan.md"
 
-# The owner's numbered decisions: how many each section has.
+# The number of the owner's decisions in each section.
 DECISIONS = {"1": 6, "2a": 5, "2b": 5, "2c": 2, "3": 7, "4": 6, "5": 6, "X": 6}
-# The owner made this decision about screens of an earlier project, so rules.md has no rule for it.
+# rules.md has no rule for this decision, because the decision is about screens of an earlier project.
 WITHOUT_A_RULE = {"2c.2"}
 
 PATH = r"(?:src|tests|web|migrations|docs)/[\w./-]+"
@@ -31,7 +31,7 @@ REFERENCE = re.compile(rf"`(?P<path>{PATH})(?:: (?P<names>[\w.]+(?:, [\w.]+)*))?
 
 
 def decisions() -> dict[str, str]:
-    """Return the section of each decision in the document, by the decision's number."""
+    """Return a dictionary from each decision's number to the decision's section of the document."""
     sections = re.split(
         r"^### ", DOCUMENT.read_text(encoding="utf-8").split("\n## Section", 1)[1], flags=re.MULTILINE
     )
@@ -42,7 +42,7 @@ def decisions() -> dict[str, str]:
 
 
 def references(text: str) -> Iterator[tuple[str, str | None]]:
-    """Yield each path with each of its names. A path without names is yielded once, with None."""
+    """Yield one pair of path and name for each name in the text. For a path without names, yield the path and None."""
     for found in REFERENCE.finditer(text):
         for name in found["names"].split(", ") if found["names"] else [None]:
             yield found["path"], name
@@ -50,14 +50,14 @@ def references(text: str) -> Iterator[tuple[str, str | None]]:
 
 @cache
 def text_of(path: str) -> str | None:
-    """Return a file's text; None when it does not exist."""
+    """Return the file's text, or None when the file does not exist."""
     file = ROOT / path
     return file.read_text(encoding="utf-8") if file.is_file() else None
 
 
 @cache
 def python_names(path: str) -> frozenset[str]:
-    """Return the functions, classes, methods and constants of a Python file; a method as `Class.method`."""
+    """Return the functions, classes, methods and constants of a Python file. A method is written `Class.method`."""
     return frozenset(_names(ast.parse(text_of(path) or "").body, ""))
 
 
@@ -76,7 +76,7 @@ def _names(body: list[ast.stmt], prefix: str) -> Iterator[str]:
 
 
 def exists(path: str, name: str | None) -> bool:
-    """Return whether the file exists and has this name."""
+    """Return whether the file exists. If `name` is given, return whether the file contains the name."""
     text = text_of(path)
     if text is None or name is None:
         return text is not None
@@ -89,7 +89,7 @@ def exists(path: str, name: str | None) -> bool:
 
 @cache
 def cited_rules(path: str) -> dict[str, set[str]]:
-    """Return the rules that each test of a file cites with `@pytest.mark.rule`."""
+    """Return, for each test of a file, the rules that the test cites with `@pytest.mark.rule`."""
     cited: dict[str, set[str]] = {}
     for node in ast.walk(ast.parse(text_of(path) or "")):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -105,7 +105,7 @@ def cited_rules(path: str) -> dict[str, set[str]]:
 
 
 def linked_rules(section: str) -> list[str]:
-    """Return the numbers of the rules that a decision's section links to."""
+    """Return the numbers of the rules to which a decision's section links."""
     return re.findall(r"\[([^\]]+)\]\(rules\.md#[^)]+\)", section)
 
 
@@ -124,14 +124,14 @@ def test_every_path_and_name_in_the_documents_exists() -> None:
     assert missing == []
 
 
-def test_every_path_in_backticks_is_checked_as_a_reference() -> None:
+def test_every_path_in_backticks_has_the_form_of_a_reference() -> None:
     text = DOCUMENT.read_text(encoding="utf-8") + PLAN.read_text(encoding="utf-8")
     quoted = [quote for quote in re.findall(r"`([^`]+)`", text) if re.match(PATH, quote)]
     assert quoted
     assert [quote for quote in quoted if not REFERENCE.fullmatch(f"`{quote}`")] == []
 
 
-def test_every_decision_names_its_rule_its_code_and_its_tests() -> None:
+def test_every_decision_refers_to_its_rule_its_code_and_its_tests() -> None:
     incomplete = []
     for number, section in decisions().items():
         rules = linked_rules(section)
@@ -144,7 +144,7 @@ def test_every_decision_names_its_rule_its_code_and_its_tests() -> None:
     assert incomplete == []
 
 
-def test_every_test_of_a_decision_cites_one_of_its_rules() -> None:
+def test_every_test_of_a_decision_cites_a_rule_of_the_decision() -> None:
     same_as = rules_report.read_rules(ROOT / "docs" / "rules.md").names
     wrong = []
     for number, section in decisions().items():

@@ -1,4 +1,4 @@
-"""The availability poll alone: its answers, its queries to Valkey, and the requests it passes to the framework."""
+"""Test the availability poll alone: its answers, its queries to Valkey, and the requests it passes to the framework."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -14,7 +14,9 @@ Scope = MutableMapping[str, Any]
 
 
 class Counter:
-    """Replaces Valkey: returns `available`, or raises it. Waits while `gate` is closed."""
+    """Stands in for Valkey. A call waits until `gate` is open, then returns `available`, or raises an exception in
+    `available`.
+    """
 
     def __init__(self, available: int | Exception) -> None:
         self.available = available
@@ -55,7 +57,7 @@ def body_of(sent: list[Any]) -> Any:
 
 @pytest.mark.rule("1.2")
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_the_poll_says_whether_any_mitra_is_available_and_nothing_else(method: str) -> None:
+async def test_the_answer_to_the_poll_contains_only_whether_any_mitra_is_available(method: str) -> None:
     sent = await call(AvailabilityPoll(framework, Counter(3)), method)
 
     headers = dict(sent[0]["headers"])
@@ -73,7 +75,7 @@ async def test_the_poll_says_unavailable_when_no_mitra_is_available() -> None:
 
 @pytest.mark.rule("1.6")
 @pytest.mark.parametrize("error", [PresenceUnknown(), ValueError("not a number")])
-async def test_the_poll_says_unavailable_while_presence_is_unknown_even_just_after_it_said_available(
+async def test_the_poll_says_unavailable_while_presence_is_unknown_even_just_after_an_answer_of_available(
     error: Exception,
 ) -> None:
     counter = Counter(1)
@@ -132,7 +134,7 @@ async def test_a_disconnecting_client_does_not_cancel_the_answers_of_other_clien
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"])
-async def test_other_methods_are_refused_without_a_query(method: str) -> None:
+async def test_methods_other_than_get_and_head_are_refused_without_a_query(method: str) -> None:
     counter = Counter(1)
     sent = await call(AvailabilityPoll(framework, counter), method)
 
@@ -147,7 +149,7 @@ async def test_other_methods_are_refused_without_a_query(method: str) -> None:
     ("kind", "path"),
     [("http", "/api/client/pricing"), ("http", PATH + "/"), ("websocket", PATH), ("lifespan", "")],
 )
-async def test_every_other_request_goes_to_the_framework(kind: str, path: str) -> None:
+async def test_every_request_other_than_the_poll_is_passed_to_the_framework(kind: str, path: str) -> None:
     counter = Counter(1)
     sent = await call(AvailabilityPoll(framework, counter), path=path, kind=kind)
 

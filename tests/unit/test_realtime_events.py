@@ -1,4 +1,4 @@
-"""Events: every type is declared where contracts/realtime.json finds it, with its data."""
+"""Check that contracts/realtime.json covers every event type, and that mypy checks the type of each event's data."""
 
 import ast
 from uuid import UUID
@@ -15,8 +15,8 @@ from curhat.sessions.schemas import MitraSession, Session
 def wrong_pairs(
     hub: Hub, user_id: UUID, payment: Payment, pairing: Pairing, session: Session, mitra_session: MitraSession
 ) -> None:
-    """Nobody calls this function. mypy refuses each of these lines. If mypy accepts a line, it reports the comment as
-    unused.
+    """Hold lines that mypy must report. Nobody calls this function. If mypy accepts a line, it reports the line's
+    `type: ignore` comment as unused.
     """
     PAYMENT_UPDATED.to_customer(user_id, pairing)  # type: ignore[arg-type]
     PAIRING_UPDATED.to_customer(user_id, payment)  # type: ignore[arg-type]
@@ -28,7 +28,7 @@ def wrong_pairs(
 
 
 def modules_calling(*names: str) -> set[str]:
-    """The modules of the product in which one of these classes is called."""
+    """Return the modules of the product that call one of these classes."""
     texts = {path: path.read_text(encoding="utf-8") for path in SOURCES.rglob("*.py")}
     return {
         ".".join(("curhat", *path.relative_to(SOURCES).with_suffix("").parts))
@@ -44,5 +44,5 @@ def test_every_event_type_is_declared_in_a_module_that_the_contract_reads() -> N
     assert modules_calling("EventType", "UnsequencedEventType") == read_by_the_contract
 
 
-def test_only_event_types_construct_events() -> None:
+def test_only_the_module_of_event_types_constructs_events() -> None:
     assert modules_calling("StreamEvent", "UnsequencedEvent") == {"curhat.realtime.event_types"}

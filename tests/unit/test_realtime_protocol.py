@@ -1,4 +1,4 @@
-"""Which frames are read and refused, and how frames are written."""
+"""Test which frames of a client are read and refused, and how the server writes frames."""
 
 import contextlib
 import json
@@ -56,7 +56,7 @@ def test_the_three_client_frames_are_read() -> None:
         '{"op": "hello", "device_id": "\ud800"}',
     ],
 )
-def test_any_other_frame_is_refused(frame: str | bytes) -> None:
+def test_a_frame_that_is_not_one_of_the_three_client_frames_is_refused(frame: str | bytes) -> None:
     with pytest.raises(UnreadableFrame) as refusal:
         protocol.read(frame)
     assert len(str(refusal.value)) <= 200
@@ -83,7 +83,7 @@ def test_any_json_is_read_or_refused(frame: dict[str, Any]) -> None:
         protocol.read(json.dumps(frame))
 
 
-def test_a_frame_is_measured_in_bytes() -> None:
+def test_the_size_of_a_frame_is_measured_in_bytes() -> None:
     assert protocol.size_bytes("a" * 10) == 10
     assert protocol.size_bytes("é" * 10 + "a") == 21
     assert protocol.size_bytes(b"a" * 10) == 10

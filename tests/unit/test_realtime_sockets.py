@@ -1,4 +1,4 @@
-"""One socket on a transport that the test blocks: the order of frames, the bounds, and no cost while idle."""
+"""Test one socket on a transport that the test can block: the order of frames, and the bounds."""
 
 import asyncio
 from uuid import UUID
@@ -16,7 +16,7 @@ SESSION = UUID(int=1)
 
 
 class Transport:
-    """The ASGI server's `send`. It accepts frames, except while the test marks it as full."""
+    """Stands in for the ASGI server. It accepts frames until a test calls `fill`."""
 
     def __init__(self) -> None:
         self.writable = asyncio.Event()
@@ -26,7 +26,7 @@ class Transport:
         self.error: Exception | None = None
 
     async def send(self, message: Message) -> None:
-        """Accept a frame, as uvicorn's `send` does."""
+        """Accept a frame, as uvicorn's `send` does, or wait while the transport is full."""
         await self.writable.wait()
         if self.error is not None:
             raise self.error
@@ -36,7 +36,7 @@ class Transport:
             self.sent.append(message["text"])
 
     def fill(self) -> None:
-        """Accept no frames from now on."""
+        """Make the transport full: it accepts no more frames until the test sets `writable`."""
         self.writable.clear()
 
 
@@ -52,7 +52,7 @@ async def socket(transport: Transport) -> Socket:
 
 
 def closed_with(socket: Socket) -> int | None:
-    """The close code, or None. A call keeps mypy from narrowing the attribute to None."""
+    """Return the close code, or None. mypy would narrow the attribute to None, but does not narrow a call."""
     return socket.close_code
 
 
@@ -112,7 +112,9 @@ async def test_frames_of_up_to_one_mebibyte_may_wait(socket: Socket, transport: 
     assert closed_with(socket) == 4409
 
 
-async def test_sent_frames_make_room_in_the_queue(socket: Socket, transport: Transport) -> None:
+async def test_the_queue_has_room_again_after_its_frames_are_sent(
+    socket: Socket, transport: Transport
+) -> None:
     for _ in range(3):
         transport.fill()
         socket.send("with the transport")
@@ -124,7 +126,7 @@ async def test_sent_frames_make_room_in_the_queue(socket: Socket, transport: Tra
     assert len(transport.sent) == 603
 
 
-async def test_each_sent_frame_makes_room_in_a_queue_that_never_empties() -> None:
+async def test_each_sent_frame_frees_its_bytes_while_the_queue_never_becomes_empty() -> None:
     room = asyncio.Semaphore(0)
     sent = 0
 
@@ -165,7 +167,7 @@ async def test_sending_to_a_disconnected_client_is_not_an_error(
     assert not transport.sent
 
 
-async def test_only_the_first_close_counts_and_nothing_is_sent_after_it(
+async def test_a_socket_closes_with_the_first_close_code_and_sends_no_later_frame(
     socket: Socket, transport: Transport
 ) -> None:
     socket.close(4401)
@@ -203,7 +205,7 @@ async def test_a_burst_of_a_hundred_frames_and_fifty_frames_per_second_are_allow
     assert [socket.allows_frame() for _ in range(101)] == [True] * 100 + [False]
 
 
-async def test_typing_is_allowed_once_per_2_seconds_and_session(
+async def test_a_typing_signal_is_allowed_once_per_session_every_2_seconds(
     socket: Socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = asyncio.get_running_loop()

@@ -43,7 +43,7 @@ same as: 2b.5
 | 1 | One winner at most | paid chat |
 """
 
-# A test file that shows every reached rule of the rules above.
+# This test file has a passing test for every reached rule of RULES.
 COMPLETE = """
 import pytest
 
@@ -66,7 +66,7 @@ markers =
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """Make a project that uses the plugin as this one does: rules, a conftest that registers it, no tests yet."""
+    """Make a project that uses the plugin as this repository does. It has rules and a conftest, and no tests yet."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     write(
         pytester,
@@ -101,7 +101,9 @@ def recorded(project: pytest.Pytester) -> dict[str, tuple[list[str], str]]:
 # Full runs --------------------------------------------------------------------------------------------------
 
 
-def test_a_full_run_that_shows_every_reached_rule_prints_one_line_per_rule(project: pytest.Pytester) -> None:
+def test_a_full_run_with_a_passing_test_for_every_reached_rule_prints_one_line_per_rule(
+    project: pytest.Pytester,
+) -> None:
     write(project, "tests/test_all.py", COMPLETE)
     result = run(project)
     assert result.ret == 0
@@ -179,7 +181,7 @@ def test_a_failure_in_tear_down_counts_as_failed(project: pytest.Pytester) -> No
     assert recorded(project)["tests/test_all.py::test_the_button_is_live"][1] == "failed"
 
 
-def test_one_failing_case_of_several_makes_the_rule_failed(project: pytest.Pytester) -> None:
+def test_a_rule_is_failed_when_one_of_several_cases_of_its_test_fails(project: pytest.Pytester) -> None:
     test = """
 import pytest
 
@@ -198,7 +200,7 @@ def test_cases(case): assert case != 2
 @pytest.mark.parametrize(
     "arguments", [["tests"], ["tests/"], ["."], ["-x"], ["-q", "tests"], []], ids=" ".join
 )
-def test_the_whole_directory_is_a_full_run(pytester: pytest.Pytester, arguments: list[str]) -> None:
+def test_a_run_of_the_whole_directory_is_a_full_run(pytester: pytest.Pytester, arguments: list[str]) -> None:
     write(pytester, "pytest.ini", SETTINGS)
     write(pytester, "tests/test_all.py", "")
     assert rules_report.is_full_run(pytester.parseconfig(*arguments))
@@ -220,20 +222,22 @@ def test_the_whole_directory_is_a_full_run(pytester: pytest.Pytester, arguments:
     ],
     ids=" ".join,
 )
-def test_a_part_of_the_directory_is_a_selection(pytester: pytest.Pytester, arguments: list[str]) -> None:
+def test_a_run_of_a_part_of_the_directory_is_not_a_full_run(
+    pytester: pytest.Pytester, arguments: list[str]
+) -> None:
     write(pytester, "pytest.ini", SETTINGS)
     write(pytester, "tests/test_all.py", "")
     assert not rules_report.is_full_run(pytester.parseconfig(*arguments))
 
 
-def test_a_selection_does_not_fail_for_a_missing_test(project: pytest.Pytester) -> None:
+def test_a_run_of_selected_tests_does_not_fail_when_a_rule_has_no_test(project: pytest.Pytester) -> None:
     write(project, "tests/test_all.py", "def test_nothing(): pass\n")
     result = run(project, "-k", "nothing")
     assert result.ret == 0
     result.stdout.no_fnmatch_line("*= rules =*")
 
 
-def test_a_run_that_stopped_early_reports_no_rules(project: pytest.Pytester) -> None:
+def test_a_run_that_stops_early_prints_no_rules_report(project: pytest.Pytester) -> None:
     write(project, "tests/test_all.py", "def test_first(): assert False\ndef test_second(): pass\n")
     result = run(project, "-x")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -272,7 +276,7 @@ def test_three(): pass
 # The record -------------------------------------------------------------------------------------------------
 
 
-def test_a_selection_adds_to_the_record_of_earlier_runs(project: pytest.Pytester) -> None:
+def test_a_run_of_selected_tests_adds_to_the_record_of_earlier_runs(project: pytest.Pytester) -> None:
     write(project, "tests/test_all.py", COMPLETE)
     write(project, "tests/test_more.py", "import pytest\n@pytest.mark.rule('1.2')\ndef test_more(): pass\n")
     run(project, "tests/test_all.py")
@@ -354,7 +358,7 @@ def test_the_command_finds_a_rule_by_any_of_its_numbers(
     unknown.stderr.fnmatch_lines(["docs/rules.md has no 9.9"])
 
 
-def test_the_command_fails_for_a_missing_test_only_with_check(project: pytest.Pytester) -> None:
+def test_the_command_with_the_check_option_fails_when_a_rule_has_no_test(project: pytest.Pytester) -> None:
     assert report(project, "--check").ret == 1
     write(project, "tests/test_all.py", COMPLETE)
     run(project)
@@ -375,7 +379,7 @@ def test_the_command_fails_for_a_missing_test_only_with_check(project: pytest.Py
         ("○ Text", "Text", "line 15: 2b.5 has no text that begins with"),
     ],
 )
-def test_a_mistake_in_the_rules_is_named_with_its_line(
+def test_the_error_for_a_mistake_in_the_rules_contains_the_line_number(
     tmp_path: Path, before: str, after: str, said: str
 ) -> None:
     path = tmp_path / "rules.md"
@@ -398,7 +402,7 @@ def test_docs_rules_contains_every_rule_and_invariant_of_the_product() -> None:
     assert list(rules_report.read_rules(ROOT / "docs" / "rules.md").names) == numbers + invariants
 
 
-def test_every_rule_names_the_package_that_keeps_it() -> None:
+def test_every_rule_says_which_package_enforces_the_rule() -> None:
     sections = re.split(
         r"^### ", (ROOT / "docs" / "rules.md").read_text(encoding="utf-8"), flags=re.MULTILINE
     )

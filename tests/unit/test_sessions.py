@@ -1,4 +1,4 @@
-"""The pure parts of the sessions package."""
+"""Test the parts of the sessions package that need no database."""
 
 import re
 import time
@@ -10,7 +10,7 @@ from curhat.sessions.states import ALL_END_REASONS, OPENS_A_CASE
 
 
 @pytest.mark.rule("X.8")
-def test_a_case_opens_only_when_the_mitras_side_cut_the_chat_short() -> None:
+def test_a_session_opens_a_case_only_when_the_mitra_or_a_suspension_ended_the_session() -> None:
     assert {"mitra_ended", "mitra_suspended"} == OPENS_A_CASE
     assert OPENS_A_CASE < ALL_END_REASONS
 
@@ -31,9 +31,9 @@ def test_blank_texts_and_nul_are_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "text", [" " * 4000, "a" * 3999 + "\x00", " " * 3999 + "\x00", " a" * 1999 + "\x00 "]
 )
-def test_no_text_makes_the_pattern_slow(text: str) -> None:
+def test_the_pattern_for_blank_texts_is_fast_for_every_text(text: str) -> None:
     begun = time.perf_counter()
     for _ in range(20):
         assert not re.search(WRITTEN, text)
-    # A pattern that backtracks at each character takes a hundred times as long.
+    # A pattern that backtracks at each character takes about a hundred times as long as this limit allows.
     assert time.perf_counter() - begun < 0.2

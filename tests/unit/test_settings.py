@@ -1,4 +1,4 @@
-"""Settings are checked at start: the error names each wrong setting and its correct form."""
+"""Test that settings are checked at start, and that the error says what is wrong with each setting."""
 
 import base64
 import stat
@@ -44,7 +44,7 @@ def test_development_needs_no_settings_and_listens_on_loopback_only(tmp_path: Pa
     assert settings.health_url == "http://127.0.0.1:8000"
 
 
-def test_production_is_the_default_and_names_every_missing_setting() -> None:
+def test_production_is_the_default_and_its_error_lists_every_missing_setting() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_environment({})
     named = {problem.split()[0] for problem in caught.value.problems}
@@ -92,7 +92,7 @@ def test_an_empty_variable_counts_as_not_set() -> None:
     assert development(PORT="", DATABASE_URL="", VALKEY_URL="").port == 8000
 
 
-def test_one_server_address_without_the_other_is_refused() -> None:
+def test_postgresql_without_valkey_and_valkey_without_postgresql_are_refused() -> None:
     (problem,) = problems_of(DATABASE_URL="postgresql://u:secret@h/d")
     assert (
         problem
@@ -125,7 +125,7 @@ def test_a_wrong_valkey_address_is_refused(url: str) -> None:
     "origins",
     ["https://a.id/", "https://a.id/path", "a.id", "https://*.a.id", "https://u@a.id", "ftp://a.id", ","],
 )
-def test_an_origin_with_more_than_scheme_and_host_is_refused(origins: str) -> None:
+def test_a_malformed_public_origin_is_refused(origins: str) -> None:
     (problem,) = problems_of(PUBLIC_ORIGINS=origins)
     assert problem.startswith("CURHAT_PUBLIC_ORIGINS is")
 
@@ -165,7 +165,7 @@ def test_the_development_push_key_is_created_once_and_only_its_owner_can_read_it
     assert stat.S_IMODE((tmp_path / "vapid_private_key").stat().st_mode) == 0o600
 
 
-def test_a_damaged_push_key_is_named_with_what_to_do(tmp_path: Path) -> None:
+def test_the_error_for_a_damaged_push_key_contains_the_file_and_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "vapid_private_key").write_text("half a k")
     with pytest.raises(SettingsError, match="right is to remove that file"):
         Settings.from_environment({"CURHAT_ENVIRONMENT": "development", "CURHAT_DATA_DIR": str(tmp_path)})
@@ -192,7 +192,7 @@ def test_a_push_key_is_accepted_in_both_alphabets_of_base64() -> None:
         assert development(VAPID_PRIVATE_KEY=text).vapid_private_key == raw
 
 
-def test_a_data_directory_that_cannot_be_created_is_named(tmp_path: Path) -> None:
+def test_the_error_for_a_data_directory_that_cannot_be_created_contains_its_path(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     environ = {"CURHAT_ENVIRONMENT": "development", "CURHAT_DATA_DIR": str(tmp_path / "file" / "data")}
     with pytest.raises(SettingsError, match=r"CURHAT_DATA_DIR is .*, where nothing can be kept"):

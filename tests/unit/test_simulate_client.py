@@ -1,4 +1,4 @@
-"""The simulated clients: each detects forbidden behaviour, and counts it as a fault."""
+"""Test the simulated clients: a client detects forbidden behaviour of the server and counts a fault."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
@@ -16,7 +16,7 @@ EPOCH = "e1"
 
 
 class ScriptedPerson(Person):
-    """A customer who gets the answers that the test has prepared."""
+    """A customer whose requests get the answers in `script`."""
 
     def __init__(self, run_state: RunState) -> None:
         super().__init__(run_state, "customer", "Rio 1", "+6281180000001", dice_of("test"))
@@ -57,7 +57,7 @@ async def person() -> AsyncIterator[ScriptedPerson]:
 
 @pytest.fixture
 async def device(person: ScriptedPerson) -> Device:
-    """A connected device, at seq 5."""
+    """Return a device that is connected and at seq 5."""
     device = Device(person, "device 1")
     person.devices.append(device)
     person.script = [state(5)]
@@ -88,7 +88,7 @@ async def test_an_event_that_one_connection_delivers_twice_is_a_fault(
     assert person.run_state.tally.fault_count == 1
 
 
-async def test_repeated_events_after_the_seq_of_a_resuming_hello_are_no_fault(
+async def test_events_are_no_fault_when_a_second_hello_makes_the_server_send_them_again(
     person: ScriptedPerson, device: Device
 ) -> None:
     await device.say_hello()
@@ -131,7 +131,9 @@ async def test_two_answers_to_one_idempotency_key_are_a_fault(person: ScriptedPe
     assert len({key for _, _, key in person.asked}) == 1
 
 
-async def test_a_command_is_sent_again_while_its_first_execution_runs(person: ScriptedPerson) -> None:
+async def test_a_command_is_repeated_while_the_server_answers_that_the_first_request_runs(
+    person: ScriptedPerson,
+) -> None:
     person.script = [answer(409, code=IN_PROGRESS), answer(409, code=IN_PROGRESS), answer(200, id="s1")]
 
     got = await person.command("/requests/r1/accept")

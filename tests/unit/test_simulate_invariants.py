@@ -1,7 +1,8 @@
-"""Each invariant of `curhat simulate` finds a row that breaks it, and finds nothing in a healthy database.
+"""Test each invariant of `curhat simulate`: it finds a row that violates the invariant, and finds no row in a healthy
+database.
 
-The tests write rows that the constraints forbid. If a migration loses the constraint, the query must still find such
-a row.
+The tests write rows that the constraints of the schema forbid. The invariant must find such a row even if a migration
+drops the constraint.
 """
 
 import re
@@ -20,24 +21,24 @@ from tests.support.clock import START, VirtualClock
 
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
-# The database's clock is stopped at this time while a test runs.
+# The tests stop the database's clock at this time.
 NOW = START
 MINUTE = timedelta(minutes=1)
 
 
 class Rows:
-    """Writes rows. A test gives only the columns that matter to it."""
+    """Writes rows with default values, so that a test gives only the columns that matter."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def allow(self, *statements: str) -> None:
-        """Remove safeguards of the schema."""
+        """Run statements that remove constraints of the schema, so that a test can write a forbidden row."""
         for statement in statements:
             await self._connection.execute(statement)
 
     async def write(self, table: str, **values: Any) -> UUID:
-        """Write one row. Returns its id, which is random unless it is given."""
+        """Write one row. Return the `id` in `values`, or the zero UUID if there is none."""
         values = {**DEFAULTS.get(table, dict)(), **values}
         columns = ", ".join(values)
         places = ", ".join(f"${number}" for number in range(1, len(values) + 1))
@@ -46,7 +47,9 @@ class Rows:
         return row_id
 
     async def confirmed_payment(self, **values: Any) -> UUID:
-        """A payment that was charged, confirmed and served, unless `values` says otherwise."""
+        """Write a payment and its charge attempt. The payment is confirmed and served, unless `values` says
+        otherwise.
+        """
         values = {"confirmed_at": NOW, "status": "served", **values}
         payment_id = await self.write("payments", **values)
         if values.get("amount_rp", 20_000) > 0:
@@ -54,11 +57,11 @@ class Rows:
         return payment_id
 
     async def extension_payment(self, **values: Any) -> UUID:
-        """The payment of an extension, charged and served unless `values` says otherwise."""
+        """Write the payment of an extension. It is charged and served, unless `values` says otherwise."""
         return await self.confirmed_payment(purpose="extension", amount_rp=10_000, **values)
 
     async def session(self, *, without: str = "", **values: Any) -> UUID:
-        """A session with all rows that belong to it."""
+        """Write a session with its payment, pairing and accepted request. Write no payment if `without` is "payment"."""
         values = {**DEFAULTS["sessions"](), **values}
         people = {"customer_id": values["customer_id"]}
         if without != "payment":
@@ -73,13 +76,13 @@ class Rows:
         return await self.write("sessions", **values)
 
     async def failed_targeted(self, **values: Any) -> UUID:
-        """A targeted pairing that its mitra rejected, and whose fallback was taken."""
+        """Write a targeted pairing that the mitra rejected. The customer has taken the fallback."""
         rejected = {"status": "failed", "failure_tag": "targeted_mitra_rejected", "decided_at": NOW}
         taken = {"fallback_status": "taken", "fallback_answer_by": NOW + MINUTE}
         return await self.write("pairings", kind="targeted", **{**rejected, **taken, **values})
 
     async def failed_payment(self, **pairing: Any) -> UUID:
-        """A payment that was taken and not served, with its event and its case."""
+        """Write a payment that was charged and is unserved, with its pairing, its failure event and its case."""
         customer_id = uuid4()
         payment_id = await self.confirmed_payment(status="unserved", customer_id=customer_id)
         case_id = await self.write("review_cases", payment_id=payment_id)
@@ -167,7 +170,9 @@ BREAKS: dict[str, Break] = {}
 
 
 def breaks(title: str) -> Callable[[Break], Break]:
-    """Register a function that writes a row which breaks the invariant with this title."""
+    """Return a decorator that registers a function under an invariant's title. The function writes a row that
+    violates it.
+    """
 
     def remember(function: Break) -> Break:
         BREAKS[title] = function
@@ -476,7 +481,7 @@ async def _(rows: Rows) -> None:
 
 @pytest.fixture
 async def connection(database: Database, clock: VirtualClock) -> AsyncIterator[Connection]:
-    """A connection without triggers and foreign keys, at NOW. Its writes are rolled back."""
+    """Yield a connection at NOW without triggers and foreign keys. Its writes are rolled back."""
     await clock.set(NOW)
     async with database.pool.acquire() as connection:
         undone = connection.transaction()
@@ -486,12 +491,12 @@ async def connection(database: Database, clock: VirtualClock) -> AsyncIterator[C
         await undone.rollback()
 
 
-def test_every_invariant_has_a_row_that_breaks_it() -> None:
+def test_every_invariant_has_a_test_row_that_violates_the_invariant() -> None:
     assert {invariant.title for invariant in INVARIANTS} == BREAKS.keys()
     assert len(BREAKS) == len(INVARIANTS)
 
 
-def test_every_invariant_in_the_sql_has_a_number_and_takes_at_most_the_ids_of_people() -> None:
+def test_every_invariant_has_a_number_and_no_parameter_except_people_ids() -> None:
     statements = parse(FILE).statements
     assert [
         statement.name for statement in statements if statement.parameters not in ([], ["people_ids"])
@@ -500,7 +505,7 @@ def test_every_invariant_in_the_sql_has_a_number_and_takes_at_most_the_ids_of_pe
     assert [number for number in numbers if not re.fullmatch(r"\d+|(\d[ab]?|X)\.\d+", number)] == []
 
 
-async def test_every_invariant_finds_the_row_that_breaks_it(connection: Connection) -> None:
+async def test_every_invariant_finds_the_row_that_violates_the_invariant(connection: Connection) -> None:
     overlooked = []
     for title, write in BREAKS.items():
         alone = connection.transaction()
@@ -514,7 +519,7 @@ async def test_every_invariant_finds_the_row_that_breaks_it(connection: Connecti
     assert overlooked == []
 
 
-async def test_a_healthy_database_breaks_nothing(connection: Connection) -> None:
+async def test_a_healthy_database_violates_no_invariant(connection: Connection) -> None:
     rows = Rows(connection)
     await rows.session()
     await rows.failed_payment()
@@ -531,7 +536,7 @@ async def test_a_healthy_database_breaks_nothing(connection: Connection) -> None
     assert await check(connection) == []
 
 
-async def test_quiet_invariants_check_only_the_given_people(connection: Connection) -> None:
+async def test_the_invariants_of_a_quiet_system_check_only_the_given_people(connection: Connection) -> None:
     customer_id = uuid4()
     rows = Rows(connection)
     payment_id = await rows.write("payments", customer_id=customer_id)

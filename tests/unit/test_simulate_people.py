@@ -1,4 +1,4 @@
-"""The people of a simulation: the same seed makes the same people with the same plans."""
+"""Test the people of a simulation. The same seed creates the same people with the same plans."""
 
 import dataclasses
 
@@ -38,7 +38,7 @@ def test_the_same_seed_gives_the_same_plans() -> None:
         ]
 
 
-def test_the_plans_do_not_depend_on_the_number_of_earlier_customers() -> None:
+def test_a_customers_plan_does_not_depend_on_the_number_of_earlier_customers() -> None:
     later = customers(7, first_number=5_000)
     for customer, same in zip(customers(7), later, strict=True):
         assert dataclasses.replace(same, phone_number=customer.phone_number) == customer

@@ -1,4 +1,4 @@
-"""The state that a simulated client shows: an older snapshot with the later events equals a fresh snapshot."""
+"""Test the state that a simulated client shows. An older snapshot with the later events must equal a fresh snapshot."""
 
 from typing import Any
 
@@ -67,7 +67,7 @@ def test_an_event_of_an_earlier_payment_changes_nothing() -> None:
     assert picture.differences(customer_state(payment("pending", "p2"))) == set()
 
 
-def test_a_missed_event_is_a_difference_that_names_the_field() -> None:
+def test_the_difference_after_a_missed_event_contains_the_field() -> None:
     picture = CustomerPicture()
     picture.restore(customer_state(payment("pending")))
 
@@ -78,7 +78,7 @@ def test_a_missed_event_is_a_difference_that_names_the_field() -> None:
     assert "status is shown as 'pending', is 'confirmed'" in payment_differs
 
 
-def test_a_read_mark_applies_to_the_other_sides_messages_up_to_its_message() -> None:
+def test_a_read_mark_covers_the_messages_of_the_other_side_up_to_the_marked_message() -> None:
     picture = CustomerPicture()
     picture.restore(customer_state())
     picture.apply("session.started", session())
@@ -102,7 +102,7 @@ def test_a_read_mark_applies_to_the_other_sides_messages_up_to_its_message() -> 
     }
 
 
-def test_a_chat_without_its_first_messages_is_not_compared() -> None:
+def test_a_chat_is_not_compared_when_the_client_missed_its_start() -> None:
     picture = CustomerPicture()
     picture.restore(customer_state())
 
@@ -111,7 +111,7 @@ def test_a_chat_without_its_first_messages_is_not_compared() -> None:
     assert picture.chat_differences("s1", [message(1, "mitra"), message(2, "mitra")]) == set()
 
 
-def test_cards_and_presence_count_as_transient_differences() -> None:
+def test_differences_in_cards_and_presence_count_as_transient() -> None:
     presence = {"online": True, "connected": True, "active_sessions": 0, "max_customers": 2}
     picture = MitraPicture()
     picture.restore({"sessions": [], "extensions": [], "requests": [], "presence": presence})

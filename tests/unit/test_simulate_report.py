@@ -1,4 +1,4 @@
-"""The report of a simulation: its figures, its faults and its broken invariants."""
+"""Test the report of a simulation: its figures, its faults and its violated invariants."""
 
 import pytest
 from rich.console import Console
@@ -45,13 +45,13 @@ def written(tally: Tally, violations: list[Violation]) -> str:
         ([1.0, 2.0, 3.0, 4.0], 0.95, 4.0),
     ],
 )
-def test_a_percentile_is_the_value_that_its_share_does_not_exceed(
+def test_a_percentile_of_a_report_is_computed_with_the_nearest_rank_method(
     values: list[float], share: float, expected: float
 ) -> None:
     assert percentile(values, share) == expected
 
 
-def test_the_report_of_a_clean_run_has_the_figures_and_says_clean() -> None:
+def test_the_report_of_a_run_without_faults_has_the_figures_and_says_clean() -> None:
     tally = Tally()
     tally.message_delays = [0.010, 0.020]
 
@@ -84,7 +84,7 @@ def test_the_report_has_the_answers_to_returns_popups_and_extensions() -> None:
     assert "answers: accepted 2, extension_decided 1" in text
 
 
-def test_the_report_names_a_broken_invariant_and_its_row() -> None:
+def test_the_report_shows_a_violated_invariant_and_its_row() -> None:
     text = written(Tally(), [Violation(INVARIANTS[0], {"pairing_id": "[x]", "winners": 2})])
 
     assert "1 BROKEN" in text
@@ -93,7 +93,7 @@ def test_the_report_names_a_broken_invariant_and_its_row() -> None:
     assert "NOT CLEAN" in text
 
 
-def test_the_report_counts_all_faults_and_shows_the_first_ones() -> None:
+def test_the_report_counts_all_faults_and_shows_the_first_faults() -> None:
     tally = Tally()
     for number in range(MAX_FAULTS_SHOWN + 5):
         tally.fault(f"fault {number}")

@@ -1,4 +1,4 @@
-"""SQL is called only through the generated modules. The generator refuses a statement that it cannot type."""
+"""Check that only the generated modules run SQL, and that the generator refuses a malformed statement."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ from curhat.kit.conditions import Conditions
 
 SOURCES = statements.SOURCES
 RUNS_SQL = {"fetch", "fetchrow", "fetchval", "execute", "executemany"}
-# Modules that contain SQL, and why they cannot use a queries.sql.
+# The modules that run their own SQL, and why each module cannot use a queries.sql.
 RUNS_ITS_OWN_SQL = {
     "kit/database.py": "the generated modules use it to run their statements",
     "kit/migrations.py": "it creates the schema from which the statements get their types",
@@ -25,7 +25,7 @@ RUNS_ITS_OWN_SQL = {
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
-    """Every module of the product that is not generated."""
+    """Yield every module of the product except the generated modules."""
     for path in sorted(SOURCES.rglob("*.py")):
         if path.name != "queries.py":
             yield str(path.relative_to(SOURCES)), ast.parse(path.read_text(encoding="utf-8"))
@@ -45,7 +45,7 @@ def test_only_the_generated_modules_run_sql() -> None:
     assert found == set()
 
 
-def test_no_column_is_looked_up_by_its_name() -> None:
+def test_no_module_reads_a_column_of_a_row_by_name() -> None:
     found = {
         f"{name}:{node.lineno}"
         for name, module in modules()
@@ -59,7 +59,7 @@ def test_no_column_is_looked_up_by_its_name() -> None:
     assert found == set()
 
 
-def test_every_statement_is_called_somewhere() -> None:
+def test_every_statement_is_used_in_a_module() -> None:
     words = {
         word.lower()
         for path in SOURCES.rglob("*.py")
@@ -101,7 +101,7 @@ def test_parameters_are_numbered_in_order_and_operators_are_unchanged() -> None:
     assert names == ["first", "second"]
 
 
-def test_conditions_are_numbered_after_the_parameters_of_the_statement() -> None:
+def test_parameters_of_conditions_are_numbered_after_the_parameters_of_the_statement() -> None:
     conditions = Conditions()
     conditions.add("a = {0}", 7)
     page = conditions.copy()

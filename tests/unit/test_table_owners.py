@@ -1,8 +1,9 @@
-"""Each table belongs to one package. This file lists statements of other packages that use it, with the reasons.
+"""Check that each table belongs to one package. This file lists the statements that use another package's table, with
+the reasons.
 
-The lists are checked against the migrations and every queries.sql. The test does not see conditions that Python adds
-to the statement of a list. If a CTE has the name of a table, the test confuses it with the table. So give such a CTE
-another name.
+The lists are checked against the migrations and every queries.sql. Some Python code adds conditions to a statement.
+The test does not see tables in such conditions. If a CTE has the name of a table, the test takes the CTE for the
+table. So give such a CTE another name.
 """
 
 import re
@@ -55,9 +56,10 @@ OWNERS = {
     "push_messages": "notifications",
 }
 
-# By (package, statement): the tables of other packages that the statement uses, and why. The statement "*" means
-# every statement of the package that reads the table. The table "*" means every table that the statement reads. A
-# statement that writes a table is listed by its name, with the table's name.
+# The keys are (package, statement). The values are the other packages' tables that the statement uses, and the
+# reasons. The statement "*" means every statement of the package that only reads the table. The table "*" means every
+# table that the statement reads. A statement that writes a table must be listed with its own name and the table's
+# name.
 Reasons = Mapping[tuple[str, str], Mapping[str, str]]
 
 _WITH_ITS_CHANGE = "the audit entry is written in the transaction of the change"
@@ -120,7 +122,8 @@ EXCEPTIONS: Reasons = {
     },
 }
 
-# The same for tables of a higher package. A lower package should not depend on them, so this list stays short.
+# The same mapping for tables of a higher package. A lower package should not depend on a higher package, so this list
+# stays short.
 UPWARD: Reasons = {
     ("pricing", "*"): {"sessions": "a trial session uses up the trial (2a.3)"},
     ("payments", "list_charges_to_refund"): {
@@ -131,7 +134,7 @@ UPWARD: Reasons = {
 
 _SAVES_A_ROUND_TRIP = "one statement instead of two saves a round trip while the journey is locked"
 
-# deadlines.service arms and disarms all deadlines, except in these statements, and why.
+# These statements arm or disarm deadlines directly, for the given reasons. All other code calls deadlines.service.
 DEADLINE_WRITERS: Mapping[tuple[str, str], str] = {
     ("journeys", "accept_and_start"): _SAVES_A_ROUND_TRIP,
     ("pairing", "open_blast"): _SAVES_A_ROUND_TRIP,
@@ -142,7 +145,7 @@ DEADLINE_WRITERS: Mapping[tuple[str, str], str] = {
 _TOKEN = re.compile(r"[a-z_][\w.]*|[(),]", re.IGNORECASE)
 _NOT_CODE = re.compile(r"--[^\n]*|/\*.*?\*/|'(?:[^']|'')*'", re.DOTALL)
 _NO_TABLE_FOLLOWS = re.compile(r"\b(?:(?:for|key|do)\s+update|distinct\s+from)\b", re.IGNORECASE)
-# These words end a list of tables.
+# After each of these words, the list of tables in a FROM or USING clause has ended.
 _ENDS_LIST = {
     "where",
     "group",
@@ -159,7 +162,7 @@ _ENDS_LIST = {
 
 
 class TableUse(NamedTuple):
-    """A statement reads or writes a table."""
+    """One use of a table: the statement reads or writes the table."""
 
     package: str
     statement: str
@@ -168,10 +171,10 @@ class TableUse(NamedTuple):
 
 
 def tables_of(sql: str) -> Iterator[tuple[str, Literal["read", "write"]]]:
-    """The tables that a statement uses."""
+    """Yield each table that a statement uses, and whether the statement reads or writes it."""
     code = _NO_TABLE_FOLLOWS.sub(" for ", _NOT_CODE.sub(" ", sql))
     before = ""
-    # For each open parenthesis: whether a table comes next, and whether a comma continues a list of tables.
+    # One element per open parenthesis. `expects`: the next word is a table. `lists`: a table follows the next comma.
     expects, lists = [False], [False]
     kind: Literal["read", "write"] = "read"
     for token in map(str.lower, _TOKEN.findall(code)):
@@ -219,7 +222,7 @@ TABLE_USES = _table_uses()
 
 
 def _layers() -> dict[str, int]:
-    """The level of each package; 0 is the lowest."""
+    """Return the level of each package. Level 0 is the lowest."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     [contract] = [each for each in settings["tool"]["importlinter"]["contracts"] if each["type"] == "layers"]
     names = [layer.strip("()") for layer in contract["layers"]]
@@ -234,7 +237,7 @@ def _is_upward(use: TableUse) -> bool:
 
 
 def _foreign() -> set[TableUse]:
-    """The uses of tables of other packages. Statements that write deadlines are in a separate list."""
+    """Return the uses of other packages' tables, except writes to deadlines, which DEADLINE_WRITERS lists."""
     return {
         use
         for use in TABLE_USES
@@ -250,7 +253,7 @@ def _covers(key: tuple[str, str], table: str, use: TableUse) -> bool:
 
 
 def _differences(listed: Reasons, uses: set[TableUse]) -> tuple[set[TableUse], set[tuple[str, str, str]]]:
-    """The uses of a table that the lists do not contain, and the entries that match no use."""
+    """Return the uses that `listed` does not cover, and the entries of `listed` that cover no use."""
     entries = [(key, table) for key, tables in listed.items() for table in tables]
     unlisted = {use for use in uses if not any(_covers(key, table, use) for key, table in entries)}
     stale = {(*key, table) for key, table in entries if not any(_covers(key, table, use) for use in uses)}
@@ -264,17 +267,17 @@ def test_every_table_and_view_has_an_owner() -> None:
     assert set(OWNERS.values()) <= LAYERS.keys()
 
 
-def test_every_use_of_another_packages_table_is_listed() -> None:
+def test_every_use_of_a_table_of_a_lower_package_is_listed() -> None:
     downward = {use for use in _foreign() if not _is_upward(use)}
     assert _differences(EXCEPTIONS, downward) == (set(), set())
 
 
-def test_every_use_of_a_higher_packages_table_is_listed() -> None:
+def test_every_use_of_a_table_of_a_higher_package_is_listed() -> None:
     upward = {use for use in _foreign() if _is_upward(use)}
     assert _differences(UPWARD, upward) == (set(), set())
 
 
-def test_only_the_listed_statements_arm_or_disarm_deadlines_directly() -> None:
+def test_only_the_deadlines_package_and_the_listed_statements_write_deadlines() -> None:
     writers = {
         (use.package, use.statement)
         for use in TABLE_USES
@@ -310,6 +313,6 @@ def test_every_exception_has_a_reason() -> None:
         ("SELECT 'FROM refunds' AS text -- FROM offers\nFROM mock_gateway.charges", "mock_gateway.charges"),
     ],
 )
-def test_the_parser_finds_the_read_and_the_written_tables_of_a_statement(sql: str, touched: str) -> None:
+def test_the_parser_finds_the_tables_that_a_statement_reads_and_writes(sql: str, touched: str) -> None:
     found = {table.upper() if kind == "write" else table for table, kind in tables_of(sql)}
     assert found == set(touched.split())

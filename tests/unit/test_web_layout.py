@@ -1,4 +1,4 @@
-"""Checks of web/ in addition to its type check."""
+"""Check the imports and the lock file of web/, which the type check of web/ does not cover."""
 
 import json
 import re
@@ -12,7 +12,9 @@ IMPORT = re.compile(r"""(?:from|import)\s*\(?\s*['"](\.[^'"]+)['"]""")
 
 
 def imports_of(folder: str) -> list[tuple[str, str]]:
-    """Each relative import of a folder of web/: the file, and the folder of web/ that it reaches into."""
+    """Return each relative import in a folder of web/ as the importing file and the folder of web/ that contains the
+    target.
+    """
     found = []
     for path in sorted((WEB / folder).rglob("*")):
         if path.suffix in (".ts", ".svelte"):
@@ -23,16 +25,16 @@ def imports_of(folder: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("folder", [*CLIENTS, "shared"])
-def test_a_client_imports_only_its_own_folder_and_shared(folder: str) -> None:
+def test_a_client_imports_only_from_its_own_folder_and_from_shared(folder: str) -> None:
     others = [(file, reached) for file, reached in imports_of(folder) if reached not in (folder, "shared")]
     assert others == []
 
 
-def test_the_check_finds_imports() -> None:
+def test_imports_of_finds_the_imports_of_a_client() -> None:
     assert len(imports_of("customer")) > 50
 
 
-def test_the_lock_file_names_no_registry() -> None:
+def test_the_lock_file_contains_no_registry_address() -> None:
     packages = json.loads((WEB / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     assert len(packages) > 50
     assert [name for name, package in packages.items() if "resolved" in package] == []
