@@ -198,8 +198,8 @@ async def test_a_changed_source_file_restarts_the_server_and_the_worker(
     code = str(package.parent)
     async with running(tmp_path / "data", free_port, "--reload", PYTHONPATH=code) as up:
         before = up.children()
-        ids = package / "kit" / "ids.py"
-        ids.write_text(f"{ids.read_text()}# a change\n")
+        page = package / "kit" / "page.py"
+        page.write_text(f"{page.read_text()}# a change\n")
         await up.until(lambda: restarted(before, up.children()) == {"serve", "worker"})
         await up.until(up.is_ready)
         before = up.children()
