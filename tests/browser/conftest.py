@@ -1,4 +1,4 @@
-"""Chromium, and one running system per test file: its database, and a server and a worker as processes."""
+"""Fixtures: Chromium, and one running system per test file. The system has its own database, server and worker."""
 
 import os
 from collections.abc import AsyncIterator
@@ -45,7 +45,7 @@ async def running_system(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[System]:
-    """Start the system of one test file."""
+    """Start a database, a server process and a worker process for one test file."""
     assert (web_folder() / "app" / "index.html").is_file(), "the web clients are not built; run make web"
     name = f"browser_{Path(request.path).stem}"
     logs = tmp_path_factory.mktemp(name)
@@ -72,7 +72,7 @@ async def running_system(
 
 @pytest.fixture
 async def system(running_system: System) -> AsyncIterator[System]:
-    """Give the system, without people in it. Fail a test during which a page reported an error."""
+    """Give a system without people. Fail the test if a page reports an error during the test."""
     running_system.problems.clear()
     yield running_system
     await running_system.close()

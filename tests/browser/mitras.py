@@ -16,7 +16,7 @@ def button(page: Page | Locator, name: str) -> Locator:
 
 
 def switch(page: Page) -> Locator:
-    """Find the toggle."""
+    """Find the mitra's online toggle."""
     return page.get_by_role("switch")
 
 
@@ -27,7 +27,7 @@ async def new_mitra(system: System, display_name: str = "Kak Sari", *, max_custo
 
 
 async def go_online(page: Page) -> None:
-    """Switch the toggle on, and wait until the mitra is online."""
+    """Switch the toggle on, and wait until the app shows that the mitra is online."""
     await switch(page).click()
     await expect(page.get_by_role("heading", name="Kamu online", exact=True)).to_be_visible()
 
@@ -35,7 +35,7 @@ async def go_online(page: Page) -> None:
 async def online_mitra(
     system: System, display_name: str = "Kak Sari", *, max_customers: int = 3, **options: Any
 ) -> tuple[Person, Page]:
-    """Create a mitra, open the app, and go online in it."""
+    """Create a mitra, open the mitra's app, and go online in the app."""
     mitra = await new_mitra(system, display_name, max_customers=max_customers)
     page = await system.page_of(mitra, "/mitra/", **options)
     await go_online(page)
@@ -43,12 +43,12 @@ async def online_mitra(
 
 
 def card(page: Page, call_name: str) -> Locator:
-    """Find the open card of a customer."""
+    """Find the open card of a request by the customer's call name."""
     return page.get_by_role("article", name=call_name)
 
 
 async def accept_blast(system: System, customer: Person, mitra: Person) -> dict[str, Any]:
-    """Search as this customer, accept as this mitra through the API, and return the session."""
+    """Start a search as this customer, accept the request as this mitra through the API, and return the session."""
     pairing = await system.search(customer)
     request_id = await request_of(system.database, UUID(pairing["id"]), mitra.id)
     session: dict[str, Any] = json_of(await mitra.post(f"/requests/{request_id}/accept"))["session"]
@@ -56,14 +56,14 @@ async def accept_blast(system: System, customer: Person, mitra: Person) -> dict[
 
 
 async def past_chat(system: System, customer: Person, mitra: Person) -> dict[str, Any]:
-    """Start and end a session of these two."""
+    """Start and end a session of this customer with this mitra."""
     session = await accept_blast(system, customer, mitra)
     ended: dict[str, Any] = json_of(await customer.post(f"/sessions/{session['id']}/end"))
     return ended
 
 
 async def ask_again(system: System, customer: Person, mitra: Person) -> dict[str, Any]:
-    """Ask for this mitra as the customer of a past chat, and return the pairing."""
+    """Ask for this mitra again as the customer of a past chat, and return the pairing."""
     offer_id = await system.make.offer(duration_minutes=30, price_rp=20_000)
     order = {"offer_id": str(offer_id), "target_mitra_id": str(mitra.id)}
     payment = json_of(await customer.post("/payments", order))
@@ -72,7 +72,7 @@ async def ask_again(system: System, customer: Person, mitra: Person) -> dict[str
 
 
 async def ask_for_more_time(system: System, customer: Person, session: dict[str, Any]) -> dict[str, Any]:
-    """Ask for 15 minutes more, and return the extension."""
+    """Ask for an extension of 15 minutes as this customer, and return the extension."""
     offer_id = await system.make.offer(duration_minutes=15, price_rp=10_000, purpose="extension")
     path = f"/sessions/{session['id']}/extensions"
     extension: dict[str, Any] = json_of(await customer.post(path, {"offer_id": str(offer_id)}))

@@ -1,4 +1,4 @@
-"""Operators: their accounts, their browsers, and cases for them to decide."""
+"""Helpers for tests with operators: create an operator, open the Control Center, and create cases."""
 
 import contextlib
 import hashlib
@@ -19,7 +19,7 @@ WIDE_SCREEN: Final = {"width": 1920, "height": 1080}
 
 
 async def operator(system: System, role: OperatorRole = "admin") -> tuple[UUID, str]:
-    """Create an operator with the password OPERATOR_PASSWORD, and return id and e-mail address."""
+    """Create an operator with the password OPERATOR_PASSWORD. Return the operator's id and e-mail address."""
     email = f"{role}-{secrets.token_hex(4)}@example.id"
     operator_id = await system.database.fetchval(
         "INSERT INTO operators (email, role, password_hash) VALUES ($1, $2, $3) RETURNING id",
@@ -39,7 +39,7 @@ async def sign_in_operator(system: System, operator_id: UUID) -> Person:
 
 
 async def control_center_page(system: System, operator_id: UUID, path: str = "/", **options: Any) -> Page:
-    """Open this operator's Control Center at a path."""
+    """Open the Control Center at a path, in a browser where this operator is signed in."""
     token = secrets.token_urlsafe(32)
     digest = hashlib.sha256(token.encode()).digest()
     await system.database.execute(SIGN_IN_OPERATOR, digest, operator_id, "cookie", 3600.0)
@@ -62,7 +62,7 @@ async def control_center_page(system: System, operator_id: UUID, path: str = "/"
 
 
 async def case(system: System, *, price_rp: int = 20_000, call_name: str = "Melati") -> UUID:
-    """Create a case: the customer paid, searched, and cancelled."""
+    """Create a review case, and return its id. The customer has paid, started a search, and cancelled the search."""
     customer = await system.customer(call_name)
     async with system.mitra():
         pairing = await system.search(customer, price_rp=price_rp)
@@ -79,7 +79,7 @@ async def case(system: System, *, price_rp: int = 20_000, call_name: str = "Mela
 async def chat(
     system: System, *, display_name: str = "Kak Sari"
 ) -> AsyncIterator[tuple[Person, dict[str, Any]]]:
-    """Start a session with one message, and give its mitra and the session."""
+    """Start a session with one message. Yield the session's mitra and the session."""
     customer = await system.customer("Melati")
     async with system.mitra(display_name) as (mitra, socket):
         session = await system.chat(customer, mitra, socket)

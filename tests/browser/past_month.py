@@ -1,7 +1,7 @@
 """Create the records of a month, so that lists have several pages and charts have curves.
 
-The statements run without triggers and foreign keys, which would take most of the time. The tests only read these
-rows.
+The statements run without triggers and foreign key checks, because these would take most of the time. The tests only
+read the rows.
 """
 
 from typing import Final
@@ -29,7 +29,7 @@ STATEMENTS: Final = (
         curhat_now() - make_interval(mins => number::integer * 11)
     FROM named WHERE NOT is_customer
     """,
-    # Few visits at noon, many in the evening, and a different number on each day.
+    # Few customers visit at noon and many in the evening. Each day has a different number of visits.
     """
     CREATE TEMP TABLE visits ON COMMIT DROP AS
     SELECT row_number() OVER () AS number, uuidv7() AS payment_id, uuidv7() AS pairing_id, uuidv7() AS session_id,
@@ -92,7 +92,7 @@ STATEMENTS: Final = (
         at + make_interval(mins => duration_minutes), end_reason
     FROM journeys WHERE status = 'served'
     """,
-    # The cases that are older than a day and a half are decided.
+    # A case is decided if it is older than a day and a half.
     """
     INSERT INTO review_cases (payment_id, reason, amount_rp, opened_at, tag, status, decision, decision_note,
         decided_by, decided_at)
@@ -115,7 +115,7 @@ STATEMENTS: Final = (
 
 
 async def past_month(system: System) -> None:
-    """Create the records. An operator must exist, because the older cases name the operator who decided them."""
+    """Create the records. An operator must exist, because each decided case stores an operator."""
     async with system.database.transaction() as tx:
         for statement in STATEMENTS:
             await tx.execute(statement)

@@ -1,7 +1,8 @@
-"""A device that gets push messages, with fakes of the vendor's servers and of a press on a notification.
+"""A device that gets push messages. The vendor's servers and the press on a notification are simulated.
 
-A real subscription needs the vendor's servers. Headless Chromium can neither show a notification nor receive a press
-on one. All other steps are real: the subscription, its storage, the encryption, the sending, and the service worker.
+A real subscription needs the vendor's servers. Headless Chromium can neither show a notification nor let the test
+press a notification. All other steps are real: the storage of the subscription, the encryption, the sending, and the
+service worker.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from playwright.async_api import BrowserContext, Page, Worker
 from tests.browser.system import System, wait_until
 from tests.support.push import Browser, PushService
 
-# The result of a subscription has this shape.
+# Replace the browser's subscription with an object of the same shape.
 SUBSCRIBE = """(subscription) => {
     let subscribed = null;
     PushManager.prototype.getSubscription = async () => subscribed;
@@ -32,11 +33,11 @@ SUBSCRIBE = """(subscription) => {
         return subscribed;
     };
 }"""
-# The person or the browser allows no notifications.
+# Make the browser report that notifications are blocked.
 BLOCKED = "Object.defineProperty(Notification, 'permission', { get: () => 'denied' })"
 SHOWN = """(scope) => navigator.serviceWorker.getRegistration(scope).then(async (registration) =>
     (await registration.getNotifications()).map(({ title, body, tag }) => ({ title, body, tag })))"""
-# In the service worker: resolves when the next notification has been given to the browser.
+# Run in the service worker: `shows` resolves when the browser has taken the next notification.
 SHOWS = """() => {
     globalThis.shows = new Promise((resolve) => {
         registration.showNotification = async (...what) => {
@@ -46,8 +47,8 @@ SHOWS = """() => {
         };
     });
 }"""
-# In the service worker: the event of a press. Only a real press may open or focus a window, so this code
-# records the window instead.
+# Run in the service worker: dispatch the event of a press. A browser opens or focuses a window only after a real
+# press, so this code records the window instead.
 PRESS = """async (tag) => {
     const [notification] = await registration.getNotifications({ tag });
     const pressed = { opened: null, focused: null };
@@ -67,13 +68,13 @@ PRESS = """async (tag) => {
 
 
 async def give_push_service(device: BrowserContext, system: System, browser: Browser) -> None:
-    """Give this device a push service and the permission for notifications."""
+    """Give this device a simulated push subscription and the permission for notifications."""
     await device.grant_permissions(["notifications"], origin=system.url)
     await device.add_init_script(f"({SUBSCRIBE})({json.dumps(browser.to_json())})")
 
 
 async def open_installed_app(device: BrowserContext, path: str) -> Page:
-    """Open the app, and wait until its service worker has cached it."""
+    """Open the app, and wait until its service worker has cached the app."""
     page = await device.new_page()
     await page.goto(path)
     await page.evaluate("navigator.serviceWorker.ready")
@@ -82,7 +83,7 @@ async def open_installed_app(device: BrowserContext, path: str) -> Page:
 
 
 async def wait_for_payload(vendor: PushService, browser: Browser, kind: str) -> dict[str, Any]:
-    """Wait for the payload of this kind for this browser."""
+    """Wait until the vendor has a payload of this kind for this browser, and return the payload."""
     while True:
         for one in vendor.for_browser(browser):
             payload = browser.read(one)
@@ -94,7 +95,7 @@ async def wait_for_payload(vendor: PushService, browser: Browser, kind: str) -> 
 
 
 class PushDevice:
-    """A page of this device outside the app. It stays open while the app is closed."""
+    """A device with a page outside the app. The page stays open while the app is closed."""
 
     def __init__(self, device: BrowserContext, system: System, scope: str) -> None:
         self._device = device
@@ -103,14 +104,14 @@ class PushDevice:
         self._page: Page | None = None
 
     async def page(self) -> Page:
-        """Open the page, once."""
+        """Return the page outside the app. The first call opens the page."""
         if self._page is None:
             self._page = await self._device.new_page()
             await self._page.goto("/healthz")
         return self._page
 
     async def deliver(self, payload: dict[str, Any]) -> None:
-        """Deliver a payload as the vendor's servers do. Wait until the browser shows the notification."""
+        """Deliver a payload as the vendor's servers do. Wait until the browser shows its notification."""
         page = await self.page()
         session = await self._device.new_cdp_session(page)
         registrations: asyncio.Queue[str] = asyncio.Queue()
@@ -128,25 +129,25 @@ class PushDevice:
         worker = self._worker()
         await worker.evaluate(SHOWS)
         await session.send("ServiceWorker.deliverPushMessage", message)
-        # Do not poll for the shown notifications before the service worker is done. With such polls, Chromium sometimes
-        # removed a notification immediately, and one run in four failed.
+        # Wait for the service worker before the first poll of the shown notifications. Earlier polls sometimes made
+        # Chromium remove a notification immediately, and one run in four failed.
         async with asyncio.timeout(10):
             await worker.evaluate("globalThis.shows")
         expected = {"title": payload["title"], "body": payload["body"], "tag": payload["topic"]}
         assert expected in await self.shown()
 
     async def shown(self) -> list[dict[str, str]]:
-        """List the app's notifications."""
+        """List the notifications that the app shows."""
         shown: list[dict[str, str]] = await (await self.page()).evaluate(SHOWN, self._scope)
         return shown
 
     async def is_empty(self) -> bool:
-        """Whether the app shows no notification."""
+        """Return whether the app shows no notification."""
         return await self.shown() == []
 
     async def press(self, payload: dict[str, Any]) -> dict[str, str | None]:
-        """Press the notification of this payload. Return which address was `opened`, or which open page was
-        `focused`.
+        """Press the notification of this payload. Return `opened`, the address of a new window, and `focused`, the
+        address at which the focused window was opened. One of the two is None.
         """
         pressed: dict[str, str | None] = await self._worker().evaluate(PRESS, payload["topic"])
         return pressed

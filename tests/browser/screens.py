@@ -1,4 +1,4 @@
-"""Every screen of the customer's app, each with the state that shows it, for checks and screenshots.
+"""The screens of the customer's app for checks and screenshots. Each screen comes with the state that it shows.
 
 A screen is a context manager. It makes the state, and yields a function that opens a page in this state. The function
 can be called repeatedly.
@@ -40,7 +40,7 @@ CONVERSATION = [
 
 
 def screen_registry(screens: dict[str, Screen]) -> Callable[[str], Callable[[Made], Screen]]:
-    """Return a decorator that adds a screen to this registry under a name."""
+    """Return a decorator that adds a screen to `screens` under a name."""
 
     def screen(name: str) -> Callable[[Made], Screen]:
         def add(make: Made) -> Screen:
@@ -57,7 +57,7 @@ screen = screen_registry(SCREENS)
 
 
 def page_opener(system: System, person: Person, path: str, shows: str) -> Show:
-    """Return a function that opens this person's app at a path and waits for the screen."""
+    """Return a function that opens this person's app at a path and waits for the selector `shows`."""
 
     async def show(**options: Any) -> Page:
         page = await system.page_of(person, path, **options)
@@ -71,7 +71,7 @@ def page_opener(system: System, person: Person, path: str, shows: str) -> Show:
 
 
 async def welcome(system: System, **options: Any) -> Page:
-    """Open the first page of a person who is not signed in."""
+    """Open the sign-in page on a new device without a token."""
     page = await (await system.context(**options)).new_page()
     await page.goto("/app/")
     await expect(page.locator("input[type=tel]")).to_be_visible()
@@ -80,7 +80,7 @@ async def welcome(system: System, **options: Any) -> Page:
 
 
 async def open_code_page(system: System, phone: str, **options: Any) -> Page:
-    """Open the page that asks for the code."""
+    """Request a code for this phone number, and wait for the page that asks for the code."""
     page = await welcome(system, **options)
     await page.locator("input[type=tel]").fill(phone)
     await page.locator("button[type=submit]").click()
@@ -145,7 +145,7 @@ async def home_nobody(system: System) -> AsyncIterator[Show]:
 
     async def show(**options: Any) -> Page:
         page = await page_opener(system, customer, "/app/", ".cta:disabled")(**options)
-        # Before the first answer the button is disabled too, but with another text.
+        # Before the answer to the first poll, the button is also disabled, but with another text.
         await expect(page.locator("#cta-why")).to_have_text(re.compile("Belum ada bestie|No bestie"))
         return page
 
@@ -288,7 +288,7 @@ async def payment_confirming(system: System) -> AsyncIterator[Show]:
             return bool(json_of(await customer.get(path))["status"] == "confirming")
 
         await wait_until(is_confirming)
-        # Stop the clock: otherwise the server would ask the gateway, and the screen would disappear during the checks.
+        # Stop the clock, so that the server does not ask the gateway and the screen stays open during the checks.
         await system.advance_clock(0)
         yield page_opener(system, customer, "/app/payment", ".middle")
         await system.database.execute("DELETE FROM virtual_clock")
@@ -338,7 +338,7 @@ async def search_stop(system: System) -> AsyncIterator[Show]:
 
 
 def page_opener_with_push(system: System, person: Person, vendor: PushService, path: str, shows: str) -> Show:
-    """Like `page_opener`, but on a device with a push service."""
+    """Like `page_opener`, but the page is on a device with a simulated push subscription."""
 
     async def show(**options: Any) -> Page:
         device = await system.device_of(person, service_workers="allow", **options)
@@ -387,7 +387,7 @@ async def choosing_nobody(system: System) -> AsyncIterator[Show]:
 # Failures ----------------------------------------------------------------------------------------------------
 
 
-# The title of each tag, in both languages.
+# The screen's title for each failure tag, in Indonesian and English.
 TITLES = {
     "no_mitra_available": ("Belum ada bestie yang bisa menemani", "No bestie could make it"),
     "all_mitras_rejected": ("Semua bestie sedang tidak bisa", "Every bestie is busy right now"),
@@ -406,12 +406,12 @@ TITLES = {
 
 
 def heading_selector(tag: str) -> str:
-    """Return a selector for the heading of this failure's screen, in both languages."""
+    """Return a selector for the heading of the failure's screen in both languages."""
     return ", ".join(f'h1:text-is("{title}")' for title in TITLES[tag])
 
 
 def failure(number: int, tag: str, *, price_rp: int = 20_000) -> None:
-    """Add the screen of a failure with this tag."""
+    """Add the screen of a blast pairing that failed with this tag."""
     name = f"{number}-failure-{tag.replace('_', '-')}{'' if price_rp else '-free'}"
 
     @screen(name)
@@ -442,7 +442,9 @@ failure(43, "no_mitra_available", price_rp=0)
 
 
 def targeted_failure(number: int, tag: str) -> None:
-    """Add the screen of a failure after the customer asked for the same bestie again."""
+    """Add the screen of a targeted pairing that failed with this tag. The customer had asked for the same bestie
+    again.
+    """
 
     @screen(f"{number}-failure-{tag.replace('_', '-')}")
     async def failed(system: System) -> AsyncIterator[Show]:
@@ -515,7 +517,7 @@ targeted_failure(47, "payment_session_expired")
 
 
 async def talk(system: System, customer: Person, mitra: Person, session_id: str) -> None:
-    """Write a conversation into a chat. Both sides have read every message except the last one."""
+    """Write a conversation into a chat. Both members have read every message except the last message."""
     last_id = ""
     for number, (sender, text) in enumerate(CONVERSATION):
         writer = mitra if sender == "mitra" else customer
@@ -565,7 +567,8 @@ async def chat_soon(system: System) -> AsyncIterator[Show]:
         async def show(**options: Any) -> Page:
             page = await page_opener(system, customer, "/app/chat", ".soon")(**options)
             signal = f'{{"op": "signal", "type": "typing", "session_id": "{session["id"]}"}}'
-            # The server does not store typing signals for a page that is not connected yet. So send it repeatedly.
+            # The server does not store a typing signal, and a page that is not connected yet misses the signal. So
+            # send the signal repeatedly.
             while not await page.locator(".dots").is_visible():
                 await socket.connection.send(signal)
                 await asyncio.sleep(0.2)
@@ -612,7 +615,7 @@ async def chat_cut_short(system: System) -> AsyncIterator[Show]:
 async def chat_near_its_end(
     system: System, customer: Person, mitra: Person, socket: Socket
 ) -> dict[str, Any]:
-    """Start a chat that has four minutes left."""
+    """Start a chat that ends in four minutes."""
     session = await system.chat(customer, mitra, socket)
     await talk(system, customer, mitra, session["id"])
     await system.database.execute(
@@ -641,7 +644,7 @@ async def more_time_waiting(system: System) -> AsyncIterator[Show]:
     async with system.mitra() as (mitra, socket):
         customer = await system.customer()
         session = await chat_near_its_end(system, customer, mitra, socket)
-        # Stop the clock, and with it the window of ten seconds.
+        # Stop the clock, so that the mitra's ten seconds for an answer do not pass.
         await system.advance_clock(0)
         offer_id = await system.make.offer(duration_minutes=15, price_rp=10_000, purpose="extension")
         json_of(await customer.post(f"/sessions/{session['id']}/extensions", {"offer_id": str(offer_id)}))
@@ -649,7 +652,7 @@ async def more_time_waiting(system: System) -> AsyncIterator[Show]:
 
 
 def more_time_outcome(number: int, how: str) -> None:
-    """Add the screen of a decided request for more time."""
+    """Add the screen of an extension that the mitra has accepted or rejected."""
 
     @screen(f"{number}-more-time-{how}")
     async def outcome(system: System) -> AsyncIterator[Show]:

@@ -1,4 +1,4 @@
-"""A real server and worker with real browsers in front of them, and the people who use them."""
+"""A real server and worker, the browsers that use them, and the people in a test."""
 
 import asyncio
 import contextlib
@@ -22,18 +22,19 @@ from tests.support.signed_in import SIGN_IN
 Theme = Literal["light", "dark"]
 Language = Literal["id", "en"]
 
-# A cheap Android phone.
+# The screen of a cheap Android phone.
 PHONE = {"width": 360, "height": 740}
-# The longest time that a step takes on a busy machine.
+# The time limit of one step in a test, long enough for a busy machine.
 STEP_TIMEOUT_MS = 10_000
-# The browser writes these lines to its console when a request is refused or interrupted. Tests cause both on purpose.
+# The browser writes these lines to its console when a request is refused or interrupted. Tests cause such requests on
+# purpose.
 EXPECTED = ("Failed to load resource", "WebSocket connection to")
 
 expect.set_options(timeout=STEP_TIMEOUT_MS)
 
 
 class System:
-    """One database with its server and worker, and the people who use them in a test."""
+    """A database with its server and worker, and the people of one test."""
 
     def __init__(self, url: str, http: httpx.AsyncClient, database: Database, browser: Browser) -> None:
         self.url = url
@@ -46,11 +47,11 @@ class System:
         self._customers: list[Person] = []
 
     async def close(self) -> None:
-        """End what a test started: close its pages, end its customers' journeys, and switch its mitras offline."""
+        """Close the test's pages, end the customers' journeys, and switch all mitras offline."""
         await asyncio.gather(*(context.close() for context in self._contexts))
         self._contexts.clear()
         await self.database.execute("DELETE FROM virtual_clock")
-        # An open search would ask the mitras of the next test.
+        # End all searches. Otherwise an open search would send requests to the mitras of the next test.
         await asyncio.gather(*(end_journey(customer) for customer in self._customers))
         self._customers.clear()
         await self.database.execute("UPDATE mitras SET online = false")
@@ -64,7 +65,7 @@ class System:
         return token
 
     async def person(self, role: Role, user_id: UUID) -> Person:
-        """Sign a person in. The returned Person acts through the API."""
+        """Sign this person in. The returned Person acts through the API."""
         return Person(self.http, role, user_id, await self._token(role, user_id, "bearer"))
 
     async def customer(self, call_name: str = "Melati") -> Person:
@@ -77,7 +78,7 @@ class System:
     async def mitra(
         self, display_name: str = "Kak Sari", *, max_customers: int = 3
     ) -> AsyncIterator[tuple[Person, Socket]]:
-        """Create a mitra who is online and connected until the end of the block."""
+        """Create a mitra. Until the end of the block, the mitra is online and connected."""
         mitra_id = await self.make.mitra(display_name, online=False, max_customers=max_customers)
         mitra = await self.person("mitra", mitra_id)
         async with mitra.socket() as socket:
@@ -99,7 +100,7 @@ class System:
         is_phone: bool = True,
         **more: Any,
     ) -> BrowserContext:
-        """Open a separate browser profile, which acts as a device."""
+        """Open a separate browser profile, which stands for a device."""
         remembered = {"curhat:language": language, **(kept or {})}
         context = await self.browser.new_context(
             base_url=self.url,
@@ -148,7 +149,7 @@ class System:
         return await self.context(cookies=[cookie], kept=kept, **options)
 
     async def page_of(self, person: Person, path: str = "/app/", **options: Any) -> Page:
-        """Open this person's app on a new device. A mitra's is at /mitra/."""
+        """Open this person's app on a new device. The path of the mitra's app starts with /mitra/."""
         page = await (await self.device_of(person, **options)).new_page()
         await page.goto(path)
         return page
@@ -160,14 +161,14 @@ class System:
     # Starting points of tests, reached through the API
 
     async def offers(self) -> None:
-        """Create the product's price tiers."""
+        """Create the product's offers."""
         for minutes, price_rp in ((15, 10_000), (30, 20_000), (60, 35_000), (5, 0)):
             await self.make.offer(duration_minutes=minutes, price_rp=price_rp)
         for minutes, price_rp in ((15, 10_000), (30, 18_000)):
             await self.make.offer(duration_minutes=minutes, price_rp=price_rp, purpose="extension")
 
     async def open_payment(self, customer: Person, *, price_rp: int = 20_000) -> dict[str, Any]:
-        """Open a payment, and do not confirm it. A mitra must be available."""
+        """Open a payment without a confirmation. A mitra must be available."""
         minutes = {0: 5, 10_000: 15, 20_000: 30, 35_000: 60, 60_000: 90}[price_rp]
         offer_id = await self.make.offer(duration_minutes=minutes, price_rp=price_rp)
         payment: dict[str, Any] = json_of(await customer.post("/payments", {"offer_id": str(offer_id)}))
@@ -182,7 +183,7 @@ class System:
         return pairing
 
     async def chat(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
-        """Start a session of these two."""
+        """Start a session of this customer with this mitra."""
         pairing = await self.search(customer)
         card_id = await request_of(self.database, UUID(pairing["id"]), mitra.id)
         card = await socket.wait_for("request.offered", id=str(card_id))
@@ -190,13 +191,13 @@ class System:
         return session
 
     async def past_chat(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
-        """Start and end a session of these two."""
+        """Start and end a session of this customer with this mitra."""
         session = await self.chat(customer, mitra, socket)
         ended: dict[str, Any] = json_of(await customer.post(f"/sessions/{session['id']}/end"))
         return ended
 
     async def ask_again(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
-        """Ask for the mitra of a past chat, and return the open pairing."""
+        """Make a past chat of these two people, ask for the same mitra again, and return the open pairing."""
         await self.past_chat(customer, mitra, socket)
         offer_id = await self.make.offer(duration_minutes=30, price_rp=20_000)
         order = {"offer_id": str(offer_id), "target_mitra_id": str(mitra.id)}
@@ -207,14 +208,14 @@ class System:
         return pairing
 
     async def reject_again(self, customer: Person, mitra: Person, socket: Socket) -> dict[str, Any]:
-        """Like `ask_again`, but the mitra has rejected, so the customer may choose another mitra."""
+        """Like `ask_again`, but the mitra has rejected the request, so the customer may choose another mitra."""
         pairing = await self.ask_again(customer, mitra, socket)
         card = await socket.wait_for("request.offered", kind="targeted")
         json_of(await mitra.post(f"/requests/{card['id']}/reject"))
         return pairing
 
     async def advance_clock(self, seconds: float) -> None:
-        """Move the database's clock forward by this many seconds, and stop it there."""
+        """Move the database's clock forward by this many seconds, and stop the clock there."""
         async with self.database.transaction() as tx:
             now = await tx.connection.fetchval("SELECT curhat_now()")
             await tx.execute("DELETE FROM virtual_clock")
@@ -222,7 +223,9 @@ class System:
 
 
 async def end_journey(customer: Person) -> None:
-    """End the journey of this customer. Repeats if a step of the journey ends by itself meanwhile."""
+    """End this customer's journey. If a step of the journey ends by itself before the command arrives, look at the
+    state again.
+    """
     while True:
         state = json_of(await customer.get("/state"))
         payment, pairing, session = state["payment"], state["pairing"], state["session"]
@@ -244,7 +247,7 @@ async def end_journey(customer: Person) -> None:
 
 
 def json_of(answer: httpx.Response) -> Any:
-    """Assert that an answer is a success. Returns its JSON, or None if the body is empty."""
+    """Assert that the answer is a success. Return the JSON of its body, or None if the body is empty."""
     assert answer.is_success, answer.text
     return answer.json() if answer.content else None
 
@@ -252,7 +255,7 @@ def json_of(answer: httpx.Response) -> Any:
 async def wait_until(
     condition: Callable[[], Awaitable[bool]], seconds: float = STEP_TIMEOUT_MS / 1000
 ) -> None:
-    """Wait until the condition is true. Fails after `seconds`."""
+    """Wait until the condition is true. Raise TimeoutError after `seconds`."""
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.02)

@@ -1,4 +1,6 @@
-"""The page of the HTTP contract for developers, in a real browser under its Content-Security-Policy."""
+"""Test the page that describes the HTTP contract to developers, in a real browser with the page's
+Content-Security-Policy.
+"""
 
 import dataclasses
 
@@ -12,14 +14,14 @@ from tests.browser.test_screens import violations
 from tests.support.signed_in import development_settings, free_port, start_server
 
 
-async def test_the_page_shows_every_operation_and_links_it_to_its_data_types(system: System) -> None:
+async def test_the_contract_page_shows_every_operation_with_links_to_data_types(system: System) -> None:
     page = await (await system.context(is_phone=False, language="en", size=DESKTOP_SCREEN)).new_page()
     answer = await page.goto("/api/docs")
     assert answer is not None
     assert answer.headers["content-security-policy"] == POLICY
     operations = [operation for methods in openapi()["paths"].values() for operation in methods.values()]
     assert await page.locator("details").count() == len(operations)
-    # The policy has allowed the style sheet.
+    # The Content-Security-Policy has allowed the style sheet.
     assert await page.evaluate("getComputedStyle(document.body).maxWidth") != "none"
 
     payment = page.locator("details#open_payment")
@@ -34,7 +36,7 @@ async def test_the_page_shows_every_operation_and_links_it_to_its_data_types(sys
     assert await violations(page) == []
 
 
-async def test_the_page_does_not_exist_in_production(
+async def test_the_contract_page_does_not_exist_in_production(
     servers: EmbeddedServers, database_url: str, database: Database
 ) -> None:
     settings = dataclasses.replace(

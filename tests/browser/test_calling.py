@@ -1,4 +1,4 @@
-"""The call to action: when the customer can press it, and what it says otherwise."""
+"""Test the call to action: when the customer can press the button, and why the button is disabled otherwise."""
 
 import json
 
@@ -16,7 +16,7 @@ BACKGROUND = """(isHidden) => {
 
 
 def polls_of(page: Page) -> list[str]:
-    """Collect the polls that this page sends."""
+    """Return a list that collects the polls of this page."""
     found: list[str] = []
     page.on("request", lambda sent: found.append(sent.url) if "mitra-availability" in sent.url else None)
     return found
@@ -84,7 +84,7 @@ async def test_a_failed_poll_disables_the_button_even_after_a_successful_poll(
 
 
 @pytest.mark.rule("1.6")
-async def test_a_poll_without_an_answer_disables_the_button(system: System) -> None:
+async def test_the_button_is_disabled_when_a_poll_gets_no_answer(system: System) -> None:
     page = await (await system.device_of(await system.customer())).new_page()
     await page.clock.install()
     async with system.mitra():

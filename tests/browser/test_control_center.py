@@ -1,4 +1,4 @@
-"""The Control Center in a real browser, as operators use it."""
+"""Test the Control Center in a real browser."""
 
 import csv
 import re
@@ -23,7 +23,7 @@ async def _sign_in(page: Page, email: str, code: str | None = None) -> None:
 
 
 def _short(entity_id: UUID | str) -> str:
-    """Return an id as the lists show it."""
+    """Return the start of an id, as the lists show it."""
     return str(entity_id)[-8:]
 
 
@@ -56,7 +56,8 @@ async def test_an_operator_sets_up_an_authenticator_app_and_signs_in_with_its_co
     await expect(page.get_by_text("Recovery codes left: 10")).to_be_visible()
     await page.get_by_role("button", name="Sign out").last.click()
 
-    # A code is valid once, and the enrolment has used the current code. Make the server accept it again.
+    # The server accepts each time step's code once, and the enrolment has used the code of this step. Make the server
+    # accept the same code again.
     await system.database.execute("UPDATE operators SET totp_last_step = 0 WHERE id = $1", operator_id)
     await _sign_in(page, email, "000000")
     await expect(page.get_by_role("alert")).to_contain_text("not right")
@@ -100,7 +101,7 @@ async def test_an_operator_reviews_a_case_on_one_timeline_and_the_gateway_refund
     assert [refund["amount_rp"] for refund in charges["refunds"]] == [20_000]
 
 
-async def test_one_of_two_concurrent_decisions_wins_and_the_other_operator_sees_who_decided(
+async def test_the_second_of_two_concurrent_decisions_is_refused_and_shows_who_decided_first(
     system: System,
 ) -> None:
     case_id = await case(system)
@@ -111,7 +112,7 @@ async def test_one_of_two_concurrent_decisions_wins_and_the_other_operator_sees_
     await second.get_by_role("radio", name="No refund").check()
     await second.get_by_label("Note").fill("A different view.")
     await second.get_by_role("button", name="Decide…").click()
-    # The second operator's page cannot refresh, so its dialog stays open while the first operator decides.
+    # The second operator's page cannot refresh. So its dialog stays open while the first operator decides.
     await second.route("**/api/control-center/review-cases/*", lambda route: route.abort())
     await _decide(first, "Refund Rp20.000", "Nobody came.")
     await expect(first.get_by_role("region", name="Decision")).to_contain_text("refund")
@@ -141,13 +142,14 @@ async def test_a_large_refund_needs_a_second_operator_and_a_refused_refund_can_b
     others = await control_center_page(system, late[0], f"/cases/{case_id}")
     for desk in (theirs, others):
         await desk.get_by_role("button", name="Approve the refund…").click()
-    # This page cannot refresh, so the dialog of the slower operator stays open while the other operator approves.
+    # This operator's page cannot refresh. So its dialog stays open while the other operator approves the refund.
     await others.route("**/api/control-center/review-cases/*", lambda route: route.abort())
     await theirs.get_by_role("dialog").get_by_role("button", name="Approve the refund").click()
     decision = theirs.get_by_role("region", name="Decision")
     await expect(decision).to_contain_text(f"Approved by {colleague[1]}")
     await others.get_by_role("dialog").get_by_role("button", name="Approve the refund").click()
-    # The page also shows an alert when its own refresh fails, which `route` may cause.
+    # The page also shows an alert when its own refresh fails. The blocked route may cause such an alert, so look for
+    # the text.
     alert = others.get_by_role("alert").filter(has_text="a colleague may have approved it already")
     await expect(alert).to_be_visible()
 
@@ -163,7 +165,7 @@ async def test_a_large_refund_needs_a_second_operator_and_a_refused_refund_can_b
     assert [(refund["amount_rp"], refund["status"]) for refund in charges["refunds"]][-1] == (60_000, "done")
 
 
-async def test_an_operator_decides_many_cases_in_one_step_and_large_refunds_wait_for_a_second_operator(
+async def test_an_operator_decides_many_cases_in_one_bulk_decision_and_large_refunds_wait_for_approval(
     system: System,
 ) -> None:
     small, large, free = [await case(system, price_rp=price_rp) for price_rp in (20_000, 60_000, 0)]
@@ -233,7 +235,7 @@ async def test_an_operator_reviews_and_decides_a_case_with_the_keyboard_only(sys
     await page.keyboard.press("Enter")
     await _tab_to(page, page.get_by_role("link", name=_short(case_id)))
     await page.keyboard.press("Enter")
-    # The new screen's heading has the focus, so Tab continues from there.
+    # The heading of the new screen has the focus, so Tab continues from the heading.
     await expect(page.get_by_role("heading", name=f"Review case {_short(case_id)}")).to_be_focused()
     await _tab_to(page, page.get_by_role("radio", name="Refund Rp20.000"))
     await page.keyboard.press("ArrowDown")
@@ -242,7 +244,7 @@ async def test_an_operator_reviews_and_decides_a_case_with_the_keyboard_only(sys
     await page.keyboard.type("The customer went on without us.")
     await _tab_to(page, page.get_by_role("button", name="Decide…"))
     await page.keyboard.press("Enter")
-    # Escape cancels the question, and the focus returns to the previous element.
+    # Escape closes the dialog, and the focus returns to the button that opened the dialog.
     await expect(page.get_by_role("dialog")).to_be_visible()
     await page.keyboard.press("Escape")
     await expect(page.get_by_role("dialog")).to_have_count(0)
@@ -288,7 +290,7 @@ async def test_an_operator_finds_a_payment_by_id_phone_name_and_status(system: S
     await link.click()
     await expect(page.get_by_role("list", name="Timeline")).to_contain_text("Search ended")
     await expect(page.locator(".facts")).to_contain_text(f"+62 ***-****-{row['phone_number'][-4:]}")
-    # The back button leads to the same list.
+    # The back button returns to the same filtered list.
     await page.go_back()
     await expect(page.get_by_label("Id, phone or name")).to_have_value("zubai")
     await expect(rows).to_have_count(1)
@@ -376,7 +378,8 @@ async def test_a_changed_search_time_applies_to_the_next_search(system: System) 
     )
     assert round(seconds) == 90
 
-    # An operator whose screen has the old value gets the new value, and saves nothing.
+    # The other operator's screen still has the old value. Saving shows the new value to this operator and changes
+    # nothing.
     await others_row.get_by_label("Search time").fill("120")
     await others_row.get_by_role("button", name="Save…").click()
     await other.get_by_role("dialog").get_by_role("button", name="Change").click()
@@ -397,7 +400,7 @@ async def test_an_admin_invites_a_mitra_then_changes_the_name_and_the_capacity(s
     await name.fill("Kak Tari")
     await capacity.fill("30")
     await invite.click()
-    # Each problem is shown below its field.
+    # The dialog shows each error below its field.
     await expect(capacity).to_have_accessible_description("Type a whole number from 1 to 20.")
     await expect(name).to_have_accessible_description("")
     await capacity.fill("2")
@@ -437,7 +440,7 @@ async def test_an_admin_invites_a_mitra_then_changes_the_name_and_the_capacity(s
 
 
 @pytest.mark.rule("S.3")
-async def test_an_operator_lists_their_devices_and_signs_another_device_out(system: System) -> None:
+async def test_an_operator_signs_out_another_device_from_the_list_of_their_devices(system: System) -> None:
     _, email = await operator(system, "viewer")
     pages = []
     for _ in range(2):
@@ -484,7 +487,7 @@ async def test_a_suspended_mitra_stays_disconnected_until_an_operator_lifts_the_
         await expect(page.get_by_text("Suspended since")).to_have_count(0)
 
 
-async def test_an_operator_reads_a_chat_only_after_giving_a_reason_and_the_audit_keeps_the_reason(
+async def test_an_operator_must_give_a_reason_to_read_a_chat_and_the_audit_stores_the_reason(
     system: System,
 ) -> None:
     operator_id, email = await operator(system, "reviewer")
@@ -514,7 +517,7 @@ async def test_a_viewer_sees_everything_and_can_decide_nothing(system: System) -
     await page.get_by_role("link", name="Mitras").click()
     await expect(page.get_by_role("heading", name="Mitras")).to_be_visible()
     await expect(page.get_by_role("button", name=re.compile("Invite"))).to_have_count(0)
-    # There are no failed pairings in the future, and the list says so.
+    # No pairing can fail in the future, so the list is empty and says so.
     await system.advance_clock(24 * 3600)
     page = await control_center_page(system, operator_id)
     await expect(page.get_by_text("No failures today.")).to_be_visible()
@@ -532,5 +535,7 @@ async def test_the_dashboard_follows_a_search_without_a_reload(system: System) -
 
 
 async def _has_rows(page: Page) -> bool:
-    """Whether the charts' tables for screen readers have their rows: 24 hours and 30 days."""
+    """Return whether the table behind each chart has its rows: 24 hours and 30 days. Screen readers read these
+    tables.
+    """
     return await page.locator(".unseen tbody tr").count() == 54

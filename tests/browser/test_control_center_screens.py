@@ -1,6 +1,6 @@
-"""Every screen and dialog of the Control Center in both themes, widths and languages: accessible.
+"""Check that every screen and dialog of the Control Center is accessible in both themes, widths and languages.
 
-If SCREENSHOTS names a folder (`make screenshots`), the screenshots of all screens are saved there.
+If the variable SCREENSHOTS is a folder's path (`make screenshots`), the test saves a screenshot of each screen there.
 """
 
 import re
@@ -19,8 +19,8 @@ from tests.browser.system import Language, System, Theme, json_of, wait_until
 from tests.browser.test_screens import INDONESIAN, PICTURES, violations
 from tests.support.signed_in import OPERATOR_PASSWORD
 
-# Each theme is checked at each width. axe checks all its rules in one language. In the other language it checks only
-# colours, because nothing else can differ there.
+# Each theme is checked at each width. In Indonesian, axe checks all its rules. In English, axe checks only the
+# colours, because the other rules have the same result in both languages.
 COMBINATIONS: dict[Language, list[tuple[Theme, dict[str, int]]]] = {
     "id": [("light", DESKTOP_SCREEN), ("dark", WIDE_SCREEN)],
     "en": [("dark", DESKTOP_SCREEN), ("light", WIDE_SCREEN)],
@@ -29,19 +29,20 @@ ONLY: dict[Language, str | None] = {"id": None, "en": "color-contrast"}
 # All rows of a table have the same structure, so axe checks only the first five.
 MORE_ROWS = "tbody tr:nth-child(n+6)"
 
-# Quotation marks enclose the words that people have written. All other words are the app's own, in one language.
+# Quotation marks enclose the words that people have written. All other words belong to the app and must be in one
+# language.
 QUOTED = re.compile(r"“[^”]*”|\"[^\"]*\"")
 ENGLISH = re.compile(
     r"\b(the|this|of|and|from|with|has|not|payment|customer|refund|search|review|decided|opened|asked|waiting)\b",
     re.IGNORECASE,
 )
-# A code of the contract, which a screen must not show.
+# A code of the contract. No screen may show such a code.
 RAW_CODE = re.compile(r"\b[a-z]+_[a-z_]+\b")
 
 
 @dataclass(frozen=True)
 class Records:
-    """The records that the screens show."""
+    """The operator who decided, and the path of each screen."""
 
     operator_id: UUID
     path_of: dict[str, str]
@@ -117,7 +118,7 @@ async def _make_records(system: System, session_id: str, mitra_id: UUID) -> Reco
     return Records(operator_id, path_of)
 
 
-# The steps on a screen that open its dialog or show its result, in this order.
+# Each function performs a step on its screen. The step opens a dialog or shows a result.
 
 
 async def _bulk(page: Page) -> None:
@@ -133,7 +134,7 @@ async def _decision(page: Page) -> None:
 
 
 async def _asked(page: Page) -> None:
-    """Open the only dialog of this screen."""
+    """Press the last button of this screen, which opens its only dialog."""
     await page.locator("section button, form .danger, form button.secondary").last.click()
 
 
@@ -208,13 +209,14 @@ STEPS = {
 
 
 async def _walk(system: System, records: Records, language: Language) -> AsyncIterator[tuple[str, Page]]:
-    """Yield each screen and dialog with its name, while it is open."""
+    """Open each screen and dialog in turn, and yield its name and the page."""
     context = await system.context(is_phone=False, language=language, size=DESKTOP_SCREEN)
     page = await context.new_page()
     await page.goto("/control-center/")
     await expect(page.locator("input[type=password]")).to_be_visible()
     yield "sign-in", page
-    # Each language has its own operator, who sets up an authenticator app and then signs in with it.
+    # Each language has a new operator. The operator sets up an authenticator app, and later signs in with a code of
+    # the app.
     _, email = await operator(system)
     await page.locator("input[type=email]").fill(email)
     await page.locator("input[type=password]").fill("not the password")

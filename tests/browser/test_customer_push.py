@@ -1,4 +1,6 @@
-"""Notifications for a customer while the app is closed: the permission, the messages, a press, and the switch."""
+"""Test push notifications for a customer: the permission, the delivery while the app is closed, a press, and the
+switch.
+"""
 
 import json
 from uuid import UUID
@@ -12,7 +14,7 @@ from tests.browser.system import System, wait_until
 from tests.support.journey import request_of
 from tests.support.push import push_service
 
-# The person has not decided yet. Counts how often the app asks, and gives this answer.
+# Report that the person has not decided yet. Count the app's questions for permission, and reply with this answer.
 PERMISSION = """(answer) => {
     let permission = 'default';
     window.asked = 0;
@@ -25,7 +27,7 @@ PERMISSION = """(answer) => {
 
 
 async def subscriptions(system: System, customer_id: UUID) -> int:
-    """Count the subscriptions of this customer at the server."""
+    """Count this customer's subscriptions in the server's database."""
     count: int = await system.database.fetchval(
         "SELECT count(*) FROM push_subscriptions WHERE role = 'customer' AND user_id = $1", customer_id
     )
@@ -80,25 +82,25 @@ async def test_a_closed_app_shows_notifications_of_the_match_and_of_a_message(sy
             assert "Rahasia" not in json.dumps(message)
             assert "Sari" not in json.dumps([matched, message])
             await device_push.deliver(message)
-            # The later notification has replaced the earlier one.
+            # The later notification has replaced the notification of the match.
             assert [one["title"] for one in await device_push.shown()] == ["Pesan baru dari bestie"]
             pressed = await device_push.press(message)
             assert pressed == {"opened": "/app/chat", "focused": None}
 
-            # Another notification arrives. The customer opens the app without pressing it, and sees the message. Then
-            # the notification disappears.
+            # Another notification arrives. The customer opens the app without a press on the notification, and sees
+            # the message. Then the notification disappears.
             await device_push.deliver(message)
             again = await device.new_page()
             await again.goto(str(pressed["opened"]))
             await expect(again.locator(".theirs p")).to_have_text("Rahasia")
             await wait_until(device_push.is_empty)
 
-            # The app is open, on another screen.
+            # The app is open and shows another screen.
             await button(again, "Beranda").click()
             await button(again, "Riwayat").click()
             await expect(again.get_by_role("heading", name="Riwayat")).to_be_visible()
             await device_push.deliver(message)
-            # The browser gives a page the address at which it was opened.
+            # `focused` is the address at which the page was opened. The page then moves to the chat.
             assert await device_push.press(message) == {"opened": None, "focused": "/app/chat"}
             await expect(again).to_have_url(f"{system.url}/app/chat")
 
@@ -117,7 +119,7 @@ async def test_the_switch_in_the_profile_removes_and_restores_the_subscription(
         await switch.click()
         await expect(switch).not_to_be_checked()
         assert await subscriptions(system, customer.id) == 0
-        # The switch stays off, although the browser allows notifications.
+        # The switch stays off after a reload, even though the browser allows notifications.
         await page.reload()
         await expect(page.get_by_text("Kami bisa memberi tahu")).to_be_visible()
         await expect(switch).not_to_be_checked()
@@ -127,7 +129,7 @@ async def test_the_switch_in_the_profile_removes_and_restores_the_subscription(
         assert await subscriptions(system, customer.id) == 1
 
 
-async def test_the_switch_stays_as_it_is_when_the_server_does_not_answer(system: System) -> None:
+async def test_the_switch_does_not_change_when_the_server_does_not_answer(system: System) -> None:
     customer = await system.customer()
     async with push_service() as vendor:
         device = await system.device_of(customer, service_workers="allow")
@@ -136,7 +138,8 @@ async def test_the_switch_stays_as_it_is_when_the_server_does_not_answer(system:
         switch = page.get_by_role("switch", name="Notifikasi")
         await expect(switch).to_be_checked()
         await device.set_offline(True)
-        # Opening the profile sends the subscription again. This request fails, and the switch must stay on.
+        # When the profile opens, the app sends the subscription again. This request fails, and the switch must stay
+        # on.
         await button(page, "Kembali").click()
         async with page.expect_event("requestfailed", lambda request: request.url.endswith("/push-key")):
             await button(page, "Profil").click()

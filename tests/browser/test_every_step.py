@@ -1,6 +1,6 @@
-"""Every step of the journey, on both sides: a reload, a lost network and a second phone show the same state.
+"""Test that a reload, a lost network and a second phone show the same state at every step of the journey.
 
-Changes that a device misses without a network appear as soon as the network returns.
+When the network returns, the phone shows the changes that it missed.
 """
 
 import asyncio
@@ -31,13 +31,16 @@ Shows = Callable[[Page], Locator]
 
 @dataclass
 class Step:
-    """A person in one state of the journey. Other people can then change this state."""
+    """One step of the journey: a person's state and the screen that shows it. `move_on` lets other people change this
+    state.
+    """
 
     person: Person
     shows: Shows
     move_on: Callable[[], Awaitable[Any]]
     then: Shows
-    # The screen after a reload without a network, if it differs. The phone does not store short-lived cards.
+    # The screen after a reload without a network, if another screen than `shows` appears. The phone does not store
+    # short-lived cards.
     offline: Shows | None = None
 
 
@@ -47,7 +50,7 @@ MITRAS: dict[str, Begin] = {}
 
 
 def step(of: dict[str, Begin]) -> Callable[[Callable[[System], AsyncIterator[Step]]], None]:
-    """Return a decorator that adds a step to this registry under the function's name."""
+    """Return a decorator that adds a step to `of` under the function's name."""
 
     def add(begin: Callable[[System], AsyncIterator[Step]]) -> None:
         of[begin.__name__] = asynccontextmanager(begin)
@@ -83,7 +86,7 @@ async def paying(system: System) -> AsyncIterator[Step]:
         customer = await system.customer()
         payment = await system.open_payment(customer)
         confirm = f"/payments/{payment['id']}/confirm"
-        # After a new start, the home screen mentions the payment.
+        # After a reload, the app shows the home screen, which mentions the payment.
         waits = heading("Pembayaranmu belum selesai")
         yield Step(customer, waits, lambda: customer.post(confirm), heading("Mencari bestie…"))
 
@@ -101,7 +104,7 @@ async def confirming(system: System) -> AsyncIterator[Step]:
             return bool(json_of(await customer.get(f"/payments/{payment['id']}"))["status"] == "confirming")
 
         await wait_until(is_confirming)
-        # The server asks the gateway as soon as the clock runs again.
+        # The server asks the gateway about the charge as soon as the clock runs again.
         await system.advance_clock(0)
         go_on = "DELETE FROM virtual_clock"
         yield Step(
@@ -180,7 +183,8 @@ async def waiting_for_more_time(system: System) -> AsyncIterator[Step]:
     async with system.mitra() as (mitra, socket):
         customer = await system.customer()
         session = await system.chat(customer, mitra, socket)
-        await system.advance_clock(0)  # Stop the clock, and with it the window of ten seconds.
+        # Stop the clock, so that the mitra's ten seconds for an answer do not pass.
+        await system.advance_clock(0)
         extension = await ask_for_more_time(system, customer, session)
         reject = f"/extensions/{extension['id']}/reject"
         yield Step(
@@ -252,7 +256,8 @@ async def asked_for_more_time(system: System) -> AsyncIterator[Step]:
     async with online(system) as mitra:
         customer = await system.customer("Melati")
         session = await accept_blast(system, customer, mitra)
-        await system.advance_clock(0)  # Stop the clock, and with it the window of ten seconds.
+        # Stop the clock, so that the mitra's ten seconds for an answer do not pass.
+        await system.advance_clock(0)
         extension = await ask_for_more_time(system, customer, session)
         yield Step(
             mitra,
@@ -267,8 +272,8 @@ async def asked_for_more_time(system: System) -> AsyncIterator[Step]:
 
 
 async def check_interruptions(system: System, step: Step, path: str) -> None:
-    """Check the step after a reload, on a second phone, without a network, after a reload without a network, and after
-    the state has changed.
+    """Check that the app shows the step after a reload, on a second phone, without a network, and after a reload
+    without a network. Then change the state, and check that both phones show the new state.
     """
     device: BrowserContext = await system.device_of(step.person, service_workers="allow")
     phone = await open_installed_app(device, path)

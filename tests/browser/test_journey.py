@@ -1,4 +1,4 @@
-"""The customer's journey through the app, in a real browser, with mitras at the other end."""
+"""Test the customer's journey in a real browser. The mitras act through the API."""
 
 import os
 import re
@@ -23,14 +23,14 @@ def button(page: Page, name: str) -> Locator:
 
 
 async def accept(mitra: Person, socket: Socket) -> str:
-    """Accept the next request, and return the session's id."""
+    """Accept the next request as this mitra, and return the id of the new session."""
     card = await socket.wait_for("request.offered")
     session_id: str = json_of(await mitra.post(f"/requests/{card['id']}/accept"))["session"]["id"]
     return session_id
 
 
 async def pay(page: Page, minutes: str = "30 menit", label: str = "Bayar Rp20.000") -> None:
-    """Go from the call to action to the search."""
+    """Press the call to action, choose an offer, and pay. The search then starts."""
     await button(page, "Curhat").click()
     await page.get_by_text(minutes).click()
     await button(page, "Lanjut").click()
@@ -100,7 +100,7 @@ async def test_a_customer_goes_from_the_call_to_action_to_the_chat_and_the_histo
 
 
 @pytest.mark.rule("2a.3")
-async def test_a_trial_has_the_same_steps_as_a_paid_chat_and_the_app_says_that_it_is_free(
+async def test_a_trial_has_the_same_steps_as_a_paid_chat_and_the_app_says_that_the_trial_is_free(
     system: System,
 ) -> None:
     customer = await system.customer()
@@ -125,7 +125,7 @@ async def test_a_trial_has_the_same_steps_as_a_paid_chat_and_the_app_says_that_i
 
 
 @pytest.mark.rule("1.7", "2b.2")
-async def test_the_server_checks_availability_when_a_payment_is_opened_and_not_when_it_is_confirmed(
+async def test_opening_a_payment_needs_an_available_mitra_and_confirming_the_payment_does_not(
     system: System,
 ) -> None:
     customer = await system.customer()
@@ -150,7 +150,7 @@ async def test_the_server_checks_availability_when_a_payment_is_opened_and_not_w
 
 @pytest.mark.rule("1.6", "X.10")
 @pytest.mark.invariant(11)
-async def test_nothing_is_charged_and_a_chat_continues_while_presence_is_unknown(
+async def test_no_payment_is_charged_and_a_running_chat_continues_while_presence_is_unknown(
     system: System, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     waiting, talking = await system.customer(), await system.customer("Mawar")
@@ -211,7 +211,7 @@ async def test_a_customer_can_leave_the_payment_screen_and_continue_the_payment_
 
 
 @pytest.mark.rule("2a.5")
-async def test_the_app_says_that_an_expired_payment_was_not_charged(system: System) -> None:
+async def test_the_app_says_that_the_customer_was_not_charged_for_an_expired_payment(system: System) -> None:
     customer = await system.customer()
     async with system.mitra():
         await system.open_payment(customer)
@@ -348,7 +348,7 @@ async def test_a_customer_reaches_the_search_with_the_keyboard_only(system: Syst
 
         await tab_to("Curhat")
         await expect(page.get_by_role("radio").first).to_be_visible()
-        await page.keyboard.press("Tab")  # A new screen starts at its heading.
+        await page.keyboard.press("Tab")  # A new screen moves the focus to its heading.
         await page.keyboard.press("ArrowDown")
         await expect(page.locator("label.chosen")).to_contain_text("15 menit")
         await tab_to("Lanjut")
@@ -403,7 +403,7 @@ async def test_the_app_shows_no_development_tools_when_the_server_has_no_inbox(
     system: System, path: str
 ) -> None:
     page = await (await system.context()).new_page()
-    # Production has no inbox.
+    # Answer as in production, where the server has no inbox.
     await page.route("**/api/dev/**", lambda route: route.fulfill(status=404, body="{}"))
     async with page.expect_response("**/api/dev/**"):
         await page.goto(path)
@@ -427,7 +427,7 @@ async def test_the_app_shows_the_sign_in_screen_when_the_token_was_revoked(syste
     assert await page.evaluate("localStorage.getItem('curhat:customer')") is None
 
 
-async def test_a_customer_cannot_open_the_chat_of_another_customer_by_its_address(system: System) -> None:
+async def test_a_customer_cannot_open_the_address_of_another_customers_chat(system: System) -> None:
     customer, other = await system.customer(), await system.customer("Mawar")
     async with system.mitra() as (mitra, socket):
         session = await system.chat(customer, mitra, socket)
@@ -443,7 +443,8 @@ async def test_opening_the_app_shows_the_running_journey(system: System) -> None
         await expect(page.get_by_role("heading", name="Mencari bestie…")).to_be_visible()
         await button(page, "Beranda").click()
         await expect(button(page, "Lihat pencarian")).to_be_visible()
-        await page.reload()  # The customer came here deliberately, so a reload stays here.
+        # The customer chose to go to the home screen, so a reload stays on the home screen.
+        await page.reload()
         await expect(button(page, "Lihat pencarian")).to_be_visible()
         await accept(mitra, socket)
         await expect(page).to_have_url(f"{system.url}/app/chat")

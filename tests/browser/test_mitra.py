@@ -1,4 +1,4 @@
-"""The mitra's work in a real browser: the toggle, cards, two concurrent mitras, and several chats."""
+"""Test the mitra's app in a real browser: the toggle, cards, two concurrent mitras, and several chats."""
 
 import asyncio
 import re
@@ -28,7 +28,7 @@ BACKGROUND = """(isHidden) => {
     Object.defineProperty(document, 'visibilityState', { get, configurable: true });
     document.dispatchEvent(new Event('visibilitychange'));
 }"""
-# Counts the notes of the ringtone, and collects the vibrations. The notes are still played.
+# Count the notes of the ringtone, and collect the vibrations. The browser still plays the notes.
 LISTEN = """() => {
     window.heard = { notes: 0, vibrations: [] };
     const start = OscillatorNode.prototype.start;
@@ -44,13 +44,13 @@ LISTEN = """() => {
 
 
 async def is_available(system: System) -> bool:
-    """Return the answer to a customer's poll."""
+    """Return whether a customer's poll says that a mitra is available."""
     answer = await system.http.get("/api/client/mitra-availability")
     return bool(answer.json()["available"])
 
 
 async def is_unavailable(system: System) -> bool:
-    """Return the opposite of the answer to a customer's poll."""
+    """Return whether a customer's poll says that no mitra is available."""
     return not await is_available(system)
 
 
@@ -58,7 +58,7 @@ async def is_unavailable(system: System) -> bool:
 
 
 async def sign_in(system: System, page: Page, phone: str) -> None:
-    """Type the number, and the code that the development inbox shows."""
+    """Type the phone number and the code. The development inbox shows the code."""
     await page.goto("/mitra/")
     await page.get_by_label("Nomor HP").fill(phone)
     await button(page, "Kirim kode").click()
@@ -89,7 +89,7 @@ async def test_the_first_page_lists_the_demo_mitras(system: System) -> None:
 
 
 @pytest.mark.rule("S.1", "S.2")
-async def test_the_app_tells_a_person_that_they_are_not_invited(system: System) -> None:
+async def test_the_app_tells_a_person_without_an_invitation_that_mitras_are_invited(system: System) -> None:
     page = await (await system.context()).new_page()
     await sign_in(system, page, "0812 555 00001")
     await expect(page.get_by_role("alert")).to_have_text(
@@ -114,7 +114,7 @@ async def test_the_app_tells_a_working_mitra_about_a_new_suspension(system: Syst
     await system.database.execute("UPDATE mitras SET suspended_at = NULL WHERE id = $1", mitra.id)
 
     async def is_admitted() -> bool:
-        # A server process caches a token for a few seconds.
+        # A server process may trust the token for a few more seconds, because it caches tokens.
         if await button(page, "Coba lagi").is_visible():
             await button(page, "Coba lagi").click()
         return await switch(page).is_visible()
@@ -134,14 +134,14 @@ async def test_the_toggle_makes_the_mitra_available_and_shows_the_new_state(syst
     await expect(page.get_by_role("heading", name="Kamu online", exact=True)).to_be_visible()
     await switch(page).click()
     await expect(page.get_by_role("heading", name="Kamu offline")).to_be_visible()
-    # A server process answers polls from a cache of up to 0.2 s.
+    # A server process answers polls from a cache that is at most 0.2 s old.
     await wait_until(lambda: is_unavailable(system))
     await page.reload()
     await expect(page.get_by_role("heading", name="Kamu offline")).to_be_visible()
 
 
 @pytest.mark.rule("1.1")
-async def test_a_late_answer_to_the_toggle_does_not_hide_that_the_phone_is_connected(
+async def test_a_late_answer_to_the_toggle_does_not_overwrite_a_newer_connected_state(
     system: System,
 ) -> None:
     page = await system.page_of(await new_mitra(system), "/mitra/")
@@ -149,7 +149,7 @@ async def test_a_late_answer_to_the_toggle_does_not_hide_that_the_phone_is_conne
 
     async def comes_late(route: Route) -> None:
         answer = await route.fetch()
-        await expect(online).to_be_visible()  # The event has arrived before the answer.
+        await expect(online).to_be_visible()  # The event arrives before the answer.
         await route.fulfill(response=answer, json={**await answer.json(), "connected": False})
 
     await page.route("**/api/mitra/presence", comes_late)
@@ -213,13 +213,13 @@ async def test_two_mitras_see_the_card_and_the_slower_mitra_sees_why_the_card_cl
     await expect(sari).to_have_url(re.compile(r"/mitra/chat/"))
     await expect(budi.get_by_text("Sudah diambil bestie lain")).to_be_visible()
     await expect(button(budi, "Terima Melati")).to_have_count(0)
-    # A few seconds later the card has disappeared.
+    # A few seconds later, the app removes the card.
     await expect(budi.get_by_text("Sudah diambil bestie lain")).to_have_count(0)
     await expect(budi.get_by_text("Belum ada permintaan")).to_be_visible()
 
 
 async def hide_closing_of_cards(page: Page) -> None:
-    """Hide from this page, from its next connection on, that a card has closed."""
+    """From the next connection on, drop the events that close a card, so that the page still shows the card."""
 
     def forward(route: WebSocketRoute) -> None:
         server = route.connect_to_server()
@@ -232,7 +232,7 @@ async def hide_closing_of_cards(page: Page) -> None:
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(1)
-async def test_the_app_says_that_an_accept_came_too_late(system: System) -> None:
+async def test_the_app_says_that_another_mitra_was_faster_when_an_accept_is_too_late(system: System) -> None:
     customer = await system.customer("Melati")
     (_, sari), (_, budi) = await online_mitra(system), await online_mitra(system, "Kak Budi")
     await hide_closing_of_cards(budi)
@@ -247,7 +247,7 @@ async def test_the_app_says_that_an_accept_came_too_late(system: System) -> None
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(1)
-async def test_the_app_repeats_an_accept_under_its_key_when_the_answer_is_lost(system: System) -> None:
+async def test_the_app_repeats_an_accept_under_the_same_key_when_the_answer_is_lost(system: System) -> None:
     customer = await system.customer("Melati")
     mitra, page = await online_mitra(system)
     keys: list[str] = []
@@ -255,7 +255,7 @@ async def test_the_app_repeats_an_accept_under_its_key_when_the_answer_is_lost(s
     async def lose(route: Route) -> None:
         keys.append(await route.request.header_value("idempotency-key") or "")
         if len(keys) == 1:
-            await route.fetch()  # The command arrives, but its answer does not.
+            await route.fetch()  # The server gets the command, but the app does not get the answer.
             await route.abort()
         else:
             await route.continue_()
@@ -326,7 +326,9 @@ async def test_a_closed_card_shows_the_reason(system: System, how: str, said: st
 
 
 @pytest.mark.rule("2b.7")
-async def test_going_offline_withdraws_the_cards_and_going_online_offers_them_again(system: System) -> None:
+async def test_going_offline_withdraws_the_requests_and_going_online_offers_the_requests_again(
+    system: System,
+) -> None:
     customer = await system.customer("Melati")
     _, page = await online_mitra(system)
     await system.search(customer)
@@ -350,7 +352,7 @@ async def test_a_mitra_at_capacity_loses_the_other_cards_until_a_chat_ends(syste
     await expect(page.get_by_text("Kamu sudah penuh")).to_be_visible()
     await button(page, "Beranda").click()
     await expect(page.get_by_role("heading", name="Kamu online, sudah penuh")).to_be_visible()
-    # The mitra has free capacity again before the window ends.
+    # The mitra has free capacity again before the customer's search ends.
     await end_chat(system, mawar.id)
     await expect(card(page, "Melati")).to_be_visible()
 
@@ -387,7 +389,7 @@ async def test_a_mitra_accepts_a_request_then_chats_and_ends_the_chat_with_the_k
 
 
 async def end_chat(system: System, customer_id: UUID) -> None:
-    """End the running chat of this customer."""
+    """End this customer's running chat through the API."""
     customer = await system.person("customer", customer_id)
     session = json_of(await customer.get("/state"))["session"]
     json_of(await customer.post(f"/sessions/{session['id']}/end"))
@@ -402,7 +404,8 @@ async def test_a_card_rings_and_vibrates_until_the_mitra_touches_the_page(system
     await go_online(page)
     # A browser plays no sound before the person has touched the page.
     await page.reload()
-    # Until the app is connected, the text above the button still changes, and moves the button.
+    # The text above the button changes when the app connects, and the change moves the button. So wait until the app
+    # is connected.
     await expect(page.get_by_role("heading", name="Kamu online", exact=True)).to_be_visible()
     await button(page, "Nyalakan").click()
     await expect(button(page, "Nyalakan")).to_have_count(0)
@@ -420,7 +423,7 @@ async def test_a_card_rings_and_vibrates_until_the_mitra_touches_the_page(system
 
 
 @pytest.mark.rule("V.3")
-async def test_a_reloaded_page_shows_the_card_and_later_that_a_second_phone_accepted_it(
+async def test_a_reloaded_page_shows_an_open_card_and_then_that_a_second_phone_accepted_the_request(
     system: System,
 ) -> None:
     customer = await system.customer("Melati")
@@ -457,7 +460,7 @@ async def test_a_returning_customer_asks_a_mitra_who_is_in_a_session_with_anothe
     await expect(page.get_by_role("heading", name="Melati")).to_be_visible()
     tabs = page.get_by_role("navigation", name="Chat yang berjalan")
     await expect(tabs.get_by_role("button")).to_have_count(2)
-    # The mitra sees only the call name of a returning customer, too.
+    # A card of a returning customer also shows only the call name.
     phone_number = await system.database.fetchval("SELECT phone_number FROM people WHERE id = $1", melati.id)
     shown = await page.content()
     assert str(melati.id) not in shown
@@ -495,7 +498,7 @@ async def test_a_targeted_request_fails_when_the_mitra_is_offline_or_does_not_an
     tag = "targeted_mitra_timeout" if how == "silence" else "targeted_mitra_offline"
 
     async def has_failed() -> bool:
-        # The toggle withdraws the card. The worker decides the pairing right after it.
+        # The toggle withdraws the card. Immediately afterwards the worker fails the pairing.
         failure_tag = json_of(await melati.get(f"/pairings/{pairing['id']}"))["failure_tag"]
         assert failure_tag in (None, tag)
         return failure_tag is not None
@@ -507,7 +510,7 @@ async def test_a_targeted_request_fails_when_the_mitra_is_offline_or_does_not_an
 
 
 async def write(page: Page, text: str) -> None:
-    """Send a message in the app."""
+    """Type a message into the open chat and send the message."""
     await page.get_by_label("Tulis pesan").fill(text)
     await button(page, "Kirim").click()
 
@@ -515,7 +518,9 @@ async def write(page: Page, text: str) -> None:
 @pytest.mark.rule("V.3")
 @pytest.mark.invariant(10)
 @pytest.mark.parametrize("said_before", [0, 1])
-async def test_a_late_page_of_messages_removes_no_newer_message(system: System, said_before: int) -> None:
+async def test_a_late_page_of_messages_removes_no_message_that_arrived_meanwhile(
+    system: System, said_before: int
+) -> None:
     melati = await system.customer("Melati")
     mitra, page = await online_mitra(system)
     may_be_asked, may_arrive = asyncio.Event(), asyncio.Event()
@@ -585,7 +590,7 @@ async def test_each_of_several_concurrent_chats_shows_its_own_unread_messages(sy
         await wait_until(typing_is_shown)
         await socket.connection.send(f'{{"op": "signal", "type": "typing", "session_id": "{first["id"]}"}}')
         await expect(page.get_by_text("Melati sedang mengetik…")).to_be_visible()
-    # A reload shows the same chat with its messages and the unfinished text.
+    # After a reload, the app shows the same chat with its messages and the unsent draft.
     draft = await page.get_by_label("Tulis pesan").input_value()
     await page.reload()
     await expect(page.get_by_role("heading", name="Melati")).to_be_visible()
@@ -688,7 +693,7 @@ async def test_the_app_shows_the_end_of_a_chat_that_ended_while_the_phone_was_of
 
 
 async def set_silence_action(system: System, action: str) -> None:
-    """Set the default action of extensions that are requested from now on."""
+    """Set the default action for later extensions."""
     await system.database.execute(
         "UPDATE configuration SET value = $1 WHERE key = 'extension_default_action_on_timeout'", action
     )
@@ -769,7 +774,7 @@ async def test_going_offline_during_a_session_never_approves_an_extension(system
 
 @pytest.mark.rule("5.6", "V.3")
 @pytest.mark.invariant(7)
-async def test_an_extension_is_rejected_when_the_mitras_phone_loses_its_network(system: System) -> None:
+async def test_an_extension_is_rejected_when_the_mitras_phone_loses_the_network(system: System) -> None:
     customer = await system.customer("Melati")
     mitra, page = await online_mitra(system)
     session = await accept_blast(system, customer, mitra)

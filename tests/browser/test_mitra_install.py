@@ -1,4 +1,6 @@
-"""The mitra's app on a device: its size, its installation, its start without a network, and its notifications."""
+"""Test the mitra's app as an installed app: its size, its installation, its start without a network, and its
+notifications.
+"""
 
 import json
 
@@ -50,7 +52,7 @@ async def test_the_app_can_be_installed_and_opens_without_a_network(system: Syst
 
 
 @pytest.mark.rule("4.1", "V.5")
-async def test_a_closed_app_shows_a_notification_of_a_request_when_notifications_are_allowed(
+async def test_a_closed_app_shows_a_notification_of_a_new_request(
     system: System,
 ) -> None:
     mitra = await new_mitra(system)
@@ -67,7 +69,8 @@ async def test_a_closed_app_shows_a_notification_of_a_request_when_notifications
         await expect(page.get_by_text("Uji coba dikirim.")).to_be_visible()
         await device_push.deliver(await wait_for_payload(vendor, browser, "test"))
 
-        # The app is closed. A request arrives by push. The push names neither the customer nor the topic.
+        # The app is closed, and a request arrives as a push message. The message contains neither the customer's name
+        # nor the topic.
         await page.close()
         await system.search(await system.customer("Melati"))
         pushed = await wait_for_payload(vendor, browser, "request_offered")
@@ -77,19 +80,19 @@ async def test_a_closed_app_shows_a_notification_of_a_request_when_notifications
         assert pressed == {"opened": "/mitra/", "focused": None}
         assert pushed["topic"] not in [one["tag"] for one in await device_push.shown()]
 
-        # A second notification arrives. The mitra opens the app without pressing it, and sees the card. Then the
-        # notification disappears.
+        # A second notification arrives. The mitra opens the app without a press on the notification, and sees the
+        # card. Then the notification disappears.
         await device_push.deliver(pushed)
         again = await device.new_page()
         await again.goto(str(pressed["opened"]))
         await expect(button(again, "Terima Melati")).to_be_visible()
         await wait_until(device_push.is_empty)
 
-        # The app is open: it stays on its screen, and shows the card there.
+        # The app is open on another screen. A press keeps this screen and shows the card on it.
         await button(again, "Profil").click()
         await expect(again.get_by_role("heading", name="Profil")).to_be_visible()
         await device_push.deliver(pushed)
-        # The browser gives a page the address at which it was opened.
+        # `focused` is the address at which the page was opened.
         assert await device_push.press(pushed) == {"opened": None, "focused": "/mitra/"}
         await expect(again).to_have_url(f"{system.url}/mitra/profile")
         await expect(button(again, "Terima Melati")).to_be_visible()

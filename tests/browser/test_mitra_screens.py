@@ -1,4 +1,4 @@
-"""Every screen of the mitra's app in both themes and languages: accessible, and with screenshots."""
+"""Check that every screen of the mitra's app is accessible in both themes and languages, and save screenshots."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -38,7 +38,7 @@ screen = screen_registry(SCREENS)
 
 @contextlib.asynccontextmanager
 async def working(system: System, *, max_customers: int = 3) -> AsyncIterator[Person]:
-    """Create a mitra who is online and connected."""
+    """Create a mitra. Until the end of the block, the mitra is online and connected."""
     mitra = await new_mitra(system, max_customers=max_customers)
     async with mitra.socket():
         json_of(await mitra.put("/presence", {"online": True}))
@@ -46,7 +46,7 @@ async def working(system: System, *, max_customers: int = 3) -> AsyncIterator[Pe
 
 
 def at_home(system: System, mitra: Person, shows: str) -> Show:
-    """Like `page_opener`, but on the home screen, and only after the app has connected."""
+    """Like `page_opener` for the home screen. The page also waits until the app shows that the mitra is online."""
 
     async def show(**options: Any) -> Page:
         page = await page_opener(system, mitra, "/mitra/", ".on")(**options)
@@ -57,7 +57,7 @@ def at_home(system: System, mitra: Person, shows: str) -> Show:
 
 
 async def talk(system: System, customer: Person, mitra: Person, session: dict[str, Any]) -> None:
-    """Fill a chat with a conversation."""
+    """Send the messages of CONVERSATION in a chat."""
     for sender, text in CONVERSATION:
         await send_message(customer if sender == "customer" else mitra, session, text)
 
@@ -77,7 +77,7 @@ async def sign_in(system: System) -> AsyncIterator[Show]:
 
 
 async def try_code(system: System, phone: str, **options: Any) -> Page:
-    """Try to sign in with the code of the inbox. The server refuses."""
+    """Try to sign in with the code from the inbox. The server refuses to sign this person in."""
     page = await (await system.context(**options)).new_page()
     await page.goto("/mitra/")
     await page.locator("input[type=tel]").fill(phone)
@@ -317,7 +317,7 @@ async def history(system: System) -> AsyncIterator[Show]:
 
 
 async def put_back(system: System, session: dict[str, Any], time: str) -> None:
-    """Move this ended session to this time, with a length of half an hour."""
+    """Move this ended session, which then lasted half an hour, to this time."""
     await system.database.execute(
         "UPDATE sessions SET started_at = started_at - $2::text::interval, "
         "ended_at = started_at - $2::text::interval + interval '30 minutes' WHERE id = $1",

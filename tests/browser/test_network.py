@@ -1,4 +1,4 @@
-"""Bad networks: messages are kept and sent once, and the app opens without a network."""
+"""Test the app on bad networks: each message is sent once, and the app opens without a network."""
 
 import asyncio
 import json
@@ -16,13 +16,13 @@ CUTS = 20
 
 
 async def write(page: Page, text: str) -> None:
-    """Send a message in the app."""
+    """Type a message into the open chat and send the message."""
     await page.get_by_label("Tulis pesan").fill(text)
     await page.get_by_role("button", name="Kirim", exact=True).click()
 
 
 async def stored_texts(system: System, session_id: str) -> list[str]:
-    """Read a session's messages from PostgreSQL, in order."""
+    """Read the texts of a session's messages from PostgreSQL, in order."""
     rows = await system.database.fetch(
         "SELECT text FROM messages WHERE session_id = $1 ORDER BY id", session_id
     )
@@ -62,7 +62,7 @@ async def test_no_message_is_lost_or_stored_twice_during_twenty_network_losses(s
     async with system.mitra() as (mitra, socket):
         session = await system.chat(customer, mitra, socket)
         page = await system.page_of(customer)
-        # The app fetches the chat's code when it first shows a chat.
+        # Wait for the chat. When the app first shows a chat, it fetches the code of the chat screen.
         await expect(page.get_by_label("Tulis pesan")).to_be_visible()
         mine, theirs = [], []
         for cut in range(CUTS):
@@ -87,7 +87,7 @@ async def test_no_message_is_lost_or_stored_twice_during_twenty_network_losses(s
 
 @pytest.mark.rule("V.3")
 @pytest.mark.parametrize("part", ["js", "css"])
-async def test_the_app_fetches_a_screen_and_its_style_again_after_a_failed_fetch(
+async def test_the_app_fetches_the_code_and_the_style_of_a_screen_again_after_a_failed_fetch(
     system: System, part: str
 ) -> None:
     customer = await system.customer()
@@ -121,14 +121,15 @@ async def test_a_late_snapshot_does_not_overwrite_a_newer_event(system: System) 
         popup = page.get_by_role("dialog", name="Bestie sedang tidak online")
         await expect(popup).to_be_visible()
         received: list[str] = []
-        # Collect the frames of the next connection.
+        # From the next connection on, collect the server's frames.
         await page.route_web_socket("**/realtime", lambda route: collect_frames(route, received))
         await page.reload()
         await expect(popup).to_be_visible()
         await page.route("**/api/client/state", delay)
         await popup.get_by_role("button", name="Tutup").click()
         await is_read.wait()
-        # The server has read the snapshot. Before the snapshot arrives, the customer continues on another phone.
+        # The server has answered the first phone's request for the state, but the answer is held back. Meanwhile the
+        # customer opens a payment on another phone.
         await system.open_payment(customer)
         await wait_until(lambda: asyncio.sleep(0, any('"pending"' in frame for frame in received)))
         may_arrive.set()
@@ -138,7 +139,7 @@ async def test_a_late_snapshot_does_not_overwrite_a_newer_event(system: System) 
 
 
 def collect_frames(route: WebSocketRoute, frames: list[str]) -> None:
-    """Forward all frames, and collect the server's frames."""
+    """Forward the frames of both sides, and collect the server's frames."""
     server = route.connect_to_server()
 
     def from_server(frame: str | bytes) -> None:
@@ -157,7 +158,7 @@ async def test_the_app_opens_without_a_network_after_the_first_visit(system: Sys
     await page.context.set_offline(True)
     await page.goto("/app/history")
     await expect(page.get_by_role("heading", name="Riwayat")).to_be_visible()
-    # A new tab has the app, but no state.
+    # A new tab starts the stored app, but has no stored state to show.
     other = await page.context.new_page()
     await other.goto("/app/")
     await expect(other.get_by_role("heading", name="Belum tersambung")).to_be_visible()
@@ -196,7 +197,7 @@ async def test_the_first_load_stays_below_40_kilobytes(system: System, is_signed
 
 
 def size_of(path: str) -> int:
-    """Return a file's size when it is sent with gzip."""
+    """Return the size of a file's gzip version, or of the file if it has no such version."""
     file = web_folder() / (path.removeprefix("/") + ("index.html" if path.endswith("/") else ""))
     compressed = Path(f"{file}.gz")
     return (compressed if compressed.exists() else file).stat().st_size
@@ -204,7 +205,7 @@ def size_of(path: str) -> int:
 
 @pytest.mark.rule("V.3")
 @pytest.mark.invariant(10)
-async def test_the_app_notices_a_lost_event_and_fetches_it(system: System) -> None:
+async def test_the_app_notices_and_fetches_a_lost_event(system: System) -> None:
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
         session = await system.chat(customer, mitra, socket)
@@ -220,7 +221,7 @@ async def test_the_app_notices_a_lost_event_and_fetches_it(system: System) -> No
                 server.send(frame)
 
             def from_server(frame: str | bytes) -> None:
-                # Drop the event only the first time, so that it arrives when the client asks for it.
+                # Drop the event only the first time. The client then asks for the event and gets it.
                 if len(hellos) > 1 or "Hilang" not in str(frame):
                     route.send(frame)
 
@@ -240,7 +241,7 @@ async def test_the_app_notices_a_lost_event_and_fetches_it(system: System) -> No
 
 @pytest.mark.rule("V.3")
 @pytest.mark.invariant(10)
-async def test_the_app_starts_from_a_snapshot_when_the_stream_cannot_be_resumed(system: System) -> None:
+async def test_the_app_fetches_a_snapshot_when_the_stream_cannot_be_resumed(system: System) -> None:
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
         session = await system.chat(customer, mitra, socket)
@@ -250,7 +251,7 @@ async def test_the_app_starts_from_a_snapshot_when_the_stream_cannot_be_resumed(
         await expect(page.get_by_text("Tidak ada koneksi")).to_be_visible()
         body = {"client_message_id": "1", "text": "Ditulis saat kamu pergi"}
         json_of(await mitra.post(f"/sessions/{session['id']}/messages", body, key=""))
-        # The server has started a new stream. The events that the client missed are no longer stored.
+        # Act as if the server had started a new stream without the missed events.
         await system.database.execute(
             "UPDATE streams SET epoch = uuidv7() WHERE role = 'customer' AND user_id = $1", customer.id
         )

@@ -1,4 +1,4 @@
-"""The rules of the Control Center that hold only in production, in a real browser."""
+"""Test in a real browser the screens of the Control Center that differ in production."""
 
 import dataclasses
 import re
@@ -21,7 +21,7 @@ from tests.support.signed_in import OPERATOR_PASSWORD, development_settings, fre
 async def production(
     servers: EmbeddedServers, database_url: str, database: Database, browser: Browser
 ) -> AsyncIterator[System]:
-    """Start a server with the settings of production, without people in it."""
+    """Start a server with production settings and no people."""
     port = free_port()
     settings = dataclasses.replace(
         development_settings(database_url, servers.valkey_url),
@@ -50,7 +50,7 @@ async def test_an_operator_must_first_set_up_an_authenticator_app(
     required = page.get_by_text("Set up an authenticator app first: nothing else is open without one.")
     await expect(required).to_be_visible()
     await expect(page.get_by_role("navigation")).to_have_count(0)
-    # The address of another screen shows the same screen.
+    # Another address shows the same screen, which requires an authenticator app.
     await page.goto("/control-center/mitras")
     await expect(required).to_be_visible()
     await expect(page.get_by_role("navigation")).to_have_count(0)
@@ -68,7 +68,7 @@ async def test_an_operator_must_first_set_up_an_authenticator_app(
     await page.get_by_role("button", name="Confirm").click()
     await expect(page.locator(".codes li")).to_have_count(10)
     await page.get_by_role("button", name="I have kept them").click()
-    # The operator is on the screen of the address.
+    # The app now shows the screen of the address that the operator opened last.
     await expect(page).to_have_url(re.compile("/control-center/mitras$"))
     await expect(page.get_by_role("heading", name="Mitras")).to_be_visible()
     await expect(page.get_by_role("navigation")).to_be_visible()

@@ -1,4 +1,4 @@
-"""The same bestie again, and more time, as the customer sees them."""
+"""Test the customer's screens for asking the same bestie again and for extensions."""
 
 import re
 from typing import Any
@@ -18,12 +18,14 @@ def button(page: Page, name: str) -> Locator:
 
 
 async def targeted_card(mitra: Person, socket: Socket) -> dict[str, Any]:
-    """Wait for the card of a customer who asks for this mitra again."""
+    """Wait for the card of a targeted request to this mitra."""
     return await socket.wait_for("request.offered", kind="targeted")
 
 
 async def ask_again(system: System, customer: Person, mitra: Person, socket: Socket) -> Page:
-    """Pay for the mitra of a past chat, and wait for the answer."""
+    """Make a past chat, pay for the same mitra again from the history, and wait for the screen that waits for the
+    mitra.
+    """
     await system.past_chat(customer, mitra, socket)
     page = await system.page_of(customer, "/app/history")
     await button(page, "Curhat lagi dengan Kak Sari").click()
@@ -67,7 +69,7 @@ async def test_a_customer_asks_the_same_bestie_again_from_the_history(system: Sy
 
 @pytest.mark.rule("3.3", "3.6")
 @pytest.mark.parametrize("other_is_there", [True, False])
-async def test_the_app_says_that_the_bestie_is_offline_when_the_customer_asks_for_them(
+async def test_the_app_says_that_the_bestie_is_offline_when_the_customer_asks_for_this_bestie_again(
     system: System, other_is_there: bool
 ) -> None:
     customer = await system.customer()
@@ -92,7 +94,7 @@ async def test_the_app_says_that_the_bestie_is_offline_when_the_customer_asks_fo
 
 
 @pytest.mark.rule("3.4")
-async def test_the_app_shows_the_same_popup_when_the_bestie_is_at_capacity(system: System) -> None:
+async def test_the_app_shows_the_offline_popup_when_the_bestie_is_at_capacity(system: System) -> None:
     customer, other = await system.customer(), await system.customer("Mawar")
     async with system.mitra(max_customers=1) as (mitra, socket):
         await system.past_chat(customer, mitra, socket)
@@ -104,7 +106,9 @@ async def test_the_app_shows_the_same_popup_when_the_bestie_is_at_capacity(syste
 
 @pytest.mark.rule("3.5", "3.9", "4.3", "4.4", "V.3")
 @pytest.mark.parametrize("how", ["rejected", "timed out", "went offline"])
-async def test_the_same_payment_carries_over_to_another_bestie(system: System, how: str) -> None:
+async def test_the_same_payment_pays_for_another_bestie_after_a_targeted_request_fails(
+    system: System, how: str
+) -> None:
     customer = await system.customer()
     async with system.mitra("Kak Budi") as (other, other_socket), system.mitra() as (mitra, socket):
         await other.put("/presence", {"online": False})
@@ -126,7 +130,7 @@ async def test_the_same_payment_carries_over_to_another_bestie(system: System, h
         await popup.get_by_role("button", name="Chat dengan bestie lain").click()
         await expect(page.get_by_role("heading", name="Mencari bestie…")).to_be_visible()
         await expect(page.get_by_role("timer")).to_have_text(re.compile(r"^(1:00|0:5\d)$"))
-        # The mitra who rejected, or did not answer, is not asked again.
+        # The mitra of the failed targeted pairing gets no request of the blast.
         assert json_of(await mitra.get("/requests"))["items"] == []
         blast = await other_socket.wait_for("request.offered")
         json_of(await other.post(f"/requests/{blast['id']}/accept"))
@@ -138,7 +142,7 @@ async def test_the_same_payment_carries_over_to_another_bestie(system: System, h
 
 
 @pytest.mark.rule("3.5", "3.8", "X.1")
-async def test_closing_the_popup_is_the_only_choice_when_no_other_bestie_is_available_and_ends_the_journey(
+async def test_the_customer_can_only_close_the_popup_and_end_the_journey_when_no_other_bestie_is_available(
     system: System,
 ) -> None:
     customer = await system.customer()
@@ -166,7 +170,7 @@ async def test_cancelling_the_wait_for_a_bestie_ends_the_journey(system: System)
 
 
 async def ask_for_more(page: Page) -> None:
-    """Open the sheet from the reminder, and ask for 15 minutes."""
+    """Open the extension sheet from the reminder, and ask for 15 minutes."""
     await button(page, "Tambah waktu").click()
     sheet = page.get_by_role("dialog", name="Tambah berapa lama?")
     await expect(sheet.get_by_role("radio")).to_have_count(2)  # The trial is not offered.

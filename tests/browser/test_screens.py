@@ -1,6 +1,6 @@
-"""Every screen in both themes and languages: accessible, and fitting into a small phone.
+"""Check that every screen is accessible and fits into a small phone, in both themes and languages.
 
-If SCREENSHOTS names a folder (`make screenshots`), the screenshots of all screens are saved there.
+If the variable SCREENSHOTS is a folder's path (`make screenshots`), the tests save a screenshot of each screen there.
 """
 
 import os
@@ -16,7 +16,7 @@ from playwright.async_api import Page
 from tests.browser.screens import SCREENS, Show
 from tests.browser.system import PHONE, Language, System, Theme, wait_until
 
-# The app's own words, without what people have written. They must all be in one language.
+# Return the words of the app without the words that people have written. The app's words must be in one language.
 OUR_WORDS = """() => {
     const copy = document.body.cloneNode(true);
     for (const one of copy.querySelectorAll('noscript, .bubble, textarea, .language, fieldset')) one.remove();
@@ -29,15 +29,16 @@ INDONESIAN = re.compile(
 
 SMALLEST = {"width": 320, "height": 568}
 PICTURES = os.environ.get("SCREENSHOTS")
-# Each theme and each language is checked once. Screenshots show every combination.
+# The checks cover two of the four combinations, so that each theme and each language is checked once. Screenshots
+# show all four.
 THEMES_AND_LANGUAGES: list[tuple[Theme, Language]] = [("light", "id"), ("dark", "en")]
 if PICTURES:
     THEMES_AND_LANGUAGES += [("dark", "id"), ("light", "en")]
 
-# WCAG 2.2 AA and best practices.
+# Rules of WCAG 2.2 AA, and best practices.
 AXE = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-    # The passed rules would make up most of the answer.
+    # Leave out the rules that passed, because they would make up most of the answer.
     "resultTypes": ["violations"],
 }
 
@@ -51,7 +52,7 @@ STICKS_OUT = """() => {
     return { scrolls, wide: wide.map((one) => one.outerHTML.slice(0, 120)) };
 }"""
 
-# A smaller target is hard to hit with a thumb.
+# A person can hardly hit a smaller target with a thumb.
 SMALLEST_TARGET_PX = 44
 TARGETS = "button, a[href], textarea, input:not(.unseen), label:has(input)"
 TOO_SMALL = """([smallest, targets]) => [...document.querySelectorAll(targets)]
@@ -64,7 +65,9 @@ TOO_SMALL = """([smallest, targets]) => [...document.querySelectorAll(targets)]
 
 
 async def violations(page: Page, *, only: str | None = None, but: str | None = None) -> list[str]:
-    """List axe's violations on a page. `only` limits the check to one rule. `but` excludes a part of the page."""
+    """List axe's violations on a page. `only` limits the check to one rule. `but` is a selector of elements to leave
+    out.
+    """
     options = AXE if only is None else {**AXE, "runOnly": [only]}
     context = None if but is None else {"exclude": [[but]]}
     results: Any = await Axe().run(page, context, options)
@@ -76,9 +79,10 @@ async def violations(page: Page, *, only: str | None = None, but: str | None = N
 
 
 async def assert_usable(show: Show, name: str) -> None:
-    """Check in each theme and language: no accessibility violation, no small target, nothing wider than the screen.
+    """Check a screen in each theme and language: no accessibility violation, no small target, nothing wider than the
+    screen.
 
-    Takes the screenshots.
+    If PICTURES is set, save the screenshots too.
     """
     for theme, language in THEMES_AND_LANGUAGES:
         page = await show(theme=theme, language=language)
@@ -88,14 +92,15 @@ async def assert_usable(show: Show, name: str) -> None:
             await page.screenshot(path=folder / f"{name}-{language}-{theme}.png")
         words = await page.evaluate(OUR_WORDS)
         assert bool(INDONESIAN.search(words)) == (language == "id"), words
-        # The device asks for reduced motion, so every animation ends immediately.
+        # The context asks for reduced motion, so every animation should end immediately. Wait until no animation
+        # runs.
         await wait_until(partial(page.evaluate, "document.getAnimations().length === 0"))
         assert await violations(page) == [], f"{name}, {theme}, {language}"
         assert await page.evaluate(TOO_SMALL, [SMALLEST_TARGET_PX, TARGETS]) == []
         await page.set_viewport_size(SMALLEST)  # type: ignore[arg-type]
         found = await page.evaluate(STICKS_OUT)
         assert found == {"scrolls": False, "wide": []}, f"{name}, {theme}, {language}"
-        # On a phone with large letters.
+        # Check the screen again on a phone with large letters.
         await page.set_viewport_size(PHONE)  # type: ignore[arg-type]
         await page.evaluate("document.documentElement.style.fontSize = '160%'")
         found = await page.evaluate(STICKS_OUT)
@@ -104,7 +109,7 @@ async def assert_usable(show: Show, name: str) -> None:
 
 
 def shown_by(name: str) -> Any:
-    """Return the pytest parameter of a screen. The screens of failures cite a rule."""
+    """Return the pytest parameter of a screen. The parameter of a failure's screen cites the rules of failures."""
     return pytest.param(name, marks=pytest.mark.rule("2b.3", "X.1") if "-failure-" in name else ())
 
 

@@ -1,4 +1,4 @@
-"""The speed on a cheap phone with a slow network. The limits leave room for a busy machine."""
+"""Test the speed on a cheap phone with a slow network. The limits allow for a busy machine."""
 
 from typing import Any
 from uuid import UUID
@@ -9,7 +9,7 @@ from playwright.async_api import Page, expect
 from tests.browser.mitras import new_mitra
 from tests.browser.system import System
 
-# Slow 4G, and a processor at a quarter of its speed. Lighthouse uses these values for a mid-range phone.
+# Slow 4G, and a processor at a quarter of its speed. Lighthouse uses the same values for a mid-range phone.
 SLOW_4G = {
     "offline": False,
     "latency": 150,
@@ -20,9 +20,9 @@ LCP_LIMIT_MS = 2_500
 CLS_LIMIT = 0.1
 
 MESSAGES = 1_000
-# Fast scrolling through the list without a graphics card: the median and the 95th-percentile frame.
-# Measured: 16 and 55 ms. With `content-visibility: auto` on each of a thousand bubbles, it was 70 and 95 ms, because
-# the browser's checks cost more than they save.
+# Limits for fast scrolling through the list without a graphics card: for the median frame and the 95th-percentile
+# frame. The measured values were 16 and 55 ms. With `content-visibility: auto` on each of a thousand bubbles, the
+# values were 70 and 95 ms, because the browser's visibility checks cost more than they saved.
 USUAL_FRAME_LIMIT_MS = 34
 SLOW_FRAME_LIMIT_MS = 100
 MAX_FLINGS = 12
@@ -51,7 +51,7 @@ FLING = """async () => {
 
 
 async def slow_down(page: Page, *, processor: float, network: bool) -> None:
-    """Slow the processor down by this factor, and the network to slow 4G."""
+    """Divide the processor's speed by `processor`. If `network` is true, also limit the network to slow 4G."""
     session = await page.context.new_cdp_session(page)
     await session.send("Emulation.setCPUThrottlingRate", {"rate": processor})
     if network:
@@ -96,7 +96,8 @@ async def test_a_thousand_messages_scroll_smoothly_on_a_slow_processor(system: S
             await earlier.evaluate("(one) => one.click()")
             await expect(page.locator(".earlier:disabled")).to_have_count(0)
         await slow_down(page, processor=6, network=False)
-        # Other processes on the machine can only make a fling slower, so one fast fling proves the speed.
+        # Other processes on the machine can only make a fling slower. So one fast fling shows that the app is fast
+        # enough.
         flings: list[tuple[float, float]] = []
         while len(flings) < MAX_FLINGS:
             flings.append(await fling(page))
@@ -110,16 +111,14 @@ async def test_a_thousand_messages_scroll_smoothly_on_a_slow_processor(system: S
 
 
 async def fling(page: Page) -> tuple[float, float]:
-    """Scroll through the list, and return the duration of the median and of the 95th-percentile frame, in
-    milliseconds.
-    """
+    """Scroll through the list. Return the durations of the median frame and of the 95th-percentile frame, in ms."""
     await page.evaluate("document.querySelector('.list').scrollTop = 0")
     frames: list[float] = await page.evaluate(FLING)
     return frames[len(frames) // 2], frames[int(len(frames) * 0.95)]
 
 
 async def fill(system: System, session: dict[str, Any]) -> None:
-    """Write a thousand messages of both sides, of different lengths."""
+    """Insert a thousand messages from both members, of different lengths."""
     rows = [
         (
             UUID(session["id"]),

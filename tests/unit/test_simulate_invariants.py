@@ -61,7 +61,7 @@ class Rows:
         return await self.confirmed_payment(purpose="extension", amount_rp=10_000, **values)
 
     async def session(self, *, without: str = "", **values: Any) -> UUID:
-        """Write a session with its payment, pairing and accepted request. Write no payment if `without` is "payment"."""
+        """Write a session with its payment, pairing and request. If `without` is "payment", write no payment."""
         values = {**DEFAULTS["sessions"](), **values}
         people = {"customer_id": values["customer_id"]}
         if without != "payment":

@@ -1,4 +1,6 @@
-"""Lighthouse's figures of the first screens of both apps, next to their targets (`make lighthouse`)."""
+"""Measure the first screens of both apps with Lighthouse, and compare the results with the targets (`make
+lighthouse`).
+"""
 
 import asyncio
 import json
@@ -17,12 +19,12 @@ BEST_PRACTICES: Final = 95
 LCP_LIMIT_MS: Final = 2_500
 CLS_LIMIT: Final = 0.1
 TRIES: Final = 4
-# For all pages together. One page takes about 15 s.
+# The time limit for all pages together. One page takes about 15 s.
 LIGHTHOUSE_TIMEOUT_SECONDS: Final = 300
 
 
 async def visited(system: System, name: str, path: str, role: str | None) -> dict[str, Any]:
-    """Describe a page, and the person who opens it."""
+    """Describe a page by its name, its URL, and the stored sign-in of the person who opens the page."""
     cookies: list[dict[str, Any]] = []
     kept: dict[str, str] = {}
     if role is not None:
