@@ -1,4 +1,4 @@
-"""Fixtures of every Control Center test: a running server, to which a test can sign users in."""
+"""Fixture for the tests of the Control Center: a running server, to which a test can sign users in."""
 
 from collections.abc import AsyncIterator
 
@@ -14,6 +14,6 @@ from tests.support.signed_in import RunningServer, development_settings, start_s
 async def server(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> AsyncIterator[RunningServer]:
-    """A server with the settings of development, on this test's own database and an empty Valkey."""
+    """Start a server with development settings, on the test's own database and an empty Valkey."""
     async with start_server(development_settings(database_url, servers.valkey_url), database) as opened:
         yield opened

@@ -1,4 +1,4 @@
-"""The audit lists everything that operators did, can be filtered and exported, and cannot be changed."""
+"""Test that the audit lists every action of an operator, can be filtered and exported, and cannot be changed."""
 
 import csv
 import io
@@ -31,7 +31,7 @@ async def _configure(operator: Person, value: int) -> None:
     assert (await operator.put("/configuration/pairing_blast_timeout_seconds", body)).status_code == 200
 
 
-async def test_an_entry_names_the_actor_the_time_and_both_values(
+async def test_an_audit_entry_contains_the_actor_the_time_the_old_value_and_the_new_value(
     server: RunningServer, clock: VirtualClock
 ) -> None:
     admin, viewer = await server.operator("admin", "sari@example.id"), await server.operator("viewer")
@@ -59,8 +59,8 @@ async def test_the_audit_is_filtered_by_actor_action_subject_and_time(
         await server.operator("admin", "sari@example.id"),
         await server.operator("admin", "dewi@example.id"),
     )
-    # A later change of a row must have a later time, and the migration wrote the row. So move the clock past the
-    # migration.
+    # A change of a row must be later than the last change, and the migration wrote the row. So move the clock past
+    # the migration.
     await clock.set(datetime.now(UTC) + timedelta(minutes=10))
     await _configure(sari, 90)
     later = await clock.advance(60)
@@ -81,7 +81,7 @@ async def test_the_audit_is_filtered_by_actor_action_subject_and_time(
     assert await actions(to=later.isoformat()) == ["configuration_changed"]
 
 
-async def test_the_pages_and_the_csv_of_the_audit_have_every_entry(server: RunningServer) -> None:
+async def test_the_pages_and_the_csv_of_the_audit_contain_every_entry(server: RunningServer) -> None:
     viewer = await server.operator("viewer")
     await server.database.execute(
         "INSERT INTO audit_entries (actor, action, subject, subject_id, new_value, occurred_at) "
@@ -100,14 +100,16 @@ async def test_the_pages_and_the_csv_of_the_audit_have_every_entry(server: Runni
     assert seen == [row["id"] for row in expected]
     answer = await viewer.get("/audit", format="csv")
     rows = list(csv.DictReader(io.StringIO(answer.text)))
-    # The export writes its own audit entry before it reads the later pages.
+    # The export writes its own audit entry before it reads the last pages, so the file may contain this entry.
     assert len(rows) in (1100, 1101)
     assert {row["new_value"] for row in rows if row["action"] == "tested"} == {"'=cmd|x"}
     assert (await _entries(viewer, action="list_exported"))[0]["subject"] == "audit"
 
 
-def test_the_contract_names_the_audit_entry_that_sql_writes() -> None:
-    """Types ensure this for the entries that Python code writes. One SQL statement writes an entry without Python."""
+def test_the_contract_contains_the_action_and_the_subject_of_the_audit_entry_that_sql_writes() -> None:
+    """The types of Python check the entries that Python code writes. This test checks the one entry that a SQL
+    statement writes.
+    """
     written = re.findall(
         r"INSERT INTO audit_entries [^;]*?SELECT [^']*'([^']+)', '([^']+)'",
         Path(configuration.__file__).with_name("queries.sql").read_text(encoding="utf-8"),
@@ -118,7 +120,7 @@ def test_the_contract_names_the_audit_entry_that_sql_writes() -> None:
 
 
 @pytest.mark.parametrize("table", ["audit_entries", "configuration_changes", "status_changes"])
-async def test_entries_cannot_be_updated_deleted_or_truncated(
+async def test_a_superuser_cannot_update_delete_or_truncate_entries(
     server: RunningServer, database: Database, table: str
 ) -> None:
     admin = await server.operator()
@@ -127,13 +129,14 @@ async def test_entries_cannot_be_updated_deleted_or_truncated(
     before = await database.fetchval(f"SELECT count(*) FROM {table}")
     assert before > 0
     for statement in (f"UPDATE {table} SET id = DEFAULT", f"DELETE FROM {table}", f"TRUNCATE {table}"):
-        # The tests connect as a superuser, who has every privilege. The triggers refuse even that role.
+        # The tests connect as a superuser, who has every privilege. The triggers refuse the statement for a superuser
+        # too.
         with pytest.raises(asyncpg.RestrictViolationError, match="append only"):
             await database.execute(statement)
     assert await database.fetchval(f"SELECT count(*) FROM {table}") == before
 
 
-async def test_the_owner_of_the_tables_may_only_select_and_insert(database: Database) -> None:
+async def test_the_owner_of_the_append_only_tables_may_only_select_and_insert(database: Database) -> None:
     for table in ("audit_entries", "configuration_changes", "status_changes"):
         privileges = await database.fetch(
             "SELECT privilege_type FROM pg_class, aclexplode(relacl) "
@@ -144,7 +147,9 @@ async def test_the_owner_of_the_tables_may_only_select_and_insert(database: Data
         assert {row["privilege_type"] for row in privileges} >= {"SELECT", "INSERT"}
 
 
-async def test_a_role_without_superuser_rights_may_only_select_and_insert(database: Database) -> None:
+async def test_an_owner_without_superuser_rights_may_only_select_and_insert_audit_entries(
+    database: Database,
+) -> None:
     async with database.pool.acquire() as connection:
         transaction = connection.transaction()
         await transaction.start()

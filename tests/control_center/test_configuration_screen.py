@@ -1,4 +1,4 @@
-"""Operators see and change the five rows, and every change is recorded."""
+"""Test that operators see and change the five configuration rows, and that every change is recorded."""
 
 import asyncio
 from typing import Any
@@ -30,7 +30,7 @@ async def _put(operator: Person, key: str, value: object, expected: object | Non
 
 
 @pytest.mark.rule("X.5", "4.5", "5.2", "2a.5")
-async def test_there_are_exactly_five_rows_each_with_its_explanation_and_bounds(
+async def test_exactly_five_configuration_rows_are_listed_with_explanation_and_bounds(
     server: RunningServer,
 ) -> None:
     viewer = await server.operator("viewer")
@@ -49,7 +49,9 @@ async def test_there_are_exactly_five_rows_each_with_its_explanation_and_bounds(
 
 
 @pytest.mark.rule("X.5")
-async def test_a_change_takes_effect_and_the_history_and_the_audit_record_it(server: RunningServer) -> None:
+async def test_a_change_takes_effect_and_is_recorded_in_the_history_and_the_audit(
+    server: RunningServer,
+) -> None:
     admin = await server.operator("admin", "sari@example.id")
     changed = await _put(admin, KEYS[0], 90)
     assert changed.status_code == 200, changed.text

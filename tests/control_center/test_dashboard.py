@@ -1,4 +1,4 @@
-"""The dashboard's figures equal the counts of plain SQL. A day is a day in Jakarta."""
+"""Test that the dashboard's figures equal counts made with plain SQL. A day starts and ends at midnight in Jakarta."""
 
 import random
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ from tests.support.clock import VirtualClock
 from tests.support.journey import WINDOW_SECONDS
 from tests.support.signed_in import RunningServer
 
-# 00:30 in Jakarta. In UTC it is still the day before.
+# It is 00:30 in Jakarta, and still the day before in UTC.
 SOON_AFTER_MIDNIGHT = datetime(2026, 3, 9, 17, 30, tzinfo=UTC)
 MIDNIGHT = datetime(2026, 3, 9, 17, 0, tzinfo=UTC)
 
@@ -42,7 +42,7 @@ FROM paid WHERE status <> 'served'
 
 
 async def _seed(server: RunningServer, now: datetime) -> None:
-    """Write 300 payments without sessions over the last 46 days, about one every four hours."""
+    """Write 300 payments without sessions. They are spread over the last 46 days, about one every four hours."""
     await server.database.execute(SEED, now, await server.make.offer())
 
 
@@ -99,7 +99,9 @@ async def test_the_figures_equal_the_counts_of_plain_sql(server: RunningServer, 
     assert found["open_cases"] == await count("SELECT count(*) FROM review_cases WHERE status = 'open'") == 3
 
 
-async def test_the_acceptance_times_include_only_today(server: RunningServer, clock: VirtualClock) -> None:
+async def test_the_acceptance_times_include_only_the_accepts_of_today(
+    server: RunningServer, clock: VirtualClock
+) -> None:
     viewer = await server.operator("viewer")
     await clock.set(MIDNIGHT - timedelta(hours=1))
     empty = (await viewer.get("/dashboard")).json()
@@ -155,7 +157,7 @@ async def test_the_charts_equal_the_counts_of_plain_sql_per_hour_and_per_day(
     assert sum(bucket["opened"] for bucket in charts["days"]) > 150
 
 
-async def test_the_figures_of_connected_and_available_mitras_and_of_free_capacity_follow_presence(
+async def test_the_figures_of_mitras_and_free_capacity_follow_presence(
     server: RunningServer,
 ) -> None:
     viewer = await server.operator("viewer")
@@ -166,7 +168,7 @@ async def test_the_figures_of_connected_and_available_mitras_and_of_free_capacit
         0,
         0,
     )
-    async with server.available_mitra() as mitra:  # This mitra's capacity is 20.
+    async with server.available_mitra() as mitra:  # This mitra's capacity is 20 customers.
         await server.chat(await server.make.customer(), mitra.id)
         found = (await viewer.get("/dashboard")).json()
         assert (found["online"], found["connected"], found["available"], found["free_capacity"]) == (
@@ -177,7 +179,7 @@ async def test_the_figures_of_connected_and_available_mitras_and_of_free_capacit
         )
         async with (away := await server.mitra("Kak Pergi", online=False)).socket():
             found = (await viewer.get("/dashboard")).json()
-            # Only this step writes the mitra's last-seen time to PostgreSQL. A server does so periodically.
+            # A server writes last-seen times to PostgreSQL periodically. In this test only the next call writes them.
             await server.application.services.presence.write_last_seen()
             found = (await viewer.get("/dashboard")).json()
             assert (found["online"], found["connected"], found["available"]) == (1, 2, 1), away.id

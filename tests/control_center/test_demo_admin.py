@@ -1,4 +1,6 @@
-"""The demo data's admin exists only in development. Every start can show the admin's password."""
+"""Test the demo data's admin. The admin exists only in development, and every start shows the admin's original
+password.
+"""
 
 import asyncio
 import dataclasses
@@ -33,7 +35,7 @@ async def test_the_demo_admin_signs_in_with_the_password_that_every_start_shows(
     assert await server.database.fetchval("SELECT count(*) FROM operators") == 1
 
 
-async def test_a_changed_password_is_not_shown(server: RunningServer) -> None:
+async def test_a_start_does_not_show_a_changed_password_of_the_demo_admin(server: RunningServer) -> None:
     settings = server.application.services.settings
     await _admins(server.database, settings)
     other = await asyncio.to_thread(passwords.hashed, "another password than the demo's")
@@ -43,7 +45,9 @@ async def test_a_changed_password_is_not_shown(server: RunningServer) -> None:
     ]
 
 
-async def test_each_data_directory_has_its_own_password(servers: EmbeddedServers, database_url: str) -> None:
+async def test_each_data_directory_has_another_password_of_the_demo_admin(
+    servers: EmbeddedServers, database_url: str
+) -> None:
     settings = development_settings(database_url, servers.valkey_url)
     other = dataclasses.replace(settings, secret_key=b"another key of this test run, long enough")
     assert passwords.derived(settings.secret_key, DEMO_ADMIN) != passwords.derived(

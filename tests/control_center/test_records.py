@@ -1,4 +1,6 @@
-"""Operators find and read payments, sessions, customers and mitras, change mitras, and read chat text with a reason."""
+"""Test that operators find and read payments, sessions, customers and mitras, change mitras, and read chats with a
+reason.
+"""
 
 import asyncio
 from typing import Any
@@ -80,7 +82,7 @@ async def test_an_invalid_search_is_refused(server: RunningServer, query: dict[s
     assert problem(await viewer.get("/payments", **query)) == INVALID
 
 
-async def test_a_timeline_runs_from_opening_the_payment_to_the_end_of_its_session(
+async def test_the_timeline_of_a_payment_contains_every_step_from_the_opening_to_the_end_of_the_session(
     server: RunningServer,
 ) -> None:
     viewer = await server.operator("viewer")
@@ -95,7 +97,7 @@ async def test_a_timeline_runs_from_opening_the_payment_to_the_end_of_its_sessio
     payment = (await viewer.get(f"/payments/{payment_id}")).json()
     assert (payment["status"], payment["session_id"], payment["case_id"]) == ("served", session_id, None)
     entries = [(entry["type"], entry["status"] or entry["reason"]) for entry in payment["timeline"]]
-    # Changes by one statement have the same time. Then `rank` orders their entries.
+    # All changes of one statement have the same time. `rank` orders the timeline's entries of the same time.
     assert [each for each in entries if each[0] != "payment_status"] == [
         ("payment_opened", None),
         ("charge_started", None),
@@ -142,7 +144,7 @@ async def test_an_operator_finds_and_reads_sessions_without_their_messages(serve
     assert problem(await viewer.get(f"/sessions/{uuid4()}")) == NOT_FOUND
 
 
-async def test_an_operator_finds_customers_and_sees_the_counts_of_their_payments_sessions_and_cases(
+async def test_an_operator_finds_customers_and_reads_their_numbers_of_payments_sessions_and_cases(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -183,7 +185,7 @@ async def test_a_transcript_needs_a_reason_and_writes_an_audit_entry_each_time(s
         "SELECT actor, subject_id, new_value FROM audit_entries WHERE action = 'transcript_revealed'"
     )
     assert [tuple(row) for row in rows] == [(str(reviewer.id), str(chat.id), "keluhan nomor 12")] * 2
-    # The server does not store the answer under an Idempotency-Key.
+    # The server does not store this answer in idempotency_keys, because the answer contains the chat.
     assert (
         await server.database.fetchval("SELECT count(*) FROM idempotency_keys WHERE body LIKE '%apa kabar%'")
         == 0
@@ -203,7 +205,7 @@ async def test_a_viewer_may_not_read_a_transcript(server: RunningServer) -> None
 
 
 @pytest.mark.rule("S.2")
-async def test_an_admin_invites_a_mitra_and_the_mitra_can_sign_in(server: RunningServer) -> None:
+async def test_a_mitra_can_sign_in_after_an_admins_invitation(server: RunningServer) -> None:
     admin = await server.operator()
     body = {"phone": "0811 2222 333", "display_name": " Kak  Tari ", "max_customers": 2}
     assert problem(await admin.post("/mitras", body, key="")) == (400, "idempotency_key_missing")
@@ -264,7 +266,7 @@ async def test_mitras_are_listed_with_presence_load_and_acceptance(
     assert problem(await viewer.get(f"/mitras/{uuid4()}")) == NOT_FOUND
 
 
-async def test_connected_is_null_while_valkey_is_down(server: RunningServer) -> None:
+async def test_the_field_connected_is_null_while_valkey_is_down(server: RunningServer) -> None:
     viewer = await server.operator("viewer")
     mitra = await server.mitra()
     await server.application.services.valkey.client_pause(3000)
@@ -276,7 +278,7 @@ async def test_connected_is_null_while_valkey_is_down(server: RunningServer) -> 
 
 
 @pytest.mark.rule("X.7")
-async def test_raising_the_capacity_offers_open_requests_and_lowering_it_closes_them(
+async def test_a_higher_capacity_offers_open_requests_and_a_lower_capacity_closes_them(
     server: RunningServer,
 ) -> None:
     admin = await server.operator()
@@ -296,7 +298,7 @@ async def test_raising_the_capacity_offers_open_requests_and_lowering_it_closes_
         await admin.patch(f"/mitras/{mitra.id}", {"max_customers": 1})
         closed = await socket.wait_for("request.closed", id=offered["id"])
     assert closed["close_reason"] == "at_capacity"
-    # The running session continues.
+    # The running session continues although the capacity is lower.
     assert await server.database.fetchval("SELECT count(*) FROM sessions WHERE status = 'active'") == 1
     audit = await server.database.fetch("SELECT old_value, new_value FROM audit_entries ORDER BY id")
     assert [tuple(row) for row in audit] == [("1", "2"), ("2", "1")]
@@ -316,7 +318,7 @@ async def test_a_new_name_reaches_the_customer_of_a_running_chat(server: Running
 
 
 @pytest.mark.rule("X.8")
-async def test_a_suspension_closes_requests_ends_sessions_opens_cases_and_can_be_lifted(
+async def test_a_suspension_closes_requests_ends_sessions_and_opens_cases_and_an_operator_can_lift_the_suspension(
     server: RunningServer,
 ) -> None:
     admin = await server.operator()
@@ -364,7 +366,7 @@ async def test_an_empty_change_and_a_change_of_an_unknown_mitra_are_refused(serv
     for body in wrong:
         assert problem(await admin.patch(f"/mitras/{mitra.id}", body)) == INVALID, body
     assert problem(await admin.patch(f"/mitras/{uuid4()}", {"max_customers": 2})) == NOT_FOUND
-    # When one field of a change is refused, the others do not change either.
+    # The change is refused because of one field. The other fields must stay unchanged too.
     body = {"max_customers": 5, "display_name": "0812 3456 7890"}
     assert problem(await admin.patch(f"/mitras/{mitra.id}", body)) == INVALID
     assert await server.database.fetchval("SELECT max_customers FROM mitras") == 1

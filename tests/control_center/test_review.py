@@ -1,4 +1,4 @@
-"""Operators see failed pairings and review cases, and each case is decided once and refunded once."""
+"""Test that operators see failed pairings and review cases, and that each case is decided and refunded at most once."""
 
 import asyncio
 import csv
@@ -249,7 +249,7 @@ async def test_a_case_shows_every_asked_mitra_and_each_answer_with_its_time(
 
 
 @pytest.mark.rule("X.8", "5.7", "X.9")
-async def test_an_extension_has_its_own_case_and_refund_when_its_chat_was_cut_short(
+async def test_an_extension_has_its_own_case_and_refund_when_the_session_was_cut_short(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -300,7 +300,7 @@ async def test_an_unknown_case_is_not_found(server: RunningServer) -> None:
 
 
 @pytest.mark.rule("X.9", "2b.3")
-async def test_the_gateway_gets_a_refund_once_and_its_confirmation_marks_the_payment_as_refunded(
+async def test_the_server_requests_a_refund_once_and_marks_the_payment_as_refunded_after_the_gateways_confirmation(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -330,7 +330,7 @@ async def test_the_gateway_gets_a_refund_once_and_its_confirmation_marks_the_pay
 
 
 @pytest.mark.rule("X.9")
-async def test_the_first_decision_wins_and_the_same_operator_may_repeat_it(
+async def test_the_first_decision_stands_and_is_returned_when_the_same_operator_decides_again(
     server: RunningServer,
 ) -> None:
     first, second = await server.operator("reviewer", "dewi@example.id"), await server.operator("reviewer")
@@ -381,7 +381,7 @@ async def test_many_concurrent_decisions_lead_to_one_decision_and_one_refund(ser
     assert len(recorded.refunds) == 1
 
 
-async def test_an_operator_who_decides_on_two_screens_concurrently_gets_the_case_on_both(
+async def test_an_operator_who_decides_a_case_twice_concurrently_gets_the_decided_case_twice(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -391,7 +391,9 @@ async def test_an_operator_who_decides_on_two_screens_concurrently_gets_the_case
     assert await server.database.fetchval("SELECT count(*) FROM refunds") == 1
 
 
-async def test_a_decision_needs_a_key_and_its_repetition_gets_the_first_answer(server: RunningServer) -> None:
+async def test_a_decision_needs_an_idempotency_key_and_a_repeated_decision_gets_the_first_answer(
+    server: RunningServer,
+) -> None:
     reviewer = await server.operator("reviewer")
     failed = await make_failed_search(server)
     path, body = f"/review-cases/{failed.case_id}/decision", {"decision": "refund", "note": "maaf"}
@@ -416,7 +418,7 @@ async def test_a_failed_trial_has_a_case_and_nothing_to_refund(server: RunningSe
     assert (decided.json()["status"], decided.json()["refund"]) == ("decided", None)
 
 
-async def test_a_session_that_was_cut_short_is_refunded_when_the_gateway_confirms(
+async def test_the_payment_of_a_session_that_was_cut_short_is_refunded_when_the_gateway_confirms(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -454,7 +456,7 @@ async def test_a_refused_refund_shows_the_reason_and_can_be_retried(server: Runn
     assert [refund.status for refund in recorded.refunds] == ["failed", "done"]
 
 
-async def test_an_operator_retries_the_failed_refund_of_a_late_approval_without_changing_the_payment(
+async def test_retrying_the_failed_refund_of_a_late_approval_does_not_change_the_payment(
     server: RunningServer,
 ) -> None:
     reviewer = await server.operator("reviewer")
@@ -492,7 +494,7 @@ async def test_an_operator_retries_the_failed_refund_of_a_late_approval_without_
 async def careful(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> AsyncIterator[RunningServer]:
-    """A server where refunds above Rp20.000 need a second operator's approval."""
+    """Start a server on which a refund above Rp20.000 needs the approval of a second operator."""
     settings = dataclasses.replace(
         development_settings(database_url, servers.valkey_url), refund_approval_limit_rp=20_000
     )
@@ -531,7 +533,7 @@ async def test_a_refund_above_the_limit_waits_for_another_operator(careful: Runn
     ]
 
 
-async def test_each_case_shows_its_refundable_amount_and_whether_a_refund_needs_approval(
+async def test_each_case_shows_the_refundable_amount_and_whether_a_refund_needs_approval(
     careful: RunningServer,
 ) -> None:
     reviewer = await careful.operator("reviewer")
@@ -554,13 +556,13 @@ async def test_each_case_shows_its_refundable_amount_and_whether_a_refund_needs_
         "requested",
         "awaiting_approval",
     ]
-    # A refund that is already requested cannot be requested again. A refund that awaits approval can still be
-    # requested.
+    # The second refund has been requested, so nothing is left to refund. The third refund still waits for approval,
+    # so its amount is still refundable.
     assert await refundable() == [(0, False), (0, False), (35_000, True)]
 
 
 @pytest.mark.rule("X.9")
-async def test_no_operator_may_approve_their_own_refund_even_as_an_admin(careful: RunningServer) -> None:
+async def test_an_admin_cannot_approve_a_refund_that_the_same_admin_decided(careful: RunningServer) -> None:
     admin = await careful.operator("admin")
     failed = await make_failed_search(careful, price_rp=35_000)
     await _decide(admin, failed)
@@ -593,7 +595,7 @@ async def test_the_database_refuses_another_decision_on_a_decided_case(server: R
 # Bulk decisions ----------------------------------------------------------------------------------------------
 
 
-async def test_a_bulk_decision_decides_each_case_separately_and_answers_for_each_case(
+async def test_a_bulk_decision_decides_each_case_separately_and_returns_an_outcome_for_each_case(
     server: RunningServer,
 ) -> None:
     reviewer, other = await server.operator("reviewer"), await server.operator("reviewer")
@@ -636,7 +638,7 @@ async def test_a_bulk_decision_decides_each_case_separately_and_answers_for_each
 # CSV ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_csv_has_every_row_and_no_phone_number_and_no_formula(server: RunningServer) -> None:
+async def test_a_csv_contains_every_row_but_no_phone_number_and_no_formula(server: RunningServer) -> None:
     viewer = await server.operator("viewer")
     for name in ("=1+1", "-Bunga", 'Melati, "dan" Mawar'):
         await make_failed_search(server, call_name=name)
@@ -673,11 +675,11 @@ async def test_the_csv_of_an_empty_list_has_the_header(server: RunningServer) ->
 @pytest.mark.rule("X.9")
 @pytest.mark.invariant(4, 9)
 @pytest.mark.parametrize("decision", ["refund", "no_refund"])
-async def test_an_operator_sees_and_retries_a_refused_refund_of_a_late_approval_after_the_decision(
+async def test_an_operator_sees_and_retries_a_refund_of_a_late_approval_that_the_gateway_refused_after_the_decision(
     server: RunningServer, decision: str
 ) -> None:
     reviewer, failed = await server.operator("reviewer"), await make_failed_search(server)
-    # An earlier charge attempt. When we asked, the gateway did not know it.
+    # An earlier charge attempt. The gateway did not know its key when the server asked.
     key: UUID = await server.database.fetchval(
         "INSERT INTO charge_attempts (payment_id, amount_rp, status, reason, answered_at) "
         "VALUES ($1, 20000, 'declined', 'not_found', curhat_now()) RETURNING id",
@@ -697,7 +699,7 @@ async def test_an_operator_sees_and_retries_a_refused_refund_of_a_late_approval_
     assert (listed["refund"]["status"], listed["refund"]["reason"]) == ("failed", "closed card")
     assert (await reviewer.get("/dashboard")).json()["refunds_refused"] == 1
 
-    # The gateway recorded that charge after all.
+    # The gateway recorded this charge after the server had asked.
     await server.application.services.gateway.charge(key, failed.payment_id, 20_000)
     again = await reviewer.post(f"/review-cases/{failed.case_id}/refund-retry")
     assert again.status_code == 200, again.text
@@ -706,7 +708,7 @@ async def test_an_operator_sees_and_retries_a_refused_refund_of_a_late_approval_
         "SELECT reason, status FROM refunds WHERE charge_attempt_id = $1 ORDER BY id", key
     )
     assert [tuple(row) for row in refunds] == [("late_approval", "failed"), ("operator_decision", "done")]
-    # no_refund keeps the main charge. So the retry refunds only the charge whose refund the gateway had refused.
+    # After the decision no_refund, the retry must refund only the late charge and keep the payment's main charge.
     kept = await server.database.fetchval(
         "SELECT count(*) FROM refunds WHERE charge_attempt_id = $1", failed.charge_key
     )

@@ -1,4 +1,4 @@
-"""Every role calls every operation of the Control Center. Refused calls change nothing."""
+"""Test every operation of the Control Center with every role. A refused call must change nothing."""
 
 from typing import Final
 
@@ -21,7 +21,7 @@ EVERYBODY: Final = frozenset({"admin", "reviewer", "viewer"})
 DECIDING: Final = frozenset({"admin", "reviewer"})
 ADMIN: Final = frozenset({"admin"})
 
-# This table is written by hand. It is not derived from the code that it checks.
+# The roles that may call each operation. This table is written by hand, so it does not repeat an error of the code.
 ALLOWED: Final = {
     "sign_out_operator": EVERYBODY,
     "get_operator_account": EVERYBODY,
@@ -67,7 +67,7 @@ def test_the_table_lists_every_operation_of_the_control_center() -> None:
 
 @pytest.mark.rule("S.3")
 @pytest.mark.parametrize("role", ["admin", "reviewer", "viewer"])
-async def test_a_role_may_call_only_its_operations_in_the_table_and_other_calls_change_nothing(
+async def test_a_role_may_call_only_the_operations_that_the_table_allows_and_a_refused_call_changes_nothing(
     server: RunningServer, role: OperatorRole
 ) -> None:
     calls = {name: await ENTRIES[name].prepare(server) for name in ALLOWED}
@@ -80,7 +80,8 @@ async def test_a_role_may_call_only_its_operations_in_the_table_and_other_calls_
     assert await business_rows(server.database) == before
     for name, roles in ALLOWED.items():
         if role in roles:
-            # A new operator makes each call, because some calls sign out or change the caller's own account.
+            # Make each call as a new operator, because some calls sign the operator out or change the operator's
+            # account.
             another = await server.operator(role)
             answer = await send(server, OPERATIONS[name], calls[name], token=another.token)
             assert answer.status_code != 403, (name, answer.text)
@@ -88,14 +89,14 @@ async def test_a_role_may_call_only_its_operations_in_the_table_and_other_calls_
                 assert answer.status_code == ENTRIES[name].status, (name, answer.text)
 
 
-def test_every_operation_names_an_existing_permission() -> None:
+def test_every_operation_requires_an_existing_permission_except_signing_in() -> None:
     known = {"nothing", *(permission for permissions in PERMISSIONS.values() for permission in permissions)}
     assert {needed_by(handler) for handler in ROUTES} <= known
     assert [handler.name for handler in ROUTES if needed_by(handler) == "nothing"] == [None]
     assert sum(needed_by(handler) == "nothing" for handler in ROUTES) == 1
 
 
-async def test_an_operation_without_a_known_permission_is_refused_to_everybody(server: RunningServer) -> None:
+async def test_every_role_is_refused_an_operation_without_a_known_permission(server: RunningServer) -> None:
     @get("/api/control-center/forgotten")
     async def forgotten() -> str:
         return "secret"

@@ -1,4 +1,4 @@
-"""Operators sign in with e-mail, password and authenticator app, sign out, and see where they are signed in."""
+"""Test that operators sign in with e-mail, password and authenticator app, sign out, and list their devices."""
 
 import asyncio
 import dataclasses
@@ -53,7 +53,7 @@ def password_hash() -> str:
 
 @pytest.fixture
 async def sari(server: RunningServer, password_hash: str) -> UUID:
-    """An admin with a password and no authenticator app."""
+    """Create an admin with a password and without an authenticator app."""
     async with server.database.transaction() as tx:
         return await create_operator(tx, EMAIL, "admin", password_hash)
 
@@ -82,7 +82,7 @@ async def _enrol(operator: Person, now: datetime = START) -> tuple[pyotp.TOTP, l
 
 
 @pytest.mark.rule("S.3")
-async def test_an_operator_signs_in_with_email_and_password_and_gets_their_account(
+async def test_an_operator_signs_in_with_email_and_password_and_gets_the_operators_account(
     server: RunningServer, sari: UUID
 ) -> None:
     answer = await server.http.post(LOGIN, json={"email": f"  {EMAIL.upper()} ", "password": PASSWORD})
@@ -135,12 +135,12 @@ async def test_an_unknown_email_causes_the_same_hashing_work_as_a_known_email(
     monkeypatch.setattr(passwords, "is_right", counting)
     assert problem(await _login(server, email="nobody@example.id")) == INVALID
     assert compared == [None]
-    # The hash for unknown e-mails has the same cost parameters.
+    # The stored hash for unknown e-mails and a new hash have the same cost parameters.
     assert passwords._UNKNOWN_OPERATOR_HASH.split("$")[:4] == passwords.hashed(PASSWORD).split("$")[:4]
 
 
 @pytest.mark.parametrize("email", [EMAIL, "nobody@example.id"])
-async def test_sign_in_attempts_are_limited_per_email_even_for_an_unknown_email(
+async def test_sign_in_attempts_are_limited_per_known_or_unknown_email(
     server: RunningServer, sari: UUID, clock: VirtualClock, email: str
 ) -> None:
     await clock.set()
@@ -173,7 +173,7 @@ async def test_a_successful_sign_in_deletes_the_failed_attempts(server: RunningS
     assert await server.database.fetchval("SELECT count(*) FROM operator_sign_in_tries") == 1
 
 
-async def test_sign_in_attempts_are_limited_per_address(
+async def test_sign_in_attempts_are_limited_per_network_address(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> None:
     settings = dataclasses.replace(
@@ -207,12 +207,12 @@ async def test_the_qr_code_contains_the_secret_and_the_database_does_not(
     parsed = pyotp.parse_uri(begun["otpauth_uri"])
     assert (parsed.secret, parsed.name, parsed.issuer) == (begun["secret"], EMAIL, "Curhat Control Center")
     assert begun["qr_svg"].startswith("<svg xmlns=")
-    # The database holds only the salt. Without the process's key, the salt does not reveal the secret.
+    # The database stores only a salt. The secret is derived from the salt and the server's secret key.
     row = await server.database.fetchval("SELECT operators::text FROM operators")
     assert begun["secret"] not in row
 
 
-async def test_a_new_secret_takes_effect_when_a_code_confirms_it(
+async def test_a_new_authenticator_secret_takes_effect_when_a_code_confirms_the_secret(
     server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -229,7 +229,7 @@ async def test_a_new_secret_takes_effect_when_a_code_confirms_it(
     assert problem(await _login(server)) == TOTP_REQUIRED
 
 
-async def test_a_code_is_valid_once_and_at_most_one_time_step_before_or_after_the_clock(
+async def test_a_code_is_valid_once_and_within_one_time_step_of_the_clock(
     server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -241,7 +241,7 @@ async def test_a_code_is_valid_once_and_at_most_one_time_step_before_or_after_th
     assert problem(await _login(server, totp=totp.at(slow))) == (200, None)
     assert problem(await _login(server, totp=totp.at(slow))) == INVALID
     assert problem(await _login(server, totp=totp.at(fast))) == (200, None)
-    # The server refuses a code of an earlier step than the last used code.
+    # The server also refuses the code of an earlier time step than the step of the last used code.
     assert problem(await _login(server, totp=totp.at(now))) == INVALID
 
 
@@ -255,7 +255,7 @@ async def test_one_of_many_concurrent_uses_of_a_code_succeeds(
     assert sorted(map(problem, answers)) == [(200, None)] + [INVALID] * 4
 
 
-async def test_a_recovery_code_replaces_the_apps_code_once(
+async def test_a_recovery_code_can_be_used_once_in_place_of_the_apps_code(
     server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -309,7 +309,7 @@ async def test_setting_up_another_app_needs_the_password_and_a_code_of_the_curre
 async def production(
     servers: EmbeddedServers, database_url: str, database: Database, valkey_client: valkey.asyncio.Valkey
 ) -> AsyncIterator[RunningServer]:
-    """A server with the settings of production."""
+    """Start a server with production settings."""
     settings = dataclasses.replace(
         development_settings(database_url, servers.valkey_url),
         environment="production",
@@ -321,7 +321,7 @@ async def production(
 
 
 @pytest.mark.rule("S.3")
-async def test_production_refuses_every_other_operation_until_an_authenticator_app_is_set_up(
+async def test_production_refuses_other_operations_until_the_operator_sets_up_an_authenticator_app(
     production: RunningServer, password_hash: str
 ) -> None:
     async with production.database.transaction() as tx:
@@ -363,7 +363,9 @@ async def test_a_web_client_gets_a_cookie_and_no_token(server: RunningServer, sa
     assert problem(me) == UNAUTHENTICATED
 
 
-async def test_another_site_cannot_sign_in_its_visitor(server: RunningServer, sari: UUID) -> None:
+async def test_another_site_cannot_sign_in_an_operator_who_visits_the_site(
+    server: RunningServer, sari: UUID
+) -> None:
     answer = await server.http.post(
         LOGIN,
         json={"email": EMAIL, "password": PASSWORD, "transport": "cookie"},
@@ -417,7 +419,7 @@ async def test_an_operator_cannot_revoke_another_operators_device(server: Runnin
     assert problem(await theirs.get("/auth/me")) == (200, None)
 
 
-async def test_a_disabled_operator_is_refused_immediately_like_an_unknown_operator(
+async def test_a_disabled_operator_is_refused_immediately_with_the_answer_for_an_unknown_operator(
     server: RunningServer, sari: UUID
 ) -> None:
     operator = await _signed_in(server, sari)
@@ -432,7 +434,7 @@ async def test_a_disabled_operator_is_refused_immediately_like_an_unknown_operat
             await disable_operator(tx, EMAIL)
 
 
-async def test_resetting_an_operator_sets_a_new_password_and_removes_the_app(
+async def test_resetting_an_operator_sets_a_new_password_and_removes_the_authenticator_app(
     server: RunningServer, sari: UUID, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -489,7 +491,9 @@ async def test_old_attempts_and_expired_tokens_are_deleted(
     assert await tidied_after(7 * 24 * 3600) == (0, 0)
 
 
-async def test_a_new_password_signs_out_the_other_devices(server: RunningServer, sari: UUID) -> None:
+async def test_a_change_of_the_password_signs_out_the_operators_other_devices(
+    server: RunningServer, sari: UUID
+) -> None:
     first, second = await _signed_in(server, sari), await _signed_in(server, sari)
     new = "another password of this test"
     wrong = await second.post("/auth/password", {"password": "wrong", "new_password": new})

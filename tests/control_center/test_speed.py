@@ -1,6 +1,6 @@
-"""With 100,000 payments and 20,000 cases, every list answers in 150 ms, on page 1 and on page 500.
+"""Test that every list returns page 1 and page 500 within 150 ms, with 100,000 payments and 20,000 cases.
 
-The rows are written without triggers and foreign key checks, which would take longer than all measurements.
+The rows are written without triggers and foreign key checks, because these would take longer than all measurements.
 """
 
 import time
@@ -17,9 +17,10 @@ LIMIT_SECONDS: Final = 0.150
 PAGE: Final = 500
 TRIES: Final = 5
 
-# 20,000 customers, of whom a twentieth are called Melati; 2,000 mitras; 200,000 requests; 100,000 audit entries; and
-# 100,000 payments over 100 days. A fifth of the payments are unserved, each with a failure and a case; half of these
-# cases are decided. A fifth of the payments expired. The other payments have a session.
+# The rows: 20,000 customers, of whom a twentieth are called Melati; 2,000 mitras; 200,000 requests; 100,000 audit
+# entries; and 100,000 payments over 100 days. A fifth of the payments are unserved. Each unserved payment has a
+# failure and a case, and half of these cases are decided. Another fifth of the payments expired. Each remaining
+# payment has a session.
 SEED: Final = (
     "SET LOCAL session_replication_role = replica",
     """
@@ -102,12 +103,12 @@ HELPERS: Final = (
     CREATE FUNCTION seed_id(kind bigint, n bigint) RETURNS uuid LANGUAGE sql IMMUTABLE
         RETURN (lpad(to_hex(kind), 8, '0') || lpad(to_hex(n), 24, '0'))::uuid
     """,
-    # Payment 1 is the newest. Payment 100,000 is a hundred days old.
+    # Payment 1 is the newest payment. Payment 100,000 is 100 days old.
     """
     CREATE FUNCTION seed_time(n bigint) RETURNS timestamptz LANGUAGE sql STABLE
         RETURN now() - make_interval(secs => n * 86.4)
     """,
-    # The tag all_mitras_rejected is rare.
+    # Few failures have the tag all_mitras_rejected.
     """
     CREATE FUNCTION seed_tag(n bigint) RETURNS text LANGUAGE sql IMMUTABLE
         RETURN CASE WHEN n % 10000 = 0 THEN 'all_mitras_rejected' WHEN n % 3 = 0 THEN 'customer_cancelled'
@@ -116,8 +117,8 @@ HELPERS: Final = (
 )
 
 Lists = tuple[tuple[str, dict[str, str], str | None], ...]
-# A list, its filters, and the statement that returns the key of the list's row number $1. None: the list has fewer
-# than 500 pages.
+# Each entry holds the list's path, its filters, and a statement. The statement returns the sort key of row $1 of the
+# list. The statement is None if the list has fewer than 500 pages.
 LISTS: Final[Lists] = (
     ("/payments", {}, "SELECT created_at, id FROM payments ORDER BY 1 DESC, 2 DESC OFFSET $1 LIMIT 1"),
     (
@@ -179,12 +180,12 @@ async def _seed(database: Database) -> None:
 
 
 async def _deep(database: Database, path: str, statement: str) -> str:
-    """The cursor of page 500, or of the last page if the list has fewer pages."""
+    """Return the cursor of page 500, or of the last page if the list has fewer pages."""
     tables = {"/customers": 20_000, "/mitras": 2_000, "/review-cases": 20_000, "/failed-pairings": 40_000}
     rows = min(tables.get(path, 10**9), PAGE * PAGE_SIZE) - PAGE_SIZE - 1
     row = await database.fetchrow(statement, rows if "decided'" not in statement else 9_900)
     assert row is not None
-    # The id of an audit entry is a number.
+    # An audit entry's id is an integer, and a cursor needs a UUID.
     row_id = UUID(int=row[1]) if isinstance(row[1], int) else row[1]
     return cursor_of(row[0], row_id, flag=path == "/review-cases")
 
@@ -198,7 +199,7 @@ async def _seconds(operator: Person, path: str, query: dict[str, Any]) -> tuple[
         times.append(time.perf_counter() - begun)
         assert answer.status_code == 200, answer.text
         items = len(answer.json().get("items", ()))
-    # Use the minimum, because other work on the machine can only make a try slower.
+    # Other work on the machine can only make a try slower, so use the fastest try.
     return min(times), items
 
 

@@ -1,4 +1,4 @@
-"""Fixtures for tests that kill processes: servers as durable as in production, and a system of processes on them."""
+"""Fixtures for tests that kill processes: servers with durable commits as in production, and a system of processes."""
 
 import tempfile
 from collections.abc import AsyncIterator
@@ -19,7 +19,9 @@ TEMPLATE = "crash_template"
 
 @pytest.fixture(scope="session")
 async def crash_servers() -> AsyncIterator[EmbeddedServers]:
-    """PostgreSQL and Valkey that the tests of this folder may kill. Commits reach the disk."""
+    """Start PostgreSQL and Valkey, which the tests of this folder may kill. PostgreSQL writes each commit to the
+    disk.
+    """
     with tempfile.TemporaryDirectory(prefix="curhat-crashes-") as folder:
         async with embedded_servers(Path(folder)) as started:
             admin = await asyncpg.connect(started.database_url)
@@ -35,7 +37,7 @@ async def crash_servers() -> AsyncIterator[EmbeddedServers]:
 async def system(
     crash_servers: EmbeddedServers, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> AsyncIterator[System]:
-    """A database per module with the real clock, and the processes that the module's tests start."""
+    """Create a database that runs on the real clock, and a system for the processes that the module's tests start."""
     name = request.path.stem
     admin = await asyncpg.connect(crash_servers.database_url)
     await admin.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")

@@ -1,4 +1,4 @@
-"""A database, its processes, and people who remember every answer."""
+"""A database, its server and worker processes, and people who remember every acknowledged command."""
 
 import asyncio
 import contextlib
@@ -22,13 +22,13 @@ from tests.support.processes import KillableProcess, ServerProcess, WorkerProces
 from tests.support.server import Person, Socket
 from tests.support.signed_in import SIGN_IN, problem
 
-# After a lost signal, a device is late by at most this time. The server compares heads with PostgreSQL every 3 s, and
-# cards every 2 s.
+# After a lost signal, a device gets the event within this time. The server compares the heads of streams with
+# PostgreSQL every 3 s, and the cards every 2 s.
 HEALED_SECONDS = 4.0
 
 
 class Answered(NamedTuple):
-    """An acknowledged command: the request and its answer."""
+    """An acknowledged command: its path, body and key, and the status and text of the answer."""
 
     path: str
     body: Any
@@ -38,14 +38,14 @@ class Answered(NamedTuple):
 
 
 class RecordingPerson(Person):
-    """A person who remembers every acknowledged command, and can repeat it to compare the answers."""
+    """A person who remembers every acknowledged command, and can repeat each command to compare the answers."""
 
     def __init__(self, http: httpx.AsyncClient, role: Role, user_id: UUID, token: str) -> None:
         super().__init__(http, role, user_id, token)
         self.answered: list[Answered] = []
 
     def at(self, server: ServerProcess) -> "RecordingPerson":
-        """Return the same person, with the same recorded commands, as a client of this server."""
+        """Return the same person, with the same remembered commands, as a client of this server."""
         there = RecordingPerson(
             server.http, "customer" if self.role == "customer" else "mitra", self.id, self.token
         )
@@ -53,7 +53,7 @@ class RecordingPerson(Person):
         return there
 
     async def post(self, path: str, body: Any = None, *, key: str | None = None) -> httpx.Response:
-        """See Person."""
+        """Send a command as Person does, and remember the command if it succeeds."""
         key = key or str(uuid4())
         answer = await super().post(path, body, key=key)
         if answer.is_success:
@@ -61,7 +61,7 @@ class RecordingPerson(Person):
         return answer
 
     async def until_answered(self, path: str, body: Any = None, *, key: str) -> httpx.Response:
-        """Repeat a command under its key, as a client does, until the server no longer answers that the first request
+        """Repeat a command under its key, as a client does, while the server answers that the first request still
         runs.
         """
         async with asyncio.timeout(30):
@@ -72,14 +72,16 @@ class RecordingPerson(Person):
                 await asyncio.sleep(0.2)
 
     async def check_answers(self, server: ServerProcess) -> None:
-        """Repeat every acknowledged command under its key, and assert that the answer is the same."""
+        """Repeat every remembered command under its key at this server, and assert that each answer is the same as
+        before.
+        """
         for one in tuple(self.answered):
             again = await self.at(server).post(one.path, one.body, key=one.key)
             assert (again.status_code, again.text) == (one.status, one.text), f"{one} became {again.text}"
 
 
 class System:
-    """One database, its processes, and its people."""
+    """A database, its processes, and its people."""
 
     def __init__(
         self, folder: Path, environment: Mapping[str, str], database: Database, servers: EmbeddedServers
@@ -95,13 +97,13 @@ class System:
     # Processes
 
     def server(self, name: str = "server") -> ServerProcess:
-        """A server that is not started yet."""
+        """Return a new server, which the test starts."""
         server = ServerProcess(self._folder, name, self._environment)
         self._processes.append(server)
         return server
 
     def worker(self, name: str = "worker") -> WorkerProcess:
-        """A worker that is not started yet."""
+        """Return a new worker, which the test starts."""
         worker = WorkerProcess(self._folder, name, self._environment)
         self._processes.append(worker)
         return worker
@@ -113,7 +115,7 @@ class System:
     # People
 
     async def person(self, role: Role, user_id: UUID, server: ServerProcess) -> RecordingPerson:
-        """Sign in an existing person."""
+        """Sign in an existing person as a client of this server."""
         token = secrets.token_urlsafe(32)
         digest = hashlib.sha256(token.encode()).digest()
         await self.database.execute(SIGN_IN, digest, role, user_id, "bearer", 3600.0)
@@ -122,17 +124,17 @@ class System:
         return person
 
     async def customer(self, server: ServerProcess) -> RecordingPerson:
-        """A new customer."""
+        """Create a customer."""
         return await self.person("customer", await self.make.customer(), server)
 
     async def customers(self, count: int, server: ServerProcess) -> list[RecordingPerson]:
-        """Several new customers."""
+        """Create several customers."""
         return [await self.customer(server) for _ in range(count)]
 
     async def mitra(
         self, server: ServerProcess, *, max_customers: int = 1, online: bool = False
     ) -> RecordingPerson:
-        """A new mitra, not connected. The toggle is off unless `online` is given."""
+        """Create a mitra without a connection. The mitra is online only if `online` is true."""
         return await self.person(
             "mitra", await self.make.mitra(online=online, max_customers=max_customers), server
         )
@@ -140,30 +142,30 @@ class System:
     # Situations in which tests begin, made through the API
 
     async def open_payment(self, customer: Person, *, price_rp: int = 20_000) -> dict[str, Any]:
-        """Open a payment, but do not confirm it."""
+        """Open a payment without a confirmation."""
         minutes = 5 if price_rp == 0 else 30
         offer_id = await self.make.offer(duration_minutes=minutes, price_rp=price_rp)
         payment: dict[str, Any] = done(await customer.post("/payments", {"offer_id": str(offer_id)}))
         return payment
 
     async def search(self, customer: Person) -> dict[str, Any]:
-        """Open and confirm a payment. Returns its open pairing."""
+        """Open and confirm a payment. Return the open pairing of the payment."""
         payment = await self.open_payment(customer)
         pairing: dict[str, Any] = done(await customer.post(f"/payments/{payment['id']}/confirm"))["pairing"]
         return pairing
 
     async def request_path(self, pairing: dict[str, Any], mitra: Person) -> str:
-        """The path at which this mitra answers this pairing's request."""
+        """Return the path under which this mitra accepts or rejects the request of this pairing."""
         return f"/requests/{await request_of(self.database, UUID(pairing['id']), mitra.id)}"
 
     async def chat(self, customer: Person, mitra: Person) -> dict[str, Any]:
-        """Start a session of these two users. The mitra must be online."""
+        """Start a session of this customer with this mitra. The mitra must be online."""
         path = await self.request_path(await self.search(customer), mitra)
         session: dict[str, Any] = done(await mitra.post(f"{path}/accept"))["session"]
         return session
 
     async def leave(self, *customers: Person) -> None:
-        """Each customer ends their session, search or payment."""
+        """End the session, the search or the payment of each customer."""
         for customer in customers:
             state = done(await customer.get("/state"))
             if state["session"] is not None:
@@ -176,7 +178,9 @@ class System:
     # Conditions that must hold
 
     async def check(self, server: ServerProcess | None = None) -> None:
-        """Wait until nothing is in flight, then check every invariant, and every acknowledged command at `server`."""
+        """Wait until nothing is in flight, then check every invariant. If `server` is given, also repeat every
+        acknowledged command there.
+        """
         async with asyncio.timeout(30):
             while await invariants.violations_of([invariants.IN_FLIGHT], self.database, None):
                 await asyncio.sleep(0.05)
@@ -188,38 +192,40 @@ class System:
 
 
 def done(answer: httpx.Response) -> Any:
-    """Assert that a command succeeded, and return its body."""
+    """Assert that the command succeeded, and return the JSON of its body."""
     assert answer.is_success, answer.text
     return answer.json() if answer.content else None
 
 
 async def available(server: ServerProcess) -> bool:
-    """Poll whether a mitra is available."""
+    """Return whether a poll says that a mitra is available."""
     answer: bool = done(await server.http.get("/api/client/mitra-availability"))["available"]
     return answer
 
 
 async def unavailable(server: ServerProcess) -> bool:
-    """Poll whether no mitra is available."""
+    """Return whether a poll says that no mitra is available."""
     return not await available(server)
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = HEALED_SECONDS) -> None:
-    """Wait until the condition holds. Raises TimeoutError after `seconds`."""
+    """Wait until the condition holds. Raise TimeoutError after `seconds`."""
     async with asyncio.timeout(seconds):
         while not await condition():
             await asyncio.sleep(0.02)
 
 
 async def expect_no_answer(command: Awaitable[httpx.Response]) -> None:
-    """Assert that a command gets no answer, because the command's server dies."""
+    """Assert that the command gets no answer, because its server dies."""
     with pytest.raises(httpx.TransportError):
         await command
 
 
 @contextlib.asynccontextmanager
 async def sockets_of(*people: Person) -> AsyncIterator[list["Device"]]:
-    """A connected and welcomed device per person. At the end, assert that its events have no gap and no duplicate."""
+    """Connect a device for each person. At the end, assert that each device received its events without a gap or a
+    duplicate.
+    """
     async with contextlib.AsyncExitStack() as stack:
         devices = [Device(await stack.enter_async_context(person.socket())) for person in people]
         yield devices
@@ -229,7 +235,7 @@ async def sockets_of(*people: Person) -> AsyncIterator[list["Device"]]:
 
 @contextlib.asynccontextmanager
 async def working(*mitras: Person) -> AsyncIterator[list["Device"]]:
-    """A device per mitra, with the toggle on."""
+    """Connect a device for each mitra, and set each mitra online."""
     async with sockets_of(*mitras) as devices:
         for mitra in mitras:
             done(await mitra.put("/presence", {"online": True}))
@@ -237,7 +243,7 @@ async def working(*mitras: Person) -> AsyncIterator[list["Device"]]:
 
 
 class Device:
-    """A connected device, and the events it received."""
+    """A connected device, and the events that it received."""
 
     def __init__(self, socket: Socket) -> None:
         self.socket = socket
@@ -245,7 +251,7 @@ class Device:
     async def wait_for_event(
         self, event: str, seconds: float = HEALED_SECONDS, **matching: Any
     ) -> dict[str, Any]:
-        """Wait for an event of this type whose data has these values. Returns its data."""
+        """Wait for an event of this type whose data contains the values of `matching`. Return the event's data."""
         try:
             return await self.socket.wait_for(event, seconds, **matching)
         except TimeoutError:
@@ -253,11 +259,11 @@ class Device:
             raise AssertionError(f"no {event} with {matching} in {seconds} s, but {seen}") from None
 
     def count(self, event: str) -> int:
-        """How many events of this type came."""
+        """Return how many events of this type the device received."""
         return sum(frame.get("type") == event for frame in self.socket.events)
 
     def check_for_gaps(self) -> None:
-        """Assert that the device received every event after the welcome exactly once, in order."""
+        """Assert that the device received every event after the welcome exactly once and in order."""
         numbers = [frame["seq"] for frame in self.socket.events if frame.get("seq") is not None]
         first = self.socket.welcome["seq"] + 1
         assert numbers == list(range(first, first + len(numbers)))

@@ -1,4 +1,4 @@
-"""Two servers and a worker are killed at random moments while people go through their journeys."""
+"""Test that no acknowledged command is lost when two servers and a worker are killed at random moments."""
 
 import asyncio
 import contextlib
@@ -21,12 +21,12 @@ CUSTOMERS = 8
 MITRAS = 3
 KILLS = 3
 RETRY_SECONDS = 0.1
-# The time limit until nothing is in flight. The worker asks about an unanswered charge after 6 s.
+# The time limit until nothing is in flight. The worker asks the gateway about an unanswered charge after 6 s.
 REST_TIMEOUT_SECONDS = 60
 
 
 class Client:
-    """A person whose client tries the next server if one does not answer, and whose device follows the stream."""
+    """A person with a client and a device. If a server does not answer, the client tries the other server."""
 
     def __init__(self, person: RecordingPerson, servers: list[ServerProcess]) -> None:
         self.person = person
@@ -35,17 +35,19 @@ class Client:
 
     @property
     def seen(self) -> list[int]:
-        """The seq of the first welcome, and of every event that the device received over all its connections."""
+        """The seq of the first welcome, followed by the seq of each event in the order in which the device received
+        the events.
+        """
         first = [connection.welcome["seq"] for connection in self._connections[:1]]
         frames = itertools.chain.from_iterable(connection.events for connection in self._connections)
         return first + [frame["seq"] for frame in frames if frame.get("seq") is not None]
 
     async def look(self, path: str) -> Any:
-        """GET from the first server that answers."""
+        """Send a GET until a server answers, and return the JSON."""
         return done(await self._repeat_until_answered(lambda person: person.get(path)))
 
     async def command(self, path: str, body: Any = None) -> httpx.Response:
-        """POST, repeated under one key until a server gives the final answer."""
+        """Send a POST, and repeat the POST under the same key until a server gives the final answer."""
         key = str(uuid4())
         return await self._repeat_until_answered(lambda person: person.post(path, body, key=key))
 
@@ -61,12 +63,12 @@ class Client:
         raise AssertionError("the servers never end")
 
     async def try_once(self, path: str) -> None:
-        """POST to the next server once, and ignore whether the server answers. The state shows the result."""
+        """Send a POST once to the next server. The caller reads the result from the state, even if no answer comes."""
         with contextlib.suppress(httpx.TransportError):
             await self.person.at(next(self._servers)).post(path)
 
     async def follow(self) -> None:
-        """Keep a connection. When it breaks, resume at the next server."""
+        """Keep a connection open. When the connection breaks, resume the stream at the next server."""
         epoch = None
         for server in self._servers:
             seen = self.seen
@@ -82,7 +84,7 @@ class Client:
 
 
 async def accept_requests(mitra: Client) -> None:
-    """Accept every request until cancelled."""
+    """Accept every request of this mitra until the task is cancelled."""
     while True:
         for request in (await mitra.look("/requests"))["items"]:
             await mitra.command(f"/requests/{request['id']}/accept")
@@ -90,7 +92,7 @@ async def accept_requests(mitra: Client) -> None:
 
 
 async def go_through_journeys(customer: Client, offer_id: str, is_over: asyncio.Event) -> None:
-    """Go through one journey after another: pay, search, write, end."""
+    """Repeat a whole journey until `is_over` is set: pay, search, write messages, and end the session."""
     while not is_over.is_set():
         opened = await customer.command("/payments", {"offer_id": offer_id})
         if opened.status_code == 201:
@@ -98,13 +100,13 @@ async def go_through_journeys(customer: Client, offer_id: str, is_over: asyncio.
             if session is not None:
                 await chat(customer, session)
         else:
-            # All mitras were connected to the dead server. They reconnect.
+            # All mitras were connected to the killed server. Wait until they have reconnected to another server.
             assert problem(opened) == (409, "no_mitra_available")
             await asyncio.sleep(RETRY_SECONDS)
 
 
 async def pay(customer: Client) -> dict[str, Any] | None:
-    """Confirm, and wait for the session. Returns None when no mitra accepted."""
+    """Confirm the payment and wait for the session. Return None if no mitra accepted."""
     while True:
         state = await customer.look("/state")
         if state["session"] is not None:
@@ -129,7 +131,7 @@ async def chat(customer: Client, session: dict[str, Any]) -> None:
 
 @contextlib.asynccontextmanager
 async def running_in_background(*steps: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run these during the block. An exception in one of them ends the block."""
+    """Run the coroutines during the block, and cancel them at its end. An exception in a coroutine ends the block."""
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(step) for step in steps]
         yield

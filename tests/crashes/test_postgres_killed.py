@@ -1,4 +1,4 @@
-"""PostgreSQL is killed with `kill -9` during a blast and a chat. All processes and clients recover by themselves."""
+"""Kill PostgreSQL with `kill -9` during a blast and a chat. All processes and clients must recover by themselves."""
 
 import asyncio
 import functools
@@ -29,19 +29,19 @@ SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name = ANY ('{curhat server, curhat worker}')
 """
 
-# PostgreSQL first replays its write-ahead log, possibly on a busy machine.
+# PostgreSQL first replays its write-ahead log, which takes longer on a busy machine.
 RECOVERY_TIMEOUT_SECONDS = 30
 
 
 async def kill_immediately(postgres: PostgresServer) -> None:
-    """Kill PostgreSQL with `kill -9` at any moment of its work."""
+    """Kill PostgreSQL with `kill -9` without waiting for its current work."""
     assert postgres.pid is not None
     os.kill(postgres.pid, signal.SIGKILL)
     assert await postgres.wait() == "signal SIGKILL"
 
 
 class Writer:
-    """Sends messages one after another until one message is not acknowledged."""
+    """Sends messages one after another, and stops at the first message that the server does not acknowledge."""
 
     def __init__(self, person: RecordingPerson, path: str) -> None:
         self.person = person
@@ -50,7 +50,7 @@ class Writer:
         self.unacknowledged: dict[str, str] = {}
 
     async def write(self) -> None:
-        """Send until PostgreSQL is down."""
+        """Send messages until the server cannot reach PostgreSQL."""
         for number in itertools.count():
             message = {"client_message_id": str(uuid4()), "text": f"text {number}"}
             answer = await self.person.post(self.path, message)
@@ -63,7 +63,7 @@ class Writer:
 
 @pytest.fixture(scope="module")
 async def processes(system: System) -> tuple[ServerProcess, WorkerProcess]:
-    """A server and a worker, running."""
+    """Start a server and a worker."""
     server, worker = system.server(), system.worker()
     await asyncio.gather(server.start(), worker.start())
     return server, worker
@@ -96,7 +96,7 @@ async def test_servers_and_workers_survive_a_kill_of_postgresql_and_no_acknowled
         await writing
 
         await until(lambda: is_not_ready(server))
-        assert await available(server)  # A poll never touches PostgreSQL.
+        assert await available(server)  # The server answers a poll without PostgreSQL.
         key = str(uuid4())
         assert problem(await accepts.post(accept, key=key)) == (500, "internal_error")
 
@@ -125,7 +125,7 @@ async def test_no_process_exits_when_an_administrator_repeatedly_ends_its_connec
 ) -> None:
     server, worker = processes
     for _ in range(20):
-        # Both processes use a connection at least every 0.25 s, so some connections end during a statement.
+        # Both processes use a connection at least every 0.25 s, so some connections end while a statement runs.
         await until(functools.partial(has_ended_connections, system), RECOVERY_TIMEOUT_SECONDS)
     await until(server.is_ready, RECOVERY_TIMEOUT_SECONDS)
     customer, mitra = await system.customer(server), await system.mitra(server)
@@ -137,16 +137,16 @@ async def test_no_process_exits_when_an_administrator_repeatedly_ends_its_connec
 
 
 async def has_ended_connections(system: System) -> bool:
-    """End all connections. Returns whether both the server and the worker had one."""
+    """End all connections of the server and the worker. Return whether at least two connections ended."""
     ended: int = await system.database.fetchval(END_CONNECTIONS)
     return ended >= 2
 
 
 async def have_written(writers: list[Writer], messages: int) -> bool:
-    """Whether each writer has this many acknowledged messages."""
+    """Return whether each writer has at least this many acknowledged messages."""
     return all(len(writer.acknowledged) >= messages for writer in writers)
 
 
 async def is_not_ready(server: ServerProcess) -> bool:
-    """Whether /readyz says that the server is not ready."""
+    """Return whether /readyz says that the server is not ready."""
     return not await server.is_ready()

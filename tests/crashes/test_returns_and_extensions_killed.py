@@ -1,7 +1,7 @@
-"""Targeted pairings, their fallback, and extensions. The tests kill the server or the worker at each step.
+"""Test targeted pairings, their fallback, and extensions while the server or the worker is killed at each step.
 
-The money and the journey are the same as without a kill. The devices are connected to a server that no test kills. A
-worker runs only where a test starts one.
+The charges and the journey must be the same as without a kill. The devices are connected to a server that no test
+kills. A worker runs only in the tests that start one.
 """
 
 import asyncio
@@ -25,15 +25,15 @@ from tests.crashes.system import (
 from tests.support.processes import ServerProcess, WorkerProcess
 from tests.support.signed_in import problem
 
-# The shortest windows that an operator may set.
+# The shortest timeout that an operator may set.
 WINDOW_SECONDS = 5
-# The worker asks about a lost answer after 6 s.
+# The worker asks the gateway about a charge without an answer after 6 s.
 ANSWER_TIMEOUT_SECONDS = 14.0
 
 
 @pytest.fixture(scope="module")
 async def survivor(system: System) -> ServerProcess:
-    """A running server that is not killed, with short windows."""
+    """Start a server with short timeouts. No test kills this server."""
     for key in ("returning_chat_confirmation_timeout_seconds", "extension_timeout_seconds"):
         await system.database.execute(
             "UPDATE configuration SET value = $2 WHERE key = $1", key, str(WINDOW_SECONDS)
@@ -43,7 +43,7 @@ async def survivor(system: System) -> ServerProcess:
 
 @pytest.fixture
 async def worker(system: System) -> AsyncIterator[WorkerProcess]:
-    """A worker that is not started yet."""
+    """Yield a new worker, which the test starts."""
     worker = system.worker()
     yield worker
     await worker.close()
@@ -51,14 +51,14 @@ async def worker(system: System) -> AsyncIterator[WorkerProcess]:
 
 @pytest.fixture
 async def victim(system: System) -> AsyncIterator[ServerProcess]:
-    """The server to kill. The test starts it."""
+    """Yield the server to kill, which the test starts."""
     server = system.server("victim")
     yield server
     await server.close()
 
 
 async def ask_for_more(system: System, customer: RecordingPerson, session: dict[str, Any]) -> dict[str, Any]:
-    """Request an extension of 15 minutes."""
+    """Ask for an extension of 15 minutes as this customer, and return the extension."""
     offer_id = await system.make.offer(purpose="extension", duration_minutes=15, price_rp=10_000)
     asked: dict[str, Any] = done(
         await customer.post(f"/sessions/{session['id']}/extensions", {"offer_id": str(offer_id)})
@@ -67,14 +67,14 @@ async def ask_for_more(system: System, customer: RecordingPerson, session: dict[
 
 
 async def charges(system: System, payment_id: str) -> list[int]:
-    """The amounts that the gateway charged for a payment, from the gateway's own records."""
+    """Return the amounts of the approved charges of a payment from the gateway's records."""
     books = await MockGateway(system.database).recorded(UUID(payment_id))
     assert books.refunds == []
     return [charge.amount_rp for charge in books.charges if charge.status == "approved"]
 
 
 async def minutes(system: System, session: dict[str, Any]) -> float:
-    """The current length of a session."""
+    """Return the length of a session in minutes, from its start to its current end."""
     length: float = await system.database.fetchval(
         "SELECT extract(epoch FROM ends_at - started_at)::float8 / 60 FROM sessions WHERE id = $1",
         UUID(session["id"]),
@@ -83,7 +83,7 @@ async def minutes(system: System, session: dict[str, Any]) -> float:
 
 
 async def make_past_chat(system: System, customer: RecordingPerson, mitra: RecordingPerson) -> None:
-    """Give these two a chat in their history."""
+    """Start and end a session of this customer with this mitra."""
     session = await system.chat(customer, mitra)
     done(await customer.post(f"/sessions/{session['id']}/end"))
 
@@ -91,7 +91,7 @@ async def make_past_chat(system: System, customer: RecordingPerson, mitra: Recor
 async def pay_for_same_mitra(
     system: System, customer: RecordingPerson, mitra: RecordingPerson
 ) -> dict[str, Any]:
-    """Open and confirm a payment for this mitra. Returns the payment with its pairing."""
+    """Open and confirm a payment for this mitra. Return the payment with its pairing."""
     order = {"offer_id": str(await system.make.offer()), "target_mitra_id": str(mitra.id)}
     payment = done(await customer.post("/payments", order))
     confirmed: dict[str, Any] = done(await customer.post(f"/payments/{payment['id']}/confirm"))["payment"]
@@ -99,8 +99,8 @@ async def pay_for_same_mitra(
 
 
 async def wait_without_events(device: Device, seconds: float) -> None:
-    """Wait this long, and assert that no event arrives, because no worker decides. The device answers pings
-    meanwhile.
+    """Wait this long, and assert that the device gets no event. No worker runs, so nothing can be decided. The device
+    answers pings meanwhile.
     """
     before = len(device.socket.events)
     with pytest.raises(TimeoutError):
@@ -113,7 +113,7 @@ async def wait_without_events(device: Device, seconds: float) -> None:
 
 @pytest.mark.rule("5.4", "5.7")
 @pytest.mark.invariant(2, 7, 9, 12)
-async def test_an_approval_charges_once_when_its_server_is_killed_around_the_charge(
+async def test_the_extension_is_charged_once_when_the_server_of_an_approval_is_killed_before_or_after_the_charge(
     system: System, survivor: ServerProcess, worker: WorkerProcess
 ) -> None:
     points = [
@@ -162,7 +162,7 @@ async def test_an_approval_charges_once_when_its_server_is_killed_around_the_cha
     "kill_at",
     ["confirm.before_charge", "confirm.after_charge", "confirm.after_charge>transaction.committed"],
 )
-async def test_a_default_approval_charges_once_when_its_worker_is_killed_around_the_charge(
+async def test_the_extension_is_charged_once_when_the_worker_of_a_default_approval_is_killed_before_or_after_the_charge(
     system: System, survivor: ServerProcess, worker: WorkerProcess, kill_at: str
 ) -> None:
     await worker.start(kill_at)
@@ -188,7 +188,7 @@ async def test_a_default_approval_charges_once_when_its_worker_is_killed_around_
 @pytest.mark.rule("5.1", "5.6")
 @pytest.mark.invariant(5, 7, 12)
 @pytest.mark.parametrize("mitra_leaves", [False, True])
-async def test_a_late_answer_is_refused_while_no_worker_runs_and_the_next_worker_decides(
+async def test_a_late_answer_to_an_extension_is_refused_while_no_worker_runs_and_the_next_worker_decides_the_extension(
     system: System, survivor: ServerProcess, worker: WorkerProcess, mitra_leaves: bool
 ) -> None:
     customer, mitra = await system.customer(survivor), await system.mitra(survivor)
@@ -216,7 +216,7 @@ async def test_a_late_answer_is_refused_while_no_worker_runs_and_the_next_worker
 
 
 async def is_disconnected(mitra: RecordingPerson) -> bool:
-    """Whether the mitra counts as disconnected: 3 s after its socket closed."""
+    """Return whether the server reports the mitra as disconnected. It does so 3 s after the socket closed."""
     return done(await mitra.get("/me"))["connected"] is False
 
 
@@ -250,7 +250,7 @@ async def test_a_late_targeted_accept_is_refused_while_no_worker_runs_and_the_ne
 
 @pytest.mark.rule("4.4", "5.6")
 @pytest.mark.invariant(6, 7, 12)
-async def test_a_targeted_pairing_fails_even_if_the_server_is_killed_after_the_commit_of_the_toggle(
+async def test_a_targeted_pairing_fails_when_the_server_is_killed_after_the_mitras_toggle_commits(
     system: System, survivor: ServerProcess, victim: ServerProcess, worker: WorkerProcess
 ) -> None:
     await asyncio.gather(victim.start("presence.intent_committed"), worker.start())
@@ -276,7 +276,7 @@ async def test_a_targeted_pairing_fails_even_if_the_server_is_killed_after_the_c
 
 @pytest.mark.rule("4.4", "2b.7")
 @pytest.mark.invariant(6, 8, 12)
-async def test_a_targeted_pairing_fails_even_if_the_server_is_killed_after_the_accept_that_fills_the_mitra(
+async def test_a_targeted_pairing_fails_when_the_server_is_killed_after_an_accept_brings_the_mitra_to_capacity(
     system: System, survivor: ServerProcess, victim: ServerProcess, worker: WorkerProcess
 ) -> None:
     await asyncio.gather(victim.start("accept.before_commit>transaction.committed"), worker.start())
@@ -300,7 +300,7 @@ async def test_a_targeted_pairing_fails_even_if_the_server_is_killed_after_the_a
 @pytest.mark.rule("3.5", "3.8")
 @pytest.mark.invariant(2, 4, 6, 12)
 @pytest.mark.parametrize("kill_at", ["idempotency.stored", "idempotency.stored>transaction.committed"])
-async def test_a_fallback_opens_one_blast_under_one_charge_when_its_server_is_killed(
+async def test_a_fallback_opens_one_blast_without_another_charge_when_the_server_is_killed(
     system: System, survivor: ServerProcess, victim: ServerProcess, worker: WorkerProcess, kill_at: str
 ) -> None:
     await asyncio.gather(victim.start(kill_at), worker.start())
@@ -327,7 +327,7 @@ async def test_a_fallback_opens_one_blast_under_one_charge_when_its_server_is_ki
             assert await charges(system, payment["id"]) == [20_000]
             assert (
                 mitra_device.count("request.offered") == 2
-            )  # For the first chat, and for the targeted pairing.
+            )  # One request for the past chat, and one request for the targeted pairing.
             await system.leave(customer)
     await system.check(survivor)
 
@@ -337,7 +337,7 @@ async def test_a_fallback_opens_one_blast_under_one_charge_when_its_server_is_ki
 
 @pytest.mark.rule("5.6", "X.10", "3.5")
 @pytest.mark.invariant(2, 3, 7, 11)
-async def test_silence_rejects_and_a_mitra_can_approve_and_no_fallback_starts_while_valkey_is_down(
+async def test_while_valkey_is_down_an_unanswered_extension_is_rejected_a_mitra_can_approve_and_no_fallback_starts(
     system: System, survivor: ServerProcess, worker: WorkerProcess
 ) -> None:
     await worker.start()
@@ -381,6 +381,6 @@ async def test_silence_rejects_and_a_mitra_can_approve_and_no_fallback_starts_wh
 
 
 async def can_be_taken(customer: RecordingPerson, payment: dict[str, Any]) -> bool:
-    """Whether the customer is offered another bestie."""
+    """Return whether the app offers another bestie to the customer."""
     shown = done(await customer.get(f"/payments/{payment['id']}"))["pairing"]
     return bool(shown["fallback"]["other_available"])

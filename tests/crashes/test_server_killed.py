@@ -1,4 +1,4 @@
-"""A server is killed at each point of a journey. Another server continues, and nothing acknowledged is lost.
+"""Kill a server at each point of a journey. Another server must continue, and no acknowledged command may be lost.
 
 All devices are connected to a second server, which no test kills. The tests send commands to the first server.
 """
@@ -19,7 +19,7 @@ from tests.support.signed_in import problem
 
 @pytest.fixture(scope="module")
 async def survivor(system: System) -> ServerProcess:
-    """The running server that no test kills. A worker runs too."""
+    """Start a worker and the server that no test kills."""
     server, worker = system.server("survivor"), system.worker()
     await asyncio.gather(server.start(), worker.start())
     return server
@@ -27,14 +27,14 @@ async def survivor(system: System) -> ServerProcess:
 
 @pytest.fixture
 async def victim(system: System) -> AsyncIterator[ServerProcess]:
-    """The server to kill. The test starts it."""
+    """Yield the server to kill, which the test starts."""
     server = system.server("victim")
     yield server
     await server.close()
 
 
 class Command:
-    """A command that a test sends to the victim, and then repeats under the same key at the survivor."""
+    """A command under one key. A test sends the command to the victim, and then repeats the command at the survivor."""
 
     def __init__(self, person: RecordingPerson, path: str, body: Any = None) -> None:
         self.person = person
@@ -43,7 +43,7 @@ class Command:
         self.key = str(uuid4())
 
     async def sent_to(self, server: ServerProcess) -> httpx.Response:
-        """Send the command to this server. Returns the answer."""
+        """Send the command to this server, and return the answer."""
         return await self.person.at(server).until_answered(self.path, self.body, key=self.key)
 
 
@@ -54,7 +54,7 @@ class Command:
     ["idempotency.stored*8", "idempotency.stored>transaction.committed*8"],
     ids=["before_their_commit", "between_their_commit_and_its_publication"],
 )
-async def test_each_of_eight_interrupted_commands_takes_effect_once_and_every_device_gets_its_event(
+async def test_each_of_eight_interrupted_commands_takes_effect_once_and_every_device_gets_the_event(
     system: System, survivor: ServerProcess, victim: ServerProcess, kill_at: str
 ) -> None:
     await victim.start(kill_at)
@@ -118,7 +118,7 @@ async def test_each_of_eight_interrupted_commands_takes_effect_once_and_every_de
 
 @pytest.mark.rule("2a.6", "2a.7")
 @pytest.mark.invariant(2, 4, 9, 12)
-async def test_a_confirmation_charges_once_when_its_server_is_killed_around_the_charge(
+async def test_a_payment_is_charged_once_when_the_confirming_server_is_killed_before_or_after_the_charge(
     system: System, survivor: ServerProcess
 ) -> None:
     before, after, recorded = (system.server(f"victim {name}") for name in ("before", "after", "recorded"))
@@ -140,12 +140,13 @@ async def test_a_confirmation_charges_once_when_its_server_is_killed_around_the_
         await asyncio.gather(*(expect_no_answer(command.sent_to(victim)) for command, victim in steps))
         await asyncio.gather(*(victim.killed() for victim in victims))
 
-        # The device gets the event of the recorded charge immediately. It gets the other events after the worker
-        # has asked the gateway.
+        # The third customer's device gets its event immediately, because the third server recorded the charge's
+        # answer. The second customer's device gets its event after the worker has asked the gateway.
         await devices[2].wait_for_event("pairing.updated", status="open")
         await mitra_device.wait_for_event("request.offered")
         await devices[1].wait_for_event("pairing.updated", 12, status="open")
-        # By then the server knows that the charge never reached the gateway. The repeated command charges again.
+        # By now the worker knows that the first charge did not reach the gateway. The repeated command charges the
+        # payment again.
         for command in commands:
             confirmation = done(await command.sent_to(survivor))
             assert confirmation["payment"]["status"] == "confirmed"
@@ -161,7 +162,7 @@ async def test_a_confirmation_charges_once_when_its_server_is_killed_around_the_
 
 @pytest.mark.rule("2b.5", "2b.7")
 @pytest.mark.invariant(1, 6, 12)
-async def test_every_device_gets_an_accept_within_4_seconds_when_its_server_dies_before_the_signals(
+async def test_every_device_gets_the_events_of_an_accept_within_4_seconds_when_the_server_dies_before_the_signals(
     system: System, survivor: ServerProcess, victim: ServerProcess
 ) -> None:
     await victim.start("accept.before_commit>transaction.committed")
@@ -195,7 +196,7 @@ async def test_every_device_gets_an_accept_within_4_seconds_when_its_server_dies
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(1, 6, 12)
-async def test_another_mitra_can_accept_when_a_server_dies_before_the_commit_of_the_first_accept(
+async def test_another_mitra_can_accept_when_the_server_dies_before_it_commits_the_first_accept(
     system: System, survivor: ServerProcess, victim: ServerProcess
 ) -> None:
     await victim.start("accept.before_commit")

@@ -1,4 +1,4 @@
-"""Valkey is killed and wiped during a blast. No fact about money or sessions changes."""
+"""Kill and wipe Valkey during a blast. The rows about money and sessions must not change."""
 
 import asyncio
 from uuid import UUID
@@ -15,7 +15,7 @@ from tests.support.signed_in import business_rows, problem
 
 @pytest.fixture(scope="module")
 async def server(system: System) -> ServerProcess:
-    """A running server. A worker runs too."""
+    """Start a server and a worker."""
     server, worker = system.server(), system.worker()
     await asyncio.gather(server.start(), worker.start())
     return server

@@ -1,4 +1,4 @@
-"""Workers are killed while deadlines are due. Each deadline takes effect exactly once and never early."""
+"""Kill workers while deadlines are due. Each deadline must take effect exactly once and never early."""
 
 import asyncio
 from uuid import UUID
@@ -24,8 +24,8 @@ WITH somebody AS (
 INSERT INTO customers (id, call_name) SELECT id, 'Bunga' FROM somebody RETURNING id
 """
 
-# Makes the armed deadlines due one after another within 3 s. If all were due at the same time, a worker would fire
-# all of them in a few transactions before the test kills it.
+# Make the armed deadlines due one after another within 3 s. If all deadlines were due at the same time, a worker
+# would fire them in a few transactions before the test kills it.
 DUE_SOON = """
 WITH moment AS MATERIALIZED (SELECT curhat_now() + interval '2 seconds' AS first_due),
 given AS MATERIALIZED (
@@ -47,7 +47,7 @@ UNION ALL SELECT 'customers told', count(*) FROM stream_events
 UNION ALL SELECT 'deadlines left', count(*) FROM deadlines
 """
 
-# Moves the running session into the past, so that it ends now but keeps its length.
+# Move the running session into the past. The session then ends now and keeps its length.
 SESSION_IS_OVER = """
 UPDATE sessions SET started_at = moment.now - make_interval(mins => duration_minutes), ends_at = moment.now
 FROM (SELECT curhat_now() AS now OFFSET 0) AS moment WHERE status = 'active'
@@ -55,7 +55,7 @@ FROM (SELECT curhat_now() AS now OFFSET 0) AS moment WHERE status = 'active'
 
 
 def terms(offer_id: UUID, *, price_rp: int) -> Offer:
-    """Return an offer of 30 minutes."""
+    """Return an offer of 30 minutes at this price. At price 0, the offer is a trial."""
     return Offer(offer_id, duration_minutes=30, price_rp=price_rp, is_trial=price_rp == 0)
 
 
@@ -94,7 +94,7 @@ async def test_hundreds_of_deadlines_take_effect_once_and_never_early_while_work
 
 
 class Attempt:
-    """A charge attempt without a recorded answer."""
+    """A charge attempt whose answer is not recorded."""
 
     def __init__(self, system: System, customer_id: UUID, charge: Charge) -> None:
         self.system = system
@@ -104,7 +104,7 @@ class Attempt:
 
     @classmethod
     async def begin(cls, system: System) -> "Attempt":
-        """Begin to confirm the payment of a new customer."""
+        """Create a customer, and begin to confirm a payment of this customer."""
         customer_id = await system.make.customer()
         offer_id = await system.make.offer()
         async with system.database.transaction() as tx:
@@ -114,15 +114,15 @@ class Attempt:
         return cls(system, customer_id, charge)
 
     async def reach_the_gateway(self) -> ChargeAnswer:
-        """Send the charge to the gateway."""
+        """Send the charge to the gateway, and return the answer without recording it."""
         return await self.gateway.charge(self.charge.key, self.charge.payment_id, self.charge.amount_rp)
 
     async def recorded(self) -> GatewayRecords:
-        """The gateway's own records of this payment."""
+        """Return the gateway's own records of this payment."""
         return await self.gateway.recorded(self.charge.payment_id)
 
     async def make_next_try_due(self, kind: str) -> None:
-        """Make the armed next try due now."""
+        """Make the armed deadline of this kind due now."""
         moved = await self.system.database.execute(
             "UPDATE deadlines SET due_at = curhat_now() WHERE kind = $1", kind
         )
@@ -131,10 +131,13 @@ class Attempt:
 
 @pytest.mark.rule("2a.6")
 @pytest.mark.invariant(2, 9, 12)
-async def test_a_refund_is_made_once_when_workers_are_killed_around_it(system: System) -> None:
+async def test_a_refund_is_made_once_when_workers_are_killed_before_and_after_the_call_to_the_gateway(
+    system: System,
+) -> None:
     attempt = await Attempt.begin(system)
     async with system.database.transaction() as tx:
-        # The worker asked the gateway before the charge reached the gateway.
+        # Record that the gateway did not know the charge, as if the worker had asked before the charge reached the
+        # gateway.
         await charging.charge_answered(tx, attempt.charge.key, ChargeAnswer("not_found"), [])
         await paying.cancel_payment(tx, attempt.customer_id, attempt.charge.payment_id)
     approval = await attempt.reach_the_gateway()
@@ -163,7 +166,7 @@ async def test_a_refund_is_made_once_when_workers_are_killed_around_it(system: S
 
 @pytest.mark.rule("2a.6", "2a.7")
 @pytest.mark.invariant(2, 9, 12)
-async def test_a_lost_answer_confirms_the_payment_once_when_workers_are_killed_while_asking(
+async def test_a_payment_with_a_lost_answer_is_confirmed_once_when_workers_are_killed_while_they_ask_the_gateway(
     system: System,
 ) -> None:
     attempt = await Attempt.begin(system)
@@ -192,7 +195,7 @@ async def test_a_lost_answer_confirms_the_payment_once_when_workers_are_killed_w
 
 
 async def status_of(database: Database, attempt: Attempt) -> str:
-    """The status of the attempt's payment."""
+    """Return the status of the attempt's payment."""
     status: str = await database.fetchval(
         "SELECT status FROM payments WHERE id = $1", attempt.charge.payment_id
     )
@@ -200,13 +203,13 @@ async def status_of(database: Database, attempt: Attempt) -> str:
 
 
 async def is_confirmed(database: Database, attempt: Attempt) -> bool:
-    """Whether the attempt's payment is confirmed."""
+    """Return whether the attempt's payment is confirmed."""
     return await status_of(database, attempt) == "confirmed"
 
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5, 10, 12)
-async def test_both_members_get_a_sessions_end_within_4_seconds_when_the_worker_dies_before_the_signals(
+async def test_both_members_get_the_end_of_a_session_within_4_seconds_when_the_worker_dies_before_the_signals(
     system: System,
 ) -> None:
     server, worker = system.server(), system.worker("session")
