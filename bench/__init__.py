@@ -1,1 +1,3 @@
-"""The measured claims. Each file measures one claim and its peer in the same run. See README.md."""
+"""The benchmarks. Each file measures one claim about Curhat. If the claim has a peer, the same run measures the peer.
+See README.md.
+"""

@@ -1,4 +1,4 @@
-"""`python -m bench [NAME…]`: measures all claims, or the named ones, and prints one table at the end.
+"""`python -m bench [NAME…]`: measures the named claims, or all claims if no name is given, and prints one table.
 
 A run of all claims also writes the table to bench/RESULTS.md, with the date, the commit and the machine.
 """
@@ -32,7 +32,7 @@ CLAIMS: Final[dict[str, Measure]] = {
     "start": start.measure,
     "growth": growth.measure,
 }
-# Print a warning before a claim if other programs use a larger share of the processors. PostgreSQL's background
+# Print a warning before a claim if other programs use more than this share of the processors. PostgreSQL's background
 # processes alone stay below this share.
 MAX_BUSY_SHARE: Final = 0.1
 JSON_FILE: Final = Path(".cache/bench/latest.json")
@@ -40,7 +40,9 @@ RESULTS_FILE: Final = Path(__file__).with_name("RESULTS.md")
 
 
 def main() -> int:
-    """Measure. The exit status is 1 if a measurement failed, but not if a target was missed."""
+    """Measure the claims. The exit status is 1 if a measurement failed. A missed target does not change the exit
+    status.
+    """
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
         "names", nargs="*", metavar="NAME", help=f"one of {', '.join(CLAIMS)}; default: all of them"
@@ -60,7 +62,7 @@ def main() -> int:
 
 
 async def _run(names: list[str], options: Options) -> int:
-    # Without a terminal there is no width, so use a width that fits the table.
+    # If the output is not a terminal, it has no width. Then use a width that fits the table.
     console = Console(width=None if sys.stdout.isatty() else 180)
     about, commit = machine(), _commit()
     console.print(
@@ -82,7 +84,7 @@ async def _run(names: list[str], options: Options) -> int:
             begun = time.monotonic()
             try:
                 measured = await CLAIMS[name](built, options)
-            except Exception:  # noqa: BLE001  measure the other claims all the same
+            except Exception:  # noqa: BLE001  still measure the other claims
                 traceback.print_exc()
                 failed.append(name)
                 continue
@@ -104,7 +106,7 @@ async def _run(names: list[str], options: Options) -> int:
 
 
 def _commit() -> str:
-    """Return the short name of the checked-out commit, and whether files differ from it."""
+    """Return the short name of the checked-out commit, and say whether any file differs from that commit."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(RESULTS_FILE.parent), *arguments]

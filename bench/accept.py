@@ -1,8 +1,8 @@
-"""The accept (2b.5): fifty concurrent mitras per pairing, and one mitra alone; over HTTP, with commit and events.
+"""The accept (2b.5) over HTTP, with its commit and events: with 50 concurrent mitras per pairing, and with one mitra.
 
-The peers are a FastAPI service on SQLAlchemy's ORM that does the same work, and pgbench. pgbench runs only the
-accept's SQL statement. So its figure is the most that PostgreSQL can do without HTTP, idempotency keys, events and
-answers.
+The first peer is a FastAPI service that does the same work through SQLAlchemy's ORM. The second peer is pgbench,
+which runs only the accept's SQL statement. So pgbench's figure is the most that PostgreSQL can do without HTTP,
+idempotency keys, events and answers.
 """
 
 import asyncio
@@ -100,8 +100,8 @@ async def _measure(
 ) -> dict[str, list[float]]:
     """Return the requests per second of each service, one value per round.
 
-    `contestants` mitras accept each pairing. The pairings use `groups` groups of mitras in turn. None: each pairing
-    has its own group.
+    `contestants` mitras accept each pairing. The pairings use `groups` groups of mitras in turn. If `groups` is None,
+    each pairing has its own group.
     """
     # Additional pairings keep every connection busy until the last counted answer.
     pairings_per_round = {name: count + concurrency // contestants for name, count in pairings.items()}
@@ -113,7 +113,8 @@ async def _measure(
         name: [
             _request(pairing * contestants + place, pairing % groups * contestants + place)
             for pairing in range(first[name], first[name] + sizes[name])
-            # Each pairing begins with another mitra. Otherwise the same few mitras would win every pairing.
+            # In each pairing, another mitra sends the first accept. Otherwise the same few mitras would win every
+            # pairing.
             for place in ((pairing * 7 + offset) % contestants for offset in range(contestants))
         ]
         for name in ("ours", "orm")
@@ -159,7 +160,7 @@ async def _measure(
 
 
 async def _check(database: Database, answered: int, uncounted: int) -> None:
-    """Check that each answered pairing has one winner. Up to `uncounted` later accepts may have won as well."""
+    """Check that each answered pairing has one session. Up to `uncounted` later pairings may also have a session."""
     async with database.connect() as connection:
         matched, sessions = await connection.fetchrow(_OUTCOME)  # type: ignore[misc]  # one row, always
     if sessions != matched or not answered <= sessions <= answered + uncounted:
@@ -201,8 +202,8 @@ async def _pgbench(
     clients: int,
 ) -> float:
     """Return the transactions per second of the prepared accept statement, which computes its ids from numbers."""
-    # Contested: all clients accept the same pairing, one pairing after the other. Alone: each client has its own
-    # pairings.
+    # With several contestants, all clients accept one pairing, and then all clients accept the next pairing. With one
+    # contestant, each client accepts its own pairings.
     per_client = pairings if contestants > 1 else pairings // clients
     pairing = f"{first} + :step" if contestants > 1 else f"{first} + :client_id * {per_client} + :step"
     place = ":client_id" if contestants > 1 else "0"
@@ -237,14 +238,18 @@ async def _pgbench(
 
 
 def _accept_statement(**values: str) -> str:
-    """Return the accept's statement with SQL text instead of its parameters, because pgbench has its own parameters."""
+    """Return the accept's statement with SQL text instead of its parameters, because pgbench writes parameters in its
+    own way.
+    """
     statements = parse(Path(queries.__file__).with_name("queries.sql")).statements
     accept = next(statement for statement in statements if statement.name == "accept_and_start")
     return re.sub(r"\$(\d+)", lambda found: values[accept.parameters[int(found[1]) - 1]], accept.sql)
 
 
 def _id(kind: int, variable: str) -> str:
-    """Return an SQL expression for the same id as people.identifier. It is as cheap for PostgreSQL as possible."""
+    """Return an SQL expression for the same id as people.identifier. The expression costs PostgreSQL as little time
+    as possible.
+    """
     return f"('{kind:08x}-0000-7000-8000-' || lpad(to_hex(:{variable}::bigint), 12, '0'))::uuid"
 
 

@@ -1,4 +1,6 @@
-"""The availability poll (1.2) is as fast as a bare "hello": with few mitras, with many, and without PostgreSQL."""
+"""The availability poll (1.2) is as fast as a bare "hello": with few mitras and with many mitras, and no poll queries
+PostgreSQL.
+"""
 
 import asyncio
 import time
@@ -67,7 +69,7 @@ async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
             f"PostgreSQL transactions during {COUNTED_POLLS:,} polls, more than without polls",
             max(0.0, polled - idle),
             "",
-            # In one of the two windows, each loop of the server may run once more than in the other.
+            # In one of the two windows, each loop of the server may run once more than in the other window.
             Target("figure", "at most", 5),
             note=f"{polled} in {WINDOW_SECONDS:.0f} s with the polls, {idle} in the same time without",
         ),

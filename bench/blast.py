@@ -1,4 +1,6 @@
-"""A blast (2b.2) to 1,000 connected mitras: from the commit of the confirmation to the last card at a socket."""
+"""A blast (2b.2) to 1,000 connected mitras: the time from the confirmation's commit until the last socket gets a
+card.
+"""
 
 import asyncio
 import json
@@ -47,7 +49,7 @@ class Cards:
 
 
 async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
-    """Run BLASTS blasts, one after the other. The first one is the warm-up."""
+    """Run BLASTS blasts, one after the other. The first blast is the warm-up."""
     async with testbed.database() as database, database.connect() as connection:
         await people.prepare(connection)
         await people.customers(connection, 0, BLASTS)

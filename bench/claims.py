@@ -1,4 +1,4 @@
-"""A claim: a name, and the function that measures it on the testbed."""
+"""A claim: a name, and the function that measures the claim on the testbed."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Deadlines: 500 per second, fired by real workers while one worker is killed. Measures how late each takes effect.
+"""How late deadlines take effect: real workers fire 500 deadlines per second, and one worker is killed meanwhile.
 
 There are three kinds in equal parts: unpaid payments that expire, blasts whose window ends, and sessions whose time
 is over. The lateness is the time of the status change minus the due time, both by the database's clock.
@@ -16,7 +16,7 @@ from bench.harness.testbed import Connection, Database, Testbed
 PER_SECOND: Final = 500
 SECONDS: Final = 20
 WORKERS: Final = 2
-# The mitras whom each blast has asked and who have not answered.
+# The number of mitras whom each blast has asked. None of these mitras has answered.
 MITRAS_PER_BLAST: Final = 3
 KILL_AFTER_SECONDS: Final = 8.0
 # The time to write the rows and start the workers, before the first deadline is due.
@@ -112,7 +112,9 @@ async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
 
 
 async def _prepare(connection: Connection) -> None:
-    """Write the people. The second third searches and the last third chats. No deadline is due yet."""
+    """Write the customers and mitras. The second third of the customers searches, and the last third chats. No
+    deadline is due yet.
+    """
     await people.prepare(connection)
     await people.customers(connection, 0, 3 * _THIRD)
     await people.mitras(connection, 0, MITRAS_PER_BLAST * _GROUPS)
@@ -122,7 +124,7 @@ async def _prepare(connection: Connection) -> None:
 
 
 async def _arm(connection: Connection) -> float:
-    """Set the due times. The first due time is LEAD_SECONDS from now. Returns the first due time."""
+    """Set the due times, and return the first due time, which is LEAD_SECONDS from now."""
     first_due = await connection.fetchval(
         "SELECT curhat_now() + make_interval(secs => $1)", float(LEAD_SECONDS)
     )

@@ -29,9 +29,9 @@ _OLD_MESSAGES_PER_CHAT: Final = 20
 _OLD_REQUESTS_PER_CHAT: Final = 5
 _OLD_CHATS_PER_CUSTOMER: Final = 10
 _OLD_CHATS_PER_MITRA: Final = 500
-# The first number of the old rows. The measured people have lower numbers.
+# The old rows are numbered from here. The measured people have lower numbers.
 _FIRST_OLD: Final = 100_000_000
-# The first number of the readers. The people who accept and chat have lower numbers.
+# The readers are numbered from here. The people who accept and chat have lower numbers.
 _FIRST_READER: Final = 500_000
 
 # $1: first customer. $2: first mitra. $3: first chat. $4: customers. $5: mitras. $6: chats. $7: messages per chat.

@@ -24,7 +24,7 @@ class _Held(Protocol):
 
 
 async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
-    """Measure customers, then additional mitras, then the bare peer."""
+    """Measure the sockets of customers, then of additional mitras, then of the bare peer."""
     async with testbed.database() as database:
         async with database.connect() as connection:
             await people.prepare(connection)

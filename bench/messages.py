@@ -1,11 +1,12 @@
-"""A chat message from its sender to the other side, over two server processes: the delay, and the messages per second.
+"""The delay of chat messages from the sender to the reader over two server processes, and the highest rate.
 
 500 chats are open. The customers' sockets are at one process, the mitras' sockets at the other, and both sides write.
 The generator sends messages at fixed times, even if earlier messages have not arrived. The delay counts from the
-planned send time. So a server that stalls cannot hide the stall by making the generator wait.
+planned send time. So a stalled server cannot hide the delay by making the generator wait.
 
-Compared with Socket.IO and its Redis adapter: two Node processes on the same PostgreSQL and Valkey, which store each
-message and deliver it to both sides. (Ours also numbers it in both sides' streams, for clients that resume.)
+The peer is Socket.IO with its Redis adapter. Two Node processes of the peer use the same PostgreSQL and Valkey. They
+store each message, and deliver each message to both sides. (Our server also numbers each message in both sides'
+streams, so that a client can resume.)
 """
 
 import asyncio
@@ -33,13 +34,13 @@ CHATS: Final = 500
 RATE: Final = 500
 RATE_SECONDS: Final = 8
 STEP_SECONDS: Final = 4
-# The rate grows by this factor until a run fails. Then a bisection narrows the rate this many times.
+# The rate grows by STEP_FACTOR until a run fails. Then a bisection of BISECTIONS steps finds the highest rate.
 STEP_FACTOR: Final = 1.4
 BISECTIONS: Final = 2
 MAX_P99_SECONDS: Final = 0.1
 MIN_RATE: Final = 50
 MAX_RATE: Final = 20_000
-# A message is lost if it has not arrived this long after the last message was sent.
+# The wait after the last message was sent. A message that has not arrived by then counts as lost.
 ARRIVAL_TIMEOUT_SECONDS: Final = 5.0
 HTTP_CONNECTIONS: Final = 250
 _TEXT: Final = "Terima kasih sudah mau mendengarkan, hari ini berat sekali rasanya."
@@ -72,7 +73,9 @@ class Sides(Protocol):
         """Send message `number` in `chat` as `role`. Errors appear later in `error_summary`."""
 
     def error_summary(self) -> str | None:
-        """Describe the errors since `on_shown` was set: refused messages and closed sockets. None: no error."""
+        """Describe the errors since `on_shown` was set: refused messages and closed sockets. Returns None without
+        errors.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,7 @@ class Run:
 
 
 async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
-    """Measure ours, then the peer, each at the promised rate and then at rising rates."""
+    """Measure our server, then the peer. Each server runs first at the promised rate and then at rising rates."""
     async with testbed.database() as database:
         async with database.connect() as connection:
             await people.prepare(connection)
@@ -203,8 +206,8 @@ class _Open(Protocol):
 
 
 class _Counted:
-    """The shared part of both kinds of sides. Each run has its own message ids, so late messages of earlier runs are
-    ignored.
+    """The code that our sides and the peer's sides share. Each run has its own message ids. So a message that arrives
+    late from an earlier run is ignored.
     """
 
     def __init__(self) -> None:
@@ -223,7 +226,9 @@ class _Counted:
         self.errors.clear()
 
     def event(self, to_role: str, frame: bytes) -> None:
-        """Handle a message.created at a socket. It counts at the socket of the reader, not of the sender."""
+        """Handle a message.created at a socket. A message counts at the reader's socket, and not at the sender's
+        socket.
+        """
         written_by_other = b'"sender":"customer"' if to_role == "mitra" else b'"sender":"mitra"'
         if written_by_other in frame and b'"client_message_id":"%d-' % self.run in frame:
             self._on_shown(_number_in(frame))
@@ -359,7 +364,7 @@ async def _peer_server(testbed: Testbed, database: Database) -> AsyncIterator[Pr
 
 
 async def _install_peer() -> str | None:
-    """Install the peer's packages outside the repository. Returns the reason if that failed, or None."""
+    """Install the peer's packages outside the repository. Returns None, or the reason if the installation failed."""
     if not (shutil.which("node") and shutil.which("npm")):
         return "Socket.IO was not run: node and npm are not installed"
     _CACHE.mkdir(parents=True, exist_ok=True)

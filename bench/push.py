@@ -1,10 +1,10 @@
 """The cost of push in pairing and chat, and the time until a blast reaches 1,000 mitras who are not connected.
 
 Triggers arm a deadline for each reason to push (migrations/…_push.sql). The run measures the cost of these triggers
-in a blast to 1,000 mitras, an accept, and a batch of 100 messages. It alternates with a database without these
-triggers. Each step runs in a transaction that is rolled back. This is the most expensive case. Every person has a
-subscription. Each message is also the first of its chat. In a busy chat, one deadline serves all messages until it is
-due.
+in a blast to 1,000 mitras, an accept, and a batch of 100 messages. The run alternates between our database and a
+database without these triggers. Each step runs in a transaction that is rolled back. The run measures the most
+expensive case: every person has a subscription, and each message is the first of its chat. In a busy chat, one
+deadline serves all messages until the deadline is due.
 """
 
 import asyncio
@@ -96,7 +96,7 @@ async def _prepare(connection: Connection, endpoint: str) -> None:
 
 
 async def _compare(ours: Connection, plain: Connection, step: Step) -> tuple[float, float]:
-    """Run a step on both databases in turn; returns the median seconds of each. The first rounds are the warm-up."""
+    """Run a step on both databases in turn. Returns the median seconds per database, without the warm-up rounds."""
     taken: dict[Connection, list[float]] = {ours: [], plain: []}
     for round_number in range(ROUNDS + 5):
         for connection in (ours, plain):
@@ -152,7 +152,7 @@ async def _messages(connection: Connection) -> None:
 
 
 class _PushService:
-    """A push service that accepts every message and keeps the time of each."""
+    """A push service that accepts every message and keeps the time at which each message arrived."""
 
     def __init__(self) -> None:
         self.at: list[float] = []
@@ -168,7 +168,7 @@ class _PushService:
 
 
 async def _pushed(testbed: Testbed) -> Figure:
-    """Measure from the commit of a blast to the last of 1,000 messages at the push service."""
+    """Measure the time from a blast's commit until the last of 1,000 messages arrives at the push service."""
     service = _PushService()
     application = web.Application()
     application.router.add_post("/{path:.*}", service.take)

@@ -1,4 +1,4 @@
-"""Start: from the command to the first answer with status 200."""
+"""The start of a server: the time from the command to the first answer with status 200."""
 
 import time
 from typing import Final
@@ -12,7 +12,7 @@ UP_ROUNDS: Final = 3
 
 
 async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
-    """Measure `curhat serve` with its databases running, `curhat up` with existing data, and a bare server."""
+    """Measure `curhat serve` with running databases, `curhat up` with existing data, and a bare server."""
     async with testbed.database() as database:
         serve = [
             await _seconds(testbed, [CURHAT, "serve"], testbed.environment(database), "/healthz")

@@ -1,9 +1,9 @@
-"""The windows of targeted requests and extensions, among 500 deadlines per second, while one worker is killed.
+"""How late the windows of targeted requests and extensions end, among 500 deadlines per second, with a killed worker.
 
 Five kinds of deadline alternate, 100 of each per second: unpaid payments, blasts, targeted requests without an
 answer, extensions without an answer, and sessions whose time is over. Half of the extensions are approved by default.
-Each of them has a charge at the gateway and a new end of its session. The other half is rejected. Their mitras stay
-connected.
+Each approved extension is charged at the gateway, and its session gets a new end. The other half of the extensions is
+rejected by default. The mitras of all extensions stay connected.
 """
 
 import asyncio
@@ -170,7 +170,7 @@ async def measure(testbed: Testbed, _options: Options) -> list[Figure]:
 
 @contextlib.asynccontextmanager
 async def _connected(testbed: Testbed) -> AsyncIterator[None]:
-    """Report the extensions' mitras to presence as connected, until the end of the block."""
+    """Until the end of the block, report to presence that the mitras of the extensions are connected."""
     mitras = [people.identifier(people.MITRA, number) for number in range(3 * EACH, 4 * EACH)]
     async with testbed.valkey() as client:
         store = PresenceStore(client)
@@ -190,7 +190,9 @@ async def _connected(testbed: Testbed) -> AsyncIterator[None]:
 
 
 async def _prepare(connection: Connection) -> None:
-    """Write the people, a fifth for each kind, in the order of KINDS. No deadline is due yet."""
+    """Write the customers and mitras. Each kind of deadline has a fifth of the customers, in the order of KINDS. No
+    deadline is due yet.
+    """
     await people.prepare(connection)
     await connection.execute(_OFFER)
     await people.customers(connection, 0, len(KINDS) * EACH)
@@ -201,7 +203,7 @@ async def _prepare(connection: Connection) -> None:
 
 
 async def _arm(connection: Connection) -> float:
-    """Set the due times. The first due time is LEAD_SECONDS from now. Returns the first due time."""
+    """Set the due times, and return the first due time, which is LEAD_SECONDS from now."""
     first_due = await connection.fetchval(
         "SELECT curhat_now() + make_interval(secs => $1)", float(LEAD_SECONDS)
     )

@@ -1,4 +1,6 @@
-"""HTTP load from wrk, a generator in C. Without wrk, a slower generator in Python. The report names the generator."""
+"""Generates HTTP load with wrk, a program in C, or else with a slower program in Python. The report names the
+program.
+"""
 
 import asyncio
 import json
@@ -44,7 +46,9 @@ class Answered:
         return sum(self.statuses.values()) / self.seconds
 
     def only(self, *allowed: int) -> "Answered":
-        """Return this run. Raises RuntimeError if an answer had another status, because errors must not count."""
+        """Return this run if every answer had an allowed status. Else raise RuntimeError, because errors must not
+        count.
+        """
         if set(self.statuses) - set(allowed):
             raise RuntimeError(f"the answers are {self.statuses}; only {allowed} are right")
         return self

@@ -1,6 +1,6 @@
 """Writes rows for a measurement directly into PostgreSQL: thousands of people who have signed in, paid or chatted.
 
-Every id consists of its kind and a number, so that the load generator knows it without a query.
+Every id consists of a kind and a number. So the load generator can compute an id without a query.
 """
 
 from typing import Final
@@ -84,12 +84,12 @@ INSERT INTO deadlines (kind, entity_id, due_at) SELECT 'session_end', id, ends_a
 
 
 def identifier(kind: int, number: int) -> UUID:
-    """Return the id of row `number` of a kind, as bench_id does in the database."""
+    """Return the id of row `number` of this kind. In the database, bench_id returns the same id."""
     return UUID(int=kind << 96 | 0x7000 << 64 | 0x8000 << 48 | number)
 
 
 def token(role: str, number: int) -> str:
-    """Return the access token of a person, as bench_token does in the database."""
+    """Return the access token of a person. In the database, bench_token returns the same token."""
     return f"bench-{role}-{number:012}-" + "0123456789abcdef" * 2
 
 
@@ -141,7 +141,9 @@ async def searches(
 
 
 async def chats(connection: Connection, first: int, count: int) -> None:
-    """Write a running session of customer n with mitra n, for each of these n. Both must exist."""
+    """Write a running session of customer n with mitra n, for each of these n. The customers and the mitras must
+    exist.
+    """
     await connection.execute(_PAYMENTS, first, count, DURATION_MINUTES, _PRICE_RP)
     await connection.execute(_PAIRINGS, first, count)
     await connection.execute(_MATCHED, first, count, DURATION_MINUTES)

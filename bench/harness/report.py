@@ -37,7 +37,9 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured number. When rounds alternate with the peer's, `ratio_of_rounds` is the median of their ratios."""
+    """One measured number. If our rounds alternate with a peer's rounds, `ratio_of_rounds` is the median of their
+    ratios.
+    """
 
     claim: str
     what: str
@@ -85,7 +87,7 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the smallest value that at least this share of all values does not exceed."""
+    """Return the smallest v of `values` for which at least this share of `values` is less than or equal to v."""
     if not values:
         raise ValueError("no values")
     # In floating point, 0.99 * 1,000 is a little more than 990.

@@ -1,8 +1,9 @@
 """`python -m bench.harness.servers FOLDER`: runs PostgreSQL and Valkey until stdin closes; prints their addresses.
 
-The servers run in a separate process because of its event loop. If root starts the servers, they run in a folder that
-only root can enter. The standard library's event loop enters the folder before it changes the account. uvloop, which
-the load generator uses, enters the folder after that.
+The load generator uses uvloop, but these servers need the standard library's event loop. So they run in a separate
+process. If root starts the servers, their folder is open only to root, and the servers run under another account. The
+standard library's event loop enters the folder and then changes the account. uvloop changes the account first, and
+then cannot enter the folder.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The testbed: PostgreSQL and Valkey in a temporary folder, and the measured processes.
 
-PostgreSQL and Valkey are the embedded servers of development, with the same settings. Our own processes are started by
-`curhat serve` and `curhat worker`. Each claim gets an empty, migrated database and an empty Valkey.
+PostgreSQL and Valkey are the embedded servers of development, with the same settings. The commands `curhat serve` and
+`curhat worker` start our own processes. Each claim gets an empty, migrated database and an empty Valkey.
 """
 
 import asyncio
@@ -47,17 +47,17 @@ class Process:
 
     @property
     def address(self) -> Address:
-        """The address at which it listens."""
+        """The address at which the process listens."""
         assert self._address is not None
         return self._address
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         return self._process.pid
 
     def resident_bytes(self) -> int:
-        """Return its resident memory, without that of its children."""
+        """Return the resident memory of this process in bytes. The memory of its child processes does not count."""
         status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
         (line,) = (text for text in status.splitlines() if text.startswith("VmRSS:"))
         return int(line.split()[1]) * 1024
@@ -104,7 +104,7 @@ class Database:
 
     @property
     def name(self) -> str:
-        """Its name in PostgreSQL."""
+        """The database's name in PostgreSQL."""
         return urlsplit(self.url).path.removeprefix("/")
 
     @asynccontextmanager
@@ -148,7 +148,7 @@ class Testbed:
 
     @asynccontextmanager
     async def database(self) -> AsyncIterator[Database]:
-        """Create a migrated database without rows until the end of the block. Empties Valkey."""
+        """Create a migrated database without rows, and empty Valkey. At the end of the block, drop the database."""
         self._count += 1
         name = f"bench_{self._count}"
         async with Database(self._url("postgres")).connect() as connection:
@@ -185,7 +185,7 @@ class Testbed:
     async def uvicorn(
         self, application: str, environment: Mapping[str, str] | None = None
     ) -> AsyncIterator[Process]:
-        """Run a peer on the same uvicorn, with the settings of `curhat serve`."""
+        """Run a peer on our version of uvicorn, with the settings of `curhat serve`."""
         command = self.uvicorn_command(application)
         async with self.run(command, environment or {}, listens=True) as process:
             await process.ready("/")
@@ -228,8 +228,8 @@ class Testbed:
         return Process(process, log_file, address)
 
     def environment(self, database: Database) -> dict[str, str]:
-        """Return our processes' settings. The environment is development, which needs no code sender. Logs are as in
-        production.
+        """Return the settings of our processes. They run in development, because production needs a code sender. They
+        write the same logs as in production.
         """
         data_dir = self.folder / "data"
         data_dir.mkdir(exist_ok=True)

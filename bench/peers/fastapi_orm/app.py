@@ -169,7 +169,8 @@ async def accept(session: AsyncSession, mitra_id: UUID, request_id: UUID) -> tup
         raise HTTPException(404)
     if asked.pairing.status != "open":
         raise Refused("already_taken" if asked.pairing.status == "matched" else "request_closed")
-    # Every other accept of this pairing waits for the payment's lock. After this lock, read the rows again.
+    # Lock the payment, so that every other accept of this pairing waits. Then read the rows again, because an earlier
+    # accept may have changed them.
     payment = await session.scalar(
         select(Payment)
         .where(Payment.id == asked.pairing.payment_id)

@@ -1,4 +1,4 @@
-"""Creates the peer's tables, with the same rows as ours."""
+"""Creates the peer's tables, and copies our rows into them."""
 
 from typing import Final
 
