@@ -197,78 +197,86 @@ async def _(rows: Rows) -> None:
         await rows.write("sessions", payment_id=payment_id)
 
 
-@breaks("a matched pairing, its winner and its session agree")
+@breaks("a pairing is matched if and only if it has an accepted request and a session, with matching ids")
 async def _(rows: Rows) -> None:
     await rows.write("pairings", status="matched", decided_at=NOW)
 
 
-@breaks("a payment has at most one charge")
+@breaks("a payment has at most one approved charge attempt")
 async def _(rows: Rows) -> None:
     await rows.allow("DROP INDEX charge_attempts_one_charge")
     payment_id = await rows.confirmed_payment()
     await rows.write("charge_attempts", payment_id=payment_id)
 
 
-@breaks("what a payment costs is charged if and only if it is confirmed; Rp0 never reaches the gateway")
+@breaks(
+    "amount_rp is charged if and only if the payment is confirmed; a payment of Rp0 has no charge attempt"
+)
 async def _(rows: Rows) -> None:
     await rows.write("payments", status="confirmed", confirmed_at=NOW)
 
 
-@breaks("an approval that came too late is refunded once and in full")
+@breaks("each charge attempt with the status approved_late has exactly one refund of its full amount")
 async def _(rows: Rows) -> None:
     attempt_id = await rows.write("charge_attempts", status="approved_late")
     await rows.write("refunds", charge_attempt_id=attempt_id, amount_rp=19_999)
 
 
-@breaks("no session without a confirmed payment")
+@breaks("each session belongs to a payment that was confirmed before the session started")
 async def _(rows: Rows) -> None:
     await rows.session(payment_id=await rows.write("payments"), without="payment")
 
 
-@breaks("no pairing without a confirmed payment")
+@breaks("each pairing belongs to a payment that was confirmed before the pairing was opened")
 async def _(rows: Rows) -> None:
     await rows.write("pairings", payment_id=await rows.write("payments"))
 
 
-@breaks("a confirmed payment is served, in flight or failed, and exactly one of them")
+@breaks("a confirmed payment is served, in flight or failed, and its session and its pairings fit its status")
 async def _(rows: Rows) -> None:
     await rows.confirmed_payment(status="confirmed")
 
 
-@breaks("each failed attempt has its event, and no other attempt has one")
+@breaks("each failed pairing has one event with the same tag, and no other pairing has an event")
 async def _(rows: Rows) -> None:
     await rows.write("pairings", status="failed", failure_tag="customer_cancelled", decided_at=NOW)
 
 
-@breaks("a payment that was taken and not served has its tag and its one case, and no recovered event")
+@breaks(
+    "a payment that failed after its confirmation has one case, and all its events have the id of this case"
+)
 async def _(rows: Rows) -> None:
     await rows.confirmed_payment(status="unserved")
 
 
-@breaks("a served payment has only recovered failures, and no case for a missing session")
+@breaks(
+    "if a payment has a session, each event of the payment is recovered, and no case has reason no_session"
+)
 async def _(rows: Rows) -> None:
     payment_id = uuid4()
     await rows.session(payment_id=payment_id)
     await rows.write("failed_pairing_events", payment_id=payment_id, tag="no_mitra_available")
 
 
-@breaks("a payment that was never taken has an event if and only if it expired, and no case")
+@breaks("an unconfirmed payment has one event if it expired, and no event otherwise; the event has no case")
 async def _(rows: Rows) -> None:
     await rows.write("payments", status="expired", closed_at=NOW + 20 * MINUTE)
 
 
-@breaks("a session that was cut short has a case, and no other session has a case for that")
+@breaks("a session that the mitra or a suspension ended has a case; no other session has a case cut_short")
 async def _(rows: Rows) -> None:
     await rows.session(end_reason="mitra_ended", end_note="capek")
 
 
-@breaks("a payment has one blast, or one targeted pairing and then a blast if the fallback was taken")
+@breaks(
+    "a payment without a chosen mitra has one blast; a payment with a chosen mitra has one targeted pairing"
+)
 async def _(rows: Rows) -> None:
     payment_id = await rows.confirmed_payment(target_mitra_id=uuid4())
     await rows.write("pairings", payment_id=payment_id)
 
 
-@breaks("a pairing asked only the mitras that it may ask")
+@breaks("a targeted pairing asked only target_mitra_id, and no pairing asked its left_out_mitra_id")
 async def _(rows: Rows) -> None:
     mitra_id = uuid4()
     await rows.write(
@@ -276,7 +284,7 @@ async def _(rows: Rows) -> None:
     )
 
 
-@breaks("an unanswered fallback is logged as expired, not early, and no other fallback is")
+@breaks("a fallback has an event payment_session_expired if and only if it expired, and none expired early")
 async def _(rows: Rows) -> None:
     await rows.failed_payment(
         kind="targeted", target_mitra_id=uuid4(), failure_tag="targeted_mitra_timeout", fallback_status="expired",
@@ -284,29 +292,29 @@ async def _(rows: Rows) -> None:
     )  # fmt: skip
 
 
-@breaks("an extension is charged once if and only if it was approved, and not before")
+@breaks("an extension with the status approved was charged exactly once, and no other extension was charged")
 async def _(rows: Rows) -> None:
     payment_id = await rows.extension_payment(status="abandoned", confirmed_at=None)
     await rows.write("extensions", payment_id=payment_id, status="rejected", charge_by=None)
 
 
-@breaks("a payment of an extension has its extension")
+@breaks("a payment has the purpose extension if and only if it belongs to an extension")
 async def _(rows: Rows) -> None:
     await rows.extension_payment()
 
 
-@breaks("an extension was decided by its own terms, and never approved by a mitra who was away")
+@breaks("an extension was decided as its terms say, and never approved if mitra_went_offline is set")
 async def _(rows: Rows) -> None:
     session_id = await rows.session()
     await rows.write("extensions", session_id=session_id, decided_by="timeout", decided_at=NOW)
 
 
-@breaks("a session's end is its start, its own time and the extensions that were paid")
+@breaks("ends_at is started_at plus the minutes of the session and the minutes of its approved extensions")
 async def _(rows: Rows) -> None:
     await rows.write("extensions", session_id=await rows.session())
 
 
-@breaks("a session's open extension is the one in its open_extension_id")
+@breaks("sessions.open_extension_id is the id of the session's pending or charging extension, or null")
 async def _(rows: Rows) -> None:
     session_id = await rows.session(status="active", ended_at=None, end_reason=None)
     await rows.write(
@@ -319,37 +327,39 @@ async def _(rows: Rows) -> None:
     )
 
 
-@breaks("an approved extension of a session that was cut short has a case, and no other extension has")
+@breaks(
+    "an approved extension of a session that was cut short has a case; no other extension has such a case"
+)
 async def _(rows: Rows) -> None:
     await rows.write("extensions", session_id=await rows.session(end_reason="mitra_ended", end_note="capek"))
 
 
-@breaks("a window that timed out was not closed early")
+@breaks("a pairing that failed by timeout was decided at or after its deadline_at")
 async def _(rows: Rows) -> None:
     await rows.failed_payment(failure_tag="no_mitra_available", decided_at=NOW + 0.9 * MINUTE)
 
 
-@breaks("a payment did not expire early")
+@breaks("an expired payment was closed at or after its expires_at")
 async def _(rows: Rows) -> None:
     await rows.write("payments", status="expired", closed_at=NOW + 19 * MINUTE)
 
 
-@breaks("a session was not ended by the clock early")
+@breaks("a session with the end reason time_up ended at or after its ends_at")
 async def _(rows: Rows) -> None:
     await rows.session(end_reason="time_up", ended_at=NOW + 29 * MINUTE)
 
 
-@breaks("nobody accepted at or after the deadline")
+@breaks("a matched pairing was decided, and its session started, before the deadline_at of the pairing")
 async def _(rows: Rows) -> None:
     await rows.write("pairings", status="matched", deadline_at=NOW, decided_at=NOW)
 
 
-@breaks("nobody cancelled, confirmed or ended after the deadline")
+@breaks("after its deadline, no pairing was cancelled, no charge attempt started, and nobody ended a session")
 async def _(rows: Rows) -> None:
     await rows.failed_payment(failure_tag="customer_cancelled", decided_at=NOW + 2 * MINUTE)
 
 
-@breaks("everything that waits for a deadline has one armed")
+@breaks("each row that waits for a point in time has an armed deadline")
 async def _(rows: Rows) -> None:
     await rows.write("payments")
 
@@ -359,7 +369,9 @@ async def _(rows: Rows) -> None:
     await rows.write("deadlines", kind="session_end", entity_id=uuid4(), due_at=NOW, parked_at=NOW)
 
 
-@breaks("the history of each status is one unbroken chain that ends at the row's status")
+@breaks(
+    "in status_changes, each old_status is the previous new_status; the last new_status is the row's status"
+)
 async def _(rows: Rows) -> None:
     payment_id = await rows.write("payments")
     for old, new in ((None, "pending"), ("confirming", "abandoned")):
@@ -369,19 +381,19 @@ async def _(rows: Rows) -> None:
         )  # fmt: skip
 
 
-@breaks("a mitra's count of sessions is the number of its sessions")
+@breaks("mitras.active_sessions equals the number of the mitra's sessions with the status active")
 async def _(rows: Rows) -> None:
     await rows.write("mitras", active_sessions=1)
 
 
-@breaks("no mitra ever had more sessions at once than their capacity")
+@breaks("no mitra ever had more than max_customers sessions at the same time")
 async def _(rows: Rows) -> None:
     mitra_id = await rows.write("mitras")
     for _ in range(2):
         await rows.session(mitra_id=mitra_id)
 
 
-@breaks("a stream's events are numbered without gaps up to its head")
+@breaks("the seq numbers of a stream's events have no gaps, and the last seq equals streams.head")
 async def _(rows: Rows) -> None:
     user_id = uuid4()
     await rows.write("streams", role="customer", user_id=user_id, head=3)
@@ -391,14 +403,14 @@ async def _(rows: Rows) -> None:
         )
 
 
-@breaks("a customer has one journey at a time: one open payment, or one running session")
+@breaks("a customer has at most one journey at a time, which is an open payment or an active session")
 async def _(rows: Rows) -> None:
     customer_id = uuid4()
     await rows.write("payments", customer_id=customer_id)
     await rows.session(customer_id=customer_id, status="active", ended_at=None, end_reason=None)
 
 
-@breaks("a customer has one trial")
+@breaks("a customer has at most one trial session")
 async def _(rows: Rows) -> None:
     await rows.allow("DROP INDEX sessions_one_trial")
     customer_id = uuid4()
@@ -406,7 +418,7 @@ async def _(rows: Rows) -> None:
         await rows.write("sessions", customer_id=customer_id, is_trial=True)
 
 
-@breaks("no mitra is asked by, or in a session with, themselves")
+@breaks("no request and no session has the same person as its customer and as its mitra")
 async def _(rows: Rows) -> None:
     customer_id = uuid4()
     await rows.write(
@@ -414,12 +426,12 @@ async def _(rows: Rows) -> None:
     )
 
 
-@breaks("a message was sent while its session ran")
+@breaks("each message was sent between the start and the end of its session")
 async def _(rows: Rows) -> None:
     await rows.write("messages", session_id=await rows.session(), sent_at=NOW + 11 * MINUTE)
 
 
-@breaks("a fallback never asked the mitra of the failed targeted pairing")
+@breaks("a fallback never asked the mitra who rejected the targeted request or let it time out")
 async def _(rows: Rows) -> None:
     payment_id, mitra_id = uuid4(), uuid4()
     await rows.failed_targeted(payment_id=payment_id, target_mitra_id=mitra_id)
@@ -428,13 +440,13 @@ async def _(rows: Rows) -> None:
     )
 
 
-@breaks("no pairing or extension waits for a mitra who went offline")
+@breaks("no targeted pairing and no pending extension waits for a mitra who went offline")
 async def _(rows: Rows) -> None:
     pairing_id = await rows.write("pairings", kind="targeted", target_mitra_id=uuid4())
     await rows.write("requests", pairing_id=pairing_id, status="closed", close_reason="went_offline")
 
 
-@breaks("no fallback was answered and no extension was charged after the deadline")
+@breaks("after its deadline, no fallback was answered, and no charge of an extension was approved")
 async def _(rows: Rows) -> None:
     payment_id = uuid4()
     await rows.failed_targeted(payment_id=payment_id, target_mitra_id=uuid4())
@@ -442,7 +454,7 @@ async def _(rows: Rows) -> None:
     await rows.write("pairings", payment_id=payment_id, created_at=NOW + 2 * MINUTE)
 
 
-@breaks("the charge of an extension did not fail early")
+@breaks("an extension became charge_failed before charge_by only after a decline or the session's end")
 async def _(rows: Rows) -> None:
     extension_id = await rows.write("extensions", session_id=await rows.session(), status="charge_failed")
     await rows.write(
@@ -451,7 +463,7 @@ async def _(rows: Rows) -> None:
     )  # fmt: skip
 
 
-@breaks("the gateway was called only with what was recorded here before")
+@breaks("each charge and refund of the gateway is in our tables with the same key, payment and amount")
 async def _(rows: Rows) -> None:
     await rows.write(
         "mock_gateway.charges", key=uuid4(), payment_id=uuid4(), amount_rp=20_000, status="declined",
@@ -459,7 +471,7 @@ async def _(rows: Rows) -> None:
     )  # fmt: skip
 
 
-@breaks("the gateway's books agree with ours")
+@breaks("for each payment, the gateway and our tables have the same total of charges minus refunds")
 async def _(rows: Rows) -> None:
     payment_id = await rows.confirmed_payment()
     for _ in range(2):
@@ -469,12 +481,12 @@ async def _(rows: Rows) -> None:
         )  # fmt: skip
 
 
-@breaks("nothing is in flight")
+@breaks("no payment, extension, pairing, session, charge attempt or refund is in flight")
 async def _(rows: Rows) -> None:
     await rows.write("payments")
 
 
-@breaks("no deadline is overdue by 5 s")
+@breaks("no armed deadline is more than 5 seconds overdue")
 async def _(rows: Rows) -> None:
     await rows.write("deadlines", kind="session_end", entity_id=uuid4(), due_at=NOW - MINUTE)
 
@@ -545,5 +557,8 @@ async def test_the_invariants_of_a_quiet_system_check_only_the_given_people(conn
     assert await check(connection) == []
     assert await check(connection, quiet=True, people=[uuid4()]) == []
     [violation] = await check(connection, quiet=True, people=[customer_id])
-    assert violation.invariant.title == "nothing is in flight"
+    assert (
+        violation.invariant.title
+        == "no payment, extension, pairing, session, charge attempt or refund is in flight"
+    )
     assert violation.row == {"what": "payment", "id": str(payment_id), "status": "pending"}

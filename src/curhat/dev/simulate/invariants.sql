@@ -1,8 +1,9 @@
--- The invariants of the database. Each statement returns the rows that break its invariant. The comment below its
--- name begins with the number of the invariant in docs/rules.md (1 to 12) or of the rule, and its title. "quiet"
--- marks an invariant that holds only while nobody acts and no deadline is due. The only parameter is @people_ids:
--- the ids of the customers and mitras to check, or null for all. invariants.py joins all statements into one.
--- The form of this file is that of a queries.sql (see curhat/dev/statements.py).
+-- The invariants of the database. Each statement returns the rows that break its invariant. The comment below a
+-- statement's name begins with a number and a title. The number is that of an invariant in docs/rules.md (1 to
+-- 12), or that of a rule. "quiet" marks an invariant that holds only while nobody acts and no deadline is due.
+-- The only parameter is @people_ids. It holds the ids of the customers and mitras to check. Null: check
+-- everybody. invariants.py joins all statements into one. This file has the format of a queries.sql (see
+-- curhat/dev/statements.py).
 
 -- name: one_winner :many
 -- 1: a pairing has at most one winner
@@ -14,7 +15,7 @@ GROUP BY pairing_id HAVING count(*) > 1
 SELECT payment_id, count(*) AS sessions FROM sessions GROUP BY payment_id HAVING count(*) > 1
 
 -- name: winner_and_session_agree :many
--- 1: a matched pairing, its winner and its session agree
+-- 1: a pairing is matched if and only if it has an accepted request and a session, with matching ids
 SELECT pairings.id AS pairing_id, pairings.status, requests.id AS accepted_request, sessions.id AS session_id
 FROM pairings
 LEFT JOIN requests ON requests.pairing_id = pairings.id AND requests.status = 'accepted'
@@ -25,12 +26,12 @@ WHERE (pairings.status = 'matched') <> (requests.id IS NOT NULL)
     OR sessions.payment_id <> pairings.payment_id OR sessions.customer_id <> pairings.customer_id
 
 -- name: one_charge_per_payment :many
--- 2: a payment has at most one charge
+-- 2: a payment has at most one approved charge attempt
 SELECT payment_id, count(*) AS charges FROM charge_attempts WHERE status = 'approved'
 GROUP BY payment_id HAVING count(*) > 1
 
 -- name: charged_as_confirmed :many
--- 2: what a payment costs is charged if and only if it is confirmed; Rp0 never reaches the gateway
+-- 2: amount_rp is charged if and only if the payment is confirmed; a payment of Rp0 has no charge attempt
 SELECT payments.id AS payment_id, payments.status, payments.amount_rp, coalesce(charged.amount_rp, 0) AS charged
 FROM payments
 LEFT JOIN (
@@ -42,7 +43,7 @@ WHERE coalesce(charged.amount_rp, 0)
     OR (payments.amount_rp = 0 AND charged.attempts > 0)
 
 -- name: late_approval_refunded :many
--- 9: an approval that came too late is refunded once and in full
+-- 9: each charge attempt with the status approved_late has exactly one refund of its full amount
 SELECT charge_attempts.id AS attempt_id, charge_attempts.payment_id, count(refunds.id) AS refunds
 FROM charge_attempts
 LEFT JOIN refunds ON refunds.charge_attempt_id = charge_attempts.id
@@ -51,7 +52,7 @@ WHERE charge_attempts.status = 'approved_late'
 GROUP BY charge_attempts.id HAVING count(refunds.id) <> 1
 
 -- name: session_was_paid :many
--- 3: no session without a confirmed payment
+-- 3: each session belongs to a payment that was confirmed before the session started
 SELECT sessions.id AS session_id, payments.id AS payment_id, payments.status
 FROM sessions LEFT JOIN payments ON payments.id = sessions.payment_id
 WHERE payments.confirmed_at IS NULL OR payments.confirmed_at > sessions.started_at
@@ -59,14 +60,14 @@ WHERE payments.confirmed_at IS NULL OR payments.confirmed_at > sessions.started_
     OR payments.customer_id <> sessions.customer_id
 
 -- name: pairing_was_paid :many
--- 3: no pairing without a confirmed payment
+-- 3: each pairing belongs to a payment that was confirmed before the pairing was opened
 SELECT pairings.id AS pairing_id, payments.id AS payment_id, payments.status
 FROM pairings LEFT JOIN payments ON payments.id = pairings.payment_id
 WHERE payments.confirmed_at IS NULL OR payments.confirmed_at > pairings.created_at
     OR payments.purpose <> 'session' OR payments.customer_id <> pairings.customer_id
 
 -- name: served_in_flight_or_failed :many
--- 4: a confirmed payment is served, in flight or failed, and exactly one of them
+-- 4: a confirmed payment is served, in flight or failed, and its session and its pairings fit its status
 SELECT payments.id AS payment_id, payments.status, sessions.id AS session_id, open.id AS open_pairing
 FROM payments
 LEFT JOIN sessions ON sessions.payment_id = payments.id
@@ -74,7 +75,7 @@ LEFT JOIN pairings AS open ON open.payment_id = payments.id AND open.status = 'o
 WHERE payments.purpose = 'session' AND CASE
     WHEN payments.confirmed_at IS NULL
         THEN payments.status NOT IN ('pending', 'confirming', 'abandoned', 'expired')
-    -- A confirmed payment without an open pairing waits for the answer to a fallback, and for nothing else (3.8).
+    -- A confirmed payment has either an open pairing or an open fallback (3.8).
     WHEN payments.status = 'confirmed' THEN sessions.id IS NOT NULL OR (open.id IS NULL) <> EXISTS (
         SELECT 1 FROM pairings WHERE payment_id = payments.id AND fallback_status = 'open'
     )
@@ -84,7 +85,7 @@ WHERE payments.purpose = 'session' AND CASE
 END
 
 -- name: failed_attempt_has_event :many
--- 4: each failed attempt has its event, and no other attempt has one
+-- 4: each failed pairing has one event with the same tag, and no other pairing has an event
 SELECT pairings.id AS pairing_id, pairings.status, pairings.failure_tag, events.id AS event_id, events.tag
 FROM pairings
 LEFT JOIN failed_pairing_events AS events ON events.pairing_id = pairings.id
@@ -93,7 +94,8 @@ WHERE (pairings.status = 'failed') <> (events.id IS NOT NULL) OR pairings.failur
     OR events.payment_id <> pairings.payment_id
 
 -- name: failed_payment_has_tag_and_case :many
--- 4: a payment that was taken and not served has its tag and its one case, and no recovered event
+-- 4: a payment that failed after its confirmation has one case, and all its events have the id of this case
+-- The payment has at least one event, and at most one event without a pairing. No event has `recovered` set.
 SELECT payments.id AS payment_id, payments.status, cases.id AS case_id, events.logged, events.astray
 FROM payments
 LEFT JOIN review_cases AS cases ON cases.payment_id = payments.id
@@ -107,7 +109,7 @@ WHERE payments.purpose = 'session' AND payments.confirmed_at IS NOT NULL AND pay
     AND (cases.id IS NULL OR events.logged = 0 OR events.without_pairing > 1 OR events.astray > 0)
 
 -- name: served_payment_did_not_fail :many
--- 4: a served payment has only recovered failures, and no case for a missing session
+-- 4: if a payment has a session, each event of the payment is recovered, and no case has reason no_session
 SELECT sessions.payment_id, events.id AS event_id, events.tag, cases.id AS case_id, cases.reason
 FROM sessions
 LEFT JOIN failed_pairing_events AS events ON events.payment_id = sessions.payment_id
@@ -115,7 +117,7 @@ LEFT JOIN review_cases AS cases ON cases.payment_id = sessions.payment_id
 WHERE (events.id IS NOT NULL AND NOT events.recovered) OR cases.reason = 'no_session'
 
 -- name: unpaid_payment_expired :many
--- 2a.4: a payment that was never taken has an event if and only if it expired, and no case
+-- 2a.4: an unconfirmed payment has one event if it expired, and no event otherwise; the event has no case
 SELECT payments.id AS payment_id, payments.status, count(events.id) AS events
 FROM payments
 LEFT JOIN failed_pairing_events AS events ON events.payment_id = payments.id
@@ -127,7 +129,7 @@ HAVING count(events.id) <> CASE payments.status WHEN 'expired' THEN 1 ELSE 0 END
     ) > 0
 
 -- name: cut_short_has_case :many
--- X.8: a session that was cut short has a case, and no other session has a case for that
+-- X.8: a session that the mitra or a suspension ended has a case; no other session has a case cut_short
 SELECT sessions.id AS session_id, sessions.end_reason, cases.id AS case_id, cases.reason
 FROM sessions
 LEFT JOIN review_cases AS cases ON cases.payment_id = sessions.payment_id
@@ -135,31 +137,30 @@ WHERE CASE WHEN sessions.end_reason IN ('mitra_ended', 'mitra_suspended')
     THEN cases.id IS NULL ELSE cases.reason = 'cut_short' END
 
 -- name: window_not_closed_early :many
--- 5: a window that timed out was not closed early
+-- 5: a pairing that failed by timeout was decided at or after its deadline_at
 SELECT id AS pairing_id, failure_tag, deadline_at, decided_at FROM pairings
 WHERE failure_tag IN ('no_mitra_available', 'targeted_mitra_timeout') AND decided_at < deadline_at
 
 -- name: payment_not_expired_early :many
--- 5: a payment did not expire early
+-- 5: an expired payment was closed at or after its expires_at
 SELECT id AS payment_id, expires_at, closed_at FROM payments
 WHERE purpose = 'session' AND status = 'expired' AND (closed_at IS NULL OR closed_at < expires_at)
 
 -- name: session_not_ended_early :many
--- 5: a session was not ended by the clock early
+-- 5: a session with the end reason time_up ended at or after its ends_at
 SELECT id AS session_id, ends_at, ended_at FROM sessions
 WHERE end_reason = 'time_up' AND ended_at < ends_at
 
 -- name: accepted_in_time :many
--- 5: nobody accepted at or after the deadline
+-- 5: a matched pairing was decided, and its session started, before the deadline_at of the pairing
 SELECT pairings.id AS pairing_id, pairings.deadline_at, pairings.decided_at, sessions.started_at
 FROM pairings LEFT JOIN sessions ON sessions.pairing_id = pairings.id
 WHERE pairings.status = 'matched'
     AND (pairings.decided_at >= pairings.deadline_at OR sessions.started_at >= pairings.deadline_at)
 
 -- name: targeted_then_one_blast :many
--- 3.5: a payment has one blast, or one targeted pairing and then a blast if the fallback was taken
--- A payment for a chosen mitra has one targeted pairing. It may then have one blast, but only if the customer
--- took the fallback.
+-- 3.5: a payment without a chosen mitra has one blast; a payment with a chosen mitra has one targeted pairing
+-- A payment with a chosen mitra also has one blast if the customer took the fallback, and otherwise no blast.
 SELECT payments.id AS payment_id, payments.target_mitra_id, tried.targeted, tried.blasts, tried.taken
 FROM payments
 CROSS JOIN LATERAL (
@@ -174,13 +175,13 @@ WHERE payments.confirmed_at IS NOT NULL AND payments.purpose = 'session' AND CAS
 END
 
 -- name: only_intended_mitras_were_asked :many
--- 3.9: a pairing asked only the mitras that it may ask
+-- 3.9: a targeted pairing asked only target_mitra_id, and no pairing asked its left_out_mitra_id
 SELECT requests.id AS request_id, requests.mitra_id, pairings.kind
 FROM requests JOIN pairings ON pairings.id = requests.pairing_id
 WHERE pairings.left_out_mitra_id = requests.mitra_id OR pairings.target_mitra_id <> requests.mitra_id
 
 -- name: fallback_expired_has_event :many
--- 3.8: an unanswered fallback is logged as expired, not early, and no other fallback is
+-- 3.8: a fallback has an event payment_session_expired if and only if it expired, and none expired early
 SELECT pairings.id AS pairing_id, pairings.fallback_status, pairings.fallback_answer_by, payments.closed_at, events.tag
 FROM pairings
 JOIN payments ON payments.id = pairings.payment_id
@@ -192,9 +193,9 @@ WHERE pairings.kind = 'targeted' AND (
 )
 
 -- name: extension_money :many
--- 7: an extension is charged once if and only if it was approved, and not before
--- An extension is charged if and only if it was approved. The charge comes after the approval. Its payment has
--- the matching status.
+-- 7: an extension with the status approved was charged exactly once, and no other extension was charged
+-- No charge attempt started before the extension was decided. The status of the extension's payment matches the
+-- status of the extension.
 SELECT extensions.id AS extension_id, extensions.status, payments.status AS payment_status, charged.kept, charged.attempts
 FROM extensions
 LEFT JOIN payments ON payments.id = extensions.payment_id
@@ -214,20 +215,20 @@ WHERE payments.id IS NULL OR payments.purpose <> 'extension' OR payments.amount_
     END)
 
 -- name: extension_payment_has_extension :many
--- 7: a payment of an extension has its extension
+-- 7: a payment has the purpose extension if and only if it belongs to an extension
 SELECT payments.id AS payment_id, payments.status FROM payments
 LEFT JOIN extensions ON extensions.payment_id = payments.id
 WHERE (payments.purpose = 'extension') <> (extensions.id IS NOT NULL)
 
 -- name: extension_decided_as_its_terms_say :many
--- 7: an extension was decided by its own terms, and never approved by a mitra who was away
+-- 7: an extension was decided as its terms say, and never approved if mitra_went_offline is set
 SELECT extensions.id AS extension_id, extensions.status, extensions.decided_by, extensions.default_action,
     extensions.deadline_at, extensions.decided_at
 FROM extensions JOIN sessions ON sessions.id = extensions.session_id
 WHERE CASE extensions.decided_by
     WHEN 'timeout' THEN extensions.decided_at < extensions.deadline_at
         OR (extensions.charge_by IS NOT NULL) <> (extensions.default_action = 'auto_approve')
-    -- One statement compares the time, and a later statement writes decided_at: see done_in_time.
+    -- A later statement than the comparison writes decided_at, as the comment of done_in_time explains.
     WHEN 'mitra' THEN extensions.decided_at > extensions.deadline_at + interval '1 second'
     WHEN 'mitra_unreachable' THEN extensions.charge_by IS NOT NULL
     WHEN 'session_ended' THEN extensions.charge_by IS NOT NULL OR sessions.status <> 'ended'
@@ -235,7 +236,7 @@ WHERE CASE extensions.decided_by
 END OR (extensions.mitra_went_offline AND extensions.charge_by IS NOT NULL)
 
 -- name: session_lengthened_by_what_was_paid :many
--- 5.7: a session's end is its start, its own time and the extensions that were paid
+-- 5.7: ends_at is started_at plus the minutes of the session and the minutes of its approved extensions
 SELECT sessions.id AS session_id, sessions.started_at, sessions.ends_at, sessions.duration_minutes, added.minutes
 FROM sessions
 CROSS JOIN LATERAL (
@@ -245,7 +246,7 @@ CROSS JOIN LATERAL (
 WHERE sessions.ends_at <> sessions.started_at + make_interval(mins => sessions.duration_minutes + added.minutes)
 
 -- name: open_extension_holds_its_session :many
--- 5.7: a session's open extension is the one in its open_extension_id
+-- 5.7: sessions.open_extension_id is the id of the session's pending or charging extension, or null
 SELECT sessions.id AS session_id, sessions.status, sessions.open_extension_id, extensions.id AS extension_id
 FROM sessions
 LEFT JOIN extensions ON extensions.session_id = sessions.id AND extensions.status IN ('pending', 'charging')
@@ -253,7 +254,7 @@ WHERE sessions.open_extension_id IS DISTINCT FROM extensions.id
     OR (sessions.status = 'ended' AND extensions.id IS NOT NULL)
 
 -- name: extension_cut_short_has_case :many
--- X.8: an approved extension of a session that was cut short has a case, and no other extension has
+-- X.8: an approved extension of a session that was cut short has a case; no other extension has such a case
 SELECT extensions.id AS extension_id, extensions.status, sessions.end_reason, cases.reason
 FROM extensions
 JOIN sessions ON sessions.id = extensions.session_id
@@ -265,7 +266,7 @@ WHERE CASE
 END
 
 -- name: done_in_time :many
--- 5: nobody cancelled, confirmed or ended after the deadline
+-- 5: after its deadline, no pairing was cancelled, no charge attempt started, and nobody ended a session
 -- One statement compares the time with the deadline. A later statement of the same transaction writes the time,
 -- so the written time may be up to one second too late. In the tests the check is exact, because the virtual
 -- clock moves in longer steps.
@@ -278,7 +279,8 @@ WHERE payments.purpose = 'session' AND charge_attempts.started_at > payments.exp
 UNION ALL
 SELECT 'session', id, ends_at, ended_at FROM sessions
 WHERE end_reason <> 'time_up' AND ended_at > ends_at + interval '1 second'
-    -- An open extension delayed the end. Then the end decided the extension (5.7).
+    -- Leave out a session that ran past ends_at because an extension was open (5.7). Its end also decided the
+    -- extension.
     AND NOT EXISTS (
         SELECT 1 FROM status_changes JOIN extensions ON extensions.id = status_changes.entity_id
         WHERE extensions.session_id = sessions.id AND status_changes.new_status IN ('rejected', 'charge_failed')
@@ -286,13 +288,14 @@ WHERE end_reason <> 'time_up' AND ended_at > ends_at + interval '1 second'
     )
 
 -- name: deadline_armed :many
--- 5: everything that waits for a deadline has one armed
+-- 5: each row that waits for a point in time has an armed deadline
 WITH waiting AS (
     SELECT 'payment_expiry' AS kind, id FROM payments WHERE purpose = 'session' AND status = 'pending'
     UNION ALL SELECT CASE kind WHEN 'blast' THEN 'pairing_window' ELSE 'targeted_window' END, id
         FROM pairings WHERE status = 'open'
     UNION ALL SELECT 'fallback_answer', id FROM pairings WHERE fallback_status = 'open'
-    -- An open extension delays the end. Its decision arms the deadline again (5.7).
+    -- While an extension is open, the session does not end. The step that decides the extension arms
+    -- session_end (5.7).
     UNION ALL SELECT 'session_end', id FROM sessions WHERE status = 'active' AND open_extension_id IS NULL
     UNION ALL SELECT CASE status WHEN 'pending' THEN 'extension_window' ELSE 'extension_charge' END, id
         FROM extensions WHERE status IN ('pending', 'charging')
@@ -308,7 +311,7 @@ WHERE deadlines.id IS NULL
 SELECT kind, entity_id, attempts, last_error FROM deadlines WHERE parked_at IS NOT NULL
 
 -- name: history_unbroken :many
--- 6: the history of each status is one unbroken chain that ends at the row's status
+-- 6: in status_changes, each old_status is the previous new_status; the last new_status is the row's status
 WITH steps AS (
     SELECT entity, entity_id, old_status, new_status,
         lag(new_status) OVER same AS before, lead(id) OVER same IS NULL AS is_last
@@ -325,13 +328,13 @@ WHERE steps.old_status IS DISTINCT FROM steps.before
     OR (steps.is_last AND steps.new_status IS DISTINCT FROM standing.status)
 
 -- name: sessions_counted :many
--- 8: a mitra's count of sessions is the number of its sessions
+-- 8: mitras.active_sessions equals the number of the mitra's sessions with the status active
 SELECT mitras.id AS mitra_id, mitras.active_sessions, count(sessions.id) AS running
 FROM mitras LEFT JOIN sessions ON sessions.mitra_id = mitras.id AND sessions.status = 'active'
 GROUP BY mitras.id HAVING mitras.active_sessions <> count(sessions.id)
 
 -- name: capacity_never_exceeded :many
--- 8: no mitra ever had more sessions at once than their capacity
+-- 8: no mitra ever had more than max_customers sessions at the same time
 WITH steps AS (
     SELECT mitra_id, started_at AS at, 1 AS step FROM sessions
     WHERE @people_ids::uuid[] IS NULL OR mitra_id = ANY (@people_ids)
@@ -339,7 +342,7 @@ WITH steps AS (
     SELECT mitra_id, ended_at, -1 FROM sessions
     WHERE ended_at IS NOT NULL AND (@people_ids::uuid[] IS NULL OR mitra_id = ANY (@people_ids))
 ), running AS (
-    -- Events at the same instant: the ends come first, because a free place may be taken at once.
+    -- At the same instant, count ends before starts, because a new session may take a free place at once.
     SELECT mitra_id, sum(step) OVER (PARTITION BY mitra_id ORDER BY at, step ROWS UNBOUNDED PRECEDING) AS together
     FROM steps
 )
@@ -348,7 +351,7 @@ FROM running JOIN mitras ON mitras.id = running.mitra_id
 GROUP BY mitras.id HAVING max(running.together) > mitras.max_customers
 
 -- name: stream_without_gaps :many
--- 10: a stream's events are numbered without gaps up to its head
+-- 10: the seq numbers of a stream's events have no gaps, and the last seq equals streams.head
 SELECT stored.role, stored.user_id, streams.head, stored.first, stored.last, stored.events
 FROM (
     SELECT role, user_id, min(seq) AS first, max(seq) AS last, count(*) AS events
@@ -359,7 +362,7 @@ WHERE streams.head IS DISTINCT FROM stored.last OR stored.events <> stored.last 
     OR stored.first < 1
 
 -- name: one_journey_at_a_time :many
--- 2a.8: a customer has one journey at a time: one open payment, or one running session
+-- 2a.8: a customer has at most one journey at a time, which is an open payment or an active session
 SELECT customer_id, count(*) AS journeys FROM (
     SELECT customer_id FROM payments
     WHERE purpose = 'session' AND status IN ('pending', 'confirming', 'confirmed')
@@ -369,22 +372,22 @@ SELECT customer_id, count(*) AS journeys FROM (
 GROUP BY customer_id HAVING count(*) > 1
 
 -- name: one_trial :many
--- 2a.3: a customer has one trial
+-- 2a.3: a customer has at most one trial session
 SELECT customer_id, count(*) AS trials FROM sessions WHERE is_trial GROUP BY customer_id HAVING count(*) > 1
 
 -- name: not_with_oneself :many
--- 2b.6: no mitra is asked by, or in a session with, themselves
+-- 2b.6: no request and no session has the same person as its customer and as its mitra
 SELECT requests.id AS request_id, NULL::uuid AS session_id, requests.mitra_id
 FROM requests JOIN pairings ON pairings.id = requests.pairing_id AND pairings.customer_id = requests.mitra_id
 UNION ALL
 SELECT NULL, id, mitra_id FROM sessions WHERE customer_id = mitra_id
 
 -- name: message_within_session :many
--- X.8: a message was sent while its session ran
+-- X.8: each message was sent between the start and the end of its session
 SELECT messages.id AS message_id, messages.sent_at, sessions.started_at, sessions.ends_at, sessions.ended_at
 FROM messages JOIN sessions ON sessions.id = messages.session_id
 WHERE messages.sent_at < sessions.started_at OR messages.sent_at > sessions.ended_at
-    -- A message after the planned end is valid only while an extension delayed the end (5.7).
+    -- A message after ends_at is valid if an extension delayed the end when the message was sent (5.7).
     OR (messages.sent_at >= sessions.ends_at AND NOT EXISTS (
         SELECT 1 FROM extensions
         WHERE extensions.session_id = sessions.id AND extensions.requested_at <= messages.sent_at
@@ -395,7 +398,7 @@ WHERE messages.sent_at < sessions.started_at OR messages.sent_at > sessions.ende
     ))
 
 -- name: gateway_books_agree :many
--- 2 (quiet): the gateway's books agree with ours
+-- 2 (quiet): for each payment, the gateway and our tables have the same total of charges minus refunds
 WITH ours AS (
     SELECT payment_id, sum(amount_rp) AS kept FROM (
         SELECT payment_id, amount_rp FROM charge_attempts WHERE status IN ('approved', 'approved_late')
@@ -418,7 +421,7 @@ WHERE coalesce(ours.kept, 0) <> coalesce(theirs.kept, 0)
             AND status = 'requested')
 
 -- name: nothing_in_flight :many
--- 4 (quiet): nothing is in flight
+-- 4 (quiet): no payment, extension, pairing, session, charge attempt or refund is in flight
 SELECT 'payment' AS what, id, status FROM payments
 WHERE status IN ('pending', 'confirming', 'confirmed') AND (@people_ids::uuid[] IS NULL OR customer_id = ANY (@people_ids))
 UNION ALL
@@ -441,14 +444,13 @@ FROM refunds JOIN payments ON payments.id = refunds.payment_id
 WHERE refunds.status = 'requested' AND (@people_ids::uuid[] IS NULL OR payments.customer_id = ANY (@people_ids))
 
 -- name: no_deadline_overdue :many
--- 5 (quiet): no deadline is overdue by 5 s
+-- 5 (quiet): no armed deadline is more than 5 seconds overdue
 SELECT kind, entity_id, due_at, attempts, last_error FROM deadlines
 WHERE parked_at IS NULL AND due_at < curhat_now() - interval '5 seconds'
 
 -- name: fallback_leaves_out :many
--- 3.9: a fallback never asked the mitra of the failed targeted pairing
--- If a mitra rejected the targeted pairing or let it time out, the fallback does not ask that mitra (3.9). This
--- query checks which mitras were asked. It does not read the column left_out_mitra_id.
+-- 3.9: a fallback never asked the mitra who rejected the targeted request or let it time out
+-- The query compares the mitras of the requests. It does not read the column left_out_mitra_id.
 SELECT requests.id AS request_id, requests.mitra_id, failed.failure_tag
 FROM pairings AS failed
 JOIN pairings AS blast ON blast.payment_id = failed.payment_id AND blast.kind = 'blast'
@@ -456,9 +458,9 @@ JOIN requests ON requests.pairing_id = blast.id AND requests.mitra_id = failed.t
 WHERE failed.failure_tag IN ('targeted_mitra_rejected', 'targeted_mitra_timeout')
 
 -- name: lost_mitra_is_not_waited_for :many
--- 4.4: no pairing or extension waits for a mitra who went offline
--- If the mitra of a targeted pairing or an open extension goes offline, an armed deadline ends the wait at
--- once.
+-- 4.4: no targeted pairing and no pending extension waits for a mitra who went offline
+-- When a mitra goes offline, a deadline that is due now must be armed. It ends the mitra's targeted pairing or
+-- pending extension.
 WITH lost AS (
     SELECT 'targeted_lost' AS kind, pairings.id
     FROM pairings JOIN requests ON requests.pairing_id = pairings.id
@@ -470,8 +472,8 @@ LEFT JOIN deadlines ON deadlines.kind = lost.kind AND deadlines.entity_id = lost
 WHERE deadlines.id IS NULL
 
 -- name: answered_in_time :many
--- 5: no fallback was answered and no extension was charged after the deadline
--- One statement compares the time, and a later statement writes it: see done_in_time.
+-- 5: after its deadline, no fallback was answered, and no charge of an extension was approved
+-- A later statement than the comparison writes the time, as the comment of done_in_time explains.
 SELECT 'fallback' AS what, pairings.id, pairings.fallback_answer_by AS until,
     coalesce(blast.created_at, payments.closed_at) AS done_at
 FROM pairings
@@ -486,9 +488,8 @@ JOIN charge_attempts ON charge_attempts.payment_id = extensions.payment_id AND c
 WHERE charge_attempts.answered_at > extensions.charge_by + interval '1 second'
 
 -- name: charge_not_given_up_early :many
--- 5: the charge of an extension did not fail early
--- A charge fails before charge_by only if the gateway declined it, or if the session was ended. A late approval
--- may have replaced the decline.
+-- 5: an extension became charge_failed before charge_by only after a decline or the session's end
+-- A late approval may have replaced the status 'declined' of the charge attempt.
 SELECT extensions.id AS extension_id, extensions.charge_by, given_up.changed_at
 FROM extensions
 JOIN sessions ON sessions.id = extensions.session_id
@@ -502,8 +503,8 @@ WHERE given_up.changed_at < extensions.charge_by
     )
 
 -- name: gateway_has_only_recorded_calls :many
--- 2: the gateway was called only with what was recorded here before
--- Each charge and each refund is recorded here, under the gateway's key, before the gateway is called.
+-- 2: each charge and refund of the gateway is in our tables with the same key, payment and amount
+-- The server records each charge and each refund, with its key for the gateway, before it calls the gateway.
 SELECT 'charge' AS what, theirs.key, theirs.payment_id, theirs.amount_rp FROM mock_gateway.charges AS theirs
 WHERE NOT EXISTS (
     SELECT 1 FROM charge_attempts AS ours
