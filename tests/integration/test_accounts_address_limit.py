@@ -1,4 +1,4 @@
-"""Limits per network address, with a real Valkey and without one."""
+"""Test the limits per network address, with a real Valkey and without Valkey."""
 
 import asyncio
 from collections.abc import MutableMapping
@@ -15,7 +15,7 @@ Valkey = valkey.asyncio.Valkey
 
 
 class WallClock:
-    """A wall clock that changes only when a test moves it."""
+    """A wall clock that stands still until a test moves it."""
 
     now = 1_767_268_800.0
 
@@ -43,7 +43,7 @@ async def hello(_scope: Any, _receive: Any, send: Any) -> None:
 async def call(
     application: AddressLimit, address: str = "10.0.0.1", kind: str = "http", **further: Any
 ) -> Any:
-    """Call the application, and return the messages that it sent."""
+    """Call the application, and return the messages that the application sent."""
     sent: list[MutableMapping[str, Any]] = []
 
     async def send(message: MutableMapping[str, Any]) -> None:
@@ -75,11 +75,12 @@ async def test_processes_share_one_limit(valkey_client: Valkey) -> None:
     one = AddressLimit(hello, valkey_client, 100)
     other = AddressLimit(hello, valkey_client, 100)
     passed = (await statuses(one, 80)).count(200) + (await statuses(other, 80)).count(200)
-    # Each process may exceed the limit by a twentieth, because it has not yet reported these requests.
+    # Each process counts up to a twentieth of the limit before it reports to Valkey. So each process may exceed the
+    # limit by this amount.
     assert 100 <= passed <= 110
 
 
-async def test_a_refusal_says_how_long_to_wait(valkey_client: Valkey, wall: WallClock) -> None:
+async def test_the_refusal_of_a_request_says_how_long_to_wait(valkey_client: Valkey, wall: WallClock) -> None:
     wall.now += 20
     application = AddressLimit(hello, valkey_client, 1)
     await call(application)
@@ -100,7 +101,7 @@ async def test_a_socket_over_the_limit_is_refused_before_it_is_opened(valkey_cli
     assert close == {"type": "websocket.close", "code": 1013}
 
 
-async def test_the_lifespan_scope_is_not_counted(valkey_client: Valkey) -> None:
+async def test_the_address_limit_does_not_count_the_lifespan_scope(valkey_client: Valkey) -> None:
     application = AddressLimit(hello, valkey_client, 1)
     for _ in range(3):
         assert await call(application, kind="lifespan")
@@ -133,7 +134,7 @@ async def test_the_number_of_remembered_addresses_is_bounded(
         assert len(application._counts) <= 10
 
 
-async def test_counts_in_valkey_expire(valkey_client: Valkey) -> None:
+async def test_the_counts_of_addresses_in_valkey_expire(valkey_client: Valkey) -> None:
     await statuses(AddressLimit(hello, valkey_client, 1), 1)
     await count_in_hour(valkey_client, "codes", {"client": ("10.0.0.1", 1)}, 5)
     keys = await valkey_client.keys("curhat:address:*")
@@ -142,7 +143,7 @@ async def test_counts_in_valkey_expire(valkey_client: Valkey) -> None:
         assert 0 < await valkey_client.ttl(key) <= 3600
 
 
-async def test_codes_are_counted_per_hour(valkey_client: Valkey, wall: WallClock) -> None:
+async def test_requests_for_codes_are_counted_per_hour(valkey_client: Valkey, wall: WallClock) -> None:
     scope = {"client": ("10.0.0.1", 1)}
     for _ in range(3):
         await count_in_hour(valkey_client, "codes", scope, 3)
@@ -163,10 +164,10 @@ async def test_each_of_many_concurrent_requests_is_counted(valkey_client: Valkey
 
 
 @pytest.mark.rule("X.10")
-async def test_no_request_is_refused_when_valkey_is_down(no_valkey: Valkey) -> None:
+async def test_a_process_counts_its_own_requests_when_valkey_is_down(no_valkey: Valkey) -> None:
     for _ in range(3):
         await count_in_hour(no_valkey, "codes", {"client": ("10.0.0.1", 1)}, 1)
-    # Without Valkey, each process still counts its own requests.
+    # Without Valkey, each process still counts the requests that it received itself.
     assert await statuses(AddressLimit(hello, no_valkey, 40), 40) == [200] * 40
     await no_valkey.aclose()
 

@@ -1,4 +1,4 @@
-"""One-time codes on a real PostgreSQL: what a code proves, and the limits that protect a phone."""
+"""Test one-time codes on a real PostgreSQL: what a person can do with a code, and the limits that protect a phone."""
 
 import asyncio
 from collections import Counter
@@ -29,7 +29,7 @@ async def ask(database: Database, phone: str = PHONE, role: Role = "customer") -
 async def verify(
     database: Database, request_id: UUID, code: str, call_name: str | None = "Bunga", role: Role = "customer"
 ) -> SignIn[OwnCustomer] | SignIn[OwnMitra]:
-    """Verify as the endpoint does: raise a returned refusal after the commit."""
+    """Verify a code as the endpoint does: commit the transaction, then raise the error that the service returned."""
     data = CodeVerification(request_id, code, call_name)
     outcome: SignIn[OwnCustomer] | SignIn[OwnMitra] | BusinessError
     async with database.transaction() as tx:
@@ -56,7 +56,7 @@ async def try_wrongly(database: Database, sent: SentCode, times: int) -> None:
 
 
 @pytest.mark.rule("S.1")
-async def test_the_first_sign_in_creates_the_customer_and_later_sign_ins_find_them(
+async def test_the_first_sign_in_creates_the_customer_and_later_sign_ins_find_the_same_customer(
     database: Database,
 ) -> None:
     sent = await ask(database)
@@ -70,7 +70,9 @@ async def test_the_first_sign_in_creates_the_customer_and_later_sign_ins_find_th
 
 
 @pytest.mark.rule("S.1")
-async def test_a_refusal_for_the_missing_call_name_does_not_use_up_the_code(database: Database) -> None:
+async def test_a_sign_in_that_is_refused_for_a_missing_call_name_does_not_use_up_the_code(
+    database: Database,
+) -> None:
     sent = await ask(database)
     for _ in range(10):
         with pytest.raises(CallNameRequired):
@@ -155,7 +157,9 @@ async def test_a_right_code_is_accepted_after_four_wrong_tries(database: Databas
 
 
 @pytest.mark.rule("S.2")
-async def test_only_a_right_code_reveals_that_the_mitra_is_not_invited(database: Database) -> None:
+async def test_only_a_right_code_reveals_that_no_mitra_with_this_phone_number_is_invited(
+    database: Database,
+) -> None:
     sent = await ask(database, role="mitra")
     with pytest.raises(CodeInvalid):
         await verify(database, sent.request_id, wrong(sent.code), role="mitra")
@@ -181,7 +185,7 @@ async def test_an_invited_mitra_can_sign_in_and_a_suspended_mitra_cannot(databas
 
 
 @pytest.mark.rule("S.1")
-async def test_one_phone_may_be_both_customer_and_mitra(database: Database) -> None:
+async def test_a_customer_and_a_mitra_may_have_the_same_phone_number(database: Database) -> None:
     async with database.transaction() as tx:
         mitra_id = (await service.invite_mitra(tx, PHONE, "Kak Sari", 1)).mitra_id
     sent = await ask(database)
@@ -220,7 +224,9 @@ async def test_another_code_may_be_requested_immediately_after_a_sign_in(databas
 
 
 @pytest.mark.rule("S.1")
-async def test_each_phone_has_its_own_limits_and_both_roles_share_them(database: Database) -> None:
+async def test_each_phone_has_its_own_limits_and_both_roles_of_the_phone_share_the_limits(
+    database: Database,
+) -> None:
     await ask(database)
     await ask(database, "+6281234567891")
     with pytest.raises(TooManyRequests):
@@ -238,7 +244,7 @@ async def test_a_phone_gets_five_unused_codes_per_hour(database: Database, clock
     assert refused.value.retry_after_seconds == 3600 - 5 * 60
     await clock.advance(3600 - 5 * 60)
     await ask(database)
-    # The next code must wait until the second of the five codes is an hour old.
+    # The next code can be requested one hour after the second of the five codes.
     await clock.advance(59)
     with pytest.raises(TooManyRequests):
         await ask(database)
@@ -247,7 +253,7 @@ async def test_a_phone_gets_five_unused_codes_per_hour(database: Database, clock
 
 
 @pytest.mark.rule("S.1")
-async def test_a_phone_gets_thirty_codes_per_hour_even_when_all_are_used(
+async def test_a_phone_gets_thirty_codes_per_hour_when_every_code_is_used(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -262,7 +268,9 @@ async def test_a_phone_gets_thirty_codes_per_hour_even_when_all_are_used(
 
 
 @pytest.mark.rule("S.1")
-async def test_another_code_allows_no_additional_wrong_tries(database: Database, clock: VirtualClock) -> None:
+async def test_wrong_tries_are_limited_over_all_codes_of_a_phone(
+    database: Database, clock: VirtualClock
+) -> None:
     await clock.set()
     for _ in range(3):
         sent = await ask(database)
@@ -300,7 +308,7 @@ async def test_a_wrong_try_counts_for_one_hour(database: Database, clock: Virtua
         sent = await ask(database)
         await clock.advance(299)
         await try_wrongly(database, sent, 5)
-    # Now 59 minutes have passed since the first five tries, and 64 minutes since their code was sent.
+    # Now 59 minutes have passed since the first five tries, and 64 minutes since the code of these tries was sent.
     await clock.advance(3600 - 2 * 299 - 60)
     sent = await ask(database)
     with pytest.raises(TooManyRequests) as refused:
@@ -314,13 +322,13 @@ async def test_a_wrong_try_counts_for_one_hour(database: Database, clock: Virtua
 
 
 async def outcomes(*attempts: Awaitable[object]) -> Counter[str]:
-    """Run these concurrently, and count their outcomes by type."""
+    """Run the attempts concurrently, and count the types of their results and errors."""
     found = await asyncio.gather(*attempts, return_exceptions=True)
     return Counter(type(outcome).__name__ for outcome in found)
 
 
 @pytest.mark.rule("S.1")
-async def test_one_of_many_concurrent_requests_gets_a_code(database: Database) -> None:
+async def test_one_of_many_concurrent_requests_for_a_code_gets_a_code(database: Database) -> None:
     found = await outcomes(*(ask(database) for _ in range(40)))
     assert found == {"SentCode": 1, "TooManyRequests": 39}
 
@@ -375,7 +383,7 @@ async def test_two_concurrent_first_sign_ins_make_one_customer(
 
 
 @pytest.mark.rule("S.1")
-async def test_a_code_that_expires_while_a_try_waits_for_the_lock_is_invalid(
+async def test_a_code_is_invalid_when_it_expires_while_its_verification_waits_for_the_lock(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -396,7 +404,7 @@ async def test_a_code_that_expires_while_a_try_waits_for_the_lock_is_invalid(
 
 
 @pytest.mark.rule("S.1")
-async def test_neither_code_nor_token_is_in_the_database(database: Database) -> None:
+async def test_the_database_stores_only_digests_of_codes_and_tokens(database: Database) -> None:
     sent = await ask(database)
     token = (await verify(database, sent.request_id, sent.code)).token
     dump = [
@@ -406,7 +414,7 @@ async def test_neither_code_nor_token_is_in_the_database(database: Database) -> 
     ]
     assert len(dump) == 3
     assert not any(token in row for row in dump)
-    # An id or a time can also contain the code's digits. So the test checks only the column of the code.
+    # The digits of the code may also occur in an id or a time. So check only the column of the code's digest.
     digest = await database.fetchval("SELECT code_digest FROM one_time_codes")
     assert digest == codes.digest_of(KEY, sent.request_id, sent.code)
     assert sent.code.encode() not in digest

@@ -1,4 +1,4 @@
-"""Signing in and out over HTTP: statuses, codes, cookies, the inbox, and no secret in a log."""
+"""Test signing in and out over HTTP: statuses, error codes, cookies, the inbox, and logs without secrets."""
 
 import logging
 from collections.abc import AsyncIterator, Callable
@@ -70,7 +70,9 @@ Connect = Callable[[Settings], httpx.AsyncClient]
 
 @pytest.fixture
 async def connect(database: Database, valkey_client: Valkey) -> AsyncIterator[Connect]:
-    """Makes clients of an application with the routes of accounts and pricing, under the given settings."""
+    """Yield a function that makes a client of an application with these settings. The application has the routes of
+    accounts and pricing.
+    """
     opened: list[httpx.AsyncClient] = []
 
     def connect(settings: Settings) -> httpx.AsyncClient:
@@ -122,7 +124,7 @@ def client(connect: Connect, settings: Settings) -> httpx.AsyncClient:
 
 
 async def ask(client: httpx.AsyncClient, role: str = "client", phone: str = PHONE) -> tuple[str, str]:
-    """Request a code. Returns the request's id and the code that was sent."""
+    """Request a code. Return the id of the request and the code from the inbox."""
     asked = await client.post(f"/api/{role}/auth/otp/request", json={"phone": phone})
     assert asked.status_code == 202, asked.text
     inbox = (await client.get("/api/dev/inbox", params={"phone": phone})).json()
@@ -170,7 +172,7 @@ async def test_a_customer_signs_in_with_a_code_from_the_inbox(client: httpx.Asyn
 
 
 @pytest.mark.rule("S.2")
-async def test_a_mitra_can_sign_in_only_after_an_invitation(
+async def test_a_mitra_can_sign_in_after_an_invitation_and_is_refused_before(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     refused = await sign_in(client, "mitra")
@@ -335,7 +337,7 @@ async def test_every_operation_is_refused_without_a_valid_token(
     assert refused.status_code == 401
 
 
-async def test_an_operation_can_read_the_digest_of_its_callers_token(client: httpx.AsyncClient) -> None:
+async def test_an_operation_can_read_the_digest_of_the_callers_token(client: httpx.AsyncClient) -> None:
     token = (await sign_in(client, call_name="Bunga")).json()["token"]
     answer = await client.get("/api/client/probe/token", headers=bearer(token))
     assert answer.text == f"customer {service.digest_of_token(token).hex()}"
@@ -391,7 +393,7 @@ async def test_a_change_with_a_cookie_is_accepted_only_from_our_own_pages(client
 
 
 @pytest.mark.rule("S.1")
-async def test_another_sites_page_cannot_sign_in_its_visitor(client: httpx.AsyncClient) -> None:
+async def test_another_site_cannot_sign_in_a_person_who_visits_the_site(client: httpx.AsyncClient) -> None:
     request_id, code = await ask(client)
     body = {"request_id": request_id, "code": code, "call_name": "Bunga", "transport": "cookie"}
     for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
@@ -445,7 +447,9 @@ async def test_the_inbox_keeps_the_newest_twenty_messages_of_a_phone(
 
 
 @pytest.mark.rule("2a.2")
-async def test_a_customer_can_list_the_offers(client: httpx.AsyncClient, database: Database) -> None:
+async def test_a_signed_in_customer_can_list_the_offers(
+    client: httpx.AsyncClient, database: Database
+) -> None:
     async with database.transaction() as tx:
         await seed_offers(tx)
     headers = bearer((await sign_in(client, call_name="Bunga")).json()["token"])
@@ -467,7 +471,7 @@ async def test_no_secret_is_logged_while_signing_in_and_out(
     client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    # Capture the logs before the redaction, because secrets must stay out even without the redaction.
+    # Capture the log entries before the redaction, because the code itself must not log secrets either.
     with structlog.testing.capture_logs() as logged:
         request_id, code = await ask(client)
         wrong = {"request_id": request_id, "code": "654321", "call_name": "Bunga"}
@@ -483,9 +487,9 @@ async def test_no_secret_is_logged_while_signing_in_and_out(
         "accounts.signed_in",
         "accounts.signed_out",
     ]
-    # Ids are not secret. Their random digits can contain the code.
+    # Ignore ids, because the random digits of an id can contain the code.
     shown = [str({key: value for key, value in entry.items() if not key.endswith("_id")}) for entry in logged]
-    # Leaves out the log lines of the test's own HTTP client.
+    # Ignore the log lines of the test's own HTTP client.
     shown += [record.getMessage() for record in caplog.records if not record.name.startswith("http")]
     shown += capfd.readouterr()
     for secret in (code, "654321", token, service.digest_of_token(token).hex(), PHONE, PHONE[3:], "Bunga"):

@@ -1,4 +1,6 @@
-"""Tokens: cached for at most 3 s, revoked in every process, and refused while their owner is suspended."""
+"""Test tokens: a process caches a token for at most 3 s, every process learns of a revocation, and a suspension
+revokes the use of tokens.
+"""
 
 import asyncio
 import json
@@ -31,7 +33,7 @@ def authenticator(database: Database, settings: Settings) -> Authenticator:
 
 
 class MonotonicClock:
-    """The process's monotonic clock, which a test moves."""
+    """The monotonic clock of the process. It stands still until a test moves it."""
 
     now = 1000.0
 
@@ -92,13 +94,13 @@ async def test_a_token_is_valid_for_thirty_days(
     assert await authenticator.authenticate(token) is None
 
 
-async def test_an_invalid_token_signs_nobody_in_and_is_not_cached(authenticator: Authenticator) -> None:
+async def test_an_invalid_token_is_refused_and_not_cached(authenticator: Authenticator) -> None:
     for token in ("", "x", "\x00", "é" * 1000):
         assert await authenticator.authenticate(token) is None
     assert not authenticator._remembered
 
 
-async def test_a_token_is_read_once_per_three_seconds(
+async def test_a_process_reads_a_token_from_postgresql_once_per_three_seconds(
     database: Database, authenticator: Authenticator, make: Make, ticks: MonotonicClock
 ) -> None:
     token = await token_of(database, "customer", await make.customer())
@@ -106,7 +108,7 @@ async def test_a_token_is_read_once_per_three_seconds(
     await database.execute("UPDATE access_tokens SET revoked_at = curhat_now()")
     ticks.now += 2.999
     assert await authenticator.authenticate(token) is not None
-    # The signal was lost. The next read finds the revocation.
+    # The process did not get the signal. It learns of the revocation when it reads the token again.
     ticks.now += 0.001
     assert await authenticator.authenticate(token) is None
 
@@ -124,7 +126,8 @@ async def test_one_query_reads_all_tokens_in_use_and_no_token_is_trusted_for_mor
     await database.execute("UPDATE access_tokens SET revoked_at = curhat_now() WHERE digest = $1", revoked)
     await authenticator.renew()
     assert set(authenticator._remembered) == {stays, idle}
-    # The process trusts a token for 3 s from the time it sent the query. It does not renew a token that nobody uses.
+    # The process trusts a token for 3 s after it sent the query. It renews only tokens that were used since the last
+    # query.
     await database.execute("UPDATE access_tokens SET revoked_at = curhat_now()")
     await authenticator.renew()
     ticks.now += 2.999
@@ -223,7 +226,7 @@ async def test_a_token_is_valid_again_after_the_suspension_is_lifted(
     assert await authenticator.socket_identity("mitra", scope(token)) is not None
 
 
-async def test_a_suspension_and_its_lifting_are_each_audited_once(
+async def test_suspending_a_mitra_and_lifting_the_suspension_are_each_audited_once(
     database: Database, make: Make, signals: RecordedSignals
 ) -> None:
     mitra_id = await make.mitra()
@@ -278,7 +281,7 @@ async def test_a_token_of_one_role_is_refused_for_the_other_role(
     assert await authenticator.socket_identity("mitra", scope(token, "websocket")) is None
 
 
-async def test_a_token_is_accepted_only_by_the_transport_it_was_issued_for(
+async def test_a_cookie_token_and_a_bearer_token_are_accepted_only_on_their_own_transport(
     database: Database, authenticator: Authenticator, settings: Settings, make: Make
 ) -> None:
     token = await token_of(database, "customer", await make.customer())

@@ -1,4 +1,4 @@
-"""The five configuration rows on a real PostgreSQL: reading and changing them, with history and audit."""
+"""Test the five configuration rows on a real PostgreSQL: reads, changes, history and audit."""
 
 import asyncio
 import itertools
@@ -16,7 +16,8 @@ from curhat.kit.database import Database
 from curhat.kit.errors import NotFound, ValidationFailed
 from tests.support.clock import VirtualClock
 
-# Later than the time at which the rows were written, because `updated_at` never moves back.
+# This time is later than the time at which the migration wrote the rows. `updated_at` never moves back, so a change
+# needs a later time.
 LATER = datetime(2100, 1, 1, tzinfo=UTC)
 
 BLAST = "pairing_blast_timeout_seconds"
@@ -36,7 +37,7 @@ async def get(database: Database, key: str) -> ConfigurationRow:
 
 
 @pytest.mark.rule("X.5")
-async def test_code_and_database_have_the_same_five_keys(database: Database) -> None:
+async def test_the_code_and_the_database_have_the_same_five_configuration_keys(database: Database) -> None:
     constraint = await database.fetchval(
         """
         SELECT pg_get_constraintdef(oid) FROM pg_constraint
@@ -49,7 +50,7 @@ async def test_code_and_database_have_the_same_five_keys(database: Database) -> 
 
 
 @pytest.mark.rule("X.5")
-async def test_every_row_begins_at_its_default(database: Database) -> None:
+async def test_every_configuration_row_has_its_default_value_at_first(database: Database) -> None:
     async with database.transaction() as tx:
         rows = await service.list_rows(tx)
     assert [row.key for row in rows] == list(DEFINITIONS)
@@ -68,7 +69,7 @@ async def test_every_row_begins_at_its_default(database: Database) -> None:
 
 
 @pytest.mark.rule("X.5")
-async def test_a_new_window_reads_the_current_values(database: Database) -> None:
+async def test_the_service_returns_the_current_values_of_all_rows(database: Database) -> None:
     await change(database, BLAST, 90)
     await change(database, ACTION, "auto_reject")
     async with database.transaction() as tx:
@@ -109,7 +110,7 @@ async def test_a_change_records_the_actor_the_old_value_and_the_new_value(
 
 
 @pytest.mark.rule("X.5")
-async def test_the_same_value_again_changes_nothing(database: Database) -> None:
+async def test_changing_a_row_to_its_current_value_changes_nothing(database: Database) -> None:
     before = await get(database, BLAST)
     assert await change(database, BLAST, 60, "operator-1") == before
     assert await database.fetchval("SELECT count(*) FROM configuration_changes") == 0
@@ -167,7 +168,7 @@ async def test_a_change_based_on_an_older_value_is_refused_with_the_newer_value(
         "updated_at": first.updated_at,
         "updated_by": "operator-1",
     }
-    # The clock is stopped, but the second change still has a later `updated_at`.
+    # The database's clock stands still, but the second change still gets a later `updated_at`.
     second = await change(database, BLAST, 30, "operator-2", expected_updated_at=first.updated_at)
     assert second.updated_at > first.updated_at
     with pytest.raises(ChangedMeanwhile):
@@ -190,7 +191,9 @@ async def test_one_of_ten_concurrent_changes_based_on_the_same_value_is_made(dat
 
 
 @pytest.mark.rule("X.5")
-async def test_concurrent_changes_make_one_unbroken_history(database: Database) -> None:
+async def test_after_concurrent_changes_each_history_entry_starts_from_the_value_of_the_entry_before(
+    database: Database,
+) -> None:
     await asyncio.gather(*(change(database, BLAST, 100 + number) for number in range(20)))
     async with database.transaction() as tx:
         items = (await service.history(tx, BLAST)).items[::-1]

@@ -1,4 +1,4 @@
-"""The embedded servers start in any data directory, for any user, and after any process was killed."""
+"""Test that the embedded servers start in any data directory, for any user, and after any process was killed."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from curhat.dev.embedded import EmbeddedServers, embedded_servers, lock_data_dir
 
 OWNER_ONLY = 0o700
 
-# A process that starts the servers, as `curhat up` does, and runs until it is killed.
+# A separate process that starts the servers, as `curhat up` does, and runs until a test kills it.
 OTHER_PROCESS = """
 import asyncio, sys
 from pathlib import Path
@@ -35,7 +35,9 @@ asyncio.run(main())
 
 @pytest.fixture
 def data_dir(tmp_path: Path) -> Path:
-    """A folder below one that no other user can enter, with a path that is too long for a socket."""
+    """Return the path of a data directory. Only the owner can enter its parent folder, and the path is too long for a
+    Unix socket.
+    """
     closed = tmp_path / "closed"
     closed.mkdir(mode=OWNER_ONLY)
     return closed / ("deep" * 30) / "data"
@@ -43,7 +45,7 @@ def data_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def own_servers(data_dir: Path) -> AsyncIterator[EmbeddedServers]:
-    """Servers that only this test uses, and may kill."""
+    """Start servers that only this test uses. The test may kill the servers."""
     async with embedded_servers(data_dir) as servers:
         yield servers
 
@@ -69,7 +71,7 @@ async def answers(servers: EmbeddedServers) -> bool:
 
 async def until_gone(pid: int) -> None:
     async with asyncio.timeout(20):
-        # A zombie counts as gone.
+        # A zombie process counts as ended.
         while "State:\tZ" not in status_of(pid):
             await asyncio.sleep(0.01)
 
@@ -101,7 +103,9 @@ async def test_both_servers_answer_and_postgres_has_durable_settings(own_servers
 
 
 @pytest.mark.usefixtures("own_servers")
-def test_no_other_user_can_enter_the_folders_and_their_parent_folders_are_unchanged(data_dir: Path) -> None:
+def test_other_users_cannot_enter_the_servers_folders_and_the_parent_folders_are_unchanged(
+    data_dir: Path,
+) -> None:
     folders = [
         data_dir,
         data_dir / "postgres",
@@ -120,7 +124,7 @@ async def test_no_tcp_port_is_opened(own_servers: EmbeddedServers) -> None:
         assert await client.config_get("port") == {"port": "0"}
 
 
-async def test_a_second_start_finds_the_data_of_the_first(data_dir: Path) -> None:
+async def test_the_second_start_finds_the_data_of_the_first_start(data_dir: Path) -> None:
     async with embedded_servers(data_dir) as servers:
         await store(servers, 1)
     async with embedded_servers(data_dir) as servers:
@@ -160,7 +164,7 @@ async def test_the_servers_end_with_their_parent_and_can_be_started_again_immedi
     await connection.execute("INSERT INTO kept VALUES (1)")
     process.kill()
     await process.wait()
-    # Start again immediately, while the old servers are still stopping.
+    # Start the servers again immediately, while the old servers are still stopping.
     async with embedded_servers(data_dir) as servers:
         assert await stored(servers) == [1]
         assert await answers(servers)
@@ -169,11 +173,12 @@ async def test_the_servers_end_with_their_parent_and_can_be_started_again_immedi
     connection.terminate()
 
 
-async def test_a_start_first_ends_the_servers_that_outlived_their_parent(data_dir: Path) -> None:
+async def test_a_start_ends_old_servers_that_still_run_after_their_parent_ended(data_dir: Path) -> None:
     async with embedded_servers(data_dir) as servers:
         await store(servers, 1)
         left = [pid_of(servers.postgres), pid_of(servers.valkey)]
-        # Act as if the parent had ended without the kernel's signal: start again in the same folders.
+        # Act as if the parent had ended and the kernel had sent no signal to the servers. Start servers in the same
+        # folder again.
         again = EmbeddedServers(data_dir)
         await again.start()
         for pid in left:
@@ -191,7 +196,9 @@ async def test_the_unfinished_cluster_of_a_killed_initdb_is_removed(data_dir: Pa
     assert not unfinished.exists()
 
 
-async def test_postgres_starts_when_another_process_has_the_old_process_id(data_dir: Path) -> None:
+async def test_postgres_starts_when_another_process_has_the_process_id_in_postmaster_pid(
+    data_dir: Path,
+) -> None:
     async with embedded_servers(data_dir) as servers:
         await store(servers, 1)
     (data_dir / "postgres" / "postmaster.pid").write_text(f"{os.getppid()}\n/elsewhere\n1\n5432\n\n\n\n")

@@ -1,4 +1,6 @@
-"""Every gateway behind the port passes the same tests (2a.1), and the mock simulates each configured fault."""
+"""Test every gateway behind the port with the same tests (2a.1), and test that the mock simulates each configured
+fault.
+"""
 
 import asyncio
 import random
@@ -21,7 +23,7 @@ def gateway(request: pytest.FixtureRequest, database: Database) -> Gateway:
 
 @pytest.mark.rule("2a.1", "2a.7")
 @pytest.mark.invariant(2)
-async def test_a_key_always_names_the_same_charge(gateway: Gateway) -> None:
+async def test_repeated_charges_with_one_key_are_one_charge(gateway: Gateway) -> None:
     key, payment_id = uuid4(), uuid4()
     assert (await gateway.find_charge(key)).status == "not_found"
     for _ in range(3):
@@ -31,7 +33,7 @@ async def test_a_key_always_names_the_same_charge(gateway: Gateway) -> None:
 
 @pytest.mark.rule("2a.1")
 @pytest.mark.invariant(2, 9)
-async def test_a_key_always_names_the_same_refund(gateway: Gateway) -> None:
+async def test_repeated_refunds_with_one_key_are_one_refund(gateway: Gateway) -> None:
     charge_key, key, payment_id = uuid4(), uuid4(), uuid4()
     await gateway.charge(charge_key, payment_id, 20_000)
     assert (await gateway.find_refund(key)).status == "not_found"
@@ -62,7 +64,7 @@ async def test_the_mock_can_decline_one_payment_or_all_payments(database: Databa
 
 
 @pytest.mark.rule("2a.1")
-async def test_a_query_by_key_finds_a_charge_whose_answer_was_lost(database: Database) -> None:
+async def test_find_charge_finds_an_approved_charge_whose_answer_was_lost(database: Database) -> None:
     mock, key, payment_id = MockGateway(database), uuid4(), uuid4()
     await mock.set_behaviour("lost", payment_id)
     call = asyncio.create_task(mock.charge(key, payment_id, 10_000))
@@ -75,7 +77,9 @@ async def test_a_query_by_key_finds_a_charge_whose_answer_was_lost(database: Dat
 
 
 @pytest.mark.rule("2a.1")
-async def test_a_doubled_answer_calls_back_twice_with_the_same_answer(database: Database) -> None:
+async def test_the_mock_calls_back_twice_with_the_same_answer_after_the_behaviour_double(
+    database: Database,
+) -> None:
     key, payment_id = uuid4(), uuid4()
     heard: list[tuple[UUID, ChargeAnswer]] = []
     twice = asyncio.Event()
@@ -94,7 +98,7 @@ async def test_a_doubled_answer_calls_back_twice_with_the_same_answer(database: 
 
 
 @pytest.mark.rule("2a.1")
-async def test_a_slow_charge_is_processing_until_its_answer_is_known(database: Database) -> None:
+async def test_a_slow_charge_is_processing_until_the_gateway_answers(database: Database) -> None:
     mock, key, payment_id = MockGateway(database), uuid4(), uuid4()
     await mock.set_behaviour("slow", payment_id)
     call = asyncio.create_task(mock.charge(key, payment_id, 10_000))

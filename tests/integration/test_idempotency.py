@@ -1,4 +1,4 @@
-"""Idempotency keys: a repeated request has one effect and one answer."""
+"""Test idempotency keys: a repeated request has one effect and one answer."""
 
 import asyncio
 from uuid import UUID, uuid4
@@ -36,7 +36,7 @@ def request_of(
 
 
 class Effect:
-    """A step that counts in the database how often it took effect."""
+    """A step that inserts an audit entry, so that a test can count how often the step took effect."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -51,12 +51,12 @@ class Effect:
         return Answer(status=201, body=f'{{"id":"{uuid4()}"}}')
 
     async def count(self) -> int:
-        """How often the step took effect."""
+        """Return how often the step took effect."""
         number: int = await self._database.fetchval("SELECT count(*) FROM audit_entries")
         return number
 
 
-async def test_a_repeated_request_gets_the_first_answer_and_takes_effect_once(database: Database) -> None:
+async def test_a_repeated_command_gets_the_first_answer_and_takes_effect_once(database: Database) -> None:
     effect = Effect(database)
     first = await run_idempotent(database, request_of(), effect)
     assert await run_idempotent(database, request_of(), effect) == first
@@ -104,7 +104,7 @@ async def test_one_of_twenty_concurrent_requests_with_one_key_takes_effect(datab
     assert {answer for answer in answers if isinstance(answer, str)} <= {"idempotency_in_progress"}
 
 
-async def test_a_refusal_is_stored_as_the_answer_and_a_fault_is_not(database: Database) -> None:
+async def test_a_business_error_is_stored_as_the_answer_and_a_fault_is_not_stored(database: Database) -> None:
     async def refuse(_tx: Transaction) -> Answer:
         raise NotFound
 
@@ -123,19 +123,19 @@ async def test_a_refusal_is_stored_as_the_answer_and_a_fault_is_not(database: Da
 
 
 @pytest.mark.parametrize("key", [None, "", "x" * 201, "line\nbreak"])
-def test_a_missing_too_long_or_unprintable_key_is_refused(key: str | None) -> None:
+def test_a_key_that_is_missing_too_long_or_unprintable_is_refused(key: str | None) -> None:
     with pytest.raises(IdempotencyKeyMissing):
         idempotent_request(ME, key, "POST", "/payments", b"")
 
 
 @pytest.mark.invariant(12)
-async def test_a_repeated_request_may_run_ten_seconds_after_the_process_of_the_first_died(
+async def test_a_repeated_request_may_run_ten_seconds_after_the_process_of_the_first_request_died(
     database: Database, clock: VirtualClock
 ) -> None:
     await clock.set()
     async with database.transaction() as tx:
         assert await begin_long(tx, request_of()) is None
-    # The process dies here.
+    # Act as if the process died here.
     async with database.transaction() as tx:
         with pytest.raises(IdempotencyInProgress):
             await begin_long(tx, request_of())
@@ -147,7 +147,7 @@ async def test_a_repeated_request_may_run_ten_seconds_after_the_process_of_the_f
     assert await run_idempotent(database, request_of(), Effect(database)) == answer
 
 
-async def test_keys_are_deleted_after_a_day(database: Database, clock: VirtualClock) -> None:
+async def test_idempotency_keys_are_deleted_after_a_day(database: Database, clock: VirtualClock) -> None:
     await clock.set()
     effect = Effect(database)
     await run_idempotent(database, request_of(), effect)

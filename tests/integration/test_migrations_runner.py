@@ -1,4 +1,6 @@
-"""The migrations runner applies files once and in order. It refuses a database that does not match the files."""
+"""Test that the migrations runner applies files once and in order, and refuses a database that does not match the
+files.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,7 +23,7 @@ from curhat.kit.migrations import (
 
 @pytest.fixture
 async def empty_url(servers: EmbeddedServers) -> AsyncIterator[str]:
-    """The address of an empty database."""
+    """Create an empty database, and yield its URL."""
     admin = await asyncpg.connect(servers.database_url)
     await admin.execute("CREATE DATABASE unmigrated")
     yield servers.database_url.replace("/curhat?", "/unmigrated?")
@@ -106,11 +108,15 @@ async def test_a_file_whose_comments_changed_after_it_was_applied_is_accepted(
         ("SELECT 1; -- a\nSELECT 2;", "SELECT 1; -- a SELECT 2;"),
     ],
 )
-def test_text_that_only_looks_like_a_comment_changes_the_checksum(before: str, after: str) -> None:
+def test_the_checksum_changes_when_a_text_changes_that_only_looks_like_a_comment(
+    before: str, after: str
+) -> None:
     assert Migration(1, "0001_first", before).checksum != Migration(1, "0001_first", after).checksum
 
 
-async def test_a_database_newer_than_the_code_is_refused(connection: Connection, folder: Path) -> None:
+async def test_a_database_with_a_migration_that_the_code_does_not_have_is_refused(
+    connection: Connection, folder: Path
+) -> None:
     await migrate(connection, folder)
     (folder / "0002_second.sql").unlink()
     for ask in (pending, migrate):
@@ -152,7 +158,7 @@ async def index_validity(connection: Connection) -> list[bool]:
     return [row["indisvalid"] for row in rows]
 
 
-async def test_a_file_outside_a_transaction_builds_its_index_and_is_recorded(
+async def test_a_migration_without_a_transaction_builds_its_index_and_is_recorded(
     connection: Connection, folder: Path
 ) -> None:
     (folder / "0003_index.sql").write_text(INDEX_FILE)
@@ -165,14 +171,14 @@ async def test_a_file_outside_a_transaction_builds_its_index_and_is_recorded(
     assert await index_validity(connection) == []
 
 
-async def test_the_next_run_drops_and_rebuilds_an_interrupted_index(
+async def test_the_next_run_drops_and_rebuilds_an_index_whose_build_was_interrupted(
     connection: Connection, empty_url: str, folder: Path
 ) -> None:
     await migrate(connection, folder)
     (folder / "0003_index.sql").write_text(INDEX_FILE)
     older = await asyncpg.connect(empty_url)
     async with older.transaction():
-        # The index build waits for this transaction, which has written to the table.
+        # The index build waits for the end of this transaction, because the transaction has written to the table.
         await older.execute("INSERT INTO first VALUES (1)")
         running = asyncio.create_task(migrate(connection, folder))
         async with asyncio.timeout(20):
@@ -198,7 +204,7 @@ async def test_the_next_run_keeps_an_index_that_was_built_but_not_recorded(
     assert await connection.fetchval("SELECT 'first_by_id'::regclass::oid") == before
 
 
-async def test_a_second_run_waits_for_a_concurrent_index_without_a_deadlock(
+async def test_a_second_run_waits_without_a_deadlock_while_the_first_run_builds_an_index_concurrently(
     empty_url: str, folder: Path
 ) -> None:
     (folder / "0003_index.sql").write_text(INDEX_FILE)
@@ -218,7 +224,7 @@ async def test_a_second_run_waits_for_a_concurrent_index_without_a_deadlock(
         "UPDATE first SET id = 1;",
     ],
 )
-async def test_a_file_outside_a_transaction_may_have_only_one_repeatable_statement(
+async def test_a_migration_without_a_transaction_may_have_only_one_repeatable_statement(
     connection: Connection, folder: Path, statements: str
 ) -> None:
     (folder / "0003_index.sql").write_text(f"-- migrate: no transaction\n{statements}\n")

@@ -1,4 +1,4 @@
-"""Which customers are connected, according to the sockets of a process."""
+"""Test which customers are connected according to the sockets of a process."""
 
 from uuid import uuid4
 
@@ -16,14 +16,14 @@ def customers(valkey_client: "valkey.asyncio.Valkey") -> CustomerConnections:
 
 
 async def left_seconds(client: "valkey.asyncio.Valkey", customer: object) -> float:
-    """How long a customer still counts as connected."""
+    """Return how many more seconds a customer counts as connected."""
     seconds, micros = await client.time()
     until_ms: float | None = await client.zscore(CUSTOMERS_KEY, str(customer))
     assert until_ms is not None
     return until_ms / 1000 - float(seconds) - float(micros) / 1e6
 
 
-async def test_a_customer_is_connected_after_the_welcome_and_each_frame_renews_the_lease(
+async def test_a_customer_is_connected_after_the_welcome_and_each_frame_renews_the_customers_lease(
     customers: CustomerConnections, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     customer = uuid4()

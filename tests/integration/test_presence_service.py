@@ -1,4 +1,4 @@
-"""Presence as other packages use it: toggle, leases, capacity and suspension; and how Valkey follows PostgreSQL."""
+"""Test the presence service: toggle, leases, capacity and suspension, and how Valkey follows PostgreSQL."""
 
 import asyncio
 import contextlib
@@ -31,12 +31,14 @@ from tests.support.presence_hooks import IGNORED_HOOKS, ignore
 
 
 async def change(database: Database, mitra: UUID, assignment: str) -> None:
-    """Change a mitra's row without a signal, as another process would."""
+    """Change a mitra's row and send no signal, as if another process had made the change and its signal had been
+    lost.
+    """
     await database.execute(f"UPDATE mitras SET {assignment} WHERE id = $1", mitra)
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
-    """Wait until the condition holds."""
+    """Wait until the condition holds. Fail after `seconds`."""
     deadline = time.monotonic() + seconds
     while not await condition():
         assert time.monotonic() < deadline, "the condition never held"
@@ -55,19 +57,21 @@ async def running(*processes: Presence) -> AsyncIterator[None]:
 
 
 def presence_with(client: "valkey.asyncio.Valkey", database: Database, **hooks: Any) -> Presence:
-    """A Presence that calls these hooks."""
+    """Return a Presence with these hooks."""
     return Presence(client, database, msgspec.structs.replace(IGNORED_HOOKS, **hooks))
 
 
 @pytest.fixture
 def offered() -> "asyncio.Queue[list[UUID]]":
-    """The mitras that `presence` reported as available, one list per call."""
+    """Return a queue of calls of the hook `may_be_asked` of `presence`. Each element is the list of mitras of one
+    call.
+    """
     return asyncio.Queue()
 
 
 @pytest.fixture
 def device_messages() -> list[tuple[UUID, MitraPresence]]:
-    """The messages of `presence` to the devices, in order."""
+    """Return a list of the messages that `presence` sends to devices, in order."""
     return []
 
 
@@ -87,7 +91,7 @@ def presence(
 
 
 class Sink:
-    """Passes signals to a presence, as app/wiring.py does."""
+    """Passes signals on to a presence, as app/wiring.py does."""
 
     def __init__(self, presence: Presence) -> None:
         self.presence = presence
@@ -153,7 +157,7 @@ async def test_a_mitra_who_cannot_take_a_customer_is_not_available(
 
 
 @pytest.mark.rule("5.6")
-async def test_a_mitra_in_a_session_without_a_socket_is_not_connected(
+async def test_a_mitra_without_a_socket_is_not_connected_during_a_session(
     presence: Presence, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra(max_customers=2)
@@ -185,7 +189,7 @@ async def test_a_mitra_stays_connected_for_three_seconds_after_the_socket_closed
 
 
 @pytest.mark.rule("5.6")
-async def test_a_close_is_reported_again_when_valkey_did_not_get_it(
+async def test_presence_reports_the_close_of_a_socket_again_when_valkey_did_not_get_the_first_report(
     presence: Presence, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mitra = await make.mitra()
@@ -206,7 +210,9 @@ async def test_a_close_is_reported_again_when_valkey_did_not_get_it(
 
 
 @pytest.mark.rule("5.6")
-async def test_a_frame_of_a_closed_connection_changes_nothing(presence: Presence, make: Make) -> None:
+async def test_a_frame_after_the_close_of_its_connection_changes_nothing(
+    presence: Presence, make: Make
+) -> None:
     mitra = await make.mitra()
     presence.frame_received(mitra, "phone")
     await presence.flush()
@@ -225,10 +231,12 @@ async def test_a_frame_of_a_closed_connection_changes_nothing(presence: Presence
 
 
 @pytest.mark.rule("1.1")
-async def test_a_frame_renews_a_lease_and_silence_ends_it(presence: Presence, make: Make) -> None:
+async def test_a_frame_renews_a_lease_and_a_lease_without_a_new_frame_ends(
+    presence: Presence, make: Make
+) -> None:
     mitra = await make.mitra()
     await presence.opened(mitra, "phone")
-    # Act as if the last frame was 11.8 s old.
+    # Act as if the phone sent its last frame 11.8 s ago.
     connection = presence._mitras[mitra].connections["phone"]
     connection.last_frame -= 11.8
     await presence._store._execute("DEL", f"curhat:mitra:{mitra}", AVAILABLE_KEY)
@@ -263,11 +271,12 @@ async def test_a_mitra_is_connected_while_any_process_holds_a_lease(
 
 
 @pytest.mark.rule("2b.6")
-async def test_many_mitras_who_reconnect_together_are_available_immediately(
+async def test_many_mitras_who_reconnect_at_the_same_time_are_available_immediately(
     servers: EmbeddedServers, valkey_client: "valkey.asyncio.Valkey", database: Database, make: Make
 ) -> None:
     mitras = await make.mitras(300)
-    # At most two connections to Valkey, one of which is for the queries.
+    # The client may open at most two connections to Valkey. The presence needs one of the two connections for its
+    # queries.
     async with contextlib.aclosing(
         valkey.asyncio.Valkey.from_url(servers.valkey_url, max_connections=2)
     ) as client:
@@ -311,7 +320,7 @@ async def test_the_hook_is_called_only_when_the_toggle_changed(database: Databas
     assert heard == [(mitra, True), (mitra, False)]
 
 
-async def test_only_the_first_of_two_equal_concurrent_toggles_calls_the_hook(
+async def test_the_hook_is_called_once_for_two_equal_concurrent_toggles(
     database: Database, make: Make
 ) -> None:
     heard: list[bool] = []
@@ -383,7 +392,7 @@ async def test_the_number_of_active_sessions_never_falls_below_zero(
 # Following PostgreSQL ------------------------------------------------------------------------------------
 
 
-async def test_a_state_read_before_the_toggle_cannot_undo_the_toggle(
+async def test_an_older_state_that_was_read_before_the_toggle_does_not_overwrite_the_toggle(
     presence: Presence, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -415,7 +424,7 @@ async def test_the_next_heartbeat_rebuilds_a_wiped_valkey(
 
 
 @pytest.mark.invariant(11)
-async def test_a_wiped_valkey_is_rebuilt_even_before_a_heartbeat(
+async def test_a_wiped_valkey_is_rebuilt_without_a_heartbeat(
     presence: Presence, valkey_client: "valkey.asyncio.Valkey", make: Make
 ) -> None:
     mitras = {await make.mitra() for _ in range(3)}
@@ -430,7 +439,7 @@ async def test_a_wiped_valkey_is_rebuilt_even_before_a_heartbeat(
 
 
 @pytest.mark.invariant(11)
-async def test_reconciling_reads_the_mitras_in_small_batches_and_misses_none(
+async def test_reconciling_reads_every_mitra_in_small_batches(
     database: Database, valkey_client: "valkey.asyncio.Valkey", make: Make
 ) -> None:
     mitras = await make.mitras(2 * MIN_MITRAS_PER_STEP + 1)
@@ -455,7 +464,7 @@ async def test_reconciling_reads_the_mitras_in_small_batches_and_misses_none(
     assert set(await process.ask_candidates()) >= set(mitras[:-1])
 
 
-async def test_a_change_by_another_process_without_a_signal_is_found(
+async def test_reconciling_finds_a_change_by_another_process_whose_signal_was_lost(
     presence: Presence, database: Database, make: Make
 ) -> None:
     leaving, coming = await make.mitra(), await make.mitra(online=False)
@@ -473,7 +482,7 @@ async def test_a_change_by_another_process_without_a_signal_is_found(
 
 
 @pytest.mark.rule("2b.6")
-async def test_a_mitra_who_becomes_available_is_offered_the_open_blasts(
+async def test_presence_offers_the_open_blasts_to_a_mitra_who_becomes_available(
     presence: Presence, offered: "asyncio.Queue[list[UUID]]", database: Database, sink: Sink, make: Make
 ) -> None:
     mitra = await make.mitra(online=False)
@@ -481,7 +490,7 @@ async def test_a_mitra_who_becomes_available_is_offered_the_open_blasts(
         await presence.opened(mitra, "phone")
         await presence.reconcile()
         assert offered.empty()
-        # This process commits the toggle, so the offer follows immediately.
+        # This process commits the toggle itself, so the offer follows immediately.
         async with database.transaction() as tx:
             await set_intent(tx, mitra, True, ignore)
         async with asyncio.timeout(1):
@@ -493,7 +502,7 @@ async def test_a_mitra_who_becomes_available_is_offered_the_open_blasts(
 
 
 @pytest.mark.rule("2b.6")
-async def test_a_mitra_who_connects_is_offered_the_open_blasts(
+async def test_presence_offers_the_open_blasts_to_a_mitra_who_connects(
     presence: Presence, offered: "asyncio.Queue[list[UUID]]", make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -503,7 +512,7 @@ async def test_a_mitra_who_connects_is_offered_the_open_blasts(
             assert await offered.get() == [mitra]
 
 
-async def test_a_failed_offer_does_not_end_the_loops(
+async def test_the_loops_continue_after_a_failed_offer(
     database: Database, valkey_client: "valkey.asyncio.Valkey", make: Make
 ) -> None:
     calls: asyncio.Queue[list[UUID]] = asyncio.Queue()
@@ -522,7 +531,7 @@ async def test_a_failed_offer_does_not_end_the_loops(
     assert {entry["event"] for entry in logs} == {"presence.step_failed"}
 
 
-async def test_devices_get_each_change_once_and_a_new_device_gets_the_current_state(
+async def test_devices_get_each_change_of_presence_once_and_a_new_device_gets_the_current_state(
     presence: Presence, device_messages: list[tuple[UUID, MitraPresence]], database: Database, make: Make
 ) -> None:
     mitra, elsewhere = await make.mitra(), await make.mitra()
@@ -553,7 +562,7 @@ async def test_a_device_that_was_reported_as_disconnected_is_later_reported_as_c
     mitra = await make.mitra()
     await presence.opened(mitra, "phone")
     device_messages.clear()
-    # The state from a refresh that asked Valkey before the socket opened.
+    # Act as if a refresh asked Valkey before the socket opened and reports its result now.
     await valkey_client.flushall()
     await presence.refresh([mitra])
 
@@ -563,7 +572,7 @@ async def test_a_device_that_was_reported_as_disconnected_is_later_reported_as_c
     assert [shown.connected for _, shown in device_messages] == [False, True]
 
 
-async def test_consecutive_changes_cause_one_refresh(
+async def test_changes_of_many_mitras_in_one_transaction_cause_one_refresh(
     presence: Presence, offered: "asyncio.Queue[list[UUID]]", database: Database, make: Make
 ) -> None:
     mitras = {await make.mitra() for _ in range(20)}
@@ -583,7 +592,7 @@ async def test_consecutive_changes_cause_one_refresh(
 # Last seen -----------------------------------------------------------------------------------------------
 
 
-async def test_last_seen_is_written_with_the_time_of_the_frame_and_changes_no_version(
+async def test_last_seen_is_the_time_of_the_last_frame_and_does_not_change_the_availability_version(
     presence: Presence, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -601,7 +610,7 @@ async def test_last_seen_is_written_with_the_time_of_the_frame_and_changes_no_ve
     assert row["availability_version"] == 1
 
 
-async def test_last_seen_is_written_for_a_mitra_who_left_immediately_and_never_moves_back(
+async def test_last_seen_is_written_for_a_mitra_who_disconnects_immediately_and_never_moves_back(
     presence: Presence, database: Database, make: Make
 ) -> None:
     mitra = await make.mitra()
@@ -635,7 +644,7 @@ async def test_writing_last_seen_skips_locked_rows(
 
 
 @pytest.mark.parametrize("turns", range(0, 120, 7))
-async def test_the_loops_end_when_they_are_cancelled_at_any_step(
+async def test_the_loops_end_when_the_test_cancels_the_loops_at_any_step(
     presence: Presence, make: Make, turns: int
 ) -> None:
     await presence.opened(await make.mitra(), "phone")

@@ -1,4 +1,4 @@
-"""Presence in a real Valkey: leases, versions and damage."""
+"""Test presence in a real Valkey: leases, versions and damaged data."""
 
 import contextlib
 import time
@@ -70,7 +70,7 @@ LEASES = {
 @pytest.mark.rule("1.1")
 @pytest.mark.rule("5.6")
 @pytest.mark.parametrize(("age", "closed", "may_be_asked", "connected"), LEASES.values(), ids=LEASES.keys())
-async def test_a_lease_depends_on_the_age_of_the_frame_and_of_the_close(
+async def test_the_length_of_a_lease_depends_on_the_age_of_the_last_frame_and_of_the_close(
     store: PresenceStore, age: float, closed: float | None, may_be_asked: bool, connected: bool
 ) -> None:
     mitra = uuid4()
@@ -134,7 +134,9 @@ async def test_reports_out_of_order_never_shorten_a_lease(store: PresenceStore) 
     assert await store.look(mitra) == Standing(may_be_asked=True, connected=True)
 
 
-async def test_a_report_after_the_close_does_not_reopen_the_connection(store: PresenceStore) -> None:
+async def test_a_report_of_a_frame_after_the_close_does_not_reopen_the_connection(
+    store: PresenceStore,
+) -> None:
     mitra = uuid4()
     await store.apply([state(mitra)])
     await frame(store, mitra, 2.5, 2.5)
@@ -147,7 +149,9 @@ async def test_a_report_after_the_close_does_not_reopen_the_connection(store: Pr
     assert await store.look(mitra) == Standing(may_be_asked=False, connected=False)
 
 
-async def test_a_state_read_before_a_change_cannot_undo_it(store: PresenceStore) -> None:
+async def test_an_older_state_that_was_read_before_a_change_does_not_overwrite_the_change(
+    store: PresenceStore,
+) -> None:
     mitra = uuid4()
     await frame(store, mitra)
     await store.apply([state(mitra, version=7, askable=False)])
@@ -160,7 +164,7 @@ async def test_a_state_read_before_a_change_cannot_undo_it(store: PresenceStore)
     assert newer == [Standing(may_be_asked=True, connected=True)]
 
 
-async def test_the_newest_state_wins_in_any_order(store: PresenceStore) -> None:
+async def test_the_newest_state_is_stored_whatever_the_order_of_the_states(store: PresenceStore) -> None:
     versions = [(1, False), (2, True), (3, False), (4, True), (5, False)]
     for shift in range(len(versions)):
         for order in (versions[shift:] + versions[:shift], (versions[shift:] + versions[:shift])[::-1]):
@@ -172,7 +176,7 @@ async def test_the_newest_state_wins_in_any_order(store: PresenceStore) -> None:
 
 
 @pytest.mark.invariant(11)
-async def test_an_empty_valkey_asks_for_the_state(
+async def test_a_report_to_an_empty_valkey_returns_the_mitras_whose_state_is_missing(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     mitra = uuid4()
@@ -189,7 +193,7 @@ async def test_an_empty_valkey_asks_for_the_state(
 
 @pytest.mark.rule("1.6")
 @pytest.mark.parametrize("key", ["the set", "the mitra"])
-async def test_presence_is_unknown_until_the_next_frame_when_a_key_has_the_wrong_type(
+async def test_presence_is_unknown_after_a_key_is_damaged_until_the_next_frame_arrives(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey", key: str
 ) -> None:
     mitra = uuid4()
@@ -208,7 +212,7 @@ async def test_presence_is_unknown_until_the_next_frame_when_a_key_has_the_wrong
 
 @pytest.mark.rule("1.6")
 @pytest.mark.parametrize("repair", ["apply", "prune"])
-async def test_a_damaged_set_cannot_be_counted_and_the_next_write_repairs_it(
+async def test_a_damaged_set_cannot_be_counted_until_the_next_write_repairs_the_set(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey", repair: str
 ) -> None:
     await valkey_client.set(AVAILABLE_KEY, "damaged")
@@ -240,7 +244,7 @@ async def test_unreadable_values_in_a_mitras_hash_are_ignored(store: PresenceSto
     assert await store.look(mitra) == Standing(may_be_asked=True, connected=True)
 
 
-async def test_many_mitras_are_sent_in_batches_and_keep_their_order(store: PresenceStore) -> None:
+async def test_the_states_of_many_mitras_are_sent_in_batches_in_the_given_order(store: PresenceStore) -> None:
     mitras = [uuid4() for _ in range(2 * MAX_BATCH_SIZE + 50)]
     unknown = await store.report([Report(mitra, "phone", 0, None) for mitra in mitras])
     assert unknown == set(mitras)
@@ -266,7 +270,7 @@ async def test_stale_members_are_removed_in_bounded_batches(
     assert await valkey_client.zrange(AVAILABLE_KEY, 0, -1) == [str(mitra).encode()]
 
 
-async def test_keys_expire_when_they_are_not_written(
+async def test_keys_expire_when_no_process_writes_the_keys(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     mitra = uuid4()
@@ -277,7 +281,7 @@ async def test_keys_expire_when_they_are_not_written(
         assert 0 < await valkey_client.ttl(key) <= KEY_TTL_SECONDS, key
 
 
-async def test_the_script_is_sent_again_to_a_valkey_that_lost_it(
+async def test_the_store_sends_the_script_again_when_valkey_has_lost_the_script(
     store: PresenceStore, valkey_client: "valkey.asyncio.Valkey"
 ) -> None:
     await store.count()
@@ -318,12 +322,12 @@ async def test_push_makes_a_mitra_eligible_for_offers_and_never_connected(
 
 
 @pytest.mark.rule("1.1")
-async def test_a_mitra_is_available_until_both_the_lease_and_push_reachability_have_ended(
+async def test_a_mitra_is_available_while_the_lease_or_the_push_reachability_lasts(
     store: PresenceStore,
 ) -> None:
     mitra = uuid4()
     await store.apply([state(mitra, push_reachable_seconds=600)])
-    await frame(store, mitra, 3, 3)  # When a connection ends, push-reachability stays.
+    await frame(store, mitra, 3, 3)  # The end of a connection does not end the push reachability.
     assert await store.look(mitra) == Standing(may_be_asked=True, connected=False)
     await frame(store, mitra, connection="tablet")
     await store.apply([state(mitra, version=2, push_reachable_seconds=0)])
@@ -352,7 +356,7 @@ async def test_a_damaged_push_until_counts_as_not_reachable(store: PresenceStore
     mitra = uuid4()
     await store.apply([state(mitra, push_reachable_seconds=600)])
     await store._execute("HSET", f"{MITRA_KEY_PREFIX}{mitra}", "push_until", written)
-    await frame(store, mitra, 12)  # Any operation evaluates the hash again.
+    await frame(store, mitra, 12)  # Any operation evaluates the mitra's hash again.
     assert await store.look(mitra) == Standing(may_be_asked=False, connected=False)
 
 

@@ -1,4 +1,4 @@
-"""Offers, quotes and the trial, on a real PostgreSQL."""
+"""Test offers, quotes and the trial on a real PostgreSQL."""
 
 from uuid import UUID, uuid4
 
@@ -16,7 +16,7 @@ TIERS = [(5, 0, True), (15, 10_000, False), (30, 20_000, False), (60, 35_000, Fa
 
 @pytest.fixture
 async def customer(database: Database, make: Make) -> UUID:
-    """A customer, with the seeded offers."""
+    """Seed the offers, and create a customer."""
     async with database.transaction() as tx:
         await service.seed_offers(tx)
     return await make.customer()
@@ -38,7 +38,7 @@ async def trial_available(database: Database, customer_id: UUID) -> bool:
 
 
 async def trial_payment(make: Make, customer_id: UUID) -> UUID:
-    """A confirmed payment for the trial."""
+    """Create a confirmed payment of the trial."""
     return await make.confirmed_payment(customer_id, duration_minutes=5, price_rp=0)
 
 
@@ -76,7 +76,7 @@ async def test_the_seeded_offers_are_listed_trial_first_then_by_duration(
 
 @pytest.mark.rule("2a.2")
 @pytest.mark.usefixtures("customer")
-async def test_seeding_again_changes_nothing(database: Database) -> None:
+async def test_seeding_the_offers_again_changes_nothing(database: Database) -> None:
     await database.execute(
         "UPDATE offers SET price_rp = 25000 WHERE duration_minutes = 30 AND purpose = 'session'"
     )
@@ -120,7 +120,7 @@ async def test_the_trial_is_available_until_a_trial_session_starts(
     assert trial.is_trial
     assert await trial_available(database, customer)
     payment_id = await trial_payment(make, customer)
-    # A confirmed payment does not use up the trial: no session has started yet.
+    # The confirmed payment alone does not use up the trial, because no session has started.
     assert (await quote(database, customer, trial.id)).price_rp == 0
     assert await trial_available(database, customer)
     await start_session(database, make, payment_id)
@@ -131,7 +131,7 @@ async def test_the_trial_is_available_until_a_trial_session_starts(
 
 
 @pytest.mark.rule("2a.3")
-async def test_the_trial_is_available_again_after_a_trial_payment_found_no_mitra(
+async def test_the_trial_is_available_again_when_the_search_of_a_trial_payment_found_no_mitra(
     database: Database, customer: UUID, make: Make
 ) -> None:
     payment_id = await trial_payment(make, customer)
@@ -152,9 +152,7 @@ async def test_neither_a_paid_session_nor_another_customers_trial_uses_up_the_tr
 
 
 @pytest.mark.rule("2a.3")
-async def test_the_trial_is_available_to_nobody_when_no_offer_is_a_trial(
-    database: Database, customer: UUID
-) -> None:
+async def test_the_trial_is_unavailable_when_no_offer_is_a_trial(database: Database, customer: UUID) -> None:
     await database.execute("UPDATE offers SET withdrawn_at = curhat_now() WHERE is_trial")
     assert not await trial_available(database, customer)
     assert terms(await offers(database, customer)) == TIERS[1:]

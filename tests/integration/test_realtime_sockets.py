@@ -1,4 +1,4 @@
-"""Sockets on real servers: hello and resume, gaps, several devices, slow readers, and the end of a connection."""
+"""Test sockets on real servers: hello and resume, gaps, several devices, slow readers, and the end of a connection."""
 
 import asyncio
 import json
@@ -45,8 +45,8 @@ StartProcess = Callable[..., Awaitable[ServerProcess]]
 async def start_process(
     database_url: str, servers: EmbeddedServers, valkey_client: object
 ) -> AsyncIterator[StartProcess]:
-    """Starts server processes. They end with the test."""
-    del valkey_client  # This fixture empties Valkey.
+    """Yield a function that starts a server process. Every process ends with the test."""
+    del valkey_client  # The fixture empties Valkey.
     async with AsyncExitStack() as stack:
 
         async def start(hooks: FakeHooks | None = None, **options: object) -> ServerProcess:
@@ -58,14 +58,14 @@ async def start_process(
 
 @pytest.fixture
 async def process(start_process: StartProcess) -> ServerProcess:
-    """One server process. Its hub pings and compares only when the test calls it."""
+    """Start one server process. Its hub sends pings and compares heads only when the test asks for it."""
     return await start_process()
 
 
 # Hello ------------------------------------------------------------------------------------------------------
 
 
-async def test_the_first_welcome_names_the_head_and_later_events_follow(
+async def test_the_first_welcome_contains_the_head_and_later_events_follow(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -91,7 +91,7 @@ async def test_a_device_that_reconnects_gets_exactly_the_missed_events(
     await append(process.database, note("mitra", person, "seen"))
     await device.read_until(1)
     await device.cut_network()
-    # More events than a socket's queue holds, and more than one read returns.
+    # Append more events than the queue of a socket holds, and more events than one read returns.
     for number in range(3):
         await append(
             process.database, *(note("mitra", person, f"missed {number}.{part}") for part in range(200))
@@ -121,7 +121,7 @@ async def test_a_device_that_missed_nothing_resumes_without_events(
     ("epoch", "seq"),
     [(None, None), (None, 2), ("right", None), ("right", 4), ("right", -1), ("right", 2**70), ("wrong", 2)],
 )
-async def test_a_hello_starts_at_the_head_when_it_cannot_resume(
+async def test_a_device_starts_at_the_head_when_its_stream_cannot_be_resumed(
     process: ServerProcess, make: Make, epoch: str | None, seq: int | None
 ) -> None:
     person = await make.person()
@@ -156,7 +156,9 @@ async def test_a_client_cannot_resume_from_before_a_pruned_event(
         await device.leave()
 
 
-async def test_a_second_hello_gets_the_events_after_its_seq_again(process: ServerProcess, make: Make) -> None:
+async def test_the_server_sends_the_events_after_the_seq_of_a_second_hello_again(
+    process: ServerProcess, make: Make
+) -> None:
     person = await make.person()
     device = await Device("customer", person).start(process)
     await append(process.database, *(note("customer", person, str(number)) for number in range(5)))
@@ -173,7 +175,7 @@ async def test_a_second_hello_gets_the_events_after_its_seq_again(process: Serve
 @pytest.mark.invariant(10)
 @pytest.mark.parametrize("point", ["realtime.registered", "realtime.looked"])
 @pytest.mark.parametrize("resumes", [True, False])
-async def test_events_committed_during_the_answer_to_a_hello_are_sent_once(
+async def test_events_that_are_committed_while_the_server_answers_a_hello_are_sent_once(
     process: ServerProcess, make: Make, point: str, resumes: bool
 ) -> None:
     person = await make.person()
@@ -186,7 +188,7 @@ async def test_events_committed_during_the_answer_to_a_hello_are_sent_once(
     async def append_meanwhile() -> None:
         set_pause_point(point, None)
         await append(process.database, note("customer", person, "2"), note("customer", person, "3"))
-        # The hub handles the signals before it answers the hello.
+        # Wait until the hub has handled the signals. The hub answers the hello afterwards.
         await until(lambda: process.hub._feeds["customer"][person].head == 4)
 
     set_pause_point(point, append_meanwhile)
@@ -199,7 +201,7 @@ async def test_events_committed_during_the_answer_to_a_hello_are_sent_once(
 
 
 @pytest.mark.invariant(10)
-async def test_an_event_committed_just_after_the_head_was_read_is_sent_once(
+async def test_an_event_that_is_committed_just_after_the_read_of_the_head_is_sent_once(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person = await make.person()
@@ -249,7 +251,7 @@ async def test_a_hello_stops_a_running_gap_read(
     await device.read_until(4)
 
 
-async def test_a_device_starts_at_the_head_when_its_missed_events_are_deleted_while_it_reads_them(
+async def test_a_device_starts_at_the_head_when_missed_events_are_deleted_during_their_read(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "MAX_EVENTS_PER_READ", 2)
@@ -289,7 +291,7 @@ async def test_the_socket_closes_with_1013_when_postgresql_does_not_answer_a_hel
 # Gaps, and several devices --------------------------------------------------------------------------------------
 
 
-async def test_all_devices_of_a_user_at_two_processes_get_every_event(
+async def test_all_devices_of_a_user_at_two_processes_get_every_event_of_the_user(
     start_process: StartProcess, make: Make
 ) -> None:
     here, there = await start_process(), await start_process()
@@ -369,7 +371,7 @@ async def test_a_failed_comparison_is_repeated(
         await running
 
 
-async def test_the_next_event_reveals_an_event_whose_signal_was_lost(
+async def test_the_next_event_makes_the_hub_read_an_event_whose_signal_was_lost(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -382,7 +384,7 @@ async def test_the_next_event_reveals_an_event_whose_signal_was_lost(
     assert device.applied == [(1, "lost"), (2, "arrives")]
 
 
-async def test_a_failed_gap_read_is_repeated_later(
+async def test_the_hub_repeats_a_failed_gap_read_at_the_next_comparison(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person = await make.person()
@@ -514,13 +516,13 @@ async def test_a_mitra_is_pinged_every_3_seconds_and_a_customer_every_15_seconds
         assert (await device.receive())["op"] == "ping"
 
 
-async def test_a_ping_names_the_head_so_that_a_client_behind_it_says_hello(
+async def test_a_ping_contains_the_head_so_that_a_client_behind_the_head_says_hello(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
     device = await Device("customer", person).start(process)
     (socket,) = process.hub._all()
-    socket.phase = "behind"  # In this phase the hub does not send the event.
+    socket.phase = "behind"  # In this phase the hub sends no events to the socket.
     await append(process.database, note("customer", person, "one"))
     await until(lambda: process.hub._feeds["customer"][person].head == 1)
     process.run_ticks(15)
@@ -549,7 +551,7 @@ async def test_every_frame_after_the_welcome_is_reported_to_the_hooks(
     await device.send("not even JSON")
     await device.hello()
     await device.sync()
-    # Four frames, and the frame of `sync`.
+    # The hooks got the four frames above and the frame of `sync`.
     assert hooks.frames[connection_id] == before + 5
     assert process.hub.held("mitra") == {person}
     assert process.hub.held("customer") == set()
@@ -570,7 +572,7 @@ async def test_a_connection_without_a_hello_is_not_reported_to_the_hooks(
 # Unsequenced events, and typing -----------------------------------------------------------------------------------
 
 
-async def test_an_unsequenced_event_reaches_the_sockets_of_its_process(
+async def test_an_unsequenced_event_reaches_only_the_users_sockets_in_the_same_process(
     start_process: StartProcess, make: Make
 ) -> None:
     here, there = await start_process(), await start_process()
@@ -587,7 +589,7 @@ async def test_an_unsequenced_event_reaches_the_sockets_of_its_process(
     assert (await elsewhere.receive())["op"] == "error"
 
 
-async def test_the_welcome_contains_the_extra_fields_and_later_changes_follow_it(
+async def test_the_welcome_contains_the_extra_fields_and_later_changes_follow_the_welcome(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -617,7 +619,7 @@ async def test_the_socket_closes_with_4409_when_too_many_events_wait_for_the_wel
     assert await device.close_code() == 4409
 
 
-async def test_typing_is_shown_to_the_other_side_at_most_once_per_2_seconds_and_never_stored(
+async def test_typing_signals_reach_the_other_side_at_most_once_per_2_seconds_and_are_never_stored(
     start_process: StartProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hooks = FakeHooks()
@@ -636,7 +638,7 @@ async def test_typing_is_shown_to_the_other_side_at_most_once_per_2_seconds_and_
     await typist.send({**typing, "session_id": str(uuid4())})
     await typist.sync()
     assert hooks.typing_questions == 2
-    # The event is the next frame, so the server sent nothing else before it.
+    # The event is the next frame, so the server sent no other frame in between.
     await append(here.database, note("mitra", mitra, "after"))
     for reader in readers:
         assert await reader.receive() == typing
@@ -651,7 +653,7 @@ async def test_typing_is_shown_to_the_other_side_at_most_once_per_2_seconds_and_
     assert (await own_other_device.receive())["op"] == "error"
 
 
-async def test_typing_before_the_hello_is_not_forwarded(process: ServerProcess, make: Make) -> None:
+async def test_a_typing_signal_before_the_hello_is_not_forwarded(process: ServerProcess, make: Make) -> None:
     device = await Device("customer", await make.person()).open(process)
     await device.send({"op": "signal", "type": "typing", "session_id": str(uuid4())})
     await device.sync()
@@ -662,7 +664,7 @@ async def test_typing_before_the_hello_is_not_forwarded(process: ServerProcess, 
 
 
 def narrow_socket(process: ServerProcess) -> network.socket:
-    """A client's TCP socket with a small receive buffer."""
+    """Return a client's TCP socket with a small receive buffer."""
     narrow = network.socket()
     narrow.setsockopt(network.SOL_SOCKET, network.SO_RCVBUF, 8192)
     narrow.connect(("127.0.0.1", process.port))
@@ -671,12 +673,12 @@ def narrow_socket(process: ServerProcess) -> network.socket:
 
 
 async def open_slow(device: Device, process: ServerProcess) -> Device:
-    """Connect a client that reads only while the test asks it to."""
+    """Connect a client that reads only when the test asks for it."""
     return await device.start(process, sock=narrow_socket(process), max_queue=1)
 
 
 @pytest.mark.invariant(10)
-async def test_a_slow_client_is_closed_with_4409_and_resumes_without_loss(
+async def test_the_socket_of_a_slow_client_is_closed_with_4409_and_the_client_resumes_without_loss(
     start_process: StartProcess, make: Make
 ) -> None:
     process = await start_process(send_buffer_bytes=8192)
@@ -689,7 +691,7 @@ async def test_a_slow_client_is_closed_with_4409_and_resumes_without_loss(
         assert written < 2000, "the queue has no bound"
         await append(process.database, *(note("customer", person, "x" * 4000) for _ in range(20)))
         written += 20
-        # The slow device does not delay the other one.
+        # The slow device does not delay the quick device.
         await quick.read_until(written)
     assert slow_socket.close_code == 4409
     with pytest.raises(ConnectionClosed):
@@ -704,7 +706,7 @@ async def test_a_slow_client_is_closed_with_4409_and_resumes_without_loss(
     assert [seq for seq, _ in slow.applied] == list(range(1, written + 2))
 
 
-async def test_the_queue_is_bounded_in_bytes_too(start_process: StartProcess, make: Make) -> None:
+async def test_the_queue_of_a_socket_has_a_limit_in_bytes(start_process: StartProcess, make: Make) -> None:
     process = await start_process(send_buffer_bytes=8192)
     person = await make.person()
     device = await open_slow(Device("mitra", person), process)
@@ -731,7 +733,7 @@ async def test_a_client_that_reads_nothing_is_disconnected(
     await device.cut_network()
 
 
-async def test_a_client_that_stops_reading_missed_events_is_closed_with_4409(
+async def test_the_socket_of_a_client_that_stops_reading_missed_events_is_closed_with_4409(
     start_process: StartProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sockets_module, "STALL_TIMEOUT_SECONDS", 0.05)
@@ -767,7 +769,7 @@ async def test_a_slow_client_that_keeps_reading_gets_every_missed_event(
     assert device.applied[-1] == (401, "meanwhile")
 
 
-async def test_a_welcomed_client_behind_a_full_queue_may_say_hello_again(
+async def test_a_welcomed_client_may_say_hello_again_while_its_queue_is_full(
     start_process: StartProcess, make: Make
 ) -> None:
     process = await start_process(send_buffer_bytes=8192)
@@ -792,7 +794,7 @@ async def test_a_socket_without_a_valid_token_is_closed_with_4401(process: Serve
     assert process.open_sockets() == 0
 
 
-async def test_signing_out_closes_the_sockets_of_that_token_with_4401(
+async def test_signing_out_closes_the_sockets_of_the_revoked_token_with_4401(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -805,7 +807,7 @@ async def test_signing_out_closes_the_sockets_of_that_token_with_4401(
     await stays.read_until(1)
 
 
-async def test_closing_a_user_closes_the_sockets_of_that_role_before_and_after_hello(
+async def test_closing_a_user_closes_the_sockets_of_the_users_role_before_and_after_the_hello(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -818,7 +820,7 @@ async def test_closing_a_user_closes_the_sockets_of_that_role_before_and_after_h
     await customer.sync()
 
 
-async def test_a_revoked_token_closes_its_sockets_even_when_its_signal_was_lost(
+async def test_the_sockets_of_a_revoked_token_close_when_the_signal_of_the_revocation_was_lost(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "MAX_USERS_PER_COMPARISON", 2)
@@ -843,7 +845,8 @@ async def test_a_socket_without_a_hello_within_5_seconds_is_closed_with_4408(
     said_hello = await Device("customer", person).start(process)
     await late.send({"op": "pong"})
     await late.sync()
-    # The hub stops at the first socket that is not due yet. So move the socket that has 5 s left to the end.
+    # The hub checks the sockets in order and stops at the first socket with time left. So move the socket that has 5
+    # s left to the end.
     process.hub._awaiting_hello.rotate(-1)
     process.hub.tick()
     assert await late.close_code() == 4408
@@ -851,7 +854,7 @@ async def test_a_socket_without_a_hello_within_5_seconds_is_closed_with_4408(
     await said_hello.sync()
 
 
-async def test_a_client_that_answers_no_ping_for_long_is_closed_with_4408(
+async def test_the_socket_of_a_client_that_sends_no_frame_for_too_long_is_closed_with_4408(
     process: ServerProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device = await Device("mitra", await make.person()).start(process)
@@ -863,7 +866,7 @@ async def test_a_client_that_answers_no_ping_for_long_is_closed_with_4408(
 
 
 @pytest.mark.parametrize("frame", ["a" * 65_537, "é" * 32_769, b"a" * 65_537, "a" * 1_000_000])
-async def test_a_frame_over_64_kib_is_closed_with_4413(
+async def test_a_frame_over_64_kib_closes_the_socket_with_4413(
     process: ServerProcess, make: Make, frame: str | bytes
 ) -> None:
     device = await Device("customer", await make.person()).start(process)
@@ -872,7 +875,7 @@ async def test_a_frame_over_64_kib_is_closed_with_4413(
     assert await device.close_code() == 4413
 
 
-async def test_a_frame_of_64_kib_is_read(process: ServerProcess, make: Make) -> None:
+async def test_a_frame_of_64_kib_does_not_close_the_socket(process: ServerProcess, make: Make) -> None:
     device = await Device("customer", await make.person()).start(process)
     await device.send("a" * 65_536)
     assert (await device.receive())["op"] == "error"
@@ -891,7 +894,7 @@ async def test_a_flood_of_frames_closes_the_socket_with_4429_and_a_burst_does_no
     assert await device.close_code() == 4429
 
 
-async def test_an_unreadable_frame_is_answered_with_an_error_and_counts_as_a_frame(
+async def test_an_unreadable_frame_is_answered_with_an_error_and_counts_against_the_frame_limit(
     process: ServerProcess, make: Make
 ) -> None:
     device = await Device("customer", await make.person()).open(process)
@@ -908,7 +911,7 @@ async def test_an_unreadable_frame_is_answered_with_an_error_and_counts_as_a_fra
     assert await device.close_code() == 4429
 
 
-async def test_a_draining_process_closes_every_socket_with_1012_and_accepts_none(
+async def test_a_draining_process_closes_every_open_and_every_new_socket_with_1012(
     process: ServerProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -922,7 +925,7 @@ async def test_a_draining_process_closes_every_socket_with_1012_and_accepts_none
     assert await late.close_code() == 1012
 
 
-async def test_a_stopping_server_closes_with_1012_and_the_device_resumes_at_the_next_server(
+async def test_a_stopping_server_closes_sockets_with_1012_and_the_device_resumes_at_the_next_server(
     start_process: StartProcess, make: Make
 ) -> None:
     person = await make.person()
@@ -958,7 +961,9 @@ async def test_an_internal_error_closes_the_socket_with_1011(process: ServerProc
     await until(lambda: len(process.hooks.closed_connections) == 1)
 
 
-async def test_other_paths_accept_no_socket(process: ServerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_socket_on_another_path_is_refused(
+    process: ServerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tests.support.realtime.PATHS", {"/api/client/other": "customer"})
     with pytest.raises(InvalidStatus) as refusal:
         await Device("customer", UUID(int=1)).open(process)

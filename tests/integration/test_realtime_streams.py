@@ -1,4 +1,6 @@
-"""Streams in PostgreSQL: numbers have no gaps under concurrency, and the server publishes only committed events."""
+"""Test streams in PostgreSQL: concurrent writers leave no gap in the numbers, and the server publishes only committed
+events.
+"""
 
 import asyncio
 import contextlib
@@ -23,25 +25,25 @@ from tests.support.signals import RecordedSignals
 
 
 def published(signals: RecordedSignals) -> list[StreamSignal]:
-    """The published signals of streams, decoded as the hub decodes them."""
+    """Return the published stream signals, decoded as the hub decodes them."""
     decode = msgspec.msgpack.Decoder(list[StreamSignal]).decode
     return [signal for payload in signals.on("stream") for signal in decode(payload)]
 
 
 async def stored(database: Database, role: Role, user_id: UUID, seq: int = 0) -> list[tuple[int, str]]:
-    """The seq and text of each event that was stored after `seq`."""
+    """Return the seq and text of each stored event with a higher seq than `seq`."""
     events = await service.events_after(database, role, user_id, seq, 100_000)
     return [(event.seq, json.loads(event.frame)["data"]["text"]) for event in events]
 
 
 class RollBack(Exception):
-    """Rolls a transaction back."""
+    """Raised in a transaction to roll it back."""
 
 
 async def append_and_fail(
     database: Database, *events: StreamEvent, meanwhile: Callable[[], Awaitable[None]] | None = None
 ) -> None:
-    """Append in a transaction, and roll the transaction back."""
+    """Append events in a transaction, and roll the transaction back."""
     with contextlib.suppress(RollBack):
         async with database.transaction() as tx:
             await service.append(tx, events)
@@ -67,7 +69,7 @@ async def test_events_are_numbered_from_one_in_the_given_order(database: Databas
     assert await stored(database, "mitra", mitra, seq=2) == [(3, "e")]
 
 
-async def test_an_event_is_published_as_it_is_stored(
+async def test_the_published_frame_of_an_event_is_the_stored_frame(
     database: Database, make: Make, signals: RecordedSignals
 ) -> None:
     first, second = await make.person(), await make.person()
@@ -104,7 +106,7 @@ async def test_appending_no_events_does_nothing(database: Database, signals: Rec
     assert signals.published == []
 
 
-async def test_a_second_writer_waits_for_the_first_and_takes_its_number_after_a_rollback(
+async def test_a_second_writer_waits_for_the_first_writer_and_reuses_the_number_after_a_rollback(
     database: Database, make: Make
 ) -> None:
     person = await make.person()
@@ -122,7 +124,7 @@ async def test_a_second_writer_waits_for_the_first_and_takes_its_number_after_a_
 
 
 @pytest.mark.invariant(10)
-async def test_streams_stay_gapless_under_concurrent_appends_and_rollbacks(
+async def test_streams_have_no_gap_after_concurrent_appends_and_rollbacks(
     database: Database, make: Make, signals: RecordedSignals
 ) -> None:
     people = [await make.person() for _ in range(6)]
@@ -133,7 +135,8 @@ async def test_streams_stay_gapless_under_concurrent_appends_and_rollbacks(
     async def write(writer: int) -> None:
         choose = random.Random(writer)
         for number in range(25):
-            # Several streams in random order: without the lock order, these transactions would deadlock.
+            # Each transaction appends to several streams in random order. If `append` did not sort the locks, the
+            # transactions would deadlock.
             events = [
                 note(*choose.choice(streams), f"{writer}.{number}.{part}")
                 for part in range(choose.randint(1, 5))
@@ -174,7 +177,7 @@ async def test_a_user_without_an_account_has_no_stream(database: Database) -> No
         await append(database, note("customer", UUID(int=1), "to nobody"))
 
 
-async def test_pruning_deletes_events_older_than_a_day_and_the_numbers_go_on(
+async def test_pruning_deletes_events_older_than_a_day_and_later_events_continue_the_numbers(
     database: Database, make: Make, clock: VirtualClock
 ) -> None:
     person = await make.person()

@@ -1,4 +1,6 @@
-"""Tickets: each opens one socket within 30 s. From Valkey's contents alone nobody can open a socket."""
+"""Test tickets: a ticket opens one socket within 30 s, and nobody can open a socket with the contents of Valkey
+alone.
+"""
 
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -26,14 +28,16 @@ DIGEST = b"\x00digest\xff"
 Valkey = valkey.asyncio.Valkey
 
 
-async def test_a_ticket_is_redeemed_once(valkey_client: Valkey) -> None:
+async def test_a_ticket_can_be_redeemed_once(valkey_client: Valkey) -> None:
     ticket = await issue_ticket(valkey_client, MITRA, DIGEST)
     assert len(ticket) >= 43
     assert await redeem_ticket(valkey_client, "mitra", ticket) == SocketIdentity(MITRA, DIGEST)
     assert await redeem_ticket(valkey_client, "mitra", ticket) is None
 
 
-async def test_a_ticket_of_the_other_role_is_refused_and_used_up(valkey_client: Valkey) -> None:
+async def test_a_ticket_is_refused_and_used_up_when_the_other_role_redeems_the_ticket(
+    valkey_client: Valkey,
+) -> None:
     ticket = await issue_ticket(valkey_client, MITRA, DIGEST)
     assert await redeem_ticket(valkey_client, "customer", ticket) is None
     assert await redeem_ticket(valkey_client, "mitra", ticket) is None
@@ -80,14 +84,14 @@ async def test_tickets_are_neither_issued_nor_redeemed_when_valkey_is_down(
         (b"ticket=\xff", "ÿ"),
     ],
 )
-def test_a_ticket_is_found_in_the_url(query: bytes, ticket: str | None) -> None:
+def test_the_ticket_is_read_from_the_query_of_the_url(query: bytes, ticket: str | None) -> None:
     assert ticket_in({"query_string": query}) == ticket
 
 
 @pytest.mark.parametrize(
     ("path", "identity"), [("/api/client/realtime-ticket", CUSTOMER), ("/api/mitra/realtime-ticket", MITRA)]
 )
-async def test_a_signed_in_user_gets_a_ticket_for_their_own_socket(
+async def test_a_signed_in_user_gets_a_ticket_for_the_users_own_socket(
     database: Database, valkey_client: Valkey, path: str, identity: Identity
 ) -> None:
     async def signed_in(request: Request[Any, Any, Any]) -> Identity:

@@ -1,4 +1,6 @@
-"""contracts/schema.sql lists each table with everything that belongs to it, and omits nothing of the dump."""
+"""Test that contracts/schema.sql lists each table followed by its constraints and indexes, and contains every object
+of the dump.
+"""
 
 import re
 from collections import Counter
@@ -109,13 +111,13 @@ END $$;
 """
 
 
-def test_each_table_is_followed_by_what_belongs_to_it() -> None:
+def test_each_table_in_the_snapshot_is_followed_by_the_objects_of_the_table() -> None:
     assert snapshot(DUMP) == NOTICE + SNAPSHOT
 
 
-async def test_the_snapshot_holds_every_object_of_the_dump() -> None:
+async def test_the_snapshot_contains_every_object_of_the_dump() -> None:
     def objects(text: str) -> Counter[str]:
-        # For example: CREATE INDEX, CREATE FUNCTION, ADD CONSTRAINT.
+        # The matches are, for example, CREATE INDEX, CREATE FUNCTION and ADD CONSTRAINT.
         return Counter(re.findall(r"^(?:CREATE|ALTER TABLE.*\sADD) (?:UNIQUE )?\w+", text, re.MULTILINE))
 
     dump = (await dumped()).replace("public.", "").replace(" ONLY", "").replace("\n    ADD ", " ADD ")

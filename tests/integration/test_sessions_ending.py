@@ -1,4 +1,6 @@
-"""A session ends once, for one reason and never early. All consequences happen in the same transaction."""
+"""Test that a session ends once, for one reason and never early, and that all consequences of the end commit
+together.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -29,13 +31,13 @@ Ending = Callable[[Database, Chat], Coroutine[Any, Any, Any]]
 
 @pytest.fixture
 async def chat(database: Database, make: Make, clock: VirtualClock) -> Chat:
-    """A running chat of 30 minutes that began at START."""
+    """Start a chat of 30 minutes at START."""
     await clock.set(START)
     return await open_chat(database, make, minutes=30)
 
 
 async def end(database: Database, step: Callable[..., Awaitable[Any]], *arguments: object) -> Any:
-    """Run a service function in a separate transaction."""
+    """Run a service function in its own transaction, and return the function's result."""
     async with database.transaction() as tx:
         return await step(tx, *arguments)
 
@@ -57,7 +59,7 @@ async def by_time(database: Database, chat: Chat) -> Any:
 
 
 async def state(database: Database, chat: Chat) -> dict[str, Any]:
-    """Everything that an end may change."""
+    """Return every value that the end of a session may change."""
     row = await database.fetchrow(
         """
         SELECT sessions.status, end_reason, end_note, ended_at, ends_at, mitras.active_sessions AS places,
@@ -85,7 +87,7 @@ async def state(database: Database, chat: Chat) -> dict[str, Any]:
         (by_time, HALF_AN_HOUR, "time_up", None, None),
     ],
 )
-async def test_each_end_frees_the_mitras_capacity_disarms_the_deadline_and_sends_both_members_an_event(
+async def test_the_end_of_a_session_frees_the_mitras_capacity_disarms_the_deadline_and_sends_both_members_an_event(
     database: Database,
     chat: Chat,
     clock: VirtualClock,
@@ -152,7 +154,7 @@ async def test_only_a_member_can_end_a_session(database: Database, make: Make, c
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_the_deadline_never_ends_a_session_early(
+async def test_the_deadline_does_not_end_a_session_before_ends_at(
     database: Database, chat: Chat, clock: VirtualClock
 ) -> None:
     await clock.advance(HALF_AN_HOUR - 0.001)
@@ -165,7 +167,7 @@ async def test_the_deadline_never_ends_a_session_early(
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_a_session_continues_when_it_is_extended_while_its_deadline_waits_for_the_lock(
+async def test_a_session_continues_when_an_extension_commits_while_the_deadline_waits_for_the_sessions_lock(
     database: Database, chat: Chat, clock: VirtualClock
 ) -> None:
     await clock.advance(HALF_AN_HOUR)
@@ -183,7 +185,7 @@ async def test_a_session_continues_when_it_is_extended_while_its_deadline_waits_
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
 @pytest.mark.parametrize("how", [by_customer, by_mitra])
-async def test_no_member_can_end_a_session_after_its_time_even_if_the_worker_is_late(
+async def test_no_member_can_end_a_session_after_ends_at_when_the_worker_is_late(
     database: Database,
     chat: Chat,
     clock: VirtualClock,
@@ -202,7 +204,7 @@ async def test_no_member_can_end_a_session_after_its_time_even_if_the_worker_is_
 
 
 @pytest.mark.rule("X.8")
-async def test_a_suspension_does_not_end_a_session_whose_time_is_over(
+async def test_a_suspension_does_not_end_a_session_after_ends_at(
     database: Database, chat: Chat, clock: VirtualClock
 ) -> None:
     await clock.advance(HALF_AN_HOUR)
@@ -215,7 +217,7 @@ async def test_a_suspension_does_not_end_a_session_whose_time_is_over(
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(6)
-async def test_one_of_several_concurrent_ends_takes_effect_and_opens_at_most_one_case(
+async def test_one_of_several_concurrent_ends_takes_effect_and_at_most_one_case_opens(
     database: Database, make: Make
 ) -> None:
     for number in range(12):
@@ -238,7 +240,7 @@ async def test_one_of_several_concurrent_ends_takes_effect_and_opens_at_most_one
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_the_deadline_takes_effect_once_when_many_workers_claim_it(
+async def test_the_session_deadline_takes_effect_once_when_many_workers_claim_the_deadline(
     database: Database, chat: Chat, clock: VirtualClock
 ) -> None:
     async def session_end(tx: Transaction, deadline: Deadline) -> None:
@@ -261,13 +263,15 @@ async def test_an_early_end_does_not_wait_for_a_worker_that_has_locked_the_deadl
     async with database.transaction() as worker:
         await worker.execute("SELECT 1 FROM deadlines WHERE entity_id = $1 FOR UPDATE", chat.id)
         await by_customer(database, chat)
-    # The deadline then fires as a no-op.
+    # The deadline is still armed. When it fires, it must not change the ended session.
     assert (await state(database, chat))["armed"] == 1
     await by_time(database, chat)
     assert (await state(database, chat))["end_reason"] == "customer_ended"
 
 
-async def test_a_failed_end_changes_nothing(database: Database, chat: Chat) -> None:
+async def test_a_session_is_unchanged_when_the_transaction_of_its_end_fails(
+    database: Database, chat: Chat
+) -> None:
     before = await state(database, chat)
 
     async def fail() -> None:
@@ -281,7 +285,7 @@ async def test_a_failed_end_changes_nothing(database: Database, chat: Chat) -> N
     assert await stream_events(database, chat.customer) == []
 
 
-async def test_the_database_allows_the_steps_and_reasons_of_states_py_and_no_others(
+async def test_the_database_allows_exactly_the_status_changes_and_end_reasons_of_states_py(
     database: Database, make: Make
 ) -> None:
     for old in ("active", "ended"):

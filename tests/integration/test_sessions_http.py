@@ -1,4 +1,4 @@
-"""The HTTP operations on chat sessions: their answers, and the codes of their refusals."""
+"""Test the HTTP operations on chat sessions: their answers and the codes of their errors."""
 
 from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
@@ -23,7 +23,9 @@ from tests.support.signed_in import problem
 
 @pytest.fixture
 async def client(database: Database) -> AsyncIterator[AsyncClient]:
-    """A client of this package's operations. A header replaces the sign-in, which belongs to another package."""
+    """Make a client of the sessions package's operations. A header identifies the caller, because another package
+    does the sign-in.
+    """
 
     def customer(request: Request[None, None, State]) -> Identity:
         return Identity(role="customer", user_id=UUID(request.headers["x-user"]))
@@ -55,22 +57,22 @@ async def client(database: Database) -> AsyncIterator[AsyncClient]:
 
 @pytest.fixture
 async def chat(database: Database, make: Make) -> Chat:
-    """A running chat of 30 minutes."""
+    """Start a chat of 30 minutes."""
     return await open_chat(database, make)
 
 
 def path(chat: Chat, who: Identity, rest: str = "") -> str:
-    """The path of a chat for one of its members."""
+    """Return the path of a chat for one of its members."""
     return f"/api/{'client' if who.role == 'customer' else 'mitra'}/sessions/{chat.id}{rest}"
 
 
 def headers(who: Identity, key: str | None = None) -> dict[str, str]:
-    """The headers of a request by `who`, with an Idempotency-Key if given."""
+    """Return the headers of a request by `who`. The headers contain an Idempotency-Key if `key` is given."""
     return {"x-user": str(who.user_id)} | ({"idempotency-key": key} if key else {})
 
 
 async def send(client: AsyncClient, chat: Chat, who: Identity, name: str, text: str) -> Response:
-    """Send a message."""
+    """Send a message, and return the response."""
     return await client.post(
         path(chat, who, "/messages"),
         json={"client_message_id": name, "text": text},
@@ -134,7 +136,7 @@ async def test_a_chat_runs_from_its_first_message_to_the_history(client: AsyncCl
 
 
 @pytest.mark.rule("X.8")
-async def test_a_repeated_end_gets_the_first_answer_under_its_key_and_is_refused_under_another_key(
+async def test_a_repeated_end_gets_the_first_answer_under_the_same_key_and_is_refused_under_another_key(
     client: AsyncClient, chat: Chat
 ) -> None:
     first = await client.post(path(chat, chat.customer, "/end"), headers=headers(chat.customer, "k1"))
@@ -151,7 +153,7 @@ async def test_a_repeated_end_gets_the_first_answer_under_its_key_and_is_refused
 
 
 @pytest.mark.rule("X.8")
-async def test_a_mitra_must_give_a_reason_to_end_a_chat(
+async def test_a_mitra_must_give_a_reason_to_end_a_session(
     database: Database, client: AsyncClient, chat: Chat
 ) -> None:
     for number, body in enumerate(
@@ -197,7 +199,7 @@ MALFORMED_MESSAGES = (
     b'{"client_message_id": "1", "text": "a\\n\\u0000"}',
     b'{"client_message_id": "1", "text": "%s"}' % (b"x" * 4001),
     b"[" * 50_000,
-    # Lone surrogates, as bytes and as escapes.
+    # Lone surrogates, as raw bytes and as JSON escapes.
     b'{"client_message_id": "1", "text": "\xed\xa0\x80"}',
     b'{"client_message_id": "1", "text": "\\ud800"}',
     b'{"client_message_id": "1", "text": "\\udc00\\ud800"}',
@@ -219,7 +221,7 @@ async def test_a_malformed_message_is_refused(database: Database, client: AsyncC
     assert await database.fetchval("SELECT count(*) FROM messages") == 0
 
 
-async def test_every_operation_on_another_persons_chat_answers_not_found(
+async def test_every_operation_on_another_persons_session_answers_not_found(
     database: Database, make: Make, client: AsyncClient, chat: Chat
 ) -> None:
     other = await open_chat(database, make)

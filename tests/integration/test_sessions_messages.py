@@ -1,4 +1,6 @@
-"""Messages are stored once and in order, sent to both sides, and refused after the end."""
+"""Test that messages are stored once and in order, are sent to both sides, and are refused after the end of the
+session.
+"""
 
 import asyncio
 from collections import Counter
@@ -28,18 +30,18 @@ from tests.support.signals import RecordedSignals
 
 @pytest.fixture
 async def chat(database: Database, make: Make) -> Chat:
-    """A running chat of 30 minutes."""
+    """Start a chat of 30 minutes."""
     return await open_chat(database, make)
 
 
 @pytest.fixture
 def message_writer(database: Database) -> MessageWriter:
-    """The message writer of one server process."""
+    """Make the message writer of one server process."""
     return MessageWriter(database)
 
 
 class Latch:
-    """Stops every task that reaches a pause point, until the test opens it."""
+    """Blocks every task that reaches the pause point `name`, until the test calls `open`."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -52,13 +54,13 @@ class Latch:
         await self._opened.wait()
 
     def open(self) -> None:
-        """Let every task pass from now on."""
+        """Let the blocked tasks continue, and block no more tasks."""
         self._opened.set()
         set_pause_point(self._name, None)
 
 
 async def stored(database: Database, chat: Chat) -> list[str]:
-    """The texts of a chat, oldest first."""
+    """Return the texts of a chat's messages, oldest first."""
     rows = await database.fetch("SELECT text FROM messages WHERE session_id = $1 ORDER BY id", chat.id)
     return [row["text"] for row in rows]
 
@@ -66,7 +68,7 @@ async def stored(database: Database, chat: Chat) -> list[str]:
 def in_transaction(
     database: Database, step: Callable[..., Awaitable[object]], *arguments: object
 ) -> "asyncio.Task[None]":
-    """Run a service function in a separate transaction and task."""
+    """Start a task that runs a service function in its own transaction."""
 
     async def run() -> None:
         async with database.transaction() as tx:
@@ -75,7 +77,7 @@ def in_transaction(
     return asyncio.create_task(run())
 
 
-async def test_a_message_is_stored_once_and_both_sides_get_it_after_its_commit(
+async def test_a_message_is_stored_once_and_both_sides_get_the_message_after_the_commit(
     database: Database, chat: Chat, message_writer: MessageWriter, signals: RecordedSignals
 ) -> None:
     latch = Latch("messages.before_commit")
@@ -161,7 +163,7 @@ async def test_a_user_who_is_not_a_member_gets_not_found(
     strangers = [
         other.customer,
         other.mitra,
-        # The members of the chat, each in the wrong role.
+        # Members of the chat, each with the role of the other member.
         Identity(role="mitra", user_id=chat.customer.user_id),
         Identity(role="customer", user_id=chat.mitra.user_id),
     ]
@@ -182,7 +184,7 @@ async def test_a_user_who_is_not_a_member_gets_not_found(
 
 
 @pytest.mark.rule("X.8")
-async def test_a_new_message_after_the_end_is_refused_and_a_repeated_message_returns_the_first(
+async def test_after_the_end_a_new_message_is_refused_and_a_repeated_message_returns_the_first_message(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     first = await message_writer.send(chat.customer, chat.id, "a1", "halo")
@@ -208,14 +210,14 @@ async def test_a_message_is_refused_as_soon_as_the_databases_clock_reaches_ends_
     await clock.advance(0.001)
     with pytest.raises(SessionEnded):
         await message_writer.send(chat.customer, chat.id, "a2", "too late")
-    # The worker has not ended the session yet, but the message is refused.
+    # The worker has not ended the session yet, but the time of the session is over.
     assert await database.fetchval("SELECT status FROM sessions WHERE id = $1", chat.id) == "active"
     assert await stored(database, chat) == ["in time"]
 
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_a_message_is_refused_when_it_waits_for_its_lock_until_the_end(
+async def test_a_message_is_refused_when_it_waits_for_the_sessions_lock_until_ends_at(
     database: Database, make: Make, clock: VirtualClock, message_writer: MessageWriter
 ) -> None:
     await clock.set(START)
@@ -232,7 +234,7 @@ async def test_a_message_is_refused_when_it_waits_for_its_lock_until_the_end(
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_a_message_is_refused_when_another_message_of_its_batch_waits_for_a_lock_until_the_end(
+async def test_a_message_is_refused_when_another_message_of_the_batch_waits_for_a_lock_until_ends_at(
     database: Database, make: Make, clock: VirtualClock
 ) -> None:
     await clock.set(START)
@@ -260,7 +262,7 @@ async def test_a_message_is_refused_when_another_message_of_its_batch_waits_for_
 
 
 @pytest.mark.rule("X.8")
-async def test_a_message_is_refused_when_it_waits_for_the_commit_of_an_end(
+async def test_a_message_is_refused_when_it_waits_until_the_end_of_the_session_commits(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     latch = Latch("session_end.written")
@@ -277,7 +279,7 @@ async def test_a_message_is_refused_when_it_waits_for_the_commit_of_an_end(
 
 
 @pytest.mark.rule("X.8")
-async def test_an_end_waits_for_the_commit_of_an_earlier_message(
+async def test_the_end_of_a_session_waits_until_an_earlier_message_commits(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     latch = Latch("messages.before_commit")
@@ -296,7 +298,7 @@ async def test_an_end_waits_for_the_commit_of_an_earlier_message(
     ]
 
 
-async def test_a_repeated_message_returns_the_first_message_after_waiting_for_the_commit_of_an_end(
+async def test_a_repeated_message_returns_the_first_message_when_it_waits_until_the_end_of_the_session_commits(
     database: Database, chat: Chat
 ) -> None:
     latch = Latch("messages.before_commit")
@@ -314,7 +316,7 @@ async def test_a_repeated_message_returns_the_first_message_after_waiting_for_th
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(12)
-async def test_every_acknowledged_message_is_stored_under_load_and_no_message_after_the_end(
+async def test_under_load_every_acknowledged_message_is_stored_and_no_message_is_stored_after_the_end(
     database: Database, make: Make
 ) -> None:
     chats = [await open_chat(database, make) for _ in range(6)]
@@ -360,7 +362,7 @@ async def test_every_acknowledged_message_is_stored_under_load_and_no_message_af
 # Batches -------------------------------------------------------------------------------------------------
 
 
-async def test_messages_that_arrive_together_share_a_transaction_and_each_has_its_own_outcome(
+async def test_messages_that_arrive_at_the_same_time_share_a_transaction_and_each_message_has_its_own_outcome(
     database: Database, make: Make, chat: Chat, message_writer: MessageWriter
 ) -> None:
     over = await open_chat(database, make)
@@ -427,7 +429,7 @@ async def test_messages_that_arrive_during_a_transaction_form_the_next_batch(
 async def test_a_failing_message_does_not_fail_the_other_messages_of_its_batch(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
-    # The endpoint refuses such a text. This test uses it as an example of an unforeseen fault.
+    # The endpoint refuses a text with NUL. Here such a text causes an unforeseen fault in PostgreSQL.
     good, bad, also_good = await asyncio.gather(
         message_writer.send(chat.customer, chat.id, "a1", "halo"),
         message_writer.send(chat.customer, chat.id, "a2", "NUL \x00 NUL"),
@@ -440,7 +442,7 @@ async def test_a_failing_message_does_not_fail_the_other_messages_of_its_batch(
     assert await stored(database, chat) == ["halo", "hai"]
 
 
-async def test_a_batch_is_repeated_and_stored_once_when_its_connection_breaks(
+async def test_a_batch_is_repeated_and_stored_once_when_the_connection_to_postgresql_breaks(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     deaths = 0
@@ -504,7 +506,7 @@ async def test_a_message_is_refused_immediately_when_too_many_messages_wait(
     await asyncio.gather(first, *waiting)
 
 
-async def test_a_cancelled_caller_affects_no_other_message(
+async def test_cancelling_the_caller_of_a_message_does_not_affect_other_messages(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     latch = Latch("messages.before_commit")
@@ -517,9 +519,7 @@ async def test_a_cancelled_caller_affects_no_other_message(
     assert await stored(database, chat) == ["gone", "stays"]
 
 
-async def test_the_outcomes_of_a_batch_are_in_the_order_of_its_messages(
-    database: Database, chat: Chat
-) -> None:
+async def test_the_outcomes_of_a_batch_have_the_order_of_the_messages(database: Database, chat: Chat) -> None:
     outgoing = [OutgoingMessage(chat.customer, chat.id, f"m{n}", f"text {n}") for n in range(20)]
     async with database.transaction() as tx:
         outcomes = await service.send_messages(tx, outgoing)

@@ -1,4 +1,6 @@
-"""Reading chats: history, messages, read marks, and and the data that each side may see of the other."""
+"""Test how members read chats: history, messages, read marks, and the data that each member may see of the other
+member.
+"""
 
 import asyncio
 from typing import Any
@@ -22,29 +24,29 @@ from tests.support.people import Make
 
 @pytest.fixture
 async def chat(database: Database, make: Make) -> Chat:
-    """A running chat of 30 minutes."""
+    """Start a chat of 30 minutes."""
     return await open_chat(database, make)
 
 
 @pytest.fixture
 def message_writer(database: Database) -> MessageWriter:
-    """The message writer of one server process."""
+    """Make the message writer of one server process."""
     return MessageWriter(database)
 
 
 async def say(message_writer: MessageWriter, chat: Chat, sender: Identity, *texts: str) -> list[Message]:
-    """Send messages one after the other."""
+    """Send messages one after another, and return the messages."""
     return [await message_writer.send(sender, chat.id, text, text) for text in texts]
 
 
 async def mark(database: Database, reader: Identity, chat: Chat, up_to: UUID) -> None:
-    """Mark as read, in a separate transaction."""
+    """Mark the messages up to this message as read, in a separate transaction."""
     async with database.transaction() as tx:
         await service.mark_read(tx, reader, chat.id, up_to)
 
 
 async def read_texts(database: Database, chat: Chat) -> set[str]:
-    """The texts that are marked as read."""
+    """Return the texts of the messages that are marked as read."""
     rows = await database.fetch(
         "SELECT text FROM messages WHERE session_id = $1 AND read_at IS NOT NULL", chat.id
     )
@@ -54,7 +56,7 @@ async def read_texts(database: Database, chat: Chat) -> set[str]:
 # Read marks ----------------------------------------------------------------------------------------------
 
 
-async def test_a_read_mark_covers_the_other_sides_messages_up_to_it_and_both_sides_get_it(
+async def test_a_read_mark_covers_the_other_sides_messages_up_to_the_marked_message_and_both_sides_get_the_event(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     await say(message_writer, chat, chat.mitra, "one's own")
@@ -87,7 +89,7 @@ async def test_a_repeated_or_older_read_mark_changes_nothing_and_sends_no_event(
     assert await stream_events(database, chat.customer) == events
 
 
-async def test_concurrent_read_marks_of_several_devices_mark_each_message_once(
+async def test_concurrent_read_marks_of_several_devices_mark_each_message_as_read_once(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     sent = await say(message_writer, chat, chat.customer, *(str(n) for n in range(20)))
@@ -96,7 +98,7 @@ async def test_concurrent_read_marks_of_several_devices_mark_each_message_once(
     marks = [data for kind, data in await stream_events(database, chat.customer) if kind == "messages.read"]
     up_to = [data["up_to_message_id"] for data in marks]
     assert up_to == sorted(set(up_to))
-    # A client that applies the events in order has the stored read marks.
+    # A client that applies the events in order has the same read marks as PostgreSQL.
     read_at: dict[str, Any] = {}
     for data in marks:
         for message in sent:
@@ -106,7 +108,7 @@ async def test_concurrent_read_marks_of_several_devices_mark_each_message_once(
     assert {str(row["id"]): msgspec.to_builtins(row["read_at"]) for row in rows} == read_at
 
 
-async def test_messages_can_be_marked_as_read_after_the_end(
+async def test_messages_can_be_marked_as_read_after_the_end_of_the_session(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     (last,) = await say(message_writer, chat, chat.customer, "1")
@@ -156,7 +158,7 @@ async def test_messages_are_listed_in_pages_newest_first_while_new_messages_arri
     assert [text for page in pages for text in page] == texts[::-1]
 
 
-async def test_a_full_last_page_has_no_cursor(
+async def test_the_last_page_of_messages_has_no_cursor_when_the_page_is_full(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     async with database.transaction() as tx:
@@ -176,7 +178,7 @@ async def test_the_history_is_listed_in_pages_newest_first(database: Database, m
         expected.insert(0, chat.id)
         async with database.transaction() as tx:
             await service.end_by_customer(tx, customer_id, chat.id)
-    # A chat of other people. The list must not contain it.
+    # Start a chat of other people. The list must not contain this chat.
     await open_chat(database, make, mitra_id=await make.mitra())
     for identity in (
         Identity(role="customer", user_id=customer_id),
@@ -190,7 +192,7 @@ async def test_the_history_is_listed_in_pages_newest_first(database: Database, m
         assert [views.for_customer.id for views in first.items + second.items] == expected
 
 
-async def test_a_cursor_that_no_page_returned_is_refused(database: Database, chat: Chat) -> None:
+async def test_a_malformed_cursor_of_the_history_is_refused(database: Database, chat: Chat) -> None:
     for cursor in ("", "x", "zzzz", "a" * 22 + "!", "a" * 30, "é" * 22, "==", "A" * 21 + "="):
         async with database.transaction() as tx:
             with pytest.raises(ValidationFailed):

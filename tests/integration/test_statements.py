@@ -1,4 +1,4 @@
-"""The generator of the typed statements, against a real PostgreSQL."""
+"""Test the generator of the typed statements with a real PostgreSQL."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -26,7 +26,8 @@ def queries(tmp_path: Path, text: str) -> QueriesFile:
 
 
 async def test_no_statement_returns_a_column_that_a_later_migration_adds(connection: Connection) -> None:
-    # During a deploy this code runs on the next schema. If a row had one more column, it would not fit its struct.
+    # During a deploy this code may run on the schema of the next version. A row with one more column would not fit
+    # its struct.
     files = [parse(path) for path in SOURCES.rglob("queries.sql")]
     await prepare(connection, files)
     tables = await connection.fetch(
@@ -53,7 +54,7 @@ async def test_no_statement_returns_a_column_that_a_later_migration_adds(connect
         ("-- name: read :one\nSELECT point(1, 2) AS place", "no Python type for place"),
     ],
 )
-async def test_an_invalid_statement_is_refused_with_the_reason(
+async def test_the_generator_refuses_an_invalid_statement_with_the_reason(
     connection: Connection, tmp_path: Path, text: str, complaint: str
 ) -> None:
     with pytest.raises(StatementError, match=complaint):

@@ -1,4 +1,4 @@
-"""The files of the web clients, as a server sends them."""
+"""Test how a server sends the files of the web clients."""
 
 import gzip
 import zipfile
@@ -18,7 +18,7 @@ SOURCE = b"console.log('halo');\n" * 50
 
 
 def build(folder: Path) -> None:
-    """A small build of one client."""
+    """Write a small build of one client into this folder."""
     files = {
         "index.html": b"<!doctype html><title>Curhat</title>",
         SCRIPT: SOURCE,
@@ -34,14 +34,14 @@ def build(folder: Path) -> None:
 
 
 async def api(scope: Any, receive: Any, send: Any) -> None:
-    """The application behind the files."""
+    """Stands in for the API, and answers every request with status 418."""
     await send({"type": "http.response.start", "status": 418, "headers": []})
     await send({"type": "http.response.body", "body": scope["path"].encode()})
 
 
 @pytest.fixture
 async def browser(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a server that has the small build."""
+    """Make a client of a server that serves the small build."""
     build(tmp_path)
     transport = httpx.ASGITransport(app=StaticFiles(api, tmp_path, ORIGINS))
     async with httpx.AsyncClient(transport=transport, base_url="http://app.example.id") as client:
@@ -49,21 +49,25 @@ async def browser(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_the_root_path_redirects_to_the_customer_app(browser: httpx.AsyncClient) -> None:
+async def test_the_root_path_and_paths_without_a_final_slash_redirect_to_an_app(
+    browser: httpx.AsyncClient,
+) -> None:
     for path, place in (("/", "/app/"), ("/app", "/app/"), ("/mitra", "/mitra/")):
         answer = await browser.get(path)
         assert (answer.status_code, answer.headers["location"]) == (307, place)
 
 
 @pytest.mark.parametrize("path", ["/app/", "/app/history", "/app/history/0198a0c1-7e5f", "/app/index.html"])
-async def test_every_path_of_a_client_returns_its_page(browser: httpx.AsyncClient, path: str) -> None:
+async def test_every_path_of_a_client_returns_the_page_of_the_client(
+    browser: httpx.AsyncClient, path: str
+) -> None:
     answer = await browser.get(path)
     assert (answer.status_code, "Curhat" in answer.text) == (200, True)
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert answer.headers["cache-control"] == "no-cache"
 
 
-async def test_a_page_may_use_only_scripts_and_servers_of_its_own_origin(
+async def test_a_page_may_use_only_scripts_and_servers_of_the_pages_own_origin(
     browser: httpx.AsyncClient,
 ) -> None:
     policy = (await browser.get("/app/")).headers["content-security-policy"].split("; ")
@@ -81,7 +85,7 @@ async def test_a_page_may_use_only_scripts_and_servers_of_its_own_origin(
         ("/app/manifest.webmanifest", "no-cache"),
     ],
 )
-async def test_only_files_with_a_hash_in_their_name_are_cached_without_revalidation(
+async def test_a_file_is_cached_without_revalidation_only_if_its_name_contains_a_hash(
     browser: httpx.AsyncClient, path: str, kept: str
 ) -> None:
     assert (await browser.get(path)).headers["cache-control"] == kept
@@ -131,13 +135,15 @@ async def test_a_file_outside_the_build_is_not_found(browser: httpx.AsyncClient,
     assert (await browser.get(path)).status_code == 404
 
 
-async def test_a_client_accepts_only_get_and_head(browser: httpx.AsyncClient) -> None:
+async def test_the_files_of_a_client_accept_only_get_and_head(browser: httpx.AsyncClient) -> None:
     answer = await browser.post("/app/", content=b"x")
     assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
 
 
 @pytest.mark.parametrize("path", ["/api/client/state", "/application/", "/healthz"])
-async def test_every_other_path_goes_to_the_api(browser: httpx.AsyncClient, path: str) -> None:
+async def test_a_request_for_any_path_outside_the_clients_goes_to_the_api(
+    browser: httpx.AsyncClient, path: str
+) -> None:
     answer = await browser.get(path)
     assert (answer.status_code, answer.text) == (418, path)
 
@@ -151,7 +157,7 @@ async def test_the_answer_says_how_to_build_the_clients_when_the_build_is_missin
         assert (await client.get("/api/client/state")).status_code == 418
 
 
-def test_an_installed_wheel_has_the_clients(tmp_path: Path) -> None:
+def test_the_wheel_contains_the_built_clients(tmp_path: Path) -> None:
     checkout = Path(__file__).parents[2]
     assert (web_folder() / "app" / "index.html").is_file(), "the web clients are not built; run make web"
     wheel = next(WheelBuilder(str(checkout)).build(directory=str(tmp_path), versions=["standard"]))

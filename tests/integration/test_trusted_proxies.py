@@ -1,4 +1,4 @@
-"""The client address that the real `curhat serve` uses for a request through a proxy."""
+"""Test the client address that `curhat serve` uses for a request through a proxy."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.support.signed_in import environment_of, server_process
 
 
 @pytest.mark.parametrize(("trusted", "answered"), [("127.0.0.1", [True, True]), ("10.9.9.9", [True, False])])
-async def test_each_client_behind_a_trusted_proxy_has_its_own_limit(
+async def test_each_client_behind_a_trusted_proxy_has_its_own_address_limit(
     servers: EmbeddedServers,
     database_url: str,
     valkey_client: "valkey.asyncio.Valkey",

@@ -1,4 +1,6 @@
-"""`curhat up` as real processes: it restarts killed programs, other commands use it, and it leaves nothing behind."""
+"""Test `curhat up` as real processes: it restarts killed programs, other commands use its servers, and it leaves no
+process behind.
+"""
 
 import asyncio
 import contextlib
@@ -23,7 +25,7 @@ from curhat.dev.embedded import EmbeddedServers
 from curhat.kit.migrations import migrations_folder
 from tests.support.signed_in import free_port
 
-# Long, because other tests may run at the same time.
+# The limit is long, because other tests may run at the same time.
 TIMEOUT_SECONDS = 60
 
 
@@ -37,12 +39,12 @@ class Up:
     port: int
 
     def children(self) -> dict[str, int]:
-        """Return the process ids of the programs of `curhat up`, by the name of the program or of the `curhat`
-        command.
+        """Return the process ids of the programs that `curhat up` runs. The key is the name of the `curhat` command
+        or of the program.
         """
         found = {}
         for entry in Path("/proc").iterdir():
-            # A process may end while we read its entry. The command line of a zombie is empty.
+            # A process may end while this method reads the entry. A zombie process has an empty command line.
             with contextlib.suppress(OSError, IndexError):
                 if entry.name.isdigit() and self._is_parent_of(entry):
                     words = os.fsdecode((entry / "cmdline").read_bytes()).split("\0")
@@ -54,18 +56,18 @@ class Up:
         return f"\nPPid:\t{self.process.pid}\n" in (entry / "status").read_text()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        """Wait for a condition. Fails when `curhat up` ends first."""
+        """Wait until the condition holds. Fail if `curhat up` ends first."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while not await asyncio.to_thread(condition):
                 assert self.process.returncode is None
                 await asyncio.sleep(0.05)
 
     def is_ready(self) -> bool:
-        """Whether the server answers that it is ready."""
+        """Return whether the server answers that it is ready."""
         return http_status(f"http://127.0.0.1:{self.port}/readyz") == "200"
 
     async def command(self, *arguments: str) -> tuple[int, str, str]:
-        """Run another `curhat` command; returns its exit status, its output and its errors."""
+        """Run another `curhat` command. Return the exit status, the output and the errors of the command."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "curhat.app.cli", *arguments),
             env=self.environ,
@@ -78,7 +80,7 @@ class Up:
 
 @contextlib.asynccontextmanager
 async def running(data_dir: Path, port: int, *arguments: str, **more: str) -> AsyncIterator[Up]:
-    """Run `curhat up`; the block begins when the server is ready."""
+    """Run `curhat up` during the block. The block begins when the server is ready."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("CURHAT_")}
     environ |= {
         "CURHAT_ENVIRONMENT": "development",
@@ -106,7 +108,7 @@ def free_port_fixture() -> int:
     return free_port()
 
 
-async def test_commands_use_the_running_curhat_up_and_a_second_curhat_up_is_refused(
+async def test_other_commands_use_the_servers_of_a_running_curhat_up_and_a_second_curhat_up_is_refused(
     tmp_path: Path, free_port: int
 ) -> None:
     async with running(tmp_path, free_port) as up:
@@ -124,7 +126,7 @@ async def test_commands_use_the_running_curhat_up_and_a_second_curhat_up_is_refu
         password = output.splitlines()[1].removeprefix("password (shown this once): ")
         run_file = RunFile.read(tmp_path)
         assert run_file is not None
-        # The password that `make up` printed.
+        # Derive the password that `make up` prints.
         demo = derived(run_file.secret_key.encode(), DEMO_ADMIN)
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{up.port}") as http:
             for email, its_password, role in (
@@ -180,7 +182,7 @@ async def test_the_next_start_works_after_any_process_was_killed(tmp_path: Path,
         assert await up.command("config", "get", "pairing_blast_timeout_seconds") == (0, "90\n", "")
 
 
-async def test_servers_named_in_the_settings_replace_the_embedded_servers(
+async def test_servers_whose_addresses_are_in_the_settings_replace_the_embedded_servers(
     tmp_path: Path, free_port: int, servers: EmbeddedServers, database_url: str
 ) -> None:
     named = {"CURHAT_DATABASE_URL": database_url, "CURHAT_VALKEY_URL": servers.valkey_url}
@@ -203,7 +205,7 @@ async def test_a_changed_source_file_restarts_the_server_and_the_worker(
         await up.until(lambda: restarted(before, up.children()) == {"serve", "worker"})
         await up.until(up.is_ready)
         before = up.children()
-        # The server ends with a SyntaxError. It stays stopped until the next change of a file.
+        # The server ends with a SyntaxError. `curhat up` starts the server again after the next change of a file.
         asgi = package / "app" / "asgi.py"
         asgi.write_text(f"{asgi.read_text()}(")
         await up.until(
@@ -213,7 +215,9 @@ async def test_a_changed_source_file_restarts_the_server_and_the_worker(
         await up.until(up.is_ready)
 
 
-async def test_a_second_server_joins_the_running_curhat_up_on_its_own_port(tmp_path: Path) -> None:
+async def test_a_second_server_on_another_port_uses_the_servers_of_the_running_curhat_up(
+    tmp_path: Path,
+) -> None:
     async with running(tmp_path, free_port()) as up:
         port = free_port()
         process = await asyncio.create_subprocess_exec(
@@ -225,7 +229,9 @@ async def test_a_second_server_joins_the_running_curhat_up_on_its_own_port(tmp_p
         assert up.is_ready()
 
 
-async def test_a_reset_removes_only_the_files_that_up_has_written(tmp_path: Path, free_port: int) -> None:
+async def test_a_reset_removes_only_the_files_that_curhat_up_has_written(
+    tmp_path: Path, free_port: int
+) -> None:
     (tmp_path / "notes.txt").write_text("of somebody else")
     async with running(tmp_path, free_port) as up:
         status, _, errors = await up.command("reset")
@@ -241,11 +247,11 @@ async def test_a_reset_removes_only_the_files_that_up_has_written(tmp_path: Path
 
 
 def restarted(before: dict[str, int], after: dict[str, int]) -> set[str]:
-    """The names of the programs that now run in another process."""
+    """Return the names of the programs whose process id has changed."""
     return {name for name, pid in after.items() if before.get(name) != pid}
 
 
-def test_a_port_in_use_is_reported_with_the_process_that_holds_it() -> None:
+def test_the_error_for_a_port_in_use_contains_the_process_that_uses_the_port() -> None:
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
