@@ -1,6 +1,6 @@
 -- The first schema: accounts, configuration, offers, payments, pairing, sessions, realtime, deadlines, audit.
 --
--- PostgreSQL itself enforces these rules, with constraints, unique indexes and triggers:
+-- PostgreSQL itself enforces these rules, with constraints, unique indexes and triggers ("one" means "at most one"):
 --   per phone number: one person;
 --   per customer: one open journey, one running session, one trial session ever;
 --   per payment: one undecided charge attempt, one approved charge, one session, one review case;
@@ -8,17 +8,17 @@
 --   per charge: one refund;
 --   per kind, entity and generation: one deadline;
 --   no pairing without a confirmed payment (pairings_paid_first);
---   no session of a person with the same person (sessions_not_with_oneself);
+--   no session in which one person is both customer and mitra (sessions_not_with_oneself);
 --   no active session beyond a mitra's capacity;
 --   no status change outside the table of allowed transitions;
 --   no update and no deletion of audit entries or status history.
 --
--- The code locks rows with FOR NO KEY UPDATE, so that foreign key checks never wait for a business transaction.
--- Every transaction locks in the same order, so that no two deadlock:
--- payment, pairing, session, mitra, requests by id, extension and its payment, streams by (role, user id).
+-- The code locks rows with FOR NO KEY UPDATE, so that foreign key checks never wait for a business transaction. Every
+-- transaction takes its locks in the same order, so that transactions cannot deadlock. The order is: payment,
+-- pairing, session, mitra, requests by id, extension and its payment, streams by (role, user id).
 
--- The only clock. Every comparison with a deadline calls this function. Tests replace its body with one that returns
--- a virtual time. The body below reads no setting, so nobody can change the time in production.
+-- This function is the only clock. Every comparison with a deadline calls the function. Tests replace its body with a
+-- body that returns a virtual time. The body below reads no setting, so nobody can change the time in production.
 CREATE FUNCTION curhat_now() RETURNS timestamptz
     LANGUAGE sql VOLATILE PARALLEL SAFE
     RETURN clock_timestamp();
@@ -46,13 +46,12 @@ CREATE TABLE mitras (
     id uuid PRIMARY KEY REFERENCES people (id),
     display_name text NOT NULL CHECK (char_length(display_name) BETWEEN 1 AND 40),
     max_customers integer NOT NULL CHECK (max_customers BETWEEN 1 AND 20),
-    -- The mitra's toggle: whether the mitra wants requests. It does not say whether the mitra is connected, which
-    -- only Valkey knows.
+    -- The mitra's toggle. True if the mitra wants requests. Only Valkey knows whether the mitra is connected.
     online boolean NOT NULL DEFAULT false,
     suspended_at timestamptz,
     active_sessions integer NOT NULL DEFAULT 0 CHECK (active_sessions >= 0),
     last_seen_at timestamptz,
-    -- Grows with every change of a column on which availability depends. Valkey ignores a state with an older
+    -- Increases with every change of a column on which availability depends. Valkey ignores a state with an older
     -- version.
     availability_version bigint NOT NULL DEFAULT 1,
     created_at timestamptz NOT NULL DEFAULT curhat_now()
@@ -109,7 +108,7 @@ CREATE TABLE idempotency_keys (
     role text NOT NULL,
     user_id uuid NOT NULL,
     key text NOT NULL CHECK (char_length(key) BETWEEN 1 AND 200),
-    -- Identifies the first HTTP request with this key: its method, its path and a digest of its body.
+    -- Identifies the first HTTP request with this key, by its method, its path and a digest of its body.
     fingerprint bytea NOT NULL,
     -- Null while the first HTTP request still runs.
     status integer,
@@ -175,7 +174,8 @@ CREATE TABLE payments (
     status text NOT NULL DEFAULT 'pending' CHECK (status IN (
         'pending', 'confirming', 'confirmed', 'served', 'unserved', 'abandoned', 'expired', 'refunded')),
     offer_id uuid NOT NULL REFERENCES offers (id),
-    -- The offer's terms when the customer opened the payment. A later change of the offer does not change them.
+    -- The offer's terms when the customer opened the payment. A later change of the offer does not change these
+    -- columns.
     duration_minutes integer NOT NULL,
     amount_rp integer NOT NULL CHECK (amount_rp >= 0),
     is_trial boolean NOT NULL,
@@ -195,7 +195,7 @@ CREATE INDEX payments_by_customer ON payments (customer_id, id DESC);
 CREATE INDEX payments_in_flight ON payments (id) WHERE status IN ('confirming', 'confirmed');
 
 CREATE TABLE charge_attempts (
-    -- The gateway knows the attempt by this id: it is the idempotency key of the call.
+    -- The gateway knows the attempt by this id, because the call uses the id as its idempotency key.
     id uuid PRIMARY KEY DEFAULT uuidv7(),
     payment_id uuid NOT NULL REFERENCES payments (id),
     amount_rp integer NOT NULL CHECK (amount_rp > 0),
@@ -206,13 +206,13 @@ CREATE TABLE charge_attempts (
     reason text
 );
 CREATE UNIQUE INDEX charge_attempts_one_undecided ON charge_attempts (payment_id) WHERE status = 'started';
--- An attempt whose approval arrives too late gets the status 'approved_late'. It never counts as the payment's
--- charge, and the worker refunds it.
+-- An attempt whose approval arrives too late gets the status 'approved_late'. Such an attempt never counts as the
+-- payment's charge, and the worker refunds it.
 CREATE UNIQUE INDEX charge_attempts_one_charge ON charge_attempts (payment_id) WHERE status = 'approved';
 CREATE INDEX charge_attempts_by_payment ON charge_attempts (payment_id);
 
 CREATE TABLE refunds (
-    -- The gateway knows the refund by this id: it is the idempotency key of the call.
+    -- The gateway knows the refund by this id, because the call uses the id as its idempotency key.
     id uuid PRIMARY KEY DEFAULT uuidv7(),
     payment_id uuid NOT NULL REFERENCES payments (id),
     charge_attempt_id uuid NOT NULL UNIQUE REFERENCES charge_attempts (id),
@@ -280,7 +280,7 @@ CREATE TABLE sessions (
     ends_at timestamptz NOT NULL,
     ended_at timestamptz,
     end_reason text CHECK (end_reason IN ('time_up', 'customer_ended', 'mitra_ended', 'mitra_suspended')),
-    -- The mitra's note about ending the session early. Operators may read it. The customer never may.
+    -- The mitra's reason for ending the session early. Operators may read the note. The customer never sees the note.
     end_note text CHECK (char_length(end_note) BETWEEN 1 AND 500),
     CONSTRAINT sessions_not_with_oneself CHECK (customer_id <> mitra_id),
     CONSTRAINT sessions_ended CHECK ((status = 'ended') = (ended_at IS NOT NULL AND end_reason IS NOT NULL)),
@@ -321,7 +321,8 @@ CREATE INDEX review_cases_open ON review_cases (opened_at) WHERE status = 'open'
 CREATE TABLE failed_pairing_events (
     id uuid PRIMARY KEY DEFAULT uuidv7(),
     payment_id uuid NOT NULL REFERENCES payments (id),
-    -- Null if the payment expired before its first pairing, or because the customer never answered the fallback.
+    -- Null if the event is about the payment's expiry. Either the payment expired before its first pairing, or the
+    -- customer never answered the fallback.
     pairing_id uuid UNIQUE REFERENCES pairings (id),
     tag text NOT NULL CHECK (tag IN (
         'no_mitra_available', 'all_mitras_rejected', 'targeted_mitra_offline', 'targeted_mitra_rejected',
@@ -352,8 +353,8 @@ CREATE INDEX status_changes_by_payment ON status_changes (payment_id, id);
 CREATE TRIGGER status_changes_append_only BEFORE UPDATE OR DELETE ON status_changes
     FOR EACH ROW EXECUTE FUNCTION forbid_change();
 
--- The three functions below refuse a status transition that is not allowed, and record every allowed
--- transition. Each package's states.py has the same table of transitions. A test compares both tables.
+-- The three functions below refuse a status transition that is not allowed, and record every allowed transition. Each
+-- package's states.py has the same table of transitions. A test compares the table in states.py with the function.
 CREATE FUNCTION payment_status_changed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'UPDATE' AND (OLD.status, NEW.status) NOT IN (
@@ -436,7 +437,8 @@ CREATE TABLE stream_events (
     user_id uuid NOT NULL,
     seq bigint NOT NULL,
     type text NOT NULL,
-    -- The event's data as JSON, with only what this user may see. The server sends this text unchanged.
+    -- The event's data as JSON. The data contains only facts that this user may see. The server sends this text
+    -- unchanged.
     data text NOT NULL,
     at timestamptz NOT NULL DEFAULT curhat_now(),
     PRIMARY KEY (role, user_id, seq)
@@ -451,7 +453,7 @@ CREATE TABLE deadlines (
     entity_id uuid NOT NULL,
     generation integer NOT NULL DEFAULT 1,
     due_at timestamptz NOT NULL,
-    -- The id of the HTTP request that armed the deadline. The worker logs it.
+    -- The id of the HTTP request that armed the deadline. The worker logs this id.
     request_id text,
     -- The worker retries a failed transition. If the transition fails too often, the worker parks the deadline.
     -- `curhat doctor` counts the parked deadlines.

@@ -1,5 +1,6 @@
 -- The records of the mock payment gateway. The mock stands for a third party. Therefore no other table refers to
--- these tables. The mock writes them in transactions of its own, which a crash of the server does not undo.
+-- these tables. The mock writes the tables in separate transactions. After a crash of the server, these transactions
+-- stay committed.
 CREATE SCHEMA mock_gateway;
 
 CREATE TABLE mock_gateway.charges (
@@ -7,7 +8,7 @@ CREATE TABLE mock_gateway.charges (
     payment_id uuid NOT NULL,
     amount_rp integer NOT NULL,
     status text NOT NULL CHECK (status IN ('approved', 'declined')),
-    -- Until this time, the mock answers "processing" when it is asked about this charge. The time is later than
+    -- Until this time, the mock answers "processing" when the server asks about this charge. The time is later than
     -- `at` only for a slow charge.
     known_at timestamptz NOT NULL,
     at timestamptz NOT NULL
@@ -24,7 +25,8 @@ CREATE TABLE mock_gateway.refunds (
 );
 CREATE INDEX refunds_by_payment ON mock_gateway.refunds (payment_id);
 
--- How the mock answers for one payment. The row whose payment_id is null applies to all other payments.
+-- Each row says how the mock answers for one payment. The row whose payment_id is null applies to every payment
+-- without a row.
 CREATE TABLE mock_gateway.behaviours (
     payment_id uuid UNIQUE NULLS NOT DISTINCT,
     behaviour text NOT NULL CHECK (behaviour IN ('approve', 'decline', 'slow', 'lost', 'double'))

@@ -1,25 +1,25 @@
 -- Targeted pairings ("Curhat lagi") with their fallback, and paid extensions of a session.
 --
 -- PostgreSQL itself enforces these rules:
---   a payment with a chosen mitra gets a blast only after the customer took the fallback;
---   a fallback does not ask the mitra whom it leaves out;
+--   a payment with a chosen mitra gets no blast before the customer takes the fallback;
+--   a fallback sends no request to the mitra in left_out_mitra_id;
 --   a session has at most one open extension;
---   an extension is charged only after its approval, and its status becomes 'approved' only after the charge;
---   if the mitra does not answer, the default action stored in the extension decides;
---   an extension's status changes only along its table of allowed transitions.
+--   an extension is charged while its status is 'charging', and becomes 'approved' when it has an approved charge;
+--   if the mitra does not answer, the extension's stored default action is carried out;
+--   an extension's status changes only by an allowed transition.
 --
--- The code changes an extension and its payment only while it holds the lock of their session. The lock order
--- is: payment (of a session), pairing, session, mitra, requests by id, extension, the extension's payment,
+-- The code changes an extension and its payment only while it holds the lock of the session's row. The lock order is:
+-- payment with the purpose 'session', pairing, session, mitra, requests by id, extension, the extension's payment,
 -- streams.
 --
--- Constraints on tables that already have rows are NOT VALID. PostgreSQL checks such a constraint only for rows
--- that are written later, so it does not read the whole table under a lock. Existing rows have only nulls in the
+-- Constraints on tables that already have rows are NOT VALID. PostgreSQL checks such a constraint only when a row is
+-- written. So adding the constraint does not read the whole table under a lock. Existing rows have only nulls in the
 -- new columns, so they satisfy the constraints.
 
 -- Pairings: the offer of a fallback, and its answer ------------------------------------------------------------
 
 ALTER TABLE pairings
-    -- After a targeted pairing failed, the customer may take one blast under the same payment (3.5).
+    -- When a targeted pairing has failed, the customer may take one blast under the same payment (3.5).
     ADD COLUMN fallback_status text,
     ADD COLUMN fallback_answer_by timestamptz,
     -- The fallback does not ask this mitra, who rejected the targeted request or let it time out (3.9).
@@ -29,7 +29,7 @@ ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_status
     CHECK (fallback_status IN ('open', 'taken', 'declined', 'expired')) NOT VALID;
 ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_has_time
     CHECK ((fallback_status IS NULL) = (fallback_answer_by IS NULL)) NOT VALID;
--- Every failed targeted pairing offers a fallback, unless the customer cancelled the pairing.
+-- A failed targeted pairing offers a fallback, except a pairing that the customer cancelled.
 ALTER TABLE pairings ADD CONSTRAINT pairings_fallback_after_a_targeted_failure CHECK (
     (fallback_status IS NOT NULL) = (kind = 'targeted' AND coalesce(failure_tag, '') IN (
         'targeted_mitra_offline', 'targeted_mitra_rejected', 'targeted_mitra_timeout'))
@@ -39,8 +39,8 @@ ALTER TABLE pairings ADD CONSTRAINT pairings_only_a_blast_leaves_out
 ALTER TABLE pairings ADD CONSTRAINT pairings_left_out_mitra_id_fkey
     FOREIGN KEY (left_out_mitra_id) REFERENCES mitras (id) NOT VALID;
 
--- A payment with a chosen mitra starts with a pairing for that mitra. It may get a blast only after the
--- customer took the fallback.
+-- The first pairing of a payment with a chosen mitra is targeted at this mitra. A blast may follow when the customer
+-- has taken the fallback.
 CREATE FUNCTION pairing_of_its_payment() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     chosen uuid := (SELECT target_mitra_id FROM payments WHERE id = NEW.payment_id);
@@ -59,8 +59,8 @@ END $$;
 CREATE TRIGGER pairings_of_their_payment BEFORE INSERT ON pairings
     FOR EACH ROW EXECUTE FUNCTION pairing_of_its_payment();
 
--- A pairing never asks the mitra whom it leaves out, and never its own customer. A targeted pairing asks only
--- its target. The trigger runs once per statement, because one statement of a blast inserts many requests.
+-- A pairing never asks the mitra in left_out_mitra_id, and never asks its own customer. A targeted pairing asks only
+-- target_mitra_id. The trigger runs once per statement, because one statement of a blast inserts many requests.
 CREATE FUNCTION requests_of_their_pairing() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (
@@ -76,8 +76,8 @@ END $$;
 CREATE TRIGGER requests_of_their_pairing AFTER INSERT ON requests REFERENCING NEW TABLE AS asked
     FOR EACH STATEMENT EXECUTE FUNCTION requests_of_their_pairing();
 
--- A payment expires at most once: because the customer never paid, or because the customer never answered the
--- fallback.
+-- A payment has at most one event without a pairing. This event records that the payment expired, because the
+-- customer never paid or never answered the fallback.
 -- squawk-ignore require-concurrent-index-creation  -- a table of failures is small
 CREATE UNIQUE INDEX failed_pairing_events_one_expiry ON failed_pairing_events (payment_id) WHERE pairing_id IS NULL;
 
@@ -98,7 +98,7 @@ CREATE TABLE extensions (
         'pending', 'charging', 'approved', 'rejected', 'charge_failed')),
     decided_by text CHECK (decided_by IN ('mitra', 'timeout', 'mitra_unreachable', 'session_ended')),
     decided_at timestamptz,
-    -- The gateway's approval counts until this time. The worker refunds a later approval.
+    -- An approval of the gateway counts if it arrives before this time. The worker refunds a later approval.
     charge_by timestamptz,
     -- True if the mitra went offline while the extension was pending. Then nobody can approve the extension (5.6).
     mitra_went_offline boolean NOT NULL DEFAULT false,
@@ -115,16 +115,16 @@ CREATE TABLE extensions (
 CREATE UNIQUE INDEX extensions_one_open ON extensions (session_id) WHERE status IN ('pending', 'charging');
 CREATE INDEX extensions_by_session ON extensions (session_id, id DESC);
 
--- The session's open extension, which delays the session's end. The session stores the id, because send_messages
--- locks only the session's row and must see under that lock whether an extension is open. extensions_one_open
--- allows one open extension per session.
+-- The session's open extension, which delays the session's end. The session stores the id for send_messages. That
+-- statement locks only the session's row, and must see under this lock whether an extension is open. The index
+-- extensions_one_open allows one open extension per session.
 ALTER TABLE sessions ADD COLUMN open_extension_id uuid;
 ALTER TABLE sessions ADD CONSTRAINT sessions_open_extension_id_fkey
     FOREIGN KEY (open_extension_id) REFERENCES extensions (id) NOT VALID;
 ALTER TABLE sessions ADD CONSTRAINT sessions_ended_without_open_extension
     CHECK (status = 'active' OR open_extension_id IS NULL) NOT VALID;
 
--- squawk-ignore ban-drop-constraint  -- the next statement adds a wider one
+-- squawk-ignore ban-drop-constraint  -- the next statement adds a wider constraint
 ALTER TABLE status_changes DROP CONSTRAINT status_changes_entity_check;
 ALTER TABLE status_changes ADD CONSTRAINT status_changes_entity_check
     CHECK (entity IN ('payment', 'pairing', 'session', 'extension')) NOT VALID;

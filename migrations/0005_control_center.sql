@@ -1,16 +1,16 @@
 -- squawk-ignore-file require-concurrent-index-creation, ban-drop-constraint
--- The runner applies this file in one transaction, and no table is large yet. While a process still runs the older
--- code, its refund of a late approval fails. The worker retries the deadline until a process with the new code
--- makes the refund.
+-- The runner applies this file in one transaction, and no table is large yet. In a process that still runs the older
+-- code, the refund of a late approval fails. The worker retries the deadline until a process with the new code makes
+-- the refund.
 
 -- The Control Center: operators and their sign-in, decisions on review cases, the indexes of the operators'
 -- lists, and an audit that the service's own database role cannot change.
 --
 -- PostgreSQL itself enforces these rules:
---   a decided case has a decision, a note, an operator and a time; an open case has none of them;
---   only a refund that needs an approval can be approved, and never by the operator who decided the case;
+--   a decided case has a decision, a note, an operator and a time; an open case has none of these;
+--   a refund is approved only if it has needs_approval, and only by an operator who did not decide the case;
 --   a charge has at most one refund that has not failed;
---   nobody updates, deletes or truncates the audit, the status history or the configuration history.
+--   no role updates, deletes or truncates rows of the audit, the status history or the configuration history.
 
 -- Operators ---------------------------------------------------------------------------------------------------
 
@@ -25,10 +25,11 @@ CREATE TABLE operators (
     totp_salt bytea,
     -- The salt of a new secret that the server has shown and the operator has not yet confirmed with a code.
     totp_new_salt bytea,
-    -- The time step of the last code that the operator used. The server refuses a code of this step or an earlier
-    -- one, so each code works once.
+    -- The time step of the last code that the operator used. The server refuses a code of this time step or of an
+    -- earlier time step, so each code works once.
     totp_last_step bigint NOT NULL DEFAULT 0,
-    -- A disabled operator cannot sign in. The row stays, because decisions and the audit refer to it.
+    -- A disabled operator cannot sign in. The operator's row stays, because decisions and the audit refer to the
+    -- operator.
     disabled_at timestamptz,
     created_at timestamptz NOT NULL DEFAULT curhat_now()
 );
@@ -55,8 +56,8 @@ CREATE TABLE operator_tokens (
 CREATE INDEX operator_tokens_by_operator ON operator_tokens (operator_id, id) WHERE revoked_at IS NULL;
 CREATE INDEX operator_tokens_by_end ON operator_tokens (least(expires_at, revoked_at));
 
--- Failed attempts to sign in. Each row has the digest of the e-mail address that was typed, which need not belong
--- to an operator.
+-- Failed attempts to sign in. Each row has the digest of the e-mail address that somebody typed. Possibly no operator
+-- has this address.
 CREATE TABLE operator_sign_in_tries (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     email_digest bytea NOT NULL,
@@ -72,15 +73,16 @@ ALTER TABLE review_cases
     ADD COLUMN decision_note text,
     ADD COLUMN decided_by uuid,
     ADD COLUMN decided_at timestamptz,
-    -- The amount of the refund, and whether a second operator must approve it.
+    -- The amount of the refund, and whether a second operator must approve the refund.
     ADD COLUMN refund_rp integer,
     ADD COLUMN needs_approval boolean NOT NULL DEFAULT false,
     ADD COLUMN approved_by uuid,
     ADD COLUMN approved_at timestamptz,
-    -- The tag of the payment's last failure. A trigger on failed_pairing_events writes it.
+    -- The tag of the payment's last failure. A trigger on failed_pairing_events writes this column.
     ADD COLUMN tag text;
 
--- The constraints are NOT VALID, because no release has run yet: there are no cases that PostgreSQL could check.
+-- The constraints are NOT VALID. No release ran before this migration, so the table has no rows that PostgreSQL would
+-- have to check.
 ALTER TABLE review_cases
     ADD CONSTRAINT review_cases_decision CHECK (decision IN ('refund', 'no_refund')) NOT VALID,
     ADD CONSTRAINT review_cases_decision_note CHECK (char_length(decision_note) BETWEEN 1 AND 1000) NOT VALID,
@@ -121,11 +123,12 @@ CREATE TRIGGER review_cases_decided_once BEFORE UPDATE ON review_cases FOR EACH 
         IS DISTINCT FROM (NEW.status, NEW.decision, NEW.decided_by, NEW.decided_at, NEW.decision_note))
     EXECUTE FUNCTION review_case_decided_once();
 
--- After a failed refund, the same charge may have another refund. Its id is a new key for the gateway.
+-- After a failed refund, the same charge may have another refund. The id of the new refund is a new key for the
+-- gateway.
 ALTER TABLE refunds DROP CONSTRAINT refunds_charge_attempt_id_key;
 CREATE UNIQUE INDEX refunds_one_a_charge ON refunds (charge_attempt_id) WHERE status <> 'failed';
 
--- Indexes for the operators' lists: each list has one in its own order ---------------------------------------------
+-- Indexes for the operators' lists: one index per list, in the order of the list -----------------------------------
 
 CREATE INDEX failed_pairing_events_by_case ON failed_pairing_events (case_id);
 CREATE TRIGGER failed_pairing_events_tag_the_case AFTER INSERT OR UPDATE OF case_id ON failed_pairing_events

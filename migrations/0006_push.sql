@@ -1,10 +1,10 @@
 -- Push: the subscriptions, the reasons to push, and the outbox.
 --
--- There are three reasons to push: a request is offered, a session begins, or a mitra sends a message. Each reason
--- is a new or changed row, and a trigger on its table arms a deadline. Because triggers do this, no code that
--- offers, matches or sends can forget it. The deadline's transition finds the users who are not connected, and fills
--- the outbox. A blast arms only one deadline for all its mitras. A user without a subscription costs one index
--- lookup.
+-- There are three reasons to push: a request is offered, a session begins, or a mitra sends a message. Each reason is
+-- a new or changed row, and a trigger on the row's table arms a deadline. So code that offers a request, begins a
+-- session or sends a message cannot forget the push. The deadline's transition finds the users who are not connected,
+-- and fills the outbox. A blast arms only one deadline for all its mitras. For a user without a subscription, the
+-- cost is one index lookup.
 --
 -- The lock order is: person, subscription, mitra. The triggers on push_subscriptions lock the subscription's
 -- mitra.
@@ -16,7 +16,7 @@ CREATE TABLE push_subscriptions (
     -- The access token of the sign-in that made the subscription. Revoking the token deletes the subscription.
     token_digest bytea NOT NULL REFERENCES access_tokens (digest) ON DELETE CASCADE,
     -- The URL at which the browser's vendor accepts messages for this browser. Anyone who knows the URL can send
-    -- messages to it, so no answer and no log contains the URL.
+    -- messages to the browser, so no answer and no log contains the URL.
     endpoint text NOT NULL CHECK (char_length(endpoint) BETWEEN 1 AND 1000),
     p256dh bytea NOT NULL CHECK (octet_length(p256dh) = 65),
     auth bytea NOT NULL CHECK (octet_length(auth) = 16),
@@ -38,25 +38,25 @@ CREATE TABLE push_messages (
     kind text NOT NULL CHECK (kind IN ('request_offered', 'matched', 'message', 'test')),
     -- The id of the request, session or message that the push is about. A test push has a new id.
     subject_id uuid NOT NULL,
-    -- A newer push with the same topic replaces this one, at the push service and on the screen.
+    -- A newer push with the same topic replaces this push, at the push service and on the screen.
     topic text NOT NULL CHECK (topic ~ '^[A-Za-z0-9_-]{1,32}$'),
     payload text NOT NULL CHECK (octet_length(payload) <= 2000),
-    -- When the reason arose. A second push about the same subject needs a newer reason: for example, the request
-    -- was offered again.
+    -- The time at which the reason arose. A second push about the same subject needs a newer reason. For example, the
+    -- request was offered again.
     reason_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
-    -- When a worker may next send the message. A worker that starts to send moves this time into the future, by more
-    -- than a send can take, so that no other worker sends the message too.
+    -- The earliest time at which a worker may send the message. A worker that starts to send moves this time into the
+    -- future, so that no other worker sends the message too. The worker moves the time by more than a send can take.
     due_at timestamptz NOT NULL DEFAULT curhat_now(),
     attempts integer NOT NULL DEFAULT 0,
-    -- When the push service accepted the message, or refused it permanently.
+    -- The time at which the push service accepted the message, or refused it permanently.
     done_at timestamptz,
     CONSTRAINT push_messages_once UNIQUE (subscription_id, kind, subject_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX push_messages_waiting ON push_messages (due_at) WHERE done_at IS NULL;
 CREATE INDEX push_messages_by_end ON push_messages (expires_at);
 
--- Every statement that revokes a token also deletes the token's subscriptions.
+-- When a statement revokes a token, this trigger deletes the token's subscriptions.
 CREATE FUNCTION token_revoked() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM push_subscriptions WHERE token_digest = NEW.digest;
@@ -67,7 +67,7 @@ CREATE TRIGGER access_tokens_revoked AFTER UPDATE OF revoked_at ON access_tokens
 
 -- Push-reachability (1.1) ---------------------------------------------------------------------------------------
 
--- Whether the mitra has a subscription that has not failed. The mitra's row stores this, so that a query of
+-- True if the mitra has a subscription that has not failed. The mitra's row stores this value, so that a query of
 -- availability reads only one row per mitra.
 ALTER TABLE mitras ADD COLUMN push_ready boolean NOT NULL DEFAULT false;
 
@@ -137,9 +137,9 @@ BEGIN
 END $$;
 CREATE TRIGGER sessions_begun_push AFTER INSERT ON sessions FOR EACH ROW EXECUTE FUNCTION match_to_push();
 
--- messages: (new), from a mitra. The deadline is due 3 s later, because a customer who is reading, or whose
--- connection drops only briefly, needs no push. ON CONFLICT DO NOTHING keeps a deadline that is already armed.
--- So the worker checks a busy chat every few seconds and not at every message.
+-- messages: (new), sent by a mitra. The deadline is due 3 s later. A customer needs no push if the customer is
+-- reading the chat, or if the connection was lost only briefly. ON CONFLICT DO NOTHING keeps a deadline that is
+-- already armed. So the worker checks a busy chat once every few seconds, and not once per message.
 CREATE FUNCTION messages_to_push() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO deadlines (kind, entity_id, due_at)

@@ -1,5 +1,5 @@
--- The id connects the log lines of a deadline with those of the HTTP request that armed it. The new name avoids the
--- word "request", which here means a question to a mitra. Renaming a column breaks code that still uses the old
--- name. This is allowed because no release has run.
+-- The id connects the log lines of a deadline with the log lines of the HTTP request that armed the deadline. The new
+-- name avoids the word "request", because a request is a mitra's card. Renaming a column breaks running code that
+-- uses the old name. No release ran before this migration, so no such code is running.
 -- squawk-ignore renaming-column
 ALTER TABLE deadlines RENAME COLUMN request_id TO correlation_id;
