@@ -1,19 +1,20 @@
 """Customers and mitras: phone numbers, one-time codes, tokens, names, invitation and suspension.
 
 Guarantees
-    A request for a code reads only the codes that were sent to that number. So its answer and its duration are the
-    same whether the number is known, unknown, invited or suspended.
-    A code is six digits and is valid for one request. It is stored as an HMAC whose key the database does not have.
-    It is valid for 5 minutes, 5 tries and one use.
-    The limits per phone are kept in PostgreSQL and are the same in every environment. A request for another code does
-    not reset any of them. The limits per network address are kept in Valkey. While Valkey is away, they refuse
-    nobody.
-    A token is 256 random bits. It is stored as its SHA-256, is new at each sign-in, and is valid for 30 days. A
-    sign-out or a suspension takes effect in every process within 3 s, even if every signal is lost.
+    When a client requests a code, the server reads only the codes that it sent to that phone number. So the answer
+    and its duration do not reveal whether the number is known, unknown, invited or suspended.
+    A code has six digits, and is valid only together with the id of its request. It is valid for 5 minutes, 5 tries
+    and one use. The database stores an HMAC of the code, but not the key of the HMAC.
+    PostgreSQL counts the codes and tries per phone. The limits per phone are the same in every environment.
+    Requesting another code resets none of these counts. Valkey counts the requests per network address. While Valkey
+    is away, the server enforces no limit per network address.
+    Each sign-in makes a new token of 256 random bits, which is valid for 30 days. The database stores only the
+    token's SHA-256. A sign-out or a suspension takes effect in every process within 3 s, even if every signal is
+    lost.
 Concurrency
     A transaction that counts the codes or tries of a phone first takes that phone's advisory lock, in a separate
-    statement. So its next statement sees everything that the previous holder of the lock has committed.
+    statement. So the transaction's next statement sees everything that the previous holder of the lock has committed.
 Relies on
-    The code sender port (code_sender.py), which is called between transactions. The channel `sockets`, whose payload
-    is `SocketsToClose`.
+    The code sender port (code_sender.py). The endpoints call this port between transactions.
+    The signal channel `sockets`. The payload of this channel is `SocketsToClose`.
 """

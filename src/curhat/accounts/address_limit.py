@@ -1,7 +1,7 @@
 """Limits per network address, counted in Valkey for all processes together.
 
-These limits slow down a client that tries many phones. The limits that protect a single phone are counted in
-PostgreSQL. So the limits here may refuse nobody while Valkey is away.
+These limits slow down a client that tries many phones. PostgreSQL counts the limits that protect a single phone. So
+this module may let every request pass while Valkey is away.
 """
 
 import asyncio
@@ -28,19 +28,19 @@ MINUTE_SECONDS: Final = 60
 
 # Limits how long a request waits until Valkey has counted it. A healthy Valkey answers sooner.
 VALKEY_TIMEOUT_SECONDS: Final = 0.25
-# A process reports an address to Valkey after every 1/20 of the limit, so most requests need no round trip. Each
-# process may exceed the limit by up to 1/20.
+# A process adds its count for an address to Valkey after every 1/20 of the limit, so most requests need no round
+# trip. Each process may let up to 1/20 of the limit pass in addition to the limit.
 REPORTS_PER_LIMIT: Final = 20
-# Limits memory in a minute with very many addresses. If this number is reached, all counts start again from zero.
+# How many addresses a process counts at most, which limits its memory. At this number, it sets all counts to zero.
 MAX_ADDRESSES: Final = 100_000
 
 _PREFIX: Final = "curhat:address:"
 
 
 def address_of(scope: Mapping[str, Any]) -> str:
-    """Return the address that a request counts for.
+    """Return the network address for which a request counts.
 
-    An IPv6 /64 counts as one address, because one household owns it.
+    All addresses of an IPv6 /64 count as one address, because the whole /64 belongs to one household.
     """
     client = scope.get("client")
     return "unknown" if client is None else _counted_as(client[0])
@@ -62,7 +62,10 @@ def _counted_as(host: str) -> str:
 async def count_in_hour(
     valkey: Valkey, what: Literal["codes", "passwords"], scope: Mapping[str, Any], max_per_hour: int
 ) -> None:
-    """Count one request for a code, or one try of a password, for the request's address. Raises TooManyRequests."""
+    """Count one request for a code, or one try of a password, for the network address of the request.
+
+    Raises TooManyRequests.
+    """
     count, left_seconds = await _add(valkey, what, address_of(scope), 1, HOUR_SECONDS)
     if count > max_per_hour:
         raise TooManyRequests(retry_after_seconds=left_seconds)
@@ -71,8 +74,8 @@ async def count_in_hour(
 class AddressLimit:
     """An ASGI application that passes at most `requests_per_minute` requests of one address on to `application`.
 
-    It counts in memory, and adds its counts to those of all processes in Valkey. If an address exceeds the limit, it
-    gets 429 until the minute ends. A socket is refused before it is opened.
+    It counts requests in memory, and adds these counts to the counts of all processes in Valkey. If an address
+    exceeds the limit, the address gets 429 until the minute ends. The limit also refuses a socket before it opens.
     """
 
     def __init__(self, application: Application, valkey: Valkey, requests_per_minute: int) -> None:
@@ -107,14 +110,17 @@ class AddressLimit:
 
 @dataclass(slots=True)
 class _Count:
-    """The requests of one address in this minute: the count in Valkey, and the part that is not reported yet."""
+    """The requests of one address in this minute: the count from Valkey, and how many are not yet added."""
 
     known: int = 0
     unreported: int = 0
 
 
 async def _add(valkey: Valkey, what: str, address: str, count: int, window_seconds: int) -> tuple[int, int]:
-    """Add to the count of the current window. Returns the count (0 if Valkey is away) and the seconds left."""
+    """Add `count` to the window's count.
+
+    Returns the sum (0 if Valkey is away) and the seconds until the window ends.
+    """
     window, past_seconds = divmod(int(time.time()), window_seconds)
     key = f"{_PREFIX}{what}:{address}:{window}"
     try:

@@ -1,7 +1,7 @@
 """How a one-time code reaches a phone: the port, and the inbox that replaces real phones in development.
 
-To add a sender for real phones, write it in this file, and add its name to REAL_CODE_SENDERS in kit/settings.py.
-Production does not start without one.
+To add a sender for real phones, write the sender in this file, and add its name to REAL_CODE_SENDERS in
+kit/settings.py. Production does not start without such a sender.
 """
 
 from typing import Protocol
@@ -19,7 +19,7 @@ class CodeSender(Protocol):
     """Sends messages to phones. It is called between transactions, after the code is committed."""
 
     async def send(self, phone_number: str, text: str, code: str) -> None:
-        """Send `text`, which contains `code`. Raises an error only if the message was certainly not sent."""
+        """Send `text`, which contains `code`. If this raises an error, the message was certainly not sent."""
 
 
 class DevelopmentInbox:

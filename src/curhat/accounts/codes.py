@@ -10,13 +10,13 @@ DIGITS: Final = 6
 VALID_SECONDS: Final = 5 * 60
 MAX_TRIES_PER_CODE: Final = 5
 
-# Limits per phone. With all of them used, an attacker has 15 guesses per hour at a code with a million possibilities.
+# Limits per phone. They leave an attacker at most 15 guesses per hour at a code that has a million possible values.
 RESEND_SECONDS: Final = 30
 MAX_UNUSED_CODES_PER_HOUR: Final = 5
 MAX_CODES_PER_HOUR: Final = 30
 MAX_WRONG_TRIES_PER_HOUR: Final = 15
 
-# Keeps the key of this HMAC different from every other key that is derived from the secret key.
+# Makes the key of this HMAC differ from every other key that is derived from the secret key.
 _PURPOSE: Final = b"curhat one-time codes 1"
 
 
@@ -26,7 +26,10 @@ def new_code() -> str:
 
 
 def digest_of(secret_key: bytes, request_id: UUID, code: str) -> bytes:
-    """Return the stored digest of a code. It is useless without the key, and valid for one request only."""
+    """Return the digest that the database stores for a code.
+
+    The digest belongs to one request. Without the key, nobody can compute the code from the digest.
+    """
     key = hmac.digest(secret_key, _PURPOSE, hashlib.sha256)
     return hmac.digest(key, request_id.bytes + code.encode(), hashlib.sha256)
 

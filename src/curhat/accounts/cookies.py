@@ -1,8 +1,8 @@
 """How a client presents its token. An app uses a header. A web client uses a cookie, which needs protection.
 
-A browser also sends the cookie with requests that another site's page started. SameSite=Strict stops this. As a
-second protection, every unsafe request with a cookie, and every socket opened with a cookie, must come from an origin
-in CURHAT_PUBLIC_ORIGINS.
+By default, a browser sends a cookie even with a request that a page of another site started. SameSite=Strict stops
+this. As a second protection, every unsafe request with a cookie, and every socket opened with a cookie, must come
+from an origin in CURHAT_PUBLIC_ORIGINS.
 """
 
 from collections.abc import Mapping
@@ -40,8 +40,7 @@ class PresentedToken(msgspec.Struct, frozen=True):
 
 
 def presented_token(scope: ReadScope, role: AnyRole, settings: Settings) -> PresentedToken | None:
-    """Return the token of an HTTP request or of a new socket: from the bearer header, or else from this role's
-    cookie.
+    """Return the token in the bearer header of a request or socket handshake, or else in this role's cookie.
 
     Raises Forbidden if an unsafe request with a cookie does not come from one of our own pages.
     """
@@ -59,10 +58,10 @@ def presented_token(scope: ReadScope, role: AnyRole, settings: Settings) -> Pres
 
 
 def refuse_foreign_page(scope: ReadScope, settings: Settings) -> None:
-    """Refuse to set a cookie for another site's page. Otherwise that page could sign its visitor in as another
-    person.
+    """Raise Forbidden if a page of another site sent a request to sign in with a cookie.
 
-    A request without an origin does not come from a browser and is allowed. Raises Forbidden.
+    Otherwise, that page could sign its visitor in as another person. A request without an origin does not come from a
+    browser, so it is allowed.
     """
     if not _comes_from_us(scope, settings, if_unknown=True):
         raise Forbidden
@@ -74,9 +73,10 @@ def cookie_name(role: AnyRole, settings: Settings) -> str:
 
 
 def token_cookie(role: AnyRole, token: str, max_age_seconds: int, settings: Settings) -> "Cookie":
-    """Return the cookie with a token.
+    """Return the cookie that contains a token.
 
-    Scripts cannot read it. It is sent only to this role's paths, from this site.
+    Scripts cannot read the cookie. A browser sends it only to this role's paths, and only with requests from this
+    site's pages.
     """
     # Import here, because this import loads the whole framework. A worker sets no cookie, and starts half a second
     # sooner without the import.

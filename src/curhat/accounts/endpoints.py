@@ -117,7 +117,7 @@ async def verify_customer_code(
     settings: NamedDependency[Settings],
     authenticator: NamedDependency[Authenticator],
 ) -> Response[CustomerSignedIn]:
-    """Sign in with the code. The first one needs a `call_name`. A refusal for a missing name leaves the code valid."""
+    """Sign in with the code. The first sign-in needs a `call_name`. If the name is missing, the code stays valid."""
     return await _sign_in(
         request,
         "customer",
@@ -160,7 +160,7 @@ async def _sign_in(
     settings: Settings,
     authenticator: Authenticator,
 ) -> Response[Body]:
-    """Verify the code, and revoke the token that came with the request, in one transaction. Raises the refusals."""
+    """In one transaction, verify the code and revoke the token that came with the request. Raises every refusal."""
     if data.transport == "cookie":
         cookies.refuse_foreign_page(request.scope, settings)
     replaced = None
@@ -172,7 +172,7 @@ async def _sign_in(
             if replaced is not None and isinstance(outcome, SignIn):
                 await service.sign_out(tx, replaced)
         if isinstance(outcome, BusinessError):
-            # Raise it after the commit, so that a wrong try stays counted.
+            # Raise the error after the commit, so that a wrong try stays counted.
             raise outcome
     except BusinessError as error:
         SIGN_INS.labels(role, error.code).inc()
@@ -192,7 +192,7 @@ async def _sign_in(
 def answer_sign_in(
     role: AnyRole, body: Body, token: str, transport: Transport, max_age_seconds: int, settings: Settings
 ) -> Response[Body]:
-    """Answer with `body` and the new token. The token is in a cookie, or else in the body's field `token`."""
+    """Answer with `body` and the new token. `transport` says whether a cookie or the body's `token` contains it."""
     if transport == "bearer":
         return Response(msgspec.structs.replace(body, token=token), headers=NO_STORE)
     cookie = cookies.token_cookie(role, token, max_age_seconds, settings)
@@ -221,7 +221,7 @@ def _sign_out_route(role: Role, path: str, description: str) -> BaseRouteHandler
         signed_in = await authenticator.identify(role, request.scope)
         async with database.transaction() as tx:
             await service.sign_out(tx, signed_in.token_digest)
-        # This process would otherwise trust the token until the signal comes back.
+        # Without this call, this process would trust the token until it receives the signal.
         authenticator.forget_token(signed_in.token_digest)
         log.info("accounts.signed_out", role=role, user_id=str(signed_in.identity.user_id))
         return answer_sign_out(role, signed_in.transport, settings)
@@ -240,7 +240,7 @@ sign_out_mitra = _sign_out_route(
 
 
 def answer_sign_out(role: AnyRole, transport: Transport, settings: Settings) -> Response[None]:
-    """Answer with nothing. If the token came in a cookie, make the browser delete that cookie."""
+    """Answer with an empty body. If the token came in a cookie, make the browser delete that cookie."""
     expired = [cookies.token_cookie(role, "", 0, settings)] if transport == "cookie" else []
     return Response(None, status_code=204, headers=NO_STORE, cookies=expired)
 

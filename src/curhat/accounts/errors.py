@@ -1,10 +1,13 @@
-"""The refusals of accounts."""
+"""The errors with which this package refuses a request."""
 
 from curhat.kit.errors import BusinessError
 
 
 class CodeInvalid(BusinessError):
-    """The same refusal answers a wrong, expired, used or too often mistyped code, and an unknown request."""
+    """The code is wrong, expired, used or mistyped too often, or its request is unknown.
+
+    The error does not say which.
+    """
 
     code = "code_invalid"
     status = 401

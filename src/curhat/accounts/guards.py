@@ -1,6 +1,7 @@
-"""Checks who may call an operation: the providers of the dependencies `customer` and `mitra`.
+"""Checks who may call an operation, and provides the dependencies `customer` and `mitra`.
 
-A handler with a parameter of that name admits only signed-in people of that role. Its value is the caller's Identity.
+A handler with the parameter `customer` or `mitra` admits only signed-in people of that role. The value of the
+parameter is the caller's Identity.
 """
 
 from collections.abc import Awaitable, Callable
@@ -32,9 +33,9 @@ async def provide_mitra(request: AnyRequest, authenticator: NamedDependency[Auth
 def customers_and_mitras_only(
     authenticator: Callable[[], Authenticator],
 ) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
-    """Make a guard for every route. It refuses a caller of the wrong role before Litestar reads the request's body.
+    """Make a guard for every route. The guard refuses a caller of the wrong role before Litestar reads the body.
 
-    The providers check the caller again, because only they decide which Identity a handler gets.
+    The providers check the caller again, because a handler gets its Identity from a provider.
     """
 
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
@@ -48,6 +49,6 @@ def customers_and_mitras_only(
 
 
 def _admit(request: AnyRequest, signed_in: SignedIn) -> Identity:
-    # A socket's ticket is bound to the token of the request that asked for the ticket.
+    # The ticket endpoint reads this digest. It binds a new ticket to the token of the request.
     request.state["token_digest"] = signed_in.token_digest
     return signed_in.identity

@@ -1,4 +1,4 @@
-"""The names that people choose. In a chat, a person learns only this name about the other person (X.4)."""
+"""The names that people choose. In a chat, the name is the only fact that the other person learns (X.4)."""
 
 import re
 import unicodedata
@@ -7,7 +7,8 @@ from typing import Final
 from curhat.kit.errors import invalid_field
 
 MAX_NAME_CHARACTERS: Final = 40
-# A name with this many digits may contain a phone number, whatever separates the digits. Fewer may be a year or an age.
+# A name with this many digits may contain a phone number, whatever separates the digits. A name with fewer digits may
+# contain a year or an age.
 _MIN_PHONE_NUMBER_DIGITS: Final = 7
 # Joins two emoji into one. A name may contain no other invisible character.
 _JOINER: Final = "\u200d"
@@ -21,7 +22,7 @@ def checked_name(written: str, field: str) -> str:
 
     Refuses names that are empty or too long, contain invisible characters, or look like a phone number, an e-mail
     address or a handle. A name must not show who a person is or how else to contact them.
-    Raises ValidationFailed, which names `field`.
+    Raises ValidationFailed for `field`.
     """
     name = unicodedata.normalize("NFC", written.strip())
     problem = _problem(name)
@@ -37,7 +38,7 @@ def _problem(name: str) -> str | None:
         return "must not contain control or invisible characters"
     if all(unicodedata.category(character)[0] in "MCZ" for character in name):
         return "must contain something to see"
-    # NFKC makes full-width and circled digits and signs plain. People read both forms alike.
+    # NFKC converts full-width or circled digits and signs to plain ones. A reader would understand both forms.
     plain = unicodedata.normalize("NFKC", name)
     if sum(character.isdigit() for character in plain) >= _MIN_PHONE_NUMBER_DIGITS:
         return "must not look like a phone number"
@@ -48,6 +49,6 @@ def _problem(name: str) -> str | None:
 
 def _is_forbidden(character: str) -> bool:
     category = unicodedata.category(character)
-    # Categories Cc, Cf, Co, Cs and Cn, and separators of lines and paragraphs.
+    # The categories that begin with C are Cc, Cf, Co, Cs and Cn. Zl and Zp are line and paragraph separators.
     is_invisible = category.startswith("C") or category in ("Zl", "Zp") or character in _BLANKS
     return is_invisible and character != _JOINER

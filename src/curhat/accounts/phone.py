@@ -1,4 +1,4 @@
-"""Phone numbers: converts what people type to E.164, and masks numbers for display."""
+"""Converts phone numbers, as people type them, to E.164. Masks phone numbers for display."""
 
 import contextlib
 import re
@@ -27,7 +27,7 @@ def normalise(written: str) -> str:
     digits = _SEPARATORS.sub("", text)
     if digits.startswith("62"):
         digits = f"+{digits}"
-    # Without a zero or a country code the number is ambiguous.
+    # A number without a leading zero or a country code is ambiguous.
     if _WRITTEN.fullmatch(text) and digits.startswith(("0", "+")):
         with contextlib.suppress(phonenumbers.NumberParseException):
             number = phonenumbers.parse(digits, "ID")

@@ -2,13 +2,13 @@
 -- type: transport = Transport from curhat.accounts.schemas
 
 -- name: lock_phone :one
--- Lock this phone until the transaction ends. This must be a separate statement. The next statement then sees
--- what the previous lock holder committed.
+-- Lock this phone until the transaction ends. This must be a separate statement, so that the next statement
+-- sees the rows that the previous lock holder committed.
 SELECT pg_advisory_xact_lock(hashtextextended('one-time codes of ' || @phone_number::text, 0)) AS locked
 
 -- name: prepare_code :one
--- Return an id for a new code, and the number of seconds until a code may be sent to this phone. Null or
--- negative: a code may be sent now. The wait ends when every limit allows another code.
+-- Return an id for a new code, and how many seconds this phone must wait for the code. `wait_seconds` is null
+-- or negative if a code may be sent now. After the wait, every limit allows another code.
 -- nullable: wait_seconds
 WITH moment AS MATERIALIZED (
     SELECT curhat_now() AS now
@@ -49,17 +49,17 @@ WITH locked_phone AS MATERIALIZED (
 SELECT phone_number FROM locked_phone
 
 -- name: lock_code :optional
--- Lock the code. Return whether it is live, and how many seconds its phone must wait before the next try of any
--- code. Null or negative: no wait. Each wrong try is counted in the row of its code. A code is valid for
--- @valid_seconds. So the tries of the last hour are all in rows that are at most one hour and @valid_seconds
--- old.
+-- Lock the code. `is_live` is true if the code can still be used. `wait_seconds` says how long the code's phone
+-- must wait before the next try of any code. Null or negative: no wait. The row of each code counts the wrong
+-- tries of that code. A code is valid for @valid_seconds. So all tries of the last hour are in rows that are at
+-- most one hour plus @valid_seconds old.
 -- nullable: wait_seconds
 -- row: LockedCode
 WITH locked_code AS MATERIALIZED (
     SELECT phone_number, code_digest, wrong_tries, expires_at, consumed_at
     FROM one_time_codes WHERE id = @id FOR NO KEY UPDATE
 ), moment AS MATERIALIZED (
-    -- Because of count(*), PostgreSQL takes the lock first and reads the clock after that.
+    -- count(*) reads all of locked_code. So PostgreSQL takes the lock before it reads the clock.
     SELECT curhat_now() AS now, interval '1 hour' + make_interval(secs => @valid_seconds) AS memory, count(*) AS locks
     FROM locked_code
 ), tries AS (
@@ -90,8 +90,7 @@ SELECT mitras.id, mitras.display_name, mitras.suspended_at IS NOT NULL AS is_sus
 FROM people JOIN mitras USING (id) WHERE people.phone_number = @phone_number
 
 -- name: ensure_person :one
--- nothing → a person with this phone. If such a person already exists, that person stays. Returns the person's
--- id.
+-- Insert a person with this phone, or find the existing person with this phone. Returns the person's id.
 INSERT INTO people (phone_number) VALUES (@phone_number)
 ON CONFLICT (phone_number) DO UPDATE SET phone_number = excluded.phone_number
 RETURNING id
@@ -161,15 +160,15 @@ UPDATE mitras SET suspended_at = curhat_now() WHERE id = @id
 UPDATE mitras SET suspended_at = NULL WHERE id = @id
 
 -- name: prune_codes :exec
--- Delete at most @max_codes codes that are older than a day. No limit counts such codes. The deletion also
--- removes the record of who wanted to sign in.
+-- Delete at most @max_codes codes that are older than a day. The limits count only newer codes. The deletion
+-- also removes the record that somebody with this phone wanted to sign in.
 DELETE FROM one_time_codes WHERE id IN (
     SELECT id FROM one_time_codes WHERE created_at < (SELECT curhat_now() - interval '24 hours')
     LIMIT @max_codes FOR UPDATE SKIP LOCKED
 )
 
 -- name: prune_tokens :exec
--- Delete at most @max_tokens tokens that have been invalid for a week.
+-- Delete at most @max_tokens tokens that expired or were revoked more than a week ago.
 DELETE FROM access_tokens WHERE digest IN (
     SELECT digest FROM access_tokens
     WHERE least(expires_at, revoked_at) < (SELECT curhat_now() - interval '7 days')

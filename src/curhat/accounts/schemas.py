@@ -1,4 +1,4 @@
-"""The bodies of requests, answers and signals of accounts."""
+"""The bodies of this package's requests, answers and signals."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -11,20 +11,23 @@ from curhat.kit.identity import Role
 
 Transport = Literal["bearer", "cookie"]
 
-# These limits are above the length of any valid value, and keep the checks cheap.
+# Each limit exceeds the length of any valid value. The limits keep the later checks cheap.
 WrittenPhone = Annotated[str, msgspec.Meta(max_length=40)]
 WrittenName = Annotated[str, msgspec.Meta(max_length=200)]
 WrittenCode = Annotated[str, msgspec.Meta(max_length=20)]
 
 
 class CodeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The phone to send a code to: 08…, 62…, +62…, or another country's number with its +."""
+    """The phone number that gets the code: 08…, 62…, +62…, or a number of another country with its +."""
 
     phone: WrittenPhone
 
 
 class CodeRequested(msgspec.Struct, frozen=True):
-    """A code was sent. It is valid until `expires_at`. Another code may be requested after `resend_after`."""
+    """The server has sent a code, valid until `expires_at`.
+
+    A client may request another code after `resend_after`.
+    """
 
     request_id: UUID
     expires_at: datetime
@@ -33,7 +36,7 @@ class CodeRequested(msgspec.Struct, frozen=True):
 
 
 class CodeVerification(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The code that arrived. `call_name` is read only at a customer's first sign-in."""
+    """The code that the user received. The server reads `call_name` only at a customer's first sign-in."""
 
     request_id: UUID
     code: WrittenCode
@@ -56,14 +59,14 @@ class OwnMitra(msgspec.Struct, frozen=True):
 
 
 class CustomerSignedIn(msgspec.Struct, frozen=True):
-    """The customer who is signed in. `token` is absent if a cookie contains it."""
+    """The customer who is signed in. `token` is absent if the server sends the token as a cookie."""
 
     customer: OwnCustomer
     token: str | UnsetType = UNSET
 
 
 class MitraSignedIn(msgspec.Struct, frozen=True):
-    """The mitra who is signed in. `token` is absent if a cookie contains it."""
+    """The mitra who is signed in. `token` is absent if the server sends the token as a cookie."""
 
     mitra: OwnMitra
     token: str | UnsetType = UNSET
@@ -92,7 +95,10 @@ class Inbox(msgspec.Struct, frozen=True):
 
 
 class SocketsToClose(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The signal on the channel `sockets`, as JSON: close the sockets of one token, or of one person in one role."""
+    """The signal on the channel `sockets`, as JSON.
+
+    It closes the sockets of one token, or of one person in one role.
+    """
 
     code: int
     token_digest: str | None = None

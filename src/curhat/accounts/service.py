@@ -58,25 +58,25 @@ SIGNAL: Final = "sockets"
 
 TOKEN_BYTES: Final = 32
 TOKEN_VALID_SECONDS: Final = 30 * 24 * 3600
-# How long a process may trust a token that it has read. If a signal is lost, a revoked token admits its owner for at
-# most this long.
+# How long a process may trust a cached token before it reads the token from PostgreSQL again. If a signal is lost, a
+# process accepts a revoked token for at most this time.
 REMEMBERED_SECONDS: Final = 3.0
-# How often the tokens in use are read again, many in one statement. So a request with a token in use never waits for
-# PostgreSQL.
+# How often a process reads the tokens in use again, many in one statement. So a request with such a token does not
+# wait for PostgreSQL.
 RENEW_INTERVAL_SECONDS: Final = 1.0
-# Limits how long one such statement takes.
+# The maximum number of tokens that one statement reads again. This limits the duration of the statement.
 MAX_TOKENS_PER_RENEWAL: Final = 500
 # Limits the memory of the cache: about 400 bytes per token.
 MAX_REMEMBERED_TOKENS: Final = 50_000
-# The same bound is a CHECK constraint of the table `mitras`.
+# A CHECK constraint of the table `mitras` has the same limit.
 MAX_CUSTOMERS_PER_MITRA: Final = 20
-# Limits how long one pruning holds its locks.
+# Limits how long one call of `prune` holds its locks.
 MAX_ROWS_PER_PRUNE: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class SentCode:
-    """A code that must be sent after the commit of the transaction."""
+    """A new code. The caller must send it after the transaction has committed."""
 
     request_id: UUID
     code: str = field(repr=False)
@@ -94,14 +94,17 @@ class SignIn(Generic[Person]):
 
 
 class Invited(msgspec.Struct, frozen=True):
-    """A mitra, and whether this invitation made them a mitra."""
+    """A mitra, and whether this invitation made the person a mitra."""
 
     mitra_id: UUID
     is_new: bool
 
 
 class SignedIn(msgspec.Struct, frozen=True):
-    """The owner of a token, and how the token may be presented. A suspended mitra may still sign out."""
+    """The owner of a token, and how a client may present the token.
+
+    The owner may be a suspended mitra, who may still sign out.
+    """
 
     identity: Identity
     token_digest: bytes
@@ -149,9 +152,10 @@ async def verify_customer_code(
 ) -> SignIn[OwnCustomer] | BusinessError:
     """live → used, and sign the customer in. The first sign-in creates the customer, with `data.call_name`.
 
-    Returns a refusal that must be committed, such as CodeInvalid for a wrong try, which is counted. The caller raises
-    it after the commit.
-    Raises CodeInvalid, TooManyRequests, ValidationFailed. Raises CallNameRequired, which does not use up the code.
+    Returns CodeInvalid for a wrong code, and counts the try. The caller must commit the transaction and then raise
+    the returned error.
+    Raises CodeInvalid if the code is no longer live. Raises TooManyRequests or ValidationFailed.
+    Raises CallNameRequired if the first sign-in has no name. The code then stays live.
     """
     name = None if data.call_name is None else checked_name(data.call_name, "call_name")
     phone_number = await _phone_proved_by(tx, secret_key, "customer", data)
@@ -174,9 +178,9 @@ async def verify_mitra_code(
 ) -> SignIn[OwnMitra] | BusinessError:
     """live → used, and sign the mitra in.
 
-    Returns a refusal that must be committed: CodeInvalid for a wrong try, and NotInvited or Suspended for a right
-    code, which is then used. The caller raises it after the commit.
-    Raises CodeInvalid, TooManyRequests.
+    Returns CodeInvalid for a wrong code, and counts the try. Returns NotInvited or Suspended for a right code, and
+    marks the code as used. In each case, the caller must commit the transaction and then raise the returned error.
+    Raises CodeInvalid if the code is no longer live. Raises TooManyRequests.
     """
     phone_number = await _phone_proved_by(tx, secret_key, "mitra", data)
     if phone_number is None:
@@ -194,9 +198,9 @@ async def verify_mitra_code(
 async def _phone_proved_by(
     tx: Transaction, secret_key: bytes, role: Role, data: CodeVerification
 ) -> str | None:
-    """Return the phone that a right code proves. If the code is wrong, count the try and return None.
+    """Return the phone number to which a right code was sent. If the code is wrong, count the try and return None.
 
-    Raises CodeInvalid for a code that cannot be used, TooManyRequests.
+    Raises CodeInvalid if the code is no longer live. Raises TooManyRequests if the phone must wait.
     """
     if await queries.lock_phone_of_code(tx, id=data.request_id, role=role) is None:
         raise CodeInvalid
@@ -209,7 +213,7 @@ async def _phone_proved_by(
     )
     if locked is None or not locked.is_live:
         raise CodeInvalid
-    # A right code is refused as well. Otherwise the answer would reveal that the code is right.
+    # Check the wait before the code. Otherwise, the answer would reveal during the wait whether the code is right.
     refuse_while_waiting(locked.wait_seconds)
     if not codes.is_right(secret_key, data.request_id, data.code, locked.code_digest):
         await queries.count_wrong_try(tx, id=data.request_id)
@@ -218,7 +222,7 @@ async def _phone_proved_by(
 
 
 def refuse_while_waiting(wait_seconds: float | None) -> None:
-    """Raise TooManyRequests, unless the wait is over (None or not positive)."""
+    """Raise TooManyRequests if `wait_seconds` is positive. None, zero or a negative number means no wait."""
     if wait_seconds is not None and wait_seconds > 0:
         raise TooManyRequests(retry_after_seconds=math.ceil(wait_seconds))
 
@@ -227,7 +231,10 @@ def refuse_while_waiting(wait_seconds: float | None) -> None:
 
 
 def digest_of_token(token: str) -> bytes:
-    """Return the stored digest of a token. A plain hash is enough, because nobody can guess 256 random bits."""
+    """Return the digest that the database stores for a token.
+
+    A plain hash is enough, because nobody can guess 256 random bits.
+    """
     return hashlib.sha256(token.encode()).digest()
 
 
@@ -282,7 +289,7 @@ async def invite_mitra(
 ) -> Invited:
     """nobody or customer → also mitra. An existing mitra who is invited again does not change.
 
-    `by` is the actor that the audit names. Raises ValidationFailed.
+    The audit records `by` as the actor. Raises ValidationFailed.
     """
     name = checked_name(display_name, "display_name")
     _check_capacity(max_customers)
@@ -323,10 +330,11 @@ def _check_capacity(max_customers: int) -> None:
 
 
 async def suspend_mitra(tx: Transaction, mitra_id: UUID, *, by: str = "command line") -> bool:
-    """admitted → suspended: the mitra's sockets close, and every token is refused until the suspension is lifted.
+    """admitted → suspended. Every process closes the mitra's sockets.
 
-    The package journeys withdraws the mitra's requests and ends the sessions. If the mitra was already suspended,
-    nothing changes, and the result is False. Raises NotFound.
+    It refuses the mitra's tokens until the suspension is lifted.
+    The package `journeys` withdraws the mitra's requests and ends the mitra's sessions. Returns False and changes
+    nothing if the mitra was already suspended. Raises NotFound.
     """
     if (await _locked_mitra(tx, mitra_id)).is_suspended:
         return False
@@ -365,15 +373,16 @@ def _signal_mitra_changed(tx: Transaction, mitra_id: UUID) -> None:
 
 
 class Authenticator:
-    """Finds the owner of a token. Uses a cache whose entries it trusts for 3 s. There is one per process."""
+    """Finds the owner of a token, and caches the owner for 3 s. Each process has one Authenticator."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
-        # By digest: the time until which the entry is trusted (time.monotonic), and the owner. The oldest entry is
-        # first.
+        # Maps the digest of a token to the time until which the entry is trusted (time.monotonic), and to the token's
+        # owner. The oldest entry is first.
         self._remembered: dict[bytes, tuple[float, SignedIn]] = {}
-        # The digests of the tokens that came with a request since they were last read from PostgreSQL.
+        # The tokens in use, by digest. `authenticate` adds a token for each request. `renew` removes the tokens that
+        # it renews.
         self._used: set[bytes] = set()
 
     def listen(self, signals: Signals, hub: Hub) -> None:
@@ -398,7 +407,7 @@ class Authenticator:
         found = await queries.find_valid_tokens(self._database, digests=[digest])
         self._remembered.pop(digest, None)
         if not found:
-            # An invalid token is not cached, so that made-up tokens cannot fill the cache.
+            # Do not cache an invalid token. Otherwise, made-up tokens could fill the cache.
             return None
         signed_in = _signed_in(found[0])
         self._used.add(digest)
@@ -416,11 +425,12 @@ class Authenticator:
             try:
                 await self.renew()
             except DATABASE_AWAY as error:
-                # The next request with such a token reads it from PostgreSQL once its entry has expired.
+                # When the cache entry of a token has expired, the next request with the token reads it from
+                # PostgreSQL.
                 log.warning("accounts.tokens_not_renewed", error=type(error).__name__)
 
     async def renew(self) -> None:
-        """Read again the tokens in use whose cache entries expire soon, many in one statement."""
+        """Find the tokens in use whose cache entries expire soon. Read these tokens again, many in one statement."""
         now = time.monotonic()
         due = [
             digest
@@ -431,14 +441,15 @@ class Authenticator:
         self._used.difference_update(due)
         for start in range(0, len(due), MAX_TOKENS_PER_RENEWAL):
             asked_at = time.monotonic()
-            # Do not renew a token whose entry has expired. The next request with this token reads it.
+            # Do not renew a token whose entry has expired. The next request with this token reads it from PostgreSQL.
             tokens_of_batch = due[start : start + MAX_TOKENS_PER_RENEWAL]
             batch = [digest for digest in tokens_of_batch if self._is_trusted(digest, asked_at)]
             if not batch:
                 continue
             tokens = await queries.find_valid_tokens(self._database, digests=batch)
             found = {token.digest: token for token in tokens}
-            # A sign-out may have removed an entry during the query. The query's answer may be older than the sign-out.
+            # Update only entries that are still in the cache. A sign-out may have removed an entry during the query,
+            # and the query's answer may be older than the sign-out.
             for digest in self._remembered.keys() & batch:
                 if digest in found:
                     self._remembered[digest] = (asked_at + REMEMBERED_SECONDS, _signed_in(found[digest]))
@@ -450,10 +461,11 @@ class Authenticator:
         return remembered is not None and remembered[0] > now
 
     async def identify(self, role: Role, scope: ReadScope) -> SignedIn:
-        """Return the sender of this HTTP request, or the opener of this socket, by bearer header or cookie.
+        """Return the user whose token is in the bearer header or cookie of this HTTP request or socket handshake.
 
-        The mitra may be suspended. Raises Unauthenticated. Raises Forbidden for a token of the other role, and for a
-        request with a cookie that may come from another site's page.
+        The user may be a suspended mitra.
+        Raises Unauthenticated if there is no valid token. Raises Forbidden if the token belongs to the other role.
+        Raises Forbidden if the token is in a cookie and a page of another site may have sent the request.
         """
         presented = cookies.presented_token(scope, role, self._settings)
         signed_in = None if presented is None else await self.authenticate(presented.token)
@@ -464,7 +476,10 @@ class Authenticator:
         return signed_in
 
     async def socket_identity(self, role: Role, scope: ReadScope) -> SocketIdentity | None:
-        """Return the opener of this socket, by bearer header or cookie. Return None if they may not open it."""
+        """Return the user whose token is in the bearer header or cookie of this socket handshake.
+
+        Return None if there is no such user, or if the user may not open the socket.
+        """
         with contextlib.suppress(Unauthenticated, Forbidden):
             signed_in = await self.identify(role, scope)
             if not signed_in.is_suspended:
@@ -472,17 +487,20 @@ class Authenticator:
         return None
 
     async def signed_out(self, held: Sequence[SocketIdentity]) -> set[bytes]:
-        """Return which of these tokens do not admit their owner: revoked, expired, or the owner is suspended."""
+        """Return the digests of those tokens that are revoked or expired, or whose owner is suspended."""
         digests = {socket.token_digest for socket in held}
         return digests.difference(await queries.find_admitting_tokens(self._database, digests=list(digests)))
 
     def forget(self, payload: bytes) -> SocketsToClose:
-        """Remove from the cache the tokens that a signal on `sockets` names, and return the decoded signal."""
+        """Decode a signal of the channel `sockets`, and remove its tokens from the cache.
+
+        Returns the decoded signal.
+        """
         sockets = msgspec.json.decode(payload, type=SocketsToClose)
         if sockets.token_digest is not None:
             self.forget_token(bytes.fromhex(sockets.token_digest))
         if sockets.user_id is not None:
-            # Scan the whole cache: suspensions are rare, and an index would make every request slower.
+            # Scan the whole cache, because suspensions are rare. An index by owner would make every request slower.
             for digest, (_, signed_in) in list(self._remembered.items()):
                 if signed_in.identity.user_id == sockets.user_id and signed_in.identity.role == sockets.role:
                     self.forget_token(digest)

@@ -2,16 +2,17 @@
 
 Guarantees
     Every operation under /api/control-center requires a valid token and the permission that the operation names. If
-    an operation names no permission, it is refused to everybody. In production, an operator without a second factor
-    may only set one up.
-    The first decision on a case wins, and its refund is requested once. A refund above the limit in the settings is
-    requested only after another operator has approved it. A payment becomes `refunded` only when the gateway confirms
-    the refund.
-    Every action of an operator is recorded in the audit, in the same transaction. Phone numbers are shown masked.
-    Chat text is shown only to an operator who gives a reason.
+    an operation names no permission, the guard refuses every caller. In production, an operator without a second
+    factor may only set up a second factor.
+    The first decision on a case wins. If the decision is a refund, the refund is requested once. If the refund
+    exceeds the limit in the settings, another operator must approve the refund first. A payment becomes `refunded`
+    when the gateway confirms the refund, not earlier.
+    Each transaction that carries out an operator's action also records the action in the audit. Answers contain only
+    masked phone numbers. They contain chat text only if the operator gives a reason.
 Concurrency
-    A decision locks the payment's row, then the case's row, and then compares. This is the global lock order.
+    A decision locks the payment's row and then the case's row, as the global lock order requires. After that, it
+    checks whether the case is already decided.
 Relies on
-    payments for refunds, journeys for suspensions and capacity, configuration for the five rows. Every list has an
-    index in its own order (migration 0005).
+    The package payments for refunds, journeys for suspensions and capacity, and configuration for the five rows.
+    For each list, an index that has the order of the list (migration 0005).
 """

@@ -8,7 +8,10 @@ from curhat.kit.audit import AuditAction, AuditSubject
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """An action, its old and new value. `actor`: an operator's id, `system`, `command line` or `demo data`."""
+    """An action, with the old and the new value.
+
+    `actor`: an operator's id, `system`, `command line` or `demo data`.
+    """
 
     id: int
     actor: str

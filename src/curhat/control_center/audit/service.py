@@ -12,7 +12,7 @@ from curhat.control_center.schemas import from_row
 from curhat.kit.database import Transaction
 from curhat.kit.page import Page
 
-# Entries are numbered with a bigint.
+# The largest number of an audit entry: PostgreSQL stores the number as a bigint.
 MAX_ENTRY_ID: Final = 2**63 - 1
 
 

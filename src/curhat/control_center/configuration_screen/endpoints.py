@@ -59,7 +59,10 @@ async def change_configuration(
     key: FromPath[str],
     data: JSONBody[ConfigurationOrder],
 ) -> ConfigurationRow:
-    """Change one row, unless somebody else has changed it meanwhile. The new value applies to what starts later."""
+    """Change one row. The server refuses the change if somebody else has changed the row since the operator read it.
+
+    The new value applies to everything that starts after the change.
+    """
     async with database.transaction() as tx:
         row = await configuration.change(
             tx,

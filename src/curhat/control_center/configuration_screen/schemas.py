@@ -10,7 +10,7 @@ ZonedTime = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class ConfigurationOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The new value, and `updated_at` of the row that the operator saw."""
+    """The new value, and the `updated_at` that the row had when the operator read it."""
 
     value: WrittenValue
     expected_updated_at: ZonedTime

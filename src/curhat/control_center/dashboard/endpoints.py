@@ -39,7 +39,7 @@ async def get_dashboard(
     responses=answers({200: Charts}, *OPERATOR_SIGNED_IN),
 )
 async def get_dashboard_charts(database: NamedDependency[Database]) -> Charts:
-    """The last day by hour and the last month by day, in WIB. A client asks at most once per minute."""
+    """Counts per hour for 24 hours, and per day for 30 days, in WIB. A client asks at most once per minute."""
     async with database.transaction(snapshot=True) as tx:
         return await service.read_charts(tx)
 

@@ -3,7 +3,8 @@
 
 -- name: read_figures :one
 -- Current counts, and counts since midnight in Jakarta. `acceptance_seconds` holds the 50th and the 95th
--- percentile of today's matched pairings. It is null if no pairing was matched today.
+-- percentile of the seconds from the start of a pairing to its accept, over the pairings matched today. It is
+-- null if no pairing was matched today.
 -- row: Figures
 -- nullable: acceptance_seconds
 WITH moment AS MATERIALIZED (
@@ -51,18 +52,18 @@ CROSS JOIN LATERAL (
 ORDER BY page.created_at, page.id
 
 -- name: list_mitras_perhaps_connected :many
--- The mitras who may have a connection: their toggle is on, or they were seen within 5 minutes.
+-- The mitras who may be connected, because their toggle is on or they were seen within the last 5 minutes.
 SELECT id FROM mitras
 WHERE online OR last_seen_at > (SELECT curhat_now() - interval '5 minutes')
 
 -- name: sum_free_capacity :one
--- The total number of further customers that these mitras can take.
+-- How many more customers these mitras can take in total.
 SELECT coalesce(sum(max_customers - active_sessions), 0) AS free_capacity FROM mitras
 WHERE id = ANY (@mitra_ids::uuid[]) AND can_take_customer
 
 -- name: count_by_bucket :many
--- Count the events in each of the last @bucket_count hours or days of Jakarta, oldest first. @unit is 'hour' or
--- 'day'. The last bucket is the current hour or day.
+-- Count the events in each of the last @bucket_count hours or days, oldest first, in Jakarta's time zone. @unit
+-- is 'hour' or 'day'. The last bucket is the current hour or day.
 WITH moment AS MATERIALIZED (
     SELECT date_trunc(@unit, curhat_now() AT TIME ZONE 'Asia/Jakarta') AS last, ('1 ' || @unit)::interval AS length
 ), buckets AS MATERIALIZED (

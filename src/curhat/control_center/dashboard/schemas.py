@@ -32,7 +32,10 @@ class Funnel(msgspec.Struct, frozen=True):
 
 
 class AcceptanceSeconds(msgspec.Struct, frozen=True):
-    """The median and 95th percentile of the duration of today's successful searches. Null if there are no searches."""
+    """How long today's successful searches took: median and 95th percentile.
+
+    Both are null without a successful search.
+    """
 
     p50: float | None
     p95: float | None
@@ -41,9 +44,10 @@ class AcceptanceSeconds(msgspec.Struct, frozen=True):
 class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     """The current figures. `connected`, `available` and `free_capacity` are null while Valkey does not answer.
 
-    `online`: mitras who want to be asked and are not suspended. `available`: mitras who may be asked now. Together they
-    can take `free_capacity` more customers. `refunds_refused`: decided cases with a refund that the gateway refused and
-    that was not requested again. `searches`: the oldest 100 of `searching_now`. Today is the day in Jakarta (WIB).
+    `online`: mitras who want to be asked and are not suspended. `available`: mitras who may be asked now.
+    `free_capacity`: how many more customers the available mitras can take together. `refunds_refused`: decided cases
+    with a refund that the gateway refused and that nobody has requested again. `searches`: the oldest 100 of
+    `searching_now`. Today is the day in Jakarta (WIB).
     """
 
     online: int
@@ -64,7 +68,10 @@ class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bucket(msgspec.Struct, frozen=True):
-    """One hour or day from `began_at`: payments opened and confirmed, sessions started and ended, failed pairings."""
+    """Counts for one hour or day, which began at `began_at`.
+
+    They count payments opened and confirmed, sessions started and ended, and failed pairings.
+    """
 
     began_at: datetime
     opened: int
@@ -75,7 +82,10 @@ class Bucket(msgspec.Struct, frozen=True):
 
 
 class Charts(msgspec.Struct, frozen=True):
-    """The last 24 hours and the last 30 days in Jakarta (WIB), oldest first. The last of each is the current one."""
+    """The last 24 hours and the last 30 days in Jakarta (WIB), oldest first.
+
+    The last hour is the current hour, and the last day is the current day.
+    """
 
     hours: list[Bucket]
     days: list[Bucket]

@@ -1,4 +1,7 @@
-"""Counts for the dashboard. PostgreSQL counts payments and sessions. Presence knows who is connected and available."""
+"""Counts for the dashboard. PostgreSQL counts payments and sessions.
+
+Valkey knows which mitras are connected and available.
+"""
 
 from typing import Final, Literal
 
@@ -23,7 +26,7 @@ DAYS_CHARTED: Final = 30
 
 
 async def read_dashboard(database: Database, presence: Presence) -> Dashboard:
-    """Read the current figures, and the figures since midnight in Jakarta. PostgreSQL counts in one snapshot."""
+    """Read the current figures, and the figures since midnight in Jakarta. PostgreSQL's counts share one snapshot."""
     connected, available, free_capacity = await _read_presence(database, presence)
     async with database.transaction(snapshot=True) as tx:
         figures = await queries.read_figures(tx)
@@ -55,7 +58,7 @@ async def _read_presence(database: Database, presence: Presence) -> tuple[int | 
 
 
 async def read_charts(tx: Transaction) -> Charts:
-    """Read the last day by hour and the last month by day."""
+    """Read the counts of the last 24 hours, per hour, and the counts of the last 30 days, per day."""
     return Charts(
         hours=await _read_buckets(tx, "hour", HOURS_CHARTED),
         days=await _read_buckets(tx, "day", DAYS_CHARTED),

@@ -1,12 +1,13 @@
 """Code that the lists of the Control Center share: filters, search, pages by key, and export as CSV.
 
 Guarantees
-    A page begins after the key of the previous page's last row, along an index in the list's order. So page 500 costs
-    the same as page 1.
+    Each page begins after the key of the previous page's last row. PostgreSQL finds this key in an index that has the
+    order of the list. So page 500 costs the same as page 1.
     Our code writes the text of every condition. A value that a client sends is always a parameter.
 Steps of a request
-    A function of the list's own package builds `filters.Filters` from the query. `query_values` checks the query, and
-    `search` reads `q`.
-    Another function of that package reads a page with these filters, from a cursor on (`cursors`).
-    `answers.ListRequest` calls that function. It returns one page as JSON or the whole list as CSV (`csv_export`).
+    1. The filter function of the list's own package builds `filters.Filters` from the query parameters.
+    `query_values` checks the parameters, and `search` reads the parameter `q`.
+    2. `answers.ListRequest` calls the page function of that package. The page function reads one page with these
+    filters, beginning after a cursor (`cursors`).
+    3. `answers.ListRequest` answers with one page as JSON, or with the whole list as CSV (`csv_export`).
 """

@@ -21,7 +21,8 @@ from curhat.kit.page import PAGE_SIZE, Page
 # Reads the page after a cursor, with at most the given number of items.
 ReadPage: TypeAlias = Callable[[Transaction, Filters, str | None, int], Awaitable[Page[Item]]]
 
-# How many rows of a CSV one transaction reads. Limits the memory, and how long these rows occupy the event loop.
+# How many rows of a CSV one transaction reads. This limits the memory, and the time in which these rows occupy the
+# event loop.
 CSV_PAGE_SIZE: Final = 500
 
 
@@ -36,7 +37,7 @@ class ListRequest:
     format: FromQuery[Format] = "json"
 
     async def answer(self, name: ListName, item_type: type[Item], read_page: ReadPage[Item]) -> Response[Any]:
-        """Answer with one page as JSON, or with everything after `cursor` as CSV. The audit records each CSV export."""
+        """Answer with one page as JSON, or with all rows after `cursor` as CSV. The audit records each CSV export."""
         size = PAGE_SIZE if self.format == "json" else CSV_PAGE_SIZE
         async with self.database.transaction() as tx:
             first_page = await read_page(tx, self.filters, self.cursor, size)

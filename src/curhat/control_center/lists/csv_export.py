@@ -8,8 +8,8 @@ from typing import Any, Final, Union, get_args, get_origin
 
 import msgspec
 
-# A cell that begins with one of these is a formula for a spreadsheet. This includes the full-width forms of East
-# Asian keyboards.
+# A spreadsheet runs a cell that begins with one of these characters as a formula. The last four characters are the
+# full-width forms that East Asian keyboards type.
 _FORMULA_BEGINNINGS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
@@ -41,7 +41,7 @@ def _cells(item_type: type[msgspec.Struct], values: Mapping[str, Any] | None) ->
 
 
 def _nested_struct(field_type: Any) -> type[msgspec.Struct] | None:
-    """Return the struct that a field of this type holds or may hold."""
+    """Return the struct type whose values a field of this type can hold, or None if there is no such struct type."""
     choices = get_args(field_type) if get_origin(field_type) in (Union, types.UnionType) else (field_type,)
     for choice in choices:
         if isinstance(choice, type) and issubclass(choice, msgspec.Struct):

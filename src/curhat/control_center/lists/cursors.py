@@ -1,4 +1,7 @@
-"""Pages by key. A cursor is the key of a page's last row: a time and an id. In some lists a flag precedes them."""
+"""Pages by key. A cursor is the key of a page's last row: a time and an id.
+
+In some lists, the key begins with a flag.
+"""
 
 import base64
 import contextlib
@@ -28,7 +31,7 @@ def cursor_of(at: datetime, row_id: UUID, flag: bool = False) -> str:
 
 
 def flagged_key_of(cursor: str | None) -> tuple[bool, datetime, UUID] | None:
-    """Return the flag, time and id that `cursor_of` was given.
+    """Return the flag, time and id from which `cursor_of` made this cursor.
 
     Raises ValidationFailed if the text is not a cursor.
     """
@@ -44,13 +47,16 @@ def flagged_key_of(cursor: str | None) -> tuple[bool, datetime, UUID] | None:
 
 
 def key_of(cursor: str | None) -> tuple[datetime, UUID] | None:
-    """Return the time and id that `cursor_of` was given. Raises ValidationFailed."""
+    """Return the time and id from which `cursor_of` made this cursor. Raises ValidationFailed."""
     key = flagged_key_of(cursor)
     return None if key is None else key[1:]
 
 
 def after(conditions: Conditions, condition: str, key: tuple[object, ...] | None) -> Conditions:
-    """Return a page's conditions: the list's, and after the first page `condition` on the key {0}, {1}, … as well."""
+    """Return the conditions of one page: the list's conditions and, if there is a key, `condition`.
+
+    `condition` has {0}, {1}, … for the values in the key. The first page has no key.
+    """
     page = conditions.copy()
     if key is not None:
         page.add(condition, *key)
@@ -60,7 +66,7 @@ def after(conditions: Conditions, condition: str, key: tuple[object, ...] | None
 async def find_row(
     tx: Transaction, statement: Callable[..., Awaitable[list[Row]]], id_column: str, row_id: UUID
 ) -> Row:
-    """Return the row of a list's statement with this id. Raises NotFound if there is none."""
+    """Return the row with this id that a list's statement returns. Raises NotFound if there is no such row."""
     rows = await statement(tx, Conditions((f"{id_column} = {{0}}", (row_id,))), limit=1)
     if not rows:
         raise NotFound

@@ -1,4 +1,4 @@
-"""The filters of one list request: conditions on the list's statement, and a record of them for the audit."""
+"""The filters of one list request: conditions for the list's statement, and the filters' texts for the audit."""
 
 from datetime import datetime
 
@@ -7,8 +7,9 @@ from curhat.kit.conditions import Conditions
 
 
 class Filters(Conditions):
-    """Conditions of a request. `given` has each filter with its value. The audit of an export contains `given`.
+    """The conditions of one list request. `given` has each filter with its value.
 
+    The audit of a CSV export records `given`.
     If a filter's value may name a person, `given` has the filter without the value, as `q=…`.
     """
 
@@ -17,11 +18,11 @@ class Filters(Conditions):
         self.given: list[str] = []
 
     def equal(self, name: str, column: str, value: object | None) -> None:
-        """Keep rows whose `column` equals `value`. If the request has no value, keep all rows."""
+        """Keep rows whose `column` equals `value`. If `value` is None, keep all rows."""
         self.compare(name, column, "=", value)
 
     def compare(self, name: str, column: str, operator: str, value: object | None) -> None:
-        """Keep rows for which `column operator value` holds. If the request has no value, keep all rows."""
+        """Keep rows for which `column operator value` holds. If `value` is None, keep all rows."""
         if value is not None:
             self.add(f"{column} {operator} {{0}}", value)
             self.given.append(f"{name}={value}")

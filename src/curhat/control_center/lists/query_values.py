@@ -1,4 +1,4 @@
-"""Checks of the query parameters that several lists have."""
+"""Checks the query parameters that several lists have."""
 
 import contextlib
 from datetime import UTC, datetime

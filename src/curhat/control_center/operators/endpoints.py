@@ -52,7 +52,8 @@ log = structlog.get_logger(__name__)
 
 OPERATORS: Final = ["operators"]
 
-# The refusals of every operation of the Control Center, without and with an Idempotency-Key.
+# The refusals that every operation of the Control Center declares. The second tuple is for the operations with an
+# Idempotency-Key.
 OPERATOR_SIGNED_IN: Final = (*SIGNED_IN, TotpEnrolmentRequired)
 OPERATOR_WITH_KEY: Final = (*WITH_KEY, TotpEnrolmentRequired)
 
@@ -165,7 +166,7 @@ async def begin_totp(
     valkey_client: NamedDependency[Valkey],
     operator: NamedDependency[SignedInOperator],
 ) -> TotpSecret:
-    """Begin to set up an authenticator app. Its secret is in force once the operator has confirmed a code."""
+    """Begin to set up an authenticator app. The app's secret becomes valid when the operator confirms a code."""
     tried = await _check_password(request, database, settings, valkey_client, operator, data.password)
     async with database.transaction() as tx:
         return await service.begin_totp(tx, settings.secret_key, operator, tried, data)
@@ -187,7 +188,10 @@ async def confirm_totp(
     settings: NamedDependency[Settings],
     operator: NamedDependency[SignedInOperator],
 ) -> RecoveryCodes:
-    """Prove that the app has the secret. From then on, a sign-in needs its codes. Every other device is signed out."""
+    """Prove that the app has the secret. From then on, a sign-in needs the app's code.
+
+    Every other device is signed out.
+    """
     async with database.transaction() as tx:
         return await service.confirm_totp(tx, settings.secret_key, operator, data.totp)
 
@@ -210,7 +214,7 @@ async def renew_recovery_codes(
     valkey_client: NamedDependency[Valkey],
     operator: NamedDependency[SignedInOperator],
 ) -> RecoveryCodes:
-    """Replace the recovery codes with ten new ones."""
+    """Replace the recovery codes with ten new codes."""
     tried = await _count_try(request, database, settings, valkey_client, operator.email)
     async with database.transaction() as tx:
         return await service.renew_recovery_codes(tx, settings.secret_key, operator, tried, data.totp)
@@ -249,7 +253,7 @@ async def change_operator_password(
 async def list_operator_devices(
     database: NamedDependency[Database], operator: NamedDependency[SignedInOperator]
 ) -> DeviceList:
-    """The devices on which the operator is signed in, last seen first."""
+    """The devices on which the operator is signed in, the most recently seen first."""
     async with database.transaction() as tx:
         return await service.list_devices(tx, operator)
 
@@ -275,7 +279,7 @@ async def revoke_operator_device(
 async def _count_try(
     request: AnyRequest, database: Database, settings: Settings, valkey: Valkey, email: str
 ) -> SignInTry:
-    """Count a try, per address and per e-mail. Raises TooManyRequests."""
+    """Count one try of a password, per address and per e-mail. Raises TooManyRequests."""
     await count_in_hour(valkey, "passwords", request.scope, settings.address_password_tries_per_hour)
     async with database.transaction() as tx:
         return await service.begin_sign_in(tx, settings.secret_key, email)
@@ -289,7 +293,7 @@ async def _check_password(
     operator: SignedInOperator,
     password: str,
 ) -> SignInTry:
-    """Ask a signed-in operator for the password again. Raises TooManyRequests, CredentialsInvalid."""
+    """Check the password of an operator who is already signed in. Raises TooManyRequests, CredentialsInvalid."""
     tried = await _count_try(request, database, settings, valkey, operator.email)
     if not await passwords.is_right_in_thread(password, tried.password_hash):
         raise CredentialsInvalid

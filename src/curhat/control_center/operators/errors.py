@@ -4,7 +4,10 @@ from curhat.kit.errors import BusinessError
 
 
 class CredentialsInvalid(BusinessError):
-    """The same refusal answers an unknown e-mail, a wrong password, and a wrong, old or used code."""
+    """The e-mail is unknown, or the password is wrong, or the code is wrong, old or used.
+
+    The error does not say which.
+    """
 
     code = "credentials_invalid"
     status = 401

@@ -1,6 +1,6 @@
 """The guard of the Control Center: a caller needs a valid token, a second factor and the operation's permission.
 
-An operation under /api/control-center that names no permission is refused to everybody.
+If an operation under /api/control-center names no permission, the guard refuses every caller.
 """
 
 from collections.abc import Awaitable, Callable
@@ -42,7 +42,10 @@ def needed_by(handler: BaseRouteHandler) -> str | None:
 def operators_only(
     database: Callable[[], Database], settings: Callable[[], Settings]
 ) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]:
-    """Make the guard of all routes. It checks requests to the Control Center before their body is read."""
+    """Make the guard of all routes.
+
+    The guard checks a request to the Control Center before Litestar reads the body.
+    """
 
     async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
         # The framework itself answers OPTIONS. The answer contains only the path's methods.

@@ -1,6 +1,6 @@
 """Operators' passwords, hashed with argon2id.
 
-A sign-in with an unknown e-mail costs as much work as with a known one.
+A sign-in with an unknown e-mail costs as much work as a sign-in with a known e-mail.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ MIN_PASSWORD_CHARACTERS: Final = 12
 MAX_PASSWORD_CHARACTERS: Final = 128
 
 _hasher: Final = PasswordHasher.from_parameters(RFC_9106_LOW_MEMORY)
-# If no operator has the e-mail, the password is compared with this hash. Nobody knows the password of this hash. The
-# hash is a constant, because computing it would cost every process 120 ms of CPU at its start.
+# If no operator has the e-mail, `is_right` compares the password with this hash. Nobody knows a password that has
+# this hash. The hash is a constant, because computing it would cost every process 120 ms of CPU at its start.
 _UNKNOWN_OPERATOR_HASH: Final = (
     "$argon2id$v=19$m=65536,t=3,p=4$xzAoquMYqm12rN7/RCx6Gw$UX8lWuooFI7w7bZp1he4/0pydGz+AKDPvJoZlyn1Hzo"
 )
-# Each hash takes 64 MiB. This limits the memory of concurrent sign-ins.
+# Computing a hash takes 64 MiB. This number limits the memory that concurrent sign-ins take.
 _MAX_CONCURRENT_HASHES: Final = 2
 _places: Final = asyncio.Semaphore(_MAX_CONCURRENT_HASHES)
 
@@ -39,7 +39,10 @@ def hashed(password: str, field: str = "password") -> str:
 
 
 def is_right(password: str, password_hash: str | None) -> bool:
-    """Compare a password with its hash. If there is no hash (no such operator), take as long and return False."""
+    """Return whether a password has this hash.
+
+    Without a hash (no such operator), take the same time and return False.
+    """
     try:
         _hasher.verify(password_hash or _UNKNOWN_OPERATOR_HASH, password)
     except VerificationError:

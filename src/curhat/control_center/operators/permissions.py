@@ -4,7 +4,8 @@ from typing import Final, Literal
 
 OperatorRole = Literal["admin", "reviewer", "viewer"]
 
-# own_account covers the operator's own password, second factor and devices. It needs no enrolled second factor.
+# own_account covers the operator's own password, second factor and devices. An operator needs no enrolled second
+# factor to use own_account.
 Permission = Literal["own_account", "view", "decide", "reveal", "configure", "manage_mitras"]
 
 PERMISSIONS: Final[dict[OperatorRole, frozenset[Permission]]] = {

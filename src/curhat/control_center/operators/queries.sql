@@ -2,8 +2,8 @@
 -- type: transport = Transport from curhat.accounts.schemas
 
 -- name: lock_sign_in_tries :one
--- Lock the sign-in tries of one e-mail, with an advisory lock, until this transaction ends. This must be a
--- separate statement. The next statement then sees the tries that the previous lock holder committed.
+-- Take the advisory lock for the sign-in tries of one e-mail, until this transaction ends. This must be a
+-- separate statement, so that the next statement sees the tries that the previous lock holder committed.
 SELECT pg_advisory_xact_lock(hashtextextended('sign-in tries of ' || encode(@email_digest::bytea, 'hex'), 0)) AS locked
 
 -- name: read_wait_seconds :optional
@@ -20,7 +20,7 @@ ORDER BY tried_at DESC OFFSET @max_tries::integer - 1 LIMIT 1
 INSERT INTO operator_sign_in_tries (email_digest) VALUES (@email_digest)
 
 -- name: delete_sign_in_tries :exec
--- Delete the tries of this e-mail. Its owner has signed in, so the tries no longer count.
+-- Delete the tries of this e-mail, because the e-mail's owner has signed in.
 DELETE FROM operator_sign_in_tries WHERE email_digest = @email_digest
 
 -- name: find_operator_by_email :optional
@@ -39,8 +39,8 @@ WITH disable AS (
 SELECT id FROM disable
 
 -- name: reset_operator :optional
--- enabled or disabled → enabled, in the state of a new operator: a new password, no authenticator app and no
--- recovery codes. Revokes every token of the operator. No row: no such operator exists.
+-- enabled or disabled → enabled. Sets a new password, and removes the authenticator app and all recovery codes.
+-- Revokes every token of the operator. No row: no such operator exists.
 WITH reset AS (
     UPDATE operators SET password_hash = @password_hash, totp_salt = NULL, totp_new_salt = NULL, disabled_at = NULL
     WHERE email = @email RETURNING id
@@ -120,14 +120,14 @@ SELECT valid_token.id AS token_id, valid_token.transport, operators.id, operator
 FROM valid_token JOIN operators ON operators.id = valid_token.operator_id AND operators.disabled_at IS NULL
 
 -- name: is_token_of_customer_or_mitra :one
--- Whether this is a valid token of a customer or mitra, issued for this transport (cookie or header).
+-- True if this is a valid token of a customer or a mitra that was issued for this transport (cookie or header).
 SELECT EXISTS (
     SELECT 1 FROM access_tokens
     WHERE digest = @digest AND transport = @transport AND revoked_at IS NULL AND expires_at > curhat_now()
 ) AS is_valid
 
 -- name: list_devices :many
--- The valid tokens of an operator, last seen first; at most 100.
+-- At most 100 valid tokens of an operator. The token that was last seen most recently comes first.
 SELECT id, user_agent, address, transport, created_at, last_seen_at, expires_at
 FROM operator_tokens
 WHERE operator_id = @operator_id AND revoked_at IS NULL AND expires_at > curhat_now()
@@ -145,14 +145,14 @@ UPDATE operator_tokens SET revoked_at = curhat_now()
 WHERE operator_id = @operator_id AND id <> @kept_token_id AND revoked_at IS NULL
 
 -- name: prune_sign_in_tries :exec
--- Delete at most @max_rows tries that are older than a day. Every limit counts tries of a shorter period.
+-- Delete at most @max_rows tries that are older than a day. The limits count only newer tries.
 DELETE FROM operator_sign_in_tries WHERE id IN (
     SELECT id FROM operator_sign_in_tries WHERE tried_at < (SELECT curhat_now() - interval '1 day')
     LIMIT @max_rows FOR UPDATE SKIP LOCKED
 )
 
 -- name: prune_tokens :exec
--- Delete tokens that expired or were revoked more than a week ago, at most @max_rows.
+-- Delete at most @max_rows tokens that expired or were revoked more than a week ago.
 DELETE FROM operator_tokens WHERE id IN (
     SELECT id FROM operator_tokens
     WHERE least(expires_at, revoked_at) < (SELECT curhat_now() - interval '7 days')

@@ -39,9 +39,10 @@ class OwnOperator(msgspec.Struct, frozen=True):
 
 
 class OperatorSignedIn(msgspec.Struct, frozen=True):
-    """A successful sign-in. `token` is absent if a cookie contains it.
+    """A successful sign-in. `token` is absent if the server sends the token as a cookie.
 
-    If `totp_enrolled` is false, the operator must set up an authenticator app. Production refuses all else until then.
+    If `totp_enrolled` is false, the operator must set up an authenticator app. Until then, a production server
+    refuses every other operation.
     """
 
     operator: OwnOperator
@@ -61,7 +62,10 @@ class OperatorAccount(msgspec.Struct, frozen=True):
 
 
 class TotpBeginning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The operator's password. An operator with an authenticator app must also send its code, or a recovery code."""
+    """The operator's password.
+
+    An operator who has an authenticator app must also send its code or a recovery code.
+    """
 
     password: WrittenPassword
     totp: WrittenTotp | None = None
@@ -83,7 +87,11 @@ class TotpProof(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RecoveryCodes(msgspec.Struct, frozen=True):
-    """Ten codes, each usable once instead of the app's code. They are shown only now, and replace all earlier ones."""
+    """Ten recovery codes.
+
+    An operator can use each recovery code once, in place of the app's code. The server shows the ten codes only in
+    this answer. They replace all earlier recovery codes.
+    """
 
     recovery_codes: list[str]
 
@@ -96,7 +104,7 @@ class PasswordChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Device(msgspec.Struct, frozen=True):
-    """A device on which the operator is signed in. `is_current`: whether this request comes from it."""
+    """A device on which the operator is signed in. `is_current`: whether this request comes from that device."""
 
     id: UUID
     user_agent: str
@@ -109,7 +117,7 @@ class Device(msgspec.Struct, frozen=True):
 
 
 class DeviceList(msgspec.Struct, frozen=True):
-    """The devices on which the operator is signed in, last seen first."""
+    """The devices on which the operator is signed in, the most recently seen first."""
 
     items: list[Device]
     server_now: datetime

@@ -1,6 +1,7 @@
 """The second factor: secrets, codes, recovery codes and the QR code. Pure.
 
-A secret is derived from a salt in the database and the process's key. So the database alone is not enough to sign in.
+The server derives a secret from a salt, which the database stores, and a key, which the database does not have. So an
+attacker cannot sign in with the database alone.
 """
 
 import base64
@@ -16,7 +17,7 @@ import pyotp
 import segno
 
 STEP_SECONDS: Final = 30
-# How many steps a phone's clock may differ from ours.
+# How many time steps the clock of a phone may differ from the server's clock.
 MAX_CLOCK_ERROR_STEPS: Final = 1
 SALT_BYTES: Final = 16
 RECOVERY_CODE_COUNT: Final = 10
@@ -41,7 +42,10 @@ def secret_of(secret_key: bytes, operator_id: UUID, salt: bytes) -> str:
 
 
 def step_of(secret: str, code: str, now: datetime, last_step: int) -> int | None:
-    """Return the time step of a code, near `now` and after `last_step`. None means that the code is wrong or used."""
+    """Return the time step of a right code. Return None for a wrong or used code.
+
+    The step is near `now` and after `last_step`.
+    """
     totp = pyotp.TOTP(secret, interval=STEP_SECONDS)
     step_now = int(now.timestamp()) // STEP_SECONDS
     found = None
@@ -76,7 +80,10 @@ def new_recovery_codes() -> list[str]:
 
 
 def recovery_digest(secret_key: bytes, operator_id: UUID, code: str) -> bytes:
-    """Return the digest of a recovery code for storage. Case, spaces and dashes do not matter."""
+    """Return the digest of a recovery code for storage.
+
+    Letter case, spaces and dashes in `code` do not change the digest.
+    """
     plain = "".join(character for character in code.lower() if character.isalnum())
     key = hmac.digest(secret_key, _RECOVERY_PURPOSE, hashlib.sha256)
     return hmac.digest(key, operator_id.bytes + plain.encode(), hashlib.sha256)

@@ -42,13 +42,14 @@ from curhat.kit.queries import read_clock
 from curhat.kit.settings import Settings
 
 TOKEN_BYTES: Final = 32
-# A working day. After this time an operator must sign in again.
+# How long a token is valid: one working day. After this time, the operator must sign in again.
 TOKEN_LIFETIME_SECONDS: Final = 12 * 3600
-# The limit per e-mail, whether an operator has this e-mail or not. A successful sign-in deletes the earlier tries.
+# The limit of tries per e-mail, whether or not an operator has the e-mail. A successful sign-in deletes the earlier
+# tries.
 MAX_TRIES_PER_WINDOW: Final = 10
 TRIES_WINDOW_SECONDS: Final = 15 * 60
 MAX_USER_AGENT_CHARACTERS: Final = 200
-# Limits how long one pruning holds its locks.
+# Limits how long one call of `prune` holds its locks.
 MAX_ROWS_PER_PRUNE: Final = 10_000
 
 _EMAIL_PURPOSE: Final = b"curhat operators e-mails 1"
@@ -66,7 +67,7 @@ class SignedInOperator(msgspec.Struct, frozen=True):
 
     @property
     def identity(self) -> OperatorIdentity:
-        """The owner of this operator's Idempotency-Keys."""
+        """The identity to which this operator's Idempotency-Keys belong."""
         return OperatorIdentity(user_id=self.id)
 
     def may(self, permission: str) -> bool:
@@ -76,7 +77,10 @@ class SignedInOperator(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class SignInTry:
-    """A sign-in try that is counted but not checked yet. `operator_id` is None if no operator has this e-mail."""
+    """A try that is counted, but whose password is not yet checked.
+
+    `operator_id`: None if no operator has the e-mail.
+    """
 
     email_digest: bytes
     operator_id: UUID | None
@@ -87,7 +91,7 @@ class SignInTry:
 
 
 async def begin_sign_in(tx: Transaction, secret_key: bytes, email: str) -> SignInTry:
-    """Count a try before anything is compared. So concurrent tries have the same limit as consecutive tries.
+    """Count a sign-in try before its password is checked. So concurrent tries cannot exceed the limit.
 
     The same statements run whether the e-mail is known or not. Raises TooManyRequests with the seconds to wait.
     """
@@ -117,7 +121,7 @@ async def finish_sign_in(
 ) -> tuple[OperatorSignedIn, str]:
     """nobody → signed in. Returns the operator and a new token. A refused try stays counted.
 
-    `user_agent` and `address` are for the list of devices. Raises CredentialsInvalid, TotpRequired.
+    The list of devices shows `user_agent` and `address`. Raises CredentialsInvalid, TotpRequired.
     """
     if tried.operator_id is None or not password_is_right:
         raise CredentialsInvalid
@@ -145,7 +149,8 @@ async def _use_second_factor(
 ) -> None:
     """unused → used, for the given code. An operator without an enrolled second factor needs no code.
 
-    Raises TotpRequired if neither code is given. Raises CredentialsInvalid if the given code is wrong or used.
+    Raises TotpRequired if the sign-in has neither an authenticator code nor a recovery code. Raises
+    CredentialsInvalid if the given code is wrong or used.
     """
     if locked.totp_salt is None:
         return
@@ -192,7 +197,8 @@ async def begin_totp(
 ) -> TotpSecret:
     """Propose a new authenticator secret. The current secret stays valid until `confirm_totp` replaces it.
 
-    The caller has checked the password. If a secret is in use, `proof` must have a right code as well.
+    The caller must have checked the password. If the operator already uses a secret, `proof` must also contain a
+    right code.
     Raises NotFound, TotpRequired, CredentialsInvalid.
     """
     locked = await _lock(tx, operator)
@@ -228,7 +234,7 @@ async def confirm_totp(
 async def renew_recovery_codes(
     tx: Transaction, secret_key: bytes, operator: SignedInOperator, tried: SignInTry, totp: str
 ) -> RecoveryCodes:
-    """Replace the recovery codes with ten new ones. `totp` is the authenticator app's code.
+    """Replace the recovery codes with ten new codes. `totp` is the code that the authenticator app shows.
 
     Raises NotFound, NoEnrolmentBegun, CredentialsInvalid.
     """
@@ -261,7 +267,7 @@ async def change_password(
 ) -> None:
     """Change the password. Every other device is signed out.
 
-    Raises CredentialsInvalid if the password was changed after `tried` was compared.
+    Raises CredentialsInvalid if the password has changed since the caller compared the old password with `tried`.
     """
     locked = await queries.lock_operator(tx, operator_id=operator.id)
     if locked is None or locked.password_hash != tried.password_hash:
@@ -273,7 +279,7 @@ async def change_password(
 
 
 async def list_devices(tx: Transaction, operator: SignedInOperator) -> DeviceList:
-    """Read the devices on which this operator is signed in, last seen first."""
+    """Read the devices on which this operator is signed in, the most recently seen first."""
     items = [
         from_row(Device, row, is_current=row.id == operator.token_id)
         for row in await queries.list_devices(tx, operator_id=operator.id)
@@ -317,7 +323,7 @@ async def disable_operator(tx: Transaction, email: str) -> None:
 async def reset_operator(tx: Transaction, email: str, password_hash: str) -> None:
     """enabled or disabled → enabled, with a new password and no authenticator app. Raises NotFound.
 
-    Use it for an operator who lost the phone and the recovery codes.
+    Call this function for an operator who has lost the phone and the recovery codes.
     """
     operator_id = await queries.reset_operator(tx, email=normalised_email(email), password_hash=password_hash)
     if operator_id is None:
@@ -326,7 +332,7 @@ async def reset_operator(tx: Transaction, email: str, password_hash: str) -> Non
 
 
 async def password_hash_of(tx: Transaction, email: str) -> str | None:
-    """Return the stored hash of an operator's password. None if there is no such operator, or they are disabled."""
+    """Return the stored hash of an operator's password. Return None for an unknown e-mail or a disabled operator."""
     found = await queries.find_operator_by_email(tx, email=normalised_email(email))
     return None if found is None else found.password_hash
 
@@ -341,10 +347,10 @@ async def prune(tx: Transaction, max_rows: int = MAX_ROWS_PER_PRUNE) -> None:
 
 
 async def identify(database: Database, settings: Settings, scope: Mapping[str, Any]) -> SignedInOperator:
-    """Find the operator who sends this request, by bearer header or by cookie.
+    """Find the operator whose token is in the bearer header or the cookie of this request.
 
     There are few operators, so each request queries PostgreSQL. A revoked token is therefore refused at once.
-    Raises Unauthenticated. Raises Forbidden if another site may have caused the request, and for the token of a
+    Raises Unauthenticated. Raises Forbidden if another site may have caused the request, or if the token belongs to a
     customer or mitra.
     """
     presented = cookies.presented_token(scope, "operator", settings)

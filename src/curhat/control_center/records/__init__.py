@@ -1,1 +1,1 @@
-"""Reads payments and everything that happened to them, sessions, customers and mitras. Changes mitras."""
+"""Reads payments with their timelines, sessions, customers and mitras. Changes mitras."""

@@ -53,7 +53,10 @@ MITRAS: Final = ["mitras"]
     dependencies=filtered_by(filter_payments),
 )
 async def search_payments(list_request: NamedDependency[ListRequest]) -> Response[Any]:
-    """Payments, newest first. `q`: an id (also of a customer, session, case), a phone number, or how a name begins."""
+    """Payments, newest first.
+
+    `q`: the id of a payment, customer, session or case; a phone number; or the beginning of a customer's name.
+    """
     return await list_request.answer("payments", PaymentRecord, service.read_payments)
 
 
@@ -81,7 +84,10 @@ async def get_payment_record(
     dependencies=filtered_by(filter_sessions),
 )
 async def search_sessions(list_request: NamedDependency[ListRequest]) -> Response[Any]:
-    """Chat sessions, newest first. `q`: an id (also of a payment, person), a phone, or how a customer's name begins."""
+    """Chat sessions, newest first.
+
+    `q`: the id of a session, payment, customer or mitra; a phone number; or the beginning of a customer's name.
+    """
     return await list_request.answer("sessions", SessionRecord, service.read_sessions)
 
 
@@ -114,7 +120,10 @@ async def reveal_transcript(
     session_id: FromPath[UUID],
     data: JSONBody[TranscriptOrder],
 ) -> Transcript:
-    """The messages of the session, for a written reason. Each call writes an audit entry. The answer is not stored."""
+    """The messages of the session. Each call needs a reason, which the audit records.
+
+    The server does not keep the answer.
+    """
     async with database.transaction() as tx:
         return await service.reveal_transcript(tx, operator, session_id, data.reason)
 
@@ -128,7 +137,7 @@ async def reveal_transcript(
     dependencies=filtered_by(filter_customers),
 )
 async def search_customers(list_request: NamedDependency[ListRequest]) -> Response[Any]:
-    """Customers, newest first. `q`: an id, a phone number, or how a name begins."""
+    """Customers, newest first. `q`: an id, a phone number, or the beginning of a name."""
     return await list_request.answer("customers", CustomerRecord, service.read_customers)
 
 
@@ -142,7 +151,7 @@ async def search_customers(list_request: NamedDependency[ListRequest]) -> Respon
 async def get_customer_record(
     database: NamedDependency[Database], customer_id: FromPath[UUID]
 ) -> CustomerRecord:
-    """One customer. The lists of payments and sessions have the filter `customer_id`."""
+    """One customer. To list the customer's payments or sessions, filter those lists by `customer_id`."""
     async with database.transaction() as tx:
         return await service.read_customer(tx, customer_id)
 
@@ -161,7 +170,7 @@ async def get_customer_record(
 async def search_mitras(
     list_request: NamedDependency[ListRequest], presence: NamedDependency[Presence]
 ) -> Response[Any]:
-    """Mitras, newest first, with presence, load and acceptance. `q`: an id, a phone number, or how a name begins."""
+    """Mitras, newest first, with presence, load and acceptance. `q`: an id, a phone number, or a name's beginning."""
     read_page = partial(service.read_mitras, presence=presence)
     return await list_request.answer("mitras", MitraRecord, read_page)
 
@@ -176,7 +185,7 @@ async def search_mitras(
 async def get_mitra_record(
     database: NamedDependency[Database], presence: NamedDependency[Presence], mitra_id: FromPath[UUID]
 ) -> MitraRecord:
-    """One mitra. The list of sessions has the filter `mitra_id`."""
+    """One mitra. To list the mitra's sessions, filter the list of sessions by `mitra_id`."""
     async with database.transaction() as tx:
         found = await service.read_mitra(tx, mitra_id)
     return (await service.with_connections(presence, [found]))[0]
@@ -216,7 +225,10 @@ async def change_mitra(
     mitra_id: FromPath[UUID],
     data: JSONBody[MitraChange],
 ) -> MitraRecord:
-    """Rename, set the capacity, suspend, or lift the suspension. Suspending closes the mitra's sockets and requests."""
+    """Rename a mitra, set its capacity, suspend it, or lift its suspension.
+
+    A suspension closes its sockets and requests.
+    """
     async with database.transaction() as tx:
         changed = await service.change_mitra(tx, operator, mitra_id, data)
     return (await service.with_connections(presence, [changed]))[0]

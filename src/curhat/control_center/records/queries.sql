@@ -34,11 +34,12 @@ LEFT JOIN LATERAL (
 ORDER BY page.created_at DESC, page.id DESC
 
 -- name: read_timeline :many
--- Everything that happened to a payment, oldest first. `rank` orders entries of the same time.
+-- Everything that happened to a payment, oldest first. `rank` orders entries that have the same time.
 -- row: TimelineRow
 -- nullable: status, kind, tag, reason, note, amount_rp, mitra_id, mitra_display_name, operator_id, operator_email
 WITH extension AS (
-    -- The extensions of the session that this payment is for, and the extension that it pays for.
+    -- If the payment is for a session, the session's extensions. If the payment is for an extension, that
+    -- extension.
     SELECT * FROM extensions
     WHERE session_id = (SELECT id FROM sessions WHERE payment_id = @payment_id)
     UNION ALL
@@ -140,7 +141,8 @@ SELECT count(*) FILTER (WHERE sender = 'customer') AS messages_of_customer,
 FROM messages WHERE session_id = @session_id
 
 -- name: list_customers :many
--- Customers, newest first, each with counts of what they did. `paid_rp` does not include refunded amounts.
+-- Customers, newest first, each with the numbers of their payments, sessions and open review cases. `paid_rp`
+-- does not include refunded amounts.
 -- row: CustomerRow
 -- nullable: last_payment_at
 SELECT page.id, page.call_name, people.phone_number, page.created_at, paid.payments, paid.last_payment_at,
@@ -171,7 +173,7 @@ CROSS JOIN LATERAL (
 ORDER BY page.created_at DESC, page.id DESC
 
 -- name: list_mitras :many
--- Mitras, newest first, each with counts of the answers to its last 200 requests.
+-- Mitras, newest first, each with counts of their answers to their last 200 requests.
 -- row: MitraRow
 -- nullable: suspended_at, last_seen_at, seconds_p50
 SELECT page.id, page.display_name, people.phone_number, page.online, page.active_sessions, page.max_customers,
@@ -202,6 +204,6 @@ ORDER BY page.created_at DESC, page.id DESC
 SELECT id FROM sessions WHERE id = @session_id
 
 -- name: read_messages :many
--- The messages of a session, oldest first, at most @max_messages.
+-- The oldest messages of a session, at most @max_messages, oldest first.
 -- nullable: read_at
 SELECT id, sender, text, sent_at, read_at FROM messages WHERE session_id = @session_id ORDER BY id LIMIT @max_messages

@@ -59,7 +59,7 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that happened to a payment. Which fields are set depends on `type`.
 
     `status`: the result. `reason`: why, as one of our codes or in the gateway's words. `note`: what a person wrote.
-    `entity_id`: the payment, attempt, pairing, request, session, extension, case or refund.
+    `entity_id`: the id of the payment, attempt, pairing, request, session, extension, case or refund.
     """
 
     at: datetime
@@ -76,7 +76,7 @@ class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PaymentRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A payment. `tag`: of its last failure. `session_id` and `case_id` are null if there is no session or case."""
+    """A payment. `tag`: the tag of its last failure. `session_id`, `case_id`: null if it has no session or case."""
 
     id: UUID
     purpose: Purpose
@@ -129,7 +129,7 @@ class SessionDetail(SessionRecord, frozen=True, kw_only=True):
 
 
 class CustomerRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A customer, with counts of what they did. `paid_rp`: what was charged, less what the gateway refunded."""
+    """A customer, with counts of what they did. `paid_rp`: the charged amount minus the refunded amount."""
 
     id: UUID
     call_name: str
@@ -143,7 +143,10 @@ class CustomerRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Acceptance(msgspec.Struct, frozen=True):
-    """How a mitra answered its last `asked` requests, at most 200. `seconds_p50`: the median time to accept."""
+    """How a mitra answered its last requests. `asked`: how many, at most 200.
+
+    `seconds_p50`: the median time to accept.
+    """
 
     asked: int
     accepted: int
@@ -170,13 +173,13 @@ class MitraRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InvitedMitra(MitraRecord, frozen=True, kw_only=True):
-    """A mitra after an invitation. If `is_new` is false, they already were a mitra, and nothing changed."""
+    """A mitra after an invitation. If `is_new` is false, the person was a mitra before, and nothing changed."""
 
     is_new: bool
 
 
 class MitraInvitation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The phone number, the name that customers see, and how many customers the mitra may have at once."""
+    """The phone number, the name that customers see, and how many customers the mitra may have at the same time."""
 
     phone: WrittenPhone
     display_name: WrittenName

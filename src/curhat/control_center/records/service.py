@@ -44,7 +44,7 @@ from curhat.kit.errors import NotFound, PresenceUnknown, invalid_field
 from curhat.kit.page import Page
 from curhat.presence.service import Presence
 
-# Limits one answer. Even two people who type without a pause write fewer messages in eight hours.
+# The maximum number of messages in one answer. Two people who type for eight hours without a pause write fewer.
 MAX_TRANSCRIPT_MESSAGES: Final = 20_000
 
 
@@ -167,7 +167,7 @@ async def read_mitras(
 
 
 async def read_mitra(tx: Transaction, mitra_id: UUID) -> MitraRecord:
-    """Read one mitra. `connected` is None. Raises NotFound."""
+    """Read one mitra from PostgreSQL. The result's `connected` is None. Raises NotFound."""
     return _mitra_record(await find_row(tx, queries.list_mitras, "mitras.id", mitra_id))
 
 
@@ -194,8 +194,9 @@ async def invite_mitra(
 async def change_mitra(
     tx: Transaction, operator: SignedInOperator, mitra_id: UUID, change: MitraChange
 ) -> MitraRecord:
-    """Rename a mitra, set the capacity, suspend, or lift the suspension. All of these changes succeed, or none.
+    """Rename a mitra, set its capacity, suspend it, or lift its suspension.
 
+    Either all wanted changes succeed, or none.
     Raises NotFound, ValidationFailed.
     """
     by = str(operator.id)
@@ -208,7 +209,7 @@ async def change_mitra(
     elif change.suspended is False:
         await accounts.lift_suspension(tx, mitra_id, by=by)
     if change.display_name is not msgspec.UNSET:
-        # Rename last: the rename locks streams, which are last in the lock order.
+        # Rename last, because the rename locks event streams. Event streams are last in the lock order.
         await mitras.rename_mitra(tx, mitra_id, change.display_name, by=by)
     return await read_mitra(tx, mitra_id)
 

@@ -1,1 +1,4 @@
-"""Failed pairings and review cases. An operator decides once whether a payment is refunded, and sees the result."""
+"""Failed pairings and review cases.
+
+An operator decides once whether to refund a payment, and sees what became of the refund.
+"""

@@ -52,7 +52,7 @@ REVIEW: Final = ["review"]
     dependencies=filtered_by(filter_failed_pairings),
 )
 async def list_failed_pairings(list_request: NamedDependency[ListRequest]) -> Response[Any]:
-    """Failed attempts, newest first. `from` is included, `to` is not."""
+    """Failed attempts, newest first. The list includes the time `from`, and excludes the time `to`."""
     return await list_request.answer("failed-pairings", FailedPairing, service.read_failed_pairings)
 
 
@@ -67,7 +67,10 @@ async def list_failed_pairings(list_request: NamedDependency[ListRequest]) -> Re
 async def list_review_cases(
     list_request: NamedDependency[ListRequest], settings: NamedDependency[Settings]
 ) -> Response[Any]:
-    """Open cases first, then decided cases, each oldest first. `from` and `to` limit the time of opening."""
+    """Open cases, then decided cases; both sorted oldest first.
+
+    `from` and `to` limit the time at which a case opened.
+    """
     read_page = partial(service.read_cases, approval_limit_rp=settings.refund_approval_limit_rp)
     return await list_request.answer("review-cases", ReviewCase, read_page)
 
@@ -128,7 +131,7 @@ async def approve_refund(
     operator: NamedDependency[SignedInOperator],
     case_id: FromPath[UUID],
 ) -> Response[bytes]:
-    """Approve a refund above the limit. The operator who decided it may not approve it."""
+    """Approve a refund above the limit. The operator who decided on the refund may not approve it."""
 
     async def step(tx: Transaction) -> ReviewCaseDetail:
         await service.approve_refund(tx, operator, case_id)
@@ -176,12 +179,13 @@ async def decide_review_cases(
     settings: NamedDependency[Settings],
     operator: NamedDependency[SignedInOperator],
 ) -> Response[bytes]:
-    """Decide many cases alike, each in its own transaction. If a case is refused, the others are still decided."""
+    """Make the same decision on many cases. Each case has its own transaction, so a refusal affects only one case."""
     idempotent = await read_idempotent_request(request, operator.identity)
     async with database.transaction() as tx:
         stored = await begin_long(tx, idempotent)
     if stored is None:
-        # If the process dies here, the repeated request tries all cases again. Cases that are decided do not change.
+        # If the process dies here, the client repeats the request. The server then decides all cases again. A case
+        # that is already decided does not change.
         items = [
             await _decide_one(database, settings, operator, case_id, data)
             for case_id in dict.fromkeys(data.case_ids)

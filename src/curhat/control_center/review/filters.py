@@ -11,7 +11,7 @@ from curhat.pairing.states import FailureTag, PairingKind
 from curhat.payments.states import CaseReason
 
 _AWAITS_APPROVAL: Final = "review_cases.needs_approval AND review_cases.approved_by IS NULL"
-# Decided cases with a refund that the gateway refused, if that refund was not requested again.
+# Selects decided cases with a refund that the gateway refused and that nobody has requested again.
 _REFUND_REFUSED: Final = (
     "review_cases.status = 'decided' AND review_cases.payment_id IN (SELECT payment_id FROM refused_refunds)"
 )
@@ -28,7 +28,7 @@ def filter_failed_pairings(
 ) -> Filters:
     """Filter failed pairings.
 
-    Amounts are in rupiah. Both limits are included. The times are those of the failures.
+    Amounts are in rupiah. The list includes both limits of the amount. `from` and `to` limit the time of the failure.
     """
     filters = Filters()
     filters.equal("tag", "events.tag", tag)
@@ -52,10 +52,10 @@ def filter_cases(
     since: From = None,
     until: To = None,
 ) -> Filters:
-    """Filter cases. The times are those at which the cases opened."""
+    """Filter cases. `from` and `to` limit the time at which a case opened."""
     filters = Filters()
     if status is not None:
-        # Write this like the index expression of review_cases_by_age, so that PostgreSQL can use that index.
+        # Write this condition exactly as the index review_cases_by_age does, so that PostgreSQL can use the index.
         filters.add("(review_cases.status = 'decided') = {0}", status == "decided")
         filters.given.append(f"status={status}")
     filters.equal("tag", "review_cases.tag", tag)

@@ -5,7 +5,7 @@
 -- type: decision = DecisionKind from curhat.control_center.review.schemas
 
 -- name: list_failed_pairings :many
--- Failed attempts, newest first.
+-- Failed-pairing events, newest first.
 -- row: FailedPairingRow
 -- nullable: kind, mitra_id, mitra_display_name, case_id
 SELECT page.id, page.tag, page.kind, page.payment_id, page.customer_id, customers.call_name, people.phone_number,
@@ -24,9 +24,9 @@ LEFT JOIN mitras ON mitras.id = page.mitra_id
 ORDER BY page.occurred_at DESC, page.id DESC
 
 -- name: list_review_cases :many
--- Review cases: open cases first, then decided cases, each group oldest first. Each charge contributes one
--- refund to the refund columns: the newest refund that has not failed, or else the newest refund. The statement
--- leaves out automatic refunds that have not failed.
+-- Review cases. All open cases come before all decided cases, and older cases come first among each of them.
+-- The refund columns combine one refund per charge. This is the charge's newest refund that has not failed or,
+-- if all have failed, its newest refund. An automatic refund that has not failed does not count.
 -- row: CaseRow
 -- nullable: tag, decision, note, decided_by, decided_by_email, decided_at, refund_rp, approved_by
 -- nullable: approved_by_email, approved_at, any_failed, any_requested, gateway_reason, refunds_rp, requested_at
@@ -66,7 +66,8 @@ ORDER BY (page.status = 'decided'), page.opened_at, page.id
 SELECT payment_id FROM review_cases WHERE id = @case_id
 
 -- name: lock_case :one
--- Lock a case's row. The caller must already hold the lock of its payment. Cases are never deleted.
+-- Lock a case's row. The caller must already hold the lock of the case's payment. The row exists, because cases
+-- are never deleted.
 -- row: LockedCase
 -- nullable: decision, decided_by, decided_by_email, decided_at, approved_by
 SELECT review_cases.status, review_cases.payment_id, review_cases.decision, review_cases.decided_by,
@@ -76,7 +77,8 @@ WHERE review_cases.id = @case_id
 FOR NO KEY UPDATE OF review_cases
 
 -- name: decide_case :exec
--- open → decided. With @needs_approval, the refund of @refund_rp waits until another operator approves it.
+-- open → decided. If @needs_approval is true, the refund of @refund_rp waits until another operator approves
+-- the refund.
 -- nullable: @refund_rp
 UPDATE review_cases SET status = 'decided', decision = @decision, decision_note = @decision_note,
     decided_by = @decided_by, decided_at = curhat_now(), refund_rp = @refund_rp, needs_approval = @needs_approval

@@ -49,10 +49,10 @@ class CaseRefund(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReviewCase(msgspec.Struct, frozen=True, kw_only=True):
-    """A payment that was charged, whose session never began or was cut short. `tag`: of its last failure.
+    """A charged payment whose session never began or was cut short. `tag`: the tag of the payment's last failure.
 
-    `refundable_rp`: how much a decision to refund would give back. `needs_approval`: whether the refund needs, or
-    needed, a second operator's approval.
+    `refundable_rp`: the amount that the customer gets back if the decision is a refund. `needs_approval`: whether the
+    refund needs, or needed, a second operator's approval.
     """
 
     id: UUID
@@ -96,7 +96,7 @@ class Decisions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DecisionOutcome(msgspec.Struct, frozen=True):
-    """The outcome for one of many cases: the decided case, or the problem."""
+    """The outcome for one of many cases: the decided case, or the reason why the server refused the decision."""
 
     case_id: UUID
     case: ReviewCase | None

@@ -50,7 +50,7 @@ async def read_failed_pairings(
 async def read_cases(
     tx: Transaction, filters: Filters, cursor: str | None, limit: int, *, approval_limit_rp: int
 ) -> Page[ReviewCase]:
-    """Read a page of cases. Open cases come first, then decided cases, each oldest first.
+    """Read a page of cases. Open cases come first, then decided cases. Both groups are sorted by age, oldest first.
 
     Raises ValidationFailed for a bad cursor.
     """
@@ -101,8 +101,8 @@ async def decide_case(
 ) -> None:
     """open → decided, once (X.9). If the operator who decided the case repeats the call, nothing changes.
 
-    A refund of up to `approval_limit_rp` is requested in this transaction, and the worker carries it out. A larger
-    refund waits for another operator. Raises NotFound, CaseDecided, NothingToRefund.
+    This transaction requests a refund of up to `approval_limit_rp`, and the worker carries the refund out. A larger
+    refund waits for another operator's approval. Raises NotFound, CaseDecided, NothingToRefund.
     """
     case = await _lock(tx, case_id)
     if case.status == "decided":
@@ -133,7 +133,8 @@ async def decide_case(
 async def approve_refund(tx: Transaction, operator: SignedInOperator, case_id: UUID) -> None:
     """awaiting approval → requested. The approver must not be the operator who decided the case.
 
-    If the operator who approved it repeats the call, nothing changes. Raises NotFound, NothingToApprove, OwnRefund.
+    If the operator who approved the refund repeats the call, nothing changes. Raises NotFound, NothingToApprove,
+    OwnRefund.
     """
     case = await _lock(tx, case_id)
     if not case.needs_approval or case.decision != "refund":
@@ -152,10 +153,10 @@ async def approve_refund(tx: Transaction, operator: SignedInOperator, case_id: U
 
 
 async def retry_refund(tx: Transaction, operator: SignedInOperator, case_id: UUID) -> None:
-    """failed → requested again, under a new key at the gateway. Raises NotFound, RefundNotFailed.
+    """failed → requested again, with a new key for the gateway. Raises NotFound, RefundNotFailed.
 
-    Requests only the refunds that the gateway refused. This includes the automatic refund of a late approval, which
-    no operator decided.
+    Requests again only the refunds that the gateway refused. One of them may be the automatic refund after a late
+    approval by the gateway, which no operator decided.
     """
     case = await _lock(tx, case_id)
     awaits_approval = case.needs_approval and case.approved_by is None
