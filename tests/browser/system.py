@@ -223,8 +223,8 @@ class System:
 
 
 async def end_journey(customer: Person) -> None:
-    """End this customer's journey. If a step of the journey ends by itself before the command arrives, look at the
-    state again.
+    """End this customer's journey. The journey may change before a command arrives, so repeat until the journey has
+    ended.
     """
     while True:
         state = json_of(await customer.get("/state"))

@@ -35,7 +35,9 @@ async def _decide(page: Page, choice: str, note: str) -> None:
 
 
 @pytest.mark.rule("S.3")
-async def test_an_operator_sets_up_an_authenticator_app_and_signs_in_with_its_code(system: System) -> None:
+async def test_an_operator_sets_up_an_authenticator_app_and_signs_in_with_a_code_of_the_app(
+    system: System,
+) -> None:
     operator_id, email = await operator(system)
     context = await system.context(is_phone=False, language="en", size={"width": 1280, "height": 800})
     page = await context.new_page()
@@ -74,7 +76,9 @@ async def test_an_operator_sets_up_an_authenticator_app_and_signs_in_with_its_co
 
 
 @pytest.mark.rule("X.1")
-async def test_an_operator_reviews_a_case_on_one_timeline_and_the_gateway_refunds_it(system: System) -> None:
+async def test_an_operator_reviews_a_case_on_one_timeline_and_the_gateway_refunds_the_payment(
+    system: System,
+) -> None:
     case_id = await case(system)
     operator_id, email = await operator(system, "reviewer")
     page = await control_center_page(system, operator_id)

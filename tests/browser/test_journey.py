@@ -309,7 +309,9 @@ async def test_a_second_phone_shows_every_step_of_the_first_phone(system: System
 
 
 @pytest.mark.rule("V.3", "V.2", "X.8")
-async def test_a_chat_announces_its_end_and_ends_by_the_servers_clock(system: System) -> None:
+async def test_the_app_announces_the_end_of_a_chat_and_the_chat_ends_by_the_servers_clock(
+    system: System,
+) -> None:
     customer = await system.customer()
     async with system.mitra() as (mitra, socket):
         await system.chat(customer, mitra, socket)

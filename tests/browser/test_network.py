@@ -62,7 +62,7 @@ async def test_no_message_is_lost_or_stored_twice_during_twenty_network_losses(s
     async with system.mitra() as (mitra, socket):
         session = await system.chat(customer, mitra, socket)
         page = await system.page_of(customer)
-        # Wait for the chat. When the app first shows a chat, it fetches the code of the chat screen.
+        # Wait for the chat. The app fetches the code of the chat screen when it first shows a chat.
         await expect(page.get_by_label("Tulis pesan")).to_be_visible()
         mine, theirs = [], []
         for cut in range(CUTS):

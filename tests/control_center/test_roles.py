@@ -21,7 +21,8 @@ EVERYBODY: Final = frozenset({"admin", "reviewer", "viewer"})
 DECIDING: Final = frozenset({"admin", "reviewer"})
 ADMIN: Final = frozenset({"admin"})
 
-# The roles that may call each operation. This table is written by hand, so it does not repeat an error of the code.
+# The roles that may call each operation. The table is written by hand. A table made from the code would repeat the
+# code's errors.
 ALLOWED: Final = {
     "sign_out_operator": EVERYBODY,
     "get_operator_account": EVERYBODY,

@@ -399,7 +399,7 @@ async def test_an_operator_lists_devices_and_a_revoked_device_is_refused_immedia
     ]
 
 
-async def test_a_new_sign_in_revokes_only_the_token_it_replaces(server: RunningServer, sari: UUID) -> None:
+async def test_a_new_sign_in_revokes_only_the_replaced_token(server: RunningServer, sari: UUID) -> None:
     first, elsewhere = await _signed_in(server, sari), await _signed_in(server, sari)
     body = {"email": EMAIL, "password": "wrong"}
     headers = {"Authorization": f"Bearer {first.token}"}

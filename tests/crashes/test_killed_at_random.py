@@ -131,7 +131,9 @@ async def chat(customer: Client, session: dict[str, Any]) -> None:
 
 @contextlib.asynccontextmanager
 async def running_in_background(*steps: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run the coroutines during the block, and cancel them at its end. An exception in a coroutine ends the block."""
+    """Run the coroutines during the block, and cancel the coroutines at the end of the block. An exception in a
+    coroutine ends the block.
+    """
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(step) for step in steps]
         yield

@@ -166,7 +166,7 @@ async def test_a_refund_is_made_once_when_workers_are_killed_before_and_after_th
 
 @pytest.mark.rule("2a.6", "2a.7")
 @pytest.mark.invariant(2, 9, 12)
-async def test_a_payment_with_a_lost_answer_is_confirmed_once_when_workers_are_killed_while_they_ask_the_gateway(
+async def test_a_payment_with_a_lost_answer_is_confirmed_once_when_workers_are_killed_during_the_query_to_the_gateway(
     system: System,
 ) -> None:
     attempt = await Attempt.begin(system)

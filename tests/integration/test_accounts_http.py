@@ -403,7 +403,7 @@ async def test_another_site_cannot_sign_in_a_person_who_visits_the_site(client: 
     assert taken.status_code == 200
 
 
-async def test_a_new_sign_in_revokes_only_the_token_it_replaces(client: httpx.AsyncClient) -> None:
+async def test_a_new_sign_in_revokes_only_the_replaced_token(client: httpx.AsyncClient) -> None:
     first = (await sign_in(client, call_name="Bunga")).json()["token"]
     elsewhere = (await sign_in(client)).json()["token"]
     request_id, code = await ask(client)

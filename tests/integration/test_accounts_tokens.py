@@ -138,7 +138,7 @@ async def test_one_query_reads_all_tokens_in_use_and_no_token_is_trusted_for_mor
         assert await authenticator.authenticate(token) is None
 
 
-async def test_a_token_stays_out_of_the_cache_when_it_is_removed_during_its_renewal(
+async def test_a_token_stays_out_of_the_cache_when_the_token_is_removed_during_the_renewal(
     database: Database, authenticator: Authenticator, make: Make, ticks: MonotonicClock
 ) -> None:
     token = await token_of(database, "customer", await make.customer())

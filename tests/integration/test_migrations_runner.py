@@ -74,9 +74,7 @@ async def test_a_failed_file_changes_nothing_and_earlier_files_stay_applied(
     assert await migrate(connection, folder) == ["0003_third"]
 
 
-async def test_a_file_that_changed_after_it_was_applied_is_refused(
-    connection: Connection, folder: Path
-) -> None:
+async def test_an_applied_file_that_changed_later_is_refused(connection: Connection, folder: Path) -> None:
     await migrate(connection, folder)
     (folder / "0001_first.sql").write_text("CREATE TABLE first (id bigint);\n")
     for ask in (pending, migrate):
@@ -84,7 +82,7 @@ async def test_a_file_that_changed_after_it_was_applied_is_refused(
             await ask(connection, folder)
 
 
-async def test_a_file_whose_comments_changed_after_it_was_applied_is_accepted(
+async def test_an_applied_file_whose_comments_changed_later_is_accepted(
     connection: Connection, folder: Path
 ) -> None:
     await migrate(connection, folder)

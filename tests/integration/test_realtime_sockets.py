@@ -58,7 +58,7 @@ async def start_process(
 
 @pytest.fixture
 async def process(start_process: StartProcess) -> ServerProcess:
-    """Start one server process. Its hub sends pings and compares heads only when the test asks for it."""
+    """Start one server process. Its hub sends pings and compares heads only when the test calls the hub."""
     return await start_process()
 
 

@@ -217,7 +217,7 @@ async def test_a_message_is_refused_as_soon_as_the_databases_clock_reaches_ends_
 
 @pytest.mark.rule("X.8")
 @pytest.mark.invariant(5)
-async def test_a_message_is_refused_when_it_waits_for_the_sessions_lock_until_ends_at(
+async def test_a_message_that_waits_for_the_sessions_lock_until_ends_at_is_refused(
     database: Database, make: Make, clock: VirtualClock, message_writer: MessageWriter
 ) -> None:
     await clock.set(START)
@@ -262,7 +262,7 @@ async def test_a_message_is_refused_when_another_message_of_the_batch_waits_for_
 
 
 @pytest.mark.rule("X.8")
-async def test_a_message_is_refused_when_it_waits_until_the_end_of_the_session_commits(
+async def test_a_message_that_waits_until_the_end_of_the_session_commits_is_refused(
     database: Database, chat: Chat, message_writer: MessageWriter
 ) -> None:
     latch = Latch("session_end.written")
@@ -298,7 +298,7 @@ async def test_the_end_of_a_session_waits_until_an_earlier_message_commits(
     ]
 
 
-async def test_a_repeated_message_returns_the_first_message_when_it_waits_until_the_end_of_the_session_commits(
+async def test_a_repeated_message_that_waits_until_the_end_of_the_session_commits_returns_the_first_message(
     database: Database, chat: Chat
 ) -> None:
     latch = Latch("messages.before_commit")

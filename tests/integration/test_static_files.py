@@ -101,7 +101,7 @@ async def test_a_file_is_cached_without_revalidation_only_if_its_name_contains_a
         ("", None),
     ],
 )
-async def test_a_browser_gets_the_best_encoding_that_it_accepts(
+async def test_a_browser_gets_the_best_encoding_of_its_accept_encoding_header(
     browser: httpx.AsyncClient, accepted: str, encoding: str | None
 ) -> None:
     request = browser.build_request("GET", f"/app/{SCRIPT}", headers={"accept-encoding": accepted})

@@ -1,5 +1,5 @@
-"""Test `curhat up` as real processes: it restarts killed programs, other commands use its servers, and it leaves no
-process behind.
+"""Test `curhat up` as real processes. It restarts killed programs and leaves no process behind, and other commands
+use its servers.
 """
 
 import asyncio

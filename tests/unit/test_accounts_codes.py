@@ -1,4 +1,6 @@
-"""Test one-time codes. A code is random and valid only for its own request, and its digest uses a secret key."""
+"""Test one-time codes. A code is random and valid only for its own request. The digest of a code depends on a secret
+key.
+"""
 
 import hashlib
 from uuid import UUID

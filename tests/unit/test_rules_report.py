@@ -136,7 +136,7 @@ def test_a_reached_invariant_without_a_test_fails_a_full_run(project: pytest.Pyt
     result.stdout.fnmatch_lines(["inv.1 *no test  OWED"])
 
 
-def test_only_a_passing_test_shows_its_rule(project: pytest.Pytester) -> None:
+def test_a_rule_counts_as_shown_only_when_its_test_passes(project: pytest.Pytester) -> None:
     write(
         project,
         "tests/test_all.py",
@@ -181,7 +181,7 @@ def test_a_failure_in_tear_down_counts_as_failed(project: pytest.Pytester) -> No
     assert recorded(project)["tests/test_all.py::test_the_button_is_live"][1] == "failed"
 
 
-def test_a_rule_is_failed_when_one_of_several_cases_of_its_test_fails(project: pytest.Pytester) -> None:
+def test_a_rule_counts_as_failed_when_one_of_several_cases_of_a_test_fails(project: pytest.Pytester) -> None:
     test = """
 import pytest
 

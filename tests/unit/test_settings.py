@@ -109,7 +109,7 @@ def test_database_addresses_over_tcp_and_sockets_are_accepted(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["mysql://h/d", "postgresql://", "h:5432", "postgresql://u:secret@h:port/d"])
-def test_a_wrong_database_address_is_refused_without_showing_it(url: str) -> None:
+def test_the_error_for_a_wrong_database_address_does_not_contain_the_address(url: str) -> None:
     (problem,) = problems_of(DATABASE_URL=url, VALKEY_URL="valkey://h:6379/0")
     assert problem.startswith("CURHAT_DATABASE_URL is not shown here; right is such as postgresql://")
     assert "secret" not in problem
@@ -142,13 +142,15 @@ def test_production_accepts_only_https_origins() -> None:
         Settings.from_environment({"CURHAT_PUBLIC_ORIGINS": "http://a.id"})
 
 
-def test_a_short_secret_key_is_refused_without_showing_it() -> None:
+def test_the_error_for_a_short_secret_key_does_not_contain_the_key() -> None:
     (problem,) = problems_of(SECRET_KEY="short-key")
     assert problem.startswith("CURHAT_SECRET_KEY is 9 bytes long")
     assert "short-key" not in problem
 
 
-def test_the_development_key_is_created_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
+def test_the_development_key_is_created_once_and_is_readable_only_by_the_owner_of_the_file(
+    tmp_path: Path,
+) -> None:
     data_dir = tmp_path / "data"
     key = development_secret_key(data_dir)
     assert len(key) >= 32
@@ -158,7 +160,9 @@ def test_the_development_key_is_created_once_and_only_its_owner_can_read_it(tmp_
     assert [path.name for path in data_dir.iterdir()] == ["secret_key"]
 
 
-def test_the_development_push_key_is_created_once_and_only_its_owner_can_read_it(tmp_path: Path) -> None:
+def test_the_development_push_key_is_created_once_and_is_readable_only_by_the_owner_of_the_file(
+    tmp_path: Path,
+) -> None:
     key = development_vapid_private_key(tmp_path)
     assert len(key) == 32
     assert development_vapid_private_key(tmp_path) == key
@@ -176,7 +180,7 @@ def test_the_error_for_a_damaged_push_key_contains_the_file_and_the_remedy(tmp_p
     ["short", base64.b64encode(b"\0" * 32).decode(), base64.b64encode(b"\xff" * 32).decode(), "?" * 43],
     ids=["too short", "zero", "beyond the curve", "no base64"],
 )
-def test_a_wrong_push_key_is_refused_without_showing_it(key: str) -> None:
+def test_the_error_for_a_wrong_push_key_does_not_contain_the_key(key: str) -> None:
     (problem,) = problems_of(VAPID_PRIVATE_KEY=key)
     assert problem.startswith(
         "CURHAT_VAPID_PRIVATE_KEY is not shown here; right is 32 random bytes in base64"

@@ -88,7 +88,7 @@ async def test_an_event_that_one_connection_delivers_twice_is_a_fault(
     assert person.run_state.tally.fault_count == 1
 
 
-async def test_events_are_no_fault_when_a_second_hello_makes_the_server_send_them_again(
+async def test_events_that_the_server_sends_again_after_a_second_hello_are_no_fault(
     person: ScriptedPerson, device: Device
 ) -> None:
     await device.say_hello()
