@@ -46,7 +46,7 @@ async def test_one_of_many_concurrent_accepts_wins_and_each_answer_is_stored_und
 
 
 @pytest.mark.rule("2b.5")
-async def test_neither_the_winner_nor_a_loser_may_use_their_key_for_another_request(
+async def test_neither_the_winner_nor_a_loser_may_use_their_key_for_an_accept_of_another_request(
     server: RunningServer,
 ) -> None:
     (mitra, request_id), (loser, lost_id) = await asked(server, 2)
@@ -62,7 +62,7 @@ async def test_neither_the_winner_nor_a_loser_may_use_their_key_for_another_requ
 
 
 @pytest.mark.rule("2b.5")
-async def test_a_concurrent_repetition_of_an_accept_is_refused_and_other_mitras_wait_for_the_winner(
+async def test_a_repeated_accept_is_refused_while_the_first_accept_runs_and_other_mitras_wait(
     server: RunningServer,
 ) -> None:
     (mitra, request_id), (other, other_id) = await asked(server, 2)
@@ -84,7 +84,9 @@ async def test_a_concurrent_repetition_of_an_accept_is_refused_and_other_mitras_
 
 
 @pytest.mark.rule("2b.5", "2b.6")
-async def test_the_next_mitra_takes_the_customer_when_the_first_mitra_cannot(server: RunningServer) -> None:
+async def test_the_next_mitra_gets_the_customer_when_the_first_mitra_cannot_accept(
+    server: RunningServer,
+) -> None:
     (full, full_id), (next_one, next_id) = await asked(server, 2)
     await server.database.execute("UPDATE mitras SET online = false WHERE id = $1", full.id)
     answers = await asyncio.gather(

@@ -139,7 +139,7 @@ async def test_both_sides_see_the_deadline_the_price_and_the_default_action(
 
 
 @pytest.mark.rule("5.2", "5.7")
-async def test_the_terms_of_an_extension_are_fixed_by_the_request(
+async def test_the_terms_of_an_extension_are_fixed_when_the_customer_asks(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
@@ -175,7 +175,7 @@ async def test_a_second_extension_is_refused_while_the_first_is_open(
 
 
 @pytest.mark.rule("5.4")
-async def test_a_session_offer_or_the_trial_cannot_buy_an_extension(
+async def test_a_customer_cannot_ask_for_an_extension_with_a_session_offer_or_the_trial(
     database: Database, make: Make, chat: Chat
 ) -> None:
     for offer in (await make.offer(), await make.offer(duration_minutes=5, price_rp=0)):
@@ -187,7 +187,7 @@ async def test_a_session_offer_or_the_trial_cannot_buy_an_extension(
 
 
 @pytest.mark.rule("5.7")
-async def test_only_the_customer_of_the_session_can_request_and_only_its_mitra_can_answer(
+async def test_only_the_sessions_customer_can_ask_for_an_extension_and_only_its_mitra_can_answer(
     database: Database, make: Make, chat: Chat
 ) -> None:
     stranger = await open_chat(database, make)
@@ -202,7 +202,7 @@ async def test_only_the_customer_of_the_session_can_request_and_only_its_mitra_c
 
 
 @pytest.mark.rule("5.7")
-async def test_an_extension_cannot_be_requested_after_the_end(
+async def test_a_customer_cannot_ask_for_an_extension_after_the_sessions_end(
     database: Database, clock: VirtualClock, make: Make, chat: Chat
 ) -> None:
     await clock.advance(MINUTES * 60)
@@ -215,7 +215,7 @@ async def test_an_extension_cannot_be_requested_after_the_end(
 
 @pytest.mark.rule("5.1", "5.4")
 @pytest.mark.invariant(5, 7)
-async def test_silence_approves_at_the_deadline_and_charges_once(
+async def test_an_extension_without_an_answer_is_approved_at_its_deadline_and_charged_once(
     database: Database, clock: VirtualClock, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
@@ -233,7 +233,7 @@ async def test_silence_approves_at_the_deadline_and_charges_once(
 
 @pytest.mark.rule("5.2")
 @pytest.mark.invariant(7)
-async def test_silence_rejects_when_the_configuration_says_auto_reject(
+async def test_an_extension_without_an_answer_is_rejected_when_the_configuration_says_auto_reject(
     database: Database, clock: VirtualClock, make: Make, chat: Chat
 ) -> None:
     await set_silence(database, "auto_reject")
@@ -248,7 +248,7 @@ async def test_silence_rejects_when_the_configuration_says_auto_reject(
 @pytest.mark.rule("5.6", "X.10")
 @pytest.mark.invariant(7, 11)
 @pytest.mark.parametrize("unknown", [False, True])
-async def test_silence_rejects_when_the_mitra_is_disconnected_or_presence_is_unknown(
+async def test_an_extension_without_an_answer_is_rejected_when_its_mitra_may_be_disconnected(
     database: Database, clock: VirtualClock, make: Make, chat: Chat, unknown: bool
 ) -> None:
     asked = await ask(database, make, chat, connected=None)
@@ -317,7 +317,7 @@ async def test_an_extension_is_rejected_immediately_when_its_mitra_is_offline_or
 
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(6, 7)
-async def test_going_offline_rejects_an_extension_immediately_even_if_the_mitra_returns(
+async def test_an_extension_is_rejected_when_its_mitra_goes_offline_even_if_the_mitra_returns(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
@@ -334,7 +334,7 @@ async def test_going_offline_rejects_an_extension_immediately_even_if_the_mitra_
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(7)
 @pytest.mark.parametrize("comes_back", [False, True])
-async def test_a_mitra_can_reconnect_within_three_seconds_before_the_extension_is_rejected(
+async def test_a_disconnected_mitra_has_three_seconds_to_reconnect_before_the_extension_is_rejected(
     database: Database, clock: VirtualClock, make: Make, chat: Chat, comes_back: bool
 ) -> None:
     asked = await ask(database, make, chat)
@@ -349,7 +349,7 @@ async def test_a_mitra_can_reconnect_within_three_seconds_before_the_extension_i
 
 
 @pytest.mark.rule("5.6", "X.10")
-async def test_a_closed_socket_rejects_nothing_and_the_mitra_can_approve_while_presence_is_unknown(
+async def test_while_presence_is_unknown_a_closed_socket_rejects_no_extension_and_its_mitra_can_approve(
     database: Database, clock: VirtualClock, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat, connected=None)
@@ -364,7 +364,7 @@ async def test_a_closed_socket_rejects_nothing_and_the_mitra_can_approve_while_p
 
 @pytest.mark.rule("5.4", "5.7")
 @pytest.mark.invariant(7)
-async def test_an_approval_by_the_mitra_is_charged_immediately_and_both_sides_see_the_new_end(
+async def test_an_extension_that_its_mitra_approves_is_charged_immediately_and_both_sides_see_the_new_end(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
@@ -390,7 +390,7 @@ async def test_an_approval_by_the_mitra_is_charged_immediately_and_both_sides_se
 
 @pytest.mark.rule("5.4")
 @pytest.mark.invariant(7)
-async def test_a_rejection_by_the_mitra_charges_nothing_and_can_be_repeated(
+async def test_an_extension_that_its_mitra_rejects_twice_is_rejected_once_and_not_charged(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
@@ -502,7 +502,9 @@ async def test_ending_the_chat_rejects_a_pending_extension_without_a_charge(
 
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(7)
-async def test_a_suspension_rejects_a_pending_extension(database: Database, make: Make, chat: Chat) -> None:
+async def test_a_pending_extension_is_rejected_when_its_mitra_is_suspended(
+    database: Database, make: Make, chat: Chat
+) -> None:
     asked = await ask(database, make, chat)
     async with database.transaction() as tx:
         await mitras.suspend_mitra(tx, chat.mitra.user_id)
@@ -527,7 +529,7 @@ async def test_a_charge_that_succeeds_after_an_early_end_is_refunded_once(
 
 
 @pytest.mark.rule("X.8")
-async def test_a_chat_cut_short_by_its_mitra_opens_a_case_for_its_extension_too(
+async def test_a_chat_that_its_mitra_ends_early_also_opens_a_case_for_its_extension(
     database: Database, make: Make, chat: Chat
 ) -> None:
     asked = await ask(database, make, chat)
@@ -559,7 +561,7 @@ async def test_a_declined_charge_does_not_change_the_chat_and_both_sides_get_an_
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(9)
 @pytest.mark.parametrize("worker_is_late", [False, True])
-async def test_a_gateway_approval_after_thirty_seconds_is_refunded(
+async def test_a_charge_that_the_gateway_approves_after_thirty_seconds_is_refunded(
     database: Database, clock: VirtualClock, make: Make, chat: Chat, worker_is_late: bool
 ) -> None:
     asked = await ask(database, make, chat)
@@ -700,7 +702,7 @@ async def test_the_database_refuses_a_second_open_extension_and_an_approval_with
 
 
 @pytest.mark.rule("5.7")
-async def test_the_database_allows_the_extension_steps_of_states_py_and_no_others(
+async def test_the_database_allows_the_extension_steps_of_states_py_and_no_other_steps(
     database: Database, make: Make, chat: Chat
 ) -> None:
     every = sorted(status for step in states.EXTENSION_STEPS for status in step)

@@ -73,7 +73,7 @@ async def test_a_journey_runs_from_the_call_to_action_to_the_end_of_the_chat(ser
 
 
 @pytest.mark.rule("2b.9", "V.3", "X.1")
-async def test_a_second_phone_shows_the_search_and_its_cancellation_reaches_the_first_phone(
+async def test_a_second_phone_shows_the_search_and_the_first_phone_shows_that_the_second_cancelled(
     server: RunningServer,
 ) -> None:
     customer = await server.customer()
@@ -113,7 +113,7 @@ async def test_a_declined_payment_stays_pending_and_can_be_tried_again(server: R
 
 @pytest.mark.rule("X.7", "2b.7")
 @pytest.mark.invariant(8)
-async def test_each_mitra_has_their_own_capacity_and_a_change_takes_effect_immediately(
+async def test_each_mitra_has_their_own_capacity_and_a_changed_capacity_takes_effect_immediately(
     server: RunningServer,
 ) -> None:
     small, large = await server.mitra(), await server.mitra()

@@ -86,7 +86,7 @@ async def test_nobody_is_available_to_a_customer_who_is_the_only_available_mitra
 
 
 @pytest.mark.rule("1.6", "X.10")
-async def test_opening_and_confirming_a_payment_are_refused_without_a_charge_while_presence_is_unknown(
+async def test_while_presence_is_unknown_a_payment_is_neither_opened_nor_confirmed_nor_charged(
     database: Database, make: Make
 ) -> None:
     customer, offer = await make.customer(), await make.offer()
@@ -252,7 +252,7 @@ async def test_a_payment_does_not_expire_during_a_confirmation_that_began_in_tim
 
 
 @pytest.mark.rule("2a.6")
-async def test_a_decline_after_the_time_to_pay_expires_the_payment(
+async def test_a_payment_expires_when_the_gateway_declines_the_charge_after_the_time_to_pay(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -267,7 +267,7 @@ async def test_a_decline_after_the_time_to_pay_expires_the_payment(
 
 @pytest.mark.rule("2a.6")
 @pytest.mark.invariant(9)
-async def test_an_approval_after_the_payment_was_closed_is_refunded_once_and_audited(
+async def test_a_charge_that_is_approved_after_its_payment_was_closed_is_refunded_once_and_audited(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -297,7 +297,7 @@ async def test_an_approval_after_the_payment_was_closed_is_refunded_once_and_aud
 
 
 @pytest.mark.rule("2a.7")
-async def test_a_new_attempt_has_its_own_key_and_begins_only_after_the_last_attempt_was_declined(
+async def test_a_new_charge_attempt_has_its_own_key_and_must_wait_until_the_last_attempt_is_declined(
     database: Database, make: Make
 ) -> None:
     customer = await make.customer()
@@ -316,7 +316,7 @@ async def test_a_new_attempt_has_its_own_key_and_begins_only_after_the_last_atte
 
 @pytest.mark.rule("2a.6", "2a.7")
 @pytest.mark.invariant(2)
-async def test_no_new_attempt_begins_while_the_answer_to_the_last_attempt_is_unknown(
+async def test_no_new_charge_attempt_begins_while_the_answer_to_the_last_attempt_is_unknown(
     database: Database, make: Make
 ) -> None:
     customer = await make.customer()
@@ -331,7 +331,7 @@ async def test_no_new_attempt_begins_while_the_answer_to_the_last_attempt_is_unk
 
 @pytest.mark.rule("2a.6")
 @pytest.mark.invariant(5, 9)
-async def test_an_approval_after_the_time_to_pay_never_confirms_the_payment_even_if_the_worker_is_late(
+async def test_a_charge_approved_after_the_time_to_pay_confirms_no_payment_even_if_the_worker_is_late(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -381,7 +381,7 @@ async def test_every_order_of_a_gateways_answers_ends_in_the_same_state(
 
 @pytest.mark.rule("2a.6")
 @pytest.mark.invariant(9, 12)
-async def test_a_query_by_the_same_key_finds_a_lost_answer(
+async def test_a_query_to_the_gateway_under_the_same_key_finds_a_lost_answer(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()

@@ -138,7 +138,7 @@ async def open_again(
 
 
 @pytest.mark.rule("3.2", "3.6", "2a.8")
-async def test_a_payment_for_the_same_mitra_needs_only_that_mitra_and_asks_nobody_before_its_confirmation(
+async def test_a_payment_for_a_chosen_mitra_needs_only_that_mitra_and_asks_no_mitra_before_confirmation(
     database: Database, make: Make, past_chat: PastChat
 ) -> None:
     payment = await open_again(database, past_chat, await make.offer(), FakePresence(past_chat.mitra))
@@ -150,7 +150,7 @@ async def test_a_payment_for_the_same_mitra_needs_only_that_mitra_and_asks_nobod
 
 @pytest.mark.rule("3.3", "3.4")
 @pytest.mark.parametrize("other_available", [True, False])
-async def test_no_payment_is_opened_for_a_mitra_who_is_offline_or_full_and_the_error_says_which(
+async def test_no_payment_is_opened_for_a_mitra_who_is_offline_or_full_and_the_error_names_the_reason(
     database: Database, make: Make, past_chat: PastChat, other_available: bool
 ) -> None:
     others = [await make.mitra()] if other_available else []
@@ -282,7 +282,7 @@ async def test_a_targeted_pairing_without_an_answer_fails_at_its_deadline_and_no
 
 @pytest.mark.rule("4.3", "4.4", "X.1")
 @pytest.mark.invariant(5, 7)
-async def test_each_targeted_pairing_of_a_batch_fails_with_its_own_tag_unless_it_is_decided(
+async def test_each_undecided_targeted_pairing_of_a_batch_fails_with_its_own_tag(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()
@@ -346,7 +346,7 @@ async def test_the_targeted_pairing_fails_immediately_when_its_mitra_cannot_be_a
 
 @pytest.mark.rule("4.4")
 @pytest.mark.invariant(6)
-async def test_going_offline_during_the_window_fails_the_targeted_pairing_even_if_the_mitra_returns(
+async def test_the_targeted_pairing_fails_when_its_mitra_goes_offline_even_if_the_mitra_returns(
     database: Database, make: Make, past_chat: PastChat
 ) -> None:
     pairing_id = await ask(database, make, past_chat)
@@ -407,7 +407,7 @@ async def test_cancelling_during_the_window_ends_the_journey_without_a_fallback(
 
 @pytest.mark.rule("3.5", "3.9")
 @pytest.mark.invariant(2)
-async def test_the_fallback_is_a_blast_under_the_same_payment_without_the_mitra_who_rejected(
+async def test_the_fallback_is_a_blast_under_the_same_payment_and_leaves_out_the_mitra_who_rejected(
     database: Database, clock: VirtualClock, make: Make, past_chat: PastChat
 ) -> None:
     await clock.set()
@@ -466,7 +466,7 @@ async def test_both_failure_events_refer_to_one_case_when_the_fallback_fails_too
 
 
 @pytest.mark.rule("3.5")
-async def test_the_fallback_is_refused_while_no_other_mitra_is_available_and_may_be_taken_later(
+async def test_the_customer_can_take_the_fallback_as_soon_as_another_mitra_is_available(
     database: Database, make: Make, past_chat: PastChat
 ) -> None:
     failed_id = await fail_by_rejection(database, make, past_chat)
@@ -495,7 +495,7 @@ async def test_a_fallback_shows_whether_another_mitra_is_available_now(
 
 @pytest.mark.rule("3.8")
 @pytest.mark.invariant(4)
-async def test_declining_the_fallback_ends_the_journey_with_the_targeted_tag_and_may_be_repeated(
+async def test_a_customer_who_declines_the_fallback_twice_ends_the_journey_once_with_the_targeted_tag(
     database: Database, make: Make, past_chat: PastChat
 ) -> None:
     failed_id = await fail_by_rejection(database, make, past_chat)
@@ -512,7 +512,7 @@ async def test_declining_the_fallback_ends_the_journey_with_the_targeted_tag_and
 
 @pytest.mark.rule("3.8")
 @pytest.mark.invariant(4, 5)
-async def test_the_payment_session_expires_with_a_case_when_the_customer_does_not_answer(
+async def test_the_payment_session_expires_with_a_case_when_the_customer_ignores_the_fallback(
     database: Database, clock: VirtualClock, make: Make, past_chat: PastChat
 ) -> None:
     await clock.set()

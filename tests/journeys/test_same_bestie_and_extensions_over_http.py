@@ -112,7 +112,9 @@ async def test_the_bestie_of_a_past_chat_has_twenty_seconds_to_accept(server: Ru
 
 @pytest.mark.rule("3.5", "3.8", "3.9", "V.3")
 @pytest.mark.invariant(2, 10)
-async def test_the_same_payment_finds_another_bestie_after_a_rejection(server: RunningServer) -> None:
+async def test_the_fallback_finds_another_bestie_under_the_same_payment_after_a_rejection(
+    server: RunningServer,
+) -> None:
     customer, mitra = await make_past_chat(server)
     other = await server.mitra("Kak Budi")
     async with working(mitra, other) as (asked, free):
@@ -308,7 +310,7 @@ async def start_chat(server: RunningServer) -> RunningChat:
 
 @pytest.mark.rule("5.3", "5.4", "5.5", "5.7", "V.3")
 @pytest.mark.invariant(2, 7, 10)
-async def test_an_approval_by_the_mitra_is_charged_immediately_and_both_sides_see_the_new_end(
+async def test_an_extension_that_its_mitra_approves_is_charged_immediately_and_both_sides_see_the_new_end(
     server: RunningServer,
 ) -> None:
     chat = await start_chat(server)
@@ -369,7 +371,7 @@ async def test_the_configured_default_action_takes_effect_at_the_deadline(
 
 @pytest.mark.rule("5.4")
 @pytest.mark.invariant(7)
-async def test_a_rejection_by_the_mitra_charges_nothing_and_the_customer_may_ask_again(
+async def test_an_extension_that_its_mitra_rejects_is_not_charged_and_the_customer_may_ask_again(
     server: RunningServer,
 ) -> None:
     chat = await start_chat(server)
@@ -411,7 +413,7 @@ async def test_an_extension_is_rejected_immediately_when_the_mitra_is_disconnect
 
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(7)
-async def test_an_extension_is_rejected_before_its_deadline_when_the_socket_stays_closed_for_three_seconds(
+async def test_an_extension_is_rejected_when_its_mitras_socket_stays_closed_for_three_seconds(
     server: RunningServer,
 ) -> None:
     await configure(server, "extension_timeout_seconds", "60")
@@ -487,7 +489,9 @@ async def test_ending_the_chat_rejects_its_pending_extension_and_forbids_new_ext
 
 
 @pytest.mark.rule("5.4", "5.7")
-async def test_another_customers_extension_and_other_offers_are_not_found(server: RunningServer) -> None:
+async def test_another_customers_extension_and_an_offer_for_another_purpose_are_not_found(
+    server: RunningServer,
+) -> None:
     chat, other = await start_chat(server), await start_chat(server)
     path = f"/sessions/{chat.session['id']}/extensions"
     async with working(chat.mitra):

@@ -187,7 +187,7 @@ async def test_going_offline_withdraws_the_requests_and_going_online_offers_them
 
 
 @pytest.mark.rule("2b.7")
-async def test_a_mitra_who_was_full_is_offered_the_other_requests_again_when_a_session_ends(
+async def test_a_mitra_who_was_full_is_offered_a_closed_request_again_when_a_session_ends(
     database: Database, make: Make
 ) -> None:
     mitra = await make.mitra(max_customers=1)
@@ -206,7 +206,7 @@ async def test_a_mitra_who_was_full_is_offered_the_other_requests_again_when_a_s
 
 
 @pytest.mark.rule("2b.7")
-async def test_a_refusal_gives_the_reason_that_comes_first_in_the_contract(
+async def test_a_refused_accept_gets_the_reason_that_comes_first_in_the_contract(
     database: Database, clock: VirtualClock, make: Make
 ) -> None:
     await clock.set()

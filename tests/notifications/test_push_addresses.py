@@ -112,7 +112,7 @@ async def test_a_host_name_with_one_private_address_is_refused(monkeypatch: pyte
         await PRODUCTION.check("https://push.example.com/1")
 
 
-async def test_a_host_name_that_changes_after_the_check_gets_no_connection(
+async def test_a_host_name_that_gets_a_private_address_after_the_check_gets_no_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     resolving(monkeypatch, ["8.8.8.8"], ["127.0.0.1"])
@@ -136,7 +136,7 @@ async def test_a_host_name_that_changes_after_the_check_gets_no_connection(
     assert connected == []
 
 
-async def test_a_subscription_with_a_private_address_is_refused_at_sending() -> None:
+async def test_no_push_is_sent_to_a_subscription_whose_address_is_private() -> None:
     browser = Browser("https://169.254.169.254/latest/meta-data")
     channel = WebPush(VapidKey(b"k" * 32, "https://app.example.id"), PRODUCTION)
     push = Push(payload=b"{}", topic="t", ttl_seconds=10)

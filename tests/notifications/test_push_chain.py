@@ -146,7 +146,7 @@ async def until_not_connected(server: RunningServer, mitra_id: UUID) -> None:
 
 @pytest.mark.rule("2b.3")
 @pytest.mark.parametrize("how", ["cancelled", "taken", "over", "offline"])
-async def test_a_request_that_closes_before_sending_is_not_sent(
+async def test_no_push_is_sent_for_a_request_that_has_closed(
     server: RunningServer, vendor: PushService, worker: Worker, clock: VirtualClock, how: str
 ) -> None:
     await clock.set()
@@ -175,7 +175,7 @@ async def waiting(database: Database) -> int:
     return count
 
 
-async def test_a_request_that_is_offered_again_is_pushed_again(
+async def test_a_request_that_is_offered_again_causes_a_second_push(
     server: RunningServer, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -194,7 +194,7 @@ async def test_a_request_that_is_offered_again_is_pushed_again(
     assert int(second.headers["TTL"]) == 50
 
 
-async def test_a_user_without_a_subscription_costs_no_deadline_and_no_message(
+async def test_a_user_without_a_subscription_causes_no_deadline_and_no_push_message(
     server: RunningServer, worker: Worker
 ) -> None:
     mitra = await server.mitra()
@@ -349,7 +349,7 @@ async def test_a_failing_push_service_is_tried_again_until_it_accepts_the_messag
     assert failures == 0
 
 
-async def test_a_message_is_never_sent_after_its_window(
+async def test_a_push_message_is_never_sent_after_the_window_of_its_request(
     server: RunningServer, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -456,7 +456,7 @@ async def test_a_push_service_that_hangs_delays_no_other_message(
 
 
 @pytest.mark.invariant(12)
-async def test_a_worker_that_dies_after_claiming_loses_no_message(
+async def test_no_push_message_is_lost_when_a_worker_dies_after_claiming_the_message(
     server: RunningServer, vendor: PushService, worker: Worker, clock: VirtualClock
 ) -> None:
     await clock.set()

@@ -87,7 +87,7 @@ async def test_push_reachability_ends_15_minutes_after_the_app_was_last_seen(
 
 
 @pytest.mark.rule("1.1")
-async def test_any_request_of_the_app_counts_as_seen(
+async def test_every_http_request_of_the_app_counts_as_a_sign_that_the_app_was_seen(
     server: RunningServer, vendor: PushService, presence: Presence, clock: VirtualClock
 ) -> None:
     await clock.set()
@@ -131,7 +131,7 @@ async def test_push_never_makes_a_mitra_connected(
 
 @pytest.mark.rule("1.1")
 @pytest.mark.parametrize("why", ["offline", "suspended", "full", "unsubscribed", "signed out", "failed"])
-async def test_push_makes_no_ineligible_mitra_available(
+async def test_a_push_subscription_does_not_make_an_ineligible_mitra_available(
     server: RunningServer, vendor: PushService, presence: Presence, why: str
 ) -> None:
     mitra, browser = await server.mitra(), vendor.browser()
@@ -176,7 +176,7 @@ async def test_push_reachability_is_rebuilt_from_postgresql_after_valkey_was_wip
 
 
 @pytest.mark.rule("2b.2", "1.1")
-async def test_a_mitra_whom_push_reaches_is_offered_a_blast_that_began_while_it_was_full(
+async def test_a_mitra_whom_push_reaches_is_offered_a_blast_that_began_while_the_mitra_was_full(
     server: RunningServer, vendor: PushService, worker: Worker, presence: Presence
 ) -> None:
     mitra = await subscribed_mitra(server, vendor)

@@ -66,7 +66,7 @@ async def test_a_subscription_moves_to_another_user_who_signs_in_and_subscribes_
     assert not await server.database.fetchval("SELECT push_ready FROM mitras WHERE id = $1", first.id)
 
 
-async def test_a_user_who_only_knows_an_endpoint_cannot_take_it_over(
+async def test_a_user_who_knows_only_the_endpoint_cannot_take_over_a_subscription(
     server: RunningServer, vendor: PushService
 ) -> None:
     mitra, thief, browser = await server.mitra(), await server.customer(), vendor.browser()
@@ -87,7 +87,7 @@ async def test_the_oldest_subscription_is_deleted_when_a_user_exceeds_the_maximu
 
 
 @pytest.mark.parametrize("role", ["customer", "mitra"])
-async def test_signing_out_ends_the_subscriptions_of_that_sign_in_and_no_others(
+async def test_signing_out_ends_the_subscriptions_of_that_sign_in_and_no_other_subscriptions(
     server: RunningServer, vendor: PushService, role: str
 ) -> None:
     one = await (server.customer() if role == "customer" else server.mitra())
@@ -118,7 +118,7 @@ async def test_nothing_is_sent_to_a_subscription_whose_token_has_expired(
     "endpoint",
     ["https://10.0.0.1/1", "http://push.example.com/1", "https://[::ffff:192.168.0.1]/1", "https://a b/"],
 )
-async def test_a_forbidden_endpoint_is_refused_and_the_answer_does_not_repeat_it(
+async def test_a_forbidden_endpoint_is_refused_and_the_answer_does_not_contain_the_endpoint(
     server: RunningServer, endpoint: str
 ) -> None:
     mitra = await server.mitra()

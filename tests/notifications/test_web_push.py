@@ -26,7 +26,7 @@ def test_the_test_browser_decrypts_the_example_of_the_standard() -> None:
     assert browser.decrypt(from_base64url(body)) == b"When I grow up, I want to be a watermelon"
 
 
-def test_a_signature_names_the_push_service_and_us_and_expires_within_a_day() -> None:
+def test_a_signature_names_the_push_service_and_our_origin_and_expires_within_a_day() -> None:
     key = VapidKey(b"k" * 32, "https://app.example.id")
     claims = verified_claims(
         key.authorization("https://push.example.com/send/secret-path?x=1"), key.public_key
@@ -36,7 +36,7 @@ def test_a_signature_names_the_push_service_and_us_and_expires_within_a_day() ->
     assert time.time() < claims["exp"] <= time.time() + 24 * 3600
 
 
-def test_signatures_are_reused_and_their_number_is_bounded() -> None:
+def test_signatures_are_reused_and_the_number_of_cached_signatures_is_bounded() -> None:
     key = VapidKey(b"k" * 32, "https://app.example.id")
     first = key.authorization("https://push.example.com/1")
     assert key.authorization("https://push.example.com/2") == first
@@ -61,7 +61,7 @@ def test_signatures_are_reused_and_their_number_is_bounded() -> None:
         (413, None, Refused("413")),
     ],
 )
-def test_each_answer_of_a_push_service_has_its_outcome(
+def test_each_status_code_of_a_push_service_leads_to_the_expected_outcome(
     status: int, retry_after: str | None, outcome: Outcome
 ) -> None:
     assert outcome_of(status, retry_after) == outcome

@@ -38,7 +38,7 @@ async def _status(database: Database, pairing_id: UUID) -> str:
 
 @pytest.mark.rule("2b.5")
 @pytest.mark.invariant(1, 6)
-async def test_one_of_fifty_concurrent_accepts_wins_and_the_others_are_refused_as_taken(
+async def test_one_of_fifty_concurrent_accepts_wins_and_the_other_accepts_are_refused_as_taken(
     database: Database, make: Make
 ) -> None:
     payment_id = await make.confirmed_payment(await make.customer())
@@ -290,7 +290,7 @@ async def test_two_concurrent_last_rejections_fail_the_pairing_once(database: Da
 
 @pytest.mark.rule("2b.6")
 @pytest.mark.invariant(6)
-async def test_an_offer_during_a_decision_neither_waits_nor_leaves_an_open_card(
+async def test_offering_a_pairing_during_an_accept_neither_waits_nor_leaves_an_open_card(
     database: Database, make: Make
 ) -> None:
     customer = await make.customer()

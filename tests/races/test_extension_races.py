@@ -299,7 +299,7 @@ async def test_a_race_between_the_toggle_and_the_deadline_has_one_outcome(
 @pytest.mark.rule("5.6")
 @pytest.mark.invariant(6, 7)
 @pytest.mark.parametrize("asked_first", [True, False])
-async def test_a_race_between_a_request_and_the_toggle_leaves_no_extension_that_silence_could_approve(
+async def test_a_race_between_asking_for_an_extension_and_going_offline_rejects_the_extension(
     scenario: Scenario, asked_first: bool
 ) -> None:
     goes, asks = scenario.goes_offline(), scenario.asks()
@@ -362,7 +362,7 @@ async def test_a_race_between_a_suspension_and_an_approval_has_one_outcome(
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("asked_first", [True, False])
-async def test_a_race_between_a_last_request_and_the_sessions_end_has_one_outcome(
+async def test_a_race_between_asking_for_an_extension_and_the_sessions_end_has_one_outcome(
     scenario: Scenario, asked_first: bool
 ) -> None:
     worker = scenario.worker()
@@ -386,7 +386,9 @@ async def test_a_race_between_a_last_request_and_the_sessions_end_has_one_outcom
 
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
-async def test_a_request_is_refused_after_waiting_for_a_lock_past_the_end(scenario: Scenario) -> None:
+async def test_asking_for_an_extension_is_refused_after_waiting_for_a_lock_past_the_sessions_end(
+    scenario: Scenario,
+) -> None:
     await scenario.clock.advance(MINUTES * 60 - 0.001)
     lock_holder = command(scenario.database, lambda tx: extension.lock_session(tx, scenario.chat.id))
     assert await race(
@@ -397,7 +399,7 @@ async def test_a_request_is_refused_after_waiting_for_a_lock_past_the_end(scenar
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("approved", [True, False])
-async def test_a_decision_arms_the_end_again_while_a_worker_has_claimed_it(
+async def test_a_session_ends_at_the_right_time_when_a_worker_claimed_its_end_before_the_decision(
     scenario: Scenario, approved: bool
 ) -> None:
     worker = scenario.worker()
@@ -418,7 +420,7 @@ async def test_a_decision_arms_the_end_again_while_a_worker_has_claimed_it(
 
 @pytest.mark.rule("5.7", "X.8")
 @pytest.mark.invariant(5, 6)
-async def test_two_workers_with_two_ends_of_one_session_do_not_wait_for_each_other(
+async def test_two_workers_with_two_end_deadlines_of_one_session_do_not_wait_for_each_other(
     scenario: Scenario,
 ) -> None:
     first, second = (scenario.worker().fires(sessions.SESSION_END, generation) for generation in (1, 2))
@@ -536,7 +538,7 @@ async def test_a_race_between_a_late_message_and_a_rejection_has_one_outcome(
 
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(6)
-async def test_two_concurrent_requests_open_one_extension(scenario: Scenario) -> None:
+async def test_a_customer_who_asks_several_times_concurrently_opens_one_extension(scenario: Scenario) -> None:
     assert await race(scenario.database, scenario.asks(), scenario.asks()) == ("done", "extension_pending")
     assert set(await run_concurrently(*(scenario.asks() for _ in range(10)))) == {"extension_pending"}
     assert await scenario.database.fetchval("SELECT count(*) FROM extensions") == 1
@@ -545,7 +547,9 @@ async def test_two_concurrent_requests_open_one_extension(scenario: Scenario) ->
 
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(6)
-async def test_a_request_waits_for_the_rejection_of_the_last_extension(scenario: Scenario) -> None:
+async def test_asking_for_an_extension_waits_for_the_rejection_of_the_last_extension(
+    scenario: Scenario,
+) -> None:
     asked = await scenario.ask()
     assert await race(scenario.database, scenario.rejects(asked), scenario.asks()) == ("done", "done")
     rows = await scenario.database.fetch("SELECT status FROM extensions ORDER BY id")
@@ -576,7 +580,7 @@ async def test_a_race_between_the_gateways_approval_and_its_timeout_has_one_outc
 
 @pytest.mark.rule("5.7")
 @pytest.mark.invariant(5, 9)
-async def test_a_gateway_approval_is_refunded_after_waiting_for_a_lock_past_the_thirty_seconds(
+async def test_a_charge_is_refunded_when_the_gateways_approval_waits_for_a_lock_past_thirty_seconds(
     scenario: Scenario,
 ) -> None:
     asked, key = await scenario.charging()

@@ -28,7 +28,9 @@ from tests.support.people import Make
 
 @pytest.mark.rule("2a.8")
 @pytest.mark.invariant(6)
-async def test_a_payment_opened_before_an_accept_commits_is_refused(database: Database, make: Make) -> None:
+async def test_a_second_payment_is_refused_after_waiting_for_an_accept_to_commit(
+    database: Database, make: Make
+) -> None:
     customer, mitra = await make.customer(), await make.mitra()
     offer = await make.offer()
     pairing_id = await open_blast(database, await make.confirmed_payment(customer), [mitra])

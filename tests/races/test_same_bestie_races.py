@@ -125,7 +125,7 @@ async def scenario(database: Database, clock: VirtualClock, make: Make) -> Scena
 @pytest.mark.rule("4.3", "2b.7")
 @pytest.mark.invariant(5, 6)
 @pytest.mark.parametrize("answer", ["accepts", "rejects", "cancels"])
-async def test_an_answer_in_time_does_not_count_after_waiting_for_a_lock_past_the_window(
+async def test_an_answer_that_waits_for_a_lock_past_the_end_of_the_window_does_not_count(
     scenario: Scenario, answer: str
 ) -> None:
     pairing_id, request_id = await scenario.ask()
@@ -299,7 +299,7 @@ async def test_a_race_between_going_offline_and_rejection_has_one_outcome(
 @pytest.mark.invariant(6)
 @pytest.mark.parametrize("asked_first", [True, False])
 @pytest.mark.parametrize("departure", ["offline", "full"])
-async def test_the_pairing_fails_when_its_mitra_becomes_unavailable_while_the_request_is_made(
+async def test_the_pairing_fails_when_its_mitra_becomes_unavailable_while_its_request_is_created(
     scenario: Scenario, asked_first: bool, departure: str
 ) -> None:
     charge = await _begin_confirmation(scenario)

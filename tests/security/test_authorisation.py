@@ -420,7 +420,9 @@ async def test_one_of_many_concurrent_uses_of_a_ticket_succeeds(server: RunningS
 
 
 @pytest.mark.rule("X.8")
-async def test_a_ticket_becomes_invalid_with_the_token_that_requested_it(server: RunningServer) -> None:
+async def test_a_ticket_becomes_invalid_when_the_token_that_requested_the_ticket_becomes_invalid(
+    server: RunningServer,
+) -> None:
     customer, mitra = await server.customer(), await server.mitra()
     tickets = [await _ticket(customer), await _ticket(mitra)]
     await customer.post("/auth/logout")

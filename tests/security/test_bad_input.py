@@ -170,7 +170,7 @@ async def test_a_malformed_body_is_refused_and_changes_nothing(
     assert await business_rows(server.database) == before
 
 
-async def test_a_missing_or_wrong_field_is_refused_by_name_and_changes_nothing(
+async def test_the_refusal_of_a_body_names_the_missing_or_wrong_field_and_changes_nothing(
     server: RunningServer, prepared: dict[str, Call]
 ) -> None:
     before = await business_rows(server.database)
@@ -375,7 +375,7 @@ async def test_a_command_without_a_valid_key_is_refused_and_changes_nothing(
     assert await business_rows(server.database) == before
 
 
-async def test_a_repeated_request_gets_the_first_answer_and_takes_effect_once(
+async def test_a_repeated_command_gets_the_first_answer_and_takes_effect_once(
     server: RunningServer, prepared: dict[str, Call]
 ) -> None:
     for operation, _ in WITH_KEY:
@@ -392,7 +392,7 @@ async def test_a_repeated_request_gets_the_first_answer_and_takes_effect_once(
         assert await business_rows(server.database) == after
 
 
-async def test_a_repeated_request_gets_the_first_refusal_even_when_its_reason_is_gone(
+async def test_a_repeated_command_gets_the_first_refusal_even_when_the_reason_no_longer_exists(
     server: RunningServer,
 ) -> None:
     customer = await server.customer()
@@ -405,7 +405,7 @@ async def test_a_repeated_request_gets_the_first_refusal_even_when_its_reason_is
         assert problem(await customer.post("/payments", order, key="two")) == (201, None)
 
 
-async def test_a_used_key_is_refused_for_another_request(server: RunningServer) -> None:
+async def test_a_used_key_is_refused_for_another_command(server: RunningServer) -> None:
     customer = await server.customer()
     async with server.available_mitra():
         order = {"offer_id": str(await server.make.offer())}
@@ -443,7 +443,7 @@ async def test_a_used_key_is_refused_for_another_path_with_the_same_body(server:
 
 
 @pytest.mark.invariant(2)
-async def test_one_of_many_concurrent_requests_with_one_key_takes_effect(server: RunningServer) -> None:
+async def test_one_of_many_concurrent_commands_with_one_key_takes_effect(server: RunningServer) -> None:
     customer = await server.customer()
     async with server.available_mitra():
         order = {"offer_id": str(await server.make.offer())}
@@ -464,7 +464,7 @@ async def test_one_of_many_concurrent_requests_with_one_key_takes_effect(server:
 
 @pytest.mark.parametrize("point", ["confirm.before_charge", "confirm.after_charge", "accept.before_commit"])
 @pytest.mark.invariant(2)
-async def test_a_repetition_is_refused_while_the_first_request_runs(
+async def test_a_repeated_command_is_refused_while_the_first_command_runs(
     server: RunningServer, point: str
 ) -> None:
     latch = Latch()

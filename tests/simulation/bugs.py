@@ -370,7 +370,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "the deadline of a targeted window is compared before the lock",
         [
-            f"{SAME_BESTIE_RACES}::test_an_answer_in_time_does_not_count_after_waiting_for_a_lock_past_the_window"
+            f"{SAME_BESTIE_RACES}::test_an_answer_that_waits_for_a_lock_past_the_end_of_the_window_does_not_count"
         ],
         together(
             in_statement(
@@ -402,7 +402,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "an answer about a fallback counts after its time",
         [
-            f"{SAME_BESTIE}::test_the_payment_session_expires_with_a_case_when_the_customer_does_not_answer",
+            f"{SAME_BESTIE}::test_the_payment_session_expires_with_a_case_when_the_customer_ignores_the_fallback",
             SIMULATION,
         ],
         in_function(pairing, "lock_failed", " or pairing.answer_is_late", ""),
@@ -410,7 +410,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a fallback that was declined may be taken",
         [
-            f"{SAME_BESTIE}::test_declining_the_fallback_ends_the_journey_with_the_targeted_tag_and_may_be_repeated"
+            f"{SAME_BESTIE}::test_a_customer_who_declines_the_fallback_twice_ends_the_journey_once_with_the_targeted_tag"
         ],
         in_function(
             pairing, "lock_failed", 'fallback_status != "open"', 'fallback_status not in ("open", "declined")'
@@ -419,7 +419,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a fallback asks the mitra who let the customer down",
         [
-            f"{SAME_BESTIE}::test_the_fallback_is_a_blast_under_the_same_payment_without_the_mitra_who_rejected",
+            f"{SAME_BESTIE}::test_the_fallback_is_a_blast_under_the_same_payment_and_leaves_out_the_mitra_who_rejected",
             SIMULATION,
         ],
         in_function(
@@ -432,7 +432,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a chosen mitra who goes offline is waited for",
         [
-            f"{SAME_BESTIE}::test_going_offline_during_the_window_fails_the_targeted_pairing_even_if_the_mitra_returns",
+            f"{SAME_BESTIE}::test_the_targeted_pairing_fails_when_its_mitra_goes_offline_even_if_the_mitra_returns",
             SIMULATION,
         ],
         in_function(pairing, "withdraw", 'if pairing.kind == "targeted":', "if False:"),
@@ -440,7 +440,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a chosen mitra's card stays open when it goes offline",
         [
-            f"{SAME_BESTIE}::test_going_offline_during_the_window_fails_the_targeted_pairing_even_if_the_mitra_returns",
+            f"{SAME_BESTIE}::test_the_targeted_pairing_fails_when_its_mitra_goes_offline_even_if_the_mitra_returns",
             SIMULATION,
         ],
         in_statement(
@@ -490,7 +490,10 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "an extension is charged when it is asked for",
-        [f"{EXTENSION}::test_a_rejection_by_the_mitra_charges_nothing_and_can_be_repeated", SIMULATION],
+        [
+            f"{EXTENSION}::test_an_extension_that_its_mitra_rejects_twice_is_rejected_once_and_not_charged",
+            SIMULATION,
+        ],
         in_function(
             extension,
             "request",
@@ -502,7 +505,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "silence approves though the mitra is not connected",
         [
-            f"{EXTENSION}::test_silence_rejects_when_the_mitra_is_disconnected_or_presence_is_unknown",
+            f"{EXTENSION}::test_an_extension_without_an_answer_is_rejected_when_its_mitra_may_be_disconnected",
             SIMULATION,
         ],
         in_function(extension, "window_over", " and each.mitra_id in connected", ""),
@@ -510,7 +513,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "silence approves though nobody knows whether the mitra is connected",
         [
-            f"{EXTENSION}::test_silence_rejects_when_the_mitra_is_disconnected_or_presence_is_unknown",
+            f"{EXTENSION}::test_an_extension_without_an_answer_is_rejected_when_its_mitra_may_be_disconnected",
             SIMULATION,
         ],
         in_function(
@@ -523,14 +526,14 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "a hand approves though the toggle went off",
-        [f"{EXTENSION}::test_going_offline_rejects_an_extension_immediately_even_if_the_mitra_returns"],
+        [f"{EXTENSION}::test_an_extension_is_rejected_when_its_mitra_goes_offline_even_if_the_mitra_returns"],
         in_statement(sessions, "lock_extensions", " AND NOT locked.mitra_went_offline", ""),
         "ALTER TABLE extensions DROP CONSTRAINT extensions_nobody_there_approves_nothing",
     ),
     Bug(
         "the toggle to offline leaves a pending extension alone",
         [
-            f"{EXTENSION}::test_going_offline_rejects_an_extension_immediately_even_if_the_mitra_returns",
+            f"{EXTENSION}::test_an_extension_is_rejected_when_its_mitra_goes_offline_even_if_the_mitra_returns",
             SIMULATION,
         ],
         in_function(mitras, "intent_changed", "await extension.toggle_went_off(tx, mitra_id)", "pass"),
@@ -551,7 +554,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "the gateway's approval of an extension counts after its time",
         [
-            f"{EXTENSION_RACES}::test_a_gateway_approval_is_refunded_after_waiting_for_a_lock_past_the_thirty_seconds",
+            f"{EXTENSION_RACES}::test_a_charge_is_refunded_when_the_gateways_approval_waits_for_a_lock_past_thirty_seconds",
             SIMULATION,
         ],
         in_function(
@@ -564,7 +567,7 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "a late approval of an extension's charge is kept",
         [
-            f"{EXTENSION}::test_a_gateway_approval_after_thirty_seconds_is_refunded",
+            f"{EXTENSION}::test_a_charge_that_the_gateway_approves_after_thirty_seconds_is_refunded",
             SIMULATION,
         ],
         in_function(
@@ -576,7 +579,10 @@ BUGS: tuple[Bug, ...] = (
     ),
     Bug(
         "the payment of an extension that is rejected stays open",
-        [f"{EXTENSION}::test_a_rejection_by_the_mitra_charges_nothing_and_can_be_repeated", SIMULATION],
+        [
+            f"{EXTENSION}::test_an_extension_that_its_mitra_rejects_twice_is_rejected_once_and_not_charged",
+            SIMULATION,
+        ],
         in_function(
             extension,
             "_reject",
