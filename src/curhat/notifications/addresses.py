@@ -1,5 +1,6 @@
-"""Decides which endpoints this server may call. Clients choose them, so none may lead into our own network.
+"""Decides which endpoints this server may call.
 
+Clients choose the endpoints, so an endpoint could lead into our own network.
 The server checks an endpoint when it saves the subscription, and again at each use. This module resolves the name and
 checks every address found. The HTTP client connects only to a checked address. So an attacker gains nothing by making
 the name resolve to another address between check and use.
@@ -29,14 +30,14 @@ class EndpointRefused(PermissionError):
 class Addresses(AbstractResolver):
     """Decides which endpoints this server may call. In development, `allows_this_machine` allows loopback and http.
 
-    The HTTP client resolves names with it, so the client connects only to addresses that were checked.
+    The HTTP client resolves names with this class, so the client connects only to addresses that were checked.
     """
 
     def __init__(self, *, allows_this_machine: bool) -> None:
         self._allows_this_machine = allows_this_machine
 
     def check_form(self, endpoint: str) -> str:
-        """Check the endpoint's text. Returns its host. Raises EndpointRefused."""
+        """Check the form of the endpoint's URL. Returns the host. Raises EndpointRefused."""
         is_plain = endpoint.isascii() and endpoint.isprintable()
         if not is_plain or not 1 <= len(endpoint) <= MAX_ENDPOINT_CHARACTERS:
             raise EndpointRefused(f"must be an address of 1 to {MAX_ENDPOINT_CHARACTERS} plain characters")
@@ -60,9 +61,9 @@ class Addresses(AbstractResolver):
         return host
 
     async def check(self, endpoint: str) -> None:
-        """Check the text, and that the host resolves to public addresses only. Raises EndpointRefused.
+        """Check the form of the endpoint's URL, and check every address of its host. Raises EndpointRefused.
 
-        Accepts a name that does not resolve now, because each use resolves and checks it again.
+        Accepts a host name that does not resolve now, because each use resolves and checks the name again.
         """
         host = self.check_form(endpoint)
         try:
@@ -78,7 +79,10 @@ class Addresses(AbstractResolver):
         port: int = 0,
         family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002  the client asks for every family
     ) -> list[ResolveResult]:
-        """Resolve a host to checked addresses. Raises EndpointRefused, and other OSErrors if it does not resolve."""
+        """Resolve a host to checked addresses.
+
+        Raises EndpointRefused, or another OSError if the host does not resolve.
+        """
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(RESOLVE_TIMEOUT_SECONDS):
@@ -96,13 +100,14 @@ class Addresses(AbstractResolver):
             )
             for family, _, _, _, address in found
         ]
-        # One forbidden address refuses the whole name. The name of a real push service has no such address.
+        # If one address is forbidden, refuse the whole name. The name of a real push service has no forbidden
+        # address.
         for result in resolved:
             self.check_address(ipaddress.ip_address(result["host"].partition("%")[0]))
         return resolved
 
     def check_address(self, address: IpAddress) -> None:
-        """Raise EndpointRefused unless this address is public."""
+        """Raise EndpointRefused if this server may not connect to the address."""
         inner = _inner(address)
         if self._allows_this_machine and inner.is_loopback:
             return
@@ -114,7 +119,7 @@ class Addresses(AbstractResolver):
 
 
 def _literal(host: str) -> IpAddress | None:
-    """Return the address that a host contains, in any notation (127.1, 0x7f000001, …), or None for a name."""
+    """Return the IP address that a host spells in any notation (127.1, 0x7f000001, …), or None for a host name."""
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host.partition("%")[0])
     try:

@@ -47,7 +47,7 @@ async def subscribe_customer_to_push(
     database: NamedDependency[Database],
     push_addresses: NamedDependency[Addresses],
 ) -> None:
-    """Push to this browser when a bestie has accepted or written, while the app is closed.
+    """Send pushes to this browser while the app is closed: when a bestie accepts, and when a bestie writes.
 
     The subscription ends with the sign-in. Repeat the request when the app starts, to repair a failed subscription.
     """
@@ -66,8 +66,9 @@ async def subscribe_mitra_to_push(
     database: NamedDependency[Database],
     push_addresses: NamedDependency[Addresses],
 ) -> None:
-    """Push requests to this browser while the app is closed. The mitra then stays available for 15 minutes more.
+    """Send a push for each request to this browser while the app is closed.
 
+    After closing the app, the mitra stays available for another 15 minutes.
     The subscription ends with the sign-in. Repeat the request when the app starts, to repair a failed subscription.
     """
     await _subscribe(request, data, mitra, database, push_addresses)
@@ -109,7 +110,7 @@ async def unsubscribe_mitra_from_push(
     responses=answers({202: PushTest}, *MITRA_SIGNED_IN, NoPushSubscription, TooManyRequests),
 )
 async def test_push(mitra: NamedDependency[Identity], database: NamedDependency[Database]) -> PushTest:
-    """Push a test notification to each of the mitra's devices, as for a request. At most once in 10 s.
+    """Push a test notification to each of the mitra's devices, in the same way as a request. At most once in 10 s.
 
     A test that arrives repairs a failed subscription.
     """

@@ -1,8 +1,8 @@
 """Sends the outbox's messages, in the workers.
 
-A worker claims messages, checks whether each is still wanted, sends it, and records the outcome. It sends outside of
-transactions. If it records no outcome (the worker died, PostgreSQL went away), the message is due again after
-CLAIM_SECONDS.
+A worker claims messages. It checks whether each message is still wanted, sends the message, and records the outcome.
+It sends outside of transactions. If the worker dies or PostgreSQL goes away before the outcome is recorded, the
+message is due again after CLAIM_SECONDS.
 """
 
 import asyncio
@@ -24,14 +24,16 @@ from curhat.notifications.templates import PushKind
 
 log = structlog.get_logger(__name__)
 
-# How many messages one worker sends at once: 500 messages per second, if a push service takes 0.1 s per message.
+# How many messages one worker sends at the same time. If a push service takes 0.1 s per message, the worker sends 500
+# messages per second.
 MAX_SENDS_RUNNING: Final = 50
-# Longer than the longest attempt. After this time, no worker is still sending the message.
+# How long a claim lasts. A claim lasts longer than any attempt, so after this time no worker is still sending the
+# message.
 CLAIM_SECONDS: Final = 10.0
-# The longest wait of a message that another process put into the outbox.
+# How often a worker looks for due messages. A message from another process waits at most this long.
 POLL_INTERVAL_SECONDS: Final = 0.5
 # The wait before the second attempt, the third, and so on. If a push service asks for a longer wait, the worker waits
-# as long as it asks, but at most the longest of these times.
+# that long, but at most the longest of these times.
 RETRY_SECONDS: Final = (1.0, 2.0, 4.0, 8.0, 15.0)
 # A subscription has failed after this many failed messages in a row.
 MAX_FAILURES: Final = 5
@@ -68,7 +70,7 @@ class Outbox:
         self._recording: asyncio.Task[None] | None = None
 
     def wake(self) -> None:
-        """Send soon, because there is a new message."""
+        """Make `run` look for due messages soon. Call this when there is a new message."""
         self._wake.set()
 
     async def run(self) -> None:
@@ -92,7 +94,10 @@ class Outbox:
                 task.cancel()
 
     async def send_due(self) -> bool:
-        """Claim as many due messages as can be sent at once, and start to send them. Return False if none was due."""
+        """Claim as many due messages as this worker may send now, and start to send them.
+
+        Return False if no message was due.
+        """
         while len(self._tasks) >= MAX_SENDS_RUNNING:
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         claimed = await queries.claim_messages(
@@ -115,7 +120,7 @@ class Outbox:
                 await asyncio.wait(waiting)
 
     async def _drop_unwanted(self, claimed: Sequence[ClaimedMessage]) -> list[ClaimedMessage]:
-        """Return the messages to send. Delete the others: their subject is over, or their reader is connected."""
+        """Return the messages to send. Delete a message if its subject is over or its reader is connected."""
         unwanted: list[ClaimedMessage] = []
         for kind in sorted({message.kind for message in claimed if message.kind != "test"}):
             of_kind = [message for message in claimed if message.kind == kind]
@@ -166,7 +171,8 @@ class Outbox:
                 await self._delete_subscription(message)
                 log.info("push.subscription_gone", subscription_id=str(message.subscription_id))
             case port.Refused():
-                # Keep the message. If it were deleted, the same reason would put it into the outbox again.
+                # Keep the finished message. If the worker deleted the message, the same reason would put it into the
+                # outbox again.
                 self._finish(message.id)
                 await self._count_failure(message, outcome.reason)
             case port.Unavailable():
@@ -175,7 +181,7 @@ class Outbox:
                 await queries.postpone_message(
                     self._database, id=message.id, wait_seconds=max(own_seconds, asked_seconds)
                 )
-                # A message counts as one failure, however many attempts it has.
+                # Count one failure per message, at its first attempt.
                 if message.attempts == 1 and not outcome.is_their_limit:
                     await self._count_failure(message, outcome.reason)
 
@@ -195,7 +201,10 @@ class Outbox:
     async def _change_subscription(
         self, message: ClaimedMessage, change: Callable[[Transaction], Awaitable[int | None]]
     ) -> int | None:
-        """Change the message's subscription. A change may alter whether push reaches the mitra, so signal it."""
+        """Change the message's subscription.
+
+        A change can affect whether push reaches the mitra, so send the signal.
+        """
         async with self._database.transaction() as tx:
             changed = await change(tx)
             if changed:

@@ -7,7 +7,7 @@ import msgspec
 
 
 class Address(msgspec.Struct, frozen=True):
-    """The destination of a subscription's messages, and the keys that encrypt them for its browser."""
+    """The endpoint of a subscription, and the keys that encrypt a message for the subscription's browser."""
 
     endpoint: str
     p256dh: bytes
@@ -18,7 +18,7 @@ class Address(msgspec.Struct, frozen=True):
 
 
 class Push(msgspec.Struct, frozen=True):
-    """One message. A later message of the same topic replaces it. It expires after `ttl_seconds`."""
+    """One message, which expires after `ttl_seconds`. A later message with the same topic replaces this message."""
 
     payload: bytes
     topic: str
@@ -40,7 +40,10 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class Unavailable(msgspec.Struct, frozen=True):
-    """The push service may accept the message later. `is_their_limit` says that we sent too many messages."""
+    """The push service may accept the message later.
+
+    `is_their_limit`: whether the reason is that we sent too many messages.
+    """
 
     reason: str
     retry_after_seconds: float | None = None

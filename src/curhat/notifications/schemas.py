@@ -9,7 +9,8 @@ import msgspec
 from curhat.notifications.templates import Language, PushKind
 
 Endpoint = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
-# In milliseconds since 1970. The server ignores it, because the push service says when a subscription has ended.
+# The time at which a subscription expires, in milliseconds since 1970. The server ignores this time, because the push
+# service says when a subscription has ended.
 ExpirationTime = Annotated[int, msgspec.Meta(le=2**53)]
 
 
@@ -21,7 +22,7 @@ class SubscriptionKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PushSubscription(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A browser's `PushSubscription.toJSON()`, and the language to push in."""
+    """A browser's `PushSubscription.toJSON()`, and the language for the pushes."""
 
     endpoint: Endpoint
     keys: SubscriptionKeys
@@ -50,7 +51,10 @@ class PushTest(msgspec.Struct, frozen=True):
 
 
 class PushPayload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The payload that a service worker reads. A notification replaces an earlier one with the same `topic`."""
+    """The payload that a service worker reads.
+
+    A notification replaces an earlier notification with the same `topic`.
+    """
 
     type: PushKind
     title: str

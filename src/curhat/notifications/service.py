@@ -23,17 +23,18 @@ from curhat.notifications.schemas import PushPayload, PushSubscription
 from curhat.notifications.templates import WORDS, Language, PushKind
 from curhat.notifications.web_push import base64url
 
-# More browsers than a person uses. If a user subscribes another browser, the oldest subscription ends.
+# A person uses fewer browsers than this. If a user with this many subscriptions subscribes another browser, the
+# server deletes the user's oldest subscription.
 MAX_SUBSCRIPTIONS_PER_USER: Final = 10
-# The minimum time between two tests of a mitra.
+# The minimum time between two test messages to the same mitra.
 SECONDS_PER_TEST: Final = 10.0
-# How long after its request a test message expires.
+# A test message expires this long after the mitra requested it.
 TEST_TTL_SECONDS: Final = 60.0
 # Limits how long one call of `prune` holds its locks.
 MAX_ROWS_PER_PRUNE: Final = 10_000
 
 # A push replaces an earlier push with the same topic. Each request and each session has one topic. So the push about
-# a chat message replaces the push about the match.
+# a chat message replaces the push about the match of the same session.
 _TOPIC_LETTERS: Final = {"request_offered": "r", "matched": "s", "message": "s", "test": "t"}
 
 
@@ -67,7 +68,7 @@ def parsed_address(subscription: PushSubscription) -> Address:
 async def subscribe(
     tx: Transaction, identity: Identity, token_digest: bytes, address: Address, language: Language
 ) -> None:
-    """Subscribe this browser for this sign-in. If its subscription has failed, make the subscription good again.
+    """Subscribe this browser for this sign-in. If the browser's subscription counts as failed, make it good again.
 
     Ends the subscription that another person or an earlier sign-in has in the same browser. A repeated call changes
     nothing.
@@ -99,8 +100,8 @@ async def unsubscribe(tx: Transaction, identity: Identity, endpoint: str) -> Non
 async def enqueue(tx: Transaction, messages: Sequence[Message]) -> int:
     """Put each message into the outbox for each subscription of its user that has not failed.
 
-    `messages` has at least one message, and all are for users of one role. Returns how many pairs of a message and a
-    subscription it found. A repeated call does nothing.
+    `messages` must have at least one message, and all messages must be for users of the same role. Returns the number
+    of pairs of a message and a subscription. A repeated call does nothing.
     """
     user_ids = list({message.user_id for message in messages})
     subscriptions: dict[UUID, list[Subscription]] = {}
@@ -113,7 +114,9 @@ async def enqueue(tx: Transaction, messages: Sequence[Message]) -> int:
 
 
 async def enqueue_test(tx: Transaction, mitra_id: UUID) -> int:
-    """Put a test message into the outbox for each subscription of this mitra, failed or not. Returns how many.
+    """Put a test message into the outbox for each subscription of this mitra, failed or not.
+
+    Returns the number of messages.
 
     Raises NoPushSubscription, and TooManyRequests if the last test was less than SECONDS_PER_TEST ago.
     """
@@ -149,7 +152,7 @@ async def prune(tx: Transaction) -> None:
 
 
 def signal_changed(tx: Transaction, role: Role, user_id: UUID) -> None:
-    """Make presence refresh a mitra after the commit. The mitra's subscriptions decide whether it may be asked."""
+    """Make presence refresh a mitra after the commit. The subscriptions affect whether the mitra may be asked."""
     if role == "mitra":
         tx.signal("mitra_changed", msgspec.json.encode([user_id]))
 

@@ -22,7 +22,8 @@ log = structlog.get_logger(__name__)
 # How long sending one message may take, including the connection.
 SEND_TIMEOUT_SECONDS: Final = 5.0
 MAX_CONNECTIONS: Final = 64
-# RFC 8292 allows 24 h. Half of that, and a new signature every hour, allow for a push service whose clock differs.
+# RFC 8292 allows a signature to be valid for 24 h. Ours is valid for 12 h, and we make a new signature every hour. So
+# the clock of a push service may differ from our clock.
 SIGNATURE_TTL_SECONDS: Final = 12 * 3600
 MAX_SIGNATURE_AGE_SECONDS: Final = 3600
 # Limits memory. There are only a few push services, but clients choose the endpoints.
@@ -37,7 +38,7 @@ class VapidKey:
         self._key = ec.derive_private_key(int.from_bytes(private_key), ec.SECP256R1())
         self._vapid: Any = Vapid02(self._key)
         self._contact = contact
-        # Per push service: when its Authorization header was signed, and the header.
+        # Maps a push service to its Authorization header, and to the time at which we signed the header.
         self._signed: dict[str, tuple[float, str]] = {}
 
     @property
@@ -78,10 +79,10 @@ class WebPush:
         except TimeoutError:
             return Unavailable("timeout")
         except (aiohttp.ClientError, OSError) as error:
-            # The log gets only the class of the error, because its text contains the host name.
+            # Log only the class of the error, because the text of the error contains the host name.
             return Unavailable(type(error).__name__)
         except Exception as error:  # noqa: BLE001  a fault in one subscription must not stop the others
-            # The text and the traceback may contain the endpoint, so the log gets only the class.
+            # Log only the class of the error, because its text and its traceback may contain the endpoint.
             log.warning("push.fault", subscription_id=str(subscription_id), error=type(error).__name__)
             return Refused("fault")
 
@@ -104,7 +105,7 @@ class WebPush:
             "Content-Type": "application/octet-stream",
             "TTL": str(push.ttl_seconds),
             "Topic": push.topic,
-            # Delivers at once, also to a phone that saves power.
+            # Asks the push service to deliver at once, even to a phone that saves power.
             "Urgency": "high",
         }
         post = self._opened().post(address.endpoint, data=body, headers=headers, allow_redirects=False)

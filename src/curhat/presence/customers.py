@@ -1,7 +1,9 @@
-"""Tracks which customers hold a live connection. Only the decision whether to send a push depends on this.
+"""Tracks which customers hold a live connection.
 
-Every few seconds each process reports to Valkey which customers have sent a frame. If Valkey was wiped or away, it is
-correct again at most 15 s later, after the next frames. Until then, a connected customer may get a needless push.
+The server uses this information only to decide whether to send a push.
+Every few seconds each process reports to Valkey which customers have sent a frame. If Valkey was wiped or away, its
+data is correct again at most 15 s later, after each customer's next frame. Until then, a connected customer may get a
+needless push.
 """
 
 from collections.abc import Sequence
@@ -21,7 +23,7 @@ REPORT_INTERVAL_SECONDS: Final = 3.0
 
 
 class CustomerConnections:
-    """The customers with sockets in this process. Valkey adds the customers of every other process."""
+    """The customers with sockets in this process. Valkey has the customers of all processes."""
 
     def __init__(self, client: "valkey.asyncio.Valkey") -> None:
         self._store = PresenceStore(client)
@@ -50,13 +52,13 @@ class CustomerConnections:
         return await self._store.customers_connected(customer_ids)
 
     async def run(self) -> None:
-        """Report until cancelled."""
+        """Call `report` every few seconds, until cancelled."""
         await repeat(self.report, REPORT_INTERVAL_SECONDS)
 
     async def report(self) -> None:
         """Report to Valkey which customers have sent a frame and which are gone. Raises PresenceUnknown.
 
-        Nothing repeats a failed report, because the next frames cause a new one.
+        Nothing repeats a failed report, because the next frames cause a new report.
         """
         gone, self._gone = self._gone, set()
         heard_from, self._heard_from = self._heard_from - gone, set()

@@ -1,4 +1,4 @@
-"""The toggle, a mitra's own profile, and the operation of the availability poll in the contract."""
+"""The endpoints of the toggle, of a mitra's own profile and of the availability poll."""
 
 import msgspec
 from litestar import get, put
@@ -26,11 +26,11 @@ async def set_presence(
     database: NamedDependency[Database],
     presence: NamedDependency[Presence],
 ) -> MitraPresence:
-    """Go online or offline. The answer comes when the mitra's availability shows the change.
+    """Go online or offline. The server answers after the mitra's availability shows the change.
 
-    A 503 `presence_unknown` means that the toggle is saved and in force: a mitra who is offline cannot accept. The
-    mitra's availability does not show the change yet, but follows by itself. A client should repeat the request, which
-    is safe.
+    The answer 503 `presence_unknown` means that the toggle is saved and in force. For example, a mitra who is now
+    offline cannot accept. The mitra's availability does not show the change yet, but will show the change even
+    without another request. A client should repeat the request, which is safe.
     """
     async with database.transaction() as tx:
         state = await set_intent(tx, mitra.user_id, data.online, presence.hooks.intent_changed)

@@ -9,7 +9,8 @@ from curhat.kit.database import Transaction
 from curhat.presence.schemas import MitraPresence
 
 # Takes the toggle's transaction, the mitra, and whether the mitra is online now. Presence calls it while it holds the
-# lock of the mitra's row, and only if the intent changed. An error of this function refuses the change.
+# lock of the mitra's row, and only if the intent changed. If the function raises an error, the toggle does not
+# change.
 IntentChanged = Callable[[Transaction, UUID, bool], Awaitable[None]]
 
 
@@ -17,7 +18,8 @@ class PresenceHooks(msgspec.Struct, frozen=True, kw_only=True):
     """The functions that presence calls."""
 
     intent_changed: IntentChanged
-    # Takes the mitras who may be asked now. Presence repeats the call every few seconds while they may be asked.
+    # Takes the mitras who may be asked now. Presence repeats the call every few seconds while these mitras may be
+    # asked.
     may_be_asked: Callable[[list[UUID]], Awaitable[object]]
     # Takes a mitra with a connection in this process, and the mitra's presence. Presence calls it when that presence
     # changed or a device connected.

@@ -12,7 +12,7 @@ class PresenceChange(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class MitraPresence(msgspec.Struct, frozen=True, kw_only=True):
-    """A mitra's own presence: the toggle, whether the mitra is connected, its sessions, and how many it may have."""
+    """A mitra's own presence: the toggle, whether it is connected, its number of sessions, and its capacity."""
 
     online: bool
     connected: bool
@@ -32,6 +32,6 @@ class MitraProfile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Availability(msgspec.Struct, frozen=True):
-    """Whether any mitra is available. It has no number, because a customer never sees how many there are (1.5)."""
+    """Whether any mitra is available. There is no count, because a customer never learns the number (1.5)."""
 
     available: bool

@@ -6,21 +6,22 @@ Guarantees
     `may_be_asked`, `ask_candidates`, `count_available`, `is_connected` and `connected_among` answer from Valkey
     within a second, or raise PresenceUnknown. They never guess. When a mitra accepts, PostgreSQL checks again whether
     the mitra can take a customer.
-    If this process committed a change, Valkey shows it at once. If another process did, or the signal was lost,
-    Valkey shows it within RECONCILE_INTERVAL_SECONDS. Valkey never returns to an older state.
-    After Valkey was away, wiped or damaged, it is correct again within RECONCILE_INTERVAL_SECONDS. For mitras whom
-    only push reaches, this takes up to PUSH_RECONCILE_INTERVAL_SECONDS.
+    If this process committed a change, Valkey shows the change at once. If another process committed the change, or
+    if the signal was lost, Valkey shows the change within RECONCILE_INTERVAL_SECONDS. Valkey never returns to an
+    older state.
+    After Valkey was away, wiped or damaged, its data is correct again within RECONCILE_INTERVAL_SECONDS. For mitras
+    whom only push reaches, this takes up to PUSH_RECONCILE_INTERVAL_SECONDS.
 How it works
-    A frame from a mitra only sets a time in memory. `flush` reports to Valkey, in batches, the connections that had a
-    frame. Each report contains the age of the last frame, so a late report never lengthens a lease.
-    `reconcile` reports all connections of this process, applies the states of their mitras to Valkey, and tells pairing
-    which of them may be asked. This repairs the effects of a lost signal or an outage.
+    A frame from a mitra only sets a time in memory. `flush` reports to Valkey, in batches, which connections have
+    received a frame. Each report contains the age of the last frame, so a late report never lengthens a lease.
+    `reconcile` reports all connections of this process, applies the states of their mitras to Valkey, and tells the
+    package pairing which of these mitras may be asked. `reconcile` repairs the effects of a lost signal or an outage.
     No process holds a connection of a mitra whom only push reaches (1.1). So the workers read all of these mitras from
     PostgreSQL, which stores the subscriptions that have not failed and when the app was last seen.
 Relies on
-    The hub's hooks call `opened`, `frame_received` and `closed` for every socket of a mitra. They never reuse a
+    The hub's hooks call `opened`, `frame_received` and `closed` for every socket of a mitra. The hooks never reuse a
     connection id. The signal of each change that this process commits reaches `mitra_changed`. `run` runs in every
-    process, and `keep_push_reachable` runs in at least one.
+    process, and `keep_push_reachable` runs in at least one process.
 """
 
 import asyncio
@@ -51,14 +52,15 @@ SIGNAL = "mitra_changed"
 
 FLUSH_INTERVAL_SECONDS = 0.25
 RECONCILE_INTERVAL_SECONDS = 2
-# `reconcile` takes at most this many steps, spread over the interval. One step with hundreds of mitras would delay all
-# other work of this process.
+# `reconcile` divides its work into at most this many steps, and spreads the steps over the interval. One step with
+# hundreds of mitras would delay all other work of this process.
 MAX_RECONCILE_STEPS = 20
 # The minimum number of mitras per step.
 MIN_MITRAS_PER_STEP = 25
 PUSH_RECONCILE_INTERVAL_SECONDS = 5
 LAST_SEEN_INTERVAL_SECONDS = 30
-# How many rows one statement locks to write last-seen times. This limits how long an accept waits for such a row.
+# How many mitras' rows one statement locks to write last-seen times. This limits how long an accept waits for the
+# lock of a mitra's row.
 MAX_LAST_SEEN_ROWS = 500
 
 _available = Gauge("curhat_presence_available_mitras", "Mitras that may be asked now.")
@@ -74,7 +76,7 @@ async def set_intent(
 ) -> MitraState:
     """Set the toggle and return the new state. Locks the mitra's row, and calls the hook if the intent changed.
 
-    Raises NotFound if the user is no mitra, and every error that `intent_changed` raises.
+    Raises NotFound if the user is not a mitra. Also raises every error of the hook `intent_changed`.
     """
     locked = await queries.lock_mitras(tx, mitra_ids=[mitra_id])
     if not locked:
@@ -89,13 +91,16 @@ async def set_intent(
 
 
 async def take_place(tx: Transaction, mitra_id: UUID) -> None:
-    """Count one more session of this mitra. The caller holds the mitra's row lock."""
+    """Add 1 to the mitra's `active_sessions`. The caller must hold the lock of the mitra's row."""
     await queries.take_place(tx, mitra_id=mitra_id)
     announce(tx, [mitra_id])
 
 
 async def release_places(tx: Transaction, mitra_ids: Sequence[UUID]) -> None:
-    """Count one session less for each time that a mitra appears in `mitra_ids`. Takes the mitras' row locks."""
+    """Subtract 1 from a mitra's `active_sessions` for each time that it appears in `mitra_ids`.
+
+    Locks the mitras' rows.
+    """
     await queries.lock_mitras(tx, mitra_ids=mitra_ids)
     await queries.release_places(tx, mitra_ids=mitra_ids)
     announce(tx, mitra_ids)
@@ -104,7 +109,7 @@ async def release_places(tx: Transaction, mitra_ids: Sequence[UUID]) -> None:
 def announce(tx: Transaction, mitra_ids: Sequence[UUID]) -> None:
     """Make this process refresh these mitras in Valkey after the commit.
 
-    Call it in every transaction that changes intent, suspension, the number of sessions or the maximum.
+    Call this function in every transaction that changes a mitra's intent, suspension, number of sessions or capacity.
     """
     tx.signal(SIGNAL, msgspec.json.encode(mitra_ids))
 
@@ -139,8 +144,8 @@ class _Mitra:
     """A mitra who has connections in this process."""
 
     connections: dict[str, _Connection] = dataclasses.field(default_factory=dict)
-    # The version that was last sent to the mitra's devices, and whether the mitra was connected then. None after a
-    # device connected, because that device may show an older state.
+    # The presence that this process last sent to the mitra's devices: its version, and whether it showed the mitra as
+    # connected. None after a device connected, because that device may show an older state.
     told: tuple[int, bool] | None = None
 
 
@@ -152,11 +157,11 @@ class Presence:
         self._database = database
         self._store = PresenceStore(client)
         self._mitras: dict[UUID, _Mitra] = {}
-        # Connections with a frame or a close that has not been reported to Valkey yet.
+        # The connections whose last frame or close this process has not reported to Valkey yet.
         self._unreported: set[_Connection] = set()
         self._flushing = asyncio.Lock()
         self._next_flush: asyncio.Task[None] | None = None
-        # The times when mitras were last seen that are not yet in PostgreSQL.
+        # The last-seen times that this process has not written to PostgreSQL yet.
         self._unwritten_last_seen: dict[UUID, float] = {}
         self._to_refresh: set[UUID] = set()
         self._refresh_wanted = asyncio.Event()
@@ -172,7 +177,7 @@ class Presence:
         return (await self._store.look(mitra_id)).may_be_asked
 
     async def is_connected(self, mitra_id: UUID) -> bool:
-        """Whether this mitra is connected now (5.6). Being in a session does not count."""
+        """Whether this mitra is connected now (5.6). A running session alone does not make a mitra connected."""
         return (await self._store.look(mitra_id)).connected
 
     async def connected_among(self, mitra_ids: Sequence[UUID]) -> set[UUID]:
@@ -185,14 +190,18 @@ class Presence:
         return await self._store.count()
 
     async def view(self, state: MitraState) -> MitraPresence:
-        """Return a mitra's presence for its devices. If presence is unknown, show not connected. Never raises."""
+        """Return a mitra's presence for its devices.
+
+        If Valkey does not answer, the result shows `connected` as false.
+        Never raises.
+        """
         try:
             connected = await self.is_connected(state.id)
         except PresenceUnknown:
             connected = False
         return _to_presence(state, connected=connected)
 
-    # Events of the mitras' sockets. None of these methods raises an error because Valkey is away.
+    # Events of the mitras' sockets. When Valkey is away, these methods do not raise an error.
 
     async def opened(self, mitra_id: UUID, connection_id: str) -> None:
         """Begin the lease of a socket that opened. When this returns, Valkey has the lease, unless Valkey is away."""
@@ -214,7 +223,7 @@ class Presence:
             self._unreported.add(connection)
 
     async def closed(self, mitra_id: UUID, connection_id: str) -> None:
-        """End the lease of a socket that closed, cleanly or not, after COME_BACK_SECONDS at the latest."""
+        """End the lease of a socket that closed, cleanly or not. The lease ends within COME_BACK_SECONDS."""
         mitra = self._mitras.get(mitra_id)
         if mitra is None or connection_id not in mitra.connections:
             return
@@ -227,7 +236,7 @@ class Presence:
             await self.flush()
 
     def seen(self, mitra_id: UUID) -> None:
-        """Note that the mitra's app sent an HTTP request (1.1). `write_last_seen` writes this to PostgreSQL."""
+        """Note that the mitra's app sent an HTTP request (1.1). `write_last_seen` writes the time to PostgreSQL."""
         self._unwritten_last_seen[mitra_id] = time.monotonic()
 
     # Making Valkey follow PostgreSQL.
@@ -249,7 +258,7 @@ class Presence:
         return [state.id for state, standing in applied if standing.may_be_asked]
 
     def refresh_soon(self, mitra_ids: Iterable[UUID]) -> None:
-        """Make `run` refresh these mitras, together with all others that wait for a refresh."""
+        """Make `run` refresh these mitras, together with all other mitras that wait for a refresh."""
         self._to_refresh.update(mitra_ids)
         self._refresh_wanted.set()
 
@@ -272,15 +281,19 @@ class Presence:
         await repeat(self.reconcile_push, PUSH_RECONCILE_INTERVAL_SECONDS)
 
     async def reconcile_push(self) -> None:
-        """Refresh every mitra whom push reaches, and every mitra who may be asked in Valkey. Raises PresenceUnknown."""
+        """Refresh every mitra whom push reaches, and every mitra who may be asked according to Valkey.
+
+        Raises PresenceUnknown.
+        """
         reachable = await queries.read_push_reachable_mitras(
             self._database, push_window_seconds=PUSH_REACHABLE_SECONDS
         )
         await self._tell_pairing(await self.refresh({*reachable, *await self._store.candidates()}))
 
     async def flush(self) -> None:
-        """Report the unreported frames and closes to Valkey, or raise PresenceUnknown and keep them for the next flush.
+        """Report the unreported frames and closes to Valkey.
 
+        If Valkey does not answer, keeps the frames and closes for the next flush, and raises PresenceUnknown.
         One report runs at a time. All callers that wait meanwhile share the next report. So a thousand mitras who
         reconnect at once cost a few batches, not a thousand connections to Valkey.
         """
@@ -295,7 +308,8 @@ class Presence:
         for start in range(0, len(held), size):
             if start:
                 await asyncio.sleep(RECONCILE_INTERVAL_SECONDS * size / len(held))
-            # A mitra who left since the last step needs no report: `closed` has made it.
+            # Skip a mitra whose connections have closed since the last step, because `closed` has already reported
+            # the closes.
             mitras = {each: self._mitras[each] for each in held[start : start + size] if each in self._mitras}
             for mitra in mitras.values():
                 self._unreported.update(mitra.connections.values())
@@ -305,14 +319,17 @@ class Presence:
         _available.set(await self._store.count())
 
     async def refresh_waiting(self) -> None:
-        """Wait until a mitra needs a refresh, then refresh all such mitras. `reconcile` repairs a failure."""
+        """Wait until a mitra needs a refresh, then refresh all such mitras.
+
+        After a failure, `reconcile` refreshes them.
+        """
         await self._refresh_wanted.wait()
         self._refresh_wanted.clear()
         ids, self._to_refresh = self._to_refresh, set()
         await self._tell_pairing(await self.refresh(ids))
 
     async def write_last_seen(self) -> None:
-        """Write to PostgreSQL when mitras were last seen. Skips locked rows; the next call writes them."""
+        """Write to PostgreSQL when mitras were last seen. Skips locked rows, which the next call writes."""
         now = time.monotonic()
         seen = self._unwritten_last_seen.copy()
         mitra_ids = list(seen)

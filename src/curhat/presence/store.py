@@ -2,12 +2,13 @@
 
 Guarantees
     Every call ends within CALL_TIMEOUT_SECONDS: it returns, or it raises PresenceUnknown.
-    Writes may be repeated, late or out of order. The newest frame and the newest version win.
+    A write may be repeated, may come late, or may come out of order. Valkey keeps the newest frame and the newest
+    version.
     Valkey holds no fact about money or sessions. If it is wiped, the next heartbeats restore everything.
 Relies on
     Nobody sets Valkey's clock back by much.
-    Availability versions only grow. A restored backup of PostgreSQL has older versions. So empty Valkey after a
-    restore.
+    Availability versions never decrease. A restored backup of PostgreSQL contains lower versions, so empty Valkey
+    after a restore.
 """
 
 import asyncio
@@ -68,7 +69,7 @@ Item = TypeVar("Item")
 
 
 class Report(NamedTuple):
-    """The ages of a connection's last frame and of its close. `closed_age_seconds` is None while it is open."""
+    """The ages of a connection's last frame and of its close. `closed_age_seconds` is None for an open connection."""
 
     mitra_id: UUID
     connection_id: str
@@ -89,7 +90,7 @@ class PresenceStore:
     def __init__(self, client: "valkey.asyncio.Valkey") -> None:
         # Typed here, because the client's own signature has no types.
         self._execute: Callable[..., Awaitable[Any]] = client.execute_command
-        # The operations that are failing, with the time of the first failure. We log an outage when it begins and
+        # The operations that are failing, each with the time of its first failure. We log when an outage begins and
         # when it ends.
         self._failing_since: dict[str, float] = {}
 
@@ -106,7 +107,10 @@ class PresenceStore:
         return unknown
 
     async def apply(self, states: Sequence[MitraState]) -> list[Standing]:
-        """Write these states, except where Valkey has a newer one. Returns the standings in the same order."""
+        """Write each state, but skip a mitra of whom Valkey has a newer state.
+
+        Returns the standings in the same order.
+        """
         standings: list[Standing] = []
         for batch in _batches(states):
             arguments: list[str | int] = []

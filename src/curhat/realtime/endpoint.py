@@ -22,7 +22,7 @@ PATHS: Final[dict[str, Role]] = {"/api/client/realtime": "customer", "/api/mitra
 
 
 class RealtimeEndpoint:
-    """Serves scopes of type `websocket` on the two realtime paths, and closes those on other paths.
+    """Serves WebSocket connections on the two realtime paths, and closes WebSocket connections on other paths.
 
     The ASGI server must accept frames slightly larger than 64 KiB, so that this endpoint can answer them with 4413.
     """
@@ -47,7 +47,7 @@ class RealtimeEndpoint:
                 await send({"type": "websocket.close", "code": code})
                 return
         except OSError:
-            return  # The client has gone already.
+            return  # The client has already disconnected.
         socket = Socket(owner, send, self._hooks)
         self._hub.add(socket)
         try:

@@ -18,7 +18,7 @@ from curhat.realtime.tickets import TICKET_LIFETIME_SECONDS, issue_ticket
 
 
 class RealtimeTicket(msgspec.Struct, frozen=True):
-    """A ticket that opens one socket, once. The socket's address carries it as `?ticket=`."""
+    """A ticket that opens one socket, once. The client adds `?ticket=…` to the address of the socket."""
 
     ticket: str
     expires_at: datetime
@@ -32,7 +32,10 @@ async def issue_customer_realtime_ticket(
     database: NamedDependency[Database],
     valkey_client: NamedDependency[Valkey],
 ) -> RealtimeTicket:
-    """Issue a ticket for a customer's socket, if the client can set no header: one use within 30 s."""
+    """Issue a ticket for a customer's socket, for clients that cannot set a header.
+
+    The ticket can be used once, within 30 s.
+    """
     return await _issue(request, customer, database, valkey_client)
 
 
@@ -45,7 +48,10 @@ async def issue_mitra_realtime_ticket(
     database: NamedDependency[Database],
     valkey_client: NamedDependency[Valkey],
 ) -> RealtimeTicket:
-    """Issue a ticket for a mitra's socket, if the client can set no header: one use within 30 s."""
+    """Issue a ticket for a mitra's socket, for clients that cannot set a header.
+
+    The ticket can be used once, within 30 s.
+    """
     return await _issue(request, mitra, database, valkey_client)
 
 

@@ -1,7 +1,7 @@
 """Declarations of events. Each package declares in its `events.py` the events that it sends.
 
-A declaration binds the name of an event to the structs of its data. `contracts/realtime.json` is generated from the
-declarations.
+A declaration says which structs hold the data of the event with this name. `contracts/realtime.json` is generated
+from the declarations.
 """
 
 from typing import Generic, TypeVar
@@ -49,7 +49,10 @@ class EventType(Generic[CustomerData, MitraData]):
 
 
 class UnsequencedEventType(Generic[MitraData]):
-    """A type of event for mitras that may be lost: the welcome, `/state` and the lists show the same state."""
+    """A type of event for mitras. An event of this type may be lost, because other answers show the same state.
+
+    These are the welcome, `/state` and the lists.
+    """
 
     def __init__(self, name: str, mitra: type[MitraData]) -> None:
         self.name = name

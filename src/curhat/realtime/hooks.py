@@ -11,20 +11,23 @@ from curhat.kit.identity import Identity, Role
 
 
 class SocketIdentity(msgspec.Struct, frozen=True):
-    """A signed-in user, and the digest of the token that admits them. Revoking the token closes the socket."""
+    """A signed-in user, and the digest of the token that admits them.
+
+    When the token is revoked, the hub closes the user's socket.
+    """
 
     identity: Identity
     token_digest: bytes
 
 
 class HubHooks(msgspec.Struct, frozen=True, kw_only=True):
-    """The functions that the hub calls. They exist before the hub, so they must not need it."""
+    """The functions that the hub calls. These functions exist before the hub, so they must not use the hub."""
 
-    # Returns the digests of the tokens that are no longer valid: revoked or expired, or the owner is suspended. The
-    # hub asks every 3 s about the tokens of its sockets, so that no socket stays open after a lost signal.
+    # Returns the digests of those tokens that are revoked or expired, or whose owner is suspended. The hub calls this
+    # every 3 s with the tokens of its sockets. So no socket stays open because a signal was lost.
     signed_out: Callable[[Sequence[SocketIdentity]], Awaitable[Collection[bytes]]]
-    # Returns the other member of this running session, who is shown that this user is typing. Returns None if the
-    # session does not run or the user is not a member.
+    # Returns the other member of this session, whose devices show that this user is typing. Returns None if the
+    # session is not running or the user is not a member of the session.
     typing_recipient: Callable[[Identity, UUID], Awaitable[Identity | None]]
 
 
@@ -32,10 +35,11 @@ class SocketHooks(Protocol):
     """The functions that each socket calls. If one of them raises an error, the socket is closed."""
 
     async def authenticate(self, role: Role, scope: Scope) -> SocketIdentity | None:
-        """Return the user who opens this socket, by bearer header, by cookie (with an Origin check) or by `?ticket=`.
+        """Return the user who opens this socket. The bearer header, the cookie or `?ticket=` identifies the user.
 
-        Returns None if nobody is signed in with `role`, or if the token of a ticket was revoked since. Raises
-        PresenceUnknown when Valkey, which stores the tickets, does not answer.
+        A cookie counts only with a right Origin. Returns None if the handshake identifies no signed-in user of
+        `role`. Returns None for a ticket whose token was revoked after the ticket was issued.
+        Raises PresenceUnknown when Valkey, which stores the tickets, does not answer.
         """
 
     async def opened(self, identity: Identity, connection_id: str) -> None:
@@ -48,4 +52,4 @@ class SocketHooks(Protocol):
         """Handle the end of a welcomed connection. Does not raise when Valkey is away."""
 
     async def welcome_extras(self, identity: Identity) -> Mapping[str, object]:
-        """Return the further fields of this user's welcome. Reads them now, not from an earlier answer."""
+        """Return the further fields of this user's welcome. Reads the current values at each call."""

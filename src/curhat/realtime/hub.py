@@ -1,12 +1,13 @@
 """The sockets of one process, and the frames that the process sends to them.
 
-A committed event arrives as a signal that contains its frame. A socket sends the frame at once if it has already sent
-the event before. Otherwise it reads the missing events from PostgreSQL. Signals may be lost. So every 3 s the hub
-compares the heads of its users' streams with PostgreSQL, in bulk, and asks which tokens are no longer valid.
+A committed event arrives as a signal that contains its frame. If a socket has already sent the preceding event, the
+hub sends the frame at once. Otherwise, the hub reads the missing events from PostgreSQL. Signals may be lost. So
+every 3 s the hub compares the heads of its users' streams with PostgreSQL, in bulk, and asks which tokens are no
+longer valid.
 
 The hub answers a hello in these steps: it registers the socket, reads the head and the missed events, and sends the
-welcome and the missed events. It reads again until PostgreSQL has nothing newer. Then the socket goes live, with no
-await after the last comparison.
+welcome and the missed events. The hub repeats the reading until PostgreSQL has no newer event. Then it makes the
+socket live. It does not await between its last comparison and that change.
 """
 
 import asyncio
@@ -37,13 +38,13 @@ from curhat.realtime.sockets import Feed, Socket, Stalled
 
 log = structlog.get_logger(__name__)
 
-# How often the hub pings each socket. Each tick pings one slot of sockets, so that no tick pings all of them.
+# How often the hub pings each socket. Each tick pings one slot of sockets, so that no tick pings all sockets.
 PING_PERIOD_SECONDS: Final[dict[Role, float]] = {"customer": 15.0, "mitra": 3.0}
 TICK_SECONDS: Final = 0.1
 HELLO_TIMEOUT_SECONDS: Final = 5.0
 # A client that sends nothing for this time counts as gone, even if the network reports no error.
 SILENCE_TIMEOUT_SECONDS: Final = 120.0
-# If a signal is lost, an event or a revoked token takes effect at most this late.
+# If a signal is lost, the hub learns of the event or of the revoked token at most this much later.
 COMPARE_PERIOD_SECONDS: Final = 3.0
 # Limits how long one comparison occupies the event loop.
 MAX_USERS_PER_COMPARISON: Final = 2_000
@@ -58,7 +59,7 @@ Item = TypeVar("Item")
 
 
 class TypingNotice(msgspec.Struct, frozen=True, array_like=True):
-    """Tells every process to show this user that the other side is typing."""
+    """Tells every process to send this user a typing signal, because the session's other member is typing."""
 
     role: Role
     user_id: UUID
@@ -92,7 +93,8 @@ class Hub:
         self._empty = asyncio.Event()
         self._empty.set()
         self._open = 0
-        # PostgreSQL's time minus the event loop's. Until the first query, we use this machine's time instead.
+        # PostgreSQL's time minus the event loop's time. Until the first query, this machine's time replaces
+        # PostgreSQL's.
         self._clock = datetime.now(UTC) - timedelta(seconds=asyncio.get_running_loop().time())
 
     # For the packages above ---------------------------------------------------------------------------------
@@ -103,15 +105,15 @@ class Hub:
         signals.handle("typing", self.handle_typing_signal)
 
     def held(self, role: Role) -> set[UUID]:
-        """Return the users of this role who have a socket in this process that said hello."""
+        """Return the users of this role from whom a socket in this process has received a hello."""
         return set(self._feeds[role])
 
     def holds(self, identity: Identity) -> bool:
-        """Whether this user has a socket in this process that said hello."""
+        """Whether a socket in this process has received a hello from this user."""
         return identity.user_id in self._feeds[identity.role]
 
     def send_unsequenced(self, event: UnsequencedEvent) -> None:
-        """Send an event without a number to its user's sockets in this process, if there are any."""
+        """Send an unsequenced event to all sockets of its user in this process."""
         feed = self._feeds[event.role].get(event.user_id)
         if feed is None:
             return
@@ -124,7 +126,7 @@ class Hub:
                 socket.hold_back(frame)
 
     def close_tokens(self, token_digests: Collection[bytes], code: int = protocol.SIGNED_OUT) -> None:
-        """Close the sockets in this process that were opened with one of these tokens, or with a ticket for it."""
+        """Close the sockets in this process that a client opened with one of these tokens, or with a ticket for it."""
         for socket in self._all():
             if socket.owner.token_digest in token_digests:
                 socket.close(code)
@@ -143,7 +145,10 @@ class Hub:
             tasks.create_task(self._run_comparisons())
 
     async def drain(self) -> None:
-        """Close every socket with 1012, because the process stops. `add` closes later sockets at once."""
+        """Close every socket with 1012, because the process stops.
+
+        From now on, `add` closes each new socket at once.
+        """
         self._draining = True
         for socket in self._all():
             socket.close(protocol.RESTARTING, "come back after a random wait")
@@ -154,7 +159,7 @@ class Hub:
             task.cancel()
 
     def server_now(self) -> datetime:
-        """Return PostgreSQL's current time, computed from its last reading and the event loop's clock."""
+        """Return PostgreSQL's current time, computed from its last answer and the time that has passed since."""
         return self._clock + timedelta(seconds=asyncio.get_running_loop().time())
 
     # For the endpoint ---------------------------------------------------------------------------------------
@@ -189,7 +194,7 @@ class Hub:
         SOCKETS_OPEN.labels(role=role).dec()
 
     async def answer_hello(self, socket: Socket, hello: Hello) -> None:
-        """Answer the first hello of a socket, or a later one. Raises Stalled, and the errors of DATABASE_AWAY."""
+        """Answer the first hello of a socket, or a later hello. Raises Stalled, and the errors of DATABASE_AWAY."""
         socket.generation += 1
         await self._welcome(socket, hello)
 
@@ -212,7 +217,7 @@ class Hub:
                 continue
             feed.head = max(feed.head, signal.seq)
             for socket in feed.sockets:
-                # A socket in another phase reads from PostgreSQL until it has reached feed.head.
+                # For a socket in another phase, a task reads from PostgreSQL until the socket has reached feed.head.
                 if socket.phase == "live" and signal.seq > socket.seq:
                     if signal.seq == socket.seq + 1:
                         socket.seq = signal.seq
@@ -250,7 +255,8 @@ class Hub:
                 if not missed or missed[0].seq != seq + 1:
                     seq = None
         self._set_clock(head.server_now)
-        # Without a hello, feed.head was higher than the events that PostgreSQL has. So replace feed.head.
+        # The hub welcomes a socket without a hello if feed.head is higher than PostgreSQL's head. So replace
+        # feed.head.
         feed.head = head.seq if hello is None else max(feed.head, head.seq)
         extras = await socket.hooks.welcome_extras(identity)
         await pause_point("realtime.looked")
@@ -266,7 +272,7 @@ class Hub:
     async def _bring_up_to_date(
         self, socket: Socket, generation: int, feed: Feed, missed: Sequence[StoredEvent]
     ) -> None:
-        """Send the missed events, read on until PostgreSQL has nothing newer, then make the socket live."""
+        """Send missed events until PostgreSQL has no newer event. Then make the socket live."""
         while True:
             for event in missed:
                 if event.seq != socket.seq + 1:
@@ -311,7 +317,7 @@ class Hub:
         except DATABASE_AWAY as error:
             log.warning("realtime.gap_not_read", error=type(error).__name__)
             if socket.generation == generation:
-                # The next comparison finds the gap again.
+                # The next call of `compare_heads` finds the gap again.
                 socket.phase = "live"
         except Exception:
             log.exception("realtime.gap_failed")
@@ -328,13 +334,16 @@ class Hub:
         loop = asyncio.get_running_loop()
         due = loop.time()
         while True:
-            # After a pause of the process, run at most one second of the missed ticks.
+            # After a pause of the process, run the missed ticks of the last second, and skip the earlier ones.
             due = max(due + TICK_SECONDS, loop.time() - 1)
             await asyncio.sleep(due - loop.time())
             self.tick()
 
     def tick(self) -> None:
-        """Ping the sockets of the next slot. Close sockets that sent no hello in time, or nothing for two minutes."""
+        """Ping the sockets of the next slot.
+
+        Close sockets without a hello in time, or without a frame for two minutes.
+        """
         loop_time = asyncio.get_running_loop().time()
         while self._awaiting_hello and self._awaiting_hello[0][0] <= loop_time:
             _, socket = self._awaiting_hello.popleft()
@@ -357,7 +366,8 @@ class Hub:
                 except DATABASE_AWAY as error:
                     log.warning("realtime.not_compared", step=step.__name__, error=type(error).__name__)
                 except Exception:
-                    # This loop must continue. Without it, events whose signals are lost would never be delivered.
+                    # This loop must continue. Without this loop, the hub would never deliver an event whose signal is
+                    # lost.
                     log.exception("realtime.comparison_failed", step=step.__name__)
             await asyncio.sleep(COMPARE_PERIOD_SECONDS)
 
@@ -395,7 +405,7 @@ class Hub:
 
 
 def _resumable_seq(hello: Hello | None, head: StreamHead) -> int | None:
-    """Return the seq from which the client can resume. Return None if its hello does not match this head."""
+    """Return the seq from which the client can resume. Return None if the hello does not match this head."""
     if hello is None or hello.seq is None or hello.epoch != str(head.epoch):
         return None
     return hello.seq if 0 <= hello.seq <= head.seq else None

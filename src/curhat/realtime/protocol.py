@@ -1,16 +1,18 @@
-"""Every frame of the socket, in both directions. Each text frame is one JSON object. Its `op` names its kind.
+"""Every frame of the socket, in both directions.
 
+Each text frame is one JSON object, whose `op` is the kind of the frame.
 Client to server: hello, pong, signal. Server to client: welcome, event, ping, signal, error.
 
 How the client and the server keep in step
     The client remembers the `epoch` and `seq` of the last event that it has applied. Its hello contains both.
-    The server answers with a welcome. Then it sends all events after that seq. Each event's seq is one higher than the
-    seq before it.
-    A client that sees a higher seq in a ping says hello again. A client may say hello at any time. It ignores an event
-    whose seq it has already applied.
-    `resumed: false` means that the client cannot resume: the missed events are no longer stored, or its hello did not
-    name an event of this stream. The client then fetches `/state`, and applies the events whose seq is higher than the
-    seq in `/state`. A server that cannot continue a stream sends such a welcome without a hello.
+    The server answers with a welcome. Then the server sends all events after that seq. The seq of each event is one
+    higher than the seq of the event before.
+    If a ping has a higher seq than the client has applied, the client says hello again. A client may say hello at any
+    time. A client ignores an event whose seq it has already applied.
+    `resumed: false` means that the client cannot resume: the server no longer stores the missed events, or the hello
+    named no event of this stream. The client then fetches `/state`, and applies the events whose seq is higher than
+    the seq in `/state`. If the server cannot continue a stream, it sends a welcome with `resumed: false`, although
+    the client said no hello.
     If the server cannot read a frame, it answers with `error` and the code `validation_failed`, and changes nothing.
 Close codes
     4401  signed out
@@ -51,11 +53,14 @@ class Hello(msgspec.Struct, frozen=True, tag_field="op", tag="hello", forbid_unk
 
 
 class Pong(msgspec.Struct, frozen=True, tag_field="op", tag="pong", forbid_unknown_fields=True):
-    """The answer to a ping. Like every frame, it renews the user's lease. It has no other effect."""
+    """The answer to a ping. Like every client frame, a pong renews the user's lease. A pong has no other effect."""
 
 
 class TypingSignal(msgspec.Struct, frozen=True, tag_field="op", tag="signal", forbid_unknown_fields=True):
-    """A member of this session is typing. Either side sends it. The server forwards at most one per 2 s."""
+    """A member of this session is typing. Client and server both send this frame.
+
+    The server sends at most one per 2 s.
+    """
 
     type: Literal["typing"]
     session_id: UUID
@@ -74,14 +79,17 @@ class Event(msgspec.Struct, frozen=True, tag_field="op", tag="event"):
     """A change that concerns the user. `data` is the changed object, as this user may see it."""
 
     seq: int | None
-    # The name of an EventType or of an UnsequencedEventType. For the latter, seq is None.
+    # The name of an EventType or of an UnsequencedEventType. An unsequenced event has no seq (None).
     type: str
     at: datetime
     data: msgspec.Raw
 
 
 class Ping(msgspec.Struct, frozen=True, tag_field="op", tag="ping"):
-    """Asks for a pong. A client that has not applied the event `seq`, the stream's last one, says hello again."""
+    """Asks for a pong. `seq` is the stream's last event.
+
+    A client that has not applied this event says hello again.
+    """
 
     seq: int
     server_now: datetime
@@ -122,7 +130,7 @@ def write(frame: ServerFrame) -> str:
 
 
 def write_welcome(welcome: Welcome, extras: Mapping[str, object]) -> str:
-    """Write a welcome, with the further fields of this user's role, as text."""
+    """Write a welcome as text. `extras` are the further fields that the user's role needs."""
     return _encoder.encode({"op": "welcome", **msgspec.structs.asdict(welcome), **extras}).decode()
 
 

@@ -1,4 +1,7 @@
-"""Event streams in PostgreSQL: the events of one user in one role, numbered without gaps, kept for 24 hours."""
+"""Event streams in PostgreSQL.
+
+A stream has the events of one user in one role, numbered without gaps, for 24 hours.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -17,16 +20,17 @@ MAX_EVENTS_PER_PRUNE = 10_000
 
 
 class StoredEvent(msgspec.Struct, frozen=True):
-    """A stored event. `frame` is the text of the frame that a socket sends for it."""
+    """A stored event. `frame` is the text of the frame that a socket sends for the event."""
 
     seq: int
     frame: str
 
 
 class StreamSignal(msgspec.Struct, frozen=True, array_like=True):
-    """Tells every process that an event was committed. All events of one transaction are sent as one list.
+    """Tells every process that an event was committed. Each transaction sends one list of these signals.
 
-    The signal contains the frame, so a socket without a gap does not read the event from PostgreSQL.
+    The signal contains the frame. So a socket that has sent all earlier events does not read the event from
+    PostgreSQL.
     """
 
     role: Role
@@ -42,11 +46,12 @@ _data_encoder = msgspec.json.Encoder()
 async def append(tx: Transaction, events: Sequence[StreamEvent]) -> None:
     """Write events to their users' streams, and publish them after the commit.
 
-    Call it once per transaction, with all events, after taking all other locks. It locks the streams' rows in order.
+    Call `append` once per transaction, with all events, after the transaction has taken all other locks. `append`
+    locks the rows of the streams in order.
     """
     if not events:
         return
-    # One struct often goes to several users. Encode it once.
+    # Several events often contain the same struct. Encode each struct once.
     texts: dict[int, str] = {}
     data = []
     for event in events:
@@ -69,10 +74,11 @@ async def append(tx: Transaction, events: Sequence[StreamEvent]) -> None:
 
 
 async def read_head(db: Executor, role: Role, user_id: UUID) -> StreamHead:
-    """Read the head of a user's stream: `seq` is that of its last event, or 0. If the stream is missing, create it.
+    """Read the head of a user's stream. Create the stream if it does not exist.
 
-    A snapshot must read the head before the rows that it shows. Then every change that the snapshot lacks has an event
-    after that head. Some of these events may repeat what the snapshot shows.
+    The head's `seq` is the seq of the last event, or 0 without events.
+    A snapshot must read the head before the rows that the snapshot shows. Then every change that the snapshot lacks
+    has an event after that head. Other events after the head may repeat changes that the snapshot already shows.
     """
     head = await queries.find_head(db, role=role, user_id=user_id)
     return head or await queries.begin_stream(db, role=role, user_id=user_id)
@@ -81,13 +87,19 @@ async def read_head(db: Executor, role: Role, user_id: UUID) -> StreamHead:
 async def events_after(
     db: Executor, role: Role, user_id: UUID, seq: int, max_events: int
 ) -> list[StoredEvent]:
-    """Read the stored events after `seq`, in order. If pruning deleted the next event, they begin after a gap."""
+    """Read the stored events after `seq`, in order.
+
+    If pruning has deleted event `seq` + 1, a gap precedes the events.
+    """
     rows = await queries.list_events_after(db, role=role, user_id=user_id, seq=seq, max_events=max_events)
     return [StoredEvent(seq=row.seq, frame=_frame(row.seq, row.type, row.at, row.data)) for row in rows]
 
 
 async def prune(tx: Transaction, max_events: int = MAX_EVENTS_PER_PRUNE) -> int:
-    """Delete at most `max_events` of the events that are older than 24 hours, oldest first. Returns how many."""
+    """Delete at most `max_events` of the events that are older than 24 hours, oldest first.
+
+    Returns how many it deleted.
+    """
     return await queries.prune_events(tx, max_events=max_events)
 
 

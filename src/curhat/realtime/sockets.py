@@ -1,8 +1,8 @@
-"""One socket on the server's side: it sends frames in order and within limits, and closes.
+"""The server's side of one socket: sends frames in order and within limits, and closes the socket.
 
-Most sockets of a chat service are idle. An idle socket costs little memory: it has no timer, no queue, and no task
-except its receive loop. It writes each frame directly to the server's transport. It makes a queue only while the
-transport is full.
+Most sockets of a chat service are idle. An idle socket costs little memory, because it has no timer, no queue, and no
+task except its receive loop. A socket writes each frame directly to the transport. Only while the transport is full,
+the socket has a queue.
 """
 
 import asyncio
@@ -20,7 +20,8 @@ from curhat.realtime import protocol
 from curhat.realtime.hooks import SocketHooks, SocketIdentity
 from curhat.realtime.metrics import CLOSES, FRAMES_SENT
 
-# How much may wait for a slow reader. If more waits, the socket closes. The client can then resume.
+# The maximum length of a socket's queue. If a slow client lets the queue grow longer, the server closes the socket.
+# The client can then resume.
 MAX_QUEUE_FRAMES: Final = 256
 MAX_QUEUE_BYTES: Final = 1024 * 1024
 # A client that reads nothing for this time, while the hub sends it missed events, counts as stalled.
@@ -35,7 +36,7 @@ MAX_FRAMES_PER_SECOND: Final = 50.0
 TYPING_PERIOD_SECONDS: Final = 2.0
 
 # opened     The client has not said hello.
-# welcoming  The hub is answering a hello. Events wait for the welcome.
+# welcoming  The hub is answering a hello. Events wait until the welcome is sent.
 # live       `seq` is the last event sent. The hub sends the next event as soon as it is committed.
 # behind     The hub is reading the events of a gap.
 Phase = Literal["opened", "welcoming", "live", "behind"]
@@ -47,7 +48,7 @@ class Stalled(Exception):
 
 @dataclasses.dataclass(slots=True, eq=False, repr=False)
 class Feed:
-    """One user's stream in this process: the highest seq known to be committed, and the sockets that get it."""
+    """One user's stream in this process: the highest seq known to be committed, and the sockets that send it."""
 
     identity: Identity
     head: int = 0
@@ -66,7 +67,7 @@ class Socket:
     seq: int = 0
     # Whether SocketHooks.opened was called for this connection.
     welcomed: bool = False
-    # Counts hellos. Work for an earlier hello stops when it sees a later generation.
+    # Counts the hellos of this socket. A task for an earlier hello stops when it sees a higher generation.
     generation: int = 0
     # None before the first hello.
     feed: Feed | None = None
@@ -95,7 +96,10 @@ class Socket:
         return self._allowance >= 0
 
     def allows_typing(self, session_id: UUID) -> bool:
-        """Whether the server may forward a typing signal for this session now. If so, counts the signal."""
+        """Return whether the server may forward a typing signal for this session now.
+
+        Count a signal that it may forward.
+        """
         now = asyncio.get_running_loop().time()
         known = self._typing_forwarded_at or {}
         recent = {session: at for session, at in known.items() if now - at < TYPING_PERIOD_SECONDS}
@@ -108,7 +112,7 @@ class Socket:
     # Frames to the client -----------------------------------------------------------------------------------
 
     def send(self, frame: str) -> None:
-        """Send a frame after all earlier ones. Never waits. If the queue is full, closes the socket."""
+        """Send a frame after all earlier frames. Never waits. If the queue is full, closes the socket."""
         if self.close_code is not None:
             return
         FRAMES_SENT.inc()
@@ -127,11 +131,11 @@ class Socket:
 
     @property
     def has_backlog(self) -> bool:
-        """Whether frames wait for the reader."""
+        """Whether frames wait for a slow client."""
         return self._writer is not None
 
     def hold_back(self, frame: str) -> None:
-        """Keep a frame for `send_held_back`. If there are too many, closes the socket."""
+        """Keep a frame for `send_held_back`. If too many frames are kept, close the socket."""
         if self._held_back is None:
             self._held_back = []
         if len(self._held_back) < MAX_QUEUE_FRAMES:
@@ -146,7 +150,7 @@ class Socket:
             self.send(frame)
 
     async def flush(self) -> None:
-        """Wait until the transport has taken every frame. Raises Stalled if it takes none for a long time."""
+        """Wait until the transport has taken every frame. Raises Stalled if it takes no frame for a long time."""
         writer = self._writer
         while writer is not None and self.close_code is None:
             waiting = self._queued_bytes
@@ -156,7 +160,7 @@ class Socket:
             writer = self._writer
 
     def _enqueue(self, frame: str) -> None:
-        assert self._queue is not None  # It exists as long as its writer does.
+        assert self._queue is not None  # The queue exists as long as the writer task.
         size = protocol.size_bytes(frame)
         if len(self._queue) >= MAX_QUEUE_FRAMES or self._queued_bytes + size > MAX_QUEUE_BYTES:
             self.close(protocol.TOO_SLOW, "say hello again")
@@ -208,7 +212,7 @@ class Socket:
             pass  # The client has disconnected.
 
     def was_dropped(self) -> bool:
-        """Whether this socket cancelled its receive loop. If so, undoes the cancellation."""
+        """Return whether this socket cancelled its receive loop. If it did, undo the cancellation."""
         if self._dropped and self._receive_loop is not None:
             self._receive_loop.uncancel()
         return self._dropped

@@ -1,7 +1,7 @@
-"""Tickets for clients that cannot set a header. The URL of their socket contains a ticket, not a long-lived token.
+"""Tickets for clients that cannot set a header. The socket's URL contains a ticket instead of a long-lived token.
 
-A ticket can be used once, within 30 s. Valkey stores only its digest. So a digest that somebody reads in Valkey opens
-no socket. A used ticket that somebody reads in a log of URLs opens none either.
+A ticket can be used once, within 30 s. Valkey stores only the digest of a ticket. So an attacker who reads Valkey
+finds no ticket, and an attacker who reads a log of URLs finds only used tickets.
 """
 
 import asyncio
@@ -38,8 +38,9 @@ async def issue_ticket(valkey: Valkey, identity: Identity, token_digest: bytes) 
 
 
 async def redeem_ticket(valkey: Valkey, role: Role, ticket: str) -> SocketIdentity | None:
-    """Use up a ticket and return its owner, or None if the ticket is unknown, used, expired or of the other role.
+    """Use up a ticket and return its owner.
 
+    Returns None if the ticket is unknown, used or expired, or if it belongs to the other role.
     Raises PresenceUnknown when Valkey does not answer.
     """
     async with _valkey_may_be_away():
