@@ -21,8 +21,8 @@ SELECT value AS default_action FROM configuration WHERE key = 'extension_default
 SELECT key, value, updated_at, updated_by FROM configuration WHERE key = @key FOR NO KEY UPDATE
 
 -- name: change_value :one
--- Replace the value, and insert its entries in the history and in the audit. Two changes of a row never have
--- the same `updated_at`. So a client that compares `updated_at` cannot miss a change.
+-- Replace the value, and insert one entry into the history and one entry into the audit. Two changes of a row
+-- never have the same `updated_at`. So a client that compares `updated_at` cannot miss a change.
 -- row: StoredRow
 WITH old_row AS (
     SELECT key, value FROM configuration WHERE key = @key
@@ -44,8 +44,8 @@ WITH old_row AS (
 SELECT key, value, updated_at, updated_by FROM changed_row
 
 -- name: list_changes :many
--- The changes of one row, newest first. Returns only changes that are older than the change @before_id. If
--- @before_id is null, returns the newest changes.
+-- The changes of one row, newest first. If @before_id is not null, returns only the changes that are older than
+-- the change with this id.
 -- nullable: @before_id
 SELECT id, old_value, new_value, changed_by, changed_at FROM configuration_changes
 WHERE key = @key AND (@before_id::bigint IS NULL OR id < @before_id)

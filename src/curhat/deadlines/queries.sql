@@ -9,23 +9,24 @@ FROM unnest(@entity_ids::uuid[], @generations::integer[], @due_at::timestamptz[]
 ON CONFLICT (kind, entity_id, generation) DO UPDATE SET due_at = excluded.due_at, attempts = 0, parked_at = NULL
 
 -- name: arm_deadline_now :exec
--- nothing → armed and due. Each transaction uses a new generation. So the INSERT does not wait for an earlier
--- deadline that a worker has locked, and does not conflict with it.
+-- nothing → armed and due. Each transaction uses a new generation. So the INSERT does not conflict with an
+-- earlier deadline, and does not wait for a worker that has locked the earlier deadline.
 -- nullable: @correlation_id
 INSERT INTO deadlines (kind, entity_id, generation, due_at, correlation_id)
 VALUES (@kind, @entity_id, (pg_current_xact_id()::text::numeric % 2147483647)::integer, curhat_now(), @correlation_id)
 ON CONFLICT (kind, entity_id, generation) DO NOTHING
 
 -- name: disarm_deadlines :exec
--- armed → gone. If a worker has locked a deadline, the deadline stays and later fires as a no-op.
+-- armed → gone. If a worker has locked a deadline, the deadline stays, and its transition later does nothing.
 DELETE FROM deadlines WHERE id IN (
     SELECT id FROM deadlines WHERE kind = ANY (@kinds) AND entity_id = ANY (@entity_ids::uuid[])
     FOR UPDATE SKIP LOCKED
 )
 
 -- name: due_deadlines :many
--- The deadlines that are due now, oldest first. Takes no locks; claim_deadlines takes them. The clock is read
--- in a subquery, so that PostgreSQL evaluates it once and can use it as an index bound.
+-- The deadlines that are due now, oldest first. The statement takes no locks, because claim_deadlines locks the
+-- rows. A subquery reads the clock, so that PostgreSQL calls curhat_now() once and can use the result as an
+-- index bound.
 -- row: DueDeadline
 SELECT id, kind FROM deadlines
 WHERE parked_at IS NULL AND due_at <= (SELECT curhat_now())
@@ -33,13 +34,13 @@ ORDER BY due_at
 LIMIT @max_deadlines
 
 -- name: seconds_until_next_due :one
--- Seconds until the next deadline is due. Negative when a deadline is overdue; null when none is armed.
+-- Seconds until the next deadline is due. Negative when a deadline is overdue; null when no deadline is armed.
 -- nullable: seconds
 SELECT extract(epoch FROM min(due_at) - curhat_now())::float8 AS seconds FROM deadlines WHERE parked_at IS NULL
 
 -- name: claim_deadlines :many
 -- armed and due → gone when this transaction commits. Skips deadlines that another worker has locked. Also
--- skips deadlines that were moved or disarmed since due_deadlines found them.
+-- skips deadlines that were moved or disarmed after due_deadlines found them.
 -- nullable: correlation_id
 -- row: Deadline
 DELETE FROM deadlines WHERE id IN (
@@ -56,7 +57,7 @@ RETURNING kind, entity_id, generation, due_at, correlation_id, attempts,
 SELECT set_config('lock_timeout', @lock_timeout, true) AS lock_timeout
 
 -- name: postpone_deadline :exec
--- armed → due again after @wait_seconds, or parked. Stores the error.
+-- armed → due again after @wait_seconds or, if @is_parked is true, parked. Stores the transition's error.
 UPDATE deadlines
 SET attempts = attempts + 1, last_error = @last_error, due_at = curhat_now() + make_interval(secs => @wait_seconds),
     parked_at = CASE WHEN @is_parked THEN curhat_now() END

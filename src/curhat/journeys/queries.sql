@@ -5,9 +5,10 @@
 SELECT id FROM sessions WHERE customer_id = @customer_id AND status = 'active'
 
 -- name: refuse_if_decided :optional
--- Say whether the pairing of this request is open or decided. A decision is final. No row: the request belongs to
--- another mitra, or this mitra has won. If another mitra has won, the statement also stores that refusal under the
--- idempotency key, unless the key already has an answer. `is_stored`: this statement stored the refusal.
+-- Return whether the pairing of this request is open or decided. A decided pairing stays decided. No row: the
+-- request belongs to another mitra, or this mitra has won. If another mitra has won, the statement also stores
+-- the refusal under the idempotency key. A key that already has an answer keeps this answer. `is_stored` is
+-- true if this statement stored the refusal.
 -- nullable: close_reason
 -- row: EarlyRefusal
 WITH asked AS MATERIALIZED (
@@ -30,12 +31,14 @@ FROM asked
 
 -- name: accept_and_start :optional
 -- The contested step (2b.5). Request: offered → accepted. Pairing: open → matched. Payment: confirmed → served.
--- The statement also starts the session, arms its end, and closes the other requests. It locks payment, pairing,
--- mitra and request, in this order. It checks every condition after it holds all these locks. No row: this accept
--- did not win, and changed nothing. explain_refusal then says why.
--- The next statement counts the session against the mitra's capacity. The comment of lock_mitras (presence)
--- explains why that is a separate statement. @key_lock is the advisory lock of the idempotency key, if there is a
--- key. If another request holds that lock, this accept does not win.
+-- The statement also starts the session, arms the deadline of the session's end, and closes the other requests.
+-- It locks payment, pairing, mitra and request, in this order. After it holds all these locks, it checks every
+-- condition. No row: this accept did not win, and the statement changed nothing. explain_refusal then gives the
+-- reason.
+-- If a row comes back, the caller's next statement adds 1 to the mitra's active_sessions. The comment of
+-- lock_mitras (presence) explains why this must be a separate statement. @key_lock is the number of the
+-- idempotency key's advisory lock, or null without a key. If another HTTP request holds that lock, this accept
+-- does not win.
 -- nullable: @key_lock, @correlation_id, target_mitra_id, target_display_name
 -- row: AcceptedPairing
 WITH key AS MATERIALIZED (
@@ -45,7 +48,8 @@ WITH key AS MATERIALIZED (
     FROM key, requests JOIN pairings ON pairings.id = requests.pairing_id
     WHERE key.is_free AND requests.id = @request_id AND requests.mitra_id = @mitra_id
 ), locked_payment AS MATERIALIZED (
-    -- A decision is final. So if the pairing is decided, the statement takes no lock and finds no winner.
+    -- A decided pairing stays decided. So if the pairing is decided, the statement takes no lock and returns no
+    -- row.
     SELECT payments.* FROM payments JOIN asked ON payments.id = asked.payment_id
     WHERE asked.pairing_status = 'open'
     FOR NO KEY UPDATE OF payments
@@ -72,7 +76,8 @@ WITH key AS MATERIALIZED (
     WHERE pairing.status = 'open' AND request.status = 'offered' AND pairing.deadline_at > moment.now
         AND mitra.can_take_customer
 ), locked_customer AS MATERIALIZED (
-    -- This lock makes a rename wait for this transaction. After the commit, the rename finds the session.
+    -- This lock makes a change of the customer's name wait for this transaction. After the commit, the change
+    -- of the name finds the session.
     SELECT customers.call_name FROM customers JOIN won ON customers.id = won.customer_id FOR SHARE OF customers
 ), accept_request AS (
     -- PostgreSQL evaluates CHECK constraints against the row version that this statement first read. That version
@@ -111,7 +116,7 @@ WITH key AS MATERIALIZED (
         close_reason = CASE WHEN locked_losers.same_pairing THEN 'already_taken' ELSE 'at_capacity' END
     FROM locked_losers, moment WHERE requests.id = locked_losers.id AND requests.status = 'offered'
 ), lose_targeted AS (
-    -- The mitra is at capacity now, so the pairings of customers who chose this mitra fail (4.4).
+    -- The mitra is at capacity now, so every other targeted pairing that asked this mitra fails (4.4).
     INSERT INTO deadlines (kind, entity_id, due_at, correlation_id)
     SELECT 'targeted_lost', pairings.id, moment.now, @correlation_id
     FROM locked_losers JOIN pairings ON pairings.id = locked_losers.pairing_id, moment
@@ -135,8 +140,9 @@ JOIN locked_customer ON true
 LEFT JOIN mitras AS target ON target.id = won.target_mitra_id
 
 -- name: explain_refusal :optional
--- Say why accept_and_start did not win. Checks the reasons in the order of the contract. Runs after
--- accept_and_start in the same transaction. No row: the request belongs to another mitra.
+-- Return why accept_and_start did not win. The CASE has the reasons in the order of the contract. The caller
+-- runs this statement after accept_and_start, in the same transaction. No row: the request belongs to another
+-- mitra.
 -- nullable: @key_lock, close_reason
 -- row: RefusedAccept
 SELECT
@@ -148,8 +154,8 @@ SELECT
             THEN 'request_closed'
         WHEN NOT mitras.online OR mitras.suspended_at IS NOT NULL THEN 'mitra_offline'
         WHEN mitras.active_sessions >= mitras.max_customers THEN 'at_capacity'
-        -- Nothing prevents this accept any more: the request that held the key was rolled back, or the clock was set
-        -- back. That is not final, so the client must repeat the accept.
+        -- No reason applies any more. Either the HTTP request that held the key's lock was rolled back, or the
+        -- clock was set back. The client must repeat the accept, because the repeated accept may win.
         ELSE 'in_progress'
     END AS outcome,
     requests.pairing_id, requests.close_reason
@@ -167,8 +173,8 @@ SELECT EXISTS (SELECT 1 FROM sessions WHERE customer_id = @customer_id AND mitra
 SELECT deadline_at FROM pairings WHERE id = @pairing_id AND status = 'open' AND deadline_at > curhat_now()
 
 -- name: list_requests_to_push :many
--- The requests of this pairing that may still need a push. Their mitras can take a customer, have a working push
--- subscription, and got no push about the request yet.
+-- The requests of this pairing that may still need a push. The mitras of these requests can take a customer,
+-- have a subscription that has not failed, and got no push about the request yet.
 -- row: RequestPush
 SELECT requests.mitra_id AS user_id, requests.id AS subject_id, requests.id AS topic_id, requests.id AS request_id,
     requests.offered_at AS reason_at, pairings.deadline_at AS expires_at
@@ -187,7 +193,8 @@ WHERE requests.pairing_id = @pairing_id AND requests.status = 'offered'
     )
 
 -- name: find_match_to_push :optional
--- This session, if it is running, began within @within_seconds, and its customer got no push about it yet.
+-- This session, if it still needs a push. It is running and began within the last @within_seconds, and the
+-- customer got no push about it yet.
 -- row: CustomerPush
 SELECT customer_id AS user_id, id AS subject_id, id AS topic_id, id AS session_id, started_at AS reason_at,
     ends_at AS expires_at
@@ -202,9 +209,9 @@ WHERE id = @session_id AND status = 'active' AND ends_at > curhat_now()
     )
 
 -- name: find_message_to_push :optional
--- The mitra's newest unread message in this session, if the mitra sent it within @within_seconds and the customer
--- got no push about it yet. The push expires at the end of the session, or one minute after the message if that is
--- later.
+-- The newest unread message of the mitra in this session, if it still needs a push. The mitra sent the message
+-- within the last @within_seconds, and the customer got no push about it yet. `expires_at` is the end of the
+-- session or one minute after the message, whichever is later.
 -- row: CustomerPush
 SELECT sessions.customer_id AS user_id, newest.id AS subject_id, sessions.id AS topic_id, sessions.id AS session_id,
     newest.sent_at AS reason_at, greatest(sessions.ends_at, newest.sent_at + interval '1 minute') AS expires_at
@@ -223,7 +230,7 @@ WHERE sessions.id = @session_id
     )
 
 -- name: filter_open_requests :many
--- Keep only the requests that a mitra can still accept.
+-- Return the requests among @ids that a mitra can still accept.
 SELECT requests.id FROM requests JOIN pairings ON pairings.id = requests.pairing_id
 WHERE requests.id = ANY (@ids::uuid[]) AND requests.status = 'offered'
     AND pairings.status = 'open' AND pairings.deadline_at > curhat_now()
@@ -241,7 +248,7 @@ SELECT id FROM sessions WHERE pairing_id = @pairing_id
 SELECT id FROM sessions WHERE mitra_id = @mitra_id AND status = 'active' ORDER BY id
 
 -- name: find_people_of_targeted_payment :one
--- The customer who pays, and the mitra whom the customer chose. Neither of them ever changes.
+-- The customer who pays, and the mitra whom the customer chose. These two ids of a payment never change.
 -- row: PeopleOfPayment
 SELECT customer_id, target_mitra_id FROM payments WHERE id = @payment_id AND target_mitra_id IS NOT NULL
 

@@ -1,6 +1,6 @@
 -- name: begin_key :one
 -- Read the key's stored answer, and take the key's advisory lock for this transaction. `is_free` is false when
--- another request holds that lock.
+-- another HTTP request holds that lock.
 -- nullable: fingerprint, status, body, is_abandoned
 WITH lock AS MATERIALIZED (
     SELECT pg_try_advisory_xact_lock(@lock) AS is_free
@@ -23,13 +23,15 @@ ON CONFLICT (role, user_id, key) DO UPDATE SET status = excluded.status, body = 
 WHERE idempotency_keys.status IS NULL AND idempotency_keys.fingerprint = excluded.fingerprint
 
 -- name: mark_key_running :execrows
--- nothing or abandoned → running. Changes no row if another request has already marked the key.
+-- nothing or abandoned → running. Changes no row if the key already has an answer, or belongs to an HTTP
+-- request with another fingerprint.
 INSERT INTO idempotency_keys (role, user_id, key, fingerprint) VALUES (@role, @user_id, @key, @fingerprint)
 ON CONFLICT (role, user_id, key) DO UPDATE SET created_at = curhat_now()
 WHERE idempotency_keys.status IS NULL AND idempotency_keys.fingerprint = excluded.fingerprint
 
 -- name: prune_keys :execrows
--- Delete the oldest keys that are older than a day, at most @max_keys. After a day, no client repeats a request.
+-- Delete at most @max_keys keys that are older than a day, oldest first. After a day, no client repeats an HTTP
+-- request.
 DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM idempotency_keys WHERE created_at < (SELECT curhat_now() - interval '24 hours')
     ORDER BY created_at LIMIT @max_keys FOR UPDATE SKIP LOCKED

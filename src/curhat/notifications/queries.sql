@@ -7,8 +7,8 @@
 SELECT FROM people WHERE id = @user_id FOR NO KEY UPDATE
 
 -- name: lock_endpoint :exec
--- Take the endpoint's advisory lock for this transaction, so that two people subscribe in the same browser one
--- after the other.
+-- Take the endpoint's advisory lock for this transaction. If two people subscribe in the same browser, the
+-- second transaction waits for the first.
 SELECT FROM pg_advisory_xact_lock(hashtextextended('push subscription at ' || @endpoint::text, 0))
 
 -- name: delete_earlier_owner :exec
@@ -17,7 +17,7 @@ DELETE FROM push_subscriptions
 WHERE endpoint = @endpoint AND p256dh = @p256dh AND auth = @auth AND token_digest <> @token_digest
 
 -- name: upsert_subscription :exec
--- Insert the subscription, or make the existing one good again.
+-- Insert the subscription. If the subscription exists already, set its language and clear its failures.
 INSERT INTO push_subscriptions (role, user_id, token_digest, endpoint, p256dh, auth, language)
 VALUES (@role, @user_id, @token_digest, @endpoint, @p256dh, @auth, @language)
 ON CONFLICT ON CONSTRAINT push_subscriptions_one_owner DO UPDATE
@@ -48,21 +48,22 @@ FROM push_messages AS messages JOIN push_subscriptions AS subscriptions ON subsc
 WHERE subscriptions.role = 'mitra' AND subscriptions.user_id = @mitra_id AND messages.kind = 'test'
 
 -- name: list_subscriptions_of_mitra :many
--- List all subscriptions of the mitra, also the failed ones. If a test arrives, its subscription becomes good
--- again.
+-- List all subscriptions of the mitra, including those that have failed. If a test push arrives at a failed
+-- subscription, the worker clears the subscription's failures.
 -- row: Subscription
 SELECT id, user_id, language FROM push_subscriptions WHERE role = 'mitra' AND user_id = @mitra_id
 
 -- name: list_good_subscriptions :many
--- List the subscriptions of these people that have not failed.
+-- List these people's subscriptions that have not failed.
 -- row: Subscription
 SELECT id, user_id, language FROM push_subscriptions
 WHERE role = @role AND user_id = ANY (@user_ids::uuid[]) AND failed_at IS NULL
 ORDER BY user_id, id
 
 -- name: enqueue_messages :exec
--- Insert waiting messages. A message that is already there for an earlier reason waits again, for the new reason.
--- A subscription that was deleted meanwhile gets no message.
+-- Insert messages that wait to be sent. If the subscription already has a message of this kind and subject for
+-- an earlier reason, that message gets the new content and waits again. A subscription that was deleted
+-- meanwhile gets no message.
 INSERT INTO push_messages (subscription_id, kind, subject_id, topic, payload, reason_at, expires_at)
 SELECT given.subscription_id, given.kind, given.subject_id, given.topic, given.payload, given.reason_at,
     given.expires_at
@@ -77,8 +78,8 @@ SET topic = excluded.topic, payload = excluded.payload, reason_at = excluded.rea
 WHERE push_messages.reason_at < excluded.reason_at
 
 -- name: claim_messages :many
--- Claim at most @max_messages due messages, oldest first. A claimed message is due again in @claim_seconds, when
--- this attempt has certainly ended.
+-- Claim at most @max_messages due messages, oldest first. A claimed message is due again after @claim_seconds.
+-- By then this attempt to send the message has certainly ended.
 -- row: ClaimedMessage
 WITH due_messages AS MATERIALIZED (
     SELECT id FROM push_messages
@@ -103,7 +104,7 @@ RETURNING push_messages.id, push_messages.kind, push_messages.subject_id, push_m
 UPDATE push_messages SET done_at = curhat_now() WHERE id = ANY (@ids::bigint[])
 
 -- name: delete_unwanted_messages :exec
--- Delete messages, except those that are done.
+-- Delete those of these messages that are not done.
 DELETE FROM push_messages WHERE id = ANY (@ids::bigint[]) AND done_at IS NULL
 
 -- name: postpone_message :exec
@@ -111,16 +112,16 @@ DELETE FROM push_messages WHERE id = ANY (@ids::bigint[]) AND done_at IS NULL
 UPDATE push_messages SET due_at = curhat_now() + make_interval(secs => @wait_seconds) WHERE id = @id
 
 -- name: delete_subscription :execrows
--- Delete the subscription, with its messages.
+-- Delete the subscription. PostgreSQL also deletes the subscription's messages.
 DELETE FROM push_subscriptions WHERE id = @id
 
 -- name: reset_failures :execrows
--- Make the subscription good again.
+-- Clear the failures of the subscription.
 UPDATE push_subscriptions SET failures = 0, failed_at = NULL WHERE id = @id
 
 -- name: count_failure :optional
--- Add 1 to the subscription's failures. At @max_failures, mark the subscription as failed. Returns whether this
--- call marked it. No row: the subscription was deleted.
+-- Add 1 to the subscription's failures. When the failures reach @max_failures, mark the subscription as failed.
+-- Returns whether this statement marked the subscription. No row: the subscription was deleted.
 UPDATE push_subscriptions
 SET failures = failures + 1,
     failed_at = CASE WHEN failures + 1 >= @max_failures THEN coalesce(failed_at, curhat_now()) END
@@ -134,7 +135,8 @@ DELETE FROM push_messages WHERE id IN (
 )
 
 -- name: prune_subscriptions :many
--- Delete at most @max_rows subscriptions of expired sign-ins. Returns their owners.
+-- Delete at most @max_rows subscriptions whose access token has expired. Returns the owners of the deleted
+-- subscriptions.
 -- row: PrunedSubscription
 DELETE FROM push_subscriptions WHERE id IN (
     SELECT subscriptions.id

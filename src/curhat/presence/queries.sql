@@ -1,8 +1,8 @@
 -- name: read_mitra_states :many
--- Read the columns on which the availability of these mitras depends. push_reachable_seconds says how long push
--- can still reach the mitra: until @push_window_seconds after the app was last seen, or 0 without a subscription
--- that has not failed. availability_version grows with every change of the other columns. It does not grow when
--- only time passes.
+-- Read the columns on which the availability of these mitras depends. `push_reachable_seconds` is the number of
+-- seconds for which push can still reach the mitra. Push reaches the mitra until @push_window_seconds after
+-- last_seen_at. The number is 0 if the mitra has no subscription that has not failed. A change of another
+-- availability column increases `availability_version`. The passing of time does not change it.
 -- row: MitraState
 SELECT id, display_name, online, suspended_at IS NOT NULL AS suspended, can_take_customer, active_sessions,
     max_customers,
@@ -15,11 +15,12 @@ FROM mitras
 WHERE id = ANY (@mitra_ids::uuid[])
 
 -- name: lock_mitras :many
--- Lock these mitras in id order, and read their toggles. A caller must change a mitra only in a later statement.
--- One statement that locks and changes a mitra can deadlock. T0 has changed the mitra. T1 inserts a request for the
--- mitra, and so holds FOR KEY SHARE on the old row version. T2, the statement, waits for T0. T3 waits behind T2.
--- T0 commits. T2 locks the new version, and then also the old version, which it read first. Because of T1's lock,
--- PostgreSQL queues T2 behind T3 there. T3 waits for T2.
+-- Lock these mitras in id order, and read their toggles. The caller changes a mitra in a later statement,
+-- because one statement that locks and changes a mitra can deadlock. For example: T0 has changed the mitra. T1
+-- inserts a request for the mitra, and so holds FOR KEY SHARE on the old row version. T2 runs one statement
+-- that locks and changes the mitra. T2 waits for T0. T3 waits behind T2. T0 commits. T2 locks the new row
+-- version, and then also the old row version, which it read first. Because of T1's lock, PostgreSQL queues T2
+-- behind T3 there. T3 waits for T2.
 -- row: LockedMitra
 SELECT id, online FROM mitras WHERE id = ANY (@mitra_ids::uuid[]) ORDER BY id FOR NO KEY UPDATE
 
@@ -37,8 +38,8 @@ RETURNING id, display_name, online, suspended_at IS NOT NULL AS suspended, can_t
     availability_version
 
 -- name: read_push_reachable_mitras :many
--- Find the mitras whom push can reach: those last seen within @push_window_seconds, with a subscription that has
--- not failed.
+-- Find the mitras whom push can reach. They are online and not suspended, have a subscription that has not
+-- failed, and were last seen within @push_window_seconds.
 SELECT id FROM mitras
 WHERE push_ready AND online AND suspended_at IS NULL
     AND last_seen_at > (SELECT curhat_now() - make_interval(secs => @push_window_seconds))
@@ -48,8 +49,8 @@ WHERE push_ready AND online AND suspended_at IS NULL
 UPDATE mitras SET active_sessions = active_sessions + 1 WHERE id = @mitra_id
 
 -- name: release_places :exec
--- Subtract 1 from mitras.active_sessions for each time that the mitra is among @mitra_ids. The caller holds the
--- rows' locks. A result below 0 violates the table's CHECK.
+-- For each element of @mitra_ids, subtract 1 from this mitra's active_sessions. The caller holds the rows'
+-- locks. A result below 0 violates the table's CHECK.
 UPDATE mitras SET active_sessions = mitras.active_sessions - ended.places
 FROM (
     SELECT mitra_id, count(*)::integer AS places FROM unnest(@mitra_ids::uuid[]) AS mitra_id GROUP BY mitra_id
@@ -57,9 +58,9 @@ FROM (
 WHERE mitras.id = ended.mitra_id
 
 -- name: write_last_seen :many
--- Set mitras.last_seen_at to @ages_seconds ago, but never to an earlier time than before. Returns the mitras whose
--- row changed. The statement skips rows that another transaction has locked. So it never waits, and never takes
--- part in a deadlock.
+-- Set each mitra's last_seen_at to the time @ages_seconds ago. A later stored time stays. Returns the mitras
+-- whose rows the statement wrote. The statement skips rows that another transaction has locked. So it never
+-- waits, and never takes part in a deadlock.
 WITH seen AS (
     SELECT mitra_id, curhat_now() - make_interval(secs => age_seconds) AS seen_at
     FROM unnest(@mitra_ids::uuid[], @ages_seconds::double precision[]) AS frames (mitra_id, age_seconds)

@@ -2,7 +2,7 @@
 -- type: purposes = Purpose from curhat.pricing.schemas
 
 -- name: list_offers :many
--- The current offers that this customer can choose: the trial first, then by duration.
+-- The current offers that this customer can choose. The trial comes first. The other offers follow by duration.
 SELECT id, duration_minutes, price_rp, is_trial FROM offers
 WHERE purpose = @purpose AND withdrawn_at IS NULL
     AND NOT (is_trial AND EXISTS (SELECT 1 FROM sessions WHERE customer_id = @customer_id AND is_trial))
@@ -20,8 +20,8 @@ SELECT EXISTS (SELECT 1 FROM offers WHERE is_trial AND withdrawn_at IS NULL)
     AND NOT EXISTS (SELECT 1 FROM sessions WHERE customer_id = @customer_id AND is_trial) AS is_available
 
 -- name: seed_offers :exec
--- nothing → current, for each offer. An offer at Rp0 is the trial. A current offer of the same duration stays
--- unchanged.
+-- nothing → current, for each offer. An offer at Rp0 is the trial. A current offer with the same purpose and
+-- duration stays unchanged.
 INSERT INTO offers (purpose, duration_minutes, price_rp, is_trial)
 SELECT purpose, duration_minutes, price_rp, price_rp = 0
 FROM unnest(@purposes::text[], @durations_minutes::integer[], @prices_rp::integer[])

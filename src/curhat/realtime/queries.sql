@@ -1,9 +1,9 @@
 -- type: role = Role from curhat.kit.identity
 
 -- name: append_events :many
--- Append events to their streams, and advance each stream's head by the number of its new events. The numbers
--- have no gaps. A missing stream begins at 0. Each array has one element per event. Returns one row per event, in
--- the same order.
+-- Append events to their streams, and advance each stream's head by the number of its new events. The `seq`
+-- numbers of a stream have no gaps. A stream that does not exist yet begins with the number 1. Each array has
+-- one element per event. Returns one row per event, in the order of the arrays.
 -- row: AppendedEvent
 WITH given_events AS MATERIALIZED (
     SELECT role, user_id, type, data, position,
@@ -31,14 +31,15 @@ SELECT seq, at FROM numbered_events ORDER BY position
 SELECT epoch, head AS seq, curhat_now() AS server_now FROM streams WHERE role = @role AND user_id = @user_id
 
 -- name: begin_stream :one
--- Begin an empty stream. If another transaction began the stream meanwhile, return its head and change nothing.
+-- Begin an empty stream. If another transaction began the stream meanwhile, return the head of that stream and
+-- change nothing.
 -- row: StreamHead
 INSERT INTO streams (role, user_id) VALUES (@role, @user_id)
 ON CONFLICT (role, user_id) DO UPDATE SET head = streams.head
 RETURNING epoch, head AS seq, curhat_now() AS server_now
 
 -- name: list_events_after :many
--- Read at most @max_events events of a user's stream, those after @seq, in order.
+-- Read the events of a user's stream that follow @seq, in order. Returns at most @max_events events.
 -- row: EventRow
 SELECT seq, type, at, data FROM stream_events
 WHERE role = @role AND user_id = @user_id AND seq > @seq
@@ -46,8 +47,8 @@ ORDER BY seq
 LIMIT @max_events
 
 -- name: list_heads_ahead :many
--- Find the streams whose head is higher than the head that the caller knows. All users have one role. Each array
--- has one element per user.
+-- Find the streams whose head is higher than the head that the caller knows. All users have the role @role.
+-- Each array has one element per user.
 -- row: HeadAhead
 SELECT streams.user_id, streams.head
 FROM unnest(@user_ids::uuid[], @known_heads::bigint[]) AS known (user_id, head)
@@ -55,8 +56,8 @@ JOIN streams ON streams.role = @role AND streams.user_id = known.user_id
 WHERE streams.head > known.head
 
 -- name: prune_events :execrows
--- Delete at most @max_events of the events that are older than 24 hours, oldest first. The stream's row keeps the
--- last number, so no number is used twice.
+-- Delete at most @max_events events that are older than 24 hours, oldest first. The stream's row keeps the last
+-- number, so no number is used twice.
 DELETE FROM stream_events WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM stream_events
     WHERE at < (SELECT curhat_now() - interval '24 hours')

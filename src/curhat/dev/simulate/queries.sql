@@ -1,11 +1,13 @@
 -- name: lock_simulation :one
--- Take the lock that allows only one simulation per database. The connection holds it until it closes. False:
--- another simulation holds the lock. Two simulations would use the same mitras.
+-- Take the advisory lock that allows only one simulation per database, because two simulations would use the
+-- same mitras. The connection holds the lock until the connection closes. False: another simulation holds the
+-- lock.
 SELECT pg_try_advisory_lock(hashtextextended('curhat simulate', 0)) AS is_locked
 
 -- name: find_free_mitra_phones :many
--- The first numbers with this prefix that a simulated mitra can use. The mitra is not suspended and has no
--- session left by a killed run. The phone has not reached the limit of 30 codes per hour.
+-- The first phone numbers with this prefix that a simulated mitra can use. If a mitra already has the number,
+-- this mitra is not suspended and has no active session, for example from a killed run. The number got fewer
+-- than 20 codes in the last hour; the limit is 30.
 SELECT phone_number FROM (
     SELECT @prefix || lpad(number::text, 7, '0') AS phone_number FROM generate_series(0, 99999) AS number
 ) AS numbers
@@ -19,12 +21,13 @@ ORDER BY phone_number
 LIMIT @max_phones
 
 -- name: find_next_customer_number :one
--- The lowest number after this prefix that no person ever had.
+-- One more than the highest number that follows this prefix in any person's phone number.
 SELECT coalesce(max(substr(phone_number, char_length(@prefix) + 1)::integer), -1) + 1 AS number FROM people
 WHERE phone_number LIKE @prefix || '_______'
 
 -- name: sum_money :one
--- The number of free trials that were served, and what customers paid for sessions and for extensions.
+-- The number of trials that were served, the total of the confirmed payments for sessions, and the total price
+-- of the approved extensions.
 SELECT
     count(*) FILTER (WHERE is_trial AND status IN ('served', 'refunded')) AS trials,
     coalesce(sum(amount_rp) FILTER (WHERE confirmed_at IS NOT NULL), 0) AS taken_rp,
@@ -35,7 +38,7 @@ SELECT
 FROM payments WHERE customer_id = ANY (@customer_ids::uuid[]) AND purpose = 'session'
 
 -- name: count_outcomes :many
--- Counts what the journeys of these customers led to, by subject and outcome.
+-- Count the outcomes of these customers' journeys. `subject` says what is counted, and `name` is the outcome.
 SELECT 'payments' AS subject, status AS name, count(*) AS count
 FROM payments WHERE customer_id = ANY (@customer_ids::uuid[]) AND purpose = 'session'
 GROUP BY 2
@@ -54,12 +57,12 @@ FROM charge_attempts JOIN payments ON payments.id = charge_attempts.payment_id
 WHERE customer_id = ANY (@customer_ids)
 GROUP BY 2
 UNION ALL
--- Failed targeted pairings by their tag, all others by their status.
+-- Count a failed targeted pairing under its tag, and any other targeted pairing under its status.
 SELECT 'targeted pairings', coalesce(failure_tag, status), count(*)
 FROM pairings WHERE customer_id = ANY (@customer_ids) AND kind = 'targeted'
 GROUP BY 2
 UNION ALL
--- Fallbacks by the customer's answer. If the customer took the fallback, also by the outcome of the blast.
+-- Count a fallback under its fallback_status. If the customer took the fallback, add the outcome of the blast.
 SELECT 'fallbacks',
     failed.fallback_status || coalesce(': ' || coalesce(blast.failure_tag, blast.status), ''),
     count(*)
@@ -69,7 +72,7 @@ LEFT JOIN pairings AS blast
 WHERE failed.customer_id = ANY (@customer_ids) AND failed.fallback_status IS NOT NULL
 GROUP BY 2
 UNION ALL
--- Extensions by their status, and by what decided them.
+-- Count an extension under its status and its decided_by.
 SELECT 'extensions', extensions.status || coalesce(' by ' || extensions.decided_by, ''), count(*)
 FROM extensions JOIN sessions ON sessions.id = extensions.session_id
 WHERE sessions.customer_id = ANY (@customer_ids)
@@ -77,7 +80,7 @@ GROUP BY 2
 ORDER BY count DESC, name
 
 -- name: list_seconds_to_accept :many
--- The seconds from the confirmation of the payment to the accept.
+-- For each session, the seconds from the confirmation of the payment to the accept.
 SELECT extract(epoch FROM sessions.started_at - payments.confirmed_at)::float8 AS seconds
 FROM sessions JOIN payments ON payments.id = sessions.payment_id
 WHERE sessions.customer_id = ANY (@customer_ids::uuid[])

@@ -3,8 +3,8 @@
 -- type: refund_status = RecordedRefundStatus from curhat.payments.mock.schemas
 
 -- name: record_charge :optional
--- nothing → @charge_status. The mock reports this status only after @known_after_seconds. No row: the key
--- already has a charge.
+-- nothing → @charge_status. The mock reports this status when @known_after_seconds have passed, and not before.
+-- No row: the key already has a charge.
 INSERT INTO mock_gateway.charges (key, payment_id, amount_rp, status, known_at, at)
 VALUES (@key, @payment_id, @amount_rp, @charge_status,
     clock_timestamp() + make_interval(secs => @known_after_seconds), clock_timestamp())
@@ -26,13 +26,14 @@ ON CONFLICT (key) DO NOTHING
 SELECT status AS refund_status FROM mock_gateway.refunds WHERE key = @key
 
 -- name: set_behaviour :exec
--- Set the mock's behaviour for one payment. Without @payment_id, set the default behaviour for all payments.
+-- Set the mock's behaviour for one payment. If @payment_id is null, set the default behaviour.
 -- nullable: @payment_id
 INSERT INTO mock_gateway.behaviours (payment_id, behaviour) VALUES (@payment_id, @behaviour)
 ON CONFLICT (payment_id) DO UPDATE SET behaviour = excluded.behaviour
 
 -- name: find_behaviour :optional
--- The payment's own behaviour, or else the default behaviour. No row: neither was set.
+-- The payment's own behaviour or, if the payment has none, the default behaviour. No row: there is no default
+-- either.
 SELECT behaviour FROM mock_gateway.behaviours WHERE payment_id = @payment_id OR payment_id IS NULL
 ORDER BY payment_id NULLS LAST LIMIT 1
 
