@@ -14,7 +14,7 @@
 
 -- name: open_blast :one
 -- nothing → open. Arms the deadline of the window, and inserts a request for each candidate who can take a
--- customer. The blast asks neither the customer nor @left_out_mitra_id. The caller holds the payment's lock.
+-- customer. The blast never asks the customer or @left_out_mitra_id. The caller holds the payment's lock.
 -- `asked` holds the ids of the mitras who were asked.
 -- nullable: @correlation_id, @left_out_mitra_id
 -- row: OpenedPairing
@@ -40,8 +40,9 @@ SELECT open_pairing.id, ARRAY(SELECT mitra_id FROM ask_mitras) AS asked FROM ope
 -- name: open_targeted :one
 -- nothing → open. If the chosen mitra can take a customer and @is_reachable is true, arms the deadline of the
 -- window and inserts a request for the mitra. Otherwise the pairing is open without a deadline or a request,
--- and `asked` is empty. Locks the mitra FOR SHARE against a toggle and an accept. If one of them commits first,
--- this statement sees its change. Otherwise it waits for this transaction, and then withdraws the request.
+-- and `asked` is empty. Locks the mitra FOR SHARE, because a toggle or another accept may change the mitra at
+-- the same time. If that transaction commits first, this statement sees its change. Otherwise that transaction
+-- waits for this transaction, and then withdraws the request.
 -- nullable: @correlation_id
 -- row: OpenedPairing
 WITH locked_mitra AS MATERIALIZED (
@@ -66,7 +67,7 @@ WITH locked_mitra AS MATERIALIZED (
 SELECT open_pairing.id, ARRAY(SELECT mitra_id FROM ask_mitra) AS asked FROM open_pairing
 
 -- name: list_blasts_to_offer :many
--- Open blasts that can be offered to one of the mitras, for the first time or again. Takes no locks.
+-- Open blasts that can be offered to at least one of these mitras, for the first time or again. Takes no locks.
 SELECT DISTINCT pairings.id
 FROM pairings
 CROSS JOIN mitras
@@ -80,8 +81,9 @@ LIMIT 100
 
 -- name: share_open_pairing :optional
 -- Lock the pairing FOR SHARE if it is open, so that it stays open until this transaction ends. No row: the
--- pairing is decided, or another transaction is deciding it. This statement does not wait for that transaction.
--- If the pairing stays open, the next offer, seconds later, includes the pairing.
+-- pairing is decided, or another transaction is deciding it. This statement does not wait for the other
+-- transaction. If the pairing is still open after that, the next offer, a few seconds later, includes the
+-- pairing.
 WITH locked_pairing AS MATERIALIZED (SELECT * FROM pairings WHERE id = @pairing_id FOR SHARE SKIP LOCKED)
 SELECT id FROM locked_pairing WHERE status = 'open' AND deadline_at > curhat_now()
 
@@ -109,8 +111,8 @@ SELECT pairing_id FROM requests WHERE id = @request_id AND mitra_id = @mitra_id
 
 -- name: lock_pairing :one
 -- Lock the pairing. `is_over`: the pairing's window had passed when this statement got the lock.
--- `answer_is_late`: the customer's time to answer the fallback had passed when this statement got the lock. It
--- is null if no fallback was offered.
+-- `answer_is_late`: the customer's time to answer the fallback had passed when this statement got the lock.
+-- `answer_is_late` is null if no fallback was offered.
 -- nullable: target_mitra_id, failure_tag, fallback_status, fallback_answer_by, answer_is_late, session_id
 -- row: LockedPairing
 WITH locked_pairing AS MATERIALIZED (SELECT * FROM pairings WHERE id = @pairing_id FOR NO KEY UPDATE)
@@ -129,8 +131,8 @@ WHERE id = @request_id AND status = 'offered'
 SELECT status AS request_status, close_reason FROM requests WHERE id = @request_id
 
 -- name: lock_windows :many
--- Lock the pairings: first the rows of all their payments, then the pairings, each in id order. Returns the
--- pairings that are open. `is_over`: the window had passed when this statement held all locks.
+-- Lock all payments of these pairings in id order, and then the pairings in id order. Returns the pairings that
+-- are open. `is_over`: the window had passed when this statement held all locks.
 WITH locked_payments AS MATERIALIZED (
     SELECT id FROM payments
     WHERE id = ANY (ARRAY(SELECT payment_id FROM pairings WHERE id = ANY (@pairing_ids::uuid[])))
@@ -142,7 +144,7 @@ WITH locked_payments AS MATERIALIZED (
     ORDER BY id
     FOR NO KEY UPDATE
 ), moment AS MATERIALIZED (
-    -- Reads locked_pairings, so that the clock is read after all locks are held.
+    -- count(*) reads all of locked_pairings. So PostgreSQL reads the clock after it holds all locks.
     SELECT curhat_now() AS now, count(*) AS locks FROM locked_pairings
 )
 SELECT locked_pairings.id, locked_pairings.payment_id, locked_pairings.deadline_at,
@@ -151,8 +153,8 @@ FROM locked_pairings, moment
 WHERE locked_pairings.status = 'open'
 
 -- name: count_answers :many
--- For each pairing, the number of mitras asked and the number who rejected. A pairing that asked nobody has no
--- row.
+-- For each pairing, the number of mitras who were asked and the number of mitras who rejected. A pairing that
+-- asked nobody has no row.
 SELECT pairing_id, count(*) AS asked, count(*) FILTER (WHERE status = 'rejected') AS rejected
 FROM requests WHERE pairing_id = ANY (@pairing_ids::uuid[])
 GROUP BY pairing_id
@@ -167,14 +169,14 @@ SELECT EXISTS (
 ) AS can_ask_another
 
 -- name: fail_pairings :exec
--- open → failed, each pairing with its tag. No fallback is offered.
+-- open → failed, each pairing with its tag. The customers get no fallback.
 UPDATE pairings SET status = 'failed', failure_tag = failure.tag, decided_at = curhat_now()
 FROM unnest(@pairing_ids::uuid[], @failure_tags::text[]) AS failure (pairing_id, tag)
 WHERE pairings.id = failure.pairing_id
 
 -- name: fail_pairings_with_fallback :exec
--- open → failed, each pairing with its tag. Offers the fallback: each customer has @answer_minutes to say
--- whether the service may ask other mitras. Arms the deadline of that answer.
+-- open → failed, each pairing with its tag. Offers the fallback. Each customer then has @answer_minutes to say
+-- whether the service may ask other mitras. Arms the deadline for this answer.
 -- nullable: @correlation_id
 WITH fail_pairings AS (
     UPDATE pairings SET status = 'failed', failure_tag = failure.tag, decided_at = curhat_now(),
@@ -196,12 +198,12 @@ SELECT pairing_id FROM requests
 WHERE pairing_id = ANY (@pairing_ids::uuid[]) AND close_reason IN ('went_offline', 'at_capacity', 'suspended')
 
 -- name: list_targets :many
--- For each targeted pairing, the mitra whom it asks, and its customer.
+-- For each targeted pairing, the ids of the chosen mitra and of the customer.
 SELECT id, target_mitra_id, customer_id FROM pairings WHERE id = ANY (@pairing_ids::uuid[])
 
 -- name: close_requests :many
--- offered → closed, for all requests of the pairings. Each pairing has its own close reason. Locks the requests
--- in id order. Returns the mitras of the closed requests.
+-- offered → closed, for all offered requests of the pairings. Each pairing has its own close reason. Locks the
+-- requests in id order. Returns the mitras of the closed requests.
 WITH failures AS (
     SELECT * FROM unnest(@pairing_ids::uuid[], @close_reasons::text[]) AS failure (pairing_id, reason)
 ), locked_requests AS MATERIALIZED (
@@ -215,7 +217,8 @@ WHERE requests.id = locked_requests.id
 RETURNING requests.mitra_id
 
 -- name: withdraw_requests :many
--- offered → closed, for all requests of a mitra. Locks the requests in id order. Returns their pairings.
+-- offered → closed, for all offered requests of a mitra. Locks the requests in id order. Returns the pairings
+-- of the closed requests.
 WITH locked_requests AS MATERIALIZED (
     SELECT id, pairing_id FROM requests WHERE mitra_id = @mitra_id AND status = 'offered' ORDER BY id FOR NO KEY UPDATE
 ), close_requests AS (
@@ -232,20 +235,21 @@ SELECT payment_id, id, failure_tag, kind, target_mitra_id FROM pairings WHERE id
 ORDER BY id
 
 -- name: link_events_to_cases :exec
--- Link all events of the payments to the one review case of their payment.
+-- Set case_id of each event of these payments to the review case of the event's payment.
 UPDATE failed_pairing_events SET case_id = review_cases.id
 FROM review_cases
 WHERE failed_pairing_events.payment_id = ANY (@payment_ids::uuid[])
     AND review_cases.payment_id = failed_pairing_events.payment_id
 
 -- name: log_expired_payments :exec
--- Insert one event for each payment, without a pairing and without a case.
+-- For each payment, insert one event with the tag payment_session_expired. The event refers to no pairing and
+-- no case.
 INSERT INTO failed_pairing_events (payment_id, tag) SELECT unnest(@payment_ids::uuid[]), 'payment_session_expired'
 
 -- name: list_payment_views :many
--- Payments as their customers see them, each with its latest pairing. The latest pairing is the blast, if there
--- is one: a targeted pairing can come before a blast, but no pairing comes after a blast. The statement does not
--- compare ids, because ids are not in order after the clock was set back.
+-- What customers see of these payments, each payment with its latest pairing. If the payment has a blast, the
+-- blast is the latest pairing, because no pairing comes after a blast. The statement does not sort the pairings
+-- by id, because the ids are not in order after the clock was set back.
 -- nullable: target_mitra_id, target_display_name, pairing_id, pairing_kind, pairing_status, pairing_deadline_at
 -- nullable: pairing_failure_tag, fallback_status, fallback_answer_by, session_id
 -- row: PaymentViewRow
@@ -265,7 +269,7 @@ LEFT JOIN sessions ON sessions.pairing_id = pairing.id
 WHERE payments.id = ANY (@payment_ids::uuid[])
 
 -- name: read_pairing_view :optional
--- A pairing as its customer sees it, with its payment.
+-- What the customer sees of a pairing and its payment.
 -- nullable: target_mitra_id, target_display_name, pairing_id, pairing_kind, pairing_status, pairing_deadline_at
 -- nullable: pairing_failure_tag, fallback_status, fallback_answer_by, session_id
 -- row: PaymentViewRow
@@ -283,8 +287,9 @@ LEFT JOIN sessions ON sessions.pairing_id = pairing.id
 WHERE pairing.id = @pairing_id
 
 -- name: find_current_payment :one
--- The payment that the app shows to a returning customer: the open payment. If none is open, the latest payment if
--- it was paid but got no session. Null: there is no such payment.
+-- The payment that the app shows to a returning customer. This is the customer's open payment. If the customer
+-- has no open payment, this is the latest payment, on the condition that its status is `unserved`. Null: there
+-- is no such payment.
 -- nullable: id
 SELECT coalesce(
     (
@@ -298,9 +303,9 @@ SELECT coalesce(
 ) AS id
 
 -- name: list_open_requests :many
--- The requests whose cards the mitras see now. Such a request is offered, the window of its pairing runs, and its
--- mitra can take a customer. The statement first reads the open rows through their partial indexes. These rows
--- stay few, however much history the tables hold.
+-- The requests whose cards the mitras see now. Such a request is offered, the window of its pairing runs, and
+-- its mitra can take a customer. The statement first reads the open rows through their partial indexes. So old
+-- rows in the tables do not slow the statement down.
 -- nullable: close_reason
 -- row: OpenRequest
 WITH open_pairings AS MATERIALIZED (

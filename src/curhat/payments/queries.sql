@@ -25,9 +25,9 @@ VALUES (@customer_id, 'extension', @offer_id, @duration_minutes, @amount_rp, fal
 RETURNING id
 
 -- name: begin_extension_charges :many
--- pending → confirming until @charge_by, with one charge attempt per payment. The gateway knows the attempt by
--- its id. This statement needs no lock of its own: the caller holds the sessions' locks, and no transaction
--- changes an extension's payment without the session's lock.
+-- pending → confirming, with @charge_by as the new expires_at. Inserts one charge attempt per payment. The id
+-- of the attempt is its key at the gateway. The statement takes no further lock, because the caller holds the
+-- sessions' locks. No transaction changes an extension's payment without the session's lock.
 WITH begin_confirmation AS (
     UPDATE payments SET status = 'confirming', expires_at = @charge_by
     WHERE id = ANY (@payment_ids::uuid[]) AND status = 'pending'
@@ -52,7 +52,7 @@ SELECT id, customer_id, purpose, status, amount_rp, target_mitra_id, expires_at,
 FROM locked_payment
 
 -- name: begin_confirmation :one
--- pending → confirming, with a charge attempt. Returns the attempt's id, by which the gateway knows the attempt.
+-- pending → confirming. Inserts a charge attempt and returns the attempt's id, which is its key at the gateway.
 WITH begin_confirmation AS (
     UPDATE payments SET status = 'confirming' WHERE id = @payment_id AND status = 'pending' RETURNING id, amount_rp
 )
@@ -64,19 +64,19 @@ RETURNING id
 UPDATE payments SET status = 'confirmed', confirmed_at = curhat_now() WHERE id = @payment_id
 
 -- name: reopen_payment :exec
--- confirming → pending: the charge was declined in time, so the customer can try again.
+-- confirming → pending, because the gateway declined the charge in time. The customer can then try again.
 UPDATE payments SET status = 'pending' WHERE id = @payment_id
 
 -- name: expire_payments :many
 -- pending → expired, for payments whose time to pay has passed. Locks the payments in id order. Returns one row
--- per payment that was pending. `is_expired` is false if the payment's time has not passed yet. A confirming
+-- per payment that was pending. `is_expired` is false if the time to pay has not passed yet. A confirming
 -- payment has no row, because a confirmation that began in time delays the expiry.
 WITH locked_payments AS MATERIALIZED (
     SELECT id, purpose, status, expires_at FROM payments WHERE id = ANY (@payment_ids::uuid[])
     ORDER BY id
     FOR NO KEY UPDATE
 ), moment AS MATERIALIZED (
-    -- Reads locked_payments, so that the clock is read after all locks are held.
+    -- count(*) reads all of locked_payments. So PostgreSQL reads the clock after it holds all locks.
     SELECT curhat_now() AS now, count(*) AS locks FROM locked_payments
 ), expire_due AS (
     UPDATE payments SET status = 'expired', closed_at = moment.now
@@ -112,7 +112,7 @@ UPDATE charge_attempts SET status = @attempt_status, answered_at = curhat_now(),
 WHERE id = @attempt_id
 
 -- name: has_other_charge :one
--- Whether another attempt of the payment charged the customer, or may still do so.
+-- True if another attempt of the payment charged the customer, or may still charge the customer.
 SELECT EXISTS (
     SELECT 1 FROM charge_attempts
     WHERE payment_id = @payment_id AND id <> @attempt_id AND status IN ('approved', 'started')
@@ -122,8 +122,8 @@ SELECT EXISTS (
 SELECT count(*)::integer AS attempts FROM charge_attempts WHERE payment_id = @payment_id
 
 -- name: request_refund :optional
--- nothing → requested, also after an earlier refund failed. No row: the charge is already refunded, or its
--- refund is already requested.
+-- nothing → requested. The charge may have earlier refunds that failed. No row: the charge is already refunded,
+-- or its refund is already requested.
 INSERT INTO refunds (payment_id, charge_attempt_id, amount_rp, reason)
 VALUES (@payment_id, @charge_key, @amount_rp, @refund_reason)
 ON CONFLICT (charge_attempt_id) WHERE status <> 'failed' DO NOTHING
@@ -137,9 +137,9 @@ SELECT id AS key, charge_attempt_id AS charge_key, payment_id, amount_rp FROM re
 WHERE id = @refund_id AND status = 'requested'
 
 -- name: list_charges_to_refund :many
--- The charges of these payments that the gateway took and that no refund covers yet. A late approval is always
--- listed. An approved charge is listed if its payment got no session, or if its session was cut short.
--- `was_refused`: the gateway has refused an earlier refund of the charge.
+-- The charges of these payments that the gateway took and that have no requested or done refund. A late
+-- approval is always listed. An approved charge is listed if its payment got no session, or if the session was
+-- cut short. `was_refused`: the gateway has refused an earlier refund of the charge.
 -- row: TakenCharge
 SELECT charge_attempts.payment_id, charge_attempts.id AS key, charge_attempts.amount_rp,
     EXISTS (SELECT 1 FROM refunds WHERE refunds.charge_attempt_id = charge_attempts.id) AS was_refused
@@ -176,8 +176,8 @@ WHERE id = @refund_id AND status = 'requested'
 RETURNING amount_rp
 
 -- name: mark_payment_refunded :optional
--- served or unserved → refunded, if an operator decided the refund, and the refund returned the payment's own
--- charge. No row: the refund was for a late approval, or the payment has another status.
+-- served or unserved → refunded. The refund must be an operator's decision, and its charge must be `approved`
+-- and not a late approval. No row: the refund does not fulfil this, or the payment has another status.
 UPDATE payments SET status = 'refunded'
 FROM refunds JOIN charge_attempts ON charge_attempts.id = refunds.charge_attempt_id
 WHERE payments.id = @payment_id AND payments.status IN ('served', 'unserved') AND refunds.id = @refund_id
@@ -185,7 +185,7 @@ WHERE payments.id = @payment_id AND payments.status IN ('served', 'unserved') AN
 RETURNING payments.id
 
 -- name: open_cases :exec
--- nothing → open, one review case per payment. If a payment already has a case, the case and its reason stay.
+-- nothing → open, one review case per payment. If a payment already has a case, this case stays unchanged.
 INSERT INTO review_cases (payment_id, reason, amount_rp)
 SELECT id, @case_reason, amount_rp FROM payments WHERE id = ANY (@payment_ids::uuid[]) ORDER BY id
 ON CONFLICT (payment_id) DO NOTHING

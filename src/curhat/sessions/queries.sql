@@ -10,11 +10,11 @@
 -- type: extension_default_action = DefaultAction from curhat.configuration.definitions
 
 -- name: send_messages :many
--- nothing → sent, for each message whose sender is a member of its session, while the session runs. Each array
--- has one element per message. The statement returns a row for each message whose sender is a member. `id` is
--- null when no message was stored: the message was sent before, or the session is over. The statement reads the
--- clock once, after it has taken the last lock. So no message is accepted late because of a lock wait. The
--- locks also ensure that the ids of a session's messages grow in commit order.
+-- nothing → sent. Stores each message whose sender is a member of its session, if the session runs. Each array
+-- has one element per message. Returns a row for each message whose sender is a member. If the message was not
+-- stored, `id` is null: the message was sent before, or the session is over. The statement reads the clock
+-- after it has taken the last lock. So a message that waited for a lock until the session was over is not
+-- stored. The locks also ensure that the ids of a session's messages grow in commit order.
 -- nullable: id, sent_at
 -- row: SendRow
 WITH asked AS MATERIALIZED (
@@ -50,7 +50,8 @@ ORDER BY own.position
 
 -- name: list_sent_messages :many
 -- The stored messages with these client ids. Each array has one element per message. This must be a separate
--- statement, so that it sees what was committed while send_messages waited for its locks.
+-- statement, so that it sees the messages that other transactions committed while send_messages waited for its
+-- locks.
 -- nullable: read_at
 -- row: MessageRow
 SELECT messages.id, messages.session_id, messages.client_message_id, messages.sender, messages.text,
@@ -60,8 +61,8 @@ FROM unnest(@session_ids::uuid[], @senders::text[], @client_message_ids::text[])
 JOIN messages USING (session_id, sender, client_message_id)
 
 -- name: mark_messages_read :optional
--- unread → read, for the other side's messages up to @up_to_message_id. No row: the session has no such message,
--- or the caller is not a member. `read_at` is null if no message was unread.
+-- unread → read, for the messages of the other member up to @up_to_message_id. No row: the session has no such
+-- message, or the caller is not a member. `read_at` is null if no message was unread.
 -- nullable: read_at
 -- row: ReadMessages
 WITH locked_session AS MATERIALIZED (
@@ -84,8 +85,8 @@ SELECT locked_session.customer_id, locked_session.mitra_id, (SELECT max(read_at)
 FROM locked_session
 
 -- name: end_session_early :optional
--- active → ended, by a member. Returns the extension that was open. No row: the caller is not a member, or the
--- session is over.
+-- active → ended, by a member. Returns the id of the extension that was open. No row: the caller is not a
+-- member, or the session is over.
 -- nullable: open_extension_id, @end_note
 -- row: EndedSession
 WITH locked_session AS MATERIALIZED (
@@ -101,8 +102,8 @@ WHERE sessions.id = locked.id AND locked.status = 'active'
 RETURNING sessions.id, sessions.payment_id, sessions.mitra_id, locked.open_extension_id
 
 -- name: end_suspended_session :optional
--- active → ended, because an operator suspended its mitra. Returns the extension that was open. No row: the
--- session has ended, or its time is over. In the second case its deadline ends it.
+-- active → ended, because an operator suspended the session's mitra. Returns the id of the extension that was
+-- open. No row: the session has ended, or its time is over. If its time is over, its deadline ends the session.
 -- nullable: open_extension_id
 -- row: EndedSession
 WITH locked_session AS MATERIALIZED (
@@ -141,8 +142,9 @@ LEFT JOIN end_sessions AS ended USING (id)
 WHERE locked.status = 'active' AND locked.open_extension_id IS NULL
 
 -- name: list_sessions :many
--- These sessions, oldest first. Each row has the names that each side may see of the other. It also has the
--- open extension or, if none is open, the latest extension.
+-- These sessions, oldest first. Each row has the mitra's display name, which the customer may see, and the call
+-- name, which the mitra may see. Each row also has the session's open extension or, if no extension is open,
+-- its latest extension.
 -- nullable: ended_at, end_reason, extension_id, extension_payment_id, extension_status, extension_decided_by
 -- nullable: extension_offer_id, extension_duration_minutes, extension_price_rp, extension_deadline_at
 -- nullable: extension_default_action
@@ -181,8 +183,8 @@ SELECT id FROM sessions WHERE customer_id = @customer_id AND status = 'active'
 SELECT id FROM sessions WHERE mitra_id = @mitra_id AND status = 'active'
 
 -- name: list_past_sessions_of_customer :many
--- The ids of the newest sessions before @before_id. The statement has no other condition, so the index alone
--- finds the rows.
+-- The ids of the newest sessions before @before_id. The statement has no other condition, so PostgreSQL finds
+-- the rows by one index and reads no other rows.
 SELECT id FROM sessions WHERE customer_id = @user_id AND id < @before_id ORDER BY id DESC LIMIT @max_sessions
 
 -- name: list_past_sessions_of_mitra :many
@@ -206,7 +208,8 @@ WHERE sessions.id = @session_id
 ORDER BY page.id DESC
 
 -- name: find_session_of_charge :optional
--- The session of the extension that a charge attempt pays for. No row: the attempt pays for something else.
+-- The session of the extension that a charge attempt pays for. No row: the attempt does not pay for an
+-- extension.
 SELECT extensions.session_id
 FROM charge_attempts JOIN extensions ON extensions.payment_id = charge_attempts.payment_id
 WHERE charge_attempts.id = @charge_attempt_id
@@ -219,7 +222,7 @@ FROM extensions JOIN sessions ON sessions.id = extensions.session_id
 WHERE extensions.id = ANY (@extension_ids::uuid[])
 
 -- name: lock_session :optional
--- Lock a session's row, then read it. `runs`: the session is active, and its time is not over or an open extension
+-- Lock a session's row, then read it. `runs`: the session is active. Its time is not over, or an open extension
 -- delays its end.
 -- nullable: open_extension_id
 -- row: LockedSession
@@ -236,9 +239,10 @@ ORDER BY id
 FOR NO KEY UPDATE
 
 -- name: lock_extensions :many
--- Lock these extensions, in id order, then read them. The caller holds the locks of their sessions. A toggle to
--- offline either marks an extension before this statement locks it, or waits for this lock. `is_over`: the time
--- to answer has passed. `mitra_is_there`: the mitra is online, and was online since the request.
+-- Lock these extensions, in id order, then read them. The caller holds the locks of their sessions. A
+-- transaction that switches the mitra to offline either marks an extension before this statement locks it, or
+-- waits for this lock. `is_over`: the time to answer has passed. `mitra_is_there`: the mitra is online now, and
+-- was online all the time since the customer asked.
 -- nullable: decided_by, charge_by, charge_is_late
 -- row: LockedExtension
 WITH locked_extensions AS MATERIALIZED (
@@ -257,9 +261,10 @@ JOIN mitras ON mitras.id = sessions.mitra_id
 ORDER BY locked.id
 
 -- name: open_extension :one
--- nothing → pending. The extension now delays the session's end. The statement locks the mitra's row FOR SHARE
--- against a toggle. If the toggle commits first, `mitra_is_online` shows it. Otherwise the toggle waits for this
--- transaction, and then marks the extension.
+-- nothing → pending. The extension now delays the session's end. The statement locks the mitra's row FOR SHARE,
+-- because the mitra may switch to offline at the same time. If that transaction commits first,
+-- `mitra_is_online` is false. Otherwise that transaction waits for this transaction, and then marks the
+-- extension.
 -- row: OpenedExtension
 WITH locked_mitra AS MATERIALIZED (
     SELECT online AND suspended_at IS NULL AS is_online FROM mitras WHERE id = @mitra_id FOR SHARE
@@ -294,8 +299,8 @@ WHERE sessions.mitra_id = @mitra_id AND sessions.status = 'active'
 ORDER BY extensions.id
 
 -- name: approve_extensions :one
--- pending → charging, for at least one extension. Returns the time until which the gateway's approval counts.
--- The time is the same for all extensions.
+-- pending → charging, for all these extensions. @extension_ids has at least one element. Returns charge_by, the
+-- time until which an approval of the gateway counts. All these extensions get the same charge_by.
 WITH moment AS MATERIALIZED (SELECT curhat_now() AS now)
 UPDATE extensions SET status = 'charging', decided_by = @decided_by, decided_at = moment.now,
     charge_by = moment.now + make_interval(secs => @charge_timeout_seconds)
@@ -314,8 +319,9 @@ WHERE id = decision.extension_id
 UPDATE extensions SET status = @status WHERE id = @extension_id
 
 -- name: release_session_ends :many
--- Stop delaying the ends of these sessions, and move the ends by @added_minutes. `settled_extensions` counts all
--- extensions of the session, because each of them is settled now.
+-- Clear open_extension_id of these sessions, so that nothing delays their ends, and move the ends by
+-- @added_minutes. `settled_extensions` is the number of all extensions of the session, because all of them are
+-- settled now.
 -- row: ReleasedEnd
 UPDATE sessions SET open_extension_id = NULL, ends_at = ends_at + make_interval(mins => @added_minutes)
 WHERE id = ANY (@session_ids::uuid[])
